@@ -1,0 +1,58 @@
+//! The world outside the file system: variables and clock. The only module that reads either, so that tests
+//! can give both.
+
+#![expect(clippy::disallowed_methods, reason = "this module owns the environment and the clock")]
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Variables and clock.
+#[derive(Clone, Debug)]
+pub struct Env {
+    variables: BTreeMap<String, String>,
+    clock: Clock,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Clock {
+    System,
+    Fixed(i64),
+}
+
+impl Env {
+    /// The process's own environment; variables that are not UTF-8 are left out.
+    pub fn os() -> Self {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Env { variables, clock: Clock::System }
+    }
+
+    /// An environment with these variables only, and a clock that stands at `now` (seconds since 1970).
+    pub fn fixed<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>, now: i64) -> Self {
+        let variables =
+            variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Env { variables, clock: Clock::Fixed(now) }
+    }
+
+    /// A variable's value; an empty one counts as unset (`ENV X=${X}` without a build argument sets it so).
+    pub fn var(&self, name: &str) -> Option<&str> {
+        self.raw(name).filter(|value| !value.is_empty())
+    }
+
+    /// A variable's value, empty or not: for pins, where empty is an error (threat T1).
+    pub fn raw(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str)
+    }
+
+    /// Seconds since 1970, from the real clock: never from `SOURCE_DATE_EPOCH` (threat T7).
+    pub fn now(&self) -> i64 {
+        match self.clock {
+            Clock::Fixed(now) => now,
+            Clock::System => match SystemTime::now().duration_since(UNIX_EPOCH) {
+                Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+                Err(_) => 0,
+            },
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The one error type: a kind (which is the exit code), what failed, where, why, and what to do next.
+//!
+//! Messages are lower-case, without a final full stop, values in backticks. Hints are whole commands or settings.
+//! Nothing here prints: `ui` does. Never put a secret or file content into an error.
+
+use std::fmt;
+
+/// Result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of failure it is; decides heading and exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Failed, nothing changed: exit 1.
+    Failed,
+    /// Usage or bad input: exit 2.
+    Usage,
+    /// Not trusted (fingerprint, chain), or refused by the CA: exit 4.
+    NotTrusted,
+    /// Not supported on this system: exit 5.
+    Unsupported,
+    /// Unreachable or timed out; worth trying again: exit 6.
+    Unreachable,
+    /// Failed, and the paths named are changed: exit 7.
+    Changed,
+}
+
+impl Kind {
+    /// The process exit code; the same in every command (`--help` lists them).
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Kind::Failed => 1,
+            Kind::Usage => 2,
+            Kind::NotTrusted => 4,
+            Kind::Unsupported => 5,
+            Kind::Unreachable => 6,
+            Kind::Changed => 7,
+        }
+    }
+
+    /// The word that stands for the kind in `--json`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Failed => "failed",
+            Kind::Usage => "usage",
+            Kind::NotTrusted => "not-trusted",
+            Kind::Unsupported => "unsupported",
+            Kind::Unreachable => "unreachable",
+            Kind::Changed => "changed",
+        }
+    }
+}
+
+/// A failure with all that a person needs who was not watching.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    kind: Kind,
+    what: String,
+    place: Option<String>,
+    cause: Option<anyhow::Error>,
+    hints: Vec<String>,
+    changed: Vec<String>,
+}
+
+impl Error {
+    /// An error of `kind`; `what` says what failed.
+    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
+        Error(Box::new(Inner {
+            kind,
+            what: what.into(),
+            place: None,
+            cause: None,
+            hints: Vec::new(),
+            changed: Vec::new(),
+        }))
+    }
+
+    /// Failed, nothing changed.
+    pub fn failed(what: impl Into<String>) -> Self {
+        Error::new(Kind::Failed, what)
+    }
+
+    /// Usage or bad input.
+    pub fn usage(what: impl Into<String>) -> Self {
+        Error::new(Kind::Usage, what)
+    }
+
+    /// Not trusted, or refused.
+    pub fn not_trusted(what: impl Into<String>) -> Self {
+        Error::new(Kind::NotTrusted, what)
+    }
+
+    /// Not supported here.
+    pub fn unsupported(what: impl Into<String>) -> Self {
+        Error::new(Kind::Unsupported, what)
+    }
+
+    /// Unreachable or timed out.
+    pub fn unreachable(what: impl Into<String>) -> Self {
+        Error::new(Kind::Unreachable, what)
+    }
+
+    /// Where: a path or a URL (mask user info and query of a URL before).
+    pub fn at(mut self, place: impl fmt::Display) -> Self {
+        self.0.place = Some(place.to_string());
+        self
+    }
+
+    /// Why: the underlying error.
+    pub fn because(mut self, cause: impl Into<anyhow::Error>) -> Self {
+        self.0.cause = Some(cause.into());
+        self
+    }
+
+    /// What to do next; may be called more than once.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.0.hints.push(hint.into());
+        self
+    }
+
+    /// Turns the error into "failed, and these paths are changed".
+    pub fn with_changed(mut self, paths: impl IntoIterator<Item = String>) -> Self {
+        self.0.changed.extend(paths);
+        if !self.0.changed.is_empty() {
+            self.0.kind = Kind::Changed;
+        }
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What failed.
+    pub fn what(&self) -> &str {
+        &self.0.what
+    }
+
+    /// Path or URL.
+    pub fn place(&self) -> Option<&str> {
+        self.0.place.as_deref()
+    }
+
+    /// The causes, outermost first.
+    pub fn causes(&self) -> Vec<String> {
+        self.0.cause.iter().flat_map(|cause| cause.chain().map(ToString::to_string)).collect()
+    }
+
+    /// What to do next.
+    pub fn hints(&self) -> &[String] {
+        &self.0.hints
+    }
+
+    /// Paths that are changed although the command failed.
+    pub fn changed(&self) -> &[String] {
+        &self.0.changed
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.what)?;
+        if let Some(place) = &self.0.place {
+            write!(f, ": `{place}`")?;
+        }
+        for cause in self.causes() {
+            write!(f, ": {cause}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_makes_it_exit_code_7() {
+        let error = Error::failed("could not write").at("/etc/x").with_changed(["/etc/y".to_owned()]);
+        assert_eq!(error.kind().exit_code(), 7);
+        assert_eq!(Error::failed("x").with_changed([]).kind().exit_code(), 1);
+    }
+
+    #[test]
+    fn display_is_one_line_with_place_and_causes() {
+        let io = std::io::Error::other("disk on fire");
+        assert_eq!(Error::failed("could not read").at("/x").because(io).to_string(), "could not read: `/x`: disk on fire");
+    }
+}

@@ -1,0 +1,7 @@
+//! trustup: takes a container from "trusts nobody" to "serves a fresh certificate", and keeps it there.
+//!
+//! Data flows one way: Request → Facts → Plan → apply → verify → state. `docs/architecture.md` has the map.
+
+pub mod env;
+pub mod error;
+pub mod fingerprint;
