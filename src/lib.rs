@@ -6,3 +6,4 @@ pub mod env;
 pub mod error;
 pub mod fingerprint;
 pub mod fixture;
+pub mod sysroot;
