@@ -224,8 +224,8 @@ fn package_installed_later(base: Base) {
 
     builtin(&root, &roots);
     twin.write(file, root.read(file));
-    let install = ["env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "--no-download"];
-    let install = [&install[..], &["--no-install-recommends", "ca-certificates", "openssl"]].concat();
+    let install = "exec apt-get install -y --no-download /var/cache/apt/archives/*.deb";
+    let install = ["env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", install];
     for root in [&root, &twin, &plain] {
         root.run(&install);
     }

@@ -61,8 +61,9 @@ impl Base {
             include_str!("trim-debian.sh")
         );
         const WITH_TOOL: &str = "cp -a \"$FROM/.\" \"$ROOT\"\n\
-            in_root apt-get install -y --no-download --no-install-recommends ca-certificates openssl\n\
-            in_root apt-get clean\n";
+            in_root sh -c 'apt-get install -y --no-download /var/cache/apt/archives/*.deb'\n\
+            in_root apt-get clean\n\
+            forget_lists\n";
         match self {
             Base::Debian12Bare => (None, DEBIAN_12),
             Base::Debian13Bare => (None, DEBIAN_13),
@@ -71,8 +72,10 @@ impl Base {
             Base::Clients => (
                 Some(Base::Debian12),
                 "cp -a \"$FROM/.\" \"$ROOT\"\n\
+                 in_root apt-get update\n\
                  in_root apt-get install -y --no-install-recommends curl wget git python3 python3-requests\n\
                  in_root apt-get clean\n\
+                 forget_lists\n\
                  mkdir \"$ROOT/opt/pypi\"\n\
                  python3 -m pip install --quiet --no-compile --only-binary :all: --platform any --python-version 3.11 \
                  --target \"$ROOT/opt/pypi\" requests==2.32.5\n\
