@@ -49,6 +49,14 @@ fn debian_with_ca_certificates_by_its_own_tool() {
 
 #[test]
 #[ignore = "needs root and Debian's docker.io"]
+fn debian_without_leaving_the_binary() {
+    let tag = "trustup-test/built-without-the-binary";
+    build("without-the-binary", tag, Some(debian()));
+    run(tag, &[], &["test", "!", "-e", "/trustup"]).passed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
 fn bundle_only_base() {
     build("bundle-only", "trustup-test/built-bundle-only", Some(busybox()));
     run("trustup-test/built-bundle-only", &[], &["/usr/local/bin/trustup", "status"]).passed();
