@@ -297,16 +297,22 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
-/// A Debian 12 tree with ca-certificates, made by debootstrap once and kept below `target`.
+/// A Debian 12 tree with ca-certificates: the one that the tests keep below `target`, else one made by debootstrap.
 fn debian() -> Outcome<PathBuf> {
     let cache = target_directory().join("test-cache");
-    let tree = cache.join("bench-debian-12");
-    if tree.join(BUNDLE).is_file() {
-        return Ok(tree);
+    for directory in [cache.join("roots"), cache.clone()] {
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        let kept = entries.map(|entry| entry.path()).find(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.starts_with("debian-12-") && path.extension().is_none() && path.join(BUNDLE).is_file()
+        });
+        if let Some(tree) = kept {
+            return Ok(tree);
+        }
     }
     eprintln!("making a Debian 12 tree with debootstrap (once; about a minute)");
     fs::create_dir_all(&cache).map_err(|error| format!("`{}`: {error}", cache.display()))?;
-    let unfinished = cache.join("bench-debian-12.new");
+    let (tree, unfinished) = (cache.join("debian-12-bench"), cache.join("debian-12-bench.partial"));
     finish(Command::new("rm").arg("-rf").arg("--").arg(&unfinished))?;
     finish(
         Command::new("debootstrap")
