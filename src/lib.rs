@@ -5,3 +5,5 @@
 pub mod env;
 pub mod error;
 pub mod fingerprint;
+pub mod fixture;
+pub mod sysroot;
