@@ -8,42 +8,34 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base64::Engine;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose};
-use rustls::pki_types::PrivateKeyDer;
+use rcgen::{CertificateParams, DnType, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
-use trustup::fingerprint::Fingerprint;
+
+use crate::support::ca;
 
 /// What a server says on `/`, so that a client's success is not just any answer.
 pub(crate) const GREETING: &str = "reached the server of the test";
 
 /// A root with its key, made when the test runs.
 pub(crate) struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
+    root: ca::Root,
 }
 
 impl Authority {
     /// A fresh root named `name`.
     pub(crate) fn new(name: &str) -> Authority {
-        let mut params = CertificateParams::default();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("key")).expect("root");
-        Authority { issuer }
+        Authority { root: ca::root(name) }
     }
 
     /// The root as PEM.
     pub(crate) fn pem(&self) -> String {
-        let body = base64::engine::general_purpose::STANDARD.encode(self.issuer.der());
-        let lines: Vec<&str> =
-            body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("ASCII")).collect();
-        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
+        self.root.pem.clone()
     }
 
     /// The root's fingerprint, 64 hex digits.
     pub(crate) fn fingerprint(&self) -> String {
-        Fingerprint::of(self.issuer.der()).hex()
+        self.root.pin()
     }
 
     /// An HTTPS server for `localhost` and `pki.internal`, certified by this root; `files` are paths and bodies beside
@@ -53,15 +45,12 @@ impl Authority {
         let names = ["localhost".to_owned(), "pki.internal".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(names).expect("names");
         params.distinguished_name.push(DnType::CommonName, "server of the test");
-        let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
+        let certificate = CertificateDer::from(self.root.sign_for(params, &key));
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivateKeyDer::Pkcs8(key.serialize_der().into()),
-            )
+            .with_single_cert(vec![certificate], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
             .expect("pair");
         let mut answers = BTreeMap::from([
             ("/".to_owned(), GREETING.to_owned()),

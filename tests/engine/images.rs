@@ -1,45 +1,33 @@
-//! The base images of the tests: root file systems made by debootstrap and tiny hand-made ones, imported into the engine,
-//! in place of the public images that `Dockerfile.examples` names.
+//! The base images of the tests: root file systems made by debootstrap, and a fixture, imported into the engine in
+//! place of the public images that `Dockerfile.examples` names.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use crate::dockerd::{Ended, engine};
-use crate::programs::{cache, client, trustup};
+use crate::programs::{client, trustup};
+use crate::support::roots::Base;
+use crate::support::run::unpacked;
 
 /// Debian 12 as the published slim image has it: no ca-certificates, no openssl.
 pub(crate) fn debian() -> &'static str {
     static TAG: OnceLock<()> = OnceLock::new();
-    TAG.get_or_init(|| import(&debootstrap("debian-12", ""), "trustup-test/debian"));
+    TAG.get_or_init(|| import(&Base::Debian12Bare.kept(), "trustup-test/debian"));
     "trustup-test/debian"
 }
 
-/// Debian 12 with ca-certificates (and so openssl) and curl.
+/// Debian 12 with ca-certificates, openssl and TLS clients.
 pub(crate) fn debian_with_ca_certificates() -> &'static str {
     static TAG: OnceLock<()> = OnceLock::new();
-    TAG.get_or_init(|| {
-        import(
-            &debootstrap("debian-12-ca", "ca-certificates,curl"),
-            "trustup-test/debian-with-ca-certificates",
-        );
-    });
+    TAG.get_or_init(|| import(&Base::Clients.kept(), "trustup-test/debian-with-ca-certificates"));
     "trustup-test/debian-with-ca-certificates"
 }
 
-/// BusyBox alone, as the published image has it: no os-release, no `/etc/ssl`, no package of certificates.
+/// The fixture of the published BusyBox image: no os-release, no `/etc/ssl`, no package of certificates.
 pub(crate) fn busybox() -> &'static str {
     static TAG: OnceLock<()> = OnceLock::new();
-    TAG.get_or_init(|| {
-        let root = tempfile::tempdir().expect("directory");
-        for directory in ["bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr/sbin", "var"] {
-            std::fs::create_dir_all(root.path().join(directory)).expect(directory);
-        }
-        std::fs::write(root.path().join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").expect("passwd");
-        std::fs::copy("/bin/busybox", root.path().join("bin/busybox")).expect("package busybox-static");
-        std::os::unix::fs::symlink("busybox", root.path().join("bin/sh")).expect("link");
-        import(root.path(), "trustup-test/busybox");
-    });
+    TAG.get_or_init(|| import(unpacked("busybox").path(), "trustup-test/busybox"));
     "trustup-test/busybox"
 }
 
@@ -129,22 +117,4 @@ pub(crate) fn assert_distrusts(image: &str, url: &str) {
 pub(crate) fn assert_trusts(image: &str, url: &str) {
     let said = reach(image, url).passed();
     assert!(said.contains(crate::authority::GREETING), "{said}");
-}
-
-/// A root file system of Debian 12 with `packages`, made once.
-fn debootstrap(name: &str, packages: &str) -> std::path::PathBuf {
-    let (root, unfinished) = (cache().join(name), cache().join(format!("{name}.new")));
-    if !root.is_dir() {
-        if unfinished.exists() {
-            std::fs::remove_dir_all(&unfinished).expect("left by a run that was ended");
-        }
-        let mut tool = Command::new("/usr/sbin/debootstrap");
-        tool.arg("--variant=minbase");
-        if !packages.is_empty() {
-            tool.arg(format!("--include={packages}"));
-        }
-        Ended::from(tool.arg("bookworm").arg(&unfinished).output().expect("debootstrap")).passed();
-        std::fs::rename(&unfinished, &root).expect("rename");
-    }
-    root
 }

@@ -3,8 +3,14 @@
 //! starts where there is nothing else: in an empty root, in a network of its own.
 //!
 //! Needs root, `docker.io`, `iptables`, `debootstrap`, Go and network access to Debian's archive for the first run.
-#![allow(clippy::disallowed_methods, reason = "tests drive the real world")]
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests drive the real world, and may panic"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
 
 mod authority;
 mod build_time;

@@ -5,6 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use crate::dockerd::Ended;
+use crate::support::roots;
 
 /// The shipped binary, built by `cargo xtask dist` (nothing to do when it is fresh). Its directory holds nothing else
 /// and so is the build context of `Dockerfile.examples`.
@@ -51,8 +52,8 @@ pub(crate) fn client() -> &'static Path {
 }
 
 /// Where slow things are kept between runs.
-pub(crate) fn cache() -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target").join("test-cache");
-    std::fs::create_dir_all(path.join("engine")).expect("cache");
-    path.join("engine")
+fn cache() -> PathBuf {
+    let path = roots::cache().join("engine");
+    std::fs::create_dir_all(&path).expect("cache");
+    path
 }
