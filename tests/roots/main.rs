@@ -11,4 +11,5 @@
 mod support;
 
 mod bases;
+mod clients;
 mod twin;

@@ -107,8 +107,13 @@ fn answer(
     let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
     let mut reader = BufReader::new(StreamOwned::new(connection, stream));
     let mut line = String::new();
-    while reader.read_line(&mut line)? > 2 {
+    loop {
         line.clear();
+        match reader.read_line(&mut line)? {
+            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            1 | 2 => break,
+            _ => {}
+        }
     }
     accepted.fetch_add(1, Ordering::SeqCst);
     let mut stream = reader.into_inner();
