@@ -12,4 +12,5 @@ mod support;
 
 mod bases;
 mod clients;
+mod native;
 mod twin;
