@@ -2,6 +2,7 @@
 //!
 //! Data flows one way: Request → Facts → Plan → apply → verify → state. `docs/architecture.md` has the map.
 
+pub mod cert;
 pub mod env;
 pub mod error;
 pub mod fingerprint;
