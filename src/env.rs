@@ -56,3 +56,8 @@ impl Env {
         }
     }
 }
+
+/// A variable that only tests set; always unset outside debug builds, so that nothing shipped obeys it.
+pub(crate) fn test_hook(name: &str) -> Option<String> {
+    if cfg!(debug_assertions) { std::env::var(name).ok() } else { None }
+}

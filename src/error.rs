@@ -190,6 +190,9 @@ mod tests {
     #[test]
     fn display_is_one_line_with_place_and_causes() {
         let io = std::io::Error::other("disk on fire");
-        assert_eq!(Error::failed("could not read").at("/x").because(io).to_string(), "could not read: `/x`: disk on fire");
+        assert_eq!(
+            Error::failed("could not read").at("/x").because(io).to_string(),
+            "could not read: `/x`: disk on fire"
+        );
     }
 }

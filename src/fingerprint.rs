@@ -49,8 +49,10 @@ impl FromStr for Fingerprint {
                 .hint("give the 64 hex digits that `step certificate fingerprint root_ca.crt` prints on the CA's host"));
         }
         if let Some(bad) = digits.chars().find(|c| !c.is_ascii_hexdigit()) {
-            return Err(Error::usage(format!("the fingerprint has a character that is no hex digit: {bad:?}"))
-                .hint("a fingerprint is 64 hex digits, with or without colons"));
+            return Err(Error::usage(format!(
+                "the fingerprint has a character that is no hex digit: {bad:?}"
+            ))
+            .hint("a fingerprint is 64 hex digits, with or without colons"));
         }
         let kind = match digits.len() {
             64 => None,
@@ -60,7 +62,9 @@ impl FromStr for Fingerprint {
         };
         if let Some(kind) = kind {
             return Err(Error::usage(format!("the fingerprint has {} hex digits: {kind}", digits.len()))
-                .hint("make it on the CA's host: `openssl x509 -in root_ca.crt -noout -fingerprint -sha256`"));
+                .hint(
+                    "make it on the CA's host: `openssl x509 -in root_ca.crt -noout -fingerprint -sha256`",
+                ));
         }
         let mut bytes = [0; 32];
         match hex::decode_to_slice(&digits, &mut bytes) {
@@ -110,14 +114,27 @@ mod tests {
             .map(|pair| String::from_utf8_lossy(pair).to_uppercase())
             .collect::<Vec<_>>()
             .join(":");
-        for spelling in [HEX.to_owned(), HEX.to_uppercase(), format!("sha256:{HEX}"), format!("SHA256:{colons}"), colons.replace(':', " ")] {
+        for spelling in [
+            HEX.to_owned(),
+            HEX.to_uppercase(),
+            format!("sha256:{HEX}"),
+            format!("SHA256:{colons}"),
+            colons.replace(':', " "),
+        ] {
             assert_eq!(spelling.parse::<Fingerprint>().expect(&spelling), wanted, "{spelling}");
         }
     }
 
     #[test]
     fn other_lengths_say_what_they_are() {
-        for (text, wanted) in [("", "empty"), (&HEX[..40], "SHA-1"), (&HEX[..32], "MD5"), (&HEX[..63], "63 hex digits"), ("sha256:", "empty"), ("zz", "no hex digit")] {
+        for (text, wanted) in [
+            ("", "empty"),
+            (&HEX[..40], "SHA-1"),
+            (&HEX[..32], "MD5"),
+            (&HEX[..63], "63 hex digits"),
+            ("sha256:", "empty"),
+            ("zz", "no hex digit"),
+        ] {
             let error = text.parse::<Fingerprint>().expect_err(text);
             assert!(error.what().contains(wanted), "{text}: {error}");
         }

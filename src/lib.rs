@@ -5,3 +5,4 @@
 pub mod env;
 pub mod error;
 pub mod fingerprint;
+pub mod sysroot;
