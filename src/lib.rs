@@ -2,7 +2,10 @@
 //!
 //! Data flows one way: Request → Facts → Plan → apply → verify → state. `docs/architecture.md` has the map.
 
+pub mod dev_ca;
 pub mod env;
 pub mod error;
 pub mod fingerprint;
+pub mod net;
 pub mod sysroot;
+pub mod text;

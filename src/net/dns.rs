@@ -134,7 +134,10 @@ pub struct Dns {
 
 impl fmt::Debug for Dns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dns").field("hosts", &self.hosts.len()).field("servers", &self.resolver.is_some()).finish()
+        f.debug_struct("Dns")
+            .field("hosts", &self.hosts.len())
+            .field("servers", &self.resolver.is_some())
+            .finish()
     }
 }
 
@@ -146,10 +149,12 @@ impl Dns {
             // even build one.
             None
         } else {
-            let built =
-                TokioResolver::builder_with_config(settings.resolver_config(), TokioRuntimeProvider::default())
-                    .with_options(settings.resolver_options())
-                    .build();
+            let built = TokioResolver::builder_with_config(
+                settings.resolver_config(),
+                TokioRuntimeProvider::default(),
+            )
+            .with_options(settings.resolver_options())
+            .build();
             Some(built.map_err(|error| Error::failed("could not set up name resolution").because(error))?)
         };
         Ok(Dns { hosts: settings.hosts.clone(), resolver })

@@ -18,7 +18,10 @@ use crate::text;
 pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: Option<&Proxy>) -> Error {
     let place = masked(url);
     if let Some(error) = find::<NameError>(error) {
-        return Error::unreachable("could not resolve the host's name").at(place).because(error.clone()).hint(error.hint());
+        return Error::unreachable("could not resolve the host's name")
+            .at(place)
+            .because(error.clone())
+            .hint(error.hint());
     }
     if let Some(error) = find::<rustls::Error>(error) {
         return explain_tls(error, url, trust);
@@ -36,12 +39,16 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
         }
         _ => match find::<io::Error>(error).map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => {
-                Error::unreachable(format!("{server} refused the connection")).hint("is the server up, and is the port right? `--wait 60s` asks again until it is")
+                Error::unreachable(format!("{server} refused the connection"))
+                    .hint("is the server up, and is the port right? `--wait 60s` asks again until it is")
             }
             Some(io::ErrorKind::TimedOut) => Error::unreachable(format!("{server} did not answer in time")),
-            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => {
-                Error::unreachable(format!("{server} closed the connection early"))
-            }
+            Some(
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof,
+            ) => Error::unreachable(format!("{server} closed the connection early")),
             Some(_) => Error::unreachable(format!("could not connect to {server}")),
             None if error.is_timeout() => Error::unreachable(format!("{server} did not answer in time")),
             None if chain.iter().any(|cause| cause.contains("proxy authorization required")) => {
@@ -59,7 +66,7 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
         None => failure,
     };
     match chain.last() {
-        Some(cause) => failure.at(place).because(anyhow::anyhow!("{}", text::printable(cause))),
+        Some(cause) => failure.at(place).because(anyhow::anyhow!("{}", text::escape(cause))),
         None => failure.at(place),
     }
 }
@@ -71,11 +78,10 @@ fn explain_tls(error: &rustls::Error, url: &Url, trust: &Trust) -> Error {
     let rustls::Error::InvalidCertificate(reason) = error else {
         let failure = Error::failed(format!("the TLS handshake with `{host}` failed"))
             .at(place)
-            .because(anyhow::anyhow!("{}", text::printable(&error.to_string())));
+            .because(anyhow::anyhow!("{}", text::escape(&error.to_string())));
         return match error {
-            rustls::Error::InvalidMessage(_) => {
-                failure.hint("the server does not seem to speak TLS at this port: is it an `http://` address?")
-            }
+            rustls::Error::InvalidMessage(_) => failure
+                .hint("the server does not seem to speak TLS at this port: is it an `http://` address?"),
             rustls::Error::AlertReceived(_) => failure.hint("the server refused; its log says why"),
             _ => failure,
         };
@@ -105,7 +111,7 @@ fn explain_tls(error: &rustls::Error, url: &Url, trust: &Trust) -> Error {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             ("its certificate is not meant for a TLS server".to_owned(), None)
         }
-        other => (format!("its certificate cannot be verified ({})", text::printable(&other.to_string())), None),
+        other => (format!("its certificate cannot be verified ({})", text::escape(&other.to_string())), None),
     };
     let failure = Error::not_trusted(format!("`{host}` is not trusted: {why}")).at(place);
     match hint {
@@ -117,7 +123,7 @@ fn explain_tls(error: &rustls::Error, url: &Url, trust: &Trust) -> Error {
 fn names(presented: &[String]) -> String {
     const SHOWN: usize = 5;
     let mut shown: Vec<String> =
-        presented.iter().take(SHOWN).map(|name| format!("`{}`", text::printable(name))).collect();
+        presented.iter().take(SHOWN).map(|name| format!("`{}`", text::escape(name))).collect();
     if presented.len() > SHOWN {
         shown.push(format!("{} more", presented.len() - SHOWN));
     }
@@ -146,9 +152,10 @@ pub(super) fn is_temporary(status: u16) -> bool {
 /// An error for a status that is no success; `message` is the server's own word, if it said one.
 pub(super) fn status(url: &Url, status: u16, message: Option<&str>) -> Error {
     let kind = if is_temporary(status) { Kind::Unreachable } else { Kind::Failed };
-    let failure = Error::new(kind, format!("`{}` answered with HTTP status {status}", authority(url))).at(masked(url));
+    let failure =
+        Error::new(kind, format!("`{}` answered with HTTP status {status}", authority(url))).at(masked(url));
     let failure = match message {
-        Some(message) => failure.because(anyhow::anyhow!("the server says: {}", text::printable(message))),
+        Some(message) => failure.because(anyhow::anyhow!("the server says: {}", text::escape(message))),
         None => failure,
     };
     match status {

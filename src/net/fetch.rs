@@ -124,17 +124,25 @@ impl<'a> Exchange<'a> {
                 return self.read(url, response).await;
             }
             let Some(target) = response.headers().get(LOCATION) else {
-                return refuse(&url, "the server redirects without saying where", "check the URL in a browser");
+                return refuse(
+                    &url,
+                    "the server redirects without saying where",
+                    "check the URL in a browser",
+                );
             };
             let target = target.to_str().ok().and_then(|target| url.join(target).ok());
             let Some(target) = target else {
-                return refuse(&url, "the server redirects to something that is no URL", "check the URL in a browser");
+                return refuse(
+                    &url,
+                    "the server redirects to something that is no URL",
+                    "check the URL in a browser",
+                );
             };
             if !same_origin(&url, &target) {
                 let what = format!(
                     "the server redirects from `{}` to another origin, `{}`",
                     origin(&url),
-                    crate::text::printable(&masked(&target))
+                    crate::text::escape(&masked(&target))
                 );
                 return refuse(
                     start,
@@ -144,7 +152,11 @@ impl<'a> Exchange<'a> {
             }
             url = target;
         }
-        refuse(start, format!("the server redirects more than {MAX_REDIRECTS} times"), "check the URL in a browser")
+        refuse(
+            start,
+            format!("the server redirects more than {MAX_REDIRECTS} times"),
+            "check the URL in a browser",
+        )
     }
 
     /// Reads the body, counting.
@@ -154,7 +166,11 @@ impl<'a> Exchange<'a> {
         let limit = if is_success { MAX_BODY } else { MAX_MESSAGE };
         let encoding = response.headers().get(CONTENT_ENCODING);
         if is_success && encoding.is_some_and(|encoding| encoding != "identity") {
-            return refuse(&url, "the answer is compressed, although that was not asked for", "serve the file as it is");
+            return refuse(
+                &url,
+                "the answer is compressed, although that was not asked for",
+                "serve the file as it is",
+            );
         }
         let too_large = || {
             refuse(

@@ -47,7 +47,12 @@ impl Net {
     /// asked again). Fails if a proxy variable cannot be understood.
     ///
     /// Must be called inside a tokio runtime.
-    pub fn new(env: &Env, settings: &dns::Settings, timeout: Duration, wait: Option<Duration>) -> Result<Self> {
+    pub fn new(
+        env: &Env,
+        settings: &dns::Settings,
+        timeout: Duration,
+        wait: Option<Duration>,
+    ) -> Result<Self> {
         let start = Instant::now();
         Ok(Net {
             dns: Arc::new(Dns::new(settings)?),

@@ -51,7 +51,11 @@ impl Proxies {
         let http = read(env, http_names)?.or_else(|| all.clone());
         let https = read(env, &["https_proxy", "HTTPS_PROXY"])?.or(all);
         let exceptions = env.var("no_proxy").or_else(|| env.var("NO_PROXY")).unwrap_or_default();
-        Ok(Proxies { http, https, exceptions: exceptions.split([',', ' ']).filter_map(Exception::parse).collect() })
+        Ok(Proxies {
+            http,
+            https,
+            exceptions: exceptions.split([',', ' ']).filter_map(Exception::parse).collect(),
+        })
     }
 
     /// The proxy for `url`: none for loopback (threat T17) and for what `no_proxy` lists.
@@ -74,7 +78,10 @@ fn read(env: &Env, names: &[&'static str]) -> Result<Option<Proxy>> {
         let url = Url::parse(&whole).map_err(|error| invalid(format!("it is not a URL ({error})")))?;
         // TLS to the proxy would need trust of its own, before there is any; SOCKS is not spoken.
         if url.scheme() != "http" {
-            return Err(invalid(format!("its scheme is `{}`, only `http` is spoken to a proxy", url.scheme())));
+            return Err(invalid(format!(
+                "its scheme is `{}`, only `http` is spoken to a proxy",
+                url.scheme()
+            )));
         }
         if url.host_str().is_none_or(str::is_empty) {
             return Err(invalid("it names no host".to_owned()));
@@ -89,11 +96,20 @@ fn read(env: &Env, names: &[&'static str]) -> Result<Option<Proxy>> {
 enum Exception {
     Everything,
     /// Addresses: the network and how many of its leading bits count.
-    Network { address: IpAddr, bits: u8 },
+    Network {
+        address: IpAddr,
+        bits: u8,
+    },
     /// A domain and all below it, at one port or any.
-    Domain { name: String, port: Option<u16> },
+    Domain {
+        name: String,
+        port: Option<u16>,
+    },
     /// One address at one port.
-    Socket { address: IpAddr, port: u16 },
+    Socket {
+        address: IpAddr,
+        port: u16,
+    },
 }
 
 impl Exception {
@@ -176,10 +192,17 @@ mod tests {
 
     #[test]
     fn the_variable_of_the_scheme_wins_and_credentials_are_masked() {
-        let variables = [("https_proxy", "http://user:secret@p.test:3128"), ("all_proxy", "q.test:80"), ("HTTPS_PROXY", "http://r.test")];
+        let variables = [
+            ("https_proxy", "http://user:secret@p.test:3128"),
+            ("all_proxy", "q.test:80"),
+            ("HTTPS_PROXY", "http://r.test"),
+        ];
         assert_eq!(shown(&variables, "https://ca.test/"), Some("http://***@p.test:3128/".to_owned()));
         assert_eq!(shown(&variables, "http://ca.test/"), Some("http://q.test/".to_owned()));
-        assert_eq!(shown(&[("HTTPS_PROXY", "http://r.test")], "https://ca.test/"), Some("http://r.test/".to_owned()));
+        assert_eq!(
+            shown(&[("HTTPS_PROXY", "http://r.test")], "https://ca.test/"),
+            Some("http://r.test/".to_owned())
+        );
         assert_eq!(shown(&[("https_proxy", "")], "https://ca.test/"), None, "empty counts as unset");
     }
 
@@ -192,14 +215,17 @@ mod tests {
 
     #[test]
     fn never_for_loopback() {
-        for url in ["https://127.0.0.1:9000/", "https://localhost/", "https://[::1]/", "https://ca.localhost/"] {
+        for url in
+            ["https://127.0.0.1:9000/", "https://localhost/", "https://[::1]/", "https://ca.localhost/"]
+        {
             assert_eq!(shown(&[("https_proxy", "http://p.test")], url), None, "{url}");
         }
     }
 
     #[test]
     fn no_proxy_lists_domains_networks_and_ports() {
-        let direct = |list: &str, url: &str| shown(&[("https_proxy", "p.test"), ("no_proxy", list)], url).is_none();
+        let direct =
+            |list: &str, url: &str| shown(&[("https_proxy", "p.test"), ("no_proxy", list)], url).is_none();
         for (list, url, wanted) in [
             ("internal", "https://ca.internal/", true),
             (".internal", "https://ca.internal/", true),
@@ -225,7 +251,14 @@ mod tests {
 
     #[test]
     fn a_bad_proxy_is_an_error_that_names_the_variable_and_no_secret() {
-        for value in ["socks5://u:secret@p.test:1080", "https://u:secret@p.test", "http://", "http://u:secret@:80", "://x", "http://p.test:99999"] {
+        for value in [
+            "socks5://u:secret@p.test:1080",
+            "https://u:secret@p.test",
+            "http://",
+            "http://u:secret@:80",
+            "://x",
+            "http://p.test:99999",
+        ] {
             let env = Env::fixed([("HTTPS_PROXY", value)], 0);
             let error = Proxies::from_env(&env).expect_err(value);
             assert_eq!(error.kind().exit_code(), 2, "{value}");

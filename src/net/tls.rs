@@ -35,15 +35,16 @@ pub fn client_config(trust: &Trust, env: &Env) -> Result<ClientConfig> {
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::failed("could not set up TLS").because(error))?;
     let mut config = match trust {
-        Trust::Unverified => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Anybody))
-            .with_no_client_auth(),
+        Trust::Unverified => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)).with_no_client_auth()
+        }
         Trust::Roots { roots, vouched_by } => {
             let mut store = RootCertStore::empty();
             let (usable, _) = store.add_parsable_certificates(roots.iter().cloned());
             if usable == 0 {
-                return Err(Error::not_trusted(format!("none of {vouched_by} can be used to verify a TLS server")));
+                return Err(Error::not_trusted(format!(
+                    "none of {vouched_by} can be used to verify a TLS server"
+                )));
             }
             builder.with_root_certificates(store).with_no_client_auth()
         }

@@ -5,18 +5,22 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 use crate::error::{Error, Result};
+use crate::text;
 
 /// Parses an http or https URL; `option` is what the error names.
-pub fn parse(text: &str, option: &str) -> Result<Url> {
-    let url = Url::parse(text).map_err(|error| {
-        Error::usage(format!("`{option}` is not a URL")).at(mask_text(text)).because(error).hint(format!(
-            "write the whole address, such as `{option} https://ca.example.internal/roots.pem`"
-        ))
+pub fn parse(value: &str, option: &str) -> Result<Url> {
+    let url = Url::parse(value).map_err(|error| {
+        Error::usage(format!("`{option}` is not a URL")).at(text::mask_url(value)).because(error).hint(
+            format!("write the whole address, such as `{option} https://ca.example.internal/roots.pem`"),
+        )
     })?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(Error::usage(format!("`{option}` has the scheme `{}`, only http and https can be fetched", url.scheme()))
-            .at(masked(&url))
-            .hint("for a file on this machine use `--ca-file FILE`"));
+        return Err(Error::usage(format!(
+            "`{option}` has the scheme `{}`, only http and https can be fetched",
+            url.scheme()
+        ))
+        .at(masked(&url))
+        .hint("for a file on this machine use `--ca-file FILE`"));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err(Error::usage(format!("`{option}` names no host")).at(masked(&url)));
@@ -24,28 +28,9 @@ pub fn parse(text: &str, option: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// The URL as it may be shown and stored: without user info, query and fragment (threat T15).
+/// The URL as it may be shown and stored: user info, query and fragment masked (threat T15).
 pub fn masked(url: &Url) -> String {
-    let mut shown = url.clone();
-    shown.set_fragment(None);
-    if url.query().is_some() {
-        shown.set_query(Some("***"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        // Neither can fail for http and https, which always have a host.
-        let _ = shown.set_username("***");
-        let _ = shown.set_password(None);
-    }
-    shown.into()
-}
-
-/// Masks text that could not be parsed: what may be user info or a query is cut away.
-fn mask_text(text: &str) -> String {
-    let text = text.split(['?', '#']).next().unwrap_or_default();
-    match text.rsplit_once('@') {
-        Some((_, rest)) => format!("***@{rest}"),
-        None => text.to_owned(),
-    }
+    text::mask_url(url.as_str())
 }
 
 /// Whether both have the same scheme, host and port.
