@@ -292,10 +292,10 @@ async fn accept(listener: TcpListener, acceptor: &TlsAcceptor, ca: &Arc<DevCa>, 
         };
         counter.fetch_add(1, Ordering::SeqCst);
         open.retain(|connection| !connection.is_finished());
-        if open.len() >= MAX_CONNECTIONS {
-            if let Some(oldest) = open.pop_front() {
-                oldest.abort();
-            }
+        if open.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
         }
         let acceptor = acceptor.clone();
         let ca = Arc::clone(ca);

@@ -120,10 +120,14 @@ fn explain_tls(error: &rustls::Error, url: &Url, trust: &Trust) -> Error {
     }
 }
 
+/// The names of a certificate; rustls gives each as `DnsName("ca.test")` or `IpAddress(192.0.2.1)`.
 fn names(presented: &[String]) -> String {
     const SHOWN: usize = 5;
-    let mut shown: Vec<String> =
-        presented.iter().take(SHOWN).map(|name| format!("`{}`", text::escape(name))).collect();
+    let bare = |name: &String| {
+        let inner = name.split_once('(').map_or(name.as_str(), |(_, inner)| inner.trim_end_matches(')'));
+        format!("`{}`", text::escape(inner.trim_matches('"')))
+    };
+    let mut shown: Vec<String> = presented.iter().take(SHOWN).map(bare).collect();
     if presented.len() > SHOWN {
         shown.push(format!("{} more", presented.len() - SHOWN));
     }
@@ -178,10 +182,10 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
         if let Some(found) = error.downcast_ref::<T>() {
             return Some(found);
         }
-        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            if let Some(found) = find::<T>(inner) {
-                return Some(found);
-            }
+        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
+            && let Some(found) = find::<T>(inner)
+        {
+            return Some(found);
         }
         next = error.source();
     }
