@@ -2,10 +2,12 @@
 //!
 //! Data flows one way: Request → Facts → Plan → apply → verify → state. `docs/architecture.md` has the map.
 
+pub mod cert;
 pub mod dev_ca;
 pub mod env;
 pub mod error;
 pub mod fingerprint;
 pub mod net;
+pub mod source;
 pub mod sysroot;
 pub mod text;

@@ -133,11 +133,12 @@ pub fn slug(text: &str) -> String {
 
 /// A moment as `2026-11-23` (UTC); `seconds` since 1970.
 pub fn date(seconds: i64) -> String {
-    match jiff::Timestamp::from_second(seconds) {
-        Ok(moment) => moment.strftime("%Y-%m-%d").to_string(),
-        // Beyond what a calendar year of four digits can say.
-        Err(_) => format!("{seconds} seconds since 1970"),
-    }
+    // Not a `jiff::Timestamp`, which ends a day before 9999-12-31, the date of certificates that never expire
+    // (RFC 5280 section 4.1.2.5).
+    let date = seconds.checked_sub(seconds.rem_euclid(24 * 3600)).and_then(|midnight| {
+        jiff::civil::date(1970, 1, 1).checked_add(jiff::SignedDuration::from_secs(midnight)).ok()
+    });
+    date.map_or_else(|| format!("{seconds} seconds since 1970"), |date| date.to_string())
 }
 
 #[cfg(test)]
@@ -249,6 +250,7 @@ mod tests {
         assert_eq!(date(0), "1970-01-01");
         assert_eq!(date(-1), "1969-12-31");
         assert_eq!(date(253_402_300_799), "9999-12-31");
-        assert!(date(i64::MAX).contains("seconds"));
+        assert_eq!([date(86_399), date(86_400)], ["1970-01-01", "1970-01-02"]);
+        assert!(date(i64::MAX).contains("seconds") && date(i64::MIN).contains("seconds"));
     }
 }
