@@ -11,7 +11,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use base64::Engine as _;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{ALLOW, CONTENT_TYPE};
@@ -28,6 +27,7 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use crate::cert::pem;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -100,7 +100,7 @@ impl DevCa {
 
     /// The root as PEM.
     pub fn root_pem(&self) -> String {
-        pem(self.root_der())
+        pem::encode(self.root_der())
     }
 
     /// What `step certificate fingerprint root_ca.crt` would print.
@@ -167,14 +167,6 @@ fn validity(params: &mut CertificateParams, now: u64, seconds: u64) {
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
     params.not_before = epoch + Duration::from_secs(now.saturating_sub(BACKDATE));
     params.not_after = epoch + Duration::from_secs(now.saturating_add(seconds));
-}
-
-/// RFC 7468: 64 columns, LF.
-fn pem(der: &[u8]) -> String {
-    let body = base64::engine::general_purpose::STANDARD.encode(der);
-    let lines: Vec<&str> =
-        body.as_bytes().chunks(64).filter_map(|line| std::str::from_utf8(line).ok()).collect();
-    format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"))
 }
 
 struct Reply {

@@ -13,7 +13,7 @@ use crate::net::url::masked;
 pub(super) async fn fetch(run: &mut Run<'_>, index: usize, sha256: Option<Fingerprint>) -> Result<()> {
     let url = run.url(index)?;
     let id = masked(&url);
-    let origin = Origin { index, id: &id, file: None, many: true };
+    let origin = Origin { id: &id, file: None, many: true };
     let (trust, vouched_by) = whom_to_believe(run, sha256)?;
     let net = run.net()?;
     let mut report = SourceReport {

@@ -21,8 +21,6 @@ const LISTED: usize = 5;
 
 /// Where a batch of certificates comes from.
 pub(super) struct Origin<'a> {
-    /// Position in the request.
-    pub index: usize,
     /// Source id.
     pub id: &'a str,
     /// The file, for file sources.

@@ -7,6 +7,7 @@ use super::collect::Origin;
 use super::{Run, SourceReport};
 use crate::cert::input;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::net::MAX_BODY;
 use crate::sysroot::{Kind, host};
 use crate::text;
@@ -16,7 +17,7 @@ pub(super) fn read(run: &mut Run<'_>, index: usize, path: &Path) -> Result<()> {
     let id = run.source(index).id()?;
     let pins = run.request.pins_for(run.source(index));
     let accepted = if path.as_os_str() == "-" {
-        let origin = Origin { index, id: &id, file: None, many: false };
+        let origin = Origin { id: &id, file: None, many: false };
         let file = input::read(&host::read_stdin(MAX_BODY)?, "standard input")?;
         run.collected.take_file(&origin, file, pins)?
     } else {
@@ -27,16 +28,16 @@ pub(super) fn read(run: &mut Run<'_>, index: usize, path: &Path) -> Result<()> {
         })?;
         warn_if_writable(run, path)?;
         if found.kind == Kind::Directory {
-            read_directory(run, index, &id, path)?
+            read_directory(run, &id, pins, path)?
         } else {
-            let origin = Origin { index, id: &id, file: Some(path), many: false };
+            let origin = Origin { id: &id, file: Some(path), many: false };
             refuse_key_name(path)?;
             let file = input::read(&host::read_file(path, MAX_BODY)?, &id)?;
             run.collected.take_file(&origin, file, pins)?
         }
     };
     if accepted == 0 {
-        let origin = Origin { index, id: &id, file: None, many: true };
+        let origin = Origin { id: &id, file: None, many: true };
         if pins.is_empty() {
             return Err(run.collected.nothing_left(&origin));
         }
@@ -55,14 +56,14 @@ pub(super) fn read(run: &mut Run<'_>, index: usize, path: &Path) -> Result<()> {
 
 /// All files of a directory, links followed; what the kubelet keeps beside them (`..data`) and directories are
 /// passed over.
-fn read_directory(run: &mut Run<'_>, index: usize, id: &str, directory: &Path) -> Result<usize> {
+fn read_directory(run: &mut Run<'_>, id: &str, pins: &[Fingerprint], directory: &Path) -> Result<usize> {
     let mut accepted = 0;
     for name in host::list_dir(directory)? {
         if name.starts_with("..") {
             continue;
         }
         let path: PathBuf = directory.join(&name);
-        let origin = Origin { index, id, file: Some(&path), many: true };
+        let origin = Origin { id, file: Some(&path), many: true };
         match host::stat(&path) {
             Ok(Some(found)) if found.kind == Kind::Directory => continue,
             Ok(Some(found)) if found.kind == Kind::File => {}
@@ -84,7 +85,6 @@ fn read_directory(run: &mut Run<'_>, index: usize, id: &str, directory: &Path) -
         match input::read(&bytes, &path.to_string_lossy()) {
             Ok(file) => {
                 warn_if_writable(run, &path)?;
-                let pins = run.request.pins_for(run.source(index));
                 accepted += run.collected.take_file(&origin, file, pins)?;
             }
             Err(error) if input::holds_private_key(&bytes) => return Err(error),

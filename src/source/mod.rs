@@ -77,7 +77,7 @@ pub struct LeftOut {
     pub subject: String,
     /// If it could be read.
     pub fingerprint: Option<Fingerprint>,
-    /// Id of the source.
+    /// Id of the source, or the file within it.
     pub source: String,
     /// Why.
     pub reason: String,

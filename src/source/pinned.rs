@@ -30,7 +30,7 @@ pub(super) async fn step_ca(run: &mut Run<'_>, index: usize, all_roots: bool) ->
     let base = run.url(index)?;
     let id = masked(&base);
     let pins = run.request.pins_for(run.source(index));
-    let origin = Origin { index, id: &id, file: None, many: false };
+    let origin = Origin { id: &id, file: None, many: false };
     let mut report = SourceReport {
         id: id.clone(),
         replaces: false,
@@ -39,31 +39,24 @@ pub(super) async fn step_ca(run: &mut Run<'_>, index: usize, all_roots: bool) ->
         vouched_by: Some("the pinned fingerprint".to_owned()),
         proxy: None,
     };
-    let mut own: Vec<Certificate> = Vec::new();
     for pin in pins {
         if let Some(certificate) = already_known(run, &id, pin) {
-            run.collected.take(&origin, certificate.clone(), pins, false)?;
-            own.push(certificate);
+            run.collected.take(&origin, certificate, pins, false)?;
         } else if !run.collected.has_met(pin) {
             let net = run.net()?;
             contacted(&mut report, &net, &base);
             match root(&net, &base, *pin).await? {
                 Ok(certificate) => {
-                    run.collected.take(&origin, certificate.clone(), pins, false)?;
-                    own.push(certificate);
+                    run.collected.take(&origin, certificate, pins, false)?;
                 }
                 Err(unknown) => run.collected.missed(*pin, unknown),
             }
         }
     }
     if all_roots {
-        // Roots that a file brought vouch too, if they are pinned for this source.
-        own.extend(
-            run.collected
-                .pinned()
-                .map(|anchor| anchor.certificate.clone())
-                .filter(|certificate| pins.contains(&certificate.fingerprint())),
-        );
+        // Whoever brought them: a file may have met the pin.
+        let pinned = run.collected.pinned().map(|anchor| &anchor.certificate);
+        let own = pinned.filter(|certificate| pins.contains(&certificate.fingerprint())).cloned().collect();
         other_roots(run, &base, &origin, own, &mut report).await?;
     }
     run.collected.report(index, report);
@@ -140,7 +133,7 @@ pub(super) async fn root_url(run: &mut Run<'_>, index: usize) -> Result<()> {
     let url = run.url(index)?;
     let id = masked(&url);
     let pins = run.request.pins_for(run.source(index));
-    let origin = Origin { index, id: &id, file: None, many: false };
+    let origin = Origin { id: &id, file: None, many: false };
     let mut report = SourceReport {
         id: id.clone(),
         replaces: false,
