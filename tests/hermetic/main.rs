@@ -1,0 +1,6 @@
+//! Ring 1: what needs nothing but Rust.
+
+#![allow(clippy::disallowed_methods, reason = "tests drive the real world")]
+
+mod net;
+mod servers;
