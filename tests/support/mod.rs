@@ -1,0 +1,6 @@
+//! What several test binaries share: running trustup, making certificates, comparing trees.
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+pub mod ca;
+pub mod run;
+pub mod tree;
