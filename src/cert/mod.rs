@@ -1,0 +1,417 @@
+//! X.509 certificates (RFC 5280) as plain owned data: what was parsed is what is compared, shown and written.
+//!
+//! A [`Certificate`] exists only if its DER parses and nothing follows it; it is written from there, never as the
+//! bytes that came in (threat T3). Whether it may become an anchor is [`policy`]'s to say. Nothing here reads files,
+//! the clock or the network.
+
+use std::fmt;
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::{BasicConstraints, ParsedExtension};
+use x509_parser::nom;
+use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
+use x509_parser::signature_algorithm::RsaSsaPssParams;
+
+use crate::fingerprint::Fingerprint;
+
+mod cert_aux;
+mod der;
+pub mod input;
+mod name;
+pub mod pem;
+mod pkcs7;
+pub mod policy;
+mod private_key;
+mod self_signature;
+mod subject_hash;
+#[cfg(test)]
+mod testing;
+
+pub use self_signature::SelfSignature;
+
+/// The hash function's own object identifier.
+const SHA1: &str = "1.3.14.3.2.26";
+
+/// A certificate.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Certificate {
+    der: Vec<u8>,
+    fingerprint: Fingerprint,
+    version: u32,
+    serial: Vec<u8>,
+    subject: Vec<u8>,
+    issuer: Vec<u8>,
+    not_before: i64,
+    not_after: i64,
+    public_key: Vec<u8>,
+    rsa_bits: Option<usize>,
+    signature_algorithm: String,
+    signature_hash: Option<WeakHash>,
+    is_ca: Option<bool>,
+    signs_certificates: Option<bool>,
+    serves_tls: Option<bool>,
+    subject_key_id: Option<Vec<u8>>,
+    authority_key_id: Option<Vec<u8>>,
+}
+
+/// A hash function that must not be relied on in a signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeakHash {
+    /// MD5 or an older one of its family.
+    Md5,
+    /// SHA-1.
+    Sha1,
+}
+
+impl Certificate {
+    /// Parses the DER of one certificate; bytes behind it are an error (threat T3). The error is a reason, in a form
+    /// that can follow a colon.
+    pub fn from_der(der: &[u8]) -> Result<Certificate, String> {
+        let (rest, parsed) = X509Certificate::from_der(der).map_err(|error| match error {
+            nom::Err::Incomplete(_) => "not an X.509 certificate: cut off".to_owned(),
+            nom::Err::Error(error) | nom::Err::Failure(error) => format!("not an X.509 certificate: {error}"),
+        })?;
+        if !rest.is_empty() {
+            return Err(format!("{} bytes follow the certificate", rest.len()));
+        }
+        let extensions = Extensions::of(&parsed)?;
+        let subject = parsed.subject().as_raw().to_vec();
+        let issuer = parsed.issuer().as_raw().to_vec();
+        if name::rdns(&subject).is_none() || name::rdns(&issuer).is_none() {
+            return Err("not an X.509 certificate: a malformed name".to_owned());
+        }
+        Ok(Certificate {
+            fingerprint: Fingerprint::of(der),
+            // X.509 counts from zero.
+            version: parsed.version().0.saturating_add(1),
+            serial: parsed.raw_serial().to_vec(),
+            subject,
+            issuer,
+            not_before: parsed.validity().not_before.timestamp(),
+            not_after: parsed.validity().not_after.timestamp(),
+            public_key: parsed.public_key().raw.to_vec(),
+            rsa_bits: rsa_bits(&parsed),
+            signature_algorithm: parsed.signature_algorithm.algorithm.to_id_string(),
+            signature_hash: weak_hash(&parsed),
+            is_ca: extensions.is_ca,
+            signs_certificates: extensions.signs_certificates,
+            serves_tls: extensions.serves_tls,
+            subject_key_id: extensions.subject_key_id,
+            authority_key_id: extensions.authority_key_id,
+            der: der.to_vec(),
+        })
+    }
+
+    /// The DER, whole.
+    pub fn der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// SHA-256 over the DER.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+
+    /// The name that trust stores show: the subject's first CN, else OU, else O, else `certificate`. Raw: it may hold
+    /// any character until [`policy::check`] has passed; [`crate::text::slug`] makes a file name of it.
+    pub fn label(&self) -> String {
+        name::label(&self.subject)
+    }
+
+    /// The subject in one line for people, after RFC 4514 (`CN=Root,O=Org`), escaped and cut.
+    pub fn subject(&self) -> String {
+        name::one_line(&self.subject)
+    }
+
+    /// The issuer in one line for people, like [`Certificate::subject`].
+    pub fn issuer(&self) -> String {
+        name::one_line(&self.issuer)
+    }
+
+    /// The subject's Name, DER.
+    pub fn subject_der(&self) -> &[u8] {
+        &self.subject
+    }
+
+    /// The issuer's Name, DER.
+    pub fn issuer_der(&self) -> &[u8] {
+        &self.issuer
+    }
+
+    /// The serial number: the content of the INTEGER, big-endian, with the leading zero byte where DER has one.
+    pub fn serial(&self) -> &[u8] {
+        &self.serial
+    }
+
+    /// 1, 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// The number in the names of a hashed directory, what `openssl x509 -subject_hash` prints (as `{:08x}`).
+    pub fn subject_hash(&self) -> u32 {
+        subject_hash::subject_hash(&self.subject)
+    }
+
+    /// First second of validity, seconds since 1970.
+    pub fn not_before(&self) -> i64 {
+        self.not_before
+    }
+
+    /// Last second of validity, seconds since 1970.
+    pub fn not_after(&self) -> i64 {
+        self.not_after
+    }
+
+    /// The SubjectPublicKeyInfo, DER.
+    pub fn public_key(&self) -> &[u8] {
+        &self.public_key
+    }
+
+    /// Size of the modulus, if the key is an RSA key.
+    pub fn rsa_bits(&self) -> Option<usize> {
+        self.rsa_bits
+    }
+
+    /// The signature algorithm's object identifier, dotted.
+    pub fn signature_algorithm(&self) -> &str {
+        &self.signature_algorithm
+    }
+
+    /// The hash of the signature, if it is a weak one.
+    pub fn weak_signature_hash(&self) -> Option<WeakHash> {
+        self.signature_hash
+    }
+
+    /// What basicConstraints say; `None` where there are none.
+    pub fn is_ca(&self) -> Option<bool> {
+        self.is_ca
+    }
+
+    /// Whether keyUsage has keyCertSign; `None` where there is no keyUsage.
+    pub fn signs_certificates(&self) -> Option<bool> {
+        self.signs_certificates
+    }
+
+    /// Whether extended key usage has serverAuth or anyExtendedKeyUsage; `None` where there is none (all allowed).
+    pub fn serves_tls(&self) -> Option<bool> {
+        self.serves_tls
+    }
+
+    /// Whether subject and issuer are the same name.
+    pub fn is_self_issued(&self) -> bool {
+        self.subject == self.issuer
+    }
+
+    /// PEM: 64 columns, LF, a newline at the end.
+    pub fn to_pem(&self) -> String {
+        pem::encode(&self.der)
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Certificate({} {})", self.fingerprint.short(16), self.subject())
+    }
+}
+
+/// What the extensions say, as far as it matters here.
+#[derive(Default)]
+struct Extensions {
+    is_ca: Option<bool>,
+    signs_certificates: Option<bool>,
+    serves_tls: Option<bool>,
+    subject_key_id: Option<Vec<u8>>,
+    authority_key_id: Option<Vec<u8>>,
+}
+
+impl Extensions {
+    fn of(parsed: &X509Certificate<'_>) -> Result<Extensions, String> {
+        if parsed.extensions_map().is_err() {
+            return Err("not an X.509 certificate: an extension stands there twice".to_owned());
+        }
+        let mut found = Extensions::default();
+        for extension in parsed.extensions() {
+            match extension.parsed_extension() {
+                ParsedExtension::BasicConstraints(BasicConstraints { ca, .. }) => found.is_ca = Some(*ca),
+                ParsedExtension::KeyUsage(usage) => found.signs_certificates = Some(usage.key_cert_sign()),
+                ParsedExtension::ExtendedKeyUsage(usage) => {
+                    found.serves_tls = Some(usage.any || usage.server_auth);
+                }
+                ParsedExtension::SubjectKeyIdentifier(id) => found.subject_key_id = Some(id.0.to_vec()),
+                ParsedExtension::AuthorityKeyIdentifier(id) => {
+                    found.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
+                }
+                // The three that decide must be readable; a damaged one may mean anything.
+                ParsedExtension::ParseError { .. } | ParsedExtension::Unparsed
+                    if matches!(
+                        extension.oid.to_id_string().as_str(),
+                        "2.5.29.15" | "2.5.29.19" | "2.5.29.37"
+                    ) =>
+                {
+                    return Err(format!(
+                        "not an X.509 certificate: the extension {} is malformed",
+                        extension.oid
+                    ));
+                }
+                _ => {}
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn rsa_bits(parsed: &X509Certificate<'_>) -> Option<usize> {
+    match parsed.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) => {
+            let zeros = key.modulus.iter().take_while(|byte| **byte == 0).count();
+            let digits = &key.modulus[zeros..];
+            Some(digits.first().map_or(0, |first| digits.len() * 8 - first.leading_zeros() as usize))
+        }
+        _ => None,
+    }
+}
+
+fn weak_hash(parsed: &X509Certificate<'_>) -> Option<WeakHash> {
+    let algorithm = &parsed.signature_algorithm;
+    match algorithm.algorithm.to_id_string().as_str() {
+        // RSA with MD2, MD4, MD5, and the OIW's MD4 and MD5.
+        "1.2.840.113549.1.1.2" | "1.2.840.113549.1.1.3" | "1.2.840.113549.1.1.4" => Some(WeakHash::Md5),
+        "1.3.14.3.2.2" | "1.3.14.3.2.3" | "1.3.14.3.2.4" => Some(WeakHash::Md5),
+        // RSA, DSA and ECDSA with SHA-1, and the OIW's.
+        "1.2.840.113549.1.1.5" | "1.2.840.10040.4.3" | "1.2.840.10045.4.1" => Some(WeakHash::Sha1),
+        "1.3.14.3.2.27" | "1.3.14.3.2.29" => Some(WeakHash::Sha1),
+        // RSASSA-PSS: SHA-1 is the default (RFC 4055 section 3.1).
+        "1.2.840.113549.1.1.10" => {
+            let parameters = algorithm.parameters.as_ref().map(RsaSsaPssParams::try_from);
+            match parameters {
+                Some(Ok(parameters)) if parameters.hash_algorithm_oid().to_id_string() != SHA1 => None,
+                _ => Some(WeakHash::Sha1),
+            }
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+
+    use super::testing::{
+        BASIC_CONSTRAINTS, Draft, Random, attribute, common_name, key, name, rsa_key, sequence,
+    };
+    use super::*;
+
+    fn parse(draft: &Draft) -> Certificate {
+        Certificate::from_der(&draft.der()).expect("parses")
+    }
+
+    #[test]
+    fn fields_are_those_of_the_certificate() {
+        let root = parse(&Draft { issuer: Some(common_name("Issuer")), ..Draft::default() });
+        assert_eq!(root.fingerprint(), Fingerprint::of(root.der()));
+        assert_eq!(
+            (root.label().as_str(), root.subject().as_str(), root.issuer().as_str()),
+            ("Test Root", "CN=Test Root", "CN=Issuer")
+        );
+        assert_eq!(
+            (root.subject_der(), root.issuer_der()),
+            (&common_name("Test Root")[..], &common_name("Issuer")[..])
+        );
+        assert_eq!((root.serial(), root.version()), (&[0x12, 0x34][..], 3));
+        assert_eq!((root.not_before(), root.not_after()), (1_577_836_800, 2_208_988_800));
+        assert_eq!(
+            (root.is_ca(), root.signs_certificates(), root.serves_tls()),
+            (Some(true), Some(true), None)
+        );
+        assert_eq!(root.public_key(), rcgen::PublicKeyData::subject_public_key_info(key()));
+        assert_eq!((root.signature_algorithm(), root.weak_signature_hash()), ("1.2.840.10045.4.3.2", None));
+        assert!(!root.is_self_issued() && parse(&Draft::default()).is_self_issued());
+        assert_eq!(root.rsa_bits(), None);
+        assert_eq!(
+            format!("{root:?}"),
+            format!("Certificate({} CN=Test Root)", &root.fingerprint().hex()[..16])
+        );
+        assert_eq!(pem::blocks(root.to_pem().as_bytes())[0].der.as_deref(), Some(root.der()));
+    }
+
+    #[test]
+    fn t3_nothing_may_follow_the_der() {
+        let mut der = Draft::default().der();
+        der.extend(b"\n");
+        assert!(Certificate::from_der(&der).expect_err("refused").contains("1 bytes follow"));
+        let good = Draft::default().der();
+        for length in 0..good.len() {
+            assert!(Certificate::from_der(&good[..length]).is_err(), "{length}");
+        }
+    }
+
+    #[test]
+    fn rsa_keys_are_measured_to_the_bit() {
+        for bits in [512, 1023, 1024, 2047, 2048, 2049, 4096, 16384] {
+            let root = parse(&Draft { public_key: Some(rsa_key(bits)), ..Draft::default() });
+            assert_eq!(root.rsa_bits(), Some(bits));
+        }
+    }
+
+    #[test]
+    fn weak_hashes_are_told_from_the_signature_algorithm() {
+        for (oid, wanted) in [
+            ("1.2.840.113549.1.1.4", Some(WeakHash::Md5)),
+            ("1.2.840.113549.1.1.5", Some(WeakHash::Sha1)),
+            ("1.2.840.10045.4.1", Some(WeakHash::Sha1)),
+            ("1.2.840.113549.1.1.10", Some(WeakHash::Sha1)),
+            ("1.2.840.113549.1.1.11", None),
+            ("1.3.101.112", None),
+        ] {
+            assert_eq!(
+                parse(&Draft { signature: oid, ..Draft::default() }).weak_signature_hash(),
+                wanted,
+                "{oid}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_root_of_the_web_pki_parses() {
+        assert!(TLS_SERVER_ROOT_CERTS.len() > 100);
+        for der in TLS_SERVER_ROOT_CERTS {
+            let root = Certificate::from_der(der).expect("a root");
+            assert!(root.is_self_issued() && root.is_ca() == Some(true), "{root:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_or_doubled_extensions_are_refused() {
+        let malformed = Draft::default().with(BASIC_CONSTRAINTS, vec![0x30, 0x05, 0x01]);
+        assert!(Certificate::from_der(&malformed.der()).is_err());
+        let mut doubled = Draft::default();
+        doubled.extensions.push((BASIC_CONSTRAINTS, true, sequence(&[])));
+        assert!(Certificate::from_der(&doubled.der()).expect_err("refused").contains("twice"));
+    }
+
+    #[test]
+    fn no_input_makes_it_panic() {
+        let cn = attribute("2.5.4.3", 0x1e, b"\0A\0B");
+        let seeds = [Draft::named(name(&[&[&cn]])).der(), TLS_SERVER_ROOT_CERTS[0].to_vec()];
+        let mut random = Random(0x5eed_0003);
+        let mut parsed = 0;
+        for round in 0..20_000 {
+            let bytes = random.mutate(&seeds[round % seeds.len()]);
+            if let Ok(certificate) = Certificate::from_der(&bytes) {
+                parsed += 1;
+                assert_eq!(certificate.der(), bytes);
+                let _ = (
+                    certificate.label(),
+                    certificate.subject(),
+                    certificate.issuer(),
+                    certificate.subject_hash(),
+                );
+                let policy = policy::Policy { now: 0, allow_expired: true, allow_intermediate: true };
+                let _ = (policy::check(&certificate, &policy), certificate.self_signature());
+            }
+        }
+        assert!(parsed > 100, "the mutations reach beyond the parser: {parsed}");
+    }
+}

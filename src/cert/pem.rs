@@ -1,0 +1,300 @@
+//! PEM (RFC 7468): a lenient reader of bundles as they are found, and the one writer.
+//!
+//! The reader never fails, never panics, and takes time in proportion to the input: it reports what is there, whole
+//! or not. What may be trusted of it is decided elsewhere (`input` for what we are given). The writer is the only
+//! place where a certificate becomes text.
+
+use std::ops::Range;
+
+use base64::Engine;
+use base64::alphabet::STANDARD as ALPHABET;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+
+/// As OpenSSL and Go decode: padding is needed, the bits that the last character has too many may be anything.
+const LENIENT: GeneralPurpose =
+    GeneralPurpose::new(&ALPHABET, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
+/// RFC 7468 section 2: 64 characters a line.
+const COLUMNS: usize = 64;
+
+/// Longer is no label of ours or anybody's.
+const LABEL_LIMIT: usize = 64;
+
+/// One block of a PEM file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// What stands between `-----BEGIN ` and the dashes: printable ASCII.
+    pub label: String,
+    /// The decoded body; `None` if there is none that can be decoded (see `fault`).
+    pub der: Option<Vec<u8>>,
+    /// Why there is no `der`.
+    pub fault: Option<Fault>,
+    /// The block's bytes in the file, its END line and that line's ending included.
+    pub range: Range<usize>,
+    /// Whether BEGIN and END stand alone on their lines. OpenSSL reads no other block, and refuses the whole file
+    /// where something follows on the END line.
+    pub own_lines: bool,
+}
+
+/// What is wrong with a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// No END line of this label before the next BEGIN line.
+    NoEnd,
+    /// The body is not base64.
+    NotBase64,
+}
+
+/// A BEGIN or END marker.
+struct Boundary<'a> {
+    begin: bool,
+    label: &'a str,
+    range: Range<usize>,
+}
+
+/// All blocks of a file in order, damaged ones too. Text around them, a byte order mark, CRLF, several markers on
+/// one line and a missing last line ending are tolerated.
+pub fn blocks(bytes: &[u8]) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut open: Option<Boundary<'_>> = None;
+    let mut position = 0;
+    while let Some(boundary) = next_boundary(bytes, position) {
+        position = boundary.range.end;
+        if boundary.begin {
+            let start = boundary.range.start;
+            if let Some(open) = open.replace(boundary) {
+                blocks.push(block(bytes, &open, open.range.end..start, start, Some(Fault::NoEnd)));
+            }
+        } else if let Some(open) = open.take() {
+            let fault = (open.label != boundary.label).then_some(Fault::NoEnd);
+            let end = line_end(bytes, boundary.range.end).unwrap_or(boundary.range.end);
+            let mut block = block(bytes, &open, open.range.end..boundary.range.start, end, fault);
+            block.own_lines &= stands_alone(bytes, &boundary.range);
+            blocks.push(block);
+            position = end;
+        }
+    }
+    if let Some(open) = open {
+        blocks.push(block(bytes, &open, open.range.end..bytes.len(), bytes.len(), Some(Fault::NoEnd)));
+    }
+    blocks
+}
+
+/// A certificate as PEM: 64 columns, LF, a newline at the end.
+pub fn encode(der: &[u8]) -> String {
+    let body = STANDARD.encode(der);
+    let mut pem = String::with_capacity(body.len() + body.len() / COLUMNS + 60);
+    pem.push_str("-----BEGIN CERTIFICATE-----\n");
+    for (at, c) in body.char_indices() {
+        if at > 0 && at % COLUMNS == 0 {
+            pem.push('\n');
+        }
+        pem.push(c);
+    }
+    pem.push_str("\n-----END CERTIFICATE-----\n");
+    pem
+}
+
+/// Bytes of base64 with any white space in between; `None` if they are something else.
+pub(super) fn decode_base64(body: &[u8]) -> Option<Vec<u8>> {
+    let dense: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    LENIENT.decode(dense).ok()
+}
+
+fn block(bytes: &[u8], begin: &Boundary<'_>, body: Range<usize>, end: usize, fault: Option<Fault>) -> Block {
+    let der = if fault.is_none() { decode_base64(without_headers(&bytes[body])) } else { None };
+    Block {
+        label: begin.label.to_owned(),
+        fault: fault.or(der.is_none().then_some(Fault::NotBase64)),
+        der,
+        range: begin.range.start..end,
+        own_lines: fault.is_none() && stands_alone(bytes, &begin.range),
+    }
+}
+
+/// The next marker at or behind `from`.
+fn next_boundary(bytes: &[u8], mut from: usize) -> Option<Boundary<'_>> {
+    const DASHES: &[u8] = b"-----";
+    loop {
+        let start = from + bytes[from..].windows(DASHES.len()).position(|window| window == DASHES)?;
+        let behind = &bytes[start + DASHES.len()..];
+        let (begin, word) = if behind.starts_with(b"BEGIN ") { (true, 6) } else { (false, 4) };
+        if begin || behind.starts_with(b"END ") {
+            let behind = &behind[word..];
+            let near = &behind[..behind.len().min(LABEL_LIMIT + DASHES.len())];
+            let label = near.windows(DASHES.len()).position(|window| window == DASHES).and_then(|length| {
+                str::from_utf8(&near[..length])
+                    .ok()
+                    .filter(|label| label.bytes().all(|byte| matches!(byte, 0x20..=0x7e)))
+            });
+            if let Some(label) = label {
+                let end = start + DASHES.len() + word + label.len() + DASHES.len();
+                return Some(Boundary { begin, label, range: start..end });
+            }
+        }
+        // One further only: of six dashes the last five may be the marker's.
+        from = start + 1;
+    }
+}
+
+/// Where the line goes on behind `from` if only blanks stand there: behind its ending.
+fn line_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let blanks = bytes[from..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let at = from + blanks;
+    match &bytes[at..] {
+        [] => Some(at),
+        [b'\r', b'\n', ..] => Some(at + 2),
+        [b'\r' | b'\n', ..] => Some(at + 1),
+        _ => None,
+    }
+}
+
+fn stands_alone(bytes: &[u8], marker: &Range<usize>) -> bool {
+    let before = &bytes[..marker.start];
+    let starts_line =
+        before.is_empty() || before == b"\xef\xbb\xbf" || before.ends_with(b"\n") || before.ends_with(b"\r");
+    starts_line && line_end(bytes, marker.end).is_some()
+}
+
+/// The body without the headers of RFC 1421 (`Proc-Type: …`), which end at an empty line.
+fn without_headers(body: &[u8]) -> &[u8] {
+    if !body.contains(&b':') {
+        return body;
+    }
+    let mut offset = 0;
+    for (number, line) in body.split_inclusive(|byte| *byte == b'\n').enumerate() {
+        offset += line.len();
+        // The first line is what is left of the BEGIN line.
+        if number > 0 && line.trim_ascii().is_empty() {
+            return &body[offset..];
+        }
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Draft, Random};
+    use super::*;
+
+    fn ders(text: &str) -> Vec<Option<Vec<u8>>> {
+        blocks(text.as_bytes()).into_iter().map(|block| block.der).collect()
+    }
+
+    #[test]
+    fn what_was_encoded_is_read_back() {
+        for length in [1, 47, 48, 49, 95, 96, 97, 1000] {
+            let der = vec![0x5a; length];
+            let pem = encode(&der);
+            assert!(
+                pem.lines().all(|line| line.len() <= COLUMNS)
+                    && pem.ends_with("-----\n")
+                    && !pem.contains("\n\n")
+            );
+            let found = blocks(pem.as_bytes());
+            assert_eq!(found.len(), 1);
+            assert_eq!(
+                (&found[0].der, &found[0].range, found[0].own_lines),
+                (&Some(der), &(0..pem.len()), true)
+            );
+        }
+    }
+
+    #[test]
+    fn text_byte_order_mark_crlf_and_a_missing_newline_are_tolerated() {
+        let (a, b) = (encode(b"first"), encode(b"second"));
+        let wanted = vec![Some(b"first".to_vec()), Some(b"second".to_vec())];
+        for text in [
+            format!("{a}{b}"),
+            format!("\u{feff}{a}{b}"),
+            format!("# one\n{a}\n\n# two, - dashes -- -----\n{b}trailing"),
+            format!("{a}{b}").replace('\n', "\r\n"),
+            format!("{a}{b}").replace('\n', "\r"),
+            format!("{a}{b}").trim_end().to_owned(),
+            format!("{a}{b}").replace('\n', " \t\n"),
+        ] {
+            let found = blocks(text.as_bytes());
+            assert_eq!(ders(&text), wanted, "{text}");
+            assert!(found.iter().all(|block| block.own_lines && block.fault.is_none()), "{text}");
+            for block in &found {
+                let own = &text[block.range.clone()];
+                assert!(own.starts_with("-----BEGIN ") && own.trim_end().ends_with("-----"), "{own}");
+                assert!(own.ends_with(['\n', '\r']) || block.range.end == text.len());
+            }
+        }
+    }
+
+    #[test]
+    fn markers_on_one_line_are_found_and_flagged() {
+        let (a, b) = (encode(b"first"), encode(b"second"));
+        let glued = format!("{}{b}", a.trim_end());
+        let found = blocks(glued.as_bytes());
+        assert_eq!(ders(&glued), [Some(b"first".to_vec()), Some(b"second".to_vec())]);
+        assert_eq!([found[0].own_lines, found[1].own_lines], [false, false]);
+        assert_eq!(found[0].range.end, found[1].range.start);
+
+        let inside = format!("# x {a}");
+        assert_eq!(ders(&inside), [Some(b"first".to_vec())]);
+        assert!(!blocks(inside.as_bytes())[0].own_lines);
+        assert_eq!(ders(&format!("-{a}")), [Some(b"first".to_vec())]);
+    }
+
+    #[test]
+    fn damaged_blocks_are_reported_and_do_not_hide_others() {
+        let (a, b) = (encode(b"first"), encode(b"second"));
+        let cut = &a[..a.len() - 10];
+        let text = format!("{cut}\n{b}{cut}");
+        let found = blocks(text.as_bytes());
+        assert_eq!(ders(&text), [None, Some(b"second".to_vec()), None]);
+        assert_eq!(
+            [found[0].fault, found[1].fault, found[2].fault],
+            [Some(Fault::NoEnd), None, Some(Fault::NoEnd)]
+        );
+        assert_eq!(found[2].range.end, text.len());
+
+        let other_end = a.replace("END CERTIFICATE", "END X509 CRL");
+        assert_eq!(blocks(other_end.as_bytes())[0].fault, Some(Fault::NoEnd));
+        let not_base64 = "-----BEGIN X-----\nZm9v!mFy\n-----END X-----\n";
+        assert_eq!(blocks(not_base64.as_bytes())[0].fault, Some(Fault::NotBase64));
+        let no_padding = "-----BEGIN X-----\nZm8\n-----END X-----\n";
+        assert_eq!(blocks(no_padding.as_bytes())[0].fault, Some(Fault::NotBase64));
+        assert_eq!(blocks(b"-----END X-----\n"), []);
+        assert_eq!(blocks(b"-----BEGIN \xff-----\nZm8=\n-----END \xff-----\n"), []);
+    }
+
+    #[test]
+    fn headers_end_at_an_empty_line() {
+        let text = "-----BEGIN X-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES\n\nZm8=\n-----END X-----\n";
+        assert_eq!(ders(text), [Some(b"fo".to_vec())]);
+        assert_eq!(ders(&text.replace('\n', "\r\n")), [Some(b"fo".to_vec())]);
+        assert_eq!(ders("-----BEGIN X-----\nA: b\nZm8=\n-----END X-----\n"), [None]);
+    }
+
+    #[test]
+    fn no_input_makes_it_panic_and_ranges_never_overlap() {
+        let mut random = Random(0x5eed_0001);
+        let text =
+            format!("# a\r\n{}{}x{}", encode(&Draft::default().der()), encode(b"x").trim_end(), encode(b"y"));
+        for _ in 0..5000 {
+            let bytes = random.mutate(text.as_bytes());
+            let mut end = 0;
+            for block in blocks(&bytes) {
+                assert!(block.range.start >= end && block.range.end <= bytes.len());
+                assert!(bytes[block.range.clone()].starts_with(b"-----BEGIN "));
+                assert_eq!(block.der.is_none(), block.fault.is_some());
+                end = block.range.end;
+            }
+        }
+    }
+
+    #[test]
+    fn many_markers_take_linear_time() {
+        // Two mebibytes each of what makes a careless reader quadratic; a quadratic one would not end.
+        for piece in
+            ["-----BEGIN X-----\n", "-----END X-----", "-----BEGIN ", "-", "-----BEGIN X-----\nA: b\n"]
+        {
+            let text = piece.repeat((2 << 20) / piece.len());
+            assert!(blocks(text.as_bytes()).iter().all(|block| block.der.is_none()));
+        }
+    }
+}

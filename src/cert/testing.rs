@@ -1,0 +1,217 @@
+//! Certificates and names for tests, built byte by byte where rcgen would refuse: odd strings, missing extensions,
+//! old versions, weak keys. The key is made when the tests run. Shared with `tests/tools` by path.
+
+#![allow(dead_code, reason = "every test crate that includes this uses a part of it")]
+
+use std::sync::OnceLock;
+
+use rcgen::{KeyPair, PublicKeyData, SigningKey};
+
+pub(crate) const UTF8: u8 = 0x0c;
+pub(crate) const NUMERIC: u8 = 0x12;
+pub(crate) const PRINTABLE: u8 = 0x13;
+pub(crate) const T61: u8 = 0x14;
+pub(crate) const IA5: u8 = 0x16;
+pub(crate) const VISIBLE: u8 = 0x1a;
+pub(crate) const UNIVERSAL: u8 = 0x1c;
+pub(crate) const BMP: u8 = 0x1e;
+
+pub(crate) const BASIC_CONSTRAINTS: &str = "2.5.29.19";
+pub(crate) const KEY_USAGE: &str = "2.5.29.15";
+pub(crate) const EXTENDED_KEY_USAGE: &str = "2.5.29.37";
+pub(crate) const SERVER_AUTH: &str = "1.3.6.1.5.5.7.3.1";
+pub(crate) const CLIENT_AUTH: &str = "1.3.6.1.5.5.7.3.2";
+pub(crate) const ANY_USAGE: &str = "2.5.29.37.0";
+
+pub(crate) fn tlv(tag: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![tag];
+    match body.len() {
+        0..=0x7f => bytes.push(body.len() as u8),
+        0x80..=0xff => bytes.extend([0x81, body.len() as u8]),
+        0x100..=0xffff => bytes.extend([0x82, (body.len() >> 8) as u8, body.len() as u8]),
+        _ => bytes.extend([0x83, (body.len() >> 16) as u8, (body.len() >> 8) as u8, body.len() as u8]),
+    }
+    bytes.extend(body);
+    bytes
+}
+
+pub(crate) fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+    tlv(0x30, &parts.concat())
+}
+
+pub(crate) fn oid(dotted: &str) -> Vec<u8> {
+    let arcs: Vec<u64> = dotted.split('.').map(|arc| arc.parse().expect("a number")).collect();
+    let mut body = Vec::new();
+    for arc in std::iter::once(arcs[0] * 40 + arcs[1]).chain(arcs[2..].iter().copied()) {
+        let mut digits = vec![(arc & 0x7f) as u8];
+        let mut rest = arc >> 7;
+        while rest > 0 {
+            digits.push((rest & 0x7f) as u8 | 0x80);
+            rest >>= 7;
+        }
+        body.extend(digits.iter().rev());
+    }
+    tlv(0x06, &body)
+}
+
+/// An AttributeTypeAndValue.
+pub(crate) fn attribute(kind: &str, tag: u8, value: &[u8]) -> Vec<u8> {
+    sequence(&[&oid(kind), &tlv(tag, value)])
+}
+
+/// A Name of relative names of attributes, in the order given.
+pub(crate) fn name(rdns: &[&[&[u8]]]) -> Vec<u8> {
+    tlv(0x30, &rdns.iter().map(|rdn| tlv(0x31, &rdn.concat())).collect::<Vec<_>>().concat())
+}
+
+/// A Name with one CN.
+pub(crate) fn common_name(text: &str) -> Vec<u8> {
+    name(&[&[&attribute("2.5.4.3", UTF8, text.as_bytes())]])
+}
+
+pub(crate) fn key() -> &'static KeyPair {
+    static KEY: OnceLock<KeyPair> = OnceLock::new();
+    KEY.get_or_init(|| KeyPair::generate().expect("a P-256 key"))
+}
+
+/// The value of an extended key usage extension.
+pub(crate) fn usages(oids: &[&str]) -> Vec<u8> {
+    tlv(0x30, &oids.iter().map(|dotted| oid(dotted)).collect::<Vec<_>>().concat())
+}
+
+/// An RSA SubjectPublicKeyInfo of this many bits (the modulus is no product of two primes: nobody uses the key).
+pub(crate) fn rsa_key(bits: usize) -> Vec<u8> {
+    let mut modulus = vec![0x5a; bits.div_ceil(8)];
+    modulus[0] = 1 << ((bits - 1) % 8);
+    if modulus[0] & 0x80 != 0 {
+        modulus.insert(0, 0);
+    }
+    let key = sequence(&[&tlv(0x02, &modulus), &tlv(0x02, &[1, 0, 1])]);
+    let algorithm = sequence(&[&oid("1.2.840.113549.1.1.1"), &[0x05, 0x00]]);
+    sequence(&[&algorithm, &tlv(0x03, &[&[0][..], &key].concat())])
+}
+
+/// A certificate to be: by default a good root that signed itself.
+#[derive(Clone)]
+pub(crate) struct Draft {
+    /// 1 or 3.
+    pub(crate) version: u8,
+    pub(crate) subject: Vec<u8>,
+    pub(crate) issuer: Option<Vec<u8>>,
+    /// UTCTime.
+    pub(crate) not_before: &'static str,
+    pub(crate) not_after: &'static str,
+    pub(crate) public_key: Option<Vec<u8>>,
+    /// OID of the signature; what stands there is an ECDSA-SHA256 signature all the same.
+    pub(crate) signature: &'static str,
+    /// OID, critical, value.
+    pub(crate) extensions: Vec<(&'static str, bool, Vec<u8>)>,
+    /// Whether the signature is that of our key, or broken.
+    pub(crate) signed: bool,
+}
+
+impl Default for Draft {
+    fn default() -> Self {
+        Draft {
+            version: 3,
+            subject: common_name("Test Root"),
+            issuer: None,
+            not_before: "200101000000Z",
+            not_after: "400101000000Z",
+            public_key: None,
+            signature: "1.2.840.10045.4.3.2",
+            extensions: vec![
+                (BASIC_CONSTRAINTS, true, sequence(&[&[0x01, 0x01, 0xff]])),
+                (KEY_USAGE, true, vec![0x03, 0x02, 0x01, 0x06]),
+            ],
+            signed: true,
+        }
+    }
+}
+
+impl Draft {
+    pub(crate) fn named(subject: Vec<u8>) -> Self {
+        Draft { subject, ..Draft::default() }
+    }
+
+    pub(crate) fn with(mut self, oid: &'static str, value: Vec<u8>) -> Self {
+        self.extensions.retain(|(other, ..)| *other != oid);
+        self.extensions.push((oid, true, value));
+        self
+    }
+
+    pub(crate) fn without(mut self, oid: &str) -> Self {
+        self.extensions.retain(|(other, ..)| *other != oid);
+        self
+    }
+
+    pub(crate) fn der(&self) -> Vec<u8> {
+        let algorithm = sequence(&[&oid(self.signature)]);
+        let validity =
+            sequence(&[&tlv(0x17, self.not_before.as_bytes()), &tlv(0x17, self.not_after.as_bytes())]);
+        let mut parts = vec![
+            tlv(0x02, &[0x12, 0x34]),
+            algorithm.clone(),
+            self.issuer.clone().unwrap_or_else(|| self.subject.clone()),
+            validity,
+            self.subject.clone(),
+            self.public_key.clone().unwrap_or_else(|| key().subject_public_key_info()),
+        ];
+        if self.version == 3 {
+            parts.insert(0, tlv(0xa0, &tlv(0x02, &[2])));
+            let extensions: Vec<Vec<u8>> = self
+                .extensions
+                .iter()
+                .map(|(kind, critical, value)| {
+                    let critical: &[u8] = if *critical { &[0x01, 0x01, 0xff] } else { &[] };
+                    sequence(&[&oid(kind), critical, &tlv(0x04, value)])
+                })
+                .collect();
+            if !extensions.is_empty() {
+                parts.push(tlv(0xa3, &tlv(0x30, &extensions.concat())));
+            }
+        }
+        let tbs = tlv(0x30, &parts.concat());
+        let mut signature = key().sign(&tbs).expect("signed");
+        if !self.signed {
+            signature = key().sign(b"something else").expect("signed");
+        }
+        sequence(&[&tbs, &algorithm, &tlv(0x03, &[&[0][..], &signature].concat())])
+    }
+}
+
+/// A small deterministic generator (xorshift), so that a failing mutation is found again.
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit.max(1) as u64) as usize
+    }
+
+    /// `bytes` with a few changed, removed, doubled or cut off.
+    pub(crate) fn mutate(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut changed = bytes.to_vec();
+        for _ in 0..=self.below(4) {
+            let at = self.below(changed.len());
+            match self.below(6) {
+                0 => changed.truncate(at),
+                1 if at < changed.len() => drop(changed.remove(at)),
+                2 => changed.insert(at, self.next() as u8),
+                3 => {
+                    let piece = changed[at..(at + self.below(40)).min(changed.len())].to_vec();
+                    changed.splice(at..at, piece);
+                }
+                _ if at < changed.len() => changed[at] = self.next() as u8,
+                _ => {}
+            }
+        }
+        changed
+    }
+}

@@ -1,0 +1,256 @@
+//! Text that comes from outside (network, certificates, images, tools) made fit for a terminal, a log, a file
+//! name. Every module that shows such text sends it through here (threat T15). Pure functions; nothing here
+//! prints, reads or decides.
+
+use url::Url;
+
+/// What [`escape`] lets through at most, in bytes.
+pub const TEXT_LIMIT: usize = 1024;
+
+/// What [`escape_output`] lets through at most, in bytes.
+pub const OUTPUT_LIMIT: usize = 8 * 1024;
+
+/// The longest name that [`slug`] makes, in bytes.
+pub const SLUG_LIMIT: usize = 64;
+
+/// Stands where text was cut.
+const CUT: char = '…';
+
+/// Whether a character has no business in a line of text: C0, DEL and C1 controls, line and paragraph separators,
+/// and the bidirectional controls that make text read otherwise than it is (Unicode's `Bidi_Control` property).
+pub fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// One line, safe to show: unsafe characters as `\u{..}`, cut to [`TEXT_LIMIT`] bytes.
+pub fn escape(text: &str) -> String {
+    escape_within(text, TEXT_LIMIT, |c| !is_unsafe(c))
+}
+
+/// The output of a tool, safe to show: line ends and tabs stay, other unsafe characters become `\u{..}`. Only
+/// the last [`OUTPUT_LIMIT`] bytes stay, since tools say last what went wrong.
+pub fn escape_output(output: &str) -> String {
+    let mut start = output.len().saturating_sub(OUTPUT_LIMIT);
+    while !output.is_char_boundary(start) {
+        start += 1;
+    }
+    let mut escaped = String::new();
+    for c in output[start..].replace("\r\n", "\n").chars() {
+        push_escaped(&mut escaped, c, matches!(c, '\n' | '\t') || !is_unsafe(c));
+    }
+    let mut from = escaped.len().saturating_sub(OUTPUT_LIMIT - CUT.len_utf8());
+    if start == 0 && escaped.len() <= OUTPUT_LIMIT {
+        return escaped;
+    }
+    while !escaped.is_char_boundary(from) {
+        from += 1;
+    }
+    format!("{CUT}{}", &escaped[from..])
+}
+
+fn escape_within(text: &str, limit: usize, plain: impl Fn(char) -> bool) -> String {
+    let mut escaped = String::with_capacity(text.len().min(limit));
+    // Where the text can be cut so that the mark still fits.
+    let mut fits = 0;
+    for c in text.chars() {
+        push_escaped(&mut escaped, c, plain(c));
+        if escaped.len() > limit {
+            escaped.truncate(fits);
+            escaped.push(CUT);
+            return escaped;
+        }
+        if escaped.len() + CUT.len_utf8() <= limit {
+            fits = escaped.len();
+        }
+    }
+    escaped
+}
+
+fn push_escaped(into: &mut String, c: char, plain: bool) {
+    if plain {
+        into.push(c);
+    } else {
+        into.extend(c.escape_unicode());
+    }
+}
+
+/// A URL with user info and query (and fragment) replaced by `***`, safe to show and to keep (threat T15).
+///
+/// What is no URL is masked more rather than less: all before the last `@` goes.
+pub fn mask_url(url: &str) -> String {
+    let scheme = scheme_end(url);
+    let (start, end) = if Url::parse(url).is_ok() {
+        // A browser's rules, which `Url` follows: any number of slashes of either kind before the authority.
+        let start = scheme + url[scheme..].find(|c| !matches!(c, '/' | '\\')).unwrap_or(url.len() - scheme);
+        (start, url[start..].find(['/', '\\', '?', '#']).map_or(url.len(), |at| start + at))
+    } else {
+        (scheme + url[scheme..].bytes().take_while(|b| *b == b'/').count(), url.len())
+    };
+    let (front, rest) = match url[start..end].rfind('@') {
+        Some(at) => (format!("{}***@", &url[..start]), &url[start + at + 1..]),
+        None => (url[..start].to_owned(), &url[start..]),
+    };
+    let masked = match rest.find(['?', '#']) {
+        Some(at) if at + 1 < rest.len() => format!("{front}{}***", &rest[..=at]),
+        _ => format!("{front}{rest}"),
+    };
+    escape(&masked)
+}
+
+/// Behind `scheme:` where a hierarchical one stands in front, else 0.
+fn scheme_end(url: &str) -> usize {
+    match url.find(':') {
+        Some(at)
+            if url[at + 1..].starts_with(['/', '\\'])
+                || matches!(url[..at].trim().to_ascii_lowercase().as_str(), "http" | "https") =>
+        {
+            at + 1
+        }
+        _ => 0,
+    }
+}
+
+/// A file name made of any text: ASCII letters, digits, `.`, `_`, `-`; runs of anything else become one `_`. It
+/// never begins with `.` or `-`, is never empty, and has at most [`SLUG_LIMIT`] bytes (threat T4).
+pub fn slug(text: &str) -> String {
+    let mut slug = String::new();
+    for c in text.chars() {
+        match c {
+            'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '-' => slug.push(c),
+            _ if slug.ends_with('_') => {}
+            _ => slug.push('_'),
+        }
+        if slug.len() > 2 * SLUG_LIMIT {
+            break;
+        }
+    }
+    let trimmed = slug.trim_start_matches(['.', '-', '_']);
+    // All ASCII, so any byte is a boundary.
+    let trimmed = trimmed[..trimmed.len().min(SLUG_LIMIT)].trim_end_matches('_');
+    if trimmed.is_empty() { "certificate".to_owned() } else { trimmed.to_owned() }
+}
+
+/// A moment as `2026-11-23` (UTC); `seconds` since 1970.
+pub fn date(seconds: i64) -> String {
+    // Not a `jiff::Timestamp`, which ends a day before 9999-12-31, the date of certificates that never expire
+    // (RFC 5280 section 4.1.2.5).
+    let date = seconds.checked_sub(seconds.rem_euclid(24 * 3600)).and_then(|midnight| {
+        jiff::civil::date(1970, 1, 1).checked_add(jiff::SignedDuration::from_secs(midnight)).ok()
+    });
+    date.map_or_else(|| format!("{seconds} seconds since 1970"), |date| date.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t15_controls_and_bidi_are_escaped() {
+        assert_eq!(escape("a\x1b[31m\nb\u{202e}c\u{9b}\x7f"), r"a\u{1b}[31m\u{a}b\u{202e}c\u{9b}\u{7f}");
+        assert_eq!(escape("Größe 日本 \u{1f512}"), "Größe 日本 \u{1f512}");
+        for c in ['\0', '\r', '\u{85}', '\u{61c}', '\u{200f}', '\u{2028}', '\u{2029}', '\u{2066}', '\u{2069}']
+        {
+            assert!(is_unsafe(c), "{c:?}");
+        }
+        for c in [' ', '\u{a0}', '\u{200d}', 'é', '\u{10ffff}'] {
+            assert!(!is_unsafe(c), "{c:?}");
+        }
+    }
+
+    #[test]
+    fn t15_text_is_cut_to_one_kibibyte_at_a_character() {
+        let exact = "x".repeat(TEXT_LIMIT);
+        assert_eq!(escape(&exact), exact);
+        for pattern in ["x", "é", "日", "\u{1f512}", "\n", "a\u{202e}"] {
+            for count in [340, 341, 342, 512, 513, 1025, 100_000] {
+                let escaped = escape(&pattern.repeat(count));
+                assert!(escaped.len() <= TEXT_LIMIT, "{pattern:?} {count}: {}", escaped.len());
+                assert!(escaped.len() > TEXT_LIMIT - 24 || !escaped.ends_with(CUT), "{pattern:?} {count}");
+                // A cut never leaves half an escape behind.
+                assert_eq!(escaped.matches('{').count(), escaped.matches('}').count());
+            }
+        }
+        assert!(escape(&"x".repeat(TEXT_LIMIT + 1)).ends_with(CUT));
+    }
+
+    #[test]
+    fn t15_tool_output_keeps_lines_and_its_end() {
+        assert_eq!(escape_output("one\r\ntwo\tx\x1b[0m\n"), "one\ntwo\tx\\u{1b}[0m\n");
+        let long = format!("{}the reason\n", "é noise\n".repeat(5000));
+        let escaped = escape_output(&long);
+        assert!(
+            escaped.len() <= OUTPUT_LIMIT
+                && escaped.starts_with(CUT)
+                && escaped.ends_with("noise\nthe reason\n")
+        );
+        assert!(escape_output(&"\u{1}".repeat(OUTPUT_LIMIT)).len() <= OUTPUT_LIMIT);
+        let exact = "x".repeat(OUTPUT_LIMIT);
+        assert_eq!(escape_output(&exact), exact);
+    }
+
+    #[test]
+    fn t15_user_info_and_query_are_masked() {
+        for (url, wanted) in [
+            ("https://pki.internal/root_ca.crt", "https://pki.internal/root_ca.crt"),
+            ("https://ca:9000", "https://ca:9000"),
+            ("https://bob:hunter2@ca:9000/x", "https://***@ca:9000/x"),
+            ("https://hunter2@ca/", "https://***@ca/"),
+            ("https://ca/x?token=hunter2#hunter2", "https://ca/x?***"),
+            ("https://ca/x#hunter2", "https://ca/x#***"),
+            ("https://ca/x?", "https://ca/x?"),
+            ("https://ca/a@b/x.crt", "https://ca/a@b/x.crt"),
+            ("https://b@hunter2:c@ca/x", "https://***@ca/x"),
+            ("https:hunter2@ca/x", "https:***@ca/x"),
+            ("https:/\\hunter2@ca/x", "https:/\\***@ca/x"),
+            ("HTTP://hunter2@ca/x", "HTTP://***@ca/x"),
+            ("https://bob:hunter2\\@ca/", "https://***@ca/"),
+            ("https://bob:hun/ter2@ca/", "https://***@ca/"),
+            ("https://bob:hunter2?x@ca/", "https://***@ca/"),
+            ("https://bob:hunter2#x@ca/", "https://***@ca/"),
+            ("bob:hunter2@proxy:3128", "***@proxy:3128"),
+            ("//bob:hunter2@proxy:3128", "***@proxy:3128"),
+            ("proxy:3128", "proxy:3128"),
+            ("", ""),
+            ("@", "***@"),
+            ("?", "?"),
+        ] {
+            let masked = mask_url(url);
+            assert_eq!(masked.trim_start_matches("//"), wanted, "{url}");
+            assert!(!masked.contains("hunter2"), "{url}");
+            assert_eq!(mask_url(&masked), masked, "masking twice changes nothing: {url}");
+        }
+        assert_eq!(mask_url("https://hunter2@ca/\x1b\n"), r"https://***@ca/\u{1b}\u{a}");
+        assert!(!mask_url("https://us\ner:hunter2@ca/").contains("hunter2"));
+    }
+
+    #[test]
+    fn t4_slugs_are_plain_names() {
+        for (text, wanted) in [
+            ("ISRG Root X1", "ISRG_Root_X1"),
+            ("Held Out Root (R1), ü", "Held_Out_Root_R1"),
+            ("../x", "x"),
+            ("-rf", "rf"),
+            ("$(id)", "id"),
+            ("a\x1b[0m\nb", "a_0m_b"),
+            ("Größe 日本 X", "Gr_e_X"),
+            ("a__b", "a_b"),
+            ("日本", "certificate"),
+            ("...", "certificate"),
+            ("", "certificate"),
+        ] {
+            assert_eq!(slug(text), wanted, "{text:?}");
+        }
+        let long = slug(&".é-x".repeat(1000));
+        assert!(long.len() <= SLUG_LIMIT && long.len() > SLUG_LIMIT / 2, "{long}");
+    }
+
+    #[test]
+    fn dates_are_calendar_days() {
+        assert_eq!(date(0), "1970-01-01");
+        assert_eq!(date(-1), "1969-12-31");
+        assert_eq!(date(253_402_300_799), "9999-12-31");
+        assert_eq!([date(86_399), date(86_400)], ["1970-01-01", "1970-01-02"]);
+        assert!(date(i64::MAX).contains("seconds") && date(i64::MIN).contains("seconds"));
+    }
+}
