@@ -148,7 +148,9 @@ impl<'a> Collected<'a> {
                         .at(place(origin));
                 return Err(match policy::remedy(&certificate, &self.policy) {
                     Some(option) => error.hint(format!("`{option}` accepts it all the same")),
-                    None => error,
+                    None => error.hint(
+                        "give the CA's root certificate: a valid CA:TRUE certificate with a plain name, signed by itself",
+                    ),
                 });
             }
             self.leave_out(origin, certificate.subject(), Some(fingerprint), reason);
