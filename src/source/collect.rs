@@ -145,7 +145,9 @@ impl<'a> Collected<'a> {
                         .at(place(origin));
                 return Err(match policy::remedy(&certificate, &self.policy) {
                     Some(option) => error.hint(format!("`{option}` accepts it all the same")),
-                    None => error,
+                    None => error.hint(
+                        "what becomes trusted must be a CA's root certificate, valid now; for a step-ca it is `$(step path)/certs/root_ca.crt`",
+                    ),
                 });
             }
             self.leave_out(origin, certificate.subject(), Some(fingerprint), reason);

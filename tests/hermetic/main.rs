@@ -2,5 +2,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests drive the real world")]
 
+mod dev_ca;
 mod net;
 mod servers;
+mod source;
