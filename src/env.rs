@@ -45,6 +45,11 @@ impl Env {
         self.variables.get(name).map(String::as_str)
     }
 
+    /// The names of all variables.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str)
+    }
+
     /// Seconds since 1970, from the real clock: never from `SOURCE_DATE_EPOCH` (threat T7).
     pub fn now(&self) -> i64 {
         match self.clock {

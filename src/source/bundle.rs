@@ -23,6 +23,7 @@ pub(super) async fn fetch(run: &mut Run<'_>, index: usize, sha256: Option<Finger
         fresh: true,
         vouched_by: Some(vouched_by),
         proxy: net.proxy_shown(&url),
+        fingerprints: Vec::new(),
     };
     let body = match net.get(&url, &trust).await.and_then(crate::net::Answer::success) {
         Ok(body) => body,

@@ -1,7 +1,7 @@
 //! Accepts or leaves out, one certificate at a time, and checks at the end that every pin was met. All sources go
 //! through here, so that one rule holds for all. Pure: no file, no network.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::{Acquired, Anchor, LeftOut, Request, SourceReport};
@@ -35,6 +35,8 @@ pub(super) struct Collected<'a> {
     anchors: Vec<Anchor>,
     left_out: Vec<LeftOut>,
     reports: Vec<(usize, SourceReport)>,
+    /// By source id.
+    accepted: BTreeMap<String, Vec<Fingerprint>>,
     warnings: Vec<String>,
     /// Pins that a certificate was accepted for.
     met: BTreeSet<Fingerprint>,
@@ -56,6 +58,7 @@ impl<'a> Collected<'a> {
             anchors: Vec::new(),
             left_out: Vec::new(),
             reports: Vec::new(),
+            accepted: BTreeMap::new(),
             warnings: Vec::new(),
             met: BTreeSet::new(),
             misses: Vec::new(),
@@ -67,7 +70,9 @@ impl<'a> Collected<'a> {
         self.warnings.push(warning);
     }
 
-    pub(super) fn report(&mut self, index: usize, report: SourceReport) {
+    /// Ends a source: `report` gets what was accepted from it.
+    pub(super) fn report(&mut self, index: usize, mut report: SourceReport) {
+        report.fingerprints = self.accepted.get(&report.id).cloned().unwrap_or_default();
         self.reports.push((index, report));
     }
 
@@ -155,6 +160,10 @@ impl<'a> Collected<'a> {
         }
         if pinned {
             self.met.insert(fingerprint);
+        }
+        let accepted = self.accepted.entry(origin.id.to_owned()).or_default();
+        if !accepted.contains(&fingerprint) {
+            accepted.push(fingerprint);
         }
         match self.anchors.iter_mut().find(|anchor| anchor.certificate.fingerprint() == fingerprint) {
             Some(anchor) => anchor.pinned |= pinned,

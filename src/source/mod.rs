@@ -98,6 +98,8 @@ pub struct SourceReport {
     pub vouched_by: Option<String>,
     /// The proxy that it was asked through, masked.
     pub proxy: Option<String>,
+    /// All that was accepted from it, also what an earlier source brought too.
+    pub fingerprints: Vec<Fingerprint>,
 }
 
 /// Reads and fetches all sources of `request`.

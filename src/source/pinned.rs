@@ -38,6 +38,7 @@ pub(super) async fn step_ca(run: &mut Run<'_>, index: usize, all_roots: bool) ->
         fresh: true,
         vouched_by: Some("the pinned fingerprint".to_owned()),
         proxy: None,
+        fingerprints: Vec::new(),
     };
     for pin in pins {
         match local(run, &id, pin) {
@@ -146,6 +147,7 @@ pub(super) async fn root_url(run: &mut Run<'_>, index: usize) -> Result<()> {
         fresh: true,
         vouched_by: Some("the pinned fingerprint".to_owned()),
         proxy: None,
+        fingerprints: Vec::new(),
     };
     let mut missing = false;
     for pin in pins {
