@@ -13,6 +13,7 @@ pub mod fingerprint;
 pub mod native;
 pub mod net;
 pub mod plan;
+pub mod privilege;
 pub mod source;
 pub mod state;
 pub mod sysroot;

@@ -35,8 +35,8 @@ pub(super) struct Collected<'a> {
     anchors: Vec<Anchor>,
     left_out: Vec<LeftOut>,
     reports: Vec<(usize, SourceReport)>,
-    /// By source id.
-    accepted: BTreeMap<String, Vec<Fingerprint>>,
+    /// What was accepted from each source, by id, whoever else brought it too.
+    brought: BTreeMap<String, Vec<Fingerprint>>,
     warnings: Vec<String>,
     /// Pins that a certificate was accepted for.
     met: BTreeSet<Fingerprint>,
@@ -58,7 +58,7 @@ impl<'a> Collected<'a> {
             anchors: Vec::new(),
             left_out: Vec::new(),
             reports: Vec::new(),
-            accepted: BTreeMap::new(),
+            brought: BTreeMap::new(),
             warnings: Vec::new(),
             met: BTreeSet::new(),
             misses: Vec::new(),
@@ -161,9 +161,9 @@ impl<'a> Collected<'a> {
         if pinned {
             self.met.insert(fingerprint);
         }
-        let accepted = self.accepted.entry(origin.id.to_owned()).or_default();
-        if !accepted.contains(&fingerprint) {
-            accepted.push(fingerprint);
+        let brought = self.brought.entry(origin.id.to_owned()).or_default();
+        if !brought.contains(&fingerprint) {
+            brought.push(fingerprint);
         }
         match self.anchors.iter_mut().find(|anchor| anchor.certificate.fingerprint() == fingerprint) {
             Some(anchor) => anchor.pinned |= pinned,
@@ -229,6 +229,9 @@ impl<'a> Collected<'a> {
 
     pub(super) fn finish(mut self) -> Acquired {
         self.reports.sort_by_key(|(index, _)| *index);
+        for (_, report) in &mut self.reports {
+            report.fingerprints = self.brought.remove(&report.id).unwrap_or_default();
+        }
         Acquired {
             anchors: self.anchors,
             left_out: self.left_out,

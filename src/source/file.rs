@@ -49,7 +49,15 @@ pub(super) fn read(run: &mut Run<'_>, index: usize, path: &Path) -> Result<()> {
     }
     run.collected.report(
         index,
-        SourceReport { id, replaces: false, contacted: true, fresh: true, vouched_by: None, proxy: None, fingerprints: Vec::new() },
+        SourceReport {
+            id,
+            replaces: false,
+            contacted: true,
+            fresh: true,
+            vouched_by: None,
+            proxy: None,
+            fingerprints: Vec::new(),
+        },
     );
     Ok(())
 }

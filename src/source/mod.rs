@@ -98,7 +98,7 @@ pub struct SourceReport {
     pub vouched_by: Option<String>,
     /// The proxy that it was asked through, masked.
     pub proxy: Option<String>,
-    /// All that was accepted from it, also what an earlier source brought too.
+    /// Every certificate that was accepted from it, also those that another source named first.
     pub fingerprints: Vec<Fingerprint>,
 }
 
