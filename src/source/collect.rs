@@ -70,9 +70,8 @@ impl<'a> Collected<'a> {
         self.warnings.push(warning);
     }
 
-    /// Ends a source: `report` gets what was accepted from it.
-    pub(super) fn report(&mut self, index: usize, mut report: SourceReport) {
-        report.fingerprints = self.accepted.get(&report.id).cloned().unwrap_or_default();
+    /// Ends a source; what was accepted from it is filled in at the end.
+    pub(super) fn report(&mut self, index: usize, report: SourceReport) {
         self.reports.push((index, report));
     }
 
@@ -230,7 +229,7 @@ impl<'a> Collected<'a> {
     pub(super) fn finish(mut self) -> Acquired {
         self.reports.sort_by_key(|(index, _)| *index);
         for (_, report) in &mut self.reports {
-            report.fingerprints = self.brought.remove(&report.id).unwrap_or_default();
+            report.fingerprints = self.brought.get(&report.id).cloned().unwrap_or_default();
         }
         Acquired {
             anchors: self.anchors,
