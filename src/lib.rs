@@ -10,6 +10,7 @@ pub mod dev_ca;
 pub mod env;
 pub mod error;
 pub mod fingerprint;
+pub mod fixture;
 pub mod native;
 pub mod net;
 pub mod plan;
