@@ -70,6 +70,7 @@ impl<'a> Collected<'a> {
         self.warnings.push(warning);
     }
 
+    /// Ends a source; what was accepted from it is filled in at the end.
     pub(super) fn report(&mut self, index: usize, report: SourceReport) {
         self.reports.push((index, report));
     }
@@ -149,7 +150,7 @@ impl<'a> Collected<'a> {
                 return Err(match policy::remedy(&certificate, &self.policy) {
                     Some(option) => error.hint(format!("`{option}` accepts it all the same")),
                     None => error.hint(
-                        "give the CA's root certificate: a valid CA:TRUE certificate with a plain name, signed by itself",
+                        "what becomes trusted must be a CA's root certificate, valid now; for a step-ca it is `$(step path)/certs/root_ca.crt`",
                     ),
                 });
             }
@@ -228,7 +229,7 @@ impl<'a> Collected<'a> {
     pub(super) fn finish(mut self) -> Acquired {
         self.reports.sort_by_key(|(index, _)| *index);
         for (_, report) in &mut self.reports {
-            report.fingerprints = self.brought.remove(&report.id).unwrap_or_default();
+            report.fingerprints = self.brought.get(&report.id).cloned().unwrap_or_default();
         }
         Acquired {
             anchors: self.anchors,
