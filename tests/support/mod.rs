@@ -1,5 +1,5 @@
 //! What several test binaries share: running trustup, making certificates, comparing trees.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 pub mod ca;
 pub mod run;
