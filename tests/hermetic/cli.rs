@@ -53,7 +53,9 @@ impl Scene {
     #[track_caller]
     fn refuses<'a>(&self, run: Trustup, code: i32, words: impl IntoIterator<Item = &'a str>) -> Run {
         let run = run.fails(code);
-        run.says(words).says(["hint:"]);
+        run.says(words);
+        let leads_on = run.stderr.contains("hint:") || run.stderr.contains("try '--help'");
+        assert!(leads_on, "no hint: {run}");
         assert_eq!(run.stdout, "", "stdout is data: {run}");
         self.before.assert_same(&Tree::of(self.root.path()), "after a refusal");
         run
@@ -327,7 +329,7 @@ fn what_is_no_root_certificate_is_refused_with_its_reason() {
     let cut = &pem[..pem.len() / 2];
     let cases: &[(&str, String, &str)] = &[
         ("empty", String::new(), "empty"),
-        ("HTML", "<!DOCTYPE html><html><body>404</body></html>".to_owned(), "HTML"),
+        ("HTML", "<!DOCTYPE html><html><body>404</body></html>".to_owned(), "web page"),
         ("text", "hello\n".to_owned(), "certificate"),
         ("cut off", cut.to_owned(), "END"),
         ("leaf", scene.ca.sign(leaf.clone()), "CA"),
@@ -466,13 +468,14 @@ fn names_in_certificates_are_refused_or_escaped() {
 #[test]
 fn stores_none_records_and_touches_no_store() {
     let scene = Scene::new("debian-12");
-    let out = scene.file("out.pem");
-    let run =
-        scene.with_file(&scene.file("root.pem")).args(["--stores", "none", "--fingerprint", &scene.ca.pin()]);
-    run.arg("--ca-out").arg(&out).ok();
+    let run = scene.with_file(&scene.file("root.pem")).args(["--stores", "none", "--fingerprint", &scene.ca.pin()]);
+    run.args(["--ca-out", "/tmp/ca.pem"]).ok();
+    // A copy for a service, inside the sysroot; untrust leaves it.
+    let out = scene.root.path().join("tmp/ca.pem");
+    assert_eq!(ca::fingerprints(&fs::read_to_string(&out).unwrap()), [scene.ca.fingerprint]);
+    fs::remove_file(&out).unwrap();
     let after = Tree::of(scene.root.path()).without("var/lib/trustup");
     scene.before.assert_same(&after, "stores none");
-    assert_eq!(ca::fingerprints(&fs::read_to_string(&out).unwrap()), [scene.ca.fingerprint]);
     scene.trustup(["untrust", "--all"]).ok();
     scene.before.assert_same(&Tree::of(scene.root.path()), "after untrust");
 }
@@ -498,10 +501,24 @@ fn status_says_what_is_missing() {
 }
 
 #[test]
-fn untrust_of_an_unknown_fingerprint_is_refused() {
+fn untrust_of_what_is_not_there_has_nothing_to_do() {
     let scene = Scene::new("debian-12");
     let unknown = "a".repeat(64);
-    scene.refuses(scene.trustup(["untrust", "--fingerprint", &unknown]), 2, [unknown.as_str()]);
-    let answer = scene.trustup(["untrust", "--all", "--json"]).ok().json();
-    assert_eq!(answer["changed"], false);
+    for args in [&["untrust", "--fingerprint", unknown.as_str()][..], &["untrust", "--all"]] {
+        let answer = scene.trustup(args.iter().copied()).arg("--json").ok().json();
+        assert_eq!(answer["changed"], false);
+        scene.before.assert_same(&Tree::of(scene.root.path()), "after nothing to do");
+    }
+}
+
+/// The parser of fingerprints knows what went wrong and what to do: that must get through.
+#[test]
+fn a_bad_fingerprint_on_the_command_line_or_in_a_variable_has_a_hint() {
+    let scene = Scene::new("debian-12");
+    for bad in ["", "abc", &scene.ca.pin()[..40], &scene.ca.pin()[..32], &scene.ca.pin()[..63]] {
+        let run = scene.with_file(&scene.file("root.pem")).args(["--fingerprint", bad]);
+        scene.refuses(run, 2, ["fingerprint", "hint:"]);
+        let run = scene.trustup(["bootstrap"]).env("CA_URL", "https://127.0.0.1:1").env("CA_FINGERPRINT", bad);
+        scene.refuses(run, 2, ["CA_FINGERPRINT", "hint:"]);
+    }
 }
