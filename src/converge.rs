@@ -89,6 +89,7 @@ struct Draft<'a> {
     plan: Plan,
     anchors: Vec<StoredAnchor>,
     wanted: Wanted,
+    withdrawn: Vec<Fingerprint>,
     warnings: Vec<String>,
 }
 
@@ -154,7 +155,8 @@ impl<'a> Draft<'a> {
         if choice == Choice::Auto && updater.0 == UpdaterUsed::Builtin && updater.1.contains("appended") {
             warnings.push(format!("{}; the built-in updater keeps it", updater.1));
         }
-        Ok(Draft { view, facts, updater, plan, anchors, wanted, warnings })
+        let withdrawn = facts.row.updater.withdrawn(&view)?;
+        Ok(Draft { view, facts, updater, plan, anchors, wanted, withdrawn, warnings })
     }
 
     /// Whether nothing is left to do, the state included.
@@ -187,6 +189,8 @@ impl<'a> Draft<'a> {
         goal: &impl Fn(&View, &Facts) -> Result<Goal>,
     ) -> Result<Outcome> {
         let sysroot = self.view.sysroot();
+        let next = self.next_state(state, goal)?;
+        self.view.freeze(&plan::touched(state, &self.plan))?;
         session.apply(&self.plan, self.facts.row.id)?;
         self.restore_what_the_tool_left(session)?;
         let notes = self.verify(state).map_err(|error| session.undo(error))?;
@@ -196,7 +200,7 @@ impl<'a> Draft<'a> {
         paths.extend(self.facts.row.updater.watched(&after).map_err(|error| session.undo(error))?);
         let records = plan::records(&self.view, paths, |path| tree::read(sysroot, path));
         let records = records.map_err(|error| session.undo(error))?;
-        let next = State { records, ..self.next_state(state, goal)? };
+        let next = State { records, ..next };
         session.commit(&next)?;
         Ok(self.outcome(state, false))
     }
@@ -245,10 +249,8 @@ impl<'a> Draft<'a> {
             .iter()
             .map(|anchor| anchor.fingerprint)
             .filter(|fingerprint| !kept.contains(fingerprint));
-        let mut excused = Excused {
-            ours: ours.collect(),
-            withdrawn: self.facts.row.updater.withdrawn(&self.view)?.into_iter().collect(),
-        };
+        let mut excused =
+            Excused { ours: ours.collect(), withdrawn: self.withdrawn.iter().copied().collect() };
         if state.web_pki && self.anchors.is_empty() {
             excused
                 .ours

@@ -13,6 +13,8 @@ pub fn is_raised() -> bool {
     // Capabilities of a process that is not root came from the caller (ambient) or from the file.
     !geteuid().is_root()
         && capabilities(None).is_ok_and(|sets| {
-            sets.permitted.iter().any(|one: CapabilitySet| !capability_is_in_ambient_set(one).unwrap_or(false))
+            sets.permitted
+                .iter()
+                .any(|one: CapabilitySet| !capability_is_in_ambient_set(one).unwrap_or(false))
         })
 }

@@ -5,7 +5,7 @@
 //! Where somebody else changed a file after us, our certificates are taken out of what stands there now; links to
 //! files that are there only because of us count as absent.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -28,6 +28,7 @@ pub struct View<'a> {
     actual: RefCell<BTreeMap<String, Rc<Node>>>,
     original: RefCell<BTreeMap<String, Rc<Node>>>,
     certificates: RefCell<BTreeMap<String, Rc<Vec<Certificate>>>>,
+    frozen: Cell<bool>,
 }
 
 impl<'a> View<'a> {
@@ -46,6 +47,7 @@ impl<'a> View<'a> {
             actual: RefCell::default(),
             original: RefCell::default(),
             certificates: RefCell::default(),
+            frozen: Cell::new(false),
         }
     }
 
@@ -59,12 +61,23 @@ impl<'a> View<'a> {
         self.state
     }
 
+    /// Reads `paths` and then looks at the root file system no more: from here on the view is how it was at this
+    /// moment, whatever is changed; a path that it has not seen counts as absent.
+    pub fn freeze<'p>(&self, paths: impl IntoIterator<Item = &'p String>) -> Result<()> {
+        for path in paths {
+            self.original(path)?;
+        }
+        self.frozen.set(true);
+        Ok(())
+    }
+
     /// What stands at `path` now.
     pub fn actual(&self, path: &str) -> Result<Rc<Node>> {
         if let Some(node) = self.actual.borrow().get(path) {
             return Ok(Rc::clone(node));
         }
-        let node = Rc::new(tree::read(self.sysroot, path)?);
+        let node = if self.frozen.get() { Node::Absent } else { tree::read(self.sysroot, path)? };
+        let node = Rc::new(node);
         self.actual.borrow_mut().insert(path.to_owned(), Rc::clone(&node));
         Ok(node)
     }

@@ -53,7 +53,12 @@ impl Root {
     /// A certificate from `params`, signed by this root: PEM.
     pub fn sign(&self, params: CertificateParams) -> String {
         let key = KeyPair::generate().expect("key");
-        pem("CERTIFICATE", params.signed_by(&key, &self.issuer).expect("signed").der())
+        pem("CERTIFICATE", &self.sign_for(params, &key))
+    }
+
+    /// A certificate from `params` for `key`, signed by this root: DER.
+    pub fn sign_for(&self, params: CertificateParams, key: &KeyPair) -> Vec<u8> {
+        params.signed_by(key, &self.issuer).expect("signed").der().to_vec()
     }
 
     /// Writes the PEM into `directory` as `name`; returns the path.

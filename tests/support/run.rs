@@ -43,6 +43,12 @@ impl Trustup {
         run
     }
 
+    /// Whatever `command` ends in being trustup (in a chroot, under another program), and its arguments.
+    pub fn through<S: AsRef<OsStr>>(mut command: Command, args: impl IntoIterator<Item = S>) -> Trustup {
+        command.args(args);
+        Trustup { command, input: None }
+    }
+
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
