@@ -250,10 +250,16 @@ impl<'a> Draft<'a> {
             withdrawn: self.facts.row.updater.withdrawn(&self.view)?.into_iter().collect(),
         };
         if state.web_pki && self.anchors.is_empty() {
-            excused.ours.extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Fingerprint::of(der)));
+            excused
+                .ours
+                .extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Fingerprint::of(der)));
         }
-        let anchors: Vec<(Certificate, bool)> =
-            self.wanted.anchors.iter().map(|anchor| (anchor.certificate.clone(), anchor.standing.is_none())).collect();
+        let anchors: Vec<(Certificate, bool)> = self
+            .wanted
+            .anchors
+            .iter()
+            .map(|anchor| (anchor.certificate.clone(), anchor.standing.is_none()))
+            .collect();
         verify::compare(&self.facts.offers, &after, &anchors, &excused)
     }
 
@@ -321,7 +327,8 @@ fn settle(
             continue;
         }
         anchor.status = if here.is_some() { Status::Mounted } else { Status::Installed };
-        anchor.file = here.clone().or_else(|| updater.anchor_directory().map(|directory| directory.file(&anchor.name)));
+        anchor.file =
+            here.clone().or_else(|| updater.anchor_directory().map(|directory| directory.file(&anchor.name)));
         wanted.anchors.push(Anchor { certificate, name: anchor.name.clone(), standing: here });
     }
     Ok(())
@@ -332,10 +339,14 @@ fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Optio
     let mut common: Option<BTreeSet<Fingerprint>> = None;
     for output in &facts.outputs {
         let roots: BTreeSet<Fingerprint> = match output.kind {
-            OutputKind::Bundle => view.certificates(&output.path)?.iter().map(Certificate::fingerprint).collect(),
-            OutputKind::HashDirectory if managed => {
-                facts.offers.get(&output.path).map(|offer| offer.roots.keys().copied().collect()).unwrap_or_default()
+            OutputKind::Bundle => {
+                view.certificates(&output.path)?.iter().map(Certificate::fingerprint).collect()
             }
+            OutputKind::HashDirectory if managed => facts
+                .offers
+                .get(&output.path)
+                .map(|offer| offer.roots.keys().copied().collect())
+                .unwrap_or_default(),
             // Where no package makes hash links, programs read the bundle.
             OutputKind::HashDirectory => continue,
         };
@@ -352,14 +363,20 @@ fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> 
     let names = facts.row.updater.vendor_names(view)?;
     match anchors.iter().find(|anchor| names.contains(&anchor.name)) {
         None => Ok(()),
-        Some(anchor) => Err(Error::usage(format!("`{}` is the name of one of the distribution's own roots", anchor.name))
-            .hint("give another name with `--name`, or none: then it is made from the subject and the fingerprint")),
+        Some(anchor) => Err(Error::usage(format!(
+            "`{}` is the name of one of the distribution's own roots",
+            anchor.name
+        ))
+        .hint(
+            "give another name with `--name`, or none: then it is made from the subject and the fingerprint",
+        )),
     }
 }
 
 /// A file in the anchor directory that the family's tool does not take, if an anchor stands in one.
 fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) -> Result<Option<String>> {
-    let seen: BTreeSet<String> = facts.row.updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
+    let seen: BTreeSet<String> =
+        facts.row.updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
     let standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
     Ok(standing.filter(|path| !seen.contains(*path)).cloned().next())
 }
@@ -371,20 +388,35 @@ fn make_plan(view: &View, facts: &Facts, updater: &UpdaterUsed, desires: &Desire
     let (UpdaterUsed::Native(program), Some(tool)) = (updater, row.native()) else {
         return Ok(Plan { steps: changes.into_iter().map(Step::Change).collect() });
     };
-    let (by_tool, by_us): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(|change| row.native_writes(&change.path));
+    let (by_tool, by_us): (Vec<Change>, Vec<Change>) =
+        changes.into_iter().partition(|change| row.native_writes(&change.path));
     let mut steps = Vec::new();
-    let in_anchors = |change: &Change| row.anchor_directory().is_some_and(|directory| split(&change.path).0 == directory.path);
+    let in_anchors = |change: &Change| {
+        row.anchor_directory().is_some_and(|directory| split(&change.path).0 == directory.path)
+    };
     let fresh = by_us.iter().any(|change| in_anchors(change) && change.from != Node::Absent);
     // Directories that we made go when the tool has emptied them: `restore_what_the_tool_left`.
-    steps.extend(by_us.into_iter().filter(|change| !matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent))).map(Step::Change));
+    steps.extend(
+        by_us
+            .into_iter()
+            .filter(|change| !matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent)))
+            .map(Step::Change),
+    );
     if by_tool.is_empty() {
         return Ok(Plan { steps });
     }
     for leftover in tool.leftovers {
         let actual = view.actual(leftover)?;
         if *actual != Node::Absent {
-            let reason = "a killed run of the distribution's tool left it, and the next one would append to it".to_owned();
-            steps.push(Step::Change(Change { path: (*leftover).to_owned(), from: (*actual).clone(), to: Node::Absent, reason }));
+            let reason =
+                "a killed run of the distribution's tool left it, and the next one would append to it"
+                    .to_owned();
+            steps.push(Step::Change(Change {
+                path: (*leftover).to_owned(),
+                from: (*actual).clone(),
+                to: Node::Absent,
+                reason,
+            }));
         }
     }
     let arguments = if fresh { tool.fresh_arguments } else { tool.arguments };

@@ -62,10 +62,12 @@ pub fn unsafe_to_run(sysroot: &Sysroot, path: &str) -> Result<Option<String>> {
 /// # Errors
 /// It could not be started, failed, or took too long; the error shows what it said.
 pub fn run_tool(program: &str, arguments: &[String], timeout: Duration) -> Result<()> {
-    let shown = std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-    let (mut output, writer) = std::io::pipe()
-        .map_err(|error| Error::failed("could not make a pipe").because(error))?;
-    let writer_too = writer.try_clone().map_err(|error| Error::failed("could not make a pipe").because(error))?;
+    let shown =
+        std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+    let (mut output, writer) =
+        std::io::pipe().map_err(|error| Error::failed("could not make a pipe").because(error))?;
+    let writer_too =
+        writer.try_clone().map_err(|error| Error::failed("could not make a pipe").because(error))?;
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -79,9 +81,9 @@ pub fn run_tool(program: &str, arguments: &[String], timeout: Duration) -> Resul
         .stdout(writer)
         .stderr(writer_too)
         .process_group(0);
-    let mut child = command
-        .spawn()
-        .map_err(|error| Error::failed("could not start the distribution's trust update").at(program).because(error))?;
+    let mut child = command.spawn().map_err(|error| {
+        Error::failed("could not start the distribution's trust update").at(program).because(error)
+    })?;
     drop(command);
     let group = Pid::from_child(&child);
     let (sender, finished) = mpsc::channel();
@@ -98,9 +100,9 @@ pub fn run_tool(program: &str, arguments: &[String], timeout: Duration) -> Resul
         // The leader is not waited for yet, so its number still names this group.
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
-    let status = child
-        .wait()
-        .map_err(|error| Error::failed("could not wait for the distribution's trust update").because(error))?;
+    let status = child.wait().map_err(|error| {
+        Error::failed("could not wait for the distribution's trust update").because(error)
+    })?;
     let said = reader.join().unwrap_or_default();
     if in_time && status.success() {
         return Ok(());
@@ -113,7 +115,8 @@ pub fn run_tool(program: &str, arguments: &[String], timeout: Duration) -> Resul
     let said = String::from_utf8_lossy(&said);
     let error = Error::failed(what).at(shown);
     let said = said.trim_end();
-    let error = if said.is_empty() { error } else { error.because(anyhow::anyhow!("it said: {}", tail(said))) };
+    let error =
+        if said.is_empty() { error } else { error.because(anyhow::anyhow!("it said: {}", tail(said))) };
     Err(error.hint("`--updater builtin` writes the same files without it"))
 }
 
@@ -165,7 +168,10 @@ mod tests {
         let arguments = ["-c".to_owned(), "printf 'a\\033[31mb\\n'; exit 3".to_owned()];
         let error = run_tool("/bin/sh", &arguments, Duration::from_secs(10)).expect_err("exit 3");
         let text = error.to_string();
-        assert!(text.contains("exit status: 3") && text.contains("it said") && !text.contains('\u{1b}'), "{text}");
+        assert!(
+            text.contains("exit status: 3") && text.contains("it said") && !text.contains('\u{1b}'),
+            "{text}"
+        );
     }
 
     #[test]

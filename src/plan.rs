@@ -161,8 +161,12 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
         }
         let actual = view.actual(path)?;
         if !actual.satisfies(node) {
-            let change =
-                Change { path: path.to_owned(), from: (*actual).clone(), to: node.clone(), reason: reason.to_owned() };
+            let change = Change {
+                path: path.to_owned(),
+                from: (*actual).clone(),
+                to: node.clone(),
+                reason: reason.to_owned(),
+            };
             if *node == Node::Absent { removed.push(change) } else { made.push(change) }
         }
     }

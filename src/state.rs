@@ -179,7 +179,8 @@ impl Saved {
                 let old = file.content.as_slice();
                 let prefix = old.iter().zip(after).take_while(|(a, b)| a == b).count();
                 let most = old.len().min(after.len()) - prefix;
-                let suffix = old.iter().rev().zip(after.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
+                let suffix =
+                    old.iter().rev().zip(after.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
                 Saved::File {
                     mode: file.mode,
                     owner: file.owner.unwrap_or((0, 0)),
@@ -281,8 +282,9 @@ impl State {
         let damaged = |error: Error| {
             error.at(&place).hint(format!("if nobody but trustup should have written there, look who did; then remove `{place}` and run bootstrap again"))
         };
-        let state: State = serde_json::from_slice(&bytes)
-            .map_err(|error| damaged(Error::failed("the state of an earlier run is damaged").because(error)))?;
+        let state: State = serde_json::from_slice(&bytes).map_err(|error| {
+            damaged(Error::failed("the state of an earlier run is damaged").because(error))
+        })?;
         state.check().map_err(damaged)?;
         Ok(state)
     }
@@ -290,12 +292,19 @@ impl State {
     /// Holds every path and mode against the row's table.
     fn check(&self) -> Result<()> {
         if self.schema != SCHEMA {
-            return Err(Error::failed(format!("the state has version {}, this trustup knows {SCHEMA}", self.schema)));
+            return Err(Error::failed(format!(
+                "the state has version {}, this trustup knows {SCHEMA}",
+                self.schema
+            )));
         }
         let row = distro::by_id(&self.row)
             .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
         check_records(row, self.records.iter())?;
-        if !self.directories.iter().all(|path| path.starts_with('/') && DIRECTORY.starts_with(&format!("{path}/"))) {
+        if !self
+            .directories
+            .iter()
+            .all(|path| path.starts_with('/') && DIRECTORY.starts_with(&format!("{path}/")))
+        {
             return Err(Error::failed("the state names a directory that is not on the way to its own"));
         }
         for anchor in &self.anchors {
@@ -311,7 +320,8 @@ pub fn check_records<'a>(
     records: impl Iterator<Item = (&'a String, &'a Record)>,
 ) -> Result<()> {
     for (path, record) in records {
-        let strange = !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
+        let strange =
+            !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
         if strange || !row.updater.owns(path) {
             return Err(Error::failed(format!(
                 "the state names `{}`, which is not a path that trustup changes here",
@@ -343,7 +353,9 @@ fn check_directory(sysroot: &Sysroot) -> Result<()> {
     } else {
         return Ok(());
     };
-    Err(Error::failed(what).at(sysroot.display(DIRECTORY)).hint("look who made it; then remove it and run bootstrap again"))
+    Err(Error::failed(what)
+        .at(sysroot.display(DIRECTORY))
+        .hint("look who made it; then remove it and run bootstrap again"))
 }
 
 #[cfg(test)]
@@ -351,7 +363,13 @@ mod tests {
     use super::*;
 
     fn file(content: &[u8]) -> Node {
-        Node::File(File { content: content.to_vec(), mode: 0o644, owner: Some((1, 2)), modified: Some((3, 4)), mount_point: false })
+        Node::File(File {
+            content: content.to_vec(),
+            mode: 0o644,
+            owner: Some((1, 2)),
+            modified: Some((3, 4)),
+            mount_point: false,
+        })
     }
 
     #[test]
@@ -395,10 +413,7 @@ mod tests {
     #[test]
     fn planted_paths_and_modes_are_refused() {
         let row = distro::by_id("debian").unwrap();
-        let record = |mode| Record {
-            before: Saved::Directory { mode },
-            after: Mark::Absent,
-        };
+        let record = |mode| Record { before: Saved::Directory { mode }, after: Mark::Absent };
         for (path, mode, fine) in [
             ("/usr/local/share/ca-certificates/x.crt", 0o644, true),
             ("/etc/ssl/certs/x.pem", 0o755, true),

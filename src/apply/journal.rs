@@ -72,7 +72,11 @@ impl Journal {
                     let Some(after) = Mark::of(&change.to) else { continue };
                     let before = Saved::new(&change.from, &change.to)?;
                     let record = Record { before, after };
-                    journal.steps.push(JournalStep { path: change.path.clone(), temporary: temporary(index), record });
+                    journal.steps.push(JournalStep {
+                        path: change.path.clone(),
+                        temporary: temporary(index),
+                        record,
+                    });
                 }
                 Step::Run(run) => {
                     for path in &run.watched {
@@ -102,29 +106,38 @@ impl Journal {
         let refused = |error: Error| {
             error.at(&place).hint(format!("look who wrote it; then remove `{place}` and run again"))
         };
-        let journal: Journal = serde_json::from_slice(&bytes)
-            .map_err(|error| refused(Error::failed("the journal of a killed run is damaged").because(error)))?;
+        let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| {
+            refused(Error::failed("the journal of a killed run is damaged").because(error))
+        })?;
         journal.check().map_err(refused)?;
         Ok(Some(journal))
     }
 
     fn check(&self) -> Result<()> {
-        let row = distro::by_id(&self.row).ok_or_else(|| Error::failed("the journal names a row that no table has"))?;
+        let row = distro::by_id(&self.row)
+            .ok_or_else(|| Error::failed("the journal names a row that no table has"))?;
         let watched: Vec<(String, Record)> = self
             .watched
             .iter()
-            .map(|watched| (watched.path.clone(), Record { before: watched.before.clone(), after: Mark::Absent }))
+            .map(|watched| {
+                (watched.path.clone(), Record { before: watched.before.clone(), after: Mark::Absent })
+            })
             .collect();
         let steps = self.steps.iter().map(|step| (&step.path, &step.record));
         state::check_records(row, steps.chain(watched.iter().map(|(path, record)| (path, record))))?;
         let owned = |path: &String| row.updater.owns(path) && !path.split('/').any(|part| part == "..");
-        let on_the_way = |path: &String| path.starts_with('/') && state::DIRECTORY.starts_with(&format!("{path}/"));
+        let on_the_way =
+            |path: &String| path.starts_with('/') && state::DIRECTORY.starts_with(&format!("{path}/"));
         let temporary = |name: &String| name.starts_with(".trustup-") && !name.contains('/');
         let fine = self.directories.iter().all(owned)
             && self.leftovers.iter().all(owned)
             && self.made.iter().all(on_the_way)
             && self.steps.iter().all(|step| temporary(&step.temporary));
-        if fine { Ok(()) } else { Err(Error::failed("the journal names paths that are not trustup's to change")) }
+        if fine {
+            Ok(())
+        } else {
+            Err(Error::failed("the journal names paths that are not trustup's to change"))
+        }
     }
 
     /// Brings every path back to what it was before the killed run; a path that somebody else changed since stays.
@@ -158,7 +171,11 @@ impl Journal {
 
 /// Brings back what a native tool changed: the watched paths, and new names in the directories go. Answers with the
 /// paths that could not be brought back.
-pub(super) fn restore_watched(sysroot: &Sysroot, before: &[(String, Node)], directories: &[String]) -> Vec<String> {
+pub(super) fn restore_watched(
+    sysroot: &Sysroot,
+    before: &[(String, Node)],
+    directories: &[String],
+) -> Vec<String> {
     let mut failed = Vec::new();
     let known: BTreeSet<&str> = before.iter().map(|(path, _)| path.as_str()).collect();
     for directory in directories {

@@ -156,7 +156,8 @@ impl<'a> Session<'a> {
         let directory = self.state_directory()?;
         let temporary = format!("{name}.new");
         directory.remove(&temporary)?;
-        let attributes = Attributes { mode: 0o600, owner: None, modified: self.stamp.map(|seconds| (seconds, 0)) };
+        let attributes =
+            Attributes { mode: 0o600, owner: None, modified: self.stamp.map(|seconds| (seconds, 0)) };
         directory.replace_file(&temporary, name, content, attributes)?;
         Ok(directory)
     }
@@ -164,8 +165,9 @@ impl<'a> Session<'a> {
     fn run(&mut self, run: &Run) -> Result<()> {
         let before = native::snapshot(self.sysroot, &run.watched)?;
         self.done.push(Done::Run { before, directories: run.directories.clone() });
-        native::run_tool(&run.program, &run.arguments, TOOL_TIMEOUT)
-            .map_err(|error| error.hint("hooks of the distribution's tool may have run; trustup cannot turn those back"))
+        native::run_tool(&run.program, &run.arguments, TOOL_TIMEOUT).map_err(|error| {
+            error.hint("hooks of the distribution's tool may have run; trustup cannot turn those back")
+        })
     }
 
     /// Turns back every step done so far. The error comes back, with the paths that are still changed.
@@ -208,7 +210,9 @@ impl<'a> Session<'a> {
             }
             self.replace_own(state::FILE, &state.to_bytes()?)?;
         }
-        self.made.extend(state.directories.iter().filter(|path| !self.made.contains(path)).cloned().collect::<Vec<_>>());
+        self.made.extend(
+            state.directories.iter().filter(|path| !self.made.contains(path)).cloned().collect::<Vec<_>>(),
+        );
         directory.sync()?;
         self.checkpoint();
         directory.remove(journal::FILE)?;
@@ -246,7 +250,8 @@ impl<'a> Session<'a> {
     /// Where the crash tests kill us: right before the N-th of these calls.
     fn checkpoint(&mut self) {
         self.steps_begun += 1;
-        let here = env::test_hook("TRUSTUP_TEST_KILL_AT").and_then(|text| text.parse().ok()) == Some(self.steps_begun);
+        let here = env::test_hook("TRUSTUP_TEST_KILL_AT").and_then(|text| text.parse().ok())
+            == Some(self.steps_begun);
         if here {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }
@@ -264,7 +269,12 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         let empty = directory.list()?.is_empty();
-        if empty && self.sysroot.directory(split(state::DIRECTORY).0)?.remove_empty_directory(split(state::DIRECTORY).1)? {
+        if empty
+            && self
+                .sysroot
+                .directory(split(state::DIRECTORY).0)?
+                .remove_empty_directory(split(state::DIRECTORY).1)?
+        {
             for path in self.made.iter().rev() {
                 let (parent, name) = split(path);
                 if !self.sysroot.directory(parent)?.remove_empty_directory(name)? {
@@ -342,10 +352,13 @@ fn put(
         }
         Node::Link { target } => directory.replace_link(temporary, name, target, stamp)?,
         Node::File(file) => {
-            let attributes = Attributes { mode: file.mode, owner: file.owner, modified: file.modified.or(stamp) };
+            let attributes =
+                Attributes { mode: file.mode, owner: file.owner, modified: file.modified.or(stamp) };
             directory.replace_file(temporary, name, &file.content, attributes)?;
         }
-        Node::Special => return Err(Error::failed("a device, socket or FIFO cannot be made").at(sysroot.display(path))),
+        Node::Special => {
+            return Err(Error::failed("a device, socket or FIFO cannot be made").at(sysroot.display(path)));
+        }
     }
     directory.sync()
 }

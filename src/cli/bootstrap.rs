@@ -123,8 +123,11 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
     let acquired = source::acquire(&request, &known, context.env)?;
     report_sources(context, &acquired);
     if args.name.is_some() && acquired.anchors.len() > 1 {
-        return Err(Error::usage(format!("`--name` names one certificate, and {} are to be installed", acquired.anchors.len()))
-            .hint("leave `--name` out: then each name is made from subject and fingerprint"));
+        return Err(Error::usage(format!(
+            "`--name` names one certificate, and {} are to be installed",
+            acquired.anchors.len()
+        ))
+        .hint("leave `--name` out: then each name is made from subject and fingerprint"));
     }
 
     let options = Options {
@@ -155,9 +158,11 @@ fn check_name(args: &BootstrapArgs) -> Result<()> {
     if plain && !name.is_empty() && name.len() <= 200 && !name.starts_with(['.', '-']) {
         return Ok(());
     }
-    Err(Error::usage("the name of an anchor has letters, digits, `.`, `_` and `-`, and begins with a letter or digit")
-        .at(crate::text::escape(name))
-        .hint("such as `--name corp-root-2026`"))
+    Err(Error::usage(
+        "the name of an anchor has letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
+    )
+    .at(crate::text::escape(name))
+    .hint("such as `--name corp-root-2026`"))
 }
 
 /// The request: command line, or variables of published Dockerfiles where it is silent.
@@ -219,7 +224,9 @@ fn known(sysroot: &Sysroot) -> Result<Known> {
     let previous = state
         .sources
         .into_iter()
-        .map(|(id, source)| (id, PreviousSource { fingerprints: source.fingerprints, removed: source.removed }))
+        .map(|(id, source)| {
+            (id, PreviousSource { fingerprints: source.fingerprints, removed: source.removed })
+        })
         .collect();
     Ok(Known { certificates, previous })
 }
@@ -238,7 +245,8 @@ fn goal(view: &View, facts: &Facts, args: &BootstrapArgs, acquired: &Acquired) -
             continue;
         }
         let now = &report.fingerprints;
-        let left: Vec<Fingerprint> = stored.fingerprints.iter().filter(|one| !now.contains(one)).copied().collect();
+        let left: Vec<Fingerprint> =
+            stored.fingerprints.iter().filter(|one| !now.contains(one)).copied().collect();
         if report.replaces {
             for anchor in anchors.iter_mut().filter(|anchor| left.contains(&anchor.fingerprint)) {
                 anchor.sources.retain(|source| *source != report.id);
@@ -247,7 +255,9 @@ fn goal(view: &View, facts: &Facts, args: &BootstrapArgs, acquired: &Acquired) -
             stored.removed.retain(|one| !now.contains(one));
             stored.fingerprints.clone_from(now);
         } else {
-            stored.fingerprints.extend(now.iter().filter(|one| !stored.fingerprints.contains(one)).copied().collect::<Vec<_>>());
+            stored.fingerprints.extend(
+                now.iter().filter(|one| !stored.fingerprints.contains(one)).copied().collect::<Vec<_>>(),
+            );
         }
     }
     for came in &acquired.anchors {
@@ -297,14 +307,23 @@ fn report_sources(context: &Context, acquired: &Acquired) {
         ui.say(format!("left out: {}{fingerprint} from {}: {}", left.subject, left.source, left.reason));
     }
     for source in &acquired.sources {
-        let vouched = source.vouched_by.as_ref().map(|who| format!(", vouched for by {who}")).unwrap_or_default();
-        let proxy = source.proxy.as_ref().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
+        let vouched =
+            source.vouched_by.as_ref().map(|who| format!(", vouched for by {who}")).unwrap_or_default();
+        let proxy =
+            source.proxy.as_ref().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
         let how = if source.contacted { "read" } else { "not asked: everything that it gave is here" };
         ui.detail(format!("source {}: {how}{vouched}{proxy}", source.id));
     }
 }
 
-fn report(context: &Context, args: &BootstrapArgs, sysroot: &Sysroot, acquired: &Acquired, outcome: &Outcome, changed: bool) {
+fn report(
+    context: &Context,
+    args: &BootstrapArgs,
+    sysroot: &Sysroot,
+    acquired: &Acquired,
+    outcome: &Outcome,
+    changed: bool,
+) {
     let ui = context.ui;
     for warning in &outcome.warnings {
         ui.warn(warning);
@@ -313,7 +332,9 @@ fn report(context: &Context, args: &BootstrapArgs, sysroot: &Sysroot, acquired: 
     if context.global.dry_run || ui.verbose {
         ui.plan(&outcome.steps);
     }
-    let came = |fingerprint: &Fingerprint| acquired.anchors.iter().any(|anchor| anchor.certificate.fingerprint() == *fingerprint);
+    let came = |fingerprint: &Fingerprint| {
+        acquired.anchors.iter().any(|anchor| anchor.certificate.fingerprint() == *fingerprint)
+    };
     for anchor in outcome.anchors.iter().filter(|anchor| came(&anchor.fingerprint)) {
         let what = match anchor.status {
             "installed" if context.global.dry_run => "would be trusted",

@@ -34,7 +34,12 @@ impl Target {
     }
 
     /// Writes the roots, if the file does not hold exactly them; says whether it changed.
-    pub(super) fn write(&self, sysroot: &Sysroot, roots: &[&Certificate], stamp: Option<i64>) -> Result<bool> {
+    pub(super) fn write(
+        &self,
+        sysroot: &Sysroot,
+        roots: &[&Certificate],
+        stamp: Option<i64>,
+    ) -> Result<bool> {
         let content: String = roots.iter().map(|root| root.to_pem()).collect();
         let node = Node::File(File::new(content.clone().into_bytes(), FILE_MODE));
         if tree::read(sysroot, &self.path)?.satisfies(&node) {
@@ -50,7 +55,8 @@ impl Target {
                 sysroot.directory(&above)?.make_directory(part, attributes)?;
             }
         }
-        let attributes = Attributes { mode: FILE_MODE, owner: None, modified: stamp.map(|seconds| (seconds, 0)) };
+        let attributes =
+            Attributes { mode: FILE_MODE, owner: None, modified: stamp.map(|seconds| (seconds, 0)) };
         let directory = sysroot.directory(parent)?;
         let temporary = format!(".{name}.trustup.tmp");
         directory.remove(&temporary)?;

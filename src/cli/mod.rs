@@ -123,9 +123,11 @@ impl Context<'_> {
 pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     let asked_for_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
     let early = Ui::new(asked_for_json, false, false, Color::Auto, env.var("NO_COLOR").is_some());
-    if rustix::param::linux_secure() {
-        let error = Error::unsupported("trustup does not run with raised rights (setuid, setgid or file capabilities)")
-            .hint("take the bits off the binary and run it as the user who has the rights");
+    if crate::privilege::is_raised() {
+        let error = Error::unsupported(
+            "trustup does not run with raised rights (setuid, setgid or file capabilities)",
+        )
+        .hint("take the bits off the binary and run it as the user who has the rights");
         early.error("trustup", &error);
         return error.kind().exit_code();
     }

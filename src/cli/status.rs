@@ -33,7 +33,9 @@ pub(super) fn run(context: &Context, _args: &StatusArgs) -> Result<u8> {
         if anchor.status != Status::Recorded {
             if let Some(path) = &anchor.file {
                 let found = view.actual_certificates(path);
-                let there = found.as_ref().is_some_and(|found| found.iter().any(|one| one.fingerprint() == anchor.fingerprint));
+                let there = found
+                    .as_ref()
+                    .is_some_and(|found| found.iter().any(|one| one.fingerprint() == anchor.fingerprint));
                 let word = match (there, found) {
                     (true, _) => "there",
                     (false, Some(_)) => "damaged",

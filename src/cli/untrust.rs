@@ -52,10 +52,13 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
     };
     let outcome = converge(&sysroot, options, |view, _| {
         let state = view.state();
-        let anchors: Vec<StoredAnchor> = state.anchors.iter().filter(|anchor| !goes(anchor)).cloned().collect();
+        let anchors: Vec<StoredAnchor> =
+            state.anchors.iter().filter(|anchor| !goes(anchor)).cloned().collect();
         let mut sources = state.sources.clone();
         for source in sources.values_mut() {
-            source.fingerprints.retain(|fingerprint| anchors.iter().any(|anchor| anchor.fingerprint == *fingerprint));
+            source
+                .fingerprints
+                .retain(|fingerprint| anchors.iter().any(|anchor| anchor.fingerprint == *fingerprint));
         }
         let web_pki = state.web_pki && !anchors.is_empty();
         Ok(Goal { anchors, sources, web_pki, ..Goal::default() })

@@ -50,7 +50,10 @@ pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Pa
     let Some((name, matches)) = plain.subcommand() else {
         return Ok(Parsed { matches: plain, sources: PublishedSources::default() });
     };
-    let given = |id: &str| matches.try_contains_id(id).unwrap_or(false) && matches.value_source(id) == Some(ValueSource::CommandLine);
+    let given = |id: &str| {
+        matches.try_contains_id(id).unwrap_or(false)
+            && matches.value_source(id) == Some(ValueSource::CommandLine)
+    };
     let names_source = SOURCES.iter().any(|id| given(id));
     let mut sources = PublishedSources::default();
     let mut command = command;
@@ -63,7 +66,10 @@ pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Pa
     for id in globals.iter().chain(&own) {
         let is_own = own.contains(id);
         let holder = if is_own { command.find_subcommand(&name) } else { Some(&command) };
-        let Some(arg) = holder.and_then(|holder| holder.get_arguments().find(|arg| arg.get_id() == id)) else { continue };
+        let Some(arg) = holder.and_then(|holder| holder.get_arguments().find(|arg| arg.get_id() == id))
+        else {
+            continue;
+        };
         let Some(long) = arg.get_long().filter(|long| has_variable(&name, long, is_own)) else { continue };
         let variable = format!("TRUSTUP_{}", long.to_uppercase().replace('-', "_"));
         let Some(value) = env.raw(&variable) else { continue };
@@ -86,7 +92,8 @@ pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Pa
                 Some(false) => continue,
                 None => {
                     return Err(Failure::Ours(
-                        Error::usage(format!("`{variable}` is neither true nor false")).hint("set it to 1 or 0, or unset it"),
+                        Error::usage(format!("`{variable}` is neither true nor false"))
+                            .hint("set it to 1 or 0, or unset it"),
                     ));
                 }
             }
@@ -116,7 +123,9 @@ fn has_variable(command: &str, long: &str, is_own: bool) -> bool {
 
 fn published(env: &Env, names_source: bool, sources: &mut PublishedSources) -> Result<(), Error> {
     if names_source {
-        sources.ignored.extend(PUBLISHED.iter().filter(|name| env.raw(name).is_some()).map(|&name| name.to_owned()));
+        sources
+            .ignored
+            .extend(PUBLISHED.iter().filter(|name| env.raw(name).is_some()).map(|&name| name.to_owned()));
         return Ok(());
     }
     if env.raw("CA_FINGERPRINT") == Some("") {

@@ -183,8 +183,11 @@ mod tests {
     use super::*;
 
     fn row(id: &str, like: &[&str]) -> &'static str {
-        let release =
-            Release { id: id.to_owned(), id_like: like.iter().map(|&id| id.to_owned()).collect(), ..Release::default() };
+        let release = Release {
+            id: id.to_owned(),
+            id_like: like.iter().map(|&id| id.to_owned()).collect(),
+            ..Release::default()
+        };
         choose(Some(&release)).0.id
     }
 

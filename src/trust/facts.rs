@@ -84,10 +84,15 @@ impl Facts {
             }
             Err(why) if choice == Choice::Auto => Ok((UpdaterUsed::Builtin, why)),
             Err(why) => {
-                let error = Error::unsupported(format!("the distribution's own trust update cannot be used: {why}"))
-                    .hint("`--updater auto` uses the built-in updater then");
+                let error =
+                    Error::unsupported(format!("the distribution's own trust update cannot be used: {why}"))
+                        .hint("`--updater auto` uses the built-in updater then");
                 let install = self.row.install_hint;
-                Err(if install.is_empty() { error } else { error.hint(format!("to install it: `{install}`")) })
+                Err(if install.is_empty() {
+                    error
+                } else {
+                    error.hint(format!("to install it: `{install}`"))
+                })
             }
         }
     }
@@ -124,7 +129,9 @@ impl Facts {
             let names: Vec<String> = unsourced
                 .iter()
                 .take(5)
-                .map(|certificate| format!("`{}` ({})", text::escape(&certificate.label()), certificate.fingerprint()))
+                .map(|certificate| {
+                    format!("`{}` ({})", text::escape(&certificate.label()), certificate.fingerprint())
+                })
                 .collect();
             let more = unsourced.len().saturating_sub(names.len());
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };

@@ -73,7 +73,9 @@ mod tests {
 
     #[test]
     fn values_bare_and_quoted() {
-        let release = parse("# c\nID=ubuntu\r\nID_LIKE='debian'\r\nVERSION_ID=\"24.04\"\nPRETTY_NAME=\"Ubuntu 24.04\"\n");
+        let release = parse(
+            "# c\nID=ubuntu\r\nID_LIKE='debian'\r\nVERSION_ID=\"24.04\"\nPRETTY_NAME=\"Ubuntu 24.04\"\n",
+        );
         assert_eq!((release.id.as_str(), release.version_id.as_str()), ("ubuntu", "24.04"));
         assert_eq!(release.id_like, ["debian"]);
         assert_eq!(parse("ID=\"openEuler\"\nID_LIKE=\"rhel fedora\"").id_like, ["rhel", "fedora"]);
@@ -82,7 +84,9 @@ mod tests {
 
     #[test]
     fn nothing_in_it_makes_it_panic() {
-        for text in ["ID=\"", "ID='", "ID=\"\"", "\0\0=\0", "ID=", "=", "ID=\u{1F600}", "ID=\"\u{e9}", "\u{feff}ID=x"] {
+        for text in
+            ["ID=\"", "ID='", "ID=\"\"", "\0\0=\0", "ID=", "=", "ID=\u{1F600}", "ID=\"\u{e9}", "\u{feff}ID=x"]
+        {
             parse(text);
         }
         assert_eq!(parse("\u{feff}ID=x").id, "x");

@@ -72,9 +72,15 @@ fn hash_directory(sysroot: &Sysroot, path: &str, offer: &mut Offer) -> Result<()
             if expected != number {
                 break;
             }
-            let Some((content, _)) = sysroot.read(&child(path, &format!("{hash:08x}.{number}")), FILE_LIMIT)? else { break };
+            let Some((content, _)) =
+                sysroot.read(&child(path, &format!("{hash:08x}.{number}")), FILE_LIMIT)?
+            else {
+                break;
+            };
             let found = certificates_in(&content);
-            offer.roots.extend(found.iter().filter(|certificate| certificate.subject_hash() == hash).map(name));
+            offer
+                .roots
+                .extend(found.iter().filter(|certificate| certificate.subject_hash() == hash).map(name));
         }
     }
     Ok(())
@@ -109,22 +115,30 @@ pub fn compare(
         if let Some(damage) = &offer.damage
             && before.get(path).is_none_or(|before| before.damage.is_none())
         {
-            return Err(Error::failed(format!("the output cannot be read after the update: {damage}")).at(path));
+            return Err(
+                Error::failed(format!("the output cannot be read after the update: {damage}")).at(path)
+            );
         }
         let lost: Vec<(&Fingerprint, &String)> = before
             .get(path)
             .into_iter()
             .flat_map(|before| &before.roots)
-            .filter(|(fingerprint, _)| !offer.roots.contains_key(fingerprint) && !excused.ours.contains(fingerprint))
+            .filter(|(fingerprint, _)| {
+                !offer.roots.contains_key(fingerprint) && !excused.ours.contains(fingerprint)
+            })
             .collect();
         for (fingerprint, name) in lost {
             if excused.withdrawn.contains(fingerprint) {
-                notes.push(format!("`{path}` no longer holds `{name}` ({fingerprint}): the distribution withdrew it"));
+                notes.push(format!(
+                    "`{path}` no longer holds `{name}` ({fingerprint}): the distribution withdrew it"
+                ));
                 continue;
             }
-            return Err(Error::failed(format!("the update lost a root that was trusted before: `{name}` ({fingerprint})"))
-                .at(path)
-                .hint("nothing is kept of this run; `--updater builtin` keeps every root that is there"));
+            return Err(Error::failed(format!(
+                "the update lost a root that was trusted before: `{name}` ({fingerprint})"
+            ))
+            .at(path)
+            .hint("nothing is kept of this run; `--updater builtin` keeps every root that is there"));
         }
         for (certificate, must) in anchors {
             if offer.roots.contains_key(&certificate.fingerprint()) {
@@ -135,7 +149,11 @@ pub fn compare(
                 notes.push(format!("`{path}` does not hold `{name}`"));
                 continue;
             }
-            return Err(Error::failed(format!("the update left `{name}` ({}) out", certificate.fingerprint())).at(path));
+            return Err(Error::failed(format!(
+                "the update left `{name}` ({}) out",
+                certificate.fingerprint()
+            ))
+            .at(path));
         }
     }
     Ok(notes)

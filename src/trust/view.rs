@@ -100,7 +100,10 @@ impl<'a> View<'a> {
                 let mut rest = Vec::with_capacity(file.content.len());
                 let mut from = 0;
                 for block in pem::blocks(&file.content) {
-                    let ours = block.der.as_deref().is_some_and(|der| self.installed.contains(&Fingerprint::of(der)));
+                    let ours = block
+                        .der
+                        .as_deref()
+                        .is_some_and(|der| self.installed.contains(&Fingerprint::of(der)));
                     if ours {
                         rest.extend_from_slice(&file.content[from..block.range.start]);
                         from = block.range.end;
@@ -119,7 +122,8 @@ impl<'a> View<'a> {
             }
             Node::Link { target } => {
                 let target = join(split(path).0, target);
-                let leads_to_ours = *self.actual(&target)? != Node::Absent && *self.original(&target)? == Node::Absent;
+                let leads_to_ours =
+                    *self.actual(&target)? != Node::Absent && *self.original(&target)? == Node::Absent;
                 Ok(if leads_to_ours { Rc::new(Node::Absent) } else { actual })
             }
             _ => Ok(actual),
@@ -178,9 +182,11 @@ impl<'a> View<'a> {
         match self.follow(path)? {
             None => Ok(None),
             Some((_, node)) if matches!(node.as_ref(), Node::File(_)) => Ok(Some(node)),
-            Some((real, node)) => Err(Error::failed(format!("{} stands where a file should be", node.kind()))
-                .at(self.sysroot.display(&real))
-                .hint(format!("remove `{}` and run again", self.sysroot.display(&real)))),
+            Some((real, node)) => {
+                Err(Error::failed(format!("{} stands where a file should be", node.kind()))
+                    .at(self.sysroot.display(&real))
+                    .hint(format!("remove `{}` and run again", self.sysroot.display(&real))))
+            }
         }
     }
 

@@ -14,3 +14,5 @@ mod cli;
 mod fixtures;
 mod hostile;
 mod killed;
+mod net;
+mod servers;

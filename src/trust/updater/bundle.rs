@@ -109,7 +109,9 @@ impl Bundles {
                 continue;
             }
             if file.mount_point {
-                desires.warnings.push(format!("`{real}` is a mount point: it cannot be replaced and stays as it is"));
+                desires
+                    .warnings
+                    .push(format!("`{real}` is a mount point: it cannot be replaced and stays as it is"));
                 continue;
             }
             let node = File { content, modified: None, ..file.clone() };
@@ -172,9 +174,11 @@ pub fn push_certificate(bundle: &mut Vec<u8>, certificate: &Certificate) {
 fn refuse_damaged(view: &View, path: &str, content: &[u8]) -> Result<()> {
     if pem::blocks(content).iter().any(|block| block.der.is_none()) {
         let place = view.sysroot().display(path);
-        return Err(Error::failed("the bundle holds a damaged PEM block, so programs would not see what we add")
-            .at(&place)
-            .hint(format!("restore `{place}` from the image or its package, or remove it, and run again")));
+        return Err(Error::failed(
+            "the bundle holds a damaged PEM block, so programs would not see what we add",
+        )
+        .at(&place)
+        .hint(format!("restore `{place}` from the image or its package, or remove it, and run again")));
     }
     Ok(())
 }

@@ -161,7 +161,12 @@ impl CaCertificates {
     }
 
     /// Entries of the hashed directory: what is there without us, with `links` put over it and dangling links gone.
-    fn entries(&self, view: &View, links: &BTreeMap<String, Option<String>>, ours: &BTreeMap<String, Certificate>) -> Result<Vec<Entry>> {
+    fn entries(
+        &self,
+        view: &View,
+        links: &BTreeMap<String, Option<String>>,
+        ours: &BTreeMap<String, Certificate>,
+    ) -> Result<Vec<Entry>> {
         let mut names: BTreeSet<String> = view.names(self.certs)?.into_iter().collect();
         names.extend(links.iter().filter(|(_, target)| target.is_some()).map(|(name, _)| name.clone()));
         let mut entries = Vec::new();
@@ -178,7 +183,9 @@ impl CaCertificates {
             let certificate = if is_hash_link || !rehash::is_candidate(&name) {
                 None
             } else {
-                let path = target.as_deref().map_or_else(|| child(self.certs, &name), |target| join(self.certs, target));
+                let path = target
+                    .as_deref()
+                    .map_or_else(|| child(self.certs, &name), |target| join(self.certs, target));
                 match ours.get(&path) {
                     Some(certificate) => Some(certificate.clone()),
                     None => only_certificate(view, &path)?,
@@ -190,7 +197,12 @@ impl CaCertificates {
     }
 
     /// Whether a link of the hashed directory leads to nothing, with `links` put over what is there.
-    fn dangling(&self, view: &View, links: &BTreeMap<String, Option<String>>, ours: &BTreeMap<String, Certificate>) -> Result<Vec<String>> {
+    fn dangling(
+        &self,
+        view: &View,
+        links: &BTreeMap<String, Option<String>>,
+        ours: &BTreeMap<String, Certificate>,
+    ) -> Result<Vec<String>> {
         let mut gone = BTreeSet::new();
         // A hash link to a link that dangles dangles itself, and may come before it.
         loop {
@@ -199,7 +211,9 @@ impl CaCertificates {
                 if gone.contains(&name) || links.contains_key(&name) {
                     continue;
                 }
-                let Node::Link { target } = view.original(&child(self.certs, &name))?.as_ref().clone() else { continue };
+                let Node::Link { target } = view.original(&child(self.certs, &name))?.as_ref().clone() else {
+                    continue;
+                };
                 let path = join(self.certs, &target);
                 let (directory, last) = split(&path);
                 let here = directory == self.certs;
@@ -219,10 +233,16 @@ impl CaCertificates {
     /// The outputs as the program writes them from its inputs and our anchors.
     fn managed(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
         let ours: BTreeMap<String, Certificate> = self.placed(wanted);
-        let mut sources: Vec<(String, Vec<u8>)> =
-            self.vendor_inputs(view)?.iter().map(|input| (input.path.clone(), input.bytes().to_vec())).collect();
-        let mut local: BTreeMap<String, Vec<u8>> =
-            self.local_inputs(view)?.iter().map(|input| (input.path.clone(), input.bytes().to_vec())).collect();
+        let mut sources: Vec<(String, Vec<u8>)> = self
+            .vendor_inputs(view)?
+            .iter()
+            .map(|input| (input.path.clone(), input.bytes().to_vec()))
+            .collect();
+        let mut local: BTreeMap<String, Vec<u8>> = self
+            .local_inputs(view)?
+            .iter()
+            .map(|input| (input.path.clone(), input.bytes().to_vec()))
+            .collect();
         for anchor in &wanted.anchors {
             // A file that stands there under a name that the program overlooks is taken all the same.
             local.entry(self.path_of(anchor)).or_insert_with(|| anchor.certificate.to_pem().into_bytes());
@@ -269,7 +289,10 @@ impl CaCertificates {
         if let Node::File(file) = view.original(self.bundle)?.as_ref()
             && file.mount_point
         {
-            desires.warnings.push(format!("`{}` is a mount point: it cannot be replaced and stays as it is", self.bundle));
+            desires.warnings.push(format!(
+                "`{}` is a mount point: it cannot be replaced and stays as it is",
+                self.bundle
+            ));
             return Ok(());
         }
         desires.want(self.bundle, Node::File(File::new(content, 0o644)), "the bundle of every input");
@@ -363,8 +386,14 @@ impl Updater for CaCertificates {
 
     fn owns(&self, path: &str) -> bool {
         let below = |directory: &str| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
-        let leads_to = |directory: &str| directory == path || directory.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
-        below(self.local) || below(self.certs) || leads_to(self.local) || leads_to(self.certs) || self.bundles().owns(path)
+        let leads_to = |directory: &str| {
+            directory == path || directory.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+        };
+        below(self.local)
+            || below(self.certs)
+            || leads_to(self.local)
+            || leads_to(self.certs)
+            || self.bundles().owns(path)
     }
 
     fn standing(&self, view: &View) -> Result<Vec<(String, Vec<Certificate>)>> {
@@ -393,7 +422,9 @@ impl Updater for CaCertificates {
             .iter()
             .filter(|certificate| {
                 let fingerprint = certificate.fingerprint();
-                !sourced.contains(&fingerprint) && !withdrawn.contains(&fingerprint) && seen.insert(fingerprint)
+                !sourced.contains(&fingerprint)
+                    && !withdrawn.contains(&fingerprint)
+                    && seen.insert(fingerprint)
             })
             .cloned()
             .collect())
@@ -410,8 +441,11 @@ impl Updater for CaCertificates {
         let mut gone = BTreeSet::new();
         for name in view.names(self.certs)? {
             let Some((hash, _)) = rehash::parse_name(&name) else { continue };
-            let Node::Link { target } = view.original(&child(self.certs, &name))?.as_ref().clone() else { continue };
-            let Node::Link { target: source } = view.original(&join(self.certs, &target))?.as_ref().clone() else {
+            let Node::Link { target } = view.original(&child(self.certs, &name))?.as_ref().clone() else {
+                continue;
+            };
+            let Node::Link { target: source } = view.original(&join(self.certs, &target))?.as_ref().clone()
+            else {
                 continue;
             };
             let was_an_input = source.starts_with(self.vendor) || source.starts_with(self.local);
@@ -424,7 +458,8 @@ impl Updater for CaCertificates {
             let lost = |certificate: &&Certificate| {
                 gone.contains(&certificate.subject_hash()) && !sourced.contains(&certificate.fingerprint())
             };
-            withdrawn.extend(view.certificates(self.bundle)?.iter().filter(lost).map(Certificate::fingerprint));
+            withdrawn
+                .extend(view.certificates(self.bundle)?.iter().filter(lost).map(Certificate::fingerprint));
         }
         Ok(withdrawn)
     }
@@ -442,7 +477,11 @@ impl Updater for CaCertificates {
                     .hint("give another name with `--name`, or remove that file first"));
             }
             let content = anchor.certificate.to_pem().into_bytes();
-            desires.want(path, Node::File(File::new(content, 0o644)), "the anchor, where the family's tool looks for it");
+            desires.want(
+                path,
+                Node::File(File::new(content, 0o644)),
+                "the anchor, where the family's tool looks for it",
+            );
         }
         if self.is_managed(view)? {
             self.managed(view, wanted, &mut desires)?;

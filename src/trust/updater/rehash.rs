@@ -27,7 +27,8 @@ pub struct Entry {
 
 /// Whether a file of this name is looked at for a certificate.
 pub fn is_candidate(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, extension)| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
+    name.rsplit_once('.')
+        .is_some_and(|(_, extension)| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
 /// The hash and number of a certificate's hash link; `None` for other names, and for those of revocation lists.
@@ -58,7 +59,9 @@ pub fn changes(entries: &[Entry]) -> BTreeMap<String, Option<String>> {
             }
             continue;
         }
-        let Some(certificate) = entry.certificate.as_ref().filter(|_| is_candidate(&entry.name)) else { continue };
+        let Some(certificate) = entry.certificate.as_ref().filter(|_| is_candidate(&entry.name)) else {
+            continue;
+        };
         let digest: [u8; 20] = Sha1::digest(certificate.der()).into();
         let bucket = buckets.entry(certificate.subject_hash()).or_default();
         if bucket.iter().any(|slot| slot.digest == Some(digest)) {
@@ -73,7 +76,8 @@ pub fn changes(entries: &[Entry]) -> BTreeMap<String, Option<String>> {
     for (hash, bucket) in buckets {
         let needed = bucket.iter().filter(|slot| slot.digest.is_some()).count();
         let keeps = |slot: &Slot| slot.number.is_some_and(|number| number < needed);
-        let mut taken: Vec<usize> = bucket.iter().filter(|slot| keeps(slot)).filter_map(|slot| slot.number).collect();
+        let mut taken: Vec<usize> =
+            bucket.iter().filter(|slot| keeps(slot)).filter_map(|slot| slot.number).collect();
         for slot in &bucket {
             if keeps(slot) {
                 continue;
