@@ -142,7 +142,7 @@ fn validity(certificate: &Certificate, policy: &Policy) -> Result<(), String> {
 mod tests {
     use super::super::testing::{
         ANY_USAGE, BASIC_CONSTRAINTS, CLIENT_AUTH, Draft, EXTENDED_KEY_USAGE, KEY_USAGE, SERVER_AUTH, UTF8,
-        attribute, common_name, name, rsa_key, sequence, usages,
+        VISIBLE, attribute, common_name, name, rsa_key, sequence, usages,
     };
     use super::*;
 
@@ -164,6 +164,15 @@ mod tests {
         assert_eq!(check(&parse(&Draft::default()), &STRICT), Ok(()));
         assert_eq!(remedy(&parse(&Draft::default()), &STRICT), None);
         assert_eq!(check(&parse(&Draft::default().without(KEY_USAGE)), &STRICT), Ok(()));
+    }
+
+    #[test]
+    fn what_other_programs_cannot_decode_is_refused() {
+        let visible_string = name(&[&[&attribute("2.5.4.3", VISIBLE, b"Unusual")]]);
+        assert!(reason(&Draft::named(visible_string), &STRICT).contains("issuer is malformed"));
+        let broken = name(&[&[&attribute("2.5.4.3", UTF8, b"\xff")]]);
+        let draft = Draft { subject: broken, issuer: Some(common_name("Issuer")), ..Draft::default() };
+        assert!(reason(&draft, &WITH_INTERMEDIATE).contains("subject is malformed"));
     }
 
     #[test]
