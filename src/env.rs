@@ -45,6 +45,11 @@ impl Env {
         self.variables.get(name).map(String::as_str)
     }
 
+    /// The names of all variables.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str)
+    }
+
     /// Seconds since 1970, from the real clock: never from `SOURCE_DATE_EPOCH` (threat T7).
     pub fn now(&self) -> i64 {
         match self.clock {
@@ -55,4 +60,9 @@ impl Env {
             },
         }
     }
+}
+
+/// A variable that only tests set; always unset outside debug builds, so that nothing shipped obeys it.
+pub(crate) fn test_hook(name: &str) -> Option<String> {
+    if cfg!(debug_assertions) { std::env::var(name).ok() } else { None }
 }

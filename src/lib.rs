@@ -2,8 +2,23 @@
 //!
 //! Data flows one way: Request → Facts → Plan → apply → verify → state. `docs/architecture.md` has the map.
 
+pub mod apply;
 pub mod cert;
+pub mod cli;
+pub mod converge;
+pub mod dev_ca;
 pub mod env;
 pub mod error;
 pub mod fingerprint;
+pub mod fixture;
+pub mod native;
+pub mod net;
+pub mod plan;
+pub mod privilege;
+pub mod source;
+pub mod state;
+pub mod sysroot;
 pub mod text;
+pub mod tree;
+pub mod trust;
+pub mod ui;

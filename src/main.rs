@@ -1,3 +1,7 @@
 //! The binary: hands the process over to the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(trustup::cli::main(std::env::args_os().collect(), &trustup::env::Env::os()))
+}

@@ -1,0 +1,216 @@
+//! The journal: how to turn back every step of a run that was killed. Written whole before the first step, removed
+//! after the state is recorded. It may come from a hostile image: it is held against the row's table before it is
+//! believed (threat T11).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::put;
+use crate::error::{Error, Result};
+use crate::plan::{Plan, Step};
+use crate::state::{self, Mark, Record, Saved};
+use crate::sysroot::{Sysroot, split};
+use crate::tree::{self, Node};
+use crate::trust::distro;
+use crate::trust::view::child;
+
+/// The journal's file in the state directory.
+pub(super) const FILE: &str = "journal.json";
+/// The temporary name of what undo writes.
+pub(super) const UNDO: &str = ".trustup-undo.tmp";
+/// Room for the former bundles of a native run.
+const LIMIT: u64 = 256 * 1024 * 1024;
+
+/// How to turn a run back.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Journal {
+    row: String,
+    /// Directories on the way to the state directory that this run made.
+    pub(super) made: Vec<String>,
+    steps: Vec<JournalStep>,
+    watched: Vec<Watched>,
+    directories: Vec<String>,
+    leftovers: Vec<String>,
+    /// The state file before this run, as text; `None` if there was none.
+    state: Option<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JournalStep {
+    path: String,
+    temporary: String,
+    record: Record,
+}
+
+/// A path that a native tool may change: what stood there, whole.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Watched {
+    path: String,
+    before: Saved,
+}
+
+/// The temporary name of the step with this index; `.tmp` so that no trust update takes it for a certificate.
+pub(super) fn temporary(index: usize) -> String {
+    format!(".trustup-{index}.tmp")
+}
+
+impl Journal {
+    pub(super) fn new(sysroot: &Sysroot, plan: &Plan, row: &str, made: Vec<String>) -> Result<Self> {
+        let mut journal = Journal {
+            row: row.to_owned(),
+            made,
+            steps: Vec::new(),
+            watched: Vec::new(),
+            directories: Vec::new(),
+            leftovers: Vec::new(),
+            state: match sysroot.read(&child(state::DIRECTORY, state::FILE), LIMIT)? {
+                Some((bytes, _)) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+                None => None,
+            },
+        };
+        for (index, step) in plan.steps.iter().enumerate() {
+            match step {
+                Step::Change(change) => {
+                    let Some(after) = Mark::of(&change.to) else { continue };
+                    let before = Saved::new(&change.from, &change.to)?;
+                    let record = Record { before, after };
+                    journal.steps.push(JournalStep {
+                        path: change.path.clone(),
+                        temporary: temporary(index),
+                        record,
+                    });
+                }
+                Step::Run(run) => {
+                    for path in &run.watched {
+                        let before = tree::read(sysroot, path)?;
+                        if before != Node::Special {
+                            let before = Saved::new(&before, &Node::Absent)?;
+                            journal.watched.push(Watched { path: path.clone(), before });
+                        }
+                    }
+                    journal.directories.extend(run.directories.iter().cloned());
+                    journal.leftovers.extend(run.leftovers.iter().cloned());
+                }
+            }
+        }
+        Ok(journal)
+    }
+
+    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
+        serde_json::to_vec(self).map_err(|error| Error::failed("could not write the journal").because(error))
+    }
+
+    /// The journal that a killed run left; `None` if there is none.
+    pub(super) fn load(sysroot: &Sysroot) -> Result<Option<Self>> {
+        let path = child(state::DIRECTORY, FILE);
+        let Some((bytes, _)) = sysroot.read(&path, LIMIT)? else { return Ok(None) };
+        let place = sysroot.display(&path);
+        let refused = |error: Error| {
+            error.at(&place).hint(format!("look who wrote it; then remove `{place}` and run again"))
+        };
+        let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| {
+            refused(Error::failed("the journal of a killed run is damaged").because(error))
+        })?;
+        journal.check(sysroot).map_err(refused)?;
+        Ok(Some(journal))
+    }
+
+    fn check(&self, sysroot: &Sysroot) -> Result<()> {
+        let row = distro::by_id(&self.row)
+            .ok_or_else(|| Error::failed("the journal names a row that no table has"))?;
+        let watched: Vec<(String, Record)> = self
+            .watched
+            .iter()
+            .map(|watched| {
+                (watched.path.clone(), Record { before: watched.before.clone(), after: Mark::Absent })
+            })
+            .collect();
+        let steps = self.steps.iter().map(|step| (&step.path, &step.record));
+        state::check_records(sysroot, row, steps.chain(watched.iter().map(|(path, record)| (path, record))))?;
+        let owned = |path: &String| row.updater.owns(path) && !path.split('/').any(|part| part == "..");
+        let on_the_way =
+            |path: &String| path.starts_with('/') && state::DIRECTORY.starts_with(&format!("{path}/"));
+        let temporary = |name: &String| name.starts_with(".trustup-") && !name.contains('/');
+        let fine = self.directories.iter().all(owned)
+            && self.leftovers.iter().all(owned)
+            && self.made.iter().all(on_the_way)
+            && self.steps.iter().all(|step| temporary(&step.temporary));
+        if fine {
+            Ok(())
+        } else {
+            Err(Error::failed("the journal names paths that are not trustup's to change"))
+        }
+    }
+
+    /// The state file to bring back, once everything else is back.
+    pub(super) fn former_state(&self) -> Option<&[u8]> {
+        self.state.as_ref().map(String::as_bytes)
+    }
+
+    /// Brings every path back to what it was before the killed run; a path that somebody else changed since stays.
+    pub(super) fn turn_back(&self, sysroot: &Sysroot) -> Result<()> {
+        let mut watched = BTreeMap::new();
+        for path in &self.watched {
+            if let Some(before) = path.before.restore(&Node::Absent) {
+                watched.insert(path.path.clone(), before);
+            }
+        }
+        let failed = restore_watched(sysroot, &watched, &self.directories);
+        for step in self.steps.iter().rev() {
+            if let Ok(directory) = sysroot.directory(split(&step.path).0) {
+                directory.remove(&step.temporary)?;
+                directory.remove(UNDO)?;
+            }
+            let actual = tree::read(sysroot, &step.path)?;
+            if step.record.after.matches(&actual)
+                && let Some(before) = step.record.before.restore(&actual)
+            {
+                put(sysroot, &step.path, &actual, &before, UNDO, None)?;
+            }
+        }
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            Err(Error::failed("could not turn back what a killed run left").with_changed(failed))
+        }
+    }
+}
+
+/// Brings back what a native tool changed: the watched paths, and new names in the directories go. Answers with the
+/// paths that could not be brought back.
+pub(super) fn restore_watched(
+    sysroot: &Sysroot,
+    before: &BTreeMap<String, Node>,
+    directories: &[String],
+) -> Vec<String> {
+    let mut failed = Vec::new();
+    for directory in directories {
+        for name in sysroot.list(directory).ok().flatten().unwrap_or_default() {
+            let path = child(directory, &name);
+            let is_new = !before.contains_key(&path);
+            let removed = || -> Result<()> {
+                match tree::read(sysroot, &path)? {
+                    Node::File(_) | Node::Link { .. } => sysroot.directory(directory)?.remove(&name),
+                    _ => Ok(()),
+                }
+            };
+            if is_new && removed().is_err() {
+                failed.push(sysroot.display(&path));
+            }
+        }
+    }
+    for (path, node) in before {
+        let restored = || -> Result<()> {
+            let actual = tree::read(sysroot, path)?;
+            if actual == *node { Ok(()) } else { put(sysroot, path, &actual, node, UNDO, None) }
+        };
+        if restored().is_err() {
+            failed.push(sysroot.display(path));
+        }
+    }
+    failed
+}

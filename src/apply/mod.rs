@@ -1,0 +1,390 @@
+//! The one executor: lock, journal, atomic steps, undo. Nothing else changes a root file system.
+//!
+//! Every step is a rename or an unlink, so that a path is the old or the new one at any instant. Before the first
+//! step, the journal says how to turn each of them back; whoever is killed leaves it behind, and the next run turns
+//! everything back before it begins.
+
+mod journal;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use crate::env;
+use crate::error::{Error, Kind, Result};
+use crate::native;
+use crate::plan::{Change, Plan, Run, Step};
+use crate::state::{self, State};
+use crate::sysroot::directory::{Attributes, Directory};
+use crate::sysroot::{Sysroot, split};
+use crate::tree::{self, Node};
+use crate::trust::view::child;
+
+use journal::Journal;
+
+/// The lock's file in the state directory.
+const LOCK: &str = "lock";
+/// Between two tries to get the lock.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// How long a native tool may take: Debian's needs a second for 140 roots, hooks may start a JVM.
+const TOOL_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// A run that may change the sysroot: holds the lock until it is dropped.
+#[derive(Debug)]
+pub struct Session<'a> {
+    sysroot: &'a Sysroot,
+    /// `SOURCE_DATE_EPOCH`: stamps what we write, and the directories that we write into.
+    stamp: Option<i64>,
+    lock: Option<OwnedFd>,
+    /// Directories on the way to the state directory that we made, outermost first.
+    made: Vec<String>,
+    done: Vec<Done>,
+    steps_begun: usize,
+    committed: bool,
+}
+
+/// A step that has been carried out, with what it takes to turn it back.
+#[derive(Debug)]
+enum Done {
+    Change(Change),
+    Run { before: BTreeMap<String, Node>, directories: Vec<String> },
+}
+
+impl<'a> Session<'a> {
+    /// Takes the lock, waiting up to `patience`, and turns back what a killed run left half-done. Says whether it had
+    /// to: then the caller has to look again before it plans.
+    ///
+    /// # Errors
+    /// The state directory cannot be made or is not ours; another run holds the lock; a journal that is damaged or
+    /// names paths that are not ours.
+    pub fn begin(sysroot: &'a Sysroot, stamp: Option<i64>, patience: Duration) -> Result<(Self, bool)> {
+        let mut session = Session {
+            sysroot,
+            stamp,
+            lock: None,
+            made: Vec::new(),
+            done: Vec::new(),
+            steps_begun: 0,
+            committed: false,
+        };
+        session.take_lock(patience)?;
+        let recovered = match Journal::load(sysroot)? {
+            None => false,
+            Some(journal) => {
+                session.made.splice(0..0, journal.made.clone());
+                journal.turn_back(sysroot)?;
+                // The killed run may have recorded its state already: journal and state say the same again.
+                match journal.former_state() {
+                    Some(state) => session.replace_own(state::FILE, state)?.sync()?,
+                    None => session.state_directory()?.remove(state::FILE)?,
+                }
+                session.state_directory()?.remove(journal::FILE)?;
+                true
+            }
+        };
+        Ok((session, recovered))
+    }
+
+    fn take_lock(&mut self, patience: Duration) -> Result<()> {
+        let began = Instant::now();
+        loop {
+            self.make_state_directory()?;
+            match self.state_directory().and_then(|directory| directory.try_lock(LOCK)) {
+                Ok(Some(lock)) => {
+                    self.lock = Some(lock);
+                    return Ok(());
+                }
+                Ok(None) => {}
+                // The run before us may have taken the directory away with its last anchor.
+                Err(error) if self.sysroot.lstat(state::DIRECTORY)?.is_some() => return Err(error),
+                Err(_) => {}
+            }
+            if began.elapsed() >= patience {
+                return Err(Error::failed("another run of trustup holds the lock")
+                    .at(self.sysroot.display(&child(state::DIRECTORY, LOCK)))
+                    .hint("wait for it to end; `--timeout` says how long we wait"));
+            }
+            std::thread::sleep(LOCK_PAUSE);
+        }
+    }
+
+    fn make_state_directory(&mut self) -> Result<()> {
+        let mut path = String::new();
+        for name in state::DIRECTORY.split('/').filter(|name| !name.is_empty()) {
+            let parent = if path.is_empty() { "/".to_owned() } else { path.clone() };
+            path = child(&path, name);
+            if self.sysroot.lstat(&path)?.is_some() {
+                continue;
+            }
+            let mode = if path == state::DIRECTORY { 0o700 } else { 0o755 };
+            let attributes = Attributes { mode, owner: None, modified: None };
+            match self.sysroot.directory(&parent)?.make_directory(name, attributes) {
+                Ok(()) if path != state::DIRECTORY => self.made.push(path.clone()),
+                Ok(()) => {}
+                // Another run was faster.
+                Err(_) if self.sysroot.lstat(&path)?.is_some() => {}
+                Err(error) => return Err(error.hint("trustup keeps what it needs for `untrust` there")),
+            }
+        }
+        Ok(())
+    }
+
+    fn state_directory(&self) -> Result<Directory> {
+        self.sysroot.directory(state::DIRECTORY)
+    }
+
+    /// Carries out the plan. On an error, everything is as before, or the error names the paths that are not.
+    pub fn apply(&mut self, plan: &Plan, row: &str) -> Result<()> {
+        self.write_journal(plan, row)?;
+        for (index, step) in plan.steps.iter().enumerate() {
+            self.checkpoint();
+            let result = match step {
+                Step::Change(change) => {
+                    apply_change(self.sysroot, change, &journal::temporary(index), self.stamp)
+                        .map(|()| self.done.push(Done::Change(change.clone())))
+                }
+                Step::Run(run) => self.run(run),
+            };
+            if let Err(error) = result {
+                return Err(self.undo(error));
+            }
+        }
+        Ok(())
+    }
+
+    fn write_journal(&self, plan: &Plan, row: &str) -> Result<()> {
+        let journal = Journal::new(self.sysroot, plan, row, self.made.clone())?;
+        self.replace_own(journal::FILE, &journal.to_bytes()?)?.sync()
+    }
+
+    /// Replaces a file of our own directory; a killed run may have left the temporary one.
+    fn replace_own(&self, name: &str, content: &[u8]) -> Result<Directory> {
+        let directory = self.state_directory()?;
+        let temporary = format!("{name}.new");
+        directory.remove(&temporary)?;
+        let attributes =
+            Attributes { mode: 0o600, owner: None, modified: self.stamp.map(|seconds| (seconds, 0)) };
+        directory.replace_file(&temporary, name, content, attributes)?;
+        Ok(directory)
+    }
+
+    fn run(&mut self, run: &Run) -> Result<()> {
+        let before = native::snapshot(self.sysroot, &run.watched)?;
+        self.done.push(Done::Run { before, directories: run.directories.clone() });
+        native::run_tool(&run.program, &run.arguments, state::DIRECTORY, TOOL_TIMEOUT).map_err(|error| {
+            error.hint("hooks of the distribution's tool may have run; trustup cannot turn those back")
+        })?;
+        self.stamp_what_the_tool_wrote()
+    }
+
+    /// With `SOURCE_DATE_EPOCH`, what the tool made gets that time: it knows nothing of the variable.
+    fn stamp_what_the_tool_wrote(&self) -> Result<()> {
+        let (Some(seconds), Some(Done::Run { before, directories })) = (self.stamp, self.done.last()) else {
+            return Ok(());
+        };
+        for directory in directories {
+            let Some(names) = self.sysroot.list(directory)? else { continue };
+            let opened = self.sysroot.directory(directory)?;
+            for name in names {
+                let path = child(directory, &name);
+                let now = tree::read(self.sysroot, &path)?;
+                if matches!(now, Node::File(_) | Node::Link { .. }) && before.get(&path) != Some(&now) {
+                    opened.stamp_entry(&name, (seconds, 0))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns back every step done so far. The error comes back, with the paths that are still changed.
+    pub fn undo(&mut self, error: Error) -> Error {
+        let mut changed = Vec::new();
+        for done in std::mem::take(&mut self.done).into_iter().rev() {
+            match done {
+                Done::Change(change) => {
+                    if undo_change(self.sysroot, &change).is_err() {
+                        changed.push(self.sysroot.display(&change.path));
+                    }
+                }
+                Done::Run { before, directories } => {
+                    changed.extend(journal::restore_watched(self.sysroot, &before, &directories));
+                }
+            }
+        }
+        if changed.is_empty() {
+            // The journal has nothing left to turn back.
+            if let Ok(directory) = self.state_directory() {
+                let _ = directory.remove(journal::FILE);
+            }
+            return error;
+        }
+        error.with_changed(changed).hint("the journal is kept: the next run tries again to turn this back")
+    }
+
+    /// Records `state` and forgets the journal: the run is complete. An empty state takes everything of ours away.
+    pub fn commit(&mut self, state: &State) -> Result<()> {
+        self.checkpoint();
+        let directory = self.state_directory()?;
+        if state.is_empty() {
+            directory.remove(state::FILE)?;
+        } else {
+            let mut state = state.clone();
+            for made in &self.made {
+                if !state.directories.contains(made) {
+                    state.directories.push(made.clone());
+                }
+            }
+            self.replace_own(state::FILE, &state.to_bytes()?)?;
+        }
+        self.made.extend(
+            state.directories.iter().filter(|path| !self.made.contains(path)).cloned().collect::<Vec<_>>(),
+        );
+        directory.sync()?;
+        self.checkpoint();
+        directory.remove(journal::FILE)?;
+        self.committed = !state.is_empty();
+        self.stamp_directories()
+    }
+
+    /// With `SOURCE_DATE_EPOCH`, the directories that we wrote into get that time too: image layers hold it.
+    fn stamp_directories(&mut self) -> Result<()> {
+        let Some(seconds) = self.stamp else { return Ok(()) };
+        let mut directories: Vec<String> = Vec::new();
+        for done in &self.done {
+            match done {
+                Done::Change(change) => {
+                    directories.push(split(&change.path).0.to_owned());
+                    if matches!(change.to, Node::Directory { .. }) {
+                        directories.push(change.path.clone());
+                    }
+                }
+                Done::Run { directories: watched, .. } => directories.extend(watched.iter().cloned()),
+            }
+        }
+        directories.extend(self.made.iter().flat_map(|path| [split(path).0.to_owned(), path.clone()]));
+        directories.push(split(state::DIRECTORY).0.to_owned());
+        directories.sort();
+        directories.dedup();
+        for directory in directories {
+            if self.sysroot.stat(&directory)?.is_some() {
+                self.sysroot.directory(&directory)?.stamp((seconds, 0))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the crash tests kill us: right before the N-th of these calls.
+    fn checkpoint(&mut self) {
+        self.steps_begun += 1;
+        let here = env::test_hook("TRUSTUP_TEST_KILL_AT").and_then(|text| text.parse().ok())
+            == Some(self.steps_begun);
+        if here {
+            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        }
+    }
+
+    fn clean_up(&mut self) -> Result<()> {
+        let Some(lock) = self.lock.take() else { return Ok(()) };
+        let directory = self.state_directory()?;
+        directory.remove(LOCK)?;
+        drop(lock);
+        if self.committed {
+            if let Some(seconds) = self.stamp {
+                directory.stamp((seconds, 0))?;
+            }
+            return Ok(());
+        }
+        let empty = directory.list()?.is_empty();
+        if empty
+            && self
+                .sysroot
+                .directory(split(state::DIRECTORY).0)?
+                .remove_empty_directory(split(state::DIRECTORY).1)?
+        {
+            for path in self.made.iter().rev() {
+                let (parent, name) = split(path);
+                if !self.sysroot.directory(parent)?.remove_empty_directory(name)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Session<'_> {
+    fn drop(&mut self) {
+        // What cannot be tidied now is an empty directory or a lock that nobody holds.
+        let _ = self.clean_up();
+    }
+}
+
+/// Whether a killed run left a journal behind.
+pub fn was_killed(sysroot: &Sysroot) -> Result<bool> {
+    Ok(sysroot.lstat(&child(state::DIRECTORY, journal::FILE))?.is_some())
+}
+
+/// Carries out one change, if what stands there is what the plan saw.
+fn apply_change(sysroot: &Sysroot, change: &Change, temporary: &str, stamp: Option<i64>) -> Result<()> {
+    let actual = tree::read(sysroot, &change.path)?;
+    let as_planned = match (&actual, &change.from) {
+        (Node::Directory { .. }, Node::Directory { .. }) => true,
+        _ => actual == change.from,
+    };
+    if !as_planned {
+        return Err(Error::failed("this path changed while we worked")
+            .at(sysroot.display(&change.path))
+            .hint("run again when nobody else works on the root file system"));
+    }
+    put(sysroot, &change.path, &actual, &change.to, temporary, stamp)
+}
+
+fn undo_change(sysroot: &Sysroot, change: &Change) -> Result<()> {
+    let actual = tree::read(sysroot, &change.path)?;
+    put(sysroot, &change.path, &actual, &change.from, journal::UNDO, None)
+}
+
+/// Puts `to` in the place of `actual`.
+fn put(
+    sysroot: &Sysroot,
+    path: &str,
+    actual: &Node,
+    to: &Node,
+    temporary: &str,
+    stamp: Option<i64>,
+) -> Result<()> {
+    if let Node::File(file) = actual
+        && file.mount_point
+    {
+        return Err(Error::new(Kind::Unsupported, "this path is a mount point and cannot be replaced")
+            .at(sysroot.display(path))
+            .hint("mount the directory, not the file"));
+    }
+    let (parent, name) = split(path);
+    let directory = sysroot.directory(parent)?;
+    let stamp = stamp.map(|seconds| (seconds, 0));
+    match to {
+        Node::Absent => match actual {
+            Node::Directory { .. } => {
+                // Somebody else may have put something in: then it is theirs now.
+                directory.remove_empty_directory(name)?;
+            }
+            _ => directory.remove(name)?,
+        },
+        Node::Directory { mode } => {
+            if !matches!(actual, Node::Directory { .. }) {
+                directory.make_directory(name, Attributes { mode: *mode, owner: None, modified: None })?;
+            }
+        }
+        Node::Link { target } => directory.replace_link(temporary, name, target, stamp)?,
+        Node::File(file) => {
+            let attributes =
+                Attributes { mode: file.mode, owner: file.owner, modified: file.modified.or(stamp) };
+            directory.replace_file(temporary, name, &file.content, attributes)?;
+        }
+        Node::Special => {
+            return Err(Error::failed("a device, socket or FIFO cannot be made").at(sysroot.display(path)));
+        }
+    }
+    directory.sync()
+}

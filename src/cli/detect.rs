@@ -1,0 +1,97 @@
+//! `trustup detect`: what this root file system is, and what bootstrap would use.
+
+use clap::Args;
+use serde_json::json;
+
+use super::Context;
+use crate::error::Result;
+use crate::state::State;
+use crate::text;
+use crate::trust::distro::DISTROS;
+use crate::trust::facts::{Choice, Facts, output_views};
+use crate::trust::updater::OutputKind;
+use crate::trust::view::View;
+
+/// Show what this root file system is: distribution, anchor directory, updater, every trust store
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  trustup detect
+  trustup --sysroot ./rootfs detect --json
+  trustup detect --list")]
+pub(super) struct DetectArgs {
+    /// List every distribution that trustup knows, and how it is proven
+    #[arg(long)]
+    list: bool,
+}
+
+pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
+    if args.list {
+        return Ok(list(context));
+    }
+    let sysroot = context.sysroot()?;
+    let state = State::load(&sysroot)?;
+    let view = View::new(&sysroot, &state)?;
+    let facts = Facts::gather(&view)?;
+    let (updater, updater_why) = facts.updater(&view, Choice::Auto)?;
+    let outputs = output_views(&view, &facts)?;
+    let anchors = facts.row.updater.anchor_directory().map(|directory| directory.path);
+    let release = facts.release.clone().unwrap_or_default();
+    let ui = context.ui;
+    if ui.json {
+        ui.result(
+            "detect",
+            json!({
+                "sysroot": sysroot.path(),
+                "row": facts.row.id,
+                "name": facts.row.name,
+                "why": facts.why,
+                "os": {
+                    "id": text::escape(&release.id),
+                    "id_like": release.id_like.iter().map(|id| text::escape(id)).collect::<Vec<_>>(),
+                    "version_id": text::escape(&release.version_id),
+                },
+                "anchor_directory": anchors,
+                "updater": updater.word(),
+                "updater_why": updater_why,
+                "outputs": outputs,
+            }),
+        );
+        return Ok(0);
+    }
+    ui.data(format!("distribution      {} ({}): {}", facts.row.id, facts.row.name, facts.why));
+    ui.data(format!("anchor directory  {}", anchors.unwrap_or("none: only bundles are written")));
+    ui.data(format!("updater           {}: {updater_why}", updater.word()));
+    for output in outputs {
+        let kind = match output.kind {
+            OutputKind::Bundle => "bundle",
+            OutputKind::HashDirectory => "hash directory",
+        };
+        let state = match (&output.damage, output.exists) {
+            (Some(damage), _) => format!("damaged: {damage}"),
+            (None, true) => format!("{} roots", output.certificates),
+            (None, false) => "not there yet".to_owned(),
+        };
+        let writable = match (output.mounted, output.writable) {
+            (true, _) => ", a mount point: never replaced",
+            (false, true) => "",
+            (false, false) => ", not writable",
+        };
+        ui.data(format!("output            {} ({kind}): {state}{writable}", output.path));
+    }
+    Ok(0)
+}
+
+fn list(context: &Context) -> u8 {
+    let rows: Vec<_> = DISTROS
+        .iter()
+        .map(|row| json!({ "row": row.id, "name": row.name, "ids": row.ids, "proof": row.proof.describe() }))
+        .collect();
+    if context.ui.json {
+        context.ui.result("detect", json!({ "rows": rows }));
+        return 0;
+    }
+    for row in DISTROS {
+        context.ui.data(format!("{:<12} {:<36} {}", row.id, row.name, row.proof.describe()));
+    }
+    0
+}

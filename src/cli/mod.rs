@@ -1,0 +1,198 @@
+//! The command line: the tree of commands, the options that all of them share, and what an exit code means. Each
+//! command has its own file; none of them prints or reads variables by itself.
+
+mod bootstrap;
+mod ca_out;
+mod detect;
+mod duration;
+mod status;
+mod untrust;
+mod variables;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::sysroot::Sysroot;
+use crate::ui::{Color, Ui};
+
+/// Printed below the help of every command.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or nothing to do (JSON says `changed`)
+  1  failed, nothing changed
+  2  usage or bad input
+  3  not due
+  4  not trusted, or refused by the CA
+  5  unsupported here
+  6  unreachable or timed out
+  7  failed, and the paths named are changed
+
+Every option can also be set by a variable: TRUSTUP_ and its name in capitals (`--ca-url`: TRUSTUP_CA_URL), but
+for those that loosen a check (`--allow-…`) and those of untrust.";
+
+/// Takes a container from "trusts nobody" to trusting your CA: detects the distribution, fetches a root certificate
+/// or bundle, checks its pinned SHA-256, installs it in every trust store, and proves it.
+#[derive(Debug, Parser)]
+#[command(name = "trustup", version, after_help = EXIT_CODES, max_term_width = 110, disable_help_subcommand = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+struct Global {
+    /// Work on the root file system in DIR instead of `/`; none of its programs is run
+    #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
+    sysroot: PathBuf,
+    /// Show what would change, and stop there
+    #[arg(long, global = true)]
+    dry_run: bool,
+    /// Print plan and result as one JSON object on stdout
+    #[arg(long, global = true)]
+    json: bool,
+    /// Show every step and its reason
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: Color,
+    /// How long everything may take, such as 30s or 2m
+    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
+    timeout: Duration,
+    /// How long to keep trying while a server cannot be reached yet
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse)]
+    wait: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Detect(detect::DetectArgs),
+    Bootstrap(bootstrap::BootstrapArgs),
+    Untrust(untrust::UntrustArgs),
+    Status(status::StatusArgs),
+}
+
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Command::Detect(_) => "detect",
+            Command::Bootstrap(_) => "bootstrap",
+            Command::Untrust(_) => "untrust",
+            Command::Status(_) => "status",
+        }
+    }
+}
+
+/// What every command gets.
+struct Context<'a> {
+    env: &'a Env,
+    ui: Ui,
+    global: &'a Global,
+}
+
+impl Context<'_> {
+    fn sysroot(&self) -> Result<Sysroot> {
+        Sysroot::open(&self.global.sysroot)
+    }
+
+    /// `SOURCE_DATE_EPOCH` in seconds: the times of what we write, never "now" (threat T7).
+    fn stamp(&self) -> Result<Option<i64>> {
+        let Some(value) = self.env.var("SOURCE_DATE_EPOCH") else { return Ok(None) };
+        match value.parse() {
+            Ok(seconds) => Ok(Some(seconds)),
+            Err(error) => Err(Error::usage("SOURCE_DATE_EPOCH is no number of seconds")
+                .because(error)
+                .hint("set it to what `git log -1 --pretty=%ct` prints, or unset it")),
+        }
+    }
+}
+
+/// Runs the command line `args` (the program's name first) and answers with the exit code.
+pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
+    let asked_for_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    let early = Ui::new(asked_for_json, false, false, Color::Auto, env.var("NO_COLOR").is_some());
+    if crate::privilege::is_raised() {
+        let error = Error::unsupported(
+            "trustup does not run with raised rights (setuid, setgid or file capabilities)",
+        )
+        .hint("take the bits off the binary and run it as the user who has the rights");
+        early.error("trustup", &error);
+        return error.kind().exit_code();
+    }
+    // Neither a core dump nor a process of the same user gets at what we hold in memory (threat T16).
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let parsed = match variables::parse(command(), &args, env) {
+        Ok(parsed) => parsed,
+        Err(variables::Failure::Clap(error)) => return usage(&early, &error),
+        Err(variables::Failure::Ours(error)) => {
+            early.error("trustup", &error);
+            return error.kind().exit_code();
+        }
+    };
+    let cli = match Cli::from_arg_matches(&parsed.matches) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&early, &error),
+    };
+    let global = &cli.global;
+    let ui = Ui::new(global.json, global.quiet, global.verbose, global.color, env.var("NO_COLOR").is_some());
+    let context = Context { env, ui, global };
+    let result = match &cli.command {
+        Command::Detect(args) => detect::run(&context, args),
+        Command::Bootstrap(args) => bootstrap::run(&context, args, &parsed.sources),
+        Command::Untrust(args) => untrust::run(&context, args),
+        Command::Status(args) => status::run(&context, args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            ui.error(cli.command.name(), &error);
+            error.kind().exit_code()
+        }
+    }
+}
+
+/// The tree of commands; every help text ends with the exit codes.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|command| {
+        let examples = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
+        command.after_help(format!("{examples}{EXIT_CODES}"))
+    })
+}
+
+/// Reads a fingerprint for clap; its error says what to do next.
+fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    text.parse().map_err(|error: Error| {
+        error.hints().iter().fold(error.what().to_owned(), |text, hint| format!("{text}\n  hint: {hint}"))
+    })
+}
+
+/// What clap says: help and version go to stdout with 0, everything else is a usage error.
+fn usage(ui: &Ui, error: &clap::Error) -> u8 {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return 0;
+    }
+    if ui.json {
+        let text = error.to_string();
+        let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let hints = text.lines().filter_map(|line| line.trim_start().strip_prefix("hint: "));
+        let error = hints.fold(Error::usage(what), Error::hint);
+        ui.error("trustup", &error.hint("`trustup --help` lists the commands and options"));
+    } else {
+        let _ = error.print();
+    }
+    2
+}

@@ -1,0 +1,102 @@
+//! `trustup untrust`: takes out exactly what bootstrap put in.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Context;
+use crate::converge::{Goal, Options, converge};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::state::StoredAnchor;
+use crate::trust::facts::Choice;
+
+/// Take out what bootstrap put in; with the last root, everything is as it was before
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  trustup untrust --all
+  trustup untrust --fingerprint 2f0c…9a
+  trustup --sysroot ./rootfs --dry-run untrust --all")]
+pub(super) struct UntrustArgs {
+    /// Take out the root with this SHA-256 fingerprint (repeatable)
+    #[arg(long, value_name = "HEX", required_unless_present = "all", value_parser = super::fingerprint)]
+    fingerprint: Vec<Fingerprint>,
+    /// Take out every root that trustup put in
+    #[arg(long, conflicts_with = "fingerprint")]
+    all: bool,
+    /// Which trust update to use
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    updater: Choice,
+}
+
+pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
+    let sysroot = context.sysroot()?;
+    let ui = context.ui;
+    let goes = |anchor: &StoredAnchor| args.all || args.fingerprint.contains(&anchor.fingerprint);
+    let before = crate::state::State::load(&sysroot)?;
+    let unknown: Vec<Fingerprint> = args
+        .fingerprint
+        .iter()
+        .filter(|fingerprint| !before.anchors.iter().any(|anchor| anchor.fingerprint == **fingerprint))
+        .copied()
+        .collect();
+    for fingerprint in &unknown {
+        ui.warn(format!("trustup did not put {fingerprint} in: nothing to take out"));
+    }
+    let options = Options {
+        updater: args.updater,
+        dry_run: context.global.dry_run,
+        patience: context.global.timeout.min(Duration::from_secs(3600)),
+        stamp: context.stamp()?,
+    };
+    let outcome = converge(&sysroot, options, |view, _| {
+        let state = view.state();
+        let anchors: Vec<StoredAnchor> =
+            state.anchors.iter().filter(|anchor| !goes(anchor)).cloned().collect();
+        let mut sources = state.sources.clone();
+        for source in sources.values_mut() {
+            source
+                .fingerprints
+                .retain(|fingerprint| anchors.iter().any(|anchor| anchor.fingerprint == *fingerprint));
+        }
+        let web_pki = state.web_pki && !anchors.is_empty();
+        Ok(Goal { anchors, sources, web_pki, ..Goal::default() })
+    })
+    .map_err(|error| hint_at_status(error, args.all))?;
+    for warning in &outcome.warnings {
+        ui.warn(warning);
+    }
+    if context.global.dry_run || ui.verbose {
+        ui.plan(&outcome.steps);
+    }
+    let gone: Vec<&StoredAnchor> = before.anchors.iter().filter(|anchor| goes(anchor)).collect();
+    let would = if context.global.dry_run { "would take out" } else { "took out" };
+    for anchor in &gone {
+        let subject = anchor.certificate().map(|certificate| certificate.subject()).unwrap_or_default();
+        ui.say(format!("{would} {subject} ({})", anchor.fingerprint));
+    }
+    if gone.is_empty() {
+        ui.say("nothing to take out");
+    }
+    ui.result(
+        "untrust",
+        json!({
+            "sysroot": sysroot.path(),
+            "row": outcome.row,
+            "updater": outcome.updater.0,
+            "changed": outcome.changed && !context.global.dry_run,
+            "removed": gone.iter().map(|anchor| anchor.fingerprint).collect::<Vec<_>>(),
+            "unknown": unknown,
+            "anchors": outcome.anchors,
+            "plan": outcome.steps,
+            "outputs": outcome.outputs,
+            "warnings": outcome.warnings,
+        }),
+    );
+    Ok(0)
+}
+
+fn hint_at_status(error: Error, all: bool) -> Error {
+    if all { error } else { error.hint("`trustup status` lists what trustup put in") }
+}

@@ -1,0 +1,151 @@
+//! Options from the environment: `TRUSTUP_` and the option's name, for every command the same. One mechanism, so that
+//! an option has one meaning everywhere; the exceptions are threat T1's.
+
+use std::ffi::OsString;
+
+use clap::parser::ValueSource;
+use clap::{ArgAction, ArgMatches, Command};
+
+use crate::env::Env;
+use crate::error::Error;
+
+/// Options that say where certificates come from, or pin them: if the command line names one of them, none of them
+/// comes from the environment.
+const SOURCES: [&str; 6] = ["ca_url", "root_url", "bundle_url", "bundle_sha256", "ca_file", "fingerprint"];
+/// Of these, the pins: an empty one is an error, never "no pin".
+const PINS: [&str; 2] = ["bundle_sha256", "fingerprint"];
+/// Published Dockerfiles' own names, which only bootstrap reads.
+const PUBLISHED: [&str; 3] = ["CA_URL", "CA_FINGERPRINT", "CA_BUNDLE_URL"];
+
+/// The sources and pins that published Dockerfiles name.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct PublishedSources {
+    /// `CA_URL`.
+    pub(super) ca_url: Option<String>,
+    /// `CA_FINGERPRINT`: pins only what `CA_URL` brings.
+    pub(super) ca_fingerprint: Option<String>,
+    /// `CA_BUNDLE_URL`.
+    pub(super) bundle_url: Option<String>,
+    /// Variables that were set and do not count, because the command line names a source.
+    pub(super) ignored: Vec<String>,
+}
+
+/// A parsed command line.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    pub(super) matches: ArgMatches,
+    pub(super) sources: PublishedSources,
+}
+
+/// Why there is none.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Clap(clap::Error),
+    Ours(Error),
+}
+
+/// Parses `args`, with variables where the command line is silent.
+pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Parsed, Failure> {
+    let plain = command.clone().try_get_matches_from(args).map_err(Failure::Clap)?;
+    let Some((name, matches)) = plain.subcommand() else {
+        return Ok(Parsed { matches: plain, sources: PublishedSources::default() });
+    };
+    let given = |id: &str| {
+        matches.try_contains_id(id).unwrap_or(false)
+            && matches.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    let names_source = SOURCES.iter().any(|id| given(id));
+    let mut sources = PublishedSources::default();
+    let mut command = command;
+    let name = name.to_owned();
+    let globals: Vec<String> = command.get_arguments().map(|arg| arg.get_id().to_string()).collect();
+    let Some(subcommand) = command.find_subcommand(&name) else {
+        return Ok(Parsed { matches: plain, sources });
+    };
+    let own: Vec<String> = subcommand.get_arguments().map(|arg| arg.get_id().to_string()).collect();
+    for id in globals.iter().chain(&own) {
+        let is_own = own.contains(id);
+        let holder = if is_own { command.find_subcommand(&name) } else { Some(&command) };
+        let Some(arg) = holder.and_then(|holder| holder.get_arguments().find(|arg| arg.get_id() == id))
+        else {
+            continue;
+        };
+        let Some(long) = arg.get_long().filter(|long| has_variable(&name, long, is_own)) else { continue };
+        let variable = format!("TRUSTUP_{}", long.to_uppercase().replace('-', "_"));
+        let Some(value) = env.raw(&variable) else { continue };
+        if given(id) {
+            continue;
+        }
+        if names_source && SOURCES.contains(&id.as_str()) {
+            sources.ignored.push(variable);
+            continue;
+        }
+        if value.is_empty() {
+            if PINS.contains(&id.as_str()) {
+                return Err(Failure::Ours(empty_pin(&variable)));
+            }
+            continue;
+        }
+        let value = if matches!(arg.get_action(), ArgAction::SetTrue) {
+            match switch(value) {
+                Some(true) => "true",
+                Some(false) => continue,
+                None => {
+                    return Err(Failure::Ours(
+                        Error::usage(format!("`{variable}` is neither true nor false"))
+                            .hint("set it to 1 or 0, or unset it"),
+                    ));
+                }
+            }
+        } else {
+            value
+        }
+        .to_owned();
+        let set = move |arg: clap::Arg| arg.default_value(value).hide_default_value(true);
+        command = if is_own {
+            command.mut_subcommand(&name, |subcommand| subcommand.mut_arg(id, set))
+        } else {
+            command.mut_arg(id, set)
+        };
+    }
+    if name == "bootstrap" {
+        published(env, names_source, &mut sources).map_err(Failure::Ours)?;
+    }
+    let matches = command.try_get_matches_from(args).map_err(Failure::Clap)?;
+    Ok(Parsed { matches, sources })
+}
+
+/// Whether an option may come from the environment: not what loosens a check, not what takes trust away.
+fn has_variable(command: &str, long: &str, is_own: bool) -> bool {
+    let loosens = long.starts_with("allow-") || matches!(long, "repair" | "force" | "help" | "version");
+    !loosens && !(is_own && command == "untrust")
+}
+
+fn published(env: &Env, names_source: bool, sources: &mut PublishedSources) -> Result<(), Error> {
+    if names_source {
+        sources
+            .ignored
+            .extend(PUBLISHED.iter().filter(|name| env.raw(name).is_some()).map(|&name| name.to_owned()));
+        return Ok(());
+    }
+    if env.raw("CA_FINGERPRINT") == Some("") {
+        return Err(empty_pin("CA_FINGERPRINT"));
+    }
+    sources.ca_url = env.var("CA_URL").map(ToOwned::to_owned);
+    sources.ca_fingerprint = env.var("CA_FINGERPRINT").map(ToOwned::to_owned);
+    sources.bundle_url = env.var("CA_BUNDLE_URL").map(ToOwned::to_owned);
+    Ok(())
+}
+
+fn empty_pin(variable: &str) -> Error {
+    Error::usage(format!("`{variable}` is set, and empty: that pins nothing"))
+        .hint(format!("give the build argument (`--build-arg {variable}=…`), or unset the variable"))
+}
+
+fn switch(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" => Some(true),
+        "0" | "false" | "no" | "off" => Some(false),
+        _ => None,
+    }
+}

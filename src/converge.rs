@@ -1,0 +1,452 @@
+//! The pipeline: makes a root file system trust exactly the anchors of a [`Goal`]. Gather, plan, apply, verify,
+//! record: bootstrap and untrust differ only in the goal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::apply::Session;
+use crate::cert::Certificate;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::plan::{self, Change, Plan, Run, Step, StepView};
+use crate::state::{State, Status, StoredAnchor, StoredSource};
+use crate::sysroot::{Sysroot, split};
+use crate::text;
+use crate::tree::{self, Node};
+use crate::trust::facts::{Choice, Facts, UpdaterUsed};
+use crate::trust::updater::{Anchor, Desires, OutputKind, Wanted};
+use crate::trust::verify::{self, Excused};
+use crate::trust::view::{View, child};
+
+/// What is to be the case afterwards.
+#[derive(Clone, Debug, Default)]
+pub struct Goal {
+    /// Every anchor, old and new. [`Status::Recorded`] stays out of the stores; for the others, the pipeline finds
+    /// out which status they have.
+    pub anchors: Vec<StoredAnchor>,
+    /// What the sources gave.
+    pub sources: BTreeMap<String, StoredSource>,
+    /// Put the compiled-in Web PKI into a bundle that has to be made.
+    pub web_pki: bool,
+    /// Files of `--ca-file` that stand in the anchor directory itself, as seen inside the sysroot.
+    pub standing: BTreeMap<Fingerprint, String>,
+}
+
+/// How to get there.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Native or built-in.
+    pub updater: Choice,
+    /// Stop before anything is changed.
+    pub dry_run: bool,
+    /// How long to wait for the lock.
+    pub patience: Duration,
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970.
+    pub stamp: Option<i64>,
+}
+
+/// What was found and done.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The row of the table.
+    pub row: &'static str,
+    /// `native` or `builtin`, and why.
+    pub updater: (&'static str, String),
+    /// Whether anything changed (with `--dry-run`: would).
+    pub changed: bool,
+    /// The steps.
+    pub steps: Vec<StepView>,
+    /// The anchors, with their status.
+    pub anchors: Vec<AnchorView>,
+    /// Where programs read them.
+    pub outputs: Vec<String>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// An anchor as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct AnchorView {
+    /// SHA-256 of the DER.
+    pub fingerprint: Fingerprint,
+    /// The subject, for people.
+    pub subject: String,
+    /// The source that named it first.
+    pub source: String,
+    /// The anchor file.
+    pub file: Option<String>,
+    /// `installed` (now), `already`, `vendor`, `mounted` or `recorded`.
+    pub status: &'static str,
+}
+
+/// A plan with all that was computed on the way.
+struct Draft<'a> {
+    view: View<'a>,
+    facts: Facts,
+    updater: (UpdaterUsed, String),
+    plan: Plan,
+    anchors: Vec<StoredAnchor>,
+    wanted: Wanted,
+    withdrawn: Vec<Fingerprint>,
+    warnings: Vec<String>,
+}
+
+/// Makes `goal` the case in `sysroot`.
+///
+/// # Errors
+/// Anything that cannot be read, planned, applied or proven; what was changed is turned back, or named.
+pub fn converge(
+    sysroot: &Sysroot,
+    options: Options,
+    goal: impl Fn(&View, &Facts) -> Result<Goal>,
+) -> Result<Outcome> {
+    let state = State::load(sysroot)?;
+    let first = Draft::new(sysroot, &state, options.updater, &goal)?;
+    if options.dry_run || first.is_done(&state, &goal)? {
+        return Ok(first.outcome(&state, options.dry_run));
+    }
+    let (mut session, recovered) = Session::begin(sysroot, options.stamp, options.patience)?;
+    let again = State::load(sysroot)?;
+    if recovered || again != state {
+        // Somebody was faster, or a killed run was turned back: look again.
+        drop(first);
+        let second = Draft::new(sysroot, &again, options.updater, &goal)?;
+        return second.carry_out(&mut session, &again, &goal);
+    }
+    first.carry_out(&mut session, &state, &goal)
+}
+
+impl<'a> Draft<'a> {
+    fn new(
+        sysroot: &'a Sysroot,
+        state: &'a State,
+        choice: Choice,
+        goal: &impl Fn(&View, &Facts) -> Result<Goal>,
+    ) -> Result<Self> {
+        let view = View::new(sysroot, state)?;
+        let facts = Facts::gather(&view)?;
+        if !state.row.is_empty() && state.row != facts.row.id && !state.is_empty() {
+            return Err(Error::failed(format!(
+                "an earlier run saw a system of the row `{}`, this one is `{}`",
+                state.row, facts.row.id
+            ))
+            .hint("put the os-release back, run `trustup untrust --all`, and bootstrap again"));
+        }
+        let goal = goal(&view, &facts)?;
+        let mut anchors = goal.anchors.clone();
+        let mut wanted = Wanted { anchors: Vec::new(), web_pki: goal.web_pki };
+        refuse_vendor_names(&view, &facts, &anchors)?;
+        settle(&view, &facts, &goal, &mut anchors, &mut wanted)?;
+        let mut updater = facts.updater(&view, choice)?;
+        let overlooked = overlooked_by_tool(&view, &facts, &wanted)?;
+        if let (UpdaterUsed::Native(_), Some(path)) = (&updater.0, overlooked) {
+            if choice == Choice::Native {
+                return Err(Error::unsupported("the distribution's own trust update overlooks this file")
+                    .at(path)
+                    .hint("give it a name that ends in `.crt`, or use `--updater auto`"));
+            }
+            updater = (UpdaterUsed::Builtin, format!("the distribution's tool overlooks `{path}`"));
+        }
+        let desires = facts.row.updater.desired(&view, &wanted)?;
+        let plan = make_plan(&view, &facts, &updater.0, &desires)?;
+        let mut warnings = desires.warnings;
+        if choice == Choice::Auto && updater.0 == UpdaterUsed::Builtin && updater.1.contains("appended") {
+            warnings.push(format!("{}; the built-in updater keeps it", updater.1));
+        }
+        let withdrawn = facts.row.updater.withdrawn(&view)?;
+        Ok(Draft { view, facts, updater, plan, anchors, wanted, withdrawn, warnings })
+    }
+
+    /// Whether nothing is left to do, the state included.
+    fn is_done(&self, state: &State, goal: &impl Fn(&View, &Facts) -> Result<Goal>) -> Result<bool> {
+        if !self.plan.is_empty() || crate::apply::was_killed(self.view.sysroot())? {
+            return Ok(false);
+        }
+        let mut next = self.next_state(state, goal)?;
+        next.records.clone_from(&state.records);
+        Ok(next.same_content(state))
+    }
+
+    /// The state to record, but for the records.
+    fn next_state(&self, state: &State, goal: &impl Fn(&View, &Facts) -> Result<Goal>) -> Result<State> {
+        let goal = goal(&self.view, &self.facts)?;
+        Ok(State {
+            row: self.facts.row.id.to_owned(),
+            web_pki: goal.web_pki,
+            anchors: self.anchors.clone(),
+            sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
+            directories: state.directories.clone(),
+            ..State::default()
+        })
+    }
+
+    fn carry_out(
+        mut self,
+        session: &mut Session,
+        state: &State,
+        goal: &impl Fn(&View, &Facts) -> Result<Goal>,
+    ) -> Result<Outcome> {
+        let sysroot = self.view.sysroot();
+        let next = self.next_state(state, goal)?;
+        self.view.freeze(&plan::touched(state, &self.plan))?;
+        session.apply(&self.plan, self.facts.row.id)?;
+        self.restore_what_the_tool_left(session)?;
+        let notes = self.verify(state).map_err(|error| session.undo(error))?;
+        self.warnings.extend(notes);
+        let mut paths = plan::touched(state, &self.plan);
+        let after = View::new(sysroot, state).map_err(|error| session.undo(error))?;
+        paths.extend(self.facts.row.updater.watched(&after).map_err(|error| session.undo(error))?);
+        let records = plan::records(&self.view, paths, |path| tree::read(sysroot, path));
+        let records = records.map_err(|error| session.undo(error))?;
+        let next = State { records, ..next };
+        session.commit(&next)?;
+        Ok(self.outcome(state, false))
+    }
+
+    /// The native tool takes out what it put in, but not always to the byte: with no anchor left, what still differs
+    /// from the first tree is put right.
+    fn restore_what_the_tool_left(&mut self, session: &mut Session) -> Result<()> {
+        let ran = self.plan.steps.iter().any(|step| matches!(step, Step::Run(_)));
+        if !ran || !self.wanted.anchors.is_empty() {
+            return Ok(());
+        }
+        let mut steps = Vec::new();
+        for path in plan::touched(self.view.state(), &self.plan).into_iter().rev() {
+            let actual = tree::read(self.view.sysroot(), &path).map_err(|error| session.undo(error))?;
+            let original = self.view.original(&path)?;
+            if !actual.satisfies(&original) {
+                let reason = "as it was before".to_owned();
+                steps.push(Step::Change(Change { path, from: actual, to: (*original).clone(), reason }));
+            }
+        }
+        let rest = Plan { steps };
+        if rest.is_empty() {
+            return Ok(());
+        }
+        session.apply(&rest, self.facts.row.id)?;
+        self.plan.steps.extend(rest.steps);
+        Ok(())
+    }
+
+    fn verify(&self, state: &State) -> Result<Vec<String>> {
+        let sysroot = self.view.sysroot();
+        let after_view = View::new(sysroot, state)?;
+        let outputs = self.facts.row.updater.outputs(&after_view)?;
+        let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
+        let mut present = Vec::new();
+        for output in outputs {
+            // Nothing is asked of an output that nobody has: with no anchor left it went with the last one.
+            if !self.wanted.anchors.is_empty() || exists(&output.path)? {
+                present.push(output);
+            }
+        }
+        let after = verify::offers(sysroot, &present);
+        let kept: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
+        let ours = state
+            .anchors
+            .iter()
+            .map(|anchor| anchor.fingerprint)
+            .filter(|fingerprint| !kept.contains(fingerprint));
+        let mut excused =
+            Excused { ours: ours.collect(), withdrawn: self.withdrawn.iter().copied().collect() };
+        if state.web_pki && self.anchors.is_empty() {
+            excused
+                .ours
+                .extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Fingerprint::of(der)));
+        }
+        let anchors: Vec<(Certificate, bool)> = self
+            .wanted
+            .anchors
+            .iter()
+            .map(|anchor| (anchor.certificate.clone(), anchor.standing.is_none()))
+            .collect();
+        verify::compare(&self.facts.offers, &after, &anchors, &excused)
+    }
+
+    fn outcome(self, state: &State, dry_run: bool) -> Outcome {
+        let was: BTreeSet<Fingerprint> = state.anchors.iter().map(|anchor| anchor.fingerprint).collect();
+        let untouched = self.plan.is_empty();
+        let anchors = self
+            .anchors
+            .iter()
+            .map(|anchor| AnchorView {
+                fingerprint: anchor.fingerprint,
+                subject: anchor.certificate().map(|certificate| certificate.subject()).unwrap_or_default(),
+                source: anchor.sources.first().cloned().unwrap_or_default(),
+                file: anchor.file.clone(),
+                status: match anchor.status {
+                    Status::Installed if was.contains(&anchor.fingerprint) && untouched => "already",
+                    Status::Installed => "installed",
+                    Status::Mounted => "mounted",
+                    Status::Vendor => "vendor",
+                    Status::Recorded => "recorded",
+                },
+            })
+            .collect();
+        let before: BTreeSet<Fingerprint> = was;
+        let now: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
+        let _ = dry_run;
+        Outcome {
+            row: self.facts.row.id,
+            updater: (self.updater.0.word(), self.updater.1),
+            changed: !self.plan.is_empty() || before != now,
+            steps: self.plan.steps.iter().map(StepView::from).collect(),
+            anchors,
+            outputs: self.facts.outputs.iter().map(|output| output.path.clone()).collect(),
+            warnings: self.warnings,
+        }
+    }
+}
+
+/// Finds each anchor's status, and which of them the updater has to place.
+fn settle(
+    view: &View,
+    facts: &Facts,
+    goal: &Goal,
+    anchors: &mut [StoredAnchor],
+    wanted: &mut Wanted,
+) -> Result<()> {
+    let updater = facts.row.updater;
+    let managed = updater.is_managed(view)?;
+    let standing = updater.standing(view)?;
+    let trusted = trusted_without_us(view, facts, managed)?;
+    for anchor in anchors.iter_mut() {
+        if anchor.status == Status::Recorded {
+            continue;
+        }
+        let certificate = anchor.certificate()?;
+        let fingerprint = anchor.fingerprint;
+        let here = standing
+            .iter()
+            .find(|(_, certificates)| certificates.iter().any(|found| found.fingerprint() == fingerprint))
+            .map(|(path, _)| path.clone())
+            .or_else(|| goal.standing.get(&fingerprint).cloned());
+        if trusted.as_ref().is_some_and(|trusted| trusted.contains(&fingerprint)) {
+            anchor.status = if here.is_some() { Status::Mounted } else { Status::Vendor };
+            anchor.file = here;
+            continue;
+        }
+        anchor.status = if here.is_some() { Status::Mounted } else { Status::Installed };
+        anchor.file =
+            here.clone().or_else(|| updater.anchor_directory().map(|directory| directory.file(&anchor.name)));
+        wanted.anchors.push(Anchor { certificate, name: anchor.name.clone(), standing: here });
+    }
+    Ok(())
+}
+
+/// The roots that every output holds without us; `None` if there is no output yet.
+fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Option<BTreeSet<Fingerprint>>> {
+    let mut common: Option<BTreeSet<Fingerprint>> = None;
+    for output in &facts.outputs {
+        let roots: BTreeSet<Fingerprint> = match output.kind {
+            OutputKind::Bundle => {
+                view.certificates(&output.path)?.iter().map(Certificate::fingerprint).collect()
+            }
+            OutputKind::HashDirectory if managed => facts
+                .offers
+                .get(&output.path)
+                .map(|offer| offer.roots.keys().copied().collect())
+                .unwrap_or_default(),
+            // Where no package makes hash links, programs read the bundle.
+            OutputKind::HashDirectory => continue,
+        };
+        common = Some(match common {
+            None => roots,
+            Some(common) => common.intersection(&roots).copied().collect(),
+        });
+    }
+    Ok(common)
+}
+
+/// A name that the vendor's roots have would take away their links (threat T4).
+fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<()> {
+    let names = facts.row.updater.vendor_names(view)?;
+    match anchors.iter().find(|anchor| names.contains(&anchor.name)) {
+        None => Ok(()),
+        Some(anchor) => Err(Error::usage(format!(
+            "`{}` is the name of one of the distribution's own roots",
+            anchor.name
+        ))
+        .hint(
+            "give another name with `--name`, or none: then it is made from the subject and the fingerprint",
+        )),
+    }
+}
+
+/// A file in the anchor directory that the family's tool does not take, if an anchor stands in one.
+fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) -> Result<Option<String>> {
+    let seen: BTreeSet<String> =
+        facts.row.updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
+    let standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
+    Ok(standing.filter(|path| !seen.contains(*path)).cloned().next())
+}
+
+/// The steps: with the built-in updater every change, with the native one only those that it does not make itself.
+fn make_plan(view: &View, facts: &Facts, updater: &UpdaterUsed, desires: &Desires) -> Result<Plan> {
+    let row = facts.row.updater;
+    let changes = plan::changes(view, row, desires)?;
+    let (UpdaterUsed::Native(program), Some(tool)) = (updater, row.native()) else {
+        return Ok(Plan { steps: changes.into_iter().map(Step::Change).collect() });
+    };
+    let (by_tool, by_us): (Vec<Change>, Vec<Change>) =
+        changes.into_iter().partition(|change| row.native_writes(&change.path));
+    let mut steps = Vec::new();
+    let in_anchors = |change: &Change| {
+        row.anchor_directory().is_some_and(|directory| split(&change.path).0 == directory.path)
+    };
+    let fresh = by_us.iter().any(|change| in_anchors(change) && change.from != Node::Absent);
+    // Directories that we made go when the tool has emptied them: `restore_what_the_tool_left`.
+    steps.extend(
+        by_us
+            .into_iter()
+            .filter(|change| !matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent)))
+            .map(Step::Change),
+    );
+    if by_tool.is_empty() {
+        return Ok(Plan { steps });
+    }
+    for leftover in tool.leftovers {
+        let actual = view.actual(leftover)?;
+        if *actual != Node::Absent {
+            let reason =
+                "a killed run of the distribution's tool left it, and the next one would append to it"
+                    .to_owned();
+            steps.push(Step::Change(Change {
+                path: (*leftover).to_owned(),
+                from: (*actual).clone(),
+                to: Node::Absent,
+                reason,
+            }));
+        }
+    }
+    let arguments = if fresh { tool.fresh_arguments } else { tool.arguments };
+    let leftovers = tool.leftovers.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
+    steps.push(Step::Run(Run {
+        program: program.clone(),
+        arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+        watched: row.watched(view)?.into_iter().filter(|path| !leftovers.contains(path)).collect(),
+        directories: row.native_directories(),
+        leftovers,
+        reason: "the distribution's own trust update".to_owned(),
+    }));
+    Ok(Plan { steps })
+}
+
+/// A name for an anchor's file: from the subject and part of the fingerprint, so that two never collide.
+pub fn anchor_name(certificate: &Certificate) -> String {
+    format!("{}-{}", text::slug(&certificate.label()), certificate.fingerprint().short(16))
+}
+
+/// The path inside `sysroot` of a host file that stands in the row's own anchor directory; `None` for others.
+pub fn standing_path(sysroot: &Sysroot, facts: &Facts, file: &std::path::Path) -> Result<Option<String>> {
+    let Some(directory) = facts.row.updater.anchor_directory() else { return Ok(None) };
+    let (Some(parent), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
+        return Ok(None);
+    };
+    let parent = if parent.as_os_str().is_empty() { std::path::Path::new(".") } else { parent };
+    let here = crate::sysroot::host::stat(parent)?.map(|meta| meta.identity);
+    let there = sysroot.stat(directory.path)?.map(|meta| meta.identity);
+    Ok((here.is_some() && here == there).then(|| child(directory.path, name)))
+}

@@ -1,0 +1,197 @@
+//! Programs of others: a family's trust update, and the service that takes our place after `bootstrap -- COMMAND`.
+//! The only module that starts processes. No shell is ever involved.
+
+#![expect(clippy::disallowed_methods, reason = "this module owns the starting of programs")]
+
+use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal};
+
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::sysroot::{Kind, Sysroot, split};
+use crate::text;
+use crate::tree;
+
+/// Where system programs are; the caller's `PATH` never counts (threat T14).
+pub const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// How much of a failed program's output is shown (threat T15).
+const SHOWN: usize = 8 * 1024;
+
+/// How much of its output is kept in memory at all.
+const KEPT: u64 = 1024 * 1024;
+
+/// The absolute path of a system program in the sysroot; `None` if it is not there.
+pub fn find(sysroot: &Sysroot, program: &str) -> Result<Option<String>> {
+    for directory in DIRECTORIES {
+        let path = format!("{directory}/{program}");
+        if let Some(meta) = sysroot.stat(&path)?
+            && meta.kind == Kind::File
+            && meta.mode & 0o111 != 0
+        {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}
+
+/// Why the program at `path` must not be run as root; `None` if it may: it and its directory belong to root and only
+/// root can write them.
+pub fn unsafe_to_run(sysroot: &Sysroot, path: &str) -> Result<Option<String>> {
+    for path in [path, split(path).0] {
+        if let Some(meta) = sysroot.stat(path)? {
+            if meta.uid != 0 {
+                return Ok(Some(format!("`{path}` belongs to user {}, not to root", meta.uid)));
+            }
+            if meta.mode & 0o022 != 0 {
+                return Ok(Some(format!("`{path}` can be written by others (mode {:04o})", meta.mode)));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Runs a family's tool: fixed environment (its temporary files go to `temporary`, ours alone), standard input closed, output kept for the error, its whole process
+/// group ended after `timeout`.
+///
+/// # Errors
+/// It could not be started, failed, or took too long; the error shows what it said.
+pub fn run_tool(program: &str, arguments: &[String], temporary: &str, timeout: Duration) -> Result<()> {
+    let shown =
+        std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+    let (mut output, writer) =
+        std::io::pipe().map_err(|error| Error::failed("could not make a pipe").because(error))?;
+    let writer_too =
+        writer.try_clone().map_err(|error| Error::failed("could not make a pipe").because(error))?;
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", DIRECTORIES.join(":"))
+        .env("LC_ALL", "C")
+        .env("HOME", "/")
+        .env("TMPDIR", temporary)
+        .env("P11_KIT_NO_USER_CONFIG", "1")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(writer)
+        .stderr(writer_too)
+        .process_group(0);
+    let mut child = command.spawn().map_err(|error| {
+        Error::failed("could not start the distribution's trust update").at(program).because(error)
+    })?;
+    drop(command);
+    let group = Pid::from_child(&child);
+    let (sender, finished) = mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        let mut said = Vec::new();
+        // A program that closes its output early has said all.
+        let _ = (&mut output).take(KEPT).read_to_end(&mut said);
+        let _ = std::io::copy(&mut output, &mut std::io::sink());
+        let _ = sender.send(());
+        said
+    });
+    let in_time = finished.recv_timeout(timeout).is_ok();
+    if !in_time {
+        // The leader is not waited for yet, so its number still names this group.
+        let _ = rustix::process::kill_process_group(group, Signal::KILL);
+    }
+    let status = child.wait().map_err(|error| {
+        Error::failed("could not wait for the distribution's trust update").because(error)
+    })?;
+    let said = reader.join().unwrap_or_default();
+    if in_time && status.success() {
+        return Ok(());
+    }
+    let what = if in_time {
+        format!("the distribution's trust update failed ({status})")
+    } else {
+        format!("the distribution's trust update took longer than {} s and was ended", timeout.as_secs())
+    };
+    let said = String::from_utf8_lossy(&said);
+    let error = Error::failed(what).at(shown);
+    let said = said.trim_end();
+    let error =
+        if said.is_empty() { error } else { error.because(anyhow::anyhow!("it said: {}", tail(said))) };
+    Err(error.hint("`--updater builtin` writes the same files without it"))
+}
+
+/// The end of a program's output, escaped line by line.
+fn tail(said: &str) -> String {
+    let mut from = said.len().saturating_sub(SHOWN);
+    while !said.is_char_boundary(from) {
+        from += 1;
+    }
+    said[from..].lines().map(text::escape).collect::<Vec<_>>().join("\n    ")
+}
+
+/// Puts `command` in our place: never returns on success. It gets no secret of ours (threat T16).
+pub fn replace_us(env: &Env, command: &[String]) -> Error {
+    let Some((program, arguments)) = command.split_first() else {
+        return Error::usage("the command after `--` is empty");
+    };
+    let mut replacement = Command::new(program);
+    replacement.args(arguments);
+    for name in env.names().filter(|name| is_secret(name)) {
+        replacement.env_remove(name);
+    }
+    let cause = replacement.exec();
+    let hint = if cause.kind() == std::io::ErrorKind::NotFound {
+        "the roots are installed; give the command's absolute path, or set PATH in the image"
+    } else {
+        "the roots are installed; look at the command's mode and interpreter"
+    };
+    Error::failed("could not start the command").at(text::escape(program)).because(cause).hint(hint)
+}
+
+/// Whether the variable holds a secret of trustup's.
+fn is_secret(name: &str) -> bool {
+    let ours = name.starts_with("TRUSTUP_") || name.starts_with("CA_");
+    ours && ["TOKEN", "PASSWORD", "SECRET", "HMAC"].iter().any(|word| name.contains(word))
+}
+
+/// What a native tool may change, before it runs.
+pub fn snapshot(sysroot: &Sysroot, paths: &[String]) -> Result<BTreeMap<String, tree::Node>> {
+    paths.iter().map(|path| Ok((path.clone(), tree::read(sysroot, path)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failing_tool_is_quoted_and_escaped() {
+        let arguments = ["-c".to_owned(), "printf 'a\\033[31mb\\n'; exit 3".to_owned()];
+        let error = run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(10)).expect_err("exit 3");
+        let text = error.to_string();
+        assert!(
+            text.contains("exit status: 3") && text.contains("it said") && !text.contains('\u{1b}'),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_tool_that_hangs_is_ended_with_its_children() {
+        let arguments = ["-c".to_owned(), "sleep 600 & sleep 600".to_owned()];
+        let error = run_tool("/bin/sh", &arguments, "/tmp", Duration::from_millis(200)).expect_err("hangs");
+        assert!(error.to_string().contains("took longer"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_is_ours() {
+        let arguments = ["-c".to_owned(), "test \"$(env | cut -d= -f1 | sort | tr '\\n' ' ')\" = 'HOME LC_ALL P11_KIT_NO_USER_CONFIG PATH PWD TMPDIR ' || { env; exit 1; }".to_owned()];
+        run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(10)).expect("nothing inherited");
+    }
+
+    #[test]
+    fn secrets_are_known_by_name() {
+        assert!(is_secret("TRUSTUP_TOKEN") && is_secret("CA_TOKEN") && is_secret("TRUSTUP_PASSWORD_FILE"));
+        assert!(!is_secret("CA_URL") && !is_secret("TRUSTUP_SYSROOT") && !is_secret("MY_TOKEN"));
+    }
+}

@@ -1,0 +1,315 @@
+//! Names to addresses, without the C library: `/etc/hosts` and the name servers of `/etc/resolv.conf`, both given
+//! as text that was read through a bounded reader.
+//!
+//! Without a `resolv.conf` there is no name server: then only `/etc/hosts`, `localhost` and literal addresses
+//! work, and nothing is ever sent to a public resolver. Must not open a file by itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
+    ServerOrderingStrategy,
+};
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::rr::Name;
+use reqwest::dns::{Addrs, Resolve, Resolving};
+
+use super::url::is_localhost;
+use crate::error::{Error, Result};
+
+/// glibc and musl both look at no more than three name servers (resolv.conf(5), MAXNS).
+const MAX_SERVERS: usize = 3;
+
+/// How names are resolved: a plain value, made from texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `/etc/hosts`: lower-case name to its addresses, in the file's order.
+    pub hosts: BTreeMap<String, Vec<IpAddr>>,
+    /// Name servers in the file's order; empty if there is no `resolv.conf` or it names none.
+    pub servers: Vec<SocketAddr>,
+    /// Domains that are tried behind a short name.
+    pub search: Vec<String>,
+    /// A name with fewer dots is tried with the search domains first.
+    pub ndots: usize,
+    /// For one query to one server.
+    pub timeout: Duration,
+    /// Tries for each server.
+    pub attempts: usize,
+    /// Whether queries carry EDNS0.
+    pub edns0: bool,
+    /// Whether only A records are asked for (`options no-aaaa`).
+    pub ipv4_only: bool,
+}
+
+impl Settings {
+    /// From the texts of `/etc/resolv.conf` and `/etc/hosts`, `None` if a file does not exist. Lines that make no
+    /// sense are skipped, as the C libraries do.
+    pub fn from_texts(resolv_conf: Option<&[u8]>, hosts: Option<&[u8]>) -> Self {
+        let (parsed, _bad_lines) = resolv_conf::Config::parse_with_errors(resolv_conf.unwrap_or_default());
+        let servers = parsed
+            .nameservers
+            .iter()
+            .map(|server| SocketAddr::new(IpAddr::from(server), 53))
+            .take(MAX_SERVERS)
+            .collect();
+        Settings {
+            hosts: parse_hosts(hosts.unwrap_or_default()),
+            servers,
+            search: parsed
+                .get_last_search_or_domain()
+                .filter(|domain| *domain != "--" && *domain != ".")
+                .map(ToOwned::to_owned)
+                .collect(),
+            // The C libraries cap these at 15, 30 and 5 (resolv.conf(5)).
+            ndots: parsed.ndots.min(15) as usize,
+            timeout: Duration::from_secs(u64::from(parsed.timeout.clamp(1, 30))),
+            attempts: parsed.attempts.clamp(1, 5) as usize,
+            edns0: parsed.edns0,
+            ipv4_only: parsed.no_aaaa,
+        }
+    }
+
+    fn resolver_config(&self) -> ResolverConfig {
+        let servers = self.servers.iter().map(|server| {
+            let at_port = |mut connection: ConnectionConfig| {
+                connection.port = server.port();
+                connection
+            };
+            let connections = vec![at_port(ConnectionConfig::udp()), at_port(ConnectionConfig::tcp())];
+            NameServerConfig::new(server.ip(), true, connections)
+        });
+        let search = self.search.iter().filter_map(|domain| Name::from_str_relaxed(domain).ok()).collect();
+        ResolverConfig::from_parts(None, search, servers.collect())
+    }
+
+    fn resolver_options(&self) -> ResolverOpts {
+        let mut options = ResolverOpts::default();
+        options.ndots = self.ndots;
+        options.timeout = self.timeout;
+        options.attempts = self.attempts;
+        options.edns0 = self.edns0;
+        // A first: where both exist, IPv4 is what container networks have; the connector tries the rest.
+        options.ip_strategy =
+            if self.ipv4_only { LookupIpStrategy::Ipv4Only } else { LookupIpStrategy::Ipv4AndIpv6 };
+        // `Auto` would open /etc/hosts itself.
+        options.use_hosts_file = ResolveHosts::Never;
+        options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
+        options.num_concurrent_reqs = 1;
+        options
+    }
+}
+
+/// `address name [alias…] [# comment]`, one a line (hosts(5)).
+fn parse_hosts(text: &[u8]) -> BTreeMap<String, Vec<IpAddr>> {
+    let mut hosts: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    for line in String::from_utf8_lossy(text).trim_start_matches('\u{feff}').lines() {
+        let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
+        // A scope (`fe80::1%eth0`) cannot be dialled without an interface: skipped like any other bad address.
+        let Some(address) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else { continue };
+        for name in words {
+            let addresses = hosts.entry(canonical(name)).or_default();
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+    }
+    hosts
+}
+
+fn canonical(name: &str) -> String {
+    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+}
+
+/// The resolver that the HTTP client is given.
+pub struct Dns {
+    hosts: BTreeMap<String, Vec<IpAddr>>,
+    resolver: Option<TokioResolver>,
+}
+
+impl fmt::Debug for Dns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dns")
+            .field("hosts", &self.hosts.len())
+            .field("servers", &self.resolver.is_some())
+            .finish()
+    }
+}
+
+impl Dns {
+    /// A resolver for these settings. Asks nobody yet. Must be called inside a tokio runtime.
+    pub fn new(settings: &Settings) -> Result<Self> {
+        let resolver = if settings.servers.is_empty() {
+            // A resolver without servers would fail too, but the crate's own defaults are public servers: do not
+            // even build one.
+            None
+        } else {
+            let built = TokioResolver::builder_with_config(
+                settings.resolver_config(),
+                TokioRuntimeProvider::default(),
+            )
+            .with_options(settings.resolver_options())
+            .build();
+            Some(built.map_err(|error| Error::failed("could not set up name resolution").because(error))?)
+        };
+        Ok(Dns { hosts: settings.hosts.clone(), resolver })
+    }
+
+    /// The addresses of `name`.
+    pub async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, NameError> {
+        let failed = |reason| NameError { name: name.to_owned(), reason };
+        if is_localhost(name) {
+            return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+        }
+        if let Ok(address) = name.parse::<IpAddr>() {
+            return Ok(vec![address]);
+        }
+        if let Some(addresses) = self.hosts.get(&canonical(name)) {
+            return Ok(addresses.clone());
+        }
+        let Some(resolver) = &self.resolver else { return Err(failed(Reason::NoServers)) };
+        match resolver.lookup_ip(name).await {
+            Ok(found) => {
+                let addresses: Vec<IpAddr> = found.iter().collect();
+                if addresses.is_empty() { Err(failed(Reason::NoAddress)) } else { Ok(addresses) }
+            }
+            Err(NetError::Dns(DnsError::NoRecordsFound(_))) => Err(failed(Reason::NoAddress)),
+            Err(NetError::Timeout) => Err(failed(Reason::NoAnswer)),
+            Err(error) => Err(failed(Reason::Other(error.to_string()))),
+        }
+    }
+}
+
+/// Why a name has no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameError {
+    /// The name asked for.
+    pub name: String,
+    /// What happened.
+    pub reason: Reason,
+}
+
+/// Kinds of name errors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No `resolv.conf`, or it names no server, and `/etc/hosts` does not have the name.
+    NoServers,
+    /// The servers say that there is none.
+    NoAddress,
+    /// No server answered in time.
+    NoAnswer,
+    /// Anything else, in the resolver's words.
+    Other(String),
+}
+
+impl NameError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self.reason {
+            Reason::NoServers => {
+                "give this machine a name server in `/etc/resolv.conf`, a line in `/etc/hosts`, or use an IP address in the URL"
+            }
+            Reason::NoAddress => {
+                "check the name; in a compose file the service must be on the same network, and up (`--wait 60s` asks again until it is)"
+            }
+            Reason::NoAnswer | Reason::Other(_) => {
+                "check the name servers in `/etc/resolv.conf`; `--wait 60s` asks again until they answer"
+            }
+        }
+    }
+}
+
+impl fmt::Display for NameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match &self.reason {
+            Reason::NoServers => {
+                write!(f, "`{name}` is not in `/etc/hosts`, and `/etc/resolv.conf` names no server to ask")
+            }
+            Reason::NoAddress => write!(f, "the name server knows no address of `{name}`"),
+            Reason::NoAnswer => write!(f, "no name server of `/etc/resolv.conf` answered for `{name}`"),
+            Reason::Other(text) => write!(f, "`{name}`: {text}"),
+        }
+    }
+}
+
+impl std::error::Error for NameError {}
+
+/// [`Dns`] as reqwest wants it.
+#[derive(Clone, Debug)]
+pub(super) struct Resolver(pub(super) Arc<Dns>);
+
+impl Resolve for Resolver {
+    fn resolve(&self, name: reqwest::dns::Name) -> Resolving {
+        let dns = Arc::clone(&self.0);
+        Box::pin(async move {
+            let addresses = dns.lookup(name.as_str()).await?;
+            // Port 0: the URL's own.
+            Ok(Box::new(addresses.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block_on<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime").block_on(future)
+    }
+
+    #[test]
+    fn resolv_conf_is_honoured() {
+        let text = b"# comment\nnameserver 10.0.0.2\nnameserver fd00::2\nnameserver 10.0.0.3\nnameserver 10.0.0.4\nnonsense\nsearch svc.cluster.local cluster.local\noptions ndots:5 timeout:3 attempts:9 no-aaaa\n";
+        let settings = Settings::from_texts(Some(text), None);
+        let servers: Vec<String> = settings.servers.iter().map(ToString::to_string).collect();
+        assert_eq!(servers, ["10.0.0.2:53", "[fd00::2]:53", "10.0.0.3:53"]);
+        assert_eq!(settings.search, ["svc.cluster.local", "cluster.local"]);
+        assert_eq!((settings.ndots, settings.timeout, settings.attempts), (5, Duration::from_secs(3), 5));
+        assert!(settings.ipv4_only);
+        assert_eq!(settings.resolver_options().use_hosts_file, ResolveHosts::Never);
+    }
+
+    #[test]
+    fn without_resolv_conf_there_is_no_server_at_all() {
+        for text in [None, Some(&b""[..]), Some(b"search example.com\n"), Some(b"nameserver nonsense\n")] {
+            let settings = Settings::from_texts(text, Some(b"192.0.2.7 ca.test\n"));
+            assert_eq!(settings.servers, [], "{text:?}");
+            assert!(settings.resolver_config().name_servers().is_empty());
+            let started = std::time::Instant::now();
+            let (known, literal, unknown) = block_on(async {
+                let dns = Dns::new(&settings).expect("resolver");
+                assert!(dns.resolver.is_none(), "nobody to ask, so nothing that could ask");
+                (dns.lookup("CA.test.").await, dns.lookup("::1").await, dns.lookup("example.com").await)
+            });
+            assert_eq!(known, Ok(vec!["192.0.2.7".parse().expect("address")]));
+            assert_eq!(literal, Ok(vec![Ipv6Addr::LOCALHOST.into()]));
+            let error = unknown.expect_err("nobody can know it");
+            assert_eq!(error.reason, Reason::NoServers);
+            assert!(error.to_string().contains("/etc/resolv.conf"), "{error}");
+            assert!(started.elapsed() < Duration::from_secs(1), "no time-out was waited for");
+        }
+    }
+
+    #[test]
+    fn hosts_file_lines() {
+        let hosts = parse_hosts(
+            b"\xef\xbb\xbf127.0.0.1 localhost\n10.1.2.3\tCA ca.internal # the CA\n fe80::1%eth0 scoped\nfd00::1 ca\nbad line\n10.1.2.3 ca\n",
+        );
+        assert_eq!(hosts.get("ca").map(Vec::len), Some(2), "both families, no duplicate");
+        assert_eq!(hosts.get("ca.internal").map(Vec::len), Some(1));
+        assert!(!hosts.contains_key("scoped") && !hosts.contains_key("line"));
+    }
+
+    #[test]
+    fn localhost_is_loopback_whatever_the_files_say() {
+        let settings = Settings::from_texts(None, Some(b"10.9.9.9 localhost x.localhost\n"));
+        let found = block_on(async { Dns::new(&settings).expect("resolver").lookup("x.localhost").await });
+        assert!(found.expect("addresses").iter().all(IpAddr::is_loopback));
+    }
+}

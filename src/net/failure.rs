@@ -1,0 +1,204 @@
+//! Turns what went wrong below the HTTP client into an error that says what, where, why and what to do next.
+
+use std::error::Error as StdError;
+use std::io;
+
+use rustls::CertificateError;
+use rustls::pki_types::UnixTime;
+use url::Url;
+
+use super::dns::NameError;
+use super::proxy::Proxy;
+use super::tls::Trust;
+use super::url::{authority, masked};
+use crate::error::{Error, Kind, Result};
+use crate::text;
+
+/// Explains a failed exchange with the server of `url`.
+pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: Option<&Proxy>) -> Error {
+    let place = masked(url);
+    if let Some(error) = find::<NameError>(error) {
+        return Error::unreachable("could not resolve the host's name")
+            .at(place)
+            .because(error.clone())
+            .hint(error.hint());
+    }
+    if let Some(error) = find::<rustls::Error>(error) {
+        return explain_tls(error, url, trust);
+    }
+    let through = proxy.map(|proxy| format!(" through the proxy `{}`", proxy.shown())).unwrap_or_default();
+    let server = format!("`{}`{through}", authority(url));
+    let chain = causes(error);
+    let failure = match find::<hyper::Error>(error) {
+        Some(error) if error.is_incomplete_message() => {
+            Error::unreachable(format!("{server} closed the connection before the answer was complete"))
+        }
+        Some(error) if error.is_parse() || error.is_parse_too_large() => {
+            Error::failed(format!("{server} does not answer as a web server does"))
+                .hint("check scheme and port of the URL: a server that speaks TLS needs `https://`")
+        }
+        _ => match find::<io::Error>(error).map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => {
+                Error::unreachable(format!("{server} refused the connection"))
+                    .hint("is the server up, and is the port right? `--wait 60s` asks again until it is")
+            }
+            Some(io::ErrorKind::TimedOut) => Error::unreachable(format!("{server} did not answer in time")),
+            Some(
+                io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof,
+            ) => Error::unreachable(format!("{server} closed the connection early")),
+            Some(_) => Error::unreachable(format!("could not connect to {server}")),
+            None if error.is_timeout() => Error::unreachable(format!("{server} did not answer in time")),
+            None if chain.iter().any(|cause| cause.contains("proxy authorization required")) => {
+                Error::failed(format!("the proxy wants a user and a password to reach `{}`", authority(url)))
+            }
+            None if error.is_connect() => Error::unreachable(format!("could not connect to {server}")),
+            None => Error::unreachable(format!("the exchange with {server} failed")),
+        },
+    };
+    let failure = match proxy {
+        Some(proxy) => failure.hint(format!(
+            "the proxy comes from the variable `{}`; hosts that need none go into `no_proxy`",
+            proxy.variable()
+        )),
+        None => failure,
+    };
+    match chain.last() {
+        Some(cause) => failure.at(place).because(anyhow::anyhow!("{}", text::escape(cause))),
+        None => failure.at(place),
+    }
+}
+
+/// A TLS failure: a server that is not trusted (exit 4), or a conversation that failed (exit 1).
+fn explain_tls(error: &rustls::Error, url: &Url, trust: &Trust) -> Error {
+    let host = authority(url);
+    let place = masked(url);
+    let rustls::Error::InvalidCertificate(reason) = error else {
+        let failure = Error::failed(format!("the TLS handshake with `{host}` failed"))
+            .at(place)
+            .because(anyhow::anyhow!("{}", text::escape(&error.to_string())));
+        return match error {
+            rustls::Error::InvalidMessage(_) => failure
+                .hint("the server does not seem to speak TLS at this port: is it an `http://` address?"),
+            rustls::Error::AlertReceived(_) => failure.hint("the server refused; its log says why"),
+            _ => failure,
+        };
+    };
+    let vouched_by = match trust {
+        Trust::Unverified => "nobody".to_owned(),
+        Trust::Roots { vouched_by, .. } => vouched_by.clone(),
+    };
+    let (why, hint) = match reason {
+        CertificateError::UnknownIssuer => (
+            format!("its certificate was not issued by {vouched_by}"),
+            Some("its certificate chain must end at a trusted root, and the server must send every intermediate".to_owned()),
+        ),
+        CertificateError::NotValidForName => (format!("its certificate is not for `{}`", url.host_str().unwrap_or_default()), None),
+        CertificateError::NotValidForNameContext { presented, .. } => (
+            format!("its certificate is not for `{}`", url.host_str().unwrap_or_default()),
+            Some(format!("the certificate is for {}: use such a name in the URL", names(presented))),
+        ),
+        CertificateError::ExpiredContext { time, not_after } => (
+            format!("its certificate expired on {}", date(*not_after)),
+            Some(format!("this machine's clock says {}; if that is right, the server needs a new certificate", date(*time))),
+        ),
+        CertificateError::NotValidYetContext { time, not_before } => (
+            format!("its certificate is not valid before {}", date(*not_before)),
+            Some(format!("this machine's clock says {}; is it right?", date(*time))),
+        ),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            ("its certificate is not meant for a TLS server".to_owned(), None)
+        }
+        other => (format!("its certificate cannot be verified ({})", text::escape(&other.to_string())), None),
+    };
+    let failure = Error::not_trusted(format!("`{host}` is not trusted: {why}")).at(place);
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// The names of a certificate; rustls gives each as `DnsName("ca.test")` or `IpAddress(192.0.2.1)`.
+fn names(presented: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let bare = |name: &String| {
+        let inner = name.split_once('(').map_or(name.as_str(), |(_, inner)| inner.trim_end_matches(')'));
+        format!("`{}`", text::escape(inner.trim_matches('"')))
+    };
+    let mut shown: Vec<String> = presented.iter().take(SHOWN).map(bare).collect();
+    if presented.len() > SHOWN {
+        shown.push(format!("{} more", presented.len() - SHOWN));
+    }
+    if shown.is_empty() { "no name at all".to_owned() } else { shown.join(", ") }
+}
+
+fn date(time: UnixTime) -> String {
+    i64::try_from(time.as_secs())
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .map_or_else(|| format!("second {}", time.as_secs()), |time| time.to_string())
+}
+
+/// The time is up.
+pub(super) fn timed_out(url: &Url, seconds: f64) -> Error {
+    Error::unreachable(format!("no complete answer from `{}` within {seconds} s", authority(url)))
+        .at(masked(url))
+        .hint("`--timeout 2m` gives it more time")
+}
+
+/// Whether asking again may help: 502, 503 and 504 are what a proxy answers for a server that is not up yet.
+pub(super) fn is_temporary(status: u16) -> bool {
+    matches!(status, 502..=504)
+}
+
+/// An error for a status that is no success; `message` is the server's own word, if it said one.
+pub(super) fn status(url: &Url, status: u16, message: Option<&str>) -> Error {
+    let kind = if is_temporary(status) { Kind::Unreachable } else { Kind::Failed };
+    let failure =
+        Error::new(kind, format!("`{}` answered with HTTP status {status}", authority(url))).at(masked(url));
+    let failure = match message {
+        Some(message) => failure.because(anyhow::anyhow!("the server says: {}", text::escape(message))),
+        None => failure,
+    };
+    match status {
+        401 | 403 => failure.hint("the server wants a login, or this address may not be read"),
+        404 | 410 => failure.hint("check the path of the URL"),
+        502..=504 => failure.hint("`--wait 60s` asks again until the server is up"),
+        _ => failure,
+    }
+}
+
+/// What fails whatever is retried.
+pub(super) fn refuse<T>(url: &Url, what: impl Into<String>, hint: &str) -> Result<T> {
+    Err(Error::failed(what).at(masked(url)).hint(hint))
+}
+
+/// The first error of type `T` in the chain below `error`, those wrapped in an [`io::Error`] included.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref)
+            && let Some(found) = find::<T>(inner)
+        {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// The messages below `error`, outermost first (its own holds the URL, and is left out).
+fn causes(error: &reqwest::Error) -> Vec<String> {
+    let mut texts = Vec::new();
+    let mut next = error.source();
+    while let Some(error) = next {
+        texts.push(error.to_string());
+        next = error.source();
+    }
+    texts
+}

@@ -1,0 +1,269 @@
+//! Which proxy a URL goes through: `https_proxy`, `http_proxy`, `all_proxy`, `no_proxy` (lower case first, then
+//! upper case), as curl and Go read them. A value that cannot be used is an error, never silently no proxy.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use super::url::{is_loopback, masked};
+use crate::env::Env;
+use crate::error::{Error, Result};
+
+/// The proxies of an environment.
+#[derive(Clone, Debug, Default)]
+pub struct Proxies {
+    http: Option<Proxy>,
+    https: Option<Proxy>,
+    exceptions: Vec<Exception>,
+}
+
+/// One proxy, and the variable that it came from.
+#[derive(Clone, Debug)]
+pub struct Proxy {
+    url: Url,
+    variable: &'static str,
+}
+
+impl Proxy {
+    /// With its credentials, for the client only.
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
+    /// The variable that names it.
+    pub(super) fn variable(&self) -> &'static str {
+        self.variable
+    }
+
+    /// Without its credentials.
+    pub fn shown(&self) -> String {
+        masked(&self.url)
+    }
+}
+
+impl Proxies {
+    /// Reads the variables; all of them are checked, used or not.
+    pub fn from_env(env: &Env) -> Result<Self> {
+        let all = read(env, &["all_proxy", "ALL_PROXY"])?;
+        // A CGI program's HTTP_PROXY is the client's `Proxy:` header (CVE-2016-5385).
+        let http_names: &[&'static str] =
+            if env.raw("REQUEST_METHOD").is_some() { &["http_proxy"] } else { &["http_proxy", "HTTP_PROXY"] };
+        let http = read(env, http_names)?.or_else(|| all.clone());
+        let https = read(env, &["https_proxy", "HTTPS_PROXY"])?.or(all);
+        let exceptions = env.var("no_proxy").or_else(|| env.var("NO_PROXY")).unwrap_or_default();
+        Ok(Proxies {
+            http,
+            https,
+            exceptions: exceptions.split([',', ' ']).filter_map(Exception::parse).collect(),
+        })
+    }
+
+    /// The proxy for `url`: none for loopback (threat T17) and for what `no_proxy` lists.
+    pub fn for_url(&self, url: &Url) -> Option<&Proxy> {
+        let proxy = if url.scheme() == "https" { self.https.as_ref() } else { self.http.as_ref() }?;
+        let direct = is_loopback(url) || self.exceptions.iter().any(|exception| exception.matches(url));
+        (!direct).then_some(proxy)
+    }
+}
+
+fn read(env: &Env, names: &[&'static str]) -> Result<Option<Proxy>> {
+    for &variable in names {
+        let Some(value) = env.var(variable) else { continue };
+        let value = value.trim();
+        let whole = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+        let invalid = |why: String| {
+            Error::usage(format!("the proxy in the variable `{variable}` cannot be used: {why}"))
+                .hint(format!("set it to `{variable}=http://HOST:PORT`, or unset it; hosts that need no proxy go into `no_proxy`"))
+        };
+        let url = Url::parse(&whole).map_err(|error| invalid(format!("it is not a URL ({error})")))?;
+        // TLS to the proxy would need trust of its own, before there is any; SOCKS is not spoken.
+        if url.scheme() != "http" {
+            return Err(invalid(format!(
+                "its scheme is `{}`, only `http` is spoken to a proxy",
+                url.scheme()
+            )));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(invalid("it names no host".to_owned()));
+        }
+        return Ok(Some(Proxy { url, variable }));
+    }
+    Ok(None)
+}
+
+/// One entry of `no_proxy`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Exception {
+    Everything,
+    /// Addresses: the network and how many of its leading bits count.
+    Network {
+        address: IpAddr,
+        bits: u8,
+    },
+    /// A domain and all below it, at one port or any.
+    Domain {
+        name: String,
+        port: Option<u16>,
+    },
+    /// One address at one port.
+    Socket {
+        address: IpAddr,
+        port: u16,
+    },
+}
+
+impl Exception {
+    fn parse(entry: &str) -> Option<Self> {
+        let entry = entry.trim().to_ascii_lowercase();
+        if entry.is_empty() {
+            return None;
+        }
+        if entry == "*" {
+            return Some(Exception::Everything);
+        }
+        let bare = entry.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            let address = address.to_canonical();
+            return Some(Exception::Network { address, bits: width(address) });
+        }
+        if let Some((address, bits)) = bare.split_once('/') {
+            let address = address.parse::<IpAddr>().ok()?.to_canonical();
+            let bits = bits.parse::<u8>().ok().filter(|bits| *bits <= width(address))?;
+            return Some(Exception::Network { address, bits });
+        }
+        if let Ok(socket) = entry.parse::<std::net::SocketAddr>() {
+            return Some(Exception::Socket { address: socket.ip().to_canonical(), port: socket.port() });
+        }
+        let (name, port) = match entry.rsplit_once(':') {
+            Some((name, port)) => (name.to_owned(), Some(port.parse().ok()?)),
+            None => (entry, None),
+        };
+        let name = name.trim_start_matches('*').trim_start_matches('.').trim_end_matches('.').to_owned();
+        (!name.is_empty()).then_some(Exception::Domain { name, port })
+    }
+
+    fn matches(&self, url: &Url) -> bool {
+        let address = match url.host() {
+            Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
+            Some(Host::Ipv6(address)) => Some(IpAddr::V6(address).to_canonical()),
+            _ => None,
+        };
+        match self {
+            Exception::Everything => true,
+            Exception::Network { address: network, bits } => {
+                address.is_some_and(|address| shares_prefix(address, *network, *bits))
+            }
+            Exception::Socket { address: wanted, port } => {
+                address == Some(*wanted) && url.port_or_known_default() == Some(*port)
+            }
+            Exception::Domain { name, port } => {
+                let Some(Host::Domain(host)) = url.host() else { return false };
+                let host = host.trim_end_matches('.').to_ascii_lowercase();
+                let below = host.strip_suffix(name.as_str());
+                below.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+                    && port.is_none_or(|port| url.port_or_known_default() == Some(port))
+            }
+        }
+    }
+}
+
+fn width(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 32 } else { 128 }
+}
+
+fn shares_prefix(one: IpAddr, other: IpAddr, bits: u8) -> bool {
+    let differing = match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()).leading_zeros(),
+        _ => return false,
+    };
+    differing >= u32::from(bits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(variables: &[(&str, &str)], url: &str) -> Option<String> {
+        let env = Env::fixed(variables.iter().copied(), 0);
+        let proxies = Proxies::from_env(&env).expect("valid proxies");
+        proxies.for_url(&Url::parse(url).expect("test URL")).map(Proxy::shown)
+    }
+
+    #[test]
+    fn the_variable_of_the_scheme_wins_and_credentials_are_masked() {
+        let variables = [
+            ("https_proxy", "http://user:secret@p.test:3128"),
+            ("all_proxy", "q.test:80"),
+            ("HTTPS_PROXY", "http://r.test"),
+        ];
+        assert_eq!(shown(&variables, "https://ca.test/"), Some("http://***@p.test:3128/".to_owned()));
+        assert_eq!(shown(&variables, "http://ca.test/"), Some("http://q.test/".to_owned()));
+        assert_eq!(
+            shown(&[("HTTPS_PROXY", "http://r.test")], "https://ca.test/"),
+            Some("http://r.test/".to_owned())
+        );
+        assert_eq!(shown(&[("https_proxy", "")], "https://ca.test/"), None, "empty counts as unset");
+    }
+
+    #[test]
+    fn a_cgi_request_cannot_choose_the_proxy() {
+        let variables = [("REQUEST_METHOD", "GET"), ("HTTP_PROXY", "http://evil.test")];
+        assert_eq!(shown(&variables, "http://ca.test/"), None);
+        assert_eq!(shown(&variables[1..], "http://ca.test/"), Some("http://evil.test/".to_owned()));
+    }
+
+    #[test]
+    fn never_for_loopback() {
+        for url in
+            ["https://127.0.0.1:9000/", "https://localhost/", "https://[::1]/", "https://ca.localhost/"]
+        {
+            assert_eq!(shown(&[("https_proxy", "http://p.test")], url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn no_proxy_lists_domains_networks_and_ports() {
+        let direct =
+            |list: &str, url: &str| shown(&[("https_proxy", "p.test"), ("no_proxy", list)], url).is_none();
+        for (list, url, wanted) in [
+            ("internal", "https://ca.internal/", true),
+            (".internal", "https://ca.internal/", true),
+            ("*.internal", "https://ca.internal./", true),
+            ("ternal", "https://ca.internal/", false),
+            ("a.test, ca.test", "https://CA.test/", true),
+            ("ca.test:8443", "https://ca.test:8443/", true),
+            ("ca.test:8443", "https://ca.test/", false),
+            ("10.0.0.0/8", "https://10.2.3.4/", true),
+            ("10.0.0.0/8", "https://11.2.3.4/", false),
+            ("0.0.0.0/0", "https://11.2.3.4/", true),
+            ("0.0.0.0/0", "https://[fd00::1]/", false),
+            ("fd00::/8", "https://[fd12::1]/", true),
+            ("10.2.3.4", "https://10.2.3.4/", true),
+            ("10.2.3.4:443", "https://10.2.3.4/", true),
+            ("10.2.3.4:444", "https://10.2.3.4/", false),
+            ("*", "https://anything.test/", true),
+            ("10.0.0.0/99, :x, ,", "https://10.2.3.4/", false),
+        ] {
+            assert_eq!(direct(list, url), wanted, "no_proxy={list} {url}");
+        }
+    }
+
+    #[test]
+    fn a_bad_proxy_is_an_error_that_names_the_variable_and_no_secret() {
+        for value in [
+            "socks5://u:secret@p.test:1080",
+            "https://u:secret@p.test",
+            "http://",
+            "http://u:secret@:80",
+            "://x",
+            "http://p.test:99999",
+        ] {
+            let env = Env::fixed([("HTTPS_PROXY", value)], 0);
+            let error = Proxies::from_env(&env).expect_err(value);
+            assert_eq!(error.kind().exit_code(), 2, "{value}");
+            assert!(error.what().contains("`HTTPS_PROXY`"), "{error}");
+            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+        }
+    }
+}

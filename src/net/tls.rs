@@ -1,0 +1,104 @@
+//! Whom a connection believes. One crypto provider (ring), passed explicitly; the clock is `Env`'s.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::time_provider::TimeProvider;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::env::Env;
+use crate::error::{Error, Result};
+
+/// Whom to believe.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Nobody: the answer is worth nothing until its pin matched. Only for pinned fetches.
+    Unverified,
+    /// A server whose chain ends at one of these roots, and no other.
+    Roots {
+        /// DER of the roots.
+        roots: Vec<CertificateDer<'static>>,
+        /// For people: whose roots these are.
+        vouched_by: String,
+    },
+}
+
+/// The one crypto provider of this program.
+pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// A client configuration: TLS 1.2 and 1.3, HTTP/1.1, no client certificate.
+pub fn client_config(trust: &Trust, env: &Env) -> Result<ClientConfig> {
+    let builder = ClientConfig::builder_with_details(provider(), Arc::new(Clock(env.clone())))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Error::failed("could not set up TLS").because(error))?;
+    let mut config = match trust {
+        Trust::Unverified => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)).with_no_client_auth()
+        }
+        Trust::Roots { roots, vouched_by } => {
+            let mut store = RootCertStore::empty();
+            let (usable, _) = store.add_parsable_certificates(roots.iter().cloned());
+            if usable == 0 {
+                return Err(Error::not_trusted(format!(
+                    "none of {vouched_by} can be used to verify a TLS server"
+                )));
+            }
+            builder.with_root_certificates(store).with_no_client_auth()
+        }
+    };
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(config)
+}
+
+#[derive(Debug)]
+struct Clock(Env);
+
+impl TimeProvider for Clock {
+    fn current_time(&self) -> Option<UnixTime> {
+        let now = u64::try_from(self.0.now()).ok()?;
+        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(now)))
+    }
+}
+
+/// Believes every server. What comes over such a connection is checked against a pin before any use, so even the
+/// handshake's signature proves nothing that is needed; it is not asked of servers with odd certificates.
+#[derive(Debug)]
+struct Anybody;
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        provider().signature_verification_algorithms.supported_schemes()
+    }
+}

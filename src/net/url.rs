@@ -1,0 +1,124 @@
+//! URLs: parsing with an error that helps, masking, origins. Pure functions.
+
+use std::net::IpAddr;
+
+use url::{Host, Url};
+
+use crate::error::{Error, Result};
+use crate::text;
+
+/// Parses an http or https URL; `option` is what the error names.
+pub fn parse(value: &str, option: &str) -> Result<Url> {
+    let url = Url::parse(value).map_err(|error| {
+        Error::usage(format!("`{option}` is not a URL")).at(text::mask_url(value)).because(error).hint(
+            format!("write the whole address, such as `{option} https://ca.example.internal/roots.pem`"),
+        )
+    })?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Error::usage(format!(
+            "`{option}` has the scheme `{}`, only http and https can be fetched",
+            url.scheme()
+        ))
+        .at(masked(&url))
+        .hint("for a file on this machine use `--ca-file FILE`"));
+    }
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err(Error::usage(format!("`{option}` names no host")).at(masked(&url)));
+    }
+    Ok(url)
+}
+
+/// The URL as it may be shown and stored: user info, query and fragment masked (threat T15).
+pub fn masked(url: &Url) -> String {
+    text::mask_url(url.as_str())
+}
+
+/// Whether both have the same scheme, host and port.
+pub fn same_origin(one: &Url, other: &Url) -> bool {
+    one.scheme() == other.scheme()
+        && one.host() == other.host()
+        && one.port_or_known_default() == other.port_or_known_default()
+}
+
+/// Scheme, host and port, for messages.
+pub fn origin(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+/// Host and port, for messages.
+pub fn authority(url: &Url) -> String {
+    match (url.host_str(), url.port_or_known_default()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (host, _) => host.unwrap_or_default().to_owned(),
+    }
+}
+
+/// Whether the URL's host is this machine by its very name: a loopback address, `localhost` or below it
+/// (RFC 6761 section 6.3).
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).to_canonical().is_loopback(),
+        Some(Host::Domain(name)) => is_localhost(name),
+        None => false,
+    }
+}
+
+/// `localhost` or a name below it, with or without the final dot.
+pub fn is_localhost(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
+    name == "localhost" || name.ends_with(".localhost")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_of_a_url_are_masked() {
+        for (text, wanted) in [
+            ("https://u:p@h.test/a?token=s#f", "https://***@h.test/a?***"),
+            ("https://h.test:8443/a", "https://h.test:8443/a"),
+            ("https://u@h.test", "https://***@h.test/"),
+        ] {
+            assert_eq!(masked(&Url::parse(text).expect(text)), wanted);
+        }
+        let error = parse("https://u:secret@h .test/?t=secret", "--bundle-url").expect_err("space in host");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn only_http_and_https_are_fetched() {
+        for text in ["ftp://h.test/", "file:///etc/passwd", "h.test", "https://", "data:text/plain,x", ""] {
+            let error = parse(text, "--root-url").expect_err(text);
+            assert_eq!(error.kind().exit_code(), 2, "{text}: {error}");
+            assert!(error.what().contains("--root-url"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_known_by_name_and_address() {
+        for (host, wanted) in [
+            ("localhost", true),
+            ("LOCALHOST.", true),
+            ("ca.localhost", true),
+            ("127.8.9.1", true),
+            ("[::1]", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("notlocalhost", false),
+            ("localhost.example.com", false),
+            ("10.0.0.1", false),
+        ] {
+            assert_eq!(is_loopback(&Url::parse(&format!("https://{host}/")).expect(host)), wanted, "{host}");
+        }
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let url = |text: &str| Url::parse(text).expect("test URL");
+        assert!(same_origin(&url("https://h.test/a"), &url("https://H.test:443/b?c")));
+        for other in ["http://h.test/a", "https://h.test:444/a", "https://g.test/a"] {
+            assert!(!same_origin(&url("https://h.test/a"), &url(other)), "{other}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! A plan: what would change, step by step, each with its reason. Made by pure functions, shown by `ui`, carried out
+//! by `apply` alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::state::{Mark, Record, Saved, State};
+use crate::sysroot::{Kind, split};
+use crate::tree::Node;
+use crate::trust::updater::{Desires, Updater};
+use crate::trust::view::View;
+
+/// New directories on the way to an output: what every family's package gives them.
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// What would change.
+#[derive(Clone, Debug, Default)]
+pub struct Plan {
+    /// In the order of execution.
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// One path changes.
+    Change(Change),
+    /// The family's own program runs.
+    Run(Run),
+}
+
+/// A path that changes.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Where.
+    pub path: String,
+    /// What stands there now; found otherwise, the step fails.
+    pub from: Node,
+    /// What will stand there.
+    pub to: Node,
+    /// Why.
+    pub reason: String,
+}
+
+/// A run of the family's own program.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its absolute path.
+    pub program: String,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// Every path that it may change and that is there now.
+    pub watched: Vec<String>,
+    /// The directories in which it may make new ones.
+    pub directories: Vec<String>,
+    /// Files of it that are leftovers if it is killed.
+    pub leftovers: Vec<String>,
+    /// Why.
+    pub reason: String,
+}
+
+impl Plan {
+    /// Whether nothing would change.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The paths that change (not what a native tool changes).
+    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+        self.steps.iter().filter_map(|step| match step {
+            Step::Change(change) => Some(change),
+            Step::Run(_) => None,
+        })
+    }
+}
+
+/// A step as data, for `--json`, and as one line.
+#[derive(Clone, Debug, Serialize)]
+pub struct StepView {
+    /// `make-directory`, `write-file`, `make-link`, `remove`, `remove-directory` or `run`.
+    pub action: &'static str,
+    /// The path changed, or the program run.
+    pub path: String,
+    /// A link's target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// A file's mode, octal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// A program's arguments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arguments: Option<Vec<String>>,
+    /// Why.
+    pub reason: String,
+}
+
+impl From<&Step> for StepView {
+    fn from(step: &Step) -> Self {
+        match step {
+            Step::Run(run) => StepView {
+                action: "run",
+                path: run.program.clone(),
+                target: None,
+                mode: None,
+                arguments: Some(run.arguments.clone()),
+                reason: run.reason.clone(),
+            },
+            Step::Change(change) => {
+                let action = match (&change.from, &change.to) {
+                    (_, Node::Directory { .. }) => "make-directory",
+                    (_, Node::File(_)) => "write-file",
+                    (_, Node::Link { .. }) => "make-link",
+                    (Node::Directory { .. }, _) => "remove-directory",
+                    _ => "remove",
+                };
+                let (target, mode) = match &change.to {
+                    Node::Link { target } => (Some(target.clone()), None),
+                    Node::File(file) => (None, Some(format!("{:04o}", file.mode))),
+                    Node::Directory { mode } => (None, Some(format!("{mode:04o}"))),
+                    Node::Absent | Node::Special => (None, None),
+                };
+                let reason = change.reason.clone();
+                StepView { action, path: change.path.clone(), target, mode, arguments: None, reason }
+            }
+        }
+    }
+}
+
+/// The changes that turn what is there into what is desired: for every path that the desires, the state or the
+/// outputs name. What nobody desires becomes again what it was without us.
+pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<Vec<Change>> {
+    let mut wanted: BTreeMap<&str, (&Node, &str)> = BTreeMap::new();
+    let mut order: Vec<&str> = Vec::new();
+    for desired in &desires.nodes {
+        if wanted.insert(&desired.path, (&desired.node, &desired.reason)).is_none() {
+            order.push(&desired.path);
+        }
+    }
+    let mut reverted: BTreeSet<String> = view.state().records.keys().cloned().collect();
+    reverted.extend(updater.watched(view)?);
+
+    let mut made = Vec::new();
+    let mut removed = Vec::new();
+    let mut kept: BTreeSet<String> = BTreeSet::new();
+    for path in order {
+        let (node, reason) = wanted[path];
+        if *node != Node::Absent {
+            for directory in missing_ancestors(view, path)? {
+                if kept.insert(directory.clone()) {
+                    made.push(Change {
+                        from: Node::Absent,
+                        to: Node::Directory { mode: DIRECTORY_MODE },
+                        reason: "a directory on the way".to_owned(),
+                        path: directory,
+                    });
+                }
+            }
+            kept.extend(ancestors(path));
+        }
+        let actual = view.actual(path)?;
+        if !actual.satisfies(node) {
+            let change = Change {
+                path: path.to_owned(),
+                from: (*actual).clone(),
+                to: node.clone(),
+                reason: reason.to_owned(),
+            };
+            if *node == Node::Absent { removed.push(change) } else { made.push(change) }
+        }
+    }
+    let mut settled = BTreeSet::new();
+    for path in wanted.keys().copied().chain(kept.iter().map(String::as_str)) {
+        settled.insert(view.location(path)?);
+    }
+    for path in reverted {
+        if !settled.insert(view.location(&path)?) {
+            continue;
+        }
+        let (actual, original) = (view.actual(&path)?, view.original(&path)?);
+        if actual.satisfies(&original) {
+            continue;
+        }
+        let reason = match original.as_ref() {
+            Node::Absent => "it was not there before",
+            _ => "as it was before",
+        };
+        let change =
+            Change { path, from: (*actual).clone(), to: (*original).clone(), reason: reason.to_owned() };
+        if *original == Node::Absent { removed.push(change) } else { made.push(change) }
+    }
+    // Directories go last, the deepest first: they are empty only then.
+    removed.sort_by_key(|change| {
+        let is_directory = matches!(change.from, Node::Directory { .. });
+        (is_directory, std::cmp::Reverse(if is_directory { change.path.matches('/').count() } else { 0 }))
+    });
+    made.extend(removed);
+    Ok(made)
+}
+
+/// What has to be recorded after the changes: for each path that now differs from what it was without us, how to
+/// bring that back. `now` reads what stands there after the changes.
+pub fn records(
+    before: &View,
+    paths: impl IntoIterator<Item = String>,
+    mut now: impl FnMut(&str) -> Result<Node>,
+) -> Result<BTreeMap<String, Record>> {
+    let mut records = BTreeMap::new();
+    for path in paths {
+        let original = before.original(&path)?;
+        let after = now(&path)?;
+        if after.satisfies(&original) {
+            continue;
+        }
+        if let Some(mark) = Mark::of(&after) {
+            records.insert(path, Record { before: Saved::new(&original, &after)?, after: mark });
+        }
+    }
+    Ok(records)
+}
+
+/// Every path that a run may have changed: what earlier runs recorded, and what this plan changes.
+pub fn touched(state: &State, plan: &Plan) -> BTreeSet<String> {
+    let mut paths: BTreeSet<String> = state.records.keys().cloned().collect();
+    for step in &plan.steps {
+        match step {
+            Step::Change(change) => {
+                paths.insert(change.path.clone());
+            }
+            Step::Run(run) => paths.extend(run.watched.iter().cloned()),
+        }
+    }
+    paths
+}
+
+fn ancestors(path: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut path = split(path).0;
+    while path != "/" {
+        found.push(path.to_owned());
+        path = split(path).0;
+    }
+    found.reverse();
+    found
+}
+
+/// The directories on the way to `path` that are not there, outermost first.
+fn missing_ancestors(view: &View, path: &str) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    for directory in ancestors(path) {
+        match view.sysroot().stat(&directory)? {
+            Some(meta) if meta.kind == Kind::Directory => {}
+            Some(_) => {
+                return Err(Error::failed("a file stands where a directory should be")
+                    .at(view.sysroot().display(&directory))
+                    .hint("remove it and run again"));
+            }
+            None if view.sysroot().lstat(&directory)?.is_some() => {
+                return Err(Error::failed("a link that leads nowhere stands where a directory should be")
+                    .at(view.sysroot().display(&directory))
+                    .hint("make the directory that it names, or remove the link, and run again"));
+            }
+            None => missing.push(directory),
+        }
+    }
+    Ok(missing)
+}

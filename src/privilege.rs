@@ -1,0 +1,20 @@
+//! Whether this process was started with more rights than whoever started it (threat T16). Such a process must not
+//! obey variables and paths of its caller; trustup has no reason ever to be one, and refuses.
+
+use rustix::process::{getegid, geteuid, getgid, getuid};
+use rustix::thread::{CapabilitySet, capabilities, capability_is_in_ambient_set};
+
+/// Whether the binary is setuid or setgid, or has file capabilities. The kernel's own word for it (`AT_SECURE`,
+/// getauxval(3)) cannot be read without unsafe code or `/proc`, so its conditions are checked one by one.
+pub fn is_raised() -> bool {
+    if getuid() != geteuid() || getgid() != getegid() {
+        return true;
+    }
+    // Capabilities of a process that is not root came from the caller (ambient) or from the file.
+    !geteuid().is_root()
+        && capabilities(None).is_ok_and(|sets| {
+            sets.permitted
+                .iter()
+                .any(|one: CapabilitySet| !capability_is_in_ambient_set(one).unwrap_or(false))
+        })
+}

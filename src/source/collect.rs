@@ -1,0 +1,261 @@
+//! Accepts or leaves out, one certificate at a time, and checks at the end that every pin was met. All sources go
+//! through here, so that one rule holds for all. Pure: no file, no network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::{Acquired, Anchor, LeftOut, Request, SourceReport};
+use crate::cert::Certificate;
+use crate::cert::input::CertificateFile;
+use crate::cert::policy::{self, Policy};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+
+/// What a person does about a fingerprint that does not match. Never a ready option with the received value: who
+/// copies that has trusted first and checked never (threat T8).
+pub(super) const COMPARE_HINT: &str = "compare on the CA's host: `step certificate fingerprint $(step path)/certs/root_ca.crt` (or `openssl x509 -in root_ca.crt -noout -fingerprint -sha256`); if it differs from the expected value, the pin is wrong or old; if it is the same, somebody stands in between";
+
+/// How many received certificates an error lists.
+const LISTED: usize = 5;
+
+/// Where a batch of certificates comes from.
+pub(super) struct Origin<'a> {
+    /// Source id.
+    pub id: &'a str,
+    /// The file, for file sources.
+    pub file: Option<&'a Path>,
+    /// Whether unsuitable ones are left out (a source of many roots) or fail the run (a source that names one).
+    pub many: bool,
+}
+
+pub(super) struct Collected<'a> {
+    request: &'a Request,
+    policy: Policy,
+    anchors: Vec<Anchor>,
+    left_out: Vec<LeftOut>,
+    reports: Vec<(usize, SourceReport)>,
+    /// What was accepted from each source, by id, whoever else brought it too.
+    brought: BTreeMap<String, Vec<Fingerprint>>,
+    warnings: Vec<String>,
+    /// Pins that a certificate was accepted for.
+    met: BTreeSet<Fingerprint>,
+    /// Why a source could not meet a pin.
+    misses: Vec<(Fingerprint, Error)>,
+    /// What came instead: subject and fingerprint.
+    received: Vec<(String, Fingerprint)>,
+}
+
+impl<'a> Collected<'a> {
+    pub(super) fn new(request: &'a Request, env: &Env) -> Self {
+        Collected {
+            request,
+            policy: Policy {
+                now: env.now(),
+                allow_expired: request.allow_expired,
+                allow_intermediate: request.allow_intermediate,
+            },
+            anchors: Vec::new(),
+            left_out: Vec::new(),
+            reports: Vec::new(),
+            brought: BTreeMap::new(),
+            warnings: Vec::new(),
+            met: BTreeSet::new(),
+            misses: Vec::new(),
+            received: Vec::new(),
+        }
+    }
+
+    pub(super) fn warn(&mut self, warning: String) {
+        self.warnings.push(warning);
+    }
+
+    /// Ends a source; what was accepted from it is filled in at the end.
+    pub(super) fn report(&mut self, index: usize, report: SourceReport) {
+        self.reports.push((index, report));
+    }
+
+    pub(super) fn has_met(&self, pin: &Fingerprint) -> bool {
+        self.met.contains(pin)
+    }
+
+    /// A source that cannot meet `pin`: an error only if no other source does.
+    pub(super) fn missed(&mut self, pin: Fingerprint, why: Error) {
+        self.misses.push((pin, why));
+    }
+
+    /// The accepted anchors that a pin names.
+    pub(super) fn pinned(&self) -> impl Iterator<Item = &Anchor> {
+        self.anchors.iter().filter(|anchor| anchor.pinned)
+    }
+
+    /// Takes what a certificate file holds, against `pins` if there are any. Returns how many were accepted.
+    pub(super) fn take_file(
+        &mut self,
+        origin: &Origin,
+        file: CertificateFile,
+        pins: &[Fingerprint],
+    ) -> Result<usize> {
+        let many = origin.many || file.certificates.len() + file.problems.len() > 1;
+        for problem in file.problems {
+            if !many {
+                return Err(
+                    Error::usage(format!("unsuitable certificate: {}", problem.what)).at(place(origin))
+                );
+            }
+            self.leave_out(origin, String::new(), problem.fingerprint, problem.what);
+        }
+        let mut accepted = 0;
+        for certificate in file.certificates {
+            accepted += usize::from(self.take(origin, certificate, pins, many)?);
+        }
+        Ok(accepted)
+    }
+
+    /// Takes one certificate. `Ok(false)`: left out.
+    pub(super) fn take(
+        &mut self,
+        origin: &Origin,
+        certificate: Certificate,
+        pins: &[Fingerprint],
+        many: bool,
+    ) -> Result<bool> {
+        let fingerprint = certificate.fingerprint();
+        let pinned = pins.contains(&fingerprint);
+        if !pinned && !pins.is_empty() {
+            if self.request.require_pin && origin.file.is_some() {
+                return Err(Error::not_trusted(format!(
+                    "`{}` is not pinned, and `--require-pin` is given",
+                    certificate.subject()
+                ))
+                .at(place(origin))
+                .hint(
+                    "add its `--fingerprint` after comparing it on the CA's host, or take it out of the file",
+                ));
+            }
+            self.received.push((certificate.subject(), fingerprint));
+            self.leave_out(
+                origin,
+                certificate.subject(),
+                Some(fingerprint),
+                "no given fingerprint is its own".to_owned(),
+            );
+            return Ok(false);
+        }
+        if let Err(reason) = policy::check(&certificate, &self.policy) {
+            if pinned || !many {
+                let error =
+                    Error::usage(format!("unsuitable certificate `{}`: {reason}", certificate.subject()))
+                        .at(place(origin));
+                return Err(match policy::remedy(&certificate, &self.policy) {
+                    Some(option) => error.hint(format!("`{option}` accepts it all the same")),
+                    None => error.hint(
+                        "what becomes trusted must be a CA's root certificate, valid now; for a step-ca it is `$(step path)/certs/root_ca.crt`",
+                    ),
+                });
+            }
+            self.leave_out(origin, certificate.subject(), Some(fingerprint), reason);
+            return Ok(false);
+        }
+        if pinned {
+            self.met.insert(fingerprint);
+        }
+        let brought = self.brought.entry(origin.id.to_owned()).or_default();
+        if !brought.contains(&fingerprint) {
+            brought.push(fingerprint);
+        }
+        match self.anchors.iter_mut().find(|anchor| anchor.certificate.fingerprint() == fingerprint) {
+            Some(anchor) => anchor.pinned |= pinned,
+            None => self.anchors.push(Anchor {
+                certificate,
+                source: origin.id.to_owned(),
+                pinned,
+                file: origin.file.map(Path::to_path_buf),
+            }),
+        }
+        Ok(true)
+    }
+
+    /// Names what is not taken.
+    pub(super) fn leave_out(
+        &mut self,
+        origin: &Origin,
+        subject: String,
+        fingerprint: Option<Fingerprint>,
+        reason: String,
+    ) {
+        let source = match origin.file {
+            Some(file) => file.display().to_string(),
+            None => origin.id.to_owned(),
+        };
+        let entry = LeftOut { subject, fingerprint, source, reason };
+        if !self.left_out.contains(&entry) {
+            self.left_out.push(entry);
+        }
+    }
+
+    /// An error for a source of which nothing is left, with the reasons.
+    pub(super) fn nothing_left(&self, origin: &Origin) -> Error {
+        let reasons: Vec<String> = self
+            .left_out
+            .iter()
+            .filter(|left| left.source.starts_with(origin.id))
+            .map(|left| match left.subject.as_str() {
+                "" => left.reason.clone(),
+                subject => format!("`{subject}`: {}", left.reason),
+            })
+            .collect();
+        let error = Error::usage("no usable certificate is in it").at(place(origin));
+        match reasons.len() {
+            0 => error,
+            count => {
+                let more =
+                    if count > LISTED { format!("; and {} more", count - LISTED) } else { String::new() };
+                error.because(anyhow::anyhow!("{}{more}", reasons[..count.min(LISTED)].join("; ")))
+            }
+        }
+    }
+
+    /// Every pin must have been met.
+    pub(super) fn check_pins(&mut self) -> Result<()> {
+        let pins = self.request.pins.iter().chain(&self.request.ca_url_pin);
+        let Some(missing) = pins.copied().find(|pin| !self.met.contains(pin)) else { return Ok(()) };
+        if let Some(at) = self.misses.iter().position(|(pin, _)| *pin == missing) {
+            return Err(self.misses.swap_remove(at).1);
+        }
+        Err(mismatch(missing, &self.received))
+    }
+
+    pub(super) fn finish(mut self) -> Acquired {
+        self.reports.sort_by_key(|(index, _)| *index);
+        for (_, report) in &mut self.reports {
+            report.fingerprints = self.brought.get(&report.id).cloned().unwrap_or_default();
+        }
+        Acquired {
+            anchors: self.anchors,
+            left_out: self.left_out,
+            sources: self.reports.into_iter().map(|(_, report)| report).collect(),
+            warnings: self.warnings,
+        }
+    }
+}
+
+fn place(origin: &Origin) -> String {
+    origin.file.map_or_else(|| origin.id.to_owned(), |file| file.display().to_string())
+}
+
+/// The message of threat T8: what was expected, what came, and where to compare.
+pub(super) fn mismatch(expected: Fingerprint, received: &[(String, Fingerprint)]) -> Error {
+    let came: Vec<String> = received
+        .iter()
+        .take(LISTED)
+        .map(|(subject, fingerprint)| format!("{fingerprint} (`{subject}`)"))
+        .collect();
+    let came = match received.len() {
+        0 => "no certificate".to_owned(),
+        count if count > LISTED => format!("{} and {} more", came.join(", "), count - LISTED),
+        _ => came.join(", "),
+    };
+    Error::not_trusted(format!("the fingerprint does not match: expected {expected}, received {came}"))
+        .hint(COMPARE_HINT)
+}

@@ -1,0 +1,125 @@
+//! Certificates that somebody put on this machine: a file, a mounted directory, standard input. Read through the
+//! bounded reader only; who else could have written them is said (threat T6), their content never.
+
+use std::path::{Path, PathBuf};
+
+use super::collect::Origin;
+use super::{Run, SourceReport};
+use crate::cert::input;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::net::MAX_BODY;
+use crate::sysroot::{Kind, host};
+use crate::text;
+
+/// Reads a `--ca-file`.
+pub(super) fn read(run: &mut Run<'_>, index: usize, path: &Path) -> Result<()> {
+    let id = run.source(index).id()?;
+    let pins = run.request.pins_for(run.source(index));
+    let accepted = if path.as_os_str() == "-" {
+        let origin = Origin { id: &id, file: None, many: false };
+        let file = input::read(&host::read_stdin(MAX_BODY)?, "standard input")?;
+        run.collected.take_file(&origin, file, pins)?
+    } else {
+        let found = host::stat(path)?.ok_or_else(|| {
+            Error::usage("there is no such file or directory")
+                .at(path.display())
+                .hint("is it mounted into the container?")
+        })?;
+        warn_if_writable(run, path)?;
+        if found.kind == Kind::Directory {
+            read_directory(run, &id, pins, path)?
+        } else {
+            let origin = Origin { id: &id, file: Some(path), many: false };
+            refuse_key_name(path)?;
+            let file = input::read(&host::read_file(path, MAX_BODY)?, &id)?;
+            run.collected.take_file(&origin, file, pins)?
+        }
+    };
+    if accepted == 0 {
+        let origin = Origin { id: &id, file: None, many: true };
+        if pins.is_empty() {
+            return Err(run.collected.nothing_left(&origin));
+        }
+        // The pins may be met elsewhere; if not, the final check fails.
+        run.collected.warn(format!(
+            "`{}` holds no pinned certificate, and nothing was taken from it",
+            text::escape(&id)
+        ));
+    }
+    run.collected.report(
+        index,
+        SourceReport {
+            id,
+            replaces: false,
+            contacted: true,
+            fresh: true,
+            vouched_by: None,
+            proxy: None,
+            fingerprints: Vec::new(),
+        },
+    );
+    Ok(())
+}
+
+/// All files of a directory, links followed; what the kubelet keeps beside them (`..data`) and directories are
+/// passed over.
+fn read_directory(run: &mut Run<'_>, id: &str, pins: &[Fingerprint], directory: &Path) -> Result<usize> {
+    let mut accepted = 0;
+    for name in host::list_dir(directory)? {
+        if name.starts_with("..") {
+            continue;
+        }
+        let path: PathBuf = directory.join(&name);
+        let origin = Origin { id, file: Some(&path), many: true };
+        match host::stat(&path) {
+            Ok(Some(found)) if found.kind == Kind::Directory => continue,
+            Ok(Some(found)) if found.kind == Kind::File => {}
+            Ok(None) => {
+                run.collected.leave_out(&origin, String::new(), None, "a link that leads nowhere".to_owned());
+                continue;
+            }
+            Ok(Some(_)) => {
+                run.collected.leave_out(&origin, String::new(), None, "a device, socket or FIFO".to_owned());
+                continue;
+            }
+            Err(error) => {
+                run.collected.leave_out(&origin, String::new(), None, error.to_string());
+                continue;
+            }
+        }
+        refuse_key_name(&path)?;
+        let bytes = host::read_file(&path, MAX_BODY)?;
+        match input::read(&bytes, &path.to_string_lossy()) {
+            Ok(file) => {
+                warn_if_writable(run, &path)?;
+                accepted += run.collected.take_file(&origin, file, pins)?;
+            }
+            Err(error) if input::holds_private_key(&bytes) => return Err(error),
+            Err(error) => run.collected.leave_out(&origin, String::new(), None, error.what().to_owned()),
+        }
+    }
+    Ok(accepted)
+}
+
+/// A key is refused by its name too: it may be in a form that nothing recognises.
+fn refuse_key_name(path: &Path) -> Result<()> {
+    if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("key")) {
+        return Err(Error::usage("a private key does not belong among certificates")
+            .at(path.display())
+            .hint(
+                "give the certificates alone: a directory without the key, or each file with `--ca-file`",
+            ));
+    }
+    Ok(())
+}
+
+fn warn_if_writable(run: &mut Run<'_>, path: &Path) -> Result<()> {
+    if let Some(why) = host::writable_by_others(path)? {
+        run.collected.warn(format!(
+            "somebody else may have put certificates into `{}`: {why}; a `--fingerprint` would settle it",
+            text::escape(&path.to_string_lossy())
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! Gets certificates from where the user said, and lets through only what is pinned, verified or handed over as a
+//! file. Its result is data: nothing here writes, and nothing is kept that was not checked (design rule 7).
+
+mod bundle;
+mod collect;
+mod file;
+mod pinned;
+mod request;
+mod system;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::cert::Certificate;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::net::Net;
+use crate::net::dns::Settings;
+use crate::sysroot::host;
+
+pub use self::request::{Request, Source};
+
+use self::collect::Collected;
+
+/// Largest `/etc/resolv.conf` and `/etc/hosts` that are read.
+const MAX_CONFIGURATION: u64 = 4 * 1024 * 1024;
+
+/// What an earlier run left on this system, so that a second start needs no network.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Certificates that are in every store already: a pin found here needs no request.
+    pub certificates: BTreeMap<Fingerprint, Certificate>,
+    /// By source id ([`Source::id`]).
+    pub previous: BTreeMap<String, PreviousSource>,
+}
+
+/// What an earlier run recorded of one source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PreviousSource {
+    /// What it brought.
+    pub fingerprints: Vec<Fingerprint>,
+    /// What it once brought, and no longer did at a later run (threat T5).
+    pub removed: Vec<Fingerprint>,
+}
+
+/// What all sources brought together.
+#[derive(Clone, Debug, Default)]
+pub struct Acquired {
+    /// Accepted, each once: the first source that has it names it.
+    pub anchors: Vec<Anchor>,
+    /// Not accepted, each with its reason.
+    pub left_out: Vec<LeftOut>,
+    /// One for each source, in the request's order.
+    pub sources: Vec<SourceReport>,
+    /// For people.
+    pub warnings: Vec<String>,
+}
+
+/// A certificate that may be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Anchor {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// Id of the source that brought it.
+    pub source: String,
+    /// Whether a fingerprint named it.
+    pub pinned: bool,
+    /// The file that it was read from, if any.
+    pub file: Option<PathBuf>,
+}
+
+/// A certificate (or what should have been one) that is not trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftOut {
+    /// For people, escaped; empty if it could not be read.
+    pub subject: String,
+    /// If it could be read.
+    pub fingerprint: Option<Fingerprint>,
+    /// Id of the source, or the file within it.
+    pub source: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What became of one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceReport {
+    /// Masked URL or path: stable, the state's key.
+    pub id: String,
+    /// Whether the source's set is to be made equal to what it gave now.
+    pub replaces: bool,
+    /// Whether it was asked or read.
+    pub contacted: bool,
+    /// Whether its anchors are what it gives now, not what an earlier run was given.
+    pub fresh: bool,
+    /// Who vouched for it, for people.
+    pub vouched_by: Option<String>,
+    /// The proxy that it was asked through, masked.
+    pub proxy: Option<String>,
+    /// Every certificate that was accepted from it, also those that another source named first.
+    pub fingerprints: Vec<Fingerprint>,
+}
+
+/// Reads and fetches all sources of `request`.
+///
+/// Blocks; must not be called inside an async runtime.
+///
+/// # Errors
+/// Usage errors first (threat T1); then the first source that fails. Nothing is accepted in part.
+pub fn acquire(request: &Request, known: &Known, env: &Env) -> Result<Acquired> {
+    acquire_in(Path::new("/"), request, known, env)
+}
+
+/// [`acquire`], with the files that belong to this system (resolver configuration, trusted roots) below `root`.
+pub fn acquire_in(root: &Path, request: &Request, known: &Known, env: &Env) -> Result<Acquired> {
+    request.validate()?;
+    let mut run = Run { root, request, known, env, collected: Collected::new(request, env), net: None };
+    // Files first: a pin that a file satisfies needs no request. Bundles last: pinned roots vouch for them.
+    for (index, source) in request.sources.iter().enumerate() {
+        if let Source::File { path } = source {
+            file::read(&mut run, index, path)?;
+        }
+    }
+    let remote = |source: &Source| !matches!(source, Source::File { .. });
+    if request.sources.iter().any(remote) {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::failed("could not start the network runtime").because(error))?;
+        runtime.block_on(async {
+            for (index, source) in request.sources.iter().enumerate() {
+                match source {
+                    Source::StepCa { all_roots, .. } => pinned::step_ca(&mut run, index, *all_roots).await?,
+                    Source::RootUrl { .. } => pinned::root_url(&mut run, index).await?,
+                    Source::Bundle { .. } | Source::File { .. } => {}
+                }
+            }
+            // Before any bundle is asked for: its host must not be asked in the name of a pin that nobody met.
+            run.collected.check_pins()?;
+            for (index, source) in request.sources.iter().enumerate() {
+                if let Source::Bundle { sha256, .. } = source {
+                    bundle::fetch(&mut run, index, *sha256).await?;
+                }
+            }
+            Ok(())
+        })?;
+    }
+    run.collected.check_pins()?;
+    Ok(run.collected.finish())
+}
+
+/// One acquisition under way.
+struct Run<'a> {
+    root: &'a Path,
+    request: &'a Request,
+    known: &'a Known,
+    env: &'a Env,
+    collected: Collected<'a>,
+    net: Option<Net>,
+}
+
+impl<'a> Run<'a> {
+    fn source(&self, index: usize) -> &'a Source {
+        &self.request.sources[index]
+    }
+
+    /// The URL of a source that is known to have one.
+    fn url(&self, index: usize) -> Result<url::Url> {
+        self.source(index).url()?.ok_or_else(|| Error::failed("a source without a URL cannot be fetched"))
+    }
+
+    /// The network, set up at its first use: its clock starts then.
+    fn net(&mut self) -> Result<Net> {
+        if let Some(net) = &self.net {
+            return Ok(net.clone());
+        }
+        let mut read = |path: &str| {
+            let path = self.root.join(path);
+            let text = host::stat(&path)
+                .and_then(|found| found.map(|_| host::read_file(&path, MAX_CONFIGURATION)).transpose());
+            // An address or a name from the other file may be all that is needed.
+            text.unwrap_or_else(|error| {
+                self.collected
+                    .warn(format!("name resolution goes without a file that cannot be read: {error}"));
+                None
+            })
+        };
+        let (resolv_conf, hosts) = (read("etc/resolv.conf"), read("etc/hosts"));
+        let settings = Settings::from_texts(resolv_conf.as_deref(), hosts.as_deref());
+        let net = Net::new(self.env, &settings, self.request.timeout, self.request.wait)?;
+        Ok(self.net.insert(net).clone())
+    }
+
+    /// What an earlier run recorded of the source `id`.
+    fn previous(&self, id: &str) -> Option<&'a PreviousSource> {
+        self.known.previous.get(id)
+    }
+}

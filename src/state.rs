@@ -1,0 +1,444 @@
+//! What trustup did to a root file system, so that a second run and `untrust` are exact: one JSON file below
+//! `/var/lib/trustup` of the sysroot. It holds no times and no secrets; the same inputs give the same bytes.
+//!
+//! The file may come from a hostile image: everything in it is checked before it is believed (threat T11).
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::{Deserialize, Serialize};
+
+use crate::cert::Certificate;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::sysroot::{Kind, Sysroot};
+use crate::tree::{File, Node};
+use crate::trust::distro;
+use crate::trust::updater::bundle;
+
+/// The directory of state, journal and lock, 0700.
+pub const DIRECTORY: &str = "/var/lib/trustup";
+/// The state file in it, 0600.
+pub const FILE: &str = "state.json";
+
+/// A state names a few hundred paths and certificates.
+const LIMIT: u64 = 64 * 1024 * 1024;
+const SCHEMA: u32 = 1;
+
+/// What we did, as recorded by the last run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct State {
+    /// Version of the format.
+    pub schema: u32,
+    /// The row of the table of distributions.
+    pub row: String,
+    /// Whether the compiled-in Web PKI was put into a bundle that we made.
+    pub web_pki: bool,
+    /// The roots asked for, in the order of their arrival.
+    pub anchors: Vec<StoredAnchor>,
+    /// What each source gave last.
+    pub sources: BTreeMap<String, StoredSource>,
+    /// What stood at each path that we changed, before and after.
+    pub records: BTreeMap<String, Record>,
+    /// Directories on the way to our own that we made, outermost first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub directories: Vec<String>,
+}
+
+/// A root that the user asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredAnchor {
+    /// SHA-256 of the DER.
+    pub fingerprint: Fingerprint,
+    /// The DER, base64.
+    certificate: String,
+    /// The anchor file's name without extension.
+    pub name: String,
+    /// The anchor file: ours, or one that was there.
+    pub file: Option<String>,
+    /// How it came to be trusted here.
+    pub status: Status,
+    /// The sources that named it.
+    pub sources: Vec<String>,
+}
+
+/// How a root came to be trusted here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// We put it in.
+    Installed,
+    /// Its file stood in the anchor directory (a mount); we only made the outputs.
+    Mounted,
+    /// The distribution trusts it anyway.
+    Vendor,
+    /// Pinned and recorded (`--stores none`), in no store.
+    Recorded,
+}
+
+/// What a source gave last.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoredSource {
+    /// Its set is to equal what the source gives (a bundle), rather than only grow.
+    pub replaces: bool,
+    /// What it gave.
+    pub fingerprints: Vec<Fingerprint>,
+    /// What it once gave and then no longer did (threat T5).
+    pub removed: Vec<Fingerprint>,
+}
+
+/// One path that we changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// What stood there before our first run.
+    pub before: Saved,
+    /// What we left there.
+    pub after: Mark,
+}
+
+/// A node that can be brought back, given what stands there now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Saved {
+    /// Nothing.
+    Absent,
+    /// A directory.
+    Directory {
+        /// Permission bits.
+        mode: u32,
+    },
+    /// A link.
+    Link {
+        /// Its target.
+        target: String,
+    },
+    /// A file.
+    File {
+        /// Permission bits.
+        mode: u32,
+        /// Owner and group.
+        owner: (u32, u32),
+        /// Last change.
+        modified: (i64, u32),
+        /// SHA-256 of the content.
+        sha256: Fingerprint,
+        /// How many bytes it has in common with the beginning of what we left there.
+        prefix: usize,
+        /// And with its end.
+        suffix: usize,
+        /// What stood between, base64: nothing, where we only added.
+        middle: String,
+    },
+}
+
+/// Enough to recognise a node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Mark {
+    /// Nothing.
+    Absent,
+    /// A directory.
+    Directory,
+    /// A link to this target.
+    Link(String),
+    /// A file with this SHA-256.
+    File(Fingerprint),
+}
+
+impl Mark {
+    /// The mark of a node; `None` for what we never touch.
+    pub fn of(node: &Node) -> Option<Self> {
+        Some(match node {
+            Node::Absent => Mark::Absent,
+            Node::Directory { .. } => Mark::Directory,
+            Node::Link { target } => Mark::Link(target.clone()),
+            Node::File(file) => Mark::File(Fingerprint::of(&file.content)),
+            Node::Special => return None,
+        })
+    }
+
+    /// Whether `node` is what was marked.
+    pub fn matches(&self, node: &Node) -> bool {
+        Mark::of(node).as_ref() == Some(self)
+    }
+}
+
+impl Saved {
+    /// Keeps `before`, given what stands there `after`: of a file only what the two do not share.
+    pub fn new(before: &Node, after: &Node) -> Result<Self> {
+        Ok(match before {
+            Node::Absent => Saved::Absent,
+            Node::Directory { mode } => Saved::Directory { mode: *mode },
+            Node::Link { target } => Saved::Link { target: target.clone() },
+            Node::File(file) => {
+                let after: &[u8] = if let Node::File(after) = after { &after.content } else { &[] };
+                let old = file.content.as_slice();
+                let prefix = old.iter().zip(after).take_while(|(a, b)| a == b).count();
+                let most = old.len().min(after.len()) - prefix;
+                let suffix =
+                    old.iter().rev().zip(after.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
+                Saved::File {
+                    mode: file.mode,
+                    owner: file.owner.unwrap_or((0, 0)),
+                    modified: file.modified.unwrap_or((0, 0)),
+                    sha256: Fingerprint::of(old),
+                    prefix,
+                    suffix,
+                    middle: BASE64.encode(&old[prefix..old.len() - suffix]),
+                }
+            }
+            Node::Special => return Err(Error::failed("a device, socket or FIFO cannot be kept")),
+        })
+    }
+
+    /// The node as it was, made from what stands there now. `None` if `now` is not what we left.
+    pub fn restore(&self, now: &Node) -> Option<Node> {
+        Some(match self {
+            Saved::Absent => Node::Absent,
+            Saved::Directory { mode } => Node::Directory { mode: *mode },
+            Saved::Link { target } => Node::Link { target: target.clone() },
+            Saved::File { mode, owner, modified, sha256, prefix, suffix, middle } => {
+                let now: &[u8] = if let Node::File(now) = now { &now.content } else { &[] };
+                let mut content = now.get(..*prefix)?.to_vec();
+                content.extend(BASE64.decode(middle).ok()?);
+                content.extend(now.get(now.len().checked_sub(*suffix)?..)?);
+                if Fingerprint::of(&content) != *sha256 {
+                    return None;
+                }
+                Node::File(File {
+                    content,
+                    mode: *mode,
+                    owner: Some(*owner),
+                    modified: Some(*modified),
+                    mount_point: false,
+                })
+            }
+        })
+    }
+}
+
+impl StoredAnchor {
+    /// A root that came from `source`.
+    pub fn new(certificate: &Certificate, name: String, source: String) -> Self {
+        StoredAnchor {
+            fingerprint: certificate.fingerprint(),
+            certificate: BASE64.encode(certificate.der()),
+            name,
+            file: None,
+            status: Status::Recorded,
+            sources: vec![source],
+        }
+    }
+
+    /// The certificate; its fingerprint is the recorded one.
+    ///
+    /// # Errors
+    /// The state is damaged or forged.
+    pub fn certificate(&self) -> Result<Certificate> {
+        let damaged = || Error::failed("the state names a certificate that does not fit its fingerprint");
+        let der = BASE64.decode(&self.certificate).map_err(|_| damaged())?;
+        let certificate = Certificate::from_der(&der).map_err(|_| damaged())?;
+        if certificate.fingerprint() == self.fingerprint { Ok(certificate) } else { Err(damaged()) }
+    }
+}
+
+impl State {
+    /// Whether there is nothing to remember.
+    pub fn is_empty(&self) -> bool {
+        self.anchors.is_empty() && self.records.is_empty()
+    }
+
+    /// Whether both say the same, the version aside.
+    pub fn same_content(&self, other: &State) -> bool {
+        State { schema: SCHEMA, ..self.clone() } == State { schema: SCHEMA, ..other.clone() }
+            || (self.is_empty() && other.is_empty())
+    }
+
+    /// The file's bytes.
+    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+        let state = State { schema: SCHEMA, ..self.clone() };
+        let mut bytes = serde_json::to_vec_pretty(&state)
+            .map_err(|error| Error::failed("could not write the state").because(error))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Reads and checks the state of a root file system; an empty one if there is none.
+    ///
+    /// # Errors
+    /// Damaged, of a newer version, or naming anything that is not ours to change (threat T11).
+    pub fn load(sysroot: &Sysroot) -> Result<Self> {
+        let path = format!("{DIRECTORY}/{FILE}");
+        let place = sysroot.display(&path);
+        check_directory(sysroot)?;
+        if sysroot.lstat(&path)?.is_none() {
+            return Ok(State::default());
+        }
+        let Some((bytes, _)) = sysroot.read(&path, LIMIT)? else { return Ok(State::default()) };
+        let damaged = |error: Error| {
+            error.at(&place).hint(format!("if nobody but trustup should have written there, look who did; then remove `{place}` and run bootstrap again"))
+        };
+        let state: State = serde_json::from_slice(&bytes).map_err(|error| {
+            damaged(Error::failed("the state of an earlier run is damaged").because(error))
+        })?;
+        state.check(sysroot).map_err(damaged)?;
+        Ok(state)
+    }
+
+    /// Holds every path and mode against the row's table.
+    fn check(&self, sysroot: &Sysroot) -> Result<()> {
+        if self.schema != SCHEMA {
+            return Err(Error::failed(format!(
+                "the state has version {}, this trustup knows {SCHEMA}",
+                self.schema
+            )));
+        }
+        let row = distro::by_id(&self.row)
+            .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
+        check_records(sysroot, row, self.records.iter())?;
+        if !self
+            .directories
+            .iter()
+            .all(|path| path.starts_with('/') && DIRECTORY.starts_with(&format!("{path}/")))
+        {
+            return Err(Error::failed("the state names a directory that is not on the way to its own"));
+        }
+        for anchor in &self.anchors {
+            anchor.certificate()?;
+        }
+        Ok(())
+    }
+}
+
+/// Refuses records that name a path which is not the row's to change, or a mode with set-id bits.
+pub fn check_records<'a>(
+    sysroot: &Sysroot,
+    row: &distro::Distro,
+    records: impl Iterator<Item = (&'a String, &'a Record)>,
+) -> Result<()> {
+    for (path, record) in records {
+        let strange =
+            !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
+        if strange || !(row.updater.owns(path) || is_a_bundle(sysroot, path)?) {
+            return Err(Error::failed(format!(
+                "the state names `{}`, which is not a path that trustup changes here",
+                crate::text::escape(path)
+            )));
+        }
+        if let Saved::File { mode, .. } | Saved::Directory { mode } = record.before
+            && mode & !0o1777 != 0
+        {
+            return Err(Error::failed(format!("the state gives `{path}` a set-id mode")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a known bundle path is a link that leads here.
+fn is_a_bundle(sysroot: &Sysroot, path: &str) -> Result<bool> {
+    for known in bundle::KNOWN {
+        if sysroot.canonical(known)?.as_deref() == Some(path) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// On `/`, state that somebody else could have written is an error: wrong owner, wider mode, or a link.
+fn check_directory(sysroot: &Sysroot) -> Result<()> {
+    let Some(meta) = sysroot.lstat(DIRECTORY)? else { return Ok(()) };
+    let uid = rustix::process::geteuid().as_raw();
+    let what = if meta.kind != Kind::Directory {
+        "the state directory is no directory".to_owned()
+    } else if !sysroot.is_host() {
+        return Ok(());
+    } else if meta.uid != 0 && meta.uid != uid {
+        format!("the state directory belongs to user {}", meta.uid)
+    } else if meta.mode & 0o077 != 0 {
+        format!("the state directory has mode {:04o}, not 0700", meta.mode)
+    } else {
+        return Ok(());
+    };
+    Err(Error::failed(what)
+        .at(sysroot.display(DIRECTORY))
+        .hint("look who made it; then remove it and run bootstrap again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(content: &[u8]) -> Node {
+        Node::File(File {
+            content: content.to_vec(),
+            mode: 0o644,
+            owner: Some((1, 2)),
+            modified: Some((3, 4)),
+            mount_point: false,
+        })
+    }
+
+    #[test]
+    fn what_was_there_comes_back_from_what_is_there() {
+        let cases: &[(&[u8], &[u8])] = &[
+            (b"", b""),
+            (b"abc", b"abc"),
+            (b"abc", b"abcNEW"),
+            (b"abc", b"NEWabc"),
+            (b"abcabc", b"abcNEWabc"),
+            (b"aaaa", b"aaaaaaa"),
+            (b"aaaaaaa", b"aa"),
+            (b"abXYcd", b"ab__cd"),
+            (b"old", b""),
+        ];
+        for (before, after) in cases {
+            let (before, after) = (file(before), file(after));
+            let saved = Saved::new(&before, &after).unwrap();
+            assert_eq!(saved.restore(&after), Some(before.clone()), "{before:?} {after:?}");
+        }
+        let saved = Saved::new(&file(b"abc"), &Node::Link { target: "x".into() }).unwrap();
+        assert_eq!(saved.restore(&Node::Link { target: "x".into() }), Some(file(b"abc")));
+    }
+
+    #[test]
+    fn only_additions_cost_nothing() {
+        let old = vec![b'x'; 100_000];
+        let mut new = old.clone();
+        new.extend(b"our root");
+        let Saved::File { middle, .. } = Saved::new(&file(&old), &file(&new)).unwrap() else { panic!() };
+        assert_eq!(middle, "");
+    }
+
+    #[test]
+    fn a_foreign_change_is_noticed() {
+        let saved = Saved::new(&file(b"abc"), &file(b"abcNEW")).unwrap();
+        assert_eq!(saved.restore(&file(b"abXNEW")), None);
+        assert_eq!(saved.restore(&file(b"a")), None);
+    }
+
+    #[test]
+    fn planted_paths_and_modes_are_refused() {
+        let row = distro::by_id("debian").unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let sysroot = Sysroot::open(temp.path()).unwrap();
+        let record = |mode| Record { before: Saved::Directory { mode }, after: Mark::Absent };
+        for (path, mode, fine) in [
+            ("/usr/local/share/ca-certificates/x.crt", 0o644, true),
+            ("/etc/ssl/certs/x.pem", 0o755, true),
+            ("/etc/ssl", 0o755, true),
+            ("/etc/passwd", 0o644, false),
+            ("/etc/ssl/certs/../../passwd", 0o644, false),
+            ("../../x", 0o644, false),
+            ("/etc/ssl/certs/x", 0o4755, false),
+            ("/etc/ssl/private/key.pem", 0o600, false),
+        ] {
+            let records = BTreeMap::from([(path.to_owned(), record(mode))]);
+            assert_eq!(check_records(&sysroot, row, records.iter()).is_ok(), fine, "{path}");
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! Changes: every one names a directory descriptor and a last component (threat T10). Only `apply` and `state` use
+//! this. Content arrives by rename, with mode, owner and times set before; nothing is ever written in place.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+
+use super::{Meta, Sysroot, list_of, meta_of, read_link_at, walk};
+use crate::error::{Error, Result};
+
+/// File systems that are no place for files: writing there does something else (magic numbers of `statfs(2)`).
+const FORBIDDEN: [(u64, &str); 5] = [
+    (0x9fa0, "procfs"),
+    (0x6265_6572, "sysfs"),
+    (0x1cd1, "devpts"),
+    (0x0027_e0eb, "cgroup"),
+    (0x6367_7270, "cgroup2"),
+];
+
+/// An open directory of a sysroot.
+#[derive(Debug)]
+pub struct Directory {
+    fd: OwnedFd,
+    /// The directory's path with the sysroot in front, for messages.
+    shown: String,
+}
+
+/// What a new file gets beside its content.
+#[derive(Clone, Copy, Debug)]
+pub struct Attributes {
+    /// Permission bits, octal.
+    pub mode: u32,
+    /// Owner and group; `None` leaves them to the system (us).
+    pub owner: Option<(u32, u32)>,
+    /// Time of last change in seconds since 1970 and nanoseconds; `None` is now.
+    pub modified: Option<(i64, u32)>,
+}
+
+impl Sysroot {
+    /// Opens the directory at `path` for changes in it; links on the way resolve inside the sysroot, once.
+    ///
+    /// # Errors
+    /// It is missing, no directory, or on a file system that is no place for files.
+    pub fn directory(&self, path: &str) -> Result<Directory> {
+        let shown = self.display(path);
+        let missing = || Error::failed("there is no such directory").at(&shown);
+        let canonical = self.canonical(path)?.ok_or_else(missing)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = walk::open_without_links(self, &canonical, flags).map_err(|error| match error {
+            Errno::NOENT | Errno::NOTDIR => missing(),
+            error => self.open_error(path, error),
+        })?;
+        if let Ok(fs) = rustix::fs::fstatfs(&fd)
+            && let Some((_, name)) = FORBIDDEN.iter().find(|(magic, _)| *magic == fs.f_type as u64)
+        {
+            return Err(Error::failed(format!("{name} is no place for files")).at(&shown));
+        }
+        Ok(Directory { fd, shown })
+    }
+}
+
+impl Directory {
+    /// What is at `name`, a link not followed.
+    pub fn lstat(&self, name: &str) -> Result<Option<Meta>> {
+        meta_of(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| error.at(self.shown(name)))
+    }
+
+    /// Where the link at `name` points.
+    pub fn read_link(&self, name: &str) -> Result<Option<String>> {
+        read_link_at(&self.fd, name).map_err(|error| error.at(self.shown(name)))
+    }
+
+    /// The names in here, sorted.
+    pub fn list(&self) -> Result<Vec<String>> {
+        list_of(&self.fd).map_err(|error| error.at(&self.shown))
+    }
+
+    /// Writes a new file `temporary`, complete and on disk, and renames it over `name`.
+    pub fn replace_file(
+        &self,
+        temporary: &str,
+        name: &str,
+        content: &[u8],
+        attributes: Attributes,
+    ) -> Result<()> {
+        self.create_file(temporary, content, attributes)?;
+        self.rename(temporary, name)
+    }
+
+    /// Creates the file `name`, which must not exist, complete and on disk. A failure leaves none.
+    pub fn create_file(&self, name: &str, content: &[u8], attributes: Attributes) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
+            .map_err(|error| self.failed("could not create", name, error))?;
+        self.fill(&file, content, attributes).map_err(|error| {
+            // The first error is the one to report; a file that cannot be removed either is named by the next run.
+            let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
+            self.failed("could not write", name, error)
+        })
+    }
+
+    fn fill(&self, file: &OwnedFd, mut content: &[u8], attributes: Attributes) -> Result<(), Errno> {
+        while !content.is_empty() {
+            match rustix::io::write(file, content) {
+                Ok(count) => content = &content[count..],
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if let Some((uid, gid)) = attributes.owner {
+            let stat = rustix::fs::fstat(file)?;
+            if (stat.st_uid, stat.st_gid) != (uid, gid) {
+                rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            }
+        }
+        rustix::fs::fchmod(file, Mode::from_raw_mode(attributes.mode))?;
+        if let Some((seconds, nanoseconds)) = attributes.modified {
+            let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
+            rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?;
+        }
+        rustix::fs::fsync(file)
+    }
+
+    /// Makes a link `temporary` to `target` and renames it over `name`.
+    pub fn replace_link(
+        &self,
+        temporary: &str,
+        name: &str,
+        target: &str,
+        modified: Option<(i64, u32)>,
+    ) -> Result<()> {
+        rustix::fs::symlinkat(target, &self.fd, temporary)
+            .map_err(|error| self.failed("could not make the link", name, error))?;
+        if let Some((seconds, nanoseconds)) = modified {
+            let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
+            let times = Timestamps { last_access: time, last_modification: time };
+            rustix::fs::utimensat(&self.fd, temporary, &times, AtFlags::SYMLINK_NOFOLLOW)
+                .map_err(|error| self.failed("could not stamp the link", name, error))?;
+        }
+        self.rename(temporary, name)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<()> {
+        rustix::fs::renameat(&self.fd, from, &self.fd, to).map_err(|error| {
+            let _ = rustix::fs::unlinkat(&self.fd, from, AtFlags::empty());
+            match error {
+                Errno::BUSY => Error::failed("this path is a mount point and cannot be replaced")
+                    .at(self.shown(to))
+                    .hint("mount the directory, not the file, or mount the finished bundle"),
+                error => self.failed("could not replace", to, error),
+            }
+        })
+    }
+
+    /// Removes the file or link `name`; that it is gone already is no error.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(error) => Err(self.failed("could not remove", name, error)),
+        }
+    }
+
+    /// Makes the directory `name`, with exactly this mode.
+    pub fn make_directory(&self, name: &str, attributes: Attributes) -> Result<()> {
+        let failed = |error| self.failed("could not make the directory", name, error);
+        rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(failed)?;
+        // Against the umask, and for those who gave us `--sysroot` as root.
+        rustix::fs::fchmod(&made, Mode::from_raw_mode(attributes.mode)).map_err(failed)
+    }
+
+    /// Removes the directory `name` if it is empty; says whether it is gone.
+    pub fn remove_empty_directory(&self, name: &str) -> Result<bool> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
+            Ok(()) | Err(Errno::NOENT) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::NOTDIR) => Ok(false),
+            Err(error) => Err(self.failed("could not remove the directory", name, error)),
+        }
+    }
+
+    /// Sets the times of the directory itself.
+    pub fn stamp(&self, modified: (i64, u32)) -> Result<()> {
+        let time = Timespec { tv_sec: modified.0, tv_nsec: modified.1.into() };
+        rustix::fs::futimens(&self.fd, &Timestamps { last_access: time, last_modification: time })
+            .map_err(|error| self.failed("could not stamp", "", error))
+    }
+
+    /// Sets the times of an entry; of a link itself, not of what it leads to.
+    pub fn stamp_entry(&self, name: &str, modified: (i64, u32)) -> Result<()> {
+        let time = Timespec { tv_sec: modified.0, tv_nsec: modified.1.into() };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(&self.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| self.failed("could not stamp", name, error))
+    }
+
+    /// Brings the directory's entries to disk.
+    pub fn sync(&self) -> Result<()> {
+        match rustix::fs::fsync(&self.fd) {
+            // Some file systems do not know how.
+            Ok(()) | Err(Errno::INVAL) => Ok(()),
+            Err(error) => Err(self.failed("could not write to disk", "", error)),
+        }
+    }
+
+    /// Opens (and creates, mode 0600) a file of ours and takes the exclusive lock on it, without waiting.
+    /// `None` if another process holds it.
+    pub fn try_lock(&self, name: &str) -> Result<Option<OwnedFd>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
+            .map_err(|error| self.failed("could not open the lock", name, error))?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(self.failed("could not lock", name, error)),
+        }
+        // The holder before us may have removed the file while we opened it: then this lock guards nothing.
+        let held = meta_of(&file, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity);
+        let there = self.lstat(name)?.map(|meta| meta.identity);
+        Ok((held == there).then_some(file))
+    }
+
+    /// Whether we may create entries here.
+    pub fn is_writable(&self) -> bool {
+        rustix::fs::accessat(
+            &self.fd,
+            ".",
+            rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
+            AtFlags::EACCESS,
+        )
+        .is_ok()
+    }
+
+    fn shown(&self, name: &str) -> String {
+        if name.is_empty() {
+            self.shown.clone()
+        } else {
+            format!("{}/{name}", self.shown.trim_end_matches('/'))
+        }
+    }
+
+    fn failed(&self, what: &str, name: &str, error: Errno) -> Error {
+        let hint = match error {
+            Errno::ROFS => {
+                "the file system is mounted read-only: write to another `--sysroot`, or mount it read-write"
+            }
+            Errno::ACCESS | Errno::PERM => {
+                "run as the owner of this path (in a Dockerfile: `USER root` before, the service's user after)"
+            }
+            Errno::NOSPC | Errno::DQUOT => "free some space; nothing is kept of this run",
+            _ => "",
+        };
+        let error = Error::failed(what).at(self.shown(name)).because(error);
+        if hint.is_empty() { error } else { error.hint(hint) }
+    }
+}

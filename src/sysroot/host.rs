@@ -1,0 +1,107 @@
+//! Reads what the user names on the command line (`--ca-file`, `--ca-out`): paths of the root that we run in,
+//! relative ones included. Bounded, never blocking, regular files only.
+
+use std::io::Read as _;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Kind, Meta, meta_of};
+use crate::error::{Error, Result};
+
+/// The content of the regular file at `path`, links followed, at most `limit` bytes.
+///
+/// # Errors
+/// Missing, no regular file, too large, no permission.
+pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
+    let meta = stat(path)?.ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
+    refuse_other_than_file(path, &meta)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .map_err(|error| Error::usage("could not open").at(path.display()).because(error))?;
+    let meta = meta_of(&file, "", AtFlags::EMPTY_PATH)?
+        .ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
+    refuse_other_than_file(path, &meta)?;
+    read_bounded(&file, meta.size, limit).map_err(|error| error.at(path.display()))
+}
+
+/// What is at `path`, links followed; `None` if there is nothing.
+pub fn stat(path: &Path) -> Result<Option<Meta>> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
+        Ok(file) => meta_of(&file, "", AtFlags::EMPTY_PATH),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(Error::usage("could not look at").at(path.display()).because(error)),
+    }
+}
+
+/// The names in the directory at `path`, sorted by bytes; names that are not UTF-8 are left out.
+pub fn list_dir(path: &Path) -> Result<Vec<String>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .map_err(|error| Error::usage("could not open the directory").at(path.display()).because(error))?;
+    super::list_of(&directory).map_err(|error| error.at(path.display()))
+}
+
+/// Standard input up to its end, at most `limit` bytes.
+pub fn read_stdin(limit: u64) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::io::stdin()
+        .lock()
+        .take(limit + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::usage("could not read standard input").because(error))?;
+    if bytes.len() as u64 > limit {
+        return Err(too_large(limit).at("-"));
+    }
+    Ok(bytes)
+}
+
+/// Says who but root and us could change `path` (threat T6): its owner or its mode. `None` if nobody.
+pub fn writable_by_others(path: &Path) -> Result<Option<String>> {
+    let Some(meta) = stat(path)? else { return Ok(None) };
+    let uid = rustix::process::geteuid().as_raw();
+    if meta.uid != 0 && meta.uid != uid {
+        return Ok(Some(format!("it belongs to user {}", meta.uid)));
+    }
+    if meta.mode & 0o022 != 0 && !(meta.kind == Kind::Directory && meta.mode & 0o1000 != 0) {
+        return Ok(Some(format!("its mode is {:04o}", meta.mode)));
+    }
+    Ok(None)
+}
+
+/// Reads `file` to its end; `size` is what `statx` said, for the error before any memory is used.
+pub(super) fn read_bounded(file: &OwnedFd, size: u64, limit: u64) -> Result<Vec<u8>> {
+    if size > limit {
+        return Err(too_large(limit));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    let mut chunk = [0; 64 * 1024];
+    loop {
+        match rustix::io::read(file, &mut chunk) {
+            Ok(0) => return Ok(bytes),
+            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(Error::failed("could not read").because(error)),
+        }
+        if bytes.len() as u64 > limit {
+            return Err(too_large(limit));
+        }
+    }
+}
+
+fn refuse_other_than_file(path: &Path, meta: &Meta) -> Result<()> {
+    match meta.kind {
+        Kind::File => Ok(()),
+        Kind::Directory => Err(Error::usage("a directory stands where a file should be").at(path.display())),
+        Kind::Link | Kind::Special => {
+            Err(Error::usage("a device, socket or FIFO stands where a file should be").at(path.display()))
+        }
+    }
+}
+
+fn too_large(limit: u64) -> Error {
+    Error::failed(format!("the file is larger than {} KiB", limit / 1024))
+}

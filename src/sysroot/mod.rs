@@ -1,0 +1,322 @@
+//! Every path goes through [`Sysroot`]: a root file system, `/` or a directory given with `--sysroot`.
+//!
+//! Links resolve inside it, as they would after a `chroot`: by the kernel (`openat2` with `RESOLVE_IN_ROOT`) where
+//! it lets us, else by our own walk with a hop limit. A hostile image cannot make us read or write outside
+//! (threats T9, T10). Paths are absolute, as seen inside (`/etc/ssl/certs`), and UTF-8: names that are not are
+//! invisible here. This file reads; [`directory`] changes; [`host`] reads what the user names on the command line.
+
+pub mod directory;
+pub mod host;
+mod walk;
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::io::Errno;
+
+use crate::env;
+use crate::error::{Error, Result};
+
+/// How many links one path may pass through, as in the kernel.
+const MAX_HOPS: usize = 40;
+
+/// How many entries of one directory are read; a directory of anchors has a few hundred.
+const MAX_ENTRIES: usize = 100_000;
+
+/// What a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Link,
+    /// A device, a socket or a FIFO.
+    Special,
+}
+
+/// What `statx` says of one path.
+#[derive(Clone, Copy, Debug)]
+pub struct Meta {
+    /// What it is.
+    pub kind: Kind,
+    /// Permission bits, the upper three included (octal `0o7777` mask).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Bytes.
+    pub size: u64,
+    /// How many names the file has.
+    pub links: u32,
+    /// Last change of the content: seconds since 1970 and nanoseconds.
+    pub modified: (i64, u32),
+    /// Device and inode: two paths with the same pair are one file.
+    pub identity: (u64, u64),
+    /// Something is mounted exactly here (`STATX_ATTR_MOUNT_ROOT`): it can be neither renamed over nor removed.
+    pub mount_point: bool,
+}
+
+/// A root file system.
+#[derive(Debug)]
+pub struct Sysroot {
+    root: OwnedFd,
+    path: PathBuf,
+    is_host: bool,
+    kernel_resolves: bool,
+}
+
+impl Sysroot {
+    /// Opens the directory `path` as a root file system.
+    ///
+    /// # Errors
+    /// It is missing, or no directory.
+    pub fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let root = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|error| {
+            Error::usage("could not open the sysroot").at(path.display()).because(error).hint(
+                "`--sysroot` names the directory that holds the root file system, such as an unpacked image",
+            )
+        })?;
+        let host = rustix::fs::openat(CWD, "/", flags, Mode::empty())
+            .map_err(|error| Error::failed("could not open the root directory").because(error))?;
+        let is_host = meta_of(&root, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity)
+            == meta_of(&host, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity);
+        let kernel_resolves = env::test_hook("TRUSTUP_TEST_NO_OPENAT2").is_none()
+            && rustix::fs::openat2(&root, ".", flags, Mode::empty(), resolve_flags()).is_ok();
+        Ok(Sysroot { root, path: path.to_owned(), is_host, kernel_resolves })
+    }
+
+    /// Whether this is the root that we run in, so that its own programs may be run.
+    pub fn is_host(&self) -> bool {
+        self.is_host
+    }
+
+    /// The directory as it was given.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// `path` as a person finds it: with the sysroot in front.
+    pub fn display(&self, path: &str) -> String {
+        if self.is_host {
+            path.to_owned()
+        } else {
+            format!("{}{path}", self.path.display()).replace("//", "/")
+        }
+    }
+
+    /// The path with every link resolved inside the sysroot; `None` if something on the way is missing.
+    ///
+    /// # Errors
+    /// A loop of links, a magic link of procfs, or a directory that cannot be read.
+    pub fn canonical(&self, path: &str) -> Result<Option<String>> {
+        walk::canonical(self, path, true)
+    }
+
+    /// As [`Sysroot::canonical`], but the last component may be missing and is not followed.
+    pub fn canonical_parent(&self, path: &str) -> Result<Option<String>> {
+        walk::canonical(self, path, false)
+    }
+
+    /// What is at `path`; a link at its end is not followed. `None` if there is nothing.
+    pub fn lstat(&self, path: &str) -> Result<Option<Meta>> {
+        let Some((parent, name)) = self.open_parent(path)? else { return Ok(None) };
+        meta_of(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| error.at(self.display(path)))
+    }
+
+    /// What is at `path`, links followed. `None` if there is nothing.
+    pub fn stat(&self, path: &str) -> Result<Option<Meta>> {
+        match self.open_path(path, OFlags::PATH)? {
+            None => Ok(None),
+            Some(file) => meta_of(&file, "", AtFlags::EMPTY_PATH),
+        }
+    }
+
+    /// Where the link at `path` points, as it is written there. `None` if there is no link.
+    pub fn read_link(&self, path: &str) -> Result<Option<String>> {
+        let Some((parent, name)) = self.open_parent(path)? else { return Ok(None) };
+        read_link_at(&parent, &name).map_err(|error| error.at(self.display(path)))
+    }
+
+    /// The content of the regular file at `path`, links followed, and what `statx` says of it. `None` if there is
+    /// nothing.
+    ///
+    /// # Errors
+    /// It is no regular file, larger than `limit` bytes, or cannot be read.
+    pub fn read(&self, path: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
+        // A first look without opening: opening a device can have effects of its own.
+        match self.stat(path)? {
+            None => return Ok(None),
+            Some(meta) if meta.kind != Kind::File => return Err(self.not_a_file(path, meta.kind)),
+            Some(_) => {}
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let Some(file) = self.open_path(path, flags)? else { return Ok(None) };
+        let Some(meta) = meta_of(&file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
+        if meta.kind != Kind::File {
+            return Err(self.not_a_file(path, meta.kind));
+        }
+        host::read_bounded(&file, meta.size, limit)
+            .map(|bytes| Some((bytes, meta)))
+            .map_err(|error| error.at(self.display(path)))
+    }
+
+    /// The names in the directory at `path` (links followed), sorted by bytes, without `.` and `..`.
+    /// `None` if there is no such directory.
+    pub fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
+        match self.stat(path)? {
+            None => return Ok(None),
+            Some(meta) if meta.kind != Kind::Directory => return Ok(None),
+            Some(_) => {}
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
+        let Some(directory) = self.open_path(path, flags)? else { return Ok(None) };
+        list_of(&directory).map(Some).map_err(|error| error.at(self.display(path)))
+    }
+
+    fn not_a_file(&self, path: &str, kind: Kind) -> Error {
+        let what = match kind {
+            Kind::Directory => "a directory stands where a file should be",
+            Kind::Link => "a link stands where a file should be",
+            Kind::File | Kind::Special => "a device, socket or FIFO stands where a file should be",
+        };
+        Error::failed(what)
+            .at(self.display(path))
+            .hint(format!("remove `{}` and run again", self.display(path)))
+    }
+
+    /// Opens `path`, links followed inside the sysroot. `None` if there is nothing.
+    fn open_path(&self, path: &str, flags: OFlags) -> Result<Option<OwnedFd>> {
+        let flags = flags | OFlags::CLOEXEC;
+        if self.kernel_resolves {
+            let relative = relative(path);
+            match rustix::fs::openat2(&self.root, relative, flags, Mode::empty(), resolve_flags()) {
+                Ok(file) => return Ok(Some(file)),
+                Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                // A race with a rename (EAGAIN) is settled by the walk below.
+                Err(Errno::AGAIN) => {}
+                Err(error) => return Err(self.open_error(path, error)),
+            }
+        }
+        let Some(canonical) = self.canonical(path)? else { return Ok(None) };
+        match walk::open_without_links(self, &canonical, flags) {
+            Ok(file) => Ok(Some(file)),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(self.open_error(path, error)),
+        }
+    }
+
+    /// The directory that holds `path`, every link in it resolved, and the last component.
+    fn open_parent(&self, path: &str) -> Result<Option<(OwnedFd, String)>> {
+        let (parent, name) = split(path);
+        if name.is_empty() {
+            return Ok(self
+                .open_path("/", OFlags::PATH | OFlags::DIRECTORY)?
+                .map(|root| (root, ".".to_owned())));
+        }
+        Ok(self
+            .open_path(parent, OFlags::PATH | OFlags::DIRECTORY)?
+            .map(|directory| (directory, name.to_owned())))
+    }
+
+    fn open_error(&self, path: &str, error: Errno) -> Error {
+        let place = self.display(path);
+        match error {
+            Errno::LOOP => {
+                Error::failed("the links on the way to this path loop or lead through procfs").at(&place)
+            }
+            Errno::ACCESS | Errno::PERM => Error::failed("no permission to read").at(&place),
+            _ => Error::failed("could not open").at(&place),
+        }
+        .because(error)
+    }
+}
+
+/// Splits `/a/b/c` into `/a/b` and `c`.
+pub fn split(path: &str) -> (&str, &str) {
+    match path.trim_end_matches('/').rsplit_once('/') {
+        Some(("", name)) => ("/", name),
+        Some((parent, name)) => (parent, name),
+        None => ("/", ""),
+    }
+}
+
+fn relative(path: &str) -> &str {
+    match path.trim_start_matches('/') {
+        "" => ".",
+        relative => relative,
+    }
+}
+
+fn resolve_flags() -> ResolveFlags {
+    ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS
+}
+
+/// `statx` of `name` below `directory`; `None` if there is nothing.
+fn meta_of(directory: &OwnedFd, name: &str, flags: AtFlags) -> Result<Option<Meta>> {
+    match rustix::fs::statx(directory, name, flags, StatxFlags::BASIC_STATS) {
+        Ok(stat) => {
+            let mount_root = rustix::fs::StatxAttributes::MOUNT_ROOT;
+            let kind = match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
+                FileType::Directory => Kind::Directory,
+                FileType::RegularFile => Kind::File,
+                FileType::Symlink => Kind::Link,
+                _ => Kind::Special,
+            };
+            Ok(Some(Meta {
+                kind,
+                mode: u32::from(stat.stx_mode) & 0o7777,
+                uid: stat.stx_uid,
+                gid: stat.stx_gid,
+                size: stat.stx_size,
+                links: stat.stx_nlink,
+                modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+                identity: (
+                    (u64::from(stat.stx_dev_major) << 32) | u64::from(stat.stx_dev_minor),
+                    stat.stx_ino,
+                ),
+                mount_point: stat.stx_attributes_mask.contains(mount_root)
+                    && stat.stx_attributes.contains(mount_root),
+            }))
+        }
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(Error::failed("could not look at").because(error)),
+    }
+}
+
+fn read_link_at(directory: &OwnedFd, name: &str) -> Result<Option<String>> {
+    match rustix::fs::readlinkat(directory, name, Vec::new()) {
+        Ok(target) => match target.into_string() {
+            Ok(target) => Ok(Some(target)),
+            Err(_) => Err(Error::failed("the target of a link is not UTF-8")),
+        },
+        Err(Errno::NOENT | Errno::INVAL | Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(Error::failed("could not read the link").because(error)),
+    }
+}
+
+fn list_of(directory: &OwnedFd) -> Result<Vec<String>> {
+    let failed = |error: Errno| Error::failed("could not list the directory").because(error);
+    let mut names = Vec::new();
+    for entry in Dir::read_from(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if let Ok(name) = entry.file_name().to_str()
+            && name != "."
+            && name != ".."
+        {
+            names.push(name.to_owned());
+        }
+        if names.len() > MAX_ENTRIES {
+            return Err(Error::failed(format!("the directory has more than {MAX_ENTRIES} entries")));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests;

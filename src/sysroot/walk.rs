@@ -1,0 +1,98 @@
+//! Our own resolution of a path inside a sysroot: for canonical paths (the kernel gives none without `/proc`), and
+//! for kernels and sandboxes that refuse `openat2`. Follows links as a `chroot` would: absolute targets begin at the
+//! sysroot, `..` stops there.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Kind, MAX_HOPS, Sysroot, meta_of, read_link_at};
+use crate::error::{Error, Result};
+
+/// The magic number of procfs (`statfs(2)`): its links are not text but doors.
+const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+
+/// The path without links, `.` and `..`. With `follow_last` the last component must exist; without, it is taken as it
+/// is and may be missing. `None` if something on the way is missing or no directory.
+pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Result<Option<String>> {
+    let mut pending: Vec<String> = components(path);
+    pending.reverse();
+    let mut done: Vec<(String, OwnedFd)> = Vec::new();
+    let mut last: Option<String> = None;
+    let mut hops = 0;
+    while let Some(component) = pending.pop() {
+        if component == ".." {
+            done.pop();
+            continue;
+        }
+        let directory = done.last().map_or(&sysroot.root, |(_, directory)| directory);
+        let is_last = pending.is_empty();
+        if is_last && !follow_last {
+            last = Some(component);
+            break;
+        }
+        let located = |error: Error| error.at(sysroot.display(path));
+        let Some(meta) = meta_of(directory, &component, AtFlags::SYMLINK_NOFOLLOW).map_err(located)? else {
+            return Ok(None);
+        };
+        match meta.kind {
+            Kind::Link => {
+                hops += 1;
+                let magic =
+                    rustix::fs::fstatfs(directory).is_ok_and(|fs| fs.f_type as u64 == PROC_SUPER_MAGIC);
+                if hops > MAX_HOPS || magic {
+                    return Err(sysroot.open_error(path, Errno::LOOP));
+                }
+                let Some(target) = read_link_at(directory, &component).map_err(located)? else {
+                    return Ok(None);
+                };
+                if target.starts_with('/') {
+                    done.clear();
+                }
+                pending.extend(components(&target).into_iter().rev());
+            }
+            Kind::Directory => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                match rustix::fs::openat(directory, component.as_str(), flags, Mode::empty()) {
+                    Ok(opened) => done.push((component, opened)),
+                    Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+                    Err(error) => return Err(sysroot.open_error(path, error)),
+                }
+            }
+            Kind::File | Kind::Special if is_last => last = Some(component),
+            Kind::File | Kind::Special => return Ok(None),
+        }
+    }
+    let mut canonical: String = done.iter().map(|(name, _)| format!("/{name}")).collect();
+    if let Some(last) = last {
+        canonical = format!("{canonical}/{last}");
+    }
+    if canonical.is_empty() {
+        canonical.push('/');
+    }
+    Ok(Some(canonical))
+}
+
+/// Opens a canonical path, one component after the other, following no link at all: if somebody puts a link in the
+/// way after we resolved the path, this fails instead of leaving the sysroot.
+pub(super) fn open_without_links(
+    sysroot: &Sysroot,
+    canonical: &str,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
+    let mut names = components(canonical);
+    let last = names.pop().unwrap_or_else(|| ".".to_owned());
+    let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut opened: Option<OwnedFd> = None;
+    for name in names {
+        let directory = opened.as_ref().unwrap_or(&sysroot.root);
+        opened = Some(rustix::fs::openat(directory, name.as_str(), step, Mode::empty())?);
+    }
+    let directory = opened.as_ref().unwrap_or(&sysroot.root);
+    rustix::fs::openat(directory, last.as_str(), flags | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn components(path: &str) -> Vec<String> {
+    path.split('/').filter(|part| !part.is_empty() && *part != ".").map(ToOwned::to_owned).collect()
+}

@@ -1,0 +1,124 @@
+//! What stands at a path, as plain data: the alphabet of plans, undo and state.
+
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::sysroot::{Kind, Sysroot};
+
+/// The largest file that we read or keep: a bundle of all the world's roots has a tenth of it (threat T9).
+pub const FILE_LIMIT: u64 = 32 * 1024 * 1024;
+
+/// What stands at a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Node {
+    /// Nothing.
+    Absent,
+    /// A directory; its entries are nodes of their own.
+    Directory {
+        /// Permission bits, octal.
+        mode: u32,
+    },
+    /// A symbolic link.
+    Link {
+        /// The target as written.
+        target: String,
+    },
+    /// A regular file.
+    File(File),
+    /// A device, socket or FIFO: never ours, never touched.
+    Special,
+}
+
+/// A regular file with all that a replacement must keep.
+#[derive(Clone, PartialEq, Eq)]
+pub struct File {
+    /// The bytes.
+    pub content: Vec<u8>,
+    /// Permission bits, octal.
+    pub mode: u32,
+    /// Owner and group; `None` in a plan: whoever runs us.
+    pub owner: Option<(u32, u32)>,
+    /// Last change, seconds since 1970 and nanoseconds; `None` in a plan: now, or `SOURCE_DATE_EPOCH`.
+    pub modified: Option<(i64, u32)>,
+    /// Something is mounted exactly here, so that it cannot be replaced.
+    pub mount_point: bool,
+}
+
+impl File {
+    /// A file that a plan makes: this content and mode, owned by whoever runs us.
+    pub fn new(content: Vec<u8>, mode: u32) -> Self {
+        File { content, mode, owner: None, modified: None, mount_point: false }
+    }
+}
+
+impl std::fmt::Debug for File {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the content: nodes end up in messages.
+        write!(f, "File({} bytes, {:04o}, {:?})", self.content.len(), self.mode, self.owner)
+    }
+}
+
+impl Node {
+    /// Whether `self` is what `wanted` asks for: kind, target, content and mode; owner where the plan names one.
+    pub fn satisfies(&self, wanted: &Node) -> bool {
+        match (self, wanted) {
+            (Node::File(actual), Node::File(wanted)) => {
+                actual.content == wanted.content
+                    && actual.mode == wanted.mode
+                    && (wanted.owner.is_none() || actual.owner == wanted.owner)
+            }
+            (Node::Directory { .. }, Node::Directory { .. }) => true,
+            _ => self == wanted,
+        }
+    }
+
+    /// A short word for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Node::Absent => "nothing",
+            Node::Directory { .. } => "a directory",
+            Node::Link { .. } => "a link",
+            Node::File(_) => "a file",
+            Node::Special => "a device, socket or FIFO",
+        }
+    }
+
+    /// The SHA-256 of a file's content.
+    pub fn digest(&self) -> Option<Fingerprint> {
+        match self {
+            Node::File(file) => Some(Fingerprint::of(&file.content)),
+            _ => None,
+        }
+    }
+}
+
+/// What stands at `path` now; a link at its end is not followed.
+///
+/// # Errors
+/// A file over 32 MiB, or one that cannot be read.
+pub fn read(sysroot: &Sysroot, path: &str) -> Result<Node> {
+    let Some(meta) = sysroot.lstat(path)? else { return Ok(Node::Absent) };
+    Ok(match meta.kind {
+        Kind::Directory => Node::Directory { mode: meta.mode },
+        Kind::Special => Node::Special,
+        Kind::Link => match sysroot.read_link(path)? {
+            Some(target) => Node::Link { target },
+            None => return Err(changed_while_reading(sysroot, path)),
+        },
+        Kind::File => match sysroot.read(path, FILE_LIMIT)? {
+            Some((content, meta)) => Node::File(File {
+                content,
+                mode: meta.mode,
+                owner: Some((meta.uid, meta.gid)),
+                modified: Some(meta.modified),
+                mount_point: meta.mount_point,
+            }),
+            None => return Err(changed_while_reading(sysroot, path)),
+        },
+    })
+}
+
+fn changed_while_reading(sysroot: &Sysroot, path: &str) -> Error {
+    Error::failed("this path changed while we read it")
+        .at(sysroot.display(path))
+        .hint("run again when nobody else works on the root file system")
+}

@@ -1,0 +1,213 @@
+//! The one table of distributions, and the pure function that chooses a row of it.
+//!
+//! A row names what os-release says, the updater whose files the family has, and how it is proven. A new
+//! distribution is a row here and a folder in `distro-fixtures/`; nothing else asks which distribution it is.
+
+use crate::trust::os_release::Release;
+use crate::trust::updater::bundle::Bundles;
+use crate::trust::updater::ca_certificates::{CaCertificates, Hashing};
+use crate::trust::updater::{NativeTool, Updater};
+
+/// A row of the table.
+#[derive(Debug)]
+pub struct Distro {
+    /// The row's name in messages, JSON and state.
+    pub id: &'static str,
+    /// What people call the family.
+    pub name: &'static str,
+    /// The values of os-release's `ID` (lower case) that choose this row; `ID_LIKE` is held against the same list.
+    pub ids: &'static [&'static str],
+    /// Which files the family has and what its tool does with them.
+    pub updater: &'static dyn Updater,
+    /// How to get the family's native tool; empty where there is none.
+    pub install_hint: &'static str,
+    /// How the row is proven, for the listing.
+    pub proof: Proof,
+}
+
+/// How a row is proven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// Against the distribution's own tool in a real root file system.
+    RealTool,
+    /// The same tool as a proven row's, and a fixture of this distribution's image.
+    SameTool(&'static str),
+    /// With programs that read the result, in a real container; there is no native tool to compare with.
+    RealClients,
+}
+
+impl Proof {
+    /// The proof in a few words, for `detect --list` and the README.
+    pub fn describe(self) -> String {
+        match self {
+            Proof::RealTool => "real tool, file for file".to_owned(),
+            Proof::SameTool(row) => format!("fixture; same tool as {row}"),
+            Proof::RealClients => "real clients in a container".to_owned(),
+        }
+    }
+}
+
+/// Debian's `update-ca-certificates`, a shell script of package ca-certificates (read in 20230311 and 20250419).
+static DEBIAN: CaCertificates = CaCertificates {
+    conf: "/etc/ca-certificates.conf",
+    vendor: "/usr/share/ca-certificates",
+    local: "/usr/local/share/ca-certificates",
+    recursive: true,
+    extension: Some(".crt"),
+    certs: "/etc/ssl/certs",
+    bundle: "/etc/ssl/certs/ca-certificates.crt",
+    link_prefix: "",
+    always_newline: false,
+    hashing: Hashing::OpensslRehash,
+    tool: NativeTool {
+        program: "update-ca-certificates",
+        arguments: &[],
+        // Without --fresh the script leaves the old hash links of a removed or replaced file dangling.
+        fresh_arguments: &["--fresh"],
+        // Without openssl it exits 127 half-way, with a link made and no bundle written.
+        needs: &["openssl"],
+        leftovers: &["/etc/ssl/certs/ca-certificates.crt.new"],
+    },
+};
+
+/// Alpine's `update-ca-certificates`, a C program of package ca-certificates; its hook runs its C `c_rehash`.
+static ALPINE: CaCertificates = CaCertificates {
+    conf: "/etc/ca-certificates.conf",
+    vendor: "/usr/share/ca-certificates",
+    local: "/usr/local/share/ca-certificates",
+    recursive: false,
+    extension: None,
+    certs: "/etc/ssl/certs",
+    bundle: "/etc/ssl/certs/ca-certificates.crt",
+    link_prefix: "ca-cert-",
+    always_newline: true,
+    hashing: Hashing::CRehash,
+    tool: NativeTool {
+        program: "update-ca-certificates",
+        arguments: &[],
+        fresh_arguments: &[],
+        needs: &[],
+        leftovers: &[],
+    },
+};
+
+/// Images with no tool and no place for anchors: the bundles that programs read, and nothing else.
+static BUNDLES: Bundles = Bundles {
+    primary: "/etc/ssl/certs/ca-certificates.crt",
+    // What others look for: OpenSSL's own default on many builds, and Red Hat's and SUSE's names of the bundle.
+    links: &["/etc/ssl/cert.pem", "/etc/ssl/certs/ca-bundle.crt", "/etc/pki/tls/certs/ca-bundle.crt"],
+};
+
+/// Every distribution that trustup knows. The last row takes what no other row takes.
+pub static DISTROS: &[Distro] = &[
+    Distro {
+        id: "debian",
+        name: "Debian, Ubuntu and derivatives",
+        ids: &["debian", "ubuntu", "raspbian", "kali", "linuxmint", "neon", "pika", "devuan", "pop"],
+        updater: &DEBIAN,
+        install_hint: "apt-get update && apt-get install -y --no-install-recommends ca-certificates",
+        proof: Proof::RealTool,
+    },
+    Distro {
+        id: "gentoo",
+        name: "Gentoo",
+        ids: &["gentoo"],
+        updater: &DEBIAN,
+        install_hint: "emerge app-misc/ca-certificates",
+        proof: Proof::SameTool("debian"),
+    },
+    Distro {
+        id: "void",
+        name: "Void",
+        ids: &["void"],
+        updater: &DEBIAN,
+        install_hint: "xbps-install -S ca-certificates",
+        proof: Proof::SameTool("debian"),
+    },
+    Distro {
+        id: "alpine",
+        name: "Alpine, Alpaquita",
+        ids: &["alpine", "alpaquita"],
+        updater: &ALPINE,
+        install_hint: "apk add --no-cache ca-certificates",
+        proof: Proof::RealTool,
+    },
+    Distro {
+        id: "wolfi",
+        name: "Wolfi, Chainguard, MinimOS",
+        ids: &["wolfi", "chainguard", "minimos"],
+        updater: &ALPINE,
+        install_hint: "apk add --no-cache ca-certificates",
+        proof: Proof::SameTool("alpine"),
+    },
+    Distro {
+        id: "bundle-only",
+        name: "BusyBox, scratch, everything unknown",
+        ids: &[],
+        updater: &BUNDLES,
+        install_hint: "",
+        proof: Proof::RealClients,
+    },
+];
+
+/// The row for this os-release and why it was chosen: `ID` first, then `ID_LIKE` in its order; no or an unknown
+/// os-release is "bundle-only". Nothing else counts: directories of other families lie around in real images.
+pub fn choose(release: Option<&Release>) -> (&'static Distro, String) {
+    let fallback = &DISTROS[DISTROS.len() - 1];
+    let Some(release) = release else {
+        return (fallback, "there is no os-release".to_owned());
+    };
+    if let Some(row) = row_of(&release.id) {
+        return (row, format!("ID={} in {}", release.id, release.file));
+    }
+    for like in &release.id_like {
+        if let Some(row) = row_of(like) {
+            return (row, format!("ID_LIKE names {like} in {}", release.file));
+        }
+    }
+    let id = if release.id.is_empty() { "no ID".to_owned() } else { format!("unknown ID={}", release.id) };
+    (fallback, format!("{id} in {}", release.file))
+}
+
+/// The row with this name, for state written by an earlier run.
+pub fn by_id(id: &str) -> Option<&'static Distro> {
+    DISTROS.iter().find(|row| row.id == id)
+}
+
+fn row_of(id: &str) -> Option<&'static Distro> {
+    DISTROS.iter().find(|row| row.ids.contains(&id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(id: &str, like: &[&str]) -> &'static str {
+        let release = Release {
+            id: id.to_owned(),
+            id_like: like.iter().map(|&id| id.to_owned()).collect(),
+            ..Release::default()
+        };
+        choose(Some(&release)).0.id
+    }
+
+    #[test]
+    fn id_wins_over_id_like_and_the_nearest_like_wins() {
+        assert_eq!(row("ubuntu", &["debian"]), "debian");
+        assert_eq!(row("made-up", &["ubuntu", "debian"]), "debian");
+        assert_eq!(row("alpaquita", &["alpine"]), "alpine");
+        assert_eq!(row("made-up", &["also-made-up", "wolfi"]), "wolfi");
+        assert_eq!(row("made-up", &[]), "bundle-only");
+        assert_eq!(choose(None).0.id, "bundle-only");
+    }
+
+    #[test]
+    fn no_id_stands_in_two_rows_and_all_are_lower_case() {
+        let mut ids: Vec<_> = DISTROS.iter().flat_map(|row| row.ids).collect();
+        let count = ids.len();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), count);
+        assert!(ids.iter().all(|id| id.to_lowercase() == **id));
+    }
+}

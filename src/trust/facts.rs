@@ -1,0 +1,206 @@
+//! Everything that a plan depends on, gathered once, read-only: what this root file system is, where its trust
+//! stores are, what its update program can do.
+
+use serde::Serialize;
+
+use crate::error::{Error, Result};
+use crate::native;
+use crate::sysroot::split;
+use crate::text;
+use crate::trust::distro::{self, Distro};
+use crate::trust::os_release::{self, Release};
+use crate::trust::updater::{Output, OutputKind};
+use crate::trust::verify;
+use crate::trust::view::View;
+
+/// Which updater the user asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Choice {
+    /// The distribution's program where it can run and loses nothing, else our own.
+    #[default]
+    Auto,
+    /// The distribution's program, or an error.
+    Native,
+    /// Our own.
+    Builtin,
+}
+
+/// Which updater it will be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UpdaterUsed {
+    /// The distribution's, at this absolute path.
+    Native(String),
+    /// Our own.
+    Builtin,
+}
+
+impl UpdaterUsed {
+    /// `native` or `builtin`.
+    pub fn word(&self) -> &'static str {
+        match self {
+            UpdaterUsed::Native(_) => "native",
+            UpdaterUsed::Builtin => "builtin",
+        }
+    }
+}
+
+/// What a root file system is.
+#[derive(Debug)]
+pub struct Facts {
+    /// The row of the table.
+    pub row: &'static Distro,
+    /// Why that row.
+    pub why: String,
+    /// os-release, if there is one.
+    pub release: Option<Release>,
+    /// The outputs that are there or will be made.
+    pub outputs: Vec<Output>,
+    /// What each of them offers now.
+    pub offers: verify::Offers,
+}
+
+impl Facts {
+    /// Gathers the facts.
+    pub fn gather(view: &View) -> Result<Self> {
+        let release = os_release::read(view.sysroot())?;
+        let (row, why) = distro::choose(release.as_ref());
+        let outputs = row.updater.outputs(view)?;
+        let offers = verify::offers(view.sysroot(), &outputs);
+        Ok(Facts { row, why: text::escape(&why), release, outputs, offers })
+    }
+
+    /// Chooses between the family's program and our own, and says why.
+    ///
+    /// # Errors
+    /// `native` was asked for and cannot be had.
+    pub fn updater(&self, view: &View, choice: Choice) -> Result<(UpdaterUsed, String)> {
+        if choice == Choice::Builtin {
+            return Ok((UpdaterUsed::Builtin, "asked for".to_owned()));
+        }
+        match self.native(view)? {
+            Ok(program) => {
+                let why = format!("`{program}` is there and has all that it needs");
+                Ok((UpdaterUsed::Native(program), why))
+            }
+            Err(why) if choice == Choice::Auto => Ok((UpdaterUsed::Builtin, why)),
+            Err(why) => {
+                let error =
+                    Error::unsupported(format!("the distribution's own trust update cannot be used: {why}"))
+                        .hint("`--updater auto` uses the built-in updater then");
+                let install = self.row.install_hint;
+                Err(if install.is_empty() {
+                    error
+                } else {
+                    error.hint(format!("to install it: `{install}`"))
+                })
+            }
+        }
+    }
+
+    /// The family's program, or why it cannot be used.
+    fn native(&self, view: &View) -> Result<Result<String, String>> {
+        let sysroot = view.sysroot();
+        let updater = self.row.updater;
+        let Some(tool) = updater.native() else {
+            return Ok(Err(format!("{} have none", self.row.name)));
+        };
+        if !sysroot.is_host() {
+            return Ok(Err("programs of a foreign sysroot are never run".to_owned()));
+        }
+        let Some(program) = native::find(sysroot, tool.program)? else {
+            return Ok(Err(format!("there is no `{}`", tool.program)));
+        };
+        for needed in tool.needs {
+            if native::find(sysroot, needed)?.is_none() {
+                return Ok(Err(format!("`{program}` needs `{needed}`, which is not there")));
+            }
+        }
+        if !rustix::process::geteuid().is_root() {
+            return Ok(Err(format!("`{program}` needs root")));
+        }
+        if let Some(why) = native::unsafe_to_run(sysroot, &program)? {
+            return Ok(Err(why));
+        }
+        if !updater.is_managed(view)? {
+            return Ok(Err(format!("`{program}` has no list of the vendor's roots and would drop them all")));
+        }
+        let unsourced = updater.unsourced(view)?;
+        if let Some(first) = unsourced.first() {
+            let names: Vec<String> = unsourced
+                .iter()
+                .take(5)
+                .map(|certificate| {
+                    format!("`{}` ({})", text::escape(&certificate.label()), certificate.fingerprint())
+                })
+                .collect();
+            let more = unsourced.len().saturating_sub(names.len());
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            let _ = first;
+            return Ok(Err(format!(
+                "`{program}` would drop what somebody appended to a bundle: {}{more}",
+                names.join(", ")
+            )));
+        }
+        Ok(Ok(program))
+    }
+}
+
+/// An output as `detect` shows it.
+#[derive(Clone, Debug, Serialize)]
+pub struct OutputView {
+    /// Where programs look.
+    pub path: String,
+    /// How it is read.
+    pub kind: OutputKind,
+    /// Whether it is there.
+    pub exists: bool,
+    /// The path with every link resolved.
+    pub real_path: Option<String>,
+    /// How many roots it offers.
+    pub certificates: usize,
+    /// Whether it can be replaced by whoever runs us.
+    pub writable: bool,
+    /// Something is mounted exactly there: it is never replaced.
+    pub mounted: bool,
+    /// What is wrong with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
+}
+
+/// The outputs as `detect` shows them.
+pub fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
+    let sysroot = view.sysroot();
+    let mut views = Vec::new();
+    for output in &facts.outputs {
+        let offer = facts.offers.get(&output.path).cloned().unwrap_or_default();
+        let directory = match output.kind {
+            OutputKind::Bundle => split(&output.path).0,
+            OutputKind::HashDirectory => output.path.as_str(),
+        };
+        views.push(OutputView {
+            path: output.path.clone(),
+            kind: output.kind,
+            exists: offer.exists,
+            real_path: sysroot.canonical(&output.path)?,
+            certificates: offer.roots.len(),
+            writable: !offer.mount_point && nearest_is_writable(view, directory)?,
+            mounted: offer.mount_point,
+            damage: offer.damage,
+        });
+    }
+    Ok(views)
+}
+
+/// Whether the directory, or the nearest one above it that is there, can be written.
+fn nearest_is_writable(view: &View, directory: &str) -> Result<bool> {
+    let mut directory = directory;
+    loop {
+        if view.sysroot().stat(directory)?.is_some() {
+            return Ok(view.sysroot().directory(directory).is_ok_and(|directory| directory.is_writable()));
+        }
+        if directory == "/" {
+            return Ok(false);
+        }
+        directory = split(directory).0;
+    }
+}

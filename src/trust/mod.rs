@@ -1,0 +1,10 @@
+//! Trust stores of a root file system: which there are, what they hold, and what should change.
+//!
+//! Everything here only reads. `plan` says what would change, `apply` does it.
+
+pub mod distro;
+pub mod facts;
+pub mod os_release;
+pub mod updater;
+pub mod verify;
+pub mod view;

@@ -1,0 +1,291 @@
+//! Bundles: PEM files with every root, at the paths where programs look for one. Shared by all families, and the
+//! whole story for images that have no update program.
+//!
+//! Programs read the first file that they find. So every distinct bundle that is there gets the anchor appended, and
+//! a path that we add beside an existing bundle is a link to it, never a file with our root alone.
+
+use std::collections::BTreeSet;
+
+use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Updater, Wanted};
+use crate::cert::{Certificate, pem};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::sysroot::split;
+use crate::tree::{File, Node};
+use crate::trust::view::View;
+
+/// Where programs look for a bundle, in the order in which Go's crypto/x509 and rustls-native-certs do; then the
+/// copies that only one program reads (kaniko's executor, Amazon ECS's exec agent).
+pub const KNOWN: [&str; 11] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/certs/ca-bundle.crt",
+    "/etc/pki/tls/cert.pem",
+    "/etc/ssl1.1/cert.pem",
+    "/kaniko/ssl/certs/ca-certificates.crt",
+    "/var/lib/ecs/deps/execute-command/certs/tls-ca-bundle.pem",
+];
+
+/// The bundles of a family.
+#[derive(Clone, Copy, Debug)]
+pub struct Bundles {
+    /// The path that must exist afterwards.
+    pub primary: &'static str,
+    /// Paths that become links to it where the image has no bundle at all.
+    pub links: &'static [&'static str],
+}
+
+/// A distinct bundle.
+struct Found {
+    /// Where it really is, every link resolved.
+    real: String,
+    /// The name that we use: the first known path that is this very file, or where it really is.
+    path: String,
+    file: File,
+}
+
+impl Bundles {
+    fn found(&self, view: &View) -> Result<Vec<Found>> {
+        let mut found: Vec<Found> = Vec::new();
+        for path in std::iter::once(self.primary).chain(KNOWN) {
+            let Some((real, _)) = view.follow(path)? else { continue };
+            let itself = view.location(path)? == real;
+            if let Some(known) = found.iter_mut().find(|found| found.real == real) {
+                if itself && known.path == real {
+                    known.path = path.to_owned();
+                }
+                continue;
+            }
+            if let Some(node) = view.read(path)?
+                && let Node::File(file) = node.as_ref()
+            {
+                let path = if itself { path.to_owned() } else { real.clone() };
+                found.push(Found { real, path, file: file.clone() });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The bundles that are there or will be made, each once, at its real path.
+    pub fn outputs(&self, view: &View) -> Result<Vec<Output>> {
+        let mut outputs: Vec<Output> = Vec::new();
+        for found in self.found(view)? {
+            outputs.push(Output { path: found.path, kind: OutputKind::Bundle });
+        }
+        if view.follow(self.primary)?.is_none() {
+            outputs.insert(0, Output { path: self.primary.to_owned(), kind: OutputKind::Bundle });
+        }
+        Ok(outputs)
+    }
+
+    /// Every known bundle path that is there now.
+    pub fn watched(&self, view: &View) -> Result<Vec<String>> {
+        let mut locations = BTreeSet::new();
+        let mut paths = Vec::new();
+        for path in std::iter::once(self.primary).chain(KNOWN) {
+            if *view.actual(path)? != Node::Absent && locations.insert(view.location(path)?) {
+                paths.push(path.to_owned());
+            }
+        }
+        Ok(paths)
+    }
+
+    /// Whether `path` is a known bundle or a directory on the way to one.
+    pub fn owns(&self, path: &str) -> bool {
+        std::iter::once(self.primary)
+            .chain(KNOWN)
+            .chain(self.links.iter().copied())
+            .any(|known| known == path || known.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')))
+    }
+
+    /// Appends what is `wanted` to every bundle that is there (except `done`, written already), makes the primary one
+    /// if it is missing, and the links if there is none at all.
+    pub fn append(&self, view: &View, wanted: &Wanted, done: &[&str], desires: &mut Desires) -> Result<()> {
+        let found = self.found(view)?;
+        for Found { path, file, .. } in &found {
+            if done.contains(&path.as_str()) {
+                continue;
+            }
+            refuse_damaged(view, path, &file.content)?;
+            let content = with_anchors(&file.content, wanted);
+            if content == file.content {
+                continue;
+            }
+            if file.mount_point {
+                desires
+                    .warnings
+                    .push(format!("`{path}` is a mount point: it cannot be replaced and stays as it is"));
+                continue;
+            }
+            let node = File { content, modified: None, ..file.clone() };
+            desires.want(path.clone(), Node::File(node), "programs read this bundle");
+        }
+        if done.contains(&self.primary) {
+            return Ok(());
+        }
+        match found.first() {
+            None => {
+                let mut content = Vec::new();
+                if wanted.web_pki {
+                    for der in webpki_root_certs::TLS_SERVER_ROOT_CERTS {
+                        content.extend_from_slice(pem::encode(der).as_bytes());
+                    }
+                }
+                let content = with_anchors(&content, wanted);
+                let reason = "the first bundle of an image that has none";
+                desires.want(self.primary, Node::File(File::new(content, 0o644)), reason);
+                for link in self.links {
+                    let target = relative_target(&view.location(link)?, &view.location(self.primary)?);
+                    if *view.original(link)? == Node::Absent {
+                        desires.want(*link, Node::Link { target }, "other programs look here");
+                    }
+                }
+            }
+            Some(first) if view.follow(self.primary)?.is_none() => {
+                let target = relative_target(&view.location(self.primary)?, &first.real);
+                let reason = "programs look here first, and must find what the existing bundle holds";
+                desires.want(self.primary, Node::Link { target }, reason);
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// `bundle` with the wanted roots that it lacks at its end.
+fn with_anchors(bundle: &[u8], wanted: &Wanted) -> Vec<u8> {
+    let present: BTreeSet<Fingerprint> =
+        pem::blocks(bundle).iter().filter_map(|block| block.der.as_deref().map(Fingerprint::of)).collect();
+    let mut content = bundle.to_vec();
+    for anchor in &wanted.anchors {
+        if !present.contains(&anchor.certificate.fingerprint()) {
+            push_certificate(&mut content, &anchor.certificate);
+        }
+    }
+    content
+}
+
+/// Appends a certificate, on a line of its own: OpenSSL refuses a whole bundle in which END and BEGIN share one.
+pub fn push_certificate(bundle: &mut Vec<u8>, certificate: &Certificate) {
+    if !bundle.is_empty() && !bundle.ends_with(b"\n") {
+        bundle.push(b'\n');
+    }
+    bundle.extend_from_slice(certificate.to_pem().as_bytes());
+}
+
+/// A bundle that ends in the middle of a block would swallow what we append; a file without any block is something
+/// else, to which a link leads.
+fn refuse_damaged(view: &View, path: &str, content: &[u8]) -> Result<()> {
+    let blocks = pem::blocks(content);
+    if blocks.is_empty() && !content.iter().all(u8::is_ascii_whitespace) {
+        let place = view.sysroot().display(path);
+        return Err(Error::failed("this file stands where a bundle should be, and holds no certificate")
+            .at(&place)
+            .hint(format!("look what `{place}` is; if it should be a bundle, remove it and run again")));
+    }
+    if blocks.iter().any(|block| block.der.is_none()) {
+        let place = view.sysroot().display(path);
+        return Err(Error::failed(
+            "the bundle holds a damaged PEM block, so programs would not see what we add",
+        )
+        .at(&place)
+        .hint(format!("restore `{place}` from the image or its package, or remove it, and run again")));
+    }
+    Ok(())
+}
+
+/// The shortest relative target of a link at `link` that leads to `target`.
+fn relative_target(link: &str, target: &str) -> String {
+    let from: Vec<&str> = split(link).0.split('/').filter(|part| !part.is_empty()).collect();
+    let to: Vec<&str> = target.split('/').filter(|part| !part.is_empty()).collect();
+    let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+    let mut parts = vec![".."; from.len() - shared];
+    parts.extend(&to[shared..]);
+    parts.join("/")
+}
+
+impl Updater for Bundles {
+    fn native(&self) -> Option<&NativeTool> {
+        None
+    }
+
+    fn anchor_directory(&self) -> Option<AnchorDirectory> {
+        None
+    }
+
+    fn is_managed(&self, _view: &View) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn outputs(&self, view: &View) -> Result<Vec<Output>> {
+        Bundles::outputs(self, view)
+    }
+
+    fn native_writes(&self, _path: &str) -> bool {
+        false
+    }
+
+    fn native_directories(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn watched(&self, view: &View) -> Result<Vec<String>> {
+        Bundles::watched(self, view)
+    }
+
+    fn owns(&self, path: &str) -> bool {
+        Bundles::owns(self, path)
+    }
+
+    fn standing(&self, _view: &View) -> Result<Vec<(String, Vec<Certificate>)>> {
+        Ok(Vec::new())
+    }
+
+    fn vendor_names(&self, _view: &View) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn unsourced(&self, _view: &View) -> Result<Vec<Certificate>> {
+        Ok(Vec::new())
+    }
+
+    fn withdrawn(&self, _view: &View) -> Result<Vec<Fingerprint>> {
+        Ok(Vec::new())
+    }
+
+    fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires> {
+        let mut desires = Desires::default();
+        if !wanted.anchors.is_empty() || wanted.web_pki {
+            self.append(view, wanted, &[], &mut desires)?;
+        }
+        Ok(desires)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_targets_are_relative_and_short() {
+        for (link, target, wanted) in [
+            ("/etc/ssl/cert.pem", "/etc/ssl/certs/ca-certificates.crt", "certs/ca-certificates.crt"),
+            ("/etc/ssl/certs/ca-bundle.crt", "/etc/ssl/certs/ca-certificates.crt", "ca-certificates.crt"),
+            ("/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem", "../cert.pem"),
+            ("/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/certs/x", "../../../ssl/certs/x"),
+        ] {
+            assert_eq!(relative_target(link, target), wanted);
+        }
+    }
+
+    #[test]
+    fn directories_on_the_way_are_ours_to_make() {
+        let bundles = Bundles { primary: KNOWN[0], links: &[] };
+        assert!(bundles.owns("/etc") && bundles.owns("/etc/ssl/certs") && bundles.owns("/etc/ssl/cert.pem"));
+        assert!(!bundles.owns("/etc/passwd") && !bundles.owns("/etc/ssl/certs/other"));
+    }
+}

@@ -1,0 +1,156 @@
+//! What a family's trust update writes, computed instead of run: one file for each kind of update program.
+//!
+//! An updater is a pure function of a [`View`]: it says which nodes should stand where. It changes nothing and
+//! runs nothing. Paths are as seen inside the sysroot.
+
+pub mod bundle;
+pub mod ca_certificates;
+pub mod rehash;
+
+use std::fmt::Debug;
+
+use crate::cert::Certificate;
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::tree::Node;
+use crate::trust::view::View;
+
+/// A root to be trusted.
+#[derive(Clone, Debug)]
+pub struct Anchor {
+    /// The certificate.
+    pub certificate: Certificate,
+    /// The anchor file's name without extension.
+    pub name: String,
+    /// Its file, if it stands in the anchor directory without us (a mount, an administrator's copy).
+    pub standing: Option<String>,
+}
+
+/// All that an updater is asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// The roots to add, in order.
+    pub anchors: Vec<Anchor>,
+    /// Put the compiled-in Web PKI into a bundle that has to be made.
+    pub web_pki: bool,
+}
+
+/// A node that should stand somewhere, and why.
+#[derive(Clone, Debug)]
+pub struct Desired {
+    /// Where.
+    pub path: String,
+    /// What.
+    pub node: Node,
+    /// Why, for the plan.
+    pub reason: String,
+}
+
+/// The answer of an updater.
+#[derive(Clone, Debug, Default)]
+pub struct Desires {
+    /// In the order in which they are to be made; a later entry for the same path replaces the earlier.
+    pub nodes: Vec<Desired>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+impl Desires {
+    /// Adds a node.
+    pub fn want(&mut self, path: impl Into<String>, node: Node, reason: impl Into<String>) {
+        self.nodes.push(Desired { path: path.into(), node, reason: reason.into() });
+    }
+}
+
+/// What programs read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OutputKind {
+    /// A PEM file with every root.
+    Bundle,
+    /// A directory that OpenSSL searches by subject hash.
+    HashDirectory,
+}
+
+/// A place that programs read roots from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Output {
+    /// Where programs look.
+    pub path: String,
+    /// How it is read.
+    pub kind: OutputKind,
+}
+
+/// Where an administrator's anchors go.
+#[derive(Clone, Copy, Debug)]
+pub struct AnchorDirectory {
+    /// The directory.
+    pub path: &'static str,
+    /// What we put behind an anchor's name; the family's tool takes files that end so.
+    pub extension: &'static str,
+}
+
+impl AnchorDirectory {
+    /// The file of the anchor with this name.
+    pub fn file(&self, name: &str) -> String {
+        format!("{}/{name}{}", self.path, self.extension)
+    }
+}
+
+/// A family's own update program.
+#[derive(Debug)]
+pub struct NativeTool {
+    /// Its name in the system directories.
+    pub program: &'static str,
+    /// Arguments when anchors were only added.
+    pub arguments: &'static [&'static str],
+    /// Arguments when an anchor was removed or replaced.
+    pub fresh_arguments: &'static [&'static str],
+    /// Programs without which it fails half-way.
+    pub needs: &'static [&'static str],
+    /// Files that a killed run leaves and the next one trips over.
+    pub leftovers: &'static [&'static str],
+}
+
+/// The update program of a family, as a function.
+pub trait Updater: Debug + Sync {
+    /// The real program, where the family has one.
+    fn native(&self) -> Option<&NativeTool>;
+
+    /// Where anchors go; `None` where the family has no such place.
+    fn anchor_directory(&self) -> Option<AnchorDirectory>;
+
+    /// Whether the vendor's package is there, so that the outputs follow from its inputs.
+    fn is_managed(&self, view: &View) -> Result<bool>;
+
+    /// The outputs that are there or will be made, without us.
+    fn outputs(&self, view: &View) -> Result<Vec<Output>>;
+
+    /// Whether the native tool itself brings this path up to date (an output of it, not an anchor file).
+    fn native_writes(&self, path: &str) -> bool;
+
+    /// The directories in which the native tool may make new files.
+    fn native_directories(&self) -> Vec<String>;
+
+    /// Every path that the native tool may change, now.
+    fn watched(&self, view: &View) -> Result<Vec<String>>;
+
+    /// Whether `path` is one that this family's update may create or change: what state and journal may name.
+    fn owns(&self, path: &str) -> bool;
+
+    /// The files in the anchor directory without us, with their certificates.
+    fn standing(&self, view: &View) -> Result<Vec<(String, Vec<Certificate>)>>;
+
+    /// Names (without extension) that the vendor's own certificates have.
+    fn vendor_names(&self, view: &View) -> Result<Vec<String>>;
+
+    /// Certificates in an output that none of the vendor's and administrator's inputs holds: the native tool would
+    /// drop them.
+    fn unsourced(&self, view: &View) -> Result<Vec<Certificate>>;
+
+    /// Roots whose loss is the vendor's or administrator's will: deselected, or gone from the inputs.
+    fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>>;
+
+    /// What should stand where, so that `wanted` is trusted and nothing else changes.
+    fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires>;
+}

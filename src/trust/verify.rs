@@ -1,0 +1,160 @@
+//! Proof by reading back: which roots each output really offers, before and after, compared as sets of fingerprints
+//! (threat T5). Success is claimed only after this.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cert::{Certificate, pem};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::sysroot::Sysroot;
+use crate::text;
+use crate::tree::FILE_LIMIT;
+use crate::trust::updater::rehash;
+use crate::trust::updater::{Output, OutputKind};
+use crate::trust::view::{certificates_in, child};
+
+/// What an output offers.
+#[derive(Clone, Debug, Default)]
+pub struct Offer {
+    /// How it is read.
+    pub kind: Option<OutputKind>,
+    /// The roots, and a name for each.
+    pub roots: BTreeMap<Fingerprint, String>,
+    /// Why it cannot be read as what it is.
+    pub damage: Option<String>,
+    /// Whether it is there.
+    pub exists: bool,
+    /// Whether something is mounted exactly there.
+    pub mount_point: bool,
+}
+
+/// What each output offers, by path.
+pub type Offers = BTreeMap<String, Offer>;
+
+/// Reads every output as programs would.
+pub fn offers(sysroot: &Sysroot, outputs: &[Output]) -> Offers {
+    outputs.iter().map(|output| (output.path.clone(), offer(sysroot, output))).collect()
+}
+
+fn offer(sysroot: &Sysroot, output: &Output) -> Offer {
+    let mut offer = Offer { kind: Some(output.kind), ..Offer::default() };
+    let read = match output.kind {
+        OutputKind::Bundle => bundle(sysroot, &output.path, &mut offer),
+        OutputKind::HashDirectory => hash_directory(sysroot, &output.path, &mut offer),
+    };
+    if let Err(error) = read {
+        offer.damage = Some(error.to_string());
+    }
+    offer
+}
+
+fn bundle(sysroot: &Sysroot, path: &str, offer: &mut Offer) -> Result<()> {
+    let Some((content, meta)) = sysroot.read(path, FILE_LIMIT)? else { return Ok(()) };
+    offer.exists = true;
+    offer.mount_point = meta.mount_point;
+    if pem::blocks(&content).iter().any(|block| block.der.is_none()) {
+        offer.damage = Some("a PEM block in it is damaged".to_owned());
+    }
+    offer.roots = certificates_in(&content).iter().map(name).collect();
+    Ok(())
+}
+
+/// The certificates that OpenSSL finds: by subject hash, numbers counted up from 0 to the first that leads nowhere.
+fn hash_directory(sysroot: &Sysroot, path: &str, offer: &mut Offer) -> Result<()> {
+    let Some(names) = sysroot.list(path)? else { return Ok(()) };
+    offer.exists = true;
+    let mut buckets: BTreeMap<u32, BTreeSet<usize>> = BTreeMap::new();
+    for (hash, number) in names.iter().filter_map(|name| rehash::parse_name(name)) {
+        buckets.entry(hash).or_default().insert(number);
+    }
+    for (hash, numbers) in buckets {
+        for (expected, number) in numbers.into_iter().enumerate() {
+            if expected != number {
+                break;
+            }
+            let Some((content, _)) =
+                sysroot.read(&child(path, &format!("{hash:08x}.{number}")), FILE_LIMIT)?
+            else {
+                break;
+            };
+            let found = certificates_in(&content);
+            offer
+                .roots
+                .extend(found.iter().filter(|certificate| certificate.subject_hash() == hash).map(name));
+        }
+    }
+    Ok(())
+}
+
+fn name(certificate: &Certificate) -> (Fingerprint, String) {
+    (certificate.fingerprint(), text::escape(&certificate.label()))
+}
+
+/// What may be missing afterwards without being an error.
+#[derive(Clone, Debug, Default)]
+pub struct Excused {
+    /// Roots that we take out on purpose.
+    pub ours: BTreeSet<Fingerprint>,
+    /// Roots that the vendor's or administrator's own inputs no longer hold.
+    pub withdrawn: BTreeSet<Fingerprint>,
+}
+
+/// Holds the offers after a run against those before: ours must be everywhere, nobody else's may be lost. Answers
+/// with what a person should know of (a vendor's withdrawal that went through).
+///
+/// # Errors
+/// An anchor is missing somewhere, or a root was lost.
+pub fn compare(
+    before: &Offers,
+    after: &Offers,
+    anchors: &[(Certificate, bool)],
+    excused: &Excused,
+) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    for (path, offer) in after {
+        if let Some(damage) = &offer.damage
+            && before.get(path).is_none_or(|before| before.damage.is_none())
+        {
+            return Err(
+                Error::failed(format!("the output cannot be read after the update: {damage}")).at(path)
+            );
+        }
+        let lost: Vec<(&Fingerprint, &String)> = before
+            .get(path)
+            .into_iter()
+            .flat_map(|before| &before.roots)
+            .filter(|(fingerprint, _)| {
+                !offer.roots.contains_key(fingerprint) && !excused.ours.contains(fingerprint)
+            })
+            .collect();
+        for (fingerprint, name) in lost {
+            if excused.withdrawn.contains(fingerprint) {
+                notes.push(format!(
+                    "`{path}` no longer holds `{name}` ({fingerprint}): the distribution withdrew it"
+                ));
+                continue;
+            }
+            return Err(Error::failed(format!(
+                "the update lost a root that was trusted before: `{name}` ({fingerprint})"
+            ))
+            .at(path)
+            .hint("nothing is kept of this run; `--updater builtin` keeps every root that is there"));
+        }
+        for (certificate, must) in anchors {
+            if offer.roots.contains_key(&certificate.fingerprint()) {
+                continue;
+            }
+            let name = text::escape(&certificate.label());
+            if offer.mount_point || !must {
+                notes.push(format!("`{path}` does not hold `{name}`"));
+                continue;
+            }
+            return Err(Error::failed(format!(
+                "the update left `{name}` ({}) out",
+                certificate.fingerprint()
+            ))
+            .at(path));
+        }
+    }
+    Ok(notes)
+}

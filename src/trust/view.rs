@@ -1,0 +1,290 @@
+//! A root file system as it would be without us: what is there now, with everything that the state records
+//! turned back. Plans are made from this view, so that a second run finds nothing to do and `untrust` is the same
+//! computation with fewer anchors.
+//!
+//! Where somebody else changed a file after us, our certificates are taken out of what stands there now; links to
+//! files that are there only because of us count as absent.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::cert::{Certificate, pem};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::state::{Record, State, Status};
+use crate::sysroot::{Sysroot, split};
+use crate::tree::{self, FILE_LIMIT, Node};
+
+/// As in the kernel.
+const MAX_HOPS: usize = 40;
+
+/// The view; reads each path once.
+#[derive(Debug)]
+pub struct View<'a> {
+    sysroot: &'a Sysroot,
+    state: &'a State,
+    installed: BTreeSet<Fingerprint>,
+    /// The recorded paths, by where they really are.
+    recorded: BTreeMap<String, &'a Record>,
+    /// Directories by where they really are.
+    directories: RefCell<BTreeMap<String, Option<String>>>,
+    actual: RefCell<BTreeMap<String, Rc<Node>>>,
+    original: RefCell<BTreeMap<String, Rc<Node>>>,
+    certificates: RefCell<BTreeMap<String, Rc<Vec<Certificate>>>>,
+    frozen: Cell<bool>,
+}
+
+impl<'a> View<'a> {
+    /// The view of `sysroot` without what `state` says that we did.
+    ///
+    /// # Errors
+    /// A recorded path leads through links that loop.
+    pub fn new(sysroot: &'a Sysroot, state: &'a State) -> Result<Self> {
+        let installed = state
+            .anchors
+            .iter()
+            .filter(|anchor| anchor.status == Status::Installed)
+            .map(|anchor| anchor.fingerprint)
+            .collect();
+        let mut view = View {
+            sysroot,
+            state,
+            installed,
+            recorded: BTreeMap::new(),
+            directories: RefCell::default(),
+            actual: RefCell::default(),
+            original: RefCell::default(),
+            certificates: RefCell::default(),
+            frozen: Cell::new(false),
+        };
+        for (path, record) in &state.records {
+            let location = view.location(path)?;
+            view.recorded.insert(location, record);
+        }
+        // A directory of ours that is gone by now must not be remembered as missing: it may come back.
+        view.directories.borrow_mut().clear();
+        Ok(view)
+    }
+
+    /// Where `path` really is: links in its directories resolved, its last component as it is. A path whose
+    /// directories are not there stays as it is.
+    pub fn location(&self, path: &str) -> Result<String> {
+        let (directory, name) = split(path);
+        if name.is_empty() {
+            return Ok(path.to_owned());
+        }
+        if let Some(known) = self.directories.borrow().get(directory) {
+            return Ok(known.as_ref().map_or_else(|| path.to_owned(), |directory| child(directory, name)));
+        }
+        let canonical = self.sysroot.canonical(directory)?;
+        let location = canonical.as_ref().map_or_else(|| path.to_owned(), |directory| child(directory, name));
+        self.directories.borrow_mut().insert(directory.to_owned(), canonical);
+        Ok(location)
+    }
+
+    /// The root file system looked at.
+    pub fn sysroot(&self) -> &'a Sysroot {
+        self.sysroot
+    }
+
+    /// What an earlier run recorded.
+    pub fn state(&self) -> &'a State {
+        self.state
+    }
+
+    /// Reads `paths` and then looks at the root file system no more: from here on the view is how it was at this
+    /// moment, whatever is changed; a path that it has not seen counts as absent.
+    pub fn freeze<'p>(&self, paths: impl IntoIterator<Item = &'p String>) -> Result<()> {
+        for path in paths {
+            self.original(path)?;
+        }
+        self.frozen.set(true);
+        Ok(())
+    }
+
+    /// What stands at `path` now.
+    pub fn actual(&self, path: &str) -> Result<Rc<Node>> {
+        let path = &self.location(path)?;
+        if let Some(node) = self.actual.borrow().get(path) {
+            return Ok(Rc::clone(node));
+        }
+        let node = if self.frozen.get() { Node::Absent } else { tree::read(self.sysroot, path)? };
+        let node = Rc::new(node);
+        self.actual.borrow_mut().insert(path.to_owned(), Rc::clone(&node));
+        Ok(node)
+    }
+
+    /// What would stand at `path` without us.
+    pub fn original(&self, path: &str) -> Result<Rc<Node>> {
+        let path = &self.location(path)?;
+        if let Some(node) = self.original.borrow().get(path) {
+            return Ok(Rc::clone(node));
+        }
+        let actual = self.actual(path)?;
+        let recorded = match self.recorded.get(path) {
+            Some(record) if record.after.matches(&actual) => record.before.restore(&actual),
+            _ => None,
+        };
+        let node = match recorded {
+            Some(mut before) => {
+                keep_foreign_attributes(&mut before, &actual);
+                Rc::new(before)
+            }
+            None => self.without_ours(path, actual)?,
+        };
+        self.original.borrow_mut().insert(path.to_owned(), Rc::clone(&node));
+        Ok(node)
+    }
+
+    /// The node without our certificates, for what is not (or no longer) as we left it.
+    fn without_ours(&self, path: &str, actual: Rc<Node>) -> Result<Rc<Node>> {
+        if self.installed.is_empty() {
+            return Ok(actual);
+        }
+        match actual.as_ref() {
+            Node::File(file) => {
+                let mut rest = Vec::with_capacity(file.content.len());
+                let mut from = 0;
+                for block in pem::blocks(&file.content) {
+                    let ours = block
+                        .der
+                        .as_deref()
+                        .is_some_and(|der| self.installed.contains(&Fingerprint::of(der)));
+                    if ours {
+                        rest.extend_from_slice(&file.content[from..block.range.start]);
+                        from = block.range.end;
+                    }
+                }
+                if from == 0 {
+                    return Ok(actual);
+                }
+                rest.extend_from_slice(&file.content[from..]);
+                let only_ours = rest.iter().all(u8::is_ascii_whitespace);
+                let made_by_us = self.state.anchors.iter().any(|anchor| anchor.file.as_deref() == Some(path));
+                if only_ours && made_by_us {
+                    return Ok(Rc::new(Node::Absent));
+                }
+                Ok(Rc::new(Node::File(tree::File { content: rest, ..file.clone() })))
+            }
+            Node::Link { target } => {
+                let target = join(split(path).0, target);
+                let leads_to_ours =
+                    *self.actual(&target)? != Node::Absent && *self.original(&target)? == Node::Absent;
+                Ok(if leads_to_ours { Rc::new(Node::Absent) } else { actual })
+            }
+            _ => Ok(actual),
+        }
+    }
+
+    /// The names in the directory `path` without us, sorted; empty if there is none.
+    pub fn names(&self, path: &str) -> Result<Vec<String>> {
+        let mut names = BTreeSet::new();
+        for name in self.sysroot.list(path)?.unwrap_or_default() {
+            if *self.original(&child(path, &name))? != Node::Absent {
+                names.insert(name);
+            }
+        }
+        let prefix = child(&self.location(&child(path, "x"))?, "");
+        let prefix = prefix.strip_suffix("x/").unwrap_or(&prefix);
+        for (recorded, _) in self.recorded.range(prefix.to_owned()..) {
+            let Some(name) = recorded.strip_prefix(prefix) else { break };
+            if !name.contains('/') && *self.original(recorded)? != Node::Absent {
+                names.insert(name.to_owned());
+            }
+        }
+        Ok(names.into_iter().collect())
+    }
+
+    /// Every name in the directory `path` now.
+    pub fn actual_names(&self, path: &str) -> Result<Vec<String>> {
+        Ok(self.sysroot.list(path)?.unwrap_or_default())
+    }
+
+    /// Where `path` leads without us: the path of the node at the end of the links, every link on the way resolved,
+    /// and that node. `None` if it leads nowhere.
+    ///
+    /// # Errors
+    /// The links loop.
+    pub fn follow(&self, path: &str) -> Result<Option<(String, Rc<Node>)>> {
+        let mut path = path.to_owned();
+        for _ in 0..MAX_HOPS {
+            // The directories on the way are not ours to link, so the sysroot's own resolution serves.
+            let canonical = self.location(&path)?;
+            let node = self.original(&canonical)?;
+            match node.as_ref() {
+                Node::Absent => return Ok(None),
+                Node::Link { target } => path = join(split(&canonical).0, target),
+                _ => return Ok(Some((canonical, node))),
+            }
+        }
+        Err(Error::failed("the links on the way to this path loop")
+            .at(self.sysroot.display(&path))
+            .hint("remove the link and run again"))
+    }
+
+    /// The content of the file at `path` without us, links followed; `None` if there is nothing.
+    ///
+    /// # Errors
+    /// Something other than a file is there.
+    pub fn read(&self, path: &str) -> Result<Option<Rc<Node>>> {
+        match self.follow(path)? {
+            None => Ok(None),
+            Some((_, node)) if matches!(node.as_ref(), Node::File(_)) => Ok(Some(node)),
+            Some((real, node)) => {
+                Err(Error::failed(format!("{} stands where a file should be", node.kind()))
+                    .at(self.sysroot.display(&real))
+                    .hint(format!("remove `{}` and run again", self.sysroot.display(&real))))
+            }
+        }
+    }
+
+    /// The certificates in the file at `path` without us; what cannot be parsed is left out.
+    pub fn certificates(&self, path: &str) -> Result<Rc<Vec<Certificate>>> {
+        if let Some(found) = self.certificates.borrow().get(path) {
+            return Ok(Rc::clone(found));
+        }
+        let found = match self.read(path)? {
+            Some(node) => match node.as_ref() {
+                Node::File(file) => certificates_in(&file.content),
+                _ => Vec::new(),
+            },
+            None => Vec::new(),
+        };
+        let found = Rc::new(found);
+        self.certificates.borrow_mut().insert(path.to_owned(), Rc::clone(&found));
+        Ok(found)
+    }
+
+    /// The certificates in the file at `path` as it is now; `None` if it cannot be read as a file.
+    pub fn actual_certificates(&self, path: &str) -> Option<Vec<Certificate>> {
+        let (content, _) = self.sysroot.read(path, FILE_LIMIT).ok()??;
+        Some(certificates_in(&content))
+    }
+}
+
+/// Every certificate of a file, PEM or DER.
+pub fn certificates_in(content: &[u8]) -> Vec<Certificate> {
+    let blocks = pem::blocks(content);
+    if blocks.is_empty() {
+        return Certificate::from_der(content).into_iter().collect();
+    }
+    blocks.iter().filter_map(|block| Certificate::from_der(block.der.as_deref()?).ok()).collect()
+}
+
+/// `name` in the directory `path`.
+pub fn child(path: &str, name: &str) -> String {
+    format!("{}/{name}", path.trim_end_matches('/'))
+}
+
+/// Where a link in `directory` with this target leads, not yet resolved.
+pub fn join(directory: &str, target: &str) -> String {
+    if target.starts_with('/') { target.to_owned() } else { child(directory, target) }
+}
+
+/// Mode and owner that somebody else gave the file after us stay.
+fn keep_foreign_attributes(before: &mut Node, actual: &Node) {
+    if let (Node::File(before), Node::File(actual)) = (before, actual) {
+        before.mount_point = actual.mount_point;
+    }
+}

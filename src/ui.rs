@@ -1,0 +1,146 @@
+//! The only place that prints. stdout is data (JSON, reports that were asked for), stderr is talk. Text from
+//! certificates, servers, images and tools arrives here escaped (`text::escape`).
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this module owns the talking")]
+
+use std::io::{IsTerminal as _, Write as _};
+
+use serde::Serialize;
+use serde_json::json;
+
+use crate::error::Error;
+use crate::plan::StepView;
+
+/// Version of every JSON object that we print.
+pub const SCHEMA: u32 = 1;
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless NO_COLOR is set.
+    #[default]
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// How to talk.
+#[derive(Clone, Copy, Debug)]
+pub struct Ui {
+    /// `--json`: one object on stdout.
+    pub json: bool,
+    /// `-q`: errors only.
+    pub quiet: bool,
+    /// `-v`: the plan and the reasons, too.
+    pub verbose: bool,
+    color: bool,
+}
+
+impl Ui {
+    /// Settles how to talk; `no_color` is whether the variable NO_COLOR is set.
+    pub fn new(json: bool, quiet: bool, verbose: bool, color: Color, no_color: bool) -> Self {
+        let color = match color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stderr().is_terminal() && !no_color,
+        };
+        Ui { json, quiet, verbose, color }
+    }
+
+    /// Whether a progress bar makes sense.
+    pub fn shows_progress(&self) -> bool {
+        !self.quiet && !self.json && std::io::stderr().is_terminal()
+    }
+
+    /// A line about what goes on.
+    pub fn say(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            eprintln!("{}", line.as_ref());
+        }
+    }
+
+    /// A line for `-v` only.
+    pub fn detail(&self, line: impl AsRef<str>) {
+        if self.verbose {
+            self.say(line);
+        }
+    }
+
+    /// A warning.
+    pub fn warn(&self, line: impl AsRef<str>) {
+        if !self.quiet {
+            eprintln!("{} {}", self.paint("33", "warning:"), line.as_ref());
+        }
+    }
+
+    /// The steps of a plan.
+    pub fn plan(&self, steps: &[StepView]) {
+        for step in steps {
+            let mut line = format!("  {} {}", self.paint("1", step.action), step.path);
+            if let Some(target) = &step.target {
+                line.push_str(&format!(" -> {target}"));
+            }
+            if let Some(arguments) = &step.arguments {
+                for argument in arguments {
+                    line.push_str(&format!(" {argument}"));
+                }
+            }
+            if let Some(mode) = &step.mode {
+                line.push_str(&format!(" ({mode})"));
+            }
+            self.say(format!("{line}: {}", step.reason));
+        }
+    }
+
+    /// A line of a report that was asked for.
+    pub fn data(&self, line: impl AsRef<str>) {
+        // A reader that goes away (`| head`) is no error of ours.
+        let _ = writeln!(std::io::stdout(), "{}", line.as_ref());
+    }
+
+    /// The result as JSON, if `--json` was given: `fields` plus schema and command.
+    pub fn result(&self, command: &str, fields: impl Serialize) {
+        if !self.json {
+            return;
+        }
+        let mut object = serde_json::Map::from_iter([
+            ("schema".to_owned(), json!(SCHEMA)),
+            ("command".to_owned(), json!(command)),
+        ]);
+        if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(fields) {
+            object.extend(fields);
+        }
+        self.data(serde_json::Value::Object(object).to_string());
+    }
+
+    /// An error: heading, place, causes, hints; with `--json` as an object, too.
+    pub fn error(&self, command: &str, error: &Error) {
+        let place = error.place().map(|place| format!(": `{place}`")).unwrap_or_default();
+        eprintln!("{} {}{place}", self.paint("31;1", "error:"), error.what());
+        for cause in error.causes() {
+            eprintln!("  because: {cause}");
+        }
+        for path in error.changed() {
+            eprintln!("  {} {path}", self.paint("31", "left changed:"));
+        }
+        for hint in error.hints() {
+            eprintln!("  {} {hint}", self.paint("36", "hint:"));
+        }
+        let fields = json!({ "error": {
+            "kind": error.kind().word(),
+            "exit_code": error.kind().exit_code(),
+            "what": error.what(),
+            "place": error.place(),
+            "causes": error.causes(),
+            "hints": error.hints(),
+            "changed": error.changed(),
+        }});
+        self.result(command, fields);
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}

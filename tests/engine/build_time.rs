@@ -1,0 +1,111 @@
+//! Trust at build time: a `RUN` step of every kind of base image, and what stops a build.
+
+use crate::authority::Authority;
+use crate::dockerd::{Ended, engine};
+use crate::images::{
+    Build, assert_distrusts, assert_trusts, busybox, debian, debian_with_ca_certificates, run,
+};
+
+/// Builds `target` with the pinned root of a fresh authority; gives image and a server that it must reach.
+fn build(target: &'static str, tag: &str, before: Option<&str>) -> (Authority, crate::authority::Server) {
+    let authority = Authority::new(&format!("Root of {target}"));
+    let server = authority.serve(&[]);
+    if let Some(base) = before {
+        assert_distrusts(base, &server.url("/"));
+    }
+    Build::of(target)
+        .argument("CA_URL", &server.url(""))
+        .argument("CA_FINGERPRINT", &authority.fingerprint())
+        .into(tag)
+        .passed();
+    assert_trusts(tag, &server.url("/"));
+    let stranger = Authority::new("Nobody's Root").serve(&[]);
+    assert_distrusts(tag, &stranger.url("/"));
+    (authority, server)
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn debian_without_ca_certificates() {
+    build("debian", "trustup-test/built-debian", Some(debian()));
+    run("trustup-test/built-debian", &[], &["trustup", "status"]).passed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn debian_with_ca_certificates_by_its_own_tool() {
+    let tag = "trustup-test/built-debian-with-ca-certificates";
+    let (_, server) = build("debian-with-ca-certificates", tag, Some(debian_with_ca_certificates()));
+    // The image's own programs believe it too, each by its own way: a bundle file, a hashed directory.
+    let curl = run(tag, &["--entrypoint", "curl"], &["--silent", "--show-error", &server.url("/")]).passed();
+    assert!(curl.contains(crate::authority::GREETING), "{curl}");
+    let address = server.url("").replace("https://", "");
+    let openssl =
+        ["s_client", "-connect", &address, "-verify_return_error", "-CApath", "/etc/ssl/certs", "-no-CAfile"];
+    run(tag, &["--entrypoint", "openssl"], &openssl).passed();
+    run("trustup-test/debian-with-ca-certificates", &["--entrypoint", "openssl"], &openssl).failed();
+    run(tag, &[], &["trustup", "status"]).passed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn debian_without_leaving_the_binary() {
+    let tag = "trustup-test/built-without-the-binary";
+    build("without-the-binary", tag, Some(debian()));
+    run(tag, &[], &["test", "!", "-e", "/trustup"]).passed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn bundle_only_base() {
+    build("bundle-only", "trustup-test/built-bundle-only", Some(busybox()));
+    run("trustup-test/built-bundle-only", &[], &["/usr/local/bin/trustup", "status"]).passed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn scratch() {
+    build("from-scratch", "trustup-test/built-from-scratch", None);
+    run("trustup-test/built-from-scratch", &[], &["/trustup", "status"]).passed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn a_wrong_pin_stops_the_build() {
+    let (authority, other) = (Authority::new("Right Root"), Authority::new("Wrong Root"));
+    // The server gives its root whatever is asked for, as an attacker's would.
+    let server = authority.serve(&[(
+        &format!("/root/{}", other.fingerprint()),
+        serde_json::json!({ "ca": authority.pem() }).to_string(),
+    )]);
+    for target in ["debian", "debian-with-ca-certificates", "bundle-only", "from-scratch"] {
+        let said = Build::of(target)
+            .argument("CA_URL", &server.url(""))
+            .argument("CA_FINGERPRINT", &other.fingerprint())
+            .into("trustup-test/never")
+            .failed();
+        assert!(
+            said.contains(&other.fingerprint()) && said.contains(&authority.fingerprint()),
+            "{target}:\n{said}"
+        );
+        assert!(said.contains("hint:"), "{target}:\n{said}");
+    }
+    let image =
+        Ended::from(engine().docker().args(["image", "inspect", "trustup-test/never"]).output().unwrap());
+    image.failed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn a_missing_pin_stops_the_build_before_any_connection() {
+    let server = Authority::new("Unpinned Root").serve(&[]);
+    let said = Build::of("debian").argument("CA_URL", &server.url("")).into("trustup-test/never").failed();
+    assert!(said.contains("CA_FINGERPRINT") || said.contains("--fingerprint"), "{said}");
+    let said = Build::of("debian")
+        .argument("CA_URL", &server.url(""))
+        .argument("CA_FINGERPRINT", "")
+        .into("trustup-test/never")
+        .failed();
+    assert!(said.contains("CA_FINGERPRINT"), "{said}");
+    assert_eq!(server.connections(), 0);
+}

@@ -1,0 +1,120 @@
+//! The base images of the tests: root file systems made by debootstrap, and a fixture, imported into the engine in
+//! place of the public images that `Dockerfile.examples` names.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use crate::dockerd::{Ended, engine};
+use crate::programs::{client, trustup};
+use crate::support::roots::Base;
+use crate::support::run::unpacked;
+
+/// Debian 12 as the published slim image has it: no ca-certificates, no openssl.
+pub(crate) fn debian() -> &'static str {
+    static TAG: OnceLock<()> = OnceLock::new();
+    TAG.get_or_init(|| import(&Base::Debian12Bare.kept(), "trustup-test/debian"));
+    "trustup-test/debian"
+}
+
+/// Debian 12 with ca-certificates, openssl and TLS clients.
+pub(crate) fn debian_with_ca_certificates() -> &'static str {
+    static TAG: OnceLock<()> = OnceLock::new();
+    TAG.get_or_init(|| import(&Base::Clients.kept(), "trustup-test/debian-with-ca-certificates"));
+    "trustup-test/debian-with-ca-certificates"
+}
+
+/// The fixture of the published BusyBox image: no os-release, no `/etc/ssl`, no package of certificates.
+pub(crate) fn busybox() -> &'static str {
+    static TAG: OnceLock<()> = OnceLock::new();
+    TAG.get_or_init(|| import(unpacked("busybox").path(), "trustup-test/busybox"));
+    "trustup-test/busybox"
+}
+
+/// Imports the tree at `root` as the image `tag`.
+pub(crate) fn import(root: &Path, tag: &str) {
+    let mut tar = Command::new("tar")
+        .args(["--numeric-owner", "--create", "--file=-", "--directory"])
+        .arg(root)
+        .arg(".")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("tar");
+    let archive = tar.stdout.take().expect("pipe");
+    Ended::from(engine().docker().args(["import", "-", tag]).stdin(archive).output().expect("client"))
+        .passed();
+    assert!(tar.wait().expect("tar").success());
+}
+
+/// Builds `target` of `Dockerfile.examples` into an image of the same name below `trustup-test/`.
+pub(crate) struct Build {
+    target: &'static str,
+    arguments: Vec<String>,
+}
+
+impl Build {
+    /// A build on the test's base images, with the network of the host.
+    pub(crate) fn of(target: &'static str) -> Build {
+        let build = Build { target, arguments: vec!["--network".to_owned(), "host".to_owned()] };
+        build
+            .argument("DEBIAN", debian())
+            .argument("DEBIAN_WITH_CA_CERTIFICATES", debian_with_ca_certificates())
+            .argument("BUNDLE_ONLY", busybox())
+    }
+
+    /// A build argument.
+    pub(crate) fn argument(mut self, name: &str, value: &str) -> Build {
+        self.arguments.extend(["--build-arg".to_owned(), format!("{name}={value}")]);
+        self
+    }
+
+    /// Any other option of `docker build`.
+    pub(crate) fn option(mut self, option: &str) -> Build {
+        self.arguments.push(option.to_owned());
+        self
+    }
+
+    /// Runs the build; the image is `tag`.
+    pub(crate) fn into(self, tag: &str) -> Ended {
+        let context = trustup().parent().expect("directory");
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile.examples");
+        let mut docker = engine().docker();
+        docker
+            .arg("build")
+            .args(self.arguments)
+            .args(["--target", self.target, "--tag", tag, "--file"])
+            .arg(file);
+        Ended::from(docker.arg(context).output().expect("client"))
+    }
+}
+
+/// `docker run` of `image` with the host's network and the TLS client mounted at `/client`.
+pub(crate) fn run(image: &str, options: &[&str], command: &[&str]) -> Ended {
+    let mut docker = engine().docker();
+    docker
+        .args(["run", "--rm", "--network", "host", "--volume"])
+        .arg(format!("{}:/client:ro", client().display()));
+    Ended::from(docker.args(options).arg(image).args(command).output().expect("client"))
+}
+
+/// What the TLS client says in a container of `image`, started without the image's own entry point.
+pub(crate) fn reach(image: &str, url: &str) -> Ended {
+    run(image, &["--entrypoint", "/client"], &[url])
+}
+
+/// Fails unless a container of `image` refuses the server at `url` because its root is unknown.
+#[track_caller]
+pub(crate) fn assert_distrusts(image: &str, url: &str) {
+    let said = reach(image, url).failed();
+    assert!(
+        said.contains("certificate signed by unknown authority"),
+        "not refused for the right reason:\n{said}"
+    );
+}
+
+/// Fails unless a container of `image` reaches the server at `url`.
+#[track_caller]
+pub(crate) fn assert_trusts(image: &str, url: &str) {
+    let said = reach(image, url).passed();
+    assert!(said.contains(crate::authority::GREETING), "{said}");
+}

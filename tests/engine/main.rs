@@ -1,0 +1,22 @@
+//! Ring 4: real containers. `Dockerfile.examples` is built and run, target by target, by a Docker engine that this
+//! program starts (Debian's package `docker.io`, data in a temporary directory) and ends again; and the static binary
+//! starts where there is nothing else: in an empty root, in a network of its own.
+//!
+//! Needs root, `docker.io`, `iptables`, `debootstrap`, Go and network access to Debian's archive for the first run.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests drive the real world, and may panic"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod authority;
+mod build_time;
+mod dockerd;
+mod images;
+mod programs;
+mod reproducible;
+mod start_up;
+mod static_binary;

@@ -1,0 +1,20 @@
+//! The hermetic ring: fixtures, command line, bad and hostile input. It needs nothing but Rust: no tool of a
+//! distribution, no network beyond loopback, no root rights (some cases of hostile input are made only as root).
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "tests drive the real world, say which case they are at, and may panic"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cli;
+mod dev_ca;
+mod fixtures;
+mod hostile;
+mod killed;
+mod net;
+mod servers;
+mod source;

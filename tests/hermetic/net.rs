@@ -1,0 +1,412 @@
+//! The HTTP client against servers that misbehave (threats T15, T17): limits, redirects, trust, names, proxies.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use trustup::dev_ca::{DevCa, Server};
+use trustup::env::Env;
+use trustup::error::{Error, Kind, Result};
+use trustup::net::dns::Settings;
+use trustup::net::{Answer, MAX_BODY, Net, Trust, url};
+
+use crate::servers::{ConnectProxy, NameServer, Stream, WebServer, listen, nobody, path_of, respond};
+
+/// One request, and how it is made.
+struct Get {
+    url: String,
+    trust: Trust,
+    variables: Vec<(String, String)>,
+    settings: Settings,
+    timeout: Duration,
+    wait: Option<Duration>,
+    now: i64,
+}
+
+impl Get {
+    fn new(url: impl Into<String>) -> Self {
+        Get {
+            url: url.into(),
+            trust: Trust::Unverified,
+            variables: Vec::new(),
+            settings: Settings::from_texts(None, None),
+            timeout: Duration::from_secs(20),
+            wait: None,
+            now: Env::os().now(),
+        }
+    }
+
+    fn believing(mut self, ca: &DevCa) -> Self {
+        self.trust =
+            Trust::Roots { roots: vec![ca.root_der().clone()], vouched_by: "the test's root".to_owned() };
+        self
+    }
+
+    fn with(mut self, variable: &str, value: impl Into<String>) -> Self {
+        self.variables.push((variable.to_owned(), value.into()));
+        self
+    }
+
+    fn run(self) -> Result<Answer> {
+        let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let env = Env::fixed(variables, self.now);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        runtime.block_on(async {
+            let net = Net::new(&env, &self.settings, self.timeout, self.wait)?;
+            net.get(&url::parse(&self.url, "--test")?, &self.trust).await
+        })
+    }
+
+    fn fails(self) -> Error {
+        match self.run() {
+            Ok(answer) => panic!("the request should have failed, and was answered with {}", answer.status),
+            Err(error) => error,
+        }
+    }
+}
+
+fn ca() -> Arc<DevCa> {
+    Arc::new(DevCa::new(&Env::os()).expect("demo CA"))
+}
+
+/// Each error of this file is shown to people: it has a place, and no line of it has a control character.
+fn check(error: &Error, kind: Kind, words: &[&str]) {
+    let shown = format!("{error} {}", error.hints().join(" "));
+    assert_eq!(error.kind(), kind, "{shown}");
+    assert!(error.place().is_some(), "{shown}");
+    assert!(!shown.chars().any(char::is_control), "{shown:?}");
+    for word in words {
+        assert!(shown.contains(word), "{word:?} is missing: {shown}");
+    }
+}
+
+#[test]
+fn an_answer_comes_over_verified_tls() {
+    let ca = ca();
+    let server =
+        Server::start(Arc::clone(&ca), "127.0.0.1:0".parse().expect("address"), &["127.0.0.1", "localhost"])
+            .expect("server");
+    for host in ["127.0.0.1", "localhost", "LOCALHOST."] {
+        let answer =
+            Get::new(format!("https://{host}:{}/roots", server.address().port())).believing(&ca).run();
+        let answer = answer.expect(host);
+        assert_eq!(answer.status, 201);
+        assert!(
+            String::from_utf8(answer.success().expect("success"))
+                .expect("text")
+                .contains("BEGIN CERTIFICATE")
+        );
+    }
+}
+
+#[test]
+fn redirects_stay_within_the_origin() {
+    let other = WebServer::http(|_, stream| respond(stream, 200, &[], b"other"));
+    let elsewhere = other.url("/secret?token=hunter2");
+    let server = WebServer::http(move |head, stream| match path_of(head) {
+        "/same" => respond(stream, 302, &[("Location", "/deep/er?x=1")], b""),
+        "/deep/er?x=1" => respond(stream, 200, &[], b"found"),
+        "/other" => respond(stream, 307, &[("Location", &elsewhere)], b""),
+        "/loop" => respond(stream, 301, &[("Location", "/loop")], b""),
+        "/nowhere" => respond(stream, 301, &[], b""),
+        "/nonsense" => respond(stream, 301, &[("Location", "http://[")], b""),
+        _ => respond(stream, 404, &[], b""),
+    });
+    assert_eq!(Get::new(server.url("/same")).run().expect("followed").body, b"found");
+
+    let error = Get::new(server.url("/other")).fails();
+    check(
+        &error,
+        Kind::Failed,
+        &[&server.address().to_string(), &other.address().to_string(), "another origin"],
+    );
+    assert!(!error.to_string().contains("hunter2"), "{error}");
+    assert_eq!(other.connections(), 0, "the other origin was never asked");
+
+    let before = server.connections();
+    check(&Get::new(server.url("/loop")).fails(), Kind::Failed, &["more than 5 times"]);
+    assert_eq!(server.connections() - before, 6);
+    check(&Get::new(server.url("/nowhere")).fails(), Kind::Failed, &["without saying where"]);
+    check(&Get::new(server.url("/nonsense")).fails(), Kind::Failed, &["no URL"]);
+}
+
+#[test]
+fn https_is_never_left_for_http() {
+    let ca = ca();
+    let plain = WebServer::http(|_, stream| respond(stream, 200, &[], b"plain"));
+    let target = plain.url("/x");
+    let issued = ca.issue(&["127.0.0.1"]).expect("issued");
+    let server =
+        WebServer::https(issued, move |_, stream| respond(stream, 302, &[("Location", &target)], b""));
+    check(
+        &Get::new(server.url("/")).believing(&ca).fails(),
+        Kind::Failed,
+        &["another origin", "http://127.0.0.1"],
+    );
+    assert_eq!(plain.connections(), 0);
+}
+
+#[test]
+fn a_slow_drip_ends_at_the_time_out() {
+    let server = WebServer::http(|_, stream| {
+        stream.write_all(b"HTTP/1.1 200 x\r\nConnection: close\r\n\r\n")?;
+        loop {
+            stream.write_all(b"x")?;
+            stream.flush()?;
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    });
+    let started = Instant::now();
+    let mut get = Get::new(server.url("/"));
+    get.timeout = Duration::from_millis(700);
+    check(&get.fails(), Kind::Unreachable, &["0.7 s", "--timeout"]);
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_declared_or_not() {
+    let server = WebServer::http(|head, stream| {
+        if path_of(head) == "/declared" {
+            return stream
+                .write_all(format!("HTTP/1.1 200 x\r\nContent-Length: {}\r\n\r\n", MAX_BODY + 1).as_bytes());
+        }
+        stream.write_all(b"HTTP/1.1 200 x\r\nConnection: close\r\n\r\n")?;
+        let chunk = vec![b'x'; 1024 * 1024];
+        loop {
+            stream.write_all(&chunk)?;
+        }
+    });
+    for path in ["/declared", "/streamed"] {
+        check(&Get::new(server.url(path)).fails(), Kind::Failed, &["larger than 32 MiB"]);
+    }
+}
+
+#[test]
+fn broken_conversations_say_what_broke() {
+    let server = WebServer::http(|head, stream| match path_of(head) {
+        "/early" => stream.write_all(b"HTTP/1.1 200 x\r\nContent-Length: 100\r\n\r\nonly this"),
+        "/silent" => Ok(()),
+        "/head" => stream.write_all(b"HTTP/1.1 200 x\r\nContent-"),
+        "/ssh" => stream.write_all(b"SSH-2.0-OpenSSH_9.2\r\n"),
+        "/gzip" => respond(stream, 200, &[("Content-Encoding", "gzip")], b"\x1f\x8b"),
+        _ => Ok(()),
+    });
+    for (path, kind, words) in [
+        ("/early", Kind::Unreachable, "closed the connection"),
+        ("/silent", Kind::Unreachable, "closed the connection"),
+        ("/head", Kind::Unreachable, "closed the connection"),
+        ("/ssh", Kind::Failed, "not answer as a web server"),
+        ("/gzip", Kind::Failed, "compressed"),
+    ] {
+        check(&Get::new(server.url(path)).fails(), kind, &[words]);
+    }
+    check(
+        &Get::new(format!("http://{}/", nobody())).fails(),
+        Kind::Unreachable,
+        &["refused the connection", "--wait"],
+    );
+    // TLS spoken to a plain port.
+    let plain = server.url("/").replace("http:", "https:");
+    check(&Get::new(plain).fails(), Kind::Failed, &["TLS", "http://"]);
+}
+
+#[test]
+fn statuses_are_errors_with_the_servers_own_word() {
+    let server = WebServer::http(|head, stream| {
+        let status = path_of(head)[1..].parse().expect("status");
+        respond(stream, status, &[], b"{\"status\":1,\"message\":\"no \x1b[31mway\\n\\u202e\"}")
+    });
+    for (status, kind) in [
+        (400, Kind::Failed),
+        (404, Kind::Failed),
+        (500, Kind::Failed),
+        (204, Kind::Failed),
+        (502, Kind::Unreachable),
+        (503, Kind::Unreachable),
+        (504, Kind::Unreachable),
+    ] {
+        let url = server.url(&format!("/{status}"));
+        let error = Get::new(url).run().and_then(Answer::success).expect_err("no success");
+        check(&error, kind, &[&status.to_string()]);
+    }
+    let server =
+        WebServer::http(|_, stream| respond(stream, 403, &[], b"{\"message\":\"no \\u001b[31mway\\u202e\"}"));
+    let error = Get::new(server.url("/")).run().and_then(Answer::success).expect_err("no success");
+    check(&error, Kind::Failed, &["the server says: no \\u{1b}[31mway\\u{202e}", "login"]);
+}
+
+#[test]
+fn an_untrusted_server_is_named_with_the_reason() {
+    let ca = ca();
+    let serve = |_: &str, stream: &mut dyn Stream| -> io::Result<()> { respond(stream, 200, &[], b"hello") };
+    let good = WebServer::https(ca.issue(&["127.0.0.1"]).expect("issued"), serve);
+    assert_eq!(Get::new(good.url("/")).believing(&ca).run().expect("trusted").body, b"hello");
+
+    let stranger = self::ca();
+    let error = Get::new(good.url("/")).believing(&stranger).fails();
+    check(&error, Kind::NotTrusted, &["not issued by the test's root", "127.0.0.1"]);
+
+    let error =
+        Get::new(good.url_at(&format!("localhost:{}", good.address().port()), "/")).believing(&ca).fails();
+    check(&error, Kind::NotTrusted, &["not for `localhost`", "`127.0.0.1`"]);
+
+    let named = WebServer::https(ca.issue(&["ca.test", "b.test"]).expect("issued"), serve);
+    let error = Get::new(named.url("/")).believing(&ca).fails();
+    check(&error, Kind::NotTrusted, &["not for `127.0.0.1`", "`ca.test`, `b.test`"]);
+
+    for (days, words) in [(2, "expired on"), (-2, "not valid before")] {
+        let mut get = Get::new(good.url("/")).believing(&ca);
+        get.now += days * 24 * 3600;
+        check(&get.fails(), Kind::NotTrusted, &[words, "clock"]);
+    }
+
+    let mut issued = ca.issue(&["127.0.0.1"]).expect("issued");
+    issued.chain.truncate(1);
+    let lone = WebServer::https(issued, serve);
+    check(
+        &Get::new(lone.url("/")).believing(&ca).fails(),
+        Kind::NotTrusted,
+        &["not issued by", "intermediate"],
+    );
+}
+
+#[test]
+fn a_dead_host_costs_no_more_than_the_time_out() {
+    // Its backlog takes the connection, and nobody ever answers.
+    let listener = listen();
+    let mut get = Get::new(format!("https://{}/", listener.local_addr().expect("address")));
+    get.timeout = Duration::from_millis(300);
+    let started = Instant::now();
+    check(&get.fails(), Kind::Unreachable, &["0.3 s"]);
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn waiting_outlasts_a_server_that_starts_later() {
+    let address = nobody();
+    let server = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(400));
+        let listener = std::net::TcpListener::bind(address).expect("the port is still free");
+        let busy = std::sync::atomic::AtomicUsize::new(0);
+        // The first answers come from a proxy in front whose server is not up yet.
+        let ca = ca();
+        let issued = ca.issue(&["127.0.0.1"]).expect("issued");
+        WebServer::https_at(listener, issued, move |_, stream| {
+            let first = busy.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
+            respond(stream, if first { 503 } else { 200 }, &[], b"up")
+        })
+    });
+    let mut get = Get::new(format!("https://{address}/"));
+    get.wait = Some(Duration::from_secs(30));
+    get.timeout = Duration::from_secs(5);
+    assert_eq!(get.run().expect("waited for").body, b"up");
+    assert_eq!(server.join().expect("server").connections(), 2);
+}
+
+#[test]
+fn waiting_ends_and_only_the_unreachable_is_waited_for() {
+    let mut get = Get::new(format!("http://{}/", nobody()));
+    get.wait = Some(Duration::from_millis(600));
+    let started = Instant::now();
+    check(&get.fails(), Kind::Unreachable, &["refused"]);
+    assert!(started.elapsed() >= Duration::from_millis(600));
+
+    let server = WebServer::http(|_, stream| respond(stream, 302, &[("Location", "http://192.0.2.1/")], b""));
+    let mut get = Get::new(server.url("/"));
+    get.wait = Some(Duration::from_secs(60));
+    let started = Instant::now();
+    check(&get.fails(), Kind::Failed, &["another origin"]);
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
+fn names_are_asked_of_the_configured_server_with_search_domains() {
+    let names = NameServer::knowing("ca.corp.test");
+    let server = WebServer::http(|_, stream| respond(stream, 200, &[], b"named"));
+    let settings = |search: &[&str], ndots| Settings {
+        servers: vec![names.address()],
+        search: search.iter().map(|domain| (*domain).to_owned()).collect(),
+        ndots,
+        ..Settings::from_texts(None, None)
+    };
+    let url = |name: &str| server.url_at(&format!("{name}:{}", server.address().port()), "/");
+    for (name, search, ndots) in [
+        ("ca.corp.test", &[][..], 1),
+        ("ca", &["nope.test", "corp.test"], 1),
+        ("ca.corp", &["test"], 5),
+        ("ca.corp.test.", &["x"], 5),
+    ] {
+        let mut get = Get::new(url(name));
+        get.settings = settings(search, ndots);
+        assert_eq!(get.run().expect(name).body, b"named", "{name}");
+    }
+    assert!(names.asked().contains(&"ca.nope.test/1".to_owned()), "{:?}", names.asked());
+
+    let mut get = Get::new(url("other.test"));
+    get.settings = settings(&[], 1);
+    check(&get.fails(), Kind::Unreachable, &["knows no address of `other.test`"]);
+
+    let mut get = Get::new(url("ca.corp.test"));
+    get.settings = Settings::from_texts(None, None);
+    check(&get.fails(), Kind::Unreachable, &["/etc/resolv.conf", "/etc/hosts"]);
+
+    let mut get = Get::new(url("in-hosts"));
+    get.settings = Settings::from_texts(None, Some(b"127.0.0.1 in-hosts\n"));
+    assert_eq!(get.run().expect("from /etc/hosts").body, b"named");
+}
+
+#[test]
+fn a_silent_name_server_costs_no_more_than_the_time_out() {
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
+    let mut get = Get::new("https://ca.corp.test/");
+    get.settings.servers = vec![silent.local_addr().expect("address")];
+    get.timeout = Duration::from_millis(500);
+    let started = Instant::now();
+    check(&get.fails(), Kind::Unreachable, &["0.5 s"]);
+    assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn a_proxy_is_used_for_what_is_not_loopback() {
+    let ca = ca();
+    let server = WebServer::https(ca.issue(&["ca.test", "127.0.0.1"]).expect("issued"), |head, stream| {
+        assert!(
+            !head.to_lowercase().contains("proxy-"),
+            "the proxy's credentials went to the server: {head}"
+        );
+        respond(stream, 200, &[], b"through")
+    });
+    let proxy = ConnectProxy::to(server.address());
+    let value = format!("http://bob:hunter2@{}", proxy.address());
+
+    let answer = Get::new("https://ca.test/x").believing(&ca).with("https_proxy", &value).run();
+    assert_eq!(answer.expect("through the proxy").body, b"through");
+    let heads = proxy.heads();
+    assert_eq!(heads.len(), 1);
+    assert!(heads[0].starts_with("CONNECT ca.test:443 "), "{}", heads[0]);
+    // RFC 7617: base64 of `bob:hunter2`.
+    assert!(heads[0].to_lowercase().contains("proxy-authorization: basic ym9iomh1bnrlcji="), "{}", heads[0]);
+
+    let answer = Get::new(server.url("/")).believing(&ca).with("https_proxy", &value).run();
+    assert_eq!(answer.expect("direct").body, b"through");
+    assert_eq!(proxy.heads().len(), 1, "loopback never goes through a proxy");
+}
+
+#[test]
+fn proxy_failures_name_the_proxy_and_its_variable() {
+    let wanting = ConnectProxy::wanting_a_password();
+    let error =
+        Get::new("https://ca.test/").with("all_proxy", format!("http://{}", wanting.address())).fails();
+    check(&error, Kind::Failed, &["wants a user and a password", "`all_proxy`"]);
+
+    let dead = nobody();
+    let error =
+        Get::new("https://ca.test/").with("https_proxy", format!("http://bob:hunter2@{dead}")).fails();
+    check(&error, Kind::Unreachable, &["through the proxy", &dead.to_string(), "`https_proxy`"]);
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+
+    let error = Get::new("https://ca.test/").with("https_proxy", "socks5://x").fails();
+    assert_eq!(error.kind(), Kind::Usage);
+    assert!(error.what().contains("`https_proxy`"), "{error}");
+}

@@ -1,0 +1,295 @@
+//! Servers on loopback that misbehave on purpose: web servers with a handler that writes raw bytes, a CONNECT
+//! proxy, a name server. Each runs on threads of its own, counts, and stops when it is dropped.
+
+use std::io::{self, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use trustup::dev_ca::Issued;
+use trustup::net::tls;
+
+/// Anything that can be read and written: a TCP or TLS stream.
+pub(crate) trait Stream: Read + Write + Send {}
+impl<T: Read + Write + Send> Stream for T {}
+
+/// Answers a request (its head, as text) by writing to the stream; the connection is closed afterwards.
+pub(crate) type Handler = dyn Fn(&str, &mut dyn Stream) -> io::Result<()> + Send + Sync;
+
+/// A web server, with or without TLS.
+pub(crate) struct WebServer {
+    address: SocketAddr,
+    tls: bool,
+    connections: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+}
+
+impl WebServer {
+    /// Plain HTTP.
+    pub(crate) fn http(
+        handler: impl Fn(&str, &mut dyn Stream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self::start(listen(), None, Arc::new(handler))
+    }
+
+    /// HTTPS with this certificate.
+    pub(crate) fn https(
+        issued: Issued,
+        handler: impl Fn(&str, &mut dyn Stream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        Self::https_at(listen(), issued, handler)
+    }
+
+    /// HTTPS at a listener made before.
+    pub(crate) fn https_at(
+        listener: TcpListener,
+        issued: Issued,
+        handler: impl Fn(&str, &mut dyn Stream) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let config = rustls::ServerConfig::builder_with_provider(tls::provider())
+            .with_safe_default_protocol_versions()
+            .expect("TLS versions")
+            .with_no_client_auth()
+            .with_single_cert(issued.chain, issued.key)
+            .expect("server certificate");
+        Self::start(listener, Some(Arc::new(config)), Arc::new(handler))
+    }
+
+    fn start(
+        listener: TcpListener,
+        config: Option<Arc<rustls::ServerConfig>>,
+        handler: Arc<Handler>,
+    ) -> Self {
+        let address = listener.local_addr().expect("address");
+        let connections = Arc::new(AtomicUsize::new(0));
+        let stop = Arc::new(AtomicBool::new(false));
+        let tls = config.is_some();
+        let (counter, stopped) = (Arc::clone(&connections), Arc::clone(&stop));
+        thread::spawn(move || {
+            while let Ok((stream, _)) = listener.accept() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                counter.fetch_add(1, Ordering::SeqCst);
+                let (config, handler) = (config.clone(), Arc::clone(&handler));
+                thread::spawn(move || {
+                    let timed = stream.set_read_timeout(Some(Duration::from_secs(20)));
+                    timed.expect("read time-out");
+                    match config {
+                        None => serve(stream, handler.as_ref()),
+                        Some(config) => {
+                            let Ok(connection) = rustls::ServerConnection::new(config) else { return };
+                            serve(rustls::StreamOwned::new(connection, stream), handler.as_ref());
+                        }
+                    }
+                });
+            }
+        });
+        WebServer { address, tls, connections, stop }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `path` on this server, by address.
+    pub(crate) fn url(&self, path: &str) -> String {
+        self.url_at(&self.address.to_string(), path)
+    }
+
+    /// `path` on this server, by another name (with its port).
+    pub(crate) fn url_at(&self, authority: &str, path: &str) -> String {
+        format!("{}://{authority}{path}", if self.tls { "https" } else { "http" })
+    }
+
+    /// Connections so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for WebServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(self.address);
+    }
+}
+
+/// A listener on a free port of loopback.
+pub(crate) fn listen() -> TcpListener {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port")
+}
+
+fn serve(mut stream: impl Stream, handler: &Handler) {
+    // A client that refuses the certificate or goes away early is part of many tests.
+    let Some(head) = read_head(&mut stream) else { return };
+    let _ = handler(&head, &mut stream);
+    let _ = stream.flush();
+}
+
+fn read_head(stream: &mut dyn Stream) -> Option<String> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        match stream.read(&mut byte) {
+            Ok(1) if head.len() < 16 * 1024 => head.push(byte[0]),
+            _ => return None,
+        }
+        // A TLS greeting at a plain port: what real servers do.
+        if head == [0x16] {
+            let _ = respond(stream, 400, &[], b"this is no TLS port");
+            return None;
+        }
+    }
+    String::from_utf8(head).ok()
+}
+
+/// The path of a request's head.
+pub(crate) fn path_of(head: &str) -> &str {
+    head.split(' ').nth(1).unwrap_or_default()
+}
+
+/// Writes a whole answer.
+pub(crate) fn respond(
+    stream: &mut dyn Stream,
+    status: u16,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<()> {
+    let mut head = format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    stream.write_all((head + "\r\n").as_bytes())?;
+    stream.write_all(body)
+}
+
+/// A proxy that tunnels every CONNECT to one address, whatever name was asked for.
+pub(crate) struct ConnectProxy {
+    address: SocketAddr,
+    heads: Arc<Mutex<Vec<String>>>,
+}
+
+impl ConnectProxy {
+    /// Tunnels to `target`.
+    pub(crate) fn to(target: SocketAddr) -> Self {
+        Self::start(Some(target))
+    }
+
+    /// Refuses everybody for want of a password.
+    pub(crate) fn wanting_a_password() -> Self {
+        Self::start(None)
+    }
+
+    fn start(target: Option<SocketAddr>) -> Self {
+        let listener = listen();
+        let address = listener.local_addr().expect("address");
+        let heads = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&heads);
+        thread::spawn(move || {
+            while let Ok((mut client, _)) = listener.accept() {
+                let seen = Arc::clone(&seen);
+                thread::spawn(move || {
+                    let Some(head) = read_head(&mut client) else { return };
+                    seen.lock().expect("heads").push(head);
+                    let Some(target) = target else {
+                        let _ = respond(&mut client, 407, &[("Proxy-Authenticate", "Basic")], b"");
+                        return;
+                    };
+                    let Ok(mut server) = TcpStream::connect(target) else { return };
+                    if client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").is_err() {
+                        return;
+                    }
+                    let (Ok(mut from), Ok(mut to)) = (client.try_clone(), server.try_clone()) else { return };
+                    thread::spawn(move || io::copy(&mut from, &mut to));
+                    let _ = io::copy(&mut server, &mut client);
+                });
+            }
+        });
+        ConnectProxy { address, heads }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The heads of the requests so far.
+    pub(crate) fn heads(&self) -> Vec<String> {
+        self.heads.lock().expect("heads").clone()
+    }
+}
+
+/// A name server that knows one name, and remembers what it was asked.
+pub(crate) struct NameServer {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl NameServer {
+    /// Knows that `name` (without the final dot) is 127.0.0.1; everything else does not exist.
+    pub(crate) fn knowing(name: &'static str) -> Self {
+        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        let address = socket.local_addr().expect("address");
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&asked);
+        thread::spawn(move || {
+            let mut packet = [0; 1500];
+            while let Ok((length, peer)) = socket.recv_from(&mut packet) {
+                if let Some((asked, reply)) = answer(&packet[..length], name) {
+                    log.lock().expect("log").push(asked);
+                    let _ = socket.send_to(&reply, peer);
+                }
+            }
+        });
+        NameServer { address, asked }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// `name/type` of each question so far.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().expect("log").clone()
+    }
+}
+
+/// RFC 1035 sections 4.1.1 to 4.1.3, as little as will do.
+fn answer(query: &[u8], known: &str) -> Option<(String, Vec<u8>)> {
+    let mut labels = Vec::new();
+    let mut at = 12;
+    loop {
+        let length = usize::from(*query.get(at)?);
+        at += 1;
+        if length == 0 {
+            break;
+        }
+        labels.push(String::from_utf8_lossy(query.get(at..at + length)?).to_lowercase());
+        at += length;
+    }
+    let question = query.get(12..at + 4)?;
+    let kind = u16::from_be_bytes([query[at], query[at + 1]]);
+    let name = labels.join(".");
+    let exists = name == known;
+    let answers = u8::from(exists && kind == 1);
+    let mut reply = query[..2].to_vec();
+    reply.extend([0x81, if exists { 0x80 } else { 0x83 }, 0, 1, 0, answers, 0, 0, 0, 0]);
+    reply.extend(question);
+    if answers == 1 {
+        reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+    }
+    Some((format!("{name}/{kind}"), reply))
+}
+
+/// An address at which nobody listens.
+pub(crate) fn nobody() -> SocketAddr {
+    let listener = listen();
+    let port = listener.local_addr().expect("address").port();
+    SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port)
+}

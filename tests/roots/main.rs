@@ -1,0 +1,16 @@
+//! The ring of real root file systems: Debian 12 and 13 from debootstrap, Alpine from its image, each with its own
+//! tools, and real TLS clients. The real `update-ca-certificates` on a twin is the model of what ours has to write.
+//! Needs root (chroot, mounts) and, for the first run, the package mirrors of the machine.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests drive the real world, and may panic"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bases;
+mod clients;
+mod native;
+mod twin;

@@ -1,0 +1,318 @@
+//! The native tool when something is wrong with it: each case runs inside a real root, where trustup would use the tool.
+
+use crate::support::ca::{self, Root, fingerprints};
+use crate::support::roots::{Base, RootFs};
+use crate::support::run::Run;
+use crate::support::tree::Tree;
+
+const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
+const TOOL: &str = "usr/sbin/update-ca-certificates";
+const HOOKS: &str = "etc/ca-certificates/update.d";
+
+/// A real root, a root certificate in its exchange directory, and the tree before.
+struct Case {
+    root: RootFs,
+    ca: Root,
+    before: Tree,
+}
+
+impl Case {
+    /// `damage` happens before the first look at the tree.
+    fn new(base: Base, damage: impl FnOnce(&RootFs)) -> Case {
+        let root = base.copy();
+        damage(&root);
+        let ca = ca::root("Native Test Root");
+        ca.write(root.exchange(), "root.pem");
+        let before = root.tree();
+        Case { root, ca, before }
+    }
+
+    fn bootstrap(&self, updater: &str) -> Run {
+        self.root
+            .trustup_inside(["--json", "bootstrap", "--updater", updater, "--ca-file", "/mnt/root.pem"])
+            .run()
+    }
+
+    /// It failed with one of `codes`, says each of `words`, and everything is as it was.
+    #[track_caller]
+    fn failed_and_undone(&self, run: &Run, codes: &[i32], words: &[&str]) {
+        assert!(run.code.is_some_and(|code| codes.contains(&code)), "exit code of {run}");
+        let said = run.json()["error"].to_string() + &run.stderr;
+        for word in words {
+            assert!(said.contains(word), "does not say `{word}`: {run}");
+        }
+        self.before.assert_same(&self.root.tree(), "after a failed run");
+    }
+
+    /// It worked with `updater`, ours is in the bundle and in the hashed directory, and `untrust` undoes it.
+    #[track_caller]
+    fn worked(&self, run: &Run, updater: &str) {
+        assert_eq!(run.code, Some(0), "{run}");
+        assert_eq!(run.json()["updater"], updater, "{run}");
+        let bundle = String::from_utf8(self.root.read(BUNDLE)).unwrap();
+        assert!(fingerprints(&bundle).contains(&self.ca.fingerprint), "not in the bundle: {run}");
+    }
+
+    #[track_caller]
+    fn undone_by_untrust(&self) {
+        let run = self.root.trustup_inside(["untrust", "--all"]).ok();
+        self.before.assert_same(&Tree::of(self.root.path()), &format!("after {run}"));
+    }
+}
+
+/// A fake tool: runs the real one, then `after`.
+fn wrap_tool(root: &RootFs, after: &str) {
+    std::fs::rename(root.at(TOOL), root.at("usr/sbin/real-tool")).unwrap();
+    root.write_program(TOOL, &format!("#!/bin/sh\n/usr/sbin/real-tool \"$@\"\n{after}\n"));
+}
+
+/// Takes the first certificate out of the bundle.
+const LOSE_FIRST: &str = "sed -i '1,/-----END/d' /etc/ssl/certs/ca-certificates.crt";
+/// Takes the last certificate out of the bundle: ours, the only local one.
+const LOSE_LAST: &str = "n=$(grep -n -e '-----BEGIN' /etc/ssl/certs/ca-certificates.crt | tail -n 1 | cut -d: -f1)\n\
+                         sed -i \"$n,\\$d\" /etc/ssl/certs/ca-certificates.crt";
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn without_openssl_auto_is_builtin_and_native_an_error() {
+    let case = Case::new(Base::Debian12, |root| root.remove("usr/bin/openssl"));
+    case.failed_and_undone(&case.bootstrap("native"), &[1, 5], &["openssl"]);
+    assert!(!case.root.at("var/lib/trustup").exists(), "state of a run that did nothing");
+    case.worked(&case.bootstrap("auto"), "builtin");
+    case.undone_by_untrust();
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn with_everything_there_auto_is_native() {
+    for base in [Base::Debian12, Base::Debian13, Base::Alpine] {
+        let case = Case::new(base, |_| {});
+        case.worked(&case.bootstrap("auto"), "native");
+        case.undone_by_untrust();
+    }
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_leftover_of_a_killed_tool_is_cleared_first() {
+    let case = Case::new(Base::Debian12, |_| {});
+    let leftover = "etc/ssl/certs/ca-certificates.crt.new";
+    case.root.write(leftover, "-----BEGIN CERTIFICATE-----\nleft over\n");
+    case.worked(&case.bootstrap("native"), "native");
+    assert!(!case.root.at(leftover).exists());
+    let bundle = String::from_utf8(case.root.read(BUNDLE)).unwrap();
+    assert!(!bundle.contains("left over"), "the leftover is in the bundle");
+    case.root.run(&["openssl", "verify", "-CAfile", &format!("/{BUNDLE}"), "/mnt/root.pem"]);
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn appended_certificates_survive_auto_and_stop_native() {
+    for base in [Base::Debian12, Base::Alpine] {
+        let appended = ca::root("Appended by Hand");
+        let case = Case::new(base, |root| root.append(BUNDLE, &appended.pem));
+        let named = appended.pin();
+        case.failed_and_undone(&case.bootstrap("native"), &[1, 5], &[&named[..16]]);
+        let run = case.bootstrap("auto");
+        case.worked(&run, "builtin");
+        let said = run.json()["warnings"].to_string() + &run.json()["updater_why"].to_string() + &run.stderr;
+        assert!(said.contains("bundle"), "does not say why it is the built-in updater: {run}");
+        let bundle = String::from_utf8(case.root.read(BUNDLE)).unwrap();
+        assert!(bundle.contains(&appended.pem), "the appended certificate is gone");
+        case.undone_by_untrust();
+    }
+}
+
+/// Debian's tool reports a failing hook and goes on; Alpine's ends with the hook's failure.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_failing_hook() {
+    let hook = "#!/bin/sh\necho hook was here\nexit 3\n";
+    let case = Case::new(Base::Debian12, |root| root.write_program(&format!("{HOOKS}/failing"), hook));
+    let run = case.bootstrap("native");
+    case.worked(&run, "native");
+    assert!(
+        (run.json()["warnings"].to_string() + &run.stderr).contains("failing"),
+        "silent about the hook: {run}"
+    );
+
+    let case = Case::new(Base::Alpine, |root| root.write_program(&format!("{HOOKS}/failing"), hook));
+    case.failed_and_undone(&case.bootstrap("native"), &[1, 7], &["failing", "hook was here"]);
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_tool_that_fails_is_undone_and_its_output_shown() {
+    for base in [Base::Debian12, Base::Alpine] {
+        let damage =
+            "rm /etc/ssl/certs/*.0 /etc/ssl/certs/*ACCVRAIZ1.pem\necho half done; echo broken >&2; exit 9";
+        let case = Case::new(base, |root| wrap_tool(root, damage));
+        case.failed_and_undone(&case.bootstrap("native"), &[1, 7], &["half done", "broken", "9", "hook"]);
+        let run = case.bootstrap("auto");
+        case.failed_and_undone(&run, &[1, 7], &["broken"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_tool_that_loses_a_root_is_undone() {
+    for base in [Base::Debian12, Base::Alpine] {
+        let case = Case::new(base, |root| wrap_tool(root, LOSE_FIRST));
+        let bundle = String::from_utf8(case.root.read(BUNDLE)).unwrap();
+        let lost = fingerprints(&bundle)[0].hex();
+        case.failed_and_undone(&case.bootstrap("native"), &[1, 7], &[&lost[..16], "hook"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_tool_that_loses_a_root_from_the_hashed_directory_is_undone() {
+    let case = Case::new(Base::Debian12, |root| {
+        wrap_tool(root, "rm /etc/ssl/certs/4042bcee.0 /etc/ssl/certs/ISRG_Root_X1.pem");
+    });
+    case.failed_and_undone(&case.bootstrap("native"), &[1, 7], &["ISRG Root X1"]);
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_tool_that_leaves_ours_out_is_undone() {
+    for base in [Base::Debian12, Base::Alpine] {
+        let case = Case::new(base, |root| wrap_tool(root, LOSE_LAST));
+        let pin = case.ca.pin();
+        case.failed_and_undone(&case.bootstrap("native"), &[1, 7], &[&pin[..16]]);
+    }
+}
+
+/// T14: a tool that others can write to is not run.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_tool_of_another_owner_or_writable_by_others_is_not_run() {
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let changes: [fn(&RootFs); 3] = [
+        |root| chown(root.at(TOOL), Some(1000), None).unwrap(),
+        |root| std::fs::set_permissions(root.at(TOOL), PermissionsExt::from_mode(0o775)).unwrap(),
+        |root| std::fs::set_permissions(root.at("usr/sbin"), PermissionsExt::from_mode(0o777)).unwrap(),
+    ];
+    for change in changes {
+        let case = Case::new(Base::Debian12, |root| {
+            wrap_tool(root, ": > /mnt/ran");
+            change(root);
+        });
+        case.failed_and_undone(&case.bootstrap("native"), &[1, 5], &["update-ca-certificates"]);
+        case.worked(&case.bootstrap("auto"), "builtin");
+        assert!(!case.root.exchange().join("ran").exists(), "the tool ran");
+        case.undone_by_untrust();
+    }
+}
+
+/// T14: the time-out ends the tool and what it started.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_tool_that_hangs_is_ended_with_its_children() {
+    let hang = "echo $$ > /mnt/pid; sleep 1000 & echo $! > /mnt/child; wait";
+    let case = Case::new(Base::Debian12, |root| wrap_tool(root, hang));
+    let run = case
+        .root
+        .trustup_inside(["--json", "--timeout", "5s", "bootstrap", "--updater", "native"])
+        .args(["--ca-file", "/mnt/root.pem"])
+        .run();
+    case.failed_and_undone(&run, &[1, 6, 7], &["update-ca-certificates"]);
+    for file in ["pid", "child"] {
+        let pid = std::fs::read_to_string(case.root.exchange().join(file)).unwrap();
+        // No pid namespace: its numbers are the machine's. A zombie that nobody reaped has no command line.
+        let command = std::fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+        assert!(command.is_empty(), "{file} still runs: {}", String::from_utf8_lossy(&command));
+    }
+}
+
+/// T14: nothing of the caller's environment reaches the tool or its hooks, and no descriptor either.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn no_trap_of_the_callers_environment_fires() {
+    let case = Case::new(Base::Clients, |root| {
+        // Shows what a program started by the tool gets; bash would read BASH_ENV.
+        let hook =
+            "#!/bin/bash\nenv > /mnt/environment\nls -l /proc/self/fd > /mnt/descriptors\ncat > /mnt/stdin\n";
+        root.write_program(&format!("{HOOKS}/witness"), hook);
+    });
+    let traps = case.root.exchange().join("traps");
+    std::fs::create_dir_all(traps.join("tmp")).unwrap();
+    for program in
+        ["update-ca-certificates", "openssl", "sh", "sed", "mktemp", "run-parts", "c_rehash", "find"]
+    {
+        let path = traps.join(program);
+        std::fs::write(&path, "#!/bin/sh\n: > /mnt/fired-path\nexit 1\n").unwrap();
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    std::fs::write(traps.join("shell.sh"), ": > /mnt/fired-shell\n").unwrap();
+    let source = traps.join("trap.c");
+    std::fs::write(
+        &source,
+        "#include <fcntl.h>\n__attribute__((constructor)) static void fire(void) \
+         { open(\"/mnt/fired-library\", O_CREAT | O_WRONLY, 0600); }\n",
+    )
+    .unwrap();
+    crate::support::roots::run(
+        std::process::Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(traps.join("trap.so"))
+            .arg(&source),
+    );
+    std::fs::write(
+        traps.join("openssl.cnf"),
+        "openssl_conf = a\n[a]\nproviders = b\n[b]\ntrap = c\n[c]\nmodule = /mnt/traps/trap.so\nactivate = 1\n",
+    )
+    .unwrap();
+    let variables = [
+        "PATH=/mnt/traps:/usr/sbin:/usr/bin:/sbin:/bin",
+        "LD_PRELOAD=/mnt/traps/trap.so",
+        "LD_LIBRARY_PATH=/mnt/traps",
+        "TMPDIR=/mnt/traps/tmp",
+        "OPENSSL_CONF=/mnt/traps/openssl.cnf",
+        "BASH_ENV=/mnt/traps/shell.sh",
+        "ENV=/mnt/traps/shell.sh",
+        "SECRET_OF_THE_CALLER=1",
+    ];
+    // The traps work: the tool alone, with this environment, falls into them.
+    let fired = |name: &str| case.root.exchange().join(name).exists();
+    let command = [&["env"], &variables[1..], &["/bin/bash", "-c", "openssl version"]].concat();
+    drop(case.root.command(&command).output().unwrap());
+    assert!(fired("fired-shell") && fired("fired-library"), "the traps do not work");
+    let command = [&["env"], &variables[..1], &["sh", "-c", "openssl version"]].concat();
+    drop(case.root.command(&command).output().unwrap());
+    assert!(fired("fired-path"), "the trap in PATH does not work");
+    for name in ["fired-shell", "fired-library", "fired-path"] {
+        std::fs::remove_file(case.root.exchange().join(name)).unwrap();
+    }
+
+    // LD_PRELOAD is set by `env`, so only trustup (a static program) and what it starts could fall into it.
+    let run = case
+        .root
+        .trustup_inside_after("", &variables, ["--json", "bootstrap", "--updater", "native"])
+        .args(["--ca-file", "/mnt/root.pem"])
+        .run();
+    case.worked(&run, "native");
+    for name in ["fired-shell", "fired-library", "fired-path"] {
+        assert!(!fired(name), "{name}: {run}");
+    }
+    assert_eq!(
+        std::fs::read_dir(traps.join("tmp")).unwrap().count(),
+        0,
+        "something used the caller's TMPDIR"
+    );
+
+    let seen = |name: &str| std::fs::read_to_string(case.root.exchange().join(name)).unwrap();
+    let environment = seen("environment");
+    let of_bash = ["PWD", "OLDPWD", "SHLVL", "_"];
+    let names = environment.lines().filter_map(|line| line.split('=').next());
+    let foreign: Vec<&str> = names
+        .filter(|name| !of_bash.contains(name) && !["PATH", "LC_ALL", "LANG", "HOME"].contains(name))
+        .collect();
+    assert!(foreign.is_empty(), "the hook's environment: {environment}");
+    assert!(environment.contains("LC_ALL=C"), "{environment}");
+    let descriptors = seen("descriptors");
+    let high = descriptors.lines().filter_map(|line| line.split_whitespace().nth(8)?.parse::<u32>().ok());
+    // 3 is the directory that `ls` reads; run-parts' pipe to the tool's loop may be there as 10 or above of dash.
+    assert!(!descriptors.contains("trustup") && high.clone().count() >= 4, "{descriptors}");
+    assert!(seen("stdin").contains("+/etc/ssl/certs/"), "the hook gets the tool's list: {}", seen("stdin"));
+}

@@ -1,0 +1,250 @@
+//! The built-in updater against the real tool: trustup works on one root; on its twin the same anchor files are dropped
+//! under the same names and the distribution's own `update-ca-certificates` runs. The trees have to be the same, file
+//! for file and link for link, and after `untrust` the tree has to be the first one.
+
+use std::path::PathBuf;
+
+use crate::support::ca::{self, Root};
+use crate::support::roots::{Base, RootFs};
+use crate::support::run::Run;
+use crate::support::tree::Tree;
+
+const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
+/// What `apt-get install` writes differently each time: logs with times, caches with inode numbers.
+const UNSTABLE: [&str; 2] = ["var/log", "var/cache"];
+
+/// Roots as files on this machine, and in the exchange directory of a root.
+fn given(root: &RootFs, roots: &[Root]) -> Vec<PathBuf> {
+    let write = |(n, root_ca): (usize, &Root)| root_ca.write(root.exchange(), &format!("given-{n}.pem"));
+    roots.iter().enumerate().map(write).collect()
+}
+
+/// `bootstrap --ca-file F… --updater builtin` from outside.
+#[track_caller]
+fn builtin(root: &RootFs, roots: &[Root]) -> Run {
+    let mut run = root.trustup(["--json", "bootstrap", "--updater", "builtin"]);
+    for file in given(root, roots) {
+        run = run.arg("--ca-file").arg(file);
+    }
+    let run = run.ok();
+    assert_eq!(run.json()["updater"], "builtin", "{run}");
+    run
+}
+
+/// `bootstrap --ca-file F… --updater native` inside.
+#[track_caller]
+fn native(root: &RootFs, roots: &[Root]) -> Run {
+    let mut run = root.trustup_inside(["--json", "bootstrap", "--updater", "native"]);
+    for file in given(root, roots) {
+        run = run.arg("--ca-file").arg(PathBuf::from("/mnt").join(file.file_name().unwrap()));
+    }
+    let run = run.ok();
+    assert_eq!(run.json()["updater"], "native", "{run}");
+    run
+}
+
+/// The file that a run says it wrote for `root_ca`, relative to the root.
+#[track_caller]
+fn anchor_file(run: &Run, root_ca: &Root) -> String {
+    let json = run.json();
+    let anchors = json["anchors"].as_array().unwrap();
+    let ours = anchors.iter().find(|anchor| anchor["fingerprint"] == root_ca.pin().as_str());
+    let file = ours.and_then(|anchor| anchor["file"].as_str()).unwrap_or_else(|| panic!("no file: {run}"));
+    file.trim_start_matches('/').to_owned()
+}
+
+/// Drops the anchor files of `done` into `twin`, and runs the real tool there.
+#[track_caller]
+fn drop_and_run_tool(done: &RootFs, run: &Run, roots: &[Root], twin: &RootFs) {
+    for root_ca in roots {
+        let file = anchor_file(run, root_ca);
+        twin.write(&file, done.read(&file));
+    }
+    twin.run(&["update-ca-certificates"]);
+}
+
+#[track_caller]
+fn same_as_the_tool(base: Base, bootstrap: fn(&RootFs, &[Root]) -> Run, names: &[&str]) {
+    let root = base.copy();
+    let before = root.tree();
+    let twin = root.twin();
+    let roots: Vec<Root> = names.iter().map(|name| ca::root(name)).collect();
+    let run = bootstrap(&root, &roots);
+    drop_and_run_tool(&root, &run, &roots, &twin);
+    assert!(!before.differences(&root.tree()).is_empty(), "nothing changed: {run}");
+    same(&twin, &root, base);
+
+    // A second run has nothing to do.
+    let done = Tree::of(root.path());
+    assert_eq!(bootstrap(&root, &roots).json()["changed"], false);
+    done.assert_same(&Tree::of(root.path()), "after a second run");
+
+    root.trustup(["untrust", "--all"]).ok();
+    before.assert_same(&Tree::of(root.path()), "after untrust");
+}
+
+/// The trees are the same. Alpine's tool reads the anchor directory in whatever order the file system gives: with more
+/// than one local anchor its bundle is compared block by block, in any order.
+#[track_caller]
+fn same(twin: &RootFs, root: &RootFs, base: Base) {
+    if base == Base::Alpine && twin.read(BUNDLE) != root.read(BUNDLE) {
+        let blocks = |root: &RootFs| {
+            let text = String::from_utf8(root.read(BUNDLE)).unwrap();
+            let mut blocks: Vec<String> = text.split_inclusive("\n\n").map(str::to_owned).collect();
+            blocks.sort();
+            blocks
+        };
+        assert_eq!(blocks(twin), blocks(root), "the blocks of the bundles");
+        let mode =
+            |root: &RootFs| Tree::of(&root.at(BUNDLE)).lines[""].rsplit_once(' ').unwrap().1.to_owned();
+        assert_eq!(mode(twin), mode(root), "owner of the bundles");
+        std::fs::write(root.at(BUNDLE), twin.read(BUNDLE)).unwrap();
+    }
+    twin.tree().assert_same(&root.tree(), "the real tool's tree (-) and ours (+)");
+}
+
+macro_rules! twins {
+    ($($name:ident: $base:ident, $how:ident, $names:expr;)*) => {$(
+        #[test]
+        #[ignore = "needs root and real root file systems"]
+        fn $name() {
+            same_as_the_tool(Base::$base, $how, &$names);
+        }
+    )*};
+}
+
+twins! {
+    debian_12_builtin_with_one_anchor: Debian12, builtin, ["Twin Root"];
+    debian_12_builtin_with_two_anchors: Debian12, builtin, ["Twin Root (a), x", "aaa first"];
+    debian_12_native_with_one_anchor: Debian12, native, ["Twin Root"];
+    debian_12_native_with_two_anchors: Debian12, native, ["Twin Root (a), x", "aaa first"];
+    debian_13_builtin_with_one_anchor: Debian13, builtin, ["Twin Root"];
+    debian_13_builtin_with_two_anchors: Debian13, builtin, ["Twin Root (a), x", "aaa first"];
+    debian_13_native_with_one_anchor: Debian13, native, ["Twin Root"];
+    debian_13_native_with_two_anchors: Debian13, native, ["Twin Root (a), x", "aaa first"];
+    // The same subject twice: the hash links of both are numbered.
+    debian_12_builtin_with_one_subject_twice: Debian12, builtin, ["Twin Root", "Twin Root"];
+    debian_12_native_with_one_subject_twice: Debian12, native, ["Twin Root", "Twin Root"];
+    alpine_builtin_with_one_anchor: Alpine, builtin, ["Twin Root"];
+    alpine_builtin_with_two_anchors: Alpine, builtin, ["Twin Root (a), x", "aaa first"];
+    alpine_native_with_one_anchor: Alpine, native, ["Twin Root"];
+    alpine_native_with_two_anchors: Alpine, native, ["Twin Root (a), x", "aaa first"];
+}
+
+/// One anchor after the other, one of them taken out again: as with the tool after the same steps.
+#[track_caller]
+fn step_by_step(base: Base) {
+    let root = base.copy();
+    let before = root.tree();
+    let roots = [ca::root("Step One"), ca::root("Step Two")];
+    let [one, two] = &roots;
+    builtin(&root, std::slice::from_ref(one));
+    let after_one = root.tree();
+    let run = builtin(&root, std::slice::from_ref(two));
+    let both = root.tree();
+
+    let twin = base.copy();
+    builtin(&twin, std::slice::from_ref(one));
+    drop_and_run_tool(&root, &run, std::slice::from_ref(two), &twin);
+    same(&twin, &root, base);
+
+    root.trustup(["untrust", "--fingerprint", &two.pin()]).ok();
+    after_one.assert_same(&root.tree(), "after untrust of the second");
+    builtin(&root, std::slice::from_ref(two));
+    both.assert_same(&root.tree(), "after the second came back");
+    root.trustup(["untrust", "--fingerprint", &one.pin()]).ok();
+    root.trustup(["untrust", "--fingerprint", &two.pin()]).ok();
+    before.assert_same(&Tree::of(root.path()), "after untrust of both");
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn debian_12_step_by_step() {
+    step_by_step(Base::Debian12);
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn debian_13_step_by_step() {
+    step_by_step(Base::Debian13);
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn alpine_step_by_step() {
+    step_by_step(Base::Alpine);
+}
+
+/// A native install, taken out with the native tool as well.
+#[track_caller]
+fn native_untrust(base: Base) {
+    let root = base.copy();
+    let before = root.tree();
+    let roots = [ca::root("Native One"), ca::root("Native Two")];
+    native(&root, &roots);
+    root.trustup_inside(["untrust", "--all"]).ok();
+    before.assert_same(&Tree::of(root.path()), "after untrust inside");
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn debian_12_untrust_inside() {
+    native_untrust(Base::Debian12);
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn debian_13_untrust_inside() {
+    native_untrust(Base::Debian13);
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn alpine_untrust_inside() {
+    native_untrust(Base::Alpine);
+}
+
+/// Bare Debian: what a later `apt-get install ca-certificates` makes of our tree is what it makes of a tree where only
+/// the anchor file had been dropped; and what is left after `untrust` is what the packages alone make.
+#[track_caller]
+fn package_installed_later(base: Base) {
+    let root = base.copy();
+    let (before, twin, plain) = (root.tree(), root.twin(), root.twin());
+    let roots = [ca::root("Before the Package")];
+    let run = builtin(&root, &roots);
+    let file = &anchor_file(&run, &roots[0]);
+    assert_eq!(run.json()["row"], "debian", "{run}");
+
+    // Bare and without the package first: out again without a trace.
+    root.trustup(["untrust", "--all"]).ok();
+    before.assert_same(&Tree::of(root.path()), "after untrust without the package");
+
+    builtin(&root, &roots);
+    twin.write(file, root.read(file));
+    let install = "exec apt-get install -y --no-download /var/cache/apt/archives/*.deb";
+    let install = ["env", "DEBIAN_FRONTEND=noninteractive", "sh", "-c", install];
+    for root in [&root, &twin, &plain] {
+        root.run(&install);
+    }
+    let stable = |root: &RootFs| UNSTABLE.iter().fold(root.tree(), |tree, path| tree.without(path));
+    stable(&twin).assert_same(&stable(&root), "a dropped file (-) and trustup (+), then the package");
+    assert!(
+        String::from_utf8(root.read(BUNDLE)).unwrap().contains(&roots[0].pem),
+        "our root is in the bundle"
+    );
+
+    root.trustup(["untrust", "--all"]).ok();
+    stable(&plain).assert_same(&stable(&root), "the package alone (-) and after untrust (+)");
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn debian_12_package_installed_later() {
+    package_installed_later(Base::Debian12Bare);
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn debian_13_package_installed_later() {
+    package_installed_later(Base::Debian13Bare);
+}

@@ -1,0 +1,111 @@
+//! Certificates, made when a test runs; and the certificates of a PEM file, read without the code under test.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+};
+use trustup::fingerprint::Fingerprint;
+
+/// A root certificate with its key.
+pub struct Root {
+    pub pem: String,
+    pub der: Vec<u8>,
+    pub fingerprint: Fingerprint,
+    pub key_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+/// The parameters of a root named `name`: CA, 2020 to 2090.
+pub fn root_params(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2090, 1, 1);
+    params
+}
+
+/// A new root named `name`.
+pub fn root(name: &str) -> Root {
+    root_with(root_params(name))
+}
+
+/// A new self-signed certificate from `params`.
+pub fn root_with(params: CertificateParams) -> Root {
+    let key = KeyPair::generate().expect("key");
+    let certificate = params.self_signed(&key).expect("self-signed");
+    let key_pem = pem("PRIVATE KEY", &key.serialize_der());
+    Root {
+        pem: pem("CERTIFICATE", certificate.der()),
+        der: certificate.der().to_vec(),
+        fingerprint: Fingerprint::of(certificate.der()),
+        key_pem,
+        issuer: Issuer::new(params, key),
+    }
+}
+
+impl Root {
+    /// A certificate from `params`, signed by this root: PEM.
+    pub fn sign(&self, params: CertificateParams) -> String {
+        let key = KeyPair::generate().expect("key");
+        pem("CERTIFICATE", &self.sign_for(params, &key))
+    }
+
+    /// A certificate from `params` for `key`, signed by this root: DER.
+    pub fn sign_for(&self, params: CertificateParams, key: &KeyPair) -> Vec<u8> {
+        params.signed_by(key, &self.issuer).expect("signed").der().to_vec()
+    }
+
+    /// Writes the PEM into `directory` as `name`; returns the path.
+    pub fn write(&self, directory: &Path, name: &str) -> PathBuf {
+        let path = directory.join(name);
+        std::fs::write(&path, &self.pem).expect("write");
+        path
+    }
+
+    /// 64 hex digits.
+    pub fn pin(&self) -> String {
+        self.fingerprint.hex()
+    }
+}
+
+/// RFC 7468: 64 columns, LF.
+pub fn pem(label: &str, der: &[u8]) -> String {
+    let text = base64::engine::general_purpose::STANDARD.encode(der);
+    let lines = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect::<Vec<_>>().join("\n");
+    format!("-----BEGIN {label}-----\n{lines}\n-----END {label}-----\n")
+}
+
+/// The fingerprints of all certificates in PEM text, in order.
+pub fn fingerprints(pem: &str) -> Vec<Fingerprint> {
+    let mut found = Vec::new();
+    let mut body: Option<String> = None;
+    for line in pem.lines() {
+        match (line.trim_end(), &mut body) {
+            ("-----BEGIN CERTIFICATE-----", _) => body = Some(String::new()),
+            ("-----END CERTIFICATE-----", Some(base64)) => {
+                let der = base64::engine::general_purpose::STANDARD.decode(base64).expect("base64");
+                found.push(Fingerprint::of(&der));
+                body = None;
+            }
+            (line, Some(body)) => body.push_str(line),
+            (_, None) => {}
+        }
+    }
+    assert!(body.is_none(), "a certificate without an end");
+    found
+}
+
+/// The same as a set; a certificate that is there twice is an error.
+#[track_caller]
+pub fn fingerprint_set(pem: &str) -> BTreeSet<Fingerprint> {
+    let list = fingerprints(pem);
+    let set: BTreeSet<_> = list.iter().copied().collect();
+    assert_eq!(set.len(), list.len(), "a certificate is there twice");
+    set
+}

@@ -1,0 +1,9 @@
+//! What several test binaries share: running trustup, making certificates, comparing trees.
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+
+pub mod ca;
+pub mod guard;
+pub mod roots;
+pub mod run;
+pub mod tls_server;
+pub mod tree;

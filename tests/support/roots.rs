@@ -1,0 +1,338 @@
+//! Real root file systems: Debian made by debootstrap, Alpine from a disk image that a Python wheel carries. Each is
+//! made once, kept below `target/test-cache/roots` under a key of its recipe, and copied for a test to change.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use trustup::fingerprint::Fingerprint;
+
+use super::guard::MachineStores;
+use super::run::Trustup;
+use super::tree::Tree;
+
+/// What everything in a chroot sees.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Where trustup keeps what it did, in any root.
+pub const STATE: &str = "var/lib/trustup";
+
+/// A root that is kept. The same recipe gives the same root; a changed one is made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Base {
+    /// Debian 12, `debootstrap --variant=minbase`: no ca-certificates, no openssl; their packages are in apt's cache.
+    Debian12Bare,
+    /// Debian 12 with ca-certificates and openssl.
+    Debian12,
+    /// Debian 13, as above.
+    Debian13Bare,
+    /// Debian 13, as above.
+    Debian13,
+    /// Debian 12 with TLS clients, and requests from PyPI in /opt/pypi.
+    Clients,
+    /// Alpine with ca-certificates.
+    Alpine,
+}
+
+impl Base {
+    fn name(self) -> &'static str {
+        match self {
+            Base::Debian12Bare => "debian-12-bare",
+            Base::Debian12 => "debian-12",
+            Base::Debian13Bare => "debian-13-bare",
+            Base::Debian13 => "debian-13",
+            Base::Clients => "clients",
+            Base::Alpine => "alpine",
+        }
+    }
+
+    /// The commands that make it, run by `sh -eu` in the machine's root with ROOT (to be made) and FROM (the root it
+    /// starts from) set; `in_root` runs a command in ROOT.
+    fn recipe(self) -> (Option<Base>, &'static str) {
+        const DEBIAN_12: &str = concat!(
+            "debootstrap --variant=minbase bookworm \"$ROOT\" \"$(mirror bookworm)\"\n",
+            include_str!("trim-debian.sh")
+        );
+        const DEBIAN_13: &str = concat!(
+            "debootstrap --variant=minbase trixie \"$ROOT\" \"$(mirror bookworm trixie)\"\n",
+            include_str!("trim-debian.sh")
+        );
+        const WITH_TOOL: &str = "cp -a \"$FROM/.\" \"$ROOT\"\n\
+            in_root sh -c 'apt-get install -y --no-download /var/cache/apt/archives/*.deb'\n\
+            in_root apt-get clean\n\
+            forget_lists\n";
+        match self {
+            Base::Debian12Bare => (None, DEBIAN_12),
+            Base::Debian13Bare => (None, DEBIAN_13),
+            Base::Debian12 => (Some(Base::Debian12Bare), WITH_TOOL),
+            Base::Debian13 => (Some(Base::Debian13Bare), WITH_TOOL),
+            Base::Clients => (
+                Some(Base::Debian12),
+                "cp -a \"$FROM/.\" \"$ROOT\"\n\
+                 in_root apt-get update\n\
+                 in_root apt-get install -y --no-install-recommends curl wget git python3 python3-requests\n\
+                 in_root apt-get clean\n\
+                 forget_lists\n\
+                 mkdir \"$ROOT/opt/pypi\"\n\
+                 python3 -m pip install --quiet --no-compile --only-binary :all: --platform any --python-version 3.11 \
+                 --target \"$ROOT/opt/pypi\" requests==2.32.5\n\
+                 printf '127.0.0.1 localhost\\n' > \"$ROOT/etc/hosts\"\n",
+            ),
+            Base::Alpine => (None, include_str!("make-alpine.sh")),
+        }
+    }
+
+    /// Where it is kept; makes it if it is not there. Nothing may be changed in it.
+    pub fn kept(self) -> PathBuf {
+        // One at a time in this process; debootstrap and apt leave no room for a second core anyway.
+        static MAKING: Mutex<()> = Mutex::new(());
+        let (from, recipe) = self.recipe();
+        let from = from.map(Base::kept);
+        let from_name = from.as_deref().map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+        let key = format!("{recipe}\0{}\0{from_name:?}", include_str!("recipe.sh"));
+        let key = Fingerprint::of(key.as_bytes()).hex();
+        let path = cache().join("roots").join(format!("{}-{}", self.name(), &key[..12]));
+        let _one = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
+        if !path.exists() {
+            make(&path, from.as_deref(), recipe);
+        }
+        path
+    }
+
+    /// A copy for one test.
+    #[track_caller]
+    pub fn copy(self) -> RootFs {
+        RootFs::copy_of(&self.kept())
+    }
+}
+
+fn make(path: &Path, from: Option<&Path>, recipe: &str) {
+    require_root();
+    std::fs::create_dir_all(path.parent().expect("parent")).expect("cache");
+    // Other processes that run tests of this checkout wait here, and then find it made.
+    let lock = std::fs::File::create(path.with_extension("lock")).expect("lock");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("lock");
+    if path.exists() {
+        return;
+    }
+    let partial = path.with_extension("partial");
+    if partial.exists() {
+        std::fs::remove_dir_all(&partial).expect("leftover of an earlier attempt");
+    }
+    std::fs::create_dir(&partial).expect("directory");
+    let output = Command::new("sh")
+        .args(["-eu", "-c", &format!("{}\n{recipe}", include_str!("recipe.sh"))])
+        .env("ROOT", &partial)
+        .env("FROM", from.unwrap_or(Path::new("/nonexistent")))
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output()
+        .expect("sh");
+    assert!(output.status.success(), "{} could not be made: {}", path.display(), Said(&output));
+    std::fs::rename(&partial, path).expect("rename");
+}
+
+/// `target/test-cache`.
+pub fn cache() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("target directory").join("test-cache")
+}
+
+/// These tests mount, chroot and own files as root.
+#[track_caller]
+pub fn require_root() {
+    assert!(rustix::process::geteuid().is_root(), "this test needs root");
+}
+
+/// A root of one test: a copy that goes away with it.
+pub struct RootFs {
+    path: PathBuf,
+    exchange: tempfile::TempDir,
+    _machine: MachineStores,
+}
+
+impl RootFs {
+    /// A copy of `original`, on the same file system as the kept roots.
+    #[track_caller]
+    pub fn copy_of(original: &Path) -> RootFs {
+        require_root();
+        let work = cache().join("work");
+        std::fs::create_dir_all(&work).expect("directory");
+        let path = tempfile::Builder::new().prefix("root-").tempdir_in(&work).expect("directory").keep();
+        run(Command::new("cp").args(["-a", "--reflink=auto"]).arg(original.join(".")).arg(&path));
+        let exchange = tempfile::Builder::new().prefix("mnt-").tempdir_in(&work).expect("directory");
+        RootFs { path, exchange, _machine: MachineStores::watch() }
+    }
+
+    /// Another copy of the root as it is now.
+    #[track_caller]
+    pub fn twin(&self) -> RootFs {
+        RootFs::copy_of(&self.path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of `name` (without a leading `/`) in it.
+    pub fn at(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Everything in it but trustup's state.
+    pub fn tree(&self) -> Tree {
+        Tree::of(&self.path).without(STATE)
+    }
+
+    /// The bytes of a file; links are followed by the machine, so only relative ones lead to the right place.
+    #[track_caller]
+    pub fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.at(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    /// Writes a file of mode 0644, its directories with it.
+    #[track_caller]
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.at(name);
+        std::fs::create_dir_all(path.parent().expect("parent")).expect("directories");
+        std::fs::write(&path, content).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    /// Appends to a file.
+    #[track_caller]
+    pub fn append(&self, name: &str, content: impl AsRef<[u8]>) {
+        let bytes = [&self.read(name), content.as_ref()].concat();
+        std::fs::write(self.at(name), bytes).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    /// Writes an executable file.
+    #[track_caller]
+    pub fn write_program(&self, name: &str, content: &str) {
+        self.write(name, content);
+        std::fs::set_permissions(self.at(name), std::fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+
+    #[track_caller]
+    pub fn remove(&self, name: &str) {
+        std::fs::remove_file(self.at(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+    }
+
+    /// A directory that commands in the root see as /mnt; it is no part of the tree.
+    pub fn exchange(&self) -> &Path {
+        self.exchange.path()
+    }
+
+    /// `COMMAND…` in a chroot in a mount namespace of its own, with /dev, /proc, /mnt and nothing but PATH in its environment.
+    pub fn command(&self, command: &[&str]) -> Command {
+        self.command_after("", command)
+    }
+
+    /// The same, after the shell commands `before` (mounts, mostly; ROOT is this root) in that mount namespace.
+    pub fn command_after(&self, before: &str, command: &[&str]) -> Command {
+        let mut process = Command::new("unshare");
+        process.args(["--mount", "--propagation", "private", "sh", "-eu", "-c"]);
+        process.arg(format!(
+            "mount --bind /dev \"$ROOT/dev\"\nmount -t proc proc \"$ROOT/proc\"\nmount --bind \"$EXCHANGE\" \"$ROOT/mnt\"\n{before}\n\
+             exec chroot \"$ROOT\" env -u ROOT -u EXCHANGE \"$@\""
+        ));
+        process.arg("sh").args(command).env_clear().env("PATH", PATH).stdin(Stdio::null());
+        process.env("ROOT", &self.path).env("EXCHANGE", self.exchange.path());
+        process
+    }
+
+    /// Runs it and wants success.
+    #[track_caller]
+    pub fn run(&self, command: &[&str]) -> Output {
+        run(&mut self.command(command))
+    }
+
+    /// trustup from outside, with this root as its sysroot.
+    pub fn trustup<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Trustup {
+        Trustup::at(&self.path, args)
+    }
+
+    /// trustup inside the root, where `/` is its sysroot; the static binary, which runs in any root.
+    pub fn trustup_inside<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Trustup {
+        self.trustup_inside_after("", &[], args)
+    }
+
+    /// The same, after shell commands as in `command_after` and with `NAME=VALUE` variables that only trustup sees.
+    pub fn trustup_inside_after<S: AsRef<OsStr>>(
+        &self,
+        before: &str,
+        variables: &[&str],
+        args: impl IntoIterator<Item = S>,
+    ) -> Trustup {
+        let program = self.exchange().join("trustup");
+        if !program.exists() {
+            let built = static_trustup();
+            std::fs::hard_link(built, &program)
+                .or_else(|_| std::fs::copy(built, &program).map(drop))
+                .expect("static binary");
+        }
+        let command = [&["env"], variables, &["/mnt/trustup"]].concat();
+        Trustup::through(self.command_after(before, &command), args)
+    }
+}
+
+impl Drop for RootFs {
+    fn drop(&mut self) {
+        // A failed test's root is kept for a look until the next run of ./test.
+        if !std::thread::panicking() {
+            drop(std::fs::remove_dir_all(&self.path));
+        }
+    }
+}
+
+/// The debug build of trustup with the C runtime linked in; built once in each run, into a directory of its own.
+pub fn static_trustup() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let version = run(Command::new("rustc").arg("-vV")).stdout;
+        let version = String::from_utf8(version).expect("text");
+        let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("host triple");
+        let target = cache().join("static");
+        run(Command::new(env!("CARGO"))
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(["build", "--quiet", "--locked", "--bin", "trustup", "--target", host, "--target-dir"])
+            .arg(&target)
+            .env("RUSTFLAGS", "-C target-feature=+crt-static")
+            .stdin(Stdio::null()));
+        target.join(host).join("debug/trustup")
+    })
+}
+
+/// Runs a command, wants success, returns its output.
+#[track_caller]
+pub fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", Said(&output));
+    output
+}
+
+/// Waits until `condition` holds, for at most `limit`.
+#[track_caller]
+pub fn wait_until(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
+    let start = std::time::Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// What a program said, for a message.
+pub struct Said<'a>(pub &'a Output);
+
+impl std::fmt::Display for Said<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = |bytes: &[u8]| {
+            let text = String::from_utf8_lossy(bytes);
+            let start = text.char_indices().rev().nth(6000).map_or(0, |(at, _)| at);
+            text[start..].to_owned()
+        };
+        let Output { status, stdout, stderr } = self.0;
+        write!(f, "{status}\n--- stdout\n{}\n--- stderr\n{}", text(stdout), text(stderr))
+    }
+}

@@ -1,0 +1,177 @@
+//! Runs the trustup that was just built, with an environment of nothing but what a test gives.
+
+use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// No run of a test takes longer.
+const HANGS: Duration = Duration::from_secs(120);
+
+/// A run to be.
+pub struct Trustup {
+    command: Command,
+    input: Option<Vec<u8>>,
+}
+
+/// What came out.
+#[derive(Clone, Debug)]
+pub struct Run {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    line: String,
+}
+
+impl Trustup {
+    /// `trustup ARGS…`
+    pub fn new<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Trustup {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
+        command.env_clear().args(args);
+        Trustup { command, input: None }
+    }
+
+    /// `trustup --sysroot DIR ARGS…`
+    pub fn at<S: AsRef<OsStr>>(sysroot: &Path, args: impl IntoIterator<Item = S>) -> Trustup {
+        let mut run = Trustup::new(["--sysroot"]);
+        run.command.arg(sysroot).args(args);
+        run
+    }
+
+    /// Whatever `command` ends in being trustup (in a chroot, under another program), and its arguments.
+    pub fn through<S: AsRef<OsStr>>(mut command: Command, args: impl IntoIterator<Item = S>) -> Trustup {
+        command.args(args);
+        Trustup { command, input: None }
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.command.args(args);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
+        self.input = Some(bytes.into());
+        self
+    }
+
+    /// Runs it as another user; only root can.
+    pub fn uid(mut self, uid: u32) -> Self {
+        self.command.uid(uid).gid(uid);
+        self
+    }
+
+    /// Runs another copy of the binary.
+    pub fn binary(mut self, path: &Path) -> Self {
+        let mut command = Command::new(path);
+        command.env_clear().args(self.command.get_args());
+        self.command = command;
+        self
+    }
+
+    /// Runs it to its end; one that hangs is killed and fails the test.
+    pub fn run(mut self) -> Run {
+        let line = format!("{:?}", self.command);
+        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
+        let mut child = self.command.spawn().expect("trustup starts");
+        if let Some(input) = self.input {
+            // A run that fails early may close its end first; what it says then is what the test looks at.
+            let _ = child.stdin.take().expect("piped").write_all(&input);
+        }
+        let stdout = read_all(child.stdout.take().expect("piped"));
+        let stderr = read_all(child.stderr.take().expect("piped"));
+        let started = Instant::now();
+        let status = loop {
+            match child.try_wait().expect("waits") {
+                Some(status) => break status,
+                None if started.elapsed() > HANGS => {
+                    child.kill().expect("kill");
+                    child.wait().expect("waits");
+                    panic!("hangs: {line}\n{}", stderr.join().expect("reader"));
+                }
+                None => thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let [stdout, stderr] = [stdout, stderr].map(|reader| reader.join().expect("reader"));
+        Run { code: status.code(), stdout, stderr, line }
+    }
+
+    /// Runs it, wants exit code 0.
+    #[track_caller]
+    pub fn ok(self) -> Run {
+        self.fails(0)
+    }
+
+    /// Runs it, wants this exit code.
+    #[track_caller]
+    pub fn fails(self, code: i32) -> Run {
+        let run = self.run();
+        assert_eq!(run.code, Some(code), "exit code of {run}");
+        run
+    }
+}
+
+impl Run {
+    /// The one JSON object on stdout.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("no JSON on stdout ({error}): {self}"))
+    }
+
+    /// Wants each of `words` on stderr.
+    #[track_caller]
+    pub fn says<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> &Self {
+        for word in words {
+            assert!(self.stderr.contains(word), "stderr lacks `{word}`: {self}");
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{}\ncode {:?}\n--- stdout\n{}\n--- stderr\n{}",
+            self.line, self.code, self.stdout, self.stderr
+        )
+    }
+}
+
+fn read_all(mut from: impl Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).expect("reads");
+        String::from_utf8(bytes).expect("output is UTF-8")
+    })
+}
+
+/// `distro-fixtures/`.
+pub fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("distro-fixtures")
+}
+
+/// The fixture `name`, unpacked into a new temporary directory.
+pub fn unpacked(name: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    trustup::fixture::Fixture::load(&fixtures().join(name))
+        .and_then(|fixture| fixture.unpack(directory.path()))
+        .unwrap_or_else(|error| panic!("{name}: {error}"));
+    directory
+}

@@ -1,0 +1,324 @@
+//! `cargo xtask bench`: `trustup bootstrap --updater builtin` beside the distribution's own
+//! `update-ca-certificates --fresh`, on the same Debian tree and in one run, since only ratios survive a change of
+//! machine. Both add one root to the tree; what each left behind is checked before its time counts.
+//!
+//! It works on a copy of the tree and needs root (the real tool runs in a chroot) and GNU time (peak memory).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::{Outcome, dist, target_directory, value_of};
+
+/// How many times faster than the native tool the built-in updater has to be (design, budgets).
+const WANTED_RATIO: f64 = 100.0;
+/// The bundle, in the tree.
+const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
+/// The only directories that either contender changes, in the tree.
+const CHANGED: [&str; 4] =
+    ["etc/ssl", "etc/ca-certificates", "usr/local/share/ca-certificates", "var/lib/trustup"];
+
+/// The chore.
+pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
+    let mut tree = None;
+    let mut runs = 9;
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--tree" => tree = Some(PathBuf::from(value_of("--tree", &mut arguments)?)),
+            "--runs" => {
+                let value = value_of("--runs", &mut arguments)?;
+                runs = value
+                    .parse()
+                    .ok()
+                    .filter(|runs| *runs > 0)
+                    .ok_or(format!("`--runs {value}`: no number"))?;
+            }
+            other => return Err(format!("`bench` has no option `{other}`")),
+        }
+    }
+    let (binary, size) = dist::build(None)?;
+    let tree = match tree {
+        Some(tree) => tree,
+        None => debian()?,
+    };
+    let arena = Arena::new(&tree, binary)?;
+    let before = arena.certificates()?;
+    // One run each that does not count: it warms the caches of the kernel for both alike.
+    arena.native(&mut plain())?;
+    arena.builtin(&mut plain())?;
+    let (mut native, mut builtin, mut again) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..runs {
+        native.push(arena.native(&mut plain())?);
+        builtin.push(arena.builtin(&mut plain())?);
+        again.push(arena.once_more()?);
+    }
+    let native_memory = arena.peak(Arena::native)?;
+    let builtin_memory = arena.peak(Arena::builtin)?;
+
+    let (native, builtin, again) = (median(native), median(builtin), median(again));
+    let ratio = native.as_secs_f64() / builtin.as_secs_f64();
+    println!("tree {}: {before} roots, one added; median of {runs} alternating runs", tree.display());
+    println!("                                      time     peak memory");
+    println!("update-ca-certificates --fresh  {:>7.1} ms  {:>8} KiB", millis(native), native_memory);
+    println!("trustup bootstrap (built-in)    {:>7.1} ms  {:>8} KiB", millis(builtin), builtin_memory);
+    println!("trustup bootstrap, second run   {:>7.1} ms", millis(again));
+    println!(
+        "ratio {ratio:.0} : 1 (budget {WANTED_RATIO:.0} : 1, {})",
+        if ratio >= WANTED_RATIO { "kept" } else { "MISSED" }
+    );
+    println!("binary {:.2} MiB", size as f64 / f64::from(1 << 20));
+    Ok(())
+}
+
+/// A copy of the tree that both contenders start from afresh each time.
+struct Arena {
+    /// Holds all of it; removed at the end.
+    directory: PathBuf,
+    tree: PathBuf,
+    pristine: PathBuf,
+    binary: PathBuf,
+    certificate: PathBuf,
+}
+
+impl Arena {
+    fn new(source: &Path, binary: PathBuf) -> Outcome<Arena> {
+        for (path, package) in
+            [("usr/sbin/update-ca-certificates", "ca-certificates"), ("usr/bin/openssl", "openssl")]
+        {
+            if !source.join(path).is_file() {
+                return Err(format!("`{}` has no `{path}`: install {package} in it", source.display()));
+            }
+        }
+        let directory = target_directory().join(format!("bench-{}", std::process::id()));
+        let arena = Arena {
+            tree: directory.join("tree"),
+            pristine: directory.join("pristine"),
+            certificate: directory.join("bench-root.crt"),
+            directory,
+            binary,
+        };
+        fs::create_dir_all(&arena.pristine)
+            .map_err(|error| format!("`{}`: {error}", arena.pristine.display()))?;
+        finish(Command::new("cp").arg("-a").arg("--").args([source, &arena.tree]))?;
+        for (index, path) in CHANGED.iter().enumerate() {
+            let from = arena.tree.join(path);
+            if from.exists() {
+                finish(
+                    Command::new("cp")
+                        .arg("-a")
+                        .arg("--")
+                        .arg(from)
+                        .arg(arena.pristine.join(index.to_string())),
+                )?;
+            }
+        }
+        // The key is thrown away at once: nothing is ever signed with it.
+        finish(arena.inside("openssl").args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-keyout",
+            "/dev/null",
+            "-days",
+            "30",
+            "-subj",
+            "/CN=Benchmark Root",
+            "-addext",
+            "keyUsage=critical,keyCertSign",
+            "-out",
+            "/bench-root.crt",
+        ]))?;
+        let made = arena.tree.join("bench-root.crt");
+        fs::rename(made, &arena.certificate).map_err(|error| format!("moving the certificate: {error}"))?;
+        Ok(arena)
+    }
+
+    /// A program of the tree, in the tree, with nothing of our environment.
+    fn inside(&self, program: &str) -> Command {
+        let mut command = Command::new("/usr/sbin/chroot");
+        command
+            .arg(&self.tree)
+            .arg(program)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C");
+        command
+    }
+
+    /// Puts the tree back to what it was.
+    fn reset(&self) -> Outcome {
+        for (index, path) in CHANGED.iter().enumerate() {
+            let (place, copy) = (self.tree.join(path), self.pristine.join(index.to_string()));
+            finish(Command::new("rm").arg("-rf").arg("--").arg(&place))?;
+            if copy.exists() {
+                finish(Command::new("cp").arg("-a").arg("--").arg(copy).arg(place))?;
+            }
+        }
+        // What is not yet on the disk would be paid for by the next contender.
+        finish(&mut Command::new("sync"))
+    }
+
+    /// The native tool, from a fresh tree; `wrapper` goes in front of the command.
+    fn native(&self, wrapper: &mut Wrapper) -> Outcome<Duration> {
+        self.reset()?;
+        let anchors = self.tree.join("usr/local/share/ca-certificates");
+        fs::create_dir_all(&anchors)
+            .and_then(|()| fs::copy(&self.certificate, anchors.join("bench-root.crt")))
+            .map_err(|error| format!("`{}`: {error}", anchors.display()))?;
+        let took = timed(&mut wrapper(self.inside("update-ca-certificates").arg("--fresh")))?;
+        self.proven()?;
+        Ok(took)
+    }
+
+    /// The built-in updater, from a fresh tree.
+    fn builtin(&self, wrapper: &mut Wrapper) -> Outcome<Duration> {
+        self.reset()?;
+        let took = timed(&mut wrapper(&mut self.bootstrap()))?;
+        self.proven()?;
+        Ok(took)
+    }
+
+    /// The built-in updater on the tree that it has just finished: nothing to do.
+    fn once_more(&self) -> Outcome<Duration> {
+        timed(&mut self.bootstrap())
+    }
+
+    fn bootstrap(&self) -> Command {
+        let mut command = Command::new(&self.binary);
+        command.env_clear().arg("--sysroot").arg(&self.tree);
+        command.args(["bootstrap", "--updater", "builtin", "--ca-file"]).arg(&self.certificate);
+        command
+    }
+
+    /// Peak memory in KiB of one more run, as GNU time counts it (the largest of the processes).
+    fn peak(&self, contender: fn(&Arena, &mut Wrapper) -> Outcome<Duration>) -> Outcome<u64> {
+        let report = self.directory.join("peak");
+        let path = report.clone();
+        contender(self, &mut move |command| {
+            let mut wrapped = Command::new("/usr/bin/time");
+            wrapped.args(["-f", "%M", "-o"]).arg(&path).arg(command.get_program()).args(command.get_args());
+            wrapped.env_clear();
+            for (name, value) in command.get_envs() {
+                if let Some(value) = value {
+                    wrapped.env(name, value);
+                }
+            }
+            wrapped
+        })
+        .map_err(|error| format!("{error} (peak memory needs the package `time`)"))?;
+        let text = fs::read_to_string(&report).map_err(|error| format!("`{}`: {error}", report.display()))?;
+        text.trim().parse().map_err(|_| format!("GNU time said {text:?}"))
+    }
+
+    /// The new root is in the bundle and can be found by its hash link, and no other was lost.
+    fn proven(&self) -> Outcome {
+        let wanted = body(&fs::read_to_string(&self.certificate).map_err(|error| error.to_string())?);
+        let bundle =
+            fs::read_to_string(self.tree.join(BUNDLE)).map_err(|error| format!("`{BUNDLE}`: {error}"))?;
+        if !body(&bundle).contains(&wanted) {
+            return Err(format!("the new root is not in `{BUNDLE}`: what was timed did not do the job"));
+        }
+        let copy = self.tree.join("bench-root.crt");
+        fs::copy(&self.certificate, &copy).map_err(|error| error.to_string())?;
+        let verified = finish(self.inside("openssl").args([
+            "verify",
+            "-no-CAfile",
+            "-CApath",
+            "/etc/ssl/certs",
+            "/bench-root.crt",
+        ]));
+        fs::remove_file(copy).map_err(|error| error.to_string())?;
+        verified
+    }
+
+    /// How many certificates the bundle holds.
+    fn certificates(&self) -> Outcome<usize> {
+        let bundle =
+            fs::read_to_string(self.tree.join(BUNDLE)).map_err(|error| format!("`{BUNDLE}`: {error}"))?;
+        Ok(bundle.matches("-----BEGIN CERTIFICATE-----").count())
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            eprintln!("warning: `{}` is left: {error}", self.directory.display());
+        }
+    }
+}
+
+/// Turns a command into the one that is really run.
+type Wrapper = dyn FnMut(&mut Command) -> Command;
+
+/// Runs the command as it is.
+fn plain() -> impl FnMut(&mut Command) -> Command {
+    |command| std::mem::replace(command, Command::new("true"))
+}
+
+/// Runs `command` and gives its wall time; an error with its output if it fails.
+fn timed(command: &mut Command) -> Outcome<Duration> {
+    let start = Instant::now();
+    finish(command)?;
+    Ok(start.elapsed())
+}
+
+/// Runs `command` to its end.
+fn finish(command: &mut Command) -> Outcome {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("could not start {:?}: {error}", command.get_program()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(format!(
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    ))
+}
+
+/// The base64 text of PEM without line endings, so that wrapping does not matter.
+fn body(pem: &str) -> String {
+    pem.lines().filter(|line| !line.starts_with("-----")).collect()
+}
+
+/// The middle of the measured times.
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1000.0
+}
+
+/// A Debian 12 tree with ca-certificates: the one that the tests keep below `target`, else one made by debootstrap.
+fn debian() -> Outcome<PathBuf> {
+    let cache = target_directory().join("test-cache");
+    for directory in [cache.join("roots"), cache.clone()] {
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
+        let kept = entries.map(|entry| entry.path()).find(|path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.starts_with("debian-12-") && path.extension().is_none() && path.join(BUNDLE).is_file()
+        });
+        if let Some(tree) = kept {
+            return Ok(tree);
+        }
+    }
+    eprintln!("making a Debian 12 tree with debootstrap (once; about a minute)");
+    fs::create_dir_all(&cache).map_err(|error| format!("`{}`: {error}", cache.display()))?;
+    let (tree, unfinished) = (cache.join("debian-12-bench"), cache.join("debian-12-bench.partial"));
+    finish(Command::new("rm").arg("-rf").arg("--").arg(&unfinished))?;
+    finish(
+        Command::new("debootstrap")
+            .args(["--variant=minbase", "--include=ca-certificates", "bookworm"])
+            .arg(&unfinished),
+    )?;
+    fs::rename(&unfinished, &tree).map_err(|error| format!("`{}`: {error}", tree.display()))?;
+    Ok(tree)
+}
