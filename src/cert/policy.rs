@@ -59,7 +59,7 @@ fn name(certificate: &Certificate) -> Result<(), String> {
     if let Some(unfit) = name::unfit(certificate.subject_der()) {
         return Err(format!("the subject of certificate {} {unfit}", certificate.fingerprint()));
     }
-    let length = certificate.label().len();
+    let length = name::labels(certificate.subject_der()).iter().map(String::len).max().unwrap_or_default();
     if length > LABEL_LIMIT {
         return Err(format!(
             "the name of certificate {} has {length} bytes, more than {LABEL_LIMIT}",
@@ -273,6 +273,11 @@ mod tests {
 
     #[test]
     fn t4_labels_have_200_bytes_at_most() {
+        let (short, long) = ("x".repeat(200), "x".repeat(201));
+        let cn = |text: &str| attribute("2.5.4.3", UTF8, text.as_bytes());
+        let two = |first: &str, last: &str| parse(&Draft::named(name(&[&[&cn(first)], &[&cn(last)]])));
+        assert_eq!(check(&two(&short, &short), &STRICT), Ok(()));
+        assert!(check(&two(&short, &long), &STRICT).is_err() && check(&two(&long, &short), &STRICT).is_err());
         for (label, allowed) in [("x".repeat(200), true), ("x".repeat(201), false), ("é".repeat(101), false)]
         {
             let certificate = parse(&Draft::named(common_name(&label)));
