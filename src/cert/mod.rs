@@ -111,6 +111,19 @@ impl Certificate {
         })
     }
 
+    /// The certificate of a block of an existing bundle, as programs see it: of a TRUSTED CERTIFICATE the certificate
+    /// before the trust settings. `None` for other blocks, and for what cannot be parsed.
+    pub fn from_block(block: &pem::Block) -> Option<Certificate> {
+        let der = block.der.as_deref()?;
+        match block.label.as_str() {
+            "TRUSTED CERTIFICATE" => {
+                let certificate = der::Reader::new(der).take(der::SEQUENCE)?;
+                Certificate::from_der(certificate.raw).ok()
+            }
+            _ => Certificate::from_der(der).ok(),
+        }
+    }
+
     /// The DER, whole.
     pub fn der(&self) -> &[u8] {
         &self.der

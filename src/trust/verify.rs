@@ -52,7 +52,7 @@ fn bundle(sysroot: &Sysroot, path: &str, offer: &mut Offer) -> Result<()> {
     let Some((content, meta)) = sysroot.read(path, FILE_LIMIT)? else { return Ok(()) };
     offer.exists = true;
     offer.mount_point = meta.mount_point;
-    if pem::blocks(&content).iter().any(|block| block.der.is_none()) {
+    if pem::blocks(&content).iter().any(|block| block.der.is_none() || !block.own_lines) {
         offer.damage = Some("a PEM block in it is damaged".to_owned());
     }
     offer.roots = certificates_in(&content).iter().map(name).collect();
