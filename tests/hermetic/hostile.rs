@@ -231,7 +231,6 @@ fn something_else_in_the_way_is_no_disaster() {
             ("the anchor directory is a file", |scene| fs::write(scene.instead(LOCAL), "x").unwrap()),
             ("the anchor directory is a FIFO", |scene| fifo(&scene.instead(LOCAL))),
             ("the state directory is a file", |scene| fs::write(scene.instead(STATE), "x").unwrap()),
-            ("the state directory is a link", |scene| symlink("../../tmp", scene.instead(STATE)).unwrap()),
             ("var is a file", |scene| fs::write(scene.instead("var"), "x").unwrap()),
         ],
         wants(1),
@@ -239,6 +238,7 @@ fn something_else_in_the_way_is_no_disaster() {
     each(
         "debian-12",
         &[
+            ("the state directory is a link", |scene| symlink("../../tmp", scene.instead(STATE)).unwrap()),
             ("a FIFO among the anchors", |scene| fifo(&scene.at(LOCAL).join("x.crt"))),
             ("a device among the anchors", |scene| device(&scene.at(LOCAL).join("x.crt"))),
             ("a directory among the anchors", |scene| fs::create_dir(scene.at(LOCAL).join("x.crt")).unwrap()),
