@@ -99,7 +99,7 @@ fn usage_errors_are_exit_code_2_with_a_hint() {
         (&["bootstrap", "--ca-file", &file, "--stores", "sytem"], "sytem"),
         (&["bootstrap", "--ca-file", &file, "--updater", "sometimes"], "sometimes"),
         (&["bootstrap", "--ca-file", &file, "--timeout", "soon"], "soon"),
-        (&["bootstrap", "--ca-file", &file, "--timeout", "-3s"], "-3s"),
+        (&["bootstrap", "--ca-file", &file, "--timeout=-3s"], "-3s"),
         (&["bootstrap", "--ca-file", &file, "--wait", "1 fortnight"], "fortnight"),
         (&["bootstrap", "--ca-file", &file, "--", "/bin/true"], "--sysroot"),
         (&["bootstrap", "--ca-file", &file, "--nmae", "x"], "--name"),
