@@ -125,7 +125,7 @@ impl<'a> Draft<'a> {
         choice: Choice,
         goal: &impl Fn(&View, &Facts) -> Result<Goal>,
     ) -> Result<Self> {
-        let view = View::new(sysroot, state);
+        let view = View::new(sysroot, state)?;
         let facts = Facts::gather(&view)?;
         if !state.row.is_empty() && state.row != facts.row.id && !state.is_empty() {
             return Err(Error::failed(format!(
@@ -196,7 +196,7 @@ impl<'a> Draft<'a> {
         let notes = self.verify(state).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
         let mut paths = plan::touched(state, &self.plan);
-        let after = View::new(sysroot, state);
+        let after = View::new(sysroot, state).map_err(|error| session.undo(error))?;
         paths.extend(self.facts.row.updater.watched(&after).map_err(|error| session.undo(error))?);
         let records = plan::records(&self.view, paths, |path| tree::read(sysroot, path));
         let records = records.map_err(|error| session.undo(error))?;
@@ -232,7 +232,7 @@ impl<'a> Draft<'a> {
 
     fn verify(&self, state: &State) -> Result<Vec<String>> {
         let sysroot = self.view.sysroot();
-        let after_view = View::new(sysroot, state);
+        let after_view = View::new(sysroot, state)?;
         let outputs = self.facts.row.updater.outputs(&after_view)?;
         let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
         let mut present = Vec::new();

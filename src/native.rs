@@ -3,6 +3,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this module owns the starting of programs")]
 
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
@@ -56,12 +57,12 @@ pub fn unsafe_to_run(sysroot: &Sysroot, path: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Runs a family's tool: fixed environment, standard input closed, output kept for the error, its whole process
+/// Runs a family's tool: fixed environment (its temporary files go to `temporary`, ours alone), standard input closed, output kept for the error, its whole process
 /// group ended after `timeout`.
 ///
 /// # Errors
 /// It could not be started, failed, or took too long; the error shows what it said.
-pub fn run_tool(program: &str, arguments: &[String], timeout: Duration) -> Result<()> {
+pub fn run_tool(program: &str, arguments: &[String], temporary: &str, timeout: Duration) -> Result<()> {
     let shown =
         std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
     let (mut output, writer) =
@@ -75,6 +76,7 @@ pub fn run_tool(program: &str, arguments: &[String], timeout: Duration) -> Resul
         .env("PATH", DIRECTORIES.join(":"))
         .env("LC_ALL", "C")
         .env("HOME", "/")
+        .env("TMPDIR", temporary)
         .env("P11_KIT_NO_USER_CONFIG", "1")
         .current_dir("/")
         .stdin(Stdio::null())
@@ -155,7 +157,7 @@ fn is_secret(name: &str) -> bool {
 }
 
 /// What a native tool may change, before it runs.
-pub fn snapshot(sysroot: &Sysroot, paths: &[String]) -> Result<Vec<(String, tree::Node)>> {
+pub fn snapshot(sysroot: &Sysroot, paths: &[String]) -> Result<BTreeMap<String, tree::Node>> {
     paths.iter().map(|path| Ok((path.clone(), tree::read(sysroot, path)?))).collect()
 }
 
@@ -166,7 +168,7 @@ mod tests {
     #[test]
     fn a_failing_tool_is_quoted_and_escaped() {
         let arguments = ["-c".to_owned(), "printf 'a\\033[31mb\\n'; exit 3".to_owned()];
-        let error = run_tool("/bin/sh", &arguments, Duration::from_secs(10)).expect_err("exit 3");
+        let error = run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(10)).expect_err("exit 3");
         let text = error.to_string();
         assert!(
             text.contains("exit status: 3") && text.contains("it said") && !text.contains('\u{1b}'),
@@ -177,14 +179,14 @@ mod tests {
     #[test]
     fn a_tool_that_hangs_is_ended_with_its_children() {
         let arguments = ["-c".to_owned(), "sleep 600 & sleep 600".to_owned()];
-        let error = run_tool("/bin/sh", &arguments, Duration::from_millis(200)).expect_err("hangs");
+        let error = run_tool("/bin/sh", &arguments, "/tmp", Duration::from_millis(200)).expect_err("hangs");
         assert!(error.to_string().contains("took longer"), "{error}");
     }
 
     #[test]
     fn the_environment_is_ours() {
-        let arguments = ["-c".to_owned(), "test \"$(env | cut -d= -f1 | sort | tr '\\n' ' ')\" = 'HOME LC_ALL P11_KIT_NO_USER_CONFIG PATH PWD ' || { env; exit 1; }".to_owned()];
-        run_tool("/bin/sh", &arguments, Duration::from_secs(10)).expect("nothing inherited");
+        let arguments = ["-c".to_owned(), "test \"$(env | cut -d= -f1 | sort | tr '\\n' ' ')\" = 'HOME LC_ALL P11_KIT_NO_USER_CONFIG PATH PWD TMPDIR ' || { env; exit 1; }".to_owned()];
+        run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(10)).expect("nothing inherited");
     }
 
     #[test]

@@ -170,8 +170,12 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
             if *node == Node::Absent { removed.push(change) } else { made.push(change) }
         }
     }
+    let mut settled = BTreeSet::new();
+    for path in wanted.keys().copied().chain(kept.iter().map(String::as_str)) {
+        settled.insert(view.location(path)?);
+    }
     for path in reverted {
-        if wanted.contains_key(path.as_str()) || kept.contains(&path) {
+        if !settled.insert(view.location(&path)?) {
             continue;
         }
         let (actual, original) = (view.actual(&path)?, view.original(&path)?);

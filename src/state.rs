@@ -15,6 +15,7 @@ use crate::fingerprint::Fingerprint;
 use crate::sysroot::{Kind, Sysroot};
 use crate::tree::{File, Node};
 use crate::trust::distro;
+use crate::trust::updater::bundle;
 
 /// The directory of state, journal and lock, 0700.
 pub const DIRECTORY: &str = "/var/lib/trustup";
@@ -285,12 +286,12 @@ impl State {
         let state: State = serde_json::from_slice(&bytes).map_err(|error| {
             damaged(Error::failed("the state of an earlier run is damaged").because(error))
         })?;
-        state.check().map_err(damaged)?;
+        state.check(sysroot).map_err(damaged)?;
         Ok(state)
     }
 
     /// Holds every path and mode against the row's table.
-    fn check(&self) -> Result<()> {
+    fn check(&self, sysroot: &Sysroot) -> Result<()> {
         if self.schema != SCHEMA {
             return Err(Error::failed(format!(
                 "the state has version {}, this trustup knows {SCHEMA}",
@@ -299,7 +300,7 @@ impl State {
         }
         let row = distro::by_id(&self.row)
             .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
-        check_records(row, self.records.iter())?;
+        check_records(sysroot, row, self.records.iter())?;
         if !self
             .directories
             .iter()
@@ -316,13 +317,14 @@ impl State {
 
 /// Refuses records that name a path which is not the row's to change, or a mode with set-id bits.
 pub fn check_records<'a>(
+    sysroot: &Sysroot,
     row: &distro::Distro,
     records: impl Iterator<Item = (&'a String, &'a Record)>,
 ) -> Result<()> {
     for (path, record) in records {
         let strange =
             !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
-        if strange || !row.updater.owns(path) {
+        if strange || !(row.updater.owns(path) || is_a_bundle(sysroot, path)?) {
             return Err(Error::failed(format!(
                 "the state names `{}`, which is not a path that trustup changes here",
                 crate::text::escape(path)
@@ -337,15 +339,24 @@ pub fn check_records<'a>(
     Ok(())
 }
 
+/// Whether a known bundle path is a link that leads here.
+fn is_a_bundle(sysroot: &Sysroot, path: &str) -> Result<bool> {
+    for known in bundle::KNOWN {
+        if sysroot.canonical(known)?.as_deref() == Some(path) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// On `/`, state that somebody else could have written is an error: wrong owner, wider mode, or a link.
 fn check_directory(sysroot: &Sysroot) -> Result<()> {
     let Some(meta) = sysroot.lstat(DIRECTORY)? else { return Ok(()) };
-    if !sysroot.is_host() {
-        return Ok(());
-    }
     let uid = rustix::process::geteuid().as_raw();
     let what = if meta.kind != Kind::Directory {
         "the state directory is no directory".to_owned()
+    } else if !sysroot.is_host() {
+        return Ok(());
     } else if meta.uid != 0 && meta.uid != uid {
         format!("the state directory belongs to user {}", meta.uid)
     } else if meta.mode & 0o077 != 0 {
@@ -413,6 +424,8 @@ mod tests {
     #[test]
     fn planted_paths_and_modes_are_refused() {
         let row = distro::by_id("debian").unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let sysroot = Sysroot::open(temp.path()).unwrap();
         let record = |mode| Record { before: Saved::Directory { mode }, after: Mark::Absent };
         for (path, mode, fine) in [
             ("/usr/local/share/ca-certificates/x.crt", 0o644, true),
@@ -425,7 +438,7 @@ mod tests {
             ("/etc/ssl/private/key.pem", 0o600, false),
         ] {
             let records = BTreeMap::from([(path.to_owned(), record(mode))]);
-            assert_eq!(check_records(row, records.iter()).is_ok(), fine, "{path}");
+            assert_eq!(check_records(&sysroot, row, records.iter()).is_ok(), fine, "{path}");
         }
     }
 }

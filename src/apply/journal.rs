@@ -2,7 +2,7 @@
 //! after the state is recorded. It may come from a hostile image: it is held against the row's table before it is
 //! believed (threat T11).
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +33,8 @@ pub(super) struct Journal {
     watched: Vec<Watched>,
     directories: Vec<String>,
     leftovers: Vec<String>,
+    /// The state file before this run, as text; `None` if there was none.
+    state: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -65,6 +67,10 @@ impl Journal {
             watched: Vec::new(),
             directories: Vec::new(),
             leftovers: Vec::new(),
+            state: match sysroot.read(&child(state::DIRECTORY, state::FILE), LIMIT)? {
+                Some((bytes, _)) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+                None => None,
+            },
         };
         for (index, step) in plan.steps.iter().enumerate() {
             match step {
@@ -109,11 +115,11 @@ impl Journal {
         let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| {
             refused(Error::failed("the journal of a killed run is damaged").because(error))
         })?;
-        journal.check().map_err(refused)?;
+        journal.check(sysroot).map_err(refused)?;
         Ok(Some(journal))
     }
 
-    fn check(&self) -> Result<()> {
+    fn check(&self, sysroot: &Sysroot) -> Result<()> {
         let row = distro::by_id(&self.row)
             .ok_or_else(|| Error::failed("the journal names a row that no table has"))?;
         let watched: Vec<(String, Record)> = self
@@ -124,7 +130,7 @@ impl Journal {
             })
             .collect();
         let steps = self.steps.iter().map(|step| (&step.path, &step.record));
-        state::check_records(row, steps.chain(watched.iter().map(|(path, record)| (path, record))))?;
+        state::check_records(sysroot, row, steps.chain(watched.iter().map(|(path, record)| (path, record))))?;
         let owned = |path: &String| row.updater.owns(path) && !path.split('/').any(|part| part == "..");
         let on_the_way =
             |path: &String| path.starts_with('/') && state::DIRECTORY.starts_with(&format!("{path}/"));
@@ -140,12 +146,17 @@ impl Journal {
         }
     }
 
+    /// The state file to bring back, once everything else is back.
+    pub(super) fn former_state(&self) -> Option<&[u8]> {
+        self.state.as_ref().map(String::as_bytes)
+    }
+
     /// Brings every path back to what it was before the killed run; a path that somebody else changed since stays.
     pub(super) fn turn_back(&self, sysroot: &Sysroot) -> Result<()> {
-        let mut watched = Vec::new();
+        let mut watched = BTreeMap::new();
         for path in &self.watched {
             if let Some(before) = path.before.restore(&Node::Absent) {
-                watched.push((path.path.clone(), before));
+                watched.insert(path.path.clone(), before);
             }
         }
         let failed = restore_watched(sysroot, &watched, &self.directories);
@@ -173,15 +184,14 @@ impl Journal {
 /// paths that could not be brought back.
 pub(super) fn restore_watched(
     sysroot: &Sysroot,
-    before: &[(String, Node)],
+    before: &BTreeMap<String, Node>,
     directories: &[String],
 ) -> Vec<String> {
     let mut failed = Vec::new();
-    let known: BTreeSet<&str> = before.iter().map(|(path, _)| path.as_str()).collect();
     for directory in directories {
         for name in sysroot.list(directory).ok().flatten().unwrap_or_default() {
             let path = child(directory, &name);
-            let is_new = !known.contains(path.as_str());
+            let is_new = !before.contains_key(&path);
             let removed = || -> Result<()> {
                 match tree::read(sysroot, &path)? {
                     Node::File(_) | Node::Link { .. } => sysroot.directory(directory)?.remove(&name),

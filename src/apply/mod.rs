@@ -6,6 +6,7 @@
 
 mod journal;
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -46,7 +47,7 @@ pub struct Session<'a> {
 #[derive(Debug)]
 enum Done {
     Change(Change),
-    Run { before: Vec<(String, Node)>, directories: Vec<String> },
+    Run { before: BTreeMap<String, Node>, directories: Vec<String> },
 }
 
 impl<'a> Session<'a> {
@@ -72,6 +73,11 @@ impl<'a> Session<'a> {
             Some(journal) => {
                 session.made.splice(0..0, journal.made.clone());
                 journal.turn_back(sysroot)?;
+                // The killed run may have recorded its state already: journal and state say the same again.
+                match journal.former_state() {
+                    Some(state) => session.replace_own(state::FILE, state)?.sync()?,
+                    None => session.state_directory()?.remove(state::FILE)?,
+                }
                 session.state_directory()?.remove(journal::FILE)?;
                 true
             }
@@ -165,9 +171,29 @@ impl<'a> Session<'a> {
     fn run(&mut self, run: &Run) -> Result<()> {
         let before = native::snapshot(self.sysroot, &run.watched)?;
         self.done.push(Done::Run { before, directories: run.directories.clone() });
-        native::run_tool(&run.program, &run.arguments, TOOL_TIMEOUT).map_err(|error| {
+        native::run_tool(&run.program, &run.arguments, state::DIRECTORY, TOOL_TIMEOUT).map_err(|error| {
             error.hint("hooks of the distribution's tool may have run; trustup cannot turn those back")
-        })
+        })?;
+        self.stamp_what_the_tool_wrote()
+    }
+
+    /// With `SOURCE_DATE_EPOCH`, what the tool made gets that time: it knows nothing of the variable.
+    fn stamp_what_the_tool_wrote(&self) -> Result<()> {
+        let (Some(seconds), Some(Done::Run { before, directories })) = (self.stamp, self.done.last()) else {
+            return Ok(());
+        };
+        for directory in directories {
+            let Some(names) = self.sysroot.list(directory)? else { continue };
+            let opened = self.sysroot.directory(directory)?;
+            for name in names {
+                let path = child(directory, &name);
+                let now = tree::read(self.sysroot, &path)?;
+                if matches!(now, Node::File(_) | Node::Link { .. }) && before.get(&path) != Some(&now) {
+                    opened.stamp_entry(&name, (seconds, 0))?;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Turns back every step done so far. The error comes back, with the paths that are still changed.

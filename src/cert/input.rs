@@ -224,7 +224,7 @@ fn not_certificates(bytes: &[u8]) -> Error {
     const SHOW: &str = "give a certificate as PEM (`-----BEGIN CERTIFICATE-----`) or DER";
     let text = bytes.trim_ascii();
     if looks_like_web_page(bytes) || text.starts_with(b"<") {
-        Error::usage("this looks like a web page, not a certificate")
+        Error::usage("this looks like a web page (HTML), not a certificate")
             .hint("give the address of the certificate itself; a login or error page may stand in its place")
     } else if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         Error::usage("this is text in UTF-16, not a certificate").hint("save it as plain ASCII or UTF-8")

@@ -24,6 +24,7 @@ mod pkcs7;
 pub mod policy;
 mod private_key;
 mod self_signature;
+mod structure;
 mod subject_hash;
 #[cfg(test)]
 mod testing;

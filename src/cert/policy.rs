@@ -2,7 +2,7 @@
 //! is the one given. One refused certificate fails a source that names one root, and is left out of a source of
 //! many: that is the caller's decision.
 
-use super::{Certificate, SelfSignature, WeakHash, name};
+use super::{Certificate, SelfSignature, WeakHash, name, structure};
 use crate::text;
 
 /// A longer label makes p11-kit's hash-directory extract fail: its file name is too long (threat T4).
@@ -25,6 +25,7 @@ pub struct Policy {
 /// Whether a certificate may become an anchor; the error is the reason, in a form that follows "left out:" or
 /// "unsuitable:".
 pub fn check(certificate: &Certificate, policy: &Policy) -> Result<(), String> {
+    form(certificate)?;
     name(certificate)?;
     authority(certificate)?;
     origin(certificate, policy)?;
@@ -44,6 +45,13 @@ pub fn remedy(certificate: &Certificate, policy: &Policy) -> Option<&'static str
     } else {
         None
     }
+}
+
+/// Would every program that reads the bundle get past it?
+fn form(certificate: &Certificate) -> Result<(), String> {
+    structure::check(certificate.der()).map_err(|part| {
+        format!("its {part} is malformed: OpenSSL would refuse every bundle that it stands in")
+    })
 }
 
 /// Threat T4. Named by fingerprint, because the name is what cannot be shown.

@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 
 use rcgen::{KeyPair, PublicKeyData, SigningKey};
 
+pub(crate) const BIT_STRING: u8 = 0x03;
 pub(crate) const UTF8: u8 = 0x0c;
 pub(crate) const NUMERIC: u8 = 0x12;
 pub(crate) const PRINTABLE: u8 = 0x13;

@@ -42,10 +42,7 @@ enum Store {
     trustup --sysroot ./rootfs bootstrap --ca-file root.pem --fingerprint 2f0c…9a
 
 Published images' variables CA_URL (a step-ca, or the address of a certificate), CA_FINGERPRINT (pins what CA_URL
-brings) and CA_BUNDLE_URL work alone. If the command line names any source or pin, none comes from variables.
-
-Exit codes: 0 done or nothing to do, 1 failed and nothing changed, 2 usage or bad input, 4 not trusted (wrong pin),
-5 unsupported here, 6 unreachable, 7 failed and the paths named are changed.")]
+brings) and CA_BUNDLE_URL work alone. If the command line names any source or pin, none comes from variables.")]
 pub(super) struct BootstrapArgs {
     /// A step-ca: its root with the given fingerprint is fetched from /root/…
     #[arg(long, value_name = "URL")]
@@ -60,10 +57,10 @@ pub(super) struct BootstrapArgs {
     #[arg(long, value_name = "FILE")]
     ca_file: Vec<PathBuf>,
     /// SHA-256 fingerprint of a root from --ca-url, --root-url or --ca-file (repeatable)
-    #[arg(long, value_name = "HEX", value_delimiter = ',')]
+    #[arg(long, value_name = "HEX", value_delimiter = ',', value_parser = super::fingerprint)]
     fingerprint: Vec<Fingerprint>,
     /// SHA-256 of the bundle's file (`sha256sum`); without TLS it is needed
-    #[arg(long, value_name = "HEX", requires = "bundle_url")]
+    #[arg(long, value_name = "HEX", requires = "bundle_url", value_parser = super::fingerprint)]
     bundle_sha256: Option<Fingerprint>,
     /// Also take the step-ca's other roots, over TLS verified by the pinned one
     #[arg(long, requires = "ca_url")]
@@ -101,6 +98,13 @@ pub(super) struct BootstrapArgs {
     /// After success, become this command
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+}
+
+impl BootstrapArgs {
+    /// The anchor's name; who writes the extension means the same file.
+    fn anchor_name(&self) -> Option<&str> {
+        self.name.as_deref().map(|name| name.strip_suffix(".crt").unwrap_or(name))
+    }
 }
 
 pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &PublishedSources) -> Result<u8> {
@@ -153,7 +157,7 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
 
 /// Anchor names are file names: threat T4.
 fn check_name(args: &BootstrapArgs) -> Result<()> {
-    let Some(name) = &args.name else { return Ok(()) };
+    let Some(name) = args.anchor_name() else { return Ok(()) };
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     if plain && !name.is_empty() && name.len() <= 200 && !name.starts_with(['.', '-']) {
         return Ok(());
@@ -210,7 +214,7 @@ fn request(context: &Context, args: &BootstrapArgs, published: &PublishedSources
 /// hash of the certificate wherever it comes from.
 fn known(sysroot: &Sysroot) -> Result<Known> {
     let state = State::load(sysroot)?;
-    let view = View::new(sysroot, &state);
+    let view = View::new(sysroot, &state)?;
     let facts = Facts::gather(&view)?;
     let mut certificates = BTreeMap::new();
     for output in &facts.outputs {
@@ -267,7 +271,7 @@ fn goal(view: &View, facts: &Facts, args: &BootstrapArgs, acquired: &Acquired) -
         {
             standing.insert(fingerprint, path);
         }
-        let name = args.name.clone().unwrap_or_else(|| anchor_name(&came.certificate));
+        let name = args.anchor_name().map_or_else(|| anchor_name(&came.certificate), ToOwned::to_owned);
         let index = match anchors.iter().position(|anchor| anchor.fingerprint == fingerprint) {
             Some(index) => index,
             None => {
@@ -290,9 +294,9 @@ fn goal(view: &View, facts: &Facts, args: &BootstrapArgs, acquired: &Acquired) -
     }
     anchors.retain(|anchor| !anchor.sources.is_empty());
     // A name that is given again passes to the new certificate.
-    if let (Some(name), Some(came)) = (&args.name, acquired.anchors.first()) {
+    if let (Some(name), Some(came)) = (args.anchor_name(), acquired.anchors.first()) {
         let fingerprint = came.certificate.fingerprint();
-        anchors.retain(|anchor| anchor.name != *name || anchor.fingerprint == fingerprint);
+        anchors.retain(|anchor| anchor.name != name || anchor.fingerprint == fingerprint);
     }
     Ok(Goal { anchors, sources, web_pki: state.web_pki || args.with_web_pki, standing })
 }

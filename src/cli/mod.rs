@@ -18,10 +18,11 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::sysroot::Sysroot;
 use crate::ui::{Color, Ui};
 
-/// Printed below every `--help`.
+/// Printed below the help of every command.
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or nothing to do (JSON says `changed`)
@@ -133,7 +134,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     }
     // Neither a core dump nor a process of the same user gets at what we hold in memory (threat T16).
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    let parsed = match variables::parse(Cli::command(), &args, env) {
+    let parsed = match variables::parse(command(), &args, env) {
         Ok(parsed) => parsed,
         Err(variables::Failure::Clap(error)) => return usage(&early, &error),
         Err(variables::Failure::Ours(error)) => {
@@ -163,6 +164,21 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     }
 }
 
+/// The tree of commands; every help text ends with the exit codes.
+fn command() -> clap::Command {
+    Cli::command().mut_subcommands(|command| {
+        let examples = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
+        command.after_help(format!("{examples}{EXIT_CODES}"))
+    })
+}
+
+/// Reads a fingerprint for clap; its error says what to do next.
+fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+    text.parse().map_err(|error: Error| {
+        error.hints().iter().fold(error.what().to_owned(), |text, hint| format!("{text}\n  hint: {hint}"))
+    })
+}
+
 /// What clap says: help and version go to stdout with 0, everything else is a usage error.
 fn usage(ui: &Ui, error: &clap::Error) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
@@ -172,7 +188,9 @@ fn usage(ui: &Ui, error: &clap::Error) -> u8 {
     if ui.json {
         let text = error.to_string();
         let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        ui.error("trustup", &Error::usage(what).hint("`trustup --help` lists the commands and options"));
+        let hints = text.lines().filter_map(|line| line.trim_start().strip_prefix("hint: "));
+        let error = hints.fold(Error::usage(what), Error::hint);
+        ui.error("trustup", &error.hint("`trustup --help` lists the commands and options"));
     } else {
         let _ = error.print();
     }

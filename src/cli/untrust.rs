@@ -20,7 +20,7 @@ use crate::trust::facts::Choice;
   trustup --sysroot ./rootfs --dry-run untrust --all")]
 pub(super) struct UntrustArgs {
     /// Take out the root with this SHA-256 fingerprint (repeatable)
-    #[arg(long, value_name = "HEX", required_unless_present = "all")]
+    #[arg(long, value_name = "HEX", required_unless_present = "all", value_parser = super::fingerprint)]
     fingerprint: Vec<Fingerprint>,
     /// Take out every root that trustup put in
     #[arg(long, conflicts_with = "fingerprint")]

@@ -70,6 +70,7 @@ impl<'a> Collected<'a> {
         self.warnings.push(warning);
     }
 
+    /// Ends a source; what was accepted from it is filled in at the end.
     pub(super) fn report(&mut self, index: usize, report: SourceReport) {
         self.reports.push((index, report));
     }
@@ -148,7 +149,9 @@ impl<'a> Collected<'a> {
                         .at(place(origin));
                 return Err(match policy::remedy(&certificate, &self.policy) {
                     Some(option) => error.hint(format!("`{option}` accepts it all the same")),
-                    None => error,
+                    None => error.hint(
+                        "what becomes trusted must be a CA's root certificate, valid now; for a step-ca it is `$(step path)/certs/root_ca.crt`",
+                    ),
                 });
             }
             self.leave_out(origin, certificate.subject(), Some(fingerprint), reason);
@@ -226,7 +229,7 @@ impl<'a> Collected<'a> {
     pub(super) fn finish(mut self) -> Acquired {
         self.reports.sort_by_key(|(index, _)| *index);
         for (_, report) in &mut self.reports {
-            report.fingerprints = self.brought.remove(&report.id).unwrap_or_default();
+            report.fingerprints = self.brought.get(&report.id).cloned().unwrap_or_default();
         }
         Acquired {
             anchors: self.anchors,

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::collect::{COMPARE_HINT, Origin, mismatch};
-use super::{Run, SourceReport};
+use super::{Run, Source, SourceReport};
 use crate::cert::Certificate;
 use crate::cert::input;
 use crate::error::{Error, Result};
@@ -41,16 +41,21 @@ pub(super) async fn step_ca(run: &mut Run<'_>, index: usize, all_roots: bool) ->
         fingerprints: Vec::new(),
     };
     for pin in pins {
-        if let Some(certificate) = already_known(run, &id, pin) {
-            run.collected.take(&origin, certificate, pins, false)?;
-        } else if !run.collected.has_met(pin) {
-            let net = run.net()?;
-            contacted(&mut report, &net, &base);
-            match root(&net, &base, *pin).await? {
-                Ok(certificate) => {
-                    run.collected.take(&origin, certificate, pins, false)?;
+        match local(run, &id, pin) {
+            Local::Here(certificate) => {
+                run.collected.take(&origin, certificate.clone(), pins, false)?;
+            }
+            Local::Elsewhere => {}
+            Local::Unknown if run.collected.has_met(pin) => {}
+            Local::Unknown => {
+                let net = run.net()?;
+                contacted(&mut report, &net, &base);
+                match root(&net, &base, *pin).await? {
+                    Ok(certificate) => {
+                        run.collected.take(&origin, certificate, pins, false)?;
+                    }
+                    Err(unknown) => run.collected.missed(*pin, unknown),
                 }
-                Err(unknown) => run.collected.missed(*pin, unknown),
             }
         }
     }
@@ -146,10 +151,12 @@ pub(super) async fn root_url(run: &mut Run<'_>, index: usize) -> Result<()> {
     };
     let mut missing = false;
     for pin in pins {
-        if let Some(certificate) = already_known(run, &id, pin) {
-            run.collected.take(&origin, certificate, pins, false)?;
-        } else if !run.collected.has_met(pin) {
-            missing = true;
+        match local(run, &id, pin) {
+            Local::Here(certificate) => {
+                run.collected.take(&origin, certificate.clone(), pins, false)?;
+            }
+            Local::Elsewhere => {}
+            Local::Unknown => missing |= !run.collected.has_met(pin),
         }
     }
     if missing {
@@ -163,21 +170,26 @@ pub(super) async fn root_url(run: &mut Run<'_>, index: usize) -> Result<()> {
     Ok(())
 }
 
-/// The certificate with this pin if it is on this system already. A pin that an earlier run got from another source
-/// of this request is left to that one, so that the record of who brought what stays as it is.
-fn already_known(run: &Run<'_>, id: &str, pin: &Fingerprint) -> Option<Certificate> {
+/// What this system knows of a pin.
+enum Local<'a> {
+    /// The certificate is in every store.
+    Here(&'a Certificate),
+    /// So it is, and an earlier run got it from another source of this request: that one takes it, so that the
+    /// record of who brought what stays as it is.
+    Elsewhere,
+    /// Nothing.
+    Unknown,
+}
+
+fn local<'a>(run: &Run<'a>, id: &str, pin: &Fingerprint) -> Local<'a> {
+    let Some(certificate) = run.known.certificates.get(pin) else { return Local::Unknown };
     let brought = |id: &str| run.previous(id).is_some_and(|previous| previous.fingerprints.contains(pin));
-    let by_another = || {
-        run.request
-            .sources
-            .iter()
-            .filter_map(|source| source.id().ok())
-            .any(|other| other != id && brought(&other))
-    };
-    if !brought(id) && by_another() {
-        return None;
-    }
-    run.known.certificates.get(pin).cloned()
+    let by_another = run.request.sources.iter().any(|source| {
+        matches!(source, Source::StepCa { .. } | Source::RootUrl { .. })
+            && run.request.pins_for(source).contains(pin)
+            && source.id().is_ok_and(|other| other != id && brought(&other))
+    });
+    if by_another && !brought(id) { Local::Elsewhere } else { Local::Here(certificate) }
 }
 
 fn contacted(report: &mut SourceReport, net: &Net, url: &Url) {

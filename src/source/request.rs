@@ -187,10 +187,11 @@ impl Request {
         if standard_input > 1 {
             return Err(Error::usage("standard input can be read only once").at("-"));
         }
-        let pinned = |source: &&Source| {
-            self.pins_for(source) == self.pins.as_slice() && !matches!(source, Source::Bundle { .. })
+        let uses_pins = |source: &Source| match source {
+            Source::Bundle { .. } => false,
+            source => !(self.ca_url_pin.is_some() && source.is_from_ca_url()),
         };
-        if !self.pins.is_empty() && !self.sources.iter().any(|source| pinned(&source)) {
+        if !self.pins.is_empty() && !self.sources.iter().any(uses_pins) {
             return Err(Error::usage("`--fingerprint` (or TRUSTUP_FINGERPRINT) has nothing to pin").hint(
                 "it pins what `--ca-url`, `--root-url` or `--ca-file` brings; a bundle's file is pinned with `--bundle-sha256`",
             ));

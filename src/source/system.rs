@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use crate::cert::{Certificate, pem};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::sysroot::host;
+use crate::sysroot::{Kind, host};
 
 /// Where distributions keep their bundle; the first that exists counts. The order of Go's `crypto/x509`
 /// (root_linux.go): Debian, Fedora and RHEL, openSUSE, OpenELEC, RHEL 7, Alpine.
@@ -44,36 +44,32 @@ pub(super) struct TrustedRoots {
 /// The roots of the system below `root`. `SSL_CERT_FILE` and `SSL_CERT_DIR` name them if they are set. The compiled-in
 /// roots count only where there is no store at all: an empty or damaged one may be meant, or be an attack.
 pub(super) fn trusted_roots(root: &Path, env: &Env) -> Result<TrustedRoots> {
+    let mut store = None;
     let (file, directories) = (env.var("SSL_CERT_FILE"), env.var("SSL_CERT_DIR"));
     if file.is_some() || directories.is_some() {
-        let mut found = Vec::new();
-        if let Some(file) = file {
-            found.extend(
-                bundle(Path::new(file)).map_err(|error| error.hint("the variable SSL_CERT_FILE names it"))?,
-            );
+        let mut named: Option<Vec<_>> = None;
+        if let Some(file) = file.map(Path::new).filter(|file| exists(file)) {
+            named.get_or_insert_default().extend(bundle(file)?);
         }
         for directory in directories.unwrap_or_default().split(':').filter(|directory| !directory.is_empty())
         {
-            found.extend(
-                certificates_in(Path::new(directory))
-                    .map_err(|error| error.hint("the variable SSL_CERT_DIR names it"))?,
-            );
-        }
-        let named = [file, directories].into_iter().flatten().collect::<Vec<_>>().join("` and `");
-        return usable(found, named);
-    }
-    for path in BUNDLES.map(|path| root.join(path)) {
-        if host::stat(&path)?.is_some() {
-            return usable(bundle(&path)?, path.display().to_string());
-        }
-    }
-    for path in DIRECTORIES.map(|path| root.join(path)) {
-        if host::stat(&path)?.is_some() {
-            let found = certificates_in(&path)?;
-            if !found.is_empty() {
-                return usable(found, path.display().to_string());
+            if let Some(found) = certificates_in(Path::new(directory))? {
+                named.get_or_insert_default().extend(found);
             }
         }
+        let place = [("SSL_CERT_FILE", file), ("SSL_CERT_DIR", directories)]
+            .map(|(name, value)| Some(format!("{name}={}", value?)));
+        let place = place.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        // What the variables name replaces the rest, as for OpenSSL, even if nothing is there: unless there is
+        // nothing anywhere.
+        store = match (named, default_store(root)?) {
+            (Some(found), _) => Some((found, place)),
+            (None, Some(_)) => Some((Vec::new(), place)),
+            (None, None) => None,
+        };
+    }
+    if let Some((found, place)) = store.map_or_else(|| default_store(root), |store| Ok(Some(store)))? {
+        return usable(found, place);
     }
     let old = env.now() > COMPILED_IN_SINCE + OLD_AFTER;
     Ok(TrustedRoots {
@@ -84,6 +80,26 @@ pub(super) fn trusted_roots(root: &Path, env: &Env) -> Result<TrustedRoots> {
                 .to_owned()
         }),
     })
+}
+
+/// Where the distribution keeps its roots, and those roots; `None` if there is no such file.
+fn default_store(root: &Path) -> Result<Option<(Vec<CertificateDer<'static>>, String)>> {
+    for path in BUNDLES.map(|path| root.join(path)) {
+        if exists(&path) {
+            return Ok(Some((bundle(&path)?, path.display().to_string())));
+        }
+    }
+    for path in DIRECTORIES.map(|path| root.join(path)) {
+        if let Some(found) = certificates_in(&path)? {
+            return Ok(Some((found, path.display().to_string())));
+        }
+    }
+    Ok(None)
+}
+
+/// Something is there, or it cannot be said that nothing is.
+fn exists(path: &Path) -> bool {
+    !matches!(host::stat(path), Ok(None))
 }
 
 fn usable(roots: Vec<CertificateDer<'static>>, place: String) -> Result<TrustedRoots> {
@@ -103,17 +119,71 @@ fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     Ok(ders.filter(|der| Certificate::from_der(der).is_ok()).map(CertificateDer::from).collect())
 }
 
-/// The certificates in the files of a directory, hash links included; each once.
-fn certificates_in(directory: &Path) -> Result<Vec<CertificateDer<'static>>> {
+/// The certificates in the files of a directory, hash links included, each once; `None` if there are no files.
+fn certificates_in(directory: &Path) -> Result<Option<Vec<CertificateDer<'static>>>> {
+    if !exists(directory) {
+        return Ok(None);
+    }
+    let mut files = 0;
     let mut found = Vec::new();
     for name in host::list_dir(directory)? {
-        // A link that leads nowhere, a directory, a key that we may not read: none of them is a certificate.
-        let Ok(more) = bundle(&directory.join(name)) else { continue };
+        let path = directory.join(name);
+        if !host::stat(&path).is_ok_and(|found| found.is_some_and(|found| found.kind == Kind::File)) {
+            continue;
+        }
+        files += 1;
+        // A key that we may not read is no certificate.
+        let Ok(more) = bundle(&path) else { continue };
         for certificate in more {
             if !found.contains(&certificate) {
                 found.push(certificate);
             }
         }
     }
-    Ok(found)
+    Ok((files > 0).then_some(found))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests drive the real world")]
+
+    use super::*;
+
+    fn at(now: i64) -> TrustedRoots {
+        let root = tempfile::tempdir().expect("root");
+        trusted_roots(root.path(), &Env::fixed([], now)).expect("compiled-in roots")
+    }
+
+    #[test]
+    fn t2_compiled_in_roots_are_said_to_be_old_after_a_year() {
+        let fresh = at(COMPILED_IN_SINCE + OLD_AFTER);
+        assert!(fresh.warning.is_none() && fresh.roots.len() > 100);
+        assert!(fresh.named.contains("compiled into trustup"), "{}", fresh.named);
+        let warning = at(COMPILED_IN_SINCE + OLD_AFTER + 1).warning.expect("a warning");
+        assert!(warning.contains("12 months"), "{warning}");
+    }
+
+    #[test]
+    fn t2_compiled_in_roots_count_only_where_there_is_no_file() {
+        let root = tempfile::tempdir().expect("root");
+        let env = Env::fixed([], COMPILED_IN_SINCE);
+        let certs = root.path().join("etc/ssl/certs/java");
+        std::fs::create_dir_all(&certs).expect("directories");
+        assert!(trusted_roots(root.path(), &env).is_ok(), "directories alone are no store");
+        std::fs::write(certs.with_file_name("4042bcee.0"), "damaged").expect("file");
+        let error = trusted_roots(root.path(), &env).err().expect("a damaged store");
+        assert_eq!(error.kind().exit_code(), 4);
+        let root = webpki_root_certs::TLS_SERVER_ROOT_CERTS[0].clone();
+        std::fs::write(certs.with_file_name("2.pem"), pem::encode(&root)).expect("file");
+        std::fs::write(certs.with_file_name("3.pem"), pem::encode(&root)).expect("file");
+        let store = trusted_roots(certs.ancestors().nth(4).expect("root"), &env).expect("a store");
+        assert_eq!(store.roots, [root]);
+    }
+
+    #[test]
+    fn variables_that_name_nothing_on_a_system_with_nothing() {
+        let root = tempfile::tempdir().expect("root");
+        let env = Env::fixed([("SSL_CERT_FILE", "/nonexistent-for-this-test")], COMPILED_IN_SINCE);
+        assert!(trusted_roots(root.path(), &env).expect("compiled in").named.contains("compiled into"));
+    }
 }

@@ -187,6 +187,14 @@ impl Directory {
             .map_err(|error| self.failed("could not stamp", "", error))
     }
 
+    /// Sets the times of an entry; of a link itself, not of what it leads to.
+    pub fn stamp_entry(&self, name: &str, modified: (i64, u32)) -> Result<()> {
+        let time = Timespec { tv_sec: modified.0, tv_nsec: modified.1.into() };
+        let times = Timestamps { last_access: time, last_modification: time };
+        rustix::fs::utimensat(&self.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| self.failed("could not stamp", name, error))
+    }
+
     /// Brings the directory's entries to disk.
     pub fn sync(&self) -> Result<()> {
         match rustix::fs::fsync(&self.fd) {

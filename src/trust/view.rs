@@ -12,7 +12,7 @@ use std::rc::Rc;
 use crate::cert::{Certificate, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::state::{State, Status};
+use crate::state::{Record, State, Status};
 use crate::sysroot::{Sysroot, split};
 use crate::tree::{self, FILE_LIMIT, Node};
 
@@ -25,6 +25,10 @@ pub struct View<'a> {
     sysroot: &'a Sysroot,
     state: &'a State,
     installed: BTreeSet<Fingerprint>,
+    /// The recorded paths, by where they really are.
+    recorded: BTreeMap<String, &'a Record>,
+    /// Directories by where they really are.
+    directories: RefCell<BTreeMap<String, Option<String>>>,
     actual: RefCell<BTreeMap<String, Rc<Node>>>,
     original: RefCell<BTreeMap<String, Rc<Node>>>,
     certificates: RefCell<BTreeMap<String, Rc<Vec<Certificate>>>>,
@@ -33,22 +37,50 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// The view of `sysroot` without what `state` says that we did.
-    pub fn new(sysroot: &'a Sysroot, state: &'a State) -> Self {
+    ///
+    /// # Errors
+    /// A recorded path leads through links that loop.
+    pub fn new(sysroot: &'a Sysroot, state: &'a State) -> Result<Self> {
         let installed = state
             .anchors
             .iter()
             .filter(|anchor| anchor.status == Status::Installed)
             .map(|anchor| anchor.fingerprint)
             .collect();
-        View {
+        let mut view = View {
             sysroot,
             state,
             installed,
+            recorded: BTreeMap::new(),
+            directories: RefCell::default(),
             actual: RefCell::default(),
             original: RefCell::default(),
             certificates: RefCell::default(),
             frozen: Cell::new(false),
+        };
+        for (path, record) in &state.records {
+            let location = view.location(path)?;
+            view.recorded.insert(location, record);
         }
+        // A directory of ours that is gone by now must not be remembered as missing: it may come back.
+        view.directories.borrow_mut().clear();
+        Ok(view)
+    }
+
+    /// Where `path` really is: links in its directories resolved, its last component as it is. A path whose
+    /// directories are not there stays as it is.
+    pub fn location(&self, path: &str) -> Result<String> {
+        let (directory, name) = split(path);
+        if name.is_empty() {
+            return Ok(path.to_owned());
+        }
+        if let Some(known) = self.directories.borrow().get(directory) {
+            return Ok(known.as_ref().map_or_else(|| path.to_owned(), |directory| child(directory, name)));
+        }
+        let canonical = self.sysroot.canonical(directory)?;
+        let location = canonical.as_ref().map_or_else(|| path.to_owned(), |directory| child(directory, name));
+        self.directories.borrow_mut().insert(directory.to_owned(), canonical);
+        Ok(location)
     }
 
     /// The root file system looked at.
@@ -73,6 +105,7 @@ impl<'a> View<'a> {
 
     /// What stands at `path` now.
     pub fn actual(&self, path: &str) -> Result<Rc<Node>> {
+        let path = &self.location(path)?;
         if let Some(node) = self.actual.borrow().get(path) {
             return Ok(Rc::clone(node));
         }
@@ -84,11 +117,12 @@ impl<'a> View<'a> {
 
     /// What would stand at `path` without us.
     pub fn original(&self, path: &str) -> Result<Rc<Node>> {
+        let path = &self.location(path)?;
         if let Some(node) = self.original.borrow().get(path) {
             return Ok(Rc::clone(node));
         }
         let actual = self.actual(path)?;
-        let recorded = match self.state.records.get(path) {
+        let recorded = match self.recorded.get(path) {
             Some(record) if record.after.matches(&actual) => record.before.restore(&actual),
             _ => None,
         };
@@ -151,8 +185,10 @@ impl<'a> View<'a> {
                 names.insert(name);
             }
         }
-        for (recorded, _) in self.state.records.range(child(path, "")..) {
-            let Some(name) = recorded.strip_prefix(&child(path, "")) else { break };
+        let prefix = child(&self.location(&child(path, "x"))?, "");
+        let prefix = prefix.strip_suffix("x/").unwrap_or(&prefix);
+        for (recorded, _) in self.recorded.range(prefix.to_owned()..) {
+            let Some(name) = recorded.strip_prefix(prefix) else { break };
             if !name.contains('/') && *self.original(recorded)? != Node::Absent {
                 names.insert(name.to_owned());
             }
@@ -174,7 +210,7 @@ impl<'a> View<'a> {
         let mut path = path.to_owned();
         for _ in 0..MAX_HOPS {
             // The directories on the way are not ours to link, so the sysroot's own resolution serves.
-            let Some(canonical) = self.sysroot.canonical_parent(&path)? else { return Ok(None) };
+            let canonical = self.location(&path)?;
             let node = self.original(&canonical)?;
             match node.as_ref() {
                 Node::Absent => return Ok(None),

@@ -11,8 +11,10 @@
 mod support;
 
 mod cli;
+mod dev_ca;
 mod fixtures;
 mod hostile;
 mod killed;
 mod net;
 mod servers;
+mod source;

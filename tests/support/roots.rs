@@ -224,7 +224,7 @@ impl RootFs {
         self.exchange.path()
     }
 
-    /// `COMMAND…` in a chroot in a mount namespace of its own, with /proc, /mnt and nothing but PATH in its environment.
+    /// `COMMAND…` in a chroot in a mount namespace of its own, with /dev, /proc, /mnt and nothing but PATH in its environment.
     pub fn command(&self, command: &[&str]) -> Command {
         self.command_after("", command)
     }
@@ -234,7 +234,7 @@ impl RootFs {
         let mut process = Command::new("unshare");
         process.args(["--mount", "--propagation", "private", "sh", "-eu", "-c"]);
         process.arg(format!(
-            "mount -t proc proc \"$ROOT/proc\"\nmount --bind \"$EXCHANGE\" \"$ROOT/mnt\"\n{before}\n\
+            "mount --bind /dev \"$ROOT/dev\"\nmount -t proc proc \"$ROOT/proc\"\nmount --bind \"$EXCHANGE\" \"$ROOT/mnt\"\n{before}\n\
              exec chroot \"$ROOT\" env -u ROOT -u EXCHANGE \"$@\""
         ));
         process.arg("sh").args(command).env_clear().env("PATH", PATH).stdin(Stdio::null());

@@ -39,9 +39,12 @@ pub struct Bundles {
     pub links: &'static [&'static str],
 }
 
-/// A distinct bundle: its real path and the paths that lead to it.
+/// A distinct bundle.
 struct Found {
+    /// Where it really is, every link resolved.
     real: String,
+    /// The name that we use: the first known path that is this very file, or where it really is.
+    path: String,
     file: File,
 }
 
@@ -50,13 +53,18 @@ impl Bundles {
         let mut found: Vec<Found> = Vec::new();
         for path in std::iter::once(self.primary).chain(KNOWN) {
             let Some((real, _)) = view.follow(path)? else { continue };
-            if found.iter().any(|found| found.real == real) {
+            let itself = view.location(path)? == real;
+            if let Some(known) = found.iter_mut().find(|found| found.real == real) {
+                if itself && known.path == real {
+                    known.path = path.to_owned();
+                }
                 continue;
             }
             if let Some(node) = view.read(path)?
                 && let Node::File(file) = node.as_ref()
             {
-                found.push(Found { real, file: file.clone() });
+                let path = if itself { path.to_owned() } else { real.clone() };
+                found.push(Found { real, path, file: file.clone() });
             }
         }
         Ok(found)
@@ -66,7 +74,7 @@ impl Bundles {
     pub fn outputs(&self, view: &View) -> Result<Vec<Output>> {
         let mut outputs: Vec<Output> = Vec::new();
         for found in self.found(view)? {
-            outputs.push(Output { path: found.real, kind: OutputKind::Bundle });
+            outputs.push(Output { path: found.path, kind: OutputKind::Bundle });
         }
         if view.follow(self.primary)?.is_none() {
             outputs.insert(0, Output { path: self.primary.to_owned(), kind: OutputKind::Bundle });
@@ -76,15 +84,14 @@ impl Bundles {
 
     /// Every known bundle path that is there now.
     pub fn watched(&self, view: &View) -> Result<Vec<String>> {
-        let mut paths = BTreeSet::new();
+        let mut locations = BTreeSet::new();
+        let mut paths = Vec::new();
         for path in std::iter::once(self.primary).chain(KNOWN) {
-            if let Some(canonical) = view.sysroot().canonical_parent(path)?
-                && *view.actual(&canonical)? != Node::Absent
-            {
-                paths.insert(canonical);
+            if *view.actual(path)? != Node::Absent && locations.insert(view.location(path)?) {
+                paths.push(path.to_owned());
             }
         }
-        Ok(paths.into_iter().collect())
+        Ok(paths)
     }
 
     /// Whether `path` is a known bundle or a directory on the way to one.
@@ -99,11 +106,11 @@ impl Bundles {
     /// if it is missing, and the links if there is none at all.
     pub fn append(&self, view: &View, wanted: &Wanted, done: &[&str], desires: &mut Desires) -> Result<()> {
         let found = self.found(view)?;
-        for Found { real, file } in &found {
-            if done.contains(&real.as_str()) {
+        for Found { path, file, .. } in &found {
+            if done.contains(&path.as_str()) {
                 continue;
             }
-            refuse_damaged(view, real, &file.content)?;
+            refuse_damaged(view, path, &file.content)?;
             let content = with_anchors(&file.content, wanted);
             if content == file.content {
                 continue;
@@ -111,11 +118,11 @@ impl Bundles {
             if file.mount_point {
                 desires
                     .warnings
-                    .push(format!("`{real}` is a mount point: it cannot be replaced and stays as it is"));
+                    .push(format!("`{path}` is a mount point: it cannot be replaced and stays as it is"));
                 continue;
             }
             let node = File { content, modified: None, ..file.clone() };
-            desires.want(real.clone(), Node::File(node), "programs read this bundle");
+            desires.want(path.clone(), Node::File(node), "programs read this bundle");
         }
         if done.contains(&self.primary) {
             return Ok(());
@@ -132,14 +139,14 @@ impl Bundles {
                 let reason = "the first bundle of an image that has none";
                 desires.want(self.primary, Node::File(File::new(content, 0o644)), reason);
                 for link in self.links {
-                    let target = relative_target(link, self.primary);
+                    let target = relative_target(&view.location(link)?, &view.location(self.primary)?);
                     if *view.original(link)? == Node::Absent {
                         desires.want(*link, Node::Link { target }, "other programs look here");
                     }
                 }
             }
             Some(first) if view.follow(self.primary)?.is_none() => {
-                let target = relative_target(self.primary, &first.real);
+                let target = relative_target(&view.location(self.primary)?, &first.real);
                 let reason = "programs look here first, and must find what the existing bundle holds";
                 desires.want(self.primary, Node::Link { target }, reason);
             }
@@ -170,9 +177,17 @@ pub fn push_certificate(bundle: &mut Vec<u8>, certificate: &Certificate) {
     bundle.extend_from_slice(certificate.to_pem().as_bytes());
 }
 
-/// A bundle that ends in the middle of a block would swallow what we append.
+/// A bundle that ends in the middle of a block would swallow what we append; a file without any block is something
+/// else, to which a link leads.
 fn refuse_damaged(view: &View, path: &str, content: &[u8]) -> Result<()> {
-    if pem::blocks(content).iter().any(|block| block.der.is_none()) {
+    let blocks = pem::blocks(content);
+    if blocks.is_empty() && !content.iter().all(u8::is_ascii_whitespace) {
+        let place = view.sysroot().display(path);
+        return Err(Error::failed("this file stands where a bundle should be, and holds no certificate")
+            .at(&place)
+            .hint(format!("look what `{place}` is; if it should be a bundle, remove it and run again")));
+    }
+    if blocks.iter().any(|block| block.der.is_none()) {
         let place = view.sysroot().display(path);
         return Err(Error::failed(
             "the bundle holds a damaged PEM block, so programs would not see what we add",

@@ -281,8 +281,7 @@ impl CaCertificates {
         self.want_links(links, "the file's link in the hashed directory", desires);
         self.want_links(hashes, "OpenSSL finds it by this subject hash", desires);
         // Copies of the bundle that only some programs read.
-        let real = view.sysroot().canonical_parent(self.bundle)?.unwrap_or_default();
-        self.bundles().append(view, wanted, &[self.bundle, &real], desires)
+        self.bundles().append(view, wanted, &[self.bundle], desires)
     }
 
     fn want_bundle(&self, view: &View, content: Vec<u8>, desires: &mut Desires) -> Result<()> {

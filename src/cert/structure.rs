@@ -1,0 +1,286 @@
+//! Is a certificate built exactly as RFC 5280 section 4.1 and DER say? x509-parser is more tolerant than the programs
+//! that will read our bundles, and OpenSSL refuses a WHOLE bundle for one certificate in it that it cannot decode: an
+//! anchor like that would take every other root away with it. So an anchor has to pass here first.
+//!
+//! Checks form only: tags, lengths, that nothing is left over. What the fields mean is [`super::policy`]'s part.
+
+use super::der::{self, Reader, Tlv};
+use super::name;
+
+const BIT_STRING: u8 = 0x03;
+const BOOLEAN: u8 = 0x01;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+/// issuerUniqueID and subjectUniqueID: `[1]` and `[2]`, implicit.
+const UNIQUE_IDS: [u8; 2] = [0x81, 0x82];
+/// extensions: `[3]`, explicit.
+const CONTEXT_3: u8 = 0xa3;
+
+/// Checks a whole certificate; the error names the part that is malformed.
+pub(super) fn check(der: &[u8]) -> Result<(), &'static str> {
+    let certificate = der::only(der, der::SEQUENCE).ok_or("certificate")?;
+    let mut fields = Reader::new(certificate.body);
+    let tbs = fields.take(der::SEQUENCE).ok_or("TBSCertificate")?;
+    let algorithm = fields.take(der::SEQUENCE).filter(is_algorithm).ok_or("signature algorithm")?;
+    fields.take(BIT_STRING).filter(is_octets).filter(|_| fields.is_empty()).ok_or("signature")?;
+
+    let mut fields = Reader::new(tbs.body);
+    let version = version(&mut fields).ok_or("version")?;
+    fields.take(der::INTEGER).filter(is_integer).ok_or("serial number")?;
+    // Section 4.1.1.2: both are the same; GnuTLS refuses to load others.
+    fields.take(der::SEQUENCE).filter(|inner| inner.raw == algorithm.raw).ok_or("signature algorithm")?;
+    fields.take(der::SEQUENCE).filter(is_name).ok_or("issuer")?;
+    let mut validity = Reader::new(fields.take(der::SEQUENCE).ok_or("validity")?.body);
+    let times = [validity.next(), validity.next()];
+    if !validity.is_empty() || !times.iter().all(|time| time.as_ref().is_some_and(is_time)) {
+        return Err("validity");
+    }
+    fields.take(der::SEQUENCE).filter(is_name).ok_or("subject")?;
+    fields.take(der::SEQUENCE).filter(is_public_key).ok_or("public key")?;
+    if version > 1 {
+        for tag in UNIQUE_IDS {
+            if fields.take(tag).is_some_and(|id| !is_bits(&id)) {
+                return Err("unique identifier");
+            }
+        }
+    }
+    if version > 2
+        && let Some(extensions) = fields.take(CONTEXT_3)
+    {
+        check_extensions(&extensions).ok_or("extensions")?;
+    }
+    if fields.is_empty() { Ok(()) } else { Err("TBSCertificate") }
+}
+
+/// 1 to 3. The first is the default, which DER leaves out.
+fn version(fields: &mut Reader<'_>) -> Option<u8> {
+    match fields.take(der::CONTEXT_0) {
+        None => Some(1),
+        Some(explicit) => match der::only(explicit.body, der::INTEGER)?.body {
+            [number @ 1..=2] => Some(number + 1),
+            _ => None,
+        },
+    }
+}
+
+/// AlgorithmIdentifier: an identifier, and parameters of the kinds that algorithms have.
+fn is_algorithm(algorithm: &Tlv<'_>) -> bool {
+    let mut parts = Reader::new(algorithm.body);
+    let named = parts.take(der::OID).is_some_and(|oid| is_oid(&oid));
+    let parameters = parts.is_empty()
+        || parts.next().is_some_and(|parameters| match parameters.tag {
+            0x05 => parameters.body.is_empty(),
+            der::OID => is_oid(&parameters),
+            der::SEQUENCE => true,
+            _ => false,
+        });
+    named && parameters && parts.is_empty()
+}
+
+fn is_public_key(key: &Tlv<'_>) -> bool {
+    let mut parts = Reader::new(key.body);
+    parts.take(der::SEQUENCE).is_some_and(|algorithm| is_algorithm(&algorithm))
+        && parts.take(BIT_STRING).is_some_and(|bits| is_octets(&bits))
+        && parts.is_empty()
+}
+
+/// A Name of string types that OpenSSL reads in a name, decodable all.
+fn is_name(name: &Tlv<'_>) -> bool {
+    name::rdns(name.raw).is_some_and(|rdns| {
+        rdns.iter().all(|rdn| {
+            !rdn.is_empty()
+                && rdn.iter().all(|attribute| {
+                    is_oid(&Tlv { tag: der::OID, body: attribute.oid, raw: attribute.oid_raw })
+                        && match (attribute.value.tag, attribute.text()) {
+                            // UTF8, Numeric, Printable, T61, IA5, Universal, BMP.
+                            (0x0c | 0x12 | 0x13 | 0x14 | 0x16 | 0x1c | 0x1e, name::Value::Text(_)) => true,
+                            // x500UniqueIdentifier.
+                            (BIT_STRING, _) => is_bits(&attribute.value),
+                            _ => false,
+                        }
+                })
+        })
+    })
+}
+
+fn check_extensions(explicit: &Tlv<'_>) -> Option<()> {
+    let mut list = Reader::new(der::only(explicit.body, der::SEQUENCE)?.body);
+    if list.is_empty() {
+        return None;
+    }
+    while !list.is_empty() {
+        let mut parts = Reader::new(list.take(der::SEQUENCE)?.body);
+        parts.take(der::OID).filter(is_oid)?;
+        if let Some(critical) = parts.take(BOOLEAN)
+            && !matches!(critical.body, [0 | 0xff])
+        {
+            return None;
+        }
+        parts.take(der::OCTET_STRING).filter(|_| parts.is_empty())?;
+    }
+    Some(())
+}
+
+/// Every arc ends, and none begins with a padding byte (X.690 section 8.19.2).
+fn is_oid(oid: &Tlv<'_>) -> bool {
+    let mut starts = true;
+    for byte in oid.body {
+        if starts && *byte == 0x80 {
+            return false;
+        }
+        starts = byte & 0x80 == 0;
+    }
+    starts && !oid.body.is_empty()
+}
+
+/// As short as it can be (X.690 section 8.3.2).
+fn is_integer(number: &Tlv<'_>) -> bool {
+    match number.body {
+        [] => false,
+        [0, second, ..] => second & 0x80 != 0,
+        [0xff, second, ..] => second & 0x80 == 0,
+        _ => true,
+    }
+}
+
+/// A BIT STRING whose padding is zero (X.690 section 11.2.1).
+fn is_bits(bits: &Tlv<'_>) -> bool {
+    match bits.body {
+        [0] => true,
+        [unused @ 0..=7, .., last] => last.trailing_zeros() >= u32::from(*unused),
+        _ => false,
+    }
+}
+
+/// A BIT STRING of whole bytes.
+fn is_octets(bits: &Tlv<'_>) -> bool {
+    bits.body.first() == Some(&0)
+}
+
+/// Section 4.1.2.5: with seconds, without fractions, in UTC.
+fn is_time(time: &Tlv<'_>) -> bool {
+    let digits = match time.tag {
+        UTC_TIME => 12,
+        GENERALIZED_TIME => 14,
+        _ => return false,
+    };
+    time.body.len() == digits + 1
+        && time.body[..digits].iter().all(u8::is_ascii_digit)
+        && time.body[digits] == b'Z'
+}
+
+#[cfg(test)]
+mod tests {
+    use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+
+    use super::super::testing::{BASIC_CONSTRAINTS, Draft, attribute, name, oid, sequence, tlv};
+    use super::*;
+
+    #[test]
+    fn well_built_certificates_pass() {
+        for der in TLS_SERVER_ROOT_CERTS {
+            assert_eq!(check(der), Ok(()));
+        }
+        assert_eq!(check(&Draft::default().der()), Ok(()));
+        assert_eq!(check(&Draft { version: 1, ..Draft::default() }.der()), Ok(()));
+        assert_eq!(check(&Draft { extensions: Vec::new(), ..Draft::default() }.der()), Ok(()));
+        let id = attribute("2.5.4.45", BIT_STRING, &[4, 0xf0]);
+        assert_eq!(check(&Draft::named(name(&[&[&id]])).der()), Ok(()));
+    }
+
+    #[test]
+    fn names_hold_only_what_openssl_reads() {
+        for (tag, value) in [
+            (0x1a, &b"VisibleString"[..]),
+            (0x1b, b"GeneralString"),
+            (0x04, b"octets"),
+            (0x30, b""),
+            (0x0c, b"\xff"),
+            (0x1e, b"\0"),
+            (0x1e, b"\xd8\x3d\xdd\x12"),
+            (BIT_STRING, b"\x05"),
+            (BIT_STRING, b"\x08\0"),
+            (BIT_STRING, b"\x01\x01"),
+            (0x8c, b"context"),
+        ] {
+            let subject = name(&[&[&attribute("2.5.4.3", tag, value)]]);
+            let draft = Draft { issuer: Some(subject.clone()), ..Draft::default() };
+            assert_eq!(check(&draft.der()), Err("issuer"), "{tag:x}");
+            let draft = Draft { issuer: Some(name(&[])), ..Draft::named(subject) };
+            assert_eq!(check(&draft.der()), Err("subject"), "{tag:x}");
+        }
+        assert_eq!(check(&Draft::named(name(&[&[]])).der()), Err("issuer"));
+    }
+
+    #[test]
+    fn both_signature_algorithms_are_the_same() {
+        let der = Draft::default().der();
+        let ecdsa = oid("1.2.840.10045.4.3.2");
+        let last = der.windows(ecdsa.len()).rposition(|window| window == ecdsa).expect("there");
+        let mut other = der.clone();
+        other[last + ecdsa.len() - 1] = 3;
+        assert_eq!(check(&other), Err("signature algorithm"));
+    }
+
+    #[test]
+    fn extensions_are_whole() {
+        let with = |value: Vec<u8>| {
+            let mut draft = Draft::default();
+            draft.extensions.clear();
+            let plain = draft.der();
+            // A TBSCertificate without extensions, and these bytes behind its fields.
+            let tbs = der::Reader::new(&plain[4..]).clone().take(der::SEQUENCE).expect("tbs");
+            let rest = &plain[4 + tbs.raw.len()..];
+            sequence(&[&tlv(0x30, &[tbs.body, &value].concat()), rest])
+        };
+        let extension = sequence(&[&oid(BASIC_CONSTRAINTS), &tlv(0x04, b"\x30\0")]);
+        assert_eq!(check(&with(tlv(0xa3, &sequence(&[&extension])))), Ok(()));
+        for bad in [
+            tlv(0xa3, &sequence(&[])),
+            tlv(0xa3, b""),
+            tlv(0xa3, &sequence(&[&sequence(&[&oid(BASIC_CONSTRAINTS)])])),
+            tlv(0xa3, &sequence(&[&sequence(&[&oid(BASIC_CONSTRAINTS), &[1, 1, 5], &tlv(0x04, b"")])])),
+            tlv(0xa3, &[sequence(&[&extension]), vec![5, 0]].concat()),
+        ] {
+            assert_eq!(check(&with(bad.clone())), Err("extensions"), "{bad:x?}");
+        }
+        assert_eq!(check(&with(tlv(0x05, b""))), Err("TBSCertificate"));
+        assert_eq!(check(&with(tlv(0x81, b"\x00\x01"))), Ok(()));
+        assert_eq!(check(&with(tlv(0x81, b"\x09\x01"))), Err("unique identifier"));
+    }
+
+    #[test]
+    fn primitives_are_der() {
+        let tlv = |body: &'static [u8]| Tlv { tag: 0, body, raw: body };
+        for (body, wanted) in [
+            (&b""[..], false),
+            (b"\x2a\x03", true),
+            (b"\x2a\x83", false),
+            (b"\x80\x01", false),
+            (b"\x2a\x80\x01", false),
+            (b"\x2a\x81\x00", true),
+        ] {
+            assert_eq!(is_oid(&tlv(body)), wanted, "{body:x?}");
+        }
+        for (body, wanted) in [
+            (&b""[..], false),
+            (b"\x00", true),
+            (b"\x00\x7f", false),
+            (b"\x00\x80", true),
+            (b"\xff\x80", false),
+            (b"\xff\x7f", true),
+        ] {
+            assert_eq!(is_integer(&tlv(body)), wanted, "{body:x?}");
+        }
+        for (tag, body, wanted) in [
+            (UTC_TIME, &b"260101000000Z"[..], true),
+            (UTC_TIME, b"2601010000Z", false),
+            (UTC_TIME, b"260101000000+0100", false),
+            (GENERALIZED_TIME, b"20260101000000Z", true),
+            (GENERALIZED_TIME, b"20260101000000.5Z", false),
+            (0x16, b"260101000000Z", false),
+        ] {
+            assert_eq!(is_time(&Tlv { tag, body, raw: body }), wanted, "{body:x?}");
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Ring 2: our own formats beside the real tools that own them. Needs Debian packages (each test names its own),
+//! so every test is ignored unless `./test` runs it. Writes only below temporary directories; the tools get a
+//! cleared environment, because `SSL_CERT_FILE` and the like are often exported.
+
+#![allow(clippy::disallowed_methods, reason = "tests drive the real world")]
+
+mod certificate_files;
+mod openssl;
+mod spoiled_bundles;
+mod subject_hash;
+#[path = "../../src/cert/testing.rs"]
+mod testing;
