@@ -101,7 +101,7 @@ fn usage_errors_are_exit_code_2_with_a_hint() {
         (&["bootstrap", "--ca-file", &file, "--timeout", "soon"], "soon"),
         (&["bootstrap", "--ca-file", &file, "--timeout=-3s"], "-3s"),
         (&["bootstrap", "--ca-file", &file, "--wait", "1 fortnight"], "fortnight"),
-        (&["bootstrap", "--ca-file", &file, "--", "/bin/true"], "--sysroot"),
+        (&["bootstrap", "--ca-file", &file, "--", "/bin/true"], "another sysroot"),
         (&["bootstrap", "--ca-file", &file, "--nmae", "x"], "--name"),
         (&["bootstrap", "--ca-file", "/nowhere/root.pem"], "/nowhere/root.pem"),
         (&["untrust"], "--all"),

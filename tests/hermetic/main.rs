@@ -16,5 +16,6 @@ mod fixtures;
 mod hostile;
 mod killed;
 mod net;
+mod planted;
 mod servers;
 mod source;
