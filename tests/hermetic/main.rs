@@ -19,3 +19,4 @@ mod net;
 mod planted;
 mod servers;
 mod source;
+mod stores;
