@@ -17,5 +17,7 @@ mod fixtures;
 mod hostile;
 mod killed;
 mod net;
+mod planted;
 mod servers;
 mod source;
+mod stores;
