@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -104,16 +105,24 @@ impl Scene {
 /// A way to spoil a tree.
 type Spoil = (&'static str, fn(&Scene));
 
-/// Runs every case with openat2 and without; `verdict` looks at the run.
+/// Runs every case with openat2 and without; `verdict` looks at the run. Fails with the names of all that fail.
 fn each(fixture: &str, cases: &[Spoil], verdict: impl Fn(&str, &Run)) {
+    let mut failed = Vec::new();
     for (case, spoil) in cases {
         for fallback in [false, true] {
-            eprintln!("--- {case}, {}", if fallback { "own walk" } else { "openat2" });
-            let scene = Scene::new(fixture, fallback);
-            spoil(&scene);
-            verdict(case, &scene.is_sound(case));
+            let case = format!("{case} ({})", if fallback { "own walk" } else { "openat2" });
+            eprintln!("--- {case}");
+            let sound = catch_unwind(AssertUnwindSafe(|| {
+                let scene = Scene::new(fixture, fallback);
+                spoil(&scene);
+                verdict(&case, &scene.is_sound(&case));
+            }));
+            if sound.is_err() {
+                failed.push(case);
+            }
         }
     }
+    assert!(failed.is_empty(), "{} cases failed in {fixture}: {failed:#?}", failed.len());
 }
 
 fn wants(code: i32) -> impl Fn(&str, &Run) {
