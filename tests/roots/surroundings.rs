@@ -143,7 +143,7 @@ fn a_read_only_root_is_an_error_and_stays() {
     let root = Base::Debian12.copy();
     let before = Tree::of(root.path());
     let file = ca::root("Read-only").write(root.exchange(), "root.pem");
-    let mount = Mount::bind(&root.path().to_owned(), root.path().to_owned()).read_only();
+    let mount = Mount::bind(root.path(), root.path().to_owned()).read_only();
     let run = root.trustup(["bootstrap", "--ca-file"]).arg(&file).fails(1);
     assert!(run.stderr.to_lowercase().contains("read-only"), "{run}");
     assert!(run.stderr.contains("hint:"), "{run}");
