@@ -400,7 +400,7 @@ fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) -> Result<Opt
     let seen: BTreeSet<String> =
         facts.row.updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
     let standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
-    Ok(standing.filter(|path| !seen.contains(*path)).cloned().next())
+    Ok(standing.filter(|path| !seen.contains(*path)).next().cloned())
 }
 
 /// The steps: with the built-in updater every change, with the native one only those that it does not make itself.

@@ -69,10 +69,9 @@ impl Journal {
             watched: Vec::new(),
             directories: Vec::new(),
             leftovers: Vec::new(),
-            state: match sysroot.read(&child(state::DIRECTORY, state::FILE), LIMIT)? {
-                Some((bytes, _)) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-                None => None,
-            },
+            state: sysroot
+                .read(&child(state::DIRECTORY, state::FILE), LIMIT)?
+                .map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()),
         };
         for (index, step) in plan.steps.iter().enumerate() {
             match step {

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::native;
 use crate::source::{self, Acquired, Known, PreviousSource, Request, Source};
-use crate::state::{State, Status, StoredAnchor, StoredSource, is_anchor_name};
+use crate::state::{State, Status, StoredAnchor, is_anchor_name};
 use crate::sysroot::Sysroot;
 use crate::trust::facts::{Choice, Facts};
 use crate::trust::view::View;
@@ -238,7 +238,7 @@ fn goal(view: &View, facts: &Facts, args: &BootstrapArgs, acquired: &Acquired) -
     let mut sources = state.sources.clone();
     let mut standing = BTreeMap::new();
     for report in &acquired.sources {
-        let stored = sources.entry(report.id.clone()).or_insert_with(StoredSource::default);
+        let stored = sources.entry(report.id.clone()).or_default();
         stored.replaces |= report.replaces;
         if !report.fresh {
             continue;

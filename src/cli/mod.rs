@@ -80,7 +80,7 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Detect(detect::DetectArgs),
-    Bootstrap(bootstrap::BootstrapArgs),
+    Bootstrap(Box<bootstrap::BootstrapArgs>),
     Untrust(untrust::UntrustArgs),
     Status(status::StatusArgs),
     Demo(demo::DemoArgs),
