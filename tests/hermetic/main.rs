@@ -17,6 +17,7 @@ mod hostile;
 mod killed;
 mod net;
 mod planted;
+mod sequences;
 mod servers;
 mod source;
 mod stores;
