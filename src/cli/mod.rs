@@ -3,6 +3,7 @@
 
 mod bootstrap;
 mod ca_out;
+mod demo;
 mod detect;
 mod duration;
 mod status;
@@ -83,6 +84,7 @@ enum Command {
     Bootstrap(bootstrap::BootstrapArgs),
     Untrust(untrust::UntrustArgs),
     Status(status::StatusArgs),
+    Demo(demo::DemoArgs),
 }
 
 impl Command {
@@ -92,6 +94,7 @@ impl Command {
             Command::Bootstrap(_) => "bootstrap",
             Command::Untrust(_) => "untrust",
             Command::Status(_) => "status",
+            Command::Demo(_) => "demo",
         }
     }
 }
@@ -154,6 +157,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Bootstrap(args) => bootstrap::run(&context, args, &parsed.sources),
         Command::Untrust(args) => untrust::run(&context, args),
         Command::Status(args) => status::run(&context, args),
+        Command::Demo(args) => demo::run(&context, args),
     };
     match result {
         Ok(code) => code,

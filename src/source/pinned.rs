@@ -49,6 +49,7 @@ pub(super) async fn step_ca(run: &mut Run<'_>, index: usize, all_roots: bool) ->
             Local::Unknown if run.collected.has_met(pin) => {}
             Local::Unknown => {
                 let net = run.net()?;
+                run.warn_of_password(&base);
                 contacted(&mut report, &net, &base);
                 match root(&net, &base, *pin).await? {
                     Ok(certificate) => {
@@ -161,6 +162,7 @@ pub(super) async fn root_url(run: &mut Run<'_>, index: usize) -> Result<()> {
     }
     if missing {
         let net = run.net()?;
+        run.warn_of_password(&url);
         contacted(&mut report, &net, &url);
         let body = net.get(&url, &Trust::Unverified).await?.success()?;
         let file = input::read(&body, &id)?;

@@ -56,6 +56,7 @@ static DEBIAN: CaCertificates = CaCertificates {
     extension: Some(".crt"),
     certs: "/etc/ssl/certs",
     bundle: "/etc/ssl/certs/ca-certificates.crt",
+    bundle_links: &[],
     link_prefix: "",
     always_newline: false,
     hashing: Hashing::OpensslRehash,
@@ -79,6 +80,8 @@ static ALPINE: CaCertificates = CaCertificates {
     extension: None,
     certs: "/etc/ssl/certs",
     bundle: "/etc/ssl/certs/ca-certificates.crt",
+    // OPENSSLDIR is /etc/ssl; package ca-certificates-bundle ships this link.
+    bundle_links: &["/etc/ssl/cert.pem"],
     link_prefix: "ca-cert-",
     always_newline: true,
     hashing: Hashing::CRehash,

@@ -52,7 +52,7 @@ fn bundle(sysroot: &Sysroot, path: &str, offer: &mut Offer) -> Result<()> {
     let Some((content, meta)) = sysroot.read(path, FILE_LIMIT)? else { return Ok(()) };
     offer.exists = true;
     offer.mount_point = meta.mount_point;
-    if pem::blocks(&content).iter().any(|block| block.der.is_none()) {
+    if pem::blocks(&content).iter().any(|block| block.der.is_none() || !block.own_lines) {
         offer.damage = Some("a PEM block in it is damaged".to_owned());
     }
     offer.roots = certificates_in(&content).iter().map(name).collect();
@@ -72,11 +72,9 @@ fn hash_directory(sysroot: &Sysroot, path: &str, offer: &mut Offer) -> Result<()
             if expected != number {
                 break;
             }
-            let Some((content, _)) =
-                sysroot.read(&child(path, &format!("{hash:08x}.{number}")), FILE_LIMIT)?
-            else {
-                break;
-            };
+            // What cannot be read as a file ends OpenSSL's search as well.
+            let link = child(path, &format!("{hash:08x}.{number}"));
+            let Ok(Some((content, _))) = sysroot.read(&link, FILE_LIMIT) else { break };
             let found = certificates_in(&content);
             offer
                 .roots

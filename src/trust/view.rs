@@ -269,7 +269,7 @@ pub fn certificates_in(content: &[u8]) -> Vec<Certificate> {
     if blocks.is_empty() {
         return Certificate::from_der(content).into_iter().collect();
     }
-    blocks.iter().filter_map(|block| Certificate::from_der(block.der.as_deref()?).ok()).collect()
+    blocks.iter().filter_map(Certificate::from_block).collect()
 }
 
 /// `name` in the directory `path`.

@@ -11,6 +11,7 @@
 mod support;
 
 mod cli;
+mod demo;
 mod dev_ca;
 mod fixtures;
 mod hostile;

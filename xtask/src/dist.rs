@@ -82,8 +82,8 @@ fn machine_of(target: &str) -> Outcome<u16> {
     }
 }
 
-/// The compiler flags, in cargo's encoding (separated by 0x1f): the C library linked in, no unwinding tables
-/// (the profile aborts on panic), and no path of this machine in panic messages.
+/// The compiler flags, in cargo's encoding (separated by 0x1f): the C library linked in, random numbers straight from
+/// the kernel, and no path of this machine in panic messages.
 fn flags() -> Outcome<String> {
     let home = match std::env::var_os("CARGO_HOME") {
         Some(home) => PathBuf::from(home),
@@ -97,7 +97,9 @@ fn flags() -> Outcome<String> {
         }
     };
     flags.push("-Ctarget-feature=+crt-static".to_owned());
-    flags.push("-Cforce-unwind-tables=no".to_owned());
+    // The crate getrandom looks its namesake up at run time, finds nothing in a static binary, and then wants
+    // /dev/urandom, which an empty root lacks. So it is told to call it.
+    flags.push("--cfg=getrandom_backend=\"linux_getrandom\"".to_owned());
     flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
     flags.push(format!("--remap-path-prefix={}=trustup", repository().display()));
     Ok(flags.join("\x1f"))

@@ -49,6 +49,8 @@ pub struct CaCertificates {
     pub certs: &'static str,
     /// The bundle.
     pub bundle: &'static str,
+    /// Links to the bundle that the family's package of the bundle has, for an image that has no bundle at all.
+    pub bundle_links: &'static [&'static str],
     /// What link names begin with.
     pub link_prefix: &'static str,
     /// Each input is followed by a line feed in the bundle (Alpine); else only if it does not end in one (Debian).
@@ -77,7 +79,7 @@ impl Input {
 impl CaCertificates {
     /// Every bundle beside the family's own that programs might read.
     fn bundles(&self) -> Bundles {
-        Bundles { primary: self.bundle, links: &[] }
+        Bundles { primary: self.bundle, links: self.bundle_links }
     }
 
     /// The lines of the configuration: selected and deselected names.
