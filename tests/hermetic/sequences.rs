@@ -14,7 +14,7 @@ use crate::support::tree::{Tree, inside};
 const FIXTURES: [(&str, &[&str]); 6] = [
     ("debian-12", &["/etc/ssl/certs/ca-certificates.crt"]),
     ("debian-12-minimal", &["/etc/ssl/certs/ca-certificates.crt"]),
-    ("alpine-3.20-ca-certificates", &["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"]),
+    ("alpine-3.23-ca-certificates", &["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"]),
     ("alpine-3.9", &["/etc/ssl/cert.pem", "/etc/ssl/certs/ca-certificates.crt"]),
     (
         "chainguard-static",
