@@ -154,6 +154,11 @@ impl<'a> View<'a> {
                     if ours {
                         rest.extend_from_slice(&file.content[from..block.range.start]);
                         from = block.range.end;
+                        // Alpine's program puts an empty line behind every certificate.
+                        let behind_empty_line = rest.is_empty() || rest.ends_with(b"\n\n");
+                        if behind_empty_line && file.content.get(from) == Some(&b'\n') {
+                            from += 1;
+                        }
                     }
                 }
                 if from == 0 {

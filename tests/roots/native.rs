@@ -306,7 +306,10 @@ fn no_trap_of_the_callers_environment_fires() {
     let of_bash = ["PWD", "OLDPWD", "SHLVL", "_"];
     let names = environment.lines().filter_map(|line| line.split('=').next());
     let foreign: Vec<&str> = names
-        .filter(|name| !of_bash.contains(name) && !["PATH", "LC_ALL", "HOME", "TMPDIR", "P11_KIT_NO_USER_CONFIG"].contains(name))
+        .filter(|name| {
+            !of_bash.contains(name)
+                && !["PATH", "LC_ALL", "HOME", "TMPDIR", "P11_KIT_NO_USER_CONFIG"].contains(name)
+        })
         .collect();
     assert!(foreign.is_empty(), "the hook's environment: {environment}");
     assert!(environment.contains("LC_ALL=C"), "{environment}");

@@ -12,13 +12,13 @@ use std::rc::Rc;
 
 use super::bundle::{Bundles, push_certificate};
 use super::rehash::{self, Entry};
-use super::{Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Updater, Wanted};
+use super::{Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
 use crate::cert::{Certificate, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
-use crate::trust::view::{View, child, join};
+use crate::trust::view::{View, certificates_in, child, join};
 
 /// Folders below the local directory that are looked into; a real one has one or two levels.
 const MAX_DEPTH: usize = 16;
@@ -41,6 +41,8 @@ pub struct CaCertificates {
     pub vendor: &'static str,
     /// The administrator's.
     pub local: &'static str,
+    /// The administrator's files go into the bundle in byte order of their paths, not in that of the directory.
+    pub sorted: bool,
     /// Folders below `local` count.
     pub recursive: bool,
     /// What names in `local` must end with; `None`: everything but dot files.
@@ -249,7 +251,7 @@ impl CaCertificates {
             // A file that stands there under a name that the program overlooks is taken all the same.
             local.entry(self.path_of(anchor)).or_insert_with(|| anchor.certificate.to_pem().into_bytes());
         }
-        sources.extend(local);
+        sources.extend(self.in_the_programs_order(view, local));
 
         let mut links: BTreeMap<String, Option<String>> = BTreeMap::new();
         for deselected in self.configured(view)?.1 {
@@ -284,6 +286,26 @@ impl CaCertificates {
         self.want_links(hashes, "OpenSSL finds it by this subject hash", desires);
         // Copies of the bundle that only some programs read.
         self.bundles().append(view, wanted, &[self.bundle], desires)
+    }
+
+    /// Alpine's program takes the administrator's files in the order of the directory, which nobody can foretell:
+    /// where the bundle holds them in some order already, that order stays, and new ones follow by name.
+    fn in_the_programs_order(&self, view: &View, local: BTreeMap<String, Vec<u8>>) -> Vec<(String, Vec<u8>)> {
+        let mut local: Vec<(String, Vec<u8>)> = local.into_iter().collect();
+        if self.sorted {
+            return local;
+        }
+        let there: Vec<Fingerprint> = view
+            .actual_certificates(self.bundle)
+            .unwrap_or_default()
+            .iter()
+            .map(Certificate::fingerprint)
+            .collect();
+        local.sort_by_key(|(_, content)| {
+            let first = certificates_in(content).first().map(Certificate::fingerprint);
+            first.and_then(|first| there.iter().rposition(|one| *one == first)).unwrap_or(usize::MAX)
+        });
+        local
     }
 
     fn want_bundle(&self, view: &View, content: Vec<u8>, desires: &mut Desires) -> Result<()> {
@@ -385,16 +407,16 @@ impl Updater for CaCertificates {
         Ok(paths)
     }
 
-    fn owns(&self, path: &str) -> bool {
+    fn owns(&self, path: &str) -> Ownership {
         let below = |directory: &str| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
-        let leads_to = |directory: &str| {
+        let on_the_way = |directory: &str| {
             directory == path || directory.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
         };
-        below(self.local)
-            || below(self.certs)
-            || leads_to(self.local)
-            || leads_to(self.certs)
-            || self.bundles().owns(path)
+        match self.bundles().owns(path) {
+            Ownership::Foreign if below(self.local) || below(self.certs) => Ownership::Entry,
+            Ownership::Foreign if on_the_way(self.local) || on_the_way(self.certs) => Ownership::OnTheWay,
+            owned => owned,
+        }
     }
 
     fn standing(&self, view: &View) -> Result<Vec<(String, Vec<Certificate>)>> {
