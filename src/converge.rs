@@ -113,6 +113,7 @@ pub fn converge(
     }
     let (mut session, recovered) =
         Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout)?;
+    sysroot.look_again();
     let again = State::load(sysroot)?;
     if recovered || again != state {
         // Somebody was faster, or a killed run was turned back: look again.
@@ -197,18 +198,17 @@ impl<'a> Draft<'a> {
         state: &State,
         goal: &impl Fn(&View, &Facts) -> Result<Goal>,
     ) -> Result<Outcome> {
-        let sysroot = self.view.sysroot();
         let next = self.next_state(state, goal)?;
         self.view.freeze(&plan::touched(state, &self.plan))?;
         session.apply(&self.plan, self.facts.row.id)?;
         self.warnings.extend(session.complaints());
         self.restore_what_the_tool_left(session)?;
-        let notes = self.verify(state).map_err(|error| session.undo(error))?;
+        let after = self.view.afresh().map_err(|error| session.undo(error))?;
+        let notes = self.verify(state, &after).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
         let mut paths = plan::touched(state, &self.plan);
-        let after = View::new(sysroot, state).map_err(|error| session.undo(error))?;
         paths.extend(self.facts.row.updater.watched(&after).map_err(|error| session.undo(error))?);
-        let records = plan::records(&self.view, paths, |path| tree::read(sysroot, path));
+        let records = plan::records(&self.view, paths, |path| after.actual(path).map(|node| (*node).clone()));
         let records = records.map_err(|error| session.undo(error))?;
         let next = State { records, ..next };
         session.commit(&next)?;
@@ -246,10 +246,9 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn verify(&self, state: &State) -> Result<Vec<String>> {
+    fn verify(&self, state: &State, after: &View) -> Result<Vec<String>> {
         let sysroot = self.view.sysroot();
-        let after_view = View::new(sysroot, state)?;
-        let outputs = self.facts.row.updater.outputs(&after_view)?;
+        let outputs = self.facts.row.updater.outputs(after)?;
         let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
         let mut present = Vec::new();
         for output in outputs {
@@ -258,7 +257,7 @@ impl<'a> Draft<'a> {
                 present.push(output);
             }
         }
-        let after = verify::offers(sysroot, &present);
+        let after = verify::offers(after, &present);
         let kept: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
         let ours = state
             .anchors

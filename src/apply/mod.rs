@@ -6,7 +6,7 @@
 
 mod journal;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -102,6 +102,7 @@ impl<'a> Session<'a> {
     fn take_lock(&mut self, patience: Duration) -> Result<()> {
         let began = Instant::now();
         loop {
+            self.sysroot.look_again();
             self.make_state_directory()?;
             match self.state_directory().and_then(|directory| directory.try_lock(LOCK)) {
                 Ok(Some(lock)) => {
@@ -163,6 +164,17 @@ impl<'a> Session<'a> {
             };
             if let Err(error) = result {
                 return Err(self.undo(error));
+            }
+        }
+        self.sync(plan).map_err(|error| self.undo(error))
+    }
+
+    /// Brings the entries of every directory that the plan changed to disk, each once.
+    fn sync(&self, plan: &Plan) -> Result<()> {
+        let directories: BTreeSet<&str> = plan.changes().map(|change| split(&change.path).0).collect();
+        for directory in directories {
+            if self.sysroot.stat(directory)?.is_some() {
+                self.sysroot.directory(directory)?.sync()?;
             }
         }
         Ok(())
@@ -417,5 +429,5 @@ fn put(
             return Err(Error::failed("a device, socket or FIFO cannot be made").at(sysroot.display(path)));
         }
     }
-    directory.sync()
+    Ok(())
 }

@@ -125,7 +125,9 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
     let stamp = context.stamp()?;
     let request = request(context, args, published)?;
 
-    let known = known(&sysroot)?;
+    // Files are read anyway: what is here already matters only to sources that are asked over the network.
+    let only_files = request.sources.iter().all(|source| matches!(source, Source::File { .. }));
+    let known = if only_files { Known::default() } else { known(&sysroot)? };
     let acquired = source::acquire(&request, &known, context.env)?;
     report_sources(context, &acquired);
     if args.name.is_some() && acquired.anchors.len() > 1 {

@@ -65,7 +65,7 @@ impl Facts {
         let release = os_release::read(view.sysroot())?;
         let (row, why) = distro::choose(release.as_ref());
         let outputs = row.updater.outputs(view)?;
-        let offers = verify::offers(view.sysroot(), &outputs);
+        let offers = verify::offers(view, &outputs);
         Ok(Facts { row, why: text::escape(&why), release, outputs, offers })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CaCertificates, stem};
-use crate::cert::{Certificate, pem};
+use crate::cert::Certificate;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
@@ -204,10 +204,7 @@ impl CaCertificates {
 
 /// The certificate of a file that holds exactly one PEM block of a certificate.
 fn only_certificate(view: &View, path: &str) -> Result<Option<Certificate>> {
-    let Some((real, node)) = view.follow(path)? else { return Ok(None) };
-    let Node::File(file) = node.as_ref() else { return Ok(None) };
-    if pem::blocks(&file.content).len() != 1 {
-        return Ok(None);
-    }
-    Ok(view.certificates(&real)?.first().cloned())
+    let Some((location, node)) = view.follow(path)? else { return Ok(None) };
+    let contents = view.contents(&location, &node);
+    Ok(if contents.blocks == 1 { contents.certificates.first().cloned() } else { None })
 }
