@@ -32,6 +32,8 @@ pub struct Goal {
     pub web_pki: bool,
     /// Files of `--ca-file` that stand in the anchor directory itself, as seen inside the sysroot.
     pub standing: BTreeMap<Fingerprint, String>,
+    /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
+    pub copy: Option<(String, String)>,
 }
 
 /// How to get there.
@@ -43,6 +45,8 @@ pub struct Options {
     pub dry_run: bool,
     /// How long to wait for the lock.
     pub patience: Duration,
+    /// How long the distribution's program may take.
+    pub tool_timeout: Duration,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub stamp: Option<i64>,
 }
@@ -105,9 +109,11 @@ pub fn converge(
     let state = State::load(sysroot)?;
     let first = Draft::new(sysroot, &state, options.updater, &goal)?;
     if options.dry_run || first.is_done(&state, &goal)? {
-        return Ok(first.outcome(&state, options.dry_run));
+        return Ok(first.outcome(&state));
     }
-    let (mut session, recovered) = Session::begin(sysroot, options.stamp, options.patience)?;
+    let (mut session, recovered) =
+        Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout)?;
+    sysroot.look_again();
     let again = State::load(sysroot)?;
     if recovered || again != state {
         // Somebody was faster, or a killed run was turned back: look again.
@@ -150,7 +156,11 @@ impl<'a> Draft<'a> {
             updater = (UpdaterUsed::Builtin, format!("the distribution's tool overlooks `{path}`"));
         }
         let desires = facts.row.updater.desired(&view, &wanted)?;
-        let plan = make_plan(&view, &facts, &updater.0, &desires)?;
+        let mut plan = make_plan(&view, &facts, &updater.0, &desires)?;
+        if let Some((path, content)) = goal.copy {
+            plan.steps
+                .extend(plan::copy(&view, facts.row.updater, &path, content)?.into_iter().map(Step::Change));
+        }
         let mut warnings = desires.warnings;
         if choice == Choice::Auto && updater.0 == UpdaterUsed::Builtin && updater.1.contains("appended") {
             warnings.push(format!("{}; the built-in updater keeps it", updater.1));
@@ -188,21 +198,21 @@ impl<'a> Draft<'a> {
         state: &State,
         goal: &impl Fn(&View, &Facts) -> Result<Goal>,
     ) -> Result<Outcome> {
-        let sysroot = self.view.sysroot();
         let next = self.next_state(state, goal)?;
         self.view.freeze(&plan::touched(state, &self.plan))?;
         session.apply(&self.plan, self.facts.row.id)?;
+        self.warnings.extend(session.complaints());
         self.restore_what_the_tool_left(session)?;
-        let notes = self.verify(state).map_err(|error| session.undo(error))?;
+        let after = self.view.afresh().map_err(|error| session.undo(error))?;
+        let notes = self.verify(state, &after).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
         let mut paths = plan::touched(state, &self.plan);
-        let after = View::new(sysroot, state).map_err(|error| session.undo(error))?;
         paths.extend(self.facts.row.updater.watched(&after).map_err(|error| session.undo(error))?);
-        let records = plan::records(&self.view, paths, |path| tree::read(sysroot, path));
+        let records = plan::records(&self.view, paths, |path| after.actual(path).map(|node| (*node).clone()));
         let records = records.map_err(|error| session.undo(error))?;
         let next = State { records, ..next };
         session.commit(&next)?;
-        Ok(self.outcome(state, false))
+        Ok(self.outcome(state))
     }
 
     /// The native tool takes out what it put in, but not always to the byte: with no anchor left, what still differs
@@ -218,7 +228,13 @@ impl<'a> Draft<'a> {
             let original = self.view.original(&path)?;
             if !actual.satisfies(&original) {
                 let reason = "as it was before".to_owned();
-                steps.push(Step::Change(Change { path, from: actual, to: (*original).clone(), reason }));
+                steps.push(Step::Change(Change {
+                    path,
+                    from: actual,
+                    to: (*original).clone(),
+                    reason,
+                    is_copy: false,
+                }));
             }
         }
         let rest = Plan { steps };
@@ -230,10 +246,9 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn verify(&self, state: &State) -> Result<Vec<String>> {
+    fn verify(&self, state: &State, after: &View) -> Result<Vec<String>> {
         let sysroot = self.view.sysroot();
-        let after_view = View::new(sysroot, state)?;
-        let outputs = self.facts.row.updater.outputs(&after_view)?;
+        let outputs = self.facts.row.updater.outputs(after)?;
         let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
         let mut present = Vec::new();
         for output in outputs {
@@ -242,7 +257,7 @@ impl<'a> Draft<'a> {
                 present.push(output);
             }
         }
-        let after = verify::offers(sysroot, &present);
+        let after = verify::offers(after, &present);
         let kept: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
         let ours = state
             .anchors
@@ -265,9 +280,14 @@ impl<'a> Draft<'a> {
         verify::compare(&self.facts.offers, &after, &anchors, &excused)
     }
 
-    fn outcome(self, state: &State, dry_run: bool) -> Outcome {
+    fn outcome(self, state: &State) -> Outcome {
         let was: BTreeSet<Fingerprint> = state.anchors.iter().map(|anchor| anchor.fingerprint).collect();
-        let untouched = self.plan.is_empty();
+        let in_stores = |fingerprint: &Fingerprint| {
+            state
+                .anchors
+                .iter()
+                .any(|anchor| anchor.fingerprint == *fingerprint && anchor.status != Status::Recorded)
+        };
         let anchors = self
             .anchors
             .iter()
@@ -277,7 +297,7 @@ impl<'a> Draft<'a> {
                 source: anchor.sources.first().cloned().unwrap_or_default(),
                 file: anchor.file.clone(),
                 status: match anchor.status {
-                    Status::Installed if was.contains(&anchor.fingerprint) && untouched => "already",
+                    Status::Installed if in_stores(&anchor.fingerprint) => "already",
                     Status::Installed => "installed",
                     Status::Mounted => "mounted",
                     Status::Vendor => "vendor",
@@ -287,7 +307,6 @@ impl<'a> Draft<'a> {
             .collect();
         let before: BTreeSet<Fingerprint> = was;
         let now: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
-        let _ = dry_run;
         Outcome {
             row: self.facts.row.id,
             updater: (self.updater.0.word(), self.updater.1),
@@ -380,7 +399,7 @@ fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) -> Result<Opt
     let seen: BTreeSet<String> =
         facts.row.updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
     let standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
-    Ok(standing.filter(|path| !seen.contains(*path)).cloned().next())
+    Ok(standing.filter(|path| !seen.contains(*path)).next().cloned())
 }
 
 /// The steps: with the built-in updater every change, with the native one only those that it does not make itself.
@@ -418,6 +437,7 @@ fn make_plan(view: &View, facts: &Facts, updater: &UpdaterUsed, desires: &Desire
                 from: (*actual).clone(),
                 to: Node::Absent,
                 reason,
+                is_copy: false,
             }));
         }
     }

@@ -6,11 +6,11 @@ use reqwest::header::{CONTENT_ENCODING, LOCATION};
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
+use super::Net;
 use super::failure::{self, refuse};
 use super::proxy::Proxy;
 use super::tls::{self, Trust};
 use super::url::{masked, origin, same_origin};
-use super::Net;
 use crate::error::{Error, Kind, Result};
 
 /// Largest body: as much as the largest bundle that is read from a disk (threat T9).

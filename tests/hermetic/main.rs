@@ -18,6 +18,7 @@ mod hostile;
 mod killed;
 mod net;
 mod planted;
+mod sequences;
 mod servers;
 mod source;
 mod stores;

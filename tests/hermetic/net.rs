@@ -286,11 +286,11 @@ fn waiting_outlasts_a_server_that_starts_later() {
     let address = nobody();
     let server = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(400));
-        let listener = std::net::TcpListener::bind(address).expect("the port is still free");
+        let listener = std::net::TcpListener::bind(address).expect("nobody listens there");
         let busy = std::sync::atomic::AtomicUsize::new(0);
         // The first answers come from a proxy in front whose server is not up yet.
         let ca = ca();
-        let issued = ca.issue(&["127.0.0.1"]).expect("issued");
+        let issued = ca.issue(&["localhost"]).expect("issued");
         WebServer::https_at(listener, issued, move |_, stream| {
             let first = busy.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0;
             respond(stream, if first { 503 } else { 200 }, &[], b"up")

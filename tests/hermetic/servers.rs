@@ -2,7 +2,7 @@
 //! proxy, a name server. Each runs on threads of its own, counts, and stops when it is dropped.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -336,9 +336,9 @@ fn answer(query: &[u8], known: &str, manner: Manner) -> Option<(String, Vec<u8>)
     Some((format!("{name}/{kind}"), reply))
 }
 
-/// An address at which nobody listens.
+/// An address at which nobody listens, another each time: not one of 127.0.0.1, whose free ports other tests take.
 pub(crate) fn nobody() -> SocketAddr {
-    let listener = listen();
-    let port = listener.local_addr().expect("address").port();
-    SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port)
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    let last = u8::try_from(NEXT.fetch_add(1, Ordering::SeqCst)).expect("few tests");
+    SocketAddr::from(([127, 99, 0, last], 20_009))
 }

@@ -98,7 +98,7 @@ fn a_root_that_the_vendor_withdrew_goes_and_is_named() {
 
 #[test]
 fn a_root_that_somebody_appended_stays_before_and_after() {
-    for fixture in ["debian-12", "alpine-3.20-ca-certificates", "alpine-3.20", "unknown-os"] {
+    for fixture in ["debian-12", "alpine-3.23-ca-certificates", "alpine-3.20", "unknown-os"] {
         let scene = Scene::new(fixture);
         let first = scene.tree();
         let bundle = fs::read(scene.at(BUNDLE)).unwrap();
@@ -170,7 +170,7 @@ fn a_root_that_the_vendor_has_is_not_added_again() {
 /// The recommended mount: `--ca-file` names the anchor directory itself.
 #[test]
 fn files_that_stand_in_the_anchor_directory_stay() {
-    for fixture in ["debian-12", "debian-12-minimal", "alpine-3.20", "alpine-3.20-ca-certificates"] {
+    for fixture in ["debian-12", "debian-12-minimal", "alpine-3.20", "alpine-3.23-ca-certificates"] {
         let scene = Scene::new(fixture);
         fs::create_dir_all(scene.at(LOCAL)).unwrap();
         scene.ca.write(&scene.at(LOCAL), "mounted.crt");
@@ -256,7 +256,7 @@ fn a_damaged_bundle_is_refused() {
 /// Debian's trap: a replacement under the same name leaves the old hash link.
 #[test]
 fn a_name_given_again_passes_to_the_new_certificate_without_stale_links() {
-    for fixture in ["debian-12", "debian-12-minimal", "alpine-3.20-ca-certificates"] {
+    for fixture in ["debian-12", "debian-12-minimal", "alpine-3.23-ca-certificates"] {
         let scene = Scene::new(fixture);
         let first = scene.tree();
         scene.bootstrap().args(["--name", "Company"]).ok();
