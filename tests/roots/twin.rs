@@ -283,3 +283,94 @@ fn alpine_bundle_in_another_order() {
         before.assert_same(&Tree::of(root.path()), "after untrust");
     }
 }
+
+/// What administrators leave: every oddity here is something that the real tool takes in its stride.
+fn odd_local_files(root: &RootFs, base: Base) {
+    let local = "usr/local/share/ca-certificates";
+    let odd = |n: u32| ca::root(&format!("Odd {n}"));
+    let crlf = |pem: &str| format!("a text before\r\n{}", pem.replace('\n', "\r\n"));
+    root.write(&format!("{local}/Lab (b), x.crt"), odd(1).pem);
+    root.write(&format!("{local}/no-newline.crt"), odd(2).pem.trim_end());
+    root.write(&format!("{local}/.dot.crt"), odd(3).pem);
+    root.write(&format!("{local}/windows.crt"), crlf(&odd(4).pem));
+    root.write(&format!("{local}/two.crt"), odd(5).pem + &odd(6).pem);
+    root.write(
+        &format!("{local}/vendor-again.crt"),
+        root.read("usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt"),
+    );
+    std::os::unix::fs::symlink("windows.crt", root.at(&format!("{local}/linked.crt"))).unwrap();
+    if base != Base::Alpine {
+        // Alpine's tool has no rule for these: their order in the bundle, and what c_rehash makes of them, varies.
+        root.write(&format!("{local}/README"), "not a certificate\n");
+        root.write(&format!("{local}/other.pem"), odd(7).pem);
+        root.write(&format!("{local}/deep/er/below.crt"), odd(8).pem);
+        root.write(&format!("{local}/binary.crt"), odd(9).der);
+        root.write(&format!("{local}/empty.crt"), "");
+        root.write(
+            &format!("{local}/AA-vendor.crt"),
+            root.read("usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt"),
+        );
+        let subject = ca::root("Odd Subject");
+        root.write(&format!("{local}/same-1.crt"), &subject.pem);
+        root.write(&format!("{local}/same-2.crt"), ca::root("Odd Subject").pem);
+    }
+    root.run(&["update-ca-certificates"]);
+}
+
+/// The same, in the hashed directory: what is none of the tool's business, and what it tidies up.
+fn odd_hashed_directory(root: &RootFs) {
+    let certs = "etc/ssl/certs";
+    root.write(&format!("{certs}/by-hand.pem"), ca::root("By Hand").pem);
+    root.write(&format!("{certs}/notes.txt"), "keep\n");
+    let link = |target: &str, name: &str| {
+        std::os::unix::fs::symlink(target, root.at(&format!("{certs}/{name}"))).unwrap();
+    };
+    link("ACCVRAIZ1.pem", "deadbeef.0");
+    link("/nowhere", "dangling.pem");
+    link("/nowhere", "abcdabcd.0");
+    link("../../../usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt", "relative.pem");
+}
+
+#[track_caller]
+fn same_on_a_customised_root(base: Base, customise: impl Fn(&RootFs)) {
+    let root = base.copy();
+    customise(&root);
+    let before = root.tree();
+    let twin = root.twin();
+    let roots = [ca::root("On Top")];
+    let run = builtin(&root, &roots);
+    drop_and_run_tool(&root, &run, &roots, &twin);
+    same(&twin, &root, base);
+    root.trustup(["untrust", "--all"]).ok();
+    before.assert_same(&Tree::of(root.path()), "after untrust");
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn odd_files_of_an_administrator() {
+    for base in [Base::Debian12, Base::Debian13, Base::Alpine] {
+        same_on_a_customised_root(base, |root| odd_local_files(root, base));
+    }
+}
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn odd_entries_of_the_hashed_directory() {
+    for base in [Base::Debian12, Base::Debian13] {
+        same_on_a_customised_root(base, odd_hashed_directory);
+    }
+}
+
+/// Roots that the administrator deselected stay out.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn deselected_vendor_roots() {
+    for base in [Base::Debian12, Base::Debian13] {
+        same_on_a_customised_root(base, |root| {
+            let list = String::from_utf8(root.read("etc/ca-certificates.conf")).unwrap();
+            let list = list.replace("mozilla/ISRG_Root_X1.crt", "!mozilla/ISRG_Root_X1.crt");
+            root.write("etc/ca-certificates.conf", list + "mozilla/not-there.crt\n");
+            root.run(&["update-ca-certificates"]);
+        });
+    }
+}
