@@ -94,6 +94,9 @@ struct Draft<'a> {
     anchors: Vec<StoredAnchor>,
     wanted: Wanted,
     withdrawn: Vec<Fingerprint>,
+    /// What the vendor's inputs say now, where that is no longer what stood there before us: a root that the vendor
+    /// withdrew since must not come back with `untrust`.
+    rebased: BTreeMap<String, Node>,
     warnings: Vec<String>,
 }
 
@@ -166,7 +169,12 @@ impl<'a> Draft<'a> {
             warnings.push(format!("{}; the built-in updater keeps it", updater.1));
         }
         let withdrawn = facts.row.updater.withdrawn(&view)?;
-        Ok(Draft { view, facts, updater, plan, anchors, wanted, withdrawn, warnings })
+        let mut rebased = BTreeMap::new();
+        if !withdrawn.is_empty() && !wanted.anchors.is_empty() {
+            let without_us = facts.row.updater.from_inputs(&view)?.nodes;
+            rebased.extend(without_us.into_iter().map(|desired| (desired.path, desired.node)));
+        }
+        Ok(Draft { view, facts, updater, plan, anchors, wanted, withdrawn, rebased, warnings })
     }
 
     /// Whether nothing is left to do, the state included.
@@ -208,10 +216,15 @@ impl<'a> Draft<'a> {
         self.warnings.extend(notes);
         let mut paths = plan::touched(state, &self.plan);
         paths.extend(self.facts.row.updater.watched(&after).map_err(|error| session.undo(error))?);
-        let records = plan::records(&self.view, paths, |path| after.actual(path).map(|node| (*node).clone()));
+        let original = |path: &str| match self.rebased.get(path) {
+            Some(node) => with_former_attributes(node, &*self.view.original(path)?),
+            None => Ok((*self.view.original(path)?).clone()),
+        };
+        let now = |path: &str| after.actual(path).map(|node| (*node).clone());
+        let records = plan::records(paths, original, now);
         let records = records.map_err(|error| session.undo(error))?;
         let next = State { records, ..next };
-        session.commit(&next)?;
+        session.commit(&next).map_err(|error| session.undo(error))?;
         Ok(self.outcome(state))
     }
 
@@ -313,10 +326,28 @@ impl<'a> Draft<'a> {
             changed: !self.plan.is_empty() || before != now,
             steps: self.plan.steps.iter().map(StepView::from).collect(),
             anchors,
-            outputs: self.facts.outputs.iter().map(|output| output.path.clone()).collect(),
+            outputs: self
+                .facts
+                .offers
+                .iter()
+                .filter(|(_, offer)| !offer.mount_point)
+                .map(|(path, _)| path.clone())
+                .collect(),
             warnings: self.warnings,
         }
     }
+}
+
+/// A node of the built-in updater, with owner and time of what stood there: the state can only record whole files.
+fn with_former_attributes(node: &Node, former: &Node) -> Result<Node> {
+    Ok(match (node, former) {
+        (Node::File(file), Node::File(former)) => Node::File(tree::File {
+            owner: file.owner.or(former.owner),
+            modified: file.modified.or(former.modified),
+            ..file.clone()
+        }),
+        _ => node.clone(),
+    })
 }
 
 /// Finds each anchor's status, and which of them the updater has to place.
@@ -398,8 +429,8 @@ fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> 
 fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) -> Result<Option<String>> {
     let seen: BTreeSet<String> =
         facts.row.updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
-    let standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
-    Ok(standing.filter(|path| !seen.contains(*path)).next().cloned())
+    let mut standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
+    Ok(standing.find(|path| !seen.contains(*path)).cloned())
 }
 
 /// The steps: with the built-in updater every change, with the native one only those that it does not make itself.

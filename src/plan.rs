@@ -266,17 +266,16 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
     Ok(changes)
 }
 
-/// What has to be recorded after the changes: for each path that now differs from what it was without us, how to
-/// bring that back. `now` reads what stands there after the changes.
+/// What has to be recorded after the changes: for each path that now differs from what it was without us
+/// (`original`), how to bring that back. `now` reads what stands there after the changes.
 pub fn records(
-    before: &View,
     paths: impl IntoIterator<Item = String>,
-    mut now: impl FnMut(&str) -> Result<Node>,
+    original: impl Fn(&str) -> Result<Node>,
+    now: impl Fn(&str) -> Result<Node>,
 ) -> Result<BTreeMap<String, Record>> {
     let mut records = BTreeMap::new();
     for path in paths {
-        let original = before.original(&path)?;
-        let after = now(&path)?;
+        let (original, after) = (original(&path)?, now(&path)?);
         if after.satisfies(&original) {
             continue;
         }

@@ -40,6 +40,9 @@ pub struct Session<'a> {
     done: Vec<Done>,
     steps_begun: usize,
     committed: bool,
+    /// The state file as it was, and whether this run has replaced it.
+    former_state: Option<Vec<u8>>,
+    state_replaced: bool,
     tool_timeout: Duration,
     /// What a native tool said that it does not call a failure.
     complaints: Vec<String>,
@@ -73,6 +76,8 @@ impl<'a> Session<'a> {
             done: Vec::new(),
             steps_begun: 0,
             committed: false,
+            former_state: None,
+            state_replaced: false,
             tool_timeout,
             complaints: Vec::new(),
         };
@@ -91,6 +96,8 @@ impl<'a> Session<'a> {
                 true
             }
         };
+        let state = sysroot.read(&child(state::DIRECTORY, state::FILE), tree::FILE_LIMIT)?;
+        session.former_state = state.map(|(bytes, _)| bytes);
         Ok((session, recovered))
     }
 
@@ -250,6 +257,15 @@ impl<'a> Session<'a> {
                 }
             }
         }
+        if self.state_replaced {
+            let restored = match &self.former_state {
+                Some(state) => self.replace_own(state::FILE, state).map(|_| ()),
+                None => self.state_directory().and_then(|directory| directory.remove(state::FILE)),
+            };
+            if restored.is_err() {
+                changed.push(self.sysroot.display(&child(state::DIRECTORY, state::FILE)));
+            }
+        }
         if changed.is_empty() {
             // The journal has nothing left to turn back.
             if let Ok(directory) = self.state_directory() {
@@ -264,6 +280,7 @@ impl<'a> Session<'a> {
     pub fn commit(&mut self, state: &State) -> Result<()> {
         self.checkpoint();
         let directory = self.state_directory()?;
+        self.state_replaced = true;
         if state.is_empty() {
             directory.remove(state::FILE)?;
         } else {

@@ -60,6 +60,8 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
                 .fingerprints
                 .retain(|fingerprint| anchors.iter().any(|anchor| anchor.fingerprint == *fingerprint));
         }
+        // A bundle's record stays while it says what once was removed; the others have nothing left to say.
+        sources.retain(|_, source| !source.fingerprints.is_empty() || !source.removed.is_empty());
         let web_pki = state.web_pki && !anchors.is_empty();
         Ok(Goal { anchors, sources, web_pki, ..Goal::default() })
     })

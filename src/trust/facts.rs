@@ -121,6 +121,9 @@ impl Facts {
         if let Some(why) = native::unsafe_to_run(sysroot, &program)? {
             return Ok(Err(why));
         }
+        if let Some((path, _)) = self.offers.iter().find(|(_, offer)| offer.mount_point) {
+            return Ok(Err(format!("`{path}` is a mount point, and `{program}` would try to replace it")));
+        }
         if !updater.is_managed(view)? {
             return Ok(Err(format!("`{program}` has no list of the vendor's roots and would drop them all")));
         }

@@ -261,6 +261,10 @@ impl Updater for Bundles {
         Ok(Vec::new())
     }
 
+    fn from_inputs(&self, _view: &View) -> Result<Desires> {
+        Ok(Desires::default())
+    }
+
     fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires> {
         let mut desires = Desires::default();
         if !wanted.anchors.is_empty() || wanted.web_pki {

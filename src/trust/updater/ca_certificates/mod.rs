@@ -300,6 +300,14 @@ impl Updater for CaCertificates {
         Ok(withdrawn)
     }
 
+    fn from_inputs(&self, view: &View) -> Result<Desires> {
+        let mut desires = Desires::default();
+        if self.is_managed(view)? {
+            self.managed(view, &Wanted::default(), &mut desires)?;
+        }
+        Ok(desires)
+    }
+
     fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires> {
         let mut desires = Desires::default();
         if wanted.anchors.is_empty() && !wanted.web_pki {
