@@ -170,8 +170,8 @@ impl<'a> Draft<'a> {
         }
         let withdrawn = facts.row.updater.withdrawn(&view)?;
         let mut rebased = BTreeMap::new();
-        if !withdrawn.is_empty() && !wanted.anchors.is_empty() {
-            let without_us = facts.row.updater.from_inputs(&view)?.nodes;
+        if !withdrawn.is_empty() && !wanted.anchors.is_empty() && !state.records.is_empty() {
+            let without_us = facts.row.updater.regenerated(&view)?.nodes;
             rebased.extend(without_us.into_iter().map(|desired| (desired.path, desired.node)));
         }
         Ok(Draft { view, facts, updater, plan, anchors, wanted, withdrawn, rebased, warnings })
