@@ -32,6 +32,8 @@ pub struct Goal {
     pub web_pki: bool,
     /// Files of `--ca-file` that stand in the anchor directory itself, as seen inside the sysroot.
     pub standing: BTreeMap<Fingerprint, String>,
+    /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
+    pub copy: Option<(String, String)>,
 }
 
 /// How to get there.
@@ -43,6 +45,8 @@ pub struct Options {
     pub dry_run: bool,
     /// How long to wait for the lock.
     pub patience: Duration,
+    /// How long the distribution's program may take.
+    pub tool_timeout: Duration,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub stamp: Option<i64>,
 }
@@ -90,6 +94,9 @@ struct Draft<'a> {
     anchors: Vec<StoredAnchor>,
     wanted: Wanted,
     withdrawn: Vec<Fingerprint>,
+    /// What the vendor's inputs say now, where that is no longer what stood there before us: a root that the vendor
+    /// withdrew since must not come back with `untrust`.
+    rebased: BTreeMap<String, Node>,
     warnings: Vec<String>,
 }
 
@@ -105,9 +112,11 @@ pub fn converge(
     let state = State::load(sysroot)?;
     let first = Draft::new(sysroot, &state, options.updater, &goal)?;
     if options.dry_run || first.is_done(&state, &goal)? {
-        return Ok(first.outcome(&state, options.dry_run));
+        return Ok(first.outcome(&state));
     }
-    let (mut session, recovered) = Session::begin(sysroot, options.stamp, options.patience)?;
+    let (mut session, recovered) =
+        Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout)?;
+    sysroot.look_again();
     let again = State::load(sysroot)?;
     if recovered || again != state {
         // Somebody was faster, or a killed run was turned back: look again.
@@ -150,13 +159,22 @@ impl<'a> Draft<'a> {
             updater = (UpdaterUsed::Builtin, format!("the distribution's tool overlooks `{path}`"));
         }
         let desires = facts.row.updater.desired(&view, &wanted)?;
-        let plan = make_plan(&view, &facts, &updater.0, &desires)?;
+        let mut plan = make_plan(&view, &facts, &updater.0, &desires)?;
+        if let Some((path, content)) = goal.copy {
+            plan.steps
+                .extend(plan::copy(&view, facts.row.updater, &path, content)?.into_iter().map(Step::Change));
+        }
         let mut warnings = desires.warnings;
         if choice == Choice::Auto && updater.0 == UpdaterUsed::Builtin && updater.1.contains("appended") {
             warnings.push(format!("{}; the built-in updater keeps it", updater.1));
         }
         let withdrawn = facts.row.updater.withdrawn(&view)?;
-        Ok(Draft { view, facts, updater, plan, anchors, wanted, withdrawn, warnings })
+        let mut rebased = BTreeMap::new();
+        if !withdrawn.is_empty() && !wanted.anchors.is_empty() {
+            let without_us = facts.row.updater.from_inputs(&view)?.nodes;
+            rebased.extend(without_us.into_iter().map(|desired| (desired.path, desired.node)));
+        }
+        Ok(Draft { view, facts, updater, plan, anchors, wanted, withdrawn, rebased, warnings })
     }
 
     /// Whether nothing is left to do, the state included.
@@ -188,21 +206,26 @@ impl<'a> Draft<'a> {
         state: &State,
         goal: &impl Fn(&View, &Facts) -> Result<Goal>,
     ) -> Result<Outcome> {
-        let sysroot = self.view.sysroot();
         let next = self.next_state(state, goal)?;
         self.view.freeze(&plan::touched(state, &self.plan))?;
         session.apply(&self.plan, self.facts.row.id)?;
+        self.warnings.extend(session.complaints());
         self.restore_what_the_tool_left(session)?;
-        let notes = self.verify(state).map_err(|error| session.undo(error))?;
+        let after = self.view.afresh().map_err(|error| session.undo(error))?;
+        let notes = self.verify(state, &after).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
         let mut paths = plan::touched(state, &self.plan);
-        let after = View::new(sysroot, state).map_err(|error| session.undo(error))?;
         paths.extend(self.facts.row.updater.watched(&after).map_err(|error| session.undo(error))?);
-        let records = plan::records(&self.view, paths, |path| tree::read(sysroot, path));
+        let original = |path: &str| match self.rebased.get(path) {
+            Some(node) => with_former_attributes(node, &*self.view.original(path)?),
+            None => Ok((*self.view.original(path)?).clone()),
+        };
+        let now = |path: &str| after.actual(path).map(|node| (*node).clone());
+        let records = plan::records(paths, original, now);
         let records = records.map_err(|error| session.undo(error))?;
         let next = State { records, ..next };
-        session.commit(&next)?;
-        Ok(self.outcome(state, false))
+        session.commit(&next).map_err(|error| session.undo(error))?;
+        Ok(self.outcome(state))
     }
 
     /// The native tool takes out what it put in, but not always to the byte: with no anchor left, what still differs
@@ -218,7 +241,13 @@ impl<'a> Draft<'a> {
             let original = self.view.original(&path)?;
             if !actual.satisfies(&original) {
                 let reason = "as it was before".to_owned();
-                steps.push(Step::Change(Change { path, from: actual, to: (*original).clone(), reason }));
+                steps.push(Step::Change(Change {
+                    path,
+                    from: actual,
+                    to: (*original).clone(),
+                    reason,
+                    is_copy: false,
+                }));
             }
         }
         let rest = Plan { steps };
@@ -230,10 +259,9 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn verify(&self, state: &State) -> Result<Vec<String>> {
+    fn verify(&self, state: &State, after: &View) -> Result<Vec<String>> {
         let sysroot = self.view.sysroot();
-        let after_view = View::new(sysroot, state)?;
-        let outputs = self.facts.row.updater.outputs(&after_view)?;
+        let outputs = self.facts.row.updater.outputs(after)?;
         let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
         let mut present = Vec::new();
         for output in outputs {
@@ -242,7 +270,7 @@ impl<'a> Draft<'a> {
                 present.push(output);
             }
         }
-        let after = verify::offers(sysroot, &present);
+        let after = verify::offers(after, &present);
         let kept: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
         let ours = state
             .anchors
@@ -265,9 +293,14 @@ impl<'a> Draft<'a> {
         verify::compare(&self.facts.offers, &after, &anchors, &excused)
     }
 
-    fn outcome(self, state: &State, dry_run: bool) -> Outcome {
+    fn outcome(self, state: &State) -> Outcome {
         let was: BTreeSet<Fingerprint> = state.anchors.iter().map(|anchor| anchor.fingerprint).collect();
-        let untouched = self.plan.is_empty();
+        let in_stores = |fingerprint: &Fingerprint| {
+            state
+                .anchors
+                .iter()
+                .any(|anchor| anchor.fingerprint == *fingerprint && anchor.status != Status::Recorded)
+        };
         let anchors = self
             .anchors
             .iter()
@@ -277,7 +310,7 @@ impl<'a> Draft<'a> {
                 source: anchor.sources.first().cloned().unwrap_or_default(),
                 file: anchor.file.clone(),
                 status: match anchor.status {
-                    Status::Installed if was.contains(&anchor.fingerprint) && untouched => "already",
+                    Status::Installed if in_stores(&anchor.fingerprint) => "already",
                     Status::Installed => "installed",
                     Status::Mounted => "mounted",
                     Status::Vendor => "vendor",
@@ -287,17 +320,34 @@ impl<'a> Draft<'a> {
             .collect();
         let before: BTreeSet<Fingerprint> = was;
         let now: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
-        let _ = dry_run;
         Outcome {
             row: self.facts.row.id,
             updater: (self.updater.0.word(), self.updater.1),
             changed: !self.plan.is_empty() || before != now,
             steps: self.plan.steps.iter().map(StepView::from).collect(),
             anchors,
-            outputs: self.facts.outputs.iter().map(|output| output.path.clone()).collect(),
+            outputs: self
+                .facts
+                .offers
+                .iter()
+                .filter(|(_, offer)| !offer.mount_point)
+                .map(|(path, _)| path.clone())
+                .collect(),
             warnings: self.warnings,
         }
     }
+}
+
+/// A node of the built-in updater, with owner and time of what stood there: the state can only record whole files.
+fn with_former_attributes(node: &Node, former: &Node) -> Result<Node> {
+    Ok(match (node, former) {
+        (Node::File(file), Node::File(former)) => Node::File(tree::File {
+            owner: file.owner.or(former.owner),
+            modified: file.modified.or(former.modified),
+            ..file.clone()
+        }),
+        _ => node.clone(),
+    })
 }
 
 /// Finds each anchor's status, and which of them the updater has to place.
@@ -379,8 +429,8 @@ fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> 
 fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) -> Result<Option<String>> {
     let seen: BTreeSet<String> =
         facts.row.updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
-    let standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
-    Ok(standing.filter(|path| !seen.contains(*path)).cloned().next())
+    let mut standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
+    Ok(standing.find(|path| !seen.contains(*path)).cloned())
 }
 
 /// The steps: with the built-in updater every change, with the native one only those that it does not make itself.
@@ -418,6 +468,7 @@ fn make_plan(view: &View, facts: &Facts, updater: &UpdaterUsed, desires: &Desire
                 from: (*actual).clone(),
                 to: Node::Absent,
                 reason,
+                is_copy: false,
             }));
         }
     }

@@ -6,6 +6,7 @@ pub mod apply;
 pub mod cert;
 pub mod cli;
 pub mod converge;
+pub mod demo;
 pub mod dev_ca;
 pub mod env;
 pub mod error;

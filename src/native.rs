@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -60,15 +60,21 @@ pub fn unsafe_to_run(sysroot: &Sysroot, path: &str) -> Result<Option<String>> {
 /// Runs a family's tool: fixed environment (its temporary files go to `temporary`, ours alone), standard input closed, output kept for the error, its whole process
 /// group ended after `timeout`.
 ///
+/// Answers with what it said.
+///
 /// # Errors
 /// It could not be started, failed, or took too long; the error shows what it said.
-pub fn run_tool(program: &str, arguments: &[String], temporary: &str, timeout: Duration) -> Result<()> {
+pub fn run_tool(program: &str, arguments: &[String], temporary: &str, timeout: Duration) -> Result<String> {
     let shown =
         std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
     let (mut output, writer) =
         std::io::pipe().map_err(|error| Error::failed("could not make a pipe").because(error))?;
     let writer_too =
         writer.try_clone().map_err(|error| Error::failed("could not make a pipe").because(error))?;
+    // Reads as empty; `/dev/null` is missing in a bare chroot.
+    let (closed, nobody) =
+        std::io::pipe().map_err(|error| Error::failed("could not make a pipe").because(error))?;
+    drop(nobody);
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -79,7 +85,7 @@ pub fn run_tool(program: &str, arguments: &[String], temporary: &str, timeout: D
         .env("TMPDIR", temporary)
         .env("P11_KIT_NO_USER_CONFIG", "1")
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(closed)
         .stdout(writer)
         .stderr(writer_too)
         .process_group(0);
@@ -107,7 +113,7 @@ pub fn run_tool(program: &str, arguments: &[String], temporary: &str, timeout: D
     })?;
     let said = reader.join().unwrap_or_default();
     if in_time && status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&said).into_owned());
     }
     let what = if in_time {
         format!("the distribution's trust update failed ({status})")

@@ -5,15 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+use crate::cert::pem;
 use crate::error::{Error, Result};
-use crate::state::{Mark, Record, Saved, State};
+use crate::state::{self, Mark, Record, Saved, State};
 use crate::sysroot::{Kind, split};
-use crate::tree::Node;
-use crate::trust::updater::{Desires, Updater};
+use crate::tree::{File, Node};
+use crate::trust::updater::{Desires, Ownership, Updater};
 use crate::trust::view::View;
 
 /// New directories on the way to an output: what every family's package gives them.
 const DIRECTORY_MODE: u32 = 0o755;
+/// A copy of public certificates: anybody may read it.
+const COPY_MODE: u32 = 0o644;
 
 /// What would change.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +45,8 @@ pub struct Change {
     pub to: Node,
     /// Why.
     pub reason: String,
+    /// A copy for one service (`--ca-out`): not a store, so neither recorded nor taken out by untrust.
+    pub is_copy: bool,
 }
 
 /// A run of the family's own program.
@@ -154,6 +159,7 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
                         to: Node::Directory { mode: DIRECTORY_MODE },
                         reason: "a directory on the way".to_owned(),
                         path: directory,
+                        is_copy: false,
                     });
                 }
             }
@@ -166,6 +172,7 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
                 from: (*actual).clone(),
                 to: node.clone(),
                 reason: reason.to_owned(),
+                is_copy: false,
             };
             if *node == Node::Absent { removed.push(change) } else { made.push(change) }
         }
@@ -186,8 +193,13 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
             Node::Absent => "it was not there before",
             _ => "as it was before",
         };
-        let change =
-            Change { path, from: (*actual).clone(), to: (*original).clone(), reason: reason.to_owned() };
+        let change = Change {
+            path,
+            from: (*actual).clone(),
+            to: (*original).clone(),
+            reason: reason.to_owned(),
+            is_copy: false,
+        };
         if *original == Node::Absent { removed.push(change) } else { made.push(change) }
     }
     // Directories go last, the deepest first: they are empty only then.
@@ -199,17 +211,71 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
     Ok(made)
 }
 
-/// What has to be recorded after the changes: for each path that now differs from what it was without us, how to
-/// bring that back. `now` reads what stands there after the changes.
+/// The changes that put a copy of the roots (PEM) at `path`, for one service.
+///
+/// # Errors
+/// The path is one of the trust stores or of trustup's own, is taken by something that is no bundle, or cannot be
+/// reached.
+pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> Result<Vec<Change>> {
+    let place = view.sysroot().display(path);
+    let elsewhere = || "`--ca-out` writes a copy for one service, such as `/run/tls/ca.crt`".to_owned();
+    if !path.starts_with('/') || path.ends_with('/') || path.split('/').any(|part| matches!(part, "." | ".."))
+    {
+        return Err(Error::usage("`--ca-out` needs the absolute path of a file inside the sysroot")
+            .at(path)
+            .hint(elsewhere()));
+    }
+    let mut changes = Vec::new();
+    for directory in missing_ancestors(view, path)? {
+        let to = Node::Directory { mode: DIRECTORY_MODE };
+        let reason = "a directory on the way".to_owned();
+        changes.push(Change { path: directory, from: Node::Absent, to, reason, is_copy: true });
+    }
+    let location = view.location(path)?;
+    let mut taken = updater.owns(path) != Ownership::Foreign || updater.owns(&location) != Ownership::Foreign;
+    taken |= [path, location.as_str()].iter().any(|path| path.starts_with(state::DIRECTORY));
+    for output in updater.outputs(view)? {
+        taken |= view.location(&output.path)? == location;
+    }
+    if taken {
+        return Err(Error::usage("`--ca-out` names a path of the trust stores themselves")
+            .at(place)
+            .hint(elsewhere()));
+    }
+    let from = view.actual(path)?;
+    let replaceable = match from.as_ref() {
+        Node::Absent => true,
+        Node::File(file) => {
+            file.content.iter().all(u8::is_ascii_whitespace) || !pem::blocks(&file.content).is_empty()
+        }
+        _ => false,
+    };
+    if !replaceable {
+        return Err(Error::usage(format!(
+            "{} that is no PEM file stands where `--ca-out` should go",
+            from.kind()
+        ))
+        .at(place)
+        .hint("name another file, or remove what is there"));
+    }
+    let to = Node::File(File::new(content.into_bytes(), COPY_MODE));
+    if !from.satisfies(&to) {
+        let reason = "a copy of the accepted roots (--ca-out)".to_owned();
+        changes.push(Change { path: path.to_owned(), from: (*from).clone(), to, reason, is_copy: true });
+    }
+    Ok(changes)
+}
+
+/// What has to be recorded after the changes: for each path that now differs from what it was without us
+/// (`original`), how to bring that back. `now` reads what stands there after the changes.
 pub fn records(
-    before: &View,
     paths: impl IntoIterator<Item = String>,
-    mut now: impl FnMut(&str) -> Result<Node>,
+    original: impl Fn(&str) -> Result<Node>,
+    now: impl Fn(&str) -> Result<Node>,
 ) -> Result<BTreeMap<String, Record>> {
     let mut records = BTreeMap::new();
     for path in paths {
-        let original = before.original(&path)?;
-        let after = now(&path)?;
+        let (original, after) = (original(&path)?, now(&path)?);
         if after.satisfies(&original) {
             continue;
         }
@@ -225,6 +291,7 @@ pub fn touched(state: &State, plan: &Plan) -> BTreeSet<String> {
     let mut paths: BTreeSet<String> = state.records.keys().cloned().collect();
     for step in &plan.steps {
         match step {
+            Step::Change(change) if change.is_copy => {}
             Step::Change(change) => {
                 paths.insert(change.path.clone());
             }

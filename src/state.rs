@@ -15,7 +15,7 @@ use crate::fingerprint::Fingerprint;
 use crate::sysroot::{Kind, Sysroot};
 use crate::tree::{File, Node};
 use crate::trust::distro;
-use crate::trust::updater::bundle;
+use crate::trust::updater::{Ownership, bundle};
 
 /// The directory of state, journal and lock, 0700.
 pub const DIRECTORY: &str = "/var/lib/trustup";
@@ -274,16 +274,24 @@ impl State {
     /// Damaged, of a newer version, or naming anything that is not ours to change (threat T11).
     pub fn load(sysroot: &Sysroot) -> Result<Self> {
         let path = format!("{DIRECTORY}/{FILE}");
-        let place = sysroot.display(&path);
         check_directory(sysroot)?;
         if sysroot.lstat(&path)?.is_none() {
             return Ok(State::default());
         }
         let Some((bytes, _)) = sysroot.read(&path, LIMIT)? else { return Ok(State::default()) };
+        State::parse(sysroot, &bytes)
+    }
+
+    /// Reads and checks the bytes of a state file of this root file system.
+    ///
+    /// # Errors
+    /// As [`State::load`].
+    pub fn parse(sysroot: &Sysroot, bytes: &[u8]) -> Result<Self> {
+        let place = sysroot.display(&format!("{DIRECTORY}/{FILE}"));
         let damaged = |error: Error| {
             error.at(&place).hint(format!("if nobody but trustup should have written there, look who did; then remove `{place}` and run bootstrap again"))
         };
-        let state: State = serde_json::from_slice(&bytes).map_err(|error| {
+        let state: State = serde_json::from_slice(bytes).map_err(|error| {
             damaged(Error::failed("the state of an earlier run is damaged").because(error))
         })?;
         state.check(sysroot).map_err(damaged)?;
@@ -310,9 +318,21 @@ impl State {
         }
         for anchor in &self.anchors {
             anchor.certificate()?;
+            let file = anchor.file.as_deref().unwrap_or_default();
+            let file_is_ours =
+                anchor.file.is_none() || row.updater.owns(file) == Ownership::Entry && !file.contains("/../");
+            if !is_anchor_name(&anchor.name) || !file_is_ours {
+                return Err(Error::failed("the state gives an anchor a name that is no anchor's"));
+            }
         }
         Ok(())
     }
+}
+
+/// Whether an anchor's file may be called so (threat T4): letters, digits, `.`, `_` and `-`, not hidden, not an option.
+pub fn is_anchor_name(name: &str) -> bool {
+    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
+    plain && !name.is_empty() && name.len() <= 200 && !name.starts_with(['.', '-'])
 }
 
 /// Refuses records that name a path which is not the row's to change, or a mode with set-id bits.
@@ -324,7 +344,17 @@ pub fn check_records<'a>(
     for (path, record) in records {
         let strange =
             !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
-        if strange || !(row.updater.owns(path) || is_a_bundle(sysroot, path)?) {
+        let directory_only = |saved: &Saved, mark: &Mark| {
+            matches!(saved, Saved::Absent | Saved::Directory { .. })
+                && matches!(mark, Mark::Absent | Mark::Directory)
+        };
+        let ours = !strange
+            && match row.updater.owns(path) {
+                Ownership::Entry => true,
+                Ownership::OnTheWay => directory_only(&record.before, &record.after),
+                Ownership::Foreign => is_a_bundle(sysroot, path)?,
+            };
+        if !ours {
             return Err(Error::failed(format!(
                 "the state names `{}`, which is not a path that trustup changes here",
                 crate::text::escape(path)
@@ -431,6 +461,7 @@ mod tests {
             ("/usr/local/share/ca-certificates/x.crt", 0o644, true),
             ("/etc/ssl/certs/x.pem", 0o755, true),
             ("/etc/ssl", 0o755, true),
+            ("/etc", 0o755, true),
             ("/etc/passwd", 0o644, false),
             ("/etc/ssl/certs/../../passwd", 0o644, false),
             ("../../x", 0o644, false),

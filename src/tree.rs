@@ -104,7 +104,7 @@ pub fn read(sysroot: &Sysroot, path: &str) -> Result<Node> {
             Some(target) => Node::Link { target },
             None => return Err(changed_while_reading(sysroot, path)),
         },
-        Kind::File => match sysroot.read(path, FILE_LIMIT)? {
+        Kind::File => match sysroot.read_no_link(path, FILE_LIMIT)? {
             Some((content, meta)) => Node::File(File {
                 content,
                 mode: meta.mode,

@@ -1,7 +1,7 @@
 //! The only place that prints. stdout is data (JSON, reports that were asked for), stderr is talk. Text from
 //! certificates, servers, images and tools arrives here escaped (`text::escape`).
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this module owns the talking")]
+#![expect(clippy::print_stderr, reason = "this module owns the talking")]
 
 use std::io::{IsTerminal as _, Write as _};
 

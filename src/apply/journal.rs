@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::put;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Step};
-use crate::state::{self, Mark, Record, Saved};
+use crate::state::{self, Mark, Record, Saved, State};
 use crate::sysroot::{Sysroot, split};
 use crate::tree::{self, Node};
 use crate::trust::distro;
@@ -19,6 +19,8 @@ use crate::trust::view::child;
 pub(super) const FILE: &str = "journal.json";
 /// The temporary name of what undo writes.
 pub(super) const UNDO: &str = ".trustup-undo.tmp";
+/// The temporary name of a copy (`--ca-out`).
+pub(super) const COPY: &str = ".trustup-copy.tmp";
 /// Room for the former bundles of a native run.
 const LIMIT: u64 = 256 * 1024 * 1024;
 
@@ -67,13 +69,14 @@ impl Journal {
             watched: Vec::new(),
             directories: Vec::new(),
             leftovers: Vec::new(),
-            state: match sysroot.read(&child(state::DIRECTORY, state::FILE), LIMIT)? {
-                Some((bytes, _)) => Some(String::from_utf8_lossy(&bytes).into_owned()),
-                None => None,
-            },
+            state: sysroot
+                .read(&child(state::DIRECTORY, state::FILE), LIMIT)?
+                .map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()),
         };
         for (index, step) in plan.steps.iter().enumerate() {
             match step {
+                // A copy is somebody's file, not a store: nobody may name it in a journal.
+                Step::Change(change) if change.is_copy => {}
                 Step::Change(change) => {
                     let Some(after) = Mark::of(&change.to) else { continue };
                     let before = Saved::new(&change.from, &change.to)?;
@@ -131,14 +134,25 @@ impl Journal {
             .collect();
         let steps = self.steps.iter().map(|step| (&step.path, &step.record));
         state::check_records(sysroot, row, steps.chain(watched.iter().map(|(path, record)| (path, record))))?;
-        let owned = |path: &String| row.updater.owns(path) && !path.split('/').any(|part| part == "..");
+        // Only on `/` does a native tool ever run, and only in these directories.
+        let tool = row.updater.native().filter(|_| sysroot.is_host());
+        let directories = row.updater.native_directories();
+        let of_the_tool = tool.map_or(
+            self.watched.is_empty() && self.directories.is_empty() && self.leftovers.is_empty(),
+            |tool| {
+                self.directories.iter().all(|path| directories.contains(path))
+                    && self.leftovers.iter().all(|path| tool.leftovers.contains(&path.as_str()))
+            },
+        );
         let on_the_way =
             |path: &String| path.starts_with('/') && state::DIRECTORY.starts_with(&format!("{path}/"));
         let temporary = |name: &String| name.starts_with(".trustup-") && !name.contains('/');
-        let fine = self.directories.iter().all(owned)
-            && self.leftovers.iter().all(owned)
+        let fine = of_the_tool
             && self.made.iter().all(on_the_way)
             && self.steps.iter().all(|step| temporary(&step.temporary));
+        if let Some(state) = &self.state {
+            State::parse(sysroot, state.as_bytes())?;
+        }
         if fine {
             Ok(())
         } else {

@@ -6,7 +6,7 @@
 
 mod journal;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use crate::plan::{Change, Plan, Run, Step};
 use crate::state::{self, State};
 use crate::sysroot::directory::{Attributes, Directory};
 use crate::sysroot::{Sysroot, split};
+use crate::text;
 use crate::tree::{self, Node};
 use crate::trust::view::child;
 
@@ -26,8 +27,6 @@ use journal::Journal;
 const LOCK: &str = "lock";
 /// Between two tries to get the lock.
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// How long a native tool may take: Debian's needs a second for 140 roots, hooks may start a JVM.
-const TOOL_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A run that may change the sysroot: holds the lock until it is dropped.
 #[derive(Debug)]
@@ -41,6 +40,12 @@ pub struct Session<'a> {
     done: Vec<Done>,
     steps_begun: usize,
     committed: bool,
+    /// The state file as it was, and whether this run has replaced it.
+    former_state: Option<Vec<u8>>,
+    state_replaced: bool,
+    tool_timeout: Duration,
+    /// What a native tool said that it does not call a failure.
+    complaints: Vec<String>,
 }
 
 /// A step that has been carried out, with what it takes to turn it back.
@@ -51,13 +56,18 @@ enum Done {
 }
 
 impl<'a> Session<'a> {
-    /// Takes the lock, waiting up to `patience`, and turns back what a killed run left half-done. Says whether it had
+    /// Takes the lock, waiting up to `patience` (a native tool may take `tool_timeout`), and turns back what a killed run left half-done. Says whether it had
     /// to: then the caller has to look again before it plans.
     ///
     /// # Errors
     /// The state directory cannot be made or is not ours; another run holds the lock; a journal that is damaged or
     /// names paths that are not ours.
-    pub fn begin(sysroot: &'a Sysroot, stamp: Option<i64>, patience: Duration) -> Result<(Self, bool)> {
+    pub fn begin(
+        sysroot: &'a Sysroot,
+        stamp: Option<i64>,
+        patience: Duration,
+        tool_timeout: Duration,
+    ) -> Result<(Self, bool)> {
         let mut session = Session {
             sysroot,
             stamp,
@@ -66,6 +76,10 @@ impl<'a> Session<'a> {
             done: Vec::new(),
             steps_begun: 0,
             committed: false,
+            former_state: None,
+            state_replaced: false,
+            tool_timeout,
+            complaints: Vec::new(),
         };
         session.take_lock(patience)?;
         let recovered = match Journal::load(sysroot)? {
@@ -82,12 +96,20 @@ impl<'a> Session<'a> {
                 true
             }
         };
+        let state = sysroot.read(&child(state::DIRECTORY, state::FILE), tree::FILE_LIMIT)?;
+        session.former_state = state.map(|(bytes, _)| bytes);
         Ok((session, recovered))
+    }
+
+    /// What a native tool said that it does not call a failure.
+    pub fn complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.complaints)
     }
 
     fn take_lock(&mut self, patience: Duration) -> Result<()> {
         let began = Instant::now();
         loop {
+            self.sysroot.look_again();
             self.make_state_directory()?;
             match self.state_directory().and_then(|directory| directory.try_lock(LOCK)) {
                 Ok(Some(lock)) => {
@@ -140,13 +162,26 @@ impl<'a> Session<'a> {
             self.checkpoint();
             let result = match step {
                 Step::Change(change) => {
-                    apply_change(self.sysroot, change, &journal::temporary(index), self.stamp)
+                    let temporary =
+                        if change.is_copy { journal::COPY.to_owned() } else { journal::temporary(index) };
+                    apply_change(self.sysroot, change, &temporary, self.stamp)
                         .map(|()| self.done.push(Done::Change(change.clone())))
                 }
                 Step::Run(run) => self.run(run),
             };
             if let Err(error) = result {
                 return Err(self.undo(error));
+            }
+        }
+        self.sync(plan).map_err(|error| self.undo(error))
+    }
+
+    /// Brings the entries of every directory that the plan changed to disk, each once.
+    fn sync(&self, plan: &Plan) -> Result<()> {
+        let directories: BTreeSet<&str> = plan.changes().map(|change| split(&change.path).0).collect();
+        for directory in directories {
+            if self.sysroot.stat(directory)?.is_some() {
+                self.sysroot.directory(directory)?.sync()?;
             }
         }
         Ok(())
@@ -171,9 +206,14 @@ impl<'a> Session<'a> {
     fn run(&mut self, run: &Run) -> Result<()> {
         let before = native::snapshot(self.sysroot, &run.watched)?;
         self.done.push(Done::Run { before, directories: run.directories.clone() });
-        native::run_tool(&run.program, &run.arguments, state::DIRECTORY, TOOL_TIMEOUT).map_err(|error| {
-            error.hint("hooks of the distribution's tool may have run; trustup cannot turn those back")
-        })?;
+        let said = native::run_tool(&run.program, &run.arguments, state::DIRECTORY, self.tool_timeout)?;
+        // Its hooks may fail while it succeeds: Debian's prints `E:` and exits 0.
+        let complaints = said
+            .lines()
+            .map(str::trim)
+            .filter(|line| ["E: ", "W: ", "Warning!"].iter().any(|mark| line.starts_with(mark)));
+        self.complaints
+            .extend(complaints.map(|line| format!("`{}` says: {}", run.program, text::escape(line))));
         self.stamp_what_the_tool_wrote()
     }
 
@@ -199,6 +239,12 @@ impl<'a> Session<'a> {
     /// Turns back every step done so far. The error comes back, with the paths that are still changed.
     pub fn undo(&mut self, error: Error) -> Error {
         let mut changed = Vec::new();
+        let ran = self.done.iter().any(|done| matches!(done, Done::Run { .. }));
+        let error = if ran {
+            error.hint("hooks of the distribution's tool may have run; trustup cannot turn those back")
+        } else {
+            error
+        };
         for done in std::mem::take(&mut self.done).into_iter().rev() {
             match done {
                 Done::Change(change) => {
@@ -209,6 +255,15 @@ impl<'a> Session<'a> {
                 Done::Run { before, directories } => {
                     changed.extend(journal::restore_watched(self.sysroot, &before, &directories));
                 }
+            }
+        }
+        if self.state_replaced {
+            let restored = match &self.former_state {
+                Some(state) => self.replace_own(state::FILE, state).map(|_| ()),
+                None => self.state_directory().and_then(|directory| directory.remove(state::FILE)),
+            };
+            if restored.is_err() {
+                changed.push(self.sysroot.display(&child(state::DIRECTORY, state::FILE)));
             }
         }
         if changed.is_empty() {
@@ -225,6 +280,7 @@ impl<'a> Session<'a> {
     pub fn commit(&mut self, state: &State) -> Result<()> {
         self.checkpoint();
         let directory = self.state_directory()?;
+        self.state_replaced = true;
         if state.is_empty() {
             directory.remove(state::FILE)?;
         } else {
@@ -376,15 +432,19 @@ fn put(
                 directory.make_directory(name, Attributes { mode: *mode, owner: None, modified: None })?;
             }
         }
-        Node::Link { target } => directory.replace_link(temporary, name, target, stamp)?,
+        Node::Link { target } => {
+            directory.remove(temporary)?;
+            directory.replace_link(temporary, name, target, stamp)?;
+        }
         Node::File(file) => {
             let attributes =
                 Attributes { mode: file.mode, owner: file.owner, modified: file.modified.or(stamp) };
+            directory.remove(temporary)?;
             directory.replace_file(temporary, name, &file.content, attributes)?;
         }
         Node::Special => {
             return Err(Error::failed("a device, socket or FIFO cannot be made").at(sysroot.display(path)));
         }
     }
-    directory.sync()
+    Ok(())
 }

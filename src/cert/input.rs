@@ -18,6 +18,9 @@ const P11_KIT: &[u8] = b"[p11-kit-object-v1]";
 /// UTF-8's byte order mark.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// More PEM blocks than any bundle has; a hostile one could hold millions of empty ones.
+const BLOCKS_LIMIT: usize = 10_000;
+
 /// What a file holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateFile {
@@ -77,7 +80,11 @@ fn read_any(bytes: &[u8]) -> Result<CertificateFile> {
     if matches!(bytes, [0x30, 0x80..=0x84, ..]) || der::only(bytes, der::SEQUENCE).is_some() {
         return read_der(bytes);
     }
-    let blocks = pem::blocks(bytes);
+    let blocks: Vec<Block> = pem::iter(bytes).take(BLOCKS_LIMIT + 1).collect();
+    if blocks.len() > BLOCKS_LIMIT {
+        return Err(Error::usage(format!("this has more than {BLOCKS_LIMIT} PEM blocks"))
+            .hint("give a bundle of roots: the largest in use has a few hundred"));
+    }
     if blocks.is_empty() || looks_like_web_page(bytes) {
         return Err(not_certificates(bytes));
     }
@@ -146,9 +153,9 @@ impl Found {
         let whole = reader.take(der::SEQUENCE);
         if let Some(certificate) = whole.filter(|_| !reader.is_empty()) {
             return Err(Error::usage(format!(
-                "{place}{} bytes follow the certificate {}",
-                reader.rest().len(),
-                Fingerprint::of(certificate.raw)
+                "{place}certificate {} has {} behind it",
+                Fingerprint::of(certificate.raw),
+                super::bytes(reader.rest().len())
             ))
             .hint("make it again from the original: `openssl x509 -in FILE -out ca.crt`"));
         }
@@ -177,7 +184,7 @@ impl Found {
         if let Err(reason) = cert_aux::tls_server_trust(reader.rest()) {
             let fingerprint = Fingerprint::of(certificate.raw);
             return Err(Error::usage(format!("{place}certificate {fingerprint} {reason}"))
-                .hint("take it out of the file, or give it without trust settings: `openssl x509 -in FILE -out ca.crt`"));
+                .hint("take it out of the file; if you trust it all the same, make a plain certificate of it: `openssl x509 -in FILE -out ca.crt`"));
         }
         self.certificate(certificate.raw, place)
     }
@@ -362,17 +369,28 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_blocks_is_refused() {
+        let good = pem::encode(&named("A"));
+        let flood = |count: usize| format!("{}{good}", "-----BEGIN X-----\n-----END X-----\n".repeat(count));
+        assert_eq!(
+            read(flood(BLOCKS_LIMIT - 1).as_bytes(), "x").expect("one").problems.len(),
+            BLOCKS_LIMIT - 1
+        );
+        assert!(error(flood(BLOCKS_LIMIT).as_bytes()).contains("more than 10000"));
+    }
+
+    #[test]
     fn t3_bytes_behind_a_certificate_fail_the_whole_input() {
         let (good, mut bad) = (named("A"), named("B"));
         let fingerprint = Fingerprint::of(&bad).hex();
         bad.extend(named("Hidden"));
         for bytes in [bad.clone(), format!("{}{}", pem::encode(&good), pem::encode(&bad)).into_bytes()] {
             let error = error(&bytes);
-            assert!(error.contains("bytes follow") && error.contains(&fingerprint), "{error}");
+            assert!(error.contains("bytes behind it") && error.contains(&fingerprint), "{error}");
         }
         // Trust settings are such bytes under a label that has none.
         let stapled = [named("B"), aux(None, None)].concat();
-        assert!(error(pem::encode(&stapled).as_bytes()).contains("bytes follow"));
+        assert!(error(pem::encode(&stapled).as_bytes()).contains("bytes behind it"));
         assert!(error(&bag(&[&good, b"\x30\x00x"])).contains("malformed PKCS#7"));
     }
 

@@ -31,6 +31,10 @@ mod testing;
 
 pub use self_signature::SelfSignature;
 
+/// No certificate is larger: those with the largest signatures known (SLH-DSA) have 50 KiB. What is parsed takes a
+/// multiple of its size in memory.
+const SIZE_LIMIT: usize = 256 * 1024;
+
 /// The hash function's own object identifier.
 const SHA1: &str = "1.3.14.3.2.26";
 
@@ -69,12 +73,15 @@ impl Certificate {
     /// Parses the DER of one certificate; bytes behind it are an error (threat T3). The error is a reason, in a form
     /// that can follow a colon.
     pub fn from_der(der: &[u8]) -> Result<Certificate, String> {
+        if der.len() > SIZE_LIMIT {
+            return Err(format!("not an X.509 certificate: {} bytes, more than {SIZE_LIMIT}", der.len()));
+        }
         let (rest, parsed) = X509Certificate::from_der(der).map_err(|error| match error {
             nom::Err::Incomplete(_) => "not an X.509 certificate: cut off".to_owned(),
             nom::Err::Error(error) | nom::Err::Failure(error) => format!("not an X.509 certificate: {error}"),
         })?;
         if !rest.is_empty() {
-            return Err(format!("{} bytes follow the certificate", rest.len()));
+            return Err(format!("{} behind the certificate", bytes(rest.len())));
         }
         let extensions = Extensions::of(&parsed)?;
         let subject = parsed.subject().as_raw().to_vec();
@@ -102,6 +109,19 @@ impl Certificate {
             authority_key_id: extensions.authority_key_id,
             der: der.to_vec(),
         })
+    }
+
+    /// The certificate of a block of an existing bundle, as programs see it: of a TRUSTED CERTIFICATE the certificate
+    /// before the trust settings. `None` for other blocks, and for what cannot be parsed.
+    pub fn from_block(block: &pem::Block) -> Option<Certificate> {
+        let der = block.der.as_deref()?;
+        match block.label.as_str() {
+            "TRUSTED CERTIFICATE" => {
+                let certificate = der::Reader::new(der).take(der::SEQUENCE)?;
+                Certificate::from_der(certificate.raw).ok()
+            }
+            _ => Certificate::from_der(der).ok(),
+        }
     }
 
     /// The DER, whole.
@@ -263,6 +283,11 @@ impl Extensions {
     }
 }
 
+/// A number of bytes, in words.
+fn bytes(count: usize) -> String {
+    if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
+}
+
 fn rsa_bits(parsed: &X509Certificate<'_>) -> Option<usize> {
     match parsed.public_key().parsed() {
         Ok(PublicKey::RSA(key)) => {
@@ -341,11 +366,18 @@ mod tests {
     fn t3_nothing_may_follow_the_der() {
         let mut der = Draft::default().der();
         der.extend(b"\n");
-        assert!(Certificate::from_der(&der).expect_err("refused").contains("1 bytes follow"));
+        assert!(Certificate::from_der(&der).expect_err("refused").contains("1 byte behind"));
         let good = Draft::default().der();
         for length in 0..good.len() {
             assert!(Certificate::from_der(&good[..length]).is_err(), "{length}");
         }
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_parsed() {
+        let large = |length: usize| Draft::default().with("1.2.3.4", vec![0; length]).der();
+        assert!(Certificate::from_der(&large(SIZE_LIMIT - 1000)).is_ok());
+        assert!(Certificate::from_der(&large(SIZE_LIMIT)).expect_err("refused").contains("more than"));
     }
 
     #[test]

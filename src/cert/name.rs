@@ -99,18 +99,22 @@ pub(super) fn rdns(name: &[u8]) -> Option<Vec<Vec<Attribute<'_>>>> {
 
 /// The name that p11-kit would show: the first CN, else OU, else O, else `certificate`. Raw: see [`unfit`].
 pub(super) fn label(name: &[u8]) -> String {
+    labels(name).into_iter().next().unwrap_or_else(|| "certificate".to_owned())
+}
+
+/// All names that some version of p11-kit would show: up to 0.25 it takes the first CN (OU, O), since 0.26 the last.
+pub(super) fn labels(name: &[u8]) -> Vec<String> {
     let rdns = rdns(name).unwrap_or_default();
-    LABEL_OIDS
-        .iter()
-        .find_map(|oid| {
-            let attribute = rdns.iter().flatten().find(|attribute| attribute.has_type(oid))?;
-            match attribute.text() {
-                Value::Text(text) if !text.is_empty() => Some(text),
-                Value::Broken => Some(String::from_utf8_lossy(attribute.value.body).into_owned()),
-                _ => None,
-            }
-        })
-        .unwrap_or_else(|| "certificate".to_owned())
+    let of_type = |oid: &&[u8]| {
+        let attributes = rdns.iter().flatten().filter(|attribute| attribute.has_type(oid));
+        let texts = attributes.filter_map(|attribute| match attribute.text() {
+            Value::Text(text) => Some(text),
+            Value::Broken => Some(String::from_utf8_lossy(attribute.value.body).into_owned()),
+            Value::Binary => None,
+        });
+        texts.filter(|text| !text.is_empty()).collect::<Vec<String>>()
+    };
+    LABEL_OIDS.iter().map(of_type).find(|texts| !texts.is_empty()).unwrap_or_default()
 }
 
 /// One line for people, in the way of RFC 4514 (most specific part first), escaped and cut.
@@ -221,6 +225,7 @@ mod tests {
         assert_eq!(label(&name(&[&[&empty], &[&o]])), "Org");
         let second = attribute("2.5.4.3", UTF8, b"second");
         assert_eq!(label(&name(&[&[&cn], &[&second]])), "Größe");
+        assert_eq!(labels(&name(&[&[&o], &[&cn], &[&second]])), ["Größe", "second"]);
     }
 
     #[test]

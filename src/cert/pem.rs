@@ -55,29 +55,34 @@ struct Boundary<'a> {
 /// All blocks of a file in order, damaged ones too. Text around them, a byte order mark, CRLF, several markers on
 /// one line and a missing last line ending are tolerated.
 pub fn blocks(bytes: &[u8]) -> Vec<Block> {
-    let mut blocks = Vec::new();
+    iter(bytes).collect()
+}
+
+/// The same, one after the other: for input that may be hostile, where a block costs more memory than its bytes.
+pub(super) fn iter(bytes: &[u8]) -> impl Iterator<Item = Block> {
     let mut open: Option<Boundary<'_>> = None;
     let mut position = 0;
-    while let Some(boundary) = next_boundary(bytes, position) {
-        position = boundary.range.end;
-        if boundary.begin {
-            let start = boundary.range.start;
-            if let Some(open) = open.replace(boundary) {
-                blocks.push(block(bytes, &open, open.range.end..start, start, Some(Fault::NoEnd)));
+    std::iter::from_fn(move || {
+        while let Some(boundary) = next_boundary(bytes, position) {
+            position = boundary.range.end;
+            if boundary.begin {
+                let start = boundary.range.start;
+                if let Some(open) = open.replace(boundary) {
+                    return Some(block(bytes, &open, open.range.end..start, start, Some(Fault::NoEnd)));
+                }
+            } else if let Some(open) = open.take() {
+                let fault = (open.label != boundary.label).then_some(Fault::NoEnd);
+                position = line_end(bytes, boundary.range.end).unwrap_or(boundary.range.end);
+                let body = open.range.end..boundary.range.start;
+                let mut block = block(bytes, &open, body, position, fault);
+                block.own_lines &= stands_alone(bytes, &boundary.range);
+                return Some(block);
             }
-        } else if let Some(open) = open.take() {
-            let fault = (open.label != boundary.label).then_some(Fault::NoEnd);
-            let end = line_end(bytes, boundary.range.end).unwrap_or(boundary.range.end);
-            let mut block = block(bytes, &open, open.range.end..boundary.range.start, end, fault);
-            block.own_lines &= stands_alone(bytes, &boundary.range);
-            blocks.push(block);
-            position = end;
         }
-    }
-    if let Some(open) = open {
-        blocks.push(block(bytes, &open, open.range.end..bytes.len(), bytes.len(), Some(Fault::NoEnd)));
-    }
-    blocks
+        position = bytes.len();
+        let open = open.take()?;
+        Some(block(bytes, &open, open.range.end..position, position, Some(Fault::NoEnd)))
+    })
 }
 
 /// A certificate as PEM: 64 columns, LF, a newline at the end.

@@ -9,6 +9,9 @@ const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x0
 /// 1.2.840.113549.1.7, all content types of PKCS#7.
 const PKCS7: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07];
 
+/// More members than any bag has; a hostile one could hold millions of two bytes each.
+const MEMBERS_LIMIT: usize = 10_000;
+
 /// Whether DER begins like a ContentInfo of PKCS#7.
 pub(super) fn is_pkcs7(bytes: &[u8]) -> bool {
     let content =
@@ -39,6 +42,9 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     if let Some(certificates) = signed.take(der::CONTEXT_0) {
         let mut reader = Reader::new(certificates.body);
         while !reader.is_empty() {
+            if members.len() == MEMBERS_LIMIT {
+                return Err("PKCS#7 with more than 10,000 certificates");
+            }
             members.push(reader.next().ok_or(MALFORMED)?.raw);
         }
     }
@@ -85,6 +91,9 @@ pub(super) mod tests {
         let data = sequence(&[&oid("1.2.840.113549.1.7.1"), &tlv(0xa0, &tlv(0x04, b"x"))]);
         assert!(is_pkcs7(&data));
         assert!(certificates(&data).expect_err("data").contains("not signedData"));
+        let crowd = vec![&b"\x30\0"[..]; MEMBERS_LIMIT + 1];
+        assert_eq!(certificates(&bag(&crowd[1..])).expect("as many as may be").len(), MEMBERS_LIMIT);
+        assert!(certificates(&bag(&crowd)).expect_err("a crowd").contains("more than 10,000"));
         let mut trailing = bag(&[&Draft::default().der()]);
         trailing.push(0);
         assert!(certificates(&trailing).expect_err("trailing").contains("follow"));

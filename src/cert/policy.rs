@@ -59,7 +59,7 @@ fn name(certificate: &Certificate) -> Result<(), String> {
     if let Some(unfit) = name::unfit(certificate.subject_der()) {
         return Err(format!("the subject of certificate {} {unfit}", certificate.fingerprint()));
     }
-    let length = certificate.label().len();
+    let length = name::labels(certificate.subject_der()).iter().map(String::len).max().unwrap_or_default();
     if length > LABEL_LIMIT {
         return Err(format!(
             "the name of certificate {} has {length} bytes, more than {LABEL_LIMIT}",
@@ -142,7 +142,7 @@ fn validity(certificate: &Certificate, policy: &Policy) -> Result<(), String> {
 mod tests {
     use super::super::testing::{
         ANY_USAGE, BASIC_CONSTRAINTS, CLIENT_AUTH, Draft, EXTENDED_KEY_USAGE, KEY_USAGE, SERVER_AUTH, UTF8,
-        attribute, common_name, name, rsa_key, sequence, usages,
+        VISIBLE, attribute, common_name, name, rsa_key, sequence, usages,
     };
     use super::*;
 
@@ -164,6 +164,15 @@ mod tests {
         assert_eq!(check(&parse(&Draft::default()), &STRICT), Ok(()));
         assert_eq!(remedy(&parse(&Draft::default()), &STRICT), None);
         assert_eq!(check(&parse(&Draft::default().without(KEY_USAGE)), &STRICT), Ok(()));
+    }
+
+    #[test]
+    fn what_other_programs_cannot_decode_is_refused() {
+        let visible_string = name(&[&[&attribute("2.5.4.3", VISIBLE, b"Unusual")]]);
+        assert!(reason(&Draft::named(visible_string), &STRICT).contains("issuer is malformed"));
+        let broken = name(&[&[&attribute("2.5.4.3", UTF8, b"\xff")]]);
+        let draft = Draft { subject: broken, issuer: Some(common_name("Issuer")), ..Draft::default() };
+        assert!(reason(&draft, &WITH_INTERMEDIATE).contains("subject is malformed"));
     }
 
     #[test]
@@ -264,6 +273,11 @@ mod tests {
 
     #[test]
     fn t4_labels_have_200_bytes_at_most() {
+        let (short, long) = ("x".repeat(200), "x".repeat(201));
+        let cn = |text: &str| attribute("2.5.4.3", UTF8, text.as_bytes());
+        let two = |first: &str, last: &str| parse(&Draft::named(name(&[&[&cn(first)], &[&cn(last)]])));
+        assert_eq!(check(&two(&short, &short), &STRICT), Ok(()));
+        assert!(check(&two(&short, &long), &STRICT).is_err() && check(&two(&long, &short), &STRICT).is_err());
         for (label, allowed) in [("x".repeat(200), true), ("x".repeat(201), false), ("é".repeat(101), false)]
         {
             let certificate = parse(&Draft::named(common_name(&label)));

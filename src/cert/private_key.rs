@@ -16,11 +16,12 @@ pub(super) fn find(bytes: &[u8]) -> Option<&'static str> {
     };
     in_text(text).or_else(|| in_der(text)).or_else(|| {
         // Whatever the label says.
-        let blocks = pem::blocks(text);
-        let body = blocks.iter().find_map(|block| in_der(block.der.as_deref()?));
-        // A key without its BEGIN line.
-        let bare = || blocks.is_empty().then(|| pem::decode_base64(text)).flatten();
-        body.or_else(|| in_der(&bare()?))
+        let mut blocks = pem::iter(text).peekable();
+        if blocks.peek().is_none() {
+            // A key without its BEGIN line.
+            return in_der(&pem::decode_base64(text)?);
+        }
+        blocks.find_map(|block| in_der(block.der.as_deref()?))
     })
 }
 

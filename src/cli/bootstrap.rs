@@ -2,20 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
+use super::Context;
 use super::variables::PublishedSources;
-use super::{Context, ca_out};
-use crate::cert::Certificate;
 use crate::converge::{Goal, Options, Outcome, anchor_name, converge, standing_path};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::native;
 use crate::source::{self, Acquired, Known, PreviousSource, Request, Source};
-use crate::state::{State, Status, StoredAnchor, StoredSource};
+use crate::state::{State, Status, StoredAnchor, is_anchor_name};
 use crate::sysroot::Sysroot;
 use crate::trust::facts::{Choice, Facts};
 use crate::trust::view::View;
@@ -119,11 +117,17 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
         ui.say(format!("ignored, since the command line names a source: {}", published.ignored.join(", ")));
     }
     check_name(args)?;
-    let ca_out = args.ca_out.as_deref().map(|path| ca_out::Target::new(&sysroot, path)).transpose()?;
+    if args.stores.contains(&Store::None) && args.stores.len() > 1 {
+        return Err(
+            Error::usage("`--stores none` goes with no other store").hint("leave `none` out, or the others")
+        );
+    }
     let stamp = context.stamp()?;
     let request = request(context, args, published)?;
 
-    let known = known(&sysroot)?;
+    // Files are read anyway: what is here already matters only to sources that are asked over the network.
+    let only_files = request.sources.iter().all(|source| matches!(source, Source::File { .. }));
+    let known = if only_files { Known::default() } else { known(&sysroot)? };
     let acquired = source::acquire(&request, &known, context.env)?;
     report_sources(context, &acquired);
     if args.name.is_some() && acquired.anchors.len() > 1 {
@@ -137,18 +141,12 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
     let options = Options {
         updater: args.updater,
         dry_run: global.dry_run,
-        patience: global.timeout.min(Duration::from_secs(3600)),
+        patience: context.timeout(),
+        tool_timeout: context.tool_timeout(),
         stamp,
     };
     let outcome = converge(&sysroot, options, |view, facts| goal(view, facts, args, &acquired))?;
-    let certificates: Vec<&Certificate> = acquired.anchors.iter().map(|anchor| &anchor.certificate).collect();
-    let mut changed = outcome.changed;
-    if let Some(target) = ca_out
-        && !global.dry_run
-    {
-        changed |= target.write(&sysroot, &certificates, stamp)?;
-    }
-    report(context, args, &sysroot, &acquired, &outcome, changed && !global.dry_run);
+    report(context, args, &sysroot, &acquired, &outcome, outcome.changed && !global.dry_run);
     if args.command.is_empty() || global.dry_run {
         return Ok(0);
     }
@@ -158,8 +156,7 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
 /// Anchor names are file names: threat T4.
 fn check_name(args: &BootstrapArgs) -> Result<()> {
     let Some(name) = args.anchor_name() else { return Ok(()) };
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    if plain && !name.is_empty() && name.len() <= 200 && !name.starts_with(['.', '-']) {
+    if is_anchor_name(name) {
         return Ok(());
     }
     Err(Error::usage(
@@ -203,7 +200,7 @@ fn request(context: &Context, args: &BootstrapArgs, published: &PublishedSources
         allow_expired: args.allow_expired,
         allow_intermediate: args.allow_intermediate,
         allow_rollback: args.allow_rollback,
-        timeout: context.global.timeout,
+        timeout: context.timeout(),
         wait: context.global.wait,
     };
     request.validate()?;
@@ -243,7 +240,7 @@ fn goal(view: &View, facts: &Facts, args: &BootstrapArgs, acquired: &Acquired) -
     let mut sources = state.sources.clone();
     let mut standing = BTreeMap::new();
     for report in &acquired.sources {
-        let stored = sources.entry(report.id.clone()).or_insert_with(StoredSource::default);
+        let stored = sources.entry(report.id.clone()).or_default();
         stored.replaces |= report.replaces;
         if !report.fresh {
             continue;
@@ -298,7 +295,19 @@ fn goal(view: &View, facts: &Facts, args: &BootstrapArgs, acquired: &Acquired) -
         let fingerprint = came.certificate.fingerprint();
         anchors.retain(|anchor| anchor.name != name || anchor.fingerprint == fingerprint);
     }
-    Ok(Goal { anchors, sources, web_pki: state.web_pki || args.with_web_pki, standing })
+    let copy = match &args.ca_out {
+        None => None,
+        Some(path) => {
+            let path = path
+                .to_str()
+                .ok_or_else(|| Error::usage("the path of `--ca-out` is not UTF-8").at(path.display()))?;
+            Some((
+                path.to_owned(),
+                acquired.anchors.iter().map(|anchor| anchor.certificate.to_pem()).collect(),
+            ))
+        }
+    };
+    Ok(Goal { anchors, sources, web_pki: state.web_pki || args.with_web_pki, standing, copy })
 }
 
 fn report_sources(context: &Context, acquired: &Acquired) {

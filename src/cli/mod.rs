@@ -2,7 +2,7 @@
 //! command has its own file; none of them prints or reads variables by itself.
 
 mod bootstrap;
-mod ca_out;
+mod demo;
 mod detect;
 mod duration;
 mod status;
@@ -69,9 +69,9 @@ struct Global {
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
-    /// How long everything may take, such as 30s or 2m
-    #[arg(long, global = true, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
-    timeout: Duration,
+    /// How long everything may take, such as 30s or 2m [default: 30s for servers, 5m for the distribution's tool]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse)]
+    timeout: Option<Duration>,
     /// How long to keep trying while a server cannot be reached yet
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse)]
     wait: Option<Duration>,
@@ -80,9 +80,10 @@ struct Global {
 #[derive(Debug, Subcommand)]
 enum Command {
     Detect(detect::DetectArgs),
-    Bootstrap(bootstrap::BootstrapArgs),
+    Bootstrap(Box<bootstrap::BootstrapArgs>),
     Untrust(untrust::UntrustArgs),
     Status(status::StatusArgs),
+    Demo(demo::DemoArgs),
 }
 
 impl Command {
@@ -92,6 +93,7 @@ impl Command {
             Command::Bootstrap(_) => "bootstrap",
             Command::Untrust(_) => "untrust",
             Command::Status(_) => "status",
+            Command::Demo(_) => "demo",
         }
     }
 }
@@ -104,6 +106,16 @@ struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// How long servers, and other runs that hold the lock, are waited for.
+    fn timeout(&self) -> Duration {
+        self.global.timeout.unwrap_or(Duration::from_secs(30))
+    }
+
+    /// How long the distribution's own tool may take; its hooks may start a JVM, and emulation is slow.
+    fn tool_timeout(&self) -> Duration {
+        self.global.timeout.unwrap_or(Duration::from_secs(300))
+    }
+
     fn sysroot(&self) -> Result<Sysroot> {
         Sysroot::open(&self.global.sysroot)
     }
@@ -154,6 +166,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Bootstrap(args) => bootstrap::run(&context, args, &parsed.sources),
         Command::Untrust(args) => untrust::run(&context, args),
         Command::Status(args) => status::run(&context, args),
+        Command::Demo(args) => demo::run(&context, args),
     };
     match result {
         Ok(code) => code,

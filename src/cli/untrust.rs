@@ -1,7 +1,5 @@
 //! `trustup untrust`: takes out exactly what bootstrap put in.
 
-use std::time::Duration;
-
 use clap::Args;
 use serde_json::json;
 
@@ -18,12 +16,13 @@ use crate::trust::facts::Choice;
   trustup untrust --all
   trustup untrust --fingerprint 2f0c…9a
   trustup --sysroot ./rootfs --dry-run untrust --all")]
+#[command(group = clap::ArgGroup::new("which").args(["fingerprint", "all"]).required(true))]
 pub(super) struct UntrustArgs {
     /// Take out the root with this SHA-256 fingerprint (repeatable)
-    #[arg(long, value_name = "HEX", required_unless_present = "all", value_parser = super::fingerprint)]
+    #[arg(long, value_name = "HEX", value_parser = super::fingerprint)]
     fingerprint: Vec<Fingerprint>,
     /// Take out every root that trustup put in
-    #[arg(long, conflicts_with = "fingerprint")]
+    #[arg(long)]
     all: bool,
     /// Which trust update to use
     #[arg(long, value_name = "WHICH", default_value = "auto")]
@@ -47,7 +46,8 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
     let options = Options {
         updater: args.updater,
         dry_run: context.global.dry_run,
-        patience: context.global.timeout.min(Duration::from_secs(3600)),
+        patience: context.timeout(),
+        tool_timeout: context.tool_timeout(),
         stamp: context.stamp()?,
     };
     let outcome = converge(&sysroot, options, |view, _| {
@@ -60,6 +60,8 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
                 .fingerprints
                 .retain(|fingerprint| anchors.iter().any(|anchor| anchor.fingerprint == *fingerprint));
         }
+        // A bundle's record stays while it says what once was removed; the others have nothing left to say.
+        sources.retain(|_, source| !source.fingerprints.is_empty() || !source.removed.is_empty());
         let web_pki = state.web_pki && !anchors.is_empty();
         Ok(Goal { anchors, sources, web_pki, ..Goal::default() })
     })

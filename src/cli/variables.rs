@@ -118,7 +118,7 @@ pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Pa
 /// Whether an option may come from the environment: not what loosens a check, not what takes trust away.
 fn has_variable(command: &str, long: &str, is_own: bool) -> bool {
     let loosens = long.starts_with("allow-") || matches!(long, "repair" | "force" | "help" | "version");
-    !loosens && !(is_own && command == "untrust")
+    !(loosens || is_own && command == "untrust")
 }
 
 fn published(env: &Env, names_source: bool, sources: &mut PublishedSources) -> Result<(), Error> {

@@ -13,7 +13,6 @@ use std::time::Duration;
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
-    ServerOrderingStrategy,
 };
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
@@ -22,6 +21,7 @@ use reqwest::dns::{Addrs, Resolve, Resolving};
 
 use super::url::is_localhost;
 use crate::error::{Error, Result};
+use crate::text;
 
 /// glibc and musl both look at no more than three name servers (resolv.conf(5), MAXNS).
 const MAX_SERVERS: usize = 3;
@@ -75,32 +75,30 @@ impl Settings {
         }
     }
 
-    fn resolver_config(&self) -> ResolverConfig {
-        let servers = self.servers.iter().map(|server| {
-            let at_port = |mut connection: ConnectionConfig| {
-                connection.port = server.port();
-                connection
-            };
-            let connections = vec![at_port(ConnectionConfig::udp()), at_port(ConnectionConfig::tcp())];
-            NameServerConfig::new(server.ip(), true, connections)
-        });
+    /// For one server alone.
+    fn resolver_config(&self, server: &SocketAddr) -> ResolverConfig {
+        let at_port = |mut connection: ConnectionConfig| {
+            connection.port = server.port();
+            connection
+        };
+        let connections = vec![at_port(ConnectionConfig::udp()), at_port(ConnectionConfig::tcp())];
+        let server = NameServerConfig::new(server.ip(), true, connections);
         let search = self.search.iter().filter_map(|domain| Name::from_str_relaxed(domain).ok()).collect();
-        ResolverConfig::from_parts(None, search, servers.collect())
+        ResolverConfig::from_parts(None, search, vec![server])
     }
 
     fn resolver_options(&self) -> ResolverOpts {
         let mut options = ResolverOpts::default();
         options.ndots = self.ndots;
         options.timeout = self.timeout;
-        options.attempts = self.attempts;
+        // Rounds are ours: see `Dns::lookup`.
+        options.attempts = 0;
         options.edns0 = self.edns0;
         // A first: where both exist, IPv4 is what container networks have; the connector tries the rest.
         options.ip_strategy =
             if self.ipv4_only { LookupIpStrategy::Ipv4Only } else { LookupIpStrategy::Ipv4AndIpv6 };
         // `Auto` would open /etc/hosts itself.
         options.use_hosts_file = ResolveHosts::Never;
-        options.server_ordering_strategy = ServerOrderingStrategy::UserProvidedOrder;
-        options.num_concurrent_reqs = 1;
         options
     }
 }
@@ -129,14 +127,16 @@ fn canonical(name: &str) -> String {
 /// The resolver that the HTTP client is given.
 pub struct Dns {
     hosts: BTreeMap<String, Vec<IpAddr>>,
-    resolver: Option<TokioResolver>,
+    /// One for each server, in order.
+    resolvers: Vec<TokioResolver>,
+    attempts: usize,
 }
 
 impl fmt::Debug for Dns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dns")
             .field("hosts", &self.hosts.len())
-            .field("servers", &self.resolver.is_some())
+            .field("servers", &self.resolvers.len())
             .finish()
     }
 }
@@ -144,20 +144,19 @@ impl fmt::Debug for Dns {
 impl Dns {
     /// A resolver for these settings. Asks nobody yet. Must be called inside a tokio runtime.
     pub fn new(settings: &Settings) -> Result<Self> {
-        let resolver = if settings.servers.is_empty() {
-            // A resolver without servers would fail too, but the crate's own defaults are public servers: do not
-            // even build one.
-            None
-        } else {
-            let built = TokioResolver::builder_with_config(
-                settings.resolver_config(),
+        // No servers, no resolver: the crate's own defaults are public servers.
+        let resolver = |server: &SocketAddr| {
+            TokioResolver::builder_with_config(
+                settings.resolver_config(server),
                 TokioRuntimeProvider::default(),
             )
             .with_options(settings.resolver_options())
-            .build();
-            Some(built.map_err(|error| Error::failed("could not set up name resolution").because(error))?)
+            .build()
         };
-        Ok(Dns { hosts: settings.hosts.clone(), resolver })
+        let resolvers = settings.servers.iter().map(resolver).collect::<Result<_, _>>();
+        let resolvers =
+            resolvers.map_err(|error| Error::failed("could not set up name resolution").because(error))?;
+        Ok(Dns { hosts: settings.hosts.clone(), resolvers, attempts: settings.attempts })
     }
 
     /// The addresses of `name`.
@@ -172,16 +171,27 @@ impl Dns {
         if let Some(addresses) = self.hosts.get(&canonical(name)) {
             return Ok(addresses.clone());
         }
-        let Some(resolver) = &self.resolver else { return Err(failed(Reason::NoServers)) };
-        match resolver.lookup_ip(name).await {
-            Ok(found) => {
-                let addresses: Vec<IpAddr> = found.iter().collect();
-                if addresses.is_empty() { Err(failed(Reason::NoAddress)) } else { Ok(addresses) }
+        // As glibc does: each server in turn, each with its own time-out, for some rounds. The first answer counts,
+        // also if it is that there is no such name. The resolver crate's pool has one time-out for all servers
+        // together, so that a dead first one would hide the others.
+        let mut reason = Reason::NoServers;
+        for _ in 0..self.attempts {
+            for resolver in &self.resolvers {
+                reason = match resolver.lookup_ip(name).await {
+                    Ok(found) => {
+                        let addresses: Vec<IpAddr> = found.iter().collect();
+                        if !addresses.is_empty() {
+                            return Ok(addresses);
+                        }
+                        return Err(failed(Reason::NoAddress));
+                    }
+                    Err(NetError::Dns(DnsError::NoRecordsFound(_))) => return Err(failed(Reason::NoAddress)),
+                    Err(NetError::Timeout) => Reason::NoAnswer,
+                    Err(error) => Reason::Other(text::escape(&error.to_string())),
+                };
             }
-            Err(NetError::Dns(DnsError::NoRecordsFound(_))) => Err(failed(Reason::NoAddress)),
-            Err(NetError::Timeout) => Err(failed(Reason::NoAnswer)),
-            Err(error) => Err(failed(Reason::Other(error.to_string()))),
         }
+        Err(failed(reason))
     }
 }
 
@@ -280,11 +290,10 @@ mod tests {
         for text in [None, Some(&b""[..]), Some(b"search example.com\n"), Some(b"nameserver nonsense\n")] {
             let settings = Settings::from_texts(text, Some(b"192.0.2.7 ca.test\n"));
             assert_eq!(settings.servers, [], "{text:?}");
-            assert!(settings.resolver_config().name_servers().is_empty());
             let started = std::time::Instant::now();
             let (known, literal, unknown) = block_on(async {
                 let dns = Dns::new(&settings).expect("resolver");
-                assert!(dns.resolver.is_none(), "nobody to ask, so nothing that could ask");
+                assert!(dns.resolvers.is_empty(), "nobody to ask, so nothing that could ask");
                 (dns.lookup("CA.test.").await, dns.lookup("::1").await, dns.lookup("example.com").await)
             });
             assert_eq!(known, Ok(vec!["192.0.2.7".parse().expect("address")]));

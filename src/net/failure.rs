@@ -42,7 +42,7 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
                 Error::unreachable(format!("{server} refused the connection"))
                     .hint("is the server up, and is the port right? `--wait 60s` asks again until it is")
             }
-            Some(io::ErrorKind::TimedOut) => Error::unreachable(format!("{server} did not answer in time")),
+            Some(io::ErrorKind::TimedOut) => slow(&server),
             Some(
                 io::ErrorKind::ConnectionReset
                 | io::ErrorKind::ConnectionAborted
@@ -50,7 +50,7 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
                 | io::ErrorKind::UnexpectedEof,
             ) => Error::unreachable(format!("{server} closed the connection early")),
             Some(_) => Error::unreachable(format!("could not connect to {server}")),
-            None if error.is_timeout() => Error::unreachable(format!("{server} did not answer in time")),
+            None if error.is_timeout() => slow(&server),
             None if chain.iter().any(|cause| cause.contains("proxy authorization required")) => {
                 Error::failed(format!("the proxy wants a user and a password to reach `{}`", authority(url)))
             }
@@ -139,6 +139,10 @@ fn date(time: UnixTime) -> String {
         .ok()
         .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
         .map_or_else(|| format!("second {}", time.as_secs()), |time| time.to_string())
+}
+
+fn slow(server: &str) -> Error {
+    Error::unreachable(format!("{server} did not answer in time")).hint("`--timeout 2m` gives it more time")
 }
 
 /// The time is up.

@@ -6,11 +6,11 @@ use reqwest::header::{CONTENT_ENCODING, LOCATION};
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
+use super::Net;
 use super::failure::{self, refuse};
 use super::proxy::Proxy;
 use super::tls::{self, Trust};
 use super::url::{masked, origin, same_origin};
-use super::{CONNECT_TIMEOUT, Net};
 use crate::error::{Error, Kind, Result};
 
 /// Largest body: as much as the largest bundle that is read from a disk (threat T9).
@@ -93,7 +93,8 @@ impl<'a> Exchange<'a> {
             .retry(reqwest::retry::never())
             .referer(false)
             .http1_only()
-            .connect_timeout(CONNECT_TIMEOUT)
+            // Shared out among a host's addresses: a dead one does not use up the time of the next.
+            .connect_timeout(net.timeout.mul_f64(0.9))
             .user_agent(concat!("trustup/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(super::dns::Resolver(net.dns.clone()))
             .tls_backend_preconfigured(tls::client_config(trust, &net.env)?);

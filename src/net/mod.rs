@@ -24,10 +24,6 @@ use self::proxy::Proxies;
 use crate::env::Env;
 use crate::error::Result;
 
-/// Longest time to establish one connection (TCP, proxy and TLS): shorter than the whole, so that a second
-/// address gets its turn.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What all requests of one run share: names, proxies, clock and the time that is left.
 #[derive(Clone, Debug)]
 pub struct Net {

@@ -1,6 +1,7 @@
 //! Which proxy a URL goes through: `https_proxy`, `http_proxy`, `all_proxy`, `no_proxy` (lower case first, then
 //! upper case), as curl and Go read them. A value that cannot be used is an error, never silently no proxy.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use url::{Host, Url};
@@ -18,7 +19,7 @@ pub struct Proxies {
 }
 
 /// One proxy, and the variable that it came from.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Proxy {
     url: Url,
     variable: &'static str,
@@ -38,6 +39,12 @@ impl Proxy {
     /// Without its credentials.
     pub fn shown(&self) -> String {
         masked(&self.url)
+    }
+}
+
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Proxy({} from {})", self.shown(), self.variable)
     }
 }
 

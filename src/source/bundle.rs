@@ -16,6 +16,9 @@ pub(super) async fn fetch(run: &mut Run<'_>, index: usize, sha256: Option<Finger
     let origin = Origin { id: &id, file: None, many: true };
     let (trust, vouched_by) = whom_to_believe(run, sha256)?;
     let net = run.net()?;
+    if matches!(trust, Trust::Unverified) {
+        run.warn_of_password(&url);
+    }
     let mut report = SourceReport {
         id: id.clone(),
         replaces: true,

@@ -67,7 +67,9 @@ impl<'a> Collected<'a> {
     }
 
     pub(super) fn warn(&mut self, warning: String) {
-        self.warnings.push(warning);
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     /// Ends a source; what was accepted from it is filled in at the end.

@@ -192,6 +192,16 @@ impl<'a> Run<'a> {
         Ok(self.net.insert(net).clone())
     }
 
+    /// Says that a password in `url` goes to a server that nobody vouches for: whoever stands in between reads it.
+    fn warn_of_password(&mut self, url: &url::Url) {
+        if !url.username().is_empty() || url.password().is_some() {
+            self.collected.warn(format!(
+                "the user and password in `{}` go to a server that is not verified (its answer is): use a login that is worth nothing elsewhere",
+                crate::net::url::masked(url)
+            ));
+        }
+    }
+
     /// What an earlier run recorded of the source `id`.
     fn previous(&self, id: &str) -> Option<&'a PreviousSource> {
         self.known.previous.get(id)

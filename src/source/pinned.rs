@@ -28,7 +28,7 @@ struct RootsAnswer {
 /// A step-ca: each pin at `/root/{pin}`; then, if asked for, `/roots` over TLS that those roots verify.
 pub(super) async fn step_ca(run: &mut Run<'_>, index: usize, all_roots: bool) -> Result<()> {
     let base = run.url(index)?;
-    let id = masked(&base);
+    let id = run.source(index).id()?;
     let pins = run.request.pins_for(run.source(index));
     let origin = Origin { id: &id, file: None, many: false };
     let mut report = SourceReport {
@@ -49,6 +49,7 @@ pub(super) async fn step_ca(run: &mut Run<'_>, index: usize, all_roots: bool) ->
             Local::Unknown if run.collected.has_met(pin) => {}
             Local::Unknown => {
                 let net = run.net()?;
+                run.warn_of_password(&base);
                 contacted(&mut report, &net, &base);
                 match root(&net, &base, *pin).await? {
                     Ok(certificate) => {
@@ -63,7 +64,7 @@ pub(super) async fn step_ca(run: &mut Run<'_>, index: usize, all_roots: bool) ->
         // Whoever brought them: a file may have met the pin.
         let pinned = run.collected.pinned().map(|anchor| &anchor.certificate);
         let own = pinned.filter(|certificate| pins.contains(&certificate.fingerprint())).cloned().collect();
-        other_roots(run, &base, &origin, own, &mut report).await?;
+        other_roots(run, index, &base, &origin, own, &mut report).await?;
     }
     run.collected.report(index, report);
     Ok(())
@@ -93,14 +94,17 @@ async fn root(net: &Net, base: &Url, pin: Fingerprint) -> Result<Result<Certific
 /// `/roots`, verified by `own` alone. An earlier run's answer stands if all of it is on this system still.
 async fn other_roots(
     run: &mut Run<'_>,
+    index: usize,
     base: &Url,
     origin: &Origin<'_>,
     own: Vec<Certificate>,
     report: &mut SourceReport,
 ) -> Result<()> {
+    let pins = run.request.pins_for(run.source(index));
     if !report.contacted
         && !run.request.require_fresh
         && let Some(previous) = run.previous(origin.id)
+        && pins.iter().all(|pin| previous.fingerprints.contains(pin))
     {
         let known = run.known;
         let recorded: Option<Vec<Certificate>> = previous
@@ -161,6 +165,7 @@ pub(super) async fn root_url(run: &mut Run<'_>, index: usize) -> Result<()> {
     }
     if missing {
         let net = run.net()?;
+        run.warn_of_password(&url);
         contacted(&mut report, &net, &url);
         let body = net.get(&url, &Trust::Unverified).await?.success()?;
         let file = input::read(&body, &id)?;

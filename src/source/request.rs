@@ -72,6 +72,8 @@ impl Source {
     pub fn id(&self) -> Result<String> {
         Ok(match self {
             Source::File { path } => path.to_string_lossy().into_owned(),
+            // Not the CA's own: what a run without `--all-roots` recorded says nothing of the other roots.
+            Source::StepCa { url, all_roots: true, .. } => format!("{}roots", masked(&step_ca_base(url)?)),
             _ => self.url()?.map(|url| masked(&url)).unwrap_or_default(),
         })
     }

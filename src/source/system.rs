@@ -164,6 +164,16 @@ mod tests {
     }
 
     #[test]
+    fn the_date_of_the_compiled_in_roots_is_that_of_their_crate() {
+        let lock = include_str!("../../Cargo.lock");
+        let version = "name = \"webpki-root-certs\"\nversion = \"1.0.11\"";
+        assert!(
+            lock.contains(version),
+            "the crate was updated: set COMPILED_IN_SINCE to its date of publication"
+        );
+    }
+
+    #[test]
     fn t2_compiled_in_roots_count_only_where_there_is_no_file() {
         let root = tempfile::tempdir().expect("root");
         let env = Env::fixed([], COMPILED_IN_SINCE);

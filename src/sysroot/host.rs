@@ -104,4 +104,5 @@ fn refuse_other_than_file(path: &Path, meta: &Meta) -> Result<()> {
 
 fn too_large(limit: u64) -> Error {
     Error::failed(format!("the file is larger than {} KiB", limit / 1024))
+        .hint("no file of this kind is that large: look what it is, and name or put the right one")
 }

@@ -9,8 +9,11 @@ pub mod directory;
 pub mod host;
 mod walk;
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
 use rustix::io::Errno;
@@ -67,6 +70,8 @@ pub struct Sysroot {
     path: PathBuf,
     is_host: bool,
     kernel_resolves: bool,
+    /// Directories that were looked into, open: a tree of hundreds of certificates has a handful of them.
+    opened: RefCell<BTreeMap<String, Rc<OwnedFd>>>,
 }
 
 impl Sysroot {
@@ -87,7 +92,8 @@ impl Sysroot {
             == meta_of(&host, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity);
         let kernel_resolves = env::test_hook("TRUSTUP_TEST_NO_OPENAT2").is_none()
             && rustix::fs::openat2(&root, ".", flags, Mode::empty(), resolve_flags()).is_ok();
-        Ok(Sysroot { root, path: path.to_owned(), is_host, kernel_resolves })
+        let opened = RefCell::default();
+        Ok(Sysroot { root, path: path.to_owned(), is_host, kernel_resolves, opened })
     }
 
     /// Whether this is the root that we run in, so that its own programs may be run.
@@ -156,13 +162,7 @@ impl Sysroot {
         }
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         let Some(file) = self.open_path(path, flags)? else { return Ok(None) };
-        let Some(meta) = meta_of(&file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
-        if meta.kind != Kind::File {
-            return Err(self.not_a_file(path, meta.kind));
-        }
-        host::read_bounded(&file, meta.size, limit)
-            .map(|bytes| Some((bytes, meta)))
-            .map_err(|error| error.at(self.display(path)))
+        self.read_opened(&file, path, limit)
     }
 
     /// The names in the directory at `path` (links followed), sorted by bytes, without `.` and `..`.
@@ -189,6 +189,36 @@ impl Sysroot {
             .hint(format!("remove `{}` and run again", self.display(path)))
     }
 
+    /// Forgets which directories it looked into, so that what is read next is what is there next.
+    pub fn look_again(&self) {
+        self.opened.borrow_mut().clear();
+    }
+
+    /// The content of the regular file at `path` itself: a link at its end is an error.
+    ///
+    /// # Errors
+    /// As [`Sysroot::read`].
+    pub fn read_no_link(&self, path: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
+        let Some((parent, name)) = self.open_parent(path)? else { return Ok(None) };
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&*parent, name.as_str(), flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(self.open_error(path, error)),
+        };
+        self.read_opened(&file, path, limit)
+    }
+
+    fn read_opened(&self, file: &OwnedFd, path: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
+        let Some(meta) = meta_of(file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
+        if meta.kind != Kind::File {
+            return Err(self.not_a_file(path, meta.kind));
+        }
+        host::read_bounded(file, meta.size, limit)
+            .map(|bytes| Some((bytes, meta)))
+            .map_err(|error| error.at(self.display(path)))
+    }
+
     /// Opens `path`, links followed inside the sysroot. `None` if there is nothing.
     fn open_path(&self, path: &str, flags: OFlags) -> Result<Option<OwnedFd>> {
         let flags = flags | OFlags::CLOEXEC;
@@ -211,16 +241,18 @@ impl Sysroot {
     }
 
     /// The directory that holds `path`, every link in it resolved, and the last component.
-    fn open_parent(&self, path: &str) -> Result<Option<(OwnedFd, String)>> {
+    fn open_parent(&self, path: &str) -> Result<Option<(Rc<OwnedFd>, String)>> {
         let (parent, name) = split(path);
-        if name.is_empty() {
-            return Ok(self
-                .open_path("/", OFlags::PATH | OFlags::DIRECTORY)?
-                .map(|root| (root, ".".to_owned())));
+        let name = if name.is_empty() { "." } else { name };
+        if let Some(directory) = self.opened.borrow().get(parent) {
+            return Ok(Some((Rc::clone(directory), name.to_owned())));
         }
-        Ok(self
-            .open_path(parent, OFlags::PATH | OFlags::DIRECTORY)?
-            .map(|directory| (directory, name.to_owned())))
+        let Some(directory) = self.open_path(parent, OFlags::PATH | OFlags::DIRECTORY)? else {
+            return Ok(None);
+        };
+        let directory = Rc::new(directory);
+        self.opened.borrow_mut().insert(parent.to_owned(), Rc::clone(&directory));
+        Ok(Some((directory, name.to_owned())))
     }
 
     fn open_error(&self, path: &str, error: Errno) -> Error {

@@ -65,7 +65,7 @@ impl Facts {
         let release = os_release::read(view.sysroot())?;
         let (row, why) = distro::choose(release.as_ref());
         let outputs = row.updater.outputs(view)?;
-        let offers = verify::offers(view.sysroot(), &outputs);
+        let offers = verify::offers(view, &outputs);
         Ok(Facts { row, why: text::escape(&why), release, outputs, offers })
     }
 
@@ -121,11 +121,14 @@ impl Facts {
         if let Some(why) = native::unsafe_to_run(sysroot, &program)? {
             return Ok(Err(why));
         }
+        if let Some((path, _)) = self.offers.iter().find(|(_, offer)| offer.mount_point) {
+            return Ok(Err(format!("`{path}` is a mount point, and `{program}` would try to replace it")));
+        }
         if !updater.is_managed(view)? {
             return Ok(Err(format!("`{program}` has no list of the vendor's roots and would drop them all")));
         }
         let unsourced = updater.unsourced(view)?;
-        if let Some(first) = unsourced.first() {
+        if !unsourced.is_empty() {
             let names: Vec<String> = unsourced
                 .iter()
                 .take(5)
@@ -135,7 +138,6 @@ impl Facts {
                 .collect();
             let more = unsourced.len().saturating_sub(names.len());
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-            let _ = first;
             return Ok(Err(format!(
                 "`{program}` would drop what somebody appended to a bundle: {}{more}",
                 names.join(", ")

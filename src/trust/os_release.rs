@@ -63,8 +63,8 @@ fn checked(line: &str) -> Option<&str> {
     let value = value.trim();
     let quotes = value.matches(['"', '\'']).count();
     // A lone quote, as in `ID="`, is where the crate panics; an odd number of them is no value either.
-    let sound = !(value.len() == 1 && quotes == 1) && !line.contains('\0');
-    (named && sound).then_some(line)
+    let spoilt = (value.len() == 1 && quotes == 1) || line.contains('\0');
+    (named && !spoilt).then_some(line)
 }
 
 #[cfg(test)]

@@ -3,15 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cert::{Certificate, pem};
+use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::sysroot::Sysroot;
 use crate::text;
-use crate::tree::FILE_LIMIT;
+use crate::tree::Node;
 use crate::trust::updater::rehash;
 use crate::trust::updater::{Output, OutputKind};
-use crate::trust::view::{certificates_in, child};
+use crate::trust::view::{View, child};
 
 /// What an output offers.
 #[derive(Clone, Debug, Default)]
@@ -32,15 +31,15 @@ pub struct Offer {
 pub type Offers = BTreeMap<String, Offer>;
 
 /// Reads every output as programs would.
-pub fn offers(sysroot: &Sysroot, outputs: &[Output]) -> Offers {
-    outputs.iter().map(|output| (output.path.clone(), offer(sysroot, output))).collect()
+pub fn offers(view: &View, outputs: &[Output]) -> Offers {
+    outputs.iter().map(|output| (output.path.clone(), offer(view, output))).collect()
 }
 
-fn offer(sysroot: &Sysroot, output: &Output) -> Offer {
+fn offer(view: &View, output: &Output) -> Offer {
     let mut offer = Offer { kind: Some(output.kind), ..Offer::default() };
     let read = match output.kind {
-        OutputKind::Bundle => bundle(sysroot, &output.path, &mut offer),
-        OutputKind::HashDirectory => hash_directory(sysroot, &output.path, &mut offer),
+        OutputKind::Bundle => bundle(view, &output.path, &mut offer),
+        OutputKind::HashDirectory => hash_directory(view, &output.path, &mut offer),
     };
     if let Err(error) = read {
         offer.damage = Some(error.to_string());
@@ -48,21 +47,26 @@ fn offer(sysroot: &Sysroot, output: &Output) -> Offer {
     offer
 }
 
-fn bundle(sysroot: &Sysroot, path: &str, offer: &mut Offer) -> Result<()> {
-    let Some((content, meta)) = sysroot.read(path, FILE_LIMIT)? else { return Ok(()) };
+fn bundle(view: &View, path: &str, offer: &mut Offer) -> Result<()> {
+    let Some((location, node)) = view.follow_actual(path)? else { return Ok(()) };
     offer.exists = true;
-    offer.mount_point = meta.mount_point;
-    if pem::blocks(&content).iter().any(|block| block.der.is_none()) {
+    let Node::File(file) = node.as_ref() else {
+        offer.damage = Some(format!("{} stands where a file should be", node.kind()));
+        return Ok(());
+    };
+    offer.mount_point = file.mount_point;
+    let contents = view.contents(&location, &node);
+    if contents.damaged {
         offer.damage = Some("a PEM block in it is damaged".to_owned());
     }
-    offer.roots = certificates_in(&content).iter().map(name).collect();
+    offer.roots = contents.certificates.iter().map(name).collect();
     Ok(())
 }
 
 /// The certificates that OpenSSL finds: by subject hash, numbers counted up from 0 to the first that leads nowhere.
-fn hash_directory(sysroot: &Sysroot, path: &str, offer: &mut Offer) -> Result<()> {
-    let Some(names) = sysroot.list(path)? else { return Ok(()) };
-    offer.exists = true;
+fn hash_directory(view: &View, path: &str, offer: &mut Offer) -> Result<()> {
+    let names = view.actual_names(path)?;
+    offer.exists = view.sysroot().stat(path)?.is_some();
     let mut buckets: BTreeMap<u32, BTreeSet<usize>> = BTreeMap::new();
     for (hash, number) in names.iter().filter_map(|name| rehash::parse_name(name)) {
         buckets.entry(hash).or_default().insert(number);
@@ -72,15 +76,15 @@ fn hash_directory(sysroot: &Sysroot, path: &str, offer: &mut Offer) -> Result<()
             if expected != number {
                 break;
             }
-            let Some((content, _)) =
-                sysroot.read(&child(path, &format!("{hash:08x}.{number}")), FILE_LIMIT)?
-            else {
+            // What cannot be read as a file ends OpenSSL's search as well.
+            let link = child(path, &format!("{hash:08x}.{number}"));
+            let Ok(Some((location, node))) = view.follow_actual(&link) else { break };
+            if !matches!(node.as_ref(), Node::File(_)) {
                 break;
-            };
-            let found = certificates_in(&content);
-            offer
-                .roots
-                .extend(found.iter().filter(|certificate| certificate.subject_hash() == hash).map(name));
+            }
+            let contents = view.contents(&location, &node);
+            let found = contents.certificates.iter().filter(|certificate| certificate.subject_hash() == hash);
+            offer.roots.extend(found.map(name));
         }
     }
     Ok(())

@@ -14,10 +14,24 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::state::{Record, State, Status};
 use crate::sysroot::{Sysroot, split};
-use crate::tree::{self, FILE_LIMIT, Node};
+use crate::tree::{self, Node};
 
 /// As in the kernel.
 const MAX_HOPS: usize = 40;
+
+/// Certificates that were parsed already, by the SHA-256 of their block: the same roots stand in many files.
+type Parsed = RefCell<BTreeMap<Fingerprint, Option<Certificate>>>;
+
+/// What is in a file of certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The certificates, in order; what cannot be parsed is left out.
+    pub certificates: Vec<Certificate>,
+    /// How many PEM blocks it has, certificates or not.
+    pub blocks: usize,
+    /// A block is cut off or broken, or shares a line with another: programs refuse the file or what follows.
+    pub damaged: bool,
+}
 
 /// The view; reads each path once.
 #[derive(Debug)]
@@ -31,7 +45,8 @@ pub struct View<'a> {
     directories: RefCell<BTreeMap<String, Option<String>>>,
     actual: RefCell<BTreeMap<String, Rc<Node>>>,
     original: RefCell<BTreeMap<String, Rc<Node>>>,
-    certificates: RefCell<BTreeMap<String, Rc<Vec<Certificate>>>>,
+    contents: RefCell<BTreeMap<String, Vec<(Rc<Node>, Rc<Contents>)>>>,
+    parsed: Rc<Parsed>,
     frozen: Cell<bool>,
 }
 
@@ -55,7 +70,8 @@ impl<'a> View<'a> {
             directories: RefCell::default(),
             actual: RefCell::default(),
             original: RefCell::default(),
-            certificates: RefCell::default(),
+            contents: RefCell::default(),
+            parsed: Rc::default(),
             frozen: Cell::new(false),
         };
         for (path, record) in &state.records {
@@ -154,6 +170,11 @@ impl<'a> View<'a> {
                     if ours {
                         rest.extend_from_slice(&file.content[from..block.range.start]);
                         from = block.range.end;
+                        // Alpine's program puts an empty line behind every certificate.
+                        let behind_empty_line = rest.is_empty() || rest.ends_with(b"\n\n");
+                        if behind_empty_line && file.content.get(from) == Some(&b'\n') {
+                            from += 1;
+                        }
                     }
                 }
                 if from == 0 {
@@ -239,27 +260,76 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The certificates in the file at `path` without us; what cannot be parsed is left out.
-    pub fn certificates(&self, path: &str) -> Result<Rc<Vec<Certificate>>> {
-        if let Some(found) = self.certificates.borrow().get(path) {
-            return Ok(Rc::clone(found));
+    /// Where `path` leads now, with us: as [`View::follow`], for what stands there.
+    pub fn follow_actual(&self, path: &str) -> Result<Option<(String, Rc<Node>)>> {
+        let mut path = path.to_owned();
+        for _ in 0..MAX_HOPS {
+            let location = self.location(&path)?;
+            let node = self.actual(&location)?;
+            match node.as_ref() {
+                Node::Absent => return Ok(None),
+                Node::Link { target } => path = join(split(&location).0, target),
+                _ => return Ok(Some((location, node))),
+            }
         }
-        let found = match self.read(path)? {
-            Some(node) => match node.as_ref() {
-                Node::File(file) => certificates_in(&file.content),
-                _ => Vec::new(),
-            },
+        Ok(None)
+    }
+
+    /// What is in a node that stands, or would stand, at `location`.
+    pub fn contents(&self, location: &str, node: &Rc<Node>) -> Rc<Contents> {
+        let mut cache = self.contents.borrow_mut();
+        let known = cache.entry(location.to_owned()).or_default();
+        if let Some((_, contents)) = known.iter().find(|(seen, _)| Rc::ptr_eq(seen, node)) {
+            return Rc::clone(contents);
+        }
+        let contents = Rc::new(match node.as_ref() {
+            Node::File(file) => self.parse(&file.content),
+            _ => Contents::default(),
+        });
+        known.push((Rc::clone(node), Rc::clone(&contents)));
+        contents
+    }
+
+    fn parse(&self, content: &[u8]) -> Contents {
+        let blocks = pem::blocks(content);
+        if blocks.is_empty() {
+            let certificates = Certificate::from_der(content).into_iter().collect();
+            return Contents { certificates, blocks: 0, damaged: false };
+        }
+        let mut parsed = self.parsed.borrow_mut();
+        let certificates = blocks.iter().filter_map(|block| {
+            let key = Fingerprint::of(block.der.as_deref()?);
+            parsed.entry(key).or_insert_with(|| Certificate::from_block(block)).clone()
+        });
+        Contents {
+            certificates: certificates.collect(),
+            blocks: blocks.len(),
+            damaged: blocks.iter().any(|block| block.der.is_none() || !block.own_lines),
+        }
+    }
+
+    /// The certificates in the file at `path` without us; what cannot be parsed is left out.
+    pub fn certificates(&self, path: &str) -> Result<Vec<Certificate>> {
+        if self.read(path)?.is_none() {
+            return Ok(Vec::new());
+        }
+        Ok(match self.follow(path)? {
+            Some((location, node)) => self.contents(&location, &node).certificates.clone(),
             None => Vec::new(),
-        };
-        let found = Rc::new(found);
-        self.certificates.borrow_mut().insert(path.to_owned(), Rc::clone(&found));
-        Ok(found)
+        })
     }
 
     /// The certificates in the file at `path` as it is now; `None` if it cannot be read as a file.
     pub fn actual_certificates(&self, path: &str) -> Option<Vec<Certificate>> {
-        let (content, _) = self.sysroot.read(path, FILE_LIMIT).ok()??;
-        Some(certificates_in(&content))
+        let (location, node) = self.follow_actual(path).ok()??;
+        matches!(node.as_ref(), Node::File(_)).then(|| self.contents(&location, &node).certificates.clone())
+    }
+
+    /// A view that looks at everything again, for what came after this one.
+    pub fn afresh(&self) -> Result<View<'a>> {
+        self.sysroot.look_again();
+        let view = View::new(self.sysroot, self.state)?;
+        Ok(View { parsed: Rc::clone(&self.parsed), ..view })
     }
 }
 
@@ -269,7 +339,7 @@ pub fn certificates_in(content: &[u8]) -> Vec<Certificate> {
     if blocks.is_empty() {
         return Certificate::from_der(content).into_iter().collect();
     }
-    blocks.iter().filter_map(|block| Certificate::from_der(block.der.as_deref()?).ok()).collect()
+    blocks.iter().filter_map(Certificate::from_block).collect()
 }
 
 /// `name` in the directory `path`.

@@ -99,9 +99,9 @@ fn usage_errors_are_exit_code_2_with_a_hint() {
         (&["bootstrap", "--ca-file", &file, "--stores", "sytem"], "sytem"),
         (&["bootstrap", "--ca-file", &file, "--updater", "sometimes"], "sometimes"),
         (&["bootstrap", "--ca-file", &file, "--timeout", "soon"], "soon"),
-        (&["bootstrap", "--ca-file", &file, "--timeout", "-3s"], "-3s"),
+        (&["bootstrap", "--ca-file", &file, "--timeout=-3s"], "-3s"),
         (&["bootstrap", "--ca-file", &file, "--wait", "1 fortnight"], "fortnight"),
-        (&["bootstrap", "--ca-file", &file, "--", "/bin/true"], "--sysroot"),
+        (&["bootstrap", "--ca-file", &file, "--", "/bin/true"], "another sysroot"),
         (&["bootstrap", "--ca-file", &file, "--nmae", "x"], "--name"),
         (&["bootstrap", "--ca-file", "/nowhere/root.pem"], "/nowhere/root.pem"),
         (&["untrust"], "--all"),
@@ -405,7 +405,7 @@ fn pins_choose_and_each_must_be_found() {
 /// T4: no name of ours equals a vendor's, leaves its directory or looks like an option.
 #[test]
 fn names_are_checked() {
-    for fixture in ["debian-12", "alpine-3.20-ca-certificates"] {
+    for fixture in ["debian-12", "alpine-3.23-ca-certificates"] {
         let scene = Scene::new(fixture);
         for name in ["ISRG_Root_X1", "../x", "a/b", ".hidden", "-x", "$(id)", "a b", "", "\u{202e}x"] {
             eprintln!("--- {name:?}");
@@ -511,4 +511,86 @@ fn a_bad_fingerprint_on_the_command_line_or_in_a_variable_has_a_hint() {
             scene.trustup(["bootstrap"]).env("CA_URL", "https://127.0.0.1:1").env("CA_FINGERPRINT", bad);
         scene.refuses(run, 2, ["CA_FINGERPRINT", "hint:"]);
     }
+}
+
+#[test]
+fn ca_out_is_no_way_around_the_stores() {
+    let scene = Scene::new("debian-12");
+    fs::write(scene.root.path().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
+    let before = Tree::of(scene.root.path());
+    let forbidden = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/usr/lib/ssl/cert.pem",
+        "/usr/lib/ssl/certs/x.pem",
+        "/etc/ssl/certs/new.pem",
+        "/etc/ssl/cert.pem",
+        "/usr/local/share/ca-certificates/new.crt",
+        "/var/lib/trustup/state.json",
+        "/etc/passwd",
+        "/etc",
+        "/",
+        "relative.pem",
+        "/tmp/../etc/ssl/certs/ca-certificates.crt",
+    ];
+    for path in forbidden {
+        eprintln!("--- {path}");
+        let run = scene.with_file(&scene.file("root.pem")).args(["--ca-out", path]).run();
+        assert!(matches!(run.code, Some(1 | 2)), "{run}");
+        run.says(["hint:"]);
+        before.assert_same(&Tree::of(scene.root.path()), path);
+    }
+    // A link leads nowhere outside; a failure changes nothing, or says what it changed.
+    let outside = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(outside.path(), scene.root.path().join("run")).unwrap();
+    let before = Tree::of(scene.root.path());
+    let run = scene.with_file(&scene.file("root.pem")).args(["--ca-out", "/run/ca.pem"]).run();
+    assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 0);
+    match run.code {
+        Some(1 | 2) => before.assert_same(&Tree::of(scene.root.path()), &format!("{run}")),
+        Some(0 | 7) => {}
+        _ => panic!("{run}"),
+    }
+    scene.trustup(["untrust", "--all"]).ok();
+    // A dry run writes none; a real one replaces its own of last time.
+    scene.with_file(&scene.file("root.pem")).args(["--dry-run", "--ca-out", "/tmp/ca.pem"]).ok();
+    assert!(!scene.root.path().join("tmp/ca.pem").exists());
+    for _ in 0..2 {
+        scene.with_file(&scene.file("root.pem")).args(["--ca-out", "/tmp/ca.pem"]).ok();
+        let text = fs::read_to_string(scene.root.path().join("tmp/ca.pem")).unwrap();
+        assert_eq!(ca::fingerprints(&text), [scene.ca.fingerprint]);
+    }
+}
+
+#[test]
+fn the_variable_ca_url_is_a_step_ca_or_a_certificate_by_its_path() {
+    let scene = Scene::new("debian-12");
+    let pin = scene.ca.pin();
+    for url in [
+        "https://127.0.0.1:1",
+        "https://127.0.0.1:1/",
+        "http://127.0.0.1:1/a/root.CRT",
+        "https://127.0.0.1:1/x.p7b",
+    ] {
+        let run = scene.trustup(["bootstrap"]).env("CA_URL", url).env("CA_FINGERPRINT", &pin);
+        scene.refuses(run, 6, ["127.0.0.1:1"]);
+    }
+    for url in ["https://127.0.0.1:1/acme", "https://127.0.0.1:1/root", "https://127.0.0.1:1/x.txt"] {
+        let run = scene.trustup(["bootstrap"]).env("CA_URL", url).env("CA_FINGERPRINT", &pin);
+        scene.refuses(run, 2, ["--ca-url", "--root-url"]);
+    }
+}
+
+#[test]
+fn a_directory_that_others_can_write_is_warned_of_unless_pinned() {
+    use std::os::unix::fs::PermissionsExt;
+    let scene = Scene::new("debian-12-minimal");
+    let directory = scene.file("certificates");
+    fs::create_dir(&directory).unwrap();
+    scene.ca.write(&directory, "a.pem");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).unwrap();
+    let answer = scene.with_file(&directory).arg("--json").ok().json();
+    assert!(answer["warnings"].to_string().contains("0777"), "{answer}");
+    let strict = Scene::new("debian-12-minimal");
+    strict.refuses(strict.with_file(&directory).arg("--require-pin"), 2, ["--fingerprint"]);
+    strict.with_file(&directory).args(["--require-pin", "--fingerprint", &scene.ca.pin()]).ok();
 }

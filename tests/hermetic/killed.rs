@@ -11,7 +11,7 @@ use crate::support::tree::Tree;
 const FIXTURES: [&str; 7] = [
     "debian-12",
     "debian-12-minimal",
-    "alpine-3.20-ca-certificates",
+    "alpine-3.23-ca-certificates",
     "alpine-3.9",
     "distroless-static-debian12",
     "wolfi",

@@ -11,10 +11,14 @@
 mod support;
 
 mod cli;
+mod demo;
 mod dev_ca;
 mod fixtures;
 mod hostile;
 mod killed;
 mod net;
+mod planted;
+mod sequences;
 mod servers;
 mod source;
+mod stores;

@@ -2,7 +2,7 @@
 //! proxy, a name server. Each runs on threads of its own, counts, and stops when it is dropped.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -224,6 +224,17 @@ impl ConnectProxy {
     }
 }
 
+/// How a name server behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// Answers at once.
+    Plain,
+    /// Says over UDP that the answer is too long, and gives it over TCP.
+    Truncating,
+    /// Knows nothing of IPv6: questions for AAAA are "not implemented".
+    WithoutIpv6,
+}
+
 /// A name server that knows one name, and remembers what it was asked.
 pub(crate) struct NameServer {
     address: SocketAddr,
@@ -232,18 +243,51 @@ pub(crate) struct NameServer {
 
 impl NameServer {
     /// Knows that `name` (without the final dot) is 127.0.0.1; everything else does not exist.
-    pub(crate) fn knowing(name: &'static str) -> Self {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    pub(crate) fn knowing(name: &'static str, manner: Manner) -> Self {
+        // The same port for both, so that a resolver finds the TCP side.
+        let (listener, socket) = std::iter::repeat_with(listen)
+            .find_map(|listener| {
+                let address = listener.local_addr().ok()?;
+                UdpSocket::bind(address).ok().map(|socket| (listener, socket))
+            })
+            .expect("a free port");
         let address = socket.local_addr().expect("address");
         let asked = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&asked);
         thread::spawn(move || {
             let mut packet = [0; 1500];
             while let Ok((length, peer)) = socket.recv_from(&mut packet) {
-                if let Some((asked, reply)) = answer(&packet[..length], name) {
+                if let Some((asked, mut reply)) = answer(&packet[..length], name, manner) {
                     log.lock().expect("log").push(asked);
+                    if manner == Manner::Truncating {
+                        reply[2] |= 0x02;
+                        reply.truncate(length);
+                        reply[7] = 0;
+                    }
                     let _ = socket.send_to(&reply, peer);
                 }
+            }
+        });
+        let log = Arc::clone(&asked);
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let log = Arc::clone(&log);
+                thread::spawn(move || {
+                    // RFC 1035 section 4.2.2: each message behind its length.
+                    let mut length = [0; 2];
+                    while stream.read_exact(&mut length).is_ok() {
+                        let mut packet = vec![0; usize::from(u16::from_be_bytes(length))];
+                        let whole = stream.read_exact(&mut packet).is_ok();
+                        let Some((asked, reply)) = answer(&packet, name, manner).filter(|_| whole) else {
+                            return;
+                        };
+                        log.lock().expect("log").push(format!("{asked}/tcp"));
+                        let length = u16::try_from(reply.len()).expect("short").to_be_bytes();
+                        if stream.write_all(&[&length[..], &reply].concat()).is_err() {
+                            return;
+                        }
+                    }
+                });
             }
         });
         NameServer { address, asked }
@@ -254,14 +298,14 @@ impl NameServer {
         self.address
     }
 
-    /// `name/type` of each question so far.
+    /// `name/type` of each question so far, with `/tcp` if it came over TCP.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.asked.lock().expect("log").clone()
     }
 }
 
 /// RFC 1035 sections 4.1.1 to 4.1.3, as little as will do.
-fn answer(query: &[u8], known: &str) -> Option<(String, Vec<u8>)> {
+fn answer(query: &[u8], known: &str, manner: Manner) -> Option<(String, Vec<u8>)> {
     let mut labels = Vec::new();
     let mut at = 12;
     loop {
@@ -278,8 +322,13 @@ fn answer(query: &[u8], known: &str) -> Option<(String, Vec<u8>)> {
     let name = labels.join(".");
     let exists = name == known;
     let answers = u8::from(exists && kind == 1);
+    let code = match (exists, manner, kind) {
+        (true, Manner::WithoutIpv6, 28) => 4,
+        (true, ..) => 0,
+        (false, ..) => 3,
+    };
     let mut reply = query[..2].to_vec();
-    reply.extend([0x81, if exists { 0x80 } else { 0x83 }, 0, 1, 0, answers, 0, 0, 0, 0]);
+    reply.extend([0x81, 0x80 | code, 0, 1, 0, answers, 0, 0, 0, 0]);
     reply.extend(question);
     if answers == 1 {
         reply.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
@@ -287,9 +336,9 @@ fn answer(query: &[u8], known: &str) -> Option<(String, Vec<u8>)> {
     Some((format!("{name}/{kind}"), reply))
 }
 
-/// An address at which nobody listens.
+/// An address at which nobody listens, another each time: not one of 127.0.0.1, whose free ports other tests take.
 pub(crate) fn nobody() -> SocketAddr {
-    let listener = listen();
-    let port = listener.local_addr().expect("address").port();
-    SocketAddr::new(IpAddr::from([127, 0, 0, 1]), port)
+    static NEXT: AtomicUsize = AtomicUsize::new(1);
+    let last = u8::try_from(NEXT.fetch_add(1, Ordering::SeqCst)).expect("few tests");
+    SocketAddr::from(([127, 99, 0, last], 20_009))
 }

@@ -12,5 +12,8 @@ mod support;
 
 mod bases;
 mod clients;
+mod killed;
+mod losses;
 mod native;
+mod surroundings;
 mod twin;

@@ -83,6 +83,16 @@ impl Trustup {
         self
     }
 
+    /// Runs it where no file may grow beyond `blocks` of 512 bytes: a write fails half-way, as on a full disk.
+    pub fn file_limit(mut self, blocks: usize) -> Self {
+        let mut command = Command::new("/bin/sh");
+        let script = "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"";
+        command.env_clear().args(["-c", script, "sh"]).arg(blocks.to_string());
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        self.command = command;
+        self
+    }
+
     /// Runs it to its end; one that hangs is killed and fails the test.
     pub fn run(mut self) -> Run {
         let line = format!("{:?}", self.command);

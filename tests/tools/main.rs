@@ -6,6 +6,7 @@
 
 mod certificate_files;
 mod openssl;
+mod smuggled_root;
 mod spoiled_bundles;
 mod subject_hash;
 #[path = "../../src/cert/testing.rs"]

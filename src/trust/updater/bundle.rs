@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Updater, Wanted};
+use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
 use crate::cert::{Certificate, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -95,11 +95,15 @@ impl Bundles {
     }
 
     /// Whether `path` is a known bundle or a directory on the way to one.
-    pub fn owns(&self, path: &str) -> bool {
-        std::iter::once(self.primary)
-            .chain(KNOWN)
-            .chain(self.links.iter().copied())
-            .any(|known| known == path || known.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')))
+    pub fn owns(&self, path: &str) -> Ownership {
+        let mut known = std::iter::once(self.primary).chain(KNOWN).chain(self.links.iter().copied());
+        if known.clone().any(|known| known == path) {
+            Ownership::Entry
+        } else if known.any(|known| known.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))) {
+            Ownership::OnTheWay
+        } else {
+            Ownership::Foreign
+        }
     }
 
     /// Appends what is `wanted` to every bundle that is there (except `done`, written already), makes the primary one
@@ -237,7 +241,7 @@ impl Updater for Bundles {
         Bundles::watched(self, view)
     }
 
-    fn owns(&self, path: &str) -> bool {
+    fn owns(&self, path: &str) -> Ownership {
         Bundles::owns(self, path)
     }
 
@@ -255,6 +259,10 @@ impl Updater for Bundles {
 
     fn withdrawn(&self, _view: &View) -> Result<Vec<Fingerprint>> {
         Ok(Vec::new())
+    }
+
+    fn from_inputs(&self, _view: &View) -> Result<Desires> {
+        Ok(Desires::default())
     }
 
     fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires> {
@@ -285,7 +293,10 @@ mod tests {
     #[test]
     fn directories_on_the_way_are_ours_to_make() {
         let bundles = Bundles { primary: KNOWN[0], links: &[] };
-        assert!(bundles.owns("/etc") && bundles.owns("/etc/ssl/certs") && bundles.owns("/etc/ssl/cert.pem"));
-        assert!(!bundles.owns("/etc/passwd") && !bundles.owns("/etc/ssl/certs/other"));
+        assert_eq!(bundles.owns("/etc"), Ownership::OnTheWay);
+        assert_eq!(bundles.owns("/etc/ssl/certs"), Ownership::OnTheWay);
+        assert_eq!(bundles.owns("/etc/ssl/cert.pem"), Ownership::Entry);
+        assert_eq!(bundles.owns("/etc/passwd"), Ownership::Foreign);
+        assert_eq!(bundles.owns("/etc/ssl/certs/other"), Ownership::Foreign);
     }
 }

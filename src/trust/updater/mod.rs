@@ -62,6 +62,17 @@ impl Desires {
     }
 }
 
+/// Whether a path is a family's to change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Not at all.
+    Foreign,
+    /// A directory on the way: it may be made, and taken away when it is empty.
+    OnTheWay,
+    /// A file or link of the family's stores.
+    Entry,
+}
+
 /// What programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -136,7 +147,7 @@ pub trait Updater: Debug + Sync {
     fn watched(&self, view: &View) -> Result<Vec<String>>;
 
     /// Whether `path` is one that this family's update may create or change: what state and journal may name.
-    fn owns(&self, path: &str) -> bool;
+    fn owns(&self, path: &str) -> Ownership;
 
     /// The files in the anchor directory without us, with their certificates.
     fn standing(&self, view: &View) -> Result<Vec<(String, Vec<Certificate>)>>;
@@ -150,6 +161,9 @@ pub trait Updater: Debug + Sync {
 
     /// Roots whose loss is the vendor's or administrator's will: deselected, or gone from the inputs.
     fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>>;
+
+    /// What the family's inputs alone say that the outputs should be, without us; nothing where no package says so.
+    fn from_inputs(&self, view: &View) -> Result<Desires>;
 
     /// What should stand where, so that `wanted` is trusted and nothing else changes.
     fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires>;

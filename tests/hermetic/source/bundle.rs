@@ -1,5 +1,7 @@
 //! Source 3: bundles.
 
+use std::time::Instant;
+
 use super::*;
 
 #[test]
@@ -154,4 +156,21 @@ fn t5_a_root_that_left_the_bundle_may_not_come_back() {
     run().fails(Kind::NotTrusted, &[&gone.fingerprint().hex(), "--allow-rollback"]);
     let acquired = run().with(|request| request.allow_rollback = true).succeeds();
     assert_eq!(fingerprints(&acquired), [ca.fingerprint(), gone.fingerprint()]);
+}
+
+#[test]
+fn a_bundle_of_nothing_but_broken_parts_is_refused_in_time() {
+    let ca = ca();
+    for part in [
+        "-----BEGIN CERTIFICATE-----\n*\n-----END CERTIFICATE-----\n",
+        "-----BEGIN X-----\nAAAA\n-----END X-----\n",
+    ] {
+        let content = ca.root_pem() + &part.repeat(200_000);
+        let sha256 = Some(Fingerprint::of(content.as_bytes()));
+        let server = WebServer::http(move |_, stream| respond(stream, 200, &[], content.as_bytes()));
+        let started = Instant::now();
+        Run::new([Source::Bundle { url: server.url("/b.pem"), sha256 }])
+            .fails(Kind::Usage, &["10000 PEM blocks"]);
+        assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    }
 }

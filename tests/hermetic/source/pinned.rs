@@ -139,6 +139,25 @@ fn a_root_at_any_address_is_taken_in_every_form() {
 }
 
 #[test]
+fn t15_a_login_in_the_url_is_used_masked_and_warned_of() {
+    let ca = ca();
+    let root = ca.root_pem();
+    let server = WebServer::https(ca.issue(&["127.0.0.1"]).expect("issued"), move |head, stream| {
+        // RFC 7617: base64 of `bob:hunter2`.
+        let known = head.to_lowercase().contains("authorization: basic ym9iomh1bnrlcji=");
+        respond(stream, if known { 200 } else { 401 }, &[], root.as_bytes())
+    });
+    let source = |login: &str| {
+        root_url(server.url_at(&format!("{login}{}", server.address()), "/root.crt?token=hunter2"))
+    };
+    let acquired = Run::new([source("bob:hunter2@")]).pin(ca.fingerprint()).succeeds();
+    assert!(acquired.warnings[0].contains("not verified"), "{:?}", acquired.warnings);
+    assert!(!format!("{acquired:?}").contains("hunter2"), "{acquired:?}");
+    let error = Run::new([source("bob:wrong@")]).pin(ca.fingerprint()).fails(Kind::Failed, &["401", "login"]);
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+}
+
+#[test]
 fn what_is_no_certificate_is_an_error_with_a_hint() {
     let ca = ca();
     let pem = ca.root_pem();

@@ -6,7 +6,7 @@ use super::*;
 fn a_known_pin_needs_no_request() {
     let ca = ca();
     let server = serve(&ca);
-    let id = format!("{}/", server.url());
+    let id = format!("{}/roots", server.url());
     let run = |all_roots| Run::new([step_ca(server.url(), all_roots)]).pin(ca.fingerprint()).knowing(&ca);
     let acquired = run(false).succeeds();
     assert_eq!(fingerprints(&acquired), [ca.fingerprint()]);
@@ -18,13 +18,18 @@ fn a_known_pin_needs_no_request() {
     assert!(!acquired.sources[0].contacted);
     assert_eq!(server.connections(), 0);
 
+    // A run without `--all-roots` recorded nothing of the other roots.
+    let one = format!("{}/", server.url());
+    assert!(run(true).previous(&one, &[ca.fingerprint()], &[]).succeeds().sources[0].contacted);
+    assert_eq!(server.connections(), 1);
+
     // The other roots are not known, or are to be fresh: then the CA is asked, and only for those.
     assert!(run(true).succeeds().sources[0].contacted);
-    assert_eq!(server.connections(), 1);
+    assert_eq!(server.connections(), 2);
     let fresh =
         run(true).previous(&id, &[ca.fingerprint()], &[]).with(|request| request.require_fresh = true);
     assert!(fresh.succeeds().sources[0].contacted);
-    assert_eq!(server.connections(), 2);
+    assert_eq!(server.connections(), 3);
 }
 
 #[test]

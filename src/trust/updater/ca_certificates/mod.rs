@@ -7,13 +7,15 @@
 //! the anchor goes into the anchor directory all the same, is appended to the bundles that are there, and gets its
 //! links; a package installed later finds it.
 
+mod outputs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::bundle::{Bundles, push_certificate};
-use super::rehash::{self, Entry};
-use super::{Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Updater, Wanted};
-use crate::cert::{Certificate, pem};
+use super::bundle::Bundles;
+use super::rehash;
+use super::{Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
+use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
@@ -41,6 +43,8 @@ pub struct CaCertificates {
     pub vendor: &'static str,
     /// The administrator's.
     pub local: &'static str,
+    /// The administrator's files go into the bundle in byte order of their paths, not in that of the directory.
+    pub sorted: bool,
     /// Folders below `local` count.
     pub recursive: bool,
     /// What names in `local` must end with; `None`: everything but dot files.
@@ -49,6 +53,8 @@ pub struct CaCertificates {
     pub certs: &'static str,
     /// The bundle.
     pub bundle: &'static str,
+    /// Links to the bundle that the family's package of the bundle has, for an image that has no bundle at all.
+    pub bundle_links: &'static [&'static str],
     /// What link names begin with.
     pub link_prefix: &'static str,
     /// Each input is followed by a line feed in the bundle (Alpine); else only if it does not end in one (Debian).
@@ -77,7 +83,7 @@ impl Input {
 impl CaCertificates {
     /// Every bundle beside the family's own that programs might read.
     fn bundles(&self) -> Bundles {
-        Bundles { primary: self.bundle, links: &[] }
+        Bundles { primary: self.bundle, links: self.bundle_links }
     }
 
     /// The lines of the configuration: selected and deselected names.
@@ -125,9 +131,7 @@ impl CaCertificates {
                 };
                 match view.follow(&path)? {
                     Some((_, node)) if matches!(node.as_ref(), Node::Directory { .. }) => {
-                        if self.recursive && depth < MAX_DEPTH {
-                            pending.push((path, depth + 1));
-                        }
+                        pending.extend((self.recursive && depth < MAX_DEPTH).then_some((path, depth + 1)));
                     }
                     Some((_, content)) if fits && matches!(content.as_ref(), Node::File(_)) => {
                         inputs.push(Input { path, content });
@@ -158,173 +162,6 @@ impl CaCertificates {
     /// The anchor file for `name`.
     fn anchor_path(&self, name: &str) -> String {
         AnchorDirectory { path: self.local, extension: ".crt" }.file(name)
-    }
-
-    /// Entries of the hashed directory: what is there without us, with `links` put over it and dangling links gone.
-    fn entries(
-        &self,
-        view: &View,
-        links: &BTreeMap<String, Option<String>>,
-        ours: &BTreeMap<String, Certificate>,
-    ) -> Result<Vec<Entry>> {
-        let mut names: BTreeSet<String> = view.names(self.certs)?.into_iter().collect();
-        names.extend(links.iter().filter(|(_, target)| target.is_some()).map(|(name, _)| name.clone()));
-        let mut entries = Vec::new();
-        for name in names {
-            let target = match links.get(&name) {
-                Some(None) => continue,
-                Some(Some(target)) => Some(target.clone()),
-                None => match view.original(&child(self.certs, &name))?.as_ref() {
-                    Node::Link { target } => Some(target.clone()),
-                    _ => None,
-                },
-            };
-            let is_hash_link = target.is_some() && rehash::parse_name(&name).is_some();
-            let certificate = if is_hash_link || !rehash::is_candidate(&name) {
-                None
-            } else {
-                let path = target
-                    .as_deref()
-                    .map_or_else(|| child(self.certs, &name), |target| join(self.certs, target));
-                match ours.get(&path) {
-                    Some(certificate) => Some(certificate.clone()),
-                    None => only_certificate(view, &path)?,
-                }
-            };
-            entries.push(Entry { name, target, certificate });
-        }
-        Ok(entries)
-    }
-
-    /// Whether a link of the hashed directory leads to nothing, with `links` put over what is there.
-    fn dangling(
-        &self,
-        view: &View,
-        links: &BTreeMap<String, Option<String>>,
-        ours: &BTreeMap<String, Certificate>,
-    ) -> Result<Vec<String>> {
-        let mut gone = BTreeSet::new();
-        // A hash link to a link that dangles dangles itself, and may come before it.
-        loop {
-            let before = gone.len();
-            for name in view.names(self.certs)? {
-                if gone.contains(&name) || links.contains_key(&name) {
-                    continue;
-                }
-                let Node::Link { target } = view.original(&child(self.certs, &name))?.as_ref().clone() else {
-                    continue;
-                };
-                let path = join(self.certs, &target);
-                let (directory, last) = split(&path);
-                let here = directory == self.certs;
-                let lives = ours.contains_key(&path)
-                    || (here && matches!(links.get(last), Some(Some(_))))
-                    || (!(here && gone.contains(last)) && view.follow(&path)?.is_some());
-                if !lives {
-                    gone.insert(name);
-                }
-            }
-            if gone.len() == before {
-                return Ok(gone.into_iter().collect());
-            }
-        }
-    }
-
-    /// The outputs as the program writes them from its inputs and our anchors.
-    fn managed(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
-        let ours: BTreeMap<String, Certificate> = self.placed(wanted);
-        let mut sources: Vec<(String, Vec<u8>)> = self
-            .vendor_inputs(view)?
-            .iter()
-            .map(|input| (input.path.clone(), input.bytes().to_vec()))
-            .collect();
-        let mut local: BTreeMap<String, Vec<u8>> = self
-            .local_inputs(view)?
-            .iter()
-            .map(|input| (input.path.clone(), input.bytes().to_vec()))
-            .collect();
-        for anchor in &wanted.anchors {
-            // A file that stands there under a name that the program overlooks is taken all the same.
-            local.entry(self.path_of(anchor)).or_insert_with(|| anchor.certificate.to_pem().into_bytes());
-        }
-        sources.extend(local);
-
-        let mut links: BTreeMap<String, Option<String>> = BTreeMap::new();
-        for deselected in self.configured(view)?.1 {
-            let name = format!("{}{}.pem", self.link_prefix, stem(&deselected));
-            if matches!(view.original(&child(self.certs, &name))?.as_ref(), Node::Link { .. }) {
-                links.insert(name, None);
-            }
-        }
-        let mut bundle = Vec::new();
-        for (path, content) in &sources {
-            bundle.extend_from_slice(content);
-            if self.always_newline || (!content.is_empty() && !content.ends_with(b"\n")) {
-                bundle.push(b'\n');
-            }
-            let name = self.link_name(path);
-            let right = Node::Link { target: path.clone() };
-            let stands = *view.original(&child(self.certs, &name))? == right;
-            if !stands || links.contains_key(&name) {
-                links.insert(name, Some(path.clone()));
-            }
-        }
-        for certificate in self.unsourced(view)? {
-            push_certificate(&mut bundle, &certificate);
-        }
-        for name in self.dangling(view, &links, &ours)? {
-            links.insert(name, None);
-        }
-        let hashes = rehash::changes(&self.entries(view, &links, &ours)?);
-
-        self.want_bundle(view, bundle, desires)?;
-        self.want_links(links, "the file's link in the hashed directory", desires);
-        self.want_links(hashes, "OpenSSL finds it by this subject hash", desires);
-        // Copies of the bundle that only some programs read.
-        self.bundles().append(view, wanted, &[self.bundle], desires)
-    }
-
-    fn want_bundle(&self, view: &View, content: Vec<u8>, desires: &mut Desires) -> Result<()> {
-        if let Node::File(file) = view.original(self.bundle)?.as_ref()
-            && file.mount_point
-        {
-            desires.warnings.push(format!(
-                "`{}` is a mount point: it cannot be replaced and stays as it is",
-                self.bundle
-            ));
-            return Ok(());
-        }
-        desires.want(self.bundle, Node::File(File::new(content, 0o644)), "the bundle of every input");
-        Ok(())
-    }
-
-    fn want_links(&self, links: BTreeMap<String, Option<String>>, reason: &str, desires: &mut Desires) {
-        for (name, target) in links {
-            let path = child(self.certs, &name);
-            match target {
-                Some(target) => desires.want(path, Node::Link { target }, reason),
-                None => desires.want(path, Node::Absent, "it leads nowhere any more"),
-            }
-        }
-    }
-
-    /// The outputs of an image without the package: bundles get ours appended, the hashed directory our links.
-    fn unmanaged(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
-        self.bundles().append(view, wanted, &[], desires)?;
-        let ours = self.placed(wanted);
-        let mut links: BTreeMap<String, Option<String>> = BTreeMap::new();
-        for anchor in &wanted.anchors {
-            let path = self.path_of(anchor);
-            links.insert(self.link_name(&path), Some(path));
-        }
-        let names: BTreeSet<&str> = links.keys().map(String::as_str).collect();
-        let entries = self.entries(view, &links, &ours)?;
-        let mut hashes = rehash::changes(&entries);
-        // What others left there is not ours to tidy where no package does.
-        hashes.retain(|_, target| target.as_deref().is_some_and(|target| names.contains(target)));
-        self.want_links(links.clone(), "the file's link in the hashed directory", desires);
-        self.want_links(hashes, "OpenSSL finds it by this subject hash", desires);
-        Ok(())
     }
 
     /// Our anchors by the path of their file; those that stand there without us are in the view already.
@@ -383,16 +220,16 @@ impl Updater for CaCertificates {
         Ok(paths)
     }
 
-    fn owns(&self, path: &str) -> bool {
+    fn owns(&self, path: &str) -> Ownership {
         let below = |directory: &str| path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'));
-        let leads_to = |directory: &str| {
+        let on_the_way = |directory: &str| {
             directory == path || directory.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
         };
-        below(self.local)
-            || below(self.certs)
-            || leads_to(self.local)
-            || leads_to(self.certs)
-            || self.bundles().owns(path)
+        match self.bundles().owns(path) {
+            Ownership::Foreign if below(self.local) || below(self.certs) => Ownership::Entry,
+            Ownership::Foreign if on_the_way(self.local) || on_the_way(self.certs) => Ownership::OnTheWay,
+            owned => owned,
+        }
     }
 
     fn standing(&self, view: &View) -> Result<Vec<(String, Vec<Certificate>)>> {
@@ -463,6 +300,14 @@ impl Updater for CaCertificates {
         Ok(withdrawn)
     }
 
+    fn from_inputs(&self, view: &View) -> Result<Desires> {
+        let mut desires = Desires::default();
+        if self.is_managed(view)? {
+            self.managed(view, &Wanted::default(), &mut desires)?;
+        }
+        Ok(desires)
+    }
+
     fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires> {
         let mut desires = Desires::default();
         if wanted.anchors.is_empty() && !wanted.web_pki {
@@ -495,14 +340,4 @@ impl Updater for CaCertificates {
 fn stem(path: &str) -> &str {
     let name = split(path).1;
     name.strip_suffix(".crt").unwrap_or(name)
-}
-
-/// The certificate of a file that holds exactly one PEM block of a certificate.
-fn only_certificate(view: &View, path: &str) -> Result<Option<Certificate>> {
-    let Some((real, node)) = view.follow(path)? else { return Ok(None) };
-    let Node::File(file) = node.as_ref() else { return Ok(None) };
-    if pem::blocks(&file.content).len() != 1 {
-        return Ok(None);
-    }
-    Ok(view.certificates(&real)?.first().cloned())
 }

@@ -1,0 +1,58 @@
+//! `trustup demo`: shows, and proves, what trustup does, on throwaway root file systems.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Context;
+use crate::demo::{self, Stage};
+use crate::env::Env;
+use crate::error::{Error, Result};
+
+/// Show it all on throwaway root file systems: a CA, bootstrap, a TLS client before and after, untrust
+#[derive(Debug, Args)]
+#[command(
+    after_help = "It needs no network, no root rights and no other program, changes nothing on this machine, and ends with a
+code other than 0 if any step is not proven.
+
+Examples:
+  trustup demo
+  trustup demo --json -q"
+)]
+pub(super) struct DemoArgs {}
+
+pub(super) fn run(context: &Context, _args: &DemoArgs) -> Result<u8> {
+    let ui = context.ui;
+    if context.global.sysroot != Path::new("/") {
+        return Err(Error::usage("the demo works on root file systems of its own")
+            .hint("leave `--sysroot` out; to see what would be done to a root file system, use `--dry-run bootstrap`"));
+    }
+    // Nothing of this machine's environment decides what the demo shows.
+    let env = Env::fixed([], context.env.now());
+    let quiet = ui.quiet || ui.json;
+    let say = |line: &str| {
+        if !quiet {
+            ui.say(line);
+        }
+    };
+    let trustup = |arguments: &[String]| {
+        let mut line = vec![OsString::from("trustup")];
+        if quiet {
+            line.push("--quiet".into());
+        }
+        line.extend(arguments.iter().map(OsString::from));
+        super::main(line, &env)
+    };
+    let temporary = context.env.var("TMPDIR").unwrap_or("/tmp");
+    let report = demo::run(&env, Path::new(temporary), &Stage { say: &say, trustup: &trustup })?;
+    let stores: usize = report.systems.iter().map(|system| system.stores.len()).sum();
+    say("");
+    say(&format!(
+        "proven: {} root file systems, {stores} stores trusted the CA and gave it back, a wrong fingerprint was refused",
+        report.systems.len()
+    ));
+    ui.result("demo", json!({ "changed": false, "proven": report }));
+    Ok(0)
+}

@@ -1,0 +1,466 @@
+//! The demo: the whole of trustup's work on throwaway things. A CA in this process, root file systems of real images
+//! unpacked into a temporary directory, trustup's own commands on them, and a TLS client that says, for every store,
+//! whether it accepts the CA's server. Nothing of this machine is changed but that directory, which goes at the end.
+//!
+//! It proves or fails: each claim is looked at from outside (the client, the trees, the CA's count of connections),
+//! never taken from what a command says of itself.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "makes and takes away a directory of its own, never a sysroot's"
+)]
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::cert::{Certificate, pem};
+use crate::dev_ca::{DevCa, Server};
+use crate::env::Env;
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::fixture::Fixture;
+use crate::net::dns::Settings;
+use crate::net::{MAX_BODY, Net, Trust};
+use crate::state::State;
+use crate::sysroot::Sysroot;
+use crate::tree::{self, Node};
+use crate::trust::facts::Facts;
+use crate::trust::updater::{Output, OutputKind};
+use crate::trust::view::{View, child};
+
+/// The client on loopback needs no patience.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How the demo reaches the rest of the program, and the person who watches.
+pub struct Stage<'a> {
+    /// Says a line.
+    pub say: &'a dyn Fn(&str),
+    /// Runs trustup with these arguments (without the program's name), and gives its exit code.
+    pub trustup: &'a dyn Fn(&[String]) -> u8,
+}
+
+/// What was proven.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The CA's root.
+    pub fingerprint: Fingerprint,
+    /// One for each root file system.
+    pub systems: Vec<SystemReport>,
+    /// A wrong fingerprint was refused, and nothing was changed.
+    pub wrong_pin_refused: bool,
+}
+
+/// What was proven of one root file system.
+#[derive(Debug, Serialize)]
+pub struct SystemReport {
+    /// The fixture's name.
+    pub name: &'static str,
+    /// The row of the table of distributions.
+    pub row: &'static str,
+    /// Every store.
+    pub stores: Vec<StoreReport>,
+    /// The second run changed nothing and asked no server.
+    pub second_run_idle: bool,
+    /// `untrust` gave back the first tree.
+    pub restored: bool,
+}
+
+/// One store: where programs read roots.
+#[derive(Debug, Serialize)]
+pub struct StoreReport {
+    /// Path inside the root file system.
+    pub path: String,
+    /// How many roots it had before; `None` if it was not there.
+    pub roots_before: Option<usize>,
+    /// How many it has with the CA's root.
+    pub roots_after: usize,
+    /// Whether a client with these roots refused the CA's server before.
+    pub refused_before: bool,
+    /// Whether it accepted the server afterwards.
+    pub accepted_after: bool,
+}
+
+/// Runs the demo in a new directory below `temporary`.
+///
+/// # Errors
+/// The first claim that could not be proven.
+pub fn run(env: &Env, temporary: &Path, stage: &Stage) -> Result<Report> {
+    let ca = Arc::new(DevCa::new(env)?);
+    let server = Server::start(Arc::clone(&ca), ([127, 0, 0, 1], 0).into(), &["127.0.0.1", "localhost"])?;
+    let scratch = Scratch::new(temporary.join(format!("trustup-demo-{}", ca.fingerprint().short(12))))?;
+    (stage.say)("A CA for this demo is up, and answers as step-ca does. In what follows:");
+    let names =
+        [("CA", server.url()), ("PIN", ca.fingerprint().hex()), ("DIR", scratch.0.display().to_string())];
+    for (name, value) in &names {
+        (stage.say)(&format!("  {name}={value}"));
+    }
+    let demo = Demo { env, ca: &ca, server: &server, stage, names: &names };
+    let mut systems = Vec::new();
+    let mut last = None;
+    for (name, fixture) in Fixture::embedded()? {
+        let directory = scratch.0.join(name);
+        fs::create_dir(&directory).map_err(|error| could_not(&directory, error))?;
+        fixture.unpack(&directory)?;
+        systems.push(demo.system(name, &directory)?);
+        last = Some(directory);
+    }
+    let Some(directory) = last else { return Err(unproven("no root file system is embedded", &scratch.0)) };
+    demo.wrong_pin(&directory)?;
+    Ok(Report { fingerprint: ca.fingerprint(), systems, wrong_pin_refused: true })
+}
+
+struct Demo<'a> {
+    env: &'a Env,
+    ca: &'a DevCa,
+    server: &'a Server,
+    stage: &'a Stage<'a>,
+    /// Long values that are shown as variables.
+    names: &'a [(&'static str, String)],
+}
+
+impl Demo<'_> {
+    /// The life of one root in one root file system.
+    fn system(&self, name: &'static str, directory: &Path) -> Result<SystemReport> {
+        let sysroot = Sysroot::open(directory)?;
+        let (row, title, outputs) = look(&sysroot)?;
+        self.say("");
+        self.say(&format!("== $DIR/{name}: {title}"));
+        let first = snapshot(&sysroot)?;
+        let before = self.ask_with_every_store(&sysroot, &outputs)?;
+        for (store, answer) in &before {
+            if answer.accepted {
+                return Err(unproven(
+                    "a client accepted the CA's server before its root was trusted",
+                    &store.path,
+                ));
+            }
+        }
+
+        let bootstrap = |extra: &[&str]| {
+            let fingerprint = self.ca.fingerprint().hex();
+            let url = self.server.url();
+            let own = ["bootstrap", "--ca-url", url.as_str(), "--fingerprint", fingerprint.as_str()];
+            self.trustup(directory, &[extra, &own].concat())
+        };
+        expect(bootstrap(&["--dry-run"]), 0, "the plan")?;
+        same(&first, &snapshot(&sysroot)?, "`--dry-run` changed the root file system", directory)?;
+        expect(bootstrap(&[]), 0, "bootstrap")?;
+        let (_, _, outputs) = look(&sysroot)?;
+        let after = self.ask_with_every_store(&sysroot, &outputs)?;
+        let mut stores = Vec::new();
+        for (store, answer) in after {
+            if !answer.accepted {
+                return Err(unproven("a client still refuses the CA's server", &store.path));
+            }
+            let then = before.iter().find(|(earlier, _)| earlier.path == store.path);
+            stores.push(StoreReport {
+                roots_before: then.and_then(|(_, earlier)| earlier.roots),
+                roots_after: answer.roots.unwrap_or_default(),
+                refused_before: true,
+                accepted_after: true,
+                path: store.path,
+            });
+        }
+        if stores.is_empty() {
+            return Err(unproven("there is no store to ask with", directory));
+        }
+        let trusting = snapshot(&sysroot)?;
+
+        let connections = self.server.connections();
+        expect(bootstrap(&[]), 0, "the second run")?;
+        same(&trusting, &snapshot(&sysroot)?, "the second run changed the root file system", directory)?;
+        if self.server.connections() != connections {
+            return Err(unproven("the second run asked the CA, although everything was there", directory));
+        }
+        self.say("  nothing changed, and the CA was not asked");
+        expect(self.trustup(directory, &["untrust", "--all"]), 0, "untrust")?;
+        same(&first, &snapshot(&sysroot)?, "`untrust` left the root file system different", directory)?;
+        self.say(&format!("  all {} paths are as they were", first.len()));
+        Ok(SystemReport { name, row, stores, second_run_idle: true, restored: true })
+    }
+
+    /// A fingerprint that is not the root's own.
+    fn wrong_pin(&self, directory: &Path) -> Result<()> {
+        let sysroot = Sysroot::open(directory)?;
+        let first = snapshot(&sysroot)?;
+        self.say("");
+        self.say("== a wrong fingerprint");
+        let wrong = Fingerprint::of(b"another root").hex();
+        let url = format!("{}/roots.pem", self.server.url());
+        let code = self
+            .trustup(directory, &["bootstrap", "--root-url", url.as_str(), "--fingerprint", wrong.as_str()]);
+        expect(code, Kind::NotTrusted.exit_code(), "bootstrap with a wrong fingerprint")?;
+        same(&first, &snapshot(&sysroot)?, "a refused certificate changed the root file system", directory)?;
+        self.say("  refused, and nothing was changed");
+        Ok(())
+    }
+
+    /// Asks the CA's server with the roots of each store, and nothing but those.
+    fn ask_with_every_store(&self, sysroot: &Sysroot, outputs: &[Output]) -> Result<Vec<(Output, Answer)>> {
+        let mut answers = Vec::new();
+        for output in outputs {
+            let Some(answer) = self.ask(sysroot, output)? else { continue };
+            let with = match answer.roots {
+                Some(1) => format!("with the one root of {}", output.path),
+                Some(roots) => format!("with the {roots} roots of {}", output.path),
+                None => format!("with {}, which is not there,", output.path),
+            };
+            let verdict = if answer.accepted { "accepts" } else { "refuses" };
+            self.say(&format!("  a client {with} {verdict} the CA's server"));
+            answers.push((output.clone(), answer));
+        }
+        Ok(answers)
+    }
+
+    fn ask(&self, sysroot: &Sysroot, output: &Output) -> Result<Option<Answer>> {
+        let roots = match output.kind {
+            OutputKind::Bundle => bundle(sysroot, &output.path)?,
+            OutputKind::HashDirectory => {
+                let found = hash_directory(sysroot, &output.path)?;
+                // Without hash links, OpenSSL finds nothing in a directory, and nobody asks it to.
+                if found.is_none() {
+                    return Ok(None);
+                }
+                found
+            }
+        };
+        let count = roots.as_ref().map(Vec::len);
+        let roots = roots.unwrap_or_default();
+        Ok(Some(Answer { roots: count, accepted: !roots.is_empty() && self.accepts(roots)? }))
+    }
+
+    /// Whether a TLS client that trusts `roots` alone gets through to the CA's server.
+    fn accepts(&self, roots: Vec<Vec<u8>>) -> Result<bool> {
+        let roots = roots.into_iter().map(Into::into).collect();
+        let trust = Trust::Roots { roots, vouched_by: "the store's roots".to_owned() };
+        let url = format!("{}/health", self.server.url());
+        let url = crate::net::url::parse(&url, "the CA's address")?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime =
+            runtime.map_err(|error| Error::failed("could not start the network runtime").because(error))?;
+        let env = Env::fixed([], self.env.now());
+        let answer = runtime.block_on(async {
+            Net::new(&env, &Settings::from_texts(None, None), CLIENT_TIMEOUT, None)?.get(&url, &trust).await
+        });
+        match answer.and_then(crate::net::Answer::success) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == Kind::NotTrusted => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn trustup(&self, directory: &Path, arguments: &[&str]) -> u8 {
+        let sysroot = directory.display().to_string();
+        let line: Vec<String> =
+            ["--sysroot", &sysroot].iter().chain(arguments).map(|&word| word.to_owned()).collect();
+        let shown = self
+            .names
+            .iter()
+            .fold(line.join(" "), |shown, (name, value)| shown.replace(value, &format!("${name}")));
+        self.say(&format!("$ trustup {shown}"));
+        (self.stage.trustup)(&line)
+    }
+
+    fn say(&self, line: &str) {
+        (self.stage.say)(line);
+    }
+}
+
+struct Answer {
+    /// How many; `None` if the store is not there.
+    roots: Option<usize>,
+    accepted: bool,
+}
+
+/// Row, name and stores of a root file system.
+fn look(sysroot: &Sysroot) -> Result<(&'static str, String, Vec<Output>)> {
+    let state = State::load(sysroot)?;
+    let facts = Facts::gather(&View::new(sysroot, &state)?)?;
+    Ok((facts.row.id, format!("{} ({})", facts.row.name, facts.why), facts.outputs))
+}
+
+/// The certificates of a PEM bundle; `None` if there is no such file.
+fn bundle(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
+    Ok(sysroot.read(path, MAX_BODY)?.map(|(bytes, _)| certificates(&bytes)))
+}
+
+/// The certificates that a directory has under names such as `4042bcee.0`; `None` if it has no such name.
+fn hash_directory(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
+    let is_hash = |name: &&String| {
+        name.split_once('.').is_some_and(|(hash, number)| {
+            hash.len() == 8
+                && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && number.parse::<u32>().is_ok()
+        })
+    };
+    let names = sysroot.list(path)?.unwrap_or_default();
+    let mut found = None;
+    for name in names.iter().filter(is_hash) {
+        let Some((bytes, _)) = sysroot.read(&child(path, name), MAX_BODY)? else { continue };
+        // Found under the hash of its subject, or not at all.
+        let wanted = name.split('.').next().unwrap_or_default();
+        let hashed = |der: &Vec<u8>| {
+            Certificate::from_der(der)
+                .is_ok_and(|certificate| format!("{:08x}", certificate.subject_hash()) == wanted)
+        };
+        found.get_or_insert_with(Vec::new).extend(certificates(&bytes).into_iter().filter(hashed));
+    }
+    Ok(found)
+}
+
+fn certificates(bytes: &[u8]) -> Vec<Vec<u8>> {
+    pem::blocks(bytes)
+        .into_iter()
+        .filter(|block| block.label == "CERTIFICATE")
+        .filter_map(|block| block.der)
+        .collect()
+}
+
+/// Every path of a root file system and what is there; when it was written does not count.
+fn snapshot(sysroot: &Sysroot) -> Result<BTreeMap<String, Node>> {
+    let mut paths = BTreeMap::new();
+    let mut directories = vec![String::new()];
+    while let Some(directory) = directories.pop() {
+        let names = sysroot.list(if directory.is_empty() { "/" } else { &directory })?.unwrap_or_default();
+        for name in names {
+            let path = format!("{directory}/{name}");
+            let node = match tree::read(sysroot, &path)? {
+                Node::File(file) => Node::File(tree::File { modified: None, ..file }),
+                node => node,
+            };
+            if matches!(node, Node::Directory { .. }) {
+                directories.push(path.clone());
+            }
+            paths.insert(path, node);
+        }
+    }
+    Ok(paths)
+}
+
+fn same(
+    one: &BTreeMap<String, Node>,
+    other: &BTreeMap<String, Node>,
+    claim: &str,
+    directory: &Path,
+) -> Result<()> {
+    let differs = |path: &&String| one.get(*path) != other.get(*path);
+    match one.keys().chain(other.keys()).find(differs) {
+        None => Ok(()),
+        Some(path) => Err(unproven(claim, format!("{}{path}", directory.display()))),
+    }
+}
+
+fn expect(code: u8, wanted: u8, what: &str) -> Result<()> {
+    if code == wanted {
+        return Ok(());
+    }
+    Err(Error::failed(format!(
+        "the demo did not prove what it claims: {what} ended with exit code {code}, not {wanted}"
+    )))
+}
+
+fn unproven(what: &str, place: impl AsRef<Path>) -> Error {
+    Error::failed(format!("the demo did not prove what it claims: {what}")).at(place.as_ref().display())
+}
+
+fn could_not(path: &Path, error: std::io::Error) -> Error {
+    Error::failed("could not make a directory for the demo")
+        .at(path.display())
+        .because(error)
+        .hint("TMPDIR names the directory that it is made in")
+}
+
+/// A directory of ours that goes with this value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// Fails if anything is there already: somebody else may have put it there.
+    fn new(path: PathBuf) -> Result<Self> {
+        DirBuilder::new().mode(0o700).create(&path).map_err(|error| could_not(&path, error))?;
+        Ok(Scratch(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be taken away is in a temporary directory, readable to us alone.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the demo with a trustup of which `alter` changes arguments or result.
+    fn demo(alter: impl Fn(&[String]) -> Option<u8>) -> Result<Report, String> {
+        let temporary = tempfile::tempdir().expect("temporary directory");
+        let env = Env::fixed([], Env::os().now());
+        let trustup = |arguments: &[String]| {
+            alter(arguments).unwrap_or_else(|| {
+                let line = ["trustup", "-q"].into_iter().map(str::to_owned).chain(arguments.iter().cloned());
+                crate::cli::main(line.map(Into::into).collect(), &env)
+            })
+        };
+        let done = run(&env, temporary.path(), &Stage { say: &|_| {}, trustup: &trustup });
+        let left = fs::read_dir(temporary.path()).expect("temporary directory").count();
+        assert_eq!(left, 0, "the demo left something behind");
+        done.map_err(|error| error.to_string())
+    }
+
+    fn has(arguments: &[String], word: &str) -> bool {
+        arguments.iter().any(|argument| argument == word)
+    }
+
+    #[test]
+    fn it_proves_what_it_claims() {
+        let report = demo(|_| None).expect("proven");
+        assert_eq!(report.systems.len(), 3);
+        for system in report.systems {
+            assert!(!system.stores.is_empty() && system.restored && system.second_run_idle, "{system:?}");
+            for store in system.stores {
+                assert!(store.refused_before && store.accepted_after, "{store:?}");
+                assert_eq!(store.roots_after, store.roots_before.unwrap_or(0) + 1, "{store:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn it_fails_if_a_step_is_not_proven() {
+        type Alter = fn(&[String]) -> Option<u8>;
+        let cases: [(&str, Alter); 5] = [
+            ("still refuses", |arguments| {
+                (has(arguments, "bootstrap") && !has(arguments, "--dry-run")).then_some(0)
+            }),
+            ("`untrust` left", |arguments| has(arguments, "untrust").then_some(0)),
+            ("wrong fingerprint", |arguments| has(arguments, "--root-url").then_some(0)),
+            ("exit code 1", |arguments| has(arguments, "--dry-run").then_some(1)),
+            ("`--dry-run` changed", |arguments| {
+                has(arguments, "--dry-run").then(|| {
+                    let sysroot = arguments.iter().skip_while(|argument| *argument != "--sysroot").nth(1);
+                    fs::write(Path::new(sysroot.expect("sysroot")).join("etc/new"), "x").expect("file");
+                    0
+                })
+            }),
+        ];
+        for (words, alter) in cases {
+            let error = demo(alter).expect_err(words);
+            assert!(error.contains(words), "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_there_already_is_not_used() {
+        let temporary = tempfile::tempdir().expect("temporary directory");
+        let path = temporary.path().join("x");
+        fs::create_dir(&path).expect("directory");
+        assert!(Scratch::new(path.clone()).is_err());
+        assert!(path.is_dir(), "what others made stays");
+    }
+}

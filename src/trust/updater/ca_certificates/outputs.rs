@@ -1,0 +1,210 @@
+//! The outputs of `update-ca-certificates`, computed: the bundle, the files' links and the hash links.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{CaCertificates, stem};
+use crate::cert::Certificate;
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::sysroot::split;
+use crate::tree::{File, Node};
+use crate::trust::updater::bundle::push_certificate;
+use crate::trust::updater::rehash::{self, Entry};
+use crate::trust::updater::{Desires, Updater as _, Wanted};
+use crate::trust::view::{View, certificates_in, child, join};
+
+impl CaCertificates {
+    /// Entries of the hashed directory: what is there without us, with `links` put over it and dangling links gone.
+    fn entries(
+        &self,
+        view: &View,
+        links: &BTreeMap<String, Option<String>>,
+        ours: &BTreeMap<String, Certificate>,
+    ) -> Result<Vec<Entry>> {
+        let mut names: BTreeSet<String> = view.names(self.certs)?.into_iter().collect();
+        names.extend(links.iter().filter(|(_, target)| target.is_some()).map(|(name, _)| name.clone()));
+        let mut entries = Vec::new();
+        for name in names {
+            let target = match links.get(&name) {
+                Some(None) => continue,
+                Some(Some(target)) => Some(target.clone()),
+                None => match view.original(&child(self.certs, &name))?.as_ref() {
+                    Node::Link { target } => Some(target.clone()),
+                    _ => None,
+                },
+            };
+            let is_hash_link = target.is_some() && rehash::parse_name(&name).is_some();
+            let certificate = if is_hash_link || !rehash::is_candidate(&name) {
+                None
+            } else {
+                let path = target
+                    .as_deref()
+                    .map_or_else(|| child(self.certs, &name), |target| join(self.certs, target));
+                match ours.get(&path) {
+                    Some(certificate) => Some(certificate.clone()),
+                    None => only_certificate(view, &path)?,
+                }
+            };
+            entries.push(Entry { name, target, certificate });
+        }
+        Ok(entries)
+    }
+
+    /// Whether a link of the hashed directory leads to nothing, with `links` put over what is there.
+    fn dangling(
+        &self,
+        view: &View,
+        links: &BTreeMap<String, Option<String>>,
+        ours: &BTreeMap<String, Certificate>,
+    ) -> Result<Vec<String>> {
+        let mut gone = BTreeSet::new();
+        // A hash link to a link that dangles dangles itself, and may come before it.
+        loop {
+            let before = gone.len();
+            for name in view.names(self.certs)? {
+                if gone.contains(&name) || links.contains_key(&name) {
+                    continue;
+                }
+                let Node::Link { target } = view.original(&child(self.certs, &name))?.as_ref().clone() else {
+                    continue;
+                };
+                let path = join(self.certs, &target);
+                let (directory, last) = split(&path);
+                let here = directory == self.certs;
+                let lives = ours.contains_key(&path)
+                    || (here && matches!(links.get(last), Some(Some(_))))
+                    || (!(here && gone.contains(last)) && view.follow(&path)?.is_some());
+                if !lives {
+                    gone.insert(name);
+                }
+            }
+            if gone.len() == before {
+                return Ok(gone.into_iter().collect());
+            }
+        }
+    }
+
+    /// The outputs as the program writes them from its inputs and our anchors.
+    pub(super) fn managed(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
+        let ours: BTreeMap<String, Certificate> = self.placed(wanted);
+        let mut sources: Vec<(String, Vec<u8>)> = self
+            .vendor_inputs(view)?
+            .iter()
+            .map(|input| (input.path.clone(), input.bytes().to_vec()))
+            .collect();
+        let mut local: BTreeMap<String, Vec<u8>> = self
+            .local_inputs(view)?
+            .iter()
+            .map(|input| (input.path.clone(), input.bytes().to_vec()))
+            .collect();
+        for anchor in &wanted.anchors {
+            // A file that stands there under a name that the program overlooks is taken all the same.
+            local.entry(self.path_of(anchor)).or_insert_with(|| anchor.certificate.to_pem().into_bytes());
+        }
+        sources.extend(self.in_the_programs_order(view, local));
+
+        let mut links: BTreeMap<String, Option<String>> = BTreeMap::new();
+        for deselected in self.configured(view)?.1 {
+            let name = format!("{}{}.pem", self.link_prefix, stem(&deselected));
+            if matches!(view.original(&child(self.certs, &name))?.as_ref(), Node::Link { .. }) {
+                links.insert(name, None);
+            }
+        }
+        let mut bundle = Vec::new();
+        for (path, content) in &sources {
+            bundle.extend_from_slice(content);
+            if self.always_newline || (!content.is_empty() && !content.ends_with(b"\n")) {
+                bundle.push(b'\n');
+            }
+            let name = self.link_name(path);
+            let right = Node::Link { target: path.clone() };
+            let stands = *view.original(&child(self.certs, &name))? == right;
+            if !stands || links.contains_key(&name) {
+                links.insert(name, Some(path.clone()));
+            }
+        }
+        for certificate in self.unsourced(view)? {
+            push_certificate(&mut bundle, &certificate);
+        }
+        for name in self.dangling(view, &links, &ours)? {
+            links.insert(name, None);
+        }
+        let hashes = rehash::changes(&self.entries(view, &links, &ours)?);
+
+        self.want_bundle(view, bundle, desires)?;
+        self.want_links(links, "the file's link in the hashed directory", desires);
+        self.want_links(hashes, "OpenSSL finds it by this subject hash", desires);
+        // Copies of the bundle that only some programs read.
+        self.bundles().append(view, wanted, &[self.bundle], desires)
+    }
+
+    /// Alpine's program takes the administrator's files in the order of the directory, which nobody can foretell:
+    /// where the bundle holds them in some order already, that order stays, and new ones follow by name.
+    fn in_the_programs_order(&self, view: &View, local: BTreeMap<String, Vec<u8>>) -> Vec<(String, Vec<u8>)> {
+        let mut local: Vec<(String, Vec<u8>)> = local.into_iter().collect();
+        if self.sorted {
+            return local;
+        }
+        let there: Vec<Fingerprint> = view
+            .actual_certificates(self.bundle)
+            .unwrap_or_default()
+            .iter()
+            .map(Certificate::fingerprint)
+            .collect();
+        local.sort_by_key(|(_, content)| {
+            let first = certificates_in(content).first().map(Certificate::fingerprint);
+            first.and_then(|first| there.iter().rposition(|one| *one == first)).unwrap_or(usize::MAX)
+        });
+        local
+    }
+
+    fn want_bundle(&self, view: &View, content: Vec<u8>, desires: &mut Desires) -> Result<()> {
+        if let Node::File(file) = view.original(self.bundle)?.as_ref()
+            && file.mount_point
+        {
+            desires.warnings.push(format!(
+                "`{}` is a mount point: it cannot be replaced and stays as it is",
+                self.bundle
+            ));
+            return Ok(());
+        }
+        desires.want(self.bundle, Node::File(File::new(content, 0o644)), "the bundle of every input");
+        Ok(())
+    }
+
+    fn want_links(&self, links: BTreeMap<String, Option<String>>, reason: &str, desires: &mut Desires) {
+        for (name, target) in links {
+            let path = child(self.certs, &name);
+            match target {
+                Some(target) => desires.want(path, Node::Link { target }, reason),
+                None => desires.want(path, Node::Absent, "it leads nowhere any more"),
+            }
+        }
+    }
+
+    /// The outputs of an image without the package: bundles get ours appended, the hashed directory our links.
+    pub(super) fn unmanaged(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
+        self.bundles().append(view, wanted, &[], desires)?;
+        let ours = self.placed(wanted);
+        let mut links: BTreeMap<String, Option<String>> = BTreeMap::new();
+        for anchor in &wanted.anchors {
+            let path = self.path_of(anchor);
+            links.insert(self.link_name(&path), Some(path));
+        }
+        let names: BTreeSet<&str> = links.keys().map(String::as_str).collect();
+        let entries = self.entries(view, &links, &ours)?;
+        let mut hashes = rehash::changes(&entries);
+        // What others left there is not ours to tidy where no package does.
+        hashes.retain(|_, target| target.as_deref().is_some_and(|target| names.contains(target)));
+        self.want_links(links.clone(), "the file's link in the hashed directory", desires);
+        self.want_links(hashes, "OpenSSL finds it by this subject hash", desires);
+        Ok(())
+    }
+}
+
+/// The certificate of a file that holds exactly one PEM block of a certificate.
+fn only_certificate(view: &View, path: &str) -> Result<Option<Certificate>> {
+    let Some((location, node)) = view.follow(path)? else { return Ok(None) };
+    let contents = view.contents(&location, &node);
+    Ok(if contents.blocks == 1 { contents.certificates.first().cloned() } else { None })
+}

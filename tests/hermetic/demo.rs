@@ -1,0 +1,63 @@
+//! `trustup demo`, as a newcomer runs it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use tempfile::TempDir;
+
+use crate::support::run::Trustup;
+
+#[test]
+fn the_demo_proves_itself_and_leaves_nothing() {
+    let temporary = TempDir::new().expect("temporary directory");
+    let run = Trustup::new(["demo"]).env("TMPDIR", temporary.path()).run();
+    assert_eq!(run.code, Some(0), "{run:?}");
+    for words in [
+        "refuses the CA's server",
+        "accepts the CA's server",
+        "write-file",
+        "does not match",
+        "proven: 3 root file systems",
+    ] {
+        assert!(run.stderr.contains(words), "{words:?} is missing: {}", run.stderr);
+    }
+    assert_eq!(run.stdout, "", "talk goes to stderr");
+    assert_eq!(fs::read_dir(temporary.path()).expect("directory").count(), 0);
+}
+
+#[test]
+fn the_demo_as_json_is_one_object() {
+    let temporary = TempDir::new().expect("temporary directory");
+    let run = Trustup::new(["--json", "demo"]).env("TMPDIR", temporary.path()).run();
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let object: serde_json::Value = serde_json::from_str(&run.stdout).expect("one JSON object");
+    assert_eq!(object["command"], "demo");
+    assert_eq!(object["proven"]["systems"].as_array().map(Vec::len), Some(3), "{object}");
+    assert_eq!(object["proven"]["wrong_pin_refused"], true);
+}
+
+#[test]
+fn the_demo_needs_no_root_rights_and_no_variable() {
+    if !rustix::process::geteuid().is_root() {
+        // Then the other tests have shown it.
+        return;
+    }
+    let temporary = TempDir::new().expect("temporary directory");
+    fs::set_permissions(temporary.path(), fs::Permissions::from_mode(0o1777)).expect("mode");
+    let run = Trustup::new(["demo"])
+        .uid(12345)
+        .env("TMPDIR", temporary.path())
+        .env("https_proxy", "http://192.0.2.1:1")
+        .env("CA_URL", "https://ca.test")
+        .env("TRUSTUP_CA_FILE", "/nonexistent")
+        .run();
+    assert_eq!(run.code, Some(0), "{run:?}");
+    assert_eq!(fs::read_dir(temporary.path()).expect("directory").count(), 0);
+}
+
+#[test]
+fn the_demo_works_on_its_own_trees_only() {
+    let place = TempDir::new().expect("directory");
+    let run = Trustup::at(place.path(), ["demo"]).run();
+    assert_eq!(run.code, Some(2), "{run:?}");
+}
