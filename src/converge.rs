@@ -17,7 +17,7 @@ use crate::text;
 use crate::tree::{self, Node};
 use crate::trust::facts::{Choice, Facts, UpdaterUsed};
 use crate::trust::updater::{Anchor, Desires, OutputKind, Wanted};
-use crate::trust::verify::{self, Excused};
+use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::{View, child};
 
 /// What is to be the case afterwards.
@@ -70,6 +70,13 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
+impl Outcome {
+    /// An error that came after the work was done names what is changed.
+    pub fn blame(&self, error: Error, changed: bool) -> Error {
+        if changed { error.with_changed(self.steps.iter().map(|step| step.path.clone())) } else { error }
+    }
+}
+
 /// An anchor as it is shown.
 #[derive(Clone, Debug, Serialize)]
 pub struct AnchorView {
@@ -94,6 +101,8 @@ struct Draft<'a> {
     anchors: Vec<StoredAnchor>,
     wanted: Wanted,
     withdrawn: Vec<Fingerprint>,
+    /// What the outputs would offer without us.
+    original_offers: Offers,
     /// What the vendor's inputs say now, where that is no longer what stood there before us: a root that the vendor
     /// withdrew since must not come back with `untrust`.
     rebased: BTreeMap<String, Node>,
@@ -170,11 +179,27 @@ impl<'a> Draft<'a> {
         }
         let withdrawn = facts.row.updater.withdrawn(&view)?;
         let mut rebased = BTreeMap::new();
-        if !withdrawn.is_empty() && !wanted.anchors.is_empty() {
-            let without_us = facts.row.updater.from_inputs(&view)?.nodes;
+        if !withdrawn.is_empty() && !wanted.anchors.is_empty() && !state.records.is_empty() {
+            let without_us = facts.row.updater.regenerated(&view)?.nodes;
             rebased.extend(without_us.into_iter().map(|desired| (desired.path, desired.node)));
         }
-        Ok(Draft { view, facts, updater, plan, anchors, wanted, withdrawn, rebased, warnings })
+        let original_offers = if state.records.is_empty() {
+            facts.offers.clone()
+        } else {
+            verify::offers(&view, Side::Original, &facts.outputs)
+        };
+        Ok(Draft {
+            view,
+            facts,
+            updater,
+            plan,
+            anchors,
+            wanted,
+            withdrawn,
+            original_offers,
+            rebased,
+            warnings,
+        })
     }
 
     /// Whether nothing is left to do, the state included.
@@ -212,7 +237,7 @@ impl<'a> Draft<'a> {
         self.warnings.extend(session.complaints());
         self.restore_what_the_tool_left(session)?;
         let after = self.view.afresh().map_err(|error| session.undo(error))?;
-        let notes = self.verify(state, &after).map_err(|error| session.undo(error))?;
+        let notes = self.verify(&after).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
         let mut paths = plan::touched(state, &self.plan);
         paths.extend(self.facts.row.updater.watched(&after).map_err(|error| session.undo(error))?);
@@ -259,7 +284,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn verify(&self, state: &State, after: &View) -> Result<Vec<String>> {
+    fn verify(&self, after: &View) -> Result<Vec<String>> {
         let sysroot = self.view.sysroot();
         let outputs = self.facts.row.updater.outputs(after)?;
         let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
@@ -270,20 +295,11 @@ impl<'a> Draft<'a> {
                 present.push(output);
             }
         }
-        let after = verify::offers(after, &present);
-        let kept: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
-        let ours = state
-            .anchors
-            .iter()
-            .map(|anchor| anchor.fingerprint)
-            .filter(|fingerprint| !kept.contains(fingerprint));
-        let mut excused =
-            Excused { ours: ours.collect(), withdrawn: self.withdrawn.iter().copied().collect() };
-        if state.web_pki && self.anchors.is_empty() {
-            excused
-                .ours
-                .extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Fingerprint::of(der)));
-        }
+        let after = verify::offers(after, Side::Actual, &present);
+        let excused = Excused {
+            original: self.original_offers.clone(),
+            withdrawn: self.withdrawn.iter().copied().collect(),
+        };
         let anchors: Vec<(Certificate, bool)> = self
             .wanted
             .anchors

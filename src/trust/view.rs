@@ -22,6 +22,9 @@ const MAX_HOPS: usize = 40;
 /// Certificates that were parsed already, by the SHA-256 of their block: the same roots stand in many files.
 type Parsed = RefCell<BTreeMap<Fingerprint, Option<Certificate>>>;
 
+/// The nodes that stood, or would stand, at one place, and what is in them.
+type Seen = Vec<(Rc<Node>, Rc<Contents>)>;
+
 /// What is in a file of certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
@@ -45,7 +48,7 @@ pub struct View<'a> {
     directories: RefCell<BTreeMap<String, Option<String>>>,
     actual: RefCell<BTreeMap<String, Rc<Node>>>,
     original: RefCell<BTreeMap<String, Rc<Node>>>,
-    contents: RefCell<BTreeMap<String, Vec<(Rc<Node>, Rc<Contents>)>>>,
+    contents: RefCell<BTreeMap<String, Seen>>,
     parsed: Rc<Parsed>,
     frozen: Cell<bool>,
 }

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,19 +17,19 @@ use crate::support::run::{Run, Trustup, fixtures};
 use crate::support::tree::{Tree, inside};
 
 const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
-const LOCAL: &str = "usr/local/share/ca-certificates";
+pub(super) const LOCAL: &str = "usr/local/share/ca-certificates";
 const STATE: &str = "var/lib/trustup";
 
 /// A sysroot and, beside it, what must not be touched.
-struct Scene {
-    directory: tempfile::TempDir,
+pub(super) struct Scene {
+    pub(super) directory: tempfile::TempDir,
     root: Root,
     /// Resolve links without openat2.
     fallback: bool,
 }
 
 impl Scene {
-    fn new(fixture: &str, fallback: bool) -> Scene {
+    pub(super) fn new(fixture: &str, fallback: bool) -> Scene {
         let directory = tempfile::tempdir().unwrap();
         let scene = Scene { directory, root: ca::root("Hostile Test Root"), fallback };
         for place in [scene.sysroot(), scene.outside()] {
@@ -45,7 +45,7 @@ impl Scene {
         scene
     }
 
-    fn sysroot(&self) -> PathBuf {
+    pub(super) fn sysroot(&self) -> PathBuf {
         self.directory.path().join("sysroot")
     }
 
@@ -53,7 +53,7 @@ impl Scene {
         self.directory.path().join("outside")
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub(super) fn at(&self, path: &str) -> PathBuf {
         self.sysroot().join(path)
     }
 
@@ -68,12 +68,12 @@ impl Scene {
         path
     }
 
-    fn trustup(&self, args: &[&str]) -> Trustup {
+    pub(super) fn trustup(&self, args: &[&str]) -> Trustup {
         let run = Trustup::at(&self.sysroot(), args);
         if self.fallback { run.env("TRUSTUP_TEST_NO_OPENAT2", "1") } else { run }
     }
 
-    fn bootstrap(&self) -> Trustup {
+    pub(super) fn bootstrap(&self) -> Trustup {
         self.trustup(&["bootstrap", "--ca-file"]).arg(self.directory.path().join("root.pem"))
     }
 
@@ -442,68 +442,4 @@ fn a_directory_swapped_for_a_link_outside_during_many_runs() {
 #[test]
 fn a_directory_swapped_for_a_link_outside_during_many_runs_without_openat2() {
     swapped(true);
-}
-
-/// A copy of the binary that other users can run, in a directory that they can enter.
-fn binary_for_all(directory: &Path) -> PathBuf {
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
-    let binary = directory.join("trustup");
-    fs::copy(env!("CARGO_BIN_EXE_trustup"), &binary).unwrap();
-    binary
-}
-
-#[test]
-fn without_permission_to_write_nothing_changes_and_the_error_says_so() {
-    let scene = Scene::new("debian-12", false);
-    let before = Tree::of(&scene.sysroot());
-    let binary = binary_for_all(scene.directory.path());
-    let is_root = rustix::process::geteuid().is_root();
-    let closed: Vec<&str> = vec!["etc/ssl/certs", LOCAL, "var/lib"];
-    let mut run = scene.bootstrap().binary(&binary);
-    if is_root {
-        run = run.uid(65_534);
-    } else {
-        for path in &closed {
-            fs::set_permissions(scene.at(path), fs::Permissions::from_mode(0o555)).unwrap();
-        }
-    }
-    let run = run.fails(1);
-    for path in closed.iter().filter(|_| !is_root) {
-        fs::set_permissions(scene.at(path), fs::Permissions::from_mode(0o755)).unwrap();
-    }
-    before.assert_same(&Tree::of(&scene.sysroot()), "after a run without rights");
-    run.says(["hint:"]);
-    assert!(run.stderr.to_lowercase().contains("permission"), "{run}");
-}
-
-#[test]
-fn a_write_that_fails_half_way_is_turned_back() {
-    for fixture in ["debian-12", "alpine-3.20", "alpine-3.9", "scratch"] {
-        let (mut failed, mut succeeded) = (0, 0);
-        for blocks in [0, 1, 2, 3, 4, 6, 8, 12, 16, 20, 22, 24, 26, 64] {
-            let scene = Scene::new(fixture, false);
-            let before = Tree::of(&scene.sysroot());
-            let run = scene.bootstrap().file_limit(blocks).run();
-            if run.code == Some(0) {
-                succeeded += 1;
-            } else {
-                failed += 1;
-                assert_eq!(run.code, Some(1), "{fixture}, {blocks} blocks: {run}");
-                run.says(["could not", "File too large"]);
-                before
-                    .assert_same(&Tree::of(&scene.sysroot()), &format!("{fixture}, {blocks} blocks\n{run}"));
-                scene.bootstrap().ok();
-            }
-            let there = Tree::of(&scene.sysroot());
-            let run = scene.trustup(&["untrust", "--all"]).file_limit(blocks).run();
-            if run.code != Some(0) {
-                assert_eq!(run.code, Some(1), "{fixture}, {blocks} blocks: {run}");
-                there.assert_same(&Tree::of(&scene.sysroot()), &format!("{fixture}, {blocks} blocks\n{run}"));
-                scene.trustup(&["untrust", "--all"]).ok();
-            }
-            before
-                .assert_same(&Tree::of(&scene.sysroot()), &format!("{fixture}, {blocks} blocks, at the end"));
-        }
-        assert!(failed >= 3 && succeeded >= 1, "{fixture}: {failed} failed, {succeeded} succeeded");
-    }
 }

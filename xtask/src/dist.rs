@@ -39,9 +39,17 @@ pub fn build(target: Option<String>) -> Outcome<(PathBuf, u64)> {
         None => host()?,
     };
     let machine = machine_of(&target)?;
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // What `cargo run` tells this chore of itself would count as a change of ring's build script's environment, and
+    // half of the graph would be built anew.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
     // --target keeps the flags away from build scripts and procedural macros, which must stay dynamic.
-    let status = Command::new(cargo)
+    let status = cargo
         .current_dir(repository())
         .args(["build", "--quiet", "--locked", "--package", "trustup", "--bin", "trustup"])
         .args(["--profile", "dist", "--target", &target])

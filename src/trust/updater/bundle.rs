@@ -261,7 +261,7 @@ impl Updater for Bundles {
         Ok(Vec::new())
     }
 
-    fn from_inputs(&self, _view: &View) -> Result<Desires> {
+    fn regenerated(&self, _view: &View) -> Result<Desires> {
         Ok(Desires::default())
     }
 

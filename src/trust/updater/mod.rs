@@ -163,7 +163,7 @@ pub trait Updater: Debug + Sync {
     fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>>;
 
     /// What the family's inputs alone say that the outputs should be, without us; nothing where no package says so.
-    fn from_inputs(&self, view: &View) -> Result<Desires>;
+    fn regenerated(&self, view: &View) -> Result<Desires>;
 
     /// What should stand where, so that `wanted` is trusted and nothing else changes.
     fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires>;

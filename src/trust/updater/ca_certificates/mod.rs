@@ -300,7 +300,7 @@ impl Updater for CaCertificates {
         Ok(withdrawn)
     }
 
-    fn from_inputs(&self, view: &View) -> Result<Desires> {
+    fn regenerated(&self, view: &View) -> Result<Desires> {
         let mut desires = Desires::default();
         if self.is_managed(view)? {
             self.managed(view, &Wanted::default(), &mut desires)?;
