@@ -106,8 +106,8 @@ struct Draft<'a> {
     withdrawn: Vec<Fingerprint>,
     /// What the outputs would offer without us.
     original_offers: Offers,
-    /// What the vendor's inputs say now, where that is no longer what stood there before us: a root that the vendor
-    /// withdrew since must not come back with `untrust`.
+    /// What the vendor's inputs say now, where that is no longer what stood there before us: neither a root that the
+    /// vendor withdrew since, nor what somebody damaged since, must come back with `untrust`.
     rebased: BTreeMap<String, Node>,
     warnings: Vec<String>,
 }
@@ -181,16 +181,20 @@ impl<'a> Draft<'a> {
             warnings.push(format!("{}; the built-in updater keeps it", updater.1));
         }
         let withdrawn = facts.row.updater.withdrawn(&view)?;
-        let mut rebased = BTreeMap::new();
-        if !withdrawn.is_empty() && !wanted.anchors.is_empty() && !state.records.is_empty() {
-            let without_us = facts.row.updater.regenerated(&view)?.nodes;
-            rebased.extend(without_us.into_iter().map(|desired| (desired.path, desired.node)));
-        }
         let original_offers = if state.records.is_empty() {
             facts.offers.clone()
         } else {
             verify::offers(&view, Side::Original, &facts.outputs)
         };
+        let mut rebased = BTreeMap::new();
+        let mut spoilt = false;
+        for (path, _) in original_offers.iter().filter(|(_, offer)| offer.damage.is_some()) {
+            spoilt |= !view.is_as_we_left_it(path)?;
+        }
+        if (!withdrawn.is_empty() || spoilt) && !wanted.anchors.is_empty() && !state.records.is_empty() {
+            let without_us = facts.row.updater.regenerated(&view)?.nodes;
+            rebased.extend(without_us.into_iter().map(|desired| (desired.path, desired.node)));
+        }
         Ok(Draft {
             view,
             facts,

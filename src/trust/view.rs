@@ -2,8 +2,8 @@
 //! turned back. Plans are made from this view, so that a second run finds nothing to do and `untrust` is the same
 //! computation with fewer anchors.
 //!
-//! Where somebody else changed a file after us, our certificates are taken out of what stands there now; links to
-//! files that are there only because of us count as absent.
+//! Where somebody else changed a file after us, our certificates are taken out of what stands there now; links that
+//! others made to our anchor files count as absent.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +43,8 @@ pub struct View<'a> {
     ours: Rc<Ours>,
     /// The recorded paths, by where they really are.
     recorded: BTreeMap<String, String>,
+    /// Our anchor files, by where they really are.
+    our_files: BTreeSet<String>,
     /// Directories by where they really are.
     directories: RefCell<BTreeMap<String, Option<String>>>,
     actual: RefCell<BTreeMap<String, Rc<Node>>>,
@@ -66,6 +68,7 @@ impl<'a> View<'a> {
             sysroot,
             ours: Rc::clone(&ours),
             recorded: BTreeMap::new(),
+            our_files: BTreeSet::new(),
             directories: RefCell::default(),
             actual: RefCell::default(),
             original: RefCell::default(),
@@ -76,6 +79,10 @@ impl<'a> View<'a> {
         for path in ours.records.keys() {
             let location = view.location(path)?;
             view.recorded.insert(location, path.clone());
+        }
+        for path in &ours.files {
+            let location = view.location(path)?;
+            view.our_files.insert(location);
         }
         // A directory of ours that is gone by now must not be remembered as missing: it may come back.
         view.directories.borrow_mut().clear();
@@ -152,6 +159,16 @@ impl<'a> View<'a> {
         Ok(node)
     }
 
+    /// Whether what stands at `path` is exactly what our last run left there.
+    pub fn is_as_we_left_it(&self, path: &str) -> Result<bool> {
+        let location = self.location(path)?;
+        let record = self.recorded.get(&location).and_then(|recorded| self.ours.records.get(recorded));
+        Ok(match record {
+            Some(record) => record.after.matches(&*self.actual(&location)?),
+            None => false,
+        })
+    }
+
     /// The node without our certificates, for what is not (or no longer) as we left it.
     fn without_ours(&self, path: &str, actual: Rc<Node>) -> Result<Rc<Node>> {
         if self.ours.installed.is_empty() {
@@ -187,10 +204,10 @@ impl<'a> View<'a> {
                 }
                 Ok(Rc::new(Node::File(tree::File { content: rest, ..file.clone() })))
             }
+            // Another program may have linked our anchor file; a link that only dangled before us is not ours.
             Node::Link { target } => {
-                let target = join(split(path).0, target);
-                let leads_to_ours =
-                    *self.actual(&target)? != Node::Absent && *self.original(&target)? == Node::Absent;
+                let end = self.follow_actual(&join(split(path).0, target))?;
+                let leads_to_ours = end.is_some_and(|(location, _)| self.our_files.contains(&location));
                 Ok(if leads_to_ours { Rc::new(Node::Absent) } else { actual })
             }
             _ => Ok(actual),
