@@ -34,8 +34,8 @@ Exit codes:
   6  unreachable or timed out
   7  failed, and the paths named are changed
 
-Every option can also be set by a variable: TRUSTUP_ and its name in capitals (`--ca-url`: TRUSTUP_CA_URL), but
-for those that loosen a check (`--allow-…`) and those of untrust.";
+Every option can also be set by a variable: TRUSTUP_ and its name in capitals (--ca-url:
+TRUSTUP_CA_URL), but for those that loosen a check (--allow-…) and those of untrust.";
 
 /// Takes a container from "trusts nobody" to trusting your CA: detects the distribution, fetches a root certificate
 /// or bundle, checks its pinned SHA-256, installs it in every trust store, and proves it.
@@ -50,6 +50,7 @@ struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// Work on the root file system in DIR instead of `/`; none of its programs is run
     #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
