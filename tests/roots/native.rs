@@ -319,3 +319,40 @@ fn no_trap_of_the_callers_environment_fires() {
     assert!(!descriptors.contains("trustup") && high.clone().count() >= 4, "{descriptors}");
     assert!(seen("stdin").contains("+/etc/ssl/certs/"), "the hook gets the tool's list: {}", seen("stdin"));
 }
+
+/// trustup and the tool are killed together, with the tool's work half done: the next run clears the leftovers, does the
+/// whole work, and `untrust` gives back the first tree.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn killed_together_with_the_tool() {
+    for base in [Base::Debian12, Base::Alpine] {
+        for next in ["native", "builtin", "untrust"] {
+            let case = Case::new(base, |_| {});
+            std::fs::rename(case.root.at(TOOL), case.root.at("usr/sbin/real-tool")).unwrap();
+            let half = "#!/bin/sh\ncd /etc/ssl/certs\nhead -n 40 ca-certificates.crt > ca-certificates.crt.new\n\
+                        rm -f *ACCVRAIZ1.pem\nln -s /nowhere half.pem\nkill -9 $PPID $$\n";
+            case.root.write_program(TOOL, half);
+            let run = case.bootstrap("native");
+            assert_eq!(run.code, None, "was to be killed: {run}");
+            assert!(
+                !case.before.differences(&case.root.tree()).is_empty(),
+                "the tool left nothing half done"
+            );
+            std::fs::rename(case.root.at("usr/sbin/real-tool"), case.root.at(TOOL)).unwrap();
+
+            if next != "untrust" {
+                case.worked(&case.bootstrap(next), next);
+                let twin = base.copy();
+                for entry in std::fs::read_dir(case.root.at("usr/local/share/ca-certificates")).unwrap() {
+                    let name =
+                        format!("usr/local/share/ca-certificates/{}", entry.unwrap().file_name().display());
+                    twin.write(&name, case.root.read(&name));
+                }
+                twin.run(&["update-ca-certificates"]);
+                twin.tree()
+                    .assert_same(&case.root.tree(), &format!("{base:?} {next}: the real tool (-), ours (+)"));
+            }
+            case.undone_by_untrust();
+        }
+    }
+}
