@@ -32,7 +32,8 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
     let state = State::load(&sysroot)?;
     let view = View::new(&sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
-    let (updater, updater_why) = facts.updater(&view, Choice::Auto)?;
+    let chosen = facts.updater(&view, Choice::Auto)?;
+    let (updater, updater_why) = (chosen.updater, chosen.why);
     let outputs = output_views(&view, &facts)?;
     let anchors = facts.row.updater.anchor_directory().map(|directory| directory.path);
     let release = facts.release.clone().unwrap_or_default();

@@ -18,7 +18,8 @@ use crate::state::{State, Status, StoredAnchor, StoredSource};
 use crate::sysroot::Sysroot;
 use crate::text;
 use crate::tree::{self, Node};
-use crate::trust::facts::{Choice, Facts, UpdaterUsed};
+use crate::trust::distro;
+use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
 use crate::trust::updater::Wanted;
 use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::{View, child};
@@ -99,7 +100,7 @@ pub struct AnchorView {
 struct Draft<'a> {
     view: View<'a>,
     facts: Facts,
-    updater: (UpdaterUsed, String),
+    updater: Chosen,
     plan: Plan,
     anchors: Vec<StoredAnchor>,
     wanted: Wanted,
@@ -147,13 +148,17 @@ impl<'a> Draft<'a> {
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
     ) -> Result<Self> {
         let view = View::new(sysroot, state.ours())?;
-        let facts = Facts::gather(&view)?;
-        if !state.row.is_empty() && state.row != facts.row.id && !state.is_empty() {
-            return Err(Error::failed(format!(
-                "an earlier run saw a system of the row `{}`, this one is `{}`",
-                state.row, facts.row.id
-            ))
-            .hint("put the os-release back, run `trustup untrust --all`, and bootstrap again"));
+        let mut facts = Facts::gather(&view)?;
+        let former = distro::by_id(&state.row).filter(|row| !state.is_empty() && row.id != facts.row.id);
+        if let Some(former) = former {
+            let is = std::mem::replace(&mut facts, Facts::gather_as(&view, former)?).row;
+            if !goal(state, &view, &facts)?.anchors.is_empty() {
+                return Err(Error::failed(format!(
+                    "an earlier run saw a system of the row `{}`, this one is `{}`",
+                    former.id, is.id
+                ))
+                .hint("run `trustup untrust --all` first: it takes out what that run put in; then bootstrap again"));
+            }
         }
         let goal = goal(state, &view, &facts)?;
         let mut anchors = goal.anchors.clone();
@@ -162,23 +167,27 @@ impl<'a> Draft<'a> {
         settle(&view, &facts, &goal, &mut anchors, &mut wanted)?;
         let mut updater = facts.updater(&view, choice)?;
         let overlooked = overlooked_by_tool(&view, &facts, &wanted)?;
-        if let (UpdaterUsed::Native(_), Some(path)) = (&updater.0, overlooked) {
+        if let (UpdaterUsed::Native(_), Some(path)) = (&updater.updater, overlooked) {
             if choice == Choice::Native {
                 return Err(Error::unsupported("the distribution's own trust update overlooks this file")
                     .at(path)
                     .hint("give it a name that ends in `.crt`, or use `--updater auto`"));
             }
-            updater = (UpdaterUsed::Builtin, format!("the distribution's tool overlooks `{path}`"));
+            let why = format!("the distribution's tool overlooks `{path}`");
+            updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
         let desires = facts.row.updater.desired(&view, &wanted)?;
-        let mut plan = make_plan(&view, &facts, &updater.0, &desires)?;
+        let mut plan = make_plan(&view, &facts, &updater.updater, &desires)?;
         if let Some((path, content)) = goal.copy {
             plan.steps
                 .extend(plan::copy(&view, facts.row.updater, &path, content)?.into_iter().map(Step::Change));
         }
         let mut warnings = desires.warnings;
-        if choice == Choice::Auto && updater.0 == UpdaterUsed::Builtin && updater.1.contains("appended") {
-            warnings.push(format!("{}; the built-in updater keeps it", updater.1));
+        if updater.notable {
+            warnings.push(format!(
+                "{}; the built-in updater takes its place and keeps what is there",
+                updater.why
+            ));
         }
         let withdrawn = facts.row.updater.withdrawn(&view)?;
         let original_offers = if state.records.is_empty() {
@@ -349,7 +358,7 @@ impl<'a> Draft<'a> {
         let now: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
         Outcome {
             row: self.facts.row.id,
-            updater: (self.updater.0.word(), self.updater.1),
+            updater: (self.updater.updater.word(), self.updater.why),
             changed: !self.plan.is_empty() || before != now,
             steps: self.plan.steps.iter().map(StepView::from).collect(),
             anchors,

@@ -44,6 +44,25 @@ impl UpdaterUsed {
     }
 }
 
+/// The updater chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Native or built-in.
+    pub updater: UpdaterUsed,
+    /// Why.
+    pub why: String,
+    /// Whether a person should hear of it unasked: the native one is there, and would do harm.
+    pub notable: bool,
+}
+
+/// Why the native updater is not used.
+enum WhyNot {
+    /// It is not there, or cannot run.
+    Unusable(String),
+    /// It could run, and would lose roots or fail half-way.
+    Harmful(String),
+}
+
 /// What a root file system is.
 #[derive(Debug)]
 pub struct Facts {
@@ -60,30 +79,41 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Gathers the facts.
+    /// Gathers the facts; os-release chooses the row.
     pub fn gather(view: &View) -> Result<Self> {
         let release = os_release::read(view.sysroot())?;
         let (row, why) = distro::choose(release.as_ref());
+        Facts::of_row(view, row, text::escape(&why), release)
+    }
+
+    /// The facts as an earlier run saw them, whatever os-release says now: to take out what that run put in.
+    pub fn gather_as(view: &View, row: &'static Distro) -> Result<Self> {
+        Facts::of_row(view, row, "an earlier run worked with this row".to_owned(), None)
+    }
+
+    fn of_row(view: &View, row: &'static Distro, why: String, release: Option<Release>) -> Result<Self> {
         let outputs = row.updater.outputs(view)?;
         let offers = verify::offers(view, Side::Actual, &outputs);
-        Ok(Facts { row, why: text::escape(&why), release, outputs, offers })
+        Ok(Facts { row, why, release, outputs, offers })
     }
 
     /// Chooses between the family's program and our own, and says why.
     ///
     /// # Errors
     /// `native` was asked for and cannot be had.
-    pub fn updater(&self, view: &View, choice: Choice) -> Result<(UpdaterUsed, String)> {
+    pub fn updater(&self, view: &View, choice: Choice) -> Result<Chosen> {
+        let builtin = |why, notable| Chosen { updater: UpdaterUsed::Builtin, why, notable };
         if choice == Choice::Builtin {
-            return Ok((UpdaterUsed::Builtin, "asked for".to_owned()));
+            return Ok(builtin("asked for".to_owned(), false));
         }
         match self.native(view)? {
             Ok(program) => {
                 let why = format!("`{program}` is there and has all that it needs");
-                Ok((UpdaterUsed::Native(program), why))
+                Ok(Chosen { updater: UpdaterUsed::Native(program), why, notable: false })
             }
-            Err(why) if choice == Choice::Auto => Ok((UpdaterUsed::Builtin, why)),
-            Err(why) => {
+            Err(WhyNot::Harmful(why)) if choice == Choice::Auto => Ok(builtin(why, true)),
+            Err(WhyNot::Unusable(why)) if choice == Choice::Auto => Ok(builtin(why, false)),
+            Err(WhyNot::Harmful(why) | WhyNot::Unusable(why)) => {
                 let error =
                     Error::unsupported(format!("the distribution's own trust update cannot be used: {why}"))
                         .hint("`--updater auto` uses the built-in updater then");
@@ -98,34 +128,40 @@ impl Facts {
     }
 
     /// The family's program, or why it cannot be used.
-    fn native(&self, view: &View) -> Result<Result<String, String>> {
+    fn native(&self, view: &View) -> Result<Result<String, WhyNot>> {
         let sysroot = view.sysroot();
         let updater = self.row.updater;
         let Some(tool) = updater.native() else {
-            return Ok(Err(format!("{} have none", self.row.name)));
+            return Ok(Err(WhyNot::Unusable(format!("{} have none", self.row.name))));
         };
         if !sysroot.is_host() {
-            return Ok(Err("programs of a foreign sysroot are never run".to_owned()));
+            return Ok(Err(WhyNot::Unusable("programs of a foreign sysroot are never run".to_owned())));
         }
         let Some(program) = native::find(sysroot, tool.program)? else {
-            return Ok(Err(format!("there is no `{}`", tool.program)));
+            return Ok(Err(WhyNot::Unusable(format!("there is no `{}`", tool.program))));
         };
         for needed in tool.needs {
             if native::find(sysroot, needed)?.is_none() {
-                return Ok(Err(format!("`{program}` needs `{needed}`, which is not there")));
+                return Ok(Err(WhyNot::Unusable(format!(
+                    "`{program}` needs `{needed}`, which is not there"
+                ))));
             }
         }
         if !rustix::process::geteuid().is_root() {
-            return Ok(Err(format!("`{program}` needs root")));
+            return Ok(Err(WhyNot::Unusable(format!("`{program}` needs root"))));
         }
         if let Some(why) = native::unsafe_to_run(sysroot, &program)? {
-            return Ok(Err(why));
+            return Ok(Err(WhyNot::Unusable(why)));
         }
         if let Some((path, _)) = self.offers.iter().find(|(_, offer)| offer.mount_point) {
-            return Ok(Err(format!("`{path}` is a mount point, and `{program}` would try to replace it")));
+            return Ok(Err(WhyNot::Harmful(format!(
+                "`{path}` is a mount point, and `{program}` would try to replace it"
+            ))));
         }
         if !updater.is_managed(view)? {
-            return Ok(Err(format!("`{program}` has no list of the vendor's roots and would drop them all")));
+            return Ok(Err(WhyNot::Harmful(format!(
+                "`{program}` has no list of the vendor's roots and would drop them all"
+            ))));
         }
         let unsourced = updater.unsourced(view)?;
         if !unsourced.is_empty() {
@@ -138,10 +174,10 @@ impl Facts {
                 .collect();
             let more = unsourced.len().saturating_sub(names.len());
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-            return Ok(Err(format!(
+            return Ok(Err(WhyNot::Harmful(format!(
                 "`{program}` would drop what somebody appended to a bundle: {}{more}",
                 names.join(", ")
-            )));
+            ))));
         }
         Ok(Ok(program))
     }
