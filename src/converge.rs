@@ -70,6 +70,13 @@ pub struct Outcome {
     pub warnings: Vec<String>,
 }
 
+impl Outcome {
+    /// An error that came after the work was done names what is changed.
+    pub fn blame(&self, error: Error, changed: bool) -> Error {
+        if changed { error.with_changed(self.steps.iter().map(|step| step.path.clone())) } else { error }
+    }
+}
+
 /// An anchor as it is shown.
 #[derive(Clone, Debug, Serialize)]
 pub struct AnchorView {

@@ -8,7 +8,7 @@ use std::io::{IsTerminal as _, Write as _};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::plan::StepView;
 
 /// Version of every JSON object that we print.
@@ -95,15 +95,27 @@ impl Ui {
     }
 
     /// A line of a report that was asked for.
-    pub fn data(&self, line: impl AsRef<str>) {
-        // A reader that goes away (`| head`) is no error of ours.
-        let _ = writeln!(std::io::stdout(), "{}", line.as_ref());
+    ///
+    /// # Errors
+    /// It cannot be written; a reader that went away (`| head`) is no error.
+    pub fn data(&self, line: impl AsRef<str>) -> Result<()> {
+        match writeln!(std::io::stdout(), "{}", line.as_ref()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                Err(Error::failed("could not write to standard output")
+                    .because(error)
+                    .hint("what the command does to the root file system is done: `trustup status` shows it"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The result as JSON, if `--json` was given: `fields` plus schema and command.
-    pub fn result(&self, command: &str, fields: impl Serialize) {
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    pub fn result(&self, command: &str, fields: impl Serialize) -> Result<()> {
         if !self.json {
-            return;
+            return Ok(());
         }
         let mut object = serde_json::Map::from_iter([
             ("schema".to_owned(), json!(SCHEMA)),
@@ -112,7 +124,7 @@ impl Ui {
         if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(fields) {
             object.extend(fields);
         }
-        self.data(serde_json::Value::Object(object).to_string());
+        self.data(serde_json::Value::Object(object).to_string())
     }
 
     /// An error: heading, place, causes, hints; with `--json` as an object, too.
@@ -137,7 +149,8 @@ impl Ui {
             "hints": error.hints(),
             "changed": error.changed(),
         }});
-        self.result(command, fields);
+        // stderr has it, whatever becomes of stdout.
+        let _ = self.result(command, fields);
     }
 
     fn paint(&self, code: &str, text: &str) -> String {

@@ -146,7 +146,9 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
         stamp,
     };
     let outcome = converge(&sysroot, options, |view, facts| goal(view, facts, args, &acquired))?;
-    report(context, args, &sysroot, &acquired, &outcome, outcome.changed && !global.dry_run);
+    let changed = outcome.changed && !global.dry_run;
+    report(context, args, &sysroot, &acquired, &outcome, changed)
+        .map_err(|error| outcome.blame(error, changed))?;
     if args.command.is_empty() || global.dry_run {
         return Ok(0);
     }
@@ -336,7 +338,7 @@ fn report(
     acquired: &Acquired,
     outcome: &Outcome,
     changed: bool,
-) {
+) -> Result<()> {
     let ui = context.ui;
     for warning in &outcome.warnings {
         ui.warn(warning);
@@ -386,5 +388,5 @@ fn report(
             "outputs": outcome.outputs,
             "warnings": acquired.warnings.iter().chain(&outcome.warnings).collect::<Vec<_>>(),
         }),
-    );
+    )
 }

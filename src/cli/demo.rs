@@ -53,6 +53,6 @@ pub(super) fn run(context: &Context, _args: &DemoArgs) -> Result<u8> {
         "proven: {} root file systems, {stores} stores trusted the CA and gave it back, a wrong fingerprint was refused",
         report.systems.len()
     ));
-    ui.result("demo", json!({ "changed": false, "proven": report }));
+    ui.result("demo", json!({ "changed": false, "proven": report }))?;
     Ok(0)
 }

@@ -26,7 +26,7 @@ pub(super) struct DetectArgs {
 
 pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
     if args.list {
-        return Ok(list(context));
+        return list(context);
     }
     let sysroot = context.sysroot()?;
     let state = State::load(&sysroot)?;
@@ -55,12 +55,12 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
                 "updater_why": updater_why,
                 "outputs": outputs,
             }),
-        );
+        )?;
         return Ok(0);
     }
-    ui.data(format!("distribution      {} ({}): {}", facts.row.id, facts.row.name, facts.why));
-    ui.data(format!("anchor directory  {}", anchors.unwrap_or("none: only bundles are written")));
-    ui.data(format!("updater           {}: {updater_why}", updater.word()));
+    ui.data(format!("distribution      {} ({}): {}", facts.row.id, facts.row.name, facts.why))?;
+    ui.data(format!("anchor directory  {}", anchors.unwrap_or("none: only bundles are written")))?;
+    ui.data(format!("updater           {}: {updater_why}", updater.word()))?;
     for output in outputs {
         let kind = match output.kind {
             OutputKind::Bundle => "bundle",
@@ -76,22 +76,22 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
             (false, true) => "",
             (false, false) => ", not writable",
         };
-        ui.data(format!("output            {} ({kind}): {state}{writable}", output.path));
+        ui.data(format!("output            {} ({kind}): {state}{writable}", output.path))?;
     }
     Ok(0)
 }
 
-fn list(context: &Context) -> u8 {
+fn list(context: &Context) -> Result<u8> {
     let rows: Vec<_> = DISTROS
         .iter()
         .map(|row| json!({ "row": row.id, "name": row.name, "ids": row.ids, "proof": row.proof.describe() }))
         .collect();
     if context.ui.json {
-        context.ui.result("detect", json!({ "rows": rows }));
-        return 0;
+        context.ui.result("detect", json!({ "rows": rows }))?;
+        return Ok(0);
     }
     for row in DISTROS {
-        context.ui.data(format!("{:<12} {:<36} {}", row.id, row.name, row.proof.describe()));
+        context.ui.data(format!("{:<12} {:<36} {}", row.id, row.name, row.proof.describe()))?;
     }
-    0
+    Ok(0)
 }

@@ -60,6 +60,8 @@ pub(super) fn run(context: &Context, _args: &StatusArgs) -> Result<u8> {
         all_there &= stores.iter().all(|(_, _, word)| *word == "there");
         rows.push((anchor, certificate.subject(), stores));
     }
+    // Who asks whether all is well, where nothing was ever done, wants to know that it was not.
+    all_there &= !rows.is_empty();
     let killed = crate::apply::was_killed(&sysroot)?;
     all_there &= !killed;
     if killed {
@@ -82,17 +84,17 @@ pub(super) fn run(context: &Context, _args: &StatusArgs) -> Result<u8> {
         ui.result(
             "status",
             json!({ "sysroot": sysroot.path(), "row": facts.row.id, "all_there": all_there, "interrupted": killed, "anchors": anchors }),
-        );
+        )?;
     } else {
         for (anchor, subject, stores) in &rows {
-            ui.data(format!("{subject} ({})", anchor.fingerprint));
+            ui.data(format!("{subject} ({})", anchor.fingerprint))?;
             let sources: Vec<String> = anchor.sources.iter().map(|source| text::escape(source)).collect();
-            ui.data(format!("  from {}", sources.join(", ")));
+            ui.data(format!("  from {}", sources.join(", ")))?;
             if anchor.status == Status::Recorded {
-                ui.data("  recorded only: in no store");
+                ui.data("  recorded only: in no store")?;
             }
             for (path, kind, word) in stores {
-                ui.data(format!("  {word:<8} {path} ({kind})"));
+                ui.data(format!("  {word:<8} {path} ({kind})"))?;
             }
         }
         if rows.is_empty() {

@@ -95,7 +95,8 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
             "outputs": outcome.outputs,
             "warnings": outcome.warnings,
         }),
-    );
+    )
+    .map_err(|error| outcome.blame(error, outcome.changed && !context.global.dry_run))?;
     Ok(0)
 }
 
