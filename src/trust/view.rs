@@ -13,7 +13,7 @@ use crate::cert::{Certificate, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::state::{Record, State, Status};
-use crate::sysroot::{Sysroot, split};
+use crate::sysroot::{Meta, Sysroot, split};
 use crate::tree::{self, Node};
 
 /// As in the kernel.
@@ -24,6 +24,9 @@ type Parsed = RefCell<BTreeMap<Fingerprint, Option<Certificate>>>;
 
 /// The nodes that stood, or would stand, at one place, and what is in them.
 type Seen = Vec<(Rc<Node>, Rc<Contents>)>;
+
+/// What stood at a path, and what `statx` said of it (`None`: there was nothing).
+type Stood = (Option<Meta>, Rc<Node>);
 
 /// What is in a file of certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,7 +49,9 @@ pub struct View<'a> {
     recorded: BTreeMap<String, &'a Record>,
     /// Directories by where they really are.
     directories: RefCell<BTreeMap<String, Option<String>>>,
-    actual: RefCell<BTreeMap<String, Rc<Node>>>,
+    actual: RefCell<BTreeMap<String, Stood>>,
+    /// What an earlier view saw: a path that the kernel says is unchanged is not read again.
+    before: BTreeMap<String, Stood>,
     original: RefCell<BTreeMap<String, Rc<Node>>>,
     contents: RefCell<BTreeMap<String, Seen>>,
     parsed: Rc<Parsed>,
@@ -72,6 +77,7 @@ impl<'a> View<'a> {
             recorded: BTreeMap::new(),
             directories: RefCell::default(),
             actual: RefCell::default(),
+            before: BTreeMap::new(),
             original: RefCell::default(),
             contents: RefCell::default(),
             parsed: Rc::default(),
@@ -125,12 +131,16 @@ impl<'a> View<'a> {
     /// What stands at `path` now.
     pub fn actual(&self, path: &str) -> Result<Rc<Node>> {
         let path = &self.location(path)?;
-        if let Some(node) = self.actual.borrow().get(path) {
+        if let Some((_, node)) = self.actual.borrow().get(path) {
             return Ok(Rc::clone(node));
         }
-        let node = if self.frozen.get() { Node::Absent } else { tree::read(self.sysroot, path)? };
-        let node = Rc::new(node);
-        self.actual.borrow_mut().insert(path.to_owned(), Rc::clone(&node));
+        let meta = if self.frozen.get() { None } else { self.sysroot.lstat(path)? };
+        let node = match (&meta, self.before.get(path)) {
+            (None, _) => Rc::new(Node::Absent),
+            (Some(_), Some((before, node))) if *before == meta => Rc::clone(node),
+            (Some(meta), _) => Rc::new(tree::read_known(self.sysroot, path, meta)?),
+        };
+        self.actual.borrow_mut().insert(path.to_owned(), (meta, Rc::clone(&node)));
         Ok(node)
     }
 
@@ -328,11 +338,17 @@ impl<'a> View<'a> {
         matches!(node.as_ref(), Node::File(_)).then(|| self.contents(&location, &node).certificates.clone())
     }
 
-    /// A view that looks at everything again, for what came after this one.
+    /// A view that looks at everything again, for what came after this one. Only what has the same inode and has not
+    /// been changed by the kernel's own count (which no program can set) is taken from here.
     pub fn afresh(&self) -> Result<View<'a>> {
         self.sysroot.look_again();
         let view = View::new(self.sysroot, self.state)?;
-        Ok(View { parsed: Rc::clone(&self.parsed), ..view })
+        Ok(View {
+            parsed: Rc::clone(&self.parsed),
+            before: self.actual.borrow().clone(),
+            contents: self.contents.clone(),
+            ..view
+        })
     }
 }
 
