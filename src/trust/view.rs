@@ -55,6 +55,9 @@ pub struct View<'a> {
     original: RefCell<BTreeMap<String, Rc<Node>>>,
     contents: RefCell<BTreeMap<String, Seen>>,
     parsed: Rc<Parsed>,
+    /// The names in directories, without us and with us.
+    names: RefCell<BTreeMap<String, Vec<String>>>,
+    actual_names: RefCell<BTreeMap<String, Vec<String>>>,
     frozen: Cell<bool>,
 }
 
@@ -81,6 +84,8 @@ impl<'a> View<'a> {
             original: RefCell::default(),
             contents: RefCell::default(),
             parsed: Rc::default(),
+            names: RefCell::default(),
+            actual_names: RefCell::default(),
             frozen: Cell::new(false),
         };
         for (path, record) in &state.records {
@@ -213,8 +218,11 @@ impl<'a> View<'a> {
 
     /// The names in the directory `path` without us, sorted; empty if there is none.
     pub fn names(&self, path: &str) -> Result<Vec<String>> {
+        if let Some(names) = self.names.borrow().get(path) {
+            return Ok(names.clone());
+        }
         let mut names = BTreeSet::new();
-        for name in self.sysroot.list(path)?.unwrap_or_default() {
+        for name in self.actual_names(path)? {
             if *self.original(&child(path, &name))? != Node::Absent {
                 names.insert(name);
             }
@@ -227,12 +235,19 @@ impl<'a> View<'a> {
                 names.insert(name.to_owned());
             }
         }
-        Ok(names.into_iter().collect())
+        let names: Vec<String> = names.into_iter().collect();
+        self.names.borrow_mut().insert(path.to_owned(), names.clone());
+        Ok(names)
     }
 
     /// Every name in the directory `path` now.
     pub fn actual_names(&self, path: &str) -> Result<Vec<String>> {
-        Ok(self.sysroot.list(path)?.unwrap_or_default())
+        if let Some(names) = self.actual_names.borrow().get(path) {
+            return Ok(names.clone());
+        }
+        let names = self.sysroot.list(path)?.unwrap_or_default();
+        self.actual_names.borrow_mut().insert(path.to_owned(), names.clone());
+        Ok(names)
     }
 
     /// Where `path` leads without us: the path of the node at the end of the links, every link on the way resolved,
