@@ -281,7 +281,7 @@ struct Answer {
 /// Row, name and stores of a root file system.
 fn look(sysroot: &Sysroot) -> Result<(&'static str, String, Vec<Output>)> {
     let state = State::load(sysroot)?;
-    let facts = Facts::gather(&View::new(sysroot, &state)?)?;
+    let facts = Facts::gather(&View::new(sysroot, state.ours())?)?;
     Ok((facts.row.id, format!("{} ({})", facts.row.name, facts.why), facts.outputs))
 }
 

@@ -16,6 +16,7 @@ pub mod native;
 pub mod net;
 pub mod plan;
 pub mod privilege;
+pub mod record;
 pub mod source;
 pub mod state;
 pub mod sysroot;

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::cert::pem;
 use crate::error::{Error, Result};
-use crate::state::{self, Mark, Record, Saved, State};
+use crate::record::{Mark, Ours, Record, Saved};
+use crate::state;
 use crate::sysroot::{Kind, split};
 use crate::tree::{File, Node};
 use crate::trust::updater::{Desires, Ownership, Updater};
@@ -143,7 +144,7 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
             order.push(&desired.path);
         }
     }
-    let mut reverted: BTreeSet<String> = view.state().records.keys().cloned().collect();
+    let mut reverted: BTreeSet<String> = view.ours().records.keys().cloned().collect();
     reverted.extend(updater.watched(view)?);
 
     let mut made = Vec::new();
@@ -287,8 +288,8 @@ pub fn records(
 }
 
 /// Every path that a run may have changed: what earlier runs recorded, and what this plan changes.
-pub fn touched(state: &State, plan: &Plan) -> BTreeSet<String> {
-    let mut paths: BTreeSet<String> = state.records.keys().cloned().collect();
+pub fn touched(ours: &Ours, plan: &Plan) -> BTreeSet<String> {
+    let mut paths: BTreeSet<String> = ours.records.keys().cloned().collect();
     for step in &plan.steps {
         match step {
             Step::Change(change) if change.is_copy => {}

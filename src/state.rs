@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::record::{Mark, Ours, Record, Saved};
 use crate::sysroot::{Kind, Sysroot};
-use crate::tree::{File, Node};
 use crate::trust::distro;
 use crate::trust::updater::{Ownership, bundle};
 
@@ -91,137 +91,6 @@ pub struct StoredSource {
     pub removed: Vec<Fingerprint>,
 }
 
-/// One path that we changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Record {
-    /// What stood there before our first run.
-    pub before: Saved,
-    /// What we left there.
-    pub after: Mark,
-}
-
-/// A node that can be brought back, given what stands there now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Saved {
-    /// Nothing.
-    Absent,
-    /// A directory.
-    Directory {
-        /// Permission bits.
-        mode: u32,
-    },
-    /// A link.
-    Link {
-        /// Its target.
-        target: String,
-    },
-    /// A file.
-    File {
-        /// Permission bits.
-        mode: u32,
-        /// Owner and group.
-        owner: (u32, u32),
-        /// Last change.
-        modified: (i64, u32),
-        /// SHA-256 of the content.
-        sha256: Fingerprint,
-        /// How many bytes it has in common with the beginning of what we left there.
-        prefix: usize,
-        /// And with its end.
-        suffix: usize,
-        /// What stood between, base64: nothing, where we only added.
-        middle: String,
-    },
-}
-
-/// Enough to recognise a node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum Mark {
-    /// Nothing.
-    Absent,
-    /// A directory.
-    Directory,
-    /// A link to this target.
-    Link(String),
-    /// A file with this SHA-256.
-    File(Fingerprint),
-}
-
-impl Mark {
-    /// The mark of a node; `None` for what we never touch.
-    pub fn of(node: &Node) -> Option<Self> {
-        Some(match node {
-            Node::Absent => Mark::Absent,
-            Node::Directory { .. } => Mark::Directory,
-            Node::Link { target } => Mark::Link(target.clone()),
-            Node::File(file) => Mark::File(Fingerprint::of(&file.content)),
-            Node::Special => return None,
-        })
-    }
-
-    /// Whether `node` is what was marked.
-    pub fn matches(&self, node: &Node) -> bool {
-        Mark::of(node).as_ref() == Some(self)
-    }
-}
-
-impl Saved {
-    /// Keeps `before`, given what stands there `after`: of a file only what the two do not share.
-    pub fn new(before: &Node, after: &Node) -> Result<Self> {
-        Ok(match before {
-            Node::Absent => Saved::Absent,
-            Node::Directory { mode } => Saved::Directory { mode: *mode },
-            Node::Link { target } => Saved::Link { target: target.clone() },
-            Node::File(file) => {
-                let after: &[u8] = if let Node::File(after) = after { &after.content } else { &[] };
-                let old = file.content.as_slice();
-                let prefix = old.iter().zip(after).take_while(|(a, b)| a == b).count();
-                let most = old.len().min(after.len()) - prefix;
-                let suffix =
-                    old.iter().rev().zip(after.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
-                Saved::File {
-                    mode: file.mode,
-                    owner: file.owner.unwrap_or((0, 0)),
-                    modified: file.modified.unwrap_or((0, 0)),
-                    sha256: Fingerprint::of(old),
-                    prefix,
-                    suffix,
-                    middle: BASE64.encode(&old[prefix..old.len() - suffix]),
-                }
-            }
-            Node::Special => return Err(Error::failed("a device, socket or FIFO cannot be kept")),
-        })
-    }
-
-    /// The node as it was, made from what stands there now. `None` if `now` is not what we left.
-    pub fn restore(&self, now: &Node) -> Option<Node> {
-        Some(match self {
-            Saved::Absent => Node::Absent,
-            Saved::Directory { mode } => Node::Directory { mode: *mode },
-            Saved::Link { target } => Node::Link { target: target.clone() },
-            Saved::File { mode, owner, modified, sha256, prefix, suffix, middle } => {
-                let now: &[u8] = if let Node::File(now) = now { &now.content } else { &[] };
-                let mut content = now.get(..*prefix)?.to_vec();
-                content.extend(BASE64.decode(middle).ok()?);
-                content.extend(now.get(now.len().checked_sub(*suffix)?..)?);
-                if Fingerprint::of(&content) != *sha256 {
-                    return None;
-                }
-                Node::File(File {
-                    content,
-                    mode: *mode,
-                    owner: Some(*owner),
-                    modified: Some(*modified),
-                    mount_point: false,
-                })
-            }
-        })
-    }
-}
-
 impl StoredAnchor {
     /// A root that came from `source`.
     pub fn new(certificate: &Certificate, name: String, source: String) -> Self {
@@ -248,6 +117,16 @@ impl StoredAnchor {
 }
 
 impl State {
+    /// What is ours in the tree.
+    pub fn ours(&self) -> Ours {
+        let installed = self.anchors.iter().filter(|anchor| anchor.status == Status::Installed);
+        Ours {
+            records: self.records.clone(),
+            files: installed.clone().filter_map(|anchor| anchor.file.clone()).collect(),
+            installed: installed.map(|anchor| anchor.fingerprint).collect(),
+        }
+    }
+
     /// Whether there is nothing to remember.
     pub fn is_empty(&self) -> bool {
         self.anchors.is_empty() && self.records.is_empty()
@@ -402,54 +281,6 @@ fn check_directory(sysroot: &Sysroot) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn file(content: &[u8]) -> Node {
-        Node::File(File {
-            content: content.to_vec(),
-            mode: 0o644,
-            owner: Some((1, 2)),
-            modified: Some((3, 4)),
-            mount_point: false,
-        })
-    }
-
-    #[test]
-    fn what_was_there_comes_back_from_what_is_there() {
-        let cases: &[(&[u8], &[u8])] = &[
-            (b"", b""),
-            (b"abc", b"abc"),
-            (b"abc", b"abcNEW"),
-            (b"abc", b"NEWabc"),
-            (b"abcabc", b"abcNEWabc"),
-            (b"aaaa", b"aaaaaaa"),
-            (b"aaaaaaa", b"aa"),
-            (b"abXYcd", b"ab__cd"),
-            (b"old", b""),
-        ];
-        for (before, after) in cases {
-            let (before, after) = (file(before), file(after));
-            let saved = Saved::new(&before, &after).unwrap();
-            assert_eq!(saved.restore(&after), Some(before.clone()), "{before:?} {after:?}");
-        }
-        let saved = Saved::new(&file(b"abc"), &Node::Link { target: "x".into() }).unwrap();
-        assert_eq!(saved.restore(&Node::Link { target: "x".into() }), Some(file(b"abc")));
-    }
-
-    #[test]
-    fn only_additions_cost_nothing() {
-        let old = vec![b'x'; 100_000];
-        let mut new = old.clone();
-        new.extend(b"our root");
-        let Saved::File { middle, .. } = Saved::new(&file(&old), &file(&new)).unwrap() else { panic!() };
-        assert_eq!(middle, "");
-    }
-
-    #[test]
-    fn a_foreign_change_is_noticed() {
-        let saved = Saved::new(&file(b"abc"), &file(b"abcNEW")).unwrap();
-        assert_eq!(saved.restore(&file(b"abXNEW")), None);
-        assert_eq!(saved.restore(&file(b"a")), None);
-    }
 
     #[test]
     fn planted_paths_and_modes_are_refused() {

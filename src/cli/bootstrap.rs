@@ -145,7 +145,8 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
         tool_timeout: context.tool_timeout(),
         stamp,
     };
-    let outcome = converge(&sysroot, options, |view, facts| goal(view, facts, args, &acquired))?;
+    let outcome =
+        converge(&sysroot, options, |state, view, facts| goal(state, view, facts, args, &acquired))?;
     let changed = outcome.changed && !global.dry_run;
     report(context, args, &sysroot, &acquired, &outcome, changed)
         .map_err(|error| outcome.blame(error, changed))?;
@@ -213,7 +214,7 @@ fn request(context: &Context, args: &BootstrapArgs, published: &PublishedSources
 /// hash of the certificate wherever it comes from.
 fn known(sysroot: &Sysroot) -> Result<Known> {
     let state = State::load(sysroot)?;
-    let view = View::new(sysroot, &state)?;
+    let view = View::new(sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
     let mut certificates = BTreeMap::new();
     for output in &facts.outputs {
@@ -235,8 +236,13 @@ fn known(sysroot: &Sysroot) -> Result<Known> {
 }
 
 /// What is to be trusted afterwards: all that was, but for what its bundle no longer holds, and what came now.
-fn goal(view: &View, facts: &Facts, args: &BootstrapArgs, acquired: &Acquired) -> Result<Goal> {
-    let state = view.state();
+fn goal(
+    state: &State,
+    view: &View,
+    facts: &Facts,
+    args: &BootstrapArgs,
+    acquired: &Acquired,
+) -> Result<Goal> {
     let to_stores = !args.stores.contains(&Store::None);
     let mut anchors = state.anchors.clone();
     let mut sources = state.sources.clone();

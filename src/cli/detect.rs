@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
     }
     let sysroot = context.sysroot()?;
     let state = State::load(&sysroot)?;
-    let view = View::new(&sysroot, &state)?;
+    let view = View::new(&sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
     let (updater, updater_why) = facts.updater(&view, Choice::Auto)?;
     let outputs = output_views(&view, &facts)?;

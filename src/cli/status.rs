@@ -21,7 +21,7 @@ pub(super) struct StatusArgs {}
 pub(super) fn run(context: &Context, _args: &StatusArgs) -> Result<u8> {
     let sysroot = context.sysroot()?;
     let state = State::load(&sysroot)?;
-    let view = View::new(&sysroot, &state)?;
+    let view = View::new(&sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
     let managed = facts.row.updater.is_managed(&view)?;
     let ui = context.ui;

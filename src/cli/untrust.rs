@@ -50,8 +50,7 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         tool_timeout: context.tool_timeout(),
         stamp: context.stamp()?,
     };
-    let outcome = converge(&sysroot, options, |view, _| {
-        let state = view.state();
+    let outcome = converge(&sysroot, options, |state, _, _| {
         let anchors: Vec<StoredAnchor> =
             state.anchors.iter().filter(|anchor| !goes(anchor)).cloned().collect();
         let mut sources = state.sources.clone();

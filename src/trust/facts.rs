@@ -10,7 +10,7 @@ use crate::text;
 use crate::trust::distro::{self, Distro};
 use crate::trust::os_release::{self, Release};
 use crate::trust::updater::{Output, OutputKind};
-use crate::trust::verify;
+use crate::trust::verify::{self, Side};
 use crate::trust::view::View;
 
 /// Which updater the user asked for.
@@ -65,7 +65,7 @@ impl Facts {
         let release = os_release::read(view.sysroot())?;
         let (row, why) = distro::choose(release.as_ref());
         let outputs = row.updater.outputs(view)?;
-        let offers = verify::offers(view, &outputs);
+        let offers = verify::offers(view, Side::Actual, &outputs);
         Ok(Facts { row, why: text::escape(&why), release, outputs, offers })
     }
 

@@ -2,6 +2,7 @@
 //! (threat T5). Success is claimed only after this.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
@@ -30,16 +31,41 @@ pub struct Offer {
 /// What each output offers, by path.
 pub type Offers = BTreeMap<String, Offer>;
 
-/// Reads every output as programs would.
-pub fn offers(view: &View, outputs: &[Output]) -> Offers {
-    outputs.iter().map(|output| (output.path.clone(), offer(view, output))).collect()
+/// Which of the two trees is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// What stands there.
+    Actual,
+    /// What would stand there without us.
+    Original,
 }
 
-fn offer(view: &View, output: &Output) -> Offer {
+impl Side {
+    fn follow(self, view: &View, path: &str) -> Result<Option<(String, Rc<Node>)>> {
+        match self {
+            Side::Actual => view.follow_actual(path),
+            Side::Original => view.follow(path),
+        }
+    }
+
+    fn names(self, view: &View, path: &str) -> Result<Vec<String>> {
+        match self {
+            Side::Actual => view.actual_names(path),
+            Side::Original => view.names(path),
+        }
+    }
+}
+
+/// Reads every output as programs would.
+pub fn offers(view: &View, side: Side, outputs: &[Output]) -> Offers {
+    outputs.iter().map(|output| (output.path.clone(), offer(view, side, output))).collect()
+}
+
+fn offer(view: &View, side: Side, output: &Output) -> Offer {
     let mut offer = Offer { kind: Some(output.kind), ..Offer::default() };
     let read = match output.kind {
-        OutputKind::Bundle => bundle(view, &output.path, &mut offer),
-        OutputKind::HashDirectory => hash_directory(view, &output.path, &mut offer),
+        OutputKind::Bundle => bundle(view, side, &output.path, &mut offer),
+        OutputKind::HashDirectory => hash_directory(view, side, &output.path, &mut offer),
     };
     if let Err(error) = read {
         offer.damage = Some(error.to_string());
@@ -47,8 +73,8 @@ fn offer(view: &View, output: &Output) -> Offer {
     offer
 }
 
-fn bundle(view: &View, path: &str, offer: &mut Offer) -> Result<()> {
-    let Some((location, node)) = view.follow_actual(path)? else { return Ok(()) };
+fn bundle(view: &View, side: Side, path: &str, offer: &mut Offer) -> Result<()> {
+    let Some((location, node)) = side.follow(view, path)? else { return Ok(()) };
     offer.exists = true;
     let Node::File(file) = node.as_ref() else {
         offer.damage = Some(format!("{} stands where a file should be", node.kind()));
@@ -64,8 +90,8 @@ fn bundle(view: &View, path: &str, offer: &mut Offer) -> Result<()> {
 }
 
 /// The certificates that OpenSSL finds: by subject hash, numbers counted up from 0 to the first that leads nowhere.
-fn hash_directory(view: &View, path: &str, offer: &mut Offer) -> Result<()> {
-    let names = view.actual_names(path)?;
+fn hash_directory(view: &View, side: Side, path: &str, offer: &mut Offer) -> Result<()> {
+    let names = side.names(view, path)?;
     offer.exists = view.sysroot().stat(path)?.is_some();
     let mut buckets: BTreeMap<u32, BTreeSet<usize>> = BTreeMap::new();
     for (hash, number) in names.iter().filter_map(|name| rehash::parse_name(name)) {
@@ -78,7 +104,7 @@ fn hash_directory(view: &View, path: &str, offer: &mut Offer) -> Result<()> {
             }
             // What cannot be read as a file ends OpenSSL's search as well.
             let link = child(path, &format!("{hash:08x}.{number}"));
-            let Ok(Some((location, node))) = view.follow_actual(&link) else { break };
+            let Ok(Some((location, node))) = side.follow(view, &link) else { break };
             if !matches!(node.as_ref(), Node::File(_)) {
                 break;
             }
@@ -97,8 +123,8 @@ fn name(certificate: &Certificate) -> (Fingerprint, String) {
 /// What may be missing afterwards without being an error.
 #[derive(Clone, Debug, Default)]
 pub struct Excused {
-    /// Roots that we take out on purpose.
-    pub ours: BTreeSet<Fingerprint>,
+    /// What each output would offer without us: what is not among it came with us, and may go.
+    pub original: Offers,
     /// Roots that the vendor's or administrator's own inputs no longer hold.
     pub withdrawn: BTreeSet<Fingerprint>,
 }
@@ -123,13 +149,14 @@ pub fn compare(
                 Error::failed(format!("the output cannot be read after the update: {damage}")).at(path)
             );
         }
+        let came_with_us = |fingerprint: &Fingerprint| {
+            excused.original.get(path).is_none_or(|original| !original.roots.contains_key(fingerprint))
+        };
         let lost: Vec<(&Fingerprint, &String)> = before
             .get(path)
             .into_iter()
             .flat_map(|before| &before.roots)
-            .filter(|(fingerprint, _)| {
-                !offer.roots.contains_key(fingerprint) && !excused.ours.contains(fingerprint)
-            })
+            .filter(|(fingerprint, _)| !offer.roots.contains_key(fingerprint) && !came_with_us(fingerprint))
             .collect();
         for (fingerprint, name) in lost {
             if excused.withdrawn.contains(fingerprint) {

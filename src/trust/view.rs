@@ -12,7 +12,7 @@ use std::rc::Rc;
 use crate::cert::{Certificate, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::state::{Record, State, Status};
+use crate::record::Ours;
 use crate::sysroot::{Meta, Sysroot, split};
 use crate::tree::{self, Node};
 
@@ -43,10 +43,9 @@ pub struct Contents {
 #[derive(Debug)]
 pub struct View<'a> {
     sysroot: &'a Sysroot,
-    state: &'a State,
-    installed: BTreeSet<Fingerprint>,
+    ours: Rc<Ours>,
     /// The recorded paths, by where they really are.
-    recorded: BTreeMap<String, &'a Record>,
+    recorded: BTreeMap<String, String>,
     /// Directories by where they really are.
     directories: RefCell<BTreeMap<String, Option<String>>>,
     actual: RefCell<BTreeMap<String, Stood>>,
@@ -62,21 +61,18 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// The view of `sysroot` without what `state` says that we did.
+    /// The view of `sysroot` without what is `ours`.
     ///
     /// # Errors
     /// A recorded path leads through links that loop.
-    pub fn new(sysroot: &'a Sysroot, state: &'a State) -> Result<Self> {
-        let installed = state
-            .anchors
-            .iter()
-            .filter(|anchor| anchor.status == Status::Installed)
-            .map(|anchor| anchor.fingerprint)
-            .collect();
+    pub fn new(sysroot: &'a Sysroot, ours: Ours) -> Result<Self> {
+        View::of(sysroot, Rc::new(ours))
+    }
+
+    fn of(sysroot: &'a Sysroot, ours: Rc<Ours>) -> Result<Self> {
         let mut view = View {
             sysroot,
-            state,
-            installed,
+            ours: Rc::clone(&ours),
             recorded: BTreeMap::new(),
             directories: RefCell::default(),
             actual: RefCell::default(),
@@ -88,9 +84,9 @@ impl<'a> View<'a> {
             actual_names: RefCell::default(),
             frozen: Cell::new(false),
         };
-        for (path, record) in &state.records {
+        for path in ours.records.keys() {
             let location = view.location(path)?;
-            view.recorded.insert(location, record);
+            view.recorded.insert(location, path.clone());
         }
         // A directory of ours that is gone by now must not be remembered as missing: it may come back.
         view.directories.borrow_mut().clear();
@@ -118,9 +114,9 @@ impl<'a> View<'a> {
         self.sysroot
     }
 
-    /// What an earlier run recorded.
-    pub fn state(&self) -> &'a State {
-        self.state
+    /// What is ours in the tree.
+    pub fn ours(&self) -> &Ours {
+        &self.ours
     }
 
     /// Reads `paths` and then looks at the root file system no more: from here on the view is how it was at this
@@ -156,7 +152,7 @@ impl<'a> View<'a> {
             return Ok(Rc::clone(node));
         }
         let actual = self.actual(path)?;
-        let recorded = match self.recorded.get(path) {
+        let recorded = match self.recorded.get(path).and_then(|recorded| self.ours.records.get(recorded)) {
             Some(record) if record.after.matches(&actual) => record.before.restore(&actual),
             _ => None,
         };
@@ -173,7 +169,7 @@ impl<'a> View<'a> {
 
     /// The node without our certificates, for what is not (or no longer) as we left it.
     fn without_ours(&self, path: &str, actual: Rc<Node>) -> Result<Rc<Node>> {
-        if self.installed.is_empty() {
+        if self.ours.installed.is_empty() {
             return Ok(actual);
         }
         match actual.as_ref() {
@@ -184,7 +180,7 @@ impl<'a> View<'a> {
                     let ours = block
                         .der
                         .as_deref()
-                        .is_some_and(|der| self.installed.contains(&Fingerprint::of(der)));
+                        .is_some_and(|der| self.ours.installed.contains(&Fingerprint::of(der)));
                     if ours {
                         rest.extend_from_slice(&file.content[from..block.range.start]);
                         from = block.range.end;
@@ -200,7 +196,7 @@ impl<'a> View<'a> {
                 }
                 rest.extend_from_slice(&file.content[from..]);
                 let only_ours = rest.iter().all(u8::is_ascii_whitespace);
-                let made_by_us = self.state.anchors.iter().any(|anchor| anchor.file.as_deref() == Some(path));
+                let made_by_us = self.ours.files.contains(path);
                 if only_ours && made_by_us {
                     return Ok(Rc::new(Node::Absent));
                 }
@@ -357,7 +353,7 @@ impl<'a> View<'a> {
     /// been changed by the kernel's own count (which no program can set) is taken from here.
     pub fn afresh(&self) -> Result<View<'a>> {
         self.sysroot.look_again();
-        let view = View::new(self.sysroot, self.state)?;
+        let view = View::of(self.sysroot, Rc::clone(&self.ours))?;
         Ok(View {
             parsed: Rc::clone(&self.parsed),
             before: self.actual.borrow().clone(),

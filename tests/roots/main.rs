@@ -15,5 +15,6 @@ mod clients;
 mod killed;
 mod losses;
 mod native;
+mod starts;
 mod surroundings;
 mod twin;

@@ -47,8 +47,9 @@ struct Slot {
     digest: Option<[u8; 20]>,
 }
 
-/// The links to make (`Some(target)`) and to remove (`None`), by name.
-pub fn changes(entries: &[Entry]) -> BTreeMap<String, Option<String>> {
+/// The links to make (`Some(target)`) and to remove (`None`), by name. With `keep_duplicates`, as Alpine's program
+/// does, a second file with the same certificate keeps the link that it has.
+pub fn changes(entries: &[Entry], keep_duplicates: bool) -> BTreeMap<String, Option<String>> {
     let mut buckets: BTreeMap<u32, Vec<Slot>> = BTreeMap::new();
     for entry in entries {
         if let (Some(target), Some((hash, number))) = (&entry.target, parse_name(&entry.name)) {
@@ -64,7 +65,8 @@ pub fn changes(entries: &[Entry]) -> BTreeMap<String, Option<String>> {
         };
         let digest: [u8; 20] = Sha1::digest(certificate.der()).into();
         let bucket = buckets.entry(certificate.subject_hash()).or_default();
-        if bucket.iter().any(|slot| slot.digest == Some(digest)) {
+        let linked = bucket.iter().any(|slot| slot.file == entry.name);
+        if bucket.iter().any(|slot| slot.digest == Some(digest)) && !(keep_duplicates && linked) {
             continue;
         }
         match bucket.iter_mut().find(|slot| slot.file == entry.name) {
@@ -113,9 +115,78 @@ mod tests {
         assert!(is_candidate("a.pem") && is_candidate("a.CRT") && !is_candidate("ca-certificates.crt.new"));
     }
 
+    /// A root of its own key with this common name.
+    fn root(name: &str) -> Certificate {
+        let mut parameters = rcgen::CertificateParams::new([]).unwrap();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+        let certificate = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        Certificate::from_der(certificate.der()).unwrap()
+    }
+
+    fn file(name: &str, certificate: &Certificate) -> Entry {
+        Entry {
+            name: name.into(),
+            target: Some(format!("/x/{name}")),
+            certificate: Some(certificate.clone()),
+        }
+    }
+
+    fn link(name: String, target: &str) -> Entry {
+        Entry { name, target: Some(target.into()), certificate: None }
+    }
+
+    fn made(changes: BTreeMap<String, Option<String>>) -> Vec<(String, Option<String>)> {
+        changes.into_iter().map(|(name, target)| (name[8..].to_owned(), target)).collect()
+    }
+
+    fn to(number: &str, target: &str) -> (String, Option<String>) {
+        (number.to_owned(), Some(target.to_owned()))
+    }
+
+    // The expectations were seen with the openssl of Debian 12 and 13.
+    #[test]
+    fn numbers_follow_names_and_existing_links_keep_theirs() {
+        let (a, b, c) = (root("Same"), root("Same"), root("Same"));
+        let hash = a.subject_hash();
+        let files = [file("a.pem", &a), file("b.pem", &b), file("c.pem", &c)];
+        let wanted = [to(".0", "a.pem"), to(".1", "b.pem"), to(".2", "c.pem")];
+        assert_eq!(made(changes(&files, false)), wanted);
+        // One comes first by name, but the others have their links.
+        let mut entries = vec![file("0.pem", &root("Same"))];
+        entries.extend(
+            ["a.pem", "b.pem", "c.pem"].iter().enumerate().map(|(n, file)| link(name(hash, n), file)),
+        );
+        entries.extend(files.clone());
+        assert_eq!(made(changes(&entries, false)), [to(".3", "0.pem")]);
+        // One of three goes: the hole is filled; the old link stays, a duplicate that does no harm.
+        let entries =
+            [link(name(hash, 1), "b.pem"), link(name(hash, 2), "c.pem"), files[1].clone(), files[2].clone()];
+        assert_eq!(made(changes(&entries, false)), [to(".0", "c.pem")]);
+    }
+
+    #[test]
+    fn the_same_certificate_twice_has_one_link() {
+        let root = root("Twice");
+        let entries = [file("a.pem", &root), file("b.pem", &root)];
+        assert_eq!(made(changes(&entries, false)), [to(".0", "a.pem")]);
+        // Alpine's program leaves a second file the link that it has.
+        let hash = root.subject_hash();
+        let linked = [
+            link(name(hash, 0), "a.pem"),
+            link(name(hash, 1), "b.pem"),
+            entries[0].clone(),
+            entries[1].clone(),
+        ];
+        assert_eq!(changes(&linked, true), BTreeMap::new());
+        assert_eq!(changes(&linked, false), BTreeMap::from([(name(hash, 1), None)]));
+    }
+
     #[test]
     fn a_link_to_nothing_needed_goes() {
         let link = Entry { name: "deadbeef.0".into(), target: Some("gone.pem".into()), certificate: None };
-        assert_eq!(changes(&[link]), BTreeMap::from([("deadbeef.0".to_owned(), None)]));
+        assert_eq!(
+            changes(std::slice::from_ref(&link), false),
+            BTreeMap::from([("deadbeef.0".to_owned(), None)])
+        );
     }
 }

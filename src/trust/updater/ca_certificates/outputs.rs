@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CaCertificates, stem};
+use super::{CaCertificates, Hashing, stem};
 use crate::cert::Certificate;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
@@ -129,7 +129,7 @@ impl CaCertificates {
         for name in self.dangling(view, &links, &ours)? {
             links.insert(name, None);
         }
-        let hashes = rehash::changes(&self.entries(view, &links, &ours)?);
+        let hashes = rehash::changes(&self.entries(view, &links, &ours)?, self.hashing == Hashing::CRehash);
 
         self.want_bundle(view, bundle, desires)?;
         self.want_links(links, "the file's link in the hashed directory", desires);
@@ -193,7 +193,7 @@ impl CaCertificates {
         }
         let names: BTreeSet<&str> = links.keys().map(String::as_str).collect();
         let entries = self.entries(view, &links, &ours)?;
-        let mut hashes = rehash::changes(&entries);
+        let mut hashes = rehash::changes(&entries, self.hashing == Hashing::CRehash);
         // What others left there is not ours to tidy where no package does.
         hashes.retain(|_, target| target.as_deref().is_some_and(|target| names.contains(target)));
         self.want_links(links.clone(), "the file's link in the hashed directory", desires);

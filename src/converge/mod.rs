@@ -1,23 +1,26 @@
 //! The pipeline: makes a root file system trust exactly the anchors of a [`Goal`]. Gather, plan, apply, verify,
 //! record: bootstrap and untrust differ only in the goal.
 
+mod draft;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use self::draft::{make_plan, overlooked_by_tool, refuse_vendor_names, settle};
 use crate::apply::Session;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::plan::{self, Change, Plan, Run, Step, StepView};
+use crate::plan::{self, Change, Plan, Step, StepView};
 use crate::state::{State, Status, StoredAnchor, StoredSource};
-use crate::sysroot::{Sysroot, split};
+use crate::sysroot::Sysroot;
 use crate::text;
 use crate::tree::{self, Node};
 use crate::trust::facts::{Choice, Facts, UpdaterUsed};
-use crate::trust::updater::{Anchor, Desires, OutputKind, Wanted};
-use crate::trust::verify::{self, Excused};
+use crate::trust::updater::Wanted;
+use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::{View, child};
 
 /// What is to be the case afterwards.
@@ -101,6 +104,8 @@ struct Draft<'a> {
     anchors: Vec<StoredAnchor>,
     wanted: Wanted,
     withdrawn: Vec<Fingerprint>,
+    /// What the outputs would offer without us.
+    original_offers: Offers,
     /// What the vendor's inputs say now, where that is no longer what stood there before us: a root that the vendor
     /// withdrew since must not come back with `untrust`.
     rebased: BTreeMap<String, Node>,
@@ -114,7 +119,7 @@ struct Draft<'a> {
 pub fn converge(
     sysroot: &Sysroot,
     options: Options,
-    goal: impl Fn(&View, &Facts) -> Result<Goal>,
+    goal: impl Fn(&State, &View, &Facts) -> Result<Goal>,
 ) -> Result<Outcome> {
     let state = State::load(sysroot)?;
     let first = Draft::new(sysroot, &state, options.updater, &goal)?;
@@ -139,9 +144,9 @@ impl<'a> Draft<'a> {
         sysroot: &'a Sysroot,
         state: &'a State,
         choice: Choice,
-        goal: &impl Fn(&View, &Facts) -> Result<Goal>,
+        goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
     ) -> Result<Self> {
-        let view = View::new(sysroot, state)?;
+        let view = View::new(sysroot, state.ours())?;
         let facts = Facts::gather(&view)?;
         if !state.row.is_empty() && state.row != facts.row.id && !state.is_empty() {
             return Err(Error::failed(format!(
@@ -150,7 +155,7 @@ impl<'a> Draft<'a> {
             ))
             .hint("put the os-release back, run `trustup untrust --all`, and bootstrap again"));
         }
-        let goal = goal(&view, &facts)?;
+        let goal = goal(state, &view, &facts)?;
         let mut anchors = goal.anchors.clone();
         let mut wanted = Wanted { anchors: Vec::new(), web_pki: goal.web_pki };
         refuse_vendor_names(&view, &facts, &anchors)?;
@@ -181,11 +186,27 @@ impl<'a> Draft<'a> {
             let without_us = facts.row.updater.regenerated(&view)?.nodes;
             rebased.extend(without_us.into_iter().map(|desired| (desired.path, desired.node)));
         }
-        Ok(Draft { view, facts, updater, plan, anchors, wanted, withdrawn, rebased, warnings })
+        let original_offers = if state.records.is_empty() {
+            facts.offers.clone()
+        } else {
+            verify::offers(&view, Side::Original, &facts.outputs)
+        };
+        Ok(Draft {
+            view,
+            facts,
+            updater,
+            plan,
+            anchors,
+            wanted,
+            withdrawn,
+            original_offers,
+            rebased,
+            warnings,
+        })
     }
 
     /// Whether nothing is left to do, the state included.
-    fn is_done(&self, state: &State, goal: &impl Fn(&View, &Facts) -> Result<Goal>) -> Result<bool> {
+    fn is_done(&self, state: &State, goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>) -> Result<bool> {
         if !self.plan.is_empty() || crate::apply::was_killed(self.view.sysroot())? {
             return Ok(false);
         }
@@ -195,8 +216,12 @@ impl<'a> Draft<'a> {
     }
 
     /// The state to record, but for the records.
-    fn next_state(&self, state: &State, goal: &impl Fn(&View, &Facts) -> Result<Goal>) -> Result<State> {
-        let goal = goal(&self.view, &self.facts)?;
+    fn next_state(
+        &self,
+        state: &State,
+        goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
+    ) -> Result<State> {
+        let goal = goal(state, &self.view, &self.facts)?;
         Ok(State {
             row: self.facts.row.id.to_owned(),
             web_pki: goal.web_pki,
@@ -211,17 +236,17 @@ impl<'a> Draft<'a> {
         mut self,
         session: &mut Session,
         state: &State,
-        goal: &impl Fn(&View, &Facts) -> Result<Goal>,
+        goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
     ) -> Result<Outcome> {
         let next = self.next_state(state, goal)?;
-        self.view.freeze(&plan::touched(state, &self.plan))?;
+        self.view.freeze(&plan::touched(self.view.ours(), &self.plan))?;
         session.apply(&self.plan, self.facts.row.id)?;
         self.warnings.extend(session.complaints());
         self.restore_what_the_tool_left(session)?;
         let after = self.view.afresh().map_err(|error| session.undo(error))?;
-        let notes = self.verify(state, &after).map_err(|error| session.undo(error))?;
+        let notes = self.verify(&after).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
-        let mut paths = plan::touched(state, &self.plan);
+        let mut paths = plan::touched(self.view.ours(), &self.plan);
         paths.extend(self.facts.row.updater.watched(&after).map_err(|error| session.undo(error))?);
         let original = |path: &str| match self.rebased.get(path) {
             Some(node) => with_former_attributes(node, &*self.view.original(path)?),
@@ -243,7 +268,7 @@ impl<'a> Draft<'a> {
             return Ok(());
         }
         let mut steps = Vec::new();
-        for path in plan::touched(self.view.state(), &self.plan).into_iter().rev() {
+        for path in plan::touched(self.view.ours(), &self.plan).into_iter().rev() {
             let actual = tree::read(self.view.sysroot(), &path).map_err(|error| session.undo(error))?;
             let original = self.view.original(&path)?;
             if !actual.satisfies(&original) {
@@ -266,7 +291,7 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn verify(&self, state: &State, after: &View) -> Result<Vec<String>> {
+    fn verify(&self, after: &View) -> Result<Vec<String>> {
         let sysroot = self.view.sysroot();
         let outputs = self.facts.row.updater.outputs(after)?;
         let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
@@ -277,20 +302,11 @@ impl<'a> Draft<'a> {
                 present.push(output);
             }
         }
-        let after = verify::offers(after, &present);
-        let kept: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
-        let ours = state
-            .anchors
-            .iter()
-            .map(|anchor| anchor.fingerprint)
-            .filter(|fingerprint| !kept.contains(fingerprint));
-        let mut excused =
-            Excused { ours: ours.collect(), withdrawn: self.withdrawn.iter().copied().collect() };
-        if state.web_pki && self.anchors.is_empty() {
-            excused
-                .ours
-                .extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Fingerprint::of(der)));
-        }
+        let after = verify::offers(after, Side::Actual, &present);
+        let excused = Excused {
+            original: self.original_offers.clone(),
+            withdrawn: self.withdrawn.iter().copied().collect(),
+        };
         let anchors: Vec<(Certificate, bool)> = self
             .wanted
             .anchors
@@ -355,141 +371,6 @@ fn with_former_attributes(node: &Node, former: &Node) -> Result<Node> {
         }),
         _ => node.clone(),
     })
-}
-
-/// Finds each anchor's status, and which of them the updater has to place.
-fn settle(
-    view: &View,
-    facts: &Facts,
-    goal: &Goal,
-    anchors: &mut [StoredAnchor],
-    wanted: &mut Wanted,
-) -> Result<()> {
-    let updater = facts.row.updater;
-    let managed = updater.is_managed(view)?;
-    let standing = updater.standing(view)?;
-    let trusted = trusted_without_us(view, facts, managed)?;
-    for anchor in anchors.iter_mut() {
-        if anchor.status == Status::Recorded {
-            continue;
-        }
-        let certificate = anchor.certificate()?;
-        let fingerprint = anchor.fingerprint;
-        let here = standing
-            .iter()
-            .find(|(_, certificates)| certificates.iter().any(|found| found.fingerprint() == fingerprint))
-            .map(|(path, _)| path.clone())
-            .or_else(|| goal.standing.get(&fingerprint).cloned());
-        if trusted.as_ref().is_some_and(|trusted| trusted.contains(&fingerprint)) {
-            anchor.status = if here.is_some() { Status::Mounted } else { Status::Vendor };
-            anchor.file = here;
-            continue;
-        }
-        anchor.status = if here.is_some() { Status::Mounted } else { Status::Installed };
-        anchor.file =
-            here.clone().or_else(|| updater.anchor_directory().map(|directory| directory.file(&anchor.name)));
-        wanted.anchors.push(Anchor { certificate, name: anchor.name.clone(), standing: here });
-    }
-    Ok(())
-}
-
-/// The roots that every output holds without us; `None` if there is no output yet.
-fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Option<BTreeSet<Fingerprint>>> {
-    let mut common: Option<BTreeSet<Fingerprint>> = None;
-    for output in &facts.outputs {
-        let roots: BTreeSet<Fingerprint> = match output.kind {
-            OutputKind::Bundle => {
-                view.certificates(&output.path)?.iter().map(Certificate::fingerprint).collect()
-            }
-            OutputKind::HashDirectory if managed => facts
-                .offers
-                .get(&output.path)
-                .map(|offer| offer.roots.keys().copied().collect())
-                .unwrap_or_default(),
-            // Where no package makes hash links, programs read the bundle.
-            OutputKind::HashDirectory => continue,
-        };
-        common = Some(match common {
-            None => roots,
-            Some(common) => common.intersection(&roots).copied().collect(),
-        });
-    }
-    Ok(common)
-}
-
-/// A name that the vendor's roots have would take away their links (threat T4).
-fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<()> {
-    let names = facts.row.updater.vendor_names(view)?;
-    match anchors.iter().find(|anchor| names.contains(&anchor.name)) {
-        None => Ok(()),
-        Some(anchor) => Err(Error::usage(format!(
-            "`{}` is the name of one of the distribution's own roots",
-            anchor.name
-        ))
-        .hint(
-            "give another name with `--name`, or none: then it is made from the subject and the fingerprint",
-        )),
-    }
-}
-
-/// A file in the anchor directory that the family's tool does not take, if an anchor stands in one.
-fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) -> Result<Option<String>> {
-    let seen: BTreeSet<String> =
-        facts.row.updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
-    let mut standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
-    Ok(standing.find(|path| !seen.contains(*path)).cloned())
-}
-
-/// The steps: with the built-in updater every change, with the native one only those that it does not make itself.
-fn make_plan(view: &View, facts: &Facts, updater: &UpdaterUsed, desires: &Desires) -> Result<Plan> {
-    let row = facts.row.updater;
-    let changes = plan::changes(view, row, desires)?;
-    let (UpdaterUsed::Native(program), Some(tool)) = (updater, row.native()) else {
-        return Ok(Plan { steps: changes.into_iter().map(Step::Change).collect() });
-    };
-    let (by_tool, by_us): (Vec<Change>, Vec<Change>) =
-        changes.into_iter().partition(|change| row.native_writes(&change.path));
-    let mut steps = Vec::new();
-    let in_anchors = |change: &Change| {
-        row.anchor_directory().is_some_and(|directory| split(&change.path).0 == directory.path)
-    };
-    let fresh = by_us.iter().any(|change| in_anchors(change) && change.from != Node::Absent);
-    // Directories that we made go when the tool has emptied them: `restore_what_the_tool_left`.
-    steps.extend(
-        by_us
-            .into_iter()
-            .filter(|change| !matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent)))
-            .map(Step::Change),
-    );
-    if by_tool.is_empty() {
-        return Ok(Plan { steps });
-    }
-    for leftover in tool.leftovers {
-        let actual = view.actual(leftover)?;
-        if *actual != Node::Absent {
-            let reason =
-                "a killed run of the distribution's tool left it, and the next one would append to it"
-                    .to_owned();
-            steps.push(Step::Change(Change {
-                path: (*leftover).to_owned(),
-                from: (*actual).clone(),
-                to: Node::Absent,
-                reason,
-                is_copy: false,
-            }));
-        }
-    }
-    let arguments = if fresh { tool.fresh_arguments } else { tool.arguments };
-    let leftovers = tool.leftovers.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
-    steps.push(Step::Run(Run {
-        program: program.clone(),
-        arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
-        watched: row.watched(view)?.into_iter().filter(|path| !leftovers.contains(path)).collect(),
-        directories: row.native_directories(),
-        leftovers,
-        reason: "the distribution's own trust update".to_owned(),
-    }));
-    Ok(Plan { steps })
 }
 
 /// A name for an anchor's file: from the subject and part of the fingerprint, so that two never collide.

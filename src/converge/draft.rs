@@ -1,0 +1,156 @@
+//! The decisions before a plan: each anchor's status, names that must not be taken, and what is left for us to do where
+//! the family's own program does the rest. Only looks; the pipeline is in the parent.
+
+use std::collections::BTreeSet;
+
+use super::Goal;
+use crate::cert::Certificate;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::plan::{self, Change, Plan, Run, Step};
+use crate::state::{Status, StoredAnchor};
+use crate::sysroot::split;
+use crate::tree::Node;
+use crate::trust::facts::{Facts, UpdaterUsed};
+use crate::trust::updater::{Anchor, Desires, OutputKind, Wanted};
+use crate::trust::view::View;
+
+/// Finds each anchor's status, and which of them the updater has to place.
+pub(super) fn settle(
+    view: &View,
+    facts: &Facts,
+    goal: &Goal,
+    anchors: &mut [StoredAnchor],
+    wanted: &mut Wanted,
+) -> Result<()> {
+    let updater = facts.row.updater;
+    let managed = updater.is_managed(view)?;
+    let standing = updater.standing(view)?;
+    let trusted = trusted_without_us(view, facts, managed)?;
+    for anchor in anchors.iter_mut() {
+        if anchor.status == Status::Recorded {
+            continue;
+        }
+        let certificate = anchor.certificate()?;
+        let fingerprint = anchor.fingerprint;
+        let here = standing
+            .iter()
+            .find(|(_, certificates)| certificates.iter().any(|found| found.fingerprint() == fingerprint))
+            .map(|(path, _)| path.clone())
+            .or_else(|| goal.standing.get(&fingerprint).cloned());
+        if trusted.as_ref().is_some_and(|trusted| trusted.contains(&fingerprint)) {
+            anchor.status = if here.is_some() { Status::Mounted } else { Status::Vendor };
+            anchor.file = here;
+            continue;
+        }
+        anchor.status = if here.is_some() { Status::Mounted } else { Status::Installed };
+        anchor.file =
+            here.clone().or_else(|| updater.anchor_directory().map(|directory| directory.file(&anchor.name)));
+        wanted.anchors.push(Anchor { certificate, name: anchor.name.clone(), standing: here });
+    }
+    Ok(())
+}
+
+/// The roots that every output holds without us; `None` if there is no output yet.
+fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Option<BTreeSet<Fingerprint>>> {
+    let mut common: Option<BTreeSet<Fingerprint>> = None;
+    for output in &facts.outputs {
+        let roots: BTreeSet<Fingerprint> = match output.kind {
+            OutputKind::Bundle => {
+                view.certificates(&output.path)?.iter().map(Certificate::fingerprint).collect()
+            }
+            OutputKind::HashDirectory if managed => facts
+                .offers
+                .get(&output.path)
+                .map(|offer| offer.roots.keys().copied().collect())
+                .unwrap_or_default(),
+            // Where no package makes hash links, programs read the bundle.
+            OutputKind::HashDirectory => continue,
+        };
+        common = Some(match common {
+            None => roots,
+            Some(common) => common.intersection(&roots).copied().collect(),
+        });
+    }
+    Ok(common)
+}
+
+/// A name that the vendor's roots have would take away their links (threat T4).
+pub(super) fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<()> {
+    let names = facts.row.updater.vendor_names(view)?;
+    match anchors.iter().find(|anchor| names.contains(&anchor.name)) {
+        None => Ok(()),
+        Some(anchor) => Err(Error::usage(format!(
+            "`{}` is the name of one of the distribution's own roots",
+            anchor.name
+        ))
+        .hint(
+            "give another name with `--name`, or none: then it is made from the subject and the fingerprint",
+        )),
+    }
+}
+
+/// A file in the anchor directory that the family's tool does not take, if an anchor stands in one.
+pub(super) fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) -> Result<Option<String>> {
+    let seen: BTreeSet<String> =
+        facts.row.updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
+    let mut standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
+    Ok(standing.find(|path| !seen.contains(*path)).cloned())
+}
+
+/// The steps: with the built-in updater every change, with the native one only those that it does not make itself.
+pub(super) fn make_plan(
+    view: &View,
+    facts: &Facts,
+    updater: &UpdaterUsed,
+    desires: &Desires,
+) -> Result<Plan> {
+    let row = facts.row.updater;
+    let changes = plan::changes(view, row, desires)?;
+    let (UpdaterUsed::Native(program), Some(tool)) = (updater, row.native()) else {
+        return Ok(Plan { steps: changes.into_iter().map(Step::Change).collect() });
+    };
+    let (by_tool, by_us): (Vec<Change>, Vec<Change>) =
+        changes.into_iter().partition(|change| row.native_writes(&change.path));
+    let mut steps = Vec::new();
+    let in_anchors = |change: &Change| {
+        row.anchor_directory().is_some_and(|directory| split(&change.path).0 == directory.path)
+    };
+    let fresh = by_us.iter().any(|change| in_anchors(change) && change.from != Node::Absent);
+    // Directories that we made go when the tool has emptied them: `restore_what_the_tool_left`.
+    steps.extend(
+        by_us
+            .into_iter()
+            .filter(|change| !matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent)))
+            .map(Step::Change),
+    );
+    if by_tool.is_empty() {
+        return Ok(Plan { steps });
+    }
+    for leftover in tool.leftovers {
+        let actual = view.actual(leftover)?;
+        if *actual != Node::Absent {
+            let reason =
+                "a killed run of the distribution's tool left it, and the next one would append to it"
+                    .to_owned();
+            steps.push(Step::Change(Change {
+                path: (*leftover).to_owned(),
+                from: (*actual).clone(),
+                to: Node::Absent,
+                reason,
+                is_copy: false,
+            }));
+        }
+    }
+    let arguments = if fresh { tool.fresh_arguments } else { tool.arguments };
+    let leftovers = tool.leftovers.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
+    steps.push(Step::Run(Run {
+        program: program.clone(),
+        arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+        watched: row.watched(view)?.into_iter().filter(|path| !leftovers.contains(path)).collect(),
+        directories: row.native_directories(),
+        leftovers,
+        reason: "the distribution's own trust update".to_owned(),
+    }));
+    Ok(Plan { steps })
+}
