@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::sysroot::{Kind, Sysroot};
+use crate::sysroot::{Kind, Meta, Sysroot};
 
 /// The largest file that we read or keep: a bundle of all the world's roots has a tenth of it (threat T9).
 pub const FILE_LIMIT: u64 = 32 * 1024 * 1024;
@@ -96,7 +96,14 @@ impl Node {
 /// # Errors
 /// A file over 32 MiB, or one that cannot be read.
 pub fn read(sysroot: &Sysroot, path: &str) -> Result<Node> {
-    let Some(meta) = sysroot.lstat(path)? else { return Ok(Node::Absent) };
+    match sysroot.lstat(path)? {
+        None => Ok(Node::Absent),
+        Some(meta) => read_known(sysroot, path, &meta),
+    }
+}
+
+/// The same where it is known what kind of thing stands there.
+pub fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
     Ok(match meta.kind {
         Kind::Directory => Node::Directory { mode: meta.mode },
         Kind::Special => Node::Special,

@@ -5,6 +5,7 @@
 //! the clock or the network.
 
 use std::fmt;
+use std::sync::Arc;
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{BasicConstraints, ParsedExtension};
@@ -38,9 +39,12 @@ const SIZE_LIMIT: usize = 256 * 1024;
 /// The hash function's own object identifier.
 const SHA1: &str = "1.3.14.3.2.26";
 
-/// A certificate.
+/// A certificate; a clone shares what was parsed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Certificate {
+pub struct Certificate(Arc<Fields>);
+
+#[derive(PartialEq, Eq)]
+struct Fields {
     der: Vec<u8>,
     fingerprint: Fingerprint,
     version: u32,
@@ -89,7 +93,7 @@ impl Certificate {
         if name::rdns(&subject).is_none() || name::rdns(&issuer).is_none() {
             return Err("not an X.509 certificate: a malformed name".to_owned());
         }
-        Ok(Certificate {
+        Ok(Certificate(Arc::new(Fields {
             fingerprint: Fingerprint::of(der),
             // X.509 counts from zero.
             version: parsed.version().0.saturating_add(1),
@@ -108,7 +112,7 @@ impl Certificate {
             subject_key_id: extensions.subject_key_id,
             authority_key_id: extensions.authority_key_id,
             der: der.to_vec(),
-        })
+        })))
     }
 
     /// The certificate of a block of an existing bundle, as programs see it: of a TRUSTED CERTIFICATE the certificate
@@ -126,114 +130,114 @@ impl Certificate {
 
     /// The DER, whole.
     pub fn der(&self) -> &[u8] {
-        &self.der
+        &self.0.der
     }
 
     /// SHA-256 over the DER.
     pub fn fingerprint(&self) -> Fingerprint {
-        self.fingerprint
+        self.0.fingerprint
     }
 
     /// The name that trust stores show: the subject's first CN, else OU, else O, else `certificate`. Raw: it may hold
     /// any character until [`policy::check`] has passed; [`crate::text::slug`] makes a file name of it.
     pub fn label(&self) -> String {
-        name::label(&self.subject)
+        name::label(&self.0.subject)
     }
 
     /// The subject in one line for people, after RFC 4514 (`CN=Root,O=Org`), escaped and cut.
     pub fn subject(&self) -> String {
-        name::one_line(&self.subject)
+        name::one_line(&self.0.subject)
     }
 
     /// The issuer in one line for people, like [`Certificate::subject`].
     pub fn issuer(&self) -> String {
-        name::one_line(&self.issuer)
+        name::one_line(&self.0.issuer)
     }
 
     /// The subject's Name, DER.
     pub fn subject_der(&self) -> &[u8] {
-        &self.subject
+        &self.0.subject
     }
 
     /// The issuer's Name, DER.
     pub fn issuer_der(&self) -> &[u8] {
-        &self.issuer
+        &self.0.issuer
     }
 
     /// The serial number: the content of the INTEGER, big-endian, with the leading zero byte where DER has one.
     pub fn serial(&self) -> &[u8] {
-        &self.serial
+        &self.0.serial
     }
 
     /// 1, 2 or 3.
     pub fn version(&self) -> u32 {
-        self.version
+        self.0.version
     }
 
     /// The number in the names of a hashed directory, what `openssl x509 -subject_hash` prints (as `{:08x}`).
     pub fn subject_hash(&self) -> u32 {
-        subject_hash::subject_hash(&self.subject)
+        subject_hash::subject_hash(&self.0.subject)
     }
 
     /// First second of validity, seconds since 1970.
     pub fn not_before(&self) -> i64 {
-        self.not_before
+        self.0.not_before
     }
 
     /// Last second of validity, seconds since 1970.
     pub fn not_after(&self) -> i64 {
-        self.not_after
+        self.0.not_after
     }
 
     /// The SubjectPublicKeyInfo, DER.
     pub fn public_key(&self) -> &[u8] {
-        &self.public_key
+        &self.0.public_key
     }
 
     /// Size of the modulus, if the key is an RSA key.
     pub fn rsa_bits(&self) -> Option<usize> {
-        self.rsa_bits
+        self.0.rsa_bits
     }
 
     /// The signature algorithm's object identifier, dotted.
     pub fn signature_algorithm(&self) -> &str {
-        &self.signature_algorithm
+        &self.0.signature_algorithm
     }
 
     /// The hash of the signature, if it is a weak one.
     pub fn weak_signature_hash(&self) -> Option<WeakHash> {
-        self.signature_hash
+        self.0.signature_hash
     }
 
     /// What basicConstraints say; `None` where there are none.
     pub fn is_ca(&self) -> Option<bool> {
-        self.is_ca
+        self.0.is_ca
     }
 
     /// Whether keyUsage has keyCertSign; `None` where there is no keyUsage.
     pub fn signs_certificates(&self) -> Option<bool> {
-        self.signs_certificates
+        self.0.signs_certificates
     }
 
     /// Whether extended key usage has serverAuth or anyExtendedKeyUsage; `None` where there is none (all allowed).
     pub fn serves_tls(&self) -> Option<bool> {
-        self.serves_tls
+        self.0.serves_tls
     }
 
     /// Whether subject and issuer are the same name.
     pub fn is_self_issued(&self) -> bool {
-        self.subject == self.issuer
+        self.0.subject == self.0.issuer
     }
 
     /// PEM: 64 columns, LF, a newline at the end.
     pub fn to_pem(&self) -> String {
-        pem::encode(&self.der)
+        pem::encode(&self.0.der)
     }
 }
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Certificate({} {})", self.fingerprint.short(16), self.subject())
+        write!(f, "Certificate({} {})", self.0.fingerprint.short(16), self.subject())
     }
 }
 

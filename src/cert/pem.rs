@@ -102,7 +102,10 @@ pub fn encode(der: &[u8]) -> String {
 
 /// Bytes of base64 with any white space in between; `None` if they are something else.
 pub(super) fn decode_base64(body: &[u8]) -> Option<Vec<u8>> {
-    let dense: Vec<u8> = body.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let mut dense = Vec::with_capacity(body.len());
+    for line in body.split(u8::is_ascii_whitespace) {
+        dense.extend_from_slice(line);
+    }
     LENIENT.decode(dense).ok()
 }
 
@@ -121,7 +124,12 @@ fn block(bytes: &[u8], begin: &Boundary<'_>, body: Range<usize>, end: usize, fau
 fn next_boundary(bytes: &[u8], mut from: usize) -> Option<Boundary<'_>> {
     const DASHES: &[u8] = b"-----";
     loop {
-        let start = from + bytes[from..].windows(DASHES.len()).position(|window| window == DASHES)?;
+        from += bytes[from..].iter().position(|byte| *byte == b'-')?;
+        if !bytes[from..].starts_with(DASHES) {
+            from += 1;
+            continue;
+        }
+        let start = from;
         let behind = &bytes[start + DASHES.len()..];
         let (begin, word) = if behind.starts_with(b"BEGIN ") { (true, 6) } else { (false, 4) };
         if begin || behind.starts_with(b"END ") {

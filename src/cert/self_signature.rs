@@ -24,12 +24,12 @@ impl Certificate {
     /// Whether the certificate is signed with its own key. Costs a signature check: not for every root of a bundle
     /// that is only looked at.
     pub fn self_signature(&self) -> SelfSignature {
-        let Ok((_, parsed)) = X509Certificate::from_der(&self.der) else { return SelfSignature::Invalid };
+        let Ok((_, parsed)) = X509Certificate::from_der(&self.0.der) else { return SelfSignature::Invalid };
         match parsed.verify_signature(None) {
             Ok(()) => SelfSignature::Valid,
             Err(error) if self.is_conclusive(&parsed, &error) => SelfSignature::Invalid,
             // What OpenSSL goes by, which never verifies a root's own signature.
-            Err(_) => match (&self.authority_key_id, &self.subject_key_id) {
+            Err(_) => match (&self.0.authority_key_id, &self.0.subject_key_id) {
                 (Some(authority), Some(subject)) if authority != subject => SelfSignature::Invalid,
                 _ => SelfSignature::NotChecked,
             },
@@ -38,7 +38,7 @@ impl Certificate {
 
     /// Whether a failed verification says something about the signature, and not about the limits of ring.
     fn is_conclusive(&self, parsed: &X509Certificate<'_>, error: &X509Error) -> bool {
-        match self.signature_algorithm.as_str() {
+        match self.0.signature_algorithm.as_str() {
             // RSA (PKCS #1 1.5) with SHA-1, SHA-256, SHA-384, SHA-512.
             "1.2.840.113549.1.1.5"
             | "1.3.14.3.2.29"
@@ -46,7 +46,7 @@ impl Certificate {
             | "1.2.840.113549.1.1.12"
             | "1.2.840.113549.1.1.13" => match parsed.public_key().parsed() {
                 Ok(PublicKey::RSA(key)) => {
-                    self.rsa_bits.is_some_and(|bits| (2048..=8192).contains(&bits))
+                    self.0.rsa_bits.is_some_and(|bits| (2048..=8192).contains(&bits))
                         && key.try_exponent().is_ok_and(|exponent| (3..1 << 33).contains(&exponent))
                 }
                 // An RSA signature is not one of another kind of key.
@@ -54,7 +54,7 @@ impl Certificate {
             },
             // ECDSA with SHA-256, SHA-384: ring has P-256 and P-384.
             "1.2.840.10045.4.3.2" | "1.2.840.10045.4.3.3" => {
-                self.rsa_bits.is_some() || *error != X509Error::SignatureUnsupportedAlgorithm
+                self.0.rsa_bits.is_some() || *error != X509Error::SignatureUnsupportedAlgorithm
             }
             // Ed25519.
             "1.3.101.112" => true,

@@ -77,13 +77,17 @@ pub(super) fn read_bounded(file: &OwnedFd, size: u64, limit: u64) -> Result<Vec<
     if size > limit {
         return Err(too_large(limit));
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    let mut chunk = [0; 64 * 1024];
+    // One more than expected, so that the end is seen without growing.
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     loop {
-        match rustix::io::read(file, &mut chunk) {
+        if bytes.len() == bytes.capacity() {
+            bytes.reserve(64 * 1024);
+        }
+        match rustix::io::read(file, rustix::buffer::spare_capacity(&mut bytes)) {
             Ok(0) => return Ok(bytes),
-            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
-            Err(Errno::INTR) => {}
+            // All that was promised: asking for the end as well would double the calls for small files.
+            Ok(_) if bytes.len() as u64 == size => return Ok(bytes),
+            Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Error::failed("could not read").because(error)),
         }
         if bytes.len() as u64 > limit {

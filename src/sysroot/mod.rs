@@ -41,7 +41,7 @@ pub enum Kind {
 }
 
 /// What `statx` says of one path.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// What it is.
     pub kind: Kind,
@@ -57,6 +57,8 @@ pub struct Meta {
     pub links: u32,
     /// Last change of the content: seconds since 1970 and nanoseconds.
     pub modified: (i64, u32),
+    /// Last change of anything, mode and owner included, as the kernel counts it: nobody can set it.
+    pub changed: (i64, u32),
     /// Device and inode: two paths with the same pair are one file.
     pub identity: (u64, u64),
     /// Something is mounted exactly here (`STATX_ATTR_MOUNT_ROOT`): it can be neither renamed over nor removed.
@@ -307,6 +309,7 @@ fn meta_of(directory: &OwnedFd, name: &str, flags: AtFlags) -> Result<Option<Met
                 size: stat.stx_size,
                 links: stat.stx_nlink,
                 modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+                changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
                 identity: (
                     (u64::from(stat.stx_dev_major) << 32) | u64::from(stat.stx_dev_minor),
                     stat.stx_ino,

@@ -13,7 +13,7 @@ use crate::cert::{Certificate, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::record::Ours;
-use crate::sysroot::{Sysroot, split};
+use crate::sysroot::{Meta, Sysroot, split};
 use crate::tree::{self, Node};
 
 /// As in the kernel.
@@ -24,6 +24,9 @@ type Parsed = RefCell<BTreeMap<Fingerprint, Option<Certificate>>>;
 
 /// The nodes that stood, or would stand, at one place, and what is in them.
 type Seen = Vec<(Rc<Node>, Rc<Contents>)>;
+
+/// What stood at a path, and what `statx` said of it (`None`: there was nothing).
+type Stood = (Option<Meta>, Rc<Node>);
 
 /// What is in a file of certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,10 +50,15 @@ pub struct View<'a> {
     our_files: BTreeSet<String>,
     /// Directories by where they really are.
     directories: RefCell<BTreeMap<String, Option<String>>>,
-    actual: RefCell<BTreeMap<String, Rc<Node>>>,
+    actual: RefCell<BTreeMap<String, Stood>>,
+    /// What an earlier view saw: a path that the kernel says is unchanged is not read again.
+    before: BTreeMap<String, Stood>,
     original: RefCell<BTreeMap<String, Rc<Node>>>,
     contents: RefCell<BTreeMap<String, Seen>>,
     parsed: Rc<Parsed>,
+    /// The names in directories, without us and with us.
+    names: RefCell<BTreeMap<String, Vec<String>>>,
+    actual_names: RefCell<BTreeMap<String, Vec<String>>>,
     frozen: Cell<bool>,
 }
 
@@ -71,9 +79,12 @@ impl<'a> View<'a> {
             our_files: BTreeSet::new(),
             directories: RefCell::default(),
             actual: RefCell::default(),
+            before: BTreeMap::new(),
             original: RefCell::default(),
             contents: RefCell::default(),
             parsed: Rc::default(),
+            names: RefCell::default(),
+            actual_names: RefCell::default(),
             frozen: Cell::new(false),
         };
         for path in ours.records.keys() {
@@ -128,12 +139,16 @@ impl<'a> View<'a> {
     /// What stands at `path` now.
     pub fn actual(&self, path: &str) -> Result<Rc<Node>> {
         let path = &self.location(path)?;
-        if let Some(node) = self.actual.borrow().get(path) {
+        if let Some((_, node)) = self.actual.borrow().get(path) {
             return Ok(Rc::clone(node));
         }
-        let node = if self.frozen.get() { Node::Absent } else { tree::read(self.sysroot, path)? };
-        let node = Rc::new(node);
-        self.actual.borrow_mut().insert(path.to_owned(), Rc::clone(&node));
+        let meta = if self.frozen.get() { None } else { self.sysroot.lstat(path)? };
+        let node = match (&meta, self.before.get(path)) {
+            (None, _) => Rc::new(Node::Absent),
+            (Some(_), Some((before, node))) if *before == meta => Rc::clone(node),
+            (Some(meta), _) => Rc::new(tree::read_known(self.sysroot, path, meta)?),
+        };
+        self.actual.borrow_mut().insert(path.to_owned(), (meta, Rc::clone(&node)));
         Ok(node)
     }
 
@@ -216,8 +231,11 @@ impl<'a> View<'a> {
 
     /// The names in the directory `path` without us, sorted; empty if there is none.
     pub fn names(&self, path: &str) -> Result<Vec<String>> {
+        if let Some(names) = self.names.borrow().get(path) {
+            return Ok(names.clone());
+        }
         let mut names = BTreeSet::new();
-        for name in self.sysroot.list(path)?.unwrap_or_default() {
+        for name in self.actual_names(path)? {
             if *self.original(&child(path, &name))? != Node::Absent {
                 names.insert(name);
             }
@@ -230,12 +248,19 @@ impl<'a> View<'a> {
                 names.insert(name.to_owned());
             }
         }
-        Ok(names.into_iter().collect())
+        let names: Vec<String> = names.into_iter().collect();
+        self.names.borrow_mut().insert(path.to_owned(), names.clone());
+        Ok(names)
     }
 
     /// Every name in the directory `path` now.
     pub fn actual_names(&self, path: &str) -> Result<Vec<String>> {
-        Ok(self.sysroot.list(path)?.unwrap_or_default())
+        if let Some(names) = self.actual_names.borrow().get(path) {
+            return Ok(names.clone());
+        }
+        let names = self.sysroot.list(path)?.unwrap_or_default();
+        self.actual_names.borrow_mut().insert(path.to_owned(), names.clone());
+        Ok(names)
     }
 
     /// Where `path` leads without us: the path of the node at the end of the links, every link on the way resolved,
@@ -341,11 +366,17 @@ impl<'a> View<'a> {
         matches!(node.as_ref(), Node::File(_)).then(|| self.contents(&location, &node).certificates.clone())
     }
 
-    /// A view that looks at everything again, for what came after this one.
+    /// A view that looks at everything again, for what came after this one. Only what has the same inode and has not
+    /// been changed by the kernel's own count (which no program can set) is taken from here.
     pub fn afresh(&self) -> Result<View<'a>> {
         self.sysroot.look_again();
         let view = View::of(self.sysroot, Rc::clone(&self.ours))?;
-        Ok(View { parsed: Rc::clone(&self.parsed), ..view })
+        Ok(View {
+            parsed: Rc::clone(&self.parsed),
+            before: self.actual.borrow().clone(),
+            contents: self.contents.clone(),
+            ..view
+        })
     }
 }
 
