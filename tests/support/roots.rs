@@ -233,7 +233,7 @@ impl RootFs {
         let mut process = Command::new("unshare");
         process.args(["--mount", "--propagation", "private", "sh", "-eu", "-c"]);
         process.arg(format!(
-            "mount --bind /dev \"$ROOT/dev\"\nmount -t proc proc \"$ROOT/proc\"\nmount --bind \"$EXCHANGE\" \"$ROOT/mnt\"\n{before}\n\
+            "{DEVICES}mount -t proc proc \"$ROOT/proc\"\nmount --bind \"$EXCHANGE\" \"$ROOT/mnt\"\n{before}\n\
              exec chroot \"$ROOT\" env -u ROOT -u EXCHANGE \"$@\""
         ));
         process.arg("sh").args(command).env_clear().env("PATH", PATH).stdin(Stdio::null());
