@@ -152,6 +152,15 @@ pub struct RootFs {
     _machine: MachineStores,
 }
 
+/// Devices of the root's own: the machine's `/dev` must never stand in a tree that is removed later.
+const DEVICES: &str = "mount -t tmpfs -o mode=0755 dev \"$ROOT/dev\"
+for device in null:3 zero:5 full:7 random:8 urandom:9; do
+    mknod -m 666 \"$ROOT/dev/${device%:*}\" c 1 \"${device#*:}\"
+done
+ln -s /proc/self/fd \"$ROOT/dev/fd\"
+mkdir -m 1777 \"$ROOT/dev/shm\"
+";
+
 impl RootFs {
     /// A copy of `original`, on the same file system as the kept roots.
     #[track_caller]
