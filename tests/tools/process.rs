@@ -23,9 +23,10 @@ fn as_nobody(program: &Path) -> Output {
 
 fn copy(directory: &Path, mode: u32) -> std::path::PathBuf {
     let binary = directory.join("trustup");
-    fs::copy(TRUSTUP, &binary).unwrap();
-    fs::set_permissions(&binary, fs::Permissions::from_mode(mode)).unwrap();
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::copy(TRUSTUP, &binary).expect("a copy");
+    fs::set_permissions(&binary, fs::Permissions::from_mode(mode)).expect("its mode");
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
+        .expect("a directory that all can enter");
     binary
 }
 
