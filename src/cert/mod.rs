@@ -59,9 +59,29 @@ struct Fields {
     signature_hash: Option<WeakHash>,
     is_ca: Option<bool>,
     signs_certificates: Option<bool>,
-    serves_tls: Option<bool>,
+    usages: Option<Usages>,
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
+}
+
+/// What extended key usage allows (RFC 5280 section 4.2.1.12), as far as trust stores ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Usages {
+    any: bool,
+    server_auth: bool,
+    email_protection: bool,
+    code_signing: bool,
+}
+
+/// What a root may be trusted for; `None` of extended key usage allows all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// TLS servers.
+    ServerAuth,
+    /// E-mail.
+    EmailProtection,
+    /// Programs.
+    CodeSigning,
 }
 
 /// A hash function that must not be relied on in a signature.
@@ -108,7 +128,7 @@ impl Certificate {
             signature_hash: weak_hash(&parsed),
             is_ca: extensions.is_ca,
             signs_certificates: extensions.signs_certificates,
-            serves_tls: extensions.serves_tls,
+            usages: extensions.usages,
             subject_key_id: extensions.subject_key_id,
             authority_key_id: extensions.authority_key_id,
             der: der.to_vec(),
@@ -179,6 +199,11 @@ impl Certificate {
         subject_hash::subject_hash(&self.0.subject)
     }
 
+    /// The number of OpenSSL before 1.0, what `openssl x509 -subject_hash_old` prints.
+    pub fn subject_hash_old(&self) -> u32 {
+        subject_hash::subject_hash_old(&self.0.subject)
+    }
+
     /// First second of validity, seconds since 1970.
     pub fn not_before(&self) -> i64 {
         self.0.not_before
@@ -221,7 +246,19 @@ impl Certificate {
 
     /// Whether extended key usage has serverAuth or anyExtendedKeyUsage; `None` where there is none (all allowed).
     pub fn serves_tls(&self) -> Option<bool> {
-        self.0.serves_tls
+        self.0.usages.map(|usages| usages.any || usages.server_auth)
+    }
+
+    /// Whether the certificate's own extended key usage allows this purpose.
+    pub fn allows(&self, purpose: Purpose) -> bool {
+        self.0.usages.is_none_or(|usages| {
+            usages.any
+                || match purpose {
+                    Purpose::ServerAuth => usages.server_auth,
+                    Purpose::EmailProtection => usages.email_protection,
+                    Purpose::CodeSigning => usages.code_signing,
+                }
+        })
     }
 
     /// Whether subject and issuer are the same name.
@@ -246,7 +283,7 @@ impl fmt::Debug for Certificate {
 struct Extensions {
     is_ca: Option<bool>,
     signs_certificates: Option<bool>,
-    serves_tls: Option<bool>,
+    usages: Option<Usages>,
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
 }
@@ -262,7 +299,12 @@ impl Extensions {
                 ParsedExtension::BasicConstraints(BasicConstraints { ca, .. }) => found.is_ca = Some(*ca),
                 ParsedExtension::KeyUsage(usage) => found.signs_certificates = Some(usage.key_cert_sign()),
                 ParsedExtension::ExtendedKeyUsage(usage) => {
-                    found.serves_tls = Some(usage.any || usage.server_auth);
+                    found.usages = Some(Usages {
+                        any: usage.any,
+                        server_auth: usage.server_auth,
+                        email_protection: usage.email_protection,
+                        code_signing: usage.code_signing,
+                    });
                 }
                 ParsedExtension::SubjectKeyIdentifier(id) => found.subject_key_id = Some(id.0.to_vec()),
                 ParsedExtension::AuthorityKeyIdentifier(id) => {

@@ -1,6 +1,7 @@
 //! The number that names links in a hashed certificate directory (`4042bcee.0`): what
 //! `openssl x509 -subject_hash` prints since OpenSSL 1.0. A name for lookup, nothing that is trusted.
 
+use md5::Md5;
 use sha1::{Digest, Sha1};
 
 use super::der;
@@ -19,6 +20,13 @@ pub(super) fn subject_hash(name: &[u8]) -> u32 {
         der::push(&mut canonical, der::SET, &members.concat());
     }
     let digest: [u8; 20] = Sha1::digest(&canonical).into();
+    u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
+}
+
+/// The hash of OpenSSL before 1.0: MD5 over the whole Name as it stands; its first four bytes as a little-endian number
+/// (OpenSSL: `X509_NAME_hash_old`).
+pub(super) fn subject_hash_old(name: &[u8]) -> u32 {
+    let digest: [u8; 16] = Md5::digest(name).into();
     u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 

@@ -66,6 +66,7 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
         let kind = match output.kind {
             OutputKind::Bundle => "bundle",
             OutputKind::HashDirectory => "hash directory",
+            OutputKind::SignatureList => "EFI signature list",
         };
         let state = match (&output.damage, output.exists) {
             (Some(damage), _) => format!("damaged: {damage}"),

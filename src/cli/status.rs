@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
+use crate::cert::Purpose;
 use crate::error::{Kind, Result};
 use crate::state::{State, Status};
 use crate::text;
@@ -45,10 +46,18 @@ pub(super) fn run(context: &Context, _args: &StatusArgs) -> Result<u8> {
             }
             for (path, offer) in &facts.offers {
                 let hash = offer.kind == Some(OutputKind::HashDirectory);
-                if hash && !managed && anchor.status != Status::Installed {
+                // The vendor's own roots need only be where TLS clients look.
+                let only_vendor =
+                    anchor.status == Status::Vendor && offer.purpose != Some(Purpose::ServerAuth);
+                let not_for_this = offer.purpose.is_some_and(|purpose| !certificate.allows(purpose));
+                if (hash && !managed && anchor.status != Status::Installed) || only_vendor || not_for_this {
                     continue;
                 }
-                let kind = if hash { "hash-directory" } else { "bundle" };
+                let kind = match offer.kind {
+                    Some(OutputKind::HashDirectory) => "hash-directory",
+                    Some(OutputKind::SignatureList) => "signature-list",
+                    Some(OutputKind::Bundle) | None => "bundle",
+                };
                 let word = match (offer.roots.contains_key(&anchor.fingerprint), &offer.damage) {
                     (_, Some(_)) => "damaged",
                     (true, None) => "there",

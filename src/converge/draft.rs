@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::Goal;
-use crate::cert::Certificate;
+use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Run, Step};
@@ -20,13 +20,15 @@ pub(super) fn settle(
     view: &View,
     facts: &Facts,
     goal: &Goal,
-    anchors: &mut [StoredAnchor],
+    anchors: &mut Vec<StoredAnchor>,
     wanted: &mut Wanted,
-) -> Result<()> {
+) -> Result<Vec<String>> {
     let updater = facts.row.updater;
     let managed = updater.is_managed(view)?;
     let standing = updater.standing(view)?;
     let trusted = trusted_without_us(view, facts, managed)?;
+    let mut warnings = Vec::new();
+    let mut refused = BTreeSet::new();
     for anchor in anchors.iter_mut() {
         if anchor.status == Status::Recorded {
             continue;
@@ -38,6 +40,12 @@ pub(super) fn settle(
             .find(|(_, certificates)| certificates.iter().any(|found| found.fingerprint() == fingerprint))
             .map(|(path, _)| path.clone())
             .or_else(|| goal.standing.get(&fingerprint).cloned());
+        if let Some(why) = updater.refused(view, &certificate)? {
+            warnings
+                .push(format!("the distribution refuses {} ({fingerprint}): {why}", certificate.subject()));
+            refused.insert(fingerprint);
+            continue;
+        }
         if trusted.as_ref().is_some_and(|trusted| trusted.contains(&fingerprint)) {
             anchor.status = if here.is_some() { Status::Mounted } else { Status::Vendor };
             anchor.file = here;
@@ -48,13 +56,22 @@ pub(super) fn settle(
             here.clone().or_else(|| updater.anchor_directory().map(|directory| directory.file(&anchor.name)));
         wanted.anchors.push(Anchor { certificate, name: anchor.name.clone(), standing: here });
     }
-    Ok(())
+    anchors.retain(|anchor| !refused.contains(&anchor.fingerprint));
+    if anchors.is_empty()
+        && let Some(why) = warnings.first()
+    {
+        return Err(Error::not_trusted(why.clone()).hint(
+            "take the certificate out of the blocklist if it should be trusted, or ask why it is there",
+        ));
+    }
+    Ok(warnings)
 }
 
 /// The roots that every output holds without us; `None` if there is no output yet.
 fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Option<BTreeSet<Fingerprint>>> {
     let mut common: Option<BTreeSet<Fingerprint>> = None;
-    for output in &facts.outputs {
+    // A root that is there for e-mail only is no TLS root yet.
+    for output in facts.outputs.iter().filter(|output| output.purpose == Some(Purpose::ServerAuth)) {
         let roots: BTreeSet<Fingerprint> = match output.kind {
             OutputKind::Bundle => {
                 view.certificates(&output.path)?.iter().map(Certificate::fingerprint).collect()
@@ -66,6 +83,11 @@ fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Optio
                 .unwrap_or_default(),
             // Where no package makes hash links, programs read the bundle.
             OutputKind::HashDirectory => continue,
+            OutputKind::SignatureList => facts
+                .offers
+                .get(&output.path)
+                .map(|offer| offer.roots.keys().copied().collect())
+                .unwrap_or_default(),
         };
         common = Some(match common {
             None => roots,

@@ -164,7 +164,7 @@ impl<'a> Draft<'a> {
         let mut anchors = goal.anchors.clone();
         let mut wanted = Wanted { anchors: Vec::new(), web_pki: goal.web_pki };
         refuse_vendor_names(&view, &facts, &anchors)?;
-        settle(&view, &facts, &goal, &mut anchors, &mut wanted)?;
+        let refusals = settle(&view, &facts, &goal, &mut anchors, &mut wanted)?;
         let mut updater = facts.updater(&view, choice)?;
         let overlooked = overlooked_by_tool(&view, &facts, &wanted)?;
         if let (UpdaterUsed::Native(_), Some(path)) = (&updater.updater, overlooked) {
@@ -182,7 +182,8 @@ impl<'a> Draft<'a> {
             plan.steps
                 .extend(plan::copy(&view, facts.row.updater, &path, content)?.into_iter().map(Step::Change));
         }
-        let mut warnings = desires.warnings;
+        let mut warnings = refusals;
+        warnings.extend(desires.warnings);
         if updater.notable {
             warnings.push(format!(
                 "{}; the built-in updater takes its place and keeps what is there",

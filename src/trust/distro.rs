@@ -3,9 +3,11 @@
 //! A row names what os-release says, the updater whose files the family has, and how it is proven. A new
 //! distribution is a row here and a folder in `distro-fixtures/`; nothing else asks which distribution it is.
 
+use crate::cert::Purpose;
 use crate::trust::os_release::Release;
 use crate::trust::updater::bundle::Bundles;
 use crate::trust::updater::ca_certificates::{CaCertificates, Hashing};
+use crate::trust::updater::p11_kit::{Copies, Extract, Format, P11Kit};
 use crate::trust::updater::{NativeTool, Updater};
 
 /// A row of the table.
@@ -96,6 +98,104 @@ static ALPINE: CaCertificates = CaCertificates {
     },
 };
 
+/// Red Hat's `update-ca-trust`, a shell script of package ca-certificates (read in 2024.2.69): `p11-kit extract` once
+/// for each output.
+static RED_HAT: P11Kit = P11Kit {
+    admin: "/etc/pki/ca-trust/source",
+    anchors: "/etc/pki/ca-trust/source/anchors",
+    vendor: "/usr/share/pki/ca-trust-source",
+    extracted: "/etc/pki/ca-trust/extracted",
+    extracts: &[
+        Extract {
+            path: "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+            format: Format::CommentedPem,
+            purpose: Some(Purpose::ServerAuth),
+        },
+        Extract {
+            path: "/etc/pki/ca-trust/extracted/pem/email-ca-bundle.pem",
+            format: Format::CommentedPem,
+            purpose: Some(Purpose::EmailProtection),
+        },
+        Extract {
+            path: "/etc/pki/ca-trust/extracted/pem/objsign-ca-bundle.pem",
+            format: Format::CommentedPem,
+            purpose: Some(Purpose::CodeSigning),
+        },
+        Extract {
+            path: "/etc/pki/ca-trust/extracted/openssl/ca-bundle.trust.crt",
+            format: Format::CommentedTrustedPem,
+            purpose: None,
+        },
+        Extract {
+            path: "/etc/pki/ca-trust/extracted/edk2/cacerts.bin",
+            format: Format::Edk2,
+            purpose: Some(Purpose::ServerAuth),
+        },
+    ],
+    hashed: "/etc/pki/ca-trust/extracted/pem/directory-hash",
+    copies: Copies { directory: "/etc/pki/tls/certs", names: false, absolute: true },
+    keystore: "/etc/pki/ca-trust/extracted/java/cacerts",
+    links: &[
+        "/etc/pki/tls/certs/ca-bundle.crt",
+        "/etc/pki/tls/cert.pem",
+        "/etc/ssl/certs/ca-certificates.crt",
+    ],
+    tool: NativeTool {
+        program: "update-ca-trust",
+        // No word at all: the old script ignores `extract`, the new one takes nothing else, both extract without.
+        arguments: &[],
+        fresh_arguments: &[],
+        needs: &["trust"],
+        leftovers: &[],
+    },
+};
+
+/// Arch's `update-ca-trust` (package ca-certificates-utils), the same idea with other paths and links by name as well.
+static ARCH: P11Kit = P11Kit {
+    admin: "/etc/ca-certificates/trust-source",
+    anchors: "/etc/ca-certificates/trust-source/anchors",
+    vendor: "/usr/share/ca-certificates/trust-source",
+    extracted: "/etc/ca-certificates/extracted",
+    extracts: &[
+        Extract {
+            path: "/etc/ca-certificates/extracted/tls-ca-bundle.pem",
+            format: Format::CommentedPem,
+            purpose: Some(Purpose::ServerAuth),
+        },
+        Extract {
+            path: "/etc/ca-certificates/extracted/email-ca-bundle.pem",
+            format: Format::CommentedPem,
+            purpose: Some(Purpose::EmailProtection),
+        },
+        Extract {
+            path: "/etc/ca-certificates/extracted/objsign-ca-bundle.pem",
+            format: Format::CommentedPem,
+            purpose: Some(Purpose::CodeSigning),
+        },
+        Extract {
+            path: "/etc/ca-certificates/extracted/ca-bundle.trust.crt",
+            format: Format::CommentedTrustedPem,
+            purpose: None,
+        },
+        Extract {
+            path: "/etc/ca-certificates/extracted/edk2-cacerts.bin",
+            format: Format::Edk2,
+            purpose: Some(Purpose::ServerAuth),
+        },
+    ],
+    hashed: "/etc/ca-certificates/extracted/cadir",
+    copies: Copies { directory: "/etc/ssl/certs", names: true, absolute: false },
+    keystore: "/etc/ca-certificates/extracted/java-cacerts.jks",
+    links: &["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"],
+    tool: NativeTool {
+        program: "update-ca-trust",
+        arguments: &[],
+        fresh_arguments: &[],
+        needs: &["trust"],
+        leftovers: &[],
+    },
+};
+
 /// Images with no tool and no place for anchors: the bundles that programs read, and nothing else.
 static BUNDLES: Bundles = Bundles {
     primary: "/etc/ssl/certs/ca-certificates.crt",
@@ -144,6 +244,34 @@ pub static DISTROS: &[Distro] = &[
         updater: &ALPINE,
         install_hint: "apk add --no-cache ca-certificates",
         proof: Proof::SameTool("alpine"),
+    },
+    Distro {
+        id: "red-hat",
+        name: "RHEL, UBI, Fedora, CentOS, Rocky, Alma, Oracle, Amazon, openEuler, Azure Linux",
+        ids: &[
+            "rhel",
+            "fedora",
+            "centos",
+            "rocky",
+            "almalinux",
+            "ol",
+            "amzn",
+            "openeuler",
+            "opencloudos",
+            "mariner",
+            "azurelinux",
+        ],
+        updater: &RED_HAT,
+        install_hint: "dnf install -y ca-certificates p11-kit-trust",
+        proof: Proof::RealTool,
+    },
+    Distro {
+        id: "arch",
+        name: "Arch and its relatives",
+        ids: &["arch", "archarm", "artix", "cachyos", "manjaro", "manjaro-arm", "endeavouros"],
+        updater: &ARCH,
+        install_hint: "pacman -S --noconfirm ca-certificates-utils",
+        proof: Proof::RealTool,
     },
     Distro {
         id: "bundle-only",

@@ -212,7 +212,7 @@ pub fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
     for output in &facts.outputs {
         let offer = facts.offers.get(&output.path).cloned().unwrap_or_default();
         let directory = match output.kind {
-            OutputKind::Bundle => split(&output.path).0,
+            OutputKind::Bundle | OutputKind::SignatureList => split(&output.path).0,
             OutputKind::HashDirectory => output.path.as_str(),
         };
         views.push(OutputView {

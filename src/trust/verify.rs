@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::cert::Certificate;
+use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::text;
 use crate::tree::Node;
+use crate::trust::updater::p11_kit::certificates_in_edk2;
 use crate::trust::updater::rehash;
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::view::{View, child};
@@ -18,6 +19,8 @@ use crate::trust::view::{View, child};
 pub struct Offer {
     /// How it is read.
     pub kind: Option<OutputKind>,
+    /// The purpose for which its roots are trusted.
+    pub purpose: Option<Purpose>,
     /// The roots, and a name for each.
     pub roots: BTreeMap<Fingerprint, String>,
     /// Why it cannot be read as what it is.
@@ -62,10 +65,11 @@ pub fn offers(view: &View, side: Side, outputs: &[Output]) -> Offers {
 }
 
 fn offer(view: &View, side: Side, output: &Output) -> Offer {
-    let mut offer = Offer { kind: Some(output.kind), ..Offer::default() };
+    let mut offer = Offer { kind: Some(output.kind), purpose: output.purpose, ..Offer::default() };
     let read = match output.kind {
         OutputKind::Bundle => bundle(view, side, &output.path, &mut offer),
         OutputKind::HashDirectory => hash_directory(view, side, &output.path, &mut offer),
+        OutputKind::SignatureList => signature_list(view, side, &output.path, &mut offer),
     };
     if let Err(error) = read {
         offer.damage = Some(error.to_string());
@@ -86,6 +90,18 @@ fn bundle(view: &View, side: Side, path: &str, offer: &mut Offer) -> Result<()> 
         offer.damage = Some("a PEM block in it is damaged".to_owned());
     }
     offer.roots = contents.certificates.iter().map(name).collect();
+    Ok(())
+}
+
+fn signature_list(view: &View, side: Side, path: &str, offer: &mut Offer) -> Result<()> {
+    let Some((_, node)) = side.follow(view, path)? else { return Ok(()) };
+    offer.exists = true;
+    let Node::File(file) = node.as_ref() else { return Ok(()) };
+    offer.mount_point = file.mount_point;
+    match certificates_in_edk2(&file.content) {
+        Some(certificates) => offer.roots = certificates.iter().map(name).collect(),
+        None => offer.damage = Some("it is no list of EFI signatures".to_owned()),
+    }
     Ok(())
 }
 
@@ -175,7 +191,8 @@ pub fn compare(
             .hint("nothing is kept of this run; `--updater builtin` keeps every root that is there"));
         }
         for (certificate, must) in anchors {
-            if offer.roots.contains_key(&certificate.fingerprint()) {
+            let not_for_this = offer.purpose.is_some_and(|purpose| !certificate.allows(purpose));
+            if not_for_this || offer.roots.contains_key(&certificate.fingerprint()) {
                 continue;
             }
             let name = text::escape(&certificate.label());

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
-use crate::cert::{Certificate, pem};
+use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
@@ -74,10 +74,21 @@ impl Bundles {
     pub fn outputs(&self, view: &View) -> Result<Vec<Output>> {
         let mut outputs: Vec<Output> = Vec::new();
         for found in self.found(view)? {
-            outputs.push(Output { path: found.path, kind: OutputKind::Bundle });
+            outputs.push(Output {
+                path: found.path,
+                kind: OutputKind::Bundle,
+                purpose: Some(Purpose::ServerAuth),
+            });
         }
         if view.follow(self.primary)?.is_none() {
-            outputs.insert(0, Output { path: self.primary.to_owned(), kind: OutputKind::Bundle });
+            outputs.insert(
+                0,
+                Output {
+                    path: self.primary.to_owned(),
+                    kind: OutputKind::Bundle,
+                    purpose: Some(Purpose::ServerAuth),
+                },
+            );
         }
         Ok(outputs)
     }
@@ -203,7 +214,7 @@ fn refuse_damaged(view: &View, path: &str, content: &[u8]) -> Result<()> {
 }
 
 /// The shortest relative target of a link at `link` that leads to `target`.
-fn relative_target(link: &str, target: &str) -> String {
+pub(super) fn relative_target(link: &str, target: &str) -> String {
     let from: Vec<&str> = split(link).0.split('/').filter(|part| !part.is_empty()).collect();
     let to: Vec<&str> = target.split('/').filter(|part| !part.is_empty()).collect();
     let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();

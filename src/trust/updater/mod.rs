@@ -5,11 +5,12 @@
 
 pub mod bundle;
 pub mod ca_certificates;
+pub mod p11_kit;
 pub mod rehash;
 
 use std::fmt::Debug;
 
-use crate::cert::Certificate;
+use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::tree::Node;
@@ -81,6 +82,8 @@ pub enum OutputKind {
     Bundle,
     /// A directory that OpenSSL searches by subject hash.
     HashDirectory,
+    /// EFI signature lists, for firmware that fetches over TLS (tianocore's EDK2).
+    SignatureList,
 }
 
 /// A place that programs read roots from.
@@ -90,6 +93,8 @@ pub struct Output {
     pub path: String,
     /// How it is read.
     pub kind: OutputKind,
+    /// The purpose for which its roots are trusted; `None`: it holds all, with their trust settings.
+    pub purpose: Option<Purpose>,
 }
 
 /// Where an administrator's anchors go.
@@ -161,6 +166,11 @@ pub trait Updater: Debug + Sync {
 
     /// Roots whose loss is the vendor's or administrator's will: deselected, or gone from the inputs.
     fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>>;
+
+    /// Why the distribution does not let this root be trusted, whoever asks; `None` if it does.
+    fn refused(&self, _view: &View, _certificate: &Certificate) -> Result<Option<String>> {
+        Ok(None)
+    }
 
     /// What the family's inputs alone say that the outputs should be, without us; nothing where no package says so.
     fn regenerated(&self, view: &View) -> Result<Desires>;

@@ -15,7 +15,7 @@ use std::rc::Rc;
 use super::bundle::Bundles;
 use super::rehash;
 use super::{Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
-use crate::cert::Certificate;
+use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
@@ -200,7 +200,11 @@ impl Updater for CaCertificates {
 
     fn outputs(&self, view: &View) -> Result<Vec<Output>> {
         let mut outputs = self.bundles().outputs(view)?;
-        outputs.push(Output { path: self.certs.to_owned(), kind: OutputKind::HashDirectory });
+        outputs.push(Output {
+            path: self.certs.to_owned(),
+            kind: OutputKind::HashDirectory,
+            purpose: Some(Purpose::ServerAuth),
+        });
         Ok(outputs)
     }
 
