@@ -152,6 +152,15 @@ pub struct RootFs {
     _machine: MachineStores,
 }
 
+/// Devices of the root's own: the machine's `/dev` must never stand in a tree that is removed later.
+const DEVICES: &str = "mount -t tmpfs -o mode=0755 dev \"$ROOT/dev\"
+for device in null:3 zero:5 full:7 random:8 urandom:9; do
+    mknod -m 666 \"$ROOT/dev/${device%:*}\" c 1 \"${device#*:}\"
+done
+ln -s /proc/self/fd \"$ROOT/dev/fd\"
+mkdir -m 1777 \"$ROOT/dev/shm\"
+";
+
 impl RootFs {
     /// A copy of `original`, on the same file system as the kept roots.
     #[track_caller]
@@ -233,7 +242,7 @@ impl RootFs {
         let mut process = Command::new("unshare");
         process.args(["--mount", "--propagation", "private", "sh", "-eu", "-c"]);
         process.arg(format!(
-            "mount --bind /dev \"$ROOT/dev\"\nmount -t proc proc \"$ROOT/proc\"\nmount --bind \"$EXCHANGE\" \"$ROOT/mnt\"\n{before}\n\
+            "{DEVICES}mount -t proc proc \"$ROOT/proc\"\nmount --bind \"$EXCHANGE\" \"$ROOT/mnt\"\n{before}\n\
              exec chroot \"$ROOT\" env -u ROOT -u EXCHANGE \"$@\""
         ));
         process.arg("sh").args(command).env_clear().env("PATH", PATH).stdin(Stdio::null());
