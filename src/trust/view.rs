@@ -391,7 +391,13 @@ pub fn certificates_in(content: &[u8]) -> Vec<Certificate> {
 
 /// `name` in the directory `path`.
 pub fn child(path: &str, name: &str) -> String {
-    format!("{}/{name}", path.trim_end_matches('/'))
+    // By hand: this is called for every entry of every directory, and `format!` is what it would cost most.
+    let directory = path.trim_end_matches('/');
+    let mut child = String::with_capacity(directory.len() + 1 + name.len());
+    child.push_str(directory);
+    child.push('/');
+    child.push_str(name);
+    child
 }
 
 /// Where a link in `directory` with this target leads, not yet resolved.
