@@ -6,7 +6,7 @@
 //! others made to our anchor files count as absent.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::cert::{Certificate, pem};
@@ -49,12 +49,12 @@ pub struct View<'a> {
     /// Our anchor files, by where they really are.
     our_files: BTreeSet<String>,
     /// Directories by where they really are.
-    directories: RefCell<BTreeMap<String, Option<String>>>,
-    actual: RefCell<BTreeMap<String, Stood>>,
+    directories: RefCell<HashMap<String, Option<String>>>,
+    actual: RefCell<HashMap<String, Stood>>,
     /// What an earlier view saw: a path that the kernel says is unchanged is not read again.
-    before: BTreeMap<String, Stood>,
-    original: RefCell<BTreeMap<String, Rc<Node>>>,
-    contents: RefCell<BTreeMap<String, Seen>>,
+    before: HashMap<String, Stood>,
+    original: RefCell<HashMap<String, Rc<Node>>>,
+    contents: RefCell<HashMap<String, Seen>>,
     parsed: Rc<Parsed>,
     /// The names in directories, without us and with us.
     names: RefCell<BTreeMap<String, Vec<String>>>,
@@ -79,7 +79,7 @@ impl<'a> View<'a> {
             our_files: BTreeSet::new(),
             directories: RefCell::default(),
             actual: RefCell::default(),
-            before: BTreeMap::new(),
+            before: HashMap::new(),
             original: RefCell::default(),
             contents: RefCell::default(),
             parsed: Rc::default(),
