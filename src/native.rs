@@ -89,6 +89,7 @@ pub fn run_tool(program: &str, arguments: &[String], temporary: &str, timeout: D
         .stdout(writer)
         .stderr(writer_too)
         .process_group(0);
+    close_fds::set_fds_cloexec(3, &[]);
     let mut child = command.spawn().map_err(|error| {
         Error::failed("could not start the distribution's trust update").at(program).because(error)
     })?;
@@ -147,6 +148,7 @@ pub fn replace_us(env: &Env, command: &[String]) -> Error {
     for name in env.names().filter(|name| is_secret(name)) {
         replacement.env_remove(name);
     }
+    close_fds::set_fds_cloexec(3, &passed_on(env));
     let cause = replacement.exec();
     let hint = if cause.kind() == std::io::ErrorKind::NotFound {
         "the roots are installed; give the command's absolute path, or set PATH in the image"
@@ -154,6 +156,18 @@ pub fn replace_us(env: &Env, command: &[String]) -> Error {
         "the roots are installed; look at the command's mode and interpreter"
     };
     Error::failed("could not start the command").at(text::escape(program)).because(cause).hint(hint)
+}
+
+/// The descriptors that a service manager means for the service: socket activation (sd_listen_fds(3)) names the
+/// process, and the service takes our place as that very process.
+fn passed_on(env: &Env) -> Vec<i32> {
+    let for_us =
+        env.var("LISTEN_PID") == Some(rustix::process::getpid().as_raw_nonzero().to_string().as_str());
+    let count = env
+        .var("LISTEN_FDS")
+        .and_then(|count| count.parse::<i32>().ok())
+        .filter(|count| (0..=1024).contains(count));
+    if for_us { (3..3 + count.unwrap_or(0)).collect() } else { Vec::new() }
 }
 
 /// Whether the variable holds a secret of trustup's.

@@ -373,3 +373,25 @@ fn source_date_epoch_stamps_files_and_changes_no_verdict() {
         scene.bootstrap().env("SOURCE_DATE_EPOCH", bad).fails(2).says(["SOURCE_DATE_EPOCH", "hint:"]);
     }
 }
+
+#[test]
+fn what_another_row_put_in_can_be_taken_out() {
+    let scene = Scene::new("unknown-os");
+    let before = scene.tree();
+    scene.bootstrap().ok();
+    // The image's next version, or the next trustup, knows the distribution.
+    let path = scene.at("etc/os-release");
+    let first = fs::read(&path).unwrap();
+    fs::write(&path, "ID=debian\n").unwrap();
+    let between = scene.tree();
+    let refused = scene.bootstrap().fails(1);
+    assert!(
+        refused.stderr.contains("`bundle-only`") && refused.stderr.contains("untrust --all"),
+        "{refused}"
+    );
+    between.assert_same(&scene.tree(), "refused");
+    scene.untrust().ok();
+    fs::write(&path, first).unwrap();
+    before.assert_same(&scene.tree(), "after untrust");
+    scene.bootstrap().ok();
+}

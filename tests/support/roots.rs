@@ -19,6 +19,19 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Where trustup keeps what it did, in any root.
 pub const STATE: &str = "var/lib/trustup";
 
+/// What a command in a root finds mounted. Its /dev has nodes of its own: the machine's is never bound into a tree that
+/// somebody may remove.
+const MOUNTS: &str = r#"
+mount -t proc proc "$ROOT/proc"
+mount -t tmpfs -o mode=755 dev "$ROOT/dev"
+mknod -m 666 "$ROOT/dev/null" c 1 3
+mknod -m 666 "$ROOT/dev/zero" c 1 5
+mknod -m 666 "$ROOT/dev/random" c 1 8
+mknod -m 666 "$ROOT/dev/urandom" c 1 9
+ln -s /proc/self/fd "$ROOT/dev/fd"
+mount --bind "$EXCHANGE" "$ROOT/mnt"
+"#;
+
 /// A root that is kept. The same recipe gives the same root; a changed one is made anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Base {
@@ -119,11 +132,13 @@ fn make(path: &Path, from: Option<&Path>, recipe: &str) {
     }
     let partial = path.with_extension("partial");
     if partial.exists() {
-        std::fs::remove_dir_all(&partial).expect("leftover of an earlier attempt");
+        remove_tree(&partial).expect("leftover of an earlier attempt");
     }
     std::fs::create_dir(&partial).expect("directory");
-    let output = Command::new("sh")
-        .args(["-eu", "-c", &format!("{}\n{recipe}", include_str!("recipe.sh"))])
+    // debootstrap mounts /proc and /sys in the new root: nobody else is to see that, least of all a later clean-up.
+    let output = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-eu", "-c"])
+        .arg(format!("{}\n{recipe}", include_str!("recipe.sh")))
         .env("ROOT", &partial)
         .env("FROM", from.unwrap_or(Path::new("/nonexistent")))
         .env("LC_ALL", "C")
@@ -151,15 +166,6 @@ pub struct RootFs {
     exchange: tempfile::TempDir,
     _machine: MachineStores,
 }
-
-/// Devices of the root's own: the machine's `/dev` must never stand in a tree that is removed later.
-const DEVICES: &str = "mount -t tmpfs -o mode=0755 dev \"$ROOT/dev\"
-for device in null:3 zero:5 full:7 random:8 urandom:9; do
-    mknod -m 666 \"$ROOT/dev/${device%:*}\" c 1 \"${device#*:}\"
-done
-ln -s /proc/self/fd \"$ROOT/dev/fd\"
-mkdir -m 1777 \"$ROOT/dev/shm\"
-";
 
 impl RootFs {
     /// A copy of `original`, on the same file system as the kept roots.
@@ -241,10 +247,7 @@ impl RootFs {
     pub fn command_after(&self, before: &str, command: &[&str]) -> Command {
         let mut process = Command::new("unshare");
         process.args(["--mount", "--propagation", "private", "sh", "-eu", "-c"]);
-        process.arg(format!(
-            "{DEVICES}mount -t proc proc \"$ROOT/proc\"\nmount --bind \"$EXCHANGE\" \"$ROOT/mnt\"\n{before}\n\
-             exec chroot \"$ROOT\" env -u ROOT -u EXCHANGE \"$@\""
-        ));
+        process.arg(format!("{MOUNTS}\n{before}\nexec chroot \"$ROOT\" env -u ROOT -u EXCHANGE \"$@\""));
         process.arg("sh").args(command).env_clear().env("PATH", PATH).stdin(Stdio::null());
         process.env("ROOT", &self.path).env("EXCHANGE", self.exchange.path());
         process
@@ -289,7 +292,7 @@ impl Drop for RootFs {
     fn drop(&mut self) {
         // A failed test's root is kept for a look until the next run of ./test.
         if !std::thread::panicking() {
-            drop(std::fs::remove_dir_all(&self.path));
+            drop(remove_tree(&self.path));
         }
     }
 }
@@ -310,6 +313,18 @@ pub fn static_trustup() -> &'static Path {
             .stdin(Stdio::null()));
         target.join(host).join("debug/trustup")
     })
+}
+
+/// Removes a tree, but never through a mount: with something mounted in it, it stays and that is an error.
+pub fn remove_tree(path: &Path) -> std::io::Result<()> {
+    let path = path.canonicalize()?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    // The fifth field is the mount point, in octal escapes where it has odd characters: ours have none.
+    let mut points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    if let Some(point) = points.find(|point| Path::new(point).starts_with(&path)) {
+        return Err(std::io::Error::other(format!("{point} is a mount point: not removed")));
+    }
+    std::fs::remove_dir_all(path)
 }
 
 /// Runs a command, wants success, returns its output.

@@ -6,6 +6,7 @@
 
 mod certificate_files;
 mod openssl;
+mod process;
 mod smuggled_root;
 mod spoiled_bundles;
 mod subject_hash;

@@ -1,0 +1,80 @@
+//! trustup as a process (threat T16): it refuses raised rights, and hands a service neither secrets nor descriptors.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::{fs, str};
+
+const TRUSTUP: &str = env!("CARGO_BIN_EXE_trustup");
+
+fn output(command: &mut Command) -> Output {
+    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output().expect("the program starts")
+}
+
+/// As nobody, without capabilities.
+fn as_nobody(program: &Path) -> Output {
+    output(
+        Command::new("setpriv")
+            .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--"])
+            .arg(program)
+            .args(["detect", "--list"]),
+    )
+}
+
+fn copy(directory: &Path, mode: u32) -> std::path::PathBuf {
+    let binary = directory.join("trustup");
+    fs::copy(TRUSTUP, &binary).expect("a copy");
+    fs::set_permissions(&binary, fs::Permissions::from_mode(mode)).expect("its mode");
+    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
+        .expect("a directory that all can enter");
+    binary
+}
+
+#[test]
+#[ignore = "needs root"]
+fn raised_rights_are_refused() {
+    // Entered by everybody, and not mounted without set-id bits, as `/tmp` may be.
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let plain = as_nobody(&copy(directory.path(), 0o755));
+    assert_eq!(plain.status.code(), Some(0), "{plain:?}");
+    for mode in [0o4755, 0o2755] {
+        let raised = as_nobody(&copy(directory.path(), mode));
+        assert_eq!(raised.status.code(), Some(5), "{mode:o}: {raised:?}");
+        let said = String::from_utf8(raised.stderr).unwrap();
+        assert!(said.contains("raised rights") && said.contains("hint:"), "{said}");
+    }
+    let binary = copy(directory.path(), 0o755);
+    let capable = output(Command::new("setcap").arg("cap_net_bind_service=ep").arg(&binary));
+    assert!(capable.status.success(), "{capable:?}");
+    assert_eq!(as_nobody(&binary).status.code(), Some(5));
+}
+
+#[test]
+#[ignore = "needs root"]
+fn the_service_gets_neither_secrets_nor_descriptors() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut parameters = rcgen::CertificateParams::new([]).unwrap();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+    fs::write(directory.path().join("root.der"), root.der()).unwrap();
+    // A state directory of its own, so that nothing of the machine is touched; `--stores none` touches no store.
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-eu", "-c"]);
+    command.arg(
+        "mount -t tmpfs state /var/lib\n\
+         export TRUSTUP_TOKEN=secret-a CA_TOKEN=secret-b TRUSTUP_PASSWORD=secret-c OTHER_TOKEN=theirs\n\
+         echo $$\n\
+         exec 7<\"$1\"\n\
+         exec \"$0\" bootstrap -q --stores none --ca-file \"$1\" -- sh -c 'echo $$; env; ls /proc/$$/fd'",
+    );
+    let run = output(command.arg(TRUSTUP).arg(directory.path().join("root.der")));
+    let said = str::from_utf8(&run.stdout).unwrap();
+    assert!(run.status.success(), "{run:?}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines[0], lines[1], "the service takes trustup's place: {said}");
+    assert!(said.contains("OTHER_TOKEN=theirs") && !said.contains("secret-"), "{said}");
+    let descriptors: Vec<&str> =
+        lines.iter().rev().take_while(|line| line.parse::<u32>().is_ok()).copied().collect();
+    // The shell itself may hold its script.
+    assert!(descriptors.iter().all(|number| ["0", "1", "2", "10"].contains(number)), "{said}");
+}
