@@ -177,7 +177,7 @@ pub(super) fn with_first(list: &List, first: Vec<Entry>) -> List {
 }
 
 /// The file name that p11-kit makes of a label: bytes other than letters, digits, `.`, `_` and `-` become `_`.
-fn file_stem(label: &str) -> String {
+pub(super) fn file_stem(label: &str) -> String {
     label
         .bytes()
         .map(|b| if b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-') { b as char } else { '_' })
