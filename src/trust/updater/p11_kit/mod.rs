@@ -129,8 +129,12 @@ impl P11Kit {
         let fits =
             |certificate: &&Certificate| extract.purpose.is_none_or(|purpose| certificate.allows(purpose));
         let Some(list) = extract.format.read(&file.content) else {
-            let added =
-                front.iter().filter(fits).filter(|certificate| ours.contains(&certificate.fingerprint()));
+            // What somebody appended is there for the bundle's purpose; trust settings are not looked into.
+            let there = if extract.purpose.is_some() { view.certificates(extract.path)? } else { Vec::new() };
+            let missing = |certificate: &&Certificate| {
+                ours.contains(&certificate.fingerprint()) && !there.contains(certificate)
+            };
+            let added = front.iter().filter(fits).filter(missing);
             let content = self.in_front_of_anything(extract, added, &file)?;
             desires.want(
                 extract.path,
