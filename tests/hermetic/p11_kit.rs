@@ -137,19 +137,68 @@ fn a_bundle_of_another_shape_gets_ours_in_front() {
     }
 }
 
-/// A root that somebody appended is there: nothing to do for TLS, and never there twice.
+/// A root that somebody appended to one output is not in all of them: ours is the administrator's copy in front, and
+/// theirs stays when ours goes.
 #[test]
-fn a_root_that_was_appended_by_hand_is_not_added_twice() {
+fn a_root_that_was_appended_by_hand_stays_when_ours_goes() {
     for family in FAMILIES {
         let scene = Scene::new(family.fixture);
         scene.append(family.tls, &scene.ca.pem);
         let before = scene.tree();
         scene.bootstrap().ok();
-        let list = held(scene.root.path(), family.tls);
-        let count = list.iter().filter(|one| **one == scene.ca.fingerprint).count();
-        assert_eq!(count, 1, "{}", family.fixture);
+        for path in [family.tls, family.email, family.trusted, family.edk2] {
+            assert_eq!(held(scene.root.path(), path)[0], scene.ca.fingerprint, "{}: {path}", family.fixture);
+        }
+        let after = scene.tree();
+        scene.bootstrap().ok();
+        after.assert_same(&scene.tree(), "again");
         scene.untrust().ok();
         before.assert_same(&scene.tree(), family.fixture);
+    }
+}
+
+/// A package upgrade runs the family's tool, which writes every output anew, with ours and with other vendor roots.
+#[test]
+fn ours_goes_out_of_what_the_tool_wrote_since() {
+    for family in FAMILIES.into_iter().filter(|family| family.fixture == "ubi-8") {
+        let scene = Scene::new(family.fixture);
+        let outputs = [family.tls, family.email, family.trusted, family.edk2];
+        let before = scene.tree();
+        let content = |path: &str| fs::read(scene.at(path)).unwrap();
+        let first = outputs.map(content);
+        scene.bootstrap().ok();
+        // The vendor's last root is withdrawn.
+        let mut upgraded = Vec::new();
+        for (path, first) in outputs.iter().zip(&first) {
+            let cut = |bytes: &[u8]| match path.ends_with(".bin") {
+                true => bytes[..bytes.len() - last_list(bytes)].to_vec(),
+                false => {
+                    let text = std::str::from_utf8(bytes).unwrap();
+                    text[..text.rfind("\n# ").unwrap()].as_bytes().to_vec()
+                }
+            };
+            upgraded.push(cut(first));
+            fs::write(scene.at(path), cut(&content(path))).unwrap();
+        }
+        scene.trustup(["status"]).ok();
+        scene.bootstrap().ok();
+        scene.untrust().ok();
+        for ((path, wanted), first) in outputs.iter().zip(upgraded).zip(&first) {
+            assert_eq!(content(path), wanted, "{path} after untrust");
+            fs::write(scene.at(path), first).unwrap();
+        }
+        before.assert_same(&scene.tree(), "all but the upgraded outputs");
+    }
+}
+
+/// The size of the last EFI signature list.
+fn last_list(mut lists: &[u8]) -> usize {
+    loop {
+        let size = u32::from_le_bytes(lists[16..20].try_into().unwrap()) as usize;
+        if size == lists.len() {
+            return size;
+        }
+        lists = &lists[size..];
     }
 }
 

@@ -168,6 +168,18 @@ pub fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
         .collect()
 }
 
+/// An output as p11-kit would write it without these roots; `None` if it is none of its outputs with comments and no
+/// EDK2 list, or holds none of them.
+pub fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
+    // Trust settings stand in the blocks, which are kept as they are: one format reads both kinds of bundle.
+    let edk2 = content.starts_with(&X509_GUID);
+    let format = if edk2 { Format::Edk2 } else { Format::CommentedPem };
+    let mut list = format.read(content)?;
+    let count = list.entries.len();
+    list.entries.retain(|entry| !roots.contains(&entry.fingerprint));
+    (list.entries.len() < count).then(|| format.write(&list))
+}
+
 /// Puts `first` in front, in this order; entries of the same certificates further behind go (an administrator's copy
 /// replaces the vendor's entry).
 pub(super) fn with_first(list: &List, first: Vec<Entry>) -> List {
@@ -252,6 +264,24 @@ mod tests {
             None,
             "not as it writes it"
         );
+    }
+
+    #[test]
+    fn ours_goes_out_of_an_output_that_the_tool_wrote_since() {
+        let (vendor, other, ours) = (root("Vendor"), root("Other"), root("Ours"));
+        let gone = BTreeSet::from([ours.fingerprint()]);
+        for format in [Format::CommentedPem, Format::CommentedTrustedPem, Format::Edk2] {
+            let entries = |roots: &[&Certificate]| roots.iter().map(|root| format.entry(root)).collect();
+            let bytes =
+                |roots: &[&Certificate]| format.write(&List { header: Vec::new(), entries: entries(roots) });
+            let wanted = bytes(&[&vendor, &other]);
+            for with in [[&ours, &vendor, &other], [&vendor, &ours, &other], [&vendor, &other, &ours]] {
+                assert_eq!(without(&bytes(&with), &gone), Some(wanted.clone()), "{format:?}");
+            }
+            assert_eq!(without(&wanted, &gone), None);
+            assert_eq!(without(&bytes(&[&ours]), &gone), Some(Vec::new()));
+        }
+        assert_eq!(without(ours.to_pem().as_bytes(), &gone), None, "no comment: not p11-kit's");
     }
 
     #[test]

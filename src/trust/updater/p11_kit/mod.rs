@@ -10,7 +10,7 @@ mod hashed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::formats::{Format, certificates_in_edk2};
+pub use self::formats::{Format, certificates_in_edk2, without};
 
 use self::formats::{List, with_first};
 use super::bundle::{Bundles, relative_target};
@@ -129,12 +129,8 @@ impl P11Kit {
         let fits =
             |certificate: &&Certificate| extract.purpose.is_none_or(|purpose| certificate.allows(purpose));
         let Some(list) = extract.format.read(&file.content) else {
-            // What somebody appended is there for the bundle's purpose; trust settings are not looked into.
-            let there = if extract.purpose.is_some() { view.certificates(extract.path)? } else { Vec::new() };
-            let missing = |certificate: &&Certificate| {
-                ours.contains(&certificate.fingerprint()) && !there.contains(certificate)
-            };
-            let added = front.iter().filter(fits).filter(missing);
+            let added =
+                front.iter().filter(fits).filter(|certificate| ours.contains(&certificate.fingerprint()));
             let content = self.in_front_of_anything(extract, added, &file)?;
             desires.want(
                 extract.path,
