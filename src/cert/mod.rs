@@ -50,6 +50,7 @@ struct Fields {
     version: u32,
     serial: Vec<u8>,
     subject: Vec<u8>,
+    subject_hash: u32,
     issuer: Vec<u8>,
     not_before: i64,
     not_after: i64,
@@ -118,6 +119,7 @@ impl Certificate {
             // X.509 counts from zero.
             version: parsed.version().0.saturating_add(1),
             serial: parsed.raw_serial().to_vec(),
+            subject_hash: subject_hash::subject_hash(&subject),
             subject,
             issuer,
             not_before: parsed.validity().not_before.timestamp(),
@@ -196,7 +198,7 @@ impl Certificate {
 
     /// The number in the names of a hashed directory, what `openssl x509 -subject_hash` prints (as `{:08x}`).
     pub fn subject_hash(&self) -> u32 {
-        subject_hash::subject_hash(&self.0.subject)
+        self.0.subject_hash
     }
 
     /// The number of OpenSSL before 1.0, what `openssl x509 -subject_hash_old` prints.

@@ -6,7 +6,7 @@
 //! others made to our anchor files count as absent.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use crate::cert::{Certificate, pem};
@@ -50,12 +50,12 @@ pub struct View<'a> {
     /// Our anchor files, by where they really are.
     our_files: BTreeSet<String>,
     /// Directories by where they really are.
-    directories: RefCell<BTreeMap<String, Option<String>>>,
-    actual: RefCell<BTreeMap<String, Stood>>,
+    directories: RefCell<HashMap<String, Option<String>>>,
+    actual: RefCell<HashMap<String, Stood>>,
     /// What an earlier view saw: a path that the kernel says is unchanged is not read again.
-    before: BTreeMap<String, Stood>,
-    original: RefCell<BTreeMap<String, Rc<Node>>>,
-    contents: RefCell<BTreeMap<String, Seen>>,
+    before: HashMap<String, Stood>,
+    original: RefCell<HashMap<String, Rc<Node>>>,
+    contents: RefCell<HashMap<String, Seen>>,
     parsed: Rc<Parsed>,
     /// The names in directories, without us and with us.
     names: RefCell<BTreeMap<String, Vec<String>>>,
@@ -80,7 +80,7 @@ impl<'a> View<'a> {
             our_files: BTreeSet::new(),
             directories: RefCell::default(),
             actual: RefCell::default(),
-            before: BTreeMap::new(),
+            before: HashMap::new(),
             original: RefCell::default(),
             contents: RefCell::default(),
             parsed: Rc::default(),
@@ -395,7 +395,13 @@ pub fn certificates_in(content: &[u8]) -> Vec<Certificate> {
 
 /// `name` in the directory `path`.
 pub fn child(path: &str, name: &str) -> String {
-    format!("{}/{name}", path.trim_end_matches('/'))
+    // By hand: this is called for every entry of every directory, and `format!` is what it would cost most.
+    let directory = path.trim_end_matches('/');
+    let mut child = String::with_capacity(directory.len() + 1 + name.len());
+    child.push_str(directory);
+    child.push('/');
+    child.push_str(name);
+    child
 }
 
 /// Where a link in `directory` with this target leads, not yet resolved.
