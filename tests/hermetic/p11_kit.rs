@@ -174,7 +174,7 @@ fn ours_goes_out_of_what_the_tool_wrote_since() {
                 true => bytes[..bytes.len() - last_list(bytes)].to_vec(),
                 false => {
                     let text = std::str::from_utf8(bytes).unwrap();
-                    text[..text.rfind("\n# ").unwrap()].as_bytes().to_vec()
+                    bytes[..text.rfind("\n# ").unwrap()].to_vec()
                 }
             };
             upgraded.push(cut(first));
