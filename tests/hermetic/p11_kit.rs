@@ -69,6 +69,18 @@ fn a_blocked_root_is_refused_and_nothing_changes() {
     before.assert_same(&scene.tree(), "after untrust");
 }
 
+#[test]
+fn a_root_that_the_vendor_distrusts_is_refused() {
+    let scene = Scene::new("ubi-9");
+    let vendor = scene.at("usr/share/pki/ca-trust-source/ca-bundle.trust.p11-kit");
+    let text = fs::read_to_string(&vendor).unwrap();
+    let stanza = format!("\n[p11-kit-object-v1]\nlabel: \"Gone\"\nx-distrusted: true\n{}", scene.ca.pem);
+    fs::write(&vendor, text + &stanza).unwrap();
+    let before = scene.tree();
+    scene.bootstrap().fails(4).says(["ca-bundle.trust.p11-kit", "hint:"]);
+    before.assert_same(&scene.tree(), "after the refusal");
+}
+
 /// The administrator's copy replaces the vendor's entry: at the front, for all purposes.
 #[test]
 fn a_root_for_email_only_becomes_one_for_tls() {

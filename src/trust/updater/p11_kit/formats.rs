@@ -168,6 +168,25 @@ pub fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
         .collect()
 }
 
+/// The certificates that a `.p11-kit` file distrusts: objects with `x-distrusted: true` (p11-kit's persist format).
+pub(super) fn distrusted(content: &[u8]) -> Vec<Certificate> {
+    const HEAD: &str = "[p11-kit-object-v1]";
+    // A vendor's file is large, and most have none.
+    let Ok(text) = std::str::from_utf8(content) else { return Vec::new() };
+    if !text.contains(HEAD) || !text.contains("x-distrusted:") {
+        return Vec::new();
+    }
+    let says_so = |line: &str| {
+        line.split_once(':')
+            .is_some_and(|(key, value)| key.trim() == "x-distrusted" && value.trim() == "true")
+    };
+    text.split(HEAD)
+        .filter(|object| object.lines().any(says_so))
+        .flat_map(|object| pem::blocks(object.as_bytes()))
+        .filter_map(|block| Certificate::from_block(&block))
+        .collect()
+}
+
 /// An output as p11-kit would write it without these roots; `None` if it is none of its outputs with comments and no
 /// EDK2 list, or holds none of them.
 pub fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
@@ -282,6 +301,19 @@ mod tests {
             assert_eq!(without(&bytes(&[&ours]), &gone), Some(Vec::new()));
         }
         assert_eq!(without(ours.to_pem().as_bytes(), &gone), None, "no comment: not p11-kit's");
+    }
+
+    #[test]
+    fn a_p11_kit_file_says_what_it_distrusts() {
+        let roots = [root("A"), root("B"), root("C")];
+        let trust = ["trusted: true", "x-distrusted: true", "x-distrusted: false"];
+        let file: String = roots
+            .iter()
+            .zip(trust)
+            .map(|(root, trust)| format!("[p11-kit-object-v1]\nlabel: \"x\"\n{trust}\n{}\n", root.to_pem()))
+            .collect();
+        assert_eq!(distrusted(file.as_bytes()), [roots[1].clone()]);
+        assert_eq!(distrusted(roots[0].to_pem().as_bytes()), []);
     }
 
     #[test]

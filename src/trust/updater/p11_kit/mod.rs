@@ -202,12 +202,22 @@ impl P11Kit {
         Ok(found)
     }
 
-    /// What the administrator or the vendor blocks.
+    /// What the administrator or the vendor blocks, or distrusts in a `.p11-kit` file.
     fn blocked(&self, view: &View) -> Result<Vec<(String, Certificate)>> {
         let mut found = Vec::new();
         for token in [self.admin, self.vendor] {
             for (path, certificates) in self.files(view, &child(token, "blocklist"))? {
                 found.extend(certificates.into_iter().map(|certificate| (path.clone(), certificate)));
+            }
+            for directory in [token.to_owned(), child(token, "anchors")] {
+                for (path, _) in self.files(view, &directory)? {
+                    if let Some(node) = view.read(&path)?
+                        && let Node::File(file) = node.as_ref()
+                    {
+                        let distrusted = formats::distrusted(&file.content);
+                        found.extend(distrusted.into_iter().map(|certificate| (path.clone(), certificate)));
+                    }
+                }
             }
         }
         Ok(found)
