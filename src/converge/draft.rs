@@ -13,6 +13,7 @@ use crate::sysroot::split;
 use crate::tree::Node;
 use crate::trust::facts::{Facts, UpdaterUsed};
 use crate::trust::updater::{Anchor, Desires, OutputKind, Wanted};
+use crate::trust::verify::{self, Side};
 use crate::trust::view::View;
 
 /// Finds each anchor's status, and which of them the updater has to place.
@@ -76,18 +77,12 @@ fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Optio
             OutputKind::Bundle => {
                 view.certificates(&output.path)?.iter().map(Certificate::fingerprint).collect()
             }
-            OutputKind::HashDirectory if managed => facts
-                .offers
-                .get(&output.path)
-                .map(|offer| offer.roots.keys().copied().collect())
-                .unwrap_or_default(),
             // Where no package makes hash links, programs read the bundle.
-            OutputKind::HashDirectory => continue,
-            OutputKind::SignatureList => facts
-                .offers
-                .get(&output.path)
-                .map(|offer| offer.roots.keys().copied().collect())
-                .unwrap_or_default(),
+            OutputKind::HashDirectory if !managed => continue,
+            OutputKind::HashDirectory | OutputKind::SignatureList => {
+                let mut offers = verify::offers(view, Side::Original, std::slice::from_ref(output));
+                offers.remove(&output.path).map(|offer| offer.roots.into_keys().collect()).unwrap_or_default()
+            }
         };
         common = Some(match common {
             None => roots,

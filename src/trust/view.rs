@@ -15,6 +15,7 @@ use crate::fingerprint::Fingerprint;
 use crate::record::Ours;
 use crate::sysroot::{Meta, Sysroot, split};
 use crate::tree::{self, Node};
+use crate::trust::updater::p11_kit;
 
 /// As in the kernel.
 const MAX_HOPS: usize = 40;
@@ -191,6 +192,9 @@ impl<'a> View<'a> {
         }
         match actual.as_ref() {
             Node::File(file) => {
+                if let Some(content) = p11_kit::without(&file.content, &self.ours.installed) {
+                    return Ok(Rc::new(Node::File(tree::File { content, ..file.clone() })));
+                }
                 let mut rest = Vec::with_capacity(file.content.len());
                 let mut from = 0;
                 for block in pem::blocks(&file.content) {

@@ -20,6 +20,17 @@ const STATE: &str = "var/lib/trustup";
 /// Two subjects and their hashes, as `openssl x509 -subject_hash` prints them.
 const NAMES: [(&str, &str); 2] = [("Fixture Root A", "0a8d6833"), ("Fixture Root B", "0f8c6368")];
 
+/// Names of files that hold every root there is, for some purpose.
+const BUNDLES: [&str; 7] = [
+    "ca-certificates.crt",
+    "cert.pem",
+    "tls-ca-bundle.pem",
+    "email-ca-bundle.pem",
+    "ca-bundle.trust.crt",
+    "cacerts.bin",
+    "edk2-cacerts.bin",
+];
+
 /// `expect.toml`; distro-fixtures/README.md describes it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,8 +146,8 @@ fn the_whole_life_of_one_root() {
             if path.is_dir() {
                 continue; // A hashed directory: every_hash_is_found.
             }
-            let now = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{output}: {error}"));
-            assert!(ca::fingerprint_set(&now).contains(&ours.fingerprint), "{output} lacks ours");
+            let now = fs::read(&path).unwrap_or_else(|error| panic!("{output}: {error}"));
+            assert!(ca::held(&now).contains(&ours.fingerprint), "{output} lacks ours");
         }
         every_bundle_holds(root.path(), &there, &ours);
         every_hash_is_found(root.path(), &first, &ours, NAMES[0].1);
@@ -230,36 +241,40 @@ fn links_are_what_they_were(before: &Tree, after: &Tree) {
     }
 }
 
-/// Every PEM file of the tree outside our state, links aside, and what it holds.
+/// Every file with certificates outside our state, links aside, and what it holds; none holds one twice.
 fn certificates(root: &Path) -> BTreeMap<String, BTreeSet<Fingerprint>> {
     let files = Tree::of(root).without(STATE).lines.into_iter().filter(|(_, line)| line.starts_with("f "));
     files
         .filter_map(|(path, _)| {
-            let text = String::from_utf8(fs::read(root.join(&path)).ok()?).ok()?;
-            text.contains("-----BEGIN CERTIFICATE-----").then(|| (path, ca::fingerprint_set(&text)))
+            let list = ca::held(&fs::read(root.join(&path)).ok()?);
+            let set: BTreeSet<Fingerprint> = list.iter().copied().collect();
+            assert_eq!(set.len(), list.len(), "{path} holds a certificate twice");
+            (!set.is_empty()).then_some((path, set))
         })
         .collect()
 }
 
-/// Nothing that was in a PEM file is lost, and every bundle (a file with this name) that was there holds `ours`.
+/// Nothing that was in a file is lost, and every bundle (a file with this name) that was there holds `ours`.
 fn every_bundle_holds(root: &Path, before: &BTreeMap<String, BTreeSet<Fingerprint>>, ours: &Root) {
     let now = certificates(root);
     for (path, held) in before {
         assert!(now.get(path).is_some_and(|now| now.is_superset(held)), "{path} has lost a root");
         let name = path.rsplit('/').next().unwrap_or_default();
-        if ["ca-certificates.crt", "cert.pem", "tls-ca-bundle.pem"].contains(&name) {
+        if BUNDLES.contains(&name) {
             assert!(now[path].contains(&ours.fingerprint), "{path} does not hold our root");
         }
     }
 }
 
-/// Where `etc/ssl/certs` is a hashed directory, every root is found by its hash, the way OpenSSL looks: `HASH.0`,
+/// Where `etc/ssl/certs` is (or leads to) a hashed directory, every root is found by its hash, the way OpenSSL looks: `HASH.0`,
 /// `HASH.1`, … up to the first that is missing.
 fn every_hash_is_found(root: &Path, before: &Tree, ours: &Root, hash: &str) {
     let is_hash = |name: &str| {
         name.len() == 10 && name.ends_with(|c: char| c.is_ascii_digit()) && name.as_bytes()[8] == b'.'
     };
-    let hashed = before.lines.keys().any(|path| path.strip_prefix("etc/ssl/certs/").is_some_and(is_hash));
+    let Some(certs) = inside(root, "/etc/ssl/certs") else { return };
+    let certs = format!("{}/", certs.strip_prefix(root).unwrap().display());
+    let hashed = before.lines.keys().any(|path| path.strip_prefix(&certs).is_some_and(is_hash));
     if !hashed {
         return;
     }

@@ -19,52 +19,52 @@ const CERTS: &str = "etc/ssl/certs";
 const LOCAL: &str = "usr/local/share/ca-certificates";
 const STATE: &str = "var/lib/trustup";
 
-struct Scene {
-    root: tempfile::TempDir,
-    given: tempfile::TempDir,
-    ca: Root,
+pub(crate) struct Scene {
+    pub root: tempfile::TempDir,
+    pub given: tempfile::TempDir,
+    pub ca: Root,
 }
 
 impl Scene {
-    fn new(fixture: &str) -> Scene {
+    pub(crate) fn new(fixture: &str) -> Scene {
         let given = tempfile::tempdir().unwrap();
         let ca = ca::root("Store Test Root");
         ca.write(given.path(), "root.pem");
         Scene { root: unpacked(fixture), given, ca }
     }
 
-    fn at(&self, path: &str) -> PathBuf {
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
         self.root.path().join(path)
     }
 
-    fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
+    pub(crate) fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
         Trustup::at(self.root.path(), args)
     }
 
-    fn bootstrap(&self) -> Trustup {
+    pub(crate) fn bootstrap(&self) -> Trustup {
         self.trustup(["bootstrap", "--ca-file"]).arg(self.given.path().join("root.pem"))
     }
 
-    fn untrust(&self) -> Trustup {
+    pub(crate) fn untrust(&self) -> Trustup {
         self.trustup(["untrust", "--all"])
     }
 
-    fn tree(&self) -> Tree {
+    pub(crate) fn tree(&self) -> Tree {
         Tree::of(self.root.path())
     }
 
-    fn held(&self, path: &str) -> BTreeSet<Fingerprint> {
+    pub(crate) fn held(&self, path: &str) -> BTreeSet<Fingerprint> {
         ca::fingerprint_set(&fs::read_to_string(self.at(path)).unwrap())
     }
 
-    fn append(&self, path: &str, text: &str) {
+    pub(crate) fn append(&self, path: &str, text: &str) {
         let mut content = fs::read(self.at(path)).unwrap();
         content.extend(text.as_bytes());
         fs::write(self.at(path), content).unwrap();
     }
 }
 
-fn shared(name: &str) -> (String, Fingerprint) {
+pub(crate) fn shared(name: &str) -> (String, Fingerprint) {
     let pem = fs::read_to_string(fixtures().join("roots").join(name)).unwrap();
     let fingerprint = ca::fingerprints(&pem)[0];
     (pem, fingerprint)

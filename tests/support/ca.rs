@@ -83,6 +83,10 @@ pub fn pem(label: &str, der: &[u8]) -> String {
 
 /// The fingerprints of all certificates in PEM text, in order.
 pub fn fingerprints(pem: &str) -> Vec<Fingerprint> {
+    ders(pem).iter().map(|der| Fingerprint::of(der)).collect()
+}
+
+fn ders(pem: &str) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut body: Option<String> = None;
     for line in pem.lines() {
@@ -90,7 +94,7 @@ pub fn fingerprints(pem: &str) -> Vec<Fingerprint> {
             ("-----BEGIN CERTIFICATE-----", _) => body = Some(String::new()),
             ("-----END CERTIFICATE-----", Some(base64)) => {
                 let der = base64::engine::general_purpose::STANDARD.decode(base64).expect("base64");
-                found.push(Fingerprint::of(&der));
+                found.push(der);
                 body = None;
             }
             (line, Some(body)) => body.push_str(line),
@@ -99,6 +103,49 @@ pub fn fingerprints(pem: &str) -> Vec<Fingerprint> {
     }
     assert!(body.is_none(), "a certificate without an end");
     found
+}
+
+/// The fingerprints of all certificates that a store's file holds, in order: PEM, OpenSSL's TRUSTED CERTIFICATE
+/// blocks (without their trust settings), EFI signature lists.
+pub fn held(content: &[u8]) -> Vec<Fingerprint> {
+    if content.starts_with(&EFI_CERT_X509_GUID) {
+        return signature_lists(content);
+    }
+    let Ok(text) = std::str::from_utf8(content) else { return Vec::new() };
+    let trusted = text.replace("TRUSTED CERTIFICATE-----", "CERTIFICATE-----");
+    let found = ders(&trusted);
+    found.iter().map(|der| Fingerprint::of(first_value(der))).collect()
+}
+
+/// EFI_CERT_X509_GUID as it stands in a file (UEFI specification, section 32.4.1).
+const EFI_CERT_X509_GUID: [u8; 16] =
+    [0xa1, 0x59, 0xc0, 0xa5, 0xe4, 0x94, 0xa7, 0x4a, 0x87, 0xb5, 0xab, 0x15, 0x5c, 0x2b, 0xf0, 0x72];
+
+/// The certificates of EFI signature lists with one signature each: type (16 bytes), list size, header size,
+/// signature size, owner (16 bytes), DER.
+fn signature_lists(mut content: &[u8]) -> Vec<Fingerprint> {
+    let mut found = Vec::new();
+    while !content.is_empty() {
+        let number = |at: usize| u32::from_le_bytes(content[at..at + 4].try_into().unwrap()) as usize;
+        let (list, header, signature) = (number(16), number(20), number(24));
+        assert_eq!((&content[..16], header), (&EFI_CERT_X509_GUID[..], 0));
+        assert_eq!(list, 28 + signature, "one signature a list");
+        found.push(Fingerprint::of(&content[28 + 16..list]));
+        content = &content[list..];
+    }
+    found
+}
+
+/// The first DER value of `der`, without what follows it.
+fn first_value(der: &[u8]) -> &[u8] {
+    let (head, length) = match der[1] {
+        short @ 0..=0x7f => (2, usize::from(short)),
+        long => {
+            let count = usize::from(long & 0x7f);
+            (2 + count, der[2..2 + count].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)))
+        }
+    };
+    &der[..head + length]
 }
 
 /// The same as a set; a certificate that is there twice is an error.

@@ -168,6 +168,37 @@ pub fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
         .collect()
 }
 
+/// The certificates that a `.p11-kit` file distrusts: objects with `x-distrusted: true` (p11-kit's persist format).
+pub(super) fn distrusted(content: &[u8]) -> Vec<Certificate> {
+    const HEAD: &str = "[p11-kit-object-v1]";
+    // A vendor's file is large, and most have none.
+    let Ok(text) = std::str::from_utf8(content) else { return Vec::new() };
+    if !text.contains(HEAD) || !text.contains("x-distrusted:") {
+        return Vec::new();
+    }
+    let says_so = |line: &str| {
+        line.split_once(':')
+            .is_some_and(|(key, value)| key.trim() == "x-distrusted" && value.trim() == "true")
+    };
+    text.split(HEAD)
+        .filter(|object| object.lines().any(says_so))
+        .flat_map(|object| pem::blocks(object.as_bytes()))
+        .filter_map(|block| Certificate::from_block(&block))
+        .collect()
+}
+
+/// An output as p11-kit would write it without these roots; `None` if it is none of its outputs with comments and no
+/// EDK2 list, or holds none of them.
+pub fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
+    // Trust settings stand in the blocks, which are kept as they are: one format reads both kinds of bundle.
+    let edk2 = content.starts_with(&X509_GUID);
+    let format = if edk2 { Format::Edk2 } else { Format::CommentedPem };
+    let mut list = format.read(content)?;
+    let count = list.entries.len();
+    list.entries.retain(|entry| !roots.contains(&entry.fingerprint));
+    (list.entries.len() < count).then(|| format.write(&list))
+}
+
 /// Puts `first` in front, in this order; entries of the same certificates further behind go (an administrator's copy
 /// replaces the vendor's entry).
 pub(super) fn with_first(list: &List, first: Vec<Entry>) -> List {
@@ -177,7 +208,7 @@ pub(super) fn with_first(list: &List, first: Vec<Entry>) -> List {
 }
 
 /// The file name that p11-kit makes of a label: bytes other than letters, digits, `.`, `_` and `-` become `_`.
-fn file_stem(label: &str) -> String {
+pub(super) fn file_stem(label: &str) -> String {
     label
         .bytes()
         .map(|b| if b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-') { b as char } else { '_' })
@@ -252,6 +283,37 @@ mod tests {
             None,
             "not as it writes it"
         );
+    }
+
+    #[test]
+    fn ours_goes_out_of_an_output_that_the_tool_wrote_since() {
+        let (vendor, other, ours) = (root("Vendor"), root("Other"), root("Ours"));
+        let gone = BTreeSet::from([ours.fingerprint()]);
+        for format in [Format::CommentedPem, Format::CommentedTrustedPem, Format::Edk2] {
+            let entries = |roots: &[&Certificate]| roots.iter().map(|root| format.entry(root)).collect();
+            let bytes =
+                |roots: &[&Certificate]| format.write(&List { header: Vec::new(), entries: entries(roots) });
+            let wanted = bytes(&[&vendor, &other]);
+            for with in [[&ours, &vendor, &other], [&vendor, &ours, &other], [&vendor, &other, &ours]] {
+                assert_eq!(without(&bytes(&with), &gone), Some(wanted.clone()), "{format:?}");
+            }
+            assert_eq!(without(&wanted, &gone), None);
+            assert_eq!(without(&bytes(&[&ours]), &gone), Some(Vec::new()));
+        }
+        assert_eq!(without(ours.to_pem().as_bytes(), &gone), None, "no comment: not p11-kit's");
+    }
+
+    #[test]
+    fn a_p11_kit_file_says_what_it_distrusts() {
+        let roots = [root("A"), root("B"), root("C")];
+        let trust = ["trusted: true", "x-distrusted: true", "x-distrusted: false"];
+        let file: String = roots
+            .iter()
+            .zip(trust)
+            .map(|(root, trust)| format!("[p11-kit-object-v1]\nlabel: \"x\"\n{trust}\n{}\n", root.to_pem()))
+            .collect();
+        assert_eq!(distrusted(file.as_bytes()), [roots[1].clone()]);
+        assert_eq!(distrusted(roots[0].to_pem().as_bytes()), []);
     }
 
     #[test]

@@ -6,12 +6,13 @@
 //! The Java keystore among the outputs is left alone by the built-in updater.
 
 mod formats;
+mod hashed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::formats::{Format, certificates_in_edk2};
+pub use self::formats::{Format, certificates_in_edk2, without};
 
-use self::formats::{List, directory, with_first};
+use self::formats::{List, with_first};
 use super::bundle::{Bundles, relative_target};
 use super::{
     Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted, rehash,
@@ -21,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
-use crate::trust::view::{View, child, join};
+use crate::trust::view::{View, child};
 
 /// What is extracted into one file.
 #[derive(Debug)]
@@ -178,129 +179,6 @@ impl P11Kit {
         Ok(content)
     }
 
-    /// The hashed directory and the links to it.
-    fn hash(
-        &self,
-        view: &View,
-        old: &List,
-        new: &List,
-        wanted: &Wanted,
-        desires: &mut Desires,
-    ) -> Result<()> {
-        if !matches!(
-            view.follow(self.hashed)?.as_ref().map(|(_, node)| node.as_ref()),
-            Some(Node::Directory { .. })
-        ) {
-            return Ok(());
-        }
-        let certificates = self.certificates_of(view, wanted)?;
-        let labelled = |list: &List| -> Vec<(String, Certificate)> {
-            let known = list.entries.iter().filter_map(|entry| {
-                Some((entry.label.clone()?, certificates.get(&entry.fingerprint)?.clone()))
-            });
-            known.collect()
-        };
-        let (old_files, old_links) = directory(&labelled(old));
-        let (files, links) = directory(&labelled(new));
-        if !self.stands_so(view, &old_files, &old_links)? {
-            desires
-                .warnings
-                .push(format!("`{}` is not as the family's tool writes it, and stays as it is", self.hashed));
-            return Ok(());
-        }
-        for name in old_files.keys().filter(|name| !files.contains_key(*name)) {
-            desires.want(child(self.hashed, name), Node::Absent, "another file has its place");
-        }
-        for (name, certificate) in &files {
-            let node = Node::File(File::new(certificate.to_pem().into_bytes(), 0o444));
-            desires.want(child(self.hashed, name), node, "the root in the hashed directory");
-        }
-        for name in old_links.keys().filter(|name| !links.contains_key(*name)) {
-            desires.want(child(self.hashed, name), Node::Absent, "it leads nowhere any more");
-        }
-        for (name, target) in &links {
-            let node = Node::Link { target: target.clone() };
-            desires.want(child(self.hashed, name), node, "OpenSSL finds it by this subject hash");
-        }
-        self.copy_links(view, &files, &links, desires)
-    }
-
-    /// Links elsewhere to the files of the hashed directory, where the family (this version of it) has them.
-    fn copy_links(
-        &self,
-        view: &View,
-        files: &BTreeMap<String, Certificate>,
-        links: &BTreeMap<String, String>,
-        desires: &mut Desires,
-    ) -> Result<()> {
-        let directory = self.copies.directory;
-        let mut standing = BTreeSet::new();
-        for name in view.names(directory)? {
-            if let Node::Link { target } = view.original(&child(directory, &name))?.as_ref()
-                && view.location(&join(directory, target))?.starts_with(&format!("{}/", self.hashed))
-            {
-                standing.insert(name);
-            }
-        }
-        if !standing.iter().any(|name| rehash::parse_name(name).is_some()) {
-            return Ok(());
-        }
-        let target = |file: &str| {
-            let file = child(self.hashed, file);
-            if self.copies.absolute { file } else { relative_target(&child(directory, "x"), &file) }
-        };
-        let mut wanted: BTreeMap<&str, String> =
-            links.iter().map(|(name, file)| (name.as_str(), target(file))).collect();
-        if self.copies.names {
-            wanted.extend(files.keys().map(|name| (name.as_str(), target(name))));
-        }
-        for name in standing.iter().filter(|name| !wanted.contains_key(name.as_str())) {
-            desires.want(child(directory, name), Node::Absent, "it leads nowhere any more");
-        }
-        for (name, target) in wanted {
-            desires.want(
-                child(directory, name),
-                Node::Link { target },
-                "the family links the hashed directory here",
-            );
-        }
-        Ok(())
-    }
-
-    /// Whether the hashed directory without us is what the list says.
-    fn stands_so(
-        &self,
-        view: &View,
-        files: &BTreeMap<String, Certificate>,
-        links: &BTreeMap<String, String>,
-    ) -> Result<bool> {
-        for name in view.names(self.hashed)? {
-            let path = child(self.hashed, &name);
-            let right = match view.original(&path)?.as_ref() {
-                Node::Link { target } => links.get(&name) == Some(target),
-                Node::File(_) => {
-                    let found = view.certificates(&path)?;
-                    files.get(&name).is_some_and(|wanted| found.first() == Some(wanted))
-                }
-                _ => false,
-            };
-            if !right {
-                return Ok(false);
-            }
-        }
-        Ok(view.names(self.hashed)?.len() == files.len() + links.len())
-    }
-
-    fn certificates_of(&self, view: &View, wanted: &Wanted) -> Result<BTreeMap<Fingerprint, Certificate>> {
-        let bundle = view.certificates(self.tls_bundle())?;
-        let ours = wanted.anchors.iter().map(|anchor| anchor.certificate.clone());
-        Ok(bundle
-            .into_iter()
-            .chain(ours)
-            .map(|certificate| (certificate.fingerprint(), certificate))
-            .collect())
-    }
-
     /// Every certificate in the files of a token and its subdirectories.
     fn token(&self, view: &View, token: &str) -> Result<Vec<Certificate>> {
         let mut found = Vec::new();
@@ -324,12 +202,22 @@ impl P11Kit {
         Ok(found)
     }
 
-    /// What the administrator or the vendor blocks.
+    /// What the administrator or the vendor blocks, or distrusts in a `.p11-kit` file.
     fn blocked(&self, view: &View) -> Result<Vec<(String, Certificate)>> {
         let mut found = Vec::new();
         for token in [self.admin, self.vendor] {
             for (path, certificates) in self.files(view, &child(token, "blocklist"))? {
                 found.extend(certificates.into_iter().map(|certificate| (path.clone(), certificate)));
+            }
+            for directory in [token.to_owned(), child(token, "anchors")] {
+                for (path, _) in self.files(view, &directory)? {
+                    if let Some(node) = view.read(&path)?
+                        && let Node::File(file) = node.as_ref()
+                    {
+                        let distrusted = formats::distrusted(&file.content);
+                        found.extend(distrusted.into_iter().map(|certificate| (path.clone(), certificate)));
+                    }
+                }
             }
         }
         Ok(found)
@@ -480,8 +368,12 @@ impl Updater for P11Kit {
                 tls = lists;
             }
         }
-        if let Some((old, new)) = tls {
-            self.hash(view, &old, &new, wanted, &mut desires)?;
+        let hashed = view.follow(self.hashed)?;
+        if matches!(hashed.as_ref().map(|(_, node)| node.as_ref()), Some(Node::Directory { .. })) {
+            match tls {
+                Some((old, new)) => self.hash(view, &old, &new, wanted, &mut desires)?,
+                None => self.hash_beside(view, wanted, &mut desires)?,
+            }
         }
         if view.follow(self.keystore)?.is_some() {
             desires.warnings.push(format!(
