@@ -239,7 +239,7 @@ fn a_root_for_servers_alone() {
 fn a_copy_of_a_vendor_root() {
     for family in FAMILIES {
         let model = family.base.copy();
-        let pem = family.block(&model, family.email, "ACCVRAIZ1");
+        let pem = family.block(&model, family.email, "Izenpe.com");
         let fingerprint = fingerprints(&pem)[0];
         let tls = |root: &RootFs| fingerprints(&String::from_utf8(root.read(family.tls)).unwrap());
         assert!(!tls(&model).contains(&fingerprint), "trusted for e-mail only");

@@ -104,7 +104,10 @@ impl Format {
         let label = certificate.label();
         let body = match self {
             Format::CommentedPem | Format::PlainPem => certificate.to_pem().into_bytes(),
-            Format::CommentedTrustedPem => trusted_pem(certificate, &label),
+            Format::CommentedTrustedPem => {
+                // The comment of a root whose subject has no name to show is `certificate`, its alias is left out.
+                trusted_pem(certificate, certificate.has_label().then_some(label.as_str()))
+            }
             Format::Edk2 => signature_list(certificate.der()),
         };
         Entry { fingerprint: certificate.fingerprint(), label: self.has_comments().then_some(label), body }
@@ -112,9 +115,11 @@ impl Format {
 }
 
 /// A TRUSTED CERTIFICATE block with an alias and no trust settings: trusted for everything.
-fn trusted_pem(certificate: &Certificate, alias: &str) -> Vec<u8> {
+fn trusted_pem(certificate: &Certificate, alias: Option<&str>) -> Vec<u8> {
     let mut aux = Vec::new();
-    push_tlv(&mut aux, 0x0c, alias.as_bytes());
+    if let Some(alias) = alias {
+        push_tlv(&mut aux, 0x0c, alias.as_bytes());
+    }
     let mut der = certificate.der().to_vec();
     push_tlv(&mut der, 0x30, &aux);
     pem::encode(&der).replace(" CERTIFICATE-----", " TRUSTED CERTIFICATE-----").into_bytes()
@@ -168,6 +173,23 @@ pub fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
         .collect()
 }
 
+/// The certificates that a `.p11-kit` file distrusts: those in a stanza with `x-distrusted: true`. Other files have no
+/// such line.
+pub(super) fn distrusted(content: &[u8]) -> Vec<Certificate> {
+    let text = String::from_utf8_lossy(content);
+    let says_so = |stanza: &&str| {
+        stanza.lines().any(|line| {
+            line.split_once(':')
+                .is_some_and(|(key, value)| key.trim() == "x-distrusted" && value.trim() == "true")
+        })
+    };
+    let stanzas = text.split("[p11-kit-object-v1]").skip(1).filter(says_so);
+    stanzas
+        .flat_map(|stanza| pem::blocks(stanza.as_bytes()))
+        .filter_map(|block| Certificate::from_block(&block))
+        .collect()
+}
+
 /// Puts `first` in front, in this order; entries of the same certificates further behind go (an administrator's copy
 /// replaces the vendor's entry).
 pub(super) fn with_first(list: &List, first: Vec<Entry>) -> List {
@@ -206,6 +228,22 @@ pub(super) fn directory(
         files.insert(name, certificate.clone());
     }
     (files, links)
+}
+
+/// Free names for one more root's file and its two links, in a directory where these are `taken`; takes them.
+pub(super) fn names_beside(certificate: &Certificate, taken: &mut BTreeSet<String>) -> (String, Vec<String>) {
+    let stem = file_stem(&certificate.label());
+    let mut free = |name: &dyn Fn(u32) -> String| {
+        let name = (0..).map(name).find(|name| !taken.contains(name)).unwrap_or_default();
+        taken.insert(name.clone());
+        name
+    };
+    let file = free(&|number| match number {
+        0 => format!("{stem}.pem"),
+        _ => format!("{stem}.{number}.pem"),
+    });
+    let hashes = [certificate.subject_hash(), certificate.subject_hash_old()];
+    (file, hashes.map(|hash| free(&|number| format!("{hash:08x}.{number}"))).into())
 }
 
 #[cfg(test)]
@@ -263,9 +301,40 @@ mod tests {
         let der = block.der.clone().unwrap();
         assert_eq!(&der[root.der().len()..], b"\x30\x08\x0c\x06Unit A");
         assert_eq!(Certificate::from_block(block), Some(root));
+        // No CN, OU or O: no alias.
+        let mut parameters = rcgen::CertificateParams::new([]).unwrap();
+        parameters.distinguished_name = rcgen::DistinguishedName::new();
+        parameters.distinguished_name.push(rcgen::DnType::CountryName, "DE");
+        let nameless = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let entry = Format::CommentedTrustedPem.entry(&Certificate::from_der(nameless.der()).unwrap());
+        assert_eq!(entry.label.as_deref(), Some("certificate"));
+        let der = pem::blocks(&entry.body)[0].der.clone().unwrap();
+        assert_eq!(&der[nameless.der().len()..], b"\x30\x00");
         let mut long = Vec::new();
         push_tlv(&mut long, 4, &[0; 300]);
         assert_eq!(long[..4], [4, 0x82, 1, 44]);
+    }
+
+    #[test]
+    fn one_more_root_takes_free_names() {
+        let root = root("A B");
+        let mut taken = BTreeSet::from(["A_B.pem".to_owned(), format!("{:08x}.0", root.subject_hash())]);
+        let (file, links) = names_beside(&root, &mut taken);
+        assert_eq!(file, "A_B.1.pem");
+        let [new, old] = [root.subject_hash(), root.subject_hash_old()];
+        assert_eq!(links, [format!("{new:08x}.1"), format!("{old:08x}.0")]);
+        assert_eq!(taken.len(), 5);
+    }
+
+    #[test]
+    fn a_stanza_may_distrust() {
+        let (good, bad) = (root("Good"), root("Bad"));
+        let stanza =
+            |trust: &str, root: &Certificate| format!("[p11-kit-object-v1]\n{trust}\n{}\n", root.to_pem());
+        let text = format!("# x\n{}{}", stanza("trusted: true", &good), stanza("x-distrusted: true", &bad));
+        assert_eq!(distrusted(text.as_bytes()), [bad]);
+        assert_eq!(distrusted(text.replace("true", "false").as_bytes()), []);
+        assert_eq!(distrusted(good.to_pem().as_bytes()), []);
     }
 
     #[test]

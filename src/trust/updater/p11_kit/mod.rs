@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::formats::{Format, certificates_in_edk2};
 
-use self::formats::{List, directory, with_first};
+use self::formats::{List, directory, distrusted, names_beside, with_first};
 use super::bundle::{Bundles, relative_target};
 use super::{
     Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted, rehash,
@@ -203,10 +203,7 @@ impl P11Kit {
         let (old_files, old_links) = directory(&labelled(old));
         let (files, links) = directory(&labelled(new));
         if !self.stands_so(view, &old_files, &old_links)? {
-            desires
-                .warnings
-                .push(format!("`{}` is not as the family's tool writes it, and stays as it is", self.hashed));
-            return Ok(());
+            return self.hash_beside(view, wanted, desires);
         }
         for name in old_files.keys().filter(|name| !files.contains_key(*name)) {
             desires.want(child(self.hashed, name), Node::Absent, "another file has its place");
@@ -222,15 +219,45 @@ impl P11Kit {
             let node = Node::Link { target: target.clone() };
             desires.want(child(self.hashed, name), node, "OpenSSL finds it by this subject hash");
         }
-        self.copy_links(view, &files, &links, desires)
+        self.copy_links(view, &files, &links, true, desires)
     }
 
-    /// Links elsewhere to the files of the hashed directory, where the family (this version of it) has them.
+    /// Ours in a hashed directory that does not follow from the bundle (somebody appended to one of them; Fedora 39
+    /// keeps links to the bundles in it): what is there keeps its names and numbers, ours takes free ones.
+    fn hash_beside(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
+        if !matches!(
+            view.follow(self.hashed)?.as_ref().map(|(_, node)| node.as_ref()),
+            Some(Node::Directory { .. })
+        ) {
+            return Ok(());
+        }
+        let mut taken: BTreeSet<String> = view.names(self.hashed)?.into_iter().collect();
+        let (mut files, mut links) = (BTreeMap::new(), BTreeMap::new());
+        for certificate in wanted.anchors.iter().map(|anchor| &anchor.certificate) {
+            if !certificate.allows(Purpose::ServerAuth) {
+                continue;
+            }
+            let (file, hashes) = names_beside(certificate, &mut taken);
+            let node = Node::File(File::new(certificate.to_pem().into_bytes(), 0o444));
+            desires.want(child(self.hashed, &file), node, "the root in the hashed directory");
+            for name in hashes {
+                let node = Node::Link { target: file.clone() };
+                desires.want(child(self.hashed, &name), node, "OpenSSL finds it by this subject hash");
+                links.insert(name, file.clone());
+            }
+            files.insert(file, certificate.clone());
+        }
+        self.copy_links(view, &files, &links, false, desires)
+    }
+
+    /// Links elsewhere to the files of the hashed directory, where the family (this version of it) has them; `tidy`: these are
+    /// all that are to be there.
     fn copy_links(
         &self,
         view: &View,
         files: &BTreeMap<String, Certificate>,
         links: &BTreeMap<String, String>,
+        tidy: bool,
         desires: &mut Desires,
     ) -> Result<()> {
         let directory = self.copies.directory;
@@ -254,7 +281,7 @@ impl P11Kit {
         if self.copies.names {
             wanted.extend(files.keys().map(|name| (name.as_str(), target(name))));
         }
-        for name in standing.iter().filter(|name| !wanted.contains_key(name.as_str())) {
+        for name in standing.iter().filter(|name| tidy && !wanted.contains_key(name.as_str())) {
             desires.want(child(directory, name), Node::Absent, "it leads nowhere any more");
         }
         for (name, target) in wanted {
@@ -265,6 +292,21 @@ impl P11Kit {
             );
         }
         Ok(())
+    }
+
+    /// Whether the keystore is what the family's tool made of these very anchors, in an earlier run.
+    fn keeps_keystore(&self, view: &View, wanted: &Wanted, keystore: &Node) -> bool {
+        let Node::File(file) = keystore else { return false };
+        let holds = |der: &[u8]| file.content.windows(der.len()).any(|window| window == der);
+        let all: BTreeSet<Fingerprint> =
+            wanted.anchors.iter().map(|anchor| anchor.certificate.fingerprint()).collect();
+        view.ours().installed.iter().all(|fingerprint| all.contains(fingerprint))
+            && wanted
+                .anchors
+                .iter()
+                .map(|anchor| &anchor.certificate)
+                .filter(|certificate| certificate.allows(Purpose::ServerAuth))
+                .all(|certificate| holds(certificate.der()))
     }
 
     /// Whether the hashed directory without us is what the list says.
@@ -330,6 +372,15 @@ impl P11Kit {
         for token in [self.admin, self.vendor] {
             for (path, certificates) in self.files(view, &child(token, "blocklist"))? {
                 found.extend(certificates.into_iter().map(|certificate| (path.clone(), certificate)));
+            }
+            for directory in [token.to_owned(), child(token, "anchors")] {
+                for name in view.names(&directory)?.into_iter().filter(|name| name.ends_with(".p11-kit")) {
+                    let path = child(&directory, &name);
+                    if let Some(file) = self.output_file(view, &path)? {
+                        let certificates = distrusted(&file.content);
+                        found.extend(certificates.into_iter().map(|certificate| (path.clone(), certificate)));
+                    }
+                }
             }
         }
         Ok(found)
@@ -480,10 +531,15 @@ impl Updater for P11Kit {
                 tls = lists;
             }
         }
-        if let Some((old, new)) = tls {
-            self.hash(view, &old, &new, wanted, &mut desires)?;
+        match tls {
+            Some((old, new)) => self.hash(view, &old, &new, wanted, &mut desires)?,
+            None => self.hash_beside(view, wanted, &mut desires)?,
         }
-        if view.follow(self.keystore)?.is_some() {
+        if let Some((location, node)) = view.follow_actual(self.keystore)?
+            && self.keeps_keystore(view, wanted, &node)
+        {
+            desires.want(location, (*node).clone(), "the distribution's tool put ours in");
+        } else if view.follow(self.keystore)?.is_some() {
             desires.warnings.push(format!(
                 "`{}` is written by the distribution's tool only, not by the built-in updater",
                 self.keystore
