@@ -166,6 +166,11 @@ impl Certificate {
         name::label(&self.0.subject)
     }
 
+    /// Whether the subject has a CN, OU or O for [`Certificate::label`] to show.
+    pub fn has_label(&self) -> bool {
+        !name::labels(&self.0.subject).is_empty()
+    }
+
     /// The subject in one line for people, after RFC 4514 (`CN=Root,O=Org`), escaped and cut.
     pub fn subject(&self) -> String {
         name::one_line(&self.0.subject)

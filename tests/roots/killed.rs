@@ -132,6 +132,7 @@ killed! {
     debian_12: killed_on(Debian12);
     debian_12_bare: killed_on(Debian12Bare);
     alpine: killed_on(Alpine);
+    red_hat: killed_on(RedHat);
     debian_12_first_run: first_run_killed_on(Debian12);
     debian_12_bare_first_run: first_run_killed_on(Debian12Bare);
     alpine_first_run: first_run_killed_on(Alpine);

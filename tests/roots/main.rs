@@ -15,6 +15,7 @@ mod clients;
 mod killed;
 mod losses;
 mod native;
+mod p11_kit;
 mod starts;
 mod surroundings;
 mod twin;

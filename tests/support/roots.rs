@@ -47,6 +47,10 @@ pub enum Base {
     Clients,
     /// Alpine with ca-certificates.
     Alpine,
+    /// Debian 12 with p11-kit, laid out as Fedora.
+    RedHat,
+    /// The same as Arch.
+    Arch,
 }
 
 impl Base {
@@ -58,6 +62,8 @@ impl Base {
             Base::Debian13 => "debian-13",
             Base::Clients => "clients",
             Base::Alpine => "alpine",
+            Base::RedHat => "red-hat",
+            Base::Arch => "arch",
         }
     }
 
@@ -76,6 +82,8 @@ impl Base {
             in_root sh -c 'apt-get install -y --no-download /var/cache/apt/archives/*.deb'\n\
             in_root apt-get clean\n\
             forget_lists\n";
+        const RED_HAT: &str = concat!(include_str!("lay-out-red-hat.sh"), include_str!("make-p11-kit.sh"));
+        const ARCH: &str = concat!(include_str!("lay-out-arch.sh"), include_str!("make-p11-kit.sh"));
         match self {
             Base::Debian12Bare => (None, DEBIAN_12),
             Base::Debian13Bare => (None, DEBIAN_13),
@@ -94,6 +102,8 @@ impl Base {
                  printf '127.0.0.1 localhost\\n' > \"$ROOT/etc/hosts\"\n",
             ),
             Base::Alpine => (None, include_str!("make-alpine.sh")),
+            Base::RedHat => (Some(Base::Debian12), RED_HAT),
+            Base::Arch => (Some(Base::Debian12), ARCH),
         }
     }
 

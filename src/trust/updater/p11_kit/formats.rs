@@ -104,7 +104,10 @@ impl Format {
         let label = certificate.label();
         let body = match self {
             Format::CommentedPem | Format::PlainPem => certificate.to_pem().into_bytes(),
-            Format::CommentedTrustedPem => trusted_pem(certificate, &label),
+            Format::CommentedTrustedPem => {
+                // The comment of a root whose subject has no name to show is `certificate`, its alias is left out.
+                trusted_pem(certificate, certificate.has_label().then_some(label.as_str()))
+            }
             Format::Edk2 => signature_list(certificate.der()),
         };
         Entry { fingerprint: certificate.fingerprint(), label: self.has_comments().then_some(label), body }
@@ -112,9 +115,11 @@ impl Format {
 }
 
 /// A TRUSTED CERTIFICATE block with an alias and no trust settings: trusted for everything.
-fn trusted_pem(certificate: &Certificate, alias: &str) -> Vec<u8> {
+fn trusted_pem(certificate: &Certificate, alias: Option<&str>) -> Vec<u8> {
     let mut aux = Vec::new();
-    push_tlv(&mut aux, 0x0c, alias.as_bytes());
+    if let Some(alias) = alias {
+        push_tlv(&mut aux, 0x0c, alias.as_bytes());
+    }
     let mut der = certificate.der().to_vec();
     push_tlv(&mut der, 0x30, &aux);
     pem::encode(&der).replace(" CERTIFICATE-----", " TRUSTED CERTIFICATE-----").into_bytes()
@@ -325,9 +330,29 @@ mod tests {
         let der = block.der.clone().unwrap();
         assert_eq!(&der[root.der().len()..], b"\x30\x08\x0c\x06Unit A");
         assert_eq!(Certificate::from_block(block), Some(root));
+        // No CN, OU or O: no alias.
+        let mut parameters = rcgen::CertificateParams::new([]).unwrap();
+        parameters.distinguished_name = rcgen::DistinguishedName::new();
+        parameters.distinguished_name.push(rcgen::DnType::CountryName, "DE");
+        let nameless = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
+        let entry = Format::CommentedTrustedPem.entry(&Certificate::from_der(nameless.der()).unwrap());
+        assert_eq!(entry.label.as_deref(), Some("certificate"));
+        let der = pem::blocks(&entry.body)[0].der.clone().unwrap();
+        assert_eq!(&der[nameless.der().len()..], b"\x30\x00");
         let mut long = Vec::new();
         push_tlv(&mut long, 4, &[0; 300]);
         assert_eq!(long[..4], [4, 0x82, 1, 44]);
+    }
+
+    #[test]
+    fn a_stanza_may_distrust() {
+        let (good, bad) = (root("Good"), root("Bad"));
+        let stanza =
+            |trust: &str, root: &Certificate| format!("[p11-kit-object-v1]\n{trust}\n{}\n", root.to_pem());
+        let text = format!("# x\n{}{}", stanza("trusted: true", &good), stanza("x-distrusted: true", &bad));
+        assert_eq!(distrusted(text.as_bytes()), [bad]);
+        assert_eq!(distrusted(text.replace("true", "false").as_bytes()), []);
+        assert_eq!(distrusted(good.to_pem().as_bytes()), []);
     }
 
     #[test]

@@ -179,6 +179,21 @@ impl P11Kit {
         Ok(content)
     }
 
+    /// Whether the keystore is what the family's tool made of these very anchors, in an earlier run.
+    fn keeps_keystore(&self, view: &View, wanted: &Wanted, keystore: &Node) -> bool {
+        let Node::File(file) = keystore else { return false };
+        let holds = |der: &[u8]| file.content.windows(der.len()).any(|window| window == der);
+        let all: BTreeSet<Fingerprint> =
+            wanted.anchors.iter().map(|anchor| anchor.certificate.fingerprint()).collect();
+        view.ours().installed.iter().all(|fingerprint| all.contains(fingerprint))
+            && wanted
+                .anchors
+                .iter()
+                .map(|anchor| &anchor.certificate)
+                .filter(|certificate| certificate.allows(Purpose::ServerAuth))
+                .all(|certificate| holds(certificate.der()))
+    }
+
     /// Every certificate in the files of a token and its subdirectories.
     fn token(&self, view: &View, token: &str) -> Result<Vec<Certificate>> {
         let mut found = Vec::new();
@@ -375,7 +390,11 @@ impl Updater for P11Kit {
                 None => self.hash_beside(view, wanted, &mut desires)?,
             }
         }
-        if view.follow(self.keystore)?.is_some() {
+        if let Some((location, node)) = view.follow_actual(self.keystore)?
+            && self.keeps_keystore(view, wanted, &node)
+        {
+            desires.want(location, (*node).clone(), "the distribution's tool put ours in");
+        } else if view.follow(self.keystore)?.is_some() {
             desires.warnings.push(format!(
                 "`{}` is written by the distribution's tool only, not by the built-in updater",
                 self.keystore
