@@ -24,12 +24,15 @@ pub mod pem;
 mod pkcs7;
 pub mod policy;
 mod private_key;
+mod purpose;
 mod self_signature;
 mod structure;
 mod subject_hash;
 #[cfg(test)]
 mod testing;
 
+pub use purpose::Purpose;
+use purpose::Usages;
 pub use self_signature::SelfSignature;
 
 /// No certificate is larger: those with the largest signatures known (SLH-DSA) have 50 KiB. What is parsed takes a
@@ -63,26 +66,6 @@ struct Fields {
     usages: Option<Usages>,
     subject_key_id: Option<Vec<u8>>,
     authority_key_id: Option<Vec<u8>>,
-}
-
-/// What extended key usage allows (RFC 5280 section 4.2.1.12), as far as trust stores ask.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Usages {
-    any: bool,
-    server_auth: bool,
-    email_protection: bool,
-    code_signing: bool,
-}
-
-/// What a root may be trusted for; `None` of extended key usage allows all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// TLS servers.
-    ServerAuth,
-    /// E-mail.
-    EmailProtection,
-    /// Programs.
-    CodeSigning,
 }
 
 /// A hash function that must not be relied on in a signature.
@@ -254,18 +237,6 @@ impl Certificate {
     /// Whether extended key usage has serverAuth or anyExtendedKeyUsage; `None` where there is none (all allowed).
     pub fn serves_tls(&self) -> Option<bool> {
         self.0.usages.map(|usages| usages.any || usages.server_auth)
-    }
-
-    /// Whether the certificate's own extended key usage allows this purpose.
-    pub fn allows(&self, purpose: Purpose) -> bool {
-        self.0.usages.is_none_or(|usages| {
-            usages.any
-                || match purpose {
-                    Purpose::ServerAuth => usages.server_auth,
-                    Purpose::EmailProtection => usages.email_protection,
-                    Purpose::CodeSigning => usages.code_signing,
-                }
-        })
     }
 
     /// Whether subject and issuer are the same name.

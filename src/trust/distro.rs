@@ -5,9 +5,10 @@
 
 use crate::cert::Purpose;
 use crate::trust::os_release::Release;
+use crate::trust::p11_format::Format;
 use crate::trust::updater::bundle::Bundles;
 use crate::trust::updater::ca_certificates::{CaCertificates, Hashing};
-use crate::trust::updater::p11_kit::{Copies, Extract, Format, P11Kit};
+use crate::trust::updater::p11_kit::{Copies, Extract, P11Kit};
 use crate::trust::updater::{NativeTool, Updater};
 
 /// A row of the table.

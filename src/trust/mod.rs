@@ -5,6 +5,7 @@
 pub mod distro;
 pub mod facts;
 pub mod os_release;
+pub mod p11_format;
 pub mod updater;
 pub mod verify;
 pub mod view;

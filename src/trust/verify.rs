@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::text;
 use crate::tree::Node;
-use crate::trust::updater::p11_kit::certificates_in_edk2;
+use crate::trust::p11_format::certificates_in_edk2;
 use crate::trust::updater::rehash;
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::view::{View, child};

@@ -15,7 +15,7 @@ use crate::fingerprint::Fingerprint;
 use crate::record::Ours;
 use crate::sysroot::{Meta, Sysroot, split};
 use crate::tree::{self, Node};
-use crate::trust::updater::p11_kit;
+use crate::trust::p11_format;
 
 /// As in the kernel.
 const MAX_HOPS: usize = 40;
@@ -192,7 +192,7 @@ impl<'a> View<'a> {
         }
         match actual.as_ref() {
             Node::File(file) => {
-                if let Some(content) = p11_kit::without(&file.content, &self.ours.installed) {
+                if let Some(content) = p11_format::without(&file.content, &self.ours.installed) {
                     return Ok(Rc::new(Node::File(tree::File { content, ..file.clone() })));
                 }
                 let mut rest = Vec::with_capacity(file.content.len());

@@ -4,12 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::formats::{List, directory, file_stem};
 use super::{P11Kit, relative_target};
 use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::tree::{File, Node};
+use crate::trust::p11_format::{List, directory, file_stem};
 use crate::trust::updater::{Desires, Wanted, rehash};
 use crate::trust::view::{View, child, join};
 

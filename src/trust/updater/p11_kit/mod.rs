@@ -5,14 +5,10 @@
 //!
 //! The Java keystore among the outputs is left alone by the built-in updater.
 
-mod formats;
 mod hashed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::formats::{Format, certificates_in_edk2, without};
-
-use self::formats::{List, with_first};
 use super::bundle::{Bundles, relative_target};
 use super::{
     Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted, rehash,
@@ -22,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
+use crate::trust::p11_format::{Format, List, distrusted, with_first};
 use crate::trust::view::{View, child};
 
 /// What is extracted into one file.
@@ -229,7 +226,7 @@ impl P11Kit {
                     if let Some(node) = view.read(&path)?
                         && let Node::File(file) = node.as_ref()
                     {
-                        let distrusted = formats::distrusted(&file.content);
+                        let distrusted = distrusted(&file.content);
                         found.extend(distrusted.into_iter().map(|certificate| (path.clone(), certificate)));
                     }
                 }

@@ -9,20 +9,20 @@ use crate::fingerprint::Fingerprint;
 
 /// A root as p11-kit lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// SHA-256 of the certificate.
-    pub(super) fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     /// The comment's text in a PEM bundle.
-    pub(super) label: Option<String>,
+    pub(crate) label: Option<String>,
     /// The bytes of the block or list, as they stand in the output.
-    pub(super) body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// An output as a list, with what stands before the first root (SUSE's header).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct List {
-    pub(super) header: Vec<u8>,
-    pub(super) entries: Vec<Entry>,
+pub(crate) struct List {
+    pub(crate) header: Vec<u8>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// How a list is written.
@@ -54,7 +54,7 @@ impl Format {
 
     /// The list that `content` holds; `None` if writing it again would not give these very bytes, or if something in
     /// it is no root.
-    pub(super) fn read(self, content: &[u8]) -> Option<List> {
+    pub(crate) fn read(self, content: &[u8]) -> Option<List> {
         let list = if self == Format::Edk2 { read_edk2(content)? } else { self.read_pem(content)? };
         (self.write(&list) == content).then_some(list)
     }
@@ -85,7 +85,7 @@ impl Format {
     }
 
     /// The bytes of a list.
-    pub(super) fn write(self, list: &List) -> Vec<u8> {
+    pub(crate) fn write(self, list: &List) -> Vec<u8> {
         let mut content = list.header.clone();
         for (index, entry) in list.entries.iter().enumerate() {
             if let Some(label) = &entry.label {
@@ -100,7 +100,7 @@ impl Format {
     }
 
     /// The entry of an anchor.
-    pub(super) fn entry(self, certificate: &Certificate) -> Entry {
+    pub(crate) fn entry(self, certificate: &Certificate) -> Entry {
         let label = certificate.label();
         let body = match self {
             Format::CommentedPem | Format::PlainPem => certificate.to_pem().into_bytes(),
@@ -174,7 +174,7 @@ pub fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
 }
 
 /// The certificates that a `.p11-kit` file distrusts: objects with `x-distrusted: true` (p11-kit's persist format).
-pub(super) fn distrusted(content: &[u8]) -> Vec<Certificate> {
+pub(crate) fn distrusted(content: &[u8]) -> Vec<Certificate> {
     const HEAD: &str = "[p11-kit-object-v1]";
     // A vendor's file is large, and most have none.
     let Ok(text) = std::str::from_utf8(content) else { return Vec::new() };
@@ -206,14 +206,14 @@ pub fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<Vec<u8>>
 
 /// Puts `first` in front, in this order; entries of the same certificates further behind go (an administrator's copy
 /// replaces the vendor's entry).
-pub(super) fn with_first(list: &List, first: Vec<Entry>) -> List {
+pub(crate) fn with_first(list: &List, first: Vec<Entry>) -> List {
     let brought: BTreeSet<Fingerprint> = first.iter().map(|entry| entry.fingerprint).collect();
     let rest = list.entries.iter().filter(|entry| !brought.contains(&entry.fingerprint)).cloned();
     List { header: list.header.clone(), entries: first.into_iter().chain(rest).collect() }
 }
 
 /// The file name that p11-kit makes of a label: bytes other than letters, digits, `.`, `_` and `-` become `_`.
-pub(super) fn file_stem(label: &str) -> String {
+pub(crate) fn file_stem(label: &str) -> String {
     label
         .bytes()
         .map(|b| if b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-') { b as char } else { '_' })
@@ -222,7 +222,7 @@ pub(super) fn file_stem(label: &str) -> String {
 
 /// A hashed directory: regular files by name, and links by name, for these roots in this order. Clashing names get
 /// `.1`, `.2`; each file has a link by OpenSSL's present hash and one by that before 1.0, numbered from 0 in order.
-pub(super) fn directory(
+pub(crate) fn directory(
     roots: &[(String, Certificate)],
 ) -> (BTreeMap<String, Certificate>, BTreeMap<String, String>) {
     let (mut files, mut links) = (BTreeMap::new(), BTreeMap::new());

@@ -1,0 +1,37 @@
+//! What a root may be used for: its own extended key usage (RFC 5280 section 4.2.1.12), as trust stores ask for it.
+
+use super::Certificate;
+
+/// What extended key usage allows (RFC 5280 section 4.2.1.12), as far as trust stores ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Usages {
+    pub(super) any: bool,
+    pub(super) server_auth: bool,
+    pub(super) email_protection: bool,
+    pub(super) code_signing: bool,
+}
+
+/// What a root may be trusted for; `None` of extended key usage allows all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// TLS servers.
+    ServerAuth,
+    /// E-mail.
+    EmailProtection,
+    /// Programs.
+    CodeSigning,
+}
+
+impl Certificate {
+    /// Whether the certificate's own extended key usage allows this purpose.
+    pub fn allows(&self, purpose: Purpose) -> bool {
+        self.0.usages.is_none_or(|usages| {
+            usages.any
+                || match purpose {
+                    Purpose::ServerAuth => usages.server_auth,
+                    Purpose::EmailProtection => usages.email_protection,
+                    Purpose::CodeSigning => usages.code_signing,
+                }
+        })
+    }
+}
