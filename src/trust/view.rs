@@ -15,6 +15,7 @@ use crate::fingerprint::Fingerprint;
 use crate::record::Ours;
 use crate::sysroot::{Meta, Sysroot, split};
 use crate::tree::{self, Node};
+use crate::trust::updater::p11_kit::edk2_without;
 
 /// As in the kernel.
 const MAX_HOPS: usize = 40;
@@ -191,16 +192,28 @@ impl<'a> View<'a> {
         }
         match actual.as_ref() {
             Node::File(file) => {
+                if let Some(content) = edk2_without(&file.content, &self.ours.installed) {
+                    return Ok(Rc::new(Node::File(tree::File { content, ..file.clone() })));
+                }
                 let mut rest = Vec::with_capacity(file.content.len());
                 let mut from = 0;
                 for block in pem::blocks(&file.content) {
-                    let ours = block
-                        .der
-                        .as_deref()
-                        .is_some_and(|der| self.ours.installed.contains(&Fingerprint::of(der)));
+                    let certificate = Certificate::from_block(&block);
+                    let ours = certificate
+                        .as_ref()
+                        .is_some_and(|certificate| self.ours.installed.contains(&certificate.fingerprint()));
                     if ours {
                         rest.extend_from_slice(&file.content[from..block.range.start]);
                         from = block.range.end;
+                        // p11-kit's programs put a comment with the label before every certificate.
+                        let comment = certificate.map(|certificate| format!("# {}\n", certificate.label()));
+                        let before = comment.and_then(|text| Some(rest.strip_suffix(text.as_bytes())?.len()));
+                        if let Some(before) = before {
+                            rest.truncate(before);
+                            if from == file.content.len() && rest.ends_with(b"\n\n") {
+                                rest.truncate(before - 1);
+                            }
+                        }
                         // Alpine's program puts an empty line behind every certificate.
                         let behind_empty_line = rest.is_empty() || rest.ends_with(b"\n\n");
                         if behind_empty_line && file.content.get(from) == Some(&b'\n') {

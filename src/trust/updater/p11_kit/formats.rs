@@ -190,6 +190,14 @@ pub(super) fn distrusted(content: &[u8]) -> Vec<Certificate> {
         .collect()
 }
 
+/// EDK2's lists without those of these certificates; `None` if they are no such lists, or hold none of them.
+pub fn edk2_without(content: &[u8], certificates: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
+    let mut list = if content.starts_with(&X509_GUID) { read_edk2(content)? } else { return None };
+    let all = list.entries.len();
+    list.entries.retain(|entry| !certificates.contains(&entry.fingerprint));
+    (list.entries.len() < all).then(|| Format::Edk2.write(&list))
+}
+
 /// Puts `first` in front, in this order; entries of the same certificates further behind go (an administrator's copy
 /// replaces the vendor's entry).
 pub(super) fn with_first(list: &List, first: Vec<Entry>) -> List {
@@ -324,6 +332,17 @@ mod tests {
         let [new, old] = [root.subject_hash(), root.subject_hash_old()];
         assert_eq!(links, [format!("{new:08x}.1"), format!("{old:08x}.0")]);
         assert_eq!(taken.len(), 5);
+    }
+
+    #[test]
+    fn lists_without_ours() {
+        let (vendor, ours) = (root("Vendor"), root("Ours"));
+        let fingerprints = BTreeSet::from([ours.fingerprint()]);
+        let both = [signature_list(ours.der()), signature_list(vendor.der())].concat();
+        let rest = signature_list(vendor.der());
+        assert_eq!(edk2_without(&both, &fingerprints), Some(rest.clone()));
+        assert_eq!(edk2_without(&rest, &fingerprints), None);
+        assert_eq!(edk2_without(ours.to_pem().as_bytes(), &fingerprints), None);
     }
 
     #[test]

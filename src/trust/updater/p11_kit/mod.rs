@@ -9,7 +9,7 @@ mod formats;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::formats::{Format, certificates_in_edk2};
+pub use self::formats::{Format, certificates_in_edk2, edk2_without};
 
 use self::formats::{List, directory, distrusted, names_beside, with_first};
 use super::bundle::{Bundles, relative_target};
