@@ -14,6 +14,7 @@ use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Step, StepView};
+use crate::record::{Mark, Record, Saved};
 use crate::state::{State, Status, StoredAnchor, StoredSource};
 use crate::sysroot::Sysroot;
 use crate::text;
@@ -268,10 +269,38 @@ impl<'a> Draft<'a> {
         };
         let now = |path: &str| after.actual(path).map(|node| (*node).clone());
         let records = plan::records(paths, original, now);
-        let records = records.map_err(|error| session.undo(error))?;
+        let mut records = records.map_err(|error| session.undo(error))?;
+        self.record_what_had_ours_before(&after, &mut records).map_err(|error| session.undo(error))?;
         let next = State { records, ..next };
         session.commit(&next).map_err(|error| session.undo(error))?;
         Ok(self.outcome(state))
+    }
+
+    /// An output that held one of our anchors before us and did not change is recorded as it is: the next run must not
+    /// take that certificate for one that we brought.
+    fn record_what_had_ours_before(
+        &self,
+        after: &View,
+        records: &mut BTreeMap<String, Record>,
+    ) -> Result<()> {
+        for output in &self.facts.outputs {
+            let node = self.view.original(&output.path)?;
+            let held = self.original_offers.get(&output.path).is_some_and(|offer| {
+                self.wanted
+                    .anchors
+                    .iter()
+                    .any(|anchor| offer.roots.contains_key(&anchor.certificate.fingerprint()))
+            });
+            if !held || records.contains_key(&output.path) || !matches!(node.as_ref(), Node::File(_)) {
+                continue;
+            }
+            if let (now, Some(mark)) = (after.actual(&output.path)?, Mark::of(&node))
+                && *now == *node
+            {
+                records.insert(output.path.clone(), Record { before: Saved::new(&node, &now)?, after: mark });
+            }
+        }
+        Ok(())
     }
 
     /// The native tool takes out what it put in, but not always to the byte: with no anchor left, what still differs

@@ -395,3 +395,22 @@ fn what_another_row_put_in_can_be_taken_out() {
     before.assert_same(&scene.tree(), "after untrust");
     scene.bootstrap().ok();
 }
+
+#[test]
+fn a_bundle_that_held_ours_before_us_keeps_it() {
+    let scene = Scene::new("unknown-os");
+    let held = fs::read_to_string(scene.at(BUNDLE)).unwrap() + &scene.ca.pem;
+    // Another bundle of the image, which somebody gave this very root.
+    let other = scene.at("kaniko/ssl/certs");
+    fs::create_dir_all(&other).unwrap();
+    fs::write(other.join("ca-certificates.crt"), &held).unwrap();
+    let before = scene.tree();
+    scene.bootstrap().ok();
+    assert_eq!(fs::read_to_string(other.join("ca-certificates.crt")).unwrap(), held);
+    let done = scene.tree();
+    let again = scene.bootstrap().arg("--json").ok().json();
+    assert_eq!(again["changed"], false, "{again}");
+    done.assert_same(&scene.tree(), "a second run");
+    scene.untrust().ok();
+    before.assert_same(&scene.tree(), "after untrust");
+}
