@@ -1,5 +1,5 @@
 //! Hash links: how `openssl rehash` (3.x) names the certificates of a directory by subject hash, so that OpenSSL
-//! finds them: `XXXXXXXX.N` is a link to the file's name, N counts from 0 without holes.
+//! finds them: `HHHHHHHH.N` is a link to the file's name, N counts from 0 without holes.
 //!
 //! Follows the program's rules, numbering included: an existing link keeps its number; files are taken in byte order
 //! of their names; a certificate that is there under the same hash already is a duplicate. Alpine's `c_rehash` ends
@@ -96,7 +96,7 @@ pub fn changes(entries: &[Entry], keep_duplicates: bool) -> BTreeMap<String, Opt
     changes
 }
 
-/// `XXXXXXXX.N`.
+/// `HHHHHHHH.N`.
 fn name(hash: u32, number: usize) -> String {
     format!("{hash:08x}.{number}")
 }
