@@ -4,7 +4,9 @@
 #![expect(clippy::print_stderr, reason = "this module owns the talking")]
 
 use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
 
+use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::json;
 
@@ -24,6 +26,16 @@ pub enum Color {
     Always,
     /// Never.
     Never,
+}
+
+/// A moving sign on a terminal; gone when dropped.
+#[derive(Debug)]
+pub struct Busy(ProgressBar);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
 }
 
 /// How to talk.
@@ -49,9 +61,14 @@ impl Ui {
         Ui { json, quiet, verbose, color }
     }
 
-    /// Whether a progress bar makes sense.
-    pub fn shows_progress(&self) -> bool {
-        !self.quiet && !self.json && std::io::stderr().is_terminal()
+    /// Shows on a terminal that something takes its time, until the answer is dropped.
+    pub fn busy(&self, with: &'static str) -> Option<Busy> {
+        let shown = !self.quiet && !self.json && std::io::stderr().is_terminal();
+        shown.then(|| {
+            let spinner = ProgressBar::new_spinner().with_message(with);
+            spinner.enable_steady_tick(Duration::from_millis(120));
+            Busy(spinner)
+        })
     }
 
     /// A line about what goes on.

@@ -128,7 +128,10 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
     // Files are read anyway: what is here already matters only to sources that are asked over the network.
     let only_files = request.sources.iter().all(|source| matches!(source, Source::File { .. }));
     let known = if only_files { Known::default() } else { known(&sysroot)? };
-    let acquired = source::acquire(&request, &known, context.env)?;
+    let busy = (!only_files).then(|| ui.busy("fetching certificates")).flatten();
+    let acquired = source::acquire(&request, &known, context.env);
+    drop(busy);
+    let acquired = acquired?;
     report_sources(context, &acquired);
     if args.name.is_some() && acquired.anchors.len() > 1 {
         return Err(Error::usage(format!(
