@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::record::{Mark, Ours, Record, Saved};
+use crate::record::{Ours, Record, Saved};
 use crate::sysroot::{Kind, Sysroot};
 use crate::trust::distro;
+use crate::trust::runtimes::profile;
 use crate::trust::updater::{Ownership, bundle};
 
 /// The directory of state, journal and lock, 0700.
@@ -42,6 +43,9 @@ pub struct State {
     pub sources: BTreeMap<String, StoredSource>,
     /// What stood at each path that we changed, before and after.
     pub records: BTreeMap<String, Record>,
+    /// Whether login shells get the variables (`env --install`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub profile: bool,
     /// Directories on the way to our own that we made, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<String>,
@@ -223,15 +227,11 @@ pub fn check_records<'a>(
     for (path, record) in records {
         let strange =
             !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
-        let directory_only = |saved: &Saved, mark: &Mark| {
-            matches!(saved, Saved::Absent | Saved::Directory { .. })
-                && matches!(mark, Mark::Absent | Mark::Directory)
-        };
         let ours = !strange
             && match row.updater.owns(path) {
                 Ownership::Entry => true,
-                Ownership::OnTheWay => directory_only(&record.before, &record.after),
-                Ownership::Foreign => is_a_bundle(sysroot, path)?,
+                Ownership::OnTheWay => record.is_of_directory(),
+                Ownership::Foreign => profile::may_record(path, record) || is_a_bundle(sysroot, path)?,
             };
         if !ours {
             return Err(Error::failed(format!(
@@ -281,6 +281,7 @@ fn check_directory(sysroot: &Sysroot) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Mark;
 
     #[test]
     fn planted_paths_and_modes_are_refused() {

@@ -318,7 +318,8 @@ fn goal(
             ))
         }
     };
-    Ok(Goal { anchors, sources, web_pki: state.web_pki || args.with_web_pki, standing, copy })
+    let web_pki = state.web_pki || args.with_web_pki;
+    Ok(Goal { anchors, sources, web_pki, standing, copy, profile: state.profile.into() })
 }
 
 fn report_sources(context: &Context, acquired: &Acquired) {

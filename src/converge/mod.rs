@@ -2,6 +2,7 @@
 //! record: bootstrap and untrust differ only in the goal.
 
 mod draft;
+mod runtimes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::draft::{make_plan, overlooked_by_tool, refuse_vendor_names, settle};
+pub use self::runtimes::{Profile, system_roots};
 use crate::apply::Session;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
@@ -39,6 +41,8 @@ pub struct Goal {
     pub standing: BTreeMap<Fingerprint, String>,
     /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
     pub copy: Option<(String, String)>,
+    /// Tell login shells where the roots are.
+    pub profile: Profile,
 }
 
 /// How to get there.
@@ -105,6 +109,8 @@ struct Draft<'a> {
     plan: Plan,
     anchors: Vec<StoredAnchor>,
     wanted: Wanted,
+    /// Whether login shells get the variables.
+    profile: bool,
     withdrawn: Vec<Fingerprint>,
     /// What the outputs would offer without us.
     original_offers: Offers,
@@ -177,7 +183,8 @@ impl<'a> Draft<'a> {
             let why = format!("the distribution's tool overlooks `{path}`");
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
-        let desires = facts.row.updater.desired(&view, &wanted)?;
+        let mut desires = facts.row.updater.desired(&view, &wanted)?;
+        let profile = runtimes::want_profile(&view, &facts, &anchors, goal.profile, &mut desires)?;
         let mut plan = make_plan(&view, &facts, &updater.updater, &desires)?;
         if let Some((path, content)) = goal.copy {
             plan.steps
@@ -213,6 +220,7 @@ impl<'a> Draft<'a> {
             plan,
             anchors,
             wanted,
+            profile,
             withdrawn,
             original_offers,
             rebased,
@@ -242,6 +250,7 @@ impl<'a> Draft<'a> {
             web_pki: goal.web_pki,
             anchors: self.anchors.clone(),
             sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
+            profile: self.profile,
             directories: state.directories.clone(),
             ..State::default()
         })
@@ -389,7 +398,7 @@ impl<'a> Draft<'a> {
         Outcome {
             row: self.facts.row.id,
             updater: (self.updater.updater.word(), self.updater.why),
-            changed: !self.plan.is_empty() || before != now,
+            changed: !self.plan.is_empty() || before != now || self.profile != state.profile,
             steps: self.plan.steps.iter().map(StepView::from).collect(),
             anchors,
             outputs: self

@@ -1,0 +1,200 @@
+//! `trustup env`: the variables for programs that do not read the system store; `--install` for every login shell.
+
+use clap::Args;
+use serde_json::json;
+
+use super::Context;
+use crate::converge::{Goal, Options, Profile, converge, system_roots};
+use crate::error::{Error, Result};
+use crate::state::{State, Status, StoredAnchor};
+use crate::sysroot::Sysroot;
+use crate::text;
+use crate::trust::facts::{Choice, Facts};
+use crate::trust::runtimes::{Roots, profile, render, variables};
+use crate::trust::view::View;
+
+/// How to write the variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For `eval "$(trustup env)"` in any shell
+    Sh,
+    /// `ENV` lines for a Dockerfile
+    Dockerfile,
+    /// Lines for `docker run --env-file`
+    Docker,
+    /// One JSON object
+    Json,
+}
+
+/// Print the variables that programs need which do not read the system store (Node, Python, git, cargo, curl, …)
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  In a script, after bootstrap:
+    eval \"$(trustup env)\"
+  For a container:
+    trustup env --format docker > ca.env && docker run --env-file ca.env …
+  For a Dockerfile:
+    trustup --sysroot ./rootfs env --format dockerfile
+  For every login shell, until `trustup untrust --all`:
+    trustup env --install
+
+Variables that replace a program's roots name the combined bundle, those that add to them the one root. What is set
+already is kept, and said; so is a variable that would go before one that is set. `dockerfile` and `docker` lines for
+another sysroot do not look at the variables of this shell.")]
+pub(super) struct EnvArgs {
+    /// How to write the variables [default: sh]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Write /etc/profile.d/trustup.sh, so that every login shell sets them
+    #[arg(long, conflicts_with = "format")]
+    install: bool,
+}
+
+pub(super) fn run(context: &Context, args: &EnvArgs) -> Result<u8> {
+    if args.install { install(context) } else { print(context, args) }
+}
+
+/// Whether this root is one that programs were meant to trust.
+fn is_in_stores(anchor: &StoredAnchor) -> bool {
+    anchor.status != Status::Recorded
+}
+
+fn nothing_trusted(sysroot: &Sysroot) -> Error {
+    Error::not_trusted("trustup installed no root here, so there is nothing to point programs at")
+        .at(sysroot.path().display())
+        .hint("run `trustup bootstrap` first")
+}
+
+/// Where the roots are, for whoever runs us. The one place that decides it.
+///
+/// # Errors
+/// None was installed, or one of them is no longer where programs look.
+fn locate(sysroot: &Sysroot) -> Result<Roots> {
+    let state = State::load(sysroot)?;
+    if !state.anchors.iter().any(is_in_stores) {
+        return Err(nothing_trusted(sysroot));
+    }
+    let view = View::new(sysroot, state.ours())?;
+    let facts = Facts::gather(&view)?;
+    let roots = system_roots(&view, &facts, &state.anchors)?.ok_or_else(|| nothing_trusted(sysroot))?;
+    let repair = "`trustup bootstrap` with the same options puts it back; `trustup status` shows all stores";
+    let offer = facts.offers.get(&roots.bundle);
+    if let Some(damage) = offer.and_then(|offer| offer.damage.as_ref()) {
+        return Err(Error::not_trusted(format!("the bundle is damaged: {damage}"))
+            .at(sysroot.display(&roots.bundle))
+            .hint(repair));
+    }
+    for anchor in state.anchors.iter().filter(|anchor| is_in_stores(anchor)) {
+        if !offer.is_some_and(|offer| offer.roots.contains_key(&anchor.fingerprint)) {
+            return Err(Error::not_trusted(format!("the bundle lacks {}", anchor.fingerprint))
+                .at(sysroot.display(&roots.bundle))
+                .hint(repair));
+        }
+    }
+    Ok(roots)
+}
+
+fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
+    let (ui, json) = (context.ui, context.global.json);
+    let format = match args.format {
+        Some(format) if json && format != Format::Json => {
+            return Err(Error::usage("`--json` and another `--format` exclude each other")
+                .hint("leave one of them out"));
+        }
+        Some(format) => format,
+        None if json => Format::Json,
+        None => Format::Sh,
+    };
+    let sysroot = context.sysroot()?;
+    let roots = locate(&sysroot)?;
+    let for_container = matches!(format, Format::Dockerfile | Format::Docker);
+    let looks = sysroot.is_host() || !for_container;
+    let variables =
+        variables(&roots, |name| if looks { context.env.shown(name).map(ToOwned::to_owned) } else { None });
+    let lines = match format {
+        Format::Sh => render::sh(&variables)?,
+        Format::Dockerfile => render::dockerfile(&variables)?,
+        Format::Docker => render::docker(&variables)?,
+        Format::Json => {
+            // The same rules as for the others: who reads the object will put the values into one of them.
+            render::sh(&variables)?;
+            let rows: Vec<_> = variables
+                .iter()
+                .map(|variable| {
+                    json!({
+                        "name": variable.name,
+                        "value": variable.value,
+                        "readers": variable.readers,
+                        "kept": variable.kept.is_some(),
+                        "kept_for": variable.kept,
+                    })
+                })
+                .collect();
+            let Roots { bundle, directory, anchor } = &roots;
+            ui.object(
+                "env",
+                json!({ "sysroot": sysroot.path(), "bundle": bundle, "directory": directory, "anchor": anchor, "variables": rows }),
+            )?;
+            return Ok(0);
+        }
+    };
+    if for_container {
+        render::kept(&variables).iter().for_each(|line| ui.say(line));
+    }
+    if !lines.is_empty() {
+        ui.data(lines.join("\n"))?;
+    }
+    Ok(0)
+}
+
+/// Writes the file for login shells, through the pipeline: the goal is what is, and this file.
+fn install(context: &Context) -> Result<u8> {
+    let sysroot = context.sysroot()?;
+    let (ui, dry_run) = (context.ui, context.global.dry_run);
+    let options = Options {
+        updater: Choice::Auto,
+        dry_run,
+        patience: context.timeout(),
+        tool_timeout: context.tool_timeout(),
+        stamp: context.stamp()?,
+    };
+    let outcome = converge(&sysroot, options, |state, _, _| {
+        if !state.anchors.iter().any(is_in_stores) {
+            return Err(nothing_trusted(&sysroot));
+        }
+        Ok(Goal {
+            anchors: state.anchors.clone(),
+            sources: state.sources.clone(),
+            web_pki: state.web_pki,
+            profile: Profile::Installed,
+            ..Goal::default()
+        })
+    })?;
+    for warning in &outcome.warnings {
+        ui.warn(warning);
+    }
+    if dry_run || ui.verbose {
+        ui.plan(&outcome.steps);
+    }
+    let changed = outcome.changed && !dry_run;
+    let file = text::escape(&sysroot.display(profile::PATH));
+    ui.say(match (outcome.changed, dry_run) {
+        (_, true) => format!("{} steps; nothing was changed (--dry-run)", outcome.steps.len()),
+        (true, false) => format!("every login shell from now on reads `{file}`"),
+        (false, false) => "nothing to do".to_owned(),
+    });
+    ui.result(
+        "env",
+        json!({
+            "sysroot": sysroot.path(),
+            "row": outcome.row,
+            "updater": outcome.updater.0,
+            "changed": changed,
+            "file": profile::PATH,
+            "plan": outcome.steps,
+            "warnings": outcome.warnings,
+        }),
+    )
+    .map_err(|error| outcome.blame(error, changed))?;
+    Ok(0)
+}
