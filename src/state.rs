@@ -192,6 +192,9 @@ impl State {
         let row = distro::by_id(&self.row)
             .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
         check_records(sysroot, row, self.records.iter())?;
+        if self.records.get(profile::PATH).is_some_and(|record| record.before != Saved::Absent) {
+            return Err(Error::failed("the state says that a file for login shells was there before ours"));
+        }
         if !self
             .directories
             .iter()
@@ -246,6 +249,14 @@ pub fn check_records<'a>(
         }
     }
     Ok(())
+}
+
+/// Whether what root recorded is closed to whoever runs us. The directory goes with the last anchor, so there is one.
+pub fn is_closed(sysroot: &Sysroot) -> Result<bool> {
+    let uid = rustix::process::geteuid().as_raw();
+    let meta = sysroot.lstat(DIRECTORY)?;
+    Ok(uid != 0
+        && meta.is_some_and(|meta| meta.kind == Kind::Directory && meta.uid == 0 && meta.mode & 0o077 == 0))
 }
 
 /// Whether a known bundle path is a link that leads here.

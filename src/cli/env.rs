@@ -4,13 +4,15 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
-use crate::converge::{Goal, Options, Profile, converge, system_roots};
+use crate::converge::{Goal, Options, Profile, converge, system_roots, system_stores};
 use crate::error::{Error, Result};
-use crate::state::{State, Status, StoredAnchor};
+use crate::record::Ours;
+use crate::state::{self, State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::text;
 use crate::trust::facts::{Choice, Facts};
 use crate::trust::runtimes::{Roots, profile, render, variables};
+use crate::trust::verify::Offer;
 use crate::trust::view::View;
 
 /// How to write the variables.
@@ -69,29 +71,38 @@ fn nothing_trusted(sysroot: &Sysroot) -> Error {
 ///
 /// # Errors
 /// None was installed, or one of them is no longer where programs look.
-fn locate(sysroot: &Sysroot) -> Result<Roots> {
-    let state = State::load(sysroot)?;
-    if !state.anchors.iter().any(is_in_stores) {
-        return Err(nothing_trusted(sysroot));
+fn locate(context: &Context, sysroot: &Sysroot) -> Result<Roots> {
+    if state::is_closed(sysroot)? {
+        context.ui.say(
+            "only root can read which roots trustup installed here: the variables name the whole bundle",
+        );
+        let view = View::new(sysroot, Ours::default())?;
+        let facts = Facts::gather(&view)?;
+        let roots = system_stores(&view, &facts)?.ok_or_else(|| nothing_trusted(sysroot))?;
+        return whole(sysroot, &facts, roots, &[]);
     }
+    let state = State::load(sysroot)?;
     let view = View::new(sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
     let roots = system_roots(&view, &facts, &state.anchors)?.ok_or_else(|| nothing_trusted(sysroot))?;
-    let repair = "`trustup bootstrap` with the same options puts it back; `trustup status` shows all stores";
+    whole(sysroot, &facts, roots, &state.anchors)
+}
+
+/// The roots, if their bundle is sound and holds all of `anchors`.
+fn whole(sysroot: &Sysroot, facts: &Facts, roots: Roots, anchors: &[StoredAnchor]) -> Result<Roots> {
     let offer = facts.offers.get(&roots.bundle);
-    if let Some(damage) = offer.and_then(|offer| offer.damage.as_ref()) {
-        return Err(Error::not_trusted(format!("the bundle is damaged: {damage}"))
-            .at(sysroot.display(&roots.bundle))
-            .hint(repair));
-    }
-    for anchor in state.anchors.iter().filter(|anchor| is_in_stores(anchor)) {
-        if !offer.is_some_and(|offer| offer.roots.contains_key(&anchor.fingerprint)) {
-            return Err(Error::not_trusted(format!("the bundle lacks {}", anchor.fingerprint))
-                .at(sysroot.display(&roots.bundle))
-                .hint(repair));
-        }
-    }
-    Ok(roots)
+    let missing = |anchor: &&StoredAnchor| {
+        is_in_stores(anchor) && !offer.is_some_and(|offer| offer.roots.contains_key(&anchor.fingerprint))
+    };
+    let what = match (offer, anchors.iter().find(missing)) {
+        (Some(Offer { damage: Some(damage), .. }), _) => format!("the bundle is damaged: {damage}"),
+        (_, Some(anchor)) => format!("the bundle lacks {}", anchor.fingerprint),
+        (Some(Offer { exists: true, .. }), None) => return Ok(roots),
+        (_, None) => "there is no bundle".to_owned(),
+    };
+    Err(Error::not_trusted(what)
+        .at(sysroot.display(&roots.bundle))
+        .hint("`trustup bootstrap` with the same options repairs it; `trustup status` shows all stores"))
 }
 
 fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
@@ -106,7 +117,7 @@ fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
         None => Format::Sh,
     };
     let sysroot = context.sysroot()?;
-    let roots = locate(&sysroot)?;
+    let roots = locate(context, &sysroot)?;
     let for_container = matches!(format, Format::Dockerfile | Format::Docker);
     let looks = sysroot.is_host() || !for_container;
     let variables =

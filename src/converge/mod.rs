@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::draft::{make_plan, overlooked_by_tool, refuse_vendor_names, settle};
-pub use self::runtimes::{Profile, system_roots};
+pub use self::runtimes::{Profile, system_roots, system_stores};
 use crate::apply::Session;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};

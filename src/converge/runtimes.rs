@@ -31,22 +31,26 @@ impl From<bool> for Profile {
 
 /// Where the roots are, once these anchors are in the stores; `None` if none of them is.
 pub fn system_roots(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<Option<Roots>> {
-    let mut in_stores = anchors.iter().filter(|anchor| anchor.status != Status::Recorded);
-    let (first, second) = (in_stores.next(), in_stores.next());
-    let Some(first) = first else { return Ok(None) };
-    let find = |kind| {
-        let is_it = |output: &&_| {
-            let output: &crate::trust::updater::Output = output;
-            output.kind == kind && output.purpose == Some(Purpose::ServerAuth)
-        };
-        facts.outputs.iter().find(is_it).map(|output| output.path.clone())
+    let in_stores: Vec<_> = anchors.iter().filter(|anchor| anchor.status != Status::Recorded).collect();
+    let anchor = match in_stores.as_slice() {
+        [] => return Ok(None),
+        [anchor] => anchor_file(view, anchor)?,
+        _ => None,
     };
-    let Some(bundle) = find(OutputKind::Bundle) else { return Ok(None) };
+    Ok(system_stores(view, facts)?.map(|roots| Roots { anchor, ..roots }))
+}
+
+/// Where the roots are, whichever we put there.
+pub fn system_stores(view: &View, facts: &Facts) -> Result<Option<Roots>> {
+    let find = |kind| {
+        let mut outputs = facts.outputs.iter();
+        let first = outputs.find(|output| output.kind == kind && output.purpose == Some(Purpose::ServerAuth));
+        first.map(|output| output.path.clone())
+    };
     // Where no package makes hash links, the directory holds ours and not the distribution's roots.
     let managed = facts.row.updater.is_managed(view)?;
     let directory = if managed { find(OutputKind::HashDirectory) } else { None };
-    let anchor = if second.is_none() { anchor_file(view, first)? } else { None };
-    Ok(Some(Roots { bundle, directory, anchor }))
+    Ok(find(OutputKind::Bundle).map(|bundle| Roots { bundle, directory, anchor: None }))
 }
 
 /// The anchor's file, if it is the PEM file of this one certificate: one that somebody mounted may be anything.
