@@ -1,5 +1,5 @@
-//! What trustup did to a root file system, so that a second run and `untrust` are exact: one JSON file below
-//! `/var/lib/trustup` of the sysroot. It holds no times and no secrets; the same inputs give the same bytes.
+//! What trustup did to a root file system, so that a second run and `untrust` are exact: one JSON file in the
+//! sysroot's state directory (`/var/lib/trustup`, for others than root one in their private store). It holds no times and no secrets; the same inputs give the same bytes.
 //!
 //! The file may come from a hostile image: everything in it is checked before it is believed (threat T11).
 
@@ -17,9 +17,7 @@ use crate::sysroot::{Kind, Sysroot};
 use crate::trust::distro;
 use crate::trust::updater::{Ownership, bundle};
 
-/// The directory of state, journal and lock, 0700.
-pub const DIRECTORY: &str = "/var/lib/trustup";
-/// The state file in it, 0600.
+/// The state file in the sysroot's state directory, 0600.
 pub const FILE: &str = "state.json";
 
 /// A state names a few hundred paths and certificates.
@@ -152,7 +150,7 @@ impl State {
     /// # Errors
     /// Damaged, of a newer version, or naming anything that is not ours to change (threat T11).
     pub fn load(sysroot: &Sysroot) -> Result<Self> {
-        let path = format!("{DIRECTORY}/{FILE}");
+        let path = format!("{}/{FILE}", sysroot.state_directory());
         check_directory(sysroot)?;
         if sysroot.lstat(&path)?.is_none() {
             return Ok(State::default());
@@ -166,7 +164,7 @@ impl State {
     /// # Errors
     /// As [`State::load`].
     pub fn parse(sysroot: &Sysroot, bytes: &[u8]) -> Result<Self> {
-        let place = sysroot.display(&format!("{DIRECTORY}/{FILE}"));
+        let place = sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
         let damaged = |error: Error| {
             error.at(&place).hint(format!("if nobody but trustup should have written there, look who did; then remove `{place}` and run bootstrap again"))
         };
@@ -191,7 +189,7 @@ impl State {
         if !self
             .directories
             .iter()
-            .all(|path| path.starts_with('/') && DIRECTORY.starts_with(&format!("{path}/")))
+            .all(|path| path.starts_with('/') && sysroot.state_directory().starts_with(&format!("{path}/")))
         {
             return Err(Error::failed("the state names a directory that is not on the way to its own"));
         }
@@ -260,7 +258,7 @@ fn is_a_bundle(sysroot: &Sysroot, path: &str) -> Result<bool> {
 
 /// On `/`, state that somebody else could have written is an error: wrong owner, wider mode, or a link.
 fn check_directory(sysroot: &Sysroot) -> Result<()> {
-    let Some(meta) = sysroot.lstat(DIRECTORY)? else { return Ok(()) };
+    let Some(meta) = sysroot.lstat(sysroot.state_directory())? else { return Ok(()) };
     let uid = rustix::process::geteuid().as_raw();
     let what = if meta.kind != Kind::Directory {
         "the state directory is no directory".to_owned()
@@ -274,7 +272,7 @@ fn check_directory(sysroot: &Sysroot) -> Result<()> {
         return Ok(());
     };
     Err(Error::failed(what)
-        .at(sysroot.display(DIRECTORY))
+        .at(sysroot.display(sysroot.state_directory()))
         .hint("look who made it; then remove it and run bootstrap again"))
 }
 

@@ -27,6 +27,9 @@ const MAX_HOPS: usize = 40;
 /// How many entries of one directory are read; a directory of anchors has a few hundred.
 const MAX_ENTRIES: usize = 100_000;
 
+/// Where state, journal and lock are, if nobody says otherwise.
+const STATE_DIRECTORY: &str = "/var/lib/trustup";
+
 /// What a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -72,6 +75,7 @@ pub struct Sysroot {
     path: PathBuf,
     is_host: bool,
     kernel_resolves: bool,
+    state_directory: String,
     /// Directories that were looked into, open: a tree of hundreds of certificates has a handful of them.
     opened: RefCell<BTreeMap<String, Rc<OwnedFd>>>,
 }
@@ -95,7 +99,19 @@ impl Sysroot {
         let kernel_resolves = env::test_hook("TRUSTUP_TEST_NO_OPENAT2").is_none()
             && rustix::fs::openat2(&root, ".", flags, Mode::empty(), resolve_flags()).is_ok();
         let opened = RefCell::default();
-        Ok(Sysroot { root, path: path.to_owned(), is_host, kernel_resolves, opened })
+        let state_directory = STATE_DIRECTORY.to_owned();
+        Ok(Sysroot { root, path: path.to_owned(), is_host, kernel_resolves, state_directory, opened })
+    }
+
+    /// The same root file system, with state, journal and lock in another directory (as seen inside).
+    #[must_use]
+    pub fn with_state_directory(self, path: impl Into<String>) -> Self {
+        Sysroot { state_directory: path.into(), ..self }
+    }
+
+    /// The directory of state, journal and lock, 0700, as seen inside.
+    pub fn state_directory(&self) -> &str {
+        &self.state_directory
     }
 
     /// Whether this is the root that we run in, so that its own programs may be run.
