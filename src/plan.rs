@@ -8,7 +8,6 @@ use serde::Serialize;
 use crate::cert::pem;
 use crate::error::{Error, Result};
 use crate::record::{Mark, Ours, Record, Saved};
-use crate::state;
 use crate::sysroot::{Kind, split};
 use crate::tree::{File, Node};
 use crate::trust::runtimes::profile;
@@ -237,7 +236,7 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
     let mut taken = updater.owns(path) != Ownership::Foreign || updater.owns(&location) != Ownership::Foreign;
     taken |= [path, location.as_str()]
         .iter()
-        .any(|path| path.starts_with(state::DIRECTORY) || *path == profile::PATH);
+        .any(|path| path.starts_with(view.sysroot().state_directory()) || *path == profile::PATH);
     for output in updater.outputs(view)? {
         taken |= view.location(&output.path)? == location;
     }

@@ -1,5 +1,5 @@
-//! What trustup did to a root file system, so that a second run and `untrust` are exact: one JSON file below
-//! `/var/lib/trustup` of the sysroot. It holds no times and no secrets; the same inputs give the same bytes.
+//! What trustup did to a root file system, so that a second run and `untrust` are exact: one JSON file in the
+//! sysroot's state directory (`/var/lib/trustup`, for others than root one in their private store). It holds no times and no secrets; the same inputs give the same bytes.
 //!
 //! The file may come from a hostile image: everything in it is checked before it is believed (threat T11).
 
@@ -13,14 +13,12 @@ use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::record::{Ours, Record, Saved};
-use crate::sysroot::{Kind, Sysroot};
+use crate::sysroot::{Kind, Meta, STATE_DIRECTORY, Sysroot};
 use crate::trust::distro;
 use crate::trust::runtimes::profile;
 use crate::trust::updater::{Ownership, bundle};
 
-/// The directory of state, journal and lock, 0700.
-pub const DIRECTORY: &str = "/var/lib/trustup";
-/// The state file in it, 0600.
+/// The state file in the sysroot's state directory, 0600.
 pub const FILE: &str = "state.json";
 
 /// A state names a few hundred paths and certificates.
@@ -156,7 +154,7 @@ impl State {
     /// # Errors
     /// Damaged, of a newer version, or naming anything that is not ours to change (threat T11).
     pub fn load(sysroot: &Sysroot) -> Result<Self> {
-        let path = format!("{DIRECTORY}/{FILE}");
+        let path = format!("{}/{FILE}", sysroot.state_directory());
         check_directory(sysroot)?;
         if sysroot.lstat(&path)?.is_none() {
             return Ok(State::default());
@@ -170,7 +168,7 @@ impl State {
     /// # Errors
     /// As [`State::load`].
     pub fn parse(sysroot: &Sysroot, bytes: &[u8]) -> Result<Self> {
-        let place = sysroot.display(&format!("{DIRECTORY}/{FILE}"));
+        let place = sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
         let damaged = |error: Error| {
             error.at(&place).hint(format!("if nobody but trustup should have written there, look who did; then remove `{place}` and run bootstrap again"))
         };
@@ -189,7 +187,7 @@ impl State {
                 self.schema
             )));
         }
-        let row = distro::by_id(&self.row)
+        let row = distro::by_id(&self.row, sysroot.is_private())
             .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
         check_records(sysroot, row, self.records.iter())?;
         if self.records.get(profile::PATH).is_some_and(|record| record.before != Saved::Absent) {
@@ -198,7 +196,7 @@ impl State {
         if !self
             .directories
             .iter()
-            .all(|path| path.starts_with('/') && DIRECTORY.starts_with(&format!("{path}/")))
+            .all(|path| path.starts_with('/') && sysroot.state_directory().starts_with(&format!("{path}/")))
         {
             return Err(Error::failed("the state names a directory that is not on the way to its own"));
         }
@@ -234,7 +232,9 @@ pub fn check_records<'a>(
             && match row.updater.owns(path) {
                 Ownership::Entry => true,
                 Ownership::OnTheWay => record.is_of_directory(),
-                Ownership::Foreign => profile::may_record(path, record) || is_a_bundle(sysroot, path)?,
+                Ownership::Foreign => {
+                    !sysroot.is_private() && profile::may_record(path, record) || is_a_bundle(sysroot, path)?
+                }
             };
         if !ours {
             return Err(Error::failed(format!(
@@ -251,12 +251,13 @@ pub fn check_records<'a>(
     Ok(())
 }
 
-/// Whether what root recorded is closed to whoever runs us. The directory goes with the last anchor, so there is one.
+/// Whether root keeps a record of this system that whoever runs us cannot read. The directory goes with the last anchor,
+/// so there is one.
 pub fn is_closed(sysroot: &Sysroot) -> Result<bool> {
     let uid = rustix::process::geteuid().as_raw();
-    let meta = sysroot.lstat(DIRECTORY)?;
-    Ok(uid != 0
-        && meta.is_some_and(|meta| meta.kind == Kind::Directory && meta.uid == 0 && meta.mode & 0o077 == 0))
+    let meta = sysroot.lstat(STATE_DIRECTORY)?;
+    let of_root = |meta: Meta| meta.kind == Kind::Directory && meta.uid == 0 && meta.mode & 0o077 == 0;
+    Ok(uid != 0 && meta.is_some_and(of_root))
 }
 
 /// Whether a known bundle path is a link that leads here.
@@ -271,7 +272,7 @@ fn is_a_bundle(sysroot: &Sysroot, path: &str) -> Result<bool> {
 
 /// On `/`, state that somebody else could have written is an error: wrong owner, wider mode, or a link.
 fn check_directory(sysroot: &Sysroot) -> Result<()> {
-    let Some(meta) = sysroot.lstat(DIRECTORY)? else { return Ok(()) };
+    let Some(meta) = sysroot.lstat(sysroot.state_directory())? else { return Ok(()) };
     let uid = rustix::process::geteuid().as_raw();
     let what = if meta.kind != Kind::Directory {
         "the state directory is no directory".to_owned()
@@ -285,7 +286,7 @@ fn check_directory(sysroot: &Sysroot) -> Result<()> {
         return Ok(());
     };
     Err(Error::failed(what)
-        .at(sysroot.display(DIRECTORY))
+        .at(sysroot.display(sysroot.state_directory()))
         .hint("look who made it; then remove it and run bootstrap again"))
 }
 
@@ -296,7 +297,7 @@ mod tests {
 
     #[test]
     fn planted_paths_and_modes_are_refused() {
-        let row = distro::by_id("debian").unwrap();
+        let row = distro::by_id("debian", false).unwrap();
         let temp = tempfile::tempdir().unwrap();
         let sysroot = Sysroot::open(temp.path()).unwrap();
         let record = |mode| Record { before: Saved::Directory { mode }, after: Mark::Absent };

@@ -1,11 +1,16 @@
 //! `trustup env`: the variables for programs that do not read the system store; `--install` for every login shell.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde_json::json;
 
 use super::Context;
+use super::trees::Trees;
 use crate::converge::{Goal, Options, Profile, converge, system_roots, system_stores};
+use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::record::Ours;
 use crate::state::{self, State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
@@ -67,29 +72,69 @@ fn nothing_trusted(sysroot: &Sysroot) -> Error {
         .hint("run `trustup bootstrap` first")
 }
 
-/// Where the roots are, for whoever runs us. The one place that decides it.
+/// Where the roots are, for whoever runs us.
+pub(super) struct Located {
+    pub(super) roots: Roots,
+    /// Places of the system whose roots are all in a private store: images set variables to these, and who has a
+    /// private store wants more than them.
+    superseded: BTreeSet<String>,
+}
+
+impl Located {
+    /// What the variables are set to now, for [`variables`] and `for_command`.
+    pub(super) fn current<'a>(&'a self, env: &'a Env) -> impl Fn(&str) -> Option<String> + 'a {
+        |name| env.shown(name).filter(|value| !self.superseded.contains(*value)).map(ToOwned::to_owned)
+    }
+}
+
+/// Finds the roots: in the private store, if there is one, else in the system's. The one place that decides it.
 ///
 /// # Errors
 /// None was installed, or one of them is no longer where programs look.
-fn locate(context: &Context, sysroot: &Sysroot) -> Result<Roots> {
-    if state::is_closed(sysroot)? {
-        context.ui.say(
-            "only root can read which roots trustup installed here: the variables name the whole bundle",
-        );
-        let view = View::new(sysroot, Ours::default())?;
-        let facts = Facts::gather(&view)?;
-        let roots = system_stores(&view, &facts)?.ok_or_else(|| nothing_trusted(sysroot))?;
-        return whole(sysroot, &facts, roots, &[]);
+pub(super) fn locate(context: &Context, trees: &Trees) -> Result<Located> {
+    if let Some(private) = &trees.private
+        && let Some((roots, held)) = of_tree(private)?
+    {
+        return Ok(Located { roots, superseded: superseded(&trees.system, &held)? });
     }
+    if let Some((roots, _)) = of_tree(&trees.system)? {
+        return Ok(Located { roots, superseded: BTreeSet::new() });
+    }
+    if !state::is_closed(&trees.system)? {
+        return Err(nothing_trusted(&trees.system));
+    }
+    let view = View::new(&trees.system, Ours::default())?;
+    let facts = Facts::gather(&view)?;
+    let roots = system_stores(&view, &facts)?.ok_or_else(|| nothing_trusted(&trees.system))?;
+    whole(&trees.system, &facts, &roots, &[])?;
+    context
+        .ui
+        .say("only root can read which roots trustup installed here: the variables name the whole bundle");
+    Ok(Located { roots, superseded: BTreeSet::new() })
+}
+
+/// Where the roots that we put into this tree are, and all that the bundle holds; `None` if there are none.
+fn of_tree(sysroot: &Sysroot) -> Result<Option<(Roots, BTreeSet<Fingerprint>)>> {
     let state = State::load(sysroot)?;
     let view = View::new(sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
-    let roots = system_roots(&view, &facts, &state.anchors)?.ok_or_else(|| nothing_trusted(sysroot))?;
-    whole(sysroot, &facts, roots, &state.anchors)
+    let Some(roots) = system_roots(&view, &facts, &state.anchors)? else { return Ok(None) };
+    let held = whole(sysroot, &facts, &roots, &state.anchors)?;
+    // As programs see them.
+    let outside = |path: String| if sysroot.is_private() { sysroot.display(&path) } else { path };
+    let Roots { bundle, directory, anchor } = roots;
+    let roots =
+        Roots { bundle: outside(bundle), directory: directory.map(outside), anchor: anchor.map(outside) };
+    Ok(Some((roots, held)))
 }
 
-/// The roots, if their bundle is sound and holds all of `anchors`.
-fn whole(sysroot: &Sysroot, facts: &Facts, roots: Roots, anchors: &[StoredAnchor]) -> Result<Roots> {
+/// What the bundle holds, if it is sound and has all of `anchors`.
+fn whole(
+    sysroot: &Sysroot,
+    facts: &Facts,
+    roots: &Roots,
+    anchors: &[StoredAnchor],
+) -> Result<BTreeSet<Fingerprint>> {
     let offer = facts.offers.get(&roots.bundle);
     let missing = |anchor: &&StoredAnchor| {
         is_in_stores(anchor) && !offer.is_some_and(|offer| offer.roots.contains_key(&anchor.fingerprint))
@@ -97,12 +142,21 @@ fn whole(sysroot: &Sysroot, facts: &Facts, roots: Roots, anchors: &[StoredAnchor
     let what = match (offer, anchors.iter().find(missing)) {
         (Some(Offer { damage: Some(damage), .. }), _) => format!("the bundle is damaged: {damage}"),
         (_, Some(anchor)) => format!("the bundle lacks {}", anchor.fingerprint),
-        (Some(Offer { exists: true, .. }), None) => return Ok(roots),
+        (Some(Offer { exists: true, roots, .. }), None) => return Ok(roots.keys().copied().collect()),
         (_, None) => "there is no bundle".to_owned(),
     };
     Err(Error::not_trusted(what)
-        .at(sysroot.display(&roots.bundle))
+        .at(text::escape(&sysroot.display(&roots.bundle)))
         .hint("`trustup bootstrap` with the same options repairs it; `trustup status` shows all stores"))
+}
+
+/// The system's places for TLS clients that offer no root beyond `held`.
+fn superseded(system: &Sysroot, held: &BTreeSet<Fingerprint>) -> Result<BTreeSet<String>> {
+    let view = View::new(system, State::load(system)?.ours())?;
+    let facts = Facts::gather(&view)?;
+    let covered =
+        facts.offers.into_iter().filter(|(_, offer)| offer.roots.keys().all(|one| held.contains(one)));
+    Ok(covered.map(|(path, _)| path).collect())
 }
 
 fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
@@ -116,12 +170,13 @@ fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
         None if json => Format::Json,
         None => Format::Sh,
     };
-    let sysroot = context.sysroot()?;
-    let roots = locate(context, &sysroot)?;
+    let trees = context.trees()?;
+    let sysroot = &trees.system;
+    let located = locate(context, &trees)?;
     let for_container = matches!(format, Format::Dockerfile | Format::Docker);
     let looks = sysroot.is_host() || !for_container;
-    let variables =
-        variables(&roots, |name| if looks { context.env.shown(name).map(ToOwned::to_owned) } else { None });
+    let current = located.current(context.env);
+    let variables = variables(&located.roots, |name| if looks { current(name) } else { None });
     let lines = match format {
         Format::Sh => render::sh(&variables)?,
         Format::Dockerfile => render::dockerfile(&variables)?,
@@ -141,7 +196,7 @@ fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
                     })
                 })
                 .collect();
-            let Roots { bundle, directory, anchor } = &roots;
+            let Roots { bundle, directory, anchor } = &located.roots;
             ui.object(
                 "env",
                 json!({ "sysroot": sysroot.path(), "bundle": bundle, "directory": directory, "anchor": anchor, "variables": rows }),
@@ -160,18 +215,30 @@ fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
 
 /// Writes the file for login shells, through the pipeline: the goal is what is, and this file.
 fn install(context: &Context) -> Result<u8> {
-    let sysroot = context.sysroot()?;
+    let trees = context.trees()?;
+    let sysroot = &trees.system;
+    if let Some(private) = &trees.private
+        && !State::load(private)?.anchors.is_empty()
+    {
+        return Err(Error::unsupported("a private store is for one user, and login shells are everybody's")
+            .at(text::escape(trees.private_path().unwrap_or_default()))
+            .hint("put `eval \"$(trustup env)\"` into that user's own `~/.profile`")
+            .hint(
+                "or run `trustup bootstrap` and `trustup env --install` as root, for the system's stores",
+            ));
+    }
     let (ui, dry_run) = (context.ui, context.global.dry_run);
     let options = Options {
         updater: Choice::Auto,
+        leave_unwritable: false,
         dry_run,
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
         stamp: context.stamp()?,
     };
-    let outcome = converge(&sysroot, options, |state, _, _| {
+    let outcome = converge(sysroot, options, |state, _, _| {
         if !state.anchors.iter().any(is_in_stores) {
-            return Err(nothing_trusted(&sysroot));
+            return Err(nothing_trusted(sysroot));
         }
         Ok(Goal {
             anchors: state.anchors.clone(),

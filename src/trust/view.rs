@@ -45,6 +45,8 @@ pub struct Contents {
 pub struct View<'a> {
     sysroot: &'a Sysroot,
     ours: Rc<Ours>,
+    /// For a private store: the roots that the system beneath it trusts.
+    beneath: Rc<[Certificate]>,
     /// The recorded paths, by where they really are.
     recorded: BTreeMap<String, String>,
     /// Our anchor files, by where they really are.
@@ -76,6 +78,7 @@ impl<'a> View<'a> {
         let mut view = View {
             sysroot,
             ours: Rc::clone(&ours),
+            beneath: Rc::default(),
             recorded: BTreeMap::new(),
             our_files: BTreeSet::new(),
             directories: RefCell::default(),
@@ -99,6 +102,17 @@ impl<'a> View<'a> {
         // A directory of ours that is gone by now must not be remembered as missing: it may come back.
         view.directories.borrow_mut().clear();
         Ok(view)
+    }
+
+    /// The same view of a private store, above a system that trusts these roots.
+    #[must_use]
+    pub fn above(self, system: &[Certificate]) -> Self {
+        View { beneath: system.into(), ..self }
+    }
+
+    /// For a private store: the roots that the system beneath it trusts.
+    pub fn beneath(&self) -> &[Certificate] {
+        &self.beneath
     }
 
     /// Where `path` really is: links in its directories resolved, its last component as it is. A path whose
@@ -379,6 +393,7 @@ impl<'a> View<'a> {
             parsed: Rc::clone(&self.parsed),
             before: self.actual.borrow().clone(),
             contents: self.contents.clone(),
+            beneath: Rc::clone(&self.beneath),
             ..view
         })
     }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -17,7 +17,8 @@ const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 const ANCHOR: &str = "/usr/local/share/ca-certificates/corp.crt";
 const PROFILE: &str = "etc/profile.d/trustup.sh";
 const STATE: &str = "var/lib/trustup/state.json";
-const REPLACES: [&str; 13] = [
+const REPLACES: [&str; 14] = [
+    "HTTPLIB2_CA_CERTS",
     "PIP_CERT",
     "AWS_CA_BUNDLE",
     "REQUESTS_CA_BUNDLE",
@@ -145,17 +146,19 @@ fn paths_are_those_of_the_family() {
     }
 }
 
+/// What it is, its content, and whether programs can be pointed at it.
+type Mounted = (&'static str, fn(&Scene) -> Vec<u8>, bool);
+
 #[test]
 fn a_mounted_anchor_is_named_only_if_it_is_one_pem_certificate() {
-    let second = ca::root("Beside It");
-    let cases: [(&str, fn(&Scene, &ca::Root) -> Vec<u8>, bool); 2] = [
-        ("one", |scene, _| scene.ca.pem.clone().into_bytes(), true),
-        ("DER", |scene, _| scene.ca.der.clone(), false),
+    let cases: [Mounted; 2] = [
+        ("one", |scene| scene.ca.pem.clone().into_bytes(), true),
+        ("DER", |scene| scene.ca.der.clone(), false),
     ];
     for (case, content, named) in cases {
         let scene = Scene::new("fedora-42");
         let path = "/etc/pki/ca-trust/source/anchors/mounted";
-        fs::write(at(&scene, &path[1..]), content(&scene, &second)).unwrap();
+        fs::write(at(&scene, &path[1..]), content(&scene)).unwrap();
         scene.with_file(&at(&scene, &path[1..])).ok();
         let variables = printed(&scene.trustup(["env"]).ok(), "export ", "'");
         assert_eq!(variables["NODE_EXTRA_CA_CERTS"] == path, named, "{case}: {variables:?}");
@@ -332,7 +335,7 @@ fn the_file_for_login_shells_goes_with_the_last_root_in_a_store() {
 
 #[test]
 fn what_stands_in_the_way_of_the_file_is_an_error_and_stays() {
-    let plant: [(&str, fn(&Path)); 6] = [
+    let plant: [(_, fn(&Path)); 6] = [
         ("a file", |path| fs::write(path, "# mine\n").unwrap()),
         ("an empty file", |path| fs::write(path, "").unwrap()),
         ("a link", |path| symlink("/etc/passwd", path).unwrap()),
@@ -401,6 +404,9 @@ fn a_killed_install_is_turned_back() {
     assert!(killed >= 3, "{killed}");
 }
 
+/// What is planted, and how.
+type Planted<'a> = (&'static str, &'a dyn Fn(&mut Value));
+
 /// T11: a state may name this one file of that directory, and never bring back a script of its own.
 #[test]
 fn a_planted_state_cannot_put_a_script_there() {
@@ -417,7 +423,7 @@ fn a_planted_state_cannot_put_a_script_there() {
         "sha256": trustup::fingerprint::Fingerprint::of(b"touch /x\n").hex(),
     });
     let record = format!("/{PROFILE}");
-    let cases: [(&str, &dyn Fn(&mut Value)); 4] = [
+    let cases: [Planted; 4] = [
         ("a script before us", &|s| s["records"][&record]["before"] = json!({ "file": script })),
         ("a link before us", &|s| s["records"][&record]["before"] = json!({ "link": { "target": "/x" } })),
         ("a link after us", &|s| s["records"][&record]["after"] = json!({ "link": "/x" })),
@@ -436,4 +442,76 @@ fn a_planted_state_cannot_put_a_script_there() {
         }
         before.assert_same(&Tree::of(scene.root.path()), case);
     }
+}
+
+/// A private store, in a directory of a test; the system beneath it is the one that the tests run in.
+struct Private {
+    directory: tempfile::TempDir,
+    ca: ca::Root,
+}
+
+impl Private {
+    fn new() -> Private {
+        let private = Private { directory: tempfile::tempdir().unwrap(), ca: ca::root("Private Root") };
+        private.ca.write(private.directory.path(), "root.pem");
+        let file = private.directory.path().join("root.pem");
+        private.trustup(["bootstrap", "--stores", "private", "--ca-file"]).arg(file).ok();
+        private
+    }
+
+    fn store(&self) -> String {
+        self.directory.path().join("store").to_str().unwrap().to_owned()
+    }
+
+    fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
+        Trustup::new(["--private-dir"]).arg(self.store()).args(args)
+    }
+}
+
+#[test]
+fn a_private_store_is_named_whole() {
+    let private = Private::new();
+    let run = private.trustup(["env"]).ok();
+    let answer = private.trustup(["env", "--json"]).ok().json();
+    let [bundle, directory, anchor] =
+        ["bundle", "directory", "anchor"].map(|name| answer[name].as_str().unwrap().to_owned());
+    assert_eq!(printed(&run, "export ", "'"), wanted(&bundle, &anchor, Some(&directory)));
+    for path in [&bundle, &directory, &anchor] {
+        assert!(path.starts_with(&private.store()) && Path::new(path).exists(), "{path}");
+    }
+    assert_eq!(ca::fingerprints(&fs::read_to_string(anchor).unwrap()), [private.ca.fingerprint]);
+    assert!(ca::fingerprint_set(&fs::read_to_string(&bundle).unwrap()).contains(&private.ca.fingerprint));
+
+    // The user's own variable is kept; one that names the system's bundle (images set it) is not the user's wish to do
+    // without the private store, which holds all of that.
+    let run = private.trustup(["env"]).env("SSL_CERT_FILE", "/user/own.pem").ok();
+    assert_eq!(printed(&run, "export ", "'").get("SSL_CERT_FILE"), None);
+    let kept = private.trustup(["env", "--format", "docker"]).env("SSL_CERT_FILE", "/user/own.pem").ok();
+    kept.says(["SSL_CERT_FILE is set already, and kept: /user/own.pem"]);
+    assert!(!kept.stdout.contains("SSL_CERT_FILE="), "{kept}");
+    let system = Trustup::new(["detect", "--json"]).ok().json();
+    let outputs = system["outputs"].as_array().unwrap().iter();
+    let system = outputs.filter(|output| output["kind"] == "bundle" && output["exists"] == true);
+    let system = system.map(|output| output["path"].as_str().unwrap()).next();
+    if let Some(system) = system {
+        let run = private.trustup(["env"]).env("SSL_CERT_FILE", system).ok();
+        assert_eq!(printed(&run, "export ", "'")["SSL_CERT_FILE"], bundle);
+    }
+
+    let refused = private.trustup(["env", "--install"]).fails(5);
+    refused.says(["private store", "hint:"]);
+    assert_eq!(refused.stdout, "");
+
+    // T12: no longer safe to use, or no longer whole: nothing is printed.
+    let text = fs::read_to_string(&bundle).unwrap();
+    fs::write(&bundle, text.replace(&private.ca.pem, "")).unwrap();
+    let refused = private.trustup(["env"]).fails(4);
+    assert_eq!(refused.stdout, "");
+    refused.says([private.ca.pin().as_str(), "hint:"]);
+    fs::write(&bundle, text).unwrap();
+    private.trustup(["env"]).ok();
+    fs::set_permissions(private.store(), fs::Permissions::from_mode(0o777)).unwrap();
+    let refused = private.trustup(["env"]).fails(1);
+    assert_eq!(refused.stdout, "");
+    refused.says(["others can write", "hint:"]);
 }

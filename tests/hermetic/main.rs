@@ -22,6 +22,7 @@ mod killed;
 mod net;
 mod p11_kit;
 mod planted;
+mod private;
 mod sequences;
 mod servers;
 mod source;

@@ -1,6 +1,8 @@
 //! What `env` prints, read by those whom it is printed for (threat T15): dash and bash. A directory whose name is a trap
 //! comes out byte for byte, and nothing of it runs.
 
+#![expect(clippy::unwrap_used, reason = "tests may panic")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -210,6 +212,32 @@ fn t15_a_shell_evaluates_the_programs_own_output() {
         let file = b"SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt".to_vec();
         assert!(ours(&environment).contains(&file), "{shell:?}");
     }
+    // A private store of that name: what is evaluated has the trap in it.
+    let store = scene.directory.path().join(TRAP).join("store");
+    let private = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
+        command.env_clear().arg("--private-dir").arg(&store).args(args);
+        command
+    };
+    let bootstrapped =
+        private(&["bootstrap", "--stores", "private", "--ca-file"]).arg(&root).output().unwrap();
+    assert!(bootstrapped.status.success(), "{}", String::from_utf8_lossy(&bootstrapped.stderr));
+    let script = script.replace("--sysroot", "--private-dir");
+    for shell in SHELLS {
+        let environment = scene.shell(shell, "-euc", &script, store.to_str().unwrap());
+        let set = ours(&environment);
+        let wanted = format!("SSL_CERT_FILE={}/ca-bundle.pem", store.display()).into_bytes();
+        assert!(set.contains(&wanted), "{shell:?}");
+        for one in set {
+            let value = String::from_utf8(one).unwrap();
+            let (name, path) = value.split_once('=').unwrap();
+            assert!(
+                path.starts_with(store.to_str().unwrap()) && Path::new(path).exists(),
+                "{shell:?}: {name}"
+            );
+        }
+    }
+    assert!(private(&["untrust", "--all"]).output().unwrap().status.success());
     // Nothing installed: nothing to evaluate, and a shell under `-e` that uses the answer stops.
     assert!(trustup(&["untrust", "--all"]).output().unwrap().status.success());
     let refused = trustup(&["env"]).output().unwrap();

@@ -3,8 +3,9 @@
 //!
 //! Variables that are not here on purpose:
 //! - `NPM_CONFIG_CAFILE`: npm takes Node's extra roots, and the variable would go before the `cafile` of the user's own
-//!   `.npmrc`.
-//! - `YARN_HTTPS_CA_FILE_PATH`: see [`TABLE`].
+//!   `.npmrc` (seen with npm 11).
+//! - `YARN_HTTPS_CA_FILE_PATH`: Yarn takes Node's extra roots, and Yarn 3 refuses to do anything at all where it finds
+//!   this variable, a setting of Yarn 4 (seen with 3.8.7 and 4.9.1).
 //! - `GIT_SSL_CAPATH`, `HTTPS_CA_FILE`, `CONDA_SSL_VERIFY`: their programs read one that is here.
 //! - `DENO_TLS_CA_STORE`, `NODE_OPTIONS=--use-openssl-ca`: they exchange the whole store where roots can be added.
 //! - `PGSSLROOTCERT` and its like: they change what is verified, not only against what.
@@ -71,10 +72,11 @@ pub const TABLE: &[Row] = &[
     row("GIT_SSL_CAINFO", Effect::Replaces, "git"),
     row("CARGO_HTTP_CAINFO", Effect::Replaces, "Cargo").before(OPENSSL),
     row("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", Effect::Replaces, "gcloud"),
+    row("HTTPLIB2_CA_CERTS", Effect::Replaces, "Python's httplib2"),
     row("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", Effect::Replaces, "gRPC's C core: Python, Ruby, PHP, C++"),
     row("BUNDLE_SSL_CA_CERT", Effect::Replaces, "Bundler").before(OPENSSL),
     row("HEX_CACERTS_PATH", Effect::Replaces, "Elixir's hex"),
-    row("PERL_LWP_SSL_CA_FILE", Effect::Replaces, "Perl's LWP").before(OPENSSL),
+    row("PERL_LWP_SSL_CA_FILE", Effect::Replaces, "Perl's LWP").before(&["HTTPS_CA_FILE"]),
     row("NIX_SSL_CERT_FILE", Effect::Replaces, "Nix").before(&["SSL_CERT_FILE"]),
     row("NODE_EXTRA_CA_CERTS", Effect::Adds, "Node, npm, pnpm, yarn, Bun"),
     row("DENO_CERT", Effect::Adds, "Deno"),
@@ -178,7 +180,7 @@ mod tests {
         for (index, row) in TABLE.iter().enumerate() {
             assert!(TABLE[..index].iter().all(|above| above.name != row.name), "{}", row.name);
             for name in row.falls_back_on {
-                assert!(TABLE[index + 1..].iter().any(|below| below.name == *name), "{} {name}", row.name);
+                assert!(TABLE[..index].iter().all(|above| above.name != *name), "{} {name}", row.name);
             }
         }
     }
