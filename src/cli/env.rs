@@ -97,11 +97,15 @@ pub(super) fn locate(context: &Context, trees: &Trees) -> Result<Located> {
     {
         return Ok(Located { roots, superseded: superseded(&trees.system, &held)? });
     }
-    if let Some((roots, _)) = of_tree(&trees.system)? {
-        return Ok(Located { roots, superseded: BTreeSet::new() });
-    }
-    if !state::is_closed(&trees.system)? {
-        return Err(nothing_trusted(&trees.system));
+    let closed = state::is_closed(&trees.system)?;
+    // Users other than root keep a record of their own of what they changed on `/`.
+    if !closed || trees.records_privately() {
+        if let Some((roots, _)) = of_tree(&trees.system)? {
+            return Ok(Located { roots, superseded: BTreeSet::new() });
+        }
+        if !closed {
+            return Err(nothing_trusted(&trees.system));
+        }
     }
     let view = View::new(&trees.system, Ours::default())?;
     let facts = Facts::gather(&view)?;

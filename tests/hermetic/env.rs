@@ -515,3 +515,31 @@ fn a_private_store_is_named_whole() {
     assert_eq!(refused.stdout, "");
     refused.says(["others can write", "hint:"]);
 }
+
+/// Root installed, another user asks: the record is root's alone, but that there is one says that roots were installed.
+#[test]
+fn another_user_than_root_gets_the_systems_bundle() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    // Where every user can enter.
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
+    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    open(directory.path());
+    let binary = directory.path().join("trustup");
+    fs::copy(env!("CARGO_BIN_EXE_trustup"), &binary).unwrap();
+    open(&binary);
+    let scene = trusting();
+    open(scene.root.path());
+    let moved = directory.path().join("root");
+    let copied =
+        std::process::Command::new("cp").arg("-a").arg(scene.root.path()).arg(&moved).status().unwrap();
+    assert!(copied.success());
+    let env = || Trustup::at(&moved, ["env"]).binary(&binary).uid(1000);
+    let run = env().ok();
+    assert_eq!(printed(&run, "export ", "'"), wanted(BUNDLE, BUNDLE, Some("/etc/ssl/certs")));
+    run.says(["only root can read"]);
+    Trustup::at(&moved, ["untrust", "--all"]).ok();
+    let refused = env().fails(4);
+    assert_eq!(refused.stdout, "");
+}
