@@ -150,7 +150,7 @@ pub fn converge<'a>(
     let sysroot = target.sysroot;
     let state = State::load(sysroot)?;
     let first = Draft::new(target, &state, options, &goal)?;
-    if options.dry_run || first.out_of_reach && first.plan.is_empty() || first.is_done(&state, &goal)? {
+    if options.dry_run || first.is_beyond_us(options)? || first.is_done(&state, &goal)? {
         return Ok(first.outcome(&state));
     }
     let (mut session, recovered) =
@@ -273,6 +273,14 @@ impl<'a> Draft<'a> {
             rebased,
             warnings,
         })
+    }
+
+    /// Whether there is nothing that whoever runs us could change: the stores, or at least our own record of them.
+    fn is_beyond_us(&self, options: Options) -> Result<bool> {
+        let sysroot = self.view.sysroot();
+        Ok(options.leave_unwritable
+            && self.plan.is_empty()
+            && (self.out_of_reach || !sysroot.is_writable(sysroot.state_directory())?))
     }
 
     /// Whether nothing is left to do, the state included.

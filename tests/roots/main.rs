@@ -19,3 +19,4 @@ mod p11_kit;
 mod starts;
 mod surroundings;
 mod twin;
+mod unprivileged;

@@ -65,11 +65,16 @@ pub(super) fn install(
                     .hint("run it as root (in a Dockerfile: `USER root` before, the service's user after), on a file system that is not read-only")
                     .hint("without `--require-system` the private store is used"));
             }
-            if preview.changed && trees.records_privately() && !options.dry_run {
+            if trees.records_privately() && preview.steps.is_empty() && trees.private.is_none() {
+                // Every store is as it should be: that is worth no directory of our own.
+                system = Some(Outcome { changed: false, ..preview });
+            } else if preview.changed && trees.records_privately() && !options.dry_run {
                 trees.make_private(options.stamp)?;
             }
         }
-        system = Some(converge(&trees.system, options, goal)?);
+        if system.is_none() {
+            system = Some(converge(&trees.system, options, goal)?);
+        }
     }
     let place = trees.private_path().unwrap_or_default().to_owned();
     let mut done = Done { system, private: None, place, changed: false };
