@@ -95,6 +95,17 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The same with every path as a person finds it: a private store's have its directory in front.
+    #[must_use]
+    pub fn displayed(mut self, sysroot: &Sysroot) -> Self {
+        let files = self.anchors.iter_mut().filter_map(|anchor| anchor.file.as_mut());
+        let paths = self.steps.iter_mut().map(|step| &mut step.path).chain(&mut self.outputs).chain(files);
+        for path in paths {
+            *path = sysroot.display(path);
+        }
+        self
+    }
+
     /// An error that came after the work was done names what is changed.
     pub fn blame(&self, error: Error, changed: bool) -> Error {
         if changed { error.with_changed(self.steps.iter().map(|step| step.path.clone())) } else { error }

@@ -32,11 +32,10 @@ impl Done {
         outcomes.fold(error, |error, outcome| outcome.blame(error, self.changed && outcome.changed))
     }
 
-    /// Where programs find the roots, as a person finds it.
+    /// Where programs find the roots.
     pub(super) fn outputs(&self) -> Vec<String> {
         let system = self.system.iter().flat_map(|outcome| outcome.outputs.clone());
-        let private = self.private.iter().flat_map(|outcome| &outcome.outputs);
-        system.chain(private.map(|path| format!("{}{path}", text::escape(&self.place)))).collect()
+        system.chain(self.private.iter().flat_map(|outcome| outcome.outputs.clone())).collect()
     }
 
     /// What cannot be written of the system.
@@ -108,7 +107,7 @@ fn install_privately(
         return Ok(foretold(trees, acquired));
     }
     let sysroot = trees.make_private(options.stamp)?;
-    converge(Target { sysroot, beneath: &roots }, options, goal)
+    Ok(converge(Target { sysroot, beneath: &roots }, options, goal)?.displayed(sysroot))
 }
 
 /// What would become of a private store that is not there yet: there is no tree to make a plan for.
