@@ -20,3 +20,4 @@ mod programs;
 mod reproducible;
 mod start_up;
 mod static_binary;
+mod unprivileged;

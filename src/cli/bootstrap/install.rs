@@ -11,7 +11,6 @@ use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
 use crate::source::{Acquired, Known, PreviousSource};
 use crate::state::{State, Status, StoredAnchor};
-use crate::text;
 use crate::trust::distro::PRIVATE;
 use crate::trust::facts::{Choice, Facts};
 use crate::trust::view::View;
