@@ -264,7 +264,8 @@ fn what_the_system_trusts_needs_no_private_store() {
 #[test]
 #[ignore = "needs root and real root file systems"]
 fn a_place_that_somebody_else_made_is_refused() {
-    let plant: [(&str, fn(&RootFs, &str)); 4] = [
+    type Plant = fn(&RootFs, &str);
+    let plant: [(&str, Plant); 4] = [
         ("belongs to user 1001", |root, path| make_directory(root, path, 1001, 0o755)),
         ("it is a link", |root, path| {
             make_directory(root, "srv/other", 1001, 0o755);
