@@ -80,7 +80,9 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         Some(sysroot) => {
             let beneath = trees.system_roots()?;
             let private = converge(Target { sysroot, beneath: &beneath }, options, goal);
-            Some(private.map_err(|error| outcome.blame(error, outcome.changed && !context.global.dry_run))?)
+            let private =
+                private.map_err(|error| outcome.blame(error, outcome.changed && !context.global.dry_run))?;
+            Some(private.displayed(sysroot))
         }
     };
     let outcomes = || std::iter::once(&outcome).chain(&private);

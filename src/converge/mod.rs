@@ -99,6 +99,17 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The same with every path as a person finds it: a private store's have its directory in front.
+    #[must_use]
+    pub fn displayed(mut self, sysroot: &Sysroot) -> Self {
+        let files = self.anchors.iter_mut().filter_map(|anchor| anchor.file.as_mut());
+        let paths = self.steps.iter_mut().map(|step| &mut step.path).chain(&mut self.outputs).chain(files);
+        for path in paths {
+            *path = sysroot.display(path);
+        }
+        self
+    }
+
     /// An error that came after the work was done names what is changed.
     pub fn blame(&self, error: Error, changed: bool) -> Error {
         if changed { error.with_changed(self.steps.iter().map(|step| step.path.clone())) } else { error }
@@ -156,7 +167,7 @@ pub fn converge<'a>(
     let sysroot = target.sysroot;
     let state = State::load(sysroot)?;
     let first = Draft::new(target, &state, options, &goal)?;
-    if options.dry_run || first.out_of_reach && first.plan.is_empty() || first.is_done(&state, &goal)? {
+    if options.dry_run || first.is_beyond_us(options)? || first.is_done(&state, &goal)? {
         return Ok(first.outcome(&state));
     }
     let (mut session, recovered) =
@@ -281,6 +292,14 @@ impl<'a> Draft<'a> {
             rebased,
             warnings,
         })
+    }
+
+    /// Whether there is nothing that whoever runs us could change: the stores, or at least our own record of them.
+    fn is_beyond_us(&self, options: Options) -> Result<bool> {
+        let sysroot = self.view.sysroot();
+        Ok(options.leave_unwritable
+            && self.plan.is_empty()
+            && (self.out_of_reach || !sysroot.is_writable(sysroot.state_directory())?))
     }
 
     /// Whether nothing is left to do, the state included.

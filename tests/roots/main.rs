@@ -12,6 +12,7 @@ mod support;
 
 mod bases;
 mod clients;
+mod environment;
 mod killed;
 mod losses;
 mod native;
@@ -19,3 +20,4 @@ mod p11_kit;
 mod starts;
 mod surroundings;
 mod twin;
+mod unprivileged;
