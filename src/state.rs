@@ -15,6 +15,7 @@ use crate::fingerprint::Fingerprint;
 use crate::record::{Mark, Ours, Record, Saved};
 use crate::sysroot::{Kind, Sysroot};
 use crate::trust::distro;
+use crate::trust::nix_store;
 use crate::trust::updater::{Ownership, bundle};
 
 /// The state file in the sysroot's state directory, 0600.
@@ -246,8 +247,11 @@ pub fn check_records<'a>(
     Ok(())
 }
 
-/// Whether a known bundle path is a link that leads here.
+/// Whether a known bundle path is a link that leads here, and not into Nix's store, which nobody changes.
 fn is_a_bundle(sysroot: &Sysroot, path: &str) -> Result<bool> {
+    if nix_store::holds(path) {
+        return Ok(false);
+    }
     for known in bundle::KNOWN {
         if sysroot.canonical(known)?.as_deref() == Some(path) {
             return Ok(true);

@@ -8,6 +8,7 @@ use crate::native;
 use crate::sysroot::split;
 use crate::text;
 use crate::trust::distro::{self, Distro};
+use crate::trust::nix_store;
 use crate::trust::os_release::{self, Release};
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::verify::{self, Side};
@@ -221,7 +222,9 @@ pub fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
             exists: offer.exists,
             real_path: sysroot.canonical(&output.path)?,
             certificates: offer.roots.len(),
-            writable: !offer.mount_point && nearest_is_writable(view, directory)?,
+            writable: !offer.mount_point
+                && !nix_store::holds(&view.location(&output.path)?)
+                && nearest_is_writable(view, directory)?,
             mounted: offer.mount_point,
             damage: offer.damage,
         });

@@ -18,7 +18,7 @@ use crate::tree::{self, Node};
 use crate::trust::p11_format;
 
 /// As in the kernel.
-const MAX_HOPS: usize = 40;
+pub(super) const MAX_HOPS: usize = 40;
 
 /// Certificates that were parsed already, by the SHA-256 of their block: the same roots stand in many files.
 type Parsed = RefCell<BTreeMap<Fingerprint, Option<Certificate>>>;
