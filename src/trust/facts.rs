@@ -159,6 +159,15 @@ impl Facts {
                 "`{path}` is a mount point, and `{program}` would try to replace it"
             ))));
         }
+        for output in &self.outputs {
+            let end = view.follow(&output.path)?;
+            if end.is_some_and(|(real, _)| nix_store::holds(&real)) {
+                return Ok(Err(WhyNot::Harmful(format!(
+                    "`{}` leads into Nix's store, and `{program}` would write there",
+                    output.path
+                ))));
+            }
+        }
         if !updater.is_managed(view)? {
             return Ok(Err(WhyNot::Harmful(format!(
                 "`{program}` has no list of the vendor's roots and would drop them all"
@@ -222,9 +231,7 @@ pub fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
             exists: offer.exists,
             real_path: sysroot.canonical(&output.path)?,
             certificates: offer.roots.len(),
-            writable: !offer.mount_point
-                && !nix_store::holds(&view.location(&output.path)?)
-                && nearest_is_writable(view, directory)?,
+            writable: !offer.mount_point && nearest_is_writable(view, directory)?,
             mounted: offer.mount_point,
             damage: offer.damage,
         });
@@ -236,7 +243,10 @@ pub fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
 fn nearest_is_writable(view: &View, directory: &str) -> Result<bool> {
     let mut directory = directory;
     loop {
-        if view.sysroot().stat(directory)?.is_some() {
+        if let Some(real) = view.sysroot().canonical(directory)? {
+            if nix_store::holds(&real) {
+                return Ok(false);
+            }
             return Ok(view.sysroot().directory(directory).is_ok_and(|directory| directory.is_writable()));
         }
         if directory == "/" {

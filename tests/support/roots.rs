@@ -51,6 +51,8 @@ pub enum Base {
     RedHat,
     /// The same as Arch.
     Arch,
+    /// Debian 12 with curl, laid out as Photon.
+    Photon,
 }
 
 impl Base {
@@ -64,6 +66,7 @@ impl Base {
             Base::Alpine => "alpine",
             Base::RedHat => "red-hat",
             Base::Arch => "arch",
+            Base::Photon => "photon",
         }
     }
 
@@ -104,6 +107,7 @@ impl Base {
             Base::Alpine => (None, include_str!("make-alpine.sh")),
             Base::RedHat => (Some(Base::Debian12), RED_HAT),
             Base::Arch => (Some(Base::Debian12), ARCH),
+            Base::Photon => (Some(Base::Debian12), include_str!("lay-out-photon.sh")),
         }
     }
 
