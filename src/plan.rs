@@ -220,9 +220,10 @@ fn refuse_in_store(view: &View, path: &str) -> Result<()> {
     if !nix_store::holds(&view.location(path)?) {
         return Ok(());
     }
-    Err(Error::unsupported("this path leads into Nix's store, where only Nix writes")
+    let hint = "make its directory a real one where the image is built, or take the root in there, with `cacert.override`";
+    Err(Error::unsupported("a directory of this path is a link into Nix's store, where only Nix writes")
         .at(view.sysroot().display(path))
-        .hint("make its directory a real one where the image is built, or take the root in there"))
+        .hint(hint))
 }
 
 /// The changes that put a copy of the roots (PEM) at `path`, for one service.

@@ -184,7 +184,7 @@ impl State {
                 self.schema
             )));
         }
-        let row = distro::by_id(&self.row)
+        let row = distro::by_id(&self.row, sysroot.is_private())
             .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
         check_records(sysroot, row, self.records.iter())?;
         if !self
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn planted_paths_and_modes_are_refused() {
-        let row = distro::by_id("debian").unwrap();
+        let row = distro::by_id("debian", false).unwrap();
         let temp = tempfile::tempdir().unwrap();
         let sysroot = Sysroot::open(temp.path()).unwrap();
         let record = |mode| Record { before: Saved::Directory { mode }, after: Mark::Absent };

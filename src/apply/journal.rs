@@ -124,7 +124,7 @@ impl Journal {
     }
 
     fn check(&self, sysroot: &Sysroot) -> Result<()> {
-        let row = distro::by_id(&self.row)
+        let row = distro::by_id(&self.row, sysroot.is_private())
             .ok_or_else(|| Error::failed("the journal names a row that no table has"))?;
         let watched: Vec<(String, Record)> = self
             .watched

@@ -6,6 +6,7 @@ mod demo;
 mod detect;
 mod duration;
 mod status;
+mod trees;
 mod untrust;
 mod variables;
 
@@ -21,6 +22,8 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::Sysroot;
 use crate::ui::{Color, Ui};
+
+use self::trees::Trees;
 
 /// Printed below the help of every command.
 const EXIT_CODES: &str = "\
@@ -55,6 +58,10 @@ struct Global {
     /// Work on the root file system in DIR instead of `/`; none of its programs is run
     #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
     sysroot: PathBuf,
+    /// Where the private store is, for users who cannot write the system's stores [default: below
+    /// $XDG_STATE_HOME, ~/.local/state or /tmp]
+    #[arg(long, global = true, value_name = "DIR")]
+    private_dir: Option<PathBuf>,
     /// Show what would change, and stop there
     #[arg(long, global = true)]
     dry_run: bool,
@@ -115,6 +122,10 @@ impl Context<'_> {
     /// How long the distribution's own tool may take; its hooks may start a JVM, and emulation is slow.
     fn tool_timeout(&self) -> Duration {
         self.global.timeout.unwrap_or(Duration::from_secs(300))
+    }
+
+    fn trees(&self) -> Result<Trees> {
+        Trees::open(self)
     }
 
     fn sysroot(&self) -> Result<Sysroot> {

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::{Meta, Sysroot, list_of, meta_of, read_link_at, walk};
+use super::{Meta, Sysroot, list_of, meta_of, read_link_at, split, walk};
 use crate::error::{Error, Result};
 
 /// File systems that are no place for files: writing there does something else (magic numbers of `statfs(2)`).
@@ -57,6 +57,21 @@ impl Sysroot {
             return Err(Error::failed(format!("{name} is no place for files")).at(&shown));
         }
         Ok(Directory { fd, shown })
+    }
+
+    /// Whether whoever runs us can create entries in the directory at `path`, or, where there is none, in the nearest
+    /// one above it.
+    pub fn is_writable(&self, path: &str) -> Result<bool> {
+        let mut path = path;
+        loop {
+            if self.stat(path)?.is_some() {
+                return Ok(self.directory(path).is_ok_and(|directory| directory.is_writable()));
+            }
+            if path == "/" {
+                return Ok(false);
+            }
+            path = split(path).0;
+        }
     }
 }
 

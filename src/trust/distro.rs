@@ -10,6 +10,7 @@ use crate::trust::updater::bundle::Bundles;
 use crate::trust::updater::ca_certificates::{CaCertificates, Hashing};
 use crate::trust::updater::p11_kit::{Copies, Extract, P11Kit};
 use crate::trust::updater::pem_directory::PemDirectory;
+use crate::trust::updater::private::PrivateStore;
 use crate::trust::updater::{NativeTool, Updater};
 
 /// A row of the table.
@@ -322,6 +323,16 @@ pub static DISTROS: &[Distro] = &[
     },
 ];
 
+/// No distribution: the private store of a user who cannot write the system's stores.
+pub static PRIVATE: Distro = Distro {
+    id: "private",
+    name: "private stores",
+    ids: &[],
+    updater: &PrivateStore,
+    install_hint: "",
+    proof: Proof::RealClients,
+};
+
 /// The row for this os-release and why it was chosen: `ID` first, then `ID_LIKE` in its order; no or an unknown
 /// os-release is "bundle-only". Nothing else counts: directories of other families lie around in real images.
 pub fn choose(release: Option<&Release>) -> (&'static Distro, String) {
@@ -341,9 +352,10 @@ pub fn choose(release: Option<&Release>) -> (&'static Distro, String) {
     (fallback, format!("{id} in {}", release.file))
 }
 
-/// The row with this name, for state written by an earlier run.
-pub fn by_id(id: &str) -> Option<&'static Distro> {
-    DISTROS.iter().find(|row| row.id == id)
+/// The row with this name, for state written by an earlier run; a private store has its own row and no other.
+pub fn by_id(id: &str, is_private: bool) -> Option<&'static Distro> {
+    let rows = if is_private { std::slice::from_ref(&PRIVATE) } else { DISTROS };
+    rows.iter().find(|row| row.id == id)
 }
 
 fn row_of(id: &str) -> Option<&'static Distro> {

@@ -82,6 +82,9 @@ pub struct Facts {
 impl Facts {
     /// Gathers the facts; os-release chooses the row.
     pub fn gather(view: &View) -> Result<Self> {
+        if view.sysroot().is_private() {
+            return Facts::of_row(view, &distro::PRIVATE, "a private store".to_owned(), None);
+        }
         let release = os_release::read(view.sysroot())?;
         let (row, why) = distro::choose(release.as_ref());
         Facts::of_row(view, row, text::escape(&why), release)
@@ -231,27 +234,10 @@ pub fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
             exists: offer.exists,
             real_path: sysroot.canonical(&output.path)?,
             certificates: offer.roots.len(),
-            writable: !offer.mount_point && nearest_is_writable(view, directory)?,
+            writable: !offer.mount_point && view.is_writable(directory)?,
             mounted: offer.mount_point,
             damage: offer.damage,
         });
     }
     Ok(views)
-}
-
-/// Whether the directory, or the nearest one above it that is there, can be written.
-fn nearest_is_writable(view: &View, directory: &str) -> Result<bool> {
-    let mut directory = directory;
-    loop {
-        if let Some(real) = view.sysroot().canonical(directory)? {
-            if nix_store::holds(&real) {
-                return Ok(false);
-            }
-            return Ok(view.sysroot().directory(directory).is_ok_and(|directory| directory.is_writable()));
-        }
-        if directory == "/" {
-            return Ok(false);
-        }
-        directory = split(directory).0;
-    }
 }

@@ -22,6 +22,7 @@ mod net;
 mod nix_store;
 mod p11_kit;
 mod planted;
+mod private;
 mod sequences;
 mod servers;
 mod source;

@@ -107,3 +107,36 @@ fn the_store_stays_and_programs_are_served() {
     inside(&root, &["untrust", "--all"]);
     second.assert_same(&Tree::of(root.path()), "the links of the new generation");
 }
+
+/// Where a directory on the way is a link into the store there is nothing to replace: programs get a private store.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_directory_in_the_store_leads_to_the_private_store() {
+    let root = nixos();
+    std::fs::remove_dir_all(root.at("etc/ssl/certs")).unwrap();
+    symlink("/nix/store/1111-nss-cacert/etc/ssl/certs", root.at("etc/ssl/certs")).unwrap();
+    for name in ["etc/pki/tls/certs/ca-bundle.crt", "etc/static"] {
+        root.remove(name);
+    }
+    let first = root.tree();
+    let ours = ca::root("Shut Out Root");
+    ours.write(root.exchange(), "root.pem");
+    let bootstrap =
+        ["--json", "bootstrap", "--ca-file", "/mnt/root.pem", "--private-dir", "/var/lib/private-trust"];
+    let refused =
+        root.trustup_inside_after(READ_ONLY, &[], [&bootstrap[..], &["--require-system"]].concat()).fails(1);
+    assert!(refused.stdout.contains("/etc/ssl/certs/ca-bundle.crt"), "{refused}");
+    first.assert_same(&root.tree(), "after --require-system");
+    // The store may even be writable: nothing below /nix changes.
+    for before in [READ_ONLY, ""] {
+        let run = root.trustup_inside_after(before, &[], bootstrap).ok();
+        let combined = root.read("var/lib/private-trust/ca-bundle.pem");
+        assert!(ca::held(&combined).contains(&ours.fingerprint), "{run}");
+        assert_eq!(ca::held(&combined).len(), ca::held(&root.read(STORE)).len() + 1, "{run}");
+        assert!(!reads(&root, &ours));
+        let untrust = ["untrust", "--all", "--private-dir", "/var/lib/private-trust"];
+        root.trustup_inside_after(before, &[], untrust).ok();
+        let now = root.tree().without("var/lib/private-trust");
+        first.assert_same(&now, "all but the private store");
+    }
+}

@@ -155,7 +155,9 @@ impl Bundles {
                 continue;
             }
             if let Some(path) = shut {
-                return Err(refuse_shut(view, path));
+                // Nobody can, and who makes the plan says so.
+                desires.want(*path, Node::File(File::new(content, 0o644)), "programs read this bundle");
+                continue;
             }
             if let Some((first, others)) = links.split_first() {
                 if !is_done {
@@ -166,7 +168,9 @@ impl Bundles {
                     let target = relative_target(&view.location(link)?, &view.location(first)?);
                     desires.want(link, Node::Link { target }, "it led to the same file in Nix's store");
                 }
-                desires.warnings.push(what_lasts(view, first)?);
+                if view.is_writable(split(first).0)? {
+                    desires.warnings.push(what_lasts(view, first)?);
+                }
                 continue;
             }
             if file.mount_point {
@@ -262,18 +266,6 @@ fn refuse_damaged(view: &View, path: &str, content: &[u8]) -> Result<()> {
         .hint(format!("restore `{place}` from the image or its package, or remove it, and run again")));
     }
     Ok(())
-}
-
-fn refuse_shut(view: &View, path: &str) -> Error {
-    let place = view.sysroot().display(path);
-    let hint = format!(
-        "make the directories of `{place}` real ones where the image is built, or take the root in there, with `cacert.override`"
-    );
-    Error::unsupported(
-        "a directory on the way to this bundle is a link into Nix's store, where only Nix writes",
-    )
-    .at(place)
-    .hint(hint)
 }
 
 /// What a person should know of a bundle that came out of Nix's store.

@@ -7,6 +7,7 @@ pub mod bundle;
 pub mod ca_certificates;
 pub mod p11_kit;
 pub mod pem_directory;
+pub mod private;
 pub mod rehash;
 
 use std::fmt::Debug;
