@@ -155,9 +155,12 @@ impl Bundles {
                 continue;
             }
             if let Some(path) = shut {
-                // Nobody can, and who makes the plan says so.
-                desires.want(*path, Node::File(File::new(content, 0o644)), "programs read this bundle");
-                continue;
+                // Nobody can write there: who makes the plan says so, or leaves it out.
+                let node = Node::File(File::new(content.clone(), 0o644));
+                desires.want(*path, node, "programs read this bundle");
+                if links.is_empty() {
+                    continue;
+                }
             }
             if let Some((first, others)) = links.split_first() {
                 if !is_done {
