@@ -15,6 +15,7 @@ use crate::fingerprint::Fingerprint;
 use crate::record::{Ours, Record, Saved};
 use crate::sysroot::{Kind, Meta, STATE_DIRECTORY, Sysroot};
 use crate::trust::distro;
+use crate::trust::nix_store;
 use crate::trust::runtimes::profile;
 use crate::trust::updater::{Ownership, bundle};
 
@@ -260,8 +261,11 @@ pub fn is_closed(sysroot: &Sysroot) -> Result<bool> {
     Ok(uid != 0 && meta.is_some_and(of_root))
 }
 
-/// Whether a known bundle path is a link that leads here.
+/// Whether a known bundle path is a link that leads here, and not into Nix's store, which nobody changes.
 fn is_a_bundle(sysroot: &Sysroot, path: &str) -> Result<bool> {
+    if nix_store::holds(path) {
+        return Ok(false);
+    }
     for known in bundle::KNOWN {
         if sysroot.canonical(known)?.as_deref() == Some(path) {
             return Ok(true);

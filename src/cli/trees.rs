@@ -1,7 +1,7 @@
 //! The trees that a command works on: the root file system, and the private store of whoever runs us.
 
 use super::Context;
-use crate::cert::Certificate;
+use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::private_store::{self, Place};
 use crate::state::State;
@@ -85,13 +85,17 @@ impl Trees {
         self.place.as_mut().map_or(Ok(()), |place| place.tidy(stamp))
     }
 
-    /// The roots that the system's first bundle holds now, for a private store above it.
+    /// The roots that the system's first bundle that is there holds now, for a private store above it.
     pub(super) fn system_roots(&self) -> Result<Vec<Certificate>> {
         let state = State::load(&self.system)?;
         let view = View::new(&self.system, state.ours())?;
         let facts = Facts::gather(&view)?;
-        let bundle = facts.outputs.iter().find(|output| output.kind == OutputKind::Bundle);
-        Ok(bundle.and_then(|bundle| view.actual_certificates(&bundle.path)).unwrap_or_default())
+        let servers = Some(Purpose::ServerAuth);
+        // The first one may be yet to be made.
+        let mut bundles = facts.outputs.iter().filter(|output| output.kind == OutputKind::Bundle);
+        let first = bundles
+            .find_map(|output| view.actual_certificates(&output.path).filter(|_| output.purpose == servers));
+        Ok(first.unwrap_or_default())
     }
 
     /// Every tree that may have something of ours.

@@ -138,7 +138,7 @@ pub(super) fn leave_unwritable(view: &View, facts: &Facts, desires: &mut Desires
         let writable = match directories.get(directory) {
             Some(writable) => *writable,
             None => {
-                let writable = can_record && view.sysroot().is_writable(directory)?;
+                let writable = can_record && view.is_writable(directory)?;
                 directories.insert(directory.to_owned(), writable);
                 writable
             }

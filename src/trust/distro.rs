@@ -9,6 +9,7 @@ use crate::trust::p11_format::Format;
 use crate::trust::updater::bundle::Bundles;
 use crate::trust::updater::ca_certificates::{CaCertificates, Hashing};
 use crate::trust::updater::p11_kit::{Copies, Extract, P11Kit};
+use crate::trust::updater::pem_directory::PemDirectory;
 use crate::trust::updater::private::PrivateStore;
 use crate::trust::updater::{NativeTool, Updater};
 
@@ -198,6 +199,27 @@ static ARCH: P11Kit = P11Kit {
     },
 };
 
+/// Photon's `rehash_ca_certificates.sh`, a shell script of package openssl-c_rehash (read in openssl 3.0.1 and later): it
+/// does all of what package ca-certificates does when it is installed.
+static PHOTON: PemDirectory = PemDirectory {
+    certs: "/etc/ssl/certs",
+    bundle: "/etc/pki/tls/certs/ca-bundle.crt",
+    tool: NativeTool {
+        program: "rehash_ca_certificates.sh",
+        arguments: &[],
+        fresh_arguments: &[],
+        // Without openssl or find it ends half-way, with the bundle as it was.
+        needs: &["bash", "openssl", "find"],
+        leftovers: &[],
+    },
+};
+
+/// NixOS, and images that say they are: nothing but links to the bundle in the store.
+static NIX: Bundles = Bundles {
+    primary: "/etc/ssl/certs/ca-certificates.crt",
+    links: &["/etc/ssl/certs/ca-bundle.crt", "/etc/pki/tls/certs/ca-bundle.crt"],
+};
+
 /// Images with no tool and no place for anchors: the bundles that programs read, and nothing else.
 static BUNDLES: Bundles = Bundles {
     primary: "/etc/ssl/certs/ca-certificates.crt",
@@ -276,8 +298,24 @@ pub static DISTROS: &[Distro] = &[
         proof: Proof::RealTool,
     },
     Distro {
+        id: "photon",
+        name: "Photon",
+        ids: &["photon"],
+        updater: &PHOTON,
+        install_hint: "tdnf install -y ca-certificates openssl-c_rehash",
+        proof: Proof::RealTool,
+    },
+    Distro {
+        id: "nix",
+        name: "NixOS",
+        ids: &["nixos"],
+        updater: &NIX,
+        install_hint: "",
+        proof: Proof::RealClients,
+    },
+    Distro {
         id: "bundle-only",
-        name: "BusyBox, scratch, everything unknown",
+        name: "BusyBox, scratch, Nix images, everything unknown",
         ids: &[],
         updater: &BUNDLES,
         install_hint: "",

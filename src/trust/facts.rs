@@ -8,6 +8,7 @@ use crate::native;
 use crate::sysroot::split;
 use crate::text;
 use crate::trust::distro::{self, Distro};
+use crate::trust::nix_store;
 use crate::trust::os_release::{self, Release};
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::verify::{self, Side};
@@ -161,6 +162,15 @@ impl Facts {
                 "`{path}` is a mount point, and `{program}` would try to replace it"
             ))));
         }
+        for output in &self.outputs {
+            let end = view.follow(&output.path)?;
+            if end.is_some_and(|(real, _)| nix_store::holds(&real)) {
+                return Ok(Err(WhyNot::Harmful(format!(
+                    "`{}` leads into Nix's store, and `{program}` would write there",
+                    output.path
+                ))));
+            }
+        }
         if !updater.is_managed(view)? {
             return Ok(Err(WhyNot::Harmful(format!(
                 "`{program}` has no list of the vendor's roots and would drop them all"
@@ -224,7 +234,7 @@ pub fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
             exists: offer.exists,
             real_path: sysroot.canonical(&output.path)?,
             certificates: offer.roots.len(),
-            writable: !offer.mount_point && sysroot.is_writable(directory)?,
+            writable: !offer.mount_point && view.is_writable(directory)?,
             mounted: offer.mount_point,
             damage: offer.damage,
         });

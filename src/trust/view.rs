@@ -15,10 +15,10 @@ use crate::fingerprint::Fingerprint;
 use crate::record::Ours;
 use crate::sysroot::{Meta, Sysroot, split};
 use crate::tree::{self, Node};
-use crate::trust::p11_format;
+use crate::trust::{nix_store, p11_format};
 
 /// As in the kernel.
-const MAX_HOPS: usize = 40;
+pub(super) const MAX_HOPS: usize = 40;
 
 /// Certificates that were parsed already, by the SHA-256 of their block: the same roots stand in many files.
 type Parsed = RefCell<BTreeMap<Fingerprint, Option<Certificate>>>;
@@ -129,6 +129,12 @@ impl<'a> View<'a> {
         let location = canonical.as_ref().map_or_else(|| path.to_owned(), |directory| child(directory, name));
         self.directories.borrow_mut().insert(directory.to_owned(), canonical);
         Ok(location)
+    }
+
+    /// Whether whoever runs us may change what is in `directory`, or make it: never in Nix's store.
+    pub fn is_writable(&self, directory: &str) -> Result<bool> {
+        let real = self.location(&child(directory, "x"))?;
+        Ok(!nix_store::holds(&real) && self.sysroot.is_writable(directory)?)
     }
 
     /// The root file system looked at.

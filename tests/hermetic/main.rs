@@ -20,6 +20,7 @@ mod hostile;
 mod input;
 mod killed;
 mod net;
+mod nix_store;
 mod p11_kit;
 mod planted;
 mod private;

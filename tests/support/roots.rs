@@ -53,6 +53,8 @@ pub enum Base {
     RedHat,
     /// The same as Arch.
     Arch,
+    /// Debian 12 with curl, laid out as Photon.
+    Photon,
 }
 
 impl Base {
@@ -67,6 +69,7 @@ impl Base {
             Base::Alpine => "alpine",
             Base::RedHat => "red-hat",
             Base::Arch => "arch",
+            Base::Photon => "photon",
         }
     }
 
@@ -116,6 +119,7 @@ impl Base {
             Base::Alpine => (None, include_str!("make-alpine.sh")),
             Base::RedHat => (Some(Base::Debian12), RED_HAT),
             Base::Arch => (Some(Base::Debian12), ARCH),
+            Base::Photon => (Some(Base::Debian12), include_str!("lay-out-photon.sh")),
         }
     }
 
