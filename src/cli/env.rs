@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Context;
 use super::trees::Trees;
 use crate::converge::{Goal, Options, Profile, converge, system_roots, system_stores};
+use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::record::Ours;
@@ -71,31 +72,36 @@ fn nothing_trusted(sysroot: &Sysroot) -> Error {
         .hint("run `trustup bootstrap` first")
 }
 
-/// Finds the roots, for whoever runs us: in the private store, if there is one, else in the system's. The one place that
-/// decides it.
+/// Where the roots are, for whoever runs us.
+pub(super) struct Located {
+    pub(super) roots: Roots,
+    /// Places of the system whose roots are all in a private store: images set variables to these, and who has a
+    /// private store wants more than them.
+    superseded: BTreeSet<String>,
+}
+
+impl Located {
+    /// What the variables are set to now, for [`variables`] and `for_command`.
+    pub(super) fn current<'a>(&'a self, env: &'a Env) -> impl Fn(&str) -> Option<String> + 'a {
+        |name| env.shown(name).filter(|value| !self.superseded.contains(*value)).map(ToOwned::to_owned)
+    }
+}
+
+/// Finds the roots: in the private store, if there is one, else in the system's. The one place that decides it.
 ///
 /// # Errors
 /// None was installed, or one of them is no longer where programs look.
-pub(super) fn locate(context: &Context, trees: &Trees) -> Result<Roots> {
-    let (roots, held) = find(context, trees)?;
-    let view = View::new(&trees.system, Ours::default())?;
-    let offers = Facts::gather(&view)?.offers.into_iter();
-    let covered = offers.filter(|(_, offer)| offer.roots.keys().all(|one| held.contains(one)));
-    Ok(Roots { covered: covered.map(|(path, _)| path).collect(), ..roots })
-}
-
-/// The roots, and all that their bundle holds.
-fn find(context: &Context, trees: &Trees) -> Result<(Roots, BTreeSet<Fingerprint>)> {
+pub(super) fn locate(context: &Context, trees: &Trees) -> Result<Located> {
     if let Some(private) = &trees.private
-        && let Some(found) = of_tree(private)?
+        && let Some((roots, held)) = of_tree(private)?
     {
-        return Ok(found);
+        return Ok(Located { roots, superseded: superseded(&trees.system, &held)? });
     }
     let closed = state::is_closed(&trees.system)?;
     // Users other than root keep a record of their own of what they changed on `/`.
     if !closed || trees.records_privately() {
-        if let Some(found) = of_tree(&trees.system)? {
-            return Ok(found);
+        if let Some((roots, _)) = of_tree(&trees.system)? {
+            return Ok(Located { roots, superseded: BTreeSet::new() });
         }
         if !closed {
             return Err(nothing_trusted(&trees.system));
@@ -104,11 +110,11 @@ fn find(context: &Context, trees: &Trees) -> Result<(Roots, BTreeSet<Fingerprint
     let view = View::new(&trees.system, Ours::default())?;
     let facts = Facts::gather(&view)?;
     let roots = system_stores(&view, &facts)?.ok_or_else(|| nothing_trusted(&trees.system))?;
-    let held = whole(&trees.system, &facts, &roots, &[])?;
+    whole(&trees.system, &facts, &roots, &[])?;
     context
         .ui
         .say("only root can read which roots trustup installed here: the variables name the whole bundle");
-    Ok((roots, held))
+    Ok(Located { roots, superseded: BTreeSet::new() })
 }
 
 /// Where the roots that we put into this tree are, and all that the bundle holds; `None` if there are none.
@@ -120,9 +126,10 @@ fn of_tree(sysroot: &Sysroot) -> Result<Option<(Roots, BTreeSet<Fingerprint>)>> 
     let held = whole(sysroot, &facts, &roots, &state.anchors)?;
     // As programs see them.
     let outside = |path: String| if sysroot.is_private() { sysroot.display(&path) } else { path };
-    let Roots { bundle, directory, anchor, covered } = roots;
-    let (bundle, directory, anchor) = (outside(bundle), directory.map(outside), anchor.map(outside));
-    Ok(Some((Roots { bundle, directory, anchor, covered }, held)))
+    let Roots { bundle, directory, anchor } = roots;
+    let roots =
+        Roots { bundle: outside(bundle), directory: directory.map(outside), anchor: anchor.map(outside) };
+    Ok(Some((roots, held)))
 }
 
 /// What the bundle holds, if it is sound and has all of `anchors`.
@@ -147,6 +154,15 @@ fn whole(
         .hint("`trustup bootstrap` with the same options repairs it; `trustup status` shows all stores"))
 }
 
+/// The system's places for TLS clients that offer no root beyond `held`.
+fn superseded(system: &Sysroot, held: &BTreeSet<Fingerprint>) -> Result<BTreeSet<String>> {
+    let view = View::new(system, State::load(system)?.ours())?;
+    let facts = Facts::gather(&view)?;
+    let covered =
+        facts.offers.into_iter().filter(|(_, offer)| offer.roots.keys().all(|one| held.contains(one)));
+    Ok(covered.map(|(path, _)| path).collect())
+}
+
 fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
     let (ui, json) = (context.ui, context.global.json);
     let format = match args.format {
@@ -160,11 +176,11 @@ fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
     };
     let trees = context.trees()?;
     let sysroot = &trees.system;
-    let roots = locate(context, &trees)?;
+    let located = locate(context, &trees)?;
     let for_container = matches!(format, Format::Dockerfile | Format::Docker);
     let looks = sysroot.is_host() || !for_container;
-    let current = |name: &str| context.env.shown(name).filter(|_| looks).map(ToOwned::to_owned);
-    let variables = variables(&roots, current);
+    let current = located.current(context.env);
+    let variables = variables(&located.roots, |name| if looks { current(name) } else { None });
     let lines = match format {
         Format::Sh => render::sh(&variables)?,
         Format::Dockerfile => render::dockerfile(&variables)?,
@@ -184,7 +200,7 @@ fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
                     })
                 })
                 .collect();
-            let Roots { bundle, directory, anchor, .. } = &roots;
+            let Roots { bundle, directory, anchor } = &located.roots;
             ui.object(
                 "env",
                 json!({ "sysroot": sysroot.path(), "bundle": bundle, "directory": directory, "anchor": anchor, "variables": rows }),

@@ -1,8 +1,6 @@
 //! Where the roots of a system are for programs that have to be told, and the file that tells login shells. Only
 //! looks; the pipeline is in the parent.
 
-use std::collections::BTreeSet;
-
 use crate::cert::{Purpose, pem};
 use crate::error::{Error, Result};
 use crate::state::{Status, StoredAnchor};
@@ -52,12 +50,7 @@ pub fn system_stores(view: &View, facts: &Facts) -> Result<Option<Roots>> {
     // Where no package makes hash links, the directory holds ours and not the distribution's roots.
     let managed = facts.row.updater.is_managed(view)?;
     let directory = if managed { find(OutputKind::HashDirectory) } else { None };
-    Ok(find(OutputKind::Bundle).map(|bundle| Roots {
-        bundle,
-        directory,
-        anchor: None,
-        covered: BTreeSet::new(),
-    }))
+    Ok(find(OutputKind::Bundle).map(|bundle| Roots { bundle, directory, anchor: None }))
 }
 
 /// The anchor's file, if it is the PEM file of this one certificate: one that somebody mounted may be anything.

@@ -1,6 +1,5 @@
 //! What `env` prints for a Dockerfile and for `--env-file`, read by a real engine (threat T15): every byte arrives.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -21,7 +20,6 @@ fn wanted() -> Vec<Variable> {
         // At the very end, where a line could seem to go on.
         directory: Some(format!("{TRAP}\\")),
         anchor: Some(path("anchor ")),
-        covered: BTreeSet::new(),
     };
     variables(&roots, |_| None)
 }

@@ -3,7 +3,6 @@
 
 #![expect(clippy::unwrap_used, reason = "tests may panic")]
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -34,7 +33,6 @@ impl Scene {
             bundle: path("bundle.pem"),
             directory: Some(path("certs")),
             anchor: Some(path("anchor.crt")),
-            covered: BTreeSet::new(),
         };
         Scene { directory, roots }
     }
@@ -173,7 +171,6 @@ fn t15_the_file_for_login_shells_sets_what_is_there() {
         bundle: gone(&scene.roots.bundle),
         directory: scene.roots.directory.as_deref().map(gone),
         anchor: scene.roots.anchor.as_deref().map(gone),
-        covered: BTreeSet::new(),
     });
     for shell in SHELLS {
         let environment = scene.shell(shell, "-euc", source, path);

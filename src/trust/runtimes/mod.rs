@@ -11,8 +11,6 @@
 //! - `PGSSLROOTCERT` and its like: they change what is verified, not only against what.
 //! - `VAULT_CACERT` and others of one service: its Go programs read `SSL_CERT_FILE`.
 
-use std::collections::BTreeSet;
-
 pub mod profile;
 pub mod render;
 
@@ -25,9 +23,6 @@ pub struct Roots {
     pub directory: Option<String>,
     /// The PEM file of our only anchor; `None` if there are several, or if it has none.
     pub anchor: Option<String>,
-    /// Other places that offer no root which the bundle lacks. Images set variables to them: those are kept, too, but
-    /// say nothing against the bundle in other variables.
-    pub covered: BTreeSet<String>,
 }
 
 /// What a program does with the roots that a variable names.
@@ -114,10 +109,7 @@ pub fn variables(roots: &Roots, current: impl Fn(&str) -> Option<String>) -> Vec
         };
         let kept = match current(row.name) {
             Some(_) => set_by_user(&row.name),
-            None => row
-                .falls_back_on
-                .iter()
-                .find_map(|name| set_by_user(name).filter(|(_, set)| !roots.covered.contains(set))),
+            None => row.falls_back_on.iter().find_map(set_by_user),
         };
         let (kept, value) = match kept {
             Some((name, set)) => (Some(name), set),
@@ -155,7 +147,6 @@ mod tests {
             bundle: "/b.pem".to_owned(),
             directory: Some("/d".to_owned()),
             anchor: Some("/a.crt".to_owned()),
-            covered: BTreeSet::from(["/system.pem".to_owned()]),
         }
     }
 
@@ -211,10 +202,6 @@ mod tests {
             "{given:?}"
         );
         assert!(given.contains(&("GIT_SSL_CAINFO".to_owned(), "/b.pem".to_owned())));
-        // An image's own, of which the bundle holds all.
-        let all = variables(&roots(), set(&[("SSL_CERT_FILE", "/system.pem")]));
-        assert_eq!(find(&all, "SSL_CERT_FILE").kept, Some("SSL_CERT_FILE"));
-        assert_eq!(find(&all, "CURL_CA_BUNDLE").kept, None);
         // Set to what we would give: nothing is gone before.
         let all = variables(&roots(), set(&[("SSL_CERT_FILE", "/b.pem"), ("CURL_CA_BUNDLE", "/user.pem")]));
         assert_eq!(find(&all, "SSL_CERT_FILE").kept, None);
