@@ -11,6 +11,7 @@ use crate::record::{Mark, Ours, Record, Saved};
 use crate::sysroot::{Kind, split};
 use crate::tree::{File, Node};
 use crate::trust::nix_store;
+use crate::trust::runtimes::profile;
 use crate::trust::updater::{Desires, Ownership, Updater};
 use crate::trust::view::View;
 
@@ -249,7 +250,9 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
     }
     let location = view.location(path)?;
     let mut taken = updater.owns(path) != Ownership::Foreign || updater.owns(&location) != Ownership::Foreign;
-    taken |= [path, location.as_str()].iter().any(|path| path.starts_with(view.sysroot().state_directory()));
+    taken |= [path, location.as_str()]
+        .iter()
+        .any(|path| path.starts_with(view.sysroot().state_directory()) || *path == profile::PATH);
     for output in updater.outputs(view)? {
         taken |= view.location(&output.path)? == location;
     }

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::record::{Mark, Ours, Record, Saved};
-use crate::sysroot::{Kind, Sysroot};
+use crate::record::{Ours, Record, Saved};
+use crate::sysroot::{Kind, Meta, STATE_DIRECTORY, Sysroot};
 use crate::trust::distro;
 use crate::trust::nix_store;
+use crate::trust::runtimes::profile;
 use crate::trust::updater::{Ownership, bundle};
 
 /// The state file in the sysroot's state directory, 0600.
@@ -41,6 +42,9 @@ pub struct State {
     pub sources: BTreeMap<String, StoredSource>,
     /// What stood at each path that we changed, before and after.
     pub records: BTreeMap<String, Record>,
+    /// Whether login shells get the variables (`env --install`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub profile: bool,
     /// Directories on the way to our own that we made, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<String>,
@@ -187,6 +191,9 @@ impl State {
         let row = distro::by_id(&self.row, sysroot.is_private())
             .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
         check_records(sysroot, row, self.records.iter())?;
+        if self.records.get(profile::PATH).is_some_and(|record| record.before != Saved::Absent) {
+            return Err(Error::failed("the state says that a file for login shells was there before ours"));
+        }
         if !self
             .directories
             .iter()
@@ -222,15 +229,13 @@ pub fn check_records<'a>(
     for (path, record) in records {
         let strange =
             !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
-        let directory_only = |saved: &Saved, mark: &Mark| {
-            matches!(saved, Saved::Absent | Saved::Directory { .. })
-                && matches!(mark, Mark::Absent | Mark::Directory)
-        };
         let ours = !strange
             && match row.updater.owns(path) {
                 Ownership::Entry => true,
-                Ownership::OnTheWay => directory_only(&record.before, &record.after),
-                Ownership::Foreign => is_a_bundle(sysroot, path)?,
+                Ownership::OnTheWay => record.is_of_directory(),
+                Ownership::Foreign => {
+                    !sysroot.is_private() && profile::may_record(path, record) || is_a_bundle(sysroot, path)?
+                }
             };
         if !ours {
             return Err(Error::failed(format!(
@@ -245,6 +250,15 @@ pub fn check_records<'a>(
         }
     }
     Ok(())
+}
+
+/// Whether root keeps a record of this system that whoever runs us cannot read. The directory goes with the last anchor,
+/// so there is one.
+pub fn is_closed(sysroot: &Sysroot) -> Result<bool> {
+    let uid = rustix::process::geteuid().as_raw();
+    let meta = sysroot.lstat(STATE_DIRECTORY)?;
+    let of_root = |meta: Meta| meta.kind == Kind::Directory && meta.uid == 0 && meta.mode & 0o077 == 0;
+    Ok(uid != 0 && meta.is_some_and(of_root))
 }
 
 /// Whether a known bundle path is a link that leads here, and not into Nix's store, which nobody changes.
@@ -283,6 +297,7 @@ fn check_directory(sysroot: &Sysroot) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Mark;
 
     #[test]
     fn planted_paths_and_modes_are_refused() {

@@ -5,6 +5,7 @@ mod bootstrap;
 mod demo;
 mod detect;
 mod duration;
+mod env;
 mod status;
 mod trees;
 mod untrust;
@@ -91,6 +92,7 @@ enum Command {
     Bootstrap(Box<bootstrap::BootstrapArgs>),
     Untrust(untrust::UntrustArgs),
     Status(status::StatusArgs),
+    Env(env::EnvArgs),
     Demo(demo::DemoArgs),
 }
 
@@ -101,6 +103,7 @@ impl Command {
             Command::Bootstrap(_) => "bootstrap",
             Command::Untrust(_) => "untrust",
             Command::Status(_) => "status",
+            Command::Env(_) => "env",
             Command::Demo(_) => "demo",
         }
     }
@@ -178,6 +181,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Bootstrap(args) => bootstrap::run(&context, args, &parsed.sources),
         Command::Untrust(args) => untrust::run(&context, args),
         Command::Status(args) => status::run(&context, args),
+        Command::Env(args) => env::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
     };
     match result {

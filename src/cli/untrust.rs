@@ -72,7 +72,7 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         // A bundle's record stays while it says what once was removed; the others have nothing left to say.
         sources.retain(|_, source| !source.fingerprints.is_empty() || !source.removed.is_empty());
         let web_pki = state.web_pki && !anchors.is_empty();
-        Ok(Goal { anchors, sources, web_pki, ..Goal::default() })
+        Ok(Goal { anchors, sources, web_pki, profile: state.profile.into(), ..Goal::default() })
     };
     let outcome = converge(&trees.system, options, goal).map_err(|error| hint_at_status(error, args.all))?;
     let private = match &trees.private {
@@ -80,7 +80,9 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         Some(sysroot) => {
             let beneath = trees.system_roots()?;
             let private = converge(Target { sysroot, beneath: &beneath }, options, goal);
-            Some(private.map_err(|error| outcome.blame(error, outcome.changed && !context.global.dry_run))?)
+            let private =
+                private.map_err(|error| outcome.blame(error, outcome.changed && !context.global.dry_run))?;
+            Some(private.displayed(sysroot))
         }
     };
     let outcomes = || std::iter::once(&outcome).chain(&private);

@@ -180,12 +180,10 @@ pub(super) fn make_plan(
     };
     let fresh = by_us.iter().any(|change| in_anchors(change) && change.from != Node::Absent);
     // Directories that we made go when the tool has emptied them: `restore_what_the_tool_left`.
-    steps.extend(
-        by_us
-            .into_iter()
-            .filter(|change| !matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent)))
-            .map(Step::Change),
-    );
+    let left_to_the_end = |change: &Change| {
+        !by_tool.is_empty() && matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent))
+    };
+    steps.extend(by_us.into_iter().filter(|change| !left_to_the_end(change)).map(Step::Change));
     if by_tool.is_empty() {
         return Ok(Plan { steps });
     }

@@ -2,6 +2,7 @@
 //! record: bootstrap and untrust differ only in the goal.
 
 mod draft;
+mod runtimes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use self::draft::{leave_unwritable, make_plan, overlooked_by_tool, refuse_vendor_names, settle};
+pub use self::runtimes::{Profile, system_roots, system_stores};
 use crate::apply::Session;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
@@ -39,6 +41,8 @@ pub struct Goal {
     pub standing: BTreeMap<Fingerprint, String>,
     /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
     pub copy: Option<(String, String)>,
+    /// Tell login shells where the roots are.
+    pub profile: Profile,
 }
 
 /// What is to be changed.
@@ -95,6 +99,17 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// The same with every path as a person finds it: a private store's have its directory in front.
+    #[must_use]
+    pub fn displayed(mut self, sysroot: &Sysroot) -> Self {
+        let files = self.anchors.iter_mut().filter_map(|anchor| anchor.file.as_mut());
+        let paths = self.steps.iter_mut().map(|step| &mut step.path).chain(&mut self.outputs).chain(files);
+        for path in paths {
+            *path = sysroot.display(path);
+        }
+        self
+    }
+
     /// An error that came after the work was done names what is changed.
     pub fn blame(&self, error: Error, changed: bool) -> Error {
         if changed { error.with_changed(self.steps.iter().map(|step| step.path.clone())) } else { error }
@@ -124,6 +139,8 @@ struct Draft<'a> {
     plan: Plan,
     anchors: Vec<StoredAnchor>,
     wanted: Wanted,
+    /// Whether login shells get the variables.
+    profile: bool,
     withdrawn: Vec<Fingerprint>,
     /// Outputs and directories that whoever runs us cannot write.
     unwritable: Vec<String>,
@@ -150,7 +167,7 @@ pub fn converge<'a>(
     let sysroot = target.sysroot;
     let state = State::load(sysroot)?;
     let first = Draft::new(target, &state, options, &goal)?;
-    if options.dry_run || first.out_of_reach && first.plan.is_empty() || first.is_done(&state, &goal)? {
+    if options.dry_run || first.is_beyond_us(options)? || first.is_done(&state, &goal)? {
         return Ok(first.outcome(&state));
     }
     let (mut session, recovered) =
@@ -217,6 +234,7 @@ impl<'a> Draft<'a> {
             }
             unwritable = left.shown;
         }
+        let profile = runtimes::want_profile(&view, &facts, &anchors, goal.profile, &mut desires)?;
         let mut plan = make_plan(&view, &facts, &updater.updater, &desires)?;
         let out_of_reach = plan.is_empty() && !unwritable.is_empty();
         if out_of_reach {
@@ -266,6 +284,7 @@ impl<'a> Draft<'a> {
             plan,
             anchors,
             wanted,
+            profile,
             withdrawn,
             unwritable,
             out_of_reach,
@@ -273,6 +292,14 @@ impl<'a> Draft<'a> {
             rebased,
             warnings,
         })
+    }
+
+    /// Whether there is nothing that whoever runs us could change: the stores, or at least our own record of them.
+    fn is_beyond_us(&self, options: Options) -> Result<bool> {
+        let sysroot = self.view.sysroot();
+        Ok(options.leave_unwritable
+            && self.plan.is_empty()
+            && (self.out_of_reach || !sysroot.is_writable(sysroot.state_directory())?))
     }
 
     /// Whether nothing is left to do, the state included.
@@ -297,6 +324,7 @@ impl<'a> Draft<'a> {
             web_pki: goal.web_pki,
             anchors: self.anchors.clone(),
             sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
+            profile: self.profile,
             directories: state.directories.clone(),
             ..State::default()
         })
@@ -446,7 +474,8 @@ impl<'a> Draft<'a> {
         Outcome {
             row: self.facts.row.id,
             updater: (self.updater.updater.word(), self.updater.why),
-            changed: !self.plan.is_empty() || before != now && !self.out_of_reach,
+            changed: !self.plan.is_empty()
+                || (before != now || self.profile != state.profile) && !self.out_of_reach,
             steps: self.plan.steps.iter().map(StepView::from).collect(),
             anchors,
             outputs: self

@@ -123,7 +123,8 @@ impl Directory {
                 Err(error) => return Err(error),
             }
         }
-        if let Some((uid, gid)) = attributes.owner {
+        // Others than root cannot give a file away: where they may replace one, it is theirs from then on.
+        if let Some((uid, gid)) = attributes.owner.filter(|_| rustix::process::geteuid().is_root()) {
             let stat = rustix::fs::fstat(file)?;
             if (stat.st_uid, stat.st_gid) != (uid, gid) {
                 rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;

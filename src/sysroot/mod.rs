@@ -28,7 +28,7 @@ const MAX_HOPS: usize = 40;
 const MAX_ENTRIES: usize = 100_000;
 
 /// Where state, journal and lock are, if nobody says otherwise.
-const STATE_DIRECTORY: &str = "/var/lib/trustup";
+pub const STATE_DIRECTORY: &str = "/var/lib/trustup";
 /// Where they are in a private store.
 const PRIVATE_STATE_DIRECTORY: &str = "/state";
 

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod nix_store;
 pub mod os_release;
 pub mod p11_format;
+pub mod runtimes;
 pub mod updater;
 pub mod verify;
 pub mod view;

@@ -134,7 +134,8 @@ fn its_place_is_named_by_options_and_variables_in_this_order() {
 /// What is at the store's place beforehand, and what the error says of it.
 #[test]
 fn what_others_may_have_planted_is_refused() {
-    let plant: [(&str, fn(&Path)); 4] = [
+    type Plant = fn(&Path);
+    let plant: [(&str, Plant); 4] = [
         ("it is a link", |path| {
             fs::create_dir(path.with_extension("real")).unwrap();
             symlink(path.with_extension("real"), path).unwrap();

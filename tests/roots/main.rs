@@ -12,6 +12,7 @@ mod support;
 
 mod bases;
 mod clients;
+mod environment;
 mod killed;
 mod losses;
 mod native;
@@ -21,3 +22,4 @@ mod photon;
 mod starts;
 mod surroundings;
 mod twin;
+mod unprivileged;

@@ -45,6 +45,8 @@ pub enum Base {
     Debian13,
     /// Debian 12 with TLS clients, and requests from PyPI in /opt/pypi.
     Clients,
+    /// The same with Node, and an ordinary user (uid 1000).
+    Runtimes,
     /// Alpine with ca-certificates.
     Alpine,
     /// Debian 12 with p11-kit, laid out as Fedora.
@@ -63,6 +65,7 @@ impl Base {
             Base::Debian13Bare => "debian-13-bare",
             Base::Debian13 => "debian-13",
             Base::Clients => "clients",
+            Base::Runtimes => "runtimes",
             Base::Alpine => "alpine",
             Base::RedHat => "red-hat",
             Base::Arch => "arch",
@@ -103,6 +106,15 @@ impl Base {
                  python3 -m pip install --quiet --no-compile --only-binary :all: --platform any --python-version 3.11 \
                  --target \"$ROOT/opt/pypi\" requests==2.32.5\n\
                  printf '127.0.0.1 localhost\\n' > \"$ROOT/etc/hosts\"\n",
+            ),
+            Base::Runtimes => (
+                Some(Base::Clients),
+                "cp -a \"$FROM/.\" \"$ROOT\"\n\
+                 in_root apt-get update\n\
+                 in_root apt-get install -y --no-install-recommends nodejs\n\
+                 in_root apt-get clean\n\
+                 forget_lists\n\
+                 in_root useradd --create-home --uid 1000 user\n",
             ),
             Base::Alpine => (None, include_str!("make-alpine.sh")),
             Base::RedHat => (Some(Base::Debian12), RED_HAT),

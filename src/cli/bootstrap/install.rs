@@ -11,7 +11,6 @@ use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
 use crate::source::{Acquired, Known, PreviousSource};
 use crate::state::{State, Status, StoredAnchor};
-use crate::text;
 use crate::trust::distro::PRIVATE;
 use crate::trust::facts::{Choice, Facts};
 use crate::trust::view::View;
@@ -32,11 +31,10 @@ impl Done {
         outcomes.fold(error, |error, outcome| outcome.blame(error, self.changed && outcome.changed))
     }
 
-    /// Where programs find the roots, as a person finds it.
+    /// Where programs find the roots.
     pub(super) fn outputs(&self) -> Vec<String> {
         let system = self.system.iter().flat_map(|outcome| outcome.outputs.clone());
-        let private = self.private.iter().flat_map(|outcome| &outcome.outputs);
-        system.chain(private.map(|path| format!("{}{path}", text::escape(&self.place)))).collect()
+        system.chain(self.private.iter().flat_map(|outcome| outcome.outputs.clone())).collect()
     }
 
     /// What cannot be written of the system.
@@ -65,11 +63,16 @@ pub(super) fn install(
                     .hint("run it as root (in a Dockerfile: `USER root` before, the service's user after), on a file system that is not read-only")
                     .hint("without `--require-system` the private store is used"));
             }
-            if preview.changed && trees.records_privately() && !options.dry_run {
+            if trees.records_privately() && preview.steps.is_empty() && trees.private.is_none() {
+                // Every store is as it should be: that is worth no directory of our own.
+                system = Some(Outcome { changed: false, ..preview });
+            } else if preview.changed && trees.records_privately() && !options.dry_run {
                 trees.make_private(options.stamp)?;
             }
         }
-        system = Some(converge(&trees.system, options, goal)?);
+        if system.is_none() {
+            system = Some(converge(&trees.system, options, goal)?);
+        }
     }
     let place = trees.private_path().unwrap_or_default().to_owned();
     let mut done = Done { system, private: None, place, changed: false };
@@ -103,7 +106,7 @@ fn install_privately(
         return Ok(foretold(trees, acquired));
     }
     let sysroot = trees.make_private(options.stamp)?;
-    converge(Target { sysroot, beneath: &roots }, options, goal)
+    Ok(converge(Target { sysroot, beneath: &roots }, options, goal)?.displayed(sysroot))
 }
 
 /// What would become of a private store that is not there yet: there is no tree to make a plan for.
@@ -240,5 +243,6 @@ fn goal(
             ))
         }
     };
-    Ok(Goal { anchors, sources, web_pki: state.web_pki || args.with_web_pki, standing, copy })
+    let web_pki = state.web_pki || args.with_web_pki;
+    Ok(Goal { anchors, sources, web_pki, standing, copy, profile: state.profile.into() })
 }

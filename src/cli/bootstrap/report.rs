@@ -118,7 +118,7 @@ pub(super) fn report(
                 "directory": done.place,
                 "anchors": private.anchors,
                 "plan": private.steps,
-                "outputs": private.outputs.iter().map(|path| format!("{}{path}", done.place)).collect::<Vec<_>>(),
+                "outputs": private.outputs,
             })),
             "warnings": acquired.warnings.iter()
                 .chain(done.system.iter().chain(&done.private).flat_map(|outcome| &outcome.warnings))
