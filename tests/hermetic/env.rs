@@ -496,6 +496,7 @@ fn a_private_store_is_named_whole() {
     if let Some(system) = system {
         let run = private.trustup(["env"]).env("SSL_CERT_FILE", system).ok();
         assert_eq!(printed(&run, "export ", "'")["SSL_CERT_FILE"], bundle);
+        assert!(run.stdout.contains("# SSL_CERT_FILE was set to a bundle of the system"), "{run}");
     }
 
     let refused = private.trustup(["env", "--install"]).fails(5);
