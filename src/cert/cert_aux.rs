@@ -29,6 +29,14 @@ pub(super) fn tls_server_trust(aux: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The alias, if `CertAux` has one: for p11-kit the root's label.
+pub(super) fn alias(aux: &[u8]) -> Option<String> {
+    let mut fields = Reader::new(der::only(aux, der::SEQUENCE)?.body);
+    fields.take(der::SEQUENCE);
+    fields.take(der::CONTEXT_0);
+    String::from_utf8(fields.take(der::UTF8_STRING)?.body.to_vec()).ok()
+}
+
 /// Whether a list of key purposes has serverAuth or anyExtendedKeyUsage; `None` if it is malformed.
 fn names_tls_server(list: Option<Tlv<'_>>) -> Option<bool> {
     /// 1.3.6.1.5.5.7.3.1
@@ -89,8 +97,11 @@ pub(super) mod tests {
         // serverAuth and e-mail trusted, codeSigning rejected, alias "My CA".
         let bytes = "3029301406082b0601050507030106082b06010505070304a00a06082b060105050703030c054d79204341";
         assert_eq!(tls_server_trust(&hex::decode(bytes).expect("hex")), Ok(()));
+        assert_eq!(alias(&hex::decode(bytes).expect("hex")).as_deref(), Some("My CA"));
         let only_alias = "30080c06556e69742041";
         assert_eq!(tls_server_trust(&hex::decode(only_alias).expect("hex")), Ok(()));
+        assert_eq!(alias(&hex::decode(only_alias).expect("hex")).as_deref(), Some("Unit A"));
+        assert_eq!((alias(b"0\0"), alias(b"")), (None, None));
     }
 
     #[test]

@@ -133,6 +133,24 @@ impl Certificate {
         }
     }
 
+    /// The fingerprint of the certificate in a block, whether it can be parsed or not; of a TRUSTED CERTIFICATE that of
+    /// the certificate before the trust settings.
+    pub fn fingerprint_of_block(block: &pem::Block) -> Option<Fingerprint> {
+        let der = block.der.as_deref()?;
+        Some(Fingerprint::of(match block.label.as_str() {
+            "TRUSTED CERTIFICATE" => der::Reader::new(der).take(der::SEQUENCE)?.raw,
+            _ => der,
+        }))
+    }
+
+    /// The alias in a TRUSTED CERTIFICATE block.
+    pub fn alias_of_block(block: &pem::Block) -> Option<String> {
+        let der = block.der.as_deref().filter(|_| block.label == "TRUSTED CERTIFICATE")?;
+        let mut reader = der::Reader::new(der);
+        reader.take(der::SEQUENCE)?;
+        cert_aux::alias(reader.rest())
+    }
+
     /// The DER, whole.
     pub fn der(&self) -> &[u8] {
         &self.0.der

@@ -8,7 +8,7 @@ use crate::trust::os_release::Release;
 use crate::trust::p11_format::Format;
 use crate::trust::updater::bundle::Bundles;
 use crate::trust::updater::ca_certificates::{CaCertificates, Hashing};
-use crate::trust::updater::p11_kit::{Copies, Extract, P11Kit};
+use crate::trust::updater::p11_kit::{Copies, Extract, Hashed, P11Kit};
 use crate::trust::updater::{NativeTool, Updater};
 
 /// A row of the table.
@@ -133,8 +133,12 @@ static RED_HAT: P11Kit = P11Kit {
             purpose: Some(Purpose::ServerAuth),
         },
     ],
-    hashed: "/etc/pki/ca-trust/extracted/pem/directory-hash",
-    copies: Copies { directory: "/etc/pki/tls/certs", names: false, absolute: true },
+    hashed: &[Hashed {
+        path: "/etc/pki/ca-trust/extracted/pem/directory-hash",
+        format: Format::PlainPem,
+        purpose: Some(Purpose::ServerAuth),
+        copies: Some(Copies { directory: "/etc/pki/tls/certs", names: false, absolute: true }),
+    }],
     keystore: "/etc/pki/ca-trust/extracted/java/cacerts",
     links: &[
         "/etc/pki/tls/certs/ca-bundle.crt",
@@ -184,8 +188,12 @@ static ARCH: P11Kit = P11Kit {
             purpose: Some(Purpose::ServerAuth),
         },
     ],
-    hashed: "/etc/ca-certificates/extracted/cadir",
-    copies: Copies { directory: "/etc/ssl/certs", names: true, absolute: false },
+    hashed: &[Hashed {
+        path: "/etc/ca-certificates/extracted/cadir",
+        format: Format::PlainPem,
+        purpose: Some(Purpose::ServerAuth),
+        copies: Some(Copies { directory: "/etc/ssl/certs", names: true, absolute: false }),
+    }],
     keystore: "/etc/ca-certificates/extracted/java-cacerts.jks",
     links: &["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"],
     tool: NativeTool {

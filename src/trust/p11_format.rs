@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cert::{Certificate, pem};
 use crate::fingerprint::Fingerprint;
+use crate::trust::updater::rehash;
 
 /// A root as p11-kit lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub enum Format {
     CommentedTrustedPem,
     /// PEM blocks one behind the other.
     PlainPem,
+    /// The same with TRUSTED CERTIFICATE blocks.
+    TrustedPem,
     /// One EFI_SIGNATURE_LIST a root (UEFI specification, section 32.4.1; tianocore's TlsCaCertificate).
     Edk2,
 }
@@ -104,7 +107,7 @@ impl Format {
         let label = certificate.label();
         let body = match self {
             Format::CommentedPem | Format::PlainPem => certificate.to_pem().into_bytes(),
-            Format::CommentedTrustedPem => {
+            Format::CommentedTrustedPem | Format::TrustedPem => {
                 // The comment of a root whose subject has no name to show is `certificate`, its alias is left out.
                 trusted_pem(certificate, certificate.has_label().then_some(label.as_str()))
             }
@@ -228,12 +231,8 @@ pub(crate) fn directory(
     let (mut files, mut links) = (BTreeMap::new(), BTreeMap::new());
     for (label, certificate) in roots {
         let stem = file_stem(label);
-        let mut name = format!("{stem}.pem");
-        let mut number = 0;
-        while files.contains_key(&name) {
-            number += 1;
-            name = format!("{stem}.{number}.pem");
-        }
+        let free = (0..).map(|number| file_name(&stem, number)).find(|name| !files.contains_key(name));
+        let name = free.unwrap_or_default();
         for hash in [certificate.subject_hash(), certificate.subject_hash_old()] {
             let free =
                 (0..).map(|number| format!("{hash:08x}.{number}")).find(|link| !links.contains_key(link));
@@ -242,6 +241,76 @@ pub(crate) fn directory(
         files.insert(name, certificate.clone());
     }
     (files, links)
+}
+
+/// The roots of a hashed directory in an order from which [`directory`] makes these very names and links; `None` if
+/// p11-kit would write no such directory. Which of two roots came first shows only where they share a stem or a hash.
+pub(crate) fn list_of_directory(
+    files: &BTreeMap<String, (String, Certificate)>,
+    links: &BTreeMap<String, String>,
+) -> Option<Vec<(String, Certificate)>> {
+    let names: Vec<&str> = files.keys().map(String::as_str).collect();
+    let index = |name: &str| names.binary_search(&name).ok();
+    let mut labels = Vec::new();
+    let mut behind: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); names.len()];
+    // A number is given when all lower ones are taken.
+    for (file, (name, (label, _))) in files.iter().enumerate() {
+        let (label, number) = numbered(name, label, files);
+        if let Some(lower) = number.checked_sub(1) {
+            behind[index(&file_name(&file_stem(&label), lower))?].insert(file);
+        }
+        labels.push(label);
+    }
+    for (link, target) in links {
+        let (hash, number) = rehash::parse_name(link)?;
+        if let Some(lower) = number.checked_sub(1) {
+            let first = index(links.get(&format!("{hash:08x}.{lower}"))?)?;
+            if first != index(target)? {
+                behind[first].insert(index(target)?);
+            }
+        }
+    }
+    let mut waits: Vec<usize> = vec![0; names.len()];
+    for second in behind.iter().flatten() {
+        waits[*second] += 1;
+    }
+    let mut ready: BTreeSet<usize> = (0..names.len()).filter(|file| waits[*file] == 0).collect();
+    let mut list = Vec::new();
+    while let Some(file) = ready.pop_first() {
+        list.push((std::mem::take(&mut labels[file]), files[names[file]].1.clone()));
+        for second in &behind[file] {
+            waits[*second] -= 1;
+            if waits[*second] == 0 {
+                ready.insert(*second);
+            }
+        }
+    }
+    let (made, made_links) = directory(&list);
+    let same = made.len() == files.len()
+        && made.iter().zip(files).all(|((a, made), (b, (_, file)))| a == b && made == file);
+    (same && made_links == *links).then_some(list)
+}
+
+/// The label of the file `name` and its number among files of the same stem. If `label`, the best guess, gives another
+/// name, the name itself tells.
+fn numbered(name: &str, label: &str, files: &BTreeMap<String, (String, Certificate)>) -> (String, usize) {
+    let whole = name.strip_suffix(".pem").unwrap_or(name);
+    if whole == file_stem(label) {
+        return (label.to_owned(), 0);
+    }
+    if let Some((stem, number)) = whole.rsplit_once('.')
+        && let Ok(number @ 1..) = number.parse::<usize>()
+        && files.contains_key(&file_name(stem, number - 1))
+    {
+        let label = if stem == file_stem(label) { label } else { stem };
+        return (label.to_owned(), number);
+    }
+    (whole.to_owned(), 0)
+}
+
+/// The name of the file with this number among those of one stem.
+pub(crate) fn file_name(stem: &str, number: usize) -> String {
+    if number == 0 { format!("{stem}.pem") } else { format!("{stem}.{number}.pem") }
 }
 
 #[cfg(test)]
@@ -258,8 +327,9 @@ mod tests {
     #[test]
     fn every_format_reads_what_it_writes_and_takes_ours_at_the_front() {
         let (vendor, other, ours) = (root("Vendor"), root("Other"), root("Ours"));
-        for format in [Format::CommentedPem, Format::CommentedTrustedPem, Format::PlainPem, Format::Edk2] {
-            let header = if format == Format::PlainPem { b"# header\n".to_vec() } else { Vec::new() };
+        use Format::{CommentedPem, CommentedTrustedPem, Edk2, PlainPem, TrustedPem};
+        for format in [CommentedPem, CommentedTrustedPem, PlainPem, TrustedPem, Edk2] {
+            let header = if format == PlainPem { b"# header\n".to_vec() } else { Vec::new() };
             let list = List { header, entries: vec![format.entry(&vendor), format.entry(&other)] };
             let bytes = format.write(&list);
             assert_eq!(format.read(&bytes), Some(list.clone()), "{format:?}");
@@ -353,6 +423,71 @@ mod tests {
         assert_eq!(distrusted(text.as_bytes()), [bad]);
         assert_eq!(distrusted(text.replace("true", "false").as_bytes()), []);
         assert_eq!(distrusted(good.to_pem().as_bytes()), []);
+    }
+
+    /// What `list_of_directory` is given.
+    fn standing(
+        list: &[(String, Certificate)],
+        label: impl Fn(&Certificate) -> String,
+    ) -> (BTreeMap<String, (String, Certificate)>, BTreeMap<String, String>) {
+        let (files, links) = directory(list);
+        (files.into_iter().map(|(name, root)| (name, (label(&root), root))).collect(), links)
+    }
+
+    #[test]
+    fn a_hashed_directory_tells_the_order_that_matters() {
+        let list: Vec<(String, Certificate)> = [
+            ("Z", "Same"),
+            ("A", "Same"),
+            ("Vendor's", "One"),
+            ("Vendor's", "Two"),
+            ("Vendor's", "Same"),
+            ("Vendor's.1", "Vendor's.1"),
+            ("A", "Other"),
+        ]
+        .map(|(label, name)| (label.to_owned(), root(name)))
+        .into();
+        let known: BTreeMap<Fingerprint, String> =
+            list.iter().map(|(label, root)| (root.fingerprint(), label.clone())).collect();
+        let (files, links) = standing(&list, |root| known[&root.fingerprint()].clone());
+        let read = list_of_directory(&files, &links).unwrap();
+        assert_eq!(directory(&read), directory(&list));
+        // What a root at the front moves is the same.
+        for label in ["A", "Same", "Vendor's", "Vendor's.1", "Z", "New"] {
+            let first = (label.to_owned(), root("Same"));
+            let with = |list: &[(String, Certificate)]| directory(&[&[first.clone()], list].concat());
+            assert_eq!(with(&read), with(&list), "{label}");
+        }
+        // Labels that nothing tells are read off the names.
+        let (files, links) = standing(&list[..5], Certificate::label);
+        let read = list_of_directory(&files, &links).unwrap();
+        let first = ("Vendor's".to_owned(), root("x"));
+        let with = |list: &[(String, Certificate)]| directory(&[&[first.clone()], list].concat());
+        assert_eq!(with(&read), with(&list[..5]));
+    }
+
+    #[test]
+    fn a_directory_that_p11_kit_would_not_write_is_no_list() {
+        let list = [("A".to_owned(), root("Same")), ("B".to_owned(), root("Same"))];
+        let (files, links) = standing(&list, Certificate::label);
+        assert!(list_of_directory(&files, &links).is_some());
+        for link in links.keys() {
+            let mut fewer = links.clone();
+            fewer.remove(link);
+            assert_eq!(list_of_directory(&files, &fewer), None, "without {link}");
+            let mut elsewhere = links.clone();
+            elsewhere.insert(link.clone(), "C.pem".to_owned());
+            assert_eq!(list_of_directory(&files, &elsewhere), None, "{link} leads elsewhere");
+        }
+        let mut more = links.clone();
+        more.insert("deadbeef.0".to_owned(), "A.pem".to_owned());
+        assert_eq!(list_of_directory(&files, &more), None);
+        // The hash says that A came first, the old hash that B did.
+        let old = list[0].1.subject_hash_old();
+        let mut crossed = links.clone();
+        crossed.insert(format!("{old:08x}.0"), "B.pem".to_owned());
+        crossed.insert(format!("{old:08x}.1"), "A.pem".to_owned());
+        assert_eq!(list_of_directory(&files, &crossed), None);
     }
 
     #[test]
