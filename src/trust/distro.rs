@@ -72,6 +72,7 @@ static DEBIAN: CaCertificates = CaCertificates {
         // Without openssl it exits 127 half-way, with a link made and no bundle written.
         needs: &["openssl"],
         leftovers: &["/etc/ssl/certs/ca-certificates.crt.new"],
+        links: &[],
     },
 };
 
@@ -96,6 +97,7 @@ static ALPINE: CaCertificates = CaCertificates {
         fresh_arguments: &[],
         needs: &[],
         leftovers: &[],
+        links: &[],
     },
 };
 
@@ -152,6 +154,7 @@ static RED_HAT: P11Kit = P11Kit {
         fresh_arguments: &[],
         needs: &["trust"],
         leftovers: &[],
+        links: &[],
     },
 };
 
@@ -202,6 +205,48 @@ static ARCH: P11Kit = P11Kit {
         fresh_arguments: &[],
         needs: &["trust"],
         leftovers: &[],
+        links: &[],
+    },
+};
+
+/// SUSE's `update-ca-certificates`, a shell script of package ca-certificates (read in 2026) that shares nothing but its
+/// name with Debian's: it runs `*.run` hooks, each of which extracts one output.
+static SUSE: P11Kit = P11Kit {
+    admin: "/etc/pki/trust",
+    anchors: "/etc/pki/trust/anchors",
+    vendor: "/usr/share/pki/trust",
+    extracted: "/var/lib/ca-certificates",
+    extracts: &[Extract {
+        path: "/var/lib/ca-certificates/ca-bundle.pem",
+        format: Format::PlainPem,
+        purpose: Some(Purpose::ServerAuth),
+    }],
+    hashed: &[
+        Hashed {
+            path: "/var/lib/ca-certificates/pem",
+            format: Format::PlainPem,
+            purpose: Some(Purpose::ServerAuth),
+            copies: None,
+        },
+        // OpenSSL's own default directory here.
+        Hashed {
+            path: "/var/lib/ca-certificates/openssl",
+            format: Format::TrustedPem,
+            purpose: None,
+            copies: None,
+        },
+    ],
+    keystore: "/var/lib/ca-certificates/java-cacerts",
+    // OpenSSL's default file, and where SUSE's other programs look.
+    links: &["/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"],
+    tool: NativeTool {
+        program: "update-ca-certificates",
+        // Without -f a bundle whose time is later than the directory's is left as it is.
+        arguments: &["-f"],
+        fresh_arguments: &["-f"],
+        needs: &["trust"],
+        leftovers: &[],
+        links: &[("/etc/ssl/certs", "../../var/lib/ca-certificates/pem")],
     },
 };
 
@@ -283,6 +328,30 @@ pub static DISTROS: &[Distro] = &[
         proof: Proof::RealTool,
     },
     Distro {
+        id: "suse",
+        name: "openSUSE, SUSE Linux Enterprise, BCI",
+        ids: &[
+            "suse",
+            "opensuse",
+            "opensuse-leap",
+            "opensuse-leap-micro",
+            "opensuse-tumbleweed",
+            "opensuse-slowroll",
+            "opensuse-microos",
+            "opensuse-aeon",
+            "opensuse-kalpa",
+            "sles",
+            "sles_sap",
+            "sled",
+            "sle_hpc",
+            "sle-micro",
+            "sl-micro",
+        ],
+        updater: &SUSE,
+        install_hint: "zypper --non-interactive install ca-certificates ca-certificates-mozilla",
+        proof: Proof::RealTool,
+    },
+    Distro {
         id: "bundle-only",
         name: "BusyBox, scratch, everything unknown",
         ids: &[],
@@ -339,6 +408,7 @@ mod tests {
         assert_eq!(row("made-up", &["ubuntu", "debian"]), "debian");
         assert_eq!(row("alpaquita", &["alpine"]), "alpine");
         assert_eq!(row("made-up", &["also-made-up", "wolfi"]), "wolfi");
+        assert_eq!(row("opensuse-made-up", &["opensuse", "suse"]), "suse");
         assert_eq!(row("made-up", &[]), "bundle-only");
         assert_eq!(choose(None).0.id, "bundle-only");
     }

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::native;
 use crate::sysroot::split;
 use crate::text;
+use crate::tree::Node;
 use crate::trust::distro::{self, Distro};
 use crate::trust::os_release::{self, Release};
 use crate::trust::updater::{Output, OutputKind};
@@ -157,6 +158,14 @@ impl Facts {
             return Ok(Err(WhyNot::Harmful(format!(
                 "`{path}` is a mount point, and `{program}` would try to replace it"
             ))));
+        }
+        for (path, target) in tool.links {
+            let is_that_link = |node: &Node| matches!(node, Node::Link { target: it } if it == target);
+            if !is_that_link(&*view.actual(path)?) {
+                return Ok(Err(WhyNot::Harmful(format!(
+                    "`{path}` is not the link to `{target}` that `{program}` would put in its place"
+                ))));
+            }
         }
         if !updater.is_managed(view)? {
             return Ok(Err(WhyNot::Harmful(format!(

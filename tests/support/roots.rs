@@ -51,6 +51,8 @@ pub enum Base {
     RedHat,
     /// The same as Arch.
     Arch,
+    /// The same as openSUSE.
+    Suse,
 }
 
 impl Base {
@@ -64,6 +66,7 @@ impl Base {
             Base::Alpine => "alpine",
             Base::RedHat => "red-hat",
             Base::Arch => "arch",
+            Base::Suse => "suse",
         }
     }
 
@@ -84,6 +87,7 @@ impl Base {
             forget_lists\n";
         const RED_HAT: &str = concat!(include_str!("lay-out-red-hat.sh"), include_str!("make-p11-kit.sh"));
         const ARCH: &str = concat!(include_str!("lay-out-arch.sh"), include_str!("make-p11-kit.sh"));
+        const SUSE: &str = concat!(include_str!("lay-out-suse.sh"), include_str!("make-p11-kit.sh"));
         match self {
             Base::Debian12Bare => (None, DEBIAN_12),
             Base::Debian13Bare => (None, DEBIAN_13),
@@ -104,6 +108,7 @@ impl Base {
             Base::Alpine => (None, include_str!("make-alpine.sh")),
             Base::RedHat => (Some(Base::Debian12), RED_HAT),
             Base::Arch => (Some(Base::Debian12), ARCH),
+            Base::Suse => (Some(Base::Debian12), SUSE),
         }
     }
 

@@ -126,6 +126,8 @@ pub struct NativeTool {
     pub needs: &'static [&'static str],
     /// Files that a killed run leaves and the next one trips over.
     pub leftovers: &'static [&'static str],
+    /// Links with their targets that it makes, whatever else stands there: it moves that away, whole directories too.
+    pub links: &'static [(&'static str, &'static str)],
 }
 
 /// The update program of a family, as a function.
