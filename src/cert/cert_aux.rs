@@ -37,6 +37,13 @@ pub(super) fn alias(aux: &[u8]) -> Option<String> {
     String::from_utf8(fields.take(der::UTF8_STRING)?.body.to_vec()).ok()
 }
 
+/// Whether p11-kit takes the certificate for a distrusted one where it finds these settings in its sources: settings that
+/// name no trusted purpose (seen with 0.24.1; OpenSSL takes them otherwise).
+pub(super) fn is_distrusted(aux: &[u8]) -> bool {
+    let trust = || Reader::new(der::only(aux, der::SEQUENCE)?.body).take(der::SEQUENCE);
+    !aux.is_empty() && trust().is_none_or(|trust| trust.body.is_empty())
+}
+
 /// Whether a list of key purposes has serverAuth or anyExtendedKeyUsage; `None` if it is malformed.
 fn names_tls_server(list: Option<Tlv<'_>>) -> Option<bool> {
     /// 1.3.6.1.5.5.7.3.1
@@ -89,6 +96,15 @@ pub(super) mod tests {
         ] {
             let reason = tls_server_trust(&aux(trust, reject)).expect_err("refused");
             assert!(reason.contains(wanted), "{trust:?} {reject:?}: {reason}");
+        }
+    }
+
+    #[test]
+    fn settings_without_a_trusted_purpose_are_distrust_for_p11_kit() {
+        assert!(!is_distrusted(b""));
+        assert!(!is_distrusted(&aux(Some(&[EMAIL]), Some(&[SERVER_AUTH]))));
+        for (trust, reject) in [(None, None), (Some(&[][..]), None), (None, Some(&[EMAIL][..]))] {
+            assert!(is_distrusted(&aux(trust, reject)), "{trust:?} {reject:?}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! What stands at the front of every output: the administrator's anchors, ours among them, in the order of their files'
-//! names.
+//! What stands at the front of every output: what the administrator's own files say, and then the anchors, ours among
+//! them, each in the order of their files' names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,8 @@ impl Front {
             files.entry(family.path_of(anchor)).or_insert_with(|| vec![anchor.certificate.clone()]);
         }
         let mut seen = BTreeSet::new();
-        let certificates = files.into_values().flatten();
+        let beside = family.files(view, family.admin)?.into_iter().map(|(_, certificates)| certificates);
+        let certificates = beside.chain(files.into_values()).flatten();
         Ok(Front {
             certificates: certificates.filter(|certificate| seen.insert(certificate.fingerprint())).collect(),
             ours: wanted.anchors.iter().map(|anchor| anchor.certificate.fingerprint()).collect(),

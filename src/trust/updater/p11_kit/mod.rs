@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
-use crate::trust::p11_format::{Format, List, distrusted, with_first};
+use crate::trust::p11_format::{Distrusted, Format, List, distrusted, with_first};
 use crate::trust::view::{View, child};
 
 /// What is extracted into one file.
@@ -182,25 +182,39 @@ impl P11Kit {
         Ok(found)
     }
 
-    /// What the administrator or the vendor blocks, or distrusts in a `.p11-kit` file.
-    fn blocked(&self, view: &View) -> Result<Vec<(String, Certificate)>> {
+    /// What the administrator or the vendor blocks or distrusts, and the file that says so.
+    fn blocked(&self, view: &View) -> Result<Vec<(String, Distrusted)>> {
         let mut found = Vec::new();
         for token in [self.admin, self.vendor] {
             for (path, certificates) in self.files(view, &child(token, "blocklist"))? {
-                found.extend(certificates.into_iter().map(|certificate| (path.clone(), certificate)));
+                let blocked = certificates.into_iter().map(Distrusted::Certificate);
+                found.extend(blocked.map(|blocked| (path.clone(), blocked)));
             }
-            for directory in [token.to_owned(), child(token, "anchors")] {
+            for directory in [token.to_owned(), child(token, "anchors"), child(token, "blocklist")] {
                 for (path, _) in self.files(view, &directory)? {
                     if let Some(node) = view.read(&path)?
                         && let Node::File(file) = node.as_ref()
                     {
                         let distrusted = distrusted(&file.content);
-                        found.extend(distrusted.into_iter().map(|certificate| (path.clone(), certificate)));
+                        found.extend(distrusted.into_iter().map(|distrusted| (path.clone(), distrusted)));
                     }
                 }
             }
         }
         Ok(found)
+    }
+
+    /// A file of the administrator's beside the anchors that holds this root: p11-kit reads it first, and what it says
+    /// holds. The root is refused where that is not trust for TLS servers.
+    fn overruled(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
+        if !self.is_managed(view)? || view.certificates(self.tls_bundle())?.contains(certificate) {
+            return Ok(None);
+        }
+        let mut files = self.files(view, self.admin)?.into_iter();
+        let file = files.find(|(_, certificates)| certificates.contains(certificate));
+        Ok(file.map(|(path, _)| {
+            format!("`{path}` is read before the anchors and gives it no trust for TLS servers")
+        }))
     }
 }
 
@@ -309,18 +323,19 @@ impl Updater for P11Kit {
     }
 
     fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>> {
-        Ok(self.blocked(view)?.iter().map(|(_, certificate)| certificate.fingerprint()).collect())
+        let certificates = self.blocked(view)?.into_iter().filter_map(|(_, blocked)| match blocked {
+            Distrusted::Certificate(certificate) => Some(certificate.fingerprint()),
+            Distrusted::IssuedAs { .. } => None,
+        });
+        Ok(certificates.collect())
     }
 
     fn refused(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
-        // p11-kit blocks by public key, and by issuer and serial number.
-        let same = |blocked: &Certificate| {
-            blocked.public_key() == certificate.public_key()
-                || (blocked.issuer_der() == certificate.issuer_der()
-                    && blocked.serial() == certificate.serial())
-        };
         let blocked = self.blocked(view)?;
-        Ok(blocked.iter().find(|(_, blocked)| same(blocked)).map(|(path, _)| format!("blocked by `{path}`")))
+        match blocked.iter().find(|(_, blocked)| blocked.is(certificate)) {
+            Some((path, _)) => Ok(Some(format!("blocked by `{path}`"))),
+            None => self.overruled(view, certificate),
+        }
     }
 
     fn regenerated(&self, _view: &View) -> Result<Desires> {

@@ -2,11 +2,16 @@
 //! CERTIFICATE bundles, EDK2 signature lists, hashed directories. Pure functions from a list of roots to bytes, and
 //! from bytes back to the list; the rules were seen on p11-kit 0.24.1.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod directory;
+mod distrust;
+
+use std::collections::BTreeSet;
+
+pub(crate) use self::directory::{directory, file_name, file_stem, list_of_directory};
+pub(crate) use self::distrust::{Distrusted, distrusted};
 
 use crate::cert::{Certificate, pem};
 use crate::fingerprint::Fingerprint;
-use crate::trust::updater::rehash;
 
 /// A root as p11-kit lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,25 +181,6 @@ pub fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
         .collect()
 }
 
-/// The certificates that a `.p11-kit` file distrusts: objects with `x-distrusted: true` (p11-kit's persist format).
-pub(crate) fn distrusted(content: &[u8]) -> Vec<Certificate> {
-    const HEAD: &str = "[p11-kit-object-v1]";
-    // A vendor's file is large, and most have none.
-    let Ok(text) = std::str::from_utf8(content) else { return Vec::new() };
-    if !text.contains(HEAD) || !text.contains("x-distrusted:") {
-        return Vec::new();
-    }
-    let says_so = |line: &str| {
-        line.split_once(':')
-            .is_some_and(|(key, value)| key.trim() == "x-distrusted" && value.trim() == "true")
-    };
-    text.split(HEAD)
-        .filter(|object| object.lines().any(says_so))
-        .flat_map(|object| pem::blocks(object.as_bytes()))
-        .filter_map(|block| Certificate::from_block(&block))
-        .collect()
-}
-
 /// An output as p11-kit would write it without these roots; `None` if it is none of its outputs with comments and no
 /// EDK2 list, or holds none of them.
 pub fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
@@ -215,109 +201,11 @@ pub(crate) fn with_first(list: &List, first: Vec<Entry>) -> List {
     List { header: list.header.clone(), entries: first.into_iter().chain(rest).collect() }
 }
 
-/// The file name that p11-kit makes of a label: bytes other than letters, digits, `.`, `_` and `-` become `_`.
-pub(crate) fn file_stem(label: &str) -> String {
-    label
-        .bytes()
-        .map(|b| if b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-') { b as char } else { '_' })
-        .collect()
-}
-
-/// A hashed directory: regular files by name, and links by name, for these roots in this order. Clashing names get
-/// `.1`, `.2`; each file has a link by OpenSSL's present hash and one by that before 1.0, numbered from 0 in order.
-pub(crate) fn directory(
-    roots: &[(String, Certificate)],
-) -> (BTreeMap<String, Certificate>, BTreeMap<String, String>) {
-    let (mut files, mut links) = (BTreeMap::new(), BTreeMap::new());
-    for (label, certificate) in roots {
-        let stem = file_stem(label);
-        let free = (0..).map(|number| file_name(&stem, number)).find(|name| !files.contains_key(name));
-        let name = free.unwrap_or_default();
-        for hash in [certificate.subject_hash(), certificate.subject_hash_old()] {
-            let free =
-                (0..).map(|number| format!("{hash:08x}.{number}")).find(|link| !links.contains_key(link));
-            links.insert(free.unwrap_or_default(), name.clone());
-        }
-        files.insert(name, certificate.clone());
-    }
-    (files, links)
-}
-
-/// The roots of a hashed directory in an order from which [`directory`] makes these very names and links; `None` if
-/// p11-kit would write no such directory. Which of two roots came first shows only where they share a stem or a hash.
-pub(crate) fn list_of_directory(
-    files: &BTreeMap<String, (String, Certificate)>,
-    links: &BTreeMap<String, String>,
-) -> Option<Vec<(String, Certificate)>> {
-    let names: Vec<&str> = files.keys().map(String::as_str).collect();
-    let index = |name: &str| names.binary_search(&name).ok();
-    let mut labels = Vec::new();
-    let mut behind: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); names.len()];
-    // A number is given when all lower ones are taken.
-    for (file, (name, (label, _))) in files.iter().enumerate() {
-        let (label, number) = numbered(name, label, files);
-        if let Some(lower) = number.checked_sub(1) {
-            behind[index(&file_name(&file_stem(&label), lower))?].insert(file);
-        }
-        labels.push(label);
-    }
-    for (link, target) in links {
-        let (hash, number) = rehash::parse_name(link)?;
-        if let Some(lower) = number.checked_sub(1) {
-            let first = index(links.get(&format!("{hash:08x}.{lower}"))?)?;
-            if first != index(target)? {
-                behind[first].insert(index(target)?);
-            }
-        }
-    }
-    let mut waits: Vec<usize> = vec![0; names.len()];
-    for second in behind.iter().flatten() {
-        waits[*second] += 1;
-    }
-    let mut ready: BTreeSet<usize> = (0..names.len()).filter(|file| waits[*file] == 0).collect();
-    let mut list = Vec::new();
-    while let Some(file) = ready.pop_first() {
-        list.push((std::mem::take(&mut labels[file]), files[names[file]].1.clone()));
-        for second in &behind[file] {
-            waits[*second] -= 1;
-            if waits[*second] == 0 {
-                ready.insert(*second);
-            }
-        }
-    }
-    let (made, made_links) = directory(&list);
-    let same = made.len() == files.len()
-        && made.iter().zip(files).all(|((a, made), (b, (_, file)))| a == b && made == file);
-    (same && made_links == *links).then_some(list)
-}
-
-/// The label of the file `name` and its number among files of the same stem. If `label`, the best guess, gives another
-/// name, the name itself tells.
-fn numbered(name: &str, label: &str, files: &BTreeMap<String, (String, Certificate)>) -> (String, usize) {
-    let whole = name.strip_suffix(".pem").unwrap_or(name);
-    if whole == file_stem(label) {
-        return (label.to_owned(), 0);
-    }
-    if let Some((stem, number)) = whole.rsplit_once('.')
-        && let Ok(number @ 1..) = number.parse::<usize>()
-        && files.contains_key(&file_name(stem, number - 1))
-    {
-        let label = if stem == file_stem(label) { label } else { stem };
-        return (label.to_owned(), number);
-    }
-    (whole.to_owned(), 0)
-}
-
-/// The name of the file with this number among those of one stem.
-pub(crate) fn file_name(stem: &str, number: usize) -> String {
-    if number == 0 { format!("{stem}.pem") } else { format!("{stem}.{number}.pem") }
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn root(name: &str) -> Certificate {
+    pub(super) fn root(name: &str) -> Certificate {
         let mut parameters = rcgen::CertificateParams::new([]).unwrap();
         parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
         let certificate = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
@@ -379,19 +267,6 @@ mod tests {
     }
 
     #[test]
-    fn a_p11_kit_file_says_what_it_distrusts() {
-        let roots = [root("A"), root("B"), root("C")];
-        let trust = ["trusted: true", "x-distrusted: true", "x-distrusted: false"];
-        let file: String = roots
-            .iter()
-            .zip(trust)
-            .map(|(root, trust)| format!("[p11-kit-object-v1]\nlabel: \"x\"\n{trust}\n{}\n", root.to_pem()))
-            .collect();
-        assert_eq!(distrusted(file.as_bytes()), [roots[1].clone()]);
-        assert_eq!(distrusted(roots[0].to_pem().as_bytes()), []);
-    }
-
-    #[test]
     fn a_trusted_block_carries_the_alias_alone() {
         let root = root("Unit A");
         let bytes = Format::CommentedTrustedPem.entry(&root).body;
@@ -412,94 +287,5 @@ mod tests {
         let mut long = Vec::new();
         push_tlv(&mut long, 4, &[0; 300]);
         assert_eq!(long[..4], [4, 0x82, 1, 44]);
-    }
-
-    #[test]
-    fn a_stanza_may_distrust() {
-        let (good, bad) = (root("Good"), root("Bad"));
-        let stanza =
-            |trust: &str, root: &Certificate| format!("[p11-kit-object-v1]\n{trust}\n{}\n", root.to_pem());
-        let text = format!("# x\n{}{}", stanza("trusted: true", &good), stanza("x-distrusted: true", &bad));
-        assert_eq!(distrusted(text.as_bytes()), [bad]);
-        assert_eq!(distrusted(text.replace("true", "false").as_bytes()), []);
-        assert_eq!(distrusted(good.to_pem().as_bytes()), []);
-    }
-
-    /// What `list_of_directory` is given.
-    fn standing(
-        list: &[(String, Certificate)],
-        label: impl Fn(&Certificate) -> String,
-    ) -> (BTreeMap<String, (String, Certificate)>, BTreeMap<String, String>) {
-        let (files, links) = directory(list);
-        (files.into_iter().map(|(name, root)| (name, (label(&root), root))).collect(), links)
-    }
-
-    #[test]
-    fn a_hashed_directory_tells_the_order_that_matters() {
-        let list: Vec<(String, Certificate)> = [
-            ("Z", "Same"),
-            ("A", "Same"),
-            ("Vendor's", "One"),
-            ("Vendor's", "Two"),
-            ("Vendor's", "Same"),
-            ("Vendor's.1", "Vendor's.1"),
-            ("A", "Other"),
-        ]
-        .map(|(label, name)| (label.to_owned(), root(name)))
-        .into();
-        let known: BTreeMap<Fingerprint, String> =
-            list.iter().map(|(label, root)| (root.fingerprint(), label.clone())).collect();
-        let (files, links) = standing(&list, |root| known[&root.fingerprint()].clone());
-        let read = list_of_directory(&files, &links).unwrap();
-        assert_eq!(directory(&read), directory(&list));
-        // What a root at the front moves is the same.
-        for label in ["A", "Same", "Vendor's", "Vendor's.1", "Z", "New"] {
-            let first = (label.to_owned(), root("Same"));
-            let with = |list: &[(String, Certificate)]| directory(&[&[first.clone()], list].concat());
-            assert_eq!(with(&read), with(&list), "{label}");
-        }
-        // Labels that nothing tells are read off the names.
-        let (files, links) = standing(&list[..5], Certificate::label);
-        let read = list_of_directory(&files, &links).unwrap();
-        let first = ("Vendor's".to_owned(), root("x"));
-        let with = |list: &[(String, Certificate)]| directory(&[&[first.clone()], list].concat());
-        assert_eq!(with(&read), with(&list[..5]));
-    }
-
-    #[test]
-    fn a_directory_that_p11_kit_would_not_write_is_no_list() {
-        let list = [("A".to_owned(), root("Same")), ("B".to_owned(), root("Same"))];
-        let (files, links) = standing(&list, Certificate::label);
-        assert!(list_of_directory(&files, &links).is_some());
-        for link in links.keys() {
-            let mut fewer = links.clone();
-            fewer.remove(link);
-            assert_eq!(list_of_directory(&files, &fewer), None, "without {link}");
-            let mut elsewhere = links.clone();
-            elsewhere.insert(link.clone(), "C.pem".to_owned());
-            assert_eq!(list_of_directory(&files, &elsewhere), None, "{link} leads elsewhere");
-        }
-        let mut more = links.clone();
-        more.insert("deadbeef.0".to_owned(), "A.pem".to_owned());
-        assert_eq!(list_of_directory(&files, &more), None);
-        // The hash says that A came first, the old hash that B did.
-        let old = list[0].1.subject_hash_old();
-        let mut crossed = links.clone();
-        crossed.insert(format!("{old:08x}.0"), "B.pem".to_owned());
-        crossed.insert(format!("{old:08x}.1"), "A.pem".to_owned());
-        assert_eq!(list_of_directory(&files, &crossed), None);
-    }
-
-    #[test]
-    fn names_and_links_of_a_hashed_directory() {
-        let roots =
-            [("Same Name", root("Same Name")), ("Größe", root("x")), ("Same Name", root("Same Name"))];
-        let roots = roots.map(|(label, root)| (label.to_owned(), root));
-        let (files, links) = directory(&roots);
-        assert_eq!(files.keys().collect::<Vec<_>>(), ["Gr____e.pem", "Same_Name.1.pem", "Same_Name.pem"]);
-        let hash = roots[0].1.subject_hash();
-        assert_eq!(links[&format!("{hash:08x}.0")], "Same_Name.pem");
-        assert_eq!(links[&format!("{hash:08x}.1")], "Same_Name.1.pem");
-        assert_eq!(links.len(), 6);
     }
 }
