@@ -174,6 +174,11 @@ pub trait Updater: Debug + Sync {
         Ok(None)
     }
 
+    /// Why the native tool, which says nothing of it, left this root out of an output: as far as the inputs tell.
+    fn left_out(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
+        self.refused(view, certificate)
+    }
+
     /// What the family's inputs alone say that the outputs should be, without us; nothing where no package says so.
     fn regenerated(&self, view: &View) -> Result<Desires>;
 

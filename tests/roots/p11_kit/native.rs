@@ -60,6 +60,52 @@ fn a_tool_that_spoils_an_output_is_undone() {
     }
 }
 
+/// p11-kit says nothing of a root that it leaves out: the error says why.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_root_that_the_tool_leaves_out() {
+    for family in FAMILIES {
+        let root = family.base.copy();
+        let ca = ca::root("Left Out");
+        // Somebody blocks it just before the real tool runs.
+        let block = format!("cp /{0}/anchors/Left_Out-*.pem /{0}/blocklist/", family.admin);
+        std::fs::rename(root.at(family.tool), root.at("usr/bin/real-tool")).unwrap();
+        root.write_program(family.tool, &format!("#!/bin/sh\n{block}\nexec /usr/bin/real-tool \"$@\"\n"));
+        let before = root.tree();
+        let run = inside(&root, "native", &[&ca.pem]);
+        assert_eq!(run.code, Some(1), "{run}");
+        for word in ["left `Left Out`", "blocked by `", "/blocklist/Left_Out-"] {
+            assert!(run.stderr.contains(word), "{word}: {run}");
+        }
+        let blocked = format!("{}/blocklist", family.admin);
+        before.without(&blocked).assert_same(&root.tree().without(&blocked), "after the failure");
+    }
+}
+
+/// SUSE's tool would move a directory at `/etc/ssl/certs` away, with whatever somebody put there.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_directory_that_the_tool_would_move_away() {
+    let root = SUSE.base.copy();
+    root.remove("etc/ssl/certs");
+    root.write("etc/ssl/certs/local.pem", ca::root("Local").pem);
+    let before = root.tree();
+    let ca = ca::root("Beside the Directory");
+    let run = inside(&root, "native", &[&ca.pem]);
+    assert_eq!(run.code, Some(5), "{run}");
+    assert!(run.stderr.contains("/etc/ssl/certs"), "{run}");
+    before.assert_same(&root.tree(), "after the refusal");
+
+    let run = inside(&root, "auto", &[&ca.pem]);
+    assert_eq!((run.code, run.json()["updater"].as_str()), (Some(0), Some("builtin")), "{run}");
+    let directory = |tree: Tree| Tree {
+        lines: tree.lines.into_iter().filter(|(path, _)| path.starts_with("etc/ssl")).collect(),
+    };
+    directory(before.clone()).assert_same(&directory(root.tree()), "etc/ssl is left alone");
+    root.trustup_inside(["untrust", "--all"]).ok();
+    before.assert_same(&Tree::of(root.path()), "after untrust");
+}
+
 /// A certificate that somebody appended to the bundle: the real tool would drop it.
 #[test]
 #[ignore = "needs root and real root file systems"]

@@ -338,6 +338,14 @@ impl Updater for P11Kit {
         }
     }
 
+    fn left_out(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
+        Ok(Some(self.refused(view, certificate)?.unwrap_or_else(|| {
+            "p11-kit leaves out what is blocked, no CA or unreadable, and says nothing; `trust list \
+             --filter=ca-anchors` shows what it takes"
+                .to_owned()
+        })))
+    }
+
     fn regenerated(&self, _view: &View) -> Result<Desires> {
         Ok(Desires::default())
     }
