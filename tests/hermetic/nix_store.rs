@@ -183,6 +183,32 @@ fn a_later_generation_is_seen() {
     }
 }
 
+/// An upgrade of the profile changes what is behind links that we replaced: the next run takes that over, a root that
+/// the vendor withdrew included.
+#[test]
+fn an_upgraded_profile_is_taken_over() {
+    let scene = Scene::new("nixos-nix-2.31");
+    let first = scene.tree().without(STATE);
+    scene.bootstrap().ok();
+    let [(new, added), (kept, stays), (_, gone)] =
+        ["NetLock_Arany.pem", "ISRG_Root_X1.pem", "GTS_Root_R4.pem"].map(shared);
+    assert!(scene.held(BUNDLE).contains(&gone));
+    let profile = "nix/store/9999-user-environment/etc/ssl/certs/ca-bundle.crt";
+    write(&scene, profile, &format!("{kept}\n{new}"));
+    link(&scene, "/nix/store/9999-user-environment", "nix/var/nix/profiles/default-2-link");
+    link(&scene, "/nix/var/nix/profiles/default-2-link", "nix/var/nix/profiles/default");
+    scene.bootstrap().ok();
+    assert_eq!(scene.held(BUNDLE), [scene.ca.fingerprint, added, stays].into());
+    let again = scene.bootstrap().arg("--json").ok().json();
+    assert_eq!(again["changed"], false, "{again}");
+    scene.untrust().ok();
+    let [mut before, mut now] = [first, scene.tree()];
+    for tree in [&mut before, &mut now] {
+        tree.lines.retain(|path, _| path.starts_with("etc/"));
+    }
+    before.assert_same(&now, "the links of /etc");
+}
+
 /// A directory on the way is a link into the store: there is no link of a file to replace.
 #[test]
 fn a_directory_in_the_store_is_an_error_that_changes_nothing() {
