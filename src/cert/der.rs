@@ -117,7 +117,8 @@ pub(crate) fn element(tag: u8, body: &[u8]) -> Vec<u8> {
 pub(crate) fn unsigned(value: u32) -> Vec<u8> {
     let digits = [&[0][..], &value.to_be_bytes()].concat();
     // The first byte has to be there for the sign, or where it is the only one.
-    let more = digits.iter().zip(&digits[1..]).take_while(|(digit, next)| **digit == 0 && **next < 0x80).count();
+    let more =
+        digits.iter().zip(&digits[1..]).take_while(|(digit, next)| **digit == 0 && **next < 0x80).count();
     element(INTEGER, &digits[more..])
 }
 

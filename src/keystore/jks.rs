@@ -50,7 +50,12 @@ pub(super) fn write(version: u32, entries: &[Entry], password: &Password) -> Vec
 }
 
 /// A trusted certificate's entry.
-pub(super) fn entry(version: u32, alias: &str, certificate: &Certificate, date: i64) -> Result<Entry, Problem> {
+pub(super) fn entry(
+    version: u32,
+    alias: &str,
+    certificate: &Certificate,
+    date: i64,
+) -> Result<Entry, Problem> {
     let mut raw = TRUSTED.to_be_bytes().to_vec();
     push_utf(&mut raw, alias).ok_or_else(|| Problem::Alias(alias.to_owned()))?;
     raw.extend(date.to_be_bytes());
@@ -63,10 +68,7 @@ pub(super) fn entry(version: u32, alias: &str, certificate: &Certificate, date: 
     Ok(Entry {
         alias: alias.to_owned(),
         date: Some(date),
-        content: Content::Trusted {
-            der: certificate.der().to_vec(),
-            fingerprint: certificate.fingerprint(),
-        },
+        content: Content::Trusted { der: certificate.der().to_vec(), fingerprint: certificate.fingerprint() },
         raw: Zeroizing::new(raw),
         safe: 0,
         is_certificate: true,

@@ -22,6 +22,8 @@ pub mod p11_kit;
 mod pbe;
 mod pkcs12;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 pub use alias::{alias_for, p11_alias};
@@ -128,9 +130,8 @@ impl Problem {
     pub fn into_error(self) -> Error {
         let what = self.to_string();
         match self {
-            Problem::WrongPassword => {
-                Error::failed(what).hint("give the file that holds the password: `--java-storepass-file FILE`")
-            }
+            Problem::WrongPassword => Error::failed(what)
+                .hint("give the file that holds the password: `--java-storepass-file FILE`"),
             Problem::Unsupported(_) => Error::unsupported(what)
                 .hint("`keytool -importkeystore -deststoretype PKCS12` makes a supported one of it"),
             Problem::TooCostly => Error::unsupported(what),
@@ -144,7 +145,9 @@ impl fmt::Display for Problem {
         match self {
             Problem::NotAKeystore => f.write_str("neither a JKS nor a PKCS#12 keystore"),
             Problem::Unsupported(what) => write!(f, "keystores with {what} are not supported"),
-            Problem::WrongPassword => f.write_str("the keystore's password is another one, or the file is damaged"),
+            Problem::WrongPassword => {
+                f.write_str("the keystore's password is another one, or the file is damaged")
+            }
             Problem::Damaged(part) => write!(f, "the keystore is damaged: {part}"),
             Problem::TooCostly => {
                 write!(f, "the keystore asks for more than {} iterations", pbe::MOST_ITERATIONS)

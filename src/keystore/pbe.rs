@@ -257,7 +257,8 @@ pub(super) fn iterations(body: &[u8]) -> Result<u32, Problem> {
     match body {
         [] | [0] | [0x80..=0xff, ..] => Err(Problem::damaged("an iteration count")),
         _ => {
-            let count = body.iter().fold(0_u64, |sum, digit| sum.saturating_mul(256).saturating_add((*digit).into()));
+            let count =
+                body.iter().fold(0_u64, |sum, digit| sum.saturating_mul(256).saturating_add((*digit).into()));
             match u32::try_from(count) {
                 Ok(count) if count <= MOST_ITERATIONS => Ok(count),
                 _ => Err(Problem::TooCostly),

@@ -91,7 +91,8 @@ impl<'a> Outline<'a> {
         if fields.take(der::INTEGER).is_none_or(|version| version.body != [3]) {
             return Err(Problem::NotAKeystore);
         }
-        let (oid, content) = content_info(fields.take(der::SEQUENCE).ok_or_else(damaged)?.raw).ok_or_else(damaged)?;
+        let (oid, content) =
+            content_info(fields.take(der::SEQUENCE).ok_or_else(damaged)?.raw).ok_or_else(damaged)?;
         if oid != DATA {
             return Err(Problem::Unsupported("PKCS#12 that is signed with a public key".to_owned()));
         }
@@ -158,11 +159,13 @@ impl Pfx {
                 Part::Encrypted(scheme, content) => {
                     let bags = scheme.decrypt(&secret, content);
                     // A wrong password may by chance leave a good padding, never a good structure.
-                    bags.and_then(|bags| read_bags(&bags, at, &mut entries)).ok_or(if outline.mac.is_some() {
-                        Problem::damaged("the encrypted bags")
-                    } else {
-                        Problem::WrongPassword
-                    })?;
+                    bags.and_then(|bags| read_bags(&bags, at, &mut entries)).ok_or(
+                        if outline.mac.is_some() {
+                            Problem::damaged("the encrypted bags")
+                        } else {
+                            Problem::WrongPassword
+                        },
+                    )?;
                     Protection::Password(scheme)
                 }
                 Part::Enveloped => Protection::PublicKey,
@@ -173,7 +176,12 @@ impl Pfx {
     }
 
     /// Puts a trusted certificate behind the last certificate.
-    pub(super) fn add(&mut self, entries: &mut Vec<Entry>, alias: &str, certificate: &Certificate) -> Result<(), Problem> {
+    pub(super) fn add(
+        &mut self,
+        entries: &mut Vec<Entry>,
+        alias: &str,
+        certificate: &Certificate,
+    ) -> Result<(), Problem> {
         let raw = Zeroizing::new(certificate_bag(alias, certificate));
         let last = entries.iter().rposition(|entry| entry.is_certificate);
         let safe = match last.map(|at| entries[at].safe) {
@@ -181,10 +189,8 @@ impl Pfx {
             None => self.for_certificates()?,
         };
         self.safes[safe].changed = true;
-        let content = Content::Trusted {
-            der: certificate.der().to_vec(),
-            fingerprint: certificate.fingerprint(),
-        };
+        let content =
+            Content::Trusted { der: certificate.der().to_vec(), fingerprint: certificate.fingerprint() };
         let at = entries.iter().rposition(|entry| entry.safe <= safe).map_or(0, |last| last + 1);
         let alias = alias.to_owned();
         entries.insert(at, Entry { alias, date: None, content, raw, safe, is_certificate: true });
