@@ -46,7 +46,7 @@ pub fn read(bytes: &[u8]) -> Option<(Vec<Root>, Option<i64>)> {
         let Content::Trusted { der, .. } = entry.content() else { return None };
         let numbered = entry.alias().rsplit_once('-').filter(|(alias, number)| {
             let count = counts.get(*alias).copied().unwrap_or(0);
-            count > 0 && *number == count.to_string()
+            !alias.is_empty() && count > 0 && *number == count.to_string()
         });
         let alias = numbered.map_or(entry.alias(), |(alias, _)| alias).to_owned();
         *counts.entry(alias.clone()).or_default() += 1;
@@ -54,4 +54,42 @@ pub fn read(bytes: &[u8]) -> Option<(Vec<Root>, Option<i64>)> {
     }
     let date = keystore.entries().first().and_then(super::Entry::date);
     (write(&roots, date.unwrap_or(0)).ok()? == bytes).then_some((roots, date))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{certificate, jks, jks_trusted};
+    use super::*;
+
+    fn aliases(file: &[u8]) -> Vec<String> {
+        let keystore = Keystore::parse(file, &Password::default()).unwrap();
+        keystore.entries().iter().map(|entry| entry.alias().to_owned()).collect()
+    }
+
+    #[test]
+    fn another_in_front_renumbers_as_the_tool_would() {
+        let named =
+            |alias: &str, name: &str| Root { alias: alias.to_owned(), certificate: certificate(name) };
+        let vendor = [named("x", "A"), named("y", "B"), named("x", "C"), named("y-1", "D")];
+        let file = write(&vendor, 5000).unwrap();
+        assert_eq!(aliases(&file), ["x", "y", "x-1", "y-1"]);
+        let (mut roots, date) = read(&file).unwrap();
+        assert_eq!((write(&roots, 5000).unwrap(), date), (file, Some(5000)));
+        roots.insert(0, Root::of(&certificate("X")));
+        let with = write(&roots, 6000).unwrap();
+        assert_eq!(aliases(&with)[..4], ["x", "x-1", "y", "x-2"]);
+        assert_eq!(read(&with).unwrap().0, roots);
+        assert_eq!(read(&write(&[], 0).unwrap()), Some((Vec::new(), None)));
+    }
+
+    #[test]
+    fn what_p11_kit_would_not_write_is_not_read() {
+        let der = certificate("A").der().to_vec();
+        let of = |entries: &[Vec<u8>]| jks(2, "changeit", entries);
+        assert!(read(&of(&[jks_trusted(b"a", 1, &der), jks_trusted(b"b", 1, &der)])).is_some());
+        assert_eq!(read(&of(&[jks_trusted(b"a", 1, &der), jks_trusted(b"b", 2, &der)])), None, "two dates");
+        assert_eq!(read(&of(&[jks_trusted(b"a", 1, &der), jks_trusted(b"a", 1, &der)])), None, "one alias");
+        assert_eq!(read(&of(&[jks_trusted(b"a", 1, b"x")])), None, "no certificate");
+        assert_eq!(read(&jks(2, "other", &[])), None);
+    }
 }

@@ -3,6 +3,7 @@
 
 pub mod ca;
 pub mod guard;
+pub mod java;
 pub mod roots;
 pub mod run;
 pub mod tls_server;
