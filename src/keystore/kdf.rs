@@ -160,8 +160,9 @@ fn digest_of<D: Digest>(parts: &[&[u8]], into: &mut [u8]) {
 }
 
 fn digest_again<D: Digest>(digest: &mut [u8]) {
-    let next = D::digest(&*digest);
+    let mut next = D::digest(&*digest);
     digest.copy_from_slice(&next);
+    next.as_mut_slice().zeroize();
 }
 
 #[cfg(test)]

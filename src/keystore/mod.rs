@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 
 mod alias;
+pub mod find;
 mod jks;
 mod kdf;
 mod mac;

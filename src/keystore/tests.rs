@@ -140,7 +140,7 @@ fn with_a_password_all_but_ours_stays() {
             );
             let mut keystore = Keystore::parse(&with, &secret).expect(what);
             assert_eq!(keystore.fingerprints().last(), Some(&ours.fingerprint()), "{what}");
-            assert_eq!(with.len().abs_diff(first.len()) > ours.der().len(), true, "{what}");
+            assert!(with.len().abs_diff(first.len()) > ours.der().len(), "{what}");
             let wrong = Password::new("other".to_owned());
             assert_eq!(Keystore::parse(&with, &wrong).unwrap_err(), Problem::WrongPassword, "{what}");
 
@@ -316,21 +316,18 @@ fn what_is_no_keystore_of_ours_says_what_it_is() {
 #[test]
 fn t19_costs_are_refused_before_derivation() {
     let bag = || vec![trusted_bag("a", certificate("A").der())];
-    let cheap = encrypted(&pbes2(256, HMAC_SHA256, 1), "changeit", &bag());
-    let from = pbes2(256, HMAC_SHA256, 1);
-    // The same with another count in it.
+    // An encrypted part; nobody gets as far as what is in it.
     let with = |algorithm: &[u8]| {
         use crate::cert::testing::{oid, sequence, tlv};
         let inner = sequence(&[&oid("1.2.840.113549.1.7.1"), algorithm, &tlv(0x80, &[0; 64])]);
         sequence(&[&oid("1.2.840.113549.1.7.6"), &tlv(0xa0, &sequence(&[&tlv(2, &[0]), &inner]))])
     };
-    assert_eq!(with(&from).len().abs_diff(cheap.len()) < 1000, true);
     let dear_mac = |count: u64| {
         move |content: &[u8]| {
-            use crate::cert::testing::{sequence, tlv};
+            use crate::cert::testing::sequence;
             let cheap = mac_sha256("changeit", 1, content);
             let body = &cheap[2..cheap.len() - 3];
-            sequence(&[body, &super::testing::integer(count), &tlv(5, &[])[..0]])
+            sequence(&[body, &super::testing::integer(count)])
         }
     };
     for count in [5_000_001, (1 << 31) - 1, 1 << 31, 1 << 32, u64::MAX] {

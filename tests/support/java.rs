@@ -17,8 +17,11 @@ pub const CHANGEIT: &str = "changeit";
 pub struct Java {
     /// For messages.
     pub name: String,
-    command: Box<dyn Fn(&Path, &str, &[&str]) -> Command>,
+    command: Box<Make>,
 }
+
+/// Makes the command that runs a program in a directory with arguments.
+type Make = dyn Fn(&Path, &str, &[&str]) -> Command;
 
 /// What keytool lists, by alias.
 pub type Listing = BTreeMap<String, Listed>;

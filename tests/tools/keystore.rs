@@ -202,7 +202,7 @@ fn a_program_with_javas_defaults_trusts_what_we_added_and_nothing_before() {
         // Its own cacerts lies under the file for the time of one command, in a mount namespace of its own.
         let default = move |file: &str| {
             let (home, file) = (home.clone(), file.to_owned());
-            Java::new(&home.to_string_lossy().into_owned(), move |directory, program, arguments| {
+            Java::new(&home.to_string_lossy(), move |directory, program, arguments| {
                 let script = "mount --bind \"$1\" \"$2/lib/security/cacerts\" && program=$2/bin/$3 && shift 3 && exec \"$program\" \"$@\"";
                 let mut command = Command::new("/usr/bin/unshare");
                 command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", script, "sh"]);

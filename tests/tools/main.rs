@@ -2,7 +2,11 @@
 //! so every test is ignored unless `./test` runs it. Writes only below temporary directories; the tools get a
 //! cleared environment, because `SSL_CERT_FILE` and the like are often exported.
 
-#![allow(clippy::disallowed_methods, reason = "tests drive the real world")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests drive the real world, and may panic"
+)]
 
 mod certificate_files;
 mod keystore;
