@@ -172,6 +172,32 @@ fn keytool_reads_a_new_keystore_of_many_roots() {
 
 #[test]
 #[ignore = "needs openjdk-17-jdk-headless"]
+fn the_keystores_that_come_with_java_are_read_as_keytool_reads_them() {
+    let directory = TempDir::new().expect("a directory");
+    for home in homes() {
+        let (java, file) = (Java::at(&home), "cacerts");
+        // A copy: the machine's own is nobody's to change.
+        let Ok(first) = std::fs::read(home.join("lib/security/cacerts")) else { continue };
+        std::fs::write(directory.path().join(file), &first).expect("written");
+        let listed = java.list(directory.path(), file, CHANGEIT);
+        let mut keystore = read(directory.path(), file, CHANGEIT);
+        assert!(keystore.format() != Format::Pkcs12 && listed.len() == keystore.entries().len());
+        for entry in keystore.entries() {
+            let theirs = &listed[&entry.alias().to_lowercase()];
+            assert_eq!((Some(theirs.fingerprint), &*theirs.kind), (entry.fingerprint(), "trustedCertEntry"));
+        }
+        let ours = root("Ours");
+        assert!(keystore.add(&alias_for(&ours), &ours, 1).expect("added"));
+        write(directory.path(), file, &keystore);
+        let with = java.list(directory.path(), file, CHANGEIT);
+        assert_eq!((with.len(), with[&alias_for(&ours)].fingerprint), (listed.len() + 1, ours.fingerprint()));
+        assert_eq!(keystore.remove(&ours.fingerprint()), 1);
+        assert_eq!(keystore.to_bytes(&mut salts).expect("bytes"), first, "{}", java.name);
+    }
+}
+
+#[test]
+#[ignore = "needs openjdk-17-jdk-headless"]
 fn the_kinds_that_we_refuse_are_refused() {
     let directory = TempDir::new().expect("a directory");
     let java = &Java::installed()[0];
@@ -200,9 +226,9 @@ fn a_program_with_javas_defaults_trusts_what_we_added_and_nothing_before() {
     for home in homes() {
         let maker = Java::at(&home);
         // Its own cacerts lies under the file for the time of one command, in a mount namespace of its own.
-        let default = move |file: &str| {
+        let default = |file: &str| {
             let (home, file) = (home.clone(), file.to_owned());
-            Java::new(&home.to_string_lossy(), move |directory, program, arguments| {
+            Java::new(&maker.name, move |directory, program, arguments| {
                 let script = "mount --bind \"$1\" \"$2/lib/security/cacerts\" && program=$2/bin/$3 && shift 3 && exec \"$program\" \"$@\"";
                 let mut command = Command::new("/usr/bin/unshare");
                 command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", script, "sh"]);
