@@ -67,7 +67,9 @@ impl Java {
     /// `keytool` with these words, which has to succeed; what it printed.
     #[track_caller]
     pub fn keytool(&self, directory: &Path, words: &str) -> String {
-        let arguments: Vec<&str> = words.split_whitespace().collect();
+        // A virtual machine that lives for a second has nothing to optimise.
+        let quick = ["-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC"];
+        let arguments: Vec<&str> = words.split_whitespace().chain(quick).collect();
         let output = self.output(directory, "keytool", &arguments);
         let talk = String::from_utf8_lossy(&output.stdout).into_owned();
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
