@@ -9,6 +9,7 @@
 )]
 
 mod certificate_files;
+mod environment;
 mod keystore;
 mod openssl;
 mod process;
