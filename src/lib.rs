@@ -12,6 +12,7 @@ pub mod env;
 pub mod error;
 pub mod fingerprint;
 pub mod fixture;
+pub mod keystore;
 pub mod native;
 pub mod net;
 pub mod plan;

@@ -18,7 +18,7 @@ use crate::fingerprint::Fingerprint;
 
 mod block;
 mod cert_aux;
-mod der;
+pub(crate) mod der;
 pub mod input;
 mod name;
 pub mod pem;
@@ -30,7 +30,7 @@ mod self_signature;
 mod structure;
 mod subject_hash;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use purpose::Purpose;
 use purpose::Usages;

@@ -13,6 +13,7 @@ mod support;
 mod bases;
 mod clients;
 mod environment;
+mod java;
 mod killed;
 mod losses;
 mod native;

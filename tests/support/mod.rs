@@ -3,6 +3,8 @@
 
 pub mod ca;
 pub mod guard;
+pub mod java;
+pub mod keystores;
 pub mod roots;
 pub mod run;
 pub mod tls_server;

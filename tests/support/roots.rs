@@ -47,6 +47,8 @@ pub enum Base {
     Clients,
     /// The same with Node, and an ordinary user (uid 1000).
     Runtimes,
+    /// Debian 13 with Java 25 and ca-certificates-java.
+    Java,
     /// Alpine with ca-certificates.
     Alpine,
     /// Debian 12 with p11-kit, laid out as Fedora.
@@ -68,6 +70,7 @@ impl Base {
             Base::Debian13 => "debian-13",
             Base::Clients => "clients",
             Base::Runtimes => "runtimes",
+            Base::Java => "java",
             Base::Alpine => "alpine",
             Base::RedHat => "red-hat",
             Base::Arch => "arch",
@@ -119,6 +122,17 @@ impl Base {
                  in_root apt-get clean\n\
                  forget_lists\n\
                  in_root useradd --create-home --uid 1000 user\n",
+            ),
+            Base::Java => (
+                Some(Base::Debian13),
+                "cp -a \"$FROM/.\" \"$ROOT\"\n\
+                 in_root apt-get update\n\
+                 mount -t proc proc \"$ROOT/proc\"\n\
+                 in_root apt-get install -y --no-install-recommends openjdk-25-jre-headless\n\
+                 umount \"$ROOT/proc\"\n\
+                 in_root apt-get clean\n\
+                 forget_lists\n\
+                 printf '127.0.0.1 localhost\\n' > \"$ROOT/etc/hosts\"\n",
             ),
             Base::Alpine => (None, include_str!("make-alpine.sh")),
             Base::RedHat => (Some(Base::Debian12), RED_HAT),

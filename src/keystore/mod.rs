@@ -1,0 +1,345 @@
+//! Java's keystores without Java: JKS and PKCS#12 read, and written again with trusted certificates added or removed.
+//! Format, password, and every other entry stay, byte for byte where the format allows it.
+//!
+//! Bytes in, bytes out: nothing here reads files, the clock or a source of randomness, and nothing decrypts a private
+//! key. Input is untrusted: lengths are checked against what is there, iteration counts are bounded before a key is
+//! derived (threat T19), passwords and keys are wiped and never shown.
+
+use std::fmt;
+
+use x509_parser::der_parser::oid::Oid;
+use zeroize::Zeroizing;
+
+use crate::cert::Certificate;
+use crate::error::Error;
+use crate::fingerprint::Fingerprint;
+
+mod alias;
+pub mod find;
+mod jks;
+mod kdf;
+mod mac;
+pub mod p11_kit;
+mod pbe;
+mod pkcs12;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use alias::{alias_for, p11_alias};
+
+/// Where salts come from: fills the slice.
+pub type Random<'a> = &'a mut dyn FnMut(&mut [u8]) -> crate::error::Result<()>;
+
+/// What a keystore is written as; a changed one stays what it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Java's own, with a checksum over the password: what every JDK reads.
+    Jks,
+    /// PKCS#12 without MAC and without encryption, as in JDK 18 and later: opens with any password.
+    Pkcs12Plain,
+    /// PKCS#12 with a MAC or encrypted parts.
+    Pkcs12,
+}
+
+impl Format {
+    /// What `bytes` are, as far as one can tell without a password.
+    pub fn of(bytes: &[u8]) -> Result<Format, Problem> {
+        let unsupported = |what: &str| Err(Problem::Unsupported(what.to_owned()));
+        match bytes {
+            [0xfe, 0xed, 0xfe, 0xed, ..] => Ok(Format::Jks),
+            [0x30, ..] => pkcs12::format(bytes),
+            [0xce, 0xce, 0xce, 0xce, ..] => unsupported("JCEKS"),
+            // Bouncy Castle writes its version first.
+            [0, 0, 0, 1 | 2, ..] => unsupported("BKS"),
+            _ => Err(Problem::NotAKeystore),
+        }
+    }
+
+    /// Whether a password other than the right one cannot open it.
+    pub fn has_password(self) -> bool {
+        self != Format::Pkcs12Plain
+    }
+}
+
+/// A keystore's password; wiped when it goes, never shown.
+#[derive(Clone)]
+pub struct Password(Zeroizing<String>);
+
+impl Password {
+    /// This one.
+    pub fn new(text: String) -> Password {
+        Password(Zeroizing::new(text))
+    }
+
+    fn text(&self) -> &str {
+        &self.0
+    }
+
+    /// UTF-16, big-endian.
+    fn utf_16(&self) -> Zeroizing<Vec<u8>> {
+        // Room for the final zero that PKCS#12 appends, so that nothing is left behind by growing.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(2 * self.0.len() + 2));
+        bytes.extend(self.0.encode_utf16().flat_map(u16::to_be_bytes));
+        bytes
+    }
+}
+
+impl Default for Password {
+    /// Java's own: `changeit`.
+    fn default() -> Password {
+        Password::new("changeit".to_owned())
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(***)")
+    }
+}
+
+/// Why a keystore cannot be read or changed; nothing has been touched then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// Neither JKS nor PKCS#12, nor a kind that is known and unsupported.
+    NotAKeystore,
+    /// A kind of keystore, or an algorithm in one, that is known not to be supported: which.
+    Unsupported(String),
+    /// The password is wrong; or the file was changed behind its checksum, which cannot be told apart.
+    WrongPassword,
+    /// Broken: which part.
+    Damaged(&'static str),
+    /// Would take too long: more than five million iterations.
+    TooCostly,
+    /// Another entry has this alias, or it is too long.
+    Alias(String),
+}
+
+impl Problem {
+    fn damaged(part: &'static str) -> Problem {
+        Problem::Damaged(part)
+    }
+
+    /// An algorithm (`oid` is the content of its object identifier) that is not supported.
+    fn algorithm(what: &str, oid: &[u8]) -> Problem {
+        let dotted = Oid::new(oid.into()).to_id_string();
+        Problem::Unsupported(format!("the {what} algorithm {}", crate::text::escape(&dotted)))
+    }
+
+    /// For people, with what to do next; name the file with [`Error::at`].
+    pub fn into_error(self) -> Error {
+        let what = self.to_string();
+        match self {
+            Problem::WrongPassword => Error::failed(what)
+                .hint("give the file that holds the password: `--java-storepass-file FILE`"),
+            Problem::Unsupported(_) => Error::unsupported(what)
+                .hint("`keytool -importkeystore -deststoretype PKCS12` makes a supported one of it"),
+            Problem::TooCostly => Error::unsupported(what),
+            Problem::NotAKeystore | Problem::Damaged(_) | Problem::Alias(_) => Error::failed(what),
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::NotAKeystore => f.write_str("neither a JKS nor a PKCS#12 keystore"),
+            Problem::Unsupported(what) => write!(f, "keystores with {what} are not supported"),
+            Problem::WrongPassword => {
+                f.write_str("the keystore's password is another one, or the file is damaged")
+            }
+            Problem::Damaged(part) => write!(f, "the keystore is damaged: {part}"),
+            Problem::TooCostly => {
+                write!(f, "the keystore asks for more than {} iterations", pbe::MOST_ITERATIONS)
+            }
+            Problem::Alias(alias) => {
+                write!(f, "the keystore cannot take an entry named `{}`", crate::text::escape(alias))
+            }
+        }
+    }
+}
+
+/// What an entry holds.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A certificate that Java trusts.
+    Trusted {
+        /// Its DER, unchecked.
+        der: Vec<u8>,
+        /// SHA-256 over that.
+        fingerprint: Fingerprint,
+    },
+    /// A private key, with its chain in a JKS.
+    PrivateKey,
+    /// Something else: in PKCS#12 a certificate of a chain, or one that Java does not trust.
+    Other,
+}
+
+impl Content {
+    fn trusted(der: Vec<u8>) -> Content {
+        let fingerprint = Fingerprint::of(&der);
+        Content::Trusted { der, fingerprint }
+    }
+}
+
+/// One entry, or one bag of a PKCS#12 file.
+#[derive(Clone)]
+pub struct Entry {
+    alias: String,
+    date: Option<i64>,
+    content: Content,
+    /// As it stands in the file, or in its part when that is decrypted.
+    raw: Zeroizing<Vec<u8>>,
+    /// Which part of a PKCS#12 file it is in.
+    safe: usize,
+    /// Whether it holds a certificate, trusted or not, and nothing else.
+    is_certificate: bool,
+}
+
+impl Entry {
+    /// Its name, raw: it may hold any character. Empty if it has none.
+    pub fn alias(&self) -> &str {
+        &self.alias
+    }
+
+    /// When it was made, in milliseconds since 1970; PKCS#12 has none for certificates.
+    pub fn date(&self) -> Option<i64> {
+        self.date
+    }
+
+    /// What it holds.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The fingerprint of a trusted certificate.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        match self.content {
+            Content::Trusted { fingerprint, .. } => Some(fingerprint),
+            Content::PrivateKey | Content::Other => None,
+        }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match &self.content {
+            Content::Trusted { fingerprint, .. } => fingerprint.short(16),
+            Content::PrivateKey => "private key".to_owned(),
+            Content::Other => "other".to_owned(),
+        };
+        write!(f, "Entry({:?} {kind})", self.alias)
+    }
+}
+
+/// A keystore in memory.
+pub struct Keystore {
+    format: Format,
+    password: Password,
+    entries: Vec<Entry>,
+    frame: Frame,
+}
+
+/// What is around the entries.
+enum Frame {
+    Jks { version: u32 },
+    Pkcs12(pkcs12::Pfx),
+}
+
+impl fmt::Debug for Keystore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Keystore({:?} {:?})", self.format, self.entries)
+    }
+}
+
+impl Keystore {
+    /// An empty JKS with the password `changeit`.
+    pub fn new_jks() -> Keystore {
+        Keystore {
+            format: Format::Jks,
+            password: Password::default(),
+            entries: Vec::new(),
+            frame: Frame::Jks { version: 2 },
+        }
+    }
+
+    /// Reads a keystore; [`Format::Pkcs12Plain`] opens with any password.
+    pub fn parse(bytes: &[u8], password: &Password) -> Result<Keystore, Problem> {
+        let format = Format::of(bytes)?;
+        let (frame, entries) = match format {
+            Format::Jks => {
+                let (version, entries) = jks::read(bytes, password)?;
+                (Frame::Jks { version }, entries)
+            }
+            Format::Pkcs12Plain | Format::Pkcs12 => {
+                let (pfx, entries) = pkcs12::Pfx::read(bytes, password)?;
+                (Frame::Pkcs12(pfx), entries)
+            }
+        };
+        Ok(Keystore { format, password: password.clone(), entries, frame })
+    }
+
+    /// What it is written as.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// All entries, in file order.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// The fingerprints of the certificates that Java trusts, in file order.
+    pub fn fingerprints(&self) -> Vec<Fingerprint> {
+        self.entries.iter().filter_map(Entry::fingerprint).collect()
+    }
+
+    /// Adds a certificate that Java is to trust; `date` in milliseconds since 1970, where the format keeps one.
+    /// `false` if it is there already, under whatever alias.
+    pub fn add(&mut self, alias: &str, certificate: &Certificate, date: i64) -> Result<bool, Problem> {
+        if self.fingerprints().contains(&certificate.fingerprint()) {
+            return Ok(false);
+        }
+        // Java looks entries up without case.
+        let lower = alias.to_lowercase();
+        if self.entries.iter().any(|entry| entry.alias.to_lowercase() == lower) {
+            return Err(Problem::Alias(alias.to_owned()));
+        }
+        match &mut self.frame {
+            Frame::Jks { version } => self.entries.push(jks::entry(*version, alias, certificate, date)?),
+            Frame::Pkcs12(pfx) => pfx.add(&mut self.entries, alias, certificate)?,
+        }
+        Ok(true)
+    }
+
+    /// Removes each entry in which Java trusts this certificate; says how many there were.
+    pub fn remove(&mut self, fingerprint: &Fingerprint) -> usize {
+        self.remove_where(|entry| entry.fingerprint().as_ref() == Some(fingerprint))
+    }
+
+    /// Removes the trusted certificate of this alias (without case); `false` if there is none. Nothing else is ever
+    /// removed.
+    pub fn remove_alias(&mut self, alias: &str) -> bool {
+        let alias = alias.to_lowercase();
+        self.remove_where(|entry| entry.fingerprint().is_some() && entry.alias.to_lowercase() == alias) > 0
+    }
+
+    fn remove_where(&mut self, gone: impl Fn(&Entry) -> bool) -> usize {
+        let before = self.entries.len();
+        if let Frame::Pkcs12(pfx) = &mut self.frame {
+            self.entries.iter().filter(|entry| gone(entry)).for_each(|entry| pfx.removed(entry.safe));
+        }
+        self.entries.retain(|entry| !gone(entry));
+        before - self.entries.len()
+    }
+
+    /// The file. What did not change is as it was read; `random` is asked for salts when something encrypted or
+    /// signed did.
+    pub fn to_bytes(&self, random: Random<'_>) -> crate::error::Result<Vec<u8>> {
+        match &self.frame {
+            Frame::Jks { version } => Ok(jks::write(*version, &self.entries, &self.password)),
+            Frame::Pkcs12(pfx) => pfx.write(&self.entries, random),
+        }
+    }
+}

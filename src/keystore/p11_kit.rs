@@ -1,0 +1,95 @@
+//! The `java-cacerts` file that p11-kit's `trust extract` writes: a JKS with `changeit`, one date for all entries,
+//! aliases made of labels. Seen on p11-kit 0.24.1.
+
+use super::alias::numbered;
+use super::{Content, Keystore, Password, jks};
+use crate::cert::Certificate;
+
+/// One root, before clashing aliases are numbered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Root {
+    /// What [`super::p11_alias`] made of its label.
+    pub alias: String,
+    /// The certificate.
+    pub certificate: Certificate,
+}
+
+impl Root {
+    /// The root that p11-kit makes of an anchor with no label of its own.
+    pub fn of(certificate: &Certificate) -> Root {
+        let label = certificate.has_label().then(|| certificate.label());
+        Root { alias: super::p11_alias(label.as_deref()), certificate: certificate.clone() }
+    }
+}
+
+/// The file of these roots, in this order; `date` in milliseconds since 1970 (p11-kit's are whole seconds).
+pub fn write(roots: &[Root], date: i64) -> Result<Vec<u8>, super::Problem> {
+    const VERSION: u32 = 2;
+    let aliases = numbered(roots.iter().map(|root| root.alias.as_str()));
+    let entries: Result<Vec<_>, _> = roots
+        .iter()
+        .zip(&aliases)
+        .map(|(root, alias)| jks::entry(VERSION, alias, &root.certificate, date))
+        .collect();
+    Ok(jks::write(VERSION, &entries?, &Password::default()))
+}
+
+/// The roots and the date of such a file (`None` where it has no root); `None` if writing them again would not give
+/// these very bytes.
+///
+/// An alias `x-1` behind an `x` is read as a second `x`: whoever puts another `x` in front gets `x-1` and `x-2`.
+pub fn read(bytes: &[u8]) -> Option<(Vec<Root>, Option<i64>)> {
+    let keystore = Keystore::parse(bytes, &Password::default()).ok()?;
+    let mut roots: Vec<Root> = Vec::new();
+    let mut counts = std::collections::HashMap::<String, usize>::new();
+    for entry in keystore.entries() {
+        let Content::Trusted { der, .. } = entry.content() else { return None };
+        let numbered = entry.alias().rsplit_once('-').filter(|(alias, number)| {
+            let count = counts.get(*alias).copied().unwrap_or(0);
+            !alias.is_empty() && count > 0 && *number == count.to_string()
+        });
+        let alias = numbered.map_or(entry.alias(), |(alias, _)| alias).to_owned();
+        *counts.entry(alias.clone()).or_default() += 1;
+        roots.push(Root { alias, certificate: Certificate::from_der(der).ok()? });
+    }
+    let date = keystore.entries().first().and_then(super::Entry::date);
+    (write(&roots, date.unwrap_or(0)).ok()? == bytes).then_some((roots, date))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{certificate, jks, jks_trusted};
+    use super::*;
+
+    fn aliases(file: &[u8]) -> Vec<String> {
+        let keystore = Keystore::parse(file, &Password::default()).unwrap();
+        keystore.entries().iter().map(|entry| entry.alias().to_owned()).collect()
+    }
+
+    #[test]
+    fn another_in_front_renumbers_as_the_tool_would() {
+        let named =
+            |alias: &str, name: &str| Root { alias: alias.to_owned(), certificate: certificate(name) };
+        let vendor = [named("x", "A"), named("y", "B"), named("x", "C"), named("y-1", "D")];
+        let file = write(&vendor, 5000).unwrap();
+        assert_eq!(aliases(&file), ["x", "y", "x-1", "y-1"]);
+        let (mut roots, date) = read(&file).unwrap();
+        assert_eq!((write(&roots, 5000).unwrap(), date), (file, Some(5000)));
+        roots.insert(0, Root::of(&certificate("X")));
+        let with = write(&roots, 6000).unwrap();
+        assert_eq!(aliases(&with)[..4], ["x", "x-1", "y", "x-2"]);
+        assert_eq!(read(&with).unwrap().0, roots);
+        assert_eq!(read(&write(&[], 0).unwrap()), Some((Vec::new(), None)));
+    }
+
+    #[test]
+    fn what_p11_kit_would_not_write_is_not_read() {
+        let der = certificate("A").der().to_vec();
+        let of = |entries: &[Vec<u8>]| jks(2, "changeit", entries);
+        assert!(read(&of(&[jks_trusted(b"a", 1, &der), jks_trusted(b"b", 1, &der)])).is_some());
+        assert_eq!(read(&of(&[jks_trusted(b"a", 1, &der), jks_trusted(b"b", 2, &der)])), None, "two dates");
+        assert_eq!(read(&of(&[jks_trusted(b"a", 1, &der), jks_trusted(b"a", 1, &der)])), None, "one alias");
+        assert_eq!(read(&of(&[jks_trusted(b"a", 1, b"x")])), None, "no certificate");
+        assert_eq!(read(&jks(2, "other", &[])), None);
+    }
+}

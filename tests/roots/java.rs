@@ -1,0 +1,63 @@
+//! Keystores in a root with Java 25 as Debian 13 ships it: its keytool and its TLS client beside our edits.
+
+use std::rc::Rc;
+
+use trustup::cert::Certificate;
+use trustup::keystore::{Format, alias_for, find};
+use trustup::sysroot::Sysroot;
+
+use crate::support::java::{CHANGEIT, Java, compile_client};
+use crate::support::keystores::{read, survives, write};
+use crate::support::roots::{Base, RootFs};
+use crate::support::{ca, tls_server::TlsServer};
+
+const CACERTS: &str = "etc/ssl/certs/java/cacerts";
+
+/// The root's Java; its directory is the root's exchange.
+fn java(root: &Rc<RootFs>) -> Java {
+    let root = Rc::clone(root);
+    Java::new("Debian 13", move |_, program, arguments| {
+        let program = format!("/usr/bin/{program}");
+        root.command(&[&["sh", "-c", "cd /mnt && exec \"$@\"", "sh", &program], arguments].concat())
+    })
+}
+
+#[test]
+#[ignore = "needs root and debootstrap"]
+fn keystores_of_java_25_survive_our_edits() {
+    let root = Rc::new(Base::Java.copy());
+    let java = java(&root);
+    let version = java.output(root.exchange(), "java", &["-version"]);
+    assert!(String::from_utf8_lossy(&version.stderr).contains("version \"25"), "{version:?}");
+    survives(&java, std::slice::from_ref(&java), root.exchange());
+}
+
+#[test]
+#[ignore = "needs root, debootstrap and openjdk-17-jdk-headless"]
+fn java_25_with_its_defaults_trusts_what_we_added_and_nothing_before() {
+    let root = Rc::new(Base::Java.copy());
+    let java = java(&root);
+    compile_client(root.exchange());
+    let held_out = ca::root("Held Out Root");
+    let server = TlsServer::start(&held_out);
+    let held_out = Certificate::from_der(&held_out.der).expect("parses");
+
+    // The one file that all names lead to.
+    let search = find::find(&Sysroot::open(root.path()).expect("opens"), &[]);
+    let paths: Vec<&str> = search.found.iter().map(|found| found.path.as_str()).collect();
+    assert_eq!(paths, [format!("/{CACERTS}")]);
+    assert!(search.missing.is_empty() && search.problems.is_empty(), "{search:?}");
+
+    let mut keystore = read(root.path(), CACERTS, CHANGEIT);
+    assert!(keystore.format() == Format::Jks && keystore.entries().len() > 100);
+    let first = root.read(CACERTS);
+    let accepts = || java.accepts(root.exchange(), &[], &server.url());
+    assert!(accepts().expect_err("before").contains("PKIX path"));
+    keystore.add(&alias_for(&held_out), &held_out, 1).expect("added");
+    write(root.path(), CACERTS, &keystore);
+    accepts().expect("after");
+    keystore.remove_alias(&alias_for(&held_out));
+    write(root.path(), CACERTS, &keystore);
+    accepts().expect_err("removed");
+    assert_eq!(root.read(CACERTS), first);
+}
