@@ -3,55 +3,55 @@
 //! that the input asks for.
 
 /// SEQUENCE, SEQUENCE OF.
-pub(super) const SEQUENCE: u8 = 0x30;
+pub(crate) const SEQUENCE: u8 = 0x30;
 /// SET, SET OF.
-pub(super) const SET: u8 = 0x31;
+pub(crate) const SET: u8 = 0x31;
 /// INTEGER.
-pub(super) const INTEGER: u8 = 0x02;
+pub(crate) const INTEGER: u8 = 0x02;
 /// OCTET STRING.
-pub(super) const OCTET_STRING: u8 = 0x04;
+pub(crate) const OCTET_STRING: u8 = 0x04;
 /// OBJECT IDENTIFIER.
-pub(super) const OID: u8 = 0x06;
+pub(crate) const OID: u8 = 0x06;
 /// UTF8String.
-pub(super) const UTF8_STRING: u8 = 0x0c;
+pub(crate) const UTF8_STRING: u8 = 0x0c;
 /// `[0]`, constructed.
-pub(super) const CONTEXT_0: u8 = 0xa0;
+pub(crate) const CONTEXT_0: u8 = 0xa0;
 /// `[1]`, constructed.
-pub(super) const CONTEXT_1: u8 = 0xa1;
+pub(crate) const CONTEXT_1: u8 = 0xa1;
 
 /// One element.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tlv<'a> {
+pub(crate) struct Tlv<'a> {
     /// Its tag byte.
-    pub(super) tag: u8,
+    pub(crate) tag: u8,
     /// Its content.
-    pub(super) body: &'a [u8],
+    pub(crate) body: &'a [u8],
     /// All of it: tag, length, content.
-    pub(super) raw: &'a [u8],
+    pub(crate) raw: &'a [u8],
 }
 
 /// Reads elements one after the other.
 #[derive(Clone, Debug)]
-pub(super) struct Reader<'a>(&'a [u8]);
+pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
     /// Reads from the front of `bytes`.
-    pub(super) fn new(bytes: &'a [u8]) -> Self {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Reader(bytes)
     }
 
     /// What has not been read.
-    pub(super) fn rest(&self) -> &'a [u8] {
+    pub(crate) fn rest(&self) -> &'a [u8] {
         self.0
     }
 
     /// Whether all has been read.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
     /// The next element; `None` at the end, and where the bytes are not DER.
-    pub(super) fn next(&mut self) -> Option<Tlv<'a>> {
+    pub(crate) fn next(&mut self) -> Option<Tlv<'a>> {
         let (&tag, rest) = self.0.split_first()?;
         if tag & 0x1f == 0x1f {
             return None;
@@ -76,7 +76,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next element if it has this tag; else nothing is read.
-    pub(super) fn take(&mut self, tag: u8) -> Option<Tlv<'a>> {
+    pub(crate) fn take(&mut self, tag: u8) -> Option<Tlv<'a>> {
         let mut ahead = self.clone();
         let tlv = ahead.next().filter(|tlv| tlv.tag == tag)?;
         *self = ahead;
@@ -85,13 +85,13 @@ impl<'a> Reader<'a> {
 }
 
 /// The only element of `bytes`, if it has this tag and nothing follows.
-pub(super) fn only(bytes: &[u8], tag: u8) -> Option<Tlv<'_>> {
+pub(crate) fn only(bytes: &[u8], tag: u8) -> Option<Tlv<'_>> {
     let mut reader = Reader::new(bytes);
     reader.take(tag).filter(|_| reader.is_empty())
 }
 
 /// Appends one element.
-pub(super) fn push(into: &mut Vec<u8>, tag: u8, body: &[u8]) {
+pub(crate) fn push(into: &mut Vec<u8>, tag: u8, body: &[u8]) {
     into.push(tag);
     match u8::try_from(body.len()) {
         Ok(length @ 0..=0x7f) => into.push(length),

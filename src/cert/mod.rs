@@ -17,7 +17,7 @@ use x509_parser::signature_algorithm::RsaSsaPssParams;
 use crate::fingerprint::Fingerprint;
 
 mod cert_aux;
-mod der;
+pub(crate) mod der;
 pub mod input;
 mod name;
 pub mod pem;
@@ -29,7 +29,7 @@ mod self_signature;
 mod structure;
 mod subject_hash;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 pub use purpose::Purpose;
 use purpose::Usages;
