@@ -14,6 +14,7 @@ pub mod fingerprint;
 pub mod fixture;
 pub mod native;
 pub mod net;
+pub mod nss;
 pub mod plan;
 pub mod privilege;
 pub mod record;

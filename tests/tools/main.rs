@@ -5,10 +5,13 @@
 #![allow(clippy::disallowed_methods, reason = "tests drive the real world")]
 
 mod certificate_files;
+mod nss;
 mod openssl;
 mod process;
 mod smuggled_root;
 mod spoiled_bundles;
 mod subject_hash;
+#[path = "../support/mod.rs"]
+mod support;
 #[path = "../../src/cert/testing.rs"]
 mod testing;

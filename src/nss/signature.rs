@@ -1,0 +1,104 @@
+//! Signatures of trust settings: PBMAC1 (RFC 8018 section 7.1) with PBKDF2 and HMAC-SHA256, under the password of
+//! the database. What is signed is the number of the object, of the attribute, and the value.
+//!
+//! The salt of ours follows from the database's own salt and what is signed, so that the same change gives the same
+//! bytes. It depends on nothing secret, and differs from database to database as that salt does.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
+
+use super::attributes::Attribute;
+use super::password::{HMAC_SHA256, Key, PBKDF2, Pbkdf2};
+use super::refusal::{Refusal, Result};
+use crate::cert::der::{self, Reader};
+
+/// 1.2.840.113549.1.5.14
+const PBMAC1: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0e";
+
+/// How many iterations the checks of one listing may take together (threat T19): 140 roots with NSS' 10,000 take
+/// 2,800,000.
+pub(super) const BUDGET: u64 = 20_000_000;
+
+/// Signs `value` of `attribute` of object `id`: the DER that NSS stores.
+pub(super) fn sign(key: &Key, id: u32, attribute: Attribute, value: &[u8]) -> Vec<u8> {
+    let message = message(id, attribute, value);
+    let salt: [u8; 32] = Sha256::digest([&key.salt[..], &message].concat()).into();
+    let pbkdf2 = Pbkdf2 { salt: salt.to_vec(), iterations: key.iterations };
+    let mac = mac(&pbkdf2, key, &message).map(|mac| mac.finalize().into_bytes().to_vec()).unwrap_or_default();
+
+    let hmac = element(der::SEQUENCE, &[&element(der::OID, &[HMAC_SHA256])]);
+    let parameters = element(
+        der::SEQUENCE,
+        &[
+            &element(der::OCTET_STRING, &[&salt]),
+            &element(der::INTEGER, &[&integer(pbkdf2.iterations)]),
+            &element(der::INTEGER, &[&integer(32)]),
+            &hmac,
+        ],
+    );
+    let derivation = element(der::SEQUENCE, &[&element(der::OID, &[PBKDF2]), &parameters]);
+    let pbmac1 = element(
+        der::SEQUENCE,
+        &[&element(der::OID, &[PBMAC1]), &element(der::SEQUENCE, &[&derivation, &hmac])],
+    );
+    element(der::SEQUENCE, &[&pbmac1, &element(der::OCTET_STRING, &[&mac])])
+}
+
+/// Whether `signature` is one of `value`. What it cost is taken from `budget`.
+///
+/// # Errors
+/// The budget is not enough.
+pub(super) fn verify(
+    key: &Key,
+    id: u32,
+    attribute: Attribute,
+    value: &[u8],
+    signature: &[u8],
+    budget: &mut u64,
+) -> Result<bool> {
+    let Some((mut parameters, wanted)) = parse(signature) else { return Ok(false) };
+    // A count beyond the limit is nothing that NSS writes, so no signature.
+    let Ok(Some(pbkdf2)) = Pbkdf2::parse(&mut parameters) else { return Ok(false) };
+    let mut algorithm = match parameters.take(der::SEQUENCE) {
+        Some(algorithm) => Reader::new(algorithm.body),
+        None => return Ok(false),
+    };
+    if algorithm.take(der::OID).is_none_or(|oid| oid.body != HMAC_SHA256) {
+        return Ok(false);
+    }
+    *budget = budget.checked_sub(u64::from(pbkdf2.iterations)).ok_or(Refusal::Costs)?;
+    let message = message(id, attribute, value);
+    Ok(mac(&pbkdf2, key, &message).is_some_and(|mac| mac.verify_slice(wanted).is_ok()))
+}
+
+fn message(id: u32, attribute: Attribute, value: &[u8]) -> Vec<u8> {
+    [&id.to_be_bytes(), &attribute.to_be_bytes(), value].concat()
+}
+
+/// HMAC takes keys of any length, so this is never `None`.
+fn mac(pbkdf2: &Pbkdf2, key: &Key, message: &[u8]) -> Option<Hmac<Sha256>> {
+    let mac = Hmac::<Sha256>::new_from_slice(&pbkdf2.derive(&key.hash)).ok()?;
+    Some(mac.chain_update(message))
+}
+
+/// The parameters of PBMAC1, and the MAC.
+fn parse(signature: &[u8]) -> Option<(Reader<'_>, &[u8])> {
+    let mut outer = Reader::new(der::only(signature, der::SEQUENCE)?.body);
+    let mut algorithm = Reader::new(outer.take(der::SEQUENCE)?.body);
+    let mac = outer.take(der::OCTET_STRING)?.body;
+    algorithm.take(der::OID).filter(|oid| oid.body == PBMAC1)?;
+    Some((Reader::new(algorithm.take(der::SEQUENCE)?.body), mac))
+}
+
+fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    der::push(&mut bytes, tag, &parts.concat());
+    bytes
+}
+
+/// The content of an INTEGER: no byte more than it needs, and never negative.
+fn integer(number: u32) -> Vec<u8> {
+    let bytes = [&[0][..], &number.to_be_bytes()].concat();
+    let zeros = bytes.windows(2).take_while(|pair| pair[0] == 0 && pair[1] < 0x80).count();
+    bytes[zeros..].to_vec()
+}
