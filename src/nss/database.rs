@@ -208,7 +208,8 @@ impl Database {
     }
 
     fn select(&self, columns: &[Attribute], condition: &str, values: &[&[u8]]) -> Result<Vec<Row>> {
-        let names: String = columns.iter().map(|column| format!(", {}", attributes::column(*column))).collect();
+        let names: String =
+            columns.iter().map(|column| format!(", {}", attributes::column(*column))).collect();
         let sql = format!("SELECT id{names} FROM {}{condition} ORDER BY rowid", self.table);
         let mut found = Vec::new();
         let mut statement = self.connection.prepare(&sql).map_err(|e| self.failed(&e))?;
@@ -264,7 +265,8 @@ impl Database {
         let mut statement = self.connection.prepare(sql).map_err(|e| self.failed(&e))?;
         let mut rows = statement.query(signature_range(id)).map_err(|e| self.failed(&e))?;
         while let Some(row) = rows.next().map_err(|e| self.failed(&e))? {
-            if let (Ok(ValueRef::Text(name)), Ok(ValueRef::Blob(signature))) = (row.get_ref(0), row.get_ref(1))
+            if let (Ok(ValueRef::Text(name)), Ok(ValueRef::Blob(signature))) =
+                (row.get_ref(0), row.get_ref(1))
                 && let Ok(name) = std::str::from_utf8(name)
                 && let Ok(attribute) = u32::from_str_radix(name.rsplit('_').next().unwrap_or_default(), 16)
                 && signature_name(id, attribute) == name
@@ -330,7 +332,8 @@ fn connect() -> rusqlite::Result<Connection> {
         connection.set_db_config(setting, value)?;
     }
     // Checks of damaged pages before they are used.
-    connection.execute_batch("PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0")?;
+    connection
+        .execute_batch("PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0")?;
     Ok(connection)
 }
 

@@ -73,5 +73,8 @@ fn to_hex(values: &BTreeMap<Attribute, Vec<u8>>) -> BTreeMap<String, String> {
 }
 
 fn from_hex(values: &BTreeMap<String, String>) -> Option<BTreeMap<Attribute, Vec<u8>>> {
-    values.iter().map(|(name, value)| Some((attributes::attribute(name)?, hex::decode(value).ok()?))).collect()
+    values
+        .iter()
+        .map(|(name, value)| Some((attributes::attribute(name)?, hex::decode(value).ok()?)))
+        .collect()
 }

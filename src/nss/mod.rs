@@ -164,11 +164,9 @@ impl Databases {
         for row in self.cert9.all(&wanted)? {
             if row.number(attributes::CLASS) == Some(attributes::CLASS_CERTIFICATE) {
                 certificates.push(row);
-            } else if let (true, Some(issuer), Some(serial)) = (
-                objects::is_trust(&row),
-                row.get(attributes::ISSUER),
-                row.get(attributes::SERIAL_NUMBER),
-            ) {
+            } else if let (true, Some(issuer), Some(serial)) =
+                (objects::is_trust(&row), row.get(attributes::ISSUER), row.get(attributes::SERIAL_NUMBER))
+            {
                 trust.entry((issuer.to_vec(), serial.to_vec())).or_default().push(row);
             }
         }
@@ -251,10 +249,7 @@ impl Databases {
 
     fn find(&self, certificate: &Certificate) -> Result<There> {
         let serial = objects::serial_number(certificate);
-        let name = [
-            (attributes::ISSUER, certificate.issuer_der()),
-            (attributes::SERIAL_NUMBER, &serial[..]),
-        ];
+        let name = [(attributes::ISSUER, certificate.issuer_der()), (attributes::SERIAL_NUMBER, &serial[..])];
         let mut there = There::default();
         for row in self.cert9.find(&name)? {
             if objects::is_trust(&row) {

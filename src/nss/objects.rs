@@ -116,7 +116,11 @@ pub(super) fn said(row: &Row, certificate: &Certificate) -> Trust {
     match server_auth {
         Some(number) if number == distrusted => Trust::Distrusted,
         Some(number) if number == trusted => {
-            if hash_fits(row, certificate) { Trust::Trusted } else { Trust::Distrusted }
+            if hash_fits(row, certificate) {
+                Trust::Trusted
+            } else {
+                Trust::Distrusted
+            }
         }
         _ => Trust::Unset,
     }

@@ -106,11 +106,7 @@ pub(super) fn unlock(
     }
     let Some(Password(password)) = given else { return Ok((Protection::Locked, None)) };
     let key = Key::of(&entry, password);
-    if entry.opens_with(&key) {
-        Ok((Protection::Unlocked, Some(key)))
-    } else {
-        Err(Refusal::WrongPassword)
-    }
+    if entry.opens_with(&key) { Ok((Protection::Unlocked, Some(key))) } else { Err(Refusal::WrongPassword) }
 }
 
 /// The parameters of PBKDF2 (RFC 8018 appendix A.2), with HMAC-SHA256 and a key of 32 bytes.

@@ -74,9 +74,9 @@ impl Refusal {
             Refusal::NotSqlite(_) | Refusal::Damaged(..) | Refusal::TooLarge(_) => {
                 Some("`certutil -L -d sql:DIRECTORY` shows what NSS itself makes of it")
             }
-            Refusal::WrongPassword => {
-                Some("`certutil -K -d sql:DIRECTORY` asks for the password and says whether it is the right one")
-            }
+            Refusal::WrongPassword => Some(
+                "`certutil -K -d sql:DIRECTORY` asks for the password and says whether it is the right one",
+            ),
             Refusal::Locked => Some("give the file that holds the password with `--nss-password-file`"),
             Refusal::Encryption => Some(
                 "a new password brings the database up to date: `certutil -W -d sql:DIRECTORY`, with a current NSS",

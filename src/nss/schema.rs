@@ -13,8 +13,7 @@ pub(super) const PRIVATE: &str = "nssPrivate";
 /// The table of the password and the signatures, in `key4.db`.
 pub(super) const META_DATA: &str = "metaData";
 
-const META_DATA_SQL: &str =
-    "CREATE TABLE metaData (id PRIMARY KEY UNIQUE ON CONFLICT REPLACE, item1, item2)";
+const META_DATA_SQL: &str = "CREATE TABLE metaData (id PRIMARY KEY UNIQUE ON CONFLICT REPLACE, item1, item2)";
 
 /// The indexes of a table of objects, by name.
 const INDEXES: [(&str, Attribute); 4] = [
@@ -113,8 +112,9 @@ fn add_objects(tables: &mut Tables, table: &'static str, sql: &str) -> bool {
 
 /// `CREATE INDEX name ON table (column, …)`, of columns and nothing else.
 fn is_plain_index(name: &str, sql: &str) -> bool {
-    let is_word =
-        |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let is_word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
     let body = || {
         let rest = sql.strip_prefix("CREATE INDEX ")?.strip_prefix(name)?.strip_prefix(" ON ")?;
         let (table, columns) = rest.strip_suffix(')')?.split_once('(')?;
@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn what_nss_makes_is_accepted() {
-        let table = "CREATE TABLE nssPublic (id PRIMARY KEY UNIQUE ON CONFLICT ABORT, a0, a81, ace536358, a62c)";
+        let table =
+            "CREATE TABLE nssPublic (id PRIMARY KEY UNIQUE ON CONFLICT ABORT, a0, a81, ace536358, a62c)";
         let schema = [
             object("table", "nssPublic", table),
             Object { kind: "index".into(), name: "sqlite_autoindex_nssPublic_1".into(), sql: None },
@@ -163,7 +164,11 @@ mod tests {
             ("table", "nssPublic", &format!("{head}, a0) STRICT")),
             ("table", "nssPublic", &format!("{head}, a0, CHECK (a0))")),
             ("table", "metaData", "CREATE TABLE metaData (id PRIMARY KEY, item1, item2)"),
-            ("table", "sqlite_stat1", "CREATE TRIGGER t AFTER INSERT ON nssPublic BEGIN SELECT 'sqlite_stat1'; END"),
+            (
+                "table",
+                "sqlite_stat1",
+                "CREATE TRIGGER t AFTER INSERT ON nssPublic BEGIN SELECT 'sqlite_stat1'; END",
+            ),
             ("index", "issuer", "CREATE INDEX issuer ON nssPublic (abs(a81))"),
             ("index", "issuer", "CREATE INDEX issuer ON nssPublic (a81) WHERE a0"),
             ("index", "issuer", "CREATE UNIQUE INDEX issuer ON nssPublic (a81)"),

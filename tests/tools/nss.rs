@@ -1,22 +1,46 @@
 //! NSS databases beside NSS' own tools: certutil lists and validates what we wrote, tstclnt completes a handshake
 //! with it, and what certutil made survives our changes.
 //!
-//! certutil and tstclnt use the empty password by themselves, and another where they are given its file: then they
-//! are logged in, and NSS checks the signatures of trust settings.
+//! These tools use the empty password by themselves, so NSS checks the signatures of trust settings. They do not log
+//! in with another, so a few lines of Python call NSS' library to do that and to validate.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rusqlite::{Connection, types::Value};
 use tempfile::TempDir;
 use trustup::cert::Certificate;
-use trustup::nss::{CERT_DB, Databases, Former, KEY_DB, Password, Protection, Refusal, Trust, nickname_for};
+use trustup::nss::{
+    CERT_DB, Databases, Former, KEY_DB, Password, Protection, Refusal, Signed, Trust, nickname_for,
+};
 
+use crate::openssl::openssl;
 use crate::support::ca::{Root, root};
 use crate::support::tls_server::TlsServer;
 
 const SECRET: &str = "correct horse";
+
+/// Everything in a directory's databases: table, and each row as its values by column.
+type Content = Vec<(String, BTreeMap<String, String>)>;
+
+/// Logs in with the second argument, and validates the certificate of the nickname in the first as a CA of servers.
+const LOGGED_IN: &str = r#"
+import ctypes, sys
+nss = ctypes.CDLL("libnss3.so")
+for name in ("PK11_GetInternalKeySlot", "PK11_FindCertFromNickname", "CERT_GetDefaultCertDB"):
+    getattr(nss, name).restype = ctypes.c_void_p
+nickname, password = (argument.encode() for argument in sys.argv[1:3])
+assert nss.NSS_Init(b"sql:.") == 0
+slot = ctypes.c_void_p(nss.PK11_GetInternalKeySlot())
+assert nss.PK11_CheckUserPassword(slot, password) == 0, "wrong password"
+certificate = ctypes.c_void_p(nss.PK11_FindCertFromNickname(nickname, None))
+assert certificate, "no such certificate"
+usage = ctypes.c_int64(0x8)
+verdict = nss.CERT_VerifyCertificateNow(
+    ctypes.c_void_p(nss.CERT_GetDefaultCertDB()), certificate, 1, usage, None, None)
+print("valid" if verdict == 0 else "invalid")
+"#;
 
 /// A directory of databases, and how to open it.
 struct Store {
@@ -87,7 +111,7 @@ impl Store {
 
     /// Runs certutil, logged in; the error is what it said.
     fn try_certutil(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut arguments = arguments.to_vec();
+        let mut arguments = [arguments, &["-d", "sql:."]].concat();
         if self.password.is_some() {
             arguments.extend(["-f", "password"]);
         }
@@ -101,7 +125,6 @@ impl Store {
     fn run(&self, program: &str, arguments: &[&str]) -> Result<String, String> {
         let output = Command::new(program)
             .args(arguments)
-            .args(["-d", "sql:."])
             .current_dir(self.directory.path())
             .env_clear()
             .env("PATH", "/usr/bin:/bin")
@@ -114,19 +137,26 @@ impl Store {
         if output.status.success() { Ok(said) } else { Err(said) }
     }
 
-    /// Whether certutil takes the certificate for a root of servers; with the password unless it is not to log in.
-    fn is_valid(&self, nickname: &str, log_in: bool) -> bool {
-        let arguments = ["-V", "-u", "L", "-n", nickname];
-        let verdict = if log_in { self.try_certutil(&arguments) } else { self.run("certutil", &arguments) };
-        match verdict {
-            Ok(said) => {
-                assert!(said.contains("certificate is valid"), "{said}");
-                true
-            }
-            Err(said) => {
-                assert!(said.contains("certificate is invalid"), "{said}");
-                false
-            }
+    /// Whether NSS takes the certificate for a root of servers before anybody logs in (the empty password it enters
+    /// by itself).
+    fn is_valid_before_login(&self, nickname: &str) -> bool {
+        let (said, valid) = match self.run("certutil", &["-V", "-u", "L", "-n", nickname, "-d", "sql:."]) {
+            Ok(said) => (said, true),
+            Err(said) => (said, false),
+        };
+        let wanted = if valid { "certificate is valid" } else { "certificate is invalid" };
+        assert!(said.contains(wanted), "{said}");
+        valid
+    }
+
+    /// Whether it does so once the password was entered.
+    fn is_valid(&self, nickname: &str) -> bool {
+        let Some(password) = self.password else { return self.is_valid_before_login(nickname) };
+        let said = self.run("python3", &["-c", LOGGED_IN, nickname, password]);
+        match said.as_deref().map(str::trim) {
+            Ok("valid") => true,
+            Ok("invalid") => false,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -139,8 +169,8 @@ impl Store {
             .collect()
     }
 
-    /// Everything in the databases: table, and each row as its values by column.
-    fn content(&self) -> Vec<(String, BTreeMap<String, String>)> {
+    /// Everything in the databases.
+    fn content(&self) -> Content {
         let mut rows = Vec::new();
         for (file, tables) in [(CERT_DB, &["nssPublic"][..]), (KEY_DB, &["nssPrivate", "metaData"])] {
             let connection = Connection::open(self.path(file)).expect("opens");
@@ -165,9 +195,10 @@ impl Store {
 
     /// Whether tstclnt accepts the server's certificate and gets its answer.
     fn connects(&self, server: &TlsServer) -> bool {
-        let (host, port) = server.authority().split_once(':').map(|(h, p)| (h.to_owned(), p.to_owned())).expect("both");
+        let (host, port) =
+            server.authority().split_once(':').map(|(h, p)| (h.to_owned(), p.to_owned())).expect("both");
         std::fs::write(self.path("request"), "GET / HTTP/1.0\r\n\r\n").expect("written");
-        let mut arguments = vec!["-h", &host, "-p", &port, "-4", "-A", "request"];
+        let mut arguments = vec!["-h", &host, "-p", &port, "-4", "-A", "request", "-d", "sql:."];
         if self.password.is_some() {
             arguments.extend(["-W", "password"]);
         }
@@ -183,8 +214,29 @@ fn nickname(root: &Root) -> String {
     nickname_for(&Certificate::from_der(&root.der).expect("parses"))
 }
 
-fn write_pem(store: &Store, root: &Root, name: &str) {
-    drop(root.write(store.directory.path(), name));
+/// Adds the certificate as a user would, with these flags.
+fn add_by_certutil(store: &Store, root: &Root, nickname: &str, flags: &str) {
+    root.write(store.directory.path(), "root.pem");
+    store.certutil(&["-A", "-n", nickname, "-t", flags, "-i", "root.pem"]);
+}
+
+/// The objects in `content`, without their numbers, and their nicknames.
+fn objects(content: &Content) -> Vec<BTreeMap<String, String>> {
+    let mut objects: Vec<_> =
+        content.iter().filter(|(table, _)| table == "nssPublic").map(|(_, row)| row.clone()).collect();
+    for object in &mut objects {
+        object.remove("id");
+        if object["a0"] == "Blob([0, 0, 0, 1])" {
+            object.remove("a3");
+        }
+    }
+    objects.sort();
+    objects
+}
+
+/// The names of the signatures in `content`: which objects and attributes.
+fn signatures(content: &Content) -> Vec<String> {
+    content.iter().filter_map(|(_, row)| row.get("id").filter(|id| id.contains("sig_")).cloned()).collect()
 }
 
 #[test]
@@ -197,11 +249,189 @@ fn certutil_and_tstclnt_believe_what_we_added() {
         let former = store.add(&root).expect("it was not there");
         assert!(former.is_absent());
         assert_eq!(store.list(), BTreeMap::from([(nickname(&root), "C,,".to_owned())]), "{made:?}");
-        assert!(store.is_valid(&nickname(&root), true), "{made:?}");
+        assert!(store.is_valid(&nickname(&root)), "{made:?}");
         assert!(store.connects(&server), "{made:?}");
         assert_eq!(store.add(&root), None, "{made:?}: there already");
         store.remove(&root, Some(&former));
         assert_eq!(store.list(), BTreeMap::new(), "{made:?}");
         assert!(!store.connects(&server), "{made:?}: refused again");
     }
+}
+
+#[test]
+#[ignore = "needs libnss3-tools"]
+fn signatures_decide_in_nss_as_they_do_here() {
+    for (made, logged_in, logged_out) in
+        [(Made::New, true, true), (Made::Empty, false, false), (Made::Real, false, true)]
+    {
+        let (store, root) = (Store::new(made), root("Unsigned"));
+        store.add(&root);
+        assert!(store.is_valid(&nickname(&root)) && store.is_valid_before_login(&nickname(&root)));
+        let connection = Connection::open(store.path(KEY_DB)).expect("opens");
+        let removed =
+            connection.execute("DELETE FROM metaData WHERE id LIKE 'sig_cert_%'", []).expect("removed");
+        drop(connection);
+        assert_eq!(removed, if made == Made::New { 0 } else { 7 });
+        assert_eq!(store.is_valid(&nickname(&root)), logged_in, "{made:?}");
+        assert_eq!(store.is_valid_before_login(&nickname(&root)), logged_out, "{made:?}");
+        let entry = &store.open().entries().expect("listed")[0];
+        assert_eq!((entry.trust, entry.is_trusted()), (Trust::Trusted, logged_in), "{made:?}");
+        let entry = &store.try_open(None).expect("opens").entries().expect("listed")[0];
+        assert_eq!(entry.is_trusted(), logged_out, "{made:?}");
+        // Adding it again mends it.
+        let former = store.add(&root);
+        assert_eq!(former.is_some(), !logged_in, "{made:?}");
+        assert!(store.is_valid(&nickname(&root)), "{made:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs libnss3-tools and openssl"]
+fn our_rows_are_those_of_certutil() {
+    let directory = TempDir::new().expect("a directory");
+    let keys: [&[&str]; 3] = [
+        &["rsa:2048"],
+        &["ec", "-pkeyopt", "ec_paramgen_curve:P-256"],
+        &["ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
+    ];
+    for key in keys {
+        let mut arguments =
+            vec!["req", "-x509", "-nodes", "-days", "30", "-subj", "/O=Größe/CN=Wurzel", "-utf8"];
+        arguments.extend(["-keyout", "k", "-outform", "DER", "-out", "root.der", "-newkey"]);
+        arguments.extend(key);
+        openssl(directory.path(), &arguments);
+        let der = std::fs::read(directory.path().join("root.der")).expect("read");
+        let certificate = Certificate::from_der(&der).expect("parses");
+        let (ours, theirs) = (Store::new(Made::Empty), Store::new(Made::Empty));
+        let mut databases = ours.open();
+        databases.add(&certificate, "ours").expect("added");
+        ours.write(databases);
+        std::fs::write(theirs.path("root.der"), &der).expect("written");
+        theirs.certutil(&["-A", "-n", "theirs", "-t", "C,,", "-i", "root.der"]);
+        assert_eq!(objects(&ours.content()), objects(&theirs.content()), "{key:?}");
+        assert_eq!(signatures(&ours.content()).len(), signatures(&theirs.content()).len(), "{key:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs libnss3-tools"]
+fn what_certutil_made_comes_back_as_it_was() {
+    for made in [Made::Empty, Made::Real] {
+        for (flags, after) in [
+            ("C,,", "C,,"),
+            ("CT,C,C", "CT,C,C"),
+            (",,", "C,,"),
+            ("c,c,c", "C,c,c"),
+            ("p,p,p", "pC,p,p"),
+            ("T,,", "CT,,"),
+            ("P,,", "CP,,"),
+        ] {
+            let (store, root, other) = (Store::new(made), root("Theirs"), root("Another"));
+            add_by_certutil(&store, &other, "another", "CT,C,C");
+            add_by_certutil(&store, &root, "their name", flags);
+            let server = TlsServer::start(&root);
+            let before = store.content();
+            let was_valid = store.is_valid("their name");
+            let trusted = |entries: Vec<trustup::nss::Entry>| {
+                entries.iter().find(|entry| entry.nickname == "their name").is_some_and(|e| e.is_trusted())
+            };
+            assert_eq!(trusted(store.open().entries().expect("listed")), flags.starts_with('C'), "{flags}");
+            let former = store.add(&root);
+            assert!(store.is_valid("their name"), "{made:?} {flags}");
+            assert!(store.connects(&server), "{made:?} {flags}");
+            assert_eq!(former.is_none(), flags.starts_with('C'), "{flags}");
+            let listed = store.list();
+            assert_eq!(listed.len(), 2, "{listed:?}");
+            assert_eq!(listed["their name"], after, "{flags}");
+            if let Some(former) = former {
+                assert!(!former.is_absent());
+                // It survives the state file.
+                let kept = serde_json::to_string(&former).expect("JSON");
+                store.remove(&root, Some(&serde_json::from_str(&kept).expect("read back")));
+            }
+            assert_eq!(store.content(), before, "{made:?} {flags}");
+            assert_eq!(store.is_valid("their name"), was_valid);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs libnss3-tools"]
+fn certutil_changes_and_removes_what_we_added() {
+    for made in ALL {
+        let (store, root, other) = (Store::new(made), root("Ours"), root("Theirs"));
+        add_by_certutil(&store, &other, "theirs", "C,,");
+        let before = store.content();
+        store.add(&root);
+        store.certutil(&["-D", "-n", &nickname(&root)]);
+        assert_eq!(store.content(), before, "{made:?}");
+
+        let former = store.add(&root).expect("it was not there");
+        store.certutil(&["-M", "-n", &nickname(&root), "-t", "p,p,p"]);
+        assert!(!store.is_valid(&nickname(&root)), "{made:?}");
+        let entries = store.open().entries().expect("listed");
+        let entry = entries.iter().find(|entry| entry.nickname == nickname(&root)).expect("there");
+        assert_eq!(entry.trust, Trust::Distrusted, "{made:?}");
+        assert_eq!(store.list()[&nickname(&root)], "p,p,p", "{made:?}");
+        store.remove(&root, Some(&former));
+        assert_eq!(store.content(), before, "{made:?}");
+
+        add_by_certutil(&store, &root, "again", "C,,");
+        assert_eq!(store.add(&root), None, "{made:?}: under another nickname");
+        assert_eq!(store.list().keys().collect::<Vec<_>>(), ["again", "theirs"]);
+    }
+}
+
+#[test]
+#[ignore = "needs libnss3-tools"]
+fn a_changed_password_signs_what_comes_back() {
+    let (mut store, root) = (Store::new(Made::Empty), root("Theirs"));
+    add_by_certutil(&store, &root, "their name", "CT,C,C");
+    store.certutil(&["-M", "-n", "their name", "-t", "T,C,C"]);
+    let former = store.add(&root).expect("changed");
+    // The salt of the database changes with the password, so that no old signature holds.
+    std::fs::write(store.path("empty"), "\n").expect("written");
+    store.run("certutil", &["-W", "-f", "empty", "-@", "password", "-d", "sql:."]).expect("a new password");
+    store.password = Some(SECRET);
+    assert_eq!(store.open().protection(), Protection::Unlocked);
+    assert!(store.is_valid("their name"));
+    store.remove(&root, Some(&former));
+    assert_eq!(store.list()["their name"], "T,C,C");
+    let entry = &store.open().entries().expect("listed")[0];
+    assert_eq!((entry.trust, entry.signed), (Trust::Unset, Signed::Valid));
+}
+
+#[test]
+#[ignore = "needs libnss3-tools"]
+fn passwords_are_tried_before_anything_is_written() {
+    let (store, root) = (Store::new(Made::Real), root("Ours"));
+    let certificate = Certificate::from_der(&root.der).expect("parses");
+    let wrong = store.try_open(Some(&Password::new("wrong"))).err();
+    assert_eq!(wrong, Some(Refusal::WrongPassword));
+    let mut locked = store.try_open(None).expect("can be read");
+    assert_eq!(locked.protection(), Protection::Locked);
+    assert_eq!(locked.add(&certificate, "ours"), Err(Refusal::Locked));
+    let before = std::fs::read(store.path(CERT_DB)).expect("read");
+    let files = locked.into_files().expect("bytes");
+    assert_eq!(files.cert9, before, "untouched");
+    let password = Password::from_file(&std::fs::read(store.path("password")).expect("read"));
+    assert_eq!(store.try_open(Some(&password)).expect("opens").protection(), Protection::Unlocked);
+    // A database with the empty password needs none, whatever is given for others.
+    let empty = Store::new(Made::Empty);
+    assert_eq!(empty.try_open(Some(&password)).expect("opens").protection(), Protection::Empty);
+}
+
+#[test]
+#[ignore = "needs libnss3-tools"]
+fn nss_signs_our_rows_when_it_sets_the_first_password() {
+    let (store, root) = (Store::new(Made::New), root("Ours"));
+    store.add(&root);
+    assert_eq!(store.open().protection(), Protection::None);
+    // As a browser does at its first start: the empty password.
+    store.certutil(&["-N", "--empty-password"]);
+    let databases = store.open();
+    assert_eq!(databases.protection(), Protection::Empty);
+    let entry = &databases.entries().expect("listed")[0];
+    assert_eq!((entry.trust, entry.signed), (Trust::Trusted, Signed::Valid));
+    assert!(store.is_valid(&nickname(&root)));
 }
