@@ -22,10 +22,21 @@ use crate::text;
 
 /// What the file of every SQLite database begins with.
 const MAGIC: &[u8] = b"SQLite format 3\0";
-/// Where its header says which journal it uses (two bytes, for writing and reading), and the two answers.
+/// Where its header says how large a page is.
+const PAGE_SIZE: std::ops::Range<usize> = 16..18;
+/// Where it says which journal it uses (two bytes, for writing and reading), and the two answers.
 const JOURNAL_VERSIONS: std::ops::Range<usize> = 18..20;
 const ROLLBACK: [u8; 2] = [1, 1];
 const WAL: [u8; 2] = [2, 2];
+
+/// The size of a page, from the header of at least 20 bytes: a power of two, of which 65,536 is written as 1.
+fn page_size(bytes: &[u8]) -> usize {
+    match bytes[PAGE_SIZE] {
+        [0, 1] => 1 << 16,
+        [high, low] => usize::from(u16::from_be_bytes([high, low])).max(1),
+        _ => 1,
+    }
+}
 
 /// The largest number of an object: NSS uses 30 bits.
 pub(super) const MAX_ID: u32 = 0x3fff_ffff;
@@ -93,6 +104,10 @@ impl Database {
             Some(versions) if *versions == WAL => versions.copy_from_slice(&ROLLBACK),
             Some(versions) if *versions == ROLLBACK => {}
             _ => return Err(Refusal::Damaged(file, "a header that SQLite does not write".to_owned())),
+        }
+        // SQLite itself would fill up a last page that is cut off.
+        if !bytes.len().is_multiple_of(page_size(bytes)) {
+            return Err(Refusal::Damaged(file, "cut off".to_owned()));
         }
         let failed = |error| damaged(file, &error);
         let mut connection = connect().map_err(failed)?;

@@ -170,7 +170,7 @@ impl Databases {
                 trust.entry((issuer.to_vec(), serial.to_vec())).or_default().push(row);
             }
         }
-        let mut budget = signature::BUDGET;
+        self.afford(trust.values().flatten())?;
         let mut found: BTreeMap<Fingerprint, usize> = BTreeMap::new();
         let mut entries = Vec::new();
         for row in &certificates {
@@ -181,7 +181,7 @@ impl Databases {
             }
             let name = (certificate.issuer_der().to_vec(), objects::serial_number(&certificate));
             let settings = trust.get(&name).map(Vec::as_slice).unwrap_or_default();
-            let (trust, signed) = self.judge(&certificate, settings, &mut budget)?;
+            let (trust, signed) = self.judge(&certificate, settings)?;
             let nickname = row.get(attributes::LABEL).unwrap_or_default();
             entries.push(Entry {
                 fingerprint: certificate.fingerprint(),
@@ -205,10 +205,10 @@ impl Databases {
             return Err(Refusal::Nickname);
         }
         let there = self.find(certificate)?;
+        self.afford(&there.trust)?;
         let present = !there.certificates.is_empty();
         if present {
-            let mut budget = signature::BUDGET;
-            let (trust, signed) = self.judge(certificate, &there.trust, &mut budget)?;
+            let (trust, signed) = self.judge(certificate, &there.trust)?;
             if trust == Trust::Trusted && signed != Signed::Invalid {
                 return Ok(None);
             }
@@ -265,34 +265,41 @@ impl Databases {
     }
 
     /// What NSS makes of trust settings: it looks at those of PKCS#11 3.2 first, and at the first of a kind.
-    fn judge(
-        &self,
-        certificate: &Certificate,
-        settings: &[Row],
-        budget: &mut u64,
-    ) -> Result<(Trust, Signed)> {
+    fn judge(&self, certificate: &Certificate, settings: &[Row]) -> Result<(Trust, Signed)> {
         let of_class = |class| settings.iter().find(|row| row.number(attributes::CLASS) == Some(class));
         let first = of_class(attributes::CLASS_TRUST).or_else(|| of_class(attributes::CLASS_NSS_TRUST));
         let Some(row) = first else { return Ok((Trust::Unset, Signed::NotNeeded)) };
-        let signed = self.is_signed(row, &objects::deciding(row), budget)?;
+        let signed = self.is_signed(row)?;
         Ok((objects::said(row, certificate), signed))
     }
 
-    fn is_signed(&self, row: &Row, wanted: &[Attribute], budget: &mut u64) -> Result<Signed> {
+    /// Whether the signatures of what decides in trust settings are good; [`Databases::afford`] comes first.
+    fn is_signed(&self, row: &Row) -> Result<Signed> {
         let key = match (self.protection, &self.key) {
             (Protection::None, _) => return Ok(Signed::NotNeeded),
             (_, None) => return Ok(Signed::Unknown),
             (_, Some(key)) => key,
         };
         let signatures = self.key4.signatures(row.id)?;
-        for attribute in wanted {
-            let Some(value) = row.get(*attribute) else { continue };
-            let Some(signature) = signatures.get(attribute) else { return Ok(Signed::Invalid) };
-            if !signature::verify(key, row.id, *attribute, value, signature, budget)? {
-                return Ok(Signed::Invalid);
+        let good = objects::deciding(row).iter().all(|attribute| match row.get(*attribute) {
+            None => true,
+            Some(value) => signatures
+                .get(attribute)
+                .is_some_and(|signature| signature::verify(key, row.id, *attribute, value, signature)),
+        });
+        Ok(if good { Signed::Valid } else { Signed::Invalid })
+    }
+
+    /// Refuses signatures that ask for more work than they can be worth, before any of it is done (threat T19).
+    fn afford<'a>(&self, settings: impl IntoIterator<Item = &'a Row>) -> Result<()> {
+        let mut left = signature::BUDGET;
+        for row in settings {
+            let signatures = self.key4.signatures(row.id)?;
+            for signature in objects::deciding(row).iter().filter_map(|attribute| signatures.get(attribute)) {
+                left = left.checked_sub(signature::cost(signature)).ok_or(Refusal::Costs)?;
             }
         }
-        Ok(Signed::Valid)
+        Ok(())
     }
 
     /// Does `work` in both databases, or nothing.
@@ -311,9 +318,8 @@ impl Databases {
             let id = self.cert9.free_id(preferred_id(certificate), &self.key4)?;
             self.cert9.insert(&objects::certificate(id, certificate, nickname))?;
         }
-        let mut budget = signature::BUDGET;
         for row in &there.trust {
-            let believed = self.is_signed(row, &objects::deciding(row), &mut budget)? != Signed::Invalid;
+            let believed = self.is_signed(row)? != Signed::Invalid;
             former.trust.push(FormerTrust::new(row, &self.key4.signatures(row.id)?, believed));
             self.cert9.delete(row.id)?;
             self.write(&objects::trusting(row, certificate))?;
@@ -339,7 +345,7 @@ impl Databases {
         if there.certificates.is_empty() || there.another {
             return Ok(());
         }
-        let mut budget = signature::BUDGET;
+        let mut restored = Vec::new();
         for former in former.iter().flat_map(|former| &former.trust) {
             let Some(mut row) = former.row() else { return Err(Refusal::Former) };
             let signatures = former.signatures();
@@ -352,10 +358,15 @@ impl Databases {
                     self.key4.insert_signature(id, *attribute, signature)?;
                 }
             }
-            // What NSS believed it believes again, even if a password was set or changed since.
-            let signed = self.is_signed(&row, &objects::deciding(&row), &mut budget)?;
-            if former.believed && signed == Signed::Invalid {
-                self.sign(&row)?;
+            if former.believed {
+                restored.push(row);
+            }
+        }
+        self.afford(&restored)?;
+        // What NSS believed it believes again, even if a password was set or changed since.
+        for row in &restored {
+            if self.is_signed(row)? == Signed::Invalid {
+                self.sign(row)?;
             }
         }
         Ok(())

@@ -9,14 +9,13 @@ use sha2::{Digest, Sha256};
 
 use super::attributes::Attribute;
 use super::password::{HMAC_SHA256, Key, PBKDF2, Pbkdf2};
-use super::refusal::{Refusal, Result};
 use crate::cert::der::{self, Reader};
 
 /// 1.2.840.113549.1.5.14
 const PBMAC1: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0e";
 
-/// How many iterations the checks of one listing may take together (threat T19): 140 roots with NSS' 10,000 take
-/// 2,800,000.
+/// How many iterations all checks of one listing or change may take together (threat T19): 140 roots with NSS'
+/// 10,000 take 2,800,000.
 pub(super) const BUDGET: u64 = 20_000_000;
 
 /// Signs `value` of `attribute` of object `id`: the DER that NSS stores.
@@ -44,31 +43,24 @@ pub(super) fn sign(key: &Key, id: u32, attribute: Attribute, value: &[u8]) -> Ve
     element(der::SEQUENCE, &[&pbmac1, &element(der::OCTET_STRING, &[&mac])])
 }
 
-/// Whether `signature` is one of `value`. What it cost is taken from `budget`.
-///
-/// # Errors
-/// The budget is not enough.
-pub(super) fn verify(
-    key: &Key,
-    id: u32,
-    attribute: Attribute,
-    value: &[u8],
-    signature: &[u8],
-    budget: &mut u64,
-) -> Result<bool> {
-    let Some((mut parameters, wanted)) = parse(signature) else { return Ok(false) };
+/// How many iterations it takes to check `signature`.
+pub(super) fn cost(signature: &[u8]) -> u64 {
+    let pbkdf2 =
+        parse(signature).and_then(|(mut parameters, _)| Pbkdf2::parse(&mut parameters).ok().flatten());
+    pbkdf2.map_or(0, |pbkdf2| u64::from(pbkdf2.iterations))
+}
+
+/// Whether `signature` is one of `value`.
+pub(super) fn verify(key: &Key, id: u32, attribute: Attribute, value: &[u8], signature: &[u8]) -> bool {
+    let Some((mut parameters, wanted)) = parse(signature) else { return false };
     // A count beyond the limit is nothing that NSS writes, so no signature.
-    let Ok(Some(pbkdf2)) = Pbkdf2::parse(&mut parameters) else { return Ok(false) };
-    let mut algorithm = match parameters.take(der::SEQUENCE) {
-        Some(algorithm) => Reader::new(algorithm.body),
-        None => return Ok(false),
-    };
-    if algorithm.take(der::OID).is_none_or(|oid| oid.body != HMAC_SHA256) {
-        return Ok(false);
+    let Ok(Some(pbkdf2)) = Pbkdf2::parse(&mut parameters) else { return false };
+    let algorithm = parameters.take(der::SEQUENCE).and_then(|body| Reader::new(body.body).take(der::OID));
+    if algorithm.is_none_or(|oid| oid.body != HMAC_SHA256) {
+        return false;
     }
-    *budget = budget.checked_sub(u64::from(pbkdf2.iterations)).ok_or(Refusal::Costs)?;
     let message = message(id, attribute, value);
-    Ok(mac(&pbkdf2, key, &message).is_some_and(|mac| mac.verify_slice(wanted).is_ok()))
+    mac(&pbkdf2, key, &message).is_some_and(|mac| mac.verify_slice(wanted).is_ok())
 }
 
 fn message(id: u32, attribute: Attribute, value: &[u8]) -> Vec<u8> {
