@@ -33,7 +33,6 @@ pub use objects::Trust;
 pub use password::{Password, Protection};
 pub use refusal::{Refusal, Result};
 
-use attributes::Attribute;
 use database::{Database, MAX_ID, Row};
 use password::Key;
 

@@ -9,6 +9,7 @@ use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{BlockModeEncrypt, KeyIvInit};
 use rusqlite::{Connection, MAIN_DB};
 
+use super::attributes::Attribute;
 use super::*;
 use crate::cert::testing::{Draft, Random, common_name, rsa_key, sequence, tlv};
 use crate::error::Kind;

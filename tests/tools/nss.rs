@@ -24,23 +24,32 @@ const SECRET: &str = "correct horse";
 /// Everything in a directory's databases: table, and each row as its values by column.
 type Content = Vec<(String, BTreeMap<String, String>)>;
 
-/// Logs in with the second argument, and validates the certificate of the nickname in the first as a CA of servers.
-const LOGGED_IN: &str = r#"
+/// Arguments: nickname, password, trust flags. Logs in if there is a password, sets the trust if there are flags,
+/// and validates the certificate as a CA of servers.
+const LIBRARY: &str = r#"
 import ctypes, sys
 nss = ctypes.CDLL("libnss3.so")
 for name in ("PK11_GetInternalKeySlot", "PK11_FindCertFromNickname", "CERT_GetDefaultCertDB"):
     getattr(nss, name).restype = ctypes.c_void_p
-nickname, password = (argument.encode() for argument in sys.argv[1:3])
-assert nss.NSS_Init(b"sql:.") == 0
-slot = ctypes.c_void_p(nss.PK11_GetInternalKeySlot())
-assert nss.PK11_CheckUserPassword(slot, password) == 0, "wrong password"
+nickname, password, flags = (argument.encode() for argument in sys.argv[1:4])
+assert (nss.NSS_InitReadWrite if flags else nss.NSS_Init)(b"sql:.") == 0
+database = ctypes.c_void_p(nss.CERT_GetDefaultCertDB())
+if password:
+    slot = ctypes.c_void_p(nss.PK11_GetInternalKeySlot())
+    assert nss.PK11_CheckUserPassword(slot, password) == 0, "wrong password"
 certificate = ctypes.c_void_p(nss.PK11_FindCertFromNickname(nickname, None))
 assert certificate, "no such certificate"
+if flags:
+    trust = (ctypes.c_uint * 3)()
+    assert nss.CERT_DecodeTrustString(trust, flags) == 0
+    assert nss.CERT_ChangeCertTrust(database, certificate, trust) == 0
 usage = ctypes.c_int64(0x8)
-verdict = nss.CERT_VerifyCertificateNow(
-    ctypes.c_void_p(nss.CERT_GetDefaultCertDB()), certificate, 1, usage, None, None)
+verdict = nss.CERT_VerifyCertificateNow(database, certificate, 1, usage, None, None)
 print("valid" if verdict == 0 else "invalid")
 "#;
+
+/// Where Debian's Firefox has its own NSS, much later than the system's: one that writes trust of PKCS#11 3.2.
+const LATER: &str = "/usr/lib/firefox-esr";
 
 /// A directory of databases, and how to open it.
 struct Store {
@@ -151,8 +160,22 @@ impl Store {
 
     /// Whether it does so once the password was entered.
     fn is_valid(&self, nickname: &str) -> bool {
-        let Some(password) = self.password else { return self.is_valid_before_login(nickname) };
-        let said = self.run("python3", &["-c", LOGGED_IN, nickname, password]);
+        match self.password {
+            None => self.is_valid_before_login(nickname),
+            Some(_) => self.library("", nickname, ""),
+        }
+    }
+
+    /// Whether the NSS of Firefox does, once the password was entered.
+    fn is_valid_later(&self, nickname: &str) -> bool {
+        self.library(LATER, nickname, "")
+    }
+
+    /// Lets NSS' library in `directory` (or the system's) set these trust flags if there are any, and validate.
+    fn library(&self, directory: &str, nickname: &str, flags: &str) -> bool {
+        let path = format!("LD_LIBRARY_PATH={directory}");
+        let password = self.password.unwrap_or_default();
+        let said = self.run("env", &[&path, "python3", "-c", LIBRARY, nickname, password, flags]);
         match said.as_deref().map(str::trim) {
             Ok("valid") => true,
             Ok("invalid") => false,
@@ -434,4 +457,37 @@ fn nss_signs_our_rows_when_it_sets_the_first_password() {
     let entry = &databases.entries().expect("listed")[0];
     assert_eq!((entry.trust, entry.signed), (Trust::Trusted, Signed::Valid));
     assert!(store.is_valid(&nickname(&root)));
+}
+
+#[test]
+#[ignore = "needs libnss3-tools and firefox-esr"]
+fn a_later_nss_believes_us_and_gets_its_own_settings_back() {
+    for made in ALL {
+        let (store, ours, theirs) = (Store::new(made), root("Ours"), root("Theirs"));
+        store.add(&ours);
+        assert!(store.is_valid_later(&nickname(&ours)), "{made:?}");
+        add_by_certutil(&store, &theirs, "theirs", ",,");
+        // The later NSS stores a change as an object of its own, beside what certutil wrote.
+        for flags in ["c,c,c", "p,p,p"] {
+            assert!(!store.library(LATER, "theirs", flags), "{made:?} {flags}");
+            let before = store.content();
+            let own = |(_, row): &(String, BTreeMap<String, String>)| {
+                row.get("a0").is_some_and(|class| class == "Blob([0, 0, 0, 11])")
+            };
+            assert_eq!(before.iter().filter(|row| own(row)).count(), 1);
+            let entries = store.open().entries().expect("listed");
+            let entry = entries.iter().find(|entry| entry.nickname == "theirs").expect("there");
+            let wanted = if flags == "p,p,p" { Trust::Distrusted } else { Trust::Unset };
+            assert_eq!((entry.trust, entry.signed == Signed::Invalid), (wanted, false), "{made:?}");
+            let former = store.add(&theirs).expect("changed");
+            assert!(store.is_valid_later("theirs") && store.is_valid("theirs"), "{made:?} {flags}");
+            assert!(store.is_valid_later(&nickname(&ours)), "{made:?}");
+            store.remove(&theirs, Some(&former));
+            assert_eq!(store.content(), before, "{made:?} {flags}");
+            assert!(!store.is_valid_later("theirs"), "{made:?} {flags}");
+        }
+        // What the later NSS trusts is trusted here too.
+        assert!(store.library(LATER, "theirs", "C,,"), "{made:?}");
+        assert_eq!(store.add(&theirs), None, "{made:?}");
+    }
 }
