@@ -184,18 +184,20 @@ impl Database {
         self.select(&self.columns, &format!(" WHERE {}", terms.join(" AND ")), &values)
     }
 
+    /// Whether an object has this number.
+    pub(super) fn has(&self, id: u32) -> Result<bool> {
+        let sql = format!("SELECT 1 FROM {} WHERE id = ?", self.table);
+        let found = self.connection.query_row(&sql, [id], |_| Ok(())).optional();
+        found.map(|found| found.is_some()).map_err(|e| self.failed(&e))
+    }
+
     /// A number that no object has and no signature names: `wanted` or one of the next.
     pub(super) fn free_id(&self, wanted: u32, signatures: &Database) -> Result<u32> {
         let mut id = wanted.clamp(1, MAX_ID);
-        loop {
-            let sql = format!("SELECT 1 FROM {} WHERE id = ?", self.table);
-            let taken =
-                self.connection.query_row(&sql, [id], |_| Ok(())).optional().map_err(|e| self.failed(&e))?;
-            if taken.is_none() && signatures.signatures(id)?.is_empty() {
-                return Ok(id);
-            }
+        while self.has(id)? || !signatures.signatures(id)?.is_empty() {
             id = id % MAX_ID + 1;
         }
+        Ok(id)
     }
 
     /// Adds an object.

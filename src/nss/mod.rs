@@ -7,17 +7,21 @@
 //!            nssPrivate   keys: never touched
 //! ```
 //!
-//! All of this is bytes in, bytes out. The caller reads both files through [`crate::sysroot`], sees that nothing of
-//! [`JOURNALS`] stands beside them (in use, or damaged: an error, threat T18), and writes what changed **key4.db
-//! first, then cert9.db**, each by a rename: [`Files`] has them in that order. A kill in between leaves signatures of
-//! an object that is not there, which nothing reads; the other way round an unsigned trust setting would be left,
-//! which NSS takes for distrust. For the same reason undoing goes the other way: cert9.db first.
+//! [`Databases`] is bytes in, bytes out; [`find`] says where databases are, and [`files`] reads them through
+//! [`crate::sysroot`] (in use or damaged if one of [`JOURNALS`] stands beside them, threat T18). The caller writes what
+//! changed, each file by a rename, **key4.db first, then cert9.db**: [`Files`] has them in that order. A kill in between
+//! leaves signatures of an object that is not there, which nothing reads; the other way round an unsigned trust setting
+//! would be left, which NSS takes for distrust. What takes a certificate out goes the other way, **cert9.db first**,
+//! for the same reason. Settings that are changed or put back get another number or their old one, and the signatures
+//! of both are there meanwhile, so that these orders hold for them too.
 //! A running browser keeps what it has read: it sees the change when it is started next.
 //!
-//! Nothing here opens a path, prints, or knows where databases are.
+//! Nothing here changes a file, prints, or decides which databases are to be changed.
 
 mod attributes;
 mod database;
+pub mod files;
+pub mod find;
 mod former;
 mod objects;
 mod password;
@@ -320,8 +324,11 @@ impl Databases {
         for row in &there.trust {
             let believed = self.is_signed(row)? != Signed::Invalid;
             former.trust.push(FormerTrust::new(row, &self.key4.signatures(row.id)?, believed));
+            // A new number, and the signatures of the old one stay: so either `cert9.db` is good with this `key4.db`.
+            let changed = objects::trusting(row, certificate);
+            let id = self.cert9.free_id(preferred_id(certificate) % MAX_ID + 1, &self.key4)?;
             self.cert9.delete(row.id)?;
-            self.write(&objects::trusting(row, certificate))?;
+            self.write(&Row { id, ..changed })?;
         }
         let is_own = |row: &Row| row.number(attributes::CLASS) == Some(attributes::CLASS_NSS_TRUST);
         if !there.trust.iter().any(is_own) {
@@ -348,6 +355,9 @@ impl Databases {
         for former in former.iter().flat_map(|former| &former.trust) {
             let Some(mut row) = former.row() else { return Err(Refusal::Former) };
             let signatures = former.signatures();
+            if !self.cert9.has(row.id)? {
+                self.key4.delete_signatures(row.id)?;
+            }
             let id = self.cert9.free_id(row.id, &self.key4)?;
             let moved = id != row.id;
             row.id = id;

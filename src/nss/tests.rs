@@ -474,3 +474,51 @@ fn no_damage_panics_or_is_written() {
     }
     assert!(opened > 50 && changed > 50, "the damage reaches beyond the header: {opened}, {changed}");
 }
+
+#[test]
+fn a_kill_between_the_two_files_never_leaves_an_unsigned_setting() {
+    let password = Password::new("secret");
+    for empty in [protected("", 1), protected("secret", 10)] {
+        for changed in ["", "UPDATE nssPublic SET ace536358 = x'ce534353' WHERE a0 = x'ce534353'"] {
+            let (ours, other) = (root("Ours"), root("Other"));
+            let mut databases = open(&empty, Some(&password));
+            databases.add(&other, "other").expect("added");
+            if !changed.is_empty() {
+                databases.add(&ours, "ours").expect("added");
+            }
+            let mut files = databases.into_files().expect("bytes");
+            if !changed.is_empty() {
+                files.cert9 = after_sql(&files.cert9, changed);
+                let databases = open(&files, Some(&password));
+                let rows = databases.cert9.all(&attributes::SIGNED).expect("rows");
+                let mut databases = databases;
+                databases
+                    .change(|databases| {
+                        rows.iter()
+                            .filter(|row| row.get(attributes::NSS_CERT_SHA1_HASH).is_some())
+                            .try_for_each(|row| databases.sign(row))
+                    })
+                    .expect("signed");
+                files = databases.into_files().expect("bytes");
+            }
+            let signed = |cert9: &[u8], key4: &[u8]| {
+                let databases = Databases::open(cert9, key4, Some(&password)).expect("opens");
+                let entries = databases.entries().expect("listed");
+                let settings =
+                    |entry: &Entry| entry.trust != Trust::Unset || entry.signed != Signed::NotNeeded;
+                assert!(entries.iter().any(settings));
+                entries.iter().filter(|entry| settings(entry)).all(|entry| entry.signed == Signed::Valid)
+            };
+            assert!(signed(&files.cert9, &files.key4));
+            let mut databases = open(&files, Some(&password));
+            let former = databases.add(&ours, "ours").expect("added").expect("changed");
+            assert_eq!(former.is_absent(), changed.is_empty());
+            let added = databases.into_files().expect("bytes");
+            assert!(signed(&files.cert9, &added.key4) && signed(&added.cert9, &added.key4));
+            let mut databases = open(&added, Some(&password));
+            databases.remove(&ours, Some(&former)).expect("removed");
+            let removed = databases.into_files().expect("bytes");
+            assert!(signed(&removed.cert9, &added.key4) && signed(&removed.cert9, &removed.key4));
+        }
+    }
+}

@@ -12,6 +12,7 @@ mod smuggled_root;
 mod spoiled_bundles;
 mod subject_hash;
 #[path = "../support/mod.rs"]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod support;
 #[path = "../../src/cert/testing.rs"]
 mod testing;

@@ -199,7 +199,7 @@ impl Store {
             let connection = Connection::open(self.path(file)).expect("opens");
             for table in tables {
                 let mut statement = connection.prepare(&format!("SELECT * FROM {table}")).expect("a table");
-                let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+                let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
                 let mut found = statement.query([]).expect("rows");
                 while let Some(row) = found.next().expect("a row") {
                     let values = names.iter().enumerate().filter_map(|(index, name)| {
