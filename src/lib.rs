@@ -16,6 +16,7 @@ pub mod native;
 pub mod net;
 pub mod nss;
 pub mod plan;
+pub mod private_store;
 pub mod privilege;
 pub mod record;
 pub mod source;

@@ -106,9 +106,38 @@ pub(crate) fn push(into: &mut Vec<u8>, tag: u8, body: &[u8]) {
     into.extend(body);
 }
 
+/// One element.
+pub(crate) fn element(tag: u8, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(body.len() + 6);
+    push(&mut bytes, tag, body);
+    bytes
+}
+
+/// An INTEGER that is not negative.
+pub(crate) fn unsigned(value: u32) -> Vec<u8> {
+    let digits = [&[0][..], &value.to_be_bytes()].concat();
+    // The first byte has to be there for the sign, or where it is the only one.
+    let more =
+        digits.iter().zip(&digits[1..]).take_while(|(digit, next)| **digit == 0 && **next < 0x80).count();
+    element(INTEGER, &digits[more..])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn integers_are_minimal() {
+        for (value, wanted) in [
+            (0, &[0][..]),
+            (0x7f, &[0x7f]),
+            (0x80, &[0, 0x80]),
+            (10_000, &[0x27, 0x10]),
+            (u32::MAX, &[0, 0xff, 0xff, 0xff, 0xff]),
+        ] {
+            assert_eq!(unsigned(value)[2..], *wanted);
+        }
+    }
 
     #[test]
     fn lengths_are_minimal_and_definite() {

@@ -13,6 +13,7 @@ use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{BlockModeDecrypt, KeyIvInit};
 use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha384};
+use zeroize::Zeroizing;
 
 use super::refusal::{Refusal, Result};
 use crate::cert::der::{self, Reader};
@@ -32,26 +33,26 @@ pub(super) const HMAC_SHA256: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x02\x09";
 /// 2.16.840.1.101.3.4.1.42
 const AES_256_CBC: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x01\x2a";
 
-/// The password of a database, as the user gave it. Never shown.
+/// The password of a database, as the user gave it. Wiped when it goes, never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Password(Vec<u8>);
+pub struct Password(Zeroizing<Vec<u8>>);
 
 impl Password {
     /// A password; NSS takes its bytes as they are.
     pub fn new(password: impl Into<Vec<u8>>) -> Password {
-        Password(password.into())
+        Password(Zeroizing::new(password.into()))
     }
 
     /// The first line of a password file, as certutil's `-f` reads it.
     pub fn from_file(content: &[u8]) -> Password {
         let line = content.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
-        Password(line.to_vec())
+        Password::new(line)
     }
 }
 
 impl fmt::Debug for Password {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Password")
+        f.write_str("Password(***)")
     }
 }
 
@@ -69,9 +70,8 @@ pub enum Protection {
 }
 
 /// What signatures are made with: the hash of salt and password, and how many iterations new ones get.
-#[derive(Clone)]
 pub(super) struct Key {
-    pub(super) hash: Vec<u8>,
+    pub(super) hash: Zeroizing<Vec<u8>>,
     pub(super) iterations: u32,
     /// The salt of the database, which is no secret.
     pub(super) salt: Vec<u8>,
@@ -79,11 +79,12 @@ pub(super) struct Key {
 
 impl Key {
     fn of(entry: &Entry, password: &[u8]) -> Key {
-        let salted = [&entry.salt[..], password].concat();
+        let salted = Zeroizing::new([&entry.salt[..], password].concat());
         let hash = match entry.salt.len() {
-            48 => Sha384::digest(&salted).to_vec(),
-            _ => Sha1::digest(&salted).to_vec(),
+            48 => Sha384::digest(&salted[..]).to_vec(),
+            _ => Sha1::digest(&salted[..]).to_vec(),
         };
+        let hash = Zeroizing::new(hash);
         Key { hash, iterations: entry.pbkdf2.iterations, salt: entry.salt.clone() }
     }
 }
@@ -131,8 +132,8 @@ impl Pbkdf2 {
     }
 
     /// The key that follows from `password`.
-    pub(super) fn derive(&self, password: &[u8]) -> [u8; 32] {
-        pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password, &self.salt, self.iterations)
+    pub(super) fn derive(&self, password: &[u8]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(pbkdf2::pbkdf2_hmac_array::<Sha256, 32>(password, &self.salt, self.iterations))
     }
 }
 
@@ -178,7 +179,7 @@ impl Entry {
     fn opens_with(&self, key: &Key) -> bool {
         let derived = self.pbkdf2.derive(&key.hash);
         let mut buffer = self.encrypted.clone();
-        let decryptor = Decryptor::<Aes256>::new(&derived.into(), &self.initial_vector.into());
+        let decryptor = Decryptor::<Aes256>::new((&*derived).into(), &self.initial_vector.into());
         decryptor.decrypt_padded::<Pkcs7>(&mut buffer).is_ok_and(|plain| plain == CHECK)
     }
 }

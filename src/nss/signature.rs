@@ -25,22 +25,18 @@ pub(super) fn sign(key: &Key, id: u32, attribute: Attribute, value: &[u8]) -> Ve
     let pbkdf2 = Pbkdf2 { salt: salt.to_vec(), iterations: key.iterations };
     let mac = mac(&pbkdf2, key, &message).map(|mac| mac.finalize().into_bytes().to_vec()).unwrap_or_default();
 
-    let hmac = element(der::SEQUENCE, &[&element(der::OID, &[HMAC_SHA256])]);
-    let parameters = element(
-        der::SEQUENCE,
-        &[
-            &element(der::OCTET_STRING, &[&salt]),
-            &element(der::INTEGER, &[&integer(pbkdf2.iterations)]),
-            &element(der::INTEGER, &[&integer(32)]),
-            &hmac,
-        ],
-    );
-    let derivation = element(der::SEQUENCE, &[&element(der::OID, &[PBKDF2]), &parameters]);
-    let pbmac1 = element(
-        der::SEQUENCE,
-        &[&element(der::OID, &[PBMAC1]), &element(der::SEQUENCE, &[&derivation, &hmac])],
-    );
-    element(der::SEQUENCE, &[&pbmac1, &element(der::OCTET_STRING, &[&mac])])
+    let sequence = |parts: &[&[u8]]| der::element(der::SEQUENCE, &parts.concat());
+    let oid = |oid| der::element(der::OID, oid);
+    let hmac = sequence(&[&oid(HMAC_SHA256)]);
+    let parameters = sequence(&[
+        &der::element(der::OCTET_STRING, &salt),
+        &der::unsigned(pbkdf2.iterations),
+        &der::unsigned(32),
+        &hmac,
+    ]);
+    let derivation = sequence(&[&oid(PBKDF2), &parameters]);
+    let pbmac1 = sequence(&[&oid(PBMAC1), &sequence(&[&derivation, &hmac])]);
+    sequence(&[&pbmac1, &der::element(der::OCTET_STRING, &mac)])
 }
 
 /// How many iterations it takes to check `signature`.
@@ -69,7 +65,7 @@ fn message(id: u32, attribute: Attribute, value: &[u8]) -> Vec<u8> {
 
 /// HMAC takes keys of any length, so this is never `None`.
 fn mac(pbkdf2: &Pbkdf2, key: &Key, message: &[u8]) -> Option<Hmac<Sha256>> {
-    let mac = Hmac::<Sha256>::new_from_slice(&pbkdf2.derive(&key.hash)).ok()?;
+    let mac = Hmac::<Sha256>::new_from_slice(&pbkdf2.derive(&key.hash)[..]).ok()?;
     Some(mac.chain_update(message))
 }
 
@@ -80,17 +76,4 @@ fn parse(signature: &[u8]) -> Option<(Reader<'_>, &[u8])> {
     let mac = outer.take(der::OCTET_STRING)?.body;
     algorithm.take(der::OID).filter(|oid| oid.body == PBMAC1)?;
     Some((Reader::new(algorithm.take(der::SEQUENCE)?.body), mac))
-}
-
-fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    der::push(&mut bytes, tag, &parts.concat());
-    bytes
-}
-
-/// The content of an INTEGER: no byte more than it needs, and never negative.
-fn integer(number: u32) -> Vec<u8> {
-    let bytes = [&[0][..], &number.to_be_bytes()].concat();
-    let zeros = bytes.windows(2).take_while(|pair| pair[0] == 0 && pair[1] < 0x80).count();
-    bytes[zeros..].to_vec()
 }

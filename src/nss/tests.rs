@@ -51,7 +51,7 @@ fn password_item(salt: &[u8], password: &str, count: u32) -> Vec<u8> {
     let parameters = password::Pbkdf2 { salt: vec![7; 32], iterations: count };
     let vector = tlv(0x04, &[9; 14]);
     // A count beyond the limit is there to be refused: nobody derives it.
-    let key = if count > MAX_ITERATIONS { [0; 32] } else { parameters.derive(&hash) };
+    let key = if count > MAX_ITERATIONS { [0; 32] } else { *parameters.derive(&hash) };
     let initial: [u8; 16] = vector.clone().try_into().expect("16 bytes");
     let mut buffer = *b"password-check--";
     let encryptor = Encryptor::<Aes256>::new(&key.into(), &initial.into());
@@ -108,7 +108,7 @@ fn new_databases_are_the_same_bytes_each_time() {
 #[test]
 fn what_was_added_is_found_and_goes_again() {
     let password = Password::from_file(b"secret\r\nnot this\n");
-    assert_eq!(format!("{password:?}"), "Password");
+    assert_eq!(format!("{password:?}"), "Password(***)");
     for (files, protection, signed) in [
         (new_files(), Protection::None, Signed::NotNeeded),
         (protected("", 1), Protection::Empty, Signed::Valid),

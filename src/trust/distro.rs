@@ -8,7 +8,9 @@ use crate::trust::os_release::Release;
 use crate::trust::p11_format::Format;
 use crate::trust::updater::bundle::Bundles;
 use crate::trust::updater::ca_certificates::{CaCertificates, Hashing};
-use crate::trust::updater::p11_kit::{Copies, Extract, P11Kit};
+use crate::trust::updater::p11_kit::{Copies, Extract, Hashed, P11Kit};
+use crate::trust::updater::pem_directory::PemDirectory;
+use crate::trust::updater::private::PrivateStore;
 use crate::trust::updater::{NativeTool, Updater};
 
 /// A row of the table.
@@ -72,6 +74,7 @@ static DEBIAN: CaCertificates = CaCertificates {
         // Without openssl it exits 127 half-way, with a link made and no bundle written.
         needs: &["openssl"],
         leftovers: &["/etc/ssl/certs/ca-certificates.crt.new"],
+        links: &[],
     },
 };
 
@@ -96,6 +99,7 @@ static ALPINE: CaCertificates = CaCertificates {
         fresh_arguments: &[],
         needs: &[],
         leftovers: &[],
+        links: &[],
     },
 };
 
@@ -133,8 +137,12 @@ static RED_HAT: P11Kit = P11Kit {
             purpose: Some(Purpose::ServerAuth),
         },
     ],
-    hashed: "/etc/pki/ca-trust/extracted/pem/directory-hash",
-    copies: Copies { directory: "/etc/pki/tls/certs", names: false, absolute: true },
+    hashed: &[Hashed {
+        path: "/etc/pki/ca-trust/extracted/pem/directory-hash",
+        format: Format::PlainPem,
+        purpose: Some(Purpose::ServerAuth),
+        copies: Some(Copies { directory: "/etc/pki/tls/certs", names: false, absolute: true }),
+    }],
     keystore: "/etc/pki/ca-trust/extracted/java/cacerts",
     links: &[
         "/etc/pki/tls/certs/ca-bundle.crt",
@@ -148,6 +156,7 @@ static RED_HAT: P11Kit = P11Kit {
         fresh_arguments: &[],
         needs: &["trust"],
         leftovers: &[],
+        links: &[],
     },
 };
 
@@ -184,8 +193,12 @@ static ARCH: P11Kit = P11Kit {
             purpose: Some(Purpose::ServerAuth),
         },
     ],
-    hashed: "/etc/ca-certificates/extracted/cadir",
-    copies: Copies { directory: "/etc/ssl/certs", names: true, absolute: false },
+    hashed: &[Hashed {
+        path: "/etc/ca-certificates/extracted/cadir",
+        format: Format::PlainPem,
+        purpose: Some(Purpose::ServerAuth),
+        copies: Some(Copies { directory: "/etc/ssl/certs", names: true, absolute: false }),
+    }],
     keystore: "/etc/ca-certificates/extracted/java-cacerts.jks",
     links: &["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"],
     tool: NativeTool {
@@ -194,7 +207,71 @@ static ARCH: P11Kit = P11Kit {
         fresh_arguments: &[],
         needs: &["trust"],
         leftovers: &[],
+        links: &[],
     },
+};
+
+/// SUSE's `update-ca-certificates`, a shell script of package ca-certificates (read in 2026) that shares nothing but its
+/// name with Debian's: it runs `*.run` hooks, each of which extracts one output.
+static SUSE: P11Kit = P11Kit {
+    admin: "/etc/pki/trust",
+    anchors: "/etc/pki/trust/anchors",
+    vendor: "/usr/share/pki/trust",
+    extracted: "/var/lib/ca-certificates",
+    extracts: &[Extract {
+        path: "/var/lib/ca-certificates/ca-bundle.pem",
+        format: Format::PlainPem,
+        purpose: Some(Purpose::ServerAuth),
+    }],
+    hashed: &[
+        Hashed {
+            path: "/var/lib/ca-certificates/pem",
+            format: Format::PlainPem,
+            purpose: Some(Purpose::ServerAuth),
+            copies: None,
+        },
+        // OpenSSL's own default directory here.
+        Hashed {
+            path: "/var/lib/ca-certificates/openssl",
+            format: Format::TrustedPem,
+            purpose: None,
+            copies: None,
+        },
+    ],
+    keystore: "/var/lib/ca-certificates/java-cacerts",
+    // OpenSSL's default file, and where SUSE's other programs look.
+    links: &["/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"],
+    tool: NativeTool {
+        program: "update-ca-certificates",
+        // Without -f a bundle whose time is later than the directory's is left as it is.
+        arguments: &["-f"],
+        fresh_arguments: &["-f"],
+        needs: &["trust"],
+        leftovers: &[],
+        links: &[("/etc/ssl/certs", "../../var/lib/ca-certificates/pem")],
+    },
+};
+
+/// Photon's `rehash_ca_certificates.sh`, a shell script of package openssl-c_rehash (read in openssl 3.0.1 and later): it
+/// does all of what package ca-certificates does when it is installed.
+static PHOTON: PemDirectory = PemDirectory {
+    certs: "/etc/ssl/certs",
+    bundle: "/etc/pki/tls/certs/ca-bundle.crt",
+    tool: NativeTool {
+        program: "rehash_ca_certificates.sh",
+        arguments: &[],
+        fresh_arguments: &[],
+        // Without openssl or find it ends half-way, with the bundle as it was.
+        needs: &["bash", "openssl", "find"],
+        leftovers: &[],
+        links: &[],
+    },
+};
+
+/// NixOS, and images that say they are: nothing but links to the bundle in the store.
+static NIX: Bundles = Bundles {
+    primary: "/etc/ssl/certs/ca-certificates.crt",
+    links: &["/etc/ssl/certs/ca-bundle.crt", "/etc/pki/tls/certs/ca-bundle.crt"],
 };
 
 /// Images with no tool and no place for anchors: the bundles that programs read, and nothing else.
@@ -275,14 +352,64 @@ pub static DISTROS: &[Distro] = &[
         proof: Proof::RealTool,
     },
     Distro {
+        id: "photon",
+        name: "Photon",
+        ids: &["photon"],
+        updater: &PHOTON,
+        install_hint: "tdnf install -y ca-certificates openssl-c_rehash",
+        proof: Proof::RealTool,
+    },
+    Distro {
+        id: "nix",
+        name: "NixOS",
+        ids: &["nixos"],
+        updater: &NIX,
+        install_hint: "",
+        proof: Proof::RealClients,
+    },
+    Distro {
+        id: "suse",
+        name: "openSUSE, SUSE Linux Enterprise, BCI",
+        ids: &[
+            "suse",
+            "opensuse",
+            "opensuse-leap",
+            "opensuse-leap-micro",
+            "opensuse-tumbleweed",
+            "opensuse-slowroll",
+            "opensuse-microos",
+            "opensuse-aeon",
+            "opensuse-kalpa",
+            "sles",
+            "sles_sap",
+            "sled",
+            "sle_hpc",
+            "sle-micro",
+            "sl-micro",
+        ],
+        updater: &SUSE,
+        install_hint: "zypper --non-interactive install ca-certificates ca-certificates-mozilla",
+        proof: Proof::RealTool,
+    },
+    Distro {
         id: "bundle-only",
-        name: "BusyBox, scratch, everything unknown",
+        name: "BusyBox, scratch, Nix images, everything unknown",
         ids: &[],
         updater: &BUNDLES,
         install_hint: "",
         proof: Proof::RealClients,
     },
 ];
+
+/// No distribution: the private store of a user who cannot write the system's stores.
+pub static PRIVATE: Distro = Distro {
+    id: "private",
+    name: "private stores",
+    ids: &[],
+    updater: &PrivateStore,
+    install_hint: "",
+    proof: Proof::RealClients,
+};
 
 /// The row for this os-release and why it was chosen: `ID` first, then `ID_LIKE` in its order; no or an unknown
 /// os-release is "bundle-only". Nothing else counts: directories of other families lie around in real images.
@@ -303,9 +430,10 @@ pub fn choose(release: Option<&Release>) -> (&'static Distro, String) {
     (fallback, format!("{id} in {}", release.file))
 }
 
-/// The row with this name, for state written by an earlier run.
-pub fn by_id(id: &str) -> Option<&'static Distro> {
-    DISTROS.iter().find(|row| row.id == id)
+/// The row with this name, for state written by an earlier run; a private store has its own row and no other.
+pub fn by_id(id: &str, is_private: bool) -> Option<&'static Distro> {
+    let rows = if is_private { std::slice::from_ref(&PRIVATE) } else { DISTROS };
+    rows.iter().find(|row| row.id == id)
 }
 
 fn row_of(id: &str) -> Option<&'static Distro> {
@@ -331,6 +459,7 @@ mod tests {
         assert_eq!(row("made-up", &["ubuntu", "debian"]), "debian");
         assert_eq!(row("alpaquita", &["alpine"]), "alpine");
         assert_eq!(row("made-up", &["also-made-up", "wolfi"]), "wolfi");
+        assert_eq!(row("opensuse-made-up", &["opensuse", "suse"]), "suse");
         assert_eq!(row("made-up", &[]), "bundle-only");
         assert_eq!(choose(None).0.id, "bundle-only");
     }

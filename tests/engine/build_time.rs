@@ -3,7 +3,7 @@
 use crate::authority::Authority;
 use crate::dockerd::{Ended, engine};
 use crate::images::{
-    Build, assert_distrusts, assert_trusts, busybox, debian, debian_with_ca_certificates, run,
+    Build, assert_distrusts, assert_trusts, busybox, debian, debian_with_ca_certificates, nix, photon, run,
 };
 
 /// Builds `target` with the pinned root of a fresh authority; gives image and a server that it must reach.
@@ -60,6 +60,39 @@ fn debian_without_leaving_the_binary() {
 fn bundle_only_base() {
     build("bundle-only", "trustup-test/built-bundle-only", Some(busybox()));
     run("trustup-test/built-bundle-only", &[], &["/usr/local/bin/trustup", "status"]).passed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn photon_by_its_own_tool() {
+    let tag = "trustup-test/built-photon";
+    let (_, server) = build("photon", tag, Some(photon()));
+    let bundle =
+        ["--silent", "--show-error", "--cacert", "/etc/pki/tls/certs/ca-bundle.crt", &server.url("/")];
+    let curl = run(tag, &["--entrypoint", "curl"], &bundle).passed();
+    assert!(curl.contains(crate::authority::GREETING), "{curl}");
+    run("trustup-test/photon", &["--entrypoint", "curl"], &bundle).failed();
+    run(tag, &[], &["trustup", "status"]).passed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn nix_base() {
+    let tag = "trustup-test/built-nix";
+    let (_, server) = build("nix", tag, Some(nix()));
+    // The variables of the published image name the profile's bundle; the target's own name the file that has the root.
+    let profile = "SSL_CERT_FILE=/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt";
+    // Go reads a directory as well, /etc/ssl/certs unless told otherwise.
+    let options = ["--env", profile, "--env", "SSL_CERT_DIR=/nowhere", "--entrypoint", "/client"];
+    run(tag, &options, &[&server.url("/")]).failed();
+    run(tag, &options[2..], &[&server.url("/")]).passed();
+    for variable in ["SSL_CERT_FILE", "NIX_SSL_CERT_FILE", "GIT_SSL_CAINFO"] {
+        let format = "--format={{range .Config.Env}}{{println .}}{{end}}";
+        let image = engine().docker().args(["image", "inspect", format, tag]).output().unwrap();
+        let said = Ended::from(image).passed();
+        assert!(said.contains(&format!("{variable}=/etc/ssl/certs/ca-bundle.crt\n")), "{said}");
+    }
+    run(tag, &[], &["/usr/bin/trustup", "status"]).passed();
 }
 
 #[test]

@@ -2,9 +2,14 @@
 //! so every test is ignored unless `./test` runs it. Writes only below temporary directories; the tools get a
 //! cleared environment, because `SSL_CERT_FILE` and the like are often exported.
 
-#![allow(clippy::disallowed_methods, reason = "tests drive the real world")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests drive the real world, and may panic"
+)]
 
 mod certificate_files;
+mod environment;
 mod nss;
 mod openssl;
 mod process;
@@ -12,7 +17,6 @@ mod smuggled_root;
 mod spoiled_bundles;
 mod subject_hash;
 #[path = "../support/mod.rs"]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod support;
 #[path = "../../src/cert/testing.rs"]
 mod testing;

@@ -6,14 +6,16 @@
 pub mod bundle;
 pub mod ca_certificates;
 pub mod p11_kit;
+pub mod pem_directory;
+pub mod private;
 pub mod rehash;
 
 use std::fmt::Debug;
 
 use crate::cert::{Certificate, Purpose};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::tree::Node;
+use crate::tree::{File, Node};
 use crate::trust::view::View;
 
 /// A root to be trusted.
@@ -111,6 +113,24 @@ impl AnchorDirectory {
     pub fn file(&self, name: &str) -> String {
         format!("{}/{name}{}", self.path, self.extension)
     }
+
+    /// Wants the file of every anchor that has none yet.
+    ///
+    /// # Errors
+    /// Another file has the name.
+    fn place(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
+        for anchor in wanted.anchors.iter().filter(|anchor| anchor.standing.is_none()) {
+            let path = self.file(&anchor.name);
+            if *view.original(&path)? != Node::Absent {
+                return Err(Error::usage("another file has the anchor's name")
+                    .at(view.sysroot().display(&path))
+                    .hint("give another name with `--name`, or remove that file first"));
+            }
+            let node = Node::File(File::new(anchor.certificate.to_pem().into_bytes(), 0o644));
+            desires.want(path, node, "the anchor, where the family's tool looks for it");
+        }
+        Ok(())
+    }
 }
 
 /// A family's own update program.
@@ -126,6 +146,8 @@ pub struct NativeTool {
     pub needs: &'static [&'static str],
     /// Files that a killed run leaves and the next one trips over.
     pub leftovers: &'static [&'static str],
+    /// Links with their targets that it makes, whatever else stands there: it moves that away, whole directories too.
+    pub links: &'static [(&'static str, &'static str)],
 }
 
 /// The update program of a family, as a function.
@@ -170,6 +192,11 @@ pub trait Updater: Debug + Sync {
     /// Why the distribution does not let this root be trusted, whoever asks; `None` if it does.
     fn refused(&self, _view: &View, _certificate: &Certificate) -> Result<Option<String>> {
         Ok(None)
+    }
+
+    /// Why the native tool, which says nothing of it, left this root out of an output: as far as the inputs tell.
+    fn left_out(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
+        self.refused(view, certificate)
     }
 
     /// What the family's inputs alone say that the outputs should be, without us; nothing where no package says so.
