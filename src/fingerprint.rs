@@ -20,6 +20,11 @@ impl Fingerprint {
         Fingerprint(Sha256::digest(bytes).into())
     }
 
+    /// The 32 bytes.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// 64 lower-case hex digits.
     pub fn hex(&self) -> String {
         hex::encode(self.0)

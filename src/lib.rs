@@ -15,6 +15,7 @@ pub mod fixture;
 pub mod keystore;
 pub mod native;
 pub mod net;
+pub mod nss;
 pub mod plan;
 pub mod private_store;
 pub mod privilege;

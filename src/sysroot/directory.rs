@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::{Meta, Sysroot, list_of, meta_of, read_link_at, split, walk};
+use super::{Kind, Meta, Sysroot, host, list_of, meta_of, read_link_at, split, walk};
 use crate::error::{Error, Result};
 
 /// File systems that are no place for files: writing there does something else (magic numbers of `statfs(2)`).
@@ -43,12 +43,23 @@ impl Sysroot {
     /// # Errors
     /// It is missing, no directory, or on a file system that is no place for files.
     pub fn directory(&self, path: &str) -> Result<Directory> {
+        let canonical = self.canonical(path)?.ok_or_else(|| self.no_directory(path))?;
+        self.open_directory(path, &canonical)
+    }
+
+    /// The same, where no component of `path` may be a link: for what belongs to somebody who could put one there.
+    ///
+    /// # Errors
+    /// As above; something on the way is a link.
+    pub fn directory_without_links(&self, path: &str) -> Result<Directory> {
+        self.open_directory(path, path)
+    }
+
+    fn open_directory(&self, path: &str, canonical: &str) -> Result<Directory> {
         let shown = self.display(path);
-        let missing = || Error::failed("there is no such directory").at(&shown);
-        let canonical = self.canonical(path)?.ok_or_else(missing)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = walk::open_without_links(self, &canonical, flags).map_err(|error| match error {
-            Errno::NOENT | Errno::NOTDIR => missing(),
+        let fd = walk::open_without_links(self, canonical, flags).map_err(|error| match error {
+            Errno::NOENT | Errno::NOTDIR => self.no_directory(path),
             error => self.open_error(path, error),
         })?;
         if let Ok(fs) = rustix::fs::fstatfs(&fd)
@@ -57,6 +68,10 @@ impl Sysroot {
             return Err(Error::failed(format!("{name} is no place for files")).at(&shown));
         }
         Ok(Directory { fd, shown })
+    }
+
+    fn no_directory(&self, path: &str) -> Error {
+        Error::failed("there is no such directory").at(self.display(path))
     }
 
     /// Whether whoever runs us can create entries in the directory at `path`, or, where there is none, in the nearest
@@ -84,6 +99,35 @@ impl Directory {
     /// Where the link at `name` points.
     pub fn read_link(&self, name: &str) -> Result<Option<String>> {
         read_link_at(&self.fd, name).map_err(|error| error.at(self.shown(name)))
+    }
+
+    /// The content of the regular file `name`, and what `statx` says of it; a link is an error. `None` if there is
+    /// nothing.
+    ///
+    /// # Errors
+    /// It is no regular file, larger than `limit` bytes, or cannot be read.
+    pub fn read(&self, name: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
+        // A first look without opening: opening a device can have effects of its own.
+        match self.lstat(name)? {
+            None => return Ok(None),
+            Some(meta) if meta.kind != Kind::File => {
+                return Err(Error::failed("no regular file stands there").at(self.shown(name)));
+            }
+            Some(_) => {}
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(self.failed("could not read", name, error)),
+        };
+        let Some(meta) = meta_of(&file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
+        if meta.kind != Kind::File {
+            return Err(Error::failed("no regular file stands there").at(self.shown(name)));
+        }
+        host::read_bounded(&file, meta.size, limit)
+            .map(|bytes| Some((bytes, meta)))
+            .map_err(|error| error.at(self.shown(name)))
     }
 
     /// The names in here, sorted.

@@ -11,6 +11,7 @@
 mod certificate_files;
 mod environment;
 mod keystore;
+mod nss;
 mod openssl;
 mod process;
 mod smuggled_root;

@@ -1,0 +1,148 @@
+//! The databases of a directory: whether they are there, whole, and used by nobody at the moment.
+//!
+//! The files are read through one descriptor of the directory, no link is followed, and SQLite sees nothing of this
+//! (threat T18): a journal beside a database means that somebody is writing, or was killed while writing; then the
+//! database is what it is only together with the journal, and it is left alone.
+
+use super::{CERT_DB, DBM_FILES, JOURNALS, KEY_DB, SIZE_LIMIT};
+use crate::error::Result;
+use crate::sysroot::Meta;
+use crate::sysroot::directory::Directory;
+
+/// A file as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// Owner, mode and so on.
+    pub meta: Meta,
+}
+
+/// What there is in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// No databases.
+    Nothing,
+    /// Databases of the format before SQLite, and no others.
+    Dbm,
+    /// One of the two files is missing (its name): NSS does not open the other without it.
+    Incomplete(&'static str),
+    /// Somebody is writing, or was killed while writing: the journal, or the database that changed while it was
+    /// read.
+    InUse(String),
+    /// Both files.
+    Databases {
+        /// `cert9.db`.
+        cert9: Read,
+        /// `key4.db`.
+        key4: Read,
+    },
+}
+
+/// Reads the databases in `directory`.
+///
+/// # Errors
+/// Something that is no regular file stands there, is too large, or cannot be read.
+pub fn read(directory: &Directory) -> Result<Found> {
+    if let Some(journal) = journal(directory)? {
+        return Ok(Found::InUse(journal));
+    }
+    let file = |name| {
+        let read = directory.read(name, SIZE_LIMIT as u64)?;
+        Ok(read.map(|(bytes, meta)| Read { bytes, meta }))
+    };
+    let (cert9, key4) = match (file(CERT_DB)?, file(KEY_DB)?) {
+        (Some(cert9), Some(key4)) => (cert9, key4),
+        (Some(_), None) => return Ok(Found::Incomplete(KEY_DB)),
+        (None, Some(_)) => return Ok(Found::Incomplete(CERT_DB)),
+        (None, None) => {
+            for name in DBM_FILES {
+                if directory.lstat(name)?.is_some() {
+                    return Ok(Found::Dbm);
+                }
+            }
+            return Ok(Found::Nothing);
+        }
+    };
+    // Somebody may have begun, or even ended, while we read.
+    if let Some(journal) = journal(directory)? {
+        return Ok(Found::InUse(journal));
+    }
+    for (name, read) in [(CERT_DB, &cert9), (KEY_DB, &key4)] {
+        if directory.lstat(name)? != Some(read.meta) {
+            return Ok(Found::InUse(name.to_owned()));
+        }
+    }
+    Ok(Found::Databases { cert9, key4 })
+}
+
+fn journal(directory: &Directory) -> Result<Option<String>> {
+    for file in [CERT_DB, KEY_DB] {
+        for journal in JOURNALS {
+            let name = format!("{file}{journal}");
+            if directory.lstat(&name)?.is_some() {
+                return Ok(Some(name));
+            }
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::disallowed_methods, reason = "tests build the directories that they look at")]
+
+    use std::fs;
+
+    use super::*;
+    use crate::nss::Databases;
+    use crate::sysroot::Sysroot;
+
+    #[test]
+    fn t18_only_whole_databases_that_nobody_writes_are_read() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let look = || {
+            let sysroot = Sysroot::open(temp.path()).expect("opens");
+            read(&sysroot.directory_without_links("/").expect("opens"))
+        };
+        let put = |name: &str, bytes: &[u8]| fs::write(temp.path().join(name), bytes).expect("written");
+        let gone = |name: &str| fs::remove_file(temp.path().join(name)).expect("removed");
+
+        assert_eq!(look().expect("read"), Found::Nothing);
+        put("cert8.db", b"\0\x06\x15\x61");
+        assert_eq!(look().expect("read"), Found::Dbm);
+        let files = Databases::new().expect("new").into_files().expect("bytes");
+        put(KEY_DB, &files.key4);
+        assert_eq!(look().expect("read"), Found::Incomplete(CERT_DB));
+        put(CERT_DB, &files.cert9);
+        let Found::Databases { cert9, key4 } = look().expect("read") else { panic!("both are there") };
+        assert_eq!((cert9.bytes, key4.bytes), (files.cert9.clone(), files.key4.clone()));
+        for journal in ["cert9.db-journal", "cert9.db-wal", "key4.db-journal", "key4.db-wal"] {
+            // Hot or empty, file or link: SQLite might take it for a journal, so nobody gets that far.
+            put(journal, b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7");
+            assert_eq!(look().expect("read"), Found::InUse(journal.to_owned()));
+            gone(journal);
+            std::os::unix::fs::symlink("nowhere", temp.path().join(journal)).expect("linked");
+            assert_eq!(look().expect("read"), Found::InUse(journal.to_owned()));
+            gone(journal);
+        }
+        gone(KEY_DB);
+        assert_eq!(look().expect("read"), Found::Incomplete(KEY_DB));
+        std::os::unix::fs::symlink(CERT_DB, temp.path().join(KEY_DB)).expect("linked");
+        look().expect_err("a link is not followed");
+        gone(KEY_DB);
+        fs::File::create(temp.path().join(KEY_DB)).expect("made").set_len(10 << 30).expect("sparse");
+        look().expect_err("too large");
+    }
+
+    #[test]
+    fn a_link_on_the_way_is_an_error() {
+        let temp = tempfile::tempdir().expect("a directory");
+        fs::create_dir_all(temp.path().join("home/.pki/nssdb")).expect("made");
+        std::os::unix::fs::symlink("/home", temp.path().join("link")).expect("linked");
+        let sysroot = Sysroot::open(temp.path()).expect("opens");
+        sysroot.directory_without_links("/home/.pki/nssdb").expect("no link");
+        sysroot.directory_without_links("/link/.pki/nssdb").expect_err("a link");
+        sysroot.directory("/link/.pki/nssdb").expect("may be a link here");
+    }
+}

@@ -1,0 +1,80 @@
+//! What stood in a database before a certificate was added, so that [`super::Databases::remove`] can put it back.
+//!
+//! It is kept as JSON in the state; what comes back from there is checked against the certificate before use.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::attributes::{self, Attribute};
+use super::database::{MAX_ID, Row};
+use super::objects;
+use crate::cert::Certificate;
+
+/// What an addition replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Former {
+    /// Whether the certificate itself was there, so that it stays.
+    pub(super) certificate: bool,
+    /// The trust settings for it.
+    pub(super) trust: Vec<FormerTrust>,
+}
+
+impl Former {
+    /// Whether there was nothing of the certificate.
+    pub fn is_absent(&self) -> bool {
+        !self.certificate && self.trust.is_empty()
+    }
+
+    /// Whether this can be what [`super::Databases::add`] gave for `certificate`.
+    pub(super) fn fits(&self, certificate: &Certificate) -> bool {
+        let serial = objects::serial_number(certificate);
+        self.trust.iter().all(|former| {
+            former.row().is_some_and(|row| {
+                (1..=MAX_ID).contains(&row.id)
+                    && objects::is_trust(&row)
+                    && row.get(attributes::ISSUER) == Some(certificate.issuer_der())
+                    && row.get(attributes::SERIAL_NUMBER) == Some(&serial)
+            })
+        })
+    }
+}
+
+/// Trust settings as they stood: attributes and values in hex.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FormerTrust {
+    id: u32,
+    values: BTreeMap<String, String>,
+    signatures: BTreeMap<String, String>,
+    /// Whether NSS believed them: no password was set, or the signatures were good.
+    pub(super) believed: bool,
+}
+
+impl FormerTrust {
+    pub(super) fn new(row: &Row, signatures: &BTreeMap<Attribute, Vec<u8>>, believed: bool) -> FormerTrust {
+        FormerTrust { id: row.id, values: to_hex(&row.values), signatures: to_hex(signatures), believed }
+    }
+
+    /// The object; `None` if this was not written by us.
+    pub(super) fn row(&self) -> Option<Row> {
+        Some(Row { id: self.id, values: from_hex(&self.values)? })
+    }
+
+    /// Its signatures.
+    pub(super) fn signatures(&self) -> BTreeMap<Attribute, Vec<u8>> {
+        from_hex(&self.signatures).unwrap_or_default()
+    }
+}
+
+fn to_hex(values: &BTreeMap<Attribute, Vec<u8>>) -> BTreeMap<String, String> {
+    values.iter().map(|(attribute, value)| (attributes::column(*attribute), hex::encode(value))).collect()
+}
+
+fn from_hex(values: &BTreeMap<String, String>) -> Option<BTreeMap<Attribute, Vec<u8>>> {
+    values
+        .iter()
+        .map(|(name, value)| Some((attributes::attribute(name)?, hex::decode(value).ok()?)))
+        .collect()
+}

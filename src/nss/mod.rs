@@ -1,0 +1,422 @@
+//! NSS databases (`cert9.db` and `key4.db`), read and changed without NSS: what Chromium, Firefox, Thunderbird and
+//! certutil keep their certificates in.
+//!
+//! ```text
+//! cert9.db   nssPublic    certificates, and trust settings found by issuer and serial number
+//! key4.db    metaData     `password`, and the signatures of trust settings once there is a password
+//!            nssPrivate   keys: never touched
+//! ```
+//!
+//! [`Databases`] is bytes in, bytes out; [`find`] says where databases are, and [`files`] reads them through
+//! [`crate::sysroot`] (in use or damaged if one of [`JOURNALS`] stands beside them, threat T18). The caller writes what
+//! changed, each file by a rename, **key4.db first, then cert9.db**: [`Files`] has them in that order. A kill in between
+//! leaves signatures of an object that is not there, which nothing reads; the other way round an unsigned trust setting
+//! would be left, which NSS takes for distrust. What takes a certificate out goes the other way, **cert9.db first**,
+//! for the same reason. Settings that are changed or put back get another number or their old one, and the signatures
+//! of both are there meanwhile, so that these orders hold for them too.
+//! A running browser keeps what it has read: it sees the change when it is started next.
+//!
+//! Nothing here changes a file, prints, or decides which databases are to be changed.
+
+mod attributes;
+mod database;
+pub mod files;
+pub mod find;
+mod former;
+mod objects;
+mod password;
+mod refusal;
+mod schema;
+mod signature;
+
+use std::collections::BTreeMap;
+
+pub use former::Former;
+use former::FormerTrust;
+pub use objects::Trust;
+pub use password::{Password, Protection};
+pub use refusal::{Refusal, Result};
+
+use database::{Database, MAX_ID, Row};
+use password::Key;
+
+use crate::cert::Certificate;
+use crate::fingerprint::Fingerprint;
+
+/// The file of certificates and trust settings.
+pub const CERT_DB: &str = "cert9.db";
+/// The file of keys, password and signatures.
+pub const KEY_DB: &str = "key4.db";
+/// What stands behind the name of a database while it is being written, or after its writer was killed.
+pub const JOURNALS: [&str; 2] = ["-journal", "-wal"];
+/// The files of the format before SQLite, which current NSS cannot read either.
+pub const DBM_FILES: [&str; 3] = ["cert8.db", "key3.db", "secmod.db"];
+/// No database is larger, in bytes: a browser's with all it has seen has 1 MiB.
+pub const SIZE_LIMIT: usize = 32 << 20;
+/// More iterations than these are not tried (threat T19); NSS' default is 10,000.
+pub const MAX_ITERATIONS: u32 = 5_000_000;
+
+/// Whether `content` is a database of the old format (Berkeley DB 1.85, hash: the magic number stands in front, in
+/// either byte order).
+pub fn is_dbm(content: &[u8]) -> bool {
+    const MAGIC: u32 = 0x0006_1561;
+    content
+        .first_chunk()
+        .is_some_and(|head| u32::from_be_bytes(*head) == MAGIC || u32::from_le_bytes(*head) == MAGIC)
+}
+
+/// The nickname of `certificate`: the name that its anchor has in other stores, with part of the fingerprint in it,
+/// so that two never collide (threat T4).
+pub fn nickname_for(certificate: &Certificate) -> String {
+    crate::converge::anchor_name(certificate)
+}
+
+/// Whether trust settings are signed as the database needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signed {
+    /// There is no password, so NSS believes them as they are.
+    NotNeeded,
+    /// They are.
+    Valid,
+    /// They are not: NSS takes them for distrust.
+    Invalid,
+    /// The password is not known. NSS believes them until it is entered, and drops them then if the signature is
+    /// bad.
+    Unknown,
+}
+
+/// A certificate of a database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// SHA-256.
+    pub fingerprint: Fingerprint,
+    /// The first nickname; raw text of the database, empty if it has none.
+    pub nickname: String,
+    /// What the trust settings say.
+    pub trust: Trust,
+    /// Whether NSS believes them.
+    pub signed: Signed,
+}
+
+impl Entry {
+    /// Whether NSS takes the certificate for a root of servers.
+    pub fn is_trusted(&self) -> bool {
+        self.trust == Trust::Trusted && self.signed != Signed::Invalid
+    }
+}
+
+/// The bytes of both files, in the order in which they have to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// `key4.db`: first.
+    pub key4: Vec<u8>,
+    /// `cert9.db`.
+    pub cert9: Vec<u8>,
+}
+
+/// Both databases of a directory, in memory.
+pub struct Databases {
+    cert9: Database,
+    key4: Database,
+    protection: Protection,
+    key: Option<Key>,
+}
+
+impl Databases {
+    /// New databases without a password, the same bytes each time.
+    ///
+    /// # Errors
+    /// SQLite fails (memory).
+    pub fn new() -> Result<Databases> {
+        Ok(Databases {
+            cert9: Database::create(CERT_DB, schema::PUBLIC, false)?,
+            key4: Database::create(KEY_DB, schema::PRIVATE, true)?,
+            protection: Protection::None,
+            key: None,
+        })
+    }
+
+    /// Reads the databases. A password is used only where there is one that is not empty; without it such databases
+    /// can be read ([`Protection::Locked`]).
+    ///
+    /// # Errors
+    /// The files are damaged, too large, or not made by NSS; the password is wrong, or cannot be checked.
+    pub fn open(cert9: &[u8], key4: &[u8], password: Option<&Password>) -> Result<Databases> {
+        let cert9 = Database::open(CERT_DB, schema::PUBLIC, cert9)?;
+        let key4 = Database::open(KEY_DB, schema::PRIVATE, key4)?;
+        let (protection, key) = password::unlock(key4.meta_data(password::ENTRY)?, password)?;
+        Ok(Databases { cert9, key4, protection, key })
+    }
+
+    /// How trust settings are protected.
+    pub fn protection(&self) -> Protection {
+        self.protection
+    }
+
+    /// The certificates, each once, with the trust that NSS gives them. What cannot be parsed as a certificate is
+    /// left out.
+    ///
+    /// # Errors
+    /// The database is damaged, or its signatures cost too much.
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        let mut wanted = attributes::SIGNED.to_vec();
+        wanted.extend([attributes::CLASS, attributes::LABEL, attributes::VALUE]);
+        wanted.extend([attributes::ISSUER, attributes::SERIAL_NUMBER]);
+        let mut certificates = Vec::new();
+        let mut trust: BTreeMap<(Vec<u8>, Vec<u8>), Vec<Row>> = BTreeMap::new();
+        for row in self.cert9.all(&wanted)? {
+            if row.number(attributes::CLASS) == Some(attributes::CLASS_CERTIFICATE) {
+                certificates.push(row);
+            } else if let (true, Some(issuer), Some(serial)) =
+                (objects::is_trust(&row), row.get(attributes::ISSUER), row.get(attributes::SERIAL_NUMBER))
+            {
+                trust.entry((issuer.to_vec(), serial.to_vec())).or_default().push(row);
+            }
+        }
+        self.afford(trust.values().flatten())?;
+        let mut found: BTreeMap<Fingerprint, usize> = BTreeMap::new();
+        let mut entries = Vec::new();
+        for row in &certificates {
+            let der = row.get(attributes::VALUE).unwrap_or_default();
+            let Ok(certificate) = Certificate::from_der(der) else { continue };
+            if found.insert(certificate.fingerprint(), entries.len()).is_some() {
+                continue;
+            }
+            let name = (certificate.issuer_der().to_vec(), objects::serial_number(&certificate));
+            let settings = trust.get(&name).map(Vec::as_slice).unwrap_or_default();
+            let (trust, signed) = self.judge(&certificate, settings)?;
+            let nickname = row.get(attributes::LABEL).unwrap_or_default();
+            entries.push(Entry {
+                fingerprint: certificate.fingerprint(),
+                nickname: String::from_utf8_lossy(nickname).into_owned(),
+                trust,
+                signed,
+            });
+        }
+        Ok(entries)
+    }
+
+    /// Makes `certificate` a root for servers: adds it under `nickname` if it is not there under any, and sets its
+    /// trust (certutil's `C,,`; of settings that are there only the one for servers changes). `None` if NSS trusts
+    /// it so already; else what [`Databases::remove`] needs to put back.
+    ///
+    /// # Errors
+    /// [`Refusal::Locked`], [`Refusal::SerialTaken`], [`Refusal::Nickname`]; the database is damaged. Nothing is
+    /// changed then.
+    pub fn add(&mut self, certificate: &Certificate, nickname: &str) -> Result<Option<Former>> {
+        if !crate::state::is_anchor_name(nickname) {
+            return Err(Refusal::Nickname);
+        }
+        let there = self.find(certificate)?;
+        self.afford(&there.trust)?;
+        let present = !there.certificates.is_empty();
+        if present {
+            let (trust, signed) = self.judge(certificate, &there.trust)?;
+            if trust == Trust::Trusted && signed != Signed::Invalid {
+                return Ok(None);
+            }
+        }
+        if there.another {
+            return Err(Refusal::SerialTaken);
+        }
+        if self.protection == Protection::Locked {
+            return Err(Refusal::Locked);
+        }
+        self.change(|databases| databases.set(certificate, nickname, there)).map(Some)
+    }
+
+    /// Takes `certificate` out as `certutil -D` does, or puts back what stood there before it was added. Whether
+    /// anything of it was there.
+    ///
+    /// # Errors
+    /// [`Refusal::Former`]; the database is damaged. Nothing is changed then.
+    pub fn remove(&mut self, certificate: &Certificate, former: Option<&Former>) -> Result<bool> {
+        if former.is_some_and(|former| !former.fits(certificate)) {
+            return Err(Refusal::Former);
+        }
+        let there = self.find(certificate)?;
+        if there.certificates.is_empty() && (there.trust.is_empty() || there.another) {
+            return Ok(false);
+        }
+        self.change(|databases| databases.unset(former, there))?;
+        Ok(true)
+    }
+
+    /// The bytes of both files; those that were read, where nothing was changed.
+    ///
+    /// # Errors
+    /// SQLite fails (memory).
+    pub fn into_files(self) -> Result<Files> {
+        Ok(Files { key4: self.key4.into_bytes()?, cert9: self.cert9.into_bytes()? })
+    }
+
+    fn find(&self, certificate: &Certificate) -> Result<There> {
+        let serial = objects::serial_number(certificate);
+        let name = [(attributes::ISSUER, certificate.issuer_der()), (attributes::SERIAL_NUMBER, &serial[..])];
+        let mut there = There::default();
+        for row in self.cert9.find(&name)? {
+            if objects::is_trust(&row) {
+                there.trust.push(row);
+            } else if row.number(attributes::CLASS) == Some(attributes::CLASS_CERTIFICATE) {
+                match row.get(attributes::VALUE) == Some(certificate.der()) {
+                    true => there.certificates.push(row),
+                    false => there.another = true,
+                }
+            }
+        }
+        Ok(there)
+    }
+
+    /// What NSS makes of trust settings: it looks at those of PKCS#11 3.2 first, and at the first of a kind.
+    fn judge(&self, certificate: &Certificate, settings: &[Row]) -> Result<(Trust, Signed)> {
+        let of_class = |class| settings.iter().find(|row| row.number(attributes::CLASS) == Some(class));
+        let first = of_class(attributes::CLASS_TRUST).or_else(|| of_class(attributes::CLASS_NSS_TRUST));
+        let Some(row) = first else { return Ok((Trust::Unset, Signed::NotNeeded)) };
+        let signed = self.is_signed(row)?;
+        Ok((objects::said(row, certificate), signed))
+    }
+
+    /// Whether the signatures of what decides in trust settings are good; [`Databases::afford`] comes first.
+    fn is_signed(&self, row: &Row) -> Result<Signed> {
+        let key = match (self.protection, &self.key) {
+            (Protection::None, _) => return Ok(Signed::NotNeeded),
+            (_, None) => return Ok(Signed::Unknown),
+            (_, Some(key)) => key,
+        };
+        let signatures = self.key4.signatures(row.id)?;
+        let good = objects::deciding(row).iter().all(|attribute| match row.get(*attribute) {
+            None => true,
+            Some(value) => signatures
+                .get(attribute)
+                .is_some_and(|signature| signature::verify(key, row.id, *attribute, value, signature)),
+        });
+        Ok(if good { Signed::Valid } else { Signed::Invalid })
+    }
+
+    /// Refuses signatures that ask for more work than they can be worth, before any of it is done (threat T19).
+    fn afford<'a>(&self, settings: impl IntoIterator<Item = &'a Row>) -> Result<()> {
+        let mut left = signature::BUDGET;
+        for row in settings {
+            let signatures = self.key4.signatures(row.id)?;
+            for signature in objects::deciding(row).iter().filter_map(|attribute| signatures.get(attribute)) {
+                left = left.checked_sub(signature::cost(signature)).ok_or(Refusal::Costs)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Does `work` in both databases, or nothing.
+    fn change<T>(&mut self, work: impl FnOnce(&mut Databases) -> Result<T>) -> Result<T> {
+        self.cert9.begin()?;
+        self.key4.begin()?;
+        let result = work(self);
+        self.key4.end(result.is_ok())?;
+        self.cert9.end(result.is_ok())?;
+        result
+    }
+
+    fn set(&mut self, certificate: &Certificate, nickname: &str, there: There) -> Result<Former> {
+        let mut former = Former { certificate: !there.certificates.is_empty(), trust: Vec::new() };
+        if !former.certificate {
+            let id = self.cert9.free_id(preferred_id(certificate), &self.key4)?;
+            self.cert9.insert(&objects::certificate(id, certificate, nickname))?;
+        }
+        for row in &there.trust {
+            let believed = self.is_signed(row)? != Signed::Invalid;
+            former.trust.push(FormerTrust::new(row, &self.key4.signatures(row.id)?, believed));
+            // A new number, and the signatures of the old one stay: so either `cert9.db` is good with this `key4.db`.
+            let changed = objects::trusting(row, certificate);
+            let id = self.cert9.free_id(preferred_id(certificate) % MAX_ID + 1, &self.key4)?;
+            self.cert9.delete(row.id)?;
+            self.write(&Row { id, ..changed })?;
+        }
+        let is_own = |row: &Row| row.number(attributes::CLASS) == Some(attributes::CLASS_NSS_TRUST);
+        if !there.trust.iter().any(is_own) {
+            let id = self.cert9.free_id(preferred_id(certificate) % MAX_ID + 1, &self.key4)?;
+            self.write(&objects::trust(id, certificate))?;
+        }
+        Ok(former)
+    }
+
+    fn unset(&mut self, former: Option<&Former>, there: There) -> Result<()> {
+        let stays = former.is_some_and(|former| former.certificate);
+        let gone = if stays { &[][..] } else { &there.certificates[..] };
+        // Trust settings are found by issuer and serial number: those of another certificate stay.
+        let settings = if there.another { &[][..] } else { &there.trust[..] };
+        for row in gone.iter().chain(settings) {
+            self.cert9.delete(row.id)?;
+            self.key4.delete_signatures(row.id)?;
+        }
+        // A certificate that its owner removed since takes its former trust with it.
+        if there.certificates.is_empty() || there.another {
+            return Ok(());
+        }
+        let mut restored = Vec::new();
+        for former in former.iter().flat_map(|former| &former.trust) {
+            let Some(mut row) = former.row() else { return Err(Refusal::Former) };
+            let signatures = former.signatures();
+            if !self.cert9.has(row.id)? {
+                self.key4.delete_signatures(row.id)?;
+            }
+            let id = self.cert9.free_id(row.id, &self.key4)?;
+            let moved = id != row.id;
+            row.id = id;
+            self.cert9.insert(&row)?;
+            if !moved && self.key4.has_meta_data() {
+                for (attribute, signature) in &signatures {
+                    self.key4.insert_signature(id, *attribute, signature)?;
+                }
+            }
+            if former.believed {
+                restored.push(row);
+            }
+        }
+        self.afford(&restored)?;
+        // What NSS believed it believes again, even if a password was set or changed since.
+        for row in &restored {
+            if self.is_signed(row)? == Signed::Invalid {
+                self.sign(row)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds trust settings, signed where that is needed.
+    fn write(&mut self, row: &Row) -> Result<()> {
+        self.cert9.insert(row)?;
+        self.sign(row)
+    }
+
+    fn sign(&mut self, row: &Row) -> Result<()> {
+        self.key4.delete_signatures(row.id)?;
+        let Some(key) = &self.key else { return Ok(()) };
+        for attribute in attributes::SIGNED {
+            if let Some(value) = row.get(attribute) {
+                let signature = signature::sign(key, row.id, attribute, value);
+                self.key4.insert_signature(row.id, attribute, &signature)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a database has with the issuer and serial number of a certificate.
+#[derive(Default)]
+struct There {
+    /// The certificate itself.
+    certificates: Vec<Row>,
+    /// Whether there is another certificate.
+    another: bool,
+    /// Trust settings.
+    trust: Vec<Row>,
+}
+
+/// The number that a certificate gets if it is free: from the fingerprint, so that the same additions give the same
+/// bytes. Its trust settings get the next.
+fn preferred_id(certificate: &Certificate) -> u32 {
+    let [a, b, c, d, ..] = *certificate.fingerprint().bytes();
+    (u32::from_be_bytes([a, b, c, d]) & MAX_ID).max(1)
+}
+
+#[cfg(test)]
+mod tests;

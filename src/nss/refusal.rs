@@ -1,0 +1,123 @@
+//! Why a database is not read or not changed, as a type: the caller decides whether that is a warning or an error.
+
+use std::fmt;
+
+use crate::error::{Error, Kind};
+
+/// Result of everything in this module.
+pub type Result<T> = std::result::Result<T, Refusal>;
+
+/// Why a database stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// This file (`cert9.db`, `key4.db`) is larger than [`super::SIZE_LIMIT`] bytes.
+    TooLarge(&'static str),
+    /// This file is no SQLite database.
+    NotSqlite(&'static str),
+    /// This file is damaged, or not laid out as NSS lays it out; the text says what is wrong, in a form that can
+    /// follow a colon.
+    Damaged(&'static str, String),
+    /// This file has a schema that NSS does not make (threat T18): a view, a trigger, other columns. The text names
+    /// it.
+    Schema(&'static str, String),
+    /// The password entry is encrypted in a way that current NSS does not use.
+    Encryption,
+    /// The password entry asks for this many iterations, more than [`super::MAX_ITERATIONS`] (threat T19).
+    Iterations(u64),
+    /// The signatures of the database ask for more work than anybody's own would (threat T19).
+    Costs,
+    /// The password that was given is not that of the database.
+    WrongPassword,
+    /// The database has a password, and none was given.
+    Locked,
+    /// The database holds another certificate with the same issuer and serial number; NSS cannot hold both.
+    SerialTaken,
+    /// The nickname has characters that we do not write (threat T4).
+    Nickname,
+    /// What was remembered of a former trust setting does not belong to this certificate.
+    Former,
+}
+
+impl Refusal {
+    /// The same for people; add the place with [`Error::at`]. (No `From`: it would take from the compiler what it
+    /// infers elsewhere.)
+    pub fn into_error(self) -> Error {
+        let error = Error::new(self.kind(), "could not use the NSS database");
+        let error = match self.hint() {
+            Some(hint) => error.hint(hint),
+            None => error,
+        };
+        error.because(self)
+    }
+
+    /// The file that is wrong, where one is.
+    fn file(&self) -> Option<&'static str> {
+        match self {
+            Refusal::TooLarge(file)
+            | Refusal::NotSqlite(file)
+            | Refusal::Damaged(file, _)
+            | Refusal::Schema(file, _) => Some(file),
+            _ => None,
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Refusal::WrongPassword | Refusal::Locked | Refusal::Nickname => Kind::Usage,
+            Refusal::Encryption => Kind::Unsupported,
+            _ => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Refusal::NotSqlite(_) | Refusal::Damaged(..) | Refusal::TooLarge(_) => {
+                Some("`certutil -L -d sql:DIRECTORY` shows what NSS itself makes of it")
+            }
+            Refusal::WrongPassword => Some(
+                "`certutil -K -d sql:DIRECTORY` asks for the password and says whether it is the right one",
+            ),
+            Refusal::Locked => Some("give the file that holds the password with `--nss-password-file`"),
+            Refusal::Encryption => Some(
+                "a new password brings the database up to date: `certutil -W -d sql:DIRECTORY`, with a current NSS",
+            ),
+            Refusal::SerialTaken => {
+                Some("remove the other certificate with `certutil -D` if it is not needed, and run again")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(file) = self.file() {
+            write!(f, "`{file}`: ")?;
+        }
+        match self {
+            Refusal::TooLarge(_) => write!(f, "larger than {} MiB", super::SIZE_LIMIT >> 20),
+            Refusal::NotSqlite(_) => f.write_str("no SQLite database"),
+            Refusal::Damaged(_, why) | Refusal::Schema(_, why) => f.write_str(why),
+            Refusal::Encryption => f.write_str("the password is kept in a way that is not supported"),
+            Refusal::Iterations(count) => write!(
+                f,
+                "the password asks for {count} iterations, more than {}: not even tried",
+                super::MAX_ITERATIONS
+            ),
+            Refusal::Costs => f.write_str("the signatures ask for more iterations than makes sense"),
+            Refusal::WrongPassword => f.write_str("the password is not the one of this database"),
+            Refusal::Locked => f.write_str("the database has a password, and none was given"),
+            Refusal::SerialTaken => {
+                f.write_str("another certificate with the same issuer and serial number is in there")
+            }
+            Refusal::Nickname => {
+                f.write_str("a nickname has letters, digits, `.`, `_` and `-`, and begins with no `.` or `-`")
+            }
+            Refusal::Former => {
+                f.write_str("what was remembered of the former trust does not belong to this certificate")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}

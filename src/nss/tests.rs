@@ -1,0 +1,524 @@
+//! Round trips, hostile files and hostile costs, without NSS. `tests/tools/nss.rs` has NSS' opinion.
+#![allow(clippy::disallowed_methods, reason = "tests spoil databases with SQLite itself")]
+
+use std::time::{Duration, Instant};
+
+use aes::Aes256;
+use cbc::Encryptor;
+use cbc::cipher::block_padding::Pkcs7;
+use cbc::cipher::{BlockModeEncrypt, KeyIvInit};
+use rusqlite::{Connection, MAIN_DB};
+
+use super::attributes::Attribute;
+use super::*;
+use crate::cert::testing::{Draft, Random, common_name, rsa_key, sequence, tlv};
+use crate::error::Kind;
+
+fn root(name: &str) -> Certificate {
+    Certificate::from_der(&Draft::named(common_name(name)).der()).expect("parses")
+}
+
+fn new_files() -> Files {
+    Databases::new().expect("new").into_files().expect("bytes")
+}
+
+fn open(files: &Files, password: Option<&Password>) -> Databases {
+    Databases::open(&files.cert9, &files.key4, password).expect("opens")
+}
+
+/// `bytes` after `sql`, by SQLite without any of our settings.
+fn after(bytes: &[u8], work: impl FnOnce(&Connection)) -> Vec<u8> {
+    let mut connection = Connection::open_in_memory().expect("memory");
+    connection.deserialize_read_exact(MAIN_DB, bytes, bytes.len(), false).expect("a database");
+    work(&connection);
+    connection.serialize(MAIN_DB).expect("bytes").to_vec()
+}
+
+fn after_sql(bytes: &[u8], sql: &str) -> Vec<u8> {
+    after(bytes, |connection| connection.execute_batch(sql).expect(sql))
+}
+
+/// The DER of PBKDF2's parameters with this INTEGER as the count.
+fn pbkdf2_der(salt: &[u8], count: &[u8]) -> Vec<u8> {
+    let hmac = sequence(&[&tlv(0x06, password::HMAC_SHA256)]);
+    let parameters = sequence(&[&tlv(0x04, salt), &tlv(0x02, count), &tlv(0x02, &[32]), &hmac]);
+    sequence(&[&tlv(0x06, password::PBKDF2), &parameters])
+}
+
+/// A password entry's second item, as NSS makes it.
+fn password_item(salt: &[u8], password: &str, count: u32) -> Vec<u8> {
+    let hash = <sha1::Sha1 as sha1::Digest>::digest([salt, password.as_bytes()].concat());
+    let parameters = password::Pbkdf2 { salt: vec![7; 32], iterations: count };
+    let vector = tlv(0x04, &[9; 14]);
+    // A count beyond the limit is there to be refused: nobody derives it.
+    let key = if count > MAX_ITERATIONS { [0; 32] } else { *parameters.derive(&hash) };
+    let initial: [u8; 16] = vector.clone().try_into().expect("16 bytes");
+    let mut buffer = *b"password-check--";
+    let encryptor = Encryptor::<Aes256>::new(&key.into(), &initial.into());
+    let encrypted = encryptor.encrypt_padded::<Pkcs7>(&mut buffer, 14).expect("fits").to_vec();
+    let aes = sequence(&[&tlv(0x06, b"\x60\x86\x48\x01\x65\x03\x04\x01\x2a"), &vector]);
+    let count = [&[0][..], &count.to_be_bytes()].concat();
+    let parameters = sequence(&[&pbkdf2_der(&[7; 32], &count), &aes]);
+    let pbes2 = sequence(&[&tlv(0x06, b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d"), &parameters]);
+    sequence(&[&pbes2, &tlv(0x04, &encrypted)])
+}
+
+fn with_entry(files: &Files, item2: &[u8]) -> Files {
+    let key4 = after(&files.key4, |connection| {
+        let sql = "INSERT INTO metaData VALUES ('password', ?, ?)";
+        connection.execute(sql, rusqlite::params![&[5u8; 20][..], item2]).expect("inserted");
+    });
+    Files { key4, cert9: files.cert9.clone() }
+}
+
+/// New databases with a password.
+fn protected(password: &str, count: u32) -> Files {
+    with_entry(&new_files(), &password_item(&[5; 20], password, count))
+}
+
+#[test]
+fn new_databases_are_the_same_bytes_each_time() {
+    let build = || {
+        let mut databases = Databases::new().expect("new");
+        for name in ["A", "B", "C"] {
+            let former = databases.add(&root_of(name), name).expect("added");
+            assert!(former.expect("new").is_absent());
+        }
+        databases.into_files().expect("bytes")
+    };
+    // One certificate each: a new signature would be other bytes.
+    fn root_of(name: &str) -> Certificate {
+        use std::sync::OnceLock;
+        static ROOTS: OnceLock<Vec<(String, Certificate)>> = OnceLock::new();
+        let roots = ROOTS.get_or_init(|| ["A", "B", "C"].map(|name| (name.to_owned(), root(name))).into());
+        roots.iter().find(|(other, _)| other == name).expect("there").1.clone()
+    }
+    let files = build();
+    assert_eq!(files, build());
+    for bytes in [&files.cert9, &files.key4] {
+        // Page size 4096, rollback journal, user_version 0, UTF-8.
+        assert_eq!((&bytes[16..20], &bytes[56..64]), (&[0x10, 0, 1, 1][..], &[0, 0, 0, 1, 0, 0, 0, 0][..]));
+        assert_eq!(bytes.len() % 4096, 0);
+    }
+    let entries = open(&files, None).entries().expect("listed");
+    assert_eq!(entries.iter().map(|entry| &entry.nickname[..]).collect::<Vec<_>>(), ["A", "B", "C"]);
+    assert!(entries.iter().all(|entry| entry.is_trusted() && entry.signed == Signed::NotNeeded));
+}
+
+#[test]
+fn what_was_added_is_found_and_goes_again() {
+    let password = Password::from_file(b"secret\r\nnot this\n");
+    assert_eq!(format!("{password:?}"), "Password(***)");
+    for (files, protection, signed) in [
+        (new_files(), Protection::None, Signed::NotNeeded),
+        (protected("", 1), Protection::Empty, Signed::Valid),
+        (protected("secret", 1000), Protection::Unlocked, Signed::Valid),
+        (protected("secret", 1), Protection::Unlocked, Signed::Valid),
+    ] {
+        let (ours, other) = (root("Ours"), root("Other"));
+        let mut databases = open(&files, Some(&password));
+        assert_eq!(databases.protection(), protection);
+        databases.add(&other, "other").expect("added");
+        let mut databases = open(&databases.into_files().expect("bytes"), Some(&password));
+        let before = databases.cert9.all(&attributes::COLUMNS).expect("rows");
+        let former = databases.add(&ours, "ours").expect("added").expect("new");
+        assert!(former.is_absent());
+        assert_eq!(databases.add(&ours, "again").expect("there"), None);
+        let files = databases.into_files().expect("bytes");
+        let mut databases = open(&files, Some(&password));
+        let entries = databases.entries().expect("listed");
+        let wanted = Entry {
+            fingerprint: ours.fingerprint(),
+            nickname: "ours".to_owned(),
+            trust: Trust::Trusted,
+            signed,
+        };
+        assert_eq!(entries[1], wanted);
+        assert!(databases.remove(&ours, Some(&former)).expect("removed"));
+        assert!(!databases.remove(&ours, Some(&former)).expect("nothing left"));
+        assert_eq!(databases.cert9.all(&attributes::COLUMNS).expect("rows"), before);
+        // Nothing done, nothing changed, not even a counter.
+        let files = databases.into_files().expect("bytes");
+        let mut databases = open(&files, Some(&password));
+        assert_eq!(databases.add(&other, "other").expect("there"), None);
+        assert_eq!(databases.into_files().expect("bytes"), files);
+    }
+}
+
+#[test]
+fn a_password_is_needed_and_has_to_be_right() {
+    let files = protected("secret", 2000);
+    let wrong = Databases::open(&files.cert9, &files.key4, Some(&Password::new("Secret"))).err();
+    assert_eq!(wrong, Some(Refusal::WrongPassword));
+    let mut locked = open(&files, None);
+    assert_eq!(locked.protection(), Protection::Locked);
+    assert_eq!(locked.add(&root("Ours"), "ours"), Err(Refusal::Locked));
+    assert_eq!(locked.into_files().expect("bytes"), files);
+    // With settings that are there, a locked database says what NSS does before the password is entered.
+    let mut databases = open(&files, Some(&Password::new("secret")));
+    let ours = root("Ours");
+    databases.add(&ours, "ours").expect("added");
+    let mut locked = open(&databases.into_files().expect("bytes"), None);
+    assert_eq!(locked.entries().expect("listed")[0].signed, Signed::Unknown);
+    assert_eq!(locked.add(&ours, "ours").expect("there"), None);
+    assert!(locked.remove(&ours, None).expect("needs no password"));
+    assert_eq!(Refusal::Locked.into_error().kind(), Kind::Usage);
+    assert!(Refusal::Locked.into_error().hints()[0].contains("--nss-password-file"));
+}
+
+#[test]
+fn t19_costly_counts_are_answered_at_once() {
+    let started = Instant::now();
+    for count in [5_000_001, (1 << 31) - 1, u32::MAX] {
+        let files = protected("secret", count);
+        let error = Databases::open(&files.cert9, &files.key4, Some(&Password::new("secret"))).err();
+        assert_eq!(error, Some(Refusal::Iterations(u64::from(count))));
+    }
+    assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
+    // Counts that no number holds, negative ones and none.
+    for count in [&[1; 9][..], &[0xff], &[0], &[]] {
+        let item = [pbkdf2_der(&[7; 32], count), vec![]].concat();
+        let pbes2 = sequence(&[&tlv(0x06, b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d"), &sequence(&[&item])]);
+        let files = with_entry(&new_files(), &sequence(&[&pbes2, &tlv(0x04, &[0; 16])]));
+        let error = Databases::open(&files.cert9, &files.key4, None).err();
+        assert!(matches!(error, Some(Refusal::Iterations(u64::MAX) | Refusal::Encryption)), "{error:?}");
+    }
+}
+
+#[test]
+fn t19_signatures_cannot_cost_more_than_a_budget() {
+    let files = protected("", 1);
+    let mut databases = open(&files, None);
+    for index in 0..8 {
+        databases.add(&root(&format!("Root {index}")), &format!("r{index}")).expect("added");
+    }
+    let files = databases.into_files().expect("bytes");
+    // The count of every signature becomes 4,999,999: one would do, eight are refused before the first is derived.
+    let key4 = after(&files.key4, |connection| {
+        let mac = sequence(&[&tlv(0x06, password::HMAC_SHA256)]);
+        let pbmac1 = sequence(&[&pbkdf2_der(&[7; 32], &[0x4c, 0x4b, 0x3f]), &mac]);
+        let pbmac1 = sequence(&[&tlv(0x06, b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0e"), &pbmac1]);
+        let signature = sequence(&[&pbmac1, &tlv(0x04, &[0; 32])]);
+        let sql = "UPDATE metaData SET item1 = ? WHERE id LIKE 'sig_cert_%'";
+        assert_eq!(connection.execute(sql, [signature]).expect("updated"), 56);
+    });
+    let databases = open(&Files { key4, cert9: files.cert9 }, None);
+    let started = Instant::now();
+    assert_eq!(databases.entries(), Err(Refusal::Costs));
+    assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
+}
+
+#[test]
+fn thousands_of_rows_are_no_trouble() {
+    let mut databases = open(&protected("", 1), None);
+    let roots: Vec<Certificate> = (0..2000)
+        .map(|index| {
+            let draft = Draft {
+                public_key: Some(rsa_key(1024)),
+                ..Draft::named(common_name(&format!("Root {index}")))
+            };
+            Certificate::from_der(&draft.der()).expect("parses")
+        })
+        .collect();
+    for root in &roots {
+        databases.add(root, &nickname_for(root)).expect("added").expect("new");
+    }
+    let mut databases = open(&databases.into_files().expect("bytes"), None);
+    let entries = databases.entries().expect("listed");
+    assert_eq!(entries.len(), roots.len());
+    for (entry, root) in entries.iter().zip(&roots) {
+        assert!(entry.is_trusted() && entry.signed == Signed::Valid);
+        assert_eq!((entry.fingerprint, &entry.nickname), (root.fingerprint(), &nickname_for(root)));
+    }
+    for root in roots.iter().step_by(2) {
+        assert!(databases.remove(root, None).expect("removed"));
+    }
+    let left = open(&databases.into_files().expect("bytes"), None).entries().expect("listed");
+    assert_eq!(left.len(), roots.len() / 2);
+}
+
+#[test]
+fn numbers_that_are_taken_are_left_alone() {
+    let ours = root("Ours");
+    let preferred = preferred_id(&ours);
+    let files = protected("", 1);
+    // An object that is no certificate has the first number, a signature of nothing the second.
+    let sql = format!("INSERT INTO nssPublic (id, a0) VALUES ({preferred}, x'00000002')");
+    let orphan =
+        format!("INSERT INTO metaData VALUES ('sig_cert_{:08x}_ce536358', x'00', NULL)", preferred + 1);
+    let files = Files { cert9: after_sql(&files.cert9, &sql), key4: after_sql(&files.key4, &orphan) };
+    let mut databases = open(&files, None);
+    databases.add(&ours, "ours").expect("added");
+    let ids: Vec<u32> = databases.cert9.all(&[]).expect("rows").iter().map(|row| row.id).collect();
+    assert_eq!(ids, [preferred, preferred + 2, preferred + 3]);
+    databases.remove(&ours, None).expect("removed");
+    assert_eq!(databases.cert9.all(&[]).expect("rows").len(), 1);
+    assert_eq!(databases.cert9.free_id(0, &databases.key4), Ok(1));
+    assert_eq!(databases.cert9.free_id(u32::MAX, &databases.key4), Ok(MAX_ID));
+}
+
+#[test]
+fn another_certificate_with_the_same_serial_number_is_never_touched() {
+    // The same issuer, serial number and so on; the key is another.
+    let ours = root("Twin");
+    let draft = Draft { public_key: Some(rsa_key(2048)), ..Draft::named(common_name("Twin")) };
+    let theirs = Certificate::from_der(&draft.der()).expect("parses");
+    let mut databases = Databases::new().expect("new");
+    databases.add(&theirs, "theirs").expect("added");
+    let files = databases.into_files().expect("bytes");
+    let mut databases = open(&files, None);
+    assert_eq!(databases.add(&ours, "ours"), Err(Refusal::SerialTaken));
+    assert!(!databases.remove(&ours, None).expect("not there"));
+    assert_eq!(databases.into_files().expect("bytes"), files);
+}
+
+/// Adds the columns of NSS 3.114 and later, and a trust object of PKCS#11 3.2 with these settings.
+fn with_pkcs11_trust(files: &Files, certificate: &Certificate, server: u32, hash: &[u8]) -> Files {
+    let cert9 = after(&files.cert9, |connection| {
+        for column in ["a8c", "a62c", "a62d", "a62e", "a62f", "a635"] {
+            let sql = format!("ALTER TABLE nssPublic ADD COLUMN {column}");
+            connection.execute_batch(&sql).expect("added");
+        }
+        let sql = "INSERT INTO nssPublic (id, a0, a1, a2, a81, a82, a8c, a62c, a62d, a62e, a62f, a635) \
+                   VALUES (77, x'0000000b', x'01', x'00', ?, ?, x'00000250', ?, x'00000002', x'00000000', x'00000003', ?)";
+        let serial = objects::serial_number(certificate);
+        connection
+            .execute(
+                sql,
+                rusqlite::params![certificate.issuer_der(), serial, &server.to_be_bytes()[..], hash],
+            )
+            .expect("inserted");
+    });
+    let mut databases = open(&Files { cert9, key4: files.key4.clone() }, None);
+    let rows = databases.cert9.find(&[(attributes::CLASS, &[0, 0, 0, 0xb])]).expect("found");
+    databases.change(|databases| databases.sign(&rows[0])).expect("signed");
+    databases.into_files().expect("bytes")
+}
+
+#[test]
+fn trust_of_pkcs11_3_2_comes_first_and_is_put_back() {
+    for files in [new_files(), protected("", 1)] {
+        let ours = root("Ours");
+        let mut databases = open(&files, None);
+        databases.add(&ours, "ours").expect("added");
+        let files = databases.into_files().expect("bytes");
+        let hash = ours.fingerprint();
+        for (server, hash, trust) in [
+            (attributes::TRUST_ANCHOR, &hash.bytes()[..], Trust::Trusted),
+            (attributes::TRUST_ANCHOR, &[1; 32], Trust::Distrusted),
+            (attributes::NOT_TRUSTED, &hash.bytes()[..], Trust::Distrusted),
+            (4, &hash.bytes()[..], Trust::Unset),
+        ] {
+            let files = with_pkcs11_trust(&files, &ours, server, hash);
+            let mut databases = open(&files, None);
+            assert_eq!(databases.entries().expect("listed")[0].trust, trust);
+            let before = (databases.cert9.find(&[]).is_err(), snapshot(&databases));
+            let former = databases.add(&ours, "ours").expect("added");
+            assert_eq!(former.is_none(), trust == Trust::Trusted);
+            assert!(databases.entries().expect("listed")[0].is_trusted());
+            let Some(former) = former else { continue };
+            let row = &databases.cert9.find(&[(attributes::CLASS, &[0, 0, 0, 0xb])]).expect("found")[0];
+            assert_eq!(row.number(attributes::TRUST_CLIENT_AUTH), Some(2), "the others stay");
+            assert!(databases.remove(&ours, Some(&former)).expect("removed"));
+            assert_eq!((databases.cert9.find(&[]).is_err(), snapshot(&databases)), before);
+        }
+    }
+}
+
+/// All objects of `cert9.db` with their signatures, by number.
+fn snapshot(databases: &Databases) -> BTreeMap<u32, (Row, BTreeMap<Attribute, Vec<u8>>)> {
+    let rows = databases.cert9.all(&[attributes::COLUMNS.to_vec(), attributes::SIGNED.to_vec()].concat());
+    rows.expect("rows")
+        .into_iter()
+        .map(|row| (row.id, (row.clone(), databases.key4.signatures(row.id).expect("read"))))
+        .collect()
+}
+
+#[test]
+fn what_the_state_remembers_is_checked() {
+    let (ours, other) = (root("Ours"), root("Other"));
+    let mut databases = Databases::new().expect("new");
+    databases.add(&ours, "ours").expect("added");
+    let files = databases.into_files().expect("bytes");
+    // Settings without the hash of the certificate: adding changes them.
+    let cert9 = after_sql(&files.cert9, "UPDATE nssPublic SET ace5363b4 = NULL");
+    let mut databases = open(&Files { cert9, ..files }, None);
+    let former = databases.add(&ours, "ours").expect("added").expect("changed");
+    let text = serde_json::to_string(&former).expect("JSON");
+    assert_eq!(serde_json::from_str::<Former>(&text).expect("read back"), former);
+    assert_eq!(databases.remove(&other, Some(&former)), Err(Refusal::Former));
+    let id = format!("\"id\":{}", preferred_id(&ours) + 1);
+    for (from, to) in [
+        ("\"a0\":\"ce534353\"", "\"a0\":\"00000001\""),
+        ("\"a0\":\"ce534353\"", "\"a0\":\"xx\""),
+        ("\"a170\"", "\"a170; DROP TABLE nssPublic\""),
+        (&id, "\"id\":4294967295"),
+        (&id, "\"id\":0"),
+        ("\"a81\":\"30", "\"a81\":\"31"),
+    ] {
+        assert!(text.contains(from), "{text}");
+        let spoiled: Former = serde_json::from_str(&text.replace(from, to)).expect("JSON all the same");
+        assert_eq!(databases.remove(&ours, Some(&spoiled)), Err(Refusal::Former), "{to}");
+    }
+    assert!(databases.remove(&ours, Some(&former)).expect("removed"));
+    let left = databases.entries().expect("listed");
+    assert_eq!((left.len(), left[0].is_trusted()), (1, false), "the certificate was there before");
+}
+
+#[test]
+fn t4_nicknames_are_plain() {
+    let mut databases = Databases::new().expect("new");
+    let ours = root("Ours");
+    for nickname in ["", "-x", ".x", "a:b", "a\nb", "a b", "ä", &"a".repeat(201)] {
+        assert_eq!(databases.add(&ours, nickname), Err(Refusal::Nickname), "{nickname}");
+    }
+    let nickname = nickname_for(&ours);
+    assert!(nickname.contains(&ours.fingerprint().short(16)));
+    databases.add(&ours, &nickname).expect("added");
+}
+
+#[test]
+fn t18_a_schema_that_does_things_is_refused() {
+    let files = new_files();
+    for sql in [
+        "CREATE TRIGGER t AFTER INSERT ON nssPublic BEGIN DELETE FROM nssPublic; END",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE TABLE other (a)",
+        "DROP TABLE nssPublic; CREATE VIEW nssPublic AS SELECT 1 AS id",
+        "DROP TABLE nssPublic; CREATE TABLE nssPublic (id PRIMARY KEY UNIQUE ON CONFLICT ABORT, a0 DEFAULT (1))",
+        "DROP INDEX issuer; CREATE INDEX issuer ON nssPublic (abs(a81))",
+        "DROP TABLE nssPublic",
+    ] {
+        let cert9 = after_sql(&files.cert9, sql);
+        let error = Databases::open(&cert9, &files.key4, None).err().expect(sql);
+        assert!(matches!(error, Refusal::Schema(CERT_DB, _)), "{sql}: {error}");
+    }
+    // What `ANALYZE` and a later NSS leave is nothing to refuse.
+    let cert9 = after_sql(&files.cert9, "ALTER TABLE nssPublic ADD COLUMN a62c; ANALYZE");
+    open(&Files { cert9, ..files }, None).add(&root("Ours"), "ours").expect("added");
+}
+
+#[test]
+fn a_database_in_wal_mode_stays_one() {
+    let mut files = new_files();
+    for bytes in [&mut files.cert9, &mut files.key4] {
+        bytes[18..20].copy_from_slice(&[2, 2]);
+    }
+    let untouched = open(&files, None).into_files().expect("bytes");
+    assert_eq!(untouched, files);
+    let mut databases = open(&files, None);
+    let ours = root("Ours");
+    databases.add(&ours, "ours").expect("added");
+    let changed = databases.into_files().expect("bytes");
+    assert_eq!(&changed.cert9[18..20], [2, 2]);
+    assert!(open(&changed, None).entries().expect("listed")[0].is_trusted());
+    // A version that SQLite does not know.
+    files.cert9[18] = 3;
+    assert!(matches!(
+        Databases::open(&files.cert9, &files.key4, None).err(),
+        Some(Refusal::Damaged(CERT_DB, _))
+    ));
+}
+
+#[test]
+fn what_is_no_database_is_told() {
+    let files = new_files();
+    let not = |bytes: &[u8]| Databases::open(bytes, &files.key4, None).err();
+    assert_eq!(not(b""), Some(Refusal::NotSqlite(CERT_DB)));
+    assert_eq!(not(&vec![0; SIZE_LIMIT + 1]), Some(Refusal::TooLarge(CERT_DB)));
+    assert!(matches!(not(&files.key4), Some(Refusal::Schema(CERT_DB, _))));
+    let swapped = Databases::open(&files.cert9, &files.cert9, None).err();
+    assert!(matches!(swapped, Some(Refusal::Schema(KEY_DB, _))));
+    assert!(is_dbm(&[0x00, 0x06, 0x15, 0x61, 0, 0]) && is_dbm(&[0x61, 0x15, 0x06, 0x00]));
+    assert!(!is_dbm(&files.cert9) && !is_dbm(b"\0\x06"));
+}
+
+#[test]
+fn no_damage_panics_or_is_written() {
+    let mut databases = open(&protected("", 1), None);
+    for index in 0..20 {
+        databases.add(&root(&format!("Root {index}")), &format!("r{index}")).expect("added");
+    }
+    let good = databases.into_files().expect("bytes");
+    let ours = root("Ours");
+    for length in (0..good.cert9.len()).step_by(512).chain([good.cert9.len() - 1]) {
+        let opened = Databases::open(&good.cert9[..length], &good.key4, None);
+        assert!(opened.is_err(), "{length} bytes");
+    }
+    let mut random = Random(0x5eed_0017);
+    let (mut opened, mut changed) = (0, 0);
+    for round in 0..600 {
+        let mut files = good.clone();
+        let bytes = if round % 2 == 0 { &mut files.cert9 } else { &mut files.key4 };
+        if round % 3 == 0 {
+            *bytes = random.mutate(bytes);
+        } else {
+            for _ in 0..=random.below(3) {
+                // Headers of the file and of pages decide most.
+                let page = random.below(bytes.len() / 4096) * 4096;
+                let at = page + random.below(if round % 3 == 1 { 120 } else { 4096 });
+                bytes[at] ^= 1 << random.below(8);
+            }
+        }
+        let Ok(mut databases) = Databases::open(&files.cert9, &files.key4, None) else { continue };
+        opened += 1;
+        let _ = databases.entries();
+        if databases.add(&ours, "ours").is_err() {
+            continue;
+        }
+        let Ok(written) = databases.into_files() else { continue };
+        changed += 1;
+        let again = Databases::open(&written.cert9, &written.key4, None).expect("what was written opens");
+        let entries = again.entries().expect("listed");
+        assert!(entries.iter().any(|e| e.fingerprint == ours.fingerprint() && e.is_trusted()), "{round}");
+    }
+    assert!(opened > 50 && changed > 50, "the damage reaches beyond the header: {opened}, {changed}");
+}
+
+#[test]
+fn a_kill_between_the_two_files_never_leaves_an_unsigned_setting() {
+    let password = Password::new("secret");
+    for empty in [protected("", 1), protected("secret", 10)] {
+        for changed in ["", "UPDATE nssPublic SET ace536358 = x'ce534353' WHERE a0 = x'ce534353'"] {
+            let (ours, other) = (root("Ours"), root("Other"));
+            let mut databases = open(&empty, Some(&password));
+            databases.add(&other, "other").expect("added");
+            if !changed.is_empty() {
+                databases.add(&ours, "ours").expect("added");
+            }
+            let mut files = databases.into_files().expect("bytes");
+            if !changed.is_empty() {
+                files.cert9 = after_sql(&files.cert9, changed);
+                let databases = open(&files, Some(&password));
+                let rows = databases.cert9.all(&attributes::SIGNED).expect("rows");
+                let mut databases = databases;
+                databases
+                    .change(|databases| {
+                        rows.iter()
+                            .filter(|row| row.get(attributes::NSS_CERT_SHA1_HASH).is_some())
+                            .try_for_each(|row| databases.sign(row))
+                    })
+                    .expect("signed");
+                files = databases.into_files().expect("bytes");
+            }
+            let signed = |cert9: &[u8], key4: &[u8]| {
+                let databases = Databases::open(cert9, key4, Some(&password)).expect("opens");
+                let entries = databases.entries().expect("listed");
+                let settings =
+                    |entry: &Entry| entry.trust != Trust::Unset || entry.signed != Signed::NotNeeded;
+                assert!(entries.iter().any(settings));
+                entries.iter().filter(|entry| settings(entry)).all(|entry| entry.signed == Signed::Valid)
+            };
+            assert!(signed(&files.cert9, &files.key4));
+            let mut databases = open(&files, Some(&password));
+            let former = databases.add(&ours, "ours").expect("added").expect("changed");
+            assert_eq!(former.is_absent(), changed.is_empty());
+            let added = databases.into_files().expect("bytes");
+            assert!(signed(&files.cert9, &added.key4) && signed(&added.cert9, &added.key4));
+            let mut databases = open(&added, Some(&password));
+            databases.remove(&ours, Some(&former)).expect("removed");
+            let removed = databases.into_files().expect("bytes");
+            assert!(signed(&removed.cert9, &added.key4) && signed(&removed.cert9, &removed.key4));
+        }
+    }
+}
