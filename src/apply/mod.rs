@@ -218,9 +218,14 @@ impl<'a> Session<'a> {
         let complaints = said
             .lines()
             .map(str::trim)
-            .filter(|line| ["E: ", "W: ", "Warning!"].iter().any(|mark| line.starts_with(mark)));
-        self.complaints
-            .extend(complaints.map(|line| format!("`{}` says: {}", run.program, text::escape(line))));
+            .filter(|line| ["E: ", "W: ", "Warning!", "p11-kit: "].iter().any(|mark| line.starts_with(mark)));
+        for line in complaints {
+            let complaint = format!("`{}` says: {}", run.program, text::escape(line));
+            // p11-kit says the same at every extraction.
+            if !self.complaints.contains(&complaint) {
+                self.complaints.push(complaint);
+            }
+        }
         self.stamp_what_the_tool_wrote()
     }
 

@@ -29,6 +29,21 @@ pub(super) fn tls_server_trust(aux: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// The alias, if `CertAux` has one: for p11-kit the root's label.
+pub(super) fn alias(aux: &[u8]) -> Option<String> {
+    let mut fields = Reader::new(der::only(aux, der::SEQUENCE)?.body);
+    fields.take(der::SEQUENCE);
+    fields.take(der::CONTEXT_0);
+    String::from_utf8(fields.take(der::UTF8_STRING)?.body.to_vec()).ok()
+}
+
+/// Whether p11-kit takes the certificate for a distrusted one where it finds these settings in its sources: settings that
+/// name no trusted purpose (seen with 0.24.1; OpenSSL takes them otherwise).
+pub(super) fn is_distrusted(aux: &[u8]) -> bool {
+    let trust = || Reader::new(der::only(aux, der::SEQUENCE)?.body).take(der::SEQUENCE);
+    !aux.is_empty() && trust().is_none_or(|trust| trust.body.is_empty())
+}
+
 /// Whether a list of key purposes has serverAuth or anyExtendedKeyUsage; `None` if it is malformed.
 fn names_tls_server(list: Option<Tlv<'_>>) -> Option<bool> {
     /// 1.3.6.1.5.5.7.3.1
@@ -85,12 +100,24 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn settings_without_a_trusted_purpose_are_distrust_for_p11_kit() {
+        assert!(!is_distrusted(b""));
+        assert!(!is_distrusted(&aux(Some(&[EMAIL]), Some(&[SERVER_AUTH]))));
+        for (trust, reject) in [(None, None), (Some(&[][..]), None), (None, Some(&[EMAIL][..]))] {
+            assert!(is_distrusted(&aux(trust, reject)), "{trust:?} {reject:?}");
+        }
+    }
+
+    #[test]
     fn what_openssl_writes_is_read() {
         // serverAuth and e-mail trusted, codeSigning rejected, alias "My CA".
         let bytes = "3029301406082b0601050507030106082b06010505070304a00a06082b060105050703030c054d79204341";
         assert_eq!(tls_server_trust(&hex::decode(bytes).expect("hex")), Ok(()));
+        assert_eq!(alias(&hex::decode(bytes).expect("hex")).as_deref(), Some("My CA"));
         let only_alias = "30080c06556e69742041";
         assert_eq!(tls_server_trust(&hex::decode(only_alias).expect("hex")), Ok(()));
+        assert_eq!(alias(&hex::decode(only_alias).expect("hex")).as_deref(), Some("Unit A"));
+        assert_eq!((alias(b"0\0"), alias(b"")), (None, None));
     }
 
     #[test]

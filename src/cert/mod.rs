@@ -16,6 +16,7 @@ use x509_parser::signature_algorithm::RsaSsaPssParams;
 
 use crate::fingerprint::Fingerprint;
 
+mod block;
 mod cert_aux;
 mod der;
 pub mod input;
@@ -120,17 +121,10 @@ impl Certificate {
         })))
     }
 
-    /// The certificate of a block of an existing bundle, as programs see it: of a TRUSTED CERTIFICATE the certificate
-    /// before the trust settings. `None` for other blocks, and for what cannot be parsed.
-    pub fn from_block(block: &pem::Block) -> Option<Certificate> {
-        let der = block.der.as_deref()?;
-        match block.label.as_str() {
-            "TRUSTED CERTIFICATE" => {
-                let certificate = der::Reader::new(der).take(der::SEQUENCE)?;
-                Certificate::from_der(certificate.raw).ok()
-            }
-            _ => Certificate::from_der(der).ok(),
-        }
+    /// Whether it has this issuer (a Name) and this serial number (an INTEGER), both DER.
+    pub fn is_issued_as(&self, issuer: &[u8], serial: &[u8]) -> bool {
+        let serial = der::only(serial, der::INTEGER);
+        self.0.issuer == issuer && serial.is_some_and(|serial| serial.body == self.0.serial)
     }
 
     /// The DER, whole.

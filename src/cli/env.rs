@@ -16,7 +16,7 @@ use crate::state::{self, State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::text;
 use crate::trust::facts::{Choice, Facts};
-use crate::trust::runtimes::{Roots, profile, render, variables};
+use crate::trust::runtimes::{Roots, TABLE, profile, render, variables};
 use crate::trust::verify::Offer;
 use crate::trust::view::View;
 
@@ -84,6 +84,19 @@ impl Located {
     /// What the variables are set to now, for [`variables`] and `for_command`.
     pub(super) fn current<'a>(&'a self, env: &'a Env) -> impl Fn(&str) -> Option<String> + 'a {
         |name| env.shown(name).filter(|value| !self.superseded.contains(*value)).map(ToOwned::to_owned)
+    }
+
+    /// What is said of the variables that named such a place.
+    fn replaced(&self, env: &Env) -> Vec<String> {
+        let set = TABLE.iter().filter_map(|row| Some((row.name, env.shown(row.name)?)));
+        set.filter(|(_, value)| self.superseded.contains(*value))
+            .map(|(name, value)| {
+                format!(
+                    "{name} was set to a bundle of the system, all of which is here: {}",
+                    text::escape(value)
+                )
+            })
+            .collect()
     }
 }
 
@@ -181,8 +194,13 @@ fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
     let looks = sysroot.is_host() || !for_container;
     let current = located.current(context.env);
     let variables = variables(&located.roots, |name| if looks { current(name) } else { None });
+    let replaced = if looks { located.replaced(context.env) } else { Vec::new() };
     let lines = match format {
-        Format::Sh => render::sh(&variables)?,
+        Format::Sh => {
+            let mut lines = render::sh(&variables)?;
+            lines.extend(replaced.iter().map(|line| format!("# {line}")));
+            lines
+        }
         Format::Dockerfile => render::dockerfile(&variables)?,
         Format::Docker => render::docker(&variables)?,
         Format::Json => {
@@ -209,7 +227,7 @@ fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
         }
     };
     if for_container {
-        render::kept(&variables).iter().for_each(|line| ui.say(line));
+        render::kept(&variables).iter().chain(&replaced).for_each(|line| ui.say(line));
     }
     if !lines.is_empty() {
         ui.data(lines.join("\n"))?;

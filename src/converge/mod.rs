@@ -429,10 +429,18 @@ impl<'a> Draft<'a> {
                 present.push(output);
             }
         }
+        let mut left_out = BTreeMap::new();
+        if matches!(self.updater.updater, UpdaterUsed::Native(_)) {
+            for anchor in &self.wanted.anchors {
+                let why = self.facts.row.updater.left_out(after, &anchor.certificate)?;
+                left_out.extend(why.map(|why| (anchor.certificate.fingerprint(), why)));
+            }
+        }
         let after = verify::offers(after, Side::Actual, &present);
         let excused = Excused {
             original: self.original_offers.clone(),
             withdrawn: self.withdrawn.iter().copied().collect(),
+            left_out,
         };
         let anchors: Vec<(Certificate, bool)> = self
             .wanted

@@ -8,7 +8,7 @@ use crate::trust::os_release::Release;
 use crate::trust::p11_format::Format;
 use crate::trust::updater::bundle::Bundles;
 use crate::trust::updater::ca_certificates::{CaCertificates, Hashing};
-use crate::trust::updater::p11_kit::{Copies, Extract, P11Kit};
+use crate::trust::updater::p11_kit::{Copies, Extract, Hashed, P11Kit};
 use crate::trust::updater::pem_directory::PemDirectory;
 use crate::trust::updater::private::PrivateStore;
 use crate::trust::updater::{NativeTool, Updater};
@@ -74,6 +74,7 @@ static DEBIAN: CaCertificates = CaCertificates {
         // Without openssl it exits 127 half-way, with a link made and no bundle written.
         needs: &["openssl"],
         leftovers: &["/etc/ssl/certs/ca-certificates.crt.new"],
+        links: &[],
     },
 };
 
@@ -98,6 +99,7 @@ static ALPINE: CaCertificates = CaCertificates {
         fresh_arguments: &[],
         needs: &[],
         leftovers: &[],
+        links: &[],
     },
 };
 
@@ -135,8 +137,12 @@ static RED_HAT: P11Kit = P11Kit {
             purpose: Some(Purpose::ServerAuth),
         },
     ],
-    hashed: "/etc/pki/ca-trust/extracted/pem/directory-hash",
-    copies: Copies { directory: "/etc/pki/tls/certs", names: false, absolute: true },
+    hashed: &[Hashed {
+        path: "/etc/pki/ca-trust/extracted/pem/directory-hash",
+        format: Format::PlainPem,
+        purpose: Some(Purpose::ServerAuth),
+        copies: Some(Copies { directory: "/etc/pki/tls/certs", names: false, absolute: true }),
+    }],
     keystore: "/etc/pki/ca-trust/extracted/java/cacerts",
     links: &[
         "/etc/pki/tls/certs/ca-bundle.crt",
@@ -150,6 +156,7 @@ static RED_HAT: P11Kit = P11Kit {
         fresh_arguments: &[],
         needs: &["trust"],
         leftovers: &[],
+        links: &[],
     },
 };
 
@@ -186,8 +193,12 @@ static ARCH: P11Kit = P11Kit {
             purpose: Some(Purpose::ServerAuth),
         },
     ],
-    hashed: "/etc/ca-certificates/extracted/cadir",
-    copies: Copies { directory: "/etc/ssl/certs", names: true, absolute: false },
+    hashed: &[Hashed {
+        path: "/etc/ca-certificates/extracted/cadir",
+        format: Format::PlainPem,
+        purpose: Some(Purpose::ServerAuth),
+        copies: Some(Copies { directory: "/etc/ssl/certs", names: true, absolute: false }),
+    }],
     keystore: "/etc/ca-certificates/extracted/java-cacerts.jks",
     links: &["/etc/ssl/certs/ca-certificates.crt", "/etc/ssl/cert.pem"],
     tool: NativeTool {
@@ -196,6 +207,48 @@ static ARCH: P11Kit = P11Kit {
         fresh_arguments: &[],
         needs: &["trust"],
         leftovers: &[],
+        links: &[],
+    },
+};
+
+/// SUSE's `update-ca-certificates`, a shell script of package ca-certificates (read in 2026) that shares nothing but its
+/// name with Debian's: it runs `*.run` hooks, each of which extracts one output.
+static SUSE: P11Kit = P11Kit {
+    admin: "/etc/pki/trust",
+    anchors: "/etc/pki/trust/anchors",
+    vendor: "/usr/share/pki/trust",
+    extracted: "/var/lib/ca-certificates",
+    extracts: &[Extract {
+        path: "/var/lib/ca-certificates/ca-bundle.pem",
+        format: Format::PlainPem,
+        purpose: Some(Purpose::ServerAuth),
+    }],
+    hashed: &[
+        Hashed {
+            path: "/var/lib/ca-certificates/pem",
+            format: Format::PlainPem,
+            purpose: Some(Purpose::ServerAuth),
+            copies: None,
+        },
+        // OpenSSL's own default directory here.
+        Hashed {
+            path: "/var/lib/ca-certificates/openssl",
+            format: Format::TrustedPem,
+            purpose: None,
+            copies: None,
+        },
+    ],
+    keystore: "/var/lib/ca-certificates/java-cacerts",
+    // OpenSSL's default file, and where SUSE's other programs look.
+    links: &["/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"],
+    tool: NativeTool {
+        program: "update-ca-certificates",
+        // Without -f a bundle whose time is later than the directory's is left as it is.
+        arguments: &["-f"],
+        fresh_arguments: &["-f"],
+        needs: &["trust"],
+        leftovers: &[],
+        links: &[("/etc/ssl/certs", "../../var/lib/ca-certificates/pem")],
     },
 };
 
@@ -211,6 +264,7 @@ static PHOTON: PemDirectory = PemDirectory {
         // Without openssl or find it ends half-way, with the bundle as it was.
         needs: &["bash", "openssl", "find"],
         leftovers: &[],
+        links: &[],
     },
 };
 
@@ -314,6 +368,30 @@ pub static DISTROS: &[Distro] = &[
         proof: Proof::RealClients,
     },
     Distro {
+        id: "suse",
+        name: "openSUSE, SUSE Linux Enterprise, BCI",
+        ids: &[
+            "suse",
+            "opensuse",
+            "opensuse-leap",
+            "opensuse-leap-micro",
+            "opensuse-tumbleweed",
+            "opensuse-slowroll",
+            "opensuse-microos",
+            "opensuse-aeon",
+            "opensuse-kalpa",
+            "sles",
+            "sles_sap",
+            "sled",
+            "sle_hpc",
+            "sle-micro",
+            "sl-micro",
+        ],
+        updater: &SUSE,
+        install_hint: "zypper --non-interactive install ca-certificates ca-certificates-mozilla",
+        proof: Proof::RealTool,
+    },
+    Distro {
         id: "bundle-only",
         name: "BusyBox, scratch, Nix images, everything unknown",
         ids: &[],
@@ -381,6 +459,7 @@ mod tests {
         assert_eq!(row("made-up", &["ubuntu", "debian"]), "debian");
         assert_eq!(row("alpaquita", &["alpine"]), "alpine");
         assert_eq!(row("made-up", &["also-made-up", "wolfi"]), "wolfi");
+        assert_eq!(row("opensuse-made-up", &["opensuse", "suse"]), "suse");
         assert_eq!(row("made-up", &[]), "bundle-only");
         assert_eq!(choose(None).0.id, "bundle-only");
     }

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::native;
 use crate::sysroot::split;
 use crate::text;
+use crate::tree::Node;
 use crate::trust::distro::{self, Distro};
 use crate::trust::nix_store;
 use crate::trust::os_release::{self, Release};
@@ -168,6 +169,14 @@ impl Facts {
                 return Ok(Err(WhyNot::Harmful(format!(
                     "`{}` leads into Nix's store, and `{program}` would write there",
                     output.path
+                ))));
+            }
+        }
+        for (path, target) in tool.links {
+            let is_that_link = |node: &Node| matches!(node, Node::Link { target: it } if it == target);
+            if !is_that_link(&*view.actual(path)?) {
+                return Ok(Err(WhyNot::Harmful(format!(
+                    "`{path}` is not the link to `{target}` that `{program}` would put in its place"
                 ))));
             }
         }

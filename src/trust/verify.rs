@@ -143,6 +143,8 @@ pub struct Excused {
     pub original: Offers,
     /// Roots that the vendor's or administrator's own inputs no longer hold.
     pub withdrawn: BTreeSet<Fingerprint>,
+    /// Why the native tool may have left an anchor out.
+    pub left_out: BTreeMap<Fingerprint, String>,
 }
 
 /// Holds the offers after a run against those before: ours must be everywhere, nobody else's may be lost. Answers
@@ -196,15 +198,19 @@ pub fn compare(
                 continue;
             }
             let name = text::escape(&certificate.label());
+            let why = excused.left_out.get(&certificate.fingerprint()).filter(|_| !offer.mount_point);
             if offer.mount_point || !must {
-                notes.push(format!("`{path}` does not hold `{name}`"));
+                let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+                notes.push(format!("`{path}` does not hold `{name}`{why}"));
                 continue;
             }
-            return Err(Error::failed(format!(
-                "the update left `{name}` ({}) out",
-                certificate.fingerprint()
-            ))
-            .at(path));
+            let error =
+                Error::failed(format!("the update left `{name}` ({}) out", certificate.fingerprint()))
+                    .at(path);
+            return Err(match why {
+                Some(why) => error.because(anyhow::anyhow!("{why}")),
+                None => error,
+            });
         }
     }
     Ok(notes)

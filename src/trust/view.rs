@@ -218,10 +218,8 @@ impl<'a> View<'a> {
                 let mut rest = Vec::with_capacity(file.content.len());
                 let mut from = 0;
                 for block in pem::blocks(&file.content) {
-                    let ours = block
-                        .der
-                        .as_deref()
-                        .is_some_and(|der| self.ours.installed.contains(&Fingerprint::of(der)));
+                    let ours = Certificate::fingerprint_of_block(&block)
+                        .is_some_and(|fingerprint| self.ours.installed.contains(&fingerprint));
                     if ours {
                         rest.extend_from_slice(&file.content[from..block.range.start]);
                         from = block.range.end;

@@ -7,8 +7,9 @@ use crate::support::ca::{self, Root};
 use crate::support::run::{Run, Trustup, unpacked};
 use crate::support::tree::Tree;
 
-/// One of each kind: tool and hashed directory, tool of Alpine, bundle alone, a regular cert.pem, nothing at all.
-const FIXTURES: [&str; 7] = [
+/// One of each kind: tool and hashed directory, tool of Alpine, bundle alone, a regular cert.pem, nothing at all; outputs
+/// of p11-kit with links to a hashed directory, two such directories, a store that is links into another place.
+const FIXTURES: [&str; 10] = [
     "debian-12",
     "debian-12-minimal",
     "alpine-3.23-ca-certificates",
@@ -16,6 +17,9 @@ const FIXTURES: [&str; 7] = [
     "distroless-static-debian12",
     "wolfi",
     "scratch",
+    "arch",
+    "opensuse-leap-15.6",
+    "sles-15.6-bci-micro",
 ];
 const STATE: &str = "var/lib/trustup";
 

@@ -11,37 +11,59 @@ use crate::support::ca;
 use crate::support::run::{Trustup, fixtures, unpacked};
 use crate::support::tree::Tree;
 
-/// A fixture, its directory of outputs, its anchors.
+/// A fixture, its lists of roots, its anchors.
 struct Family {
     fixture: &'static str,
-    tls: &'static str,
-    email: &'static str,
-    trusted: &'static str,
-    edk2: &'static str,
+    /// For TLS servers.
+    tls: &'static [&'static str],
+    /// Lists that hold the root for e-mail too.
+    email: &'static [&'static str],
     anchors: &'static str,
 }
 
 const FEDORA: Family = Family {
     fixture: "fedora-42",
-    tls: "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    email: "etc/pki/ca-trust/extracted/pem/email-ca-bundle.pem",
-    trusted: "etc/pki/ca-trust/extracted/openssl/ca-bundle.trust.crt",
-    edk2: "etc/pki/ca-trust/extracted/edk2/cacerts.bin",
+    tls: &["etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem", "etc/pki/ca-trust/extracted/edk2/cacerts.bin"],
+    email: &[
+        "etc/pki/ca-trust/extracted/pem/email-ca-bundle.pem",
+        "etc/pki/ca-trust/extracted/openssl/ca-bundle.trust.crt",
+    ],
     anchors: "etc/pki/ca-trust/source/anchors",
 };
 
-const FAMILIES: [Family; 3] = [
+const FAMILIES: [Family; 4] = [
     FEDORA,
     Family { fixture: "ubi-8", ..FEDORA },
     Family {
         fixture: "arch",
-        tls: "etc/ca-certificates/extracted/tls-ca-bundle.pem",
-        email: "etc/ca-certificates/extracted/email-ca-bundle.pem",
-        trusted: "etc/ca-certificates/extracted/ca-bundle.trust.crt",
-        edk2: "etc/ca-certificates/extracted/edk2-cacerts.bin",
+        tls: &[
+            "etc/ca-certificates/extracted/tls-ca-bundle.pem",
+            "etc/ca-certificates/extracted/edk2-cacerts.bin",
+        ],
+        email: &[
+            "etc/ca-certificates/extracted/email-ca-bundle.pem",
+            "etc/ca-certificates/extracted/ca-bundle.trust.crt",
+        ],
         anchors: "etc/ca-certificates/trust-source/anchors",
     },
+    Family {
+        fixture: "opensuse-leap-15.6",
+        tls: &["var/lib/ca-certificates/ca-bundle.pem"],
+        email: &[],
+        anchors: "etc/pki/trust/anchors",
+    },
 ];
+
+impl Family {
+    fn lists(&self) -> impl Iterator<Item = &'static str> {
+        self.tls.iter().chain(self.email).copied()
+    }
+
+    /// Whether its bundles have comments.
+    fn has_comments(&self) -> bool {
+        !self.email.is_empty()
+    }
+}
 
 fn held(root: &Path, path: &str) -> Vec<Fingerprint> {
     ca::held(&fs::read(root.join(path)).unwrap())
@@ -60,8 +82,8 @@ fn a_blocked_root_is_refused_and_nothing_changes() {
     // With another one it is left out, and said.
     let both = scene.bootstrap().arg("--ca-file").arg(&blocked).ok();
     both.says(["ISRG_Root_X2.pem"]);
-    assert_eq!(held(scene.root.path(), FEDORA.tls)[0], scene.ca.fingerprint);
-    for path in [FEDORA.tls, FEDORA.edk2] {
+    assert_eq!(held(scene.root.path(), FEDORA.tls[0])[0], scene.ca.fingerprint);
+    for path in FEDORA.tls {
         assert!(!held(scene.root.path(), path).contains(&fingerprint), "{path} holds the blocked root");
     }
     assert_eq!(fs::read_dir(scene.at(FEDORA.anchors)).unwrap().count(), 1);
@@ -88,12 +110,10 @@ fn a_root_for_email_only_becomes_one_for_tls() {
     for family in FAMILIES {
         let root = unpacked(family.fixture);
         let first = Tree::of(root.path());
-        let before = [family.tls, family.email, family.trusted, family.edk2].map(|path| {
-            let held = held(root.path(), path);
-            let was_there = held.contains(&fingerprint);
-            assert_eq!(was_there, [family.email, family.trusted].contains(&path), "{path} of the fixture");
-            (path, held)
-        });
+        let before: Vec<_> = family.lists().map(|path| (path, held(root.path(), path))).collect();
+        for (path, held) in &before {
+            assert_eq!(held.contains(&fingerprint), family.email.contains(path), "{path} of the fixture");
+        }
         let run = || {
             // It has expired; this test is about its purposes.
             Trustup::at(root.path(), ["bootstrap", "--json", "--allow-expired", "--ca-file"])
@@ -116,8 +136,8 @@ fn a_root_for_email_only_becomes_one_for_tls() {
 #[test]
 fn a_bundle_of_another_shape_gets_ours_in_front() {
     let theirs = ca::root("Appended By Hand");
-    for family in FAMILIES {
-        let bundle = fs::read(unpacked(family.fixture).path().join(family.tls)).unwrap();
+    for family in FAMILIES.into_iter().filter(Family::has_comments) {
+        let bundle = fs::read(unpacked(family.fixture).path().join(family.tls[0])).unwrap();
         let text = String::from_utf8(bundle).unwrap();
         let shapes = [
             ("appended without a comment", format!("{text}{}", theirs.pem)),
@@ -128,17 +148,17 @@ fn a_bundle_of_another_shape_gets_ours_in_front() {
         ];
         for (shape, content) in shapes {
             let scene = Scene::new(family.fixture);
-            fs::write(scene.at(family.tls), &content).unwrap();
+            fs::write(scene.at(family.tls[0]), &content).unwrap();
             let before = scene.tree();
-            let held_before = held(scene.root.path(), family.tls);
+            let held_before = held(scene.root.path(), family.tls[0]);
             let case = format!("{}, {shape}", family.fixture);
             scene.bootstrap().ok();
-            let now = fs::read_to_string(scene.at(family.tls)).unwrap();
+            let now = fs::read_to_string(scene.at(family.tls[0])).unwrap();
             assert!(now.starts_with(&format!("# Store Test Root\n{}", scene.ca.pem)), "{case}: {now}");
             assert!(now.ends_with(&content), "{case}: what was there is kept as it was");
             let mut wanted = vec![scene.ca.fingerprint];
             wanted.extend(held_before);
-            assert_eq!(held(scene.root.path(), family.tls), wanted, "{case}");
+            assert_eq!(held(scene.root.path(), family.tls[0]), wanted, "{case}");
             scene.trustup(["status"]).ok();
             let after = scene.tree();
             scene.bootstrap().ok();
@@ -155,10 +175,10 @@ fn a_bundle_of_another_shape_gets_ours_in_front() {
 fn a_root_that_was_appended_by_hand_stays_when_ours_goes() {
     for family in FAMILIES {
         let scene = Scene::new(family.fixture);
-        scene.append(family.tls, &scene.ca.pem);
+        scene.append(family.tls[0], &scene.ca.pem);
         let before = scene.tree();
         scene.bootstrap().ok();
-        for path in [family.tls, family.email, family.trusted, family.edk2] {
+        for path in family.lists() {
             assert_eq!(held(scene.root.path(), path)[0], scene.ca.fingerprint, "{}: {path}", family.fixture);
         }
         let after = scene.tree();
@@ -172,12 +192,13 @@ fn a_root_that_was_appended_by_hand_stays_when_ours_goes() {
 /// A package upgrade runs the family's tool, which writes every output anew, with ours and with other vendor roots.
 #[test]
 fn ours_goes_out_of_what_the_tool_wrote_since() {
-    for family in FAMILIES.into_iter().filter(|family| family.fixture == "ubi-8") {
+    let without_links = ["ubi-8", "opensuse-leap-15.6"];
+    for family in FAMILIES.into_iter().filter(|family| without_links.contains(&family.fixture)) {
         let scene = Scene::new(family.fixture);
-        let outputs = [family.tls, family.email, family.trusted, family.edk2];
+        let outputs: Vec<&str> = family.lists().collect();
         let before = scene.tree();
         let content = |path: &str| fs::read(scene.at(path)).unwrap();
-        let first = outputs.map(content);
+        let first: Vec<Vec<u8>> = outputs.iter().map(|path| content(path)).collect();
         scene.bootstrap().ok();
         // The vendor's last root is withdrawn.
         let mut upgraded = Vec::new();
@@ -186,7 +207,8 @@ fn ours_goes_out_of_what_the_tool_wrote_since() {
                 true => bytes[..bytes.len() - last_list(bytes)].to_vec(),
                 false => {
                     let text = std::str::from_utf8(bytes).unwrap();
-                    bytes[..text.rfind("\n# ").unwrap()].to_vec()
+                    let last = if family.has_comments() { "\n# " } else { "-----BEGIN" };
+                    bytes[..text.rfind(last).unwrap()].to_vec()
                 }
             };
             upgraded.push(cut(first));
@@ -226,8 +248,7 @@ fn anchors_stand_in_the_order_of_their_names() {
         {
             let root = unpacked(family.fixture);
             let first = Tree::of(root.path());
-            let vendor =
-                [family.tls, family.trusted, family.edk2].map(|path| (path, held(root.path(), path)));
+            let vendor: Vec<_> = family.lists().map(|path| (path, held(root.path(), path))).collect();
             let mut trees = Vec::new();
             for (name, file) in names.iter().zip(&files) {
                 Trustup::at(root.path(), ["bootstrap", "--name", name, "--ca-file"]).arg(file).ok();

@@ -200,10 +200,10 @@ fn programs_of_an_ordinary_user_succeed_with_the_variables_and_fail_without() {
         &scene,
         &server,
         &["sh", "-c", "echo \"$SSL_CERT_FILE $GIT_SSL_CAINFO\""],
-        "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt; export SSL_CERT_FILE; eval \"$(/mnt/trustup env)\"",
+        "SSL_CERT_FILE=/srv/mine.pem; export SSL_CERT_FILE; eval \"$(/mnt/trustup env)\"",
     );
     let kept = String::from_utf8(kept.stdout).unwrap();
-    assert_eq!(kept.trim(), format!("/etc/ssl/certs/ca-certificates.crt {STORE}/ca-bundle.pem"));
+    assert_eq!(kept.trim(), format!("/srv/mine.pem {STORE}/ca-bundle.pem"));
     scene.trustup(["untrust", "--all"]).ok();
     before.assert_same(&scene.root.tree(), "after untrust");
     assert_eq!(scene.trustup(["env"]).fails(4).stdout, "");

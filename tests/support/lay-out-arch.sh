@@ -3,6 +3,7 @@ FAMILY=arch
 ADMIN=/etc/ca-certificates/trust-source
 VENDOR=/usr/share/ca-certificates/trust-source
 VENDOR_FILE=mozilla.trust.p11-kit
+TOOL=/usr/bin/update-ca-trust
 links() {
     mkdir -p "$ROOT/etc/ca-certificates/extracted/cadir" "$ROOT/etc/ssl/certs/java"
     ln -s ../ca-certificates/extracted/tls-ca-bundle.pem "$ROOT/etc/ssl/cert.pem"

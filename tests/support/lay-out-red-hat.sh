@@ -3,6 +3,7 @@ FAMILY=fedora
 ADMIN=/etc/pki/ca-trust/source
 VENDOR=/usr/share/pki/ca-trust-source
 VENDOR_FILE=ca-bundle.trust.p11-kit
+TOOL=/usr/bin/update-ca-trust
 links() {
     extracted=/etc/pki/ca-trust/extracted
     mkdir -p "$ROOT/etc/pki/java" "$ROOT/etc/pki/tls/certs" "$ROOT$extracted/pem/directory-hash" \

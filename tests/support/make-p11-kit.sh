@@ -1,6 +1,6 @@
 # Debian with p11-kit, laid out as another family: the module reads that family's directories, the vendor's roots are in
-# one .p11-kit file, and /usr/bin/update-ca-trust runs the family's extractions. Needs FAMILY, ADMIN, VENDOR (tokens),
-# VENDOR_FILE and `tool` (prints the program), `links` (makes the family's links, in $ROOT).
+# one .p11-kit file, and $TOOL runs the family's extractions. Needs FAMILY, ADMIN, VENDOR (tokens), VENDOR_FILE, TOOL and
+# `tool` (prints the program), `links` (makes the family's links, in $ROOT).
 cp -a "$FROM/." "$ROOT"
 in_root apt-get update
 in_root apt-get install -y --no-install-recommends p11-kit p11-kit-modules
@@ -45,10 +45,10 @@ vendor() {
 vendor > "$ROOT$VENDOR/$VENDOR_FILE"
 rm -r "$ROOT/root/mozilla"
 
-tool > "$ROOT/usr/bin/update-ca-trust"
-chmod 755 "$ROOT/usr/bin/update-ca-trust"
+tool > "$ROOT$TOOL"
+chmod 755 "$ROOT$TOOL"
 links
-in_root update-ca-trust
+in_root "$TOOL"
 # Unused purposes or roots that the module could not read would make every comparison weaker.
 in_root trust list --filter=ca-anchors --purpose server-auth | grep -c 'type: certificate' > "$ROOT/root/count"
 [ "$(cat "$ROOT/root/count")" -gt 120 ]

@@ -55,6 +55,8 @@ pub enum Base {
     Arch,
     /// Debian 12 with curl, laid out as Photon.
     Photon,
+    /// The same as openSUSE.
+    Suse,
 }
 
 impl Base {
@@ -70,6 +72,7 @@ impl Base {
             Base::RedHat => "red-hat",
             Base::Arch => "arch",
             Base::Photon => "photon",
+            Base::Suse => "suse",
         }
     }
 
@@ -90,6 +93,7 @@ impl Base {
             forget_lists\n";
         const RED_HAT: &str = concat!(include_str!("lay-out-red-hat.sh"), include_str!("make-p11-kit.sh"));
         const ARCH: &str = concat!(include_str!("lay-out-arch.sh"), include_str!("make-p11-kit.sh"));
+        const SUSE: &str = concat!(include_str!("lay-out-suse.sh"), include_str!("make-p11-kit.sh"));
         match self {
             Base::Debian12Bare => (None, DEBIAN_12),
             Base::Debian13Bare => (None, DEBIAN_13),
@@ -120,6 +124,7 @@ impl Base {
             Base::RedHat => (Some(Base::Debian12), RED_HAT),
             Base::Arch => (Some(Base::Debian12), ARCH),
             Base::Photon => (Some(Base::Debian12), include_str!("lay-out-photon.sh")),
+            Base::Suse => (Some(Base::Debian12), SUSE),
         }
     }
 

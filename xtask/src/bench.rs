@@ -1,6 +1,7 @@
-//! `cargo xtask bench`: `trustup bootstrap --updater builtin` beside the distribution's own
-//! `update-ca-certificates --fresh`, on the same Debian tree and in one run, since only ratios survive a change of
-//! machine. Both add one root to the tree; what each left behind is checked before its time counts.
+//! `cargo xtask bench`: `trustup bootstrap --updater builtin` beside the distribution's own tool, on the same tree and in
+//! one run, since only ratios survive a change of machine: `update-ca-certificates --fresh` on a Debian tree, and the
+//! extractions of `update-ca-trust` on one that is laid out as Fedora. Both add one root to the tree; what each left
+//! behind is checked before its time counts.
 //!
 //! It works on a copy of the tree and needs root (the real tool runs in a chroot) and GNU time (peak memory).
 
@@ -13,11 +14,39 @@ use crate::{Outcome, dist, target_directory, value_of};
 
 /// How many times faster than the native tool the built-in updater has to be (design, budgets).
 const WANTED_RATIO: f64 = 100.0;
-/// The bundle, in the tree.
-const BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
-/// The only directories that either contender changes, in the tree.
-const CHANGED: [&str; 4] =
-    ["etc/ssl", "etc/ca-certificates", "usr/local/share/ca-certificates", "var/lib/trustup"];
+/// What is compared.
+struct Family {
+    /// How the kept tree of the tests is called, before its key.
+    tree: &'static str,
+    /// The native tool with its arguments.
+    tool: &'static [&'static str],
+    /// Where the tool finds the new root.
+    anchor: &'static str,
+    /// The bundle.
+    bundle: &'static str,
+    /// The hashed directory.
+    hashed: &'static str,
+    /// The only directories that either contender changes.
+    changed: &'static [&'static str],
+}
+
+const DEBIAN: Family = Family {
+    tree: "debian-12",
+    tool: &["/usr/sbin/update-ca-certificates", "--fresh"],
+    anchor: "usr/local/share/ca-certificates/bench-root.crt",
+    bundle: "etc/ssl/certs/ca-certificates.crt",
+    hashed: "/etc/ssl/certs",
+    changed: &["etc/ssl", "etc/ca-certificates", "usr/local/share/ca-certificates", "var/lib/trustup"],
+};
+
+const RED_HAT: Family = Family {
+    tree: "red-hat",
+    tool: &["/usr/bin/update-ca-trust"],
+    anchor: "etc/pki/ca-trust/source/anchors/bench-root.pem",
+    bundle: "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    hashed: "/etc/pki/ca-trust/extracted/pem/directory-hash",
+    changed: &["etc/pki", "var/lib/trustup"],
+};
 
 /// The chore.
 pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
@@ -42,7 +71,19 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
         Some(tree) => tree,
         None => debian()?,
     };
-    let arena = Arena::new(&tree, binary)?;
+    compare(&DEBIAN, &tree, &binary, runs)?;
+    println!();
+    match kept(&RED_HAT) {
+        Some(tree) => compare(&RED_HAT, &tree, &binary, runs)?,
+        None => println!("no tree laid out as Fedora: `./test p11_kit` makes it"),
+    }
+    println!("binary {:.2} MiB", size as f64 / f64::from(1 << 20));
+    Ok(())
+}
+
+/// Measures both on a tree and prints what it saw.
+fn compare(family: &'static Family, tree: &Path, binary: &Path, runs: usize) -> Outcome {
+    let arena = Arena::new(family, tree, binary)?;
     let before = arena.certificates()?;
     // One run each that does not count: it warms the caches of the kernel for both alike.
     arena.native(&mut plain())?;
@@ -56,9 +97,11 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
     let tool = Cost::of(&arena, Arena::native, median(native), runs)?;
     let ours = Cost::of(&arena, Arena::builtin, median(builtin), runs)?;
 
+    let name = family.tool.join(" ");
+    let name = name.rsplit('/').next().unwrap_or_default();
     println!("tree {}: {before} roots, one added; median of {runs} alternating runs", tree.display());
     println!("                                      time      processor   peak memory");
-    println!("update-ca-certificates --fresh  {tool}");
+    println!("{name:<32}{tool}");
     println!("trustup bootstrap (built-in)    {ours}");
     println!("trustup bootstrap, second run   {:>8.1} ms", millis(median(again)));
     for (what, ratio) in
@@ -67,7 +110,6 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
         let verdict = if ratio >= WANTED_RATIO { "kept" } else { "MISSED" };
         println!("ratio of {what:<9} {ratio:>5.0} : 1 (budget {WANTED_RATIO:.0} : 1, {verdict})");
     }
-    println!("binary {:.2} MiB", size as f64 / f64::from(1 << 20));
     Ok(())
 }
 
@@ -135,6 +177,7 @@ fn ratio(tool: Duration, ours: Duration) -> f64 {
 
 /// A copy of the tree that both contenders start from afresh each time.
 struct Arena {
+    family: &'static Family,
     /// Holds all of it; removed at the end.
     directory: PathBuf,
     tree: PathBuf,
@@ -144,12 +187,10 @@ struct Arena {
 }
 
 impl Arena {
-    fn new(source: &Path, binary: PathBuf) -> Outcome<Arena> {
-        for (path, package) in
-            [("usr/sbin/update-ca-certificates", "ca-certificates"), ("usr/bin/openssl", "openssl")]
-        {
-            if !source.join(path).is_file() {
-                return Err(format!("`{}` has no `{path}`: install {package} in it", source.display()));
+    fn new(family: &'static Family, source: &Path, binary: &Path) -> Outcome<Arena> {
+        for path in [family.tool[0], "/usr/bin/openssl"] {
+            if !source.join(&path[1..]).is_file() {
+                return Err(format!("`{}` has no `{path}`: install its package in it", source.display()));
             }
         }
         let directory = target_directory().join(format!("bench-{}", std::process::id()));
@@ -158,12 +199,13 @@ impl Arena {
             pristine: directory.join("pristine"),
             certificate: directory.join("bench-root.crt"),
             directory,
-            binary,
+            binary: binary.to_owned(),
+            family,
         };
         fs::create_dir_all(&arena.pristine)
             .map_err(|error| format!("`{}`: {error}", arena.pristine.display()))?;
         finish(Command::new("cp").arg("-a").arg("--").args([source, &arena.tree]))?;
-        for (index, path) in CHANGED.iter().enumerate() {
+        for (index, path) in family.changed.iter().enumerate() {
             let from = arena.tree.join(path);
             if from.exists() {
                 finish(
@@ -212,7 +254,7 @@ impl Arena {
 
     /// Puts the tree back to what it was.
     fn reset(&self) -> Outcome {
-        for (index, path) in CHANGED.iter().enumerate() {
+        for (index, path) in self.family.changed.iter().enumerate() {
             let (place, copy) = (self.tree.join(path), self.pristine.join(index.to_string()));
             finish(Command::new("rm").arg("-rf").arg("--").arg(&place))?;
             if copy.exists() {
@@ -226,11 +268,12 @@ impl Arena {
     /// The native tool, from a fresh tree; `wrapper` goes in front of the command.
     fn native(&self, wrapper: &mut Wrapper<'_>) -> Outcome<Duration> {
         self.reset()?;
-        let anchors = self.tree.join("usr/local/share/ca-certificates");
-        fs::create_dir_all(&anchors)
-            .and_then(|()| fs::copy(&self.certificate, anchors.join("bench-root.crt")))
-            .map_err(|error| format!("`{}`: {error}", anchors.display()))?;
-        let took = timed(&mut wrapper(self.inside("update-ca-certificates").arg("--fresh")))?;
+        let anchor = self.tree.join(self.family.anchor);
+        fs::create_dir_all(anchor.parent().unwrap_or(&self.tree))
+            .and_then(|()| fs::copy(&self.certificate, &anchor))
+            .map_err(|error| format!("`{}`: {error}", anchor.display()))?;
+        let (program, arguments) = self.family.tool.split_first().ok_or("no tool")?;
+        let took = timed(&mut wrapper(self.inside(program).args(arguments)))?;
         self.proven()?;
         Ok(took)
     }
@@ -258,10 +301,9 @@ impl Arena {
     /// The new root is in the bundle and can be found by its hash link, and no other was lost.
     fn proven(&self) -> Outcome {
         let wanted = body(&fs::read_to_string(&self.certificate).map_err(|error| error.to_string())?);
-        let bundle =
-            fs::read_to_string(self.tree.join(BUNDLE)).map_err(|error| format!("`{BUNDLE}`: {error}"))?;
-        if !body(&bundle).contains(&wanted) {
-            return Err(format!("the new root is not in `{BUNDLE}`: what was timed did not do the job"));
+        if !body(&self.bundle()?).contains(&wanted) {
+            let bundle = self.family.bundle;
+            return Err(format!("the new root is not in `{bundle}`: what was timed did not do the job"));
         }
         let copy = self.tree.join("bench-root.crt");
         fs::copy(&self.certificate, &copy).map_err(|error| error.to_string())?;
@@ -269,7 +311,7 @@ impl Arena {
             "verify",
             "-no-CAfile",
             "-CApath",
-            "/etc/ssl/certs",
+            self.family.hashed,
             "/bench-root.crt",
         ]));
         fs::remove_file(copy).map_err(|error| error.to_string())?;
@@ -278,9 +320,12 @@ impl Arena {
 
     /// How many certificates the bundle holds.
     fn certificates(&self) -> Outcome<usize> {
-        let bundle =
-            fs::read_to_string(self.tree.join(BUNDLE)).map_err(|error| format!("`{BUNDLE}`: {error}"))?;
-        Ok(bundle.matches("-----BEGIN CERTIFICATE-----").count())
+        Ok(self.bundle()?.matches("-----BEGIN CERTIFICATE-----").count())
+    }
+
+    fn bundle(&self) -> Outcome<String> {
+        let path = self.tree.join(self.family.bundle);
+        fs::read_to_string(&path).map_err(|error| format!("`{}`: {error}", path.display()))
     }
 }
 
@@ -344,17 +389,10 @@ fn millis(time: Duration) -> f64 {
 
 /// A Debian 12 tree with ca-certificates: the one that the tests keep below `target`, else one made by debootstrap.
 fn debian() -> Outcome<PathBuf> {
-    let cache = target_directory().join("test-cache");
-    for directory in [cache.join("roots"), cache.clone()] {
-        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
-        let kept = entries.map(|entry| entry.path()).find(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.starts_with("debian-12-") && path.extension().is_none() && path.join(BUNDLE).is_file()
-        });
-        if let Some(tree) = kept {
-            return Ok(tree);
-        }
+    if let Some(tree) = kept(&DEBIAN) {
+        return Ok(tree);
     }
+    let cache = target_directory().join("test-cache");
     eprintln!("making a Debian 12 tree with debootstrap (once; about a minute)");
     fs::create_dir_all(&cache).map_err(|error| format!("`{}`: {error}", cache.display()))?;
     let (tree, unfinished) = (cache.join("debian-12-bench"), cache.join("debian-12-bench.partial"));
@@ -366,4 +404,16 @@ fn debian() -> Outcome<PathBuf> {
     )?;
     fs::rename(&unfinished, &tree).map_err(|error| format!("`{}`: {error}", tree.display()))?;
     Ok(tree)
+}
+
+/// The tree of this family that the tests keep.
+fn kept(family: &Family) -> Option<PathBuf> {
+    let cache = target_directory().join("test-cache");
+    let entries =
+        [cache.join("roots"), cache].into_iter().filter_map(|path| fs::read_dir(path).ok()).flatten();
+    entries.flatten().map(|entry| entry.path()).find(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_it = name.strip_prefix(family.tree).is_some_and(|key| key.starts_with('-'));
+        is_it && path.extension().is_none() && path.join(family.bundle).is_file()
+    })
 }

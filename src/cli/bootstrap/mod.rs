@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Context;
+use super::env::locate;
 use super::variables::PublishedSources;
 use crate::converge::Options;
 use crate::error::{Error, Result};
@@ -17,6 +18,7 @@ use crate::native;
 use crate::source::{self, Known, Request, Source};
 use crate::state::is_anchor_name;
 use crate::trust::facts::Choice;
+use crate::trust::runtimes::for_command;
 
 use self::install::{install, known};
 use self::report::{report, report_sources};
@@ -161,7 +163,14 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
     if args.command.is_empty() || global.dry_run {
         return Ok(0);
     }
-    Err(native::replace_us(context.env, &args.command))
+    let variables = match &done.private {
+        None => Vec::new(),
+        Some(_) => {
+            let located = locate(context, &trees)?;
+            for_command(&located.roots, located.current(context.env))
+        }
+    };
+    Err(native::replace_us(context.env, &args.command, &variables))
 }
 
 /// Anchor names are file names: threat T4.

@@ -146,6 +146,8 @@ pub struct NativeTool {
     pub needs: &'static [&'static str],
     /// Files that a killed run leaves and the next one trips over.
     pub leftovers: &'static [&'static str],
+    /// Links with their targets that it makes, whatever else stands there: it moves that away, whole directories too.
+    pub links: &'static [(&'static str, &'static str)],
 }
 
 /// The update program of a family, as a function.
@@ -190,6 +192,11 @@ pub trait Updater: Debug + Sync {
     /// Why the distribution does not let this root be trusted, whoever asks; `None` if it does.
     fn refused(&self, _view: &View, _certificate: &Certificate) -> Result<Option<String>> {
         Ok(None)
+    }
+
+    /// Why the native tool, which says nothing of it, left this root out of an output: as far as the inputs tell.
+    fn left_out(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
+        self.refused(view, certificate)
     }
 
     /// What the family's inputs alone say that the outputs should be, without us; nothing where no package says so.

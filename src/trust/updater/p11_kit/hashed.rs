@@ -1,99 +1,114 @@
-//! The hashed directory and the links to it elsewhere: rebuilt from the TLS bundle where it is what that bundle says.
-//! Where it is not (somebody added to either of them, or the bundle cannot be replaced), ours is added beside what is
-//! there, under names and numbers that are free.
+//! Hashed directories and the links to them elsewhere. What p11-kit wrote tells the order of its roots, so ours goes
+//! in front as in every other output. Where somebody else changed the directory, ours is added beside what is there,
+//! under names and numbers that are free.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{P11Kit, relative_target};
-use crate::cert::{Certificate, Purpose};
+use super::{Front, P11Kit, relative_target};
+use crate::cert::{Certificate, Purpose, pem};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::tree::{File, Node};
-use crate::trust::p11_format::{List, directory, file_stem};
-use crate::trust::updater::{Desires, Wanted, rehash};
+use crate::trust::p11_format::{
+    Entry, Format, List, directory, file_name, file_stem, list_of_directory, with_first,
+};
+use crate::trust::updater::{Desires, rehash};
 use crate::trust::view::{View, child, join};
 
-impl P11Kit {
-    /// The hashed directory and the links to it.
-    pub(super) fn hash(
-        &self,
-        view: &View,
-        old: &List,
-        new: &List,
-        wanted: &Wanted,
-        desires: &mut Desires,
-    ) -> Result<()> {
-        let certificates = self.certificates_of(view, wanted)?;
-        let labelled = |list: &List| -> Vec<(String, Certificate)> {
-            let known = list.entries.iter().filter_map(|entry| {
-                Some((entry.label.clone()?, certificates.get(&entry.fingerprint)?.clone()))
-            });
-            known.collect()
-        };
-        let (old_files, old_links) = directory(&labelled(old));
-        let (files, links) = directory(&labelled(new));
-        if !self.stands_so(view, &old_files, &old_links)? {
-            return self.hash_beside(view, wanted, desires);
+/// A directory that OpenSSL searches: a file for each root, links to it by its subject hashes.
+#[derive(Debug)]
+pub struct Hashed {
+    /// Where.
+    pub path: &'static str,
+    /// How each file is written.
+    pub format: Format,
+    /// Roots for this purpose; `None`: for any.
+    pub purpose: Option<Purpose>,
+    /// Links to it elsewhere.
+    pub copies: Option<Copies>,
+}
+
+/// A directory of links to the files of a hashed directory.
+#[derive(Debug)]
+pub struct Copies {
+    /// Where.
+    pub directory: &'static str,
+    /// Not the hash links alone, but the files' names too.
+    pub names: bool,
+    /// Absolute targets.
+    pub absolute: bool,
+}
+
+/// What stands in a hashed directory.
+struct Standing {
+    list: List,
+    certificates: BTreeMap<Fingerprint, Certificate>,
+}
+
+/// The files and links of a hashed directory.
+type Names = (BTreeMap<String, Certificate>, BTreeMap<String, String>);
+
+impl Hashed {
+    /// What stands there without us, with the best known labels; `None` if p11-kit would write it in another way.
+    fn read(&self, view: &View, labels: &BTreeMap<Fingerprint, String>) -> Result<Option<Standing>> {
+        let (mut files, mut links, mut bodies) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for name in view.names(self.path)? {
+            let path = child(self.path, &name);
+            let node = view.original(&path)?;
+            match node.as_ref() {
+                // Fedora's script puts links to the bundle here; p11-kit's own lead to files of the directory.
+                Node::Link { target } if target.contains('/') && rehash::parse_name(&name).is_none() => {}
+                Node::Link { target } => {
+                    links.insert(name, target.clone());
+                }
+                Node::File(file) => {
+                    let certificates = &view.contents(&view.location(&path)?, &node).certificates;
+                    let [certificate] = certificates.as_slice() else { return Ok(None) };
+                    let fingerprint = certificate.fingerprint();
+                    let label = labels.get(&fingerprint).cloned().unwrap_or_else(|| certificate.label());
+                    files.insert(name, (label, certificate.clone()));
+                    bodies.insert(fingerprint, file.content.clone());
+                }
+                _ => return Ok(None),
+            }
         }
-        for name in old_files.keys().filter(|name| !files.contains_key(*name)) {
-            desires.want(child(self.hashed, name), Node::Absent, "another file has its place");
-        }
-        for (name, certificate) in &files {
-            let node = Node::File(File::new(certificate.to_pem().into_bytes(), 0o444));
-            desires.want(child(self.hashed, name), node, "the root in the hashed directory");
-        }
-        for name in old_links.keys().filter(|name| !links.contains_key(*name)) {
-            desires.want(child(self.hashed, name), Node::Absent, "it leads nowhere any more");
-        }
-        for (name, target) in &links {
-            let node = Node::Link { target: target.clone() };
-            desires.want(child(self.hashed, name), node, "OpenSSL finds it by this subject hash");
-        }
-        self.copy_links(view, &files, &links, desires)
+        let Some(roots) = list_of_directory(&files, &links) else { return Ok(None) };
+        let entries = roots.iter().map(|(label, certificate)| {
+            let fingerprint = certificate.fingerprint();
+            let body = bodies.remove(&fingerprint).unwrap_or_default();
+            Entry { fingerprint, label: Some(label.clone()), body }
+        });
+        let list = List { header: Vec::new(), entries: entries.collect() };
+        let certificates = roots.into_iter().map(|(_, certificate)| (certificate.fingerprint(), certificate));
+        Ok(Some(Standing { list, certificates: certificates.collect() }))
     }
 
-    /// Links elsewhere to the files of the hashed directory, where the family (this version of it) has them.
-    fn copy_links(
-        &self,
-        view: &View,
-        files: &BTreeMap<String, Certificate>,
-        links: &BTreeMap<String, String>,
-        desires: &mut Desires,
-    ) -> Result<()> {
-        let directory = self.copies.directory;
-        let standing = self.copied(view)?;
-        if !standing.iter().any(|name| rehash::parse_name(name).is_some()) {
-            return Ok(());
-        }
-        let target = |file: &str| {
-            let file = child(self.hashed, file);
-            if self.copies.absolute { file } else { relative_target(&child(directory, "x"), &file) }
-        };
-        let mut wanted: BTreeMap<&str, String> =
-            links.iter().map(|(name, file)| (name.as_str(), target(file))).collect();
-        if self.copies.names {
-            wanted.extend(files.keys().map(|name| (name.as_str(), target(name))));
-        }
-        for name in standing.iter().filter(|name| !wanted.contains_key(name.as_str())) {
-            desires.want(child(directory, name), Node::Absent, "it leads nowhere any more");
-        }
-        for (name, target) in wanted {
-            desires.want(
-                child(directory, name),
-                Node::Link { target },
-                "the family links the hashed directory here",
-            );
-        }
-        Ok(())
+    /// The entry of an anchor: its label makes the file's name.
+    fn entry(&self, certificate: &Certificate) -> Entry {
+        Entry { label: Some(certificate.label()), ..self.format.entry(certificate) }
     }
 
-    /// The links elsewhere that lead into the hashed directory.
-    fn copied(&self, view: &View) -> Result<BTreeSet<String>> {
-        let directory = self.copies.directory;
+    fn allows(&self, certificate: &Certificate) -> bool {
+        self.purpose.is_none_or(|purpose| certificate.allows(purpose))
+    }
+
+    /// Whether this directory holds the certificate under its hash already.
+    fn holds(&self, view: &View, names: &BTreeSet<String>, certificate: &Certificate) -> Result<bool> {
+        let hash = certificate.subject_hash();
+        for name in names.iter().filter(|name| rehash::parse_name(name).is_some_and(|(it, _)| it == hash)) {
+            if view.certificates(&child(self.path, name))?.contains(certificate) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// The links elsewhere that lead into the directory.
+    fn copied(&self, view: &View, copies: &Copies) -> Result<BTreeSet<String>> {
         let mut standing = BTreeSet::new();
-        for name in view.names(directory)? {
-            if let Node::Link { target } = view.original(&child(directory, &name))?.as_ref()
-                && view.location(&join(directory, target))?.starts_with(&format!("{}/", self.hashed))
+        for name in view.names(copies.directory)? {
+            if let Node::Link { target } = view.original(&child(copies.directory, &name))?.as_ref()
+                && view.location(&join(copies.directory, target))?.starts_with(&format!("{}/", self.path))
             {
                 standing.insert(name);
             }
@@ -101,97 +116,154 @@ impl P11Kit {
         Ok(standing)
     }
 
-    /// Whether the hashed directory without us is what the list says.
-    fn stands_so(
+    /// The target of the link `name` elsewhere to `file`.
+    fn copy_target(&self, copies: &Copies, name: &str, file: &str) -> String {
+        let file = child(self.path, file);
+        if copies.absolute { file } else { relative_target(&child(copies.directory, name), &file) }
+    }
+
+    /// The directory and the links to it, with the front in place.
+    pub(super) fn desired(
         &self,
         view: &View,
-        files: &BTreeMap<String, Certificate>,
-        links: &BTreeMap<String, String>,
-    ) -> Result<bool> {
-        let mut count = 0;
-        for name in view.names(self.hashed)? {
-            let path = child(self.hashed, &name);
-            let right = match view.original(&path)?.as_ref() {
-                // Fedora's script puts links to the bundle here; p11-kit's own lead to files of the directory.
-                Node::Link { target } if target.contains('/') && rehash::parse_name(&name).is_none() => {
-                    continue;
-                }
-                Node::Link { target } => links.get(&name) == Some(target),
-                Node::File(_) => {
-                    let found = view.certificates(&path)?;
-                    files.get(&name).is_some_and(|wanted| found.first() == Some(wanted))
-                }
-                _ => false,
-            };
-            if !right {
-                return Ok(false);
-            }
-            count += 1;
+        front: &Front,
+        labels: &BTreeMap<Fingerprint, String>,
+        desires: &mut Desires,
+    ) -> Result<()> {
+        let Some(mut standing) = self.read(view, labels)? else { return self.beside(view, front, desires) };
+        let first = front.entries(self.purpose, &standing.list, |certificate| self.entry(certificate));
+        let new = with_first(&standing.list, first);
+        let ours =
+            front.certificates.iter().map(|certificate| (certificate.fingerprint(), certificate.clone()));
+        standing.certificates.extend(ours);
+        let bodies: BTreeMap<Fingerprint, &Vec<u8>> =
+            new.entries.iter().map(|entry| (entry.fingerprint, &entry.body)).collect();
+        let (old_files, old_links) = standing.names(&standing.list);
+        let (files, links) = standing.names(&new);
+        for name in old_files.keys().filter(|name| !files.contains_key(*name)) {
+            desires.want(child(self.path, name), Node::Absent, "another file has its place");
         }
-        Ok(count == files.len() + links.len())
+        for (name, certificate) in &files {
+            let path = child(self.path, name);
+            let body = bodies.get(&certificate.fingerprint()).map_or(&[][..], |body| body.as_slice());
+            let stays = matches!(view.original(&path)?.as_ref(), Node::File(file) if file.content == body);
+            if !stays {
+                let node = Node::File(File::new(body.to_vec(), 0o444));
+                desires.want(path, node, "the root in the hashed directory");
+            }
+        }
+        for name in old_links.keys().filter(|name| !links.contains_key(*name)) {
+            desires.want(child(self.path, name), Node::Absent, "it leads nowhere any more");
+        }
+        for (name, target) in links.iter().filter(|(name, target)| old_links.get(*name) != Some(*target)) {
+            let node = Node::Link { target: target.clone() };
+            desires.want(child(self.path, name), node, "OpenSSL finds it by this subject hash");
+        }
+        match &self.copies {
+            Some(copies) => self.copy(view, copies, &(files, links), desires),
+            None => Ok(()),
+        }
     }
 
-    fn certificates_of(&self, view: &View, wanted: &Wanted) -> Result<BTreeMap<Fingerprint, Certificate>> {
-        let bundle = view.certificates(self.tls_bundle())?;
-        let ours = wanted.anchors.iter().map(|anchor| anchor.certificate.clone());
-        Ok(bundle
-            .into_iter()
-            .chain(ours)
-            .map(|certificate| (certificate.fingerprint(), certificate))
-            .collect())
-    }
-
-    /// Adds ours to a directory of any shape.
-    pub(super) fn hash_beside(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
-        desires.warnings.push(format!(
-            "`{}` is not as the family's tool writes it: ours is added beside what is there",
-            self.hashed
-        ));
-        let mut taken: BTreeSet<String> = view.names(self.hashed)?.into_iter().collect();
-        let mut copied: BTreeSet<String> = view.names(self.copies.directory)?.into_iter().collect();
-        let copies = self.copied(view)?.iter().any(|name| rehash::parse_name(name).is_some());
-        for anchor in &wanted.anchors {
-            let certificate = &anchor.certificate;
-            if !certificate.allows(Purpose::ServerAuth) || self.holds(view, &taken, certificate)? {
-                continue;
-            }
-            let stem = file_stem(&certificate.label());
-            let file = free(&mut taken, |number| match number {
-                0 => format!("{stem}.pem"),
-                _ => format!("{stem}.{number}.pem"),
-            });
-            let node = Node::File(File::new(certificate.to_pem().into_bytes(), 0o444));
-            desires.want(child(self.hashed, &file), node, "the root in the hashed directory");
-            let copy = |name: &str, desires: &mut Desires| {
-                let path = child(self.copies.directory, name);
-                let file = child(self.hashed, &file);
-                let target = if self.copies.absolute { file } else { relative_target(&path, &file) };
-                desires.want(path, Node::Link { target }, "the family links the hashed directory here");
-            };
-            for hash in [certificate.subject_hash(), certificate.subject_hash_old()] {
-                let name = free(&mut taken, |number| format!("{hash:08x}.{number}"));
-                let node = Node::Link { target: file.clone() };
-                desires.want(child(self.hashed, &name), node, "OpenSSL finds it by this subject hash");
-                if copies {
-                    copy(&free(&mut copied, |number| format!("{hash:08x}.{number}")), desires);
-                }
-            }
-            if copies && self.copies.names && copied.insert(file.clone()) {
-                copy(&file, desires);
-            }
+    /// Links elsewhere to the files of the hashed directory, where the family (this version of it) has them.
+    fn copy(&self, view: &View, copies: &Copies, names: &Names, desires: &mut Desires) -> Result<()> {
+        let (files, links) = names;
+        let standing = self.copied(view, copies)?;
+        if !standing.iter().any(|name| rehash::parse_name(name).is_some()) {
+            return Ok(());
+        }
+        let target = |name: &str, file: &str| self.copy_target(copies, name, file);
+        let mut wanted: BTreeMap<&str, String> =
+            links.iter().map(|(name, file)| (name.as_str(), target(name, file))).collect();
+        if copies.names {
+            wanted.extend(files.keys().map(|name| (name.as_str(), target(name, name))));
+        }
+        for name in standing.iter().filter(|name| !wanted.contains_key(name.as_str())) {
+            desires.want(child(copies.directory, name), Node::Absent, "it leads nowhere any more");
+        }
+        for (name, target) in wanted {
+            desires.want(
+                child(copies.directory, name),
+                Node::Link { target },
+                "the family links the hashed directory here",
+            );
         }
         Ok(())
     }
 
-    /// Whether this directory holds the certificate under its hash already.
-    fn holds(&self, view: &View, names: &BTreeSet<String>, certificate: &Certificate) -> Result<bool> {
-        let hash = certificate.subject_hash();
-        for name in names.iter().filter(|name| rehash::parse_name(name).is_some_and(|(it, _)| it == hash)) {
-            if view.certificates(&child(self.hashed, name))?.contains(certificate) {
-                return Ok(true);
+    /// Adds ours to a directory of any shape.
+    fn beside(&self, view: &View, front: &Front, desires: &mut Desires) -> Result<()> {
+        desires.warnings.push(format!(
+            "`{}` is not as the family's tool writes it: ours is added beside what is there",
+            self.path
+        ));
+        let mut taken: BTreeSet<String> = view.names(self.path)?.into_iter().collect();
+        let mut copied = BTreeSet::new();
+        let mut copies = None;
+        if let Some(elsewhere) = &self.copies
+            && self.copied(view, elsewhere)?.iter().any(|name| rehash::parse_name(name).is_some())
+        {
+            copied.extend(view.names(elsewhere.directory)?);
+            copies = Some(elsewhere);
+        }
+        for certificate in front.ours() {
+            if !self.allows(certificate) || self.holds(view, &taken, certificate)? {
+                continue;
+            }
+            let entry = self.entry(certificate);
+            let stem = file_stem(&certificate.label());
+            let file = free(&mut taken, |number| file_name(&stem, number));
+            let node = Node::File(File::new(entry.body, 0o444));
+            desires.want(child(self.path, &file), node, "the root in the hashed directory");
+            let copy = |copies: &Copies, name: &str, desires: &mut Desires| {
+                let node = Node::Link { target: self.copy_target(copies, name, &file) };
+                let path = child(copies.directory, name);
+                desires.want(path, node, "the family links the hashed directory here");
+            };
+            for hash in [certificate.subject_hash(), certificate.subject_hash_old()] {
+                let name = free(&mut taken, |number| format!("{hash:08x}.{number}"));
+                let node = Node::Link { target: file.clone() };
+                desires.want(child(self.path, &name), node, "OpenSSL finds it by this subject hash");
+                if let Some(copies) = copies {
+                    let name = free(&mut copied, |number| format!("{hash:08x}.{number}"));
+                    copy(copies, &name, desires);
+                }
+            }
+            if let Some(copies) = copies.filter(|copies| copies.names)
+                && copied.insert(file.clone())
+            {
+                copy(copies, &file, desires);
             }
         }
-        Ok(false)
+        Ok(())
+    }
+}
+
+impl Standing {
+    /// The names of files and links that p11-kit gives to `list`.
+    fn names(&self, list: &List) -> Names {
+        let known = list.entries.iter().filter_map(|entry| {
+            Some((entry.label.clone()?, self.certificates.get(&entry.fingerprint)?.clone()))
+        });
+        directory(&known.collect::<Vec<_>>())
+    }
+}
+
+impl P11Kit {
+    /// The aliases in the TRUSTED CERTIFICATE files of hashed directories: the labels of their roots, where no bundle
+    /// has comments.
+    pub(super) fn aliases(&self, view: &View) -> Result<BTreeMap<Fingerprint, String>> {
+        let mut labels = BTreeMap::new();
+        for hashed in self.hashed.iter().filter(|hashed| hashed.format == Format::TrustedPem) {
+            for name in view.names(hashed.path)? {
+                if let Node::File(file) = view.original(&child(hashed.path, &name))?.as_ref() {
+                    labels.extend(pem::blocks(&file.content).iter().filter_map(|block| {
+                        Some((Certificate::fingerprint_of_block(block)?, Certificate::alias_of_block(block)?))
+                    }));
+                }
+            }
+        }
+        Ok(labels)
     }
 }
 

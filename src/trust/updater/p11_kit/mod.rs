@@ -1,14 +1,17 @@
-//! Families whose outputs p11-kit's `trust extract` makes: Red Hat's (`update-ca-trust`) and Arch's. An
+//! Families whose outputs p11-kit's `trust extract` makes: Red Hat's and Arch's (`update-ca-trust`), SUSE's (`update-ca-certificates`). An
 //! administrator's anchor stands at the front of every output, in the order of the anchor files' names, and an
 //! administrator's copy of a vendor root replaces the vendor's entry. So each output that is there takes ours at its
 //! front, and nothing else moves; outputs that are not there are not made.
 //!
 //! The Java keystore among the outputs is left alone by the built-in updater.
 
+mod front;
 mod hashed;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::front::Front;
+pub use self::hashed::{Copies, Hashed};
 use super::bundle::{Bundles, relative_target};
 use super::{
     Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted, rehash,
@@ -18,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
-use crate::trust::p11_format::{Format, List, distrusted, with_first};
+use crate::trust::p11_format::{Distrusted, Format, List, distrusted, with_first};
 use crate::trust::view::{View, child};
 
 /// What is extracted into one file.
@@ -30,17 +33,6 @@ pub struct Extract {
     pub format: Format,
     /// Roots for this purpose; `None`: every certificate, with its trust settings.
     pub purpose: Option<Purpose>,
-}
-
-/// A directory of links to the files of the hashed directory.
-#[derive(Debug)]
-pub struct Copies {
-    /// Where.
-    pub directory: &'static str,
-    /// Not the hash links alone, but the files' names too.
-    pub names: bool,
-    /// Absolute targets.
-    pub absolute: bool,
 }
 
 /// A family.
@@ -56,10 +48,8 @@ pub struct P11Kit {
     pub extracted: &'static str,
     /// The outputs that are single files; the TLS bundle first.
     pub extracts: &'static [Extract],
-    /// The hashed directory, in the order of the TLS bundle.
-    pub hashed: &'static str,
-    /// Links to it elsewhere.
-    pub copies: Copies,
+    /// The hashed directories.
+    pub hashed: &'static [Hashed],
     /// The Java keystore, which only the native tool writes.
     pub keystore: &'static str,
     /// Links to the TLS bundle, for an image that has no bundle at all.
@@ -73,22 +63,12 @@ impl P11Kit {
         self.extracts[0].path
     }
 
-    fn bundles(&self) -> Bundles {
-        Bundles { primary: self.tls_bundle(), links: self.links }
+    fn copies(&self) -> impl Iterator<Item = &'static Copies> {
+        self.hashed.iter().filter_map(|hashed| hashed.copies.as_ref())
     }
 
-    /// The administrator's anchors in the order in which p11-kit takes them, ours among them.
-    fn front(&self, view: &View, wanted: &Wanted) -> Result<Vec<Certificate>> {
-        let mut files: BTreeMap<String, Vec<Certificate>> = self.standing(view)?.into_iter().collect();
-        for anchor in &wanted.anchors {
-            files.entry(self.path_of(anchor)).or_insert_with(|| vec![anchor.certificate.clone()]);
-        }
-        let mut seen = BTreeSet::new();
-        Ok(files
-            .into_values()
-            .flatten()
-            .filter(|certificate| seen.insert(certificate.fingerprint()))
-            .collect())
+    fn bundles(&self) -> Bundles {
+        Bundles { primary: self.tls_bundle(), links: self.links }
     }
 
     fn path_of(&self, anchor: &Anchor) -> String {
@@ -107,70 +87,58 @@ impl P11Kit {
         })
     }
 
-    /// One output with the front in place; answers with the new list, where it could be read as p11-kit writes it.
+    /// The path of an output: where a link there leads (SUSE's images without tools keep the files elsewhere).
+    fn place(&self, view: &View, extract: &Extract) -> Result<String> {
+        Ok(match view.follow(extract.path)? {
+            Some((real, _)) if matches!(view.original(extract.path)?.as_ref(), Node::Link { .. }) => real,
+            _ => extract.path.to_owned(),
+        })
+    }
+
+    /// One output with the front in place; adds the labels in its comments to `labels`.
     fn extract(
         &self,
         view: &View,
         extract: &Extract,
-        front: &[Certificate],
-        wanted: &Wanted,
+        front: &Front,
+        labels: &mut BTreeMap<Fingerprint, String>,
         desires: &mut Desires,
-    ) -> Result<Option<(List, List)>> {
-        let Some(file) = self.output_file(view, extract.path)? else { return Ok(None) };
+    ) -> Result<()> {
+        let Some(file) = self.output_file(view, extract.path)? else { return Ok(()) };
         if file.mount_point {
             desires.warnings.push(format!(
                 "`{}` is a mount point: it cannot be replaced and stays as it is",
                 extract.path
             ));
-            return Ok(None);
+            return Ok(());
         }
-        let ours: BTreeSet<Fingerprint> =
-            wanted.anchors.iter().map(|anchor| anchor.certificate.fingerprint()).collect();
-        let fits =
-            |certificate: &&Certificate| extract.purpose.is_none_or(|purpose| certificate.allows(purpose));
-        let Some(list) = extract.format.read(&file.content) else {
-            let added =
-                front.iter().filter(fits).filter(|certificate| ours.contains(&certificate.fingerprint()));
-            let content = self.in_front_of_anything(extract, added, &file)?;
-            desires.want(
-                extract.path,
-                Node::File(File { content, modified: None, ..file }),
-                "an output of the family's tool",
-            );
-            return Ok(None);
-        };
-        // What p11-kit left out of this output (blocked, no CA) stays out; ours comes in.
-        let entries = front.iter().filter(fits).filter_map(|certificate| {
-            let fingerprint = certificate.fingerprint();
-            let standing = list.entries.iter().find(|entry| entry.fingerprint == fingerprint);
-            if ours.contains(&fingerprint) {
-                Some(extract.format.entry(certificate))
-            } else {
-                standing.cloned()
+        let content = match extract.format.read(&file.content) {
+            Some(list) => {
+                let first =
+                    front.entries(extract.purpose, &list, |certificate| extract.format.entry(certificate));
+                let content = extract.format.write(&with_first(&list, first));
+                let commented = list.entries.into_iter();
+                labels.extend(commented.filter_map(|entry| Some((entry.fingerprint, entry.label?))));
+                content
             }
-        });
-        let new = with_first(&list, entries.collect());
-        let node = File { content: extract.format.write(&new), modified: None, ..file };
-        desires.want(extract.path, Node::File(node), "an output of the family's tool");
-        Ok(Some((list, new)))
+            None => self.in_front_of_anything(extract, front, &file)?,
+        };
+        let node = Node::File(File { content, modified: None, ..file });
+        desires.want(self.place(view, extract)?, node, "an output of the family's tool");
+        Ok(())
     }
 
     /// An output that somebody else shaped: ours goes in front, byte for byte before what is there.
-    fn in_front_of_anything<'c>(
-        &self,
-        extract: &Extract,
-        added: impl Iterator<Item = &'c Certificate>,
-        file: &File,
-    ) -> Result<Vec<u8>> {
+    fn in_front_of_anything(&self, extract: &Extract, front: &Front, file: &File) -> Result<Vec<u8>> {
         if extract.format == Format::Edk2 {
             return Err(Error::failed("the list of EFI signatures is damaged")
                 .at(extract.path)
                 .hint("restore it from the image or its package, or remove it, and run again"));
         }
-        let list = List {
-            header: Vec::new(),
-            entries: added.map(|certificate| extract.format.entry(certificate)).collect(),
-        };
+        let fits =
+            |certificate: &&Certificate| extract.purpose.is_none_or(|purpose| certificate.allows(purpose));
+        let entries = front.ours().filter(fits).map(|certificate| extract.format.entry(certificate));
+        let list = List { header: Vec::new(), entries: entries.collect() };
         let mut content = extract.format.write(&list);
         if !content.is_empty() && file.content.starts_with(b"#") {
             content.push(b'\n');
@@ -217,25 +185,39 @@ impl P11Kit {
         Ok(found)
     }
 
-    /// What the administrator or the vendor blocks, or distrusts in a `.p11-kit` file.
-    fn blocked(&self, view: &View) -> Result<Vec<(String, Certificate)>> {
+    /// What the administrator or the vendor blocks or distrusts, and the file that says so.
+    fn blocked(&self, view: &View) -> Result<Vec<(String, Distrusted)>> {
         let mut found = Vec::new();
         for token in [self.admin, self.vendor] {
             for (path, certificates) in self.files(view, &child(token, "blocklist"))? {
-                found.extend(certificates.into_iter().map(|certificate| (path.clone(), certificate)));
+                let blocked = certificates.into_iter().map(Distrusted::Certificate);
+                found.extend(blocked.map(|blocked| (path.clone(), blocked)));
             }
-            for directory in [token.to_owned(), child(token, "anchors")] {
+            for directory in [token.to_owned(), child(token, "anchors"), child(token, "blocklist")] {
                 for (path, _) in self.files(view, &directory)? {
                     if let Some(node) = view.read(&path)?
                         && let Node::File(file) = node.as_ref()
                     {
                         let distrusted = distrusted(&file.content);
-                        found.extend(distrusted.into_iter().map(|certificate| (path.clone(), certificate)));
+                        found.extend(distrusted.into_iter().map(|distrusted| (path.clone(), distrusted)));
                     }
                 }
             }
         }
         Ok(found)
+    }
+
+    /// A file of the administrator's beside the anchors that holds this root: p11-kit reads it first, and what it says
+    /// holds. The root is refused where that is not trust for TLS servers.
+    fn overruled(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
+        if !self.is_managed(view)? || view.certificates(self.tls_bundle())?.contains(certificate) {
+            return Ok(None);
+        }
+        let mut files = self.files(view, self.admin)?.into_iter();
+        let file = files.find(|(_, certificates)| certificates.contains(certificate));
+        Ok(file.map(|(path, _)| {
+            format!("`{path}` is read before the anchors and gives it no trust for TLS servers")
+        }))
     }
 }
 
@@ -258,7 +240,7 @@ impl Updater for P11Kit {
             let kind =
                 if extract.format == Format::Edk2 { OutputKind::SignatureList } else { OutputKind::Bundle };
             if self.output_file(view, extract.path)?.is_some() {
-                outputs.push(Output { path: extract.path.to_owned(), kind, purpose: extract.purpose });
+                outputs.push(Output { path: self.place(view, extract)?, kind, purpose: extract.purpose });
             }
         }
         for output in self.bundles().outputs(view)? {
@@ -266,28 +248,29 @@ impl Updater for P11Kit {
                 outputs.push(output);
             }
         }
-        if view.follow(self.hashed)?.is_some() {
-            let purpose = Some(Purpose::ServerAuth);
-            outputs.push(Output { path: self.hashed.to_owned(), kind: OutputKind::HashDirectory, purpose });
+        for hashed in self.hashed {
+            if view.follow(hashed.path)?.is_some() {
+                let (kind, purpose) = (OutputKind::HashDirectory, hashed.purpose);
+                outputs.push(Output { path: hashed.path.to_owned(), kind, purpose });
+            }
         }
         Ok(outputs)
     }
 
     fn native_writes(&self, path: &str) -> bool {
-        let copied = split(path).0 == self.copies.directory && rehash::parse_name(split(path).1).is_some();
+        let (directory, name) = split(path);
         path.starts_with(&format!("{}/", self.extracted))
-            || copied
-            || (self.copies.names && split(path).0 == self.copies.directory)
+            || self.copies().any(|copies| {
+                copies.directory == directory && (copies.names || rehash::parse_name(name).is_some())
+            })
     }
 
     fn native_directories(&self) -> Vec<String> {
         let mut directories: BTreeSet<String> =
             self.extracts.iter().map(|extract| split(extract.path).0.to_owned()).collect();
-        directories.extend([
-            self.hashed.to_owned(),
-            split(self.keystore).0.to_owned(),
-            self.copies.directory.to_owned(),
-        ]);
+        directories.insert(split(self.keystore).0.to_owned());
+        directories.extend(self.hashed.iter().map(|hashed| hashed.path.to_owned()));
+        directories.extend(self.copies().map(|copies| copies.directory.to_owned()));
         directories.into_iter().collect()
     }
 
@@ -312,7 +295,8 @@ impl Updater for P11Kit {
     }
 
     fn owns(&self, path: &str) -> Ownership {
-        let roots = [self.anchors, self.extracted, self.copies.directory];
+        let mut roots = vec![self.anchors, self.extracted];
+        roots.extend(self.copies().map(|copies| copies.directory));
         let below = |root: &str| path.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'));
         let on_the_way =
             |root: &str| root == path || root.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
@@ -342,18 +326,27 @@ impl Updater for P11Kit {
     }
 
     fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>> {
-        Ok(self.blocked(view)?.iter().map(|(_, certificate)| certificate.fingerprint()).collect())
+        let certificates = self.blocked(view)?.into_iter().filter_map(|(_, blocked)| match blocked {
+            Distrusted::Certificate(certificate) => Some(certificate.fingerprint()),
+            Distrusted::IssuedAs { .. } => None,
+        });
+        Ok(certificates.collect())
     }
 
     fn refused(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
-        // p11-kit blocks by public key, and by issuer and serial number.
-        let same = |blocked: &Certificate| {
-            blocked.public_key() == certificate.public_key()
-                || (blocked.issuer_der() == certificate.issuer_der()
-                    && blocked.serial() == certificate.serial())
-        };
         let blocked = self.blocked(view)?;
-        Ok(blocked.iter().find(|(_, blocked)| same(blocked)).map(|(path, _)| format!("blocked by `{path}`")))
+        match blocked.iter().find(|(_, blocked)| blocked.is(certificate)) {
+            Some((path, _)) => Ok(Some(format!("blocked by `{path}`"))),
+            None => self.overruled(view, certificate),
+        }
+    }
+
+    fn left_out(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
+        Ok(Some(self.refused(view, certificate)?.unwrap_or_else(|| {
+            "p11-kit leaves out what is blocked, no CA or unreadable, and says nothing; `trust list \
+             --filter=ca-anchors` shows what it takes"
+                .to_owned()
+        })))
     }
 
     fn regenerated(&self, _view: &View) -> Result<Desires> {
@@ -366,19 +359,15 @@ impl Updater for P11Kit {
             return Ok(desires);
         }
         self.anchor_files().place(view, wanted, &mut desires)?;
-        let front = self.front(view, wanted)?;
-        let mut tls = None;
-        for (index, extract) in self.extracts.iter().enumerate() {
-            let lists = self.extract(view, extract, &front, wanted, &mut desires)?;
-            if index == 0 {
-                tls = lists;
-            }
+        let front = Front::new(self, view, wanted)?;
+        let mut labels = self.aliases(view)?;
+        for extract in self.extracts {
+            self.extract(view, extract, &front, &mut labels, &mut desires)?;
         }
-        let hashed = view.follow(self.hashed)?;
-        if matches!(hashed.as_ref().map(|(_, node)| node.as_ref()), Some(Node::Directory { .. })) {
-            match tls {
-                Some((old, new)) => self.hash(view, &old, &new, wanted, &mut desires)?,
-                None => self.hash_beside(view, wanted, &mut desires)?,
+        for hashed in self.hashed {
+            let there = view.follow(hashed.path)?;
+            if matches!(there.as_ref().map(|(_, node)| node.as_ref()), Some(Node::Directory { .. })) {
+                hashed.desired(view, &front, &labels, &mut desires)?;
             }
         }
         if let Some((location, node)) = view.follow_actual(self.keystore)?
@@ -391,8 +380,13 @@ impl Updater for P11Kit {
                 self.keystore
             ));
         }
-        let done: Vec<&str> = self.extracts.iter().map(|extract| extract.path).collect();
-        let done = if self.is_managed(view)? { done } else { Vec::new() };
+        let mut done = Vec::new();
+        if self.is_managed(view)? {
+            for extract in self.extracts {
+                done.push(self.place(view, extract)?);
+            }
+        }
+        let done: Vec<&str> = done.iter().map(String::as_str).collect();
         self.bundles().append(view, wanted, &done, &mut desires)?;
         Ok(desires)
     }

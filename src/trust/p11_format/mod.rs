@@ -2,7 +2,13 @@
 //! CERTIFICATE bundles, EDK2 signature lists, hashed directories. Pure functions from a list of roots to bytes, and
 //! from bytes back to the list; the rules were seen on p11-kit 0.24.1.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod directory;
+mod distrust;
+
+use std::collections::BTreeSet;
+
+pub(crate) use self::directory::{directory, file_name, file_stem, list_of_directory};
+pub(crate) use self::distrust::{Distrusted, distrusted};
 
 use crate::cert::{Certificate, pem};
 use crate::fingerprint::Fingerprint;
@@ -34,6 +40,8 @@ pub enum Format {
     CommentedTrustedPem,
     /// PEM blocks one behind the other.
     PlainPem,
+    /// The same with TRUSTED CERTIFICATE blocks.
+    TrustedPem,
     /// One EFI_SIGNATURE_LIST a root (UEFI specification, section 32.4.1; tianocore's TlsCaCertificate).
     Edk2,
 }
@@ -104,7 +112,7 @@ impl Format {
         let label = certificate.label();
         let body = match self {
             Format::CommentedPem | Format::PlainPem => certificate.to_pem().into_bytes(),
-            Format::CommentedTrustedPem => {
+            Format::CommentedTrustedPem | Format::TrustedPem => {
                 // The comment of a root whose subject has no name to show is `certificate`, its alias is left out.
                 trusted_pem(certificate, certificate.has_label().then_some(label.as_str()))
             }
@@ -173,25 +181,6 @@ pub fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
         .collect()
 }
 
-/// The certificates that a `.p11-kit` file distrusts: objects with `x-distrusted: true` (p11-kit's persist format).
-pub(crate) fn distrusted(content: &[u8]) -> Vec<Certificate> {
-    const HEAD: &str = "[p11-kit-object-v1]";
-    // A vendor's file is large, and most have none.
-    let Ok(text) = std::str::from_utf8(content) else { return Vec::new() };
-    if !text.contains(HEAD) || !text.contains("x-distrusted:") {
-        return Vec::new();
-    }
-    let says_so = |line: &str| {
-        line.split_once(':')
-            .is_some_and(|(key, value)| key.trim() == "x-distrusted" && value.trim() == "true")
-    };
-    text.split(HEAD)
-        .filter(|object| object.lines().any(says_so))
-        .flat_map(|object| pem::blocks(object.as_bytes()))
-        .filter_map(|block| Certificate::from_block(&block))
-        .collect()
-}
-
 /// An output as p11-kit would write it without these roots; `None` if it is none of its outputs with comments and no
 /// EDK2 list, or holds none of them.
 pub fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
@@ -212,43 +201,11 @@ pub(crate) fn with_first(list: &List, first: Vec<Entry>) -> List {
     List { header: list.header.clone(), entries: first.into_iter().chain(rest).collect() }
 }
 
-/// The file name that p11-kit makes of a label: bytes other than letters, digits, `.`, `_` and `-` become `_`.
-pub(crate) fn file_stem(label: &str) -> String {
-    label
-        .bytes()
-        .map(|b| if b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-') { b as char } else { '_' })
-        .collect()
-}
-
-/// A hashed directory: regular files by name, and links by name, for these roots in this order. Clashing names get
-/// `.1`, `.2`; each file has a link by OpenSSL's present hash and one by that before 1.0, numbered from 0 in order.
-pub(crate) fn directory(
-    roots: &[(String, Certificate)],
-) -> (BTreeMap<String, Certificate>, BTreeMap<String, String>) {
-    let (mut files, mut links) = (BTreeMap::new(), BTreeMap::new());
-    for (label, certificate) in roots {
-        let stem = file_stem(label);
-        let mut name = format!("{stem}.pem");
-        let mut number = 0;
-        while files.contains_key(&name) {
-            number += 1;
-            name = format!("{stem}.{number}.pem");
-        }
-        for hash in [certificate.subject_hash(), certificate.subject_hash_old()] {
-            let free =
-                (0..).map(|number| format!("{hash:08x}.{number}")).find(|link| !links.contains_key(link));
-            links.insert(free.unwrap_or_default(), name.clone());
-        }
-        files.insert(name, certificate.clone());
-    }
-    (files, links)
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn root(name: &str) -> Certificate {
+    pub(super) fn root(name: &str) -> Certificate {
         let mut parameters = rcgen::CertificateParams::new([]).unwrap();
         parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
         let certificate = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
@@ -258,8 +215,9 @@ mod tests {
     #[test]
     fn every_format_reads_what_it_writes_and_takes_ours_at_the_front() {
         let (vendor, other, ours) = (root("Vendor"), root("Other"), root("Ours"));
-        for format in [Format::CommentedPem, Format::CommentedTrustedPem, Format::PlainPem, Format::Edk2] {
-            let header = if format == Format::PlainPem { b"# header\n".to_vec() } else { Vec::new() };
+        use Format::{CommentedPem, CommentedTrustedPem, Edk2, PlainPem, TrustedPem};
+        for format in [CommentedPem, CommentedTrustedPem, PlainPem, TrustedPem, Edk2] {
+            let header = if format == PlainPem { b"# header\n".to_vec() } else { Vec::new() };
             let list = List { header, entries: vec![format.entry(&vendor), format.entry(&other)] };
             let bytes = format.write(&list);
             assert_eq!(format.read(&bytes), Some(list.clone()), "{format:?}");
@@ -309,19 +267,6 @@ mod tests {
     }
 
     #[test]
-    fn a_p11_kit_file_says_what_it_distrusts() {
-        let roots = [root("A"), root("B"), root("C")];
-        let trust = ["trusted: true", "x-distrusted: true", "x-distrusted: false"];
-        let file: String = roots
-            .iter()
-            .zip(trust)
-            .map(|(root, trust)| format!("[p11-kit-object-v1]\nlabel: \"x\"\n{trust}\n{}\n", root.to_pem()))
-            .collect();
-        assert_eq!(distrusted(file.as_bytes()), [roots[1].clone()]);
-        assert_eq!(distrusted(roots[0].to_pem().as_bytes()), []);
-    }
-
-    #[test]
     fn a_trusted_block_carries_the_alias_alone() {
         let root = root("Unit A");
         let bytes = Format::CommentedTrustedPem.entry(&root).body;
@@ -342,29 +287,5 @@ mod tests {
         let mut long = Vec::new();
         push_tlv(&mut long, 4, &[0; 300]);
         assert_eq!(long[..4], [4, 0x82, 1, 44]);
-    }
-
-    #[test]
-    fn a_stanza_may_distrust() {
-        let (good, bad) = (root("Good"), root("Bad"));
-        let stanza =
-            |trust: &str, root: &Certificate| format!("[p11-kit-object-v1]\n{trust}\n{}\n", root.to_pem());
-        let text = format!("# x\n{}{}", stanza("trusted: true", &good), stanza("x-distrusted: true", &bad));
-        assert_eq!(distrusted(text.as_bytes()), [bad]);
-        assert_eq!(distrusted(text.replace("true", "false").as_bytes()), []);
-        assert_eq!(distrusted(good.to_pem().as_bytes()), []);
-    }
-
-    #[test]
-    fn names_and_links_of_a_hashed_directory() {
-        let roots =
-            [("Same Name", root("Same Name")), ("Größe", root("x")), ("Same Name", root("Same Name"))];
-        let roots = roots.map(|(label, root)| (label.to_owned(), root));
-        let (files, links) = directory(&roots);
-        assert_eq!(files.keys().collect::<Vec<_>>(), ["Gr____e.pem", "Same_Name.1.pem", "Same_Name.pem"]);
-        let hash = roots[0].1.subject_hash();
-        assert_eq!(links[&format!("{hash:08x}.0")], "Same_Name.pem");
-        assert_eq!(links[&format!("{hash:08x}.1")], "Same_Name.1.pem");
-        assert_eq!(links.len(), 6);
     }
 }

@@ -1,0 +1,60 @@
+//! What stands at the front of every output: what the administrator's own files say, and then the anchors, ours among
+//! them, each in the order of their files' names.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::P11Kit;
+use crate::cert::{Certificate, Purpose};
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::trust::p11_format::{Entry, List};
+use crate::trust::updater::{Updater, Wanted};
+use crate::trust::view::View;
+
+/// The administrator's anchors.
+pub(super) struct Front {
+    /// In the order in which p11-kit takes them.
+    pub(super) certificates: Vec<Certificate>,
+    ours: BTreeSet<Fingerprint>,
+}
+
+impl Front {
+    pub(super) fn new(family: &P11Kit, view: &View, wanted: &Wanted) -> Result<Self> {
+        let mut files: BTreeMap<String, Vec<Certificate>> = family.standing(view)?.into_iter().collect();
+        for anchor in &wanted.anchors {
+            files.entry(family.path_of(anchor)).or_insert_with(|| vec![anchor.certificate.clone()]);
+        }
+        let mut seen = BTreeSet::new();
+        let beside = family.files(view, family.admin)?.into_iter().map(|(_, certificates)| certificates);
+        let certificates = beside.chain(files.into_values()).flatten();
+        Ok(Front {
+            certificates: certificates.filter(|certificate| seen.insert(certificate.fingerprint())).collect(),
+            ours: wanted.anchors.iter().map(|anchor| anchor.certificate.fingerprint()).collect(),
+        })
+    }
+
+    /// Those that were asked for.
+    pub(super) fn ours(&self) -> impl Iterator<Item = &Certificate> {
+        self.certificates.iter().filter(|certificate| self.ours.contains(&certificate.fingerprint()))
+    }
+
+    /// What an output for `purpose` that holds `list` takes at its front: ours, made by `entry`, and what stands there
+    /// of the administrator's. What p11-kit left out of it (blocked, no CA) stays out.
+    pub(super) fn entries(
+        &self,
+        purpose: Option<Purpose>,
+        list: &List,
+        entry: impl Fn(&Certificate) -> Entry,
+    ) -> Vec<Entry> {
+        let fits = |certificate: &&Certificate| purpose.is_none_or(|purpose| certificate.allows(purpose));
+        let entries = self.certificates.iter().filter(fits).filter_map(|certificate| {
+            let fingerprint = certificate.fingerprint();
+            if self.ours.contains(&fingerprint) {
+                Some(entry(certificate))
+            } else {
+                list.entries.iter().find(|entry| entry.fingerprint == fingerprint).cloned()
+            }
+        });
+        entries.collect()
+    }
+}
