@@ -17,8 +17,8 @@ const PRIVATE_KEY: u32 = 1;
 const TRUSTED: u32 = 2;
 const X509: &str = "X.509";
 
-/// A file's version and its entries.
-pub(super) fn read(bytes: &[u8], password: &Password) -> Result<(u32, Vec<Entry>), Problem> {
+/// A file's version and its entries; without a password the checksum is not looked at, as Java does.
+pub(super) fn read(bytes: &[u8], password: Option<&Password>) -> Result<(u32, Vec<Entry>), Problem> {
     let (content, checksum) = bytes
         .len()
         .checked_sub(CHECKSUM)
@@ -31,7 +31,7 @@ pub(super) fn read(bytes: &[u8], password: &Password) -> Result<(u32, Vec<Entry>
         return Err(Problem::Unsupported(format!("JKS of version {version}")));
     }
     let entries = reader.entries(version).ok_or(Problem::damaged("the entries"))?;
-    if checksum_of(content, password) != checksum {
+    if password.is_some_and(|password| checksum_of(content, password) != checksum) {
         return Err(Problem::WrongPassword);
     }
     Ok((version, entries))

@@ -81,6 +81,17 @@ pub(super) fn format(bytes: &[u8]) -> Result<Format, Problem> {
     Ok(if outline.mac.is_some() || encrypted { Format::Pkcs12 } else { Format::Pkcs12Plain })
 }
 
+/// The bags that can be read without a password; the MAC is not looked at, as Java does.
+pub(super) fn read_plain(bytes: &[u8]) -> Result<Vec<Entry>, Problem> {
+    let mut entries = Vec::new();
+    for (at, (_, part)) in Outline::read(bytes)?.safes.iter().enumerate() {
+        if let Part::Plain(bags) = part {
+            read_bags(bags, at, &mut entries).ok_or(Problem::damaged("the bags"))?;
+        }
+    }
+    Ok(entries)
+}
+
 impl<'a> Outline<'a> {
     fn read(bytes: &'a [u8]) -> Result<Outline<'a>, Problem> {
         if bytes.get(1) == Some(&0x80) {

@@ -471,6 +471,19 @@ fn thousands_of_entries_are_no_trouble() {
 }
 
 #[test]
+fn without_a_password_java_sees_what_is_not_encrypted() {
+    let vendor = certificate("Vendor").fingerprint();
+    for (what, file) in with_password("hunter2") {
+        let seen = Keystore::trusted_without_password(&file).expect(what);
+        let plain = ["jks", "mac of sha-512, plain"].contains(&what);
+        assert_eq!(seen, if plain { vec![vendor] } else { Vec::new() }, "{what}");
+    }
+    let bags = plain(&[trusted_bag("vendor", certificate("Vendor").der())]);
+    assert_eq!(Keystore::trusted_without_password(&pfx_plain(&[bags])), Ok(vec![vendor]));
+    assert_eq!(Keystore::trusted_without_password(b"x"), Err(Problem::NotAKeystore));
+}
+
+#[test]
 fn secrets_are_never_shown() {
     let password = Password::new("hunter2".to_owned());
     assert!(!format!("{password:?}").contains("hunter2"));

@@ -139,7 +139,7 @@ fn a_program_with_javas_defaults_trusts_what_we_added_and_nothing_before() {
             })
         };
         for (file, options, format) in
-            KINDS.into_iter().filter(|kind| ["jks", "default", "plain"].contains(&kind.0))
+            KINDS.into_iter().filter(|kind| ["jks", "default", "plain", "with-mac"].contains(&kind.0))
         {
             if at.join(file).exists() {
                 std::fs::remove_file(at.join(file)).expect("removed");
@@ -161,6 +161,16 @@ fn a_program_with_javas_defaults_trusts_what_we_added_and_nothing_before() {
             keystore.add(&alias_for(&root), &root, 1).expect("added");
             write(at, file, &keystore);
             accepts().unwrap_or_else(|reason| panic!("{}: {file}: {reason}", maker.name));
+            if format == Format::Pkcs12 {
+                // As its default, opened without a password: we know what Java sees.
+                let bytes = std::fs::read(at.join(file)).expect("read");
+                let seen = Keystore::trusted_without_password(&bytes).expect("opens");
+                let accepted = default(file).accepts(at, &[], &server.url()).is_ok();
+                assert_eq!(
+                    (seen.contains(&root.fingerprint()), accepted),
+                    (file == "with-mac", file == "with-mac")
+                );
+            }
             keystore.remove_alias(&alias_for(&root));
             write(at, file, &keystore);
             accepts().expect_err("after");
