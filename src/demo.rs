@@ -222,7 +222,7 @@ impl Demo<'_> {
         let roots = match output.kind {
             OutputKind::Bundle => bundle(sysroot, &output.path)?,
             // Firmware reads these, no TLS client of a container.
-            OutputKind::SignatureList => return Ok(None),
+            OutputKind::SignatureList | OutputKind::Keystore | OutputKind::NssDatabase => return Ok(None),
             OutputKind::HashDirectory => {
                 let found = hash_directory(sysroot, &output.path)?;
                 // Without hash links, OpenSSL finds nothing in a directory, and nobody asks it to.

@@ -9,7 +9,6 @@ use crate::state::State;
 use crate::text;
 use crate::trust::distro::DISTROS;
 use crate::trust::facts::{Choice, Facts, output_views};
-use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 
 /// Show what this root file system is: distribution, anchor directory, updater, every trust store
@@ -63,11 +62,7 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
     ui.data(format!("anchor directory  {}", anchors.unwrap_or("none: only bundles are written")))?;
     ui.data(format!("updater           {}: {updater_why}", updater.word()))?;
     for output in outputs {
-        let kind = match output.kind {
-            OutputKind::Bundle => "bundle",
-            OutputKind::HashDirectory => "hash directory",
-            OutputKind::SignatureList => "EFI signature list",
-        };
+        let kind = output.kind.words();
         let state = match (&output.damage, output.exists) {
             (Some(damage), _) => format!("damaged: {damage}"),
             (None, true) => format!("{} roots", output.certificates),

@@ -7,7 +7,7 @@ use super::Context;
 use crate::cert::Purpose;
 use crate::error::{Kind, Result};
 use crate::state::{State, Status, StoredAnchor};
-use crate::sysroot::{Sysroot, split};
+use crate::sysroot::Sysroot;
 use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::updater::OutputKind;
@@ -139,11 +139,8 @@ fn rows(sysroot: &Sysroot, private: &[Row]) -> Result<(&'static str, Vec<Row>)> 
                 if (hash && !managed && anchor.status != Status::Installed) || only_vendor || not_for_this {
                     continue;
                 }
-                let (kind, directory) = match offer.kind {
-                    Some(OutputKind::HashDirectory) => ("hash-directory", path.as_str()),
-                    Some(OutputKind::SignatureList) => ("signature-list", split(path).0),
-                    Some(OutputKind::Bundle) | None => ("bundle", split(path).0),
-                };
+                let kind = offer.kind.unwrap_or(OutputKind::Bundle);
+                let (kind, directory) = (kind.id(), kind.directory(path));
                 let word = match (offer.roots.contains_key(&anchor.fingerprint), &offer.damage) {
                     (_, Some(_)) => "damaged",
                     (true, None) => "there",

@@ -79,7 +79,10 @@ fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Optio
             }
             // Where no package makes hash links, programs read the bundle.
             OutputKind::HashDirectory if !managed => continue,
-            OutputKind::HashDirectory | OutputKind::SignatureList => {
+            OutputKind::HashDirectory
+            | OutputKind::SignatureList
+            | OutputKind::Keystore
+            | OutputKind::NssDatabase => {
                 let mut offers = verify::offers(view, Side::Original, std::slice::from_ref(output));
                 offers.remove(&output.path).map(|offer| offer.roots.into_keys().collect()).unwrap_or_default()
             }

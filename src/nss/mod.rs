@@ -201,8 +201,8 @@ impl Databases {
     /// it so already; else what [`Databases::remove`] needs to put back.
     ///
     /// # Errors
-    /// [`Refusal::Locked`], [`Refusal::SerialTaken`], [`Refusal::Nickname`]; the database is damaged. Nothing is
-    /// changed then.
+    /// [`Refusal::Locked`], [`Refusal::SerialTaken`], [`Refusal::Nickname`], [`Refusal::NicknameTaken`]; the database
+    /// is damaged. Nothing is changed then.
     pub fn add(&mut self, certificate: &Certificate, nickname: &str) -> Result<Option<Former>> {
         if !crate::state::is_anchor_name(nickname) {
             return Err(Refusal::Nickname);
@@ -221,6 +221,9 @@ impl Databases {
         }
         if self.protection == Protection::Locked {
             return Err(Refusal::Locked);
+        }
+        if !present && self.is_taken(nickname, certificate)? {
+            return Err(Refusal::NicknameTaken);
         }
         self.change(|databases| databases.set(certificate, nickname, there)).map(Some)
     }
@@ -265,6 +268,14 @@ impl Databases {
             }
         }
         Ok(there)
+    }
+
+    /// Whether a certificate of another subject has the nickname.
+    fn is_taken(&self, nickname: &str, certificate: &Certificate) -> Result<bool> {
+        let class = attributes::CLASS_CERTIFICATE.to_be_bytes();
+        let name = [(attributes::CLASS, &class[..]), (attributes::LABEL, nickname.as_bytes())];
+        let is_other = |row: &Row| row.get(attributes::SUBJECT) != Some(certificate.subject_der());
+        Ok(self.cert9.find(&name)?.iter().any(is_other))
     }
 
     /// What NSS makes of trust settings: it looks at those of PKCS#11 3.2 first, and at the first of a kind.

@@ -34,6 +34,8 @@ pub enum Refusal {
     SerialTaken,
     /// The nickname has characters that we do not write (threat T4).
     Nickname,
+    /// Another certificate, of another subject, has the nickname; NSS would take one for the other.
+    NicknameTaken,
     /// What was remembered of a former trust setting does not belong to this certificate.
     Former,
 }
@@ -63,7 +65,9 @@ impl Refusal {
 
     fn kind(&self) -> Kind {
         match self {
-            Refusal::WrongPassword | Refusal::Locked | Refusal::Nickname => Kind::Usage,
+            Refusal::WrongPassword | Refusal::Locked | Refusal::Nickname | Refusal::NicknameTaken => {
+                Kind::Usage
+            }
             Refusal::Encryption => Kind::Unsupported,
             _ => Kind::Failed,
         }
@@ -113,6 +117,7 @@ impl fmt::Display for Refusal {
             Refusal::Nickname => {
                 f.write_str("a nickname has letters, digits, `.`, `_` and `-`, and begins with no `.` or `-`")
             }
+            Refusal::NicknameTaken => f.write_str("another certificate has this nickname"),
             Refusal::Former => {
                 f.write_str("what was remembered of the former trust does not belong to this certificate")
             }

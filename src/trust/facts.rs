@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::native;
-use crate::sysroot::split;
 use crate::text;
 use crate::tree::Node;
 use crate::trust::distro::{self, Distro};
@@ -233,10 +232,7 @@ pub fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
     let mut views = Vec::new();
     for output in &facts.outputs {
         let offer = facts.offers.get(&output.path).cloned().unwrap_or_default();
-        let directory = match output.kind {
-            OutputKind::Bundle | OutputKind::SignatureList => split(&output.path).0,
-            OutputKind::HashDirectory => output.path.as_str(),
-        };
+        let directory = output.kind.directory(&output.path);
         views.push(OutputView {
             path: output.path.clone(),
             kind: output.kind,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::keystore::Keystore;
 use crate::text;
 use crate::tree::Node;
 use crate::trust::p11_format::certificates_in_edk2;
@@ -70,6 +71,9 @@ fn offer(view: &View, side: Side, output: &Output) -> Offer {
         OutputKind::Bundle => bundle(view, side, &output.path, &mut offer),
         OutputKind::HashDirectory => hash_directory(view, side, &output.path, &mut offer),
         OutputKind::SignatureList => signature_list(view, side, &output.path, &mut offer),
+        OutputKind::Keystore => keystore(view, side, &output.path, &mut offer),
+        // No family's own update writes one.
+        OutputKind::NssDatabase => Ok(()),
     };
     if let Err(error) = read {
         offer.damage = Some(error.to_string());
@@ -101,6 +105,19 @@ fn signature_list(view: &View, side: Side, path: &str, offer: &mut Offer) -> Res
     match certificates_in_edk2(&file.content) {
         Some(certificates) => offer.roots = certificates.iter().map(name).collect(),
         None => offer.damage = Some("it is no list of EFI signatures".to_owned()),
+    }
+    Ok(())
+}
+
+/// What Java finds in its keystore, which it opens without a password.
+fn keystore(view: &View, side: Side, path: &str, offer: &mut Offer) -> Result<()> {
+    let Some((_, node)) = side.follow(view, path)? else { return Ok(()) };
+    offer.exists = true;
+    let Node::File(file) = node.as_ref() else { return Ok(()) };
+    offer.mount_point = file.mount_point;
+    match Keystore::trusted_without_password(&file.content) {
+        Ok(found) => offer.roots = found.into_iter().map(|one| (one, one.short(16))).collect(),
+        Err(problem) => offer.damage = Some(problem.to_string()),
     }
     Ok(())
 }

@@ -15,6 +15,7 @@ use std::fmt::Debug;
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::sysroot::split;
 use crate::tree::{File, Node};
 use crate::trust::view::View;
 
@@ -86,6 +87,42 @@ pub enum OutputKind {
     HashDirectory,
     /// EFI signature lists, for firmware that fetches over TLS (tianocore's EDK2).
     SignatureList,
+    /// A keystore that Java opens by default, without a password.
+    Keystore,
+    /// The directory of an NSS database (`cert9.db`, `key4.db`).
+    NssDatabase,
+}
+
+impl OutputKind {
+    /// What it is called in data.
+    pub fn id(self) -> &'static str {
+        match self {
+            OutputKind::Bundle => "bundle",
+            OutputKind::HashDirectory => "hash-directory",
+            OutputKind::SignatureList => "signature-list",
+            OutputKind::Keystore => "keystore",
+            OutputKind::NssDatabase => "nss-database",
+        }
+    }
+
+    /// What it is called in sentences.
+    pub fn words(self) -> &'static str {
+        match self {
+            OutputKind::Bundle => "bundle",
+            OutputKind::HashDirectory => "hash directory",
+            OutputKind::SignatureList => "EFI signature list",
+            OutputKind::Keystore => "Java keystore",
+            OutputKind::NssDatabase => "NSS database",
+        }
+    }
+
+    /// The directory in which an output of this kind at `path` is written.
+    pub fn directory(self, path: &str) -> &str {
+        match self {
+            OutputKind::Bundle | OutputKind::SignatureList | OutputKind::Keystore => split(path).0,
+            OutputKind::HashDirectory | OutputKind::NssDatabase => path,
+        }
+    }
 }
 
 /// A place that programs read roots from.
