@@ -17,6 +17,7 @@ use crate::sysroot::{Kind, Meta, STATE_DIRECTORY, Sysroot};
 use crate::trust::distro;
 use crate::trust::nix_store;
 use crate::trust::runtimes::profile;
+use crate::trust::stores::{self, Additions};
 use crate::trust::updater::{Ownership, bundle};
 
 /// The state file in the sysroot's state directory, 0600.
@@ -45,6 +46,9 @@ pub struct State {
     /// Whether login shells get the variables (`env --install`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub profile: bool,
+    /// What we added to keystores and databases beside the family's outputs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub added: Additions,
     /// Directories on the way to our own that we made, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<String>,
@@ -191,6 +195,9 @@ impl State {
         let row = distro::by_id(&self.row, sysroot.is_private())
             .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
         check_records(sysroot, row, self.records.iter())?;
+        if self.added.keys().any(|path| !path.starts_with('/') || path.split('/').any(|part| part == "..")) {
+            return Err(Error::failed("the state names a store that cannot be one"));
+        }
         if self.records.get(profile::PATH).is_some_and(|record| record.before != Saved::Absent) {
             return Err(Error::failed("the state says that a file for login shells was there before ours"));
         }
@@ -224,9 +231,9 @@ pub fn is_anchor_name(name: &str) -> bool {
 pub fn check_records<'a>(
     sysroot: &Sysroot,
     row: &distro::Distro,
-    records: impl Iterator<Item = (&'a String, &'a Record)>,
+    records: impl Iterator<Item = (&'a String, &'a Record)> + Clone,
 ) -> Result<()> {
-    for (path, record) in records {
+    for (path, record) in records.clone() {
         let strange =
             !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
         let ours = !strange
@@ -234,7 +241,10 @@ pub fn check_records<'a>(
                 Ownership::Entry => true,
                 Ownership::OnTheWay => record.is_of_directory(),
                 Ownership::Foreign => {
-                    !sysroot.is_private() && profile::may_record(path, record) || is_a_bundle(sysroot, path)?
+                    !sysroot.is_private()
+                        && (profile::may_record(path, record)
+                            || stores::may_record(path, record, records.clone().map(|(path, _)| path)))
+                        || is_a_bundle(sysroot, path)?
                 }
             };
         if !ours {

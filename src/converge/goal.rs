@@ -9,6 +9,7 @@ use crate::fingerprint::Fingerprint;
 use crate::state::{StoredAnchor, StoredSource};
 use crate::sysroot::Sysroot;
 use crate::trust::facts::Choice;
+use crate::trust::stores::Selection;
 
 /// What is to be the case afterwards.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +46,9 @@ impl<'a> From<&'a Sysroot> for Target<'a> {
 
 /// How to get there.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct Options<'a> {
+    /// Which stores beside the family's own; `None` for a tree that has none.
+    pub stores: Option<&'a Selection>,
     /// Native or built-in.
     pub updater: Choice,
     /// Leave what whoever runs us cannot write, and say so, instead of failing.
