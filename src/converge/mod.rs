@@ -2,22 +2,23 @@
 //! record: bootstrap and untrust differ only in the goal.
 
 mod draft;
+mod goal;
+mod outcome;
 mod runtimes;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
-
-use serde::Serialize;
+use std::collections::BTreeMap;
 
 use self::draft::{leave_unwritable, make_plan, overlooked_by_tool, refuse_vendor_names, settle};
+pub use self::goal::{Goal, Options, Target};
+pub use self::outcome::{AnchorView, Outcome};
 pub use self::runtimes::{Profile, system_roots, system_stores};
 use crate::apply::Session;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::plan::{self, Change, Plan, Step, StepView};
+use crate::plan::{self, Change, Plan, Step};
 use crate::record::{Mark, Record, Saved};
-use crate::state::{State, Status, StoredAnchor, StoredSource};
+use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::text;
 use crate::tree::{self, Node};
@@ -26,110 +27,6 @@ use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
 use crate::trust::updater::Wanted;
 use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::{View, child};
-
-/// What is to be the case afterwards.
-#[derive(Clone, Debug, Default)]
-pub struct Goal {
-    /// Every anchor, old and new. [`Status::Recorded`] stays out of the stores; for the others, the pipeline finds
-    /// out which status they have.
-    pub anchors: Vec<StoredAnchor>,
-    /// What the sources gave.
-    pub sources: BTreeMap<String, StoredSource>,
-    /// Put the compiled-in Web PKI into a bundle that has to be made.
-    pub web_pki: bool,
-    /// Files of `--ca-file` that stand in the anchor directory itself, as seen inside the sysroot.
-    pub standing: BTreeMap<Fingerprint, String>,
-    /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
-    pub copy: Option<(String, String)>,
-    /// Tell login shells where the roots are.
-    pub profile: Profile,
-}
-
-/// What is to be changed.
-#[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
-    /// The root file system, or the private store.
-    pub sysroot: &'a Sysroot,
-    /// For a private store: the roots of the system beneath it.
-    pub beneath: &'a [Certificate],
-}
-
-impl<'a> From<&'a Sysroot> for Target<'a> {
-    fn from(sysroot: &'a Sysroot) -> Self {
-        Target { sysroot, beneath: &[] }
-    }
-}
-
-/// How to get there.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Native or built-in.
-    pub updater: Choice,
-    /// Leave what whoever runs us cannot write, and say so, instead of failing.
-    pub leave_unwritable: bool,
-    /// Stop before anything is changed.
-    pub dry_run: bool,
-    /// How long to wait for the lock.
-    pub patience: Duration,
-    /// How long the distribution's program may take.
-    pub tool_timeout: Duration,
-    /// `SOURCE_DATE_EPOCH`, seconds since 1970.
-    pub stamp: Option<i64>,
-}
-
-/// What was found and done.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The row of the table.
-    pub row: &'static str,
-    /// `native` or `builtin`, and why.
-    pub updater: (&'static str, String),
-    /// Whether anything changed (with `--dry-run`: would).
-    pub changed: bool,
-    /// The steps.
-    pub steps: Vec<StepView>,
-    /// The anchors, with their status.
-    pub anchors: Vec<AnchorView>,
-    /// Where programs read them.
-    pub outputs: Vec<String>,
-    /// What should hold them, and cannot be written by whoever runs us.
-    pub unwritable: Vec<String>,
-    /// What a person should know.
-    pub warnings: Vec<String>,
-}
-
-impl Outcome {
-    /// The same with every path as a person finds it: a private store's have its directory in front.
-    #[must_use]
-    pub fn displayed(mut self, sysroot: &Sysroot) -> Self {
-        let files = self.anchors.iter_mut().filter_map(|anchor| anchor.file.as_mut());
-        let paths = self.steps.iter_mut().map(|step| &mut step.path).chain(&mut self.outputs).chain(files);
-        for path in paths {
-            *path = sysroot.display(path);
-        }
-        self
-    }
-
-    /// An error that came after the work was done names what is changed.
-    pub fn blame(&self, error: Error, changed: bool) -> Error {
-        if changed { error.with_changed(self.steps.iter().map(|step| step.path.clone())) } else { error }
-    }
-}
-
-/// An anchor as it is shown.
-#[derive(Clone, Debug, Serialize)]
-pub struct AnchorView {
-    /// SHA-256 of the DER.
-    pub fingerprint: Fingerprint,
-    /// The subject, for people.
-    pub subject: String,
-    /// The source that named it first.
-    pub source: String,
-    /// The anchor file.
-    pub file: Option<String>,
-    /// `installed` (now), `already`, `vendor`, `mounted`, `recorded` or `unwritable`.
-    pub status: &'static str,
-}
 
 /// A plan with all that was computed on the way.
 struct Draft<'a> {
@@ -449,53 +346,6 @@ impl<'a> Draft<'a> {
             .map(|anchor| (anchor.certificate.clone(), anchor.standing.is_none()))
             .collect();
         verify::compare(&self.facts.offers, &after, &anchors, &excused)
-    }
-
-    fn outcome(self, state: &State) -> Outcome {
-        let was: BTreeSet<Fingerprint> = state.anchors.iter().map(|anchor| anchor.fingerprint).collect();
-        let in_stores = |fingerprint: &Fingerprint| {
-            state
-                .anchors
-                .iter()
-                .any(|anchor| anchor.fingerprint == *fingerprint && anchor.status != Status::Recorded)
-        };
-        let anchors = self
-            .anchors
-            .iter()
-            .map(|anchor| AnchorView {
-                fingerprint: anchor.fingerprint,
-                subject: anchor.certificate().map(|certificate| certificate.subject()).unwrap_or_default(),
-                source: anchor.sources.first().cloned().unwrap_or_default(),
-                file: anchor.file.clone(),
-                status: match anchor.status {
-                    Status::Installed if in_stores(&anchor.fingerprint) => "already",
-                    Status::Installed => "installed",
-                    Status::Mounted => "mounted",
-                    Status::Vendor => "vendor",
-                    Status::Recorded if self.out_of_reach => "unwritable",
-                    Status::Recorded => "recorded",
-                },
-            })
-            .collect();
-        let before: BTreeSet<Fingerprint> = was;
-        let now: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
-        Outcome {
-            row: self.facts.row.id,
-            updater: (self.updater.updater.word(), self.updater.why),
-            changed: !self.plan.is_empty()
-                || (before != now || self.profile != state.profile) && !self.out_of_reach,
-            steps: self.plan.steps.iter().map(StepView::from).collect(),
-            anchors,
-            outputs: self
-                .facts
-                .offers
-                .iter()
-                .filter(|(path, offer)| !offer.mount_point && !self.unwritable.contains(path))
-                .map(|(path, _)| path.clone())
-                .collect(),
-            unwritable: self.unwritable,
-            warnings: self.warnings,
-        }
     }
 }
 

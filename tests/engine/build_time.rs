@@ -3,8 +3,10 @@
 use crate::authority::Authority;
 use crate::dockerd::{Ended, engine};
 use crate::images::{
-    Build, assert_distrusts, assert_trusts, busybox, debian, debian_with_ca_certificates, nix, photon, run,
+    Build, assert_distrusts, assert_trusts, busybox, debian, debian_with_ca_certificates, laid_out_as, nix,
+    photon, run,
 };
+use crate::support::roots::Base;
 
 /// Builds `target` with the pinned root of a fresh authority; gives image and a server that it must reach.
 fn build(target: &'static str, tag: &str, before: Option<&str>) -> (Authority, crate::authority::Server) {
@@ -53,6 +55,50 @@ fn debian_without_leaving_the_binary() {
     let tag = "trustup-test/built-without-the-binary";
     build("without-the-binary", tag, Some(debian()));
     run(tag, &[], &["test", "!", "-e", "/trustup"]).passed();
+}
+
+/// The families of p11-kit: OpenSSL finds the root in the bundle and in the hashed directory.
+#[track_caller]
+fn laid_out(base: Base, argument: &str, target: &'static str, bundle: &str) {
+    let (tag, before) = (format!("trustup-test/built-{target}"), laid_out_as(base));
+    let authority = Authority::new(&format!("Root of {target}"));
+    let server = authority.serve(&[]);
+    assert_distrusts(before, &server.url("/"));
+    let said = Build::of(target)
+        .argument(argument, before)
+        .argument("CA_URL", &server.url(""))
+        .argument("CA_FINGERPRINT", &authority.fingerprint())
+        .into(&tag)
+        .passed();
+    // The built-in updater says that it leaves the Java keystore alone.
+    assert!(!said.contains("not by the built-in updater"), "the image's own tool did not run: {said}");
+    assert_trusts(&tag, &server.url("/"));
+    let address = server.url("").replace("https://", "");
+    for way in [["-no-CAfile", "-CApath", "/etc/ssl/certs"], ["-no-CApath", "-CAfile", bundle]] {
+        let openssl =
+            [&["s_client", "-connect", &address, "-verify_return_error", "-no-CAstore"], &way[..]].concat();
+        run(&tag, &["--entrypoint", "openssl"], &openssl).passed();
+        run(before, &["--entrypoint", "openssl"], &openssl).failed();
+    }
+    run(&tag, &[], &["trustup", "status"]).passed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn red_hat_by_its_own_tool() {
+    laid_out(Base::RedHat, "RED_HAT", "red-hat", "/etc/pki/tls/certs/ca-bundle.crt");
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn arch_by_its_own_tool() {
+    laid_out(Base::Arch, "ARCH", "arch", "/etc/ssl/cert.pem");
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn suse_by_its_own_tool() {
+    laid_out(Base::Suse, "SUSE", "suse", "/etc/ssl/ca-bundle.pem");
 }
 
 #[test]

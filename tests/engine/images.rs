@@ -24,6 +24,18 @@ pub(crate) fn debian_with_ca_certificates() -> &'static str {
     "trustup-test/debian-with-ca-certificates"
 }
 
+/// Debian with p11-kit, laid out as this family and with a tool that runs the family's extractions.
+pub(crate) fn laid_out_as(base: Base) -> &'static str {
+    static TAGS: [(Base, &str, OnceLock<()>); 3] = [
+        (Base::RedHat, "trustup-test/red-hat", OnceLock::new()),
+        (Base::Arch, "trustup-test/arch", OnceLock::new()),
+        (Base::Suse, "trustup-test/suse", OnceLock::new()),
+    ];
+    let (_, tag, made) = TAGS.iter().find(|(known, ..)| *known == base).expect("a family of p11-kit's");
+    made.get_or_init(|| import(&base.kept(), tag));
+    tag
+}
+
 /// The fixture of the published BusyBox image: no os-release, no `/etc/ssl`, no package of certificates.
 pub(crate) fn busybox() -> &'static str {
     static TAG: OnceLock<()> = OnceLock::new();

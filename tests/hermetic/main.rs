@@ -24,6 +24,7 @@ mod nix_store;
 mod p11_kit;
 mod planted;
 mod private;
+mod profile;
 mod sequences;
 mod servers;
 mod source;

@@ -163,8 +163,9 @@ impl Updater for PemDirectory {
     }
 
     fn native_writes(&self, path: &str) -> bool {
-        let (directory, name) = split(path);
-        path == self.bundle || (directory == self.certs && rehash::parse_name(name).is_some())
+        // Not the hash links, which it finds as it would make them: `openssl rehash` keeps the number of a link whose file
+        // is gone, the script then deletes that link, and OpenSSL's search ends at the hole.
+        path == self.bundle
     }
 
     fn native_directories(&self) -> Vec<String> {

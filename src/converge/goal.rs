@@ -1,0 +1,61 @@
+//! What the pipeline is asked for: the goal, the tree, and how to get there.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Profile;
+use crate::cert::Certificate;
+use crate::fingerprint::Fingerprint;
+use crate::state::{StoredAnchor, StoredSource};
+use crate::sysroot::Sysroot;
+use crate::trust::facts::Choice;
+
+/// What is to be the case afterwards.
+#[derive(Clone, Debug, Default)]
+pub struct Goal {
+    /// Every anchor, old and new. [`Status::Recorded`] stays out of the stores; for the others, the pipeline finds
+    /// out which status they have.
+    pub anchors: Vec<StoredAnchor>,
+    /// What the sources gave.
+    pub sources: BTreeMap<String, StoredSource>,
+    /// Put the compiled-in Web PKI into a bundle that has to be made.
+    pub web_pki: bool,
+    /// Files of `--ca-file` that stand in the anchor directory itself, as seen inside the sysroot.
+    pub standing: BTreeMap<Fingerprint, String>,
+    /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
+    pub copy: Option<(String, String)>,
+    /// Tell login shells where the roots are.
+    pub profile: Profile,
+}
+
+/// What is to be changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The root file system, or the private store.
+    pub sysroot: &'a Sysroot,
+    /// For a private store: the roots of the system beneath it.
+    pub beneath: &'a [Certificate],
+}
+
+impl<'a> From<&'a Sysroot> for Target<'a> {
+    fn from(sysroot: &'a Sysroot) -> Self {
+        Target { sysroot, beneath: &[] }
+    }
+}
+
+/// How to get there.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Native or built-in.
+    pub updater: Choice,
+    /// Leave what whoever runs us cannot write, and say so, instead of failing.
+    pub leave_unwritable: bool,
+    /// Stop before anything is changed.
+    pub dry_run: bool,
+    /// How long to wait for the lock.
+    pub patience: Duration,
+    /// How long the distribution's program may take.
+    pub tool_timeout: Duration,
+    /// `SOURCE_DATE_EPOCH`, seconds since 1970.
+    pub stamp: Option<i64>,
+}

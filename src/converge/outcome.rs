@@ -1,0 +1,116 @@
+//! What the pipeline answers with: what was found, and what was done.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use super::Draft;
+use crate::error::Error;
+use crate::fingerprint::Fingerprint;
+use crate::plan::StepView;
+use crate::state::{State, Status};
+use crate::sysroot::Sysroot;
+
+/// What was found and done.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The row of the table.
+    pub row: &'static str,
+    /// `native` or `builtin`, and why.
+    pub updater: (&'static str, String),
+    /// Whether anything changed (with `--dry-run`: would).
+    pub changed: bool,
+    /// The steps.
+    pub steps: Vec<StepView>,
+    /// The anchors, with their status.
+    pub anchors: Vec<AnchorView>,
+    /// Where programs read them.
+    pub outputs: Vec<String>,
+    /// What should hold them, and cannot be written by whoever runs us.
+    pub unwritable: Vec<String>,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+impl Outcome {
+    /// The same with every path as a person finds it: a private store's have its directory in front.
+    #[must_use]
+    pub fn displayed(mut self, sysroot: &Sysroot) -> Self {
+        let files = self.anchors.iter_mut().filter_map(|anchor| anchor.file.as_mut());
+        let paths = self.steps.iter_mut().map(|step| &mut step.path).chain(&mut self.outputs).chain(files);
+        for path in paths {
+            *path = sysroot.display(path);
+        }
+        self
+    }
+
+    /// An error that came after the work was done names what is changed.
+    pub fn blame(&self, error: Error, changed: bool) -> Error {
+        if changed { error.with_changed(self.steps.iter().map(|step| step.path.clone())) } else { error }
+    }
+}
+
+/// An anchor as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct AnchorView {
+    /// SHA-256 of the DER.
+    pub fingerprint: Fingerprint,
+    /// The subject, for people.
+    pub subject: String,
+    /// The source that named it first.
+    pub source: String,
+    /// The anchor file.
+    pub file: Option<String>,
+    /// `installed` (now), `already`, `vendor`, `mounted`, `recorded` or `unwritable`.
+    pub status: &'static str,
+}
+
+impl Draft<'_> {
+    /// What a person is told of this draft, carried out or not.
+    pub(super) fn outcome(self, state: &State) -> Outcome {
+        let was: BTreeSet<Fingerprint> = state.anchors.iter().map(|anchor| anchor.fingerprint).collect();
+        let in_stores = |fingerprint: &Fingerprint| {
+            state
+                .anchors
+                .iter()
+                .any(|anchor| anchor.fingerprint == *fingerprint && anchor.status != Status::Recorded)
+        };
+        let anchors = self
+            .anchors
+            .iter()
+            .map(|anchor| AnchorView {
+                fingerprint: anchor.fingerprint,
+                subject: anchor.certificate().map(|certificate| certificate.subject()).unwrap_or_default(),
+                source: anchor.sources.first().cloned().unwrap_or_default(),
+                file: anchor.file.clone(),
+                status: match anchor.status {
+                    Status::Installed if in_stores(&anchor.fingerprint) => "already",
+                    Status::Installed => "installed",
+                    Status::Mounted => "mounted",
+                    Status::Vendor => "vendor",
+                    Status::Recorded if self.out_of_reach => "unwritable",
+                    Status::Recorded => "recorded",
+                },
+            })
+            .collect();
+        let before: BTreeSet<Fingerprint> = was;
+        let now: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
+        Outcome {
+            row: self.facts.row.id,
+            updater: (self.updater.updater.word(), self.updater.why),
+            changed: !self.plan.is_empty()
+                || (before != now || self.profile != state.profile) && !self.out_of_reach,
+            steps: self.plan.steps.iter().map(StepView::from).collect(),
+            anchors,
+            outputs: self
+                .facts
+                .offers
+                .iter()
+                .filter(|(path, offer)| !offer.mount_point && !self.unwritable.contains(path))
+                .map(|(path, _)| path.clone())
+                .collect(),
+            unwritable: self.unwritable,
+            warnings: self.warnings,
+        }
+    }
+}
