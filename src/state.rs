@@ -82,8 +82,17 @@ pub enum Status {
     Mounted,
     /// The distribution trusts it anyway.
     Vendor,
+    /// Only in keystores and databases (`--stores java,nss`), not in the system's own stores.
+    Beside,
     /// Pinned and recorded (`--stores none`), in no store.
     Recorded,
+}
+
+impl Status {
+    /// Whether the system's own stores are to hold it.
+    pub fn is_in_system(self) -> bool {
+        !matches!(self, Status::Recorded | Status::Beside)
+    }
 }
 
 /// What a source gave last.

@@ -32,7 +32,7 @@ pub(super) fn settle(
     let mut warnings = Vec::new();
     let mut refused = BTreeSet::new();
     for anchor in anchors.iter_mut() {
-        if anchor.status == Status::Recorded {
+        if !anchor.status.is_in_system() {
             continue;
         }
         let certificate = anchor.certificate()?;
@@ -236,7 +236,13 @@ pub(super) fn make_plan(
     steps.push(Step::Run(Run {
         program: program.clone(),
         arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
-        watched: row.watched(view)?.into_iter().filter(|path| !leftovers.contains(path)).collect(),
+        watched: row
+            .watched(view)?
+            .into_iter()
+            // Its hooks may write keystores.
+            .chain(stores.paths())
+            .filter(|path| !leftovers.contains(path))
+            .collect(),
         directories: row.native_directories(),
         leftovers,
         reason: "the distribution's own trust update".to_owned(),

@@ -236,7 +236,10 @@ impl<'a> Draft<'a> {
             anchors: self.anchors.clone(),
             sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
             profile: self.profile,
-            added: self.stores.additions.clone(),
+            added: match self.selection {
+                Some(_) => self.stores.additions.clone(),
+                None => state.added.clone(),
+            },
             directories: state.directories.clone(),
             ..State::default()
         })
@@ -314,13 +317,7 @@ impl<'a> Draft<'a> {
             };
             if !actual.satisfies(&original) {
                 let reason = "as it was before".to_owned();
-                steps.push(Step::Change(Change {
-                    path,
-                    from: actual,
-                    to: original,
-                    reason,
-                    is_copy: false,
-                }));
+                steps.push(Step::Change(Change { path, from: actual, to: original, reason, is_copy: false }));
             }
         }
         let rest = Plan { steps };

@@ -76,7 +76,7 @@ pub struct AnchorView {
     pub source: String,
     /// The anchor file.
     pub file: Option<String>,
-    /// `installed` (now), `already`, `vendor`, `mounted`, `recorded` or `unwritable`.
+    /// `installed` (now), `already`, `vendor`, `mounted`, `beside`, `recorded` or `unwritable`.
     pub status: &'static str,
 }
 
@@ -103,6 +103,7 @@ impl Draft<'_> {
                     Status::Installed => "installed",
                     Status::Mounted => "mounted",
                     Status::Vendor => "vendor",
+                    Status::Beside => "beside",
                     Status::Recorded if self.out_of_reach => "unwritable",
                     Status::Recorded => "recorded",
                 },

@@ -31,7 +31,7 @@ impl From<bool> for Profile {
 
 /// Where the roots are, once these anchors are in the stores; `None` if none of them is.
 pub fn system_roots(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<Option<Roots>> {
-    let in_stores: Vec<_> = anchors.iter().filter(|anchor| anchor.status != Status::Recorded).collect();
+    let in_stores: Vec<_> = anchors.iter().filter(|anchor| anchor.status.is_in_system()).collect();
     let anchor = match in_stores.as_slice() {
         [] => return Ok(None),
         [anchor] => anchor_file(view, anchor)?,
@@ -64,7 +64,7 @@ fn anchor_file(view: &View, anchor: &StoredAnchor) -> Result<Option<String>> {
             }
             _ => false,
         },
-        Status::Vendor | Status::Recorded => false,
+        Status::Vendor | Status::Beside | Status::Recorded => false,
     };
     Ok(usable.then(|| path.clone()))
 }

@@ -33,7 +33,11 @@ impl Done {
 
     /// Where programs find the roots.
     pub(super) fn outputs(&self) -> Vec<String> {
-        let system = self.system.iter().flat_map(|outcome| outcome.outputs.clone());
+        let of_system = |outcome: &Outcome| {
+            let stores = outcome.stores.iter().filter(|store| store.skipped.is_none());
+            outcome.outputs.iter().cloned().chain(stores.map(|store| store.path.clone())).collect::<Vec<_>>()
+        };
+        let system = self.system.iter().flat_map(of_system);
         system.chain(self.private.iter().flat_map(|outcome| outcome.outputs.clone())).collect()
     }
 
@@ -50,7 +54,7 @@ pub(super) fn install(
     args: &BootstrapArgs,
     acquired: &Acquired,
 ) -> Result<Done> {
-    let to_system = !args.stores.contains(&Store::Private) || args.stores.contains(&Store::System);
+    let to_system = args.stores != [Store::Private];
     let mut system = None;
     if to_system {
         let goal = |state: &State, view: &View, facts: &Facts| goal(state, view, facts, args, acquired);
@@ -101,7 +105,7 @@ fn install_privately(
             ..goal
         })
     };
-    let options = Options { updater: Choice::Auto, leave_unwritable: false, ..options };
+    let options = Options { updater: Choice::Auto, leave_unwritable: false, stores: None, ..options };
     if options.dry_run && trees.private.is_none() {
         return Ok(foretold(trees, acquired));
     }
@@ -135,6 +139,7 @@ fn foretold(trees: &Trees, acquired: &Acquired) -> Outcome {
         }],
         anchors: anchors.collect(),
         outputs: Vec::new(),
+        stores: Vec::new(),
         unwritable: Vec::new(),
         warnings: Vec::new(),
     }
@@ -171,7 +176,9 @@ fn goal(
     args: &BootstrapArgs,
     acquired: &Acquired,
 ) -> Result<Goal> {
-    let to_stores = !args.stores.contains(&Store::None);
+    // A private store is a system of its own.
+    let to_system = args.wants(Store::System) || view.sysroot().is_private();
+    let beside = args.wants(Store::Java) || args.wants(Store::Nss);
     let mut anchors = state.anchors.clone();
     let mut sources = state.sources.clone();
     let mut standing = BTreeMap::new();
@@ -216,9 +223,11 @@ fn goal(
         if args.name.is_some() {
             anchor.name = name;
         }
-        if to_stores && anchor.status == Status::Recorded {
-            anchor.status = Status::Installed;
-        }
+        anchor.status = match anchor.status {
+            Status::Recorded | Status::Beside if to_system => Status::Installed,
+            Status::Recorded if beside => Status::Beside,
+            status => status,
+        };
         for report in acquired.sources.iter().filter(|report| report.fingerprints.contains(&fingerprint)) {
             if !anchor.sources.contains(&report.id) {
                 anchor.sources.push(report.id.clone());

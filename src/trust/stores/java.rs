@@ -51,7 +51,13 @@ pub(super) fn find(
     // What the family's own update writes is an output of its own.
     paths.retain(|path| !updater.native_writes(path) && NAMES.contains(&split(path).1));
     for path in paths {
-        stores.found.push(Found { kind: OutputKind::Keystore, path, skipped: None, exists: true, owner: None });
+        stores.found.push(Found {
+            kind: OutputKind::Keystore,
+            path,
+            skipped: None,
+            exists: true,
+            owner: None,
+        });
     }
     Ok(())
 }
@@ -75,7 +81,8 @@ pub(super) fn plan(
         return Err(at(Error::unsupported("it is a mount point, which cannot be replaced")));
     }
     let password = selection.java_password.clone().unwrap_or_default();
-    let open = |content: &[u8]| Keystore::parse(content, &password).map_err(|problem| at(problem.into_error()));
+    let open =
+        |content: &[u8]| Keystore::parse(content, &password).map_err(|problem| at(problem.into_error()));
     let keystore = open(&file.content)?;
     let there = keystore.fingerprints();
     let base = if view.is_as_we_left_it(path)? {
@@ -95,11 +102,8 @@ pub(super) fn plan(
     let is_debian = rest.entries().iter().any(|entry| entry.alias().starts_with(DEBIAN));
     let mut added = BTreeMap::new();
     for (certificate, name) in wanted {
-        let alias = if is_debian {
-            format!("{DEBIAN}{}.pem", name.to_lowercase())
-        } else {
-            alias_for(certificate)
-        };
+        let alias =
+            if is_debian { format!("{DEBIAN}{}.pem", name.to_lowercase()) } else { alias_for(certificate) };
         if rest.add(&alias, certificate, selection.date).map_err(|problem| at(problem.into_error()))? {
             added.insert(certificate.fingerprint(), Addition::default());
         }

@@ -17,7 +17,7 @@ use crate::fingerprint::Fingerprint;
 use crate::keystore;
 use crate::nss as database;
 use crate::record::Record;
-use crate::sysroot::{Kind, split};
+use crate::sysroot::{Kind, Sysroot, split};
 use crate::text;
 use crate::tree::Node;
 use crate::trust::updater::{Desired, OutputKind, Updater};
@@ -132,7 +132,9 @@ pub fn plan(
         let before = added.get(&found.path).cloned().unwrap_or_default();
         let planned = match found.kind {
             _ if found.skipped.is_some() => continue,
-            OutputKind::NssDatabase => nss::plan(view, selection, &found, wanted, &before, known, &mut stores),
+            OutputKind::NssDatabase => {
+                nss::plan(view, selection, &found, wanted, &before, known, &mut stores)
+            }
             _ => java::plan(view, selection, &found, wanted, &before, &mut stores),
         };
         match planned {
@@ -154,16 +156,39 @@ pub fn plan(
     Ok(stores)
 }
 
+/// Finds the stores and reads what they offer.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn look(view: &View, updater: &dyn Updater, selection: &Selection, added: &Additions) -> Result<Stores> {
+    let mut stores = Stores::default();
+    java::find(view, updater, selection, added, &mut stores)?;
+    nss::find(view, selection, added, &mut stores)?;
+    for (path, offer) in offers(view, &stores.found, selection) {
+        let found = stores.found.iter_mut().find(|found| found.path == path);
+        match (offer.damage.clone(), found) {
+            (Some(why), Some(found)) => found.skipped = Some(why),
+            _ => drop(stores.offers.insert(path, offer)),
+        }
+    }
+    Ok(stores)
+}
+
 impl Stores {
     /// Leaves a store as it is, and says why.
     fn skip(&mut self, view: &View, index: usize, error: &Error) -> Result<()> {
         let found = &mut self.found[index];
-        let why = std::iter::once(error.what().to_owned()).chain(error.causes()).collect::<Vec<_>>().join(": ");
+        let why =
+            std::iter::once(error.what().to_owned()).chain(error.causes()).collect::<Vec<_>>().join(": ");
         for path in found.files() {
             let node = (*view.actual(&path)?).clone();
             self.nodes.push(Desired { path, node, reason: "it is left alone".to_owned() });
         }
-        self.warnings.push(format!("the {} `{}` is left alone: {why}", found.kind.words(), text::escape(&found.path)));
+        self.warnings.push(format!(
+            "the {} `{}` is left alone: {why}",
+            found.kind.words(),
+            text::escape(&found.path)
+        ));
         found.skipped = Some(why);
         Ok(())
     }
@@ -239,17 +264,16 @@ pub fn may_record<'a>(path: &str, record: &Record, mut all: impl Iterator<Item =
     record.is_of_directory() && all.any(|other| below(&other))
 }
 
-/// Homes of the users of a root file system that have one: root's and those of people (user ids from 1000).
+/// Homes of the users of a root file system that have one, by name: root's and those of people (user ids from 1000).
 ///
 /// # Errors
 /// `/etc/passwd` cannot be read.
-pub fn homes(view: &View) -> Result<Vec<String>> {
-    let sysroot = view.sysroot();
+pub fn homes(sysroot: &Sysroot) -> Result<BTreeMap<String, String>> {
     let passwd = sysroot.read("/etc/passwd", 1 << 20)?.map(|(bytes, _)| bytes).unwrap_or_default();
-    let mut homes = BTreeSet::new();
+    let mut homes = BTreeMap::new();
     for line in String::from_utf8_lossy(&passwd).lines() {
         let fields: Vec<&str> = line.split(':').collect();
-        let [_, _, uid, _, _, home, ..] = fields[..] else { continue };
+        let [name, _, uid, _, _, home, ..] = fields[..] else { continue };
         let Ok(uid) = uid.parse::<u32>() else { continue };
         // 65534 is nobody, whose home is nobody's.
         let is_person = uid == 0 || (1000..65534).contains(&uid) || uid > 65534;
@@ -258,8 +282,8 @@ pub fn homes(view: &View) -> Result<Vec<String>> {
             && home != "/"
             && sysroot.stat(home)?.is_some_and(|meta| meta.kind == Kind::Directory)
         {
-            homes.insert(home.trim_end_matches('/').to_owned());
+            homes.insert(name.to_owned(), home.trim_end_matches('/').to_owned());
         }
     }
-    Ok(homes.into_iter().collect())
+    Ok(homes)
 }

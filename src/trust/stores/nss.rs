@@ -53,10 +53,10 @@ pub(super) fn find(
                 push(shared, owner);
             }
         }
-    }
-    for directory in &selection.nss_directories {
-        let real = sysroot.canonical(directory)?.unwrap_or_else(|| directory.clone());
-        push(real, owner_of(sysroot, directory)?);
+        for directory in &selection.nss_directories {
+            let real = sysroot.canonical(directory)?.unwrap_or_else(|| directory.clone());
+            push(real, owner_of(sysroot, directory)?);
+        }
     }
     for directory in added.keys().filter(|path| !super::java::NAMES.contains(&split(path).1)) {
         if sysroot.stat(&child(directory, CERT_DB))?.is_some() {
@@ -135,7 +135,9 @@ pub(super) fn plan(
     // What nobody wants any more goes; what it stood in the place of comes back.
     let stale: Vec<Fingerprint> = before
         .keys()
-        .filter(|fingerprint| !wanted.iter().any(|(certificate, _)| certificate.fingerprint() == **fingerprint))
+        .filter(|fingerprint| {
+            !wanted.iter().any(|(certificate, _)| certificate.fingerprint() == **fingerprint)
+        })
         .copied()
         .collect();
     for fingerprint in &stale {
