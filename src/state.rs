@@ -17,7 +17,7 @@ use crate::sysroot::{Kind, Meta, STATE_DIRECTORY, Sysroot};
 use crate::trust::distro;
 use crate::trust::nix_store;
 use crate::trust::runtimes::profile;
-use crate::trust::stores::{self, Additions};
+use crate::trust::stores::{self, Additions, Kinds};
 use crate::trust::updater::{Ownership, bundle};
 
 /// The state file in the sysroot's state directory, 0600.
@@ -46,6 +46,9 @@ pub struct State {
     /// Whether login shells get the variables (`env --install`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub profile: bool,
+    /// Which stores beside the family's outputs are looked after.
+    #[serde(default, skip_serializing_if = "Kinds::is_none")]
+    pub kinds: Kinds,
     /// What we added to keystores and databases beside the family's outputs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub added: Additions,

@@ -26,7 +26,7 @@ use crate::text;
 use crate::tree::{self, Node};
 use crate::trust::distro;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
-use crate::trust::stores::{self, Selection, Stores};
+use crate::trust::stores::{self, Kinds, Selection, Stores};
 use crate::trust::updater::Wanted;
 use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::{View, child};
@@ -236,6 +236,11 @@ impl<'a> Draft<'a> {
             anchors: self.anchors.clone(),
             sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
             profile: self.profile,
+            kinds: match self.selection.map(Selection::kinds) {
+                _ if self.anchors.is_empty() => Kinds::default(),
+                Some(kinds) if !kinds.is_none() => kinds,
+                _ => state.kinds,
+            },
             added: match self.selection {
                 Some(_) => self.stores.additions.clone(),
                 None => state.added.clone(),
