@@ -10,6 +10,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Clone, Debug)]
 pub struct Env {
     variables: BTreeMap<String, String>,
+    /// Variables whose values are no UTF-8, as they would be shown.
+    opaque: BTreeMap<String, String>,
     clock: Clock,
 }
 
@@ -20,19 +22,24 @@ enum Clock {
 }
 
 impl Env {
-    /// The process's own environment; variables that are not UTF-8 are left out.
+    /// The process's own environment; of variables that are not UTF-8 it is only known that they are there.
     pub fn os() -> Self {
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        Env { variables, clock: Clock::System }
+        let mut env = Env { variables: BTreeMap::new(), opaque: BTreeMap::new(), clock: Clock::System };
+        for (name, value) in std::env::vars_os() {
+            let Ok(name) = name.into_string() else { continue };
+            match value.into_string() {
+                Ok(value) => env.variables.insert(name, value),
+                Err(value) => env.opaque.insert(name, value.to_string_lossy().into_owned()),
+            };
+        }
+        env
     }
 
     /// An environment with these variables only, and a clock that stands at `now` (seconds since 1970).
     pub fn fixed<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>, now: i64) -> Self {
         let variables =
             variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Env { variables, clock: Clock::Fixed(now) }
+        Env { variables, opaque: BTreeMap::new(), clock: Clock::Fixed(now) }
     }
 
     /// A variable's value; an empty one counts as unset (`ENV X=${X}` without a build argument sets it so).
@@ -43,6 +50,11 @@ impl Env {
     /// A variable's value, empty or not: for pins, where empty is an error (threat T1).
     pub fn raw(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
+    }
+
+    /// A variable's value as it can be shown, UTF-8 or not: for who only wants to know what is set.
+    pub fn shown(&self, name: &str) -> Option<&str> {
+        self.var(name).or_else(|| self.opaque.get(name).map(String::as_str))
     }
 
     /// The names of all variables.

@@ -15,6 +15,7 @@ pub mod fixture;
 pub mod native;
 pub mod net;
 pub mod plan;
+pub mod private_store;
 pub mod privilege;
 pub mod record;
 pub mod source;

@@ -138,13 +138,14 @@ fn tail(said: &str) -> String {
     said[from..].lines().map(text::escape).collect::<Vec<_>>().join("\n    ")
 }
 
-/// Puts `command` in our place: never returns on success. It gets no secret of ours (threat T16).
-pub fn replace_us(env: &Env, command: &[String]) -> Error {
+/// Puts `command` in our place, with `variables` added to the environment: never returns on success. It gets no secret
+/// of ours (threat T16).
+pub fn replace_us(env: &Env, command: &[String], variables: &[(String, String)]) -> Error {
     let Some((program, arguments)) = command.split_first() else {
         return Error::usage("the command after `--` is empty");
     };
     let mut replacement = Command::new(program);
-    replacement.args(arguments);
+    replacement.args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
     for name in env.names().filter(|name| is_secret(name)) {
         replacement.env_remove(name);
     }

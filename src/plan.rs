@@ -8,9 +8,10 @@ use serde::Serialize;
 use crate::cert::pem;
 use crate::error::{Error, Result};
 use crate::record::{Mark, Ours, Record, Saved};
-use crate::state;
 use crate::sysroot::{Kind, split};
 use crate::tree::{File, Node};
+use crate::trust::nix_store;
+use crate::trust::runtimes::profile;
 use crate::trust::updater::{Desires, Ownership, Updater};
 use crate::trust::view::View;
 
@@ -209,7 +210,21 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
         (is_directory, std::cmp::Reverse(if is_directory { change.path.matches('/').count() } else { 0 }))
     });
     made.extend(removed);
+    for change in &made {
+        refuse_in_store(view, &change.path)?;
+    }
     Ok(made)
+}
+
+/// Whatever links and state say, nothing changes where only Nix writes.
+fn refuse_in_store(view: &View, path: &str) -> Result<()> {
+    if !nix_store::holds(&view.location(path)?) {
+        return Ok(());
+    }
+    let hint = "make its directory a real one where the image is built, or take the root in there, with `cacert.override`";
+    Err(Error::unsupported("a directory of this path is a link into Nix's store, where only Nix writes")
+        .at(view.sysroot().display(path))
+        .hint(hint))
 }
 
 /// The changes that put a copy of the roots (PEM) at `path`, for one service.
@@ -226,6 +241,7 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
             .at(path)
             .hint(elsewhere()));
     }
+    refuse_in_store(view, path)?;
     let mut changes = Vec::new();
     for directory in missing_ancestors(view, path)? {
         let to = Node::Directory { mode: DIRECTORY_MODE };
@@ -234,7 +250,9 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
     }
     let location = view.location(path)?;
     let mut taken = updater.owns(path) != Ownership::Foreign || updater.owns(&location) != Ownership::Foreign;
-    taken |= [path, location.as_str()].iter().any(|path| path.starts_with(state::DIRECTORY));
+    taken |= [path, location.as_str()]
+        .iter()
+        .any(|path| path.starts_with(view.sysroot().state_directory()) || *path == profile::PATH);
     for output in updater.outputs(view)? {
         taken |= view.location(&output.path)? == location;
     }

@@ -81,6 +81,14 @@ pub enum Mark {
     File(Fingerprint),
 }
 
+impl Record {
+    /// Whether a directory came or went, and nothing else.
+    pub fn is_of_directory(&self) -> bool {
+        matches!(self.before, Saved::Absent | Saved::Directory { .. })
+            && matches!(self.after, Mark::Absent | Mark::Directory)
+    }
+}
+
 impl Mark {
     /// The mark of a node; `None` for what we never touch.
     pub fn of(node: &Node) -> Option<Self> {

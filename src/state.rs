@@ -1,5 +1,5 @@
-//! What trustup did to a root file system, so that a second run and `untrust` are exact: one JSON file below
-//! `/var/lib/trustup` of the sysroot. It holds no times and no secrets; the same inputs give the same bytes.
+//! What trustup did to a root file system, so that a second run and `untrust` are exact: one JSON file in the
+//! sysroot's state directory (`/var/lib/trustup`, for others than root one in their private store). It holds no times and no secrets; the same inputs give the same bytes.
 //!
 //! The file may come from a hostile image: everything in it is checked before it is believed (threat T11).
 
@@ -12,14 +12,14 @@ use serde::{Deserialize, Serialize};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::record::{Mark, Ours, Record, Saved};
-use crate::sysroot::{Kind, Sysroot};
+use crate::record::{Ours, Record, Saved};
+use crate::sysroot::{Kind, Meta, STATE_DIRECTORY, Sysroot};
 use crate::trust::distro;
+use crate::trust::nix_store;
+use crate::trust::runtimes::profile;
 use crate::trust::updater::{Ownership, bundle};
 
-/// The directory of state, journal and lock, 0700.
-pub const DIRECTORY: &str = "/var/lib/trustup";
-/// The state file in it, 0600.
+/// The state file in the sysroot's state directory, 0600.
 pub const FILE: &str = "state.json";
 
 /// A state names a few hundred paths and certificates.
@@ -42,6 +42,9 @@ pub struct State {
     pub sources: BTreeMap<String, StoredSource>,
     /// What stood at each path that we changed, before and after.
     pub records: BTreeMap<String, Record>,
+    /// Whether login shells get the variables (`env --install`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub profile: bool,
     /// Directories on the way to our own that we made, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<String>,
@@ -152,7 +155,7 @@ impl State {
     /// # Errors
     /// Damaged, of a newer version, or naming anything that is not ours to change (threat T11).
     pub fn load(sysroot: &Sysroot) -> Result<Self> {
-        let path = format!("{DIRECTORY}/{FILE}");
+        let path = format!("{}/{FILE}", sysroot.state_directory());
         check_directory(sysroot)?;
         if sysroot.lstat(&path)?.is_none() {
             return Ok(State::default());
@@ -166,7 +169,7 @@ impl State {
     /// # Errors
     /// As [`State::load`].
     pub fn parse(sysroot: &Sysroot, bytes: &[u8]) -> Result<Self> {
-        let place = sysroot.display(&format!("{DIRECTORY}/{FILE}"));
+        let place = sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
         let damaged = |error: Error| {
             error.at(&place).hint(format!("if nobody but trustup should have written there, look who did; then remove `{place}` and run bootstrap again"))
         };
@@ -185,13 +188,16 @@ impl State {
                 self.schema
             )));
         }
-        let row = distro::by_id(&self.row)
+        let row = distro::by_id(&self.row, sysroot.is_private())
             .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
         check_records(sysroot, row, self.records.iter())?;
+        if self.records.get(profile::PATH).is_some_and(|record| record.before != Saved::Absent) {
+            return Err(Error::failed("the state says that a file for login shells was there before ours"));
+        }
         if !self
             .directories
             .iter()
-            .all(|path| path.starts_with('/') && DIRECTORY.starts_with(&format!("{path}/")))
+            .all(|path| path.starts_with('/') && sysroot.state_directory().starts_with(&format!("{path}/")))
         {
             return Err(Error::failed("the state names a directory that is not on the way to its own"));
         }
@@ -223,15 +229,13 @@ pub fn check_records<'a>(
     for (path, record) in records {
         let strange =
             !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
-        let directory_only = |saved: &Saved, mark: &Mark| {
-            matches!(saved, Saved::Absent | Saved::Directory { .. })
-                && matches!(mark, Mark::Absent | Mark::Directory)
-        };
         let ours = !strange
             && match row.updater.owns(path) {
                 Ownership::Entry => true,
-                Ownership::OnTheWay => directory_only(&record.before, &record.after),
-                Ownership::Foreign => is_a_bundle(sysroot, path)?,
+                Ownership::OnTheWay => record.is_of_directory(),
+                Ownership::Foreign => {
+                    !sysroot.is_private() && profile::may_record(path, record) || is_a_bundle(sysroot, path)?
+                }
             };
         if !ours {
             return Err(Error::failed(format!(
@@ -248,8 +252,20 @@ pub fn check_records<'a>(
     Ok(())
 }
 
-/// Whether a known bundle path is a link that leads here.
+/// Whether root keeps a record of this system that whoever runs us cannot read. The directory goes with the last anchor,
+/// so there is one.
+pub fn is_closed(sysroot: &Sysroot) -> Result<bool> {
+    let uid = rustix::process::geteuid().as_raw();
+    let meta = sysroot.lstat(STATE_DIRECTORY)?;
+    let of_root = |meta: Meta| meta.kind == Kind::Directory && meta.uid == 0 && meta.mode & 0o077 == 0;
+    Ok(uid != 0 && meta.is_some_and(of_root))
+}
+
+/// Whether a known bundle path is a link that leads here, and not into Nix's store, which nobody changes.
 fn is_a_bundle(sysroot: &Sysroot, path: &str) -> Result<bool> {
+    if nix_store::holds(path) {
+        return Ok(false);
+    }
     for known in bundle::KNOWN {
         if sysroot.canonical(known)?.as_deref() == Some(path) {
             return Ok(true);
@@ -260,7 +276,7 @@ fn is_a_bundle(sysroot: &Sysroot, path: &str) -> Result<bool> {
 
 /// On `/`, state that somebody else could have written is an error: wrong owner, wider mode, or a link.
 fn check_directory(sysroot: &Sysroot) -> Result<()> {
-    let Some(meta) = sysroot.lstat(DIRECTORY)? else { return Ok(()) };
+    let Some(meta) = sysroot.lstat(sysroot.state_directory())? else { return Ok(()) };
     let uid = rustix::process::geteuid().as_raw();
     let what = if meta.kind != Kind::Directory {
         "the state directory is no directory".to_owned()
@@ -274,17 +290,18 @@ fn check_directory(sysroot: &Sysroot) -> Result<()> {
         return Ok(());
     };
     Err(Error::failed(what)
-        .at(sysroot.display(DIRECTORY))
+        .at(sysroot.display(sysroot.state_directory()))
         .hint("look who made it; then remove it and run bootstrap again"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Mark;
 
     #[test]
     fn planted_paths_and_modes_are_refused() {
-        let row = distro::by_id("debian").unwrap();
+        let row = distro::by_id("debian", false).unwrap();
         let temp = tempfile::tempdir().unwrap();
         let sysroot = Sysroot::open(temp.path()).unwrap();
         let record = |mode| Record { before: Saved::Directory { mode }, after: Mark::Absent };

@@ -35,7 +35,7 @@ pub struct File {
     pub content: Vec<u8>,
     /// Permission bits, octal.
     pub mode: u32,
-    /// Owner and group; `None` in a plan: whoever runs us.
+    /// Owner and group; `None` in a plan: whoever runs us. Also `None` where we could not give a file away anyway.
     pub owner: Option<(u32, u32)>,
     /// Last change, seconds since 1970 and nanoseconds; `None` in a plan: now, or `SOURCE_DATE_EPOCH`.
     pub modified: Option<(i64, u32)>,
@@ -64,7 +64,7 @@ impl Node {
             (Node::File(actual), Node::File(wanted)) => {
                 actual.content == wanted.content
                     && actual.mode == wanted.mode
-                    && (wanted.owner.is_none() || actual.owner == wanted.owner)
+                    && (wanted.owner.is_none() || actual.owner.is_none() || actual.owner == wanted.owner)
             }
             (Node::Directory { .. }, Node::Directory { .. }) => true,
             _ => self == wanted,
@@ -115,7 +115,7 @@ pub fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
             Some((content, meta)) => Node::File(File {
                 content,
                 mode: meta.mode,
-                owner: Some((meta.uid, meta.gid)),
+                owner: rustix::process::geteuid().is_root().then_some((meta.uid, meta.gid)),
                 modified: Some(meta.modified),
                 mount_point: meta.mount_point,
             }),

@@ -131,9 +131,14 @@ impl Ui {
     /// # Errors
     /// As [`Ui::data`].
     pub fn result(&self, command: &str, fields: impl Serialize) -> Result<()> {
-        if !self.json {
-            return Ok(());
-        }
+        if self.json { self.object(command, fields) } else { Ok(()) }
+    }
+
+    /// A JSON object that was asked for: `fields` plus schema and command.
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    pub fn object(&self, command: &str, fields: impl Serialize) -> Result<()> {
         let mut object = serde_json::Map::from_iter([
             ("schema".to_owned(), json!(SCHEMA)),
             ("command".to_owned(), json!(command)),

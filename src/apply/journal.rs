@@ -71,7 +71,7 @@ impl Journal {
             directories: Vec::new(),
             leftovers: Vec::new(),
             state: sysroot
-                .read(&child(state::DIRECTORY, state::FILE), LIMIT)?
+                .read(&child(sysroot.state_directory(), state::FILE), LIMIT)?
                 .map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()),
         };
         for (index, step) in plan.steps.iter().enumerate() {
@@ -110,7 +110,7 @@ impl Journal {
 
     /// The journal that a killed run left; `None` if there is none.
     pub(super) fn load(sysroot: &Sysroot) -> Result<Option<Self>> {
-        let path = child(state::DIRECTORY, FILE);
+        let path = child(sysroot.state_directory(), FILE);
         let Some((bytes, _)) = sysroot.read(&path, LIMIT)? else { return Ok(None) };
         let place = sysroot.display(&path);
         let refused = |error: Error| {
@@ -124,7 +124,7 @@ impl Journal {
     }
 
     fn check(&self, sysroot: &Sysroot) -> Result<()> {
-        let row = distro::by_id(&self.row)
+        let row = distro::by_id(&self.row, sysroot.is_private())
             .ok_or_else(|| Error::failed("the journal names a row that no table has"))?;
         let watched: Vec<(String, Record)> = self
             .watched
@@ -145,8 +145,9 @@ impl Journal {
                     && self.leftovers.iter().all(|path| tool.leftovers.contains(&path.as_str()))
             },
         );
-        let on_the_way =
-            |path: &String| path.starts_with('/') && state::DIRECTORY.starts_with(&format!("{path}/"));
+        let on_the_way = |path: &String| {
+            path.starts_with('/') && sysroot.state_directory().starts_with(&format!("{path}/"))
+        };
         let temporary = |name: &String| name.starts_with(".trustup-") && !name.contains('/');
         let fine = of_the_tool
             && self.made.iter().all(on_the_way)

@@ -96,7 +96,7 @@ impl<'a> Session<'a> {
                 true
             }
         };
-        let state = sysroot.read(&child(state::DIRECTORY, state::FILE), tree::FILE_LIMIT)?;
+        let state = sysroot.read(&child(sysroot.state_directory(), state::FILE), tree::FILE_LIMIT)?;
         session.former_state = state.map(|(bytes, _)| bytes);
         Ok((session, recovered))
     }
@@ -118,12 +118,14 @@ impl<'a> Session<'a> {
                 }
                 Ok(None) => {}
                 // The run before us may have taken the directory away with its last anchor.
-                Err(error) if self.sysroot.lstat(state::DIRECTORY)?.is_some() => return Err(error),
+                Err(error) if self.sysroot.lstat(self.sysroot.state_directory())?.is_some() => {
+                    return Err(error);
+                }
                 Err(_) => {}
             }
             if began.elapsed() >= patience {
                 return Err(Error::failed("another run of trustup holds the lock")
-                    .at(self.sysroot.display(&child(state::DIRECTORY, LOCK)))
+                    .at(self.sysroot.display(&child(self.sysroot.state_directory(), LOCK)))
                     .hint("wait for it to end; `--timeout` says how long we wait"));
             }
             std::thread::sleep(LOCK_PAUSE);
@@ -132,16 +134,16 @@ impl<'a> Session<'a> {
 
     fn make_state_directory(&mut self) -> Result<()> {
         let mut path = String::new();
-        for name in state::DIRECTORY.split('/').filter(|name| !name.is_empty()) {
+        for name in self.sysroot.state_directory().split('/').filter(|name| !name.is_empty()) {
             let parent = if path.is_empty() { "/".to_owned() } else { path.clone() };
             path = child(&path, name);
             if self.sysroot.lstat(&path)?.is_some() {
                 continue;
             }
-            let mode = if path == state::DIRECTORY { 0o700 } else { 0o755 };
+            let mode = if path == self.sysroot.state_directory() { 0o700 } else { 0o755 };
             let attributes = Attributes { mode, owner: None, modified: None };
             match self.sysroot.directory(&parent)?.make_directory(name, attributes) {
-                Ok(()) if path != state::DIRECTORY => self.made.push(path.clone()),
+                Ok(()) if path != self.sysroot.state_directory() => self.made.push(path.clone()),
                 Ok(()) => {}
                 // Another run was faster.
                 Err(_) if self.sysroot.lstat(&path)?.is_some() => {}
@@ -152,7 +154,7 @@ impl<'a> Session<'a> {
     }
 
     fn state_directory(&self) -> Result<Directory> {
-        self.sysroot.directory(state::DIRECTORY)
+        self.sysroot.directory(self.sysroot.state_directory())
     }
 
     /// Carries out the plan. On an error, everything is as before, or the error names the paths that are not.
@@ -206,7 +208,12 @@ impl<'a> Session<'a> {
     fn run(&mut self, run: &Run) -> Result<()> {
         let before = native::snapshot(self.sysroot, &run.watched)?;
         self.done.push(Done::Run { before, directories: run.directories.clone() });
-        let said = native::run_tool(&run.program, &run.arguments, state::DIRECTORY, self.tool_timeout)?;
+        let said = native::run_tool(
+            &run.program,
+            &run.arguments,
+            self.sysroot.state_directory(),
+            self.tool_timeout,
+        )?;
         // Its hooks may fail while it succeeds: Debian's prints `E:` and exits 0.
         let complaints = said
             .lines()
@@ -268,7 +275,7 @@ impl<'a> Session<'a> {
                 None => self.state_directory().and_then(|directory| directory.remove(state::FILE)),
             };
             if restored.is_err() {
-                changed.push(self.sysroot.display(&child(state::DIRECTORY, state::FILE)));
+                changed.push(self.sysroot.display(&child(self.sysroot.state_directory(), state::FILE)));
             }
         }
         if changed.is_empty() {
@@ -323,7 +330,7 @@ impl<'a> Session<'a> {
             }
         }
         directories.extend(self.made.iter().flat_map(|path| [split(path).0.to_owned(), path.clone()]));
-        directories.push(split(state::DIRECTORY).0.to_owned());
+        directories.push(split(self.sysroot.state_directory()).0.to_owned());
         directories.sort();
         directories.dedup();
         for directory in directories {
@@ -359,8 +366,8 @@ impl<'a> Session<'a> {
         if empty
             && self
                 .sysroot
-                .directory(split(state::DIRECTORY).0)?
-                .remove_empty_directory(split(state::DIRECTORY).1)?
+                .directory(split(self.sysroot.state_directory()).0)?
+                .remove_empty_directory(split(self.sysroot.state_directory()).1)?
         {
             for path in self.made.iter().rev() {
                 let (parent, name) = split(path);
@@ -382,7 +389,7 @@ impl Drop for Session<'_> {
 
 /// Whether a killed run left a journal behind.
 pub fn was_killed(sysroot: &Sysroot) -> Result<bool> {
-    Ok(sysroot.lstat(&child(state::DIRECTORY, journal::FILE))?.is_some())
+    Ok(sysroot.lstat(&child(sysroot.state_directory(), journal::FILE))?.is_some())
 }
 
 /// Carries out one change, if what stands there is what the plan saw.

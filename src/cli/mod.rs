@@ -5,7 +5,9 @@ mod bootstrap;
 mod demo;
 mod detect;
 mod duration;
+mod env;
 mod status;
+mod trees;
 mod untrust;
 mod variables;
 
@@ -21,6 +23,8 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::Sysroot;
 use crate::ui::{Color, Ui};
+
+use self::trees::Trees;
 
 /// Printed below the help of every command.
 const EXIT_CODES: &str = "\
@@ -55,6 +59,10 @@ struct Global {
     /// Work on the root file system in DIR instead of `/`; none of its programs is run
     #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
     sysroot: PathBuf,
+    /// Where the private store is, for users who cannot write the system's stores [default: below
+    /// $XDG_STATE_HOME, ~/.local/state or /tmp]
+    #[arg(long, global = true, value_name = "DIR")]
+    private_dir: Option<PathBuf>,
     /// Show what would change, and stop there
     #[arg(long, global = true)]
     dry_run: bool,
@@ -84,6 +92,7 @@ enum Command {
     Bootstrap(Box<bootstrap::BootstrapArgs>),
     Untrust(untrust::UntrustArgs),
     Status(status::StatusArgs),
+    Env(env::EnvArgs),
     Demo(demo::DemoArgs),
 }
 
@@ -94,6 +103,7 @@ impl Command {
             Command::Bootstrap(_) => "bootstrap",
             Command::Untrust(_) => "untrust",
             Command::Status(_) => "status",
+            Command::Env(_) => "env",
             Command::Demo(_) => "demo",
         }
     }
@@ -115,6 +125,10 @@ impl Context<'_> {
     /// How long the distribution's own tool may take; its hooks may start a JVM, and emulation is slow.
     fn tool_timeout(&self) -> Duration {
         self.global.timeout.unwrap_or(Duration::from_secs(300))
+    }
+
+    fn trees(&self) -> Result<Trees> {
+        Trees::open(self)
     }
 
     fn sysroot(&self) -> Result<Sysroot> {
@@ -167,6 +181,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Bootstrap(args) => bootstrap::run(&context, args, &parsed.sources),
         Command::Untrust(args) => untrust::run(&context, args),
         Command::Status(args) => status::run(&context, args),
+        Command::Env(args) => env::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
     };
     match result {

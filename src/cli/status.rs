@@ -6,7 +6,8 @@ use serde_json::json;
 use super::Context;
 use crate::cert::Purpose;
 use crate::error::{Kind, Result};
-use crate::state::{State, Status};
+use crate::state::{State, Status, StoredAnchor};
+use crate::sysroot::{Sysroot, split};
 use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::updater::OutputKind;
@@ -19,17 +20,102 @@ use crate::trust::view::View;
   trustup --sysroot ./rootfs status --json")]
 pub(super) struct StatusArgs {}
 
+/// An anchor, and what became of it in each store.
+struct Row {
+    anchor: StoredAnchor,
+    subject: String,
+    /// Path, kind, and `there`, `missing`, `damaged` or `unwritable`.
+    stores: Vec<(String, &'static str, &'static str)>,
+}
+
 pub(super) fn run(context: &Context, _args: &StatusArgs) -> Result<u8> {
-    let sysroot = context.sysroot()?;
-    let state = State::load(&sysroot)?;
-    let view = View::new(&sysroot, state.ours())?;
+    let trees = context.trees()?;
+    let ui = context.ui;
+    let private = match &trees.private {
+        Some(sysroot) => rows(sysroot, &[])?.1,
+        None => Vec::new(),
+    };
+    let (row, system) = rows(&trees.system, &private)?;
+    let all = || system.iter().chain(&private);
+    // Who asks whether all is well, where nothing was ever done, wants to know that it was not.
+    let mut all_there = all().next().is_some();
+    all_there &=
+        all().flat_map(|row| &row.stores).all(|(_, _, word)| matches!(*word, "there" | "unwritable"));
+    let mut killed = false;
+    for sysroot in trees.all() {
+        killed |= crate::apply::was_killed(sysroot)?;
+    }
+    all_there &= !killed;
+    if killed {
+        ui.warn("a run was killed half-way; the next `trustup bootstrap` or `trustup untrust` turns back what it left");
+    }
+    if ui.json {
+        let private = trees.private_path().filter(|_| !private.is_empty()).map(|directory| {
+            json!({ "directory": directory, "anchors": private.iter().map(as_json).collect::<Vec<_>>() })
+        });
+        ui.result(
+            "status",
+            json!({
+                "sysroot": trees.system.path(),
+                "row": row,
+                "all_there": all_there,
+                "interrupted": killed,
+                "anchors": system.iter().map(as_json).collect::<Vec<_>>(),
+                "private": private,
+            }),
+        )?;
+    } else {
+        for row in all() {
+            show(context, row)?;
+        }
+        if all().next().is_none() {
+            ui.say("trustup installed no root here");
+        }
+    }
+    Ok(if all_there { 0 } else { Kind::NotTrusted.exit_code() })
+}
+
+fn as_json(row: &Row) -> serde_json::Value {
+    json!({
+        "fingerprint": row.anchor.fingerprint,
+        "subject": row.subject,
+        "status": row.anchor.status,
+        "file": row.anchor.file,
+        "sources": row.anchor.sources,
+        "stores": row.stores.iter().map(|(path, kind, word)| json!({"path": path, "kind": kind, "state": word})).collect::<Vec<_>>(),
+    })
+}
+
+fn show(context: &Context, row: &Row) -> Result<()> {
+    let ui = context.ui;
+    ui.data(format!("{} ({})", row.subject, row.anchor.fingerprint))?;
+    let sources: Vec<String> = row.anchor.sources.iter().map(|source| text::escape(source)).collect();
+    ui.data(format!("  from {}", sources.join(", ")))?;
+    if row.anchor.status == Status::Recorded {
+        ui.data("  recorded only: in no store")?;
+    }
+    for (path, kind, word) in &row.stores {
+        ui.data(format!("  {word:<10} {path} ({kind})"))?;
+    }
+    Ok(())
+}
+
+/// The tree's row of the table, its anchors, and what became of them. What the system should hold and cannot be written is no
+/// failure where the private store holds it.
+fn rows(sysroot: &Sysroot, private: &[Row]) -> Result<(&'static str, Vec<Row>)> {
+    let state = State::load(sysroot)?;
+    let view = View::new(sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
     let managed = facts.row.updater.is_managed(&view)?;
-    let ui = context.ui;
-    let mut all_there = true;
+    // As seen inside a root file system; a private store's are named as a person finds them.
+    let shown = |path: &str| if sysroot.is_private() { sysroot.display(path) } else { path.to_owned() };
     let mut rows = Vec::new();
     for anchor in &state.anchors {
         let certificate = anchor.certificate()?;
+        let held_privately = private.iter().any(|row| {
+            row.anchor.fingerprint == anchor.fingerprint
+                && row.stores.iter().all(|(_, _, word)| *word == "there")
+        });
         let mut stores = Vec::new();
         if anchor.status != Status::Recorded {
             if let Some(path) = &anchor.file {
@@ -42,7 +128,7 @@ pub(super) fn run(context: &Context, _args: &StatusArgs) -> Result<u8> {
                     (false, Some(_)) => "damaged",
                     (false, None) => "missing",
                 };
-                stores.push((path.clone(), "anchor-file", word));
+                stores.push((shown(path), "anchor-file", word));
             }
             for (path, offer) in &facts.offers {
                 let hash = offer.kind == Some(OutputKind::HashDirectory);
@@ -53,62 +139,21 @@ pub(super) fn run(context: &Context, _args: &StatusArgs) -> Result<u8> {
                 if (hash && !managed && anchor.status != Status::Installed) || only_vendor || not_for_this {
                     continue;
                 }
-                let kind = match offer.kind {
-                    Some(OutputKind::HashDirectory) => "hash-directory",
-                    Some(OutputKind::SignatureList) => "signature-list",
-                    Some(OutputKind::Bundle) | None => "bundle",
+                let (kind, directory) = match offer.kind {
+                    Some(OutputKind::HashDirectory) => ("hash-directory", path.as_str()),
+                    Some(OutputKind::SignatureList) => ("signature-list", split(path).0),
+                    Some(OutputKind::Bundle) | None => ("bundle", split(path).0),
                 };
                 let word = match (offer.roots.contains_key(&anchor.fingerprint), &offer.damage) {
                     (_, Some(_)) => "damaged",
                     (true, None) => "there",
+                    (false, None) if held_privately && !sysroot.is_writable(directory)? => "unwritable",
                     (false, None) => "missing",
                 };
-                stores.push((path.clone(), kind, word));
+                stores.push((shown(path), kind, word));
             }
         }
-        all_there &= stores.iter().all(|(_, _, word)| *word == "there");
-        rows.push((anchor, certificate.subject(), stores));
+        rows.push(Row { anchor: anchor.clone(), subject: certificate.subject(), stores });
     }
-    // Who asks whether all is well, where nothing was ever done, wants to know that it was not.
-    all_there &= !rows.is_empty();
-    let killed = crate::apply::was_killed(&sysroot)?;
-    all_there &= !killed;
-    if killed {
-        ui.warn("a run was killed half-way; the next `trustup bootstrap` or `trustup untrust` turns back what it left");
-    }
-    if ui.json {
-        let anchors: Vec<_> = rows
-            .iter()
-            .map(|(anchor, subject, stores)| {
-                json!({
-                    "fingerprint": anchor.fingerprint,
-                    "subject": subject,
-                    "status": anchor.status,
-                    "file": anchor.file,
-                    "sources": anchor.sources,
-                    "stores": stores.iter().map(|(path, kind, word)| json!({"path": path, "kind": kind, "state": word})).collect::<Vec<_>>(),
-                })
-            })
-            .collect();
-        ui.result(
-            "status",
-            json!({ "sysroot": sysroot.path(), "row": facts.row.id, "all_there": all_there, "interrupted": killed, "anchors": anchors }),
-        )?;
-    } else {
-        for (anchor, subject, stores) in &rows {
-            ui.data(format!("{subject} ({})", anchor.fingerprint))?;
-            let sources: Vec<String> = anchor.sources.iter().map(|source| text::escape(source)).collect();
-            ui.data(format!("  from {}", sources.join(", ")))?;
-            if anchor.status == Status::Recorded {
-                ui.data("  recorded only: in no store")?;
-            }
-            for (path, kind, word) in stores {
-                ui.data(format!("  {word:<8} {path} ({kind})"))?;
-            }
-        }
-        if rows.is_empty() {
-            ui.say("trustup installed no root here");
-        }
-    }
-    Ok(if all_there { 0 } else { Kind::NotTrusted.exit_code() })
+    Ok((facts.row.id, rows))
 }

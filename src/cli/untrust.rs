@@ -4,11 +4,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
-use crate::converge::{Goal, Options, converge};
+use crate::converge::{Goal, Options, Target, converge};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::state::StoredAnchor;
-use crate::trust::facts::Choice;
+use crate::state::{State, StoredAnchor};
+use crate::trust::facts::{Choice, Facts};
+use crate::trust::view::View;
 
 /// Take out what bootstrap put in; with the last root, everything is as it was before
 #[derive(Debug, Args)]
@@ -30,14 +31,22 @@ pub(super) struct UntrustArgs {
 }
 
 pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
-    let sysroot = context.sysroot()?;
+    let mut trees = context.trees()?;
     let ui = context.ui;
     let goes = |anchor: &StoredAnchor| args.all || args.fingerprint.contains(&anchor.fingerprint);
-    let before = crate::state::State::load(&sysroot)?;
+    let mut before: Vec<StoredAnchor> = Vec::new();
+    for sysroot in trees.all() {
+        let here = State::load(sysroot)?.anchors;
+        before.extend(
+            here.into_iter()
+                .filter(|anchor| !before.iter().any(|known| known.fingerprint == anchor.fingerprint))
+                .collect::<Vec<_>>(),
+        );
+    }
     let unknown: Vec<Fingerprint> = args
         .fingerprint
         .iter()
-        .filter(|fingerprint| !before.anchors.iter().any(|anchor| anchor.fingerprint == **fingerprint))
+        .filter(|fingerprint| !before.iter().any(|anchor| anchor.fingerprint == **fingerprint))
         .copied()
         .collect();
     for fingerprint in &unknown {
@@ -45,12 +54,13 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
     }
     let options = Options {
         updater: args.updater,
+        leave_unwritable: trees.system.is_host(),
         dry_run: context.global.dry_run,
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
         stamp: context.stamp()?,
     };
-    let outcome = converge(&sysroot, options, |state, _, _| {
+    let goal = |state: &State, _: &View, _: &Facts| {
         let anchors: Vec<StoredAnchor> =
             state.anchors.iter().filter(|anchor| !goes(anchor)).cloned().collect();
         let mut sources = state.sources.clone();
@@ -62,16 +72,34 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         // A bundle's record stays while it says what once was removed; the others have nothing left to say.
         sources.retain(|_, source| !source.fingerprints.is_empty() || !source.removed.is_empty());
         let web_pki = state.web_pki && !anchors.is_empty();
-        Ok(Goal { anchors, sources, web_pki, ..Goal::default() })
-    })
-    .map_err(|error| hint_at_status(error, args.all))?;
-    for warning in &outcome.warnings {
-        ui.warn(warning);
+        Ok(Goal { anchors, sources, web_pki, profile: state.profile.into(), ..Goal::default() })
+    };
+    let outcome = converge(&trees.system, options, goal).map_err(|error| hint_at_status(error, args.all))?;
+    let private = match &trees.private {
+        None => None,
+        Some(sysroot) => {
+            let beneath = trees.system_roots()?;
+            let private = converge(Target { sysroot, beneath: &beneath }, options, goal);
+            let private =
+                private.map_err(|error| outcome.blame(error, outcome.changed && !context.global.dry_run))?;
+            Some(private.displayed(sysroot))
+        }
+    };
+    let outcomes = || std::iter::once(&outcome).chain(&private);
+    for outcome in outcomes() {
+        for warning in &outcome.warnings {
+            ui.warn(warning);
+        }
+        if context.global.dry_run || ui.verbose {
+            ui.plan(&outcome.steps);
+        }
     }
-    if context.global.dry_run || ui.verbose {
-        ui.plan(&outcome.steps);
+    let changed = !context.global.dry_run && outcomes().any(|outcome| outcome.changed);
+    let place = trees.private_path().unwrap_or_default().to_owned();
+    if !context.global.dry_run {
+        trees.tidy(options.stamp)?;
     }
-    let gone: Vec<&StoredAnchor> = before.anchors.iter().filter(|anchor| goes(anchor)).collect();
+    let gone: Vec<&StoredAnchor> = before.iter().filter(|anchor| goes(anchor)).collect();
     let would = if context.global.dry_run { "would take out" } else { "took out" };
     for anchor in &gone {
         let subject = anchor.certificate().map(|certificate| certificate.subject()).unwrap_or_default();
@@ -83,19 +111,22 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
     ui.result(
         "untrust",
         json!({
-            "sysroot": sysroot.path(),
+            "sysroot": trees.system.path(),
             "row": outcome.row,
             "updater": outcome.updater.0,
-            "changed": outcome.changed && !context.global.dry_run,
+            "changed": changed,
             "removed": gone.iter().map(|anchor| anchor.fingerprint).collect::<Vec<_>>(),
             "unknown": unknown,
             "anchors": outcome.anchors,
             "plan": outcome.steps,
             "outputs": outcome.outputs,
-            "warnings": outcome.warnings,
+            "private": private.as_ref().map(|private| json!({
+                "directory": place, "anchors": private.anchors, "plan": private.steps,
+            })),
+            "warnings": outcomes().flat_map(|outcome| &outcome.warnings).collect::<Vec<_>>(),
         }),
     )
-    .map_err(|error| outcome.blame(error, outcome.changed && !context.global.dry_run))?;
+    .map_err(|error| outcomes().fold(error, |error, outcome| outcome.blame(error, changed)))?;
     Ok(0)
 }
 

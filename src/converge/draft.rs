@@ -1,7 +1,7 @@
 //! The decisions before a plan: each anchor's status, names that must not be taken, and what is left for us to do where
 //! the family's own program does the rest. Only looks; the pipeline is in the parent.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Goal;
 use crate::cert::{Certificate, Purpose};
@@ -12,7 +12,7 @@ use crate::state::{Status, StoredAnchor};
 use crate::sysroot::split;
 use crate::tree::Node;
 use crate::trust::facts::{Facts, UpdaterUsed};
-use crate::trust::updater::{Anchor, Desires, OutputKind, Wanted};
+use crate::trust::updater::{Anchor, Desires, Output, OutputKind, Wanted};
 use crate::trust::verify::{self, Side};
 use crate::trust::view::View;
 
@@ -115,6 +115,51 @@ pub(super) fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) ->
     Ok(standing.find(|path| !seen.contains(*path)).cloned())
 }
 
+/// What whoever runs us cannot write.
+pub(super) struct Left {
+    /// Every path.
+    pub(super) paths: BTreeSet<String>,
+    /// The outputs and directories that they belong to, each once.
+    pub(super) shown: Vec<String>,
+}
+
+/// Takes out of `desires` what whoever runs us cannot write, and answers with that.
+pub(super) fn leave_unwritable(view: &View, facts: &Facts, desires: &mut Desires) -> Result<Left> {
+    let mut directories: BTreeMap<String, bool> = BTreeMap::new();
+    // What could not be recorded could not be turned back either.
+    let can_record = view.sysroot().is_writable(view.sysroot().state_directory())?;
+    let mut left = Left { paths: BTreeSet::new(), shown: Vec::new() };
+    for desired in &desires.nodes {
+        if view.actual(&desired.path)?.satisfies(&desired.node) {
+            continue;
+        }
+        let location = view.location(&desired.path)?;
+        let directory = split(&location).0;
+        let writable = match directories.get(directory) {
+            Some(writable) => *writable,
+            None => {
+                let writable = can_record && view.is_writable(directory)?;
+                directories.insert(directory.to_owned(), writable);
+                writable
+            }
+        };
+        if !writable {
+            left.paths.insert(desired.path.clone());
+        }
+    }
+    desires.nodes.retain(|desired| !left.paths.contains(&desired.path));
+    for path in &left.paths {
+        let of = |output: &&Output| {
+            output.path == *path || path.strip_prefix(&output.path).is_some_and(|rest| rest.starts_with('/'))
+        };
+        let shown = facts.outputs.iter().find(of).map_or(split(path).0, |output| &output.path);
+        if !left.shown.iter().any(|known| known == shown) {
+            left.shown.push(shown.to_owned());
+        }
+    }
+    Ok(left)
+}
+
 /// The steps: with the built-in updater every change, with the native one only those that it does not make itself.
 pub(super) fn make_plan(
     view: &View,
@@ -135,12 +180,10 @@ pub(super) fn make_plan(
     };
     let fresh = by_us.iter().any(|change| in_anchors(change) && change.from != Node::Absent);
     // Directories that we made go when the tool has emptied them: `restore_what_the_tool_left`.
-    steps.extend(
-        by_us
-            .into_iter()
-            .filter(|change| !matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent)))
-            .map(Step::Change),
-    );
+    let left_to_the_end = |change: &Change| {
+        !by_tool.is_empty() && matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent))
+    };
+    steps.extend(by_us.into_iter().filter(|change| !left_to_the_end(change)).map(Step::Change));
     if by_tool.is_empty() {
         return Ok(Plan { steps });
     }

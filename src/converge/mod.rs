@@ -2,13 +2,15 @@
 //! record: bootstrap and untrust differ only in the goal.
 
 mod draft;
+mod runtimes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use self::draft::{make_plan, overlooked_by_tool, refuse_vendor_names, settle};
+use self::draft::{leave_unwritable, make_plan, overlooked_by_tool, refuse_vendor_names, settle};
+pub use self::runtimes::{Profile, system_roots, system_stores};
 use crate::apply::Session;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
@@ -39,6 +41,23 @@ pub struct Goal {
     pub standing: BTreeMap<Fingerprint, String>,
     /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
     pub copy: Option<(String, String)>,
+    /// Tell login shells where the roots are.
+    pub profile: Profile,
+}
+
+/// What is to be changed.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    /// The root file system, or the private store.
+    pub sysroot: &'a Sysroot,
+    /// For a private store: the roots of the system beneath it.
+    pub beneath: &'a [Certificate],
+}
+
+impl<'a> From<&'a Sysroot> for Target<'a> {
+    fn from(sysroot: &'a Sysroot) -> Self {
+        Target { sysroot, beneath: &[] }
+    }
 }
 
 /// How to get there.
@@ -46,6 +65,8 @@ pub struct Goal {
 pub struct Options {
     /// Native or built-in.
     pub updater: Choice,
+    /// Leave what whoever runs us cannot write, and say so, instead of failing.
+    pub leave_unwritable: bool,
     /// Stop before anything is changed.
     pub dry_run: bool,
     /// How long to wait for the lock.
@@ -71,11 +92,24 @@ pub struct Outcome {
     pub anchors: Vec<AnchorView>,
     /// Where programs read them.
     pub outputs: Vec<String>,
+    /// What should hold them, and cannot be written by whoever runs us.
+    pub unwritable: Vec<String>,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
 
 impl Outcome {
+    /// The same with every path as a person finds it: a private store's have its directory in front.
+    #[must_use]
+    pub fn displayed(mut self, sysroot: &Sysroot) -> Self {
+        let files = self.anchors.iter_mut().filter_map(|anchor| anchor.file.as_mut());
+        let paths = self.steps.iter_mut().map(|step| &mut step.path).chain(&mut self.outputs).chain(files);
+        for path in paths {
+            *path = sysroot.display(path);
+        }
+        self
+    }
+
     /// An error that came after the work was done names what is changed.
     pub fn blame(&self, error: Error, changed: bool) -> Error {
         if changed { error.with_changed(self.steps.iter().map(|step| step.path.clone())) } else { error }
@@ -93,7 +127,7 @@ pub struct AnchorView {
     pub source: String,
     /// The anchor file.
     pub file: Option<String>,
-    /// `installed` (now), `already`, `vendor`, `mounted` or `recorded`.
+    /// `installed` (now), `already`, `vendor`, `mounted`, `recorded` or `unwritable`.
     pub status: &'static str,
 }
 
@@ -105,7 +139,13 @@ struct Draft<'a> {
     plan: Plan,
     anchors: Vec<StoredAnchor>,
     wanted: Wanted,
+    /// Whether login shells get the variables.
+    profile: bool,
     withdrawn: Vec<Fingerprint>,
+    /// Outputs and directories that whoever runs us cannot write.
+    unwritable: Vec<String>,
+    /// Nothing of what is wanted can be written, nor was before.
+    out_of_reach: bool,
     /// What the outputs would offer without us.
     original_offers: Offers,
     /// What the vendor's inputs say now, where that is no longer what stood there before us: neither a root that the
@@ -114,18 +154,20 @@ struct Draft<'a> {
     warnings: Vec<String>,
 }
 
-/// Makes `goal` the case in `sysroot`.
+/// Makes `goal` the case in `target`.
 ///
 /// # Errors
 /// Anything that cannot be read, planned, applied or proven; what was changed is turned back, or named.
-pub fn converge(
-    sysroot: &Sysroot,
+pub fn converge<'a>(
+    target: impl Into<Target<'a>>,
     options: Options,
     goal: impl Fn(&State, &View, &Facts) -> Result<Goal>,
 ) -> Result<Outcome> {
+    let target = target.into();
+    let sysroot = target.sysroot;
     let state = State::load(sysroot)?;
-    let first = Draft::new(sysroot, &state, options.updater, &goal)?;
-    if options.dry_run || first.is_done(&state, &goal)? {
+    let first = Draft::new(target, &state, options, &goal)?;
+    if options.dry_run || first.is_beyond_us(options)? || first.is_done(&state, &goal)? {
         return Ok(first.outcome(&state));
     }
     let (mut session, recovered) =
@@ -135,7 +177,7 @@ pub fn converge(
     if recovered || again != state {
         // Somebody was faster, or a killed run was turned back: look again.
         drop(first);
-        let second = Draft::new(sysroot, &again, options.updater, &goal)?;
+        let second = Draft::new(target, &again, options, &goal)?;
         return second.carry_out(&mut session, &again, &goal);
     }
     first.carry_out(&mut session, &state, &goal)
@@ -143,14 +185,16 @@ pub fn converge(
 
 impl<'a> Draft<'a> {
     fn new(
-        sysroot: &'a Sysroot,
+        target: Target<'a>,
         state: &'a State,
-        choice: Choice,
+        options: Options,
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
     ) -> Result<Self> {
-        let view = View::new(sysroot, state.ours())?;
+        let (sysroot, choice) = (target.sysroot, options.updater);
+        let view = View::new(sysroot, state.ours())?.above(target.beneath);
         let mut facts = Facts::gather(&view)?;
-        let former = distro::by_id(&state.row).filter(|row| !state.is_empty() && row.id != facts.row.id);
+        let former = distro::by_id(&state.row, sysroot.is_private())
+            .filter(|row| !state.is_empty() && row.id != facts.row.id);
         if let Some(former) = former {
             let is = std::mem::replace(&mut facts, Facts::gather_as(&view, former)?).row;
             if !goal(state, &view, &facts)?.anchors.is_empty() {
@@ -177,8 +221,35 @@ impl<'a> Draft<'a> {
             let why = format!("the distribution's tool overlooks `{path}`");
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
-        let desires = facts.row.updater.desired(&view, &wanted)?;
+        let mut desires = facts.row.updater.desired(&view, &wanted)?;
+        let mut unwritable = Vec::new();
+        if options.leave_unwritable {
+            let left = leave_unwritable(&view, &facts, &mut desires)?;
+            for anchor in anchors.iter_mut().filter(|anchor| anchor.status == Status::Installed) {
+                anchor.file = anchor.file.take().filter(|file| !left.paths.contains(file));
+            }
+            if let (UpdaterUsed::Native(program), Some(path)) = (&updater.updater, left.shown.first()) {
+                let why = format!("`{program}` would have to write `{path}`, which cannot be written");
+                updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
+            }
+            unwritable = left.shown;
+        }
+        let profile = runtimes::want_profile(&view, &facts, &anchors, goal.profile, &mut desires)?;
         let mut plan = make_plan(&view, &facts, &updater.updater, &desires)?;
+        let out_of_reach = plan.is_empty() && !unwritable.is_empty();
+        if out_of_reach {
+            let known = |anchor: &StoredAnchor| {
+                state
+                    .anchors
+                    .iter()
+                    .any(|known| known.fingerprint == anchor.fingerprint && known.status == Status::Installed)
+            };
+            for anchor in
+                anchors.iter_mut().filter(|anchor| anchor.status == Status::Installed && !known(anchor))
+            {
+                anchor.status = Status::Recorded;
+            }
+        }
         if let Some((path, content)) = goal.copy {
             plan.steps
                 .extend(plan::copy(&view, facts.row.updater, &path, content)?.into_iter().map(Step::Change));
@@ -213,11 +284,22 @@ impl<'a> Draft<'a> {
             plan,
             anchors,
             wanted,
+            profile,
             withdrawn,
+            unwritable,
+            out_of_reach,
             original_offers,
             rebased,
             warnings,
         })
+    }
+
+    /// Whether there is nothing that whoever runs us could change: the stores, or at least our own record of them.
+    fn is_beyond_us(&self, options: Options) -> Result<bool> {
+        let sysroot = self.view.sysroot();
+        Ok(options.leave_unwritable
+            && self.plan.is_empty()
+            && (self.out_of_reach || !sysroot.is_writable(sysroot.state_directory())?))
     }
 
     /// Whether nothing is left to do, the state included.
@@ -242,6 +324,7 @@ impl<'a> Draft<'a> {
             web_pki: goal.web_pki,
             anchors: self.anchors.clone(),
             sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
+            profile: self.profile,
             directories: state.directories.clone(),
             ..State::default()
         })
@@ -341,7 +424,8 @@ impl<'a> Draft<'a> {
         let mut present = Vec::new();
         for output in outputs {
             // Nothing is asked of an output that nobody has: with no anchor left it went with the last one.
-            if !self.wanted.anchors.is_empty() || exists(&output.path)? {
+            let asked_for = !self.wanted.anchors.is_empty() && !self.unwritable.contains(&output.path);
+            if asked_for || exists(&output.path)? && self.wanted.anchors.is_empty() {
                 present.push(output);
             }
         }
@@ -388,6 +472,7 @@ impl<'a> Draft<'a> {
                     Status::Installed => "installed",
                     Status::Mounted => "mounted",
                     Status::Vendor => "vendor",
+                    Status::Recorded if self.out_of_reach => "unwritable",
                     Status::Recorded => "recorded",
                 },
             })
@@ -397,16 +482,18 @@ impl<'a> Draft<'a> {
         Outcome {
             row: self.facts.row.id,
             updater: (self.updater.updater.word(), self.updater.why),
-            changed: !self.plan.is_empty() || before != now,
+            changed: !self.plan.is_empty()
+                || (before != now || self.profile != state.profile) && !self.out_of_reach,
             steps: self.plan.steps.iter().map(StepView::from).collect(),
             anchors,
             outputs: self
                 .facts
                 .offers
                 .iter()
-                .filter(|(_, offer)| !offer.mount_point)
+                .filter(|(path, offer)| !offer.mount_point && !self.unwritable.contains(path))
                 .map(|(path, _)| path.clone())
                 .collect(),
+            unwritable: self.unwritable,
             warnings: self.warnings,
         }
     }

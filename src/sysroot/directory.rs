@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::{Meta, Sysroot, list_of, meta_of, read_link_at, walk};
+use super::{Meta, Sysroot, list_of, meta_of, read_link_at, split, walk};
 use crate::error::{Error, Result};
 
 /// File systems that are no place for files: writing there does something else (magic numbers of `statfs(2)`).
@@ -58,6 +58,21 @@ impl Sysroot {
         }
         Ok(Directory { fd, shown })
     }
+
+    /// Whether whoever runs us can create entries in the directory at `path`, or, where there is none, in the nearest
+    /// one above it.
+    pub fn is_writable(&self, path: &str) -> Result<bool> {
+        let mut path = path;
+        loop {
+            if self.stat(path)?.is_some() {
+                return Ok(self.directory(path).is_ok_and(|directory| directory.is_writable()));
+            }
+            if path == "/" {
+                return Ok(false);
+            }
+            path = split(path).0;
+        }
+    }
 }
 
 impl Directory {
@@ -108,7 +123,8 @@ impl Directory {
                 Err(error) => return Err(error),
             }
         }
-        if let Some((uid, gid)) = attributes.owner {
+        // Others than root cannot give a file away: where they may replace one, it is theirs from then on.
+        if let Some((uid, gid)) = attributes.owner.filter(|_| rustix::process::geteuid().is_root()) {
             let stat = rustix::fs::fstat(file)?;
             if (stat.st_uid, stat.st_gid) != (uid, gid) {
                 rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;

@@ -27,6 +27,11 @@ const MAX_HOPS: usize = 40;
 /// How many entries of one directory are read; a directory of anchors has a few hundred.
 const MAX_ENTRIES: usize = 100_000;
 
+/// Where state, journal and lock are, if nobody says otherwise.
+pub const STATE_DIRECTORY: &str = "/var/lib/trustup";
+/// Where they are in a private store.
+const PRIVATE_STATE_DIRECTORY: &str = "/state";
+
 /// What a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -71,7 +76,9 @@ pub struct Sysroot {
     root: OwnedFd,
     path: PathBuf,
     is_host: bool,
+    is_private: bool,
     kernel_resolves: bool,
+    state_directory: String,
     /// Directories that were looked into, open: a tree of hundreds of certificates has a handful of them.
     opened: RefCell<BTreeMap<String, Rc<OwnedFd>>>,
 }
@@ -95,12 +102,40 @@ impl Sysroot {
         let kernel_resolves = env::test_hook("TRUSTUP_TEST_NO_OPENAT2").is_none()
             && rustix::fs::openat2(&root, ".", flags, Mode::empty(), resolve_flags()).is_ok();
         let opened = RefCell::default();
-        Ok(Sysroot { root, path: path.to_owned(), is_host, kernel_resolves, opened })
+        let state_directory = STATE_DIRECTORY.to_owned();
+        let path = path.to_owned();
+        Ok(Sysroot { root, path, is_host, is_private: false, kernel_resolves, state_directory, opened })
+    }
+
+    /// Opens a private store: a small tree of its own with bundle, hashed directory, anchors and state. Whoever calls
+    /// has checked that nobody else can write there (threat T12).
+    ///
+    /// # Errors
+    /// It is missing, or no directory.
+    pub fn open_private(path: &Path) -> Result<Self> {
+        let sysroot = Sysroot::open(path)?.with_state_directory(PRIVATE_STATE_DIRECTORY);
+        Ok(Sysroot { is_private: true, ..sysroot })
+    }
+
+    /// The same root file system, with state, journal and lock in another directory (as seen inside).
+    #[must_use]
+    pub fn with_state_directory(self, path: impl Into<String>) -> Self {
+        Sysroot { state_directory: path.into(), ..self }
+    }
+
+    /// The directory of state, journal and lock, 0700, as seen inside.
+    pub fn state_directory(&self) -> &str {
+        &self.state_directory
     }
 
     /// Whether this is the root that we run in, so that its own programs may be run.
     pub fn is_host(&self) -> bool {
         self.is_host
+    }
+
+    /// Whether this is no root file system, but a private store.
+    pub fn is_private(&self) -> bool {
+        self.is_private
     }
 
     /// The directory as it was given.

@@ -9,6 +9,8 @@ use crate::trust::p11_format::Format;
 use crate::trust::updater::bundle::Bundles;
 use crate::trust::updater::ca_certificates::{CaCertificates, Hashing};
 use crate::trust::updater::p11_kit::{Copies, Extract, Hashed, P11Kit};
+use crate::trust::updater::pem_directory::PemDirectory;
+use crate::trust::updater::private::PrivateStore;
 use crate::trust::updater::{NativeTool, Updater};
 
 /// A row of the table.
@@ -250,6 +252,28 @@ static SUSE: P11Kit = P11Kit {
     },
 };
 
+/// Photon's `rehash_ca_certificates.sh`, a shell script of package openssl-c_rehash (read in openssl 3.0.1 and later): it
+/// does all of what package ca-certificates does when it is installed.
+static PHOTON: PemDirectory = PemDirectory {
+    certs: "/etc/ssl/certs",
+    bundle: "/etc/pki/tls/certs/ca-bundle.crt",
+    tool: NativeTool {
+        program: "rehash_ca_certificates.sh",
+        arguments: &[],
+        fresh_arguments: &[],
+        // Without openssl or find it ends half-way, with the bundle as it was.
+        needs: &["bash", "openssl", "find"],
+        leftovers: &[],
+        links: &[],
+    },
+};
+
+/// NixOS, and images that say they are: nothing but links to the bundle in the store.
+static NIX: Bundles = Bundles {
+    primary: "/etc/ssl/certs/ca-certificates.crt",
+    links: &["/etc/ssl/certs/ca-bundle.crt", "/etc/pki/tls/certs/ca-bundle.crt"],
+};
+
 /// Images with no tool and no place for anchors: the bundles that programs read, and nothing else.
 static BUNDLES: Bundles = Bundles {
     primary: "/etc/ssl/certs/ca-certificates.crt",
@@ -328,6 +352,22 @@ pub static DISTROS: &[Distro] = &[
         proof: Proof::RealTool,
     },
     Distro {
+        id: "photon",
+        name: "Photon",
+        ids: &["photon"],
+        updater: &PHOTON,
+        install_hint: "tdnf install -y ca-certificates openssl-c_rehash",
+        proof: Proof::RealTool,
+    },
+    Distro {
+        id: "nix",
+        name: "NixOS",
+        ids: &["nixos"],
+        updater: &NIX,
+        install_hint: "",
+        proof: Proof::RealClients,
+    },
+    Distro {
         id: "suse",
         name: "openSUSE, SUSE Linux Enterprise, BCI",
         ids: &[
@@ -353,13 +393,23 @@ pub static DISTROS: &[Distro] = &[
     },
     Distro {
         id: "bundle-only",
-        name: "BusyBox, scratch, everything unknown",
+        name: "BusyBox, scratch, Nix images, everything unknown",
         ids: &[],
         updater: &BUNDLES,
         install_hint: "",
         proof: Proof::RealClients,
     },
 ];
+
+/// No distribution: the private store of a user who cannot write the system's stores.
+pub static PRIVATE: Distro = Distro {
+    id: "private",
+    name: "private stores",
+    ids: &[],
+    updater: &PrivateStore,
+    install_hint: "",
+    proof: Proof::RealClients,
+};
 
 /// The row for this os-release and why it was chosen: `ID` first, then `ID_LIKE` in its order; no or an unknown
 /// os-release is "bundle-only". Nothing else counts: directories of other families lie around in real images.
@@ -380,9 +430,10 @@ pub fn choose(release: Option<&Release>) -> (&'static Distro, String) {
     (fallback, format!("{id} in {}", release.file))
 }
 
-/// The row with this name, for state written by an earlier run.
-pub fn by_id(id: &str) -> Option<&'static Distro> {
-    DISTROS.iter().find(|row| row.id == id)
+/// The row with this name, for state written by an earlier run; a private store has its own row and no other.
+pub fn by_id(id: &str, is_private: bool) -> Option<&'static Distro> {
+    let rows = if is_private { std::slice::from_ref(&PRIVATE) } else { DISTROS };
+    rows.iter().find(|row| row.id == id)
 }
 
 fn row_of(id: &str) -> Option<&'static Distro> {

@@ -9,6 +9,7 @@ use crate::sysroot::split;
 use crate::text;
 use crate::tree::Node;
 use crate::trust::distro::{self, Distro};
+use crate::trust::nix_store;
 use crate::trust::os_release::{self, Release};
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::verify::{self, Side};
@@ -82,6 +83,9 @@ pub struct Facts {
 impl Facts {
     /// Gathers the facts; os-release chooses the row.
     pub fn gather(view: &View) -> Result<Self> {
+        if view.sysroot().is_private() {
+            return Facts::of_row(view, &distro::PRIVATE, "a private store".to_owned(), None);
+        }
         let release = os_release::read(view.sysroot())?;
         let (row, why) = distro::choose(release.as_ref());
         Facts::of_row(view, row, text::escape(&why), release)
@@ -159,6 +163,15 @@ impl Facts {
                 "`{path}` is a mount point, and `{program}` would try to replace it"
             ))));
         }
+        for output in &self.outputs {
+            let end = view.follow(&output.path)?;
+            if end.is_some_and(|(real, _)| nix_store::holds(&real)) {
+                return Ok(Err(WhyNot::Harmful(format!(
+                    "`{}` leads into Nix's store, and `{program}` would write there",
+                    output.path
+                ))));
+            }
+        }
         for (path, target) in tool.links {
             let is_that_link = |node: &Node| matches!(node, Node::Link { target: it } if it == target);
             if !is_that_link(&*view.actual(path)?) {
@@ -230,24 +243,10 @@ pub fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
             exists: offer.exists,
             real_path: sysroot.canonical(&output.path)?,
             certificates: offer.roots.len(),
-            writable: !offer.mount_point && nearest_is_writable(view, directory)?,
+            writable: !offer.mount_point && view.is_writable(directory)?,
             mounted: offer.mount_point,
             damage: offer.damage,
         });
     }
     Ok(views)
-}
-
-/// Whether the directory, or the nearest one above it that is there, can be written.
-fn nearest_is_writable(view: &View, directory: &str) -> Result<bool> {
-    let mut directory = directory;
-    loop {
-        if view.sysroot().stat(directory)?.is_some() {
-            return Ok(view.sysroot().directory(directory).is_ok_and(|directory| directory.is_writable()));
-        }
-        if directory == "/" {
-            return Ok(false);
-        }
-        directory = split(directory).0;
-    }
 }

@@ -4,8 +4,10 @@
 
 pub mod distro;
 pub mod facts;
+pub mod nix_store;
 pub mod os_release;
 pub mod p11_format;
+pub mod runtimes;
 pub mod updater;
 pub mod verify;
 pub mod view;

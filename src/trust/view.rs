@@ -15,10 +15,10 @@ use crate::fingerprint::Fingerprint;
 use crate::record::Ours;
 use crate::sysroot::{Meta, Sysroot, split};
 use crate::tree::{self, Node};
-use crate::trust::p11_format;
+use crate::trust::{nix_store, p11_format};
 
 /// As in the kernel.
-const MAX_HOPS: usize = 40;
+pub(super) const MAX_HOPS: usize = 40;
 
 /// Certificates that were parsed already, by the SHA-256 of their block: the same roots stand in many files.
 type Parsed = RefCell<BTreeMap<Fingerprint, Option<Certificate>>>;
@@ -45,6 +45,8 @@ pub struct Contents {
 pub struct View<'a> {
     sysroot: &'a Sysroot,
     ours: Rc<Ours>,
+    /// For a private store: the roots that the system beneath it trusts.
+    beneath: Rc<[Certificate]>,
     /// The recorded paths, by where they really are.
     recorded: BTreeMap<String, String>,
     /// Our anchor files, by where they really are.
@@ -76,6 +78,7 @@ impl<'a> View<'a> {
         let mut view = View {
             sysroot,
             ours: Rc::clone(&ours),
+            beneath: Rc::default(),
             recorded: BTreeMap::new(),
             our_files: BTreeSet::new(),
             directories: RefCell::default(),
@@ -101,6 +104,17 @@ impl<'a> View<'a> {
         Ok(view)
     }
 
+    /// The same view of a private store, above a system that trusts these roots.
+    #[must_use]
+    pub fn above(self, system: &[Certificate]) -> Self {
+        View { beneath: system.into(), ..self }
+    }
+
+    /// For a private store: the roots that the system beneath it trusts.
+    pub fn beneath(&self) -> &[Certificate] {
+        &self.beneath
+    }
+
     /// Where `path` really is: links in its directories resolved, its last component as it is. A path whose
     /// directories are not there stays as it is.
     pub fn location(&self, path: &str) -> Result<String> {
@@ -115,6 +129,12 @@ impl<'a> View<'a> {
         let location = canonical.as_ref().map_or_else(|| path.to_owned(), |directory| child(directory, name));
         self.directories.borrow_mut().insert(directory.to_owned(), canonical);
         Ok(location)
+    }
+
+    /// Whether whoever runs us may change what is in `directory`, or make it: never in Nix's store.
+    pub fn is_writable(&self, directory: &str) -> Result<bool> {
+        let real = self.location(&child(directory, "x"))?;
+        Ok(!nix_store::holds(&real) && self.sysroot.is_writable(directory)?)
     }
 
     /// The root file system looked at.
@@ -377,6 +397,7 @@ impl<'a> View<'a> {
             parsed: Rc::clone(&self.parsed),
             before: self.actual.borrow().clone(),
             contents: self.contents.clone(),
+            beneath: Rc::clone(&self.beneath),
             ..view
         })
     }

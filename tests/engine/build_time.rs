@@ -3,7 +3,8 @@
 use crate::authority::Authority;
 use crate::dockerd::{Ended, engine};
 use crate::images::{
-    Build, assert_distrusts, assert_trusts, busybox, debian, debian_with_ca_certificates, laid_out_as, run,
+    Build, assert_distrusts, assert_trusts, busybox, debian, debian_with_ca_certificates, laid_out_as, nix,
+    photon, run,
 };
 use crate::support::roots::Base;
 
@@ -105,6 +106,39 @@ fn suse_by_its_own_tool() {
 fn bundle_only_base() {
     build("bundle-only", "trustup-test/built-bundle-only", Some(busybox()));
     run("trustup-test/built-bundle-only", &[], &["/usr/local/bin/trustup", "status"]).passed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn photon_by_its_own_tool() {
+    let tag = "trustup-test/built-photon";
+    let (_, server) = build("photon", tag, Some(photon()));
+    let bundle =
+        ["--silent", "--show-error", "--cacert", "/etc/pki/tls/certs/ca-bundle.crt", &server.url("/")];
+    let curl = run(tag, &["--entrypoint", "curl"], &bundle).passed();
+    assert!(curl.contains(crate::authority::GREETING), "{curl}");
+    run("trustup-test/photon", &["--entrypoint", "curl"], &bundle).failed();
+    run(tag, &[], &["trustup", "status"]).passed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn nix_base() {
+    let tag = "trustup-test/built-nix";
+    let (_, server) = build("nix", tag, Some(nix()));
+    // The variables of the published image name the profile's bundle; the target's own name the file that has the root.
+    let profile = "SSL_CERT_FILE=/nix/var/nix/profiles/default/etc/ssl/certs/ca-bundle.crt";
+    // Go reads a directory as well, /etc/ssl/certs unless told otherwise.
+    let options = ["--env", profile, "--env", "SSL_CERT_DIR=/nowhere", "--entrypoint", "/client"];
+    run(tag, &options, &[&server.url("/")]).failed();
+    run(tag, &options[2..], &[&server.url("/")]).passed();
+    for variable in ["SSL_CERT_FILE", "NIX_SSL_CERT_FILE", "GIT_SSL_CAINFO"] {
+        let format = "--format={{range .Config.Env}}{{println .}}{{end}}";
+        let image = engine().docker().args(["image", "inspect", format, tag]).output().unwrap();
+        let said = Ended::from(image).passed();
+        assert!(said.contains(&format!("{variable}=/etc/ssl/certs/ca-bundle.crt\n")), "{said}");
+    }
+    run(tag, &[], &["/usr/bin/trustup", "status"]).passed();
 }
 
 #[test]

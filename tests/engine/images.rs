@@ -43,6 +43,20 @@ pub(crate) fn busybox() -> &'static str {
     "trustup-test/busybox"
 }
 
+/// Debian laid out as Photon with its packages of certificates, and curl.
+pub(crate) fn photon() -> &'static str {
+    static TAG: OnceLock<()> = OnceLock::new();
+    TAG.get_or_init(|| import(&Base::Photon.kept(), "trustup-test/photon"));
+    "trustup-test/photon"
+}
+
+/// The fixture of the published Nix image: its bundle is in the store.
+pub(crate) fn nix() -> &'static str {
+    static TAG: OnceLock<()> = OnceLock::new();
+    TAG.get_or_init(|| import(unpacked("nixos-nix-2.31").path(), "trustup-test/nix"));
+    "trustup-test/nix"
+}
+
 /// Imports the tree at `root` as the image `tag`.
 pub(crate) fn import(root: &Path, tag: &str) {
     let mut tar = Command::new("tar")
@@ -72,6 +86,8 @@ impl Build {
             .argument("DEBIAN", debian())
             .argument("DEBIAN_WITH_CA_CERTIFICATES", debian_with_ca_certificates())
             .argument("BUNDLE_ONLY", busybox())
+            .argument("PHOTON", photon())
+            .argument("NIX", nix())
     }
 
     /// A build argument.

@@ -20,3 +20,5 @@ mod programs;
 mod reproducible;
 mod start_up;
 mod static_binary;
+mod unprivileged;
+mod variables;

@@ -94,7 +94,10 @@ fn made_by_us(scene: &Scene, path: &str) -> Value {
     json!({ "before": "absent", "after": { "file": trustup::fingerprint::Fingerprint::of(&content).hex() } })
 }
 
-const FOREIGN: [&str; 9] = [
+const FOREIGN: [&str; 12] = [
+    "/etc/profile.d/other.sh",
+    "/etc/profile.d",
+    "/etc/profile",
     "/etc/passwd",
     "etc/passwd",
     "../../x",

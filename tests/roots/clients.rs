@@ -131,7 +131,7 @@ impl Client {
 }
 
 /// The client that the engine's ring uses too, compiled without C: it reads what Go reads, wherever it runs.
-fn go_client() -> &'static Path {
+pub(crate) fn go_client() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let go = ["/usr/local/go/bin/go", "/usr/bin/go"].into_iter().find(|path| Path::new(path).exists());

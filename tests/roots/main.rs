@@ -12,10 +12,14 @@ mod support;
 
 mod bases;
 mod clients;
+mod environment;
 mod killed;
 mod losses;
 mod native;
+mod nix;
 mod p11_kit;
+mod photon;
 mod starts;
 mod surroundings;
 mod twin;
+mod unprivileged;

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests drive the real world")]
 
 mod certificate_files;
+mod environment;
 mod openssl;
 mod process;
 mod smuggled_root;

@@ -2,9 +2,10 @@
 //! whole story for images that have no update program.
 //!
 //! Programs read the first file that they find. So every distinct bundle that is there gets the anchor appended, and
-//! a path that we add beside an existing bundle is a link to it, never a file with our root alone.
+//! a path that we add beside an existing bundle is a link to it, never a file with our root alone. A bundle in Nix's
+//! store stays as it is: the first link that leads to it becomes a file, the others lead to that file.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
 use crate::cert::{Certificate, Purpose, pem};
@@ -12,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
+use crate::trust::nix_store::{self, Way};
 use crate::trust::view::View;
 
 /// Where programs look for a bundle, in the order in which Go's crypto/x509 and rustls-native-certs do; then the
@@ -46,26 +48,47 @@ struct Found {
     /// The name that we use: the first known path that is this very file, or where it really is.
     path: String,
     file: File,
+    /// If it is in Nix's store: the links through which known paths lead there, `path` first.
+    links: Vec<String>,
+    /// A known path leads into Nix's store through a directory: it cannot be served.
+    shut: Option<&'static str>,
 }
 
 impl Bundles {
+    /// Every known path, the primary one first.
+    fn known(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
+        let primary = self.primary;
+        std::iter::once(primary).chain(KNOWN.into_iter().filter(move |path| *path != primary))
+    }
+
     fn found(&self, view: &View) -> Result<Vec<Found>> {
+        let mut replaceable = BTreeMap::new();
+        for path in self.known() {
+            replaceable.entry(view.location(path)?).or_insert(path);
+        }
         let mut found: Vec<Found> = Vec::new();
-        for path in std::iter::once(self.primary).chain(KNOWN) {
+        for path in self.known() {
             let Some((real, _)) = view.follow(path)? else { continue };
-            let itself = view.location(path)? == real;
+            let location = view.location(path)?;
+            let way = nix_store::way(view, path, &replaceable)?;
+            let shut = (way == Way::Directory).then_some(path);
+            let link = if let Way::Link(link) = way { Some(link) } else { None };
             if let Some(known) = found.iter_mut().find(|found| found.real == real) {
-                if itself && known.path == real {
+                if location == real && known.path == real {
                     known.path = path.to_owned();
                 }
+                known.links.extend(link.filter(|link| !known.links.contains(link)));
+                known.shut = known.shut.or(shut);
                 continue;
             }
-            if let Some(node) = view.read(path)?
-                && let Node::File(file) = node.as_ref()
-            {
-                let path = if itself { path.to_owned() } else { real.clone() };
-                found.push(Found { real, path, file: file.clone() });
-            }
+            let Some(node) = view.read(path)? else { continue };
+            let Node::File(file) = node.as_ref() else { continue };
+            let path = match &link {
+                Some(link) => link.clone(),
+                None if shut.is_some() || location == real => path.to_owned(),
+                None => real.clone(),
+            };
+            found.push(Found { real, path, file: file.clone(), links: Vec::from_iter(link), shut });
         }
         Ok(found)
     }
@@ -97,7 +120,7 @@ impl Bundles {
     pub fn watched(&self, view: &View) -> Result<Vec<String>> {
         let mut locations = BTreeSet::new();
         let mut paths = Vec::new();
-        for path in std::iter::once(self.primary).chain(KNOWN) {
+        for path in self.known() {
             if *view.actual(path)? != Node::Absent && locations.insert(view.location(path)?) {
                 paths.push(path.to_owned());
             }
@@ -107,7 +130,7 @@ impl Bundles {
 
     /// Whether `path` is a known bundle or a directory on the way to one.
     pub fn owns(&self, path: &str) -> Ownership {
-        let mut known = std::iter::once(self.primary).chain(KNOWN).chain(self.links.iter().copied());
+        let mut known = self.known().chain(self.links.iter().copied());
         if known.clone().any(|known| known == path) {
             Ownership::Entry
         } else if known.any(|known| known.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))) {
@@ -121,13 +144,36 @@ impl Bundles {
     /// if it is missing, and the links if there is none at all.
     pub fn append(&self, view: &View, wanted: &Wanted, done: &[&str], desires: &mut Desires) -> Result<()> {
         let found = self.found(view)?;
-        for Found { path, file, .. } in &found {
-            if done.contains(&path.as_str()) {
+        for Found { path, file, links, shut, .. } in &found {
+            let is_done = done.contains(&path.as_str());
+            if is_done && links.is_empty() {
                 continue;
             }
             refuse_damaged(view, path, &file.content)?;
             let content = with_anchors(&file.content, wanted);
             if content == file.content {
+                continue;
+            }
+            if let Some(path) = shut {
+                // Nobody can write there: who makes the plan says so, or leaves it out.
+                let node = Node::File(File::new(content.clone(), 0o644));
+                desires.want(*path, node, "programs read this bundle");
+                if links.is_empty() {
+                    continue;
+                }
+            }
+            if let Some((first, others)) = links.split_first() {
+                if !is_done {
+                    let reason = "in place of a link into Nix's store: what it led to, and the root";
+                    desires.want(first, Node::File(File::new(content, 0o644)), reason);
+                }
+                for link in others {
+                    let target = relative_target(&view.location(link)?, &view.location(first)?);
+                    desires.want(link, Node::Link { target }, "it led to the same file in Nix's store");
+                }
+                if view.is_writable(split(first).0)? {
+                    desires.warnings.push(what_lasts(view, first)?);
+                }
                 continue;
             }
             if file.mount_point {
@@ -161,7 +207,7 @@ impl Bundles {
                 }
             }
             Some(first) if view.follow(self.primary)?.is_none() => {
-                let target = relative_target(&view.location(self.primary)?, &first.real);
+                let target = relative_target(&view.location(self.primary)?, &view.location(&first.path)?);
                 let reason = "programs look here first, and must find what the existing bundle holds";
                 desires.want(self.primary, Node::Link { target }, reason);
             }
@@ -182,6 +228,18 @@ fn with_anchors(bundle: &[u8], wanted: &Wanted) -> Vec<u8> {
         }
     }
     content
+}
+
+/// Wants `file` as the bundle at `path`, unless that cannot be replaced.
+pub(super) fn want_whole(view: &View, path: &str, file: File, desires: &mut Desires) -> Result<()> {
+    match view.original(path)?.as_ref() {
+        Node::File(there) if there.mount_point => {
+            let warning = format!("`{path}` is a mount point: it cannot be replaced and stays as it is");
+            desires.warnings.push(warning);
+        }
+        _ => desires.want(path, Node::File(file), "the bundle of every input"),
+    }
+    Ok(())
 }
 
 /// Appends a certificate, on a line of its own: OpenSSL refuses a whole bundle in which END and BEGIN share one.
@@ -211,6 +269,19 @@ fn refuse_damaged(view: &View, path: &str, content: &[u8]) -> Result<()> {
         .hint(format!("restore `{place}` from the image or its package, or remove it, and run again")));
     }
     Ok(())
+}
+
+/// What a person should know of a bundle that came out of Nix's store.
+fn what_lasts(view: &View, path: &str) -> Result<String> {
+    Ok(if view.sysroot().lstat(nix_store::NIXOS)?.is_some() {
+        format!(
+            "the next activation of NixOS makes `{path}` a link again: run this again then, or name the root in `security.pki.certificateFiles`, which lasts"
+        )
+    } else {
+        format!(
+            "a variable that names a file below `/nix` (SSL_CERT_FILE, NIX_SSL_CERT_FILE, GIT_SSL_CAINFO) leads programs to the roots without this one: let it name `{path}`"
+        )
+    })
 }
 
 /// The shortest relative target of a link at `link` that leads to `target`.

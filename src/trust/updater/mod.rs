@@ -6,14 +6,16 @@
 pub mod bundle;
 pub mod ca_certificates;
 pub mod p11_kit;
+pub mod pem_directory;
+pub mod private;
 pub mod rehash;
 
 use std::fmt::Debug;
 
 use crate::cert::{Certificate, Purpose};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::tree::Node;
+use crate::tree::{File, Node};
 use crate::trust::view::View;
 
 /// A root to be trusted.
@@ -110,6 +112,24 @@ impl AnchorDirectory {
     /// The file of the anchor with this name.
     pub fn file(&self, name: &str) -> String {
         format!("{}/{name}{}", self.path, self.extension)
+    }
+
+    /// Wants the file of every anchor that has none yet.
+    ///
+    /// # Errors
+    /// Another file has the name.
+    fn place(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
+        for anchor in wanted.anchors.iter().filter(|anchor| anchor.standing.is_none()) {
+            let path = self.file(&anchor.name);
+            if *view.original(&path)? != Node::Absent {
+                return Err(Error::usage("another file has the anchor's name")
+                    .at(view.sysroot().display(&path))
+                    .hint("give another name with `--name`, or remove that file first"));
+            }
+            let node = Node::File(File::new(anchor.certificate.to_pem().into_bytes(), 0o644));
+            desires.want(path, node, "the anchor, where the family's tool looks for it");
+        }
+        Ok(())
     }
 }
 

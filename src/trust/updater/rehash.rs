@@ -5,11 +5,16 @@
 //! of their names; a certificate that is there under the same hash already is a duplicate. Alpine's `c_rehash` ends
 //! at the same links wherever no two new certificates share a hash (it loses some then; we do not).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha1::{Digest, Sha1};
 
+use super::Desires;
 use crate::cert::Certificate;
+use crate::error::Result;
+use crate::sysroot::split;
+use crate::tree::Node;
+use crate::trust::view::{View, child, join};
 
 /// The endings that are looked at, in any case.
 const EXTENSIONS: [&str; 4] = ["pem", "crt", "cer", "crl"];
@@ -94,6 +99,66 @@ pub fn changes(entries: &[Entry], keep_duplicates: bool) -> BTreeMap<String, Opt
         }
     }
     changes
+}
+
+/// The entries of `directory`: what is there without us, with `links` (`None`: gone) and `ours` (by path) put over it.
+pub fn entries(
+    view: &View,
+    directory: &str,
+    links: &BTreeMap<String, Option<String>>,
+    ours: &BTreeMap<String, Certificate>,
+) -> Result<Vec<Entry>> {
+    let mut names: BTreeSet<String> = view.names(directory)?.into_iter().collect();
+    names.extend(links.iter().filter(|(_, target)| target.is_some()).map(|(name, _)| name.clone()));
+    let in_directory = ours.keys().map(|path| split(path)).filter(|(parent, _)| *parent == directory);
+    names.extend(in_directory.map(|(_, name)| name.to_owned()));
+    let mut entries = Vec::new();
+    for name in names {
+        let target = match links.get(&name) {
+            Some(None) => continue,
+            Some(Some(target)) => Some(target.clone()),
+            None => match view.original(&child(directory, &name))?.as_ref() {
+                Node::Link { target } => Some(target.clone()),
+                _ => None,
+            },
+        };
+        let is_hash_link = target.is_some() && parse_name(&name).is_some();
+        let certificate = if is_hash_link || !is_candidate(&name) {
+            None
+        } else {
+            let path =
+                target.as_deref().map_or_else(|| child(directory, &name), |target| join(directory, target));
+            match ours.get(&path) {
+                Some(certificate) => Some(certificate.clone()),
+                None => only_certificate(view, &path)?,
+            }
+        };
+        entries.push(Entry { name, target, certificate });
+    }
+    Ok(entries)
+}
+
+/// The certificate of a file that holds exactly one PEM block of a certificate.
+fn only_certificate(view: &View, path: &str) -> Result<Option<Certificate>> {
+    let Some((location, node)) = view.follow(path)? else { return Ok(None) };
+    let contents = view.contents(&location, &node);
+    Ok(if contents.blocks == 1 { contents.certificates.first().cloned() } else { None })
+}
+
+/// Wants the links of `directory`: a target for each name, or `None` for one that goes.
+pub(super) fn want_links(
+    directory: &str,
+    links: BTreeMap<String, Option<String>>,
+    reason: &str,
+    desires: &mut Desires,
+) {
+    for (name, target) in links {
+        let path = child(directory, &name);
+        match target {
+            Some(target) => desires.want(path, Node::Link { target }, reason),
+            None => desires.want(path, Node::Absent, "it leads nowhere any more"),
+        }
+    }
 }
 
 /// `HHHHHHHH.N`.

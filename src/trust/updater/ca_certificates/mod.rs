@@ -16,10 +16,10 @@ use super::bundle::Bundles;
 use super::rehash;
 use super::{Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
 use crate::cert::{Certificate, Purpose};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
-use crate::tree::{File, Node};
+use crate::tree::Node;
 use crate::trust::view::{View, child, join};
 
 /// Folders below the local directory that are looked into; a real one has one or two levels.
@@ -159,19 +159,18 @@ impl CaCertificates {
         format!("{}{mapped}.pem", self.link_prefix)
     }
 
-    /// The anchor file for `name`.
-    fn anchor_path(&self, name: &str) -> String {
-        AnchorDirectory { path: self.local, extension: ".crt" }.file(name)
+    fn anchors(&self) -> AnchorDirectory {
+        AnchorDirectory { path: self.local, extension: ".crt" }
     }
 
     /// Our anchors by the path of their file; those that stand there without us are in the view already.
     fn placed(&self, wanted: &Wanted) -> BTreeMap<String, Certificate> {
         let ours = wanted.anchors.iter().filter(|anchor| anchor.standing.is_none());
-        ours.map(|anchor| (self.anchor_path(&anchor.name), anchor.certificate.clone())).collect()
+        ours.map(|anchor| (self.anchors().file(&anchor.name), anchor.certificate.clone())).collect()
     }
 
     fn path_of(&self, anchor: &Anchor) -> String {
-        anchor.standing.clone().unwrap_or_else(|| self.anchor_path(&anchor.name))
+        anchor.standing.clone().unwrap_or_else(|| self.anchors().file(&anchor.name))
     }
 
     /// Fingerprints of every input.
@@ -190,7 +189,7 @@ impl Updater for CaCertificates {
     }
 
     fn anchor_directory(&self) -> Option<AnchorDirectory> {
-        Some(AnchorDirectory { path: self.local, extension: ".crt" })
+        Some(self.anchors())
     }
 
     fn is_managed(&self, view: &View) -> Result<bool> {
@@ -317,20 +316,7 @@ impl Updater for CaCertificates {
         if wanted.anchors.is_empty() && !wanted.web_pki {
             return Ok(desires);
         }
-        for anchor in wanted.anchors.iter().filter(|anchor| anchor.standing.is_none()) {
-            let path = self.anchor_path(&anchor.name);
-            if *view.original(&path)? != Node::Absent {
-                return Err(Error::usage("another file has the anchor's name")
-                    .at(view.sysroot().display(&path))
-                    .hint("give another name with `--name`, or remove that file first"));
-            }
-            let content = anchor.certificate.to_pem().into_bytes();
-            desires.want(
-                path,
-                Node::File(File::new(content, 0o644)),
-                "the anchor, where the family's tool looks for it",
-            );
-        }
+        self.anchors().place(view, wanted, &mut desires)?;
         if self.is_managed(view)? {
             self.managed(view, wanted, &mut desires)?;
         } else {

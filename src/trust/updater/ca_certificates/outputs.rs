@@ -8,48 +8,12 @@ use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
-use crate::trust::updater::bundle::push_certificate;
-use crate::trust::updater::rehash::{self, Entry};
+use crate::trust::updater::bundle::{push_certificate, want_whole};
+use crate::trust::updater::rehash::{self, want_links};
 use crate::trust::updater::{Desires, Updater as _, Wanted};
 use crate::trust::view::{View, certificates_in, child, join};
 
 impl CaCertificates {
-    /// Entries of the hashed directory: what is there without us, with `links` put over it and dangling links gone.
-    fn entries(
-        &self,
-        view: &View,
-        links: &BTreeMap<String, Option<String>>,
-        ours: &BTreeMap<String, Certificate>,
-    ) -> Result<Vec<Entry>> {
-        let mut names: BTreeSet<String> = view.names(self.certs)?.into_iter().collect();
-        names.extend(links.iter().filter(|(_, target)| target.is_some()).map(|(name, _)| name.clone()));
-        let mut entries = Vec::new();
-        for name in names {
-            let target = match links.get(&name) {
-                Some(None) => continue,
-                Some(Some(target)) => Some(target.clone()),
-                None => match view.original(&child(self.certs, &name))?.as_ref() {
-                    Node::Link { target } => Some(target.clone()),
-                    _ => None,
-                },
-            };
-            let is_hash_link = target.is_some() && rehash::parse_name(&name).is_some();
-            let certificate = if is_hash_link || !rehash::is_candidate(&name) {
-                None
-            } else {
-                let path = target
-                    .as_deref()
-                    .map_or_else(|| child(self.certs, &name), |target| join(self.certs, target));
-                match ours.get(&path) {
-                    Some(certificate) => Some(certificate.clone()),
-                    None => only_certificate(view, &path)?,
-                }
-            };
-            entries.push(Entry { name, target, certificate });
-        }
-        Ok(entries)
-    }
-
     /// Whether a link of the hashed directory leads to nothing, with `links` put over what is there.
     fn dangling(
         &self,
@@ -129,11 +93,14 @@ impl CaCertificates {
         for name in self.dangling(view, &links, &ours)? {
             links.insert(name, None);
         }
-        let hashes = rehash::changes(&self.entries(view, &links, &ours)?, self.hashing == Hashing::CRehash);
+        let hashes = rehash::changes(
+            &rehash::entries(view, self.certs, &links, &ours)?,
+            self.hashing == Hashing::CRehash,
+        );
 
-        self.want_bundle(view, bundle, desires)?;
-        self.want_links(links, "the file's link in the hashed directory", desires);
-        self.want_links(hashes, "OpenSSL finds it by this subject hash", desires);
+        want_whole(view, self.bundle, File::new(bundle, 0o644), desires)?;
+        want_links(self.certs, links, "the file's link in the hashed directory", desires);
+        want_links(self.certs, hashes, "OpenSSL finds it by this subject hash", desires);
         // Copies of the bundle that only some programs read.
         self.bundles().append(view, wanted, &[self.bundle], desires)
     }
@@ -158,30 +125,6 @@ impl CaCertificates {
         local
     }
 
-    fn want_bundle(&self, view: &View, content: Vec<u8>, desires: &mut Desires) -> Result<()> {
-        if let Node::File(file) = view.original(self.bundle)?.as_ref()
-            && file.mount_point
-        {
-            desires.warnings.push(format!(
-                "`{}` is a mount point: it cannot be replaced and stays as it is",
-                self.bundle
-            ));
-            return Ok(());
-        }
-        desires.want(self.bundle, Node::File(File::new(content, 0o644)), "the bundle of every input");
-        Ok(())
-    }
-
-    fn want_links(&self, links: BTreeMap<String, Option<String>>, reason: &str, desires: &mut Desires) {
-        for (name, target) in links {
-            let path = child(self.certs, &name);
-            match target {
-                Some(target) => desires.want(path, Node::Link { target }, reason),
-                None => desires.want(path, Node::Absent, "it leads nowhere any more"),
-            }
-        }
-    }
-
     /// The outputs of an image without the package: bundles get ours appended, the hashed directory our links.
     pub(super) fn unmanaged(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
         self.bundles().append(view, wanted, &[], desires)?;
@@ -192,19 +135,12 @@ impl CaCertificates {
             links.insert(self.link_name(&path), Some(path));
         }
         let names: BTreeSet<&str> = links.keys().map(String::as_str).collect();
-        let entries = self.entries(view, &links, &ours)?;
+        let entries = rehash::entries(view, self.certs, &links, &ours)?;
         let mut hashes = rehash::changes(&entries, self.hashing == Hashing::CRehash);
         // What others left there is not ours to tidy where no package does.
         hashes.retain(|_, target| target.as_deref().is_some_and(|target| names.contains(target)));
-        self.want_links(links.clone(), "the file's link in the hashed directory", desires);
-        self.want_links(hashes, "OpenSSL finds it by this subject hash", desires);
+        want_links(self.certs, links.clone(), "the file's link in the hashed directory", desires);
+        want_links(self.certs, hashes, "OpenSSL finds it by this subject hash", desires);
         Ok(())
     }
-}
-
-/// The certificate of a file that holds exactly one PEM block of a certificate.
-fn only_certificate(view: &View, path: &str) -> Result<Option<Certificate>> {
-    let Some((location, node)) = view.follow(path)? else { return Ok(None) };
-    let contents = view.contents(&location, &node);
-    Ok(if contents.blocks == 1 { contents.certificates.first().cloned() } else { None })
 }

@@ -72,8 +72,11 @@ impl P11Kit {
     }
 
     fn path_of(&self, anchor: &Anchor) -> String {
-        let directory = AnchorDirectory { path: self.anchors, extension: ".pem" };
-        anchor.standing.clone().unwrap_or_else(|| directory.file(&anchor.name))
+        anchor.standing.clone().unwrap_or_else(|| self.anchor_files().file(&anchor.name))
+    }
+
+    fn anchor_files(&self) -> AnchorDirectory {
+        AnchorDirectory { path: self.anchors, extension: ".pem" }
     }
 
     /// The file of an output, links followed; `None` where it is not there.
@@ -224,7 +227,7 @@ impl Updater for P11Kit {
     }
 
     fn anchor_directory(&self) -> Option<AnchorDirectory> {
-        Some(AnchorDirectory { path: self.anchors, extension: ".pem" })
+        Some(self.anchor_files())
     }
 
     fn is_managed(&self, view: &View) -> Result<bool> {
@@ -355,16 +358,7 @@ impl Updater for P11Kit {
         if wanted.anchors.is_empty() && !wanted.web_pki {
             return Ok(desires);
         }
-        for anchor in wanted.anchors.iter().filter(|anchor| anchor.standing.is_none()) {
-            let path = self.path_of(anchor);
-            if *view.original(&path)? != Node::Absent {
-                return Err(Error::usage("another file has the anchor's name")
-                    .at(view.sysroot().display(&path))
-                    .hint("give another name with `--name`, or remove that file first"));
-            }
-            let node = Node::File(File::new(anchor.certificate.to_pem().into_bytes(), 0o644));
-            desires.want(path, node, "the anchor, where the family's tool looks for it");
-        }
+        self.anchor_files().place(view, wanted, &mut desires)?;
         let front = Front::new(self, view, wanted)?;
         let mut labels = self.aliases(view)?;
         for extract in self.extracts {

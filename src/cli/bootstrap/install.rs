@@ -1,0 +1,248 @@
+//! What bootstrap does with the roots that came: the goal for the system's stores and, where those cannot be written, for
+//! the private one.
+
+use std::collections::BTreeMap;
+
+use super::super::trees::Trees;
+use super::{BootstrapArgs, Store};
+use crate::converge::{AnchorView, Goal, Options, Outcome, Target, anchor_name, converge, standing_path};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::plan::StepView;
+use crate::source::{Acquired, Known, PreviousSource};
+use crate::state::{State, Status, StoredAnchor};
+use crate::trust::distro::PRIVATE;
+use crate::trust::facts::{Choice, Facts};
+use crate::trust::view::View;
+
+/// What was done to the system, and to the private store.
+pub(super) struct Done {
+    pub(super) system: Option<Outcome>,
+    pub(super) private: Option<Outcome>,
+    /// Where the private store is, or would be.
+    pub(super) place: String,
+    pub(super) changed: bool,
+}
+
+impl Done {
+    /// An error that came after the work was done names what is changed.
+    pub(super) fn blame(&self, error: Error) -> Error {
+        let outcomes = self.system.iter().chain(&self.private);
+        outcomes.fold(error, |error, outcome| outcome.blame(error, self.changed && outcome.changed))
+    }
+
+    /// Where programs find the roots.
+    pub(super) fn outputs(&self) -> Vec<String> {
+        let system = self.system.iter().flat_map(|outcome| outcome.outputs.clone());
+        system.chain(self.private.iter().flat_map(|outcome| outcome.outputs.clone())).collect()
+    }
+
+    /// What cannot be written of the system.
+    pub(super) fn unwritable(&self) -> &[String] {
+        self.system.as_ref().map_or(&[], |system| &system.unwritable)
+    }
+}
+
+/// The system's stores; where they cannot be written, or if that is what is asked for, the private one.
+pub(super) fn install(
+    trees: &mut Trees,
+    options: Options,
+    args: &BootstrapArgs,
+    acquired: &Acquired,
+) -> Result<Done> {
+    let to_system = !args.stores.contains(&Store::Private) || args.stores.contains(&Store::System);
+    let mut system = None;
+    if to_system {
+        let goal = |state: &State, view: &View, facts: &Facts| goal(state, view, facts, args, acquired);
+        if args.require_system || trees.records_privately() {
+            // Nothing is written before it is clear that it can be.
+            let preview = converge(&trees.system, Options { dry_run: true, ..options }, goal)?;
+            if let (true, Some(path)) = (args.require_system, preview.unwritable.first()) {
+                return Err(Error::failed("the system's stores cannot be written by whoever runs trustup")
+                    .at(path)
+                    .hint("run it as root (in a Dockerfile: `USER root` before, the service's user after), on a file system that is not read-only")
+                    .hint("without `--require-system` the private store is used"));
+            }
+            if trees.records_privately() && preview.steps.is_empty() && trees.private.is_none() {
+                // Every store is as it should be: that is worth no directory of our own.
+                system = Some(Outcome { changed: false, ..preview });
+            } else if preview.changed && trees.records_privately() && !options.dry_run {
+                trees.make_private(options.stamp)?;
+            }
+        }
+        if system.is_none() {
+            system = Some(converge(&trees.system, options, goal)?);
+        }
+    }
+    let place = trees.private_path().unwrap_or_default().to_owned();
+    let mut done = Done { system, private: None, place, changed: false };
+    // Who has a private store keeps using it: it is brought up to date with the system.
+    let has_one = trees.private.as_ref().map(State::load).transpose()?.is_some_and(|state| !state.is_empty());
+    if args.stores.contains(&Store::Private) || has_one || !done.unwritable().is_empty() {
+        let private = install_privately(trees, options, args, acquired);
+        done.private = Some(private.map_err(|error| done.blame(error))?);
+    }
+    let outcomes = [&done.system, &done.private];
+    done.changed = !options.dry_run && outcomes.into_iter().flatten().any(|outcome| outcome.changed);
+    Ok(done)
+}
+
+fn install_privately(
+    trees: &mut Trees,
+    options: Options,
+    args: &BootstrapArgs,
+    acquired: &Acquired,
+) -> Result<Outcome> {
+    let roots = trees.system_roots()?;
+    let goal = |state: &State, view: &View, facts: &Facts| {
+        goal(state, view, facts, args, acquired).map(|goal| Goal {
+            copy: None,
+            standing: BTreeMap::new(),
+            ..goal
+        })
+    };
+    let options = Options { updater: Choice::Auto, leave_unwritable: false, ..options };
+    if options.dry_run && trees.private.is_none() {
+        return Ok(foretold(trees, acquired));
+    }
+    let sysroot = trees.make_private(options.stamp)?;
+    Ok(converge(Target { sysroot, beneath: &roots }, options, goal)?.displayed(sysroot))
+}
+
+/// What would become of a private store that is not there yet: there is no tree to make a plan for.
+fn foretold(trees: &Trees, acquired: &Acquired) -> Outcome {
+    let path = trees.private_path().unwrap_or_default().to_owned();
+    let reason =
+        "the private store: one bundle with the system's roots and these, and a hashed directory".to_owned();
+    let anchors = acquired.anchors.iter().map(|anchor| AnchorView {
+        fingerprint: anchor.certificate.fingerprint(),
+        subject: anchor.certificate.subject(),
+        source: anchor.source.clone(),
+        file: None,
+        status: "installed",
+    });
+    Outcome {
+        row: PRIVATE.id,
+        updater: ("builtin", "a private store has no other".to_owned()),
+        changed: true,
+        steps: vec![StepView {
+            action: "make-directory",
+            path,
+            target: None,
+            mode: None,
+            arguments: None,
+            reason,
+        }],
+        anchors: anchors.collect(),
+        outputs: Vec::new(),
+        unwritable: Vec::new(),
+        warnings: Vec::new(),
+    }
+}
+
+/// What an earlier run, or the image, brought already: a pin found there needs no request, since the pin is the
+/// hash of the certificate wherever it comes from.
+pub(super) fn known(trees: &Trees) -> Result<Known> {
+    let mut known = Known::default();
+    for sysroot in trees.all() {
+        let state = State::load(sysroot)?;
+        let view = View::new(sysroot, state.ours())?;
+        let facts = Facts::gather(&view)?;
+        for output in &facts.outputs {
+            for certificate in view.actual_certificates(&output.path).unwrap_or_default() {
+                known.certificates.insert(certificate.fingerprint(), certificate);
+            }
+        }
+        for anchor in &state.anchors {
+            known.certificates.insert(anchor.fingerprint, anchor.certificate()?);
+        }
+        known.previous.extend(state.sources.into_iter().map(|(id, source)| {
+            (id, PreviousSource { fingerprints: source.fingerprints, removed: source.removed })
+        }));
+    }
+    Ok(known)
+}
+
+/// What is to be trusted afterwards: all that was, but for what its bundle no longer holds, and what came now.
+fn goal(
+    state: &State,
+    view: &View,
+    facts: &Facts,
+    args: &BootstrapArgs,
+    acquired: &Acquired,
+) -> Result<Goal> {
+    let to_stores = !args.stores.contains(&Store::None);
+    let mut anchors = state.anchors.clone();
+    let mut sources = state.sources.clone();
+    let mut standing = BTreeMap::new();
+    for report in &acquired.sources {
+        let stored = sources.entry(report.id.clone()).or_default();
+        stored.replaces |= report.replaces;
+        if !report.fresh {
+            continue;
+        }
+        let now = &report.fingerprints;
+        let left: Vec<Fingerprint> =
+            stored.fingerprints.iter().filter(|one| !now.contains(one)).copied().collect();
+        if report.replaces {
+            for anchor in anchors.iter_mut().filter(|anchor| left.contains(&anchor.fingerprint)) {
+                anchor.sources.retain(|source| *source != report.id);
+            }
+            stored.removed.extend(left);
+            stored.removed.retain(|one| !now.contains(one));
+            stored.fingerprints.clone_from(now);
+        } else {
+            stored.fingerprints.extend(
+                now.iter().filter(|one| !stored.fingerprints.contains(one)).copied().collect::<Vec<_>>(),
+            );
+        }
+    }
+    for came in &acquired.anchors {
+        let fingerprint = came.certificate.fingerprint();
+        if let Some(file) = &came.file
+            && let Some(path) = standing_path(view.sysroot(), facts, file)?
+        {
+            standing.insert(fingerprint, path);
+        }
+        let name = args.anchor_name().map_or_else(|| anchor_name(&came.certificate), ToOwned::to_owned);
+        let index = match anchors.iter().position(|anchor| anchor.fingerprint == fingerprint) {
+            Some(index) => index,
+            None => {
+                anchors.push(StoredAnchor::new(&came.certificate, name.clone(), came.source.clone()));
+                anchors.len() - 1
+            }
+        };
+        let anchor = &mut anchors[index];
+        if args.name.is_some() {
+            anchor.name = name;
+        }
+        if to_stores && anchor.status == Status::Recorded {
+            anchor.status = Status::Installed;
+        }
+        for report in acquired.sources.iter().filter(|report| report.fingerprints.contains(&fingerprint)) {
+            if !anchor.sources.contains(&report.id) {
+                anchor.sources.push(report.id.clone());
+            }
+        }
+    }
+    anchors.retain(|anchor| !anchor.sources.is_empty());
+    // A name that is given again passes to the new certificate.
+    if let (Some(name), Some(came)) = (args.anchor_name(), acquired.anchors.first()) {
+        let fingerprint = came.certificate.fingerprint();
+        anchors.retain(|anchor| anchor.name != name || anchor.fingerprint == fingerprint);
+    }
+    let copy = match &args.ca_out {
+        None => None,
+        Some(path) => {
+            let path = path
+                .to_str()
+                .ok_or_else(|| Error::usage("the path of `--ca-out` is not UTF-8").at(path.display()))?;
+            Some((
+                path.to_owned(),
+                acquired.anchors.iter().map(|anchor| anchor.certificate.to_pem()).collect(),
+            ))
+        }
+    };
+    let web_pki = state.web_pki || args.with_web_pki;
+    Ok(Goal { anchors, sources, web_pki, standing, copy, profile: state.profile.into() })
+}

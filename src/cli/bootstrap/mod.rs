@@ -1,0 +1,242 @@
+//! `trustup bootstrap`: fetch, check the pin, install, prove; then, maybe, become the service. The command line is here;
+//! what is done with it in [`install`], what is said of it in [`report`].
+
+mod install;
+mod report;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::Context;
+use super::env::locate;
+use super::variables::PublishedSources;
+use crate::converge::Options;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::native;
+use crate::source::{self, Known, Request, Source};
+use crate::state::is_anchor_name;
+use crate::trust::facts::Choice;
+use crate::trust::runtimes::for_command;
+
+use self::install::{install, known};
+use self::report::{report, report_sources};
+
+/// Where roots may be installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Store {
+    /// The system's bundles and hashed directories; where they cannot be written, the private store
+    System,
+    /// A combined bundle and a hashed directory of your own, which programs use once variables say so
+    Private,
+    /// No store: only check the pin and record the root
+    None,
+}
+
+/// Trust a CA: fetch its root or a bundle, check the pin, install it everywhere, prove it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  In a Dockerfile, from a step-ca:
+    RUN [\"trustup\", \"bootstrap\", \"--ca-url\", \"https://ca.internal:9000\", \"--fingerprint\", \"2f0c…9a\"]
+  A certificate at any address, and a bundle from the host that it vouches for:
+    trustup bootstrap --root-url http://pki.internal/root.crt --fingerprint 2f0c…9a --bundle-url https://pki.internal/bundle.pem
+  Mounted certificates at container start, then the service:
+    ENTRYPOINT [\"trustup\", \"bootstrap\", \"--ca-file\", \"/certificates\", \"--\"]
+  An unpacked image:
+    trustup --sysroot ./rootfs bootstrap --ca-file root.pem --fingerprint 2f0c…9a
+
+Published images' variables CA_URL (a step-ca, or the address of a certificate), CA_FINGERPRINT (pins what CA_URL
+brings) and CA_BUNDLE_URL work alone. If the command line names any source or pin, none comes from variables.")]
+pub(super) struct BootstrapArgs {
+    /// A step-ca: its root with the given fingerprint is fetched from /root/…
+    #[arg(long, value_name = "URL")]
+    ca_url: Option<String>,
+    /// A certificate at any http(s) address: PEM, DER or PKCS#7
+    #[arg(long, value_name = "URL")]
+    root_url: Option<String>,
+    /// A file of many roots; its host is vouched for by the pinned root, or by the system's roots
+    #[arg(long, value_name = "URL")]
+    bundle_url: Option<String>,
+    /// A certificate file, `-` for standard input, or a directory of them (repeatable)
+    #[arg(long, value_name = "FILE")]
+    ca_file: Vec<PathBuf>,
+    /// SHA-256 fingerprint of a root from --ca-url, --root-url or --ca-file (repeatable)
+    #[arg(long, value_name = "HEX", value_delimiter = ',', value_parser = super::fingerprint)]
+    fingerprint: Vec<Fingerprint>,
+    /// SHA-256 of the bundle's file (`sha256sum`); without TLS it is needed
+    #[arg(long, value_name = "HEX", requires = "bundle_url", value_parser = super::fingerprint)]
+    bundle_sha256: Option<Fingerprint>,
+    /// Also take the step-ca's other roots, over TLS verified by the pinned one
+    #[arg(long, requires = "ca_url")]
+    all_roots: bool,
+    /// Make an unpinned certificate of --ca-file an error
+    #[arg(long)]
+    require_pin: bool,
+    /// Make a bundle that cannot be reached an error even if an earlier run installed it
+    #[arg(long)]
+    require_fresh: bool,
+    /// Take roots that are expired or not yet valid
+    #[arg(long)]
+    allow_expired: bool,
+    /// Take intermediate CA certificates
+    #[arg(long)]
+    allow_intermediate: bool,
+    /// Take roots that left this bundle before and are in it again
+    #[arg(long)]
+    allow_rollback: bool,
+    /// Name of the anchor file, without extension [default: from subject and fingerprint]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Make it an error if the system's stores cannot be written, instead of using the private store
+    #[arg(long)]
+    require_system: bool,
+    /// Which stores to write
+    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "system")]
+    stores: Vec<Store>,
+    /// Which trust update to use
+    #[arg(long, value_name = "WHICH", default_value = "auto")]
+    updater: Choice,
+    /// If the image has no bundle at all, begin it with the Web PKI's roots
+    #[arg(long)]
+    with_web_pki: bool,
+    /// Also write the accepted roots to FILE of the sysroot, as PEM (a copy for one service; untrust leaves it)
+    #[arg(long, value_name = "FILE")]
+    ca_out: Option<PathBuf>,
+    /// After success, become this command
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+impl BootstrapArgs {
+    /// The anchor's name; who writes the extension means the same file.
+    fn anchor_name(&self) -> Option<&str> {
+        self.name.as_deref().map(|name| name.strip_suffix(".crt").unwrap_or(name))
+    }
+}
+
+pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &PublishedSources) -> Result<u8> {
+    let (ui, global) = (context.ui, context.global);
+    let mut trees = context.trees()?;
+    if !args.command.is_empty() && !trees.system.is_host() {
+        return Err(Error::usage("a command cannot be started in another sysroot")
+            .at(trees.system.path().display())
+            .hint("leave out `-- COMMAND`, or run trustup inside that root file system"));
+    }
+    if !published.ignored.is_empty() {
+        ui.say(format!("ignored, since the command line names a source: {}", published.ignored.join(", ")));
+    }
+    check_name(args)?;
+    check_stores(args)?;
+    let stamp = context.stamp()?;
+    let request = request(context, args, published)?;
+
+    // Files are read anyway: what is here already matters only to sources that are asked over the network.
+    let only_files = request.sources.iter().all(|source| matches!(source, Source::File { .. }));
+    let known = if only_files { Known::default() } else { known(&trees)? };
+    let busy = (!only_files).then(|| ui.busy("fetching certificates")).flatten();
+    let acquired = source::acquire(&request, &known, context.env);
+    drop(busy);
+    let acquired = acquired?;
+    report_sources(context, &acquired);
+    if args.name.is_some() && acquired.anchors.len() > 1 {
+        return Err(Error::usage(format!(
+            "`--name` names one certificate, and {} are to be installed",
+            acquired.anchors.len()
+        ))
+        .hint("leave `--name` out: then each name is made from subject and fingerprint"));
+    }
+
+    let options = Options {
+        updater: args.updater,
+        leave_unwritable: trees.system.is_host(),
+        dry_run: global.dry_run,
+        patience: context.timeout(),
+        tool_timeout: context.tool_timeout(),
+        stamp,
+    };
+    let done = install(&mut trees, options, args, &acquired);
+    let tidied = if global.dry_run { Ok(()) } else { trees.tidy(stamp) };
+    let done = done?;
+    tidied?;
+    report(context, args, &trees, &acquired, &done).map_err(|error| done.blame(error))?;
+    if args.command.is_empty() || global.dry_run {
+        return Ok(0);
+    }
+    let variables = match &done.private {
+        None => Vec::new(),
+        Some(_) => {
+            let located = locate(context, &trees)?;
+            for_command(&located.roots, located.current(context.env))
+        }
+    };
+    Err(native::replace_us(context.env, &args.command, &variables))
+}
+
+/// Anchor names are file names: threat T4.
+fn check_name(args: &BootstrapArgs) -> Result<()> {
+    let Some(name) = args.anchor_name() else { return Ok(()) };
+    if is_anchor_name(name) {
+        return Ok(());
+    }
+    Err(Error::usage(
+        "the name of an anchor has letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
+    )
+    .at(crate::text::escape(name))
+    .hint("such as `--name corp-root-2026`"))
+}
+
+/// `none` goes with nothing else, and a copy is written with the system.
+fn check_stores(args: &BootstrapArgs) -> Result<()> {
+    if args.stores.contains(&Store::None) && args.stores.len() > 1 {
+        return Err(
+            Error::usage("`--stores none` goes with no other store").hint("leave `none` out, or the others")
+        );
+    }
+    if args.ca_out.is_some() && args.stores == [Store::Private] {
+        return Err(Error::usage("`--ca-out` is written with the system's stores")
+            .hint("leave out `--stores private`, or copy the file that `trustup env` names"));
+    }
+    Ok(())
+}
+
+/// The request: command line, or variables of published Dockerfiles where it is silent.
+fn request(context: &Context, args: &BootstrapArgs, published: &PublishedSources) -> Result<Request> {
+    let mut sources = Vec::new();
+    for path in &args.ca_file {
+        sources.push(Source::File { path: path.clone() });
+    }
+    if let Some(url) = &args.ca_url {
+        sources.push(Source::StepCa { url: url.clone(), all_roots: args.all_roots, from_ca_url: false });
+    }
+    if let Some(url) = &args.root_url {
+        sources.push(Source::RootUrl { url: url.clone(), from_ca_url: false });
+    }
+    if let Some(url) = &args.bundle_url {
+        sources.push(Source::Bundle { url: url.clone(), sha256: args.bundle_sha256 });
+    }
+    if let Some(value) = &published.ca_url {
+        sources.push(Source::from_ca_url(value, args.all_roots)?);
+    }
+    if let Some(url) = &published.bundle_url {
+        sources.push(Source::Bundle { url: url.clone(), sha256: None });
+    }
+    let ca_url_pin = match &published.ca_fingerprint {
+        Some(text) => Some(text.parse().map_err(|error: Error| error.at("CA_FINGERPRINT"))?),
+        None => None,
+    };
+    let request = Request {
+        sources,
+        pins: args.fingerprint.clone(),
+        ca_url_pin,
+        require_pin: args.require_pin,
+        require_fresh: args.require_fresh,
+        allow_expired: args.allow_expired,
+        allow_intermediate: args.allow_intermediate,
+        allow_rollback: args.allow_rollback,
+        timeout: context.timeout(),
+        wait: context.global.wait,
+    };
+    request.validate()?;
+    Ok(request)
+}

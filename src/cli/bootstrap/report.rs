@@ -1,0 +1,132 @@
+//! What bootstrap says of what it did, to people and as data.
+
+use serde_json::json;
+
+use super::super::Context;
+use super::super::trees::Trees;
+use super::install::Done;
+use super::{BootstrapArgs, Store};
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::source::Acquired;
+use crate::text;
+
+pub(super) fn report_sources(context: &Context, acquired: &Acquired) {
+    let ui = context.ui;
+    for warning in &acquired.warnings {
+        ui.warn(warning);
+    }
+    for left in &acquired.left_out {
+        let fingerprint = left.fingerprint.map(|one| format!(" ({one})")).unwrap_or_default();
+        ui.say(format!("left out: {}{fingerprint} from {}: {}", left.subject, left.source, left.reason));
+    }
+    for source in &acquired.sources {
+        let vouched =
+            source.vouched_by.as_ref().map(|who| format!(", vouched for by {who}")).unwrap_or_default();
+        let proxy =
+            source.proxy.as_ref().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
+        let how = if source.contacted { "read" } else { "not asked: everything that it gave is here" };
+        ui.detail(format!("source {}: {how}{vouched}{proxy}", source.id));
+    }
+}
+
+pub(super) fn report(
+    context: &Context,
+    args: &BootstrapArgs,
+    trees: &Trees,
+    acquired: &Acquired,
+    done: &Done,
+) -> Result<()> {
+    let ui = context.ui;
+    for outcome in done.system.iter().chain(&done.private) {
+        for warning in &outcome.warnings {
+            ui.warn(warning);
+        }
+        ui.detail(format!("{}: {} updater: {}", outcome.row, outcome.updater.0, outcome.updater.1));
+        if context.global.dry_run || ui.verbose {
+            ui.plan(&outcome.steps);
+        }
+    }
+    let came = |fingerprint: &Fingerprint| {
+        acquired.anchors.iter().any(|anchor| anchor.certificate.fingerprint() == *fingerprint)
+    };
+    if let Some(outcome) = &done.system {
+        for anchor in outcome.anchors.iter().filter(|anchor| came(&anchor.fingerprint)) {
+            let what = match anchor.status {
+                "installed" if context.global.dry_run => "would be trusted",
+                "installed" => "now trusted",
+                "already" => "already trusted",
+                "vendor" => "already trusted by the distribution",
+                "mounted" => "trusted from its place in the anchor directory",
+                // The private store says what became of it.
+                "unwritable" => continue,
+                _ => "recorded, in no store",
+            };
+            ui.say(format!("{what}: {} ({})", anchor.subject, anchor.fingerprint));
+        }
+    }
+    if !done.unwritable().is_empty() {
+        ui.warn(format!("the system's stores cannot be written: {}", done.unwritable().join(", ")));
+    }
+    if let Some(outcome) = &done.private {
+        for anchor in outcome.anchors.iter().filter(|anchor| came(&anchor.fingerprint)) {
+            let what = match anchor.status {
+                "installed" if context.global.dry_run => "would be trusted",
+                "installed" => "now trusted",
+                _ => "already trusted",
+            };
+            ui.say(format!(
+                "{what} in the private store `{}`: {} ({})",
+                text::escape(&done.place),
+                anchor.subject,
+                anchor.fingerprint
+            ));
+        }
+    }
+    let steps: usize = done.system.iter().chain(&done.private).map(|outcome| outcome.steps.len()).sum();
+    if context.global.dry_run {
+        ui.say(format!("{steps} steps; nothing was changed (--dry-run)"));
+    } else if !done.changed {
+        ui.say("nothing to do");
+    } else if !args.stores.contains(&Store::None) {
+        let outputs = done.outputs();
+        if !outputs.is_empty() {
+            ui.say(format!("proven by reading back: {}", outputs.join(", ")));
+        }
+    }
+    let Some(first) = done.system.as_ref().or(done.private.as_ref()) else { return Ok(()) };
+    ui.result(
+        "bootstrap",
+        json!({
+            "sysroot": trees.system.path(),
+            "row": first.row,
+            "updater": first.updater.0,
+            "updater_why": first.updater.1,
+            "changed": done.changed,
+            "anchors": first.anchors,
+            "left_out": acquired.left_out.iter().map(|left| json!({
+                "fingerprint": left.fingerprint, "subject": left.subject, "source": left.source, "reason": left.reason,
+            })).collect::<Vec<_>>(),
+            "sources": acquired.sources.iter().map(|source| json!({
+                "id": source.id, "contacted": source.contacted, "fresh": source.fresh,
+                "vouched_by": source.vouched_by, "proxy": source.proxy,
+            })).collect::<Vec<_>>(),
+            "plan": first.steps,
+            "outputs": first.outputs,
+            "unwritable": done.unwritable(),
+            "private": done.private.as_ref().map(|private| json!({
+                "directory": done.place,
+                "anchors": private.anchors,
+                "plan": private.steps,
+                "outputs": private.outputs,
+            })),
+            "warnings": acquired.warnings.iter()
+                .chain(done.system.iter().chain(&done.private).flat_map(|outcome| &outcome.warnings))
+                .collect::<Vec<_>>(),
+        }),
+    )?;
+    if done.private.is_some() && args.command.is_empty() && !context.global.dry_run {
+        ui.say("programs use the private store only with its variables set: eval \"$(trustup env)\"");
+    }
+    Ok(())
+}

@@ -1,0 +1,300 @@
+//! `trustup env`: the variables for programs that do not read the system store; `--install` for every login shell.
+
+use std::collections::BTreeSet;
+
+use clap::Args;
+use serde_json::json;
+
+use super::Context;
+use super::trees::Trees;
+use crate::converge::{Goal, Options, Profile, converge, system_roots, system_stores};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::record::Ours;
+use crate::state::{self, State, Status, StoredAnchor};
+use crate::sysroot::Sysroot;
+use crate::text;
+use crate::trust::facts::{Choice, Facts};
+use crate::trust::runtimes::{Roots, TABLE, profile, render, variables};
+use crate::trust::verify::Offer;
+use crate::trust::view::View;
+
+/// How to write the variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// For `eval "$(trustup env)"` in any shell
+    Sh,
+    /// `ENV` lines for a Dockerfile
+    Dockerfile,
+    /// Lines for `docker run --env-file`
+    Docker,
+    /// One JSON object
+    Json,
+}
+
+/// Print the variables that programs need which do not read the system store (Node, Python, git, cargo, curl, …)
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  In a script, after bootstrap:
+    eval \"$(trustup env)\"
+  For a container:
+    trustup env --format docker > ca.env && docker run --env-file ca.env …
+  For a Dockerfile:
+    trustup --sysroot ./rootfs env --format dockerfile
+  For every login shell, until `trustup untrust --all`:
+    trustup env --install
+
+Variables that replace a program's roots name the combined bundle, those that add to them the one root. What is set
+already is kept, and said; so is a variable that would go before one that is set. `dockerfile` and `docker` lines for
+another sysroot do not look at the variables of this shell.")]
+pub(super) struct EnvArgs {
+    /// How to write the variables [default: sh]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<Format>,
+    /// Write /etc/profile.d/trustup.sh, so that every login shell sets them
+    #[arg(long, conflicts_with = "format")]
+    install: bool,
+}
+
+pub(super) fn run(context: &Context, args: &EnvArgs) -> Result<u8> {
+    if args.install { install(context) } else { print(context, args) }
+}
+
+/// Whether this root is one that programs were meant to trust.
+fn is_in_stores(anchor: &StoredAnchor) -> bool {
+    anchor.status != Status::Recorded
+}
+
+fn nothing_trusted(sysroot: &Sysroot) -> Error {
+    Error::not_trusted("trustup installed no root here, so there is nothing to point programs at")
+        .at(sysroot.path().display())
+        .hint("run `trustup bootstrap` first")
+}
+
+/// Where the roots are, for whoever runs us.
+pub(super) struct Located {
+    pub(super) roots: Roots,
+    /// Places of the system whose roots are all in a private store: images set variables to these, and who has a
+    /// private store wants more than them.
+    superseded: BTreeSet<String>,
+}
+
+impl Located {
+    /// What the variables are set to now, for [`variables`] and `for_command`.
+    pub(super) fn current<'a>(&'a self, env: &'a Env) -> impl Fn(&str) -> Option<String> + 'a {
+        |name| env.shown(name).filter(|value| !self.superseded.contains(*value)).map(ToOwned::to_owned)
+    }
+
+    /// What is said of the variables that named such a place.
+    fn replaced(&self, env: &Env) -> Vec<String> {
+        let set = TABLE.iter().filter_map(|row| Some((row.name, env.shown(row.name)?)));
+        set.filter(|(_, value)| self.superseded.contains(*value))
+            .map(|(name, value)| {
+                format!(
+                    "{name} was set to a bundle of the system, all of which is here: {}",
+                    text::escape(value)
+                )
+            })
+            .collect()
+    }
+}
+
+/// Finds the roots: in the private store, if there is one, else in the system's. The one place that decides it.
+///
+/// # Errors
+/// None was installed, or one of them is no longer where programs look.
+pub(super) fn locate(context: &Context, trees: &Trees) -> Result<Located> {
+    if let Some(private) = &trees.private
+        && let Some((roots, held)) = of_tree(private)?
+    {
+        return Ok(Located { roots, superseded: superseded(&trees.system, &held)? });
+    }
+    let closed = state::is_closed(&trees.system)?;
+    // Users other than root keep a record of their own of what they changed on `/`.
+    if !closed || trees.records_privately() {
+        if let Some((roots, _)) = of_tree(&trees.system)? {
+            return Ok(Located { roots, superseded: BTreeSet::new() });
+        }
+        if !closed {
+            return Err(nothing_trusted(&trees.system));
+        }
+    }
+    let view = View::new(&trees.system, Ours::default())?;
+    let facts = Facts::gather(&view)?;
+    let roots = system_stores(&view, &facts)?.ok_or_else(|| nothing_trusted(&trees.system))?;
+    whole(&trees.system, &facts, &roots, &[])?;
+    context
+        .ui
+        .say("only root can read which roots trustup installed here: the variables name the whole bundle");
+    Ok(Located { roots, superseded: BTreeSet::new() })
+}
+
+/// Where the roots that we put into this tree are, and all that the bundle holds; `None` if there are none.
+fn of_tree(sysroot: &Sysroot) -> Result<Option<(Roots, BTreeSet<Fingerprint>)>> {
+    let state = State::load(sysroot)?;
+    let view = View::new(sysroot, state.ours())?;
+    let facts = Facts::gather(&view)?;
+    let Some(roots) = system_roots(&view, &facts, &state.anchors)? else { return Ok(None) };
+    let held = whole(sysroot, &facts, &roots, &state.anchors)?;
+    // As programs see them.
+    let outside = |path: String| if sysroot.is_private() { sysroot.display(&path) } else { path };
+    let Roots { bundle, directory, anchor } = roots;
+    let roots =
+        Roots { bundle: outside(bundle), directory: directory.map(outside), anchor: anchor.map(outside) };
+    Ok(Some((roots, held)))
+}
+
+/// What the bundle holds, if it is sound and has all of `anchors`.
+fn whole(
+    sysroot: &Sysroot,
+    facts: &Facts,
+    roots: &Roots,
+    anchors: &[StoredAnchor],
+) -> Result<BTreeSet<Fingerprint>> {
+    let offer = facts.offers.get(&roots.bundle);
+    let missing = |anchor: &&StoredAnchor| {
+        is_in_stores(anchor) && !offer.is_some_and(|offer| offer.roots.contains_key(&anchor.fingerprint))
+    };
+    let what = match (offer, anchors.iter().find(missing)) {
+        (Some(Offer { damage: Some(damage), .. }), _) => format!("the bundle is damaged: {damage}"),
+        (_, Some(anchor)) => format!("the bundle lacks {}", anchor.fingerprint),
+        (Some(Offer { exists: true, roots, .. }), None) => return Ok(roots.keys().copied().collect()),
+        (_, None) => "there is no bundle".to_owned(),
+    };
+    Err(Error::not_trusted(what)
+        .at(text::escape(&sysroot.display(&roots.bundle)))
+        .hint("`trustup bootstrap` with the same options repairs it; `trustup status` shows all stores"))
+}
+
+/// The system's places for TLS clients that offer no root beyond `held`.
+fn superseded(system: &Sysroot, held: &BTreeSet<Fingerprint>) -> Result<BTreeSet<String>> {
+    let view = View::new(system, State::load(system)?.ours())?;
+    let facts = Facts::gather(&view)?;
+    let covered =
+        facts.offers.into_iter().filter(|(_, offer)| offer.roots.keys().all(|one| held.contains(one)));
+    Ok(covered.map(|(path, _)| path).collect())
+}
+
+fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
+    let (ui, json) = (context.ui, context.global.json);
+    let format = match args.format {
+        Some(format) if json && format != Format::Json => {
+            return Err(Error::usage("`--json` and another `--format` exclude each other")
+                .hint("leave one of them out"));
+        }
+        Some(format) => format,
+        None if json => Format::Json,
+        None => Format::Sh,
+    };
+    let trees = context.trees()?;
+    let sysroot = &trees.system;
+    let located = locate(context, &trees)?;
+    let for_container = matches!(format, Format::Dockerfile | Format::Docker);
+    let looks = sysroot.is_host() || !for_container;
+    let current = located.current(context.env);
+    let variables = variables(&located.roots, |name| if looks { current(name) } else { None });
+    let replaced = if looks { located.replaced(context.env) } else { Vec::new() };
+    let lines = match format {
+        Format::Sh => {
+            let mut lines = render::sh(&variables)?;
+            lines.extend(replaced.iter().map(|line| format!("# {line}")));
+            lines
+        }
+        Format::Dockerfile => render::dockerfile(&variables)?,
+        Format::Docker => render::docker(&variables)?,
+        Format::Json => {
+            // The same rules as for the others: who reads the object will put the values into one of them.
+            render::sh(&variables)?;
+            let rows: Vec<_> = variables
+                .iter()
+                .map(|variable| {
+                    json!({
+                        "name": variable.name,
+                        "value": variable.value,
+                        "readers": variable.readers,
+                        "kept": variable.kept.is_some(),
+                        "kept_for": variable.kept,
+                    })
+                })
+                .collect();
+            let Roots { bundle, directory, anchor } = &located.roots;
+            ui.object(
+                "env",
+                json!({ "sysroot": sysroot.path(), "bundle": bundle, "directory": directory, "anchor": anchor, "variables": rows }),
+            )?;
+            return Ok(0);
+        }
+    };
+    if for_container {
+        render::kept(&variables).iter().chain(&replaced).for_each(|line| ui.say(line));
+    }
+    if !lines.is_empty() {
+        ui.data(lines.join("\n"))?;
+    }
+    Ok(0)
+}
+
+/// Writes the file for login shells, through the pipeline: the goal is what is, and this file.
+fn install(context: &Context) -> Result<u8> {
+    let trees = context.trees()?;
+    let sysroot = &trees.system;
+    if let Some(private) = &trees.private
+        && !State::load(private)?.anchors.is_empty()
+    {
+        return Err(Error::unsupported("a private store is for one user, and login shells are everybody's")
+            .at(text::escape(trees.private_path().unwrap_or_default()))
+            .hint("put `eval \"$(trustup env)\"` into that user's own `~/.profile`")
+            .hint(
+                "or run `trustup bootstrap` and `trustup env --install` as root, for the system's stores",
+            ));
+    }
+    let (ui, dry_run) = (context.ui, context.global.dry_run);
+    let options = Options {
+        updater: Choice::Auto,
+        leave_unwritable: false,
+        dry_run,
+        patience: context.timeout(),
+        tool_timeout: context.tool_timeout(),
+        stamp: context.stamp()?,
+    };
+    let outcome = converge(sysroot, options, |state, _, _| {
+        if !state.anchors.iter().any(is_in_stores) {
+            return Err(nothing_trusted(sysroot));
+        }
+        Ok(Goal {
+            anchors: state.anchors.clone(),
+            sources: state.sources.clone(),
+            web_pki: state.web_pki,
+            profile: Profile::Installed,
+            ..Goal::default()
+        })
+    })?;
+    for warning in &outcome.warnings {
+        ui.warn(warning);
+    }
+    if dry_run || ui.verbose {
+        ui.plan(&outcome.steps);
+    }
+    let changed = outcome.changed && !dry_run;
+    let file = text::escape(&sysroot.display(profile::PATH));
+    ui.say(match (outcome.changed, dry_run) {
+        (_, true) => format!("{} steps; nothing was changed (--dry-run)", outcome.steps.len()),
+        (true, false) => format!("every login shell from now on reads `{file}`"),
+        (false, false) => "nothing to do".to_owned(),
+    });
+    ui.result(
+        "env",
+        json!({
+            "sysroot": sysroot.path(),
+            "row": outcome.row,
+            "updater": outcome.updater.0,
+            "changed": changed,
+            "file": profile::PATH,
+            "plan": outcome.steps,
+            "warnings": outcome.warnings,
+        }),
+    )
+    .map_err(|error| outcome.blame(error, changed))?;
+    Ok(0)
+}

@@ -1,0 +1,105 @@
+//! The trees that a command works on: the root file system, and the private store of whoever runs us.
+
+use super::Context;
+use crate::cert::{Certificate, Purpose};
+use crate::error::{Error, Result};
+use crate::private_store::{self, Place};
+use crate::state::State;
+use crate::sysroot::Sysroot;
+use crate::trust::facts::Facts;
+use crate::trust::updater::OutputKind;
+use crate::trust::view::View;
+
+/// The root file system, and where the private store is.
+pub(super) struct Trees {
+    /// The root file system.
+    pub(super) system: Sysroot,
+    /// The private store, if there is one.
+    pub(super) private: Option<Sysroot>,
+    /// The private store's place, there or not.
+    place: Option<Place>,
+    /// Why there is none.
+    unfit: Option<Error>,
+}
+
+impl Trees {
+    /// Opens the root file system and finds the private store. Users other than root keep what they did to the
+    /// system in there (threat T11), as does root where the system's own place for it is read-only.
+    pub(super) fn open(context: &Context) -> Result<Self> {
+        let mut system = context.sysroot()?;
+        let given = context.global.private_dir.as_deref();
+        if !system.is_host() {
+            if given.is_some() {
+                return Err(Error::usage("a private store belongs to the system that we run in")
+                    .at(system.path().display())
+                    .hint("leave out `--private-dir`, or `--sysroot`"));
+            }
+            let unfit = Error::unsupported("a foreign sysroot has no private store")
+                .hint("run trustup inside that root file system, as the user who needs it");
+            return Ok(Trees { system, private: None, place: None, unfit: Some(unfit) });
+        }
+        let is_root = rustix::process::geteuid().is_root();
+        let (place, unfit) = match private_store::find(context.env, given) {
+            Ok(place) => (Some(place), None),
+            // For root a planted directory matters only where it is needed.
+            Err(error) if is_root && given.is_none() => (None, Some(error)),
+            Err(error) => return Err(error),
+        };
+        if let Some(place) = &place {
+            let own = system.state_directory();
+            if !is_root || system.lstat(own)?.is_none() && !system.is_writable(own)? {
+                system = system.with_state_directory(place.system_state());
+            }
+        }
+        let private = place.as_ref().filter(|place| place.exists()).map(Place::open).transpose()?;
+        Ok(Trees { system, private, place, unfit })
+    }
+
+    /// Where the private store is, there or not.
+    pub(super) fn private_path(&self) -> Option<&str> {
+        self.place.as_ref().map(Place::path)
+    }
+
+    /// The private store; its directory is made if it is not there.
+    ///
+    /// # Errors
+    /// There is no safe place for it.
+    pub(super) fn make_private(&mut self, stamp: Option<i64>) -> Result<&Sysroot> {
+        let Some(place) = &mut self.place else {
+            return Err(self.unfit.take().unwrap_or_else(|| Error::unsupported("there is no private store")));
+        };
+        place.make(stamp)?;
+        match &mut self.private {
+            Some(private) => Ok(private),
+            none => Ok(none.insert(place.open()?)),
+        }
+    }
+
+    /// Whether what we do to the system is recorded in the private directory, which has to be there first.
+    pub(super) fn records_privately(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| self.system.state_directory() == place.system_state())
+    }
+
+    /// Takes the private directory away if nothing is left in it.
+    pub(super) fn tidy(&mut self, stamp: Option<i64>) -> Result<()> {
+        self.place.as_mut().map_or(Ok(()), |place| place.tidy(stamp))
+    }
+
+    /// The roots that the system's first bundle that is there holds now, for a private store above it.
+    pub(super) fn system_roots(&self) -> Result<Vec<Certificate>> {
+        let state = State::load(&self.system)?;
+        let view = View::new(&self.system, state.ours())?;
+        let facts = Facts::gather(&view)?;
+        let servers = Some(Purpose::ServerAuth);
+        // The first one may be yet to be made.
+        let mut bundles = facts.outputs.iter().filter(|output| output.kind == OutputKind::Bundle);
+        let first = bundles
+            .find_map(|output| view.actual_certificates(&output.path).filter(|_| output.purpose == servers));
+        Ok(first.unwrap_or_default())
+    }
+
+    /// Every tree that may have something of ours.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Sysroot> {
+        std::iter::once(&self.system).chain(&self.private)
+    }
+}

@@ -1,0 +1,102 @@
+//! Where the roots of a system are for programs that have to be told, and the file that tells login shells. Only
+//! looks; the pipeline is in the parent.
+
+use crate::cert::{Purpose, pem};
+use crate::error::{Error, Result};
+use crate::state::{Status, StoredAnchor};
+use crate::tree::{File, Node};
+use crate::trust::facts::Facts;
+use crate::trust::runtimes::{Roots, profile};
+use crate::trust::updater::{Desires, OutputKind};
+use crate::trust::view::View;
+
+/// What is wanted of the file for login shells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// Not there.
+    #[default]
+    Absent,
+    /// There, as an earlier run made it; what somebody else made of it since stays.
+    Kept,
+    /// There.
+    Installed,
+}
+
+impl From<bool> for Profile {
+    /// From what the state says.
+    fn from(installed: bool) -> Self {
+        if installed { Profile::Kept } else { Profile::Absent }
+    }
+}
+
+/// Where the roots are, once these anchors are in the stores; `None` if none of them is.
+pub fn system_roots(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<Option<Roots>> {
+    let in_stores: Vec<_> = anchors.iter().filter(|anchor| anchor.status != Status::Recorded).collect();
+    let anchor = match in_stores.as_slice() {
+        [] => return Ok(None),
+        [anchor] => anchor_file(view, anchor)?,
+        _ => None,
+    };
+    Ok(system_stores(view, facts)?.map(|roots| Roots { anchor, ..roots }))
+}
+
+/// Where the roots are, whichever we put there.
+pub fn system_stores(view: &View, facts: &Facts) -> Result<Option<Roots>> {
+    let find = |kind| {
+        let mut outputs = facts.outputs.iter();
+        let first = outputs.find(|output| output.kind == kind && output.purpose == Some(Purpose::ServerAuth));
+        first.map(|output| output.path.clone())
+    };
+    // Where no package makes hash links, the directory holds ours and not the distribution's roots.
+    let managed = facts.row.updater.is_managed(view)?;
+    let directory = if managed { find(OutputKind::HashDirectory) } else { None };
+    Ok(find(OutputKind::Bundle).map(|bundle| Roots { bundle, directory, anchor: None }))
+}
+
+/// The anchor's file, if it is the PEM file of this one certificate: one that somebody mounted may be anything.
+fn anchor_file(view: &View, anchor: &StoredAnchor) -> Result<Option<String>> {
+    let Some(path) = &anchor.file else { return Ok(None) };
+    let usable = match anchor.status {
+        Status::Installed => true,
+        Status::Mounted => match view.read(path)?.as_deref() {
+            Some(Node::File(file)) => {
+                matches!(pem::blocks(&file.content).as_slice(), [block] if block.label == "CERTIFICATE")
+            }
+            _ => false,
+        },
+        Status::Vendor | Status::Recorded => false,
+    };
+    Ok(usable.then(|| path.clone()))
+}
+
+/// Adds the file for login shells to what is desired, as long as there is an anchor. Answers whether it is ours.
+///
+/// # Errors
+/// Somebody else's file, or something that is no file, stands in its place.
+pub(super) fn want_profile(
+    view: &View,
+    facts: &Facts,
+    anchors: &[StoredAnchor],
+    wanted: Profile,
+    desires: &mut Desires,
+) -> Result<bool> {
+    let Some(roots) = system_roots(view, facts, anchors)?.filter(|_| wanted != Profile::Absent) else {
+        return Ok(false);
+    };
+    let content = profile::content(&roots)?;
+    if *view.original(profile::PATH)? != Node::Absent {
+        if wanted == Profile::Kept {
+            desires.warnings.push(format!(
+                "somebody changed `{}`: it is left as it is, and no longer kept up to date",
+                profile::PATH
+            ));
+            return Ok(false);
+        }
+        return Err(Error::failed("a file that trustup did not make stands in the place of its own")
+            .at(view.sysroot().display(profile::PATH))
+            .hint("remove it, or keep it and do without `--install`: `trustup env` prints the variables"));
+    }
+    let node = Node::File(File::new(content.into_bytes(), profile::MODE));
+    desires.want(profile::PATH, node, "tells login shells where the roots are");
+    Ok(true)
+}

@@ -1,0 +1,272 @@
+//! Where the private store of whoever runs us is, and whether it is safe to use (threat T12): a directory with a bundle,
+//! a hashed directory and our state, for users who cannot write the system's stores. What is in it is another module's
+//! business.
+//!
+//! `--private-dir`, else `$XDG_STATE_HOME/trustup`, else `$HOME/.local/state/trustup`, else `/tmp/trustup-UID`. One that
+//! is there must be ours; one that is not is made where nobody else could have put or replaced it.
+
+use std::path::Path;
+
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::sysroot::directory::Attributes;
+use crate::sysroot::{Kind, Meta, Sysroot, split};
+use crate::trust::view::child;
+
+/// State, journal and lock of what we changed in the root file system itself, for users other than root (threat T11).
+const SYSTEM_STATE: &str = "system";
+/// The directories on the way that we made, one a line, so that the last `untrust` takes them away again.
+const MADE: &str = "made";
+/// Everybody may read the roots; services that drop their rights do.
+const MODE: u32 = 0o755;
+/// What the XDG Base Directory Specification says of directories that a program has to make.
+const MODE_ON_THE_WAY: u32 = 0o700;
+/// A list of a few directories.
+const LIMIT: u64 = 64 * 1024;
+
+/// The private store's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    path: String,
+    exists: bool,
+    /// Why none of the places will do.
+    reasons: Vec<String>,
+}
+
+/// What a candidate is good for.
+enum Fit {
+    /// It is there and ours.
+    Ours,
+    /// It is not there, and can be made.
+    CanBeMade,
+    /// It is not there, and can or should not be made.
+    Unusable(String),
+    /// Something is there that may be somebody else's.
+    Foreign(String),
+}
+
+/// Finds the place: the one that is there, else the first that can be made; else [`Place::make`] will say why none can.
+///
+/// # Errors
+/// Something of somebody else's is where it should be.
+pub fn find(env: &Env, given: Option<&Path>) -> Result<Place> {
+    let host = Sysroot::open(Path::new("/"))?;
+    let mut chosen: Option<Place> = None;
+    let mut reasons = Vec::new();
+    for path in candidates(env, given)? {
+        match fit(&host, &path)? {
+            Fit::Ours => return Ok(Place { path, exists: true, reasons: Vec::new() }),
+            Fit::CanBeMade if chosen.is_none() => {
+                chosen = Some(Place { path, exists: false, reasons: Vec::new() })
+            }
+            Fit::Unusable(why) if chosen.is_none() => reasons.push(format!("`{path}`: {why}")),
+            // A planted directory is no reason to stop while there is a better place.
+            Fit::Foreign(why) if chosen.is_none() => {
+                return Err(Error::failed(format!("this cannot be the private store: {why}")).at(path).hint(
+                    "`--private-dir DIR` names another place, in a directory that nobody else can write",
+                ));
+            }
+            Fit::CanBeMade | Fit::Unusable(_) | Fit::Foreign(_) => {}
+        }
+    }
+    Ok(chosen.unwrap_or_else(|| Place { path: in_tmp(), exists: false, reasons }))
+}
+
+fn in_tmp() -> String {
+    format!("/tmp/trustup-{}", rustix::process::geteuid().as_raw())
+}
+
+/// Where it may be, the best first.
+fn candidates(env: &Env, given: Option<&Path>) -> Result<Vec<String>> {
+    if let Some(given) = given {
+        let path = given.to_str().filter(|path| path.starts_with('/'));
+        let path = path.map(|path| path.trim_end_matches('/')).filter(|path| !path.is_empty());
+        let plain = path.filter(|path| !path.split('/').any(|part| matches!(part, "." | "..")));
+        return Ok(vec![plain.map(ToOwned::to_owned).ok_or_else(|| {
+            Error::usage("`--private-dir` needs the absolute path of a directory, without `.` and `..`")
+                .at(crate::text::escape(&given.to_string_lossy()))
+                .hint("such as `--private-dir \"$PWD/.trustup\"`")
+        })?]);
+    }
+    let absolute =
+        |name| env.var(name).filter(|path| path.starts_with('/')).map(|path| path.trim_end_matches('/'));
+    let mut paths = Vec::new();
+    paths.extend(absolute("XDG_STATE_HOME").map(|path| format!("{path}/trustup")));
+    paths.extend(absolute("HOME").map(|path| format!("{path}/.local/state/trustup")));
+    paths.push(in_tmp());
+    Ok(paths)
+}
+
+fn fit(host: &Sysroot, path: &str) -> Result<Fit> {
+    let uid = rustix::process::geteuid().as_raw();
+    // A home that we may not even look into is no place for us.
+    let Ok(there) = host.lstat(path) else {
+        return Ok(Fit::Unusable("it cannot be looked at".to_owned()));
+    };
+    let unsafe_way = unsafe_way(host, path)?;
+    if let Some(meta) = there {
+        return Ok(match (&meta.kind, unsafe_way) {
+            (Kind::Link, _) => Fit::Foreign("it is a link".to_owned()),
+            (Kind::File | Kind::Special, _) => Fit::Foreign("it is no directory".to_owned()),
+            (Kind::Directory, _) if meta.uid != uid => {
+                Fit::Foreign(format!("it belongs to user {}, and we are {uid}", meta.uid))
+            }
+            (Kind::Directory, _) if meta.mode & 0o022 != 0 => {
+                Fit::Foreign(format!("others can write it (mode {:04o})", meta.mode))
+            }
+            (Kind::Directory, Some(why)) => Fit::Foreign(why),
+            (Kind::Directory, None) => Fit::Ours,
+        });
+    }
+    if let Some(why) = unsafe_way {
+        return Ok(Fit::Unusable(why));
+    }
+    Ok(if host.is_writable(split(path).0)? {
+        Fit::CanBeMade
+    } else {
+        Fit::Unusable("it is not there, and cannot be made".to_owned())
+    })
+}
+
+/// Whether somebody else could put something at `path` or replace what is there: each directory on the way that is
+/// there belongs to root or us and nobody else can write it, or it is root's and sticky, like `/tmp`.
+fn unsafe_way(host: &Sysroot, path: &str) -> Result<Option<String>> {
+    let uid = rustix::process::geteuid().as_raw();
+    let mut pending = vec![split(path).0.to_owned()];
+    if let Some(real) = host.canonical(split(path).0)? {
+        pending.push(real);
+    }
+    while let Some(directory) = pending.pop() {
+        match host.lstat(&directory)? {
+            Some(Meta { uid: owner, .. }) if owner != 0 && owner != uid => {
+                return Ok(Some(format!("`{directory}` on the way belongs to user {owner}")));
+            }
+            Some(Meta { kind: Kind::Directory, mode, uid: owner, .. })
+                if mode & 0o022 != 0 && !(mode & 0o1000 != 0 && owner == 0) =>
+            {
+                return Ok(Some(format!("others can write `{directory}` on the way (mode {mode:04o})")));
+            }
+            Some(Meta { kind: Kind::Directory | Kind::Link, .. }) | None => {}
+            Some(_) => return Ok(Some(format!("`{directory}` on the way is no directory"))),
+        }
+        if directory != "/" {
+            pending.push(split(&directory).0.to_owned());
+        }
+    }
+    Ok(None)
+}
+
+impl Place {
+    /// The directory.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether it was there when we looked.
+    pub fn exists(&self) -> bool {
+        self.exists
+    }
+
+    /// Where the state of the root file system itself is, for users other than root.
+    pub fn system_state(&self) -> String {
+        child(&self.path, SYSTEM_STATE)
+    }
+
+    /// Makes it, if it is not there. `stamp` (`SOURCE_DATE_EPOCH`) stamps what is made.
+    ///
+    /// # Errors
+    /// It cannot be made, or somebody else was faster.
+    pub fn make(&mut self, stamp: Option<i64>) -> Result<()> {
+        if self.exists {
+            return Ok(());
+        }
+        if !self.reasons.is_empty() {
+            return Err(Error::failed("there is no place for a private store")
+                .because(anyhow::anyhow!("{}", self.reasons.join("; ")))
+                .hint(
+                    "`--private-dir DIR` names one, in a directory that you can write and nobody else can",
+                ));
+        }
+        let host = Sysroot::open(Path::new("/"))?;
+        let modified = stamp.map(|seconds| (seconds, 0));
+        let mut way = vec![self.path.clone()];
+        while let Some(parent) =
+            way.last().map(|path| split(path).0.to_owned()).filter(|parent| parent != "/")
+        {
+            way.push(parent);
+        }
+        let mut made = Vec::new();
+        for path in way.iter().rev() {
+            if host.stat(path)?.is_some() {
+                continue;
+            }
+            let (parent, name) = split(path);
+            let mode = if *path == self.path { MODE } else { MODE_ON_THE_WAY };
+            let attributes = Attributes { mode, owner: None, modified };
+            match host.directory(parent)?.make_directory(name, attributes) {
+                Ok(()) => made.push(path.clone()),
+                // Another run of ours may be faster; what is there now is held against the same rules.
+                Err(_) if host.lstat(path)?.is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        host.look_again();
+        if !matches!(fit(&host, &self.path)?, Fit::Ours) {
+            return Err(Error::failed("somebody else made the private store's directory while we did")
+                .at(&self.path)
+                .hint("`--private-dir DIR` names another place, in a directory that nobody else can write"));
+        }
+        let list = made.join("\n");
+        let attributes = Attributes { mode: 0o600, owner: None, modified };
+        let directory = host.directory(&self.path)?;
+        if directory.lstat(MADE)?.is_none() {
+            directory.create_file(MADE, list.as_bytes(), attributes)?;
+        }
+        self.exists = true;
+        Ok(())
+    }
+
+    /// The store as a tree of its own.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn open(&self) -> Result<Sysroot> {
+        Sysroot::open_private(Path::new(&self.path))
+    }
+
+    /// Takes the directory away if nothing is left in it but our list, and with it the directories that we made for
+    /// it; with a `stamp`, what stays gets that time.
+    pub fn tidy(&mut self, stamp: Option<i64>) -> Result<()> {
+        if !self.exists {
+            return Ok(());
+        }
+        let host = Sysroot::open(Path::new("/"))?;
+        let directory = host.directory(&self.path)?;
+        let list =
+            host.read_no_link(&child(&self.path, MADE), LIMIT)?.map(|(list, _)| list).unwrap_or_default();
+        let list = String::from_utf8_lossy(&list).into_owned();
+        // Only what is on the way to us, whatever the list says (threat T11).
+        let made: Vec<&str> = list
+            .lines()
+            .filter(|path| {
+                self.path == *path || self.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+            })
+            .collect();
+        let stays = directory.list()?.iter().any(|name| name != MADE);
+        if !stays {
+            directory.remove(MADE)?;
+            for path in made.iter().rev() {
+                let (parent, name) = split(path);
+                if !host.directory(parent)?.remove_empty_directory(name)? {
+                    break;
+                }
+            }
+            self.exists = host.lstat(&self.path)?.is_some();
+        } else if let Some(seconds) = stamp {
+            for path in made.iter().rev() {
+                host.directory(path)?.stamp((seconds, 0))?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,211 @@
+//! The variables that tell programs where the roots are, for those that do not read the system store: the one table of
+//! them, and what each has to be. Pure: it reads neither variables nor files.
+//!
+//! Variables that are not here on purpose:
+//! - `NPM_CONFIG_CAFILE`: npm takes Node's extra roots, and the variable would go before the `cafile` of the user's own
+//!   `.npmrc` (seen with npm 11).
+//! - `YARN_HTTPS_CA_FILE_PATH`: Yarn takes Node's extra roots, and Yarn 3 refuses to do anything at all where it finds
+//!   this variable, a setting of Yarn 4 (seen with 3.8.7 and 4.9.1).
+//! - `GIT_SSL_CAPATH`, `HTTPS_CA_FILE`, `CONDA_SSL_VERIFY`: their programs read one that is here.
+//! - `DENO_TLS_CA_STORE`, `NODE_OPTIONS=--use-openssl-ca`: they exchange the whole store where roots can be added.
+//! - `PGSSLROOTCERT` and its like: they change what is verified, not only against what.
+//! - `VAULT_CACERT` and others of one service: its Go programs read `SSL_CERT_FILE`.
+
+pub mod profile;
+pub mod render;
+
+/// Where the roots are: absolute paths, as the programs see them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roots {
+    /// A PEM file of all roots, the distribution's and ours.
+    pub bundle: String,
+    /// A directory of all roots that OpenSSL searches by hash, if there is one.
+    pub directory: Option<String>,
+    /// The PEM file of our only anchor; `None` if there are several, or if it has none.
+    pub anchor: Option<String>,
+}
+
+/// What a program does with the roots that a variable names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// It trusts these and no others, so that they have to be all: a file.
+    Replaces,
+    /// The same, and it names a hashed directory.
+    ReplacesDirectory,
+    /// It trusts them as well as its own: a file.
+    Adds,
+}
+
+/// A row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The variable.
+    pub name: &'static str,
+    /// What it does.
+    pub effect: Effect,
+    /// Who reads it.
+    pub readers: &'static str,
+    /// Variables that its readers fall back on. Where the user set one of them, this one would go before it, and stays
+    /// unset.
+    pub falls_back_on: &'static [&'static str],
+}
+
+const OPENSSL: &[&str] = &["SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+const fn row(name: &'static str, effect: Effect, readers: &'static str) -> Row {
+    Row { name, effect, readers, falls_back_on: &[] }
+}
+
+impl Row {
+    const fn before(self, falls_back_on: &'static [&'static str]) -> Row {
+        Row { falls_back_on, ..self }
+    }
+}
+
+/// Every variable that we set; one that goes before another stands above it.
+pub const TABLE: &[Row] = &[
+    row("PIP_CERT", Effect::Replaces, "pip").before(&["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]),
+    row("AWS_CA_BUNDLE", Effect::Replaces, "AWS CLI and SDKs").before(&["REQUESTS_CA_BUNDLE"]),
+    row("REQUESTS_CA_BUNDLE", Effect::Replaces, "Python requests, Azure CLI, conda")
+        .before(&["CURL_CA_BUNDLE"]),
+    row("CURL_CA_BUNDLE", Effect::Replaces, "curl, Python requests").before(OPENSSL),
+    row("GIT_SSL_CAINFO", Effect::Replaces, "git"),
+    row("CARGO_HTTP_CAINFO", Effect::Replaces, "Cargo").before(OPENSSL),
+    row("CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE", Effect::Replaces, "gcloud"),
+    row("HTTPLIB2_CA_CERTS", Effect::Replaces, "Python's httplib2"),
+    row("GRPC_DEFAULT_SSL_ROOTS_FILE_PATH", Effect::Replaces, "gRPC's C core: Python, Ruby, PHP, C++"),
+    row("BUNDLE_SSL_CA_CERT", Effect::Replaces, "Bundler").before(OPENSSL),
+    row("HEX_CACERTS_PATH", Effect::Replaces, "Elixir's hex"),
+    row("PERL_LWP_SSL_CA_FILE", Effect::Replaces, "Perl's LWP").before(&["HTTPS_CA_FILE"]),
+    row("NIX_SSL_CERT_FILE", Effect::Replaces, "Nix").before(&["SSL_CERT_FILE"]),
+    row("NODE_EXTRA_CA_CERTS", Effect::Adds, "Node, npm, pnpm, yarn, Bun"),
+    row("DENO_CERT", Effect::Adds, "Deno"),
+    row("SSL_CERT_FILE", Effect::Replaces, "OpenSSL, Python, Ruby, PHP, Go, uv, .NET, rustls"),
+    row("SSL_CERT_DIR", Effect::ReplacesDirectory, "OpenSSL, Python, Ruby, PHP, Go, .NET, rustls"),
+];
+
+/// A variable with its value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it is, or is to be. Of one that is kept through another: the other's value.
+    pub value: String,
+    /// Who reads it.
+    pub readers: &'static str,
+    /// What the user set before: this variable, or one that its readers fall back on. Then it is left alone.
+    pub kept: Option<&'static str>,
+}
+
+/// The variables for `roots`, in the order of the table. `current` says what a variable is set to now; who has it set
+/// to something else keeps it.
+pub fn variables(roots: &Roots, current: impl Fn(&str) -> Option<String>) -> Vec<Variable> {
+    let mut variables = Vec::new();
+    for row in TABLE {
+        let Some(value) = value(roots, row) else { continue };
+        let set_by_user = |name: &&'static str| {
+            let ours = TABLE.iter().find(|row| row.name == *name).and_then(|row| self::value(roots, row));
+            current(name).filter(|set| ours != Some(set.as_str())).map(|set| (*name, set))
+        };
+        let kept = match current(row.name) {
+            Some(_) => set_by_user(&row.name),
+            None => row.falls_back_on.iter().find_map(set_by_user),
+        };
+        let (kept, value) = match kept {
+            Some((name, set)) => (Some(name), set),
+            None => (None, value.to_owned()),
+        };
+        variables.push(Variable { name: row.name, value, readers: row.readers, kept });
+    }
+    variables
+}
+
+/// What a program that we start gets beside its environment: names and values.
+pub fn for_command(roots: &Roots, current: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+    variables(roots, current)
+        .into_iter()
+        .filter(|variable| variable.kept.is_none())
+        .map(|variable| (variable.name.to_owned(), variable.value))
+        .collect()
+}
+
+/// What a variable is to be; `None` where there is nothing that it could name.
+fn value<'a>(roots: &'a Roots, row: &Row) -> Option<&'a str> {
+    match row.effect {
+        Effect::Replaces => Some(&roots.bundle),
+        Effect::ReplacesDirectory => roots.directory.as_deref(),
+        Effect::Adds => Some(roots.anchor.as_deref().unwrap_or(&roots.bundle)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn roots() -> Roots {
+        Roots {
+            bundle: "/b.pem".to_owned(),
+            directory: Some("/d".to_owned()),
+            anchor: Some("/a.crt".to_owned()),
+        }
+    }
+
+    fn set(variables: &'static [(&str, &str)]) -> impl Fn(&str) -> Option<String> {
+        move |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+    }
+
+    fn find(variables: &[Variable], name: &str) -> Variable {
+        variables.iter().find(|variable| variable.name == name).cloned().unwrap()
+    }
+
+    #[test]
+    fn what_replaces_gets_all_roots_and_what_adds_the_only_anchor() {
+        let all = variables(&roots(), set(&[]));
+        assert_eq!(all.len(), TABLE.len());
+        for (row, variable) in TABLE.iter().zip(&all) {
+            let wanted = match row.effect {
+                Effect::Replaces => "/b.pem",
+                Effect::ReplacesDirectory => "/d",
+                Effect::Adds => "/a.crt",
+            };
+            assert_eq!((variable.value.as_str(), variable.kept), (wanted, None), "{}", row.name);
+        }
+        let bare = Roots { directory: None, anchor: None, ..roots() };
+        let all = variables(&bare, set(&[]));
+        assert!(all.iter().all(|variable| variable.value == "/b.pem" && variable.name != "SSL_CERT_DIR"));
+    }
+
+    #[test]
+    fn names_are_unique_and_what_goes_before_stands_above() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert!(TABLE[..index].iter().all(|above| above.name != row.name), "{}", row.name);
+            for name in row.falls_back_on {
+                assert!(TABLE[..index].iter().all(|above| above.name != *name), "{} {name}", row.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_user_set_is_kept_and_not_gone_before() {
+        let all =
+            variables(&roots(), set(&[("SSL_CERT_FILE", "/user.pem"), ("NODE_EXTRA_CA_CERTS", "/a.crt")]));
+        let kept = |name| find(&all, name).kept;
+        assert_eq!(find(&all, "SSL_CERT_FILE").value, "/user.pem");
+        assert_eq!(kept("SSL_CERT_FILE"), Some("SSL_CERT_FILE"));
+        assert_eq!(kept("NODE_EXTRA_CA_CERTS"), None, "it is what we would give");
+        assert_eq!(kept("CURL_CA_BUNDLE"), Some("SSL_CERT_FILE"), "curl would no longer read it");
+        assert_eq!(kept("REQUESTS_CA_BUNDLE"), None, "requests does not read it");
+        assert_eq!(kept("GIT_SSL_CAINFO"), None);
+        let given = for_command(&roots(), set(&[("SSL_CERT_FILE", "/user.pem")]));
+        assert!(
+            given.iter().all(|(name, value)| name != "SSL_CERT_FILE" && value != "/user.pem"),
+            "{given:?}"
+        );
+        assert!(given.contains(&("GIT_SSL_CAINFO".to_owned(), "/b.pem".to_owned())));
+        // Set to what we would give: nothing is gone before.
+        let all = variables(&roots(), set(&[("SSL_CERT_FILE", "/b.pem"), ("CURL_CA_BUNDLE", "/user.pem")]));
+        assert_eq!(find(&all, "SSL_CERT_FILE").kept, None);
+        assert_eq!(find(&all, "CURL_CA_BUNDLE").kept, Some("CURL_CA_BUNDLE"));
+        assert_eq!(find(&all, "PIP_CERT").kept, Some("CURL_CA_BUNDLE"));
+    }
+}

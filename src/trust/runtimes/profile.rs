@@ -1,0 +1,45 @@
+//! The file that sets the variables in every login shell (`env --install`): what it says, and what state and journal
+//! may record of it (threat T11). Pure.
+
+use super::{Roots, TABLE, render, variables};
+use crate::error::Result;
+use crate::record::{Mark, Record, Saved};
+
+/// Where it stands.
+pub const PATH: &str = "/etc/profile.d/trustup.sh";
+/// Shells of every user read it.
+pub const MODE: u32 = 0o644;
+
+const HEAD: &str = "\
+# Made by `trustup env --install`; goes with `trustup untrust --all`. What is set already stays as it is, and what is
+# not there is not named.
+";
+
+/// The file for `roots`: POSIX shell that never fails, under `set -eu` too. What the user set when the shell starts
+/// stays, and a variable whose file is missing stays unset.
+///
+/// # Errors
+/// A path with a line end or NUL.
+pub fn content(roots: &Roots) -> Result<String> {
+    let lines = render::ours(&variables(roots, |_| None), |name, value| {
+        let row = TABLE.iter().find(|row| row.name == name);
+        let before: String = std::iter::once(name)
+            .chain(row.map_or(&[][..], |row| row.falls_back_on).iter().copied())
+            .map(|name| format!("${{{name}-}}"))
+            .collect();
+        let value = render::quote(value);
+        Ok(format!("[ -n \"{before}\" ] || [ ! -r {value} ] || export {name}={value}\n"))
+    })?;
+    Ok(format!("{HEAD}{}", lines.concat()))
+}
+
+/// Whether a record is one that we make of this file or of the directories on the way to it.
+pub fn may_record(path: &str, record: &Record) -> bool {
+    if path == PATH {
+        // We replace nobody's file; what stood there can only be an older one of ours.
+        let before = matches!(record.before, Saved::Absent | Saved::File { mode: MODE, .. });
+        return before && matches!(record.after, Mark::Absent | Mark::File(_));
+    }
+    let on_the_way = PATH.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')) && !path.is_empty();
+    on_the_way && record.is_of_directory()
+}

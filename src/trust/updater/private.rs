@@ -1,0 +1,142 @@
+//! The private store: what programs read where the system's stores cannot be written. One bundle with the system's
+//! roots and ours, a hashed directory with the same roots, and each anchor in a file of its own.
+//!
+//! It follows the system's roots: what the system no longer trusts leaves it at the next run. Paths are as seen inside
+//! the private directory; where that is, and whether it is safe to use, is decided elsewhere (threat T12).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted, bundle};
+use crate::cert::{Certificate, Purpose};
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::sysroot::split;
+use crate::tree::{File, Node};
+use crate::trust::view::{View, child};
+
+/// The combined bundle.
+pub const BUNDLE: &str = "/ca-bundle.pem";
+/// The hashed directory.
+pub const HASHED: &str = "/certs";
+/// The anchors, each in a file of its own.
+const ANCHORS: &str = "/anchors";
+/// Roots are public, and a service that drops its rights still reads them.
+const MODE: u32 = 0o644;
+
+/// See the module.
+#[derive(Debug)]
+pub struct PrivateStore;
+
+impl PrivateStore {
+    /// Every root that programs are to find: the system's, then ours.
+    fn combined(view: &View, wanted: &Wanted) -> Vec<Certificate> {
+        let mut seen: BTreeSet<Fingerprint> = BTreeSet::new();
+        let web_pki = webpki_root_certs::TLS_SERVER_ROOT_CERTS
+            .iter()
+            .filter(|_| wanted.web_pki && view.beneath().is_empty())
+            .filter_map(|der| Certificate::from_der(der).ok());
+        let system = view.beneath().iter().cloned().chain(web_pki);
+        let ours = wanted.anchors.iter().map(|anchor| anchor.certificate.clone());
+        // Ours last: what the system holds already keeps its place.
+        system.chain(ours).filter(|certificate| seen.insert(certificate.fingerprint())).collect()
+    }
+}
+
+impl Updater for PrivateStore {
+    fn native(&self) -> Option<&NativeTool> {
+        None
+    }
+
+    fn anchor_directory(&self) -> Option<AnchorDirectory> {
+        Some(AnchorDirectory { path: ANCHORS, extension: ".pem" })
+    }
+
+    fn is_managed(&self, _view: &View) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn outputs(&self, _view: &View) -> Result<Vec<Output>> {
+        let output =
+            |path: &str, kind| Output { path: path.to_owned(), kind, purpose: Some(Purpose::ServerAuth) };
+        Ok(vec![output(BUNDLE, OutputKind::Bundle), output(HASHED, OutputKind::HashDirectory)])
+    }
+
+    fn native_writes(&self, _path: &str) -> bool {
+        false
+    }
+
+    fn native_directories(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    fn watched(&self, _view: &View) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn owns(&self, path: &str) -> Ownership {
+        match split(path) {
+            _ if path == BUNDLE => Ownership::Entry,
+            ("/", _) if path == HASHED || path == ANCHORS => Ownership::OnTheWay,
+            (HASHED | ANCHORS, name) if !name.is_empty() => Ownership::Entry,
+            _ => Ownership::Foreign,
+        }
+    }
+
+    fn standing(&self, _view: &View) -> Result<Vec<(String, Vec<Certificate>)>> {
+        Ok(Vec::new())
+    }
+
+    fn vendor_names(&self, _view: &View) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    fn unsourced(&self, _view: &View) -> Result<Vec<Certificate>> {
+        Ok(Vec::new())
+    }
+
+    fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>> {
+        let system: BTreeSet<Fingerprint> = view.beneath().iter().map(Certificate::fingerprint).collect();
+        let here = view.actual_certificates(BUNDLE).unwrap_or_default();
+        Ok(here.iter().map(Certificate::fingerprint).filter(|one| !system.contains(one)).collect())
+    }
+
+    fn regenerated(&self, _view: &View) -> Result<Desires> {
+        Ok(Desires::default())
+    }
+
+    fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires> {
+        let mut desires = Desires::default();
+        if wanted.anchors.is_empty() {
+            return Ok(desires);
+        }
+        for anchor in &wanted.anchors {
+            let path = AnchorDirectory { path: ANCHORS, extension: ".pem" }.file(&anchor.name);
+            let node = Node::File(File::new(anchor.certificate.to_pem().into_bytes(), MODE));
+            desires.want(path, node, "the anchor alone, for programs that add it to roots of their own");
+        }
+        let combined = PrivateStore::combined(view, wanted);
+        let mut numbers: BTreeMap<u32, usize> = BTreeMap::new();
+        let mut content = Vec::new();
+        for certificate in &combined {
+            bundle::push_certificate(&mut content, certificate);
+            let hash = certificate.subject_hash();
+            let number = numbers.entry(hash).or_default();
+            let path = child(HASHED, &format!("{hash:08x}.{number}"));
+            *number += 1;
+            let node = Node::File(File::new(certificate.to_pem().into_bytes(), MODE));
+            desires.want(path, node, "OpenSSL finds it by this subject hash");
+        }
+        desires.want(
+            BUNDLE,
+            Node::File(File::new(content, MODE)),
+            "the system's roots and ours in one bundle",
+        );
+        if view.beneath().is_empty() && !wanted.web_pki {
+            desires.warnings.push(
+                "this system has no roots of its own, so the private store holds yours alone; `--with-web-pki` adds the Web PKI's"
+                    .to_owned(),
+            );
+        }
+        Ok(desires)
+    }
+}
