@@ -164,6 +164,9 @@ impl<'a> Draft<'a> {
         }
         let mut warnings = refusals;
         warnings.extend(desires.warnings);
+        if matches!(updater.updater, UpdaterUsed::Builtin) {
+            warnings.extend(desires.builtin_warnings);
+        }
         if updater.notable {
             warnings.push(format!(
                 "{}; the built-in updater takes its place and keeps what is there",
