@@ -5,11 +5,13 @@ use serde_json::json;
 
 use super::Context;
 use crate::cert::Purpose;
+use crate::converge::policy_state;
 use crate::error::{Kind, Result};
 use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::text;
 use crate::trust::facts::Facts;
+use crate::trust::firefox_policy;
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 
@@ -149,6 +151,9 @@ fn rows(sysroot: &Sysroot, private: &[Row]) -> Result<(&'static str, Vec<Row>)> 
                 };
                 stores.push((shown(path), kind, word));
             }
+        }
+        if state.firefox_policy && anchor.status != Status::Recorded {
+            stores.push((shown(firefox_policy::PATH), "firefox-policy", policy_state(&view, anchor)?));
         }
         rows.push(Row { anchor: anchor.clone(), subject: certificate.subject(), stores });
     }

@@ -103,6 +103,9 @@ pub(super) struct BootstrapArgs {
     /// Also write the accepted roots to FILE of the sysroot, as PEM (a copy for one service; untrust leaves it)
     #[arg(long, value_name = "FILE")]
     ca_out: Option<PathBuf>,
+    /// Also name the roots in Firefox's policy file (/etc/firefox/policies/policies.json), for profiles that are not there yet
+    #[arg(long)]
+    firefox_policy: bool,
     /// After success, become this command
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -192,6 +195,11 @@ fn check_stores(args: &BootstrapArgs) -> Result<()> {
         return Err(
             Error::usage("`--stores none` goes with no other store").hint("leave `none` out, or the others")
         );
+    }
+    let to_system = args.stores.contains(&Store::System);
+    if args.firefox_policy && !to_system {
+        return Err(Error::usage("`--firefox-policy` goes with the system's stores")
+            .hint("leave out `--stores`, or `--firefox-policy`"));
     }
     if args.ca_out.is_some() && args.stores == [Store::Private] {
         return Err(Error::usage("`--ca-out` is written with the system's stores")
