@@ -193,6 +193,9 @@ fn a_killed_run_is_turned_back() {
     assert!(killed >= 5, "{killed}");
 }
 
+/// What is planted, and how.
+type Planted<'a> = (&'static str, &'a dyn Fn(&mut Value));
+
 /// T11: a state may take out of a policy what we put in, and never bring one in.
 #[test]
 fn a_planted_state_cannot_put_a_policy_there() {
@@ -208,7 +211,7 @@ fn a_planted_state_cannot_put_a_policy_there() {
         let record = s["records"].as_object_mut().unwrap().remove(&record).unwrap();
         s["records"][to] = record;
     };
-    let cases: [(&str, &dyn Fn(&mut Value)); 5] = [
+    let cases: [Planted; 5] = [
         ("a policy before us", &|s| s["records"][&record]["before"] = json!({ "file": policy })),
         ("a link before us", &|s| s["records"][&record]["before"] = json!({ "link": { "target": "/x" } })),
         ("another file", &|s| moved(s, "/etc/firefox/policies/other.json")),
