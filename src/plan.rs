@@ -167,6 +167,9 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
                 }
             }
             kept.extend(ancestors(path));
+            if matches!(node, Node::Directory { .. }) {
+                kept.insert(path.to_owned());
+            }
         }
         let actual = view.actual(path)?;
         if !actual.satisfies(node) {

@@ -18,6 +18,7 @@ use crate::trust::distro;
 use crate::trust::firefox_policy;
 use crate::trust::nix_store;
 use crate::trust::runtimes::profile;
+use crate::trust::stores::{self, Additions};
 use crate::trust::updater::{Ownership, bundle};
 
 /// The state file in the sysroot's state directory, 0600.
@@ -49,6 +50,9 @@ pub struct State {
     /// Whether Firefox's policy file names the roots (`--firefox-policy`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub firefox_policy: bool,
+    /// What we added to keystores and databases beside the family's outputs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub added: Additions,
     /// Directories on the way to our own that we made, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<String>,
@@ -82,8 +86,17 @@ pub enum Status {
     Mounted,
     /// The distribution trusts it anyway.
     Vendor,
+    /// Only in keystores and databases (`--stores java,nss`), not in the system's own stores.
+    Beside,
     /// Pinned and recorded (`--stores none`), in no store.
     Recorded,
+}
+
+impl Status {
+    /// Whether the system's own stores are to hold it.
+    pub fn is_in_system(self) -> bool {
+        !matches!(self, Status::Recorded | Status::Beside)
+    }
 }
 
 /// What a source gave last.
@@ -207,6 +220,9 @@ impl State {
         let row = distro::by_id(&self.row, sysroot.is_private())
             .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
         check_records(sysroot, row, self.records.iter())?;
+        if self.added.keys().any(|path| !path.starts_with('/') || path.split('/').any(|part| part == "..")) {
+            return Err(Error::failed("the state names a store that cannot be one"));
+        }
         if self.records.get(profile::PATH).is_some_and(|record| record.before != Saved::Absent) {
             return Err(Error::failed("the state says that a file for login shells was there before ours"));
         }
@@ -245,9 +261,9 @@ pub fn is_anchor_name(name: &str) -> bool {
 pub fn check_records<'a>(
     sysroot: &Sysroot,
     row: &distro::Distro,
-    records: impl Iterator<Item = (&'a String, &'a Record)>,
+    records: impl Iterator<Item = (&'a String, &'a Record)> + Clone,
 ) -> Result<()> {
-    for (path, record) in records {
+    for (path, record) in records.clone() {
         let strange =
             !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
         let ours = !strange
@@ -255,9 +271,11 @@ pub fn check_records<'a>(
                 Ownership::Entry => true,
                 Ownership::OnTheWay => record.is_of_directory(),
                 Ownership::Foreign => {
-                    let beside =
-                        || profile::may_record(path, record) || firefox_policy::may_record(path, record);
-                    !sysroot.is_private() && beside() || is_a_bundle(sysroot, path)?
+                    !sysroot.is_private()
+                        && (profile::may_record(path, record)
+                            || firefox_policy::may_record(path, record)
+                            || stores::may_record(path, record, records.clone().map(|(path, _)| path)))
+                        || is_a_bundle(sysroot, path)?
                 }
             };
         if !ours {

@@ -7,6 +7,7 @@ mod detect;
 mod duration;
 mod env;
 mod status;
+mod stores;
 mod trees;
 mod untrust;
 mod variables;

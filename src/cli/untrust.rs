@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
+use super::stores::Passwords;
 use crate::converge::{Goal, Options, Target, converge};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -28,6 +29,8 @@ pub(super) struct UntrustArgs {
     /// Which trust update to use
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     updater: Choice,
+    #[command(flatten)]
+    passwords: Passwords,
 }
 
 pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
@@ -52,7 +55,9 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
     for fingerprint in &unknown {
         ui.warn(format!("trustup did not put {fingerprint} in: nothing to take out"));
     }
+    let selection = args.passwords.selection()?;
     let options = Options {
+        stores: Some(&selection),
         updater: args.updater,
         leave_unwritable: trees.system.is_host(),
         dry_run: context.global.dry_run,
@@ -127,6 +132,7 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
             "anchors": outcome.anchors,
             "plan": outcome.steps,
             "outputs": outcome.outputs,
+            "stores": outcome.stores,
             "private": private.as_ref().map(|private| json!({
                 "directory": place, "anchors": private.anchors, "plan": private.steps,
             })),

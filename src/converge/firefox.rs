@@ -1,7 +1,7 @@
 //! Firefox's policy file as part of a plan: which file names each root there, and what is wanted of the policy. Only
 //! looks; the pipeline is in the parent, the format in [`crate::trust::firefox_policy`].
 
-use super::runtimes::{Wish, anchor_file};
+use super::runtimes::{Extra, anchor_file};
 use crate::error::{Error, Result};
 use crate::state::{Status, StoredAnchor};
 use crate::sysroot::split;
@@ -19,12 +19,12 @@ use crate::trust::view::View;
 pub(super) fn want_policy(
     view: &View,
     anchors: &[StoredAnchor],
-    wish: Wish,
+    wish: Extra,
     desires: &mut Desires,
 ) -> Result<bool> {
     let mut own = Desires::default();
     let named = anchors.iter().filter(|anchor| anchor.status != Status::Recorded);
-    if wish == Wish::Absent || named.clone().next().is_none() {
+    if wish == Extra::Absent || named.clone().next().is_none() {
         return Ok(false);
     }
     let wanted = named
@@ -33,7 +33,7 @@ pub(super) fn want_policy(
         .and_then(|named| want_file(view, &named, &mut own));
     match (wanted, wish) {
         (Ok(()), _) => desires.nodes.extend(own.nodes),
-        (Err(error), Wish::Kept) => {
+        (Err(error), Extra::Kept) => {
             desires.warnings.push(format!("Firefox's policy is not kept up to date: {}", error.what()));
         }
         (Err(error), _) => return Err(error),

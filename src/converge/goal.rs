@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Wish;
+use super::Extra;
 use crate::cert::Certificate;
 use crate::fingerprint::Fingerprint;
 use crate::state::{StoredAnchor, StoredSource};
 use crate::sysroot::Sysroot;
 use crate::trust::facts::Choice;
+use crate::trust::stores::Selection;
 
 /// What is to be the case afterwards.
 #[derive(Clone, Debug, Default)]
@@ -25,9 +26,9 @@ pub struct Goal {
     /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
     pub copy: Option<(String, String)>,
     /// Tell login shells where the roots are.
-    pub profile: Wish,
+    pub profile: Extra,
     /// Name the roots in Firefox's policy file.
-    pub firefox_policy: Wish,
+    pub firefox_policy: Extra,
 }
 
 /// What is to be changed.
@@ -47,7 +48,9 @@ impl<'a> From<&'a Sysroot> for Target<'a> {
 
 /// How to get there.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct Options<'a> {
+    /// Which stores beside the family's own; `None` for a tree that has none.
+    pub stores: Option<&'a Selection>,
     /// Native or built-in.
     pub updater: Choice,
     /// Leave what whoever runs us cannot write, and say so, instead of failing.

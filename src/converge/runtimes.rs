@@ -12,7 +12,7 @@ use crate::trust::view::View;
 
 /// What is wanted of a file that stands beside the stores: the one for login shells, Firefox's policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wish {
+pub enum Extra {
     /// Not there.
     #[default]
     Absent,
@@ -22,16 +22,16 @@ pub enum Wish {
     Installed,
 }
 
-impl From<bool> for Wish {
+impl From<bool> for Extra {
     /// From what the state says.
     fn from(installed: bool) -> Self {
-        if installed { Wish::Kept } else { Wish::Absent }
+        if installed { Extra::Kept } else { Extra::Absent }
     }
 }
 
 /// Where the roots are, once these anchors are in the stores; `None` if none of them is.
 pub fn system_roots(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<Option<Roots>> {
-    let in_stores: Vec<_> = anchors.iter().filter(|anchor| anchor.status != Status::Recorded).collect();
+    let in_stores: Vec<_> = anchors.iter().filter(|anchor| anchor.status.is_in_system()).collect();
     let anchor = match in_stores.as_slice() {
         [] => return Ok(None),
         [anchor] => anchor_file(view, anchor)?,
@@ -64,7 +64,7 @@ pub(super) fn anchor_file(view: &View, anchor: &StoredAnchor) -> Result<Option<S
             }
             _ => false,
         },
-        Status::Vendor | Status::Recorded => false,
+        Status::Vendor | Status::Beside | Status::Recorded => false,
     };
     Ok(usable.then(|| path.clone()))
 }
@@ -77,15 +77,15 @@ pub(super) fn want_profile(
     view: &View,
     facts: &Facts,
     anchors: &[StoredAnchor],
-    wanted: Wish,
+    wanted: Extra,
     desires: &mut Desires,
 ) -> Result<bool> {
-    let Some(roots) = system_roots(view, facts, anchors)?.filter(|_| wanted != Wish::Absent) else {
+    let Some(roots) = system_roots(view, facts, anchors)?.filter(|_| wanted != Extra::Absent) else {
         return Ok(false);
     };
     let content = profile::content(&roots)?;
     if *view.original(profile::PATH)? != Node::Absent {
-        if wanted == Wish::Kept {
+        if wanted == Extra::Kept {
             desires.warnings.push(format!(
                 "somebody changed `{}`: it is left as it is, and no longer kept up to date",
                 profile::PATH

@@ -9,6 +9,7 @@ pub mod nix_store;
 pub mod os_release;
 pub mod p11_format;
 pub mod runtimes;
+pub mod stores;
 pub mod updater;
 pub mod verify;
 pub mod view;

@@ -10,6 +10,7 @@ use clap::Args;
 
 use super::Context;
 use super::env::locate;
+use super::stores::StoreArgs;
 use super::variables::PublishedSources;
 use crate::converge::Options;
 use crate::error::{Error, Result};
@@ -19,6 +20,7 @@ use crate::source::{self, Known, Request, Source};
 use crate::state::is_anchor_name;
 use crate::trust::facts::Choice;
 use crate::trust::runtimes::for_command;
+use crate::trust::stores::Wish;
 
 use self::install::{install, known};
 use self::report::{report, report_sources};
@@ -30,6 +32,10 @@ enum Store {
     System,
     /// A combined bundle and a hashed directory of your own, which programs use once variables say so
     Private,
+    /// Java's keystores
+    Java,
+    /// NSS databases: browsers, and curl on old Red Hat systems
+    Nss,
     /// No store: only check the pin and record the root
     None,
 }
@@ -91,9 +97,17 @@ pub(super) struct BootstrapArgs {
     /// Make it an error if the system's stores cannot be written, instead of using the private store
     #[arg(long)]
     require_system: bool,
-    /// Which stores to write
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "system")]
+    /// Which stores to write [default: system, java and nss, as far as they are there]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', hide_default_value = true)]
     stores: Vec<Store>,
+    /// Make it an error if a keystore or database cannot be changed, even if nobody named it
+    #[arg(long)]
+    strict: bool,
+    /// Make the NSS database that browsers share, where there is none
+    #[arg(long)]
+    create_nss: bool,
+    #[command(flatten)]
+    store_args: StoreArgs,
     /// Which trust update to use
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     updater: Choice,
@@ -112,6 +126,24 @@ pub(super) struct BootstrapArgs {
 }
 
 impl BootstrapArgs {
+    /// Whether this store is to be written; all that are there, if none is named.
+    fn wants(&self, store: Store) -> bool {
+        match store {
+            Store::System | Store::Java | Store::Nss if self.stores.is_empty() => true,
+            store => self.stores.contains(&store),
+        }
+    }
+
+    /// What is wanted of keystores and databases.
+    fn wishes(&self) -> (Wish, Wish) {
+        let wish = |store| match self.wants(store) {
+            false => Wish::No,
+            true if self.strict || self.stores.contains(&store) => Wish::Named,
+            true => Wish::IfThere,
+        };
+        (wish(Store::Java), wish(Store::Nss))
+    }
+
     /// The anchor's name; who writes the extension means the same file.
     fn anchor_name(&self) -> Option<&str> {
         self.name.as_deref().map(|name| name.strip_suffix(".crt").unwrap_or(name))
@@ -150,7 +182,9 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
         .hint("leave `--name` out: then each name is made from subject and fingerprint"));
     }
 
+    let selection = args.store_args.selection(context, &trees, args.wishes(), args.create_nss)?;
     let options = Options {
+        stores: Some(&selection),
         updater: args.updater,
         leave_unwritable: trees.system.is_host(),
         dry_run: global.dry_run,
@@ -196,10 +230,13 @@ fn check_stores(args: &BootstrapArgs) -> Result<()> {
             Error::usage("`--stores none` goes with no other store").hint("leave `none` out, or the others")
         );
     }
-    let to_system = args.stores.contains(&Store::System);
-    if args.firefox_policy && !to_system {
-        return Err(Error::usage("`--firefox-policy` goes with the system's stores")
-            .hint("leave out `--stores`, or `--firefox-policy`"));
+    if args.firefox_policy && !args.wants(Store::System) {
+        return Err(Error::usage("`--firefox-policy` needs `system` among the stores")
+            .hint("add `system` to `--stores`, or leave `--firefox-policy` out"));
+    }
+    if (args.create_nss || args.store_args.names_a_database()) && !args.wants(Store::Nss) {
+        return Err(Error::usage("`--create-nss` and `--nss-db` need `nss` among the stores")
+            .hint("add `nss` to `--stores`, or leave the options out"));
     }
     if args.ca_out.is_some() && args.stores == [Store::Private] {
         return Err(Error::usage("`--ca-out` is written with the system's stores")

@@ -113,6 +113,7 @@ pub(super) fn report(
             })).collect::<Vec<_>>(),
             "plan": first.steps,
             "outputs": first.outputs,
+            "stores": first.stores,
             "unwritable": done.unwritable(),
             "private": done.private.as_ref().map(|private| json!({
                 "directory": done.place,
