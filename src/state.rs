@@ -18,7 +18,7 @@ use crate::trust::distro;
 use crate::trust::firefox_policy;
 use crate::trust::nix_store;
 use crate::trust::runtimes::profile;
-use crate::trust::stores::{self, Additions};
+use crate::trust::stores::{self, Additions, Kinds};
 use crate::trust::updater::{Ownership, bundle};
 
 /// The state file in the sysroot's state directory, 0600.
@@ -50,6 +50,9 @@ pub struct State {
     /// Whether Firefox's policy file names the roots (`--firefox-policy`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub firefox_policy: bool,
+    /// Which stores beside the family's outputs are looked after.
+    #[serde(default, skip_serializing_if = "Kinds::is_none")]
+    pub kinds: Kinds,
     /// What we added to keystores and databases beside the family's outputs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub added: Additions,

@@ -139,6 +139,8 @@ fn rows(
                 let offer = beside.offers.get(&found.path);
                 let word = match offer.map(|offer| offer.roots.contains_key(&anchor.fingerprint)) {
                     Some(true) => "there",
+                    // Nobody asked for it there.
+                    Some(false) if !state.kinds.has(found.kind) => continue,
                     Some(false) => "missing",
                     None => "skipped",
                 };

@@ -14,7 +14,7 @@ use crate::trust::stores::Selection;
 /// What is to be the case afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct Goal {
-    /// Every anchor, old and new. [`Status::Recorded`] stays out of the stores; for the others, the pipeline finds
+    /// Every anchor, old and new. [`Status::Recorded`](crate::state::Status::Recorded) stays out of the stores; for the others, the pipeline finds
     /// out which status they have.
     pub anchors: Vec<StoredAnchor>,
     /// What the sources gave.

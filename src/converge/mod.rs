@@ -28,7 +28,7 @@ use crate::text;
 use crate::tree::{self, Node};
 use crate::trust::distro;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
-use crate::trust::stores::{self, Selection, Stores};
+use crate::trust::stores::{self, Kinds, Selection, Stores};
 use crate::trust::updater::Wanted;
 use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::{View, child};
@@ -169,6 +169,9 @@ impl<'a> Draft<'a> {
         }
         let mut warnings = refusals;
         warnings.extend(desires.warnings);
+        if matches!(updater.updater, UpdaterUsed::Builtin) {
+            warnings.extend(desires.builtin_warnings);
+        }
         if updater.notable {
             warnings.push(format!(
                 "{}; the built-in updater takes its place and keeps what is there",
@@ -243,6 +246,11 @@ impl<'a> Draft<'a> {
             sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
             profile: self.profile,
             firefox_policy: self.firefox_policy,
+            kinds: match self.selection.map(Selection::kinds) {
+                _ if self.anchors.is_empty() => Kinds::default(),
+                Some(kinds) if !kinds.is_none() => kinds,
+                _ => state.kinds,
+            },
             added: match self.selection {
                 Some(_) => self.stores.additions.clone(),
                 None => state.added.clone(),

@@ -210,6 +210,11 @@ impl<'a> View<'a> {
         self.recorded.get(location).is_some_and(|path| path == firefox_policy::PATH)
     }
 
+    /// Whether our last run did not change what stands at `path`.
+    pub fn is_unrecorded(&self, path: &str) -> Result<bool> {
+        Ok(!self.recorded.contains_key(&self.location(path)?))
+    }
+
     /// The node without our certificates, for what is not (or no longer) as we left it.
     fn without_ours(&self, path: &str, actual: Rc<Node>) -> Result<Rc<Node>> {
         if let (Node::File(file), true) = (actual.as_ref(), self.is_firefox_policy(path)) {

@@ -375,7 +375,7 @@ impl Updater for P11Kit {
         {
             desires.want(location, (*node).clone(), "the distribution's tool put ours in");
         } else if view.follow(self.keystore)?.is_some() {
-            desires.warnings.push(format!(
+            desires.builtin_warnings.push(format!(
                 "`{}` is written by the distribution's tool only, not by the built-in updater",
                 self.keystore
             ));
