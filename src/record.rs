@@ -20,6 +20,8 @@ pub struct Ours {
     pub installed: BTreeSet<Fingerprint>,
     /// Their anchor files.
     pub files: BTreeSet<String>,
+    /// What Firefox's policy file names for us.
+    pub policy: Vec<String>,
 }
 
 /// One path that we changed.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Context;
 use super::trees::Trees;
-use crate::converge::{Goal, Options, Profile, converge, system_roots, system_stores};
+use crate::converge::{Extra, Goal, Options, converge, system_roots, system_stores};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -267,7 +267,8 @@ fn install(context: &Context) -> Result<u8> {
             anchors: state.anchors.clone(),
             sources: state.sources.clone(),
             web_pki: state.web_pki,
-            profile: Profile::Installed,
+            profile: Extra::Installed,
+            firefox_policy: state.firefox_policy.into(),
             ..Goal::default()
         })
     })?;

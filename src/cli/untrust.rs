@@ -77,7 +77,14 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         // A bundle's record stays while it says what once was removed; the others have nothing left to say.
         sources.retain(|_, source| !source.fingerprints.is_empty() || !source.removed.is_empty());
         let web_pki = state.web_pki && !anchors.is_empty();
-        Ok(Goal { anchors, sources, web_pki, profile: state.profile.into(), ..Goal::default() })
+        Ok(Goal {
+            anchors,
+            sources,
+            web_pki,
+            profile: state.profile.into(),
+            firefox_policy: state.firefox_policy.into(),
+            ..Goal::default()
+        })
     };
     let outcome = converge(&trees.system, options, goal).map_err(|error| hint_at_status(error, args.all))?;
     let private = match &trees.private {

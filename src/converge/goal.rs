@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Profile;
+use super::Extra;
 use crate::cert::Certificate;
 use crate::fingerprint::Fingerprint;
 use crate::state::{StoredAnchor, StoredSource};
@@ -26,7 +26,9 @@ pub struct Goal {
     /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
     pub copy: Option<(String, String)>,
     /// Tell login shells where the roots are.
-    pub profile: Profile,
+    pub profile: Extra,
+    /// Name the roots in Firefox's policy file.
+    pub firefox_policy: Extra,
 }
 
 /// What is to be changed.

@@ -2,6 +2,7 @@
 //! record: bootstrap and untrust differ only in the goal.
 
 mod draft;
+mod firefox;
 mod goal;
 mod outcome;
 mod runtimes;
@@ -11,9 +12,10 @@ use std::collections::BTreeMap;
 use self::draft::{
     leave_unwritable, make_plan, overlooked_by_tool, plan_stores, refuse_vendor_names, settle, stored_roots,
 };
+pub use self::firefox::policy_state;
 pub use self::goal::{Goal, Options, Target};
 pub use self::outcome::{AnchorView, Outcome};
-pub use self::runtimes::{Profile, system_roots, system_stores};
+pub use self::runtimes::{Extra, system_roots, system_stores};
 use crate::apply::Session;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
@@ -41,6 +43,8 @@ struct Draft<'a> {
     wanted: Wanted,
     /// Whether login shells get the variables.
     profile: bool,
+    /// Whether Firefox's policy file names the roots.
+    firefox_policy: bool,
     withdrawn: Vec<Fingerprint>,
     /// Outputs and directories that whoever runs us cannot write.
     unwritable: Vec<String>,
@@ -143,6 +147,7 @@ impl<'a> Draft<'a> {
             unwritable = left.shown;
         }
         let profile = runtimes::want_profile(&view, &facts, &anchors, goal.profile, &mut desires)?;
+        let firefox_policy = firefox::want_policy(&view, &anchors, goal.firefox_policy, &mut desires)?;
         let mut plan = make_plan(&view, &facts, &updater.updater, &desires, &stores)?;
         let out_of_reach = plan.is_empty() && !unwritable.is_empty();
         if out_of_reach {
@@ -197,6 +202,7 @@ impl<'a> Draft<'a> {
             anchors,
             wanted,
             profile,
+            firefox_policy,
             withdrawn,
             unwritable,
             out_of_reach,
@@ -239,6 +245,7 @@ impl<'a> Draft<'a> {
             anchors: self.anchors.clone(),
             sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
             profile: self.profile,
+            firefox_policy: self.firefox_policy,
             kinds: match self.selection.map(Selection::kinds) {
                 _ if self.anchors.is_empty() => Kinds::default(),
                 Some(kinds) if !kinds.is_none() => kinds,

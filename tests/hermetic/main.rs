@@ -16,6 +16,7 @@ mod demo;
 mod dev_ca;
 mod env;
 mod failing;
+mod firefox_policy;
 mod fixtures;
 mod hostile;
 mod input;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use super::super::trees::Trees;
 use super::{BootstrapArgs, Store};
-use crate::converge::{AnchorView, Goal, Options, Outcome, Target, anchor_name, converge, standing_path};
+use crate::converge::{
+    AnchorView, Extra, Goal, Options, Outcome, Target, anchor_name, converge, standing_path,
+};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
@@ -102,6 +104,7 @@ fn install_privately(
         goal(state, view, facts, args, acquired).map(|goal| Goal {
             copy: None,
             standing: BTreeMap::new(),
+            firefox_policy: Extra::Absent,
             ..goal
         })
     };
@@ -253,5 +256,7 @@ fn goal(
         }
     };
     let web_pki = state.web_pki || args.with_web_pki;
-    Ok(Goal { anchors, sources, web_pki, standing, copy, profile: state.profile.into() })
+    let profile = state.profile.into();
+    let firefox_policy = if args.firefox_policy { Extra::Installed } else { state.firefox_policy.into() };
+    Ok(Goal { anchors, sources, web_pki, standing, copy, profile, firefox_policy })
 }

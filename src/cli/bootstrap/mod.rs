@@ -117,6 +117,9 @@ pub(super) struct BootstrapArgs {
     /// Also write the accepted roots to FILE of the sysroot, as PEM (a copy for one service; untrust leaves it)
     #[arg(long, value_name = "FILE")]
     ca_out: Option<PathBuf>,
+    /// Also name the roots in Firefox's policy file (/etc/firefox/policies/policies.json), for profiles that are not there yet
+    #[arg(long)]
+    firefox_policy: bool,
     /// After success, become this command
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -226,6 +229,10 @@ fn check_stores(args: &BootstrapArgs) -> Result<()> {
         return Err(
             Error::usage("`--stores none` goes with no other store").hint("leave `none` out, or the others")
         );
+    }
+    if args.firefox_policy && !args.wants(Store::System) {
+        return Err(Error::usage("`--firefox-policy` needs `system` among the stores")
+            .hint("add `system` to `--stores`, or leave `--firefox-policy` out"));
     }
     if (args.create_nss || args.store_args.names_a_database()) && !args.wants(Store::Nss) {
         return Err(Error::usage("`--create-nss` and `--nss-db` need `nss` among the stores")
