@@ -64,6 +64,7 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
         stamp: context.stamp()?,
+        now: context.env.now(),
     };
     let goal = |state: &State, _: &View, _: &Facts| {
         let anchors: Vec<StoredAnchor> =
@@ -90,7 +91,7 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
     let private = match &trees.private {
         None => None,
         Some(sysroot) => {
-            let beneath = trees.system_roots()?;
+            let beneath = trees.beneath()?;
             let private = converge(Target { sysroot, beneath: &beneath }, options, goal);
             let private =
                 private.map_err(|error| outcome.blame(error, outcome.changed && !context.global.dry_run))?;

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Extra;
-use crate::cert::Certificate;
 use crate::fingerprint::Fingerprint;
 use crate::state::{StoredAnchor, StoredSource};
 use crate::sysroot::Sysroot;
 use crate::trust::facts::Choice;
 use crate::trust::stores::Selection;
+use crate::trust::view::{Beneath, NOTHING_BENEATH};
 
 /// What is to be the case afterwards.
 #[derive(Clone, Debug, Default)]
@@ -36,13 +36,13 @@ pub struct Goal {
 pub struct Target<'a> {
     /// The root file system, or the private store.
     pub sysroot: &'a Sysroot,
-    /// For a private store: the roots of the system beneath it.
-    pub beneath: &'a [Certificate],
+    /// For a private store: what the system beneath it trusts.
+    pub beneath: &'a Beneath,
 }
 
 impl<'a> From<&'a Sysroot> for Target<'a> {
     fn from(sysroot: &'a Sysroot) -> Self {
-        Target { sysroot, beneath: &[] }
+        Target { sysroot, beneath: &NOTHING_BENEATH }
     }
 }
 
@@ -63,4 +63,6 @@ pub struct Options<'a> {
     pub tool_timeout: Duration,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub stamp: Option<i64>,
+    /// The time, seconds since 1970.
+    pub now: i64,
 }

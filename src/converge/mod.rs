@@ -115,7 +115,8 @@ impl<'a> Draft<'a> {
         }
         let goal = goal(state, &view, &facts)?;
         let mut anchors = goal.anchors.clone();
-        let mut wanted = Wanted { anchors: Vec::new(), web_pki: goal.web_pki };
+        let mut wanted =
+            Wanted { anchors: Vec::new(), web_pki: goal.web_pki, date: options.stamp.unwrap_or(options.now) };
         refuse_vendor_names(&view, &facts, &anchors)?;
         let refusals = settle(&view, &facts, &goal, &mut anchors, &mut wanted)?;
         let mut updater = facts.updater(&view, choice)?;

@@ -50,7 +50,9 @@ pub fn system_stores(view: &View, facts: &Facts) -> Result<Option<Roots>> {
     // Where no package makes hash links, the directory holds ours and not the distribution's roots.
     let managed = facts.row.updater.is_managed(view)?;
     let directory = if managed { find(OutputKind::HashDirectory) } else { None };
-    Ok(find(OutputKind::Bundle).map(|bundle| Roots { bundle, directory, anchor: None }))
+    // Java finds the system's by itself.
+    let keystore = if view.sysroot().is_private() { find(OutputKind::Keystore) } else { None };
+    Ok(find(OutputKind::Bundle).map(|bundle| Roots { bundle, directory, anchor: None, keystore }))
 }
 
 /// The anchor's file, if it is the PEM file of this one certificate: one that somebody mounted may be anything.

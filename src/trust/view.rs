@@ -12,6 +12,7 @@ use std::rc::Rc;
 use crate::cert::{Certificate, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::keystore;
 use crate::record::Ours;
 use crate::sysroot::{Meta, Sysroot, split};
 use crate::tree::{self, Node};
@@ -40,13 +41,24 @@ pub struct Contents {
     pub damaged: bool,
 }
 
+/// For a private store: what the system beneath it trusts.
+#[derive(Clone, Debug, Default)]
+pub struct Beneath {
+    /// The roots of its bundle.
+    pub roots: Vec<Certificate>,
+    /// The roots of its Java, in the keystore's order; `None` where there is no Java.
+    pub java: Option<Vec<Certificate>>,
+}
+
+/// No system.
+pub static NOTHING_BENEATH: Beneath = Beneath { roots: Vec::new(), java: None };
+
 /// The view; reads each path once.
 #[derive(Debug)]
 pub struct View<'a> {
     sysroot: &'a Sysroot,
     ours: Rc<Ours>,
-    /// For a private store: the roots that the system beneath it trusts.
-    beneath: Rc<[Certificate]>,
+    beneath: Rc<Beneath>,
     /// The recorded paths, by where they really are.
     recorded: BTreeMap<String, String>,
     /// Our anchor files, by where they really are.
@@ -104,14 +116,14 @@ impl<'a> View<'a> {
         Ok(view)
     }
 
-    /// The same view of a private store, above a system that trusts these roots.
+    /// The same view of a private store, above a system that trusts this.
     #[must_use]
-    pub fn above(self, system: &[Certificate]) -> Self {
-        View { beneath: system.into(), ..self }
+    pub fn above(self, system: &Beneath) -> Self {
+        View { beneath: Rc::new(system.clone()), ..self }
     }
 
-    /// For a private store: the roots that the system beneath it trusts.
-    pub fn beneath(&self) -> &[Certificate] {
+    /// For a private store: what the system beneath it trusts.
+    pub fn beneath(&self) -> &Beneath {
         &self.beneath
     }
 
@@ -233,7 +245,10 @@ impl<'a> View<'a> {
         }
         match actual.as_ref() {
             Node::File(file) => {
-                if let Some(content) = p11_format::without(&file.content, &self.ours.installed) {
+                let without = p11_format::without(&file.content, &self.ours.installed);
+                if let Some(content) =
+                    without.or_else(|| keystore::p11_kit::without(&file.content, &self.ours.installed))
+                {
                     return Ok(Rc::new(Node::File(tree::File { content, ..file.clone() })));
                 }
                 let mut rest = Vec::with_capacity(file.content.len());

@@ -281,7 +281,7 @@ fn a_password_file_opens_what_a_password_closes() {
     fs::write(&file, "secret\n").unwrap();
     let run = scene.bootstrap().args(["--stores", "java", "--java-storepass-file"]).arg(&file).run();
     // The other keystore has Java's own password: one password cannot open both.
-    assert_eq!(run.code, Some(1), "{run}");
+    assert_eq!(run.code, Some(2), "{run}");
     fs::remove_file(scene.at(OTHER)).unwrap();
     fs::remove_dir_all(scene.at("usr/lib/jvm")).unwrap();
     let run = scene.bootstrap().args(["--java-storepass-file"]).arg(&file).ok();

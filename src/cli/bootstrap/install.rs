@@ -99,7 +99,7 @@ fn install_privately(
     args: &BootstrapArgs,
     acquired: &Acquired,
 ) -> Result<Outcome> {
-    let roots = trees.system_roots()?;
+    let beneath = trees.beneath()?;
     let goal = |state: &State, view: &View, facts: &Facts| {
         goal(state, view, facts, args, acquired).map(|goal| Goal {
             copy: None,
@@ -113,7 +113,7 @@ fn install_privately(
         return Ok(foretold(trees, acquired));
     }
     let sysroot = trees.make_private(options.stamp)?;
-    Ok(converge(Target { sysroot, beneath: &roots }, options, goal)?.displayed(sysroot))
+    Ok(converge(Target { sysroot, beneath: &beneath }, options, goal)?.displayed(sysroot))
 }
 
 /// What would become of a private store that is not there yet: there is no tree to make a plan for.

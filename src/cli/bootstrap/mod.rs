@@ -19,7 +19,7 @@ use crate::native;
 use crate::source::{self, Known, Request, Source};
 use crate::state::is_anchor_name;
 use crate::trust::facts::Choice;
-use crate::trust::runtimes::for_command;
+use crate::trust::runtimes::{JAVA_OPTIONS, for_command, left_out};
 use crate::trust::stores::Wish;
 
 use self::install::{install, known};
@@ -191,6 +191,7 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
         stamp,
+        now: context.env.now(),
     };
     let done = install(&mut trees, options, args, &acquired);
     let tidied = if global.dry_run { Ok(()) } else { trees.tidy(stamp) };
@@ -204,6 +205,7 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
         None => Vec::new(),
         Some(_) => {
             let located = locate(context, &trees)?;
+            left_out(&located.roots, context.env.shown(JAVA_OPTIONS)).iter().for_each(|why| ui.warn(why));
             for_command(&located.roots, located.current(context.env))
         }
     };

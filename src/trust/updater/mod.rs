@@ -37,6 +37,9 @@ pub struct Wanted {
     pub anchors: Vec<Anchor>,
     /// Put the compiled-in Web PKI into a bundle that has to be made.
     pub web_pki: bool,
+    /// What a format that keeps a date is to say, seconds since 1970: `SOURCE_DATE_EPOCH`, else the time of this run.
+    /// The date alone is no reason to write an output again.
+    pub date: i64,
 }
 
 /// A node that should stand somewhere, and why.
