@@ -280,14 +280,18 @@ impl Keystore {
         Ok(Keystore { format, password: password.clone(), entries, frame })
     }
 
-    /// The fingerprints of the certificates that Java trusts which opens the file as it opens `cacerts`: without a
-    /// password. That is all of a JKS, whatever its password, and of PKCS#12 what is not encrypted, often nothing.
+    /// The fingerprints of [`Keystore::entries_without_password`] that Java trusts.
     pub fn trusted_without_password(bytes: &[u8]) -> Result<Vec<Fingerprint>, Problem> {
-        let entries = match Format::of(bytes)? {
+        Ok(Keystore::entries_without_password(bytes)?.iter().filter_map(Entry::fingerprint).collect())
+    }
+
+    /// What Java finds which opens the file as it opens `cacerts`: without a password. That is all of a JKS, whatever
+    /// its password, and of PKCS#12 what is not encrypted, often nothing.
+    pub fn entries_without_password(bytes: &[u8]) -> Result<Vec<Entry>, Problem> {
+        Ok(match Format::of(bytes)? {
             Format::Jks => jks::read(bytes, None)?.1,
             Format::Pkcs12Plain | Format::Pkcs12 => pkcs12::read_plain(bytes)?,
-        };
-        Ok(entries.iter().filter_map(Entry::fingerprint).collect())
+        })
     }
 
     /// What it is written as.
