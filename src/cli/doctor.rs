@@ -6,7 +6,8 @@ use serde_json::json;
 use super::Context;
 use super::trees::Trees;
 use crate::cert::Certificate;
-use crate::doctor::{self, ClientView, Question};
+use crate::converge::system_roots;
+use crate::doctor::{self, ClientView, Finding, Question, count};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::net::dns::Settings;
@@ -55,8 +56,10 @@ pub(super) fn run(context: &Context, args: &DoctorArgs) -> Result<u8> {
     let anchors = anchors(context, &trees)?;
     let view = View::new(system, state_of(system)?.ours())?;
     let facts = Facts::gather(&view)?;
-    let question = Question { anchors: &anchors, presented: presented.as_ref(), env, bundle: None };
+    let bundle = private_bundle(&trees)?;
+    let question = Question { anchors: &anchors, presented: presented.as_ref(), env, bundle };
     let clients = doctor::clients(&view, &facts, &question)?;
+    let findings = doctor::findings(&view, &facts, env)?;
     let all_good = clients.iter().filter(|client| client.installed).all(|client| client.verdict.is_good());
     if context.ui.json {
         let connect = args.connect.as_deref().zip(presented.as_ref()).map(|(target, presented)| {
@@ -75,10 +78,12 @@ pub(super) fn run(context: &Context, args: &DoctorArgs) -> Result<u8> {
                 "anchors": anchors,
                 "all_good": all_good,
                 "clients": clients,
+                "findings": findings,
             }),
         )?;
     } else {
         show(context, presented.as_ref(), &anchors, &clients)?;
+        show_findings(context, &findings)?;
     }
     Ok(if all_good { 0 } else { Kind::NotTrusted.exit_code() })
 }
@@ -124,6 +129,16 @@ fn anchors(context: &Context, trees: &Trees) -> Result<Vec<Certificate>> {
     Ok(anchors)
 }
 
+/// The bundle of the private store: with its roots in question, it is what variables should name.
+fn private_bundle(trees: &Trees) -> Result<Option<String>> {
+    let Some(private) = &trees.private else { return Ok(None) };
+    let state = state_of(private)?;
+    let view = View::new(private, state.ours())?;
+    let facts = Facts::gather(&view)?;
+    let roots = system_roots(&view, &facts, &state.anchors)?;
+    Ok(roots.map(|roots| private.display(&roots.bundle)))
+}
+
 fn chain(presented: &Presented) -> Vec<serde_json::Value> {
     let certificates = presented.chain.iter().filter_map(|der| Certificate::from_der(der).ok());
     certificates
@@ -161,8 +176,8 @@ fn show(
             };
             let said = match &place.problem {
                 Some(problem) if place.roots == 0 => problem.clone(),
-                Some(problem) => format!("{} roots{ours}; {problem}", place.roots),
-                None => format!("{} roots{ours}", place.roots),
+                Some(problem) => format!("{}{ours}; {problem}", count(place.roots, "root")),
+                None => format!("{}{ours}", count(place.roots, "root")),
             };
             ui.data(format!("  reads {} ({by}): {said}", place.path))?;
         }
@@ -172,6 +187,15 @@ fn show(
         if let Some(change) = &client.first_to_change {
             ui.data(format!("  first: {change}"))?;
         }
+    }
+    Ok(())
+}
+
+fn show_findings(context: &Context, findings: &[Finding]) -> Result<()> {
+    for finding in findings {
+        context.ui.data(format!("found: {}: {}", finding.place, finding.what))?;
+        context.ui.data(format!("  {}", finding.why))?;
+        context.ui.data(format!("  first: {}", finding.first_to_change))?;
     }
     Ok(())
 }

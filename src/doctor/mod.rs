@@ -6,6 +6,7 @@
 
 mod binary;
 mod clients;
+mod findings;
 mod reading;
 
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use self::binary::Binaries;
 use self::clients::{Client, Installation, Scope, TABLE};
+pub use self::findings::{Finding, What, count, findings};
 use self::reading::{Reader, Reads, Roots, Source};
 use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
@@ -22,6 +24,7 @@ use crate::fingerprint::Fingerprint;
 use crate::net::handshake::{Doubt, Presented};
 use crate::text;
 use crate::trust::facts::Facts;
+use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 
@@ -225,7 +228,7 @@ impl Doctor<'_, '_, '_> {
             anchors.iter().filter(|anchor| !roots.contains_key(&anchor.fingerprint())).collect();
         let Some(presented) = self.question.presented else {
             return match missing.first() {
-                None if anchors.is_empty() => (Verdict::Reads, format!("{} roots", roots.len()), None),
+                None if anchors.is_empty() => (Verdict::Reads, count(roots.len(), "root"), None),
                 None => (Verdict::Holds, "all roots that trustup installed are in what it reads".to_owned(), None),
                 Some(first) => {
                     let why = format!("{} is in nothing that it reads", first.subject());
@@ -246,7 +249,7 @@ impl Doctor<'_, '_, '_> {
                 (Verdict::Refuses, why, Some("give the server another certificate; no root helps here".to_owned()))
             }
             Some(Doubt::UnknownIssuer) => {
-                let why = format!("the chain ends at none of its {} roots{}", roots.len(), issuer(presented));
+                let why = format!("the chain ends at none of its {}{}", count(roots.len(), "root"), issuer(presented));
                 // Where the roots in question are all there, it is not for lack of them.
                 let change = if missing.is_empty() && !anchors.is_empty() {
                     "the server's root is another, or it does not send an intermediate: install its root with `trustup bootstrap`, or mend its chain".to_owned()
@@ -297,10 +300,7 @@ impl Doctor<'_, '_, '_> {
 
 /// Whether what the variable names comes on top of the client's own roots.
 fn is_extra(source: &Source) -> bool {
-    use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
-    let adds = |row: &&crate::trust::runtimes::Row| row.effect == Effect::Adds;
-    let extra = VARIABLES.iter().filter(adds).any(|row| Some(row.name) == source.variable);
-    extra
+    VARIABLES.iter().any(|row| row.effect == Effect::Adds && Some(row.name) == source.variable)
 }
 
 /// A place as it stands in a sentence.

@@ -13,6 +13,7 @@ mod support;
 mod cli;
 mod demo;
 mod dev_ca;
+mod doctor;
 mod env;
 mod failing;
 mod fixtures;
