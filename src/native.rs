@@ -69,11 +69,17 @@ pub fn unsafe_to_run(sysroot: &Sysroot, path: &str) -> Result<Option<String>> {
 /// Runs a family's tool: fixed environment (its temporary files go to `temporary`, ours alone), standard input closed, output kept for the error, its whole process
 /// group ended after `timeout`.
 ///
-/// Answers with what it said.
+/// `stamp` is its `SOURCE_DATE_EPOCH`: p11-kit dates the entries of the Java keystore so. Answers with what it said.
 ///
 /// # Errors
 /// It could not be started, failed, or took too long; the error shows what it said.
-pub fn run_tool(program: &str, arguments: &[String], temporary: &str, timeout: Duration) -> Result<String> {
+pub fn run_tool(
+    program: &str,
+    arguments: &[String],
+    temporary: &str,
+    timeout: Duration,
+    stamp: Option<i64>,
+) -> Result<String> {
     let shown =
         std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
     let (mut output, writer) =
@@ -93,6 +99,7 @@ pub fn run_tool(program: &str, arguments: &[String], temporary: &str, timeout: D
         .env("HOME", "/")
         .env("TMPDIR", temporary)
         .env("P11_KIT_NO_USER_CONFIG", "1")
+        .envs(stamp.map(|seconds| ("SOURCE_DATE_EPOCH", seconds.to_string())))
         .current_dir("/")
         .stdin(closed)
         .stdout(writer)
@@ -198,7 +205,8 @@ mod tests {
     #[test]
     fn a_failing_tool_is_quoted_and_escaped() {
         let arguments = ["-c".to_owned(), "printf 'a\\033[31mb\\n'; exit 3".to_owned()];
-        let error = run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(10)).expect_err("exit 3");
+        let error =
+            run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(10), None).expect_err("exit 3");
         let text = error.to_string();
         assert!(
             text.contains("exit status: 3") && text.contains("it said") && !text.contains('\u{1b}'),
@@ -209,14 +217,17 @@ mod tests {
     #[test]
     fn a_tool_that_hangs_is_ended_with_its_children() {
         let arguments = ["-c".to_owned(), "sleep 600 & sleep 600".to_owned()];
-        let error = run_tool("/bin/sh", &arguments, "/tmp", Duration::from_millis(200)).expect_err("hangs");
+        let error =
+            run_tool("/bin/sh", &arguments, "/tmp", Duration::from_millis(200), None).expect_err("hangs");
         assert!(error.to_string().contains("took longer"), "{error}");
     }
 
     #[test]
     fn the_environment_is_ours() {
         let arguments = ["-c".to_owned(), "test \"$(env | cut -d= -f1 | sort | tr '\\n' ' ')\" = 'HOME LC_ALL P11_KIT_NO_USER_CONFIG PATH PWD TMPDIR ' || { env; exit 1; }".to_owned()];
-        run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(10)).expect("nothing inherited");
+        run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(10), None).expect("nothing inherited");
+        let arguments = ["-c".to_owned(), "test \"$SOURCE_DATE_EPOCH\" = 7".to_owned()];
+        run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(10), Some(7)).expect("given");
     }
 
     #[test]

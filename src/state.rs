@@ -15,9 +15,10 @@ use crate::fingerprint::Fingerprint;
 use crate::record::{Ours, Record, Saved};
 use crate::sysroot::{Kind, Meta, STATE_DIRECTORY, Sysroot};
 use crate::trust::distro;
+use crate::trust::firefox_policy;
 use crate::trust::nix_store;
 use crate::trust::runtimes::profile;
-use crate::trust::stores::{self, Additions};
+use crate::trust::stores::{self, Additions, Kinds};
 use crate::trust::updater::{Ownership, bundle};
 
 /// The state file in the sysroot's state directory, 0600.
@@ -46,6 +47,12 @@ pub struct State {
     /// Whether login shells get the variables (`env --install`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub profile: bool,
+    /// Whether Firefox's policy file names the roots (`--firefox-policy`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub firefox_policy: bool,
+    /// Which stores beside the family's outputs are looked after.
+    #[serde(default, skip_serializing_if = "Kinds::is_none")]
+    pub kinds: Kinds,
     /// What we added to keystores and databases beside the family's outputs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub added: Additions,
@@ -140,7 +147,19 @@ impl State {
             records: self.records.clone(),
             files: installed.clone().filter_map(|anchor| anchor.file.clone()).collect(),
             installed: installed.map(|anchor| anchor.fingerprint).collect(),
+            policy: self.in_policy(),
         }
+    }
+
+    /// All that Firefox's policy file may name for us: of each root in the stores, its anchor file and the one beside
+    /// the policy.
+    fn in_policy(&self) -> Vec<String> {
+        let named =
+            self.anchors.iter().filter(|anchor| self.firefox_policy && anchor.status != Status::Recorded);
+        let files = named.flat_map(|anchor| {
+            anchor.file.clone().into_iter().chain([firefox_policy::certificate_file(&anchor.name)])
+        });
+        files.collect()
     }
 
     /// Whether there is nothing to remember.
@@ -210,6 +229,11 @@ impl State {
         if self.records.get(profile::PATH).is_some_and(|record| record.before != Saved::Absent) {
             return Err(Error::failed("the state says that a file for login shells was there before ours"));
         }
+        if !self.records.iter().all(|(path, record)| firefox_policy::may_keep(path, record)) {
+            return Err(Error::failed(
+                "the state would put something into Firefox's policy that is not there",
+            ));
+        }
         if !self
             .directories
             .iter()
@@ -252,6 +276,7 @@ pub fn check_records<'a>(
                 Ownership::Foreign => {
                     !sysroot.is_private()
                         && (profile::may_record(path, record)
+                            || firefox_policy::may_record(path, record)
                             || stores::may_record(path, record, records.clone().map(|(path, _)| path)))
                         || is_a_bundle(sysroot, path)?
                 }

@@ -214,6 +214,7 @@ impl<'a> Session<'a> {
             &run.arguments,
             self.sysroot.state_directory(),
             self.tool_timeout,
+            self.stamp,
         )?;
         // Its hooks may fail while it succeeds: Debian's prints `E:` and exits 0.
         let complaints = said
@@ -230,7 +231,7 @@ impl<'a> Session<'a> {
         self.stamp_what_the_tool_wrote()
     }
 
-    /// With `SOURCE_DATE_EPOCH`, what the tool made gets that time: it knows nothing of the variable.
+    /// With `SOURCE_DATE_EPOCH`, what the tool made gets that time: it dates no file by the variable.
     fn stamp_what_the_tool_wrote(&self) -> Result<()> {
         let (Some(seconds), Some(Done::Run { before, directories })) = (self.stamp, self.done.last()) else {
             return Ok(());

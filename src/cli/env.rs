@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Context;
 use super::trees::Trees;
-use crate::converge::{Goal, Options, Profile, converge, system_roots, system_stores};
+use crate::converge::{Extra, Goal, Options, converge, system_roots, system_stores};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -16,7 +16,7 @@ use crate::state::{self, State, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::text;
 use crate::trust::facts::{Choice, Facts};
-use crate::trust::runtimes::{Roots, TABLE, profile, render, variables};
+use crate::trust::runtimes::{JAVA_OPTIONS, Roots, TABLE, left_out, profile, render, variables};
 use crate::trust::verify::Offer;
 use crate::trust::view::View;
 
@@ -139,9 +139,13 @@ fn of_tree(sysroot: &Sysroot) -> Result<Option<(Roots, BTreeSet<Fingerprint>)>> 
     let held = whole(sysroot, &facts, &roots, &state.anchors)?;
     // As programs see them.
     let outside = |path: String| if sysroot.is_private() { sysroot.display(&path) } else { path };
-    let Roots { bundle, directory, anchor } = roots;
-    let roots =
-        Roots { bundle: outside(bundle), directory: directory.map(outside), anchor: anchor.map(outside) };
+    let Roots { bundle, directory, anchor, keystore } = roots;
+    let roots = Roots {
+        bundle: outside(bundle),
+        directory: directory.map(outside),
+        anchor: anchor.map(outside),
+        keystore: keystore.map(outside),
+    };
     Ok(Some((roots, held)))
 }
 
@@ -194,6 +198,8 @@ fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
     let looks = sysroot.is_host() || !for_container;
     let current = located.current(context.env);
     let variables = variables(&located.roots, |name| if looks { current(name) } else { None });
+    let set = looks.then(|| context.env.shown(JAVA_OPTIONS)).flatten();
+    left_out(&located.roots, set).iter().for_each(|why| ui.warn(why));
     let replaced = if looks { located.replaced(context.env) } else { Vec::new() };
     let lines = match format {
         Format::Sh => {
@@ -218,10 +224,10 @@ fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
                     })
                 })
                 .collect();
-            let Roots { bundle, directory, anchor } = &located.roots;
+            let Roots { bundle, directory, anchor, keystore } = &located.roots;
             ui.object(
                 "env",
-                json!({ "sysroot": sysroot.path(), "bundle": bundle, "directory": directory, "anchor": anchor, "variables": rows }),
+                json!({ "sysroot": sysroot.path(), "bundle": bundle, "directory": directory, "anchor": anchor, "keystore": keystore, "variables": rows }),
             )?;
             return Ok(0);
         }
@@ -254,10 +260,12 @@ fn install(context: &Context) -> Result<u8> {
         stores: None,
         updater: Choice::Auto,
         leave_unwritable: false,
+        repair: false,
         dry_run,
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
         stamp: context.stamp()?,
+        now: context.env.now(),
     };
     let outcome = converge(sysroot, options, |state, _, _| {
         if !state.anchors.iter().any(is_in_stores) {
@@ -267,7 +275,8 @@ fn install(context: &Context) -> Result<u8> {
             anchors: state.anchors.clone(),
             sources: state.sources.clone(),
             web_pki: state.web_pki,
-            profile: Profile::Installed,
+            profile: Extra::Installed,
+            firefox_policy: state.firefox_policy.into(),
             ..Goal::default()
         })
     })?;

@@ -6,11 +6,13 @@ use serde_json::json;
 use super::Context;
 use super::stores::StoreArgs;
 use crate::cert::Purpose;
+use crate::converge::policy_state;
 use crate::error::{Kind, Result};
 use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::text;
 use crate::trust::facts::Facts;
+use crate::trust::firefox_policy;
 use crate::trust::stores::{self, Selection, Stores, Wish};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
@@ -137,6 +139,8 @@ fn rows(
                 let offer = beside.offers.get(&found.path);
                 let word = match offer.map(|offer| offer.roots.contains_key(&anchor.fingerprint)) {
                     Some(true) => "there",
+                    // Nobody asked for it there.
+                    Some(false) if !state.kinds.has(found.kind) => continue,
                     Some(false) => "missing",
                     None => "skipped",
                 };
@@ -175,6 +179,9 @@ fn rows(
                 };
                 stores.push((shown(path), kind, word));
             }
+        }
+        if state.firefox_policy && anchor.status != Status::Recorded {
+            stores.push((shown(firefox_policy::PATH), "firefox-policy", policy_state(&view, anchor)?));
         }
         rows.push(Row { anchor: anchor.clone(), subject: certificate.subject(), stores });
     }

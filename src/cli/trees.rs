@@ -3,12 +3,15 @@
 use super::Context;
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
+use crate::keystore::find::Found;
+use crate::keystore::{self, Keystore};
 use crate::private_store::{self, Place};
 use crate::state::State;
 use crate::sysroot::Sysroot;
+use crate::tree::FILE_LIMIT;
 use crate::trust::facts::Facts;
 use crate::trust::updater::OutputKind;
-use crate::trust::view::View;
+use crate::trust::view::{Beneath, View};
 
 /// The root file system, and where the private store is.
 pub(super) struct Trees {
@@ -20,6 +23,8 @@ pub(super) struct Trees {
     place: Option<Place>,
     /// Why there is none.
     unfit: Option<Error>,
+    /// The caller's JAVA_HOME.
+    java_home: Option<String>,
 }
 
 impl Trees {
@@ -36,7 +41,7 @@ impl Trees {
             }
             let unfit = Error::unsupported("a foreign sysroot has no private store")
                 .hint("run trustup inside that root file system, as the user who needs it");
-            return Ok(Trees { system, private: None, place: None, unfit: Some(unfit) });
+            return Ok(Trees { system, private: None, place: None, unfit: Some(unfit), java_home: None });
         }
         let is_root = rustix::process::geteuid().is_root();
         let (place, unfit) = match private_store::find(context.env, given) {
@@ -52,7 +57,8 @@ impl Trees {
             }
         }
         let private = place.as_ref().filter(|place| place.exists()).map(Place::open).transpose()?;
-        Ok(Trees { system, private, place, unfit })
+        let java_home = context.env.var("JAVA_HOME").map(ToOwned::to_owned);
+        Ok(Trees { system, private, place, unfit, java_home })
     }
 
     /// Where the private store is, there or not.
@@ -85,8 +91,9 @@ impl Trees {
         self.place.as_mut().map_or(Ok(()), |place| place.tidy(stamp))
     }
 
-    /// The roots that the system's first bundle that is there holds now, for a private store above it.
-    pub(super) fn system_roots(&self) -> Result<Vec<Certificate>> {
+    /// What a private store above the system is made of: the roots that its first bundle that is there holds now, and
+    /// those of its Java.
+    pub(super) fn beneath(&self) -> Result<Beneath> {
         let state = State::load(&self.system)?;
         let view = View::new(&self.system, state.ours())?;
         let facts = Facts::gather(&view)?;
@@ -95,7 +102,31 @@ impl Trees {
         let mut bundles = facts.outputs.iter().filter(|output| output.kind == OutputKind::Bundle);
         let first = bundles
             .find_map(|output| view.actual_certificates(&output.path).filter(|_| output.purpose == servers));
-        Ok(first.unwrap_or_default())
+        Ok(Beneath { roots: first.unwrap_or_default(), java: self.java_roots() })
+    }
+
+    /// The roots of the keystore that Java on the system reads: that of the caller's JAVA_HOME, else the first; none if
+    /// it cannot be read. `None` where there is no Java.
+    fn java_roots(&self) -> Option<Vec<Certificate>> {
+        let search = keystore::find::find(&self.system, self.java_home.as_slice());
+        if search.found.is_empty() && search.missing.is_empty() {
+            return None;
+        }
+        let named = self.java_home.as_ref().and_then(|home| self.system.canonical(home).ok().flatten());
+        let of_home = |found: &&Found| {
+            named.as_ref().is_some_and(|home| {
+                found
+                    .names
+                    .iter()
+                    .any(|name| name.strip_prefix(home.as_str()).is_some_and(|rest| rest.starts_with('/')))
+            })
+        };
+        let Some(found) = search.found.iter().find(of_home).or(search.found.first()) else {
+            return Some(Vec::new());
+        };
+        let content = self.system.read(&found.path, FILE_LIMIT).ok().flatten();
+        let roots = content.and_then(|(content, _)| Keystore::roots_without_password(&content).ok());
+        Some(roots.unwrap_or_default())
     }
 
     /// Every tree that may have something of ours.

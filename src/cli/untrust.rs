@@ -60,10 +60,12 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         stores: Some(&selection),
         updater: args.updater,
         leave_unwritable: trees.system.is_host(),
+        repair: false,
         dry_run: context.global.dry_run,
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
         stamp: context.stamp()?,
+        now: context.env.now(),
     };
     let goal = |state: &State, _: &View, _: &Facts| {
         let anchors: Vec<StoredAnchor> =
@@ -77,13 +79,20 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         // A bundle's record stays while it says what once was removed; the others have nothing left to say.
         sources.retain(|_, source| !source.fingerprints.is_empty() || !source.removed.is_empty());
         let web_pki = state.web_pki && !anchors.is_empty();
-        Ok(Goal { anchors, sources, web_pki, profile: state.profile.into(), ..Goal::default() })
+        Ok(Goal {
+            anchors,
+            sources,
+            web_pki,
+            profile: state.profile.into(),
+            firefox_policy: state.firefox_policy.into(),
+            ..Goal::default()
+        })
     };
     let outcome = converge(&trees.system, options, goal).map_err(|error| hint_at_status(error, args.all))?;
     let private = match &trees.private {
         None => None,
         Some(sysroot) => {
-            let beneath = trees.system_roots()?;
+            let beneath = trees.beneath()?;
             let private = converge(Target { sysroot, beneath: &beneath }, options, goal);
             let private =
                 private.map_err(|error| outcome.blame(error, outcome.changed && !context.global.dry_run))?;

@@ -3,18 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Profile;
-use crate::cert::Certificate;
+use super::Extra;
 use crate::fingerprint::Fingerprint;
 use crate::state::{StoredAnchor, StoredSource};
 use crate::sysroot::Sysroot;
 use crate::trust::facts::Choice;
 use crate::trust::stores::Selection;
+use crate::trust::view::{Beneath, NOTHING_BENEATH};
 
 /// What is to be the case afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct Goal {
-    /// Every anchor, old and new. [`Status::Recorded`] stays out of the stores; for the others, the pipeline finds
+    /// Every anchor, old and new. [`Status::Recorded`](crate::state::Status::Recorded) stays out of the stores; for the others, the pipeline finds
     /// out which status they have.
     pub anchors: Vec<StoredAnchor>,
     /// What the sources gave.
@@ -26,7 +26,9 @@ pub struct Goal {
     /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
     pub copy: Option<(String, String)>,
     /// Tell login shells where the roots are.
-    pub profile: Profile,
+    pub profile: Extra,
+    /// Name the roots in Firefox's policy file.
+    pub firefox_policy: Extra,
 }
 
 /// What is to be changed.
@@ -34,13 +36,13 @@ pub struct Goal {
 pub struct Target<'a> {
     /// The root file system, or the private store.
     pub sysroot: &'a Sysroot,
-    /// For a private store: the roots of the system beneath it.
-    pub beneath: &'a [Certificate],
+    /// For a private store: what the system beneath it trusts.
+    pub beneath: &'a Beneath,
 }
 
 impl<'a> From<&'a Sysroot> for Target<'a> {
     fn from(sysroot: &'a Sysroot) -> Self {
-        Target { sysroot, beneath: &[] }
+        Target { sysroot, beneath: &NOTHING_BENEATH }
     }
 }
 
@@ -53,6 +55,8 @@ pub struct Options<'a> {
     pub updater: Choice,
     /// Leave what whoever runs us cannot write, and say so, instead of failing.
     pub leave_unwritable: bool,
+    /// Mend what others left damaged in the stores.
+    pub repair: bool,
     /// Stop before anything is changed.
     pub dry_run: bool,
     /// How long to wait for the lock.
@@ -61,4 +65,6 @@ pub struct Options<'a> {
     pub tool_timeout: Duration,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
     pub stamp: Option<i64>,
+    /// The time, seconds since 1970.
+    pub now: i64,
 }

@@ -2,6 +2,7 @@
 //! record: bootstrap and untrust differ only in the goal.
 
 mod draft;
+mod firefox;
 mod goal;
 mod outcome;
 mod runtimes;
@@ -11,11 +12,13 @@ use std::collections::BTreeMap;
 use self::draft::{
     leave_unwritable, make_plan, overlooked_by_tool, plan_stores, refuse_vendor_names, settle, stored_roots,
 };
+pub use self::firefox::policy_state;
 pub use self::goal::{Goal, Options, Target};
 pub use self::outcome::{AnchorView, Outcome};
-pub use self::runtimes::{Profile, system_roots, system_stores};
+pub use self::runtimes::{Extra, system_roots, system_stores};
 use crate::apply::Session;
 use crate::cert::Certificate;
+use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Step};
@@ -26,7 +29,7 @@ use crate::text;
 use crate::tree::{self, Node};
 use crate::trust::distro;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
-use crate::trust::stores::{self, Selection, Stores};
+use crate::trust::stores::{self, Kinds, Selection, Stores};
 use crate::trust::updater::Wanted;
 use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::{View, child};
@@ -41,6 +44,8 @@ struct Draft<'a> {
     wanted: Wanted,
     /// Whether login shells get the variables.
     profile: bool,
+    /// Whether Firefox's policy file names the roots.
+    firefox_policy: bool,
     withdrawn: Vec<Fingerprint>,
     /// Outputs and directories that whoever runs us cannot write.
     unwritable: Vec<String>,
@@ -109,9 +114,11 @@ impl<'a> Draft<'a> {
                 .hint("run `trustup untrust --all` first: it takes out what that run put in; then bootstrap again"));
             }
         }
+        let mended = if options.repair { doctor::mend(&view, &facts)? } else { Vec::new() };
         let goal = goal(state, &view, &facts)?;
         let mut anchors = goal.anchors.clone();
-        let mut wanted = Wanted { anchors: Vec::new(), web_pki: goal.web_pki };
+        let mut wanted =
+            Wanted { anchors: Vec::new(), web_pki: goal.web_pki, date: options.stamp.unwrap_or(options.now) };
         refuse_vendor_names(&view, &facts, &anchors)?;
         let refusals = settle(&view, &facts, &goal, &mut anchors, &mut wanted)?;
         let mut updater = facts.updater(&view, choice)?;
@@ -125,7 +132,13 @@ impl<'a> Draft<'a> {
             let why = format!("the distribution's tool overlooks `{path}`");
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
+        if !mended.is_empty() {
+            let why = "what is damaged is mended by the built-in updater".to_owned();
+            updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
+        }
         let mut desires = facts.row.updater.desired(&view, &wanted)?;
+        // First what stands there without us: what is desired because of the anchors goes before it.
+        desires.nodes.splice(0..0, mended);
         let mut stores = plan_stores(&view, &facts, options.stores, &anchors, state)?;
         desires.nodes.append(&mut stores.nodes);
         desires.warnings.append(&mut stores.warnings);
@@ -143,6 +156,7 @@ impl<'a> Draft<'a> {
             unwritable = left.shown;
         }
         let profile = runtimes::want_profile(&view, &facts, &anchors, goal.profile, &mut desires)?;
+        let firefox_policy = firefox::want_policy(&view, &anchors, goal.firefox_policy, &mut desires)?;
         let mut plan = make_plan(&view, &facts, &updater.updater, &desires, &stores)?;
         let out_of_reach = plan.is_empty() && !unwritable.is_empty();
         if out_of_reach {
@@ -164,6 +178,9 @@ impl<'a> Draft<'a> {
         }
         let mut warnings = refusals;
         warnings.extend(desires.warnings);
+        if matches!(updater.updater, UpdaterUsed::Builtin) {
+            warnings.extend(desires.builtin_warnings);
+        }
         if updater.notable {
             warnings.push(format!(
                 "{}; the built-in updater takes its place and keeps what is there",
@@ -194,6 +211,7 @@ impl<'a> Draft<'a> {
             anchors,
             wanted,
             profile,
+            firefox_policy,
             withdrawn,
             unwritable,
             out_of_reach,
@@ -236,6 +254,12 @@ impl<'a> Draft<'a> {
             anchors: self.anchors.clone(),
             sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
             profile: self.profile,
+            firefox_policy: self.firefox_policy,
+            kinds: match self.selection.map(Selection::kinds) {
+                _ if self.anchors.is_empty() => Kinds::default(),
+                Some(kinds) if !kinds.is_none() => kinds,
+                _ => state.kinds,
+            },
             added: match self.selection {
                 Some(_) => self.stores.additions.clone(),
                 None => state.added.clone(),

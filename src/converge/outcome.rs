@@ -115,7 +115,10 @@ impl Draft<'_> {
             row: self.facts.row.id,
             updater: (self.updater.updater.word(), self.updater.why),
             changed: !self.plan.is_empty()
-                || (before != now || self.profile != state.profile) && !self.out_of_reach,
+                || (before != now
+                    || self.profile != state.profile
+                    || self.firefox_policy != state.firefox_policy)
+                    && !self.out_of_reach,
             steps: self.plan.steps.iter().map(StepView::from).collect(),
             anchors,
             outputs: self

@@ -10,9 +10,9 @@ use crate::trust::runtimes::{Roots, profile};
 use crate::trust::updater::{Desires, OutputKind};
 use crate::trust::view::View;
 
-/// What is wanted of the file for login shells.
+/// What is wanted of a file that stands beside the stores: the one for login shells, Firefox's policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Profile {
+pub enum Extra {
     /// Not there.
     #[default]
     Absent,
@@ -22,10 +22,10 @@ pub enum Profile {
     Installed,
 }
 
-impl From<bool> for Profile {
+impl From<bool> for Extra {
     /// From what the state says.
     fn from(installed: bool) -> Self {
-        if installed { Profile::Kept } else { Profile::Absent }
+        if installed { Extra::Kept } else { Extra::Absent }
     }
 }
 
@@ -50,11 +50,13 @@ pub fn system_stores(view: &View, facts: &Facts) -> Result<Option<Roots>> {
     // Where no package makes hash links, the directory holds ours and not the distribution's roots.
     let managed = facts.row.updater.is_managed(view)?;
     let directory = if managed { find(OutputKind::HashDirectory) } else { None };
-    Ok(find(OutputKind::Bundle).map(|bundle| Roots { bundle, directory, anchor: None }))
+    // Java finds the system's by itself.
+    let keystore = if view.sysroot().is_private() { find(OutputKind::Keystore) } else { None };
+    Ok(find(OutputKind::Bundle).map(|bundle| Roots { bundle, directory, anchor: None, keystore }))
 }
 
 /// The anchor's file, if it is the PEM file of this one certificate: one that somebody mounted may be anything.
-fn anchor_file(view: &View, anchor: &StoredAnchor) -> Result<Option<String>> {
+pub(super) fn anchor_file(view: &View, anchor: &StoredAnchor) -> Result<Option<String>> {
     let Some(path) = &anchor.file else { return Ok(None) };
     let usable = match anchor.status {
         Status::Installed => true,
@@ -77,15 +79,15 @@ pub(super) fn want_profile(
     view: &View,
     facts: &Facts,
     anchors: &[StoredAnchor],
-    wanted: Profile,
+    wanted: Extra,
     desires: &mut Desires,
 ) -> Result<bool> {
-    let Some(roots) = system_roots(view, facts, anchors)?.filter(|_| wanted != Profile::Absent) else {
+    let Some(roots) = system_roots(view, facts, anchors)?.filter(|_| wanted != Extra::Absent) else {
         return Ok(false);
     };
     let content = profile::content(&roots)?;
     if *view.original(profile::PATH)? != Node::Absent {
-        if wanted == Profile::Kept {
+        if wanted == Extra::Kept {
             desires.warnings.push(format!(
                 "somebody changed `{}`: it is left as it is, and no longer kept up to date",
                 profile::PATH

@@ -95,7 +95,7 @@ pub(super) const TABLE: &[Client] = &[
     row("pip", "pip", &[], Some("PIP_CERT"), pip),
     row("node", "Node", &["node", "nodejs"], Some("NODE_EXTRA_CA_CERTS"), node),
     row("deno", "Deno", &["deno"], Some("DENO_CERT"), deno),
-    row("java", "Java", &["java"], None, java),
+    row("java", "Java", &["java"], Some("JAVA_TOOL_OPTIONS"), java),
     row("go", "Go programs", GO, Some("SSL_CERT_FILE"), go),
     row("uv", "uv", &["uv"], Some("SSL_CERT_FILE"), uv),
     row("cargo", "Cargo", &["cargo"], Some("CARGO_HTTP_CAINFO"), cargo),
@@ -187,7 +187,7 @@ impl<'v, 's> Scope<'v, 's> {
             None => Source::new(Reads::PemFile, file),
         }];
         match self.env.raw("SSL_CERT_DIR") {
-            Some(list) => sources.extend(directories(list, Reads::HashDirectory)),
+            Some(list) => sources.extend(directories(list, Reads::HashDirectory, "SSL_CERT_DIR")),
             None => sources.push(Source::new(Reads::HashDirectory, directory)),
         }
         sources
@@ -276,11 +276,14 @@ impl Libcurl {
             (None, Some(path)) => sources.push(Source::new(of_file, path).needed()),
             (None, None) => {}
         }
-        // OpenSSL looks into a directory when it needs it, GnuTLS reads it first.
-        let wanted = |source: Source| if self.gnutls { source.needed() } else { source };
         match (directory, self.directory) {
-            (Some((variable, path)), _) => sources.push(wanted(Source::new(of_directory, path).by(variable))),
-            (None, Some(path)) => sources.push(wanted(Source::new(of_directory, path))),
+            // OpenSSL takes a list, and looks into a directory when it needs it; GnuTLS reads one first.
+            (Some((variable, path)), _) if self.gnutls => {
+                sources.push(Source::new(of_directory, path).by(variable).needed());
+            }
+            (None, Some(path)) if self.gnutls => sources.push(Source::new(of_directory, path).needed()),
+            (Some((variable, list)), _) => sources.extend(directories(&list, of_directory, variable)),
+            (None, Some(path)) => sources.push(Source::new(of_directory, path)),
             (None, None) => {}
         }
         sources
@@ -292,10 +295,8 @@ fn one(found: Option<String>, sources: Vec<Source>) -> Vec<Installation> {
 }
 
 /// The directories of a list like `SSL_CERT_DIR`.
-fn directories(list: &str, reads: Reads) -> impl Iterator<Item = Source> + '_ {
-    list.split(':')
-        .filter(|path| !path.is_empty())
-        .map(move |path| Source::new(reads, path).by("SSL_CERT_DIR"))
+fn directories(list: &str, reads: Reads, variable: &'static str) -> impl Iterator<Item = Source> {
+    list.split(':').filter(|path| !path.is_empty()).map(move |path| Source::new(reads, path).by(variable))
 }
 
 fn openssl(scope: &Scope, found: Option<String>) -> Vec<Installation> {
@@ -430,7 +431,7 @@ fn node(scope: &Scope, found: Option<String>) -> Vec<Installation> {
             None => Source::new(Reads::PemBlocks, file),
         });
         match scope.env.var("SSL_CERT_DIR") {
-            Some(list) => sources.extend(directories(list, Reads::Directory)),
+            Some(list) => sources.extend(directories(list, Reads::Directory, "SSL_CERT_DIR")),
             None => sources.push(Source::new(Reads::Directory, directory)),
         }
     }
@@ -464,7 +465,7 @@ fn go(scope: &Scope, found: Option<String>) -> Vec<Installation> {
         }
     }];
     match scope.env.var("SSL_CERT_DIR") {
-        Some(list) => sources.extend(directories(list, Reads::Directory)),
+        Some(list) => sources.extend(directories(list, Reads::Directory, "SSL_CERT_DIR")),
         None => {
             let there = ["/etc/ssl/certs", "/etc/pki/tls/certs"].into_iter();
             let there = there.filter(|path| scope.is(path, Kind::Directory));
@@ -488,7 +489,7 @@ fn native_certs(scope: &Scope) -> Vec<Source> {
     }
     let mut sources: Vec<Source> =
         file.map(|(variable, path)| Source::new(Reads::PemBlocks, path).by(variable)).into_iter().collect();
-    sources.extend(list.iter().flat_map(|(_, list)| directories(list, Reads::Directory)));
+    sources.extend(list.iter().flat_map(|(_, list)| directories(list, Reads::Directory, "SSL_CERT_DIR")));
     sources
 }
 

@@ -252,6 +252,8 @@ fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<Finding>) ->
     for row in VARIABLES {
         let Some(value) = env.var(row.name) else { continue };
         let paths: Vec<&str> = match row.effect {
+            // Options of which a keystore may be one: Java's own row tells.
+            Effect::JavaOptions => continue,
             Effect::ReplacesDirectory => value.split(':').filter(|path| !path.is_empty()).collect(),
             Effect::Replaces | Effect::Adds => vec![value],
         };

@@ -8,6 +8,7 @@ mod binary;
 mod clients;
 mod findings;
 mod reading;
+mod repair;
 
 use std::collections::BTreeMap;
 
@@ -16,6 +17,7 @@ use serde::Serialize;
 use self::binary::Binaries;
 use self::clients::{Client, Installation, Scope, TABLE};
 pub use self::findings::{Finding, What, count, findings};
+pub use self::repair::mend;
 use self::reading::{Reader, Reads, Roots, Source};
 use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
@@ -36,7 +38,7 @@ pub struct Question<'a> {
     pub presented: Option<&'a Presented>,
     /// The caller's variables; none in a foreign sysroot.
     pub env: &'a Env,
-    /// Where the roots are for programs that have to be told, if not in the row's own bundle.
+    /// The private store's bundle, if there is a private store.
     pub bundle: Option<String>,
 }
 
@@ -271,6 +273,10 @@ impl Doctor<'_, '_, '_> {
         let own = |source: &Source| {
             source.reads == Reads::CompiledIn || source.path.ends_with("/certifi/cacert.pem") || is_extra(source)
         };
+        // Who has a private store reaches it through variables only.
+        if let (Some(variable), true) = (client.variable, self.question.bundle.is_some()) {
+            return format!("`eval \"$(trustup env)\"` sets {variable} for it");
+        }
         let has_database = used.iter().any(|source| source.reads == Reads::NssDatabase);
         match client.variable {
             Some(variable) if used.iter().all(own) => {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::cert::Certificate;
 use crate::fingerprint::Fingerprint;
-use crate::keystore::{Content, Keystore};
+use crate::keystore::Keystore;
 use crate::nss::{self, Databases};
 use crate::text;
 use crate::tree::Node;
@@ -197,15 +197,9 @@ fn keystore(view: &View, path: &str) -> Loaded {
         Err(loaded) => return loaded,
     };
     let Node::File(file) = node.as_ref() else { return Loaded::default() };
-    match Keystore::entries_without_password(&file.content) {
-        Ok(entries) => {
-            let trusted = entries.iter().filter_map(|entry| match entry.content() {
-                Content::Trusted { der, .. } => Certificate::from_der(der).ok(),
-                Content::PrivateKey | Content::Other => None,
-            });
-            let loaded = Loaded::of(trusted);
-            if loaded.roots.is_empty() { Loaded::problem("Java finds no root in it") } else { loaded }
-        }
+    match Keystore::roots_without_password(&file.content) {
+        Ok(roots) if roots.is_empty() => Loaded::problem("Java finds no root in it"),
+        Ok(roots) => Loaded::of(roots),
         Err(problem) => Loaded::problem(text::escape(&problem.to_string())),
     }
 }

@@ -131,8 +131,9 @@ impl Problem {
     pub fn into_error(self) -> Error {
         let what = self.to_string();
         match self {
-            Problem::WrongPassword => Error::failed(what)
-                .hint("give the file that holds the password: `--java-storepass-file FILE`"),
+            Problem::WrongPassword => {
+                Error::usage(what).hint("give the file that holds the password: `--java-storepass-file FILE`")
+            }
             Problem::Unsupported(_) => Error::unsupported(what)
                 .hint("`keytool -importkeystore -deststoretype PKCS12` makes a supported one of it"),
             Problem::TooCostly => Error::unsupported(what),
@@ -253,6 +254,13 @@ impl fmt::Debug for Keystore {
     }
 }
 
+fn read_without_password(bytes: &[u8]) -> Result<Vec<Entry>, Problem> {
+    match Format::of(bytes)? {
+        Format::Jks => Ok(jks::read(bytes, None)?.1),
+        Format::Pkcs12Plain | Format::Pkcs12 => pkcs12::read_plain(bytes),
+    }
+}
+
 impl Keystore {
     /// An empty JKS with the password `changeit`.
     pub fn new_jks() -> Keystore {
@@ -280,18 +288,29 @@ impl Keystore {
         Ok(Keystore { format, password: password.clone(), entries, frame })
     }
 
-    /// The fingerprints of [`Keystore::entries_without_password`] that Java trusts.
-    pub fn trusted_without_password(bytes: &[u8]) -> Result<Vec<Fingerprint>, Problem> {
-        Ok(Keystore::entries_without_password(bytes)?.iter().filter_map(Entry::fingerprint).collect())
+    /// Reads a keystore that Java reads whole as it opens `cacerts`, without a password, and that can be changed without
+    /// randomness: a JKS with `changeit`, or PKCS#12 without MAC and encryption.
+    pub fn parse_cacerts(bytes: &[u8]) -> Result<Keystore, Problem> {
+        match Format::of(bytes)? {
+            Format::Jks | Format::Pkcs12Plain => Keystore::parse(bytes, &Password::default()),
+            Format::Pkcs12 => Err(Problem::Unsupported("a MAC or encrypted entries".to_owned())),
+        }
     }
 
-    /// What Java finds which opens the file as it opens `cacerts`: without a password. That is all of a JKS, whatever
-    /// its password, and of PKCS#12 what is not encrypted, often nothing.
-    pub fn entries_without_password(bytes: &[u8]) -> Result<Vec<Entry>, Problem> {
-        Ok(match Format::of(bytes)? {
-            Format::Jks => jks::read(bytes, None)?.1,
-            Format::Pkcs12Plain | Format::Pkcs12 => pkcs12::read_plain(bytes)?,
-        })
+    /// The fingerprints of the certificates that Java trusts which opens the file as it opens `cacerts`: without a
+    /// password. That is all of a JKS, whatever its password, and of PKCS#12 what is not encrypted, often nothing.
+    pub fn trusted_without_password(bytes: &[u8]) -> Result<Vec<Fingerprint>, Problem> {
+        Ok(read_without_password(bytes)?.iter().filter_map(Entry::fingerprint).collect())
+    }
+
+    /// The same certificates; what cannot be parsed is left out.
+    pub fn roots_without_password(bytes: &[u8]) -> Result<Vec<Certificate>, Problem> {
+        let entries = read_without_password(bytes)?;
+        let ders = entries.iter().filter_map(|entry| match entry.content() {
+            Content::Trusted { der, .. } => Some(der),
+            Content::PrivateKey | Content::Other => None,
+        });
+        Ok(ders.filter_map(|der| Certificate::from_der(der).ok()).collect())
     }
 
     /// What it is written as.

@@ -1,9 +1,13 @@
 //! The `java-cacerts` file that p11-kit's `trust extract` writes: a JKS with `changeit`, one date for all entries,
 //! aliases made of labels. Seen on p11-kit 0.24.1.
 
+use std::collections::BTreeSet;
+
 use super::alias::numbered;
 use super::{Content, Keystore, Password, jks};
 use crate::cert::Certificate;
+use crate::error::Error;
+use crate::fingerprint::Fingerprint;
 
 /// One root, before clashing aliases are numbered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +36,42 @@ pub fn write(roots: &[Root], date: i64) -> Result<Vec<u8>, super::Problem> {
         .map(|(root, alias)| jks::entry(VERSION, alias, &root.certificate, date))
         .collect();
     Ok(jks::write(VERSION, &entries?, &Password::default()))
+}
+
+/// The same, but with the date of `standing` where that is the file of these roots already: the date alone is no reason
+/// to write it again.
+pub fn renew(roots: &[Root], standing: &[u8], date: i64) -> Result<Vec<u8>, super::Problem> {
+    let dated = Keystore::parse(standing, &Password::default()).ok();
+    let dated = dated.and_then(|keystore| keystore.entries().first().and_then(super::Entry::date));
+    match dated {
+        Some(former) => {
+            let same = write(roots, former)?;
+            if same == standing { Ok(same) } else { write(roots, date) }
+        }
+        None => write(roots, date),
+    }
+}
+
+/// A keystore that opens without a password, without these roots: as p11-kit would number what is left, if it made the
+/// file. `None` if it is none, or holds none of them.
+pub fn without(content: &[u8], gone: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
+    let mut keystore = Keystore::parse_cacerts(content).ok()?;
+    if !keystore.fingerprints().iter().any(|fingerprint| gone.contains(fingerprint)) {
+        return None;
+    }
+    if let Some((mut roots, date)) = read(content) {
+        roots.retain(|root| !gone.contains(&root.certificate.fingerprint()));
+        return write(&roots, date.unwrap_or(0)).ok();
+    }
+    for fingerprint in gone {
+        keystore.remove(fingerprint);
+    }
+    keystore.to_bytes(&mut no_salt).ok()
+}
+
+/// What opens without a password has no salts.
+fn no_salt(_: &mut [u8]) -> crate::error::Result<()> {
+    Err(Error::failed("this keystore has no salts"))
 }
 
 /// The roots and the date of such a file (`None` where it has no root); `None` if writing them again would not give

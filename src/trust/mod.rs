@@ -4,6 +4,7 @@
 
 pub mod distro;
 pub mod facts;
+pub mod firefox_policy;
 pub mod nix_store;
 pub mod os_release;
 pub mod p11_format;

@@ -12,10 +12,11 @@ use std::rc::Rc;
 use crate::cert::{Certificate, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::keystore;
 use crate::record::Ours;
 use crate::sysroot::{Meta, Sysroot, split};
 use crate::tree::{self, Node};
-use crate::trust::{nix_store, p11_format};
+use crate::trust::{firefox_policy, nix_store, p11_format};
 
 /// As in the kernel.
 pub(super) const MAX_HOPS: usize = 40;
@@ -40,13 +41,24 @@ pub struct Contents {
     pub damaged: bool,
 }
 
+/// For a private store: what the system beneath it trusts.
+#[derive(Clone, Debug, Default)]
+pub struct Beneath {
+    /// The roots of its bundle.
+    pub roots: Vec<Certificate>,
+    /// The roots of its Java, in the keystore's order; `None` where there is no Java.
+    pub java: Option<Vec<Certificate>>,
+}
+
+/// No system.
+pub static NOTHING_BENEATH: Beneath = Beneath { roots: Vec::new(), java: None };
+
 /// The view; reads each path once.
 #[derive(Debug)]
 pub struct View<'a> {
     sysroot: &'a Sysroot,
     ours: Rc<Ours>,
-    /// For a private store: the roots that the system beneath it trusts.
-    beneath: Rc<[Certificate]>,
+    beneath: Rc<Beneath>,
     /// The recorded paths, by where they really are.
     recorded: BTreeMap<String, String>,
     /// Our anchor files, by where they really are.
@@ -104,14 +116,14 @@ impl<'a> View<'a> {
         Ok(view)
     }
 
-    /// The same view of a private store, above a system that trusts these roots.
+    /// The same view of a private store, above a system that trusts this.
     #[must_use]
-    pub fn above(self, system: &[Certificate]) -> Self {
-        View { beneath: system.into(), ..self }
+    pub fn above(self, system: &Beneath) -> Self {
+        View { beneath: Rc::new(system.clone()), ..self }
     }
 
-    /// For a private store: the roots that the system beneath it trusts.
-    pub fn beneath(&self) -> &[Certificate] {
+    /// For a private store: what the system beneath it trusts.
+    pub fn beneath(&self) -> &Beneath {
         &self.beneath
     }
 
@@ -195,6 +207,14 @@ impl<'a> View<'a> {
         Ok(node)
     }
 
+    /// From now on `node` is what would stand at `path` without us: what was there is damage that is mended, and not to
+    /// come back.
+    pub fn assume(&self, path: &str, node: Node) -> Result<()> {
+        self.original.borrow_mut().insert(self.location(path)?, Rc::new(node));
+        self.names.borrow_mut().clear();
+        Ok(())
+    }
+
     /// Whether what stands at `path` is exactly what our last run left there.
     pub fn is_as_we_left_it(&self, path: &str) -> Result<bool> {
         let location = self.location(path)?;
@@ -205,14 +225,38 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Whether Firefox's policy file, in which we wrote, is here.
+    fn is_firefox_policy(&self, location: &str) -> bool {
+        self.recorded.get(location).is_some_and(|path| path == firefox_policy::PATH)
+    }
+
+    /// Whether our last run did not change what stands at `path`.
+    pub fn is_unrecorded(&self, path: &str) -> Result<bool> {
+        Ok(!self.recorded.contains_key(&self.location(path)?))
+    }
+
     /// The node without our certificates, for what is not (or no longer) as we left it.
     fn without_ours(&self, path: &str, actual: Rc<Node>) -> Result<Rc<Node>> {
+        if let (Node::File(file), true) = (actual.as_ref(), self.is_firefox_policy(path)) {
+            // Damaged, it names nothing.
+            let without = firefox_policy::merged(Some(&file.content), &[], &self.ours.policy);
+            return Ok(match without {
+                Ok(Some(content)) if content != file.content => {
+                    Rc::new(Node::File(tree::File { content, ..file.clone() }))
+                }
+                Ok(None) => Rc::new(Node::Absent),
+                Ok(Some(_)) | Err(_) => actual,
+            });
+        }
         if self.ours.installed.is_empty() {
             return Ok(actual);
         }
         match actual.as_ref() {
             Node::File(file) => {
-                if let Some(content) = p11_format::without(&file.content, &self.ours.installed) {
+                let without = p11_format::without(&file.content, &self.ours.installed);
+                if let Some(content) =
+                    without.or_else(|| keystore::p11_kit::without(&file.content, &self.ours.installed))
+                {
                     return Ok(Rc::new(Node::File(tree::File { content, ..file.clone() })));
                 }
                 let mut rest = Vec::with_capacity(file.content.len());

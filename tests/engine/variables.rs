@@ -20,6 +20,7 @@ fn wanted() -> Vec<Variable> {
         // At the very end, where a line could seem to go on.
         directory: Some(format!("{TRAP}\\")),
         anchor: Some(path("anchor ")),
+        keystore: None,
     };
     variables(&roots, |_| None)
 }

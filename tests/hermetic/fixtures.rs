@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::Value;
 use trustup::fingerprint::Fingerprint;
+use trustup::keystore::Keystore;
+use trustup::nss::Databases;
 use trustup::trust::distro::DISTROS;
 
 use crate::support::ca::{self, Root};
@@ -19,6 +21,9 @@ const STATE: &str = "var/lib/trustup";
 
 /// Two subjects and their hashes, as `openssl x509 -subject_hash` prints them.
 const NAMES: [(&str, &str); 2] = [("Fixture Root A", "0a8d6833"), ("Fixture Root B", "0f8c6368")];
+
+/// 2026-01-01.
+const DATE: &str = "1767225600";
 
 /// Names of files that hold every root there is, for some purpose.
 const BUNDLES: [&str; 7] = [
@@ -150,6 +155,7 @@ fn the_whole_life_of_one_root() {
             assert!(ca::held(&now).contains(&ours.fingerprint), "{output} lacks ours");
         }
         every_bundle_holds(root.path(), &there, &ours);
+        every_store_holds(root.path(), &done, &ours);
         every_hash_is_found(root.path(), &first, &ours, NAMES[0].1);
 
         // Again.
@@ -178,7 +184,9 @@ fn two_roots_come_and_go_one_by_one() {
             let mut with_one = None;
             for (index, one) in roots.iter().enumerate() {
                 let file = one.write(given.path(), &format!("{index}.pem"));
-                Trustup::at(root.path(), ["bootstrap", "--ca-file"]).arg(file).ok();
+                // One date for what a keystore says of its entries.
+                let bootstrap = Trustup::at(root.path(), ["bootstrap", "--ca-file"]).arg(file);
+                bootstrap.env("SOURCE_DATE_EPOCH", DATE).ok();
                 with_one.get_or_insert_with(|| Tree::of(root.path()).without(STATE));
             }
             for one in &roots {
@@ -187,14 +195,21 @@ fn two_roots_come_and_go_one_by_one() {
             Trustup::at(root.path(), ["status"]).ok();
 
             let [gone, stays] = order.map(|index| &roots[index]);
-            Trustup::at(root.path(), ["untrust", "--fingerprint", &gone.pin()]).ok();
+            let untrust = Trustup::at(root.path(), ["untrust", "--fingerprint", &gone.pin()]);
+            untrust.env("SOURCE_DATE_EPOCH", DATE).ok();
             every_bundle_holds(root.path(), &there, stays);
             for (path, held) in certificates(root.path()) {
                 assert!(!held.contains(&gone.fingerprint), "{path} still holds the root that was taken out");
             }
             if order[0] == 1 {
                 let wanted = with_one.expect("made above");
-                wanted.assert_same(&Tree::of(root.path()).without(STATE), "after the second root went");
+                // Which have the same entries, and maybe other free pages.
+                let but_databases = |mut tree: Tree| {
+                    tree.lines.retain(|path, _| !path.ends_with("/cert9.db") && !path.ends_with("/key4.db"));
+                    tree
+                };
+                let now = Tree::of(root.path()).without(STATE);
+                but_databases(wanted).assert_same(&but_databases(now), "after the second root went");
             }
             Trustup::at(root.path(), ["status"]).ok();
             Trustup::at(root.path(), ["untrust", "--fingerprint", &stays.pin()]).ok();
@@ -269,6 +284,25 @@ fn every_bundle_holds(root: &Path, before: &BTreeMap<String, BTreeSet<Fingerprin
         if BUNDLES.contains(&name) {
             assert!(now[path].contains(&ours.fingerprint), "{path} does not hold our root");
         }
+    }
+}
+
+/// Nothing is left alone of what has roots for Java and for browsers, and all of it holds `ours`.
+fn every_store_holds(root: &Path, answer: &Value, ours: &Root) {
+    for store in answer["stores"].as_array().expect("stores") {
+        let (path, kind) = (text(&store["path"]), text(&store["kind"]));
+        assert!(store["why"].is_null(), "{store}");
+        let read = |name: &str| fs::read(inside(root, &format!("{path}{name}")).unwrap()).unwrap();
+        let held = match &kind[..] {
+            "keystore" => Keystore::trusted_without_password(&read("")).unwrap(),
+            "nss-database" => {
+                let databases = Databases::open(&read("/cert9.db"), &read("/key4.db"), None).unwrap();
+                let entries = databases.entries().unwrap();
+                entries.iter().filter(|entry| entry.is_trusted()).map(|entry| entry.fingerprint).collect()
+            }
+            other => panic!("a store of the kind {other}"),
+        };
+        assert!(held.contains(&ours.fingerprint), "{path} does not hold our root");
     }
 }
 

@@ -24,7 +24,7 @@ struct Client {
 const REQUESTS: &str = "import sys, requests; requests.get(sys.argv[1], timeout=20).raise_for_status()";
 const NODE: &str = "require('https').get(process.argv[1], r => r.resume()).on('error', e => process.exit(1))";
 
-const CLIENTS: [Client; 11] = [
+const CLIENTS: [Client; 10] = [
     Client {
         id: "openssl",
         found: "/usr/bin/openssl",
@@ -65,12 +65,6 @@ const CLIENTS: [Client; 11] = [
             "URL",
         ],
     },
-    Client {
-        // Reads what its library tells it: GnuTLS has no variables.
-        id: "gnutls",
-        found: "libgnutls.so",
-        command: &["wget", "--tries=1", "--timeout=20", "-qO-", "URL"],
-    },
 ];
 
 struct Scene {
@@ -87,6 +81,7 @@ impl Scene {
         let url = server.url();
         let url = url.trim_end_matches('/');
         server.serve(&format!(r#"{{"dl":"{url}","api":"{url}","crates":[],"meta":{{"total":0}}}}"#));
+        std::fs::copy(env!("CARGO_BIN_EXE_trustup"), root.exchange().join("trustup")).unwrap(); // FIXME-local
         std::fs::copy(go_client(), root.exchange().join("go-client")).unwrap();
         let cargo = roots::run(Command::new("rustup").args(["which", "cargo"])).stdout;
         std::fs::copy(String::from_utf8(cargo).unwrap().trim(), root.exchange().join("cargo")).unwrap();

@@ -33,6 +33,7 @@ impl Scene {
             bundle: path("bundle.pem"),
             directory: Some(path("certs")),
             anchor: Some(path("anchor.crt")),
+            keystore: None,
         };
         Scene { directory, roots }
     }
@@ -171,6 +172,7 @@ fn t15_the_file_for_login_shells_sets_what_is_there() {
         bundle: gone(&scene.roots.bundle),
         directory: scene.roots.directory.as_deref().map(gone),
         anchor: scene.roots.anchor.as_deref().map(gone),
+        keystore: None,
     });
     for shell in SHELLS {
         let environment = scene.shell(shell, "-euc", source, path);

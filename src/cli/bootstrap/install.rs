@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use super::super::trees::Trees;
 use super::{BootstrapArgs, Store};
-use crate::converge::{AnchorView, Goal, Options, Outcome, Target, anchor_name, converge, standing_path};
+use crate::converge::{
+    AnchorView, Extra, Goal, Options, Outcome, Target, anchor_name, converge, standing_path,
+};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
@@ -97,20 +99,21 @@ fn install_privately(
     args: &BootstrapArgs,
     acquired: &Acquired,
 ) -> Result<Outcome> {
-    let roots = trees.system_roots()?;
+    let beneath = trees.beneath()?;
     let goal = |state: &State, view: &View, facts: &Facts| {
         goal(state, view, facts, args, acquired).map(|goal| Goal {
             copy: None,
             standing: BTreeMap::new(),
+            firefox_policy: Extra::Absent,
             ..goal
         })
     };
-    let options = Options { updater: Choice::Auto, leave_unwritable: false, stores: None, ..options };
+    let options = Options { updater: Choice::Auto, leave_unwritable: false, stores: None, repair: false, ..options };
     if options.dry_run && trees.private.is_none() {
         return Ok(foretold(trees, acquired));
     }
     let sysroot = trees.make_private(options.stamp)?;
-    Ok(converge(Target { sysroot, beneath: &roots }, options, goal)?.displayed(sysroot))
+    Ok(converge(Target { sysroot, beneath: &beneath }, options, goal)?.displayed(sysroot))
 }
 
 /// What would become of a private store that is not there yet: there is no tree to make a plan for.
@@ -253,5 +256,7 @@ fn goal(
         }
     };
     let web_pki = state.web_pki || args.with_web_pki;
-    Ok(Goal { anchors, sources, web_pki, standing, copy, profile: state.profile.into() })
+    let profile = state.profile.into();
+    let firefox_policy = if args.firefox_policy { Extra::Installed } else { state.firefox_policy.into() };
+    Ok(Goal { anchors, sources, web_pki, standing, copy, profile, firefox_policy })
 }

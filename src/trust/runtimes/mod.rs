@@ -23,6 +23,8 @@ pub struct Roots {
     pub directory: Option<String>,
     /// The PEM file of our only anchor; `None` if there are several, or if it has none.
     pub anchor: Option<String>,
+    /// A keystore of all roots with the password `changeit`, where Java does not read one by itself.
+    pub keystore: Option<String>,
 }
 
 /// What a program does with the roots that a variable names.
@@ -34,6 +36,8 @@ pub enum Effect {
     ReplacesDirectory,
     /// It trusts them as well as its own: a file.
     Adds,
+    /// Options of the Java virtual machine, put behind those that are set; they name the keystore.
+    JavaOptions,
 }
 
 /// A row of the table.
@@ -82,7 +86,15 @@ pub const TABLE: &[Row] = &[
     row("DENO_CERT", Effect::Adds, "Deno"),
     row("SSL_CERT_FILE", Effect::Replaces, "OpenSSL, Python, Ruby, PHP, Go, uv, .NET, rustls"),
     row("SSL_CERT_DIR", Effect::ReplacesDirectory, "OpenSSL, Python, Ruby, PHP, Go, .NET, rustls"),
+    row(JAVA_OPTIONS, Effect::JavaOptions, "Java"),
 ];
+
+/// What every Java virtual machine reads before its command line.
+pub const JAVA_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
+
+/// What names Java's trust store among options; the password alone does not.
+const TRUST_STORE: [&str; 3] =
+    ["-Djavax.net.ssl.trustStore=", "-Djavax.net.ssl.trustStoreType=", "-Djavax.net.ssl.trustStoreProvider="];
 
 /// A variable with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +114,10 @@ pub struct Variable {
 pub fn variables(roots: &Roots, current: impl Fn(&str) -> Option<String>) -> Vec<Variable> {
     let mut variables = Vec::new();
     for row in TABLE {
+        if row.effect == Effect::JavaOptions {
+            variables.extend(java_options(roots, row, current(row.name)));
+            continue;
+        }
         let Some(value) = value(roots, row) else { continue };
         let set_by_user = |name: &&'static str| {
             let ours = TABLE.iter().find(|row| row.name == *name).and_then(|row| self::value(roots, row));
@@ -135,18 +151,52 @@ fn value<'a>(roots: &'a Roots, row: &Row) -> Option<&'a str> {
         Effect::Replaces => Some(&roots.bundle),
         Effect::ReplacesDirectory => roots.directory.as_deref(),
         Effect::Adds => Some(roots.anchor.as_deref().unwrap_or(&roots.bundle)),
+        Effect::JavaOptions => None,
     }
+}
+
+/// The options of the Java virtual machine: what is set, and the keystore behind it. Who names a trust store keeps it.
+fn java_options(roots: &Roots, row: &Row, current: Option<String>) -> Option<Variable> {
+    let keystore = roots.keystore.as_deref().filter(|_| left_out(roots, current.as_deref()).is_none())?;
+    let ours = format!("{}{keystore} -Djavax.net.ssl.trustStorePassword=changeit", TRUST_STORE[0]);
+    let variable = |value, kept| Some(Variable { name: row.name, value, readers: row.readers, kept });
+    match current {
+        None => variable(ours, None),
+        Some(set) if set.contains(&ours) => variable(set, None),
+        Some(set) if TRUST_STORE.iter().any(|option| set.contains(option)) => variable(set, Some(row.name)),
+        Some(set) => variable(format!("{set} {ours}"), None),
+    }
+}
+
+/// Why JAVA_TOOL_OPTIONS is not among the variables though there is a keystore: Java has no way to quote, and what the
+/// user set must stay as it is.
+pub fn left_out(roots: &Roots, java_options: Option<&str>) -> Option<String> {
+    let keystore = roots.keystore.as_deref()?;
+    if keystore.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')) {
+        let keystore = crate::text::escape(keystore);
+        return Some(format!(
+            "JAVA_TOOL_OPTIONS is left out: it cannot name a path with white space or quotes: {keystore}"
+        ));
+    }
+    let set = java_options?;
+    set.contains(['\n', '\r', '\0', char::REPLACEMENT_CHARACTER]).then(|| {
+        "JAVA_TOOL_OPTIONS is left out: what is set has line ends, or is no text, and cannot be repeated"
+            .to_owned()
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const OURS: &str = "-Djavax.net.ssl.trustStore=/k -Djavax.net.ssl.trustStorePassword=changeit";
+
     fn roots() -> Roots {
         Roots {
             bundle: "/b.pem".to_owned(),
             directory: Some("/d".to_owned()),
             anchor: Some("/a.crt".to_owned()),
+            keystore: Some("/k".to_owned()),
         }
     }
 
@@ -167,10 +217,11 @@ mod tests {
                 Effect::Replaces => "/b.pem",
                 Effect::ReplacesDirectory => "/d",
                 Effect::Adds => "/a.crt",
+                Effect::JavaOptions => OURS,
             };
             assert_eq!((variable.value.as_str(), variable.kept), (wanted, None), "{}", row.name);
         }
-        let bare = Roots { directory: None, anchor: None, ..roots() };
+        let bare = Roots { directory: None, anchor: None, keystore: None, ..roots() };
         let all = variables(&bare, set(&[]));
         assert!(all.iter().all(|variable| variable.value == "/b.pem" && variable.name != "SSL_CERT_DIR"));
     }
@@ -183,6 +234,46 @@ mod tests {
                 assert!(TABLE[..index].iter().all(|above| above.name != *name), "{} {name}", row.name);
             }
         }
+    }
+
+    #[test]
+    fn options_of_java_are_added_to_and_never_replaced() {
+        let java = |keystore: &str, set: Option<&'static str>| {
+            let roots = Roots { keystore: Some(keystore.to_owned()), ..roots() };
+            let all =
+                variables(&roots, |name| set.filter(|_| name == "JAVA_TOOL_OPTIONS").map(str::to_owned));
+            assert!(all.len() >= TABLE.len() - 1, "the others are there");
+            let found = all.into_iter().find(|variable| variable.name == "JAVA_TOOL_OPTIONS");
+            assert_eq!(found.is_none(), left_out(&roots, set).is_some());
+            found.map(|variable| (variable.value, variable.kept))
+        };
+        let ours = |before: &str| Some((format!("{before}{OURS}"), None));
+        assert_eq!(java("/k", None), ours(""));
+        assert_eq!(java("/k", Some("-Xmx1g -Da='b c'")), ours("-Xmx1g -Da='b c' "));
+        // A second time adds nothing.
+        assert_eq!(java("/k", Some(OURS)), ours(""));
+        let password = "-Djavax.net.ssl.trustStorePassword=x";
+        assert_eq!(java("/k", Some(password)), ours(&format!("{password} ")), "the last one counts");
+        for theirs in [
+            "-Djavax.net.ssl.trustStore=/theirs",
+            "-Xmx1g -Djavax.net.ssl.trustStoreType=pkcs12",
+            "-Djavax.net.ssl.trustStore=/k2 -Djavax.net.ssl.trustStorePassword=changeit",
+        ] {
+            assert_eq!(java("/k", Some(theirs)), Some((theirs.to_owned(), Some("JAVA_TOOL_OPTIONS"))));
+        }
+    }
+
+    #[test]
+    fn t15_what_java_options_cannot_say_is_left_out() {
+        for path in ["/a b", "/a\tb", "/a\nb", "/a'b", "/a\"b", "/a\u{a0}b"] {
+            let roots = Roots { keystore: Some(path.to_owned()), ..roots() };
+            assert!(variables(&roots, set(&[])).iter().all(|variable| variable.name != "JAVA_TOOL_OPTIONS"));
+            assert!(left_out(&roots, None).unwrap().contains("JAVA_TOOL_OPTIONS"));
+        }
+        for theirs in ["-Da\n-Db", "-D\u{fffd}"] {
+            assert!(left_out(&roots(), Some(theirs)).is_some(), "{theirs:?}");
+        }
+        assert_eq!(left_out(&Roots { keystore: None, ..roots() }, Some("\n")), None);
     }
 
     #[test]

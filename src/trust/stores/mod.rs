@@ -74,6 +74,35 @@ pub struct Addition {
     pub former: Option<database::Former>,
 }
 
+/// Which kinds of stores the last bootstrap was about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kinds {
+    /// Java's keystores.
+    pub java: bool,
+    /// NSS databases.
+    pub nss: bool,
+}
+
+impl Kinds {
+    /// Whether it was about neither.
+    pub fn is_none(&self) -> bool {
+        *self == Kinds::default()
+    }
+
+    /// Whether it was about this kind.
+    pub fn has(self, kind: OutputKind) -> bool {
+        if kind == OutputKind::NssDatabase { self.nss } else { self.java }
+    }
+}
+
+impl Selection {
+    /// Which kinds are wanted.
+    pub fn kinds(&self) -> Kinds {
+        Kinds { java: self.java != Wish::No, nss: self.nss != Wish::No }
+    }
+}
+
 /// A store that was found.
 #[derive(Clone, Debug)]
 pub struct Found {
@@ -127,6 +156,9 @@ pub fn plan(
     let mut stores = Stores::default();
     java::find(view, updater, selection, added, &mut stores)?;
     nss::find(view, selection, added, &mut stores)?;
+    if wanted.is_empty() {
+        stores.restore(view, added)?;
+    }
     for index in 0..stores.found.len() {
         let found = stores.found[index].clone();
         let before = added.get(&found.path).cloned().unwrap_or_default();
@@ -175,6 +207,30 @@ pub fn look(view: &View, updater: &dyn Updater, selection: &Selection, added: &A
 }
 
 impl Stores {
+    /// Gives back what stood there before us, where nobody has changed it since: for that, no store has to be opened.
+    fn restore(&mut self, view: &View, added: &Additions) -> Result<()> {
+        for found in std::mem::take(&mut self.found) {
+            let mut as_left = added.contains_key(&found.path);
+            let mut recorded = false;
+            for path in found.files() {
+                let unrecorded = view.is_unrecorded(&path)?;
+                recorded |= !unrecorded;
+                as_left &= unrecorded || view.is_as_we_left_it(&path)?;
+            }
+            if !as_left || !recorded {
+                self.found.push(found);
+                continue;
+            }
+            // The trust setting goes before its signature.
+            for path in found.files().into_iter().rev() {
+                let node = (*view.original(&path)?).clone();
+                self.bases.insert(path.clone(), node.clone());
+                self.nodes.push(Desired { path, node, reason: "as it was before".to_owned() });
+            }
+        }
+        Ok(())
+    }
+
     /// Leaves a store as it is, and says why.
     fn skip(&mut self, view: &View, index: usize, error: &Error) -> Result<()> {
         let found = &mut self.found[index];

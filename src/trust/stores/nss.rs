@@ -18,8 +18,9 @@ use crate::trust::view::{View, child};
 /// Of a database that we make: like certutil's, and for the system's one that everybody reads.
 const MODE: u32 = 0o600;
 const MODE_OF_ALL: u32 = 0o644;
-/// Of directories that we make for a user.
+/// Of directories that we make: a user's, and the system's.
 const DIRECTORY_MODE: u32 = 0o700;
+const DIRECTORY_MODE_OF_ALL: u32 = 0o755;
 
 /// Finds the databases, those that an earlier run changed included.
 pub(super) fn find(
@@ -153,7 +154,9 @@ pub(super) fn plan(
         }
     }
     // Without us: the same database without what we added.
-    let as_left = view.is_as_we_left_it(&cert9)? && view.is_as_we_left_it(&key4)?;
+    // Without a password there is nothing of ours in key4.db.
+    let as_left =
+        view.is_as_we_left_it(&cert9)? && (view.is_as_we_left_it(&key4)? || view.is_unrecorded(&key4)?);
     let base = if as_left || before.is_empty() || is_new {
         [(*view.original(&cert9)?).clone(), (*view.original(&key4)?).clone()]
     } else {
@@ -183,7 +186,8 @@ pub(super) fn plan(
     };
     if is_new && changed {
         for directory in missing(sysroot, directory)? {
-            let node = Node::Directory { mode: if found.owner.is_some() { DIRECTORY_MODE } else { 0o755 } };
+            let mode = if found.path == find::SYSTEM { DIRECTORY_MODE_OF_ALL } else { DIRECTORY_MODE };
+            let node = Node::Directory { mode };
             stores.nodes.push(Desired { path: directory, node, reason: "a directory on the way".to_owned() });
         }
     }

@@ -37,6 +37,9 @@ pub struct Wanted {
     pub anchors: Vec<Anchor>,
     /// Put the compiled-in Web PKI into a bundle that has to be made.
     pub web_pki: bool,
+    /// What a format that keeps a date is to say, seconds since 1970: `SOURCE_DATE_EPOCH`, else the time of this run.
+    /// The date alone is no reason to write an output again.
+    pub date: i64,
 }
 
 /// A node that should stand somewhere, and why.
@@ -57,6 +60,8 @@ pub struct Desires {
     pub nodes: Vec<Desired>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// The same, but only where the built-in updater does the work.
+    pub builtin_warnings: Vec<String>,
 }
 
 impl Desires {

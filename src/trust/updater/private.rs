@@ -1,5 +1,6 @@
 //! The private store: what programs read where the system's stores cannot be written. One bundle with the system's
-//! roots and ours, a hashed directory with the same roots, and each anchor in a file of its own.
+//! roots and ours, a hashed directory with the same roots, each anchor in a file of its own, and where there is a Java
+//! a keystore with the roots of the system's and ours.
 //!
 //! It follows the system's roots: what the system no longer trusts leaves it at the next run. Paths are as seen inside
 //! the private directory; where that is, and whether it is safe to use, is decided elsewhere (threat T12).
@@ -10,6 +11,8 @@ use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership,
 use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
+use crate::keystore::alias_for;
+use crate::keystore::p11_kit::{self, Root};
 use crate::sysroot::split;
 use crate::tree::{File, Node};
 use crate::trust::view::{View, child};
@@ -18,6 +21,8 @@ use crate::trust::view::{View, child};
 pub const BUNDLE: &str = "/ca-bundle.pem";
 /// The hashed directory.
 pub const HASHED: &str = "/certs";
+/// The keystore; Java is told its password, `changeit`.
+pub const KEYSTORE: &str = "/cacerts";
 /// The anchors, each in a file of its own.
 const ANCHORS: &str = "/anchors";
 /// Roots are public, and a service that drops its rights still reads them.
@@ -30,16 +35,34 @@ pub struct PrivateStore;
 impl PrivateStore {
     /// Every root that programs are to find: the system's, then ours.
     fn combined(view: &View, wanted: &Wanted) -> Vec<Certificate> {
-        let mut seen: BTreeSet<Fingerprint> = BTreeSet::new();
         let web_pki = webpki_root_certs::TLS_SERVER_ROOT_CERTS
             .iter()
-            .filter(|_| wanted.web_pki && view.beneath().is_empty())
+            .filter(|_| wanted.web_pki && view.beneath().roots.is_empty())
             .filter_map(|der| Certificate::from_der(der).ok());
-        let system = view.beneath().iter().cloned().chain(web_pki);
-        let ours = wanted.anchors.iter().map(|anchor| anchor.certificate.clone());
-        // Ours last: what the system holds already keeps its place.
-        system.chain(ours).filter(|certificate| seen.insert(certificate.fingerprint())).collect()
+        with_ours(view.beneath().roots.iter().cloned().chain(web_pki), wanted)
     }
+
+    /// The keystore, if there is a Java: what its own holds, else all of `combined`, and ours.
+    fn keystore(view: &View, wanted: &Wanted, combined: &[Certificate]) -> Result<Option<Node>> {
+        let Some(java) = &view.beneath().java else { return Ok(None) };
+        let system = if java.is_empty() { combined } else { java };
+        let roots: Vec<Root> = with_ours(system.iter().cloned(), wanted)
+            .into_iter()
+            .map(|certificate| Root { alias: alias_for(&certificate), certificate })
+            .collect();
+        let actual = view.actual(KEYSTORE)?;
+        let standing = if let Node::File(file) = actual.as_ref() { &file.content[..] } else { &[] };
+        let content = p11_kit::renew(&roots, standing, wanted.date.saturating_mul(1000));
+        let content = content.map_err(|problem| problem.into_error().at(view.sysroot().display(KEYSTORE)))?;
+        Ok(Some(Node::File(File::new(content, MODE))))
+    }
+}
+
+/// The system's roots and ours, each once. Ours last: what the system holds already keeps its place.
+fn with_ours(system: impl Iterator<Item = Certificate>, wanted: &Wanted) -> Vec<Certificate> {
+    let mut seen: BTreeSet<Fingerprint> = BTreeSet::new();
+    let ours = wanted.anchors.iter().map(|anchor| anchor.certificate.clone());
+    system.chain(ours).filter(|certificate| seen.insert(certificate.fingerprint())).collect()
 }
 
 impl Updater for PrivateStore {
@@ -55,10 +78,14 @@ impl Updater for PrivateStore {
         Ok(true)
     }
 
-    fn outputs(&self, _view: &View) -> Result<Vec<Output>> {
+    fn outputs(&self, view: &View) -> Result<Vec<Output>> {
         let output =
             |path: &str, kind| Output { path: path.to_owned(), kind, purpose: Some(Purpose::ServerAuth) };
-        Ok(vec![output(BUNDLE, OutputKind::Bundle), output(HASHED, OutputKind::HashDirectory)])
+        let mut outputs = vec![output(BUNDLE, OutputKind::Bundle), output(HASHED, OutputKind::HashDirectory)];
+        if view.beneath().java.is_some() || *view.actual(KEYSTORE)? != Node::Absent {
+            outputs.push(output(KEYSTORE, OutputKind::Keystore));
+        }
+        Ok(outputs)
     }
 
     fn native_writes(&self, _path: &str) -> bool {
@@ -75,7 +102,7 @@ impl Updater for PrivateStore {
 
     fn owns(&self, path: &str) -> Ownership {
         match split(path) {
-            _ if path == BUNDLE => Ownership::Entry,
+            _ if path == BUNDLE || path == KEYSTORE => Ownership::Entry,
             ("/", _) if path == HASHED || path == ANCHORS => Ownership::OnTheWay,
             (HASHED | ANCHORS, name) if !name.is_empty() => Ownership::Entry,
             _ => Ownership::Foreign,
@@ -95,7 +122,8 @@ impl Updater for PrivateStore {
     }
 
     fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>> {
-        let system: BTreeSet<Fingerprint> = view.beneath().iter().map(Certificate::fingerprint).collect();
+        let system: BTreeSet<Fingerprint> =
+            view.beneath().roots.iter().map(Certificate::fingerprint).collect();
         let here = view.actual_certificates(BUNDLE).unwrap_or_default();
         Ok(here.iter().map(Certificate::fingerprint).filter(|one| !system.contains(one)).collect())
     }
@@ -131,7 +159,10 @@ impl Updater for PrivateStore {
             Node::File(File::new(content, MODE)),
             "the system's roots and ours in one bundle",
         );
-        if view.beneath().is_empty() && !wanted.web_pki {
+        if let Some(keystore) = PrivateStore::keystore(view, wanted, &combined)? {
+            desires.want(KEYSTORE, keystore, "the roots of the system's Java and ours, for Java");
+        }
+        if view.beneath().roots.is_empty() && !wanted.web_pki {
             desires.warnings.push(
                 "this system has no roots of its own, so the private store holds yours alone; `--with-web-pki` adds the Web PKI's"
                     .to_owned(),

@@ -2,11 +2,10 @@
 //! administrator's anchor stands at the front of every output, in the order of the anchor files' names, and an
 //! administrator's copy of a vendor root replaces the vendor's entry. So each output that is there takes ours at its
 //! front, and nothing else moves; outputs that are not there are not made.
-//!
-//! The Java keystore among the outputs is left alone by the built-in updater.
 
 mod front;
 mod hashed;
+mod keystore;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,7 +49,7 @@ pub struct P11Kit {
     pub extracts: &'static [Extract],
     /// The hashed directories.
     pub hashed: &'static [Hashed],
-    /// The Java keystore, which only the native tool writes.
+    /// The Java keystore.
     pub keystore: &'static str,
     /// Links to the TLS bundle, for an image that has no bundle at all.
     pub links: &'static [&'static str],
@@ -88,11 +87,23 @@ impl P11Kit {
     }
 
     /// The path of an output: where a link there leads (SUSE's images without tools keep the files elsewhere).
-    fn place(&self, view: &View, extract: &Extract) -> Result<String> {
-        Ok(match view.follow(extract.path)? {
-            Some((real, _)) if matches!(view.original(extract.path)?.as_ref(), Node::Link { .. }) => real,
-            _ => extract.path.to_owned(),
+    fn place(&self, view: &View, path: &str) -> Result<String> {
+        Ok(match view.follow(path)? {
+            Some((real, _)) if matches!(view.original(path)?.as_ref(), Node::Link { .. }) => real,
+            _ => path.to_owned(),
         })
+    }
+
+    /// The file of an output that is to be written; `None` where it is not there, or cannot be replaced.
+    fn writable_output(&self, view: &View, path: &str, desires: &mut Desires) -> Result<Option<File>> {
+        let file = self.output_file(view, path)?;
+        if file.as_ref().is_some_and(|file| file.mount_point) {
+            desires
+                .warnings
+                .push(format!("`{path}` is a mount point: it cannot be replaced and stays as it is"));
+            return Ok(None);
+        }
+        Ok(file)
     }
 
     /// One output with the front in place; adds the labels in its comments to `labels`.
@@ -104,14 +115,7 @@ impl P11Kit {
         labels: &mut BTreeMap<Fingerprint, String>,
         desires: &mut Desires,
     ) -> Result<()> {
-        let Some(file) = self.output_file(view, extract.path)? else { return Ok(()) };
-        if file.mount_point {
-            desires.warnings.push(format!(
-                "`{}` is a mount point: it cannot be replaced and stays as it is",
-                extract.path
-            ));
-            return Ok(());
-        }
+        let Some(file) = self.writable_output(view, extract.path, desires)? else { return Ok(()) };
         let content = match extract.format.read(&file.content) {
             Some(list) => {
                 let first =
@@ -124,7 +128,7 @@ impl P11Kit {
             None => self.in_front_of_anything(extract, front, &file)?,
         };
         let node = Node::File(File { content, modified: None, ..file });
-        desires.want(self.place(view, extract)?, node, "an output of the family's tool");
+        desires.want(self.place(view, extract.path)?, node, "an output of the family's tool");
         Ok(())
     }
 
@@ -145,21 +149,6 @@ impl P11Kit {
         }
         content.extend_from_slice(&file.content);
         Ok(content)
-    }
-
-    /// Whether the keystore is what the family's tool made of these very anchors, in an earlier run.
-    fn keeps_keystore(&self, view: &View, wanted: &Wanted, keystore: &Node) -> bool {
-        let Node::File(file) = keystore else { return false };
-        let holds = |der: &[u8]| file.content.windows(der.len()).any(|window| window == der);
-        let all: BTreeSet<Fingerprint> =
-            wanted.anchors.iter().map(|anchor| anchor.certificate.fingerprint()).collect();
-        view.ours().installed.iter().all(|fingerprint| all.contains(fingerprint))
-            && wanted
-                .anchors
-                .iter()
-                .map(|anchor| &anchor.certificate)
-                .filter(|certificate| certificate.allows(Purpose::ServerAuth))
-                .all(|certificate| holds(certificate.der()))
     }
 
     /// Every certificate in the files of a token and its subdirectories.
@@ -240,9 +229,14 @@ impl Updater for P11Kit {
             let kind =
                 if extract.format == Format::Edk2 { OutputKind::SignatureList } else { OutputKind::Bundle };
             if self.output_file(view, extract.path)?.is_some() {
-                outputs.push(Output { path: self.place(view, extract)?, kind, purpose: extract.purpose });
+                outputs.push(Output {
+                    path: self.place(view, extract.path)?,
+                    kind,
+                    purpose: extract.purpose,
+                });
             }
         }
+        outputs.extend(self.keystore_output(view)?);
         for output in self.bundles().outputs(view)? {
             if !outputs.iter().any(|known| known.path == output.path) {
                 outputs.push(output);
@@ -370,20 +364,11 @@ impl Updater for P11Kit {
                 hashed.desired(view, &front, &labels, &mut desires)?;
             }
         }
-        if let Some((location, node)) = view.follow_actual(self.keystore)?
-            && self.keeps_keystore(view, wanted, &node)
-        {
-            desires.want(location, (*node).clone(), "the distribution's tool put ours in");
-        } else if view.follow(self.keystore)?.is_some() {
-            desires.warnings.push(format!(
-                "`{}` is written by the distribution's tool only, not by the built-in updater",
-                self.keystore
-            ));
-        }
+        self.write_keystore(view, &front, wanted, &mut desires)?;
         let mut done = Vec::new();
         if self.is_managed(view)? {
             for extract in self.extracts {
-                done.push(self.place(view, extract)?);
+                done.push(self.place(view, extract.path)?);
             }
         }
         let done: Vec<&str> = done.iter().map(String::as_str).collect();

@@ -1,0 +1,103 @@
+//! The Java keystore among the outputs. Where p11-kit made it, ours goes to its front and the aliases are numbered
+//! anew; where somebody else did, ours is added beside what is there.
+
+use std::collections::BTreeMap;
+
+use super::{Front, P11Kit};
+use crate::cert::{Certificate, Purpose};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::keystore::p11_kit::{self, Root};
+use crate::keystore::{Keystore, alias_for};
+use crate::tree::{File, Node};
+use crate::trust::p11_format::{Entry, List, with_first};
+use crate::trust::updater::{Desires, Output, OutputKind, Wanted};
+use crate::trust::view::View;
+
+/// The keystore holds roots for this alone.
+const PURPOSE: Purpose = Purpose::ServerAuth;
+
+impl P11Kit {
+    /// The keystore as an output, if Java can read it.
+    pub(super) fn keystore_output(&self, view: &View) -> Result<Option<Output>> {
+        let file = self.output_file(view, self.keystore)?;
+        Ok(match file.map(|file| Keystore::parse_cacerts(&file.content)) {
+            Some(Ok(_)) => {
+                let path = self.place(view, self.keystore)?;
+                Some(Output { path, kind: OutputKind::Keystore, purpose: Some(PURPOSE) })
+            }
+            _ => None,
+        })
+    }
+
+    /// The keystore with the front in place.
+    pub(super) fn write_keystore(
+        &self,
+        view: &View,
+        front: &Front,
+        wanted: &Wanted,
+        desires: &mut Desires,
+    ) -> Result<()> {
+        let Some(file) = self.writable_output(view, self.keystore, desires)? else { return Ok(()) };
+        let keystore = match Keystore::parse_cacerts(&file.content) {
+            Ok(keystore) => keystore,
+            Err(problem) => {
+                desires.warnings.push(format!("`{}` is left as it is: {problem}", self.keystore));
+                return Ok(());
+            }
+        };
+        let place = self.place(view, self.keystore)?;
+        let actual = view.actual(&place)?;
+        let standing = if let Node::File(file) = actual.as_ref() { &file.content[..] } else { &[] };
+        let date = wanted.date.saturating_mul(1000);
+        let content = match p11_kit::read(&file.content) {
+            Some((roots, _)) => {
+                let new = with_front(&roots, front);
+                let written = p11_kit::renew(&new, standing, date);
+                let written = written.map_err(|problem| problem.into_error().at(self.keystore))?;
+                // With no other root in it, a new date is no reason to write it.
+                if new == roots && written != standing { file.content.clone() } else { written }
+            }
+            None => self.beside(keystore, front, standing, date)?,
+        };
+        let node = Node::File(File { content, modified: None, ..file });
+        desires.want(place, node, "an output of the family's tool");
+        Ok(())
+    }
+
+    /// A keystore that somebody else shaped: ours go behind what is there, those that `standing` holds with their dates.
+    fn beside(&self, mut keystore: Keystore, front: &Front, standing: &[u8], date: i64) -> Result<Vec<u8>> {
+        let standing = Keystore::parse_cacerts(standing).ok();
+        let dates: BTreeMap<Fingerprint, i64> = standing
+            .iter()
+            .flat_map(|keystore| keystore.entries())
+            .filter_map(|entry| Some((entry.fingerprint()?, entry.date()?)))
+            .collect();
+        for certificate in front.ours().filter(|certificate| certificate.allows(PURPOSE)) {
+            let date = dates.get(&certificate.fingerprint()).copied().unwrap_or(date);
+            let added = keystore.add(&alias_for(certificate), certificate, date);
+            added.map_err(|problem| problem.into_error().at(self.keystore))?;
+        }
+        keystore.to_bytes(&mut |_| Err(Error::failed("this keystore has no salts").at(self.keystore)))
+    }
+}
+
+/// The roots with the administrator's in front.
+fn with_front(roots: &[Root], front: &Front) -> Vec<Root> {
+    let entry = |root: Root| {
+        let certificate = root.certificate;
+        Entry { fingerprint: certificate.fingerprint(), label: Some(root.alias), body: Vec::new() }
+    };
+    let list = List { header: Vec::new(), entries: roots.iter().cloned().map(entry).collect() };
+    let first = front.entries(Some(PURPOSE), &list, |certificate| entry(Root::of(certificate)));
+    let certificates = roots.iter().map(|root| &root.certificate).chain(&front.certificates);
+    let certificates: BTreeMap<Fingerprint, &Certificate> =
+        certificates.map(|certificate| (certificate.fingerprint(), certificate)).collect();
+    let new = with_first(&list, first).entries.into_iter().filter_map(|entry| {
+        Some(Root {
+            alias: entry.label?,
+            certificate: Certificate::clone(certificates.get(&entry.fingerprint)?),
+        })
+    });
+    new.collect()
+}
