@@ -36,7 +36,10 @@ impl Twin {
     }
 
     fn bootstrap(&self) -> Trustup {
-        Trustup::at(self.root.path(), ["bootstrap", "--ca-file"]).arg(self.given.path().join("root.pem"))
+        // Keystores hold dates.
+        Trustup::at(self.root.path(), ["bootstrap", "--ca-file"])
+            .arg(self.given.path().join("root.pem"))
+            .env("SOURCE_DATE_EPOCH", "1700000000")
     }
 
     fn untrust(&self) -> Trustup {
