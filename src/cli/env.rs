@@ -260,6 +260,7 @@ fn install(context: &Context) -> Result<u8> {
         stores: None,
         updater: Choice::Auto,
         leave_unwritable: false,
+        repair: false,
         dry_run,
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),

@@ -55,6 +55,8 @@ pub struct Options<'a> {
     pub updater: Choice,
     /// Leave what whoever runs us cannot write, and say so, instead of failing.
     pub leave_unwritable: bool,
+    /// Mend what others left damaged in the stores.
+    pub repair: bool,
     /// Stop before anything is changed.
     pub dry_run: bool,
     /// How long to wait for the lock.

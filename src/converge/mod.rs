@@ -18,6 +18,7 @@ pub use self::outcome::{AnchorView, Outcome};
 pub use self::runtimes::{Extra, system_roots, system_stores};
 use crate::apply::Session;
 use crate::cert::Certificate;
+use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Step};
@@ -113,6 +114,7 @@ impl<'a> Draft<'a> {
                 .hint("run `trustup untrust --all` first: it takes out what that run put in; then bootstrap again"));
             }
         }
+        let mended = if options.repair { doctor::mend(&view, &facts)? } else { Vec::new() };
         let goal = goal(state, &view, &facts)?;
         let mut anchors = goal.anchors.clone();
         let mut wanted =
@@ -130,7 +132,13 @@ impl<'a> Draft<'a> {
             let why = format!("the distribution's tool overlooks `{path}`");
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
+        if !mended.is_empty() {
+            let why = "what is damaged is mended by the built-in updater".to_owned();
+            updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
+        }
         let mut desires = facts.row.updater.desired(&view, &wanted)?;
+        // First what stands there without us: what is desired because of the anchors goes before it.
+        desires.nodes.splice(0..0, mended);
         let mut stores = plan_stores(&view, &facts, options.stores, &anchors, state)?;
         desires.nodes.append(&mut stores.nodes);
         desires.warnings.append(&mut stores.warnings);

@@ -428,6 +428,7 @@ mod tests {
             prefix: 1,
             suffix: 1,
             middle: middle.to_owned(),
+            places: None,
         };
         assert!(may_keep(PATH, &record(saved(""))));
         assert!(!may_keep(PATH, &record(saved("eA=="))));

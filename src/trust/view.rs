@@ -207,6 +207,14 @@ impl<'a> View<'a> {
         Ok(node)
     }
 
+    /// From now on `node` is what would stand at `path` without us: what was there is damage that is mended, and not to
+    /// come back.
+    pub fn assume(&self, path: &str, node: Node) -> Result<()> {
+        self.original.borrow_mut().insert(self.location(path)?, Rc::new(node));
+        self.names.borrow_mut().clear();
+        Ok(())
+    }
+
     /// Whether what stands at `path` is exactly what our last run left there.
     pub fn is_as_we_left_it(&self, path: &str) -> Result<bool> {
         let location = self.location(path)?;

@@ -14,6 +14,7 @@ mod beside;
 mod cli;
 mod demo;
 mod dev_ca;
+mod doctor;
 mod env;
 mod failing;
 mod firefox_policy;

@@ -16,7 +16,7 @@ use crate::converge::Options;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::native;
-use crate::source::{self, Known, Request, Source};
+use crate::source::{self, Acquired, Known, Request, Source};
 use crate::state::is_anchor_name;
 use crate::trust::facts::Choice;
 use crate::trust::runtimes::{JAVA_OPTIONS, for_command, left_out};
@@ -111,6 +111,9 @@ pub(super) struct BootstrapArgs {
     /// Which trust update to use
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     updater: Choice,
+    /// Mend what others left damaged in the system's stores, as `trustup doctor` finds it; works without a source, too
+    #[arg(long)]
+    repair: bool,
     /// If the image has no bundle at all, begin it with the Web PKI's roots
     #[arg(long)]
     with_web_pki: bool,
@@ -170,7 +173,12 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
     let only_files = request.sources.iter().all(|source| matches!(source, Source::File { .. }));
     let known = if only_files { Known::default() } else { known(&trees)? };
     let busy = (!only_files).then(|| ui.busy("fetching certificates")).flatten();
-    let acquired = source::acquire(&request, &known, context.env);
+    let no_source = request.sources.is_empty() && request.pins.is_empty() && request.ca_url_pin.is_none();
+    let acquired = if args.repair && no_source {
+        Ok(Acquired::default())
+    } else {
+        source::acquire(&request, &known, context.env)
+    };
     drop(busy);
     let acquired = acquired?;
     report_sources(context, &acquired);
@@ -187,6 +195,7 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
         stores: Some(&selection),
         updater: args.updater,
         leave_unwritable: trees.system.is_host(),
+        repair: args.repair,
         dry_run: global.dry_run,
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
@@ -239,6 +248,13 @@ fn check_stores(args: &BootstrapArgs) -> Result<()> {
     if (args.create_nss || args.store_args.names_a_database()) && !args.wants(Store::Nss) {
         return Err(Error::usage("`--create-nss` and `--nss-db` need `nss` among the stores")
             .hint("add `nss` to `--stores`, or leave the options out"));
+    }
+    if args.repair && !args.wants(Store::System) {
+        return Err(Error::usage("`--repair` mends the system's stores")
+            .hint("leave out `--stores`, or add `system` to it"));
+    }
+    if args.repair && args.updater == Choice::Native {
+        return Err(Error::usage("`--repair` is done by the built-in updater").hint("leave out `--updater native`"));
     }
     if args.ca_out.is_some() && args.stores == [Store::Private] {
         return Err(Error::usage("`--ca-out` is written with the system's stores")
