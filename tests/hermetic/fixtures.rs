@@ -22,8 +22,14 @@ const STATE: &str = "var/lib/trustup";
 /// Two subjects and their hashes, as `openssl x509 -subject_hash` prints them.
 const NAMES: [(&str, &str); 2] = [("Fixture Root A", "0a8d6833"), ("Fixture Root B", "0f8c6368")];
 
+/// 2026-01-01: p11-kit dates all entries of a keystore anew.
+const DATE: &str = "1767225600";
+
 /// Names of files that hold every root there is, for some purpose.
-const BUNDLES: [&str; 7] = [
+const BUNDLES: [&str; 10] = [
+    "cacerts",
+    "java-cacerts",
+    "java-cacerts.jks",
     "ca-certificates.crt",
     "cert.pem",
     "tls-ca-bundle.pem",
@@ -181,7 +187,8 @@ fn two_roots_come_and_go_one_by_one() {
             let mut with_one = None;
             for (index, one) in roots.iter().enumerate() {
                 let file = one.write(given.path(), &format!("{index}.pem"));
-                Trustup::at(root.path(), ["bootstrap", "--ca-file"]).arg(file).ok();
+                let bootstrap = Trustup::at(root.path(), ["bootstrap", "--ca-file"]).arg(file);
+                bootstrap.env("SOURCE_DATE_EPOCH", DATE).ok();
                 with_one.get_or_insert_with(|| Tree::of(root.path()).without(STATE));
             }
             for one in &roots {
@@ -190,7 +197,8 @@ fn two_roots_come_and_go_one_by_one() {
             Trustup::at(root.path(), ["status"]).ok();
 
             let [gone, stays] = order.map(|index| &roots[index]);
-            Trustup::at(root.path(), ["untrust", "--fingerprint", &gone.pin()]).ok();
+            let untrust = Trustup::at(root.path(), ["untrust", "--fingerprint", &gone.pin()]);
+            untrust.env("SOURCE_DATE_EPOCH", DATE).ok();
             every_bundle_holds(root.path(), &there, stays);
             for (path, held) in certificates(root.path()) {
                 assert!(!held.contains(&gone.fingerprint), "{path} still holds the root that was taken out");

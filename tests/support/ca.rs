@@ -106,10 +106,13 @@ fn ders(pem: &str) -> Vec<Vec<u8>> {
 }
 
 /// The fingerprints of all certificates that a store's file holds, in order: PEM, OpenSSL's TRUSTED CERTIFICATE
-/// blocks (without their trust settings), EFI signature lists.
+/// blocks (without their trust settings), EFI signature lists, a JKS.
 pub fn held(content: &[u8]) -> Vec<Fingerprint> {
     if content.starts_with(&EFI_CERT_X509_GUID) {
         return signature_lists(content);
+    }
+    if content.starts_with(&JKS) {
+        return jks(content);
     }
     let Ok(text) = std::str::from_utf8(content) else { return Vec::new() };
     let trusted = text.replace("TRUSTED CERTIFICATE-----", "CERTIFICATE-----");
@@ -133,6 +136,29 @@ fn signature_lists(mut content: &[u8]) -> Vec<Fingerprint> {
         found.push(Fingerprint::of(&content[28 + 16..list]));
         content = &content[list..];
     }
+    found
+}
+
+/// Magic number and version of a JKS.
+const JKS: [u8; 8] = [0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2];
+
+/// The certificates of a JKS with nothing but trusted ones: for each a tag, the alias, the date, the word `X.509`, and the
+/// DER; 20 bytes of checksum at the end.
+fn jks(content: &[u8]) -> Vec<Fingerprint> {
+    let number = |at: usize, width: usize| {
+        content[at..at + width].iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    };
+    let mut at = 12;
+    let found = (0..number(8, 4)).map(|_| {
+        assert_eq!(number(at, 4), 2, "a trusted certificate");
+        at += 6 + number(at + 4, 2) + 8;
+        at += 2 + number(at, 2);
+        let start = at + 4;
+        at = start + number(at, 4);
+        Fingerprint::of(&content[start..at])
+    });
+    let found = found.collect();
+    assert_eq!(content.len(), at + 20);
     found
 }
 
