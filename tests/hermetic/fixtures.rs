@@ -21,7 +21,7 @@ const STATE: &str = "var/lib/trustup";
 const NAMES: [(&str, &str); 2] = [("Fixture Root A", "0a8d6833"), ("Fixture Root B", "0f8c6368")];
 
 /// Names of files that hold every root there is, for some purpose.
-const BUNDLES: [&str; 7] = [
+const BUNDLES: [&str; 10] = [
     "ca-certificates.crt",
     "cert.pem",
     "tls-ca-bundle.pem",
@@ -29,6 +29,9 @@ const BUNDLES: [&str; 7] = [
     "ca-bundle.trust.crt",
     "cacerts.bin",
     "edk2-cacerts.bin",
+    "cacerts",
+    "java-cacerts",
+    "java-cacerts.jks",
 ];
 
 /// `expect.toml`; distro-fixtures/README.md describes it.
@@ -178,7 +181,7 @@ fn two_roots_come_and_go_one_by_one() {
             let mut with_one = None;
             for (index, one) in roots.iter().enumerate() {
                 let file = one.write(given.path(), &format!("{index}.pem"));
-                Trustup::at(root.path(), ["bootstrap", "--ca-file"]).arg(file).ok();
+                dated(Trustup::at(root.path(), ["bootstrap", "--ca-file"])).arg(file).ok();
                 with_one.get_or_insert_with(|| Tree::of(root.path()).without(STATE));
             }
             for one in &roots {
@@ -187,7 +190,7 @@ fn two_roots_come_and_go_one_by_one() {
             Trustup::at(root.path(), ["status"]).ok();
 
             let [gone, stays] = order.map(|index| &roots[index]);
-            Trustup::at(root.path(), ["untrust", "--fingerprint", &gone.pin()]).ok();
+            dated(Trustup::at(root.path(), ["untrust", "--fingerprint", &gone.pin()])).ok();
             every_bundle_holds(root.path(), &there, stays);
             for (path, held) in certificates(root.path()) {
                 assert!(!held.contains(&gone.fingerprint), "{path} still holds the root that was taken out");
@@ -201,6 +204,11 @@ fn two_roots_come_and_go_one_by_one() {
             first.assert_same(&Tree::of(root.path()), &format!("{name}, order {order:?}, after both went"));
         }
     });
+}
+
+/// Java's keystores have the date of the last change in them.
+fn dated(run: Trustup) -> Trustup {
+    run.env("SOURCE_DATE_EPOCH", "1700000000")
 }
 
 /// The plan of a JSON answer, one action a line, with placeholders for what differs from run to run.
