@@ -36,10 +36,9 @@ impl Twin {
     }
 
     fn bootstrap(&self) -> Trustup {
-        // Keystores hold dates.
-        Trustup::at(self.root.path(), ["bootstrap", "--ca-file"])
-            .arg(self.given.path().join("root.pem"))
-            .env("SOURCE_DATE_EPOCH", "1700000000")
+        let run = Trustup::at(self.root.path(), ["bootstrap", "--ca-file"]);
+        // Java's keystores have the date in them.
+        run.arg(self.given.path().join("root.pem")).env("SOURCE_DATE_EPOCH", "1700000000")
     }
 
     fn untrust(&self) -> Trustup {
