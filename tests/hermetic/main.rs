@@ -28,6 +28,7 @@ mod p11_kit;
 mod planted;
 mod private;
 mod profile;
+mod repair;
 mod sequences;
 mod servers;
 mod source;
