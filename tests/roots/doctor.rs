@@ -86,7 +86,6 @@ impl Scene {
         let url = server.url();
         let url = url.trim_end_matches('/');
         server.serve(&format!(r#"{{"dl":"{url}","api":"{url}","crates":[],"meta":{{"total":0}}}}"#));
-        std::fs::copy(env!("CARGO_BIN_EXE_trustup"), root.exchange().join("trustup")).unwrap(); // FIXME-local
         std::fs::copy(go_client(), root.exchange().join("go-client")).unwrap();
         let cargo = roots::run(Command::new("rustup").args(["which", "cargo"])).stdout;
         std::fs::copy(String::from_utf8(cargo).unwrap().trim(), root.exchange().join("cargo")).unwrap();

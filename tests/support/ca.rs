@@ -106,8 +106,11 @@ fn ders(pem: &str) -> Vec<Vec<u8>> {
 }
 
 /// The fingerprints of all certificates that a store's file holds, in order: PEM, OpenSSL's TRUSTED CERTIFICATE
-/// blocks (without their trust settings), EFI signature lists.
+/// blocks (without their trust settings), EFI signature lists, Java's keystores.
 pub fn held(content: &[u8]) -> Vec<Fingerprint> {
+    if content.starts_with(&JKS_MAGIC) {
+        return jks(content).into_iter().map(|(_, _, fingerprint)| fingerprint).collect();
+    }
     if content.starts_with(&EFI_CERT_X509_GUID) {
         return signature_lists(content);
     }
@@ -115,6 +118,33 @@ pub fn held(content: &[u8]) -> Vec<Fingerprint> {
     let trusted = text.replace("TRUSTED CERTIFICATE-----", "CERTIFICATE-----");
     let found = ders(&trusted);
     found.iter().map(|der| Fingerprint::of(first_value(der))).collect()
+}
+
+const JKS_MAGIC: [u8; 4] = [0xfe, 0xed, 0xfe, 0xed];
+
+/// Alias, date (milliseconds since 1970) and certificate of the entries of a JKS of trusted certificates.
+pub fn jks(content: &[u8]) -> Vec<(Vec<u8>, u64, Fingerprint)> {
+    let mut rest = content;
+    let mut take = |count: usize| {
+        let (taken, behind) = rest.split_at(count);
+        rest = behind;
+        taken
+    };
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    assert_eq!((take(4), number(take(4))), (&JKS_MAGIC[..], 2));
+    let count = number(take(4));
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        assert_eq!(number(take(4)), 2, "a trusted certificate");
+        let length = number(take(2)) as usize;
+        let (alias, date) = (take(length).to_vec(), number(take(8)));
+        let length = number(take(2)) as usize;
+        assert_eq!(take(length), b"X.509");
+        let length = number(take(4)) as usize;
+        entries.push((alias, date, Fingerprint::of(take(length))));
+    }
+    assert_eq!(rest.len(), 20, "the checksum");
+    entries
 }
 
 /// EFI_CERT_X509_GUID as it stands in a file (UEFI specification, section 32.4.1).

@@ -104,7 +104,11 @@ pub(super) fn plan(
     for (certificate, name) in wanted {
         let alias =
             if is_debian { format!("{DEBIAN}{}.pem", name.to_lowercase()) } else { alias_for(certificate) };
-        if rest.add(&alias, certificate, selection.date).map_err(|problem| at(problem.into_error()))? {
+        // What is there already keeps the date that it has.
+        let entry =
+            keystore.entries().iter().find(|entry| entry.fingerprint() == Some(certificate.fingerprint()));
+        let date = entry.and_then(|entry| entry.date()).unwrap_or(selection.date);
+        if rest.add(&alias, certificate, date).map_err(|problem| at(problem.into_error()))? {
             added.insert(certificate.fingerprint(), Addition::default());
         }
     }
