@@ -2,9 +2,9 @@
 //! default, and what it does where one is missing. Where distributions build a client differently, its own files say
 //! how ([`super::binary`]); where they do not, the row of the distribution does. Looks only.
 //!
-//! Seen with the real programs (curl 7.88, wget 1.21, OpenSSL 3.0, Python 3.11, requests 2.28 and 2.32, git 2.39 with
-//! GnuTLS, Node 18 of Debian and of nodejs.org, Go 1.2x, OpenJDK 25) on Debian 12 and 13: `tests/roots/doctor.rs`. The
-//! others follow their documentation.
+//! Seen with the real programs, on Debian 12 and 13 (`tests/roots/doctor.rs`): curl 7.88, wget 1.21 with GnuTLS, OpenSSL
+//! 3.0, Python 3.11, requests 2.28 and 2.32, git 2.39 with GnuTLS, Debian's Node 18, Go, Cargo, OpenJDK 25. The others
+//! follow their documentation.
 
 use super::reading::Source;
 use super::rules::{
