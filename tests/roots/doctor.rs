@@ -300,9 +300,9 @@ fn what_doctor_says_of_java_is_what_java_does() {
         for setting in &settings {
             let variables: Vec<&str> = setting.iter().map(String::as_str).collect();
             let (says, said) = predicted(&root, &server, "java", &variables);
+            let url = server.url();
             let script = "cd /mnt && exec java -cp . Client \"$1\"";
-            let command =
-                [&["env", PATH], &variables[..], &["sh", "-c", script, "sh", &server.url()]].concat();
+            let command = [&["env", PATH], &variables[..], &["sh", "-c", script, "sh", &url]].concat();
             let output = root.command(&command).output().unwrap();
             let does = String::from_utf8_lossy(&output.stdout).starts_with("answer 200");
             assert_eq!(says, does, "{variables:?}: {said:#}\n{}", Said(&output));
@@ -347,7 +347,7 @@ fn what_doctor_says_on_alpine_is_what_the_clients_do() {
                 let output = root.command(&whole).output().unwrap();
                 let does = output.status.success();
                 assert_eq!(says, does, "{id} with {variables:?}: {said:#}\n{}", Said(&output));
-                assert!(does || bootstrapped == says || !variables.is_empty(), "{id}: {}", Said(&output));
+                assert!(does == bootstrapped || !variables.is_empty(), "{id}: {}", Said(&output));
             }
         }
     }
