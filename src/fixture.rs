@@ -9,6 +9,8 @@
     reason = "unpacks fixtures into a directory of ours, never into a sysroot"
 )]
 
+mod generated;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, lchown, symlink};
@@ -161,7 +163,7 @@ impl Entry {
     }
 }
 
-/// `d MODE UID:GID PATH` · `l UID:GID PATH -> TARGET` · `f MODE UID:GID PATH = PART…`
+/// `d MODE UID:GID PATH` · `l UID:GID PATH -> TARGET` · `f MODE UID:GID PATH = PART…`, or `= JKS ALIAS=PART…` and its like
 fn parse_line(line: &str, content: &impl Fn(&str) -> Option<Vec<u8>>) -> Result<Entry, String> {
     let mut words = line.split(' ').filter(|word| !word.is_empty());
     let mut word = |what: &str| words.next().ok_or_else(|| format!("{what} is missing"));
@@ -185,14 +187,8 @@ fn parse_line(line: &str, content: &impl Fn(&str) -> Option<Vec<u8>>) -> Result<
             if word("`=`")? != "=" {
                 return Err("`=` is missing".to_owned());
             }
-            let mut bytes = Vec::new();
-            for part in words.by_ref() {
-                match part {
-                    "LF" => bytes.push(b'\n'),
-                    _ => bytes.extend(content(part).ok_or_else(|| format!("there is no content `{part}`"))?),
-                }
-            }
-            Node::File { mode, content: bytes }
+            let parts: Vec<&str> = words.by_ref().collect();
+            Node::File { mode, content: file(&parts, content)? }
         }
         _ => return Err(format!("`{kind}` is none of d, l, f")),
     };
@@ -200,6 +196,23 @@ fn parse_line(line: &str, content: &impl Fn(&str) -> Option<Vec<u8>>) -> Result<
         Some(rest) => Err(format!("`{rest}` is too much")),
         None => Ok(Entry { path, uid, gid, node }),
     }
+}
+
+/// The parts one after the other, or what is made of them.
+fn file(parts: &[&str], content: &impl Fn(&str) -> Option<Vec<u8>>) -> Result<Vec<u8>, String> {
+    if let Some((kind, rest)) = parts.split_first()
+        && let Some(made) = generated::content(kind, rest.iter().copied(), content)
+    {
+        return made;
+    }
+    let mut bytes = Vec::new();
+    for part in parts {
+        match *part {
+            "LF" => bytes.push(b'\n'),
+            part => bytes.extend(content(part).ok_or_else(|| format!("there is no content `{part}`"))?),
+        }
+    }
+    Ok(bytes)
 }
 
 fn mode(text: &str) -> Result<u32, String> {

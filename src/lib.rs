@@ -8,6 +8,7 @@ pub mod cli;
 pub mod converge;
 pub mod demo;
 pub mod dev_ca;
+pub mod doctor;
 pub mod env;
 pub mod error;
 pub mod fingerprint;

@@ -29,7 +29,16 @@ const KEPT: u64 = 1024 * 1024;
 
 /// The absolute path of a system program in the sysroot; `None` if it is not there.
 pub fn find(sysroot: &Sysroot, program: &str) -> Result<Option<String>> {
-    for directory in DIRECTORIES {
+    find_in(sysroot, DIRECTORIES, program)
+}
+
+/// The same for the first of `directories` that has it.
+pub fn find_in(
+    sysroot: &Sysroot,
+    directories: impl IntoIterator<Item = impl std::fmt::Display>,
+    program: &str,
+) -> Result<Option<String>> {
+    for directory in directories {
         let path = format!("{directory}/{program}");
         if let Some(meta) = sysroot.stat(&path)?
             && meta.kind == Kind::File

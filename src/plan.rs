@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::record::{Mark, Ours, Record, Saved};
 use crate::sysroot::{Kind, split};
 use crate::tree::{File, Node};
+use crate::trust::firefox_policy;
 use crate::trust::nix_store;
 use crate::trust::runtimes::profile;
 use crate::trust::updater::{Desires, Ownership, Updater};
@@ -166,6 +167,9 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
                 }
             }
             kept.extend(ancestors(path));
+            if matches!(node, Node::Directory { .. }) {
+                kept.insert(path.to_owned());
+            }
         }
         let actual = view.actual(path)?;
         if !actual.satisfies(node) {
@@ -250,9 +254,10 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
     }
     let location = view.location(path)?;
     let mut taken = updater.owns(path) != Ownership::Foreign || updater.owns(&location) != Ownership::Foreign;
-    taken |= [path, location.as_str()]
-        .iter()
-        .any(|path| path.starts_with(view.sysroot().state_directory()) || *path == profile::PATH);
+    taken |= [path, location.as_str()].iter().any(|path| {
+        path.starts_with(view.sysroot().state_directory())
+            || [profile::PATH, firefox_policy::PATH].contains(path)
+    });
     for output in updater.outputs(view)? {
         taken |= view.location(&output.path)? == location;
     }

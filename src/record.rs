@@ -20,6 +20,8 @@ pub struct Ours {
     pub installed: BTreeSet<Fingerprint>,
     /// Their anchor files.
     pub files: BTreeSet<String>,
+    /// What Firefox's policy file names for us.
+    pub policy: Vec<String>,
 }
 
 /// One path that we changed.
@@ -64,7 +66,61 @@ pub enum Saved {
         suffix: usize,
         /// What stood between, base64: nothing, where we only added.
         middle: String,
+        /// The same for files that change in several places and stay as they are between them (databases, and
+        /// keystores with a count in front and a checksum at the end): then the three above say nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        places: Option<Places>,
     },
+}
+
+/// What a file held, where that differs from what stands there now at the same offsets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Places {
+    /// How many bytes it had.
+    length: usize,
+    /// Offset, and the bytes from there, base64.
+    changed: Vec<(usize, String)>,
+}
+
+/// Bytes that are equal between two changes and cost less kept than another change would.
+const GAP: usize = 32;
+
+impl Places {
+    fn new(old: &[u8], new: &[u8]) -> Self {
+        let differs = |at: usize| new.get(at) != Some(&old[at]);
+        let mut ranges: Vec<(usize, usize)> = Vec::new();
+        for at in (0..old.len()).filter(|at| differs(*at)) {
+            match ranges.last_mut() {
+                Some((_, end)) if at - *end <= GAP => *end = at + 1,
+                _ => ranges.push((at, at + 1)),
+            }
+        }
+        let changed = ranges.into_iter().map(|(from, to)| (from, BASE64.encode(&old[from..to]))).collect();
+        Places { length: old.len(), changed }
+    }
+
+    /// How many bytes it takes in the state, about.
+    fn cost(&self) -> usize {
+        self.changed.iter().map(|(_, bytes)| bytes.len() + 16).sum()
+    }
+
+    fn restore(&self, now: &[u8]) -> Option<Vec<u8>> {
+        let mut content = now.get(..self.length.min(now.len()))?.to_vec();
+        for (offset, bytes) in &self.changed {
+            let bytes = BASE64.decode(bytes).ok()?;
+            // What stands there now may be shorter; a gap behind its end can only be forged (threat T11).
+            let end = offset.checked_add(bytes.len()).filter(|end| *end <= self.length)?;
+            if *offset > content.len() {
+                return None;
+            }
+            if content.len() < end {
+                content.resize(end, 0);
+            }
+            content[*offset..end].copy_from_slice(&bytes);
+        }
+        (content.len() == self.length).then_some(content)
+    }
 }
 
 /// Enough to recognise a node.
@@ -121,6 +177,11 @@ impl Saved {
                 let most = old.len().min(after.len()) - prefix;
                 let suffix =
                     old.iter().rev().zip(after.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
+                let middle = BASE64.encode(&old[prefix..old.len() - suffix]);
+                let places = (middle.len() > GAP).then(|| Places::new(old, after));
+                let places = places.filter(|places| places.cost() < middle.len());
+                let (prefix, suffix, middle) =
+                    if places.is_some() { (0, 0, String::new()) } else { (prefix, suffix, middle) };
                 Saved::File {
                     mode: file.mode,
                     owner: file.owner.unwrap_or((0, 0)),
@@ -128,7 +189,8 @@ impl Saved {
                     sha256: Fingerprint::of(old),
                     prefix,
                     suffix,
-                    middle: BASE64.encode(&old[prefix..old.len() - suffix]),
+                    middle,
+                    places,
                 }
             }
             Node::Special => return Err(Error::failed("a device, socket or FIFO cannot be kept")),
@@ -141,11 +203,17 @@ impl Saved {
             Saved::Absent => Node::Absent,
             Saved::Directory { mode } => Node::Directory { mode: *mode },
             Saved::Link { target } => Node::Link { target: target.clone() },
-            Saved::File { mode, owner, modified, sha256, prefix, suffix, middle } => {
+            Saved::File { mode, owner, modified, sha256, prefix, suffix, middle, places } => {
                 let now: &[u8] = if let Node::File(now) = now { &now.content } else { &[] };
-                let mut content = now.get(..*prefix)?.to_vec();
-                content.extend(BASE64.decode(middle).ok()?);
-                content.extend(now.get(now.len().checked_sub(*suffix)?..)?);
+                let content = match places {
+                    Some(places) => places.restore(now)?,
+                    None => {
+                        let mut content = now.get(..*prefix)?.to_vec();
+                        content.extend(BASE64.decode(middle).ok()?);
+                        content.extend(now.get(now.len().checked_sub(*suffix)?..)?);
+                        content
+                    }
+                };
                 if Fingerprint::of(&content) != *sha256 {
                     return None;
                 }
@@ -204,6 +272,21 @@ mod tests {
         new.extend(b"our root");
         let Saved::File { middle, .. } = Saved::new(&file(&old), &file(&new)).unwrap() else { panic!() };
         assert_eq!(middle, "");
+    }
+
+    #[test]
+    fn a_count_in_front_and_a_checksum_behind_cost_little() {
+        let body: Vec<u8> = (0..100_000_u32).flat_map(u32::to_be_bytes).collect();
+        let (old, new) = (
+            [b"head 0001", &body[..], b"12345678"].concat(),
+            [b"head 0002", &body[..], b"entry abcdefgh"].concat(),
+        );
+        for (old, new) in [(&old, &new), (&new, &old)] {
+            let saved = Saved::new(&file(old), &file(new)).unwrap();
+            assert!(serde_json::to_string(&saved).unwrap().len() < 400, "{saved:?}");
+            assert_eq!(saved.restore(&file(new)), Some(file(old)));
+            assert_eq!(saved.restore(&file(&new[1..])), None);
+        }
     }
 
     #[test]

@@ -16,8 +16,10 @@ use crate::keystore;
 use crate::record::{Ours, Record, Saved};
 use crate::sysroot::{Kind, Meta, STATE_DIRECTORY, Sysroot};
 use crate::trust::distro;
+use crate::trust::firefox_policy;
 use crate::trust::nix_store;
 use crate::trust::runtimes::profile;
+use crate::trust::stores::{self, Additions, Kinds};
 use crate::trust::updater::{Ownership, bundle};
 
 /// The state file in the sysroot's state directory, 0600.
@@ -46,6 +48,15 @@ pub struct State {
     /// Whether login shells get the variables (`env --install`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub profile: bool,
+    /// Whether Firefox's policy file names the roots (`--firefox-policy`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub firefox_policy: bool,
+    /// Which stores beside the family's outputs are looked after.
+    #[serde(default, skip_serializing_if = "Kinds::is_none")]
+    pub kinds: Kinds,
+    /// What we added to keystores and databases beside the family's outputs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub added: Additions,
     /// Directories on the way to our own that we made, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<String>,
@@ -79,8 +90,17 @@ pub enum Status {
     Mounted,
     /// The distribution trusts it anyway.
     Vendor,
+    /// Only in keystores and databases (`--stores java,nss`), not in the system's own stores.
+    Beside,
     /// Pinned and recorded (`--stores none`), in no store.
     Recorded,
+}
+
+impl Status {
+    /// Whether the system's own stores are to hold it.
+    pub fn is_in_system(self) -> bool {
+        !matches!(self, Status::Recorded | Status::Beside)
+    }
 }
 
 /// What a source gave last.
@@ -128,7 +148,19 @@ impl State {
             records: self.records.clone(),
             files: installed.clone().filter_map(|anchor| anchor.file.clone()).collect(),
             installed: installed.map(|anchor| anchor.fingerprint).collect(),
+            policy: self.in_policy(),
         }
+    }
+
+    /// All that Firefox's policy file may name for us: of each root in the stores, its anchor file and the one beside
+    /// the policy.
+    fn in_policy(&self) -> Vec<String> {
+        let named =
+            self.anchors.iter().filter(|anchor| self.firefox_policy && anchor.status != Status::Recorded);
+        let files = named.flat_map(|anchor| {
+            anchor.file.clone().into_iter().chain([firefox_policy::certificate_file(&anchor.name)])
+        });
+        files.collect()
     }
 
     /// Whether there is nothing to remember.
@@ -192,8 +224,16 @@ impl State {
         let row = distro::by_id(&self.row, sysroot.is_private())
             .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
         check_records(sysroot, row, self.records.iter())?;
+        if self.added.keys().any(|path| !path.starts_with('/') || path.split('/').any(|part| part == "..")) {
+            return Err(Error::failed("the state names a store that cannot be one"));
+        }
         if self.records.get(profile::PATH).is_some_and(|record| record.before != Saved::Absent) {
             return Err(Error::failed("the state says that a file for login shells was there before ours"));
+        }
+        if !self.records.iter().all(|(path, record)| firefox_policy::may_keep(path, record)) {
+            return Err(Error::failed(
+                "the state would put something into Firefox's policy that is not there",
+            ));
         }
         if !self
             .directories
@@ -225,9 +265,9 @@ pub fn is_anchor_name(name: &str) -> bool {
 pub fn check_records<'a>(
     sysroot: &Sysroot,
     row: &distro::Distro,
-    records: impl Iterator<Item = (&'a String, &'a Record)>,
+    records: impl Iterator<Item = (&'a String, &'a Record)> + Clone,
 ) -> Result<()> {
-    for (path, record) in records {
+    for (path, record) in records.clone() {
         let strange =
             !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
         let ours = !strange
@@ -235,7 +275,10 @@ pub fn check_records<'a>(
                 Ownership::Entry => true,
                 Ownership::OnTheWay => record.is_of_directory(),
                 Ownership::Foreign => {
-                    !sysroot.is_private() && profile::may_record(path, record)
+                    !sysroot.is_private()
+                        && (profile::may_record(path, record)
+                            || firefox_policy::may_record(path, record)
+                            || stores::may_record(path, record, records.clone().map(|(path, _)| path)))
                         || is_known_by_link(sysroot, path)?
                 }
             };

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use crate::env;
 use crate::error::{Error, Kind, Result};
 use crate::native;
+use crate::nss;
 use crate::plan::{Change, Plan, Run, Step};
 use crate::state::{self, State};
 use crate::sysroot::directory::{Attributes, Directory};
@@ -430,7 +431,20 @@ fn put(
             .hint("mount the directory, not the file"));
     }
     let (parent, name) = split(path);
-    let directory = sysroot.directory(parent)?;
+    // Databases are in directories of users, who must not lead us elsewhere by a link (threat T13).
+    let directory = if [nss::CERT_DB, nss::KEY_DB].contains(&name) {
+        let directory = sysroot.directory_without_links(parent)?;
+        for journal in nss::JOURNALS {
+            if directory.lstat(&format!("{name}{journal}"))?.is_some() {
+                return Err(Error::failed("somebody began to write to this database while we worked")
+                    .at(sysroot.display(path))
+                    .hint("end the program that uses it (a browser), and run again"));
+            }
+        }
+        directory
+    } else {
+        sysroot.directory(parent)?
+    };
     let stamp = stamp.map(|seconds| (seconds, 0));
     match to {
         Node::Absent => match actual {
@@ -442,7 +456,9 @@ fn put(
         },
         Node::Directory { mode } => {
             if !matches!(actual, Node::Directory { .. }) {
-                directory.make_directory(name, Attributes { mode: *mode, owner: None, modified: None })?;
+                // What is made in a user's directory is that user's.
+                let owner = directory.owner()?.filter(|(uid, _)| *uid != 0);
+                directory.make_directory(name, Attributes { mode: *mode, owner, modified: None })?;
             }
         }
         Node::Link { target } => {

@@ -4,11 +4,13 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
+use super::stores::StoreArgs;
 use crate::error::Result;
 use crate::state::State;
 use crate::text;
 use crate::trust::distro::DISTROS;
 use crate::trust::facts::{Choice, Facts, output_views};
+use crate::trust::stores::{self, Wish};
 use crate::trust::view::View;
 
 /// Show what this root file system is: distribution, anchor directory, updater, every trust store
@@ -21,19 +23,25 @@ pub(super) struct DetectArgs {
     /// List every distribution that trustup knows, and how it is proven
     #[arg(long)]
     list: bool,
+    #[command(flatten)]
+    stores: StoreArgs,
 }
 
 pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
     if args.list {
         return list(context);
     }
-    let sysroot = context.sysroot()?;
-    let state = State::load(&sysroot)?;
-    let view = View::new(&sysroot, state.ours())?;
+    let trees = context.trees()?;
+    let sysroot = &trees.system;
+    let state = State::load(sysroot)?;
+    let view = View::new(sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
     let chosen = facts.updater(&view, Choice::Auto)?;
     let (updater, updater_why) = (chosen.updater, chosen.why);
     let outputs = output_views(&view, &facts)?;
+    let selection = args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), false)?;
+    let beside = stores::look(&view, facts.row.updater, &selection, &state.added)?;
+    let held = |path: &str| beside.offers.get(path).map_or(0, |offer| offer.roots.len());
     let anchors = facts.row.updater.anchor_directory().map(|directory| directory.path);
     let release = facts.release.clone().unwrap_or_default();
     let ui = context.ui;
@@ -54,6 +62,13 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
                 "updater": updater.word(),
                 "updater_why": updater_why,
                 "outputs": outputs,
+                "stores": beside.found.iter().map(|found| json!({
+                    "path": found.path,
+                    "kind": found.kind,
+                    "certificates": held(&found.path),
+                    "skipped": found.skipped,
+                })).collect::<Vec<_>>(),
+                "warnings": beside.warnings,
             }),
         )?;
         return Ok(0);
@@ -74,6 +89,20 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
             (false, false) => ", not writable",
         };
         ui.data(format!("output            {} ({kind}): {state}{writable}", output.path))?;
+    }
+    for found in &beside.found {
+        let state = match &found.skipped {
+            Some(why) => format!("left alone: {why}"),
+            None => format!("{} roots", held(&found.path)),
+        };
+        ui.data(format!(
+            "store             {} ({}): {state}",
+            text::escape(&found.path),
+            found.kind.words()
+        ))?;
+    }
+    for warning in &beside.warnings {
+        ui.warn(warning);
     }
     Ok(0)
 }

@@ -7,12 +7,12 @@ use serde_json::json;
 
 use super::Context;
 use super::trees::Trees;
-use crate::converge::{Goal, Options, Profile, converge, system_roots, system_stores};
+use crate::converge::{Extra, Goal, Options, converge, system_roots, system_stores};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::record::Ours;
-use crate::state::{self, State, Status, StoredAnchor};
+use crate::state::{self, State, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::text;
 use crate::trust::facts::{Choice, Facts};
@@ -63,7 +63,7 @@ pub(super) fn run(context: &Context, args: &EnvArgs) -> Result<u8> {
 
 /// Whether this root is one that programs were meant to trust.
 fn is_in_stores(anchor: &StoredAnchor) -> bool {
-    anchor.status != Status::Recorded
+    anchor.status.is_in_system()
 }
 
 fn nothing_trusted(sysroot: &Sysroot) -> Error {
@@ -270,8 +270,10 @@ fn install(context: &Context) -> Result<u8> {
     }
     let (ui, dry_run) = (context.ui, context.global.dry_run);
     let options = Options {
+        stores: None,
         updater: Choice::Auto,
         leave_unwritable: false,
+        repair: false,
         dry_run,
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
@@ -286,7 +288,8 @@ fn install(context: &Context) -> Result<u8> {
             anchors: state.anchors.clone(),
             sources: state.sources.clone(),
             web_pki: state.web_pki,
-            profile: Profile::Installed,
+            profile: Extra::Installed,
+            firefox_policy: state.firefox_policy.into(),
             ..Goal::default()
         })
     })?;

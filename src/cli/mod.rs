@@ -4,9 +4,11 @@
 mod bootstrap;
 mod demo;
 mod detect;
+mod doctor;
 mod duration;
 mod env;
 mod status;
+mod stores;
 mod trees;
 mod untrust;
 mod variables;
@@ -92,6 +94,7 @@ enum Command {
     Bootstrap(Box<bootstrap::BootstrapArgs>),
     Untrust(untrust::UntrustArgs),
     Status(status::StatusArgs),
+    Doctor(doctor::DoctorArgs),
     Env(env::EnvArgs),
     Demo(demo::DemoArgs),
 }
@@ -103,6 +106,7 @@ impl Command {
             Command::Bootstrap(_) => "bootstrap",
             Command::Untrust(_) => "untrust",
             Command::Status(_) => "status",
+            Command::Doctor(_) => "doctor",
             Command::Env(_) => "env",
             Command::Demo(_) => "demo",
         }
@@ -181,6 +185,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Bootstrap(args) => bootstrap::run(&context, args, &parsed.sources),
         Command::Untrust(args) => untrust::run(&context, args),
         Command::Status(args) => status::run(&context, args),
+        Command::Doctor(args) => doctor::run(&context, args),
         Command::Env(args) => env::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
     };

@@ -4,12 +4,16 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
+use super::stores::StoreArgs;
 use crate::cert::Purpose;
+use crate::converge::policy_state;
 use crate::error::{Kind, Result};
 use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::text;
 use crate::trust::facts::Facts;
+use crate::trust::firefox_policy;
+use crate::trust::stores::{self, Selection, Stores, Wish};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 
@@ -18,7 +22,10 @@ use crate::trust::view::View;
 #[command(after_help = "Examples:
   trustup status
   trustup --sysroot ./rootfs status --json")]
-pub(super) struct StatusArgs {}
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    stores: StoreArgs,
+}
 
 /// An anchor, and what became of it in each store.
 struct Row {
@@ -28,19 +35,21 @@ struct Row {
     stores: Vec<(String, &'static str, &'static str)>,
 }
 
-pub(super) fn run(context: &Context, _args: &StatusArgs) -> Result<u8> {
+pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8> {
     let trees = context.trees()?;
     let ui = context.ui;
     let private = match &trees.private {
-        Some(sysroot) => rows(sysroot, &[])?.1,
+        Some(sysroot) => rows(sysroot, &[], None)?.1,
         None => Vec::new(),
     };
-    let (row, system) = rows(&trees.system, &private)?;
+    let selection = args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), false)?;
+    let (row, system) = rows(&trees.system, &private, Some(&selection))?;
     let all = || system.iter().chain(&private);
     // Who asks whether all is well, where nothing was ever done, wants to know that it was not.
     let mut all_there = all().next().is_some();
-    all_there &=
-        all().flat_map(|row| &row.stores).all(|(_, _, word)| matches!(*word, "there" | "unwritable"));
+    all_there &= all()
+        .flat_map(|row| &row.stores)
+        .all(|(_, _, word)| matches!(*word, "there" | "unwritable" | "skipped"));
     let mut killed = false;
     for sysroot in trees.all() {
         killed |= crate::apply::was_killed(sysroot)?;
@@ -102,13 +111,21 @@ fn show(context: &Context, row: &Row) -> Result<()> {
 
 /// The tree's row of the table, its anchors, and what became of them. What the system should hold and cannot be written is no
 /// failure where the private store holds it.
-fn rows(sysroot: &Sysroot, private: &[Row]) -> Result<(&'static str, Vec<Row>)> {
+fn rows(
+    sysroot: &Sysroot,
+    private: &[Row],
+    selection: Option<&Selection>,
+) -> Result<(&'static str, Vec<Row>)> {
     let state = State::load(sysroot)?;
     let view = View::new(sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
     let managed = facts.row.updater.is_managed(&view)?;
     // As seen inside a root file system; a private store's are named as a person finds them.
     let shown = |path: &str| if sysroot.is_private() { sysroot.display(path) } else { path.to_owned() };
+    let beside = match selection {
+        Some(selection) => stores::look(&view, facts.row.updater, selection, &state.added)?,
+        None => Stores::default(),
+    };
     let mut rows = Vec::new();
     for anchor in &state.anchors {
         let certificate = anchor.certificate()?;
@@ -118,6 +135,19 @@ fn rows(sysroot: &Sysroot, private: &[Row]) -> Result<(&'static str, Vec<Row>)> 
         });
         let mut stores = Vec::new();
         if anchor.status != Status::Recorded {
+            for found in &beside.found {
+                let offer = beside.offers.get(&found.path);
+                let word = match offer.map(|offer| offer.roots.contains_key(&anchor.fingerprint)) {
+                    Some(true) => "there",
+                    // Nobody asked for it there.
+                    Some(false) if !state.kinds.has(found.kind) => continue,
+                    Some(false) => "missing",
+                    None => "skipped",
+                };
+                stores.push((found.path.clone(), found.kind.id(), word));
+            }
+        }
+        if anchor.status.is_in_system() {
             if let Some(path) = &anchor.file {
                 let found = view.actual_certificates(path);
                 let there = found
@@ -149,6 +179,9 @@ fn rows(sysroot: &Sysroot, private: &[Row]) -> Result<(&'static str, Vec<Row>)> 
                 };
                 stores.push((shown(path), kind, word));
             }
+        }
+        if state.firefox_policy && anchor.status != Status::Recorded {
+            stores.push((shown(firefox_policy::PATH), "firefox-policy", policy_state(&view, anchor)?));
         }
         rows.push(Row { anchor: anchor.clone(), subject: certificate.subject(), stores });
     }

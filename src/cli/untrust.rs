@@ -4,6 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
+use super::stores::Passwords;
 use crate::converge::{Goal, Options, Target, converge};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -28,6 +29,8 @@ pub(super) struct UntrustArgs {
     /// Which trust update to use
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     updater: Choice,
+    #[command(flatten)]
+    passwords: Passwords,
 }
 
 pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
@@ -52,9 +55,12 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
     for fingerprint in &unknown {
         ui.warn(format!("trustup did not put {fingerprint} in: nothing to take out"));
     }
+    let selection = args.passwords.selection()?;
     let options = Options {
+        stores: Some(&selection),
         updater: args.updater,
         leave_unwritable: trees.system.is_host(),
+        repair: false,
         dry_run: context.global.dry_run,
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
@@ -73,7 +79,14 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         // A bundle's record stays while it says what once was removed; the others have nothing left to say.
         sources.retain(|_, source| !source.fingerprints.is_empty() || !source.removed.is_empty());
         let web_pki = state.web_pki && !anchors.is_empty();
-        Ok(Goal { anchors, sources, web_pki, profile: state.profile.into(), ..Goal::default() })
+        Ok(Goal {
+            anchors,
+            sources,
+            web_pki,
+            profile: state.profile.into(),
+            firefox_policy: state.firefox_policy.into(),
+            ..Goal::default()
+        })
     };
     let outcome = converge(&trees.system, options, goal).map_err(|error| hint_at_status(error, args.all))?;
     let private = match &trees.private {
@@ -121,6 +134,7 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
             "anchors": outcome.anchors,
             "plan": outcome.steps,
             "outputs": outcome.outputs,
+            "stores": outcome.stores,
             "private": private.as_ref().map(|private| json!({
                 "directory": place, "anchors": private.anchors, "plan": private.steps,
             })),

@@ -8,10 +8,11 @@ use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Run, Step};
-use crate::state::{Status, StoredAnchor};
+use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::split;
 use crate::tree::Node;
 use crate::trust::facts::{Facts, UpdaterUsed};
+use crate::trust::stores::{self, Selection, Stores};
 use crate::trust::updater::{Anchor, Desires, Output, OutputKind, Wanted};
 use crate::trust::verify::{self, Side};
 use crate::trust::view::View;
@@ -31,7 +32,7 @@ pub(super) fn settle(
     let mut warnings = Vec::new();
     let mut refused = BTreeSet::new();
     for anchor in anchors.iter_mut() {
-        if anchor.status == Status::Recorded {
+        if !anchor.status.is_in_system() {
             continue;
         }
         let certificate = anchor.certificate()?;
@@ -118,6 +119,30 @@ pub(super) fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) ->
     Ok(standing.find(|path| !seen.contains(*path)).cloned())
 }
 
+/// Every root that is in any store: the certificate, and the name of its anchor.
+pub(super) fn stored_roots(anchors: &[StoredAnchor]) -> Result<Vec<(Certificate, String)>> {
+    let stored = anchors.iter().filter(|anchor| anchor.status != Status::Recorded);
+    stored.map(|anchor| Ok((anchor.certificate()?, anchor.name.clone()))).collect()
+}
+
+/// The keystores and databases beside the family's outputs. Those that an earlier run changed are looked after even
+/// if nobody selects them any more.
+pub(super) fn plan_stores(
+    view: &View,
+    facts: &Facts,
+    selection: Option<&Selection>,
+    anchors: &[StoredAnchor],
+    state: &State,
+) -> Result<Stores> {
+    let Some(selection) = selection else { return Ok(Stores::default()) };
+    let wanted = stored_roots(anchors)?;
+    let mut known = BTreeMap::new();
+    for anchor in &state.anchors {
+        known.insert(anchor.fingerprint, anchor.certificate()?);
+    }
+    stores::plan(view, facts.row.updater, selection, &wanted, &state.added, &known)
+}
+
 /// What whoever runs us cannot write.
 pub(super) struct Left {
     /// Every path.
@@ -169,6 +194,7 @@ pub(super) fn make_plan(
     facts: &Facts,
     updater: &UpdaterUsed,
     desires: &Desires,
+    stores: &Stores,
 ) -> Result<Plan> {
     let row = facts.row.updater;
     let changes = plan::changes(view, row, desires)?;
@@ -210,7 +236,13 @@ pub(super) fn make_plan(
     steps.push(Step::Run(Run {
         program: program.clone(),
         arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
-        watched: row.watched(view)?.into_iter().filter(|path| !leftovers.contains(path)).collect(),
+        watched: row
+            .watched(view)?
+            .into_iter()
+            // Its hooks may write keystores.
+            .chain(stores.paths())
+            .filter(|path| !leftovers.contains(path))
+            .collect(),
         directories: row.native_directories(),
         leftovers,
         reason: "the distribution's own trust update".to_owned(),

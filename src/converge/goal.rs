@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::Profile;
+use super::Extra;
 use crate::fingerprint::Fingerprint;
 use crate::state::{StoredAnchor, StoredSource};
 use crate::sysroot::Sysroot;
 use crate::trust::facts::Choice;
+use crate::trust::stores::Selection;
 use crate::trust::view::{Beneath, NOTHING_BENEATH};
 
 /// What is to be the case afterwards.
 #[derive(Clone, Debug, Default)]
 pub struct Goal {
-    /// Every anchor, old and new. [`Status::Recorded`] stays out of the stores; for the others, the pipeline finds
+    /// Every anchor, old and new. [`Status::Recorded`](crate::state::Status::Recorded) stays out of the stores; for the others, the pipeline finds
     /// out which status they have.
     pub anchors: Vec<StoredAnchor>,
     /// What the sources gave.
@@ -25,7 +26,9 @@ pub struct Goal {
     /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
     pub copy: Option<(String, String)>,
     /// Tell login shells where the roots are.
-    pub profile: Profile,
+    pub profile: Extra,
+    /// Name the roots in Firefox's policy file.
+    pub firefox_policy: Extra,
 }
 
 /// What is to be changed.
@@ -45,11 +48,15 @@ impl<'a> From<&'a Sysroot> for Target<'a> {
 
 /// How to get there.
 #[derive(Clone, Copy, Debug)]
-pub struct Options {
+pub struct Options<'a> {
+    /// Which stores beside the family's own; `None` for a tree that has none.
+    pub stores: Option<&'a Selection>,
     /// Native or built-in.
     pub updater: Choice,
     /// Leave what whoever runs us cannot write, and say so, instead of failing.
     pub leave_unwritable: bool,
+    /// Mend what others left damaged in the stores.
+    pub repair: bool,
     /// Stop before anything is changed.
     pub dry_run: bool,
     /// How long to wait for the lock.

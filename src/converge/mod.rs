@@ -2,18 +2,23 @@
 //! record: bootstrap and untrust differ only in the goal.
 
 mod draft;
+mod firefox;
 mod goal;
 mod outcome;
 mod runtimes;
 
 use std::collections::BTreeMap;
 
-use self::draft::{leave_unwritable, make_plan, overlooked_by_tool, refuse_vendor_names, settle};
+use self::draft::{
+    leave_unwritable, make_plan, overlooked_by_tool, plan_stores, refuse_vendor_names, settle, stored_roots,
+};
+pub use self::firefox::policy_state;
 pub use self::goal::{Goal, Options, Target};
 pub use self::outcome::{AnchorView, Outcome};
-pub use self::runtimes::{Profile, system_roots, system_stores};
+pub use self::runtimes::{Extra, system_roots, system_stores};
 use crate::apply::Session;
 use crate::cert::Certificate;
+use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Step};
@@ -24,6 +29,7 @@ use crate::text;
 use crate::tree::{self, Node};
 use crate::trust::distro;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
+use crate::trust::stores::{self, Kinds, Selection, Stores};
 use crate::trust::updater::Wanted;
 use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::{View, child};
@@ -38,11 +44,17 @@ struct Draft<'a> {
     wanted: Wanted,
     /// Whether login shells get the variables.
     profile: bool,
+    /// Whether Firefox's policy file names the roots.
+    firefox_policy: bool,
     withdrawn: Vec<Fingerprint>,
     /// Outputs and directories that whoever runs us cannot write.
     unwritable: Vec<String>,
     /// Nothing of what is wanted can be written, nor was before.
     out_of_reach: bool,
+    /// Keystores and databases beside the family's outputs.
+    stores: Stores,
+    /// Where those roots are read back from; they are compared like the outputs.
+    selection: Option<&'a Selection>,
     /// What the outputs would offer without us.
     original_offers: Offers,
     /// What the vendor's inputs say now, where that is no longer what stood there before us: neither a root that the
@@ -57,7 +69,7 @@ struct Draft<'a> {
 /// Anything that cannot be read, planned, applied or proven; what was changed is turned back, or named.
 pub fn converge<'a>(
     target: impl Into<Target<'a>>,
-    options: Options,
+    options: Options<'a>,
     goal: impl Fn(&State, &View, &Facts) -> Result<Goal>,
 ) -> Result<Outcome> {
     let target = target.into();
@@ -84,7 +96,7 @@ impl<'a> Draft<'a> {
     fn new(
         target: Target<'a>,
         state: &'a State,
-        options: Options,
+        options: Options<'a>,
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
     ) -> Result<Self> {
         let (sysroot, choice) = (target.sysroot, options.updater);
@@ -102,6 +114,7 @@ impl<'a> Draft<'a> {
                 .hint("run `trustup untrust --all` first: it takes out what that run put in; then bootstrap again"));
             }
         }
+        let mended = if options.repair { doctor::mend(&view, &facts)? } else { Vec::new() };
         let goal = goal(state, &view, &facts)?;
         let mut anchors = goal.anchors.clone();
         let mut wanted =
@@ -119,10 +132,20 @@ impl<'a> Draft<'a> {
             let why = format!("the distribution's tool overlooks `{path}`");
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
+        if !mended.is_empty() {
+            let why = "what is damaged is mended by the built-in updater".to_owned();
+            updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
+        }
         let mut desires = facts.row.updater.desired(&view, &wanted)?;
+        // First what stands there without us: what is desired because of the anchors goes before it.
+        desires.nodes.splice(0..0, mended);
+        let mut stores = plan_stores(&view, &facts, options.stores, &anchors, state)?;
+        desires.nodes.append(&mut stores.nodes);
+        desires.warnings.append(&mut stores.warnings);
         let mut unwritable = Vec::new();
         if options.leave_unwritable {
             let left = leave_unwritable(&view, &facts, &mut desires)?;
+            stores.leave(&left.paths, &state.added);
             for anchor in anchors.iter_mut().filter(|anchor| anchor.status == Status::Installed) {
                 anchor.file = anchor.file.take().filter(|file| !left.paths.contains(file));
             }
@@ -133,7 +156,8 @@ impl<'a> Draft<'a> {
             unwritable = left.shown;
         }
         let profile = runtimes::want_profile(&view, &facts, &anchors, goal.profile, &mut desires)?;
-        let mut plan = make_plan(&view, &facts, &updater.updater, &desires)?;
+        let firefox_policy = firefox::want_policy(&view, &anchors, goal.firefox_policy, &mut desires)?;
+        let mut plan = make_plan(&view, &facts, &updater.updater, &desires, &stores)?;
         let out_of_reach = plan.is_empty() && !unwritable.is_empty();
         if out_of_reach {
             let known = |anchor: &StoredAnchor| {
@@ -154,6 +178,9 @@ impl<'a> Draft<'a> {
         }
         let mut warnings = refusals;
         warnings.extend(desires.warnings);
+        if matches!(updater.updater, UpdaterUsed::Builtin) {
+            warnings.extend(desires.builtin_warnings);
+        }
         if updater.notable {
             warnings.push(format!(
                 "{}; the built-in updater takes its place and keeps what is there",
@@ -175,6 +202,7 @@ impl<'a> Draft<'a> {
             let without_us = facts.row.updater.regenerated(&view)?.nodes;
             rebased.extend(without_us.into_iter().map(|desired| (desired.path, desired.node)));
         }
+        rebased.append(&mut stores.bases);
         Ok(Draft {
             view,
             facts,
@@ -183,9 +211,12 @@ impl<'a> Draft<'a> {
             anchors,
             wanted,
             profile,
+            firefox_policy,
             withdrawn,
             unwritable,
             out_of_reach,
+            stores,
+            selection: options.stores,
             original_offers,
             rebased,
             warnings,
@@ -223,6 +254,16 @@ impl<'a> Draft<'a> {
             anchors: self.anchors.clone(),
             sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
             profile: self.profile,
+            firefox_policy: self.firefox_policy,
+            kinds: match self.selection.map(Selection::kinds) {
+                _ if self.anchors.is_empty() => Kinds::default(),
+                Some(kinds) if !kinds.is_none() => kinds,
+                _ => state.kinds,
+            },
+            added: match self.selection {
+                Some(_) => self.stores.additions.clone(),
+                None => state.added.clone(),
+            },
             directories: state.directories.clone(),
             ..State::default()
         })
@@ -294,16 +335,13 @@ impl<'a> Draft<'a> {
         let mut steps = Vec::new();
         for path in plan::touched(self.view.ours(), &self.plan).into_iter().rev() {
             let actual = tree::read(self.view.sysroot(), &path).map_err(|error| session.undo(error))?;
-            let original = self.view.original(&path)?;
+            let original = match self.rebased.get(&path) {
+                Some(node) => node.clone(),
+                None => (*self.view.original(&path)?).clone(),
+            };
             if !actual.satisfies(&original) {
                 let reason = "as it was before".to_owned();
-                steps.push(Step::Change(Change {
-                    path,
-                    from: actual,
-                    to: (*original).clone(),
-                    reason,
-                    is_copy: false,
-                }));
+                steps.push(Step::Change(Change { path, from: actual, to: original, reason, is_copy: false }));
             }
         }
         let rest = Plan { steps };
@@ -315,9 +353,9 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    fn verify(&self, after: &View) -> Result<Vec<String>> {
+    fn verify(&self, after_run: &View) -> Result<Vec<String>> {
         let sysroot = self.view.sysroot();
-        let outputs = self.facts.row.updater.outputs(after)?;
+        let outputs = self.facts.row.updater.outputs(after_run)?;
         let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
         let mut present = Vec::new();
         for output in outputs {
@@ -330,11 +368,11 @@ impl<'a> Draft<'a> {
         let mut left_out = BTreeMap::new();
         if matches!(self.updater.updater, UpdaterUsed::Native(_)) {
             for anchor in &self.wanted.anchors {
-                let why = self.facts.row.updater.left_out(after, &anchor.certificate)?;
+                let why = self.facts.row.updater.left_out(after_run, &anchor.certificate)?;
                 left_out.extend(why.map(|why| (anchor.certificate.fingerprint(), why)));
             }
         }
-        let after = verify::offers(after, Side::Actual, &present);
+        let after = verify::offers(after_run, Side::Actual, &present);
         let excused = Excused {
             original: self.original_offers.clone(),
             withdrawn: self.withdrawn.iter().copied().collect(),
@@ -346,7 +384,21 @@ impl<'a> Draft<'a> {
             .iter()
             .map(|anchor| (anchor.certificate.clone(), anchor.standing.is_none()))
             .collect();
-        verify::compare(&self.facts.offers, &after, &anchors, &excused)
+        let mut notes = verify::compare(&self.facts.offers, &after, &anchors, &excused)?;
+        notes.extend(self.verify_stores(after_run)?);
+        Ok(notes)
+    }
+
+    /// Keystores and databases are compared like the outputs: every root that is in any store has to be in all of them.
+    fn verify_stores(&self, after: &View) -> Result<Vec<String>> {
+        let Some(selection) = self.selection else { return Ok(Vec::new()) };
+        let after = stores::offers(after, &self.stores.found, selection);
+        let mut anchors = Vec::new();
+        for (certificate, _) in stored_roots(&self.anchors)? {
+            anchors.push((certificate, true));
+        }
+        let excused = Excused { original: self.stores.original.clone(), ..Excused::default() };
+        verify::compare(&self.stores.offers, &after, &anchors, &excused)
     }
 }
 

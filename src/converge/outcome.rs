@@ -10,6 +10,7 @@ use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
 use crate::state::{State, Status};
 use crate::sysroot::Sysroot;
+use crate::trust::updater::OutputKind;
 
 /// What was found and done.
 #[derive(Debug)]
@@ -26,6 +27,8 @@ pub struct Outcome {
     pub anchors: Vec<AnchorView>,
     /// Where programs read them.
     pub outputs: Vec<String>,
+    /// The stores beside the family's own.
+    pub stores: Vec<StoreView>,
     /// What should hold them, and cannot be written by whoever runs us.
     pub unwritable: Vec<String>,
     /// What a person should know.
@@ -50,6 +53,18 @@ impl Outcome {
     }
 }
 
+/// A store beside the family's own, as it is shown.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreView {
+    /// The keystore, or the directory of the database.
+    pub path: String,
+    /// How it is read.
+    pub kind: OutputKind,
+    /// Why it is left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+}
+
 /// An anchor as it is shown.
 #[derive(Clone, Debug, Serialize)]
 pub struct AnchorView {
@@ -61,7 +76,7 @@ pub struct AnchorView {
     pub source: String,
     /// The anchor file.
     pub file: Option<String>,
-    /// `installed` (now), `already`, `vendor`, `mounted`, `recorded` or `unwritable`.
+    /// `installed` (now), `already`, `vendor`, `mounted`, `beside`, `recorded` or `unwritable`.
     pub status: &'static str,
 }
 
@@ -88,26 +103,38 @@ impl Draft<'_> {
                     Status::Installed => "installed",
                     Status::Mounted => "mounted",
                     Status::Vendor => "vendor",
+                    Status::Beside => "beside",
                     Status::Recorded if self.out_of_reach => "unwritable",
                     Status::Recorded => "recorded",
                 },
             })
             .collect();
+        let in_system =
+            self.anchors.is_empty() || self.anchors.iter().any(|anchor| anchor.status.is_in_system());
         let before: BTreeSet<Fingerprint> = was;
         let now: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
         Outcome {
             row: self.facts.row.id,
             updater: (self.updater.updater.word(), self.updater.why),
             changed: !self.plan.is_empty()
-                || (before != now || self.profile != state.profile) && !self.out_of_reach,
+                || (before != now
+                    || self.profile != state.profile
+                    || self.firefox_policy != state.firefox_policy)
+                    && !self.out_of_reach,
             steps: self.plan.steps.iter().map(StepView::from).collect(),
             anchors,
             outputs: self
                 .facts
                 .offers
                 .iter()
-                .filter(|(path, offer)| !offer.mount_point && !self.unwritable.contains(path))
+                .filter(|(path, offer)| in_system && !offer.mount_point && !self.unwritable.contains(path))
                 .map(|(path, _)| path.clone())
+                .collect(),
+            stores: self
+                .stores
+                .found
+                .into_iter()
+                .map(|found| StoreView { path: found.path, kind: found.kind, skipped: found.skipped })
                 .collect(),
             unwritable: self.unwritable,
             warnings: self.warnings,

@@ -10,9 +10,9 @@ use crate::trust::runtimes::{Roots, profile};
 use crate::trust::updater::{Desires, OutputKind};
 use crate::trust::view::View;
 
-/// What is wanted of the file for login shells.
+/// What is wanted of a file that stands beside the stores: the one for login shells, Firefox's policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Profile {
+pub enum Extra {
     /// Not there.
     #[default]
     Absent,
@@ -22,16 +22,16 @@ pub enum Profile {
     Installed,
 }
 
-impl From<bool> for Profile {
+impl From<bool> for Extra {
     /// From what the state says.
     fn from(installed: bool) -> Self {
-        if installed { Profile::Kept } else { Profile::Absent }
+        if installed { Extra::Kept } else { Extra::Absent }
     }
 }
 
 /// Where the roots are, once these anchors are in the stores; `None` if none of them is.
 pub fn system_roots(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<Option<Roots>> {
-    let in_stores: Vec<_> = anchors.iter().filter(|anchor| anchor.status != Status::Recorded).collect();
+    let in_stores: Vec<_> = anchors.iter().filter(|anchor| anchor.status.is_in_system()).collect();
     let anchor = match in_stores.as_slice() {
         [] => return Ok(None),
         [anchor] => anchor_file(view, anchor)?,
@@ -56,7 +56,7 @@ pub fn system_stores(view: &View, facts: &Facts) -> Result<Option<Roots>> {
 }
 
 /// The anchor's file, if it is the PEM file of this one certificate: one that somebody mounted may be anything.
-fn anchor_file(view: &View, anchor: &StoredAnchor) -> Result<Option<String>> {
+pub(super) fn anchor_file(view: &View, anchor: &StoredAnchor) -> Result<Option<String>> {
     let Some(path) = &anchor.file else { return Ok(None) };
     let usable = match anchor.status {
         Status::Installed => true,
@@ -66,7 +66,7 @@ fn anchor_file(view: &View, anchor: &StoredAnchor) -> Result<Option<String>> {
             }
             _ => false,
         },
-        Status::Vendor | Status::Recorded => false,
+        Status::Vendor | Status::Beside | Status::Recorded => false,
     };
     Ok(usable.then(|| path.clone()))
 }
@@ -79,15 +79,15 @@ pub(super) fn want_profile(
     view: &View,
     facts: &Facts,
     anchors: &[StoredAnchor],
-    wanted: Profile,
+    wanted: Extra,
     desires: &mut Desires,
 ) -> Result<bool> {
-    let Some(roots) = system_roots(view, facts, anchors)?.filter(|_| wanted != Profile::Absent) else {
+    let Some(roots) = system_roots(view, facts, anchors)?.filter(|_| wanted != Extra::Absent) else {
         return Ok(false);
     };
     let content = profile::content(&roots)?;
     if *view.original(profile::PATH)? != Node::Absent {
-        if wanted == Profile::Kept {
+        if wanted == Extra::Kept {
             desires.warnings.push(format!(
                 "somebody changed `{}`: it is left as it is, and no longer kept up to date",
                 profile::PATH

@@ -131,8 +131,9 @@ impl Problem {
     pub fn into_error(self) -> Error {
         let what = self.to_string();
         match self {
-            Problem::WrongPassword => Error::failed(what)
-                .hint("give the file that holds the password: `--java-storepass-file FILE`"),
+            Problem::WrongPassword => {
+                Error::usage(what).hint("give the file that holds the password: `--java-storepass-file FILE`")
+            }
             Problem::Unsupported(_) => Error::unsupported(what)
                 .hint("`keytool -importkeystore -deststoretype PKCS12` makes a supported one of it"),
             Problem::TooCostly => Error::unsupported(what),

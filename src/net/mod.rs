@@ -7,6 +7,7 @@
 pub mod dns;
 mod failure;
 mod fetch;
+pub mod handshake;
 pub mod proxy;
 pub mod tls;
 pub mod url;

@@ -54,7 +54,7 @@ pub fn client_config(trust: &Trust, env: &Env) -> Result<ClientConfig> {
 }
 
 #[derive(Debug)]
-struct Clock(Env);
+pub(super) struct Clock(pub(super) Env);
 
 impl TimeProvider for Clock {
     fn current_time(&self) -> Option<UnixTime> {

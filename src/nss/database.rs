@@ -242,9 +242,12 @@ impl Database {
                     ValueRef::Blob(value) | ValueRef::Text(value) => {
                         object.values.insert(*column, value.to_vec());
                     }
-                    ValueRef::Integer(_) | ValueRef::Real(_) => {
-                        let why = format!("damaged: object {id} has a number in `a{column:x}`");
-                        return Err(Refusal::Damaged(self.file, why));
+                    // Nothing that NSS writes; it would get the text.
+                    ValueRef::Integer(number) => {
+                        object.values.insert(*column, number.to_string().into_bytes());
+                    }
+                    ValueRef::Real(number) => {
+                        object.values.insert(*column, number.to_string().into_bytes());
                     }
                 }
             }

@@ -88,6 +88,8 @@ pub enum Signed {
 /// A certificate of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// The certificate.
+    pub certificate: Certificate,
     /// SHA-256.
     pub fingerprint: Fingerprint,
     /// The first nickname; raw text of the database, empty if it has none.
@@ -188,6 +190,7 @@ impl Databases {
             let nickname = row.get(attributes::LABEL).unwrap_or_default();
             entries.push(Entry {
                 fingerprint: certificate.fingerprint(),
+                certificate,
                 nickname: String::from_utf8_lossy(nickname).into_owned(),
                 trust,
                 signed,

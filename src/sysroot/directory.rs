@@ -221,12 +221,20 @@ impl Directory {
         }
     }
 
+    /// Who it belongs to: user and group.
+    pub fn owner(&self) -> Result<Option<(u32, u32)>> {
+        Ok(meta_of(&self.fd, "", AtFlags::EMPTY_PATH)?.map(|meta| (meta.uid, meta.gid)))
+    }
+
     /// Makes the directory `name`, with exactly this mode.
     pub fn make_directory(&self, name: &str, attributes: Attributes) -> Result<()> {
         let failed = |error| self.failed("could not make the directory", name, error);
         rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(failed)?;
+        if let Some((uid, gid)) = attributes.owner.filter(|_| rustix::process::geteuid().is_root()) {
+            rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed)?;
+        }
         // Against the umask, and for those who gave us `--sysroot` as root.
         rustix::fs::fchmod(&made, Mode::from_raw_mode(attributes.mode)).map_err(failed)
     }

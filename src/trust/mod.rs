@@ -4,10 +4,12 @@
 
 pub mod distro;
 pub mod facts;
+pub mod firefox_policy;
 pub mod nix_store;
 pub mod os_release;
 pub mod p11_format;
 pub mod runtimes;
+pub mod stores;
 pub mod updater;
 pub mod verify;
 pub mod view;

@@ -122,10 +122,20 @@ fn keystore(view: &View, side: Side, path: &str, offer: &mut Offer) -> Result<()
     Ok(())
 }
 
-/// The certificates that OpenSSL finds: by subject hash, numbers counted up from 0 to the first that leads nowhere.
+/// What OpenSSL finds in a hashed directory.
 fn hash_directory(view: &View, side: Side, path: &str, offer: &mut Offer) -> Result<()> {
-    let names = side.names(view, path)?;
     offer.exists = view.sysroot().stat(path)?.is_some();
+    offer.roots.extend(hashed_certificates(view, side, path)?.iter().map(name));
+    Ok(())
+}
+
+/// The certificates that OpenSSL finds: by subject hash, numbers counted up from 0 to the first that leads nowhere.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn hashed_certificates(view: &View, side: Side, path: &str) -> Result<Vec<Certificate>> {
+    let names = side.names(view, path)?;
+    let mut certificates = Vec::new();
     let mut buckets: BTreeMap<u32, BTreeSet<usize>> = BTreeMap::new();
     for (hash, number) in names.iter().filter_map(|name| rehash::parse_name(name)) {
         buckets.entry(hash).or_default().insert(number);
@@ -143,10 +153,10 @@ fn hash_directory(view: &View, side: Side, path: &str, offer: &mut Offer) -> Res
             }
             let contents = view.contents(&location, &node);
             let found = contents.certificates.iter().filter(|certificate| certificate.subject_hash() == hash);
-            offer.roots.extend(found.map(name));
+            certificates.extend(found.cloned());
         }
     }
-    Ok(())
+    Ok(certificates)
 }
 
 fn name(certificate: &Certificate) -> (Fingerprint, String) {

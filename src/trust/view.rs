@@ -16,7 +16,7 @@ use crate::keystore;
 use crate::record::Ours;
 use crate::sysroot::{Meta, Sysroot, split};
 use crate::tree::{self, Node};
-use crate::trust::{nix_store, p11_format};
+use crate::trust::{firefox_policy, nix_store, p11_format};
 
 /// As in the kernel.
 pub(super) const MAX_HOPS: usize = 40;
@@ -207,6 +207,14 @@ impl<'a> View<'a> {
         Ok(node)
     }
 
+    /// From now on `node` is what would stand at `path` without us: what was there is damage that is mended, and not to
+    /// come back.
+    pub fn assume(&self, path: &str, node: Node) -> Result<()> {
+        self.original.borrow_mut().insert(self.location(path)?, Rc::new(node));
+        self.names.borrow_mut().clear();
+        Ok(())
+    }
+
     /// Whether what stands at `path` is exactly what our last run left there.
     pub fn is_as_we_left_it(&self, path: &str) -> Result<bool> {
         let location = self.location(path)?;
@@ -217,8 +225,29 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Whether Firefox's policy file, in which we wrote, is here.
+    fn is_firefox_policy(&self, location: &str) -> bool {
+        self.recorded.get(location).is_some_and(|path| path == firefox_policy::PATH)
+    }
+
+    /// Whether our last run did not change what stands at `path`.
+    pub fn is_unrecorded(&self, path: &str) -> Result<bool> {
+        Ok(!self.recorded.contains_key(&self.location(path)?))
+    }
+
     /// The node without our certificates, for what is not (or no longer) as we left it.
     fn without_ours(&self, path: &str, actual: Rc<Node>) -> Result<Rc<Node>> {
+        if let (Node::File(file), true) = (actual.as_ref(), self.is_firefox_policy(path)) {
+            // Damaged, it names nothing.
+            let without = firefox_policy::merged(Some(&file.content), &[], &self.ours.policy);
+            return Ok(match without {
+                Ok(Some(content)) if content != file.content => {
+                    Rc::new(Node::File(tree::File { content, ..file.clone() }))
+                }
+                Ok(None) => Rc::new(Node::Absent),
+                Ok(Some(_)) | Err(_) => actual,
+            });
+        }
         if self.ours.installed.is_empty() {
             return Ok(actual);
         }

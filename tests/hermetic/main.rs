@@ -10,11 +10,14 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod beside;
 mod cli;
 mod demo;
 mod dev_ca;
+mod doctor;
 mod env;
 mod failing;
+mod firefox_policy;
 mod fixtures;
 mod hostile;
 mod input;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use super::super::trees::Trees;
 use super::{BootstrapArgs, Store};
-use crate::converge::{AnchorView, Goal, Options, Outcome, Target, anchor_name, converge, standing_path};
+use crate::converge::{
+    AnchorView, Extra, Goal, Options, Outcome, Target, anchor_name, converge, standing_path,
+};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
@@ -33,7 +35,11 @@ impl Done {
 
     /// Where programs find the roots.
     pub(super) fn outputs(&self) -> Vec<String> {
-        let system = self.system.iter().flat_map(|outcome| outcome.outputs.clone());
+        let of_system = |outcome: &Outcome| {
+            let stores = outcome.stores.iter().filter(|store| store.skipped.is_none());
+            outcome.outputs.iter().cloned().chain(stores.map(|store| store.path.clone())).collect::<Vec<_>>()
+        };
+        let system = self.system.iter().flat_map(of_system);
         system.chain(self.private.iter().flat_map(|outcome| outcome.outputs.clone())).collect()
     }
 
@@ -50,7 +56,7 @@ pub(super) fn install(
     args: &BootstrapArgs,
     acquired: &Acquired,
 ) -> Result<Done> {
-    let to_system = !args.stores.contains(&Store::Private) || args.stores.contains(&Store::System);
+    let to_system = args.stores != [Store::Private];
     let mut system = None;
     if to_system {
         let goal = |state: &State, view: &View, facts: &Facts| goal(state, view, facts, args, acquired);
@@ -98,10 +104,12 @@ fn install_privately(
         goal(state, view, facts, args, acquired).map(|goal| Goal {
             copy: None,
             standing: BTreeMap::new(),
+            firefox_policy: Extra::Absent,
             ..goal
         })
     };
-    let options = Options { updater: Choice::Auto, leave_unwritable: false, ..options };
+    let options =
+        Options { updater: Choice::Auto, leave_unwritable: false, stores: None, repair: false, ..options };
     if options.dry_run && trees.private.is_none() {
         return Ok(foretold(trees, acquired));
     }
@@ -135,6 +143,7 @@ fn foretold(trees: &Trees, acquired: &Acquired) -> Outcome {
         }],
         anchors: anchors.collect(),
         outputs: Vec::new(),
+        stores: Vec::new(),
         unwritable: Vec::new(),
         warnings: Vec::new(),
     }
@@ -171,7 +180,9 @@ fn goal(
     args: &BootstrapArgs,
     acquired: &Acquired,
 ) -> Result<Goal> {
-    let to_stores = !args.stores.contains(&Store::None);
+    // A private store is a system of its own.
+    let to_system = args.wants(Store::System) || view.sysroot().is_private();
+    let beside = args.wants(Store::Java) || args.wants(Store::Nss);
     let mut anchors = state.anchors.clone();
     let mut sources = state.sources.clone();
     let mut standing = BTreeMap::new();
@@ -216,9 +227,11 @@ fn goal(
         if args.name.is_some() {
             anchor.name = name;
         }
-        if to_stores && anchor.status == Status::Recorded {
-            anchor.status = Status::Installed;
-        }
+        anchor.status = match anchor.status {
+            Status::Recorded | Status::Beside if to_system => Status::Installed,
+            Status::Recorded if beside => Status::Beside,
+            status => status,
+        };
         for report in acquired.sources.iter().filter(|report| report.fingerprints.contains(&fingerprint)) {
             if !anchor.sources.contains(&report.id) {
                 anchor.sources.push(report.id.clone());
@@ -244,5 +257,7 @@ fn goal(
         }
     };
     let web_pki = state.web_pki || args.with_web_pki;
-    Ok(Goal { anchors, sources, web_pki, standing, copy, profile: state.profile.into() })
+    let profile = state.profile.into();
+    let firefox_policy = if args.firefox_policy { Extra::Installed } else { state.firefox_policy.into() };
+    Ok(Goal { anchors, sources, web_pki, standing, copy, profile, firefox_policy })
 }

@@ -10,15 +10,17 @@ use clap::Args;
 
 use super::Context;
 use super::env::locate;
+use super::stores::StoreArgs;
 use super::variables::PublishedSources;
 use crate::converge::Options;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::native;
-use crate::source::{self, Known, Request, Source};
+use crate::source::{self, Acquired, Known, Request, Source};
 use crate::state::is_anchor_name;
 use crate::trust::facts::Choice;
 use crate::trust::runtimes::{JAVA_OPTIONS, for_command, left_out};
+use crate::trust::stores::Wish;
 
 use self::install::{install, known};
 use self::report::{report, report_sources};
@@ -30,6 +32,10 @@ enum Store {
     System,
     /// A combined bundle and a hashed directory of your own, which programs use once variables say so
     Private,
+    /// Java's keystores
+    Java,
+    /// NSS databases: browsers, and curl on old Red Hat systems
+    Nss,
     /// No store: only check the pin and record the root
     None,
 }
@@ -91,24 +97,56 @@ pub(super) struct BootstrapArgs {
     /// Make it an error if the system's stores cannot be written, instead of using the private store
     #[arg(long)]
     require_system: bool,
-    /// Which stores to write
-    #[arg(long, value_name = "LIST", value_delimiter = ',', default_value = "system")]
+    /// Which stores to write [default: system, java and nss, as far as they are there]
+    #[arg(long, value_name = "LIST", value_delimiter = ',', hide_default_value = true)]
     stores: Vec<Store>,
+    /// Make it an error if a keystore or database cannot be changed, even if nobody named it
+    #[arg(long)]
+    strict: bool,
+    /// Make the NSS database that browsers share, where there is none
+    #[arg(long)]
+    create_nss: bool,
+    #[command(flatten)]
+    store_args: StoreArgs,
     /// Which trust update to use
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     updater: Choice,
+    /// Mend what others left damaged in the system's stores, as `trustup doctor` finds it; works without a source, too
+    #[arg(long)]
+    repair: bool,
     /// If the image has no bundle at all, begin it with the Web PKI's roots
     #[arg(long)]
     with_web_pki: bool,
     /// Also write the accepted roots to FILE of the sysroot, as PEM (a copy for one service; untrust leaves it)
     #[arg(long, value_name = "FILE")]
     ca_out: Option<PathBuf>,
+    /// Also name the roots in Firefox's policy file (/etc/firefox/policies/policies.json), for profiles that are not there yet
+    #[arg(long)]
+    firefox_policy: bool,
     /// After success, become this command
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
 }
 
 impl BootstrapArgs {
+    /// Whether this store is to be written; all that are there, if none is named.
+    fn wants(&self, store: Store) -> bool {
+        match store {
+            Store::System | Store::Java | Store::Nss if self.stores.is_empty() => true,
+            store => self.stores.contains(&store),
+        }
+    }
+
+    /// What is wanted of keystores and databases.
+    fn wishes(&self) -> (Wish, Wish) {
+        let wish = |store| match self.wants(store) {
+            false => Wish::No,
+            true if self.strict || self.stores.contains(&store) => Wish::Named,
+            true => Wish::IfThere,
+        };
+        (wish(Store::Java), wish(Store::Nss))
+    }
+
     /// The anchor's name; who writes the extension means the same file.
     fn anchor_name(&self) -> Option<&str> {
         self.name.as_deref().map(|name| name.strip_suffix(".crt").unwrap_or(name))
@@ -135,7 +173,12 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
     let only_files = request.sources.iter().all(|source| matches!(source, Source::File { .. }));
     let known = if only_files { Known::default() } else { known(&trees)? };
     let busy = (!only_files).then(|| ui.busy("fetching certificates")).flatten();
-    let acquired = source::acquire(&request, &known, context.env);
+    let no_source = request.sources.is_empty() && request.pins.is_empty() && request.ca_url_pin.is_none();
+    let acquired = if args.repair && no_source {
+        Ok(Acquired::default())
+    } else {
+        source::acquire(&request, &known, context.env)
+    };
     drop(busy);
     let acquired = acquired?;
     report_sources(context, &acquired);
@@ -147,9 +190,12 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
         .hint("leave `--name` out: then each name is made from subject and fingerprint"));
     }
 
+    let selection = args.store_args.selection(context, &trees, args.wishes(), args.create_nss)?;
     let options = Options {
+        stores: Some(&selection),
         updater: args.updater,
         leave_unwritable: trees.system.is_host(),
+        repair: args.repair,
         dry_run: global.dry_run,
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
@@ -193,6 +239,23 @@ fn check_stores(args: &BootstrapArgs) -> Result<()> {
     if args.stores.contains(&Store::None) && args.stores.len() > 1 {
         return Err(
             Error::usage("`--stores none` goes with no other store").hint("leave `none` out, or the others")
+        );
+    }
+    if args.firefox_policy && !args.wants(Store::System) {
+        return Err(Error::usage("`--firefox-policy` needs `system` among the stores")
+            .hint("add `system` to `--stores`, or leave `--firefox-policy` out"));
+    }
+    if (args.create_nss || args.store_args.names_a_database()) && !args.wants(Store::Nss) {
+        return Err(Error::usage("`--create-nss` and `--nss-db` need `nss` among the stores")
+            .hint("add `nss` to `--stores`, or leave the options out"));
+    }
+    if args.repair && !args.wants(Store::System) {
+        return Err(Error::usage("`--repair` mends the system's stores")
+            .hint("leave out `--stores`, or add `system` to it"));
+    }
+    if args.repair && args.updater == Choice::Native {
+        return Err(
+            Error::usage("`--repair` is done by the built-in updater").hint("leave out `--updater native`")
         );
     }
     if args.ca_out.is_some() && args.stores == [Store::Private] {

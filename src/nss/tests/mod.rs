@@ -128,6 +128,7 @@ fn what_was_added_is_found_and_goes_again() {
         let mut databases = open(&files, Some(&password));
         let entries = databases.entries().expect("listed");
         let wanted = Entry {
+            certificate: ours.clone(),
             fingerprint: ours.fingerprint(),
             nickname: "ours".to_owned(),
             trust: Trust::Trusted,

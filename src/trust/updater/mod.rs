@@ -60,6 +60,8 @@ pub struct Desires {
     pub nodes: Vec<Desired>,
     /// What a person should know.
     pub warnings: Vec<String>,
+    /// The same, but only where the built-in updater does the work.
+    pub builtin_warnings: Vec<String>,
 }
 
 impl Desires {

@@ -14,6 +14,7 @@ fn native_is_the_real_tool() {
             let ca = ca::root("Native P11 Root");
             let run = inside(&root, updater, &[&ca.pem]);
             assert_eq!((run.code, run.json()["updater"].as_str()), (Some(0), Some("native")), "{run}");
+            assert!(!run.stderr.contains("built-in"), "no word of what the other updater would do: {run}");
             drop_and_extract(family, &root, &run, &twin);
             twin.tree().assert_same(&root.tree(), "the real tool (-), ours (+)");
             assert!(holds(&root.read(family.keystore), &ca.der), "the keystore holds it");

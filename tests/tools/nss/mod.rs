@@ -20,6 +20,7 @@ use crate::support::ca::{Root, root};
 use crate::support::tls_server::TlsServer;
 
 mod ours;
+mod pipeline;
 mod theirs;
 
 const SECRET: &str = "correct horse";
@@ -75,7 +76,10 @@ const ALL: [Made; 3] = [Made::New, Made::Empty, Made::Real];
 
 impl Store {
     fn new(made: Made) -> Store {
-        let directory = TempDir::new().expect("a directory");
+        Store::made_in(TempDir::new().expect("a directory"), made)
+    }
+
+    fn made_in(directory: TempDir, made: Made) -> Store {
         let store = Store { directory, password: (made == Made::Real).then_some(SECRET) };
         std::fs::write(store.path("password"), SECRET).expect("written");
         match made {

@@ -193,7 +193,7 @@ impl Hashed {
 
     /// Adds ours to a directory of any shape.
     fn beside(&self, view: &View, front: &Front, desires: &mut Desires) -> Result<()> {
-        desires.warnings.push(format!(
+        desires.builtin_warnings.push(format!(
             "`{}` is not as the family's tool writes it: ours is added beside what is there",
             self.path
         ));

@@ -1,0 +1,118 @@
+//! Firefox's policy file as part of a plan: which file names each root there, and what is wanted of the policy. Only
+//! looks; the pipeline is in the parent, the format in [`crate::trust::firefox_policy`].
+
+use super::runtimes::{Extra, anchor_file};
+use crate::error::{Error, Result};
+use crate::state::{Status, StoredAnchor};
+use crate::sysroot::split;
+use crate::tree::{File, Node};
+use crate::trust::firefox_policy as policy;
+use crate::trust::updater::Desires;
+use crate::trust::view::View;
+
+/// Adds the policy file to what is desired, as long as there is a root in the stores, and a certificate file for each
+/// root that has none to name. Answers whether the policy is ours to keep up to date.
+///
+/// # Errors
+/// It was asked for now, and the file is damaged, is no file, or cannot be written. What an earlier run made and
+/// cannot be kept up to date is left, with a warning.
+pub(super) fn want_policy(
+    view: &View,
+    anchors: &[StoredAnchor],
+    wish: Extra,
+    desires: &mut Desires,
+) -> Result<bool> {
+    let mut own = Desires::default();
+    let named = anchors.iter().filter(|anchor| anchor.status != Status::Recorded);
+    if wish == Extra::Absent || named.clone().next().is_none() {
+        return Ok(false);
+    }
+    let wanted = named
+        .map(|anchor| file_of(view, anchor, &mut own))
+        .collect::<Result<Vec<String>>>()
+        .and_then(|named| want_file(view, &named, &mut own));
+    match (wanted, wish) {
+        (Ok(()), _) => desires.nodes.extend(own.nodes),
+        (Err(error), Extra::Kept) => {
+            desires.warnings.push(format!("Firefox's policy is not kept up to date: {}", error.what()));
+        }
+        (Err(error), _) => return Err(error),
+    }
+    Ok(true)
+}
+
+/// What became of this root in the policy: `there`, or `missing` from the file or where the file leads.
+///
+/// # Errors
+/// Something that is no file stands in a place, or cannot be read.
+pub fn policy_state(view: &View, anchor: &StoredAnchor) -> Result<&'static str> {
+    let path = match anchor_file(view, anchor)? {
+        Some(path) => path,
+        None => policy::certificate_file(&anchor.name),
+    };
+    let named = match view.follow_actual(policy::PATH)? {
+        Some((_, node)) => match node.as_ref() {
+            Node::File(file) => policy::named(&file.content).contains(&path),
+            _ => false,
+        },
+        None => false,
+    };
+    let found = view.actual_certificates(&path).unwrap_or_default();
+    let holds = found.iter().any(|certificate| certificate.fingerprint() == anchor.fingerprint);
+    Ok(if named && holds { "there" } else { "missing" })
+}
+
+/// The PEM file that names this root: its anchor file if it has one that holds nothing else, or one of our own.
+fn file_of(view: &View, anchor: &StoredAnchor, own: &mut Desires) -> Result<String> {
+    if let Some(path) = anchor_file(view, anchor)? {
+        return Ok(path);
+    }
+    let path = policy::certificate_file(&anchor.name);
+    let content = anchor.certificate()?.to_pem().into_bytes();
+    let node = Node::File(File::new(content, policy::MODE));
+    let there = view.original(&path)?;
+    if *there != Node::Absent && !there.satisfies(&node) {
+        return Err(Error::failed("a file that trustup did not make stands in the place of its own")
+            .at(view.sysroot().display(&path))
+            .hint("remove it, or give the root another name with `--name`"));
+    }
+    writable(view, &path, &node)?;
+    own.want(path.clone(), node, "where Firefox's policy finds the root");
+    Ok(path)
+}
+
+fn want_file(view: &View, named: &[String], own: &mut Desires) -> Result<()> {
+    let place = view.sysroot().display(policy::PATH);
+    let original = view.original(policy::PATH)?;
+    let (existing, former) = match original.as_ref() {
+        Node::Absent => (None, None),
+        Node::File(file) => (Some(file.content.as_slice()), Some(file)),
+        other => {
+            return Err(Error::failed(format!(
+                "{} stands where Firefox's policy file should be",
+                other.kind()
+            ))
+            .at(place)
+            .hint("remove it and run again"));
+        }
+    };
+    let Some(content) = policy::merged(existing, named, &[]).map_err(|error| error.at(place))? else {
+        return Ok(());
+    };
+    let mode = former.map_or(policy::MODE, |file| file.mode);
+    let owner = former.and_then(|file| file.owner);
+    let node = Node::File(File { owner, ..File::new(content, mode) });
+    writable(view, policy::PATH, &node)?;
+    own.want(policy::PATH, node, "tells every Firefox to trust the roots");
+    Ok(())
+}
+
+/// Refuses what whoever runs us could not write.
+fn writable(view: &View, path: &str, node: &Node) -> Result<()> {
+    if view.actual(path)?.satisfies(node) || view.is_writable(split(path).0)? {
+        return Ok(());
+    }
+    Err(Error::failed("whoever runs trustup cannot write Firefox's policy")
+        .at(view.sysroot().display(path))
+        .hint("run it as root, or leave `--firefox-policy` out"))
+}

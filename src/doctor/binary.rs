@@ -1,0 +1,121 @@
+//! What the file of a program or of a library says of itself, without running it: which libraries it loads and which
+//! paths were compiled into it. Distributions build the same client against different libraries, and with different
+//! defaults.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::sysroot::{Kind, Sysroot};
+
+/// Larger files are not looked into: a program of that size has its libraries in it.
+const LIMIT: u64 = 48 * 1024 * 1024;
+/// Longer texts are no names of files.
+const LONGEST: usize = 200;
+/// Where libraries are; and, on Debian, the directories below named after the machine.
+const LIBRARIES: [&str; 5] = ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib"];
+
+/// The texts in an executable file that look like names of files, or like what its build left.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Binary(Vec<String>);
+
+impl Binary {
+    /// Looks through the bytes of an executable file.
+    pub(super) fn of(bytes: &[u8]) -> Binary {
+        let printable = |byte: &u8| (b' '..=b'~').contains(byte);
+        let texts = bytes.split(|byte| *byte == 0).filter_map(|part| {
+            let from = part.iter().rposition(|byte| !printable(byte)).map_or(0, |at| at + 1);
+            let text = &part[from..];
+            let may_be_one = (4..=LONGEST).contains(&text.len())
+                && (text.contains(&b'/') || text.windows(3).any(|three| three == b".so"));
+            may_be_one.then(|| String::from_utf8_lossy(text).into_owned())
+        });
+        Binary(texts.collect())
+    }
+
+    /// Whether it holds exactly this text.
+    pub(super) fn holds(&self, text: &str) -> bool {
+        self.0.iter().any(|one| one == text)
+    }
+
+    /// Whether it loads a library whose name begins so.
+    pub(super) fn loads(&self, library: &str) -> bool {
+        self.0.iter().any(|text| text.starts_with(library) && text.contains(".so"))
+    }
+
+    /// What follows `prefix` in a text that begins with it.
+    pub(super) fn after(&self, prefix: &str) -> Option<&str> {
+        self.0.iter().find_map(|text| text.strip_prefix(prefix))
+    }
+}
+
+/// The binaries of a root file system, each read once.
+#[derive(Debug)]
+pub(super) struct Binaries<'a> {
+    sysroot: &'a Sysroot,
+    read: RefCell<BTreeMap<String, Rc<Binary>>>,
+    directories: Vec<String>,
+}
+
+impl<'a> Binaries<'a> {
+    pub(super) fn new(sysroot: &'a Sysroot) -> Self {
+        let mut directories: Vec<String> = LIBRARIES.iter().map(ToString::to_string).collect();
+        for directory in ["/usr/lib", "/lib"] {
+            let names = sysroot.list(directory).ok().flatten().unwrap_or_default();
+            let of_machine = names.iter().filter(|name| name.contains("-linux-"));
+            directories.extend(of_machine.map(|name| format!("{directory}/{name}")));
+        }
+        Binaries { sysroot, read: RefCell::default(), directories }
+    }
+
+    /// What the file at `path` says; nothing if it cannot be read or is too large.
+    pub(super) fn at(&self, path: &str) -> Rc<Binary> {
+        if let Some(known) = self.read.borrow().get(path) {
+            return Rc::clone(known);
+        }
+        let bytes = self.sysroot.read(path, LIMIT).ok().flatten();
+        let binary = Rc::new(bytes.map_or_else(Binary::default, |(bytes, _)| Binary::of(&bytes)));
+        self.read.borrow_mut().insert(path.to_owned(), Rc::clone(&binary));
+        binary
+    }
+
+    /// What the library says whose file name begins with `prefix`.
+    pub(super) fn library(&self, prefix: &str) -> Option<Rc<Binary>> {
+        self.library_path(prefix).map(|path| self.at(&path))
+    }
+
+    /// The file of the library whose name begins with `prefix`: the last by name, which is the newest.
+    pub(super) fn library_path(&self, prefix: &str) -> Option<String> {
+        for directory in &self.directories {
+            let names = self.sysroot.list(directory).ok().flatten().unwrap_or_default();
+            let fits = |name: &&String| {
+                let path = format!("{directory}/{name}");
+                name.starts_with(prefix)
+                    && self
+                        .sysroot
+                        .stat(&path)
+                        .is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == Kind::File))
+            };
+            if let Some(name) = names.iter().rfind(fits) {
+                return Some(format!("{directory}/{name}"));
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_found_between_other_bytes() {
+        let binary =
+            Binary::of(b"\x7fELF\x02\0libssl.so.3\0\x01\xff/etc/ssl/certs\0curl/7.88.1\0no\0OPENSSLDIR: \"/usr/lib/ssl\"");
+        assert!(binary.loads("libssl.so") && !binary.loads("libgnutls.so"));
+        assert!(binary.holds("/etc/ssl/certs") && !binary.holds("/etc/ssl"));
+        assert_eq!(binary.after("curl/"), Some("7.88.1"));
+        assert_eq!(binary.after("OPENSSLDIR: \""), Some("/usr/lib/ssl\""));
+        assert_eq!(Binary::of(&[b'/'; 1000]), Binary::default());
+    }
+}

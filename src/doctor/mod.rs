@@ -1,0 +1,344 @@
+//! What the TLS clients of a root file system would do, and why: which store or variable each reads, whether the roots
+//! that trustup installed are in there, whether they would believe a given server, and the first thing to change.
+//!
+//! Looks only: no program is run, nothing is written. A pure function of the view, the variables and what a server
+//! showed ([`crate::net::handshake`]).
+
+mod binary;
+mod clients;
+mod findings;
+mod reading;
+mod repair;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use self::binary::Binaries;
+use self::clients::{Client, Installation, Scope, TABLE};
+pub use self::findings::{Finding, What, count, findings};
+use self::reading::{Reader, Reads, Roots, Source};
+pub use self::repair::mend;
+use crate::cert::{Certificate, Purpose};
+use crate::env::Env;
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::net::handshake::{Doubt, Presented};
+use crate::text;
+use crate::trust::facts::Facts;
+use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
+use crate::trust::updater::OutputKind;
+use crate::trust::view::View;
+
+/// What is to be looked at.
+pub struct Question<'a> {
+    /// The roots that the clients should hold.
+    pub anchors: &'a [Certificate],
+    /// What the server showed that they should believe.
+    pub presented: Option<&'a Presented>,
+    /// The caller's variables; none in a foreign sysroot.
+    pub env: &'a Env,
+    /// The private store's bundle, if there is a private store.
+    pub bundle: Option<String>,
+}
+
+/// What a client would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Believe the server.
+    Accepts,
+    /// Not believe it.
+    Refuses,
+    /// Stop before it asks anybody: what it has to load cannot be loaded.
+    Stops,
+    /// Believe servers of all the roots in question.
+    Holds,
+    /// Not believe those of one of them.
+    Lacks,
+    /// Nothing is in question.
+    Reads,
+}
+
+impl Verdict {
+    /// Whether there is nothing to change.
+    pub fn is_good(self) -> bool {
+        matches!(self, Verdict::Accepts | Verdict::Holds | Verdict::Reads)
+    }
+
+    /// As a person reads it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Accepts => "accepts the server",
+            Verdict::Refuses => "refuses the server",
+            Verdict::Stops => "fails before it connects",
+            Verdict::Holds => "holds the root",
+            Verdict::Lacks => "lacks the root",
+            Verdict::Reads => "reads",
+        }
+    }
+}
+
+/// A place that a client reads.
+#[derive(Clone, Debug, Serialize)]
+pub struct PlaceView {
+    /// Where it is; escaped.
+    pub path: String,
+    /// How it is read.
+    pub kind: &'static str,
+    /// The variable that names it; `None`: the client's default.
+    pub variable: Option<&'static str>,
+    /// How many roots the client gets from it.
+    pub roots: usize,
+    /// The roots in question that are among them.
+    pub anchors: Vec<Fingerprint>,
+    /// Why there are none, or not all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// A client, and what it would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClientView {
+    /// Its row in the table.
+    pub client: &'static str,
+    /// For people.
+    pub name: &'static str,
+    /// Whether it is there.
+    pub installed: bool,
+    /// Its program, or what else tells that it is there.
+    pub found: Option<String>,
+    /// What it would do.
+    pub verdict: Verdict,
+    /// Why, for people.
+    pub why: String,
+    /// What it reads.
+    pub reads: Vec<PlaceView>,
+    /// The first thing to change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_to_change: Option<String>,
+    /// What else is to be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<&'static str>,
+}
+
+/// Looks at every client of the table.
+///
+/// # Errors
+/// The root file system cannot be read.
+pub fn clients(view: &View, facts: &Facts, question: &Question) -> Result<Vec<ClientView>> {
+    let servers = Some(Purpose::ServerAuth);
+    let is_bundle = |kind| kind == OutputKind::Bundle;
+    let bundle = facts.outputs.iter().find(|output| is_bundle(output.kind) && output.purpose == servers);
+    let scope = Scope {
+        view,
+        env: question.env,
+        row: facts.row.id,
+        bundle: bundle.map(|output| output.path.clone()),
+        binaries: Binaries::new(view.sysroot()),
+        homes: homes(view, question.env)?,
+    };
+    let mut doctor = Doctor {
+        question,
+        bundle: question.bundle.clone().or_else(|| scope.bundle.clone()),
+        reader: Reader::new(view),
+        judged: BTreeMap::new(),
+    };
+    let mut views = Vec::new();
+    for client in TABLE {
+        for installation in client.installations(&scope)? {
+            views.push(doctor.examine(client, installation));
+        }
+    }
+    Ok(views)
+}
+
+/// Whose browsers are looked at: the caller's, and in a foreign sysroot those of everybody with a home.
+fn homes(view: &View, env: &Env) -> Result<Vec<String>> {
+    if view.sysroot().is_host() {
+        return Ok(env.var("HOME").map(ToOwned::to_owned).into_iter().collect());
+    }
+    let users = view.sysroot().list("/home")?.unwrap_or_default();
+    Ok(std::iter::once("/root".to_owned()).chain(users.iter().map(|user| format!("/home/{user}"))).collect())
+}
+
+struct Doctor<'q, 'v, 's> {
+    question: &'q Question<'q>,
+    /// What a variable should name that replaces a client's roots.
+    bundle: Option<String>,
+    reader: Reader<'v, 's>,
+    /// What a client with these roots thinks of the server.
+    judged: BTreeMap<Vec<Fingerprint>, Option<Doubt>>,
+}
+
+impl Doctor<'_, '_, '_> {
+    fn examine(&mut self, client: &Client, installation: Installation) -> ClientView {
+        let Installation { found, sources, note } = installation;
+        let mut roots = Roots::new();
+        let mut reads = Vec::new();
+        let mut stops = None;
+        let mut used = Vec::new();
+        for source in sources {
+            if source.last_resort && !roots.is_empty() {
+                continue;
+            }
+            let loaded = self.reader.load(&source);
+            if source.needed && loaded.roots.is_empty() && stops.is_none() {
+                let problem = loaded.problem.clone().unwrap_or_else(|| "it holds no root".to_owned());
+                stops = Some((source.clone(), problem));
+            }
+            reads.push(self.place(&source, &loaded.roots, loaded.problem.clone()));
+            roots.extend(loaded.roots.iter().map(|(fingerprint, root)| (*fingerprint, root.clone())));
+            used.push(source);
+        }
+        let (verdict, why, first_to_change) = match stops {
+            Some((source, problem)) => {
+                let named = named(&source);
+                let why = format!("it has to load {named}, and cannot: {problem}");
+                (Verdict::Stops, why, Some(self.instead_of(&source)))
+            }
+            None => self.verdict(client, &roots, &used),
+        };
+        ClientView {
+            client: client.id,
+            name: client.name,
+            installed: found.is_some(),
+            found: found.map(|found| text::escape(&found)),
+            verdict,
+            why,
+            reads,
+            first_to_change,
+            note,
+        }
+    }
+
+    fn place(&self, source: &Source, roots: &Roots, problem: Option<String>) -> PlaceView {
+        let anchors = self.question.anchors.iter().map(Certificate::fingerprint);
+        PlaceView {
+            path: text::escape(&source.path),
+            kind: source.reads.id(),
+            variable: source.variable,
+            roots: roots.len(),
+            anchors: anchors.filter(|anchor| roots.contains_key(anchor)).collect(),
+            problem,
+        }
+    }
+
+    fn verdict(
+        &mut self,
+        client: &Client,
+        roots: &Roots,
+        used: &[Source],
+    ) -> (Verdict, String, Option<String>) {
+        let anchors = self.question.anchors;
+        let missing: Vec<&Certificate> =
+            anchors.iter().filter(|anchor| !roots.contains_key(&anchor.fingerprint())).collect();
+        let Some(presented) = self.question.presented else {
+            return match missing.first() {
+                None if anchors.is_empty() => (Verdict::Reads, count(roots.len(), "root"), None),
+                None => {
+                    (Verdict::Holds, "all roots that trustup installed are in what it reads".to_owned(), None)
+                }
+                Some(first) => {
+                    let why = format!("{} is in nothing that it reads", first.subject());
+                    (Verdict::Lacks, why, Some(self.change(client, used)))
+                }
+            };
+        };
+        let key: Vec<Fingerprint> = roots.keys().copied().collect();
+        let doubt = self
+            .judged
+            .entry(key)
+            .or_insert_with(|| presented.judge(roots.values().map(Certificate::der)).err())
+            .clone();
+        match doubt {
+            None => (Verdict::Accepts, "the server's chain ends at a root that it reads".to_owned(), None),
+            Some(Doubt::Server(problem)) => {
+                let why = format!("something is wrong with the server's certificate: {problem}");
+                (
+                    Verdict::Refuses,
+                    why,
+                    Some("give the server another certificate; no root helps here".to_owned()),
+                )
+            }
+            Some(Doubt::UnknownIssuer) => {
+                let why = format!(
+                    "the chain ends at none of its {}{}",
+                    count(roots.len(), "root"),
+                    issuer(presented)
+                );
+                // Where the roots in question are all there, it is not for lack of them.
+                let change = if missing.is_empty() && !anchors.is_empty() {
+                    "the server's root is another, or it does not send an intermediate: install its root with `trustup bootstrap`, or mend its chain".to_owned()
+                } else {
+                    self.change(client, used)
+                };
+                (Verdict::Refuses, why, Some(change))
+            }
+        }
+    }
+
+    /// What leads this client to the roots that it lacks.
+    fn change(&self, client: &Client, used: &[Source]) -> String {
+        // Of what a variable names first: it may be all that keeps the client from its default.
+        let replaced = used.iter().find(|source| source.variable.is_some() && !is_extra(source));
+        if let Some(source) = replaced {
+            return self.instead_of(source);
+        }
+        let own = |source: &Source| {
+            source.reads == Reads::CompiledIn
+                || source.path.ends_with("/certifi/cacert.pem")
+                || is_extra(source)
+        };
+        // Who has a private store reaches it through variables only.
+        if let (Some(variable), true) = (client.variable, self.question.bundle.is_some()) {
+            return format!("`eval \"$(trustup env)\"` sets {variable} for it");
+        }
+        let has_database = used.iter().any(|source| source.reads == Reads::NssDatabase);
+        match client.variable {
+            Some(variable) if used.iter().all(own) => {
+                format!("`eval \"$(trustup env)\"` sets {variable} for it")
+            }
+            _ if used.iter().all(own) && !has_database => {
+                "start it once, or let `trustup bootstrap --create-nss` make its database".to_owned()
+            }
+            _ => "`trustup bootstrap` with the CA's root puts it there; after that, with the same options again".to_owned(),
+        }
+    }
+
+    /// What to do about a place that a variable names, or that is damaged.
+    fn instead_of(&self, source: &Source) -> String {
+        match (source.variable, &self.bundle) {
+            (Some(variable), _) if source.reads == Reads::Keystore => {
+                format!(
+                    "take `-Djavax.net.ssl.trustStore` out of {variable}, or let it name a keystore with the root"
+                )
+            }
+            (Some(variable), Some(bundle)) if source.reads != Reads::HashDirectory => {
+                format!("unset {variable}, or set it to `{bundle}`, which has all roots")
+            }
+            (Some(variable), _) => format!("unset {variable}"),
+            (None, _) => "`trustup bootstrap` makes it".to_owned(),
+        }
+    }
+}
+
+/// Whether what the variable names comes on top of the client's own roots.
+fn is_extra(source: &Source) -> bool {
+    VARIABLES.iter().any(|row| row.effect == Effect::Adds && Some(row.name) == source.variable)
+}
+
+/// A place as it stands in a sentence.
+fn named(source: &Source) -> String {
+    let path = text::escape(&source.path);
+    match source.variable {
+        Some(variable) => format!("what {variable} names, `{path}`"),
+        None => format!("`{path}`"),
+    }
+}
+
+/// Who issued the last certificate that the server sent.
+fn issuer(presented: &Presented) -> String {
+    let last = presented.chain.last().and_then(|der| Certificate::from_der(der).ok());
+    last.map(|last| format!("; its last certificate was issued by {}", last.issuer())).unwrap_or_default()
+}

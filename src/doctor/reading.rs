@@ -1,0 +1,232 @@
+//! What is in the places that a client reads: the roots that it ends up with. Reads through the view, changes nothing.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::cert::Certificate;
+use crate::fingerprint::Fingerprint;
+use crate::keystore::Keystore;
+use crate::nss::{self, Databases};
+use crate::text;
+use crate::tree::Node;
+use crate::trust::verify::{Side, hashed_certificates};
+use crate::trust::view::{View, child};
+
+/// How a client reads a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reads {
+    /// A PEM file, as OpenSSL does: one bad block, and none of it counts.
+    PemFile,
+    /// A PEM file, block by block: a bad one is passed over.
+    PemBlocks,
+    /// A directory, by subject hash.
+    HashDirectory,
+    /// Every file of a directory, whatever its name.
+    Directory,
+    /// A Java keystore, without a password.
+    Keystore,
+    /// An NSS database.
+    NssDatabase,
+    /// The list inside the program.
+    CompiledIn,
+}
+
+impl Reads {
+    /// What it is called in data.
+    pub(super) fn id(self) -> &'static str {
+        match self {
+            Reads::PemFile | Reads::PemBlocks => "bundle",
+            Reads::HashDirectory => "hash-directory",
+            Reads::Directory => "directory",
+            Reads::Keystore => "keystore",
+            Reads::NssDatabase => "nss-database",
+            Reads::CompiledIn => "compiled-in",
+        }
+    }
+}
+
+/// A place that a client reads, and how it came to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Source {
+    pub(super) reads: Reads,
+    /// As the client names it; of a compiled-in list what it is called.
+    pub(super) path: String,
+    /// The variable that names it; `None`: the client's default.
+    pub(super) variable: Option<&'static str>,
+    /// It stops with an error where this cannot be loaded, instead of going on without.
+    pub(super) needed: bool,
+    /// It is read only where what stands before it gave no root.
+    pub(super) last_resort: bool,
+}
+
+impl Source {
+    pub(super) fn new(reads: Reads, path: impl Into<String>) -> Source {
+        Source { reads, path: path.into(), variable: None, needed: false, last_resort: false }
+    }
+
+    pub(super) fn by(self, variable: &'static str) -> Source {
+        Source { variable: Some(variable), ..self }
+    }
+
+    pub(super) fn needed(self) -> Source {
+        Source { needed: true, ..self }
+    }
+
+    pub(super) fn last_resort(self) -> Source {
+        Source { last_resort: true, ..self }
+    }
+
+    pub(super) fn compiled_in() -> Source {
+        Source::new(Reads::CompiledIn, "the list inside the program")
+    }
+}
+
+/// Roots by fingerprint.
+pub(super) type Roots = BTreeMap<Fingerprint, Certificate>;
+
+/// What reading a place gave.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) roots: Roots,
+    /// Why there are none, or not all: in a form that can follow the path and a colon.
+    pub(super) problem: Option<String>,
+}
+
+impl Loaded {
+    fn problem(what: impl Into<String>) -> Loaded {
+        Loaded { roots: Roots::new(), problem: Some(what.into()) }
+    }
+
+    fn of(certificates: impl IntoIterator<Item = Certificate>) -> Loaded {
+        let roots = certificates.into_iter().map(|one| (one.fingerprint(), one)).collect();
+        Loaded { roots, problem: None }
+    }
+}
+
+/// Reads places, each once.
+#[derive(Debug)]
+pub(super) struct Reader<'v, 's> {
+    view: &'v View<'s>,
+    known: BTreeMap<(&'static str, bool, String), Rc<Loaded>>,
+}
+
+impl<'v, 's> Reader<'v, 's> {
+    pub(super) fn new(view: &'v View<'s>) -> Self {
+        Reader { view, known: BTreeMap::new() }
+    }
+
+    pub(super) fn load(&mut self, source: &Source) -> Rc<Loaded> {
+        let key = (source.reads.id(), source.reads == Reads::PemFile, source.path.clone());
+        if let Some(known) = self.known.get(&key) {
+            return Rc::clone(known);
+        }
+        let loaded = Rc::new(load(self.view, source));
+        self.known.insert(key, Rc::clone(&loaded));
+        loaded
+    }
+}
+
+fn load(view: &View, source: &Source) -> Loaded {
+    let path = &source.path;
+    match source.reads {
+        Reads::CompiledIn => {
+            let roots = webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter();
+            Loaded::of(roots.filter_map(|der| Certificate::from_der(der).ok()))
+        }
+        _ if !path.starts_with('/') => {
+            Loaded::problem(if path.is_empty() { "it is empty" } else { "no absolute path" })
+        }
+        Reads::PemFile | Reads::PemBlocks => match file(view, path) {
+            Ok((location, node)) => {
+                let contents = view.contents(&location, &node);
+                if contents.damaged && source.reads == Reads::PemFile {
+                    return Loaded::problem(
+                        "a PEM block in it is damaged, and OpenSSL takes none of such a file",
+                    );
+                }
+                let mut loaded = Loaded::of(contents.certificates.iter().cloned());
+                if contents.damaged {
+                    loaded.problem = Some("a PEM block in it is damaged".to_owned());
+                } else if loaded.roots.is_empty() {
+                    loaded.problem = Some("no certificate is in it".to_owned());
+                }
+                loaded
+            }
+            Err(loaded) => loaded,
+        },
+        Reads::HashDirectory => match hashed_certificates(view, Side::Actual, path) {
+            Ok(certificates) => of_directory(view, path, certificates),
+            Err(error) => Loaded::problem(error.to_string()),
+        },
+        Reads::Directory => match every_file(view, path) {
+            Ok(certificates) => of_directory(view, path, certificates),
+            Err(error) => Loaded::problem(error.to_string()),
+        },
+        Reads::Keystore => keystore(view, path),
+        Reads::NssDatabase => nss_database(view, path),
+    }
+}
+
+fn file(view: &View, path: &str) -> Result<(String, Rc<Node>), Loaded> {
+    match view.follow_actual(path) {
+        Ok(None) => Err(Loaded::problem("it is not there")),
+        Ok(Some((location, node))) if matches!(node.as_ref(), Node::File(_)) => Ok((location, node)),
+        Ok(Some((_, node))) => Err(Loaded::problem(format!("{} stands where a file should be", node.kind()))),
+        Err(error) => Err(Loaded::problem(error.to_string())),
+    }
+}
+
+fn of_directory(view: &View, path: &str, certificates: Vec<Certificate>) -> Loaded {
+    if certificates.is_empty() {
+        let there = view.sysroot().list(path).ok().flatten().is_some();
+        return Loaded::problem(if there { "no certificate is found in it" } else { "it is not there" });
+    }
+    Loaded::of(certificates)
+}
+
+fn every_file(view: &View, path: &str) -> crate::error::Result<Vec<Certificate>> {
+    let mut found = Vec::new();
+    for name in view.actual_names(path)? {
+        // What cannot be read is passed over, as the programs do.
+        found.extend(view.actual_certificates(&child(path, &name)).into_iter().flatten());
+    }
+    Ok(found)
+}
+
+fn keystore(view: &View, path: &str) -> Loaded {
+    let node = match file(view, path) {
+        Ok((_, node)) => node,
+        Err(loaded) => return loaded,
+    };
+    let Node::File(file) = node.as_ref() else { return Loaded::default() };
+    match Keystore::roots_without_password(&file.content) {
+        Ok(roots) if roots.is_empty() => Loaded::problem("Java finds no root in it"),
+        Ok(roots) => Loaded::of(roots),
+        Err(problem) => Loaded::problem(text::escape(&problem.to_string())),
+    }
+}
+
+fn nss_database(view: &View, path: &str) -> Loaded {
+    let sysroot = view.sysroot();
+    if !sysroot.stat(path).is_ok_and(|meta| meta.is_some()) {
+        return Loaded::problem("there is no such database");
+    }
+    let found = match sysroot.directory(path).and_then(|directory| nss::files::read(&directory)) {
+        Ok(found) => found,
+        Err(error) => return Loaded::problem(error.to_string()),
+    };
+    let (cert9, key4) = match found {
+        nss::files::Found::Databases { cert9, key4 } => (cert9, key4),
+        nss::files::Found::Nothing => return Loaded::problem("there is no such database"),
+        nss::files::Found::Dbm => return Loaded::problem("it has the format before SQLite"),
+        nss::files::Found::Incomplete(missing) => return Loaded::problem(format!("`{missing}` is missing")),
+        nss::files::Found::InUse(_) => return Loaded::problem("a program is writing in it"),
+    };
+    let entries = Databases::open(&cert9.bytes, &key4.bytes, None).and_then(|databases| databases.entries());
+    match entries {
+        Ok(entries) => {
+            Loaded::of(entries.into_iter().filter(nss::Entry::is_trusted).map(|entry| entry.certificate))
+        }
+        Err(refusal) => Loaded::problem(refusal.into_error().to_string()),
+    }
+}

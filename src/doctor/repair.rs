@@ -1,0 +1,144 @@
+//! What of the damage that others left is ours to mend, as the nodes that should stand there without us: what
+//! `bootstrap --repair` makes, through the pipeline. Changes nothing itself.
+
+use std::collections::BTreeMap;
+
+use super::findings::{leftovers_of, look_at_bundle, look_at_hash_links, out_of_step_anchors};
+use crate::cert::pem;
+use crate::error::Result;
+use crate::sysroot::split;
+use crate::tree::{File, Node};
+use crate::trust::facts::Facts;
+use crate::trust::updater::{Desired, OutputKind, rehash};
+use crate::trust::view::{View, child};
+
+/// The nodes that mend the stores of `facts`, each with its reason. `view` takes them for what stands there without us
+/// from now on: so plans build on them, and nothing that is recorded brings the damage back.
+///
+/// # Errors
+/// A store cannot be read.
+pub fn mend(view: &View, facts: &Facts) -> Result<Vec<Desired>> {
+    let mut mended: Vec<Desired> = Vec::new();
+    let mut want = |path: &str, node: Node, reason: &str| -> Result<()> {
+        if *view.original(path)? == node && *view.actual(path)? == node || !view.is_writable(split(path).0)? {
+            return Ok(());
+        }
+        view.assume(path, node.clone())?;
+        mended.push(Desired { path: path.to_owned(), node, reason: reason.to_owned() });
+        Ok(())
+    };
+    let out_of_step = !out_of_step_anchors(view, facts)?.is_empty();
+    let mut spoilt = out_of_step;
+    for path in leftovers_of(view, facts)? {
+        want(&path, Node::Absent, "a killed update left it, and the next one would append to it")?;
+    }
+    for output in &facts.outputs {
+        match output.kind {
+            OutputKind::HashDirectory => {
+                for (path, node) in hash_links(view, &output.path)? {
+                    spoilt = true;
+                    let gone = "it leads nowhere, or to a certificate of another name";
+                    let reason = if node == Node::Absent { gone } else { "numbered without holes" };
+                    want(&path, node, reason)?;
+                }
+            }
+            OutputKind::Bundle => {
+                let Ok(Some((path, node))) = view.follow(&output.path) else { continue };
+                let Node::File(file) = node.as_ref() else { continue };
+                let faults = look_at_bundle(&file.content);
+                spoilt |= faults.damaged;
+                if faults.joined || faults.no_final_newline {
+                    let node = Node::File(File { content: with_line_ends(&file.content), ..file.clone() });
+                    want(&path, node, "each block of PEM stands on lines of its own")?;
+                }
+            }
+            OutputKind::SignatureList | OutputKind::Keystore | OutputKind::NssDatabase => {}
+        }
+    }
+    // Where a package says what the outputs should be, they are made from its inputs.
+    if spoilt {
+        for desired in facts.row.updater.regenerated(view)?.nodes {
+            want(&desired.path, desired.node, "made anew from the vendor's and the administrator's files")?;
+        }
+    }
+    Ok(mended)
+}
+
+/// The links of a directory that are wrong, and what should stand in their place: what is left, numbered without holes.
+fn hash_links(view: &View, directory: &str) -> Result<Vec<(String, Node)>> {
+    let links = look_at_hash_links(view, directory)?;
+    let mut buckets: BTreeMap<u32, Vec<(usize, String)>> = BTreeMap::new();
+    for name in view.actual_names(directory)? {
+        if let Some((hash, number)) = rehash::parse_name(&name) {
+            buckets.entry(hash).or_default().push((number, name));
+        }
+    }
+    buckets.retain(|_, bucket| {
+        bucket.iter().any(|(_, name)| links.dangling.contains(name) || links.stale.contains(name))
+    });
+    let mut nodes = BTreeMap::new();
+    for (hash, mut bucket) in buckets {
+        bucket.sort();
+        let mut kept = Vec::new();
+        for (_, name) in &bucket {
+            let path = child(directory, name);
+            nodes.insert(path.clone(), Node::Absent);
+            // Only behind a hole: it is found once the hole is gone.
+            let fits = view.follow_actual(&path)?.is_some_and(|(location, node)| {
+                let contents = view.contents(&location, &node);
+                contents
+                    .certificates
+                    .iter()
+                    .any(|one| one.subject_hash() == hash || one.subject_hash_old() == hash)
+            });
+            let original = view.original(&path)?;
+            if fits && *original != Node::Absent {
+                kept.push((*original).clone());
+            }
+        }
+        for (number, node) in kept.into_iter().enumerate() {
+            nodes.insert(child(directory, &format!("{hash:08x}.{number}")), node);
+        }
+    }
+    Ok(nodes.into_iter().collect())
+}
+
+/// The same text with a line end between blocks that share a line, and at the end.
+fn with_line_ends(content: &[u8]) -> Vec<u8> {
+    const BEGIN: &[u8] = b"-----BEGIN ";
+    let mut mended = Vec::with_capacity(content.len() + 16);
+    let mut from = 0;
+    for block in pem::blocks(content) {
+        // The block's range begins with its BEGIN marker, wherever on a line that is.
+        let start = block.range.start;
+        mended.extend_from_slice(&content[from..start]);
+        if content[start..].starts_with(BEGIN) && mended.last().is_some_and(|last| *last != b'\n') {
+            mended.push(b'\n');
+        }
+        mended.extend_from_slice(&content[start..block.range.end]);
+        from = block.range.end;
+    }
+    mended.extend_from_slice(&content[from..]);
+    if mended.last().is_some_and(|last| *last != b'\n') {
+        mended.push(b'\n');
+    }
+    mended
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_get_lines_of_their_own_and_nothing_else_changes() {
+        let block = pem::encode(b"0");
+        let whole = format!("# a\n{block}# b\n{block}");
+        assert_eq!(with_line_ends(whole.as_bytes()), whole.as_bytes());
+        let bare = block.trim_end();
+        let joined = format!("# a\n{bare}{bare}");
+        assert_eq!(with_line_ends(joined.as_bytes()), format!("# a\n{block}{block}").as_bytes());
+        let text = format!("text {bare}");
+        assert_eq!(with_line_ends(text.as_bytes()), format!("text \n{block}").as_bytes());
+        assert_eq!(with_line_ends(b""), b"");
+    }
+}

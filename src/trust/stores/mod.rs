@@ -1,0 +1,345 @@
+//! Trust stores beside the family's own outputs: Java's keystores and NSS databases, wherever they are. Found, planned
+//! and read back here; written by the same executor and recorded in the same state as everything else.
+//!
+//! A store that nobody named and that cannot be changed (unknown password, old format, in use) is left alone, with a
+//! warning; one that was named is an error before anything is written. Nothing here changes a file.
+
+mod java;
+mod nss;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::cert::{Certificate, Purpose};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::keystore;
+use crate::nss as database;
+use crate::record::Record;
+use crate::sysroot::{Kind, Sysroot, split};
+use crate::text;
+use crate::tree::Node;
+use crate::trust::updater::{Desired, OutputKind, Updater};
+use crate::trust::verify::{Offer, Offers};
+use crate::trust::view::View;
+
+/// Whether stores of a kind are wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wish {
+    /// No.
+    #[default]
+    No,
+    /// Those that are there; what cannot be changed is left alone.
+    IfThere,
+    /// Those that are there; what cannot be changed is an error.
+    Named,
+}
+
+/// Which stores, and what it takes to open them.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// Java's keystores.
+    pub java: Wish,
+    /// NSS databases.
+    pub nss: Wish,
+    /// Homes of Java that the caller's JAVA_HOME names.
+    pub java_homes: Vec<String>,
+    /// The keystores' password, if it is not Java's own.
+    pub java_password: Option<keystore::Password>,
+    /// The NSS databases' password.
+    pub nss_password: Option<database::Password>,
+    /// Homes in which NSS databases are looked for, as seen inside.
+    pub homes: Vec<String>,
+    /// `XDG_DATA_HOME` of the user who runs us.
+    pub xdg_data_home: Option<String>,
+    /// Directories of NSS databases that were named; made if they are not there.
+    pub nss_directories: Vec<String>,
+    /// Make the database that browsers share, where there is none.
+    pub create_nss: bool,
+    /// What new entries are dated, milliseconds since 1970.
+    pub date: i64,
+}
+
+/// What we added to a store, by certificate: with it, `untrust` knows what to take out of a store that somebody else
+/// changed since.
+pub type Additions = BTreeMap<String, BTreeMap<Fingerprint, Addition>>;
+
+/// One certificate that we added to a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Addition {
+    /// What stood in an NSS database before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<database::Former>,
+}
+
+/// Which kinds of stores the last bootstrap was about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kinds {
+    /// Java's keystores.
+    pub java: bool,
+    /// NSS databases.
+    pub nss: bool,
+}
+
+impl Kinds {
+    /// Whether it was about neither.
+    pub fn is_none(&self) -> bool {
+        *self == Kinds::default()
+    }
+
+    /// Whether it was about this kind.
+    pub fn has(self, kind: OutputKind) -> bool {
+        if kind == OutputKind::NssDatabase { self.nss } else { self.java }
+    }
+}
+
+impl Selection {
+    /// Which kinds are wanted.
+    pub fn kinds(&self) -> Kinds {
+        Kinds { java: self.java != Wish::No, nss: self.nss != Wish::No }
+    }
+}
+
+/// A store that was found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What it is.
+    pub kind: OutputKind,
+    /// The keystore, or the directory of the database; every link resolved.
+    pub path: String,
+    /// Why it is left alone; `None` if it is not.
+    pub skipped: Option<String>,
+    /// Whether it is there; one that is not will be made.
+    pub exists: bool,
+    /// The user whose directory it is in, and the only one whose it may be when we write (threat T13).
+    pub owner: Option<(u32, u32)>,
+}
+
+/// What is to be done with the stores.
+#[derive(Debug, Default)]
+pub struct Stores {
+    /// The stores.
+    pub found: Vec<Found>,
+    /// What should stand where.
+    pub nodes: Vec<Desired>,
+    /// What stood there without us, where somebody else changed it since.
+    pub bases: BTreeMap<String, Node>,
+    /// What we will have added.
+    pub additions: Additions,
+    /// What they offer now, and without us.
+    pub offers: Offers,
+    /// The same without us.
+    pub original: Offers,
+    /// What a person should know.
+    pub warnings: Vec<String>,
+}
+
+/// A root that the stores are to hold: the certificate, and the name of its anchor.
+pub type Root = (Certificate, String);
+
+/// Finds the stores and plans them: the wanted roots in, those that we added and nobody wants any more out (`known` has
+/// their certificates).
+///
+/// # Errors
+/// A store that was named cannot be changed; one that is found by itself is left alone.
+pub fn plan(
+    view: &View,
+    updater: &dyn Updater,
+    selection: &Selection,
+    wanted: &[Root],
+    added: &Additions,
+    known: &BTreeMap<Fingerprint, Certificate>,
+) -> Result<Stores> {
+    let mut stores = Stores::default();
+    java::find(view, updater, selection, added, &mut stores)?;
+    nss::find(view, selection, added, &mut stores)?;
+    if wanted.is_empty() {
+        stores.restore(view, added)?;
+    }
+    for index in 0..stores.found.len() {
+        let found = stores.found[index].clone();
+        let before = added.get(&found.path).cloned().unwrap_or_default();
+        let planned = match found.kind {
+            _ if found.skipped.is_some() => continue,
+            OutputKind::NssDatabase => {
+                nss::plan(view, selection, &found, wanted, &before, known, &mut stores)
+            }
+            _ => java::plan(view, selection, &found, wanted, &before, &mut stores),
+        };
+        match planned {
+            Ok(now) if now.is_empty() => {}
+            Ok(now) => drop(stores.additions.insert(found.path.clone(), now)),
+            Err(error) => {
+                let wish = if found.kind == OutputKind::NssDatabase { selection.nss } else { selection.java };
+                if wish == Wish::Named || selection.nss_directories.contains(&found.path) {
+                    return Err(error);
+                }
+                stores.skip(view, index, &error)?;
+                // What we put in stays on record, for the run that can take it out.
+                if !before.is_empty() {
+                    stores.additions.insert(found.path.clone(), before);
+                }
+            }
+        }
+    }
+    Ok(stores)
+}
+
+/// Finds the stores and reads what they offer.
+///
+/// # Errors
+/// A directory cannot be read.
+pub fn look(view: &View, updater: &dyn Updater, selection: &Selection, added: &Additions) -> Result<Stores> {
+    let mut stores = Stores::default();
+    java::find(view, updater, selection, added, &mut stores)?;
+    nss::find(view, selection, added, &mut stores)?;
+    for (path, offer) in offers(view, &stores.found, selection) {
+        let found = stores.found.iter_mut().find(|found| found.path == path);
+        match (offer.damage.clone(), found) {
+            (Some(why), Some(found)) => found.skipped = Some(why),
+            _ => drop(stores.offers.insert(path, offer)),
+        }
+    }
+    Ok(stores)
+}
+
+impl Stores {
+    /// Gives back what stood there before us, where nobody has changed it since: for that, no store has to be opened.
+    fn restore(&mut self, view: &View, added: &Additions) -> Result<()> {
+        for found in std::mem::take(&mut self.found) {
+            let mut as_left = added.contains_key(&found.path);
+            let mut recorded = false;
+            for path in found.files() {
+                let unrecorded = view.is_unrecorded(&path)?;
+                recorded |= !unrecorded;
+                as_left &= unrecorded || view.is_as_we_left_it(&path)?;
+            }
+            if !as_left || !recorded {
+                self.found.push(found);
+                continue;
+            }
+            // The trust setting goes before its signature.
+            for path in found.files().into_iter().rev() {
+                let node = (*view.original(&path)?).clone();
+                self.bases.insert(path.clone(), node.clone());
+                self.nodes.push(Desired { path, node, reason: "as it was before".to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves a store as it is, and says why.
+    fn skip(&mut self, view: &View, index: usize, error: &Error) -> Result<()> {
+        let found = &mut self.found[index];
+        let why =
+            std::iter::once(error.what().to_owned()).chain(error.causes()).collect::<Vec<_>>().join(": ");
+        for path in found.files() {
+            let node = (*view.actual(&path)?).clone();
+            self.nodes.push(Desired { path, node, reason: "it is left alone".to_owned() });
+        }
+        self.warnings.push(format!(
+            "the {} `{}` is left alone: {why}",
+            found.kind.words(),
+            text::escape(&found.path)
+        ));
+        found.skipped = Some(why);
+        Ok(())
+    }
+
+    /// Notes that these paths stay as they are, since whoever runs us cannot write them; what an earlier run added
+    /// stays on record.
+    pub fn leave(&mut self, paths: &BTreeSet<String>, added: &Additions) {
+        for found in &mut self.found {
+            if found.skipped.is_none() && found.files().iter().any(|path| paths.contains(path)) {
+                found.skipped = Some("it cannot be written".to_owned());
+                self.additions.remove(&found.path);
+                if let Some(before) = added.get(&found.path) {
+                    self.additions.insert(found.path.clone(), before.clone());
+                }
+            }
+        }
+    }
+
+    /// The paths that each store consists of.
+    pub fn paths(&self) -> BTreeSet<String> {
+        self.found.iter().flat_map(Found::files).collect()
+    }
+}
+
+impl Found {
+    /// The files of the store.
+    pub fn files(&self) -> Vec<String> {
+        match self.kind {
+            OutputKind::NssDatabase => {
+                [database::KEY_DB, database::CERT_DB].map(|name| format!("{}/{name}", self.path)).to_vec()
+            }
+            _ => vec![self.path.clone()],
+        }
+    }
+}
+
+/// What the stores offer after a run: read back from what stands there.
+pub fn offers(after: &View, found: &[Found], selection: &Selection) -> Offers {
+    let mut offers = Offers::new();
+    for store in found.iter().filter(|store| store.skipped.is_none()) {
+        let offer = match store.kind {
+            OutputKind::NssDatabase => nss::offer(after, &store.path, selection),
+            _ => java::offer(after, &store.path, selection),
+        };
+        offers.insert(store.path.clone(), offer);
+    }
+    offers
+}
+
+fn offer_of(kind: OutputKind, roots: Result<Option<BTreeMap<Fingerprint, String>>>) -> Offer {
+    let mut offer = Offer { kind: Some(kind), purpose: Some(Purpose::ServerAuth), ..Offer::default() };
+    match roots {
+        Ok(None) => {}
+        Ok(Some(roots)) => (offer.exists, offer.roots) = (true, roots),
+        Err(error) => offer.damage = Some(error.to_string()),
+    }
+    offer
+}
+
+/// Whether a record may name this path (threat T11): a keystore or a database by its name, or a directory on the way to
+/// one that `all` of the records name.
+pub fn may_record<'a>(path: &str, record: &Record, mut all: impl Iterator<Item = &'a String>) -> bool {
+    let is_store = |path: &str| {
+        let name = split(path).1;
+        java::NAMES.contains(&name) || name == database::CERT_DB || name == database::KEY_DB
+    };
+    if is_store(path) {
+        return !record.is_of_directory();
+    }
+    let below = |other: &&'a String| {
+        is_store(other) && other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+    };
+    record.is_of_directory() && all.any(|other| below(&other))
+}
+
+/// Homes of the users of a root file system that have one, by name: root's and those of people (user ids from 1000).
+///
+/// # Errors
+/// `/etc/passwd` cannot be read.
+pub fn homes(sysroot: &Sysroot) -> Result<BTreeMap<String, String>> {
+    let passwd = sysroot.read("/etc/passwd", 1 << 20)?.map(|(bytes, _)| bytes).unwrap_or_default();
+    let mut homes = BTreeMap::new();
+    for line in String::from_utf8_lossy(&passwd).lines() {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [name, _, uid, _, _, home, ..] = fields[..] else { continue };
+        let Ok(uid) = uid.parse::<u32>() else { continue };
+        // 65534 is nobody, whose home is nobody's.
+        let is_person = uid == 0 || (1000..65534).contains(&uid) || uid > 65534;
+        if is_person
+            && home.starts_with('/')
+            && home != "/"
+            && sysroot.stat(home)?.is_some_and(|meta| meta.kind == Kind::Directory)
+        {
+            homes.insert(name.to_owned(), home.trim_end_matches('/').to_owned());
+        }
+    }
+    Ok(homes)
+}

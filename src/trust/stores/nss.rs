@@ -1,0 +1,259 @@
+//! NSS databases: the system's, those of users, and those that are named. Two files change together, in the order that
+//! leaves no unsigned trust setting behind a kill (see [`crate::nss`]).
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of};
+use crate::cert::Certificate;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::nss::files::{self, Found as Read};
+use crate::nss::{CERT_DB, Databases, Files, KEY_DB, Refusal, find, nickname_for};
+use crate::sysroot::{Kind, Sysroot, split};
+use crate::tree::{File, Node};
+use crate::trust::updater::{Desired, OutputKind};
+use crate::trust::verify::Offer;
+use crate::trust::view::{View, child};
+
+/// Of a database that we make: like certutil's, and for the system's one that everybody reads.
+const MODE: u32 = 0o600;
+const MODE_OF_ALL: u32 = 0o644;
+/// Of directories that we make: a user's, and the system's.
+const DIRECTORY_MODE: u32 = 0o700;
+const DIRECTORY_MODE_OF_ALL: u32 = 0o755;
+
+/// Finds the databases, those that an earlier run changed included.
+pub(super) fn find(
+    view: &View,
+    selection: &Selection,
+    added: &super::Additions,
+    stores: &mut Stores,
+) -> Result<()> {
+    let sysroot = view.sysroot();
+    let mut directories: Vec<(String, Option<(u32, u32)>)> = Vec::new();
+    let mut push = |directory: String, owner| {
+        if !directories.iter().any(|(known, _)| *known == directory) {
+            directories.push((directory, owner));
+        }
+    };
+    if selection.nss != Wish::No {
+        if let Some(system) = sysroot.canonical(find::SYSTEM)?
+            && sysroot.stat(&child(&system, CERT_DB))?.is_some()
+        {
+            push(system, None);
+        }
+        for home in &selection.homes {
+            let owner = owner_of(sysroot, home)?;
+            let data = selection.xdg_data_home.as_deref();
+            for location in find::of_user(sysroot, home, data)? {
+                push(location.directory, owner);
+            }
+            if selection.create_nss
+                && let Some(shared) = find::shared(sysroot, home, data)?
+            {
+                push(shared, owner);
+            }
+        }
+        for directory in &selection.nss_directories {
+            let real = sysroot.canonical(directory)?.unwrap_or_else(|| directory.clone());
+            push(real, owner_of(sysroot, directory)?);
+        }
+    }
+    for directory in added.keys().filter(|path| !super::java::NAMES.contains(&split(path).1)) {
+        if sysroot.stat(&child(directory, CERT_DB))?.is_some() {
+            push(directory.clone(), owner_of(sysroot, directory)?);
+        }
+    }
+    for (path, owner) in directories {
+        let exists = sysroot.stat(&child(&path, CERT_DB))?.is_some();
+        stores.found.push(Found { kind: OutputKind::NssDatabase, path, skipped: None, exists, owner });
+    }
+    Ok(())
+}
+
+/// The owner of the directory, or of the nearest one above it; `None` where that is root.
+fn owner_of(sysroot: &Sysroot, directory: &str) -> Result<Option<(u32, u32)>> {
+    let mut directory = directory;
+    loop {
+        if let Some(meta) = sysroot.stat(directory)? {
+            return Ok((meta.uid != 0).then_some((meta.uid, meta.gid)));
+        }
+        directory = split(directory).0;
+        if directory == "/" {
+            return Ok(None);
+        }
+    }
+}
+
+/// How long a program that is writing is waited for, and how long between two looks.
+const BUSY: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What stands in the directory, once nobody is writing there any more (threat T18).
+fn read_when_idle(sysroot: &Sysroot, directory: &str) -> Result<Read> {
+    let began = Instant::now();
+    loop {
+        let found = files::read(&sysroot.directory_without_links(directory)?)?;
+        if !matches!(found, Read::InUse(_)) || began.elapsed() >= BUSY {
+            return Ok(found);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// The database in memory, with what stands there; `None` where there is nothing.
+fn open(sysroot: &Sysroot, directory: &str, selection: &Selection) -> Result<Option<Databases>> {
+    if sysroot.stat(directory)?.is_none_or(|meta| meta.kind != Kind::Directory) {
+        return Ok(None);
+    }
+    let at = |error: Error| error.at(sysroot.display(directory));
+    match read_when_idle(sysroot, directory)? {
+        Read::Nothing => Ok(None),
+        Read::Dbm => Err(at(Error::unsupported("the NSS database has the old format (cert8.db)").hint(
+            "convert it with certutil (`certutil -L -d sql:DIR` makes the new files beside the old ones), then run again",
+        ))),
+        Read::Incomplete(name) => Err(at(Error::failed(format!("`{name}` is missing beside the other file"))
+            .hint("restore it, or move the other file away so that a new database is made"))),
+        Read::InUse(name) => Err(at(Error::failed(format!("`{name}` says that the database is in use, or was left half-written"))
+            .hint("end the program that uses it (a browser), and run again"))),
+        Read::Databases { cert9, key4 } => {
+            let refused = |refusal: Refusal| at(refusal.into_error());
+            let password = selection.nss_password.as_ref();
+            Databases::open(&cert9.bytes, &key4.bytes, password).map(Some).map_err(refused)
+        }
+    }
+}
+
+/// The database with the wanted roots; answers with what of them we will have added.
+pub(super) fn plan(
+    view: &View,
+    selection: &Selection,
+    found: &Found,
+    wanted: &[Root],
+    before: &BTreeMap<Fingerprint, Addition>,
+    certificates: &BTreeMap<Fingerprint, Certificate>,
+    stores: &mut Stores,
+) -> Result<BTreeMap<Fingerprint, Addition>> {
+    let (sysroot, directory) = (view.sysroot(), &found.path);
+    let refused = |refusal: Refusal| refusal.into_error().at(sysroot.display(directory));
+    let [cert9, key4] = [CERT_DB, KEY_DB].map(|name| child(directory, name));
+    let existing = open(sysroot, directory, selection)?;
+    if existing.is_none() && wanted.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let is_new = existing.is_none();
+    let mut databases = match existing {
+        Some(databases) => databases,
+        None => Databases::new().map_err(refused)?,
+    };
+    let there = if is_new { BTreeMap::new() } else { names(&databases).map_err(refused)? };
+    let mut added = before.clone();
+    let mut changed = false;
+    // What nobody wants any more goes; what it stood in the place of comes back.
+    let stale: Vec<Fingerprint> = before
+        .keys()
+        .filter(|fingerprint| {
+            !wanted.iter().any(|(certificate, _)| certificate.fingerprint() == **fingerprint)
+        })
+        .copied()
+        .collect();
+    for fingerprint in &stale {
+        let former = added.remove(fingerprint).and_then(|addition| addition.former);
+        let Some(certificate) = certificates.get(fingerprint) else { continue };
+        changed |= databases.remove(certificate, former.as_ref()).map_err(refused)?;
+    }
+    let removes = changed;
+    for (certificate, _) in wanted {
+        if let Some(former) = databases.add(certificate, &nickname_for(certificate)).map_err(refused)? {
+            changed = true;
+            added.entry(certificate.fingerprint()).or_insert(Addition { former: Some(former) });
+        }
+    }
+    // Without us: the same database without what we added.
+    // Without a password there is nothing of ours in key4.db.
+    let as_left =
+        view.is_as_we_left_it(&cert9)? && (view.is_as_we_left_it(&key4)? || view.is_unrecorded(&key4)?);
+    let base = if as_left || before.is_empty() || is_new {
+        [(*view.original(&cert9)?).clone(), (*view.original(&key4)?).clone()]
+    } else {
+        let mut without = open(sysroot, directory, selection)?.unwrap_or(Databases::new().map_err(refused)?);
+        for (fingerprint, addition) in before {
+            if let Some(certificate) = certificates.get(fingerprint) {
+                without.remove(certificate, addition.former.as_ref()).map_err(refused)?;
+            }
+        }
+        let files = without.into_files().map_err(refused)?;
+        [self::file(view, found, &cert9, files.cert9)?, self::file(view, found, &key4, files.key4)?]
+    };
+    let offer = |roots| offer_of(OutputKind::NssDatabase, Ok(Some(roots)));
+    let ours = |fingerprint: &Fingerprint| before.contains_key(fingerprint);
+    stores.original.insert(
+        directory.clone(),
+        offer(there.iter().filter(|(one, _)| !ours(one)).map(|(one, name)| (*one, name.clone())).collect()),
+    );
+    stores.offers.insert(directory.clone(), offer(there));
+    let nodes = if !changed {
+        [(*view.actual(&cert9)?).clone(), (*view.actual(&key4)?).clone()]
+    } else if added.is_empty() && (as_left || before.is_empty()) {
+        base.clone()
+    } else {
+        let Files { key4: key_bytes, cert9: cert_bytes } = databases.into_files().map_err(refused)?;
+        [self::file(view, found, &cert9, cert_bytes)?, self::file(view, found, &key4, key_bytes)?]
+    };
+    if is_new && changed {
+        for directory in missing(sysroot, directory)? {
+            let mode = if found.path == find::SYSTEM { DIRECTORY_MODE_OF_ALL } else { DIRECTORY_MODE };
+            let node = Node::Directory { mode };
+            stores.nodes.push(Desired { path: directory, node, reason: "a directory on the way".to_owned() });
+        }
+    }
+    let [cert_node, key_node] = nodes;
+    let [cert_base, key_base] = base;
+    let mut pair = [(key4, key_node, key_base), (cert9, cert_node, cert_base)];
+    if removes {
+        pair.reverse();
+    }
+    for (path, node, base) in pair {
+        stores.bases.insert(path.clone(), base);
+        stores.nodes.push(Desired { path, node, reason: "browsers trust what is in here".to_owned() });
+    }
+    Ok(added)
+}
+
+/// The file with new content: owner and mode as they are, or as those of a new database are.
+fn file(view: &View, found: &Found, path: &str, content: Vec<u8>) -> Result<Node> {
+    Ok(Node::File(match view.actual(path)?.as_ref() {
+        Node::File(file) => File { content, modified: None, ..file.clone() },
+        _ => {
+            let mode = if found.path == find::SYSTEM { MODE_OF_ALL } else { MODE };
+            File { owner: found.owner, ..File::new(content, mode) }
+        }
+    }))
+}
+
+/// The directories on the way that are not there, the outermost first, this one included.
+fn missing(sysroot: &Sysroot, directory: &str) -> Result<Vec<String>> {
+    let mut missing = Vec::new();
+    let mut directory = directory;
+    while directory != "/" && sysroot.stat(directory)?.is_none() {
+        missing.insert(0, directory.to_owned());
+        directory = split(directory).0;
+    }
+    Ok(missing)
+}
+
+/// The roots that NSS trusts for servers, with their nicknames.
+fn names(databases: &Databases) -> crate::nss::Result<BTreeMap<Fingerprint, String>> {
+    let entries = databases.entries()?.into_iter().filter(|entry| entry.is_trusted());
+    Ok(entries.map(|entry| (entry.fingerprint, crate::text::escape(&entry.nickname))).collect())
+}
+
+/// What NSS trusts in the database at `directory`.
+pub(super) fn offer(after: &View, directory: &str, selection: &Selection) -> Offer {
+    let roots = open(after.sysroot(), directory, selection).and_then(|databases| match databases {
+        None => Ok(None),
+        Some(databases) => names(&databases).map(Some).map_err(Refusal::into_error),
+    });
+    offer_of(OutputKind::NssDatabase, roots)
+}
