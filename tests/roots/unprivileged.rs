@@ -279,6 +279,9 @@ fn java_of_an_ordinary_user_succeeds_with_the_variables_and_fails_without() {
         "{all}"
     );
     passes("", &["/mnt/trustup", "bootstrap", "--quiet", "--ca-file", "/mnt/root.pem", "--"]);
+    // The last of two passwords counts.
+    let password = "-Djavax.net.ssl.trustStorePassword=another";
+    passes(&format!("JAVA_TOOL_OPTIONS={password}; export JAVA_TOOL_OPTIONS; {eval}"), &[]);
     // Who names a trust store keeps it.
     fails(&format!(
         "JAVA_TOOL_OPTIONS=-Djavax.net.ssl.trustStore=/etc/ssl/certs/java/cacerts; export JAVA_TOOL_OPTIONS; {eval}"
