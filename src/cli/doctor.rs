@@ -62,9 +62,10 @@ pub(super) fn run(context: &Context, args: &DoctorArgs) -> Result<u8> {
     let findings = doctor::findings(&view, &facts, env)?;
     let all_good = clients.iter().filter(|client| client.installed).all(|client| client.verdict.is_good());
     if context.ui.json {
-        let connect = args.connect.as_deref().zip(presented.as_ref()).map(|(target, presented)| {
-            json!({ "server": text::escape(target), "chain": chain(presented) })
-        });
+        let connect =
+            args.connect.as_deref().zip(presented.as_ref()).map(
+                |(target, presented)| json!({ "server": text::escape(target), "chain": chain(presented) }),
+            );
         let anchors = anchors
             .iter()
             .map(|anchor| json!({ "fingerprint": anchor.fingerprint(), "subject": anchor.subject() }))
@@ -155,7 +156,11 @@ fn show(
     let ui = context.ui;
     for der in presented.iter().flat_map(|presented| &presented.chain) {
         if let Ok(certificate) = Certificate::from_der(der) {
-            ui.data(format!("the server sent {}, issued by {}", certificate.subject(), certificate.issuer()))?;
+            ui.data(format!(
+                "the server sent {}, issued by {}",
+                certificate.subject(),
+                certificate.issuer()
+            ))?;
         }
     }
     for anchor in anchors {

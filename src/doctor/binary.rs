@@ -91,7 +91,10 @@ impl<'a> Binaries<'a> {
             let fits = |name: &&String| {
                 let path = format!("{directory}/{name}");
                 name.starts_with(prefix)
-                    && self.sysroot.stat(&path).is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == Kind::File))
+                    && self
+                        .sysroot
+                        .stat(&path)
+                        .is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == Kind::File))
             };
             if let Some(name) = names.iter().rfind(fits) {
                 return Some(format!("{directory}/{name}"));

@@ -80,7 +80,18 @@ const fn row(
 
 /// Programs written in Go that images often have.
 const GO: &[&str] = &[
-    "go", "docker", "kubectl", "gh", "helm", "terraform", "vault", "consul", "step", "caddy", "traefik", "podman",
+    "go",
+    "docker",
+    "kubectl",
+    "gh",
+    "helm",
+    "terraform",
+    "vault",
+    "consul",
+    "step",
+    "caddy",
+    "traefik",
+    "podman",
 ];
 
 /// Every client that is known.
@@ -234,7 +245,12 @@ impl<'v, 's> Scope<'v, 's> {
         let mut real = Vec::new();
         found.retain(|path| {
             let canonical = self.sysroot().canonical(path).ok().flatten();
-            canonical.is_some_and(|path| !real.contains(&path) && { real.push(path); true })
+            canonical.is_some_and(|path| {
+                !real.contains(&path) && {
+                    real.push(path);
+                    true
+                }
+            })
         });
         found
     }
@@ -265,8 +281,11 @@ impl Libcurl {
         file: Option<(&'static str, String)>,
         directory: Option<(&'static str, String)>,
     ) -> Vec<Source> {
-        let (of_file, of_directory) =
-            if self.gnutls { (Reads::PemBlocks, Reads::Directory) } else { (Reads::PemFile, Reads::HashDirectory) };
+        let (of_file, of_directory) = if self.gnutls {
+            (Reads::PemBlocks, Reads::Directory)
+        } else {
+            (Reads::PemFile, Reads::HashDirectory)
+        };
         if file.is_none() && directory.is_none() && self.file.is_none() && self.directory.is_none() {
             return if self.gnutls { scope.gnutls_sources() } else { scope.openssl_sources() };
         }
@@ -376,7 +395,9 @@ fn pip(scope: &Scope, _: Option<String>) -> Vec<Installation> {
     of_certifi(scope, "pip", named, |parent, directory| {
         let mut sources = Vec::new();
         let names = scope.sysroot().list(parent).ok().flatten().unwrap_or_default();
-        let version = names.iter().find_map(|name| name.strip_prefix("pip-")?.split_once(".dist-info")?.0.split_once('.'));
+        let version = names
+            .iter()
+            .find_map(|name| name.strip_prefix("pip-")?.split_once(".dist-info")?.0.split_once('.'));
         let number = |text: &str| text.split('.').next().and_then(|text| text.parse::<u32>().ok());
         // Since 24.2 the system's roots as well.
         if version.is_some_and(|(major, minor)| (number(major), number(minor)) >= (Some(24), Some(2))) {
@@ -520,7 +541,10 @@ fn cargo(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     let paths = PLACES.iter().flat_map(|place| FILES.map(|file| format!("{place}/{file}")));
     let probed = match there("SSL_CERT_FILE", Kind::File) {
         Some(path) => Some(Source::new(Reads::PemFile, path).by("SSL_CERT_FILE")),
-        None => paths.into_iter().find(|path| scope.is(path, Kind::File)).map(|path| Source::new(Reads::PemFile, path)),
+        None => paths
+            .into_iter()
+            .find(|path| scope.is(path, Kind::File))
+            .map(|path| Source::new(Reads::PemFile, path)),
     };
     let file = match named {
         Some((variable, path)) => Some(Source::new(Reads::PemFile, path).by(variable)),

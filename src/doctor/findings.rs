@@ -140,7 +140,11 @@ fn hash_links(view: &View, directory: &str, found: &mut Vec<Finding>) -> Result<
         found.push(Finding {
             kind: What::DanglingHashLinks,
             place: place.clone(),
-            what: format!("{} lead nowhere: {}", count(links.dangling.len(), "hash link"), group(&links.dangling)),
+            what: format!(
+                "{} lead nowhere: {}",
+                count(links.dangling.len(), "hash link"),
+                group(&links.dangling)
+            ),
             why: "OpenSSL ends its search at a link that leads nowhere, and misses what is numbered after it",
             first_to_change: REPAIR.to_owned(),
             mendable: true,
@@ -248,7 +252,8 @@ fn bundles(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
 fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<Finding>) -> Result<()> {
     let of_servers = facts.outputs.iter().filter(|output| output.purpose == Some(Purpose::ServerAuth));
     let bundle = of_servers.clone().find(|output| output.kind == OutputKind::Bundle);
-    let bundle_roots = bundle.and_then(|bundle| facts.offers.get(&bundle.path)).map_or(0, |offer| offer.roots.len());
+    let bundle_roots =
+        bundle.and_then(|bundle| facts.offers.get(&bundle.path)).map_or(0, |offer| offer.roots.len());
     for row in VARIABLES {
         let Some(value) = env.var(row.name) else { continue };
         let paths: Vec<&str> = match row.effect {

@@ -17,8 +17,8 @@ use serde::Serialize;
 use self::binary::Binaries;
 use self::clients::{Client, Installation, Scope, TABLE};
 pub use self::findings::{Finding, What, count, findings};
-pub use self::repair::mend;
 use self::reading::{Reader, Reads, Roots, Source};
+pub use self::repair::mend;
 use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
 use crate::error::Result;
@@ -224,14 +224,21 @@ impl Doctor<'_, '_, '_> {
         }
     }
 
-    fn verdict(&mut self, client: &Client, roots: &Roots, used: &[Source]) -> (Verdict, String, Option<String>) {
+    fn verdict(
+        &mut self,
+        client: &Client,
+        roots: &Roots,
+        used: &[Source],
+    ) -> (Verdict, String, Option<String>) {
         let anchors = self.question.anchors;
         let missing: Vec<&Certificate> =
             anchors.iter().filter(|anchor| !roots.contains_key(&anchor.fingerprint())).collect();
         let Some(presented) = self.question.presented else {
             return match missing.first() {
                 None if anchors.is_empty() => (Verdict::Reads, count(roots.len(), "root"), None),
-                None => (Verdict::Holds, "all roots that trustup installed are in what it reads".to_owned(), None),
+                None => {
+                    (Verdict::Holds, "all roots that trustup installed are in what it reads".to_owned(), None)
+                }
                 Some(first) => {
                     let why = format!("{} is in nothing that it reads", first.subject());
                     (Verdict::Lacks, why, Some(self.change(client, used)))
@@ -248,10 +255,18 @@ impl Doctor<'_, '_, '_> {
             None => (Verdict::Accepts, "the server's chain ends at a root that it reads".to_owned(), None),
             Some(Doubt::Server(problem)) => {
                 let why = format!("something is wrong with the server's certificate: {problem}");
-                (Verdict::Refuses, why, Some("give the server another certificate; no root helps here".to_owned()))
+                (
+                    Verdict::Refuses,
+                    why,
+                    Some("give the server another certificate; no root helps here".to_owned()),
+                )
             }
             Some(Doubt::UnknownIssuer) => {
-                let why = format!("the chain ends at none of its {}{}", count(roots.len(), "root"), issuer(presented));
+                let why = format!(
+                    "the chain ends at none of its {}{}",
+                    count(roots.len(), "root"),
+                    issuer(presented)
+                );
                 // Where the roots in question are all there, it is not for lack of them.
                 let change = if missing.is_empty() && !anchors.is_empty() {
                     "the server's root is another, or it does not send an intermediate: install its root with `trustup bootstrap`, or mend its chain".to_owned()
@@ -271,7 +286,9 @@ impl Doctor<'_, '_, '_> {
             return self.instead_of(source);
         }
         let own = |source: &Source| {
-            source.reads == Reads::CompiledIn || source.path.ends_with("/certifi/cacert.pem") || is_extra(source)
+            source.reads == Reads::CompiledIn
+                || source.path.ends_with("/certifi/cacert.pem")
+                || is_extra(source)
         };
         // Who has a private store reaches it through variables only.
         if let (Some(variable), true) = (client.variable, self.question.bundle.is_some()) {
@@ -293,7 +310,9 @@ impl Doctor<'_, '_, '_> {
     fn instead_of(&self, source: &Source) -> String {
         match (source.variable, &self.bundle) {
             (Some(variable), _) if source.reads == Reads::Keystore => {
-                format!("take `-Djavax.net.ssl.trustStore` out of {variable}, or let it name a keystore with the root")
+                format!(
+                    "take `-Djavax.net.ssl.trustStore` out of {variable}, or let it name a keystore with the root"
+                )
             }
             (Some(variable), Some(bundle)) if source.reads != Reads::HashDirectory => {
                 format!("unset {variable}, or set it to `{bundle}`, which has all roots")

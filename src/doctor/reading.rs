@@ -140,7 +140,9 @@ fn load(view: &View, source: &Source) -> Loaded {
             Ok((location, node)) => {
                 let contents = view.contents(&location, &node);
                 if contents.damaged && source.reads == Reads::PemFile {
-                    return Loaded::problem("a PEM block in it is damaged, and OpenSSL takes none of such a file");
+                    return Loaded::problem(
+                        "a PEM block in it is damaged, and OpenSSL takes none of such a file",
+                    );
                 }
                 let mut loaded = Loaded::of(contents.certificates.iter().cloned());
                 if contents.damaged {

@@ -60,7 +60,9 @@ impl Presented {
         };
         match verifier.verify_server_cert(server, others, &self.name, &[], self.now) {
             Ok(_) => Ok(()),
-            Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => Err(Doubt::UnknownIssuer),
+            Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                Err(Doubt::UnknownIssuer)
+            }
             Err(error) => Err(Doubt::Server(text::escape(&error.to_string()))),
         }
     }
@@ -70,7 +72,13 @@ impl Presented {
 ///
 /// # Errors
 /// The name is unknown, nobody answers, or what answers is no TLS server.
-pub fn shake_hands(settings: &Settings, host: &str, port: u16, env: &Env, patience: Duration) -> Result<Presented> {
+pub fn shake_hands(
+    settings: &Settings,
+    host: &str,
+    port: u16,
+    env: &Env,
+    patience: Duration,
+) -> Result<Presented> {
     let place = format!("{}:{port}", text::escape(host));
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

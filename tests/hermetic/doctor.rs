@@ -99,7 +99,10 @@ fn clients_read_what_their_files_say() {
     scene.program(gnutls, &["libgnutls.so.30", "/etc/ssl/certs"]);
     let curl = scene.one("curl", &[]);
     let read: Vec<_> = curl.reads.iter().map(|place| (place.path.as_str(), place.kind)).collect();
-    assert_eq!(read, [("/etc/ssl/certs/ca-certificates.crt", "bundle"), ("/etc/ssl/certs", "hash-directory")]);
+    assert_eq!(
+        read,
+        [("/etc/ssl/certs/ca-certificates.crt", "bundle"), ("/etc/ssl/certs", "hash-directory")]
+    );
     assert_eq!((curl.verdict, curl.installed), (Refuses, true));
     assert!(curl.why.contains("issued by CN=Doctor Root"), "{}", curl.why);
     assert!(curl.first_to_change.unwrap().contains("trustup bootstrap"));
@@ -144,7 +147,10 @@ fn variables_replace_add_and_stop_as_in_each_client() {
     // Node of a distribution takes OpenSSL's roots.
     scene.program("usr/bin/node", &["libnode.so.108"]);
     assert_eq!(scene.verdict("node", &file("SSL_CERT_FILE")), Accepts);
-    assert_eq!(scene.verdict("node", &[("SSL_CERT_FILE", "/root.pem"), ("NODE_OPTIONS", "--use-bundled-ca")]), Refuses);
+    assert_eq!(
+        scene.verdict("node", &[("SSL_CERT_FILE", "/root.pem"), ("NODE_OPTIONS", "--use-bundled-ca")]),
+        Refuses
+    );
     // An empty variable is a name for OpenSSL, and none for Go.
     scene.write(BUNDLE, &scene.ca.pem);
     symlink("/etc/ssl/certs/ca-certificates.crt", scene.root.path().join("usr/lib/ssl/cert.pem"))
@@ -273,7 +279,8 @@ fn what_others_left_is_found() {
     let local = "usr/local/share/ca-certificates/forgotten.crt";
     ca::root("Forgotten").write(&scene.at("usr/local/share/ca-certificates"), "forgotten.crt");
     let text = fs::read_to_string(scene.at(BUNDLE)).unwrap();
-    let joined = text.replacen("-----END CERTIFICATE-----\n-----BEGIN", "-----END CERTIFICATE----------BEGIN", 1);
+    let joined =
+        text.replacen("-----END CERTIFICATE-----\n-----BEGIN", "-----END CERTIFICATE----------BEGIN", 1);
     fs::write(scene.at(BUNDLE), joined.trim_end()).unwrap();
     let expected = [
         ("dangling-hash-links", shown("etc/ssl/certs"), true),
@@ -309,7 +316,9 @@ fn variables_that_take_roots_away_are_found() {
     let answer = run.json();
     let of = |variable: &str| {
         let all = answer["findings"].as_array().unwrap().iter();
-        all.filter(|one| one["place"] == variable).map(|one| one["kind"].as_str().unwrap()).collect::<Vec<_>>()
+        all.filter(|one| one["place"] == variable)
+            .map(|one| one["kind"].as_str().unwrap())
+            .collect::<Vec<_>>()
     };
     assert_eq!(of("SSL_CERT_FILE"), ["missing-file"], "{run}");
     assert_eq!(of("NODE_EXTRA_CA_CERTS"), [""; 0], "it adds: {run}");
@@ -355,7 +364,9 @@ fn a_server_that_cannot_be_asked_is_an_error() {
         assert_eq!(run.code, Some(2), "{run}");
     }
     let root = unpacked("debian-12");
-    Trustup::at(root.path(), ["doctor", "--connect", &authority]).fails(2).says(["only for the system that we run in"]);
+    Trustup::at(root.path(), ["doctor", "--connect", &authority])
+        .fails(2)
+        .says(["only for the system that we run in"]);
 }
 
 #[test]

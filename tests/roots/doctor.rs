@@ -31,7 +31,11 @@ const CLIENTS: [Client; 10] = [
         command: &["sh", "-c", "echo Q | openssl s_client -verify_return_error -connect AUTHORITY"],
     },
     Client { id: "curl", found: "/usr/bin/curl", command: &["curl", "-fsS", "--max-time", "20", "URL"] },
-    Client { id: "wget", found: "/usr/bin/wget", command: &["wget", "--tries=1", "--timeout=20", "-qO-", "URL"] },
+    Client {
+        id: "wget",
+        found: "/usr/bin/wget",
+        command: &["wget", "--tries=1", "--timeout=20", "-qO-", "URL"],
+    },
     Client {
         id: "git",
         found: "git-remote-https",
@@ -40,18 +44,19 @@ const CLIENTS: [Client; 10] = [
     Client {
         id: "python",
         found: "/usr/bin/python3",
-        command: &["python3", "-c", "import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=20)", "URL"],
+        command: &[
+            "python3",
+            "-c",
+            "import sys, urllib.request as r; r.urlopen(sys.argv[1], timeout=20)",
+            "URL",
+        ],
     },
     Client {
         id: "requests",
         found: "/usr/lib/python3/dist-packages/requests",
         command: &["env", "PYTHONPATH=", "python3", "-c", REQUESTS, "URL"],
     },
-    Client {
-        id: "requests",
-        found: "/opt/pypi/requests",
-        command: &["python3", "-c", REQUESTS, "URL"],
-    },
+    Client { id: "requests", found: "/opt/pypi/requests", command: &["python3", "-c", REQUESTS, "URL"] },
     Client { id: "node", found: "/usr/bin/node", command: &["node", "-e", NODE, "URL"] },
     Client { id: "go", found: "", command: &["/mnt/go-client", "URL"] },
     Client {
@@ -99,14 +104,17 @@ impl Scene {
     fn doctor(&self, variables: &[&str]) -> Value {
         let all = [&[PATH, "PYTHONPATH=/opt/pypi", "HOME=/root"], variables].concat();
         let authority = self.server.authority();
-        let run = self
-            .root
-            .trustup_inside_after("", &all, ["doctor", "--json", "--connect", &authority])
-            .run();
+        let run =
+            self.root.trustup_inside_after("", &all, ["doctor", "--json", "--connect", &authority]).run();
         let said = run.json();
         let clients = said["clients"].as_array().unwrap();
-        let good = clients.iter().filter(|one| one["installed"] == true).all(|one| one["verdict"] == "accepts");
-        assert_eq!((run.code, said["all_good"].as_bool()), (Some(if good { 0 } else { 4 }), Some(good)), "{run}");
+        let good =
+            clients.iter().filter(|one| one["installed"] == true).all(|one| one["verdict"] == "accepts");
+        assert_eq!(
+            (run.code, said["all_good"].as_bool()),
+            (Some(if good { 0 } else { 4 }), Some(good)),
+            "{run}"
+        );
         said
     }
 
@@ -115,7 +123,9 @@ impl Scene {
         let command: Vec<String> = client
             .command
             .iter()
-            .map(|part| part.replace("URL", &self.server.url()).replace("AUTHORITY", &self.server.authority()))
+            .map(|part| {
+                part.replace("URL", &self.server.url()).replace("AUTHORITY", &self.server.authority())
+            })
             .collect();
         let fixed = ["env", PATH, "PYTHONPATH=/opt/pypi", "HOME=/root", "PYTHONDONTWRITEBYTECODE=1"];
         let mut whole: Vec<&str> = fixed.to_vec();
@@ -137,7 +147,8 @@ impl Scene {
             let of_client = said["clients"].as_array().unwrap().iter().find(|one| {
                 one["client"] == client.id && one["found"].as_str().unwrap_or_default().contains(client.found)
             });
-            let of_client = of_client.unwrap_or_else(|| panic!("doctor does not know {}: {said:#}", client.found));
+            let of_client =
+                of_client.unwrap_or_else(|| panic!("doctor does not know {}: {said:#}", client.found));
             let predicted = of_client["verdict"] == "accepts";
             let (does, output) = self.does_accept(client, variables);
             assert_eq!(predicted, does, "{} with {variables:?}: {of_client:#}\n{output}", client.id);
@@ -220,9 +231,11 @@ fn what_doctor_says_of_damaged_stores_is_what_the_clients_do() {
     scene.root.remove(BUNDLE);
     scene.agree(&[]);
     scene.root.write(BUNDLE, &whole);
-    let hash = roots::run(Command::new("openssl").args(["x509", "-noout", "-subject_hash", "-in"]).arg(
-        scene.ca.write(scene.root.exchange(), "again.pem"),
-    ));
+    let hash = roots::run(
+        Command::new("openssl")
+            .args(["x509", "-noout", "-subject_hash", "-in"])
+            .arg(scene.ca.write(scene.root.exchange(), "again.pem")),
+    );
     let link = format!("etc/ssl/certs/{}.0", String::from_utf8(hash.stdout).unwrap().trim());
     scene.root.remove(&link);
     scene.agree(&[]);

@@ -108,7 +108,8 @@ fn install_privately(
             ..goal
         })
     };
-    let options = Options { updater: Choice::Auto, leave_unwritable: false, stores: None, repair: false, ..options };
+    let options =
+        Options { updater: Choice::Auto, leave_unwritable: false, stores: None, repair: false, ..options };
     if options.dry_run && trees.private.is_none() {
         return Ok(foretold(trees, acquired));
     }

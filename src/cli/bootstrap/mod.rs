@@ -254,7 +254,9 @@ fn check_stores(args: &BootstrapArgs) -> Result<()> {
             .hint("leave out `--stores`, or add `system` to it"));
     }
     if args.repair && args.updater == Choice::Native {
-        return Err(Error::usage("`--repair` is done by the built-in updater").hint("leave out `--updater native`"));
+        return Err(
+            Error::usage("`--repair` is done by the built-in updater").hint("leave out `--updater native`")
+        );
     }
     if args.ca_out.is_some() && args.stores == [Store::Private] {
         return Err(Error::usage("`--ca-out` is written with the system's stores")
