@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::keystore;
 use crate::record::{Ours, Record, Saved};
 use crate::sysroot::{Kind, Meta, STATE_DIRECTORY, Sysroot};
 use crate::trust::distro;
@@ -278,7 +279,7 @@ pub fn check_records<'a>(
                         && (profile::may_record(path, record)
                             || firefox_policy::may_record(path, record)
                             || stores::may_record(path, record, records.clone().map(|(path, _)| path)))
-                        || is_a_bundle(sysroot, path)?
+                        || is_known_by_link(sysroot, path)?
                 }
             };
         if !ours {
@@ -305,12 +306,12 @@ pub fn is_closed(sysroot: &Sysroot) -> Result<bool> {
     Ok(uid != 0 && meta.is_some_and(of_root))
 }
 
-/// Whether a known bundle path is a link that leads here, and not into Nix's store, which nobody changes.
-fn is_a_bundle(sysroot: &Sysroot, path: &str) -> Result<bool> {
+/// Whether a known path of a bundle or of Java's keystore is a link that leads here, and not into Nix's store, which nobody changes.
+fn is_known_by_link(sysroot: &Sysroot, path: &str) -> Result<bool> {
     if nix_store::holds(path) {
         return Ok(false);
     }
-    for known in bundle::KNOWN {
+    for known in bundle::KNOWN.into_iter().chain(keystore::find::SHARED) {
         if sysroot.canonical(known)?.as_deref() == Some(path) {
             return Ok(true);
         }

@@ -433,7 +433,15 @@ fn put(
     let (parent, name) = split(path);
     // Databases are in directories of users, who must not lead us elsewhere by a link (threat T13).
     let directory = if [nss::CERT_DB, nss::KEY_DB].contains(&name) {
-        sysroot.directory_without_links(parent)?
+        let directory = sysroot.directory_without_links(parent)?;
+        for journal in nss::JOURNALS {
+            if directory.lstat(&format!("{name}{journal}"))?.is_some() {
+                return Err(Error::failed("somebody began to write to this database while we worked")
+                    .at(sysroot.display(path))
+                    .hint("end the program that uses it (a browser), and run again"));
+            }
+        }
+        directory
     } else {
         sysroot.directory(parent)?
     };

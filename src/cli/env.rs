@@ -149,25 +149,38 @@ fn of_tree(sysroot: &Sysroot) -> Result<Option<(Roots, BTreeSet<Fingerprint>)>> 
     Ok(Some((roots, held)))
 }
 
-/// What the bundle holds, if it is sound and has all of `anchors`.
+/// What the bundle holds, if it is sound and has all of `anchors`, and so is the keystore where there is one.
 fn whole(
     sysroot: &Sysroot,
     facts: &Facts,
     roots: &Roots,
     anchors: &[StoredAnchor],
 ) -> Result<BTreeSet<Fingerprint>> {
-    let offer = facts.offers.get(&roots.bundle);
+    if let Some(keystore) = &roots.keystore {
+        holds(sysroot, facts, keystore, "keystore", anchors)?;
+    }
+    holds(sysroot, facts, &roots.bundle, "bundle", anchors)
+}
+
+fn holds(
+    sysroot: &Sysroot,
+    facts: &Facts,
+    path: &str,
+    kind: &str,
+    anchors: &[StoredAnchor],
+) -> Result<BTreeSet<Fingerprint>> {
+    let offer = facts.offers.get(path);
     let missing = |anchor: &&StoredAnchor| {
         is_in_stores(anchor) && !offer.is_some_and(|offer| offer.roots.contains_key(&anchor.fingerprint))
     };
     let what = match (offer, anchors.iter().find(missing)) {
-        (Some(Offer { damage: Some(damage), .. }), _) => format!("the bundle is damaged: {damage}"),
-        (_, Some(anchor)) => format!("the bundle lacks {}", anchor.fingerprint),
+        (Some(Offer { damage: Some(damage), .. }), _) => format!("the {kind} is damaged: {damage}"),
+        (_, Some(anchor)) => format!("the {kind} lacks {}", anchor.fingerprint),
         (Some(Offer { exists: true, roots, .. }), None) => return Ok(roots.keys().copied().collect()),
-        (_, None) => "there is no bundle".to_owned(),
+        (_, None) => format!("there is no {kind}"),
     };
     Err(Error::not_trusted(what)
-        .at(text::escape(&sysroot.display(&roots.bundle)))
+        .at(text::escape(&sysroot.display(path)))
         .hint("`trustup bootstrap` with the same options repairs it; `trustup status` shows all stores"))
 }
 

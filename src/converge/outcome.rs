@@ -109,6 +109,8 @@ impl Draft<'_> {
                 },
             })
             .collect();
+        let in_system =
+            self.anchors.is_empty() || self.anchors.iter().any(|anchor| anchor.status.is_in_system());
         let before: BTreeSet<Fingerprint> = was;
         let now: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
         Outcome {
@@ -125,7 +127,7 @@ impl Draft<'_> {
                 .facts
                 .offers
                 .iter()
-                .filter(|(path, offer)| !offer.mount_point && !self.unwritable.contains(path))
+                .filter(|(path, offer)| in_system && !offer.mount_point && !self.unwritable.contains(path))
                 .map(|(path, _)| path.clone())
                 .collect(),
             stores: self

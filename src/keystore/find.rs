@@ -17,7 +17,7 @@ const SDKMAN: &str = ".sdkman/candidates/java";
 /// Where a shell would look for `java`.
 const BIN: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 /// What distributions keep for every Java: Debian and Alpine (and Arch, where it is a link), RHEL, SUSE.
-const SHARED: [&str; 4] = [
+pub const SHARED: [&str; 4] = [
     "/etc/ssl/certs/java/cacerts",
     "/etc/pki/java/cacerts",
     "/etc/pki/ca-trust/extracted/java/cacerts",

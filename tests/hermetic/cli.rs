@@ -100,7 +100,7 @@ fn usage_errors_are_exit_code_2_with_a_hint() {
         (&["bootstrap", "--ca-file", &file, "--fingerprint", md5], "MD5"),
         (&["bootstrap", "--ca-file", &file, "--fingerprint", "xyz"], "hex"),
         (&["bootstrap", "--ca-file", &file, "--require-pin"], "--fingerprint"),
-        (&["bootstrap", "--ca-file", &file, "--stores", "java"], "java"),
+        (&["bootstrap", "--ca-file", &file, "--stores", "jav"], "jav"),
         (&["bootstrap", "--ca-file", &file, "--stores", "sytem"], "sytem"),
         (&["bootstrap", "--ca-file", &file, "--updater", "sometimes"], "sometimes"),
         (&["bootstrap", "--ca-file", &file, "--timeout", "soon"], "soon"),

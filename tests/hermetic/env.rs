@@ -48,6 +48,11 @@ fn wanted(bundle: &str, adds: &str, directory: Option<&str>) -> BTreeMap<String,
     all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
+/// What leads Java to a keystore.
+pub(super) fn java_options(keystore: &str) -> String {
+    format!("-Djavax.net.ssl.trustStore={keystore} -Djavax.net.ssl.trustStorePassword=changeit")
+}
+
 /// The variables that `format` prints, each line taken apart.
 fn printed(run: &Run, before: &str, quote: &str) -> BTreeMap<String, String> {
     let lines = run.stdout.lines().filter(|line| !line.starts_with('#'));
@@ -287,7 +292,12 @@ fn a_private_store_is_named_whole() {
     let answer = private.trustup(["env", "--json"]).ok().json();
     let [bundle, directory, anchor] =
         ["bundle", "directory", "anchor"].map(|name| answer[name].as_str().unwrap().to_owned());
-    assert_eq!(printed(&run, "export ", "'"), wanted(&bundle, &anchor, Some(&directory)));
+    let mut wanted = wanted(&bundle, &anchor, Some(&directory));
+    // Where there is a Java on this machine; `private_java` has one of its own.
+    if let Some(keystore) = answer["keystore"].as_str() {
+        wanted.insert("JAVA_TOOL_OPTIONS".to_owned(), java_options(keystore));
+    }
+    assert_eq!(printed(&run, "export ", "'"), wanted);
     for path in [&bundle, &directory, &anchor] {
         assert!(path.starts_with(&private.store()) && Path::new(path).exists(), "{path}");
     }

@@ -36,7 +36,9 @@ impl Twin {
     }
 
     fn bootstrap(&self) -> Trustup {
-        Trustup::at(self.root.path(), ["bootstrap", "--ca-file"]).arg(self.given.path().join("root.pem"))
+        let run = Trustup::at(self.root.path(), ["bootstrap", "--ca-file"]);
+        // Java's keystores have the date in them.
+        run.arg(self.given.path().join("root.pem")).env("SOURCE_DATE_EPOCH", "1700000000")
     }
 
     fn untrust(&self) -> Trustup {

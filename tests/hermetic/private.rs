@@ -37,7 +37,8 @@ impl Home {
     }
 
     fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
-        Trustup::new(args).env("HOME", self.home())
+        // A keystore (where there is a Java) has the date in it.
+        Trustup::new(args).env("HOME", self.home()).env("SOURCE_DATE_EPOCH", "1700000000")
     }
 
     fn bootstrap(&self) -> Trustup {

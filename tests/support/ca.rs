@@ -106,18 +106,45 @@ fn ders(pem: &str) -> Vec<Vec<u8>> {
 }
 
 /// The fingerprints of all certificates that a store's file holds, in order: PEM, OpenSSL's TRUSTED CERTIFICATE
-/// blocks (without their trust settings), EFI signature lists, a JKS.
+/// blocks (without their trust settings), EFI signature lists, Java's keystores.
 pub fn held(content: &[u8]) -> Vec<Fingerprint> {
+    if content.starts_with(&JKS_MAGIC) {
+        return jks(content).into_iter().map(|(_, _, fingerprint)| fingerprint).collect();
+    }
     if content.starts_with(&EFI_CERT_X509_GUID) {
         return signature_lists(content);
-    }
-    if content.starts_with(&JKS) {
-        return jks(content);
     }
     let Ok(text) = std::str::from_utf8(content) else { return Vec::new() };
     let trusted = text.replace("TRUSTED CERTIFICATE-----", "CERTIFICATE-----");
     let found = ders(&trusted);
     found.iter().map(|der| Fingerprint::of(first_value(der))).collect()
+}
+
+const JKS_MAGIC: [u8; 4] = [0xfe, 0xed, 0xfe, 0xed];
+
+/// Alias, date (milliseconds since 1970) and certificate of the entries of a JKS of trusted certificates.
+pub fn jks(content: &[u8]) -> Vec<(Vec<u8>, u64, Fingerprint)> {
+    let mut rest = content;
+    let mut take = |count: usize| {
+        let (taken, behind) = rest.split_at(count);
+        rest = behind;
+        taken
+    };
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+    assert_eq!((take(4), number(take(4))), (&JKS_MAGIC[..], 2));
+    let count = number(take(4));
+    let mut entries = Vec::new();
+    for _ in 0..count {
+        assert_eq!(number(take(4)), 2, "a trusted certificate");
+        let length = number(take(2)) as usize;
+        let (alias, date) = (take(length).to_vec(), number(take(8)));
+        let length = number(take(2)) as usize;
+        assert_eq!(take(length), b"X.509");
+        let length = number(take(4)) as usize;
+        entries.push((alias, date, Fingerprint::of(take(length))));
+    }
+    assert_eq!(rest.len(), 20, "the checksum");
+    entries
 }
 
 /// EFI_CERT_X509_GUID as it stands in a file (UEFI specification, section 32.4.1).
@@ -136,29 +163,6 @@ fn signature_lists(mut content: &[u8]) -> Vec<Fingerprint> {
         found.push(Fingerprint::of(&content[28 + 16..list]));
         content = &content[list..];
     }
-    found
-}
-
-/// Magic number and version of a JKS.
-const JKS: [u8; 8] = [0xfe, 0xed, 0xfe, 0xed, 0, 0, 0, 2];
-
-/// The certificates of a JKS with nothing but trusted ones: for each a tag, the alias, the date, the word `X.509`, and the
-/// DER; 20 bytes of checksum at the end.
-fn jks(content: &[u8]) -> Vec<Fingerprint> {
-    let number = |at: usize, width: usize| {
-        content[at..at + width].iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
-    };
-    let mut at = 12;
-    let found = (0..number(8, 4)).map(|_| {
-        assert_eq!(number(at, 4), 2, "a trusted certificate");
-        at += 6 + number(at + 4, 2) + 8;
-        at += 2 + number(at, 2);
-        let start = at + 4;
-        at = start + number(at, 4);
-        Fingerprint::of(&content[start..at])
-    });
-    let found = found.collect();
-    assert_eq!(content.len(), at + 20);
     found
 }
 

@@ -58,6 +58,11 @@ pub(super) fn report(
                 "already" => "already trusted",
                 "vendor" => "already trusted by the distribution",
                 "mounted" => "trusted from its place in the anchor directory",
+                "beside" if outcome.stores.iter().all(|store| store.skipped.is_some()) => {
+                    "recorded; there is no store of the named kinds"
+                }
+                "beside" if context.global.dry_run => "would be trusted by the stores of the named kinds",
+                "beside" => "trusted by the stores of the named kinds",
                 // The private store says what became of it.
                 "unwritable" => continue,
                 _ => "recorded, in no store",

@@ -2,6 +2,7 @@
 //! leaves no unsigned trust setting behind a kill (see [`crate::nss`]).
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of};
 use crate::cert::Certificate;
@@ -85,13 +86,29 @@ fn owner_of(sysroot: &Sysroot, directory: &str) -> Result<Option<(u32, u32)>> {
     }
 }
 
+/// How long a program that is writing is waited for, and how long between two looks.
+const BUSY: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What stands in the directory, once nobody is writing there any more (threat T18).
+fn read_when_idle(sysroot: &Sysroot, directory: &str) -> Result<Read> {
+    let began = Instant::now();
+    loop {
+        let found = files::read(&sysroot.directory_without_links(directory)?)?;
+        if !matches!(found, Read::InUse(_)) || began.elapsed() >= BUSY {
+            return Ok(found);
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
 /// The database in memory, with what stands there; `None` where there is nothing.
 fn open(sysroot: &Sysroot, directory: &str, selection: &Selection) -> Result<Option<Databases>> {
     if sysroot.stat(directory)?.is_none_or(|meta| meta.kind != Kind::Directory) {
         return Ok(None);
     }
     let at = |error: Error| error.at(sysroot.display(directory));
-    match files::read(&sysroot.directory_without_links(directory)?)? {
+    match read_when_idle(sysroot, directory)? {
         Read::Nothing => Ok(None),
         Read::Dbm => Err(at(Error::unsupported("the NSS database has the old format (cert8.db)").hint(
             "convert it with certutil (`certutil -L -d sql:DIR` makes the new files beside the old ones), then run again",

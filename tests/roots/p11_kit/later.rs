@@ -8,15 +8,15 @@ use super::*;
 fn the_real_tool_can_take_it_out() {
     for family in FAMILIES {
         let root = family.base.copy();
-        let before = family.tree(&root);
+        let before = root.tree();
         let run = builtin(&root, &[&ca::root("Taken Out").pem]);
         let file = run.json()["anchors"][0]["file"].as_str().unwrap().trim_start_matches('/').to_owned();
         root.remove(&file);
         family.update(&root);
-        before.assert_same(&family.tree(&root), "after the file was removed and the tool ran");
+        before.assert_same(&root.tree(), "after the file was removed and the tool ran");
         // Then untrust has nothing left to do.
         root.trustup(["untrust", "--all"]).ok();
-        before.assert_same(&Tree::of(root.path()).without(family.keystore), "after untrust");
+        before.assert_same(&Tree::of(root.path()), "after untrust");
     }
 }
 
@@ -37,11 +37,11 @@ fn the_vendor_adds_a_root_later() {
             root.append(family.vendor, &stanza);
             family.update(root);
         }
-        let updated = family.tree(&root);
+        let updated = root.tree();
         builtin(&root, &[&ca.pem]);
-        updated.assert_same(&family.tree(&root), "a run after the update");
+        updated.assert_same(&root.tree(), "a run after the update");
         root.trustup(["untrust", "--all"]).ok();
-        let now = Tree::of(root.path()).without(family.keystore);
-        family.tree(&plain).assert_same(&now, "the update alone (-), after untrust (+)");
+        let now = Tree::of(root.path());
+        plain.tree().assert_same(&now, "the update alone (-), after untrust (+)");
     }
 }

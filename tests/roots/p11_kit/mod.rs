@@ -1,7 +1,9 @@
 //! Families of p11-kit against the real one (0.24.1): roots laid out as Fedora, Arch and openSUSE, where the family's
 //! extractions run. trustup works on one root; on its twin the same anchor files are dropped and the extraction runs.
-//! The trees have to be the same, but for the Java keystore: only the real tool writes it, with the time in it.
+//! The trees have to be the same, the Java keystore with its date included: everybody gets the same
+//! `SOURCE_DATE_EPOCH`.
 
+mod keystore;
 mod later;
 mod native;
 mod outputs;
@@ -38,6 +40,10 @@ struct Family {
     /// Outputs whose roots stand one behind the other.
     lists: &'static [&'static str],
 }
+
+const DATE: &str = "SOURCE_DATE_EPOCH";
+/// When the roots were made, and everything else happens.
+const EPOCH: &str = "1700000000";
 
 const RED_HAT: Family = Family {
     base: Base::RedHat,
@@ -93,14 +99,10 @@ const SUSE: Family = Family {
 const FAMILIES: [Family; 3] = [RED_HAT, ARCH, SUSE];
 
 impl Family {
-    fn tree(&self, root: &RootFs) -> Tree {
-        root.tree().without(self.keystore)
-    }
-
     /// What the lists hold, in any order, and the tree without their digests.
     fn tree_in_any_order(&self, root: &RootFs) -> (Tree, Vec<BTreeSet<Vec<u8>>>) {
-        let mut tree = self.tree(root);
-        for list in self.lists {
+        let mut tree = root.tree();
+        for list in self.lists.iter().chain([&self.keystore]) {
             let line = tree.lines.get_mut(*list).unwrap();
             *line = line.split(' ').filter(|part| !part.starts_with("sha256=")).collect::<Vec<_>>().join(" ");
         }
@@ -108,7 +110,8 @@ impl Family {
             let content = root.read(list);
             if list.ends_with(".bin") { signature_lists(&content) } else { blocks(&content) }
         };
-        (tree, self.lists.iter().map(parts).collect())
+        let lists = self.lists.iter().map(parts).chain([entries(&root.read(self.keystore))]);
+        (tree, lists.collect())
     }
 
     fn anchors(&self) -> String {
@@ -118,7 +121,13 @@ impl Family {
     /// Runs the family's tool.
     #[track_caller]
     fn update(&self, root: &RootFs) {
-        root.run(&[&format!("/{}", self.tool)]);
+        self.update_at(root, EPOCH);
+    }
+
+    /// Runs it at another time.
+    #[track_caller]
+    fn update_at(&self, root: &RootFs, epoch: &str) {
+        root.run(&["env", &format!("SOURCE_DATE_EPOCH={epoch}"), &format!("/{}", self.tool)]);
     }
 
     /// The certificate with this label in the vendor's file.
@@ -161,6 +170,11 @@ fn signature_lists(mut content: &[u8]) -> BTreeSet<Vec<u8>> {
     lists
 }
 
+/// The entries of a keystore.
+fn entries(keystore: &[u8]) -> BTreeSet<Vec<u8>> {
+    ca::jks(keystore).iter().map(|entry| format!("{entry:?}").into_bytes()).collect()
+}
+
 fn given(root: &RootFs, pems: &[&str]) -> Vec<PathBuf> {
     let write = |(n, pem): (usize, &&str)| {
         let path = root.exchange().join(format!("given-{n}.pem"));
@@ -173,7 +187,7 @@ fn given(root: &RootFs, pems: &[&str]) -> Vec<PathBuf> {
 /// `bootstrap --ca-file F… --updater builtin` from outside.
 #[track_caller]
 fn builtin(root: &RootFs, pems: &[&str]) -> Run {
-    let mut run = root.trustup(["--json", "bootstrap", "--updater", "builtin"]);
+    let mut run = root.trustup(["--json", "bootstrap", "--updater", "builtin"]).env(DATE, EPOCH);
     for file in given(root, pems) {
         run = run.arg("--ca-file").arg(file);
     }
@@ -185,7 +199,8 @@ fn builtin(root: &RootFs, pems: &[&str]) -> Run {
 /// `bootstrap --ca-file F… --updater UPDATER` inside.
 #[track_caller]
 fn inside(root: &RootFs, updater: &str, pems: &[&str]) -> Run {
-    let mut run = root.trustup_inside(["--json", "bootstrap", "--updater", updater]);
+    let date = format!("{DATE}={EPOCH}");
+    let mut run = root.trustup_inside_after("", &[&date], ["--json", "bootstrap", "--updater", updater]);
     for file in given(root, pems) {
         run = run.arg("--ca-file").arg(PathBuf::from("/mnt").join(file.file_name().unwrap()));
     }
@@ -217,18 +232,18 @@ fn same_as_the_tool_on(family: Family, root: &RootFs, what: &str, pems: &[&str])
     let twin = root.twin();
     let run = builtin(root, pems);
     drop_and_extract(family, root, &run, &twin);
-    let ours = family.tree(root);
+    let ours = root.tree();
     assert!(!before.differences(&root.tree()).is_empty(), "nothing changed: {run}");
-    family.tree(&twin).assert_same(&ours, &format!("{what}: the real tool (-), ours (+)"));
+    twin.tree().assert_same(&ours, &format!("{what}: the real tool (-), ours (+)"));
 
     // A second run has nothing to do.
     assert_eq!(builtin(root, pems).json()["changed"], false, "{what}");
-    ours.assert_same(&family.tree(root), &format!("{what}: after a second run"));
+    ours.assert_same(&root.tree(), &format!("{what}: after a second run"));
 
     // The real extraction on our tree changes nothing.
     let again = root.twin();
     family.update(&again);
-    ours.assert_same(&family.tree(&again), &format!("{what}: the real tool on our tree (+)"));
+    ours.assert_same(&again.tree(), &format!("{what}: the real tool on our tree (+)"));
 
     root.trustup(["untrust", "--all"]).ok();
     before.assert_same(&Tree::of(root.path()), &format!("{what}: after untrust"));

@@ -93,7 +93,7 @@ fn several_anchors_as_a_set() {
         theirs.0.assert_same(&ours.0, "the real tool (-), ours (+)");
         assert!(theirs.1 == ours.1, "{family:?}: the lists hold different blocks");
 
-        root.trustup(["untrust", "--fingerprint", &roots[2].pin()]).ok();
+        root.trustup(["untrust", "--fingerprint", &roots[2].pin()]).env(DATE, EPOCH).ok();
         let names: Vec<String> = std::fs::read_dir(twin.at(&family.anchors()))
             .unwrap()
             .map(|entry| entry.unwrap().file_name().into_string().unwrap())
