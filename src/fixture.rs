@@ -341,7 +341,7 @@ mod tests {
     fn what_is_embedded_is_what_is_on_disk() {
         let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("distro-fixtures");
         let embedded = Fixture::embedded().expect("all content is embedded");
-        assert_eq!(embedded.len(), 3);
+        assert_eq!(embedded.len(), 5);
         for (name, fixture) in embedded {
             assert_eq!(fixture, Fixture::load(&all.join(name)).expect(name), "{name}");
         }
