@@ -30,7 +30,7 @@ use crate::tree::{self, Node};
 use crate::trust::distro;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
 use crate::trust::stores::{self, Kinds, Selection, Stores};
-use crate::trust::updater::Wanted;
+use crate::trust::updater::{Desires, Wanted};
 use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::{View, child};
 
@@ -114,7 +114,7 @@ impl<'a> Draft<'a> {
                 .hint("run `trustup untrust --all` first: it takes out what that run put in; then bootstrap again"));
             }
         }
-        let mended = if options.repair { doctor::mend(&view, &facts)? } else { Vec::new() };
+        let mut mended = if options.repair { doctor::mend(&view, &facts)? } else { Desires::default() };
         let goal = goal(state, &view, &facts)?;
         let mut anchors = goal.anchors.clone();
         let mut wanted =
@@ -132,13 +132,15 @@ impl<'a> Draft<'a> {
             let why = format!("the distribution's tool overlooks `{path}`");
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
-        if !mended.is_empty() {
+        if !mended.nodes.is_empty() {
             let why = "what is damaged is mended by the built-in updater".to_owned();
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
-        let mut desires = facts.row.updater.desired(&view, &wanted)?;
+        let mut of_anchors = facts.row.updater.desired(&view, &wanted)?;
         // First what stands there without us: what is desired because of the anchors goes before it.
-        desires.nodes.splice(0..0, mended);
+        mended.nodes.append(&mut of_anchors.nodes);
+        mended.warnings.append(&mut of_anchors.warnings);
+        let mut desires = mended;
         let mut stores = plan_stores(&view, &facts, options.stores, &anchors, state)?;
         desires.nodes.append(&mut stores.nodes);
         desires.warnings.append(&mut stores.warnings);
@@ -298,28 +300,32 @@ impl<'a> Draft<'a> {
         Ok(self.outcome(state))
     }
 
-    /// An output that held one of our anchors before us and did not change is recorded as it is: the next run must not
-    /// take that certificate for one that we brought.
+    /// A file of the stores that held one of our anchors before us and did not change is recorded as it is: the next run
+    /// must not take that certificate for one that we brought.
     fn record_what_had_ours_before(
         &self,
         after: &View,
         records: &mut BTreeMap<String, Record>,
     ) -> Result<()> {
-        for output in &self.facts.outputs {
-            let node = self.view.original(&output.path)?;
-            let held = self.original_offers.get(&output.path).is_some_and(|offer| {
-                self.wanted
-                    .anchors
-                    .iter()
-                    .any(|anchor| offer.roots.contains_key(&anchor.certificate.fingerprint()))
-            });
-            if !held || records.contains_key(&output.path) || !matches!(node.as_ref(), Node::File(_)) {
+        let anchors: Vec<&Certificate> =
+            self.wanted.anchors.iter().map(|anchor| &anchor.certificate).collect();
+        let outputs = self.facts.outputs.iter().map(|output| output.path.clone());
+        let watched = if anchors.is_empty() { Vec::new() } else { self.facts.row.updater.watched(after)? };
+        for path in outputs.chain(watched) {
+            let node = self.view.original(&path)?;
+            if records.contains_key(&path) || !matches!(node.as_ref(), Node::File(_)) {
                 continue;
             }
-            if let (now, Some(mark)) = (after.actual(&output.path)?, Mark::of(&node))
+            let offer = self.original_offers.get(&path);
+            let contents = self.view.contents(&self.view.location(&path)?, &node);
+            let held = anchors.iter().any(|anchor| {
+                offer.is_some_and(|offer| offer.roots.contains_key(&anchor.fingerprint()))
+                    || contents.certificates.contains(anchor)
+            });
+            if let (true, now, Some(mark)) = (held, after.actual(&path)?, Mark::of(&node))
                 && *now == *node
             {
-                records.insert(output.path.clone(), Record { before: Saved::new(&node, &now)?, after: mark });
+                records.insert(path, Record { before: Saved::new(&node, &now)?, after: mark });
             }
         }
         Ok(())
