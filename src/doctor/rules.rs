@@ -74,55 +74,57 @@ pub(super) fn wget(scope: &Scope, found: Option<String>) -> Vec<Installation> {
 }
 
 pub(super) fn requests(scope: &Scope, _: Option<String>) -> Vec<Installation> {
-    let named = scope.first_set(&["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]);
-    of_certifi(scope, "requests", named, |_, directory| {
+    const NAMED: &[&str] = &["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
+    of_requests(scope, "requests", NAMED, |directory| {
         let packages = scope.site_packages();
         // Its certifi may be in another directory.
         let own = scope.certifi(directory);
-        own.or_else(|| packages.iter().find_map(|other| scope.certifi(other))).into_iter().collect()
+        let certifi = own.or_else(|| packages.iter().find_map(|other| scope.certifi(other)));
+        (Vec::new(), certifi)
     })
 }
 
 pub(super) fn pip(scope: &Scope, _: Option<String>) -> Vec<Installation> {
-    let named = scope.first_set(&["PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]);
-    of_certifi(scope, "pip", named, |parent, directory| {
-        let mut sources = Vec::new();
-        let names = scope.sysroot().list(parent).ok().flatten().unwrap_or_default();
+    // Its own comes last: what requests reads goes before what pip tells it.
+    const NAMED: &[&str] = &["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT"];
+    of_requests(scope, "pip", NAMED, |directory| {
+        let names = scope.sysroot().list(directory).ok().flatten().unwrap_or_default();
         let version = names
             .iter()
             .find_map(|name| name.strip_prefix("pip-")?.split_once(".dist-info")?.0.split_once('.'));
         let number = |text: &str| text.split('.').next().and_then(|text| text.parse::<u32>().ok());
-        // Since 24.2 the system's roots as well.
-        if version.is_some_and(|(major, minor)| (number(major), number(minor)) >= (Some(24), Some(2))) {
-            sources.extend(scope.openssl_sources());
-        }
-        sources.extend(scope.certifi(&format!("{directory}/pip/_vendor")));
-        sources
+        // Since 24.2 the system's roots as well, whatever is named.
+        let also_system =
+            version.is_some_and(|(major, minor)| (number(major), number(minor)) >= (Some(24), Some(2)));
+        let system = if also_system { scope.openssl_sources() } else { Vec::new() };
+        (system, scope.certifi(&format!("{directory}/pip/_vendor")))
     })
 }
 
-/// Programs that hand a path to requests, in each directory of packages that has them.
-fn of_certifi(
+/// What reads roots through requests, in each directory of packages that has it. `own` says of such a directory what
+/// it always reads, and where its list is if none of the variables `named` leads it elsewhere.
+fn of_requests(
     scope: &Scope,
     package: &str,
-    named: Option<(&'static str, String)>,
-    default: impl Fn(&str, &str) -> Vec<Source>,
+    named: &[&'static str],
+    own: impl Fn(&str) -> (Vec<Source>, Option<Source>),
 ) -> Vec<Installation> {
+    let named = scope.first_set(named).map(|(variable, path)| {
+        // A directory is searched by hash.
+        if scope.is(&path, Kind::Directory) {
+            Source::new(Reads::HashDirectory, path).by(variable)
+        } else {
+            Source::new(Reads::PemFile, path).by(variable).needed()
+        }
+    });
     let mut installations = Vec::new();
     for directory in scope.site_packages() {
         let path = child(&directory, package);
-        if !scope.is(&path, Kind::Directory) {
-            continue;
+        if scope.is(&path, Kind::Directory) {
+            let (mut sources, list) = own(&directory);
+            sources.extend(named.clone().or(list));
+            installations.push(Installation { found: Some(path), sources, note: None });
         }
-        let sources = match &named {
-            // A directory is searched by hash.
-            Some((variable, path)) if scope.is(path, Kind::Directory) => {
-                vec![Source::new(Reads::HashDirectory, path).by(variable)]
-            }
-            Some((variable, path)) => vec![Source::new(Reads::PemFile, path).by(variable).needed()],
-            None => default(&directory, &directory),
-        };
-        installations.push(Installation { found: Some(path), sources, note: None });
     }
     installations
 }
@@ -138,20 +140,13 @@ pub(super) fn node(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     } else {
         vec![Source::compiled_in()]
     };
-    if !of_distribution && (option("--use-system-ca") || scope.env.var("NODE_USE_SYSTEM_CA") == Some("1")) {
-        let (file, directory) = ("/etc/ssl/cert.pem", "/etc/ssl/certs");
-        sources.push(match scope.env.var("SSL_CERT_FILE") {
-            Some(file) => Source::new(Reads::PemBlocks, file).by("SSL_CERT_FILE"),
-            None => Source::new(Reads::PemBlocks, file),
-        });
-        match scope.env.var("SSL_CERT_DIR") {
-            Some(list) => sources.extend(directories(list, Reads::Directory, "SSL_CERT_DIR")),
-            None => sources.push(Source::new(Reads::Directory, directory)),
-        }
-    }
     let extra = scope.first_set(&["NODE_EXTRA_CA_CERTS"]);
     sources.extend(extra.map(|(variable, path)| Source::new(Reads::PemBlocks, path).by(variable)));
-    one(found, sources)
+    let system = option("--use-system-ca") || scope.env.var("NODE_USE_SYSTEM_CA") == Some("1");
+    let note = system.then_some(
+        "that it is told to use the system's roots does not count here: versions before 22.19 cannot",
+    );
+    vec![Installation { found, sources, note }]
 }
 
 pub(super) fn deno(scope: &Scope, found: Option<String>) -> Vec<Installation> {

@@ -352,3 +352,42 @@ fn what_doctor_says_on_alpine_is_what_the_clients_do() {
         }
     }
 }
+
+/// What is mended is what the distribution's own tool would have left.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn the_real_tool_finds_nothing_to_do_after_a_repair() {
+    for base in [Base::Debian12, Base::Alpine] {
+        let root = base.copy();
+        let sound = root.tree();
+        let damage = || {
+            let certs = root.at("etc/ssl/certs");
+            std::os::unix::fs::symlink("gone.pem", certs.join("0123abcd.0")).unwrap();
+            let bundle = String::from_utf8(root.read("etc/ssl/certs/ca-certificates.crt")).unwrap();
+            let joined = bundle.split("-----END CERTIFICATE-----\n").collect::<Vec<_>>();
+            root.write(
+                "etc/ssl/certs/ca-certificates.crt",
+                joined.join("-----END CERTIFICATE-----").trim_end(),
+            );
+        };
+        damage();
+        let said = root.trustup_inside(["doctor", "--json"]).run().json();
+        assert!(said["findings"].as_array().unwrap().len() >= 3, "{base:?}: {said:#}");
+        root.trustup_inside(["bootstrap", "--repair"]).ok().says(["ca-certificates.crt"]);
+        sound.assert_same(&root.tree(), &format!("{base:?} repaired"));
+        root.run(&["update-ca-certificates"]);
+        sound.assert_same(&root.tree(), &format!("{base:?}, the tool"));
+        // With a root of ours, and the native updater for the bootstrap itself.
+        let ca = ca::root("Repaired Root");
+        ca.write(root.exchange(), "root.pem");
+        root.trustup_inside(["bootstrap", "--updater", "native", "--ca-file", "/mnt/root.pem"]).ok();
+        let trusting = root.tree();
+        damage();
+        root.trustup_inside(["bootstrap", "--repair"]).ok();
+        trusting.assert_same(&root.tree(), &format!("{base:?} repaired with our root"));
+        root.run(&["update-ca-certificates"]);
+        trusting.assert_same(&root.tree(), &format!("{base:?}, the tool with our root"));
+        root.trustup_inside(["untrust", "--all"]).ok();
+        sound.assert_same(&root.tree(), &format!("{base:?} after untrust"));
+    }
+}
