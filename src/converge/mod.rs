@@ -30,7 +30,7 @@ use crate::tree::{self, Node};
 use crate::trust::distro;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
 use crate::trust::stores::{self, Kinds, Selection, Stores};
-use crate::trust::updater::Wanted;
+use crate::trust::updater::{Desires, Wanted};
 use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::{View, child};
 
@@ -114,7 +114,7 @@ impl<'a> Draft<'a> {
                 .hint("run `trustup untrust --all` first: it takes out what that run put in; then bootstrap again"));
             }
         }
-        let mended = if options.repair { doctor::mend(&view, &facts)? } else { Vec::new() };
+        let mut mended = if options.repair { doctor::mend(&view, &facts)? } else { Desires::default() };
         let goal = goal(state, &view, &facts)?;
         let mut anchors = goal.anchors.clone();
         let mut wanted =
@@ -132,13 +132,15 @@ impl<'a> Draft<'a> {
             let why = format!("the distribution's tool overlooks `{path}`");
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
-        if !mended.is_empty() {
+        if !mended.nodes.is_empty() {
             let why = "what is damaged is mended by the built-in updater".to_owned();
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
-        let mut desires = facts.row.updater.desired(&view, &wanted)?;
+        let mut of_anchors = facts.row.updater.desired(&view, &wanted)?;
         // First what stands there without us: what is desired because of the anchors goes before it.
-        desires.nodes.splice(0..0, mended);
+        mended.nodes.append(&mut of_anchors.nodes);
+        mended.warnings.append(&mut of_anchors.warnings);
+        let mut desires = mended;
         let mut stores = plan_stores(&view, &facts, options.stores, &anchors, state)?;
         desires.nodes.append(&mut stores.nodes);
         desires.warnings.append(&mut stores.warnings);

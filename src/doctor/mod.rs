@@ -9,16 +9,19 @@ mod clients;
 mod findings;
 mod reading;
 mod repair;
+mod rules;
+mod scope;
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use self::binary::Binaries;
-use self::clients::{Client, Installation, Scope, TABLE};
+use self::clients::{Client, Installation, TABLE};
 pub use self::findings::{Finding, What, count, findings};
 use self::reading::{Reader, Reads, Roots, Source};
 pub use self::repair::mend;
+use self::scope::Scope;
 use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
 use crate::error::Result;

@@ -7,9 +7,10 @@ use super::findings::{leftovers_of, look_at_bundle, look_at_hash_links, out_of_s
 use crate::cert::pem;
 use crate::error::Result;
 use crate::sysroot::split;
+use crate::text;
 use crate::tree::{File, Node};
 use crate::trust::facts::Facts;
-use crate::trust::updater::{Desired, OutputKind, rehash};
+use crate::trust::updater::{Desires, OutputKind, rehash};
 use crate::trust::view::{View, child};
 
 /// The nodes that mend the stores of `facts`, each with its reason. `view` takes them for what stands there without us
@@ -17,14 +18,19 @@ use crate::trust::view::{View, child};
 ///
 /// # Errors
 /// A store cannot be read.
-pub fn mend(view: &View, facts: &Facts) -> Result<Vec<Desired>> {
-    let mut mended: Vec<Desired> = Vec::new();
+pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
+    let mut mended = Desires::default();
     let mut want = |path: &str, node: Node, reason: &str| -> Result<()> {
-        if *view.original(path)? == node && *view.actual(path)? == node || !view.is_writable(split(path).0)? {
+        if *view.original(path)? == node && *view.actual(path)? == node {
+            return Ok(());
+        }
+        if !view.is_writable(split(path).0)? {
+            let shown = text::escape(&view.sysroot().display(path));
+            mended.warnings.push(format!("`{shown}` cannot be written, and stays as it is"));
             return Ok(());
         }
         view.assume(path, node.clone())?;
-        mended.push(Desired { path: path.to_owned(), node, reason: reason.to_owned() });
+        mended.want(path, node, reason);
         Ok(())
     };
     let out_of_step = !out_of_step_anchors(view, facts)?.is_empty();

@@ -196,6 +196,30 @@ fn requests_reads_the_list_in_its_package_or_what_a_distribution_made_of_it() {
     );
 }
 
+/// Seen with pip 24.0 and 25.3.
+#[test]
+fn pip_reads_the_systems_roots_since_24_2_and_what_requests_is_told_first() {
+    let scene = Clients::new("debian-12");
+    let packages = "usr/local/lib/python3.11/site-packages";
+    scene.write(&format!("{packages}/pip/_vendor/certifi/core.py"), "def where(): return files('certifi')");
+    scene.write(&format!("{packages}/pip/_vendor/certifi/cacert.pem"), ca::root("Another").pem);
+    scene.write("root.pem", &scene.ca.pem);
+    scene.write("other.pem", ca::root("Another").pem);
+    let (ours, other) = ("/root.pem", "/other.pem");
+    let verdict = |variables: &[(&str, &str)]| scene.verdict("pip", variables);
+    let old = format!("{packages}/pip-24.0.dist-info/METADATA");
+    scene.write(&old, "");
+    assert_eq!(verdict(&[("SSL_CERT_FILE", ours)]), Refuses);
+    assert_eq!(verdict(&[("PIP_CERT", ours)]), Accepts);
+    assert_eq!(verdict(&[("PIP_CERT", ours), ("REQUESTS_CA_BUNDLE", other)]), Refuses);
+    assert_eq!(verdict(&[("PIP_CERT", other), ("CURL_CA_BUNDLE", ours)]), Accepts);
+    fs::remove_dir_all(scene.root.path().join(packages).join("pip-24.0.dist-info")).unwrap();
+    scene.write(&format!("{packages}/pip-25.3.dist-info/METADATA"), "");
+    assert_eq!(verdict(&[("SSL_CERT_FILE", ours)]), Accepts);
+    assert_eq!(verdict(&[("SSL_CERT_FILE", ours), ("PIP_CERT", other)]), Accepts);
+    assert_eq!(verdict(&[("SSL_CERT_FILE", ours), ("PIP_CERT", "/missing")]), Stops);
+}
+
 #[test]
 fn java_and_browsers_are_looked_at_where_their_stores_are() {
     let scene = Clients::new("debian-12");

@@ -30,6 +30,7 @@ mod planted;
 mod private;
 mod private_java;
 mod profile;
+mod repair;
 mod sequences;
 mod servers;
 mod source;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::clients::go_client;
 use crate::support::ca;
+use crate::support::java::compile_client;
 use crate::support::roots::{self, Base, RootFs, Said};
 use crate::support::tls_server::TlsServer;
 
@@ -86,7 +87,6 @@ impl Scene {
         let url = server.url();
         let url = url.trim_end_matches('/');
         server.serve(&format!(r#"{{"dl":"{url}","api":"{url}","crates":[],"meta":{{"total":0}}}}"#));
-        std::fs::copy(env!("CARGO_BIN_EXE_trustup"), root.exchange().join("trustup")).unwrap(); // FIXME-local
         std::fs::copy(go_client(), root.exchange().join("go-client")).unwrap();
         let cargo = roots::run(Command::new("rustup").args(["which", "cargo"])).stdout;
         std::fs::copy(String::from_utf8(cargo).unwrap().trim(), root.exchange().join("cargo")).unwrap();
@@ -240,4 +240,154 @@ fn what_doctor_says_of_damaged_stores_is_what_the_clients_do() {
     scene.root.remove(&link);
     scene.agree(&[]);
     scene.agree(&["SSL_CERT_FILE=/mnt/other.pem", "CURL_CA_BUNDLE=/mnt/other.pem"]);
+}
+
+/// What doctor says of one client with these variables: whether it accepts.
+#[track_caller]
+fn predicted(root: &RootFs, server: &TlsServer, id: &str, variables: &[&str]) -> (bool, Value) {
+    let arguments = ["doctor", "--json", "--connect", &server.authority()];
+    let said = root.trustup_inside_after("", &[&[PATH], variables].concat(), arguments).run().json();
+    let mut clients = said["clients"].as_array().unwrap().iter().filter(|one| one["client"] == id);
+    let (Some(one), None) = (clients.next(), clients.next()) else { panic!("{id} is there once: {said:#}") };
+    assert_eq!(one["installed"], true, "{one:#}");
+    (one["verdict"] == "accepts", one.clone())
+}
+
+/// Java with its defaults, and with the variables that name its options.
+#[test]
+#[ignore = "needs root, debootstrap and openjdk-17-jdk-headless"]
+fn what_doctor_says_of_java_is_what_java_does() {
+    let root = Base::Java.copy();
+    compile_client(root.exchange());
+    let ca = ca::root("Doctor Root");
+    ca.write(root.exchange(), "root.pem");
+    ca::root("Another Root").write(root.exchange(), "other.pem");
+    for name in ["root", "other"] {
+        let file = format!("/mnt/{name}.pem");
+        let keystore = format!("/mnt/{name}.p12");
+        let import = [
+            "keytool",
+            "-importcert",
+            "-noprompt",
+            "-storepass",
+            "changeit",
+            "-storetype",
+            "JKS",
+            "-alias",
+            "a",
+        ];
+        root.run(&[&import[..], &["-file", &file, "-keystore", &keystore]].concat());
+    }
+    let server = TlsServer::start(&ca);
+    let option =
+        |variable: &str, keystore: &str| format!("{variable}=-Djavax.net.ssl.trustStore=/mnt/{keystore}");
+    let (tool, jdk, last) = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS");
+    let settings = [
+        vec![],
+        vec![option(tool, "root.p12")],
+        vec![option(tool, "other.p12")],
+        vec![option(tool, "missing.p12")],
+        vec![option(tool, "other.p12"), option(jdk, "root.p12")],
+        vec![option(jdk, "other.p12"), option(tool, "root.p12")],
+        vec![option(last, "root.p12"), option(jdk, "other.p12")],
+        vec!["JAVA_TOOL_OPTIONS=-Xmx256m".to_owned()],
+    ];
+    let mut accepting = 0;
+    for bootstrapped in [false, true] {
+        if bootstrapped {
+            root.trustup_inside(["bootstrap", "--ca-file", "/mnt/root.pem"]).ok();
+        }
+        for setting in &settings {
+            let variables: Vec<&str> = setting.iter().map(String::as_str).collect();
+            let (says, said) = predicted(&root, &server, "java", &variables);
+            let url = server.url();
+            let script = "cd /mnt && exec java -cp . Client \"$1\"";
+            let command = [&["env", PATH], &variables[..], &["sh", "-c", script, "sh", &url]].concat();
+            let output = root.command(&command).output().unwrap();
+            let does = String::from_utf8_lossy(&output.stdout).starts_with("answer 200");
+            assert_eq!(says, does, "{variables:?}: {said:#}\n{}", Said(&output));
+            accepting += usize::from(does);
+        }
+    }
+    assert_eq!(accepting, 3 + 5);
+}
+
+/// Alpine's curl, and the wget of BusyBox with its `ssl_client`.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn what_doctor_says_on_alpine_is_what_the_clients_do() {
+    let root = Base::Alpine.copy();
+    root.write("etc/hosts", "127.0.0.1 localhost\n");
+    let ca = ca::root("Doctor Root");
+    let server = TlsServer::start(&ca);
+    ca.write(root.exchange(), "root.pem");
+    ca::root("Another Root").write(root.exchange(), "other.pem");
+    std::fs::create_dir(root.exchange().join("empty")).unwrap();
+    let settings: [&[&str]; 7] = [
+        &[],
+        &["SSL_CERT_FILE=/mnt/root.pem"],
+        &["SSL_CERT_FILE=/mnt/other.pem"],
+        &["SSL_CERT_FILE=/mnt/missing.pem"],
+        &["SSL_CERT_FILE=/mnt/other.pem", "SSL_CERT_DIR=/mnt/empty"],
+        &["SSL_CERT_FILE=/mnt/root.pem", "SSL_CERT_DIR=/mnt/empty"],
+        &["CURL_CA_BUNDLE=/mnt/other.pem"],
+    ];
+    for bootstrapped in [false, true] {
+        if bootstrapped {
+            root.trustup_inside(["bootstrap", "--ca-file", "/mnt/root.pem"]).ok();
+        }
+        for variables in settings {
+            for (id, command) in [
+                ("curl", &["curl", "-fsS", "--max-time", "20"][..]),
+                ("wget", &["wget", "-T", "20", "-q", "-O", "-"][..]),
+            ] {
+                let (says, said) = predicted(&root, &server, id, variables);
+                let url = server.url();
+                let whole = [&["env", PATH], variables, command, &[&url]].concat();
+                let output = root.command(&whole).output().unwrap();
+                let does = output.status.success();
+                assert_eq!(says, does, "{id} with {variables:?}: {said:#}\n{}", Said(&output));
+                assert!(does == bootstrapped || !variables.is_empty(), "{id}: {}", Said(&output));
+            }
+        }
+    }
+}
+
+/// What is mended is what the distribution's own tool would have left.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn the_real_tool_finds_nothing_to_do_after_a_repair() {
+    for base in [Base::Debian12, Base::Alpine] {
+        let root = base.copy();
+        let sound = root.tree();
+        let damage = || {
+            let certs = root.at("etc/ssl/certs");
+            std::os::unix::fs::symlink("gone.pem", certs.join("0123abcd.0")).unwrap();
+            let bundle = String::from_utf8(root.read("etc/ssl/certs/ca-certificates.crt")).unwrap();
+            let joined = bundle.split("-----END CERTIFICATE-----\n").collect::<Vec<_>>();
+            root.write(
+                "etc/ssl/certs/ca-certificates.crt",
+                joined.join("-----END CERTIFICATE-----").trim_end(),
+            );
+        };
+        damage();
+        let said = root.trustup_inside(["doctor", "--json"]).run().json();
+        assert!(said["findings"].as_array().unwrap().len() >= 3, "{base:?}: {said:#}");
+        root.trustup_inside(["bootstrap", "--repair"]).ok().says(["ca-certificates.crt"]);
+        sound.assert_same(&root.tree(), &format!("{base:?} repaired"));
+        root.run(&["update-ca-certificates"]);
+        sound.assert_same(&root.tree(), &format!("{base:?}, the tool"));
+        // With a root of ours, and the native updater for the bootstrap itself.
+        let ca = ca::root("Repaired Root");
+        ca.write(root.exchange(), "root.pem");
+        root.trustup_inside(["bootstrap", "--updater", "native", "--ca-file", "/mnt/root.pem"]).ok();
+        let trusting = root.tree();
+        damage();
+        root.trustup_inside(["bootstrap", "--repair"]).ok();
+        trusting.assert_same(&root.tree(), &format!("{base:?} repaired with our root"));
+        root.run(&["update-ca-certificates"]);
+        trusting.assert_same(&root.tree(), &format!("{base:?}, the tool with our root"));
+        root.trustup_inside(["untrust", "--all"]).ok();
+        sound.assert_same(&root.tree(), &format!("{base:?} after untrust"));
+    }
 }

@@ -173,8 +173,7 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
     let only_files = request.sources.iter().all(|source| matches!(source, Source::File { .. }));
     let known = if only_files { Known::default() } else { known(&trees)? };
     let busy = (!only_files).then(|| ui.busy("fetching certificates")).flatten();
-    let no_source = request.sources.is_empty() && request.pins.is_empty() && request.ca_url_pin.is_none();
-    let acquired = if args.repair && no_source {
+    let acquired = if is_only_repair(args, &request) {
         Ok(Acquired::default())
     } else {
         source::acquire(&request, &known, context.env)
@@ -302,6 +301,13 @@ fn request(context: &Context, args: &BootstrapArgs, published: &PublishedSources
         timeout: context.timeout(),
         wait: context.global.wait,
     };
-    request.validate()?;
+    if !is_only_repair(args, &request) {
+        request.validate()?;
+    }
     Ok(request)
+}
+
+/// Whether nothing is to be fetched or read: what is trusted stays as it is, and the stores are mended.
+fn is_only_repair(args: &BootstrapArgs, request: &Request) -> bool {
+    args.repair && request.sources.is_empty() && request.pins.is_empty() && request.ca_url_pin.is_none()
 }

@@ -43,7 +43,7 @@ pub(super) fn report(
             ui.warn(warning);
         }
         ui.detail(format!("{}: {} updater: {}", outcome.row, outcome.updater.0, outcome.updater.1));
-        if context.global.dry_run || ui.verbose {
+        if context.global.dry_run || ui.verbose || args.repair {
             ui.plan(&outcome.steps);
         }
     }

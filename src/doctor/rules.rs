@@ -1,0 +1,306 @@
+//! What each client reads: one function for a row of the table ([`super::clients`]), or for several that are alike.
+
+use super::clients::Installation;
+use super::reading::{Reads, Source};
+use super::scope::{BUNDLES, Scope, directories};
+use crate::sysroot::Kind;
+use crate::trust::view::child;
+use crate::{keystore, native, nss};
+
+fn one(found: Option<String>, sources: Vec<Source>) -> Vec<Installation> {
+    vec![Installation { found, sources, note: None }]
+}
+
+pub(super) fn openssl(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    let found = found.or_else(|| scope.binaries.library_path("libssl.so"));
+    one(found, scope.openssl_sources())
+}
+
+/// A program that takes OpenSSL's defaults as they are.
+pub(super) fn of_openssl(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    one(found, scope.openssl_sources())
+}
+
+pub(super) fn gnutls(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    let found = found.or_else(|| scope.binaries.library_path("libgnutls.so"));
+    one(found, scope.gnutls_sources())
+}
+
+pub(super) fn curl(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
+    let (mut file, mut directory) = (scope.first_set(&["CURL_CA_BUNDLE"]), None);
+    if file.is_none() {
+        directory = scope.first_set(&["SSL_CERT_DIR"]);
+        // Before curl 8.2 the directory alone counted where both are set.
+        let version = binary.after("curl/").and_then(|text| {
+            let mut numbers = text.split('.').map(|number| number.parse::<u32>().ok());
+            Some((numbers.next()??, numbers.next()??))
+        });
+        if directory.is_none() || version.is_none_or(|version| version >= (8, 2)) {
+            file = scope.first_set(&["SSL_CERT_FILE"]);
+        }
+    }
+    one(found, scope.libcurl(&binary).sources(scope, file, directory))
+}
+
+pub(super) fn git(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    let helper = ["/usr/lib/git-core", "/usr/libexec/git-core", "/usr/local/libexec/git-core"]
+        .map(|directory| format!("{directory}/git-remote-https"))
+        .into_iter()
+        .find(|path| scope.is(path, Kind::File));
+    // Without it there is no https in this git.
+    let found = found.and(helper);
+    let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
+    // Empty ones count.
+    let set = |name: &'static str| Some((name, scope.env.raw(name)?.to_owned()));
+    one(found, scope.libcurl(&binary).sources(scope, set("GIT_SSL_CAINFO"), set("GIT_SSL_CAPATH")))
+}
+
+pub(super) fn wget(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
+    if binary.loads("libgnutls.so") {
+        let mut sources = scope.gnutls_sources();
+        sources.push(Source::new(Reads::Directory, "/etc/ssl/certs").last_resort());
+        return one(found, sources);
+    }
+    let real = found.as_deref().and_then(|path| scope.sysroot().canonical(path).ok().flatten());
+    let is_busybox = real.is_some_and(|path| path.ends_with("/busybox"));
+    let helper = native::find(scope.sysroot(), "ssl_client").ok().flatten();
+    if is_busybox && helper.is_none() {
+        let note = Some("BusyBox checks no certificate here: it has no `ssl_client`");
+        return vec![Installation { found: None, sources: Vec::new(), note }];
+    }
+    one(found, scope.openssl_sources())
+}
+
+pub(super) fn requests(scope: &Scope, _: Option<String>) -> Vec<Installation> {
+    const NAMED: &[&str] = &["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
+    of_requests(scope, "requests", NAMED, |directory| {
+        let packages = scope.site_packages();
+        // Its certifi may be in another directory.
+        let own = scope.certifi(directory);
+        let certifi = own.or_else(|| packages.iter().find_map(|other| scope.certifi(other)));
+        (Vec::new(), certifi)
+    })
+}
+
+pub(super) fn pip(scope: &Scope, _: Option<String>) -> Vec<Installation> {
+    // Its own comes last: what requests reads goes before what pip tells it.
+    const NAMED: &[&str] = &["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT"];
+    of_requests(scope, "pip", NAMED, |directory| {
+        let names = scope.sysroot().list(directory).ok().flatten().unwrap_or_default();
+        let version = names
+            .iter()
+            .find_map(|name| name.strip_prefix("pip-")?.split_once(".dist-info")?.0.split_once('.'));
+        let number = |text: &str| text.split('.').next().and_then(|text| text.parse::<u32>().ok());
+        // Since 24.2 the system's roots as well, whatever is named.
+        let also_system =
+            version.is_some_and(|(major, minor)| (number(major), number(minor)) >= (Some(24), Some(2)));
+        let system = if also_system { scope.openssl_sources() } else { Vec::new() };
+        (system, scope.certifi(&format!("{directory}/pip/_vendor")))
+    })
+}
+
+/// What reads roots through requests, in each directory of packages that has it. `own` says of such a directory what
+/// it always reads, and where its list is if none of the variables `named` leads it elsewhere.
+fn of_requests(
+    scope: &Scope,
+    package: &str,
+    named: &[&'static str],
+    own: impl Fn(&str) -> (Vec<Source>, Option<Source>),
+) -> Vec<Installation> {
+    let named = scope.first_set(named).map(|(variable, path)| {
+        // A directory is searched by hash.
+        if scope.is(&path, Kind::Directory) {
+            Source::new(Reads::HashDirectory, path).by(variable)
+        } else {
+            Source::new(Reads::PemFile, path).by(variable).needed()
+        }
+    });
+    let mut installations = Vec::new();
+    for directory in scope.site_packages() {
+        let path = child(&directory, package);
+        if scope.is(&path, Kind::Directory) {
+            let (mut sources, list) = own(&directory);
+            sources.extend(named.clone().or(list));
+            installations.push(Installation { found: Some(path), sources, note: None });
+        }
+    }
+    installations
+}
+
+pub(super) fn node(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
+    let options = scope.env.var("NODE_OPTIONS").unwrap_or_default();
+    let option = |wanted: &str| options.split_whitespace().any(|option| option == wanted);
+    // Distributions build it to take OpenSSL's roots; with the one of nodejs.org that is an option.
+    let of_distribution = binary.loads("libnode.so") || binary.loads("libssl.so");
+    let mut sources = if (of_distribution && !option("--use-bundled-ca")) || option("--use-openssl-ca") {
+        scope.openssl_sources()
+    } else {
+        vec![Source::compiled_in()]
+    };
+    let extra = scope.first_set(&["NODE_EXTRA_CA_CERTS"]);
+    sources.extend(extra.map(|(variable, path)| Source::new(Reads::PemBlocks, path).by(variable)));
+    let system = option("--use-system-ca") || scope.env.var("NODE_USE_SYSTEM_CA") == Some("1");
+    let note = system.then_some(
+        "that it is told to use the system's roots does not count here: versions before 22.19 cannot",
+    );
+    vec![Installation { found, sources, note }]
+}
+
+pub(super) fn deno(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    let stores = scope.env.var("DENO_TLS_CA_STORE").unwrap_or("mozilla");
+    let mut sources = Vec::new();
+    for store in stores.split(',') {
+        match store.trim() {
+            "system" => sources.extend(native_certs(scope)),
+            _ => sources.push(Source::compiled_in()),
+        }
+    }
+    let extra = scope.first_set(&["DENO_CERT"]);
+    sources.extend(extra.map(|(variable, path)| Source::new(Reads::PemBlocks, path).by(variable).needed()));
+    one(found, sources)
+}
+
+/// crypto/x509, root_linux.go and root_unix.go: the first file that can be read, and all files of the directories.
+pub(super) fn go(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    const FILES: [&str; 6] = [BUNDLES[0], BUNDLES[1], BUNDLES[2], BUNDLES[3], BUNDLES[4], BUNDLES[5]];
+    let mut sources = vec![match scope.env.var("SSL_CERT_FILE") {
+        Some(file) => Source::new(Reads::PemBlocks, file).by("SSL_CERT_FILE"),
+        None => {
+            let there = FILES.into_iter().find(|path| scope.is(path, Kind::File));
+            Source::new(Reads::PemBlocks, there.unwrap_or(FILES[0]))
+        }
+    }];
+    match scope.env.var("SSL_CERT_DIR") {
+        Some(list) => sources.extend(directories(list, Reads::Directory, "SSL_CERT_DIR")),
+        None => {
+            let there = ["/etc/ssl/certs", "/etc/pki/tls/certs"].into_iter();
+            let there = there.filter(|path| scope.is(path, Kind::Directory));
+            sources.extend(there.map(|path| Source::new(Reads::Directory, path)));
+        }
+    }
+    one(found, sources)
+}
+
+/// rustls-native-certs 0.8: as Go, but that either variable alone replaces everything.
+fn native_certs(scope: &Scope) -> Vec<Source> {
+    let file = scope.first_set(&["SSL_CERT_FILE"]);
+    let list = scope.first_set(&["SSL_CERT_DIR"]);
+    if file.is_none() && list.is_none() {
+        const FILES: [usize; 6] = [0, 4, 1, 2, 3, 5];
+        let there = FILES.into_iter().map(|at| BUNDLES[at]).find(|path| scope.is(path, Kind::File));
+        let file = Source::new(Reads::PemBlocks, there.unwrap_or(BUNDLES[0]));
+        let there = ["/etc/ssl/certs", "/etc/pki/tls/certs"].into_iter();
+        let there = there.filter(|path| scope.is(path, Kind::Directory));
+        return std::iter::once(file).chain(there.map(|path| Source::new(Reads::Directory, path))).collect();
+    }
+    let mut sources: Vec<Source> =
+        file.map(|(variable, path)| Source::new(Reads::PemBlocks, path).by(variable)).into_iter().collect();
+    sources.extend(list.iter().flat_map(|(_, list)| directories(list, Reads::Directory, "SSL_CERT_DIR")));
+    sources
+}
+
+pub(super) fn uv(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    let on = |name| scope.env.var(name).is_some_and(|value| matches!(value, "1" | "true"));
+    let system = on("UV_NATIVE_TLS") || on("UV_SYSTEM_CERTS");
+    let named = scope.first_set(&["SSL_CERT_FILE", "SSL_CERT_DIR"]).is_some();
+    one(found, if system || named { native_certs(scope) } else { vec![Source::compiled_in()] })
+}
+
+/// Cargo has libcurl and OpenSSL in it and looks for the places itself (openssl-probe); a distribution's loads libcurl.
+pub(super) fn cargo(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
+    let named = scope.first_set(&["CARGO_HTTP_CAINFO"]);
+    if binary.loads("libcurl") {
+        return one(found, scope.libcurl(&binary).sources(scope, named, None));
+    }
+    const PLACES: [&str; 4] = ["/usr/lib/ssl", "/etc/pki/ca-trust/extracted/pem", "/etc/pki/tls", "/etc/ssl"];
+    const FILES: [&str; 6] = [
+        "cert.pem",
+        "ca-bundle.pem",
+        "cacert.pem",
+        "certs/ca-certificates.crt",
+        "certs/ca-bundle.crt",
+        "tls-ca-bundle.pem",
+    ];
+    let there = |name: &str, kind| scope.env.var(name).filter(|path| scope.is(path, kind));
+    let paths = PLACES.iter().flat_map(|place| FILES.map(|file| format!("{place}/{file}")));
+    let probed = match there("SSL_CERT_FILE", Kind::File) {
+        Some(path) => Some(Source::new(Reads::PemFile, path).by("SSL_CERT_FILE")),
+        None => paths
+            .into_iter()
+            .find(|path| scope.is(path, Kind::File))
+            .map(|path| Source::new(Reads::PemFile, path)),
+    };
+    let file = match named {
+        Some((variable, path)) => Some(Source::new(Reads::PemFile, path).by(variable)),
+        None => probed,
+    };
+    let mut sources: Vec<Source> = file.map(Source::needed).into_iter().collect();
+    let directory = match there("SSL_CERT_DIR", Kind::Directory) {
+        Some(path) => Some(Source::new(Reads::HashDirectory, path).by("SSL_CERT_DIR")),
+        None => PLACES
+            .map(|place| format!("{place}/certs"))
+            .into_iter()
+            .find(|path| scope.is(path, Kind::Directory))
+            .map(|path| Source::new(Reads::HashDirectory, path)),
+    };
+    sources.extend(directory);
+    one(found, sources)
+}
+
+pub(super) fn java(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    const OPTION: &str = "-Djavax.net.ssl.trustStore=";
+    // What stands later goes before what stands earlier: seen with OpenJDK 17.
+    let mut named =
+        ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"].into_iter().filter_map(|variable| {
+            let options = scope.env.var(variable)?.split_whitespace();
+            Some((variable, options.filter_map(|option| option.strip_prefix(OPTION)).next_back()?))
+        });
+    if let Some((variable, path)) = named.next_back() {
+        return one(found, vec![Source::new(Reads::Keystore, path).by(variable).needed()]);
+    }
+    let homes: Vec<String> = scope.env.var("JAVA_HOME").map(ToOwned::to_owned).into_iter().collect();
+    let search = keystore::find::find(scope.sysroot(), &homes);
+    let names = search.found.iter().filter_map(|found| found.names.first()).chain(&search.missing);
+    let mut installations = Vec::new();
+    for name in names {
+        // A keystore for all Javas is nobody's as long as there is none.
+        let home = name.rsplit_once("/lib/security/").map(|(home, _)| home.to_owned());
+        if let Some(home) = home {
+            let source = Source::new(Reads::Keystore, name).needed();
+            installations.push(Installation { found: Some(home), sources: vec![source], note: None });
+        }
+    }
+    installations
+}
+
+/// A browser: the list inside it, and the databases of its user.
+fn browser(
+    scope: &Scope,
+    found: Option<String>,
+    owner: nss::find::Owner,
+    note: Option<&'static str>,
+) -> Vec<Installation> {
+    let mut sources = vec![Source::compiled_in()];
+    let data = scope.env.var("XDG_DATA_HOME");
+    for home in &scope.homes {
+        let locations = nss::find::of_user(scope.sysroot(), home, data).unwrap_or_default();
+        let of_browser = locations.into_iter().filter(|location| location.owner == owner);
+        sources.extend(of_browser.map(|location| Source::new(Reads::NssDatabase, location.directory)));
+    }
+    vec![Installation { found, sources, note }]
+}
+
+pub(super) fn chromium(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    browser(scope, found, nss::find::Owner::Shared, None)
+}
+
+pub(super) fn firefox(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+    let note = scope
+        .is("/etc/firefox/policies/policies.json", Kind::File)
+        .then_some("it also obeys /etc/firefox/policies/policies.json, which is not looked into here");
+    browser(scope, found, nss::find::Owner::Firefox, note)
+}

@@ -1,0 +1,224 @@
+//! What the rules of the clients look at: the root file system, the variables, and how the libraries there were built.
+
+use std::rc::Rc;
+
+use super::binary::{Binaries, Binary};
+use super::reading::{Reads, Source};
+use crate::env::Env;
+use crate::error::Result;
+use crate::native;
+use crate::sysroot::{Kind, Sysroot};
+use crate::trust::view::View;
+
+/// Where a shell looks for programs if nobody says.
+const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+
+/// Names of the bundle that libraries have compiled in.
+pub(super) const BUNDLES: [&str; 7] = [
+    "/etc/ssl/certs/ca-certificates.crt",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/pki/tls/cacert.pem",
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/certs/ca-bundle.crt",
+];
+
+/// Directories of certificates that libraries have compiled in.
+const DIRECTORIES: [&str; 4] =
+    ["/etc/ssl/certs", "/etc/ssl/certs/", "/etc/pki/tls/certs", "/var/lib/ca-certificates/pem"];
+
+/// What the rules look at.
+pub(super) struct Scope<'v, 's> {
+    pub(super) view: &'v View<'s>,
+    /// The caller's variables; none in a foreign sysroot.
+    pub(super) env: &'v Env,
+    /// The row of the table of distributions.
+    pub(super) row: &'static str,
+    /// The row's bundle for TLS clients.
+    pub(super) bundle: Option<String>,
+    pub(super) binaries: Binaries<'s>,
+    /// Home directories of those whose programs are looked at.
+    pub(super) homes: Vec<String>,
+}
+
+impl<'v, 's> Scope<'v, 's> {
+    pub(super) fn sysroot(&self) -> &'s Sysroot {
+        self.view.sysroot()
+    }
+
+    /// The first of `names` that a shell would find.
+    pub(super) fn program(&self, names: &[&str]) -> Result<Option<String>> {
+        let path = self.env.var("PATH");
+        for name in names {
+            let found = match path {
+                Some(path) => {
+                    native::find_in(self.sysroot(), path.split(':').filter(|one| one.starts_with('/')), name)?
+                }
+                None => native::find_in(self.sysroot(), PATH, name)?,
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a file says of itself, links followed.
+    pub(super) fn binary(&self, path: &str) -> Rc<Binary> {
+        let real = self.sysroot().canonical(path).ok().flatten();
+        self.binaries.at(real.as_deref().unwrap_or(path))
+    }
+
+    pub(super) fn is(&self, path: &str, kind: Kind) -> bool {
+        self.sysroot().stat(path).is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == kind))
+    }
+
+    /// The first of these variables that is set, with its value; an empty one counts as unset.
+    pub(super) fn first_set(&self, names: &[&'static str]) -> Option<(&'static str, String)> {
+        names.iter().find_map(|name| Some((*name, self.env.var(name)?.to_owned())))
+    }
+
+    /// OpenSSL's file and directory, as compiled into the library; else as the family has them.
+    pub(super) fn openssl_paths(&self) -> (String, String) {
+        let library = self.binaries.library("libcrypto.so");
+        let compiled = library.as_deref().and_then(|library| {
+            library.after("OPENSSLDIR: \"").map(|rest| rest.trim_end_matches('"').to_owned())
+        });
+        let directory = compiled.unwrap_or_else(|| {
+            match self.row {
+                "debian" => "/usr/lib/ssl",
+                "red-hat" => "/etc/pki/tls",
+                _ => "/etc/ssl",
+            }
+            .to_owned()
+        });
+        const SUSE: &str = "/var/lib/ca-certificates/openssl";
+        let of_suse = library.map_or(self.row == "suse", |library| library.holds(SUSE));
+        let hashed = if of_suse { SUSE.to_owned() } else { format!("{directory}/certs") };
+        (format!("{directory}/cert.pem"), hashed)
+    }
+
+    /// What OpenSSL reads by default: either variable replaces its own default alone, an empty one by nothing.
+    pub(super) fn openssl_sources(&self) -> Vec<Source> {
+        let (file, directory) = self.openssl_paths();
+        let mut sources = vec![match self.env.raw("SSL_CERT_FILE") {
+            Some(file) => Source::new(Reads::PemFile, file).by("SSL_CERT_FILE"),
+            None => Source::new(Reads::PemFile, file),
+        }];
+        match self.env.raw("SSL_CERT_DIR") {
+            Some(list) => sources.extend(directories(list, Reads::HashDirectory, "SSL_CERT_DIR")),
+            None => sources.push(Source::new(Reads::HashDirectory, directory)),
+        }
+        sources
+    }
+
+    /// What GnuTLS takes for the system's roots: a bundle, or p11-kit, whose bundle has the same.
+    pub(super) fn gnutls_sources(&self) -> Vec<Source> {
+        let library = self.binaries.library("libgnutls.so");
+        let bundle = library.and_then(|library| BUNDLES.into_iter().find(|path| library.holds(path)));
+        let bundle = bundle.map(str::to_owned).or_else(|| self.bundle.clone());
+        bundle.map(|bundle| Source::new(Reads::PemBlocks, bundle)).into_iter().collect()
+    }
+
+    /// The defaults of the libcurl that `program` loads.
+    pub(super) fn libcurl(&self, program: &Binary) -> Libcurl {
+        let name = if program.loads("libcurl-gnutls.so") { "libcurl-gnutls.so" } else { "libcurl.so" };
+        let Some(library) = self.binaries.library(name) else {
+            return Libcurl { file: self.bundle.clone(), directory: None, gnutls: false };
+        };
+        let find = |known: &[&str]| known.iter().find(|path| library.holds(path)).map(ToString::to_string);
+        Libcurl {
+            file: find(&BUNDLES),
+            directory: find(&DIRECTORIES).map(|path| path.trim_end_matches('/').to_owned()),
+            gnutls: library.loads("libgnutls.so"),
+        }
+    }
+
+    /// Directories that Python may import from.
+    pub(super) fn site_packages(&self) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        let named = self.env.var("PYTHONPATH").unwrap_or_default().split(':');
+        found.extend(named.filter(|path| path.starts_with('/')).map(ToOwned::to_owned));
+        let environment = self.env.var("VIRTUAL_ENV").map(ToOwned::to_owned);
+        for prefix in environment.iter().map(String::as_str).chain(["/usr/local", "/usr", "/opt/venv"]) {
+            for lib in ["lib", "lib64"] {
+                let lib = format!("{prefix}/{lib}");
+                let names = self.sysroot().list(&lib).ok().flatten().unwrap_or_default();
+                for python in names.iter().filter(|name| name.starts_with("python")) {
+                    let packages = ["site-packages", "dist-packages"];
+                    found.extend(packages.map(|packages| format!("{lib}/{python}/{packages}")));
+                }
+            }
+        }
+        let mut real = Vec::new();
+        found.retain(|path| {
+            let canonical = self.sysroot().canonical(path).ok().flatten();
+            canonical.is_some_and(|path| {
+                !real.contains(&path) && {
+                    real.push(path);
+                    true
+                }
+            })
+        });
+        found
+    }
+
+    /// Where Python's certifi in `directory` finds its roots: a list of its own, or what a distribution made of it.
+    pub(super) fn certifi(&self, directory: &str) -> Option<Source> {
+        let code = self.sysroot().read(&format!("{directory}/certifi/core.py"), 1024 * 1024).ok()??.0;
+        let code = String::from_utf8_lossy(&code);
+        // Distributions that patch it leave the list of its own beside it, unread.
+        let path = BUNDLES.into_iter().find(|path| code.contains(path)).map(str::to_owned);
+        let path = path.unwrap_or_else(|| format!("{directory}/certifi/cacert.pem"));
+        Some(Source::new(Reads::PemFile, path).needed())
+    }
+}
+
+/// What a libcurl was built with.
+pub(super) struct Libcurl {
+    file: Option<String>,
+    directory: Option<String>,
+    gnutls: bool,
+}
+
+impl Libcurl {
+    /// What it reads, where `file` and `directory` (each with its variable) go before its own.
+    pub(super) fn sources(
+        self,
+        scope: &Scope,
+        file: Option<(&'static str, String)>,
+        directory: Option<(&'static str, String)>,
+    ) -> Vec<Source> {
+        let (of_file, of_directory) = if self.gnutls {
+            (Reads::PemBlocks, Reads::Directory)
+        } else {
+            (Reads::PemFile, Reads::HashDirectory)
+        };
+        if file.is_none() && directory.is_none() && self.file.is_none() && self.directory.is_none() {
+            return if self.gnutls { scope.gnutls_sources() } else { scope.openssl_sources() };
+        }
+        let mut sources = Vec::new();
+        match (file, self.file) {
+            (Some((variable, path)), _) => sources.push(Source::new(of_file, path).by(variable).needed()),
+            (None, Some(path)) => sources.push(Source::new(of_file, path).needed()),
+            (None, None) => {}
+        }
+        match (directory, self.directory) {
+            // OpenSSL takes a list, and looks into a directory when it needs it; GnuTLS reads one first.
+            (Some((variable, path)), _) if self.gnutls => {
+                sources.push(Source::new(of_directory, path).by(variable).needed());
+            }
+            (None, Some(path)) if self.gnutls => sources.push(Source::new(of_directory, path).needed()),
+            (Some((variable, list)), _) => sources.extend(directories(&list, of_directory, variable)),
+            (None, Some(path)) => sources.push(Source::new(of_directory, path)),
+            (None, None) => {}
+        }
+        sources
+    }
+}
+
+/// The directories of a list like `SSL_CERT_DIR`.
+pub(super) fn directories(list: &str, reads: Reads, variable: &'static str) -> impl Iterator<Item = Source> {
+    list.split(':').filter(|path| !path.is_empty()).map(move |path| Source::new(reads, path).by(variable))
+}
