@@ -156,16 +156,8 @@ impl Cost {
         // GNU time counts in hundredths of a second, bash in thousandths.
         let mut times = Vec::new();
         for _ in 0..runs {
-            let script = "TIMEFORMAT='%3U %3S'; { time \"$@\" >\"$0.out\" 2>&1; } 2>\"$0\"";
-            let in_bash =
-                |command: &mut Command| wrap(Command::new("bash").args(["-c", script]).arg(&report), command);
-            contender(arena, &mut { in_bash })?;
-            let text = read()?;
-            let parsed: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
-            match parsed.as_deref() {
-                Ok([user, system]) => times.push(Duration::from_secs_f64(user + system)),
-                _ => return Err(format!("bash said {text:?}")),
-            }
+            contender(arena, &mut |command: &mut Command| in_bash(command, &report))?;
+            times.push(processor_in(&report)?);
         }
         Ok(Cost { time, processor: median(times), memory })
     }
@@ -175,6 +167,28 @@ impl std::fmt::Display for Cost {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{:>8.1} ms {:>8.1} ms {:>9} KiB", millis(self.time), millis(self.processor), self.memory)
     }
+}
+
+/// `command`, run by bash, which writes its processor time to `report`.
+fn in_bash(command: &mut Command, report: &Path) -> Command {
+    let script = "TIMEFORMAT='%3U %3S'; { time \"$@\" >\"$0.out\" 2>&1; } 2>\"$0\"";
+    wrap(Command::new("bash").args(["-c", script]).arg(report), command)
+}
+
+/// What bash wrote there.
+fn processor_in(report: &Path) -> Outcome<Duration> {
+    let text = fs::read_to_string(report).map_err(|error| format!("`{}`: {error}", report.display()))?;
+    let parsed: Result<Vec<f64>, _> = text.split_whitespace().map(str::parse).collect();
+    match parsed.as_deref() {
+        Ok([user, system]) => Ok(Duration::from_secs_f64(user + system)),
+        _ => Err(format!("bash said {text:?}")),
+    }
+}
+
+/// The time that `command` takes on the processors.
+fn processor(command: &mut Command, report: &Path) -> Outcome<Duration> {
+    finish(&mut in_bash(command, report))?;
+    processor_in(report)
 }
 
 /// `command` as the last arguments of `outer`, in the same environment.

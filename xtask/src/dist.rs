@@ -105,6 +105,8 @@ fn flags() -> Outcome<String> {
         }
     };
     flags.push("-Ctarget-feature=+crt-static".to_owned());
+    // A panic ends the program, and nobody unwinds its stack: the tables would be half a MiB.
+    flags.push("-Cforce-unwind-tables=no".to_owned());
     // The crate getrandom looks its namesake up at run time, finds nothing in a static binary, and then wants
     // /dev/urandom, which an empty root lacks. So it is told to call it.
     flags.push("--cfg=getrandom_backend=\"linux_getrandom\"".to_owned());
