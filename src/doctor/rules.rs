@@ -60,7 +60,7 @@ pub(super) fn wget(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     if binary.loads("libgnutls.so") {
         let mut sources = scope.gnutls_sources();
-        sources.push(Source::new(Reads::Directory, "/etc/ssl/certs").last_resort());
+        sources.push(Source::new(Reads::Directory, "/etc/ssl/certs").fixed().last_resort());
         return one(found, sources);
     }
     let real = found.as_deref().and_then(|path| scope.sysroot().canonical(path).ok().flatten());
