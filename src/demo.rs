@@ -19,18 +19,21 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cert::{Certificate, pem};
+use crate::cert::{Certificate, Purpose, pem};
 use crate::dev_ca::{DevCa, Server};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fixture::Fixture;
+use crate::keystore::{Content, Keystore, Password};
 use crate::net::dns::Settings;
 use crate::net::{MAX_BODY, Net, Trust};
+use crate::nss::{Databases, Refusal, files};
 use crate::state::State;
 use crate::sysroot::Sysroot;
 use crate::tree::{self, Node};
 use crate::trust::facts::Facts;
+use crate::trust::stores::{self, Selection, Wish};
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::view::{View, child};
 
@@ -222,7 +225,9 @@ impl Demo<'_> {
         let roots = match output.kind {
             OutputKind::Bundle => bundle(sysroot, &output.path)?,
             // Firmware reads these, no TLS client of a container.
-            OutputKind::SignatureList | OutputKind::Keystore | OutputKind::NssDatabase => return Ok(None),
+            OutputKind::SignatureList => return Ok(None),
+            OutputKind::Keystore => keystore(sysroot, &output.path)?,
+            OutputKind::NssDatabase => database(sysroot, &output.path)?,
             OutputKind::HashDirectory => {
                 let found = hash_directory(sysroot, &output.path)?;
                 // Without hash links, OpenSSL finds nothing in a directory, and nobody asks it to.
@@ -283,8 +288,40 @@ struct Answer {
 /// Row, name and stores of a root file system.
 fn look(sysroot: &Sysroot) -> Result<(&'static str, String, Vec<Output>)> {
     let state = State::load(sysroot)?;
-    let facts = Facts::gather(&View::new(sysroot, state.ours())?)?;
-    Ok((facts.row.id, format!("{} ({})", facts.row.name, facts.why), facts.outputs))
+    let view = View::new(sysroot, state.ours())?;
+    let facts = Facts::gather(&view)?;
+    let homes = stores::homes(sysroot)?.into_values().collect();
+    let all = Selection { java: Wish::IfThere, nss: Wish::IfThere, homes, ..Selection::default() };
+    let beside = stores::look(&view, facts.row.updater, &all, &state.added)?;
+    let beside = beside.found.into_iter().map(|found| Output {
+        path: found.path,
+        kind: found.kind,
+        purpose: Some(Purpose::ServerAuth),
+    });
+    let outputs = facts.outputs.into_iter().chain(beside).collect();
+    Ok((facts.row.id, format!("{} ({})", facts.row.name, facts.why), outputs))
+}
+
+/// The certificates that Java trusts with a keystore; `None` if there is none.
+fn keystore(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
+    let Some((bytes, _)) = sysroot.read(path, MAX_BODY)? else { return Ok(None) };
+    let keystore =
+        Keystore::parse(&bytes, &Password::default()).map_err(|problem| problem.into_error().at(path))?;
+    let trusted = keystore.entries().iter().filter_map(|entry| match entry.content() {
+        Content::Trusted { der, .. } => Some(der.clone()),
+        _ => None,
+    });
+    Ok(Some(trusted.collect()))
+}
+
+/// The certificates that NSS trusts for servers with a database; `None` if there is none.
+fn database(sysroot: &Sysroot, directory: &str) -> Result<Option<Vec<Vec<u8>>>> {
+    let found = files::read(&sysroot.directory_without_links(directory)?)?;
+    let files::Found::Databases { cert9, key4 } = found else { return Ok(None) };
+    let refused = |refusal: Refusal| refusal.into_error().at(directory);
+    let databases = Databases::open(&cert9.bytes, &key4.bytes, None).map_err(refused)?;
+    let trusted = databases.entries().map_err(refused)?.into_iter().filter(|entry| entry.is_trusted());
+    Ok(Some(trusted.map(|entry| entry.certificate.der().to_vec()).collect()))
 }
 
 /// The certificates of a PEM bundle; `None` if there is no such file.
@@ -423,7 +460,7 @@ mod tests {
     #[test]
     fn it_proves_what_it_claims() {
         let report = demo(|_| None).expect("proven");
-        assert_eq!(report.systems.len(), 3);
+        assert_eq!(report.systems.len(), 5);
         for system in report.systems {
             assert!(!system.stores.is_empty() && system.restored && system.second_run_idle, "{system:?}");
             for store in system.stores {

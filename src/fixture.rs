@@ -1,5 +1,5 @@
 //! Partial root file systems of real images (`distro-fixtures/NAME/`): parses their manifests and unpacks them into a
-//! directory, for the tests and (three of them, embedded) for the demo.
+//! directory, for the tests and (some of them, embedded) for the demo.
 //!
 //! The manifest is the single truth for a tree; `distro-fixtures/README.md` describes its lines. Nothing here is used
 //! on a user's system, and nothing is ever written through a link: a path's parent must be a directory of the manifest.
@@ -101,7 +101,8 @@ impl Fixture {
         .map_err(|error| Error::usage("the fixture is not usable").at(file.display()).because(error))
     }
 
-    /// The fixtures that are part of the binary: one with Debian's tool, one with Alpine's layout, one with nothing.
+    /// The fixtures that are part of the binary: one with Debian's tool, one with Alpine's layout, one with nothing, one
+    /// with a Java keystore, one with NSS databases.
     pub fn embedded() -> Result<Vec<(&'static str, Fixture)>> {
         EMBEDDED
             .iter()
@@ -258,6 +259,18 @@ const EMBEDDED: &[(&str, &str, Contents)] = &[
         include_str!("../distro-fixtures/busybox/manifest.txt"),
         contents!["busybox/": "root/etc/passwd"],
     ),
+    (
+        "distroless-java21-debian12",
+        include_str!("../distro-fixtures/distroless-java21-debian12/manifest.txt"),
+        contents!["distroless-java21-debian12/": "root/usr/lib/os-release"],
+    ),
+    (
+        "debian-12-ci-browsers",
+        include_str!("../distro-fixtures/debian-12-ci-browsers/manifest.txt"),
+        contents!["debian-12-ci-browsers/":
+            "root/etc/ca-certificates.conf" "root/etc/debian_version" "root/etc/passwd" "root/etc/ssl/openssl.cnf"
+            "root/home/ci/.mozilla/firefox/profiles.ini" "root/pkcs11.txt" "root/usr/lib/os-release"],
+    ),
 ];
 
 #[cfg(test)]
@@ -328,7 +341,7 @@ mod tests {
     fn what_is_embedded_is_what_is_on_disk() {
         let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("distro-fixtures");
         let embedded = Fixture::embedded().expect("all content is embedded");
-        assert_eq!(embedded.len(), 3);
+        assert_eq!(embedded.len(), 5);
         for (name, fixture) in embedded {
             assert_eq!(fixture, Fixture::load(&all.join(name)).expect(name), "{name}");
         }

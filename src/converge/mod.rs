@@ -300,28 +300,32 @@ impl<'a> Draft<'a> {
         Ok(self.outcome(state))
     }
 
-    /// An output that held one of our anchors before us and did not change is recorded as it is: the next run must not
-    /// take that certificate for one that we brought.
+    /// A file of the stores that held one of our anchors before us and did not change is recorded as it is: the next run
+    /// must not take that certificate for one that we brought.
     fn record_what_had_ours_before(
         &self,
         after: &View,
         records: &mut BTreeMap<String, Record>,
     ) -> Result<()> {
-        for output in &self.facts.outputs {
-            let node = self.view.original(&output.path)?;
-            let held = self.original_offers.get(&output.path).is_some_and(|offer| {
-                self.wanted
-                    .anchors
-                    .iter()
-                    .any(|anchor| offer.roots.contains_key(&anchor.certificate.fingerprint()))
-            });
-            if !held || records.contains_key(&output.path) || !matches!(node.as_ref(), Node::File(_)) {
+        let anchors: Vec<&Certificate> =
+            self.wanted.anchors.iter().map(|anchor| &anchor.certificate).collect();
+        let outputs = self.facts.outputs.iter().map(|output| output.path.clone());
+        let watched = if anchors.is_empty() { Vec::new() } else { self.facts.row.updater.watched(after)? };
+        for path in outputs.chain(watched) {
+            let node = self.view.original(&path)?;
+            if records.contains_key(&path) || !matches!(node.as_ref(), Node::File(_)) {
                 continue;
             }
-            if let (now, Some(mark)) = (after.actual(&output.path)?, Mark::of(&node))
+            let offer = self.original_offers.get(&path);
+            let contents = self.view.contents(&self.view.location(&path)?, &node);
+            let held = anchors.iter().any(|anchor| {
+                offer.is_some_and(|offer| offer.roots.contains_key(&anchor.fingerprint()))
+                    || contents.certificates.contains(anchor)
+            });
+            if let (true, now, Some(mark)) = (held, after.actual(&path)?, Mark::of(&node))
                 && *now == *node
             {
-                records.insert(output.path.clone(), Record { before: Saved::new(&node, &now)?, after: mark });
+                records.insert(path, Record { before: Saved::new(&node, &now)?, after: mark });
             }
         }
         Ok(())

@@ -196,7 +196,7 @@ impl Facts {
             let more = unsourced.len().saturating_sub(names.len());
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             return Ok(Err(WhyNot::Harmful(format!(
-                "`{program}` would drop what somebody appended to a bundle: {}{more}",
+                "`{program}` would drop what somebody added to an output: {}{more}",
                 names.join(", ")
             ))));
         }

@@ -3,9 +3,10 @@
 use crate::authority::Authority;
 use crate::dockerd::{Ended, engine};
 use crate::images::{
-    Build, assert_distrusts, assert_trusts, busybox, debian, debian_with_ca_certificates, laid_out_as, nix,
-    photon, run,
+    Build, assert_distrusts, assert_trusts, browsers, busybox, debian, debian_with_ca_certificates, java,
+    laid_out_as, nix, photon, run,
 };
+use crate::support::java::compile_client;
 use crate::support::roots::Base;
 
 /// Builds `target` with the pinned root of a fresh authority; gives image and a server that it must reach.
@@ -139,6 +140,79 @@ fn nix_base() {
         assert!(said.contains(&format!("{variable}=/etc/ssl/certs/ca-bundle.crt\n")), "{said}");
     }
     run(tag, &[], &["/usr/bin/trustup", "status"]).passed();
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn java_with_its_own_keystore() {
+    let authority = Authority::new("Root of java");
+    let server = authority.serve(&[]);
+    let directory = tempfile::tempdir().unwrap();
+    compile_client(directory.path());
+    let volume = format!("{}:/classes:ro", directory.path().display());
+    let fetch = |image: &str| {
+        let url = server.url("/");
+        run(image, &["--volume", &volume, "--entrypoint", "java"], &["-cp", "/classes", "Client", &url])
+            .passed()
+    };
+    let before = fetch(java());
+    assert!(
+        before.starts_with("refused ") && before.contains("unable to find valid certification path"),
+        "{before}"
+    );
+    let tag = "trustup-test/built-java";
+    Build::of("java")
+        .argument("JAVA", java())
+        .argument("CA_URL", &server.url(""))
+        .argument("CA_FINGERPRINT", &authority.fingerprint())
+        .into(tag)
+        .passed();
+    assert_eq!(fetch(tag), "answer 200\n");
+    let status = run(tag, &[], &["trustup", "status"]).passed();
+    assert!(status.contains("/etc/ssl/certs/java/cacerts (keystore)"), "{status}");
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn browsers_of_a_ci_image() {
+    let authority = Authority::new("Root of browsers");
+    let server = authority.serve(&[]);
+    let dom = |image: &str| {
+        let flags = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-sync",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-dev-shm-usage",
+            "--user-data-dir=/tmp/profile",
+            "--dump-dom",
+        ];
+        let url = server.url("/");
+        run(image, &["--entrypoint", "chromium"], &[&flags[..], &[&url]].concat()).passed()
+    };
+    let before = dom(browsers());
+    assert!(before.contains("ERR_CERT_AUTHORITY_INVALID"), "{before}");
+    assert!(!before.contains(crate::authority::GREETING), "{before}");
+    let tag = "trustup-test/built-browsers";
+    Build::of("browsers")
+        .argument("BROWSERS", browsers())
+        .argument("CA_URL", &server.url(""))
+        .argument("CA_FINGERPRINT", &authority.fingerprint())
+        .into(tag)
+        .passed();
+    let after = dom(tag);
+    assert!(after.contains(crate::authority::GREETING), "{after}");
+    let status = run(tag, &[], &["trustup", "status", "--nss-user", "root"]).passed();
+    for store in [
+        "/root/.local/share/pki/nssdb (nss-database)",
+        "/etc/firefox/policies/policies.json (firefox-policy)",
+    ] {
+        assert!(status.contains(store), "{status}");
+    }
 }
 
 #[test]

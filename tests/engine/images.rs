@@ -57,6 +57,20 @@ pub(crate) fn nix() -> &'static str {
     "trustup-test/nix"
 }
 
+/// Debian 13 with a Java of its own.
+pub(crate) fn java() -> &'static str {
+    static TAG: OnceLock<()> = OnceLock::new();
+    TAG.get_or_init(|| import(&Base::Java.kept(), "trustup-test/java"));
+    "trustup-test/java"
+}
+
+/// Debian 12 with Chromium.
+pub(crate) fn browsers() -> &'static str {
+    static TAG: OnceLock<()> = OnceLock::new();
+    TAG.get_or_init(|| import(&Base::Browsers.kept(), "trustup-test/browsers"));
+    "trustup-test/browsers"
+}
+
 /// Imports the tree at `root` as the image `tag`.
 pub(crate) fn import(root: &Path, tag: &str) {
     let mut tar = Command::new("tar")

@@ -17,7 +17,7 @@ fn the_demo_proves_itself_and_leaves_nothing() {
         "accepts the CA's server",
         "write-file",
         "does not match",
-        "proven: 3 root file systems",
+        "proven: 5 root file systems",
     ] {
         assert!(run.stderr.contains(words), "{words:?} is missing: {}", run.stderr);
     }
@@ -32,7 +32,7 @@ fn the_demo_as_json_is_one_object() {
     assert_eq!(run.code, Some(0), "{run:?}");
     let object: serde_json::Value = serde_json::from_str(&run.stdout).expect("one JSON object");
     assert_eq!(object["command"], "demo");
-    assert_eq!(object["proven"]["systems"].as_array().map(Vec::len), Some(3), "{object}");
+    assert_eq!(object["proven"]["systems"].as_array().map(Vec::len), Some(5), "{object}");
     assert_eq!(object["proven"]["wrong_pin_refused"], true);
 }
 

@@ -90,6 +90,35 @@ fn a_copy_of_a_vendor_root_has_one_entry() {
     before.assert_same(&scene.tree(), "after untrust");
 }
 
+/// A root that every other output holds, and the vendor's file in the hashed directory with it, is not the keystore's:
+/// what was there stays when ours goes.
+#[test]
+fn a_root_that_only_the_keystore_lacks() {
+    for fixture in ["fedora-42", "arch", "opensuse-leap-15.6"] {
+        let scene = Scene::new(fixture);
+        let keystore = match fixture {
+            "arch" => "etc/ca-certificates/extracted/java-cacerts.jks",
+            "fedora-42" => KEYSTORE,
+            _ => "var/lib/ca-certificates/java-cacerts",
+        };
+        let (pem, fingerprint) = shared("ISRG_Root_X1.pem");
+        fs::write(scene.given.path().join("root.pem"), &pem).unwrap();
+        let mut content =
+            Keystore::parse(&fs::read(scene.at(keystore)).unwrap(), &Password::default()).unwrap();
+        assert_eq!(content.remove(&fingerprint), 1);
+        replace(&scene.at(keystore), &content.to_bytes(&mut |_| panic!("a JKS has no salt")).unwrap());
+        let before = scene.tree();
+        scene.bootstrap().ok();
+        assert_eq!(ca::held(&fs::read(scene.at(keystore)).unwrap())[0], fingerprint, "{fixture}");
+        scene.trustup(["status"]).ok();
+        let after = scene.tree();
+        assert_eq!(scene.bootstrap().arg("--json").ok().json()["changed"], false, "{fixture}");
+        after.assert_same(&scene.tree(), fixture);
+        scene.untrust().ok();
+        before.assert_same(&scene.tree(), fixture);
+    }
+}
+
 #[test]
 fn where_somebody_shaped_it_ours_goes_behind() {
     let scene = Scene::new(FIXTURE);

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::clients::go_client;
 use crate::support::ca::{self, Root};
+use crate::support::java::compile_client;
 use crate::support::roots::{self, Base, RootFs, Said};
 use crate::support::run::{Run, Trustup};
 use crate::support::tls_server::TlsServer;
@@ -227,6 +228,74 @@ fn cargo_of_an_ordinary_user_succeeds_with_the_variables_and_fails_without() {
     scene.bootstrap().ok();
     refuses(&scene, &server, &("cargo", &command, "SSL"));
     accepts(&scene, &server, "cargo", &command, "eval \"$(/mnt/trustup env)\"");
+}
+
+/// Java reads no bundle: the private store has a keystore for it, which its defaults find because of the variable.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn java_of_an_ordinary_user_succeeds_with_the_variables_and_fails_without() {
+    let scene = Scene::user(Base::Java);
+    compile_client(scene.root.exchange());
+    let server = TlsServer::start(&scene.ca);
+    let url = server.url();
+    let before = scene.root.tree();
+    scene.bootstrap().ok();
+    scene.root.tree().without("home/user/.local").assert_same(&before, "outside of the private store");
+    let keystore = format!("{}/cacerts", scene.store());
+    let held = ca::held(&scene.root.read(&keystore));
+    let systems = ca::held(&scene.root.read("etc/ssl/certs/java/cacerts"));
+    assert!(systems.len() > 100);
+    assert_eq!(held, [systems, vec![scene.ca.fingerprint]].concat());
+
+    let java = |first: &str, then: &[&str]| {
+        let accepted = server.accepted();
+        let client = ["java", "-cp", "/mnt", "Client", &url];
+        let output = run_program(&scene, &server, &[then, &client].concat(), first);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        // Some refusals come when the server has said all that it has to say.
+        (
+            said.lines().last().unwrap_or_default().to_owned(),
+            server.accepted() > accepted,
+            Said(&output).to_string(),
+        )
+    };
+    let fails = |first: &str| {
+        let (said, _, all) = java(first, &[]);
+        assert!(said.starts_with("refused ") && said.contains("PKIX path"), "{all}");
+    };
+    let passes = |first: &str, then: &[&str]| {
+        let (said, reached, all) = java(first, then);
+        assert!(said == "answer 200" && reached, "{all}");
+        all
+    };
+    fails("");
+    let eval = "eval \"$(/mnt/trustup env)\"";
+    passes(eval, &[]);
+    // What is set stays, and works.
+    let both = format!("JAVA_TOOL_OPTIONS='-Dmine=\"a b\"'; export JAVA_TOOL_OPTIONS; {eval}; {eval}");
+    let all = passes(&both, &[]);
+    assert!(
+        all.contains("Picked up JAVA_TOOL_OPTIONS: -Dmine=\"a b\" -Djavax.net.ssl.trustStore=/"),
+        "{all}"
+    );
+    passes("", &["/mnt/trustup", "bootstrap", "--quiet", "--ca-file", "/mnt/root.pem", "--"]);
+    // The last of two passwords counts.
+    let password = "-Djavax.net.ssl.trustStorePassword=another";
+    passes(&format!("JAVA_TOOL_OPTIONS={password}; export JAVA_TOOL_OPTIONS; {eval}"), &[]);
+    // Who names a trust store keeps it.
+    fails(&format!(
+        "JAVA_TOOL_OPTIONS=-Djavax.net.ssl.trustStore=/etc/ssl/certs/java/cacerts; export JAVA_TOOL_OPTIONS; {eval}"
+    ));
+    let store = scene.root.at(&scene.store());
+    std::fs::copy(store.join("cacerts"), scene.root.exchange().join("cacerts")).unwrap();
+    let listed = scene.root.run(&["keytool", "-list", "-keystore", "/mnt/cacerts", "-storepass", "changeit"]);
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains(&format!("contains {} entries", held.len())), "{listed}");
+
+    assert_eq!(scene.bootstrap().arg("--json").ok().json()["changed"], false);
+    scene.trustup(["untrust", "--all"]).ok();
+    before.assert_same(&scene.root.tree(), "after untrust");
+    fails("");
 }
 
 #[test]

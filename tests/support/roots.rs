@@ -59,6 +59,8 @@ pub enum Base {
     Photon,
     /// The same as openSUSE.
     Suse,
+    /// Debian 12 with Chromium, headless.
+    Browsers,
 }
 
 impl Base {
@@ -76,6 +78,7 @@ impl Base {
             Base::Arch => "arch",
             Base::Photon => "photon",
             Base::Suse => "suse",
+            Base::Browsers => "browsers",
         }
     }
 
@@ -139,6 +142,15 @@ impl Base {
             Base::Arch => (Some(Base::Debian12), ARCH),
             Base::Photon => (Some(Base::Debian12), include_str!("lay-out-photon.sh")),
             Base::Suse => (Some(Base::Debian12), SUSE),
+            Base::Browsers => (
+                Some(Base::Debian12),
+                "cp -a \"$FROM/.\" \"$ROOT\"\n\
+                 in_root apt-get update\n\
+                 in_root apt-get install -y --no-install-recommends chromium\n\
+                 in_root apt-get clean\n\
+                 forget_lists\n\
+                 printf '127.0.0.1 localhost\\n' > \"$ROOT/etc/hosts\"\n",
+            ),
         }
     }
 

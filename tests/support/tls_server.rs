@@ -19,12 +19,23 @@ use super::ca::Root;
 pub const ANSWER: &str = "001e# service=git-upload-pack\n000000450000000000000000000000000000000000000000 \
                           capabilities^{}\0agent=t\n0000";
 
+const GIT: &str = "application/x-git-upload-pack-advertisement";
+
+/// What every request gets.
+#[derive(Clone)]
+struct Answer {
+    kind: &'static str,
+    body: String,
+}
+
 /// A server that runs until it is dropped.
 pub struct TlsServer {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
     accepted: Arc<AtomicUsize>,
-    body: Arc<Mutex<String>>,
+    refused: Arc<AtomicUsize>,
+    requests: Arc<Mutex<Vec<String>>>,
+    body: Arc<Mutex<Answer>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -47,21 +58,31 @@ impl TlsServer {
         let address = listener.local_addr().expect("address");
         let stop = Arc::new(AtomicBool::new(false));
         let accepted = Arc::new(AtomicUsize::new(0));
-        let body = Arc::new(Mutex::new(ANSWER.to_owned()));
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let body = Arc::new(Mutex::new(Answer { kind: GIT, body: ANSWER.to_owned() }));
         let (stopped, counted, answers) = (Arc::clone(&stop), Arc::clone(&accepted), Arc::clone(&body));
+        let refused = Arc::new(AtomicUsize::new(0));
+        let (seen, ended) = (Arc::clone(&requests), Arc::clone(&refused));
         let thread = std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 let Ok(stream) = stream else { continue };
-                let (config, counted) = (Arc::clone(&config), Arc::clone(&counted));
+                let (config, counted, seen) = (Arc::clone(&config), Arc::clone(&counted), Arc::clone(&seen));
+                let ended = Arc::clone(&ended);
                 let body = answers.lock().expect("lock").clone();
                 // A client that refuses the certificate ends the handshake: no reason to stop serving.
-                std::thread::spawn(move || drop(answer(stream, config, &counted, &body)));
+                std::thread::spawn(move || {
+                    if let Err(error) = answer(stream, config, &counted, &seen, &body)
+                        && is_alert(&error)
+                    {
+                        ended.fetch_add(1, Ordering::SeqCst);
+                    }
+                });
             }
         });
-        TlsServer { address, stop, accepted, body, thread: Some(thread) }
+        TlsServer { address, stop, accepted, refused, requests, body, thread: Some(thread) }
     }
 
     /// `https://localhost:PORT/`
@@ -79,9 +100,25 @@ impl TlsServer {
         self.accepted.load(Ordering::SeqCst)
     }
 
+    /// How many clients have said, in an alert of TLS, that they do not go on.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::SeqCst)
+    }
+
     /// What later requests get.
     pub fn serve(&self, body: &str) {
-        *self.body.lock().expect("lock") = body.to_owned();
+        self.body.lock().expect("lock").body = body.to_owned();
+    }
+
+    /// A page of HTML for later requests.
+    pub fn serve_page(&self, html: &str) {
+        *self.body.lock().expect("lock") = Answer { kind: "text/html; charset=utf-8", body: html.to_owned() };
+    }
+
+    /// How often a client has asked for this path.
+    pub fn asked_for(&self, path: &str) -> usize {
+        let wanted = format!("GET {path} ");
+        self.requests.lock().expect("lock").iter().filter(|line| line.starts_with(&wanted)).count()
     }
 }
 
@@ -96,17 +133,25 @@ impl Drop for TlsServer {
     }
 }
 
+fn is_alert(error: &std::io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::AlertReceived(_)))
+}
+
 fn answer(
     stream: TcpStream,
     config: Arc<ServerConfig>,
     accepted: &AtomicUsize,
-    body: &str,
+    requests: &Mutex<Vec<String>>,
+    answer: &Answer,
 ) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     stream.set_write_timeout(Some(Duration::from_secs(20)))?;
     let connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
     let mut reader = BufReader::new(StreamOwned::new(connection, stream));
     let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let request = line.clone();
     loop {
         line.clear();
         match reader.read_line(&mut line)? {
@@ -116,12 +161,14 @@ fn answer(
         }
     }
     accepted.fetch_add(1, Ordering::SeqCst);
+    requests.lock().expect("lock").push(request);
     let mut stream = reader.into_inner();
     write!(
         stream,
-        "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nContent-Length: {}\r\n\
-         Connection: close\r\n\r\n{body}",
-        body.len()
+        "HTTP/1.1 200 OK\r\nContent-Type: {}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{}",
+        answer.kind,
+        answer.body.len(),
+        answer.body
     )?;
     stream.conn.send_close_notify();
     stream.flush()

@@ -8,6 +8,7 @@
     reason = "tests drive the real world, and may panic"
 )]
 
+mod browsers;
 mod certificate_files;
 mod environment;
 mod keystore;

@@ -3,7 +3,11 @@
 //! extractions of `update-ca-trust` on one that is laid out as Fedora. Both add one root to the tree; what each left
 //! behind is checked before its time counts.
 //!
+//! Then Java's keystores and NSS databases, beside `keytool` and `certutil`: [`stores`].
+//!
 //! It works on a copy of the tree and needs root (the real tool runs in a chroot) and GNU time (peak memory).
+
+mod stores;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -51,10 +55,14 @@ const RED_HAT: Family = Family {
 /// The chore.
 pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
     let mut tree = None;
+    let mut binary = None;
+    let mut only_stores = false;
     let mut runs = 9;
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--tree" => tree = Some(PathBuf::from(value_of("--tree", &mut arguments)?)),
+            "--binary" => binary = Some(PathBuf::from(value_of("--binary", &mut arguments)?)),
+            "--only-stores" => only_stores = true,
             "--runs" => {
                 let value = value_of("--runs", &mut arguments)?;
                 runs = value
@@ -66,7 +74,14 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
             other => return Err(format!("`bench` has no option `{other}`")),
         }
     }
-    let (binary, size) = dist::build(None)?;
+    let binary = match binary {
+        Some(binary) => binary,
+        None => dist::build(None)?.0,
+    };
+    let size = fs::metadata(&binary).map_err(|error| format!("`{}`: {error}", binary.display()))?.len();
+    if only_stores {
+        return stores::compare(&binary, runs);
+    }
     let tree = match tree {
         Some(tree) => tree,
         None => debian()?,
@@ -77,6 +92,8 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
         Some(tree) => compare(&RED_HAT, &tree, &binary, runs)?,
         None => println!("no tree laid out as Fedora: `./test p11_kit` makes it"),
     }
+    println!();
+    stores::compare(&binary, runs)?;
     println!("binary {:.2} MiB", size as f64 / f64::from(1 << 20));
     Ok(())
 }

@@ -168,8 +168,8 @@ fn java_options(roots: &Roots, row: &Row, current: Option<String>) -> Option<Var
     }
 }
 
-/// Why JAVA_TOOL_OPTIONS is not among the variables though there is a keystore: Java has no way to quote, and what the
-/// user set must stay as it is.
+/// Why JAVA_TOOL_OPTIONS is not among the variables though there is a keystore: Java takes quotes for its own, while
+/// scripts that pass the value on split it at white space (threat T15); and what the user set must stay as it is.
 pub fn left_out(roots: &Roots, java_options: Option<&str>) -> Option<String> {
     let keystore = roots.keystore.as_deref()?;
     if keystore.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')) {

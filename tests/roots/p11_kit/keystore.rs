@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use trustup::keystore::p11_kit;
+use trustup::keystore::{Keystore, Password, p11_kit};
 
 use super::*;
 
@@ -66,5 +66,33 @@ fn the_native_tool_dates_the_keystore_as_it_is_told() {
         let done = root.tree();
         assert_eq!(run(&[]).json()["changed"], false);
         done.assert_same(&root.tree(), "after a second run");
+    }
+}
+
+/// A root that somebody added to the keystore alone: the real tool would drop it.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_root_added_to_the_keystore_survives_auto_and_stops_native() {
+    for family in FAMILIES {
+        let root = family.base.copy();
+        let theirs = ca::root("Added by keytool");
+        let certificate = trustup::cert::Certificate::from_der(&theirs.der).unwrap();
+        let mut keystore = Keystore::parse(&root.read(family.keystore), &Password::default()).unwrap();
+        keystore.add("theirs", &certificate, 5).unwrap();
+        root.remove(family.keystore);
+        root.write(family.keystore, keystore.to_bytes(&mut |_| panic!("a JKS has no salt")).unwrap());
+        let before = root.tree();
+        let ca = ca::root("Beside It");
+        let run = inside(&root, "native", &[&ca.pem]);
+        assert_eq!(run.code, Some(5), "{run}");
+        assert!(run.stderr.contains("Added by keytool"), "{run}");
+        before.assert_same(&root.tree(), "after the refusal");
+
+        let run = inside(&root, "auto", &[&ca.pem]);
+        assert_eq!((run.code, run.json()["updater"].as_str()), (Some(0), Some("builtin")), "{run}");
+        let held = ca::held(&root.read(family.keystore));
+        assert!(held.contains(&theirs.fingerprint) && held.contains(&ca.fingerprint), "{run}");
+        root.trustup_inside(["untrust", "--all"]).ok();
+        before.assert_same(&Tree::of(root.path()), "after untrust");
     }
 }

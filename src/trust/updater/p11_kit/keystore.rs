@@ -30,6 +30,13 @@ impl P11Kit {
         })
     }
 
+    /// The roots in the keystore, whatever its password.
+    pub(super) fn keystore_roots(&self, view: &View) -> Result<Vec<Certificate>> {
+        let file = self.output_file(view, self.keystore)?;
+        let roots = file.and_then(|file| Keystore::roots_without_password(&file.content).ok());
+        Ok(roots.unwrap_or_default())
+    }
+
     /// The keystore with the front in place.
     pub(super) fn write_keystore(
         &self,

@@ -315,8 +315,10 @@ impl Updater for P11Kit {
         for token in [self.admin, self.vendor] {
             sourced.extend(self.token(view, token)?.iter().map(Certificate::fingerprint));
         }
-        let bundle = view.certificates(self.tls_bundle())?;
-        Ok(bundle.into_iter().filter(|certificate| !sourced.contains(&certificate.fingerprint())).collect())
+        let mut held = view.certificates(self.tls_bundle())?;
+        held.extend(self.keystore_roots(view)?);
+        held.retain(|certificate| sourced.insert(certificate.fingerprint()));
+        Ok(held)
     }
 
     fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>> {
