@@ -60,7 +60,7 @@ pub(super) fn wget(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     if binary.loads("libgnutls.so") {
         let mut sources = scope.gnutls_sources();
-        sources.push(Source::new(Reads::Directory, "/etc/ssl/certs").last_resort());
+        sources.push(Source::new(Reads::Directory, "/etc/ssl/certs").fixed().last_resort());
         return one(found, sources);
     }
     let real = found.as_deref().and_then(|path| scope.sysroot().canonical(path).ok().flatten());
@@ -259,8 +259,10 @@ pub(super) fn java(scope: &Scope, found: Option<String>) -> Vec<Installation> {
             let options = scope.env.var(variable)?.split_whitespace();
             Some((variable, options.filter_map(|option| option.strip_prefix(OPTION)).next_back()?))
         });
-    if let Some((variable, path)) = named.next_back() {
-        return one(found, vec![Source::new(Reads::Keystore, path).by(variable).needed()]);
+    let named = named.next_back().map(|(variable, path)| Source::new(Reads::Keystore, path).by(variable));
+    // One that is not there is passed over: seen with OpenJDK 17 and 25.
+    if let Some(source) = named.clone().filter(|source| scope.is(&source.path, Kind::File)) {
+        return one(found, vec![source.needed()]);
     }
     let homes: Vec<String> = scope.env.var("JAVA_HOME").map(ToOwned::to_owned).into_iter().collect();
     let search = keystore::find::find(scope.sysroot(), &homes);
@@ -270,8 +272,9 @@ pub(super) fn java(scope: &Scope, found: Option<String>) -> Vec<Installation> {
         // A keystore for all Javas is nobody's as long as there is none.
         let home = name.rsplit_once("/lib/security/").map(|(home, _)| home.to_owned());
         if let Some(home) = home {
-            let source = Source::new(Reads::Keystore, name).needed();
-            installations.push(Installation { found: Some(home), sources: vec![source], note: None });
+            let default = Source::new(Reads::Keystore, name).needed();
+            let sources = named.iter().cloned().chain([default]).collect();
+            installations.push(Installation { found: Some(home), sources, note: None });
         }
     }
     installations
