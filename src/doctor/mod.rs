@@ -309,7 +309,7 @@ impl Doctor<'_, '_, '_> {
                 format!("`eval \"$(trustup env)\"` sets {variable} for it")
             }
             _ if used.iter().all(own) && !has_database => {
-                "start it once, or let `trustup bootstrap --create-nss` make its database".to_owned()
+                "start it once and then run `trustup bootstrap`; before its first start `--create-nss` (Chromium) or `--firefox-policy` (Firefox)".to_owned()
             }
             _ if self.question.anchors.is_empty() => {
                 "`trustup bootstrap` with the CA's root puts it there".to_owned()

@@ -4,6 +4,7 @@ use super::clients::Installation;
 use super::reading::{Reads, Source};
 use super::scope::{BUNDLES, Scope, directories};
 use crate::sysroot::Kind;
+use crate::trust::firefox_policy;
 use crate::trust::view::child;
 use crate::{keystore, native, nss};
 
@@ -281,12 +282,7 @@ pub(super) fn java(scope: &Scope, found: Option<String>) -> Vec<Installation> {
 }
 
 /// A browser: the list inside it, and the databases of its user.
-fn browser(
-    scope: &Scope,
-    found: Option<String>,
-    owner: nss::find::Owner,
-    note: Option<&'static str>,
-) -> Vec<Installation> {
+fn browser(scope: &Scope, owner: nss::find::Owner) -> Vec<Source> {
     let mut sources = vec![Source::compiled_in()];
     let data = scope.env.var("XDG_DATA_HOME");
     for home in &scope.homes {
@@ -294,16 +290,29 @@ fn browser(
         let of_browser = locations.into_iter().filter(|location| location.owner == owner);
         sources.extend(of_browser.map(|location| Source::new(Reads::NssDatabase, location.directory)));
     }
-    vec![Installation { found, sources, note }]
+    sources
 }
 
 pub(super) fn chromium(scope: &Scope, found: Option<String>) -> Vec<Installation> {
-    browser(scope, found, nss::find::Owner::Shared, None)
+    one(found, browser(scope, nss::find::Owner::Shared))
 }
 
+/// Also what the policy of the system names; a name without a path stands in Mozilla's own directories.
 pub(super) fn firefox(scope: &Scope, found: Option<String>) -> Vec<Installation> {
-    let note = scope
-        .is("/etc/firefox/policies/policies.json", Kind::File)
-        .then_some("it also obeys /etc/firefox/policies/policies.json, which is not looked into here");
-    browser(scope, found, nss::find::Owner::Firefox, note)
+    const CERTIFICATES: [&str; 2] = ["/usr/lib/mozilla/certificates", "/usr/lib64/mozilla/certificates"];
+    let mut sources = browser(scope, nss::find::Owner::Firefox);
+    let policy = scope.sysroot().read(firefox_policy::PATH, 1024 * 1024).ok().flatten();
+    let policy = policy.and_then(|(bytes, _)| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
+    let names =
+        policy.as_ref().and_then(|policy| policy.pointer("/policies/Certificates/Install")?.as_array());
+    for name in names.into_iter().flatten().filter_map(serde_json::Value::as_str) {
+        let places = CERTIFICATES.map(|directory| child(directory, name)).into_iter();
+        let path = if name.starts_with('/') {
+            Some(name.to_owned())
+        } else {
+            places.into_iter().find(|path| scope.is(path, Kind::File))
+        };
+        sources.extend(path.map(|path| Source::new(Reads::PemBlocks, path)));
+    }
+    one(found, sources)
 }

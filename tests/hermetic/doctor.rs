@@ -264,6 +264,17 @@ fn java_and_browsers_are_looked_at_where_their_stores_are() {
     scene.write("home/dev/.pki/nssdb/cert9.db", &files.cert9);
     scene.write("home/dev/.pki/nssdb/key4.db", &files.key4);
     assert_eq!(scene.verdict("chromium", &[]), Accepts);
+    // Firefox has databases of its own, or a policy for all.
+    scene.program("usr/bin/firefox", &[]);
+    assert_eq!(scene.verdict("firefox", &[]), Refuses);
+    scene.write("usr/lib/mozilla/certificates/ours.pem", &scene.ca.pem);
+    for (name, expected) in
+        [("other.pem", Refuses), ("ours.pem", Accepts), ("/usr/lib/mozilla/certificates/ours.pem", Accepts)]
+    {
+        let policy = serde_json::json!({ "policies": { "Certificates": { "Install": [name] } } });
+        scene.write("etc/firefox/policies/policies.json", policy.to_string());
+        assert_eq!(scene.verdict("firefox", &[]), expected, "{name}");
+    }
 }
 
 #[test]
