@@ -299,18 +299,15 @@ pub(super) fn chromium(scope: &Scope, found: Option<String>) -> Vec<Installation
 
 /// Also what the policy of the system names; a name without a path stands in Mozilla's own directories.
 pub(super) fn firefox(scope: &Scope, found: Option<String>) -> Vec<Installation> {
-    const CERTIFICATES: [&str; 2] = ["/usr/lib/mozilla/certificates", "/usr/lib64/mozilla/certificates"];
+    const CERTIFICATES: [&str; 2] = [firefox_policy::CERTIFICATES, "/usr/lib64/mozilla/certificates"];
     let mut sources = browser(scope, nss::find::Owner::Firefox);
     let policy = scope.sysroot().read(firefox_policy::PATH, 1024 * 1024).ok().flatten();
-    let policy = policy.and_then(|(bytes, _)| serde_json::from_slice::<serde_json::Value>(&bytes).ok());
-    let names =
-        policy.as_ref().and_then(|policy| policy.pointer("/policies/Certificates/Install")?.as_array());
-    for name in names.into_iter().flatten().filter_map(serde_json::Value::as_str) {
-        let places = CERTIFICATES.map(|directory| child(directory, name)).into_iter();
+    for name in policy.map(|(bytes, _)| firefox_policy::named(&bytes)).unwrap_or_default() {
         let path = if name.starts_with('/') {
-            Some(name.to_owned())
+            Some(name)
         } else {
-            places.into_iter().find(|path| scope.is(path, Kind::File))
+            let mut places = CERTIFICATES.map(|directory| child(directory, &name)).into_iter();
+            places.find(|path| scope.is(path, Kind::File))
         };
         sources.extend(path.map(|path| Source::new(Reads::PemBlocks, path)));
     }
