@@ -46,8 +46,8 @@ enum Format {
     trustup env --install
 
 Variables that replace a program's roots name the combined bundle, those that add to them the one root. What is set
-already is kept, and said; so is a variable that would go before one that is set. `dockerfile` and `docker` lines for
-another sysroot do not look at the variables of this shell.")]
+already is kept, and said; so is a variable that would go before one that is set. JAVA_TOOL_OPTIONS, which only a private
+store needs, is added to. `dockerfile` and `docker` lines for another sysroot do not look at the variables of this shell.")]
 pub(super) struct EnvArgs {
     /// How to write the variables [default: sh]
     #[arg(long, value_name = "FORMAT")]

@@ -294,8 +294,14 @@ impl Doctor<'_, '_, '_> {
                 || is_extra(source)
         };
         // Who has a private store reaches it through variables only.
-        if let (Some(variable), true) = (client.variable, self.question.bundle.is_some()) {
-            return format!("`eval \"$(trustup env)\"` sets {variable} for it");
+        if self.question.bundle.is_some() {
+            match client.variable.filter(|_| !is_deaf(used)) {
+                Some(variable) => return format!("`eval \"$(trustup env)\"` sets {variable} for it"),
+                None => {
+                    return "no variable leads it to a private store: run `trustup bootstrap` as root"
+                        .to_owned();
+                }
+            }
         }
         let has_database = used.iter().any(|source| source.reads == Reads::NssDatabase);
         match client.variable {
@@ -303,9 +309,12 @@ impl Doctor<'_, '_, '_> {
                 format!("`eval \"$(trustup env)\"` sets {variable} for it")
             }
             _ if used.iter().all(own) && !has_database => {
-                "start it once, or let `trustup bootstrap --create-nss` make its database".to_owned()
+                "start it once and then run `trustup bootstrap`; before its first start `--create-nss` (Chromium) or `--firefox-policy` (Firefox)".to_owned()
             }
-            _ => "`trustup bootstrap` with the CA's root puts it there; after that, with the same options again".to_owned(),
+            _ if self.question.anchors.is_empty() => {
+                "`trustup bootstrap` with the CA's root puts it there".to_owned()
+            }
+            _ => "`trustup bootstrap` with the same options as before puts it there".to_owned(),
         }
     }
 
@@ -329,6 +338,11 @@ impl Doctor<'_, '_, '_> {
 /// Whether what the variable names comes on top of the client's own roots.
 fn is_extra(source: &Source) -> bool {
     VARIABLES.iter().any(|row| row.effect == Effect::Adds && Some(row.name) == source.variable)
+}
+
+/// Whether no variable leads the client elsewhere: GnuTLS has none.
+fn is_deaf(used: &[Source]) -> bool {
+    used.iter().all(|source| source.fixed)
 }
 
 /// A place as it stands in a sentence.

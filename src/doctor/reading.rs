@@ -57,11 +57,13 @@ pub(super) struct Source {
     pub(super) needed: bool,
     /// It is read only where what stands before it gave no root.
     pub(super) last_resort: bool,
+    /// No variable leads to another place.
+    pub(super) fixed: bool,
 }
 
 impl Source {
     pub(super) fn new(reads: Reads, path: impl Into<String>) -> Source {
-        Source { reads, path: path.into(), variable: None, needed: false, last_resort: false }
+        Source { reads, path: path.into(), variable: None, needed: false, last_resort: false, fixed: false }
     }
 
     pub(super) fn by(self, variable: &'static str) -> Source {
@@ -74,6 +76,10 @@ impl Source {
 
     pub(super) fn last_resort(self) -> Source {
         Source { last_resort: true, ..self }
+    }
+
+    pub(super) fn fixed(self) -> Source {
+        Source { fixed: true, ..self }
     }
 
     pub(super) fn compiled_in() -> Source {

@@ -4,6 +4,7 @@ use super::clients::Installation;
 use super::reading::{Reads, Source};
 use super::scope::{BUNDLES, Scope, directories};
 use crate::sysroot::Kind;
+use crate::trust::firefox_policy;
 use crate::trust::view::child;
 use crate::{keystore, native, nss};
 
@@ -60,7 +61,7 @@ pub(super) fn wget(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     if binary.loads("libgnutls.so") {
         let mut sources = scope.gnutls_sources();
-        sources.push(Source::new(Reads::Directory, "/etc/ssl/certs").last_resort());
+        sources.push(Source::new(Reads::Directory, "/etc/ssl/certs").fixed().last_resort());
         return one(found, sources);
     }
     let real = found.as_deref().and_then(|path| scope.sysroot().canonical(path).ok().flatten());
@@ -259,8 +260,10 @@ pub(super) fn java(scope: &Scope, found: Option<String>) -> Vec<Installation> {
             let options = scope.env.var(variable)?.split_whitespace();
             Some((variable, options.filter_map(|option| option.strip_prefix(OPTION)).next_back()?))
         });
-    if let Some((variable, path)) = named.next_back() {
-        return one(found, vec![Source::new(Reads::Keystore, path).by(variable).needed()]);
+    let named = named.next_back().map(|(variable, path)| Source::new(Reads::Keystore, path).by(variable));
+    // One that is not there is passed over: seen with OpenJDK 17 and 25.
+    if let Some(source) = named.clone().filter(|source| scope.is(&source.path, Kind::File)) {
+        return one(found, vec![source.needed()]);
     }
     let homes: Vec<String> = scope.env.var("JAVA_HOME").map(ToOwned::to_owned).into_iter().collect();
     let search = keystore::find::find(scope.sysroot(), &homes);
@@ -270,20 +273,16 @@ pub(super) fn java(scope: &Scope, found: Option<String>) -> Vec<Installation> {
         // A keystore for all Javas is nobody's as long as there is none.
         let home = name.rsplit_once("/lib/security/").map(|(home, _)| home.to_owned());
         if let Some(home) = home {
-            let source = Source::new(Reads::Keystore, name).needed();
-            installations.push(Installation { found: Some(home), sources: vec![source], note: None });
+            let default = Source::new(Reads::Keystore, name).needed();
+            let sources = named.iter().cloned().chain([default]).collect();
+            installations.push(Installation { found: Some(home), sources, note: None });
         }
     }
     installations
 }
 
 /// A browser: the list inside it, and the databases of its user.
-fn browser(
-    scope: &Scope,
-    found: Option<String>,
-    owner: nss::find::Owner,
-    note: Option<&'static str>,
-) -> Vec<Installation> {
+fn browser(scope: &Scope, owner: nss::find::Owner) -> Vec<Source> {
     let mut sources = vec![Source::compiled_in()];
     let data = scope.env.var("XDG_DATA_HOME");
     for home in &scope.homes {
@@ -291,16 +290,26 @@ fn browser(
         let of_browser = locations.into_iter().filter(|location| location.owner == owner);
         sources.extend(of_browser.map(|location| Source::new(Reads::NssDatabase, location.directory)));
     }
-    vec![Installation { found, sources, note }]
+    sources
 }
 
 pub(super) fn chromium(scope: &Scope, found: Option<String>) -> Vec<Installation> {
-    browser(scope, found, nss::find::Owner::Shared, None)
+    one(found, browser(scope, nss::find::Owner::Shared))
 }
 
+/// Also what the policy of the system names; a name without a path stands in Mozilla's own directories.
 pub(super) fn firefox(scope: &Scope, found: Option<String>) -> Vec<Installation> {
-    let note = scope
-        .is("/etc/firefox/policies/policies.json", Kind::File)
-        .then_some("it also obeys /etc/firefox/policies/policies.json, which is not looked into here");
-    browser(scope, found, nss::find::Owner::Firefox, note)
+    const CERTIFICATES: [&str; 2] = [firefox_policy::CERTIFICATES, "/usr/lib64/mozilla/certificates"];
+    let mut sources = browser(scope, nss::find::Owner::Firefox);
+    let policy = scope.sysroot().read(firefox_policy::PATH, 1024 * 1024).ok().flatten();
+    for name in policy.map(|(bytes, _)| firefox_policy::named(&bytes)).unwrap_or_default() {
+        let path = if name.starts_with('/') {
+            Some(name)
+        } else {
+            let mut places = CERTIFICATES.map(|directory| child(directory, &name)).into_iter();
+            places.find(|path| scope.is(path, Kind::File))
+        };
+        sources.extend(path.map(|path| Source::new(Reads::PemBlocks, path)));
+    }
+    one(found, sources)
 }

@@ -118,7 +118,7 @@ impl<'v, 's> Scope<'v, 's> {
         let library = self.binaries.library("libgnutls.so");
         let bundle = library.and_then(|library| BUNDLES.into_iter().find(|path| library.holds(path)));
         let bundle = bundle.map(str::to_owned).or_else(|| self.bundle.clone());
-        bundle.map(|bundle| Source::new(Reads::PemBlocks, bundle)).into_iter().collect()
+        bundle.map(|bundle| Source::new(Reads::PemBlocks, bundle).fixed()).into_iter().collect()
     }
 
     /// The defaults of the libcurl that `program` loads.

@@ -123,6 +123,38 @@ mod tests {
     }
 
     #[test]
+    fn the_date_alone_is_no_reason_to_write() {
+        let [a, b] = ["A", "B"].map(|name| Root::of(&certificate(name)));
+        let (one, both) = (std::slice::from_ref(&a), [a.clone(), b]);
+        let standing = write(one, 5000).unwrap();
+        assert_eq!(renew(one, &standing, 6000).unwrap(), standing);
+        assert_eq!(renew(&both, &standing, 6000).unwrap(), write(&both, 6000).unwrap());
+        for nothing in [&b""[..], b"no keystore", &write(&[], 0).unwrap()] {
+            assert_eq!(renew(one, nothing, 6000).unwrap(), write(one, 6000).unwrap());
+        }
+    }
+
+    #[test]
+    fn ours_goes_out_and_nothing_else() {
+        let named =
+            |alias: &str, name: &str| Root { alias: alias.to_owned(), certificate: certificate(name) };
+        let (ours, vendor) = (named("x", "Ours"), [named("x", "A"), named("y", "B"), named("x", "C")]);
+        let gone = BTreeSet::from([ours.certificate.fingerprint()]);
+        let with = [vec![ours.clone()], vendor.to_vec()].concat();
+        assert_eq!(without(&write(&with, 5000).unwrap(), &gone), Some(write(&vendor, 5000).unwrap()));
+        assert_eq!(without(&write(&vendor, 5000).unwrap(), &gone), None);
+        // Of another shape: the other entries as they are.
+        let ders = [&ours, &vendor[0]].map(|root| root.certificate.der().to_vec());
+        let theirs = jks_trusted(b"Theirs", 7, &ders[1]);
+        let file = |entries: &[Vec<u8>]| jks(2, "changeit", entries);
+        let both = file(&[theirs.clone(), jks_trusted(b"ours", 1, &ders[0])]);
+        assert_eq!(without(&both, &gone), Some(file(&[theirs])));
+        for other in [&jks(2, "other", &[jks_trusted(b"ours", 1, &ders[0])])[..], &ders[0], b""] {
+            assert_eq!(without(other, &gone), None);
+        }
+    }
+
+    #[test]
     fn what_p11_kit_would_not_write_is_not_read() {
         let der = certificate("A").der().to_vec();
         let of = |entries: &[Vec<u8>]| jks(2, "changeit", entries);

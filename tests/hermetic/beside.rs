@@ -298,16 +298,24 @@ fn a_password_file_opens_what_a_password_closes() {
 fn the_shared_database_is_made_where_there_is_none() {
     let scene = Scene::new();
     fs::remove_dir_all(scene.at("home/user/.pki")).unwrap();
+    if rustix::process::geteuid().is_root() {
+        // What is made in a user's home is the user's.
+        std::os::unix::fs::chown(scene.at("home/user"), Some(1000), Some(1000)).unwrap();
+    }
     let before = scene.tree();
     scene.bootstrap().ok();
     assert!(!scene.at("home/user/.local").exists(), "only with the word");
     scene.trustup(["untrust", "--all"]).ok();
     scene.bootstrap().args(["--create-nss", "--nss-user", "user"]).ok();
     let made = scene.at("home/user/.local/share/pki/nssdb");
+    let home = fs::metadata(scene.at("home/user")).unwrap();
+    for directory in made.ancestors().take(4) {
+        let meta = fs::metadata(directory).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (home.uid(), home.gid()), "{}", directory.display());
+    }
     assert_eq!(fs::metadata(&made).unwrap().permissions().mode() & 0o7777, 0o700);
     for name in ["cert9.db", "key4.db"] {
         let meta = fs::metadata(made.join(name)).unwrap();
-        let home = fs::metadata(scene.at("home/user")).unwrap();
         assert_eq!((meta.permissions().mode() & 0o7777, meta.uid()), (0o600, home.uid()));
     }
     assert_eq!(
@@ -356,4 +364,43 @@ fn no_link_below_a_home_is_followed() {
     scene.bootstrap().args(["--stores", "nss"]).ok();
     let changed = before.changed_paths(&scene.tree());
     assert!(changed.iter().all(|path| path.starts_with("var")), "{changed:?}");
+}
+
+/// Threat T18: a hot journal makes some versions of SQLite delete the file that it names; ours never sees it.
+#[test]
+fn t18_a_hot_journal_is_nobodys_order() {
+    let scene = Scene::new();
+    let outside = scene.given.path().join("outside");
+    fs::write(&outside, "kept").unwrap();
+    // A journal with a header, and at its end the name of a "super-journal", its length, its checksum and the magic.
+    const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+    let name = outside.to_str().unwrap().as_bytes();
+    let checksum = name.iter().fold(0_u32, |sum, byte| sum.wrapping_add(u32::from(*byte)));
+    let mut journal = [&MAGIC[..], &0_u32.to_be_bytes(), &1_u32.to_be_bytes(), &7_u32.to_be_bytes()].concat();
+    journal.extend([512_u32.to_be_bytes(), 4096_u32.to_be_bytes()].concat());
+    journal.resize(512, 0);
+    journal.extend([&1_u32.to_be_bytes(), name, &(name.len() as u32).to_be_bytes()].concat());
+    journal.extend([&checksum.to_be_bytes()[..], &MAGIC].concat());
+    for database in ["cert9.db", "key4.db"] {
+        let path = format!("{NSS}/{database}-journal");
+        scene.write(&path, &journal);
+        let before = Tree::of(&scene.at(NSS));
+        for command in [&["detect"][..], &["status"], &["doctor"]] {
+            scene.trustup(command.iter().copied()).run();
+        }
+        scene.bootstrap().arg("--dry-run").ok();
+        scene.bootstrap().args(["--stores", "nss"]).fails(1).says(["in use"]);
+        scene.bootstrap().ok().says(["left alone"]);
+        scene.trustup(["untrust", "--all"]).ok();
+        before.assert_same(&Tree::of(&scene.at(NSS)), database);
+        assert_eq!(fs::read_to_string(&outside).unwrap(), "kept");
+        fs::remove_file(scene.at(&path)).unwrap();
+    }
+    // A database that is a link out of the user's directory.
+    fs::rename(scene.at(&format!("{NSS}/cert9.db")), scene.at("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("/elsewhere", scene.at(&format!("{NSS}/cert9.db"))).unwrap();
+    let before = scene.read("elsewhere");
+    let run = scene.bootstrap().args(["--stores", "nss"]).run();
+    assert!(run.code.is_some_and(|code| code != 101), "{run}");
+    assert_eq!(scene.read("elsewhere"), before, "{run}");
 }

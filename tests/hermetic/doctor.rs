@@ -63,13 +63,17 @@ impl Clients {
     }
 
     fn all(&self, variables: &[(&str, &str)]) -> Vec<ClientView> {
+        self.asked(variables, None)
+    }
+
+    fn asked(&self, variables: &[(&str, &str)], bundle: Option<&str>) -> Vec<ClientView> {
         let sysroot = Sysroot::open(self.root.path()).unwrap();
         let view = View::new(&sysroot, Ours::default()).unwrap();
         let facts = Facts::gather(&view).unwrap();
         let anchors = [Certificate::from_der(&self.ca.der).unwrap()];
         let env = Env::fixed(variables.iter().copied(), NOW);
-        let question =
-            Question { anchors: &anchors, presented: Some(&self.presented), env: &env, bundle: None };
+        let bundle = bundle.map(ToOwned::to_owned);
+        let question = Question { anchors: &anchors, presented: Some(&self.presented), env: &env, bundle };
         clients(&view, &facts, &question).unwrap()
     }
 
@@ -221,6 +225,21 @@ fn pip_reads_the_systems_roots_since_24_2_and_what_requests_is_told_first() {
 }
 
 #[test]
+fn who_has_a_private_store_is_led_there_by_variables() {
+    let scene = Clients::new("debian-12");
+    scene.debian_curl();
+    scene.program("usr/bin/wget", &["libgnutls.so.30"]);
+    let change = |id: &str, variables: &[(&str, &str)]| {
+        let all = scene.asked(variables, Some("/private/ca-bundle.pem"));
+        all.into_iter().find(|client| client.client == id).unwrap().first_to_change.unwrap()
+    };
+    assert!(change("curl", &[]).contains("trustup env") && change("curl", &[]).contains("CURL_CA_BUNDLE"));
+    assert!(change("wget", &[]).contains("as root"), "GnuTLS has no variable");
+    let named = change("curl", &[("CURL_CA_BUNDLE", "/missing.pem")]);
+    assert!(named.contains("CURL_CA_BUNDLE") && named.contains("/private/ca-bundle.pem"), "{named}");
+}
+
+#[test]
 fn java_and_browsers_are_looked_at_where_their_stores_are() {
     let scene = Clients::new("debian-12");
     scene.program("usr/bin/chromium", &[]);
@@ -245,6 +264,17 @@ fn java_and_browsers_are_looked_at_where_their_stores_are() {
     scene.write("home/dev/.pki/nssdb/cert9.db", &files.cert9);
     scene.write("home/dev/.pki/nssdb/key4.db", &files.key4);
     assert_eq!(scene.verdict("chromium", &[]), Accepts);
+    // Firefox has databases of its own, or a policy for all.
+    scene.program("usr/bin/firefox", &[]);
+    assert_eq!(scene.verdict("firefox", &[]), Refuses);
+    scene.write("usr/lib/mozilla/certificates/ours.pem", &scene.ca.pem);
+    for (name, expected) in
+        [("other.pem", Refuses), ("ours.pem", Accepts), ("/usr/lib/mozilla/certificates/ours.pem", Accepts)]
+    {
+        let policy = serde_json::json!({ "policies": { "Certificates": { "Install": [name] } } });
+        scene.write("etc/firefox/policies/policies.json", policy.to_string());
+        assert_eq!(scene.verdict("firefox", &[]), expected, "{name}");
+    }
 }
 
 #[test]
@@ -277,10 +307,24 @@ fn findings(root: &Path) -> Vec<(String, String, bool)> {
 
 #[test]
 fn a_sound_store_has_no_findings_and_doctor_changes_nothing() {
-    for fixture in ["debian-12", "alpine-3.23-ca-certificates", "fedora-42", "distroless-static-debian12"] {
-        if !crate::support::run::fixtures().join(fixture).exists() {
-            continue;
-        }
+    // Every family, and images without a package.
+    for fixture in [
+        "debian-12",
+        "debian-13",
+        "alpine-3.23-ca-certificates",
+        "wolfi",
+        "fedora-42",
+        "ubi-9-micro",
+        "rhel-7",
+        "arch",
+        "opensuse-tumbleweed",
+        "sles-15.6-bci-micro",
+        "photon-5",
+        "nixos-25.11",
+        "distroless-static-debian12",
+        "unknown-os",
+        "scratch",
+    ] {
         let scene = Scene::new(fixture);
         scene.bootstrap().ok();
         let before = scene.tree();

@@ -68,6 +68,24 @@ fn ours_stands_in_front_with_the_given_date() {
     );
 }
 
+/// SUSE's images without its tool keep the file elsewhere: the link stays a link.
+#[test]
+fn where_a_link_leads_to_it_the_file_is_written() {
+    let scene = Scene::new("sles-15.6-bci-micro");
+    let link = scene.at("var/lib/ca-certificates/java-cacerts");
+    let target = fs::read_link(&link).unwrap();
+    let before = scene.tree();
+    scene.bootstrap().env(EPOCH.0, EPOCH.1).ok();
+    assert_eq!(fs::read_link(&link).unwrap(), target);
+    let file = scene.at(target.to_str().unwrap().trim_start_matches('/'));
+    let entries = ca::jks(&fs::read(file).unwrap());
+    assert_eq!(entries[0], (b"storetestroot".to_vec(), 1_234_567_890_000, scene.ca.fingerprint));
+    let held = entries.iter().filter(|(.., one)| *one == scene.ca.fingerprint);
+    assert_eq!(held.count(), 1, "in one entry");
+    scene.untrust().ok();
+    before.assert_same(&scene.tree(), "after untrust");
+}
+
 /// An administrator's copy takes the place and the name of the vendor's entry.
 #[test]
 fn a_copy_of_a_vendor_root_has_one_entry() {

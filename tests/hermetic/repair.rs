@@ -155,3 +155,27 @@ fn repair_has_its_limits() {
     let pin = scene.ca.pin();
     scene.trustup(["bootstrap", "--repair", "--fingerprint", &pin]).fails(2).says(["nothing says where"]);
 }
+
+#[test]
+fn a_repair_killed_at_every_step_is_completed_by_the_next() {
+    for fixture in ["debian-12", "unknown-os"] {
+        let scene = Scene::new(fixture);
+        scene.bootstrap().ok();
+        let sound = tree(&scene);
+        let mut kills = 0;
+        for step in 1.. {
+            damage(&scene);
+            let run = repair(&scene).env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+            if run.code.is_some() {
+                assert_eq!(run.code, Some(0), "{run}");
+                break;
+            }
+            kills += 1;
+            repair(&scene).ok();
+            sound.assert_same(&tree(&scene), &format!("{fixture}, killed before step {step}"));
+            assert_eq!(findings(&scene), [""; 0], "{fixture}");
+        }
+        assert!(kills > 0, "{fixture}");
+        sound.assert_same(&tree(&scene), fixture);
+    }
+}

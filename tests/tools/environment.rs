@@ -66,7 +66,12 @@ impl Scene {
             .output()
             .expect("the shell starts");
         let said = String::from_utf8_lossy(&stderr);
-        assert!(status.success() && said.is_empty(), "{shell:?} {options} {script}: {status} {said}");
+        // Where there is a Java: its options cannot name such a path, which is said.
+        let rest: Vec<&str> = said
+            .lines()
+            .filter(|line| !line.starts_with("warning: JAVA_TOOL_OPTIONS is left out: "))
+            .collect();
+        assert!(status.success() && rest.is_empty(), "{shell:?} {options} {script}: {status} {said}");
         for place in [self.here(), self.directory.path().join(TRAP)] {
             assert!(!place.join("x").exists(), "{shell:?}: something ran");
         }

@@ -12,6 +12,7 @@ use crate::openssl::mozilla_roots;
 use crate::support::ca;
 use crate::support::java::{CHANGEIT, Java, compile_client, homes};
 use crate::support::keystores::{KINDS, read, root, salts, survives, write};
+use crate::support::run::Trustup;
 use crate::support::tls_server::TlsServer;
 use crate::testing::{Draft, UTF8, attribute, common_name, name};
 
@@ -245,4 +246,51 @@ fn the_jks_of_p11_kit_is_written_byte_for_byte() {
     assert_eq!((read.len(), date), (roots.len(), Some(1_700_000_000_000)));
     assert_eq!(p11_kit::write(&read, 1_700_000_000_000).expect("written"), theirs);
     assert_eq!(java_cacerts(directory.path(), "", 5), p11_kit::write(&[], 5000).expect("written"));
+}
+
+/// The same through the command line: bootstrap and untrust on keystores that keytool made, as keytool sees them; for
+/// a plain and an encrypted one also after SIGKILL before every step.
+#[test]
+#[ignore = "needs openjdk-17-jdk-headless"]
+fn bootstrap_and_untrust_on_keystores_of_every_kind() {
+    let password = "hunter2";
+    let java = &Java::installed()[0];
+    let ours = ca::root("Pipeline Root");
+    for (kind, options, _) in KINDS {
+        let sysroot = TempDir::new().expect("a directory");
+        let security = sysroot.path().join("opt/jdk/lib/security");
+        std::fs::create_dir_all(&security).expect("directories");
+        std::fs::write(security.join("vendor.pem"), ca::root("Vendor").pem).expect("written");
+        let (root, secret) = (ours.write(&security, "root.pem"), security.join("secret"));
+        std::fs::write(&secret, password).expect("written");
+        let open = format!("-keystore cacerts -storepass {password} {options}");
+        java.keytool(
+            &security,
+            &format!("-genkeypair -alias key -keyalg EC -dname CN=x -keypass {password} {open}"),
+        );
+        java.keytool(&security, &format!("-importcert -noprompt -alias vendor -file vendor.pem {open}"));
+        let first = std::fs::read(security.join("cacerts")).expect("read");
+        let listed = java.list(&security, "cacerts", password);
+        let bootstrap = || {
+            let run = Trustup::at(sysroot.path(), ["bootstrap", "--stores", "java", "--ca-file"]).arg(&root);
+            run.arg("--java-storepass-file").arg(&secret)
+        };
+        let steps = if matches!(kind, "jks" | "default") { 1..100 } else { 99..100 };
+        for step in steps {
+            let run = bootstrap().env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+            let now = java.list(&security, "cacerts", password);
+            let rest: Vec<_> = now.values().filter(|entry| entry.fingerprint != ours.fingerprint).collect();
+            assert_eq!(rest, listed.values().collect::<Vec<_>>(), "{kind}, step {step}");
+            bootstrap().ok();
+            let with = java.list(&security, "cacerts", password);
+            assert!(with.values().any(|entry| entry.fingerprint == ours.fingerprint), "{kind}, step {step}");
+            java.keytool(&security, &format!("-certreq -alias key -keystore cacerts -storepass {password}"));
+            assert_eq!(bootstrap().arg("--json").ok().json()["changed"], false, "{kind}");
+            Trustup::at(sysroot.path(), ["untrust", "--all"]).ok();
+            assert_eq!(std::fs::read(security.join("cacerts")).expect("read"), first, "{kind}, step {step}");
+            if run.code.is_some() {
+                break;
+            }
+        }
+    }
 }

@@ -48,8 +48,12 @@ pub(super) fn find(
             paths.push(path.clone());
         }
     }
-    // What the family's own update writes is an output of its own.
-    paths.retain(|path| !updater.native_writes(path) && NAMES.contains(&split(path).1));
+    // What the family's own update writes is an output of its own, also where a link there leads elsewhere.
+    let outputs = updater.outputs(view)?;
+    paths.retain(|path| {
+        let is_output = updater.native_writes(path) || outputs.iter().any(|output| output.path == *path);
+        !is_output && NAMES.contains(&split(path).1)
+    });
     for path in paths {
         stores.found.push(Found {
             kind: OutputKind::Keystore,

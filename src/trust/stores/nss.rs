@@ -44,9 +44,19 @@ pub(super) fn find(
             push(system, None);
         }
         for home in &selection.homes {
-            let owner = owner_of(sysroot, home)?;
             let data = selection.xdg_data_home.as_deref();
-            for location in find::of_user(sysroot, home, data)? {
+            let looked =
+                owner_of(sysroot, home).and_then(|owner| Ok((owner, find::of_user(sysroot, home, data)?)));
+            let (owner, locations) = match looked {
+                Ok(looked) => looked,
+                // A container's HOME may be another user's, whom whoever runs us cannot look into.
+                Err(error) if selection.nss != Wish::Named => {
+                    stores.warnings.push(format!("no NSS database is looked for in this home: {error}"));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for location in locations {
                 push(location.directory, owner);
             }
             if selection.create_nss

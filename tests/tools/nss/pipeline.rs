@@ -78,3 +78,31 @@ fn bootstrap_and_untrust_on_databases_of_every_kind() {
         assert!(!scene.store.connects(&server), "after untrust");
     }
 }
+
+/// SIGKILL before every step: NSS opens the databases, and never takes the root for distrusted.
+#[test]
+#[ignore = "needs certutil (Debian package libnss3-tools)"]
+fn killed_at_any_step_nss_opens_the_databases() {
+    for made in ALL {
+        for step in 1.. {
+            let scene = Scene::new(made);
+            let first = scene.store.content();
+            let run =
+                scene.with_password(scene.bootstrap()).env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+            for flags in scene.store.list().values() {
+                assert_eq!(flags, "C,,", "{made:?}, step {step}");
+            }
+            for nickname in scene.store.list().keys() {
+                assert!(scene.store.is_valid(nickname), "{made:?}, step {step}: {nickname}");
+            }
+            scene.with_password(scene.bootstrap()).ok();
+            assert_eq!(scene.store.list().len(), 1, "{made:?}, step {step}");
+            scene.trustup(["untrust", "--all"]).ok();
+            assert_eq!(scene.store.content(), first, "{made:?}, step {step}");
+            if run.code.is_some() {
+                assert!(step > 3, "{made:?}: {run}");
+                break;
+            }
+        }
+    }
+}
