@@ -106,8 +106,6 @@ pub(super) struct BootstrapArgs {
     /// Make the NSS database that browsers share, where there is none
     #[arg(long)]
     create_nss: bool,
-    #[command(flatten)]
-    store_args: StoreArgs,
     /// Which trust update to use
     #[arg(long, value_name = "WHICH", default_value = "auto")]
     updater: Choice,
@@ -126,6 +124,9 @@ pub(super) struct BootstrapArgs {
     /// After success, become this command
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+    // Last: its heading would stand above what follows.
+    #[command(flatten)]
+    store_args: StoreArgs,
 }
 
 impl BootstrapArgs {
