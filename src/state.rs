@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use crate::cert::Certificate;
+use crate::cert::{Certificate, is_anchor_name};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::keystore;
@@ -253,12 +253,6 @@ impl State {
         }
         Ok(())
     }
-}
-
-/// Whether an anchor's file may be called so (threat T4): letters, digits, `.`, `_` and `-`, not hidden, not an option.
-pub fn is_anchor_name(name: &str) -> bool {
-    let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
-    plain && !name.is_empty() && name.len() <= 200 && !name.starts_with(['.', '-'])
 }
 
 /// Refuses records that name a path which is not the row's to change, or a mode with set-id bits.

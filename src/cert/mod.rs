@@ -16,6 +16,7 @@ use x509_parser::signature_algorithm::RsaSsaPssParams;
 
 use crate::fingerprint::Fingerprint;
 
+mod anchor_name;
 mod block;
 mod cert_aux;
 pub(crate) mod der;
@@ -32,6 +33,7 @@ mod subject_hash;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use anchor_name::{anchor_name, is_anchor_name};
 pub use purpose::Purpose;
 use purpose::Usages;
 pub use self_signature::SelfSignature;

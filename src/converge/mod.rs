@@ -25,7 +25,6 @@ use crate::plan::{self, Change, Plan, Step};
 use crate::record::{Mark, Record, Saved};
 use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
-use crate::text;
 use crate::tree::{self, Node};
 use crate::trust::distro;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
@@ -418,11 +417,6 @@ fn with_former_attributes(node: &Node, former: &Node) -> Result<Node> {
         }),
         _ => node.clone(),
     })
-}
-
-/// A name for an anchor's file: from the subject and part of the fingerprint, so that two never collide.
-pub fn anchor_name(certificate: &Certificate) -> String {
-    format!("{}-{}", text::slug(&certificate.label()), certificate.fingerprint().short(16))
 }
 
 /// The path inside `sysroot` of a host file that stands in the row's own anchor directory; `None` for others.

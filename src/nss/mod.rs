@@ -68,7 +68,7 @@ pub fn is_dbm(content: &[u8]) -> bool {
 /// The nickname of `certificate`: the name that its anchor has in other stores, with part of the fingerprint in it,
 /// so that two never collide (threat T4).
 pub fn nickname_for(certificate: &Certificate) -> String {
-    crate::converge::anchor_name(certificate)
+    crate::cert::anchor_name(certificate)
 }
 
 /// Whether trust settings are signed as the database needs it.
@@ -207,7 +207,7 @@ impl Databases {
     /// [`Refusal::Locked`], [`Refusal::SerialTaken`], [`Refusal::Nickname`], [`Refusal::NicknameTaken`]; the database
     /// is damaged. Nothing is changed then.
     pub fn add(&mut self, certificate: &Certificate, nickname: &str) -> Result<Option<Former>> {
-        if !crate::state::is_anchor_name(nickname) {
+        if !crate::cert::is_anchor_name(nickname) {
             return Err(Refusal::Nickname);
         }
         let there = self.find(certificate)?;

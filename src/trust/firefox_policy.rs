@@ -12,9 +12,9 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
+use crate::cert::is_anchor_name;
 use crate::error::{Error, Result};
 use crate::record::{Mark, Record, Saved};
-use crate::state::is_anchor_name;
 use crate::sysroot::split;
 
 /// Where Firefox looks on Linux, for every user.

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 
 use super::super::trees::Trees;
 use super::{BootstrapArgs, Store};
-use crate::converge::{
-    AnchorView, Extra, Goal, Options, Outcome, Target, anchor_name, converge, standing_path,
-};
+use crate::cert::anchor_name;
+use crate::converge::{AnchorView, Extra, Goal, Options, Outcome, Target, converge, standing_path};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
