@@ -49,11 +49,13 @@ fn killed_on(base: Base) {
     // With an anchor there already, state and journal have something to lose too.
     let earlier = first.write(root.exchange(), "first.pem");
     let file = second.write(root.exchange(), "root.pem");
+    // Keystores hold dates: all the same here, so that trees can be compared.
+    let dated = |run: Trustup| run.env("SOURCE_DATE_EPOCH", "1700000000");
     let bootstrap =
-        |root: &RootFs| root.trustup(["bootstrap", "--updater", "builtin", "--ca-file"]).arg(&file);
-    let untrust = |root: &RootFs| root.trustup(["untrust", "--fingerprint", &second.pin()]);
+        |root: &RootFs| dated(root.trustup(["bootstrap", "--updater", "builtin", "--ca-file"])).arg(&file);
+    let untrust = |root: &RootFs| dated(root.trustup(["untrust", "--fingerprint", &second.pin()]));
 
-    root.trustup(["bootstrap", "--updater", "builtin", "--ca-file"]).arg(&earlier).ok();
+    dated(root.trustup(["bootstrap", "--updater", "builtin", "--ca-file"])).arg(&earlier).ok();
     let old = root.tree();
     let own_files = state_files(&root);
     let model = root.twin();

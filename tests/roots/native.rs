@@ -116,7 +116,10 @@ fn appended_certificates_survive_auto_and_stop_native() {
         let run = case.bootstrap("auto");
         case.worked(&run, "builtin");
         let said = run.json()["warnings"].to_string() + &run.json()["updater_why"].to_string() + &run.stderr;
-        assert!(said.contains("bundle"), "does not say why it is the built-in updater: {run}");
+        assert!(
+            said.contains("would drop what somebody added") && said.contains(&named[..16]),
+            "does not say why it is the built-in updater: {run}"
+        );
         let bundle = String::from_utf8(case.root.read(BUNDLE)).unwrap();
         assert!(bundle.contains(&appended.pem), "the appended certificate is gone");
         case.undone_by_untrust();
