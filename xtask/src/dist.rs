@@ -145,7 +145,8 @@ fn check(binary: &Path, machine: u16) -> Outcome<u64> {
 fn place(built: &Path) -> Outcome<PathBuf> {
     let directory = target_directory().join("static");
     let path = directory.join("trustup");
-    let fresh = directory.join("trustup.new");
+    // Of this process: two that build the same place it one after the other, each whole.
+    let fresh = directory.join(format!("trustup.{}.new", std::process::id()));
     std::fs::create_dir_all(&directory)
         .and_then(|()| std::fs::copy(built, &fresh))
         .and_then(|_| std::fs::rename(&fresh, &path))
