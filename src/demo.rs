@@ -10,6 +10,8 @@
     reason = "makes and takes away a directory of its own, never a sysroot's"
 )]
 
+mod reading;
+
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt as _;
@@ -19,23 +21,23 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cert::{Certificate, Purpose, pem};
+use crate::cert::Purpose;
 use crate::dev_ca::{DevCa, Server};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fixture::Fixture;
-use crate::keystore::{Content, Keystore, Password};
 use crate::net::dns::Settings;
-use crate::net::{MAX_BODY, Net, Trust};
-use crate::nss::{Databases, Refusal, files};
+use crate::net::{Net, Trust};
 use crate::state::State;
 use crate::sysroot::Sysroot;
 use crate::tree::{self, Node};
 use crate::trust::facts::Facts;
 use crate::trust::stores::{self, Selection, Wish};
 use crate::trust::updater::{Output, OutputKind};
-use crate::trust::view::{View, child};
+use crate::trust::view::View;
+
+use self::reading::{bundle, database, hash_directory, keystore};
 
 /// The client on loopback needs no patience.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -300,65 +302,6 @@ fn look(sysroot: &Sysroot) -> Result<(&'static str, String, Vec<Output>)> {
     });
     let outputs = facts.outputs.into_iter().chain(beside).collect();
     Ok((facts.row.id, format!("{} ({})", facts.row.name, facts.why), outputs))
-}
-
-/// The certificates that Java trusts with a keystore; `None` if there is none.
-fn keystore(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
-    let Some((bytes, _)) = sysroot.read(path, MAX_BODY)? else { return Ok(None) };
-    let keystore =
-        Keystore::parse(&bytes, &Password::default()).map_err(|problem| problem.into_error().at(path))?;
-    let trusted = keystore.entries().iter().filter_map(|entry| match entry.content() {
-        Content::Trusted { der, .. } => Some(der.clone()),
-        _ => None,
-    });
-    Ok(Some(trusted.collect()))
-}
-
-/// The certificates that NSS trusts for servers with a database; `None` if there is none.
-fn database(sysroot: &Sysroot, directory: &str) -> Result<Option<Vec<Vec<u8>>>> {
-    let found = files::read(&sysroot.directory_without_links(directory)?)?;
-    let files::Found::Databases { cert9, key4 } = found else { return Ok(None) };
-    let refused = |refusal: Refusal| refusal.into_error().at(directory);
-    let databases = Databases::open(&cert9.bytes, &key4.bytes, None).map_err(refused)?;
-    let trusted = databases.entries().map_err(refused)?.into_iter().filter(|entry| entry.is_trusted());
-    Ok(Some(trusted.map(|entry| entry.certificate.der().to_vec()).collect()))
-}
-
-/// The certificates of a PEM bundle; `None` if there is no such file.
-fn bundle(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
-    Ok(sysroot.read(path, MAX_BODY)?.map(|(bytes, _)| certificates(&bytes)))
-}
-
-/// The certificates that a directory has under names such as `4042bcee.0`; `None` if it has no such name.
-fn hash_directory(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
-    let is_hash = |name: &&String| {
-        name.split_once('.').is_some_and(|(hash, number)| {
-            hash.len() == 8
-                && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
-                && number.parse::<u32>().is_ok()
-        })
-    };
-    let names = sysroot.list(path)?.unwrap_or_default();
-    let mut found = None;
-    for name in names.iter().filter(is_hash) {
-        let Some((bytes, _)) = sysroot.read(&child(path, name), MAX_BODY)? else { continue };
-        // Found under the hash of its subject, or not at all.
-        let wanted = name.split('.').next().unwrap_or_default();
-        let hashed = |der: &Vec<u8>| {
-            Certificate::from_der(der)
-                .is_ok_and(|certificate| format!("{:08x}", certificate.subject_hash()) == wanted)
-        };
-        found.get_or_insert_with(Vec::new).extend(certificates(&bytes).into_iter().filter(hashed));
-    }
-    Ok(found)
-}
-
-fn certificates(bytes: &[u8]) -> Vec<Vec<u8>> {
-    pem::blocks(bytes)
-        .into_iter()
-        .filter(|block| block.label == "CERTIFICATE")
-        .filter_map(|block| block.der)
-        .collect()
 }
 
 /// Every path of a root file system and what is there; when it was written does not count.

@@ -1,0 +1,68 @@
+//! The roots of a store as a program that reads it finds them. Judges nothing, and takes nothing from what a command says.
+
+use crate::cert::{Certificate, pem};
+use crate::error::Result;
+use crate::keystore::{Content, Keystore, Password};
+use crate::net::MAX_BODY;
+use crate::nss::{Databases, Refusal, files};
+use crate::sysroot::Sysroot;
+use crate::trust::view::child;
+
+/// The certificates that Java trusts with a keystore; `None` if there is none.
+pub(super) fn keystore(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
+    let Some((bytes, _)) = sysroot.read(path, MAX_BODY)? else { return Ok(None) };
+    let keystore =
+        Keystore::parse(&bytes, &Password::default()).map_err(|problem| problem.into_error().at(path))?;
+    let trusted = keystore.entries().iter().filter_map(|entry| match entry.content() {
+        Content::Trusted { der, .. } => Some(der.clone()),
+        _ => None,
+    });
+    Ok(Some(trusted.collect()))
+}
+
+/// The certificates that NSS trusts for servers with a database; `None` if there is none.
+pub(super) fn database(sysroot: &Sysroot, directory: &str) -> Result<Option<Vec<Vec<u8>>>> {
+    let found = files::read(&sysroot.directory_without_links(directory)?)?;
+    let files::Found::Databases { cert9, key4 } = found else { return Ok(None) };
+    let refused = |refusal: Refusal| refusal.into_error().at(directory);
+    let databases = Databases::open(&cert9.bytes, &key4.bytes, None).map_err(refused)?;
+    let trusted = databases.entries().map_err(refused)?.into_iter().filter(|entry| entry.is_trusted());
+    Ok(Some(trusted.map(|entry| entry.certificate.der().to_vec()).collect()))
+}
+
+/// The certificates of a PEM bundle; `None` if there is no such file.
+pub(super) fn bundle(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
+    Ok(sysroot.read(path, MAX_BODY)?.map(|(bytes, _)| certificates(&bytes)))
+}
+
+/// The certificates that a directory has under names such as `4042bcee.0`; `None` if it has no such name.
+pub(super) fn hash_directory(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
+    let is_hash = |name: &&String| {
+        name.split_once('.').is_some_and(|(hash, number)| {
+            hash.len() == 8
+                && hash.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && number.parse::<u32>().is_ok()
+        })
+    };
+    let names = sysroot.list(path)?.unwrap_or_default();
+    let mut found = None;
+    for name in names.iter().filter(is_hash) {
+        let Some((bytes, _)) = sysroot.read(&child(path, name), MAX_BODY)? else { continue };
+        // Found under the hash of its subject, or not at all.
+        let wanted = name.split('.').next().unwrap_or_default();
+        let hashed = |der: &Vec<u8>| {
+            Certificate::from_der(der)
+                .is_ok_and(|certificate| format!("{:08x}", certificate.subject_hash()) == wanted)
+        };
+        found.get_or_insert_with(Vec::new).extend(certificates(&bytes).into_iter().filter(hashed));
+    }
+    Ok(found)
+}
+
+fn certificates(bytes: &[u8]) -> Vec<Vec<u8>> {
+    pem::blocks(bytes)
+        .into_iter()
+        .filter(|block| block.label == "CERTIFICATE")
+        .filter_map(|block| block.der)
+        .collect()
+}
