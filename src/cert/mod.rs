@@ -27,6 +27,7 @@ mod pkcs7;
 pub mod policy;
 mod private_key;
 mod purpose;
+mod san;
 mod self_signature;
 mod structure;
 mod subject_hash;
@@ -36,6 +37,7 @@ pub(crate) mod testing;
 pub use anchor_name::{anchor_name, is_anchor_name};
 pub use purpose::Purpose;
 use purpose::Usages;
+pub use san::SubjectAltName;
 pub use self_signature::SelfSignature;
 
 /// No certificate is larger: those with the largest signatures known (SLH-DSA) have 50 KiB. What is parsed takes a

@@ -2,22 +2,19 @@
 
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_ENCODING, LOCATION};
+use reqwest::header::{HeaderMap, LOCATION};
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use super::Net;
+use super::client::{Client, Request};
 use super::failure::{self, refuse};
-use super::proxy::Proxy;
-use super::tls::{self, Trust};
+use super::tls::Trust;
 use super::url::{masked, origin, same_origin};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 
 /// Largest body: as much as the largest bundle that is read from a disk (threat T9).
 pub const MAX_BODY: u64 = 32 * 1024 * 1024;
-
-/// The body of an answer that is no success is read for its message only.
-const MAX_MESSAGE: u64 = 16 * 1024;
 
 const MAX_REDIRECTS: usize = 5;
 
@@ -30,9 +27,11 @@ const LAST_PAUSE: Duration = Duration::from_secs(3);
 pub struct Answer {
     /// Where it came from, redirects followed.
     pub url: Url,
-    /// HTTP status: never a redirect, never 502, 503 or 504 (those are errors).
+    /// HTTP status; of [`Net::get`] never a redirect, never 502, 503 or 504 (those are errors).
     pub status: u16,
-    /// At most [`MAX_BODY`] bytes.
+    /// As the server sent them.
+    pub headers: HeaderMap,
+    /// As many bytes as the request allowed, [`MAX_BODY`] at most; of a failure the first 16 KiB.
     pub body: Vec<u8>,
 }
 
@@ -46,7 +45,7 @@ impl Answer {
     }
 
     /// What the server says of a failure, if it is JSON such as step-ca's `{"status":404,"message":"..."}`.
-    fn message(&self) -> Option<String> {
+    pub fn message(&self) -> Option<String> {
         let value: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
         value.get("message")?.as_str().map(ToOwned::to_owned)
     }
@@ -55,10 +54,10 @@ impl Answer {
 impl Net {
     /// GETs `url`, believing `trust`. Redirects are followed by hand, at most five, within the origin only.
     pub async fn get(&self, url: &Url, trust: &Trust) -> Result<Answer> {
-        let exchange = Exchange::new(self, url, trust)?;
+        let client = self.client(url, trust)?;
         let mut pause = FIRST_PAUSE;
         loop {
-            let error = match exchange.try_once(url).await {
+            let error = match try_once(&client, self, url).await {
                 Err(error) if error.kind() == Kind::Unreachable => error,
                 done => return done,
             };
@@ -72,138 +71,53 @@ impl Net {
     }
 }
 
-/// The means of one GET.
-struct Exchange<'a> {
-    net: &'a Net,
-    client: reqwest::Client,
-    trust: &'a Trust,
-    proxy: Option<&'a Proxy>,
+/// One try, redirects followed, within what is left of the time.
+async fn try_once(client: &Client, net: &Net, url: &Url) -> Result<Answer> {
+    match timeout(net.left().min(net.timeout), follow(client, url)).await {
+        Ok(done) => done,
+        Err(_) => Err(failure::timed_out(url, net.timeout.as_secs_f64())),
+    }
 }
 
-impl<'a> Exchange<'a> {
-    fn new(net: &'a Net, url: &Url, trust: &'a Trust) -> Result<Self> {
-        let proxy = net.proxies.for_url(url);
-        let failed = |error: reqwest::Error| {
-            Error::failed("could not set up the HTTP client").because(error.without_url())
+async fn follow(client: &Client, start: &Url) -> Result<Answer> {
+    let mut url = start.clone();
+    for _ in 0..=MAX_REDIRECTS {
+        let response = client.begin(Request::get(url.clone())).await.map_err(|broken| broken.error)?;
+        if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+            let answer = client.read(url, response, MAX_BODY).await?;
+            if failure::is_temporary(answer.status) {
+                return Err(failure::status(&answer.url, answer.status, answer.message().as_deref()));
+            }
+            return Ok(answer);
+        }
+        let Some(target) = response.headers().get(LOCATION) else {
+            return refuse(&url, "the server redirects without saying where", "check the URL in a browser");
         };
-        // `no_proxy` first: otherwise the client reads the variables of the process by itself.
-        let mut builder = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-            .http1_only()
-            // Shared out among a host's addresses: a dead one does not use up the time of the next.
-            .connect_timeout(net.timeout.mul_f64(0.9))
-            .user_agent(concat!("trustup/", env!("CARGO_PKG_VERSION")))
-            .dns_resolver(super::dns::Resolver(net.dns.clone()))
-            .tls_backend_preconfigured(tls::client_config(trust, &net.env)?);
-        if let Some(proxy) = proxy {
-            builder = builder.proxy(reqwest::Proxy::all(proxy.url().clone()).map_err(failed)?);
-        }
-        Ok(Exchange { net, client: builder.build().map_err(failed)?, trust, proxy })
-    }
-
-    async fn try_once(&self, url: &Url) -> Result<Answer> {
-        let left = self.net.deadline.saturating_duration_since(Instant::now()).min(self.net.timeout);
-        match timeout(left, self.follow(url)).await {
-            Ok(done) => done,
-            Err(_) => Err(failure::timed_out(url, self.net.timeout.as_secs_f64())),
-        }
-    }
-
-    async fn follow(&self, start: &Url) -> Result<Answer> {
-        let mut url = start.clone();
-        for _ in 0..=MAX_REDIRECTS {
-            let response = self
-                .client
-                .get(url.clone())
-                .send()
-                .await
-                .map_err(|error| failure::explain(&error, &url, self.trust, self.proxy))?;
-            if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-                return self.read(url, response).await;
-            }
-            let Some(target) = response.headers().get(LOCATION) else {
-                return refuse(
-                    &url,
-                    "the server redirects without saying where",
-                    "check the URL in a browser",
-                );
-            };
-            let target = target.to_str().ok().and_then(|target| url.join(target).ok());
-            let Some(target) = target else {
-                return refuse(
-                    &url,
-                    "the server redirects to something that is no URL",
-                    "check the URL in a browser",
-                );
-            };
-            if !same_origin(&url, &target) {
-                let what = format!(
-                    "the server redirects from `{}` to another origin, `{}`",
-                    origin(&url),
-                    crate::text::escape(&masked(&target))
-                );
-                return refuse(
-                    start,
-                    what,
-                    "redirects are followed only within one scheme, host and port: if the target is right, give its address",
-                );
-            }
-            url = target;
-        }
-        refuse(
-            start,
-            format!("the server redirects more than {MAX_REDIRECTS} times"),
-            "check the URL in a browser",
-        )
-    }
-
-    /// Reads the body, counting.
-    async fn read(&self, url: Url, mut response: reqwest::Response) -> Result<Answer> {
-        let status = response.status().as_u16();
-        let is_success = response.status().is_success();
-        let limit = if is_success { MAX_BODY } else { MAX_MESSAGE };
-        let encoding = response.headers().get(CONTENT_ENCODING);
-        if is_success && encoding.is_some_and(|encoding| encoding != "identity") {
+        let target = target.to_str().ok().and_then(|target| url.join(target).ok());
+        let Some(target) = target else {
             return refuse(
                 &url,
-                "the answer is compressed, although that was not asked for",
-                "serve the file as it is",
+                "the server redirects to something that is no URL",
+                "check the URL in a browser",
+            );
+        };
+        if !same_origin(&url, &target) {
+            let what = format!(
+                "the server redirects from `{}` to another origin, `{}`",
+                origin(&url),
+                crate::text::escape(&masked(&target))
+            );
+            return refuse(
+                start,
+                what,
+                "redirects are followed only within one scheme, host and port: if the target is right, give its address",
             );
         }
-        let too_large = || {
-            refuse(
-                &url,
-                format!("the answer is larger than {} MiB", MAX_BODY / 1024 / 1024),
-                "is this the address of certificates?",
-            )
-        };
-        if is_success && response.content_length().is_some_and(|length| length > limit) {
-            return too_large();
-        }
-        let mut body = Vec::new();
-        loop {
-            let chunk = match response.chunk().await {
-                Ok(Some(chunk)) => chunk,
-                Ok(None) => break,
-                // The status says enough when the message cannot be had.
-                Err(_) if !is_success => break,
-                Err(error) => return Err(failure::explain(&error, &url, self.trust, self.proxy)),
-            };
-            if (body.len() as u64).saturating_add(chunk.len() as u64) > limit {
-                if is_success {
-                    return too_large();
-                }
-                break;
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let answer = Answer { url, status, body };
-        if failure::is_temporary(status) {
-            return Err(failure::status(&answer.url, status, answer.message().as_deref()));
-        }
-        Ok(answer)
+        url = target;
     }
+    refuse(
+        start,
+        format!("the server redirects more than {MAX_REDIRECTS} times"),
+        "check the URL in a browser",
+    )
 }

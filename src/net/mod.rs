@@ -4,6 +4,7 @@
 //! plug-ins, no proxy read behind our back, no redirect to another origin, no body or wait without an end.
 //! Nothing here writes to disk; bytes that came over unverified TLS stay in memory until a pin matched.
 
+pub mod client;
 pub mod dns;
 mod failure;
 mod fetch;
@@ -17,6 +18,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+pub use self::client::{Broken, Client, Request};
 pub use self::fetch::{Answer, MAX_BODY};
 pub use self::tls::Trust;
 

@@ -1,0 +1,183 @@
+//! One server, asked as often as needed over the same connections: every limit on time and size, no redirects, and
+//! every status is an answer. What an answer means, and whether to ask again, is for who asks to decide.
+
+use reqwest::header::{CONTENT_ENCODING, HeaderMap};
+use reqwest::{Method, Response};
+use tokio::time::{Instant, timeout};
+use url::Url;
+
+use super::failure::{self, refuse};
+use super::proxy::Proxy;
+use super::tls::{self, Trust};
+use super::{Answer, MAX_BODY, Net};
+use crate::error::{Error, Result};
+
+/// The body of an answer that is no success is read for its message only.
+const MAX_MESSAGE: u64 = 16 * 1024;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// GET, HEAD or POST.
+    pub method: Method,
+    /// Absolute.
+    pub url: Url,
+    /// Beside those that are always sent (`User-Agent`, `Host`, `Content-Length`).
+    pub headers: HeaderMap,
+    /// Empty for none.
+    pub body: Vec<u8>,
+    /// The largest body of a success that is read, in bytes.
+    pub limit: u64,
+}
+
+impl Request {
+    /// A GET of `url`.
+    pub fn get(url: Url) -> Self {
+        let (method, headers) = (Method::GET, HeaderMap::new());
+        Request { method, url, headers, body: Vec::new(), limit: MAX_BODY }
+    }
+
+    /// A POST of `body` to `url`.
+    pub fn post(url: Url, body: Vec<u8>) -> Self {
+        Request { method: Method::POST, body, ..Request::get(url) }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub struct Broken {
+    /// What to tell; of kind `Unreachable` where asking again may help.
+    pub error: Error,
+    /// Whether the request may have reached the server: what can be spent once only may be spent.
+    pub sent: bool,
+}
+
+/// The means to ask the server of one address.
+#[derive(Clone, Debug)]
+pub struct Client {
+    net: Net,
+    http: reqwest::Client,
+    trust: Trust,
+    proxy: Option<Proxy>,
+}
+
+impl Net {
+    /// A client for the server of `base`, believing `trust`; proxies as for that address. Its connections are reused.
+    ///
+    /// # Errors
+    /// None of the roots can be used.
+    pub fn client(&self, base: &Url, trust: &Trust) -> Result<Client> {
+        let proxy = self.proxies.for_url(base).cloned();
+        let failed = |error: reqwest::Error| {
+            Error::failed("could not set up the HTTP client").because(error.without_url())
+        };
+        // `no_proxy` first: otherwise the client reads the variables of the process by itself.
+        let mut builder = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .http1_only()
+            // Shared out among a host's addresses: a dead one does not use up the time of the next.
+            .connect_timeout(self.timeout.mul_f64(0.9))
+            .user_agent(concat!("trustup/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(super::dns::Resolver(self.dns.clone()))
+            .tls_backend_preconfigured(tls::client_config(trust, &self.env)?);
+        if let Some(proxy) = &proxy {
+            builder = builder.proxy(reqwest::Proxy::all(proxy.url().clone()).map_err(failed)?);
+        }
+        let http = builder.build().map_err(failed)?;
+        Ok(Client { net: self.clone(), http, trust: trust.clone(), proxy })
+    }
+
+    /// The time that is left for everything.
+    pub fn left(&self) -> std::time::Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+}
+
+impl Client {
+    /// Sends one request, once. Every status is an answer.
+    ///
+    /// # Errors
+    /// No answer in time, one that is too large, compressed or no HTTP, or a server that is not trusted.
+    pub async fn send(&self, request: Request) -> Result<Answer, Broken> {
+        let url = request.url.clone();
+        let most = self.net.left().min(self.net.timeout);
+        let attempt = async {
+            let limit = request.limit;
+            let response = self.begin(request).await?;
+            self.read(url.clone(), response, limit).await.map_err(|error| Broken { error, sent: true })
+        };
+        match timeout(most, attempt).await {
+            Ok(done) => done,
+            Err(_) => {
+                Err(Broken { error: failure::timed_out(&url, self.net.timeout.as_secs_f64()), sent: true })
+            }
+        }
+    }
+
+    /// The time that is left for everything.
+    pub fn left(&self) -> std::time::Duration {
+        self.net.left()
+    }
+
+    /// Sends the request and waits for the head of the answer.
+    pub(super) async fn begin(&self, request: Request) -> Result<Response, Broken> {
+        let Request { method, url, headers, body, .. } = request;
+        let mut sending = self.http.request(method, url.clone()).headers(headers);
+        if !body.is_empty() {
+            sending = sending.body(body);
+        }
+        sending.send().await.map_err(|error| Broken {
+            error: failure::explain(&error, &url, &self.trust, self.proxy.as_ref()),
+            sent: !error.is_connect(),
+        })
+    }
+
+    /// Reads the body, counting.
+    pub(super) async fn read(&self, url: Url, mut response: Response, most: u64) -> Result<Answer> {
+        let status = response.status().as_u16();
+        let is_success = response.status().is_success();
+        let limit = if is_success { most } else { MAX_MESSAGE };
+        let encoding = response.headers().get(CONTENT_ENCODING);
+        if is_success && encoding.is_some_and(|encoding| encoding != "identity") {
+            return refuse(
+                &url,
+                "the answer is compressed, although that was not asked for",
+                "serve the file as it is",
+            );
+        }
+        let too_large = || {
+            let limit = match limit / 1024 {
+                kib if kib % 1024 == 0 => format!("{} MiB", kib / 1024),
+                kib => format!("{kib} KiB"),
+            };
+            refuse(&url, format!("the answer is larger than {limit}"), "is this the right address?")
+        };
+        if is_success && response.content_length().is_some_and(|length| length > limit) {
+            return too_large();
+        }
+        let mut body = Vec::new();
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                // The status says enough when the message cannot be had.
+                Err(_) if !is_success => break,
+                Err(error) => {
+                    return Err(failure::explain(&error, &url, &self.trust, self.proxy.as_ref()));
+                }
+            };
+            if (body.len() as u64).saturating_add(chunk.len() as u64) > limit {
+                if is_success {
+                    return too_large();
+                }
+                break;
+            }
+            body.extend_from_slice(&chunk);
+        }
+        let headers = std::mem::take(response.headers_mut());
+        Ok(Answer { url, status, headers, body })
+    }
+}
