@@ -1,6 +1,7 @@
 //! Real servers of other makers, each held by a guard that kills it: step-ca, pebble with its challtestsrv, Caddy, BIND.
 //! Every one has a temporary directory, a configuration of ours, ports of its own and no variable of the machine, so
 //! that tests run side by side. What a server said is shown when its test fails.
+#![allow(unused_imports, reason = "each test binary uses a part of it")]
 
 mod bind;
 mod caddy;
