@@ -13,6 +13,8 @@ pub mod env;
 pub mod error;
 pub mod fingerprint;
 pub mod fixture;
+pub mod jose;
+pub mod key;
 pub mod keystore;
 pub mod native;
 pub mod net;
