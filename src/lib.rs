@@ -5,10 +5,12 @@
 pub mod apply;
 pub mod cert;
 pub mod cli;
+pub mod config;
 pub mod converge;
 pub mod demo;
 pub mod dev_ca;
 pub mod doctor;
+pub mod duration;
 pub mod env;
 pub mod error;
 pub mod fingerprint;

@@ -130,7 +130,7 @@ fn fit(host: &Sysroot, path: &str) -> Result<Fit> {
 
 /// Whether somebody else could put something at `path` or replace what is there: each directory on the way that is
 /// there belongs to root or us and nobody else can write it, or it is root's and sticky, like `/tmp`.
-fn unsafe_way(host: &Sysroot, path: &str) -> Result<Option<String>> {
+pub(crate) fn unsafe_way(host: &Sysroot, path: &str) -> Result<Option<String>> {
     let uid = rustix::process::geteuid().as_raw();
     let mut pending = vec![split(path).0.to_owned()];
     if let Some(real) = host.canonical(split(path).0)? {
