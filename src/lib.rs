@@ -4,11 +4,13 @@
 
 pub mod apply;
 pub mod cert;
+mod checkpoint;
 pub mod cli;
 pub mod converge;
 pub mod demo;
 pub mod dev_ca;
 pub mod doctor;
+pub mod enroll;
 pub mod env;
 pub mod error;
 pub mod fingerprint;
@@ -19,6 +21,7 @@ pub mod keystore;
 pub mod native;
 pub mod net;
 pub mod nss;
+pub mod pair;
 pub mod plan;
 pub mod private_store;
 pub mod privilege;
