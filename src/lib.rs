@@ -28,6 +28,7 @@ pub mod plan;
 pub mod private_store;
 pub mod privilege;
 pub mod record;
+pub mod secret;
 pub mod source;
 pub mod state;
 pub mod sysroot;
