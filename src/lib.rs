@@ -2,6 +2,7 @@
 //!
 //! Data flows one way: Request → Facts → Plan → apply → verify → state. `docs/architecture.md` has the map.
 
+pub mod acme;
 pub mod apply;
 pub mod cert;
 pub mod cli;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod fingerprint;
 pub mod fixture;
 pub mod keystore;
+mod listener;
 pub mod native;
 pub mod net;
 pub mod nss;
