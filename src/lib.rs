@@ -2,13 +2,18 @@
 //!
 //! Data flows one way: Request → Facts → Plan → apply → verify → state. `docs/architecture.md` has the map.
 
+pub mod acme;
 pub mod apply;
 pub mod cert;
+mod checkpoint;
 pub mod cli;
+pub mod config;
 pub mod converge;
 pub mod demo;
 pub mod dev_ca;
 pub mod doctor;
+pub mod duration;
+pub mod enroll;
 pub mod env;
 pub mod error;
 pub mod fingerprint;
@@ -16,13 +21,16 @@ pub mod fixture;
 pub mod jose;
 pub mod key;
 pub mod keystore;
+mod listener;
 pub mod native;
 pub mod net;
 pub mod nss;
+pub mod pair;
 pub mod plan;
 pub mod private_store;
 pub mod privilege;
 pub mod record;
+pub mod secret;
 pub mod source;
 pub mod state;
 pub mod sysroot;
