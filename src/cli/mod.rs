@@ -5,6 +5,7 @@ mod bootstrap;
 mod config;
 mod demo;
 mod detect;
+mod dev_ca;
 mod doctor;
 mod env;
 mod status;
@@ -99,6 +100,7 @@ enum Command {
     Env(env::EnvArgs),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
+    DevCa(dev_ca::DevCaArgs),
 }
 
 impl Command {
@@ -112,6 +114,7 @@ impl Command {
             Command::Env(_) => "env",
             Command::Config(_) => "config",
             Command::Demo(_) => "demo",
+            Command::DevCa(_) => "dev-ca",
         }
     }
 }
@@ -192,6 +195,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Env(args) => env::run(&context, args),
         Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
+        Command::DevCa(args) => dev_ca::run(&context, args),
     };
     match result {
         Ok(code) => code,

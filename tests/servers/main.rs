@@ -11,4 +11,5 @@
 mod support;
 
 mod acme;
+mod dev_ca;
 mod guards;
