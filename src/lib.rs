@@ -2,14 +2,17 @@
 //!
 //! Data flows one way: Request → Facts → Plan → apply → verify → state. `docs/architecture.md` has the map.
 
+pub mod acme;
 pub mod apply;
 pub mod cert;
 mod checkpoint;
 pub mod cli;
+pub mod config;
 pub mod converge;
 pub mod demo;
 pub mod dev_ca;
 pub mod doctor;
+pub mod duration;
 pub mod enroll;
 pub mod env;
 pub mod error;
@@ -18,6 +21,7 @@ pub mod fixture;
 pub mod jose;
 pub mod key;
 pub mod keystore;
+mod listener;
 pub mod native;
 pub mod net;
 pub mod nss;
