@@ -142,7 +142,11 @@ impl<'a> Section<'a> {
         let text = match fill(raw, self.reader.env) {
             Ok(text) => text,
             Err(why) => {
-                self.problem(line, Error::usage(format!("`{}`: {why}", self.name_of(key))));
+                let error = Error::usage(format!("`{}`: {why}", self.name_of(key)));
+                self.problem(
+                    line,
+                    error.hint("set the variable for this process, or write the value itself"),
+                );
                 return None;
             }
         };
@@ -424,6 +428,9 @@ impl<'a> Section<'a> {
         match value.get_ref() {
             DeValue::Table(table) => vec![self.below(key, table, line)],
             DeValue::Array(elements) => {
+                if elements.is_empty() {
+                    self.wrong(key, line, "is empty");
+                }
                 let each = elements.iter().filter_map(|element| {
                     let line = self.reader.line(element.span().start);
                     match element.get_ref() {

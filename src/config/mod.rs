@@ -32,6 +32,8 @@ pub use self::place::DEFAULT;
 pub use self::published::{Published, published};
 pub use self::secret::Secret;
 pub use self::trust::Options;
+#[cfg(test)]
+pub(crate) use self::trust::known;
 
 /// What the file says.
 #[derive(Clone, Debug, Default)]
@@ -284,10 +286,9 @@ pub fn load_scope(env: &Env, given: Option<&Path>, scope: Scope) -> Result<Optio
     let more = problems.len().saturating_sub(1);
     match problems.into_iter().next() {
         None => Ok(Some(config)),
-        Some(first) if more == 0 => Err(first),
-        Some(first) => {
-            Err(first.hint(format!("`trustup config check` lists this and what else is wrong ({more} more)")))
-        }
+        Some(first) if more == 0 && !first.hints().is_empty() => Err(first),
+        Some(first) if more == 0 => Err(first.hint("`trustup config check` looks at the whole file")),
+        Some(first) => Err(first.hint(format!("`trustup config check` lists this and {more} more"))),
     }
 }
 
