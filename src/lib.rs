@@ -4,6 +4,7 @@
 
 pub mod apply;
 pub mod cert;
+mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod converge;
@@ -11,14 +12,18 @@ pub mod demo;
 pub mod dev_ca;
 pub mod doctor;
 pub mod duration;
+pub mod enroll;
 pub mod env;
 pub mod error;
 pub mod fingerprint;
 pub mod fixture;
+pub mod jose;
+pub mod key;
 pub mod keystore;
 pub mod native;
 pub mod net;
 pub mod nss;
+pub mod pair;
 pub mod plan;
 pub mod private_store;
 pub mod privilege;

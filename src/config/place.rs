@@ -7,7 +7,6 @@ use zeroize::Zeroizing;
 
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::private_store::unsafe_way;
 use crate::sysroot::{Kind, Sysroot, host, split};
 
 /// Where the file is if nobody says otherwise.
@@ -60,7 +59,7 @@ pub(super) fn refuse_others(path: &Path) -> Result<()> {
     let mut next = path.to_str().ok_or_else(not_text)?.to_owned();
     // Each link's own directory counts, not only the first and the last.
     for _ in 0..MAX_LINKS {
-        if let Some(why) = unsafe_way(&root, &next)? {
+        if let Some(why) = root.unsafe_way(&next, &[])? {
             return Err(refused(why));
         }
         let Some(Kind::Link) = root.lstat(&next)?.map(|meta| meta.kind) else { return Ok(()) };

@@ -1,5 +1,6 @@
 //! What several test binaries share: running trustup, making certificates, comparing trees.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+#![allow(clippy::print_stderr, reason = "a guard shows what its server said when a test fails")]
 
 pub mod ca;
 pub mod guard;
@@ -7,5 +8,6 @@ pub mod java;
 pub mod keystores;
 pub mod roots;
 pub mod run;
+pub mod servers;
 pub mod tls_server;
 pub mod tree;

@@ -1,0 +1,13 @@
+//! The ring of real servers: step-ca, pebble, Caddy and BIND, each started by its test on ports of its own
+//! (`support::servers`), and the real `step`. Everything is on loopback. Needs the programs that `./test` builds or
+//! installs, so every test is ignored unless `./test` runs it.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "tests drive the real world, and may panic"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod guards;
