@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::document::Section;
-use super::{Acme, CertificateConfig, Challenge, DnsSolver, Eab, Layout, Method, Rfc2136, Shown};
+use super::{Acme, CertificateConfig, Challenge, DnsSolver, Eab, Method, Rfc2136, Shown};
 use crate::duration;
 use crate::error::Error;
 
@@ -37,6 +37,7 @@ const METHODS: [(&str, &[&str]); 4] = [
 ];
 
 const DURATION: &str = "a duration: a number and a unit, such as `30s`, `5m` or `24h`";
+const LIFE: &str = "a duration (`24h`, `1h30m`, `30d`) or a moment (`2026-12-24T18:00:00Z`)";
 const MODE: &str = "a file mode in octal, such as `\"0640\"`";
 
 /// What is missing or wrong is said, and empty in the answer.
@@ -58,21 +59,18 @@ pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
         })
     };
     let time = |key| section.number_or(key, DURATION, |text, _| duration::parse(text).ok());
-    let key_types = ["ec-p256", "ec-p384", "rsa-2048", "rsa-4096", "ed25519"];
     let settings = CertificateConfig {
         names: parsed,
         cert: cert.as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
         key: key.as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
         chain: chain.map(|(path, _)| path),
-        key_type: section.word("key_type", &key_types),
+        ca_out: path("ca_out").map(|(path, _)| path),
+        key_type: section.choice("key_type"),
         owner: section.string("owner").map(|value| value.text.to_string()),
         cert_mode: mode("cert_mode"),
         key_mode: mode("key_mode"),
-        not_after: time("not_after"),
-        layout: section.word("layout", &["files", "versioned"]).map(|word| match word.as_str() {
-            "versioned" => Layout::Versioned,
-            _ => Layout::Files,
-        }),
+        not_after: section.parsed("not_after", LIFE, |text| text.parse().ok()),
+        layout: section.choice("layout"),
         issuer_root: path("issuer_root").map(|(path, _)| path),
         timeout: time("timeout"),
         enroll: section.sections("enroll").iter().filter_map(method).collect(),
@@ -201,7 +199,8 @@ pub(super) fn check_paths(certificates: &[CertificateConfig]) -> Vec<Error> {
     let mut seen: Vec<(&PathBuf, &str)> = Vec::new();
     let mut problems = Vec::new();
     for certificate in certificates {
-        let paths = [&certificate.cert, &certificate.key].into_iter().chain(&certificate.chain);
+        let paths = [&certificate.cert, &certificate.key].into_iter();
+        let paths = paths.chain(&certificate.chain).chain(&certificate.ca_out);
         for path in paths.filter(|path| !path.as_os_str().is_empty()) {
             // `PathBuf` compares components: `//` and `/./` make no other path.
             match seen.iter().find(|(other, _)| *other == path) {

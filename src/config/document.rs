@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
@@ -337,6 +338,13 @@ impl<'a> Section<'a> {
     pub(super) fn word(&self, key: &str, words: &[&str]) -> Option<String> {
         let value = self.string(key)?;
         self.one_of(&value, words)
+    }
+
+    /// One of the words that an option of the command line takes.
+    pub(super) fn choice<T: ValueEnum>(&self, key: &str) -> Option<T> {
+        let words: Vec<_> = T::value_variants().iter().filter_map(T::to_possible_value).collect();
+        let names: Vec<&str> = words.iter().map(|word| word.get_name()).collect();
+        self.word(key, &names).and_then(|word| T::from_str(&word, false).ok())
     }
 
     /// As [`Section::word`], of a value that is there already.

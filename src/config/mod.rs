@@ -22,14 +22,17 @@ use toml::de::DeTable;
 use url::Url;
 
 use crate::cert::SubjectAltName;
+use crate::enroll::validity::NotAfter;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::key::KeyType;
+use crate::pair::Layout;
 
 use self::document::Reader;
 
 pub use self::place::DEFAULT;
-pub use self::published::{Published, published};
+pub use self::published::published;
 pub use self::secret::Secret;
 pub use self::trust::Options;
 #[cfg(test)]
@@ -67,15 +70,6 @@ pub struct Trust {
     options: Options,
 }
 
-/// How a pair lies in its directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Plain files.
-    Files,
-    /// A directory for each pair, and a link to the current one.
-    Versioned,
-}
-
 /// `[[certificate]]`: one certificate. What is not given is `None`: the defaults are those of enroll's options.
 #[derive(Clone, Debug)]
 pub struct CertificateConfig {
@@ -87,8 +81,10 @@ pub struct CertificateConfig {
     pub key: PathBuf,
     /// `chain`
     pub chain: Option<PathBuf>,
-    /// `key_type`: one of enroll's words.
-    pub key_type: Option<String>,
+    /// `ca_out`: where the service reads the root.
+    pub ca_out: Option<PathBuf>,
+    /// `key_type`
+    pub key_type: Option<KeyType>,
     /// `owner`: `USER:GROUP`, not looked up yet.
     pub owner: Option<String>,
     /// `cert_mode`: permission bits.
@@ -96,7 +92,7 @@ pub struct CertificateConfig {
     /// `key_mode`: permission bits.
     pub key_mode: Option<u32>,
     /// `not_after`: how long it should be valid.
-    pub not_after: Option<Duration>,
+    pub not_after: Option<NotAfter>,
     /// `layout`
     pub layout: Option<Layout>,
     /// `issuer_root`: the root that the chain must end in, where that is not the CA's.

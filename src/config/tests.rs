@@ -54,6 +54,7 @@ fn everything_that_can_be_said_arrives() {
         cert = "/run/${{HOST}}/cert.pem"
         key = "/run/tls/key.pem"
         chain = "/run/tls/chain.pem"
+        ca_out = "/run/tls/ca.pem"
         key_type = "ec-p384"
         owner = "postgres:tls"
         cert_mode = "0640"
@@ -107,6 +108,7 @@ fn everything_that_can_be_said_arrives() {
         (Some("/run/web/cert.pem"), "/run/${HOST}/cert.pem")
     );
     assert_eq!((one.cert_mode, one.key_mode), (Some(0o640), Some(0o600)));
+    assert_eq!((one.key_type, one.not_after), (Some(KeyType::EcP384), Some(NotAfter::Duration(86_400))));
     assert_eq!((one.layout, one.timeout), (Some(Layout::Versioned), Some(Duration::from_secs(90))));
     assert_eq!(one.place, "/etc/trustup/trustup.toml:7");
     assert_eq!(
@@ -225,6 +227,7 @@ fn no_file_is_written_twice() {
         "cert = \"/k\"\nkey = \"/k2\"",
         "cert = \"//./c\"\nkey = \"/k2\"",
         "cert = \"/x\"\nkey = \"/x\"",
+        "cert = \"/x\"\nkey = \"/y\"\nca_out = \"/k\"",
         "cert = \"/x\"\nkey = \"/y\"\nchain = \"/c\"",
     ] {
         let found = problems(&two(more));
@@ -350,13 +353,13 @@ fn variables_of_published_images() {
     let files = ["TLS_DOMAINS", "TLS_CERT_LOCATION", "TLS_KEY_LOCATION"];
     let given =
         with(&[files[0], files[1], files[2], "CA_TOKEN", "TLS_CA_CERT_LOCATION"]).unwrap().expect("asked");
-    assert_eq!(given.certificate.shown.names, ["db.test", "10.0.0.5", "b.test"]);
-    assert_eq!(given.ca_cert, Some("/run/tls/ca.crt".into()));
-    let [Method::Token { token: Some(token) }] = &given.certificate.enroll[..] else { panic!("{given:?}") };
+    assert_eq!(given.shown.names, ["db.test", "10.0.0.5", "b.test"]);
+    assert_eq!(given.ca_out, Some("/run/tls/ca.crt".into()));
+    let [Method::Token { token: Some(token) }] = &given.enroll[..] else { panic!("{given:?}") };
     assert_eq!(*token.read().unwrap(), SECRET);
     assert!(!format!("{given:?}").contains(SECRET));
     let given = with(&[files[0], files[1], files[2], "CA_PROVISIONER_NAME"]).unwrap().expect("asked");
-    let [Method::Acme(acme)] = &given.certificate.enroll[..] else { panic!("{given:?}") };
+    let [Method::Acme(acme)] = &given.enroll[..] else { panic!("{given:?}") };
     assert_eq!(acme.provisioner.as_deref(), Some("acme"));
     assert!(with(&["CA_TOKEN", files[1], files[2]]).unwrap().is_none());
     for missing in [1, 2] {
