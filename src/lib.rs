@@ -2,6 +2,7 @@
 //!
 //! Data flows one way: Request → Facts → Plan → apply → verify → state. `docs/architecture.md` has the map.
 
+pub mod acme;
 pub mod apply;
 pub mod cert;
 mod checkpoint;
@@ -20,6 +21,7 @@ pub mod fixture;
 pub mod jose;
 pub mod key;
 pub mod keystore;
+mod listener;
 pub mod native;
 pub mod net;
 pub mod nss;
@@ -28,6 +30,7 @@ pub mod plan;
 pub mod private_store;
 pub mod privilege;
 pub mod record;
+pub mod secret;
 pub mod source;
 pub mod state;
 pub mod sysroot;

@@ -80,16 +80,6 @@ pub fn run_tool(
     timeout: Duration,
     stamp: Option<i64>,
 ) -> Result<String> {
-    let shown =
-        std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-    let (mut output, writer) =
-        std::io::pipe().map_err(|error| Error::failed("could not make a pipe").because(error))?;
-    let writer_too =
-        writer.try_clone().map_err(|error| Error::failed("could not make a pipe").because(error))?;
-    // Reads as empty; `/dev/null` is missing in a bare chroot.
-    let (closed, nobody) =
-        std::io::pipe().map_err(|error| Error::failed("could not make a pipe").because(error))?;
-    drop(nobody);
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -100,15 +90,39 @@ pub fn run_tool(
         .env("TMPDIR", temporary)
         .env("P11_KIT_NO_USER_CONFIG", "1")
         .envs(stamp.map(|seconds| ("SOURCE_DATE_EPOCH", seconds.to_string())))
-        .current_dir("/")
-        .stdin(closed)
-        .stdout(writer)
-        .stderr(writer_too)
-        .process_group(0);
+        .current_dir("/");
+    let shown =
+        std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
+    run(command, "the distribution's trust update", &shown, timeout)
+        .map_err(|error| error.hint("`--updater builtin` writes the same files without it"))
+}
+
+/// Runs a program that the user named: the caller's environment without our secrets (threat T16), standard input closed,
+/// output kept for the error, its whole process group ended after `timeout`. `program` is an absolute path.
+///
+/// # Errors
+/// It could not be started, failed, or took too long; the error shows what it said.
+pub fn run_hook(env: &Env, program: &str, arguments: &[&str], timeout: Duration) -> Result<()> {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    withhold_secrets(&mut command, env);
+    let shown = text::escape(&[&[program], arguments].concat().join(" "));
+    run(command, "the hook", &shown, timeout).map(drop)
+}
+
+/// Runs `command` to its end and gives back what it said; `who` and `shown` are for the error.
+fn run(mut command: Command, who: &str, shown: &str, timeout: Duration) -> Result<String> {
+    let no_pipe = |error| Error::failed("could not make a pipe").because(anyhow::Error::from(error));
+    let (mut output, writer) = std::io::pipe().map_err(no_pipe)?;
+    let writer_too = writer.try_clone().map_err(no_pipe)?;
+    // Reads as empty; `/dev/null` is missing in a bare chroot.
+    let (closed, nobody) = std::io::pipe().map_err(no_pipe)?;
+    drop(nobody);
+    command.stdin(closed).stdout(writer).stderr(writer_too).process_group(0);
     close_fds::set_fds_cloexec(3, &[]);
-    let mut child = command.spawn().map_err(|error| {
-        Error::failed("could not start the distribution's trust update").at(program).because(error)
-    })?;
+    let mut child = command
+        .spawn()
+        .map_err(|error| Error::failed(format!("could not start {who}")).at(shown).because(error))?;
     drop(command);
     let group = Pid::from_child(&child);
     let (sender, finished) = mpsc::channel();
@@ -125,24 +139,21 @@ pub fn run_tool(
         // The leader is not waited for yet, so its number still names this group.
         let _ = rustix::process::kill_process_group(group, Signal::KILL);
     }
-    let status = child.wait().map_err(|error| {
-        Error::failed("could not wait for the distribution's trust update").because(error)
-    })?;
+    let status =
+        child.wait().map_err(|error| Error::failed(format!("could not wait for {who}")).because(error))?;
     let said = reader.join().unwrap_or_default();
     if in_time && status.success() {
         return Ok(String::from_utf8_lossy(&said).into_owned());
     }
     let what = if in_time {
-        format!("the distribution's trust update failed ({status})")
+        format!("{who} failed ({status})")
     } else {
-        format!("the distribution's trust update took longer than {} s and was ended", timeout.as_secs())
+        format!("{who} took longer than {} s and was ended", timeout.as_secs())
     };
     let said = String::from_utf8_lossy(&said);
     let error = Error::failed(what).at(shown);
     let said = said.trim_end();
-    let error =
-        if said.is_empty() { error } else { error.because(anyhow::anyhow!("it said: {}", tail(said))) };
-    Err(error.hint("`--updater builtin` writes the same files without it"))
+    Err(if said.is_empty() { error } else { error.because(anyhow::anyhow!("it said: {}", tail(said))) })
 }
 
 /// The end of a program's output, escaped line by line.
@@ -162,9 +173,7 @@ pub fn replace_us(env: &Env, command: &[String], variables: &[(String, String)])
     };
     let mut replacement = Command::new(program);
     replacement.args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
-    for name in env.names().filter(|name| is_secret(name)) {
-        replacement.env_remove(name);
-    }
+    withhold_secrets(&mut replacement, env);
     close_fds::set_fds_cloexec(3, &passed_on(env));
     let cause = replacement.exec();
     let hint = if cause.kind() == std::io::ErrorKind::NotFound {
@@ -185,6 +194,13 @@ fn passed_on(env: &Env) -> Vec<i32> {
         .and_then(|count| count.parse::<i32>().ok())
         .filter(|count| (0..=1024).contains(count));
     if for_us { (3..3 + count.unwrap_or(0)).collect() } else { Vec::new() }
+}
+
+/// No child gets a secret of ours.
+fn withhold_secrets(command: &mut Command, env: &Env) {
+    for name in env.names().filter(|name| is_secret(name)) {
+        command.env_remove(name);
+    }
 }
 
 /// Whether the variable holds a secret of trustup's.

@@ -1,6 +1,8 @@
 //! One server, asked as often as needed over the same connections: every limit on time and size, no redirects, and
 //! every status is an answer. What an answer means, and whether to ask again, is for who asks to decide.
 
+use std::net::IpAddr;
+
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
 use reqwest::{Method, Response};
 use tokio::time::{Instant, timeout};
@@ -10,6 +12,7 @@ use super::failure::{self, refuse};
 use super::proxy::Proxy;
 use super::tls::{self, Trust};
 use super::{Answer, MAX_BODY, Net};
+use crate::env::Env;
 use crate::error::{Error, Result};
 
 /// The body of an answer that is no success is read for its message only.
@@ -120,6 +123,19 @@ impl Client {
     /// The time that is left for everything.
     pub fn left(&self) -> std::time::Duration {
         self.net.left()
+    }
+
+    /// Variables and clock of this run.
+    pub(crate) fn env(&self) -> &Env {
+        &self.net.env
+    }
+
+    /// The addresses of a host that is no part of a URL (a name server), as for URLs.
+    pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>> {
+        self.net.dns.lookup(host).await.map_err(|error| {
+            let hint = error.hint();
+            Error::unreachable("could not resolve the host's name").because(error).hint(hint)
+        })
     }
 
     /// Sends the request and waits for the head of the answer.

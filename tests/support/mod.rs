@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 #![allow(clippy::print_stderr, reason = "a guard shows what its server said when a test fails")]
 
+pub mod acme;
 pub mod ca;
 pub mod guard;
 pub mod java;

@@ -1,0 +1,142 @@
+//! The account: the one that was kept, or a new one. A new one is saved before anything is done with it.
+
+use instant_acme::{Account, AccountBuilder, ExternalAccountKey, Key, NewAccount};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::account_file::Kept;
+use super::problem::{EXTERNAL_ACCOUNT, explain, is, persist};
+use super::transport::Transport;
+use super::{AccountStore, Settings};
+use crate::error::{Error, Result};
+use crate::net::url::{origin, same_origin};
+use crate::text;
+
+/// The account that was kept, or a new one; says which.
+pub(super) async fn open(
+    transport: &Transport,
+    settings: &Settings,
+    store: &mut dyn AccountStore,
+    report: &dyn Fn(&str),
+) -> Result<Account> {
+    let Some(content) = store.load()? else { return register(transport, settings, store, report).await };
+    let kept = Kept::from_text(&content)?;
+    let Some(url) = kept.url.clone() else { return adopt(transport, settings, kept, store, report).await };
+    let key = PrivatePkcs8KeyDer::from(&**kept.key);
+    // The URL as it was at creation, whatever the server is called today: step-ca wants exactly that.
+    let account = builder(transport)
+        .from_parts(url, key, transport.directory().to_string())
+        .await
+        .map_err(|error| explain(error, "use the account's key", transport))?;
+    report("using the account that was kept");
+    Ok(account)
+}
+
+/// Whether the server's answer to an order means that it does not know this account (any more), so that a new one may be
+/// made in its place.
+///
+/// step-ca binds an account to the URL it was made under: newer versions answer 401 to another, those before 0.25 refuse
+/// with `malformed` a URL that does not begin with the name they are asked under now.
+pub(super) fn is_forgotten(account: &Account, error: &instant_acme::Error, transport: &Transport) -> bool {
+    let instant_acme::Error::Api(problem) = error else { return false };
+    let moved = || Url::parse(account.id()).map_or(true, |url| !same_origin(&url, transport.directory()));
+    is(problem, "accountDoesNotExist") || (is(problem, "unauthorized") || is(problem, "malformed")) && moved()
+}
+
+/// A new account with a new key: an old key would only find the old account again.
+pub(super) async fn register(
+    transport: &Transport,
+    settings: &Settings,
+    store: &mut dyn AccountStore,
+    report: &dyn Fn(&str),
+) -> Result<Account> {
+    agree(transport, settings)?;
+    if transport.wants_external_account() && settings.eab.is_none() {
+        let error = Error::usage("the CA makes accounts only for those who have one with it already");
+        return Err(transport.error(error).hint(EXTERNAL_ACCOUNT));
+    }
+    let contacts = settings.contacts()?;
+    let contact: Vec<&str> = contacts.iter().map(String::as_str).collect();
+    let new = NewAccount {
+        contact: &contact,
+        terms_of_service_agreed: settings.agree_tos,
+        only_return_existing: false,
+    };
+    let external = settings.eab.as_ref().map(|eab| ExternalAccountKey::new(eab.kid.clone(), &eab.hmac_key));
+    let directory = transport.directory().to_string();
+    let made =
+        persist(async || builder(transport).create(&new, directory.clone(), external.as_ref()).await).await;
+    let (account, credentials) = made.map_err(|error| explain(error, "make an account", transport))?;
+    let key = Zeroizing::new(credentials.private_key().secret_pkcs8_der().to_vec());
+    keep(&account, key, transport, store)?;
+    report(&format!("account made at {}", origin(transport.directory())));
+    Ok(account)
+}
+
+/// The account of a key that other software made, or a new account for that key.
+async fn adopt(
+    transport: &Transport,
+    settings: &Settings,
+    kept: Kept,
+    store: &mut dyn AccountStore,
+    report: &dyn Fn(&str),
+) -> Result<Account> {
+    let directory = transport.directory().to_string();
+    let pair = || {
+        let key = PrivatePkcs8KeyDer::from(kept.key.to_vec());
+        let usable = Key::from_pkcs8_der(key.clone_key())?;
+        Ok((usable, PrivateKeyDer::Pkcs8(key)))
+    };
+    if let Err(error) = pair() {
+        let error: instant_acme::Error = error;
+        return Err(Error::usage("the account's key cannot be used: it must be EC P-256")
+            .because(anyhow::anyhow!("{error}")));
+    }
+    let found = persist(async || builder(transport).from_key(pair()?, directory.clone()).await).await;
+    let (account, what) = match found {
+        Ok((account, _)) => (account, "found"),
+        Err(instant_acme::Error::Api(problem)) if is(&problem, "accountDoesNotExist") => {
+            agree(transport, settings)?;
+            if settings.eab.is_some() || transport.wants_external_account() {
+                let error = Error::usage(
+                    "the CA has no account for this key, and a key of other software cannot be bound to an external account",
+                );
+                return Err(transport.error(error).hint("name a file that does not exist yet with `--account-key`: a new key is made for the account"));
+            }
+            let made =
+                persist(async || builder(transport).create_from_key(pair()?, directory.clone()).await).await;
+            (made.map_err(|error| explain(error, "make an account", transport))?.0, "made")
+        }
+        Err(error) => return Err(explain(error, "find the account of the key", transport)),
+    };
+    keep(&account, kept.key, transport, store)?;
+    report(&format!("account of the given key {what} at {}", origin(transport.directory())));
+    Ok(account)
+}
+
+fn keep(
+    account: &Account,
+    key: Zeroizing<Vec<u8>>,
+    transport: &Transport,
+    store: &mut dyn AccountStore,
+) -> Result<()> {
+    // Checked here because it is never asked by the library, only named: it must not carry anything else either.
+    transport.check(account.id())?;
+    let kept = Kept { key, url: Some(account.id().to_owned()) };
+    store.save(kept.to_text(transport.directory().as_str()).as_bytes())
+}
+
+/// Terms are agreed to by the user or not at all.
+fn agree(transport: &Transport, settings: &Settings) -> Result<()> {
+    match transport.terms() {
+        Some(terms) if !settings.agree_tos => Err(transport
+            .error(Error::usage("the CA has terms of service, and nobody has agreed to them"))
+            .hint(format!("read `{}`, then agree with `--agree-tos`", text::escape(terms)))),
+        _ => Ok(()),
+    }
+}
+
+fn builder(transport: &Transport) -> AccountBuilder {
+    Account::builder_with_http(transport.boxed())
+}

@@ -1,0 +1,172 @@
+//! Which challenge for which name: what is configured, what the name allows, what the server offers. Pure.
+
+use super::{ChallengeType, Settings};
+use crate::cert::SubjectAltName;
+use crate::error::{Error, Result};
+
+/// A challenge and the reason for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) kind: ChallengeType,
+    pub(super) reason: &'static str,
+}
+
+/// What would be answered for `name`, best first: only what is configured, and what needs no configuration.
+fn candidates(settings: &Settings, name: &SubjectAltName) -> Vec<Choice> {
+    use ChallengeType::{Dns01, Http01, TlsAlpn01};
+    let mut all = Vec::new();
+    if let Some(kind) = settings.challenge {
+        all.push(Choice { kind, reason: "as configured" });
+    } else {
+        if settings.dns.is_some() {
+            all.push(Choice { kind: Dns01, reason: "a way to write DNS records is configured" });
+        }
+        if settings.webroot.is_some() {
+            all.push(Choice { kind: Http01, reason: "a webroot is configured" });
+        }
+        if settings.http_listen.is_some() {
+            all.push(Choice { kind: Http01, reason: "an address to listen at is configured" });
+        }
+        if settings.tls_listen.is_some() {
+            all.push(Choice { kind: TlsAlpn01, reason: "an address to listen at is configured" });
+        }
+        // What needs only a port is always possible.
+        all.push(Choice { kind: Http01, reason: "nothing else is configured" });
+        all.push(Choice { kind: TlsAlpn01, reason: "the CA does not offer http-01" });
+    }
+    all.retain(|choice| match (name, choice.kind) {
+        (_, Dns01) if settings.dns.is_none() => false,
+        // RFC 8738 section 7: there is no dns-01 for addresses.
+        (SubjectAltName::Ip(_), kind) => kind != Dns01,
+        // RFC 8555 section 8.4, RFC 8737 section 3: a wildcard is shown by dns-01 alone.
+        (name, kind) => !name.is_wildcard() || kind == Dns01,
+    });
+    all
+}
+
+/// Whether every name can be validated with these settings, before anybody is asked.
+pub(super) fn check(settings: &Settings, names: &[SubjectAltName]) -> Result<()> {
+    if settings.challenge == Some(ChallengeType::Dns01) && settings.dns.is_none() {
+        return Err(Error::usage("dns-01 needs somebody who writes the records").hint(DNS));
+    }
+    if let Some(webroot) = &settings.webroot
+        && let Some(address) = settings.http_listen
+    {
+        return Err(Error::usage("http-01 either listens or writes into a webroot")
+            .at(webroot.display())
+            .hint(format!("leave `--webroot` or `--http-listen {address}` away")));
+    }
+    for name in names {
+        if candidates(settings, name).is_empty() {
+            let error = match name {
+                SubjectAltName::Ip(_) => Error::usage("an address cannot be validated by dns-01")
+                    .hint("`--challenge http-01` or `--challenge tls-alpn-01`, or leave `--challenge` away"),
+                _ => Error::usage("a wildcard can be validated by dns-01 only").hint(DNS),
+            };
+            return Err(error.at(name));
+        }
+    }
+    Ok(())
+}
+
+const DNS: &str = "`--dns-hook PROGRAM` names a program that writes TXT records; a name server that takes updates (RFC 2136) is named in the configuration file";
+
+/// The first of our candidates that the server offers.
+pub(super) fn choose(
+    settings: &Settings,
+    name: &SubjectAltName,
+    offered: &[ChallengeType],
+) -> Result<Choice> {
+    let candidates = candidates(settings, name);
+    candidates.iter().find(|choice| offered.contains(&choice.kind)).copied().ok_or_else(|| {
+        let list = |kinds: &mut dyn Iterator<Item = ChallengeType>| {
+            let mut kinds: Vec<String> = kinds.map(|kind| kind.to_string()).collect();
+            kinds.dedup();
+            if kinds.is_empty() { "nothing that trustup knows".to_owned() } else { kinds.join(", ") }
+        };
+        Error::unsupported(format!(
+            "the CA offers no challenge that can be answered here: it offers {}, and {} is set up",
+            list(&mut offered.iter().copied()),
+            list(&mut candidates.iter().map(|choice| choice.kind)),
+        ))
+        .at(name)
+        .hint(if offered.contains(&ChallengeType::Dns01) {
+            DNS
+        } else {
+            "leave `--challenge` away to use what the CA offers"
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ChallengeType::{Dns01, Http01, TlsAlpn01};
+    use super::*;
+    use crate::acme::DnsSolver;
+
+    fn settings() -> Settings {
+        Settings {
+            directory: url::Url::parse("https://ca.test/dir").expect("URL"),
+            challenge: None,
+            http_listen: None,
+            tls_listen: None,
+            webroot: None,
+            dns: None,
+            eab: None,
+            contact: Vec::new(),
+            agree_tos: false,
+            profile: None,
+        }
+    }
+
+    fn name(text: &str) -> SubjectAltName {
+        text.parse().expect("name")
+    }
+
+    fn kind(settings: &Settings, text: &str, offered: &[ChallengeType]) -> Option<ChallengeType> {
+        choose(settings, &name(text), offered).ok().map(|choice| choice.kind)
+    }
+
+    #[test]
+    fn without_settings_the_port_that_the_ca_asks_is_opened() {
+        let settings = settings();
+        assert_eq!(kind(&settings, "a.test", &ChallengeType::ALL), Some(Http01));
+        assert_eq!(kind(&settings, "10.0.0.1", &ChallengeType::ALL), Some(Http01));
+        assert_eq!(kind(&settings, "a.test", &[TlsAlpn01, Dns01]), Some(TlsAlpn01));
+        assert_eq!(kind(&settings, "a.test", &[Dns01]), None);
+        assert!(check(&settings, &[name("*.a.test")]).is_err());
+        assert!(check(&settings, &[name("a.test"), name("::1")]).is_ok());
+    }
+
+    #[test]
+    fn what_is_configured_goes_first() {
+        let with_dns = Settings { dns: Some(DnsSolver::Hook(vec!["/hook".to_owned()])), ..settings() };
+        assert_eq!(kind(&with_dns, "*.a.test", &[Dns01]), Some(Dns01));
+        assert_eq!(kind(&with_dns, "a.test", &ChallengeType::ALL), Some(Dns01));
+        assert_eq!(kind(&with_dns, "10.0.0.1", &ChallengeType::ALL), Some(Http01), "no dns-01 for addresses");
+        let with_tls = Settings { tls_listen: Some(([0, 0, 0, 0], 8443).into()), ..settings() };
+        assert_eq!(kind(&with_tls, "a.test", &ChallengeType::ALL), Some(TlsAlpn01));
+        let only = Settings { challenge: Some(TlsAlpn01), ..with_dns };
+        assert_eq!(kind(&only, "a.test", &ChallengeType::ALL), Some(TlsAlpn01));
+        assert_eq!(kind(&only, "a.test", &[Http01]), None);
+        let error = choose(&only, &name("a.test"), &[Http01]).expect_err("not offered").to_string();
+        assert!(error.contains("http-01") && error.contains("tls-alpn-01"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_work_is_said_before_anybody_is_asked() {
+        let dns = Settings { challenge: Some(Dns01), ..settings() };
+        assert!(check(&dns, &[name("a.test")]).is_err());
+        let http = Settings { challenge: Some(Http01), ..settings() };
+        for wrong in ["*.a.test"] {
+            let error = check(&http, &[name("a.test"), name(wrong)]).expect_err(wrong);
+            assert_eq!((error.kind().exit_code(), error.place()), (2, Some(wrong)));
+        }
+        let both = Settings {
+            http_listen: Some(([0, 0, 0, 0], 80).into()),
+            webroot: Some("/srv".into()),
+            ..settings()
+        };
+        assert!(check(&both, &[name("a.test")]).is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! Certificates from an ACME server (RFC 8555): account, order, challenges, finalisation.
+//!
+//! The protocol's messages are made by `instant-acme`; every byte goes through our own HTTP client (`transport`), which
+//! lets no request leave the directory's origin. What a server sends is checked here before a file, a hook or a
+//! listener sees it (threat T20). Must not judge the certificate that comes back (the caller does), make the
+//! certificate's key, or write anything but a webroot's challenge files.
+
+mod account;
+mod account_file;
+mod choice;
+mod identifier;
+mod order;
+mod pause;
+mod problem;
+mod settings;
+mod solver;
+mod transport;
+mod validation;
+
+use zeroize::Zeroizing;
+
+pub use self::settings::{ChallengeType, DnsSolver, Eab, Rfc2136, Settings};
+
+use self::order::Placed;
+use self::solver::Solvers;
+use self::transport::Transport;
+use crate::cert::{Certificate, SubjectAltName, pem};
+use crate::error::{Error, Result};
+use crate::net::Client;
+
+/// Where the account's key is kept between runs: a file of ours, 0600, for the server's directory.
+///
+/// What is kept is text: a PKCS#8 key in PEM with the directory's and the account's URL above it, so that OpenSSL reads
+/// it as well. A PEM key of an account that other software made is understood too.
+pub trait AccountStore {
+    /// What was saved last; `None` if nothing was.
+    fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>>;
+    /// Keeps `content` in place of what was there, on disk when this returns.
+    fn save(&mut self, content: &[u8]) -> Result<()>;
+}
+
+/// No server sends more certificates in a chain (threat T24: the caller's limit is lower still).
+const MAX_CHAIN: usize = 100;
+
+/// Gets a certificate for `names` with the request `csr_der` (PKCS#10, DER, without a CN): leaf first, then what the
+/// server sent behind it. `report` gets a line for each stage. Bounded by the client's deadline; do not bound it from
+/// outside: what was put up for a challenge is taken away before this returns, and only then.
+///
+/// # Errors
+/// `Usage` for names and settings that do not go together, `NotTrusted` where the CA refuses, `Unreachable` where it does
+/// not answer or validate in time.
+pub async fn obtain(
+    client: &Client,
+    settings: &Settings,
+    account: &mut dyn AccountStore,
+    names: &[SubjectAltName],
+    csr_der: &[u8],
+    report: &dyn Fn(&str),
+) -> Result<Vec<Certificate>> {
+    let identifiers = identifier::identifiers(names)?;
+    choice::check(settings, names)?;
+    let transport = Transport::open(client, &settings.directory).await?;
+    settings.check_profile(&transport)?;
+    let Placed { mut order, answers } =
+        order::place(&transport, settings, account, &identifiers, report).await?;
+    let mut solvers = Solvers::new(client, settings);
+    let validated = match solvers.put_up(&answers, report).await {
+        Ok(()) => validation::validate(&transport, &mut order, &answers, report).await,
+        Err(error) => Err(error),
+    };
+    solvers.take_away(report).await;
+    validated?;
+    let chain = order::finalize(&transport, &mut order, csr_der).await?;
+    let chain = certificates(&chain).map_err(|what| transport.error(Error::failed(what)))?;
+    report("certificate issued");
+    Ok(chain)
+}
+
+/// The certificates of `application/pem-certificate-chain` (RFC 8555 section 9.1): strictly that, nothing skipped.
+fn certificates(chain: &str) -> Result<Vec<Certificate>, String> {
+    let blocks = pem::blocks(chain.as_bytes());
+    if blocks.is_empty() {
+        return Err("the CA sent no certificate where the chain should be".to_owned());
+    }
+    if blocks.len() > MAX_CHAIN {
+        return Err(format!("the CA sent a chain of {} certificates, more than {MAX_CHAIN}", blocks.len()));
+    }
+    let certificate = |(at, block): (usize, &pem::Block)| {
+        let damaged = |why: &str| format!("certificate {} of the chain that the CA sent {why}", at + 1);
+        if block.label != "CERTIFICATE" {
+            return Err(damaged("is no certificate"));
+        }
+        let der = block.der.as_deref().ok_or_else(|| damaged("is not whole"))?;
+        Certificate::from_der(der).map_err(|why| damaged(&format!("cannot be read: {why}")))
+    };
+    blocks.iter().enumerate().map(certificate).collect()
+}

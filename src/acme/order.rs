@@ -1,0 +1,275 @@
+//! An order from its placing to the chain (RFC 8555 sections 7.4 and 7.5), and what has to be answered for it.
+
+use std::time::Duration;
+
+use instant_acme::{
+    Account, AuthorizationState, AuthorizationStatus, Challenge, ChallengeType as Offered, Identifier,
+    NewOrder, Order, OrderStatus,
+};
+
+use super::choice::{self, Choice};
+use super::identifier::Token;
+use super::pause::Pause;
+use super::problem::{explain, persist, said};
+use super::transport::Transport;
+use super::{AccountStore, ChallengeType, DnsSolver, Settings, account};
+use crate::cert::SubjectAltName;
+use crate::error::{Error, Result};
+use crate::text;
+
+/// What a challenge is answered with.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Which of the order's authorizations it is for.
+    pub(super) index: usize,
+    /// The name without `*.`: where the CA looks.
+    pub(super) name: SubjectAltName,
+    /// For messages.
+    pub(super) shown: String,
+    pub(super) kind: ChallengeType,
+    pub(super) token: Token,
+    /// Token and the account key's thumbprint (section 8.1).
+    pub(super) key_authorization: String,
+    /// SHA-256 of the key authorization.
+    pub(super) digest: Vec<u8>,
+    /// The same in base64url: the value of the TXT record.
+    pub(super) dns_value: String,
+}
+
+/// An order with what is still to be shown for it.
+pub(super) struct Placed {
+    pub(super) order: Order,
+    pub(super) answers: Vec<Answer>,
+}
+
+/// How many orders are placed before a value that a hook could take for an option is given up on. One in 64 is such
+/// a value by chance.
+const ORDERS: u32 = 5;
+
+/// Places the order; a forgotten account is made anew.
+pub(super) async fn place(
+    transport: &Transport,
+    settings: &Settings,
+    store: &mut dyn AccountStore,
+    identifiers: &[Identifier],
+    report: &dyn Fn(&str),
+) -> Result<Placed> {
+    let mut account = account::open(transport, settings, store, report).await?;
+    let mut renewed = false;
+    for _ in 0..ORDERS {
+        let mut order = match new_order(&account, settings, identifiers).await {
+            Err(error) if !renewed && account::is_forgotten(&account, &error, transport) => {
+                report("the CA does not know the account any more; making a new one");
+                account = account::register(transport, settings, store, report).await?;
+                renewed = true;
+                let placed = new_order(&account, settings, identifiers).await;
+                placed.map_err(|error| explain(error, "take the order", transport))?
+            }
+            placed => placed.map_err(|error| explain(error, "take the order", transport))?,
+        };
+        check_order(transport, &mut order)?;
+        report(&format!("order placed for {}", shown(identifiers)));
+        let answers = answers(transport, settings, &mut order, report).await?;
+        let is_hook = matches!(settings.dns, Some(DnsSolver::Hook(_)));
+        let Some(odd) = answers.iter().find(|answer| {
+            is_hook && answer.kind == ChallengeType::Dns01 && answer.dns_value.starts_with('-')
+        }) else {
+            return Ok(Placed { order, answers });
+        };
+        report("the CA's token makes a value that begins with `-`; asking for another");
+        give_back(&mut order, odd.index).await;
+    }
+    Err(transport.error(Error::failed(
+        "the CA sends nothing but tokens whose TXT value begins with `-`, which a hook could take for an option",
+    )))
+}
+
+async fn new_order(
+    account: &Account,
+    settings: &Settings,
+    identifiers: &[Identifier],
+) -> Result<Order, instant_acme::Error> {
+    let new = NewOrder::new(identifiers);
+    let new = match &settings.profile {
+        Some(profile) => new.profile(profile),
+        None => new,
+    };
+    persist(async || account.new_order(&new).await).await
+}
+
+/// So that the next order does not get the same token again. Servers that cannot do this make new ones anyway.
+async fn give_back(order: &mut Order, index: usize) {
+    let mut all = order.authorizations();
+    let mut position = 0;
+    while let Some(Ok(mut authorization)) = all.next().await {
+        if position == index {
+            drop(authorization.deactivate().await);
+            return;
+        }
+        position += 1;
+    }
+}
+
+/// Every URL of an order is known before anything is done for it (threat T20).
+fn check_order(transport: &Transport, order: &mut Order) -> Result<()> {
+    transport.check(order.url())?;
+    let state = order.state();
+    transport.check(&state.finalize)?;
+    for authorization in &state.authorizations {
+        transport.check(&authorization.url)?;
+    }
+    Ok(())
+}
+
+/// What has to be answered: nothing for a name that the CA still holds for valid.
+async fn answers(
+    transport: &Transport,
+    settings: &Settings,
+    order: &mut Order,
+    report: &dyn Fn(&str),
+) -> Result<Vec<Answer>> {
+    // Fetched once here; afterwards the library has them.
+    let fetched = persist(async || {
+        let mut all = order.authorizations();
+        while let Some(authorization) = all.next().await {
+            authorization?;
+        }
+        Ok(())
+    });
+    fetched.await.map_err(|error| explain(error, "show the authorizations", transport))?;
+    let mut answers = Vec::new();
+    let mut all = order.authorizations();
+    let mut index = 0;
+    while let Some(authorization) = all.next().await {
+        let mut authorization =
+            authorization.map_err(|error| explain(error, "show the authorizations", transport))?;
+        let (name, shown) = name_of(transport, &authorization)?;
+        match authorization.status {
+            AuthorizationStatus::Valid => report(&format!("{shown} is validated already")),
+            AuthorizationStatus::Pending => {
+                let Choice { kind, reason } = chosen(settings, &name, &authorization)?;
+                report(&format!("{shown}: {kind} ({reason})"));
+                let Some(challenge) = authorization.challenge(offered(kind)) else {
+                    return Err(transport.error(Error::failed("the CA took its challenge back")));
+                };
+                let (token, authorized) =
+                    (check_challenge(transport, &challenge)?, challenge.key_authorization());
+                answers.push(Answer {
+                    index,
+                    name,
+                    shown,
+                    kind,
+                    token,
+                    key_authorization: authorized.as_str().to_owned(),
+                    digest: authorized.digest().as_ref().to_vec(),
+                    dns_value: authorized.dns_value(),
+                });
+            }
+            status => {
+                let word = format!("{status:?}").to_lowercase();
+                return Err(transport.error(Error::not_trusted(format!(
+                    "the CA's new order has an authorization for {shown} that is {word} already"
+                ))));
+            }
+        }
+        index += 1;
+    }
+    Ok(answers)
+}
+
+/// The name of an authorization, without `*.`, and as it is shown.
+fn name_of(transport: &Transport, authorization: &AuthorizationState) -> Result<(SubjectAltName, String)> {
+    let identifier = authorization.identifier();
+    let shown = format!("`{}`", text::escape(&identifier.to_string()));
+    let name = match identifier.identifier {
+        Identifier::Ip(address) => Some(SubjectAltName::Ip(*address)),
+        // A server's name goes to a hook and into DNS messages: it has to be one.
+        Identifier::Dns(name) => name.parse().ok().filter(|name| matches!(name, SubjectAltName::Dns(_))),
+        _ => None,
+    };
+    match name {
+        Some(name) if !name.is_wildcard() => Ok((name, shown)),
+        _ => Err(transport.error(Error::failed(format!(
+            "the CA wants {shown} to be shown, which is no name of the order"
+        )))),
+    }
+}
+
+fn chosen(settings: &Settings, name: &SubjectAltName, authorization: &AuthorizationState) -> Result<Choice> {
+    let known = |challenge: &Challenge| {
+        ChallengeType::ALL.into_iter().find(|kind| offered(*kind) == challenge.r#type)
+    };
+    let kinds: Vec<ChallengeType> = authorization.challenges.iter().filter_map(known).collect();
+    // The authorization of a wildcard is for the name below the star.
+    let whole = match name {
+        SubjectAltName::Dns(name) if authorization.wildcard => SubjectAltName::Dns(format!("*.{name}")),
+        name => name.clone(),
+    };
+    choice::choose(settings, &whole, &kinds)
+}
+
+/// Before file, hook or listener see anything of it (threat T20).
+fn check_challenge(transport: &Transport, challenge: &Challenge) -> Result<Token> {
+    transport.check(&challenge.url)?;
+    Token::new(&challenge.token).ok_or_else(|| {
+        transport.error(
+            Error::not_trusted(
+                "the ACME server sends a challenge whose token is not 1 to 128 characters of base64url",
+            )
+            .because(anyhow::anyhow!("it is `{}`", text::escape(&challenge.token))),
+        )
+    })
+}
+
+/// The library's word for it.
+pub(super) fn offered(kind: ChallengeType) -> Offered {
+    match kind {
+        ChallengeType::Http01 => Offered::Http01,
+        ChallengeType::TlsAlpn01 => Offered::TlsAlpn01,
+        ChallengeType::Dns01 => Offered::Dns01,
+    }
+}
+
+fn shown(identifiers: &[Identifier]) -> String {
+    let names: Vec<String> = identifiers.iter().map(|name| name.authorized(false).to_string()).collect();
+    text::escape(&names.join(", "))
+}
+
+/// Sends the request and waits for the chain, as PEM.
+pub(super) async fn finalize(transport: &Transport, order: &mut Order, csr_der: &[u8]) -> Result<String> {
+    let sent = persist(async || order.finalize_csr(csr_der).await).await;
+    sent.map_err(|error| explain(error, "issue the certificate", transport))?;
+    settle(transport, order, "issue the certificate", &[OrderStatus::Valid]).await?;
+    let chain = persist(async || order.certificate().await).await;
+    chain
+        .map_err(|error| explain(error, "send the certificate", transport))?
+        .ok_or_else(|| transport.error(Error::failed("the CA sent no certificate")))
+}
+
+/// Asks until the order is in one of the states; `what` is what the CA does meanwhile.
+pub(super) async fn settle(
+    transport: &Transport,
+    order: &mut Order,
+    what: &str,
+    wanted: &[OrderStatus],
+) -> Result<()> {
+    let mut pause = Pause::new(Duration::from_millis(250), Duration::from_secs(5));
+    loop {
+        let state = order.state();
+        if wanted.contains(&state.status) {
+            return Ok(());
+        }
+        if state.status == OrderStatus::Invalid || state.error.is_some() {
+            let error = Error::not_trusted(format!("the CA refused to {what}"));
+            let reason = state.error.as_ref().map_or_else(|| "it gives no reason".to_owned(), said);
+            return Err(transport.error(error.because(anyhow::anyhow!("{reason}"))));
+        }
+        let wait = transport.last().retry_after.unwrap_or_else(|| pause.take());
+        if !transport.wait(wait).await {
+            let error = Error::unreachable(format!("the CA did not {what} in time"));
+            return Err(transport.error(error).hint("`--timeout 10m` gives it more time"));
+        }
+        let refreshed = persist(async || order.refresh().await.map(drop)).await;
+        refreshed.map_err(|error| explain(error, "show the order", transport))?;
+    }
+}

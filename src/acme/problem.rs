@@ -1,0 +1,146 @@
+//! What went wrong, for people: ACME's problem documents (RFC 8555 section 6.7) and the library's errors as ours.
+
+use instant_acme::Problem;
+
+use super::transport::Transport;
+use crate::error::{Error, Kind};
+use crate::text;
+
+const PREFIX: &str = "urn:ietf:params:acme:error:";
+
+/// Whether the problem is of this type (`badNonce`).
+pub(super) fn is(problem: &Problem, kind: &str) -> bool {
+    short_type(problem) == kind
+}
+
+/// The type without what all types begin with.
+fn short_type(problem: &Problem) -> &str {
+    let full = problem.r#type.as_deref().unwrap_or_default();
+    full.strip_prefix(PREFIX).unwrap_or(full)
+}
+
+/// The library's error while `what` was done ("place the order"); a refusal becomes exit code 4.
+pub(super) fn explain(error: instant_acme::Error, what: &str, transport: &Transport) -> Error {
+    match error {
+        instant_acme::Error::Api(problem) => refused(&problem, what, transport),
+        instant_acme::Error::Other(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => *ours,
+            Err(other) => broken(&other.to_string(), what, transport),
+        },
+        other => broken(&other.to_string(), what, transport),
+    }
+}
+
+fn broken(why: &str, what: &str, transport: &Transport) -> Error {
+    transport.error(
+        Error::failed(format!("could not {what}: the ACME server's answer makes no sense"))
+            .because(anyhow::anyhow!("{}", text::escape(why))),
+    )
+}
+
+/// The CA's refusal to do `what`.
+fn refused(problem: &Problem, what: &str, transport: &Transport) -> Error {
+    let (kind, hint) = match short_type(problem) {
+        "rateLimited" => (Kind::Unreachable, Some(wait(transport))),
+        "userActionRequired" => (
+            Kind::Usage,
+            Some("the CA's terms may have changed: read them, then agree with `--agree-tos`".to_owned()),
+        ),
+        "externalAccountRequired" => (Kind::Usage, Some(EXTERNAL_ACCOUNT.to_owned())),
+        "badNonce" | "serverInternal" => (Kind::Unreachable, None),
+        "accountDoesNotExist" | "unauthorized" => (
+            Kind::NotTrusted,
+            Some(
+                "if the account is gone for good, remove its key file (`--account-key`) and try again"
+                    .to_owned(),
+            ),
+        ),
+        _ => (Kind::NotTrusted, None),
+    };
+    let verb = if kind == Kind::NotTrusted { "the CA refused to" } else { "could not" };
+    let error = Error::new(kind, format!("{verb} {what}")).because(anyhow::anyhow!("{}", said(problem)));
+    let error = transport.error(error);
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// How a CA that wants external accounts is satisfied.
+pub(super) const EXTERNAL_ACCOUNT: &str =
+    "get a key identifier and a key from the CA: `--eab-kid ID --eab-hmac-key-file FILE`";
+
+fn wait(transport: &Transport) -> String {
+    match transport.last().retry_after {
+        Some(after) => format!("the CA asks to try again in {}", duration(after.as_secs())),
+        None => "try again later; every try may count against the limit".to_owned(),
+    }
+}
+
+/// Seconds as people say them.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+/// What the CA says: detail, type, and the same for each name.
+pub(super) fn said(problem: &Problem) -> String {
+    const SHOWN: usize = 5;
+    let detail = problem.detail.as_deref().unwrap_or("no reason given");
+    let mut said = format!("the CA says: {}", text::escape(detail));
+    if !short_type(problem).is_empty() {
+        said.push_str(&format!(" ({})", text::escape(short_type(problem))));
+    }
+    for part in problem.subproblems.iter().take(SHOWN) {
+        let name = part
+            .identifier
+            .as_ref()
+            .map(|name| format!(" `{}`", text::escape(&name.authorized(false).to_string())));
+        let detail = part.detail.as_deref().or(part.r#type.as_deref()).unwrap_or("no reason given");
+        said.push_str(&format!(";{}: {}", name.unwrap_or_default(), text::escape(detail)));
+    }
+    if problem.subproblems.len() > SHOWN {
+        said.push_str(&format!("; and {} more", problem.subproblems.len() - SHOWN));
+    }
+    said
+}
+
+/// Calls again what failed because of a bad nonce alone. The library tries three times; a server that refuses every
+/// second nonce needs more.
+pub(super) async fn persist<T>(
+    mut call: impl AsyncFnMut() -> Result<T, instant_acme::Error>,
+) -> Result<T, instant_acme::Error> {
+    const ROUNDS: u32 = 10;
+    for _ in 1..ROUNDS {
+        match call().await {
+            Err(instant_acme::Error::Api(problem)) if is(&problem, "badNonce") => {}
+            done => return done,
+        }
+    }
+    call().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_ca_says_is_one_safe_line() {
+        let problem: Problem = serde_json::from_str(
+            r#"{"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"no \u001b[31m","subproblems":[
+                {"identifier":{"type":"dns","value":"a.test\n"},"detail":"not\nthis"}]}"#,
+        )
+        .expect("problem");
+        assert!(is(&problem, "rejectedIdentifier"));
+        let said = said(&problem);
+        assert_eq!(said, r"the CA says: no \u{1b}[31m (rejectedIdentifier); `a.test\u{a}`: not\u{a}this");
+    }
+
+    #[test]
+    fn waiting_times_are_readable() {
+        assert_eq!([duration(30), duration(600), duration(90_000)], ["30 s", "10 min", "25 h"]);
+    }
+}

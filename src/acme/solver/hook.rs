@@ -1,0 +1,87 @@
+//! dns-01 by a program of the user's: `PROGRAM ARGUMENT… present|cleanup FQDN. VALUE`, without a shell (the same call
+//! that lego's `exec` provider makes). It gets none of our secrets (threat T16), and an end if it hangs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::acme::order::Answer;
+use crate::error::{Error, Result};
+use crate::native;
+use crate::net::Client;
+use crate::sysroot::host;
+
+/// The longest that one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// For taking a record away, also when the time for everything is over.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The program, and the records that it was asked to write.
+pub(super) struct Hook<'a> {
+    program: &'a str,
+    arguments: &'a [String],
+    client: &'a Client,
+    present: Vec<[String; 2]>,
+}
+
+impl<'a> Hook<'a> {
+    pub(super) fn new(command: &'a [String], client: &'a Client) -> Result<Self> {
+        let Some((program, arguments)) = command.split_first() else {
+            return Err(Error::usage("the DNS hook is empty").hint("`--dns-hook /path/to/program`"));
+        };
+        if !program.starts_with('/') {
+            return Err(Error::usage("the DNS hook must be named by its absolute path").at(program));
+        }
+        let path = Path::new(program);
+        for path in [Some(path), path.parent()].into_iter().flatten() {
+            if let Some(why) = host::writable_by_others(path)? {
+                return Err(Error::usage("the DNS hook could be replaced by others")
+                    .at(path.display())
+                    .because(anyhow::anyhow!("{why}"))
+                    .hint(
+                        "it and its directory must belong to root or to you, and nobody else may write there",
+                    ));
+            }
+        }
+        Ok(Hook { program, arguments, client, present: Vec::new() })
+    }
+
+    /// Has all records written.
+    pub(super) fn put_up(&mut self, answers: &[&Answer], report: &dyn Fn(&str)) -> Result<()> {
+        for answer in answers {
+            let record = [format!("_acme-challenge.{}.", answer.name), answer.dns_value.clone()];
+            // Before the call: one that failed half-way may have written it.
+            self.present.push(record.clone());
+            self.call("present", &record, self.client.left().min(CALL_TIMEOUT))?;
+            report(&format!("dns-01: `{}` wrote the record at {}", self.program, record[0]));
+        }
+        Ok(())
+    }
+
+    /// Has all records taken away. The errors, if any.
+    pub(super) fn take_away(mut self) -> Vec<Error> {
+        self.clean_up()
+    }
+
+    fn clean_up(&mut self) -> Vec<Error> {
+        let records = std::mem::take(&mut self.present);
+        let called = records.iter().rev().map(|record| self.call("cleanup", record, CLEANUP_TIMEOUT));
+        called.filter_map(Result::err).collect()
+    }
+
+    fn call(&self, action: &str, record: &[String; 2], timeout: Duration) -> Result<()> {
+        // Nothing that a server chose may look like an option (threat T20).
+        if record.iter().any(|value| value.starts_with('-')) {
+            return Err(Error::failed("the DNS hook would get a value that looks like an option"));
+        }
+        let arguments: Vec<&str> =
+            self.arguments.iter().map(String::as_str).chain([action, &record[0], &record[1]]).collect();
+        native::run_hook(self.client.env(), self.program, &arguments, timeout)
+    }
+}
+
+impl Drop for Hook<'_> {
+    fn drop(&mut self) {
+        // For when nobody waited for us: there is nobody left to tell.
+        drop(self.clean_up());
+    }
+}

@@ -1,0 +1,126 @@
+//! What is put up so that the CA can see it, and taken away afterwards whatever happened.
+
+mod dns_update;
+mod hook;
+mod http;
+mod rfc2136;
+mod tls_alpn;
+mod webroot;
+
+use std::io;
+use std::net::SocketAddr;
+
+use tokio::net::TcpListener;
+
+use self::hook::Hook;
+use self::rfc2136::Zone;
+use self::webroot::Webroot;
+use super::order::Answer;
+use super::{ChallengeType, DnsSolver, Settings};
+use crate::error::{Error, Result};
+use crate::listener::Listener;
+use crate::net::Client;
+
+/// Everything that is up.
+pub(super) struct Solvers<'a> {
+    client: &'a Client,
+    settings: &'a Settings,
+    listeners: Vec<Listener>,
+    webroot: Option<Webroot>,
+    hook: Option<Hook<'a>>,
+    zone: Option<Zone<'a>>,
+}
+
+impl<'a> Solvers<'a> {
+    pub(super) fn new(client: &'a Client, settings: &'a Settings) -> Self {
+        Solvers { client, settings, listeners: Vec::new(), webroot: None, hook: None, zone: None }
+    }
+
+    /// Puts the answers up; they can be seen when this returns. What is up after an error is taken away by
+    /// [`Solvers::take_away`] as well.
+    pub(super) async fn put_up(&mut self, answers: &[Answer], report: &dyn Fn(&str)) -> Result<()> {
+        let of = |kind| answers.iter().filter(move |answer| answer.kind == kind).collect::<Vec<_>>();
+        let http = of(ChallengeType::Http01);
+        if !http.is_empty() {
+            if let Some(directory) = &self.settings.webroot {
+                self.webroot.insert(Webroot::open(directory)?).put_up(&http)?;
+                report(&format!("http-01: answers are in `{}`", directory.display()));
+            } else {
+                let listener = bind(self.settings.http_listen, 80, ChallengeType::Http01).await?;
+                self.listen(http::serve(listener, &http), ChallengeType::Http01, report)?;
+            }
+        }
+        let tls = of(ChallengeType::TlsAlpn01);
+        if !tls.is_empty() {
+            let listener = bind(self.settings.tls_listen, 443, ChallengeType::TlsAlpn01).await?;
+            let listener = tls_alpn::serve(listener, &tls)?;
+            self.listen(listener, ChallengeType::TlsAlpn01, report)?;
+        }
+        let dns = of(ChallengeType::Dns01);
+        match &self.settings.dns {
+            Some(DnsSolver::Hook(command)) if !dns.is_empty() => {
+                self.hook.insert(Hook::new(command, self.client)?).put_up(&dns, report)
+            }
+            Some(DnsSolver::Rfc2136(server)) if !dns.is_empty() => {
+                self.zone.insert(Zone::new(server, self.client)?).put_up(&dns, report).await
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn listen(
+        &mut self,
+        started: io::Result<Listener>,
+        kind: ChallengeType,
+        report: &dyn Fn(&str),
+    ) -> Result<()> {
+        let listener =
+            started.map_err(|error| Error::failed(format!("could not listen for {kind}")).because(error))?;
+        report(&format!("{kind}: listening at {}", listener.address()));
+        self.listeners.push(listener);
+        Ok(())
+    }
+
+    /// Takes everything away. What cannot be is reported: the certificate does not depend on it.
+    pub(super) async fn take_away(self, report: &dyn Fn(&str)) {
+        drop(self.listeners);
+        let mut failures = Vec::new();
+        if let Some(webroot) = self.webroot {
+            failures.extend(webroot.take_away());
+        }
+        if let Some(hook) = self.hook {
+            failures.extend(hook.take_away());
+        }
+        if let Some(zone) = self.zone {
+            failures.extend(zone.take_away().await);
+        }
+        for failure in failures {
+            report(&format!("warning: {failure}"));
+        }
+    }
+}
+
+/// The address that was given, else `port` of all addresses.
+async fn bind(given: Option<SocketAddr>, port: u16, kind: ChallengeType) -> Result<TcpListener> {
+    let bound = match given {
+        Some(address) => Listener::bind(address).await,
+        None => Listener::bind_all(port).await,
+    };
+    let option = if kind == ChallengeType::Http01 { "--http-listen" } else { "--tls-listen" };
+    bound.map_err(|error| {
+        let place = given.map_or_else(|| format!("port {port}"), |address| address.to_string());
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => format!(
+                "ports below 1024 are root's: listen at another (`{option} 0.0.0.0:8{port:03}`) and publish it as port {port}, or give the container `--cap-add NET_BIND_SERVICE`"
+            ),
+            io::ErrorKind::AddrInUse if kind == ChallengeType::Http01 => format!(
+                "another program has it: let that one publish the answer (`--webroot DIR`), or listen elsewhere (`{option} ADDRESS:PORT`)"
+            ),
+            io::ErrorKind::AddrInUse => {
+                format!("another program has it: stop it for a moment, or listen elsewhere (`{option} ADDRESS:PORT`)")
+            }
+            _ => format!("`{option} ADDRESS:PORT` chooses another address"),
+        };
+        Error::failed(format!("could not listen for {kind}")).at(place).because(error).hint(hint)
+    })
+}

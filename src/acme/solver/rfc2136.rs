@@ -1,0 +1,237 @@
+//! dns-01 by updates of a zone (RFC 2136): the record is there when the server itself answers with it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use hickory_resolver::proto::op::Message;
+use hickory_resolver::proto::rr::{Name, RecordType};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{sleep, timeout};
+
+use super::dns_update::{self as message, Action, Key};
+use crate::acme::order::Answer;
+use crate::acme::pause::Pause;
+use crate::acme::settings::Rfc2136;
+use crate::error::{Error, Kind, Result};
+use crate::net::Client;
+use crate::text;
+
+const PORT: u16 = 53;
+
+/// For one try, and how many there are over UDP before TCP is tried.
+const TRY_TIMEOUT: Duration = Duration::from_secs(3);
+const UDP_TRIES: u32 = 2;
+/// For taking a record away, also when the time for everything is over.
+const CLEANUP_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A record that was written.
+struct Written {
+    zone: Name,
+    name: Name,
+    value: String,
+}
+
+/// The server, and what was written there.
+pub(super) struct Zone<'a> {
+    settings: &'a Rfc2136,
+    client: &'a Client,
+    key: Key,
+    host: String,
+    port: u16,
+    written: Vec<Written>,
+}
+
+impl<'a> Zone<'a> {
+    pub(super) fn new(settings: &'a Rfc2136, client: &'a Client) -> Result<Self> {
+        let key = Key::new(&settings.key_name, &settings.secret)?;
+        let (host, port) = host_and_port(&settings.server).ok_or_else(|| {
+            Error::usage("this is no name server")
+                .at(text::escape(&settings.server))
+                .hint("`ns1.example.org` or `192.0.2.1:53`")
+        })?;
+        Ok(Zone { settings, client, key, host, port, written: Vec::new() })
+    }
+
+    /// Writes all records, and waits until the server answers with them.
+    pub(super) async fn put_up(&mut self, answers: &[&Answer], report: &dyn Fn(&str)) -> Result<()> {
+        for answer in answers {
+            let name = message::fqdn(&format!("_acme-challenge.{}", answer.name))?;
+            let zone = match &self.settings.zone {
+                Some(zone) => message::fqdn(zone)?,
+                None => self.find_zone(&name).await?,
+            };
+            let written = Written { zone, name, value: answer.dns_value.clone() };
+            self.update(&written, Action::Add).await?;
+            report(&format!("dns-01: record written at `{}` in the zone `{}`", written.name, written.zone));
+            self.written.push(written);
+        }
+        for written in &self.written {
+            self.wait_for(written).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes all records away. The errors, if any.
+    pub(super) async fn take_away(self) -> Vec<Error> {
+        let mut errors = Vec::new();
+        for written in self.written.iter().rev() {
+            match timeout(CLEANUP_TIMEOUT, self.update(written, Action::Delete)).await {
+                Ok(done) => errors.extend(done.err()),
+                Err(_) => errors.push(self.silent().at(&written.name)),
+            }
+        }
+        errors
+    }
+
+    async fn update(&self, written: &Written, action: Action) -> Result<()> {
+        let now = u64::try_from(self.client.env().now()).unwrap_or_default();
+        let Written { zone, name, value } = written;
+        let (id, request) = message::update(zone, name, value, action, &self.key, now)?;
+        match message::refusal(&self.ask(id, &request).await?) {
+            None => Ok(()),
+            Some((why, hint)) => {
+                let what =
+                    format!("the name server `{}` did not take the update: {why}", text::escape(&self.host));
+                Err(Error::failed(what).at(name).hint(hint))
+            }
+        }
+    }
+
+    /// The zone that `name` is in: the server tells it with its SOA record.
+    async fn find_zone(&self, name: &Name) -> Result<Name> {
+        let (id, request) = message::question(name, RecordType::SOA)?;
+        let answer = self.ask(id, &request).await?;
+        message::zone_of(&answer).filter(|zone| zone.zone_of(name)).ok_or_else(|| {
+            let what = format!(
+                "the name server `{}` does not tell the zone of the name ({})",
+                text::escape(&self.host),
+                answer.metadata.response_code
+            );
+            Error::failed(what).at(name).hint("name the zone in the configuration")
+        })
+    }
+
+    async fn wait_for(&self, written: &Written) -> Result<()> {
+        let mut pause = Pause::new(Duration::from_millis(100), Duration::from_secs(3));
+        loop {
+            let (id, request) = message::question(&written.name, RecordType::TXT)?;
+            if message::has_text(&self.ask(id, &request).await?, &written.value) {
+                return Ok(());
+            }
+            let wait = pause.take();
+            if wait >= self.client.left() {
+                let what = format!(
+                    "the name server `{}` took the update, but does not answer with the record",
+                    text::escape(&self.host)
+                );
+                return Err(Error::new(Kind::Unreachable, what).at(&written.name));
+            }
+            sleep(wait).await;
+        }
+    }
+
+    fn silent(&self) -> Error {
+        Error::unreachable(format!("the name server `{}` does not answer", text::escape(&self.host)))
+            .hint("it must be reachable over UDP or TCP from here")
+    }
+
+    /// Sends a message until it is answered: over UDP, and over TCP where that fails or the answer is cut.
+    async fn ask(&self, id: u16, request: &[u8]) -> Result<Message> {
+        let addresses: Vec<IpAddr> = match self.host.parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.client.addresses(&self.host).await?,
+        };
+        let mut last = None;
+        for address in addresses {
+            let server = SocketAddr::new(address, self.port);
+            for attempt in 0..=UDP_TRIES {
+                let exchange = async {
+                    if attempt < UDP_TRIES {
+                        over_udp(server, id, request).await
+                    } else {
+                        over_tcp(server, id, request).await
+                    }
+                };
+                match timeout(TRY_TIMEOUT, exchange).await {
+                    Ok(Ok(Some(answer))) => return Ok(answer),
+                    // Cut: only TCP has it whole.
+                    Ok(Ok(None)) => {}
+                    Ok(Err(error)) => last = Some(error),
+                    Err(_) => last = None,
+                }
+            }
+        }
+        Err(match last {
+            Some(error) => self.silent().because(error),
+            None => self.silent(),
+        })
+    }
+}
+
+/// `None` if the answer is cut.
+async fn over_udp(server: SocketAddr, id: u16, request: &[u8]) -> std::io::Result<Option<Message>> {
+    let local: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
+    let socket = UdpSocket::bind(local).await?;
+    socket.connect(server).await?;
+    socket.send(request).await?;
+    let mut buffer = vec![0; usize::from(u16::MAX)];
+    loop {
+        let length = socket.recv(&mut buffer).await?;
+        if let Some(answer) = message::answer(&buffer[..length], id) {
+            return Ok((!answer.metadata.truncation).then_some(answer));
+        }
+    }
+}
+
+async fn over_tcp(server: SocketAddr, id: u16, request: &[u8]) -> std::io::Result<Option<Message>> {
+    let mut stream = TcpStream::connect(server).await?;
+    let framed = message::framed(request).map_err(std::io::Error::other)?;
+    stream.write_all(&framed).await?;
+    let length = stream.read_u16().await?;
+    let mut buffer = vec![0; usize::from(length)];
+    stream.read_exact(&mut buffer).await?;
+    Ok(message::answer(&buffer, id))
+}
+
+/// `host`, `host:port`, `address`, `[address]:port`.
+fn host_and_port(server: &str) -> Option<(String, u16)> {
+    if let Ok(address) = server.parse::<IpAddr>() {
+        return Some((address.to_string(), PORT));
+    }
+    if let Ok(address) = server.parse::<SocketAddr>() {
+        return Some((address.ip().to_string(), address.port()));
+    }
+    let (host, port) = match server.rsplit_once(':') {
+        Some((host, port)) => (host, port.parse().ok()?),
+        None => (server, PORT),
+    };
+    let plain = !host.is_empty()
+        && host.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_'));
+    plain.then(|| (host.to_owned(), port))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_host_with_or_without_a_port() {
+        for (text, wanted) in [
+            ("ns1.example.org", Some(("ns1.example.org", 53))),
+            ("ns1.example.org:5353", Some(("ns1.example.org", 5353))),
+            ("192.0.2.1", Some(("192.0.2.1", 53))),
+            ("192.0.2.1:54", Some(("192.0.2.1", 54))),
+            ("2001:db8::1", Some(("2001:db8::1", 53))),
+            ("[2001:db8::1]:54", Some(("2001:db8::1", 54))),
+            ("", None),
+            (":53", None),
+            ("a b", None),
+            ("ns1:port", None),
+            ("ns1:70000", None),
+        ] {
+            let found = host_and_port(text);
+            assert_eq!(found.as_ref().map(|(host, port)| (host.as_str(), *port)), wanted, "{text}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Telling the CA that the answers are up, and waiting for its word on each name.
+//!
+//! The challenge is watched, not only the order: step-ca leaves an order pending whose challenge is lost, and keeps a
+//! challenge pending that it could not reach, until it is asked again. Most others fail a challenge at once, for good.
+
+use std::time::Duration;
+
+use instant_acme::{AuthorizationStatus, ChallengeStatus, Order, OrderStatus, Problem};
+
+use super::ChallengeType;
+use super::order::{self, Answer, offered};
+use super::pause::Pause;
+use super::problem::{explain, persist, said};
+use super::transport::Transport;
+use crate::error::{Error, Result};
+
+/// How a challenge stands.
+enum Standing {
+    Valid,
+    /// For good.
+    Invalid(Option<Problem>),
+    /// The CA is at it, or has not looked.
+    Working,
+    /// The CA looked in vain, and looks again only if it is asked to.
+    Failed(Problem),
+}
+
+/// Has every answer validated; the order is ready afterwards.
+pub(super) async fn validate(
+    transport: &Transport,
+    order: &mut Order,
+    answers: &[Answer],
+    report: &dyn Fn(&str),
+) -> Result<()> {
+    // All at once: those that work in the background do so together.
+    let mut early = Vec::with_capacity(answers.len());
+    for answer in answers {
+        early.push(tell(transport, order, answer).await?);
+    }
+    for (answer, failed) in answers.iter().zip(early) {
+        wait_for(transport, order, answer, failed, report).await?;
+        report(&format!("{} validated", answer.shown));
+    }
+    if order.state().status == OrderStatus::Pending {
+        let refreshed = persist(async || order.refresh().await.map(drop)).await;
+        refreshed.map_err(|error| explain(error, "show the order", transport))?;
+    }
+    order::settle(transport, order, "accept the order", &[OrderStatus::Ready, OrderStatus::Valid]).await
+}
+
+async fn wait_for(
+    transport: &Transport,
+    order: &mut Order,
+    answer: &Answer,
+    mut failed: Option<Problem>,
+    report: &dyn Fn(&str),
+) -> Result<()> {
+    let mut polling = Pause::new(Duration::from_millis(250), Duration::from_secs(5));
+    let mut repeating = Pause::new(Duration::from_secs(1), Duration::from_secs(15));
+    let mut told = false;
+    loop {
+        let mut again = false;
+        let pause = match look(transport, order, answer).await? {
+            Standing::Valid => return Ok(()),
+            Standing::Invalid(problem) => return Err(lost(transport, answer, problem.or(failed).as_ref())),
+            Standing::Working => transport.last().retry_after.unwrap_or_else(|| polling.take()),
+            Standing::Failed(problem) => {
+                if !told {
+                    report(&format!("{} not validated yet, asking again: {}", answer.shown, said(&problem)));
+                    told = true;
+                }
+                failed = Some(problem);
+                again = true;
+                repeating.take()
+            }
+        };
+        if !transport.wait(pause).await {
+            let error = Error::unreachable(format!(
+                "the CA did not validate {} by {} in time",
+                answer.shown, answer.kind
+            ));
+            let error = match &failed {
+                Some(problem) => error.because(anyhow::anyhow!("{}", said(problem))).hint(advice(answer)),
+                None => error,
+            };
+            return Err(transport.error(error).hint("`--timeout 10m` gives it more time"));
+        }
+        if again && let Some(problem) = tell(transport, order, answer).await? {
+            failed = Some(problem);
+        }
+    }
+}
+
+/// Asks the CA to look. What it says at once about an attempt that failed is not final: the challenge's state is.
+async fn tell(transport: &Transport, order: &mut Order, answer: &Answer) -> Result<Option<Problem>> {
+    let told = persist(async || {
+        let mut all = order.authorizations();
+        let mut position = 0;
+        while let Some(authorization) = all.next().await {
+            let mut authorization = authorization?;
+            if position == answer.index {
+                return match authorization.challenge(offered(answer.kind)) {
+                    Some(mut challenge) => challenge.set_ready().await,
+                    None => Err(instant_acme::Error::Str("the challenge is gone")),
+                };
+            }
+            position += 1;
+        }
+        Err(instant_acme::Error::Str("the authorization is gone"))
+    });
+    match told.await {
+        Ok(()) => Ok(None),
+        // The library makes no difference between a refused request and a challenge that holds an error.
+        Err(instant_acme::Error::Api(problem)) if transport.last().status < 300 => Ok(Some(problem)),
+        Err(error) => Err(explain(error, &format!("validate {}", answer.shown), transport)),
+    }
+}
+
+async fn look(transport: &Transport, order: &mut Order, answer: &Answer) -> Result<Standing> {
+    let looked = persist(async || {
+        let mut all = order.authorizations();
+        let mut position = 0;
+        while let Some(authorization) = all.next().await {
+            let mut authorization = authorization?;
+            if position == answer.index {
+                let state = authorization.refresh().await?;
+                let mine = state.challenges.iter().find(|challenge| challenge.r#type == offered(answer.kind));
+                let problem = mine.and_then(|challenge| challenge.error.clone());
+                return Ok(match (state.status, mine.map(|challenge| challenge.status), problem) {
+                    (AuthorizationStatus::Valid, _, _) => Standing::Valid,
+                    (AuthorizationStatus::Pending, Some(ChallengeStatus::Pending), Some(problem)) => {
+                        Standing::Failed(problem)
+                    }
+                    (AuthorizationStatus::Pending, Some(status), _) if status != ChallengeStatus::Invalid => {
+                        Standing::Working
+                    }
+                    (_, _, problem) => Standing::Invalid(problem),
+                });
+            }
+            position += 1;
+        }
+        Err(instant_acme::Error::Str("the authorization is gone"))
+    });
+    looked.await.map_err(|error| explain(error, &format!("validate {}", answer.shown), transport))
+}
+
+fn lost(transport: &Transport, answer: &Answer, problem: Option<&Problem>) -> Error {
+    let reason = problem.map_or_else(|| "the CA gives no reason".to_owned(), said);
+    let error = Error::not_trusted(format!("the CA could not validate {} by {}", answer.shown, answer.kind));
+    transport.error(error.because(anyhow::anyhow!("{reason}"))).hint(advice(answer))
+}
+
+/// What has to be so that the CA gets through.
+fn advice(answer: &Answer) -> String {
+    let name = &answer.name;
+    match answer.kind {
+        ChallengeType::Http01 => format!(
+            "the CA must reach port 80 of `{name}`, and what answers there must be this machine's `--http-listen` or the web server of `--webroot`"
+        ),
+        ChallengeType::TlsAlpn01 => format!(
+            "the CA must reach port 443 of `{name}`, and what answers there must be this machine's `--tls-listen`"
+        ),
+        ChallengeType::Dns01 => format!(
+            "the CA must find the TXT record at `_acme-challenge.{name}`: is the zone that was written the one that the world sees?"
+        ),
+    }
+}

@@ -1,0 +1,162 @@
+//! The ACME client as the command drives it: a store for the account, a key and a request of the test's own, the lines of
+//! the report.
+
+use std::cell::RefCell;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::time::Duration;
+
+use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData as _};
+use rustls::pki_types::CertificateDer;
+use trustup::acme::{AccountStore, Settings, obtain};
+use trustup::cert::{Certificate, SubjectAltName};
+use trustup::env::Env;
+use trustup::error::{Error, Result};
+use trustup::net::dns;
+use trustup::net::{Net, Trust};
+use url::Url;
+use zeroize::Zeroizing;
+
+/// An account in memory.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    pub content: Option<Vec<u8>>,
+    /// How often it was saved.
+    pub saved: usize,
+}
+
+impl AccountStore for MemoryStore {
+    fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        Ok(self.content.clone().map(Zeroizing::new))
+    }
+
+    fn save(&mut self, content: &[u8]) -> Result<()> {
+        self.content = Some(content.to_vec());
+        self.saved += 1;
+        Ok(())
+    }
+}
+
+impl MemoryStore {
+    /// The account's URL in what was saved.
+    pub fn account_url(&self) -> String {
+        let content = String::from_utf8(self.content.clone().expect("saved")).expect("text");
+        let line = content.lines().find_map(|line| line.strip_prefix("Account: ")).expect("a URL");
+        line.to_owned()
+    }
+}
+
+/// One who asks an ACME server for certificates.
+pub struct AcmeClient {
+    pub settings: Settings,
+    pub store: MemoryStore,
+    pub timeout: Duration,
+    pub variables: Vec<(String, String)>,
+    /// `/etc/hosts`.
+    pub hosts: String,
+    roots: Vec<CertificateDer<'static>>,
+    lines: RefCell<Vec<String>>,
+}
+
+impl AcmeClient {
+    /// For the server with this directory, whose HTTPS ends in `root` (DER).
+    pub fn new(directory: &str, root: &[u8]) -> AcmeClient {
+        AcmeClient {
+            settings: Settings {
+                directory: Url::parse(directory).expect("URL"),
+                challenge: None,
+                http_listen: None,
+                tls_listen: None,
+                webroot: None,
+                dns: None,
+                eab: None,
+                contact: Vec::new(),
+                agree_tos: true,
+                profile: None,
+            },
+            store: MemoryStore::default(),
+            timeout: Duration::from_secs(60),
+            variables: Vec::new(),
+            hosts: String::new(),
+            roots: vec![CertificateDer::from(root.to_vec())],
+            lines: RefCell::default(),
+        }
+    }
+
+    /// Listens for http-01 at a port of loopback.
+    pub fn listening(mut self, port: u16) -> AcmeClient {
+        self.settings.http_listen = Some(loopback(port));
+        self
+    }
+
+    /// A certificate for the names, checked as far as the caller of the client checks it at least: for our key, our
+    /// names, with an issuer behind it.
+    pub fn obtain(&mut self, names: &[&str]) -> Result<Vec<Certificate>> {
+        let names: Vec<SubjectAltName> = names.iter().map(|name| name.parse().expect("name")).collect();
+        let key = KeyPair::generate().expect("key");
+        let mut params = CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>())
+            .unwrap_or_default();
+        params.distinguished_name = DistinguishedName::new();
+        let csr = params.serialize_request(&key).expect("request");
+        let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let env = Env::fixed(variables, Env::os().now());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let (store, settings, lines) = (&mut self.store, &self.settings, &self.lines);
+        lines.borrow_mut().clear();
+        let hosts = dns::Settings::from_texts(None, Some(self.hosts.as_bytes()));
+        let chain = runtime.block_on(async {
+            let net = Net::new(&env, &hosts, self.timeout, None)?;
+            let trust = Trust::Roots { roots: self.roots.clone(), vouched_by: "the test's root".to_owned() };
+            let client = net.client(&settings.directory, &trust)?;
+            let report = |line: &str| lines.borrow_mut().push(line.to_owned());
+            obtain(&client, settings, store, &names, csr.der(), &report).await
+        })?;
+        let mut got = chain[0].subject_alt_names().expect("names");
+        let mut wanted = names;
+        got.sort();
+        wanted.sort();
+        assert_eq!(got, wanted);
+        assert_eq!(chain[0].public_key(), key.subject_public_key_info());
+        assert!(
+            chain.len() > 1 && chain[0].issuer_der() == chain[1].subject_der(),
+            "an issuer behind the leaf"
+        );
+        Ok(chain)
+    }
+
+    /// The same where it must fail: the error is fit to be shown.
+    #[track_caller]
+    pub fn fails(&mut self, names: &[&str]) -> Error {
+        let error = match self.obtain(names) {
+            Ok(_) => panic!("a certificate was issued; {:#?}", self.lines()),
+            Err(error) => error,
+        };
+        let shown = format!("{error} {}", error.hints().join(" "));
+        assert!(!shown.chars().any(char::is_control), "{shown:?}");
+        error
+    }
+
+    /// What was reported the last time.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.borrow().clone()
+    }
+
+    /// Whether a line with `words` was reported the last time.
+    pub fn said(&self, words: &str) -> bool {
+        self.lines.borrow().iter().any(|line| line.contains(words))
+    }
+}
+
+/// 127.0.0.1 and a port.
+pub fn loopback(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
+
+/// A program that does `script` with what the hook gets as `$1` (present or cleanup), `$2` and `$3`.
+pub fn hook(directory: &Path, script: &str) -> String {
+    use std::os::unix::fs::PermissionsExt;
+    let path = directory.join("hook");
+    std::fs::write(&path, format!("#!/bin/sh\nset -eu\n{script}\n")).expect("hook");
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("mode");
+    path.to_str().expect("UTF-8").to_owned()
+}
