@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::document::Section;
-use super::{Acme, CertificateConfig, Challenge, DnsSolver, Eab, Method, Rfc2136, Shown};
+use super::{Acme, CertificateConfig, DnsSolver, Eab, Method, Rfc2136, Shown};
+use crate::acme::ChallengeType;
 use crate::duration;
 use crate::error::Error;
 
@@ -154,17 +155,15 @@ fn acme(section: &Section<'_>) -> Acme {
             None
         }
     };
-    let challenges = ["http-01", "tls-alpn-01", "dns-01"];
+    let challenges = ChallengeType::ALL.map(|kind| kind.to_string());
     Acme {
         directory: section.parsed("directory", "an https address", |text| {
             Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.has_host())
         }),
         provisioner: text("provisioner"),
-        challenge: section.word("challenge", &challenges).map(|word| match word.as_str() {
-            "http-01" => Challenge::Http01,
-            "tls-alpn-01" => Challenge::TlsAlpn01,
-            _ => Challenge::Dns01,
-        }),
+        challenge: section
+            .word("challenge", &challenges.each_ref().map(String::as_str))
+            .and_then(|word| word.parse().ok()),
         http_listen: listen("http_listen"),
         tls_listen: listen("tls_listen"),
         webroot: section.path("webroot").map(|(path, _)| path),
@@ -178,16 +177,16 @@ fn acme(section: &Section<'_>) -> Acme {
 }
 
 fn rfc2136(section: &Section<'_>) -> Option<Rfc2136> {
-    for key in ["server", "zone", "key_name", "secret"] {
+    for key in ["server", "key_name", "secret"] {
         section.require(key);
     }
     let text = |key| section.string(key).map(|value| value.text.to_string());
-    let algorithms = ["hmac-sha256", "hmac-sha384", "hmac-sha512"];
     let (server, zone, key_name) = (text("server"), text("zone"), text("key_name"));
-    let algorithm = section.word("algorithm", &algorithms);
+    // The one there is: whoever copies a key's description writes it down.
+    section.word("algorithm", &["hmac-sha256"]);
     let secret = section.secret("secret");
     section.finish(|_| None);
-    Some(Rfc2136 { server: server?, zone: zone?, key_name: key_name?, algorithm, secret: secret? })
+    Some(Rfc2136 { server: server?, zone, key_name: key_name?, secret: secret? })
 }
 
 fn together(section: &Section<'_>, what: &str) {

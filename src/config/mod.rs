@@ -21,6 +21,7 @@ use std::time::Duration;
 use toml::de::DeTable;
 use url::Url;
 
+use crate::acme::ChallengeType;
 use crate::cert::SubjectAltName;
 use crate::enroll::validity::NotAfter;
 use crate::env::Env;
@@ -174,17 +175,6 @@ impl Method {
     }
 }
 
-/// Which challenge of RFC 8555 (http-01, dns-01) or RFC 8737 (tls-alpn-01).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Challenge {
-    /// `http-01`
-    Http01,
-    /// `tls-alpn-01`
-    TlsAlpn01,
-    /// `dns-01`
-    Dns01,
-}
-
 /// The settings of the method `acme`; names as in enroll's options.
 #[derive(Clone, Debug, Default)]
 pub struct Acme {
@@ -193,7 +183,7 @@ pub struct Acme {
     /// `provisioner`: the CA's ACME provisioner, instead of `directory`.
     pub provisioner: Option<String>,
     /// `challenge`
-    pub challenge: Option<Challenge>,
+    pub challenge: Option<ChallengeType>,
     /// `http_listen`
     pub http_listen: Option<SocketAddr>,
     /// `tls_listen`
@@ -223,17 +213,16 @@ pub enum DnsSolver {
     Rfc2136(Rfc2136),
 }
 
-/// A DNS server that takes updates (RFC 2136) signed with a key (TSIG, RFC 8945).
+/// A DNS server that takes updates (RFC 2136) signed with a key (TSIG, RFC 8945;
+/// `algorithm` may say so: HMAC-SHA256).
 #[derive(Clone, Debug)]
 pub struct Rfc2136 {
     /// `server`: host or address, with or without a port.
     pub server: String,
-    /// `zone`
-    pub zone: String,
+    /// `zone`; else found by its SOA record.
+    pub zone: Option<String>,
     /// `key_name`
     pub key_name: String,
-    /// `algorithm`: `hmac-sha256`, `hmac-sha384` or `hmac-sha512`.
-    pub algorithm: Option<String>,
     /// `secret`: base64.
     pub secret: Secret,
 }

@@ -118,7 +118,7 @@ fn everything_that_can_be_said_arrives() {
     let Method::Provisioner { password, .. } = &one.enroll[1] else { panic!("{:?}", one.enroll[1]) };
     assert_eq!(*password.read().unwrap(), format!("x{SECRET}"));
     let Method::Acme(acme) = &one.enroll[3] else { panic!("{:?}", one.enroll[3]) };
-    assert!(acme.agree_tos && acme.challenge == Some(Challenge::Dns01));
+    assert!(acme.agree_tos && acme.challenge == Some(ChallengeType::Dns01));
     assert!(matches!(&acme.dns, Some(DnsSolver::Hook(hook)) if hook.len() == 2));
     assert_eq!(acme.eab.as_ref().map(|eab| eab.kid.as_str()), Some("kid"));
     assert_eq!(one.enroll[3].secrets().len(), 1);
