@@ -115,6 +115,11 @@ pub struct Ca {
 }
 
 impl Ca {
+    /// Whether nobody said anything of it.
+    pub fn is_unknown(&self) -> bool {
+        self.url.is_none() && self.pins.is_empty() && self.roots.is_none()
+    }
+
     /// Its address.
     ///
     /// # Errors
