@@ -12,6 +12,7 @@ mod support;
 
 mod beside;
 mod cli;
+mod config;
 mod demo;
 mod dev_ca;
 mod doctor;
