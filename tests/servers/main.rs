@@ -13,3 +13,4 @@ mod support;
 mod acme;
 mod dev_ca;
 mod guards;
+mod same_as_step_ca;
