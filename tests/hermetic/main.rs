@@ -15,6 +15,8 @@ mod cli;
 mod config;
 mod demo;
 mod dev_ca;
+mod dev_ca_api;
+mod dev_ca_process;
 mod doctor;
 mod env;
 mod failing;
