@@ -9,6 +9,7 @@ mod doctor;
 mod env;
 mod status;
 mod stores;
+mod token;
 mod trees;
 mod untrust;
 mod variables;
@@ -97,6 +98,7 @@ enum Command {
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
     Env(env::EnvArgs),
+    Token(Box<token::TokenArgs>),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
 }
@@ -110,6 +112,7 @@ impl Command {
             Command::Status(_) => "status",
             Command::Doctor(_) => "doctor",
             Command::Env(_) => "env",
+            Command::Token(_) => "token",
             Command::Config(_) => "config",
             Command::Demo(_) => "demo",
         }
@@ -190,6 +193,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Status(args) => status::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, args),
         Command::Env(args) => env::run(&context, args),
+        Command::Token(args) => token::run(&context, args),
         Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
     };
