@@ -17,7 +17,8 @@ use crate::support::run::Trustup;
 /// A token for `web.test`, written to `token`: for the CA at `url` with this root.
 fn token(scene: &Scene, url: &str, root: Option<Fingerprint>) -> std::path::PathBuf {
     let names: Vec<SubjectAltName> = vec!["web.test".parse().unwrap()];
-    let key = scene.ca.provisioner_key();
+    let password = || Ok(scene.ca.password().to_owned().into_bytes().into());
+    let key = mint::read_key(scene.ca.provisioner_key().as_bytes(), password).unwrap();
     let request = mint::Request {
         provisioner: scene.ca.provisioner(),
         subject: "web.test",
