@@ -12,9 +12,11 @@ mod support;
 
 mod beside;
 mod cli;
+mod config;
 mod demo;
 mod dev_ca;
 mod doctor;
+mod enroll;
 mod env;
 mod failing;
 mod firefox_policy;
