@@ -99,8 +99,8 @@ enum Command {
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
     Env(env::EnvArgs),
-    Enroll(Box<enroll::EnrollArgs>),
     Token(Box<token::TokenArgs>),
+    Enroll(Box<enroll::EnrollArgs>),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
 }
@@ -114,8 +114,8 @@ impl Command {
             Command::Status(_) => "status",
             Command::Doctor(_) => "doctor",
             Command::Env(_) => "env",
-            Command::Enroll(_) => "enroll",
             Command::Token(_) => "token",
+            Command::Enroll(_) => "enroll",
             Command::Config(_) => "config",
             Command::Demo(_) => "demo",
         }
@@ -196,8 +196,8 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Status(args) => status::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, args),
         Command::Env(args) => env::run(&context, args),
+        Command::Token(args) => token::run(&context, args, &parsed.sources),
         Command::Enroll(args) => enroll::run(&context, args, &parsed.sources),
-        Command::Token(args) => token::run(&context, args),
         Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
     };

@@ -12,3 +12,4 @@ mod support;
 
 mod acme;
 mod guards;
+mod token;
