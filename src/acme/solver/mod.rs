@@ -46,13 +46,13 @@ impl<'a> Solvers<'a> {
                 self.webroot.insert(Webroot::open(directory)?).put_up(&http)?;
                 report(&format!("http-01: answers are in `{}`", directory.display()));
             } else {
-                let listener = bind(self.settings.http_listen, 80, ChallengeType::Http01).await?;
+                let listener = bind(self.settings.http_listen, 80, ChallengeType::Http01)?;
                 self.listen(http::serve(listener, &http), ChallengeType::Http01, report)?;
             }
         }
         let tls = of(ChallengeType::TlsAlpn01);
         if !tls.is_empty() {
-            let listener = bind(self.settings.tls_listen, 443, ChallengeType::TlsAlpn01).await?;
+            let listener = bind(self.settings.tls_listen, 443, ChallengeType::TlsAlpn01)?;
             let listener = tls_alpn::serve(listener, &tls)?;
             self.listen(listener, ChallengeType::TlsAlpn01, report)?;
         }
@@ -101,10 +101,10 @@ impl<'a> Solvers<'a> {
 }
 
 /// The address that was given, else `port` of all addresses.
-async fn bind(given: Option<SocketAddr>, port: u16, kind: ChallengeType) -> Result<TcpListener> {
+fn bind(given: Option<SocketAddr>, port: u16, kind: ChallengeType) -> Result<TcpListener> {
     let bound = match given {
-        Some(address) => Listener::bind(address).await,
-        None => Listener::bind_all(port).await,
+        Some(address) => Listener::bind(address),
+        None => Listener::bind_all(port),
     };
     let option = if kind == ChallengeType::Http01 { "--http-listen" } else { "--tls-listen" };
     bound.map_err(|error| {
