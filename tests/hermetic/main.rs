@@ -10,6 +10,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acme;
+mod acme_server;
 mod beside;
 mod cli;
 mod demo;
