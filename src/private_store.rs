@@ -10,7 +10,7 @@ use std::path::Path;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::sysroot::directory::Attributes;
-use crate::sysroot::{Kind, Meta, Sysroot, split};
+use crate::sysroot::{Kind, Sysroot, split};
 use crate::trust::view::child;
 
 /// State, journal and lock of what we changed in the root file system itself, for users other than root (threat T11).
@@ -103,7 +103,7 @@ fn fit(host: &Sysroot, path: &str) -> Result<Fit> {
     let Ok(there) = host.lstat(path) else {
         return Ok(Fit::Unusable("it cannot be looked at".to_owned()));
     };
-    let unsafe_way = unsafe_way(host, path)?;
+    let unsafe_way = host.unsafe_way(path, &[])?;
     if let Some(meta) = there {
         return Ok(match (&meta.kind, unsafe_way) {
             (Kind::Link, _) => Fit::Foreign("it is a link".to_owned()),
@@ -126,34 +126,6 @@ fn fit(host: &Sysroot, path: &str) -> Result<Fit> {
     } else {
         Fit::Unusable("it is not there, and cannot be made".to_owned())
     })
-}
-
-/// Whether somebody else could put something at `path` or replace what is there: each directory on the way that is
-/// there belongs to root or us and nobody else can write it, or it is root's and sticky, like `/tmp`.
-fn unsafe_way(host: &Sysroot, path: &str) -> Result<Option<String>> {
-    let uid = rustix::process::geteuid().as_raw();
-    let mut pending = vec![split(path).0.to_owned()];
-    if let Some(real) = host.canonical(split(path).0)? {
-        pending.push(real);
-    }
-    while let Some(directory) = pending.pop() {
-        match host.lstat(&directory)? {
-            Some(Meta { uid: owner, .. }) if owner != 0 && owner != uid => {
-                return Ok(Some(format!("`{directory}` on the way belongs to user {owner}")));
-            }
-            Some(Meta { kind: Kind::Directory, mode, uid: owner, .. })
-                if mode & 0o022 != 0 && !(mode & 0o1000 != 0 && owner == 0) =>
-            {
-                return Ok(Some(format!("others can write `{directory}` on the way (mode {mode:04o})")));
-            }
-            Some(Meta { kind: Kind::Directory | Kind::Link, .. }) | None => {}
-            Some(_) => return Ok(Some(format!("`{directory}` on the way is no directory"))),
-        }
-        if directory != "/" {
-            pending.push(split(&directory).0.to_owned());
-        }
-    }
-    Ok(None)
 }
 
 impl Place {

@@ -141,6 +141,13 @@ pub fn date(seconds: i64) -> String {
     date.map_or_else(|| format!("{seconds} seconds since 1970"), |date| date.to_string())
 }
 
+/// A moment as `2026-11-23 21:30:00 UTC`; `seconds` since 1970.
+pub fn moment(seconds: i64) -> String {
+    let of_day = seconds.rem_euclid(24 * 3600);
+    let (hours, minutes) = (of_day / 3600, of_day / 60 % 60);
+    format!("{} {hours:02}:{minutes:02}:{:02} UTC", date(seconds), of_day % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

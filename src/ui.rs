@@ -162,7 +162,13 @@ impl Ui {
         for hint in error.hints() {
             eprintln!("  {} {hint}", self.paint("36", "hint:"));
         }
-        let fields = json!({ "error": {
+        // stderr has it, whatever becomes of stdout.
+        let _ = self.result(command, json!({ "error": Ui::fields(error) }));
+    }
+
+    /// An error as it stands in JSON.
+    pub fn fields(error: &Error) -> serde_json::Value {
+        json!({
             "kind": error.kind().word(),
             "exit_code": error.kind().exit_code(),
             "what": error.what(),
@@ -170,9 +176,7 @@ impl Ui {
             "causes": error.causes(),
             "hints": error.hints(),
             "changed": error.changed(),
-        }});
-        // stderr has it, whatever becomes of stdout.
-        let _ = self.result(command, fields);
+        })
     }
 
     fn paint(&self, code: &str, text: &str) -> String {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use crate::env;
+use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Kind, Result};
 use crate::native;
 use crate::nss;
@@ -39,7 +39,7 @@ pub struct Session<'a> {
     /// Directories on the way to the state directory that we made, outermost first.
     made: Vec<String>,
     done: Vec<Done>,
-    steps_begun: usize,
+    checkpoints: Checkpoints,
     committed: bool,
     /// The state file as it was, and whether this run has replaced it.
     former_state: Option<Vec<u8>>,
@@ -75,7 +75,7 @@ impl<'a> Session<'a> {
             lock: None,
             made: Vec::new(),
             done: Vec::new(),
-            steps_begun: 0,
+            checkpoints: Checkpoints::default(),
             committed: false,
             former_state: None,
             state_replaced: false,
@@ -162,7 +162,7 @@ impl<'a> Session<'a> {
     pub fn apply(&mut self, plan: &Plan, row: &str) -> Result<()> {
         self.write_journal(plan, row)?;
         for (index, step) in plan.steps.iter().enumerate() {
-            self.checkpoint();
+            self.checkpoints.pass();
             let result = match step {
                 Step::Change(change) => {
                     let temporary =
@@ -292,7 +292,7 @@ impl<'a> Session<'a> {
 
     /// Records `state` and forgets the journal: the run is complete. An empty state takes everything of ours away.
     pub fn commit(&mut self, state: &State) -> Result<()> {
-        self.checkpoint();
+        self.checkpoints.pass();
         let directory = self.state_directory()?;
         self.state_replaced = true;
         if state.is_empty() {
@@ -310,7 +310,7 @@ impl<'a> Session<'a> {
             state.directories.iter().filter(|path| !self.made.contains(path)).cloned().collect::<Vec<_>>(),
         );
         directory.sync()?;
-        self.checkpoint();
+        self.checkpoints.pass();
         directory.remove(journal::FILE)?;
         self.committed = !state.is_empty();
         self.stamp_directories()
@@ -341,16 +341,6 @@ impl<'a> Session<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Where the crash tests kill us: right before the N-th of these calls.
-    fn checkpoint(&mut self) {
-        self.steps_begun += 1;
-        let here = env::test_hook("TRUSTUP_TEST_KILL_AT").and_then(|text| text.parse().ok())
-            == Some(self.steps_begun);
-        if here {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        }
     }
 
     fn clean_up(&mut self) -> Result<()> {

@@ -8,6 +8,10 @@ pub(crate) const SEQUENCE: u8 = 0x30;
 pub(crate) const SET: u8 = 0x31;
 /// INTEGER.
 pub(crate) const INTEGER: u8 = 0x02;
+/// BIT STRING.
+pub(crate) const BIT_STRING: u8 = 0x03;
+/// NULL.
+pub(crate) const NULL: u8 = 0x05;
 /// OCTET STRING.
 pub(crate) const OCTET_STRING: u8 = 0x04;
 /// OBJECT IDENTIFIER.
@@ -92,18 +96,22 @@ pub(crate) fn only(bytes: &[u8], tag: u8) -> Option<Tlv<'_>> {
 
 /// Appends one element.
 pub(crate) fn push(into: &mut Vec<u8>, tag: u8, body: &[u8]) {
+    push_head(into, tag, body.len());
+    into.extend(body);
+}
+
+fn push_head(into: &mut Vec<u8>, tag: u8, length: usize) {
     into.push(tag);
-    match u8::try_from(body.len()) {
+    match u8::try_from(length) {
         Ok(length @ 0..=0x7f) => into.push(length),
         _ => {
-            let digits = body.len().to_be_bytes();
+            let digits = length.to_be_bytes();
             let digits = &digits[digits.iter().take_while(|digit| **digit == 0).count()..];
             // At most eight digits.
             into.push(0x80 | digits.len() as u8);
             into.extend(digits);
         }
     }
-    into.extend(body);
 }
 
 /// One element.
@@ -115,11 +123,21 @@ pub(crate) fn element(tag: u8, body: &[u8]) -> Vec<u8> {
 
 /// An INTEGER that is not negative.
 pub(crate) fn unsigned(value: u32) -> Vec<u8> {
-    let digits = [&[0][..], &value.to_be_bytes()].concat();
-    // The first byte has to be there for the sign, or where it is the only one.
-    let more =
-        digits.iter().zip(&digits[1..]).take_while(|(digit, next)| **digit == 0 && **next < 0x80).count();
-    element(INTEGER, &digits[more..])
+    unsigned_bytes(&value.to_be_bytes())
+}
+
+/// The same, of any size, from its big-endian bytes.
+pub(crate) fn unsigned_bytes(number: &[u8]) -> Vec<u8> {
+    let bare = &number[number.iter().take_while(|digit| **digit == 0).count()..];
+    // A zero in front where the first bit would be a sign, or where there is no digit.
+    let zero = bare.first().is_none_or(|first| *first >= 0x80);
+    let mut bytes = Vec::with_capacity(bare.len() + 7);
+    push_head(&mut bytes, INTEGER, bare.len() + usize::from(zero));
+    if zero {
+        bytes.push(0);
+    }
+    bytes.extend(bare);
+    bytes
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::ops::Range;
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// As OpenSSL and Go decode: padding is needed, the bits that the last character has too many may be anything.
 const LENIENT: GeneralPurpose =
@@ -87,30 +88,53 @@ pub(super) fn iter(bytes: &[u8]) -> impl Iterator<Item = Block> {
 
 /// A certificate as PEM: 64 columns, LF, a newline at the end.
 pub fn encode(der: &[u8]) -> String {
-    let body = STANDARD.encode(der);
-    let mut pem = String::with_capacity(body.len() + body.len() / COLUMNS + 60);
-    pem.push_str("-----BEGIN CERTIFICATE-----\n");
+    armor("CERTIFICATE", der)
+}
+
+/// Anything as PEM, as [`encode`] does it.
+pub(crate) fn armor(label: &str, der: &[u8]) -> String {
+    // It may be a key.
+    let body = Zeroizing::new(STANDARD.encode(der));
+    let mut pem = String::with_capacity(body.len() + body.len() / COLUMNS + 2 * label.len() + 40);
+    pem.push_str("-----BEGIN ");
+    pem.push_str(label);
+    pem.push_str("-----\n");
     for (at, c) in body.char_indices() {
         if at > 0 && at % COLUMNS == 0 {
             pem.push('\n');
         }
         pem.push(c);
     }
-    pem.push_str("\n-----END CERTIFICATE-----\n");
+    pem.push_str("\n-----END ");
+    pem.push_str(label);
+    pem.push_str("-----\n");
     pem
 }
 
 /// Bytes of base64 with any white space in between; `None` if they are something else.
 pub(super) fn decode_base64(body: &[u8]) -> Option<Vec<u8>> {
+    LENIENT.decode(without_blanks(body)).ok()
+}
+
+fn without_blanks(body: &[u8]) -> Vec<u8> {
     let mut dense = Vec::with_capacity(body.len());
     for line in body.split(u8::is_ascii_whitespace) {
         dense.extend_from_slice(line);
     }
-    LENIENT.decode(dense).ok()
+    dense
 }
 
 fn block(bytes: &[u8], begin: &Boundary<'_>, body: Range<usize>, end: usize, fault: Option<Fault>) -> Block {
-    let der = if fault.is_none() { decode_base64(without_headers(&bytes[body])) } else { None };
+    let der = fault.is_none().then(|| {
+        let mut dense = without_blanks(without_headers(&bytes[body]));
+        let der = LENIENT.decode(&dense).ok();
+        // Certificates are many and no secret.
+        if begin.label.ends_with("PRIVATE KEY") {
+            dense.zeroize();
+        }
+        der
+    });
+    let der = der.flatten();
     Block {
         label: begin.label.to_owned(),
         fault: fault.or(der.is_none().then_some(Fault::NotBase64)),

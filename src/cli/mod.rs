@@ -2,10 +2,10 @@
 //! command has its own file; none of them prints or reads variables by itself.
 
 mod bootstrap;
+mod config;
 mod demo;
 mod detect;
 mod doctor;
-mod duration;
 mod env;
 mod status;
 mod stores;
@@ -20,6 +20,7 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+use crate::duration;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -96,6 +97,7 @@ enum Command {
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
     Env(env::EnvArgs),
+    Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
 }
 
@@ -108,6 +110,7 @@ impl Command {
             Command::Status(_) => "status",
             Command::Doctor(_) => "doctor",
             Command::Env(_) => "env",
+            Command::Config(_) => "config",
             Command::Demo(_) => "demo",
         }
     }
@@ -187,6 +190,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Status(args) => status::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, args),
         Command::Env(args) => env::run(&context, args),
+        Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
     };
     match result {

@@ -1,11 +1,14 @@
 //! Options from the environment: `TRUSTUP_` and the option's name, for every command the same. One mechanism, so that
-//! an option has one meaning everywhere; the exceptions are threat T1's.
+//! an option has one meaning everywhere; the exceptions are threat T1's. And bootstrap's options from trustup.toml, where
+//! command line and environment are silent.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{ArgAction, ArgMatches, Command};
 
+use crate::config::{Scope, load_scope};
 use crate::env::Env;
 use crate::error::Error;
 
@@ -28,6 +31,8 @@ pub(super) struct PublishedSources {
     pub(super) bundle_url: Option<String>,
     /// Variables that were set and do not count, because the command line names a source.
     pub(super) ignored: Vec<String>,
+    /// The configuration file whose sources do not count, because the command line or the environment names one.
+    pub(super) ignored_file: Option<PathBuf>,
 }
 
 /// A parsed command line.
@@ -55,6 +60,8 @@ pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Pa
             && matches.value_source(id) == Some(ValueSource::CommandLine)
     };
     let names_source = SOURCES.iter().any(|id| given(id));
+    // What the environment says, for the file.
+    let mut from_variables: Vec<String> = Vec::new();
     let mut sources = PublishedSources::default();
     let mut command = command;
     let name = name.to_owned();
@@ -101,18 +108,51 @@ pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Pa
             value
         }
         .to_owned();
-        let set = move |arg: clap::Arg| arg.default_value(value).hide_default_value(true);
-        command = if is_own {
-            command.mut_subcommand(&name, |subcommand| subcommand.mut_arg(id, set))
-        } else {
-            command.mut_arg(id, set)
-        };
+        from_variables.push(id.clone());
+        command = preset(command, is_own.then_some(name.as_str()), id, vec![value]);
     }
     if name == "bootstrap" {
         published(env, names_source, &mut sources).map_err(Failure::Ours)?;
+        let sysroot = || matches.get_one::<PathBuf>("sysroot").filter(|_| given("sysroot"));
+        let elsewhere = match (sysroot(), env.var("TRUSTUP_SYSROOT")) {
+            (Some(path), _) => path.as_os_str() != "/",
+            (None, path) => path.is_some_and(|path| path != "/"),
+        };
+        let file = matches.get_one::<PathBuf>("config").filter(|_| given("config"));
+        // What this machine is to trust says nothing of a root file system that lies on it.
+        let config = if elsewhere && file.is_none() && env.var("TRUSTUP_CONFIG").is_none() {
+            None
+        } else {
+            load_scope(env, file.map(PathBuf::as_path), Scope::Trust).map_err(Failure::Ours)?
+        };
+        if let Some(config) = config {
+            let published = [&sources.ca_url, &sources.ca_fingerprint, &sources.bundle_url];
+            let names_source = names_source
+                || from_variables.iter().any(|id| SOURCES.contains(&id.as_str()))
+                || published.iter().any(|variable| variable.is_some());
+            let options = config.bootstrap_options(!names_source).map_err(Failure::Ours)?;
+            if names_source && config.names_sources() {
+                sources.ignored_file = Some(config.path);
+            }
+            for (id, values) in options {
+                if !given(id) && !from_variables.iter().any(|variable| variable == id) {
+                    let holder = own.iter().any(|own| own == id).then_some(name.as_str());
+                    command = preset(command, holder, id, values);
+                }
+            }
+        }
     }
     let matches = command.try_get_matches_from(args).map_err(Failure::Clap)?;
     Ok(Parsed { matches, sources })
+}
+
+/// Gives an option values where the command line gives none: of the subcommand `of`, or of all commands.
+fn preset(command: Command, of: Option<&str>, id: &str, values: Vec<String>) -> Command {
+    let set = move |arg: clap::Arg| arg.default_values(values).hide_default_value(true);
+    match of {
+        Some(name) => command.mut_subcommand(name, |subcommand| subcommand.mut_arg(id, set)),
+        None => command.mut_arg(id, set),
+    }
 }
 
 /// Whether an option may come from the environment: not what loosens a check, not what takes trust away.

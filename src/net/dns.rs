@@ -1,12 +1,13 @@
-//! Names to addresses, without the C library: `/etc/hosts` and the name servers of `/etc/resolv.conf`, both given
-//! as text that was read through a bounded reader.
+//! Names to addresses, without the C library: `/etc/hosts` and the name servers of `/etc/resolv.conf`, both read
+//! through the bounded reader of `sysroot::host`, or given as text.
 //!
 //! Without a `resolv.conf` there is no name server: then only `/etc/hosts`, `localhost` and literal addresses
-//! work, and nothing is ever sent to a public resolver. Must not open a file by itself.
+//! work, and nothing is ever sent to a public resolver.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,10 +22,14 @@ use reqwest::dns::{Addrs, Resolve, Resolving};
 
 use super::url::is_localhost;
 use crate::error::{Error, Result};
+use crate::sysroot::host;
 use crate::text;
 
 /// glibc and musl both look at no more than three name servers (resolv.conf(5), MAXNS).
 const MAX_SERVERS: usize = 3;
+
+/// Largest `/etc/resolv.conf` and `/etc/hosts` that are read.
+const MAX_CONFIGURATION: u64 = 4 * 1024 * 1024;
 
 /// How names are resolved: a plain value, made from texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +53,22 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Those of the root file system at `root`. A file that cannot be read is done without, and said: an address, or a
+    /// name from the other file, may be all that is needed.
+    pub fn of_root(root: &Path, warn: &mut dyn FnMut(String)) -> Self {
+        let mut read = |path: &str| {
+            let path = root.join(path);
+            let text = host::stat(&path)
+                .and_then(|found| found.map(|_| host::read_file(&path, MAX_CONFIGURATION)).transpose());
+            text.unwrap_or_else(|error| {
+                warn(format!("name resolution goes without a file that cannot be read: {error}"));
+                None
+            })
+        };
+        let (resolv_conf, hosts) = (read("etc/resolv.conf"), read("etc/hosts"));
+        Settings::from_texts(resolv_conf.as_deref(), hosts.as_deref())
+    }
+
     /// From the texts of `/etc/resolv.conf` and `/etc/hosts`, `None` if a file does not exist. Lines that make no
     /// sense are skipped, as the C libraries do.
     pub fn from_texts(resolv_conf: Option<&[u8]>, hosts: Option<&[u8]>) -> Self {

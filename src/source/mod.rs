@@ -17,14 +17,10 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::Net;
 use crate::net::dns::Settings;
-use crate::sysroot::host;
 
-pub use self::request::{Request, Source};
+pub use self::request::{Request, Source, step_ca_base};
 
 use self::collect::Collected;
-
-/// Largest `/etc/resolv.conf` and `/etc/hosts` that are read.
-const MAX_CONFIGURATION: u64 = 4 * 1024 * 1024;
 
 /// What an earlier run left on this system, so that a second start needs no network.
 #[derive(Clone, Debug, Default)]
@@ -175,19 +171,7 @@ impl<'a> Run<'a> {
         if let Some(net) = &self.net {
             return Ok(net.clone());
         }
-        let mut read = |path: &str| {
-            let path = self.root.join(path);
-            let text = host::stat(&path)
-                .and_then(|found| found.map(|_| host::read_file(&path, MAX_CONFIGURATION)).transpose());
-            // An address or a name from the other file may be all that is needed.
-            text.unwrap_or_else(|error| {
-                self.collected
-                    .warn(format!("name resolution goes without a file that cannot be read: {error}"));
-                None
-            })
-        };
-        let (resolv_conf, hosts) = (read("etc/resolv.conf"), read("etc/hosts"));
-        let settings = Settings::from_texts(resolv_conf.as_deref(), hosts.as_deref());
+        let settings = Settings::of_root(self.root, &mut |warning| self.collected.warn(warning));
         let net = Net::new(self.env, &settings, self.request.timeout, self.request.wait)?;
         Ok(self.net.insert(net).clone())
     }

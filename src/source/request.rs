@@ -97,7 +97,11 @@ fn with_scheme(value: &str) -> String {
     if value.contains("://") { value.to_owned() } else { format!("https://{value}") }
 }
 
-fn step_ca_base(value: &str) -> Result<Url> {
+/// The address of a step-ca as people write it: https is meant where no scheme is given, path and query do not count.
+///
+/// # Errors
+/// No URL, or one that is not https.
+pub fn step_ca_base(value: &str) -> Result<Url> {
     let mut url = parse(&with_scheme(value.trim()), "--ca-url")?;
     if url.scheme() != "https" {
         return Err(Error::usage("a step-ca is reached over https").at(masked(&url)).hint(

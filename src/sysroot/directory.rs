@@ -182,6 +182,24 @@ impl Directory {
         rustix::fs::fsync(file)
     }
 
+    /// Writes into the file `name` as it stands there: for a file that is mounted by itself, which cannot be replaced
+    /// (threat T13). Readers may see half of it. Owner and mode are changed as far as we may.
+    pub fn overwrite(&self, name: &str, content: &[u8], attributes: Attributes) -> Result<()> {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.fd, name, flags, Mode::empty())
+            .map_err(|error| self.failed("could not open", name, error))?;
+        let is_file = meta_of(&file, "", AtFlags::EMPTY_PATH)?.is_some_and(|meta| meta.kind == Kind::File);
+        if !is_file {
+            return Err(Error::failed("no regular file stands there").at(self.shown(name)));
+        }
+        // Narrower first: the new content is never readable by more than it should be.
+        let _ = rustix::fs::fchmod(&file, Mode::from_raw_mode(attributes.mode));
+        self.fill(&file, content, Attributes { owner: None, ..attributes })
+            .and_then(|()| rustix::fs::ftruncate(&file, content.len() as u64))
+            .and_then(|()| rustix::fs::fsync(&file))
+            .map_err(|error| self.failed("could not write", name, error))
+    }
+
     /// Makes a link `temporary` to `target` and renames it over `name`.
     pub fn replace_link(
         &self,
@@ -201,7 +219,8 @@ impl Directory {
         self.rename(temporary, name)
     }
 
-    fn rename(&self, from: &str, to: &str) -> Result<()> {
+    /// Renames an entry over another one, or to a new name. Where that fails, `from` is removed.
+    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
         rustix::fs::renameat(&self.fd, from, &self.fd, to).map_err(|error| {
             let _ = rustix::fs::unlinkat(&self.fd, from, AtFlags::empty());
             match error {

@@ -59,6 +59,28 @@ pub fn read_stdin(limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// What is behind one of our own descriptors up to its end, at most `limit` bytes: a pipe (`<(…)` of a shell) or a file
+/// that was opened for us. Waits for its writer, as for standard input.
+pub fn read_descriptor(number: u32, limit: u64) -> Result<Vec<u8>> {
+    // Safe code cannot use a bare number; the kernel opens the same thing again. A pipe without a writer must not
+    // stop that.
+    let path = format!("/proc/self/fd/{number}");
+    let failed = |error: Errno| {
+        Error::usage("could not read the descriptor")
+            .at(format!("fd:{number}"))
+            .because(error)
+            .hint("open it for the command that reads it: `trustup … 3<FILE`, or `3< <(command)` in bash")
+    };
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(CWD, path.as_str(), flags, Mode::empty()).map_err(failed)?;
+    let meta = meta_of(&file, "", AtFlags::EMPTY_PATH)?;
+    if meta.is_some_and(|meta| meta.kind == Kind::Directory) {
+        return Err(failed(Errno::ISDIR));
+    }
+    rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(failed)?;
+    read_bounded(&file, 0, limit).map_err(|error| error.at(format!("fd:{number}")))
+}
+
 /// Says who but root and us could change `path` (threat T6): its owner or its mode. `None` if nobody.
 pub fn writable_by_others(path: &Path) -> Result<Option<String>> {
     let Some(meta) = stat(path)? else { return Ok(None) };

@@ -7,6 +7,7 @@
 
 pub mod directory;
 pub mod host;
+mod safety;
 mod walk;
 
 use std::cell::RefCell;

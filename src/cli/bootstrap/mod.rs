@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Context;
+use super::config::ConfigArg;
 use super::env::locate;
 use super::stores::StoreArgs;
 use super::variables::PublishedSources;
@@ -53,7 +54,8 @@ enum Store {
     trustup --sysroot ./rootfs bootstrap --ca-file root.pem --fingerprint 2f0c…9a
 
 Published images' variables CA_URL (a step-ca, or the address of a certificate), CA_FINGERPRINT (pins what CA_URL
-brings) and CA_BUNDLE_URL work alone. If the command line names any source or pin, none comes from variables.")]
+brings) and CA_BUNDLE_URL work alone. If the command line names any source or pin, none comes from variables. Where both
+are silent, [ca] and [trust] of trustup.toml say what to trust.")]
 pub(super) struct BootstrapArgs {
     /// A step-ca: its root with the given fingerprint is fetched from /root/…
     #[arg(long, value_name = "URL")]
@@ -124,6 +126,8 @@ pub(super) struct BootstrapArgs {
     /// After success, become this command
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
+    #[command(flatten)]
+    _config: ConfigArg,
     // Last: its heading would stand above what follows.
     #[command(flatten)]
     store_args: StoreArgs,
@@ -164,6 +168,12 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
     }
     if !published.ignored.is_empty() {
         ui.say(format!("ignored, since the command line names a source: {}", published.ignored.join(", ")));
+    }
+    if let Some(path) = &published.ignored_file {
+        let path = crate::text::escape(&path.to_string_lossy());
+        ui.say(format!(
+            "ignored, since the command line or the environment names a source: those of `{path}`"
+        ));
     }
     check_name(args)?;
     check_stores(args)?;

@@ -1,9 +1,9 @@
-//! Durations on the command line: `500ms`, `30s`, `5m`, `24h`, or plain seconds.
+//! Durations as people write them, on the command line and in trustup.toml: `500ms`, `30s`, `5m`, `24h`, or plain seconds.
 
 use std::time::Duration;
 
-/// Reads a duration; the error is for clap.
-pub(super) fn parse(text: &str) -> Result<Duration, String> {
+/// Reads a duration; the error says how to write one, without what was written.
+pub fn parse(text: &str) -> Result<Duration, String> {
     let wrong =
         || "write a whole number and a unit: 500ms, 30s, 5m, 24h; a plain number is seconds".to_owned();
     let text = text.trim();

@@ -1,0 +1,120 @@
+//! `trustup config check`: everything that is wrong with trustup.toml at once, and what each certificate would do. And
+//! `--config`, for the commands that read the file.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::config::{CertificateConfig, Checked, Config, DEFAULT, Scope, Secret, check};
+use crate::error::{Error, Kind, Result};
+use crate::text;
+use crate::ui::Ui;
+
+/// Which file is read.
+#[derive(Debug, Default, Args)]
+pub(super) struct ConfigArg {
+    /// The configuration file [default: /etc/trustup/trustup.toml, if it is there]
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArg {
+    /// The file that was named.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+}
+
+/// Look at trustup.toml without doing what it says
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  trustup config check
+  trustup config check --config ./trustup.toml --json")]
+pub(super) struct ConfigArgs {
+    #[command(subcommand)]
+    command: ConfigCommand,
+    #[command(flatten)]
+    file: ConfigArg,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Read it, with its variables and files, and say what each certificate would do and all that is wrong (exit 2)
+    Check,
+}
+
+pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<u8> {
+    let ConfigCommand::Check = args.command;
+    let ui = context.ui;
+    let Some(Checked { config, mut problems }) = check(context.env, args.file.path(), Scope::All)? else {
+        ui.say(format!("there is no `{DEFAULT}`, and no other file is named"));
+        ui.result(
+            COMMAND,
+            json!({ "path": null, "ok": true, "problems": [], "warnings": [], "certificates": [] }),
+        )?;
+        return Ok(0);
+    };
+    // No error of the file: enroll may know the root from an earlier bootstrap, and variables may say whom to trust.
+    let unpinned = if problems.is_empty() { config.bootstrap_options(true).err() } else { None };
+    let secrets = config.certificates.iter().flat_map(|one| &one.enroll).flat_map(|method| method.secrets());
+    problems.extend(secrets.filter_map(|secret| secret.read().err().map(|error| named(error, secret))));
+    if ui.json {
+        ui.result(COMMAND, as_json(&config, &problems, unpinned.as_ref()))?;
+    } else {
+        show(ui, &config)?;
+    }
+    if let Some(error) = unpinned {
+        ui.warn(format!("bootstrap would refuse this: {error}"));
+    }
+    // Each as a run would say it; the object above holds them, too.
+    let mut talk = ui;
+    talk.json = false;
+    problems.iter().for_each(|error| talk.error(COMMAND, error));
+    Ok(if problems.is_empty() { 0 } else { Kind::Usage.exit_code() })
+}
+
+const COMMAND: &str = "config";
+
+/// A file that cannot be read says which key names it.
+fn named(error: Error, secret: &Secret) -> Error {
+    if secret.path().is_some() { error.hint(format!("`{}_file` names it", secret.name())) } else { error }
+}
+
+fn as_json(config: &Config, problems: &[Error], unpinned: Option<&Error>) -> Value {
+    let certificate = |one: &CertificateConfig| {
+        json!({
+            "names": one.shown.names,
+            "cert": one.shown.cert,
+            "key": one.shown.key,
+            "methods": one.enroll.iter().map(|method| method.word()).collect::<Vec<_>>(),
+            "place": one.place,
+        })
+    };
+    json!({
+        "path": config.path,
+        "ok": problems.is_empty(),
+        "problems": problems.iter().map(Ui::fields).collect::<Vec<_>>(),
+        "warnings": unpinned.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "certificates": config.certificates.iter().map(certificate).collect::<Vec<_>>(),
+    })
+}
+
+fn show(ui: Ui, config: &Config) -> Result<()> {
+    ui.data(text::escape(&config.path.to_string_lossy()))?;
+    for one in &config.certificates {
+        let methods: Vec<&str> = one.enroll.iter().map(|method| method.word()).collect();
+        let names = one.shown.names.join(", ");
+        let (cert, key) = (&one.shown.cert, &one.shown.key);
+        if one.cert.as_os_str().is_empty() || one.key.as_os_str().is_empty() || methods.is_empty() {
+            // What is missing is among the errors.
+            continue;
+        }
+        ui.data(format!("  {names}: {cert} and {key}, by {}", methods.join(", else ")))?;
+    }
+    if config.certificates.is_empty() {
+        ui.data("  no certificate")?;
+    }
+    Ok(())
+}

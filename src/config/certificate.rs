@@ -1,0 +1,218 @@
+//! `[[certificate]]`: which names, which files, and how to get it, in the order to be tried.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use url::Url;
+
+use super::document::Section;
+use super::{Acme, CertificateConfig, Challenge, DnsSolver, Eab, Layout, Method, Rfc2136, Shown};
+use crate::duration;
+use crate::error::Error;
+
+/// All keys of an `enroll` block but `method`, with the methods that have them.
+const METHODS: [(&str, &[&str]); 4] = [
+    ("token", &["token"]),
+    ("provisioner", &["provisioner", "password"]),
+    ("x5c", &["provisioner", "x5c_cert", "x5c_key"]),
+    (
+        "acme",
+        &[
+            "directory",
+            "provisioner",
+            "challenge",
+            "http_listen",
+            "tls_listen",
+            "webroot",
+            "dns_hook",
+            "rfc2136",
+            "eab_kid",
+            "eab_hmac_key",
+            "account_key",
+            "contact",
+            "agree_tos",
+            "profile",
+        ],
+    ),
+];
+
+const DURATION: &str = "a duration: a number and a unit, such as `30s`, `5m` or `24h`";
+const MODE: &str = "a file mode in octal, such as `\"0640\"`";
+
+/// What is missing or wrong is said, and empty in the answer.
+pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
+    let names = section.list("names");
+    let path = |key| section.path(key).map(|(path, value)| (path, value.shown));
+    let (cert, key, chain) = (path("cert"), path("key"), path("chain"));
+    for key in ["names", "cert", "key", "enroll"] {
+        section.require(key);
+    }
+    let parsed = names.iter().filter_map(|name| {
+        let wanted = "a host name, an address, an e-mail address or a URI";
+        section.parse(name, wanted, |text| text.parse().ok())
+    });
+    let parsed: Vec<_> = parsed.collect();
+    let mode = |key| {
+        section.number_or(key, MODE, |text, base| {
+            u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && matches!(base, 0 | 8))
+        })
+    };
+    let time = |key| section.number_or(key, DURATION, |text, _| duration::parse(text).ok());
+    let key_types = ["ec-p256", "ec-p384", "rsa-2048", "rsa-4096", "ed25519"];
+    let settings = CertificateConfig {
+        names: parsed,
+        cert: cert.as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
+        key: key.as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
+        chain: chain.map(|(path, _)| path),
+        key_type: section.word("key_type", &key_types),
+        owner: section.string("owner").map(|value| value.text.to_string()),
+        cert_mode: mode("cert_mode"),
+        key_mode: mode("key_mode"),
+        not_after: time("not_after"),
+        layout: section.word("layout", &["files", "versioned"]).map(|word| match word.as_str() {
+            "versioned" => Layout::Versioned,
+            _ => Layout::Files,
+        }),
+        issuer_root: path("issuer_root").map(|(path, _)| path),
+        timeout: time("timeout"),
+        enroll: section.sections("enroll").iter().filter_map(method).collect(),
+        place: section.place(),
+        shown: Shown {
+            names: names.into_iter().map(|name| name.shown).collect(),
+            cert: cert.as_ref().map(|(_, shown)| shown.clone()).unwrap_or_default(),
+            key: key.as_ref().map(|(_, shown)| shown.clone()).unwrap_or_default(),
+        },
+    };
+    section.finish(|_| None);
+    settings
+}
+
+fn method(section: &Section<'_>) -> Option<Method> {
+    let words = METHODS.map(|(word, _)| word);
+    section.require("method");
+    let Some(word) = section.word("method", &words) else {
+        // What the other keys should be depends on it.
+        return None;
+    };
+    let text = |key| section.string(key).map(|value| value.text.to_string());
+    let path = |key| section.path(key).map(|(path, _)| path);
+    let method = match word.as_str() {
+        "token" => Some(Method::Token { token: section.secret("token") }),
+        "provisioner" => {
+            section.require("password");
+            let provisioner = text("provisioner");
+            section.secret("password").map(|password| Method::Provisioner { provisioner, password })
+        }
+        "x5c" => {
+            ["x5c_cert", "x5c_key"].iter().for_each(|key| section.require(key));
+            let (provisioner, cert, key) = (text("provisioner"), path("x5c_cert"), path("x5c_key"));
+            cert.zip(key).map(|(cert, key)| Method::X5c { provisioner, cert, key })
+        }
+        _ => Some(Method::Acme(Box::new(acme(section)))),
+    };
+    section.finish(|key| {
+        let others =
+            METHODS.iter().filter(|(_, keys)| keys.contains(&key)).map(|(word, _)| format!("`{word}`"));
+        let others: Vec<String> = others.collect();
+        let of = others.join(" and ");
+        (!others.is_empty()).then(|| format!("`{key}` belongs to the method {of}"))
+    });
+    method
+}
+
+fn acme(section: &Section<'_>) -> Acme {
+    let text = |key| section.string(key).map(|value| value.text.to_string());
+    let listen = |key| {
+        let wanted = "an address and a port, such as `0.0.0.0:80` or `[::]:80`";
+        section.parsed(key, wanted, |text| text.parse::<SocketAddr>().ok())
+    };
+    let hook = section.list("dns_hook");
+    if let Some(program) = hook.first()
+        && !program.text.starts_with('/')
+    {
+        let error =
+            Error::usage(format!("`{}` should begin with the absolute path of a program", program.name));
+        section.problem(program.line, error.hint("it is run without a shell, and found without PATH"));
+    }
+    let rfc2136 = section.section("rfc2136").and_then(|section| rfc2136(&section));
+    let hook: Vec<String> = hook.into_iter().map(|value| value.text.to_string()).collect();
+    let dns = match (rfc2136, hook.is_empty()) {
+        (Some(_), false) => {
+            together(section, "`dns_hook` and `rfc2136` both say who changes the zone: leave one out");
+            None
+        }
+        (Some(rfc2136), true) => Some(DnsSolver::Rfc2136(rfc2136)),
+        (None, false) => Some(DnsSolver::Hook(hook)),
+        (None, true) => None,
+    };
+    if section.has("directory") && section.has("provisioner") {
+        together(section, "`directory` and `provisioner` both say where the ACME server is: leave one out");
+    }
+    let eab = match (text("eab_kid"), section.secret("eab_hmac_key")) {
+        (Some(kid), Some(hmac_key)) => Some(Eab { kid, hmac_key }),
+        (None, None) => None,
+        _ => {
+            together(section, "`eab_kid` and `eab_hmac_key` (or `eab_hmac_key_file`) go together");
+            None
+        }
+    };
+    let challenges = ["http-01", "tls-alpn-01", "dns-01"];
+    Acme {
+        directory: section.parsed("directory", "an https address", |text| {
+            Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.has_host())
+        }),
+        provisioner: text("provisioner"),
+        challenge: section.word("challenge", &challenges).map(|word| match word.as_str() {
+            "http-01" => Challenge::Http01,
+            "tls-alpn-01" => Challenge::TlsAlpn01,
+            _ => Challenge::Dns01,
+        }),
+        http_listen: listen("http_listen"),
+        tls_listen: listen("tls_listen"),
+        webroot: section.path("webroot").map(|(path, _)| path),
+        dns,
+        eab,
+        account_key: section.path("account_key").map(|(path, _)| path),
+        contact: section.list("contact").into_iter().map(|value| value.text.to_string()).collect(),
+        agree_tos: section.switch("agree_tos").unwrap_or(false),
+        profile: text("profile"),
+    }
+}
+
+fn rfc2136(section: &Section<'_>) -> Option<Rfc2136> {
+    for key in ["server", "zone", "key_name", "secret"] {
+        section.require(key);
+    }
+    let text = |key| section.string(key).map(|value| value.text.to_string());
+    let algorithms = ["hmac-sha256", "hmac-sha384", "hmac-sha512"];
+    let (server, zone, key_name) = (text("server"), text("zone"), text("key_name"));
+    let algorithm = section.word("algorithm", &algorithms);
+    let secret = section.secret("secret");
+    section.finish(|_| None);
+    Some(Rfc2136 { server: server?, zone: zone?, key_name: key_name?, algorithm, secret: secret? })
+}
+
+fn together(section: &Section<'_>, what: &str) {
+    section.problem(section.line(), Error::usage(what));
+}
+
+/// No file is written twice: neither by two certificates nor by one.
+pub(super) fn check_paths(certificates: &[CertificateConfig]) -> Vec<Error> {
+    let mut seen: Vec<(&PathBuf, &str)> = Vec::new();
+    let mut problems = Vec::new();
+    for certificate in certificates {
+        let paths = [&certificate.cert, &certificate.key].into_iter().chain(&certificate.chain);
+        for path in paths.filter(|path| !path.as_os_str().is_empty()) {
+            // `PathBuf` compares components: `//` and `/./` make no other path.
+            match seen.iter().find(|(other, _)| *other == path) {
+                Some((_, place)) => problems.push(
+                    Error::usage(format!("a file would be written twice: the other is that of `{place}`"))
+                        .at(&certificate.place)
+                        .hint("give each certificate, key and chain a file of its own"),
+                ),
+                None => seen.push((path, &certificate.place)),
+            }
+        }
+    }
+    problems
+}

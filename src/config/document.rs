@@ -1,0 +1,483 @@
+//! A TOML document as tables whose every key has to be asked for: what nobody asked for is an error, with the name that
+//! was meant. All that is wrong is collected, with its line; a value is shown as it stands in the file, never as it was
+//! filled in (threat T23).
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
+
+use super::fill::fill;
+use super::place;
+use super::secret::{Secret, without_line_end};
+use crate::env::Env;
+use crate::error::Error;
+use crate::sysroot::host;
+use crate::text;
+
+/// How alike a word has to be to be the one that was meant; clap's own measure.
+const ALIKE: f64 = 0.7;
+/// A value in a file of its own.
+const FILE_LIMIT: u64 = 64 * 1024;
+
+/// What all sections of a file share.
+pub(super) struct Reader<'a> {
+    pub(super) env: &'a Env,
+    pub(super) path: &'a Path,
+    text: &'a str,
+    problems: RefCell<Vec<(usize, Error)>>,
+}
+
+/// A string of the file, filled in.
+pub(super) struct Value {
+    pub(super) text: Zeroizing<String>,
+    /// As it stands in the file: what may be shown.
+    pub(super) shown: String,
+    /// Its key with the tables around it.
+    pub(super) name: String,
+    pub(super) line: usize,
+}
+
+/// A table, and which of its keys were asked for.
+pub(super) struct Section<'a> {
+    reader: &'a Reader<'a>,
+    name: String,
+    table: &'a DeTable<'a>,
+    line: usize,
+    known: RefCell<Vec<String>>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(env: &'a Env, path: &'a Path, text: &'a str) -> Self {
+        Reader { env, path, text, problems: RefCell::default() }
+    }
+
+    fn line(&self, offset: usize) -> usize {
+        1 + self.text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
+    }
+
+    pub(super) fn place(&self, line: usize) -> String {
+        format!("{}:{line}", self.path.display())
+    }
+
+    pub(super) fn problem(&self, line: usize, error: Error) {
+        let error = if error.place().is_some() { error } else { error.at(self.place(line)) };
+        self.problems.borrow_mut().push((line, error));
+    }
+
+    /// What the parser says; its own display quotes the line, which may hold a secret.
+    pub(super) fn syntax(&self, error: &toml::de::Error) {
+        let line = self.line(error.span().map_or(0, |span| span.start));
+        let what = Error::usage("this is no TOML")
+            .because(anyhow::anyhow!("{}", text::escape(error.message())))
+            .hint("strings stand in quotes; a list stands in square brackets: `names = [\"web.internal\"]`");
+        self.problem(line, what);
+    }
+
+    /// All that is wrong, in the order of the file.
+    pub(super) fn into_problems(self) -> Vec<Error> {
+        let mut problems = self.problems.into_inner();
+        problems.sort_by_key(|(line, _)| *line);
+        problems.into_iter().map(|(_, error)| error).collect()
+    }
+
+    pub(super) fn root(&'a self, table: &'a DeTable<'a>) -> Section<'a> {
+        Section { reader: self, name: String::new(), table, line: 1, known: RefCell::default() }
+    }
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// `certificate.enroll.KEY`
+    pub(super) fn name_of(&self, key: &str) -> String {
+        if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
+    }
+
+    /// Where the section stands.
+    pub(super) fn place(&self) -> String {
+        self.reader.place(self.line)
+    }
+
+    pub(super) fn problem(&self, line: usize, error: Error) {
+        self.reader.problem(line, error);
+    }
+
+    fn know(&self, key: &str) {
+        self.known.borrow_mut().push(key.to_owned());
+    }
+
+    fn entry(&self, key: &str) -> Option<(&'a Spanned<DeValue<'a>>, usize)> {
+        let value = self.table.get(key)?;
+        Some((value, self.reader.line(value.span().start)))
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// Says that `key` is not as it should be.
+    fn wrong(&self, key: &str, line: usize, what: &str) {
+        self.problem(line, Error::usage(format!("`{}` {what}", self.name_of(key))));
+    }
+
+    fn wrong_type(&self, key: &str, line: usize, value: &DeValue, wanted: &str) {
+        let is = match value {
+            DeValue::String(_) => "a string",
+            DeValue::Integer(_) | DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        self.wrong(key, line, &format!("is {is}, and should be {wanted}"));
+    }
+
+    /// A string that is filled in; what it has to be is checked elsewhere.
+    fn filled(&self, key: &str, line: usize, raw: &str) -> Option<Value> {
+        let text = match fill(raw, self.reader.env) {
+            Ok(text) => text,
+            Err(why) => {
+                self.problem(line, Error::usage(format!("`{}`: {why}", self.name_of(key))));
+                return None;
+            }
+        };
+        self.checked(key, line, text, text::escape(raw))
+    }
+
+    fn checked(&self, key: &str, line: usize, text: Zeroizing<String>, shown: String) -> Option<Value> {
+        if text.is_empty() {
+            self.wrong(key, line, "is empty");
+            return None;
+        }
+        if text.chars().any(char::is_control) {
+            self.wrong(key, line, "has a control character in it");
+            return None;
+        }
+        Some(Value { text, shown, name: self.name_of(key), line })
+    }
+
+    /// The file that `KEY_file` names, unless there is none. `KEY` beside it is an error.
+    fn file_of(&self, key: &str) -> Option<(PathBuf, usize)> {
+        let file_key = format!("{key}_file");
+        self.know(&file_key);
+        let (value, line) = self.entry(&file_key)?;
+        if self.has(key) {
+            self.wrong(
+                &file_key,
+                line,
+                &format!("and `{}` are both given: leave one out", self.name_of(key)),
+            );
+            return None;
+        }
+        let DeValue::String(raw) = value.get_ref() else {
+            self.wrong_type(&file_key, line, value.get_ref(), "the absolute path of a file");
+            return None;
+        };
+        let value = self.filled(&file_key, line, raw)?;
+        Some((self.absolute(&value)?, line))
+    }
+
+    /// The text of the file that `KEY_file` names. It stands for a value of this file: who can write it is the same.
+    fn text_of_file(&self, key: &str) -> Option<(Zeroizing<String>, String, usize)> {
+        let (path, line) = self.file_of(key)?;
+        let read = || {
+            if host::stat(&path)?.is_some() {
+                place::refuse_others(&path)?;
+            }
+            let bytes = Zeroizing::new(host::read_file(&path, FILE_LIMIT)?);
+            match std::str::from_utf8(&bytes) {
+                Ok(text) => Ok(Zeroizing::new(without_line_end(text).to_owned())),
+                Err(_) => Err(Error::usage("the file is not UTF-8").at(path.display())),
+            }
+        };
+        match read() {
+            Ok(text) => Some((text, format!("(from {})", path.display()), line)),
+            Err(error) => {
+                self.problem(line, error.hint(format!("`{}_file` names it", self.name_of(key))));
+                None
+            }
+        }
+    }
+
+    /// A string, or the text of the file that `KEY_file` names.
+    pub(super) fn string(&self, key: &str) -> Option<Value> {
+        self.know(key);
+        match self.entry(key) {
+            None => {
+                let (text, shown, line) = self.text_of_file(key)?;
+                self.checked(key, line, text, shown)
+            }
+            Some((value, line)) => {
+                // An error if both are given.
+                self.file_of(key);
+                match value.get_ref() {
+                    DeValue::String(raw) => self.filled(key, line, raw),
+                    other => {
+                        self.wrong_type(key, line, other, "a string");
+                        None
+                    }
+                }
+            }
+        }
+    }
+
+    /// A list of strings; one string is a list of one; a file has one in each line.
+    pub(super) fn list(&self, key: &str) -> Vec<Value> {
+        self.know(key);
+        let Some((value, line)) = self.entry(key) else {
+            let Some((text, shown, line)) = self.text_of_file(key) else { return Vec::new() };
+            let lines = text.lines().map(str::trim).filter(|text| !text.is_empty());
+            let value = |text: &str| self.checked(key, line, Zeroizing::new(text.to_owned()), shown.clone());
+            let values: Vec<Value> = lines.filter_map(value).collect();
+            if values.is_empty() {
+                self.wrong(key, line, "is empty");
+            }
+            return values;
+        };
+        self.file_of(key);
+        self.strings(key, value, line)
+    }
+
+    fn strings(&self, key: &str, value: &'a Spanned<DeValue<'a>>, line: usize) -> Vec<Value> {
+        match value.get_ref() {
+            DeValue::String(raw) => self.filled(key, line, raw).into_iter().collect(),
+            DeValue::Array(elements) if elements.is_empty() => {
+                self.wrong(key, line, "is empty");
+                Vec::new()
+            }
+            DeValue::Array(elements) => {
+                let each = elements.iter().filter_map(|element| {
+                    let line = self.reader.line(element.span().start);
+                    match element.get_ref() {
+                        DeValue::String(raw) => self.filled(key, line, raw),
+                        other => {
+                            self.wrong_type(key, line, other, "a string in a list of strings");
+                            None
+                        }
+                    }
+                });
+                each.collect()
+            }
+            other => {
+                self.wrong_type(key, line, other, "a list of strings");
+                Vec::new()
+            }
+        }
+    }
+
+    /// `true` or `false`; from a variable or file the same words.
+    pub(super) fn switch(&self, key: &str) -> Option<bool> {
+        if let Some((value, _)) = self.entry(key)
+            && let DeValue::Boolean(on) = value.get_ref()
+        {
+            self.know(key);
+            self.file_of(key);
+            return Some(*on);
+        }
+        self.parsed(key, "`true` or `false`", |text| text.parse().ok())
+    }
+
+    /// A string that `parse` understands; `wanted` says what that is.
+    pub(super) fn parsed<T>(
+        &self,
+        key: &str,
+        wanted: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.string(key)?;
+        self.parse(&value, wanted, parse)
+    }
+
+    /// As [`Section::parsed`], of a value that is there already.
+    pub(super) fn parse<T>(
+        &self,
+        value: &Value,
+        wanted: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let parsed = parse(&value.text);
+        if parsed.is_none() {
+            let what = format!("`{}` should be {wanted}", value.name);
+            self.problem(value.line, Error::usage(what));
+        }
+        parsed
+    }
+
+    /// As [`Section::parsed`]; a whole number is taken as its digits, in base 8 where it is written so.
+    pub(super) fn number_or<T>(
+        &self,
+        key: &str,
+        wanted: &str,
+        parse: impl FnOnce(&str, u32) -> Option<T>,
+    ) -> Option<T> {
+        if let Some((value, line)) = self.entry(key)
+            && let DeValue::Integer(number) = value.get_ref()
+        {
+            self.know(key);
+            self.file_of(key);
+            let parsed = parse(number.as_str(), number.radix());
+            if parsed.is_none() {
+                self.wrong(key, line, &format!("should be {wanted}"));
+            }
+            return parsed;
+        }
+        self.parsed(key, wanted, |text| parse(text, 0))
+    }
+
+    /// One of `words`.
+    pub(super) fn word(&self, key: &str, words: &[&str]) -> Option<String> {
+        let value = self.string(key)?;
+        self.one_of(&value, words)
+    }
+
+    /// As [`Section::word`], of a value that is there already.
+    pub(super) fn one_of(&self, value: &Value, words: &[&str]) -> Option<String> {
+        if words.contains(&value.text.as_str()) {
+            return Some(value.text.to_string());
+        }
+        let listed = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        let error =
+            Error::usage(format!("`{}` is `{}`, and should be one of {listed}", value.name, value.shown));
+        let meant = meant(&value.shown, words.iter().copied());
+        self.problem(value.line, meant.into_iter().fold(error, Error::hint));
+        None
+    }
+
+    /// An absolute path. There is no `KEY_file`: the value names a file already.
+    pub(super) fn path(&self, key: &str) -> Option<(PathBuf, Value)> {
+        self.know(key);
+        let (value, line) = self.entry(key)?;
+        let DeValue::String(raw) = value.get_ref() else {
+            self.wrong_type(key, line, value.get_ref(), "an absolute path");
+            return None;
+        };
+        let value = self.filled(key, line, raw)?;
+        Some((self.absolute(&value)?, value))
+    }
+
+    /// A list of absolute paths.
+    pub(super) fn paths(&self, key: &str) -> Vec<PathBuf> {
+        self.know(key);
+        let Some((value, line)) = self.entry(key) else { return Vec::new() };
+        self.strings(key, value, line).iter().filter_map(|value| self.absolute(value)).collect()
+    }
+
+    /// What a path in this file has to be: the directory that trustup is run in does not matter.
+    fn absolute(&self, value: &Value) -> Option<PathBuf> {
+        let path = Path::new(value.text.as_str());
+        let plain = |part: std::path::Component<'_>| part != std::path::Component::ParentDir;
+        if path.is_absolute() && path.components().all(plain) && path.file_name().is_some() {
+            return Some(path.to_owned());
+        }
+        let what = format!("`{}` should be an absolute path, without `..`", value.name);
+        self.problem(value.line, Error::usage(what).hint("paths in this file are relative to nothing"));
+        None
+    }
+
+    /// A secret: not read if it is in a file, and an unset variable is no error before somebody needs it.
+    pub(super) fn secret(&self, key: &str) -> Option<Secret> {
+        self.know(key);
+        let name = self.name_of(key);
+        let Some((value, line)) = self.entry(key) else {
+            let (path, line) = self.file_of(key)?;
+            return Some(Secret::in_file(name, path).at(self.reader.place(line)));
+        };
+        self.file_of(key);
+        let DeValue::String(raw) = value.get_ref() else {
+            self.wrong_type(key, line, value.get_ref(), "a string");
+            return None;
+        };
+        let secret = match fill(raw, self.reader.env) {
+            Ok(text) if text.is_empty() => {
+                self.wrong(key, line, "is empty");
+                return None;
+            }
+            Ok(text) => Secret::new(name, text),
+            Err(why) => Secret::missing(name, why),
+        };
+        Some(secret.at(self.reader.place(line)))
+    }
+
+    /// A table below this one.
+    pub(super) fn section(&self, key: &str) -> Option<Section<'a>> {
+        self.know(key);
+        let (value, line) = self.entry(key)?;
+        match value.get_ref() {
+            DeValue::Table(table) => Some(self.below(key, table, line)),
+            other => {
+                self.wrong_type(key, line, other, &format!("a table: `[{}]`", self.name_of(key)));
+                None
+            }
+        }
+    }
+
+    /// The tables of a list; one table is a list of one.
+    pub(super) fn sections(&self, key: &str) -> Vec<Section<'a>> {
+        self.know(key);
+        let Some((value, line)) = self.entry(key) else { return Vec::new() };
+        let wanted = format!("a table or several: `[[{}]]`", self.name_of(key));
+        match value.get_ref() {
+            DeValue::Table(table) => vec![self.below(key, table, line)],
+            DeValue::Array(elements) => {
+                let each = elements.iter().filter_map(|element| {
+                    let line = self.reader.line(element.span().start);
+                    match element.get_ref() {
+                        DeValue::Table(table) => Some(self.below(key, table, line)),
+                        other => {
+                            self.wrong_type(key, line, other, &wanted);
+                            None
+                        }
+                    }
+                });
+                each.collect()
+            }
+            other => {
+                self.wrong_type(key, line, other, &wanted);
+                Vec::new()
+            }
+        }
+    }
+
+    fn below(&self, key: &str, table: &'a DeTable<'a>, line: usize) -> Section<'a> {
+        Section { reader: self.reader, name: self.name_of(key), table, line, known: RefCell::default() }
+    }
+
+    /// Leaves a table to somebody else.
+    pub(super) fn pass_over(&self, key: &str) {
+        self.know(key);
+    }
+
+    /// `key` has to be there.
+    pub(super) fn require(&self, key: &str) {
+        if !self.has(key) && !self.has(&format!("{key}_file")) {
+            let what = format!("`{}` is missing", self.name_of(key));
+            self.problem(self.line, Error::usage(what));
+        }
+    }
+
+    /// Every key that nobody asked for is an error; `why` knows what to say of some.
+    pub(super) fn finish(&self, why: impl Fn(&str) -> Option<String>) {
+        let known = self.known.borrow();
+        for (key, _) in self.table.iter() {
+            let (name, line) = (key.get_ref(), self.reader.line(key.span().start));
+            if known.iter().any(|known| known == name) {
+                continue;
+            }
+            let error = Error::usage(format!("unknown key `{}`", text::escape(&self.name_of(name))));
+            let hint = why(name).or_else(|| meant(name, known.iter().map(String::as_str)));
+            self.problem(line, hint.into_iter().fold(error, Error::hint));
+        }
+    }
+}
+
+/// "Did you mean".
+fn meant<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<String> {
+    let alike = words.map(|known| (strsim::jaro(word, known), known)).filter(|(alike, _)| *alike > ALIKE);
+    let best = alike.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    best.map(|(_, known)| format!("did you mean `{known}`?"))
+}

@@ -1,0 +1,95 @@
+//! `${NAME}` in a value of trustup.toml: filled in from the environment, once, and never parsed again (threat T23). A
+//! value that was filled in is never shown: errors name the variable.
+
+use zeroize::Zeroizing;
+
+use crate::env::Env;
+
+/// Why a value cannot be filled in; the words name variables, never their values.
+pub(super) type Unfilled = String;
+
+/// `text` with each `${NAME}` replaced by the variable's value; `$${` stands for `${`.
+///
+/// # Errors
+/// A variable that is unset or empty, a name that is none, a brace that is never closed.
+pub(super) fn fill(text: &str, env: &Env) -> Result<Zeroizing<String>, Unfilled> {
+    let mut filled = Zeroizing::new(String::with_capacity(text.len()));
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        if rest[..at].ends_with('$') {
+            filled.push_str(&rest[..at]);
+            filled.push('{');
+            rest = &rest[at + 2..];
+            continue;
+        }
+        filled.push_str(&rest[..at]);
+        let Some(end) = rest[at..].find('}') else {
+            return Err("`${` is never closed: write `$${` if it is meant so".to_owned());
+        };
+        let name = &rest[at + 2..at + end];
+        if !is_name(name) {
+            return Err(
+                "between `${` and `}` stands no variable's name: write `$${` if it is meant so".to_owned()
+            );
+        }
+        match env.raw(name) {
+            None => return Err(format!("the variable `{name}` is not set")),
+            Some("") => return Err(format!("the variable `{name}` is set, and empty")),
+            Some(value) => filled.push_str(value),
+        }
+        rest = &rest[at + end + 1..];
+    }
+    filled.push_str(rest);
+    Ok(filled)
+}
+
+/// A name as shells have them (POSIX, section 8.1).
+fn is_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(text: &str) -> Result<String, Unfilled> {
+        let env = Env::fixed([("HOST", "web"), ("EMPTY", ""), ("TWICE", "${HOST}"), ("_x1", "$${")], 0);
+        fill(text, &env).map(|text| text.to_string())
+    }
+
+    #[test]
+    fn variables_fill_values_once() {
+        for (text, wanted) in [
+            ("", ""),
+            ("plain $ and } and $HOST", "plain $ and } and $HOST"),
+            ("${HOST}", "web"),
+            ("a-${HOST}.b-${HOST}", "a-web.b-web"),
+            ("${TWICE}", "${HOST}"),
+            ("${_x1}", "$${"),
+            ("$${HOST}", "${HOST}"),
+            ("$$${HOST}", "$${HOST}"),
+            ("é${HOST}é", "éwebé"),
+            ("$${", "${"),
+        ] {
+            assert_eq!(filled(text).as_deref(), Ok(wanted), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_filled_is_named() {
+        for (text, wanted) in [
+            ("x${MISSING}y", "`MISSING` is not set"),
+            ("${EMPTY}", "`EMPTY` is set, and empty"),
+            ("${HOST", "never closed"),
+            ("${}", "no variable's name"),
+            ("${1x}", "no variable's name"),
+            ("${HOST:-web}", "no variable's name"),
+            ("${a b}", "no variable's name"),
+        ] {
+            let error = filled(text).expect_err(text);
+            assert!(error.contains(wanted), "{text}: {error}");
+            assert!(!error.contains("web"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Where trustup.toml is, and who else could have written it (threat T23). Never the current directory: a file that
+//! happens to lie there belongs to whoever made the directory.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::sysroot::{Kind, Sysroot, host, split};
+
+/// Where the file is if nobody says otherwise.
+pub const DEFAULT: &str = "/etc/trustup/trustup.toml";
+/// A file of a thousand certificates has 300 KiB.
+const LIMIT: u64 = 1024 * 1024;
+/// Links that one path may pass through, as in the kernel.
+const MAX_LINKS: usize = 40;
+
+/// The path, and whether somebody named it: then it has to be there.
+pub(super) fn choose(env: &Env, given: Option<&Path>) -> Result<(PathBuf, bool)> {
+    let named = given.or_else(|| env.var("TRUSTUP_CONFIG").map(Path::new));
+    let Some(named) = named else { return Ok((DEFAULT.into(), false)) };
+    let path = std::path::absolute(named)
+        .map_err(|error| Error::usage("this path cannot be used").at(named.display()).because(error))?;
+    Ok((path, true))
+}
+
+/// The file's text; `None` if nobody named it and it is not there.
+pub(super) fn read(path: &Path, named: bool) -> Result<Option<Zeroizing<String>>> {
+    if host::stat(path)?.is_none() {
+        if !named {
+            return Ok(None);
+        }
+        return Err(Error::usage("there is no such configuration file")
+            .at(path.display())
+            .hint("is it mounted? `--config` and TRUSTUP_CONFIG name it; without them it is /etc/trustup/trustup.toml, if that is there"));
+    }
+    refuse_others(path)?;
+    let bytes = Zeroizing::new(host::read_file(path, LIMIT)?);
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Some(Zeroizing::new(text.to_owned()))),
+        Err(_) => Err(Error::usage("the configuration file is not UTF-8").at(path.display())),
+    }
+}
+
+/// Refuses a file that somebody else than root and us could have written or put there. It says where secrets go and
+/// which programs are run.
+pub(super) fn refuse_others(path: &Path) -> Result<()> {
+    let refused = |why: String| {
+        Error::usage(format!("somebody else could have written this file: {why}")).at(path.display()).hint(
+            "file and directories belong to root or to the user who runs trustup, and nobody else can write them: `chown root FILE`, `chmod go-w FILE`, the same for the directory",
+        )
+    };
+    if let Some(why) = host::writable_by_others(path)? {
+        return Err(refused(why));
+    }
+    let root = Sysroot::open(Path::new("/"))?;
+    let not_text = || Error::usage("the path of the configuration file is not UTF-8").at(path.display());
+    let mut next = path.to_str().ok_or_else(not_text)?.to_owned();
+    // Each link's own directory counts, not only the first and the last.
+    for _ in 0..MAX_LINKS {
+        if let Some(why) = root.unsafe_way(&next, &[])? {
+            return Err(refused(why));
+        }
+        let Some(Kind::Link) = root.lstat(&next)?.map(|meta| meta.kind) else { return Ok(()) };
+        let target = root.read_link(&next)?.unwrap_or_default();
+        let parent = root.canonical(split(&next).0)?.unwrap_or_default();
+        next = if target.starts_with('/') { target } else { format!("{parent}/{target}") };
+    }
+    Err(refused("its links loop".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t23_what_is_named_comes_first_and_the_current_directory_never_does() {
+        let env = Env::fixed([("TRUSTUP_CONFIG", "/from/variable.toml")], 0);
+        let given = Some(Path::new("/given.toml"));
+        assert_eq!(choose(&env, given).unwrap(), ("/given.toml".into(), true));
+        assert_eq!(choose(&env, None).unwrap(), ("/from/variable.toml".into(), true));
+        for env in [Env::fixed([], 0), Env::fixed([("TRUSTUP_CONFIG", "")], 0)] {
+            assert_eq!(choose(&env, None).unwrap(), (DEFAULT.into(), false));
+        }
+    }
+}

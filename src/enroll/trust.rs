@@ -1,0 +1,258 @@
+//! Which CA is asked, and which roots vouch for it: what the user says, else what bootstrap recorded, else what the
+//! token says (threats T1 and T22). Never "insecure", never a system store's word for a CA of one's own.
+
+use std::path::PathBuf;
+
+use url::Url;
+
+use crate::cert::{Certificate, input};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::net::url::masked;
+use crate::pair::check::{MAX_PINNED, Roots};
+use crate::source::step_ca_base;
+use crate::state::State;
+use crate::sysroot::host;
+
+/// The largest file of roots that is read: as for bundles (threat T9).
+const LIMIT: u64 = 32 * 1024 * 1024;
+
+/// What the user says of the CA.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Its address.
+    pub url: Option<String>,
+    /// Fingerprints of its root.
+    pub pins: Vec<Fingerprint>,
+    /// A file with its roots.
+    pub root: Option<PathBuf>,
+}
+
+/// What a one-time token says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FromToken {
+    /// The origins in its audience.
+    pub audiences: Vec<Url>,
+    /// The fingerprint of the root.
+    pub root: Option<Fingerprint>,
+}
+
+/// What earlier runs left on this system.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    anchors: Vec<(Certificate, Vec<String>)>,
+    /// Certificates that count only where a pin names them.
+    others: Vec<Certificate>,
+    /// Sources that are bundles: what they hold vouches for no CA.
+    bundles: Vec<String>,
+}
+
+impl Recorded {
+    /// Adds what bootstrap recorded.
+    ///
+    /// # Errors
+    /// The state is damaged.
+    pub fn add(&mut self, state: &State) -> Result<()> {
+        for anchor in &state.anchors {
+            self.anchors.push((anchor.certificate()?, anchor.sources.clone()));
+        }
+        let bundles = state.sources.iter().filter(|(_, source)| source.replaces);
+        self.bundles.extend(bundles.map(|(id, _)| id.clone()));
+        Ok(())
+    }
+
+    /// Adds roots that count only where a pin names them.
+    pub fn add_known(&mut self, certificates: impl IntoIterator<Item = Certificate>) {
+        self.others.extend(certificates);
+    }
+
+    fn find(&self, pin: &Fingerprint) -> Option<&Certificate> {
+        let anchors = self.anchors.iter().map(|(certificate, _)| certificate);
+        anchors.chain(&self.others).find(|certificate| certificate.fingerprint() == *pin)
+    }
+
+    /// The step-ca that bootstrap was given, if it was exactly one.
+    fn step_ca(&self) -> Option<Url> {
+        let mut urls: Vec<Url> = self
+            .anchors
+            .iter()
+            .flat_map(|(_, sources)| sources)
+            .filter_map(|id| Url::parse(id).ok())
+            .filter(|url| url.scheme() == "https" && matches!(url.path(), "/" | "/roots"))
+            .map(|mut url| {
+                url.set_path("/");
+                url
+            })
+            .collect();
+        urls.sort();
+        urls.dedup();
+        <[Url; 1]>::try_from(urls).ok().map(|[url]| url)
+    }
+
+    /// The roots that bootstrap got from this CA; if none, those that it got from files and addresses.
+    fn of_ca(&self, url: Option<&Url>) -> Vec<Certificate> {
+        let from = |wanted: &dyn Fn(&str) -> bool| -> Vec<Certificate> {
+            let named = self.anchors.iter().filter(|(_, sources)| sources.iter().any(|id| wanted(id)));
+            named.map(|(certificate, _)| certificate.clone()).collect()
+        };
+        let ids = url.map(|url| [masked(url), format!("{}roots", masked(url))]);
+        let of_this = ids.map(|ids| from(&|id| ids.iter().any(|other| other == id))).unwrap_or_default();
+        if of_this.is_empty() { from(&|id| !self.bundles.iter().any(|bundle| bundle == id)) } else { of_this }
+    }
+}
+
+/// The CA, and what is known of its roots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ca {
+    /// Its address; none is needed where only a directory is asked.
+    pub url: Option<Url>,
+    /// Fingerprints that its roots must have; where the roots are not known they are fetched.
+    pub pins: Vec<Fingerprint>,
+    /// The roots, if they are known here.
+    pub roots: Option<Roots>,
+}
+
+impl Ca {
+    /// Its address.
+    ///
+    /// # Errors
+    /// Nobody said it.
+    pub fn url(&self) -> Result<&Url> {
+        self.url.as_ref().ok_or_else(|| {
+            Error::usage("nothing says which CA to ask").hint(
+                "give `--ca-url URL --fingerprint HEX`, or run `trustup bootstrap --ca-url URL --fingerprint HEX` first",
+            )
+        })
+    }
+}
+
+/// Settles which CA is meant. `token` is what a one-time token says, if one is to be used.
+///
+/// # Errors
+/// A pin without anything to pin, or a CA without a pin; roots that are not those of the pins; a token that says too little.
+pub fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) -> Result<Ca> {
+    let url = match &given.url {
+        Some(text) => Some(step_ca_base(text)?),
+        None => None,
+    };
+    Ok(if let Some(path) = &given.root {
+        let roots = from_file(path, &given.pins)?;
+        Ca { url: url.or_else(|| recorded.step_ca()), pins: given.pins.clone(), roots: Some(roots) }
+    } else if !given.pins.is_empty() {
+        pinned(url.or_else(|| recorded.step_ca()), given.pins.clone(), recorded, "the pinned fingerprint")
+    } else {
+        let url = url.or_else(|| recorded.step_ca());
+        let certificates = recorded.of_ca(url.as_ref());
+        match (certificates.is_empty(), url, token) {
+            (false, url, _) => {
+                let described = match certificates.len() {
+                    1 => format!("the root that bootstrap recorded (`{}`)", certificates[0].subject()),
+                    count => format!("one of {count} roots that bootstrap recorded"),
+                };
+                Ca { url, pins: Vec::new(), roots: Some(Roots { certificates, described, or_itself: false }) }
+            }
+            (true, None, Some(token)) => from_token(token, recorded)?,
+            (true, None, None) => Ca { url: None, pins: Vec::new(), roots: None },
+            (true, Some(url), token) => {
+                let error = Error::usage("the CA's address is given, but no fingerprint of its root")
+                    .at(masked(&url))
+                    .hint("add `--fingerprint HEX` (on the CA's host: `step certificate fingerprint root_ca.crt`) or `--ca-root FILE`");
+                return Err(match token {
+                    Some(_) => {
+                        error.hint("or leave `--ca-url` out: then the CA and root count that the token names")
+                    }
+                    None => error,
+                });
+            }
+        }
+    })
+}
+
+fn pinned(url: Option<Url>, pins: Vec<Fingerprint>, recorded: &Recorded, how: &str) -> Ca {
+    let found: Option<Vec<Certificate>> = pins.iter().map(|pin| recorded.find(pin).cloned()).collect();
+    let roots = found.map(|certificates| Roots {
+        described: described(&certificates, how),
+        certificates,
+        or_itself: false,
+    });
+    Ca { url, pins, roots }
+}
+
+/// Roots in words; more than a handful are no pin.
+pub fn described(certificates: &[Certificate], how: &str) -> String {
+    match certificates {
+        [only] => format!("the root of {how} (`{}`)", only.subject()),
+        many if many.len() > MAX_PINNED => {
+            format!("one of {} roots of {how} (too many to be a pin)", many.len())
+        }
+        many => format!("one of {} roots of {how}", many.len()),
+    }
+}
+
+/// The roots of a file; where pins are given, those that they name.
+pub fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<Roots> {
+    let place = path.display().to_string();
+    let file = input::read(&host::read_file(path, LIMIT)?, &place)?;
+    if let Some(problem) = file.problems.first() {
+        return Err(Error::usage("a certificate in this file cannot be used")
+            .at(&place)
+            .because(anyhow::anyhow!("{}", problem.what))
+            .hint("it holds the CA's roots as PEM or DER, and nothing else"));
+    }
+    let mut certificates = file.certificates;
+    if !pins.is_empty() {
+        certificates.retain(|certificate| pins.contains(&certificate.fingerprint()));
+    }
+    if certificates.is_empty() {
+        return Err(Error::not_trusted("no root in this file has the pinned fingerprint")
+            .at(place)
+            .hint("compare with what `step certificate fingerprint root_ca.crt` prints on the CA's host"));
+    }
+    Ok(Roots { described: described(&certificates, &format!("`{place}`")), certificates, or_itself: false })
+}
+
+/// Threat T22: a token says everything only where nobody else says anything.
+fn from_token(token: &FromToken, recorded: &Recorded) -> Result<Ca> {
+    let missing = |what: &str| {
+        Error::usage(format!("no CA is configured, and the token {what}"))
+            .hint("give `--ca-url URL --fingerprint HEX`, or a token that `step ca token` or `trustup token` made for this CA")
+    };
+    let [url] = token.audiences.as_slice() else {
+        return Err(missing("does not name one address of a CA (`aud`)"));
+    };
+    let pin = token.root.ok_or_else(|| missing("does not name the CA's root (`sha`)"))?;
+    let mut url = url.clone();
+    url.set_path("/");
+    url.set_fragment(None);
+    url.set_query(None);
+    Ok(pinned(Some(url), vec![pin], recorded, "the fingerprint in the token"))
+}
+
+/// Whether token and CA belong together (threat T22): a token goes only to the host in its audience, and its root is one
+/// of the configured ones.
+///
+/// # Errors
+/// They do not.
+pub fn agree(ca: &Ca, token: &FromToken) -> Result<()> {
+    if let Some(url) = &ca.url
+        && !token.audiences.is_empty()
+        && !token.audiences.iter().any(|audience| audience.host_str() == url.host_str())
+    {
+        let audience = token.audiences.iter().map(masked).collect::<Vec<_>>().join("`, `");
+        return Err(Error::usage(format!("the token is for another CA, `{audience}`"))
+            .at(masked(url))
+            .hint("make the token with the `--ca-url` that is used here: the CA compares the host name, not the port"));
+    }
+    let configured: Vec<Fingerprint> = match &ca.roots {
+        Some(roots) => roots.certificates.iter().map(Certificate::fingerprint).collect(),
+        None => ca.pins.clone(),
+    };
+    match token.root {
+        Some(root) if !configured.is_empty() && !configured.contains(&root) => {
+            Err(Error::not_trusted("the token was made for a CA with another root")
+                .because(anyhow::anyhow!("the token says {root}"))
+                .hint("compare both with what `step certificate fingerprint root_ca.crt` prints on the CA's host; then make a new token"))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,85 @@
+//! Whether a certificate is to be replaced: a pure function of it, the time and a policy.
+
+use crate::cert::Certificate;
+use crate::text;
+
+/// When a certificate is due.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Policy {
+    /// The part of its life after which it is due, in hundredths.
+    pub used_percent: u8,
+}
+
+impl Default for Policy {
+    /// Two thirds of its life, as step and most others do: one third is left to get over an outage.
+    fn default() -> Self {
+        Policy { used_percent: 66 }
+    }
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing before this moment (seconds since 1970).
+    Keep(i64),
+    /// It works, and is to be replaced since this moment.
+    Due(i64),
+    /// It works no longer, since this moment.
+    Expired(i64),
+    /// It does not work before this moment: a clock is wrong.
+    NotYetValid(i64),
+}
+
+impl Verdict {
+    /// Why, in words that can follow "the certificate".
+    pub fn reason(&self) -> String {
+        match self {
+            Verdict::Keep(due) => format!("is not due before {}", text::moment(*due)),
+            Verdict::Due(since) => format!("is due since {}", text::moment(*since)),
+            Verdict::Expired(since) => format!("expired at {}", text::moment(*since)),
+            Verdict::NotYetValid(from) => format!("is not valid before {}", text::moment(*from)),
+        }
+    }
+}
+
+/// What is to be done with `certificate` at `now` (seconds since 1970).
+pub fn decide(certificate: &Certificate, now: i64, policy: Policy) -> Verdict {
+    let (from, until) = (certificate.not_before(), certificate.not_after());
+    if now < from {
+        return Verdict::NotYetValid(from);
+    }
+    // `notAfter` is the last second of validity (RFC 5280 section 4.1.2.5).
+    if now > until {
+        return Verdict::Expired(until.saturating_add(1));
+    }
+    // Not multiplied first: a certificate may live to the year 9999, and a hostile one longer.
+    let life = until.saturating_sub(from);
+    let part = i64::from(policy.used_percent.min(100));
+    let used = (life / 100).saturating_mul(part).saturating_add(life % 100 * part / 100);
+    let due = from.saturating_add(used);
+    if now < due { Verdict::Keep(due) } else { Verdict::Due(due) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cert::testing::Draft;
+
+    #[test]
+    fn a_life_has_five_parts() {
+        // 1577836800 to 2208988800, as in all drafts.
+        let certificate = Certificate::from_der(&Draft::default().der()).unwrap();
+        let (from, until) = (certificate.not_before(), certificate.not_after());
+        let due = from + (until - from) / 100 * 66;
+        let verdict = |now| decide(&certificate, now, Policy::default());
+        assert_eq!(verdict(from - 1), Verdict::NotYetValid(from));
+        assert_eq!(verdict(from), Verdict::Keep(due));
+        assert_eq!(verdict(due - 1), Verdict::Keep(due));
+        assert_eq!(verdict(due), Verdict::Due(due));
+        assert_eq!(verdict(until), Verdict::Due(due));
+        assert_eq!(verdict(until + 1), Verdict::Expired(until + 1));
+        assert_eq!(decide(&certificate, from, Policy { used_percent: 0 }), Verdict::Due(from));
+        assert_eq!(verdict(i64::MIN), Verdict::NotYetValid(from));
+        assert_eq!(verdict(i64::MAX), Verdict::Expired(until + 1));
+    }
+}

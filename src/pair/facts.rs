@@ -1,0 +1,153 @@
+//! What stands where a pair goes: read once, changed never.
+
+use super::check::{self, Roots, Vouched, Wanted};
+use super::{Content, FILE_LIMIT, Layout, Outputs};
+use crate::cert::{Certificate, SubjectAltName, pem};
+use crate::error::Result;
+use crate::key::{KeyType, PrivateKey};
+use crate::sysroot::{Kind, Meta, Sysroot};
+
+/// What a pair has to be to be good (threat T21).
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// Its names.
+    pub names: &'a [SubjectAltName],
+    /// The kind of its key.
+    pub key_type: KeyType,
+    /// Where its chain ends.
+    pub roots: &'a Roots,
+}
+
+/// What stands there.
+#[derive(Debug)]
+pub enum Standing {
+    /// Nothing at all.
+    Nothing,
+    /// Something that is to be replaced; why, in words that can follow a colon.
+    Bad(String),
+    /// A pair that works and is ours.
+    Good(Box<Good>),
+}
+
+/// A pair that works and is ours.
+#[derive(Debug)]
+pub struct Good {
+    /// Leaf first.
+    pub chain: Vec<Certificate>,
+    /// Its key.
+    pub key: PrivateKey,
+    /// How far its chain is vouched for.
+    pub vouched: Vouched,
+    /// Whether files, modes, owners and layout are as asked for.
+    pub is_neat: bool,
+}
+
+/// Looks at what stands at `outputs`.
+///
+/// # Errors
+/// Something cannot be read.
+pub fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now: i64) -> Result<Standing> {
+    let bad = |why: String| Ok(Standing::Bad(why));
+    let cert = read(host, &outputs.cert)?;
+    let key = read(host, &outputs.key)?;
+    let ((cert_bytes, cert_meta), (key_bytes, key_meta)) = match (cert, key) {
+        (None, None) => return Ok(Standing::Nothing),
+        (None, Some(_)) => return bad("there is a key without a certificate".to_owned()),
+        (Some(_), None) => return bad("there is a certificate without its key".to_owned()),
+        (Some(cert), Some(key)) => (cert, key),
+    };
+    if cert_bytes.iter().chain(&key_bytes).all(u8::is_ascii_whitespace) {
+        // Files that were made to be mounted over.
+        return Ok(Standing::Nothing);
+    }
+    if let Some(why) = unsafe_key(host, outputs, &key_meta)? {
+        return bad(why);
+    }
+    let chain = match certificates(&cert_bytes) {
+        Ok(chain) => chain,
+        Err(why) => return bad(format!("the certificate file cannot be used: {why}")),
+    };
+    let key = match PrivateKey::from_pem(&key_bytes) {
+        Ok(key) => key,
+        Err(error) => return bad(format!("the key cannot be used: {}", error.what())),
+    };
+    if key.key_type() != Some(request.key_type) {
+        return bad(format!("the key is no {} key", request.key_type));
+    }
+    let wanted = Wanted { public_key: key.public_key(), names: request.names, roots: request.roots };
+    let vouched = match check::check(&chain, &wanted, now) {
+        Ok(vouched) => vouched,
+        Err(why) => return bad(format!("the certificate: {why}")),
+    };
+    let metas = [(&cert_meta, outputs.cert_mode), (&key_meta, outputs.key_mode)];
+    let is_neat = metas.iter().all(|(meta, mode)| is_as_asked(meta, outputs, *mode))
+        && has_chain(host, outputs, &Content::new(&key, &chain))?
+        && has_layout(host, outputs)?;
+    Ok(Standing::Good(Box::new(Good { chain, key, vouched, is_neat })))
+}
+
+/// The certificates of a file, in its order.
+pub(crate) fn certificates(bytes: &[u8]) -> Result<Vec<Certificate>, String> {
+    let mut chain = Vec::new();
+    for block in pem::blocks(bytes) {
+        if block.label != "CERTIFICATE" {
+            continue;
+        }
+        let der = block.der.as_deref().ok_or("a block in it is damaged")?;
+        chain.push(Certificate::from_der(der)?);
+    }
+    if chain.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(chain) }
+}
+
+fn read(host: &Sysroot, path: &str) -> Result<Option<(Vec<u8>, Meta)>> {
+    host.read(path, FILE_LIMIT)
+}
+
+/// Who else may know the key, or could have put it there.
+fn unsafe_key(host: &Sysroot, outputs: &Outputs, meta: &Meta) -> Result<Option<String>> {
+    let uid = rustix::process::geteuid().as_raw();
+    let owner = outputs.owner.map(|(uid, _)| uid);
+    if meta.uid != uid && Some(meta.uid) != owner {
+        return Ok(Some(format!("the key belongs to user {}", meta.uid)));
+    }
+    let wider = meta.mode & 0o077 & !outputs.key_mode;
+    if wider != 0 {
+        return Ok(Some(format!(
+            "others than its owner could read or change the key (mode {:04o})",
+            meta.mode
+        )));
+    }
+    for (_, path) in outputs.paths() {
+        let real = host.canonical(path)?;
+        for path in std::iter::once(path).chain(real.as_deref()) {
+            if let Some(why) = host.unsafe_way(path, owner.as_slice())? {
+                return Ok(Some(format!("others could have put it there: {why}")));
+            }
+        }
+    }
+    Ok(None)
+}
+
+fn is_as_asked(meta: &Meta, outputs: &Outputs, mode: u32) -> bool {
+    meta.mode == mode && outputs.owner.is_none_or(|owner| owner == (meta.uid, meta.gid))
+}
+
+fn has_chain(host: &Sysroot, outputs: &Outputs, content: &Content) -> Result<bool> {
+    let Some(path) = &outputs.chain else { return Ok(true) };
+    let found = read(host, path)?;
+    Ok(found.is_some_and(|(bytes, meta)| {
+        bytes == content.chain.as_bytes() && is_as_asked(&meta, outputs, outputs.cert_mode)
+    }))
+}
+
+/// Whether each file is a link into the directory of its version, or none is.
+fn has_layout(host: &Sysroot, outputs: &Outputs) -> Result<bool> {
+    for (_, path) in outputs.paths() {
+        let is_link = host.lstat(path)?.is_some_and(|meta| meta.kind == Kind::Link);
+        // Links that somebody else made are fine with plain files: they lead to a good pair.
+        if outputs.layout == Layout::Versioned && !is_link {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,135 @@
+//! A certificate and its key: where they go, whether what stands there is good, and how a new pair takes its place.
+//!
+//! Nothing here asks a server, and nothing here knows how a certificate was had.
+
+pub mod check;
+pub mod decide;
+pub mod facts;
+pub mod owner;
+pub mod pending;
+pub mod place;
+
+use zeroize::Zeroizing;
+
+use crate::cert::Certificate;
+use crate::error::{Error, Result};
+use crate::key::PrivateKey;
+use crate::sysroot::split;
+
+/// The largest file of a pair: ten certificates of the largest kind have less.
+pub(crate) const FILE_LIMIT: u64 = 1024 * 1024;
+
+/// How the files of a pair are laid out.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Layout {
+    /// Plain files, each replaced by a rename
+    #[default]
+    Files,
+    /// Links into a directory of this version, so that one swap of a link replaces all of them at once
+    Versioned,
+}
+
+/// Where a pair goes, and what it is like there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outputs {
+    /// Leaf and intermediates, PEM.
+    pub cert: String,
+    /// The private key, PKCS#8 PEM.
+    pub key: String,
+    /// The intermediates once more, PEM.
+    pub chain: Option<String>,
+    /// User and group of the files; `None` for whoever runs us.
+    pub owner: Option<(u32, u32)>,
+    /// Permission bits of the certificates, octal.
+    pub cert_mode: u32,
+    /// Permission bits of the key, octal.
+    pub key_mode: u32,
+    /// Plain files or links.
+    pub layout: Layout,
+}
+
+impl Outputs {
+    /// Checks what can be checked without looking at anything.
+    ///
+    /// # Errors
+    /// Paths that are not absolute, no paths of files, or the same twice; a key that everybody may read or that its
+    /// owner may not; files of one version in several directories.
+    pub fn validate(&self) -> Result<()> {
+        let mut seen: Vec<&str> = Vec::new();
+        for (option, path) in self.paths() {
+            let plain = path.starts_with('/')
+                && !path.ends_with('/')
+                && !path.contains('\0')
+                && !path.split('/').any(|part| matches!(part, "." | ".."));
+            if !plain {
+                return Err(Error::usage(format!("`{option}` needs the path of a file"))
+                    .at(crate::text::escape(path))
+                    .hint("such as `--cert /run/tls/server.crt --key /run/tls/server.key`"));
+            }
+            if seen.contains(&path) {
+                return Err(Error::usage("two of the files have the same path")
+                    .at(path)
+                    .hint("key, certificate and chain are three files"));
+            }
+            seen.push(path);
+        }
+        if self.key_mode & !0o770 != 0 || self.key_mode & 0o400 == 0 {
+            return Err(Error::usage(format!("a private key cannot have the mode {:04o}", self.key_mode))
+                .at(&self.key)
+                .hint("`--key-mode` is 0600, 0400, or 0640 for a group that reads it: never for others"));
+        }
+        if self.cert_mode & !0o777 != 0 || self.cert_mode & 0o400 == 0 || self.cert_mode & 0o022 != 0 {
+            return Err(Error::usage(format!("a certificate cannot have the mode {:04o}", self.cert_mode))
+                .at(&self.cert)
+                .hint(
+                    "`--cert-mode` is such as 0644 or 0640: readable by its owner, writable by nobody else",
+                ));
+        }
+        if self.layout == Layout::Versioned
+            && self.paths().any(|(_, path)| split(path).0 != split(&self.cert).0)
+        {
+            return Err(Error::usage("the files of a versioned pair stand in one directory")
+                .at(&self.cert)
+                .hint("put `--cert`, `--key` and `--chain` into one directory, or use `--layout files`"));
+        }
+        Ok(())
+    }
+
+    /// The files with the options that name them.
+    pub fn paths(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let chain = self.chain.as_deref().map(|path| ("--chain", path));
+        [("--cert", self.cert.as_str()), ("--key", self.key.as_str())].into_iter().chain(chain)
+    }
+}
+
+/// What goes into the files.
+pub struct Content {
+    /// PKCS#8 PEM.
+    pub key: Zeroizing<String>,
+    /// Leaf and intermediates, PEM.
+    pub cert: String,
+    /// The intermediates, PEM.
+    pub chain: String,
+}
+
+impl Content {
+    /// The files of this key and chain (leaf first).
+    pub fn new(key: &PrivateKey, chain: &[Certificate]) -> Self {
+        let pem =
+            |certificates: &[Certificate]| certificates.iter().map(Certificate::to_pem).collect::<String>();
+        Content { key: key.to_pem(), cert: pem(chain), chain: pem(chain.get(1..).unwrap_or_default()) }
+    }
+
+    /// The files with path, bytes and mode, the key first.
+    fn files<'a>(&'a self, outputs: &'a Outputs) -> Vec<(&'a str, &'a [u8], u32)> {
+        let mut files = vec![
+            (outputs.key.as_str(), self.key.as_bytes(), outputs.key_mode),
+            (outputs.cert.as_str(), self.cert.as_bytes(), outputs.cert_mode),
+        ];
+        files.extend(outputs.chain.as_deref().map(|path| (path, self.chain.as_bytes(), outputs.cert_mode)));
+        files
+    }
+}

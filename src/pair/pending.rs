@@ -1,0 +1,233 @@
+//! What is under way for a pair: a directory of ours beside the key, where the key is saved before anything is spent on
+//! it, and the CA's answer before it is placed. A run that was killed is taken up there by the next (threat T21).
+//!
+//! It stands beside the key, and not with our other state, because only there is it sure that we can write, also with a
+//! read-only root and any uid, and because what is placed by a rename has to be on the same file system.
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::{FILE_LIMIT, Outputs};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::key::{KeyType, PrivateKey};
+use crate::sysroot::directory::{Attributes, Directory};
+use crate::sysroot::{Kind, Sysroot, split};
+use crate::trust::view::child;
+
+const LOCK: &str = "lock";
+const KEY: &str = "key.pem";
+const ANSWER: &str = "issued.pem";
+const RECORD: &str = "pending.json";
+const ENROLLED: &str = "enrolled.json";
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+const SCHEMA: u32 = 1;
+/// The last attempts are what a diagnosis can use.
+const MAX_ATTEMPTS: usize = 20;
+
+/// What is known of the run that left something behind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    schema: u32,
+    /// SHA-256 of the key's file: a key that somebody put there is not it.
+    key: Option<Fingerprint>,
+    /// What was sent to a CA, the oldest first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// Something that a CA may have taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attempt {
+    /// The method's name.
+    pub method: String,
+    /// SHA-256 of the one-time token, if one was spent.
+    pub token: Option<Fingerprint>,
+    /// When it was sent, seconds since 1970.
+    pub sent: i64,
+}
+
+/// The directory beside the key, locked.
+#[derive(Debug)]
+pub struct Pending {
+    directory: Directory,
+    parent: Directory,
+    name: String,
+    path: String,
+    record: Record,
+    _lock: OwnedFd,
+}
+
+impl Pending {
+    /// Opens (and makes, 0700) the directory beside the key, waiting up to `patience` for another run to end.
+    ///
+    /// # Errors
+    /// It cannot be made, or is not ours; another run holds it.
+    pub fn open(host: &Sysroot, outputs: &Outputs, patience: Duration) -> Result<Pending> {
+        let parent_path = split(&outputs.key).0;
+        let path = directory_path(outputs);
+        let name = split(&path).1.to_owned();
+        let began = Instant::now();
+        loop {
+            host.look_again();
+            let parent = host.directory(parent_path)?;
+            if parent.lstat(&name)?.is_none() {
+                let attributes = Attributes { mode: 0o700, owner: None, modified: None };
+                match parent.make_directory(&name, attributes) {
+                    Ok(()) => {}
+                    // Another run was faster.
+                    Err(_) if parent.lstat(&name)?.is_some() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            refuse_foreign(&parent, &name, &path)?;
+            // The run before us may have taken the directory away with its last file.
+            let taken =
+                host.directory_without_links(&host.canonical_parent(&path)?.unwrap_or_else(|| path.clone()));
+            match taken.and_then(|directory| Ok(directory.try_lock(LOCK)?.map(|lock| (directory, lock)))) {
+                Ok(Some((directory, lock))) => {
+                    let record = load(&directory)?;
+                    return Ok(Pending { directory, parent, name, path, record, _lock: lock });
+                }
+                Ok(None) => {}
+                Err(error) if parent.lstat(&name)?.is_some() && began.elapsed() >= patience => {
+                    return Err(error);
+                }
+                Err(_) => {}
+            }
+            if began.elapsed() >= patience {
+                return Err(Error::failed("another run of trustup works on this pair")
+                    .at(child(&path, LOCK))
+                    .hint("wait for it to end; `--timeout` says how long we wait"));
+            }
+            std::thread::sleep(LOCK_PAUSE);
+        }
+    }
+
+    /// Where it is, for people.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// What an earlier run left behind.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The key that an earlier run saved, if it is that key: ours, 0600, of the wanted kind, and its hash in the record.
+    pub fn key(&self, wanted: KeyType) -> Result<Option<PrivateKey>> {
+        let Some(recorded) = self.record.key else { return Ok(None) };
+        let Some((bytes, meta)) = self.directory.read(KEY, FILE_LIMIT)? else { return Ok(None) };
+        let bytes = Zeroizing::new(bytes);
+        let ours = meta.uid == rustix::process::geteuid().as_raw() && meta.mode == 0o600 && meta.links == 1;
+        if !ours || Fingerprint::of(&bytes) != recorded {
+            return Ok(None);
+        }
+        Ok(PrivateKey::from_pem(&bytes).ok().filter(|key| key.key_type() == Some(wanted)))
+    }
+
+    /// Saves `key`, on disk when this returns. What was there before is forgotten.
+    pub fn save_key(&mut self, key: &PrivateKey) -> Result<()> {
+        let pem = key.to_pem();
+        self.record =
+            Record { schema: SCHEMA, key: Some(Fingerprint::of(pem.as_bytes())), attempts: Vec::new() };
+        self.directory.remove(ANSWER)?;
+        self.write(KEY, pem.as_bytes())?;
+        self.save_record()
+    }
+
+    /// Records, on disk, that something is about to be sent that a CA takes only once.
+    pub fn save_attempt(&mut self, attempt: Attempt) -> Result<()> {
+        self.record.attempts.push(attempt);
+        let surplus = self.record.attempts.len().saturating_sub(MAX_ATTEMPTS);
+        self.record.attempts.drain(..surplus);
+        self.save_record()
+    }
+
+    /// The answer that an earlier run saved and did not place, PEM.
+    pub fn answer(&self) -> Result<Option<Vec<u8>>> {
+        Ok(self.directory.read(ANSWER, FILE_LIMIT)?.map(|(bytes, _)| bytes))
+    }
+
+    /// Saves the CA's answer (PEM), on disk when this returns.
+    pub fn save_answer(&mut self, chain: &str) -> Result<()> {
+        self.write(ANSWER, chain.as_bytes())?;
+        self.directory.sync()
+    }
+
+    /// Keeps, on disk, where the pair came from; it stays when the rest is discarded.
+    pub fn save_enrolled(&mut self, content: &[u8]) -> Result<()> {
+        self.write(ENROLLED, content)?;
+        self.directory.sync()
+    }
+
+    /// Takes everything else of it away: the pair is placed, or nothing came of it.
+    pub fn discard(self) -> Result<()> {
+        for name in [ANSWER, KEY, RECORD, LOCK] {
+            self.directory.remove(&temporary(name))?;
+            self.directory.remove(name)?;
+        }
+        self.parent.remove_empty_directory(&self.name)?;
+        self.parent.sync()
+    }
+
+    fn save_record(&self) -> Result<()> {
+        let bytes = serde_json::to_vec(&self.record)
+            .map_err(|error| Error::failed("could not write down what is under way").because(error))?;
+        self.write(RECORD, &bytes)?;
+        self.directory.sync()
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        let temporary = temporary(name);
+        self.directory.remove(&temporary)?;
+        let attributes = Attributes { mode: 0o600, owner: None, modified: None };
+        self.directory.replace_file(&temporary, name, content, attributes)
+    }
+}
+
+/// The directory beside the key.
+fn directory_path(outputs: &Outputs) -> String {
+    let (parent, key) = split(&outputs.key);
+    child(parent, &format!(".{key}.trustup"))
+}
+
+/// The file that says where the pair came from.
+pub fn enrolled_path(outputs: &Outputs) -> String {
+    child(&directory_path(outputs), ENROLLED)
+}
+
+fn temporary(name: &str) -> String {
+    format!("{name}.new")
+}
+
+/// A directory that somebody else made or can write is not ours to work in.
+fn refuse_foreign(parent: &Directory, name: &str, path: &str) -> Result<()> {
+    let Some(meta) = parent.lstat(name)? else { return Ok(()) };
+    let uid = rustix::process::geteuid().as_raw();
+    let why = if meta.kind != Kind::Directory {
+        "it is no directory".to_owned()
+    } else if meta.uid != uid {
+        format!("it belongs to user {}, and we are {uid}", meta.uid)
+    } else if meta.mode & 0o077 != 0 {
+        format!("its mode is {:04o}, not 0700", meta.mode)
+    } else {
+        return Ok(());
+    };
+    Err(Error::failed(format!(
+        "what stands where trustup keeps a key that is under way is not trustup's: {why}"
+    ))
+    .at(path)
+    .hint("look who put it there; then remove it and run again"))
+}
+
+/// The record; one that is damaged says nothing.
+fn load(directory: &Directory) -> Result<Record> {
+    let Some((bytes, _)) = directory.read(RECORD, FILE_LIMIT)? else { return Ok(Record::default()) };
+    let record: Record = serde_json::from_slice(&bytes).unwrap_or_default();
+    Ok(if record.schema == SCHEMA { record } else { Record::default() })
+}

@@ -1,0 +1,200 @@
+//! Passwords, tokens and other secrets from where people keep them: files, standard input, descriptors, variables; never
+//! the command line. Bounded, wiped when dropped, never shown.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use zeroize::Zeroizing;
+
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::sysroot::host;
+use crate::text;
+
+/// The largest secret, in bytes: a token with a chain of certificates, a key with its certificates.
+const LIMIT: u64 = 64 * 1024;
+
+/// Where container engines put secrets: in memory, and readable by all in the container, whose choice that is not.
+const ENGINES: [&str; 2] = ["/run/secrets/", "/var/run/secrets/"];
+
+/// Where a secret is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A regular file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+    /// One of our descriptors, by number.
+    Descriptor(u32),
+    /// A variable, by name.
+    Variable(String),
+}
+
+impl FromStr for Source {
+    type Err = Error;
+
+    /// `-`, `fd:3` (`/dev/fd/3`, `/proc/self/fd/3`), or a path. A variable is never meant by text.
+    fn from_str(text: &str) -> Result<Self> {
+        if matches!(text, "-" | "/dev/stdin") {
+            return Ok(Source::Stdin);
+        }
+        if text.is_empty() {
+            return Err(Error::usage("the name of the file is empty"));
+        }
+        let number = ["fd:", "/dev/fd/", "/proc/self/fd/"].iter().find_map(|front| text.strip_prefix(front));
+        match number.map(str::parse) {
+            Some(Ok(number)) => Ok(Source::Descriptor(number)),
+            Some(Err(error)) => Err(Error::usage("this is no number of a descriptor")
+                .at(text::escape(text))
+                .because(anyhow::Error::from(error))
+                .hint("write it as `fd:3`")),
+            None => Ok(Source::File(PathBuf::from(text))),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Source::File(path) => f.write_str(&text::escape(&path.to_string_lossy())),
+            Source::Stdin => f.write_str("-"),
+            Source::Descriptor(number) => write!(f, "fd:{number}"),
+            Source::Variable(name) => write!(f, "${name}"),
+        }
+    }
+}
+
+/// A secret.
+pub struct Secret {
+    value: Zeroizing<Vec<u8>>,
+    /// For people: who else can read it.
+    pub warning: Option<String>,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl Secret {
+    /// Reads it whole; white space at its end goes (an editor's newline is no part of a password; step does the same).
+    /// `what` names it in errors, such as "the password".
+    ///
+    /// # Errors
+    /// Nothing there, empty, larger than 64 KiB.
+    pub fn read(source: &Source, what: &str, env: &Env) -> Result<Self> {
+        let (bytes, warning) = match source {
+            Source::File(path) => (host::read_file(path, LIMIT)?, readable_by_others(path, what)?),
+            Source::Stdin => (host::read_stdin(LIMIT)?, None),
+            Source::Descriptor(number) => (host::read_descriptor(*number, LIMIT)?, None),
+            Source::Variable(name) => (env.var(name).unwrap_or_default().as_bytes().to_vec(), None),
+        };
+        let mut value = Zeroizing::new(bytes);
+        let length = value.trim_ascii_end().len();
+        value.truncate(length);
+        if value.is_empty() {
+            return Err(Error::usage(format!("{what} is empty"))
+                .at(source)
+                .hint("is the right file mounted, and was it written to the end?"));
+        }
+        Ok(Secret { value, warning })
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// As text: a token.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn text(&self, what: &str) -> Result<&str> {
+        str::from_utf8(&self.value).map_err(|_| Error::usage(format!("{what} is no text")))
+    }
+}
+
+fn readable_by_others(path: &Path, what: &str) -> Result<Option<String>> {
+    let by_engine = ENGINES.iter().any(|directory| path.starts_with(directory));
+    let Some(meta) = host::stat(path)?.filter(|_| !by_engine) else { return Ok(None) };
+    Ok((meta.mode & 0o004 != 0).then(|| {
+        let path = text::escape(&path.to_string_lossy());
+        format!("every user of this machine can read {what} in `{path}`: `chmod 600` it")
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sources_are_told_apart() {
+        for (text, wanted) in [
+            ("-", Source::Stdin),
+            ("/dev/stdin", Source::Stdin),
+            ("fd:3", Source::Descriptor(3)),
+            ("/dev/fd/63", Source::Descriptor(63)),
+            ("/proc/self/fd/4", Source::Descriptor(4)),
+            ("/run/secrets/password", Source::File("/run/secrets/password".into())),
+            ("fdx", Source::File("fdx".into())),
+        ] {
+            assert_eq!(text.parse::<Source>().expect(text), wanted);
+        }
+        for text in ["", "fd:", "fd:x", "fd:-1", "/dev/fd/3/x"] {
+            assert!(text.parse::<Source>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_end_is_trimmed_and_nothing_else() {
+        let env = Env::fixed([("P", " a b \r\n\n"), ("EMPTY", ""), ("BLANK", "\n")], 0);
+        let read = |name: &str| Secret::read(&Source::Variable(name.to_owned()), "the password", &env);
+        assert_eq!(read("P").expect("a password").bytes(), b" a b");
+        for name in ["EMPTY", "BLANK", "MISSING"] {
+            let error = read(name).expect_err(name);
+            assert_eq!((error.what(), error.kind().exit_code()), ("the password is empty", 2));
+        }
+        assert!(!format!("{:?}", read("P")).contains('a'), "{:?}", read("P"));
+    }
+
+    #[test]
+    fn files_pipes_and_who_can_read_them() {
+        use std::io::Write as _;
+        use std::os::fd::AsRawFd as _;
+        let env = Env::fixed([], 0);
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(b"hunter2\n").expect("written");
+        let source = Source::File(file.path().to_owned());
+        let read = Secret::read(&source, "the password", &env).expect("read");
+        assert_eq!((read.bytes(), &read.warning), (&b"hunter2"[..], &None));
+        rustix::fs::chmod(file.path(), 0o644.into()).expect("chmod");
+        let warning = Secret::read(&source, "the password", &env).expect("read").warning;
+        assert!(warning.is_some_and(|warning| warning.contains("chmod 600") && !warning.contains("hunter2")));
+
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        let source = Source::Descriptor(u32::try_from(reader.as_raw_fd()).expect("a number"));
+        // In pieces, the second when the reader is waiting.
+        let thread = std::thread::spawn(move || {
+            writer.write_all(b"hun").expect("written");
+            std::thread::yield_now();
+            writer.write_all(b"ter2\n").expect("written");
+        });
+        assert_eq!(
+            Secret::read(&source, "the token", &env).expect("read").text("the token").expect("text"),
+            "hunter2"
+        );
+        thread.join().expect("joined");
+        // Its writer is gone.
+        assert!(Secret::read(&source, "the token", &env).is_err());
+
+        for source in
+            [Source::Descriptor(99_999), Source::File("/".into()), Source::File("/nowhere/at/all".into())]
+        {
+            assert_eq!(Secret::read(&source, "it", &env).expect_err("refused").kind().exit_code(), 2);
+        }
+        file.as_file().set_len(LIMIT + 1).expect("grown");
+        assert!(Secret::read(&Source::File(file.path().to_owned()), "it", &env).is_err());
+    }
+}

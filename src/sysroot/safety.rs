@@ -1,0 +1,36 @@
+//! Who but us could put something at a path, or replace what is there (threats T12 and T21).
+
+use super::{Kind, Meta, Sysroot, split};
+use crate::error::Result;
+
+impl Sysroot {
+    /// Whether somebody else could put something at `path` or replace what is there: each directory on the way that is
+    /// there belongs to root, us or one of `trusted` (user ids) and nobody else can write it, or it is root's and
+    /// sticky, like `/tmp`. `None` if nobody could; else why.
+    pub fn unsafe_way(&self, path: &str, trusted: &[u32]) -> Result<Option<String>> {
+        let uid = rustix::process::geteuid().as_raw();
+        let is_trusted = |owner: u32| owner == 0 || owner == uid || trusted.contains(&owner);
+        let mut pending = vec![split(path).0.to_owned()];
+        if let Some(real) = self.canonical(split(path).0)? {
+            pending.push(real);
+        }
+        while let Some(directory) = pending.pop() {
+            match self.lstat(&directory)? {
+                Some(Meta { uid: owner, .. }) if !is_trusted(owner) => {
+                    return Ok(Some(format!("`{directory}` on the way belongs to user {owner}")));
+                }
+                Some(Meta { kind: Kind::Directory, mode, uid: owner, .. })
+                    if mode & 0o022 != 0 && !(mode & 0o1000 != 0 && owner == 0) =>
+                {
+                    return Ok(Some(format!("others can write `{directory}` on the way (mode {mode:04o})")));
+                }
+                Some(Meta { kind: Kind::Directory | Kind::Link, .. }) | None => {}
+                Some(_) => return Ok(Some(format!("`{directory}` on the way is no directory"))),
+            }
+            if directory != "/" {
+                pending.push(split(&directory).0.to_owned());
+            }
+        }
+        Ok(None)
+    }
+}
