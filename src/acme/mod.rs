@@ -58,7 +58,7 @@ pub async fn obtain(
     report: &dyn Fn(&str),
 ) -> Result<Vec<Certificate>> {
     let identifiers = identifier::identifiers(names)?;
-    choice::check(settings, names)?;
+    settings.check(names)?;
     let mut solvers = Solvers::new(client, settings)?;
     let transport = Transport::open(client, &settings.directory).await?;
     settings.check_profile(&transport)?;

@@ -11,7 +11,6 @@
 mod support;
 
 mod acme;
-mod acme_server;
 mod beside;
 mod cli;
 mod demo;

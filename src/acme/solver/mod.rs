@@ -21,6 +21,21 @@ use crate::error::{Error, Result};
 use crate::listener::Listener;
 use crate::net::Client;
 
+/// Whether what is configured can be used; nobody is asked, and nothing is put up.
+///
+/// # Errors
+/// A webroot that is no directory, a hook that is not safe to run, a name server that is none.
+pub(super) fn check(settings: &Settings) -> Result<()> {
+    if let Some(webroot) = &settings.webroot {
+        Webroot::open(webroot)?;
+    }
+    match &settings.dns {
+        Some(DnsSolver::Hook(command)) => hook::check(command),
+        Some(DnsSolver::Rfc2136(server)) => rfc2136::check(server),
+        None => Ok(()),
+    }
+}
+
 /// The means of all challenges, and what is up.
 pub(super) struct Solvers<'a> {
     settings: &'a Settings,
@@ -31,13 +46,10 @@ pub(super) struct Solvers<'a> {
 }
 
 impl<'a> Solvers<'a> {
-    /// Looks at what is configured, and puts nothing up.
-    ///
-    /// # Errors
-    /// A webroot that is no directory, a hook that is not safe to run, a name server that is none.
+    /// The means of these settings, checked with [`check`]; nothing is put up.
     pub(super) fn new(client: &'a Client, settings: &'a Settings) -> Result<Self> {
         let (hook, zone) = match &settings.dns {
-            Some(DnsSolver::Hook(command)) => (Some(Hook::new(command, client)?), None),
+            Some(DnsSolver::Hook(command)) => (Hook::new(command, client), None),
             Some(DnsSolver::Rfc2136(server)) => (None, Some(Zone::new(server, client)?)),
             None => (None, None),
         };

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use trustup::dev_ca::DevCa;
 use trustup::env::Env;
 
-use super::servers::{Stream, WebServer, listen, path_of, respond};
+use crate::servers::{Stream, WebServer, listen, path_of, respond};
 use crate::support::acme::AcmeClient;
 
 /// A request, as far as it matters.
