@@ -38,8 +38,11 @@ pub(crate) enum Instead {
     /// With these headers beside the usual ones.
     With(u16, Vec<(&'static str, String)>, Value),
     /// Bytes on the wire, whatever they are.
-    Raw(Box<dyn Fn(&mut dyn Stream) -> io::Result<()>>),
+    Raw(Box<Wire>),
 }
+
+/// Writes an answer.
+type Wire = dyn Fn(&mut dyn Stream) -> io::Result<()>;
 
 type Override = dyn Fn(&Asked, &str) -> Option<Instead> + Send + Sync;
 

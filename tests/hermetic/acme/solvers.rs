@@ -16,7 +16,8 @@ use crate::support::tree::Tree;
 fn t20_nothing_is_written_through_a_link_below_the_webroot() {
     let server = honest();
     let outside = TempDir::new().expect("outside");
-    let plant: [(&str, fn(&Path, &Path)); 5] = [
+    type Plant = fn(&Path, &Path);
+    let plant: [(&str, Plant); 5] = [
         ("directory", |root, outside| symlink(outside, root.join(".well-known")).expect("link")),
         ("last directory", |root, outside| {
             std::fs::create_dir(root.join(".well-known")).expect("directory");

@@ -93,7 +93,7 @@ fn a_key_of_other_software_finds_its_account() {
     client.obtain(&["localhost"]).expect("issued");
     let account = client.store.account_url();
     let content = String::from_utf8(client.store.content.clone().expect("kept")).expect("text");
-    client.store.content = Some(content[content.find("-----BEGIN").expect("key")..].as_bytes().to_vec());
+    client.store.content = Some(content.as_bytes()[content.find("-----BEGIN").expect("key")..].to_vec());
     client.obtain(&["localhost"]).expect("issued");
     assert!(client.said("account of the given key found"), "{:#?}", client.lines());
     assert_eq!(client.store.account_url(), account);
