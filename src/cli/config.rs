@@ -118,3 +118,31 @@ fn show(ui: Ui, config: &Config) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::ArgAction;
+
+    /// What `[trust]` takes is what bootstrap takes, but for what loosens a check or belongs to one run.
+    #[test]
+    fn trust_has_the_options_of_bootstrap() {
+        let command = super::super::command();
+        let bootstrap = command.find_subcommand("bootstrap").expect("bootstrap");
+        let only_here = ["ca_url", "config", "repair", "command"];
+        let is_known = |id: &str| crate::config::known().any(|(key, _)| key == id);
+        for id in bootstrap.get_arguments().map(|arg| arg.get_id().as_str()) {
+            let left_out = only_here.contains(&id) || id.starts_with("allow_");
+            assert_eq!(is_known(id), !left_out, "{id}");
+        }
+        for (key, words) in crate::config::known() {
+            let mut all = bootstrap.get_arguments().chain(command.get_arguments());
+            let arg = all.find(|arg| arg.get_id() == key).unwrap_or_else(|| panic!("no option {key}"));
+            if matches!(arg.get_action(), ArgAction::SetTrue) {
+                continue;
+            }
+            let possible = arg.get_possible_values();
+            let possible: Vec<&str> = possible.iter().map(|value| value.get_name()).collect();
+            assert_eq!(words.unwrap_or_default(), possible, "{key}");
+        }
+    }
+}

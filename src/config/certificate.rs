@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::document::Section;
-use super::{Acme, CertificateConfig, Challenge, DnsSolver, Eab, Layout, Method, Rfc2136, Shown};
+use super::{Acme, CertificateConfig, DnsSolver, Eab, Method, Rfc2136, Shown};
+use crate::acme::ChallengeType;
 use crate::duration;
 use crate::error::Error;
 
@@ -37,6 +38,7 @@ const METHODS: [(&str, &[&str]); 4] = [
 ];
 
 const DURATION: &str = "a duration: a number and a unit, such as `30s`, `5m` or `24h`";
+const LIFE: &str = "a duration (`24h`, `1h30m`, `30d`) or a moment (`2026-12-24T18:00:00Z`)";
 const MODE: &str = "a file mode in octal, such as `\"0640\"`";
 
 /// What is missing or wrong is said, and empty in the answer.
@@ -58,21 +60,18 @@ pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
         })
     };
     let time = |key| section.number_or(key, DURATION, |text, _| duration::parse(text).ok());
-    let key_types = ["ec-p256", "ec-p384", "rsa-2048", "rsa-4096", "ed25519"];
     let settings = CertificateConfig {
         names: parsed,
         cert: cert.as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
         key: key.as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
         chain: chain.map(|(path, _)| path),
-        key_type: section.word("key_type", &key_types),
+        ca_out: path("ca_out").map(|(path, _)| path),
+        key_type: section.choice("key_type"),
         owner: section.string("owner").map(|value| value.text.to_string()),
         cert_mode: mode("cert_mode"),
         key_mode: mode("key_mode"),
-        not_after: time("not_after"),
-        layout: section.word("layout", &["files", "versioned"]).map(|word| match word.as_str() {
-            "versioned" => Layout::Versioned,
-            _ => Layout::Files,
-        }),
+        not_after: section.parsed("not_after", LIFE, |text| text.parse().ok()),
+        layout: section.choice("layout"),
         issuer_root: path("issuer_root").map(|(path, _)| path),
         timeout: time("timeout"),
         enroll: section.sections("enroll").iter().filter_map(method).collect(),
@@ -156,17 +155,15 @@ fn acme(section: &Section<'_>) -> Acme {
             None
         }
     };
-    let challenges = ["http-01", "tls-alpn-01", "dns-01"];
+    let challenges = ChallengeType::ALL.map(|kind| kind.to_string());
     Acme {
         directory: section.parsed("directory", "an https address", |text| {
             Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.has_host())
         }),
         provisioner: text("provisioner"),
-        challenge: section.word("challenge", &challenges).map(|word| match word.as_str() {
-            "http-01" => Challenge::Http01,
-            "tls-alpn-01" => Challenge::TlsAlpn01,
-            _ => Challenge::Dns01,
-        }),
+        challenge: section
+            .word("challenge", &challenges.each_ref().map(String::as_str))
+            .and_then(|word| word.parse().ok()),
         http_listen: listen("http_listen"),
         tls_listen: listen("tls_listen"),
         webroot: section.path("webroot").map(|(path, _)| path),
@@ -180,16 +177,16 @@ fn acme(section: &Section<'_>) -> Acme {
 }
 
 fn rfc2136(section: &Section<'_>) -> Option<Rfc2136> {
-    for key in ["server", "zone", "key_name", "secret"] {
+    for key in ["server", "key_name", "secret"] {
         section.require(key);
     }
     let text = |key| section.string(key).map(|value| value.text.to_string());
-    let algorithms = ["hmac-sha256", "hmac-sha384", "hmac-sha512"];
     let (server, zone, key_name) = (text("server"), text("zone"), text("key_name"));
-    let algorithm = section.word("algorithm", &algorithms);
+    // The one there is: whoever copies a key's description writes it down.
+    section.word("algorithm", &["hmac-sha256"]);
     let secret = section.secret("secret");
     section.finish(|_| None);
-    Some(Rfc2136 { server: server?, zone: zone?, key_name: key_name?, algorithm, secret: secret? })
+    Some(Rfc2136 { server: server?, zone, key_name: key_name?, secret: secret? })
 }
 
 fn together(section: &Section<'_>, what: &str) {
@@ -201,7 +198,8 @@ pub(super) fn check_paths(certificates: &[CertificateConfig]) -> Vec<Error> {
     let mut seen: Vec<(&PathBuf, &str)> = Vec::new();
     let mut problems = Vec::new();
     for certificate in certificates {
-        let paths = [&certificate.cert, &certificate.key].into_iter().chain(&certificate.chain);
+        let paths = [&certificate.cert, &certificate.key].into_iter();
+        let paths = paths.chain(&certificate.chain).chain(&certificate.ca_out);
         for path in paths.filter(|path| !path.as_os_str().is_empty()) {
             // `PathBuf` compares components: `//` and `/./` make no other path.
             match seen.iter().find(|(other, _)| *other == path) {

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
@@ -142,7 +143,11 @@ impl<'a> Section<'a> {
         let text = match fill(raw, self.reader.env) {
             Ok(text) => text,
             Err(why) => {
-                self.problem(line, Error::usage(format!("`{}`: {why}", self.name_of(key))));
+                let error = Error::usage(format!("`{}`: {why}", self.name_of(key)));
+                self.problem(
+                    line,
+                    error.hint("set the variable for this process, or write the value itself"),
+                );
                 return None;
             }
         };
@@ -335,6 +340,13 @@ impl<'a> Section<'a> {
         self.one_of(&value, words)
     }
 
+    /// One of the words that an option of the command line takes.
+    pub(super) fn choice<T: ValueEnum>(&self, key: &str) -> Option<T> {
+        let words: Vec<_> = T::value_variants().iter().filter_map(T::to_possible_value).collect();
+        let names: Vec<&str> = words.iter().map(|word| word.get_name()).collect();
+        self.word(key, &names).and_then(|word| T::from_str(&word, false).ok())
+    }
+
     /// As [`Section::word`], of a value that is there already.
     pub(super) fn one_of(&self, value: &Value, words: &[&str]) -> Option<String> {
         if words.contains(&value.text.as_str()) {
@@ -424,6 +436,9 @@ impl<'a> Section<'a> {
         match value.get_ref() {
             DeValue::Table(table) => vec![self.below(key, table, line)],
             DeValue::Array(elements) => {
+                if elements.is_empty() {
+                    self.wrong(key, line, "is empty");
+                }
                 let each = elements.iter().filter_map(|element| {
                     let line = self.reader.line(element.span().start);
                     match element.get_ref() {

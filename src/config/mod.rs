@@ -21,17 +21,23 @@ use std::time::Duration;
 use toml::de::DeTable;
 use url::Url;
 
+use crate::acme::ChallengeType;
 use crate::cert::SubjectAltName;
+use crate::enroll::validity::NotAfter;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::key::KeyType;
+use crate::pair::Layout;
 
 use self::document::Reader;
 
 pub use self::place::DEFAULT;
-pub use self::published::{Published, published};
+pub use self::published::published;
 pub use self::secret::Secret;
 pub use self::trust::Options;
+#[cfg(test)]
+pub(crate) use self::trust::known;
 
 /// What the file says.
 #[derive(Clone, Debug, Default)]
@@ -65,15 +71,6 @@ pub struct Trust {
     options: Options,
 }
 
-/// How a pair lies in its directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Layout {
-    /// Plain files.
-    Files,
-    /// A directory for each pair, and a link to the current one.
-    Versioned,
-}
-
 /// `[[certificate]]`: one certificate. What is not given is `None`: the defaults are those of enroll's options.
 #[derive(Clone, Debug)]
 pub struct CertificateConfig {
@@ -85,8 +82,10 @@ pub struct CertificateConfig {
     pub key: PathBuf,
     /// `chain`
     pub chain: Option<PathBuf>,
-    /// `key_type`: one of enroll's words.
-    pub key_type: Option<String>,
+    /// `ca_out`: where the service reads the root.
+    pub ca_out: Option<PathBuf>,
+    /// `key_type`
+    pub key_type: Option<KeyType>,
     /// `owner`: `USER:GROUP`, not looked up yet.
     pub owner: Option<String>,
     /// `cert_mode`: permission bits.
@@ -94,7 +93,7 @@ pub struct CertificateConfig {
     /// `key_mode`: permission bits.
     pub key_mode: Option<u32>,
     /// `not_after`: how long it should be valid.
-    pub not_after: Option<Duration>,
+    pub not_after: Option<NotAfter>,
     /// `layout`
     pub layout: Option<Layout>,
     /// `issuer_root`: the root that the chain must end in, where that is not the CA's.
@@ -176,17 +175,6 @@ impl Method {
     }
 }
 
-/// Which challenge of RFC 8555 (http-01, dns-01) or RFC 8737 (tls-alpn-01).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Challenge {
-    /// `http-01`
-    Http01,
-    /// `tls-alpn-01`
-    TlsAlpn01,
-    /// `dns-01`
-    Dns01,
-}
-
 /// The settings of the method `acme`; names as in enroll's options.
 #[derive(Clone, Debug, Default)]
 pub struct Acme {
@@ -195,7 +183,7 @@ pub struct Acme {
     /// `provisioner`: the CA's ACME provisioner, instead of `directory`.
     pub provisioner: Option<String>,
     /// `challenge`
-    pub challenge: Option<Challenge>,
+    pub challenge: Option<ChallengeType>,
     /// `http_listen`
     pub http_listen: Option<SocketAddr>,
     /// `tls_listen`
@@ -225,17 +213,16 @@ pub enum DnsSolver {
     Rfc2136(Rfc2136),
 }
 
-/// A DNS server that takes updates (RFC 2136) signed with a key (TSIG, RFC 8945).
+/// A DNS server that takes updates (RFC 2136) signed with a key (TSIG, RFC 8945;
+/// `algorithm` may say so: HMAC-SHA256).
 #[derive(Clone, Debug)]
 pub struct Rfc2136 {
     /// `server`: host or address, with or without a port.
     pub server: String,
-    /// `zone`
-    pub zone: String,
+    /// `zone`; else found by its SOA record.
+    pub zone: Option<String>,
     /// `key_name`
     pub key_name: String,
-    /// `algorithm`: `hmac-sha256`, `hmac-sha384` or `hmac-sha512`.
-    pub algorithm: Option<String>,
     /// `secret`: base64.
     pub secret: Secret,
 }
@@ -284,10 +271,9 @@ pub fn load_scope(env: &Env, given: Option<&Path>, scope: Scope) -> Result<Optio
     let more = problems.len().saturating_sub(1);
     match problems.into_iter().next() {
         None => Ok(Some(config)),
-        Some(first) if more == 0 => Err(first),
-        Some(first) => {
-            Err(first.hint(format!("`trustup config check` lists this and what else is wrong ({more} more)")))
-        }
+        Some(first) if more == 0 && !first.hints().is_empty() => Err(first),
+        Some(first) if more == 0 => Err(first.hint("`trustup config check` looks at the whole file")),
+        Some(first) => Err(first.hint(format!("`trustup config check` lists this and {more} more"))),
     }
 }
 

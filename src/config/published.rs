@@ -10,21 +10,12 @@ use super::{Acme, CertificateConfig, Method, Secret, Shown};
 use crate::env::Env;
 use crate::error::{Error, Result};
 
-/// What those variables ask for.
-#[derive(Clone, Debug)]
-pub struct Published {
-    /// The certificate.
-    pub certificate: CertificateConfig,
-    /// `TLS_CA_CERT_LOCATION`: where the service reads the root.
-    pub ca_cert: Option<PathBuf>,
-}
-
 /// What the variables of published images ask for; `None` without `TLS_DOMAINS`. Where the CA is (`CA_URL`,
 /// `CA_FINGERPRINT`) is bootstrap's business as well, and read with its options.
 ///
 /// # Errors
 /// A name that is none; a path that is missing or not absolute.
-pub fn published(env: &Env) -> Result<Option<Published>> {
+pub fn published(env: &Env) -> Result<Option<CertificateConfig>> {
     let Some(domains) = env.var("TLS_DOMAINS") else { return Ok(None) };
     let shown: Vec<String> = domains
         .split(|c: char| c == ',' || c.is_whitespace())
@@ -53,11 +44,12 @@ pub fn published(env: &Env) -> Result<Option<Published>> {
         })),
     };
     let shown = Shown { names: shown, cert: cert.display().to_string(), key: key.display().to_string() };
-    let certificate = CertificateConfig {
+    Ok(Some(CertificateConfig {
         names,
         cert,
         key,
         chain: None,
+        ca_out: path(env, "TLS_CA_CERT_LOCATION")?,
         key_type: None,
         owner: None,
         cert_mode: None,
@@ -69,8 +61,7 @@ pub fn published(env: &Env) -> Result<Option<Published>> {
         enroll: vec![method],
         place: "the environment".to_owned(),
         shown,
-    };
-    Ok(Some(Published { certificate, ca_cert: path(env, "TLS_CA_CERT_LOCATION")? }))
+    }))
 }
 
 fn required(env: &Env, name: &str, example: &str) -> Result<PathBuf> {

@@ -56,6 +56,16 @@ pub type Options = Vec<(&'static str, Vec<String>)>;
 
 const PIN: &str = "the 64 hex digits of a SHA-256";
 
+/// The options that `[trust]` may set, with the words that some take; for the test that holds them against the command
+/// line.
+#[cfg(test)]
+pub(crate) fn known() -> impl Iterator<Item = (&'static str, Option<&'static [&'static str]>)> {
+    OPTIONS.iter().map(|(key, takes)| match takes {
+        Takes::Words(words) => (*key, Some(*words)),
+        _ => (*key, None),
+    })
+}
+
 pub(super) fn ca(section: &Section<'_>) -> Ca {
     Ca {
         url: section.parsed(

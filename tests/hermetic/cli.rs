@@ -11,7 +11,7 @@ use crate::support::ca::{self, Root};
 use crate::support::run::{Run, Trustup, unpacked};
 use crate::support::tree::Tree;
 
-const COMMANDS: [&str; 6] = ["detect", "bootstrap", "untrust", "status", "env", "demo"];
+const COMMANDS: [&str; 7] = ["detect", "bootstrap", "untrust", "status", "env", "config", "demo"];
 
 /// A sysroot, a root certificate's file beside it, and the tree as it was.
 pub(super) struct Scene {

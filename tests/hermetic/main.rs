@@ -13,6 +13,7 @@ mod support;
 mod acme;
 mod beside;
 mod cli;
+mod config;
 mod demo;
 mod dev_ca;
 mod doctor;

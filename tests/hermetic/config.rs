@@ -1,0 +1,298 @@
+//! trustup.toml through the binary: `config check`, who may have written the file (threat T23), what bootstrap takes of
+//! it (threat T1), and the example of the README.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use trustup::config::{Method, load};
+use trustup::env::Env;
+
+use crate::cli::Scene;
+use crate::support::ca;
+use crate::support::run::Trustup;
+
+const SECRET: &str = "hunter2-correct-horse";
+
+fn check(file: &Path) -> Trustup {
+    Trustup::new(["config", "check", "--config"]).arg(file)
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A file that is right as it stands.
+fn right(directory: &Path) -> PathBuf {
+    let path = directory.join("trustup.toml");
+    let hook = "[[certificate]]\nnames = [\"a.test\"]\ncert = \"/c\"\nkey = \"/k\"\nenroll = {method = \"acme\", dns_hook = [\"/bin/hook\"]}\n";
+    fs::write(&path, hook).unwrap();
+    mode(&path, 0o644);
+    path
+}
+
+#[test]
+fn check_says_what_it_would_do_and_all_that_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = right(directory.path());
+    let run = check(&file).ok();
+    assert!(run.stdout.contains("a.test: /c and /k, by acme") && run.stderr.is_empty(), "{run}");
+    let json = check(&file).arg("--json").ok().json();
+    assert_eq!(
+        (&json["ok"], &json["certificates"][0]["methods"][0]),
+        (&true.into(), &"acme".into()),
+        "{json}"
+    );
+    // Named by the variable.
+    Trustup::new(["config", "check"]).env("TRUSTUP_CONFIG", &file).ok();
+
+    fs::write(
+        &file,
+        "[ca]\nurll = \"x\"\n[[certificate]]\nnames = [\"${NAME}\", \"bad name\"]\ncert = \"c\"\nkey = \"/k\"\n[[certificate.enroll]]\nmethod = \"token\"\ntoken_file = \"/nowhere/token\"\n[[certificate.enroll]]\nmethod = \"provisioner\"\npassword = \"${NOPE}\"\n",
+    )
+    .unwrap();
+    let place = file.display().to_string();
+    let run = check(&file).env("NAME", "a.test").fails(2);
+    let wanted = [
+        "unknown key `ca.urll`",
+        "did you mean `url`?",
+        "`certificate.names` should be a host name",
+        "`certificate.cert` should be an absolute path",
+        "there is no such file: `/nowhere/token`",
+        "`certificate.enroll.token_file` names it",
+        "`certificate.enroll.password`: the variable `NOPE` is not set",
+    ];
+    run.says(wanted).says([format!("{place}:2").as_str(), &format!("{place}:12")]);
+    let json = check(&file).arg("--json").fails(2).json();
+    assert_eq!((&json["ok"], json["problems"].as_array().map(Vec::len)), (&false.into(), Some(6)), "{json}");
+    assert_eq!(json["problems"][0]["exit_code"], 2);
+}
+
+#[test]
+fn a_named_file_has_to_be_there_and_be_a_small_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("trustup.toml");
+    check(&file).fails(2).says(["there is no such configuration file", "hint:"]);
+    Trustup::new(["bootstrap"]).env("TRUSTUP_CONFIG", &file).fails(2).says(["no such configuration file"]);
+    check(directory.path()).fails(2).says(["directory"]);
+    fs::write(&file, vec![b'#'; 2 * 1024 * 1024]).unwrap();
+    check(&file).fails(1).says(["larger"]);
+    fs::write(&file, [0xff, 0xfe]).unwrap();
+    check(&file).fails(2).says(["UTF-8"]);
+    fs::remove_file(&file).unwrap();
+    mknodat(CWD, &file, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    check(&file).fails(2).says(["FIFO"]);
+}
+
+#[test]
+fn t23_a_file_that_others_could_have_written_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let inner = directory.path().join("inner");
+    fs::create_dir(&inner).unwrap();
+    let file = right(&inner);
+    let refused = |what: &str| {
+        for run in [check(&file), Trustup::new(["bootstrap", "--config"]).arg(&file)] {
+            run.fails(2).says(["somebody else could have written this file", "hint:", what]);
+        }
+    };
+    check(&file).ok();
+    mode(&file, 0o666);
+    refused("0666");
+    mode(&file, 0o664);
+    refused("0664");
+    mode(&file, 0o600);
+    mode(&inner, 0o777);
+    refused("0777");
+    // Sticky is enough only where root owns the directory.
+    mode(&inner, 0o755);
+    mode(directory.path(), 0o777);
+    refused("0777");
+    mode(directory.path(), 0o755);
+    check(&file).ok();
+
+    // A link counts with its own directory and with every one that it leads through.
+    let open = directory.path().join("open");
+    fs::create_dir(&open).unwrap();
+    symlink(&file, open.join("second")).unwrap();
+    symlink(open.join("second"), inner.join("first")).unwrap();
+    check(&inner.join("first")).ok();
+    mode(&open, 0o777);
+    check(&open.join("second")).fails(2).says(["0777"]);
+    check(&inner.join("first")).fails(2).says(["0777"]);
+
+    // A file that fills a value is held to the same.
+    let pin = inner.join("pin");
+    fs::write(&pin, "00".repeat(32)).unwrap();
+    mode(&pin, 0o666);
+    fs::write(&file, format!("[ca]\nfingerprint_file = \"{}\"\n", pin.display())).unwrap();
+    check(&file).fails(2).says([
+        "somebody else could have written",
+        "0666",
+        "`ca.fingerprint_file` names it",
+    ]);
+    mode(&pin, 0o644);
+    check(&file).ok();
+
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&file, Some(1001), None).unwrap();
+        refused("belongs to user 1001");
+    }
+}
+
+#[test]
+fn t23_the_current_directory_is_never_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = ca::root("Root Of A Stranger").write(directory.path(), "root.pem");
+    fs::create_dir_all(directory.path().join("etc/trustup")).unwrap();
+    for name in ["trustup.toml", ".trustup.toml", "etc/trustup/trustup.toml"] {
+        fs::write(directory.path().join(name), format!("[ca]\nroot = \"{}\"\n", root.display())).unwrap();
+    }
+    let scene = Scene::new("debian-12");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
+    command.env_clear().current_dir(directory.path()).arg("--sysroot").arg(scene.root.path());
+    let run = Trustup::through(command, ["bootstrap"]);
+    scene.refuses(run, 2, ["nothing says where certificates come from"]);
+    // Nor is what lies in a foreign root file system.
+    fs::create_dir_all(scene.root.path().join("etc/trustup")).unwrap();
+    fs::copy(directory.path().join("trustup.toml"), scene.root.path().join("etc/trustup/trustup.toml"))
+        .unwrap();
+    scene.trustup(["bootstrap"]).fails(2).says(["nothing says where certificates come from"]);
+}
+
+/// T1: command line before environment before file; who names a source names all of them.
+#[test]
+fn bootstrap_takes_what_nobody_else_says() {
+    let scene = Scene::new("debian-12");
+    let other = ca::root("Root Of The File");
+    let other_file = other.write(scene.given.path(), "other.pem");
+    let config = scene.put(
+        "trustup.toml",
+        format!(
+            "[ca]\nurl = \"https://127.0.0.1:1\"\nroot = \"{}\"\nfingerprint = \"${{PIN}}\"\n[trust]\nname = \"corp\"\nstores = [\"system\"]\n[[certificate]]\nnames = \"${{NOPE}}\"\n",
+            other_file.display()
+        ),
+    );
+    let pin = other.pin();
+    let bundle = |scene: &Scene| {
+        ca::fingerprint_set(
+            &fs::read_to_string(scene.root.path().join("etc/ssl/certs/ca-certificates.crt")).unwrap(),
+        )
+    };
+    let anchor = "usr/local/share/ca-certificates/corp.crt";
+
+    // The file alone; what its certificates lack does not matter here.
+    let alone = Scene::new("debian-12");
+    alone.trustup(["bootstrap", "--config"]).arg(&config).env("PIN", &pin).ok();
+    assert!(bundle(&alone).contains(&other.fingerprint) && alone.root.path().join(anchor).exists());
+    // Its pin counts.
+    let wrong = Scene::new("debian-12");
+    let run = wrong.trustup(["bootstrap", "--config"]).arg(&config).env("PIN", scene.ca.pin());
+    wrong.refuses(run, 4, [pin.as_str()]);
+    // An empty one is none.
+    let run = wrong.trustup(["bootstrap", "--config"]).arg(&config).env("PIN", "");
+    wrong.refuses(run, 2, ["`PIN` is set, and empty"]);
+
+    // The command line, or a variable, names a source: none of the file's is taken, its other settings are.
+    let file = scene.file("root.pem");
+    for published in [None, Some("TRUSTUP_CA_FILE")] {
+        let scene = Scene::new("debian-12");
+        let run = match published {
+            None => scene.with_file(&file),
+            Some(name) => scene.trustup(["bootstrap"]).env(name, &file),
+        };
+        let run = run.env("TRUSTUP_CONFIG", &config).env("PIN", &pin).ok();
+        run.says(["ignored, since the command line or the environment names a source", "trustup.toml"]);
+        let held = bundle(&scene);
+        assert!(!held.contains(&other.fingerprint), "{run}");
+        assert!(scene.root.path().join(anchor).exists(), "{run}");
+    }
+    let run = wrong.trustup(["bootstrap"]).env("CA_FINGERPRINT", &pin).env("TRUSTUP_CONFIG", &config);
+    wrong.refuses(run.env("PIN", &pin), 2, ["nothing says where certificates come from"]);
+
+    // Options one by one: command line before environment before file.
+    let run = scene.trustup(["bootstrap", "--config"]).arg(&config).env("PIN", &pin);
+    run.env("TRUSTUP_NAME", "of-variable").args(["--name", "of-line"]).ok();
+    assert!(scene.root.path().join("usr/local/share/ca-certificates/of-line.crt").exists());
+}
+
+#[test]
+fn a_step_ca_of_the_file_needs_its_pin() {
+    let scene = Scene::new("debian-12");
+    let config = scene.put(
+        "trustup.toml",
+        "[ca]\nurl = \"https://127.0.0.1:1\"\n[trust]\nbundle_url = \"https://127.0.0.1:1/b.pem\"\n",
+    );
+    let run = scene.trustup(["bootstrap", "--config"]).arg(&config);
+    scene.refuses(run, 2, ["`ca.url` needs a fingerprint"]);
+    // Enroll may know the root from elsewhere.
+    check(&config).ok().says(["bootstrap would refuse this"]);
+}
+
+/// T23: whatever is filled in is shown nowhere, when all is well and when it is not.
+#[test]
+fn t23_what_was_filled_in_is_never_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret_file = directory.path().join("secret");
+    fs::write(&secret_file, format!("{SECRET}\n")).unwrap();
+    let file = directory.path().join("trustup.toml");
+    let keys = [
+        "[ca]\nurl = VALUE",
+        "[ca]\nfingerprint = VALUE",
+        "[ca]\nroot = VALUE",
+        "[ca]\nprovisioner = VALUE",
+        "[trust]\nstores = VALUE",
+        "[trust]\nca_file = VALUE",
+        "[trust]\nbundle_url = VALUE",
+        "[trust]\nstrict = VALUE",
+        "[[certificate]]\nnames = [VALUE]\ncert = \"/c\"\nkey = \"/k\"\nenroll = {method = \"token\", token = VALUE}",
+        "[[certificate]]\nnames = [\"${X}.test\"]\ncert = \"/c/${X}\"\nkey = \"/k/${X}\"\nowner = VALUE\nenroll = {method = \"token\", token = VALUE}",
+        "[[certificate]]\nnames = [\"a b\"]\ncert = VALUE\nkey = VALUE\nkey_mode = VALUE\nlayout = VALUE\nkey_type = VALUE\ntimeout = VALUE\nenroll = {method = VALUE}",
+        "[[certificate]]\nnames = [\"a.test\"]\ncert = \"/c\"\nkey = \"/k\"\nenroll = {method = \"acme\", directory = VALUE, challenge = VALUE, http_listen = VALUE, webroot = VALUE, dns_hook = VALUE, eab_kid = VALUE, eab_hmac_key = VALUE, agree_tos = VALUE, rfc2136 = {server = VALUE, zone = VALUE, key_name = VALUE, algorithm = VALUE, secret = VALUE}}",
+    ];
+    let from_variable = ["\"${X}\"", "\"x-${X}\""].map(str::to_owned);
+    for keys in keys {
+        for value in &from_variable {
+            fs::write(&file, keys.replace("VALUE", value)).unwrap();
+            for run in [
+                check(&file).env("X", SECRET).run(),
+                check(&file).arg("--json").env("X", SECRET).run(),
+                Trustup::new(["bootstrap", "--dry-run", "--stores", "none", "--config"])
+                    .arg(&file)
+                    .env("X", SECRET)
+                    .env("CA_FINGERPRINT", "x")
+                    .run(),
+            ] {
+                assert!(!run.stdout.contains("hunter2") && !run.stderr.contains("hunter2"), "{keys}\n{run}");
+            }
+        }
+    }
+    // From a file.
+    let text = format!(
+        "[ca]\nfingerprint_file = \"{0}\"\n[[certificate]]\nnames_file = \"{0}\"\ncert = \"/c\"\nkey = \"/k\"\nowner_file = \"{0}\"\nenroll = {{method = \"provisioner\", password_file = \"{0}\"}}\n",
+        secret_file.display()
+    );
+    fs::write(&file, text).unwrap();
+    for run in [check(&file).fails(2), check(&file).arg("--json").fails(2)] {
+        assert!(!run.stdout.contains("hunter2") && !run.stderr.contains("hunter2"), "{run}");
+    }
+}
+
+#[test]
+fn the_example_of_the_readme_is_right() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let blocks: Vec<&str> =
+        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    let [example] = blocks[..] else { panic!("{} examples", blocks.len()) };
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("trustup.toml");
+    // The fingerprint is shortened there.
+    fs::write(&file, example.replace("2f0c…9a", &"2f".repeat(32))).unwrap();
+    let env = Env::fixed([("HOSTNAME", "db-1"), ("POD_IP", "10.0.0.5")], 0);
+    let config = load(&env, Some(&file)).unwrap_or_else(|error| panic!("{error}")).expect("it is there");
+    assert!(config.bootstrap_options(true).is_ok_and(|options| !options.is_empty()));
+    let words = |index: usize| config.certificates[index].enroll.iter().map(Method::word).collect::<Vec<_>>();
+    assert_eq!((words(0), words(1)), (vec!["token", "x5c"], vec!["acme"]));
+    check(&file).env("HOSTNAME", "db-1").env("POD_IP", "10.0.0.5").fails(2).says(["/run/secrets"]);
+}
