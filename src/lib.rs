@@ -33,6 +33,7 @@ pub mod record;
 pub mod secret;
 pub mod source;
 pub mod state;
+pub mod step_ca;
 pub mod sysroot;
 pub mod text;
 pub mod tree;

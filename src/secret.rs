@@ -19,7 +19,7 @@ const LIMIT: u64 = 64 * 1024;
 const ENGINES: [&str; 2] = ["/run/secrets/", "/var/run/secrets/"];
 
 /// Where a secret is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Source {
     /// A regular file.
     File(PathBuf),
@@ -29,6 +29,16 @@ pub enum Source {
     Descriptor(u32),
     /// A variable, by name.
     Variable(String),
+    /// It is here already: where it came from, and what it is.
+    Value(String, Zeroizing<String>),
+    /// It is known that it is not there: where it should be, and why.
+    Missing(String, String),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl FromStr for Source {
@@ -61,6 +71,7 @@ impl fmt::Display for Source {
             Source::Stdin => f.write_str("-"),
             Source::Descriptor(number) => write!(f, "fd:{number}"),
             Source::Variable(name) => write!(f, "${name}"),
+            Source::Value(name, _) | Source::Missing(name, _) => f.write_str(name),
         }
     }
 }
@@ -90,6 +101,12 @@ impl Secret {
             Source::Stdin => (host::read_stdin(LIMIT)?, None),
             Source::Descriptor(number) => (host::read_descriptor(*number, LIMIT)?, None),
             Source::Variable(name) => (env.var(name).unwrap_or_default().as_bytes().to_vec(), None),
+            Source::Value(_, value) => (value.as_bytes().to_vec(), None),
+            Source::Missing(name, why) => {
+                return Err(Error::usage(format!("{what} is not there"))
+                    .at(name)
+                    .because(anyhow::anyhow!("{why}")));
+            }
         };
         let mut value = Zeroizing::new(bytes);
         let length = value.trim_ascii_end().len();

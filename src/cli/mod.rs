@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod detect;
 mod doctor;
+mod enroll;
 mod env;
 mod status;
 mod stores;
@@ -97,6 +98,7 @@ enum Command {
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
     Env(env::EnvArgs),
+    Enroll(Box<enroll::EnrollArgs>),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
 }
@@ -110,6 +112,7 @@ impl Command {
             Command::Status(_) => "status",
             Command::Doctor(_) => "doctor",
             Command::Env(_) => "env",
+            Command::Enroll(_) => "enroll",
             Command::Config(_) => "config",
             Command::Demo(_) => "demo",
         }
@@ -190,6 +193,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Status(args) => status::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, args),
         Command::Env(args) => env::run(&context, args),
+        Command::Enroll(args) => enroll::run(&context, args, &parsed.sources),
         Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
     };
@@ -212,9 +216,12 @@ fn command() -> clap::Command {
 
 /// Reads a fingerprint for clap; its error says what to do next.
 fn fingerprint(text: &str) -> Result<Fingerprint, String> {
-    text.parse().map_err(|error: Error| {
-        error.hints().iter().fold(error.what().to_owned(), |text, hint| format!("{text}\n  hint: {hint}"))
-    })
+    text.parse().map_err(|error| for_clap(&error))
+}
+
+/// One of our errors as clap shows it.
+fn for_clap(error: &Error) -> String {
+    error.hints().iter().fold(error.what().to_owned(), |text, hint| format!("{text}\n  hint: {hint}"))
 }
 
 /// What clap says: help and version go to stdout with 0, everything else is a usage error.

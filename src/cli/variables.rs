@@ -14,10 +14,11 @@ use crate::error::Error;
 
 /// Options that say where certificates come from, or pin them: if the command line names one of them, none of them
 /// comes from the environment.
-const SOURCES: [&str; 6] = ["ca_url", "root_url", "bundle_url", "bundle_sha256", "ca_file", "fingerprint"];
+const SOURCES: [&str; 7] =
+    ["ca_url", "root_url", "bundle_url", "bundle_sha256", "ca_file", "fingerprint", "ca_root"];
 /// Of these, the pins: an empty one is an error, never "no pin".
 const PINS: [&str; 2] = ["bundle_sha256", "fingerprint"];
-/// Published Dockerfiles' own names, which only bootstrap reads.
+/// Published Dockerfiles' own names, which bootstrap and enroll read.
 const PUBLISHED: [&str; 3] = ["CA_URL", "CA_FINGERPRINT", "CA_BUNDLE_URL"];
 
 /// The sources and pins that published Dockerfiles name.
@@ -111,6 +112,9 @@ pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Pa
         from_variables.push(id.clone());
         command = preset(command, is_own.then_some(name.as_str()), id, vec![value]);
     }
+    if name == "enroll" {
+        published(env, names_source, &mut sources).map_err(Failure::Ours)?;
+    }
     if name == "bootstrap" {
         published(env, names_source, &mut sources).map_err(Failure::Ours)?;
         let sysroot = || matches.get_one::<PathBuf>("sysroot").filter(|_| given("sysroot"));
@@ -157,7 +161,8 @@ fn preset(command: Command, of: Option<&str>, id: &str, values: Vec<String>) -> 
 
 /// Whether an option may come from the environment: not what loosens a check, not what takes trust away.
 fn has_variable(command: &str, long: &str, is_own: bool) -> bool {
-    let loosens = long.starts_with("allow-") || matches!(long, "repair" | "force" | "help" | "version");
+    let loosens =
+        long.starts_with("allow-") || matches!(long, "repair" | "force" | "token" | "help" | "version");
     !(loosens || is_own && command == "untrust")
 }
 

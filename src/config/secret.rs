@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::secret::Source;
 use crate::sysroot::host;
 
 /// A secret is a line, or a token of a few KiB.
@@ -47,6 +48,17 @@ impl Secret {
 
     pub(super) fn at(self, place: String) -> Self {
         Secret { place, ..self }
+    }
+
+    /// As what the methods of enrollment read.
+    pub fn source(&self) -> Source {
+        let name =
+            if self.place.is_empty() { self.name.clone() } else { format!("{} ({})", self.name, self.place) };
+        match &self.from {
+            From::Value(value) => Source::Value(name, value.clone()),
+            From::File(path) => Source::File(path.clone()),
+            From::Nothing(why) => Source::Missing(name, why.clone()),
+        }
     }
 
     /// The key or variable that holds it.

@@ -18,6 +18,7 @@ use crate::checkpoint::Checkpoints;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::{KeyType, PrivateKey};
+use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::decide::{self, Policy, Verdict};
 use crate::pair::facts::{self, Good, Standing};
@@ -33,7 +34,6 @@ use self::trust::{Ca, Recorded};
 use self::validity::NotAfter;
 
 /// What is asked for.
-#[derive(Debug)]
 pub struct Request {
     /// Names; none where a token says them.
     pub names: Vec<SubjectAltName>,
@@ -174,7 +174,7 @@ pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
         recorded.add_known(kept.roots());
     }
     // A token that cannot be read matters only if it is needed: its method says so then.
-    let token = request.methods.iter().find_map(|method| method.token().ok().flatten());
+    let token = request.methods.iter().find_map(|method| method.token(world.env).ok().flatten());
     let ca = trust::resolve(&request.ca, &recorded, token.as_ref())?;
     let names = names(request, world)?;
     let settled = Settled { request, ca, names, began };
@@ -218,7 +218,7 @@ fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now
         }
         (false, false) => {
             place::prepare(world.host, &request.outputs)?;
-            let content = Content::new(&good.key, &good.chain);
+            let content = Content::new(&good.key, &good.chain, roots);
             let placed = place::place(world.host, &request.outputs, &content, &mut Checkpoints::default())?;
             let why = "the pair is good; files, modes or owners were not as asked for";
             Outcome { placed, ..Outcome::new(Action::PlacedAgain, why) }
@@ -239,7 +239,7 @@ fn kept(world: &World<'_>, outputs: &Outputs) -> Option<Enrolled> {
 fn names(request: &Request, world: &World<'_>) -> Result<Vec<SubjectAltName>> {
     let mut names = request.names.clone();
     if names.is_empty() {
-        let of_token = request.methods.iter().find_map(|method| method.token_names().ok().flatten());
+        let of_token = request.methods.iter().find_map(|method| method.token_names(world.env).ok().flatten());
         names = of_token.unwrap_or_default();
     }
     if names.is_empty() {
@@ -250,7 +250,7 @@ fn names(request: &Request, world: &World<'_>) -> Result<Vec<SubjectAltName>> {
     if names.is_empty() {
         // A token that cannot be read is what is wrong, if there is one.
         for method in &request.methods {
-            method.token_names()?;
+            method.token_names(world.env)?;
         }
         return Err(Error::usage("nothing says which names the certificate is for")
             .hint("name them behind the method, such as `trustup enroll provisioner web.internal …`"));
@@ -421,7 +421,7 @@ fn finish(
 ) -> Result<Outcome> {
     let request = settled.request;
     let now = world.env.now();
-    let content = Content::new(issued.key, &issued.chain);
+    let content = Content::new(issued.key, &issued.chain, &issued.roots);
     pending.save_answer(&content.cert)?;
     checkpoints.pass();
     let left = format!(
@@ -451,7 +451,7 @@ fn finish(
                 .with_changed(placed.changed));
         }
     }
-    let ca = issued.method.asks(&settled.ca);
+    let ca = issued.method.asks(&settled.ca).as_ref().map(masked);
     pending.save_enrolled(&Enrolled::new(issued.method.name(), ca, &issued.roots).to_bytes()?)?;
     checkpoints.pass();
     pending.discard()?;

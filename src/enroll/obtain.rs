@@ -11,6 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::key::PrivateKey;
 use crate::net::Net;
 use crate::net::dns::Settings;
+use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::pending::Pending;
 use crate::source::{self, Known, Source};
@@ -118,7 +119,7 @@ fn by(
     let connection = match &settled.ca.roots {
         Some(roots) => Some(roots.clone()),
         None if settled.ca.pins.is_empty() => None,
-        None => Some(fetch_roots(settled, world, &left)?),
+        None => Some(fetch_roots(settled, world, method, &left)?),
     };
     let mut warned = |text: String| (world.warn)(&text);
     let names = Settings::of_root(Path::new("/"), &mut warned);
@@ -136,6 +137,7 @@ fn by(
             pending,
             say: world.say,
             warn: world.warn,
+            step_ca: None,
         };
         let mut pause = FIRST_PAUSE;
         loop {
@@ -164,7 +166,7 @@ fn by(
     match check::check(&chain, &wanted, world.env.now()) {
         Ok(vouched) => Ok((chain, vouched, roots)),
         Err(why) => Err(Error::not_trusted("the CA issued a certificate that cannot be used, and nothing of it is kept")
-            .at(method.asks(&settled.ca).unwrap_or_default())
+            .at(method.asks(&settled.ca).as_ref().map(masked).unwrap_or_default())
             .because(anyhow::anyhow!("{why}"))
             .hint("look at the CA's provisioner and its templates; `--issuer-root FILE` names another root for the issued chain")
             .into()),
@@ -172,8 +174,16 @@ fn by(
 }
 
 /// The CA's roots by their pins, asked for while that can help and time is left.
-fn fetch_roots(settled: &Settled<'_>, world: &World<'_>, left: &dyn Fn() -> Duration) -> Result<Roots> {
-    let url = settled.ca.url()?.to_string();
+fn fetch_roots(
+    settled: &Settled<'_>,
+    world: &World<'_>,
+    method: &dyn Method,
+    left: &dyn Fn() -> Duration,
+) -> Result<Roots> {
+    let url = match method.asks(&settled.ca) {
+        Some(url) => url.to_string(),
+        None => settled.ca.url()?.to_string(),
+    };
     let mut pause = FIRST_PAUSE;
     loop {
         let request = source::Request {

@@ -110,6 +110,8 @@ pub struct Ca {
     pub pins: Vec<Fingerprint>,
     /// The roots, if they are known here.
     pub roots: Option<Roots>,
+    /// The user said so now, rather than to bootstrap.
+    pub is_given: bool,
 }
 
 impl Ca {
@@ -137,7 +139,12 @@ pub fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) ->
     };
     Ok(if let Some(path) = &given.root {
         let roots = from_file(path, &given.pins)?;
-        Ca { url: url.or_else(|| recorded.step_ca()), pins: given.pins.clone(), roots: Some(roots) }
+        Ca {
+            url: url.or_else(|| recorded.step_ca()),
+            pins: given.pins.clone(),
+            roots: Some(roots),
+            is_given: true,
+        }
     } else if !given.pins.is_empty() {
         pinned(url.or_else(|| recorded.step_ca()), given.pins.clone(), recorded, "the pinned fingerprint")
     } else {
@@ -149,10 +156,15 @@ pub fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) ->
                     1 => format!("the root that bootstrap recorded (`{}`)", certificates[0].subject()),
                     count => format!("one of {count} roots that bootstrap recorded"),
                 };
-                Ca { url, pins: Vec::new(), roots: Some(Roots { certificates, described, or_itself: false }) }
+                Ca {
+                    url,
+                    pins: Vec::new(),
+                    roots: Some(Roots { certificates, described, or_itself: false }),
+                    is_given: false,
+                }
             }
             (true, None, Some(token)) => from_token(token, recorded)?,
-            (true, None, None) => Ca { url: None, pins: Vec::new(), roots: None },
+            (true, None, None) => Ca { url: None, pins: Vec::new(), roots: None, is_given: false },
             (true, Some(url), token) => {
                 let error = Error::usage("the CA's address is given, but no fingerprint of its root")
                     .at(masked(&url))
@@ -175,7 +187,7 @@ fn pinned(url: Option<Url>, pins: Vec<Fingerprint>, recorded: &Recorded, how: &s
         certificates,
         or_itself: false,
     });
-    Ca { url, pins, roots }
+    Ca { url, pins, roots, is_given: true }
 }
 
 /// Roots in words; more than a handful are no pin.

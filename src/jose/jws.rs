@@ -42,11 +42,20 @@ impl Token {
 
     /// A claim that is one text or a list of them.
     pub fn texts(&self, name: &str) -> Vec<&str> {
-        match self.claims.get(name) {
-            Some(Value::String(one)) => vec![one],
-            Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
-            _ => Vec::new(),
-        }
+        texts(self.claims.get(name))
+    }
+
+    /// A member of the header that is one text or a list of them.
+    pub fn header_texts(&self, name: &str) -> Vec<&str> {
+        texts(self.header.get(name))
+    }
+}
+
+fn texts(value: Option<&Value>) -> Vec<&str> {
+    match value {
+        Some(Value::String(one)) => vec![one],
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
     }
 }
 

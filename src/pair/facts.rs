@@ -81,7 +81,7 @@ pub fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now: i64) 
     };
     let metas = [(&cert_meta, outputs.cert_mode), (&key_meta, outputs.key_mode)];
     let is_neat = metas.iter().all(|(meta, mode)| is_as_asked(meta, outputs, *mode))
-        && has_chain(host, outputs, &Content::new(&key, &chain))?
+        && has_others(host, outputs, &Content::new(&key, &chain, request.roots))?
         && has_layout(host, outputs)?;
     Ok(Standing::Good(Box::new(Good { chain, key, vouched, is_neat })))
 }
@@ -132,12 +132,18 @@ fn is_as_asked(meta: &Meta, outputs: &Outputs, mode: u32) -> bool {
     meta.mode == mode && outputs.owner.is_none_or(|owner| owner == (meta.uid, meta.gid))
 }
 
-fn has_chain(host: &Sysroot, outputs: &Outputs, content: &Content) -> Result<bool> {
-    let Some(path) = &outputs.chain else { return Ok(true) };
-    let found = read(host, path)?;
-    Ok(found.is_some_and(|(bytes, meta)| {
-        bytes == content.chain.as_bytes() && is_as_asked(&meta, outputs, outputs.cert_mode)
-    }))
+/// Whether the files beside certificate and key hold what they should.
+fn has_others(host: &Sysroot, outputs: &Outputs, content: &Content) -> Result<bool> {
+    for (path, wanted) in [(&outputs.chain, &content.chain), (&outputs.ca_out, &content.roots)] {
+        let Some(path) = path else { continue };
+        let is_so = read(host, path)?.is_some_and(|(bytes, meta)| {
+            bytes == wanted.as_bytes() && is_as_asked(&meta, outputs, outputs.cert_mode)
+        });
+        if !is_so {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether each file is a link into the directory of its version, or none is.

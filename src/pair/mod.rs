@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
+use crate::pair::check::Roots;
 use crate::sysroot::split;
 
 /// The largest file of a pair: ten certificates of the largest kind have less.
@@ -41,6 +42,8 @@ pub struct Outputs {
     pub key: String,
     /// The intermediates once more, PEM.
     pub chain: Option<String>,
+    /// The roots that the chain ends at, PEM.
+    pub ca_out: Option<String>,
     /// User and group of the files; `None` for whoever runs us.
     pub owner: Option<(u32, u32)>,
     /// Permission bits of the certificates, octal.
@@ -72,7 +75,7 @@ impl Outputs {
             if seen.contains(&path) {
                 return Err(Error::usage("two of the files have the same path")
                     .at(path)
-                    .hint("key, certificate and chain are three files"));
+                    .hint("each of them is a file of its own"));
             }
             seen.push(path);
         }
@@ -101,7 +104,8 @@ impl Outputs {
     /// The files with the options that name them.
     pub fn paths(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let chain = self.chain.as_deref().map(|path| ("--chain", path));
-        [("--cert", self.cert.as_str()), ("--key", self.key.as_str())].into_iter().chain(chain)
+        let roots = self.ca_out.as_deref().map(|path| ("--ca-out", path));
+        [("--cert", self.cert.as_str()), ("--key", self.key.as_str())].into_iter().chain(chain).chain(roots)
     }
 }
 
@@ -113,14 +117,21 @@ pub struct Content {
     pub cert: String,
     /// The intermediates, PEM.
     pub chain: String,
+    /// The roots, PEM.
+    pub roots: String,
 }
 
 impl Content {
-    /// The files of this key and chain (leaf first).
-    pub fn new(key: &PrivateKey, chain: &[Certificate]) -> Self {
+    /// The files of this key, this chain (leaf first) and the roots that it ends at.
+    pub fn new(key: &PrivateKey, chain: &[Certificate], roots: &Roots) -> Self {
         let pem =
             |certificates: &[Certificate]| certificates.iter().map(Certificate::to_pem).collect::<String>();
-        Content { key: key.to_pem(), cert: pem(chain), chain: pem(chain.get(1..).unwrap_or_default()) }
+        Content {
+            key: key.to_pem(),
+            cert: pem(chain),
+            chain: pem(chain.get(1..).unwrap_or_default()),
+            roots: pem(&roots.certificates),
+        }
     }
 
     /// The files with path, bytes and mode, the key first.
@@ -130,6 +141,7 @@ impl Content {
             (outputs.cert.as_str(), self.cert.as_bytes(), outputs.cert_mode),
         ];
         files.extend(outputs.chain.as_deref().map(|path| (path, self.chain.as_bytes(), outputs.cert_mode)));
+        files.extend(outputs.ca_out.as_deref().map(|path| (path, self.roots.as_bytes(), outputs.cert_mode)));
         files
     }
 }

@@ -165,6 +165,21 @@ impl Pending {
         self.directory.sync()
     }
 
+    /// The key of the account with the ACME server `id`, as it was kept; one that others could have written is none.
+    pub fn account(&self, id: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        let found = self.directory.read(&account(id), FILE_LIMIT)?;
+        let uid = rustix::process::geteuid().as_raw();
+        Ok(found
+            .filter(|(_, meta)| meta.uid == uid && meta.mode & 0o077 == 0)
+            .map(|(bytes, _)| Zeroizing::new(bytes)))
+    }
+
+    /// Keeps it, on disk, 0600; it stays when the rest is discarded.
+    pub fn save_account(&mut self, id: &str, content: &[u8]) -> Result<()> {
+        self.write(&account(id), content)?;
+        self.directory.sync()
+    }
+
     /// Takes everything else of it away: the pair is placed, or nothing came of it.
     pub fn discard(self) -> Result<()> {
         for name in [ANSWER, KEY, RECORD, LOCK] {
@@ -199,6 +214,10 @@ fn directory_path(outputs: &Outputs) -> String {
 /// The file that says where the pair came from.
 pub fn enrolled_path(outputs: &Outputs) -> String {
     child(&directory_path(outputs), ENROLLED)
+}
+
+fn account(id: &str) -> String {
+    format!("account-{id}.pem")
 }
 
 fn temporary(name: &str) -> String {

@@ -6,7 +6,7 @@ mod collect;
 mod file;
 mod pinned;
 mod request;
-mod system;
+pub(crate) mod system;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -34,7 +34,7 @@ const COMPILED_IN_SINCE: i64 = 1_792_713_600;
 const OLD_AFTER: i64 = 365 * 24 * 60 * 60;
 
 /// Trusted roots, and whose they are.
-pub(super) struct TrustedRoots {
+pub(crate) struct TrustedRoots {
     pub roots: Vec<CertificateDer<'static>>,
     /// For people: "the roots of …".
     pub named: String,
@@ -43,7 +43,7 @@ pub(super) struct TrustedRoots {
 
 /// The roots of the system below `root`. `SSL_CERT_FILE` and `SSL_CERT_DIR` name them if they are set. The compiled-in
 /// roots count only where there is no store at all: an empty or damaged one may be meant, or be an attack.
-pub(super) fn trusted_roots(root: &Path, env: &Env) -> Result<TrustedRoots> {
+pub(crate) fn trusted_roots(root: &Path, env: &Env) -> Result<TrustedRoots> {
     let mut store = None;
     let (file, directories) = (env.var("SSL_CERT_FILE"), env.var("SSL_CERT_DIR"));
     if file.is_some() || directories.is_some() {

@@ -1,22 +1,32 @@
 //! The ways to a certificate. One file each; what they share is the order that they get and the failure that they
 //! answer with.
 
-use std::fmt::Debug;
+pub mod acme;
+pub mod provisioner;
+pub mod token;
+pub mod x5c;
+
 use std::pin::Pin;
+use std::rc::Rc;
 
 use crate::cert::{Certificate, SubjectAltName};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
+use crate::fingerprint::Fingerprint;
 use crate::key::PrivateKey;
 use crate::net::{Net, Trust};
 use crate::pair::check::Roots;
-use crate::pair::pending::Pending;
+use crate::pair::pending::{Attempt, Pending};
+use crate::step_ca::{Client, Failed, Provisioners, diagnosis, mint};
+use crate::text;
+
+use url::Url;
 
 use super::trust::{Ca, FromToken};
 use super::validity::NotAfter;
 
 /// One way to a certificate.
-pub trait Method: Debug {
+pub trait Method {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
@@ -24,7 +34,7 @@ pub trait Method: Debug {
     ///
     /// # Errors
     /// There is no token, or it cannot be one.
-    fn token(&self) -> Result<Option<FromToken>> {
+    fn token(&self, _env: &Env) -> Result<Option<FromToken>> {
         Ok(None)
     }
 
@@ -32,7 +42,7 @@ pub trait Method: Debug {
     ///
     /// # Errors
     /// As [`Method::token`].
-    fn token_names(&self) -> Result<Option<Vec<SubjectAltName>>> {
+    fn token_names(&self, _env: &Env) -> Result<Option<Vec<SubjectAltName>>> {
         Ok(None)
     }
 
@@ -41,9 +51,9 @@ pub trait Method: Debug {
         true
     }
 
-    /// Whom it asks, for people; `ca` is the one that is configured.
-    fn asks(&self, ca: &Ca) -> Option<String> {
-        ca.url.as_ref().map(crate::net::url::masked)
+    /// The origin that it asks; `ca` is the one that is configured.
+    fn asks(&self, ca: &Ca) -> Option<Url> {
+        ca.url.clone()
     }
 
     /// Checks what can be checked before anything is asked, changed or spent.
@@ -88,6 +98,8 @@ pub struct Order<'a> {
     pub say: &'a dyn Fn(&str),
     /// Says what is not as it should be.
     pub warn: &'a dyn Fn(&str),
+    /// The connection to the CA, once there is one: it is used again.
+    pub step_ca: Option<Rc<Client>>,
 }
 
 /// Why there is no certificate.
@@ -108,18 +120,136 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<Failed> for Failure {
+    /// As for any question that spends nothing.
+    fn from(failed: Failed) -> Self {
+        failed.error.into()
+    }
+}
+
 impl Order<'_> {
-    /// Whom the connection to the CA believes.
+    /// The configured step-ca, over a connection that its roots vouch for.
     ///
     /// # Errors
-    /// The roots are not known.
-    pub fn trust(&self) -> Result<Trust> {
+    /// Its address or its roots are not known.
+    pub fn ca(&mut self) -> Result<Rc<Client>> {
+        if let Some(client) = &self.step_ca {
+            return Ok(Rc::clone(client));
+        }
         let roots = self.roots.ok_or_else(|| {
             Error::usage("nothing says which root the CA has").hint(
                 "give `--fingerprint HEX` or `--ca-root FILE`, or run `trustup bootstrap --ca-url URL --fingerprint HEX` first",
             )
         })?;
-        Ok(trust(roots))
+        let client = Rc::new(Client::new(self.net, self.about.env, self.about.ca.url()?, &trust(roots))?);
+        Ok(Rc::clone(self.step_ca.insert(client)))
+    }
+}
+
+/// The name of the only provisioner of this kind (`JWK`, `X5C`, `ACME`).
+///
+/// # Errors
+/// There is none, or there are several: the error lists them.
+pub(super) fn only(provisioners: &Provisioners, word: &str) -> Result<String> {
+    let of_kind: Vec<&str> = provisioners
+        .0
+        .iter()
+        .filter(|provisioner| provisioner.word() == word)
+        .map(|provisioner| provisioner.name.as_str())
+        .collect();
+    match of_kind.as_slice() {
+        [only] => Ok((*only).to_owned()),
+        [] => Err(Error::usage(format!("the CA has no {word} provisioner"))
+            .hint("its administrator adds one with `step ca provisioner add`")),
+        several => {
+            let list = several.iter().take(10).map(|name| format!("`{}`", text::escape(name)));
+            Err(Error::usage(format!("the CA has several {word} provisioners, and none is named"))
+                .hint(format!("`--provisioner NAME`, one of {}", list.collect::<Vec<_>>().join(", "))))
+        }
+    }
+}
+
+/// What a token of our own says.
+///
+/// # Errors
+/// There is no name, or no CA.
+pub(super) fn minting<'a>(
+    order: &'a Order<'_>,
+    provisioner: &'a str,
+    subject: &'a str,
+) -> Result<mint::Request<'a>> {
+    let about = &order.about;
+    Ok(mint::Request {
+        provisioner,
+        subject,
+        names: about.names,
+        ca_url: about.ca.url()?,
+        root: order.roots.and_then(|roots| roots.certificates.first()).map(Certificate::fingerprint),
+        now: about.env.now(),
+        valid_for: mint::VALID_FOR,
+        csr: None,
+    })
+}
+
+/// Where a token comes from.
+pub(super) enum Spending<'a> {
+    /// Somebody else made it, and there is no other.
+    Once,
+    /// It was made here, for one of these provisioners; another one can be made.
+    Minted(&'a Provisioners),
+}
+
+/// Has the CA sign, and says why it does not.
+pub(super) async fn sign(
+    order: &mut Order<'_>,
+    method: &str,
+    token: &str,
+    spending: Spending<'_>,
+) -> Result<Vec<Certificate>, Failure> {
+    let ca = order.ca()?;
+    let id = Fingerprint::of(token.as_bytes());
+    let presented_before = order.pending.record().attempts.iter().any(|attempt| attempt.token == Some(id));
+    let provisioners = match &spending {
+        Spending::Once => None,
+        Spending::Minted(provisioners) => Some(*provisioners),
+    };
+    let now = order.about.env.now();
+    let facts = diagnosis::Facts {
+        token,
+        now,
+        skew: ca.skew(),
+        ca_url: ca.base(),
+        provisioners,
+        // It may never have arrived: it is tried again, and explained if it is refused.
+        presented_before: false,
+        ca_started: None,
+    };
+    for warning in diagnosis::before(&facts)? {
+        (order.warn)(&warning);
+    }
+    let csr = order.key.csr(order.about.names, None)?;
+    order.pending.save_attempt(Attempt { method: method.to_owned(), token: Some(id), sent: now })?;
+    let failed = match ca.sign(&csr, token, order.about.not_after).await {
+        Ok(signed) => return Ok(signed.chain),
+        Err(failed) => failed,
+    };
+    let again = failed.error.kind() == Kind::Unreachable;
+    let unsettled = failed.status.is_none() && failed.sent;
+    let error = if failed.status == Some(401) {
+        // The token is spent in any case: what else the CA says only explains.
+        let asked = match spending {
+            Spending::Once => ca.provisioners().await.ok(),
+            Spending::Minted(_) => None,
+        };
+        let provisioners = provisioners.or(asked.as_ref());
+        let facts = diagnosis::Facts { skew: ca.skew(), provisioners, presented_before, ..facts };
+        diagnosis::explain(failed.error, &facts)
+    } else {
+        failed.error
+    };
+    match spending {
+        Spending::Once if failed.sent => Err(Failure { error, again: false, unsettled }),
+        Spending::Once | Spending::Minted(_) => Err(Failure { error, again, unsettled }),
     }
 }
 

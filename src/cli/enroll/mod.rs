@@ -1,0 +1,264 @@
+//! `trustup enroll`: a certificate and its key, where there is no good one. The command line is here; what it becomes in
+//! [`request`], what is said of the result in [`report`].
+
+mod report;
+mod request;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::Context;
+use super::config::ConfigArg;
+use super::variables::PublishedSources;
+use crate::acme::ChallengeType;
+use crate::enroll::validity::NotAfter;
+use crate::enroll::{self, Outcome, Request, World, trust::Recorded};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::key::KeyType;
+use crate::pair::Layout;
+use crate::state::{self, State};
+
+/// The ways to a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum MethodWord {
+    /// A one-time token that the CA's administrator made (`trustup token`, `step ca token`)
+    Token,
+    /// A provisioner's password: the token is made here
+    Provisioner,
+    /// A birth certificate and its key: the token is made here
+    X5c,
+    /// An ACME server: step-ca, Caddy, Let's Encrypt and others
+    Acme,
+    /// The methods of trustup.toml in their order, for each certificate there
+    Any,
+}
+
+/// Get a certificate: from step-ca or any ACME server, in one command that does nothing while the pair is good
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  With a one-time token, which names the CA and its root by itself:
+    trustup enroll token --token-file /run/secrets/ca_token --cert /run/tls/server.crt --key /run/tls/server.key
+  With a provisioner's password, from the CA that `trustup bootstrap` was given:
+    trustup enroll provisioner web.internal --provisioner dev --password-file /run/secrets/password \\
+      --cert /run/tls/server.crt --key /run/tls/server.key --owner nginx
+  From the ACME provisioner of that CA, answering http-01 on port 80:
+    trustup enroll acme web.internal --cert /run/tls/server.crt --key /run/tls/server.key
+  What trustup.toml says, at container start, then the service:
+    trustup enroll
+
+A second run finds a good pair and does nothing, without any network: it can stand in every entrypoint. Published
+images' variables CA_URL, CA_FINGERPRINT, CA_TOKEN, CA_PROVISIONER_NAME, TLS_DOMAINS, TLS_CERT_LOCATION,
+TLS_KEY_LOCATION and TLS_CA_CERT_LOCATION work alone, too.")]
+pub(super) struct EnrollArgs {
+    /// How to get it [default: any]
+    #[arg(value_name = "METHOD")]
+    method: Option<MethodWord>,
+    /// What it is for: host names, addresses, e-mail addresses, URIs [default with a token: what the token says]
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+
+    /// The certificate with its intermediates, PEM
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    cert: Option<PathBuf>,
+    /// The private key, PKCS#8 PEM
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    key: Option<PathBuf>,
+    /// The intermediates once more, by themselves
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    chain: Option<PathBuf>,
+    /// The roots that the chain ends at, PEM
+    #[arg(long, value_name = "FILE", help_heading = "Files")]
+    ca_out: Option<PathBuf>,
+    /// Owner of the files: names from /etc/passwd and /etc/group, or ids [default: whoever runs trustup]
+    #[arg(long, value_name = "USER:GROUP", help_heading = "Files")]
+    owner: Option<String>,
+    /// Mode of the certificates
+    #[arg(long, value_name = "MODE", default_value = "0644", value_parser = mode, help_heading = "Files")]
+    cert_mode: u32,
+    /// Mode of the key
+    #[arg(long, value_name = "MODE", default_value = "0600", value_parser = mode, help_heading = "Files")]
+    key_mode: u32,
+    /// How the files are laid out
+    #[arg(long, value_name = "LAYOUT", default_value = "files", help_heading = "Files")]
+    layout: Layout,
+    /// Kind of the key
+    #[arg(long, value_name = "TYPE", default_value = "ec-p256", help_heading = "Files")]
+    key_type: KeyType,
+    /// How long it lives: 24h, 30d, or a moment (RFC 3339) [default: what the CA says]
+    #[arg(long, value_name = "WHEN", value_parser = not_after, help_heading = "Files")]
+    not_after: Option<NotAfter>,
+    /// Replace a good pair, too
+    #[arg(long, help_heading = "Files")]
+    force: bool,
+
+    /// The CA [default: the one that `trustup bootstrap` was given]
+    #[arg(long, value_name = "URL", help_heading = "Whom to ask and whom to trust")]
+    ca_url: Option<String>,
+    /// SHA-256 fingerprint of its root (repeatable) [default: the root that bootstrap recorded]
+    #[arg(long, value_name = "HEX", value_delimiter = ',', value_parser = super::fingerprint, help_heading = "Whom to ask and whom to trust")]
+    fingerprint: Vec<Fingerprint>,
+    /// A file with its root
+    #[arg(long, value_name = "FILE", help_heading = "Whom to ask and whom to trust")]
+    ca_root: Option<PathBuf>,
+    /// A file with the root that the issued chain ends at, where that is not the root of the CA's own connection
+    #[arg(long, value_name = "FILE", help_heading = "Whom to ask and whom to trust")]
+    issuer_root: Option<PathBuf>,
+
+    /// The token itself: better in a file or in TRUSTUP_TOKEN, since others see command lines
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        conflicts_with = "token_file",
+        help_heading = "token, provisioner and x5c"
+    )]
+    token: Option<String>,
+    /// The token: a file, `-` for standard input, or `fd:N` [default: TRUSTUP_TOKEN, /run/secrets/trustup_token,
+    /// /run/secrets/ca_token]
+    #[arg(long, value_name = "FILE", help_heading = "token, provisioner and x5c")]
+    token_file: Option<String>,
+    /// The provisioner's name; for acme, of an ACME provisioner [default: the only one that fits]
+    #[arg(long, value_name = "NAME", help_heading = "token, provisioner and x5c")]
+    provisioner: Option<String>,
+    /// Its password: a file, `-` for standard input, or `fd:N`
+    #[arg(long, value_name = "FILE", help_heading = "token, provisioner and x5c")]
+    password_file: Option<String>,
+    /// The birth certificate with its intermediates
+    #[arg(long, value_name = "FILE", help_heading = "token, provisioner and x5c")]
+    x5c_cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE", help_heading = "token, provisioner and x5c")]
+    x5c_key: Option<PathBuf>,
+
+    #[command(flatten)]
+    acme: AcmeArgs,
+    #[command(flatten)]
+    file: ConfigArg,
+}
+
+/// What only ACME needs.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "acme")]
+struct AcmeArgs {
+    /// The ACME server's directory [default: that of the CA's ACME provisioner]
+    #[arg(long, value_name = "URL")]
+    directory: Option<String>,
+    /// The challenge: http-01, tls-alpn-01, dns-01 [default: by what is configured and offered]
+    #[arg(long, value_name = "TYPE", value_parser = challenge)]
+    challenge: Option<ChallengeType>,
+    /// Where http-01 listens [default: port 80 of all addresses]
+    #[arg(long, value_name = "ADDR")]
+    http_listen: Option<SocketAddr>,
+    /// Where tls-alpn-01 listens [default: port 443 of all addresses]
+    #[arg(long, value_name = "ADDR")]
+    tls_listen: Option<SocketAddr>,
+    /// A running web server's directory: http-01 puts its file there instead of listening
+    #[arg(long, value_name = "DIR")]
+    webroot: Option<PathBuf>,
+    /// A program for dns-01, called with `present|cleanup FQDN. VALUE`; given again: its first arguments
+    #[arg(long, value_name = "PROGRAM", allow_hyphen_values = true)]
+    dns_hook: Vec<String>,
+    /// A name server that takes updates for dns-01 (RFC 2136)
+    #[arg(long, value_name = "HOST[:PORT]", requires = "rfc2136_key_name", conflicts_with = "dns_hook")]
+    rfc2136_server: Option<String>,
+    /// The zone that is updated [default: found by its SOA record]
+    #[arg(long, value_name = "ZONE", requires = "rfc2136_server")]
+    rfc2136_zone: Option<String>,
+    /// Name of the TSIG key (HMAC-SHA256)
+    #[arg(long, value_name = "NAME", requires = "rfc2136_key_file")]
+    rfc2136_key_name: Option<String>,
+    /// The TSIG key in base64: a file, `-` for standard input, or `fd:N`
+    #[arg(long, value_name = "FILE", requires = "rfc2136_server")]
+    rfc2136_key_file: Option<String>,
+    /// Identifier of the external account
+    #[arg(long, value_name = "KID", requires = "eab_hmac_key_file")]
+    eab_kid: Option<String>,
+    /// Its MAC key in base64url: a file, `-` for standard input, or `fd:N`
+    #[arg(long, value_name = "FILE", requires = "eab_kid")]
+    eab_hmac_key_file: Option<String>,
+    /// Where the account's key is kept [default: with trustup's state, one for each directory]
+    #[arg(long, value_name = "FILE")]
+    account_key: Option<PathBuf>,
+    /// An e-mail address for the account (repeatable)
+    #[arg(long, value_name = "EMAIL")]
+    contact: Vec<String>,
+    /// Agree to the server's terms of service
+    #[arg(long)]
+    agree_tos: bool,
+    /// One of the server's profiles
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
+}
+
+pub(super) fn run(context: &Context, args: &EnrollArgs, published: &PublishedSources) -> Result<u8> {
+    let ui = context.ui;
+    let host = context.sysroot()?;
+    if !host.is_host() {
+        return Err(Error::usage("a certificate is for the system that trustup runs in")
+            .at(host.path().display())
+            .hint("leave out `--sysroot`: a key has no place in an image"));
+    }
+    if !published.ignored.is_empty() {
+        ui.say(format!("ignored, since the command line names a source: {}", published.ignored.join(", ")));
+    }
+    let requests = request::requests(context, args, published, &host)?;
+    let recorded = recorded(context)?;
+    let say = |line: &str| ui.detail(line);
+    let warn = |line: &str| ui.warn(line);
+    let mut results: Vec<(Request, Result<Outcome>)> = Vec::new();
+    for request in requests {
+        let world = World {
+            env: context.env,
+            host: &host,
+            recorded: recorded.clone(),
+            dry_run: context.global.dry_run,
+            say: &say,
+            warn: &warn,
+        };
+        let busy = ui.busy("getting a certificate");
+        let done = enroll::enroll(&request, &world);
+        drop(busy);
+        results.push((request, done));
+    }
+    report::report(context, results)
+}
+
+/// What bootstrap recorded, as far as whoever runs us may read it.
+fn recorded(context: &Context) -> Result<Recorded> {
+    let trees = context.trees()?;
+    let mut recorded = Recorded::default();
+    for tree in trees.all() {
+        if !state::is_closed(tree)? {
+            recorded.add(&State::load(tree)?)?;
+        }
+    }
+    Ok(recorded)
+}
+
+/// Reads a mode for clap.
+fn mode(text: &str) -> Result<u32, String> {
+    let digits = text.strip_prefix("0o").unwrap_or(text);
+    match u32::from_str_radix(digits, 8) {
+        Ok(mode) if mode <= 0o777 && !digits.starts_with('+') => Ok(mode),
+        _ => Err("write it in octal, such as 0640".to_owned()),
+    }
+}
+
+fn not_after(text: &str) -> Result<NotAfter, String> {
+    text.parse().map_err(|error| super::for_clap(&error))
+}
+
+fn challenge(text: &str) -> Result<ChallengeType, String> {
+    text.parse().map_err(|error| super::for_clap(&error))
+}
+
+/// A path as seen from `/`.
+fn absolute(path: &Path) -> Result<String> {
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Error::usage("this path cannot be used").at(path.display()).because(error))?;
+    absolute.to_str().map(ToOwned::to_owned).ok_or_else(|| {
+        Error::usage("this path is not UTF-8").at(crate::text::escape(&path.to_string_lossy()))
+    })
+}

@@ -1,0 +1,162 @@
+//! What `trustup enroll` says of what it did, to people and as JSON.
+
+use serde_json::{Value, json};
+
+use crate::cli::Context;
+use crate::enroll::{Action, Outcome, Request};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::pair::check::Vouched;
+use crate::text;
+use crate::ui::Ui;
+
+/// Says it all; the exit code is that of the first certificate that could not be had.
+pub(super) fn report(context: &Context, results: Vec<(Request, Result<Outcome>)>) -> Result<u8> {
+    let ui = context.ui;
+    let mut certificates = Vec::new();
+    let mut failed: Option<Error> = None;
+    let (mut changed, many) = (false, results.len() > 1);
+    for (request, result) in results {
+        match result {
+            Ok(outcome) => {
+                changed |= outcome.is_changed();
+                say(context, &request, &outcome);
+                certificates.push(as_json(&request, &outcome));
+            }
+            Err(error) => {
+                certificates.push(failure(&request, &error));
+                match &failed {
+                    // The first is said at the end, as the command's own.
+                    None => {
+                        failed = Some(if many {
+                            error.hint(format!("that was `{}`", request.outputs.cert))
+                        } else {
+                            error
+                        })
+                    }
+                    Some(_) => {
+                        let mut talk = ui;
+                        talk.json = false;
+                        talk.error("enroll", &error);
+                    }
+                }
+            }
+        }
+    }
+    match failed {
+        None => {
+            ui.result("enroll", json!({ "changed": changed, "certificates": certificates }))?;
+            Ok(0)
+        }
+        // One object on stdout: the error's, which would otherwise be a second one.
+        Some(error) if many => {
+            let fields =
+                json!({ "changed": changed, "certificates": certificates, "error": Ui::fields(&error) });
+            ui.result("enroll", fields)?;
+            let mut talk = ui;
+            talk.json = false;
+            talk.error("enroll", &error);
+            Ok(error.kind().exit_code())
+        }
+        Some(error) => Err(error),
+    }
+}
+
+fn names(request: &Request, outcome: &Outcome) -> Vec<String> {
+    let of_chain = outcome.chain.first().and_then(|leaf| leaf.subject_alt_names().ok());
+    of_chain.unwrap_or_else(|| request.names.clone()).iter().map(ToString::to_string).collect()
+}
+
+fn say(context: &Context, request: &Request, outcome: &Outcome) {
+    let ui = context.ui;
+    for (method, why) in &outcome.skipped {
+        ui.say(format!("`{method}` was not used: {why}"));
+    }
+    let names = names(request, outcome).join(", ");
+    let (cert, reason) = (&request.outputs.cert, &outcome.reason);
+    match outcome.action {
+        Action::Kept => ui.say(format!("nothing to do: `{cert}` for {names}: {reason}")),
+        Action::PlacedAgain => ui.say(format!("put right `{cert}` for {names}: {reason}")),
+        Action::Planned => match outcome.method {
+            Some(method) => ui.say(format!("would get `{cert}` for {names} by `{method}`: {reason}")),
+            None => ui.say(format!("would put right `{cert}` for {names}: {reason}")),
+        },
+        Action::TakenUp => {
+            ui.say(format!("placed `{cert}` for {names}, from a run that was interrupted: {reason}"))
+        }
+        Action::Issued => {
+            let by = outcome.method.map(|method| format!(" by `{method}`")).unwrap_or_default();
+            ui.say(format!("got `{cert}` for {names}{by}: {reason}"));
+        }
+        Action::KeptForNow => {
+            let until = outcome.chain.first().map(|leaf| text::moment(leaf.not_after())).unwrap_or_default();
+            ui.warn(format!(
+                "`{cert}` for {names}: {reason}, could not be replaced, and works until {until}"
+            ));
+            if let Some(problem) = &outcome.problem {
+                ui.warn(format!("{problem}"));
+                problem.hints().iter().for_each(|hint| ui.say(format!("  hint: {hint}")));
+            }
+        }
+    }
+    if let (Some(leaf), false) = (outcome.chain.first(), outcome.action == Action::KeptForNow) {
+        let due = outcome.due.map(|due| format!(", due from {}", text::moment(due))).unwrap_or_default();
+        ui.say(format!("  valid until {}{due}; issued by {}", text::moment(leaf.not_after()), leaf.issuer()));
+    }
+    for path in &outcome.placed.changed {
+        ui.detail(format!("  wrote `{path}`"));
+    }
+}
+
+fn as_json(request: &Request, outcome: &Outcome) -> Value {
+    let action = match outcome.action {
+        Action::Kept => "kept",
+        Action::PlacedAgain => "placed-again",
+        Action::TakenUp => "taken-up",
+        Action::Issued => "issued",
+        Action::Planned => "planned",
+        Action::KeptForNow => "kept-for-now",
+    };
+    let leaf = outcome.chain.first();
+    let roots = outcome.roots.as_ref();
+    let roots: Option<Vec<Fingerprint>> =
+        roots.map(|roots| roots.certificates.iter().map(|root| root.fingerprint()).collect());
+    json!({
+        "action": action,
+        "changed": outcome.is_changed(),
+        "reason": outcome.reason,
+        "method": outcome.method,
+        "skipped": outcome.skipped.iter().map(|(method, why)| json!({ "method": method, "why": why })).collect::<Vec<_>>(),
+        "names": names(request, outcome),
+        "files": files(request),
+        "wrote": outcome.placed.changed,
+        "wrote_in_place": outcome.placed.in_place,
+        "certificate": leaf.map(|leaf| json!({
+            "fingerprint": leaf.fingerprint(),
+            "serial": hex::encode(leaf.serial()),
+            "subject": leaf.subject(),
+            "issuer": leaf.issuer(),
+            "not_before": leaf.not_before(),
+            "not_after": leaf.not_after(),
+            "due": outcome.due,
+        })),
+        "pinned": outcome.vouched.map(|vouched| vouched == Vouched::Pinned),
+        "roots": roots,
+        "problem": outcome.problem.as_ref().map(Ui::fields),
+    })
+}
+
+fn failure(request: &Request, error: &Error) -> Value {
+    json!({
+        "action": "failed",
+        "changed": !error.changed().is_empty(),
+        "names": request.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "files": files(request),
+        "error": Ui::fields(error),
+    })
+}
+
+fn files(request: &Request) -> Value {
+    let outputs = &request.outputs;
+    json!({ "cert": outputs.cert, "key": outputs.key, "chain": outputs.chain, "ca_out": outputs.ca_out })
+}

@@ -1,0 +1,345 @@
+//! What is asked for: the command line with a method, or the certificates of trustup.toml, or the variables of published
+//! images.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+
+use super::{Context, EnrollArgs, MethodWord, absolute};
+use crate::cli::variables::PublishedSources;
+use crate::config::{self, CertificateConfig, Config};
+use crate::enroll::methods::Method;
+use crate::enroll::methods::acme::{Acme, Dns};
+use crate::enroll::methods::provisioner::Provisioner;
+use crate::enroll::methods::token::Token;
+use crate::enroll::methods::x5c::X5c;
+use crate::enroll::{Request, trust};
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::pair::decide::Policy;
+use crate::pair::{Outputs, owner};
+use crate::secret::Source;
+use crate::sysroot::{Sysroot, host as files};
+
+/// Where container engines put a token that was given to them as a secret.
+const SECRETS: [&str; 2] = ["/run/secrets/trustup_token", "/run/secrets/ca_token"];
+/// For everything, if nobody says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// An ACME server looks at names from outside, and takes its time.
+const ACME_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What is asked for, in the order in which it is done.
+///
+/// # Errors
+/// Nothing is, or it cannot be meant so.
+pub(super) fn requests(
+    context: &Context,
+    args: &EnrollArgs,
+    published: &PublishedSources,
+    host: &Sysroot,
+) -> Result<Vec<Request>> {
+    let config = config::load(context.env, args.file.path())?;
+    let ca = ca(args, published, config.as_ref())?;
+    match args.method {
+        Some(word) if word != MethodWord::Any => {
+            Ok(vec![one(context, args, word, ca, config.as_ref(), host)?])
+        }
+        _ => several(context, args, &ca, config, host),
+    }
+}
+
+/// The CA: of the command line and the variables, else of the file.
+fn ca(args: &EnrollArgs, published: &PublishedSources, config: Option<&Config>) -> Result<trust::Given> {
+    let pin: Option<Fingerprint> = match &published.ca_fingerprint {
+        Some(text) => Some(text.parse().map_err(|error: Error| error.at("CA_FINGERPRINT"))?),
+        None => None,
+    };
+    let pins = if args.fingerprint.is_empty() { pin.into_iter().collect() } else { args.fingerprint.clone() };
+    let url = args.ca_url.clone().or_else(|| published.ca_url.clone());
+    if url.is_some() || !pins.is_empty() || args.ca_root.is_some() {
+        return Ok(trust::Given { url, pins, root: args.ca_root.clone() });
+    }
+    let ca = config.and_then(|config| config.ca.clone()).unwrap_or_default();
+    Ok(trust::Given { url: ca.url.map(String::from), pins: ca.fingerprints, root: ca.root })
+}
+
+/// One certificate, as the command line says.
+fn one(
+    context: &Context,
+    args: &EnrollArgs,
+    word: MethodWord,
+    ca: trust::Given,
+    config: Option<&Config>,
+    host: &Sysroot,
+) -> Result<Request> {
+    let (Some(cert), Some(key)) = (&args.cert, &args.key) else {
+        return Err(Error::usage("where the certificate and its key go is not given")
+            .hint("add `--cert FILE` and `--key FILE`, such as `--cert /run/tls/server.crt --key /run/tls/server.key`"));
+    };
+    let names = args.names.iter().map(|name| name.parse()).collect::<Result<Vec<_>>>()?;
+    let default_provisioner = config.and_then(|config| config.ca.as_ref()?.provisioner.clone());
+    let provisioner = args.provisioner.clone().or(default_provisioner);
+    let method = method(context, args, word, provisioner)?;
+    let path = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
+    Ok(Request {
+        names,
+        outputs: Outputs {
+            cert: absolute(cert)?,
+            key: absolute(key)?,
+            chain: path(&args.chain)?,
+            ca_out: path(&args.ca_out)?,
+            owner: owner_of(host, args.owner.as_deref())?,
+            cert_mode: args.cert_mode,
+            key_mode: args.key_mode,
+            layout: args.layout,
+        },
+        key_type: args.key_type,
+        not_after: args.not_after,
+        ca,
+        issuer_root: args.issuer_root.clone(),
+        timeout: context.global.timeout.unwrap_or(default_timeout(std::slice::from_ref(&method))),
+        methods: vec![method],
+        force: args.force,
+        policy: Policy::default(),
+    })
+}
+
+fn default_timeout(methods: &[Box<dyn Method>]) -> Duration {
+    if methods.iter().any(|method| method.name() == "acme") { ACME_TIMEOUT } else { TIMEOUT }
+}
+
+fn method(
+    context: &Context,
+    args: &EnrollArgs,
+    word: MethodWord,
+    provisioner: Option<String>,
+) -> Result<Box<dyn Method>> {
+    let missing = |options: &str, hint: &str| Error::usage(format!("this method needs {options}")).hint(hint);
+    Ok(match word {
+        MethodWord::Token | MethodWord::Any => Box::new(Token::new(token(context, args)?)),
+        MethodWord::Provisioner => {
+            let Some(password) = &args.password_file else {
+                return Err(missing(
+                    "`--password-file`",
+                    "`--password-file FILE` holds the provisioner's password; `-` is standard input",
+                ));
+            };
+            Box::new(Provisioner { name: provisioner, password: password.parse()? })
+        }
+        MethodWord::X5c => {
+            let (Some(cert), Some(key)) = (&args.x5c_cert, &args.x5c_key) else {
+                return Err(missing(
+                    "`--x5c-cert` and `--x5c-key`",
+                    "they are the birth certificate with its intermediates, and its key",
+                ));
+            };
+            Box::new(X5c { name: provisioner, cert: cert.clone(), key: key.clone() })
+        }
+        MethodWord::Acme => Box::new(acme(args)?),
+    })
+}
+
+/// Where the token is, the first that is there.
+fn token(context: &Context, args: &EnrollArgs) -> Result<Source> {
+    if let Some(token) = &args.token {
+        context.ui.warn("a token on the command line is seen by everybody on this machine: put it into a file (`--token-file`) or into TRUSTUP_TOKEN");
+        return Ok(Source::Value("--token".to_owned(), token.clone().into()));
+    }
+    if let Some(file) = &args.token_file {
+        return file.parse();
+    }
+    for name in ["TRUSTUP_TOKEN", "CA_TOKEN"] {
+        if let Some(token) = context.env.var(name) {
+            return Ok(Source::Value(name.to_owned(), token.to_owned().into()));
+        }
+    }
+    for path in SECRETS {
+        if files::stat(Path::new(path))?.is_some() {
+            return Ok(Source::File(path.into()));
+        }
+    }
+    let why = format!("neither `--token-file`, TRUSTUP_TOKEN nor `{}` says one", SECRETS[0]);
+    Ok(Source::Missing("token".to_owned(), why))
+}
+
+fn acme(args: &EnrollArgs) -> Result<Acme> {
+    let options = &args.acme;
+    let directory = match &options.directory {
+        Some(text) => Some(Url::parse(text).map_err(|error| {
+            Error::usage("`--directory` is no URL").at(crate::text::escape(text)).because(error)
+        })?),
+        None => None,
+    };
+    let rfc2136 = match (&options.rfc2136_server, &options.rfc2136_key_name, &options.rfc2136_key_file) {
+        (Some(server), Some(key_name), Some(secret)) => Some(Dns::Rfc2136 {
+            server: server.clone(),
+            zone: options.rfc2136_zone.clone(),
+            key_name: key_name.clone(),
+            secret: secret.parse()?,
+        }),
+        _ => None,
+    };
+    let hook = (!options.dns_hook.is_empty()).then(|| Dns::Hook(options.dns_hook.clone()));
+    let eab = match (&options.eab_kid, &options.eab_hmac_key_file) {
+        (Some(kid), Some(key)) => Some((kid.clone(), key.parse()?)),
+        _ => None,
+    };
+    if directory.is_some() && args.provisioner.is_some() {
+        return Err(Error::usage("`--directory` and `--provisioner` both say where the ACME server is")
+            .hint("leave one out"));
+    }
+    Ok(Acme {
+        directory,
+        provisioner: args.provisioner.clone(),
+        challenge: options.challenge,
+        http_listen: options.http_listen,
+        tls_listen: options.tls_listen,
+        webroot: options.webroot.clone(),
+        dns: rfc2136.or(hook),
+        eab,
+        account_key: options.account_key.clone(),
+        contact: options.contact.clone(),
+        agree_tos: options.agree_tos,
+        profile: options.profile.clone(),
+    })
+}
+
+/// The certificates of the file, else that of the variables of published images; those that have one of the names, if
+/// names are given.
+fn several(
+    context: &Context,
+    args: &EnrollArgs,
+    ca: &trust::Given,
+    config: Option<Config>,
+    host: &Sysroot,
+) -> Result<Vec<Request>> {
+    if args.cert.is_some() || args.key.is_some() {
+        return Err(Error::usage("`--cert` and `--key` need a method")
+            .hint("`trustup enroll token|provisioner|x5c|acme NAME… --cert FILE --key FILE`; without a method, trustup.toml says all of it"));
+    }
+    let of_file = config.as_ref().map(|config| config.certificates.clone()).unwrap_or_default();
+    let provisioner = config.as_ref().and_then(|config| config.ca.as_ref()?.provisioner.clone());
+    let mut certificates: Vec<CertificateConfig> = of_file;
+    if certificates.is_empty() {
+        certificates.extend(config::published(context.env)?);
+    }
+    if certificates.is_empty() {
+        return Err(Error::usage("nothing says which certificate to get").hint(format!(
+            "name a method (`trustup enroll token|provisioner|x5c|acme NAME… --cert FILE --key FILE`), or write a `[[certificate]]` into `{}`",
+            config.map_or_else(|| config::DEFAULT.to_owned(), |config| config.path.display().to_string())
+        )));
+    }
+    if !args.names.is_empty() {
+        let wanted = args
+            .names
+            .iter()
+            .map(|name| name.parse())
+            .collect::<Result<Vec<crate::cert::SubjectAltName>>>()?;
+        if let Some(unknown) =
+            wanted.iter().find(|name| !certificates.iter().any(|one| one.names.contains(name)))
+        {
+            return Err(Error::usage("no certificate of the configuration has this name")
+                .at(unknown)
+                .hint("leave the names out to get all of them; `trustup config check` lists them"));
+        }
+        certificates.retain(|one| one.names.iter().any(|name| wanted.contains(name)));
+    }
+    let request = |one: CertificateConfig| {
+        let place = one.place.clone();
+        configured(context, args, ca, one, provisioner.as_deref(), host)
+            .map_err(|error| error.hint(format!("that is said at {place}")))
+    };
+    certificates.into_iter().map(request).collect()
+}
+
+/// One certificate of the file.
+fn configured(
+    context: &Context,
+    args: &EnrollArgs,
+    ca: &trust::Given,
+    one: CertificateConfig,
+    provisioner: Option<&str>,
+    host: &Sysroot,
+) -> Result<Request> {
+    let methods: Vec<Box<dyn Method>> =
+        one.enroll.into_iter().map(|method| of_file(method, provisioner)).collect();
+    let path = |path: Option<&Path>| path.map(absolute).transpose();
+    Ok(Request {
+        names: one.names,
+        outputs: Outputs {
+            cert: absolute(&one.cert)?,
+            key: absolute(&one.key)?,
+            chain: path(one.chain.as_deref())?,
+            ca_out: path(one.ca_out.as_deref())?,
+            owner: owner_of(host, one.owner.as_deref())?,
+            cert_mode: one.cert_mode.unwrap_or(args.cert_mode),
+            key_mode: one.key_mode.unwrap_or(args.key_mode),
+            layout: one.layout.unwrap_or(args.layout),
+        },
+        key_type: one.key_type.unwrap_or(args.key_type),
+        not_after: one.not_after.or(args.not_after),
+        ca: ca.clone(),
+        issuer_root: one.issuer_root.or_else(|| args.issuer_root.clone()),
+        timeout: context.global.timeout.or(one.timeout).unwrap_or(default_timeout(&methods)),
+        methods,
+        force: args.force,
+        policy: Policy::default(),
+    })
+}
+
+fn of_file(method: config::Method, default: Option<&str>) -> Box<dyn Method> {
+    let or_default = |name: Option<String>| name.or_else(|| default.map(ToOwned::to_owned));
+    match method {
+        config::Method::Token { token } => Box::new(Token::new(token.map_or_else(
+            || {
+                Source::Missing(
+                    "token".to_owned(),
+                    "the method has neither `token` nor `token_file`".to_owned(),
+                )
+            },
+            |token| token.source(),
+        ))),
+        config::Method::Provisioner { provisioner, password } => {
+            Box::new(Provisioner { name: or_default(provisioner), password: password.source() })
+        }
+        config::Method::X5c { provisioner, cert, key } => {
+            Box::new(X5c { name: or_default(provisioner), cert, key })
+        }
+        config::Method::Acme(acme) => Box::new(Acme {
+            directory: acme.directory,
+            provisioner: acme.provisioner,
+            challenge: acme.challenge,
+            http_listen: acme.http_listen,
+            tls_listen: acme.tls_listen,
+            webroot: acme.webroot,
+            dns: acme.dns.map(|dns| match dns {
+                config::DnsSolver::Hook(program) => Dns::Hook(program),
+                config::DnsSolver::Rfc2136(rfc2136) => Dns::Rfc2136 {
+                    server: rfc2136.server,
+                    zone: rfc2136.zone,
+                    key_name: rfc2136.key_name,
+                    secret: rfc2136.secret.source(),
+                },
+            }),
+            eab: acme.eab.map(|eab| (eab.kid, eab.hmac_key.source())),
+            account_key: acme.account_key,
+            contact: acme.contact,
+            agree_tos: acme.agree_tos,
+            profile: acme.profile,
+        }),
+    }
+}
+
+/// Owners are looked up before anything is spent; only root can give files away.
+fn owner_of(host: &Sysroot, text: Option<&str>) -> Result<Option<(u32, u32)>> {
+    let Some(text) = text else { return Ok(None) };
+    let owner = owner::resolve(host, text)?;
+    let us = rustix::process::geteuid();
+    if !us.is_root() && owner.0 != us.as_raw() {
+        return Err(Error::usage("only root can give files to another user")
+            .at(crate::text::escape(text))
+            .hint("run trustup as that user, or as root; or leave the owner out"));
+    }
+    Ok(Some(owner))
+}

@@ -1,0 +1,263 @@
+//! From an ACME server: the directory that is named, or that of an ACME provisioner of the configured CA.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use url::Url;
+use zeroize::Zeroizing;
+
+use super::{About, Failure, Issue, Method, Order, trust};
+use crate::acme::{self, AccountStore, ChallengeType, DnsSolver, Eab, Rfc2136};
+use crate::cert::Certificate;
+use crate::enroll::trust::Ca;
+use crate::env::Env;
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::net::url::same_origin;
+use crate::net::{Request, Trust};
+use crate::pair::FILE_LIMIT;
+use crate::pair::pending::Pending;
+use crate::secret::{Secret, Source};
+use crate::source::system;
+use crate::sysroot::directory::Attributes;
+use crate::sysroot::{Sysroot, split};
+
+/// Who writes the records of dns-01.
+#[derive(Clone, Debug)]
+pub enum Dns {
+    /// A program with its first arguments.
+    Hook(Vec<String>),
+    /// A name server that takes updates.
+    Rfc2136 {
+        /// Host or address, with or without a port.
+        server: String,
+        /// The zone; found if not given.
+        zone: Option<String>,
+        /// Name of the TSIG key.
+        key_name: String,
+        /// The key in base64.
+        secret: Source,
+    },
+}
+
+/// What the user says of the server.
+#[derive(Clone, Debug, Default)]
+pub struct Acme {
+    /// The directory; `None` for that of an ACME provisioner of the CA.
+    pub directory: Option<Url>,
+    /// The ACME provisioner; `None` for the only one.
+    pub provisioner: Option<String>,
+    /// The challenge; `None` for one that fits.
+    pub challenge: Option<ChallengeType>,
+    /// Where http-01 listens.
+    pub http_listen: Option<SocketAddr>,
+    /// Where tls-alpn-01 listens.
+    pub tls_listen: Option<SocketAddr>,
+    /// A running web server's directory.
+    pub webroot: Option<PathBuf>,
+    /// Who writes the records of dns-01.
+    pub dns: Option<Dns>,
+    /// The external account: identifier and MAC key in base64url.
+    pub eab: Option<(String, Source)>,
+    /// Where the account's key is kept; `None` for beside the pair's key.
+    pub account_key: Option<PathBuf>,
+    /// For a new account.
+    pub contact: Vec<String>,
+    /// The server's terms of service are agreed to.
+    pub agree_tos: bool,
+    /// One of the server's profiles.
+    pub profile: Option<String>,
+}
+
+impl Method for Acme {
+    fn name(&self) -> &'static str {
+        "acme"
+    }
+
+    fn issues_under_the_roots_of_its_connection(&self) -> bool {
+        // A CA of one's own is one with its root; who is asked by a directory may have a web server like any other.
+        self.directory.is_none()
+    }
+
+    fn asks(&self, ca: &Ca) -> Option<Url> {
+        self.directory.clone().or_else(|| ca.url.clone()).map(|mut url| {
+            url.set_path("/");
+            url.set_query(None);
+            url
+        })
+    }
+
+    fn check(&self, about: &About<'_>) -> Result<()> {
+        if about.not_after.is_some() {
+            return Err(Error::usage("`--not-after` does not go with `acme`: what sends the order cannot send it")
+                .hint("leave it out; how long the certificate lives is a matter of the CA's provisioner, or of its `--profile`s"));
+        }
+        match &self.directory {
+            Some(directory) if directory.scheme() != "https" => {
+                return Err(Error::usage("an ACME directory is reached over https")
+                    .at(crate::net::url::masked(directory)));
+            }
+            Some(_) => {}
+            None => {
+                about.ca.url().map_err(|error| error.hint("or name the server with `--directory URL`"))?;
+            }
+        }
+        self.external_account(about.env)?;
+        self.dns_solver(about.env)?;
+        Ok(())
+    }
+
+    fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
+        Box::pin(self.obtain(order))
+    }
+}
+
+impl Acme {
+    async fn obtain(&self, order: &mut Order<'_>) -> Result<Vec<Certificate>, Failure> {
+        let directory = match &self.directory {
+            Some(directory) => directory.clone(),
+            None => self.directory_of_ca(order).await?,
+        };
+        let client = order.net.client(&directory, &self.believed(order, &directory)?)?;
+        // A server that is not up yet is asked again; what follows looks after itself.
+        client.send(Request::get(directory.clone())).await.map_err(|broken| {
+            let again = broken.error.kind() == Kind::Unreachable;
+            Failure { error: broken.error, again, unsettled: false }
+        })?;
+        let env = order.about.env;
+        let settings = acme::Settings {
+            directory: directory.clone(),
+            challenge: self.challenge,
+            http_listen: self.http_listen,
+            tls_listen: self.tls_listen,
+            webroot: self.webroot.clone(),
+            dns: self.dns_solver(env)?,
+            eab: self.external_account(env)?,
+            contact: self.contact.clone(),
+            agree_tos: self.agree_tos,
+            profile: self.profile.clone(),
+        };
+        let csr = order.key.csr(order.about.names, None)?;
+        let mut account = match &self.account_key {
+            Some(path) => Account::At(path),
+            None => Account::Beside(order.pending, Fingerprint::of(directory.as_str().as_bytes()).short(16)),
+        };
+        let obtained =
+            acme::obtain(&client, &settings, &mut account, order.about.names, &csr, order.say).await;
+        obtained.map_err(|error| Failure { error, again: false, unsettled: false })
+    }
+
+    /// The directory of the CA's ACME provisioner.
+    async fn directory_of_ca(&self, order: &mut Order<'_>) -> Result<Url, Failure> {
+        let mut url = order.about.ca.url()?.clone();
+        let name = match &self.provisioner {
+            Some(name) => name.clone(),
+            None => super::only(&order.ca()?.provisioners().await?, "ACME")?,
+        };
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().extend(["acme", &name, "directory"]);
+        }
+        Ok(url)
+    }
+
+    /// Whom the connection believes: roots that were given now or are the CA's alone; for another server the system's
+    /// and what bootstrap recorded.
+    fn believed(&self, order: &Order<'_>, directory: &Url) -> Result<Trust> {
+        let is_the_ca = order.about.ca.url.as_ref().is_some_and(|url| same_origin(url, directory));
+        if let Some(roots) = order.roots.filter(|_| order.about.ca.is_given || is_the_ca) {
+            return Ok(trust(roots));
+        }
+        let system = system::trusted_roots(Path::new("/"), order.about.env)?;
+        if let Some(warning) = &system.warning {
+            (order.warn)(warning);
+        }
+        let mut roots = system.roots;
+        roots.extend(
+            order.roots.iter().flat_map(|roots| &roots.certificates).map(|root| root.der().to_vec().into()),
+        );
+        Ok(Trust::Roots { roots, vouched_by: system.named })
+    }
+
+    fn external_account(&self, env: &Env) -> Result<Option<Eab>> {
+        let Some((kid, key)) = &self.eab else { return Ok(None) };
+        let what = "the external account's key";
+        let secret = Secret::read(key, what, env)?;
+        Eab::from_texts(kid, secret.text(what)?).map(Some)
+    }
+
+    fn dns_solver(&self, env: &Env) -> Result<Option<DnsSolver>> {
+        Ok(match &self.dns {
+            None => None,
+            Some(Dns::Hook(program)) => Some(DnsSolver::Hook(program.clone())),
+            Some(Dns::Rfc2136 { server, zone, key_name, secret }) => {
+                let what = "the TSIG key";
+                let text = Secret::read(secret, what, env)?;
+                let decoded = BASE64.decode(text.text(what)?.trim()).map_err(|_| {
+                    Error::usage("the TSIG key is not base64")
+                        .at(secret)
+                        .hint("it is the `secret` that `tsig-keygen` printed, without quotes")
+                })?;
+                Some(DnsSolver::Rfc2136(Rfc2136 {
+                    server: server.clone(),
+                    zone: zone.clone(),
+                    key_name: key_name.clone(),
+                    secret: Zeroizing::new(decoded),
+                }))
+            }
+        })
+    }
+}
+
+/// Where the account's key is kept.
+enum Account<'a> {
+    At(&'a Path),
+    Beside(&'a mut Pending, String),
+}
+
+impl AccountStore for Account<'_> {
+    fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>> {
+        match self {
+            Account::Beside(pending, id) => pending.account(id),
+            Account::At(path) => {
+                let (host, path) = (Sysroot::open(Path::new("/"))?, absolute(path)?);
+                let Some((bytes, meta)) = host.read(&path, FILE_LIMIT)? else { return Ok(None) };
+                let bytes = Zeroizing::new(bytes);
+                if meta.mode & 0o077 != 0 {
+                    return Err(Error::failed(format!(
+                        "others can read the account's key (mode {:04o})",
+                        meta.mode
+                    ))
+                    .at(&path)
+                    .hint(format!("`chmod 600 {path}`, or a new account: remove the file")));
+                }
+                Ok(Some(bytes))
+            }
+        }
+    }
+
+    fn save(&mut self, content: &[u8]) -> Result<()> {
+        match self {
+            Account::Beside(pending, id) => pending.save_account(id, content),
+            Account::At(path) => {
+                let (host, path) = (Sysroot::open(Path::new("/"))?, absolute(path)?);
+                let (parent, name) = split(&path);
+                let directory = host.directory(parent)?;
+                let temporary = format!(".{name}.trustup-new");
+                directory.remove(&temporary)?;
+                let attributes = Attributes { mode: 0o600, owner: None, modified: None };
+                directory.replace_file(&temporary, name, content, attributes)?;
+                directory.sync()
+            }
+        }
+    }
+}
+
+fn absolute(path: &Path) -> Result<String> {
+    let absolute = std::path::absolute(path)
+        .map_err(|error| Error::usage("this path cannot be used").at(path.display()).because(error))?;
+    absolute.to_str().map(ToOwned::to_owned).ok_or_else(|| {
+        Error::usage("this path is not UTF-8").at(crate::text::escape(&path.to_string_lossy()))
+    })
+}

@@ -1,0 +1,118 @@
+//! By a one-time token that somebody else made: it is read once, checked as far as it can be checked here, and spent
+//! once.
+
+use std::cell::OnceCell;
+
+use url::Url;
+
+use super::{About, Issue, Method, Order, Spending, sign};
+use crate::cert::SubjectAltName;
+use crate::enroll::trust::{self, FromToken};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::jose::jws;
+use crate::secret::{Secret, Source};
+use crate::step_ca::diagnosis;
+
+const WHAT: &str = "the token";
+
+/// A one-time token.
+pub struct Token {
+    source: Source,
+    read: OnceCell<Read>,
+}
+
+struct Read {
+    secret: Secret,
+    said: jws::Token,
+}
+
+impl Token {
+    /// The token at `source`, which is read when it is needed: a spent one may be gone while the pair is good.
+    pub fn new(source: Source) -> Self {
+        Token { source, read: OnceCell::new() }
+    }
+
+    fn read(&self, env: &Env) -> Result<&Read> {
+        if let Some(read) = self.read.get() {
+            return Ok(read);
+        }
+        let secret = Secret::read(&self.source, WHAT, env).map_err(|error| {
+            error.hint("make one on the CA's host with `trustup token` or `step ca token`, and hand it over as a file (`--token-file`) or in TRUSTUP_TOKEN")
+        })?;
+        let said = jws::peek(secret.text(WHAT)?).map_err(|error| error.at(&self.source))?;
+        Ok(self.read.get_or_init(|| Read { secret, said }))
+    }
+}
+
+impl Read {
+    /// The names that it allows: its list, else its subject.
+    fn names(&self) -> Result<Vec<SubjectAltName>> {
+        let listed = self.said.texts("sans");
+        let subject = self.said.claim("sub");
+        let names = if listed.is_empty() { subject.into_iter().collect() } else { listed };
+        names.into_iter().map(str::parse).collect()
+    }
+}
+
+impl Method for Token {
+    fn name(&self) -> &'static str {
+        "token"
+    }
+
+    fn token(&self, env: &Env) -> Result<Option<FromToken>> {
+        let said = &self.read(env)?.said;
+        let audiences = said.audience().into_iter().filter_map(|audience| Url::parse(audience).ok());
+        let audiences = audiences.filter(|url| url.scheme() == "https" && url.has_host()).collect();
+        let root = match said.claim("sha") {
+            Some(text) => Some(text.parse()?),
+            None => None,
+        };
+        Ok(Some(FromToken { audiences, root }))
+    }
+
+    fn token_names(&self, env: &Env) -> Result<Option<Vec<SubjectAltName>>> {
+        self.read(env)?.names().map(Some)
+    }
+
+    fn check(&self, about: &About<'_>) -> Result<()> {
+        let read = self.read(about.env)?;
+        about.ca.url()?;
+        if let Some(token) = self.token(about.env)? {
+            trust::agree(about.ca, &token)?;
+        }
+        let allowed = read.names()?;
+        let same =
+            allowed.len() == about.names.len() && about.names.iter().all(|name| allowed.contains(name));
+        if !same {
+            let list = allowed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            return Err(Error::usage(format!(
+                "the token is for {list}, and not for just the names that are asked for"
+            ))
+            .at(&self.source)
+            .hint("leave the names out, or make a token for them: `trustup token NAME --san NAME …`"));
+        }
+        let facts = diagnosis::Facts {
+            token: read.secret.text(WHAT)?,
+            now: about.env.now(),
+            skew: None,
+            ca_url: about.ca.url()?,
+            provisioners: None,
+            presented_before: false,
+            ca_started: None,
+        };
+        diagnosis::before(&facts).map(drop).map_err(|error| error.at(&self.source))
+    }
+
+    fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
+        Box::pin(async move {
+            let read = self.read(order.about.env)?;
+            if let Some(warning) = &read.secret.warning {
+                (order.warn)(warning);
+            }
+            // Whether the CA answers, and whether it is that CA, is found out before the token is spent.
+            order.ca()?.health().await?;
+            sign(order, self.name(), read.secret.text(WHAT)?, Spending::Once).await
+        })
+    }
+}

@@ -1,0 +1,65 @@
+//! By a birth certificate: its key signs a token of our own, and the certificate says who we are.
+
+use std::path::PathBuf;
+
+use zeroize::Zeroizing;
+
+use super::{About, Failure, Issue, Method, Order, Spending, minting, sign};
+use crate::cert::Certificate;
+use crate::error::{Error, Result};
+use crate::key::PrivateKey;
+use crate::pair::{FILE_LIMIT, facts};
+use crate::step_ca::mint::{self, Signer};
+use crate::sysroot::host;
+
+/// A birth certificate and its key.
+pub struct X5c {
+    /// The X5C provisioner; `None` for the only one.
+    pub name: Option<String>,
+    /// The certificate with its intermediates, PEM.
+    pub cert: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+}
+
+impl Method for X5c {
+    fn name(&self) -> &'static str {
+        "x5c"
+    }
+
+    fn check(&self, about: &About<'_>) -> Result<()> {
+        about.ca.url()?;
+        let (chain, key) = self.read()?;
+        mint::check_birth_certificate(&chain, &key, about.env.now())
+            .map_err(|error| error.at(self.cert.display()))
+    }
+
+    fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
+        Box::pin(self.obtain(order))
+    }
+}
+
+impl X5c {
+    async fn obtain(&self, order: &mut Order<'_>) -> Result<Vec<Certificate>, Failure> {
+        let (chain, key) = self.read()?;
+        let provisioners = order.ca()?.provisioners().await?;
+        let name = match &self.name {
+            Some(name) => name.clone(),
+            None => super::only(&provisioners, "X5C")?,
+        };
+        let subject = order.about.names[0].to_string();
+        let token = mint::mint(&minting(order, &name, &subject)?, &Signer::X5c { key: &key, chain: &chain })?;
+        sign(order, Method::name(self), &token, Spending::Minted(&provisioners)).await
+    }
+
+    fn read(&self) -> Result<(Vec<Certificate>, PrivateKey)> {
+        let chain = facts::certificates(&host::read_file(&self.cert, FILE_LIMIT)?).map_err(|why| {
+            Error::usage("the birth certificate cannot be used")
+                .at(self.cert.display())
+                .because(anyhow::anyhow!("{why}"))
+        })?;
+        let key = Zeroizing::new(host::read_file(&self.key, FILE_LIMIT)?);
+        let key = PrivateKey::from_pem(&key).map_err(|error| error.at(self.key.display()))?;
+        Ok((chain, key))
+    }
+}

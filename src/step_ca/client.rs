@@ -1,0 +1,232 @@
+//! The CA's API, as far as enrollment needs it: one request each, over connections that are used again. What failed
+//! says whether asking again can help, and whether a token may be used up.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use url::Url;
+
+use super::answers::{self, SignAnswer};
+use super::{Provisioner, Provisioners};
+use crate::cert::{Certificate, pem};
+use crate::enroll::validity::NotAfter;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::net::url::masked;
+use crate::net::{self, Answer, Net, Request, Trust};
+
+/// The largest answer, in bytes: a page of provisioners with many roots each.
+const LIMIT: u64 = 4 * 1024 * 1024;
+
+/// Provisioners on a page: step-ca's most.
+const PAGE: usize = 100;
+
+/// More pages are a server that does not come to an end.
+const MAX_PAGES: usize = 100;
+
+/// No clock is known.
+const UNKNOWN: i64 = i64::MIN;
+
+/// Why there is no answer that can be used.
+#[derive(Debug)]
+pub struct Failed {
+    /// What to tell; of kind `Unreachable` where asking again may help.
+    pub error: Error,
+    /// The HTTP status of the CA's answer, if there was one.
+    pub status: Option<u16>,
+    /// Whether the request may have reached the CA: then a token in it may be used up.
+    pub sent: bool,
+}
+
+impl Failed {
+    /// Whether the CA may have done what was asked, although nothing of it arrived: no answer, or one that is no use.
+    pub fn is_unsettled(&self) -> bool {
+        self.sent && self.status.is_none_or(|status| (200..300).contains(&status))
+    }
+}
+
+/// What `/sign` gave.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    /// Leaf first, without the root. Nobody has checked it yet.
+    pub chain: Vec<Certificate>,
+}
+
+/// A CA.
+#[derive(Debug)]
+pub struct Client {
+    http: net::Client,
+    base: Url,
+    env: Env,
+    /// What the CA's clock said minus what ours said, in seconds, at the last answer.
+    skew: AtomicI64,
+}
+
+/// The body of `/sign`.
+#[derive(Serialize)]
+struct SignRequest<'a> {
+    csr: &'a str,
+    ott: &'a str,
+    #[serde(rename = "notAfter", skip_serializing_if = "Option::is_none")]
+    not_after: Option<String>,
+}
+
+impl Client {
+    /// A client for the CA at `base` (path and query do not count), believing `trust`.
+    ///
+    /// # Errors
+    /// None of the roots can be used.
+    pub fn new(net: &Net, env: &Env, base: &Url, trust: &Trust) -> Result<Self> {
+        Ok(Client {
+            http: net.client(base, trust)?,
+            base: base.clone(),
+            env: env.clone(),
+            skew: AtomicI64::new(UNKNOWN),
+        })
+    }
+
+    /// Its address.
+    pub fn base(&self) -> &Url {
+        &self.base
+    }
+
+    /// How many seconds the CA's clock is ahead of ours, by the `Date` of its last answer. It explains, and is never
+    /// "now" (threat T7).
+    pub fn skew(&self) -> Option<i64> {
+        Some(self.skew.load(Ordering::Relaxed)).filter(|skew| *skew != UNKNOWN)
+    }
+
+    /// Whether it says that it is well.
+    pub async fn health(&self) -> Result<(), Failed> {
+        #[derive(Deserialize)]
+        struct Health {
+            status: String,
+        }
+        let health: Health = self.get("/health").await?;
+        if health.status == "ok" {
+            return Ok(());
+        }
+        let what = format!("the CA says that it is not well: `{}`", crate::text::escape(&health.status));
+        Err(self.unusable(Error::unreachable(what).at(masked(&self.base))))
+    }
+
+    /// The root with this fingerprint; whoever sent it, it is that one.
+    pub async fn root(&self, fingerprint: Fingerprint) -> Result<Certificate, Failed> {
+        #[derive(Deserialize)]
+        struct Root {
+            ca: String,
+        }
+        let path = format!("/root/{fingerprint}");
+        let root: Root = self.get(&path).await?;
+        let certificates =
+            answers::certificates_of(&root.ca, &self.base).map_err(|error| self.unusable(error))?;
+        match <[Certificate; 1]>::try_from(certificates) {
+            Ok([certificate]) if certificate.fingerprint() == fingerprint => Ok(certificate),
+            _ => Err(self.unusable(
+                Error::not_trusted("the CA sent another root than the one that was asked for")
+                    .at(masked(&self.base))
+                    .hint("compare the fingerprint with what `step certificate fingerprint root_ca.crt` prints on the CA's host"),
+            )),
+        }
+    }
+
+    /// All its provisioners, page by page. What cannot be read is left out.
+    pub async fn provisioners(&self) -> Result<Provisioners, Failed> {
+        #[derive(Deserialize)]
+        struct Page {
+            provisioners: Option<Vec<Value>>,
+            #[serde(rename = "nextCursor")]
+            next: Option<String>,
+        }
+        let mut all = Vec::new();
+        let mut cursor = String::new();
+        for _ in 0..MAX_PAGES {
+            let mut query = url::form_urlencoded::Serializer::new(String::new());
+            query.append_pair("limit", &PAGE.to_string());
+            if !cursor.is_empty() {
+                query.append_pair("cursor", &cursor);
+            }
+            let page: Page = self.get(&format!("/provisioners?{}", query.finish())).await?;
+            all.extend(page.provisioners.unwrap_or_default().iter().filter_map(Provisioner::parse));
+            match page.next.filter(|next| !next.is_empty()) {
+                Some(next) if next != cursor => cursor = next,
+                _ => return Ok(Provisioners(all)),
+            }
+        }
+        Err(self.unusable(answers::not_a_step_ca("its list of provisioners does not end", &self.base)))
+    }
+
+    /// The encrypted private key of the provisioner's key `kid`: a compact JWE.
+    pub async fn encrypted_key(&self, kid: &str) -> Result<String, Failed> {
+        #[derive(Deserialize)]
+        struct Key {
+            key: String,
+        }
+        let mut url = self.base.clone();
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.clear().extend(["provisioners", kid, "encrypted-key"]);
+        }
+        let key: Key = self.get_url(url).await?;
+        Ok(key.key)
+    }
+
+    /// Has `csr` (DER) signed. One try: whatever comes of it, the token is used up once the CA has seen it.
+    pub async fn sign(&self, csr: &[u8], token: &str, not_after: Option<NotAfter>) -> Result<Signed, Failed> {
+        let csr = pem::armor("CERTIFICATE REQUEST", csr);
+        let request = SignRequest { csr: &csr, ott: token, not_after: not_after.map(|end| end.to_string()) };
+        let body = serde_json::to_vec(&request)
+            .map_err(|error| unsent(Error::failed("could not write the request").because(error)))?;
+        let url = self.at("/1.0/sign")?;
+        let answer = self.send(Request::post(url, body)).await?;
+        let chain = answers::parse::<SignAnswer>(&answer).and_then(|answer| answer.chain(&self.base));
+        Ok(Signed { chain: chain.map_err(|error| self.unusable(error))? })
+    }
+
+    async fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, Failed> {
+        self.get_url(self.at(path)?).await
+    }
+
+    async fn get_url<T: for<'de> Deserialize<'de>>(&self, url: Url) -> Result<T, Failed> {
+        let answer = self.send(Request::get(url)).await?;
+        answers::parse(&answer).map_err(|error| self.unusable(error))
+    }
+
+    fn at(&self, path: &str) -> Result<Url, Failed> {
+        self.base.join(path).map_err(|error| {
+            unsent(Error::failed("could not make the CA's address").at(masked(&self.base)).because(error))
+        })
+    }
+
+    async fn send(&self, request: Request) -> Result<Answer, Failed> {
+        let mut request = Request { limit: LIMIT, ..request };
+        if !request.body.is_empty() {
+            request.headers.insert(
+                reqwest::header::CONTENT_TYPE,
+                reqwest::header::HeaderValue::from_static("application/json"),
+            );
+        }
+        let answer = self.http.send(request).await.map_err(|broken| Failed {
+            error: broken.error,
+            status: None,
+            sent: broken.sent,
+        })?;
+        if let Some(date) = answers::date(&answer.headers) {
+            self.skew.store(date.saturating_sub(self.env.now()), Ordering::Relaxed);
+        }
+        match answers::check(&answer) {
+            Ok(()) => Ok(answer),
+            Err(error) => Err(Failed { error, status: Some(answer.status), sent: true }),
+        }
+    }
+
+    /// The CA answered, and the answer is no good.
+    fn unusable(&self, error: Error) -> Failed {
+        Failed { error, status: Some(200), sent: true }
+    }
+}
+
+fn unsent(error: Error) -> Failed {
+    Failed { error, status: None, sent: false }
+}

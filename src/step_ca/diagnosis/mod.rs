@@ -1,0 +1,358 @@
+//! What is wrong with a token. step-ca says the same sentence for every token that it refuses, and the reason to its own
+//! log only; most reasons can be known here all the same, from the token, the clocks and the CA's list of provisioners.
+//! Pure functions. The CA's clock explains, and decides nothing (threat T7).
+
+#[cfg(test)]
+mod tests;
+
+use url::Url;
+
+use super::{Kind, LEEWAY, Provisioners};
+use crate::cert::Certificate;
+use crate::error::{Error, Result};
+use crate::jose::jws::{self, Token};
+use crate::key::PublicKey;
+use crate::net::url::{authority, masked};
+use crate::text;
+
+/// What is known of a token and of who takes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Facts<'a> {
+    /// The token, as it is presented.
+    pub token: &'a str,
+    /// Our clock, seconds since 1970.
+    pub now: i64,
+    /// How many seconds the CA's clock is ahead of ours, if it said what time it is.
+    pub skew: Option<i64>,
+    /// Where it is presented.
+    pub ca_url: &'a Url,
+    /// The CA's provisioners, if they are known.
+    pub provisioners: Option<&'a Provisioners>,
+    /// Whether we presented this very token before.
+    pub presented_before: bool,
+    /// When the CA was started, seconds since 1970, if that is known.
+    pub ca_started: Option<i64>,
+}
+
+/// A reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The clocks differ by more than is forgiven.
+    ClockSkew,
+    /// It is too late.
+    Expired,
+    /// It is too early.
+    NotYetValid,
+    /// It was used.
+    Reused,
+    /// The CA takes no token from before its start.
+    IssuedBeforeStart,
+    /// It is for another CA, or another purpose.
+    WrongAudience,
+    /// No provisioner has the name.
+    UnknownProvisioner,
+    /// The provisioner has another key.
+    UnknownKey,
+    /// It was changed, or signed with another key.
+    WrongSignature,
+    /// The certificate in it cannot be used any more.
+    BirthCertificate,
+    /// It lacks what every token has.
+    Incomplete,
+}
+
+/// A reason in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Which it is.
+    pub cause: Cause,
+    /// What is wrong, as the end of a sentence that begins with "the CA refused the token:".
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl Finding {
+    fn new(cause: Cause, what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Finding { cause, what: what.into(), hint: hint.into() }
+    }
+}
+
+/// Where new tokens come from.
+const AGAIN: &str = "make a new one on the CA's host or with `trustup token`, and use it before it expires";
+
+/// All that is certainly wrong, the likeliest reason first.
+pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
+    let Ok(token) = jws::peek(facts.token) else {
+        return vec![Finding::new(Cause::Incomplete, "it is no token at all", AGAIN)];
+    };
+    let mut findings = Vec::new();
+    findings.extend(reuse(facts));
+    findings.extend(times(facts, &token));
+    findings.extend(start(facts, &token));
+    findings.extend(audience(facts, &token));
+    findings.extend(signer(facts, &token));
+    findings.extend(content(&token));
+    findings
+}
+
+/// Checks a token before it is presented: it works once. What is given back are warnings.
+///
+/// # Errors
+/// It is used up, expired, not valid yet by our clock, for another CA, or from nobody whom the CA knows.
+pub fn before(facts: &Facts<'_>) -> Result<Vec<String>> {
+    jws::peek(facts.token)?;
+    // By our clock alone: what the CA's header says may only explain.
+    let ours = Facts { skew: None, ..*facts };
+    if let Some(finding) = diagnose(&ours).into_iter().next() {
+        let what = format!("the token would be refused, and was not sent: {}", finding.what);
+        let error = match finding.cause {
+            Cause::WrongAudience | Cause::Incomplete => Error::usage(what),
+            _ => Error::not_trusted(what),
+        };
+        return Err(error.at(masked(facts.ca_url)).hint(finding.hint));
+    }
+    Ok(facts.skew.and_then(clock_warning).into_iter().collect())
+}
+
+/// Explains why the CA refused a token; `error` is what the client made of its answer.
+pub fn explain(error: Error, facts: &Facts<'_>) -> Error {
+    let findings = diagnose(facts);
+    let error = match findings.split_first() {
+        Some((first, others)) => {
+            let explained = Error::new(error.kind(), format!("the CA refused the token: {}", first.what))
+                .at(masked(facts.ca_url))
+                .because(anyhow::anyhow!("{error}"))
+                .hint(first.hint.clone());
+            others.iter().fold(explained, |error, other| error.hint(format!("also: {}", other.what)))
+        }
+        None => {
+            let unknown = Error::new(
+                error.kind(),
+                "the CA refused the token, and nothing that can be seen from here is wrong with it",
+            )
+            .at(masked(facts.ca_url))
+            .because(anyhow::anyhow!("{error}"));
+            unseen(facts).into_iter().fold(unknown, Error::hint)
+        }
+    };
+    let told = findings.iter().any(|finding| finding.cause == Cause::ClockSkew);
+    match facts.skew.and_then(clock_warning) {
+        Some(warning) if !told => error.hint(warning),
+        _ => error,
+    }
+}
+
+/// Words about clocks that differ too much; `skew` is the CA's minus ours.
+pub fn clock_warning(skew: i64) -> Option<String> {
+    (skew.saturating_abs() > LEEWAY).then(|| {
+        let side = if skew > 0 { "behind" } else { "ahead of" };
+        format!(
+            "this machine's clock is {} {side} the CA's: step-ca forgives {LEEWAY} s, so set one of them right",
+            seconds(skew.saturating_abs())
+        )
+    })
+}
+
+/// What cannot be seen from here.
+fn unseen(facts: &Facts<'_>) -> Vec<String> {
+    let mut hints = vec![
+        "it may have been used before, here or elsewhere: a token works once".to_owned(),
+        "the CA's own log names the reason".to_owned(),
+    ];
+    if facts.ca_started.is_none() {
+        hints.insert(
+            1,
+            "if the CA was started after the token was made, it takes that token no more".to_owned(),
+        );
+    }
+    hints
+}
+
+fn reuse(facts: &Facts<'_>) -> Option<Finding> {
+    facts
+        .presented_before
+        .then(|| Finding::new(Cause::Reused, "it was presented before, and a token works once", AGAIN))
+}
+
+/// Expiry and beginning, by the CA's clock if it is known; where ours sees it otherwise, the clocks are the reason.
+fn times(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
+    let skew = facts.skew.unwrap_or_default();
+    let there = facts.now.saturating_add(skew);
+    let clocks = |what: String| {
+        let hint = clock_warning(skew).unwrap_or_else(|| AGAIN.to_owned());
+        Finding::new(Cause::ClockSkew, what, hint)
+    };
+    let over = |now: i64, end: i64| now.saturating_sub(end) > LEEWAY;
+    if let Some(end) = token.time("exp")
+        && over(there, end)
+    {
+        return Some(if over(facts.now, end) {
+            let ago = seconds(facts.now.saturating_sub(end));
+            let what = format!("it expired {ago} ago ({})", text::moment(end));
+            Finding::new(Cause::Expired, what, AGAIN)
+        } else {
+            clocks("it has expired by the CA's clock, not by this machine's".to_owned())
+        });
+    }
+    // A token from the future is as bad as one that is not valid yet.
+    let begin = token.time("nbf").max(token.time("iat"))?;
+    if !over(begin, there) {
+        return None;
+    }
+    Some(if over(begin, facts.now) {
+        let what = format!("it is not valid before {}", text::moment(begin));
+        let hint = "wait until then; if that is not meant, the clock of the machine that made it is ahead, or this one's behind";
+        Finding::new(Cause::NotYetValid, what, hint)
+    } else {
+        clocks("it is not valid yet by the CA's clock, only by this machine's".to_owned())
+    })
+}
+
+fn start(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
+    let (started, issued) = (facts.ca_started?, token.time("iat")?);
+    (issued < started).then(|| {
+        Finding::new(
+            Cause::IssuedBeforeStart,
+            format!("it was made before the CA was started ({})", text::moment(started)),
+            "make a new one: step-ca takes no token from before its start, unless `disableIssuedAtCheck` is set",
+        )
+    })
+}
+
+/// Host names count, ports do not (step-ca compares without them). The host of a connection that was verified is a name
+/// that the CA knows itself by.
+fn audience(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
+    let audiences = token.audience();
+    let provisioner = token.claim("iss").unwrap_or_default();
+    let is_x5c = token.header.contains_key("x5c");
+    let mut other_host = None;
+    for audience in &audiences {
+        // What step-ca calls itself whatever its name is.
+        if *audience == "step-certificate-authority" && !is_x5c {
+            return None;
+        }
+        let Ok(url) = Url::parse(audience) else { continue };
+        let for_signing = url.scheme() == "https" && matches!(url.path(), "/1.0/sign" | "/sign");
+        let same_host = url.host() == facts.ca_url.host();
+        let bare = audience.split_once('#').map(|(_, fragment)| fragment);
+        let right_fragment = bare == is_x5c.then(|| format!("x5c/{provisioner}")).as_deref();
+        if for_signing && same_host && right_fragment {
+            return None;
+        }
+        if for_signing && right_fragment {
+            other_host = Some(authority(&url));
+        }
+    }
+    let shown = || {
+        audiences
+            .iter()
+            .map(|audience| format!("`{}`", text::escape(audience)))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    Some(match (other_host, audiences.is_empty()) {
+        (Some(host), _) => Finding::new(
+            Cause::WrongAudience,
+            format!("it is for `{}`, not for `{}`", text::escape(&host), authority(facts.ca_url)),
+            "make it with the `--ca-url` that is used here: the host name counts, the port does not",
+        ),
+        (None, true) => Finding::new(Cause::WrongAudience, "it does not say whom it is for (`aud`)", AGAIN),
+        (None, false) => Finding::new(
+            Cause::WrongAudience,
+            format!("it is not for signing certificates at this CA, but for {}", shown()),
+            "make one with `trustup token` or `step ca token`, without `--revoke`, `--renew` or `--ssh`",
+        ),
+    })
+}
+
+/// Who signed it, and whether they did.
+fn signer(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
+    let name = token.claim("iss").unwrap_or_default();
+    let shown = text::escape(name);
+    let is_x5c = token.header.contains_key("x5c");
+    if let Some(provisioners) = facts.provisioners {
+        let mut named = provisioners.named(name).peekable();
+        if named.peek().is_none() {
+            let word = if is_x5c { "X5C" } else { "JWK" };
+            let error = provisioners.missing(name, word);
+            let hint = error.hints().first().cloned().unwrap_or_default();
+            return Some(Finding::new(
+                Cause::UnknownProvisioner,
+                format!("the CA has no provisioner `{shown}`, which it names (`iss`)"),
+                hint,
+            ));
+        }
+        if !is_x5c {
+            let kid = token.header("kid").unwrap_or_default();
+            let mut of_kind = false;
+            for provisioner in named {
+                let Kind::Jwk { kid: own, key, .. } = &provisioner.kind else { continue };
+                of_kind = true;
+                if own == kid {
+                    return key.as_ref().and_then(|key| signature(facts, key));
+                }
+            }
+            return of_kind.then(|| {
+                Finding::new(
+                    Cause::UnknownKey,
+                    format!("it was signed with a key that the CA's provisioner `{shown}` does not have"),
+                    "the provisioner was made anew, or the token is of another CA: make a new token with the password or key of today",
+                )
+            });
+        }
+    }
+    is_x5c.then(|| birth_certificate(facts, token)).flatten()
+}
+
+/// The leaf in an `x5c` header: it has signed, and is valid.
+fn birth_certificate(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    let first = *token.header_texts("x5c").first()?;
+    let leaf = STANDARD.decode(first).ok().and_then(|der| Certificate::from_der(&der).ok())?;
+    if let Some(finding) = PublicKey::from_der(leaf.public_key()).and_then(|key| signature(facts, &key)) {
+        return Some(finding);
+    }
+    let there = facts.now.saturating_add(facts.skew.unwrap_or_default());
+    let what = if there > leaf.not_after() {
+        format!("the birth certificate that signed it expired on {}", text::moment(leaf.not_after()))
+    } else if there < leaf.not_before() {
+        format!(
+            "the birth certificate that signed it is not valid before {}",
+            text::moment(leaf.not_before())
+        )
+    } else {
+        return None;
+    };
+    Some(Finding::new(
+        Cause::BirthCertificate,
+        what,
+        "get a new birth certificate, or enroll with another method",
+    ))
+}
+
+fn signature(facts: &Facts<'_>, key: &PublicKey) -> Option<Finding> {
+    jws::verify(facts.token, key).is_err().then(|| {
+        Finding::new(
+            Cause::WrongSignature,
+            "its signature is not that of the key it names: it was changed on its way, or is of another CA",
+            "copy it again, whole, or make a new one",
+        )
+    })
+}
+
+fn content(token: &Token) -> Option<Finding> {
+    let missing = ["sub", "iss"].into_iter().find(|name| token.claim(name).is_none_or(str::is_empty))?;
+    Some(Finding::new(Cause::Incomplete, format!("it has no `{missing}`"), AGAIN))
+}
+
+/// A span of time for people.
+fn seconds(count: i64) -> String {
+    match count {
+        0..120 => format!("{count} s"),
+        120..7_200 => format!("{} min", count / 60),
+        7_200..172_800 => format!("{} h", count / 3600),
+        _ => format!("{} days", count / 86_400),
+    }
+}

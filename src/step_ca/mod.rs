@@ -1,0 +1,16 @@
+//! A client of step-ca: its API, the one-time tokens that it takes, and what may be wrong with one that it refused.
+//!
+//! Whom the connection believes is decided elsewhere and handed over; nothing here writes a file. Tokens and keys are in
+//! no error and no message.
+
+mod answers;
+mod client;
+pub mod diagnosis;
+pub mod mint;
+mod provisioner;
+
+pub use self::client::{Client, Failed, Signed};
+pub use self::provisioner::{Kind, Provisioner, Provisioners};
+
+/// How far a token's times may be off (step-ca's `jwt.go`, both ways), in seconds.
+pub const LEEWAY: i64 = 60;
