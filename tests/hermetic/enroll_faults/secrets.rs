@@ -10,20 +10,18 @@ use super::hostile_ca::{Fault, PASSWORD};
 use super::{Scene, Way, files};
 use crate::support::run::Run;
 
-/// What must not be seen of this scene: the password, the token and each of its parts, the key in PEM line by line.
+/// What must not be seen of this scene: the password, the token and each of its parts, the private half of the
+/// keys in PEM line by line.
 fn secrets(scene: &Scene) -> Vec<String> {
     let token = fs::read_to_string(scene.path("token")).unwrap();
     let mut secrets = vec![PASSWORD.to_owned(), token.clone()];
     secrets.extend(token.split('.').skip(1).map(str::to_owned));
     for (_, content) in files(scene.directory.path()) {
         let text = String::from_utf8_lossy(&content).into_owned();
-        let mut in_key = false;
-        for line in text.lines() {
-            in_key &= !line.starts_with("-----END");
-            if in_key {
-                secrets.push(line.to_owned());
-            }
-            in_key |= line.starts_with("-----BEGIN") && line.contains("PRIVATE KEY");
+        let mut lines = text.lines();
+        while lines.by_ref().any(|line| line.starts_with("-----BEGIN") && line.contains("PRIVATE KEY")) {
+            // The public half, which stands in the certificate as well, comes behind them.
+            secrets.extend(lines.by_ref().take(2).map(str::to_owned));
         }
     }
     assert!(secrets.iter().all(|secret| secret.len() >= 16), "{secrets:?}");
