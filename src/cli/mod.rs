@@ -5,6 +5,7 @@ mod bootstrap;
 mod config;
 mod demo;
 mod detect;
+mod dev_ca;
 mod doctor;
 mod enroll;
 mod env;
@@ -103,6 +104,7 @@ enum Command {
     Enroll(Box<enroll::EnrollArgs>),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
+    DevCa(dev_ca::DevCaArgs),
 }
 
 impl Command {
@@ -118,6 +120,7 @@ impl Command {
             Command::Enroll(_) => "enroll",
             Command::Config(_) => "config",
             Command::Demo(_) => "demo",
+            Command::DevCa(_) => "dev-ca",
         }
     }
 }
@@ -200,6 +203,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Enroll(args) => enroll::run(&context, args, &parsed.sources),
         Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
+        Command::DevCa(args) => dev_ca::run(&context, args),
     };
     match result {
         Ok(code) => code,

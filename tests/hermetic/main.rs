@@ -17,11 +17,8 @@ mod config;
 mod demo;
 mod dev_ca;
 mod doctor;
-<<<<<<< HEAD
 mod enroll;
-=======
 mod enroll_faults;
->>>>>>> wt3-C
 mod env;
 mod failing;
 mod firefox_policy;
