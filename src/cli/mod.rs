@@ -11,6 +11,7 @@ mod enroll;
 mod env;
 mod status;
 mod stores;
+mod token;
 mod trees;
 mod untrust;
 mod variables;
@@ -99,6 +100,7 @@ enum Command {
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
     Env(env::EnvArgs),
+    Token(Box<token::TokenArgs>),
     Enroll(Box<enroll::EnrollArgs>),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
@@ -114,6 +116,7 @@ impl Command {
             Command::Status(_) => "status",
             Command::Doctor(_) => "doctor",
             Command::Env(_) => "env",
+            Command::Token(_) => "token",
             Command::Enroll(_) => "enroll",
             Command::Config(_) => "config",
             Command::Demo(_) => "demo",
@@ -196,6 +199,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Status(args) => status::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, args),
         Command::Env(args) => env::run(&context, args),
+        Command::Token(args) => token::run(&context, args, &parsed.sources),
         Command::Enroll(args) => enroll::run(&context, args, &parsed.sources),
         Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),

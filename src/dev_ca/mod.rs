@@ -100,6 +100,11 @@ impl DevCa {
         &self.password
     }
 
+    /// Its private key under the password, a compact JWE, as `/provisioners` gives it to anybody.
+    pub fn provisioner_key(&self) -> &str {
+        &self.provisioners.jwk().encrypted_key
+    }
+
     /// What it may vouch for, for people.
     pub fn permitted(&self) -> String {
         self.authority.names().to_string()

@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acme;
 mod beside;
 mod cli;
 mod config;
@@ -18,6 +19,8 @@ mod dev_ca;
 mod dev_ca_api;
 mod dev_ca_process;
 mod doctor;
+mod enroll;
+mod enroll_faults;
 mod env;
 mod failing;
 mod firefox_policy;

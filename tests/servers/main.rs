@@ -14,3 +14,4 @@ mod acme;
 mod dev_ca;
 mod guards;
 mod same_as_step_ca;
+mod token;
