@@ -189,9 +189,15 @@ impl Daemon {
 
     /// Sends SIGTERM and waits; gives the exit code.
     #[track_caller]
-    pub fn terminate(mut self) -> Option<i32> {
+    pub fn terminate(self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        self.ended()
+    }
+
+    /// Waits for its end; gives the exit code.
+    #[track_caller]
+    pub fn ended(mut self) -> Option<i32> {
         wait_for("the end of a process", || self.child.try_wait().expect("waits")).code()
     }
 }
