@@ -79,6 +79,9 @@ fn t25_other_hosts_need_a_flag_and_no_variable_sets_it() {
     Trustup::new(["--json", "dev-ca"]).fails(2).says(["--state DIR"]);
     Trustup::at(place.path(), ["dev-ca"]).fails(2);
     Trustup::new(["dev-ca", "--name", "*.example.com"]).fails(2);
+    Trustup::new(["dev-ca", "--provisioner", "a\nb"]).fails(2).says(["no name of a provisioner"]);
+    // The variable is that of `bootstrap --name`, the name of a file.
+    Trustup::new(["--dry-run", "dev-ca"]).env("TRUSTUP_NAME", "no host").ok();
     let dry = Trustup::new(["--dry-run", "dev-ca", "--state", state, "--listen", "127.0.0.1:9443"]).ok();
     dry.says(["would run a CA for development at https://127.0.0.1:9443"]);
     let ca = DevCaProcess::start(&["--allow-other-hosts", "--listen", "0.0.0.0:0", "--name", "ca"]);
