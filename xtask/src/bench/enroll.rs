@@ -1,5 +1,5 @@
 //! `trustup enroll provisioner` beside `step ca certificate` with a password: the same step-ca, the same provisioner, in one
-//! run. Time, peak memory (GNU time), and the connections that the CA saw (through a forwarder that counts). What each
+//! run. Time, processor time, peak memory (GNU time), and the connections that the CA saw (through a forwarder that counts). What each
 //! left behind is checked with `openssl verify` before its time counts. Needs the programs that `./test servers` builds.
 
 use std::fs;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use super::{finish, median, millis, timed, wrap};
+use super::{finish, in_bash, median, millis, processor_in, timed, wrap};
 use crate::{Outcome, target_directory};
 
 /// The budgets: ours, as a part of step's.
@@ -30,26 +30,31 @@ pub(super) fn compare(binary: &Path, runs: usize) -> Outcome {
     // One run each that does not count: it warms the caches of the kernel for both alike.
     arena.once(step)?;
     arena.once(ours)?;
-    let (mut step_times, mut our_times) = (Vec::new(), Vec::new());
+    let [mut step_times, mut our_times, mut step_processor, mut our_processor] = [const { Vec::new() }; 4];
     for _ in 0..runs {
         step_times.push(arena.once(step)?);
         our_times.push(arena.once(ours)?);
+        step_processor.push(arena.processor(step)?);
+        our_processor.push(arena.processor(ours)?);
     }
     let (step_time, our_time) = (median(step_times), median(our_times));
+    let (step_processor, our_processor) = (median(step_processor), median(our_processor));
     let (step_memory, our_memory) = (arena.memory(step)?, arena.memory(ours)?);
     let (step_connections, our_connections) = (arena.connections(step)?, arena.connections(ours)?);
     println!(
         "a certificate with a provisioner's password; median of {runs} alternating runs, the same step-ca"
     );
-    println!("                                      time   peak memory   connections");
-    let line = |name: &str, time, memory, connections| {
-        println!("{name:<32}{:>8.1} ms {memory:>9} KiB {connections:>13}", millis(time));
+    println!("                                      time      processor   peak memory   connections");
+    let line = |name: &str, [time, processor]: [Duration; 2], memory, connections| {
+        let [time, processor] = [time, processor].map(millis);
+        println!("{name:<32}{time:>8.1} ms {processor:>8.1} ms {memory:>9} KiB {connections:>13}");
     };
-    line("step ca certificate", step_time, step_memory, step_connections);
-    line("trustup enroll provisioner", our_time, our_memory, our_connections);
+    line("step ca certificate", [step_time, step_processor], step_memory, step_connections);
+    line("trustup enroll provisioner", [our_time, our_processor], our_memory, our_connections);
     let verdict = |kept: bool| if kept { "kept" } else { "MISSED" };
     for (what, part, wanted) in [
         ("time", our_time.as_secs_f64() / step_time.as_secs_f64(), WANTED_TIME),
+        ("processor", our_processor.as_secs_f64() / step_processor.as_secs_f64(), WANTED_TIME),
         ("memory", our_memory as f64 / step_memory as f64, WANTED_MEMORY),
     ] {
         println!("part of step's {what:<11} {part:>5.2} (budget {wanted:.2}, {})", verdict(part <= wanted));
@@ -166,6 +171,15 @@ impl Arena {
         let took = timed(&mut contender(self, self.port))?;
         self.proven()?;
         Ok(took)
+    }
+
+    /// The time on the processors: what is left when the machine is busy.
+    fn processor(&self, contender: fn(&Arena, u16) -> Command) -> Outcome<Duration> {
+        self.reset()?;
+        let report = self.directory.join("report");
+        finish(in_bash(&mut contender(self, self.port), &report).current_dir(&self.directory))?;
+        self.proven()?;
+        processor_in(&report)
     }
 
     /// Peak resident memory in KiB.
