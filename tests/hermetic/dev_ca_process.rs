@@ -4,10 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use tempfile::TempDir;
-use trustup::fixture::Fixture;
 
 use crate::support::dev_ca::DevCaProcess;
-use crate::support::run::{Trustup, fixtures};
+use crate::support::run::{Trustup, unpacked};
 
 fn mode(path: &std::path::Path) -> u32 {
     fs::metadata(path).expect("metadata").permissions().mode() & 0o7777
@@ -89,13 +88,35 @@ fn t25_other_hosts_need_a_flag_and_no_variable_sets_it() {
     assert!(ca.log().contains("other hosts can reach this CA"), "{}", ca.log());
 }
 
+/// The arguments of the line that begins so, of those that it shows people.
+fn shown(ca: &DevCaProcess, command: &str) -> Vec<String> {
+    let log = ca.log();
+    let line = log
+        .lines()
+        .find_map(|line| line.trim_start().strip_prefix("trustup ").filter(|line| line.starts_with(command)));
+    line.unwrap_or_else(|| panic!("{command}: {log}")).split(' ').map(str::to_owned).collect()
+}
+
+#[test]
+fn the_lines_that_it_shows_work() {
+    let ca = DevCaProcess::start(&[]);
+    let root = unpacked("debian-12");
+    Trustup::at(root.path(), shown(&ca, "bootstrap")).ok();
+    let place = TempDir::new().expect("directory");
+    let enroll = shown(&ca, "enroll").into_iter().map(|word| match word.as_str() {
+        "web.pem" | "web.key" => place.path().join(word).display().to_string(),
+        _ => word,
+    });
+    Trustup::new(enroll.collect::<Vec<_>>()).ok();
+    assert_eq!(mode(&place.path().join("web.key")), 0o600);
+    let signed = ca.log().lines().filter(|line| line.contains("/sign 201")).count();
+    assert_eq!(signed, 1, "{}", ca.log());
+}
+
 #[test]
 fn t25_doctor_marks_its_root() {
     let ca = DevCaProcess::start(&[]);
-    let root = TempDir::new().expect("directory");
-    Fixture::load(&fixtures().join("debian-12"))
-        .and_then(|fixture| fixture.unpack(root.path()))
-        .expect("fixture");
+    let root = unpacked("debian-12");
     Trustup::at(root.path(), ["bootstrap", "--ca-url", ca.url(), "--fingerprint", ca.fingerprint()]).ok();
     let said = Trustup::at(root.path(), ["doctor", "--json"]).run().json();
     let found = said["findings"].as_array().expect("findings");
