@@ -94,19 +94,13 @@ impl Method for Acme {
             return Err(Error::usage("`--not-after` does not go with `acme`: what sends the order cannot send it")
                 .hint("leave it out; how long the certificate lives is a matter of the CA's provisioner, or of its `--profile`s"));
         }
-        match &self.directory {
-            Some(directory) if directory.scheme() != "https" => {
-                return Err(Error::usage("an ACME directory is reached over https")
-                    .at(crate::net::url::masked(directory)));
-            }
-            Some(_) => {}
+        let directory = match &self.directory {
+            Some(directory) => directory,
             None => {
-                about.ca.url().map_err(|error| error.hint("or name the server with `--directory URL`"))?;
+                about.ca.url().map_err(|error| error.hint("or name the server with `--directory URL`"))?
             }
-        }
-        self.external_account(about.env)?;
-        self.dns_solver(about.env)?;
-        Ok(())
+        };
+        self.settings(directory, about.env)?.check(about.names)
     }
 
     fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
@@ -126,8 +120,20 @@ impl Acme {
             let again = broken.error.kind() == Kind::Unreachable;
             Failure { error: broken.error, again, unsettled: false }
         })?;
-        let env = order.about.env;
-        let settings = acme::Settings {
+        let settings = self.settings(&directory, order.about.env)?;
+        let csr = order.key.csr(order.about.names, None)?;
+        let mut account = match &self.account_key {
+            Some(path) => Account::At(path),
+            None => Account::Beside(order.pending, Fingerprint::of(directory.as_str().as_bytes()).short(16)),
+        };
+        let obtained =
+            acme::obtain(&client, &settings, &mut account, order.about.names, &csr, order.say).await;
+        obtained.map_err(|error| Failure { error, again: false, unsettled: false })
+    }
+
+    /// As the client of the protocol takes them; secrets are read.
+    fn settings(&self, directory: &Url, env: &Env) -> Result<acme::Settings> {
+        Ok(acme::Settings {
             directory: directory.clone(),
             challenge: self.challenge,
             http_listen: self.http_listen,
@@ -138,15 +144,7 @@ impl Acme {
             contact: self.contact.clone(),
             agree_tos: self.agree_tos,
             profile: self.profile.clone(),
-        };
-        let csr = order.key.csr(order.about.names, None)?;
-        let mut account = match &self.account_key {
-            Some(path) => Account::At(path),
-            None => Account::Beside(order.pending, Fingerprint::of(directory.as_str().as_bytes()).short(16)),
-        };
-        let obtained =
-            acme::obtain(&client, &settings, &mut account, order.about.names, &csr, order.say).await;
-        obtained.map_err(|error| Failure { error, again: false, unsettled: false })
+        })
     }
 
     /// The directory of the CA's ACME provisioner.
