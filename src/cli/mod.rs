@@ -5,11 +5,13 @@ mod bootstrap;
 mod config;
 mod demo;
 mod detect;
+mod dev_ca;
 mod doctor;
 mod enroll;
 mod env;
 mod status;
 mod stores;
+mod token;
 mod trees;
 mod untrust;
 mod variables;
@@ -98,9 +100,11 @@ enum Command {
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
     Env(env::EnvArgs),
+    Token(Box<token::TokenArgs>),
     Enroll(Box<enroll::EnrollArgs>),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
+    DevCa(dev_ca::DevCaArgs),
 }
 
 impl Command {
@@ -112,9 +116,11 @@ impl Command {
             Command::Status(_) => "status",
             Command::Doctor(_) => "doctor",
             Command::Env(_) => "env",
+            Command::Token(_) => "token",
             Command::Enroll(_) => "enroll",
             Command::Config(_) => "config",
             Command::Demo(_) => "demo",
+            Command::DevCa(_) => "dev-ca",
         }
     }
 }
@@ -193,9 +199,11 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Status(args) => status::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, args),
         Command::Env(args) => env::run(&context, args),
+        Command::Token(args) => token::run(&context, args, &parsed.sources),
         Command::Enroll(args) => enroll::run(&context, args, &parsed.sources),
         Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
+        Command::DevCa(args) => dev_ca::run(&context, args),
     };
     match result {
         Ok(code) => code,

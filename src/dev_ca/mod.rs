@@ -20,6 +20,7 @@ use zeroize::Zeroizing;
 pub use self::authority::{Issued, ROOT_NAME};
 pub use self::provisioners::{JWK, X5C};
 pub use self::server::{Server, Settings};
+pub use self::state::KeptCa;
 
 use self::authority::Authority;
 use self::names::Names;
@@ -97,6 +98,11 @@ impl DevCa {
     /// The password of its key.
     pub fn password(&self) -> &str {
         &self.password
+    }
+
+    /// Its private key under the password, a compact JWE, as `/provisioners` gives it to anybody.
+    pub fn provisioner_key(&self) -> &str {
+        &self.provisioners.jwk().encrypted_key
     }
 
     /// What it may vouch for, for people.

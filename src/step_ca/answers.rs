@@ -23,9 +23,19 @@ pub(super) fn parse<T: for<'de> Deserialize<'de>>(answer: &Answer) -> Result<T> 
 pub(super) fn check(answer: &Answer) -> Result<()> {
     let (kind, what, hint) = match answer.status {
         200 | 201 => return Ok(()),
-        400 => (Kind::Usage, "could not make sense of the request", None),
+        400 => (
+            Kind::Usage,
+            "could not make sense of the request",
+            Some("names, key type and `--not-after` are what it was asked for; its log says more"),
+        ),
         401 => (Kind::NotTrusted, "refused", None),
-        403 => (Kind::NotTrusted, "does not allow this", None),
+        403 => (
+            Kind::NotTrusted,
+            "does not allow this",
+            Some(
+                "the provisioner's limits (names, lifetime) and the token's names say what it allows; its log says more",
+            ),
+        ),
         404 => (Kind::Failed, "does not have what was asked for", Some("is this the address of a step-ca?")),
         429 => (Kind::Unreachable, "has too much to do", Some("try again later")),
         501 => (Kind::Unsupported, "cannot do this", Some("its version or its configuration lacks it")),
@@ -36,7 +46,11 @@ pub(super) fn check(answer: &Answer) -> Result<()> {
             "sends us elsewhere",
             Some("a step-ca redirects nobody: give its own address, not that of something in front of it"),
         ),
-        _ => (Kind::Failed, "answered with something that a step-ca does not say", None),
+        _ => (
+            Kind::Failed,
+            "answered with something that a step-ca does not say",
+            Some("is this the address of a step-ca?"),
+        ),
     };
     let error =
         Error::new(kind, format!("the CA {what} (HTTP status {})", answer.status)).at(masked(&answer.url));
@@ -94,7 +108,8 @@ impl SignAnswer {
                 return Err(Error::not_trusted(format!(
                     "the CA sent a chain of more than {MAX_CHAIN} certificates"
                 ))
-                .at(masked(url)));
+                .at(masked(url))
+                .hint("look at the intermediates that the CA is configured with"));
             }
         }
         if certificates.is_empty() {
@@ -106,13 +121,14 @@ impl SignAnswer {
 
 /// All certificates of a PEM text; anything else in it is an error.
 pub(super) fn certificates_of(pem: &str, url: &Url) -> Result<Vec<Certificate>> {
-    let file = input::read(pem.as_bytes(), &masked(url)).map_err(|error| {
-        Error::failed("the CA sent a certificate that cannot be read").at(masked(url)).because(error)
-    })?;
-    match file.problems.first() {
-        Some(problem) => Err(Error::failed("the CA sent a certificate that cannot be read")
+    let damaged = || {
+        Error::failed("the CA sent a certificate that cannot be read")
             .at(masked(url))
-            .because(anyhow::anyhow!("{}", problem.what))),
+            .hint("is this the address of a step-ca, and nothing in front of it that changes its answers?")
+    };
+    let file = input::read(pem.as_bytes(), &masked(url)).map_err(|error| damaged().because(error))?;
+    match file.problems.first() {
+        Some(problem) => Err(damaged().because(anyhow::anyhow!("{}", problem.what))),
         None => Ok(file.certificates),
     }
 }

@@ -23,8 +23,10 @@ const LIMIT: u64 = 4 * 1024 * 1024;
 /// Provisioners on a page: step-ca's most.
 const PAGE: usize = 100;
 
-/// More pages are a server that does not come to an end.
+/// More pages are a server that does not come to an end,
 const MAX_PAGES: usize = 100;
+/// and so are more bytes on all of them.
+const ALL_PAGES: usize = 16 * 1024 * 1024;
 
 /// No clock is known.
 const UNKNOWN: i64 = i64::MIN;
@@ -142,13 +144,20 @@ impl Client {
         }
         let mut all = Vec::new();
         let mut cursor = String::new();
+        let mut bytes = 0;
         for _ in 0..MAX_PAGES {
             let mut query = url::form_urlencoded::Serializer::new(String::new());
             query.append_pair("limit", &PAGE.to_string());
             if !cursor.is_empty() {
                 query.append_pair("cursor", &cursor);
             }
-            let page: Page = self.get(&format!("/provisioners?{}", query.finish())).await?;
+            let answer =
+                self.send(Request::get(self.at(&format!("/provisioners?{}", query.finish()))?)).await?;
+            bytes += answer.body.len();
+            if bytes > ALL_PAGES {
+                break;
+            }
+            let page: Page = answers::parse(&answer).map_err(|error| self.unusable(error))?;
             all.extend(page.provisioners.unwrap_or_default().iter().filter_map(Provisioner::parse));
             match page.next.filter(|next| !next.is_empty()) {
                 Some(next) if next != cursor => cursor = next,

@@ -183,6 +183,11 @@ pub fn decrypt_key(provisioners: &Provisioners, name: &str, password: &[u8]) -> 
         }
     }
     let error = refused.unwrap_or_else(|| Error::failed("the provisioner has no key"));
+    let error = if error.hints().is_empty() {
+        error.hint("`step ca provisioner list` on the CA's host shows it; `step ca provisioner update` gives it another key")
+    } else {
+        error
+    };
     Err(error.at(format!("provisioner {}", text::escape(name))))
 }
 

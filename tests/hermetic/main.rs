@@ -17,6 +17,8 @@ mod config;
 mod demo;
 mod dev_ca;
 mod doctor;
+mod enroll;
+mod enroll_faults;
 mod env;
 mod failing;
 mod firefox_policy;

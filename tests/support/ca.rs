@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, date_time_ymd,
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData,
+    date_time_ymd,
 };
 use trustup::fingerprint::Fingerprint;
 
@@ -57,8 +58,21 @@ impl Root {
     }
 
     /// A certificate from `params` for `key`, signed by this root: DER.
-    pub fn sign_for(&self, params: CertificateParams, key: &KeyPair) -> Vec<u8> {
+    pub fn sign_for(&self, params: CertificateParams, key: &impl PublicKeyData) -> Vec<u8> {
         params.signed_by(key, &self.issuer).expect("signed").der().to_vec()
+    }
+
+    /// A CA named `name` below this root.
+    pub fn intermediate(&self, name: &str) -> Root {
+        let (params, key) = (root_params(name), KeyPair::generate().expect("key"));
+        let der = self.sign_for(params.clone(), &key);
+        Root {
+            pem: pem("CERTIFICATE", &der),
+            fingerprint: Fingerprint::of(&der),
+            der,
+            key_pem: pem("PRIVATE KEY", &key.serialize_der()),
+            issuer: Issuer::new(params, key),
+        }
     }
 
     /// Writes the PEM into `directory` as `name`; returns the path.

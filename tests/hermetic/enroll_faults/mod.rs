@@ -1,0 +1,322 @@
+//! What a broken or hostile CA can do to `enroll`: every fault ends within `--timeout` in an error that says what
+//! happened, the old pair stays as it was, and memory is bounded. And what must never be seen: keys, tokens, passwords.
+
+mod hostile_ca;
+mod secrets;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
+
+use crate::support::ca::{self, pem};
+use crate::support::run::{Run, Trustup};
+
+use self::hostile_ca::{Fault, HUGE, HostileCa, NAME, PASSWORD, PROVISIONER};
+
+/// What `--timeout` says here.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// A run with a machine that is busy with other tests is late by less than this.
+const LATE: Duration = Duration::from_secs(20);
+
+/// A directory with a pair, a token and a password.
+struct Scene {
+    directory: tempfile::TempDir,
+    ca: HostileCa,
+}
+
+/// Which way to the certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// A token that names the CA and its root by itself.
+    Token,
+    /// A token, with the root in a file.
+    TokenAndRoot,
+    Provisioner,
+}
+
+impl Scene {
+    fn new(fault: Fault, at: &'static str) -> Scene {
+        let scene = Scene { directory: tempfile::tempdir().unwrap(), ca: HostileCa::start(fault, at) };
+        scene.put("token", &scene.ca.token());
+        scene.put("password", &format!("{PASSWORD}\n"));
+        scene.put("root.pem", &scene.ca.root.pem);
+        scene
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn put(&self, name: &str, content: &str) {
+        fs::write(self.path(name), content).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        fs::set_permissions(self.path(name), mode).unwrap();
+    }
+
+    /// A pair that is good, of another CA.
+    fn with_old_pair(self) -> Scene {
+        fs::create_dir(self.path("tls")).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let old = ca::root("Root Of Old").sign_for(CertificateParams::new([NAME.to_owned()]).unwrap(), &key);
+        self.put("tls/server.crt", &pem("CERTIFICATE", &old));
+        self.put("tls/server.key", &pem("PRIVATE KEY", &key.serialize_der()));
+        self
+    }
+
+    fn arguments(&self, way: Way) -> Vec<String> {
+        let path = |name: &str| self.path(name).display().to_string();
+        let mut arguments: Vec<String> = match way {
+            Way::Token => vec!["token".to_owned(), "--token-file".to_owned(), path("token")],
+            Way::TokenAndRoot => {
+                vec!["token".to_owned(), NAME.to_owned(), "--token-file".to_owned(), path("token")]
+            }
+            Way::Provisioner => {
+                let password = ["--provisioner", PROVISIONER, "--password-file"].map(str::to_owned);
+                ["provisioner", NAME]
+                    .map(str::to_owned)
+                    .into_iter()
+                    .chain(password)
+                    .chain([path("password")])
+                    .collect()
+            }
+        };
+        if way != Way::Token {
+            arguments.extend([
+                "--ca-url".to_owned(),
+                self.ca.url(),
+                "--ca-root".to_owned(),
+                path("root.pem"),
+            ]);
+        }
+        let files = ["--cert".to_owned(), path("tls/server.crt"), "--key".to_owned(), path("tls/server.key")];
+        arguments.extend(files);
+        arguments.extend(["--force", "--timeout", "3s"].map(str::to_owned));
+        arguments
+    }
+
+    fn enroll(&self, way: Way) -> Trustup {
+        Trustup::new(["enroll"]).args(self.arguments(way)).env("HOME", self.directory.path())
+    }
+
+    /// Everything about the pair's files.
+    fn pair(&self) -> BTreeMap<PathBuf, (Vec<u8>, u32, u64, i64, i64)> {
+        let look = |name: &str| {
+            let (path, content) = (self.path(name), fs::read(self.path(name)).unwrap());
+            let meta = fs::metadata(&path).unwrap();
+            (path, (content, meta.mode(), meta.ino(), meta.mtime(), meta.mtime_nsec()))
+        };
+        ["tls/server.crt", "tls/server.key"].into_iter().map(look).collect()
+    }
+}
+
+/// Every file below `directory` with its content.
+fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.push((path.clone(), fs::read(&path).unwrap()));
+        }
+    }
+    found
+}
+
+/// Wants one of these exit codes and one of these words, in time, an untouched pair, and an error with a hint that no
+/// terminal obeys.
+#[track_caller]
+fn fails(fault: Fault, at: &'static str, way: Way, codes: &[i32], words: &[&str]) -> Run {
+    eprintln!("--- {way:?}: {fault:?} at {at}");
+    let scene = Scene::new(fault, at).with_old_pair();
+    let before = scene.pair();
+    let began = Instant::now();
+    let run = scene.enroll(way).run();
+    let took = began.elapsed();
+    assert!(took < TIMEOUT + LATE, "{took:?}: {run}");
+    assert!(run.code.is_some_and(|code| codes.contains(&code)), "{run}");
+    assert!(words.iter().any(|word| run.stderr.contains(word)), "none of {words:?}: {run}");
+    assert!(run.stderr.contains("hint:"), "{run}");
+    assert!(!run.stderr.contains(['\u{1b}', '\u{202e}', '\0']) && !run.stdout.contains('\u{1b}'), "{run}");
+    assert!(run.stderr.len() < 8 * 1024, "{run}");
+    assert_eq!(before, scene.pair(), "{run}");
+    for (path, content) in files(&scene.path("tls")) {
+        let text = String::from_utf8_lossy(&content);
+        assert!(!text.contains(&scene.ca.token()[..40]) && !text.contains(PASSWORD), "{}", path.display());
+    }
+    run
+}
+
+#[test]
+fn a_ca_without_a_fault_issues() {
+    for way in [Way::Token, Way::TokenAndRoot, Way::Provisioner] {
+        let scene = Scene::new(Fault::None, "/").with_old_pair();
+        let before = scene.pair();
+        let run = scene.enroll(way).arg("--json").ok();
+        assert_eq!(run.json()["error"], serde_json::Value::Null, "{run}");
+        let after = scene.pair();
+        for (path, old) in &before {
+            assert_ne!(old.0, after[path].0, "{way:?}: {}", path.display());
+        }
+        let key = KeyPair::from_pem(&fs::read_to_string(scene.path("tls/server.key")).unwrap()).unwrap();
+        let chain = fs::read_to_string(scene.path("tls/server.crt")).unwrap();
+        assert_eq!(ca::fingerprints(&chain).len(), 2, "leaf and intermediate");
+        let (_, leaf) = x509_parser::pem::parse_x509_pem(chain.as_bytes()).unwrap();
+        let leaf = leaf.parse_x509().unwrap();
+        assert_eq!(leaf.public_key().subject_public_key.data, key.der_bytes(), "{way:?}");
+        assert_eq!(scene.ca.signed.load(Ordering::SeqCst), 1);
+    }
+}
+
+/// Each of these takes all the time that it is given.
+#[test]
+fn what_takes_too_long() {
+    let silent = [Fault::NeverAnswers, Fault::HangsHalfWay, Fault::Drips, Fault::DripsItsHead];
+    let mut cases = Vec::new();
+    for fault in silent {
+        cases.extend([Way::TokenAndRoot, Way::Provisioner].map(|way| (fault, "/1.0/sign", way)));
+        cases.extend([(fault, "/provisioners", Way::Provisioner), (fault, "/root/", Way::Token)]);
+        cases.push((fault, "/health", Way::TokenAndRoot));
+    }
+    thread::scope(|scope| {
+        for (fault, at, way) in cases {
+            scope.spawn(move || fails(fault, at, way, &[6], &["time", "3 s", "3s"]));
+        }
+    });
+}
+
+#[test]
+fn what_is_wrong_with_the_connection() {
+    for way in [Way::TokenAndRoot, Way::Provisioner] {
+        for fault in [Fault::ClosesBeforeTheHead, Fault::ClosesInTheBody] {
+            fails(fault, "/1.0/sign", way, &[6], &["closed", "broke", "answer"]);
+        }
+        fails(Fault::AnswersBeforeTheRequestIsRead, "/1.0/sign", way, &[4], &["forbidden"]);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_answer() {
+    for way in [Way::TokenAndRoot, Way::Provisioner] {
+        let at = "/1.0/sign";
+        fails(Fault::Status(500), at, way, &[1, 6], &["500"]);
+        fails(Fault::Status(503), at, way, &[1, 6], &["503"]);
+        for status in [400, 401, 403] {
+            let code = if status == 400 { 2 } else { 4 };
+            fails(Fault::Status(status), at, way, &[code], &["refused", "hunger"]);
+        }
+        fails(Fault::Status(404), at, way, &[1, 4, 5, 6], &["404", "step-ca"]);
+        fails(Fault::Redirect, at, way, &[2], &["307"]);
+        fails(Fault::Garbage, at, way, &[1, 6], &["HTTP", "answer", "step-ca"]);
+        for fault in [Fault::GarbageBody, Fault::Html, Fault::HalfPem, Fault::Empty] {
+            fails(fault, at, way, &[1, 4, 6], &["step-ca", "certificate", "answer"]);
+        }
+    }
+    for fault in [Fault::Html, Fault::GarbageBody, Fault::Garbage, Fault::Redirect, Fault::Status(500)] {
+        fails(fault, "/provisioners", Way::Provisioner, &[1, 2, 4, 6], &["step-ca", "answer", "307", "500"]);
+    }
+    fails(Fault::NoJwe, "/provisioners", Way::Provisioner, &[2], &["encrypted key is damaged"]);
+    fails(Fault::ManyIterations, "/provisioners", Way::Provisioner, &[1, 2, 4, 5], &["iterations", "rounds"]);
+    fails(Fault::AnotherProvisioner, "/provisioners", Way::Provisioner, &[1, 2, 4], &["other", PROVISIONER]);
+}
+
+/// T24, and what step takes with exit 0.
+#[test]
+fn what_is_wrong_with_the_certificate() {
+    for way in [Way::TokenAndRoot, Way::Provisioner] {
+        for (fault, words) in [
+            (Fault::NoIntermediate, &["no intermediate"][..]),
+            (Fault::AnotherKey, &["another key"]),
+            (Fault::OtherNames, &["not for"]),
+            (Fault::MoreNames, &["bank.test"]),
+            (Fault::Expired, &["expired"]),
+            (Fault::NotYetValid, &["not valid before"]),
+            (Fault::ForeignRoot, &["does not end at"]),
+            (Fault::Ca, &["CA:TRUE"]),
+            (Fault::LongChain, &["more than"]),
+            (Fault::ManyCertificates, &["more than", "larger", "too large"]),
+        ] {
+            let run = fails(fault, "/1.0/sign", way, &[4, 1], words);
+            assert!(!run.stderr.contains("BEGIN CERTIFICATE"), "{run}");
+        }
+    }
+}
+
+/// The largest resident set of `trustup enroll ARGS…`, in KiB; looked at all the time, since it is gone with the process.
+fn peak(arguments: &[String], home: &Path) -> (Option<i32>, u64) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
+    command.env_clear().env("HOME", home).arg("enroll").args(arguments);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let began = Instant::now();
+    let mut peak = 0;
+    loop {
+        let text = fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB")?.trim().parse().ok());
+        peak = peak.max(kib.unwrap_or(0));
+        if let Some(status) = child.try_wait().unwrap() {
+            return (status.code(), peak);
+        }
+        if began.elapsed() > Duration::from_secs(60) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            panic!("hangs");
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn memory_is_bounded() {
+    let honest = Scene::new(Fault::None, "/").with_old_pair();
+    let (code, usual) = peak(&honest.arguments(Way::Provisioner), honest.directory.path());
+    assert!(code == Some(0) && usual > 0, "{code:?}");
+    for (fault, at) in [
+        (Fault::Huge, "/1.0/sign"),
+        (Fault::HugeWithoutLength, "/1.0/sign"),
+        (Fault::Huge, "/provisioners"),
+        (Fault::HugeWithoutLength, "/provisioners"),
+        (Fault::EndlessPages, "/provisioners"),
+    ] {
+        let scene = Scene::new(fault, at).with_old_pair();
+        let before = scene.pair();
+        // It ends because of what is too much, not because of the time.
+        let mut arguments = scene.arguments(Way::Provisioner);
+        arguments.retain(|argument| argument != "3s");
+        arguments.push("120s".to_owned());
+        let (code, peak) = peak(&arguments, scene.directory.path());
+        assert!(code.is_some_and(|code| code != 0), "{fault:?} at {at}");
+        let sent = scene.ca.sent.load(Ordering::SeqCst);
+        eprintln!("--- {fault:?} at {at}: {peak} KiB (usual {usual}), {sent} bytes sent");
+        assert!(peak < usual + 40 * 1024, "{fault:?} at {at}: {peak} KiB");
+        assert!(sent < HUGE / 4, "{fault:?} at {at}: {sent} bytes");
+        assert_eq!(before, scene.pair());
+        fails(fault, at, Way::Provisioner, &[1, 4, 6], &["larger", "large", "does not end", "KiB", "time"]);
+    }
+}
+
+/// After a fault the next run gets its certificate.
+#[test]
+fn the_next_run_succeeds() {
+    for fault in [Fault::NeverAnswers, Fault::ClosesInTheBody, Fault::AnotherKey, Fault::Status(500)] {
+        let broken = Scene::new(fault, "/1.0/sign").with_old_pair();
+        broken.enroll(Way::Provisioner).run();
+        let mended = Scene { directory: broken.directory, ca: HostileCa::start(Fault::None, "/") };
+        mended.put("root.pem", &mended.ca.root.pem);
+        let before = mended.pair();
+        mended.enroll(Way::Provisioner).ok();
+        assert_ne!(before, mended.pair(), "{fault:?}");
+        let left = files(&mended.path("tls"));
+        let keys =
+            left.iter().filter(|(_, content)| String::from_utf8_lossy(content).contains("PRIVATE KEY"));
+        assert_eq!(keys.count(), 1, "{fault:?}: a key is left over");
+    }
+}
