@@ -97,7 +97,7 @@ fn what_the_ca_refuses_and_what_cannot_be_have_their_exit_codes() {
     let place = Place::new();
     place.at(&pebble, &["a.test"]).fails(2).says(["--eab-kid", "--eab-hmac-key-file"]);
     let file = place.path("eab");
-    std::fs::write(&file, URL_SAFE_NO_PAD.encode(key)).expect("key");
+    std::fs::write(&file, URL_SAFE_NO_PAD.encode(&key)).expect("key");
     let account = place.path("account.pem");
     let bound = |names: &[&str]| {
         place.at(&pebble, names).args([
@@ -116,6 +116,15 @@ fn what_the_ca_refuses_and_what_cannot_be_have_their_exit_codes() {
     bound(&["a@b.test"]).fails(2).says(["e-mail"]);
     bound(&["a.test"]).args(["--challenge", "http-1"]).fails(2);
     bound(&["a.test"]).ok();
+
+    // The key through a pipe, which gives it once.
+    let piped = URL_SAFE_NO_PAD.encode(&key);
+    let account = place.path("another.pem");
+    place
+        .at(&pebble, &["b.test"])
+        .args(["--eab-kid", "kid-1", "--eab-hmac-key-file", "-", "--account-key", &account, "--force"])
+        .stdin(piped)
+        .ok();
     let kept = std::fs::read_to_string(&account).expect("account");
     assert!(kept.contains(&pebble.directory_url()), "{kept:?}");
     passes(Command::new("openssl").args(["pkey", "-noout", "-in", &account]));
@@ -151,6 +160,42 @@ fn t16_a_hook_gets_the_environment_without_our_secrets() {
     assert!(seen.contains("PROVIDER_API_KEY=of the user") && !seen.contains("hunter2"), "{seen}");
     assert!(!seen.contains("root.pem") && !seen.contains(&format!(" {} ->", open.as_raw_fd())), "{seen}");
     open.read_exact(&mut [0]).expect("still ours");
+}
+
+#[test]
+#[ignore = "needs pebble and root"]
+fn any_user_can_with_one_directory() {
+    use std::os::unix::fs::PermissionsExt;
+    const NOBODY: u32 = 65_534;
+    let (pebble, _dns) = pebble(PebbleOptions::default());
+    let place = Place::new();
+    let mine = place.directory.path().join("mine");
+    std::fs::create_dir(&mine).expect("directory");
+    std::os::unix::fs::chown(&mine, Some(NOBODY), Some(NOBODY)).expect("owner");
+    std::fs::set_permissions(place.directory.path(), PermissionsExt::from_mode(0o755)).expect("mode");
+    let root = place.path("root.pem");
+    std::fs::copy(pebble.root_file(), &root).expect("copy");
+    let mine = |name: &str| mine.join(name).to_str().expect("UTF-8").to_owned();
+    let run = || {
+        Trustup::new(["enroll", "acme", "a.test", "--agree-tos", "--ca-root", &root, "--json"])
+            .args(["--cert", &mine("server.crt"), "--key", &mine("server.key")])
+            .args(["--directory", &pebble.directory_url()])
+            .args(["--http-listen", &format!("127.0.0.1:{}", pebble.http_port())])
+            .uid(NOBODY)
+    };
+    assert_eq!(run().ok().json()["changed"], true);
+    assert_eq!(run().ok().json()["changed"], false);
+    // Port 80 is not for everybody; what to do instead is said. (Some engines let every user have it.)
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").expect("sysctl");
+    if first.trim().parse::<u16>().expect("port") > 81 {
+        let address = "127.0.0.1:81";
+        Trustup::new(["enroll", "acme", "a.test", "--agree-tos", "--ca-root", &root, "--force"])
+            .args(["--cert", &mine("server.crt"), "--key", &mine("server.key")])
+            .args(["--directory", &pebble.directory_url(), "--http-listen", address])
+            .uid(NOBODY)
+            .fails(1)
+            .says([address, "NET_BIND_SERVICE"]);
+    }
 }
 
 #[test]
