@@ -148,8 +148,8 @@ impl Acme {
             Some(path) => Account::At(path),
             None => Account::Beside(order.pending, Fingerprint::of(directory.as_str().as_bytes()).short(16)),
         };
-        let obtained =
-            acme::obtain(&client, &settings, &mut account, order.about.names, &csr, order.say).await;
+        let report = acme::Report { say: order.say, warn: order.warn };
+        let obtained = acme::obtain(&client, &settings, &mut account, order.about.names, &csr, &report).await;
         obtained.map_err(|error| Failure { error, again: false, unsettled: false })
     }
 

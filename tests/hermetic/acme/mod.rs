@@ -7,7 +7,7 @@ mod solvers;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use trustup::acme::ChallengeType;
@@ -112,6 +112,27 @@ fn a_busy_server_is_asked_again_when_it_says() {
         let error = listening(&server).fails(&["a.test"]);
         assert!(error.to_string().contains(FINISHED), "{error}");
         assert_eq!((server.count("/dir"), server.count("/order")), (2, 2));
+    }
+}
+
+#[test]
+fn a_server_that_wants_more_time_than_there_is_is_not_waited_for() {
+    for path in ["/authz", "/order/1"] {
+        let server = AcmeServer::start(move |asked, base| {
+            let answer = match path {
+                "/authz" => authorization(base, "token", "pending"),
+                _ => {
+                    json!({ "status": "processing", "authorizations": [], "finalize": format!("{base}/finalize") })
+                }
+            };
+            let after = vec![("Retry-After", "3600".to_owned())];
+            (asked.path == path).then(|| Instead::With(200, after, answer))
+        });
+        let started = Instant::now();
+        let error = listening(&server).fails(&["a.test"]);
+        assert_eq!(error.kind().exit_code(), 6, "{error}");
+        assert!(error.hints()[0].contains("in 60 min"), "{:?}", error.hints());
+        assert!(started.elapsed() < Duration::from_secs(20), "{path}");
     }
 }
 
