@@ -217,6 +217,36 @@ fn a_wildcard_by_updates_of_a_zone() {
 }
 
 #[test]
+#[ignore = "needs pebble, BIND and openssl"]
+fn what_the_file_says_after_a_token_that_is_not_there() {
+    let bind = Bind::start();
+    let pebble = Pebble::start(PebbleOptions { dns: Some(bind.address()), ..PebbleOptions::default() });
+    let place = Place::new();
+    std::fs::write(place.path("tsig"), bind.secret()).expect("key");
+    let config = format!(
+        "[ca]\nroot = \"{root}\"\n\
+         [[certificate]]\nnames = [\"*.example.test\"]\ncert = \"{cert}\"\nkey = \"{key}\"\nissuer_root = \"{issuer}\"\n\
+         [[certificate.enroll]]\nmethod = \"token\"\ntoken_file = \"{missing}\"\n\
+         [[certificate.enroll]]\nmethod = \"acme\"\ndirectory = \"{directory}\"\nagree_tos = true\n\
+         [certificate.enroll.rfc2136]\nserver = \"{server}\"\nkey_name = \"{key_name}\"\nsecret_file = \"{tsig}\"\n",
+        root = pebble.root_file().display(),
+        cert = place.path("server.crt"),
+        key = place.path("server.key"),
+        issuer = pebble.issuer_root_file().display(),
+        missing = place.path("no-token"),
+        directory = pebble.directory_url(),
+        server = bind.address(),
+        key_name = Bind::KEY_NAME,
+        tsig = place.path("tsig"),
+    );
+    std::fs::write(place.path("trustup.toml"), config).expect("configuration");
+    let run = Trustup::new(["enroll", "--json", "--config", &place.path("trustup.toml")]).ok();
+    assert_eq!(run.json()["certificates"][0]["method"], "acme", "{run:?}");
+    assert_eq!(run.json()["certificates"][0]["pinned"], true, "{run:?}");
+    place.verify(&pebble.issuer_root_file(), "any.example.test");
+}
+
+#[test]
 #[ignore = "needs step-ca and openssl"]
 fn the_acme_provisioner_of_step_ca_is_found() {
     let ca = StepCa::start(StepCaOptions::default());
