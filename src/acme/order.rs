@@ -42,9 +42,9 @@ pub(super) struct Placed {
     pub(super) answers: Vec<Answer>,
 }
 
-/// How many orders are placed before a value that a hook could take for an option is given up on. One in 64 is such
-/// a value by chance.
-const ORDERS: u32 = 5;
+/// How many orders are placed before values that a hook could take for options are given up on. One in 64 is such a
+/// value by chance.
+const ORDERS: u32 = 10;
 
 /// Places the order; a forgotten account is made anew.
 pub(super) async fn place(
@@ -67,17 +67,19 @@ pub(super) async fn place(
             }
             placed => placed.map_err(|error| explain(error, "take the order", transport))?,
         };
-        check_order(transport, &mut order)?;
+        check_order(transport, &mut order, identifiers.len())?;
         report.say(&format!("order placed for {}", shown(identifiers)));
         let answers = answers(transport, settings, &mut order, identifiers, report).await?;
         let is_hook = matches!(settings.dns, Some(DnsSolver::Hook(_)));
-        let Some(odd) = answers.iter().find(|answer| {
+        let odd = |answer: &&Answer| {
             is_hook && answer.kind == ChallengeType::Dns01 && answer.dns_value.starts_with('-')
-        }) else {
-            return Ok(Placed { order, answers });
         };
+        let odd: Vec<usize> = answers.iter().filter(odd).map(|answer| answer.index).collect();
+        if odd.is_empty() {
+            return Ok(Placed { order, answers });
+        }
         report.say("the CA's token makes a value that begins with `-`; asking for another");
-        give_back(&mut order, odd.index).await;
+        give_back(&mut order, &odd).await;
     }
     Err(transport.error(Error::failed(
         "the CA sends nothing but tokens whose TXT value begins with `-`, which a hook could take for an option",
@@ -98,23 +100,26 @@ async fn new_order(
 }
 
 /// So that the next order does not get the same token again. Servers that cannot do this make new ones anyway.
-async fn give_back(order: &mut Order, index: usize) {
+async fn give_back(order: &mut Order, indices: &[usize]) {
     let mut all = order.authorizations();
-    let mut position = 0;
+    let mut index = 0;
     while let Some(Ok(mut authorization)) = all.next().await {
-        if position == index {
-            drop(authorization.deactivate().await);
-            return;
+        if indices.contains(&index) {
+            drop(persist(async || authorization.deactivate().await.map(drop)).await);
         }
-        position += 1;
+        index += 1;
     }
 }
 
 /// Every URL of an order is known before anything is done for it (threat T20).
-fn check_order(transport: &Transport, order: &mut Order) -> Result<()> {
+fn check_order(transport: &Transport, order: &mut Order, names: usize) -> Result<()> {
     transport.check(order.url())?;
     let state = order.state();
     transport.check(&state.finalize)?;
+    if state.authorizations.len() > names {
+        let what = format!("the CA wants {} names to be shown for {names}", state.authorizations.len());
+        return Err(transport.error(Error::failed(what)));
+    }
     for authorization in &state.authorizations {
         transport.check(&authorization.url)?;
     }
