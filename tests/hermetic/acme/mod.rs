@@ -1,6 +1,7 @@
 //! The ACME client against a small server that does as it is told: the conversation, accounts, refusals and waits.
 
 mod hostile;
+mod listeners;
 mod name_server;
 mod server;
 mod solvers;
