@@ -226,6 +226,43 @@ fn an_account_file_that_is_none_is_an_error_without_its_content() {
 }
 
 #[test]
+fn an_account_is_made_anew_only_where_it_is_forgotten_or_the_ca_has_moved() {
+    for (kind, moved, anew) in [
+        ("accountDoesNotExist", false, true),
+        ("accountDoesNotExist", true, true),
+        ("unauthorized", true, true),
+        // step-ca before 0.25.
+        ("malformed", true, true),
+        // The account may have been closed, the order may be nonsense.
+        ("unauthorized", false, false),
+        ("malformed", false, false),
+        ("rejectedIdentifier", true, false),
+    ] {
+        let server = AcmeServer::start(move |asked, _| {
+            let old = asked.path == "/order"
+                && asked.protected["kid"].as_str().is_some_and(|kid| kid.ends_with("/old"));
+            old.then(|| Instead::Json(400, problem(kind, "not this account")))
+        });
+        let mut client = listening(&server);
+        client.fails(&["a.test"]);
+        let (content, url) = (client.store.content.clone().expect("saved"), client.store.account_url());
+        let old =
+            if moved { "https://elsewhere.test/old".to_owned() } else { url.replace("/account/1", "/old") };
+        let content = String::from_utf8(content).expect("text").replace(&url, &old);
+        client.store.content = Some(content.into_bytes());
+        let error = client.fails(&["a.test"]);
+        let text = format!("{kind}, moved: {moved}: {error}");
+        assert_eq!(
+            (error.to_string().contains(FINISHED), client.store.saved),
+            (anew, if anew { 2 } else { 1 }),
+            "{text}"
+        );
+        assert_eq!(client.store.account_url() == url, anew, "{text}");
+        assert!(anew || error.kind().exit_code() == 4, "{text}");
+    }
+}
+
+#[test]
 fn a_new_account_is_saved_before_it_is_used() {
     let server = server("/order", |_, _| Instead::Json(403, problem("rejectedIdentifier", "no")));
     let mut client = listening(&server);
