@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
-use trustup::acme::{AccountStore, Settings, obtain};
+use trustup::acme::{AccountStore, Report, Settings, obtain};
 use trustup::cert::{Certificate, SubjectAltName};
 use trustup::env::Env;
 use trustup::error::{Error, Result};
@@ -115,6 +115,7 @@ impl AcmeClient {
                 lines.borrow_mut().push(line.to_owned());
                 on_line(line);
             };
+            let report = Report { say: &report, warn: &report };
             obtain(&client, settings, store, &names, csr.der(), &report).await
         })?;
         let mut got = chain[0].subject_alt_names().expect("names");
