@@ -143,13 +143,18 @@ mod tests {
 
     use super::api::Request;
     use super::*;
-    use crate::jose::{jwe, jwk};
-    use crate::key::PrivateKey;
+    use crate::cert::pem;
+    use crate::cert::testing::Random;
+    use crate::jose::{jwe, jwk, jws};
+    use crate::key::{KeyType, PrivateKey};
     use crate::net::tls;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use hyper::Method;
     use rustls::client::WebPkiServerVerifier;
     use rustls::client::danger::ServerCertVerifier as _;
     use rustls::pki_types::{ServerName, UnixTime};
+    use serde_json::{Map, json};
 
     const NOW: i64 = 1_800_000_000;
 
@@ -258,5 +263,72 @@ mod tests {
         let (one, other) = (password().expect("password"), password().expect("password"));
         assert_eq!(one.len(), 32);
         assert_ne!(*one, *other);
+    }
+
+    /// A body for `/sign` with a good token; the token comes from a certificate if `x5c`.
+    fn body(ca: &DevCa, x5c: bool) -> serde_json::Value {
+        let encrypted = &ca.provisioners.jwk().encrypted_key;
+        let private = jwe::decrypt(encrypted, ca.password().as_bytes()).expect("key");
+        let private = PrivateKey::from_jwk(&private).expect("private key");
+        let key = PrivateKey::generate(KeyType::EcP256).expect("key");
+        let name = "a.test".parse().expect("a name");
+        let csr = pem::armor("CERTIFICATE REQUEST", &key.csr(&[name], None).expect("request"));
+        let mut claims = json!({
+            "iss": ca.provisioner(), "sub": "a.test", "aud": "https://localhost/sign", "iat": NOW, "exp": NOW + 60,
+        });
+        let header = Map::from_iter([("kid".to_owned(), json!(jwk::thumbprint(private.public())))]);
+        let token = jws::sign(&private, header, &claims).expect("signed");
+        if !x5c {
+            return json!({ "csr": csr, "ott": *token });
+        }
+        let answer = post(ca, json!({ "csr": csr, "ott": *token }).to_string().as_bytes());
+        let answer: serde_json::Value = serde_json::from_slice(&answer.1).expect("JSON");
+        let ders = answer["certChain"].as_array().expect("chain").iter().map(|text| {
+            let block = pem::blocks(text.as_str().expect("PEM").as_bytes()).remove(0);
+            STANDARD.encode(block.der.expect("DER"))
+        });
+        claims["iss"] = X5C.into();
+        claims["aud"] = json!(format!("https://localhost/sign#x5c/{X5C}"));
+        let header = Map::from_iter([("x5c".to_owned(), ders.collect())]);
+        json!({ "csr": csr, "ott": *jws::sign(&key, header, &claims).expect("signed") })
+    }
+
+    fn post(ca: &DevCa, body: &[u8]) -> (u16, Vec<u8>) {
+        let reply =
+            ca.answer(&Request { method: &Method::POST, path: "/sign", query: None, body, client: None });
+        (reply.status.as_u16(), reply.body.to_vec())
+    }
+
+    #[test]
+    fn no_body_makes_it_panic_and_no_change_is_signed() {
+        let ca = ca();
+        let mut random = Random(0x5eed_0640);
+        for x5c in [false, true] {
+            let good = body(&ca, x5c);
+            for member in ["csr", "ott"] {
+                for _ in 0..400 {
+                    let mut changed = good.clone();
+                    let text = good[member].as_str().expect("text");
+                    let mutated = random.mutate(text.as_bytes());
+                    changed[member] = String::from_utf8_lossy(&mutated).into_owned().into();
+                    if member == "ott" && changed != good {
+                        let (status, _) = post(&ca, changed.to_string().as_bytes());
+                        assert!(matches!(status, 400 | 401), "{status}: {}", changed["ott"]);
+                    } else {
+                        // Not spent: most changes of a request are seen before its token is looked at.
+                        let text = changed["csr"].as_str().expect("text");
+                        let _ = request::Csr::parse(text);
+                    }
+                }
+            }
+            for _ in 0..400 {
+                let _ = post(&ca, &random.mutate(b"{\"csr\":\"x\",\"ott\":\"a.b.c\",\"notAfter\":\"1h\"}"));
+            }
+            assert_eq!(
+                post(&ca, good.to_string().as_bytes()).0,
+                201,
+                "the token was not used up by its changes"
+            );
+        }
     }
 }
