@@ -12,5 +12,6 @@ mod support;
 
 mod acme;
 mod dev_ca;
+mod enroll;
 mod guards;
 mod token;
