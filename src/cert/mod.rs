@@ -38,6 +38,7 @@ pub use anchor_name::{anchor_name, is_anchor_name};
 pub use purpose::Purpose;
 use purpose::Usages;
 pub use san::SubjectAltName;
+pub(crate) use san::general_name;
 pub use self_signature::SelfSignature;
 
 /// No certificate is larger: those with the largest signatures known (SLH-DSA) have 50 KiB. What is parsed takes a

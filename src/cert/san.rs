@@ -107,6 +107,21 @@ fn refused(what: &str, text: &str) -> Error {
     )
 }
 
+impl SubjectAltName {
+    /// The same for who makes certificates and requests.
+    ///
+    /// # Errors
+    /// It is not ASCII.
+    pub(crate) fn to_rcgen(&self) -> Result<rcgen::SanType, rcgen::Error> {
+        Ok(match self {
+            SubjectAltName::Dns(name) => rcgen::SanType::DnsName(name.as_str().try_into()?),
+            SubjectAltName::Ip(address) => rcgen::SanType::IpAddress(*address),
+            SubjectAltName::Email(name) => rcgen::SanType::Rfc822Name(name.as_str().try_into()?),
+            SubjectAltName::Uri(uri) => rcgen::SanType::URI(uri.as_str().try_into()?),
+        })
+    }
+}
+
 impl Certificate {
     /// The names that it is for, in its order; the subject's CN is none of them.
     ///
@@ -122,11 +137,11 @@ impl Certificate {
         if names.len() > MAX_NAMES {
             return Err(format!("it is for {} names, more than {MAX_NAMES}", names.len()));
         }
-        names.iter().map(from_general_name).collect()
+        names.iter().map(general_name).collect()
     }
 }
 
-fn from_general_name(name: &GeneralName<'_>) -> Result<SubjectAltName, String> {
+pub(crate) fn general_name(name: &GeneralName<'_>) -> Result<SubjectAltName, String> {
     Ok(match name {
         GeneralName::DNSName(name) => SubjectAltName::Dns(name.to_ascii_lowercase()),
         GeneralName::RFC822Name(name) => SubjectAltName::Email((*name).to_owned()),

@@ -10,6 +10,7 @@ mod enroll;
 mod env;
 mod status;
 mod stores;
+mod token;
 mod trees;
 mod untrust;
 mod variables;
@@ -99,6 +100,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     Env(env::EnvArgs),
     Enroll(Box<enroll::EnrollArgs>),
+    Token(Box<token::TokenArgs>),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
 }
@@ -113,6 +115,7 @@ impl Command {
             Command::Doctor(_) => "doctor",
             Command::Env(_) => "env",
             Command::Enroll(_) => "enroll",
+            Command::Token(_) => "token",
             Command::Config(_) => "config",
             Command::Demo(_) => "demo",
         }
@@ -194,6 +197,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Doctor(args) => doctor::run(&context, args),
         Command::Env(args) => env::run(&context, args),
         Command::Enroll(args) => enroll::run(&context, args, &parsed.sources),
+        Command::Token(args) => token::run(&context, args),
         Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
     };

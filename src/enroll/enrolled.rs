@@ -2,11 +2,15 @@
 //! the pair without asking anybody. No secrets.
 
 use serde::{Deserialize, Serialize};
+use url::Url;
+
+use super::trust::{self, Ca};
 
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::pair::check::{MAX_PINNED, Roots};
 use crate::pair::facts::certificates;
+use crate::pair::pending::Attempt;
 
 const SCHEMA: u32 = 1;
 
@@ -16,22 +20,25 @@ const SCHEMA: u32 = 1;
 pub(super) struct Enrolled {
     schema: u32,
     /// The method that the pair came by.
-    pub method: String,
+    pub(super) method: String,
     /// The CA's address or directory.
-    pub ca: Option<String>,
+    pub(super) ca: Option<String>,
     /// The roots that its chain ends at, PEM.
     roots: String,
+    /// What was spent on it: a token that is presented once more can be told from one that is refused for something else.
+    #[serde(default)]
+    pub(super) spent: Vec<Attempt>,
 }
 
 impl Enrolled {
     /// What is to be kept of a pair that came from `ca` by `method`.
-    pub(super) fn new(method: &str, ca: Option<String>, roots: &Roots) -> Self {
+    pub(super) fn new(method: &str, ca: Option<String>, roots: &Roots, spent: Vec<Attempt>) -> Self {
         let roots = if roots.are_pinned() {
             roots.certificates.iter().map(Certificate::to_pem).collect()
         } else {
             String::new()
         };
-        Enrolled { schema: SCHEMA, method: method.to_owned(), ca, roots }
+        Enrolled { schema: SCHEMA, method: method.to_owned(), ca, roots, spent }
     }
 
     /// The bytes of the file.
@@ -48,10 +55,19 @@ impl Enrolled {
         serde_json::from_slice(bytes).ok().filter(|enrolled: &Enrolled| enrolled.schema == SCHEMA)
     }
 
-    /// The roots. They count only where a pin names them: anybody who can write the file could have put others there.
+    /// The roots.
     pub(super) fn roots(&self) -> Vec<Certificate> {
         let mut roots = certificates(self.roots.as_bytes()).unwrap_or_default();
         roots.truncate(MAX_PINNED);
         roots
+    }
+
+    /// The CA as it was then.
+    pub(super) fn as_ca(&self) -> Ca {
+        let certificates = self.roots();
+        let described = trust::described(&certificates, "the CA that it came from");
+        let roots = Roots { certificates, described, or_itself: false };
+        let url = self.ca.as_deref().and_then(|ca| Url::parse(ca).ok());
+        Ca { url, pins: Vec::new(), roots: roots.are_pinned().then_some(roots), is_given: false }
     }
 }

@@ -22,10 +22,10 @@ use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::decide::{self, Policy, Verdict};
 use crate::pair::facts::{self, Good, Standing};
-use crate::pair::pending::{self, Pending};
+use crate::pair::pending::{self, Attempt, Pending};
 use crate::pair::place::{self, Placed};
 use crate::pair::{Content, Outputs};
-use crate::sysroot::Sysroot;
+use crate::sysroot::{Meta, Sysroot, split};
 use crate::text;
 
 use self::enrolled::Enrolled;
@@ -156,6 +156,8 @@ struct Settled<'a> {
     request: &'a Request,
     ca: Ca,
     names: Vec<SubjectAltName>,
+    /// What an earlier enrollment spent.
+    spent: Vec<Attempt>,
     began: Instant,
 }
 
@@ -170,19 +172,25 @@ pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
     request.outputs.validate()?;
     let now = world.env.now();
     let mut recorded = world.recorded.clone();
-    if let Some(kept) = kept(world, &request.outputs) {
+    let kept = kept(world, &request.outputs)?;
+    if let Some(kept) = &kept {
         recorded.add_known(kept.roots());
     }
     // A token that cannot be read matters only if it is needed: its method says so then.
     let token = request.methods.iter().find_map(|method| method.token(world.env).ok().flatten());
-    let ca = trust::resolve(&request.ca, &recorded, token.as_ref())?;
+    let mut ca = trust::resolve(&request.ca, &recorded, token.as_ref())?;
+    if let Some(kept) = kept.as_ref().filter(|_| ca.is_unknown()) {
+        // A token that is spent may be gone; the pair that it brought is judged by the CA that it named.
+        ca = kept.as_ca();
+    }
     let names = names(request, world)?;
-    let settled = Settled { request, ca, names, began };
+    let spent = kept.map(|kept| kept.spent).unwrap_or_default();
+    let settled = Settled { request, ca, names, spent, began };
     let (standing, roots) = look(&settled, world, now)?;
     let (good, reason) = match standing {
-        Standing::Nothing => (None, "there is no certificate yet".to_owned()),
+        Standing::Nothing => (None, "no certificate was there".to_owned()),
         Standing::Bad(why) => {
-            (world.warn)(&format!("what stands there is replaced: {why}"));
+            (world.warn)(&format!("what stands there cannot be used: {why}"));
             (None, why)
         }
         Standing::Good(good) => match decide::decide(&good.chain[0], now, request.policy) {
@@ -228,11 +236,19 @@ fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now
     Ok(outcome.with_chain(good.chain, vouched, roots, request.policy, now))
 }
 
-/// What an earlier enrollment left beside the key.
-fn kept(world: &World<'_>, outputs: &Outputs) -> Option<Enrolled> {
+/// What an earlier enrollment left beside the key, if nobody else can have written it.
+fn kept(world: &World<'_>, outputs: &Outputs) -> Result<Option<Enrolled>> {
     let path = pending::enrolled_path(outputs);
-    let (bytes, _) = world.host.read(&path, crate::pair::FILE_LIMIT).ok().flatten()?;
-    Enrolled::parse(&bytes)
+    let uid = rustix::process::geteuid().as_raw();
+    let owner = outputs.owner.map(|(uid, _)| uid);
+    let ours = |meta: Meta| meta.uid == uid && meta.mode & 0o077 == 0;
+    let is_safe = world.host.lstat(split(&path).0).ok().flatten().is_some_and(ours)
+        && world.host.unsafe_way(&path, owner.as_slice())?.is_none();
+    if !is_safe {
+        return Ok(None);
+    }
+    let found = world.host.read_no_link(&path, crate::pair::FILE_LIMIT).ok().flatten();
+    Ok(found.filter(|(_, meta)| ours(*meta)).and_then(|(bytes, _)| Enrolled::parse(&bytes)))
 }
 
 /// The names: those that were given, else the token's, else those that the certificate has that stands there.
@@ -452,7 +468,10 @@ fn finish(
         }
     }
     let ca = issued.method.asks(&settled.ca).as_ref().map(masked);
-    pending.save_enrolled(&Enrolled::new(issued.method.name(), ca, &issued.roots).to_bytes()?)?;
+    pending.save_enrolled(
+        &Enrolled::new(issued.method.name(), ca, &issued.roots, pending.record().attempts.clone())
+            .to_bytes()?,
+    )?;
     checkpoints.pass();
     pending.discard()?;
     if issued.vouched == Vouched::ByItself {

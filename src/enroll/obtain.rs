@@ -14,7 +14,6 @@ use crate::net::dns::Settings;
 use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::pending::Pending;
-use crate::source::{self, Known, Source};
 
 /// Pauses between tries: doubled from the first to the last, each cut by up to a half at random, so that a thousand
 /// containers that were started together do not come back together.
@@ -135,6 +134,7 @@ fn by(
             roots: connection.as_ref(),
             key,
             pending,
+            spent: &settled.spent,
             say: world.say,
             warn: world.warn,
             step_ca: None,
@@ -181,31 +181,14 @@ fn fetch_roots(
     left: &dyn Fn() -> Duration,
 ) -> Result<Roots> {
     let url = match method.asks(&settled.ca) {
-        Some(url) => url.to_string(),
-        None => settled.ca.url()?.to_string(),
+        Some(url) => url,
+        None => settled.ca.url()?.clone(),
     };
     let mut pause = FIRST_PAUSE;
     loop {
-        let request = source::Request {
-            sources: vec![Source::StepCa { url: url.clone(), all_roots: false, from_ca_url: false }],
-            pins: settled.ca.pins.clone(),
-            ca_url_pin: None,
-            require_pin: true,
-            require_fresh: false,
-            allow_expired: false,
-            allow_intermediate: false,
-            allow_rollback: false,
-            timeout: left().max(Duration::from_millis(1)),
-            wait: None,
-        };
-        match source::acquire(&request, &Known::default(), world.env) {
-            Ok(acquired) => {
-                acquired.warnings.iter().for_each(|warning| (world.warn)(warning));
-                let certificates: Vec<Certificate> =
-                    acquired.anchors.into_iter().map(|anchor| anchor.certificate).collect();
-                let described = trust::described(&certificates, "the pinned fingerprint");
-                return Ok(Roots { certificates, described, or_itself: false });
-            }
+        let timeout = left().max(Duration::from_millis(1));
+        match trust::fetch(&url, &settled.ca.pins, world.env, timeout, None, world.warn) {
+            Ok(roots) => return Ok(roots),
             Err(error) => {
                 let wait = jittered(pause);
                 if error.kind() != Kind::Unreachable || left() <= wait {

@@ -2,15 +2,17 @@
 //! token says (threats T1 and T22). Never "insecure", never a system store's word for a CA of one's own.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use url::Url;
 
 use crate::cert::{Certificate, input};
+use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::url::masked;
 use crate::pair::check::{MAX_PINNED, Roots};
-use crate::source::step_ca_base;
+use crate::source::{self, Known, Source, step_ca_base};
 use crate::state::State;
 use crate::sysroot::host;
 
@@ -115,6 +117,11 @@ pub struct Ca {
 }
 
 impl Ca {
+    /// Whether nobody said anything of it.
+    pub fn is_unknown(&self) -> bool {
+        self.url.is_none() && self.pins.is_empty() && self.roots.is_none()
+    }
+
     /// Its address.
     ///
     /// # Errors
@@ -221,6 +228,40 @@ pub fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<Roots> 
             .hint("compare with what `step certificate fingerprint root_ca.crt` prints on the CA's host"));
     }
     Ok(Roots { described: described(&certificates, &format!("`{place}`")), certificates, or_itself: false })
+}
+
+/// Fetches the roots with these fingerprints from the step-ca at `url`: nobody is believed, the fingerprints decide.
+///
+/// Blocks; must not be called inside an async runtime.
+///
+/// # Errors
+/// Unreachable, another root, no step-ca.
+pub fn fetch(
+    url: &Url,
+    pins: &[Fingerprint],
+    env: &Env,
+    timeout: Duration,
+    wait: Option<Duration>,
+    warn: &dyn Fn(&str),
+) -> Result<Roots> {
+    let request = source::Request {
+        sources: vec![Source::StepCa { url: url.to_string(), all_roots: false, from_ca_url: false }],
+        pins: pins.to_vec(),
+        ca_url_pin: None,
+        require_pin: true,
+        require_fresh: false,
+        allow_expired: false,
+        allow_intermediate: false,
+        allow_rollback: false,
+        timeout,
+        wait,
+    };
+    let acquired = source::acquire(&request, &Known::default(), env)?;
+    acquired.warnings.iter().for_each(|warning| warn(warning));
+    let certificates: Vec<Certificate> =
+        acquired.anchors.into_iter().map(|anchor| anchor.certificate).collect();
+    let described = described(&certificates, "the pinned fingerprint");
+    Ok(Roots { certificates, described, or_itself: false })
 }
 
 /// Threat T22: a token says everything only where nobody else says anything.

@@ -13,7 +13,7 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
-use rcgen::{CertificateParams, DistinguishedName, DnType, SanType};
+use rcgen::{CertificateParams, DistinguishedName, DnType};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
@@ -184,16 +184,8 @@ impl PrivateKey {
         let refused = |error: rcgen::Error| {
             Error::failed("could not make the certificate signing request").because(error)
         };
-        for name in names {
-            params.subject_alt_names.push(match name {
-                SubjectAltName::Dns(name) => SanType::DnsName(name.as_str().try_into().map_err(refused)?),
-                SubjectAltName::Ip(address) => SanType::IpAddress(*address),
-                SubjectAltName::Email(name) => {
-                    SanType::Rfc822Name(name.as_str().try_into().map_err(refused)?)
-                }
-                SubjectAltName::Uri(uri) => SanType::URI(uri.as_str().try_into().map_err(refused)?),
-            });
-        }
+        let names = names.iter().map(SubjectAltName::to_rcgen).collect::<Result<_, _>>();
+        params.subject_alt_names = names.map_err(refused)?;
         let request = params.serialize_request(self).map_err(refused)?;
         Ok(request.der().to_vec())
     }
@@ -283,12 +275,7 @@ impl rcgen::PublicKeyData for PrivateKey {
     }
 
     fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
-        match &self.public {
-            PublicKey::Ec { curve: Curve::P256, .. } => &rcgen::PKCS_ECDSA_P256_SHA256,
-            PublicKey::Ec { curve: Curve::P384, .. } => &rcgen::PKCS_ECDSA_P384_SHA384,
-            PublicKey::Rsa { .. } => &rcgen::PKCS_RSA_SHA256,
-            PublicKey::Ed25519 { .. } => &rcgen::PKCS_ED25519,
-        }
+        self.public.rcgen_algorithm()
     }
 }
 

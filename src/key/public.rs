@@ -142,13 +142,23 @@ impl PublicKey {
     }
 
     /// What the BIT STRING of `info`, this key's SubjectPublicKeyInfo, holds.
-    pub(super) fn bit_string_of<'a>(&self, info: &'a [u8]) -> &'a [u8] {
+    pub(crate) fn bit_string_of<'a>(&self, info: &'a [u8]) -> &'a [u8] {
         let bits = || {
             let mut fields = Reader::new(der::only(info, der::SEQUENCE)?.body);
             fields.take(der::SEQUENCE)?;
             fields.take(der::BIT_STRING)?.body.get(1..)
         };
         bits().unwrap_or_default()
+    }
+
+    /// What rcgen calls it.
+    pub(crate) fn rcgen_algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        match self {
+            PublicKey::Ec { curve: Curve::P256, .. } => &rcgen::PKCS_ECDSA_P256_SHA256,
+            PublicKey::Ec { curve: Curve::P384, .. } => &rcgen::PKCS_ECDSA_P384_SHA384,
+            PublicKey::Rsa { .. } => &rcgen::PKCS_RSA_SHA256,
+            PublicKey::Ed25519 { .. } => &rcgen::PKCS_ED25519,
+        }
     }
 
     /// Size of the modulus, if it is an RSA key.

@@ -54,7 +54,7 @@ pub fn client_config(trust: &Trust, env: &Env) -> Result<ClientConfig> {
 }
 
 #[derive(Debug)]
-pub(super) struct Clock(pub(super) Env);
+pub(crate) struct Clock(pub(crate) Env);
 
 impl TimeProvider for Clock {
     fn current_time(&self) -> Option<UnixTime> {

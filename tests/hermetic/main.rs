@@ -16,6 +16,7 @@ mod config;
 mod demo;
 mod dev_ca;
 mod doctor;
+mod enroll;
 mod enroll_faults;
 mod env;
 mod failing;

@@ -37,8 +37,10 @@ impl Get {
     }
 
     fn believing(mut self, ca: &DevCa) -> Self {
-        self.trust =
-            Trust::Roots { roots: vec![ca.root_der().clone()], vouched_by: "the test's root".to_owned() };
+        self.trust = Trust::Roots {
+            roots: vec![ca.root_der().to_vec().into()],
+            vouched_by: "the test's root".to_owned(),
+        };
         self
     }
 

@@ -94,6 +94,8 @@ pub struct Order<'a> {
     pub key: &'a PrivateKey,
     /// Where what is spent is written down before.
     pub pending: &'a mut Pending,
+    /// What an earlier enrollment of the pair spent.
+    pub spent: &'a [Attempt],
     /// Says what goes on, in one line.
     pub say: &'a dyn Fn(&str),
     /// Says what is not as it should be.
@@ -208,7 +210,8 @@ pub(super) async fn sign(
 ) -> Result<Vec<Certificate>, Failure> {
     let ca = order.ca()?;
     let id = Fingerprint::of(token.as_bytes());
-    let presented_before = order.pending.record().attempts.iter().any(|attempt| attempt.token == Some(id));
+    let mut attempts = order.pending.record().attempts.iter().chain(order.spent);
+    let presented_before = attempts.any(|attempt| attempt.token == Some(id));
     let provisioners = match &spending {
         Spending::Once => None,
         Spending::Minted(provisioners) => Some(*provisioners),

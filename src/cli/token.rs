@@ -1,0 +1,364 @@
+//! `trustup token`: makes a one-time token on the host for a container, as `step ca token` does.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer as _;
+use zeroize::Zeroizing;
+
+use super::Context;
+use crate::cert::{Certificate, SubjectAltName, input, pem};
+use crate::enroll::methods;
+use crate::enroll::trust::{self, Ca, Given, Recorded};
+use crate::error::{Error, Kind, Result};
+use crate::fingerprint::Fingerprint;
+use crate::key::PrivateKey;
+use crate::net::Net;
+use crate::net::dns::Settings;
+use crate::net::url::masked;
+use crate::secret::{Secret, Source};
+use crate::state::{self, State};
+use crate::step_ca::mint::{self, ProvisionerKey, Signer};
+use crate::step_ca::{Client, diagnosis};
+use crate::sysroot::directory::Attributes;
+use crate::sysroot::{Sysroot, host, split};
+use crate::text;
+
+/// The largest certificate signing request, or file of a birth certificate, in bytes.
+const LIMIT: u64 = 256 * 1024;
+
+/// Pauses between tries of `--wait`: doubled from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LAST_PAUSE: Duration = Duration::from_secs(3);
+
+/// Make a one-time token for a container: on standard output, or in a file that only you can read
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  With the provisioner's password; the CA is asked for the encrypted key:
+    trustup token web.internal --ca-url https://ca.internal:9000 --fingerprint 2f0c…9a --provisioner dev \\
+      --password-file ./password --out ./token
+    docker run -v ./token:/run/secrets/ca_token:ro …
+  With the provisioner's key, without any network:
+    trustup token web.internal --ca-url https://ca.internal:9000 --fingerprint 2f0c…9a --provisioner dev \\
+      --provisioner-key ./dev.jwk --password-file ./password
+  With a birth certificate, for more than one name, for one request only:
+    trustup token web.internal --san web.internal --san 10.0.0.7 --provisioner birth --x5c-cert birth.crt \\
+      --x5c-key birth.key --cnf-csr web.csr
+
+A token works once, and until it expires. It names the CA and its root, so the container needs nothing else:
+`trustup enroll token --token-file /run/secrets/ca_token …`. CA and root are those that `trustup bootstrap` was given,
+unless you name others.")]
+pub(super) struct TokenArgs {
+    /// What the certificate will be for: a host name, an address, an e-mail address or a URI
+    #[arg(value_name = "SUBJECT")]
+    subject: String,
+    /// All names that the certificate may have [default: SUBJECT] (repeatable)
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    san: Vec<String>,
+    /// The CA [default: the one that `trustup bootstrap` was given]
+    #[arg(long, value_name = "URL")]
+    ca_url: Option<String>,
+    /// SHA-256 fingerprint of the CA's root [default: the root that bootstrap recorded]
+    #[arg(long, value_name = "HEX", value_delimiter = ',', value_parser = super::fingerprint)]
+    fingerprint: Vec<Fingerprint>,
+    /// A file with the CA's root, instead of a fingerprint
+    #[arg(long, value_name = "FILE")]
+    ca_root: Option<PathBuf>,
+    /// The provisioner's name
+    #[arg(long, value_name = "NAME")]
+    provisioner: Option<String>,
+    /// The password of its key: a file, `-` for standard input, or `fd:N`
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<String>,
+    /// Its key: a private JWK, encrypted or not, or PEM; then the CA is not asked
+    #[arg(long, value_name = "FILE")]
+    provisioner_key: Option<String>,
+    /// A birth certificate with its intermediates, for an X5C provisioner
+    #[arg(long, value_name = "FILE")]
+    x5c_cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, value_name = "FILE")]
+    x5c_key: Option<String>,
+    /// The only certificate signing request that the token is for (step-ca 0.27.3 and newer)
+    #[arg(long, value_name = "FILE")]
+    cnf_csr: Option<PathBuf>,
+    /// How long the token works: 10s to 24h [default: 5m]
+    #[arg(long, value_name = "DURATION", value_parser = super::duration::parse)]
+    valid_for: Option<Duration>,
+    /// Write it here (0600), not to standard output
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// With what the token is signed.
+enum With {
+    /// The provisioner's key, which the CA keeps under this password.
+    Password(Secret),
+    /// The provisioner's key.
+    Key(ProvisionerKey),
+    /// A birth certificate.
+    Birth(Vec<Certificate>, PrivateKey),
+}
+
+pub(super) fn run(context: &Context, args: &TokenArgs) -> Result<u8> {
+    let (env, ui) = (context.env, context.ui);
+    let provisioner = args.provisioner.as_deref().ok_or_else(|| {
+        Error::usage("which provisioner the token is of is not said")
+            .hint("add `--provisioner NAME`; on the CA's host `step ca provisioner list` shows them")
+    })?;
+    let subject = args.subject.parse::<SubjectAltName>()?.to_string();
+    let names = args.san.iter().map(|name| name.parse()).collect::<Result<Vec<SubjectAltName>>>()?;
+    let csr = args.cnf_csr.as_deref().map(request).transpose()?;
+    let out = args.out.as_deref().map(Output::open).transpose()?;
+    let given =
+        Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
+    let ca = trust::resolve(&given, &recorded(context)?, None)?;
+    let ca_url = ca.url()?;
+    let with = args.with(context)?;
+    if context.global.dry_run {
+        ui.say(format!(
+            "would make a token for `{subject}`, of the provisioner `{}` at `{}`",
+            text::escape(provisioner),
+            masked(ca_url)
+        ));
+        ui.result("token", json!({ "changed": false, "dry_run": true }))?;
+        return Ok(0);
+    }
+    let fetched;
+    let (ca, with) = match with {
+        With::Password(password) => {
+            let (roots, key) = fetch(context, &ca, provisioner, &password)?;
+            fetched = Ca { roots: Some(roots), ..ca.clone() };
+            (&fetched, With::Key(key))
+        }
+        with => (&ca, with),
+    };
+    let root = root_of(ca);
+    if root.is_none() {
+        ui.warn("the token does not name the CA's root, since there are several: the container needs `--fingerprint`");
+    }
+    let now = env.now();
+    let valid_for = args.valid_for.unwrap_or(mint::VALID_FOR);
+    let request = mint::Request {
+        provisioner,
+        subject: &subject,
+        names: &names,
+        ca_url,
+        root,
+        now,
+        valid_for,
+        csr: csr.as_deref(),
+    };
+    let signer = match &with {
+        With::Key(key) => Signer::Jwk { key: &key.key, kid: &key.kid },
+        With::Birth(chain, key) => Signer::X5c { key, chain },
+        With::Password(_) => return Err(Error::failed("there is no key to sign the token with")),
+    };
+    let token = mint::mint(&request, &signer)?;
+    let expires = now.saturating_add(i64::try_from(valid_for.as_secs()).unwrap_or(i64::MAX));
+    let until = text::moment(expires);
+    let mut fields = json!({
+        "changed": out.is_some(), "subject": subject, "provisioner": provisioner, "ca_url": masked(ca_url),
+        "root": root, "expires": until, "out": out.as_ref().map(|out| &out.path),
+    });
+    match &out {
+        Some(out) => {
+            out.write(&token)?;
+            ui.say(format!(
+                "wrote a token for `{subject}` to `{}`; it works once, until {until}",
+                text::escape(&out.path)
+            ));
+        }
+        None if ui.json => fields["token"] = token.as_str().into(),
+        None => {
+            ui.data(token.as_str())?;
+            ui.detail(format!("it works once, until {until}"));
+        }
+    }
+    ui.result("token", fields)?;
+    Ok(0)
+}
+
+impl TokenArgs {
+    /// What the token is to be signed with; read before anybody is asked.
+    fn with(&self, context: &Context) -> Result<With> {
+        let read = |path: &str, what: &str| {
+            let secret = Secret::read(&path.parse::<Source>()?, what, context.env)?;
+            if let Some(warning) = &secret.warning {
+                context.ui.warn(warning);
+            }
+            Ok::<_, Error>(secret)
+        };
+        let password = || match &self.password_file {
+            Some(path) => read(path, "the password"),
+            None => Err(Error::usage("the provisioner's key is encrypted, and there is no password")
+                .hint("add `--password-file FILE`")),
+        };
+        match (&self.x5c_cert, &self.x5c_key, &self.provisioner_key, &self.password_file) {
+            (Some(cert), Some(key), None, None) => {
+                let chain = birth_certificate(cert)?;
+                let key = PrivateKey::from_pem(read(key, "the birth certificate's key")?.bytes())
+                    .map_err(|error| error.at(text::escape(key)))?;
+                mint::check_birth_certificate(&chain, &key, context.env.now())?;
+                Ok(With::Birth(chain, key))
+            }
+            (None, None, Some(path), _) => {
+                let secret = read(path, "the provisioner's key")?;
+                let bytes = || Ok(Zeroizing::new(password()?.bytes().to_vec()));
+                mint::read_key(secret.bytes(), bytes).map(With::Key).map_err(|error| match error.place() {
+                    None => error.at(text::escape(path)),
+                    Some(_) => error,
+                })
+            }
+            (None, None, None, Some(_)) => password().map(With::Password),
+            (None, None, None, None) => Err(Error::usage("there is nothing to sign the token with").hint(
+                "give `--password-file FILE`, `--provisioner-key FILE`, or `--x5c-cert FILE --x5c-key FILE`",
+            )),
+            (Some(_), None, ..) | (None, Some(_), ..) => {
+                Err(Error::usage("a birth certificate and its key go together")
+                    .hint("give both `--x5c-cert FILE` and `--x5c-key FILE`"))
+            }
+            _ => Err(Error::usage("a token is signed with one key")
+                .hint("give either a birth certificate, or the provisioner's password or key")),
+        }
+    }
+}
+
+/// The CA's roots, and the provisioner's key from the CA.
+fn fetch(
+    context: &Context,
+    ca: &Ca,
+    provisioner: &str,
+    password: &Secret,
+) -> Result<(crate::pair::check::Roots, ProvisionerKey)> {
+    let (env, ui) = (context.env, context.ui);
+    let warn = |line: &str| ui.warn(line);
+    let url = ca.url()?;
+    let busy = ui.busy("asking the CA");
+    let roots = match &ca.roots {
+        Some(roots) => roots.clone(),
+        None => trust::fetch(url, &ca.pins, env, context.timeout(), context.global.wait, &warn)?,
+    };
+    let names = Settings::of_root(Path::new("/"), &mut |line| ui.warn(line));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::failed("could not start the network runtime").because(error))?;
+    let key = runtime.block_on(async {
+        let net = Net::new(env, &names, context.timeout(), context.global.wait)?;
+        let client = Client::new(&net, env, url, &methods::trust(&roots))?;
+        let until = tokio::time::Instant::now() + context.global.wait.unwrap_or_default();
+        let mut pause = FIRST_PAUSE;
+        let provisioners = loop {
+            let error = match client.provisioners().await {
+                Ok(provisioners) => break provisioners,
+                Err(failed) => failed.error,
+            };
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            if error.kind() != Kind::Unreachable || left.is_zero() {
+                return Err(error);
+            }
+            tokio::time::sleep(pause.min(left)).await;
+            pause = (pause * 2).min(LAST_PAUSE);
+        };
+        // The token's times are ours.
+        if let Some(warning) = client.skew().and_then(diagnosis::clock_warning) {
+            ui.warn(format!("the CA may refuse the token: {warning}"));
+        }
+        mint::decrypt_key(&provisioners, provisioner, password.bytes())
+    })?;
+    drop(busy);
+    Ok((roots, key))
+}
+
+/// The root that the token names: the pinned one, else the only one that is known.
+fn root_of(ca: &Ca) -> Option<Fingerprint> {
+    let known = ca.roots.as_ref().map(|roots| roots.certificates.as_slice()).unwrap_or_default();
+    match (ca.pins.as_slice(), known) {
+        ([pin, ..], _) => Some(*pin),
+        ([], [root]) => Some(root.fingerprint()),
+        _ => None,
+    }
+}
+
+/// What bootstrap recorded, as far as whoever runs us may read it.
+fn recorded(context: &Context) -> Result<Recorded> {
+    let trees = context.trees()?;
+    let mut recorded = Recorded::default();
+    for tree in trees.all() {
+        if !state::is_closed(tree)? {
+            recorded.add(&State::load(tree)?)?;
+        }
+    }
+    Ok(recorded)
+}
+
+fn birth_certificate(path: &Path) -> Result<Vec<Certificate>> {
+    let shown = path.display().to_string();
+    let file = input::read(&host::read_file(path, LIMIT)?, &shown)?;
+    match file.problems.first() {
+        Some(problem) => Err(Error::usage("the birth certificate's file cannot be used")
+            .at(text::escape(&shown))
+            .because(anyhow::anyhow!("{}", problem.what))),
+        None => Ok(file.certificates),
+    }
+}
+
+/// The DER of a certificate signing request, PEM or DER; its own signature is checked.
+fn request(path: &Path) -> Result<Vec<u8>> {
+    let bytes = host::read_file(path, LIMIT)?;
+    let labels = ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"];
+    let block = pem::blocks(&bytes).into_iter().find(|block| labels.contains(&block.label.as_str()));
+    let der = match block {
+        Some(block) => block.der.unwrap_or_default(),
+        None => bytes,
+    };
+    let is_good = matches!(
+        X509CertificationRequest::from_der(&der),
+        Ok((&[], request)) if request.verify_signature().is_ok()
+    );
+    if is_good {
+        return Ok(der);
+    }
+    Err(Error::usage("this is no certificate signing request, or it is damaged")
+        .at(path.display())
+        .hint("`openssl req -in FILE -verify -noout` says more"))
+}
+
+/// A file that is to be written, in a directory that is there.
+struct Output {
+    path: String,
+    host: Sysroot,
+}
+
+impl Output {
+    /// Settles where it goes, before anything is asked.
+    fn open(path: &Path) -> Result<Output> {
+        let unusable = || Error::usage("`--out` cannot be written to").at(path.display());
+        let absolute = std::path::absolute(path).map_err(|error| unusable().because(error))?;
+        let absolute = absolute.to_str().filter(|path| !path.ends_with('/')).ok_or_else(unusable)?;
+        let output = Output { path: absolute.to_owned(), host: Sysroot::open(Path::new("/"))? };
+        let (parent, _) = split(&output.path);
+        if !output.host.directory(parent)?.is_writable() {
+            return Err(unusable().hint("choose a directory that you can write to"));
+        }
+        Ok(output)
+    }
+
+    /// Puts the token there, whole or not at all.
+    fn write(&self, token: &str) -> Result<()> {
+        let (parent, name) = split(&self.path);
+        let mut random = [0u8; 8];
+        // Without randomness the name is taken, which is an error of its own.
+        let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
+        let temporary = format!(".{name}.{}", hex::encode(random));
+        let content = Zeroizing::new(format!("{token}\n"));
+        let attributes = Attributes { mode: 0o600, owner: None, modified: None };
+        let directory = self.host.directory(parent)?;
+        directory.replace_file(&temporary, name, content.as_bytes(), attributes)?;
+        directory.sync()
+    }
+}

@@ -1,0 +1,315 @@
+//! The CA's HTTPS server: bounded in every direction (threat T26), client certificates looked at if they are shown, a
+//! certificate of its own that is new long before it ends.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Method, Response};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+
+use super::api::{Reply, Request};
+use super::authority::DAY;
+use super::{DevCa, seconds};
+use crate::cert::SubjectAltName;
+use crate::error::{Error, Result};
+use crate::net::tls;
+
+const MAX_HEAD: usize = 8 * 1024;
+/// A CSR for an RSA key and a token with a chain of certificates take 16 KiB.
+const MAX_BODY: usize = 64 * 1024;
+const PATIENCE: Duration = Duration::from_secs(5);
+const MAX_CONNECTIONS: usize = 64;
+
+/// How the server is reached.
+pub struct Settings {
+    /// Where it listens (port 0: any free port).
+    pub listen: SocketAddr,
+    /// Whether that may be something else than loopback.
+    pub other_hosts: bool,
+    /// Names of its certificate, beside those of the CA.
+    pub names: Vec<SubjectAltName>,
+    /// Gets a line about every certificate that was issued or refused, escaped.
+    pub log: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+/// A running server; it stops when this is dropped.
+pub struct Server {
+    address: SocketAddr,
+    connections: Arc<AtomicUsize>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What every connection needs.
+struct Shared {
+    ca: Arc<DevCa>,
+    log: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Server {
+    /// Serves `ca` at an address of loopback, with a server certificate for `names`, on a thread of its own.
+    ///
+    /// # Errors
+    /// An address that is not loopback, a port that is taken.
+    pub fn start(ca: Arc<DevCa>, listen: SocketAddr, names: &[&str]) -> Result<Self> {
+        let names = names.iter().map(|name| name.parse()).collect::<Result<_>>()?;
+        Server::start_with(ca, Settings { listen, other_hosts: false, names, log: Arc::new(|_| {}) })
+    }
+
+    /// The same with more to choose.
+    ///
+    /// # Errors
+    /// An address that is not loopback where that is not allowed, a port that is taken.
+    pub fn start_with(ca: Arc<DevCa>, settings: Settings) -> Result<Self> {
+        let address = settings.listen;
+        if !address.ip().is_loopback() && !settings.other_hosts {
+            return Err(Error::usage("the development CA listens on loopback only")
+                .at(address)
+                .hint("whoever reaches it and has its password gets certificates: `--allow-other-hosts` if that is wanted, for the containers of a compose file"));
+        }
+        let failed = |error: std::io::Error| {
+            Error::failed("could not start the CA's server").at(address).because(error)
+        };
+        let no_tls = |error: rustls::Error| Error::failed("could not set up TLS for the CA").because(error);
+        let clients = client_verifier([
+            &ca.authority.root().der().to_vec().into(),
+            &ca.authority.intermediate().der().to_vec().into(),
+        ])
+        .map_err(|error| {
+            Error::failed("could not set up TLS for the CA").because(anyhow::anyhow!("{error}"))
+        })?;
+        let certificate = OwnCertificate::new(Arc::clone(&ca), settings.names)?;
+        let config =
+            ServerConfig::builder_with_details(tls::provider(), Arc::new(tls::Clock(ca.env.clone())))
+                .with_safe_default_protocol_versions()
+                .map_err(no_tls)?
+                .with_client_cert_verifier(clients)
+                .with_cert_resolver(Arc::new(certificate));
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&connections);
+        let (stop, stopped) = oneshot::channel();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let shared = Arc::new(Shared { ca, log: settings.log });
+        let thread = std::thread::Builder::new()
+            .name("dev-ca".to_owned())
+            .spawn(move || {
+                runtime.block_on(async move {
+                    tokio::select! {
+                        _ = stopped => {}
+                        () = accept(listener, &acceptor, &shared, &counter) => {}
+                    }
+                });
+            })
+            .map_err(failed)?;
+        Ok(Server { address, connections, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The CA's URL, by address.
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// How many connections it has accepted so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // Fails only if the thread is gone already.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Believes clients below `anchors`, and lets those in that show no certificate.
+pub(super) fn client_verifier<'a>(
+    anchors: impl IntoIterator<Item = &'a CertificateDer<'static>>,
+) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
+    let mut roots = RootCertStore::empty();
+    for anchor in anchors {
+        roots.add(anchor.clone())?;
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), tls::provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))
+}
+
+/// The server's own certificate; made anew when a third of its day is left.
+struct OwnCertificate {
+    ca: Arc<DevCa>,
+    names: Vec<SubjectAltName>,
+    /// With the moment from which on there has to be another.
+    current: Mutex<(Arc<CertifiedKey>, u64)>,
+}
+
+impl OwnCertificate {
+    fn new(ca: Arc<DevCa>, more: Vec<SubjectAltName>) -> Result<Self> {
+        let mut names = ca.authority.names().own();
+        for name in more {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let current = Mutex::new(OwnCertificate::make(&ca, &names)?);
+        Ok(OwnCertificate { ca, names, current })
+    }
+
+    fn make(ca: &DevCa, names: &[SubjectAltName]) -> Result<(Arc<CertifiedKey>, u64)> {
+        let now = seconds(&ca.env);
+        let issued = ca.authority.serve(names, now)?;
+        let key = CertifiedKey::from_der(issued.chain, issued.key, &tls::provider())
+            .map_err(|error| Error::failed("could not set up TLS for the CA").because(error))?;
+        Ok((Arc::new(key), now + DAY * 2 / 3))
+    }
+
+    fn get(&self) -> Arc<CertifiedKey> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if seconds(&self.ca.env) >= current.1
+            && let Ok(next) = OwnCertificate::make(&self.ca, &self.names)
+        {
+            *current = next;
+        }
+        Arc::clone(&current.0)
+    }
+}
+
+impl fmt::Debug for OwnCertificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OwnCertificate({:?})", self.names)
+    }
+}
+
+impl ResolvesServerCert for OwnCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.get())
+    }
+}
+
+/// Accepts until it is dropped. At the limit the oldest connection makes room: a crowd of slow ones cannot lock a
+/// quick one out.
+async fn accept(listener: TcpListener, acceptor: &TlsAcceptor, shared: &Arc<Shared>, counter: &AtomicUsize) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    let mut open: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, or a peer that is gone already: neither ends the server.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            continue;
+        };
+        counter.fetch_add(1, Ordering::SeqCst);
+        open.retain(|connection| !connection.is_finished());
+        if open.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = open.pop_front()
+        {
+            oldest.abort();
+        }
+        let acceptor = acceptor.clone();
+        let shared = Arc::clone(shared);
+        let connection = tokio::spawn(async move {
+            // A peer that does not finish its handshake, or sends nonsense, is simply gone.
+            let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await else { return };
+            let client = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
+            let service = service_fn(move |request: hyper::Request<Incoming>| {
+                let (shared, client) = (Arc::clone(&shared), client.clone());
+                async move { Ok::<_, std::convert::Infallible>(respond(&shared, client.as_ref(), request).await) }
+            });
+            let served = hyper::server::conn::http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(PATIENCE)
+                .max_buf_size(MAX_HEAD)
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+            drop(served);
+        });
+        open.push_back(connection.abort_handle());
+    }
+}
+
+async fn respond(
+    shared: &Shared,
+    client: Option<&CertificateDer<'static>>,
+    request: hyper::Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let body = if head.method == Method::POST {
+        match timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(_)) | Err(_) => return Reply::bad("error reading request body").into_response(),
+        }
+    } else {
+        Bytes::new()
+    };
+    let request =
+        Request { method: &head.method, path: head.uri.path(), query: head.uri.query(), body: &body, client };
+    let reply = shared.ca.answer(&request);
+    if let Some(note) = &reply.note {
+        (shared.log)(&format!("{} {}: {note}", head.uri.path(), reply.status.as_u16()));
+    }
+    reply.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Env;
+
+    #[test]
+    fn only_loopback_is_bound_unless_it_is_allowed() {
+        let ca = Arc::new(DevCa::new(&Env::fixed([], 1_800_000_000)).expect("CA"));
+        let address = "0.0.0.0:0".parse().expect("address");
+        let refused = Server::start(Arc::clone(&ca), address, &["localhost"]);
+        assert_eq!(refused.err().map(|error| error.kind().exit_code()), Some(2));
+        let settings =
+            Settings { listen: address, other_hosts: true, names: Vec::new(), log: Arc::new(|_| {}) };
+        assert!(Server::start_with(ca, settings).is_ok());
+    }
+
+    #[test]
+    fn its_own_certificate_is_new_before_it_ends() {
+        let at = |now: i64| Arc::new(DevCa::new(&Env::fixed([], now)).expect("CA"));
+        let (then, now) = (1_800_000_000, 1_800_000_000 + 16 * 3600);
+        let mut own = OwnCertificate::new(at(then), Vec::new()).expect("certificate");
+        let first = own.get();
+        assert!(Arc::ptr_eq(&first, &own.get()));
+        own.ca = at(now - 1);
+        assert!(Arc::ptr_eq(&first, &own.get()), "it has eight hours left");
+        own.ca = at(now);
+        let second = own.get();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&second, &own.get()));
+    }
+}

@@ -1,0 +1,183 @@
+//! A development CA that outlives its process: one file with all that it is, written once, readable to its owner alone.
+//! Beside it stand the root and the password, for people and their commands.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::DevCa;
+use super::authority::Authority;
+use super::names::Names;
+use super::provisioners::JwkProvisioner;
+use crate::cert::{Certificate, SubjectAltName, pem};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::key::PrivateKey;
+use crate::sysroot::directory::{Attributes, Directory};
+use crate::sysroot::{Sysroot, split};
+use crate::text;
+
+const STATE: &str = "ca.json";
+const ROOT: &str = "root.pem";
+const PASSWORD: &str = "password";
+const LOCK: &str = "lock";
+const NEW: &str = "new";
+/// Two certificates, two keys.
+const LIMIT: u64 = 64 * 1024;
+const VERSION: u32 = 1;
+
+/// The file.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    version: u32,
+    root: String,
+    intermediate: String,
+    /// PKCS#8.
+    intermediate_key: Zeroizing<String>,
+    /// Beside local ones.
+    names: Vec<String>,
+    provisioner: JwkProvisioner,
+    password: Zeroizing<String>,
+}
+
+/// A CA in a directory; nobody else runs it as long as this lives.
+pub struct KeptCa {
+    /// The CA.
+    pub ca: DevCa,
+    /// Whether it was made by this run.
+    pub is_new: bool,
+    /// The file with its password.
+    pub password_file: PathBuf,
+    /// The file with its root.
+    pub root_file: PathBuf,
+    _lock: std::os::fd::OwnedFd,
+}
+
+impl DevCa {
+    /// The CA that is kept in `directory`; if there is none, it is made as [`DevCa::with`] does.
+    ///
+    /// # Errors
+    /// The directory cannot be made or used safely, another process runs this CA, it has ended, or it was made for
+    /// other names.
+    pub fn open(env: &Env, directory: &Path, provisioner: &str, names: &[SubjectAltName]) -> Result<KeptCa> {
+        let (place, path) = open_directory(directory)?;
+        let shown = |name: &str| Path::new(&path).join(name);
+        let lock = place.try_lock(LOCK)?.ok_or_else(|| {
+            Error::failed("another process runs the CA of this directory").at(directory.display())
+        })?;
+        let damaged = |why: &dyn std::fmt::Display| {
+            Error::failed("the CA that is kept here cannot be used")
+                .at(shown(STATE).display())
+                .because(anyhow::anyhow!("{why}"))
+                .hint("take the directory away to start with a new CA; whoever trusts the old root has to bootstrap again")
+        };
+        let (ca, is_new) = match place.read(STATE, LIMIT)? {
+            Some((bytes, meta)) => {
+                let bytes = Zeroizing::new(bytes);
+                if meta.mode & 0o077 != 0 || meta.uid != rustix::process::geteuid().as_raw() {
+                    return Err(damaged(
+                        &"it is not ours alone: others can read its keys, or have written it",
+                    ));
+                }
+                let kept: Kept =
+                    serde_json::from_slice(&bytes).map_err(|_| damaged(&"it is no state of ours"))?;
+                let ca = kept.restore(env).map_err(|error| damaged(&error))?;
+                let ends = i64::try_from(ca.authority.ends()).unwrap_or(i64::MAX);
+                if env.now() >= ends {
+                    return Err(damaged(&format!("its root ended on {}", text::date(ends))));
+                }
+                let names = Names::new(names)?;
+                if let Some(name) = names.given().iter().find(|name| !ca.authority.names().permit(name)) {
+                    return Err(damaged(&format!("its root was made for other names, not for {name}")));
+                }
+                (ca, false)
+            }
+            None => {
+                let ca = DevCa::with(env, provisioner, names)?;
+                write(&place, STATE, &Kept::of(&ca)?, 0o600)?;
+                (ca, true)
+            }
+        };
+        write(&place, ROOT, ca.root_pem().as_bytes(), 0o644)?;
+        write(&place, PASSWORD, ca.password().as_bytes(), 0o600)?;
+        place.sync()?;
+        Ok(KeptCa { ca, is_new, password_file: shown(PASSWORD), root_file: shown(ROOT), _lock: lock })
+    }
+}
+
+impl Kept {
+    fn of(ca: &DevCa) -> Result<Zeroizing<Vec<u8>>> {
+        let failed =
+            |error: serde_json::Error| Error::failed("could not write the CA's state").because(error);
+        let kept = Kept {
+            version: VERSION,
+            root: ca.root_pem(),
+            intermediate: ca.authority.intermediate().to_pem(),
+            intermediate_key: ca.authority.key().to_pem(),
+            names: ca.authority.names().given().iter().map(ToString::to_string).collect(),
+            provisioner: ca.provisioners.jwk().clone(),
+            password: ca.password.clone(),
+        };
+        serde_json::to_vec_pretty(&kept).map(Zeroizing::new).map_err(failed)
+    }
+
+    fn restore(self, env: &Env) -> Result<DevCa> {
+        if self.version != VERSION {
+            return Err(Error::failed(format!("it is of version {}", self.version)));
+        }
+        let certificate = |text: &str| {
+            let block = pem::blocks(text.as_bytes()).into_iter().next();
+            let found = block.as_ref().and_then(Certificate::from_block);
+            found.ok_or_else(|| Error::failed("a certificate in it cannot be read"))
+        };
+        let names = self.names.iter().map(|name| name.parse()).collect::<Result<Vec<_>>>()?;
+        let authority = Authority::load(
+            certificate(&self.root)?,
+            certificate(&self.intermediate)?,
+            PrivateKey::from_pem(self.intermediate_key.as_bytes())?,
+            Names::new(&names)?,
+        )?;
+        DevCa::assemble(env, authority, self.provisioner, self.password)
+    }
+}
+
+/// The directory, made (0700) if it is not there, and its absolute path; nobody else may write in it.
+fn open_directory(directory: &Path) -> Result<(Directory, String)> {
+    let host = Sysroot::open(Path::new("/"))?;
+    let absolute = std::path::absolute(directory).map_err(|error| {
+        Error::usage("could not tell where this is").at(directory.display()).because(error)
+    })?;
+    let path =
+        absolute.to_str().ok_or_else(|| Error::usage("the path is not UTF-8").at(directory.display()))?;
+    let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
+    if host.stat(path)?.is_none() {
+        let (parent, name) = split(path);
+        let attributes = Attributes { mode: 0o700, owner: None, modified: None };
+        host.directory(parent)?.make_directory(name, attributes)?;
+        host.look_again();
+    }
+    let meta = host.stat(path)?.ok_or_else(|| Error::failed("there is no such directory").at(path))?;
+    let us = rustix::process::geteuid().as_raw();
+    if meta.mode & 0o022 != 0 || !(meta.uid == us || meta.uid == 0) {
+        return Err(Error::failed("others can write in the directory that is to keep the CA's keys")
+            .at(path)
+            .hint(format!("`chmod 700 {path}`, or name a directory of your own")));
+    }
+    Ok((host.directory(path)?, path.to_owned()))
+}
+
+fn write(place: &Directory, name: &str, content: &[u8], mode: u32) -> Result<()> {
+    if let Some((there, meta)) = place.read(name, LIMIT)?
+        && there == content
+        && meta.mode & 0o7777 == mode
+    {
+        return Ok(());
+    }
+    // A run that was killed may have left it; we hold the lock.
+    if place.lstat(NEW)?.is_some() {
+        place.remove(NEW)?;
+    }
+    place.replace_file(NEW, name, content, Attributes { mode, owner: None, modified: None })
+}

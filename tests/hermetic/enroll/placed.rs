@@ -1,0 +1,166 @@
+//! How files get to their places, and what stands in the way.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+
+use super::{Scene, done, mode};
+
+#[test]
+fn a_version_is_one_swap_of_a_link() {
+    let scene = Scene::new();
+    let run = || scene.enroll().args(["--layout", "versioned"]).arg("--chain").arg(scene.path("chain.crt"));
+    run().ok();
+    let (first, _) = scene.pair();
+    for name in ["server.crt", "server.key", "chain.crt"] {
+        let target = fs::read_link(scene.path(name)).expect("a link");
+        assert_eq!(target.to_str(), Some(format!(".server.key.current/{name}").as_str()));
+    }
+    let version = || fs::read_link(scene.path(".server.key.current")).expect("a link");
+    let old = version();
+    assert_eq!(mode(&scene.path("server.key")), 0o600);
+    assert_eq!(done(&run().ok()).0, "kept");
+    run().arg("--force").ok();
+    let (second, _) = scene.pair();
+    assert!(first != second && version() != old && !scene.path(old.to_str().unwrap()).exists());
+    // And back to plain files.
+    let plain = scene.enroll().arg("--force").ok();
+    assert_eq!(done(&plain).0, "issued");
+    assert!(scene.path("server.crt").symlink_metadata().unwrap().is_file());
+    scene.pair();
+    // From plain files to versions nobody has to be asked.
+    let connections = scene.server.connections();
+    assert_eq!(done(&run().ok()).0, "placed-again");
+    scene.pair();
+    assert_eq!(scene.server.connections(), connections);
+}
+
+#[test]
+fn versions_need_one_directory() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("other")).unwrap();
+    let run = scene
+        .enroll()
+        .args(["--layout", "versioned"])
+        .arg("--chain")
+        .arg(scene.path("other/chain.crt"))
+        .fails(2);
+    run.says(["stand in one directory", "--layout files"]);
+}
+
+#[test]
+fn links_are_replaced_and_not_followed() {
+    let scene = Scene::new();
+    fs::write(scene.path("elsewhere"), "precious").unwrap();
+    symlink(scene.path("elsewhere"), scene.path("server.crt")).unwrap();
+    scene.enroll().ok();
+    assert_eq!(fs::read_to_string(scene.path("elsewhere")).unwrap(), "precious");
+    assert!(scene.path("server.crt").symlink_metadata().unwrap().is_file());
+}
+
+#[test]
+fn missing_directories_are_made_and_taken_away_again_if_nothing_comes_of_it() {
+    let scene = Scene::new();
+    let enroll = |password: &str| {
+        crate::support::run::Trustup::new(["--json", "--timeout", "10s", "enroll", "provisioner", "web.test"])
+            .args(["--ca-url", &scene.server.url(), "--fingerprint", &scene.ca.fingerprint().hex()])
+            .arg("--cert")
+            .arg(scene.path("new/tls/server.crt"))
+            .arg("--key")
+            .arg(scene.path("new/private/server.key"))
+            .arg("--password-file")
+            .arg(scene.path(password))
+            .env("HOME", scene.directory.path())
+    };
+    super::write(&scene.path("wrong"), b"wrong", 0o600);
+    enroll("wrong").fails(2).says(["password"]);
+    assert!(!scene.path("new").exists());
+    enroll("password").ok();
+    assert_eq!(mode(&scene.path("new/tls")), 0o755);
+    assert_eq!(mode(&scene.path("new/private/server.key")), 0o600);
+}
+
+#[test]
+fn what_cannot_be_written_is_said_before_anything_is_spent() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("server.crt")).unwrap();
+    scene.enroll().fails(1).says(["a directory stands where a file should be"]);
+    fs::remove_dir(scene.path("server.crt")).unwrap();
+    assert_eq!(scene.server.connections(), 0);
+    scene.enroll().args(["--key-mode", "0644"]).fails(2).says(["a private key cannot have the mode 0644"]);
+    scene.enroll().args(["--cert-mode", "0666"]).fails(2).says(["a certificate cannot have the mode 0666"]);
+    scene.enroll().args(["--owner", "nobody-here"]).fails(2).says(["there is no such user"]);
+    scene.enroll().arg("--chain").arg(scene.path("server.key")).fails(2).says(["the same path"]);
+    assert_eq!(scene.server.connections(), 0);
+    if rustix::process::geteuid().is_root() {
+        // A directory that its user cannot write.
+        fs::set_permissions(scene.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::set_permissions(scene.path("password"), fs::Permissions::from_mode(0o644)).unwrap();
+        let run = scene.enroll().uid(4711).fails(1);
+        run.says(["could not create", "a directory that trustup can write"]);
+        scene.enroll().uid(4711).args(["--owner", "0:0"]).fails(2).says(["only root can give files"]);
+        assert_eq!(scene.server.connections(), 0);
+    }
+}
+
+#[test]
+fn owners_are_given_by_root() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let scene = Scene::new();
+    let run = || scene.enroll().args(["--owner", "4711:4712", "--key-mode", "0640"]);
+    run().ok();
+    for name in ["server.crt", "server.key"] {
+        let meta = fs::metadata(scene.path(name)).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (4711, 4712), "{name}");
+    }
+    assert_eq!(done(&run().ok()).0, "kept");
+    // Another owner is a matter of placing it again.
+    assert_eq!(
+        done(&scene.enroll().args(["--owner", "4711:4713", "--key-mode", "0640"]).ok()).0,
+        "placed-again"
+    );
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_pair() {
+    let scene = Scene::new();
+    scene.enroll().ok();
+    let before = scene.pair();
+    let full = scene.enroll().arg("--force").file_limit(0).run();
+    assert_eq!(full.code, Some(1), "{full}");
+    assert_eq!(scene.pair(), before);
+    assert_eq!(done(&scene.enroll().ok()).0, "kept");
+}
+
+#[test]
+fn two_runs_at_once_get_one_certificate() {
+    let scene = Scene::new();
+    std::thread::scope(|scope| {
+        let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| scene.enroll().ok())).collect();
+        let actions: Vec<String> = runs.into_iter().map(|run| done(&run.join().unwrap()).0).collect();
+        assert_eq!(actions.iter().filter(|action| *action == "issued").count(), 1, "{actions:?}");
+        assert_eq!(actions.iter().filter(|action| *action == "kept").count(), 3, "{actions:?}");
+    });
+    scene.pair();
+}
+
+#[test]
+fn t21_what_lies_where_a_key_under_way_is_kept_must_be_ours() {
+    let scene = Scene::new();
+    let pending = scene.path(".server.key.trustup");
+    fs::create_dir(&pending).unwrap();
+    fs::set_permissions(&pending, fs::Permissions::from_mode(0o755)).unwrap();
+    scene.enroll().fails(1).says(["is not trustup's", "0700"]);
+    fs::remove_dir(&pending).unwrap();
+    symlink(scene.directory.path(), &pending).unwrap();
+    scene.enroll().fails(1).says(["it is no directory"]);
+    fs::remove_file(&pending).unwrap();
+    // A key that somebody got in there is not the one in the record.
+    fs::create_dir(&pending).unwrap();
+    fs::set_permissions(&pending, fs::Permissions::from_mode(0o700)).unwrap();
+    let planted = rcgen::KeyPair::generate().unwrap();
+    super::write(&pending.join("key.pem"), planted.serialize_pem().as_bytes(), 0o600);
+    scene.enroll().ok();
+    assert_ne!(scene.pair().1, planted.serialize_pem().into_bytes());
+}

@@ -1,0 +1,209 @@
+//! Whom it asks and believes: what is pinned, what bootstrap recorded, what a token says, and nobody else (threats T1,
+//! T22).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use trustup::cert::SubjectAltName;
+use trustup::dev_ca::{DevCa, Server};
+use trustup::env::Env;
+use trustup::fingerprint::Fingerprint;
+use trustup::step_ca::mint::{self, Signer};
+
+use super::{Scene, done, write};
+use crate::support::ca::root;
+use crate::support::run::Trustup;
+
+/// A token for `web.test`, written to `token`: for the CA at `url` with this root.
+fn token(scene: &Scene, url: &str, root: Option<Fingerprint>) -> std::path::PathBuf {
+    let names: Vec<SubjectAltName> = vec!["web.test".parse().unwrap()];
+    let password = || Ok(scene.ca.password().to_owned().into_bytes().into());
+    let key = mint::read_key(scene.ca.provisioner_key().as_bytes(), password).unwrap();
+    let request = mint::Request {
+        provisioner: scene.ca.provisioner(),
+        subject: "web.test",
+        names: &names,
+        ca_url: &url::Url::parse(url).unwrap(),
+        root,
+        now: Env::os().now(),
+        valid_for: Duration::from_secs(300),
+        csr: None,
+    };
+    let token = mint::mint(&request, &Signer::Jwk { key: &key.key, kid: &key.kid }).unwrap();
+    write(&scene.path("token"), token.as_bytes(), 0o600);
+    scene.path("token")
+}
+
+fn by_token(scene: &Scene, token: &std::path::Path) -> Trustup {
+    scene.plain("token").arg("--token-file").arg(token)
+}
+
+#[test]
+fn t22_a_token_alone_is_enough_and_may_be_gone_afterwards() {
+    let scene = Scene::new();
+    let file = token(&scene, &scene.server.url(), Some(scene.ca.fingerprint()));
+    assert_eq!(done(&by_token(&scene, &file).ok()).0, "issued");
+    scene.pair();
+    let connections = scene.server.connections();
+    assert_eq!(done(&by_token(&scene, &file).ok()).0, "kept");
+    // Secrets are taken away, containers are started again.
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(done(&by_token(&scene, &file).ok()).0, "kept");
+    assert_eq!(done(&scene.plain("token").ok()).0, "kept");
+    assert_eq!(scene.server.connections(), connections);
+    let run = scene.plain("token").arg("--force").fails(2);
+    run.says(["make one on the CA's host"]);
+}
+
+#[test]
+fn a_token_works_once_and_a_second_time_that_is_said() {
+    let scene = Scene::new();
+    let file = token(&scene, &scene.server.url(), Some(scene.ca.fingerprint()));
+    by_token(&scene, &file).ok();
+    let before = scene.pair();
+    let run = by_token(&scene, &file).arg("--force").fails(4);
+    run.says(["used"]);
+    assert_eq!(scene.pair(), before);
+}
+
+#[test]
+fn t22_a_token_goes_to_its_own_ca_only() {
+    let scene = Scene::new();
+    let other = Arc::new(DevCa::new(&Env::os()).unwrap());
+    let listen = "127.0.0.1:0".parse().unwrap();
+    let elsewhere = Server::start(Arc::clone(&other), listen, &["localhost"]).unwrap();
+    // Another host than the configured one.
+    let foreign = token(&scene, "https://other.test", Some(scene.ca.fingerprint()));
+    let pinned = |file: &std::path::Path| {
+        by_token(&scene, file).args([
+            "--ca-url",
+            &scene.server.url(),
+            "--fingerprint",
+            &scene.ca.fingerprint().hex(),
+        ])
+    };
+    pinned(&foreign).fails(2).says(["the token is for another CA"]);
+    // Another root than the pinned one.
+    let foreign = token(&scene, &scene.server.url(), Some(other.fingerprint()));
+    pinned(&foreign).fails(4).says(["a CA with another root"]);
+    // A server that has not the root of the token.
+    let foreign = token(&scene, &elsewhere.url(), Some(scene.ca.fingerprint()));
+    by_token(&scene, &foreign).fails(4);
+    // A token that says too little, and nobody says more.
+    let silent = token(&scene, &scene.server.url(), None);
+    by_token(&scene, &silent).fails(2).says(["does not name the CA's root"]);
+    pinned(&silent).ok();
+    scene.pair();
+}
+
+#[test]
+fn names_that_the_token_does_not_allow_are_found_before_it_is_spent() {
+    let scene = Scene::new();
+    let file = token(&scene, &scene.server.url(), Some(scene.ca.fingerprint()));
+    by_token(&scene, &file).arg("other.test").fails(2).says(["the token is for `web.test`"]);
+    assert_eq!(scene.server.connections(), 0);
+    by_token(&scene, &file).arg("web.test").ok();
+}
+
+#[test]
+fn t1_a_ca_needs_a_pin_and_a_pin_a_ca() {
+    let scene = Scene::new();
+    let with = |args: &[&str]| {
+        scene
+            .plain("provisioner")
+            .arg("web.test")
+            .arg("--password-file")
+            .arg(scene.path("password"))
+            .args(args)
+    };
+    with(&["--ca-url", &scene.server.url()]).fails(2).says(["no fingerprint"]);
+    with(&["--fingerprint", &scene.ca.fingerprint().hex()]).fails(2).says(["which CA to ask"]);
+    with(&[]).fails(2).says(["which CA to ask"]);
+    with(&["--ca-url", &scene.server.url()]).env("TRUSTUP_FINGERPRINT", "").fails(2);
+    with(&[]).env("CA_URL", scene.server.url()).env("CA_FINGERPRINT", "").fails(2).says(["CA_FINGERPRINT"]);
+    let wrong = Fingerprint::of(b"another root").hex();
+    with(&["--ca-url", &scene.server.url(), "--fingerprint", &wrong]).fails(4);
+    // The command line names a source: those of the environment do not count.
+    let run = with(&["--ca-url", &scene.server.url(), "--fingerprint", &scene.ca.fingerprint().hex()])
+        .env("CA_URL", "https://elsewhere.test")
+        .env("CA_FINGERPRINT", &wrong)
+        .ok();
+    run.says(["ignored"]);
+}
+
+#[test]
+fn the_root_may_come_from_a_file() {
+    let scene = Scene::new();
+    write(&scene.path("root.pem"), scene.ca.root_pem().as_bytes(), 0o644);
+    let with = |root: &str, more: &[&str]| {
+        scene
+            .plain("provisioner")
+            .args(["web.test", "--ca-url", &scene.server.url()])
+            .arg("--password-file")
+            .arg(scene.path("password"))
+            .arg("--ca-root")
+            .arg(scene.path(root))
+            .args(more)
+    };
+    let other = root("Other Root");
+    other.write(scene.directory.path(), "other.pem");
+    with("other.pem", &[]).fails(4).says(["is not trusted"]);
+    with("root.pem", &["--fingerprint", &other.pin()]).fails(4).says(["no root in this file"]);
+    // A chain that ends elsewhere than where it should is refused, and nothing of it is kept.
+    with("root.pem", &["--issuer-root", scene.path("other.pem").to_str().unwrap()])
+        .fails(4)
+        .says(["its chain does not end at"]);
+    assert!(!scene.path("server.crt").exists() && !scene.path(".server.key.trustup").exists());
+    with("root.pem", &[]).ok();
+    scene.pair();
+}
+
+#[test]
+fn published_images_variables_work_alone() {
+    let scene = Scene::new();
+    let file = token(&scene, &scene.server.url(), Some(scene.ca.fingerprint()));
+    let token = std::fs::read_to_string(file).unwrap();
+    let run = || {
+        Trustup::new(["--json", "enroll"])
+            .env("HOME", scene.directory.path())
+            .env("CA_URL", scene.server.url())
+            .env("CA_FINGERPRINT", scene.ca.fingerprint().hex())
+            .env("CA_TOKEN", &token)
+            .env("TLS_DOMAINS", "web.test")
+            .env("TLS_CERT_LOCATION", scene.path("server.crt"))
+            .env("TLS_KEY_LOCATION", scene.path("server.key"))
+            .env("TLS_CA_CERT_LOCATION", scene.path("ca.crt"))
+    };
+    assert_eq!(done(&run().ok()).0, "issued");
+    scene.pair();
+    assert_eq!(super::chain(&scene.path("ca.crt"))[0].fingerprint(), scene.ca.fingerprint());
+    assert_eq!(done(&run().ok()).0, "kept");
+}
+
+#[test]
+fn the_configured_methods_are_tried_in_their_order() {
+    let scene = Scene::new();
+    let config = format!(
+        "[ca]\nurl = {:?}\nfingerprint = {:?}\n[[certificate]]\nnames = [\"web.test\"]\ncert = {:?}\nkey = {:?}\n\
+         [[certificate.enroll]]\nmethod = \"token\"\ntoken_file = {:?}\n\
+         [[certificate.enroll]]\nmethod = \"provisioner\"\nprovisioner = {:?}\npassword_file = {:?}\n",
+        scene.server.url(),
+        scene.ca.fingerprint().hex(),
+        scene.path("server.crt"),
+        scene.path("server.key"),
+        scene.path("no-token"),
+        scene.ca.provisioner(),
+        scene.path("password"),
+    );
+    write(&scene.path("trustup.toml"), config.as_bytes(), 0o600);
+    let run = || {
+        Trustup::new(["--json", "enroll", "--config"]).arg(scene.path("trustup.toml")).env("HOME", "/none")
+    };
+    let first = run().ok();
+    let result = super::result(&first);
+    assert_eq!((&result["action"], &result["method"]), (&"issued".into(), &"provisioner".into()), "{first}");
+    assert_eq!(result["skipped"][0]["method"], "token", "{first}");
+    assert_eq!(done(&run().ok()).0, "kept");
+    run().args(["any", "web.test"]).ok();
+    run().args(["any", "other.test"]).fails(2).says(["no certificate of the configuration has this name"]);
+}
