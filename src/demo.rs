@@ -10,6 +10,7 @@
     reason = "makes and takes away a directory of its own, never a sysroot's"
 )]
 
+mod enrollment;
 mod reading;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ use crate::trust::stores::{self, Selection, Wish};
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::view::View;
 
+pub use self::enrollment::EnrollmentReport;
+
 use self::reading::{bundle, database, hash_directory, keystore};
 
 /// The client on loopback needs no patience.
@@ -59,6 +62,8 @@ pub struct Report {
     pub systems: Vec<SystemReport>,
     /// A wrong fingerprint was refused, and nothing was changed.
     pub wrong_pin_refused: bool,
+    /// A certificate from the CA, served and accepted.
+    pub enrollment: EnrollmentReport,
 }
 
 /// What was proven of one root file system.
@@ -117,7 +122,8 @@ pub fn run(env: &Env, temporary: &Path, stage: &Stage) -> Result<Report> {
     }
     let Some(directory) = last else { return Err(unproven("no root file system is embedded", &scratch.0)) };
     demo.wrong_pin(&directory)?;
-    Ok(Report { fingerprint: ca.fingerprint(), systems, wrong_pin_refused: true })
+    let enrollment = demo.enrollment(&scratch.0, &directory)?;
+    Ok(Report { fingerprint: ca.fingerprint(), systems, wrong_pin_refused: true, enrollment })
 }
 
 struct Demo<'a> {
@@ -137,7 +143,7 @@ impl Demo<'_> {
         self.say("");
         self.say(&format!("== $DIR/{name}: {title}"));
         let first = snapshot(&sysroot)?;
-        let before = self.ask_with_every_store(&sysroot, &outputs)?;
+        let before = self.ask_the_ca(&sysroot, &outputs)?;
         for (store, answer) in &before {
             if answer.accepted {
                 return Err(unproven(
@@ -147,17 +153,12 @@ impl Demo<'_> {
             }
         }
 
-        let bootstrap = |extra: &[&str]| {
-            let fingerprint = self.ca.fingerprint().hex();
-            let url = self.server.url();
-            let own = ["bootstrap", "--ca-url", url.as_str(), "--fingerprint", fingerprint.as_str()];
-            self.trustup(directory, &[extra, &own].concat())
-        };
+        let bootstrap = |extra: &[&str]| self.bootstrap(directory, extra);
         expect(bootstrap(&["--dry-run"]), 0, "the plan")?;
         same(&first, &snapshot(&sysroot)?, "`--dry-run` changed the root file system", directory)?;
         expect(bootstrap(&[]), 0, "bootstrap")?;
         let (_, _, outputs) = look(&sysroot)?;
-        let after = self.ask_with_every_store(&sysroot, &outputs)?;
+        let after = self.ask_the_ca(&sysroot, &outputs)?;
         let mut stores = Vec::new();
         for (store, answer) in after {
             if !answer.accepted {
@@ -190,6 +191,12 @@ impl Demo<'_> {
         Ok(SystemReport { name, row, stores, second_run_idle: true, restored: true })
     }
 
+    fn bootstrap(&self, directory: &Path, extra: &[&str]) -> u8 {
+        let (url, fingerprint) = (self.server.url(), self.ca.fingerprint().hex());
+        let own = ["bootstrap", "--ca-url", url.as_str(), "--fingerprint", fingerprint.as_str()];
+        self.trustup(directory, &[extra, &own].concat())
+    }
+
     /// A fingerprint that is not the root's own.
     fn wrong_pin(&self, directory: &Path) -> Result<()> {
         let sysroot = Sysroot::open(directory)?;
@@ -206,24 +213,34 @@ impl Demo<'_> {
         Ok(())
     }
 
-    /// Asks the CA's server with the roots of each store, and nothing but those.
-    fn ask_with_every_store(&self, sysroot: &Sysroot, outputs: &[Output]) -> Result<Vec<(Output, Answer)>> {
+    fn ask_the_ca(&self, sysroot: &Sysroot, outputs: &[Output]) -> Result<Vec<(Output, Answer)>> {
+        self.ask_with_every_store(sysroot, outputs, &self.server.url(), "the CA's server")
+    }
+
+    /// Asks the server at `url` with the roots of each store, and nothing but those.
+    fn ask_with_every_store(
+        &self,
+        sysroot: &Sysroot,
+        outputs: &[Output],
+        url: &str,
+        server: &str,
+    ) -> Result<Vec<(Output, Answer)>> {
         let mut answers = Vec::new();
         for output in outputs {
-            let Some(answer) = self.ask(sysroot, output)? else { continue };
+            let Some(answer) = self.ask(sysroot, output, url)? else { continue };
             let with = match answer.roots {
                 Some(1) => format!("with the one root of {}", output.path),
                 Some(roots) => format!("with the {roots} roots of {}", output.path),
                 None => format!("with {}, which is not there,", output.path),
             };
             let verdict = if answer.accepted { "accepts" } else { "refuses" };
-            self.say(&format!("  a client {with} {verdict} the CA's server"));
+            self.say(&format!("  a client {with} {verdict} {server}"));
             answers.push((output.clone(), answer));
         }
         Ok(answers)
     }
 
-    fn ask(&self, sysroot: &Sysroot, output: &Output) -> Result<Option<Answer>> {
+    fn ask(&self, sysroot: &Sysroot, output: &Output, url: &str) -> Result<Option<Answer>> {
         let roots = match output.kind {
             OutputKind::Bundle => bundle(sysroot, &output.path)?,
             // Firmware reads these, no TLS client of a container.
@@ -241,21 +258,22 @@ impl Demo<'_> {
         };
         let count = roots.as_ref().map(Vec::len);
         let roots = roots.unwrap_or_default();
-        Ok(Some(Answer { roots: count, accepted: !roots.is_empty() && self.accepts(roots)? }))
+        Ok(Some(Answer { roots: count, accepted: !roots.is_empty() && self.accepts(roots, url)? }))
     }
 
-    /// Whether a TLS client that trusts `roots` alone gets through to the CA's server.
-    fn accepts(&self, roots: Vec<Vec<u8>>) -> Result<bool> {
+    /// Whether a TLS client that trusts `roots` alone gets through to the server at `url`.
+    fn accepts(&self, roots: Vec<Vec<u8>>, url: &str) -> Result<bool> {
         let roots = roots.into_iter().map(Into::into).collect();
         let trust = Trust::Roots { roots, vouched_by: "the store's roots".to_owned() };
-        let url = format!("{}/health", self.server.url());
-        let url = crate::net::url::parse(&url, "the CA's address")?;
+        let url = crate::net::url::parse(&format!("{url}/health"), "the server's address")?;
+        let hosts = format!("127.0.0.1 {}\n", enrollment::HOST);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime =
             runtime.map_err(|error| Error::failed("could not start the network runtime").because(error))?;
         let env = Env::fixed([], self.env.now());
         let answer = runtime.block_on(async {
-            Net::new(&env, &Settings::from_texts(None, None), CLIENT_TIMEOUT, None)?.get(&url, &trust).await
+            let settings = Settings::from_texts(None, Some(hosts.as_bytes()));
+            Net::new(&env, &settings, CLIENT_TIMEOUT, None)?.get(&url, &trust).await
         });
         match answer.and_then(crate::net::Answer::success) {
             Ok(_) => Ok(true),
@@ -266,8 +284,12 @@ impl Demo<'_> {
 
     fn trustup(&self, directory: &Path, arguments: &[&str]) -> u8 {
         let sysroot = directory.display().to_string();
-        let line: Vec<String> =
-            ["--sysroot", &sysroot].iter().chain(arguments).map(|&word| word.to_owned()).collect();
+        self.run(&[&["--sysroot", &sysroot], arguments].concat())
+    }
+
+    /// Runs trustup, and shows the line.
+    fn run(&self, arguments: &[&str]) -> u8 {
+        let line: Vec<String> = arguments.iter().map(|&word| word.to_owned()).collect();
         let shown = self
             .names
             .iter()
@@ -411,12 +433,18 @@ mod tests {
                 assert_eq!(store.roots_after, store.roots_before.unwrap_or(0) + 1, "{store:?}");
             }
         }
+        let enrollment = report.enrollment;
+        assert!(!enrollment.accepted_by.is_empty() && enrollment.second_run_idle, "{enrollment:?}");
+        assert!((1..=2).contains(&enrollment.connections), "{enrollment:?}");
     }
 
     #[test]
     fn it_fails_if_a_step_is_not_proven() {
         type Alter = fn(&[String]) -> Option<u8>;
-        let cases: [(&str, Alter); 5] = [
+        let cases: [(&str, Alter); 6] = [
+            ("enroll ended well, and the file is not there", |arguments| {
+                has(arguments, "enroll").then_some(0)
+            }),
             ("still refuses", |arguments| {
                 (has(arguments, "bootstrap") && !has(arguments, "--dry-run")).then_some(0)
             }),

@@ -7,13 +7,15 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 /// How long a connection may last.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONNECTIONS: usize = 64;
+/// How many may wait to be accepted: a crowd that comes at once is let in and sorted out.
+const BACKLOG: u32 = 1024;
 
 /// A listener at work; it and its connections end when this is dropped.
 #[derive(Debug)]
@@ -24,18 +26,22 @@ pub(crate) struct Listener {
 
 impl Listener {
     /// Binds `address`. Must be called inside a tokio runtime.
-    pub(crate) async fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-        TcpListener::bind(address).await
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // One that ended a moment ago does not hold the port.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
     }
 
     /// Binds `port` of all addresses of this machine, of both families where there are both.
-    pub(crate) async fn bind_all(port: u16) -> io::Result<TcpListener> {
-        match TcpListener::bind((Ipv6Addr::UNSPECIFIED, port)).await {
+    pub(crate) fn bind_all(port: u16) -> io::Result<TcpListener> {
+        match Listener::bind((Ipv6Addr::UNSPECIFIED, port).into()) {
             // No IPv6 here at all.
             Err(error)
                 if !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) =>
             {
-                TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await
+                Listener::bind((Ipv4Addr::UNSPECIFIED, port).into())
             }
             bound => bound,
         }

@@ -9,7 +9,9 @@ use super::account_file::Kept;
 use super::problem::{EXTERNAL_ACCOUNT, explain, is, persist};
 use super::transport::Transport;
 use super::{AccountStore, Settings};
+use crate::cert::pem;
 use crate::error::{Error, Result};
+use crate::key::PrivateKey;
 use crate::net::url::{origin, same_origin};
 use crate::text;
 
@@ -23,7 +25,7 @@ pub(super) async fn open(
     let Some(content) = store.load()? else { return register(transport, settings, store, report).await };
     let kept = Kept::from_text(&content)?;
     let Some(url) = kept.url.clone() else { return adopt(transport, settings, kept, store, report).await };
-    let key = PrivatePkcs8KeyDer::from(&**kept.key);
+    let key = PrivatePkcs8KeyDer::from(kept.key.pkcs8());
     // The URL as it was at creation, whatever the server is called today: step-ca wants exactly that.
     let account = builder(transport)
         .from_parts(url, key, transport.directory().to_string())
@@ -68,8 +70,8 @@ pub(super) async fn register(
     let made =
         persist(async || builder(transport).create(&new, directory.clone(), external.as_ref()).await).await;
     let (account, credentials) = made.map_err(|error| explain(error, "make an account", transport))?;
-    let key = Zeroizing::new(credentials.private_key().secret_pkcs8_der().to_vec());
-    keep(&account, key, transport, store)?;
+    let pem = Zeroizing::new(pem::armor("PRIVATE KEY", credentials.private_key().secret_pkcs8_der()));
+    keep(&account, PrivateKey::from_pem(pem.as_bytes())?, transport, store)?;
     report(&format!("account made at {}", origin(transport.directory())));
     Ok(account)
 }
@@ -84,15 +86,9 @@ async fn adopt(
 ) -> Result<Account> {
     let directory = transport.directory().to_string();
     let pair = || {
-        let key = PrivatePkcs8KeyDer::from(kept.key.to_vec());
-        let usable = Key::from_pkcs8_der(key.clone_key())?;
-        Ok((usable, PrivateKeyDer::Pkcs8(key)))
+        let key = PrivatePkcs8KeyDer::from(kept.key.pkcs8().to_vec());
+        Ok::<_, instant_acme::Error>((Key::from_pkcs8_der(key.clone_key())?, PrivateKeyDer::Pkcs8(key)))
     };
-    if let Err(error) = pair() {
-        let error: instant_acme::Error = error;
-        return Err(Error::usage("the account's key cannot be used: it must be EC P-256")
-            .because(anyhow::anyhow!("{error}")));
-    }
     let found = persist(async || builder(transport).from_key(pair()?, directory.clone()).await).await;
     let (account, what) = match found {
         Ok((account, _)) => (account, "found"),
@@ -117,7 +113,7 @@ async fn adopt(
 
 fn keep(
     account: &Account,
-    key: Zeroizing<Vec<u8>>,
+    key: PrivateKey,
     transport: &Transport,
     store: &mut dyn AccountStore,
 ) -> Result<()> {

@@ -1,42 +1,40 @@
-//! The account as it is kept: a PKCS#8 key in PEM, and above it (RFC 7468 section 5.2 allows text there) the URLs of the
+//! The account as it is kept: its key in PEM, and above it (RFC 7468 section 5.2 allows text there) the URLs of the
 //! directory and the account. To and from text only.
 
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::pki_types::pem::PemObject as _;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::key::{KeyType, PrivateKey};
 
-/// An account's key is less than a kibibyte.
-const MAX_SIZE: usize = 64 * 1024;
-
+const HEAD: &str =
+    "ACME account of trustup. Whoever has the key below can use the account: keep it secret.\n";
 const DIRECTORY: &str = "Directory: ";
 const ACCOUNT: &str = "Account: ";
 
 /// What an account file says.
 pub(super) struct Kept {
-    /// PKCS#8, DER.
-    pub(super) key: Zeroizing<Vec<u8>>,
+    /// EC P-256.
+    pub(super) key: PrivateKey,
     /// The account's URL; `None` in a key that other software made.
     pub(super) url: Option<String>,
 }
 
 impl Kept {
-    /// Reads what [`Kept::to_text`] wrote, or a bare key.
+    /// Reads what [`Kept::to_text`] wrote, or a bare key in any of the usual forms.
     ///
     /// # Errors
-    /// There is no PKCS#8 key in it. The error shows nothing of the content.
+    /// There is no usable key in it. The error shows nothing of the content.
     pub(super) fn from_text(content: &[u8]) -> Result<Self> {
-        let no_key = || {
-            Error::usage("the account's key file holds no PKCS#8 key in PEM").hint(
-                "an EC P-256 key in another format becomes one with `openssl pkcs8 -topk8 -nocrypt`; without the file a new account is made",
-            )
-        };
-        if content.len() > MAX_SIZE {
-            return Err(no_key());
+        let key = PrivateKey::from_pem(content).map_err(|error| {
+            let (kind, hints) = (error.kind(), error.hints().to_vec());
+            let error = Error::new(kind, "the account's key file cannot be used").because(error);
+            hints.into_iter().fold(error, Error::hint)
+        })?;
+        if key.key_type() != Some(KeyType::EcP256) {
+            return Err(Error::usage("the account's key cannot be used: it is not EC P-256").hint(
+                "name a file that does not exist yet with `--account-key`: a new account is made for it",
+            ));
         }
-        let key = PrivatePkcs8KeyDer::from_pem_slice(content).map_err(|_| no_key())?;
-        let key = Zeroizing::new(key.secret_pkcs8_der().to_vec());
         // Only what stands above the key is ours.
         let text = String::from_utf8_lossy(content);
         let head = text.lines().take_while(|line| !line.starts_with("-----BEGIN"));
@@ -46,25 +44,12 @@ impl Kept {
 
     /// The text to keep.
     pub(super) fn to_text(&self, directory: &str) -> Zeroizing<String> {
-        use base64::Engine as _;
-        const COLUMNS: usize = 64;
-        let body = Zeroizing::new(base64::engine::general_purpose::STANDARD.encode(&*self.key));
         let url = self.url.as_deref().unwrap_or_default();
-        let mut text =
-            Zeroizing::new(String::with_capacity(body.len() * 2 + directory.len() + url.len() + 200));
-        text.push_str(
-            "ACME account of trustup. Keep it secret, and keep it: the account can be used with it alone.\n",
-        );
-        for part in [DIRECTORY, directory, "\n", ACCOUNT, url, "\n-----BEGIN PRIVATE KEY-----\n"] {
-            text.push_str(part);
-        }
-        for (at, c) in body.char_indices() {
-            if at > 0 && at % COLUMNS == 0 {
-                text.push('\n');
-            }
-            text.push(c);
-        }
-        text.push_str("\n-----END PRIVATE KEY-----\n");
+        let key = self.key.to_pem();
+        let parts = [HEAD, DIRECTORY, directory, "\n", ACCOUNT, url, "\n", &key];
+        // Room for all of it: text that grows leaves copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
+        parts.iter().for_each(|part| text.push_str(part));
         text
     }
 }
@@ -75,14 +60,19 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let key = rcgen::KeyPair::generate().expect("key").serialize_der();
-        let kept = Kept { key: Zeroizing::new(key.clone()), url: Some("https://ca.test/acct/1".to_owned()) };
+        let key = PrivateKey::generate(KeyType::EcP256).expect("key");
+        let public = key.public_key().to_vec();
+        let kept = Kept { key, url: Some("https://ca.test/acct/1".to_owned()) };
         let text = kept.to_text("https://ca.test/dir");
         let again = Kept::from_text(text.as_bytes()).expect("readable");
-        assert_eq!((&*again.key, again.url.as_deref()), (&key, Some("https://ca.test/acct/1")));
-        assert!(text.lines().all(|line| line.len() < 110), "{}", text.len());
+        assert_eq!(
+            (again.key.public_key(), again.url.as_deref()),
+            (&*public, Some("https://ca.test/acct/1"))
+        );
         let bare = &text[text.find("-----BEGIN").expect("key")..];
         assert_eq!(Kept::from_text(bare.as_bytes()).expect("a bare key").url, None);
+        let other = PrivateKey::generate(KeyType::EcP384).expect("key");
+        assert!(Kept::from_text(other.to_pem().as_bytes()).is_err());
     }
 
     #[test]

@@ -158,10 +158,8 @@ mod tests {
         let dns = Settings { challenge: Some(Dns01), ..settings() };
         assert!(check(&dns, &[name("a.test")]).is_err());
         let http = Settings { challenge: Some(Http01), ..settings() };
-        for wrong in ["*.a.test"] {
-            let error = check(&http, &[name("a.test"), name(wrong)]).expect_err(wrong);
-            assert_eq!((error.kind().exit_code(), error.place()), (2, Some(wrong)));
-        }
+        let error = check(&http, &[name("a.test"), name("*.a.test")]).expect_err("a wildcard");
+        assert_eq!((error.kind().exit_code(), error.place()), (2, Some("*.a.test")));
         let both = Settings {
             http_listen: Some(([0, 0, 0, 0], 80).into()),
             webroot: Some("/srv".into()),

@@ -58,12 +58,12 @@ pub async fn obtain(
     report: &dyn Fn(&str),
 ) -> Result<Vec<Certificate>> {
     let identifiers = identifier::identifiers(names)?;
-    choice::check(settings, names)?;
+    settings.check(names)?;
+    let mut solvers = Solvers::new(client, settings)?;
     let transport = Transport::open(client, &settings.directory).await?;
     settings.check_profile(&transport)?;
     let Placed { mut order, answers } =
         order::place(&transport, settings, account, &identifiers, report).await?;
-    let mut solvers = Solvers::new(client, settings);
     let validated = match solvers.put_up(&answers, report).await {
         Ok(()) => validation::validate(&transport, &mut order, &answers, report).await,
         Err(error) => Err(error),

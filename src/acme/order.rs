@@ -69,7 +69,7 @@ pub(super) async fn place(
         };
         check_order(transport, &mut order)?;
         report(&format!("order placed for {}", shown(identifiers)));
-        let answers = answers(transport, settings, &mut order, report).await?;
+        let answers = answers(transport, settings, &mut order, identifiers, report).await?;
         let is_hook = matches!(settings.dns, Some(DnsSolver::Hook(_)));
         let Some(odd) = answers.iter().find(|answer| {
             is_hook && answer.kind == ChallengeType::Dns01 && answer.dns_value.starts_with('-')
@@ -126,6 +126,7 @@ async fn answers(
     transport: &Transport,
     settings: &Settings,
     order: &mut Order,
+    identifiers: &[Identifier],
     report: &dyn Fn(&str),
 ) -> Result<Vec<Answer>> {
     // Fetched once here; afterwards the library has them.
@@ -143,7 +144,7 @@ async fn answers(
     while let Some(authorization) = all.next().await {
         let mut authorization =
             authorization.map_err(|error| explain(error, "show the authorizations", transport))?;
-        let (name, shown) = name_of(transport, &authorization)?;
+        let (name, shown) = name_of(transport, &authorization, identifiers)?;
         match authorization.status {
             AuthorizationStatus::Valid => report(&format!("{shown} is validated already")),
             AuthorizationStatus::Pending => {
@@ -177,18 +178,26 @@ async fn answers(
     Ok(answers)
 }
 
-/// The name of an authorization, without `*.`, and as it is shown.
-fn name_of(transport: &Transport, authorization: &AuthorizationState) -> Result<(SubjectAltName, String)> {
+/// The name of an authorization, without `*.`, and as it is shown. Only what was ordered is answered for: names go to a
+/// hook and into DNS messages.
+fn name_of(
+    transport: &Transport,
+    authorization: &AuthorizationState,
+    ordered: &[Identifier],
+) -> Result<(SubjectAltName, String)> {
     let identifier = authorization.identifier();
     let shown = format!("`{}`", text::escape(&identifier.to_string()));
-    let name = match identifier.identifier {
-        Identifier::Ip(address) => Some(SubjectAltName::Ip(*address)),
-        // A server's name goes to a hook and into DNS messages: it has to be one.
-        Identifier::Dns(name) => name.parse().ok().filter(|name| matches!(name, SubjectAltName::Dns(_))),
-        _ => None,
+    let is_ordered = |name: &str| {
+        let star = format!("*.{name}");
+        ordered.iter().any(|other| matches!(other, Identifier::Dns(other) if other == name || *other == star))
     };
-    match name {
-        Some(name) if !name.is_wildcard() => Ok((name, shown)),
+    match identifier.identifier {
+        Identifier::Ip(address) if ordered.contains(identifier.identifier) => {
+            Ok((SubjectAltName::Ip(*address), shown))
+        }
+        Identifier::Dns(name) if !name.starts_with("*.") && is_ordered(&name.to_ascii_lowercase()) => {
+            Ok((SubjectAltName::Dns(name.to_ascii_lowercase()), shown))
+        }
         _ => Err(transport.error(Error::failed(format!(
             "the CA wants {shown} to be shown, which is no name of the order"
         )))),

@@ -9,7 +9,10 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::transport::Transport;
+use super::{choice, identifier, solver};
+use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
+use crate::net::url::masked;
 use crate::text;
 
 /// How control over a name is shown (RFC 8555 section 8, RFC 8737).
@@ -147,6 +150,22 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What can be checked before anybody is asked: whether the settings and the names go together, the webroot, the hook,
+    /// the contacts.
+    ///
+    /// # Errors
+    /// What is missing or cannot work.
+    pub fn check(&self, names: &[SubjectAltName]) -> Result<()> {
+        identifier::identifiers(names)?;
+        choice::check(self, names)?;
+        solver::check(self)?;
+        if self.directory.scheme() != "https" {
+            return Err(Error::usage("an ACME server is asked over https only (RFC 8555 section 6.1)")
+                .at(masked(&self.directory)));
+        }
+        self.contacts().map(drop)
+    }
+
     /// Whether the server knows the profile, before it is asked for anything: some answer an unknown one with whatever
     /// they like.
     pub(super) fn check_profile(&self, transport: &Transport) -> Result<()> {

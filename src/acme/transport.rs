@@ -79,11 +79,6 @@ impl Transport {
     /// Fetches the directory at `url`.
     pub(super) async fn open(client: &Client, url: &Url) -> Result<Self> {
         let place = masked(url);
-        if url.scheme() != "https" {
-            return Err(
-                Error::usage("an ACME server is asked over https only (RFC 8555 section 6.1)").at(place)
-            );
-        }
         let answer = send(client, Request { limit: MAX_ANSWER, ..Request::get(url.clone()) }, true).await?;
         let hint = "is this the directory? step-ca's is `https://HOST/acme/PROVISIONER/directory`";
         if answer.status != 200 {

@@ -11,7 +11,7 @@ use crate::demo::{self, Stage};
 use crate::env::Env;
 use crate::error::{Error, Result};
 
-/// Show it all on throwaway root file systems: a CA, bootstrap, a TLS client before and after, untrust
+/// Show it all on throwaway root file systems: a CA, bootstrap, a TLS client before and after, a certificate, untrust
 #[derive(Debug, Args)]
 #[command(
     after_help = "It needs no network, no root rights and no other program, changes nothing on this machine, and ends with a
@@ -50,7 +50,7 @@ pub(super) fn run(context: &Context, _args: &DemoArgs) -> Result<u8> {
     let stores: usize = report.systems.iter().map(|system| system.stores.len()).sum();
     say("");
     say(&format!(
-        "proven: {} root file systems, {stores} stores trusted the CA and gave it back, a wrong fingerprint was refused",
+        "proven: {} root file systems, {stores} stores trusted the CA and gave it back, a wrong fingerprint was refused, a server with a certificate of the CA was accepted",
         report.systems.len()
     ));
     ui.result("demo", json!({ "changed": false, "proven": report }))?;

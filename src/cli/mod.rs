@@ -5,6 +5,7 @@ mod bootstrap;
 mod config;
 mod demo;
 mod detect;
+mod dev_ca;
 mod doctor;
 mod enroll;
 mod env;
@@ -99,10 +100,11 @@ enum Command {
     Status(status::StatusArgs),
     Doctor(doctor::DoctorArgs),
     Env(env::EnvArgs),
-    Enroll(Box<enroll::EnrollArgs>),
     Token(Box<token::TokenArgs>),
+    Enroll(Box<enroll::EnrollArgs>),
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
+    DevCa(dev_ca::DevCaArgs),
 }
 
 impl Command {
@@ -114,10 +116,11 @@ impl Command {
             Command::Status(_) => "status",
             Command::Doctor(_) => "doctor",
             Command::Env(_) => "env",
-            Command::Enroll(_) => "enroll",
             Command::Token(_) => "token",
+            Command::Enroll(_) => "enroll",
             Command::Config(_) => "config",
             Command::Demo(_) => "demo",
+            Command::DevCa(_) => "dev-ca",
         }
     }
 }
@@ -196,10 +199,11 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Status(args) => status::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, args),
         Command::Env(args) => env::run(&context, args),
+        Command::Token(args) => token::run(&context, args, &parsed.sources),
         Command::Enroll(args) => enroll::run(&context, args, &parsed.sources),
-        Command::Token(args) => token::run(&context, args),
         Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
+        Command::DevCa(args) => dev_ca::run(&context, args),
     };
     match result {
         Ok(code) => code,

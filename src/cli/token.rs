@@ -10,9 +10,13 @@ use x509_parser::prelude::FromDer as _;
 use zeroize::Zeroizing;
 
 use super::Context;
+use super::config::ConfigArg;
+use super::enroll::{given, recorded};
+use super::variables::PublishedSources;
 use crate::cert::{Certificate, SubjectAltName, input, pem};
+use crate::config::{self, Scope};
 use crate::enroll::methods;
-use crate::enroll::trust::{self, Ca, Given, Recorded};
+use crate::enroll::trust::{self, Ca, Given};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::PrivateKey;
@@ -20,7 +24,6 @@ use crate::net::Net;
 use crate::net::dns::Settings;
 use crate::net::url::masked;
 use crate::secret::{Secret, Source};
-use crate::state::{self, State};
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 use crate::step_ca::{Client, diagnosis};
 use crate::sysroot::directory::Attributes;
@@ -91,6 +94,8 @@ pub(super) struct TokenArgs {
     /// Write it here (0600), not to standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    file: ConfigArg,
 }
 
 /// With what the token is signed.
@@ -103,9 +108,14 @@ enum With {
     Birth(Vec<Certificate>, PrivateKey),
 }
 
-pub(super) fn run(context: &Context, args: &TokenArgs) -> Result<u8> {
+pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSources) -> Result<u8> {
     let (env, ui) = (context.env, context.ui);
-    let provisioner = args.provisioner.as_deref().ok_or_else(|| {
+    if !published.ignored.is_empty() {
+        ui.say(format!("ignored, since the command line names a source: {}", published.ignored.join(", ")));
+    }
+    let config = config::load_scope(env, args.file.path(), Scope::Trust)?;
+    let configured = config.as_ref().and_then(|config| config.ca.as_ref()?.provisioner.as_deref());
+    let provisioner = args.provisioner.as_deref().or(configured).ok_or_else(|| {
         Error::usage("which provisioner the token is of is not said")
             .hint("add `--provisioner NAME`; on the CA's host `step ca provisioner list` shows them")
     })?;
@@ -113,9 +123,8 @@ pub(super) fn run(context: &Context, args: &TokenArgs) -> Result<u8> {
     let names = args.san.iter().map(|name| name.parse()).collect::<Result<Vec<SubjectAltName>>>()?;
     let csr = args.cnf_csr.as_deref().map(request).transpose()?;
     let out = args.out.as_deref().map(Output::open).transpose()?;
-    let given =
-        Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
-    let ca = trust::resolve(&given, &recorded(context)?, None)?;
+    let own = Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
+    let ca = trust::resolve(&given(own, published, config.as_ref())?, &recorded(context)?, None)?;
     let ca_url = ca.url()?;
     let with = args.with(context)?;
     if context.global.dry_run {
@@ -282,18 +291,6 @@ fn root_of(ca: &Ca) -> Option<Fingerprint> {
         ([], [root]) => Some(root.fingerprint()),
         _ => None,
     }
-}
-
-/// What bootstrap recorded, as far as whoever runs us may read it.
-fn recorded(context: &Context) -> Result<Recorded> {
-    let trees = context.trees()?;
-    let mut recorded = Recorded::default();
-    for tree in trees.all() {
-        if !state::is_closed(tree)? {
-            recorded.add(&State::load(tree)?)?;
-        }
-    }
-    Ok(recorded)
 }
 
 fn birth_certificate(path: &Path) -> Result<Vec<Certificate>> {

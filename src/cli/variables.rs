@@ -112,7 +112,7 @@ pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Pa
         from_variables.push(id.clone());
         command = preset(command, is_own.then_some(name.as_str()), id, vec![value]);
     }
-    if name == "enroll" {
+    if matches!(name.as_str(), "enroll" | "token") {
         published(env, names_source, &mut sources).map_err(Failure::Ours)?;
     }
     if name == "bootstrap" {

@@ -198,7 +198,7 @@ impl Provisioners {
         let (leaf, rest) = chain.split_first().ok_or("the token has no certificate")?;
         let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now.unsigned_abs()));
         super::server::client_verifier([&self.root])
-            .and_then(|verifier| Ok(verifier.verify_client_cert(leaf, rest, time)?))
+            .and_then(|verifier| verifier.verify_client_cert(leaf, rest, time))
             .map_err(|error| format!("the token's certificate is not trusted: {error}"))?;
         if !signs(leaf) {
             return Err("the token's certificate cannot be used for digital signatures".to_owned());

@@ -2,6 +2,7 @@
 //! Beside it stand the root and the password, for people and their commands.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -45,7 +46,7 @@ struct Kept {
 /// A CA in a directory; nobody else runs it as long as this lives.
 pub struct KeptCa {
     /// The CA.
-    pub ca: DevCa,
+    pub ca: Arc<DevCa>,
     /// Whether it was made by this run.
     pub is_new: bool,
     /// The file with its password.
@@ -103,7 +104,13 @@ impl DevCa {
         write(&place, ROOT, ca.root_pem().as_bytes(), 0o644)?;
         write(&place, PASSWORD, ca.password().as_bytes(), 0o600)?;
         place.sync()?;
-        Ok(KeptCa { ca, is_new, password_file: shown(PASSWORD), root_file: shown(ROOT), _lock: lock })
+        Ok(KeptCa {
+            ca: Arc::new(ca),
+            is_new,
+            password_file: shown(PASSWORD),
+            root_file: shown(ROOT),
+            _lock: lock,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::cert::{Certificate, Purpose, pem};
+use crate::dev_ca::ROOT_NAME;
 use crate::env::Env;
 use crate::error::Result;
 use crate::sysroot::Kind;
@@ -19,8 +20,8 @@ use crate::trust::view::{View, child};
 
 /// A root that lives no longer (seconds) is one of a throwaway CA: threat T25's lives 30 days.
 const SHORT_LIFE: i64 = 31 * 24 * 3600;
-/// What development CAs of others call their roots.
-const DEVELOPMENT: [&str; 3] = ["mkcert development CA", "Caddy Local Authority", "localhost"];
+/// What development CAs, ours and others', call their roots.
+const DEVELOPMENT: [&str; 4] = [ROOT_NAME, "mkcert development CA", "Caddy Local Authority", "localhost"];
 /// A bundle with fewer times as many roots as the system's is no whole one.
 const FEWER: usize = 4;
 /// How many names are shown of a group.

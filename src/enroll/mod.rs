@@ -168,24 +168,9 @@ struct Settled<'a> {
 /// # Errors
 /// There is no good pair, and none could be had; what stood there before stands there still, unless the error names it.
 pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
-    let began = Instant::now();
     request.outputs.validate()?;
     let now = world.env.now();
-    let mut recorded = world.recorded.clone();
-    let kept = kept(world, &request.outputs)?;
-    if let Some(kept) = &kept {
-        recorded.add_known(kept.roots());
-    }
-    // A token that cannot be read matters only if it is needed: its method says so then.
-    let token = request.methods.iter().find_map(|method| method.token(world.env).ok().flatten());
-    let mut ca = trust::resolve(&request.ca, &recorded, token.as_ref())?;
-    if let Some(kept) = kept.as_ref().filter(|_| ca.is_unknown()) {
-        // A token that is spent may be gone; the pair that it brought is judged by the CA that it named.
-        ca = kept.as_ca();
-    }
-    let names = names(request, world)?;
-    let spent = kept.map(|kept| kept.spent).unwrap_or_default();
-    let settled = Settled { request, ca, names, spent, began };
+    let settled = settle(request, world, Instant::now())?;
     let (standing, roots) = look(&settled, world, now)?;
     let (good, reason) = match standing {
         Standing::Nothing => (None, "no certificate was there".to_owned()),
@@ -213,13 +198,32 @@ pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
     }
 }
 
+/// Settles whom it is about, by what is said and what is known here.
+fn settle<'a>(request: &'a Request, world: &World<'_>, began: Instant) -> Result<Settled<'a>> {
+    let kept = kept(world, &request.outputs)?;
+    let mut recorded = world.recorded.clone();
+    if let Some(kept) = &kept {
+        recorded.add_known(kept.roots());
+    }
+    // A token that cannot be read matters only if it is needed: its method says so then.
+    let token = request.methods.iter().find_map(|method| method.token(world.env).ok().flatten());
+    let mut ca = trust::resolve(&request.ca, &recorded, token.as_ref())?;
+    if let Some(kept) = kept.as_ref().filter(|_| ca.is_unknown()) {
+        // A token that is spent may be gone; the pair that it brought is judged by the CA that it named.
+        ca = kept.as_ca();
+    }
+    let names = names(request, world)?;
+    let spent = kept.map(|kept| kept.spent).unwrap_or_default();
+    Ok(Settled { request, ca, names, spent, began })
+}
+
 /// The pair stays; modes, owners and what else is not as asked for are put right.
 fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now: i64) -> Result<Outcome> {
     let request = settled.request;
     let verdict = decide::decide(&good.chain[0], now, request.policy);
     let why = format!("the pair is good, and {}", verdict.reason());
     let (is_neat, vouched) = (good.is_neat, good.vouched);
-    let mut outcome = match (is_neat, world.dry_run) {
+    let outcome = match (is_neat, world.dry_run) {
         (true, _) => Outcome::new(Action::Kept, why),
         (false, true) => {
             Outcome::new(Action::Planned, "files, modes or owners of the pair are not as asked for")
@@ -232,7 +236,9 @@ fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now
             Outcome { placed, ..Outcome::new(Action::PlacedAgain, why) }
         }
     };
-    outcome.method = None;
+    if !world.dry_run {
+        pending::tidy(world.host, &request.outputs);
+    }
     Ok(outcome.with_chain(good.chain, vouched, roots, request.policy, now))
 }
 
@@ -348,7 +354,9 @@ fn with_pending(
     now: i64,
 ) -> Result<Outcome> {
     let request = settled.request;
-    // Another run may have been at work while we waited for it.
+    // Another run may have been at work while we waited for it, and an interrupted one may have left more than was seen.
+    world.host.look_again();
+    let settled = &settle(request, world, settled.began)?;
     if let (Standing::Good(good), roots) = look(settled, world, now)?
         && matches!(decide::decide(&good.chain[0], now, request.policy), Verdict::Keep(_))
         && !request.force
@@ -438,6 +446,10 @@ fn finish(
     let request = settled.request;
     let now = world.env.now();
     let content = Content::new(issued.key, &issued.chain, &issued.roots);
+    // First whose answer it is: who takes it up has to know where its chain ends.
+    let ca = issued.method.asks(&settled.ca).as_ref().map(masked);
+    let spent = pending.record().attempts.clone();
+    pending.save_enrolled(&Enrolled::new(issued.method.name(), ca, &issued.roots, spent).to_bytes()?)?;
     pending.save_answer(&content.cert)?;
     checkpoints.pass();
     let left = format!(
@@ -467,12 +479,6 @@ fn finish(
                 .with_changed(placed.changed));
         }
     }
-    let ca = issued.method.asks(&settled.ca).as_ref().map(masked);
-    pending.save_enrolled(
-        &Enrolled::new(issued.method.name(), ca, &issued.roots, pending.record().attempts.clone())
-            .to_bytes()?,
-    )?;
-    checkpoints.pass();
     pending.discard()?;
     if issued.vouched == Vouched::ByItself {
         (world.warn)(

@@ -205,6 +205,15 @@ impl Pending {
     }
 }
 
+/// Takes away what an interrupted run left, if there is something and nobody is at work there; the pair is good without.
+pub fn tidy(host: &Sysroot, outputs: &Outputs) {
+    let is_left = |name| matches!(host.lstat(&child(&directory_path(outputs), name)), Ok(Some(_)));
+    if [LOCK, KEY, ANSWER, RECORD].into_iter().any(is_left) {
+        // Where it cannot be taken away it does no harm.
+        let _ = Pending::open(host, outputs, Duration::ZERO).and_then(Pending::discard);
+    }
+}
+
 /// The directory beside the key.
 fn directory_path(outputs: &Outputs) -> String {
     let (parent, key) = split(&outputs.key);

@@ -17,7 +17,10 @@ fn the_demo_proves_itself_and_leaves_nothing() {
         "accepts the CA's server",
         "write-file",
         "does not match",
+        "accepts a server with it",
+        "a client with another root refuses a server with it",
         "proven: 5 root file systems",
+        "a server with a certificate of the CA was accepted",
     ] {
         assert!(run.stderr.contains(words), "{words:?} is missing: {}", run.stderr);
     }
@@ -34,6 +37,9 @@ fn the_demo_as_json_is_one_object() {
     assert_eq!(object["command"], "demo");
     assert_eq!(object["proven"]["systems"].as_array().map(Vec::len), Some(5), "{object}");
     assert_eq!(object["proven"]["wrong_pin_refused"], true);
+    let enrollment = &object["proven"]["enrollment"];
+    assert_eq!((&enrollment["name"], &enrollment["second_run_idle"]), (&"web.internal".into(), &true.into()));
+    assert!(enrollment["accepted_by"].as_array().is_some_and(|stores| !stores.is_empty()), "{object}");
 }
 
 #[test]

@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod acme;
 mod beside;
 mod cli;
 mod config;

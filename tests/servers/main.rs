@@ -11,4 +11,6 @@
 mod support;
 
 mod acme;
+mod dev_ca;
 mod guards;
+mod token;

@@ -54,6 +54,8 @@ pub struct AcmeClient {
     pub variables: Vec<(String, String)>,
     /// `/etc/hosts`.
     pub hosts: String,
+    /// Called with every line of the report.
+    pub on_line: Box<dyn Fn(&str)>,
     roots: Vec<CertificateDer<'static>>,
     lines: RefCell<Vec<String>>,
 }
@@ -78,6 +80,7 @@ impl AcmeClient {
             timeout: Duration::from_secs(60),
             variables: Vec::new(),
             hosts: String::new(),
+            on_line: Box::new(|_| {}),
             roots: vec![CertificateDer::from(root.to_vec())],
             lines: RefCell::default(),
         }
@@ -101,14 +104,17 @@ impl AcmeClient {
         let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let env = Env::fixed(variables, Env::os().now());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-        let (store, settings, lines) = (&mut self.store, &self.settings, &self.lines);
+        let (store, settings, lines, on_line) = (&mut self.store, &self.settings, &self.lines, &self.on_line);
         lines.borrow_mut().clear();
         let hosts = dns::Settings::from_texts(None, Some(self.hosts.as_bytes()));
         let chain = runtime.block_on(async {
             let net = Net::new(&env, &hosts, self.timeout, None)?;
             let trust = Trust::Roots { roots: self.roots.clone(), vouched_by: "the test's root".to_owned() };
             let client = net.client(&settings.directory, &trust)?;
-            let report = |line: &str| lines.borrow_mut().push(line.to_owned());
+            let report = |line: &str| {
+                lines.borrow_mut().push(line.to_owned());
+                on_line(line);
+            };
             obtain(&client, settings, store, &names, csr.der(), &report).await
         })?;
         let mut got = chain[0].subject_alt_names().expect("names");

@@ -4,6 +4,7 @@
 
 pub mod acme;
 pub mod ca;
+pub mod dev_ca;
 pub mod guard;
 pub mod java;
 pub mod keystores;

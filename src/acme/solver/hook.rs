@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::native;
 use crate::net::Client;
 use crate::sysroot::host;
+use crate::text;
 
 /// The longest that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -23,26 +24,36 @@ pub(super) struct Hook<'a> {
     present: Vec<[String; 2]>,
 }
 
+/// Whether the program may be run: named by its absolute path, and nobody but root and us can replace it.
+pub(super) fn check(command: &[String]) -> Result<()> {
+    let Some(program) = command.first() else {
+        return Err(Error::usage("the DNS hook is empty").hint("`--dns-hook /path/to/program`"));
+    };
+    if !program.starts_with('/') {
+        return Err(Error::usage("the DNS hook must be named by its absolute path").at(text::escape(program)));
+    }
+    let path = Path::new(program);
+    if host::stat(path)?.is_none() {
+        return Err(Error::usage("the DNS hook is not there").at(path.display()));
+    }
+    for path in [Some(path), path.parent()].into_iter().flatten() {
+        if let Some(why) = host::writable_by_others(path)? {
+            return Err(Error::usage("the DNS hook could be replaced by others")
+                .at(path.display())
+                .because(anyhow::anyhow!("{why}"))
+                .hint(
+                    "it and its directory must belong to root or to you, and nobody else may write there",
+                ));
+        }
+    }
+    Ok(())
+}
+
 impl<'a> Hook<'a> {
-    pub(super) fn new(command: &'a [String], client: &'a Client) -> Result<Self> {
-        let Some((program, arguments)) = command.split_first() else {
-            return Err(Error::usage("the DNS hook is empty").hint("`--dns-hook /path/to/program`"));
-        };
-        if !program.starts_with('/') {
-            return Err(Error::usage("the DNS hook must be named by its absolute path").at(program));
-        }
-        let path = Path::new(program);
-        for path in [Some(path), path.parent()].into_iter().flatten() {
-            if let Some(why) = host::writable_by_others(path)? {
-                return Err(Error::usage("the DNS hook could be replaced by others")
-                    .at(path.display())
-                    .because(anyhow::anyhow!("{why}"))
-                    .hint(
-                        "it and its directory must belong to root or to you, and nobody else may write there",
-                    ));
-            }
-        }
-        Ok(Hook { program, arguments, client, present: Vec::new() })
+    /// For a command that was checked.
+    pub(super) fn new(command: &'a [String], client: &'a Client) -> Option<Self> {
+        let (program, arguments) = command.split_first()?;
+        Some(Hook { program, arguments, client, present: Vec::new() })
     }
 
     /// Has all records written.

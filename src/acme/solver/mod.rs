@@ -21,9 +21,23 @@ use crate::error::{Error, Result};
 use crate::listener::Listener;
 use crate::net::Client;
 
-/// Everything that is up.
+/// Whether what is configured can be used; nobody is asked, and nothing is put up.
+///
+/// # Errors
+/// A webroot that is no directory, a hook that is not safe to run, a name server that is none.
+pub(super) fn check(settings: &Settings) -> Result<()> {
+    if let Some(webroot) = &settings.webroot {
+        Webroot::open(webroot)?;
+    }
+    match &settings.dns {
+        Some(DnsSolver::Hook(command)) => hook::check(command),
+        Some(DnsSolver::Rfc2136(server)) => rfc2136::check(server),
+        None => Ok(()),
+    }
+}
+
+/// The means of all challenges, and what is up.
 pub(super) struct Solvers<'a> {
-    client: &'a Client,
     settings: &'a Settings,
     listeners: Vec<Listener>,
     webroot: Option<Webroot>,
@@ -32,8 +46,15 @@ pub(super) struct Solvers<'a> {
 }
 
 impl<'a> Solvers<'a> {
-    pub(super) fn new(client: &'a Client, settings: &'a Settings) -> Self {
-        Solvers { client, settings, listeners: Vec::new(), webroot: None, hook: None, zone: None }
+    /// The means of these settings, checked with [`check`]; nothing is put up.
+    pub(super) fn new(client: &'a Client, settings: &'a Settings) -> Result<Self> {
+        let (hook, zone) = match &settings.dns {
+            Some(DnsSolver::Hook(command)) => (Hook::new(command, client), None),
+            Some(DnsSolver::Rfc2136(server)) => (None, Some(Zone::new(server, client)?)),
+            None => (None, None),
+        };
+        let webroot = settings.webroot.as_deref().map(Webroot::open).transpose()?;
+        Ok(Solvers { settings, listeners: Vec::new(), webroot, hook, zone })
     }
 
     /// Puts the answers up; they can be seen when this returns. What is up after an error is taken away by
@@ -41,31 +62,31 @@ impl<'a> Solvers<'a> {
     pub(super) async fn put_up(&mut self, answers: &[Answer], report: &dyn Fn(&str)) -> Result<()> {
         let of = |kind| answers.iter().filter(move |answer| answer.kind == kind).collect::<Vec<_>>();
         let http = of(ChallengeType::Http01);
-        if !http.is_empty() {
-            if let Some(directory) = &self.settings.webroot {
-                self.webroot.insert(Webroot::open(directory)?).put_up(&http)?;
-                report(&format!("http-01: answers are in `{}`", directory.display()));
-            } else {
-                let listener = bind(self.settings.http_listen, 80, ChallengeType::Http01).await?;
+        match &mut self.webroot {
+            Some(webroot) if !http.is_empty() => {
+                webroot.put_up(&http)?;
+                report(&format!("http-01: answers are in `{}`", webroot.shown()));
+            }
+            None if !http.is_empty() => {
+                let listener = bind(self.settings.http_listen, 80, ChallengeType::Http01)?;
                 self.listen(http::serve(listener, &http), ChallengeType::Http01, report)?;
             }
+            _ => {}
         }
         let tls = of(ChallengeType::TlsAlpn01);
         if !tls.is_empty() {
-            let listener = bind(self.settings.tls_listen, 443, ChallengeType::TlsAlpn01).await?;
+            let listener = bind(self.settings.tls_listen, 443, ChallengeType::TlsAlpn01)?;
             let listener = tls_alpn::serve(listener, &tls)?;
             self.listen(listener, ChallengeType::TlsAlpn01, report)?;
         }
         let dns = of(ChallengeType::Dns01);
-        match &self.settings.dns {
-            Some(DnsSolver::Hook(command)) if !dns.is_empty() => {
-                self.hook.insert(Hook::new(command, self.client)?).put_up(&dns, report)
-            }
-            Some(DnsSolver::Rfc2136(server)) if !dns.is_empty() => {
-                self.zone.insert(Zone::new(server, self.client)?).put_up(&dns, report).await
-            }
-            _ => Ok(()),
+        if let Some(hook) = &mut self.hook {
+            hook.put_up(&dns, report)?;
         }
+        if let Some(zone) = &mut self.zone {
+            zone.put_up(&dns, report).await?;
+        }
+        Ok(())
     }
 
     fn listen(
@@ -101,10 +122,10 @@ impl<'a> Solvers<'a> {
 }
 
 /// The address that was given, else `port` of all addresses.
-async fn bind(given: Option<SocketAddr>, port: u16, kind: ChallengeType) -> Result<TcpListener> {
+fn bind(given: Option<SocketAddr>, port: u16, kind: ChallengeType) -> Result<TcpListener> {
     let bound = match given {
-        Some(address) => Listener::bind(address).await,
-        None => Listener::bind_all(port).await,
+        Some(address) => Listener::bind(address),
+        None => Listener::bind_all(port),
     };
     let option = if kind == ChallengeType::Http01 { "--http-listen" } else { "--tls-listen" };
     bound.map_err(|error| {

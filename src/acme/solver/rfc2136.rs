@@ -42,14 +42,25 @@ pub(super) struct Zone<'a> {
     written: Vec<Written>,
 }
 
+/// Whether server, zone and key can be what they should.
+pub(super) fn check(settings: &Rfc2136) -> Result<()> {
+    settings.zone.as_deref().map(message::fqdn).transpose()?;
+    parts(settings).map(drop)
+}
+
+fn parts(settings: &Rfc2136) -> Result<(Key, String, u16)> {
+    let key = Key::new(&settings.key_name, &settings.secret)?;
+    let (host, port) = host_and_port(&settings.server).ok_or_else(|| {
+        Error::usage("this is no name server")
+            .at(text::escape(&settings.server))
+            .hint("`ns1.example.org` or `192.0.2.1:53`")
+    })?;
+    Ok((key, host, port))
+}
+
 impl<'a> Zone<'a> {
     pub(super) fn new(settings: &'a Rfc2136, client: &'a Client) -> Result<Self> {
-        let key = Key::new(&settings.key_name, &settings.secret)?;
-        let (host, port) = host_and_port(&settings.server).ok_or_else(|| {
-            Error::usage("this is no name server")
-                .at(text::escape(&settings.server))
-                .hint("`ns1.example.org` or `192.0.2.1:53`")
-        })?;
+        let (key, host, port) = parts(settings)?;
         Ok(Zone { settings, client, key, host, port, written: Vec::new() })
     }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair, SanType};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio::net::TcpListener;
@@ -72,8 +72,9 @@ fn certificate(answer: &Answer) -> Result<Arc<CertifiedKey>> {
     }
     let (certificate, key) = make().map_err(failed)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
-    let certified = CertifiedKey::from_der(vec![CertificateDer::from(certificate)], key, &tls::provider());
-    Ok(Arc::new(certified.map_err(failed)?))
+    let key = tls::provider().key_provider.load_private_key(key).map_err(failed)?;
+    // Not `from_der`, which looks into the certificate and knows nothing of the critical extension.
+    Ok(Arc::new(CertifiedKey::new(vec![certificate], key)))
 }
 
 /// The name that a CA asks for: of an address the one of its reverse mapping (RFC 8738 section 6).

@@ -36,6 +36,11 @@ impl Webroot {
         Ok(Webroot { root: Sysroot::open(directory)?, made: Vec::new(), files: Vec::new() })
     }
 
+    /// The directory, for messages.
+    pub(super) fn shown(&self) -> String {
+        self.root.path().display().to_string()
+    }
+
     /// Puts the answers in.
     pub(super) fn put_up(&mut self, answers: &[&Answer]) -> Result<()> {
         let directory = self.challenge_directory()?;
@@ -104,26 +109,5 @@ impl Drop for Webroot {
     fn drop(&mut self) {
         // For when nobody waited for us: there is nobody left to tell.
         drop(self.remove());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::acme::ChallengeType;
-    use crate::acme::identifier::Token;
-    use crate::cert::SubjectAltName;
-
-    fn answer(token: &str) -> Answer {
-        Answer {
-            index: 0,
-            name: SubjectAltName::Dns("a.test".to_owned()),
-            shown: "`a.test`".to_owned(),
-            kind: ChallengeType::Http01,
-            token: Token::new(token).expect("token"),
-            key_authorization: format!("{token}.key"),
-            digest: Vec::new(),
-            dns_value: String::new(),
-        }
     }
 }

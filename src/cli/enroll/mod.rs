@@ -21,6 +21,8 @@ use crate::key::KeyType;
 use crate::pair::Layout;
 use crate::state::{self, State};
 
+pub(super) use self::request::given;
+
 /// The ways to a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum MethodWord {
@@ -226,7 +228,7 @@ pub(super) fn run(context: &Context, args: &EnrollArgs, published: &PublishedSou
 }
 
 /// What bootstrap recorded, as far as whoever runs us may read it.
-fn recorded(context: &Context) -> Result<Recorded> {
+pub(super) fn recorded(context: &Context) -> Result<Recorded> {
     let trees = context.trees()?;
     let mut recorded = Recorded::default();
     for tree in trees.all() {

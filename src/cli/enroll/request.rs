@@ -40,7 +40,9 @@ pub(super) fn requests(
     host: &Sysroot,
 ) -> Result<Vec<Request>> {
     let config = config::load(context.env, args.file.path())?;
-    let ca = ca(args, published, config.as_ref())?;
+    let own =
+        trust::Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
+    let ca = given(own, published, config.as_ref())?;
     match args.method {
         Some(word) if word != MethodWord::Any => {
             Ok(vec![one(context, args, word, ca, config.as_ref(), host)?])
@@ -49,16 +51,23 @@ pub(super) fn requests(
     }
 }
 
-/// The CA: of the command line and the variables, else of the file.
-fn ca(args: &EnrollArgs, published: &PublishedSources, config: Option<&Config>) -> Result<trust::Given> {
+/// The CA: `own` of the command line, else of published images' variables, else of the file.
+///
+/// # Errors
+/// `CA_FINGERPRINT` is none.
+pub(in crate::cli) fn given(
+    own: trust::Given,
+    published: &PublishedSources,
+    config: Option<&Config>,
+) -> Result<trust::Given> {
     let pin: Option<Fingerprint> = match &published.ca_fingerprint {
         Some(text) => Some(text.parse().map_err(|error: Error| error.at("CA_FINGERPRINT"))?),
         None => None,
     };
-    let pins = if args.fingerprint.is_empty() { pin.into_iter().collect() } else { args.fingerprint.clone() };
-    let url = args.ca_url.clone().or_else(|| published.ca_url.clone());
-    if url.is_some() || !pins.is_empty() || args.ca_root.is_some() {
-        return Ok(trust::Given { url, pins, root: args.ca_root.clone() });
+    let pins = if own.pins.is_empty() { pin.into_iter().collect() } else { own.pins };
+    let url = own.url.or_else(|| published.ca_url.clone());
+    if url.is_some() || !pins.is_empty() || own.root.is_some() {
+        return Ok(trust::Given { url, pins, root: own.root });
     }
     let ca = config.and_then(|config| config.ca.clone()).unwrap_or_default();
     Ok(trust::Given { url: ca.url.map(String::from), pins: ca.fingerprints, root: ca.root })

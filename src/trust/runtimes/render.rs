@@ -61,7 +61,7 @@ pub fn kept(variables: &[Variable]) -> Vec<String> {
 }
 
 /// In single quotes, as every shell reads it byte for byte.
-pub(super) fn quote(value: &str) -> String {
+pub(crate) fn quote(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
 

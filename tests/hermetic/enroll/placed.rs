@@ -72,7 +72,7 @@ fn missing_directories_are_made_and_taken_away_again_if_nothing_comes_of_it() {
             .env("HOME", scene.directory.path())
     };
     super::write(&scene.path("wrong"), b"wrong", 0o600);
-    enroll("wrong").fails(2).says(["password"]);
+    enroll("wrong").fails(4).says(["password"]);
     assert!(!scene.path("new").exists());
     enroll("password").ok();
     assert_eq!(mode(&scene.path("new/tls")), 0o755);

@@ -179,6 +179,14 @@ impl Daemon {
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+
+    /// Sends SIGTERM and waits; gives the exit code.
+    #[track_caller]
+    pub fn terminate(mut self) -> Option<i32> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        wait_for("the end of a process", || self.child.try_wait().expect("waits")).code()
+    }
 }
 
 impl Drop for Daemon {

@@ -1,0 +1,214 @@
+//! The ACME client against a small server that does as it is told: the conversation, accounts, refusals and waits.
+
+mod hostile;
+mod server;
+mod solvers;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use trustup::acme::ChallengeType;
+
+use self::server::{AcmeServer, Asked, Instead, authorization, problem};
+use crate::servers::nobody;
+use crate::support::acme::AcmeClient;
+
+/// A server with one answer of its own.
+fn server(
+    path: &'static str,
+    answer: impl Fn(&Asked, &str) -> Instead + Send + Sync + 'static,
+) -> AcmeServer {
+    AcmeServer::start(move |asked, base| (asked.path == path).then(|| answer(asked, base)))
+}
+
+fn honest() -> AcmeServer {
+    AcmeServer::start(|_, _| None)
+}
+
+/// A client that listens somewhere.
+fn listening(server: &AcmeServer) -> AcmeClient {
+    server.client().listening(0)
+}
+
+/// The error of a run that came as far as this server goes.
+const FINISHED: &str = "this server issues nothing";
+
+fn is_empty(directory: &Path) -> bool {
+    std::fs::read_dir(directory).expect("directory").next().is_none()
+}
+
+#[test]
+fn an_honest_server_is_asked_in_order() {
+    let server = honest();
+    let mut client = listening(&server);
+    let error = client.fails(&["a.test"]);
+    assert!(error.to_string().contains(FINISHED), "{error}");
+    assert_eq!(error.kind().exit_code(), 4, "{error}");
+    let asked: Vec<String> =
+        server.asked().iter().map(|asked| format!("{} {}", asked.method, asked.path)).collect();
+    assert_eq!(
+        asked[..5],
+        ["GET /dir", "HEAD /nonce", "POST /account", "HEAD /nonce", "POST /order"],
+        "{asked:?}"
+    );
+    for asked in server.asked() {
+        assert!(asked.head.contains("user-agent: trustup/"), "{}", asked.head);
+        assert!(
+            asked.method != "POST" || asked.head.contains("content-type: application/jose+json"),
+            "{}",
+            asked.head
+        );
+    }
+    let account = server.asked().into_iter().find(|asked| asked.path == "/account").expect("account");
+    assert_eq!(account.payload["termsOfServiceAgreed"], true);
+    let order = server.asked().into_iter().find(|asked| asked.path == "/order").expect("order");
+    assert_eq!(order.payload, json!({ "identifiers": [{ "type": "dns", "value": "a.test" }] }));
+    assert!(order.protected["kid"].as_str().expect("kid").ends_with("/account/1"));
+}
+
+#[test]
+fn what_the_ca_refuses_has_its_exit_code_and_its_next_step() {
+    for (kind, code, hint) in [
+        ("rejectedIdentifier", 4, ""),
+        ("unsupportedIdentifier", 4, ""),
+        ("unauthorized", 4, "--account-key"),
+        ("malformed", 4, ""),
+        ("userActionRequired", 2, "--agree-tos"),
+        ("externalAccountRequired", 2, "--eab-kid"),
+        ("rateLimited", 6, "try again in 90 min"),
+        ("serverInternal", 6, ""),
+    ] {
+        let server = server("/order", move |_, _| {
+            let headers = vec![("Retry-After", "5400".to_owned())];
+            Instead::With(429, headers, problem(kind, "no\u{1b}[31m\nway"))
+        });
+        let error = listening(&server).fails(&["a.test"]);
+        assert_eq!(error.kind().exit_code(), code, "{kind}: {error}");
+        assert!(
+            error.to_string().contains(&format!(r"no\u{{1b}}[31m\u{{a}}way ({kind})")),
+            "{kind}: {error}"
+        );
+        assert!(error.hints().join(" ").contains(hint), "{kind}: {:?}", error.hints());
+        assert_eq!(server.count("/order"), 1, "{kind}: asked once");
+    }
+}
+
+#[test]
+fn a_busy_server_is_asked_again_when_it_says() {
+    for after in [json!("1"), json!(null)] {
+        let server = AcmeServer::start(move |asked, _| {
+            let first = ["/dir", "/order", "/authz"].contains(&asked.path.as_str()) && asked.before == 0;
+            let after = match &after {
+                Value::String(seconds) => seconds.clone(),
+                _ => (jiff::Timestamp::now() + Duration::from_secs(1))
+                    .strftime("%a, %d %b %Y %H:%M:%S GMT")
+                    .to_string(),
+            };
+            first.then(|| Instead::With(503, vec![("Retry-After", after)], json!({})))
+        });
+        let error = listening(&server).fails(&["a.test"]);
+        assert!(error.to_string().contains(FINISHED), "{error}");
+        assert_eq!((server.count("/dir"), server.count("/order")), (2, 2));
+    }
+}
+
+#[test]
+fn nonces_that_are_never_good_are_given_up_on() {
+    let server = server("/order", |_, _| Instead::Json(400, problem("badNonce", "again")));
+    let error = listening(&server).fails(&["a.test"]);
+    assert_eq!(error.kind().exit_code(), 6, "{error}");
+    assert!((10..100).contains(&server.count("/order")), "{}", server.count("/order"));
+}
+
+#[test]
+fn a_validation_that_fails_has_the_reason_of_the_ca() {
+    // As step-ca: the challenge is lost, authorization and order stay pending.
+    let server = server("/authz", |asked, base| {
+        let mut authorization = authorization(base, "token", "pending");
+        if asked.before > 0 {
+            authorization["challenges"][0]["status"] = json!("invalid");
+            authorization["challenges"][0]["error"] = problem("unauthorized", "the wrong\u{7} answer");
+        }
+        Instead::Json(200, authorization)
+    });
+    let error = listening(&server).fails(&["a.test"]);
+    assert_eq!(error.kind().exit_code(), 4, "{error}");
+    assert!(error.to_string().contains(r"the wrong\u{7} answer (unauthorized)"), "{error}");
+    assert!(error.hints()[0].contains("port 80 of `a.test`"), "{:?}", error.hints());
+}
+
+#[test]
+fn a_challenge_that_stays_pending_is_posted_again() {
+    let posts = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&posts);
+    let server = AcmeServer::start(move |asked, base| match asked.path.as_str() {
+        "/challenge" => {
+            counted.fetch_add(1, Ordering::SeqCst);
+            None
+        }
+        "/authz" if counted.load(Ordering::SeqCst) < 3 => {
+            let mut authorization = authorization(base, "token", "pending");
+            if asked.before > 0 {
+                authorization["challenges"][0]["error"] = problem("connection", "refused");
+            }
+            Some(Instead::Json(200, authorization))
+        }
+        _ => None,
+    });
+    let mut client = listening(&server);
+    assert!(client.fails(&["a.test"]).to_string().contains(FINISHED));
+    assert_eq!(posts.load(Ordering::SeqCst), 3);
+    assert_eq!(
+        client.lines().iter().filter(|line| line.contains("asking again")).count(),
+        1,
+        "{:?}",
+        client.lines()
+    );
+}
+
+#[test]
+fn what_cannot_be_is_said_before_anybody_is_asked() {
+    let server = honest();
+    let mut client = server.client();
+    for names in [["a@b.test"], ["spiffe://a/b"], ["*.a.test"]] {
+        assert_eq!(client.fails(&names).kind().exit_code(), 2, "{names:?}");
+    }
+    client.settings.challenge = Some(ChallengeType::Dns01);
+    assert_eq!(client.fails(&["a.test"]).kind().exit_code(), 2);
+    client.settings.challenge = None;
+    let https = client.settings.directory.clone();
+    client.settings.directory = https.as_str().replace("https:", "http:").parse().expect("URL");
+    assert_eq!(client.fails(&["a.test"]).kind().exit_code(), 2);
+    assert_eq!(server.asked().len(), 0);
+
+    client.settings.directory = format!("https://{}/dir", nobody()).parse().expect("URL");
+    assert_eq!(client.fails(&["a.test"]).kind().exit_code(), 6);
+}
+
+#[test]
+fn an_account_file_that_is_none_is_an_error_without_its_content() {
+    let server = honest();
+    let mut client = listening(&server);
+    client.store.content = Some(b"hunter2".to_vec());
+    let error = client.fails(&["a.test"]);
+    assert!(error.kind().exit_code() == 2 && !error.to_string().contains("hunter2"), "{error}");
+    let rsa = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("key").serialize_pem();
+    client.store.content = Some(rsa.into_bytes());
+    let error = client.fails(&["a.test"]);
+    assert!(error.kind().exit_code() == 2 && error.to_string().contains("P-256"), "{error}");
+    assert_eq!(client.store.saved, 0);
+}
+
+#[test]
+fn a_new_account_is_saved_before_it_is_used() {
+    let server = server("/order", |_, _| Instead::Json(403, problem("rejectedIdentifier", "no")));
+    let mut client = listening(&server);
+    client.fails(&["a.test"]);
+    assert_eq!(client.store.saved, 1);
+    assert!(client.store.account_url().ends_with("/account/1"));
+    client.fails(&["a.test"]);
+    assert_eq!((client.store.saved, server.count("/account")), (1, 1));
+}

@@ -1,0 +1,148 @@
+//! What is put up for a challenge: webroots, hooks and ports that are not as they should be (threat T20).
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use trustup::acme::{ChallengeType, DnsSolver};
+
+use super::server::{AcmeServer, Instead, authorization, challenge, dns_value};
+use super::{FINISHED, honest, is_empty, server};
+use crate::support::acme::{hook, loopback};
+use crate::support::tree::Tree;
+
+#[test]
+fn t20_nothing_is_written_through_a_link_below_the_webroot() {
+    let server = honest();
+    let outside = TempDir::new().expect("outside");
+    type Plant = fn(&Path, &Path);
+    let plant: [(&str, Plant); 5] = [
+        ("directory", |root, outside| symlink(outside, root.join(".well-known")).expect("link")),
+        ("last directory", |root, outside| {
+            std::fs::create_dir(root.join(".well-known")).expect("directory");
+            symlink(outside, root.join(".well-known/acme-challenge")).expect("link");
+        }),
+        ("file", |root, outside| {
+            std::fs::create_dir_all(root.join(".well-known/acme-challenge")).expect("directory");
+            symlink(outside.join("target"), root.join(".well-known/acme-challenge/token")).expect("link");
+        }),
+        ("other file", |root, _| {
+            std::fs::create_dir_all(root.join(".well-known/acme-challenge")).expect("directory");
+            std::fs::write(root.join(".well-known/acme-challenge/token"), "theirs").expect("file");
+        }),
+        ("file for a directory", |root, _| std::fs::write(root.join(".well-known"), "theirs").expect("file")),
+    ];
+    for (what, plant) in plant {
+        let root = TempDir::new().expect("webroot");
+        plant(root.path(), outside.path());
+        let before = Tree::of(root.path());
+        let mut client = server.client();
+        client.settings.webroot = Some(root.path().to_owned());
+        let error = client.fails(&["a.test"]);
+        assert!(!error.to_string().contains(FINISHED), "{what}: {error}");
+        assert!(is_empty(outside.path()), "{what}");
+        before.assert_same(&Tree::of(root.path()), what);
+    }
+    assert_eq!(server.count("/challenge"), 0);
+}
+
+#[test]
+fn the_answer_in_a_webroot_can_be_read_by_its_web_server() {
+    let root = TempDir::new().expect("webroot");
+    let place = root.path().join(".well-known/acme-challenge");
+    let there = place.clone();
+    let server = server("/challenge", move |_, base| {
+        let mode = |path: &Path| std::fs::metadata(path).expect("there").mode() & 0o7777;
+        let content = std::fs::read_to_string(there.join("token")).expect("the answer");
+        assert!(content.starts_with("token.") && content.len() == 6 + 43, "{content}");
+        let modes = [mode(&there.join("token")), mode(&there), mode(there.parent().expect("parent"))];
+        let mut answer = challenge(base, "http-01", "token", "processing");
+        answer["modes"] = json!(modes);
+        assert_eq!(modes, [0o644, 0o755, 0o755]);
+        Instead::Json(200, answer)
+    });
+    let mut client = server.client();
+    client.settings.webroot = Some(root.path().to_owned());
+    let error = client.fails(&["a.test"]);
+    assert!(error.to_string().contains(FINISHED), "{error}");
+    assert!(is_empty(root.path()), "and nothing is left");
+    client.settings.webroot = Some(root.path().join("missing"));
+    assert_eq!(client.fails(&["a.test"]).kind().exit_code(), 2);
+}
+
+#[test]
+fn t20_a_hook_never_gets_a_value_that_looks_like_an_option() {
+    let directory = TempDir::new().expect("directory");
+    let calls = directory.path().join("calls");
+    let program = hook(directory.path(), &format!("echo \"$@\" >> {}", calls.display()));
+    // The first token makes such a value, the second does not.
+    let key = std::sync::Mutex::new(Value::Null);
+    let server = AcmeServer::start(move |asked, base| {
+        if asked.path == "/account" {
+            *key.lock().expect("lock") = asked.protected.clone();
+        }
+        let odd = asked.path == "/authz" && asked.payload["status"] != "deactivated" && asked.before < 2;
+        let dash = |wanted: bool| {
+            let key = key.lock().expect("lock").clone();
+            let mut tokens = (0..).map(|number| format!("token-{number}"));
+            tokens.find(|token| dns_value(token, &key).starts_with('-') == wanted).expect("a token")
+        };
+        match asked.path.as_str() {
+            "/authz" if odd => Some(Instead::Json(200, authorization(base, &dash(true), "pending"))),
+            "/authz" => {
+                let status = if asked.before == 2 { "pending" } else { "valid" };
+                Some(Instead::Json(200, authorization(base, &dash(false), status)))
+            }
+            _ => None,
+        }
+    });
+    let mut client = server.client();
+    client.settings.dns = Some(DnsSolver::Hook(vec![program]));
+    let error = client.fails(&["a.test"]);
+    assert!(error.to_string().contains(FINISHED), "{error}: {:?}", client.lines());
+    assert_eq!(server.count("/order"), 2);
+    let calls = std::fs::read_to_string(&calls).expect("calls");
+    let calls: Vec<&str> = calls.lines().collect();
+    assert_eq!(calls.len(), 2, "{calls:?}");
+    assert!(
+        calls[0].starts_with("present _acme-challenge.a.test. ") && calls[1].starts_with("cleanup "),
+        "{calls:?}"
+    );
+    assert!(calls.iter().all(|call| !call.contains(" -")), "{calls:?}");
+}
+
+#[test]
+fn a_hook_must_be_safe_to_run() {
+    let server = honest();
+    let directory = TempDir::new().expect("directory");
+    let program = hook(directory.path(), "exit 0");
+    let mut client = server.client();
+    for command in [vec![], vec!["hook".to_owned()], vec!["./hook".to_owned()]] {
+        client.settings.dns = Some(DnsSolver::Hook(command));
+        assert_eq!(client.fails(&["a.test"]).kind().exit_code(), 2);
+    }
+    client.settings.dns = Some(DnsSolver::Hook(vec![program.clone()]));
+    assert!(client.fails(&["a.test"]).to_string().contains(FINISHED));
+    for (path, mode) in [(Path::new(&program), 0o777), (directory.path(), 0o777)] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("mode");
+        let error = client.fails(&["a.test"]);
+        assert!(error.kind().exit_code() == 2 && error.to_string().contains("mode is 0777"), "{error}");
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("mode");
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let server = honest();
+    let taken = crate::servers::listen();
+    let port = taken.local_addr().expect("address").port();
+    let mut client = server.client().listening(port);
+    let error = client.fails(&["a.test"]);
+    assert!(error.place() == Some(&loopback(port).to_string()), "{error}");
+    assert!(error.hints()[0].contains("--webroot"), "{:?}", error.hints());
+    client.settings.challenge = Some(ChallengeType::TlsAlpn01);
+    client.settings.tls_listen = Some(loopback(port));
+    assert!(client.fails(&["a.test"]).hints()[0].contains("--tls-listen"));
+    assert_eq!(server.count("/challenge"), 0, "the CA is told only when the answer is up");
+}

@@ -1,0 +1,134 @@
+//! step-ca's ACME provisioner, and Caddy, which embeds the same code.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use super::{FileServer, step_ca};
+use crate::support::acme::{AcmeClient, loopback};
+use crate::support::servers::{Caddy, StepCaOptions};
+
+#[test]
+#[ignore = "needs step-ca"]
+fn step_ca_validates_every_way() {
+    let (ca, mut client) = step_ca(StepCaOptions::default());
+    client.settings.http_listen = Some(loopback(ca.http_port()));
+    let chain = client.obtain(&["localhost", "127.0.0.1"]).expect("issued");
+    assert_eq!(chain.len(), 2);
+    client.settings.http_listen = None;
+    client.settings.tls_listen = Some(loopback(ca.tls_port()));
+    client.obtain(&["localhost", "127.0.0.1"]).expect("issued");
+    assert!(client.said("using the account that was kept"));
+}
+
+#[test]
+#[ignore = "needs step-ca"]
+fn step_ca_is_asked_again_until_it_gets_through() {
+    let (ca, mut client) = step_ca(StepCaOptions::default());
+    let root = TempDir::new().expect("webroot");
+    let server = FileServer::start(ca.http_port(), root.path(), 2);
+    client.settings.webroot = Some(root.path().to_owned());
+    client.obtain(&["localhost"]).expect("issued");
+    assert!(client.said("not validated yet, asking again"), "{:#?}", client.lines());
+    assert_eq!(server.asked(), 3);
+
+    // Nobody there at all: until the time is up, with the CA's reason.
+    drop(server);
+    client.timeout = Duration::from_secs(4);
+    let error = client.fails(&["localhost"]);
+    assert_eq!(error.kind().exit_code(), 6, "{error}");
+    assert!(error.to_string().contains("the CA says:"), "{error}");
+}
+
+#[test]
+#[ignore = "needs step-ca"]
+fn a_wrong_answer_at_step_ca_is_final() {
+    let (ca, mut client) = step_ca(StepCaOptions::default());
+    // A web server of somebody else: it has a file for every token, with the wrong content.
+    let listener = TcpListener::bind(loopback(ca.http_port())).expect("port");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("step-ca");
+        drop(stream.read(&mut [0; 4096]));
+        drop(stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nwrong"));
+    });
+    let root = TempDir::new().expect("webroot");
+    client.settings.webroot = Some(root.path().to_owned());
+    let started = Instant::now();
+    let error = client.fails(&["localhost"]);
+    server.join().expect("server");
+    assert_eq!(error.kind().exit_code(), 4, "{error}");
+    assert!(started.elapsed() < Duration::from_secs(20), "not only the order is looked at");
+}
+
+#[test]
+#[ignore = "needs step-ca"]
+fn an_account_outlives_a_new_name_of_step_ca() {
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let (ca, mut client) = step_ca(StepCaOptions { names, ..StepCaOptions::default() });
+    client.settings.http_listen = Some(loopback(ca.http_port()));
+    client.obtain(&["localhost"]).expect("issued");
+    let account = client.store.account_url();
+    let moved = ca.acme_directory().replace("localhost", "127.0.0.1");
+    client.settings.directory = moved.parse().expect("URL");
+    client.obtain(&["localhost"]).expect("issued under the new name");
+    assert_eq!((client.store.saved, client.store.account_url()), (1, account), "{:#?}", client.lines());
+
+    // An account URL that the CA refuses: a new account, with a new key.
+    let content = String::from_utf8(client.store.content.clone().expect("kept")).expect("text");
+    client.store.content =
+        Some(content.replace("https://localhost:", "https://elsewhere.test:").into_bytes());
+    client.obtain(&["localhost"]).expect("issued with a new account");
+    assert!(client.said("does not know the account"), "{:#?}", client.lines());
+    let again = String::from_utf8(client.store.content.clone().expect("kept")).expect("text");
+    assert_ne!(again.split_once("BEGIN").expect("key").1, content.split_once("BEGIN").expect("key").1);
+}
+
+#[test]
+#[ignore = "needs step-ca"]
+fn a_key_of_other_software_finds_its_account() {
+    let (ca, mut client) = step_ca(StepCaOptions::default());
+    client.settings.http_listen = Some(loopback(ca.http_port()));
+    client.obtain(&["localhost"]).expect("issued");
+    let account = client.store.account_url();
+    let content = String::from_utf8(client.store.content.clone().expect("kept")).expect("text");
+    client.store.content = Some(content.as_bytes()[content.find("-----BEGIN").expect("key")..].to_vec());
+    client.obtain(&["localhost"]).expect("issued");
+    assert!(client.said("account of the given key found"), "{:#?}", client.lines());
+    assert_eq!(client.store.account_url(), account);
+    let key = rcgen::KeyPair::generate().expect("key").serialize_pem();
+    client.store.content = Some(key.into_bytes());
+    client.obtain(&["localhost"]).expect("issued");
+    assert!(client.said("account of the given key made"), "{:#?}", client.lines());
+}
+
+#[test]
+#[ignore = "needs step-ca"]
+fn a_wrong_directory_is_named() {
+    let (ca, mut client) = step_ca(StepCaOptions::default());
+    for path in ["/acme/none/directory", "/acme/dev/directory", "/health", "/nothing"] {
+        client.settings.directory = format!("{}{path}", ca.url()).parse().expect("URL");
+        let error = client.fails(&["localhost"]);
+        assert!(
+            error.hints().iter().any(|hint| hint.contains("/acme/PROVISIONER/directory")),
+            "{path}: {error}"
+        );
+        assert_eq!(error.kind().exit_code(), 1, "{path}: {error}");
+    }
+}
+
+#[test]
+#[ignore = "needs caddy and root"]
+fn caddy_issues_too() {
+    let caddy = Caddy::acme_server();
+    let pem = std::fs::read_to_string(caddy.root_file()).expect("root");
+    let (_, root) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).expect("PEM");
+    let mut client = AcmeClient::new(&caddy.directory_url(), &root.contents);
+    let name = caddy.identifier().to_string();
+    client.settings.http_listen = Some((caddy.identifier(), 80).into());
+    client.obtain(&[&name]).expect("issued");
+    client.settings.http_listen = None;
+    client.settings.tls_listen = Some((caddy.identifier(), 443).into());
+    client.obtain(&[&name]).expect("issued");
+}
