@@ -10,6 +10,7 @@ use super::{Acme, CertificateConfig, DnsSolver, Eab, Method, Rfc2136, Shown};
 use crate::acme::ChallengeType;
 use crate::duration;
 use crate::error::Error;
+use crate::pair::{Layout, Outputs};
 
 /// All keys of an `enroll` block but `method`, with the methods that have them.
 const METHODS: [(&str, &[&str]); 4] = [
@@ -37,6 +38,9 @@ const METHODS: [(&str, &[&str]); 4] = [
     ),
 ];
 
+/// Enroll's own, if the file says none.
+const CERT_MODE: u32 = 0o644;
+const KEY_MODE: u32 = 0o600;
 const DURATION: &str = "a duration: a number and a unit, such as `30s`, `5m` or `24h`";
 const LIFE: &str = "a duration (`24h`, `1h30m`, `30d`) or a moment (`2026-12-24T18:00:00Z`)";
 const MODE: &str = "a file mode in octal, such as `\"0640\"`";
@@ -82,8 +86,39 @@ pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
             key: key.as_ref().map(|(_, shown)| shown.clone()).unwrap_or_default(),
         },
     };
+    if cert.is_some() && key.is_some() {
+        // What enroll would refuse; its error may name a path that was filled in.
+        let outputs = settings.outputs(None, CERT_MODE, KEY_MODE, Layout::default());
+        if let Err(error) = outputs.validate() {
+            let what = Error::usage(format!("`certificate`: {}", error.what()));
+            section.problem(section.line(), error.hints().iter().fold(what, Error::hint));
+        }
+    }
     section.finish(|_| None);
     settings
+}
+
+impl CertificateConfig {
+    /// Where the pair goes, with the modes and the layout that stand where the file says none.
+    pub fn outputs(
+        &self,
+        owner: Option<(u32, u32)>,
+        cert_mode: u32,
+        key_mode: u32,
+        layout: Layout,
+    ) -> Outputs {
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        Outputs {
+            cert: text(&self.cert),
+            key: text(&self.key),
+            chain: self.chain.as_ref().map(text),
+            ca_out: self.ca_out.as_ref().map(text),
+            owner,
+            cert_mode: self.cert_mode.unwrap_or(cert_mode),
+            key_mode: self.key_mode.unwrap_or(key_mode),
+            layout: self.layout.unwrap_or(layout),
+        }
+    }
 }
 
 fn method(section: &Section<'_>) -> Option<Method> {
@@ -193,7 +228,7 @@ fn together(section: &Section<'_>, what: &str) {
     section.problem(section.line(), Error::usage(what));
 }
 
-/// No file is written twice: neither by two certificates nor by one.
+/// No file is written twice by two certificates.
 pub(super) fn check_paths(certificates: &[CertificateConfig]) -> Vec<Error> {
     let mut seen: Vec<(&PathBuf, &str)> = Vec::new();
     let mut problems = Vec::new();
@@ -203,6 +238,8 @@ pub(super) fn check_paths(certificates: &[CertificateConfig]) -> Vec<Error> {
         for path in paths.filter(|path| !path.as_os_str().is_empty()) {
             // `PathBuf` compares components: `//` and `/./` make no other path.
             match seen.iter().find(|(other, _)| *other == path) {
+                // Of one certificate that was said.
+                Some((_, place)) if *place == certificate.place => {}
                 Some((_, place)) => problems.push(
                     Error::usage(format!("a file would be written twice: the other is that of `{place}`"))
                         .at(&certificate.place)

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::fill::fill;
 use super::place;
-use super::secret::{Secret, without_line_end};
+use super::secret::Secret;
 use crate::env::Env;
 use crate::error::Error;
 use crate::sysroot::host;
@@ -396,8 +396,8 @@ impl<'a> Section<'a> {
         self.know(key);
         let name = self.name_of(key);
         let Some((value, line)) = self.entry(key) else {
-            let (path, line) = self.file_of(key)?;
-            return Some(Secret::in_file(name, path).at(self.reader.place(line)));
+            let (path, _) = self.file_of(key)?;
+            return Some(Secret::in_file(name, path));
         };
         self.file_of(key);
         let DeValue::String(raw) = value.get_ref() else {
@@ -412,7 +412,7 @@ impl<'a> Section<'a> {
             Ok(text) => Secret::new(name, text),
             Err(why) => Secret::missing(name, why),
         };
-        Some(secret.at(self.reader.place(line)))
+        Some(secret.at(&self.reader.place(line)))
     }
 
     /// A table below this one.
@@ -488,6 +488,12 @@ impl<'a> Section<'a> {
             self.problem(line, hint.into_iter().fold(error, Error::hint));
         }
     }
+}
+
+/// The text without one line end at its end.
+fn without_line_end(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
 }
 
 /// "Did you mean".

@@ -271,21 +271,13 @@ fn configured(
     provisioner: Option<&str>,
     host: &Sysroot,
 ) -> Result<Request> {
+    let owner = owner_of(host, one.owner.as_deref())?;
+    let outputs = one.outputs(owner, args.cert_mode, args.key_mode, args.layout);
     let methods: Vec<Box<dyn Method>> =
         one.enroll.into_iter().map(|method| of_file(method, provisioner)).collect();
-    let path = |path: Option<&Path>| path.map(absolute).transpose();
     Ok(Request {
+        outputs,
         names: one.names,
-        outputs: Outputs {
-            cert: absolute(&one.cert)?,
-            key: absolute(&one.key)?,
-            chain: path(one.chain.as_deref())?,
-            ca_out: path(one.ca_out.as_deref())?,
-            owner: owner_of(host, one.owner.as_deref())?,
-            cert_mode: one.cert_mode.unwrap_or(args.cert_mode),
-            key_mode: one.key_mode.unwrap_or(args.key_mode),
-            layout: one.layout.unwrap_or(args.layout),
-        },
         key_type: one.key_type.unwrap_or(args.key_type),
         not_after: one.not_after.or(args.not_after),
         ca: ca.clone(),
