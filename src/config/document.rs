@@ -140,7 +140,7 @@ impl<'a> Section<'a> {
 
     /// A string that is filled in; what it has to be is checked elsewhere.
     fn filled(&self, key: &str, line: usize, raw: &str) -> Option<Value> {
-        let text = match fill(raw, self.reader.env) {
+        let text = match fill(raw, self.reader.env, |_| ()) {
             Ok(text) => text,
             Err(why) => {
                 let error = Error::usage(format!("`{}`: {why}", self.name_of(key)));
@@ -404,7 +404,9 @@ impl<'a> Section<'a> {
             self.wrong_type(key, line, value.get_ref(), "a string");
             return None;
         };
-        let secret = match fill(raw, self.reader.env) {
+        // Not only our own variables hold secrets: no program of the user's gets those that do.
+        let env = self.reader.env;
+        let secret = match fill(raw, env, |name| env.withhold(name)) {
             Ok(text) if text.is_empty() => {
                 self.wrong(key, line, "is empty");
                 return None;

@@ -1,7 +1,7 @@
 //! The ACME client against a small server that does as it is told: the conversation, accounts, refusals and waits.
 
 mod hostile;
-mod server;
+pub(crate) mod server;
 mod solvers;
 
 use std::path::Path;
