@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 use super::fill::fill;
+use super::meant::meant;
 use super::place;
 use super::secret::Secret;
 use crate::env::Env;
@@ -18,8 +19,6 @@ use crate::error::Error;
 use crate::sysroot::host;
 use crate::text;
 
-/// How alike a word has to be to be the one that was meant; clap's own measure.
-const ALIKE: f64 = 0.7;
 /// A value in a file of its own.
 const FILE_LIMIT: u64 = 64 * 1024;
 
@@ -27,7 +26,8 @@ const FILE_LIMIT: u64 = 64 * 1024;
 pub(super) struct Reader<'a> {
     pub(super) env: &'a Env,
     pub(super) path: &'a Path,
-    text: &'a str,
+    /// Where each line begins.
+    lines: Vec<usize>,
     problems: RefCell<Vec<(usize, Error)>>,
 }
 
@@ -52,11 +52,12 @@ pub(super) struct Section<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(env: &'a Env, path: &'a Path, text: &'a str) -> Self {
-        Reader { env, path, text, problems: RefCell::default() }
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Reader { env, path, lines: std::iter::once(0).chain(ends).collect(), problems: RefCell::default() }
     }
 
     fn line(&self, offset: usize) -> usize {
-        1 + self.text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
+        self.lines.partition_point(|begin| *begin <= offset)
     }
 
     pub(super) fn place(&self, line: usize) -> String {
@@ -496,11 +497,4 @@ impl<'a> Section<'a> {
 fn without_line_end(text: &str) -> &str {
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.strip_suffix('\r').unwrap_or(text)
-}
-
-/// "Did you mean".
-fn meant<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<String> {
-    let alike = words.map(|known| (strsim::jaro(word, known), known)).filter(|(alike, _)| *alike > ALIKE);
-    let best = alike.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    best.map(|(_, known)| format!("did you mean `{known}`?"))
 }

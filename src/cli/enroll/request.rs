@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{Context, EnrollArgs, MethodWord, absolute};
 use crate::cli::variables::PublishedSources;
-use crate::config::{self, CertificateConfig, Config};
+use crate::config::{self, CertificateConfig, Config, Scope};
 use crate::enroll::methods::Method;
 use crate::enroll::methods::acme::{Acme, Dns};
 use crate::enroll::methods::provisioner::Provisioner;
@@ -39,15 +39,40 @@ pub(super) fn requests(
     published: &PublishedSources,
     host: &Sysroot,
 ) -> Result<Vec<Request>> {
-    let config = config::load(context.env, args.file.path())?;
+    // What the certificates of the file lack does not matter to one that the command line names.
+    let scope = match args.method {
+        Some(word) if word != MethodWord::Any => Scope::Trust,
+        _ => Scope::All,
+    };
+    let mut config = config::load_scope(context.env, args.file.path(), scope)?;
     let own =
         trust::Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
+    ignore_ca(context, &own, published, config.as_mut());
     let ca = given(own, published, config.as_ref())?;
     match args.method {
         Some(word) if word != MethodWord::Any => {
             Ok(vec![one(context, args, word, ca, config.as_ref(), host)?])
         }
         _ => several(context, args, &ca, config, host),
+    }
+}
+
+/// Who names a CA or a pin elsewhere has nothing of the file's `[ca]` (threat T1), and is told.
+pub(in crate::cli) fn ignore_ca(
+    context: &Context,
+    own: &trust::Given,
+    published: &PublishedSources,
+    config: Option<&mut Config>,
+) {
+    let named = own.url.is_some() || !own.pins.is_empty() || own.root.is_some();
+    let named = named || published.ca_url.is_some() || published.ca_fingerprint.is_some();
+    let Some(config) = config.filter(|_| named) else { return };
+    if config.ca.take_if(|ca| ca.url.is_some() || !ca.fingerprints.is_empty() || ca.root.is_some()).is_some()
+    {
+        let path = crate::text::escape(&config.path.to_string_lossy());
+        context.ui.say(format!(
+            "ignored, since the command line or the environment names a CA: `[ca]` of `{path}`"
+        ));
     }
 }
 

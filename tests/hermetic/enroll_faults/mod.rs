@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKeyData as _};
 
 use crate::support::ca::{self, pem};
 use crate::support::run::{Run, Trustup};
@@ -39,6 +39,8 @@ enum Way {
     /// A token, with the root in a file.
     TokenAndRoot,
     Provisioner,
+    /// By a birth certificate.
+    X5c,
 }
 
 impl Scene {
@@ -47,6 +49,13 @@ impl Scene {
         scene.put("token", &scene.ca.token());
         scene.put("password", &format!("{PASSWORD}\n"));
         scene.put("root.pem", &scene.ca.root.pem);
+        let key = KeyPair::generate().unwrap();
+        let mut birth = CertificateParams::new(["birth.test".to_owned()]).unwrap();
+        birth.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        birth.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let birth = ca::root("Root Of Birth").sign_for(birth, &key);
+        scene.put("birth.crt", &pem("CERTIFICATE", &birth));
+        scene.put("birth.key", &pem("PRIVATE KEY", &key.serialize_der()));
         scene
     }
 
@@ -85,6 +94,11 @@ impl Scene {
                     .chain(password)
                     .chain([path("password")])
                     .collect()
+            }
+            Way::X5c => {
+                let birth =
+                    ["--x5c-cert".to_owned(), path("birth.crt"), "--x5c-key".to_owned(), path("birth.key")];
+                ["x5c", NAME].map(str::to_owned).into_iter().chain(birth).collect()
             }
         };
         if way != Way::Token {
@@ -156,7 +170,7 @@ fn fails(fault: Fault, at: &'static str, way: Way, codes: &[i32], words: &[&str]
 
 #[test]
 fn a_ca_without_a_fault_issues() {
-    for way in [Way::Token, Way::TokenAndRoot, Way::Provisioner] {
+    for way in [Way::Token, Way::TokenAndRoot, Way::Provisioner, Way::X5c] {
         let scene = Scene::new(Fault::None, "/").with_old_pair();
         let before = scene.pair();
         let run = scene.enroll(way).arg("--json").ok();
@@ -301,6 +315,37 @@ fn memory_is_bounded() {
         assert_eq!(before, scene.pair());
         fails(fault, at, Way::Provisioner, &[1, 4, 6], &["larger", "large", "does not end", "KiB", "time"]);
     }
+}
+
+/// A token of a stranger's, where trustup.toml pins a CA: it goes to neither.
+#[test]
+fn t23_a_foreign_token_beside_a_pinned_ca() {
+    let scene = Scene::new(Fault::None, "/").with_old_pair();
+    let stranger = HostileCa::start(Fault::None, "/");
+    scene.put("token", &stranger.token());
+    let path = |name: &str| scene.path(name).display().to_string();
+    let block = format!(
+        "[[certificate]]\nnames = \"{NAME}\"\ncert = \"{}\"\nkey = \"{}\"\nenroll = {{method = \"token\", token_file = \"{}\"}}\n",
+        path("tls/server.crt"),
+        path("tls/server.key"),
+        path("token")
+    );
+    let pinned = format!("[ca]\nurl = \"{}\"\nfingerprint = \"{}\"\n", scene.ca.url(), scene.ca.root.pin());
+    scene.put("trustup.toml", &(pinned + &block));
+    let before = scene.pair();
+    let enroll = || {
+        let run = Trustup::new(["enroll", "--force", "--timeout", "5s", "--config", &path("trustup.toml")]);
+        run.env("HOME", scene.directory.path())
+    };
+    let run = enroll().run();
+    assert!(run.code.is_some_and(|code| code != 0) && run.stderr.contains("hint:"), "{run}");
+    assert_eq!(before, scene.pair(), "{run}");
+    let sent = |ca: &HostileCa| ca.requests.lock().unwrap().iter().any(|request| request.contains("ott"));
+    assert!(!sent(&scene.ca) && stranger.requests.lock().unwrap().is_empty(), "{run}");
+    // T1: who names another CA gets nothing of the file's, and is told.
+    let run = enroll().args(["--ca-url", &stranger.url(), "--fingerprint", &stranger.root.pin()]).ok();
+    run.says(["ignored, since the command line or the environment names a CA", "trustup.toml"]);
+    assert!(sent(&stranger) && !sent(&scene.ca), "{run}");
 }
 
 /// After a fault the next run gets its certificate.

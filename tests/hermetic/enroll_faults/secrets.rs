@@ -51,7 +51,7 @@ fn nothing_secret_is_said() {
         Fault::Redirect,
     ];
     for fault in faults {
-        for way in [Way::Token, Way::TokenAndRoot, Way::Provisioner] {
+        for way in [Way::Token, Way::TokenAndRoot, Way::Provisioner, Way::X5c] {
             for more in [&["--json"][..], &["-v"], &["--dry-run", "-v"]] {
                 let scene = Scene::new(fault, "/1.0/sign").with_old_pair();
                 let mut known = secrets(&scene);
@@ -158,7 +158,7 @@ fn t16_a_hook_gets_no_secret() {
 /// While it runs, `/proc` shows where secrets are, not what they are; what came in a variable is in no child's environment.
 #[test]
 fn the_command_line_holds_no_secret() {
-    for way in [Way::Token, Way::Provisioner] {
+    for way in [Way::Token, Way::Provisioner, Way::X5c] {
         let scene = Scene::new(Fault::NeverAnswers, "/1.0/sign").with_old_pair();
         let secrets = secrets(&scene);
         let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
