@@ -314,25 +314,26 @@ impl<'a> Section<'a> {
         parsed
     }
 
-    /// As [`Section::parsed`]; a whole number is taken as its digits, in base 8 where it is written so.
-    pub(super) fn number_or<T>(
+    /// As [`Section::parsed`]; a whole number is taken as its digits (its base is the second argument, 0 for text), a
+    /// moment as RFC 3339.
+    pub(super) fn plain<T>(
         &self,
         key: &str,
         wanted: &str,
         parse: impl FnOnce(&str, u32) -> Option<T>,
     ) -> Option<T> {
-        if let Some((value, line)) = self.entry(key)
-            && let DeValue::Integer(number) = value.get_ref()
-        {
-            self.know(key);
-            self.file_of(key);
-            let parsed = parse(number.as_str(), number.radix());
-            if parsed.is_none() {
-                self.wrong(key, line, &format!("should be {wanted}"));
-            }
-            return parsed;
+        let entry = self.entry(key).map(|(value, line)| (value.get_ref(), line));
+        let (parsed, line) = match entry {
+            Some((DeValue::Integer(number), line)) => (parse(number.as_str(), number.radix()), line),
+            Some((DeValue::Datetime(moment), line)) => (parse(&moment.to_string(), 0), line),
+            _ => return self.parsed(key, wanted, |text| parse(text, 0)),
+        };
+        self.know(key);
+        self.file_of(key);
+        if parsed.is_none() {
+            self.wrong(key, line, &format!("should be {wanted}"));
         }
-        self.parsed(key, wanted, |text| parse(text, 0))
+        parsed
     }
 
     /// One of `words`.

@@ -230,13 +230,15 @@ fn what_is_wrong_is_said_with_its_line() {
 #[test]
 fn no_file_is_written_twice() {
     let two = |more: &str| {
-        certificate("enroll = {method = \"token\"}")
+        certificate("enroll = {method = \"token\"}\nca_out = \"/ca\"")
             + &format!("[[certificate]]\nnames = \"b.test\"\nenroll = {{method = \"token\"}}\n{more}")
     };
     good(&two("cert = \"/c2\"\nkey = \"/k2\""));
+    good(&two("cert = \"/c2\"\nkey = \"/k2\"\nca_out = \"/ca\""));
     for more in [
         "cert = \"/c\"\nkey = \"/k2\"",
         "cert = \"/k\"\nkey = \"/k2\"",
+        "cert = \"/ca\"\nkey = \"/k2\"",
         "cert = \"//c\"\nkey = \"/k2\"",
         "cert = \"/x\"\nkey = \"/x\"",
         "cert = \"/x\"\nkey = \"/y\"\nca_out = \"/k\"",
@@ -245,6 +247,26 @@ fn no_file_is_written_twice() {
         let found = problems(&two(more));
         assert_eq!(found.len(), 1, "{more}: {found:#?}");
         assert!(found[0].contains("written twice") || found[0].contains("the same path"), "{found:?}");
+    }
+}
+
+#[test]
+fn a_life_may_end_at_a_moment() {
+    for (text, wanted) in [
+        ("2026-12-24T18:00:00Z", Some(NotAfter::Moment(1_798_135_200))),
+        ("\"2026-12-24T18:00:00Z\"", Some(NotAfter::Moment(1_798_135_200))),
+        ("\"30d\"", Some(NotAfter::Duration(30 * 86_400))),
+        ("2026-12-24", None),
+        ("24", None),
+        ("true", None),
+    ] {
+        let Checked { config, problems } =
+            read(&certificate(&format!("not_after = {text}\nenroll = {{method = \"token\"}}")));
+        assert_eq!(
+            (config.certificates[0].not_after, problems.len()),
+            (wanted, usize::from(wanted.is_none())),
+            "{text}"
+        );
     }
 }
 
