@@ -11,6 +11,7 @@
 mod support;
 
 mod acme;
+mod config;
 mod dev_ca;
 mod guards;
 mod token;
