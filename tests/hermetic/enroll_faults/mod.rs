@@ -4,7 +4,7 @@
 mod hostile_ca;
 mod secrets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -144,6 +144,15 @@ fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
+/// The one-time tokens that a CA was shown.
+fn tokens(ca: &HostileCa) -> Vec<String> {
+    let token = |request: &String| {
+        let body: serde_json::Value = serde_json::from_str(request.split("\r\n\r\n").nth(1)?).ok()?;
+        body["ott"].as_str().map(str::to_owned)
+    };
+    ca.requests.lock().unwrap().iter().filter_map(token).collect()
+}
+
 /// Wants one of these exit codes and one of these words, in time, an untouched pair, and an error with a hint that no
 /// terminal obeys.
 #[track_caller]
@@ -161,6 +170,10 @@ fn fails(fault: Fault, at: &'static str, way: Way, codes: &[i32], words: &[&str]
     assert!(!run.stderr.contains(['\u{1b}', '\u{202e}', '\0']) && !run.stdout.contains('\u{1b}'), "{run}");
     assert!(run.stderr.len() < 8 * 1024, "{run}");
     assert_eq!(before, scene.pair(), "{run}");
+    // A token is shown to the CA once, whatever comes of it; one of our own making is made anew for another try.
+    let shown = tokens(&scene.ca);
+    assert!(shown.len() <= 1 || way == Way::Provisioner, "{} times: {run}", shown.len());
+    assert_eq!(shown.iter().collect::<BTreeSet<_>>().len(), shown.len(), "{run}");
     for (path, content) in files(&scene.path("tls")) {
         let text = String::from_utf8_lossy(&content);
         assert!(!text.contains(&scene.ca.token()[..40]) && !text.contains(PASSWORD), "{}", path.display());
@@ -185,7 +198,7 @@ fn a_ca_without_a_fault_issues() {
         let (_, leaf) = x509_parser::pem::parse_x509_pem(chain.as_bytes()).unwrap();
         let leaf = leaf.parse_x509().unwrap();
         assert_eq!(leaf.public_key().subject_public_key.data, key.der_bytes(), "{way:?}");
-        assert_eq!(scene.ca.signed.load(Ordering::SeqCst), 1);
+        assert_eq!((scene.ca.signed.load(Ordering::SeqCst), tokens(&scene.ca).len()), (1, 1));
     }
 }
 
@@ -210,7 +223,9 @@ fn what_takes_too_long() {
 fn what_is_wrong_with_the_connection() {
     for way in [Way::TokenAndRoot, Way::Provisioner] {
         for fault in [Fault::ClosesBeforeTheHead, Fault::ClosesInTheBody] {
-            fails(fault, "/1.0/sign", way, &[6], &["closed", "broke", "answer"]);
+            let run = fails(fault, "/1.0/sign", way, &[6], &["closed", "broke", "answer"]);
+            // Issued, and lost: it says so, and where the key is.
+            run.says(["may have issued", ".server.key.trustup"]);
         }
         fails(Fault::AnswersBeforeTheRequestIsRead, "/1.0/sign", way, &[4], &["forbidden"]);
     }
