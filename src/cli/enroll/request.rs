@@ -298,8 +298,11 @@ fn configured(
 ) -> Result<Request> {
     let owner = owner_of(host, one.owner.as_deref())?;
     let outputs = one.outputs(owner, args.cert_mode, args.key_mode, args.layout);
-    let methods: Vec<Box<dyn Method>> =
-        one.enroll.into_iter().map(|method| of_file(method, provisioner)).collect();
+    let methods: Vec<Box<dyn Method>> = one
+        .enroll
+        .into_iter()
+        .map(|method| of_file(context, args, method, provisioner))
+        .collect::<Result<_>>()?;
     Ok(Request {
         outputs,
         names: one.names,
@@ -314,18 +317,16 @@ fn configured(
     })
 }
 
-fn of_file(method: config::Method, default: Option<&str>) -> Box<dyn Method> {
+fn of_file(
+    context: &Context,
+    args: &EnrollArgs,
+    method: config::Method,
+    default: Option<&str>,
+) -> Result<Box<dyn Method>> {
     let or_default = |name: Option<String>| name.or_else(|| default.map(ToOwned::to_owned));
-    match method {
-        config::Method::Token { token } => Box::new(Token::new(token.map_or_else(
-            || {
-                Source::Missing(
-                    "token".to_owned(),
-                    "the method has neither `token` nor `token_file`".to_owned(),
-                )
-            },
-            |token| token.source(),
-        ))),
+    Ok(match method {
+        config::Method::Token { token: Some(token) } => Box::new(Token::new(token.source())),
+        config::Method::Token { token: None } => Box::new(Token::new(token(context, args)?)),
         config::Method::Provisioner { provisioner, password } => {
             Box::new(Provisioner { name: or_default(provisioner), password: password.source() })
         }
@@ -354,7 +355,7 @@ fn of_file(method: config::Method, default: Option<&str>) -> Box<dyn Method> {
             agree_tos: acme.agree_tos,
             profile: acme.profile,
         }),
-    }
+    })
 }
 
 /// Owners are looked up before anything is spent; only root can give files away.

@@ -363,6 +363,30 @@ fn t23_a_foreign_token_beside_a_pinned_ca() {
     assert!(sent(&stranger) && !sent(&scene.ca), "{run}");
 }
 
+/// A block without `token` takes the one that a single certificate would take.
+#[test]
+fn a_token_need_not_be_named_in_the_file() {
+    let scene = Scene::new(Fault::None, "/");
+    fs::create_dir(scene.path("tls")).unwrap();
+    let path = |name: &str| scene.path(name).display().to_string();
+    scene.put(
+        "trustup.toml",
+        &format!(
+            "[ca]\nurl = \"{}\"\nroot = \"{}\"\n[[certificate]]\nnames = \"{NAME}\"\ncert = \"{}\"\nkey = \"{}\"\nenroll = {{method = \"token\"}}\n",
+            scene.ca.url(), path("root.pem"), path("tls/server.crt"), path("tls/server.key")
+        ),
+    );
+    let enroll = || {
+        let run = Trustup::new(["enroll", "--timeout", "20s", "--config", &path("trustup.toml")]);
+        run.env("HOME", scene.directory.path())
+    };
+    enroll().fails(2).says(["TRUSTUP_TOKEN"]);
+    enroll().env("TRUSTUP_TOKEN", scene.ca.token()).ok();
+    assert_eq!(tokens(&scene.ca).len(), 1);
+    // It is there now.
+    enroll().ok();
+}
+
 /// After a fault the next run gets its certificate.
 #[test]
 fn the_next_run_succeeds() {
