@@ -10,7 +10,7 @@ use super::{Context, EnrollArgs, MethodWord, absolute};
 use crate::cli::variables::PublishedSources;
 use crate::config::{self, CertificateConfig, Config, Scope};
 use crate::enroll::methods::Method;
-use crate::enroll::methods::acme::{Acme, Dns};
+use crate::enroll::methods::acme::{Acme, Dns, Options};
 use crate::enroll::methods::provisioner::Provisioner;
 use crate::enroll::methods::token::Token;
 use crate::enroll::methods::x5c::X5c;
@@ -223,7 +223,7 @@ fn acme(args: &EnrollArgs) -> Result<Acme> {
         return Err(Error::usage("`--directory` and `--provisioner` both say where the ACME server is")
             .hint("leave one out"));
     }
-    Ok(Acme {
+    Ok(Acme::new(Options {
         directory,
         provisioner: args.provisioner.clone(),
         challenge: options.challenge,
@@ -236,7 +236,7 @@ fn acme(args: &EnrollArgs) -> Result<Acme> {
         contact: options.contact.clone(),
         agree_tos: options.agree_tos,
         profile: options.profile.clone(),
-    })
+    }))
 }
 
 /// The certificates of the file, else that of the variables of published images; those that have one of the names, if
@@ -333,7 +333,7 @@ fn of_file(
         config::Method::X5c { provisioner, cert, key } => {
             Box::new(X5c { name: or_default(provisioner), cert, key })
         }
-        config::Method::Acme(acme) => Box::new(Acme {
+        config::Method::Acme(acme) => Box::new(Acme::new(Options {
             directory: acme.directory,
             provisioner: acme.provisioner,
             challenge: acme.challenge,
@@ -354,7 +354,7 @@ fn of_file(
             contact: acme.contact,
             agree_tos: acme.agree_tos,
             profile: acme.profile,
-        }),
+        })),
     })
 }
 
