@@ -39,3 +39,4 @@ mod sequences;
 mod servers;
 mod source;
 mod stores;
+mod token;

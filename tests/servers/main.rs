@@ -13,5 +13,6 @@ mod support;
 mod acme;
 mod config;
 mod dev_ca;
+mod enroll;
 mod guards;
 mod token;
