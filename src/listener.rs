@@ -1,4 +1,4 @@
-//! Connections to a listener that anybody may open: at most 64 at a time, 5 seconds for each (threat T26). What is
+//! Connections to a listener that anybody may open: at most 64 at a time, and an end for each (threat T26). What is
 //! spoken on them is for the caller.
 
 use std::collections::VecDeque;
@@ -47,14 +47,19 @@ impl Listener {
         }
     }
 
-    /// Has every connection handled by `handle`.
+    /// Has every connection handled by `handle`, for 5 seconds.
     pub(crate) fn start<H, F>(listener: TcpListener, handle: H) -> io::Result<Self>
     where
         H: Fn(TcpStream) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let address = listener.local_addr()?;
-        let task = tokio::spawn(accept(listener, handle)).abort_handle();
+        let limited = move |stream| {
+            let served = timeout(CONNECTION_TIMEOUT, handle(stream));
+            // A peer that is too slow is simply gone.
+            async move { drop(served.await) }
+        };
+        let task = tokio::spawn(accept(listener, limited)).abort_handle();
         Ok(Listener { address, task })
     }
 
@@ -70,9 +75,9 @@ impl Drop for Listener {
     }
 }
 
-/// Accepts until it is dropped. At the limit the oldest connection makes room: a crowd of slow ones cannot lock a quick
-/// one out.
-async fn accept<H, F>(listener: TcpListener, handle: H)
+/// Has every connection handled by `handle`, which limits its time, until this is dropped; then all of them end. At the
+/// limit the oldest connection makes room: a crowd of slow ones cannot lock a quick one out.
+pub(crate) async fn accept<H, F>(listener: TcpListener, handle: H)
 where
     H: Fn(TcpStream) -> F,
     F: Future<Output = ()> + Send + 'static,
@@ -92,8 +97,6 @@ where
         {
             oldest.abort();
         }
-        let served = timeout(CONNECTION_TIMEOUT, handle(stream));
-        // A peer that is too slow is simply gone.
-        open.push_back(connections.spawn(async move { drop(served.await) }));
+        open.push_back(connections.spawn(handle(stream)));
     }
 }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::account_file::Kept;
 use super::problem::{EXTERNAL_ACCOUNT, explain, is, persist};
 use super::transport::Transport;
-use super::{AccountStore, Settings};
+use super::{AccountStore, Report, Settings};
 use crate::cert::pem;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
@@ -20,7 +20,7 @@ pub(super) async fn open(
     transport: &Transport,
     settings: &Settings,
     store: &mut dyn AccountStore,
-    report: &dyn Fn(&str),
+    report: &Report<'_>,
 ) -> Result<Account> {
     let Some(content) = store.load()? else { return register(transport, settings, store, report).await };
     let kept = Kept::from_text(&content)?;
@@ -31,7 +31,7 @@ pub(super) async fn open(
         .from_parts(url, key, transport.directory().to_string())
         .await
         .map_err(|error| explain(error, "use the account's key", transport))?;
-    report("using the account that was kept");
+    report.say("using the account that was kept");
     Ok(account)
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn register(
     transport: &Transport,
     settings: &Settings,
     store: &mut dyn AccountStore,
-    report: &dyn Fn(&str),
+    report: &Report<'_>,
 ) -> Result<Account> {
     agree(transport, settings)?;
     if transport.wants_external_account() && settings.eab.is_none() {
@@ -69,10 +69,19 @@ pub(super) async fn register(
     let directory = transport.directory().to_string();
     let made =
         persist(async || builder(transport).create(&new, directory.clone(), external.as_ref()).await).await;
-    let (account, credentials) = made.map_err(|error| explain(error, "make an account", transport))?;
+    let (account, credentials) = made.map_err(|error| {
+        let error = explain(error, "make an account", transport);
+        match &settings.eab {
+            // step-ca says of a key that it does not know that it has an internal error.
+            Some(_) => error.hint(
+                "check identifier and key of the external account: each is good for one account, as a rule",
+            ),
+            None => error,
+        }
+    })?;
     let pem = Zeroizing::new(pem::armor("PRIVATE KEY", credentials.private_key().secret_pkcs8_der()));
     keep(&account, PrivateKey::from_pem(pem.as_bytes())?, transport, store)?;
-    report(&format!("account made at {}", origin(transport.directory())));
+    report.say(&format!("account made at {}", origin(transport.directory())));
     Ok(account)
 }
 
@@ -82,7 +91,7 @@ async fn adopt(
     settings: &Settings,
     kept: Kept,
     store: &mut dyn AccountStore,
-    report: &dyn Fn(&str),
+    report: &Report<'_>,
 ) -> Result<Account> {
     let directory = transport.directory().to_string();
     let pair = || {
@@ -107,7 +116,7 @@ async fn adopt(
         Err(error) => return Err(explain(error, "find the account of the key", transport)),
     };
     keep(&account, kept.key, transport, store)?;
-    report(&format!("account of the given key {what} at {}", origin(transport.directory())));
+    report.say(&format!("account of the given key {what} at {}", origin(transport.directory())));
     Ok(account)
 }
 

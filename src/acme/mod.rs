@@ -42,6 +42,25 @@ pub trait AccountStore {
 /// No server sends more certificates in a chain (threat T24: the caller's limit is lower still).
 const MAX_CHAIN: usize = 100;
 
+/// Who is told what goes on, a line at a time.
+#[derive(Clone, Copy)]
+pub struct Report<'a> {
+    /// The stages.
+    pub say: &'a dyn Fn(&str),
+    /// What is not as it should be, and does not end it.
+    pub warn: &'a dyn Fn(&str),
+}
+
+impl Report<'_> {
+    fn say(&self, line: &str) {
+        (self.say)(line);
+    }
+
+    fn warn(&self, line: &str) {
+        (self.warn)(line);
+    }
+}
+
 /// Gets a certificate for `names` with the request `csr_der` (PKCS#10, DER, without a CN): leaf first, then what the
 /// server sent behind it. `report` gets a line for each stage. Bounded by the client's deadline; do not bound it from
 /// outside: what was put up for a challenge is taken away before this returns, and only then.
@@ -55,7 +74,7 @@ pub async fn obtain(
     account: &mut dyn AccountStore,
     names: &[SubjectAltName],
     csr_der: &[u8],
-    report: &dyn Fn(&str),
+    report: &Report<'_>,
 ) -> Result<Vec<Certificate>> {
     let identifiers = identifier::identifiers(names)?;
     settings.check(names)?;
@@ -72,7 +91,7 @@ pub async fn obtain(
     validated?;
     let chain = order::finalize(&transport, &mut order, csr_der).await?;
     let chain = certificates(&chain).map_err(|what| transport.error(Error::failed(what)))?;
-    report("certificate issued");
+    report.say("certificate issued");
     Ok(chain)
 }
 

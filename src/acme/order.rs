@@ -12,7 +12,7 @@ use super::identifier::Token;
 use super::pause::Pause;
 use super::problem::{explain, persist, said};
 use super::transport::Transport;
-use super::{AccountStore, ChallengeType, DnsSolver, Settings, account};
+use super::{AccountStore, ChallengeType, DnsSolver, Report, Settings, account};
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
 use crate::text;
@@ -42,9 +42,9 @@ pub(super) struct Placed {
     pub(super) answers: Vec<Answer>,
 }
 
-/// How many orders are placed before a value that a hook could take for an option is given up on. One in 64 is such
-/// a value by chance.
-const ORDERS: u32 = 5;
+/// How many orders are placed before values that a hook could take for options are given up on. One in 64 is such a
+/// value by chance.
+const ORDERS: u32 = 10;
 
 /// Places the order; a forgotten account is made anew.
 pub(super) async fn place(
@@ -52,14 +52,14 @@ pub(super) async fn place(
     settings: &Settings,
     store: &mut dyn AccountStore,
     identifiers: &[Identifier],
-    report: &dyn Fn(&str),
+    report: &Report<'_>,
 ) -> Result<Placed> {
     let mut account = account::open(transport, settings, store, report).await?;
     let mut renewed = false;
     for _ in 0..ORDERS {
         let mut order = match new_order(&account, settings, identifiers).await {
             Err(error) if !renewed && account::is_forgotten(&account, &error, transport) => {
-                report("the CA does not know the account any more; making a new one");
+                report.warn("the CA does not know the account any more; making a new one");
                 account = account::register(transport, settings, store, report).await?;
                 renewed = true;
                 let placed = new_order(&account, settings, identifiers).await;
@@ -67,17 +67,19 @@ pub(super) async fn place(
             }
             placed => placed.map_err(|error| explain(error, "take the order", transport))?,
         };
-        check_order(transport, &mut order)?;
-        report(&format!("order placed for {}", shown(identifiers)));
+        check_order(transport, &mut order, identifiers.len())?;
+        report.say(&format!("order placed for {}", shown(identifiers)));
         let answers = answers(transport, settings, &mut order, identifiers, report).await?;
         let is_hook = matches!(settings.dns, Some(DnsSolver::Hook(_)));
-        let Some(odd) = answers.iter().find(|answer| {
+        let odd = |answer: &&Answer| {
             is_hook && answer.kind == ChallengeType::Dns01 && answer.dns_value.starts_with('-')
-        }) else {
-            return Ok(Placed { order, answers });
         };
-        report("the CA's token makes a value that begins with `-`; asking for another");
-        give_back(&mut order, odd.index).await;
+        let odd: Vec<usize> = answers.iter().filter(odd).map(|answer| answer.index).collect();
+        if odd.is_empty() {
+            return Ok(Placed { order, answers });
+        }
+        report.say("the CA's token makes a value that begins with `-`; asking for another");
+        give_back(&mut order, &odd).await;
     }
     Err(transport.error(Error::failed(
         "the CA sends nothing but tokens whose TXT value begins with `-`, which a hook could take for an option",
@@ -98,23 +100,26 @@ async fn new_order(
 }
 
 /// So that the next order does not get the same token again. Servers that cannot do this make new ones anyway.
-async fn give_back(order: &mut Order, index: usize) {
+async fn give_back(order: &mut Order, indices: &[usize]) {
     let mut all = order.authorizations();
-    let mut position = 0;
+    let mut index = 0;
     while let Some(Ok(mut authorization)) = all.next().await {
-        if position == index {
-            drop(authorization.deactivate().await);
-            return;
+        if indices.contains(&index) {
+            drop(persist(async || authorization.deactivate().await.map(drop)).await);
         }
-        position += 1;
+        index += 1;
     }
 }
 
 /// Every URL of an order is known before anything is done for it (threat T20).
-fn check_order(transport: &Transport, order: &mut Order) -> Result<()> {
+fn check_order(transport: &Transport, order: &mut Order, names: usize) -> Result<()> {
     transport.check(order.url())?;
     let state = order.state();
     transport.check(&state.finalize)?;
+    if state.authorizations.len() > names {
+        let what = format!("the CA wants {} names to be shown for {names}", state.authorizations.len());
+        return Err(transport.error(Error::failed(what)));
+    }
     for authorization in &state.authorizations {
         transport.check(&authorization.url)?;
     }
@@ -127,7 +132,7 @@ async fn answers(
     settings: &Settings,
     order: &mut Order,
     identifiers: &[Identifier],
-    report: &dyn Fn(&str),
+    report: &Report<'_>,
 ) -> Result<Vec<Answer>> {
     // Fetched once here; afterwards the library has them.
     let fetched = persist(async || {
@@ -146,10 +151,10 @@ async fn answers(
             authorization.map_err(|error| explain(error, "show the authorizations", transport))?;
         let (name, shown) = name_of(transport, &authorization, identifiers)?;
         match authorization.status {
-            AuthorizationStatus::Valid => report(&format!("{shown} is validated already")),
+            AuthorizationStatus::Valid => report.say(&format!("{shown} is validated already")),
             AuthorizationStatus::Pending => {
                 let Choice { kind, reason } = chosen(settings, &name, &authorization)?;
-                report(&format!("{shown}: {kind} ({reason})"));
+                report.say(&format!("{shown}: {kind} ({reason})"));
                 let Some(challenge) = authorization.challenge(offered(kind)) else {
                     return Err(transport.error(Error::failed("the CA took its challenge back")));
                 };
@@ -273,10 +278,8 @@ pub(super) async fn settle(
             let reason = state.error.as_ref().map_or_else(|| "it gives no reason".to_owned(), said);
             return Err(transport.error(error.because(anyhow::anyhow!("{reason}"))));
         }
-        let wait = transport.last().retry_after.unwrap_or_else(|| pause.take());
-        if !transport.wait(wait).await {
-            let error = Error::unreachable(format!("the CA did not {what} in time"));
-            return Err(transport.error(error).hint("`--timeout 10m` gives it more time"));
+        if !transport.wait_to_ask(&mut pause).await {
+            return Err(transport.out_of_time(what));
         }
         let refreshed = persist(async || order.refresh().await.map(drop)).await;
         refreshed.map_err(|error| explain(error, "show the order", transport))?;

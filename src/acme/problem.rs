@@ -2,7 +2,7 @@
 
 use instant_acme::Problem;
 
-use super::transport::Transport;
+use super::transport::{Transport, shown_duration};
 use crate::error::{Error, Kind};
 use crate::text;
 
@@ -72,17 +72,8 @@ pub(super) const EXTERNAL_ACCOUNT: &str =
 
 fn wait(transport: &Transport) -> String {
     match transport.last().retry_after {
-        Some(after) => format!("the CA asks to try again in {}", duration(after.as_secs())),
+        Some(after) => format!("the CA asks to try again in {}", shown_duration(after)),
         None => "try again later; every try may count against the limit".to_owned(),
-    }
-}
-
-/// Seconds as people say them.
-fn duration(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
     }
 }
 
@@ -137,10 +128,5 @@ mod tests {
         assert!(is(&problem, "rejectedIdentifier"));
         let said = said(&problem);
         assert_eq!(said, r"the CA says: no \u{1b}[31m (rejectedIdentifier); `a.test\u{a}`: not\u{a}this");
-    }
-
-    #[test]
-    fn waiting_times_are_readable() {
-        assert_eq!([duration(30), duration(600), duration(90_000)], ["30 s", "10 min", "25 h"]);
     }
 }

@@ -160,6 +160,28 @@ impl Transport {
         pause < left
     }
 
+    /// Waits until the server may be asked again: as long as it said, else for the next of `pause`. Says whether there is
+    /// time left; if the server wants more than that, at once.
+    pub(super) async fn wait_to_ask(&self, pause: &mut Pause) -> bool {
+        match self.last().retry_after {
+            Some(after) if after >= self.left() => false,
+            Some(after) => self.wait(after).await,
+            None => self.wait(pause.take()).await,
+        }
+    }
+
+    /// That the time is up before the CA did `what`, and what it says of the time that it needs.
+    pub(super) fn out_of_time(&self, what: &str) -> Error {
+        let error = self.error(Error::unreachable(format!("the CA did not {what} in time")));
+        match self.last().retry_after {
+            Some(after) if after >= self.left() => error.hint(format!(
+                "it asks to look again in {}; `--timeout` gives it the time",
+                shown_duration(after)
+            )),
+            _ => error.hint("`--timeout 10m` gives it more time"),
+        }
+    }
+
     /// `error` with this server as its place.
     pub(super) fn error(&self, error: Error) -> Error {
         error.at(masked(&self.0.url))
@@ -244,6 +266,15 @@ async fn send(client: &Client, request: Request, again: bool) -> Result<Answer> 
     }
 }
 
+/// A waiting time as people say it.
+pub(super) fn shown_duration(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
+
 /// Whether a signed request has an empty payload, so that it only reads (POST-as-GET, RFC 8555 section 6.3).
 fn is_reading(body: &[u8]) -> bool {
     serde_json::from_slice::<Value>(body).is_ok_and(|value| value["payload"] == "")
@@ -319,6 +350,12 @@ mod tests {
         ] {
             assert_eq!(retry_after(&answer(text), &env), wanted.map(Duration::from_secs), "{text}");
         }
+    }
+
+    #[test]
+    fn waiting_times_are_readable() {
+        let shown = [30, 600, 90_000].map(|seconds| shown_duration(Duration::from_secs(seconds)));
+        assert_eq!(shown, ["30 s", "10 min", "25 h"]);
     }
 
     #[test]

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use instant_acme::{AuthorizationStatus, ChallengeStatus, Order, OrderStatus, Problem};
 
-use super::ChallengeType;
 use super::order::{self, Answer, offered};
 use super::pause::Pause;
 use super::problem::{explain, persist, said};
 use super::transport::Transport;
+use super::{ChallengeType, Report};
 use crate::error::{Error, Result};
 
 /// How a challenge stands.
@@ -30,7 +30,7 @@ pub(super) async fn validate(
     transport: &Transport,
     order: &mut Order,
     answers: &[Answer],
-    report: &dyn Fn(&str),
+    report: &Report<'_>,
 ) -> Result<()> {
     // All at once: those that work in the background do so together.
     let mut early = Vec::with_capacity(answers.len());
@@ -39,7 +39,7 @@ pub(super) async fn validate(
     }
     for (answer, failed) in answers.iter().zip(early) {
         wait_for(transport, order, answer, failed, report).await?;
-        report(&format!("{} validated", answer.shown));
+        report.say(&format!("{} validated", answer.shown));
     }
     if order.state().status == OrderStatus::Pending {
         let refreshed = persist(async || order.refresh().await.map(drop)).await;
@@ -53,40 +53,39 @@ async fn wait_for(
     order: &mut Order,
     answer: &Answer,
     mut failed: Option<Problem>,
-    report: &dyn Fn(&str),
+    report: &Report<'_>,
 ) -> Result<()> {
     let mut polling = Pause::new(Duration::from_millis(250), Duration::from_secs(5));
     let mut repeating = Pause::new(Duration::from_secs(1), Duration::from_secs(15));
     let mut told = false;
     loop {
-        let mut again = false;
-        let pause = match look(transport, order, answer).await? {
+        let in_time = match look(transport, order, answer).await? {
             Standing::Valid => return Ok(()),
             Standing::Invalid(problem) => return Err(lost(transport, answer, problem.or(failed).as_ref())),
-            Standing::Working => transport.last().retry_after.unwrap_or_else(|| polling.take()),
+            Standing::Working => transport.wait_to_ask(&mut polling).await,
             Standing::Failed(problem) => {
                 if !told {
-                    report(&format!("{} not validated yet, asking again: {}", answer.shown, said(&problem)));
+                    report.warn(&format!(
+                        "{} not validated yet, asking again: {}",
+                        answer.shown,
+                        said(&problem)
+                    ));
                     told = true;
                 }
                 failed = Some(problem);
-                again = true;
-                repeating.take()
+                let in_time = transport.wait(repeating.take()).await;
+                if in_time && let Some(problem) = tell(transport, order, answer).await? {
+                    failed = Some(problem);
+                }
+                in_time
             }
         };
-        if !transport.wait(pause).await {
-            let error = Error::unreachable(format!(
-                "the CA did not validate {} by {} in time",
-                answer.shown, answer.kind
-            ));
-            let error = match &failed {
+        if !in_time {
+            let error = transport.out_of_time(&format!("validate {} by {}", answer.shown, answer.kind));
+            return Err(match &failed {
                 Some(problem) => error.because(anyhow::anyhow!("{}", said(problem))).hint(advice(answer)),
                 None => error,
-            };
-            return Err(transport.error(error).hint("`--timeout 10m` gives it more time"));
-        }
-        if again && let Some(problem) = tell(transport, order, answer).await? {
-            failed = Some(problem);
+            });
         }
     }
 }

@@ -1,7 +1,6 @@
 //! The CA's HTTPS server: bounded in every direction (threat T26), client certificates looked at if they are shown, a
 //! certificate of its own that is new long before it ends.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,8 +19,8 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
@@ -36,7 +35,6 @@ const MAX_HEAD: usize = 8 * 1024;
 /// A CSR for an RSA key and a token with a chain of certificates take 16 KiB.
 const MAX_BODY: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
-const MAX_CONNECTIONS: usize = 64;
 
 /// How the server is reached.
 pub struct Settings {
@@ -219,44 +217,31 @@ impl ResolvesServerCert for OwnCertificate {
     }
 }
 
-/// Accepts until it is dropped. At the limit the oldest connection makes room: a crowd of slow ones cannot lock a
-/// quick one out.
+/// Serves every connection until it is dropped.
 async fn accept(listener: TcpListener, acceptor: &TlsAcceptor, shared: &Arc<Shared>, counter: &AtomicUsize) {
     let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-    let mut open: VecDeque<AbortHandle> = VecDeque::new();
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors, or a peer that is gone already: neither ends the server.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
+    let connection = |stream| {
         counter.fetch_add(1, Ordering::SeqCst);
-        open.retain(|connection| !connection.is_finished());
-        if open.len() >= MAX_CONNECTIONS
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.abort();
-        }
-        let acceptor = acceptor.clone();
-        let shared = Arc::clone(shared);
-        let connection = tokio::spawn(async move {
-            // A peer that does not finish its handshake, or sends nonsense, is simply gone.
-            let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await else { return };
-            let client = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
-            let service = service_fn(move |request: hyper::Request<Incoming>| {
-                let (shared, client) = (Arc::clone(&shared), client.clone());
-                async move { Ok::<_, std::convert::Infallible>(respond(&shared, client.as_ref(), request).await) }
-            });
-            let served = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
-                .max_buf_size(MAX_HEAD)
-                .serve_connection(TokioIo::new(stream), service)
-                .await;
-            drop(served);
-        });
-        open.push_back(connection.abort_handle());
-    }
+        serve(stream, acceptor.clone(), Arc::clone(shared))
+    };
+    crate::listener::accept(listener, connection).await;
+}
+
+async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
+    // A peer that does not finish its handshake, or sends nonsense, is simply gone.
+    let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await else { return };
+    let client = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (shared, client) = (Arc::clone(&shared), client.clone());
+        async move { Ok::<_, std::convert::Infallible>(respond(&shared, client.as_ref(), request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    drop(served);
 }
 
 async fn respond(

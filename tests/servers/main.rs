@@ -11,6 +11,7 @@
 mod support;
 
 mod acme;
+mod config;
 mod dev_ca;
 mod enroll;
 mod guards;

@@ -2,13 +2,15 @@
 //! the report.
 
 use std::cell::RefCell;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
-use trustup::acme::{AccountStore, Settings, obtain};
+use trustup::acme::{AccountStore, Report, Settings, obtain};
 use trustup::cert::{Certificate, SubjectAltName};
 use trustup::env::Env;
 use trustup::error::{Error, Result};
@@ -115,6 +117,7 @@ impl AcmeClient {
                 lines.borrow_mut().push(line.to_owned());
                 on_line(line);
             };
+            let report = Report { say: &report, warn: &report };
             obtain(&client, settings, store, &names, csr.der(), &report).await
         })?;
         let mut got = chain[0].subject_alt_names().expect("names");
@@ -160,9 +163,17 @@ pub fn loopback(port: u16) -> SocketAddr {
 
 /// A program that does `script` with what the hook gets as `$1` (present or cleanup), `$2` and `$3`.
 pub fn hook(directory: &Path, script: &str) -> String {
-    use std::os::unix::fs::PermissionsExt;
     let path = directory.join("hook");
-    std::fs::write(&path, format!("#!/bin/sh\nset -eu\n{script}\n")).expect("hook");
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("mode");
+    // Written by a process of its own: a child that another thread starts meanwhile would keep a file of ours open for
+    // writing, and the kernel runs no such file.
+    let mut writer = Command::new("/bin/sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("shell");
+    let text = format!("#!/bin/sh\nset -eu\n{script}\n");
+    writer.stdin.take().expect("piped").write_all(text.as_bytes()).expect("written");
+    assert!(writer.wait().expect("waits").success());
     path.to_str().expect("UTF-8").to_owned()
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::acme::Report;
 use crate::acme::order::Answer;
 use crate::error::{Error, Result};
 use crate::native;
@@ -57,13 +58,13 @@ impl<'a> Hook<'a> {
     }
 
     /// Has all records written.
-    pub(super) fn put_up(&mut self, answers: &[&Answer], report: &dyn Fn(&str)) -> Result<()> {
+    pub(super) fn put_up(&mut self, answers: &[&Answer], report: &Report<'_>) -> Result<()> {
         for answer in answers {
             let record = [format!("_acme-challenge.{}.", answer.name), answer.dns_value.clone()];
             // Before the call: one that failed half-way may have written it.
             self.present.push(record.clone());
             self.call("present", &record, self.client.left().min(CALL_TIMEOUT))?;
-            report(&format!("dns-01: `{}` wrote the record at {}", self.program, record[0]));
+            report.say(&format!("dns-01: `{}` wrote the record at {}", self.program, record[0]));
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use self::hook::Hook;
 use self::rfc2136::Zone;
 use self::webroot::Webroot;
 use super::order::Answer;
-use super::{ChallengeType, DnsSolver, Settings};
+use super::{ChallengeType, DnsSolver, Report, Settings};
 use crate::error::{Error, Result};
 use crate::listener::Listener;
 use crate::net::Client;
@@ -59,13 +59,13 @@ impl<'a> Solvers<'a> {
 
     /// Puts the answers up; they can be seen when this returns. What is up after an error is taken away by
     /// [`Solvers::take_away`] as well.
-    pub(super) async fn put_up(&mut self, answers: &[Answer], report: &dyn Fn(&str)) -> Result<()> {
+    pub(super) async fn put_up(&mut self, answers: &[Answer], report: &Report<'_>) -> Result<()> {
         let of = |kind| answers.iter().filter(move |answer| answer.kind == kind).collect::<Vec<_>>();
         let http = of(ChallengeType::Http01);
         match &mut self.webroot {
             Some(webroot) if !http.is_empty() => {
                 webroot.put_up(&http)?;
-                report(&format!("http-01: answers are in `{}`", webroot.shown()));
+                report.say(&format!("http-01: answers are in `{}`", webroot.shown()));
             }
             None if !http.is_empty() => {
                 let listener = bind(self.settings.http_listen, 80, ChallengeType::Http01)?;
@@ -93,17 +93,17 @@ impl<'a> Solvers<'a> {
         &mut self,
         started: io::Result<Listener>,
         kind: ChallengeType,
-        report: &dyn Fn(&str),
+        report: &Report<'_>,
     ) -> Result<()> {
         let listener =
             started.map_err(|error| Error::failed(format!("could not listen for {kind}")).because(error))?;
-        report(&format!("{kind}: listening at {}", listener.address()));
+        report.say(&format!("{kind}: listening at {}", listener.address()));
         self.listeners.push(listener);
         Ok(())
     }
 
     /// Takes everything away. What cannot be is reported: the certificate does not depend on it.
-    pub(super) async fn take_away(self, report: &dyn Fn(&str)) {
+    pub(super) async fn take_away(self, report: &Report<'_>) {
         drop(self.listeners);
         let mut failures = Vec::new();
         if let Some(webroot) = self.webroot {
@@ -116,7 +116,7 @@ impl<'a> Solvers<'a> {
             failures.extend(zone.take_away().await);
         }
         for failure in failures {
-            report(&format!("warning: {failure}"));
+            report.warn(&format!("what was put up for the CA could not be taken away: {failure}"));
         }
     }
 }

@@ -10,6 +10,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{sleep, timeout};
 
 use super::dns_update::{self as message, Action, Key};
+use crate::acme::Report;
 use crate::acme::order::Answer;
 use crate::acme::pause::Pause;
 use crate::acme::settings::Rfc2136;
@@ -65,7 +66,7 @@ impl<'a> Zone<'a> {
     }
 
     /// Writes all records, and waits until the server answers with them.
-    pub(super) async fn put_up(&mut self, answers: &[&Answer], report: &dyn Fn(&str)) -> Result<()> {
+    pub(super) async fn put_up(&mut self, answers: &[&Answer], report: &Report<'_>) -> Result<()> {
         for answer in answers {
             let name = message::fqdn(&format!("_acme-challenge.{}", answer.name))?;
             let zone = match &self.settings.zone {
@@ -73,9 +74,15 @@ impl<'a> Zone<'a> {
                 None => self.find_zone(&name).await?,
             };
             let written = Written { zone, name, value: answer.dns_value.clone() };
-            self.update(&written, Action::Add).await?;
-            report(&format!("dns-01: record written at `{}` in the zone `{}`", written.name, written.zone));
-            self.written.push(written);
+            let done = self.update(&written, Action::Add).await;
+            let shown =
+                format!("dns-01: record written at `{}` in the zone `{}`", written.name, written.zone);
+            // An update that was not answered may have been made all the same.
+            if done.as_ref().err().is_none_or(|error| error.kind() == Kind::Unreachable) {
+                self.written.push(written);
+            }
+            done?;
+            report.say(&shown);
         }
         for written in &self.written {
             self.wait_for(written).await?;

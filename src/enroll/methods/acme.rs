@@ -1,5 +1,6 @@
 //! From an ACME server: the directory that is named, or that of an ACME provisioner of the configured CA.
 
+use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +45,7 @@ pub enum Dns {
 
 /// What the user says of the server.
 #[derive(Clone, Debug, Default)]
-pub struct Acme {
+pub struct Options {
     /// The directory; `None` for that of an ACME provisioner of the CA.
     pub directory: Option<Url>,
     /// The ACME provisioner; `None` for the only one.
@@ -71,6 +72,21 @@ pub struct Acme {
     pub profile: Option<String>,
 }
 
+/// An ACME server.
+#[derive(Debug)]
+pub struct Acme {
+    options: Options,
+    secrets: OnceCell<Secrets>,
+}
+
+/// What was read: once, since a pipe gives it once.
+#[derive(Debug)]
+struct Secrets {
+    eab: Option<Eab>,
+    dns: Option<DnsSolver>,
+    warnings: Vec<String>,
+}
+
 impl Method for Acme {
     fn name(&self) -> &'static str {
         "acme"
@@ -78,11 +94,11 @@ impl Method for Acme {
 
     fn issues_under_the_roots_of_its_connection(&self) -> bool {
         // A CA of one's own is one with its root; who is asked by a directory may have a web server like any other.
-        self.directory.is_none()
+        self.options.directory.is_none()
     }
 
     fn asks(&self, ca: &Ca) -> Option<Url> {
-        self.directory.clone().or_else(|| ca.url.clone()).map(|mut url| {
+        self.options.directory.clone().or_else(|| ca.url.clone()).map(|mut url| {
             url.set_path("/");
             url.set_query(None);
             url
@@ -94,19 +110,13 @@ impl Method for Acme {
             return Err(Error::usage("`--not-after` does not go with `acme`: what sends the order cannot send it")
                 .hint("leave it out; how long the certificate lives is a matter of the CA's provisioner, or of its `--profile`s"));
         }
-        match &self.directory {
-            Some(directory) if directory.scheme() != "https" => {
-                return Err(Error::usage("an ACME directory is reached over https")
-                    .at(crate::net::url::masked(directory)));
-            }
-            Some(_) => {}
+        let directory = match &self.options.directory {
+            Some(directory) => directory,
             None => {
-                about.ca.url().map_err(|error| error.hint("or name the server with `--directory URL`"))?;
+                about.ca.url().map_err(|error| error.hint("or name the server with `--directory URL`"))?
             }
-        }
-        self.external_account(about.env)?;
-        self.dns_solver(about.env)?;
-        Ok(())
+        };
+        self.settings(directory, about.env)?.check(about.names)
     }
 
     fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
@@ -115,8 +125,13 @@ impl Method for Acme {
 }
 
 impl Acme {
+    /// With these options; secrets are read when they are needed.
+    pub fn new(options: Options) -> Self {
+        Acme { options, secrets: OnceCell::new() }
+    }
+
     async fn obtain(&self, order: &mut Order<'_>) -> Result<Vec<Certificate>, Failure> {
-        let directory = match &self.directory {
+        let directory = match &self.options.directory {
             Some(directory) => directory.clone(),
             None => self.directory_of_ca(order).await?,
         };
@@ -126,33 +141,39 @@ impl Acme {
             let again = broken.error.kind() == Kind::Unreachable;
             Failure { error: broken.error, again, unsettled: false }
         })?;
-        let env = order.about.env;
-        let settings = acme::Settings {
-            directory: directory.clone(),
-            challenge: self.challenge,
-            http_listen: self.http_listen,
-            tls_listen: self.tls_listen,
-            webroot: self.webroot.clone(),
-            dns: self.dns_solver(env)?,
-            eab: self.external_account(env)?,
-            contact: self.contact.clone(),
-            agree_tos: self.agree_tos,
-            profile: self.profile.clone(),
-        };
+        let settings = self.settings(&directory, order.about.env)?;
+        self.secrets(order.about.env)?.warnings.iter().for_each(|warning| (order.warn)(warning));
         let csr = order.key.csr(order.about.names, None)?;
-        let mut account = match &self.account_key {
+        let mut account = match &self.options.account_key {
             Some(path) => Account::At(path),
             None => Account::Beside(order.pending, Fingerprint::of(directory.as_str().as_bytes()).short(16)),
         };
-        let obtained =
-            acme::obtain(&client, &settings, &mut account, order.about.names, &csr, order.say).await;
+        let report = acme::Report { say: order.say, warn: order.warn };
+        let obtained = acme::obtain(&client, &settings, &mut account, order.about.names, &csr, &report).await;
         obtained.map_err(|error| Failure { error, again: false, unsettled: false })
+    }
+
+    /// As the client of the protocol takes them; secrets are read.
+    fn settings(&self, directory: &Url, env: &Env) -> Result<acme::Settings> {
+        let secrets = self.secrets(env)?;
+        Ok(acme::Settings {
+            directory: directory.clone(),
+            challenge: self.options.challenge,
+            http_listen: self.options.http_listen,
+            tls_listen: self.options.tls_listen,
+            webroot: self.options.webroot.clone(),
+            dns: secrets.dns.clone(),
+            eab: secrets.eab.clone(),
+            contact: self.options.contact.clone(),
+            agree_tos: self.options.agree_tos,
+            profile: self.options.profile.clone(),
+        })
     }
 
     /// The directory of the CA's ACME provisioner.
     async fn directory_of_ca(&self, order: &mut Order<'_>) -> Result<Url, Failure> {
         let mut url = order.about.ca.url()?.clone();
-        let name = match &self.provisioner {
+        let name = match &self.options.provisioner {
             Some(name) => name.clone(),
             None => super::only(&order.ca()?.provisioners().await?, "ACME")?,
         };
@@ -180,21 +201,29 @@ impl Acme {
         Ok(Trust::Roots { roots, vouched_by: system.named })
     }
 
-    fn external_account(&self, env: &Env) -> Result<Option<Eab>> {
-        let Some((kid, key)) = &self.eab else { return Ok(None) };
-        let what = "the external account's key";
-        let secret = Secret::read(key, what, env)?;
-        Eab::from_texts(kid, secret.text(what)?).map(Some)
-    }
-
-    fn dns_solver(&self, env: &Env) -> Result<Option<DnsSolver>> {
-        Ok(match &self.dns {
+    fn secrets(&self, env: &Env) -> Result<&Secrets> {
+        if let Some(secrets) = self.secrets.get() {
+            return Ok(secrets);
+        }
+        let mut warnings = Vec::new();
+        let mut read = |source: &Source, what: &str| {
+            let mut secret = Secret::read(source, what, env)?;
+            warnings.extend(secret.warning.take());
+            Ok::<_, Error>(secret)
+        };
+        let eab = match &self.options.eab {
+            Some((kid, key)) => {
+                let what = "the external account's key";
+                Some(Eab::from_texts(kid, read(key, what)?.text(what)?)?)
+            }
+            None => None,
+        };
+        let dns = match &self.options.dns {
             None => None,
             Some(Dns::Hook(program)) => Some(DnsSolver::Hook(program.clone())),
             Some(Dns::Rfc2136 { server, zone, key_name, secret }) => {
                 let what = "the TSIG key";
-                let text = Secret::read(secret, what, env)?;
-                let decoded = BASE64.decode(text.text(what)?.trim()).map_err(|_| {
+                let decoded = BASE64.decode(read(secret, what)?.text(what)?.trim()).map_err(|_| {
                     Error::usage("the TSIG key is not base64")
                         .at(secret)
                         .hint("it is the `secret` that `tsig-keygen` printed, without quotes")
@@ -206,7 +235,8 @@ impl Acme {
                     secret: Zeroizing::new(decoded),
                 }))
             }
-        })
+        };
+        Ok(self.secrets.get_or_init(|| Secrets { eab, dns, warnings }))
     }
 }
 

@@ -227,6 +227,16 @@ fn a_chain_that_is_none_is_refused() {
 }
 
 #[test]
+fn an_order_has_no_more_authorizations_than_names() {
+    let server = AcmeServer::start(|asked, base| {
+        changed_order(asked, base, "authorizations", json!(vec![format!("{base}/authz"); 10_000]))
+    });
+    let error = listening(&server).fails(&["a.test"]);
+    assert!(error.to_string().contains("10000 names"), "{error}");
+    assert_eq!(server.count("/authz"), 0);
+}
+
+#[test]
 fn names_of_the_server_are_names() {
     for name in ["a.test\n", "-x", "../x", "*.a.test", "a test", "user@a.test", ""] {
         let name = name.to_owned();

@@ -1,13 +1,15 @@
 //! The ACME client against a small server that does as it is told: the conversation, accounts, refusals and waits.
 
 mod hostile;
-mod server;
+mod listeners;
+mod name_server;
+pub(crate) mod server;
 mod solvers;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use trustup::acme::ChallengeType;
@@ -100,7 +102,7 @@ fn what_the_ca_refuses_has_its_exit_code_and_its_next_step() {
 fn a_busy_server_is_asked_again_when_it_says() {
     for after in [json!("1"), json!(null)] {
         let server = AcmeServer::start(move |asked, _| {
-            let first = ["/dir", "/order", "/authz"].contains(&asked.path.as_str()) && asked.before == 0;
+            let first = ["/dir", "/order"].contains(&asked.path.as_str()) && asked.before == 0;
             let after = match &after {
                 Value::String(seconds) => seconds.clone(),
                 _ => (jiff::Timestamp::now() + Duration::from_secs(1))
@@ -112,6 +114,27 @@ fn a_busy_server_is_asked_again_when_it_says() {
         let error = listening(&server).fails(&["a.test"]);
         assert!(error.to_string().contains(FINISHED), "{error}");
         assert_eq!((server.count("/dir"), server.count("/order")), (2, 2));
+    }
+}
+
+#[test]
+fn a_server_that_wants_more_time_than_there_is_is_not_waited_for() {
+    for path in ["/authz", "/order/1"] {
+        let server = AcmeServer::start(move |asked, base| {
+            let answer = match path {
+                "/authz" => authorization(base, "token", "pending"),
+                _ => {
+                    json!({ "status": "processing", "authorizations": [], "finalize": format!("{base}/finalize") })
+                }
+            };
+            let after = vec![("Retry-After", "3600".to_owned())];
+            (asked.path == path).then(|| Instead::With(200, after, answer))
+        });
+        let started = Instant::now();
+        let error = listening(&server).fails(&["a.test"]);
+        assert_eq!(error.kind().exit_code(), 6, "{error}");
+        assert!(error.hints()[0].contains("in 60 min"), "{:?}", error.hints());
+        assert!(started.elapsed() < Duration::from_secs(20), "{path}");
     }
 }
 
@@ -200,6 +223,43 @@ fn an_account_file_that_is_none_is_an_error_without_its_content() {
     let error = client.fails(&["a.test"]);
     assert!(error.kind().exit_code() == 2 && error.to_string().contains("P-256"), "{error}");
     assert_eq!(client.store.saved, 0);
+}
+
+#[test]
+fn an_account_is_made_anew_only_where_it_is_forgotten_or_the_ca_has_moved() {
+    for (kind, moved, anew) in [
+        ("accountDoesNotExist", false, true),
+        ("accountDoesNotExist", true, true),
+        ("unauthorized", true, true),
+        // step-ca before 0.25.
+        ("malformed", true, true),
+        // The account may have been closed, the order may be nonsense.
+        ("unauthorized", false, false),
+        ("malformed", false, false),
+        ("rejectedIdentifier", true, false),
+    ] {
+        let server = AcmeServer::start(move |asked, _| {
+            let old = asked.path == "/order"
+                && asked.protected["kid"].as_str().is_some_and(|kid| kid.ends_with("/old"));
+            old.then(|| Instead::Json(400, problem(kind, "not this account")))
+        });
+        let mut client = listening(&server);
+        client.fails(&["a.test"]);
+        let (content, url) = (client.store.content.clone().expect("saved"), client.store.account_url());
+        let old =
+            if moved { "https://elsewhere.test/old".to_owned() } else { url.replace("/account/1", "/old") };
+        let content = String::from_utf8(content).expect("text").replace(&url, &old);
+        client.store.content = Some(content.into_bytes());
+        let error = client.fails(&["a.test"]);
+        let text = format!("{kind}, moved: {moved}: {error}");
+        assert_eq!(
+            (error.to_string().contains(FINISHED), client.store.saved),
+            (anew, if anew { 2 } else { 1 }),
+            "{text}"
+        );
+        assert_eq!(client.store.account_url() == url, anew, "{text}");
+        assert!(anew || error.kind().exit_code() == 4, "{text}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Certificates from real ACME servers: pebble, step-ca, Caddy; DNS updates at a real BIND.
 
+mod binary;
 mod dns;
 mod pebble;
 mod step_ca;

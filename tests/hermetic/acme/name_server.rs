@@ -1,0 +1,172 @@
+//! dns-01 by updates, at name servers that are not as they should be.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use hickory_resolver::proto::op::{Message, OpCode};
+use hickory_resolver::proto::rr::rdata::SOA;
+use hickory_resolver::proto::rr::{DNSClass, RData, Record};
+use trustup::acme::{DnsSolver, Rfc2136};
+use zeroize::Zeroizing;
+
+use super::{FINISHED, honest};
+use crate::support::acme::AcmeClient;
+
+/// What it does other than it should.
+#[derive(Clone, Copy, PartialEq)]
+enum Fault {
+    /// UDP is closed.
+    NoUdp,
+    /// Answers over UDP are cut.
+    Cut,
+    /// Answers over UDP are none at first: other numbers, noise.
+    Noise,
+    /// It takes every update, and never has the record.
+    Forgets,
+}
+
+/// A name server for `test.` that has what it was told last.
+struct NameServer {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    /// Updates, in order.
+    updates: Arc<Mutex<Vec<Record>>>,
+}
+
+impl NameServer {
+    fn start(fault: Fault) -> NameServer {
+        // A port that is free for both.
+        let (tcp, udp) = std::iter::repeat_with(|| {
+            let tcp = TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let udp = UdpSocket::bind(tcp.local_addr().expect("address")).ok()?;
+            Some((tcp, udp))
+        })
+        .find_map(|pair| pair)
+        .expect("a port");
+        let address = tcp.local_addr().expect("address");
+        let (stop, updates) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        if fault == Fault::NoUdp {
+            drop(udp);
+        } else {
+            udp.set_read_timeout(Some(Duration::from_millis(50))).expect("time-out");
+            let (stop, updates) = (Arc::clone(&stop), Arc::clone(&updates));
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while !stop.load(Ordering::SeqCst) {
+                    let Ok((length, peer)) = udp.recv_from(&mut buffer) else { continue };
+                    if fault == Fault::Noise {
+                        for noise in [
+                            &b""[..],
+                            b"x",
+                            &[0xff; 40],
+                            &[buffer[0] ^ 1, buffer[1], 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                        ] {
+                            udp.send_to(noise, peer).expect("sent");
+                        }
+                    }
+                    if fault == Fault::Cut {
+                        let mut cut =
+                            Message::from_vec(&buffer[..length]).expect("a message").into_response();
+                        (cut.metadata.truncation, cut.authorities, cut.additionals) =
+                            (true, Vec::new(), Vec::new());
+                        udp.send_to(&cut.to_vec().expect("bytes"), peer).expect("sent");
+                        continue;
+                    }
+                    let answer = answer(&buffer[..length], &updates, fault);
+                    udp.send_to(&answer, peer).expect("sent");
+                }
+            });
+        }
+        let (stopped, told) = (Arc::clone(&stop), Arc::clone(&updates));
+        std::thread::spawn(move || {
+            for stream in tcp.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(mut stream) = stream else { continue };
+                let mut length = [0; 2];
+                if stream.read_exact(&mut length).is_err() {
+                    continue;
+                }
+                let mut question = vec![0; usize::from(u16::from_be_bytes(length))];
+                stream.read_exact(&mut question).expect("whole");
+                let answer = answer(&question, &told, fault);
+                stream.write_all(&u16::try_from(answer.len()).expect("short").to_be_bytes()).expect("sent");
+                stream.write_all(&answer).expect("sent");
+            }
+        });
+        NameServer { address, stop, updates }
+    }
+
+    fn client(&self, server: &super::server::AcmeServer) -> AcmeClient {
+        let mut client = server.client();
+        client.settings.dns = Some(DnsSolver::Rfc2136(Rfc2136 {
+            server: self.address.to_string(),
+            zone: None,
+            key_name: "key".to_owned(),
+            secret: Zeroizing::new(b"secret".to_vec()),
+        }));
+        client
+    }
+
+    /// What was added, and what was deleted.
+    fn told(&self) -> [usize; 2] {
+        let updates = self.updates.lock().expect("lock");
+        [DNSClass::IN, DNSClass::NONE]
+            .map(|class| updates.iter().filter(|record| record.dns_class == class).count())
+    }
+}
+
+impl Drop for NameServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        drop(TcpStream::connect(self.address));
+    }
+}
+
+fn answer(question: &[u8], updates: &Mutex<Vec<Record>>, fault: Fault) -> Vec<u8> {
+    let asked = Message::from_vec(question).expect("a message");
+    let mut answer = asked.clone().into_response();
+    (answer.authorities, answer.additionals) = (Vec::new(), Vec::new());
+    let mut updates = updates.lock().expect("lock");
+    if asked.metadata.op_code == OpCode::Update {
+        updates.extend(asked.authorities);
+    } else if asked.queries[0].query_type() == hickory_resolver::proto::rr::RecordType::SOA {
+        let name = |name: &str| name.parse().expect("name");
+        let soa = SOA::new(name("ns.test."), name("admin.test."), 1, 1, 1, 1, 1);
+        answer.add_authority(Record::from_rdata(name("test."), 1, RData::SOA(soa)));
+    } else if fault != Fault::Forgets {
+        answer.add_answers(updates.last().cloned());
+    }
+    answer.to_vec().expect("bytes")
+}
+
+#[test]
+fn a_name_server_is_asked_over_tcp_where_udp_does_not_do() {
+    for fault in [Fault::NoUdp, Fault::Cut, Fault::Noise] {
+        let (server, names) = (honest(), NameServer::start(fault));
+        let mut client = names.client(&server);
+        let error = client.fails(&["a.test"]);
+        assert!(error.to_string().contains(FINISHED), "{error}");
+        assert!(client.said("in the zone `test.`"), "{:?}", client.lines());
+        assert_eq!(names.told(), [1, 1]);
+    }
+}
+
+#[test]
+fn a_record_that_never_appears_is_taken_away_when_the_time_is_up() {
+    let (server, names) = (honest(), NameServer::start(Fault::Forgets));
+    let mut client = names.client(&server);
+    client.timeout = Duration::from_secs(2);
+    let started = Instant::now();
+    let error = client.fails(&["a.test"]);
+    assert!(
+        error.kind().exit_code() == 6 && error.to_string().contains("does not answer with the record"),
+        "{error}"
+    );
+    assert!(started.elapsed() < Duration::from_secs(10));
+    assert_eq!((names.told(), server.count("/challenge")), ([1, 1], 0));
+}

@@ -1,0 +1,301 @@
+//! `trustup enroll acme`, the command itself, at real servers.
+
+use std::path::Path;
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use tempfile::TempDir;
+
+use super::pebble;
+use crate::support::acme::hook;
+use crate::support::run::Trustup;
+use crate::support::servers::{Bind, Caddy, Pebble, PebbleOptions, StepCa, StepCaOptions, passes};
+
+/// Where a pair goes, and what it is asked for with.
+struct Place {
+    directory: TempDir,
+}
+
+impl Place {
+    fn new() -> Place {
+        Place { directory: TempDir::new().expect("directory") }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.directory.path().join(name).to_str().expect("UTF-8").to_owned()
+    }
+
+    /// `trustup enroll acme NAMES…` with the pair's files.
+    fn enroll(&self, names: &[&str]) -> Trustup {
+        let files = [("--cert", "server.crt"), ("--key", "server.key")];
+        let files = files.iter().flat_map(|(option, name)| [(*option).to_owned(), self.path(name)]);
+        Trustup::new(["enroll", "acme"]).args(names).args(files)
+    }
+
+    /// The same at this pebble.
+    fn at(&self, pebble: &Pebble, names: &[&str]) -> Trustup {
+        self.enroll(names)
+            .args(["--directory", &pebble.directory_url(), "--agree-tos"])
+            .args(["--ca-root", pebble.root_file().to_str().expect("UTF-8")])
+            .args(["--http-listen", &format!("127.0.0.1:{}", pebble.http_port())])
+    }
+
+    /// What `openssl verify` says of the pair, below `root`.
+    fn verify(&self, root: &Path, name: &str) {
+        passes(
+            Command::new("openssl")
+                .args(["verify", "-verify_hostname", name, "-untrusted", &self.path("server.crt"), "-CAfile"])
+                .arg(root)
+                .arg(self.path("server.crt")),
+        );
+    }
+}
+
+#[test]
+#[ignore = "needs pebble and openssl"]
+fn a_pair_from_pebble_and_a_second_run_that_asks_nobody() {
+    let (pebble, _dns) = pebble(PebbleOptions::default());
+    let place = Place::new();
+    let issuer = pebble.issuer_root_file();
+    let pinned = ["--issuer-root", issuer.to_str().expect("UTF-8")];
+    let run = place.at(&pebble, &["a.test", "b.test"]).args(pinned).arg("--json").ok();
+    assert_eq!(run.json()["certificates"][0]["action"], "issued", "{run:?}");
+    assert_eq!(run.json()["certificates"][0]["pinned"], true, "{run:?}");
+    for name in ["a.test", "b.test"] {
+        place.verify(&issuer, name);
+    }
+    let asked = pebble.log();
+    let run = place.at(&pebble, &["a.test", "b.test"]).args(pinned).arg("--json").ok();
+    assert_eq!(run.json()["changed"], false, "{run:?}");
+    assert_eq!(pebble.log(), asked, "without the network");
+
+    // Another pair with the same account is no new account.
+    place.at(&pebble, &["a.test"]).args(pinned).arg("--force").ok();
+    assert_eq!(pebble.log().matches("POST /sign-me-up").count(), asked.matches("POST /sign-me-up").count());
+}
+
+#[test]
+#[ignore = "needs pebble"]
+fn a_chain_that_nothing_pins_is_said_to_be_so() {
+    let (pebble, _dns) = pebble(PebbleOptions::default());
+    let place = Place::new();
+    let run = place.at(&pebble, &["a.test"]).arg("--json").ok();
+    assert_eq!(run.json()["certificates"][0]["pinned"], false, "{run:?}");
+    // Another root than the one that it ends at.
+    let other = pebble.root_file();
+    let run = place.at(&pebble, &["a.test"]).args(["--force", "--issuer-root"]).arg(other).fails(4);
+    assert!(!run.stderr.is_empty());
+}
+
+#[test]
+#[ignore = "needs pebble"]
+fn what_the_ca_refuses_and_what_cannot_be_have_their_exit_codes() {
+    let key = b"a key of thirty-two bytes or more".to_vec();
+    let external_accounts = [("kid-1".to_owned(), key.clone())].into();
+    let (pebble, _dns) = pebble(PebbleOptions { external_accounts, ..PebbleOptions::default() });
+    let place = Place::new();
+    place.at(&pebble, &["a.test"]).fails(2).says(["--eab-kid", "--eab-hmac-key-file"]);
+    let file = place.path("eab");
+    std::fs::write(&file, URL_SAFE_NO_PAD.encode(&key)).expect("key");
+    let account = place.path("account.pem");
+    let bound = |names: &[&str]| {
+        place.at(&pebble, names).args([
+            "--eab-kid",
+            "kid-1",
+            "--eab-hmac-key-file",
+            &file,
+            "--account-key",
+            &account,
+        ])
+    };
+    bound(&["blocked.test"]).fails(4).says(["rejectedIdentifier", "blocked.test"]);
+    bound(&["a.test"]).args(["--not-after", "24h"]).fails(2).says(["--not-after"]);
+    bound(&["a.test"]).args(["--profile", "none"]).fails(2).says(["`default`"]);
+    bound(&["*.a.test"]).fails(2).says(["dns-01"]);
+    bound(&["a@b.test"]).fails(2).says(["e-mail"]);
+    bound(&["a.test"]).args(["--challenge", "http-1"]).fails(2);
+    bound(&["a.test"]).ok();
+
+    // The key through a pipe, which gives it once.
+    let piped = URL_SAFE_NO_PAD.encode(&key);
+    let account = place.path("another.pem");
+    let run = place
+        .at(&pebble, &["b.test"])
+        .args(["--eab-kid", "kid-1", "--eab-hmac-key-file", "-", "--account-key", &account, "--force", "-v"])
+        .stdin(piped.clone())
+        .ok();
+    let secrets = std::fs::read_to_string(&account).expect("account");
+    let mut secrets: Vec<&str> =
+        secrets.lines().filter(|line| line.len() > 40 && !line.contains(' ')).collect();
+    secrets.push(&piped);
+    assert!(secrets.len() > 3, "the key and its lines");
+    for secret in secrets {
+        assert!(!run.stdout.contains(secret) && !run.stderr.contains(secret), "{run:?}");
+    }
+    let kept = std::fs::read_to_string(&account).expect("account");
+    assert!(kept.contains(&pebble.directory_url()), "{kept:?}");
+    passes(Command::new("openssl").args(["pkey", "-noout", "-in", &account]));
+}
+
+#[test]
+#[ignore = "needs pebble"]
+fn t16_a_hook_gets_the_environment_without_our_secrets() {
+    use std::io::Read as _;
+    use std::os::fd::AsRawFd as _;
+    let (pebble, _dns) = pebble(PebbleOptions::default());
+    let place = Place::new();
+    let seen = place.path("seen");
+    let script = format!(
+        "env >> {seen}\nls -l /proc/self/fd >> {seen}\nreadlink /proc/self/fd/0 >> {seen}; cat >> {seen}"
+    );
+    let program = hook(place.directory.path(), &script);
+    // A descriptor that our caller left open.
+    let mut open = std::fs::File::open(pebble.root_file()).expect("file");
+    rustix::io::fcntl_setfd(&open, rustix::io::FdFlags::empty()).expect("inheritable");
+    let run = place
+        .at(&pebble, &["a.test"])
+        .args(["--challenge", "dns-01", "--dns-hook", &program, "--dns-hook", "--zone=a", "--timeout", "10s"])
+        .env("PROVIDER_API_KEY", "of the user")
+        .env("PATH", "/usr/bin:/bin")
+        .env("TRUSTUP_TOKEN", "hunter2")
+        .env("CA_TOKEN", "hunter2")
+        .env("TRUSTUP_PASSWORD_FILE", "hunter2")
+        .fails(4);
+    // pebble does not find the record, of course.
+    run.says(["dns-01", "_acme-challenge.a.test"]);
+    let seen = std::fs::read_to_string(&seen).expect("what the hook saw");
+    assert!(seen.contains("PROVIDER_API_KEY=of the user") && !seen.contains("hunter2"), "{seen}");
+    assert!(!seen.contains("root.pem") && !seen.contains(&format!(" {} ->", open.as_raw_fd())), "{seen}");
+    open.read_exact(&mut [0]).expect("still ours");
+}
+
+#[test]
+#[ignore = "needs pebble and root"]
+fn any_user_can_with_one_directory() {
+    use std::os::unix::fs::PermissionsExt;
+    const NOBODY: u32 = 65_534;
+    let (pebble, _dns) = pebble(PebbleOptions::default());
+    let place = Place::new();
+    let mine = place.directory.path().join("mine");
+    std::fs::create_dir(&mine).expect("directory");
+    std::os::unix::fs::chown(&mine, Some(NOBODY), Some(NOBODY)).expect("owner");
+    std::fs::set_permissions(place.directory.path(), PermissionsExt::from_mode(0o755)).expect("mode");
+    let root = place.path("root.pem");
+    std::fs::copy(pebble.root_file(), &root).expect("copy");
+    let mine = |name: &str| mine.join(name).to_str().expect("UTF-8").to_owned();
+    let run = || {
+        Trustup::new(["enroll", "acme", "a.test", "--agree-tos", "--ca-root", &root, "--json"])
+            .args(["--cert", &mine("server.crt"), "--key", &mine("server.key")])
+            .args(["--directory", &pebble.directory_url()])
+            .args(["--http-listen", &format!("127.0.0.1:{}", pebble.http_port())])
+            .uid(NOBODY)
+    };
+    assert_eq!(run().ok().json()["changed"], true);
+    assert_eq!(run().ok().json()["changed"], false);
+    // Port 80 is not for everybody; what to do instead is said. (Some engines let every user have it.)
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").expect("sysctl");
+    if first.trim().parse::<u16>().expect("port") > 81 {
+        let address = "127.0.0.1:81";
+        Trustup::new(["enroll", "acme", "a.test", "--agree-tos", "--ca-root", &root, "--force"])
+            .args(["--cert", &mine("server.crt"), "--key", &mine("server.key")])
+            .args(["--directory", &pebble.directory_url(), "--http-listen", address])
+            .uid(NOBODY)
+            .fails(1)
+            .says([address, "NET_BIND_SERVICE"]);
+    }
+}
+
+#[test]
+#[ignore = "needs pebble and BIND"]
+fn a_wildcard_by_updates_of_a_zone() {
+    let bind = Bind::start();
+    let pebble = Pebble::start(PebbleOptions { dns: Some(bind.address()), ..PebbleOptions::default() });
+    let place = Place::new();
+    let key = place.path("tsig");
+    std::fs::write(&key, bind.secret()).expect("key");
+    let server = bind.address().to_string();
+    place
+        .enroll(&["*.example.test", "example.test"])
+        .args(["--directory", &pebble.directory_url(), "--agree-tos"])
+        .args(["--ca-root", pebble.root_file().to_str().expect("UTF-8")])
+        .args(["--rfc2136-server", &server, "--rfc2136-key-name", Bind::KEY_NAME, "--rfc2136-key-file", &key])
+        .ok();
+    assert_eq!(bind.txt("_acme-challenge.example.test"), [""; 0], "taken away");
+}
+
+#[test]
+#[ignore = "needs pebble, BIND and openssl"]
+fn what_the_file_says_after_a_token_that_is_not_there() {
+    let bind = Bind::start();
+    let pebble = Pebble::start(PebbleOptions { dns: Some(bind.address()), ..PebbleOptions::default() });
+    let place = Place::new();
+    std::fs::write(place.path("tsig"), bind.secret()).expect("key");
+    let config = format!(
+        "[ca]\nroot = \"{root}\"\n\
+         [[certificate]]\nnames = [\"*.example.test\"]\ncert = \"{cert}\"\nkey = \"{key}\"\nissuer_root = \"{issuer}\"\n\
+         [[certificate.enroll]]\nmethod = \"token\"\ntoken_file = \"{missing}\"\n\
+         [[certificate.enroll]]\nmethod = \"acme\"\ndirectory = \"{directory}\"\nagree_tos = true\n\
+         [certificate.enroll.rfc2136]\nserver = \"{server}\"\nkey_name = \"{key_name}\"\nsecret_file = \"{tsig}\"\n",
+        root = pebble.root_file().display(),
+        cert = place.path("server.crt"),
+        key = place.path("server.key"),
+        issuer = pebble.issuer_root_file().display(),
+        missing = place.path("no-token"),
+        directory = pebble.directory_url(),
+        server = bind.address(),
+        key_name = Bind::KEY_NAME,
+        tsig = place.path("tsig"),
+    );
+    std::fs::write(place.path("trustup.toml"), config).expect("configuration");
+    let run = Trustup::new(["enroll", "--json", "--config", &place.path("trustup.toml")]).ok();
+    assert_eq!(run.json()["certificates"][0]["method"], "acme", "{run:?}");
+    assert_eq!(run.json()["certificates"][0]["pinned"], true, "{run:?}");
+    place.verify(&pebble.issuer_root_file(), "any.example.test");
+}
+
+#[test]
+#[ignore = "needs step-ca and openssl"]
+fn the_acme_provisioner_of_step_ca_is_found() {
+    let ca = StepCa::start(StepCaOptions::default());
+    let place = Place::new();
+    let listen = format!("127.0.0.1:{}", ca.http_port());
+    let common = |names: &[&str]| {
+        place.enroll(names).args([
+            "--ca-url",
+            &ca.url(),
+            "--fingerprint",
+            &ca.fingerprint(),
+            "--http-listen",
+            &listen,
+        ])
+    };
+    let run = common(&["localhost"]).arg("--json").ok();
+    assert_eq!(run.json()["certificates"][0]["pinned"], true, "{run:?}");
+    place.verify(&ca.root_file(), "localhost");
+    common(&["localhost"]).args(["--force", "--provisioner", StepCa::ACME]).ok();
+    common(&["localhost"])
+        .args(["--force", "--provisioner", "nobody"])
+        .fails(1)
+        .says(["/acme/nobody/directory"]);
+}
+
+#[test]
+#[ignore = "needs caddy, openssl and root"]
+fn caddy_over_its_private_root() {
+    let caddy = Caddy::acme_server();
+    let place = Place::new();
+    let name = caddy.identifier().to_string();
+    place
+        .enroll(&[&name])
+        .args(["--directory", &caddy.directory_url(), "--ca-root"])
+        .arg(caddy.root_file())
+        .args(["--http-listen", &format!("{name}:80")])
+        .ok();
+    passes(
+        Command::new("openssl")
+            .args(["verify", "-verify_ip", &name, "-untrusted", &place.path("server.crt"), "-CAfile"])
+            .arg(caddy.root_file())
+            .arg(place.path("server.crt")),
+    );
+}
