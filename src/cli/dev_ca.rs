@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
 use crate::cert::SubjectAltName;
-use crate::dev_ca::{DevCa, JWK, Server, Settings};
+use crate::dev_ca::{DevCa, JWK, Server, Settings, allowed};
 use crate::error::{Error, Result};
 use crate::text;
 use crate::trust::runtimes::render::quote;
@@ -58,6 +58,8 @@ pub(super) fn run(context: &Context, args: &DevCaArgs) -> Result<u8> {
     if args.provisioner.is_empty() || args.provisioner.contains(char::is_control) {
         return Err(Error::usage("this is no name of a provisioner").at(text::escape(&args.provisioner)));
     }
+    // Before anything is made.
+    allowed(args.listen, args.allow_other_hosts)?;
     let mut names = args.name.clone();
     let listens_at = SubjectAltName::Ip(args.listen.ip());
     if !args.listen.ip().is_loopback() && !args.listen.ip().is_unspecified() && !names.contains(&listens_at) {

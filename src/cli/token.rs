@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::Context;
 use super::config::ConfigArg;
-use super::enroll::{given, recorded};
+use super::enroll::{given, ignore_ca, recorded};
 use super::variables::PublishedSources;
 use crate::cert::{Certificate, SubjectAltName, input, pem};
 use crate::config::{self, Scope};
@@ -120,7 +120,9 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     if !published.ignored.is_empty() {
         ui.say(format!("ignored, since the command line names a source: {}", published.ignored.join(", ")));
     }
-    let config = config::load_scope(env, args.file.path(), Scope::Trust)?;
+    let own = Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
+    let mut config = config::load_scope(env, args.file.path(), Scope::Trust)?;
+    ignore_ca(context, &own, published, config.as_mut());
     let configured = config.as_ref().and_then(|config| config.ca.as_ref()?.provisioner.as_deref());
     let provisioner = args.provisioner.as_deref().or(configured).ok_or_else(|| {
         Error::usage("which provisioner the token is of is not said")
@@ -130,7 +132,6 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     let names = args.san.iter().map(|name| name.parse()).collect::<Result<Vec<SubjectAltName>>>()?;
     let csr = args.cnf_csr.as_deref().map(request).transpose()?;
     let out = args.out.as_deref().map(Output::open).transpose()?;
-    let own = Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
     let ca = trust::resolve(&given(own, published, config.as_ref())?, &recorded(context)?, None)?;
     let ca_url = ca.url()?;
     let means = args.means(context)?;

@@ -163,7 +163,9 @@ fn preset(command: Command, of: Option<&str>, id: &str, values: Vec<String>) -> 
 fn has_variable(command: &str, long: &str, is_own: bool) -> bool {
     let loosens =
         long.starts_with("allow-") || matches!(long, "repair" | "force" | "token" | "help" | "version");
-    !(loosens || is_own && command == "untrust")
+    // `bootstrap --name` means another thing, and an option's variable means one thing everywhere.
+    let ambiguous = is_own && command == "dev-ca" && long == "name";
+    !(loosens || ambiguous || is_own && command == "untrust")
 }
 
 fn published(env: &Env, names_source: bool, sources: &mut PublishedSources) -> Result<(), Error> {

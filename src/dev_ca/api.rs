@@ -215,9 +215,7 @@ impl DevCa {
     }
 
     fn sign(&self, body: &[u8]) -> Reply {
-        let Ok(body) = serde_json::from_slice::<SignBody>(body) else {
-            return Reply::bad("error decoding json");
-        };
+        let Some(body) = object::<SignBody>(body) else { return Reply::bad("error decoding json") };
         let when = |text: Option<String>| When::parse(text.as_deref().unwrap_or_default());
         let (Some(not_before), Some(not_after)) = (when(body.not_before), when(body.not_after)) else {
             return Reply::bad("error decoding json");
@@ -247,9 +245,7 @@ impl DevCa {
 
     fn rekey(&self, request: &Request<'_>) -> Reply {
         let Some(client) = request.client else { return Reply::bad("missing client certificate") };
-        let Ok(body) = serde_json::from_slice::<RekeyBody>(request.body) else {
-            return Reply::bad("error decoding json");
-        };
+        let Some(body) = object::<RekeyBody>(request.body) else { return Reply::bad("error decoding json") };
         match read_csr(body.csr) {
             Ok(csr) => self.again(client, Some(&csr.key)),
             Err(reply) => reply,
@@ -288,6 +284,12 @@ impl DevCa {
         )
         .noted(&format!("a certificate for {}, good until {until}", names.join(", ")))
     }
+}
+
+/// A JSON object; serde takes a list for one too.
+fn object<T: serde::de::DeserializeOwned>(body: &[u8]) -> Option<T> {
+    let object: serde_json::Map<String, Value> = serde_json::from_slice(body).ok()?;
+    serde_json::from_value(Value::Object(object)).ok()
 }
 
 /// The request in a body: there, readable, signed.

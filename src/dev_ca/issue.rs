@@ -50,14 +50,18 @@ impl DevCa {
     fn check_names(&self, csr: &Csr, grant: &Grant) -> Result<(), Reply> {
         if let Some(name) = &csr.common_name {
             let mut allowed = vec![grant.subject.clone()];
+            allowed.extend(grant.names.iter().map(ToString::to_string));
             // An X5C token allows its subject alone.
-            if grant.credential.is_none() {
-                allowed.extend(grant.names.iter().map(ToString::to_string));
-            }
+            let want = match grant.credential {
+                Some(_) => {
+                    allowed.truncate(1);
+                    grant.subject.clone()
+                }
+                None => listed(allowed.iter()),
+            };
             if !allowed.contains(name) {
                 return Err(Reply::forbidden(&format!(
-                    "certificate request does not contain the valid common name - got {name}, want {}",
-                    listed(allowed.iter())
+                    "certificate request does not contain the valid common name - got {name}, want {want}"
                 )));
             }
         }

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 pub use self::authority::{Issued, ROOT_NAME};
 pub use self::provisioners::{JWK, X5C};
-pub use self::server::{Server, Settings};
+pub use self::server::{Server, Settings, allowed};
 pub use self::state::KeptCa;
 
 use self::authority::Authority;

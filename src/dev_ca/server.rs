@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -78,11 +78,7 @@ impl Server {
     /// An address that is not loopback where that is not allowed, a port that is taken.
     pub fn start_with(ca: Arc<DevCa>, settings: Settings) -> Result<Self> {
         let address = settings.listen;
-        if !address.ip().is_loopback() && !settings.other_hosts {
-            return Err(Error::usage("the development CA listens on loopback only")
-                .at(address)
-                .hint("whoever reaches it and has its password gets certificates: `--allow-other-hosts` if that is wanted, for the containers of a compose file"));
-        }
+        allowed(address, settings.other_hosts)?;
         let failed = |error: std::io::Error| {
             Error::failed("could not start the CA's server").at(address).because(error)
         };
@@ -150,6 +146,19 @@ impl Drop for Server {
             let _ = thread.join();
         }
     }
+}
+
+/// Whether a development CA may listen there.
+///
+/// # Errors
+/// It is not loopback, and nobody said that other hosts may come.
+pub fn allowed(listen: SocketAddr, other_hosts: bool) -> Result<()> {
+    if listen.ip().is_loopback() || other_hosts {
+        return Ok(());
+    }
+    Err(Error::usage("the development CA listens on loopback only").at(listen).hint(
+        "whoever reaches it and has its password gets certificates: `--allow-other-hosts` if that is wanted, for the containers of a compose file",
+    ))
 }
 
 /// Believes clients below `anchors`, and lets those in that show no certificate.
@@ -251,9 +260,9 @@ async fn respond(
 ) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = if head.method == Method::POST {
-        match timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await {
-            Ok(Ok(body)) => body.to_bytes(),
-            Ok(Err(_)) | Err(_) => return Reply::bad("error reading request body").into_response(),
+        match read_body(body).await {
+            Some(body) => body,
+            None => return Reply::bad("error reading request body").into_response(),
         }
     } else {
         Bytes::new()
@@ -265,6 +274,14 @@ async fn respond(
         (shared.log)(&format!("{} {}: {note}", head.uri.path(), reply.status.as_u16()));
     }
     reply.into_response()
+}
+
+/// `None` if it is too large, too slow or broken; one that says so beforehand is not waited for.
+async fn read_body(body: Incoming) -> Option<Bytes> {
+    if body.size_hint().lower() > MAX_BODY as u64 {
+        return None;
+    }
+    Some(timeout(PATIENCE, Limited::new(body, MAX_BODY).collect()).await.ok()?.ok()?.to_bytes())
 }
 
 #[cfg(test)]

@@ -1,17 +1,16 @@
 //! JSON Web Encryption (RFC 7516) under a password, as step-ca keeps its provisioners' keys: PBES2-HS256+A128KW
 //! (RFC 7518 section 4.8) around A256GCM or A128GCM, and nothing else: no compression, no extensions (threat T19).
 //!
-//! PBKDF2 is RustCrypto's: with its `sha2` built for speed it takes two thirds of the time that ring's takes.
+//! PBKDF2 is on RustCrypto's `sha2`, built for speed: it takes half of the time that ring's takes.
 
 use aes_kw::{KeyInit as _, KwAes128};
-use pbkdf2::pbkdf2_hmac;
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::Sha256;
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
+use super::kdf::pbkdf2;
 use super::{decode, encode};
 use crate::error::{Error, Result};
 
@@ -157,11 +156,9 @@ fn costs(header: &Header) -> Result<(Vec<u8>, u32)> {
 /// RFC 7518 section 4.8.1.1: the salt is the algorithm's name, a zero, and the header's salt.
 fn wrapping_key(password: &[u8], salt: &[u8], iterations: u32) -> KwAes128 {
     let salt = [ALGORITHM.as_bytes(), &[0], salt].concat();
-    let mut key = [0; 16];
-    pbkdf2_hmac::<Sha256>(password, &salt, iterations, &mut key);
-    let wrapping = KwAes128::new(&key.into());
-    key.zeroize();
-    wrapping
+    let mut key = Zeroizing::new([0; 16]);
+    key.copy_from_slice(&pbkdf2(password, &salt, iterations)[..16]);
+    KwAes128::new((&*key).into())
 }
 
 fn damaged(why: &str) -> Error {

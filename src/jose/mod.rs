@@ -4,6 +4,7 @@
 pub mod jwe;
 pub mod jwk;
 pub mod jws;
+mod kdf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

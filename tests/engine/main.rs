@@ -15,6 +15,7 @@ mod support;
 mod authority;
 mod build_time;
 mod dockerd;
+mod enroll;
 mod images;
 mod programs;
 mod reproducible;

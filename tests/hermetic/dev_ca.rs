@@ -18,7 +18,7 @@ fn start() -> (Arc<DevCa>, Server) {
 }
 
 /// What the server answers to `request`, as text; what it sent before it closed, if it closes early.
-fn exchange(ca: &DevCa, server: &Server, request: &[u8]) -> String {
+pub(crate) fn exchange(ca: &DevCa, server: &Server, request: &[u8]) -> String {
     let mut roots = RootCertStore::empty();
     roots.add(ca.root_der().to_vec().into()).expect("root");
     let config = ClientConfig::builder_with_provider(tls::provider())

@@ -16,6 +16,8 @@ mod cli;
 mod config;
 mod demo;
 mod dev_ca;
+mod dev_ca_api;
+mod dev_ca_process;
 mod doctor;
 mod enroll;
 mod enroll_faults;

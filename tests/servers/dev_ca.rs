@@ -6,7 +6,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use crate::support::dev_ca::DevCaProcess;
-use crate::support::servers::{passes, said, step};
+use crate::support::servers::{Daemon, passes, said, step, wait_for};
 
 /// A home whose `step` knows the CA.
 fn bootstrapped(ca: &DevCaProcess) -> TempDir {
@@ -162,4 +162,26 @@ fn a_kept_ca_is_the_same_after_a_restart() {
     let mut with = with_password(&ca, home, &["ca", "certificate", "web.internal", "b.pem", "b.key"]);
     passes(with.args(["--ca-url", ca.url()]));
     verify(&ca, home, "b.pem", "web.internal");
+}
+
+#[test]
+#[ignore = "needs root and unshare"]
+fn as_process_1_it_ends_with_sigterm() {
+    // The kernel gives process 1 no signal that it has no handler for.
+    let place = TempDir::new().expect("directory");
+    let mut command = Command::new("/usr/bin/unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--", env!("CARGO_BIN_EXE_trustup")]);
+    command.args(["--json", "dev-ca", "--listen", "127.0.0.1:0", "--state"]).arg(place.path().join("state"));
+    let daemon = Daemon::start("trustup dev-ca as process 1", command, place.path());
+    let said = wait_for("the CA", || {
+        let log = daemon.log();
+        let line = log.lines().find(|line| line.starts_with('{'))?;
+        serde_json::from_str::<serde_json::Value>(line).ok()
+    });
+    assert_eq!(said["pid"], 1);
+    let children = format!("/proc/{0}/task/{0}/children", daemon.pid());
+    let inner = std::fs::read_to_string(children).expect("children");
+    let inner = inner.trim().parse().ok().and_then(rustix::process::Pid::from_raw).expect("one child");
+    rustix::process::kill_process(inner, rustix::process::Signal::TERM).expect("signal");
+    assert_eq!(daemon.ended(), Some(0));
 }

@@ -15,4 +15,5 @@ mod config;
 mod dev_ca;
 mod enroll;
 mod guards;
+mod same_as_step_ca;
 mod token;

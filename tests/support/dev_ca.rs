@@ -16,7 +16,7 @@ pub struct DevCaProcess {
 }
 
 impl DevCaProcess {
-    /// `trustup dev-ca --listen 127.0.0.1:0 --state DIR EXTRA…`, up.
+    /// `trustup --json dev-ca --state DIR EXTRA…`, up; at a free port of loopback, unless EXTRA has `--listen`.
     pub fn start(extra: &[&str]) -> DevCaProcess {
         let place = tempfile::tempdir().expect("temporary directory");
         let mut ca = DevCaProcess { daemon: None, place, said: Value::Null };
@@ -31,8 +31,10 @@ impl DevCaProcess {
         // Only the first line of JSON counts.
         let _ = std::fs::remove_file(place.join("log"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
-        command.args(["--json", "dev-ca", "--listen", "127.0.0.1:0", "--state"]);
-        command.arg(place.join("state")).args(extra);
+        command.args(["--json", "dev-ca", "--state"]).arg(place.join("state")).args(extra);
+        if !extra.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
         let mut daemon = Daemon::start("trustup dev-ca", command, place);
         let log = place.join("log");
         let object = || {

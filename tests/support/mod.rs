@@ -11,5 +11,6 @@ pub mod keystores;
 pub mod roots;
 pub mod run;
 pub mod servers;
+pub mod step_api;
 pub mod tls_server;
 pub mod tree;

@@ -3,10 +3,12 @@
 //! extractions of `update-ca-trust` on one that is laid out as Fedora. Both add one root to the tree; what each left
 //! behind is checked before its time counts.
 //!
-//! Then Java's keystores and NSS databases, beside `keytool` and `certutil`: [`stores`].
+//! Then Java's keystores and NSS databases, beside `keytool` and `certutil`: [`stores`]. Then a certificate from step-ca,
+//! beside `step`: [`enroll`].
 //!
 //! It works on a copy of the tree and needs root (the real tool runs in a chroot) and GNU time (peak memory).
 
+mod enroll;
 mod stores;
 
 use std::fs;
@@ -57,12 +59,14 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
     let mut tree = None;
     let mut binary = None;
     let mut only_stores = false;
+    let mut only_enroll = false;
     let mut runs = 9;
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--tree" => tree = Some(PathBuf::from(value_of("--tree", &mut arguments)?)),
             "--binary" => binary = Some(PathBuf::from(value_of("--binary", &mut arguments)?)),
             "--only-stores" => only_stores = true,
+            "--only-enroll" => only_enroll = true,
             "--runs" => {
                 let value = value_of("--runs", &mut arguments)?;
                 runs = value
@@ -82,6 +86,9 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
     if only_stores {
         return stores::compare(&binary, runs);
     }
+    if only_enroll {
+        return enroll::compare(&binary, runs);
+    }
     let tree = match tree {
         Some(tree) => tree,
         None => debian()?,
@@ -94,6 +101,8 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
     }
     println!();
     stores::compare(&binary, runs)?;
+    println!();
+    enroll::compare(&binary, runs)?;
     println!("binary {:.2} MiB", size as f64 / f64::from(1 << 20));
     Ok(())
 }

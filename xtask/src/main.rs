@@ -13,13 +13,13 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask dist  [--target TRIPLE]
-       cargo xtask bench [--tree DIR] [--runs N] [--binary FILE] [--only-stores]
+       cargo xtask bench [--tree DIR] [--runs N] [--binary FILE] [--only-stores | --only-enroll]
 
   dist   builds the static release binary and puts it at target/static/trustup; fails if it needs
          a dynamic linker or is over the size budget
   bench  measures it beside `update-ca-certificates --fresh` on the same Debian tree (needs root:
-         the real tool runs in a chroot), beside keytool and certutil. Without --tree the tree is
-         made by debootstrap and kept; --binary measures one that is built already
+         the real tool runs in a chroot), beside keytool and certutil, and beside step. Without
+         --tree the tree is made by debootstrap and kept; --binary measures one that is built already
 ";
 
 fn main() -> ExitCode {

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 
@@ -149,8 +149,15 @@ impl Daemon {
         let log = directory.join("log");
         let file = File::options().create(true).append(true).open(&log).expect("log");
         // If the tests are killed, so is the server.
-        let mut held = Command::new("/usr/bin/setpriv");
-        held.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+        let setpriv = Path::new("/usr/bin/setpriv");
+        let mut held = if setpriv.is_file() {
+            let mut held = Command::new(setpriv);
+            held.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
+            held
+        } else {
+            Command::new(command.get_program())
+        };
+        held.args(command.get_args());
         held.env_clear().current_dir(directory);
         held.env("HOME", directory).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         held.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
@@ -182,9 +189,15 @@ impl Daemon {
 
     /// Sends SIGTERM and waits; gives the exit code.
     #[track_caller]
-    pub fn terminate(mut self) -> Option<i32> {
+    pub fn terminate(self) -> Option<i32> {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        self.ended()
+    }
+
+    /// Waits for its end; gives the exit code.
+    #[track_caller]
+    pub fn ended(mut self) -> Option<i32> {
         wait_for("the end of a process", || self.child.try_wait().expect("waits")).code()
     }
 }
@@ -196,8 +209,9 @@ impl Drop for Daemon {
         let _ = self.child.wait();
         if std::thread::panicking() {
             let log = String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned();
-            let lines: Vec<&str> = log.lines().collect();
-            eprintln!("--- {}:\n{}", self.name, lines[lines.len().saturating_sub(80)..].join("\n"));
+            // step-ca's lines hold whole certificates.
+            let lines: Vec<String> = log.lines().map(|line| line.chars().take(300).collect()).collect();
+            eprintln!("--- {}:\n{}", self.name, lines[lines.len().saturating_sub(40)..].join("\n"));
         }
     }
 }
@@ -224,17 +238,44 @@ fn spawn(command: Command) -> Child {
 
 /// `GET path` from a server that must have a certificate for `name` below `root` (DER): status and body.
 pub fn get(address: SocketAddr, name: &str, root: &[u8], path: &str) -> std::io::Result<(u16, String)> {
+    request(address, name, root, None, "GET", path, "")
+}
+
+/// Any request; `client` is a chain and a key, both PEM, that are shown to the server.
+pub fn request(
+    address: SocketAddr,
+    name: &str,
+    root: &[u8],
+    client: Option<(&str, &str)>,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> std::io::Result<(u16, String)> {
+    let other = std::io::Error::other::<rustls::Error>;
     let mut roots = RootCertStore::empty();
-    roots.add(root.to_vec().into()).map_err(std::io::Error::other)?;
+    roots.add(root.to_vec().into()).map_err(other)?;
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(std::io::Error::other)?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .map_err(other)?
+        .with_root_certificates(roots);
+    let ders =
+        |text: &str| trustup::cert::pem::blocks(text.as_bytes()).into_iter().filter_map(|block| block.der);
+    let config = match client {
+        None => config.with_no_client_auth(),
+        Some((chain, key)) => {
+            let key = ders(key).next().expect("a key");
+            config
+                .with_client_auth_cert(
+                    ders(chain).map(Into::into).collect(),
+                    PrivateKeyDer::Pkcs8(key.into()),
+                )
+                .map_err(other)?
+        }
+    };
     let server = ServerName::try_from(name.to_owned()).map_err(std::io::Error::other)?;
-    let connection = ClientConnection::new(Arc::new(config), server).map_err(std::io::Error::other)?;
+    let connection = ClientConnection::new(Arc::new(config), server).map_err(other)?;
     let stream = connect(address)?;
-    exchange(&mut StreamOwned::new(connection, stream), "GET", name, path, "")
+    exchange(&mut StreamOwned::new(connection, stream), method, name, path, body)
 }
 
 /// `POST` of JSON to a server without TLS: status and body.

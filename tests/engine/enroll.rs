@@ -1,0 +1,117 @@
+//! The development CA as a container's only process, and enrollment beside it: any user, no capability, a read-only root
+//! with nothing in it but the binary, one writable directory.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::dockerd::{Ended, engine};
+use crate::images::import;
+use crate::programs::trustup;
+use crate::support::servers::wait_for;
+
+const IMAGE: &str = "trustup-test/bare";
+
+/// An image with the binary and nothing else.
+fn bare() -> &'static str {
+    static TAG: OnceLock<()> = OnceLock::new();
+    TAG.get_or_init(|| {
+        let tree = tempfile::tempdir().expect("directory");
+        fs::set_permissions(tree.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+        fs::copy(trustup(), tree.path().join("trustup")).expect("copy");
+        import(tree.path(), IMAGE);
+    });
+    IMAGE
+}
+
+/// A directory of `user` in `place`.
+fn directory(place: &Path, name: &str, user: u32) -> PathBuf {
+    let path = place.join(name);
+    fs::create_dir(&path).expect("directory");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("mode");
+    chown(&path, Some(user), Some(user)).expect("owner");
+    path
+}
+
+/// What every container of these tests is denied.
+const HARDENED: [&str; 7] =
+    ["--network", "host", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
+
+/// A container in the background, until this is dropped.
+struct Container(String);
+
+impl Container {
+    fn docker(&self, arguments: &[&str]) -> Ended {
+        Ended::from(engine().docker().args(arguments).arg(&self.0).output().expect("client"))
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // Its end is what counts, not how it was reached.
+        let _ = self.docker(&["rm", "--force"]);
+    }
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn a_container_enrolls_from_the_ca_in_another() {
+    let place = tempfile::tempdir().expect("directory");
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+    let state = directory(place.path(), "state", 1000);
+    let started = Ended::from(
+        engine()
+            .docker()
+            .args(["run", "--detach", "--user", "1000:1000", "--volume"])
+            .arg(format!("{}:/state", state.display()))
+            .args(HARDENED)
+            .args([bare(), "/trustup", "--json", "dev-ca", "--listen", "127.0.0.1:0", "--state", "/state"])
+            .output()
+            .expect("client"),
+    )
+    .passed();
+    let ca = Container(started.trim().to_owned());
+    let said = wait_for("the CA in its container", || {
+        let log = ca.docker(&["logs"]).passed();
+        let line = log.lines().find(|line| line.starts_with('{'))?;
+        serde_json::from_str::<serde_json::Value>(line).ok()
+    });
+    assert_eq!(said["pid"], 1);
+    let text = |name: &str| said[name].as_str().expect("text").to_owned();
+    let (url, pin) = (text("url"), text("fingerprint"));
+    let enroll = |user: u32, out: &Path, password: &Path| {
+        let id = format!("{user}:{user}");
+        #[rustfmt::skip]
+        let command = [
+            bare(), "/trustup", "--timeout", "10s", "enroll", "provisioner", "web.internal", "--ca-url", &url,
+            "--fingerprint", &pin, "--provisioner", "dev", "--password-file", "/run/secrets/password",
+            "--cert", "/out/web.pem", "--key", "/out/web.key",
+        ];
+        let mut docker = engine().docker();
+        docker.args(["run", "--rm", "--user", &id, "--volume"]).arg(format!("{}:/out", out.display()));
+        docker.arg("--volume").arg(format!("{}:/run/secrets/password:ro", password.display()));
+        Ended::from(docker.args(HARDENED).args(command).output().expect("client"))
+    };
+    let users = [1000, 1_000_650_000].map(|user| {
+        let out = directory(place.path(), &format!("out-{user}"), user);
+        let password = place.path().join(format!("password-{user}"));
+        fs::copy(state.join("password"), &password).expect("password");
+        chown(&password, Some(user), Some(user)).expect("owner");
+        (user, out, password)
+    });
+    for (user, out, password) in &users {
+        let said = enroll(*user, out, password).passed();
+        assert!(said.contains("got `/out/web.pem` for web.internal by `provisioner`"), "{said}");
+        let key = fs::metadata(out.join("web.key")).expect("key");
+        assert_eq!((key.uid(), key.mode() & 0o7777), (*user, 0o600));
+    }
+    // Process 1 gets the signal; one that did not would be killed after the grace time, with 137.
+    ca.docker(&["stop", "--time", "20"]).passed();
+    assert_eq!(ca.docker(&["inspect", "--format", "{{.State.ExitCode}}"]).passed().trim(), "0");
+    // A good pair needs no CA.
+    for (user, out, password) in &users {
+        let said = enroll(*user, out, password).passed();
+        assert!(said.contains("nothing to do"), "{said}");
+    }
+}
