@@ -3,15 +3,19 @@
 
 #![expect(clippy::disallowed_methods, reason = "this module owns the environment and the clock")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Variables and clock.
-#[derive(Clone, Debug)]
+/// Variables and clock; Debug shows no value.
+#[derive(Clone)]
 pub struct Env {
     variables: BTreeMap<String, String>,
     /// Variables whose values are no UTF-8, as they would be shown.
     opaque: BTreeMap<String, String>,
+    /// Variables that no child gets; clones share them.
+    withheld: Arc<Mutex<BTreeSet<String>>>,
     clock: Clock,
 }
 
@@ -24,7 +28,7 @@ enum Clock {
 impl Env {
     /// The process's own environment; of variables that are not UTF-8 it is only known that they are there.
     pub fn os() -> Self {
-        let mut env = Env { variables: BTreeMap::new(), opaque: BTreeMap::new(), clock: Clock::System };
+        let mut env = Env::new(BTreeMap::new(), Clock::System);
         for (name, value) in std::env::vars_os() {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
@@ -39,7 +43,21 @@ impl Env {
     pub fn fixed<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>, now: i64) -> Self {
         let variables =
             variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Env { variables, opaque: BTreeMap::new(), clock: Clock::Fixed(now) }
+        Env::new(variables, Clock::Fixed(now))
+    }
+
+    fn new(variables: BTreeMap<String, String>, clock: Clock) -> Self {
+        Env { variables, opaque: BTreeMap::new(), withheld: Arc::default(), clock }
+    }
+
+    /// From now on no program that we start gets this variable: it holds a secret (threat T16).
+    pub fn withhold(&self, name: &str) {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+
+    /// Whether no program that we start gets this variable.
+    pub fn is_withheld(&self, name: &str) -> bool {
+        self.withheld.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
     /// A variable's value; an empty one counts as unset (`ENV X=${X}` without a build argument sets it so).
@@ -71,6 +89,12 @@ impl Env {
                 Err(_) => 0,
             },
         }
+    }
+}
+
+impl fmt::Debug for Env {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Env").field("clock", &self.clock).finish_non_exhaustive()
     }
 }
 

@@ -198,7 +198,7 @@ fn passed_on(env: &Env) -> Vec<i32> {
 
 /// No child gets a secret of ours.
 fn withhold_secrets(command: &mut Command, env: &Env) {
-    for name in env.names().filter(|name| is_secret(name)) {
+    for name in env.names().filter(|name| is_secret(name) || env.is_withheld(name)) {
         command.env_remove(name);
     }
 }

@@ -69,7 +69,16 @@ pub(super) async fn register(
     let directory = transport.directory().to_string();
     let made =
         persist(async || builder(transport).create(&new, directory.clone(), external.as_ref()).await).await;
-    let (account, credentials) = made.map_err(|error| explain(error, "make an account", transport))?;
+    let (account, credentials) = made.map_err(|error| {
+        let error = explain(error, "make an account", transport);
+        match &settings.eab {
+            // step-ca says of a key that it does not know that it has an internal error.
+            Some(_) => error.hint(
+                "check identifier and key of the external account: each is good for one account, as a rule",
+            ),
+            None => error,
+        }
+    })?;
     let pem = Zeroizing::new(pem::armor("PRIVATE KEY", credentials.private_key().secret_pkcs8_der()));
     keep(&account, PrivateKey::from_pem(pem.as_bytes())?, transport, store)?;
     report.say(&format!("account made at {}", origin(transport.directory())));

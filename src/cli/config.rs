@@ -59,7 +59,9 @@ pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<u8> {
     // No error of the file: enroll may know the root from an earlier bootstrap, and variables may say whom to trust.
     let unpinned = if problems.is_empty() { config.bootstrap_options(true).err() } else { None };
     let secrets = config.certificates.iter().flat_map(|one| &one.enroll).flat_map(|method| method.secrets());
-    problems.extend(secrets.filter_map(|secret| secret.read().err().map(|error| named(error, secret))));
+    problems.extend(
+        secrets.filter_map(|secret| secret.read(context.env).err().map(|error| named(error, secret))),
+    );
     if ui.json {
         ui.result(COMMAND, as_json(&config, &problems, unpinned.as_ref()))?;
     } else {

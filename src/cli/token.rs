@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::Context;
 use super::config::ConfigArg;
-use super::enroll::{given, recorded};
+use super::enroll::{given, ignore_ca, recorded};
 use super::variables::PublishedSources;
 use crate::cert::{Certificate, SubjectAltName, input, pem};
 use crate::config::{self, Scope};
@@ -23,6 +23,7 @@ use crate::key::PrivateKey;
 use crate::net::Net;
 use crate::net::dns::Settings;
 use crate::net::url::masked;
+use crate::pair::check::Roots;
 use crate::secret::{Secret, Source};
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 use crate::step_ca::{Client, diagnosis};
@@ -98,13 +99,19 @@ pub(super) struct TokenArgs {
     file: ConfigArg,
 }
 
+/// With what the token is to be signed.
+enum Means {
+    /// The provisioner's key, which the CA keeps under this password.
+    AtTheCa(Secret),
+    /// What was given.
+    Here(With),
+}
+
 /// With what the token is signed.
 enum With {
-    /// The provisioner's key, which the CA keeps under this password.
-    Password(Secret),
     /// The provisioner's key.
     Key(ProvisionerKey),
-    /// A birth certificate.
+    /// A birth certificate and its key.
     Birth(Vec<Certificate>, PrivateKey),
 }
 
@@ -113,7 +120,9 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     if !published.ignored.is_empty() {
         ui.say(format!("ignored, since the command line names a source: {}", published.ignored.join(", ")));
     }
-    let config = config::load_scope(env, args.file.path(), Scope::Trust)?;
+    let own = Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
+    let mut config = config::load_scope(env, args.file.path(), Scope::Trust)?;
+    ignore_ca(context, &own, published, config.as_mut());
     let configured = config.as_ref().and_then(|config| config.ca.as_ref()?.provisioner.as_deref());
     let provisioner = args.provisioner.as_deref().or(configured).ok_or_else(|| {
         Error::usage("which provisioner the token is of is not said")
@@ -123,10 +132,9 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     let names = args.san.iter().map(|name| name.parse()).collect::<Result<Vec<SubjectAltName>>>()?;
     let csr = args.cnf_csr.as_deref().map(request).transpose()?;
     let out = args.out.as_deref().map(Output::open).transpose()?;
-    let own = Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
     let ca = trust::resolve(&given(own, published, config.as_ref())?, &recorded(context)?, None)?;
     let ca_url = ca.url()?;
-    let with = args.with(context)?;
+    let means = args.means(context)?;
     if context.global.dry_run {
         ui.say(format!(
             "would make a token for `{subject}`, of the provisioner `{}` at `{}`",
@@ -137,13 +145,13 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
         return Ok(0);
     }
     let fetched;
-    let (ca, with) = match with {
-        With::Password(password) => {
+    let (ca, with) = match means {
+        Means::AtTheCa(password) => {
             let (roots, key) = fetch(context, &ca, provisioner, &password)?;
             fetched = Ca { roots: Some(roots), ..ca.clone() };
             (&fetched, With::Key(key))
         }
-        with => (&ca, with),
+        Means::Here(with) => (&ca, with),
     };
     let root = root_of(ca);
     if root.is_none() {
@@ -164,7 +172,6 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     let signer = match &with {
         With::Key(key) => Signer::Jwk { key: &key.key, kid: &key.kid },
         With::Birth(chain, key) => Signer::X5c { key, chain },
-        With::Password(_) => return Err(Error::failed("there is no key to sign the token with")),
     };
     let token = mint::mint(&request, &signer)?;
     let expires = now.saturating_add(i64::try_from(valid_for.as_secs()).unwrap_or(i64::MAX));
@@ -193,7 +200,7 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
 
 impl TokenArgs {
     /// What the token is to be signed with; read before anybody is asked.
-    fn with(&self, context: &Context) -> Result<With> {
+    fn means(&self, context: &Context) -> Result<Means> {
         let read = |path: &str, what: &str| {
             let secret = Secret::read(&path.parse::<Source>()?, what, context.env)?;
             if let Some(warning) = &secret.warning {
@@ -212,17 +219,18 @@ impl TokenArgs {
                 let key = PrivateKey::from_pem(read(key, "the birth certificate's key")?.bytes())
                     .map_err(|error| error.at(text::escape(key)))?;
                 mint::check_birth_certificate(&chain, &key, context.env.now())?;
-                Ok(With::Birth(chain, key))
+                Ok(Means::Here(With::Birth(chain, key)))
             }
             (None, None, Some(path), _) => {
                 let secret = read(path, "the provisioner's key")?;
                 let bytes = || Ok(Zeroizing::new(password()?.bytes().to_vec()));
-                mint::read_key(secret.bytes(), bytes).map(With::Key).map_err(|error| match error.place() {
+                let key = mint::read_key(secret.bytes(), bytes).map_err(|error| match error.place() {
                     None => error.at(text::escape(path)),
                     Some(_) => error,
-                })
+                });
+                Ok(Means::Here(With::Key(key?)))
             }
-            (None, None, None, Some(_)) => password().map(With::Password),
+            (None, None, None, Some(_)) => password().map(Means::AtTheCa),
             (None, None, None, None) => Err(Error::usage("there is nothing to sign the token with").hint(
                 "give `--password-file FILE`, `--provisioner-key FILE`, or `--x5c-cert FILE --x5c-key FILE`",
             )),
@@ -242,7 +250,7 @@ fn fetch(
     ca: &Ca,
     provisioner: &str,
     password: &Secret,
-) -> Result<(crate::pair::check::Roots, ProvisionerKey)> {
+) -> Result<(Roots, ProvisionerKey)> {
     let (env, ui) = (context.env, context.ui);
     let warn = |line: &str| ui.warn(line);
     let url = ca.url()?;

@@ -1,7 +1,8 @@
 //! `[[certificate]]`: which names, which files, and how to get it, in the order to be tried.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use url::Url;
 
@@ -10,6 +11,7 @@ use super::{Acme, CertificateConfig, DnsSolver, Eab, Method, Rfc2136, Shown};
 use crate::acme::ChallengeType;
 use crate::duration;
 use crate::error::Error;
+use crate::pair::{Layout, Outputs};
 
 /// All keys of an `enroll` block but `method`, with the methods that have them.
 const METHODS: [(&str, &[&str]); 4] = [
@@ -37,6 +39,9 @@ const METHODS: [(&str, &[&str]); 4] = [
     ),
 ];
 
+/// Enroll's own, if the file says none.
+const CERT_MODE: u32 = 0o644;
+const KEY_MODE: u32 = 0o600;
 const DURATION: &str = "a duration: a number and a unit, such as `30s`, `5m` or `24h`";
 const LIFE: &str = "a duration (`24h`, `1h30m`, `30d`) or a moment (`2026-12-24T18:00:00Z`)";
 const MODE: &str = "a file mode in octal, such as `\"0640\"`";
@@ -55,11 +60,11 @@ pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
     });
     let parsed: Vec<_> = parsed.collect();
     let mode = |key| {
-        section.number_or(key, MODE, |text, base| {
+        section.plain(key, MODE, |text, base| {
             u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && matches!(base, 0 | 8))
         })
     };
-    let time = |key| section.number_or(key, DURATION, |text, _| duration::parse(text).ok());
+    let time = |key| section.plain(key, DURATION, |text, _| duration::parse(text).ok());
     let settings = CertificateConfig {
         names: parsed,
         cert: cert.as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
@@ -70,7 +75,7 @@ pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
         owner: section.string("owner").map(|value| value.text.to_string()),
         cert_mode: mode("cert_mode"),
         key_mode: mode("key_mode"),
-        not_after: section.parsed("not_after", LIFE, |text| text.parse().ok()),
+        not_after: section.plain("not_after", LIFE, |text, _| text.parse().ok()),
         layout: section.choice("layout"),
         issuer_root: path("issuer_root").map(|(path, _)| path),
         timeout: time("timeout"),
@@ -82,8 +87,39 @@ pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
             key: key.as_ref().map(|(_, shown)| shown.clone()).unwrap_or_default(),
         },
     };
+    if cert.is_some() && key.is_some() {
+        // What enroll would refuse; its error may name a path that was filled in.
+        let outputs = settings.outputs(None, CERT_MODE, KEY_MODE, Layout::default());
+        if let Err(error) = outputs.validate() {
+            let what = Error::usage(format!("`certificate`: {}", error.what()));
+            section.problem(section.line(), error.hints().iter().fold(what, Error::hint));
+        }
+    }
     section.finish(|_| None);
     settings
+}
+
+impl CertificateConfig {
+    /// Where the pair goes, with the modes and the layout that stand where the file says none.
+    pub fn outputs(
+        &self,
+        owner: Option<(u32, u32)>,
+        cert_mode: u32,
+        key_mode: u32,
+        layout: Layout,
+    ) -> Outputs {
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        Outputs {
+            cert: text(&self.cert),
+            key: text(&self.key),
+            chain: self.chain.as_ref().map(text),
+            ca_out: self.ca_out.as_ref().map(text),
+            owner,
+            cert_mode: self.cert_mode.unwrap_or(cert_mode),
+            key_mode: self.key_mode.unwrap_or(key_mode),
+            layout: self.layout.unwrap_or(layout),
+        }
+    }
 }
 
 fn method(section: &Section<'_>) -> Option<Method> {
@@ -193,22 +229,24 @@ fn together(section: &Section<'_>, what: &str) {
     section.problem(section.line(), Error::usage(what));
 }
 
-/// No file is written twice: neither by two certificates nor by one.
+/// No file is written twice by two certificates, but for the roots: those of one CA are the same.
 pub(super) fn check_paths(certificates: &[CertificateConfig]) -> Vec<Error> {
-    let mut seen: Vec<(&PathBuf, &str)> = Vec::new();
+    // Paths compare by components: `//` makes no other path.
+    let mut seen: BTreeMap<&Path, (&str, bool)> = BTreeMap::new();
     let mut problems = Vec::new();
     for certificate in certificates {
-        let paths = [&certificate.cert, &certificate.key].into_iter();
-        let paths = paths.chain(&certificate.chain).chain(&certificate.ca_out);
-        for path in paths.filter(|path| !path.as_os_str().is_empty()) {
-            // `PathBuf` compares components: `//` and `/./` make no other path.
-            match seen.iter().find(|(other, _)| *other == path) {
-                Some((_, place)) => problems.push(
-                    Error::usage(format!("a file would be written twice: the other is that of `{place}`"))
-                        .at(&certificate.place)
+        let pair = [&certificate.cert, &certificate.key].into_iter().chain(&certificate.chain);
+        let paths = pair.map(|path| (path, false)).chain(certificate.ca_out.iter().map(|path| (path, true)));
+        for (path, is_roots) in paths.filter(|(path, _)| !path.as_os_str().is_empty()) {
+            let place = certificate.place.as_str();
+            let (other, other_is_roots) = *seen.entry(path).or_insert((place, is_roots));
+            // Of one certificate that was said.
+            if other != place && !(is_roots && other_is_roots) {
+                problems.push(
+                    Error::usage(format!("a file would be written twice: the other is that of `{other}`"))
+                        .at(place)
                         .hint("give each certificate, key and chain a file of its own"),
-                ),
-                None => seen.push((path, &certificate.place)),
+                );
             }
         }
     }

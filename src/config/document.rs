@@ -11,15 +11,14 @@ use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 use super::fill::fill;
+use super::meant::meant;
 use super::place;
-use super::secret::{Secret, without_line_end};
+use super::secret::Secret;
 use crate::env::Env;
 use crate::error::Error;
 use crate::sysroot::host;
 use crate::text;
 
-/// How alike a word has to be to be the one that was meant; clap's own measure.
-const ALIKE: f64 = 0.7;
 /// A value in a file of its own.
 const FILE_LIMIT: u64 = 64 * 1024;
 
@@ -27,7 +26,8 @@ const FILE_LIMIT: u64 = 64 * 1024;
 pub(super) struct Reader<'a> {
     pub(super) env: &'a Env,
     pub(super) path: &'a Path,
-    text: &'a str,
+    /// Where each line begins.
+    lines: Vec<usize>,
     problems: RefCell<Vec<(usize, Error)>>,
 }
 
@@ -52,11 +52,12 @@ pub(super) struct Section<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(env: &'a Env, path: &'a Path, text: &'a str) -> Self {
-        Reader { env, path, text, problems: RefCell::default() }
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Reader { env, path, lines: std::iter::once(0).chain(ends).collect(), problems: RefCell::default() }
     }
 
     fn line(&self, offset: usize) -> usize {
-        1 + self.text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
+        self.lines.partition_point(|begin| *begin <= offset)
     }
 
     pub(super) fn place(&self, line: usize) -> String {
@@ -140,7 +141,7 @@ impl<'a> Section<'a> {
 
     /// A string that is filled in; what it has to be is checked elsewhere.
     fn filled(&self, key: &str, line: usize, raw: &str) -> Option<Value> {
-        let text = match fill(raw, self.reader.env) {
+        let text = match fill(raw, self.reader.env, |_| ()) {
             Ok(text) => text,
             Err(why) => {
                 let error = Error::usage(format!("`{}`: {why}", self.name_of(key)));
@@ -313,25 +314,26 @@ impl<'a> Section<'a> {
         parsed
     }
 
-    /// As [`Section::parsed`]; a whole number is taken as its digits, in base 8 where it is written so.
-    pub(super) fn number_or<T>(
+    /// As [`Section::parsed`]; a whole number is taken as its digits (its base is the second argument, 0 for text), a
+    /// moment as RFC 3339.
+    pub(super) fn plain<T>(
         &self,
         key: &str,
         wanted: &str,
         parse: impl FnOnce(&str, u32) -> Option<T>,
     ) -> Option<T> {
-        if let Some((value, line)) = self.entry(key)
-            && let DeValue::Integer(number) = value.get_ref()
-        {
-            self.know(key);
-            self.file_of(key);
-            let parsed = parse(number.as_str(), number.radix());
-            if parsed.is_none() {
-                self.wrong(key, line, &format!("should be {wanted}"));
-            }
-            return parsed;
+        let entry = self.entry(key).map(|(value, line)| (value.get_ref(), line));
+        let (parsed, line) = match entry {
+            Some((DeValue::Integer(number), line)) => (parse(number.as_str(), number.radix()), line),
+            Some((DeValue::Datetime(moment), line)) => (parse(&moment.to_string(), 0), line),
+            _ => return self.parsed(key, wanted, |text| parse(text, 0)),
+        };
+        self.know(key);
+        self.file_of(key);
+        if parsed.is_none() {
+            self.wrong(key, line, &format!("should be {wanted}"));
         }
-        self.parsed(key, wanted, |text| parse(text, 0))
+        parsed
     }
 
     /// One of `words`.
@@ -396,15 +398,17 @@ impl<'a> Section<'a> {
         self.know(key);
         let name = self.name_of(key);
         let Some((value, line)) = self.entry(key) else {
-            let (path, line) = self.file_of(key)?;
-            return Some(Secret::in_file(name, path).at(self.reader.place(line)));
+            let (path, _) = self.file_of(key)?;
+            return Some(Secret::in_file(name, path));
         };
         self.file_of(key);
         let DeValue::String(raw) = value.get_ref() else {
             self.wrong_type(key, line, value.get_ref(), "a string");
             return None;
         };
-        let secret = match fill(raw, self.reader.env) {
+        // Not only our own variables hold secrets: no program of the user's gets those that do.
+        let env = self.reader.env;
+        let secret = match fill(raw, env, |name| env.withhold(name)) {
             Ok(text) if text.is_empty() => {
                 self.wrong(key, line, "is empty");
                 return None;
@@ -412,7 +416,7 @@ impl<'a> Section<'a> {
             Ok(text) => Secret::new(name, text),
             Err(why) => Secret::missing(name, why),
         };
-        Some(secret.at(self.reader.place(line)))
+        Some(secret.at(&self.reader.place(line)))
     }
 
     /// A table below this one.
@@ -490,9 +494,8 @@ impl<'a> Section<'a> {
     }
 }
 
-/// "Did you mean".
-fn meant<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<String> {
-    let alike = words.map(|known| (strsim::jaro(word, known), known)).filter(|(alike, _)| *alike > ALIKE);
-    let best = alike.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    best.map(|(_, known)| format!("did you mean `{known}`?"))
+/// The text without one line end at its end.
+fn without_line_end(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
 }

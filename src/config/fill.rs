@@ -8,11 +8,11 @@ use crate::env::Env;
 /// Why a value cannot be filled in; the words name variables, never their values.
 pub(super) type Unfilled = String;
 
-/// `text` with each `${NAME}` replaced by the variable's value; `$${` stands for `${`.
+/// `text` with each `${NAME}` replaced by the variable's value; `$${` stands for `${`. `used` gets the names.
 ///
 /// # Errors
 /// A variable that is unset or empty, a name that is none, a brace that is never closed.
-pub(super) fn fill(text: &str, env: &Env) -> Result<Zeroizing<String>, Unfilled> {
+pub(super) fn fill(text: &str, env: &Env, mut used: impl FnMut(&str)) -> Result<Zeroizing<String>, Unfilled> {
     let mut filled = Zeroizing::new(String::with_capacity(text.len()));
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -35,7 +35,10 @@ pub(super) fn fill(text: &str, env: &Env) -> Result<Zeroizing<String>, Unfilled>
         match env.raw(name) {
             None => return Err(format!("the variable `{name}` is not set")),
             Some("") => return Err(format!("the variable `{name}` is set, and empty")),
-            Some(value) => filled.push_str(value),
+            Some(value) => {
+                used(name);
+                filled.push_str(value);
+            }
         }
         rest = &rest[at + end + 1..];
     }
@@ -55,7 +58,7 @@ mod tests {
 
     fn filled(text: &str) -> Result<String, Unfilled> {
         let env = Env::fixed([("HOST", "web"), ("EMPTY", ""), ("TWICE", "${HOST}"), ("_x1", "$${")], 0);
-        fill(text, &env).map(|text| text.to_string())
+        fill(text, &env, |_| ()).map(|text| text.to_string())
     }
 
     #[test]

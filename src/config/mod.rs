@@ -9,6 +9,7 @@
 mod certificate;
 mod document;
 mod fill;
+mod meant;
 mod place;
 mod published;
 mod secret;

@@ -47,9 +47,11 @@ pub(super) fn read(path: &Path, named: bool) -> Result<Option<Zeroizing<String>>
 /// which programs are run.
 pub(super) fn refuse_others(path: &Path) -> Result<()> {
     let refused = |why: String| {
-        Error::usage(format!("somebody else could have written this file: {why}")).at(path.display()).hint(
-            "file and directories belong to root or to the user who runs trustup, and nobody else can write them: `chown root FILE`, `chmod go-w FILE`, the same for the directory",
-        )
+        Error::usage(format!("somebody else could have written this file: {why}"))
+            .at(path.display())
+            .hint("file and directories belong to root or to the user who runs trustup, and nobody else can write them: `chown root FILE`, `chmod go-w FILE`, the same for the directory")
+            // The directory of a ConfigMap has the mode 0777.
+            .hint("in Kubernetes mount it from a Secret, or by itself (`subPath`)")
     };
     if let Some(why) = host::writable_by_others(path)? {
         return Err(refused(why));

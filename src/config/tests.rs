@@ -9,6 +9,10 @@ fn read(text: &str) -> Checked {
     parse(&env, Path::new("/etc/trustup/trustup.toml"), text, Scope::All)
 }
 
+fn nothing() -> Env {
+    Env::fixed([], 0)
+}
+
 #[track_caller]
 fn good(text: &str) -> Config {
     let Checked { config, problems } = read(text);
@@ -51,7 +55,7 @@ fn everything_that_can_be_said_arrives() {
 
         [[certificate]]
         names = ["${{HOST}}.test", "10.0.0.5", "a@b.test", "spiffe://x/y"]
-        cert = "/run/${{HOST}}/cert.pem"
+        cert = "/run/tls/${{HOST}}.pem"
         key = "/run/tls/key.pem"
         chain = "/run/tls/chain.pem"
         ca_out = "/run/tls/ca.pem"
@@ -105,7 +109,7 @@ fn everything_that_can_be_said_arrives() {
     assert_eq!(one.names[0], SubjectAltName::Dns("web.test".to_owned()));
     assert_eq!(
         (one.cert.to_str(), one.shown.cert.as_str()),
-        (Some("/run/web/cert.pem"), "/run/${HOST}/cert.pem")
+        (Some("/run/tls/web.pem"), "/run/tls/${HOST}.pem")
     );
     assert_eq!((one.cert_mode, one.key_mode), (Some(0o640), Some(0o600)));
     assert_eq!((one.key_type, one.not_after), (Some(KeyType::EcP384), Some(NotAfter::Duration(86_400))));
@@ -116,7 +120,7 @@ fn everything_that_can_be_said_arrives() {
         ["token", "provisioner", "x5c", "acme"]
     );
     let Method::Provisioner { password, .. } = &one.enroll[1] else { panic!("{:?}", one.enroll[1]) };
-    assert_eq!(*password.read().unwrap(), format!("x{SECRET}"));
+    assert_eq!(password.read(&nothing()).unwrap().bytes(), format!("x{SECRET}").as_bytes());
     let Method::Acme(acme) = &one.enroll[3] else { panic!("{:?}", one.enroll[3]) };
     assert!(acme.agree_tos && acme.challenge == Some(ChallengeType::Dns01));
     assert!(matches!(&acme.dns, Some(DnsSolver::Hook(hook)) if hook.len() == 2));
@@ -204,6 +208,14 @@ fn what_is_wrong_is_said_with_its_line() {
             &certificate("key_type = \"ec-p521\"\nenroll = {method = \"token\"}"),
             &["5: `certificate.key_type` is `ec-p521`"],
         ),
+        (
+            &certificate("key_mode = \"0644\"\nenroll = {method = \"token\"}"),
+            &["1: `certificate`: a private key cannot have the mode 0644"],
+        ),
+        (
+            &certificate("chain = \"/x/chain\"\nlayout = \"versioned\"\nenroll = {method = \"token\"}"),
+            &["1: `certificate`: the files of a versioned pair stand in one directory"],
+        ),
         (&certificate("enroll = []"), &["5: `certificate.enroll` is empty"]),
     ];
     for (text, wanted) in cases {
@@ -218,21 +230,43 @@ fn what_is_wrong_is_said_with_its_line() {
 #[test]
 fn no_file_is_written_twice() {
     let two = |more: &str| {
-        certificate("enroll = {method = \"token\"}")
+        certificate("enroll = {method = \"token\"}\nca_out = \"/ca\"")
             + &format!("[[certificate]]\nnames = \"b.test\"\nenroll = {{method = \"token\"}}\n{more}")
     };
     good(&two("cert = \"/c2\"\nkey = \"/k2\""));
+    good(&two("cert = \"/c2\"\nkey = \"/k2\"\nca_out = \"/ca\""));
     for more in [
         "cert = \"/c\"\nkey = \"/k2\"",
         "cert = \"/k\"\nkey = \"/k2\"",
-        "cert = \"//./c\"\nkey = \"/k2\"",
+        "cert = \"/ca\"\nkey = \"/k2\"",
+        "cert = \"//c\"\nkey = \"/k2\"",
         "cert = \"/x\"\nkey = \"/x\"",
         "cert = \"/x\"\nkey = \"/y\"\nca_out = \"/k\"",
         "cert = \"/x\"\nkey = \"/y\"\nchain = \"/c\"",
     ] {
         let found = problems(&two(more));
         assert_eq!(found.len(), 1, "{more}: {found:#?}");
-        assert!(found[0].contains("written twice"), "{found:?}");
+        assert!(found[0].contains("written twice") || found[0].contains("the same path"), "{found:?}");
+    }
+}
+
+#[test]
+fn a_life_may_end_at_a_moment() {
+    for (text, wanted) in [
+        ("2026-12-24T18:00:00Z", Some(NotAfter::Moment(1_798_135_200))),
+        ("\"2026-12-24T18:00:00Z\"", Some(NotAfter::Moment(1_798_135_200))),
+        ("\"30d\"", Some(NotAfter::Duration(30 * 86_400))),
+        ("2026-12-24", None),
+        ("24", None),
+        ("true", None),
+    ] {
+        let Checked { config, problems } =
+            read(&certificate(&format!("not_after = {text}\nenroll = {{method = \"token\"}}")));
+        assert_eq!(
+            (config.certificates[0].not_after, problems.len()),
+            (wanted, usize::from(wanted.is_none())),
+            "{text}"
+        );
     }
 }
 
@@ -259,12 +293,11 @@ fn a_damaged_file_is_never_quoted() {
 fn a_secret_is_missed_when_it_is_needed() {
     let config = good(&method("method = \"token\"\ntoken = \"${NOPE}\""));
     let secrets = config.certificates[0].enroll[0].secrets();
-    let error = secrets[0].read().expect_err("unset");
-    assert!(error.what().contains("`NOPE` is not set"), "{error}");
-    assert_eq!(error.place(), Some("/etc/trustup/trustup.toml:7"));
+    let error = secrets[0].read(&nothing()).expect_err("unset").to_string();
+    assert!(error.contains("`NOPE` is not set") && error.contains("trustup.toml:7"), "{error}");
     let config = good(&method("method = \"token\"\ntoken_file = \"/nowhere/token\""));
     let secrets = config.certificates[0].enroll[0].secrets();
-    assert_eq!(secrets[0].read().expect_err("missing").place(), Some("/nowhere/token"));
+    assert_eq!(secrets[0].read(&nothing()).expect_err("missing").place(), Some("/nowhere/token"));
 }
 
 #[test]
@@ -288,8 +321,8 @@ fn values_come_from_files_as_well() {
     let ca = config.ca.expect("ca");
     assert_eq!((ca.url.map(String::from).as_deref(), ca.fingerprints.len()), (Some("https://ca.test/"), 1));
     assert_eq!(config.certificates[0].names.len(), 2);
-    // One line end goes, nothing else.
-    assert_eq!(*config.certificates[0].enroll[0].secrets()[0].read().unwrap(), "a b \n");
+    let password = config.certificates[0].enroll[0].secrets()[0].read(&nothing()).unwrap();
+    assert_eq!(password.bytes(), b"a b");
     for (text, wanted) in [
         (format!("[ca]\nprovisioner_file = \"{empty}\""), "2: `ca.provisioner` is empty"),
         (format!("[ca]\nprovisioner_file = \"{two}\""), "2: `ca.provisioner` has a control character"),
@@ -356,7 +389,7 @@ fn variables_of_published_images() {
     assert_eq!(given.shown.names, ["db.test", "10.0.0.5", "b.test"]);
     assert_eq!(given.ca_out, Some("/run/tls/ca.crt".into()));
     let [Method::Token { token: Some(token) }] = &given.enroll[..] else { panic!("{given:?}") };
-    assert_eq!(*token.read().unwrap(), SECRET);
+    assert_eq!(token.read(&nothing()).unwrap().bytes(), SECRET.as_bytes());
     assert!(!format!("{given:?}").contains(SECRET));
     let given = with(&[files[0], files[1], files[2], "CA_PROVISIONER_NAME"]).unwrap().expect("asked");
     let [Method::Acme(acme)] = &given.enroll[..] else { panic!("{given:?}") };

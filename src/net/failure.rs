@@ -147,7 +147,7 @@ fn slow(server: &str) -> Error {
 
 /// The time is up.
 pub(super) fn timed_out(url: &Url, seconds: f64) -> Error {
-    Error::unreachable(format!("no complete answer from `{}` within {seconds} s", authority(url)))
+    Error::unreachable(format!("no complete answer from `{}` within {seconds:.1} s", authority(url)))
         .at(masked(url))
         .hint("`--timeout 2m` gives it more time")
 }

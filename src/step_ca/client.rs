@@ -157,7 +157,7 @@ impl Client {
             if bytes > ALL_PAGES {
                 break;
             }
-            let page: Page = answers::parse(&answer).map_err(|error| self.unusable(error))?;
+            let page: Page = self.parsed(&answer)?;
             all.extend(page.provisioners.unwrap_or_default().iter().filter_map(Provisioner::parse));
             match page.next.filter(|next| !next.is_empty()) {
                 Some(next) if next != cursor => cursor = next,
@@ -199,7 +199,11 @@ impl Client {
 
     async fn get_url<T: for<'de> Deserialize<'de>>(&self, url: Url) -> Result<T, Failed> {
         let answer = self.send(Request::get(url)).await?;
-        answers::parse(&answer).map_err(|error| self.unusable(error))
+        self.parsed(&answer)
+    }
+
+    fn parsed<T: for<'de> Deserialize<'de>>(&self, answer: &Answer) -> Result<T, Failed> {
+        answers::parse(answer).map_err(|error| self.unusable(error))
     }
 
     fn at(&self, path: &str) -> Result<Url, Failed> {

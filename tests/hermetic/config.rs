@@ -62,7 +62,8 @@ fn check_says_what_it_would_do_and_all_that_is_wrong() {
         "`certificate.cert` should be an absolute path",
         "there is no such file: `/nowhere/token`",
         "`certificate.enroll.token_file` names it",
-        "`certificate.enroll.password`: the variable `NOPE` is not set",
+        "`certificate.enroll.password` is not there",
+        "the variable `NOPE` is not set",
     ];
     run.says(wanted).says([format!("{place}:2").as_str(), &format!("{place}:12")]);
     let json = check(&file).arg("--json").fails(2).json();

@@ -41,3 +41,4 @@ mod sequences;
 mod servers;
 mod source;
 mod stores;
+mod token;

@@ -12,6 +12,7 @@ mod support;
 
 mod bases;
 mod clients;
+mod config;
 mod doctor;
 mod environment;
 mod java;

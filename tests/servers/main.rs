@@ -11,7 +11,9 @@
 mod support;
 
 mod acme;
+mod config;
 mod dev_ca;
+mod enroll;
 mod guards;
 mod same_as_step_ca;
 mod token;

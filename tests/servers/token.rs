@@ -237,6 +237,23 @@ fn a_provisioners_key_and_a_birth_certificate_need_no_network() {
             .ok(),
     ];
     assert_eq!(ca.log().lines().count(), before, "nobody was asked");
+    // step makes the same of the same birth certificate.
+    let theirs = passes(
+        step(
+            place.path(),
+            ["ca", "token", "web.internal", "--ca-url", &ca.url(), "--provisioner", StepCa::X5C],
+        )
+        .arg("--root")
+        .arg(ca.root_file())
+        .arg("--x5c-cert")
+        .arg(&birth.cert)
+        .arg("--x5c-key")
+        .arg(&birth.key),
+    );
+    let theirs = String::from_utf8(theirs.stdout).expect("text");
+    let audience = |token: &str| jws::peek(token).expect("a token").audience().join(" ");
+    assert_eq!(audience(theirs.trim_end()), audience(&printed(&tokens[3])));
+    assert_eq!(found(&ca, theirs.trim_end(), None), []);
     for run in &tokens {
         let token = printed(run);
         assert_eq!(found(&ca, &token, None), []);

@@ -2,8 +2,10 @@
 //! the report.
 
 use std::cell::RefCell;
+use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData as _};
@@ -161,9 +163,17 @@ pub fn loopback(port: u16) -> SocketAddr {
 
 /// A program that does `script` with what the hook gets as `$1` (present or cleanup), `$2` and `$3`.
 pub fn hook(directory: &Path, script: &str) -> String {
-    use std::os::unix::fs::PermissionsExt;
     let path = directory.join("hook");
-    std::fs::write(&path, format!("#!/bin/sh\nset -eu\n{script}\n")).expect("hook");
-    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("mode");
+    // Written by a process of its own: a child that another thread starts meanwhile would keep a file of ours open for
+    // writing, and the kernel runs no such file.
+    let mut writer = Command::new("/bin/sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("shell");
+    let text = format!("#!/bin/sh\nset -eu\n{script}\n");
+    writer.stdin.take().expect("piped").write_all(text.as_bytes()).expect("written");
+    assert!(writer.wait().expect("waits").success());
     path.to_str().expect("UTF-8").to_owned()
 }

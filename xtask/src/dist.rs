@@ -105,6 +105,12 @@ fn flags() -> Outcome<String> {
         }
     };
     flags.push("-Ctarget-feature=+crt-static".to_owned());
+    // Relative relocations in a bitmap: 0.2 MiB less (glibc 2.36, GNU ld 2.38, lld).
+    flags.push("-Clink-arg=-Wl,-z,pack-relative-relocs".to_owned());
+    // A panic aborts, so nobody unwinds: 0.7 MiB less. `-Cforce-unwind-tables=no` does nothing here, since with fat LTO the
+    // setting of the standard library's own code wins.
+    let script = repository().join("xtask/src/no-unwind-tables.ld");
+    flags.push(format!("-Clink-arg=-Wl,-T,{}", script.display()));
     // The crate getrandom looks its namesake up at run time, finds nothing in a static binary, and then wants
     // /dev/urandom, which an empty root lacks. So it is told to call it.
     flags.push("--cfg=getrandom_backend=\"linux_getrandom\"".to_owned());

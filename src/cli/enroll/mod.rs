@@ -21,7 +21,7 @@ use crate::key::KeyType;
 use crate::pair::Layout;
 use crate::state::{self, State};
 
-pub(super) use self::request::given;
+pub(super) use self::request::{given, ignore_ca};
 
 /// The ways to a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{Context, EnrollArgs, MethodWord, absolute};
 use crate::cli::variables::PublishedSources;
-use crate::config::{self, CertificateConfig, Config};
+use crate::config::{self, CertificateConfig, Config, Scope};
 use crate::enroll::methods::Method;
 use crate::enroll::methods::acme::{Acme, Dns, Options};
 use crate::enroll::methods::provisioner::Provisioner;
@@ -39,15 +39,40 @@ pub(super) fn requests(
     published: &PublishedSources,
     host: &Sysroot,
 ) -> Result<Vec<Request>> {
-    let config = config::load(context.env, args.file.path())?;
+    // What the certificates of the file lack does not matter to one that the command line names.
+    let scope = match args.method {
+        Some(word) if word != MethodWord::Any => Scope::Trust,
+        _ => Scope::All,
+    };
+    let mut config = config::load_scope(context.env, args.file.path(), scope)?;
     let own =
         trust::Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
+    ignore_ca(context, &own, published, config.as_mut());
     let ca = given(own, published, config.as_ref())?;
     match args.method {
         Some(word) if word != MethodWord::Any => {
             Ok(vec![one(context, args, word, ca, config.as_ref(), host)?])
         }
         _ => several(context, args, &ca, config, host),
+    }
+}
+
+/// Who names a CA or a pin elsewhere has nothing of the file's `[ca]` (threat T1), and is told.
+pub(in crate::cli) fn ignore_ca(
+    context: &Context,
+    own: &trust::Given,
+    published: &PublishedSources,
+    config: Option<&mut Config>,
+) {
+    let named = own.url.is_some() || !own.pins.is_empty() || own.root.is_some();
+    let named = named || published.ca_url.is_some() || published.ca_fingerprint.is_some();
+    let Some(config) = config.filter(|_| named) else { return };
+    if config.ca.take_if(|ca| ca.url.is_some() || !ca.fingerprints.is_empty() || ca.root.is_some()).is_some()
+    {
+        let path = crate::text::escape(&config.path.to_string_lossy());
+        context.ui.say(format!(
+            "ignored, since the command line or the environment names a CA: `[ca]` of `{path}`"
+        ));
     }
 }
 
@@ -271,21 +296,16 @@ fn configured(
     provisioner: Option<&str>,
     host: &Sysroot,
 ) -> Result<Request> {
-    let methods: Vec<Box<dyn Method>> =
-        one.enroll.into_iter().map(|method| of_file(method, provisioner)).collect();
-    let path = |path: Option<&Path>| path.map(absolute).transpose();
+    let owner = owner_of(host, one.owner.as_deref())?;
+    let outputs = one.outputs(owner, args.cert_mode, args.key_mode, args.layout);
+    let methods: Vec<Box<dyn Method>> = one
+        .enroll
+        .into_iter()
+        .map(|method| of_file(context, args, method, provisioner))
+        .collect::<Result<_>>()?;
     Ok(Request {
+        outputs,
         names: one.names,
-        outputs: Outputs {
-            cert: absolute(&one.cert)?,
-            key: absolute(&one.key)?,
-            chain: path(one.chain.as_deref())?,
-            ca_out: path(one.ca_out.as_deref())?,
-            owner: owner_of(host, one.owner.as_deref())?,
-            cert_mode: one.cert_mode.unwrap_or(args.cert_mode),
-            key_mode: one.key_mode.unwrap_or(args.key_mode),
-            layout: one.layout.unwrap_or(args.layout),
-        },
         key_type: one.key_type.unwrap_or(args.key_type),
         not_after: one.not_after.or(args.not_after),
         ca: ca.clone(),
@@ -297,18 +317,16 @@ fn configured(
     })
 }
 
-fn of_file(method: config::Method, default: Option<&str>) -> Box<dyn Method> {
+fn of_file(
+    context: &Context,
+    args: &EnrollArgs,
+    method: config::Method,
+    default: Option<&str>,
+) -> Result<Box<dyn Method>> {
     let or_default = |name: Option<String>| name.or_else(|| default.map(ToOwned::to_owned));
-    match method {
-        config::Method::Token { token } => Box::new(Token::new(token.map_or_else(
-            || {
-                Source::Missing(
-                    "token".to_owned(),
-                    "the method has neither `token` nor `token_file`".to_owned(),
-                )
-            },
-            |token| token.source(),
-        ))),
+    Ok(match method {
+        config::Method::Token { token: Some(token) } => Box::new(Token::new(token.source())),
+        config::Method::Token { token: None } => Box::new(Token::new(token(context, args)?)),
         config::Method::Provisioner { provisioner, password } => {
             Box::new(Provisioner { name: or_default(provisioner), password: password.source() })
         }
@@ -337,7 +355,7 @@ fn of_file(method: config::Method, default: Option<&str>) -> Box<dyn Method> {
             agree_tos: acme.agree_tos,
             profile: acme.profile,
         })),
-    }
+    })
 }
 
 /// Owners are looked up before anything is spent; only root can give files away.

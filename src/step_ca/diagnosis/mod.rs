@@ -107,7 +107,7 @@ pub fn before(facts: &Facts<'_>) -> Result<Vec<String>> {
     if let Some(finding) = diagnose(&ours).into_iter().next() {
         let what = format!("the token would be refused, and was not sent: {}", finding.what);
         let error = match finding.cause {
-            Cause::WrongAudience | Cause::Incomplete => Error::usage(what),
+            Cause::WrongAudience | Cause::UnknownProvisioner | Cause::Incomplete => Error::usage(what),
             _ => Error::not_trusted(what),
         };
         return Err(error.at(masked(facts.ca_url)).hint(finding.hint));
@@ -156,17 +156,20 @@ pub fn clock_warning(skew: i64) -> Option<String> {
 
 /// What cannot be seen from here.
 fn unseen(facts: &Facts<'_>) -> Vec<String> {
-    let mut hints = vec![
-        "it may have been used before, here or elsewhere: a token works once".to_owned(),
-        "the CA's own log names the reason".to_owned(),
-    ];
-    if facts.ca_started.is_none() {
-        hints.insert(
-            1,
-            "if the CA was started after the token was made, it takes that token no more".to_owned(),
-        );
-    }
-    hints
+    let has_certificate = jws::peek(facts.token).is_ok_and(|token| token.header.contains_key("x5c"));
+    [
+        (true, "it may have been used before, here or elsewhere: a token works once"),
+        (facts.ca_started.is_none(), "if the CA was started after the token was made, it takes that token no more"),
+        (
+            has_certificate,
+            "the provisioner may not know the authority of the birth certificate, which has to chain to one of its roots",
+        ),
+        (true, "the CA's own log names the reason"),
+    ]
+    .into_iter()
+    .filter(|(may_be, _)| *may_be)
+    .map(|(_, hint)| hint.to_owned())
+    .collect()
 }
 
 fn reuse(facts: &Facts<'_>) -> Option<Finding> {

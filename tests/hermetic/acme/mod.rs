@@ -3,7 +3,7 @@
 mod hostile;
 mod listeners;
 mod name_server;
-mod server;
+pub(crate) mod server;
 mod solvers;
 
 use std::path::Path;

@@ -91,6 +91,11 @@ impl AcmeServer {
         AcmeServer { ca, web, asked }
     }
 
+    /// Its directory, and the root that vouches for it, PEM.
+    pub(crate) fn known_as(&self) -> (String, String) {
+        (self.web.url("/dir"), self.ca.root_pem())
+    }
+
     /// One that believes it.
     pub(crate) fn client(&self) -> AcmeClient {
         AcmeClient::new(&self.web.url("/dir"), self.ca.root_der())

@@ -261,7 +261,11 @@ impl Shared {
                 let name = if fault == Fault::AnotherProvisioner { "other" } else { PROVISIONER };
                 let provisioner =
                     json!({ "type": "JWK", "name": name, "key": self.public, "encryptedKey": self.key });
-                answer(stream, 200, &json!({ "provisioners": [provisioner], "nextCursor": "" }))
+                answer(
+                    stream,
+                    200,
+                    &json!({ "provisioners": [provisioner, {"type": "X5C", "name": "birth"}], "nextCursor": "" }),
+                )
             }
             "/sign" => {
                 self.signed.fetch_add(1, Ordering::SeqCst);

@@ -4,7 +4,7 @@
 mod hostile_ca;
 mod secrets;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rcgen::{CertificateParams, KeyPair, PublicKeyData as _};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKeyData as _};
 
 use crate::support::ca::{self, pem};
 use crate::support::run::{Run, Trustup};
@@ -39,6 +39,8 @@ enum Way {
     /// A token, with the root in a file.
     TokenAndRoot,
     Provisioner,
+    /// By a birth certificate.
+    X5c,
 }
 
 impl Scene {
@@ -47,6 +49,13 @@ impl Scene {
         scene.put("token", &scene.ca.token());
         scene.put("password", &format!("{PASSWORD}\n"));
         scene.put("root.pem", &scene.ca.root.pem);
+        let key = KeyPair::generate().unwrap();
+        let mut birth = CertificateParams::new(["birth.test".to_owned()]).unwrap();
+        birth.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        birth.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let birth = ca::root("Root Of Birth").sign_for(birth, &key);
+        scene.put("birth.crt", &pem("CERTIFICATE", &birth));
+        scene.put("birth.key", &pem("PRIVATE KEY", &key.serialize_der()));
         scene
     }
 
@@ -85,6 +94,11 @@ impl Scene {
                     .chain(password)
                     .chain([path("password")])
                     .collect()
+            }
+            Way::X5c => {
+                let birth =
+                    ["--x5c-cert".to_owned(), path("birth.crt"), "--x5c-key".to_owned(), path("birth.key")];
+                ["x5c", NAME].map(str::to_owned).into_iter().chain(birth).collect()
             }
         };
         if way != Way::Token {
@@ -130,6 +144,15 @@ fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
+/// The one-time tokens that a CA was shown.
+fn tokens(ca: &HostileCa) -> Vec<String> {
+    let token = |request: &String| {
+        let body: serde_json::Value = serde_json::from_str(request.split("\r\n\r\n").nth(1)?).ok()?;
+        body["ott"].as_str().map(str::to_owned)
+    };
+    ca.requests.lock().unwrap().iter().filter_map(token).collect()
+}
+
 /// Wants one of these exit codes and one of these words, in time, an untouched pair, and an error with a hint that no
 /// terminal obeys.
 #[track_caller]
@@ -147,6 +170,10 @@ fn fails(fault: Fault, at: &'static str, way: Way, codes: &[i32], words: &[&str]
     assert!(!run.stderr.contains(['\u{1b}', '\u{202e}', '\0']) && !run.stdout.contains('\u{1b}'), "{run}");
     assert!(run.stderr.len() < 8 * 1024, "{run}");
     assert_eq!(before, scene.pair(), "{run}");
+    // A token is shown to the CA once, whatever comes of it; one of our own making is made anew for another try.
+    let shown = tokens(&scene.ca);
+    assert!(shown.len() <= 1 || way == Way::Provisioner, "{} times: {run}", shown.len());
+    assert_eq!(shown.iter().collect::<BTreeSet<_>>().len(), shown.len(), "{run}");
     for (path, content) in files(&scene.path("tls")) {
         let text = String::from_utf8_lossy(&content);
         assert!(!text.contains(&scene.ca.token()[..40]) && !text.contains(PASSWORD), "{}", path.display());
@@ -156,7 +183,7 @@ fn fails(fault: Fault, at: &'static str, way: Way, codes: &[i32], words: &[&str]
 
 #[test]
 fn a_ca_without_a_fault_issues() {
-    for way in [Way::Token, Way::TokenAndRoot, Way::Provisioner] {
+    for way in [Way::Token, Way::TokenAndRoot, Way::Provisioner, Way::X5c] {
         let scene = Scene::new(Fault::None, "/").with_old_pair();
         let before = scene.pair();
         let run = scene.enroll(way).arg("--json").ok();
@@ -171,7 +198,7 @@ fn a_ca_without_a_fault_issues() {
         let (_, leaf) = x509_parser::pem::parse_x509_pem(chain.as_bytes()).unwrap();
         let leaf = leaf.parse_x509().unwrap();
         assert_eq!(leaf.public_key().subject_public_key.data, key.der_bytes(), "{way:?}");
-        assert_eq!(scene.ca.signed.load(Ordering::SeqCst), 1);
+        assert_eq!((scene.ca.signed.load(Ordering::SeqCst), tokens(&scene.ca).len()), (1, 1));
     }
 }
 
@@ -196,7 +223,9 @@ fn what_takes_too_long() {
 fn what_is_wrong_with_the_connection() {
     for way in [Way::TokenAndRoot, Way::Provisioner] {
         for fault in [Fault::ClosesBeforeTheHead, Fault::ClosesInTheBody] {
-            fails(fault, "/1.0/sign", way, &[6], &["closed", "broke", "answer"]);
+            let run = fails(fault, "/1.0/sign", way, &[6], &["closed", "broke", "answer"]);
+            // Issued, and lost: it says so, and where the key is.
+            run.says(["may have issued", ".server.key.trustup"]);
         }
         fails(Fault::AnswersBeforeTheRequestIsRead, "/1.0/sign", way, &[4], &["forbidden"]);
     }
@@ -301,6 +330,61 @@ fn memory_is_bounded() {
         assert_eq!(before, scene.pair());
         fails(fault, at, Way::Provisioner, &[1, 4, 6], &["larger", "large", "does not end", "KiB", "time"]);
     }
+}
+
+/// A token of a stranger's, where trustup.toml pins a CA: it goes to neither.
+#[test]
+fn t23_a_foreign_token_beside_a_pinned_ca() {
+    let scene = Scene::new(Fault::None, "/").with_old_pair();
+    let stranger = HostileCa::start(Fault::None, "/");
+    scene.put("token", &stranger.token());
+    let path = |name: &str| scene.path(name).display().to_string();
+    let block = format!(
+        "[[certificate]]\nnames = \"{NAME}\"\ncert = \"{}\"\nkey = \"{}\"\nenroll = {{method = \"token\", token_file = \"{}\"}}\n",
+        path("tls/server.crt"),
+        path("tls/server.key"),
+        path("token")
+    );
+    let pinned = format!("[ca]\nurl = \"{}\"\nfingerprint = \"{}\"\n", scene.ca.url(), scene.ca.root.pin());
+    scene.put("trustup.toml", &(pinned + &block));
+    let before = scene.pair();
+    let enroll = || {
+        let run = Trustup::new(["enroll", "--force", "--timeout", "5s", "--config", &path("trustup.toml")]);
+        run.env("HOME", scene.directory.path())
+    };
+    let run = enroll().run();
+    assert!(run.code.is_some_and(|code| code != 0) && run.stderr.contains("hint:"), "{run}");
+    assert_eq!(before, scene.pair(), "{run}");
+    let sent = |ca: &HostileCa| ca.requests.lock().unwrap().iter().any(|request| request.contains("ott"));
+    assert!(!sent(&scene.ca) && stranger.requests.lock().unwrap().is_empty(), "{run}");
+    // T1: who names another CA gets nothing of the file's, and is told.
+    let run = enroll().args(["--ca-url", &stranger.url(), "--fingerprint", &stranger.root.pin()]).ok();
+    run.says(["ignored, since the command line or the environment names a CA", "trustup.toml"]);
+    assert!(sent(&stranger) && !sent(&scene.ca), "{run}");
+}
+
+/// A block without `token` takes the one that a single certificate would take.
+#[test]
+fn a_token_need_not_be_named_in_the_file() {
+    let scene = Scene::new(Fault::None, "/");
+    fs::create_dir(scene.path("tls")).unwrap();
+    let path = |name: &str| scene.path(name).display().to_string();
+    scene.put(
+        "trustup.toml",
+        &format!(
+            "[ca]\nurl = \"{}\"\nroot = \"{}\"\n[[certificate]]\nnames = \"{NAME}\"\ncert = \"{}\"\nkey = \"{}\"\nenroll = {{method = \"token\"}}\n",
+            scene.ca.url(), path("root.pem"), path("tls/server.crt"), path("tls/server.key")
+        ),
+    );
+    let enroll = || {
+        let run = Trustup::new(["enroll", "--timeout", "20s", "--config", &path("trustup.toml")]);
+        run.env("HOME", scene.directory.path())
+    };
+    enroll().fails(2).says(["TRUSTUP_TOKEN"]);
+    enroll().env("TRUSTUP_TOKEN", scene.ca.token()).ok();
+    assert_eq!(tokens(&scene.ca).len(), 1);
+    // It is there now.
+    enroll().ok();
 }
 
 /// After a fault the next run gets its certificate.

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use super::hostile_ca::{Fault, PASSWORD};
 use super::{Scene, Way, files};
-use crate::support::run::Run;
+use crate::acme::server::AcmeServer;
+use crate::support::acme::hook;
+use crate::support::run::{Run, Trustup};
 
 /// What must not be seen of this scene: the password, the token and each of its parts, the private half of the
 /// keys in PEM line by line.
@@ -49,7 +51,7 @@ fn nothing_secret_is_said() {
         Fault::Redirect,
     ];
     for fault in faults {
-        for way in [Way::Token, Way::TokenAndRoot, Way::Provisioner] {
+        for way in [Way::Token, Way::TokenAndRoot, Way::Provisioner, Way::X5c] {
             for more in [&["--json"][..], &["-v"], &["--dry-run", "-v"]] {
                 let scene = Scene::new(fault, "/1.0/sign").with_old_pair();
                 let mut known = secrets(&scene);
@@ -110,10 +112,53 @@ fn what_is_wrong_with_a_secret_is_said_without_it() {
     }
 }
 
+/// T16: a hook gets the caller's variables, but for those that hold secrets: by their names, or because trustup.toml takes
+/// a secret from them.
+#[test]
+fn t16_a_hook_gets_no_secret() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let server = AcmeServer::start(|_, _| None);
+    let (url, root) = server.known_as();
+    fs::write(path("root.pem"), root).unwrap();
+    let program = hook(
+        directory.path(),
+        &format!(
+            "env >> {0}; tr '\\0' '\\n' < /proc/self/environ >> {0}; tr '\\0' '\\n' < /proc/$PPID/cmdline >> {0}",
+            path("seen")
+        ),
+    );
+    let config = format!(
+        "[ca]\nroot = \"{}\"\n[[certificate]]\nnames = \"a.test\"\ncert = \"{}\"\nkey = \"{}\"\n[[certificate.enroll]]\nmethod = \"provisioner\"\npassword = \"${{DATABASE_WORD}}\"\n[[certificate.enroll]]\nmethod = \"acme\"\ndirectory = \"{url}\"\nchallenge = \"dns-01\"\nagree_tos = true\ndns_hook = [\"{program}\", \"--zone\", \"${{ZONE}}\"]\neab_kid = \"kid\"\neab_hmac_key = \"${{MAC_WORD}}\"\n",
+        path("root.pem"),
+        path("tls.crt"),
+        path("tls.key")
+    );
+    fs::write(path("trustup.toml"), config).unwrap();
+    let secrets = ["hunter2-correct-horse", "aHVudGVyMi1iYXR0ZXJ5LXN0YXBsZQ", "hunter2-token-token"];
+    let run = Trustup::new(["enroll", "--timeout", "20s", "--config", &path("trustup.toml")])
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", directory.path())
+        .env("DATABASE_WORD", secrets[0])
+        .env("MAC_WORD", secrets[1])
+        .env("TRUSTUP_TOKEN", secrets[2])
+        .env("CA_TOKEN", secrets[2])
+        .env("ZONE", "zone-of-the-hook")
+        .run();
+    // That server issues nothing; the hook was called all the same.
+    assert_ne!(run.code, Some(0), "{run}");
+    let seen = fs::read_to_string(path("seen")).unwrap_or_else(|error| panic!("{error}: {run}"));
+    assert!(seen.contains("zone-of-the-hook") && seen.contains("HOME="), "{seen}");
+    for secret in secrets {
+        assert!(!seen.contains(secret), "{seen}");
+    }
+    hidden(&secrets.map(str::to_owned), &run);
+}
+
 /// While it runs, `/proc` shows where secrets are, not what they are; what came in a variable is in no child's environment.
 #[test]
 fn the_command_line_holds_no_secret() {
-    for way in [Way::Token, Way::Provisioner] {
+    for way in [Way::Token, Way::Provisioner, Way::X5c] {
         let scene = Scene::new(Fault::NeverAnswers, "/1.0/sign").with_old_pair();
         let secrets = secrets(&scene);
         let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));

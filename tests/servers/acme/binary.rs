@@ -120,11 +120,19 @@ fn what_the_ca_refuses_and_what_cannot_be_have_their_exit_codes() {
     // The key through a pipe, which gives it once.
     let piped = URL_SAFE_NO_PAD.encode(&key);
     let account = place.path("another.pem");
-    place
+    let run = place
         .at(&pebble, &["b.test"])
-        .args(["--eab-kid", "kid-1", "--eab-hmac-key-file", "-", "--account-key", &account, "--force"])
-        .stdin(piped)
+        .args(["--eab-kid", "kid-1", "--eab-hmac-key-file", "-", "--account-key", &account, "--force", "-v"])
+        .stdin(piped.clone())
         .ok();
+    let secrets = std::fs::read_to_string(&account).expect("account");
+    let mut secrets: Vec<&str> =
+        secrets.lines().filter(|line| line.len() > 40 && !line.contains(' ')).collect();
+    secrets.push(&piped);
+    assert!(secrets.len() > 3, "the key and its lines");
+    for secret in secrets {
+        assert!(!run.stdout.contains(secret) && !run.stderr.contains(secret), "{run:?}");
+    }
     let kept = std::fs::read_to_string(&account).expect("account");
     assert!(kept.contains(&pebble.directory_url()), "{kept:?}");
     passes(Command::new("openssl").args(["pkey", "-noout", "-in", &account]));

@@ -32,6 +32,19 @@ fn dns_01_by_a_hook() {
 }
 
 #[test]
+#[ignore = "needs pebble and curl"]
+fn every_name_has_the_challenge_that_it_can_have() {
+    let (pebble, dns) = pebble(PebbleOptions::default());
+    let directory = TempDir::new().expect("directory");
+    let mut client = client(&pebble).listening(pebble.http_port());
+    client.settings.dns = Some(challtestsrv_hook(directory.path(), &dns));
+    client.obtain(&["*.a.test", "127.0.0.1"]).expect("issued");
+    for line in ["`*.a.test`: dns-01", "`127.0.0.1`: http-01"] {
+        assert!(client.said(line), "{:#?}", client.lines());
+    }
+}
+
+#[test]
 #[ignore = "needs pebble"]
 fn a_hook_that_fails_is_quoted_and_cleaned_up_after() {
     let (pebble, _dns) = pebble(PebbleOptions::default());

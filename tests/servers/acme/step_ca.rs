@@ -5,10 +5,11 @@ use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+use trustup::acme::Eab;
 
 use super::{FileServer, step_ca};
 use crate::support::acme::{AcmeClient, loopback};
-use crate::support::servers::{Caddy, StepCaOptions};
+use crate::support::servers::{Caddy, StepCa, StepCaOptions};
 
 #[test]
 #[ignore = "needs step-ca"]
@@ -101,6 +102,24 @@ fn a_key_of_other_software_finds_its_account() {
     client.store.content = Some(key.into_bytes());
     client.obtain(&["localhost"]).expect("issued");
     assert!(client.said("account of the given key made"), "{:#?}", client.lines());
+}
+
+#[test]
+#[ignore = "needs step-ca"]
+fn an_external_account_is_asked_for_where_step_ca_wants_one() {
+    let (ca, mut client) = step_ca(StepCaOptions { external_accounts: true, ..StepCaOptions::default() });
+    client.settings.directory = ca
+        .acme_directory()
+        .replace("/acme/acme/", &format!("/acme/{}/", StepCa::ACME_EAB))
+        .parse()
+        .expect("URL");
+    let error = client.fails(&["localhost"]);
+    assert!(error.kind().exit_code() == 2 && error.hints()[0].contains("--eab-kid"), "{error}");
+    client.settings.eab = Some(Eab::from_texts("nobody", "c2VjcmV0LXNlY3JldC1zZWNyZXQ").expect("EAB"));
+    let error = client.fails(&["localhost"]);
+    // "The server experienced an internal error" is what it says of a key that it does not know.
+    assert_eq!((error.kind().exit_code(), client.store.saved), (6, 0), "{error}");
+    assert!(error.hints().iter().any(|hint| hint.contains("external account")), "{:?}", error.hints());
 }
 
 #[test]
