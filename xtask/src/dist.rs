@@ -61,6 +61,9 @@ pub fn build(target: Option<String>) -> Outcome<(PathBuf, u64)> {
     }
     let built = target_directory().join(&target).join("dist").join("trustup");
     let size = check(&built, machine)?;
+    if target == host()? {
+        starts(&built)?;
+    }
     let path = place(&built)?;
     Ok((path, size))
 }
@@ -144,6 +147,17 @@ fn check(binary: &Path, machine: u16) -> Outcome<u64> {
         ));
     }
     Ok(size)
+}
+
+/// Whether it starts here: a C library older than glibc 2.36 links the packed relocations and does not apply them.
+fn starts(binary: &Path) -> Outcome {
+    let status =
+        Command::new(binary).arg("--version").env_clear().stdout(std::process::Stdio::null()).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("`{}` does not start: {status}", binary.display())),
+        Err(error) => Err(format!("`{}` does not start: {error}", binary.display())),
+    }
 }
 
 /// Puts a copy at `target/static/trustup`: one short path on every machine, and a directory that can be the
