@@ -33,6 +33,7 @@ mod structure;
 mod subject_hash;
 #[cfg(test)]
 pub(crate) mod testing;
+mod validity;
 
 pub use anchor_name::{anchor_name, is_anchor_name};
 pub use purpose::Purpose;
@@ -40,6 +41,7 @@ use purpose::Usages;
 pub use san::SubjectAltName;
 pub(crate) use san::general_name;
 pub use self_signature::SelfSignature;
+pub use validity::NotAfter;
 
 /// No certificate is larger: those with the largest signatures known (SLH-DSA) have 50 KiB. What is parsed takes a
 /// multiple of its size in memory.

@@ -23,8 +23,8 @@ use toml::de::DeTable;
 use url::Url;
 
 use crate::acme::ChallengeType;
+use crate::cert::NotAfter;
 use crate::cert::SubjectAltName;
-use crate::enroll::validity::NotAfter;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;

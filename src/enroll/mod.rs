@@ -8,7 +8,6 @@ mod enrolled;
 pub mod methods;
 mod obtain;
 pub mod trust;
-pub mod validity;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -31,7 +30,7 @@ use crate::text;
 use self::enrolled::Enrolled;
 use self::methods::{About, Method};
 use self::trust::{Ca, Recorded};
-use self::validity::NotAfter;
+use crate::cert::NotAfter;
 
 /// What is asked for.
 pub struct Request {

@@ -9,8 +9,8 @@ use url::Url;
 
 use super::answers::{self, SignAnswer};
 use super::{Provisioner, Provisioners};
+use crate::cert::NotAfter;
 use crate::cert::{Certificate, pem};
-use crate::enroll::validity::NotAfter;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;

@@ -14,6 +14,7 @@ mod bases;
 mod clients;
 mod config;
 mod doctor;
+mod enroll;
 mod environment;
 mod java;
 mod killed;

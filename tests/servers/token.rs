@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use tempfile::TempDir;
+use trustup::cert::NotAfter;
 use trustup::cert::{Certificate, SubjectAltName};
-use trustup::enroll::validity::NotAfter;
 use trustup::env::Env;
 use trustup::error::Error;
 use trustup::jose::{jwe, jws};

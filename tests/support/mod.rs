@@ -5,6 +5,7 @@
 pub mod acme;
 pub mod ca;
 pub mod dev_ca;
+pub mod enrollment;
 pub mod guard;
 pub mod java;
 pub mod keystores;

@@ -13,7 +13,7 @@ use super::Context;
 use super::config::ConfigArg;
 use super::variables::PublishedSources;
 use crate::acme::ChallengeType;
-use crate::enroll::validity::NotAfter;
+use crate::cert::NotAfter;
 use crate::enroll::{self, Outcome, Request, World, trust::Recorded};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;

@@ -23,7 +23,7 @@ use crate::text;
 use url::Url;
 
 use super::trust::{Ca, FromToken};
-use super::validity::NotAfter;
+use crate::cert::NotAfter;
 
 /// One way to a certificate.
 pub trait Method {
