@@ -140,8 +140,11 @@ fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], no
     let algorithms = tls::provider().signature_verification_algorithms.all;
     let mut reason = None;
     for time in [time, late] {
-        for usage in [KeyUsage::server_auth(), KeyUsage::client_auth(), KeyUsage::required(EMAIL_PROTECTION)]
-        {
+        for usage in [
+            KeyUsage::server_auth(),
+            KeyUsage::client_auth(),
+            KeyUsage::required_if_present(EMAIL_PROTECTION),
+        ] {
             match leaf.verify_for_usage(algorithms, &anchors, &intermediates, time, usage, None, None) {
                 Ok(_) => return Ok(()),
                 Err(error @ webpki::Error::RequiredEkuNotFoundContext(_)) => {
@@ -159,6 +162,9 @@ fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], no
         Some(webpki::Error::NameConstraintViolation) => {
             Doubt::Other("its CA may not issue such names (name constraints)".to_owned())
         }
+        Some(webpki::Error::RequiredEkuNotFoundContext(_)) => {
+            Doubt::Other("it is neither for TLS nor for e-mail (extended key usage)".to_owned())
+        }
         Some(error) => Doubt::Other(format!("its chain cannot be verified: {error}")),
         None => Doubt::Other("its chain cannot be verified".to_owned()),
     })
@@ -175,4 +181,176 @@ pub fn without_root(mut chain: Vec<Certificate>) -> Vec<Certificate> {
 /// The fingerprints of the roots, for reports.
 pub fn fingerprints(roots: &Roots) -> Vec<Fingerprint> {
     roots.certificates.iter().map(Certificate::fingerprint).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose,
+        GeneralSubtree, IsCa, KeyPair, NameConstraints, PublicKeyData as _,
+    };
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn lives(params: &mut CertificateParams, from: i64, until: i64) {
+        let after = |seconds: i64| std::time::Duration::from_secs(u64::try_from(seconds).unwrap());
+        let epoch = rcgen::date_time_ymd(1970, 1, 1);
+        (params.not_before, params.not_after) = (epoch + after(from), epoch + after(until));
+    }
+
+    fn issuer(
+        name: &str,
+        above: Option<&CertifiedIssuer<'static, KeyPair>>,
+    ) -> CertifiedIssuer<'static, KeyPair> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        lives(&mut params, NOW - 1000, NOW + 100_000);
+        let key = KeyPair::generate().unwrap();
+        match above {
+            None => CertifiedIssuer::self_signed(params, key).unwrap(),
+            Some(above) => CertifiedIssuer::signed_by(params, key, above).unwrap(),
+        }
+    }
+
+    struct Chain {
+        root: CertifiedIssuer<'static, KeyPair>,
+        intermediate: CertifiedIssuer<'static, KeyPair>,
+        key: KeyPair,
+    }
+
+    impl Chain {
+        fn new() -> Chain {
+            let root = issuer("Root", None);
+            let intermediate = issuer("Intermediate", Some(&root));
+            Chain { root, intermediate, key: KeyPair::generate().unwrap() }
+        }
+
+        fn leaf(&self, change: impl FnOnce(&mut CertificateParams)) -> Certificate {
+            let mut params = CertificateParams::new(["web.test".to_owned()]).unwrap();
+            params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+            lives(&mut params, NOW - 100, NOW + 1000);
+            change(&mut params);
+            let leaf = params.signed_by(&self.key, &self.intermediate).unwrap();
+            Certificate::from_der(leaf.der()).unwrap()
+        }
+
+        fn check_with(&self, chain: &[Certificate], roots: &Roots, now: i64) -> Result<Vouched, String> {
+            let public_key = self.key.subject_public_key_info();
+            let names = ["web.test".parse().unwrap()];
+            check(chain, &Wanted { public_key: &public_key, names: &names, roots }, now)
+        }
+
+        fn check(&self, change: impl FnOnce(&mut CertificateParams), now: i64) -> Result<Vouched, String> {
+            let chain = [self.leaf(change), parsed(&self.intermediate)];
+            self.check_with(&chain, &roots(&[&self.root]), now)
+        }
+    }
+
+    fn parsed(issuer: &CertifiedIssuer<'static, KeyPair>) -> Certificate {
+        Certificate::from_der(issuer.der()).unwrap()
+    }
+
+    fn roots(roots: &[&CertifiedIssuer<'static, KeyPair>]) -> Roots {
+        let certificates = roots.iter().map(|root| parsed(root)).collect();
+        Roots { certificates, described: "the root".to_owned(), or_itself: false }
+    }
+
+    #[test]
+    fn usages_and_times() {
+        let chain = Chain::new();
+        assert_eq!(chain.check(|_| {}, NOW), Ok(Vouched::Pinned));
+        for usages in [
+            vec![],
+            vec![ExtendedKeyUsagePurpose::ClientAuth],
+            vec![ExtendedKeyUsagePurpose::EmailProtection],
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth],
+        ] {
+            let good = chain.check(|params| params.extended_key_usages = usages.clone(), NOW);
+            assert_eq!(good, Ok(Vouched::Pinned), "{usages:?}");
+        }
+        let code = chain
+            .check(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::CodeSigning], NOW);
+        assert!(code.unwrap_err().contains("neither for TLS nor for e-mail"));
+        // The CA's clock may be a minute ahead.
+        assert_eq!(chain.check(|_| {}, NOW - 100 - LEEWAY), Ok(Vouched::Pinned));
+        assert!(chain.check(|_| {}, NOW - 101 - LEEWAY).unwrap_err().contains("is not valid before"));
+        assert_eq!(chain.check(|_| {}, NOW + 1000), Ok(Vouched::Pinned));
+        assert!(chain.check(|_| {}, NOW + 1001).unwrap_err().contains("it expired at"));
+    }
+
+    #[test]
+    fn t24_names_keys_and_cas() {
+        let chain = Chain::new();
+        let named = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            let sans = CertificateParams::new(names).unwrap().subject_alt_names;
+            chain.check(move |params| params.subject_alt_names = sans, NOW)
+        };
+        assert_eq!(named(&["WEB.test"]), Ok(Vouched::Pinned));
+        assert!(named(&["web.test", "10.0.0.1"]).unwrap_err().contains("it is also for `10.0.0.1`"));
+        assert!(named(&["other.test"]).unwrap_err().contains("it is not for `web.test`"));
+        assert!(named(&[]).unwrap_err().contains("it is not for `web.test`"));
+        let ca = |params: &mut CertificateParams| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        assert!(chain.check(ca, NOW).unwrap_err().contains("CA:TRUE"));
+        let other = Chain { key: KeyPair::generate().unwrap(), ..Chain::new() };
+        let foreign = [chain.leaf(|_| {}), parsed(&chain.intermediate)];
+        assert!(other.check_with(&foreign, &roots(&[&chain.root]), NOW).unwrap_err().contains("another key"));
+        assert!(chain.check_with(&[], &roots(&[&chain.root]), NOW).is_err());
+        let mut long = vec![chain.leaf(|_| {})];
+        long.extend(std::iter::repeat_n(parsed(&chain.intermediate), MAX_CHAIN));
+        assert!(chain.check_with(&long, &roots(&[&chain.root]), NOW).unwrap_err().contains("more than 9"));
+    }
+
+    #[test]
+    fn where_a_chain_ends() {
+        let chain = Chain::new();
+        let other = issuer("Other Root", None);
+        let whole = [chain.leaf(|_| {}), parsed(&chain.intermediate)];
+        let (right, wrong) = (roots(&[&chain.root]), roots(&[&other]));
+        let itself = |roots: &Roots| Roots { or_itself: true, ..roots.clone() };
+        assert_eq!(chain.check_with(&whole, &roots(&[&other, &chain.root]), NOW), Ok(Vouched::Pinned));
+        assert!(chain.check_with(&whole, &wrong, NOW).unwrap_err().contains("does not end at the root"));
+        assert!(
+            chain.check_with(&whole[..1], &right, NOW).unwrap_err().contains("no intermediate came with it")
+        );
+        assert_eq!(chain.check_with(&whole, &itself(&right), NOW), Ok(Vouched::Pinned));
+        assert_eq!(chain.check_with(&whole, &itself(&wrong), NOW), Ok(Vouched::ByItself));
+        assert_eq!(chain.check_with(&whole, &itself(&roots(&[])), NOW), Ok(Vouched::ByItself));
+        assert!(chain.check_with(&whole, &roots(&[]), NOW).is_err());
+        // Certificates that do not belong together are no chain, whatever is pinned.
+        let mixed = [chain.leaf(|_| {}), parsed(&other)];
+        assert!(
+            chain.check_with(&mixed, &itself(&roots(&[])), NOW).unwrap_err().contains("do not belong to it")
+        );
+        // More roots than a handful are no pin.
+        let many: Vec<_> = (0..MAX_PINNED).map(|at| issuer(&format!("Root {at}"), None)).collect();
+        let many: Vec<_> = many.iter().chain([&chain.root]).collect();
+        assert_eq!(chain.check_with(&whole, &roots(&many), NOW), Ok(Vouched::ByItself));
+        let with_root = [whole[0].clone(), whole[1].clone(), parsed(&chain.root)];
+        assert_eq!(without_root(with_root.to_vec()), whole.to_vec());
+    }
+
+    #[test]
+    fn name_constraints_hold() {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "Narrow");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        lives(&mut params, NOW - 1000, NOW + 100_000);
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName("internal".to_owned())],
+            excluded_subtrees: vec![GeneralSubtree::IpAddress(rcgen::CidrSubnet::from_addr_prefix(
+                IpAddr::from([0, 0, 0, 0]),
+                0,
+            ))],
+        });
+        let root = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let intermediate = issuer("Intermediate", Some(&root));
+        let chain = Chain { root, intermediate, key: KeyPair::generate().unwrap() };
+        assert!(chain.check(|_| {}, NOW).unwrap_err().contains("name constraints"));
+    }
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use trustup::jose::{jwk, jws};
 use trustup::key::{KeyType, PrivateKey};
 
-use crate::support::enrollment::Scene;
 use crate::support::ca;
+use crate::support::enrollment::Scene;
 use crate::support::run::{Run, Trustup};
 use crate::support::tls_server::TlsServer;
 

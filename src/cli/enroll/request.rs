@@ -132,15 +132,18 @@ fn one(
         not_after: args.not_after,
         ca,
         issuer_root: args.issuer_root.clone(),
-        timeout: context.global.timeout.unwrap_or(default_timeout(std::slice::from_ref(&method))),
+        timeout: patience(context, None, std::slice::from_ref(&method)),
         methods: vec![method],
         force: args.force,
         policy: Policy::default(),
     })
 }
 
-fn default_timeout(methods: &[Box<dyn Method>]) -> Duration {
-    if methods.iter().any(|method| method.name() == "acme") { ACME_TIMEOUT } else { TIMEOUT }
+/// For everything: `--timeout`, and `--wait` for a server that is not there yet.
+fn patience(context: &Context, configured: Option<Duration>, methods: &[Box<dyn Method>]) -> Duration {
+    let by_method = if methods.iter().any(|method| method.name() == "acme") { ACME_TIMEOUT } else { TIMEOUT };
+    let timeout = context.global.timeout.or(configured).unwrap_or(by_method);
+    timeout.saturating_add(context.global.wait.unwrap_or_default())
 }
 
 fn method(
@@ -310,7 +313,7 @@ fn configured(
         not_after: one.not_after.or(args.not_after),
         ca: ca.clone(),
         issuer_root: one.issuer_root.or_else(|| args.issuer_root.clone()),
-        timeout: context.global.timeout.or(one.timeout).unwrap_or(default_timeout(&methods)),
+        timeout: patience(context, one.timeout, &methods),
         methods,
         force: args.force,
         policy: Policy::default(),
