@@ -47,8 +47,9 @@ Exit codes:
 Every option can also be set by a variable: TRUSTUP_ and its name in capitals (--ca-url:
 TRUSTUP_CA_URL), but for those that loosen a check (--allow-…) and those of untrust.";
 
-/// Takes a container from "trusts nobody" to trusting your CA: detects the distribution, fetches a root certificate
-/// or bundle, checks its pinned SHA-256, installs it in every trust store, and proves it.
+/// Takes a container from "trusts nobody" to "serves a fresh certificate": detects the distribution, fetches a root
+/// certificate or bundle, checks its pinned SHA-256, installs it in every trust store and proves it; then gets a
+/// certificate from step-ca or any ACME server.
 #[derive(Debug, Parser)]
 #[command(name = "trustup", version, after_help = EXIT_CODES, max_term_width = 110, disable_help_subcommand = true)]
 struct Cli {
@@ -84,7 +85,8 @@ struct Global {
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: Color,
-    /// How long everything may take, such as 30s or 2m [default: 30s for servers, 5m for the distribution's tool]
+    /// How long everything may take, such as 30s or 2m [default: 30s for servers, 5m for ACME
+    /// and for the distribution's tool]
     #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse)]
     timeout: Option<Duration>,
     /// How long to keep trying while a server cannot be reached yet
