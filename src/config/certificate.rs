@@ -118,6 +118,7 @@ impl CertificateConfig {
             cert_mode: self.cert_mode.unwrap_or(cert_mode),
             key_mode: self.key_mode.unwrap_or(key_mode),
             layout: self.layout.unwrap_or(layout),
+            allow_shared: false,
         }
     }
 }

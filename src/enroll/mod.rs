@@ -245,10 +245,9 @@ fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now
 fn kept(world: &World<'_>, outputs: &Outputs) -> Result<Option<Enrolled>> {
     let path = pending::enrolled_path(outputs);
     let uid = rustix::process::geteuid().as_raw();
-    let owner = outputs.owner.map(|(uid, _)| uid);
     let ours = |meta: Meta| meta.uid == uid && meta.mode & 0o077 == 0;
     let is_safe = world.host.lstat(split(&path).0).ok().flatten().is_some_and(ours)
-        && world.host.unsafe_way(&path, owner.as_slice())?.is_none();
+        && outputs.unsafe_way(world.host, &path)?.is_none();
     if !is_safe {
         return Ok(None);
     }

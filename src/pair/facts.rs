@@ -120,7 +120,7 @@ fn unsafe_key(host: &Sysroot, outputs: &Outputs, meta: &Meta) -> Result<Option<S
     for (_, path) in outputs.paths() {
         let real = host.canonical(path)?;
         for path in std::iter::once(path).chain(real.as_deref()) {
-            if let Some(why) = host.unsafe_way(path, owner.as_slice())? {
+            if let Some(why) = outputs.unsafe_way(host, path)? {
                 return Ok(Some(format!("others could have put it there: {why}")));
             }
         }

@@ -15,7 +15,7 @@ use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
 use crate::pair::check::Roots;
-use crate::sysroot::split;
+use crate::sysroot::{Sysroot, split};
 
 /// The largest file of a pair: ten certificates of the largest kind have less.
 pub(crate) const FILE_LIMIT: u64 = 1024 * 1024;
@@ -52,6 +52,8 @@ pub struct Outputs {
     pub key_mode: u32,
     /// Plain files or links.
     pub layout: Layout,
+    /// The directories may be writable by others, such as a volume that a pod's containers share.
+    pub allow_shared: bool,
 }
 
 impl Outputs {
@@ -99,6 +101,18 @@ impl Outputs {
                 .hint("put `--cert`, `--key` and `--chain` into one directory, or use `--layout files`"));
         }
         Ok(())
+    }
+
+    /// Who but us could put something at `path`, if that matters here: a directory above it that others can write.
+    ///
+    /// # Errors
+    /// A directory on the way cannot be looked at.
+    pub fn unsafe_way(&self, host: &Sysroot, path: &str) -> Result<Option<String>> {
+        if self.allow_shared {
+            return Ok(None);
+        }
+        let owner = self.owner.map(|(uid, _)| uid);
+        host.unsafe_way(path, owner.as_slice())
     }
 
     /// The files with the options that name them.

@@ -52,11 +52,11 @@ pub fn unmake(host: &Sysroot, made: &[String]) {
 fn try_out(host: &Sysroot, outputs: &Outputs, made: &mut Vec<String>) -> Result<()> {
     for (option, path) in outputs.paths() {
         make_directories(host, split(path).0, made)?;
-        let owner = outputs.owner.map(|(uid, _)| uid);
-        if let Some(why) = host.unsafe_way(path, owner.as_slice())? {
+        if let Some(why) = outputs.unsafe_way(host, path)? {
             return Err(Error::failed(format!("this is no place for a key and its certificate: {why}"))
                 .at(host.display(path))
-                .hint("use a directory that nobody else can write, such as `/run/tls`, or take the right away (`chmod go-w`)"));
+                .hint("use a directory that nobody else can write, such as `/run/tls`, or take the right away (`chmod go-w`)")
+                .hint("a volume that only containers of yours share, such as Kubernetes' emptyDir: `--allow-shared-directory`"));
         }
         let (directory, name) = open(host, path)?;
         let meta = directory.lstat(&name)?;

@@ -95,6 +95,9 @@ pub(super) struct EnrollArgs {
     /// Replace a good pair, too
     #[arg(long, help_heading = "Files")]
     force: bool,
+    /// Take directories that others can write, such as a volume that only containers of yours share
+    #[arg(long, help_heading = "Files")]
+    allow_shared_directory: bool,
 
     /// The CA [default: the one that `trustup bootstrap` was given]
     #[arg(long, value_name = "URL", help_heading = "Whom to ask and whom to trust")]

@@ -127,6 +127,7 @@ fn one(
             cert_mode: args.cert_mode,
             key_mode: args.key_mode,
             layout: args.layout,
+            allow_shared: args.allow_shared_directory,
         },
         key_type: args.key_type,
         not_after: args.not_after,
@@ -301,6 +302,7 @@ fn configured(
 ) -> Result<Request> {
     let owner = owner_of(host, one.owner.as_deref())?;
     let outputs = one.outputs(owner, args.cert_mode, args.key_mode, args.layout);
+    let outputs = Outputs { allow_shared: args.allow_shared_directory, ..outputs };
     let methods: Vec<Box<dyn Method>> = one
         .enroll
         .into_iter()

@@ -113,7 +113,13 @@ fn t21_a_key_that_others_know_or_could_have_put_there_is_replaced() {
     let run = scene.enroll().run();
     // It cannot be made good where others can write: that is said, and what stands there is named.
     assert_ne!(run.code, Some(0), "{run}");
-    run.says(["others can write"]);
+    run.says(["others can write", "--allow-shared-directory"]);
+    let shared = |run: crate::support::run::Trustup| done(&run.arg("--allow-shared-directory").ok()).0;
+    assert_eq!(shared(scene.enroll()), "kept");
+    assert_eq!(shared(scene.enroll().arg("--force")), "issued");
+    // It loosens a check: no variable does that.
+    let run = scene.enroll().env("TRUSTUP_ALLOW_SHARED_DIRECTORY", "1").run();
+    assert_eq!(run.code, Some(1), "{run}");
     fs::set_permissions(scene.directory.path(), fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!(done(&scene.enroll().ok()).0, "kept");
     if rustix::process::geteuid().is_root() {
