@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use super::document::Section;
-use super::{Acme, CertificateConfig, DnsSolver, Eab, Method, Rfc2136, Shown};
+use super::{CertificateConfig, Method, Secret, Shown};
 use crate::acme::ChallengeType;
 use crate::duration;
+use crate::enroll::methods::acme::{Dns, Options};
 use crate::error::Error;
 use crate::pair::{Layout, Outputs};
 
@@ -144,7 +145,7 @@ fn method(section: &Section<'_>) -> Option<Method> {
             let (provisioner, cert, key) = (text("provisioner"), path("x5c_cert"), path("x5c_key"));
             cert.zip(key).map(|(cert, key)| Method::X5c { provisioner, cert, key })
         }
-        _ => Some(Method::Acme(Box::new(acme(section)))),
+        _ => Some(acme(section)),
     };
     section.finish(|key| {
         let others =
@@ -156,7 +157,8 @@ fn method(section: &Section<'_>) -> Option<Method> {
     method
 }
 
-fn acme(section: &Section<'_>) -> Acme {
+fn acme(section: &Section<'_>) -> Method {
+    let mut secrets = Vec::new();
     let text = |key| section.string(key).map(|value| value.text.to_string());
     let listen = |key| {
         let wanted = "an address and a port, such as `0.0.0.0:80` or `[::]:80`";
@@ -177,15 +179,22 @@ fn acme(section: &Section<'_>) -> Acme {
             together(section, "`dns_hook` and `rfc2136` both say who changes the zone: leave one out");
             None
         }
-        (Some(rfc2136), true) => Some(DnsSolver::Rfc2136(rfc2136)),
-        (None, false) => Some(DnsSolver::Hook(hook)),
+        (Some((rfc2136, secret)), true) => {
+            secrets.push(secret);
+            Some(rfc2136)
+        }
+        (None, false) => Some(Dns::Hook(hook)),
         (None, true) => None,
     };
     if section.has("directory") && section.has("provisioner") {
         together(section, "`directory` and `provisioner` both say where the ACME server is: leave one out");
     }
     let eab = match (text("eab_kid"), section.secret("eab_hmac_key")) {
-        (Some(kid), Some(hmac_key)) => Some(Eab { kid, hmac_key }),
+        (Some(kid), Some(hmac_key)) => {
+            let source = hmac_key.source();
+            secrets.push(hmac_key);
+            Some((kid, source))
+        }
         (None, None) => None,
         _ => {
             together(section, "`eab_kid` and `eab_hmac_key` (or `eab_hmac_key_file`) go together");
@@ -193,7 +202,7 @@ fn acme(section: &Section<'_>) -> Acme {
         }
     };
     let challenges = ChallengeType::ALL.map(|kind| kind.to_string());
-    Acme {
+    let options = Options {
         directory: section.parsed("directory", "an https address", |text| {
             Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.has_host())
         }),
@@ -210,10 +219,11 @@ fn acme(section: &Section<'_>) -> Acme {
         contact: section.list("contact").into_iter().map(|value| value.text.to_string()).collect(),
         agree_tos: section.switch("agree_tos").unwrap_or(false),
         profile: text("profile"),
-    }
+    };
+    Method::Acme { options: Box::new(options), secrets }
 }
 
-fn rfc2136(section: &Section<'_>) -> Option<Rfc2136> {
+fn rfc2136(section: &Section<'_>) -> Option<(Dns, Secret)> {
     for key in ["server", "key_name", "secret"] {
         section.require(key);
     }
@@ -223,7 +233,9 @@ fn rfc2136(section: &Section<'_>) -> Option<Rfc2136> {
     section.word("algorithm", &["hmac-sha256"]);
     let secret = section.secret("secret");
     section.finish(|_| None);
-    Some(Rfc2136 { server: server?, zone, key_name: key_name?, secret: secret? })
+    let secret = secret?;
+    let rfc2136 = Dns::Rfc2136 { server: server?, zone, key_name: key_name?, secret: secret.source() };
+    Some((rfc2136, secret))
 }
 
 fn together(section: &Section<'_>, what: &str) {

@@ -15,16 +15,15 @@ mod published;
 mod secret;
 mod trust;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use toml::de::DeTable;
 use url::Url;
 
-use crate::acme::ChallengeType;
 use crate::cert::NotAfter;
 use crate::cert::SubjectAltName;
+use crate::enroll::methods::acme;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -145,7 +144,12 @@ pub enum Method {
         key: PathBuf,
     },
     /// An ACME server.
-    Acme(Box<Acme>),
+    Acme {
+        /// Keys as enroll's options, with `_`.
+        options: Box<acme::Options>,
+        /// `eab_hmac_key` and the `secret` of `rfc2136`, as they are named here.
+        secrets: Vec<Secret>,
+    },
 }
 
 impl Method {
@@ -155,7 +159,7 @@ impl Method {
             Method::Token { .. } => "token",
             Method::Provisioner { .. } => "provisioner",
             Method::X5c { .. } => "x5c",
-            Method::Acme(_) => "acme",
+            Method::Acme { .. } => "acme",
         }
     }
 
@@ -165,76 +169,9 @@ impl Method {
             Method::Token { token } => token.iter().collect(),
             Method::Provisioner { password, .. } => vec![password],
             Method::X5c { .. } => Vec::new(),
-            Method::Acme(acme) => {
-                let dns = match &acme.dns {
-                    Some(DnsSolver::Rfc2136(rfc2136)) => Some(&rfc2136.secret),
-                    Some(DnsSolver::Hook(_)) | None => None,
-                };
-                acme.eab.iter().map(|eab| &eab.hmac_key).chain(dns).collect()
-            }
+            Method::Acme { secrets, .. } => secrets.iter().collect(),
         }
     }
-}
-
-/// The settings of the method `acme`; names as in enroll's options.
-#[derive(Clone, Debug, Default)]
-pub struct Acme {
-    /// `directory`: https. Else the CA's ACME provisioner.
-    pub directory: Option<Url>,
-    /// `provisioner`: the CA's ACME provisioner, instead of `directory`.
-    pub provisioner: Option<String>,
-    /// `challenge`
-    pub challenge: Option<ChallengeType>,
-    /// `http_listen`
-    pub http_listen: Option<SocketAddr>,
-    /// `tls_listen`
-    pub tls_listen: Option<SocketAddr>,
-    /// `webroot`
-    pub webroot: Option<PathBuf>,
-    /// `dns_hook` or `rfc2136`
-    pub dns: Option<DnsSolver>,
-    /// `eab_kid`, `eab_hmac_key`
-    pub eab: Option<Eab>,
-    /// `account_key`
-    pub account_key: Option<PathBuf>,
-    /// `contact`
-    pub contact: Vec<String>,
-    /// `agree_tos`
-    pub agree_tos: bool,
-    /// `profile`
-    pub profile: Option<String>,
-}
-
-/// Who changes the zone for dns-01.
-#[derive(Clone, Debug)]
-pub enum DnsSolver {
-    /// `dns_hook`: the absolute path of a program, and its arguments.
-    Hook(Vec<String>),
-    /// `rfc2136`
-    Rfc2136(Rfc2136),
-}
-
-/// A DNS server that takes updates (RFC 2136) signed with a key (TSIG, RFC 8945;
-/// `algorithm` may say so: HMAC-SHA256).
-#[derive(Clone, Debug)]
-pub struct Rfc2136 {
-    /// `server`: host or address, with or without a port.
-    pub server: String,
-    /// `zone`; else found by its SOA record.
-    pub zone: Option<String>,
-    /// `key_name`
-    pub key_name: String,
-    /// `secret`: base64.
-    pub secret: Secret,
-}
-
-/// An external account (RFC 8555 section 7.3.4).
-#[derive(Clone, Debug)]
-pub struct Eab {
-    /// `eab_kid`
-    pub kid: String,
-    /// `eab_hmac_key`: base64url.
-    pub hmac_key: Secret,
 }
 
 /// How much of the file is wanted.

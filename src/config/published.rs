@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use zeroize::Zeroizing;
 
-use super::{Acme, CertificateConfig, Method, Secret, Shown};
+use super::{CertificateConfig, Method, Secret, Shown};
+use crate::enroll::methods::acme;
 use crate::env::Env;
 use crate::error::{Error, Result};
 
@@ -38,10 +39,11 @@ pub fn published(env: &Env) -> Result<Option<CertificateConfig>> {
             let token = Zeroizing::new(token.to_owned());
             Method::Token { token: Some(Secret::new("CA_TOKEN", token)) }
         }
-        None => Method::Acme(Box::new(Acme {
-            provisioner: env.var("CA_PROVISIONER_NAME").map(ToOwned::to_owned),
-            ..Acme::default()
-        })),
+        None => {
+            let provisioner = env.var("CA_PROVISIONER_NAME").map(ToOwned::to_owned);
+            let options = acme::Options { provisioner, ..acme::Options::default() };
+            Method::Acme { options: Box::new(options), secrets: Vec::new() }
+        }
     };
     let shown = Shown { names: shown, cert: cert.display().to_string(), key: key.display().to_string() };
     Ok(Some(CertificateConfig {

@@ -1,4 +1,6 @@
 use super::*;
+use crate::acme::ChallengeType;
+use crate::enroll::methods::acme::Dns;
 
 const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const SECRET: &str = "hunter2-correct-horse";
@@ -121,10 +123,10 @@ fn everything_that_can_be_said_arrives() {
     );
     let Method::Provisioner { password, .. } = &one.enroll[1] else { panic!("{:?}", one.enroll[1]) };
     assert_eq!(password.read(&nothing()).unwrap().bytes(), format!("x{SECRET}").as_bytes());
-    let Method::Acme(acme) = &one.enroll[3] else { panic!("{:?}", one.enroll[3]) };
+    let Method::Acme { options: acme, .. } = &one.enroll[3] else { panic!("{:?}", one.enroll[3]) };
     assert!(acme.agree_tos && acme.challenge == Some(ChallengeType::Dns01));
-    assert!(matches!(&acme.dns, Some(DnsSolver::Hook(hook)) if hook.len() == 2));
-    assert_eq!(acme.eab.as_ref().map(|eab| eab.kid.as_str()), Some("kid"));
+    assert!(matches!(&acme.dns, Some(Dns::Hook(hook)) if hook.len() == 2));
+    assert_eq!(acme.eab.as_ref().map(|(kid, _)| kid.as_str()), Some("kid"));
     assert_eq!(one.enroll[3].secrets().len(), 1);
     // T23: no secret is in what might be printed.
     assert!(!format!("{config:?}").contains(SECRET));
@@ -392,7 +394,7 @@ fn variables_of_published_images() {
     assert_eq!(token.read(&nothing()).unwrap().bytes(), SECRET.as_bytes());
     assert!(!format!("{given:?}").contains(SECRET));
     let given = with(&[files[0], files[1], files[2], "CA_PROVISIONER_NAME"]).unwrap().expect("asked");
-    let [Method::Acme(acme)] = &given.enroll[..] else { panic!("{given:?}") };
+    let [Method::Acme { options: acme, .. }] = &given.enroll[..] else { panic!("{given:?}") };
     assert_eq!(acme.provisioner.as_deref(), Some("acme"));
     assert!(with(&["CA_TOKEN", files[1], files[2]]).unwrap().is_none());
     for missing in [1, 2] {

@@ -338,28 +338,7 @@ fn of_file(
         config::Method::X5c { provisioner, cert, key } => {
             Box::new(X5c { name: or_default(provisioner), cert, key })
         }
-        config::Method::Acme(acme) => Box::new(Acme::new(Options {
-            directory: acme.directory,
-            provisioner: acme.provisioner,
-            challenge: acme.challenge,
-            http_listen: acme.http_listen,
-            tls_listen: acme.tls_listen,
-            webroot: acme.webroot,
-            dns: acme.dns.map(|dns| match dns {
-                config::DnsSolver::Hook(program) => Dns::Hook(program),
-                config::DnsSolver::Rfc2136(rfc2136) => Dns::Rfc2136 {
-                    server: rfc2136.server,
-                    zone: rfc2136.zone,
-                    key_name: rfc2136.key_name,
-                    secret: rfc2136.secret.source(),
-                },
-            }),
-            eab: acme.eab.map(|eab| (eab.kid, eab.hmac_key.source())),
-            account_key: acme.account_key,
-            contact: acme.contact,
-            agree_tos: acme.agree_tos,
-            profile: acme.profile,
-        })),
+        config::Method::Acme { options, .. } => Box::new(Acme::new(*options)),
     })
 }
 
