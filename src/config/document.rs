@@ -474,8 +474,7 @@ impl<'a> Section<'a> {
     /// `key` has to be there.
     pub(super) fn require(&self, key: &str) {
         if !self.has(key) && !self.has(&format!("{key}_file")) {
-            let what = format!("`{}` is missing", self.name_of(key));
-            self.problem(self.line, Error::usage(what));
+            self.problem(self.line, Error::usage(format!("`{}` is missing", self.name_of(key))));
         }
     }
 

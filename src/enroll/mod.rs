@@ -7,6 +7,7 @@
 mod enrolled;
 pub mod methods;
 mod obtain;
+mod outcome;
 pub mod trust;
 
 use std::path::PathBuf;
@@ -22,12 +23,14 @@ use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::decide::{self, Policy, Verdict};
 use crate::pair::facts::{self, Good, Standing};
 use crate::pair::pending::{self, Attempt, Pending};
-use crate::pair::place::{self, Placed};
+use crate::pair::place;
 use crate::pair::{Content, Outputs};
 use crate::sysroot::{Meta, Sysroot, split};
 use crate::text;
 
 use self::enrolled::Enrolled;
+pub use self::outcome::{Action, Outcome};
+
 use self::methods::{About, Method};
 use self::trust::{Ca, Recorded};
 use crate::cert::NotAfter;
@@ -70,84 +73,6 @@ pub struct World<'a> {
     pub say: &'a dyn Fn(&str),
     /// Says what is not as it should be.
     pub warn: &'a dyn Fn(&str),
-}
-
-/// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// The pair is good and not due.
-    Kept,
-    /// The pair is good; only files, modes or owners were put right.
-    PlacedAgain,
-    /// An earlier run was killed after the CA had answered; its answer was placed.
-    TakenUp,
-    /// A CA issued it now.
-    Issued,
-    /// Nothing: `--dry-run`.
-    Planned,
-    /// It is due, could not be had anew, and works still.
-    KeptForNow,
-}
-
-/// The result.
-#[derive(Debug)]
-pub struct Outcome {
-    /// What was done.
-    pub action: Action,
-    /// Why, in one line.
-    pub reason: String,
-    /// The method that the certificate came by.
-    pub method: Option<&'static str>,
-    /// The methods that were not used, each with the reason.
-    pub skipped: Vec<(&'static str, String)>,
-    /// Leaf first; empty where there is none yet.
-    pub chain: Vec<Certificate>,
-    /// How far it is vouched for.
-    pub vouched: Option<Vouched>,
-    /// The roots that it was held against.
-    pub roots: Option<Roots>,
-    /// What changed.
-    pub placed: Placed,
-    /// When it is due, seconds since 1970.
-    pub due: Option<i64>,
-    /// Why a pair that is due was kept.
-    pub problem: Option<Error>,
-}
-
-impl Outcome {
-    fn new(action: Action, reason: impl Into<String>) -> Self {
-        Outcome {
-            action,
-            reason: reason.into(),
-            method: None,
-            skipped: Vec::new(),
-            chain: Vec::new(),
-            vouched: None,
-            roots: None,
-            placed: Placed::default(),
-            due: None,
-            problem: None,
-        }
-    }
-
-    fn with_chain(
-        self,
-        chain: Vec<Certificate>,
-        vouched: Vouched,
-        roots: &Roots,
-        policy: Policy,
-        now: i64,
-    ) -> Self {
-        let due = chain.first().map(|leaf| match decide::decide(leaf, now, policy) {
-            Verdict::Keep(at) | Verdict::Due(at) | Verdict::Expired(at) | Verdict::NotYetValid(at) => at,
-        });
-        Outcome { chain, vouched: Some(vouched), roots: Some(roots.clone()), due, ..self }
-    }
-
-    /// Whether anything is different now.
-    pub fn is_changed(&self) -> bool {
-        !self.placed.changed.is_empty()
-    }
 }
 
 /// What is settled before anything is asked or changed.

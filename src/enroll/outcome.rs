@@ -1,0 +1,85 @@
+//! What an enrollment did: plain data, for who says it to people and to programs.
+
+use crate::cert::Certificate;
+use crate::error::Error;
+use crate::pair::check::{Roots, Vouched};
+use crate::pair::decide::{self, Policy, Verdict};
+use crate::pair::place::Placed;
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The pair is good and not due.
+    Kept,
+    /// The pair is good; only files, modes or owners were put right.
+    PlacedAgain,
+    /// An earlier run was killed after the CA had answered; its answer was placed.
+    TakenUp,
+    /// A CA issued it now.
+    Issued,
+    /// Nothing: `--dry-run`.
+    Planned,
+    /// It is due, could not be had anew, and works still.
+    KeptForNow,
+}
+
+/// The result.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What was done.
+    pub action: Action,
+    /// Why, in one line.
+    pub reason: String,
+    /// The method that the certificate came by.
+    pub method: Option<&'static str>,
+    /// The methods that were not used, each with the reason.
+    pub skipped: Vec<(&'static str, String)>,
+    /// Leaf first; empty where there is none yet.
+    pub chain: Vec<Certificate>,
+    /// How far it is vouched for.
+    pub vouched: Option<Vouched>,
+    /// The roots that it was held against.
+    pub roots: Option<Roots>,
+    /// What changed.
+    pub placed: Placed,
+    /// When it is due, seconds since 1970.
+    pub due: Option<i64>,
+    /// Why a pair that is due was kept.
+    pub problem: Option<Error>,
+}
+
+impl Outcome {
+    pub(super) fn new(action: Action, reason: impl Into<String>) -> Self {
+        Outcome {
+            action,
+            reason: reason.into(),
+            method: None,
+            skipped: Vec::new(),
+            chain: Vec::new(),
+            vouched: None,
+            roots: None,
+            placed: Placed::default(),
+            due: None,
+            problem: None,
+        }
+    }
+
+    pub(super) fn with_chain(
+        self,
+        chain: Vec<Certificate>,
+        vouched: Vouched,
+        roots: &Roots,
+        policy: Policy,
+        now: i64,
+    ) -> Self {
+        let due = chain.first().map(|leaf| match decide::decide(leaf, now, policy) {
+            Verdict::Keep(at) | Verdict::Due(at) | Verdict::Expired(at) | Verdict::NotYetValid(at) => at,
+        });
+        Outcome { chain, vouched: Some(vouched), roots: Some(roots.clone()), due, ..self }
+    }
+
+    /// Whether anything is different now.
+    pub fn is_changed(&self) -> bool {
+        !self.placed.changed.is_empty()
+    }
+}
