@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use crate::dockerd::{Ended, engine};
 use crate::images::import;
 use crate::programs::trustup;
+use crate::support::program::copy_for_all;
 use crate::support::servers::wait_for;
 
 const IMAGE: &str = "trustup-test/bare";
@@ -18,8 +19,7 @@ fn bare() -> &'static str {
     static TAG: OnceLock<()> = OnceLock::new();
     TAG.get_or_init(|| {
         let tree = tempfile::tempdir().expect("directory");
-        fs::set_permissions(tree.path(), fs::Permissions::from_mode(0o755)).expect("mode");
-        fs::copy(trustup(), tree.path().join("trustup")).expect("copy");
+        copy_for_all(trustup(), tree.path(), 0o755);
         import(tree.path(), IMAGE);
     });
     IMAGE

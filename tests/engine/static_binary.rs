@@ -2,7 +2,6 @@
 //! every address of the world leads back to this machine, so that a packet to any resolver would be seen.
 
 use std::net::UdpSocket;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,6 +13,7 @@ use tempfile::TempDir;
 use crate::authority::Authority;
 use crate::dockerd::Ended;
 use crate::programs::trustup;
+use crate::support::program::copy_for_all;
 
 /// Set in the copy of this program that runs in a network of its own.
 const INSIDE: &str = "TRUSTUP_TEST_OWN_NETWORK";
@@ -21,8 +21,7 @@ const INSIDE: &str = "TRUSTUP_TEST_OWN_NETWORK";
 /// An empty root with the binary in it, and these files.
 fn root(files: &[(&str, &str)]) -> TempDir {
     let root = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(root.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    std::fs::copy(trustup(), root.path().join("trustup")).unwrap();
+    copy_for_all(trustup(), root.path(), 0o755);
     for (path, text) in files {
         let path = root.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

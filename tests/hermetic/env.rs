@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::cli::Scene;
 use crate::support::ca;
+use crate::support::program::copy_for_all;
 use crate::support::run::{Run, Trustup};
 use crate::support::tree::Tree;
 
@@ -348,10 +349,7 @@ fn another_user_than_root_gets_the_systems_bundle() {
     // Where every user can enter.
     let directory = tempfile::tempdir_in("/var/tmp").unwrap();
     let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    open(directory.path());
-    let binary = directory.path().join("trustup");
-    fs::copy(env!("CARGO_BIN_EXE_trustup"), &binary).unwrap();
-    open(&binary);
+    let binary = copy_for_all(Path::new(env!("CARGO_BIN_EXE_trustup")), directory.path(), 0o755);
     let scene = trusting();
     open(scene.root.path());
     let moved = directory.path().join("root");

@@ -2,24 +2,17 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::hostile::{LOCAL, Scene};
+use crate::support::program::copy_for_all;
 use crate::support::tree::Tree;
-
-/// A copy of the binary that other users can run, in a directory that they can enter.
-fn binary_for_all(directory: &Path) -> PathBuf {
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o755)).unwrap();
-    let binary = directory.join("trustup");
-    fs::copy(env!("CARGO_BIN_EXE_trustup"), &binary).unwrap();
-    binary
-}
 
 #[test]
 fn without_permission_to_write_nothing_changes_and_the_error_says_so() {
     let scene = Scene::new("debian-12", false);
     let before = Tree::of(&scene.sysroot());
-    let binary = binary_for_all(scene.directory.path());
+    let binary = copy_for_all(Path::new(env!("CARGO_BIN_EXE_trustup")), scene.directory.path(), 0o755);
     let is_root = rustix::process::geteuid().is_root();
     let closed: Vec<&str> = vec!["etc/ssl/certs", LOCAL, "var/lib"];
     let mut run = scene.bootstrap().binary(&binary);

@@ -9,6 +9,7 @@ pub mod enrollment;
 pub mod guard;
 pub mod java;
 pub mod keystores;
+pub mod program;
 pub mod roots;
 pub mod run;
 pub mod servers;

@@ -1,9 +1,10 @@
 //! trustup as a process (threat T16): it refuses raised rights, and hands a service neither secrets nor descriptors.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::{fs, str};
+
+use crate::support::program::copy_for_all;
 
 const TRUSTUP: &str = env!("CARGO_BIN_EXE_trustup");
 
@@ -22,12 +23,17 @@ fn as_nobody(program: &Path) -> Output {
 }
 
 fn copy(directory: &Path, mode: u32) -> std::path::PathBuf {
-    let binary = directory.join("trustup");
-    fs::copy(TRUSTUP, &binary).expect("a copy");
-    fs::set_permissions(&binary, fs::Permissions::from_mode(mode)).expect("its mode");
-    fs::set_permissions(directory, fs::Permissions::from_mode(0o755))
-        .expect("a directory that all can enter");
-    binary
+    copy_for_all(Path::new(TRUSTUP), directory, mode)
+}
+
+/// A capability that a file here can give, as `setcap` takes it: one outside of the bounding set stops the start of a
+/// program that wants it (EPERM, capabilities(7)), and machines differ in what they leave there.
+fn capability() -> String {
+    let status = fs::read_to_string("/proc/self/status").expect("status");
+    let bounding = status.lines().find_map(|line| line.strip_prefix("CapBnd:")).expect("bounding set");
+    let bounding = u64::from_str_radix(bounding.trim(), 16).expect("a mask");
+    assert_ne!(bounding, 0, "no capability is left on this machine");
+    format!("{}=ep", bounding.trailing_zeros())
 }
 
 #[test]
@@ -44,9 +50,10 @@ fn raised_rights_are_refused() {
         assert!(said.contains("raised rights") && said.contains("hint:"), "{said}");
     }
     let binary = copy(directory.path(), 0o755);
-    let capable = output(Command::new("setcap").arg("cap_net_bind_service=ep").arg(&binary));
+    let capable = output(Command::new("setcap").arg(capability()).arg(&binary));
     assert!(capable.status.success(), "{capable:?}");
-    assert_eq!(as_nobody(&binary).status.code(), Some(5));
+    let raised = as_nobody(&binary);
+    assert_eq!(raised.status.code(), Some(5), "{raised:?}");
 }
 
 #[test]
