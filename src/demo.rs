@@ -30,6 +30,7 @@ use crate::fingerprint::Fingerprint;
 use crate::fixture::Fixture;
 use crate::net::dns::Settings;
 use crate::net::{Net, Trust};
+use crate::runtime;
 use crate::state::State;
 use crate::sysroot::Sysroot;
 use crate::tree::{self, Node};
@@ -267,14 +268,11 @@ impl Demo<'_> {
         let trust = Trust::Roots { roots, vouched_by: "the store's roots".to_owned() };
         let url = crate::net::url::parse(&format!("{url}/health"), "the server's address")?;
         let hosts = format!("127.0.0.1 {}\n", enrollment::HOST);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime =
-            runtime.map_err(|error| Error::failed("could not start the network runtime").because(error))?;
         let env = Env::fixed([], self.env.now());
-        let answer = runtime.block_on(async {
+        let answer = runtime::block_on(async {
             let settings = Settings::from_texts(None, Some(hosts.as_bytes()));
             Net::new(&env, &settings, CLIENT_TIMEOUT, None)?.get(&url, &trust).await
-        });
+        })?;
         match answer.and_then(crate::net::Answer::success) {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == Kind::NotTrusted => Ok(false),

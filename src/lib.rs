@@ -30,6 +30,7 @@ pub mod plan;
 pub mod private_store;
 pub mod privilege;
 pub mod record;
+pub mod runtime;
 pub mod secret;
 pub mod source;
 pub mod state;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::Context;
 use crate::cert::SubjectAltName;
-use crate::dev_ca::{DevCa, JWK, Server, Settings, allowed};
+use crate::dev_ca::{DevCa, JWK, KeptCa, Server, Settings, allowed};
 use crate::error::{Error, Result};
+use crate::runtime::{self, Signals};
 use crate::text;
 use crate::trust::runtimes::render::quote;
 use crate::ui::Ui;
@@ -83,45 +83,41 @@ pub(super) fn run(context: &Context, args: &DevCaArgs) -> Result<u8> {
         names: names.clone(),
         log: Arc::new(move |line| ui.say(line)),
     };
-    // Before the server: a signal that comes while it starts ends it too.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Error::failed("could not start").because(error))?;
-    let (mut terminate, mut interrupt) = {
-        let _inside = runtime.enter();
-        let wait =
-            |kind| signal(kind).map_err(|error| Error::failed("could not wait for signals").because(error));
-        (wait(SignalKind::terminate())?, wait(SignalKind::interrupt())?)
-    };
-    let server = Server::start_with(Arc::clone(&ca), settings)?;
-    let url = url(&server, args);
-    let password_file = kept.as_ref().map(|kept| kept.password_file.display().to_string());
-    show(ui, &ca, &url, password_file.as_deref());
+    let served = runtime::block_on(async {
+        // Before the server: a signal that comes while it starts ends it too.
+        let signals = Signals::new()?;
+        let server = Server::start_with(Arc::clone(&ca), settings)?;
+        announce(ui, args, kept.as_ref(), &ca, &server)?;
+        signals.next().await;
+        Ok(())
+    });
+    served.flatten()?;
+    ui.say("the CA has ended");
+    Ok(0)
+}
+
+/// Says that it runs, and where.
+fn announce(ui: Ui, args: &DevCaArgs, kept: Option<&KeptCa>, ca: &DevCa, server: &Server) -> Result<()> {
+    let url = url(server, args);
+    let password_file = kept.map(|kept| kept.password_file.display().to_string());
+    show(ui, ca, &url, password_file.as_deref());
     if args.allow_other_hosts && !args.listen.ip().is_loopback() {
         ui.warn("other hosts can reach this CA: whoever has the password gets certificates");
     }
     ui.result(
         "dev-ca",
         json!({
-            "changed": kept.as_ref().is_some_and(|kept| kept.is_new),
+            "changed": kept.is_some_and(|kept| kept.is_new),
             "url": url,
             "address": server.address().to_string(),
             "fingerprint": ca.fingerprint(),
-            "root_file": kept.as_ref().map(|kept| kept.root_file.display().to_string()),
+            "root_file": kept.map(|kept| kept.root_file.display().to_string()),
             "root_ends": text::date(ca.root().not_after()),
             "provisioner": ca.provisioner(),
             "password_file": password_file,
             "pid": std::process::id(),
         }),
-    )?;
-    runtime.block_on(async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    });
-    drop(server);
-    ui.say("the CA has ended");
-    Ok(0)
+    )
 }
 
 /// Under the name that others reach it by, if it has one.

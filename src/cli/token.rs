@@ -24,6 +24,7 @@ use crate::net::Net;
 use crate::net::dns::Settings;
 use crate::net::url::masked;
 use crate::pair::check::Roots;
+use crate::runtime;
 use crate::secret::{Secret, Source};
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 use crate::step_ca::{Client, diagnosis};
@@ -260,11 +261,7 @@ fn fetch(
         None => trust::fetch(url, &ca.pins, env, context.timeout(), context.global.wait, &warn)?,
     };
     let names = Settings::of_root(Path::new("/"), &mut |line| ui.warn(line));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::failed("could not start the network runtime").because(error))?;
-    let key = runtime.block_on(async {
+    let key = runtime::block_on(async {
         let net = Net::new(env, &names, context.timeout(), context.global.wait)?;
         let client = Client::new(&net, env, url, &methods::trust(&roots))?;
         let until = tokio::time::Instant::now() + context.global.wait.unwrap_or_default();
@@ -286,7 +283,8 @@ fn fetch(
             ui.warn(format!("the CA may refuse the token: {warning}"));
         }
         mint::decrypt_key(&provisioners, provisioner, password.bytes())
-    })?;
+    })
+    .flatten()?;
     drop(busy);
     Ok((roots, key))
 }

@@ -14,6 +14,7 @@ use crate::net::dns::Settings;
 use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::pending::Pending;
+use crate::runtime;
 
 /// Pauses between tries: doubled from the first to the last, each cut by up to a half at random, so that a thousand
 /// containers that were started together do not come back together.
@@ -122,11 +123,7 @@ fn by(
     };
     let mut warned = |text: String| (world.warn)(&text);
     let names = Settings::of_root(Path::new("/"), &mut warned);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::failed("could not start the network runtime").because(error))?;
-    let chain = runtime.block_on(async {
+    let issued = runtime::block_on(async {
         let net = Net::new(world.env, &names, left(), None)?;
         let mut order = Order {
             about: *about,
@@ -153,8 +150,11 @@ fn by(
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
-    })?;
-    let chain = check::without_root(chain);
+    });
+    // Ended by a signal, wherever that met it: what was recorded as about to be sent may have been sent.
+    let unsettled = !pending.record().attempts.is_empty();
+    let issued: Result<_, Failure> = issued.map_err(|error| Failure { error, again: false, unsettled })?;
+    let chain = check::without_root(issued?);
     let roots = match (roots_for(settled, method)?, connection) {
         (Some(roots), _) => roots,
         (None, Some(roots)) => roots,
@@ -195,7 +195,7 @@ fn fetch_roots(
                     return Err(error);
                 }
                 (world.say)(&format!("{error}: trying again in {} ms", wait.as_millis()));
-                std::thread::sleep(wait);
+                runtime::block_on(tokio::time::sleep(wait))?;
                 pause = (pause * 2).min(LAST_PAUSE);
             }
         }

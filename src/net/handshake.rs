@@ -15,6 +15,7 @@ use super::dns::{Dns, Settings};
 use super::tls::{Clock, provider};
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::runtime;
 use crate::text;
 
 /// What a server showed, having proven that it has the key of the first certificate.
@@ -80,18 +81,14 @@ pub fn shake_hands(
     patience: Duration,
 ) -> Result<Presented> {
     let place = format!("{}:{port}", text::escape(host));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::failed("could not start the network").because(error))?;
-    let presented = runtime.block_on(async {
+    let presented = runtime::block_on(async {
         let exchange = exchange(settings, host, port, env);
         match timeout(patience, exchange).await {
             Ok(done) => done,
             Err(_) => Err(Error::unreachable(format!("no answer within {} s", patience.as_secs()))
                 .hint("`--timeout 2m` gives it more time")),
         }
-    });
+    })?;
     presented.map_err(|error| error.at(place))
 }
 

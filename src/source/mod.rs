@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::Net;
 use crate::net::dns::Settings;
+use crate::runtime;
 
 pub use self::request::{Request, Source, step_ca_base};
 
@@ -120,11 +121,7 @@ pub fn acquire_in(root: &Path, request: &Request, known: &Known, env: &Env) -> R
     }
     let remote = |source: &Source| !matches!(source, Source::File { .. });
     if request.sources.iter().any(remote) {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::failed("could not start the network runtime").because(error))?;
-        runtime.block_on(async {
+        runtime::block_on(async {
             for (index, source) in request.sources.iter().enumerate() {
                 match source {
                     Source::StepCa { all_roots, .. } => pinned::step_ca(&mut run, index, *all_roots).await?,
@@ -140,7 +137,8 @@ pub fn acquire_in(root: &Path, request: &Request, known: &Known, env: &Env) -> R
                 }
             }
             Ok(())
-        })?;
+        })
+        .flatten()?;
     }
     run.collected.check_pins()?;
     Ok(run.collected.finish())

@@ -4,10 +4,11 @@ use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 /// No run of a test takes longer.
@@ -94,7 +95,12 @@ impl Trustup {
     }
 
     /// Runs it to its end; one that hangs is killed and fails the test.
-    pub fn run(mut self) -> Run {
+    pub fn run(self) -> Run {
+        self.start().end()
+    }
+
+    /// Starts it.
+    pub fn start(mut self) -> Running {
         let line = format!("{:?}", self.command);
         self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
         self.command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
@@ -105,20 +111,7 @@ impl Trustup {
         }
         let stdout = read_all(child.stdout.take().expect("piped"));
         let stderr = read_all(child.stderr.take().expect("piped"));
-        let started = Instant::now();
-        let status = loop {
-            match child.try_wait().expect("waits") {
-                Some(status) => break status,
-                None if started.elapsed() > HANGS => {
-                    child.kill().expect("kill");
-                    child.wait().expect("waits");
-                    panic!("hangs: {line}\n{}", stderr.join().expect("reader"));
-                }
-                None => thread::sleep(Duration::from_millis(1)),
-            }
-        };
-        let [stdout, stderr] = [stdout, stderr].map(|reader| reader.join().expect("reader"));
-        Run { code: status.code(), stdout, stderr, line }
+        Running { child, stdout: Some(stdout), stderr: Some(stderr), line }
     }
 
     /// Runs it, wants exit code 0.
@@ -133,6 +126,51 @@ impl Trustup {
         let run = self.run();
         assert_eq!(run.code, Some(code), "exit code of {run}");
         run
+    }
+}
+
+/// A run under way; killed if it is dropped before its end.
+pub struct Running {
+    child: Child,
+    stdout: Option<JoinHandle<String>>,
+    stderr: Option<JoinHandle<String>>,
+    line: String,
+}
+
+impl Running {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).expect("a signal");
+    }
+
+    /// Waits for its end; one that hangs is killed and fails the test.
+    pub fn end(mut self) -> Run {
+        let started = Instant::now();
+        let mut hangs = false;
+        let status = loop {
+            match self.child.try_wait().expect("waits") {
+                Some(status) => break status,
+                None if started.elapsed() > HANGS => {
+                    hangs = true;
+                    self.child.kill().expect("kill");
+                }
+                None => thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        let [stdout, stderr] = [self.stdout.take(), self.stderr.take()]
+            .map(|reader| reader.expect("not read yet").join().expect("reader"));
+        let run = Run { code: status.code(), stdout, stderr, line: std::mem::take(&mut self.line) };
+        assert!(!hangs, "hangs: {run}");
+        run
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // After its end there is nobody to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

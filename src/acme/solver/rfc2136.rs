@@ -1,5 +1,6 @@
 //! dns-01 by updates of a zone (RFC 2136): the record is there when the server itself answers with it.
 
+use std::cell::OnceCell;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::acme::pause::Pause;
 use crate::acme::settings::Rfc2136;
 use crate::error::{Error, Kind, Result};
 use crate::net::Client;
+use crate::runtime;
 use crate::text;
 
 const PORT: u16 = 53;
@@ -40,6 +42,8 @@ pub(super) struct Zone<'a> {
     key: Key,
     host: String,
     port: u16,
+    /// Of the host, asked for once.
+    addresses: OnceCell<Vec<IpAddr>>,
     written: Vec<Written>,
 }
 
@@ -62,7 +66,7 @@ fn parts(settings: &Rfc2136) -> Result<(Key, String, u16)> {
 impl<'a> Zone<'a> {
     pub(super) fn new(settings: &'a Rfc2136, client: &'a Client) -> Result<Self> {
         let (key, host, port) = parts(settings)?;
-        Ok(Zone { settings, client, key, host, port, written: Vec::new() })
+        Ok(Zone { settings, client, key, host, port, addresses: OnceCell::new(), written: Vec::new() })
     }
 
     /// Writes all records, and waits until the server answers with them.
@@ -73,13 +77,15 @@ impl<'a> Zone<'a> {
                 Some(zone) => message::fqdn(zone)?,
                 None => self.find_zone(&name).await?,
             };
-            let written = Written { zone, name, value: answer.dns_value.clone() };
-            let done = self.update(&written, Action::Add).await;
+            let written = Written { zone, name: name.clone(), value: answer.dns_value.clone() };
             let shown =
                 format!("dns-01: record written at `{}` in the zone `{}`", written.name, written.zone);
-            // An update that was not answered may have been made all the same.
-            if done.as_ref().err().is_none_or(|error| error.kind() == Kind::Unreachable) {
-                self.written.push(written);
+            let (id, request) = self.message(&written, Action::Add)?;
+            // Before the answer: an update that was not answered may have been made all the same.
+            self.written.push(written);
+            let done = self.send(&name, id, &request).await;
+            if done.as_ref().is_err_and(|error| error.kind() != Kind::Unreachable) {
+                self.written.pop();
             }
             done?;
             report.say(&shown);
@@ -91,22 +97,36 @@ impl<'a> Zone<'a> {
     }
 
     /// Takes all records away. The errors, if any.
-    pub(super) async fn take_away(self) -> Vec<Error> {
+    pub(super) async fn take_away(mut self) -> Vec<Error> {
+        self.clean_up().await
+    }
+
+    async fn clean_up(&mut self) -> Vec<Error> {
         let mut errors = Vec::new();
+        // Taken at the end: cut short, it is done again by `drop`.
         for written in self.written.iter().rev() {
-            match timeout(CLEANUP_TIMEOUT, self.update(written, Action::Delete)).await {
+            let done = async {
+                let (id, request) = self.message(written, Action::Delete)?;
+                self.send(&written.name, id, &request).await
+            };
+            match timeout(CLEANUP_TIMEOUT, done).await {
                 Ok(done) => errors.extend(done.err()),
                 Err(_) => errors.push(self.silent().at(&written.name)),
             }
         }
+        self.written.clear();
         errors
     }
 
-    async fn update(&self, written: &Written, action: Action) -> Result<()> {
+    /// The number of the update, and its bytes.
+    fn message(&self, written: &Written, action: Action) -> Result<(u16, Vec<u8>)> {
         let now = u64::try_from(self.client.env().now()).unwrap_or_default();
         let Written { zone, name, value } = written;
-        let (id, request) = message::update(zone, name, value, action, &self.key, now)?;
-        match message::refusal(&self.ask(id, &request).await?) {
+        message::update(zone, name, value, action, &self.key, now)
+    }
+
+    async fn send(&self, name: &Name, id: u16, request: &[u8]) -> Result<()> {
+        match message::refusal(&self.ask(id, request).await?) {
             None => Ok(()),
             Some((why, hint)) => {
                 let what =
@@ -156,12 +176,16 @@ impl<'a> Zone<'a> {
 
     /// Sends a message until it is answered: over UDP, and over TCP where that fails or the answer is cut.
     async fn ask(&self, id: u16, request: &[u8]) -> Result<Message> {
-        let addresses: Vec<IpAddr> = match self.host.parse() {
-            Ok(address) => vec![address],
-            Err(_) => self.client.addresses(&self.host).await?,
+        let addresses = match (self.addresses.get(), self.host.parse()) {
+            (Some(known), _) => known,
+            (None, Ok(address)) => self.addresses.get_or_init(|| vec![address]),
+            (None, Err(_)) => {
+                let found = self.client.addresses(&self.host).await?;
+                self.addresses.get_or_init(|| found)
+            }
         };
         let mut last = None;
-        for address in addresses {
+        for &address in addresses {
             let server = SocketAddr::new(address, self.port);
             for attempt in 0..=UDP_TRIES {
                 let exchange = async {
@@ -184,6 +208,19 @@ impl<'a> Zone<'a> {
             Some(error) => self.silent().because(error),
             None => self.silent(),
         })
+    }
+}
+
+impl Drop for Zone<'_> {
+    fn drop(&mut self) {
+        if self.written.is_empty() {
+            return;
+        }
+        // For when nobody waited for us: there is nobody left to tell. Inside a runtime nobody can wait, so that another
+        // thread does.
+        std::thread::scope(|scope| {
+            drop(scope.spawn(|| runtime::block_on(self.clean_up())).join());
+        });
     }
 }
 

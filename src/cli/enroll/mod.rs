@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::KeyType;
 use crate::pair::Layout;
+use crate::runtime;
 use crate::state::{self, State};
 
 pub(super) use self::request::{given, ignore_ca};
@@ -208,6 +209,7 @@ pub(super) fn run(context: &Context, args: &EnrollArgs, published: &PublishedSou
     if !published.ignored.is_empty() {
         ui.say(format!("ignored, since the command line names a source: {}", published.ignored.join(", ")));
     }
+    runtime::heed_signals()?;
     let requests = request::requests(context, args, published, &host)?;
     let recorded = recorded(context)?;
     let say = |line: &str| ui.detail(line);

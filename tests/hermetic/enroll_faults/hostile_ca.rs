@@ -102,6 +102,15 @@ struct Shared {
 }
 
 impl HostileCa {
+    /// Until a request for a path with this in it has come.
+    pub(super) fn wait_for(&self, path: &str) {
+        let began = Instant::now();
+        while !self.requests.lock().expect("requests").iter().any(|request| request.contains(path)) {
+            assert!(began.elapsed() < Duration::from_secs(20), "nobody asks for {path}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Does `fault` at the paths that begin with `at`.
     pub(super) fn start(fault: Fault, at: &'static str) -> HostileCa {
         let root = ca::root("Hostile Root");

@@ -14,6 +14,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKeyData as _};
+use rustix::process::Signal;
 
 use crate::support::ca::{self, pem};
 use crate::support::run::{Run, Trustup};
@@ -80,6 +81,10 @@ impl Scene {
     }
 
     fn arguments(&self, way: Way) -> Vec<String> {
+        self.arguments_within(way, "3s")
+    }
+
+    fn arguments_within(&self, way: Way, timeout: &str) -> Vec<String> {
         let path = |name: &str| self.path(name).display().to_string();
         let mut arguments: Vec<String> = match way {
             Way::Token => vec!["token".to_owned(), "--token-file".to_owned(), path("token")],
@@ -111,7 +116,7 @@ impl Scene {
         }
         let files = ["--cert".to_owned(), path("tls/server.crt"), "--key".to_owned(), path("tls/server.key")];
         arguments.extend(files);
-        arguments.extend(["--force", "--timeout", "3s"].map(str::to_owned));
+        arguments.extend(["--force", "--timeout", timeout].map(str::to_owned));
         arguments
     }
 
@@ -172,7 +177,7 @@ fn fails(fault: Fault, at: &'static str, way: Way, codes: &[i32], words: &[&str]
     assert_eq!(before, scene.pair(), "{run}");
     // A token is shown to the CA once, whatever comes of it; one of our own making is made anew for another try.
     let shown = tokens(&scene.ca);
-    assert!(shown.len() <= 1 || way == Way::Provisioner, "{} times: {run}", shown.len());
+    assert!(shown.len() <= 1 || matches!(way, Way::Provisioner | Way::X5c), "{} times: {run}", shown.len());
     assert_eq!(shown.iter().collect::<BTreeSet<_>>().len(), shown.len(), "{run}");
     for (path, content) in files(&scene.path("tls")) {
         let text = String::from_utf8_lossy(&content);
@@ -221,7 +226,7 @@ fn what_takes_too_long() {
 
 #[test]
 fn what_is_wrong_with_the_connection() {
-    for way in [Way::TokenAndRoot, Way::Provisioner] {
+    for way in [Way::TokenAndRoot, Way::Provisioner, Way::X5c] {
         for fault in [Fault::ClosesBeforeTheHead, Fault::ClosesInTheBody] {
             let run = fails(fault, "/1.0/sign", way, &[6], &["closed", "broke", "answer"]);
             // Issued, and lost: it says so, and where the key is.
@@ -233,7 +238,7 @@ fn what_is_wrong_with_the_connection() {
 
 #[test]
 fn what_is_wrong_with_the_answer() {
-    for way in [Way::TokenAndRoot, Way::Provisioner] {
+    for way in [Way::TokenAndRoot, Way::Provisioner, Way::X5c] {
         let at = "/1.0/sign";
         fails(Fault::Status(500), at, way, &[1, 6], &["500"]);
         fails(Fault::Status(503), at, way, &[1, 6], &["503"]);
@@ -259,7 +264,7 @@ fn what_is_wrong_with_the_answer() {
 /// T24, and what step takes with exit 0.
 #[test]
 fn what_is_wrong_with_the_certificate() {
-    for way in [Way::TokenAndRoot, Way::Provisioner] {
+    for way in [Way::TokenAndRoot, Way::Provisioner, Way::X5c] {
         for (fault, words) in [
             (Fault::NoIntermediate, &["no intermediate"][..]),
             (Fault::AnotherKey, &["another key"]),
@@ -275,6 +280,27 @@ fn what_is_wrong_with_the_certificate() {
             let run = fails(fault, "/1.0/sign", way, &[4, 1], words);
             assert!(!run.stderr.contains("BEGIN CERTIFICATE"), "{run}");
         }
+    }
+}
+
+/// Nobody knows what became of the request: the key stays for the next run, and nothing else.
+#[test]
+fn a_signal_ends_the_wait_for_an_answer() {
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+        let scene = Scene::new(Fault::NeverAnswers, "/1.0/sign").with_old_pair();
+        let before = scene.pair();
+        // It ends because of the signal, not because of the time.
+        let arguments = scene.arguments_within(Way::Token, "120s");
+        let run = Trustup::new(["enroll"]).args(arguments).env("HOME", scene.directory.path()).start();
+        scene.ca.wait_for("/1.0/sign");
+        let began = Instant::now();
+        run.signal(signal);
+        let run = run.end();
+        assert_eq!(run.code, Some(1), "{run}");
+        run.says([&*format!("ended by {name}"), "may have reached the CA", "the next run uses it again"]);
+        assert!(began.elapsed() < LATE, "{run}");
+        assert_eq!(before, scene.pair());
+        assert!(scene.path("tls/.server.key.trustup/key.pem").exists());
     }
 }
 
@@ -318,9 +344,7 @@ fn memory_is_bounded() {
         let scene = Scene::new(fault, at).with_old_pair();
         let before = scene.pair();
         // It ends because of what is too much, not because of the time.
-        let mut arguments = scene.arguments(Way::Provisioner);
-        arguments.retain(|argument| argument != "3s");
-        arguments.push("120s".to_owned());
+        let arguments = scene.arguments_within(Way::Provisioner, "120s");
         let (code, peak) = peak(&arguments, scene.directory.path());
         assert!(code.is_some_and(|code| code != 0), "{fault:?} at {at}");
         let sent = scene.ca.sent.load(Ordering::SeqCst);

@@ -2,15 +2,17 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use super::pebble;
 use crate::support::acme::hook;
-use crate::support::run::Trustup;
-use crate::support::servers::{Bind, Caddy, Pebble, PebbleOptions, StepCa, StepCaOptions, passes};
+use crate::support::run::{Running, Trustup};
+use crate::support::servers::{Bind, Caddy, Pebble, PebbleOptions, StepCa, StepCaOptions, passes, wait_for};
 
 /// Where a pair goes, and what it is asked for with.
 struct Place {
@@ -278,6 +280,81 @@ fn the_acme_provisioner_of_step_ca_is_found() {
         .args(["--force", "--provisioner", "nobody"])
         .fails(1)
         .says(["/acme/nobody/directory"]);
+}
+
+/// step-ca asks again and again for what it does not find, so that a signal always meets us while everything is up.
+#[test]
+#[ignore = "needs step-ca, BIND and openssl"]
+fn a_signal_takes_everything_down_again() {
+    let bind = Bind::start();
+    let ca = StepCa::start(StepCaOptions { resolver: Some(bind.address()), ..StepCaOptions::default() });
+    let place = Place::new();
+    let webroot = TempDir::new().expect("webroot");
+    let calls = place.path("calls");
+    let hook = hook(place.directory.path(), &format!("echo \"$1 $2\" >> {calls}"));
+    let tsig = place.path("tsig");
+    std::fs::write(&tsig, bind.secret()).expect("key");
+    let server = bind.address().to_string();
+    let enroll = |options: &[&str]| {
+        place
+            .enroll(&["a.example.test"])
+            .args(["--ca-url", &ca.url(), "--fingerprint", &ca.fingerprint()])
+            .args(options)
+    };
+    let name = "_acme-challenge.a.example.test";
+    let by_webroot = ["--webroot", webroot.path().to_str().expect("UTF-8")];
+    let by_hook = ["--challenge", "dns-01", "--dns-hook", &hook];
+    let by_update =
+        ["--rfc2136-server", &server, "--rfc2136-key-name", Bind::KEY_NAME, "--rfc2136-key-file", &tsig];
+    let files = || std::fs::read_dir(webroot.path()).expect("webroot").count();
+    let called = || std::fs::read_to_string(&calls).unwrap_or_default();
+    let records = || bind.txt(name);
+
+    let run = enroll(&by_webroot).start();
+    wait_for("the answer in the webroot", || (files() > 0).then_some(()));
+    ended_by(run, Signal::TERM, "SIGTERM");
+    assert_eq!(files(), 0, "the answer is gone");
+
+    let run = enroll(&by_hook).start();
+    wait_for("the hook's call", || called().contains("present").then_some(()));
+    ended_by(run, Signal::INT, "SIGINT");
+    assert_eq!(called(), format!("present {name}.\ncleanup {name}.\n"));
+
+    // An update of a zone that step-ca's resolver has is seen at once: a resolver that does not know it is asked.
+    let elsewhere = Bind::start();
+    let ca = StepCa::start(StepCaOptions { resolver: Some(elsewhere.address()), ..StepCaOptions::default() });
+    let common = ["--ca-url", &ca.url(), "--fingerprint", &ca.fingerprint()];
+    let run = place.enroll(&["a.example.test"]).args(common).args(by_update).start();
+    wait_for("the record", || (!records().is_empty()).then_some(()));
+    ended_by(run, Signal::TERM, "SIGTERM");
+    assert_eq!(records(), [""; 0], "the record is gone");
+
+    // Nothing else is left, and the next run works.
+    let mut left: Vec<_> = std::fs::read_dir(place.directory.path())
+        .expect("directory")
+        .map(|entry| entry.expect("entry").file_name().into_string().expect("UTF-8"))
+        .filter(|name| name.contains("server"))
+        .collect();
+    left.sort();
+    assert_eq!(left, [".server.key.trustup"]);
+    let kept = std::fs::read_dir(place.path(".server.key.trustup")).expect("directory");
+    for entry in kept {
+        let name = entry.expect("entry").file_name().into_string().expect("UTF-8");
+        assert!(name.starts_with("account-"), "{name} is left");
+    }
+    let listen = format!("127.0.0.1:{}", ca.http_port());
+    place.enroll(&["a.example.test"]).args(common).args(["--http-listen", &listen]).ok();
+    place.verify(&ca.root_file(), "a.example.test");
+}
+
+#[track_caller]
+fn ended_by(run: Running, signal: Signal, name: &str) {
+    run.signal(signal);
+    let started = Instant::now();
+    let run = run.end();
+    assert_eq!(run.code, Some(1), "{run}");
+    run.says([&*format!("ended by {name}"), "run it again"]);
+    assert!(started.elapsed() < Duration::from_secs(5), "at once");
 }
 
 #[test]
