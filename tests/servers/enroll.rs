@@ -257,6 +257,48 @@ fn what_the_ca_refuses_is_explained_and_the_pair_stays() {
     scene.verify();
 }
 
+/// The binary under a clock of its own, at the real CA.
+#[test]
+#[ignore = "needs step-ca and libfaketime"]
+fn a_clock_that_is_wrong_is_named() {
+    let scene = Scene::new(StepCaOptions::default());
+    let under = |offset: &str, run: Trustup| {
+        run.env("LD_PRELOAD", faketime()).env("FAKETIME", offset).env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+    };
+    // Ahead, beyond what step-ca forgives: what is minted here is refused, what others minted is not.
+    for offset in ["+90s", "+4m"] {
+        let run = under(offset, scene.by_password().arg("web.internal")).fails(4);
+        run.says(["not valid yet by the CA's clock", "ahead of the CA's", "forgives 60 s"]);
+        assert_eq!(scene.pair(), None, "{offset}");
+    }
+    let token = || scene.token(now(), &scene.ca.url(), &["web.internal"]);
+    under("+90s", scene.by_token(&token()))
+        .ok()
+        .says(["warning: this machine's clock is", "ahead of the CA's"]);
+    scene.verify();
+    under("+30s", scene.by_password().args(["web.internal", "--force"])).ok();
+    let pair = scene.pair();
+    // Further ahead, a token seems to have ended, and then the CA's own certificate.
+    let run = under("+10m", scene.by_token(&token()).arg("--force")).fails(4);
+    run.says(["expired", "clock"]);
+    let run = under("+30h", scene.by_password().args(["web.internal", "--force"])).fails(4);
+    run.says(["its certificate expired", "this machine's clock says"]);
+    // Behind, the CA's certificate has not begun, nor has a token.
+    for offset in ["-1h", "-10m"] {
+        let run = under(offset, scene.by_password().args(["web.internal", "--force"])).fails(4);
+        run.says(["its certificate is not valid before", "this machine's clock says"]);
+    }
+    let run = under("-10m", scene.by_token(&token()).arg("--force")).fails(4);
+    run.says(["not valid before", "this one's behind"]);
+    assert_eq!(scene.pair(), pair, "untouched");
+}
+
+/// Debian's libfaketime, which makes a program see another time.
+fn faketime() -> PathBuf {
+    let machine = std::env::consts::ARCH;
+    PathBuf::from(format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1"))
+}
+
 #[test]
 #[ignore = "needs step-ca"]
 fn passwords_provisioners_and_birth_certificates_that_do_not_fit() {

@@ -193,7 +193,12 @@ fn times(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
         return Some(if over(facts.now, end) {
             let ago = seconds(facts.now.saturating_sub(end));
             let what = format!("it expired {ago} ago ({})", text::moment(end));
-            Finding::new(Cause::Expired, what, AGAIN)
+            let clock = text::moment(facts.now);
+            let hint = match facts.skew {
+                Some(_) => AGAIN.to_owned(),
+                None => format!("{AGAIN}; this machine's clock says {clock}: if that is wrong, set it right"),
+            };
+            Finding::new(Cause::Expired, what, hint)
         } else {
             clocks("it has expired by the CA's clock, not by this machine's".to_owned())
         });
