@@ -12,7 +12,7 @@ use crate::acme::ChallengeType;
 use crate::duration;
 use crate::enroll::methods::acme::{Dns, Options};
 use crate::error::Error;
-use crate::pair::{Layout, Outputs};
+use crate::pair::{CERT_MODE, KEY_MODE, Outputs};
 
 /// All keys of an `enroll` block but `method`, with the methods that have them.
 const METHODS: [(&str, &[&str]); 4] = [
@@ -40,9 +40,6 @@ const METHODS: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// Enroll's own, if the file says none.
-const CERT_MODE: u32 = 0o644;
-const KEY_MODE: u32 = 0o600;
 const DURATION: &str = "a duration: a number and a unit, such as `30s`, `5m` or `24h`";
 const LIFE: &str = "a duration (`24h`, `1h30m`, `30d`) or a moment (`2026-12-24T18:00:00Z`)";
 const MODE: &str = "a file mode in octal, such as `\"0640\"`";
@@ -90,7 +87,7 @@ pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
     };
     if cert.is_some() && key.is_some() {
         // What enroll would refuse; its error may name a path that was filled in.
-        let outputs = settings.outputs(None, CERT_MODE, KEY_MODE, Layout::default());
+        let outputs = settings.outputs(None);
         if let Err(error) = outputs.validate() {
             let what = Error::usage(format!("`certificate`: {}", error.what()));
             section.problem(section.line(), error.hints().iter().fold(what, Error::hint));
@@ -101,14 +98,8 @@ pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
 }
 
 impl CertificateConfig {
-    /// Where the pair goes, with the modes and the layout that stand where the file says none.
-    pub fn outputs(
-        &self,
-        owner: Option<(u32, u32)>,
-        cert_mode: u32,
-        key_mode: u32,
-        layout: Layout,
-    ) -> Outputs {
+    /// Where the pair goes, with the usual modes and layout where the file says none.
+    pub fn outputs(&self, owner: Option<(u32, u32)>) -> Outputs {
         let text = |path: &PathBuf| path.to_string_lossy().into_owned();
         Outputs {
             cert: text(&self.cert),
@@ -116,9 +107,9 @@ impl CertificateConfig {
             chain: self.chain.as_ref().map(text),
             ca_out: self.ca_out.as_ref().map(text),
             owner,
-            cert_mode: self.cert_mode.unwrap_or(cert_mode),
-            key_mode: self.key_mode.unwrap_or(key_mode),
-            layout: self.layout.unwrap_or(layout),
+            cert_mode: self.cert_mode.unwrap_or(CERT_MODE),
+            key_mode: self.key_mode.unwrap_or(KEY_MODE),
+            layout: self.layout.unwrap_or_default(),
             allow_shared: false,
         }
     }

@@ -28,10 +28,11 @@ use crate::error::{Error, Result};
 pub use self::public::{Curve, PublicKey};
 
 /// What can be made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum KeyType {
     /// ECDSA on NIST's P-256: what everybody reads.
     #[value(name = "ec-p256")]
+    #[default]
     EcP256,
     /// ECDSA on NIST's P-384.
     #[value(name = "ec-p384")]

@@ -20,6 +20,11 @@ use crate::sysroot::{Sysroot, split};
 /// The largest file of a pair: ten certificates of the largest kind have less.
 pub(crate) const FILE_LIMIT: u64 = 1024 * 1024;
 
+/// Mode of certificates where nobody says another.
+pub const CERT_MODE: u32 = 0o644;
+/// Mode of a key where nobody says another.
+pub const KEY_MODE: u32 = 0o600;
+
 /// How the files of a pair are laid out.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,

@@ -39,6 +39,19 @@ pub(super) enum MethodWord {
     Any,
 }
 
+impl std::fmt::Display for MethodWord {
+    /// As it is written on the command line.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            MethodWord::Token => "token",
+            MethodWord::Provisioner => "provisioner",
+            MethodWord::X5c => "x5c",
+            MethodWord::Acme => "acme",
+            MethodWord::Any => "any",
+        })
+    }
+}
+
 /// Get a certificate: from step-ca or any ACME server, in one command that does nothing while the pair is good
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
@@ -78,18 +91,18 @@ pub(super) struct EnrollArgs {
     /// Owner of the files: names from /etc/passwd and /etc/group, or ids [default: whoever runs trustup]
     #[arg(long, value_name = "USER:GROUP", help_heading = "Files")]
     owner: Option<String>,
-    /// Mode of the certificates
-    #[arg(long, value_name = "MODE", default_value = "0644", value_parser = mode, help_heading = "Files")]
-    cert_mode: u32,
-    /// Mode of the key
-    #[arg(long, value_name = "MODE", default_value = "0600", value_parser = mode, help_heading = "Files")]
-    key_mode: u32,
-    /// How the files are laid out
-    #[arg(long, value_name = "LAYOUT", default_value = "files", help_heading = "Files")]
-    layout: Layout,
-    /// Kind of the key
-    #[arg(long, value_name = "TYPE", default_value = "ec-p256", help_heading = "Files")]
-    key_type: KeyType,
+    /// Mode of the certificates [default: 0644]
+    #[arg(long, value_name = "MODE", value_parser = mode, help_heading = "Files")]
+    cert_mode: Option<u32>,
+    /// Mode of the key [default: 0600]
+    #[arg(long, value_name = "MODE", value_parser = mode, help_heading = "Files")]
+    key_mode: Option<u32>,
+    /// How the files are laid out [default: files]
+    #[arg(long, value_name = "LAYOUT", help_heading = "Files")]
+    layout: Option<Layout>,
+    /// Kind of the key [default: ec-p256]
+    #[arg(long, value_name = "TYPE", help_heading = "Files")]
+    key_type: Option<KeyType>,
     /// How long it lives: 24h, 30d, or a moment (RFC 3339) [default: what the CA says]
     #[arg(long, value_name = "WHEN", value_parser = not_after, help_heading = "Files")]
     not_after: Option<NotAfter>,

@@ -18,10 +18,12 @@ use crate::enroll::{Request, trust};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::pair::decide::Policy;
-use crate::pair::{Outputs, owner};
+use crate::pair::{CERT_MODE, KEY_MODE, Outputs, owner};
 use crate::secret::Source;
 use crate::sysroot::{Sysroot, host as files};
 
+/// The methods that have a word of their own.
+const ALL: [MethodWord; 4] = [MethodWord::Token, MethodWord::Provisioner, MethodWord::X5c, MethodWord::Acme];
 /// Where container engines put a token that was given to them as a secret.
 const SECRETS: [&str; 2] = ["/run/secrets/trustup_token", "/run/secrets/ca_token"];
 /// For everything, if nobody says otherwise.
@@ -44,6 +46,7 @@ pub(super) fn requests(
         Some(word) if word != MethodWord::Any => Scope::Trust,
         _ => Scope::All,
     };
+    refuse_unused(args)?;
     let mut config = config::load_scope(context.env, args.file.path(), scope)?;
     let own =
         trust::Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
@@ -55,6 +58,54 @@ pub(super) fn requests(
         }
         _ => several(context, args, &ca, config, host),
     }
+}
+
+/// What somebody says has a meaning, or is an error: an option is not taken in silence by a method that it is not for.
+fn refuse_unused(args: &EnrollArgs) -> Result<()> {
+    use MethodWord::{Acme, Any, Provisioner, Token, X5c};
+    let acme = &args.acme;
+    // The option, whether it is given, and the methods that it is for.
+    let options: [(&str, bool, &[MethodWord]); 26] = [
+        ("--cert", args.cert.is_some(), &ALL),
+        ("--key", args.key.is_some(), &ALL),
+        ("--chain", args.chain.is_some(), &ALL),
+        ("--ca-out", args.ca_out.is_some(), &ALL),
+        ("--token", args.token.is_some(), &[Token, Any]),
+        ("--token-file", args.token_file.is_some(), &[Token, Any]),
+        ("--provisioner", args.provisioner.is_some(), &[Provisioner, X5c, Acme]),
+        ("--password-file", args.password_file.is_some(), &[Provisioner]),
+        ("--x5c-cert", args.x5c_cert.is_some(), &[X5c]),
+        ("--x5c-key", args.x5c_key.is_some(), &[X5c]),
+        ("--directory", acme.directory.is_some(), &[Acme]),
+        ("--challenge", acme.challenge.is_some(), &[Acme]),
+        ("--http-listen", acme.http_listen.is_some(), &[Acme]),
+        ("--tls-listen", acme.tls_listen.is_some(), &[Acme]),
+        ("--webroot", acme.webroot.is_some(), &[Acme]),
+        ("--dns-hook", !acme.dns_hook.is_empty(), &[Acme]),
+        ("--rfc2136-server", acme.rfc2136_server.is_some(), &[Acme]),
+        ("--rfc2136-zone", acme.rfc2136_zone.is_some(), &[Acme]),
+        ("--rfc2136-key-name", acme.rfc2136_key_name.is_some(), &[Acme]),
+        ("--rfc2136-key-file", acme.rfc2136_key_file.is_some(), &[Acme]),
+        ("--eab-kid", acme.eab_kid.is_some(), &[Acme]),
+        ("--eab-hmac-key-file", acme.eab_hmac_key_file.is_some(), &[Acme]),
+        ("--account-key", acme.account_key.is_some(), &[Acme]),
+        ("--contact", !acme.contact.is_empty(), &[Acme]),
+        ("--agree-tos", acme.agree_tos, &[Acme]),
+        ("--profile", acme.profile.is_some(), &[Acme]),
+    ];
+    let method = args.method.unwrap_or(Any);
+    let unused = options.iter().find(|(_, given, methods)| *given && !methods.contains(&method));
+    let Some((option, _, methods)) = unused else { return Ok(()) };
+    let named = methods.iter().map(|method| format!("`{method}`")).collect::<Vec<_>>().join(", ");
+    Err(if method == Any {
+        Error::usage(format!("`{option}` needs a method")).hint(format!(
+            "it is for {named}: `trustup enroll {} NAME… --cert FILE --key FILE`; without a method, trustup.toml says all of it",
+            methods[0]
+        ))
+    } else {
+        Error::usage(format!("`{option}` does not go with `{method}`"))
+            .hint(format!("it is for {named}: leave it out, or choose another method"))
+    })
 }
 
 /// Who names a CA or a pin elsewhere has nothing of the file's `[ca]` (threat T1), and is told.
@@ -124,12 +175,12 @@ fn one(
             chain: path(&args.chain)?,
             ca_out: path(&args.ca_out)?,
             owner: owner_of(host, args.owner.as_deref())?,
-            cert_mode: args.cert_mode,
-            key_mode: args.key_mode,
-            layout: args.layout,
+            cert_mode: args.cert_mode.unwrap_or(CERT_MODE),
+            key_mode: args.key_mode.unwrap_or(KEY_MODE),
+            layout: args.layout.unwrap_or_default(),
             allow_shared: args.allow_shared_directory,
         },
-        key_type: args.key_type,
+        key_type: args.key_type.unwrap_or_default(),
         not_after: args.not_after,
         ca,
         issuer_root: args.issuer_root.clone(),
@@ -252,10 +303,6 @@ fn several(
     config: Option<Config>,
     host: &Sysroot,
 ) -> Result<Vec<Request>> {
-    if args.cert.is_some() || args.key.is_some() {
-        return Err(Error::usage("`--cert` and `--key` need a method")
-            .hint("`trustup enroll token|provisioner|x5c|acme NAME… --cert FILE --key FILE`; without a method, trustup.toml says all of it"));
-    }
     let of_file = config.as_ref().map(|config| config.certificates.clone()).unwrap_or_default();
     let provisioner = config.as_ref().and_then(|config| config.ca.as_ref()?.provisioner.clone());
     let mut certificates: Vec<CertificateConfig> = of_file;
@@ -291,7 +338,7 @@ fn several(
     certificates.into_iter().map(request).collect()
 }
 
-/// One certificate of the file.
+/// One certificate of the file. What the command line says of all certificates goes before what the file says.
 fn configured(
     context: &Context,
     args: &EnrollArgs,
@@ -300,9 +347,15 @@ fn configured(
     provisioner: Option<&str>,
     host: &Sysroot,
 ) -> Result<Request> {
-    let owner = owner_of(host, one.owner.as_deref())?;
-    let outputs = one.outputs(owner, args.cert_mode, args.key_mode, args.layout);
-    let outputs = Outputs { allow_shared: args.allow_shared_directory, ..outputs };
+    let owner = owner_of(host, args.owner.as_deref().or(one.owner.as_deref()))?;
+    let outputs = one.outputs(owner);
+    let outputs = Outputs {
+        cert_mode: args.cert_mode.unwrap_or(outputs.cert_mode),
+        key_mode: args.key_mode.unwrap_or(outputs.key_mode),
+        layout: args.layout.unwrap_or(outputs.layout),
+        allow_shared: args.allow_shared_directory,
+        ..outputs
+    };
     let methods: Vec<Box<dyn Method>> = one
         .enroll
         .into_iter()
@@ -311,10 +364,10 @@ fn configured(
     Ok(Request {
         outputs,
         names: one.names,
-        key_type: one.key_type.unwrap_or(args.key_type),
-        not_after: one.not_after.or(args.not_after),
+        key_type: args.key_type.or(one.key_type).unwrap_or_default(),
+        not_after: args.not_after.or(one.not_after),
         ca: ca.clone(),
-        issuer_root: one.issuer_root.or_else(|| args.issuer_root.clone()),
+        issuer_root: args.issuer_root.clone().or(one.issuer_root),
         timeout: patience(context, one.timeout, &methods),
         methods,
         force: args.force,

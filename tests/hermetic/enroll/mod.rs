@@ -3,6 +3,7 @@
 
 mod kept;
 mod killed;
+mod options;
 mod placed;
 mod trusted;
 

@@ -1,0 +1,76 @@
+//! Options that do not go together, and the command line beside trustup.toml.
+
+use crate::support::enrollment::{Scene, done, mode, write};
+use crate::support::run::Trustup;
+
+/// An option that would be taken in silence and do nothing is an error, which says what it is for.
+#[test]
+fn an_option_that_the_method_does_not_take_is_refused() {
+    let file = "/nowhere/file";
+    // What somebody gives, with its value; the methods that take it.
+    let options: [(&[&str], &[&str]); 13] = [
+        (&["--token-file", file], &["token"]),
+        (&["--token", "abc"], &["token"]),
+        (&["--provisioner", "dev"], &["provisioner", "x5c", "acme"]),
+        (&["--password-file", file], &["provisioner"]),
+        (&["--x5c-cert", file], &["x5c"]),
+        (&["--x5c-key", file], &["x5c"]),
+        (&["--directory", "https://localhost/directory"], &["acme"]),
+        (&["--http-listen", "127.0.0.1:80"], &["acme"]),
+        (&["--webroot", "/nowhere"], &["acme"]),
+        (&["--dns-hook", "/nowhere/hook"], &["acme"]),
+        (&["--eab-kid", "1", "--eab-hmac-key-file", file], &["acme"]),
+        (&["--agree-tos"], &["acme"]),
+        (&["--profile", "short"], &["acme"]),
+    ];
+    let scene = Scene::new();
+    for (given, methods) in options {
+        for method in ["token", "provisioner", "x5c", "acme"] {
+            if methods.contains(&method) {
+                continue;
+            }
+            let run = scene.plain(method).arg("web.test").args(given).fails(2);
+            run.says([
+                &*format!("`{}` does not go with `{method}`", given[0]),
+                &*format!("`{}`", methods[0]),
+            ]);
+        }
+        if methods != ["token"] {
+            let run = Trustup::new(["enroll"]).args(given).fails(2);
+            run.says([&*format!("`{}` needs a method", given[0]), "trustup.toml"]);
+        }
+    }
+    for option in ["--cert", "--key", "--chain", "--ca-out"] {
+        let run = Trustup::new(["enroll", option, file]).fails(2);
+        run.says([&*format!("`{option}` needs a method")]);
+    }
+}
+
+#[test]
+fn what_the_command_line_says_goes_before_what_the_file_says() {
+    let scene = Scene::new();
+    let config = format!(
+        "[ca]\nurl = {:?}\nfingerprint = {:?}\n[[certificate]]\nnames = [\"web.test\"]\ncert = {:?}\nkey = {:?}\n\
+         key_mode = \"0640\"\ncert_mode = \"0604\"\nkey_type = \"ec-p384\"\n\
+         enroll = {{ method = \"provisioner\", password_file = {:?} }}\n",
+        scene.server.url(),
+        scene.ca.fingerprint().hex(),
+        scene.path("server.crt"),
+        scene.path("server.key"),
+        scene.path("password"),
+    );
+    write(&scene.path("trustup.toml"), config.as_bytes(), 0o600);
+    let run = || {
+        Trustup::new(["--json", "enroll", "--config"]).arg(scene.path("trustup.toml")).env("HOME", "/none")
+    };
+    let modes = || (mode(&scene.path("server.key")), mode(&scene.path("server.crt")));
+    assert_eq!(done(&run().ok()).0, "issued");
+    assert_eq!(modes(), (0o640, 0o604));
+    run().args(["--key-mode", "0600"]).ok();
+    assert_eq!(modes(), (0o600, 0o604), "the one that is given, and no other");
+    let key =
+        || trustup::key::PrivateKey::from_pem(&std::fs::read(scene.path("server.key")).unwrap()).unwrap();
+    assert_eq!(key().key_type(), Some(trustup::key::KeyType::EcP384));
+    run().args(["--key-type", "ec-p256"]).ok();
+    assert_eq!(key().key_type(), Some(trustup::key::KeyType::EcP256));
+}
