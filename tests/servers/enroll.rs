@@ -148,6 +148,59 @@ fn every_method_ends_in_a_pair_that_openssl_verifies() {
 
 #[test]
 #[ignore = "needs step-ca and openssl"]
+fn names_of_every_kind_and_the_intermediates_apart() {
+    let scene = Scene::new(StepCaOptions::default());
+    let names = [
+        "web.internal",
+        "*.web.internal",
+        "10.0.0.7",
+        "fd00::7",
+        "me@web.internal",
+        "spiffe://web.internal/a",
+    ];
+    let wanted = "DNS:web.internal, DNS:*.web.internal, IP Address:10.0.0.7, IP Address:FD00:0:0:0:0:0:0:7, \
+                  email:me@web.internal, URI:spiffe://web.internal/a";
+    let sorted = |list: &str| {
+        let mut all: Vec<String> = list.split(", ").map(|name| name.trim().to_owned()).collect();
+        all.sort();
+        all
+    };
+    let (cert, chain) = (scene.at("tls/web.crt"), scene.at("tls/chain.crt"));
+    let is_right = || {
+        scene.verify();
+        let said = openssl(&["x509", "-in", path(&cert), "-noout", "-ext", "subjectAltName"]);
+        let said = said.lines().nth(1).expect("the names");
+        assert_eq!(sorted(said), sorted(wanted));
+        let (cert, chain) =
+            (std::fs::read_to_string(&cert).expect("read"), std::fs::read_to_string(&chain).expect("read"));
+        assert!(
+            cert.ends_with(&chain)
+                && chain.matches("BEGIN").count() == 1
+                && cert.matches("BEGIN").count() == 2
+        );
+    };
+    scene.by_password().args(names).arg("--chain").arg(&chain).ok();
+    is_right();
+    // The same by a token that comes through a descriptor, which gives it once.
+    let token = scene.at("token");
+    std::fs::write(&token, scene.token(now(), &scene.ca.url(), &names)).expect("written");
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", "exec \"$@\" 3<\"$0\""]).arg(&token).arg(env!("CARGO_BIN_EXE_trustup"));
+    shell.env_clear().env("HOME", scene.place.path());
+    let run =
+        Trustup::through(shell, ["--json", "enroll", "token", "--token-file", "fd:3", "--force", "--chain"])
+            .arg(&chain)
+            .arg("--cert")
+            .arg(&cert)
+            .arg("--key")
+            .arg(scene.at("tls/web.key"))
+            .ok();
+    assert_eq!(run.json()["certificates"][0]["method"], "token", "{run}");
+    is_right();
+}
+
+#[test]
+#[ignore = "needs step-ca and openssl"]
 fn a_token_alone_is_enough_and_the_second_run_needs_no_ca() {
     let mut scene = Scene::new(StepCaOptions::default());
     let token = scene.at("token");
