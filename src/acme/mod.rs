@@ -7,6 +7,7 @@
 
 mod account;
 mod account_file;
+mod check;
 mod choice;
 mod identifier;
 mod order;

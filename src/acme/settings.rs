@@ -8,11 +8,7 @@ use std::str::FromStr;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::transport::Transport;
-use super::{choice, identifier, solver};
-use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
-use crate::net::url::masked;
 use crate::text;
 
 /// How control over a name is shown (RFC 8555 section 8, RFC 8737).
@@ -150,40 +146,6 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What can be checked before anybody is asked: whether the settings and the names go together, the webroot, the hook,
-    /// the contacts.
-    ///
-    /// # Errors
-    /// What is missing or cannot work.
-    pub fn check(&self, names: &[SubjectAltName]) -> Result<()> {
-        identifier::identifiers(names)?;
-        choice::check(self, names)?;
-        solver::check(self)?;
-        if self.directory.scheme() != "https" {
-            return Err(Error::usage("an ACME server is asked over https only (RFC 8555 section 6.1)")
-                .at(masked(&self.directory)));
-        }
-        self.contacts().map(drop)
-    }
-
-    /// Whether the server knows the profile, before it is asked for anything: some answer an unknown one with whatever
-    /// they like.
-    pub(super) fn check_profile(&self, transport: &Transport) -> Result<()> {
-        let Some(profile) = &self.profile else { return Ok(()) };
-        let known = transport.profiles();
-        if known.iter().any(|name| name == profile) {
-            return Ok(());
-        }
-        let error = Error::usage(format!("the CA has no profile `{}`", text::escape(profile)));
-        let error = if known.is_empty() {
-            error.hint("this CA has no profiles: leave `--profile` away")
-        } else {
-            let known: Vec<String> = known.iter().map(|name| format!("`{}`", text::escape(name))).collect();
-            error.hint(format!("its profiles are {}", known.join(", ")))
-        };
-        Err(transport.error(error))
-    }
-
     /// The contacts as URIs (RFC 8555 section 7.3): an e-mail address alone gets its scheme.
     pub(super) fn contacts(&self) -> Result<Vec<String>> {
         let uri = |contact: &String| {

@@ -6,22 +6,13 @@
 //! 3.0, Python 3.11, requests 2.28 and 2.32, git 2.39 with GnuTLS, Debian's Node 18, Go, Cargo, OpenJDK 25. The others
 //! follow their documentation.
 
-use super::reading::Source;
+use super::reading::Installation;
 use super::rules::{
     cargo, chromium, curl, deno, firefox, git, gnutls, go, java, node, of_openssl, openssl, pip, requests,
     uv, wget,
 };
 use super::scope::Scope;
 use crate::error::Result;
-
-/// A client that is there, or would be: what it reads.
-pub(super) struct Installation {
-    /// Its program, or what else tells that it is there.
-    pub(super) found: Option<String>,
-    pub(super) sources: Vec<Source>,
-    /// What else is to be known of it.
-    pub(super) note: Option<&'static str>,
-}
 
 /// A row of the table.
 pub(super) struct Client {

@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use self::binary::Binaries;
-use self::clients::{Client, Installation, TABLE};
+use self::clients::{Client, TABLE};
 pub use self::findings::{Finding, What, count, findings};
-use self::reading::{Reader, Reads, Roots, Source};
+use self::reading::{Installation, Reader, Reads, Roots, Source};
 pub use self::repair::mend;
 use self::scope::Scope;
 use crate::cert::{Certificate, Purpose};

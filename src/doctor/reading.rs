@@ -87,6 +87,15 @@ impl Source {
     }
 }
 
+/// A client that is there, or would be: what it reads.
+pub(super) struct Installation {
+    /// Its program, or what else tells that it is there.
+    pub(super) found: Option<String>,
+    pub(super) sources: Vec<Source>,
+    /// What else is to be known of it.
+    pub(super) note: Option<&'static str>,
+}
+
 /// Roots by fingerprint.
 pub(super) type Roots = BTreeMap<Fingerprint, Certificate>;
 

@@ -1,7 +1,6 @@
 //! What each client reads: one function for a row of the table ([`super::clients`]), or for several that are alike.
 
-use super::clients::Installation;
-use super::reading::{Reads, Source};
+use super::reading::{Installation, Reads, Source};
 use super::scope::{BUNDLES, Scope, directories};
 use crate::sysroot::Kind;
 use crate::trust::firefox_policy;

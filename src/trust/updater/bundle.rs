@@ -7,13 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::nix_links::{self, Way};
 use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
-use crate::trust::nix_store::{self, Way};
+use crate::trust::nix_store;
 use crate::trust::view::View;
 
 /// Where programs look for a bundle, in the order in which Go's crypto/x509 and rustls-native-certs do; then the
@@ -70,7 +71,7 @@ impl Bundles {
         for path in self.known() {
             let Some((real, _)) = view.follow(path)? else { continue };
             let location = view.location(path)?;
-            let way = nix_store::way(view, path, &replaceable)?;
+            let way = nix_links::way(view, path, &replaceable)?;
             let shut = (way == Way::Directory).then_some(path);
             let link = if let Way::Link(link) = way { Some(link) } else { None };
             if let Some(known) = found.iter_mut().find(|found| found.real == real) {

@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod ca_certificates;
+mod nix_links;
 pub mod p11_kit;
 pub mod pem_directory;
 pub mod private;

@@ -1,0 +1,39 @@
+//! The links of `/etc` that lead into Nix's store. What they lead to is never changed: the link itself gives way to a file.
+
+use std::collections::BTreeMap;
+
+use crate::error::Result;
+use crate::sysroot::split;
+use crate::tree::Node;
+use crate::trust::nix_store::holds;
+use crate::trust::view::{MAX_HOPS, View, join};
+
+/// How a path comes into the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Not at all.
+    Outside,
+    /// Through this path, a link that may be replaced.
+    Link(String),
+    /// Through a directory that is a link, so that no link of a file can be replaced.
+    Directory,
+}
+
+/// How `path` comes into the store, without us. `replaceable` has the paths of links that may give way, by where they
+/// really are; of several on the way it is the last one, so that all that lead to it are served.
+pub(super) fn way(view: &View, path: &str, replaceable: &BTreeMap<String, &str>) -> Result<Way> {
+    let mut path = path.to_owned();
+    let mut through = None;
+    for _ in 0..MAX_HOPS {
+        let location = view.location(&path)?;
+        if holds(&location) {
+            return Ok(through.map_or(Way::Directory, Way::Link));
+        }
+        let Node::Link { target } = view.original(&location)?.as_ref().clone() else { break };
+        if let Some(path) = replaceable.get(&location) {
+            through = Some((*path).to_owned());
+        }
+        path = join(split(&location).0, &target);
+    }
+    Ok(Way::Outside)
+}
