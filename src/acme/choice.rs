@@ -69,7 +69,7 @@ pub(super) fn check(settings: &Settings, names: &[SubjectAltName]) -> Result<()>
     Ok(())
 }
 
-const DNS: &str = "`--dns-hook PROGRAM` names a program that writes TXT records; a name server that takes updates (RFC 2136) is named in the configuration file";
+const DNS: &str = "`--dns-hook PROGRAM` names a program that writes TXT records; `--rfc2136-server HOST` names a name server that takes updates";
 
 /// The first of our candidates that the server offers.
 pub(super) fn choose(

@@ -195,7 +195,7 @@ fn fetch_roots(
                     return Err(error);
                 }
                 (world.say)(&format!("{error}: trying again in {} ms", wait.as_millis()));
-                runtime::block_on(tokio::time::sleep(wait))?;
+                runtime::block_on(async { tokio::time::sleep(wait).await })?;
                 pause = (pause * 2).min(LAST_PAUSE);
             }
         }

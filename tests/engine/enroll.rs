@@ -10,7 +10,7 @@ use crate::dockerd::{Ended, engine};
 use crate::images::import;
 use crate::programs::trustup;
 use crate::support::program::copy_for_all;
-use crate::support::servers::wait_for;
+use crate::support::servers::{Port, wait_for};
 
 const IMAGE: &str = "trustup-test/bare";
 
@@ -114,4 +114,43 @@ fn a_container_enrolls_from_the_ca_in_another() {
         let said = enroll(*user, out, password).passed();
         assert!(said.contains("nothing to do"), "{said}");
     }
+}
+
+/// Process 1 has no default action for a signal: without ours it would be killed after the grace time, with 137.
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn an_enrollment_that_waits_ends_when_its_container_is_stopped() {
+    let place = tempfile::tempdir().expect("directory");
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+    let out = directory(place.path(), "out", 1000);
+    let password = out.join("password");
+    fs::write(&password, "secret").expect("password");
+    chown(&password, Some(1000), Some(1000)).expect("owner");
+    // A CA that is not up yet: nobody listens at this port, which is kept until the end.
+    let nobody = Port::reserve();
+    let (url, pin) = (format!("https://127.0.0.1:{}", nobody.number()), "ab".repeat(32));
+    #[rustfmt::skip]
+    let command = [
+        bare(), "/trustup", "-v", "--wait", "10m", "enroll", "provisioner", "web.internal", "--ca-url", &url,
+        "--fingerprint", &pin, "--password-file", "/out/password", "--cert", "/out/web.pem", "--key", "/out/web.key",
+    ];
+    let mut docker = engine().docker();
+    docker
+        .args(["run", "--detach", "--user", "1000:1000", "--volume"])
+        .arg(format!("{}:/out", out.display()));
+    let started = Ended::from(docker.args(HARDENED).args(command).output().expect("client")).passed();
+    let container = Container(started.trim().to_owned());
+    let logs = || {
+        let logs = engine().docker().args(["logs", &container.0]).output().expect("client");
+        String::from_utf8(logs.stderr).expect("UTF-8")
+    };
+    wait_for("the second try", || logs().contains("trying again").then_some(()));
+    container.docker(&["stop", "--time", "20"]).passed();
+    let code = container.docker(&["inspect", "--format", "{{.State.ExitCode}}"]).passed();
+    assert_eq!(code.trim(), "1", "{}", logs());
+    assert!(logs().contains("ended by SIGTERM"), "{}", logs());
+    let mut left: Vec<_> =
+        fs::read_dir(&out).expect("directory").map(|entry| entry.expect("entry").file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["password"], "nothing else is left");
 }

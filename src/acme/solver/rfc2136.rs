@@ -146,7 +146,7 @@ impl<'a> Zone<'a> {
                 text::escape(&self.host),
                 answer.metadata.response_code
             );
-            Error::failed(what).at(name).hint("name the zone in the configuration")
+            Error::failed(what).at(name).hint("`--rfc2136-zone ZONE` names it")
         })
     }
 

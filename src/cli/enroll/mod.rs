@@ -197,7 +197,7 @@ struct AcmeArgs {
     /// Its MAC key in base64url: a file, `-` for standard input, or `fd:N`
     #[arg(long, value_name = "FILE", requires = "eab_kid")]
     eab_hmac_key_file: Option<String>,
-    /// Where the account's key is kept [default: with trustup's state, one for each directory]
+    /// Where the account's key is kept [default: beside `--key`, one for each server]
     #[arg(long, value_name = "FILE")]
     account_key: Option<PathBuf>,
     /// An e-mail address for the account (repeatable)

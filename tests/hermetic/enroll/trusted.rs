@@ -131,6 +131,25 @@ fn t1_a_ca_needs_a_pin_and_a_pin_a_ca() {
     run.says(["ignored"]);
 }
 
+/// Neither the root that is pinned nor anything else can be had: it is asked for until the time is over.
+#[test]
+fn a_ca_that_is_not_up_is_asked_again() {
+    let scene = Scene::new();
+    let nobody = crate::support::servers::Port::reserve();
+    let url = format!("https://127.0.0.1:{}", nobody.number());
+    for method in ["provisioner", "acme"] {
+        let run = scene.plain(method).args(["web.test", "-v", "--ca-url", &url]);
+        let run = run.args(["--fingerprint", &"ab".repeat(32)]);
+        let run = match method {
+            "provisioner" => run.arg("--password-file").arg(scene.path("password")),
+            _ => run,
+        };
+        let run = run.args(["--timeout", "1s"]).fails(6);
+        run.says(["trying again", "refused the connection", "--wait"]);
+        assert!(!scene.path(".server.key.trustup").exists() && !scene.path("server.key").exists());
+    }
+}
+
 #[test]
 fn the_root_may_come_from_a_file() {
     let scene = Scene::new();
