@@ -139,8 +139,9 @@ fn method(section: &Section<'_>) -> Option<Method> {
         _ => Some(acme(section)),
     };
     section.finish(|key| {
-        let others =
-            METHODS.iter().filter(|(_, keys)| keys.contains(&key)).map(|(word, _)| format!("`{word}`"));
+        let base = key.strip_suffix("_file").unwrap_or(key);
+        let has = |keys: &[&str]| keys.contains(&base) || keys.contains(&key);
+        let others = METHODS.iter().filter(|(_, keys)| has(keys)).map(|(word, _)| format!("`{word}`"));
         let others: Vec<String> = others.collect();
         let of = others.join(" and ");
         (!others.is_empty()).then(|| format!("`{key}` belongs to the method {of}"))

@@ -74,7 +74,7 @@ impl<'a> Reader<'a> {
         let line = self.line(error.span().map_or(0, |span| span.start));
         let what = Error::usage("this is no TOML")
             .because(anyhow::anyhow!("{}", text::escape(error.message())))
-            .hint("strings stand in quotes; a list stands in square brackets: `names = [\"web.internal\"]`");
+            .hint("strings stand in quotes, and modes, too (`key_mode = \"0640\"`); a list stands in square brackets: `names = [\"web.internal\"]`");
         self.problem(line, what);
     }
 

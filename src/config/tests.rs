@@ -171,6 +171,10 @@ fn what_is_wrong_is_said_with_its_line() {
             &method("method = \"token\"\npassword = \"x\""),
             &["7: unknown key `certificate.enroll.password` `password` belongs to the method `provisioner`"],
         ),
+        (
+            &method("method = \"acme\"\ntoken_file = \"/x\""),
+            &["7: unknown key `certificate.enroll.token_file` `token_file` belongs to the method `token`"],
+        ),
         (&method("method = \"provisioner\""), &["5: `certificate.enroll.password` is missing"]),
         (
             &method("method = \"provisioner\"\npassword = \"\""),
