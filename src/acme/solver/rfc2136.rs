@@ -219,7 +219,10 @@ impl Drop for Zone<'_> {
         // For when nobody waited for us: there is nobody left to tell. Inside a runtime nobody can wait, so that another
         // thread does.
         std::thread::scope(|scope| {
-            drop(scope.spawn(|| runtime::block_on(self.clean_up())).join());
+            let cleaning = std::thread::Builder::new();
+            if let Ok(thread) = cleaning.spawn_scoped(scope, || runtime::block_on(self.clean_up())) {
+                drop(thread.join());
+            }
         });
     }
 }
