@@ -330,6 +330,13 @@ fn several(
         }
         certificates.retain(|one| one.names.iter().any(|name| wanted.contains(name)));
     }
+    let takes_token = |one: &CertificateConfig| {
+        one.enroll.iter().any(|method| matches!(method, config::Method::Token { .. }))
+    };
+    if names_token(args) && !certificates.iter().any(takes_token) {
+        return Err(Error::usage("a token is given, and no certificate is had by one")
+            .hint("`trustup enroll token --cert FILE --key FILE` takes it; in trustup.toml it is `method = \"token\"`"));
+    }
     let request = |one: CertificateConfig| {
         let place = one.place.clone();
         configured(context, args, ca, one, provisioner.as_deref(), host)
@@ -375,6 +382,11 @@ fn configured(
     })
 }
 
+/// Whether the command line says a token.
+fn names_token(args: &EnrollArgs) -> bool {
+    args.token.is_some() || args.token_file.is_some()
+}
+
 fn of_file(
     context: &Context,
     args: &EnrollArgs,
@@ -383,8 +395,10 @@ fn of_file(
 ) -> Result<Box<dyn Method>> {
     let or_default = |name: Option<String>| name.or_else(|| default.map(ToOwned::to_owned));
     Ok(match method {
-        config::Method::Token { token: Some(token) } => Box::new(Token::new(token.source())),
-        config::Method::Token { token: None } => Box::new(Token::new(token(context, args)?)),
+        config::Method::Token { token: Some(token) } if !names_token(args) => {
+            Box::new(Token::new(token.source()))
+        }
+        config::Method::Token { .. } => Box::new(Token::new(token(context, args)?)),
         config::Method::Provisioner { provisioner, password } => {
             Box::new(Provisioner { name: or_default(provisioner), password: password.source() })
         }

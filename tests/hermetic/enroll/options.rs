@@ -73,4 +73,8 @@ fn what_the_command_line_says_goes_before_what_the_file_says() {
     assert_eq!(key().key_type(), Some(trustup::key::KeyType::EcP384));
     run().args(["--key-type", "ec-p256"]).ok();
     assert_eq!(key().key_type(), Some(trustup::key::KeyType::EcP256));
+    run().args(["--token-file", "/nowhere"]).fails(2).says(["no certificate is had by one"]);
+    let by_token = config.replace("\"provisioner\", password_file", "\"token\", token_file");
+    write(&scene.path("trustup.toml"), by_token.as_bytes(), 0o600);
+    run().args(["--force", "--token-file", "/nowhere/token"]).fails(2).says(["/nowhere/token"]);
 }
