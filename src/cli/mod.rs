@@ -202,7 +202,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Doctor(args) => doctor::run(&context, args),
         Command::Env(args) => env::run(&context, args),
         Command::Token(args) => token::run(&context, args, &parsed.sources),
-        Command::Enroll(args) => enroll::run(&context, args, &parsed.sources),
+        Command::Enroll(args) => enroll::run(&context, args, &parsed),
         Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
         Command::DevCa(args) => dev_ca::run(&context, args),

@@ -41,6 +41,8 @@ pub(super) struct PublishedSources {
 pub(super) struct Parsed {
     pub(super) matches: ArgMatches,
     pub(super) sources: PublishedSources,
+    /// The ids of the subcommand's options that the command line itself says.
+    pub(super) given: Vec<String>,
 }
 
 /// Why there is none.
@@ -54,7 +56,7 @@ pub(super) enum Failure {
 pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Parsed, Failure> {
     let plain = command.clone().try_get_matches_from(args).map_err(Failure::Clap)?;
     let Some((name, matches)) = plain.subcommand() else {
-        return Ok(Parsed { matches: plain, sources: PublishedSources::default() });
+        return Ok(Parsed { matches: plain, sources: PublishedSources::default(), given: Vec::new() });
     };
     let given = |id: &str| {
         matches.try_contains_id(id).unwrap_or(false)
@@ -68,9 +70,10 @@ pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Pa
     let name = name.to_owned();
     let globals: Vec<String> = command.get_arguments().map(|arg| arg.get_id().to_string()).collect();
     let Some(subcommand) = command.find_subcommand(&name) else {
-        return Ok(Parsed { matches: plain, sources });
+        return Ok(Parsed { matches: plain, sources, given: Vec::new() });
     };
     let own: Vec<String> = subcommand.get_arguments().map(|arg| arg.get_id().to_string()).collect();
+    let said: Vec<String> = own.iter().filter(|id| given(id)).cloned().collect();
     for id in globals.iter().chain(&own) {
         let is_own = own.contains(id);
         let holder = if is_own { command.find_subcommand(&name) } else { Some(&command) };
@@ -147,7 +150,7 @@ pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Pa
         }
     }
     let matches = command.try_get_matches_from(args).map_err(Failure::Clap)?;
-    Ok(Parsed { matches, sources })
+    Ok(Parsed { matches, sources, given: said })
 }
 
 /// Gives an option values where the command line gives none: of the subcommand `of`, or of all commands.

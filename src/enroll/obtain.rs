@@ -137,11 +137,15 @@ fn by(
             step_ca: None,
         };
         let mut pause = FIRST_PAUSE;
+        // What one try left open, no later one settles.
+        let mut unsettled = false;
         loop {
             let failure = match method.issue(&mut order).await {
                 Ok(chain) => return Ok(chain),
                 Err(failure) => failure,
             };
+            unsettled |= failure.unsettled;
+            let failure = Failure { unsettled, ..failure };
             let wait = jittered(pause);
             if !failure.again || net.left() <= wait {
                 return Err(failure);

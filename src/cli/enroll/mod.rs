@@ -11,7 +11,7 @@ use clap::Args;
 
 use super::Context;
 use super::config::ConfigArg;
-use super::variables::PublishedSources;
+use super::variables::Parsed;
 use crate::acme::ChallengeType;
 use crate::cert::NotAfter;
 use crate::enroll::{self, Outcome, Request, World, trust::Recorded};
@@ -211,7 +211,7 @@ struct AcmeArgs {
     profile: Option<String>,
 }
 
-pub(super) fn run(context: &Context, args: &EnrollArgs, published: &PublishedSources) -> Result<u8> {
+pub(super) fn run(context: &Context, args: &EnrollArgs, said: &Parsed) -> Result<u8> {
     let ui = context.ui;
     let host = context.sysroot()?;
     if !host.is_host() {
@@ -219,11 +219,12 @@ pub(super) fn run(context: &Context, args: &EnrollArgs, published: &PublishedSou
             .at(host.path().display())
             .hint("leave out `--sysroot`: a key has no place in an image"));
     }
-    if !published.ignored.is_empty() {
-        ui.say(format!("ignored, since the command line names a source: {}", published.ignored.join(", ")));
+    let ignored = &said.sources.ignored;
+    if !ignored.is_empty() {
+        ui.say(format!("ignored, since the command line names a source: {}", ignored.join(", ")));
     }
     runtime::heed_signals()?;
-    let requests = request::requests(context, args, published, &host)?;
+    let requests = request::requests(context, args, said, &host)?;
     let recorded = recorded(context)?;
     let say = |line: &str| ui.detail(line);
     let warn = |line: &str| ui.warn(line);

@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clap::Args as _;
 use url::Url;
 
-use super::{Context, EnrollArgs, MethodWord, absolute};
-use crate::cli::variables::PublishedSources;
+use super::{AcmeArgs, Context, EnrollArgs, MethodWord, absolute};
+use crate::cli::variables::{Parsed, PublishedSources};
 use crate::config::{self, CertificateConfig, Config, Scope};
 use crate::enroll::methods::Method;
 use crate::enroll::methods::acme::{Acme, Dns, Options};
@@ -38,15 +39,16 @@ const ACME_TIMEOUT: Duration = Duration::from_secs(300);
 pub(super) fn requests(
     context: &Context,
     args: &EnrollArgs,
-    published: &PublishedSources,
+    said: &Parsed,
     host: &Sysroot,
 ) -> Result<Vec<Request>> {
+    let published = &said.sources;
     // What the certificates of the file lack does not matter to one that the command line names.
     let scope = match args.method {
         Some(word) if word != MethodWord::Any => Scope::Trust,
         _ => Scope::All,
     };
-    refuse_unused(args)?;
+    refuse_unused(args, &said.given)?;
     let mut config = config::load_scope(context.env, args.file.path(), scope)?;
     let own =
         trust::Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
@@ -61,49 +63,33 @@ pub(super) fn requests(
 }
 
 /// What somebody says has a meaning, or is an error: an option is not taken in silence by a method that it is not for.
-fn refuse_unused(args: &EnrollArgs) -> Result<()> {
+/// `given` has the ids of what the command line says; variables are there for everything that runs here.
+fn refuse_unused(args: &EnrollArgs, given: &[String]) -> Result<()> {
     use MethodWord::{Acme, Any, Provisioner, Token, X5c};
-    let acme = &args.acme;
-    // The option, whether it is given, and the methods that it is for.
-    let options: [(&str, bool, &[MethodWord]); 26] = [
-        ("--cert", args.cert.is_some(), &ALL),
-        ("--key", args.key.is_some(), &ALL),
-        ("--chain", args.chain.is_some(), &ALL),
-        ("--ca-out", args.ca_out.is_some(), &ALL),
-        ("--token", args.token.is_some(), &[Token, Any]),
-        ("--token-file", args.token_file.is_some(), &[Token, Any]),
-        ("--provisioner", args.provisioner.is_some(), &[Provisioner, X5c, Acme]),
-        ("--password-file", args.password_file.is_some(), &[Provisioner]),
-        ("--x5c-cert", args.x5c_cert.is_some(), &[X5c]),
-        ("--x5c-key", args.x5c_key.is_some(), &[X5c]),
-        ("--directory", acme.directory.is_some(), &[Acme]),
-        ("--challenge", acme.challenge.is_some(), &[Acme]),
-        ("--http-listen", acme.http_listen.is_some(), &[Acme]),
-        ("--tls-listen", acme.tls_listen.is_some(), &[Acme]),
-        ("--webroot", acme.webroot.is_some(), &[Acme]),
-        ("--dns-hook", !acme.dns_hook.is_empty(), &[Acme]),
-        ("--rfc2136-server", acme.rfc2136_server.is_some(), &[Acme]),
-        ("--rfc2136-zone", acme.rfc2136_zone.is_some(), &[Acme]),
-        ("--rfc2136-key-name", acme.rfc2136_key_name.is_some(), &[Acme]),
-        ("--rfc2136-key-file", acme.rfc2136_key_file.is_some(), &[Acme]),
-        ("--eab-kid", acme.eab_kid.is_some(), &[Acme]),
-        ("--eab-hmac-key-file", acme.eab_hmac_key_file.is_some(), &[Acme]),
-        ("--account-key", acme.account_key.is_some(), &[Acme]),
-        ("--contact", !acme.contact.is_empty(), &[Acme]),
-        ("--agree-tos", acme.agree_tos, &[Acme]),
-        ("--profile", acme.profile.is_some(), &[Acme]),
-    ];
+    let of_acme = AcmeArgs::augment_args(clap::Command::new(""));
+    let methods_of = |id: &str| -> Option<&[MethodWord]> {
+        match id {
+            "cert" | "key" | "chain" | "ca_out" => Some(&ALL),
+            "token" | "token_file" => Some(&[Token, Any]),
+            "provisioner" => Some(&[Provisioner, X5c, Acme]),
+            "password_file" => Some(&[Provisioner]),
+            "x5c_cert" | "x5c_key" => Some(&[X5c]),
+            id => of_acme.get_arguments().any(|arg| arg.get_id() == id).then_some(&[Acme]),
+        }
+    };
     let method = args.method.unwrap_or(Any);
-    let unused = options.iter().find(|(_, given, methods)| *given && !methods.contains(&method));
-    let Some((option, _, methods)) = unused else { return Ok(()) };
+    let unused =
+        given.iter().find_map(|id| Some((id, methods_of(id).filter(|methods| !methods.contains(&method))?)));
+    let Some((id, methods)) = unused else { return Ok(()) };
+    let option = format!("`--{}`", id.replace('_', "-"));
     let named = methods.iter().map(|method| format!("`{method}`")).collect::<Vec<_>>().join(", ");
     Err(if method == Any {
-        Error::usage(format!("`{option}` needs a method")).hint(format!(
+        Error::usage(format!("{option} needs a method")).hint(format!(
             "it is for {named}: `trustup enroll {} NAME… --cert FILE --key FILE`; without a method, trustup.toml says all of it",
             methods[0]
         ))
     } else {
-        Error::usage(format!("`{option}` does not go with `{method}`"))
+        Error::usage(format!("{option} does not go with `{method}`"))
             .hint(format!("it is for {named}: leave it out, or choose another method"))
     })
 }
@@ -303,6 +289,10 @@ fn several(
     config: Option<Config>,
     host: &Sysroot,
 ) -> Result<Vec<Request>> {
+    if args.cert.is_some() || args.key.is_some() {
+        return Err(Error::usage("`TRUSTUP_CERT` and `TRUSTUP_KEY` need a method")
+            .hint("`trustup enroll token|provisioner|x5c|acme NAME…`; without a method, trustup.toml says all of it"));
+    }
     let of_file = config.as_ref().map(|config| config.certificates.clone()).unwrap_or_default();
     let provisioner = config.as_ref().and_then(|config| config.ca.as_ref()?.provisioner.clone());
     let mut certificates: Vec<CertificateConfig> = of_file;

@@ -40,6 +40,8 @@ fn an_option_that_the_method_does_not_take_is_refused() {
             run.says([&*format!("`{}` needs a method", given[0]), "trustup.toml"]);
         }
     }
+    // Variables are there for everything that runs in a container.
+    scene.enroll().env("TRUSTUP_WEBROOT", "/nowhere").env("TRUSTUP_TOKEN_FILE", file).ok();
     for option in ["--cert", "--key", "--chain", "--ca-out"] {
         let run = Trustup::new(["enroll", option, file]).fails(2);
         run.says([&*format!("`{option}` needs a method")]);

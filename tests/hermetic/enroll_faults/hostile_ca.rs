@@ -43,6 +43,8 @@ pub(super) enum Fault {
     Drips,
     DripsItsHead,
     ClosesBeforeTheHead,
+    /// The same, and from then on nothing is answered at all.
+    ClosesAndFallsSilent,
     ClosesInTheBody,
     AnswersBeforeTheRequestIsRead,
     // The answer.
@@ -219,10 +221,15 @@ impl Shared {
             return wait_for_the_end(stream);
         }
         let body = read_body(head, stream)?;
+        let was_faulty =
+            self.requests.lock().expect("requests").iter().any(|one| path_of(one).starts_with(self.at));
         self.record(head, &body);
+        if self.fault == Fault::ClosesAndFallsSilent && was_faulty {
+            return wait_for_the_end(stream);
+        }
         match fault {
             Fault::NeverAnswers => return wait_for_the_end(stream),
-            Fault::ClosesBeforeTheHead => return Ok(()),
+            Fault::ClosesBeforeTheHead | Fault::ClosesAndFallsSilent => return Ok(()),
             Fault::HangsHalfWay | Fault::ClosesInTheBody => {
                 stream.write_all(
                     b"HTTP/1.1 201 Created\r\nContent-Length: 5000\r\n\r\n{\"crt\":\"-----BEGIN CERT",

@@ -234,6 +234,11 @@ fn what_is_wrong_with_the_connection() {
         }
         fails(Fault::AnswersBeforeTheRequestIsRead, "/1.0/sign", way, &[4], &["forbidden"]);
     }
+    // What the first try left open is said, whatever the last one meets.
+    for way in [Way::Provisioner, Way::X5c] {
+        let run = fails(Fault::ClosesAndFallsSilent, "/1.0/sign", way, &[6], &["no complete answer"]);
+        run.says(["may have issued", ".server.key.trustup"]);
+    }
 }
 
 #[test]
