@@ -64,7 +64,12 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--tree" => tree = Some(PathBuf::from(value_of("--tree", &mut arguments)?)),
-            "--binary" => binary = Some(PathBuf::from(value_of("--binary", &mut arguments)?)),
+            "--binary" => {
+                // It is run from other directories.
+                let path = PathBuf::from(value_of("--binary", &mut arguments)?);
+                let found = path.canonicalize().map_err(|error| format!("`{}`: {error}", path.display()))?;
+                binary = Some(found);
+            }
             "--only-stores" => only_stores = true,
             "--only-enroll" => only_enroll = true,
             "--runs" => {
