@@ -6,7 +6,7 @@
 //! way to end at all, since the kernel does nothing to process 1 by itself.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -14,49 +14,79 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::{Error, Result};
 
-/// Set while the default action of the signals applies; not there at all where nobody asked to heed them.
-static BY_DEFAULT: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+/// What the handlers of signals and the waits know of each other; not there at all where nobody asked to heed them.
+static HEEDED: OnceLock<Heeded> = OnceLock::new();
+
+struct Heeded {
+    /// Whether the default action applies: while nothing waits.
+    by_default: Arc<AtomicBool>,
+    /// The number of the signal that came while something waited; 0 for none. It was meant for the whole command.
+    came: Arc<AtomicUsize>,
+}
 
 /// From now on SIGTERM and SIGINT end what [`block_on`] waits for; outside of it they end the process as ever.
 ///
 /// # Errors
 /// The system takes no handler.
 pub fn heed_signals() -> Result<()> {
-    let by_default = Arc::new(AtomicBool::new(true));
-    if BY_DEFAULT.set(Arc::clone(&by_default)).is_err() {
+    let (by_default, came) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let heeded = Heeded { by_default: Arc::clone(&by_default), came: Arc::clone(&came) };
+    if HEEDED.set(heeded).is_err() {
         return Ok(());
     }
     for signal in [SIGTERM, SIGINT] {
+        let number = usize::try_from(signal).unwrap_or_default();
         signal_hook::flag::register_conditional_default(signal, Arc::clone(&by_default))
+            .and_then(|_| signal_hook::flag::register_usize(signal, Arc::clone(&came), number))
             .map_err(no_signals)?;
     }
     Ok(())
 }
 
+/// To be asked before something else is begun.
+///
+/// # Errors
+/// A signal came while this process waited.
+pub fn check() -> Result<()> {
+    let came = HEEDED.get().map_or(0, |heeded| heeded.came.load(Ordering::SeqCst));
+    match i32::try_from(came) {
+        Ok(0) => Ok(()),
+        Ok(SIGINT) => Err(ended_by("SIGINT")),
+        _ => Err(ended_by("SIGTERM")),
+    }
+}
+
 /// Waits for `future`, on a runtime of its own. Must not be called inside another.
 ///
 /// # Errors
-/// The system gives no runtime; a signal came, and `future` was dropped where it waited.
+/// The system gives no runtime; a signal came, now or in an earlier wait, and `future` was dropped where it waited.
 pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
+    check()?;
+    block_on_after_all(future)
+}
+
+/// [`block_on`] for what is to be taken away at the end, also when a signal came already; the next one ends it.
+///
+/// # Errors
+/// The system gives no runtime; a signal came.
+pub fn block_on_after_all<T>(future: impl Future<Output = T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Error::failed("could not start the network runtime").because(error))?;
-    let Some(by_default) = BY_DEFAULT.get() else {
+    let Some(heeded) = HEEDED.get() else {
         return Ok(runtime.block_on(future));
     };
     let done = runtime.block_on(async {
         let signals = Signals::new()?;
-        by_default.store(false, Ordering::SeqCst);
+        heeded.by_default.store(false, Ordering::SeqCst);
         tokio::select! {
             biased;
-            name = signals.next() => {
-                Err(Error::failed(format!("ended by {name}")).hint("run it again: it goes on where this one stopped"))
-            }
+            name = signals.next() => Err(ended_by(name)),
             done = future => Ok(done),
         }
     });
-    by_default.store(true, Ordering::SeqCst);
+    heeded.by_default.store(true, Ordering::SeqCst);
     done
 }
 
@@ -87,6 +117,10 @@ impl Signals {
             _ = self.interrupt.recv() => "SIGINT",
         }
     }
+}
+
+fn ended_by(name: &str) -> Error {
+    Error::failed(format!("ended by {name}")).hint("run it again")
 }
 
 fn no_signals(error: std::io::Error) -> Error {

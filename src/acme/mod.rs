@@ -63,8 +63,8 @@ impl Report<'_> {
 }
 
 /// Gets a certificate for `names` with the request `csr_der` (PKCS#10, DER, without a CN): leaf first, then what the
-/// server sent behind it. `report` gets a line for each stage. Bounded by the client's deadline; do not bound it from
-/// outside: what was put up for a challenge is taken away before this returns, and only then.
+/// server sent behind it. `report` gets a line for each stage. Bounded by the client's deadline. What was put
+/// up for a challenge is taken away before this returns, and where it is dropped before, without a word.
 ///
 /// # Errors
 /// `Usage` for names and settings that do not go together, `NotTrusted` where the CA refuses, `Unreachable` where it does

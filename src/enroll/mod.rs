@@ -25,6 +25,7 @@ use crate::pair::facts::{self, Good, Standing};
 use crate::pair::pending::{self, Attempt, Pending};
 use crate::pair::place;
 use crate::pair::{Content, Outputs};
+use crate::runtime;
 use crate::sysroot::{Meta, Sysroot, split};
 use crate::text;
 
@@ -113,7 +114,10 @@ pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
     };
     match (replace(&settled, world, &reason, now), good) {
         // It works still: a service that starts now is better off with it than without.
-        (Err(error), Some(good)) if !request.force && error.changed().is_empty() => {
+        // Not so where somebody wants us to end: then nothing should be started.
+        (Err(error), Some(good))
+            if !request.force && error.changed().is_empty() && runtime::check().is_ok() =>
+        {
             let outcome = Outcome::new(Action::KeptForNow, reason);
             let outcome = outcome.with_chain(good.chain, good.vouched, &roots, request.policy, now);
             Ok(Outcome { problem: Some(error), ..outcome })

@@ -99,6 +99,9 @@ pub(super) fn obtain<'a>(
                 unsettled |= failure.unsettled;
                 skipped.push((method.name(), failure.error.to_string()));
                 last = Some(failure);
+                if runtime::check().is_err() {
+                    break;
+                }
             }
         }
     }

@@ -220,7 +220,8 @@ impl Drop for Zone<'_> {
         // thread does.
         std::thread::scope(|scope| {
             let cleaning = std::thread::Builder::new();
-            if let Ok(thread) = cleaning.spawn_scoped(scope, || runtime::block_on(self.clean_up())) {
+            if let Ok(thread) = cleaning.spawn_scoped(scope, || runtime::block_on_after_all(self.clean_up()))
+            {
                 drop(thread.join());
             }
         });

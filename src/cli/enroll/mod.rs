@@ -239,7 +239,7 @@ pub(super) fn run(context: &Context, args: &EnrollArgs, said: &Parsed) -> Result
             warn: &warn,
         };
         let busy = ui.busy("getting a certificate");
-        let done = enroll::enroll(&request, &world);
+        let done = runtime::check().and_then(|()| enroll::enroll(&request, &world));
         drop(busy);
         results.push((request, done));
     }

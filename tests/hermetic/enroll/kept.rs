@@ -149,7 +149,7 @@ fn t21_a_planted_pair_with_the_right_names_is_replaced() {
 }
 
 /// A pair of a CA of its own, whose life began and ends so many hours from now.
-fn pair_of_hours(scene: &Scene, from: i64, until: i64) -> std::path::PathBuf {
+pub(super) fn pair_of_hours(scene: &Scene, from: i64, until: i64) -> std::path::PathBuf {
     let authority = root("Own Root");
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["web.test".to_owned()]).unwrap();
