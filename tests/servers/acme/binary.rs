@@ -152,8 +152,10 @@ fn t16_a_hook_gets_the_environment_without_our_secrets() {
         "env >> {seen}\nls -l /proc/self/fd >> {seen}\nreadlink /proc/self/fd/0 >> {seen}; cat >> {seen}"
     );
     let program = hook(place.directory.path(), &script);
-    // A descriptor that our caller left open.
-    let mut open = std::fs::File::open(pebble.root_file()).expect("file");
+    // A descriptor that our caller left open. Its number is none that a small program comes to: `ls` lists the
+    // descriptor that it reads the list by, too, and that is the lowest free one.
+    let file = std::fs::File::open(pebble.root_file()).expect("file");
+    let mut open = std::fs::File::from(rustix::io::fcntl_dupfd_cloexec(&file, 77).expect("duplicate"));
     rustix::io::fcntl_setfd(&open, rustix::io::FdFlags::empty()).expect("inheritable");
     let run = place
         .at(&pebble, &["a.test"])
@@ -168,6 +170,7 @@ fn t16_a_hook_gets_the_environment_without_our_secrets() {
     run.says(["dns-01", "_acme-challenge.a.test"]);
     let seen = std::fs::read_to_string(&seen).expect("what the hook saw");
     assert!(seen.contains("PROVIDER_API_KEY=of the user") && !seen.contains("hunter2"), "{seen}");
+    assert!(seen.contains(" 0 -> pipe:"), "the list was made: {seen}");
     assert!(!seen.contains("root.pem") && !seen.contains(&format!(" {} ->", open.as_raw_fd())), "{seen}");
     open.read_exact(&mut [0]).expect("still ours");
 }
