@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::runtime;
 use crate::sysroot::{Kind, Sysroot, split};
 use crate::text;
 use crate::tree;
@@ -26,6 +27,12 @@ const SHOWN: usize = 8 * 1024;
 
 /// How much of its output is kept in memory at all.
 const KEPT: u64 = 1024 * 1024;
+
+/// How often it is looked whether a signal came.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a program has to end by itself when a signal came.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// The absolute path of a system program in the sysroot; `None` if it is not there.
 pub fn find(sysroot: &Sysroot, program: &str) -> Result<Option<String>> {
@@ -93,25 +100,52 @@ pub fn run_tool(
         .current_dir("/");
     let shown =
         std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-    run(command, "the distribution's trust update", &shown, timeout)
+    run(command, "the distribution's trust update", &shown, timeout, &|| Ok(()))
         .map_err(|error| error.hint("`--updater builtin` writes the same files without it"))
 }
 
 /// Runs a program that the user named: the caller's environment without our secrets (threat T16), standard input closed,
-/// output kept for the error, its whole process group ended after `timeout`. `program` is an absolute path.
+/// output kept for the error, its whole process group ended after `timeout`, or when a signal comes that is heeded
+/// ([`runtime::heed_signals`]). `program` is an absolute path.
+///
+/// # Errors
+/// It could not be started, failed, or took too long; the error shows what it said. A signal came.
+pub fn run_hook(env: &Env, program: &str, arguments: &[&str], timeout: Duration) -> Result<()> {
+    runtime::check()?;
+    hook(env, program, arguments, timeout, &runtime::check)
+}
+
+/// [`run_hook`] for what is to be taken away at the end: no signal ends it.
 ///
 /// # Errors
 /// It could not be started, failed, or took too long; the error shows what it said.
-pub fn run_hook(env: &Env, program: &str, arguments: &[&str], timeout: Duration) -> Result<()> {
+pub fn run_hook_after_all(env: &Env, program: &str, arguments: &[&str], timeout: Duration) -> Result<()> {
+    hook(env, program, arguments, timeout, &|| Ok(()))
+}
+
+fn hook(
+    env: &Env,
+    program: &str,
+    arguments: &[&str],
+    timeout: Duration,
+    go_on: &dyn Fn() -> Result<()>,
+) -> Result<()> {
     let mut command = Command::new(program);
     command.args(arguments);
     withhold_secrets(&mut command, env);
     let shown = text::escape(&[&[program], arguments].concat().join(" "));
-    run(command, "the hook", &shown, timeout).map(drop)
+    run(command, "the hook", &shown, timeout, go_on).map(drop)
 }
 
-/// Runs `command` to its end and gives back what it said; `who` and `shown` are for the error.
-fn run(mut command: Command, who: &str, shown: &str, timeout: Duration) -> Result<String> {
+/// Runs `command` to its end, as long as `go_on` has no error, and gives back what it said; `who` and `shown` are for the
+/// error.
+fn run(
+    mut command: Command,
+    who: &str,
+    shown: &str,
+    timeout: Duration,
+    go_on: &dyn Fn() -> Result<()>,
+) -> Result<String> {
     let no_pipe = |error| Error::failed("could not make a pipe").because(anyhow::Error::from(error));
     let (mut output, writer) = std::io::pipe().map_err(no_pipe)?;
     let writer_too = writer.try_clone().map_err(no_pipe)?;
@@ -134,26 +168,54 @@ fn run(mut command: Command, who: &str, shown: &str, timeout: Duration) -> Resul
         let _ = sender.send(());
         said
     });
-    let in_time = finished.recv_timeout(timeout).is_ok();
-    if !in_time {
-        // The leader is not waited for yet, so its number still names this group.
-        let _ = rustix::process::kill_process_group(group, Signal::KILL);
-    }
+    let ended = wait(&finished, group, timeout, go_on);
     let status =
         child.wait().map_err(|error| Error::failed(format!("could not wait for {who}")).because(error))?;
     let said = reader.join().unwrap_or_default();
-    if in_time && status.success() {
-        return Ok(String::from_utf8_lossy(&said).into_owned());
-    }
-    let what = if in_time {
-        format!("{who} failed ({status})")
-    } else {
-        format!("{who} took longer than {} s and was ended", timeout.as_secs())
+    let what = match ended {
+        Ended::ByItself if status.success() => return Ok(String::from_utf8_lossy(&said).into_owned()),
+        Ended::ByItself => format!("{who} failed ({status})"),
+        Ended::Late => format!("{who} took longer than {} s and was ended", timeout.as_secs()),
+        Ended::Before(error) => return Err(error.at(shown)),
     };
     let said = String::from_utf8_lossy(&said);
     let error = Error::failed(what).at(shown);
     let said = said.trim_end();
     Err(if said.is_empty() { error } else { error.because(anyhow::anyhow!("it said: {}", tail(said))) })
+}
+
+/// How a program came to its end.
+enum Ended {
+    ByItself,
+    Late,
+    Before(Error),
+}
+
+/// Waits for the end of all output, and ends the process `group` where that is too late, or not to be waited for.
+fn wait(finished: &Receiver<()>, group: Pid, timeout: Duration, go_on: &dyn Fn() -> Result<()>) -> Ended {
+    // The leader is not waited for yet, so its number still names this group.
+    let end = |signal| {
+        // Where it is gone already, nothing is left to end.
+        let _ = rustix::process::kill_process_group(group, signal);
+    };
+    let deadline = Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if finished.recv_timeout(left.min(LOOK)).is_ok() {
+            return Ended::ByItself;
+        }
+        if let Err(error) = go_on() {
+            end(Signal::TERM);
+            if finished.recv_timeout(GRACE).is_err() {
+                end(Signal::KILL);
+            }
+            return Ended::Before(error);
+        }
+        if left.is_zero() {
+            end(Signal::KILL);
+            return Ended::Late;
+        }
+    }
 }
 
 /// The end of a program's output, escaped line by line.
@@ -236,6 +298,18 @@ mod tests {
         let error =
             run_tool("/bin/sh", &arguments, "/tmp", Duration::from_millis(200), None).expect_err("hangs");
         assert!(error.to_string().contains("took longer"), "{error}");
+    }
+
+    #[test]
+    fn a_program_that_is_not_to_go_on_may_end_by_itself() {
+        for script in ["sleep 600", "trap 'exit 0' TERM; sleep 600 & wait", "trap '' TERM; sleep 600 & wait"]
+        {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]);
+            let cut = || Err(Error::failed("cut short"));
+            let error = run(command, "the hook", "sh", Duration::from_secs(300), &cut).expect_err(script);
+            assert!(error.to_string().contains("cut short"), "{error}");
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::acme::Report;
 use crate::acme::order::Answer;
+use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::native;
 use crate::net::Client;
@@ -16,6 +17,9 @@ use crate::text;
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// For taking a record away, also when the time for everything is over.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// One of the ways to run a program.
+type Run = fn(&Env, &str, &[&str], Duration) -> Result<()>;
 
 /// The program, and the records that it was asked to write.
 pub(super) struct Hook<'a> {
@@ -63,7 +67,8 @@ impl<'a> Hook<'a> {
             let record = [format!("_acme-challenge.{}.", answer.name), answer.dns_value.clone()];
             // Before the call: one that failed half-way may have written it.
             self.present.push(record.clone());
-            self.call("present", &record, self.client.left().min(CALL_TIMEOUT))?;
+            let timeout = self.client.left().min(CALL_TIMEOUT);
+            self.call(native::run_hook, "present", &record, timeout)?;
             report.say(&format!("dns-01: `{}` wrote the record at {}", self.program, record[0]));
         }
         Ok(())
@@ -76,18 +81,19 @@ impl<'a> Hook<'a> {
 
     fn clean_up(&mut self) -> Vec<Error> {
         let records = std::mem::take(&mut self.present);
-        let called = records.iter().rev().map(|record| self.call("cleanup", record, CLEANUP_TIMEOUT));
+        let clean_up = |record| self.call(native::run_hook_after_all, "cleanup", record, CLEANUP_TIMEOUT);
+        let called = records.iter().rev().map(clean_up);
         called.filter_map(Result::err).collect()
     }
 
-    fn call(&self, action: &str, record: &[String; 2], timeout: Duration) -> Result<()> {
+    fn call(&self, run: Run, action: &str, record: &[String; 2], timeout: Duration) -> Result<()> {
         // Nothing that a server chose may look like an option (threat T20).
         if record.iter().any(|value| value.starts_with('-')) {
             return Err(Error::failed("the DNS hook would get a value that looks like an option"));
         }
         let arguments: Vec<&str> =
             self.arguments.iter().map(String::as_str).chain([action, &record[0], &record[1]]).collect();
-        native::run_hook(self.client.env(), self.program, &arguments, timeout)
+        run(self.client.env(), self.program, &arguments, timeout)
     }
 }
 

@@ -294,7 +294,7 @@ fn a_signal_takes_everything_down_again() {
     let place = Place::new();
     let webroot = TempDir::new().expect("webroot");
     let calls = place.path("calls");
-    let hook = hook(place.directory.path(), &format!("echo \"$1 $2\" >> {calls}"));
+    let program = hook(place.directory.path(), &format!("echo \"$1 $2\" >> {calls}"));
     let tsig = place.path("tsig");
     std::fs::write(&tsig, bind.secret()).expect("key");
     let server = bind.address().to_string();
@@ -306,7 +306,7 @@ fn a_signal_takes_everything_down_again() {
     };
     let name = "_acme-challenge.a.example.test";
     let by_webroot = ["--webroot", webroot.path().to_str().expect("UTF-8")];
-    let by_hook = ["--challenge", "dns-01", "--dns-hook", &hook];
+    let by_hook = ["--challenge", "dns-01", "--dns-hook", &program];
     let by_update =
         ["--rfc2136-server", &server, "--rfc2136-key-name", Bind::KEY_NAME, "--rfc2136-key-file", &tsig];
     let files = || std::fs::read_dir(webroot.path()).expect("webroot").count();
@@ -322,6 +322,24 @@ fn a_signal_takes_everything_down_again() {
     wait_for("the hook's call", || called().contains("present").then_some(()));
     ended_by(run, Signal::INT, "SIGINT");
     assert_eq!(called(), format!("present {name}.\ncleanup {name}.\n"));
+
+    // One that waits until its record is seen everywhere is not waited for, nor is one that takes no notice of signals.
+    let child = place.path("child");
+    for trap in ["", "trap '' TERM; "] {
+        std::fs::remove_file(&calls).expect("calls");
+        let wait = format!("if [ $1 = present ]; then sleep 600 & echo $! > {child}; wait; fi");
+        hook(place.directory.path(), &format!("{trap}echo \"$1 $2\" >> {calls}; {wait}"));
+        let run = enroll(&by_hook).start();
+        let pid = wait_for("the hook's child", || {
+            std::fs::read_to_string(&child).ok()?.strip_suffix('\n').map(str::to_owned)
+        });
+        ended_by(run, Signal::TERM, "SIGTERM");
+        assert_eq!(called(), format!("present {name}.\ncleanup {name}.\n"));
+        // Who has to wait for it is not ours to say.
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        assert!(stat.is_empty() || stat.contains(") Z "), "its children are gone, too: {stat}");
+        std::fs::remove_file(&child).expect("child");
+    }
 
     // An update of a zone that step-ca's resolver has is seen at once: a resolver that does not know it is asked.
     let elsewhere = Bind::start();
