@@ -151,6 +151,42 @@ impl From<Output> for Ended {
     }
 }
 
+/// A container in the background, until this is dropped.
+pub(crate) struct Container(String);
+
+impl Container {
+    /// Starts `command` (or what the image says, with these arguments) with the options of `docker run`.
+    pub(crate) fn start(image: &str, options: &[&str], command: &[&str]) -> Container {
+        let mut docker = engine().docker();
+        docker.args(["run", "--detach"]).args(options).arg(image).args(command);
+        let started = Ended::from(docker.output().expect("client")).passed();
+        Container(started.trim().to_owned())
+    }
+
+    pub(crate) fn docker(&self, arguments: &[&str]) -> Ended {
+        Ended::from(engine().docker().args(arguments).arg(&self.0).output().expect("client"))
+    }
+
+    /// What it has said so far.
+    pub(crate) fn logs(&self) -> String {
+        self.docker(&["logs"]).passed()
+    }
+
+    /// Has it stopped and answers with its exit code. Process 1 has no default action for a signal: one that does not
+    /// care for it is killed after the grace time, and 137 is its code.
+    pub(crate) fn stop(&self) -> String {
+        self.docker(&["stop", "--time", "20"]).passed();
+        self.docker(&["inspect", "--format", "{{.State.ExitCode}}"]).passed().trim().to_owned()
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        // Its end is what counts, not how it was reached.
+        let _ = self.docker(&["rm", "--force"]);
+    }
+}
+
 #[test]
 #[ignore = "needs root and Debian's docker.io"]
 fn the_guard_leaves_nothing_behind() {

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::dockerd::{Ended, engine};
+use crate::dockerd::{Container, Ended, engine};
 use crate::images::import;
 use crate::programs::trustup;
 use crate::support::program::copy_for_all;
@@ -38,42 +38,18 @@ fn directory(place: &Path, name: &str, user: u32) -> PathBuf {
 const HARDENED: [&str; 7] =
     ["--network", "host", "--read-only", "--cap-drop", "ALL", "--security-opt", "no-new-privileges"];
 
-/// A container in the background, until this is dropped.
-struct Container(String);
-
-impl Container {
-    fn docker(&self, arguments: &[&str]) -> Ended {
-        Ended::from(engine().docker().args(arguments).arg(&self.0).output().expect("client"))
-    }
-}
-
-impl Drop for Container {
-    fn drop(&mut self) {
-        // Its end is what counts, not how it was reached.
-        let _ = self.docker(&["rm", "--force"]);
-    }
-}
-
 #[test]
 #[ignore = "needs root and Debian's docker.io"]
 fn a_container_enrolls_from_the_ca_in_another() {
     let place = tempfile::tempdir().expect("directory");
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).expect("mode");
     let state = directory(place.path(), "state", 1000);
-    let started = Ended::from(
-        engine()
-            .docker()
-            .args(["run", "--detach", "--user", "1000:1000", "--volume"])
-            .arg(format!("{}:/state", state.display()))
-            .args(HARDENED)
-            .args([bare(), "/trustup", "--json", "dev-ca", "--listen", "127.0.0.1:0", "--state", "/state"])
-            .output()
-            .expect("client"),
-    )
-    .passed();
-    let ca = Container(started.trim().to_owned());
+    let volume = format!("{}:/state", state.display());
+    let options = [&["--user", "1000:1000", "--volume", &volume], &HARDENED[..]].concat();
+    let command = ["/trustup", "--json", "dev-ca", "--listen", "127.0.0.1:0", "--state", "/state"];
+    let ca = Container::start(bare(), &options, &command);
     let said = wait_for("the CA in its container", || {
-        let log = ca.docker(&["logs"]).passed();
+        let log = ca.logs();
         let line = log.lines().find(|line| line.starts_with('{'))?;
         serde_json::from_str::<serde_json::Value>(line).ok()
     });
@@ -106,9 +82,7 @@ fn a_container_enrolls_from_the_ca_in_another() {
         let key = fs::metadata(out.join("web.key")).expect("key");
         assert_eq!((key.uid(), key.mode() & 0o7777), (*user, 0o600));
     }
-    // Process 1 gets the signal; one that did not would be killed after the grace time, with 137.
-    ca.docker(&["stop", "--time", "20"]).passed();
-    assert_eq!(ca.docker(&["inspect", "--format", "{{.State.ExitCode}}"]).passed().trim(), "0");
+    assert_eq!(ca.stop(), "0");
     // A good pair needs no CA.
     for (user, out, password) in &users {
         let said = enroll(*user, out, password).passed();
@@ -116,7 +90,6 @@ fn a_container_enrolls_from_the_ca_in_another() {
     }
 }
 
-/// Process 1 has no default action for a signal: without ours it would be killed after the grace time, with 137.
 #[test]
 #[ignore = "needs root and Debian's docker.io"]
 fn an_enrollment_that_waits_ends_when_its_container_is_stopped() {
@@ -131,24 +104,15 @@ fn an_enrollment_that_waits_ends_when_its_container_is_stopped() {
     let (url, pin) = (format!("https://127.0.0.1:{}", nobody.number()), "ab".repeat(32));
     #[rustfmt::skip]
     let command = [
-        bare(), "/trustup", "-v", "--wait", "10m", "enroll", "provisioner", "web.internal", "--ca-url", &url,
+        "/trustup", "-v", "--wait", "10m", "enroll", "provisioner", "web.internal", "--ca-url", &url,
         "--fingerprint", &pin, "--password-file", "/out/password", "--cert", "/out/web.pem", "--key", "/out/web.key",
     ];
-    let mut docker = engine().docker();
-    docker
-        .args(["run", "--detach", "--user", "1000:1000", "--volume"])
-        .arg(format!("{}:/out", out.display()));
-    let started = Ended::from(docker.args(HARDENED).args(command).output().expect("client")).passed();
-    let container = Container(started.trim().to_owned());
-    let logs = || {
-        let logs = engine().docker().args(["logs", &container.0]).output().expect("client");
-        String::from_utf8(logs.stderr).expect("UTF-8")
-    };
-    wait_for("the second try", || logs().contains("trying again").then_some(()));
-    container.docker(&["stop", "--time", "20"]).passed();
-    let code = container.docker(&["inspect", "--format", "{{.State.ExitCode}}"]).passed();
-    assert_eq!(code.trim(), "1", "{}", logs());
-    assert!(logs().contains("ended by SIGTERM"), "{}", logs());
+    let volume = format!("{}:/out", out.display());
+    let options = [&["--user", "1000:1000", "--volume", &volume], &HARDENED[..]].concat();
+    let container = Container::start(bare(), &options, &command);
+    wait_for("the second try", || container.logs().contains("trying again").then_some(()));
+    assert_eq!(container.stop(), "1", "{}", container.logs());
+    assert!(container.logs().contains("ended by SIGTERM"), "{}", container.logs());
     let mut left: Vec<_> =
         fs::read_dir(&out).expect("directory").map(|entry| entry.expect("entry").file_name()).collect();
     left.sort();

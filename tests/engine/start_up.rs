@@ -1,9 +1,10 @@
 //! Trust at start: the three entry points, each in front of a service (here the TLS client), as process 1.
 
 use crate::authority::{Authority, GREETING};
-use crate::dockerd::{Ended, engine};
+use crate::dockerd::{Container, Ended, engine};
 use crate::images::{Build, assert_distrusts, run};
 use crate::programs::client;
+use crate::support::silent_server::SilentServer;
 
 #[test]
 #[ignore = "needs root and Debian's docker.io"]
@@ -105,6 +106,22 @@ fn a_second_start_asks_no_server() {
     assert!(first.contains(GREETING) && second.contains(GREETING), "{first}\n{second}");
     assert!(asked > 0, "the first start fetches the root");
     assert_eq!(ca.connections(), asked, "the second start needs no server");
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn a_start_that_waits_for_its_ca_ends_when_it_is_stopped() {
+    let image = "trustup-test/stopped-start";
+    Build::of("pinned-root-then-bundle").into(image).passed();
+    let silent = SilentServer::start();
+    let (url, pin) = (format!("CA_URL={}", silent.url()), format!("CA_FINGERPRINT={}", "ab".repeat(32)));
+    let options = ["--network", "host", "--env", &url, "--env", &pin, "--env", "TRUSTUP_TIMEOUT=10m"];
+    let container = Container::start(image, &options, &["echo", "the service"]);
+    let asked = silent.asked();
+    assert_eq!(container.stop(), "1", "{}", container.logs());
+    drop(asked);
+    let said = container.logs();
+    assert!(said.contains("ended by SIGTERM") && !said.contains("the service"), "{said}");
 }
 
 #[test]

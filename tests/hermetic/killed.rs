@@ -1,10 +1,14 @@
 //! SIGKILL right before every step (`TRUSTUP_TEST_KILL_AT`, in debug builds only): each file is the old or the new
-//! one, the next run completes, and what it leaves is what an undisturbed run leaves.
+//! one, the next run completes, and what it leaves is what an undisturbed run leaves. Signals that can be heeded end what
+//! waits.
 
 use std::path::Path;
 
+use rustix::process::Signal;
+
 use crate::support::ca::{self, Root};
 use crate::support::run::{Run, Trustup, unpacked};
+use crate::support::silent_server::SilentServer;
 use crate::support::tree::Tree;
 
 /// One of each kind: tool and hashed directory, tool of Alpine, bundle alone, a regular cert.pem, nothing at all; outputs
@@ -138,5 +142,26 @@ fn untrust_killed_at_every_step_is_completed_by_the_next_run() {
             old.assert_same(&twin.tree(), &format!("{when}, then run again"));
         }
         assert!(steps >= 2, "{fixture}: only {steps} steps");
+    }
+}
+
+/// No file is touched before all sources are there, so there is nothing to take back.
+#[test]
+fn a_signal_ends_what_waits_for_a_source() {
+    for (signal, name) in [(Signal::TERM, "SIGTERM"), (Signal::INT, "SIGINT")] {
+        let root = unpacked("debian-12");
+        let before = Tree::of(root.path());
+        let silent = SilentServer::start();
+        let url = silent.url();
+        let waits = ["--wait", "10m", "bootstrap", "--fingerprint", &"ab".repeat(32), "--ca-url", &url];
+        let run = Trustup::at(root.path(), waits).start();
+        let asked = silent.asked();
+        run.signal(signal);
+        let run = run.end();
+        assert_eq!(run.code, Some(1), "{run}");
+        run.says([&*format!("ended by {name}"), "run it again"]);
+        drop(asked);
+        assert!(!silent.is_asked(), "asked again: {run}");
+        Tree::of(root.path()).assert_same(&before, "nothing is changed");
     }
 }

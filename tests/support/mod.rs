@@ -13,6 +13,7 @@ pub mod program;
 pub mod roots;
 pub mod run;
 pub mod servers;
+pub mod silent_server;
 pub mod step_api;
 pub mod tls_server;
 pub mod tree;

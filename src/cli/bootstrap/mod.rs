@@ -18,6 +18,7 @@ use crate::converge::Options;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::native;
+use crate::runtime;
 use crate::source::{self, Acquired, Known, Request, Source};
 use crate::trust::facts::Choice;
 use crate::trust::runtimes::{JAVA_OPTIONS, for_command, left_out};
@@ -187,6 +188,8 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
     let acquired = if is_only_repair(args, &request) {
         Ok(Acquired::default())
     } else {
+        // In front of a service it is process 1, and `--wait` may wait for minutes.
+        runtime::heed_signals()?;
         source::acquire(&request, &known, context.env)
     };
     drop(busy);
