@@ -187,23 +187,30 @@ fn make(path: &Path, from: Option<&Path>, recipe: &str) {
     if path.exists() {
         return;
     }
-    let partial = path.with_extension("partial");
-    if partial.exists() {
-        remove_tree(&partial).expect("leftover of an earlier attempt");
+    // They ask mirrors, and not every one answers always.
+    const TRIES: usize = 3;
+    for attempt in 1..=TRIES {
+        let partial = path.with_extension("partial");
+        if partial.exists() {
+            remove_tree(&partial).expect("leftover of an earlier attempt");
+        }
+        std::fs::create_dir(&partial).expect("directory");
+        // debootstrap mounts /proc and /sys in the new root: nobody else is to see that, least of all a later clean-up.
+        let output = Command::new("unshare")
+            .args(["--mount", "--propagation", "private", "sh", "-eu", "-c"])
+            .arg(format!("{}\n{recipe}", include_str!("recipe.sh")))
+            .env("ROOT", &partial)
+            .env("FROM", from.unwrap_or(Path::new("/nonexistent")))
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .output()
+            .expect("sh");
+        if output.status.success() {
+            return std::fs::rename(&partial, path).expect("rename");
+        }
+        eprintln!("{} could not be made, attempt {attempt} of {TRIES}: {}", path.display(), Said(&output));
     }
-    std::fs::create_dir(&partial).expect("directory");
-    // debootstrap mounts /proc and /sys in the new root: nobody else is to see that, least of all a later clean-up.
-    let output = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "sh", "-eu", "-c"])
-        .arg(format!("{}\n{recipe}", include_str!("recipe.sh")))
-        .env("ROOT", &partial)
-        .env("FROM", from.unwrap_or(Path::new("/nonexistent")))
-        .env("LC_ALL", "C")
-        .stdin(Stdio::null())
-        .output()
-        .expect("sh");
-    assert!(output.status.success(), "{} could not be made: {}", path.display(), Said(&output));
-    std::fs::rename(&partial, path).expect("rename");
+    panic!("{} could not be made", path.display());
 }
 
 /// `target/test-cache`.
