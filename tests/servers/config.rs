@@ -114,3 +114,35 @@ fn published_images_need_only_their_variables() {
     ca.stop();
     assert_eq!(actions(&again.ok()), ["kept"]);
 }
+
+/// The images' listeners are at port 80, which only root has: where else is ours to say, in any of the usual ways.
+#[test]
+#[ignore = "needs real servers"]
+fn published_images_that_ask_by_acme() {
+    let mut ca = StepCa::start(StepCaOptions::default());
+    let place = TempDir::new().unwrap();
+    let at = |name: &str| place.path().join(name);
+    std::fs::create_dir(at("tls")).unwrap();
+    let enroll = |provisioner: &str| {
+        let run = Trustup::new(["--json", "enroll"]).env("HOME", place.path());
+        let run = run.env("CA_URL", ca.url()).env("CA_FINGERPRINT", ca.fingerprint());
+        let run = run.env("CA_PROVISIONER_NAME", provisioner).env("TLS_DOMAINS", "localhost");
+        run.env("TLS_CERT_LOCATION", at("tls/db.crt"))
+            .env("TLS_KEY_LOCATION", at("tls/db.key"))
+            .env("TLS_CA_CERT_LOCATION", at("tls/ca.pem"))
+    };
+    let listen = format!("127.0.0.1:{}", ca.http_port());
+    let run = enroll(StepCa::ACME).env("TRUSTUP_HTTP_LISTEN", &listen).ok();
+    assert_eq!(actions(&run), ["issued"], "{run}");
+    assert_eq!(run.json()["certificates"][0]["method"], "acme", "{run}");
+    verified(&at, "db");
+    let run = enroll(StepCa::ACME).args(["--force", "--http-listen", &listen]).ok();
+    assert_eq!(actions(&run), ["issued"], "{run}");
+    enroll("nobody").arg("--force").fails(1).says(["/acme/nobody/directory"]);
+    // One of the two is enough to say which.
+    let two = ["--force", "--directory", "https://localhost/directory"];
+    enroll(StepCa::ACME).args(two).fails(2).says(["`--directory` and `--provisioner`"]);
+    let again = enroll(StepCa::ACME);
+    ca.stop();
+    assert_eq!(actions(&again.ok()), ["kept"]);
+}

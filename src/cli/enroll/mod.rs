@@ -67,7 +67,7 @@ impl std::fmt::Display for MethodWord {
 
 A second run finds a good pair and does nothing, without any network: it can stand in every entrypoint. Published
 images' variables CA_URL, CA_FINGERPRINT, CA_TOKEN, CA_PROVISIONER_NAME, TLS_DOMAINS, TLS_CERT_LOCATION,
-TLS_KEY_LOCATION and TLS_CA_CERT_LOCATION work alone, too.")]
+TLS_KEY_LOCATION and TLS_CA_CERT_LOCATION work alone, too; without CA_TOKEN by ACME, whose options may be added.")]
 pub(super) struct EnrollArgs {
     /// How to get it [default: any]
     #[arg(value_name = "METHOD")]

@@ -48,8 +48,14 @@ pub(super) fn requests(
         Some(word) if word != MethodWord::Any => Scope::Trust,
         _ => Scope::All,
     };
-    refuse_unused(args, &said.given)?;
     let mut config = config::load_scope(context.env, args.file.path(), scope)?;
+    let of_variables = match (&scope, &config) {
+        (Scope::Trust, _) => None,
+        (Scope::All, Some(config)) if !config.certificates.is_empty() => None,
+        (Scope::All, _) => config::published(context.env)?,
+    };
+    refuse_unused(args, &said.given, of_variables.as_ref())?;
+    let of_variables = of_variables.map(|one| completed(args, one)).transpose()?;
     let own =
         trust::Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
     ignore_ca(context, &own, published, config.as_mut());
@@ -58,13 +64,18 @@ pub(super) fn requests(
         Some(word) if word != MethodWord::Any => {
             Ok(vec![one(context, args, word, ca, config.as_ref(), host)?])
         }
-        _ => several(context, args, &ca, config, host),
+        _ => several(context, args, &ca, config, of_variables, host),
     }
 }
 
 /// What somebody says has a meaning, or is an error: an option is not taken in silence by a method that it is not for.
-/// `given` has the ids of what the command line says; variables are there for everything that runs here.
-fn refuse_unused(args: &EnrollArgs, given: &[String]) -> Result<()> {
+/// `given` has the ids of what the command line says; variables are there for everything that runs here. `of_variables` is
+/// what published images' variables ask for.
+fn refuse_unused(
+    args: &EnrollArgs,
+    given: &[String],
+    of_variables: Option<&CertificateConfig>,
+) -> Result<()> {
     use MethodWord::{Acme, Any, Provisioner, Token, X5c};
     let of_acme = AcmeArgs::augment_args(clap::Command::new(""));
     let methods_of = |id: &str| -> Option<&[MethodWord]> {
@@ -78,8 +89,12 @@ fn refuse_unused(args: &EnrollArgs, given: &[String]) -> Result<()> {
         }
     };
     let method = args.method.unwrap_or(Any);
-    let unused =
-        given.iter().find_map(|id| Some((id, methods_of(id).filter(|methods| !methods.contains(&method))?)));
+    // What those variables leave open is said as with the method; where the files go, they say themselves.
+    let by_acme = of_variables.is_some_and(|one| one.enroll.iter().any(is_acme));
+    let taken = |methods: &[MethodWord]| {
+        methods.contains(&method) || (by_acme && methods.contains(&Acme) && methods != ALL)
+    };
+    let unused = given.iter().find_map(|id| Some((id, methods_of(id).filter(|methods| !taken(methods))?)));
     let Some((id, methods)) = unused else { return Ok(()) };
     let option = format!("`--{}`", id.replace('_', "-"));
     let named = methods.iter().map(|method| format!("`{method}`")).collect::<Vec<_>>().join(", ");
@@ -92,6 +107,22 @@ fn refuse_unused(args: &EnrollArgs, given: &[String]) -> Result<()> {
         Error::usage(format!("{option} does not go with `{method}`"))
             .hint(format!("it is for {named}: leave it out, or choose another method"))
     })
+}
+
+fn is_acme(method: &config::Method) -> bool {
+    matches!(method, config::Method::Acme { .. })
+}
+
+/// What published images' variables ask for by ACME, with what they have no variables for: how challenges are answered,
+/// and with which account.
+fn completed(args: &EnrollArgs, mut one: CertificateConfig) -> Result<CertificateConfig> {
+    for method in &mut one.enroll {
+        if let config::Method::Acme { options, .. } = method {
+            let provisioner = options.provisioner.take().or_else(|| args.provisioner.clone());
+            **options = acme(args, provisioner)?;
+        }
+    }
+    Ok(one)
 }
 
 /// Who names a CA or a pin elsewhere has nothing of the file's `[ca]` (threat T1), and is told.
@@ -211,7 +242,7 @@ fn method(
             };
             Box::new(X5c { name: provisioner, cert: cert.clone(), key: key.clone() })
         }
-        MethodWord::Acme => Box::new(acme(args)?),
+        MethodWord::Acme => Box::new(Acme::new(acme(args, args.provisioner.clone())?)),
     })
 }
 
@@ -238,7 +269,7 @@ fn token(context: &Context, args: &EnrollArgs) -> Result<Source> {
     Ok(Source::Missing("token".to_owned(), why))
 }
 
-fn acme(args: &EnrollArgs) -> Result<Acme> {
+fn acme(args: &EnrollArgs, provisioner: Option<String>) -> Result<Options> {
     let options = &args.acme;
     let directory = match &options.directory {
         Some(text) => Some(Url::parse(text).map_err(|error| {
@@ -260,13 +291,13 @@ fn acme(args: &EnrollArgs) -> Result<Acme> {
         (Some(kid), Some(key)) => Some((kid.clone(), key.parse()?)),
         _ => None,
     };
-    if directory.is_some() && args.provisioner.is_some() {
+    if directory.is_some() && provisioner.is_some() {
         return Err(Error::usage("`--directory` and `--provisioner` both say where the ACME server is")
             .hint("leave one out"));
     }
-    Ok(Acme::new(Options {
+    Ok(Options {
         directory,
-        provisioner: args.provisioner.clone(),
+        provisioner,
         challenge: options.challenge,
         http_listen: options.http_listen,
         tls_listen: options.tls_listen,
@@ -277,7 +308,7 @@ fn acme(args: &EnrollArgs) -> Result<Acme> {
         contact: options.contact.clone(),
         agree_tos: options.agree_tos,
         profile: options.profile.clone(),
-    }))
+    })
 }
 
 /// The certificates of the file, else that of the variables of published images; those that have one of the names, if
@@ -287,6 +318,7 @@ fn several(
     args: &EnrollArgs,
     ca: &trust::Given,
     config: Option<Config>,
+    of_variables: Option<CertificateConfig>,
     host: &Sysroot,
 ) -> Result<Vec<Request>> {
     if args.cert.is_some() || args.key.is_some() {
@@ -295,10 +327,7 @@ fn several(
     }
     let of_file = config.as_ref().map(|config| config.certificates.clone()).unwrap_or_default();
     let provisioner = config.as_ref().and_then(|config| config.ca.as_ref()?.provisioner.clone());
-    let mut certificates: Vec<CertificateConfig> = of_file;
-    if certificates.is_empty() {
-        certificates.extend(config::published(context.env)?);
-    }
+    let mut certificates: Vec<CertificateConfig> = of_file.into_iter().chain(of_variables).collect();
     if certificates.is_empty() {
         return Err(Error::usage("nothing says which certificate to get").hint(format!(
             "name a method (`trustup enroll token|provisioner|x5c|acme NAME… --cert FILE --key FILE`), or write a `[[certificate]]` into `{}`",

@@ -48,6 +48,27 @@ fn an_option_that_the_method_does_not_take_is_refused() {
     }
 }
 
+/// Where published images' variables ask by ACME, the rest is said as with the method, but for what they say themselves.
+#[test]
+fn what_published_variables_leave_open_can_be_said() {
+    let scene = Scene::new();
+    let enroll = || {
+        let run = Trustup::new(["enroll"]).env("HOME", "/none").env("TLS_DOMAINS", "web.test");
+        run.env("TLS_CERT_LOCATION", scene.path("server.crt"))
+            .env("TLS_KEY_LOCATION", scene.path("server.key"))
+    };
+    let missing = "/nowhere/webroot";
+    let directory = ["--directory", "https://127.0.0.1:1/directory"];
+    enroll().args(directory).args(["--webroot", missing]).fails(2).says([missing]);
+    enroll().args(directory).env("TRUSTUP_WEBROOT", missing).fails(2).says([missing]);
+    for other in [["--password-file", "/nowhere"], ["--chain", "/nowhere"]] {
+        enroll().args(other).fails(2).says([&*format!("`{}` needs a method", other[0])]);
+    }
+    let by_token = enroll().env("CA_TOKEN", "abc");
+    by_token.args(["--webroot", missing]).fails(2).says(["`--webroot` needs a method"]);
+    assert!(!scene.path("server.key").exists());
+}
+
 #[test]
 fn what_the_command_line_says_goes_before_what_the_file_says() {
     let scene = Scene::new();
