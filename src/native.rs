@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
@@ -154,12 +154,11 @@ fn run(
     drop(nobody);
     command.stdin(closed).stdout(writer).stderr(writer_too).process_group(0);
     close_fds::set_fds_cloexec(3, &[]);
-    let mut child = command
+    let child = command
         .spawn()
         .map_err(|error| Error::failed(format!("could not start {who}")).at(shown).because(error))?;
     drop(command);
-    let group = Pid::from_child(&child);
-    let (sender, finished) = mpsc::channel();
+    let (sender, closed) = mpsc::channel();
     let reader = std::thread::spawn(move || {
         let mut said = Vec::new();
         // A program that closes its output early has said all.
@@ -168,9 +167,12 @@ fn run(
         let _ = sender.send(());
         said
     });
-    let ended = wait(&finished, group, timeout, go_on);
-    let status =
-        child.wait().map_err(|error| Error::failed(format!("could not wait for {who}")).because(error))?;
+    let mut running = Running { child, closed, has_closed: false };
+    let ended = running.wait(timeout, go_on);
+    let status = running
+        .child
+        .wait()
+        .map_err(|error| Error::failed(format!("could not wait for {who}")).because(error))?;
     let said = reader.join().unwrap_or_default();
     let what = match ended {
         Ended::ByItself if status.success() => return Ok(String::from_utf8_lossy(&said).into_owned()),
@@ -191,30 +193,61 @@ enum Ended {
     Before(Error),
 }
 
-/// Waits for the end of all output, and ends the process `group` where that is too late, or not to be waited for.
-fn wait(finished: &Receiver<()>, group: Pid, timeout: Duration, go_on: &dyn Fn() -> Result<()>) -> Ended {
-    // The leader is not waited for yet, so its number still names this group.
-    let end = |signal| {
-        // Where it is gone already, nothing is left to end.
-        let _ = rustix::process::kill_process_group(group, signal);
-    };
-    let deadline = Instant::now() + timeout;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if finished.recv_timeout(left.min(LOOK)).is_ok() {
-            return Ended::ByItself;
-        }
-        if let Err(error) = go_on() {
-            end(Signal::TERM);
-            if finished.recv_timeout(GRACE).is_err() {
-                end(Signal::KILL);
+/// A program that leads a process group of its own.
+struct Running {
+    child: Child,
+    /// Hears when nobody can write to its output any more.
+    closed: Receiver<()>,
+    has_closed: bool,
+}
+
+impl Running {
+    /// Waits for its end, and ends its process group where that is too late, or not to be waited for.
+    fn wait(&mut self, timeout: Duration, go_on: &dyn Fn() -> Result<()>) -> Ended {
+        let deadline = Instant::now() + timeout;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.ends_within(left.min(LOOK)) {
+                return Ended::ByItself;
             }
-            return Ended::Before(error);
+            if let Err(error) = go_on() {
+                self.end(Signal::TERM);
+                if !self.ends_within(GRACE) {
+                    self.end(Signal::KILL);
+                }
+                return Ended::Before(error);
+            }
+            if left.is_zero() {
+                self.end(Signal::KILL);
+                return Ended::Late;
+            }
         }
-        if left.is_zero() {
-            end(Signal::KILL);
-            return Ended::Late;
+    }
+
+    /// Whether its output is closed, by whoever of its children has it, and it has exited. Until then it is not waited for
+    /// in the sense of wait(2), so that its number still names the group.
+    fn ends_within(&mut self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        self.has_closed = self.has_closed || self.closed.recv_timeout(time).is_ok();
+        let mut pause = Duration::from_millis(1);
+        while self.has_closed {
+            // What goes wrong here is said by the wait at the end.
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return true;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            std::thread::sleep(pause.min(left));
+            pause = (pause * 2).min(LOOK);
         }
+        false
+    }
+
+    fn end(&self, signal: Signal) {
+        // Where it is gone already, nothing is left to end.
+        let _ = rustix::process::kill_process_group(Pid::from_child(&self.child), signal);
     }
 }
 
@@ -294,16 +327,32 @@ mod tests {
 
     #[test]
     fn a_tool_that_hangs_is_ended_with_its_children() {
-        let arguments = ["-c".to_owned(), "sleep 600 & sleep 600".to_owned()];
-        let error =
-            run_tool("/bin/sh", &arguments, "/tmp", Duration::from_millis(200), None).expect_err("hangs");
-        assert!(error.to_string().contains("took longer"), "{error}");
+        for script in ["sleep 600 & sleep 600", "exec >/dev/null 2>&1; sleep 600"] {
+            let arguments = ["-c".to_owned(), script.to_owned()];
+            let error =
+                run_tool("/bin/sh", &arguments, "/tmp", Duration::from_millis(200), None).expect_err("hangs");
+            assert!(error.to_string().contains("took longer"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_and_how_it_ended_are_both_waited_for() {
+        let run = |script: &str| {
+            let arguments = ["-c".to_owned(), script.to_owned()];
+            run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(60), None)
+        };
+        assert_eq!(run("(sleep 0.2; echo late) & echo early").expect("ends well"), "early\nlate\n");
+        let error = run("exec >/dev/null 2>&1; sleep 0.2; exit 3").expect_err("ends badly");
+        assert!(error.to_string().contains("exit status: 3"), "{error}");
     }
 
     #[test]
     fn a_program_that_is_not_to_go_on_may_end_by_itself() {
-        for script in ["sleep 600", "trap 'exit 0' TERM; sleep 600 & wait", "trap '' TERM; sleep 600 & wait"]
-        {
+        for script in [
+            "sleep 600",
+            "trap 'exit 0' TERM; sleep 600 & wait",
+            "trap '' TERM; exec >/dev/null 2>&1; sleep 600 & wait",
+        ] {
             let mut command = Command::new("/bin/sh");
             command.args(["-c", script]);
             let cut = || Err(Error::failed("cut short"));
