@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::{Error, Result};
@@ -24,7 +25,8 @@ struct Heeded {
     came: Arc<AtomicUsize>,
 }
 
-/// From now on SIGTERM and SIGINT end what [`block_on`] waits for; outside of it they end the process as ever.
+/// From now on SIGTERM and SIGINT end what [`block_on`] waits for; outside of it they end the process as ever, and as
+/// process 1, too.
 ///
 /// # Errors
 /// The system takes no handler.
@@ -36,9 +38,13 @@ pub fn heed_signals() -> Result<()> {
     }
     for signal in [SIGTERM, SIGINT] {
         let number = usize::try_from(signal).unwrap_or_default();
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&by_default))
-            .and_then(|_| signal_hook::flag::register_usize(signal, Arc::clone(&came), number))
-            .map_err(no_signals)?;
+        let ends = if rustix::process::getpid().is_init() {
+            // There is no default action to fall back to; the exit code is the one that a shell would give.
+            flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&by_default))
+        } else {
+            flag::register_conditional_default(signal, Arc::clone(&by_default))
+        };
+        ends.and_then(|_| flag::register_usize(signal, Arc::clone(&came), number)).map_err(no_signals)?;
     }
     Ok(())
 }

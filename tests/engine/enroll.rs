@@ -1,10 +1,15 @@
 //! The development CA as a container's only process, and enrollment beside it: any user, no capability, a read-only root
 //! with nothing in it but the binary, one writable directory.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+
+use rustix::fs::FlockOperation;
+use rustix::process::Signal;
+use tempfile::TempDir;
 
 use crate::dockerd::{Container, Ended, engine};
 use crate::images::import;
@@ -90,31 +95,76 @@ fn a_container_enrolls_from_the_ca_in_another() {
     }
 }
 
+/// What a container needs to enroll at a CA that is not up yet.
+struct Place {
+    _directory: TempDir,
+    out: PathBuf,
+}
+
+impl Place {
+    fn new() -> Place {
+        let directory = tempfile::tempdir().expect("directory");
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).expect("mode");
+        let out = self::directory(directory.path(), "out", 1000);
+        let password = out.join("password");
+        fs::write(&password, "secret").expect("password");
+        chown(&password, Some(1000), Some(1000)).expect("owner");
+        Place { _directory: directory, out }
+    }
+
+    /// Starts it. Nobody listens at this port, which is kept until the end.
+    fn enrolls(&self) -> (Container, Port) {
+        let nobody = Port::reserve();
+        let (url, pin) = (format!("https://127.0.0.1:{}", nobody.number()), "ab".repeat(32));
+        #[rustfmt::skip]
+        let command = [
+            "/trustup", "-v", "--wait", "10m", "enroll", "provisioner", "web.internal", "--ca-url", &url,
+            "--fingerprint", &pin, "--password-file", "/out/password", "--cert", "/out/web.pem", "--key", "/out/web.key",
+        ];
+        let volume = format!("{}:/out", self.out.display());
+        let options = [&["--user", "1000:1000", "--volume", &volume], &HARDENED[..]].concat();
+        (Container::start(bare(), &options, &command), nobody)
+    }
+
+    /// The names of the files that are there.
+    fn left(&self) -> Vec<OsString> {
+        let entries = fs::read_dir(&self.out).expect("directory");
+        let mut left: Vec<_> = entries.map(|entry| entry.expect("entry").file_name()).collect();
+        left.sort();
+        left
+    }
+}
+
 #[test]
 #[ignore = "needs root and Debian's docker.io"]
 fn an_enrollment_that_waits_ends_when_its_container_is_stopped() {
-    let place = tempfile::tempdir().expect("directory");
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).expect("mode");
-    let out = directory(place.path(), "out", 1000);
-    let password = out.join("password");
-    fs::write(&password, "secret").expect("password");
-    chown(&password, Some(1000), Some(1000)).expect("owner");
-    // A CA that is not up yet: nobody listens at this port, which is kept until the end.
-    let nobody = Port::reserve();
-    let (url, pin) = (format!("https://127.0.0.1:{}", nobody.number()), "ab".repeat(32));
-    #[rustfmt::skip]
-    let command = [
-        "/trustup", "-v", "--wait", "10m", "enroll", "provisioner", "web.internal", "--ca-url", &url,
-        "--fingerprint", &pin, "--password-file", "/out/password", "--cert", "/out/web.pem", "--key", "/out/web.key",
-    ];
-    let volume = format!("{}:/out", out.display());
-    let options = [&["--user", "1000:1000", "--volume", &volume], &HARDENED[..]].concat();
-    let container = Container::start(bare(), &options, &command);
+    let place = Place::new();
+    let (container, _nobody) = place.enrolls();
     wait_for("the second try", || container.logs().contains("trying again").then_some(()));
     assert_eq!(container.stop(), "1", "{}", container.logs());
     assert!(container.logs().contains("ended by SIGTERM"), "{}", container.logs());
-    let mut left: Vec<_> =
-        fs::read_dir(&out).expect("directory").map(|entry| entry.expect("entry").file_name()).collect();
-    left.sort();
-    assert_eq!(left, ["password"], "nothing else is left");
+    assert_eq!(place.left(), ["password"], "nothing else is left");
+}
+
+/// Nor is it in the way of a stop while it waits for nobody on the network.
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn an_enrollment_that_waits_for_another_ends_as_well() {
+    let place = Place::new();
+    let beside = directory(&place.out, ".web.key.trustup", 1000);
+    let lock = fs::File::create(beside.join("lock")).expect("lock");
+    chown(beside.join("lock"), Some(1000), Some(1000)).expect("owner");
+    lock.set_permissions(fs::Permissions::from_mode(0o600)).expect("mode");
+    rustix::fs::flock(&lock, FlockOperation::LockExclusive).expect("lock");
+    let (container, _nobody) = place.enrolls();
+    let pid = container.docker(&["inspect", "--format", "{{.State.Pid}}"]).passed();
+    let status = Path::new("/proc").join(pid.trim()).join("status");
+    wait_for("the handler of SIGTERM", || {
+        let status = fs::read_to_string(&status).expect("status");
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("caught signals");
+        let caught = u64::from_str_radix(caught.trim(), 16).expect("signals");
+        (caught & 1 << (Signal::TERM.as_raw() - 1) != 0).then_some(())
+    });
+    assert_eq!(container.stop(), "143", "{}", container.logs());
+    assert_eq!(place.left(), [".web.key.trustup", "password"], "nothing else is left");
 }
