@@ -25,26 +25,41 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Binds `address`. Must be called inside a tokio runtime.
+    /// Reads `ADDRESS:PORT`, or `:PORT` for that port of all addresses, which is `[::]:PORT`. `None` if it is neither.
+    pub(crate) fn parse(text: &str) -> Option<SocketAddr> {
+        let Some(port) = text.strip_prefix(':') else { return text.parse().ok() };
+        Some(Listener::all(port.parse().ok()?))
+    }
+
+    /// `port` of all addresses of this machine.
+    pub(crate) fn all(port: u16) -> SocketAddr {
+        (Ipv6Addr::UNSPECIFIED, port).into()
+    }
+
+    /// Binds `address`; `[::]` stands for those of both families, as far as they are here. Must be called inside a tokio
+    /// runtime.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+        match Listener::bind_one(address) {
+            // No IPv6 here at all.
+            Err(error)
+                if address.ip() == Ipv6Addr::UNSPECIFIED
+                    && !matches!(
+                        error.kind(),
+                        io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied
+                    ) =>
+            {
+                Listener::bind_one((Ipv4Addr::UNSPECIFIED, address.port()).into())
+            }
+            bound => bound,
+        }
+    }
+
+    fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // One that ended a moment ago does not hold the port.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         socket.listen(BACKLOG)
-    }
-
-    /// Binds `port` of all addresses of this machine, of both families where there are both.
-    pub(crate) fn bind_all(port: u16) -> io::Result<TcpListener> {
-        match Listener::bind((Ipv6Addr::UNSPECIFIED, port).into()) {
-            // No IPv6 here at all.
-            Err(error)
-                if !matches!(error.kind(), io::ErrorKind::AddrInUse | io::ErrorKind::PermissionDenied) =>
-            {
-                Listener::bind((Ipv4Addr::UNSPECIFIED, port).into())
-            }
-            bound => bound,
-        }
     }
 
     /// Has every connection handled by `handle`, for 5 seconds.
@@ -98,5 +113,21 @@ where
             oldest.abort();
         }
         open.push_back(connections.spawn(handle(stream)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read() {
+        let parsed = |text| Listener::parse(text).map(|address| address.to_string());
+        assert_eq!(parsed("127.0.0.1:8080").as_deref(), Some("127.0.0.1:8080"));
+        assert_eq!(parsed("[::1]:80").as_deref(), Some("[::1]:80"));
+        assert_eq!(parsed(":80").as_deref(), Some("[::]:80"));
+        for none in ["", ":", "80", ":65536", ":http", "localhost:80", "::80"] {
+            assert_eq!(parsed(none), None, "{none}");
+        }
     }
 }

@@ -1,7 +1,6 @@
 //! `[[certificate]]`: which names, which files, and how to get it, in the order to be tried.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use url::Url;
@@ -12,6 +11,7 @@ use crate::acme::ChallengeType;
 use crate::duration;
 use crate::enroll::methods::acme::{Dns, Options};
 use crate::error::Error;
+use crate::listener::Listener;
 use crate::pair::{CERT_MODE, KEY_MODE, Outputs};
 
 /// All keys of an `enroll` block but `method`, with the methods that have them.
@@ -153,8 +153,8 @@ fn acme(section: &Section<'_>) -> Method {
     let mut secrets = Vec::new();
     let text = |key| section.string(key).map(|value| value.text.to_string());
     let listen = |key| {
-        let wanted = "an address and a port, such as `0.0.0.0:80` or `[::]:80`";
-        section.parsed(key, wanted, |text| text.parse::<SocketAddr>().ok())
+        let wanted = "an address and a port, such as `127.0.0.1:8080`, or `:8080` for all addresses";
+        section.parsed(key, wanted, Listener::parse)
     };
     let hook = section.list("dns_hook");
     if let Some(program) = hook.first()

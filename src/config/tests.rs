@@ -85,7 +85,7 @@ fn everything_that_can_be_said_arrives() {
         method = "acme"
         directory = "https://ca.test/dir"
         challenge = "dns-01"
-        http_listen = "0.0.0.0:8080"
+        http_listen = ":8080"
         tls_listen = "[::1]:8443"
         webroot = "/srv/www"
         dns_hook = ["/bin/hook", "--zone", ""]

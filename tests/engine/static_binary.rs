@@ -13,10 +13,8 @@ use tempfile::TempDir;
 use crate::authority::Authority;
 use crate::dockerd::Ended;
 use crate::programs::trustup;
+use crate::support::network::in_own_network;
 use crate::support::program::copy_for_all;
-
-/// Set in the copy of this program that runs in a network of its own.
-const INSIDE: &str = "TRUSTUP_TEST_OWN_NETWORK";
 
 /// An empty root with the binary in it, and these files.
 fn root(files: &[(&str, &str)]) -> TempDir {
@@ -35,34 +33,6 @@ fn inside(root: &Path, arguments: &[&str]) -> Ended {
     let mut command = Command::new("/usr/sbin/chroot");
     command.arg(root).arg("/trustup").args(arguments).env_clear();
     Ended::from(command.output().expect("chroot"))
-}
-
-/// Runs `body` in a copy of this program that has a network namespace of its own; `name` is the calling test.
-fn in_own_network(name: &str, body: impl FnOnce()) {
-    if std::env::var_os(INSIDE).is_some() {
-        // Every address is local: what is sent to a public resolver arrives here.
-        for arguments in
-            ["link set lo up", "route add local default dev lo", "-6 route add local default dev lo"]
-        {
-            let ip =
-                ["/usr/sbin/ip", "/sbin/ip", "/usr/bin/ip"].into_iter().find(|path| Path::new(path).exists());
-            let ip = Command::new(ip.expect("package iproute2")).args(arguments.split(' ')).output().unwrap();
-            Ended::from(ip).passed();
-        }
-        return body();
-    }
-    trustup();
-    let copy = Command::new("unshare")
-        .arg("--net")
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--include-ignored", "--nocapture", "--test-threads=1"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare");
-    let ended = Ended::from(copy);
-    // Indented, so that whoever sums up result lines does not count this one too.
-    let said = ended.text.replace('\n', "\n  | ");
-    assert!(ended.success && said.contains("1 passed"), "in a network of its own:\n  | {said}");
 }
 
 /// Datagrams sent and TCP connections begun in this network so far, both address families.

@@ -9,6 +9,7 @@ pub mod enrollment;
 pub mod guard;
 pub mod java;
 pub mod keystores;
+pub mod network;
 pub mod program;
 pub mod roots;
 pub mod run;

@@ -123,16 +123,13 @@ impl<'a> Solvers<'a> {
 
 /// The address that was given, else `port` of all addresses.
 fn bind(given: Option<SocketAddr>, port: u16, kind: ChallengeType) -> Result<TcpListener> {
-    let bound = match given {
-        Some(address) => Listener::bind(address),
-        None => Listener::bind_all(port),
-    };
+    let bound = Listener::bind(given.unwrap_or(Listener::all(port)));
     let option = if kind == ChallengeType::Http01 { "--http-listen" } else { "--tls-listen" };
     bound.map_err(|error| {
         let place = given.map_or_else(|| format!("port {port}"), |address| address.to_string());
         let hint = match error.kind() {
             io::ErrorKind::PermissionDenied => format!(
-                "ports below 1024 are root's: listen at another (`{option} 0.0.0.0:8{port:03}`) and publish it as port {port}, or give the container `--cap-add NET_BIND_SERVICE`"
+                "ports below 1024 are root's: listen at another (`{option} :8{port:03}`) and publish it as port {port}, or give the container `--cap-add NET_BIND_SERVICE`"
             ),
             io::ErrorKind::AddrInUse if kind == ChallengeType::Http01 => format!(
                 "another program has it: let that one publish the answer (`--webroot DIR`), or listen elsewhere (`{option} ADDRESS:PORT`)"

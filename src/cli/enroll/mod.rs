@@ -18,6 +18,7 @@ use crate::enroll::{self, Outcome, Request, World, trust::Recorded};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::KeyType;
+use crate::listener::Listener;
 use crate::pair::Layout;
 use crate::runtime;
 use crate::state::{self, State};
@@ -167,11 +168,11 @@ struct AcmeArgs {
     /// The challenge: http-01, tls-alpn-01, dns-01 [default: by what is configured and offered]
     #[arg(long, value_name = "TYPE", value_parser = challenge)]
     challenge: Option<ChallengeType>,
-    /// Where http-01 listens [default: port 80 of all addresses]
-    #[arg(long, value_name = "ADDR")]
+    /// Where http-01 listens: `127.0.0.1:8080`, or `:8080` for all addresses [default: :80]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
     http_listen: Option<SocketAddr>,
-    /// Where tls-alpn-01 listens [default: port 443 of all addresses]
-    #[arg(long, value_name = "ADDR")]
+    /// Where tls-alpn-01 listens, likewise [default: :443]
+    #[arg(long, value_name = "ADDR", value_parser = listen)]
     tls_listen: Option<SocketAddr>,
     /// A running web server's directory: http-01 puts its file there instead of listening
     #[arg(long, value_name = "DIR")]
@@ -273,6 +274,11 @@ fn not_after(text: &str) -> Result<NotAfter, String> {
 
 fn challenge(text: &str) -> Result<ChallengeType, String> {
     text.parse().map_err(|error| super::for_clap(&error))
+}
+
+fn listen(text: &str) -> Result<SocketAddr, &'static str> {
+    Listener::parse(text)
+        .ok_or("it should be an address and a port, such as `127.0.0.1:8080`, or `:8080` for all addresses")
 }
 
 /// A path as seen from `/`.

@@ -64,6 +64,9 @@ fn what_published_variables_leave_open_can_be_said() {
     for other in [["--password-file", "/nowhere"], ["--chain", "/nowhere"]] {
         enroll().args(other).fails(2).says([&*format!("`{}` needs a method", other[0])]);
     }
+    for run in [enroll().args(["--http-listen", "8080"]), enroll().env("TRUSTUP_HTTP_LISTEN", "8080")] {
+        run.fails(2).says(["--http-listen", "`:8080` for all addresses"]);
+    }
     let by_token = enroll().env("CA_TOKEN", "abc");
     by_token.args(["--webroot", missing]).fails(2).says(["`--webroot` needs a method"]);
     assert!(!scene.path("server.key").exists());

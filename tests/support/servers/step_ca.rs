@@ -40,6 +40,8 @@ pub struct StepCaOptions {
     pub renew_expired: bool,
     /// The name server that challenges are checked with; the machine's if `None`.
     pub resolver: Option<SocketAddr>,
+    /// Challenges are asked for at ports 80 and 443, as everywhere: for a test in a network of its own.
+    pub usual_ports: bool,
     /// One more ACME provisioner, which wants an external account (step-ca without smallstep's hosted service has no
     /// way to make one: only the refusal can be seen).
     pub external_accounts: bool,
@@ -58,6 +60,7 @@ impl Default for StepCaOptions {
             old_tokens: false,
             renew_expired: false,
             resolver: None,
+            usual_ports: false,
             external_accounts: false,
             more_provisioners: 0,
         }
@@ -81,8 +84,8 @@ pub struct StepCa {
     kid: String,
     resolver: Option<SocketAddr>,
     port: Port,
-    http: Port,
-    tls: Port,
+    /// Of http-01 and tls-alpn-01; the usual ones if `None`.
+    challenges: Option<[Port; 2]>,
 }
 
 impl StepCa {
@@ -155,8 +158,7 @@ impl StepCa {
             kid,
             resolver: options.resolver,
             port,
-            http: Port::reserve(),
-            tls: Port::reserve(),
+            challenges: (!options.usual_ports).then(|| [Port::reserve(), Port::reserve()]),
         };
         ca.start_again();
         ca
@@ -166,8 +168,10 @@ impl StepCa {
     pub fn start_again(&mut self) {
         let mut command = Command::new(go_program("step-ca"));
         command.arg(self.directory.path().join("ca.json")).arg("--insecure");
-        command.args(["--acme-http-port", &self.http.number().to_string()]);
-        command.args(["--acme-tls-port", &self.tls.number().to_string()]);
+        if let Some([http, tls]) = &self.challenges {
+            command.args(["--acme-http-port", &http.number().to_string()]);
+            command.args(["--acme-tls-port", &tls.number().to_string()]);
+        }
         if let Some(resolver) = self.resolver {
             command.args(["--resolver", &resolver.to_string()]);
         }
@@ -208,12 +212,12 @@ impl StepCa {
 
     /// Where http-01 challenges are asked for.
     pub fn http_port(&self) -> u16 {
-        self.http.number()
+        self.challenges.as_ref().map_or(80, |[http, _]| http.number())
     }
 
     /// Where tls-alpn-01 challenges are asked for.
     pub fn tls_port(&self) -> u16 {
-        self.tls.number()
+        self.challenges.as_ref().map_or(443, |[_, tls]| tls.number())
     }
 
     /// 64 hex digits.
