@@ -53,8 +53,9 @@ impl FromStr for SubjectAltName {
     /// Tells the kinds apart as step does: an address, a URI with a scheme, something with `@`, else a host name.
     fn from_str(text: &str) -> Result<Self, Error> {
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-        if let Ok(address) = bare.parse() {
-            return Ok(SubjectAltName::Ip(address));
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            // `::ffff:10.0.0.1` is 10.0.0.1, and that is what certificates of it hold.
+            return Ok(SubjectAltName::Ip(address.to_canonical()));
         }
         if text.contains("://") || text.starts_with("urn:") {
             return match url::Url::parse(text) {

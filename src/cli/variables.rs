@@ -162,10 +162,10 @@ fn preset(command: Command, of: Option<&str>, id: &str, values: Vec<String>) -> 
     }
 }
 
-/// Whether an option may come from the environment: not what loosens a check, not what takes trust away.
+/// Whether an option may come from the environment: not what loosens a check, takes trust away or runs a program.
 fn has_variable(command: &str, long: &str, is_own: bool) -> bool {
-    let loosens =
-        long.starts_with("allow-") || matches!(long, "repair" | "force" | "token" | "help" | "version");
+    let loosens = long.starts_with("allow-")
+        || matches!(long, "repair" | "force" | "token" | "dns-hook" | "help" | "version");
     // `bootstrap --name` means another thing, and an option's variable means one thing everywhere.
     let ambiguous = is_own && command == "dev-ca" && long == "name";
     !(loosens || ambiguous || is_own && command == "untrust")

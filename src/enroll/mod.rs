@@ -8,12 +8,13 @@ mod enrolled;
 pub mod methods;
 mod obtain;
 mod outcome;
+mod settle;
 pub mod trust;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::cert::{Certificate, SubjectAltName};
+use crate::cert::{Certificate, NotAfter, SubjectAltName};
 use crate::checkpoint::Checkpoints;
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -22,19 +23,19 @@ use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::decide::{self, Policy, Verdict};
 use crate::pair::facts::{self, Good, Standing};
-use crate::pair::pending::{self, Attempt, Pending};
-use crate::pair::place;
+use crate::pair::pending::{self, Pending};
+use crate::pair::place::{self, Placed};
 use crate::pair::{Content, Outputs};
 use crate::runtime;
-use crate::sysroot::{Meta, Sysroot, split};
+use crate::sysroot::Sysroot;
 use crate::text;
 
 use self::enrolled::Enrolled;
-pub use self::outcome::{Action, Outcome};
-
 use self::methods::{About, Method};
-use self::trust::{Ca, Recorded};
-use crate::cert::NotAfter;
+use self::settle::{Settled, look, roots_for, saved_answer, settle};
+use self::trust::Recorded;
+
+pub use self::outcome::{Action, Outcome};
 
 /// What is asked for.
 pub struct Request {
@@ -76,16 +77,6 @@ pub struct World<'a> {
     pub warn: &'a dyn Fn(&str),
 }
 
-/// What is settled before anything is asked or changed.
-struct Settled<'a> {
-    request: &'a Request,
-    ca: Ca,
-    names: Vec<SubjectAltName>,
-    /// What an earlier enrollment spent.
-    spent: Vec<Attempt>,
-    began: Instant,
-}
-
 /// Sees to it that a good pair stands there.
 ///
 /// Blocks; must not be called inside an async runtime.
@@ -104,9 +95,12 @@ pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
             (None, why)
         }
         Standing::Good(good) => match decide::decide(&good.chain[0], now, request.policy) {
-            // One that is valid in a minute is one that the CA issued a moment ago: clocks differ.
-            Verdict::Keep(_) | Verdict::NotYetValid(_) if !request.force => {
-                return keep(&settled, world, *good, &roots, now);
+            verdict if !request.force && may_stay(verdict) => {
+                if good.is_neat || world.dry_run {
+                    return Ok(keep(&settled, world, *good, &roots, now));
+                }
+                // Another run may be at work there: nothing is put right but under the lock.
+                return under_lock(&settled, world, None, now);
             }
             Verdict::Keep(_) => (Some(good), "`--force` was given".to_owned()),
             verdict => (Some(good), format!("the certificate {}", verdict.reason())),
@@ -126,157 +120,102 @@ pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
     }
 }
 
-/// Settles whom it is about, by what is said and what is known here.
-fn settle<'a>(request: &'a Request, world: &World<'_>, began: Instant) -> Result<Settled<'a>> {
-    let kept = kept(world, &request.outputs)?;
-    let mut recorded = world.recorded.clone();
-    if let Some(kept) = &kept {
-        recorded.add_known(kept.roots());
-    }
-    // A token that cannot be read matters only if it is needed: its method says so then.
-    let token = request.methods.iter().find_map(|method| method.token(world.env).ok().flatten());
-    let mut ca = trust::resolve(&request.ca, &recorded, token.as_ref())?;
-    if let Some(kept) = kept.as_ref().filter(|_| ca.is_unknown()) {
-        // A token that is spent may be gone; the pair that it brought is judged by the CA that it named.
-        ca = kept.as_ca();
-    }
-    let names = names(request, world)?;
-    let spent = kept.map(|kept| kept.spent).unwrap_or_default();
-    Ok(Settled { request, ca, names, spent, began })
+/// Whether a good pair with this verdict is left alone. One that is valid in a minute is one that the CA issued a moment
+/// ago: clocks differ.
+fn may_stay(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Keep(_) | Verdict::NotYetValid(_))
 }
 
-/// The pair stays; modes, owners and what else is not as asked for are put right.
-fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now: i64) -> Result<Outcome> {
+/// The pair stays as it is; where it is not as asked for, that was to be seen only.
+fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now: i64) -> Outcome {
     let request = settled.request;
-    let verdict = decide::decide(&good.chain[0], now, request.policy);
-    let why = format!("the pair is good, and {}", verdict.reason());
-    let (is_neat, vouched) = (good.is_neat, good.vouched);
-    let outcome = match (is_neat, world.dry_run) {
-        (true, _) => Outcome::new(Action::Kept, why),
-        (false, true) => {
-            Outcome::new(Action::Planned, "files, modes or owners of the pair are not as asked for")
-        }
-        (false, false) => {
-            place::prepare(world.host, &request.outputs)?;
-            let content = Content::new(&good.key, &good.chain, roots);
-            let placed = place::place(world.host, &request.outputs, &content, &mut Checkpoints::default())?;
-            let why = "the pair is good; files, modes or owners were not as asked for";
-            Outcome { placed, ..Outcome::new(Action::PlacedAgain, why) }
-        }
+    let outcome = if good.is_neat {
+        let verdict = decide::decide(&good.chain[0], now, request.policy);
+        Outcome::new(Action::Kept, format!("the pair is good, and {}", verdict.reason()))
+    } else {
+        Outcome::new(Action::Planned, "files, modes or owners of the pair are not as asked for")
     };
     if !world.dry_run {
         pending::tidy(world.host, &request.outputs);
     }
-    Ok(outcome.with_chain(good.chain, vouched, roots, request.policy, now))
+    outcome.with_chain(good.chain, good.vouched, roots, request.policy, now)
 }
 
-/// What an earlier enrollment left beside the key, if nobody else can have written it.
-fn kept(world: &World<'_>, outputs: &Outputs) -> Result<Option<Enrolled>> {
-    let path = pending::enrolled_path(outputs);
-    let uid = rustix::process::geteuid().as_raw();
-    let ours = |meta: Meta| meta.uid == uid && meta.mode & 0o077 == 0;
-    let is_safe = world.host.lstat(split(&path).0).ok().flatten().is_some_and(ours)
-        && outputs.unsafe_way(world.host, &path)?.is_none();
-    if !is_safe {
-        return Ok(None);
-    }
-    let found = world.host.read_no_link(&path, crate::pair::FILE_LIMIT).ok().flatten();
-    Ok(found.filter(|(_, meta)| ours(*meta)).and_then(|(bytes, _)| Enrolled::parse(&bytes)))
-}
-
-/// The names: those that were given, else the token's, else those that the certificate has that stands there.
-fn names(request: &Request, world: &World<'_>) -> Result<Vec<SubjectAltName>> {
-    let mut names = request.names.clone();
-    if names.is_empty() {
-        let of_token = request.methods.iter().find_map(|method| method.token_names(world.env).ok().flatten());
-        names = of_token.unwrap_or_default();
-    }
-    if names.is_empty() {
-        let standing = world.host.read(&request.outputs.cert, crate::pair::FILE_LIMIT).ok().flatten();
-        let chain = standing.and_then(|(bytes, _)| facts::certificates(&bytes).ok());
-        names = chain.and_then(|chain| chain.first()?.subject_alt_names().ok()).unwrap_or_default();
-    }
-    if names.is_empty() {
-        // A token that cannot be read is what is wrong, if there is one.
-        for method in &request.methods {
-            method.token_names(world.env)?;
-        }
-        return Err(Error::usage("nothing says which names the certificate is for")
-            .hint("name them behind the method, such as `trustup enroll provisioner web.internal …`"));
-    }
-    let mut unique = Vec::new();
-    for name in names {
-        if !unique.contains(&name) {
-            unique.push(name);
-        }
-    }
-    Ok(unique)
-}
-
-/// Where a chain of this method has to end; `None` where the roots have to be fetched first.
-fn roots_for(settled: &Settled<'_>, method: &dyn Method) -> Result<Option<Roots>> {
-    if let Some(path) = &settled.request.issuer_root {
-        return trust::from_file(path, &[]).map(Some);
-    }
-    let or_itself = !method.issues_under_the_roots_of_its_connection();
-    let roots = settled.ca.roots.clone().map(|roots| Roots { or_itself, ..roots });
-    let nobodys = || Roots { certificates: Vec::new(), described: "no root".to_owned(), or_itself: true };
-    Ok(if or_itself { roots.or_else(|| Some(nobodys())) } else { roots })
-}
-
-/// What stands there, held against the roots of each method; and those that it was held against.
-fn look(settled: &Settled<'_>, world: &World<'_>, now: i64) -> Result<(Standing, Roots)> {
+/// The pair stays; modes, owners and what else is not as asked for are put right. Only under the lock.
+fn put_right(
+    settled: &Settled<'_>,
+    world: &World<'_>,
+    good: Good,
+    roots: &Roots,
+    now: i64,
+) -> Result<Outcome> {
     let request = settled.request;
-    let unknown = Roots {
-        certificates: Vec::new(),
-        described: "the CA's root, which is not known here yet".to_owned(),
-        or_itself: false,
-    };
-    let mut seen: Option<(Standing, Roots)> = None;
-    for method in &request.methods {
-        let roots = roots_for(settled, method.as_ref())?.unwrap_or_else(|| unknown.clone());
-        let about = facts::Request { names: &settled.names, key_type: request.key_type, roots: &roots };
-        let standing = facts::look(world.host, &request.outputs, &about, now)?;
-        let is_good = matches!(standing, Standing::Good(_));
-        if seen.is_none() || is_good {
-            seen = Some((standing, roots));
-        }
-        if is_good {
-            break;
-        }
+    place::try_out(world.host, &request.outputs)?;
+    let content = Content::new(&good.key, &good.chain, roots);
+    let placed = place::place(world.host, &request.outputs, &content, &mut Checkpoints::default())?;
+    warn_in_place(world, &placed);
+    let why = "the pair is good; files, modes or owners were not as asked for";
+    let outcome = Outcome { placed, ..Outcome::new(Action::PlacedAgain, why) };
+    Ok(outcome.with_chain(good.chain, good.vouched, roots, request.policy, now))
+}
+
+fn warn_in_place(world: &World<'_>, placed: &Placed) {
+    for path in &placed.in_place {
+        (world.warn)(&format!(
+            "`{path}` is mounted by itself, so it was written in place: who reads it at that moment sees half of it; mount its directory instead"
+        ));
     }
-    Ok(seen.unwrap_or((Standing::Nothing, unknown)))
 }
 
 /// A new pair takes the place of what stands there.
 fn replace(settled: &Settled<'_>, world: &World<'_>, reason: &str, now: i64) -> Result<Outcome> {
     let request = settled.request;
-    let about =
-        About { env: world.env, ca: &settled.ca, names: &settled.names, not_after: request.not_after };
-    let usable = obtain::usable(request, &about)?;
-    if world.dry_run {
+    let usable = match obtain::usable(request, &about(settled, world)) {
+        Ok(usable) => Some(usable),
+        // Where the CA has answered already, no method is needed: its token may have expired since, or be gone.
+        Err(_) if !world.dry_run && saved_answer(world, &request.outputs)?.is_some() => None,
+        Err(error) => return Err(error),
+    };
+    if let Some(usable) = usable.as_ref().filter(|_| world.dry_run) {
         let outcome = Outcome::new(Action::Planned, reason);
         return Ok(Outcome {
             method: usable.first().map(|method| method.name()),
-            skipped: usable.skipped,
+            skipped: usable.skipped.clone(),
             ..outcome
         });
     }
+    let done = under_lock(settled, world, usable, now);
+    done.map(|outcome| Outcome { reason: reason.to_owned(), ..outcome })
+}
+
+fn about<'a>(settled: &'a Settled<'_>, world: &World<'a>) -> About<'a> {
+    let not_after = settled.request.not_after;
+    About { env: world.env, ca: &settled.ca, names: &settled.names, not_after }
+}
+
+/// Everything that changes something, one run at a time. `usable`: the methods, where it is settled already that there are
+/// some.
+fn under_lock(
+    settled: &Settled<'_>,
+    world: &World<'_>,
+    usable: Option<obtain::Usable<'_>>,
+    now: i64,
+) -> Result<Outcome> {
+    let request = settled.request;
     let made = place::prepare(world.host, &request.outputs)?;
     let left = request.timeout.saturating_sub(settled.began.elapsed());
     let opened = Pending::open(world.host, &request.outputs, left);
-    let done = opened.and_then(|pending| with_pending(settled, world, &about, usable, pending, now));
+    let done = opened.and_then(|pending| with_pending(settled, world, usable, pending, now));
     if done.is_err() {
         place::unmake(world.host, &made);
     }
-    done.map(|outcome| Outcome { reason: reason.to_owned(), ..outcome })
+    done
 }
 
 fn with_pending(
     settled: &Settled<'_>,
     world: &World<'_>,
-    about: &About<'_>,
-    usable: obtain::Usable<'_>,
+    usable: Option<obtain::Usable<'_>>,
     mut pending: Pending,
     now: i64,
 ) -> Result<Outcome> {
@@ -285,30 +224,37 @@ fn with_pending(
     world.host.look_again();
     let settled = &settle(request, world, settled.began)?;
     if let (Standing::Good(good), roots) = look(settled, world, now)?
-        && matches!(decide::decide(&good.chain[0], now, request.policy), Verdict::Keep(_))
+        && may_stay(decide::decide(&good.chain[0], now, request.policy))
         && !request.force
     {
-        let outcome = keep(settled, world, *good, &roots, now)?;
-        pending.discard()?;
+        let outcome = match good.is_neat {
+            true => keep(settled, world, *good, &roots, now),
+            false => put_right(settled, world, *good, &roots, now)?,
+        };
+        put_away(world, pending);
         return Ok(outcome);
     }
     let mut checkpoints = Checkpoints::default();
     let saved = pending.key(request.key_type)?;
-    if let (Some(key), Some(answer)) = (&saved, pending.answer()?)
-        && let Ok(chain) = facts::certificates(&answer)
+    if let Some(key) = &saved
+        && let Some(issued) = interrupted(settled, key, &pending, now)?
     {
-        for method in &request.methods {
-            let Some(roots) = roots_for(settled, method.as_ref())? else { continue };
-            let wanted = Wanted { public_key: key.public_key(), names: &settled.names, roots: &roots };
-            if let Ok(vouched) = check::check(&chain, &wanted, now) {
-                (world.say)(
-                    "an earlier run was interrupted after the CA had answered: its certificate is placed now",
-                );
-                let issued = Issued { key, chain, vouched, roots, method: method.as_ref() };
-                return finish(settled, world, issued, pending, Action::TakenUp, &mut checkpoints);
-            }
-        }
+        (world.say)(
+            "an earlier run was interrupted after the CA had answered: its certificate is placed now",
+        );
+        return finish(settled, world, issued, pending, Action::TakenUp, &mut checkpoints);
     }
+    let about = about(settled, world);
+    let able = match usable {
+        Some(usable) => Ok(usable),
+        None => obtain::usable(request, &about),
+    };
+    let able = able.and_then(|usable| place::try_out(world.host, &request.outputs).map(|()| usable));
+    let before = pending.record().attempts.len();
+    let usable = match able {
+        Ok(usable) => usable,
+        Err(error) => return Err(give_up(error.into(), pending, before)),
+    };
     let key = match saved {
         Some(key) => key,
         None => {
@@ -318,10 +264,11 @@ fn with_pending(
         }
     };
     checkpoints.pass();
-    let obtained = obtain::obtain(settled, world, about, &usable, &key, &mut pending);
+    let before = pending.record().attempts.len();
+    let obtained = obtain::obtain(settled, world, &about, &usable, &key, &mut pending);
     let obtained = match obtained {
         Ok(obtained) => obtained,
-        Err(failure) => return Err(give_up(failure, pending)),
+        Err(failure) => return Err(give_up(failure, pending, before)),
     };
     checkpoints.pass();
     let issued = Issued {
@@ -336,19 +283,52 @@ fn with_pending(
     Ok(outcome)
 }
 
-/// What is kept after a failure: the key, if a CA may have issued a certificate for it.
-fn give_up(failure: methods::Failure, pending: Pending) -> Error {
+/// What a CA answered to a run that was interrupted before it placed it, if that is what is asked for now.
+fn interrupted<'a>(
+    settled: &Settled<'a>,
+    key: &'a PrivateKey,
+    pending: &Pending,
+    now: i64,
+) -> Result<Option<Issued<'a>>> {
+    let Some(chain) = pending.answer()?.and_then(|answer| facts::certificates(&answer).ok()) else {
+        return Ok(None);
+    };
+    for method in &settled.request.methods {
+        let Some(roots) = roots_for(settled, method.as_ref())? else { continue };
+        let wanted = Wanted { public_key: key.public_key(), names: &settled.names, roots: &roots };
+        if let Ok(vouched) = check::check(&chain, &wanted, now) {
+            return Ok(Some(Issued { key, chain, vouched, roots, method: method.as_ref() }));
+        }
+    }
+    Ok(None)
+}
+
+/// What is kept after a failure: the key, if a CA may have issued a certificate for it. `before`: how much had been sent
+/// for it before this run.
+fn give_up(failure: methods::Failure, pending: Pending, before: usize) -> Error {
     if failure.unsettled {
         let kept = pending.path().to_owned();
         return failure.error.hint(format!(
             "the request may have reached the CA, which may have issued a certificate that is lost; the key is kept in `{kept}`, and the next run uses it again"
         ));
     }
-    match pending.discard() {
+    // Nobody was asked this time: what an earlier run left open is open still.
+    if before > 0 && pending.record().attempts.len() == before {
+        return failure.error;
+    }
+    match pending.give_up() {
         Ok(()) => failure.error,
         Err(_) => failure
             .error
             .hint("the key that was made for this is left beside `--key`; the next run uses it again"),
+    }
+}
+
+/// The pair stands there: nothing is under way any more.
+fn put_away(world: &World<'_>, pending: Pending) {
+    let path = pending.path().to_owned();
+    if let Err(error) = pending.discard() {
+        (world.warn)(&format!("what was under way could not be taken away in `{path}`: {error}"));
     }
 }
 
@@ -359,6 +339,32 @@ struct Issued<'a> {
     vouched: Vouched,
     roots: Roots,
     method: &'a dyn Method,
+}
+
+/// A life that is not the one that was asked for, or of which too much is over already, is worth a word.
+fn warn_of_its_life(world: &World<'_>, request: &Request, leaf: &Certificate, now: i64) {
+    let end = text::moment(leaf.not_after());
+    let away = |asked: i64, got: i64| asked.abs_diff(got) > 120;
+    match request.not_after {
+        Some(NotAfter::Duration(asked)) => {
+            let life = leaf.not_after().saturating_sub(leaf.not_before());
+            if away(i64::try_from(asked).unwrap_or(i64::MAX), life) {
+                (world.warn)(&format!(
+                    "the CA gave the certificate a life of {life} s where {asked} s were asked for: it ends at {end}"
+                ));
+            }
+        }
+        Some(NotAfter::Moment(asked)) if away(asked, leaf.not_after()) => (world.warn)(&format!(
+            "the CA gave the certificate another end than was asked for: it ends at {end}, and not at {}",
+            text::moment(asked)
+        )),
+        _ => {}
+    }
+    if !may_stay(decide::decide(leaf, now, request.policy)) {
+        (world.warn)(&format!(
+            "the certificate is new, and most of its life is over by the clock here: it ends at {end}; is the clock right, and does the CA issue for longer?"
+        ));
+    }
 }
 
 /// Saves, places, reads back and records.
@@ -375,9 +381,14 @@ fn finish(
     let content = Content::new(issued.key, &issued.chain, &issued.roots);
     // First whose answer it is: who takes it up has to know where its chain ends.
     let ca = issued.method.asks(&settled.ca).as_ref().map(masked);
-    let spent = pending.record().attempts.clone();
-    pending.save_enrolled(&Enrolled::new(issued.method.name(), ca, &issued.roots, spent).to_bytes()?)?;
-    pending.save_answer(&content.cert)?;
+    let spent = pending.record().all().cloned().collect();
+    let enrolled = Enrolled::new(issued.method.name(), ca, &issued.roots, spent).to_bytes()?;
+    pending
+        .save_enrolled(&enrolled)
+        .and_then(|()| pending.save_answer(&content.cert))
+        .map_err(|error| {
+            error.hint("the CA has issued a certificate, which is lost: a one-time token is spent now, and a new one is needed")
+        })?;
     checkpoints.pass();
     let left = format!(
         "the certificate is saved in `{}`: the next run places it, without asking the CA again",
@@ -385,43 +396,30 @@ fn finish(
     );
     let placed = place::place(world.host, &request.outputs, &content, checkpoints)
         .map_err(|error| error.hint(&left))?;
-    for path in &placed.in_place {
-        (world.warn)(&format!(
-            "`{path}` is mounted by itself, so it was written in place: who reads it at that moment sees half of it; mount its directory instead"
-        ));
-    }
+    warn_in_place(world, &placed);
     let about = facts::Request { names: &settled.names, key_type: request.key_type, roots: &issued.roots };
-    match facts::look(world.host, &request.outputs, &about, now)? {
-        Standing::Good(good) if good.chain == issued.chain => {}
-        standing => {
-            let why = match standing {
-                Standing::Bad(why) => why,
-                Standing::Nothing => "nothing stands there".to_owned(),
-                Standing::Good(_) => "another pair stands there".to_owned(),
-            };
-            return Err(Error::failed("the pair is placed, and is not what stands there now")
-                .at(&request.outputs.cert)
-                .because(anyhow::anyhow!("{why}"))
-                .hint("somebody else writes there, or the place is not safe: see the cause")
-                .with_changed(placed.changed));
-        }
+    let standing = facts::look(world.host, &request.outputs, &about, now)
+        .map_err(|error| error.with_changed(placed.changed.clone()))?;
+    let elsewise = match standing {
+        Standing::Good(good) if good.chain == issued.chain => None,
+        Standing::Bad(why) => Some(why),
+        Standing::Nothing => Some("nothing stands there".to_owned()),
+        Standing::Good(_) => Some("another pair stands there".to_owned()),
+    };
+    if let Some(why) = elsewise {
+        return Err(Error::failed("the pair is placed, and is not what stands there now")
+            .at(&request.outputs.cert)
+            .because(anyhow::anyhow!("{why}"))
+            .hint("somebody else writes there, or the place is not safe: see the cause")
+            .with_changed(placed.changed));
     }
-    pending.discard()?;
+    put_away(world, pending);
     if issued.vouched == Vouched::ByItself {
         (world.warn)(
             "no root was given for the issued chain: it is consistent in itself, and that is all that is known (`--issuer-root FILE` pins it)",
         );
     }
-    let leaf = &issued.chain[0];
-    if let Some(NotAfter::Duration(asked)) = request.not_after {
-        let life = leaf.not_after().saturating_sub(leaf.not_before());
-        if life.abs_diff(i64::try_from(asked).unwrap_or(i64::MAX)) > 120 {
-            (world.warn)(&format!(
-                "the CA gave the certificate a life of {life} s where {asked} s were asked for: it ends at {}",
-                text::moment(leaf.not_after())
-            ));
-        }
-    }
+    warn_of_its_life(world, request, &issued.chain[0], now);
     let outcome = Outcome::new(action, String::new());
     let outcome = Outcome { method: Some(issued.method.name()), placed, ..outcome };
     Ok(outcome.with_chain(issued.chain, issued.vouched, &issued.roots, request.policy, now))

@@ -2,16 +2,17 @@
 //! before anybody sees it.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::methods::{About, Failure, Method, Order};
-use super::{Request, Settled, World, roots_for, trust};
+use super::settle::{Settled, roots_for};
+use super::{Request, World, trust};
 use crate::cert::Certificate;
 use crate::error::{Error, Kind, Result};
 use crate::key::PrivateKey;
 use crate::net::Net;
 use crate::net::dns::Settings;
-use crate::net::url::masked;
+use crate::net::url::{masked, same_origin};
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::pending::Pending;
 use crate::runtime;
@@ -20,6 +21,9 @@ use crate::runtime;
 /// containers that were started together do not come back together.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LAST_PAUSE: Duration = Duration::from_secs(10);
+/// A try for which less than this part of the time would be left is not begun: that it was cut short would hide what the
+/// one before it met.
+const LEAST: u32 = 10;
 
 /// The methods that can work, and why the others cannot.
 pub(super) struct Usable<'a> {
@@ -87,8 +91,11 @@ pub(super) fn obtain<'a>(
     let mut skipped = usable.skipped.clone();
     let mut unsettled = false;
     let mut last = None;
-    for method in &usable.methods {
-        match by(settled, world, about, *method, key, pending) {
+    for (at, method) in usable.methods.iter().enumerate() {
+        // A server that hangs leaves the others their part of the time.
+        let left = settled.request.timeout.saturating_sub(settled.began.elapsed());
+        let others = u32::try_from(usable.methods.len() - at).unwrap_or(u32::MAX);
+        match by(settled, world, about, *method, key, pending, Patience::of(left / others)) {
             Ok((chain, vouched, roots)) => {
                 return Ok(Obtained { chain, vouched, roots, method: *method, skipped });
             }
@@ -109,6 +116,28 @@ pub(super) fn obtain<'a>(
     Err(Failure { error: with_others(failure.error, &skipped), again: failure.again, unsettled })
 }
 
+/// How long a method may take, all its tries together.
+#[derive(Clone, Copy)]
+struct Patience {
+    until: Instant,
+    least: Duration,
+}
+
+impl Patience {
+    fn of(time: Duration) -> Self {
+        Patience { until: Instant::now() + time, least: time / LEAST }
+    }
+
+    fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether another try after `pause` is worth it.
+    fn lasts(&self, pause: Duration) -> bool {
+        self.left() > pause + self.least
+    }
+}
+
 /// One method, again and again while that can help.
 fn by(
     settled: &Settled<'_>,
@@ -117,17 +146,24 @@ fn by(
     method: &dyn Method,
     key: &PrivateKey,
     pending: &mut Pending,
+    patience: Patience,
 ) -> Result<(Vec<Certificate>, Vouched, Roots), Failure> {
-    let left = || settled.request.timeout.saturating_sub(settled.began.elapsed());
+    let sent_before = pending.record().attempts.len();
     let connection = match &settled.ca.roots {
+        _ if is_elsewhere(settled, method) => None,
         Some(roots) => Some(roots.clone()),
         None if settled.ca.pins.is_empty() => None,
-        None => Some(fetch_roots(settled, world, method, &left)?),
+        None => Some(fetch_roots(settled, world, method, patience)?),
     };
     let mut warned = |text: String| (world.warn)(&text);
     let names = Settings::of_root(Path::new("/"), &mut warned);
     let issued = runtime::block_on(async {
-        let net = Net::new(world.env, &names, left(), None)?;
+        let net = Net::new(world.env, &names, patience.left(), None)?;
+        if let Some(url) = method.asks(&settled.ca)
+            && let Some(proxy) = net.proxy_shown(&url)
+        {
+            (world.say)(&format!("`{}` is asked through {proxy}", masked(&url)));
+        }
         let mut order = Order {
             about: *about,
             net: &net,
@@ -142,27 +178,33 @@ fn by(
         let mut pause = FIRST_PAUSE;
         // What one try left open, no later one settles.
         let mut unsettled = false;
+        let mut earlier = None;
         loop {
             let failure = match method.issue(&mut order).await {
                 Ok(chain) => return Ok(chain),
                 Err(failure) => failure,
             };
             unsettled |= failure.unsettled;
-            let failure = Failure { unsettled, ..failure };
             let wait = jittered(pause);
-            if !failure.again || net.left() <= wait {
-                return Err(failure);
+            if !failure.again || !patience.lasts(wait) {
+                let error = with_earlier(failure.error, earlier);
+                return Err(Failure { error, unsettled, ..failure });
             }
             (world.say)(&format!("{}: trying again in {} ms", failure.error, wait.as_millis()));
+            earlier = Some(failure.error.to_string());
             tokio::time::sleep(wait).await;
             pause = (pause * 2).min(LAST_PAUSE);
         }
     });
     // Ended by a signal, wherever that met it: what was recorded as about to be sent may have been sent.
-    let unsettled = !pending.record().attempts.is_empty();
+    let unsettled = pending.record().attempts.len() > sent_before;
     let issued: Result<_, Failure> = issued.map_err(|error| Failure { error, again: false, unsettled })?;
     let chain = check::without_root(issued?);
     let roots = match (roots_for(settled, method)?, connection) {
+        // The server of a directory: its own root, if that is known, is the first that its chain may end at.
+        (Some(roots), Some(connection)) if roots.certificates.is_empty() => {
+            Roots { or_itself: roots.or_itself, ..connection }
+        }
         (Some(roots), _) => roots,
         (None, Some(roots)) => roots,
         (None, None) => {
@@ -180,28 +222,45 @@ fn by(
     }
 }
 
+/// Whether the method asks another server than the CA that somebody named: what vouches for that CA says nothing of it.
+fn is_elsewhere(settled: &Settled<'_>, method: &dyn Method) -> bool {
+    match (&settled.ca.url, method.asks(&settled.ca)) {
+        (Some(ca), Some(asked)) => settled.request.ca.url.is_some() && !same_origin(ca, &asked),
+        _ => false,
+    }
+}
+
+/// An error with what an earlier try met, where that was something else: the last one may have been cut short.
+fn with_earlier(error: Error, earlier: Option<String>) -> Error {
+    match earlier.filter(|earlier| *earlier != error.to_string()) {
+        Some(earlier) => error.hint(format!("the try before met something else: {earlier}")),
+        None => error,
+    }
+}
+
 /// The CA's roots by their pins, asked for while that can help and time is left.
 fn fetch_roots(
     settled: &Settled<'_>,
     world: &World<'_>,
     method: &dyn Method,
-    left: &dyn Fn() -> Duration,
+    patience: Patience,
 ) -> Result<Roots> {
     let url = match method.asks(&settled.ca) {
         Some(url) => url,
         None => settled.ca.url()?.clone(),
     };
-    let mut pause = FIRST_PAUSE;
+    let (mut pause, mut earlier) = (FIRST_PAUSE, None);
     loop {
-        let timeout = left().max(Duration::from_millis(1));
+        let timeout = patience.left().max(Duration::from_millis(1));
         match trust::fetch(&url, &settled.ca.pins, world.env, timeout, None, world.warn) {
             Ok(roots) => return Ok(roots),
             Err(error) => {
                 let wait = jittered(pause);
-                if error.kind() != Kind::Unreachable || left() <= wait {
-                    return Err(error);
+                if error.kind() != Kind::Unreachable || !patience.lasts(wait) {
+                    return Err(with_earlier(error, earlier));
                 }
                 (world.say)(&format!("{error}: trying again in {} ms", wait.as_millis()));
+                earlier = Some(error.to_string());
                 runtime::block_on(async { tokio::time::sleep(wait).await })?;
                 pause = (pause * 2).min(LAST_PAUSE);
             }

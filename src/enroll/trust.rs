@@ -39,6 +39,13 @@ pub struct FromToken {
     pub root: Option<Fingerprint>,
 }
 
+impl FromToken {
+    /// Whether it names one address, and one of these as the CA's root.
+    fn is_of_one_of(&self, roots: &[Certificate]) -> bool {
+        self.audiences.len() == 1 && roots.iter().any(|root| self.root == Some(root.fingerprint()))
+    }
+}
+
 /// What earlier runs left on this system.
 #[derive(Clone, Debug, Default)]
 pub struct Recorded {
@@ -158,6 +165,8 @@ pub fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) ->
         let url = url.or_else(|| recorded.step_ca());
         let certificates = recorded.of_ca(url.as_ref());
         match (certificates.is_empty(), url, token) {
+            // Bootstrap was given the CA's root and not its address: the token may say that, since the root vouches for it.
+            (false, None, Some(token)) if token.is_of_one_of(&certificates) => from_token(token, recorded)?,
             (false, url, _) => {
                 let described = match certificates.len() {
                     1 => format!("the root that bootstrap recorded (`{}`)", certificates[0].subject()),

@@ -1,6 +1,7 @@
 //! What stands where a pair goes: read once, changed never.
 
 use super::check::{self, Roots, Vouched, Wanted};
+use super::place::is_as_asked;
 use super::{Content, FILE_LIMIT, Layout, Outputs};
 use crate::cert::{Certificate, SubjectAltName, pem};
 use crate::error::Result;
@@ -48,6 +49,9 @@ pub struct Good {
 /// Something cannot be read.
 pub fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now: i64) -> Result<Standing> {
     let bad = |why: String| Ok(Standing::Bad(why));
+    if let Some(why) = unreadable(host, outputs)? {
+        return bad(why);
+    }
     let cert = read(host, &outputs.cert)?;
     let key = read(host, &outputs.key)?;
     let ((cert_bytes, cert_meta), (key_bytes, key_meta)) = match (cert, key) {
@@ -103,6 +107,23 @@ fn read(host: &Sysroot, path: &str) -> Result<Option<(Vec<u8>, Meta)>> {
     host.read(path, FILE_LIMIT)
 }
 
+/// What belongs to somebody else and cannot even be read, as after a change of `USER` in an image; it can be replaced
+/// where the directory is ours.
+fn unreadable(host: &Sysroot, outputs: &Outputs) -> Result<Option<String>> {
+    let us = rustix::process::geteuid();
+    for (what, path) in [("certificate", &outputs.cert), ("key", &outputs.key)] {
+        if let Some(meta) = host.stat(path)?
+            && meta.kind == Kind::File
+            && meta.uid != us.as_raw()
+            && !us.is_root()
+            && read(host, path).is_err()
+        {
+            return Ok(Some(format!("the {what} belongs to user {}, and cannot be read", meta.uid)));
+        }
+    }
+    Ok(None)
+}
+
 /// Who else may know the key, or could have put it there.
 fn unsafe_key(host: &Sysroot, outputs: &Outputs, meta: &Meta) -> Result<Option<String>> {
     let uid = rustix::process::geteuid().as_raw();
@@ -126,10 +147,6 @@ fn unsafe_key(host: &Sysroot, outputs: &Outputs, meta: &Meta) -> Result<Option<S
         }
     }
     Ok(None)
-}
-
-fn is_as_asked(meta: &Meta, outputs: &Outputs, mode: u32) -> bool {
-    meta.mode == mode && outputs.owner.is_none_or(|owner| owner == (meta.uid, meta.gid))
 }
 
 /// Whether the files beside certificate and key hold what they should.

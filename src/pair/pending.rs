@@ -35,8 +35,26 @@ pub struct Record {
     schema: u32,
     /// SHA-256 of the key's file: a key that somebody put there is not it.
     key: Option<Fingerprint>,
-    /// What was sent to a CA, the oldest first.
+    /// What was sent to a CA for this key, the oldest first.
     pub attempts: Vec<Attempt>,
+    /// One-time tokens that were sent for keys before this one: who presents them again can be told so.
+    #[serde(default)]
+    spent: Vec<Attempt>,
+}
+
+impl Record {
+    /// Everything that was sent, the oldest first.
+    pub fn all(&self) -> impl Iterator<Item = &Attempt> {
+        self.spent.iter().chain(&self.attempts)
+    }
+
+    /// The same without the key that it was for: of what was sent only the tokens matter.
+    fn without_key(self) -> Record {
+        let tokens = self.spent.into_iter().chain(self.attempts).filter(|attempt| attempt.token.is_some());
+        let mut spent: Vec<Attempt> = tokens.collect();
+        spent.drain(..spent.len().saturating_sub(MAX_ATTEMPTS));
+        Record { schema: SCHEMA, key: None, attempts: Vec::new(), spent }
+    }
 }
 
 /// Something that a CA may have taken.
@@ -78,10 +96,15 @@ impl Pending {
             if parent.lstat(&name)?.is_none() {
                 let attributes = Attributes { mode: 0o700, owner: None, modified: None };
                 match parent.make_directory(&name, attributes) {
-                    Ok(()) => {}
+                    // What is saved in it is to be found after a power cut, too.
+                    Ok(()) => parent.sync()?,
                     // Another run was faster.
                     Err(_) if parent.lstat(&name)?.is_some() => {}
-                    Err(error) => return Err(error),
+                    Err(error) => {
+                        return Err(error.hint(
+                            "`--key` needs a directory that trustup can write, such as a volume or a tmpfs",
+                        ));
+                    }
                 }
             }
             refuse_foreign(&parent, &name, &path)?;
@@ -133,8 +156,8 @@ impl Pending {
     /// Saves `key`, on disk when this returns. What was there before is forgotten.
     pub fn save_key(&mut self, key: &PrivateKey) -> Result<()> {
         let pem = key.to_pem();
-        self.record =
-            Record { schema: SCHEMA, key: Some(Fingerprint::of(pem.as_bytes())), attempts: Vec::new() };
+        let key = Some(Fingerprint::of(pem.as_bytes()));
+        self.record = Record { key, ..std::mem::take(&mut self.record).without_key() };
         self.directory.remove(ANSWER)?;
         self.write(KEY, pem.as_bytes())?;
         self.save_record()
@@ -180,14 +203,29 @@ impl Pending {
         self.directory.sync()
     }
 
-    /// Takes everything else of it away: the pair is placed, or nothing came of it.
+    /// Nothing came of it: takes everything away but what is known of one-time tokens that a CA has seen.
+    pub fn give_up(mut self) -> Result<()> {
+        self.record = std::mem::take(&mut self.record).without_key();
+        if self.record.spent.is_empty() {
+            return self.discard();
+        }
+        self.save_record()?;
+        self.remove(&[ANSWER, KEY, LOCK])
+    }
+
+    /// The pair is placed, or nothing was sent: takes everything away but what stays anyhow.
     pub fn discard(self) -> Result<()> {
-        for name in [ANSWER, KEY, RECORD, LOCK] {
+        self.remove(&[ANSWER, KEY, RECORD, LOCK])?;
+        self.parent.remove_empty_directory(&self.name)?;
+        self.parent.sync()
+    }
+
+    fn remove(&self, names: &[&str]) -> Result<()> {
+        for name in names {
             self.directory.remove(&temporary(name))?;
             self.directory.remove(name)?;
         }
-        self.parent.remove_empty_directory(&self.name)?;
-        self.parent.sync()
+        Ok(())
     }
 
     fn save_record(&self) -> Result<()> {
@@ -223,6 +261,11 @@ fn directory_path(outputs: &Outputs) -> String {
 /// The file that says where the pair came from.
 pub fn enrolled_path(outputs: &Outputs) -> String {
     child(&directory_path(outputs), ENROLLED)
+}
+
+/// The file with a CA's answer that is not placed yet.
+pub fn answer_path(outputs: &Outputs) -> String {
+    child(&directory_path(outputs), ANSWER)
 }
 
 fn account(id: &str) -> String {

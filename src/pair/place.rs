@@ -14,7 +14,7 @@ use crate::trust::view::child;
 /// Directories on the way that are made.
 const DIRECTORY_MODE: u32 = 0o755;
 /// The end of the name of a file that is about to be renamed.
-const NEW: &str = ".trustup-new";
+const NEW: &str = "trustup-new";
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -25,14 +25,13 @@ pub struct Placed {
     pub in_place: Vec<String>,
 }
 
-/// Makes the directories that are missing, and tries whether files with the wanted owner and mode can be made there.
-/// Answers with the directories made, outermost first.
+/// Makes the directories that are missing. Answers with those that were made, outermost first.
 ///
 /// # Errors
-/// They cannot; nothing is left behind.
+/// They cannot be made, or others could put files there; nothing is left behind.
 pub fn prepare(host: &Sysroot, outputs: &Outputs) -> Result<Vec<String>> {
     let mut made = Vec::new();
-    let prepared = try_out(host, outputs, &mut made);
+    let prepared = make_all_directories(host, outputs, &mut made);
     if prepared.is_err() {
         unmake(host, &made);
     }
@@ -49,8 +48,8 @@ pub fn unmake(host: &Sysroot, made: &[String]) {
     }
 }
 
-fn try_out(host: &Sysroot, outputs: &Outputs, made: &mut Vec<String>) -> Result<()> {
-    for (option, path) in outputs.paths() {
+fn make_all_directories(host: &Sysroot, outputs: &Outputs, made: &mut Vec<String>) -> Result<()> {
+    for (_, path) in outputs.paths() {
         make_directories(host, split(path).0, made)?;
         if let Some(why) = outputs.unsafe_way(host, path)? {
             return Err(Error::failed(format!("this is no place for a key and its certificate: {why}"))
@@ -58,6 +57,17 @@ fn try_out(host: &Sysroot, outputs: &Outputs, made: &mut Vec<String>) -> Result<
                 .hint("use a directory that nobody else can write, such as `/run/tls`, or take the right away (`chmod go-w`)")
                 .hint("a volume that only containers of yours share, such as Kubernetes' emptyDir: `--allow-shared-directory`"));
         }
+    }
+    Ok(())
+}
+
+/// Tries whether files with the wanted owner and mode can stand where they should. Only who holds the pair's lock may: the
+/// files that are tried have the names of those that are placed.
+///
+/// # Errors
+/// They cannot; nothing is changed.
+pub fn try_out(host: &Sysroot, outputs: &Outputs) -> Result<()> {
+    for (option, path) in outputs.paths() {
         let (directory, name) = open(host, path)?;
         let meta = directory.lstat(&name)?;
         match meta.map(|meta| meta.kind) {
@@ -72,11 +82,14 @@ fn try_out(host: &Sysroot, outputs: &Outputs, made: &mut Vec<String>) -> Result<
                         .at(host.display(path))
                         .hint("mount the directory instead of the file, or use `--layout files`"));
                 }
+                directory.check_overwrite(&name).map_err(|error| {
+                    error.hint("the file is mounted by itself: mount it without `ro`, or mount its directory")
+                })?;
                 continue;
             }
             _ => {}
         }
-        let probe = format!(".{name}{NEW}");
+        let probe = temporary(outputs, &name);
         directory.remove(&probe)?;
         let attributes = attributes(outputs, 0o600);
         directory.create_file(&probe, b"", attributes).map_err(|error| {
@@ -127,14 +140,23 @@ pub(crate) fn place(
 /// What stood at a path, to bring it back.
 enum Former {
     Absent,
+    /// A file of somebody else's: it can be replaced, and not brought back.
+    Unreadable,
     File(zeroize::Zeroizing<Vec<u8>>, Meta),
     Link(String),
+}
+
+/// The name of the file that is renamed to `name`. Pairs that share a file, such as that of their roots, have locks of
+/// their own: each has names of its own, too.
+fn temporary(outputs: &Outputs, name: &str) -> String {
+    format!(".{name}.{}.{NEW}", Fingerprint::of(outputs.key.as_bytes()).short(8))
 }
 
 /// A file that is to be placed.
 struct File<'a> {
     directory: Directory,
     name: String,
+    temporary: String,
     shown: String,
     content: &'a [u8],
     attributes: Attributes,
@@ -143,29 +165,37 @@ struct File<'a> {
 }
 
 impl File<'_> {
-    fn temporary(&self) -> String {
-        format!(".{}{NEW}", self.name)
-    }
-
     fn is_there(&self) -> bool {
         let Former::File(content, meta) = &self.former else { return false };
         let owner = self.attributes.owner.is_none_or(|owner| owner == (meta.uid, meta.gid));
         content.as_slice() == self.content && meta.mode == self.attributes.mode && owner
     }
 
+    /// Puts the file where it belongs: by the rename, or in place where it turns out to be mounted by itself (not every
+    /// kernel tells beforehand).
+    fn put(&mut self) -> Result<()> {
+        if !self.mounted && self.directory.try_rename(&self.temporary, &self.name)? {
+            return Ok(());
+        }
+        self.mounted = true;
+        self.directory.remove(&self.temporary)?;
+        self.directory.overwrite(&self.name, self.content, self.attributes)
+    }
+
     fn bring_back(&self) -> Result<()> {
-        let temporary = self.temporary();
-        self.directory.remove(&temporary)?;
+        let temporary = &self.temporary;
+        self.directory.remove(temporary)?;
         match &self.former {
             Former::Absent => self.directory.remove(&self.name),
-            Former::Link(target) => self.directory.replace_link(&temporary, &self.name, target, None),
+            Former::Unreadable => Err(Error::failed("what stood there before could not be read")),
+            Former::Link(target) => self.directory.replace_link(temporary, &self.name, target, None),
             Former::File(content, meta) => {
                 let (owner, modified) = (Some((meta.uid, meta.gid)), Some(meta.modified));
                 let attributes = Attributes { mode: meta.mode, owner, modified };
                 if self.mounted {
                     self.directory.overwrite(&self.name, content, attributes)
                 } else {
-                    self.directory.replace_file(&temporary, &self.name, content, attributes)
+                    self.directory.replace_file(temporary, &self.name, content, attributes)
                 }
             }
         }
@@ -183,61 +213,96 @@ fn place_files(
         let (directory, name) = open(host, path)?;
         let meta = directory.lstat(&name)?;
         let former = match meta.as_ref().map(|meta| meta.kind) {
-            Some(Kind::File) => match directory.read(&name, FILE_LIMIT)? {
-                Some((bytes, meta)) => Former::File(zeroize::Zeroizing::new(bytes), meta),
-                None => Former::Absent,
+            Some(Kind::File) => match directory.read(&name, FILE_LIMIT) {
+                Ok(Some((bytes, meta))) => Former::File(zeroize::Zeroizing::new(bytes), meta),
+                Ok(None) => Former::Absent,
+                Err(_) if meta.as_ref().is_some_and(is_foreign) => Former::Unreadable,
+                Err(error) => return Err(error),
             },
             Some(Kind::Link) => directory.read_link(&name)?.map_or(Former::Absent, Former::Link),
             _ => Former::Absent,
         };
         let (attributes, mounted) = (attributes(outputs, mode), is_mounted(meta.as_ref()));
-        let shown = host.display(path);
-        files.push(File { directory, name, shown, content, attributes, former, mounted });
+        let (shown, temporary) = (host.display(path), temporary(outputs, &name));
+        files.push(File { directory, name, temporary, shown, content, attributes, former, mounted });
     }
     files.retain(|file| !file.is_there());
     // First all that can fail for want of space or rights.
     for (index, file) in files.iter().enumerate().filter(|(_, file)| !file.mounted) {
-        let temporary = file.temporary();
         let written = file
             .directory
-            .remove(&temporary)
-            .and_then(|()| file.directory.create_file(&temporary, file.content, file.attributes));
+            .remove(&file.temporary)
+            .and_then(|()| file.directory.create_file(&file.temporary, file.content, file.attributes));
         if let Err(error) = written {
             for file in &files[..index] {
-                let _ = file.directory.remove(&file.temporary());
+                let _ = file.directory.remove(&file.temporary);
             }
             return Err(error);
         }
     }
     let mut placed = Placed::default();
-    for (index, file) in files.iter().enumerate() {
+    for index in 0..files.len() {
         checkpoints.pass();
-        let done = if file.mounted {
+        let done = files[index].put().and_then(|()| files[index].directory.sync());
+        let file = &files[index];
+        if file.mounted {
             placed.in_place.push(file.shown.clone());
-            file.directory.overwrite(&file.name, file.content, file.attributes)
-        } else {
-            file.directory.rename(&file.temporary(), &file.name)
-        };
-        let done = done.and_then(|()| file.directory.sync());
+        }
         if let Err(error) = done {
             // A file that was written in place may be half written.
             let begun = if file.mounted { index + 1 } else { index };
             let left = files[..begun].iter().rev().filter(|file| file.bring_back().is_err());
             let left: Vec<String> = left.map(|file| file.shown.clone()).collect();
             for file in &files {
-                let _ = file.directory.remove(&file.temporary());
+                let _ = file.directory.remove(&file.temporary);
             }
             return Err(error.with_changed(left));
         }
         placed.changed.push(file.shown.clone());
     }
     checkpoints.pass();
+    // From here on the pair is placed. A link and versions of the other layout hold a key that nobody needs.
+    let _ = remove_versions(host, outputs);
     Ok(placed)
+}
+
+/// Takes away what `--layout versioned` left beside the key.
+fn remove_versions(host: &Sysroot, outputs: &Outputs) -> Result<()> {
+    let (directory, _) = open(host, &outputs.key)?;
+    let current = current(outputs);
+    if directory.read_link(&current)?.is_none() {
+        return Ok(());
+    }
+    directory.remove(&current)?;
+    remove_other_versions(host, &directory, outputs, None)?;
+    directory.sync()
+}
+
+/// Takes every version's directory away but `kept`.
+fn remove_other_versions(
+    host: &Sysroot,
+    directory: &Directory,
+    outputs: &Outputs,
+    kept: Option<&str>,
+) -> Result<()> {
+    let prefix = version_prefix(outputs);
+    for name in directory.list()? {
+        let digits = name.strip_prefix(&prefix).unwrap_or_default();
+        let is_version = digits.len() == 16 && digits.bytes().all(|c| c.is_ascii_hexdigit());
+        if is_version && Some(name.as_str()) != kept {
+            remove_version(host, directory, &name, split(&outputs.key).0)?;
+        }
+    }
+    Ok(())
 }
 
 /// The link that says which version is the current one, beside the key and named after it.
 fn current(outputs: &Outputs) -> String {
     format!(".{}.current", split(&outputs.key).1)
+}
+
+fn version_prefix(outputs: &Outputs) -> String {
+    format!(".{}.", split(&outputs.key).1)
 }
 
 fn place_version(
@@ -250,19 +315,15 @@ fn place_version(
     let parent = split(&outputs.key).0;
     let current = current(outputs);
     let former = directory.read_link(&current)?;
-    // Named by what is in it: the same pair twice is the same directory.
-    let mut all = content.cert.clone().into_bytes();
-    all.extend_from_slice(
-        format!("{:?}{:o}{:o}", outputs.owner, outputs.cert_mode, outputs.key_mode).as_bytes(),
-    );
-    let prefix = format!(".{}.", split(&outputs.key).1);
-    let version = format!("{prefix}{}", Fingerprint::of(&all).short(16));
+    let names = version_names(outputs, content);
+    let is_whole = |name: &str| is_version_whole(host, outputs, content, &real(host, parent, name)?);
     let mut placed = Placed::default();
-    let links: Vec<(String, String)> = outputs
-        .paths()
-        .map(|(_, path)| (split(path).1.to_owned(), format!("{current}/{}", split(path).1)))
-        .collect();
-    if former.as_deref() != Some(&version) {
+    let version = match &former {
+        Some(former) if names.contains(former) && is_whole(former)? => former.clone(),
+        // The same once more, where the one that stands there is damaged.
+        former => names.into_iter().find(|name| Some(name) != former.as_ref()).unwrap_or_default(),
+    };
+    if former.as_ref() != Some(&version) {
         remove_version(host, &directory, &version, parent)?;
         let attributes_of = |mode| attributes(outputs, mode);
         directory.make_directory(&version, attributes_of(DIRECTORY_MODE))?;
@@ -278,38 +339,70 @@ fn place_version(
             return Err(error);
         }
         checkpoints.pass();
-        let temporary = format!("{current}{NEW}");
+        let temporary = temporary(outputs, &current);
         directory.remove(&temporary)?;
         directory.replace_link(&temporary, &current, &version, None)?;
-        directory.sync()?;
         placed.changed.extend(outputs.paths().map(|(_, path)| host.display(path)));
     }
-    // Only the first time do these change.
-    for (name, target) in &links {
+    let linked = link_all(host, outputs, &directory, &current, &mut placed, checkpoints);
+    linked.and_then(|()| directory.sync()).map_err(|error| error.with_changed(placed.changed.clone()))?;
+    checkpoints.pass();
+    // Former versions: what holds a key that nobody needs goes. What cannot be taken away now goes the next time.
+    let _ = remove_other_versions(host, &directory, outputs, Some(&version));
+    Ok(placed)
+}
+
+/// The links from the files' own names; only the first time do they change.
+fn link_all(
+    host: &Sysroot,
+    outputs: &Outputs,
+    directory: &Directory,
+    current: &str,
+    placed: &mut Placed,
+    checkpoints: &mut Checkpoints,
+) -> Result<()> {
+    directory.sync()?;
+    for (_, path) in outputs.paths() {
         checkpoints.pass();
-        if directory.read_link(name)?.as_deref() == Some(target) {
+        let name = split(path).1;
+        let target = format!("{current}/{name}");
+        if directory.read_link(name)?.as_deref() == Some(&target) {
             continue;
         }
-        let temporary = format!(".{name}{NEW}");
+        let temporary = temporary(outputs, name);
         directory.remove(&temporary)?;
-        let linked = directory.replace_link(&temporary, name, target, None);
-        let shown = host.display(&child(parent, name));
-        linked.map_err(|error| error.with_changed(placed.changed.clone()))?;
+        directory.replace_link(&temporary, name, &target, None)?;
+        let shown = host.display(path);
         if !placed.changed.contains(&shown) {
             placed.changed.push(shown);
         }
     }
-    directory.sync()?;
-    checkpoints.pass();
-    // Former versions: what holds a key that nobody needs goes.
-    for name in directory.list()? {
-        let digits = name.strip_prefix(&prefix).unwrap_or_default();
-        let is_version = digits.len() == 16 && digits.bytes().all(|c| c.is_ascii_hexdigit());
-        if is_version && name != version {
-            remove_version(host, &directory, &name, parent)?;
+    Ok(())
+}
+
+/// The names that a version with this content may have, by what is in it: the same twice has the same name, and a second
+/// one is for when the first is damaged.
+fn version_names(outputs: &Outputs, content: &Content) -> [String; 2] {
+    let mut all = format!("{:?}\n", outputs.owner).into_bytes();
+    for (path, bytes, mode) in content.files(outputs) {
+        all.extend_from_slice(format!("{} {mode:o} {}\n", split(path).1, Fingerprint::of(bytes)).as_bytes());
+    }
+    let prefix = version_prefix(outputs);
+    let first = Fingerprint::of(&all);
+    let second = Fingerprint::of(first.hex().as_bytes());
+    [first, second].map(|of| format!("{prefix}{}", of.short(16)))
+}
+
+/// Whether the version's directory holds just these files, as asked for.
+fn is_version_whole(host: &Sysroot, outputs: &Outputs, content: &Content, path: &str) -> Result<bool> {
+    let Ok(inside) = host.directory_without_links(path) else { return Ok(false) };
+    for (path, bytes, mode) in content.files(outputs) {
+        let Ok(Some((found, meta))) = inside.read(split(path).1, FILE_LIMIT) else { return Ok(false) };
+        if found != bytes || !is_as_asked(&meta, outputs, mode) {
+            return Ok(false);
         }
     }
-    Ok(placed)
+    Ok(true)
 }
 
 /// Takes a version's directory away, with the plain files in it and nothing else.
@@ -343,4 +436,14 @@ fn attributes(outputs: &Outputs, mode: u32) -> Attributes {
 
 fn is_mounted(meta: Option<&Meta>) -> bool {
     meta.is_some_and(|meta| meta.mount_point)
+}
+
+fn is_foreign(meta: &Meta) -> bool {
+    let us = rustix::process::geteuid();
+    !us.is_root() && meta.uid != us.as_raw()
+}
+
+/// Whether a file has the owner that is asked for, and this mode.
+pub(super) fn is_as_asked(meta: &Meta, outputs: &Outputs, mode: u32) -> bool {
+    meta.mode == mode && outputs.owner.is_none_or(|owner| owner == (meta.uid, meta.gid))
 }

@@ -167,13 +167,7 @@ impl Directory {
                 Err(error) => return Err(error),
             }
         }
-        // Others than root cannot give a file away: where they may replace one, it is theirs from then on.
-        if let Some((uid, gid)) = attributes.owner.filter(|_| rustix::process::geteuid().is_root()) {
-            let stat = rustix::fs::fstat(file)?;
-            if (stat.st_uid, stat.st_gid) != (uid, gid) {
-                rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
-            }
-        }
+        give(file, attributes.owner)?;
         rustix::fs::fchmod(file, Mode::from_raw_mode(attributes.mode))?;
         if let Some((seconds, nanoseconds)) = attributes.modified {
             let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
@@ -183,21 +177,36 @@ impl Directory {
     }
 
     /// Writes into the file `name` as it stands there: for a file that is mounted by itself, which cannot be replaced
-    /// (threat T13). Readers may see half of it. Owner and mode are changed as far as we may.
+    /// (threat T13). Readers may see half of it.
+    ///
+    /// # Errors
+    /// It cannot be opened for writing, or not get its mode or, as root, its owner.
     pub fn overwrite(&self, name: &str, content: &[u8], attributes: Attributes) -> Result<()> {
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.fd, name, flags, Mode::empty())
-            .map_err(|error| self.failed("could not open", name, error))?;
-        let is_file = meta_of(&file, "", AtFlags::EMPTY_PATH)?.is_some_and(|meta| meta.kind == Kind::File);
-        if !is_file {
-            return Err(Error::failed("no regular file stands there").at(self.shown(name)));
-        }
+        let file = self.open_for_overwriting(name)?;
         // Narrower first: the new content is never readable by more than it should be.
         let _ = rustix::fs::fchmod(&file, Mode::from_raw_mode(attributes.mode));
-        self.fill(&file, content, Attributes { owner: None, ..attributes })
+        self.fill(&file, content, attributes)
             .and_then(|()| rustix::fs::ftruncate(&file, content.len() as u64))
             .and_then(|()| rustix::fs::fsync(&file))
             .map_err(|error| self.failed("could not write", name, error))
+    }
+
+    /// Whether [`Directory::overwrite`] could open the file `name`; nothing is changed.
+    ///
+    /// # Errors
+    /// It could not.
+    pub fn check_overwrite(&self, name: &str) -> Result<()> {
+        self.open_for_overwriting(name).map(drop)
+    }
+
+    fn open_for_overwriting(&self, name: &str) -> Result<OwnedFd> {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.fd, name, flags, Mode::empty())
+            .map_err(|error| self.failed("could not open", name, error))?;
+        match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
+            Some(meta) if meta.kind == Kind::File => Ok(file),
+            _ => Err(Error::failed("no regular file stands there").at(self.shown(name))),
+        }
     }
 
     /// Makes a link `temporary` to `target` and renames it over `name`.
@@ -221,15 +230,25 @@ impl Directory {
 
     /// Renames an entry over another one, or to a new name. Where that fails, `from` is removed.
     pub fn rename(&self, from: &str, to: &str) -> Result<()> {
-        rustix::fs::renameat(&self.fd, from, &self.fd, to).map_err(|error| {
-            let _ = rustix::fs::unlinkat(&self.fd, from, AtFlags::empty());
-            match error {
-                Errno::BUSY => Error::failed("this path is a mount point and cannot be replaced")
-                    .at(self.shown(to))
-                    .hint("mount the directory, not the file, or mount the finished bundle"),
-                error => self.failed("could not replace", to, error),
+        if self.try_rename(from, to)? {
+            return Ok(());
+        }
+        let _ = rustix::fs::unlinkat(&self.fd, from, AtFlags::empty());
+        Err(Error::failed("this path is a mount point and cannot be replaced")
+            .at(self.shown(to))
+            .hint("mount the directory, not the file, or mount the finished bundle"))
+    }
+
+    /// The same; `false`, with `from` where it was, if `to` is a mount point.
+    pub fn try_rename(&self, from: &str, to: &str) -> Result<bool> {
+        match rustix::fs::renameat(&self.fd, from, &self.fd, to) {
+            Ok(()) => Ok(true),
+            Err(Errno::BUSY) => Ok(false),
+            Err(error) => {
+                let _ = rustix::fs::unlinkat(&self.fd, from, AtFlags::empty());
+                Err(self.failed("could not replace", to, error))
             }
-        })
+        }
     }
 
     /// Removes the file or link `name`; that it is gone already is no error.
@@ -341,4 +360,21 @@ impl Directory {
         let error = Error::failed(what).at(self.shown(name)).because(error);
         if hint.is_empty() { error } else { error.hint(hint) }
     }
+}
+
+/// Gives a file its owner. Others than root cannot give one away: where they may replace one, it is theirs from then on;
+/// to a group that they are in, they can.
+fn give(file: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
+    let Some((uid, gid)) = owner else { return Ok(()) };
+    let stat = rustix::fs::fstat(file)?;
+    if (stat.st_uid, stat.st_gid) == (uid, gid) {
+        return Ok(());
+    }
+    if rustix::process::geteuid().is_root() {
+        return rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    }
+    if stat.st_uid == uid {
+        let _ = rustix::fs::fchown(file, None, Some(Gid::from_raw(gid)));
+    }
+    Ok(())
 }

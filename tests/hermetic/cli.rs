@@ -274,6 +274,15 @@ fn what_weakens_has_no_variable() {
     scene.refuses(run, 2, ["expired", "--allow-expired"]);
     scene.with_file(&file).arg("--allow-expired").ok();
     Trustup::at(scene.root.path(), ["untrust"]).env("TRUSTUP_ALL", "true").fails(2);
+    // Nor has what runs a program.
+    let enroll = || {
+        let run =
+            Trustup::new(["enroll", "acme", "*.web.test", "--directory", "https://127.0.0.1:1/directory"]);
+        run.args(["--cert", "/nowhere/server.crt", "--key", "/nowhere/server.key"]).env("HOME", "/none")
+    };
+    enroll().env("TRUSTUP_DNS_HOOK", "/nowhere/hook").fails(2).says(["--dns-hook"]);
+    let asked = enroll().arg("--dns-hook").arg("/nowhere/hook").fails(2);
+    asked.says(["the DNS hook is not there"]);
 }
 
 /// T8: expected and received are shown, the way out is to compare on the CA's host, never to copy what came.

@@ -1,24 +1,24 @@
 //! `trustup enroll`: a certificate and its key, where there is no good one. The command line is here; what it becomes in
 //! [`request`], what is said of the result in [`report`].
 
+mod acme;
 mod report;
 mod request;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
 
+use self::acme::AcmeArgs;
 use super::Context;
 use super::config::ConfigArg;
 use super::variables::Parsed;
-use crate::acme::ChallengeType;
 use crate::cert::NotAfter;
 use crate::enroll::{self, Outcome, Request, World, trust::Recorded};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::KeyType;
-use crate::listener::Listener;
 use crate::pair::Layout;
 use crate::runtime;
 use crate::state::{self, State};
@@ -158,60 +158,6 @@ pub(super) struct EnrollArgs {
     file: ConfigArg,
 }
 
-/// What only ACME needs.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "acme")]
-struct AcmeArgs {
-    /// The ACME server's directory [default: that of the CA's ACME provisioner]
-    #[arg(long, value_name = "URL")]
-    directory: Option<String>,
-    /// The challenge: http-01, tls-alpn-01, dns-01 [default: by what is configured and offered]
-    #[arg(long, value_name = "TYPE", value_parser = challenge)]
-    challenge: Option<ChallengeType>,
-    /// Where http-01 listens: `127.0.0.1:8080`, or `:8080` for all addresses [default: :80]
-    #[arg(long, value_name = "ADDR", value_parser = listen)]
-    http_listen: Option<SocketAddr>,
-    /// Where tls-alpn-01 listens, likewise [default: :443]
-    #[arg(long, value_name = "ADDR", value_parser = listen)]
-    tls_listen: Option<SocketAddr>,
-    /// A running web server's directory: http-01 puts its file there instead of listening
-    #[arg(long, value_name = "DIR")]
-    webroot: Option<PathBuf>,
-    /// A program for dns-01, called with `present|cleanup FQDN. VALUE`; given again: its first arguments
-    #[arg(long, value_name = "PROGRAM", allow_hyphen_values = true)]
-    dns_hook: Vec<String>,
-    /// A name server that takes updates for dns-01 (RFC 2136)
-    #[arg(long, value_name = "HOST[:PORT]", requires = "rfc2136_key_name", conflicts_with = "dns_hook")]
-    rfc2136_server: Option<String>,
-    /// The zone that is updated [default: found by its SOA record]
-    #[arg(long, value_name = "ZONE", requires = "rfc2136_server")]
-    rfc2136_zone: Option<String>,
-    /// Name of the TSIG key (HMAC-SHA256)
-    #[arg(long, value_name = "NAME", requires = "rfc2136_key_file")]
-    rfc2136_key_name: Option<String>,
-    /// The TSIG key in base64: a file, `-` for standard input, or `fd:N`
-    #[arg(long, value_name = "FILE", requires = "rfc2136_server")]
-    rfc2136_key_file: Option<String>,
-    /// Identifier of the external account
-    #[arg(long, value_name = "KID", requires = "eab_hmac_key_file")]
-    eab_kid: Option<String>,
-    /// Its MAC key in base64url: a file, `-` for standard input, or `fd:N`
-    #[arg(long, value_name = "FILE", requires = "eab_kid")]
-    eab_hmac_key_file: Option<String>,
-    /// Where the account's key is kept [default: beside `--key`, one for each server]
-    #[arg(long, value_name = "FILE")]
-    account_key: Option<PathBuf>,
-    /// An e-mail address for the account (repeatable)
-    #[arg(long, value_name = "EMAIL")]
-    contact: Vec<String>,
-    /// Agree to the server's terms of service
-    #[arg(long)]
-    agree_tos: bool,
-    /// One of the server's profiles
-    #[arg(long, value_name = "NAME")]
-    profile: Option<String>,
-}
-
 pub(super) fn run(context: &Context, args: &EnrollArgs, said: &Parsed) -> Result<u8> {
     let ui = context.ui;
     let host = context.sysroot()?;
@@ -230,7 +176,17 @@ pub(super) fn run(context: &Context, args: &EnrollArgs, said: &Parsed) -> Result
     let say = |line: &str| ui.detail(line);
     let warn = |line: &str| ui.warn(line);
     let mut results: Vec<(Request, Result<Outcome>)> = Vec::new();
-    for request in requests {
+    // `--timeout` is for everything: a server that hangs leaves the other certificates their part of it.
+    let until = context
+        .global
+        .timeout
+        .map(|timeout| Instant::now() + timeout.saturating_add(context.global.wait.unwrap_or_default()));
+    let mut others = u32::try_from(requests.len()).unwrap_or(u32::MAX);
+    for mut request in requests {
+        if let Some(until) = until {
+            request.timeout = request.timeout.min(until.saturating_duration_since(Instant::now()) / others);
+        }
+        others = others.saturating_sub(1).max(1);
         let world = World {
             env: context.env,
             host: &host,
@@ -270,15 +226,6 @@ fn mode(text: &str) -> Result<u32, String> {
 
 fn not_after(text: &str) -> Result<NotAfter, String> {
     text.parse().map_err(|error| super::for_clap(&error))
-}
-
-fn challenge(text: &str) -> Result<ChallengeType, String> {
-    text.parse().map_err(|error| super::for_clap(&error))
-}
-
-fn listen(text: &str) -> Result<SocketAddr, &'static str> {
-    Listener::parse(text)
-        .ok_or("it should be an address and a port, such as `127.0.0.1:8080`, or `:8080` for all addresses")
 }
 
 /// A path as seen from `/`.

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args as _;
-use url::Url;
 
-use super::{AcmeArgs, Context, EnrollArgs, MethodWord, absolute};
+use super::acme::{self, AcmeArgs};
+use super::{Context, EnrollArgs, MethodWord, absolute};
 use crate::cli::variables::{Parsed, PublishedSources};
 use crate::config::{self, CertificateConfig, Config, Scope};
 use crate::enroll::methods::Method;
-use crate::enroll::methods::acme::{Acme, Dns, Options};
+use crate::enroll::methods::acme::Acme;
 use crate::enroll::methods::provisioner::Provisioner;
 use crate::enroll::methods::token::Token;
 use crate::enroll::methods::x5c::X5c;
@@ -55,16 +55,25 @@ pub(super) fn requests(
         (Scope::All, _) => config::published(context.env)?,
     };
     refuse_unused(args, &said.given, of_variables.as_ref())?;
-    let of_variables = of_variables.map(|one| completed(args, one)).transpose()?;
+    if let Some(config) = config.as_ref().filter(|config| !config.certificates.is_empty())
+        && scope == Scope::All
+        && context.env.var("TLS_DOMAINS").is_some()
+    {
+        context.ui.say(format!(
+            "ignored, since `{}` says which certificates to get: TLS_DOMAINS, and what belongs to it",
+            crate::text::escape(&config.path.to_string_lossy())
+        ));
+    }
+    let of_variables = of_variables.map(|one| completed(args, &said.given, one)).transpose()?;
     let own =
         trust::Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
     ignore_ca(context, &own, published, config.as_mut());
     let ca = given(own, published, config.as_ref())?;
     match args.method {
         Some(word) if word != MethodWord::Any => {
-            Ok(vec![one(context, args, word, ca, config.as_ref(), host)?])
+            Ok(vec![one(context, args, &said.given, word, ca, config.as_ref(), host)?])
         }
-        _ => several(context, args, &ca, config, of_variables, host),
+        _ => several(context, args, &said.given, &ca, config, of_variables, host),
     }
 }
 
@@ -115,11 +124,11 @@ fn is_acme(method: &config::Method) -> bool {
 
 /// What published images' variables ask for by ACME, with what they have no variables for: how challenges are answered,
 /// and with which account.
-fn completed(args: &EnrollArgs, mut one: CertificateConfig) -> Result<CertificateConfig> {
+fn completed(args: &EnrollArgs, given: &[String], mut one: CertificateConfig) -> Result<CertificateConfig> {
     for method in &mut one.enroll {
         if let config::Method::Acme { options, .. } = method {
-            let provisioner = options.provisioner.take().or_else(|| args.provisioner.clone());
-            **options = acme(args, provisioner)?;
+            let provisioner = args.provisioner.clone().or_else(|| options.provisioner.take());
+            **options = acme::options(&args.acme, given, provisioner)?;
         }
     }
     Ok(one)
@@ -170,6 +179,7 @@ pub(in crate::cli) fn given(
 fn one(
     context: &Context,
     args: &EnrollArgs,
+    given: &[String],
     word: MethodWord,
     ca: trust::Given,
     config: Option<&Config>,
@@ -182,7 +192,7 @@ fn one(
     let names = args.names.iter().map(|name| name.parse()).collect::<Result<Vec<_>>>()?;
     let default_provisioner = config.and_then(|config| config.ca.as_ref()?.provisioner.clone());
     let provisioner = args.provisioner.clone().or(default_provisioner);
-    let method = method(context, args, word, provisioner)?;
+    let method = method(context, args, given, word, provisioner)?;
     let path = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
     Ok(Request {
         names,
@@ -218,6 +228,7 @@ fn patience(context: &Context, configured: Option<Duration>, methods: &[Box<dyn 
 fn method(
     context: &Context,
     args: &EnrollArgs,
+    given: &[String],
     word: MethodWord,
     provisioner: Option<String>,
 ) -> Result<Box<dyn Method>> {
@@ -231,7 +242,7 @@ fn method(
                     "`--password-file FILE` holds the provisioner's password; `-` is standard input",
                 ));
             };
-            Box::new(Provisioner { name: provisioner, password: password.parse()? })
+            Box::new(Provisioner::new(provisioner, password.parse()?))
         }
         MethodWord::X5c => {
             let (Some(cert), Some(key)) = (&args.x5c_cert, &args.x5c_key) else {
@@ -242,7 +253,7 @@ fn method(
             };
             Box::new(X5c { name: provisioner, cert: cert.clone(), key: key.clone() })
         }
-        MethodWord::Acme => Box::new(Acme::new(acme(args, args.provisioner.clone())?)),
+        MethodWord::Acme => Box::new(Acme::new(acme::options(&args.acme, given, args.provisioner.clone())?)),
     })
 }
 
@@ -269,53 +280,12 @@ fn token(context: &Context, args: &EnrollArgs) -> Result<Source> {
     Ok(Source::Missing("token".to_owned(), why))
 }
 
-fn acme(args: &EnrollArgs, provisioner: Option<String>) -> Result<Options> {
-    let options = &args.acme;
-    let directory = match &options.directory {
-        Some(text) => Some(Url::parse(text).map_err(|error| {
-            Error::usage("`--directory` is no URL").at(crate::text::escape(text)).because(error)
-        })?),
-        None => None,
-    };
-    let rfc2136 = match (&options.rfc2136_server, &options.rfc2136_key_name, &options.rfc2136_key_file) {
-        (Some(server), Some(key_name), Some(secret)) => Some(Dns::Rfc2136 {
-            server: server.clone(),
-            zone: options.rfc2136_zone.clone(),
-            key_name: key_name.clone(),
-            secret: secret.parse()?,
-        }),
-        _ => None,
-    };
-    let hook = (!options.dns_hook.is_empty()).then(|| Dns::Hook(options.dns_hook.clone()));
-    let eab = match (&options.eab_kid, &options.eab_hmac_key_file) {
-        (Some(kid), Some(key)) => Some((kid.clone(), key.parse()?)),
-        _ => None,
-    };
-    if directory.is_some() && provisioner.is_some() {
-        return Err(Error::usage("`--directory` and `--provisioner` both say where the ACME server is")
-            .hint("leave one out"));
-    }
-    Ok(Options {
-        directory,
-        provisioner,
-        challenge: options.challenge,
-        http_listen: options.http_listen,
-        tls_listen: options.tls_listen,
-        webroot: options.webroot.clone(),
-        dns: rfc2136.or(hook),
-        eab,
-        account_key: options.account_key.clone(),
-        contact: options.contact.clone(),
-        agree_tos: options.agree_tos,
-        profile: options.profile.clone(),
-    })
-}
-
 /// The certificates of the file, else that of the variables of published images; those that have one of the names, if
 /// names are given.
 fn several(
     context: &Context,
     args: &EnrollArgs,
+    given: &[String],
     ca: &trust::Given,
     config: Option<Config>,
     of_variables: Option<CertificateConfig>,
@@ -352,7 +322,8 @@ fn several(
     let takes_token = |one: &CertificateConfig| {
         one.enroll.iter().any(|method| matches!(method, config::Method::Token { .. }))
     };
-    if names_token(args) && !certificates.iter().any(takes_token) {
+    let gives_token = given.iter().any(|id| matches!(id.as_str(), "token" | "token_file"));
+    if gives_token && !certificates.iter().any(takes_token) {
         return Err(Error::usage("a token is given, and no certificate is had by one")
             .hint("`trustup enroll token --cert FILE --key FILE` takes it; in trustup.toml it is `method = \"token\"`"));
     }
@@ -401,9 +372,9 @@ fn configured(
     })
 }
 
-/// Whether the command line says a token.
-fn names_token(args: &EnrollArgs) -> bool {
-    args.token.is_some() || args.token_file.is_some()
+/// Whether the command line or a variable of ours says a token: it goes before that of the file.
+fn names_token(context: &Context, args: &EnrollArgs) -> bool {
+    args.token.is_some() || args.token_file.is_some() || context.env.var("TRUSTUP_TOKEN").is_some()
 }
 
 fn of_file(
@@ -414,12 +385,12 @@ fn of_file(
 ) -> Result<Box<dyn Method>> {
     let or_default = |name: Option<String>| name.or_else(|| default.map(ToOwned::to_owned));
     Ok(match method {
-        config::Method::Token { token: Some(token) } if !names_token(args) => {
+        config::Method::Token { token: Some(token) } if !names_token(context, args) => {
             Box::new(Token::new(token.source()))
         }
         config::Method::Token { .. } => Box::new(Token::new(token(context, args)?)),
         config::Method::Provisioner { provisioner, password } => {
-            Box::new(Provisioner { name: or_default(provisioner), password: password.source() })
+            Box::new(Provisioner::new(or_default(provisioner), password.source()))
         }
         config::Method::X5c { provisioner, cert, key } => {
             Box::new(X5c { name: or_default(provisioner), cert, key })
@@ -438,5 +409,18 @@ fn owner_of(host: &Sysroot, text: Option<&str>) -> Result<Option<(u32, u32)>> {
             .at(crate::text::escape(text))
             .hint("run trustup as that user, or as root; or leave the owner out"));
     }
+    if !us.is_root() && !is_ours(owner.1) {
+        return Err(Error::usage("only root can give files to a group that the user is not in")
+            .at(crate::text::escape(text))
+            .hint(
+                "run trustup with this group (`docker run --group-add`), or as root; or leave the owner out",
+            ));
+    }
     Ok(Some(owner))
+}
+
+/// Whether whoever runs us is in this group.
+fn is_ours(group: u32) -> bool {
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    rustix::process::getegid().as_raw() == group || groups.iter().any(|gid| gid.as_raw() == group)
 }

@@ -201,17 +201,18 @@ pub(super) enum Spending<'a> {
     Minted(&'a Provisioners),
 }
 
-/// Has the CA sign, and says why it does not.
+/// Has the CA sign for these names, and says why it does not.
 pub(super) async fn sign(
     order: &mut Order<'_>,
     method: &str,
+    names: &[SubjectAltName],
     token: &str,
     spending: Spending<'_>,
 ) -> Result<Vec<Certificate>, Failure> {
     let ca = order.ca()?;
     let id = Fingerprint::of(token.as_bytes());
-    let mut attempts = order.pending.record().attempts.iter().chain(order.spent);
-    let presented_before = attempts.any(|attempt| attempt.token == Some(id));
+    let presented_before =
+        order.pending.record().all().chain(order.spent).any(|attempt| attempt.token == Some(id));
     let provisioners = match &spending {
         Spending::Once => None,
         Spending::Minted(provisioners) => Some(*provisioners),
@@ -230,14 +231,16 @@ pub(super) async fn sign(
     for warning in diagnosis::before(&facts)? {
         (order.warn)(&warning);
     }
-    let csr = order.key.csr(order.about.names, None)?;
-    order.pending.save_attempt(Attempt { method: method.to_owned(), token: Some(id), sent: now })?;
+    let csr = order.key.csr(names, None)?;
+    // A token that is made anew for each try is never presented again.
+    let token_id = matches!(spending, Spending::Once).then_some(id);
+    order.pending.save_attempt(Attempt { method: method.to_owned(), token: token_id, sent: now })?;
     let failed = match ca.sign(&csr, token, order.about.not_after).await {
         Ok(signed) => return Ok(signed.chain),
         Err(failed) => failed,
     };
     let again = failed.error.kind() == Kind::Unreachable;
-    let unsettled = failed.status.is_none() && failed.sent;
+    let unsettled = failed.is_unsettled();
     let error = if failed.status == Some(401) {
         // The token is spent in any case: what else the CA says only explains.
         let asked = match spending {

@@ -19,39 +19,67 @@ const WHAT: &str = "the token";
 /// A one-time token.
 pub struct Token {
     source: Source,
-    read: OnceCell<Read>,
+    /// Read once, since a pipe gives it once; also where it turns out to be no token.
+    secret: OnceCell<Secret>,
+    said: OnceCell<jws::Token>,
 }
 
-struct Read {
-    secret: Secret,
-    said: jws::Token,
+/// What was read.
+struct Read<'a> {
+    secret: &'a Secret,
+    said: &'a jws::Token,
 }
 
 impl Token {
     /// The token at `source`, which is read when it is needed: a spent one may be gone while the pair is good.
     pub fn new(source: Source) -> Self {
-        Token { source, read: OnceCell::new() }
+        Token { source, secret: OnceCell::new(), said: OnceCell::new() }
     }
 
-    fn read(&self, env: &Env) -> Result<&Read> {
-        if let Some(read) = self.read.get() {
-            return Ok(read);
-        }
-        let secret = Secret::read(&self.source, WHAT, env).map_err(|error| {
-            error.hint("make one on the CA's host with `trustup token` or `step ca token`, and hand it over as a file (`--token-file`) or in TRUSTUP_TOKEN")
-        })?;
-        let said = jws::peek(secret.text(WHAT)?).map_err(|error| error.at(&self.source))?;
-        Ok(self.read.get_or_init(|| Read { secret, said }))
+    fn read(&self, env: &Env) -> Result<Read<'_>> {
+        let secret = match self.secret.get() {
+            Some(secret) => secret,
+            None => {
+                let secret = Secret::read(&self.source, WHAT, env).map_err(|error| {
+                    error.hint("make one on the CA's host with `trustup token` or `step ca token`, and hand it over as a file (`--token-file`) or in TRUSTUP_TOKEN")
+                })?;
+                self.secret.get_or_init(|| secret)
+            }
+        };
+        let said = match self.said.get() {
+            Some(said) => said,
+            None => {
+                let said = jws::peek(secret.text(WHAT)?).map_err(|error| error.at(&self.source))?;
+                self.said.get_or_init(|| said)
+            }
+        };
+        Ok(Read { secret, said })
     }
 }
 
-impl Read {
-    /// The names that it allows: its list, else its subject.
-    fn names(&self) -> Result<Vec<SubjectAltName>> {
+impl<'a> Read<'a> {
+    /// The names that it allows as it has them: its list, else its subject.
+    fn texts(&self) -> Vec<&'a str> {
         let listed = self.said.texts("sans");
-        let subject = self.said.claim("sub");
-        let names = if listed.is_empty() { subject.into_iter().collect() } else { listed };
-        names.into_iter().map(str::parse).collect()
+        if listed.is_empty() { self.said.claim("sub").into_iter().collect() } else { listed }
+    }
+
+    /// The same as names, each once.
+    fn names(&self) -> Result<Vec<SubjectAltName>> {
+        let mut names: Vec<SubjectAltName> = Vec::new();
+        for text in self.texts() {
+            let name = text.parse()?;
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Whether the CA, which compares letter by letter, finds our names in the token. `step ca token DB.Internal` keeps the
+    /// capitals, and so does the certificate.
+    fn is_to_the_letter(&self, names: &[SubjectAltName]) -> bool {
+        self.texts().iter().all(|text| names.iter().any(|name| name.to_string() == **text))
     }
 }
 
@@ -61,7 +89,7 @@ impl Method for Token {
     }
 
     fn token(&self, env: &Env) -> Result<Option<FromToken>> {
-        let said = &self.read(env)?.said;
+        let said = self.read(env)?.said;
         let audiences = said.audience().into_iter().filter_map(|audience| Url::parse(audience).ok());
         let audiences = audiences.filter(|url| url.scheme() == "https" && url.has_host()).collect();
         let root = match said.claim("sha") {
@@ -92,6 +120,11 @@ impl Method for Token {
             .at(&self.source)
             .hint("leave the names out, or make a token for them: `trustup token NAME --san NAME …`"));
         }
+        if read.said.claims.contains_key("cnf") {
+            return Err(Error::usage("the token is for one certificate signing request only, and `enroll` makes a key and a request of its own")
+                .at(&self.source)
+                .hint("make one without `--cnf-csr`; or use it with the key of that request: `step ca sign REQUEST.csr SERVER.crt --token …`"));
+        }
         let facts = diagnosis::Facts {
             token: read.secret.text(WHAT)?,
             now: about.env.now(),
@@ -112,7 +145,9 @@ impl Method for Token {
             }
             // Whether the CA answers, and whether it is that CA, is found out before the token is spent.
             order.ca()?.health().await?;
-            sign(order, self.name(), read.secret.text(WHAT)?, Spending::Once).await
+            // Without names in the request the CA takes the token's.
+            let names = if read.is_to_the_letter(order.about.names) { order.about.names } else { &[] };
+            sign(order, self.name(), names, read.secret.text(WHAT)?, Spending::Once).await
         })
     }
 }

@@ -49,7 +49,8 @@ impl X5c {
         };
         let subject = order.about.names[0].to_string();
         let token = mint::mint(&minting(order, &name, &subject)?, &Signer::X5c { key: &key, chain: &chain })?;
-        sign(order, Method::name(self), &token, Spending::Minted(&provisioners)).await
+        let names = order.about.names;
+        sign(order, Method::name(self), names, &token, Spending::Minted(&provisioners)).await
     }
 
     fn read(&self) -> Result<(Vec<Certificate>, PrivateKey)> {

@@ -72,6 +72,52 @@ fn what_published_variables_leave_open_can_be_said() {
     assert!(!scene.path("server.key").exists());
 }
 
+/// Variables are options, too: what means something only together is there whole, or that is said.
+#[test]
+fn what_belongs_together_may_come_from_both_and_must_be_whole() {
+    let scene = Scene::new();
+    let at = |directory: &str| {
+        scene.plain("acme").args(["*.web.test", "--directory", directory, "--timeout", "1s"])
+    };
+    let enroll = || at("https://127.0.0.1:1/directory");
+    let none = "/nowhere/key";
+    for (run, words) in [
+        (enroll().env("TRUSTUP_EAB_KID", "1"), ["`--eab-kid` needs `--eab-hmac-key-file`", "TRUSTUP_"]),
+        (enroll().args(["--eab-kid", "1"]).env("TRUSTUP_EAB_HMAC_KEY_FILE", none), [none, "error"]),
+        (
+            enroll().env("TRUSTUP_RFC2136_SERVER", "127.0.0.1").args(["--rfc2136-key-name", "k"]),
+            ["`--rfc2136-server`, `--rfc2136-key-name` needs `--rfc2136-key-file`", "give all of them"],
+        ),
+        (enroll().args(["--rfc2136-zone", "test"]), ["`--rfc2136-zone` needs `--rfc2136-server`", "hint"]),
+        (
+            enroll().args(["--dns-hook", "/nowhere/hook", "--rfc2136-server", "127.0.0.1"]),
+            ["both say who writes", "leave one out"],
+        ),
+        // A hook of the command line goes before a name server of the variables.
+        (
+            enroll().args(["--dns-hook", "/nowhere/hook"]).env("TRUSTUP_RFC2136_SERVER", "127.0.0.1"),
+            ["the DNS hook is not there", "/nowhere/hook"],
+        ),
+        (at("https://u:hunter2@[/"), ["is no URL", "***"]),
+    ] {
+        let run = run.fails(2);
+        run.says(words);
+        assert!(!run.stderr.contains("hunter2"), "{run}");
+    }
+    // A provisioner of ours goes before that of published images.
+    let published = |run: Trustup| {
+        run.env("TLS_DOMAINS", "web.test")
+            .env("TLS_CERT_LOCATION", scene.path("server.crt"))
+            .env("TLS_KEY_LOCATION", scene.path("server.key"))
+            .env("CA_URL", scene.server.url())
+            .env("CA_FINGERPRINT", scene.ca.fingerprint().hex())
+            .env("CA_PROVISIONER_NAME", "theirs")
+            .env("HOME", "/none")
+    };
+    let asked = published(Trustup::new(["enroll", "-v", "--provisioner", "ours", "--timeout", "5s"])).run();
+    assert!(asked.stderr.contains("acme/ours") && !asked.stderr.contains("theirs"), "{asked}");
+}
+
 #[test]
 fn what_the_command_line_says_goes_before_what_the_file_says() {
     let scene = Scene::new();

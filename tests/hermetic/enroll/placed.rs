@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
 
 use super::{Scene, done, mode};
+use crate::support::program::copy_for_all;
 
 #[test]
 fn a_version_is_one_swap_of_a_link() {
@@ -32,6 +34,110 @@ fn a_version_is_one_swap_of_a_link() {
     assert_eq!(done(&run().ok()).0, "placed-again");
     scene.pair();
     assert_eq!(scene.server.connections(), connections);
+}
+
+/// What is asked for in addition, and what somebody damaged in a version, is a new version; nobody has to be asked.
+#[test]
+fn a_version_is_extended_and_mended() {
+    let scene = Scene::new();
+    let run = || scene.enroll().args(["--layout", "versioned"]);
+    let version = || fs::read_link(scene.path(".server.key.current")).expect("a link");
+    run().ok();
+    let connections = scene.server.connections();
+    let more = || run().arg("--chain").arg(scene.path("chain.crt")).arg("--ca-out").arg(scene.path("ca.crt"));
+    assert_eq!(done(&more().ok()).0, "placed-again");
+    assert_eq!(super::chain(&scene.path("ca.crt"))[0].fingerprint(), scene.ca.fingerprint());
+    assert_eq!(super::chain(&scene.path("chain.crt")).len(), 1);
+    assert_eq!(done(&more().ok()).0, "kept");
+    for _ in 0..3 {
+        let damaged = version();
+        fs::write(scene.path("chain.crt"), "nonsense").unwrap();
+        assert_eq!(done(&more().ok()).0, "placed-again");
+        assert!(version() != damaged && !scene.path(damaged.to_str().unwrap()).exists());
+        assert_eq!(super::chain(&scene.path("chain.crt")).len(), 1);
+        fs::set_permissions(scene.path("server.crt"), fs::Permissions::from_mode(0o600)).unwrap();
+        assert_eq!(done(&more().ok()).0, "placed-again");
+        assert_eq!(mode(&scene.path("server.crt")), 0o644);
+        assert_eq!(done(&more().ok()).0, "kept");
+    }
+    scene.pair();
+    assert_eq!(scene.server.connections(), connections);
+    // Plain files leave no second copy of the key behind.
+    assert_eq!(done(&scene.enroll().arg("--force").ok()).0, "issued");
+    let names: Vec<String> = fs::read_dir(scene.directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with(".server.key."))
+        .collect();
+    assert_eq!(names, [".server.key.trustup"]);
+}
+
+/// Runs that put files right, and pairs that share the file of their roots, do not take each other's files.
+#[test]
+fn many_runs_at_once_leave_whole_files() {
+    let scene = Scene::new();
+    scene.enroll().ok();
+    let shared = |key: &str, more: &[&str]| {
+        crate::support::run::Trustup::new(["--json", "--timeout", "60s", "enroll", "provisioner", "web.test"])
+            .args(["--ca-url", &scene.server.url(), "--fingerprint", &scene.ca.fingerprint().hex()])
+            .arg("--password-file")
+            .arg(scene.path("password"))
+            .arg("--cert")
+            .arg(scene.path(&format!("{key}.crt")))
+            .arg("--key")
+            .arg(scene.path(&format!("{key}.key")))
+            .arg("--ca-out")
+            .arg(scene.path("ca.crt"))
+            .args(more)
+            .env("HOME", scene.directory.path())
+    };
+    for round in 0..4 {
+        let mode = ["0640", "0600"][round % 2];
+        std::thread::scope(|scope| {
+            for key in ["server", "server", "server", "one", "two"] {
+                let run = shared(key, &["--key-mode", mode]);
+                scope.spawn(move || run.ok());
+            }
+        });
+        for key in ["server", "one", "two"] {
+            let chain = super::chain(&scene.path(&format!("{key}.crt")));
+            assert_eq!(chain.len(), 2, "{key}");
+            assert!(fs::metadata(scene.path(&format!("{key}.key"))).unwrap().len() > 0, "{key}");
+        }
+        assert_eq!(super::chain(&scene.path("ca.crt")).len(), 1);
+        fs::remove_file(scene.path("ca.crt")).unwrap();
+    }
+    let left = fs::read_dir(scene.directory.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let left: Vec<_> = left.filter(|name| name.to_string_lossy().contains("trustup-new")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+/// An image that changes its `USER` leaves files that the new one cannot read.
+#[test]
+fn a_key_of_somebody_else_is_replaced_where_the_directory_is_ours() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let scene = Scene::new();
+    scene.enroll().ok();
+    let (old, _) = scene.pair();
+    std::os::unix::fs::chown(scene.directory.path(), Some(4711), Some(4711)).unwrap();
+    fs::set_permissions(scene.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    std::os::unix::fs::chown(scene.path("password"), Some(4711), None).unwrap();
+    fs::remove_dir_all(scene.path(".server.key.trustup")).unwrap();
+    let binary = copy_for_all(Path::new(env!("CARGO_BIN_EXE_trustup")), scene.directory.path(), 0o755);
+    let run = scene.enroll().binary(&binary).env("HOME", scene.directory.path()).uid(4711);
+    let run = run.ok();
+    assert_eq!(done(&run).0, "issued", "{run}");
+    assert!(done(&run).1.contains("belongs to user 0"), "{run}");
+    assert_ne!(scene.pair().0, old);
+    // A group that the user is in can be given, another one cannot.
+    let owner = |owner: &str| {
+        let run = scene.enroll().binary(&binary).env("HOME", scene.directory.path());
+        run.args(["--owner", owner, "--key-mode", "0640"]).uid(4711)
+    };
+    owner("4711:4711").ok();
+    owner(":4712").fails(2).says(["a group that the user is not in"]);
 }
 
 #[test]
@@ -96,7 +202,7 @@ fn what_cannot_be_written_is_said_before_anything_is_spent() {
         fs::set_permissions(scene.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(scene.path("password"), fs::Permissions::from_mode(0o644)).unwrap();
         let run = scene.enroll().uid(4711).fails(1);
-        run.says(["could not create", "a directory that trustup can write"]);
+        run.says(["could not make the directory", "a directory that trustup can write"]);
         scene.enroll().uid(4711).args(["--owner", "0:0"]).fails(2).says(["only root can give files"]);
         assert_eq!(scene.server.connections(), 0);
     }

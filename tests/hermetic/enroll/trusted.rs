@@ -4,10 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Map, Value, json};
 use trustup::cert::SubjectAltName;
 use trustup::dev_ca::{DevCa, Server};
 use trustup::env::Env;
 use trustup::fingerprint::Fingerprint;
+use trustup::jose::jws;
 use trustup::step_ca::mint::{self, Signer};
 
 use super::{Scene, done, write};
@@ -16,6 +18,21 @@ use crate::support::run::Trustup;
 
 /// A token for `web.test`, written to `token`: for the CA at `url` with this root.
 fn token(scene: &Scene, url: &str, root: Option<Fingerprint>) -> std::path::PathBuf {
+    token_with(scene, url, root, |_| {})
+}
+
+/// The token of the scene's CA.
+pub(super) fn own_token(scene: &Scene) -> std::path::PathBuf {
+    token(scene, &scene.server.url(), Some(scene.ca.fingerprint()))
+}
+
+/// The same with other claims.
+pub(super) fn token_with(
+    scene: &Scene,
+    url: &str,
+    root: Option<Fingerprint>,
+    change: impl FnOnce(&mut Map<String, Value>),
+) -> std::path::PathBuf {
     let names: Vec<SubjectAltName> = vec!["web.test".parse().unwrap()];
     let password = || Ok(scene.ca.password().to_owned().into_bytes().into());
     let key = mint::read_key(scene.ca.provisioner_key().as_bytes(), password).unwrap();
@@ -30,11 +47,14 @@ fn token(scene: &Scene, url: &str, root: Option<Fingerprint>) -> std::path::Path
         csr: None,
     };
     let token = mint::mint(&request, &Signer::Jwk { key: &key.key, kid: &key.kid }).unwrap();
+    let mut said = jws::peek(&token).unwrap();
+    change(&mut said.claims);
+    let token = jws::sign(&key.key, said.header, &said.claims).unwrap();
     write(&scene.path("token"), token.as_bytes(), 0o600);
     scene.path("token")
 }
 
-fn by_token(scene: &Scene, token: &std::path::Path) -> Trustup {
+pub(super) fn by_token(scene: &Scene, token: &std::path::Path) -> Trustup {
     scene.plain("token").arg("--token-file").arg(token)
 }
 
@@ -103,6 +123,128 @@ fn names_that_the_token_does_not_allow_are_found_before_it_is_spent() {
     by_token(&scene, &file).arg("other.test").fails(2).says(["the token is for `web.test`"]);
     assert_eq!(scene.server.connections(), 0);
     by_token(&scene, &file).arg("web.test").ok();
+}
+
+/// `enroll` has a key of its own: the CA would refuse, and the token would be spent.
+#[test]
+fn a_token_for_another_request_is_not_spent() {
+    let scene = Scene::new();
+    let bound = token_with(&scene, &scene.server.url(), Some(scene.ca.fingerprint()), |claims| {
+        claims
+            .insert("cnf".to_owned(), json!({ "x5rt#S256": "47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU" }));
+    });
+    let run = by_token(&scene, &bound).fails(2);
+    run.says(["for one certificate signing request only", "without `--cnf-csr`"]);
+    assert_eq!(scene.server.connections(), 0);
+}
+
+#[test]
+fn a_name_that_a_token_has_twice_is_one_name() {
+    let scene = Scene::new();
+    let twice = token_with(&scene, &scene.server.url(), Some(scene.ca.fingerprint()), |claims| {
+        claims.insert("sans".to_owned(), json!(["web.test", "web.test"]));
+    });
+    by_token(&scene, &twice).ok();
+    scene.pair();
+}
+
+/// Who gives bootstrap the root's file says what to trust, and not where the CA is: that the token may say, whose root it is.
+#[test]
+fn t22_a_token_names_the_ca_whose_root_bootstrap_recorded() {
+    let scene = Scene::new();
+    let token = own_token(&scene);
+    let root = scene.path("root.pem");
+    write(&root, scene.ca.root_pem().as_bytes(), 0o644);
+    let state = scene.path("state");
+    std::fs::create_dir(&state).unwrap();
+    let bootstrap = |file: &std::path::Path| {
+        let run = Trustup::new(["bootstrap", "--stores", "private", "--private-dir"]);
+        run.arg(&state).arg("--ca-file").arg(file).env("HOME", scene.directory.path()).ok()
+    };
+    let enroll = || by_token(&scene, &token).arg("--private-dir").arg(&state);
+    // Some other root is not enough: that the token vouches for itself does not count where somebody said what to trust.
+    let other = root_file(&scene, "Other Root");
+    bootstrap(&other);
+    enroll().fails(2).says(["which CA to ask"]);
+    assert_eq!(scene.server.connections(), 0);
+    bootstrap(&root);
+    assert_eq!(done(&enroll().ok()).0, "issued");
+    scene.pair();
+}
+
+fn root_file(scene: &Scene, name: &str) -> std::path::PathBuf {
+    root(name).write(scene.directory.path(), "other-root.pem")
+}
+
+/// The key and the CA's answer are saved; what brought them need not be there any more.
+#[test]
+fn an_answer_is_taken_up_without_the_token_that_brought_it() {
+    // Before the first file is placed, and between key and certificate.
+    for (gone, step) in [("expired", 3), ("removed", 3), ("garbage", 4), ("removed", 5)] {
+        let scene = Scene::new();
+        let file = own_token(&scene);
+        let killed = by_token(&scene, &file).env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+        assert_eq!(killed.code, None, "{killed}");
+        let issued = std::fs::read(scene.path(".server.key.trustup/issued.pem")).expect("the answer");
+        assert!(!scene.path("server.crt").exists(), "not placed yet");
+        match gone {
+            "removed" => std::fs::remove_file(&file).unwrap(),
+            "garbage" => write(&file, b"no token", 0o600),
+            _ => {
+                token_with(&scene, &scene.server.url(), Some(scene.ca.fingerprint()), |claims| {
+                    let past = Env::os().now() - 3600;
+                    claims.insert("exp".to_owned(), past.into());
+                });
+            }
+        }
+        let connections = scene.server.connections();
+        let run = by_token(&scene, &file).ok();
+        assert_eq!(done(&run).0, "taken-up", "{gone}: {run}");
+        assert_eq!(std::fs::read(scene.path("server.crt")).unwrap(), issued);
+        assert_eq!(scene.server.connections(), connections, "nobody has to be asked again");
+        scene.pair();
+    }
+}
+
+/// A token is spent whatever the CA says to the request; the next run knows why it is refused.
+#[test]
+fn a_token_that_was_refused_for_something_else_is_known_to_be_spent() {
+    let scene = Scene::new();
+    let file = own_token(&scene);
+    let refused = by_token(&scene, &file).args(["--not-after", "9000h"]).fails(4);
+    refused.says(["the CA does not allow this"]);
+    assert!(!scene.path(".server.key.trustup/key.pem").exists(), "no key without a use");
+    by_token(&scene, &file).fails(4).says(["it was presented before"]);
+    // With a new one it works, and nothing of that is left.
+    by_token(&scene, &own_token(&scene)).ok();
+    let left: Vec<_> = std::fs::read_dir(scene.path(".server.key.trustup")).unwrap().collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+}
+
+/// What can be read once is read once.
+#[test]
+fn secrets_come_through_pipes() {
+    let scene = Scene::new();
+    let pinned = ["--ca-url", &scene.server.url(), "--fingerprint", &scene.ca.fingerprint().hex()];
+    let by_password = || scene.plain("provisioner").args(["web.test", "--password-file", "-"]).args(pinned);
+    by_password().stdin(scene.ca.password()).ok();
+    // What is no token is called so, not empty.
+    let run = scene.plain("token").args(["--token-file", "-", "--force"]).stdin("hello").fails(2);
+    run.says(["this is no token"]);
+    let token = std::fs::read_to_string(own_token(&scene)).unwrap();
+    scene.plain("token").args(["--token-file", "-", "--force"]).stdin(token).ok();
+    scene.pair();
+}
+
+/// On the command line everybody sees it: it works, and that is said.
+#[test]
+fn a_token_on_the_command_line_gets_a_warning() {
+    let scene = Scene::new();
+    let token = std::fs::read_to_string(own_token(&scene)).unwrap();
+    let run = scene.plain("token").args(["--token", &token]).ok();
+    run.says(["warning: a token on the command line is seen by everybody", "--token-file"]);
+    let said = format!("{}{}", run.stdout, run.stderr);
+    assert!(!said.contains(&token) && !said.contains(&token[token.len() - 40..]), "{run}");
 }
 
 #[test]
@@ -197,6 +339,64 @@ fn published_images_variables_work_alone() {
     scene.pair();
     assert_eq!(super::chain(&scene.path("ca.crt"))[0].fingerprint(), scene.ca.fingerprint());
     assert_eq!(done(&run().ok()).0, "kept");
+}
+
+/// A server that hangs does not use up the time of the methods behind it, nor of the certificates.
+#[test]
+fn who_hangs_leaves_the_others_their_time() {
+    let scene = Scene::new();
+    let silent = crate::support::silent_server::SilentServer::start();
+    let certificate = |name: &str| {
+        format!(
+            "[[certificate]]\nnames = [\"{name}\"]\ncert = {:?}\nkey = {:?}\n\
+             [[certificate.enroll]]\nmethod = \"acme\"\ndirectory = \"{}/directory\"\nhttp_listen = \"127.0.0.1:0\"\n",
+            scene.path(&format!("{name}.crt")),
+            scene.path(&format!("{name}.key")),
+            silent.url(),
+        )
+    };
+    let by_password = format!(
+        "[[certificate.enroll]]\nmethod = \"provisioner\"\npassword_file = {:?}\n",
+        scene.path("password")
+    );
+    let ca =
+        format!("[ca]\nurl = {:?}\nfingerprint = {:?}\n", scene.server.url(), scene.ca.fingerprint().hex());
+    let config = ca + &certificate("hangs.test") + &certificate("web.test") + &by_password;
+    write(&scene.path("trustup.toml"), config.as_bytes(), 0o600);
+    let began = std::time::Instant::now();
+    let run = Trustup::new(["--json", "--timeout", "12s", "enroll", "--config"])
+        .arg(scene.path("trustup.toml"))
+        .env("HOME", "/none")
+        .fails(6);
+    assert!(began.elapsed() < Duration::from_secs(30), "{run}");
+    let certificates = &run.json()["certificates"];
+    assert_eq!(certificates[1]["method"], "provisioner", "{run}");
+    assert_eq!(certificates[1]["skipped"][0]["method"], "acme", "{run}");
+}
+
+#[test]
+fn variables_and_command_line_go_before_the_file_and_published_variables() {
+    let scene = Scene::new();
+    let spent = own_token(&scene);
+    by_token(&scene, &spent).ok();
+    let spent = std::fs::read_to_string(spent).unwrap();
+    write(&scene.path("spent"), spent.as_bytes(), 0o600);
+    let config = format!(
+        "[[certificate]]\nnames = [\"web.test\"]\ncert = {:?}\nkey = {:?}\nenroll = {{ method = \"token\", token_file = {:?} }}\n",
+        scene.path("server.crt"),
+        scene.path("server.key"),
+        scene.path("spent"),
+    );
+    write(&scene.path("trustup.toml"), config.as_bytes(), 0o600);
+    let run = || {
+        Trustup::new(["enroll", "--force", "--config"]).arg(scene.path("trustup.toml")).env("HOME", "/none")
+    };
+    run().fails(4).says(["presented before"]);
+    let fresh = std::fs::read_to_string(own_token(&scene)).unwrap();
+    // What the file says is what counts, and what does not count is named.
+    let run = run().env("TRUSTUP_TOKEN", fresh).env("TLS_DOMAINS", "other.test").ok();
+    run.says(["ignored, since", "trustup.toml", "TLS_DOMAINS"]);
+    scene.pair();
 }
 
 #[test]

@@ -161,7 +161,9 @@ fn the_command_line_holds_no_secret() {
         let scene = Scene::new(Fault::NeverAnswers, "/1.0/sign").with_old_pair();
         let secrets = secrets(&scene);
         let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
-        command.env_clear().env("HOME", scene.directory.path()).arg("enroll").args(scene.arguments(way));
+        // It is there until it is ended.
+        let arguments = scene.arguments_within(way, "120s");
+        command.env_clear().env("HOME", scene.directory.path()).arg("enroll").args(arguments);
         let mut child =
             command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
         // The request has come: everything has been read.
@@ -172,6 +174,7 @@ fn the_command_line_holds_no_secret() {
             assert!(name != "cmdline" || text.contains("enroll"), "{text}");
             assert!(!secrets.iter().any(|secret| text.contains(secret.as_str())), "{name}: {text}");
         }
+        child.kill().unwrap();
         child.wait().unwrap();
     }
 }

@@ -1,0 +1,138 @@
+//! What is settled before anything is asked or changed: which CA, which names, and what stands there already.
+
+use std::time::Instant;
+
+use super::enrolled::Enrolled;
+use super::methods::Method;
+use super::trust::{self, Ca};
+use super::{Request, World};
+use crate::cert::SubjectAltName;
+use crate::error::{Error, Result};
+use crate::pair::check::Roots;
+use crate::pair::facts::{self, Standing};
+use crate::pair::pending::{self, Attempt};
+use crate::pair::{FILE_LIMIT, Outputs};
+use crate::sysroot::{Meta, split};
+
+/// What is settled before anything is asked or changed.
+pub(super) struct Settled<'a> {
+    pub(super) request: &'a Request,
+    pub(super) ca: Ca,
+    pub(super) names: Vec<SubjectAltName>,
+    /// What an earlier enrollment spent.
+    pub(super) spent: Vec<Attempt>,
+    pub(super) began: Instant,
+}
+
+/// Settles whom it is about, by what is said and what is known here.
+pub(super) fn settle<'a>(request: &'a Request, world: &World<'_>, began: Instant) -> Result<Settled<'a>> {
+    let kept = kept(world, &request.outputs)?;
+    let mut recorded = world.recorded.clone();
+    if let Some(kept) = &kept {
+        recorded.add_known(kept.roots());
+    }
+    // A token that cannot be read matters only if it is needed: its method says so then.
+    let token = request.methods.iter().find_map(|method| method.token(world.env).ok().flatten());
+    let mut ca = trust::resolve(&request.ca, &recorded, token.as_ref())?;
+    if let Some(kept) = kept.as_ref().filter(|_| ca.is_unknown()) {
+        // A token that is spent may be gone; the pair that it brought is judged by the CA that it named.
+        ca = kept.as_ca();
+    }
+    let names = names(request, world)?;
+    let spent = kept.map(|kept| kept.spent).unwrap_or_default();
+    Ok(Settled { request, ca, names, spent, began })
+}
+
+/// What an earlier enrollment left beside the key.
+fn kept(world: &World<'_>, outputs: &Outputs) -> Result<Option<Enrolled>> {
+    Ok(of_ours(world, outputs, &pending::enrolled_path(outputs))?.and_then(|bytes| Enrolled::parse(&bytes)))
+}
+
+/// The content of a file in our directory beside the key, if nobody else can have written it.
+fn of_ours(world: &World<'_>, outputs: &Outputs, path: &str) -> Result<Option<Vec<u8>>> {
+    let uid = rustix::process::geteuid().as_raw();
+    let ours = |meta: Meta| meta.uid == uid && meta.mode & 0o077 == 0;
+    let is_safe = world.host.lstat(split(path).0).ok().flatten().is_some_and(ours)
+        && outputs.unsafe_way(world.host, path)?.is_none();
+    if !is_safe {
+        return Ok(None);
+    }
+    let found = world.host.read_no_link(path, FILE_LIMIT).ok().flatten();
+    Ok(found.filter(|(_, meta)| ours(*meta)).map(|(bytes, _)| bytes))
+}
+
+/// A CA's answer that an interrupted run saved and did not place, PEM.
+pub(super) fn saved_answer(world: &World<'_>, outputs: &Outputs) -> Result<Option<Vec<u8>>> {
+    of_ours(world, outputs, &pending::answer_path(outputs))
+}
+
+/// The names: those that were given, else the token's, else those of a certificate that waits to be placed, else those
+/// of the one that stands there.
+fn names(request: &Request, world: &World<'_>) -> Result<Vec<SubjectAltName>> {
+    let mut names = request.names.clone();
+    if names.is_empty() {
+        let of_token = request.methods.iter().find_map(|method| method.token_names(world.env).ok().flatten());
+        names = of_token.unwrap_or_default();
+    }
+    let names_of = |bytes: Vec<u8>| {
+        let chain = facts::certificates(&bytes).ok();
+        chain.and_then(|chain| chain.first()?.subject_alt_names().ok()).unwrap_or_default()
+    };
+    if names.is_empty() {
+        names = saved_answer(world, &request.outputs)?.map(names_of).unwrap_or_default();
+    }
+    if names.is_empty() {
+        let standing = world.host.read(&request.outputs.cert, FILE_LIMIT).ok().flatten();
+        names = standing.map(|(bytes, _)| names_of(bytes)).unwrap_or_default();
+    }
+    if names.is_empty() {
+        // A token that cannot be read is what is wrong, if there is one.
+        for method in &request.methods {
+            method.token_names(world.env)?;
+        }
+        return Err(Error::usage("nothing says which names the certificate is for")
+            .hint("name them behind the method, such as `trustup enroll provisioner web.internal …`"));
+    }
+    let mut unique = Vec::new();
+    for name in names {
+        if !unique.contains(&name) {
+            unique.push(name);
+        }
+    }
+    Ok(unique)
+}
+
+/// Where a chain of this method has to end; `None` where the roots have to be fetched first.
+pub(super) fn roots_for(settled: &Settled<'_>, method: &dyn Method) -> Result<Option<Roots>> {
+    if let Some(path) = &settled.request.issuer_root {
+        return trust::from_file(path, &[]).map(Some);
+    }
+    let or_itself = !method.issues_under_the_roots_of_its_connection();
+    let roots = settled.ca.roots.clone().map(|roots| Roots { or_itself, ..roots });
+    let nobodys = || Roots { certificates: Vec::new(), described: "no root".to_owned(), or_itself: true };
+    Ok(if or_itself { roots.or_else(|| Some(nobodys())) } else { roots })
+}
+
+/// What stands there, held against the roots of each method; and those that it was held against.
+pub(super) fn look(settled: &Settled<'_>, world: &World<'_>, now: i64) -> Result<(Standing, Roots)> {
+    let request = settled.request;
+    let unknown = Roots {
+        certificates: Vec::new(),
+        described: "the CA's root, which is not known here yet".to_owned(),
+        or_itself: false,
+    };
+    let mut seen: Option<(Standing, Roots)> = None;
+    for method in &request.methods {
+        let roots = roots_for(settled, method.as_ref())?.unwrap_or_else(|| unknown.clone());
+        let about = facts::Request { names: &settled.names, key_type: request.key_type, roots: &roots };
+        let standing = facts::look(world.host, &request.outputs, &about, now)?;
+        let is_good = matches!(standing, Standing::Good(_));
+        if seen.is_none() || is_good {
+            seen = Some((standing, roots));
+        }
+        if is_good {
+            break;
+        }
+    }
+    Ok(seen.unwrap_or((Standing::Nothing, unknown)))
+}
