@@ -5,15 +5,23 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
-use crate::support::enrollment::{Scene, done, mode, result, write};
+use crate::support::enrollment::{Scene, chain, done, mode, result, write};
+use crate::support::roots::Base;
 use crate::support::run::{Run, Trustup};
 
 /// `trustup enroll provisioner` in a mount namespace where both files are mounted from elsewhere.
 fn mounted(scene: &Scene, more: &[&str]) -> Run {
-    let script = "mount --bind \"$0/given.crt\" \"$0/server.crt\" && mount --bind \"$0/given.key\" \"$0/server.key\" && exec \"$@\"";
+    mounted_with("", scene, more)
+}
+
+/// The same with another command of the shell before it.
+fn mounted_with(before: &str, scene: &Scene, more: &[&str]) -> Run {
+    let mounts =
+        "mount --bind \"$0/given.crt\" \"$0/server.crt\" && mount --bind \"$0/given.key\" \"$0/server.key\"";
+    let script = format!("{mounts} && {before}exec \"$@\"");
     let mut command = Command::new("unshare");
     command.env_clear().env("HOME", scene.directory.path());
-    command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", script]);
+    command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", &script]);
     command.arg(scene.directory.path()).arg(env!("CARGO_BIN_EXE_trustup"));
     Trustup::through(command, ["--json", "--timeout", "20s", "enroll", "provisioner", "web.test"])
         .args(["--ca-url", &scene.server.url(), "--fingerprint", &scene.ca.fingerprint().hex()])
@@ -55,4 +63,58 @@ fn files_that_are_mounted_one_by_one_are_written_in_place() {
     let versioned = mounted(&scene, &["--force", "--layout", "versioned"]);
     assert_eq!(versioned.code, Some(2), "{versioned}");
     versioned.says(["a file that is mounted by itself cannot become a link", "--layout files"]);
+}
+
+/// Who owns a mounted file is asked for as with any other; one that cannot be written is found before anything is spent.
+#[test]
+#[ignore = "needs root, for mounts"]
+fn mounted_files_get_their_owner_and_must_be_writable() {
+    let scene = Scene::new();
+    for name in ["given.crt", "given.key", "server.crt", "server.key"] {
+        write(&scene.path(name), b"", 0o644);
+    }
+    let owner = ["--owner", "4711:4712", "--key-mode", "0640"];
+    let run = mounted(&scene, &owner);
+    assert_eq!(done(&run).0, "issued", "{run}");
+    for name in ["given.crt", "given.key"] {
+        let meta = fs::metadata(scene.path(name)).unwrap();
+        assert_eq!((meta.uid(), meta.gid()), (4711, 4712), "{name}");
+    }
+    assert_eq!(done(&mounted(&scene, &owner)).0, "kept");
+    // Put right in place, as loudly.
+    let run = mounted(&scene, &["--owner", "4711:4713", "--key-mode", "0640"]);
+    assert_eq!(done(&run).0, "placed-again", "{run}");
+    run.says(["is mounted by itself, so it was written in place"]);
+
+    let connections = scene.server.connections();
+    let run = mounted_with("mount -o remount,bind,ro \"$0/server.key\" && ", &scene, &["--force"]);
+    assert_eq!(run.code, Some(1), "{run}");
+    run.says(["could not open", "server.key", "mount it without `ro`"]);
+    assert_eq!(scene.server.connections(), connections, "{run}");
+}
+
+/// Container engines mount secrets below `/run/secrets`: a token there needs no option, and ours goes before that of others.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_token_that_is_mounted_as_a_secret_is_found() {
+    let scene = Scene::new();
+    let root = Base::Debian12.copy();
+    let token = |name: &str| {
+        let run = Trustup::new(["token", name, "--provisioner", scene.ca.provisioner(), "--ca-url"]);
+        let run = run.arg(scene.server.url()).args(["--fingerprint", &scene.ca.fingerprint().hex()]);
+        run.arg("--password-file").arg(scene.path("password")).env("HOME", scene.directory.path()).ok().stdout
+    };
+    let enroll = |name: &str| {
+        let file = |end: &str| format!("/run/tls/{name}.{end}");
+        root.trustup_inside(["enroll", "token", "--cert", &file("crt"), "--key", &file("key")])
+    };
+    enroll("none").fails(2).says(["TRUSTUP_TOKEN", "/run/secrets/trustup_token"]);
+    root.write("run/secrets/ca_token", token("theirs.test"));
+    enroll("theirs").ok();
+    root.write("run/secrets/trustup_token", token("ours.test"));
+    enroll("ours").ok();
+    for (name, wanted) in [("theirs", "theirs.test"), ("ours", "ours.test")] {
+        let leaf = &chain(&root.at(&format!("run/tls/{name}.crt")))[0];
+        assert_eq!(leaf.subject_alt_names().unwrap(), [wanted.parse().unwrap()]);
+    }
 }

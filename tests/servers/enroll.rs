@@ -11,7 +11,7 @@ use trustup::key::PrivateKey;
 use trustup::step_ca::mint::{self, Signer};
 
 use crate::support::run::{Run, Trustup};
-use crate::support::servers::{Database, StepCa, StepCaOptions, said};
+use crate::support::servers::{Database, StepCa, StepCaOptions, passes, said, step};
 
 /// A CA, and a place for a pair.
 struct Scene {
@@ -132,7 +132,7 @@ fn every_method_ends_in_a_pair_that_openssl_verifies() {
     let scene = Scene::new(StepCaOptions::default());
     let birth = scene.ca.birth_pair(scene.place.path(), "machine.internal");
     let names = ["web.internal", "10.0.0.7"];
-    for key_type in ["ec-p256", "ec-p384", "rsa-2048", "ed25519"] {
+    for key_type in ["ec-p256", "ec-p384", "rsa-2048", "rsa-4096", "ed25519"] {
         let run = scene.by_password().args(names).args(["--force", "--key-type", key_type]).ok();
         assert_eq!(action(&run), "issued", "{run}");
         scene.verify();
@@ -232,6 +232,61 @@ fn a_token_alone_is_enough_and_the_second_run_needs_no_ca() {
     let stopped = scene.plain("token").arg("--token-file").arg(scene.at("token")).ok();
     assert_eq!(action(&stopped), "kept");
     assert_eq!(scene.pair(), pair);
+}
+
+/// step keeps a name as it is written, and step-ca compares letter by letter.
+#[test]
+#[ignore = "needs step-ca, step and openssl"]
+fn a_token_of_steps_may_have_capitals() {
+    let scene = Scene::new(StepCaOptions::default());
+    let token = passes(
+        step(
+            scene.place.path(),
+            ["ca", "token", "DB-1.Internal", "--san", "DB-1.Internal", "--san", "db.internal"],
+        )
+        .args(["--ca-url", &scene.ca.url(), "--root"])
+        .arg(scene.ca.root_file())
+        .args(["--provisioner", StepCa::PROVISIONER, "--provisioner-password-file"])
+        .arg(scene.ca.password_file()),
+    );
+    let token = String::from_utf8(token.stdout).expect("text");
+    let run = scene.by_token(token.trim_end()).ok();
+    assert_eq!(action(&run), "issued", "{run}");
+    scene.verify();
+    // The token is spent, and what it brought is what is asked for.
+    assert_eq!(action(&scene.by_token(token.trim_end()).ok()), "kept");
+    assert_eq!(action(&scene.by_token(token.trim_end()).args(["db-1.internal", "db.internal"]).ok()), "kept");
+}
+
+/// What vouches for the CA that is named says nothing of another server, and the directory's own root pins its chain.
+#[test]
+#[ignore = "needs step-ca and openssl"]
+fn a_directory_may_be_of_another_server_than_the_ca() {
+    let scene = Scene::new(StepCaOptions::default());
+    let named = StepCa::start(StepCaOptions::default());
+    let listen = format!("127.0.0.1:{}", scene.ca.http_port());
+    let acme = || {
+        let run = scene.plain("acme").args(["localhost", "--directory", &scene.ca.acme_directory()]);
+        run.args(["--http-listen", &listen, "--force"])
+    };
+    let pinned = |run: &Run| run.json()["certificates"][0]["pinned"].as_bool().expect("pinned or not");
+    let other = || acme().args(["--ca-url", &named.url(), "--fingerprint", &named.fingerprint()]);
+    other().fails(4).says(["is not trusted"]);
+    // As for any server on the Web: the system's roots vouch for the connection, and the chain is not pinned.
+    let run = other().env("SSL_CERT_FILE", scene.ca.root_file()).ok();
+    assert!(!pinned(&run), "{run}");
+    run.says(["no root was given for the issued chain"]);
+    scene.verify();
+    let run = acme().args(["--fingerprint", &scene.ca.fingerprint()]).ok();
+    assert!(pinned(&run), "{run}");
+    // One of several roots of a file is pinned, too.
+    let both =
+        [scene.ca.root_file(), named.root_file()].map(|file| std::fs::read_to_string(file).expect("a root"));
+    std::fs::write(scene.at("roots.pem"), both.concat()).expect("written");
+    let run = acme().arg("--ca-root").arg(scene.at("roots.pem")).ok();
+    assert!(pinned(&run), "{run}");
+    let run = acme().arg("--ca-root").arg(scene.ca.root_file()).arg("--issuer-root").arg(named.root_file());
+    run.fails(4).says(["does not end at the root of"]);
 }
 
 #[test]
