@@ -1,6 +1,7 @@
 //! The native tool when something is wrong with it: each case runs inside a real root, where trustup would use the tool.
 
 use crate::support::ca::{self, Root, fingerprints};
+use crate::support::program::write_program;
 use crate::support::roots::{Base, RootFs};
 use crate::support::run::Run;
 use crate::support::tree::Tree;
@@ -243,9 +244,7 @@ fn no_trap_of_the_callers_environment_fires() {
     for program in
         ["update-ca-certificates", "openssl", "sh", "sed", "mktemp", "run-parts", "c_rehash", "find"]
     {
-        let path = traps.join(program);
-        std::fs::write(&path, "#!/bin/sh\n: > /mnt/fired-path\nexit 1\n").unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        write_program(&traps.join(program), "#!/bin/sh\n: > /mnt/fired-path\nexit 1\n");
     }
     std::fs::write(traps.join("shell.sh"), ": > /mnt/fired-shell\n").unwrap();
     let source = traps.join("trap.c");

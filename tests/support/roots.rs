@@ -2,7 +2,6 @@
 //! made once, kept below `target/test-cache/roots` under a key of its recipe, and copied for a test to change.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -10,6 +9,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use trustup::fingerprint::Fingerprint;
 
 use super::guard::MachineStores;
+use super::program;
 use super::run::Trustup;
 use super::tree::Tree;
 
@@ -288,8 +288,9 @@ impl RootFs {
     /// Writes an executable file.
     #[track_caller]
     pub fn write_program(&self, name: &str, content: &str) {
-        self.write(name, content);
-        std::fs::set_permissions(self.at(name), std::fs::Permissions::from_mode(0o755)).expect("mode");
+        let path = self.at(name);
+        std::fs::create_dir_all(path.parent().expect("parent")).expect("directories");
+        program::write_program(&path, content);
     }
 
     #[track_caller]
@@ -340,12 +341,12 @@ impl RootFs {
         variables: &[&str],
         args: impl IntoIterator<Item = S>,
     ) -> Trustup {
-        let program = self.exchange().join("trustup");
-        if !program.exists() {
+        let trustup = self.exchange().join("trustup");
+        if !trustup.exists() {
             let built = static_trustup();
-            std::fs::hard_link(built, &program)
-                .or_else(|_| std::fs::copy(built, &program).map(drop))
-                .expect("static binary");
+            if std::fs::hard_link(built, &trustup).is_err() {
+                program::copy_program(built, &trustup);
+            }
         }
         let command = [&["env"], variables, &["/mnt/trustup"]].concat();
         Trustup::through(self.command_after(before, &command), args)

@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
-use super::{Daemon, Port, debian_program, directory, passes, write};
+use super::{Daemon, Port, debian_program, directory, write};
+use crate::support::program::copy_program;
 
 /// A running name server: `example.test` and every name below it is 127.0.0.1, until it is told otherwise.
 pub struct Bind {
@@ -72,8 +73,7 @@ impl Bind {
         write(place, "named.conf", config);
         // A copy: where AppArmor confines the installed one, it may read /etc/bind only.
         let program = place.join("named");
-        // By a process of its own: a child that another thread starts meanwhile would keep the file open for writing.
-        passes(Command::new("/bin/cp").arg(debian_program("named", "bind9")).arg(&program));
+        copy_program(&debian_program("named", "bind9"), &program);
         let mut command = Command::new(program);
         command.args(["-g", "-c"]).arg(place.join("named.conf"));
         let mut daemon = Daemon::start("named", command, place);
