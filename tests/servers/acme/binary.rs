@@ -379,7 +379,8 @@ fn ended_by(run: Running, signal: Signal, name: &str) {
     let run = run.end();
     assert_eq!(run.code, Some(1), "{run}");
     run.says([&*format!("ended by {name}"), "run it again"]);
-    assert!(started.elapsed() < Duration::from_secs(5), "at once");
+    // After the two seconds that a hook gets at most; what it was in the midst of takes minutes.
+    assert!(started.elapsed() < Duration::from_secs(30), "at once");
 }
 
 #[test]
