@@ -317,7 +317,7 @@ mod tests {
     fn a_failing_tool_is_quoted_and_escaped() {
         let arguments = ["-c".to_owned(), "printf 'a\\033[31mb\\n'; exit 3".to_owned()];
         let error =
-            run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(10), None).expect_err("exit 3");
+            run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(60), None).expect_err("exit 3");
         let text = error.to_string();
         assert!(
             text.contains("exit status: 3") && text.contains("it said") && !text.contains('\u{1b}'),
@@ -337,11 +337,15 @@ mod tests {
 
     #[test]
     fn what_is_said_and_how_it_ended_are_both_waited_for() {
+        let place = tempfile::tempdir().expect("directory");
+        let end = place.path().join("end").to_str().expect("UTF-8").to_owned();
         let run = |script: &str| {
-            let arguments = ["-c".to_owned(), script.to_owned()];
+            let arguments = ["-c".to_owned(), script.to_owned(), end.clone()];
             run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(60), None)
         };
-        assert_eq!(run("(sleep 0.2; echo late) & echo early").expect("ends well"), "early\nlate\n");
+        // The child reads to the end of what its parent has open for writing: to the parent's own end.
+        let script = "mkfifo \"$0\"; { cat \"$0\"; echo late; } & exec 3> \"$0\"; echo early";
+        assert_eq!(run(script).expect("ends well"), "early\nlate\n");
         let error = run("exec >/dev/null 2>&1; sleep 0.2; exit 3").expect_err("ends badly");
         assert!(error.to_string().contains("exit status: 3"), "{error}");
     }
@@ -364,9 +368,9 @@ mod tests {
     #[test]
     fn the_environment_is_ours() {
         let arguments = ["-c".to_owned(), "test \"$(env | cut -d= -f1 | sort | tr '\\n' ' ')\" = 'HOME LC_ALL P11_KIT_NO_USER_CONFIG PATH PWD TMPDIR ' || { env; exit 1; }".to_owned()];
-        run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(10), None).expect("nothing inherited");
+        run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(60), None).expect("nothing inherited");
         let arguments = ["-c".to_owned(), "test \"$SOURCE_DATE_EPOCH\" = 7".to_owned()];
-        run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(10), Some(7)).expect("given");
+        run_tool("/bin/sh", &arguments, "/tmp", Duration::from_secs(60), Some(7)).expect("given");
     }
 
     #[test]

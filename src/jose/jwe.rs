@@ -260,7 +260,8 @@ mod tests {
             let error = decrypt(&with_header(&header), PASSWORD).expect_err(count);
             assert_eq!(error.kind().exit_code(), code, "{count}: {error}");
         }
-        assert!(start.elapsed() < Duration::from_millis(100), "{:?}", start.elapsed());
+        // The first count alone would take minutes.
+        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     }
 
     #[test]

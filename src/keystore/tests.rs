@@ -338,14 +338,15 @@ fn t19_costs_are_refused_before_derivation() {
         ] {
             let start = Instant::now();
             assert_eq!(problem(&bytes), Problem::TooCostly, "{count}");
-            assert!(start.elapsed() < Duration::from_millis(100));
+            // The smallest count would take several seconds.
+            assert!(start.elapsed() < Duration::from_secs(2), "{count}: {:?}", start.elapsed());
         }
     }
     // Many that are allowed one by one.
+    let many = pfx_plain(&vec![with(&pbes2(256, HMAC_SHA256, 4_000_000)); 3]);
     let start = Instant::now();
-    let parts = vec![with(&pbes2(256, HMAC_SHA256, 4_000_000)); 3];
-    assert_eq!(problem(&pfx_plain(&parts)), Problem::TooCostly);
-    assert!(start.elapsed() < Duration::from_millis(100));
+    assert_eq!(problem(&many), Problem::TooCostly);
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     for zero in [pfx_plain(&[with(&pbes2(256, HMAC_SHA256, 0))]), pfx(&[], dear_mac(0))] {
         assert_eq!(problem(&zero), Problem::Damaged("an iteration count"));
     }
@@ -371,7 +372,8 @@ fn t19_lengths_are_checked_against_what_is_there() {
     ] {
         let start = Instant::now();
         assert_eq!(problem(&file), Problem::Damaged("the entries"));
-        assert!(start.elapsed() < Duration::from_millis(100));
+        // Four thousand million entries would take longer, and no memory holds them.
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     }
 }
 

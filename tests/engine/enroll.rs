@@ -141,8 +141,10 @@ fn an_enrollment_that_waits_ends_when_its_container_is_stopped() {
     let place = Place::new();
     let (container, _nobody) = place.enrolls();
     wait_for("the second try", || container.logs().contains("trying again").then_some(()));
-    assert_eq!(container.stop(), "1", "{}", container.logs());
-    assert!(container.logs().contains("ended by SIGTERM"), "{}", container.logs());
+    let code = container.stop();
+    let logs = container.logs();
+    // Between two waits nobody waits for the network, and nobody is there to say why it ends.
+    assert!(code == "143" || code == "1" && logs.contains("ended by SIGTERM"), "{code}: {logs}");
     assert_eq!(place.left(), ["password"], "nothing else is left");
 }
 
@@ -158,9 +160,13 @@ fn an_enrollment_that_waits_for_another_ends_as_well() {
     rustix::fs::flock(&lock, FlockOperation::LockExclusive).expect("lock");
     let (container, _nobody) = place.enrolls();
     let pid = container.docker(&["inspect", "--format", "{{.State.Pid}}"]).passed();
-    let status = Path::new("/proc").join(pid.trim()).join("status");
+    let process = Path::new("/proc").join(pid.trim());
+    // Before, it is the engine's own program, which catches every signal.
+    wait_for("trustup in its container", || {
+        fs::read_link(process.join("exe")).ok()?.ends_with("trustup").then_some(())
+    });
     wait_for("the handler of SIGTERM", || {
-        let status = fs::read_to_string(&status).expect("status");
+        let status = fs::read_to_string(process.join("status")).expect("status");
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).expect("caught signals");
         let caught = u64::from_str_radix(caught.trim(), 16).expect("signals");
         (caught & 1 << (Signal::TERM.as_raw() - 1) != 0).then_some(())

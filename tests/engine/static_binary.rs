@@ -137,7 +137,7 @@ fn without_resolv_conf_nobody_is_asked() {
             let (before, start) = (sent(), Instant::now());
             let ended = inside(root.path(), &arguments);
             assert_eq!(ended.code, Some(6), "{ended:?}");
-            assert!(start.elapsed() < Duration::from_secs(5), "it fails at once: {ended:?}");
+            assert!(start.elapsed() < Duration::from_secs(15), "the time-out was waited for: {ended:?}");
             assert!(ended.text.contains("ca.example") && ended.text.contains("resolv.conf"), "{ended:?}");
             assert_eq!(sent(), before, "something was sent: {files:?}");
             assert_eq!(questions.load(Ordering::SeqCst), 0);

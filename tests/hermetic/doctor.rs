@@ -2,7 +2,6 @@
 //! finds of others' leftovers; and what it says of a server.
 
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
@@ -18,6 +17,7 @@ use trustup::sysroot::Sysroot;
 use trustup::trust::facts::Facts;
 use trustup::trust::view::View;
 
+use crate::servers::nobody;
 use crate::stores::Scene;
 use crate::support::ca::{self, Root};
 use crate::support::run::{Trustup, unpacked};
@@ -422,10 +422,7 @@ fn a_server_is_asked_once_and_shown() {
 
 #[test]
 fn a_server_that_cannot_be_asked_is_an_error() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = closed.local_addr().unwrap().port();
-    drop(closed);
-    let authority = format!("127.0.0.1:{port}");
+    let authority = nobody().to_string();
     Trustup::new(["doctor", "--connect", &authority]).fails(6).says(["could not connect", "hint:"]);
     for bad in ["localhost", "localhost:0", "localhost:http", ":443", "a b:443"] {
         let run = Trustup::new(["doctor", "--connect", bad]).run();

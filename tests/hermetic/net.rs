@@ -162,7 +162,8 @@ fn a_slow_drip_ends_at_the_time_out() {
     let mut get = Get::new(server.url("/"));
     get.timeout = Duration::from_millis(700);
     check(&get.fails(), Kind::Unreachable, &["0.7 s", "--timeout"]);
-    assert!(started.elapsed() < Duration::from_secs(5));
+    // It would go on for ever.
+    assert!(started.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
@@ -280,7 +281,8 @@ fn a_dead_host_costs_no_more_than_the_time_out() {
     get.timeout = Duration::from_millis(300);
     let started = Instant::now();
     check(&get.fails(), Kind::Unreachable, &["in time", "--timeout"]);
-    assert!(started.elapsed() < Duration::from_secs(5));
+    // Nobody would ever answer.
+    assert!(started.elapsed() < Duration::from_secs(60));
 }
 
 #[test]
@@ -299,8 +301,7 @@ fn waiting_outlasts_a_server_that_starts_later() {
         })
     });
     let mut get = Get::new(format!("https://{address}/"));
-    get.wait = Some(Duration::from_secs(30));
-    get.timeout = Duration::from_secs(5);
+    get.wait = Some(Duration::from_secs(60));
     assert_eq!(get.run().expect("waited for").body, b"up");
     assert_eq!(server.join().expect("server").connections(), 2);
 }
@@ -318,7 +319,7 @@ fn waiting_ends_and_only_the_unreachable_is_waited_for() {
     get.wait = Some(Duration::from_secs(60));
     let started = Instant::now();
     check(&get.fails(), Kind::Failed, &["another origin"]);
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(30), "it was waited for");
     assert_eq!(server.connections(), 1);
 }
 
@@ -379,7 +380,9 @@ fn a_dead_name_server_is_passed_over() {
         let names = NameServer::knowing("ca.corp.test", Manner::Plain);
         let mut get = Get::new(server.url_at(&format!("ca.corp.test:{}", server.address().port()), "/"));
         get.settings.servers = vec![dead, names.address()];
-        get.settings.timeout = Duration::from_millis(500);
+        // The second one's as well, and that one may have to wait for its turn.
+        get.settings.timeout = Duration::from_secs(2);
+        get.timeout = Duration::from_secs(60);
         assert_eq!(get.run().expect("the second server knows").body, b"named");
     }
 }
@@ -389,10 +392,11 @@ fn a_silent_name_server_costs_no_more_than_the_time_out() {
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
     let mut get = Get::new("https://ca.corp.test/");
     get.settings.servers = vec![silent.local_addr().expect("address")];
+    get.settings.timeout = Duration::from_secs(30);
     get.timeout = Duration::from_millis(500);
     let started = Instant::now();
     check(&get.fails(), Kind::Unreachable, &["in time", "--timeout"]);
-    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(started.elapsed() < Duration::from_secs(20), "the server's own time-out was waited for");
 }
 
 #[test]
@@ -439,11 +443,11 @@ fn plain_http_goes_through_the_proxy_whole() {
 
 #[test]
 fn an_ipv6_address_is_reached() {
-    let Ok(address) = std::net::TcpListener::bind("[::1]:0").and_then(|listener| listener.local_addr())
-    else {
+    let address = "[::1]:0".parse().expect("address");
+    if std::net::TcpListener::bind(address).is_err() {
         eprintln!("this machine has no IPv6 loopback: nothing to try");
         return;
-    };
+    }
     let ca = ca();
     let server = Server::start(Arc::clone(&ca), address, &["::1"]).expect("server");
     assert_eq!(

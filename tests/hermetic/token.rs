@@ -184,7 +184,8 @@ fn t19_a_ca_cannot_make_us_work_for_long() {
         let (run, took) = hostile(&scene, &root, &list(&scene, &header("PBES2-HS256+A128KW", count)));
         assert_eq!(run.code, Some(5), "{run}");
         run.says([&count.to_string(), "5000000"]);
-        assert!(took < plain + Duration::from_millis(500), "{took:?}, without derivation {plain:?}");
+        // The two larger counts would take minutes at least.
+        assert!(took < plain + Duration::from_secs(5), "{took:?}, without derivation {plain:?}");
     }
     // One that is paid for, and is not opened by the password.
     let (run, _) = hostile(&scene, &root, &list(&scene, &header("PBES2-HS256+A128KW", 1)));

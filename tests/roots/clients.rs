@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use crate::support::ca::{self, Root};
+use crate::support::program::copy_program;
 use crate::support::roots::{self, Base, RootFs, Said};
 use crate::support::tls_server::TlsServer;
 
@@ -157,7 +158,7 @@ pub(crate) fn go_client() -> &'static Path {
 
 fn clients_root() -> RootFs {
     let root = Base::Clients.copy();
-    std::fs::copy(go_client(), root.exchange().join("go-client")).unwrap();
+    copy_program(go_client(), &root.exchange().join("go-client"));
     root
 }
 
@@ -249,7 +250,7 @@ fn go_accepts_the_server_on_bare_debian() {
     let ca = ca::root("Bare Root");
     let server = TlsServer::start(&ca);
     let root = Base::Debian12Bare.copy();
-    std::fs::copy(go_client(), root.exchange().join("go-client")).unwrap();
+    copy_program(go_client(), &root.exchange().join("go-client"));
     root.write("etc/hosts", "127.0.0.1 localhost\n");
     let go = CLIENTS.iter().find(|client| client.name == "Go").unwrap();
     go.refuses(&root, &server);

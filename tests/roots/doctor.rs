@@ -1,6 +1,7 @@
 //! `trustup doctor` judged by the real clients: what it says of each is what that client then does, before and after
 //! bootstrap, with the variables that lead clients to other roots, or to none.
 
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
@@ -8,6 +9,7 @@ use serde_json::Value;
 use crate::clients::go_client;
 use crate::support::ca;
 use crate::support::java::compile_client;
+use crate::support::program::copy_program;
 use crate::support::roots::{self, Base, RootFs, Said};
 use crate::support::tls_server::TlsServer;
 
@@ -87,9 +89,10 @@ impl Scene {
         let url = server.url();
         let url = url.trim_end_matches('/');
         server.serve(&format!(r#"{{"dl":"{url}","api":"{url}","crates":[],"meta":{{"total":0}}}}"#));
-        std::fs::copy(go_client(), root.exchange().join("go-client")).unwrap();
+        copy_program(go_client(), &root.exchange().join("go-client"));
         let cargo = roots::run(Command::new("rustup").args(["which", "cargo"])).stdout;
-        std::fs::copy(String::from_utf8(cargo).unwrap().trim(), root.exchange().join("cargo")).unwrap();
+        let cargo = String::from_utf8(cargo).unwrap();
+        copy_program(Path::new(cargo.trim()), &root.exchange().join("cargo"));
         ca.write(root.exchange(), "root.pem");
         ca::root("Another Root").write(root.exchange(), "other.pem");
         for directory in ["hashed", "empty"] {

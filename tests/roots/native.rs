@@ -1,6 +1,7 @@
 //! The native tool when something is wrong with it: each case runs inside a real root, where trustup would use the tool.
 
 use crate::support::ca::{self, Root, fingerprints};
+use crate::support::program::write_program;
 use crate::support::roots::{Base, RootFs};
 use crate::support::run::Run;
 use crate::support::tree::Tree;
@@ -62,8 +63,13 @@ impl Case {
 
 /// A fake tool: runs the real one, then `after`.
 fn wrap_tool(root: &RootFs, after: &str) {
+    replace_tool(root, &format!("/usr/sbin/real-tool \"$@\"\n{after}"));
+}
+
+/// A fake tool that does `script`; the real one is /usr/sbin/real-tool.
+fn replace_tool(root: &RootFs, script: &str) {
     std::fs::rename(root.at(TOOL), root.at("usr/sbin/real-tool")).unwrap();
-    root.write_program(TOOL, &format!("#!/bin/sh\n/usr/sbin/real-tool \"$@\"\n{after}\n"));
+    root.write_program(TOOL, &format!("#!/bin/sh\n{script}\n"));
 }
 
 /// Takes the first certificate out of the bundle.
@@ -212,8 +218,9 @@ fn a_tool_of_another_owner_or_writable_by_others_is_not_run() {
 #[test]
 #[ignore = "needs root and real root file systems"]
 fn a_tool_that_hangs_is_ended_with_its_children() {
-    let hang = "echo $$ > /mnt/pid; sleep 1000 & echo $! > /mnt/child; wait";
-    let case = Case::new(Base::Debian12, |root| wrap_tool(root, hang));
+    // Who is to be looked for is written first: the real tool may take all the time that there is.
+    let hang = "echo $$ > /mnt/pid\nsleep 1000 &\necho $! > /mnt/child\n/usr/sbin/real-tool \"$@\"\nwait";
+    let case = Case::new(Base::Debian12, |root| replace_tool(root, hang));
     let run = case
         .root
         .trustup_inside(["--json", "--timeout", "5s", "bootstrap", "--updater", "native"])
@@ -243,9 +250,7 @@ fn no_trap_of_the_callers_environment_fires() {
     for program in
         ["update-ca-certificates", "openssl", "sh", "sed", "mktemp", "run-parts", "c_rehash", "find"]
     {
-        let path = traps.join(program);
-        std::fs::write(&path, "#!/bin/sh\n: > /mnt/fired-path\nexit 1\n").unwrap();
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        write_program(&traps.join(program), "#!/bin/sh\n: > /mnt/fired-path\nexit 1\n");
     }
     std::fs::write(traps.join("shell.sh"), ": > /mnt/fired-shell\n").unwrap();
     let source = traps.join("trap.c");

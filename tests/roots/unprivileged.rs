@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::clients::go_client;
 use crate::support::ca::{self, Root};
 use crate::support::java::compile_client;
+use crate::support::program::copy_program;
 use crate::support::roots::{self, Base, RootFs, Said};
 use crate::support::run::{Run, Trustup};
 use crate::support::tls_server::TlsServer;
@@ -61,7 +62,7 @@ impl Scene {
     fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
         let program = self.root.exchange().join("trustup");
         if !program.exists() {
-            std::fs::copy(roots::static_trustup(), &program).unwrap();
+            copy_program(roots::static_trustup(), &program);
         }
         Trustup::through(self.command(&["/mnt/trustup"]), args)
     }
@@ -173,7 +174,7 @@ fn accepts(scene: &Scene, server: &TlsServer, name: &str, command: &[&str], firs
 #[ignore = "needs root and real root file systems"]
 fn programs_of_an_ordinary_user_succeed_with_the_variables_and_fail_without() {
     let scene = Scene::user(Base::Runtimes);
-    std::fs::copy(go_client(), scene.root.exchange().join("go-client")).unwrap();
+    copy_program(go_client(), &scene.root.exchange().join("go-client"));
     let server = TlsServer::start(&scene.ca);
     let before = scene.root.tree();
     let run = scene.bootstrap().ok();
@@ -217,7 +218,7 @@ fn cargo_of_an_ordinary_user_succeeds_with_the_variables_and_fails_without() {
     let scene = Scene::user(Base::Runtimes);
     let cargo = roots::run(Command::new("rustup").args(["which", "cargo"])).stdout;
     let cargo = String::from_utf8(cargo).unwrap();
-    std::fs::copy(Path::new(cargo.trim()), scene.root.exchange().join("cargo")).unwrap();
+    copy_program(Path::new(cargo.trim()), &scene.root.exchange().join("cargo"));
     let server = TlsServer::start(&scene.ca);
     let url = server.url();
     let url = url.trim_end_matches('/');

@@ -2,10 +2,8 @@
 //! the report.
 
 use std::cell::RefCell;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData as _};
@@ -18,6 +16,8 @@ use trustup::net::dns;
 use trustup::net::{Net, Trust};
 use url::Url;
 use zeroize::Zeroizing;
+
+use super::program::write_program;
 
 /// An account in memory.
 #[derive(Debug, Default)]
@@ -164,16 +164,6 @@ pub fn loopback(port: u16) -> SocketAddr {
 /// A program that does `script` with what the hook gets as `$1` (present or cleanup), `$2` and `$3`.
 pub fn hook(directory: &Path, script: &str) -> String {
     let path = directory.join("hook");
-    // Written by a process of its own: a child that another thread starts meanwhile would keep a file of ours open for
-    // writing, and the kernel runs no such file.
-    let mut writer = Command::new("/bin/sh")
-        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
-        .arg(&path)
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("shell");
-    let text = format!("#!/bin/sh\nset -eu\n{script}\n");
-    writer.stdin.take().expect("piped").write_all(text.as_bytes()).expect("written");
-    assert!(writer.wait().expect("waits").success());
+    write_program(&path, &format!("#!/bin/sh\nset -eu\n{script}\n"));
     path.to_str().expect("UTF-8").to_owned()
 }

@@ -2,14 +2,16 @@
 //! made once, kept below `target/test-cache/roots` under a key of its recipe, and copied for a test to change.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use trustup::fingerprint::Fingerprint;
 
 use super::guard::MachineStores;
+use super::program;
 use super::run::Trustup;
 use super::tree::Tree;
 
@@ -187,9 +189,11 @@ fn make(path: &Path, from: Option<&Path>, recipe: &str) {
     if path.exists() {
         return;
     }
-    // They ask mirrors, and not every one answers always.
-    const TRIES: usize = 3;
+    // They ask mirrors, and not every one answers always: one that fails at once gets some time before it is asked again.
+    const TRIES: u32 = 3;
+    const PAUSE: Duration = Duration::from_secs(10);
     for attempt in 1..=TRIES {
+        // Only a whole one gets the name that is looked for: what a failed or killed attempt leaves is no root.
         let partial = path.with_extension("partial");
         if partial.exists() {
             remove_tree(&partial).expect("leftover of an earlier attempt");
@@ -208,7 +212,13 @@ fn make(path: &Path, from: Option<&Path>, recipe: &str) {
         if output.status.success() {
             return std::fs::rename(&partial, path).expect("rename");
         }
-        eprintln!("{} could not be made, attempt {attempt} of {TRIES}: {}", path.display(), Said(&output));
+        let said = Said(&output);
+        let failed = format!("{} could not be made, attempt {attempt} of {TRIES}: {said}\n", path.display());
+        // Past the test's captured output: an attempt that was in vain is told of a test that passes, too.
+        std::io::stderr().write_all(failed.as_bytes()).expect("stderr");
+        if attempt < TRIES {
+            std::thread::sleep(PAUSE * attempt);
+        }
     }
     panic!("{} could not be made", path.display());
 }
@@ -288,8 +298,9 @@ impl RootFs {
     /// Writes an executable file.
     #[track_caller]
     pub fn write_program(&self, name: &str, content: &str) {
-        self.write(name, content);
-        std::fs::set_permissions(self.at(name), std::fs::Permissions::from_mode(0o755)).expect("mode");
+        let path = self.at(name);
+        std::fs::create_dir_all(path.parent().expect("parent")).expect("directories");
+        program::write_program(&path, content);
     }
 
     #[track_caller]
@@ -340,12 +351,12 @@ impl RootFs {
         variables: &[&str],
         args: impl IntoIterator<Item = S>,
     ) -> Trustup {
-        let program = self.exchange().join("trustup");
-        if !program.exists() {
+        let trustup = self.exchange().join("trustup");
+        if !trustup.exists() {
             let built = static_trustup();
-            std::fs::hard_link(built, &program)
-                .or_else(|_| std::fs::copy(built, &program).map(drop))
-                .expect("static binary");
+            if std::fs::hard_link(built, &trustup).is_err() {
+                program::copy_program(built, &trustup);
+            }
         }
         let command = [&["env"], variables, &["/mnt/trustup"]].concat();
         Trustup::through(self.command_after(before, &command), args)

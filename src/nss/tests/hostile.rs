@@ -12,13 +12,14 @@ fn t18_sqlite_is_new_enough() {
 
 #[test]
 fn t19_costly_counts_are_answered_at_once() {
+    let asked = [5_000_001, (1 << 31) - 1, u32::MAX].map(|count| (count, protected("secret", count)));
     let started = Instant::now();
-    for count in [5_000_001, (1 << 31) - 1, u32::MAX] {
-        let files = protected("secret", count);
+    for (count, files) in asked {
         let error = Databases::open(&files.cert9, &files.key4, Some(&Password::new("secret"))).err();
         assert_eq!(error, Some(Refusal::Iterations(u64::from(count))));
     }
-    assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
+    // The first count alone would take several seconds, the others an hour.
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     // Counts that no number holds, negative ones and none.
     for count in [&[1; 9][..], &[0xff], &[0], &[]] {
         let item = [pbkdf2_der(&[7; 32], count), vec![]].concat();
@@ -49,7 +50,8 @@ fn t19_signatures_cannot_cost_more_than_a_budget() {
     let databases = open(&Files { key4, cert9: files.cert9 }, None);
     let started = Instant::now();
     assert_eq!(databases.entries(), Err(Refusal::Costs));
-    assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
+    // One derivation alone would take several seconds.
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 #[test]

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::pebble;
 use crate::support::acme::hook;
+use crate::support::program::copy_for_all;
 use crate::support::run::{Running, Trustup};
 use crate::support::servers::{Bind, Caddy, Pebble, PebbleOptions, StepCa, StepCaOptions, passes, wait_for};
 
@@ -189,8 +190,10 @@ fn any_user_can_with_one_directory() {
     let root = place.path("root.pem");
     std::fs::copy(pebble.root_file(), &root).expect("copy");
     let mine = |name: &str| mine.join(name).to_str().expect("UTF-8").to_owned();
+    let binary = copy_for_all(Path::new(env!("CARGO_BIN_EXE_trustup")), place.directory.path(), 0o755);
     let run = || {
         Trustup::new(["enroll", "acme", "a.test", "--agree-tos", "--ca-root", &root, "--json"])
+            .binary(&binary)
             .args(["--cert", &mine("server.crt"), "--key", &mine("server.key")])
             .args(["--directory", &pebble.directory_url()])
             .args(["--http-listen", &format!("127.0.0.1:{}", pebble.http_port())])
@@ -203,6 +206,7 @@ fn any_user_can_with_one_directory() {
     if first.trim().parse::<u16>().expect("port") > 81 {
         let address = "127.0.0.1:81";
         Trustup::new(["enroll", "acme", "a.test", "--agree-tos", "--ca-root", &root, "--force"])
+            .binary(&binary)
             .args(["--cert", &mine("server.crt"), "--key", &mine("server.key")])
             .args(["--directory", &pebble.directory_url(), "--http-listen", address])
             .uid(NOBODY)
@@ -375,7 +379,8 @@ fn ended_by(run: Running, signal: Signal, name: &str) {
     let run = run.end();
     assert_eq!(run.code, Some(1), "{run}");
     run.says([&*format!("ended by {name}"), "run it again"]);
-    assert!(started.elapsed() < Duration::from_secs(5), "at once");
+    // After the two seconds that a hook gets at most; what it was in the midst of takes minutes.
+    assert!(started.elapsed() < Duration::from_secs(30), "at once");
 }
 
 #[test]

@@ -137,14 +137,16 @@ fn terms_are_agreed_to_by_the_user() {
 fn every_second_nonce_may_be_refused() {
     let (pebble, _dns) = pebble(PebbleOptions { refused_nonces: 50, ..PebbleOptions::default() });
     let mut client = client(&pebble).listening(pebble.http_port());
-    for _ in 0..3 {
+    // As it happens, none may be refused in a few rounds; in twenty that comes about once in 2^81 runs.
+    let refused = (1..=20).any(|rounds| {
         client.obtain(&["a.test", "b.test"]).expect("issued");
-    }
-    let log = pebble.log();
-    let asked = ["/sign-me-up", "/order-plz", "/chalZ/", "/finalize-order/"]
-        .map(|path| log.matches(&format!("POST {path}")).count());
-    let needed = 1 + 3 + 3 * 2 + 3;
-    assert!(asked.iter().sum::<usize>() > needed, "{asked:?}");
+        let log = pebble.log();
+        let asked = ["/sign-me-up", "/order-plz", "/chalZ/", "/finalize-order/"]
+            .map(|path| log.matches(&format!("POST {path}")).count());
+        let needed = 1 + rounds + rounds * 2 + rounds;
+        rounds >= 3 && asked.iter().sum::<usize>() > needed
+    });
+    assert!(refused, "no nonce was refused");
 }
 
 #[test]

@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tempfile::TempDir;
 
-use super::{Daemon, Port, debian_program, directory, passes, write};
+use super::{Daemon, Port, debian_program, directory, wait_for, write};
+use crate::support::program::copy_program;
 
 /// A running name server: `example.test` and every name below it is 127.0.0.1, until it is told otherwise.
 pub struct Bind {
@@ -72,12 +73,11 @@ impl Bind {
         write(place, "named.conf", config);
         // A copy: where AppArmor confines the installed one, it may read /etc/bind only.
         let program = place.join("named");
-        // By a process of its own: a child that another thread starts meanwhile would keep the file open for writing.
-        passes(Command::new("/bin/cp").arg(debian_program("named", "bind9")).arg(&program));
+        copy_program(&debian_program("named", "bind9"), &program);
         let mut command = Command::new(program);
         command.args(["-g", "-c"]).arg(place.join("named.conf"));
         let mut daemon = Daemon::start("named", command, place);
-        daemon.wait_until(|| !lookup(port.address(), Bind::ZONE, A).is_empty());
+        daemon.wait_until(|| lookup(port.address(), Bind::ZONE, A).is_ok_and(|found| !found.is_empty()));
         Bind { daemon, _directory: directory, port, secret }
     }
 
@@ -103,7 +103,9 @@ impl Bind {
             }
             text
         };
-        lookup(self.address(), name, TXT).into_iter().map(text).collect()
+        // No answer is not the answer that there is none: it is asked for again.
+        let found = wait_for("an answer of named", || lookup(self.address(), name, TXT).ok());
+        found.into_iter().map(text).collect()
     }
 
     pub fn log(&self) -> String {
@@ -114,34 +116,31 @@ impl Bind {
 const A: u16 = 1;
 const TXT: u16 = 16;
 
-/// Asks `server` for the records of `name`: their data (RFC 1035 section 4); nothing if it does not answer.
-fn lookup(server: SocketAddr, name: &str, kind: u16) -> Vec<Vec<u8>> {
-    let ask = || -> std::io::Result<Vec<u8>> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.connect(server)?;
-        socket.set_read_timeout(Some(Duration::from_secs(2)))?;
-        let mut query = vec![0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-        for label in name.trim_end_matches('.').split('.') {
-            query.push(label.len() as u8);
-            query.extend(label.bytes());
-        }
-        query.push(0);
-        query.extend([kind.to_be_bytes(), [0, 1]].concat());
-        socket.send(&query)?;
-        let mut answer = vec![0; 4096];
-        let length = socket.recv(&mut answer)?;
-        answer.truncate(length);
-        // The question comes back as it was sent.
-        Ok([&answer[6..8], &answer[query.len()..]].concat())
-    };
-    let Ok(answer) = ask() else { return Vec::new() };
-    let (count, mut rest) = answer.split_at(2);
+/// Asks `server` for the records of `name`: their data (RFC 1035 section 4). An error is that it does not answer.
+fn lookup(server: SocketAddr, name: &str, kind: u16) -> std::io::Result<Vec<Vec<u8>>> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    socket.connect(server)?;
+    socket.set_read_timeout(Some(Duration::from_secs(2)))?;
+    let mut query = vec![0, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.trim_end_matches('.').split('.') {
+        query.push(label.len() as u8);
+        query.extend(label.bytes());
+    }
+    query.push(0);
+    query.extend([kind.to_be_bytes(), [0, 1]].concat());
+    socket.send(&query)?;
+    let mut answer = vec![0; 4096];
+    let length = socket.recv(&mut answer)?;
+    answer.truncate(length);
+    let count = u16::from_be_bytes([answer[6], answer[7]]);
+    // The question comes back as it was sent.
+    let mut rest = &answer[query.len()..];
     let mut found = Vec::new();
-    for _ in 0..u16::from_be_bytes([count[0], count[1]]) {
+    for _ in 0..count {
         // BIND points back to the question for the owner's name: two bytes. Type, class, TTL, length, data.
         let length = usize::from(u16::from_be_bytes([rest[10], rest[11]]));
         found.push(rest[12..12 + length].to_vec());
         rest = &rest[12 + length..];
     }
-    found
+    Ok(found)
 }
