@@ -37,9 +37,9 @@ pub(super) struct DevCaArgs {
     /// answers to it too (repeatable)
     #[arg(long, value_name = "NAME")]
     name: Vec<SubjectAltName>,
-    /// The name of the provisioner whose password gives certificates
-    #[arg(long, value_name = "NAME", default_value = JWK)]
-    provisioner: String,
+    /// The name of the provisioner whose password gives certificates [default: that of the CA that is kept, else `dev`]
+    #[arg(long, value_name = "NAME")]
+    provisioner: Option<String>,
     /// Listen on another address than loopback: whoever reaches it and has the password gets certificates
     #[arg(long)]
     allow_other_hosts: bool,
@@ -55,8 +55,10 @@ pub(super) fn run(context: &Context, args: &DevCaArgs) -> Result<u8> {
         return Err(Error::usage("a CA that is not kept would have to show its password in the JSON")
             .hint("keep it: `trustup --json dev-ca --state DIR`"));
     }
-    if args.provisioner.is_empty() || args.provisioner.contains(char::is_control) {
-        return Err(Error::usage("this is no name of a provisioner").at(text::escape(&args.provisioner)));
+    if let Some(name) = &args.provisioner
+        && (name.is_empty() || name.contains(char::is_control))
+    {
+        return Err(Error::usage("this is no name of a provisioner").at(text::escape(name)));
     }
     // Before anything is made.
     allowed(args.listen, args.allow_other_hosts)?;
@@ -70,12 +72,12 @@ pub(super) fn run(context: &Context, args: &DevCaArgs) -> Result<u8> {
         return Ok(0);
     }
     let kept = match &args.state {
-        Some(directory) => Some(DevCa::open(context.env, directory, &args.provisioner, &names)?),
+        Some(directory) => Some(DevCa::open(context.env, directory, args.provisioner.as_deref(), &names)?),
         None => None,
     };
     let ca = match &kept {
         Some(kept) => Arc::clone(&kept.ca),
-        None => Arc::new(DevCa::with(context.env, &args.provisioner, &names)?),
+        None => Arc::new(DevCa::with(context.env, args.provisioner.as_deref().unwrap_or(JWK), &names)?),
     };
     let settings = Settings {
         listen: args.listen,

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::DevCa;
 use super::authority::Authority;
 use super::names::Names;
-use super::provisioners::JwkProvisioner;
+use super::provisioners::{JWK, JwkProvisioner};
 use crate::cert::{Certificate, SubjectAltName, pem};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -57,12 +57,18 @@ pub struct KeptCa {
 }
 
 impl DevCa {
-    /// The CA that is kept in `directory`; if there is none, it is made as [`DevCa::with`] does.
+    /// The CA that is kept in `directory`; if there is none, it is made as [`DevCa::with`] does, with the provisioner
+    /// [`JWK`] where none is named.
     ///
     /// # Errors
     /// The directory cannot be made or used safely, another process runs this CA, it has ended, or it was made for
-    /// other names.
-    pub fn open(env: &Env, directory: &Path, provisioner: &str, names: &[SubjectAltName]) -> Result<KeptCa> {
+    /// other names or with another provisioner than the one that is named.
+    pub fn open(
+        env: &Env,
+        directory: &Path,
+        provisioner: Option<&str>,
+        names: &[SubjectAltName],
+    ) -> Result<KeptCa> {
         let (place, path) = open_directory(directory)?;
         let shown = |name: &str| Path::new(&path).join(name);
         let lock = place.try_lock(LOCK)?.ok_or_else(|| {
@@ -93,10 +99,14 @@ impl DevCa {
                 if let Some(name) = names.given().iter().find(|name| !ca.authority.names().permit(name)) {
                     return Err(damaged(&format!("its root was made for other names, not for {name}")));
                 }
+                if let Some(other) = provisioner.filter(|name| *name != ca.provisioner()) {
+                    let (its, other) = (text::escape(ca.provisioner()), text::escape(other));
+                    return Err(damaged(&format!("its provisioner is `{its}`, not `{other}`")));
+                }
                 (ca, false)
             }
             None => {
-                let ca = DevCa::with(env, provisioner, names)?;
+                let ca = DevCa::with(env, provisioner.unwrap_or(JWK), names)?;
                 write(&place, STATE, &Kept::of(&ca)?, 0o600)?;
                 (ca, true)
             }

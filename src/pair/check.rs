@@ -165,6 +165,11 @@ fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], no
         Some(webpki::Error::RequiredEkuNotFoundContext(_)) => {
             Doubt::Other("it is neither for TLS nor for e-mail (extended key usage)".to_owned())
         }
+        // A CA that was made anew, as a rule: its name is the old one, and its key is not.
+        Some(webpki::Error::InvalidSignatureForPublicKey) => Doubt::Other(
+            "a signature in its chain is not of the key that is known for the CA's name (a CA made anew under the same name?)"
+                .to_owned(),
+        ),
         Some(error) => Doubt::Other(format!("its chain cannot be verified: {error}")),
         None => Doubt::Other("its chain cannot be verified".to_owned()),
     })
@@ -327,6 +332,9 @@ mod tests {
         assert!(
             chain.check_with(&mixed, &itself(&roots(&[])), NOW).unwrap_err().contains("do not belong to it")
         );
+        // A CA that was made anew has the old one's name.
+        let anew = roots(&[&issuer("Root", None)]);
+        assert!(chain.check_with(&whole, &anew, NOW).unwrap_err().contains("a CA made anew"));
         // More roots than a handful are no pin.
         let many: Vec<_> = (0..MAX_PINNED).map(|at| issuer(&format!("Root {at}"), None)).collect();
         let many: Vec<_> = many.iter().chain([&chain.root]).collect();

@@ -53,6 +53,8 @@ fn it_ends_with_sigterm_and_is_the_same_afterwards() {
     Trustup::new(other)
         .fails(1)
         .says(["was made for other names, not for example.org", "take the directory away"]);
+    let other = [&second[..], &["--provisioner", "other"]].concat();
+    Trustup::new(other).fails(1).says(["its provisioner is `dev`, not `other`"]);
     // Keys that others can read, and damage.
     fs::set_permissions(state.join("ca.json"), fs::Permissions::from_mode(0o644)).expect("mode");
     Trustup::new(second).fails(1).says(["others can read its keys"]);
