@@ -45,7 +45,8 @@ Exit codes:
   7  failed, and the paths named are changed
 
 Every option can also be set by a variable: TRUSTUP_ and its name in capitals (--ca-url:
-TRUSTUP_CA_URL), but for those that loosen a check (--allow-…) and those of untrust.";
+TRUSTUP_CA_URL), but for those that loosen a check (--allow-…, --force, --repair) or run a program
+(--dns-hook), and those of untrust.";
 
 /// Takes a container from "trusts nobody" to "serves a fresh certificate": detects the distribution, fetches a root
 /// certificate or bundle, checks its pinned SHA-256, installs it in every trust store and proves it; then gets a
