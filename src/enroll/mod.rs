@@ -100,7 +100,16 @@ pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
                     return Ok(keep(&settled, world, *good, &roots, now));
                 }
                 // Another run may be at work there: nothing is put right but under the lock.
-                return under_lock(&settled, world, None, now);
+                return match under_lock(&settled, world, None, now) {
+                    // A key that is read-only, and narrower than it would have to be, is as good as any.
+                    Err(error) if good.is_whole && error.changed().is_empty() && runtime::check().is_ok() => {
+                        (world.warn)(&format!(
+                            "modes or owners of the pair are not as asked for, and cannot be put right: {error}"
+                        ));
+                        Ok(keep(&settled, world, *good, &roots, now))
+                    }
+                    done => done,
+                };
             }
             Verdict::Keep(_) => (Some(good), "`--force` was given".to_owned()),
             verdict => (Some(good), format!("the certificate {}", verdict.reason())),
@@ -126,10 +135,10 @@ fn may_stay(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Keep(_) | Verdict::NotYetValid(_))
 }
 
-/// The pair stays as it is; where it is not as asked for, that was to be seen only.
+/// The pair stays as it is; where it is not as asked for, a dry run says what would be done.
 fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now: i64) -> Outcome {
     let request = settled.request;
-    let outcome = if good.is_neat {
+    let outcome = if good.is_neat || !world.dry_run {
         let verdict = decide::decide(&good.chain[0], now, request.policy);
         Outcome::new(Action::Kept, format!("the pair is good, and {}", verdict.reason()))
     } else {

@@ -39,7 +39,9 @@ pub struct Good {
     pub key: PrivateKey,
     /// How far its chain is vouched for.
     pub vouched: Vouched,
-    /// Whether files, modes, owners and layout are as asked for.
+    /// Whether every file that is asked for is there, and laid out so.
+    pub is_whole: bool,
+    /// Whether modes and owners are as asked for, too.
     pub is_neat: bool,
 }
 
@@ -84,10 +86,10 @@ pub fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now: i64) 
         Err(why) => return bad(format!("the certificate: {why}")),
     };
     let metas = [(&cert_meta, outputs.cert_mode), (&key_meta, outputs.key_mode)];
-    let is_neat = metas.iter().all(|(meta, mode)| is_as_asked(meta, outputs, *mode))
-        && has_others(host, outputs, &Content::new(&key, &chain, request.roots))?
-        && has_layout(host, outputs)?;
-    Ok(Standing::Good(Box::new(Good { chain, key, vouched, is_neat })))
+    let is_whole =
+        has_others(host, outputs, &Content::new(&key, &chain, request.roots))? && has_layout(host, outputs)?;
+    let is_neat = is_whole && metas.iter().all(|(meta, mode)| is_as_asked(meta, outputs, *mode));
+    Ok(Standing::Good(Box::new(Good { chain, key, vouched, is_whole, is_neat })))
 }
 
 /// The certificates of a file, in its order.

@@ -1,5 +1,5 @@
-//! Changes: every one names a directory descriptor and a last component (threat T10). Only `apply` and `state` use
-//! this. Content arrives by rename, with mode, owner and times set before; nothing is ever written in place.
+//! Changes: every one names a directory descriptor and a last component (threat T10). Only `apply`, `state` and `pair` use
+//! this. Content arrives by rename, with mode, owner and times set before; in place is written only what is mounted by itself.
 
 use std::os::fd::OwnedFd;
 
