@@ -273,6 +273,21 @@ fn t1_a_ca_needs_a_pin_and_a_pin_a_ca() {
     run.says(["ignored"]);
 }
 
+/// The way to the CA is said, without what opens it.
+#[test]
+fn t17_a_proxy_is_shown_without_its_credentials() {
+    let scene = Scene::new();
+    write(&scene.path("root.pem"), scene.ca.root_pem().as_bytes(), 0o644);
+    let nobody = crate::support::servers::Port::reserve();
+    let proxy = format!("http://user:hunter2@127.0.0.1:{}", nobody.number());
+    let run = scene.plain("provisioner").args(["web.test", "-v", "--ca-url", "https://ca.test"]);
+    let run =
+        run.arg("--ca-root").arg(scene.path("root.pem")).arg("--password-file").arg(scene.path("password"));
+    let run = run.args(["--timeout", "1s"]).env("https_proxy", &proxy).fails(6);
+    run.says(["`https://ca.test/` is asked through http://", &nobody.number().to_string(), "https_proxy"]);
+    assert!(!format!("{run}").replace(&proxy, "").contains("hunter2"), "{run}");
+}
+
 /// Neither the root that is pinned nor anything else can be had: it is asked for until the time is over.
 #[test]
 fn a_ca_that_is_not_up_is_asked_again() {
