@@ -218,9 +218,12 @@ impl Transport {
             }
             status => status,
         };
+        let mut headers = answer.headers;
+        // The library adds it to the time of day, and panics where that overflows; what it says is kept in `last`.
+        headers.remove(RETRY_AFTER);
         let mut response = Response::new(Full::new(Bytes::from(answer.body)));
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        *response.headers_mut() = answer.headers;
+        *response.headers_mut() = headers;
         Ok(BytesResponse::from(response))
     }
 }

@@ -191,6 +191,37 @@ fn bodies_and_waits_have_an_end() {
 }
 
 #[test]
+fn a_wait_that_overflows_every_clock_is_just_too_long() {
+    for seconds in [u64::MAX, u64::MAX / 1000, i64::MAX as u64, 1 << 40] {
+        for (path, status) in [("/dir", 503), ("/order", 429), ("/authz", 200), ("/order/1", 200)] {
+            let server = AcmeServer::start(move |asked, base| {
+                if asked.path != path {
+                    return None;
+                }
+                let usual = match usual(asked, base) {
+                    Instead::Json(_, value) | Instead::With(_, _, value) => value,
+                    _ => Value::Null,
+                };
+                let value = if path == "/order/1" {
+                    json!({ "status": "processing", "authorizations": [], "finalize": format!("{base}/finalize") })
+                } else if path == "/authz" {
+                    authorization(base, "token", "pending")
+                } else {
+                    usual
+                };
+                Some(Instead::With(status, vec![("Retry-After", seconds.to_string())], value))
+            });
+            let mut client = listening(&server);
+            client.timeout = Duration::from_secs(10);
+            let started = Instant::now();
+            let error = client.fails(&["a.test"]);
+            assert_eq!(error.kind().exit_code(), 6, "{path}, {seconds}: {error}");
+            assert!(started.elapsed() < Duration::from_secs(10), "{path}, {seconds}: it is not waited for");
+        }
+    }
+}
+
+#[test]
 fn a_chain_that_is_none_is_refused() {
     let server_with = |chain: String| {
         AcmeServer::start(move |asked, base| match asked.path.as_str() {
