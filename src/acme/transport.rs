@@ -97,9 +97,14 @@ impl Transport {
         Ok(transport)
     }
 
-    /// A URL that the server sent, as it may be asked: https, on the directory's origin.
+    /// A URL that the server sent, as it may be asked: https, on the directory's origin, and one for the library, too,
+    /// which takes it as it was sent and panics over some (a blank, more than 64 KiB).
     pub(super) fn check(&self, url: &str) -> Result<Url> {
         let (here, shown) = (&self.0.url, text::mask_url(url));
+        let no_url = |error: anyhow::Error| {
+            Error::failed("the ACME server sends something that is no URL").at(shorter(&shown)).because(error)
+        };
+        url.parse::<hyper::Uri>().map_err(|error| no_url(error.into()))?;
         match Url::parse(url) {
             Ok(url) if same_origin(&url, here) && url.username().is_empty() && url.password().is_none() => {
                 Ok(url)
@@ -107,14 +112,12 @@ impl Transport {
             Ok(_) => Err(Error::not_trusted(
                 "the ACME server sends a URL on another origin than its directory's",
             )
-            .at(shown)
+            .at(shorter(&shown))
             .hint(format!(
                 "all of its addresses must begin with `{}`: is a proxy between that changes the Host header?",
                 origin(here)
             ))),
-            Err(error) => {
-                Err(Error::failed("the ACME server sends something that is no URL").at(shown).because(error))
-            }
+            Err(error) => Err(no_url(error.into())),
         }
     }
 
@@ -266,6 +269,15 @@ async fn send(client: &Client, request: Request, again: bool) -> Result<Answer> 
             _ => return outcome,
         }
         tries += 1;
+    }
+}
+
+/// A URL of any length, for people.
+pub(super) fn shorter(url: &str) -> String {
+    const SHOWN: usize = 200;
+    match url.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &url[..end]),
+        None => url.to_owned(),
     }
 }
 

@@ -124,6 +124,23 @@ fn changed_order(asked: &Asked, base: &str, field: &str, value: Value) -> Option
 }
 
 #[test]
+fn a_url_that_is_one_to_some_only_is_none() {
+    for name in ["newNonce", "newAccount", "newOrder"] {
+        for odd in ["/no nce".to_owned(), "/\u{7f}".to_owned(), format!("/{}", "x".repeat(65_536))] {
+            let server = server("/dir", move |_, base| {
+                let mut directory = directory(base);
+                directory[name] = json!(format!("{base}{odd}"));
+                Instead::Json(200, directory)
+            });
+            let error = listening(&server).fails(&["a.test"]);
+            assert!(error.kind().exit_code() == 1 && error.to_string().contains("no URL"), "{name}: {error}");
+            assert!(error.to_string().len() < 500, "{name}: {error}");
+            assert_eq!(server.asked().len(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
 fn answers_that_are_no_acme_are_named_for_what_they_are() {
     let html = "<html><head><title>\u{1b}[31mLogin</title></head></html>";
     for path in ["/dir", "/account", "/order", "/authz", "/challenge", "/order/1", "/finalize"] {

@@ -205,6 +205,15 @@ fn what_cannot_be_is_said_before_anybody_is_asked() {
     let https = client.settings.directory.clone();
     client.settings.directory = https.as_str().replace("https:", "http:").parse().expect("URL");
     assert_eq!(client.fails(&["a.test"]).kind().exit_code(), 2);
+    for user in ["hunter2", "u:hunter2", ":hunter2"] {
+        let with_user = https.as_str().replace("https://", &format!("https://{user}@"));
+        client.settings.directory = with_user.parse().expect("URL");
+        let error = client.fails(&["a.test"]);
+        let shown = format!("{error} {:?}", error.hints());
+        assert!(error.kind().exit_code() == 2 && !shown.contains("hunter2"), "{shown}");
+    }
+    client.settings.directory = format!("{https}/{}", "x".repeat(65_536)).parse().expect("URL");
+    assert_eq!(client.fails(&["a.test"]).kind().exit_code(), 2);
     assert_eq!(server.asked().len(), 0);
 
     client.settings.directory = format!("https://{}/dir", nobody()).parse().expect("URL");
