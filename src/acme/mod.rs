@@ -17,6 +17,7 @@ mod settings;
 mod solver;
 mod transport;
 mod validation;
+mod waiting;
 
 use zeroize::Zeroizing;
 
@@ -62,6 +63,22 @@ impl Report<'_> {
     }
 }
 
+/// Why there is no certificate.
+#[derive(Debug)]
+pub struct Failed {
+    /// What to tell.
+    pub error: Error,
+    /// Whether the server was not there at all, so that all of it may be tried again.
+    pub again: bool,
+}
+
+impl From<Error> for Failed {
+    /// Trying again changes nothing.
+    fn from(error: Error) -> Self {
+        Failed { error, again: false }
+    }
+}
+
 /// Gets a certificate for `names` with the request `csr_der` (PKCS#10, DER, without a CN): leaf first, then what the
 /// server sent behind it. `report` gets a line for each stage. Bounded by the client's deadline. What was put
 /// up for a challenge is taken away before this returns, and where it is dropped before, without a word.
@@ -76,11 +93,14 @@ pub async fn obtain(
     names: &[SubjectAltName],
     csr_der: &[u8],
     report: &Report<'_>,
-) -> Result<Vec<Certificate>> {
+) -> Result<Vec<Certificate>, Failed> {
     let identifiers = identifier::identifiers(names)?;
     settings.check(names)?;
     let mut solvers = Solvers::new(client, settings)?;
     let transport = Transport::open(client, &settings.directory).await?;
+    if let Some(warning) = transport.skew().and_then(waiting::clock_warning) {
+        report.warn(&warning);
+    }
     settings.check_profile(&transport)?;
     let Placed { mut order, answers } =
         order::place(&transport, settings, account, &identifiers, report).await?;

@@ -18,9 +18,10 @@ use serde_json::Value;
 use tokio::time::sleep;
 use url::Url;
 
+use super::Failed;
 use super::pause::Pause;
-use crate::env::Env;
-use crate::error::{Error, Result};
+use super::waiting::{retry_after, shown_duration, skew};
+use crate::error::{Error, Kind, Result};
 use crate::net::url::{authority, masked, origin, same_origin};
 use crate::net::{Answer, Client, Request};
 use crate::text;
@@ -28,7 +29,10 @@ use crate::text;
 /// The largest answer: a chain of certificates, or an order of a hundred names.
 const MAX_ANSWER: u64 = 1024 * 1024;
 
-/// How often a request is sent that does not get through.
+/// The largest problem document: it may have a word on each of a hundred names.
+const MAX_MESSAGE: u64 = 256 * 1024;
+
+/// How often a request is sent that does not get through and may not arrive twice.
 const TRIES: u32 = 4;
 
 /// The directory (RFC 8555 section 7.1.1): what of it the library does not tell.
@@ -63,6 +67,8 @@ struct Inner {
     /// The directory as it came: the library asks for it again with every account.
     body: Bytes,
     directory: Directory,
+    /// How far its clock is ahead of ours, in seconds, by the answer that the directory came with.
+    skew: Option<i64>,
     last: Mutex<Last>,
 }
 
@@ -76,20 +82,27 @@ pub(super) struct Last {
 }
 
 impl Transport {
-    /// Fetches the directory at `url`.
-    pub(super) async fn open(client: &Client, url: &Url) -> Result<Self> {
+    /// Fetches the directory at `url`. A server that is not there (yet) is asked a few times only: who waits for it says
+    /// so between the tries.
+    pub(super) async fn open(client: &Client, url: &Url) -> Result<Self, Failed> {
         let place = masked(url);
-        let answer = send(client, Request { limit: MAX_ANSWER, ..Request::get(url.clone()) }, true).await?;
+        let request = Request { limit: MAX_ANSWER, message_limit: MAX_MESSAGE, ..Request::get(url.clone()) };
+        let answer = send(client, request, Again { harmless: true, tries: TRIES }).await.map_err(absent)?;
         let hint = "is this the directory? step-ca's is `https://HOST/acme/PROVISIONER/directory`";
         if answer.status != 200 {
-            return Err(no_success(&answer).hint(hint));
+            let error = no_success(&answer).hint(hint);
+            let too_late =
+                retry_after(&answer.headers, client.env().now()).is_some_and(|after| after >= client.left());
+            return Err(if too_late { error.into() } else { absent(error) });
         }
+        let skew = skew(&answer.headers, client.env().now());
         let directory: Directory = serde_json::from_slice(&answer.body).map_err(|error| {
             Error::failed("the server's answer is no ACME directory").at(&place).because(error).hint(hint)
         })?;
         let body = Bytes::from(answer.body);
         let (client, url) = (client.clone(), url.clone());
-        let transport = Transport(Arc::new(Inner { client, url, body, directory, last: Mutex::default() }));
+        let last = Mutex::default();
+        let transport = Transport(Arc::new(Inner { client, url, body, directory, skew, last }));
         let directory = &transport.0.directory;
         for url in [&directory.new_nonce, &directory.new_account, &directory.new_order] {
             transport.check(url)?;
@@ -131,6 +144,11 @@ impl Transport {
         &self.0.url
     }
 
+    /// How far the server's clock is ahead of ours, in seconds, if it said what time it is there. Never "now" (threat T7).
+    pub(super) fn skew(&self) -> Option<i64> {
+        self.0.skew
+    }
+
     /// Where the terms of service are, if there are any.
     pub(super) fn terms(&self) -> Option<&str> {
         self.0.directory.meta.terms_of_service.as_deref()
@@ -163,14 +181,14 @@ impl Transport {
         pause < left
     }
 
-    /// Waits until the server may be asked again: as long as it said, else for the next of `pause`. Says whether there is
-    /// time left; if the server wants more than that, at once.
+    /// Waits until the server may be asked again: as long as it said, but not without any pause, else for the next of
+    /// `pause`. Says whether there is time left; if the server wants more than that, at once.
     pub(super) async fn wait_to_ask(&self, pause: &mut Pause) -> bool {
-        match self.last().retry_after {
-            Some(after) if after >= self.left() => false,
-            Some(after) => self.wait(after).await,
-            None => self.wait(pause.take()).await,
+        let wait = at_least(self.last().retry_after.unwrap_or_default(), pause);
+        if wait >= self.left() {
+            return false;
         }
+        self.wait(wait).await
     }
 
     /// That the time is up before the CA did `what`, and what it says of the time that it needs.
@@ -200,13 +218,18 @@ impl Transport {
             Ok(body) => body.to_bytes().to_vec(),
             Err(never) => match never {},
         };
-        let again = head.method != Method::POST || is_reading(&body);
+        let again = if head.method != Method::POST || is_reading(&body) {
+            Again { harmless: true, tries: u32::MAX }
+        } else {
+            Again { harmless: false, tries: TRIES }
+        };
         let mut headers = head.headers;
         // Ours says who asks.
         headers.remove(reqwest::header::USER_AGENT);
-        let request = Request { method: head.method.clone(), url, headers, body, limit: MAX_ANSWER };
+        let (method, limit, message_limit) = (head.method.clone(), MAX_ANSWER, MAX_MESSAGE);
+        let request = Request { method, url, headers, body, limit, message_limit };
         let answer = send(&self.0.client, request, again).await?;
-        let retry_after = retry_after(&answer, self.0.client.env());
+        let retry_after = retry_after(&answer.headers, self.0.client.env().now());
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) =
             Last { status: answer.status, retry_after };
         let status = match answer.status {
@@ -216,9 +239,8 @@ impl Transport {
                 return Err(Error::failed("the ACME server redirects, which the protocol has no place for")
                     .at(masked(&answer.url)));
             }
-            400.. if head.method != Method::HEAD && !is_problem(&answer.body) => {
-                return Err(no_success(&answer));
-            }
+            // An answer to HEAD has no document that would say more.
+            400.. if !is_problem(&answer.body) => return Err(no_success(&answer)),
             status => status,
         };
         let mut headers = answer.headers;
@@ -243,33 +265,55 @@ impl HttpClient for Transport {
     }
 }
 
-/// Sends `request` until there is an answer that is none of "not now". `again`: it may reach the server twice.
-async fn send(client: &Client, request: Request, again: bool) -> Result<Answer> {
+/// Whether and how often a request is sent again.
+#[derive(Clone, Copy)]
+struct Again {
+    /// It may reach the server twice.
+    harmless: bool,
+    /// The most tries, while there is time.
+    tries: u32,
+}
+
+/// An error of a server that may only not be there yet.
+fn absent(error: Error) -> Failed {
+    Failed { again: error.kind() == Kind::Unreachable, ..error.into() }
+}
+
+/// Sends `request` until there is an answer that is none of "not now".
+async fn send(client: &Client, request: Request, again: Again) -> Result<Answer> {
     let mut pause = Pause::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut tries = 1;
     loop {
         let (outcome, wait) = match client.send(request.clone()).await {
             Err(broken) => {
-                let worth = broken.error.kind() == crate::error::Kind::Unreachable && (again || !broken.sent);
+                let worth = broken.error.kind() == Kind::Unreachable && (again.harmless || !broken.sent);
                 (Err(broken.error), worth.then(|| pause.take()))
             }
             // A request that a server or its proxy turned away at the door was not worked on. One that a server is
             // too busy for says when; a limit that ends tomorrow is an answer.
             Ok(answer) => {
-                let wait = match (answer.status, retry_after(&answer, client.env())) {
-                    (429 | 503, Some(wait)) => Some(wait),
-                    (502..=504, _) if again => Some(pause.take()),
+                let wait = match (answer.status, retry_after(&answer.headers, client.env().now())) {
+                    (429 | 503, Some(after)) => Some(at_least(after, &mut pause)),
+                    (502..=504, _) if again.harmless => Some(pause.take()),
+                    // A limit that says nothing of its end; an ACME server's own word on it is an answer.
+                    (429, _) if again.harmless && !is_problem(&answer.body) => Some(pause.take()),
                     _ => None,
                 };
                 (Ok(answer), wait)
             }
         };
         match wait {
-            Some(wait) if tries < TRIES && wait < client.left() => sleep(wait).await,
+            Some(wait) if tries < again.tries && wait < client.left() => sleep(wait).await,
             _ => return outcome,
         }
-        tries += 1;
+        tries = tries.saturating_add(1);
     }
+}
+
+/// What a server says of the time to wait, or the next of `pause` where that is none: it is not asked without a break,
+/// whatever it says.
+fn at_least(after: Duration, pause: &mut Pause) -> Duration {
+    if after < Duration::from_secs(1) { pause.take() } else { after }
 }
 
 /// A URL of any length, for people.
@@ -278,15 +322,6 @@ pub(super) fn shorter(url: &str) -> String {
     match url.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}…", &url[..end]),
         None => url.to_owned(),
-    }
-}
-
-/// A waiting time as people say it.
-pub(super) fn shown_duration(time: Duration) -> String {
-    match time.as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3600),
     }
 }
 
@@ -330,48 +365,9 @@ fn beginning(body: &[u8]) -> String {
     format!("`{}`", text::escape(&words.chars().take(SHOWN).collect::<String>()))
 }
 
-/// Retry-After as a number of seconds or a date (RFC 9110 section 10.2.3).
-fn retry_after(answer: &Answer, env: &Env) -> Option<Duration> {
-    let text = answer.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_second();
-    Some(Duration::from_secs(u64::try_from(date.saturating_sub(env.now())).unwrap_or(0)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn answer(retry_after: &str) -> Answer {
-        let mut headers = reqwest::header::HeaderMap::new();
-        headers.insert(RETRY_AFTER, retry_after.parse().expect("header"));
-        Answer { url: Url::parse("https://ca.test/").expect("URL"), status: 503, headers, body: Vec::new() }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        // 1994-11-06 08:49:37 UTC, a little before.
-        let env = Env::fixed([], 784_111_770);
-        for (text, wanted) in [
-            ("120", Some(120)),
-            ("0", Some(0)),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
-            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
-            ("-1", None),
-            ("soon", None),
-            ("", None),
-        ] {
-            assert_eq!(retry_after(&answer(text), &env), wanted.map(Duration::from_secs), "{text}");
-        }
-    }
-
-    #[test]
-    fn waiting_times_are_readable() {
-        let shown = [30, 600, 90_000].map(|seconds| shown_duration(Duration::from_secs(seconds)));
-        assert_eq!(shown, ["30 s", "10 min", "25 h"]);
-    }
 
     #[test]
     fn reading_and_problems_are_told_by_their_bodies() {

@@ -118,7 +118,8 @@ impl AcmeClient {
                 on_line(line);
             };
             let report = Report { say: &report, warn: &report };
-            obtain(&client, settings, store, &names, csr.der(), &report).await
+            let obtained = obtain(&client, settings, store, &names, csr.der(), &report).await;
+            obtained.map_err(|failed| failed.error)
         })?;
         let mut got = chain[0].subject_alt_names().expect("names");
         let mut wanted = names;

@@ -1,6 +1,6 @@
 //! From an ACME server: the directory that is named, or that of an ACME provisioner of the configured CA.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -14,10 +14,10 @@ use crate::acme::{self, AccountStore, ChallengeType, DnsSolver, Eab, Rfc2136};
 use crate::cert::Certificate;
 use crate::enroll::trust::Ca;
 use crate::env::Env;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::net::Trust;
 use crate::net::url::same_origin;
-use crate::net::{Request, Trust};
 use crate::pair::FILE_LIMIT;
 use crate::pair::pending::Pending;
 use crate::secret::{Secret, Source};
@@ -84,7 +84,7 @@ pub struct Acme {
 struct Secrets {
     eab: Option<Eab>,
     dns: Option<DnsSolver>,
-    warnings: Vec<String>,
+    warnings: RefCell<Vec<String>>,
 }
 
 impl Method for Acme {
@@ -136,13 +136,9 @@ impl Acme {
             None => self.directory_of_ca(order).await?,
         };
         let client = order.net.client(&directory, &self.believed(order, &directory)?)?;
-        // A server that is not up yet is asked again; what follows looks after itself.
-        client.send(Request::get(directory.clone())).await.map_err(|broken| {
-            let again = broken.error.kind() == Kind::Unreachable;
-            Failure { error: broken.error, again, unsettled: false }
-        })?;
         let settings = self.settings(&directory, order.about.env)?;
-        self.secrets(order.about.env)?.warnings.iter().for_each(|warning| (order.warn)(warning));
+        // Once: a server that is not up yet is asked again.
+        self.secrets(order.about.env)?.warnings.take().iter().for_each(|warning| (order.warn)(warning));
         let csr = order.key.csr(order.about.names, None)?;
         let mut account = match &self.options.account_key {
             Some(path) => Account::At(path),
@@ -150,7 +146,7 @@ impl Acme {
         };
         let report = acme::Report { say: order.say, warn: order.warn };
         let obtained = acme::obtain(&client, &settings, &mut account, order.about.names, &csr, &report).await;
-        obtained.map_err(|error| Failure { error, again: false, unsettled: false })
+        obtained.map_err(|failed| Failure { error: failed.error, again: failed.again, unsettled: false })
     }
 
     /// As the client of the protocol takes them; secrets are read.
@@ -236,7 +232,7 @@ impl Acme {
                 }))
             }
         };
-        Ok(self.secrets.get_or_init(|| Secrets { eab, dns, warnings }))
+        Ok(self.secrets.get_or_init(|| Secrets { eab, dns, warnings: RefCell::new(warnings) }))
     }
 }
 

@@ -1,17 +1,18 @@
 //! The ACME client against a small server that does as it is told: the conversation, accounts, refusals and waits.
 
+mod command;
 mod hostile;
 mod listeners;
 mod name_server;
+mod patience;
 pub(crate) mod server;
 mod solvers;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use trustup::acme::ChallengeType;
 
 use self::server::{AcmeServer, Asked, Instead, authorization, problem};
@@ -96,54 +97,6 @@ fn what_the_ca_refuses_has_its_exit_code_and_its_next_step() {
         assert!(error.hints().join(" ").contains(hint), "{kind}: {:?}", error.hints());
         assert_eq!(server.count("/order"), 1, "{kind}: asked once");
     }
-}
-
-#[test]
-fn a_busy_server_is_asked_again_when_it_says() {
-    for after in [json!("1"), json!(null)] {
-        let server = AcmeServer::start(move |asked, _| {
-            let first = ["/dir", "/order"].contains(&asked.path.as_str()) && asked.before == 0;
-            let after = match &after {
-                Value::String(seconds) => seconds.clone(),
-                _ => (jiff::Timestamp::now() + Duration::from_secs(1))
-                    .strftime("%a, %d %b %Y %H:%M:%S GMT")
-                    .to_string(),
-            };
-            first.then(|| Instead::With(503, vec![("Retry-After", after)], json!({})))
-        });
-        let error = listening(&server).fails(&["a.test"]);
-        assert!(error.to_string().contains(FINISHED), "{error}");
-        assert_eq!((server.count("/dir"), server.count("/order")), (2, 2));
-    }
-}
-
-#[test]
-fn a_server_that_wants_more_time_than_there_is_is_not_waited_for() {
-    for path in ["/authz", "/order/1"] {
-        let server = AcmeServer::start(move |asked, base| {
-            let answer = match path {
-                "/authz" => authorization(base, "token", "pending"),
-                _ => {
-                    json!({ "status": "processing", "authorizations": [], "finalize": format!("{base}/finalize") })
-                }
-            };
-            let after = vec![("Retry-After", "3600".to_owned())];
-            (asked.path == path).then(|| Instead::With(200, after, answer))
-        });
-        let started = Instant::now();
-        let error = listening(&server).fails(&["a.test"]);
-        assert_eq!(error.kind().exit_code(), 6, "{error}");
-        assert!(error.hints()[0].contains("in 60 min"), "{:?}", error.hints());
-        assert!(started.elapsed() < Duration::from_secs(20), "{path}");
-    }
-}
-
-#[test]
-fn nonces_that_are_never_good_are_given_up_on() {
-    let server = server("/order", |_, _| Instead::Json(400, problem("badNonce", "again")));
-    let error = listening(&server).fails(&["a.test"]);
-    assert_eq!(error.kind().exit_code(), 6, "{error}");
-    assert!((10..100).contains(&server.count("/order")), "{}", server.count("/order"));
 }
 
 #[test]
