@@ -35,8 +35,16 @@ use crate::net::Client;
 /// What is kept is text: a PKCS#8 key in PEM with the directory's and the account's URL above it, so that OpenSSL reads
 /// it as well. A PEM key of an account that other software made is understood too.
 pub trait AccountStore {
+    /// Where it is, for messages.
+    fn place(&self) -> String;
     /// What was saved last; `None` if nothing was.
     fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>>;
+    /// Makes sure that [`AccountStore::save`] will work: asked before an account is made, which may be possible once
+    /// only. Changes nothing.
+    fn prepare(&mut self) -> Result<()>;
+    /// Keeps what was saved last under another name beside it, too, so that it outlives the next save; says where.
+    /// `None` if nothing was saved.
+    fn set_aside(&mut self) -> Result<Option<String>>;
     /// Keeps `content` in place of what was there, on disk when this returns.
     fn save(&mut self, content: &[u8]) -> Result<()>;
 }
@@ -97,7 +105,7 @@ pub async fn obtain(
     let identifiers = identifier::identifiers(names)?;
     settings.check(names)?;
     let mut solvers = Solvers::new(client, settings)?;
-    let transport = Transport::open(client, &settings.directory).await?;
+    let transport = Transport::open(client, &settings.directory, account.place()).await?;
     if let Some(warning) = transport.skew().and_then(waiting::clock_warning) {
         report.warn(&warning);
     }

@@ -59,8 +59,7 @@ pub(super) async fn place(
     for _ in 0..ORDERS {
         let mut order = match new_order(&account, settings, identifiers).await {
             Err(error) if !renewed && account::is_forgotten(&account, &error, transport) => {
-                report.warn("the CA does not know the account any more; making a new one");
-                account = account::register(transport, settings, store, report).await?;
+                account = account::renew(transport, settings, store, &error, report).await?;
                 renewed = true;
                 let placed = new_order(&account, settings, identifiers).await;
                 placed.map_err(|error| explain(error, "take the order", transport))?

@@ -78,10 +78,10 @@ fn refused(problem: &Problem, what: &str, transport: &Transport) -> Error {
         "badNonce" | "serverInternal" => (Kind::Unreachable, None),
         "accountDoesNotExist" | "unauthorized" => (
             Kind::NotTrusted,
-            Some(
-                "if the account is gone for good, remove its key file (`--account-key`) and try again"
-                    .to_owned(),
-            ),
+            Some(format!(
+                "if the account is gone for good, remove `{}`, where its key is kept, and try again",
+                transport.account_place()
+            )),
         ),
         other if transport.last().status >= 500 && !REFUSALS.contains(&other) => (Kind::Unreachable, None),
         _ => (Kind::NotTrusted, None),

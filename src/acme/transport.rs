@@ -67,6 +67,8 @@ struct Inner {
     /// The directory as it came: the library asks for it again with every account.
     body: Bytes,
     directory: Directory,
+    /// Where the account is kept, for messages.
+    account_place: String,
     /// How far its clock is ahead of ours, in seconds, by the answer that the directory came with.
     skew: Option<i64>,
     last: Mutex<Last>,
@@ -84,7 +86,9 @@ pub(super) struct Last {
 impl Transport {
     /// Fetches the directory at `url`. A server that is not there (yet) is asked a few times only: who waits for it says
     /// so between the tries.
-    pub(super) async fn open(client: &Client, url: &Url) -> Result<Self, Failed> {
+    ///
+    /// `account_place` says where the account is kept.
+    pub(super) async fn open(client: &Client, url: &Url, account_place: String) -> Result<Self, Failed> {
         let place = masked(url);
         let request = Request { limit: MAX_ANSWER, message_limit: MAX_MESSAGE, ..Request::get(url.clone()) };
         let answer = send(client, request, Again { harmless: true, tries: TRIES }).await.map_err(absent)?;
@@ -102,7 +106,8 @@ impl Transport {
         let body = Bytes::from(answer.body);
         let (client, url) = (client.clone(), url.clone());
         let last = Mutex::default();
-        let transport = Transport(Arc::new(Inner { client, url, body, directory, skew, last }));
+        let transport =
+            Transport(Arc::new(Inner { client, url, body, directory, account_place, skew, last }));
         let directory = &transport.0.directory;
         for url in [&directory.new_nonce, &directory.new_account, &directory.new_order] {
             transport.check(url)?;
@@ -142,6 +147,11 @@ impl Transport {
     /// The directory's URL.
     pub(super) fn directory(&self) -> &Url {
         &self.0.url
+    }
+
+    /// Where the account is kept, for messages.
+    pub(super) fn account_place(&self) -> &str {
+        &self.0.account_place
     }
 
     /// How far the server's clock is ahead of ours, in seconds, if it said what time it is there. Never "now" (threat T7).

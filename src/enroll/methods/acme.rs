@@ -22,7 +22,7 @@ use crate::pair::FILE_LIMIT;
 use crate::pair::pending::Pending;
 use crate::secret::{Secret, Source};
 use crate::source::system;
-use crate::sysroot::directory::Attributes;
+use crate::sysroot::directory::{Attributes, Directory};
 use crate::sysroot::{Sysroot, split};
 
 /// Who writes the records of dns-01.
@@ -243,6 +243,13 @@ enum Account<'a> {
 }
 
 impl AccountStore for Account<'_> {
+    fn place(&self) -> String {
+        match self {
+            Account::At(path) => path.display().to_string(),
+            Account::Beside(pending, id) => format!("{}/account-{id}.pem", pending.path()),
+        }
+    }
+
     fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>> {
         match self {
             Account::Beside(pending, id) => pending.account(id),
@@ -263,20 +270,85 @@ impl AccountStore for Account<'_> {
         }
     }
 
+    fn prepare(&mut self) -> Result<()> {
+        match self {
+            // The new key of the pair was written there a moment ago.
+            Account::Beside(..) => Ok(()),
+            Account::At(path) => File::open(path)?.prepare(),
+        }
+    }
+
+    fn set_aside(&mut self) -> Result<Option<String>> {
+        let Some(content) = self.load()? else { return Ok(None) };
+        let suffix = format!("old-{}", Fingerprint::of(&content).short(8));
+        match self {
+            Account::Beside(pending, id) => {
+                let id = format!("{id}.{suffix}");
+                pending.save_account(&id, &content)?;
+                Ok(Some(format!("{}/account-{id}.pem", pending.path())))
+            }
+            Account::At(path) => {
+                let file = File::open(path)?;
+                file.replace(&format!("{}.{suffix}", file.name), &content)?;
+                Ok(Some(format!("{}.{suffix}", file.path)))
+            }
+        }
+    }
+
     fn save(&mut self, content: &[u8]) -> Result<()> {
         match self {
             Account::Beside(pending, id) => pending.save_account(id, content),
             Account::At(path) => {
-                let (host, path) = (Sysroot::open(Path::new("/"))?, absolute(path)?);
-                let (parent, name) = split(&path);
-                let directory = host.directory(parent)?;
-                let temporary = format!(".{name}.trustup-new");
-                directory.remove(&temporary)?;
-                let attributes = Attributes { mode: 0o600, owner: None, modified: None };
-                directory.replace_file(&temporary, name, content, attributes)?;
-                directory.sync()
+                let file = File::open(path)?;
+                file.replace(&file.name, content)
             }
         }
+    }
+}
+
+/// A file that the user named, in its directory.
+struct File {
+    path: String,
+    name: String,
+    directory: Directory,
+}
+
+const FILE_ATTRIBUTES: Attributes = Attributes { mode: 0o600, owner: None, modified: None };
+
+impl File {
+    fn open(path: &Path) -> Result<File> {
+        let path = absolute(path)?;
+        let host = Sysroot::open(Path::new("/"))?;
+        let (parent, name) = split(&path);
+        let directory = host.directory(parent).map_err(|error| {
+            error.hint("`--account-key FILE` is where the account's key is kept: make its directory first")
+        })?;
+        let name = name.to_owned();
+        Ok(File { path, name, directory })
+    }
+
+    /// Whether it can be replaced, found out as far as that goes without doing it.
+    fn prepare(&self) -> Result<()> {
+        if self.directory.lstat(&self.name)?.is_some_and(|meta| meta.mount_point) {
+            let what = "the account's key file is mounted by itself, so that it cannot be replaced";
+            return Err(Error::failed(what).at(&self.path).hint("mount its directory instead"));
+        }
+        let temporary = self.temporary()?;
+        self.directory.create_file(&temporary, b"", FILE_ATTRIBUTES)?;
+        self.directory.remove(&temporary)
+    }
+
+    /// Puts `content` at `name` beside it, on disk when this returns.
+    fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
+        self.directory.replace_file(&self.temporary()?, name, content, FILE_ATTRIBUTES)?;
+        self.directory.sync()
+    }
+
+    /// The name of a file that is not there.
+    fn temporary(&self) -> Result<String> {
+        let temporary = format!(".{}.trustup-new", self.name);
+        self.directory.remove(&temporary)?;
+        Ok(temporary)
     }
 }
 

@@ -12,25 +12,25 @@ use super::server::{AcmeServer, Instead};
 use crate::support::run::Trustup;
 
 /// A place for a pair, and the server's root.
-struct Place {
-    directory: TempDir,
-    url: String,
+pub(super) struct Place {
+    pub(super) directory: TempDir,
+    pub(super) url: String,
 }
 
 impl Place {
-    fn at(server: &AcmeServer) -> Place {
+    pub(super) fn at(server: &AcmeServer) -> Place {
         let (url, root) = server.known_as();
         let directory = TempDir::new().expect("directory");
         fs::write(directory.path().join("root.pem"), root).expect("root");
         Place { directory, url }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// `trustup enroll acme a.test`, listening somewhere.
-    fn enroll(&self) -> Trustup {
+    pub(super) fn enroll(&self) -> Trustup {
         let files = [("--cert", "tls.crt"), ("--key", "tls.key"), ("--ca-root", "root.pem")];
         let files = files.map(|(option, name)| [option.into(), self.path(name).into_os_string()]);
         Trustup::new([
