@@ -406,7 +406,7 @@ mod tests {
             let arguments = ["-c".to_owned(), script.to_owned()];
             let time = Duration::from_secs(timeout);
             let tool = run_tool("/bin/sh", &arguments, "/tmp", time, None);
-            let text = tool.map_or_else(|error| error.to_string(), |said| said);
+            let text = tool.unwrap_or_else(|error| error.to_string());
             assert!(text.contains(ends), "{text}");
             said.push(text);
             let hook = run_hook(&env, "/bin/sh", &["-c", script], time);

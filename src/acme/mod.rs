@@ -30,7 +30,8 @@ use crate::cert::{Certificate, SubjectAltName, pem};
 use crate::error::{Error, Result};
 use crate::net::Client;
 
-/// Where the account's key is kept between runs: a file of ours, 0600, for the server's directory.
+/// Where the account's key is kept between runs: a file of ours, 0600, for the server's directory; and who writes down that
+/// a request is on its way.
 ///
 /// What is kept is text: a PKCS#8 key in PEM with the directory's and the account's URL above it, so that OpenSSL reads
 /// it as well. A PEM key of an account that other software made is understood too.
@@ -47,6 +48,8 @@ pub trait AccountStore {
     fn set_aside(&mut self) -> Result<Option<String>>;
     /// Keeps `content` in place of what was there, on disk when this returns.
     fn save(&mut self, content: &[u8]) -> Result<()>;
+    /// Hears, right before the certificate's request is sent, that the CA may issue from now on. An error ends it.
+    fn before_request(&mut self) -> Result<()>;
 }
 
 /// No server sends more certificates in a chain (threat T24: the caller's limit is lower still).
@@ -78,12 +81,21 @@ pub struct Failed {
     pub error: Error,
     /// Whether the server was not there at all, so that all of it may be tried again.
     pub again: bool,
+    /// Whether the CA may have issued a certificate all the same: it got the request, and did not refuse it.
+    pub unsettled: bool,
 }
 
 impl From<Error> for Failed {
     /// Trying again changes nothing.
     fn from(error: Error) -> Self {
-        Failed { error, again: false }
+        Failed { error, again: false, unsettled: false }
+    }
+}
+
+impl Failed {
+    /// The CA has the request, and nobody knows what it made of it.
+    fn unsettled(error: Error) -> Self {
+        Failed { unsettled: true, ..error.into() }
     }
 }
 
@@ -118,8 +130,10 @@ pub async fn obtain(
     };
     solvers.take_away(report).await;
     validated?;
+    account.before_request()?;
     let chain = order::finalize(&transport, &mut order, csr_der).await?;
-    let chain = certificates(&chain).map_err(|what| transport.error(Error::failed(what)))?;
+    let chain =
+        certificates(&chain).map_err(|what| Failed::unsettled(transport.error(Error::failed(what))))?;
     report.say("certificate issued");
     Ok(chain)
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use super::pause::Pause;
 use super::waiting::{retry_after, shown_duration, skew};
 use crate::error::{Error, Kind, Result};
 use crate::net::url::{authority, masked, origin, same_origin};
-use crate::net::{Answer, Client, Request};
+use crate::net::{Answer, Broken, Client, Request};
 use crate::text;
 
 /// The largest answer: a chain of certificates, or an order of a hundred names.
@@ -72,6 +73,8 @@ struct Inner {
     /// How far its clock is ahead of ours, in seconds, by the answer that the directory came with.
     skew: Option<i64>,
     last: Mutex<Last>,
+    /// Whether a request that does not only read may have reached the server since [`Transport::forget`].
+    sent: AtomicBool,
 }
 
 /// What the library does not pass on of the last answer.
@@ -91,7 +94,8 @@ impl Transport {
     pub(super) async fn open(client: &Client, url: &Url, account_place: String) -> Result<Self, Failed> {
         let place = masked(url);
         let request = Request { limit: MAX_ANSWER, message_limit: MAX_MESSAGE, ..Request::get(url.clone()) };
-        let answer = send(client, request, Again { harmless: true, tries: TRIES }).await.map_err(absent)?;
+        let answer = send(client, request, Again { harmless: true, tries: TRIES }).await;
+        let answer = answer.map_err(|broken| absent(broken.error))?;
         let hint = "is this the directory? step-ca's is `https://HOST/acme/PROVISIONER/directory`";
         if answer.status != 200 {
             let error = no_success(&answer).hint(hint);
@@ -105,9 +109,9 @@ impl Transport {
         })?;
         let body = Bytes::from(answer.body);
         let (client, url) = (client.clone(), url.clone());
-        let last = Mutex::default();
-        let transport =
-            Transport(Arc::new(Inner { client, url, body, directory, account_place, skew, last }));
+        let (last, sent) = (Mutex::default(), AtomicBool::new(false));
+        let inner = Inner { client, url, body, directory, account_place, skew, last, sent };
+        let transport = Transport(Arc::new(inner));
         let directory = &transport.0.directory;
         for url in [&directory.new_nonce, &directory.new_account, &directory.new_order] {
             transport.check(url)?;
@@ -179,6 +183,16 @@ impl Transport {
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// From now on it is watched what is sent.
+    pub(super) fn forget(&self) {
+        self.0.sent.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a request that does not only read may have reached the server since then.
+    pub(super) fn has_sent(&self) -> bool {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+
     /// The time that is left for everything.
     pub(super) fn left(&self) -> Duration {
         self.0.client.left()
@@ -238,7 +252,11 @@ impl Transport {
         headers.remove(reqwest::header::USER_AGENT);
         let (method, limit, message_limit) = (head.method.clone(), MAX_ANSWER, MAX_MESSAGE);
         let request = Request { method, url, headers, body, limit, message_limit };
-        let answer = send(&self.0.client, request, again).await?;
+        let answer = send(&self.0.client, request, again).await;
+        if !again.harmless && answer.as_ref().map_or_else(|broken| broken.sent, |_| true) {
+            self.0.sent.store(true, Ordering::Relaxed);
+        }
+        let answer = answer.map_err(|broken| broken.error)?;
         let retry_after = retry_after(&answer.headers, self.0.client.env().now());
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) =
             Last { status: answer.status, retry_after };
@@ -290,14 +308,14 @@ fn absent(error: Error) -> Failed {
 }
 
 /// Sends `request` until there is an answer that is none of "not now".
-async fn send(client: &Client, request: Request, again: Again) -> Result<Answer> {
+async fn send(client: &Client, request: Request, again: Again) -> Result<Answer, Broken> {
     let mut pause = Pause::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut tries = 1;
     loop {
         let (outcome, wait) = match client.send(request.clone()).await {
             Err(broken) => {
                 let worth = broken.error.kind() == Kind::Unreachable && (again.harmless || !broken.sent);
-                (Err(broken.error), worth.then(|| pause.take()))
+                (Err(broken), worth.then(|| pause.take()))
             }
             // A request that a server or its proxy turned away at the door was not worked on. One that a server is
             // too busy for says when; a limit that ends tomorrow is an answer.

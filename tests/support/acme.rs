@@ -40,6 +40,10 @@ impl AccountStore for MemoryStore {
         if self.is_full { Err(Error::failed("could not create").at(self.place())) } else { Ok(()) }
     }
 
+    fn before_request(&mut self) -> Result<()> {
+        Ok(())
+    }
+
     fn set_aside(&mut self) -> Result<Option<String>> {
         self.aside.extend(self.content.clone());
         Ok(self.content.is_some().then(|| format!("{}.old", self.place())))

@@ -19,11 +19,14 @@ use crate::fingerprint::Fingerprint;
 use crate::net::Trust;
 use crate::net::url::same_origin;
 use crate::pair::FILE_LIMIT;
-use crate::pair::pending::Pending;
+use crate::pair::pending::{Attempt, Pending};
 use crate::secret::{Secret, Source};
 use crate::source::system;
 use crate::sysroot::directory::{Attributes, Directory};
 use crate::sysroot::{Sysroot, split};
+
+/// What the method is called.
+const NAME: &str = "acme";
 
 /// Who writes the records of dns-01.
 #[derive(Clone, Debug)]
@@ -89,7 +92,7 @@ struct Secrets {
 
 impl Method for Acme {
     fn name(&self) -> &'static str {
-        "acme"
+        NAME
     }
 
     fn issues_under_the_roots_of_its_connection(&self) -> bool {
@@ -140,13 +143,17 @@ impl Acme {
         // Once: a server that is not up yet is asked again.
         self.secrets(order.about.env)?.warnings.take().iter().for_each(|warning| (order.warn)(warning));
         let csr = order.key.csr(order.about.names, None)?;
-        let mut account = match &self.options.account_key {
-            Some(path) => Account::At(path),
-            None => Account::Beside(order.pending, Fingerprint::of(directory.as_str().as_bytes()).short(16)),
+        let place = match &self.options.account_key {
+            Some(path) => Place::At(path),
+            None => Place::Beside(Fingerprint::of(directory.as_str().as_bytes()).short(16)),
         };
+        let mut account = Account { place, env: order.about.env, pending: order.pending };
         let report = acme::Report { say: order.say, warn: order.warn };
         let obtained = acme::obtain(&client, &settings, &mut account, order.about.names, &csr, &report).await;
-        obtained.map_err(|failed| Failure { error: failed.error, again: failed.again, unsettled: false })
+        obtained.map_err(|failed| {
+            let acme::Failed { error, again, unsettled } = failed;
+            Failure { error, again, unsettled }
+        })
     }
 
     /// As the client of the protocol takes them; secrets are read.
@@ -236,24 +243,38 @@ impl Acme {
     }
 }
 
+/// The account's key, and what is under way for the pair.
+struct Account<'a> {
+    place: Place<'a>,
+    env: &'a Env,
+    pending: &'a mut Pending,
+}
+
 /// Where the account's key is kept.
-enum Account<'a> {
+enum Place<'a> {
     At(&'a Path),
-    Beside(&'a mut Pending, String),
+    /// Beside the pair's key, under the name of the server.
+    Beside(String),
+}
+
+impl Account<'_> {
+    fn beside(&self, id: &str) -> String {
+        format!("{}/account-{id}.pem", self.pending.path())
+    }
 }
 
 impl AccountStore for Account<'_> {
     fn place(&self) -> String {
-        match self {
-            Account::At(path) => path.display().to_string(),
-            Account::Beside(pending, id) => format!("{}/account-{id}.pem", pending.path()),
+        match &self.place {
+            Place::At(path) => path.display().to_string(),
+            Place::Beside(id) => self.beside(id),
         }
     }
 
     fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        match self {
-            Account::Beside(pending, id) => pending.account(id),
-            Account::At(path) => {
+        match &self.place {
+            Place::Beside(id) => self.pending.account(id),
+            Place::At(path) => {
                 let (host, path) = (Sysroot::open(Path::new("/"))?, absolute(path)?);
                 let Some((bytes, meta)) = host.read(&path, FILE_LIMIT)? else { return Ok(None) };
                 let bytes = Zeroizing::new(bytes);
@@ -271,23 +292,23 @@ impl AccountStore for Account<'_> {
     }
 
     fn prepare(&mut self) -> Result<()> {
-        match self {
+        match &self.place {
             // The new key of the pair was written there a moment ago.
-            Account::Beside(..) => Ok(()),
-            Account::At(path) => File::open(path)?.prepare(),
+            Place::Beside(_) => Ok(()),
+            Place::At(path) => File::open(path)?.prepare(),
         }
     }
 
     fn set_aside(&mut self) -> Result<Option<String>> {
         let Some(content) = self.load()? else { return Ok(None) };
         let suffix = format!("old-{}", Fingerprint::of(&content).short(8));
-        match self {
-            Account::Beside(pending, id) => {
+        match &self.place {
+            Place::Beside(id) => {
                 let id = format!("{id}.{suffix}");
-                pending.save_account(&id, &content)?;
-                Ok(Some(format!("{}/account-{id}.pem", pending.path())))
+                self.pending.save_account(&id, &content)?;
+                Ok(Some(self.beside(&id)))
             }
-            Account::At(path) => {
+            Place::At(path) => {
                 let file = File::open(path)?;
                 file.replace(&format!("{}.{suffix}", file.name), &content)?;
                 Ok(Some(format!("{}.{suffix}", file.path)))
@@ -296,13 +317,18 @@ impl AccountStore for Account<'_> {
     }
 
     fn save(&mut self, content: &[u8]) -> Result<()> {
-        match self {
-            Account::Beside(pending, id) => pending.save_account(id, content),
-            Account::At(path) => {
+        match &self.place {
+            Place::Beside(id) => self.pending.save_account(id, content),
+            Place::At(path) => {
                 let file = File::open(path)?;
                 file.replace(&file.name, content)
             }
         }
+    }
+
+    fn before_request(&mut self) -> Result<()> {
+        let attempt = Attempt { method: NAME.to_owned(), token: None, sent: self.env.now() };
+        self.pending.save_attempt(attempt)
     }
 }
 
