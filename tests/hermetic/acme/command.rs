@@ -1,6 +1,7 @@
 //! `trustup enroll acme`, the command itself, against the server that does as it is told: what it waits for, what it keeps,
 //! and what it says of both.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,21 +37,18 @@ impl Place {
     }
 
     fn enroll_within(&self, timeout: &str) -> Trustup {
+        self.enroll_by(&["--http-listen".into(), "127.0.0.1:0".into()], timeout)
+    }
+
+    /// The same with other means.
+    pub(super) fn enroll_by(&self, means: &[OsString], timeout: &str) -> Trustup {
         let files = [("--cert", "tls.crt"), ("--key", "tls.key"), ("--ca-root", "root.pem")];
         let files = files.map(|(option, name)| [option.into(), self.path(name).into_os_string()]);
-        Trustup::new([
-            "--timeout",
-            timeout,
-            "enroll",
-            "acme",
-            "a.test",
-            "--agree-tos",
-            "--directory",
-            &self.url,
-        ])
-        .args(files.concat())
-        .args(["--http-listen", "127.0.0.1:0"])
-        .env("HOME", self.directory.path())
+        Trustup::new(["--timeout", timeout, "enroll", "acme", "a.test", "--agree-tos"])
+            .args(["--directory", &self.url])
+            .args(files.concat())
+            .args(means)
+            .env("HOME", self.directory.path())
     }
 }
 
