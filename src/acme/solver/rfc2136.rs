@@ -8,7 +8,7 @@ use hickory_resolver::proto::op::Message;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::dns_update::{self as message, Action, Key};
 use crate::acme::Report;
@@ -25,7 +25,7 @@ const PORT: u16 = 53;
 /// For one try, and how many there are over UDP before TCP is tried.
 const TRY_TIMEOUT: Duration = Duration::from_secs(3);
 const UDP_TRIES: u32 = 2;
-/// For taking a record away, also when the time for everything is over.
+/// For taking all records away, also when the time for everything is over.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A record that was written.
@@ -69,8 +69,15 @@ impl<'a> Zone<'a> {
         Ok(Zone { settings, client, key, host, port, addresses: OnceCell::new(), written: Vec::new() })
     }
 
-    /// Writes all records, and waits until the server answers with them.
+    /// Writes all records, and waits until the server answers with them, or the time is up.
     pub(super) async fn put_up(&mut self, answers: &[&Answer], report: &Report<'_>) -> Result<()> {
+        match timeout(self.client.left(), self.write(answers, report)).await {
+            Ok(done) => done,
+            Err(_) => Err(self.silent().hint("`--timeout 10m` gives it more time")),
+        }
+    }
+
+    async fn write(&mut self, answers: &[&Answer], report: &Report<'_>) -> Result<()> {
         for answer in answers {
             let name = message::fqdn(&format!("_acme-challenge.{}", answer.name))?;
             let zone = match &self.settings.zone {
@@ -103,13 +110,14 @@ impl<'a> Zone<'a> {
 
     async fn clean_up(&mut self) -> Vec<Error> {
         let mut errors = Vec::new();
+        let until = Instant::now() + CLEANUP_TIMEOUT;
         // Taken at the end: cut short, it is done again by `drop`.
         for written in self.written.iter().rev() {
             let done = async {
                 let (id, request) = self.message(written, Action::Delete)?;
                 self.send(&written.name, id, &request).await
             };
-            match timeout(CLEANUP_TIMEOUT, done).await {
+            match timeout_at(until, done).await {
                 Ok(done) => errors.extend(done.err()),
                 Err(_) => errors.push(self.silent().at(&written.name)),
             }

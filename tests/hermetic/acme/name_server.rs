@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use hickory_resolver::proto::op::{Message, OpCode};
 use hickory_resolver::proto::rr::rdata::SOA;
 use hickory_resolver::proto::rr::{DNSClass, RData, Record};
+use serde_json::json;
 use trustup::acme::{DnsSolver, Rfc2136};
 use zeroize::Zeroizing;
 
+use super::server::{AcmeServer, Asked, Instead, authorization, usual};
 use super::{FINISHED, honest};
 use crate::support::acme::AcmeClient;
 
@@ -26,6 +28,10 @@ enum Fault {
     Noise,
     /// It takes every update, and never has the record.
     Forgets,
+    /// It answers nothing at all.
+    Silent,
+    /// It is gone when records are to be taken away.
+    Leaves,
 }
 
 /// A name server for `test.` that has what it was told last.
@@ -75,6 +81,9 @@ impl NameServer {
                         udp.send_to(&cut.to_vec().expect("bytes"), peer).expect("sent");
                         continue;
                     }
+                    if fault == Fault::Silent || fault == Fault::Leaves && is_deletion(&buffer[..length]) {
+                        continue;
+                    }
                     let answer = answer(&buffer[..length], &updates, fault);
                     udp.send_to(&answer, peer).expect("sent");
                 }
@@ -82,11 +91,16 @@ impl NameServer {
         }
         let (stopped, told) = (Arc::clone(&stop), Arc::clone(&updates));
         std::thread::spawn(move || {
+            let mut held = Vec::new();
             for stream in tcp.incoming() {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 let Ok(mut stream) = stream else { continue };
+                if fault == Fault::Silent || fault == Fault::Leaves {
+                    held.push(stream);
+                    continue;
+                }
                 let mut length = [0; 2];
                 if stream.read_exact(&mut length).is_err() {
                     continue;
@@ -139,9 +153,16 @@ fn answer(question: &[u8], updates: &Mutex<Vec<Record>>, fault: Fault) -> Vec<u8
         let soa = SOA::new(name("ns.test."), name("admin.test."), 1, 1, 1, 1, 1);
         answer.add_authority(Record::from_rdata(name("test."), 1, RData::SOA(soa)));
     } else if fault != Fault::Forgets {
-        answer.add_answers(updates.last().cloned());
+        let name = asked.queries[0].name();
+        answer.add_answers(updates.iter().rfind(|record| record.name == *name).cloned());
     }
     answer.to_vec().expect("bytes")
+}
+
+fn is_deletion(question: &[u8]) -> bool {
+    let asked = Message::from_vec(question).expect("a message");
+    asked.metadata.op_code == OpCode::Update
+        && asked.authorities.iter().any(|record| record.dns_class == DNSClass::NONE)
 }
 
 #[test]
@@ -169,4 +190,50 @@ fn a_record_that_never_appears_is_taken_away_when_the_time_is_up() {
     );
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!((names.told(), server.count("/challenge")), ([1, 1], 0));
+}
+
+#[test]
+fn a_name_server_that_says_nothing_takes_no_more_than_the_time() {
+    let (server, names) = (honest(), NameServer::start(Fault::Silent));
+    let mut client = names.client(&server);
+    client.timeout = Duration::from_secs(2);
+    let started = Instant::now();
+    let error = client.fails(&["a.test"]);
+    assert!(error.kind().exit_code() == 6 && error.to_string().contains("does not answer"), "{error}");
+    // Nothing was written, so that nothing is taken away.
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
+
+#[test]
+fn records_that_cannot_be_taken_away_take_their_time_together() {
+    // Three names, and a server that is gone when they are to be taken away.
+    let names = NameServer::start(Fault::Leaves);
+    let server = AcmeServer::start(three_names);
+    let mut client = names.client(&server);
+    client.timeout = Duration::from_secs(60);
+    let started = Instant::now();
+    client.fails(&["a.test", "b.test", "c.test"]);
+    assert_eq!(names.told(), [3, 0]);
+    let left = client.lines().iter().filter(|line| line.contains("could not be taken away")).count();
+    assert_eq!(left, 3, "{:?}", client.lines());
+    // One alone takes nine seconds.
+    assert!(started.elapsed() < Duration::from_secs(22), "{:?}", started.elapsed());
+}
+
+/// An order for three names, each with an authorization of its own.
+pub(super) fn three_names(asked: &Asked, base: &str) -> Option<Instead> {
+    let name = asked.path.strip_prefix("/authz-");
+    if let Some(name) = name {
+        let status = if asked.before == 0 { "pending" } else { "valid" };
+        let mut authorization = authorization(base, &format!("token-{name}"), status);
+        authorization["identifier"]["value"] = json!(format!("{name}.test"));
+        return Some(Instead::Json(200, authorization));
+    }
+    match usual(asked, base) {
+        Instead::With(status, headers, mut order) if asked.path == "/order" => {
+            order["authorizations"] = json!(["a", "b", "c"].map(|name| format!("{base}/authz-{name}")));
+            Some(Instead::With(status, headers, order))
+        }
+        _ => None,
+    }
 }

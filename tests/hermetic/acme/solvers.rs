@@ -2,11 +2,13 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use trustup::acme::{ChallengeType, DnsSolver};
 
+use super::command::Place;
 use super::server::{AcmeServer, Instead, authorization, challenge, dns_value};
 use super::{FINISHED, honest, is_empty, server};
 use crate::support::acme::{hook, loopback};
@@ -69,6 +71,53 @@ fn the_answer_in_a_webroot_can_be_read_by_its_web_server() {
     assert!(is_empty(root.path()), "and nothing is left");
     client.settings.webroot = Some(root.path().join("missing"));
     assert_eq!(client.fails(&["a.test"]).kind().exit_code(), 2);
+}
+
+#[test]
+fn the_answer_of_a_run_that_was_killed_is_taken_over() {
+    let server = AcmeServer::start(|asked, _| {
+        // The first run is never told how its challenge is.
+        let hangs = asked.path == "/challenge" && asked.before == 0;
+        hangs.then(|| {
+            Instead::Raw(Box::new(|stream| {
+                let _ = stream.read(&mut [0])?;
+                Ok(())
+            }))
+        })
+    });
+    let place = Place::at(&server);
+    let file = place.path("webroot/.well-known/acme-challenge/token");
+    std::fs::create_dir(place.path("webroot")).expect("webroot");
+    let enroll = || {
+        let webroot = place.path("webroot").into_os_string();
+        place.enroll_by(&["--webroot".into(), webroot], "20s")
+    };
+    let run = enroll().start();
+    crate::support::servers::wait_for("the challenge", || (server.count("/challenge") > 0).then_some(()));
+    drop(run);
+    let left = std::fs::read(&file).expect("what the killed run left");
+    enroll().fails(4).says([FINISHED]);
+    assert!(!file.exists(), "and it is taken away");
+
+    // Whatever is not exactly that stays as it is.
+    let plant = |content: &[u8], mode: u32| {
+        std::fs::create_dir_all(file.parent().expect("parent")).expect("directory");
+        std::fs::write(&file, content).expect("file");
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).expect("mode");
+    };
+    let mut longer = left.clone();
+    longer.push(b'\n');
+    for (content, mode) in [(longer, 0o644), (left[1..].to_vec(), 0o644), (left.clone(), 0o666)] {
+        plant(&content, mode);
+        enroll().fails(1).says(["could not create"]);
+        assert_eq!(std::fs::read(&file).expect("theirs"), content);
+    }
+    if rustix::process::geteuid().is_root() {
+        plant(&left, 0o644);
+        std::os::unix::fs::chown(&file, Some(65_534), None).expect("owner");
+        enroll().fails(1).says(["could not create"]);
+        assert!(file.exists());
+    }
 }
 
 #[test]
@@ -145,4 +194,17 @@ fn a_port_that_is_taken_is_named() {
     client.settings.tls_listen = Some(loopback(port));
     assert!(client.fails(&["a.test"]).hints()[0].contains("--tls-listen"));
     assert_eq!(server.count("/challenge"), 0, "the CA is told only when the answer is up");
+}
+
+#[test]
+fn a_hook_that_had_too_little_time_may_do_another_time() {
+    let server = honest();
+    let directory = TempDir::new().expect("directory");
+    let program = hook(directory.path(), "if [ $1 = present ]; then sleep 600; fi");
+    let mut client = server.client();
+    client.settings.dns = Some(DnsSolver::Hook(vec![program]));
+    client.timeout = Duration::from_secs(2);
+    let error = client.fails(&["a.test"]);
+    assert!(error.kind().exit_code() == 6 && error.to_string().contains("was ended"), "{error}");
+    assert!(error.hints().iter().any(|hint| hint.contains("--timeout")), "{:?}", error.hints());
 }
