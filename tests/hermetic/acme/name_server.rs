@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hickory_resolver::proto::op::{Message, OpCode};
-use hickory_resolver::proto::rr::rdata::SOA;
-use hickory_resolver::proto::rr::{DNSClass, RData, Record};
+use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{CNAME, SOA};
+use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use serde_json::json;
 use trustup::acme::{DnsSolver, Rfc2136};
 use zeroize::Zeroizing;
@@ -30,6 +30,14 @@ enum Fault {
     Forgets,
     /// It answers nothing at all.
     Silent,
+    /// `_acme-challenge.a.test` is an alias, over another one.
+    Alias,
+    /// An alias of a name that is served elsewhere.
+    AliasAway,
+    /// Two names that are aliases of each other.
+    Circle,
+    /// Every name that has no record of its own is an alias.
+    Wildcard,
     /// It is gone when records are to be taken away.
     Leaves,
 }
@@ -141,20 +149,47 @@ impl Drop for NameServer {
     }
 }
 
+/// What the name is an alias of.
+fn alias(fault: Fault, name: &Name) -> Option<Name> {
+    let to = |name: &str| Some(name.parse().expect("name"));
+    match (fault, name.to_string().as_str()) {
+        (Fault::Alias, "_acme-challenge.a.test.") => to("over.test."),
+        (Fault::Alias, "over.test.") => to("Written.TEST."),
+        (Fault::AliasAway, "_acme-challenge.a.test.") => to("written.elsewhere.example."),
+        (Fault::Circle, "_acme-challenge.a.test.") => to("back.test."),
+        (Fault::Circle, "back.test.") => to("_acme-challenge.a.test."),
+        (Fault::Wildcard, name) if name != "test." => to("any.elsewhere.example."),
+        _ => None,
+    }
+}
+
 fn answer(question: &[u8], updates: &Mutex<Vec<Record>>, fault: Fault) -> Vec<u8> {
     let asked = Message::from_vec(question).expect("a message");
     let mut answer = asked.clone().into_response();
     (answer.authorities, answer.additionals) = (Vec::new(), Vec::new());
     let mut updates = updates.lock().expect("lock");
     if asked.metadata.op_code == OpCode::Update {
-        updates.extend(asked.authorities);
-    } else if asked.queries[0].query_type() == hickory_resolver::proto::rr::RecordType::SOA {
+        let record = &asked.authorities[0];
+        let is_there = asked.queries[0].name().zone_of(&record.name);
+        if !is_there {
+            answer.metadata.response_code = ResponseCode::NotZone;
+        } else if fault == Fault::Wildcard || alias(fault, &record.name).is_none() {
+            updates.extend(asked.authorities);
+        }
+        return answer.to_vec().expect("bytes");
+    }
+    let name = asked.queries[0].name();
+    let found = updates.iter().rfind(|record| record.name == *name).cloned();
+    if let Some(target) = alias(fault, name).filter(|_| found.is_none()) {
+        answer.add_answer(Record::from_rdata(name.clone(), 1, RData::CNAME(CNAME(target))));
+    } else if !name.to_string().ends_with("test.") {
+        answer.metadata.response_code = ResponseCode::Refused;
+    } else if asked.queries[0].query_type() == RecordType::SOA {
         let name = |name: &str| name.parse().expect("name");
         let soa = SOA::new(name("ns.test."), name("admin.test."), 1, 1, 1, 1, 1);
         answer.add_authority(Record::from_rdata(name("test."), 1, RData::SOA(soa)));
     } else if fault != Fault::Forgets {
-        let name = asked.queries[0].name();
-        answer.add_answers(updates.iter().rfind(|record| record.name == *name).cloned());
+        answer.add_answers(found);
     }
     answer.to_vec().expect("bytes")
 }
@@ -174,6 +209,53 @@ fn a_name_server_is_asked_over_tcp_where_udp_does_not_do() {
         assert!(error.to_string().contains(FINISHED), "{error}");
         assert!(client.said("in the zone `test.`"), "{:?}", client.lines());
         assert_eq!(names.told(), [1, 1]);
+    }
+}
+
+#[test]
+fn the_record_of_an_alias_is_written_where_it_leads() {
+    let (server, names) = (honest(), NameServer::start(Fault::Alias));
+    let mut client = names.client(&server);
+    let error = client.fails(&["a.test"]);
+    assert!(error.to_string().contains(FINISHED), "{error}");
+    assert!(
+        client.said("`written.test.`, of which `_acme-challenge.a.test.` is an alias,"),
+        "{:?}",
+        client.lines()
+    );
+    assert_eq!(names.told(), [1, 1], "and taken away there");
+    let updates = names.updates.lock().expect("lock");
+    assert!(updates.iter().all(|record| record.name.to_string() == "written.test."), "{updates:?}");
+
+    // A name that is one by a wildcard only has a record of its own.
+    let names = NameServer::start(Fault::Wildcard);
+    let mut client = names.client(&server);
+    let error = client.fails(&["a.test"]);
+    assert!(error.to_string().contains(FINISHED), "{error}");
+    assert!(client.said("at `_acme-challenge.a.test.` in the zone `test.`"), "{:?}", client.lines());
+    assert_eq!(names.told(), [1, 1]);
+}
+
+#[test]
+fn an_alias_that_leads_nowhere_is_named() {
+    let server = honest();
+    for zone in [None, Some("test".to_owned())] {
+        for (fault, words) in [
+            (
+                Fault::AliasAway,
+                "`_acme-challenge.a.test.` is an alias (CNAME) of `written.elsewhere.example.`",
+            ),
+            (Fault::Circle, "more than 8 aliases"),
+        ] {
+            let names = NameServer::start(fault);
+            let mut client = names.client(&server);
+            if let Some(DnsSolver::Rfc2136(settings)) = &mut client.settings.dns {
+                settings.zone = zone.clone();
+            }
+            let error = client.fails(&["a.test"]);
+            assert!(error.kind().exit_code() == 1 && error.to_string().contains(words), "{error}");
+            assert_eq!((names.told(), server.count("/challenge")), ([0, 0], 0));
+        }
     }
 }
 
