@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::native;
 use crate::net::Client;
 use crate::runtime;
-use crate::sysroot::host;
+use crate::sysroot::{Sysroot, host, split};
 use crate::text;
 
 /// The longest that one call may take.
@@ -30,7 +30,8 @@ pub(super) struct Hook<'a> {
     present: Vec<[String; 2]>,
 }
 
-/// Whether the program may be run: named by its absolute path, and nobody but root and us can replace it.
+/// Whether the program may be run: named by its absolute path, and nobody but root and us can replace it or put another in
+/// its place.
 pub(super) fn check(command: &[String]) -> Result<()> {
     let Some(program) = command.first() else {
         return Err(Error::usage("the DNS hook is empty").hint("`--dns-hook /path/to/program`"));
@@ -42,17 +43,33 @@ pub(super) fn check(command: &[String]) -> Result<()> {
     if host::stat(path)?.is_none() {
         return Err(Error::usage("the DNS hook is not there").at(path.display()));
     }
-    for path in [Some(path), path.parent()].into_iter().flatten() {
-        if let Some(why) = host::writable_by_others(path)? {
-            return Err(Error::usage("the DNS hook could be replaced by others")
-                .at(path.display())
-                .because(anyhow::anyhow!("{why}"))
-                .hint(
-                    "it and its directory must belong to root or to you, and nobody else may write there",
-                ));
+    let why = match host::writable_by_others(path)? {
+        Some(why) => Some(why),
+        None => unsafe_way(program)?,
+    };
+    let Some(why) = why else { return Ok(()) };
+    Err(Error::usage("the DNS hook could be replaced by others")
+        .at(path.display())
+        .because(anyhow::anyhow!("{why}"))
+        .hint(
+            "it and every directory above it must belong to root or to you, and nobody else may write there",
+        ))
+}
+
+/// Who could put another program at `path`: every directory on the way counts, and those of the links that lead there.
+fn unsafe_way(path: &str) -> Result<Option<String>> {
+    const MAX_LINKS: usize = 40;
+    let root = Sysroot::open(Path::new("/"))?;
+    let mut next = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if let Some(why) = root.unsafe_way(&next, &[])? {
+            return Ok(Some(why));
         }
+        let Some(target) = root.read_link(&next)? else { return Ok(None) };
+        let parent = root.canonical(split(&next).0)?.unwrap_or_default();
+        next = if target.starts_with('/') { target } else { format!("{parent}/{target}") };
     }
-    Ok(())
+    Ok(Some("its links loop".to_owned()))
 }
 
 impl<'a> Hook<'a> {

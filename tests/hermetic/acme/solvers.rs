@@ -11,7 +11,7 @@ use trustup::acme::{ChallengeType, DnsSolver};
 use super::command::Place;
 use super::server::{AcmeServer, Instead, authorization, challenge, dns_value};
 use super::{FINISHED, honest, is_empty, server};
-use crate::support::acme::{hook, loopback};
+use crate::support::acme::{AcmeClient, hook, loopback};
 use crate::support::tree::Tree;
 
 #[test]
@@ -173,12 +173,43 @@ fn a_hook_must_be_safe_to_run() {
     }
     client.settings.dns = Some(DnsSolver::Hook(vec![program.clone()]));
     assert!(client.fails(&["a.test"]).to_string().contains(FINISHED));
-    for (path, mode) in [(Path::new(&program), 0o777), (directory.path(), 0o777)] {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("mode");
+    let refused = |client: &mut AcmeClient, words: &str| {
         let error = client.fails(&["a.test"]);
-        assert!(error.kind().exit_code() == 2 && error.to_string().contains("mode is 0777"), "{error}");
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("mode");
+        assert!(error.kind().exit_code() == 2 && error.to_string().contains(words), "{error}");
+    };
+    let set = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("mode");
+    };
+    for (path, words) in [(Path::new(&program), "mode is 0777"), (directory.path(), "others can write")] {
+        set(path, 0o777);
+        refused(&mut client, words);
+        set(path, 0o755);
     }
+    // A directory further up, and that of a program that a link leads to.
+    let (above, elsewhere) = (directory.path().join("above"), directory.path().join("elsewhere"));
+    for path in [&above.join("below"), &elsewhere] {
+        std::fs::create_dir_all(path).expect("directory");
+    }
+    let below = hook(&above.join("below"), "exit 0");
+    hook(&elsewhere, "exit 0");
+    let link = directory.path().join("link");
+    symlink("elsewhere/hook", &link).expect("link");
+    for (program, open) in [(below, &above), (link.to_str().expect("UTF-8").to_owned(), &elsewhere)] {
+        client.settings.dns = Some(DnsSolver::Hook(vec![program]));
+        assert!(client.fails(&["a.test"]).to_string().contains(FINISHED));
+        // Where everybody can write, and nobody but root says who may remove what.
+        for mode in [0o777, 0o775] {
+            set(open, mode);
+            refused(&mut client, "others can write");
+        }
+        set(open, 0o755);
+    }
+    // Like /tmp: what is ours there stays ours.
+    set(&above, 0o1777);
+    let program = hook(&above, "exit 0");
+    client.settings.dns = Some(DnsSolver::Hook(vec![program]));
+    let is_root = rustix::process::geteuid().is_root();
+    assert_eq!(client.fails(&["a.test"]).to_string().contains(FINISHED), is_root);
 }
 
 #[test]
