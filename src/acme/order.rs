@@ -42,9 +42,9 @@ pub(super) struct Placed {
     pub(super) answers: Vec<Answer>,
 }
 
-/// How many orders are placed before values that a hook could take for options are given up on. One in 64 is such a
-/// value by chance.
-const ORDERS: u32 = 10;
+/// How many orders are placed before values that a hook could take for options are given up on, and as many as there are
+/// names. One in 64 is such a value by chance, so that of a hundred new ones all are good one time in five.
+const ORDERS: usize = 10;
 
 /// Places the order; a forgotten account is made anew.
 pub(super) async fn place(
@@ -56,7 +56,7 @@ pub(super) async fn place(
 ) -> Result<Placed> {
     let mut account = account::open(transport, settings, store, report).await?;
     let mut renewed = false;
-    for _ in 0..ORDERS {
+    for _ in 0..ORDERS + identifiers.len() {
         let mut order = match new_order(&account, settings, identifiers).await {
             Err(error) if !renewed && account::is_forgotten(&account, &error, transport) => {
                 account = account::renew(transport, settings, store, &error, report).await?;

@@ -125,27 +125,7 @@ fn t20_a_hook_never_gets_a_value_that_looks_like_an_option() {
     let directory = TempDir::new().expect("directory");
     let calls = directory.path().join("calls");
     let program = hook(directory.path(), &format!("echo \"$@\" >> {}", calls.display()));
-    // The first token makes such a value, the second does not.
-    let key = std::sync::Mutex::new(Value::Null);
-    let server = AcmeServer::start(move |asked, base| {
-        if asked.path == "/account" {
-            *key.lock().expect("lock") = asked.protected.clone();
-        }
-        let odd = asked.path == "/authz" && asked.payload["status"] != "deactivated" && asked.before < 2;
-        let dash = |wanted: bool| {
-            let key = key.lock().expect("lock").clone();
-            let mut tokens = (0..).map(|number| format!("token-{number}"));
-            tokens.find(|token| dns_value(token, &key).starts_with('-') == wanted).expect("a token")
-        };
-        match asked.path.as_str() {
-            "/authz" if odd => Some(Instead::Json(200, authorization(base, &dash(true), "pending"))),
-            "/authz" => {
-                let status = if asked.before == 2 { "pending" } else { "valid" };
-                Some(Instead::Json(200, authorization(base, &dash(false), status)))
-            }
-            _ => None,
-        }
-    });
+    let server = with_odd_values(1);
     let mut client = server.client();
     client.settings.dns = Some(DnsSolver::Hook(vec![program]));
     let error = client.fails(&["a.test"]);
@@ -159,6 +139,46 @@ fn t20_a_hook_never_gets_a_value_that_looks_like_an_option() {
         "{calls:?}"
     );
     assert!(calls.iter().all(|call| !call.contains(" -")), "{calls:?}");
+}
+
+/// A server whose first orders have tokens that make such a value, and whose next one has not.
+fn with_odd_values(orders: usize) -> AcmeServer {
+    let key = std::sync::Mutex::new(Value::Null);
+    AcmeServer::start(move |asked, base| {
+        if asked.path == "/account" {
+            *key.lock().expect("lock") = asked.protected.clone();
+        }
+        let odd =
+            asked.path == "/authz" && asked.payload["status"] != "deactivated" && asked.before < 2 * orders;
+        let dash = |wanted: bool| {
+            let key = key.lock().expect("lock").clone();
+            let mut tokens = (0..).map(|number| format!("token-{number}"));
+            tokens.find(|token| dns_value(token, &key).starts_with('-') == wanted).expect("a token")
+        };
+        match asked.path.as_str() {
+            "/authz" if odd => Some(Instead::Json(200, authorization(base, &dash(true), "pending"))),
+            "/authz" => {
+                let status = if asked.before == 2 * orders { "pending" } else { "valid" };
+                Some(Instead::Json(200, authorization(base, &dash(false), status)))
+            }
+            _ => None,
+        }
+    })
+}
+
+#[test]
+fn many_names_have_many_tries_for_values_that_are_none() {
+    let directory = TempDir::new().expect("directory");
+    let program = hook(directory.path(), "exit 0");
+    for (names, orders, is_enough) in [(1, 10, true), (1, 11, false), (8, 17, true)] {
+        let server = with_odd_values(orders);
+        let mut client = server.client();
+        client.settings.dns = Some(DnsSolver::Hook(vec![program.clone()]));
+        let names = ["a.test", "b.test", "c.test", "d.test", "e.test", "f.test", "g.test", "h.test"][..names]
+            .to_vec();
+        let error = client.fails(&names);
+        assert_eq!(error.to_string().contains(FINISHED), is_enough, "{orders}: {error}");
+    }
 }
 
 #[test]
