@@ -240,7 +240,8 @@ impl Running {
             }
             if let Err(error) = go_on() {
                 self.end(Signal::TERM);
-                if !self.ends_within(GRACE) {
+                // Who keeps its output open may be one of the group that takes no notice.
+                if !(self.ends_within(GRACE) && self.has_closed) {
                     self.end(Signal::KILL);
                 }
                 return Ended::Before(error);
@@ -424,6 +425,7 @@ mod tests {
             "sleep 600",
             "trap 'exit 0' TERM; sleep 600 & wait",
             "trap '' TERM; exec >/dev/null 2>&1; sleep 600 & wait",
+            "(trap '' TERM; sleep 600) & exec sleep 600",
         ] {
             let mut command = Command::new("/bin/sh");
             command.args(["-c", script]);

@@ -52,9 +52,10 @@ impl Webroot {
                 continue;
             }
             let content = answer.key_authorization.as_bytes();
-            if !is_ours(&directory, name, content)? {
-                directory.create_file(name, content, attributes)?;
+            if is_left(&directory, name, content)? {
+                directory.remove(name)?;
             }
+            directory.create_file(name, content, attributes)?;
             self.files.push(name.to_owned());
         }
         Ok(())
@@ -110,15 +111,13 @@ impl Webroot {
 
 /// Whether the very answer stands there already, as a file of ours: a run that was killed could not take it away, and many
 /// CAs give out the same token again while a name is to be validated.
-fn is_ours(directory: &Directory, name: &str, content: &[u8]) -> Result<bool> {
-    let uid = rustix::process::geteuid().as_raw();
-    let ours = |meta: &Meta| meta.kind == Kind::File && meta.uid == uid && meta.mode & 0o7777 == FILE_MODE;
-    let size = content.len() as u64;
-    if !directory.lstat(name)?.is_some_and(|meta| ours(&meta) && meta.size == size) {
+fn is_left(directory: &Directory, name: &str, content: &[u8]) -> Result<bool> {
+    let (uid, size) = (rustix::process::geteuid().as_raw(), content.len() as u64);
+    let ours = |meta: Meta| meta.kind == Kind::File && meta.uid == uid && meta.size == size;
+    if !directory.lstat(name)?.is_some_and(ours) {
         return Ok(false);
     }
-    let found = directory.read(name, size)?;
-    Ok(found.is_some_and(|(bytes, meta)| ours(&meta) && bytes == content))
+    Ok(directory.read(name, size)?.is_some_and(|(bytes, meta)| ours(meta) && bytes == content))
 }
 
 impl Drop for Webroot {
