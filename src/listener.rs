@@ -58,6 +58,10 @@ impl Listener {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // One that ended a moment ago does not hold the port.
         socket.set_reuseaddr(true)?;
+        if address.ip() == Ipv6Addr::UNSPECIFIED {
+            // Some systems have it otherwise (`net.ipv6.bindv6only`).
+            rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
+        }
         socket.bind(address)?;
         socket.listen(BACKLOG)
     }

@@ -4,16 +4,17 @@
 #![expect(clippy::disallowed_methods, reason = "this module owns the starting of programs")]
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
+use std::io::{ErrorKind as ErrorKindOfIo, PipeReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::runtime;
 use crate::sysroot::{Kind, Sysroot, split};
 use crate::text;
@@ -26,12 +27,12 @@ pub const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 const SHOWN: usize = 8 * 1024;
 
 /// How much of its output is kept in memory at all.
-const KEPT: u64 = 1024 * 1024;
+const KEPT: usize = 1024 * 1024;
 
 /// How often it is looked whether a signal came.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long a program has to end by itself when a signal came.
+/// How long a program has to end by itself when a signal came, and what it left running to close its output.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// The absolute path of a system program in the sysroot; `None` if it is not there.
@@ -100,7 +101,7 @@ pub fn run_tool(
         .current_dir("/");
     let shown =
         std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-    run(command, "the distribution's trust update", &shown, timeout, &|| Ok(()))
+    run(command, "the distribution's trust update", &shown, (timeout, ErrorKind::Failed), &|| Ok(()))
         .map_err(|error| error.hint("`--updater builtin` writes the same files without it"))
 }
 
@@ -134,20 +135,21 @@ fn hook(
     command.args(arguments);
     withhold_secrets(&mut command, env);
     let shown = text::escape(&[&[program], arguments].concat().join(" "));
-    run(command, "the hook", &shown, timeout, go_on).map(drop)
+    // Another time it may be quicker.
+    run(command, "the hook", &shown, (timeout, ErrorKind::Unreachable), go_on).map(drop)
 }
 
 /// Runs `command` to its end, as long as `go_on` has no error, and gives back what it said; `who` and `shown` are for the
-/// error.
+/// error, which is of the kind beside the time that it has where that was too short.
 fn run(
     mut command: Command,
     who: &str,
     shown: &str,
-    timeout: Duration,
+    (timeout, late): (Duration, ErrorKind),
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<String> {
     let no_pipe = |error| Error::failed("could not make a pipe").because(anyhow::Error::from(error));
-    let (mut output, writer) = std::io::pipe().map_err(no_pipe)?;
+    let (output, writer) = std::io::pipe().map_err(no_pipe)?;
     let writer_too = writer.try_clone().map_err(no_pipe)?;
     // Reads as empty; `/dev/null` is missing in a bare chroot.
     let (closed, nobody) = std::io::pipe().map_err(no_pipe)?;
@@ -158,32 +160,56 @@ fn run(
         .spawn()
         .map_err(|error| Error::failed(format!("could not start {who}")).at(shown).because(error))?;
     drop(command);
-    let (sender, closed) = mpsc::channel();
-    let reader = std::thread::spawn(move || {
-        let mut said = Vec::new();
-        // A program that closes its output early has said all.
-        let _ = (&mut output).take(KEPT).read_to_end(&mut said);
-        let _ = std::io::copy(&mut output, &mut std::io::sink());
-        let _ = sender.send(());
-        said
-    });
-    let mut running = Running { child, closed, has_closed: false };
+    let said = Arc::default();
+    let closed = listen(output, Arc::clone(&said));
+    let mut running = Running { child, closed, has_closed: false, exited: None };
     let ended = running.wait(timeout, go_on);
     let status = running
         .child
         .wait()
         .map_err(|error| Error::failed(format!("could not wait for {who}")).because(error))?;
-    let said = reader.join().unwrap_or_default();
+    if !matches!(ended, Ended::ByItself) {
+        // What it said last, unless somebody outside of its group keeps its output open.
+        running.closes_within(GRACE);
+    }
+    let said = said.lock().unwrap_or_else(PoisonError::into_inner);
     let what = match ended {
         Ended::ByItself if status.success() => return Ok(String::from_utf8_lossy(&said).into_owned()),
-        Ended::ByItself => format!("{who} failed ({status})"),
-        Ended::Late => format!("{who} took longer than {} s and was ended", timeout.as_secs()),
+        Ended::ByItself => Error::failed(format!("{who} failed ({status})")),
+        Ended::Late => {
+            Error::new(late, format!("{who} took longer than {} s and was ended", timeout.as_secs()))
+        }
         Ended::Before(error) => return Err(error.at(shown)),
     };
     let said = String::from_utf8_lossy(&said);
-    let error = Error::failed(what).at(shown);
+    let error = what.at(shown);
     let said = said.trim_end();
     Err(if said.is_empty() { error } else { error.because(anyhow::anyhow!("it said: {}", tail(said))) })
+}
+
+/// Reads what a program says into `said`, until nobody can write it any more; then the receiver hears of it. Whoever keeps
+/// the output open for longer than the program lives is read from all the same, so that it does not get stuck or killed.
+fn listen(mut output: PipeReader, said: Arc<Mutex<Vec<u8>>>) -> Receiver<()> {
+    let (sender, closed) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut part = [0; 8192];
+        loop {
+            match output.read(&mut part) {
+                Ok(0) => break,
+                Ok(length) => {
+                    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+                    let room = KEPT.saturating_sub(said.len());
+                    said.extend_from_slice(&part[..length.min(room)]);
+                }
+                Err(error) if error.kind() == ErrorKindOfIo::Interrupted => {}
+                // A program that closes its output early has said all.
+                Err(_) => break,
+            }
+        }
+        // Nobody may be waiting any more.
+        let _ = sender.send(());
+    });
+    closed
 }
 
 /// How a program came to its end.
@@ -199,6 +225,8 @@ struct Running {
     /// Hears when nobody can write to its output any more.
     closed: Receiver<()>,
     has_closed: bool,
+    /// When it was seen to have exited.
+    exited: Option<Instant>,
 }
 
 impl Running {
@@ -212,7 +240,8 @@ impl Running {
             }
             if let Err(error) = go_on() {
                 self.end(Signal::TERM);
-                if !self.ends_within(GRACE) {
+                // Who keeps its output open may be one of the group that takes no notice.
+                if !(self.ends_within(GRACE) && self.has_closed) {
                     self.end(Signal::KILL);
                 }
                 return Ended::Before(error);
@@ -224,25 +253,43 @@ impl Running {
         }
     }
 
-    /// Whether its output is closed, by whoever of its children has it, and it has exited. Until then it is not waited for
-    /// in the sense of wait(2), so that its number still names the group.
+    /// Whether it has exited, and its output is closed by whoever of its children has it, or they had their time for it:
+    /// one that it leaves running is not ours to wait for.
     fn ends_within(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
-        self.has_closed = self.has_closed || self.closed.recv_timeout(time).is_ok();
         let mut pause = Duration::from_millis(1);
-        while self.has_closed {
-            // What goes wrong here is said by the wait at the end.
-            if !matches!(self.child.try_wait(), Ok(None)) {
+        loop {
+            if self.exited.is_none() && self.has_exited() {
+                self.exited = Some(Instant::now());
+            }
+            if self.exited.is_some_and(|exited| self.has_closed || exited.elapsed() >= GRACE) {
                 return true;
             }
             let left = until.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                break;
+                return false;
             }
-            std::thread::sleep(pause.min(left));
-            pause = (pause * 2).min(LOOK);
+            if self.has_closed {
+                std::thread::sleep(pause.min(left));
+                pause = (pause * 2).min(LOOK);
+            } else {
+                // As a rule its end is a moment away then.
+                self.closes_within(left.min(LOOK));
+            }
         }
-        false
+    }
+
+    fn closes_within(&mut self, time: Duration) -> bool {
+        let waits = || matches!(self.closed.recv_timeout(time), Err(RecvTimeoutError::Timeout));
+        self.has_closed = self.has_closed || !waits();
+        self.has_closed
+    }
+
+    /// Whether it has exited. It is not waited for in the sense of wait(2), so that its number still names the group.
+    fn has_exited(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        // What goes wrong here is said by the wait at the end.
+        !matches!(rustix::process::waitid(WaitId::Pid(Pid::from_child(&self.child)), options), Ok(None))
     }
 
     fn end(&self, signal: Signal) {
@@ -350,17 +397,45 @@ mod tests {
         assert!(error.to_string().contains("exit status: 3"), "{error}");
     }
 
+    /// A session of its own is no part of the group, and nobody ends it with the program.
+    #[test]
+    fn who_keeps_the_output_open_in_a_session_of_its_own_is_not_waited_for() {
+        let env = Env::fixed([], 0);
+        let began = Instant::now();
+        let mut said = Vec::new();
+        for (script, timeout, ends) in [
+            ("setsid sleep 60 & echo done", 30, "done"),
+            ("setsid sleep 60 & echo failed; exit 3", 30, "exit status: 3"),
+            ("echo late; setsid sleep 60 & sleep 60", 1, "took longer"),
+        ] {
+            let arguments = ["-c".to_owned(), script.to_owned()];
+            let time = Duration::from_secs(timeout);
+            let tool = run_tool("/bin/sh", &arguments, "/tmp", time, None);
+            let text = tool.unwrap_or_else(|error| error.to_string());
+            assert!(text.contains(ends), "{text}");
+            said.push(text);
+            let hook = run_hook(&env, "/bin/sh", &["-c", script], time);
+            let code = hook.as_ref().err().map(|error| error.kind().exit_code());
+            // The time that was too short may be enough another time.
+            assert_eq!(code, [None, Some(1), Some(6)][said.len() - 1], "{hook:?}");
+        }
+        assert!(said[1].contains("failed") && said[2].contains("late"), "what was said until then: {said:?}");
+        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    }
+
     #[test]
     fn a_program_that_is_not_to_go_on_may_end_by_itself() {
         for script in [
             "sleep 600",
             "trap 'exit 0' TERM; sleep 600 & wait",
             "trap '' TERM; exec >/dev/null 2>&1; sleep 600 & wait",
+            "(trap '' TERM; sleep 600) & exec sleep 600",
         ] {
             let mut command = Command::new("/bin/sh");
             command.args(["-c", script]);
             let cut = || Err(Error::failed("cut short"));
-            let error = run(command, "the hook", "sh", Duration::from_secs(300), &cut).expect_err(script);
+            let time = (Duration::from_secs(300), ErrorKind::Failed);
+            let error = run(command, "the hook", "sh", time, &cut).expect_err(script);
             assert!(error.to_string().contains("cut short"), "{error}");
         }
     }

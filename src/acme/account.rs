@@ -46,7 +46,7 @@ pub(super) fn is_forgotten(account: &Account, error: &instant_acme::Error, trans
     is(problem, "accountDoesNotExist") || (is(problem, "unauthorized") || is(problem, "malformed")) && moved()
 }
 
-/// A new account with a new key: an old key would only find the old account again.
+/// A new account with a new key.
 pub(super) async fn register(
     transport: &Transport,
     settings: &Settings,
@@ -67,6 +67,7 @@ pub(super) async fn register(
     };
     let external = settings.eab.as_ref().map(|eab| ExternalAccountKey::new(eab.kid.clone(), &eab.hmac_key));
     let directory = transport.directory().to_string();
+    store.prepare()?;
     let made =
         persist(async || builder(transport).create(&new, directory.clone(), external.as_ref()).await).await;
     let (account, credentials) = made.map_err(|error| {
@@ -80,9 +81,44 @@ pub(super) async fn register(
         }
     })?;
     let pem = Zeroizing::new(pem::armor("PRIVATE KEY", credentials.private_key().secret_pkcs8_der()));
-    keep(&account, PrivateKey::from_pem(pem.as_bytes())?, transport, store)?;
+    keep(&account, PrivateKey::from_pem(pem.as_bytes())?, transport, store, report)?;
     report.say(&format!("account made at {}", origin(transport.directory())));
     Ok(account)
+}
+
+/// A new account in place of one that the server does not know, or not any more.
+///
+/// Where it says just that (`accountDoesNotExist`: its database was lost), the same key gets another account. Where it is
+/// the account's URL that it refuses, the key would only find that account again, so that there is a new one; and since
+/// the file may as well hold the account of another CA (one `--account-key` for two of them), the old key is kept, too.
+pub(super) async fn renew(
+    transport: &Transport,
+    settings: &Settings,
+    store: &mut dyn AccountStore,
+    refusal: &instant_acme::Error,
+    report: &Report<'_>,
+) -> Result<Account> {
+    report.warn("the CA does not know the account any more; making a new one");
+    let is_lost = matches!(refusal, instant_acme::Error::Api(problem) if is(problem, "accountDoesNotExist"));
+    let is_bound = settings.eab.is_some() || transport.wants_external_account();
+    let kept = store.load()?.map(|content| Kept::from_text(&content)).transpose()?;
+    match kept.filter(|kept| is_lost && !is_bound && !is_elsewhere(kept, transport)) {
+        Some(kept) => {
+            store.prepare()?;
+            let account = with_key(transport, settings, &kept.key).await?;
+            keep(&account, kept.key, transport, store, report)?;
+            report.say(&format!("account made at {}", origin(transport.directory())));
+            tell_contacts(&account, transport, settings, report).await?;
+            Ok(account)
+        }
+        None => register(transport, settings, store, report).await,
+    }
+}
+
+/// Whether the account was made under another origin than the directory's.
+fn is_elsewhere(kept: &Kept, transport: &Transport) -> bool {
+    let directory = kept.directory.as_deref().map(Url::parse);
+    directory.is_some_and(|url| url.map_or(true, |url| !same_origin(&url, transport.directory())))
 }
 
 /// The account of a key that other software made, or a new account for that key.
@@ -94,42 +130,89 @@ async fn adopt(
     report: &Report<'_>,
 ) -> Result<Account> {
     let directory = transport.directory().to_string();
-    let pair = || {
-        let key = PrivatePkcs8KeyDer::from(kept.key.pkcs8().to_vec());
-        Ok::<_, instant_acme::Error>((Key::from_pkcs8_der(key.clone_key())?, PrivateKeyDer::Pkcs8(key)))
-    };
-    let found = persist(async || builder(transport).from_key(pair()?, directory.clone()).await).await;
+    store.prepare()?;
+    let found =
+        persist(async || builder(transport).from_key(pair(&kept.key)?, directory.clone()).await).await;
     let (account, what) = match found {
         Ok((account, _)) => (account, "found"),
         Err(instant_acme::Error::Api(problem)) if is(&problem, "accountDoesNotExist") => {
-            agree(transport, settings)?;
             if settings.eab.is_some() || transport.wants_external_account() {
                 let error = Error::usage(
                     "the CA has no account for this key, and a key of other software cannot be bound to an external account",
                 );
                 return Err(transport.error(error).hint("name a file that does not exist yet with `--account-key`: a new key is made for the account"));
             }
-            let made =
-                persist(async || builder(transport).create_from_key(pair()?, directory.clone()).await).await;
-            (made.map_err(|error| explain(error, "make an account", transport))?.0, "made")
+            (with_key(transport, settings, &kept.key).await?, "made")
         }
         Err(error) => return Err(explain(error, "find the account of the key", transport)),
     };
-    keep(&account, kept.key, transport, store)?;
+    keep(&account, kept.key, transport, store, report)?;
     report.say(&format!("account of the given key {what} at {}", origin(transport.directory())));
+    if what == "made" {
+        tell_contacts(&account, transport, settings, report).await?;
+    }
     Ok(account)
 }
 
+/// A new account for this key.
+async fn with_key(transport: &Transport, settings: &Settings, key: &PrivateKey) -> Result<Account> {
+    agree(transport, settings)?;
+    let directory = transport.directory().to_string();
+    let made =
+        persist(async || builder(transport).create_from_key(pair(key)?, directory.clone()).await).await;
+    Ok(made.map_err(|error| explain(error, "make an account", transport))?.0)
+}
+
+/// Tells the contacts of an account that [`with_key`] made: the library cannot send them along.
+async fn tell_contacts(
+    account: &Account,
+    transport: &Transport,
+    settings: &Settings,
+    report: &Report<'_>,
+) -> Result<()> {
+    let contacts = settings.contacts()?;
+    let contact: Vec<&str> = contacts.iter().map(String::as_str).collect();
+    if contact.is_empty() {
+        return Ok(());
+    }
+    let told = persist(async || account.update_contacts(&contact).await).await;
+    if let Err(error) = told {
+        // The account is good without.
+        report.warn(&explain(error, "note the contacts of the new account", transport).to_string());
+    }
+    Ok(())
+}
+
+/// A key as the library takes it.
+fn pair(key: &PrivateKey) -> Result<(Key, PrivateKeyDer<'static>), instant_acme::Error> {
+    let key = PrivatePkcs8KeyDer::from(key.pkcs8().to_vec());
+    Ok((Key::from_pkcs8_der(key.clone_key())?, PrivateKeyDer::Pkcs8(key)))
+}
+
+/// Saves the account. Another key that was kept there is kept beside it: it may be the only one of an account that is
+/// good elsewhere.
 fn keep(
     account: &Account,
     key: PrivateKey,
     transport: &Transport,
     store: &mut dyn AccountStore,
+    report: &Report<'_>,
 ) -> Result<()> {
     // Checked here because it is never asked by the library, only named: it must not carry anything else either.
     transport.check(account.id())?;
-    let kept = Kept { key, url: Some(account.id().to_owned()) };
-    store.save(kept.to_text(transport.directory().as_str()).as_bytes())
+    if let Some(before) = store.load()?.map(|content| Kept::from_text(&content)).transpose()?
+        && before.key.public_key() != key.public_key()
+        && let Some(aside) = store.set_aside()?
+    {
+        let made = before.directory.map(|url| format!(" that was made at `{}`", text::mask_url(&url)));
+        report.warn(&format!(
+            "the key of the account{} is kept in `{}`: if that is another CA's, give each of them a file of its own (`--account-key`)",
+            text::escape(&made.unwrap_or_default()),
+            text::escape(&aside),
+        ));
+    }
+    let directory = Some(transport.directory().to_string());
+    store.save(Kept { key, url: Some(account.id().to_owned()), directory }.to_text().as_bytes())
 }
 
 /// Terms are agreed to by the user or not at all.

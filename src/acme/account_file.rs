@@ -17,6 +17,8 @@ pub(super) struct Kept {
     pub(super) key: PrivateKey,
     /// The account's URL; `None` in a key that other software made.
     pub(super) url: Option<String>,
+    /// The URL of the directory that it was made under; `None` in a key that other software made.
+    pub(super) directory: Option<String>,
 }
 
 impl Kept {
@@ -37,14 +39,18 @@ impl Kept {
         }
         // Only what stands above the key is ours.
         let text = String::from_utf8_lossy(content);
-        let head = text.lines().take_while(|line| !line.starts_with("-----BEGIN"));
-        let url = head.filter_map(|line| line.strip_prefix(ACCOUNT)).next();
-        Ok(Kept { key, url: url.map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()) })
+        let said = |name: &str| {
+            let mut head = text.lines().take_while(|line| !line.starts_with("-----BEGIN"));
+            let url = head.find_map(|line| line.strip_prefix(name))?.trim();
+            (!url.is_empty()).then(|| url.to_owned())
+        };
+        Ok(Kept { key, url: said(ACCOUNT), directory: said(DIRECTORY) })
     }
 
     /// The text to keep.
-    pub(super) fn to_text(&self, directory: &str) -> Zeroizing<String> {
+    pub(super) fn to_text(&self) -> Zeroizing<String> {
         let url = self.url.as_deref().unwrap_or_default();
+        let directory = self.directory.as_deref().unwrap_or_default();
         let key = self.key.to_pem();
         let parts = [HEAD, DIRECTORY, directory, "\n", ACCOUNT, url, "\n", &key];
         // Room for all of it: text that grows leaves copies behind.
@@ -62,15 +68,15 @@ mod tests {
     fn what_is_written_is_read_again() {
         let key = PrivateKey::generate(KeyType::EcP256).expect("key");
         let public = key.public_key().to_vec();
-        let kept = Kept { key, url: Some("https://ca.test/acct/1".to_owned()) };
-        let text = kept.to_text("https://ca.test/dir");
+        let (url, directory) = ("https://ca.test/acct/1", "https://ca.test/dir");
+        let kept = Kept { key, url: Some(url.to_owned()), directory: Some(directory.to_owned()) };
+        let text = kept.to_text();
         let again = Kept::from_text(text.as_bytes()).expect("readable");
-        assert_eq!(
-            (again.key.public_key(), again.url.as_deref()),
-            (&*public, Some("https://ca.test/acct/1"))
-        );
+        assert_eq!(again.key.public_key(), &*public);
+        assert_eq!((again.url.as_deref(), again.directory.as_deref()), (Some(url), Some(directory)));
         let bare = &text[text.find("-----BEGIN").expect("key")..];
-        assert_eq!(Kept::from_text(bare.as_bytes()).expect("a bare key").url, None);
+        let bare = Kept::from_text(bare.as_bytes()).expect("a bare key");
+        assert_eq!((bare.url, bare.directory), (None, None));
         let other = PrivateKey::generate(KeyType::EcP384).expect("key");
         assert!(Kept::from_text(other.to_pem().as_bytes()).is_err());
     }

@@ -1,7 +1,7 @@
 //! Whether settings can work: before anybody is asked, and by what the server's directory says.
 
 use super::settings::Settings;
-use super::transport::Transport;
+use super::transport::{Transport, shorter};
 use super::{choice, identifier, solver};
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
@@ -15,14 +15,27 @@ impl Settings {
     /// # Errors
     /// What is missing or cannot work.
     pub fn check(&self, names: &[SubjectAltName]) -> Result<()> {
+        self.check_directory()?;
         identifier::identifiers(names)?;
         choice::check(self, names)?;
         solver::check(self)?;
-        if self.directory.scheme() != "https" {
-            return Err(Error::usage("an ACME server is asked over https only (RFC 8555 section 6.1)")
-                .at(masked(&self.directory)));
-        }
         self.contacts().map(drop)
+    }
+
+    fn check_directory(&self) -> Result<()> {
+        let directory = &self.directory;
+        let error = if !directory.username().is_empty() || directory.password().is_some() {
+            // They would go with the URL into every signed message, and into the account's file.
+            Error::usage("an ACME server is asked without user and password: accounts have keys instead")
+                .hint("leave them out of `--directory`; where the CA gave both, they may be those of `--eab-kid` and `--eab-hmac-key-file`")
+        } else if directory.scheme() != "https" {
+            Error::usage("an ACME server is asked over https only (RFC 8555 section 6.1)")
+        } else if directory.as_str().parse::<hyper::Uri>().is_err() {
+            Error::usage("an ACME server's directory cannot have this address")
+        } else {
+            return Ok(());
+        };
+        Err(error.at(shorter(&masked(directory))))
     }
 
     /// Whether the server knows the profile, before it is asked for anything: some answer an unknown one with whatever

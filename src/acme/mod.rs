@@ -17,6 +17,7 @@ mod settings;
 mod solver;
 mod transport;
 mod validation;
+mod waiting;
 
 use zeroize::Zeroizing;
 
@@ -29,15 +30,26 @@ use crate::cert::{Certificate, SubjectAltName, pem};
 use crate::error::{Error, Result};
 use crate::net::Client;
 
-/// Where the account's key is kept between runs: a file of ours, 0600, for the server's directory.
+/// Where the account's key is kept between runs: a file of ours, 0600, for the server's directory; and who writes down that
+/// a request is on its way.
 ///
 /// What is kept is text: a PKCS#8 key in PEM with the directory's and the account's URL above it, so that OpenSSL reads
 /// it as well. A PEM key of an account that other software made is understood too.
 pub trait AccountStore {
+    /// Where it is, for messages.
+    fn place(&self) -> String;
     /// What was saved last; `None` if nothing was.
     fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>>;
+    /// Makes sure that [`AccountStore::save`] will work: asked before an account is made, which may be possible once
+    /// only. Changes nothing.
+    fn prepare(&mut self) -> Result<()>;
+    /// Keeps what was saved last under another name beside it, too, so that it outlives the next save; says where.
+    /// `None` if nothing was saved.
+    fn set_aside(&mut self) -> Result<Option<String>>;
     /// Keeps `content` in place of what was there, on disk when this returns.
     fn save(&mut self, content: &[u8]) -> Result<()>;
+    /// Hears, right before the certificate's request is sent, that the CA may issue from now on. An error ends it.
+    fn before_request(&mut self) -> Result<()>;
 }
 
 /// No server sends more certificates in a chain (threat T24: the caller's limit is lower still).
@@ -62,6 +74,31 @@ impl Report<'_> {
     }
 }
 
+/// Why there is no certificate.
+#[derive(Debug)]
+pub struct Failed {
+    /// What to tell.
+    pub error: Error,
+    /// Whether the server was not there at all, so that all of it may be tried again.
+    pub again: bool,
+    /// Whether the CA may have issued a certificate all the same: it got the request, and did not refuse it.
+    pub unsettled: bool,
+}
+
+impl From<Error> for Failed {
+    /// Trying again changes nothing.
+    fn from(error: Error) -> Self {
+        Failed { error, again: false, unsettled: false }
+    }
+}
+
+impl Failed {
+    /// The CA has the request, and nobody knows what it made of it.
+    fn unsettled(error: Error) -> Self {
+        Failed { unsettled: true, ..error.into() }
+    }
+}
+
 /// Gets a certificate for `names` with the request `csr_der` (PKCS#10, DER, without a CN): leaf first, then what the
 /// server sent behind it. `report` gets a line for each stage. Bounded by the client's deadline. What was put
 /// up for a challenge is taken away before this returns, and where it is dropped before, without a word.
@@ -76,11 +113,14 @@ pub async fn obtain(
     names: &[SubjectAltName],
     csr_der: &[u8],
     report: &Report<'_>,
-) -> Result<Vec<Certificate>> {
+) -> Result<Vec<Certificate>, Failed> {
     let identifiers = identifier::identifiers(names)?;
     settings.check(names)?;
     let mut solvers = Solvers::new(client, settings)?;
-    let transport = Transport::open(client, &settings.directory).await?;
+    let transport = Transport::open(client, &settings.directory, account.place()).await?;
+    if let Some(warning) = transport.skew().and_then(waiting::clock_warning) {
+        report.warn(&warning);
+    }
     settings.check_profile(&transport)?;
     let Placed { mut order, answers } =
         order::place(&transport, settings, account, &identifiers, report).await?;
@@ -90,8 +130,10 @@ pub async fn obtain(
     };
     solvers.take_away(report).await;
     validated?;
+    account.before_request()?;
     let chain = order::finalize(&transport, &mut order, csr_der).await?;
-    let chain = certificates(&chain).map_err(|what| transport.error(Error::failed(what)))?;
+    let chain =
+        certificates(&chain).map_err(|what| Failed::unsettled(transport.error(Error::failed(what))))?;
     report.say("certificate issued");
     Ok(chain)
 }

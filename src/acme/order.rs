@@ -12,7 +12,7 @@ use super::identifier::Token;
 use super::pause::Pause;
 use super::problem::{explain, persist, said};
 use super::transport::Transport;
-use super::{AccountStore, ChallengeType, DnsSolver, Report, Settings, account};
+use super::{AccountStore, ChallengeType, DnsSolver, Failed, Report, Settings, account};
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
 use crate::text;
@@ -42,9 +42,9 @@ pub(super) struct Placed {
     pub(super) answers: Vec<Answer>,
 }
 
-/// How many orders are placed before values that a hook could take for options are given up on. One in 64 is such a
-/// value by chance.
-const ORDERS: u32 = 10;
+/// How many orders are placed before values that a hook could take for options are given up on, and as many as there are
+/// names. One in 64 is such a value by chance, so that of a hundred new ones all are good one time in five.
+const ORDERS: usize = 10;
 
 /// Places the order; a forgotten account is made anew.
 pub(super) async fn place(
@@ -56,11 +56,10 @@ pub(super) async fn place(
 ) -> Result<Placed> {
     let mut account = account::open(transport, settings, store, report).await?;
     let mut renewed = false;
-    for _ in 0..ORDERS {
+    for _ in 0..ORDERS + identifiers.len() {
         let mut order = match new_order(&account, settings, identifiers).await {
             Err(error) if !renewed && account::is_forgotten(&account, &error, transport) => {
-                report.warn("the CA does not know the account any more; making a new one");
-                account = account::register(transport, settings, store, report).await?;
+                account = account::renew(transport, settings, store, &error, report).await?;
                 renewed = true;
                 let placed = new_order(&account, settings, identifiers).await;
                 placed.map_err(|error| explain(error, "take the order", transport))?
@@ -249,15 +248,40 @@ fn shown(identifiers: &[Identifier]) -> String {
     text::escape(&names.join(", "))
 }
 
-/// Sends the request and waits for the chain, as PEM.
-pub(super) async fn finalize(transport: &Transport, order: &mut Order, csr_der: &[u8]) -> Result<String> {
+/// Sends the request and waits for the chain, as PEM. Only a refusal says that there is no certificate: what breaks, fails
+/// or takes too long once the request is sent leaves that open.
+pub(super) async fn finalize(
+    transport: &Transport,
+    order: &mut Order,
+    csr_der: &[u8],
+) -> Result<String, Failed> {
+    const WHAT: &str = "issue the certificate";
+    transport.forget();
     let sent = persist(async || order.finalize_csr(csr_der).await).await;
-    sent.map_err(|error| explain(error, "issue the certificate", transport))?;
-    settle(transport, order, "issue the certificate", &[OrderStatus::Valid]).await?;
+    sent.map_err(|error| {
+        let unsettled = !is_refusal(&error, transport) && transport.has_sent();
+        Failed { unsettled, ..explain(error, WHAT, transport).into() }
+    })?;
+    settle(transport, order, WHAT, &[OrderStatus::Valid]).await.map_err(|error| {
+        let unsettled = !is_lost(order);
+        Failed { unsettled, ..error.into() }
+    })?;
     let chain = persist(async || order.certificate().await).await;
     chain
-        .map_err(|error| explain(error, "send the certificate", transport))?
-        .ok_or_else(|| transport.error(Error::failed("the CA sent no certificate")))
+        .map_err(|error| explain(error, "send the certificate", transport))
+        .and_then(|chain| chain.ok_or_else(|| transport.error(Error::failed("the CA sent no certificate"))))
+        .map_err(Failed::unsettled)
+}
+
+/// Whether the CA said no, and not only that it failed.
+fn is_refusal(error: &instant_acme::Error, transport: &Transport) -> bool {
+    matches!(error, instant_acme::Error::Api(_)) && (400..500).contains(&transport.last().status)
+}
+
+/// Whether there will be no certificate for the order.
+fn is_lost(order: &mut Order) -> bool {
+    let state = order.state();
+    state.status == OrderStatus::Invalid || state.error.is_some()
 }
 
 /// Asks until the order is in one of the states; `what` is what the CA does meanwhile.
@@ -273,7 +297,8 @@ pub(super) async fn settle(
         if wanted.contains(&state.status) {
             return Ok(());
         }
-        if state.status == OrderStatus::Invalid || state.error.is_some() {
+        if is_lost(order) {
+            let state = order.state();
             let error = Error::not_trusted(format!("the CA refused to {what}"));
             let reason = state.error.as_ref().map_or_else(|| "it gives no reason".to_owned(), said);
             return Err(transport.error(error.because(anyhow::anyhow!("{reason}"))));

@@ -2,11 +2,39 @@
 
 use instant_acme::Problem;
 
-use super::transport::{Transport, shown_duration};
+use super::transport::Transport;
+use super::waiting::shown_duration;
 use crate::error::{Error, Kind};
 use crate::text;
 
 const PREFIX: &str = "urn:ietf:params:acme:error:";
+
+/// What a server can refuse (RFC 8555 section 6.7, RFC 8739, RFC 9773, profiles): trying again changes nothing. Any other
+/// word that comes with a status of 500 or more is a server that failed.
+const REFUSALS: [&str; 22] = [
+    "alreadyReplaced",
+    "alreadyRevoked",
+    "autoRenewalCanceled",
+    "autoRenewalCancellationInvalid",
+    "autoRenewalExpired",
+    "autoRenewalRevocationNotSupported",
+    "badCSR",
+    "badPublicKey",
+    "badRevocationReason",
+    "badSignatureAlgorithm",
+    "caa",
+    "compound",
+    "connection",
+    "dns",
+    "incorrectResponse",
+    "invalidContact",
+    "invalidProfile",
+    "malformed",
+    "orderNotReady",
+    "rejectedIdentifier",
+    "tls",
+    "unsupportedIdentifier",
+];
 
 /// Whether the problem is of this type (`badNonce`).
 pub(super) fn is(problem: &Problem, kind: &str) -> bool {
@@ -50,11 +78,12 @@ fn refused(problem: &Problem, what: &str, transport: &Transport) -> Error {
         "badNonce" | "serverInternal" => (Kind::Unreachable, None),
         "accountDoesNotExist" | "unauthorized" => (
             Kind::NotTrusted,
-            Some(
-                "if the account is gone for good, remove its key file (`--account-key`) and try again"
-                    .to_owned(),
-            ),
+            Some(format!(
+                "if the account is gone for good, remove `{}`, where its key is kept, and try again",
+                transport.account_place()
+            )),
         ),
+        other if transport.last().status >= 500 && !REFUSALS.contains(&other) => (Kind::Unreachable, None),
         _ => (Kind::NotTrusted, None),
     };
     let verb = if kind == Kind::NotTrusted { "the CA refused to" } else { "could not" };

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,17 +19,21 @@ use serde_json::Value;
 use tokio::time::sleep;
 use url::Url;
 
+use super::Failed;
 use super::pause::Pause;
-use crate::env::Env;
-use crate::error::{Error, Result};
+use super::waiting::{retry_after, shown_duration, skew};
+use crate::error::{Error, Kind, Result};
 use crate::net::url::{authority, masked, origin, same_origin};
-use crate::net::{Answer, Client, Request};
+use crate::net::{Answer, Broken, Client, Request};
 use crate::text;
 
 /// The largest answer: a chain of certificates, or an order of a hundred names.
 const MAX_ANSWER: u64 = 1024 * 1024;
 
-/// How often a request is sent that does not get through.
+/// The largest problem document: it may have a word on each of a hundred names.
+const MAX_MESSAGE: u64 = 256 * 1024;
+
+/// How often a request is sent that does not get through and may not arrive twice.
 const TRIES: u32 = 4;
 
 /// The directory (RFC 8555 section 7.1.1): what of it the library does not tell.
@@ -63,7 +68,13 @@ struct Inner {
     /// The directory as it came: the library asks for it again with every account.
     body: Bytes,
     directory: Directory,
+    /// Where the account is kept, for messages.
+    account_place: String,
+    /// How far its clock is ahead of ours, in seconds, by the answer that the directory came with.
+    skew: Option<i64>,
     last: Mutex<Last>,
+    /// Whether a request that does not only read may have reached the server since [`Transport::forget`].
+    sent: AtomicBool,
 }
 
 /// What the library does not pass on of the last answer.
@@ -76,20 +87,31 @@ pub(super) struct Last {
 }
 
 impl Transport {
-    /// Fetches the directory at `url`.
-    pub(super) async fn open(client: &Client, url: &Url) -> Result<Self> {
+    /// Fetches the directory at `url`. A server that is not there (yet) is asked a few times only: who waits for it says
+    /// so between the tries.
+    ///
+    /// `account_place` says where the account is kept.
+    pub(super) async fn open(client: &Client, url: &Url, account_place: String) -> Result<Self, Failed> {
         let place = masked(url);
-        let answer = send(client, Request { limit: MAX_ANSWER, ..Request::get(url.clone()) }, true).await?;
+        let request = Request { limit: MAX_ANSWER, message_limit: MAX_MESSAGE, ..Request::get(url.clone()) };
+        let answer = send(client, request, Again { harmless: true, tries: TRIES }).await;
+        let answer = answer.map_err(|broken| absent(broken.error))?;
         let hint = "is this the directory? step-ca's is `https://HOST/acme/PROVISIONER/directory`";
         if answer.status != 200 {
-            return Err(no_success(&answer).hint(hint));
+            let error = no_success(&answer).hint(hint);
+            let too_late =
+                retry_after(&answer.headers, client.env().now()).is_some_and(|after| after >= client.left());
+            return Err(if too_late { error.into() } else { absent(error) });
         }
+        let skew = skew(&answer.headers, client.env().now());
         let directory: Directory = serde_json::from_slice(&answer.body).map_err(|error| {
             Error::failed("the server's answer is no ACME directory").at(&place).because(error).hint(hint)
         })?;
         let body = Bytes::from(answer.body);
         let (client, url) = (client.clone(), url.clone());
-        let transport = Transport(Arc::new(Inner { client, url, body, directory, last: Mutex::default() }));
+        let (last, sent) = (Mutex::default(), AtomicBool::new(false));
+        let inner = Inner { client, url, body, directory, account_place, skew, last, sent };
+        let transport = Transport(Arc::new(inner));
         let directory = &transport.0.directory;
         for url in [&directory.new_nonce, &directory.new_account, &directory.new_order] {
             transport.check(url)?;
@@ -97,9 +119,14 @@ impl Transport {
         Ok(transport)
     }
 
-    /// A URL that the server sent, as it may be asked: https, on the directory's origin.
+    /// A URL that the server sent, as it may be asked: https, on the directory's origin, and one for the library, too,
+    /// which takes it as it was sent and panics over some (a blank, more than 64 KiB).
     pub(super) fn check(&self, url: &str) -> Result<Url> {
         let (here, shown) = (&self.0.url, text::mask_url(url));
+        let no_url = |error: anyhow::Error| {
+            Error::failed("the ACME server sends something that is no URL").at(shorter(&shown)).because(error)
+        };
+        url.parse::<hyper::Uri>().map_err(|error| no_url(error.into()))?;
         match Url::parse(url) {
             Ok(url) if same_origin(&url, here) && url.username().is_empty() && url.password().is_none() => {
                 Ok(url)
@@ -107,14 +134,12 @@ impl Transport {
             Ok(_) => Err(Error::not_trusted(
                 "the ACME server sends a URL on another origin than its directory's",
             )
-            .at(shown)
+            .at(shorter(&shown))
             .hint(format!(
                 "all of its addresses must begin with `{}`: is a proxy between that changes the Host header?",
                 origin(here)
             ))),
-            Err(error) => {
-                Err(Error::failed("the ACME server sends something that is no URL").at(shown).because(error))
-            }
+            Err(error) => Err(no_url(error.into())),
         }
     }
 
@@ -126,6 +151,16 @@ impl Transport {
     /// The directory's URL.
     pub(super) fn directory(&self) -> &Url {
         &self.0.url
+    }
+
+    /// Where the account is kept, for messages.
+    pub(super) fn account_place(&self) -> &str {
+        &self.0.account_place
+    }
+
+    /// How far the server's clock is ahead of ours, in seconds, if it said what time it is there. Never "now" (threat T7).
+    pub(super) fn skew(&self) -> Option<i64> {
+        self.0.skew
     }
 
     /// Where the terms of service are, if there are any.
@@ -148,6 +183,16 @@ impl Transport {
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// From now on it is watched what is sent.
+    pub(super) fn forget(&self) {
+        self.0.sent.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether a request that does not only read may have reached the server since then.
+    pub(super) fn has_sent(&self) -> bool {
+        self.0.sent.load(Ordering::Relaxed)
+    }
+
     /// The time that is left for everything.
     pub(super) fn left(&self) -> Duration {
         self.0.client.left()
@@ -160,14 +205,14 @@ impl Transport {
         pause < left
     }
 
-    /// Waits until the server may be asked again: as long as it said, else for the next of `pause`. Says whether there is
-    /// time left; if the server wants more than that, at once.
+    /// Waits until the server may be asked again: as long as it said, but not without any pause, else for the next of
+    /// `pause`. Says whether there is time left; if the server wants more than that, at once.
     pub(super) async fn wait_to_ask(&self, pause: &mut Pause) -> bool {
-        match self.last().retry_after {
-            Some(after) if after >= self.left() => false,
-            Some(after) => self.wait(after).await,
-            None => self.wait(pause.take()).await,
+        let wait = at_least(self.last().retry_after.unwrap_or_default(), pause);
+        if wait >= self.left() {
+            return false;
         }
+        self.wait(wait).await
     }
 
     /// That the time is up before the CA did `what`, and what it says of the time that it needs.
@@ -197,13 +242,22 @@ impl Transport {
             Ok(body) => body.to_bytes().to_vec(),
             Err(never) => match never {},
         };
-        let again = head.method != Method::POST || is_reading(&body);
+        let again = if head.method != Method::POST || is_reading(&body) {
+            Again { harmless: true, tries: u32::MAX }
+        } else {
+            Again { harmless: false, tries: TRIES }
+        };
         let mut headers = head.headers;
         // Ours says who asks.
         headers.remove(reqwest::header::USER_AGENT);
-        let request = Request { method: head.method.clone(), url, headers, body, limit: MAX_ANSWER };
-        let answer = send(&self.0.client, request, again).await?;
-        let retry_after = retry_after(&answer, self.0.client.env());
+        let (method, limit, message_limit) = (head.method.clone(), MAX_ANSWER, MAX_MESSAGE);
+        let request = Request { method, url, headers, body, limit, message_limit };
+        let answer = send(&self.0.client, request, again).await;
+        if !again.harmless && answer.as_ref().map_or_else(|broken| broken.sent, |_| true) {
+            self.0.sent.store(true, Ordering::Relaxed);
+        }
+        let answer = answer.map_err(|broken| broken.error)?;
+        let retry_after = retry_after(&answer.headers, self.0.client.env().now());
         *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) =
             Last { status: answer.status, retry_after };
         let status = match answer.status {
@@ -213,14 +267,16 @@ impl Transport {
                 return Err(Error::failed("the ACME server redirects, which the protocol has no place for")
                     .at(masked(&answer.url)));
             }
-            400.. if head.method != Method::HEAD && !is_problem(&answer.body) => {
-                return Err(no_success(&answer));
-            }
+            // An answer to HEAD has no document that would say more.
+            400.. if !is_problem(&answer.body) => return Err(no_success(&answer)),
             status => status,
         };
+        let mut headers = answer.headers;
+        // The library adds it to the time of day, and panics where that overflows; what it says is kept in `last`.
+        headers.remove(RETRY_AFTER);
         let mut response = Response::new(Full::new(Bytes::from(answer.body)));
         *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        *response.headers_mut() = answer.headers;
+        *response.headers_mut() = headers;
         Ok(BytesResponse::from(response))
     }
 }
@@ -237,41 +293,63 @@ impl HttpClient for Transport {
     }
 }
 
-/// Sends `request` until there is an answer that is none of "not now". `again`: it may reach the server twice.
-async fn send(client: &Client, request: Request, again: bool) -> Result<Answer> {
+/// Whether and how often a request is sent again.
+#[derive(Clone, Copy)]
+struct Again {
+    /// It may reach the server twice.
+    harmless: bool,
+    /// The most tries, while there is time.
+    tries: u32,
+}
+
+/// An error of a server that may only not be there yet.
+fn absent(error: Error) -> Failed {
+    Failed { again: error.kind() == Kind::Unreachable, ..error.into() }
+}
+
+/// Sends `request` until there is an answer that is none of "not now".
+async fn send(client: &Client, request: Request, again: Again) -> Result<Answer, Broken> {
     let mut pause = Pause::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut tries = 1;
     loop {
         let (outcome, wait) = match client.send(request.clone()).await {
             Err(broken) => {
-                let worth = broken.error.kind() == crate::error::Kind::Unreachable && (again || !broken.sent);
-                (Err(broken.error), worth.then(|| pause.take()))
+                let worth = broken.error.kind() == Kind::Unreachable && (again.harmless || !broken.sent);
+                (Err(broken), worth.then(|| pause.take()))
             }
             // A request that a server or its proxy turned away at the door was not worked on. One that a server is
             // too busy for says when; a limit that ends tomorrow is an answer.
             Ok(answer) => {
-                let wait = match (answer.status, retry_after(&answer, client.env())) {
-                    (429 | 503, Some(wait)) => Some(wait),
-                    (502..=504, _) if again => Some(pause.take()),
+                let wait = match (answer.status, retry_after(&answer.headers, client.env().now())) {
+                    (429 | 503, Some(after)) => Some(at_least(after, &mut pause)),
+                    (502..=504, _) if again.harmless => Some(pause.take()),
+                    // A limit that says nothing of its end; an ACME server's own word on it is an answer.
+                    (429, _) if again.harmless && !is_problem(&answer.body) => Some(pause.take()),
                     _ => None,
                 };
                 (Ok(answer), wait)
             }
         };
         match wait {
-            Some(wait) if tries < TRIES && wait < client.left() => sleep(wait).await,
+            Some(wait) if tries < again.tries && wait < client.left() => sleep(wait).await,
             _ => return outcome,
         }
-        tries += 1;
+        tries = tries.saturating_add(1);
     }
 }
 
-/// A waiting time as people say it.
-pub(super) fn shown_duration(time: Duration) -> String {
-    match time.as_secs() {
-        seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds => format!("{} h", seconds / 3600),
+/// What a server says of the time to wait, or the next of `pause` where that is none: it is not asked without a break,
+/// whatever it says.
+fn at_least(after: Duration, pause: &mut Pause) -> Duration {
+    if after < Duration::from_secs(1) { pause.take() } else { after }
+}
+
+/// A URL of any length, for people.
+pub(super) fn shorter(url: &str) -> String {
+    const SHOWN: usize = 200;
+    match url.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{}…", &url[..end]),
+        None => url.to_owned(),
     }
 }
 
@@ -315,48 +393,9 @@ fn beginning(body: &[u8]) -> String {
     format!("`{}`", text::escape(&words.chars().take(SHOWN).collect::<String>()))
 }
 
-/// Retry-After as a number of seconds or a date (RFC 9110 section 10.2.3).
-fn retry_after(answer: &Answer, env: &Env) -> Option<Duration> {
-    let text = answer.headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_second();
-    Some(Duration::from_secs(u64::try_from(date.saturating_sub(env.now())).unwrap_or(0)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn answer(retry_after: &str) -> Answer {
-        let mut headers = reqwest::header::HeaderMap::new();
-        headers.insert(RETRY_AFTER, retry_after.parse().expect("header"));
-        Answer { url: Url::parse("https://ca.test/").expect("URL"), status: 503, headers, body: Vec::new() }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        // 1994-11-06 08:49:37 UTC, a little before.
-        let env = Env::fixed([], 784_111_770);
-        for (text, wanted) in [
-            ("120", Some(120)),
-            ("0", Some(0)),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
-            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
-            ("-1", None),
-            ("soon", None),
-            ("", None),
-        ] {
-            assert_eq!(retry_after(&answer(text), &env), wanted.map(Duration::from_secs), "{text}");
-        }
-    }
-
-    #[test]
-    fn waiting_times_are_readable() {
-        let shown = [30, 600, 90_000].map(|seconds| shown_duration(Duration::from_secs(seconds)));
-        assert_eq!(shown, ["30 s", "10 min", "25 h"]);
-    }
 
     #[test]
     fn reading_and_problems_are_told_by_their_bodies() {

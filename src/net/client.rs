@@ -15,8 +15,8 @@ use super::{Answer, MAX_BODY, Net};
 use crate::env::Env;
 use crate::error::{Error, Result};
 
-/// The body of an answer that is no success is read for its message only.
-const MAX_MESSAGE: u64 = 16 * 1024;
+/// How much of an answer that is no success is read, if nobody asks for more.
+pub(super) const MAX_MESSAGE: u64 = 16 * 1024;
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -31,13 +31,15 @@ pub struct Request {
     pub body: Vec<u8>,
     /// The largest body of a success that is read, in bytes.
     pub limit: u64,
+    /// How much is read of the body of any other answer, in bytes: for its message only.
+    pub message_limit: u64,
 }
 
 impl Request {
     /// A GET of `url`.
     pub fn get(url: Url) -> Self {
         let (method, headers) = (Method::GET, HeaderMap::new());
-        Request { method, url, headers, body: Vec::new(), limit: MAX_BODY }
+        Request { method, url, headers, body: Vec::new(), limit: MAX_BODY, message_limit: MAX_MESSAGE }
     }
 
     /// A POST of `body` to `url`.
@@ -108,9 +110,9 @@ impl Client {
         let url = request.url.clone();
         let most = self.net.left().min(self.net.timeout);
         let attempt = async {
-            let limit = request.limit;
+            let limits = (request.limit, request.message_limit);
             let response = self.begin(request).await?;
-            self.read(url.clone(), response, limit).await.map_err(|error| Broken { error, sent: true })
+            self.read(url.clone(), response, limits).await.map_err(|error| Broken { error, sent: true })
         };
         match timeout(most, attempt).await {
             Ok(done) => done,
@@ -151,11 +153,11 @@ impl Client {
         })
     }
 
-    /// Reads the body, counting.
-    pub(super) async fn read(&self, url: Url, mut response: Response, most: u64) -> Result<Answer> {
+    /// Reads the body, counting; the limits are those of a success and of anything else.
+    pub(super) async fn read(&self, url: Url, mut response: Response, limits: (u64, u64)) -> Result<Answer> {
         let status = response.status().as_u16();
         let is_success = response.status().is_success();
-        let limit = if is_success { most } else { MAX_MESSAGE };
+        let limit = if is_success { limits.0 } else { limits.1 };
         let encoding = response.headers().get(CONTENT_ENCODING);
         if is_success && encoding.is_some_and(|encoding| encoding != "identity") {
             return refuse(

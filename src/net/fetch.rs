@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
 use super::Net;
-use super::client::{Client, Request};
+use super::client::{Client, MAX_MESSAGE, Request};
 use super::failure::{self, refuse};
 use super::tls::Trust;
 use super::url::{masked, origin, same_origin};
@@ -31,7 +31,8 @@ pub struct Answer {
     pub status: u16,
     /// As the server sent them.
     pub headers: HeaderMap,
-    /// As many bytes as the request allowed, [`MAX_BODY`] at most; of a failure the first 16 KiB.
+    /// As many bytes as the request allowed, [`MAX_BODY`] at most; of a failure the first 16 KiB, if it did not ask for
+    /// more.
     pub body: Vec<u8>,
 }
 
@@ -84,7 +85,7 @@ async fn follow(client: &Client, start: &Url) -> Result<Answer> {
     for _ in 0..=MAX_REDIRECTS {
         let response = client.begin(Request::get(url.clone())).await.map_err(|broken| broken.error)?;
         if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
-            let answer = client.read(url, response, MAX_BODY).await?;
+            let answer = client.read(url, response, (MAX_BODY, MAX_MESSAGE)).await?;
             if failure::is_temporary(answer.status) {
                 return Err(failure::status(&answer.url, answer.status, answer.message().as_deref()));
             }

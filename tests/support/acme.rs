@@ -25,9 +25,30 @@ pub struct MemoryStore {
     pub content: Option<Vec<u8>>,
     /// How often it was saved.
     pub saved: usize,
+    /// What was set aside.
+    pub aside: Vec<Vec<u8>>,
+    /// It cannot be saved.
+    pub is_full: bool,
 }
 
 impl AccountStore for MemoryStore {
+    fn place(&self) -> String {
+        "/memory/account.pem".to_owned()
+    }
+
+    fn prepare(&mut self) -> Result<()> {
+        if self.is_full { Err(Error::failed("could not create").at(self.place())) } else { Ok(()) }
+    }
+
+    fn before_request(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn set_aside(&mut self) -> Result<Option<String>> {
+        self.aside.extend(self.content.clone());
+        Ok(self.content.is_some().then(|| format!("{}.old", self.place())))
+    }
+
     fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>> {
         Ok(self.content.clone().map(Zeroizing::new))
     }
@@ -118,7 +139,8 @@ impl AcmeClient {
                 on_line(line);
             };
             let report = Report { say: &report, warn: &report };
-            obtain(&client, settings, store, &names, csr.der(), &report).await
+            let obtained = obtain(&client, settings, store, &names, csr.der(), &report).await;
+            obtained.map_err(|failed| failed.error)
         })?;
         let mut got = chain[0].subject_alt_names().expect("names");
         let mut wanted = names;

@@ -101,6 +101,23 @@ pub(super) fn zone_of(answer: &Message) -> Option<Name> {
     records.find(|record| record.record_type() == RecordType::SOA).map(|record| record.name.clone())
 }
 
+/// The name that `name` is an alias of by the CNAMEs of an answer, the last one that they lead to; `None` if it is none.
+pub(super) fn target(answer: &Message, name: &Name) -> Option<Name> {
+    let mut at = name.to_lowercase();
+    // As many steps as records: a circle of them has an end, too.
+    for _ in &answer.answers {
+        let next = answer.answers.iter().find_map(|record| match &record.data {
+            RData::CNAME(target) if record.name.to_lowercase() == at => Some(target.0.to_lowercase()),
+            _ => None,
+        });
+        match next {
+            Some(next) => at = next,
+            None => break,
+        }
+    }
+    (at != name.to_lowercase()).then_some(at)
+}
+
 /// Whether an answer has the TXT record.
 pub(super) fn has_text(answer: &Message, value: &str) -> bool {
     answer.answers.iter().any(|record| match &record.data {

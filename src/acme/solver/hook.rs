@@ -2,20 +2,21 @@
 //! that lego's `exec` provider makes). It gets none of our secrets (threat T16), and an end if it hangs.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::acme::Report;
 use crate::acme::order::Answer;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::native;
 use crate::net::Client;
-use crate::sysroot::host;
+use crate::runtime;
+use crate::sysroot::{Sysroot, host, split};
 use crate::text;
 
 /// The longest that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
-/// For taking a record away, also when the time for everything is over.
+/// For taking all records away, also when the time for everything is over.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One of the ways to run a program.
@@ -29,7 +30,8 @@ pub(super) struct Hook<'a> {
     present: Vec<[String; 2]>,
 }
 
-/// Whether the program may be run: named by its absolute path, and nobody but root and us can replace it.
+/// Whether the program may be run: named by its absolute path, and nobody but root and us can replace it or put another in
+/// its place.
 pub(super) fn check(command: &[String]) -> Result<()> {
     let Some(program) = command.first() else {
         return Err(Error::usage("the DNS hook is empty").hint("`--dns-hook /path/to/program`"));
@@ -41,17 +43,33 @@ pub(super) fn check(command: &[String]) -> Result<()> {
     if host::stat(path)?.is_none() {
         return Err(Error::usage("the DNS hook is not there").at(path.display()));
     }
-    for path in [Some(path), path.parent()].into_iter().flatten() {
-        if let Some(why) = host::writable_by_others(path)? {
-            return Err(Error::usage("the DNS hook could be replaced by others")
-                .at(path.display())
-                .because(anyhow::anyhow!("{why}"))
-                .hint(
-                    "it and its directory must belong to root or to you, and nobody else may write there",
-                ));
+    let why = match host::writable_by_others(path)? {
+        Some(why) => Some(why),
+        None => unsafe_way(program)?,
+    };
+    let Some(why) = why else { return Ok(()) };
+    Err(Error::usage("the DNS hook could be replaced by others")
+        .at(path.display())
+        .because(anyhow::anyhow!("{why}"))
+        .hint(
+            "it and every directory above it must belong to root or to you, and nobody else may write there",
+        ))
+}
+
+/// Who could put another program at `path`: every directory on the way counts, and those of the links that lead there.
+fn unsafe_way(path: &str) -> Result<Option<String>> {
+    const MAX_LINKS: usize = 40;
+    let root = Sysroot::open(Path::new("/"))?;
+    let mut next = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        if let Some(why) = root.unsafe_way(&next, &[])? {
+            return Ok(Some(why));
         }
+        let Some(target) = root.read_link(&next)? else { return Ok(None) };
+        let parent = root.canonical(split(&next).0)?.unwrap_or_default();
+        next = if target.starts_with('/') { target } else { format!("{parent}/{target}") };
     }
-    Ok(())
+    Ok(Some("its links loop".to_owned()))
 }
 
 impl<'a> Hook<'a> {
@@ -67,8 +85,11 @@ impl<'a> Hook<'a> {
             let record = [format!("_acme-challenge.{}.", answer.name), answer.dns_value.clone()];
             // Before the call: one that failed half-way may have written it.
             self.present.push(record.clone());
-            let timeout = self.client.left().min(CALL_TIMEOUT);
-            self.call(native::run_hook, "present", &record, timeout)?;
+            let left = self.client.left();
+            self.call(native::run_hook, "present", &record, left.min(CALL_TIMEOUT)).map_err(|error| {
+                let is_late = error.kind() == Kind::Unreachable && left < CALL_TIMEOUT;
+                if is_late { error.hint("`--timeout 10m` gives it more time") } else { error }
+            })?;
             report.say(&format!("dns-01: `{}` wrote the record at {}", self.program, record[0]));
         }
         Ok(())
@@ -76,14 +97,31 @@ impl<'a> Hook<'a> {
 
     /// Has all records taken away. The errors, if any.
     pub(super) fn take_away(mut self) -> Vec<Error> {
-        self.clean_up()
+        self.clean_up(self.time_to_clean_up())
     }
 
-    fn clean_up(&mut self) -> Vec<Error> {
+    /// Within `time` for all of them.
+    fn clean_up(&mut self, time: Duration) -> Vec<Error> {
         let records = std::mem::take(&mut self.present);
-        let clean_up = |record| self.call(native::run_hook_after_all, "cleanup", record, CLEANUP_TIMEOUT);
+        let until = Instant::now() + time;
+        let clean_up = |record: &[String; 2]| {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Error::unreachable("there was no time left for the DNS hook").at(&record[0]));
+            }
+            self.call(native::run_hook_after_all, "cleanup", record, left.min(CLEANUP_TIMEOUT))
+        };
         let called = records.iter().rev().map(clean_up);
         called.filter_map(Result::err).collect()
+    }
+
+    /// For all records together. While there is plenty of time, many records may take half of it; who is told to end, or
+    /// has none left, gets a little more.
+    fn time_to_clean_up(&self) -> Duration {
+        match runtime::check() {
+            Ok(()) => (self.client.left() / 2).max(CLEANUP_TIMEOUT),
+            Err(_) => CLEANUP_TIMEOUT,
+        }
     }
 
     fn call(&self, run: Run, action: &str, record: &[String; 2], timeout: Duration) -> Result<()> {
@@ -100,6 +138,33 @@ impl<'a> Hook<'a> {
 impl Drop for Hook<'_> {
     fn drop(&mut self) {
         // For when nobody waited for us: there is nobody left to tell.
-        drop(self.clean_up());
+        drop(self.clean_up(self.time_to_clean_up()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::{Net, Trust, dns};
+
+    #[test]
+    fn records_that_cannot_be_taken_away_take_their_time_together() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
+        let _inside = runtime.enter();
+        let (env, names) = (Env::fixed([], 0), dns::Settings::from_texts(None, None));
+        let net = Net::new(&env, &names, Duration::from_secs(60), None).expect("net");
+        let url = "https://ca.test/".parse().expect("URL");
+        let client = net.client(&url, &Trust::Unverified).expect("client");
+        let command = ["/bin/sh", "-c", "exec sleep 600"].map(str::to_owned);
+        let mut hook = Hook::new(&command, &client).expect("hook");
+        hook.present =
+            ["a", "b", "c"].map(|name| [format!("_acme-challenge.{name}."), "value".to_owned()]).into();
+        let began = Instant::now();
+        let errors = hook.clean_up(Duration::from_secs(1));
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        let [last, others @ ..] = errors.as_slice() else { panic!("{errors:?}") };
+        assert!(last.to_string().contains("was ended"), "{last}");
+        assert!(others.len() == 2 && others.iter().all(|error| error.what().contains("no time left")));
+        assert!(hook.present.is_empty());
     }
 }

@@ -8,7 +8,7 @@ use hickory_resolver::proto::op::Message;
 use hickory_resolver::proto::rr::{Name, RecordType};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::dns_update::{self as message, Action, Key};
 use crate::acme::Report;
@@ -25,7 +25,9 @@ const PORT: u16 = 53;
 /// For one try, and how many there are over UDP before TCP is tried.
 const TRY_TIMEOUT: Duration = Duration::from_secs(3);
 const UDP_TRIES: u32 = 2;
-/// For taking a record away, also when the time for everything is over.
+/// How many aliases lead to the name that is written, at most.
+const MAX_ALIASES: usize = 8;
+/// For taking all records away, also when the time for everything is over.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A record that was written.
@@ -69,31 +71,78 @@ impl<'a> Zone<'a> {
         Ok(Zone { settings, client, key, host, port, addresses: OnceCell::new(), written: Vec::new() })
     }
 
-    /// Writes all records, and waits until the server answers with them.
+    /// Writes all records, and waits until the server answers with them, or the time is up.
     pub(super) async fn put_up(&mut self, answers: &[&Answer], report: &Report<'_>) -> Result<()> {
+        match timeout(self.client.left(), self.write(answers, report)).await {
+            Ok(done) => done,
+            Err(_) => Err(self.silent().hint("`--timeout 10m` gives it more time")),
+        }
+    }
+
+    async fn write(&mut self, answers: &[&Answer], report: &Report<'_>) -> Result<()> {
         for answer in answers {
             let name = message::fqdn(&format!("_acme-challenge.{}", answer.name))?;
-            let zone = match &self.settings.zone {
-                Some(zone) => message::fqdn(zone)?,
-                None => self.find_zone(&name).await?,
-            };
-            let written = Written { zone, name: name.clone(), value: answer.dns_value.clone() };
-            let shown =
-                format!("dns-01: record written at `{}` in the zone `{}`", written.name, written.zone);
-            let (id, request) = self.message(&written, Action::Add)?;
-            // Before the answer: an update that was not answered may have been made all the same.
-            self.written.push(written);
-            let done = self.send(&name, id, &request).await;
-            if done.as_ref().is_err_and(|error| error.kind() != Kind::Unreachable) {
-                self.written.pop();
-            }
-            done?;
-            report.say(&shown);
+            let at = self.write_record(&name, &answer.dns_value).await?;
+            let alias =
+                if at.name == name { String::new() } else { format!(", of which `{name}` is an alias,") };
+            report.say(&format!("dns-01: record written at `{}`{alias} in the zone `{}`", at.name, at.zone));
         }
         for written in &self.written {
             self.wait_for(written).await?;
         }
         Ok(())
+    }
+
+    /// Writes the record at `name`, or where that leads if it is an alias (CNAME): the CA follows it, too, and a server
+    /// ignores or refuses what should stand beside one (RFC 2136 section 3.4.2.2). It is tried first: a name that has an
+    /// alias by a wildcard only can have a record of its own.
+    async fn write_record(&mut self, name: &Name, value: &str) -> Result<&Written> {
+        let mut at = name.clone();
+        for _ in 0..=MAX_ALIASES {
+            let done = self.update(&at, value).await;
+            let is_silent = done.as_ref().is_err_and(|error| error.kind() == Kind::Unreachable);
+            let target = if is_silent { None } else { self.alias_of(&at).await? };
+            match (done, target) {
+                (Err(error), None) if at == *name => return Err(error),
+                (Err(error), None) => return Err(behind_alias(error, name, &at)),
+                (Ok(written), None) => {
+                    self.written.push(written);
+                    break;
+                }
+                (_, Some(target)) => at = target,
+            }
+        }
+        self.written.last().filter(|written| written.name == at && written.value == value).ok_or_else(|| {
+            let what = format!("`{name}` leads through more than {MAX_ALIASES} aliases (CNAME)");
+            Error::failed(what).at(&at).hint("do they lead in a circle?")
+        })
+    }
+
+    /// Sends one update; nothing is known of what became of it but what the server says.
+    async fn update(&mut self, name: &Name, value: &str) -> Result<Written> {
+        let zone = match &self.settings.zone {
+            Some(zone) => message::fqdn(zone)?,
+            None => self.find_zone(name).await?,
+        };
+        let written = Written { zone, name: name.clone(), value: value.to_owned() };
+        let (id, request) = self.message(&written, Action::Add)?;
+        // Before the answer: an update that was not answered may have been made all the same.
+        self.written.push(written);
+        let done = self.send(name, id, &request).await;
+        match done {
+            Err(error) if error.kind() == Kind::Unreachable => Err(error),
+            done => {
+                let written = self.written.pop();
+                done?;
+                written.ok_or_else(|| self.silent())
+            }
+        }
+    }
+
+    /// The name that `name` is an alias of, as far as the server tells; `None` if it is none.
+    async fn alias_of(&self, name: &Name) -> Result<Option<Name>> {
+        let (id, request) = message::question(name, RecordType::TXT)?;
+        Ok(message::target(&self.ask(id, &request).await?, name))
     }
 
     /// Takes all records away. The errors, if any.
@@ -103,13 +152,14 @@ impl<'a> Zone<'a> {
 
     async fn clean_up(&mut self) -> Vec<Error> {
         let mut errors = Vec::new();
+        let until = Instant::now() + CLEANUP_TIMEOUT;
         // Taken at the end: cut short, it is done again by `drop`.
         for written in self.written.iter().rev() {
             let done = async {
                 let (id, request) = self.message(written, Action::Delete)?;
                 self.send(&written.name, id, &request).await
             };
-            match timeout(CLEANUP_TIMEOUT, done).await {
+            match timeout_at(until, done).await {
                 Ok(done) => errors.extend(done.err()),
                 Err(_) => errors.push(self.silent().at(&written.name)),
             }
@@ -136,18 +186,26 @@ impl<'a> Zone<'a> {
         }
     }
 
-    /// The zone that `name` is in: the server tells it with its SOA record.
+    /// The zone that `name` is in: the server tells it with its SOA record. Of an alias it tells that of the target, so that
+    /// the names above are asked for.
     async fn find_zone(&self, name: &Name) -> Result<Name> {
-        let (id, request) = message::question(name, RecordType::SOA)?;
-        let answer = self.ask(id, &request).await?;
-        message::zone_of(&answer).filter(|zone| zone.zone_of(name)).ok_or_else(|| {
-            let what = format!(
-                "the name server `{}` does not tell the zone of the name ({})",
-                text::escape(&self.host),
-                answer.metadata.response_code
-            );
-            Error::failed(what).at(name).hint("`--rfc2136-zone ZONE` names it")
-        })
+        let mut at = name.clone();
+        loop {
+            let (id, request) = message::question(&at, RecordType::SOA)?;
+            let answer = self.ask(id, &request).await?;
+            if let Some(zone) = message::zone_of(&answer).filter(|zone| zone.zone_of(name)) {
+                return Ok(zone);
+            }
+            if message::target(&answer, &at).is_none() || at.is_root() {
+                let what = format!(
+                    "the name server `{}` does not tell the zone of the name ({})",
+                    text::escape(&self.host),
+                    answer.metadata.response_code
+                );
+                return Err(Error::failed(what).at(name).hint("`--rfc2136-zone ZONE` names it"));
+            }
+            at = at.base_name();
+        }
     }
 
     async fn wait_for(&self, written: &Written) -> Result<()> {
@@ -226,6 +284,16 @@ impl Drop for Zone<'_> {
             }
         });
     }
+}
+
+/// An error at the name that `name` is an alias of.
+fn behind_alias(error: Error, name: &Name, target: &Name) -> Error {
+    let what = format!("`{name}` is an alias (CNAME) of `{target}`, where the record could not be written");
+    let (kind, hints) = (error.kind(), error.hints().to_vec());
+    let whole = Error::new(kind, what).at(target).because(error);
+    hints.into_iter().fold(whole, Error::hint).hint(
+        "`--rfc2136-server` has to be the one that serves the name that is written, and the key has to be good for it",
+    )
 }
 
 /// `None` if the answer is cut.

@@ -7,7 +7,7 @@ use super::http;
 use crate::acme::order::Answer;
 use crate::error::{Error, Result};
 use crate::sysroot::directory::{Attributes, Directory};
-use crate::sysroot::{Kind, Sysroot, host};
+use crate::sysroot::{Kind, Meta, Sysroot, host};
 
 /// What a web server of another user must be able to enter and read.
 const DIRECTORY_MODE: u32 = 0o755;
@@ -51,7 +51,11 @@ impl Webroot {
             if self.files.iter().any(|file| file == name) {
                 continue;
             }
-            directory.create_file(name, answer.key_authorization.as_bytes(), attributes)?;
+            let content = answer.key_authorization.as_bytes();
+            if is_left(&directory, name, content)? {
+                directory.remove(name)?;
+            }
+            directory.create_file(name, content, attributes)?;
             self.files.push(name.to_owned());
         }
         Ok(())
@@ -103,6 +107,17 @@ impl Webroot {
         }
         errors
     }
+}
+
+/// Whether the very answer stands there already, as a file of ours: a run that was killed could not take it away, and many
+/// CAs give out the same token again while a name is to be validated.
+fn is_left(directory: &Directory, name: &str, content: &[u8]) -> Result<bool> {
+    let (uid, size) = (rustix::process::geteuid().as_raw(), content.len() as u64);
+    let ours = |meta: Meta| meta.kind == Kind::File && meta.uid == uid && meta.size == size;
+    if !directory.lstat(name)?.is_some_and(ours) {
+        return Ok(false);
+    }
+    Ok(directory.read(name, size)?.is_some_and(|(bytes, meta)| ours(meta) && bytes == content))
 }
 
 impl Drop for Webroot {

@@ -1,6 +1,6 @@
 //! From an ACME server: the directory that is named, or that of an ACME provisioner of the configured CA.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -14,16 +14,19 @@ use crate::acme::{self, AccountStore, ChallengeType, DnsSolver, Eab, Rfc2136};
 use crate::cert::Certificate;
 use crate::enroll::trust::Ca;
 use crate::env::Env;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::net::Trust;
 use crate::net::url::same_origin;
-use crate::net::{Request, Trust};
 use crate::pair::FILE_LIMIT;
-use crate::pair::pending::Pending;
+use crate::pair::pending::{Attempt, Pending};
 use crate::secret::{Secret, Source};
 use crate::source::system;
-use crate::sysroot::directory::Attributes;
+use crate::sysroot::directory::{Attributes, Directory};
 use crate::sysroot::{Sysroot, split};
+
+/// What the method is called.
+const NAME: &str = "acme";
 
 /// Who writes the records of dns-01.
 #[derive(Clone, Debug)]
@@ -84,12 +87,12 @@ pub struct Acme {
 struct Secrets {
     eab: Option<Eab>,
     dns: Option<DnsSolver>,
-    warnings: Vec<String>,
+    warnings: RefCell<Vec<String>>,
 }
 
 impl Method for Acme {
     fn name(&self) -> &'static str {
-        "acme"
+        NAME
     }
 
     fn issues_under_the_roots_of_its_connection(&self) -> bool {
@@ -136,21 +139,21 @@ impl Acme {
             None => self.directory_of_ca(order).await?,
         };
         let client = order.net.client(&directory, &self.believed(order, &directory)?)?;
-        // A server that is not up yet is asked again; what follows looks after itself.
-        client.send(Request::get(directory.clone())).await.map_err(|broken| {
-            let again = broken.error.kind() == Kind::Unreachable;
-            Failure { error: broken.error, again, unsettled: false }
-        })?;
         let settings = self.settings(&directory, order.about.env)?;
-        self.secrets(order.about.env)?.warnings.iter().for_each(|warning| (order.warn)(warning));
+        // Once: a server that is not up yet is asked again.
+        self.secrets(order.about.env)?.warnings.take().iter().for_each(|warning| (order.warn)(warning));
         let csr = order.key.csr(order.about.names, None)?;
-        let mut account = match &self.options.account_key {
-            Some(path) => Account::At(path),
-            None => Account::Beside(order.pending, Fingerprint::of(directory.as_str().as_bytes()).short(16)),
+        let place = match &self.options.account_key {
+            Some(path) => Place::At(path),
+            None => Place::Beside(Fingerprint::of(directory.as_str().as_bytes()).short(16)),
         };
+        let mut account = Account { place, env: order.about.env, pending: order.pending };
         let report = acme::Report { say: order.say, warn: order.warn };
         let obtained = acme::obtain(&client, &settings, &mut account, order.about.names, &csr, &report).await;
-        obtained.map_err(|error| Failure { error, again: false, unsettled: false })
+        obtained.map_err(|failed| {
+            let acme::Failed { error, again, unsettled } = failed;
+            Failure { error, again, unsettled }
+        })
     }
 
     /// As the client of the protocol takes them; secrets are read.
@@ -236,21 +239,42 @@ impl Acme {
                 }))
             }
         };
-        Ok(self.secrets.get_or_init(|| Secrets { eab, dns, warnings }))
+        Ok(self.secrets.get_or_init(|| Secrets { eab, dns, warnings: RefCell::new(warnings) }))
     }
 }
 
+/// The account's key, and what is under way for the pair.
+struct Account<'a> {
+    place: Place<'a>,
+    env: &'a Env,
+    pending: &'a mut Pending,
+}
+
 /// Where the account's key is kept.
-enum Account<'a> {
+enum Place<'a> {
     At(&'a Path),
-    Beside(&'a mut Pending, String),
+    /// Beside the pair's key, under the name of the server.
+    Beside(String),
+}
+
+impl Account<'_> {
+    fn beside(&self, id: &str) -> String {
+        format!("{}/account-{id}.pem", self.pending.path())
+    }
 }
 
 impl AccountStore for Account<'_> {
+    fn place(&self) -> String {
+        match &self.place {
+            Place::At(path) => path.display().to_string(),
+            Place::Beside(id) => self.beside(id),
+        }
+    }
+
     fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        match self {
-            Account::Beside(pending, id) => pending.account(id),
-            Account::At(path) => {
+        match &self.place {
+            Place::Beside(id) => self.pending.account(id),
+            Place::At(path) => {
                 let (host, path) = (Sysroot::open(Path::new("/"))?, absolute(path)?);
                 let Some((bytes, meta)) = host.read(&path, FILE_LIMIT)? else { return Ok(None) };
                 let bytes = Zeroizing::new(bytes);
@@ -267,20 +291,90 @@ impl AccountStore for Account<'_> {
         }
     }
 
-    fn save(&mut self, content: &[u8]) -> Result<()> {
-        match self {
-            Account::Beside(pending, id) => pending.save_account(id, content),
-            Account::At(path) => {
-                let (host, path) = (Sysroot::open(Path::new("/"))?, absolute(path)?);
-                let (parent, name) = split(&path);
-                let directory = host.directory(parent)?;
-                let temporary = format!(".{name}.trustup-new");
-                directory.remove(&temporary)?;
-                let attributes = Attributes { mode: 0o600, owner: None, modified: None };
-                directory.replace_file(&temporary, name, content, attributes)?;
-                directory.sync()
+    fn prepare(&mut self) -> Result<()> {
+        match &self.place {
+            // The new key of the pair was written there a moment ago.
+            Place::Beside(_) => Ok(()),
+            Place::At(path) => File::open(path)?.prepare(),
+        }
+    }
+
+    fn set_aside(&mut self) -> Result<Option<String>> {
+        let Some(content) = self.load()? else { return Ok(None) };
+        let suffix = format!("old-{}", Fingerprint::of(&content).short(8));
+        match &self.place {
+            Place::Beside(id) => {
+                let id = format!("{id}.{suffix}");
+                self.pending.save_account(&id, &content)?;
+                Ok(Some(self.beside(&id)))
+            }
+            Place::At(path) => {
+                let file = File::open(path)?;
+                file.replace(&format!("{}.{suffix}", file.name), &content)?;
+                Ok(Some(format!("{}.{suffix}", file.path)))
             }
         }
+    }
+
+    fn save(&mut self, content: &[u8]) -> Result<()> {
+        match &self.place {
+            Place::Beside(id) => self.pending.save_account(id, content),
+            Place::At(path) => {
+                let file = File::open(path)?;
+                file.replace(&file.name, content)
+            }
+        }
+    }
+
+    fn before_request(&mut self) -> Result<()> {
+        let attempt = Attempt { method: NAME.to_owned(), token: None, sent: self.env.now() };
+        self.pending.save_attempt(attempt)
+    }
+}
+
+/// A file that the user named, in its directory.
+struct File {
+    path: String,
+    name: String,
+    directory: Directory,
+}
+
+const FILE_ATTRIBUTES: Attributes = Attributes { mode: 0o600, owner: None, modified: None };
+
+impl File {
+    fn open(path: &Path) -> Result<File> {
+        let path = absolute(path)?;
+        let host = Sysroot::open(Path::new("/"))?;
+        let (parent, name) = split(&path);
+        let directory = host.directory(parent).map_err(|error| {
+            error.hint("`--account-key FILE` is where the account's key is kept: make its directory first")
+        })?;
+        let name = name.to_owned();
+        Ok(File { path, name, directory })
+    }
+
+    /// Whether it can be replaced, found out as far as that goes without doing it.
+    fn prepare(&self) -> Result<()> {
+        if self.directory.lstat(&self.name)?.is_some_and(|meta| meta.mount_point) {
+            let what = "the account's key file is mounted by itself, so that it cannot be replaced";
+            return Err(Error::failed(what).at(&self.path).hint("mount its directory instead"));
+        }
+        let temporary = self.temporary()?;
+        self.directory.create_file(&temporary, b"", FILE_ATTRIBUTES)?;
+        self.directory.remove(&temporary)
+    }
+
+    /// Puts `content` at `name` beside it, on disk when this returns.
+    fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
+        self.directory.replace_file(&self.temporary()?, name, content, FILE_ATTRIBUTES)?;
+        self.directory.sync()
+    }
+
+    /// The name of a file that is not there.
+    fn temporary(&self) -> Result<String> {
+        let temporary = format!(".{}.trustup-new", self.name);
+        self.directory.remove(&temporary)?;
+        Ok(temporary)
     }
 }
 

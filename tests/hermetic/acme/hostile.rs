@@ -124,6 +124,23 @@ fn changed_order(asked: &Asked, base: &str, field: &str, value: Value) -> Option
 }
 
 #[test]
+fn a_url_that_is_one_to_some_only_is_none() {
+    for name in ["newNonce", "newAccount", "newOrder"] {
+        for odd in ["/no nce".to_owned(), "/\u{7f}".to_owned(), format!("/{}", "x".repeat(65_536))] {
+            let server = server("/dir", move |_, base| {
+                let mut directory = directory(base);
+                directory[name] = json!(format!("{base}{odd}"));
+                Instead::Json(200, directory)
+            });
+            let error = listening(&server).fails(&["a.test"]);
+            assert!(error.kind().exit_code() == 1 && error.to_string().contains("no URL"), "{name}: {error}");
+            assert!(error.to_string().len() < 500, "{name}: {error}");
+            assert_eq!(server.asked().len(), 1, "{name}");
+        }
+    }
+}
+
+#[test]
 fn answers_that_are_no_acme_are_named_for_what_they_are() {
     let html = "<html><head><title>\u{1b}[31mLogin</title></head></html>";
     for path in ["/dir", "/account", "/order", "/authz", "/challenge", "/order/1", "/finalize"] {
@@ -187,6 +204,37 @@ fn bodies_and_waits_have_an_end() {
         let error = client.fails(&["a.test"]);
         assert_eq!(error.kind().exit_code(), 6, "{path}: {error}");
         assert!(started.elapsed() < Duration::from_secs(5), "{path}");
+    }
+}
+
+#[test]
+fn a_wait_that_overflows_every_clock_is_just_too_long() {
+    for seconds in [u64::MAX, u64::MAX / 1000, i64::MAX as u64, 1 << 40] {
+        for (path, status) in [("/dir", 503), ("/order", 429), ("/authz", 200), ("/order/1", 200)] {
+            let server = AcmeServer::start(move |asked, base| {
+                if asked.path != path {
+                    return None;
+                }
+                let usual = match usual(asked, base) {
+                    Instead::Json(_, value) | Instead::With(_, _, value) => value,
+                    _ => Value::Null,
+                };
+                let value = if path == "/order/1" {
+                    json!({ "status": "processing", "authorizations": [], "finalize": format!("{base}/finalize") })
+                } else if path == "/authz" {
+                    authorization(base, "token", "pending")
+                } else {
+                    usual
+                };
+                Some(Instead::With(status, vec![("Retry-After", seconds.to_string())], value))
+            });
+            let mut client = listening(&server);
+            client.timeout = Duration::from_secs(10);
+            let started = Instant::now();
+            let error = client.fails(&["a.test"]);
+            assert_eq!(error.kind().exit_code(), 6, "{path}, {seconds}: {error}");
+            assert!(started.elapsed() < Duration::from_secs(10), "{path}, {seconds}: it is not waited for");
+        }
     }
 }
 

@@ -1,17 +1,19 @@
 //! The ACME client against a small server that does as it is told: the conversation, accounts, refusals and waits.
 
+mod accounts;
+mod command;
 mod hostile;
 mod listeners;
 mod name_server;
+mod patience;
 pub(crate) mod server;
 mod solvers;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use trustup::acme::ChallengeType;
 
 use self::server::{AcmeServer, Asked, Instead, authorization, problem};
@@ -76,7 +78,7 @@ fn what_the_ca_refuses_has_its_exit_code_and_its_next_step() {
     for (kind, code, hint) in [
         ("rejectedIdentifier", 4, ""),
         ("unsupportedIdentifier", 4, ""),
-        ("unauthorized", 4, "--account-key"),
+        ("unauthorized", 4, "remove `/memory/account.pem`"),
         ("malformed", 4, ""),
         ("userActionRequired", 2, "--agree-tos"),
         ("externalAccountRequired", 2, "--eab-kid"),
@@ -96,54 +98,6 @@ fn what_the_ca_refuses_has_its_exit_code_and_its_next_step() {
         assert!(error.hints().join(" ").contains(hint), "{kind}: {:?}", error.hints());
         assert_eq!(server.count("/order"), 1, "{kind}: asked once");
     }
-}
-
-#[test]
-fn a_busy_server_is_asked_again_when_it_says() {
-    for after in [json!("1"), json!(null)] {
-        let server = AcmeServer::start(move |asked, _| {
-            let first = ["/dir", "/order"].contains(&asked.path.as_str()) && asked.before == 0;
-            let after = match &after {
-                Value::String(seconds) => seconds.clone(),
-                _ => (jiff::Timestamp::now() + Duration::from_secs(1))
-                    .strftime("%a, %d %b %Y %H:%M:%S GMT")
-                    .to_string(),
-            };
-            first.then(|| Instead::With(503, vec![("Retry-After", after)], json!({})))
-        });
-        let error = listening(&server).fails(&["a.test"]);
-        assert!(error.to_string().contains(FINISHED), "{error}");
-        assert_eq!((server.count("/dir"), server.count("/order")), (2, 2));
-    }
-}
-
-#[test]
-fn a_server_that_wants_more_time_than_there_is_is_not_waited_for() {
-    for path in ["/authz", "/order/1"] {
-        let server = AcmeServer::start(move |asked, base| {
-            let answer = match path {
-                "/authz" => authorization(base, "token", "pending"),
-                _ => {
-                    json!({ "status": "processing", "authorizations": [], "finalize": format!("{base}/finalize") })
-                }
-            };
-            let after = vec![("Retry-After", "3600".to_owned())];
-            (asked.path == path).then(|| Instead::With(200, after, answer))
-        });
-        let started = Instant::now();
-        let error = listening(&server).fails(&["a.test"]);
-        assert_eq!(error.kind().exit_code(), 6, "{error}");
-        assert!(error.hints()[0].contains("in 60 min"), "{:?}", error.hints());
-        assert!(started.elapsed() < Duration::from_secs(20), "{path}");
-    }
-}
-
-#[test]
-fn nonces_that_are_never_good_are_given_up_on() {
-    let server = server("/order", |_, _| Instead::Json(400, problem("badNonce", "again")));
-    let error = listening(&server).fails(&["a.test"]);
-    assert_eq!(error.kind().exit_code(), 6, "{error}");
-    assert!((10..100).contains(&server.count("/order")), "{}", server.count("/order"));
 }
 
 #[test]
@@ -205,70 +159,17 @@ fn what_cannot_be_is_said_before_anybody_is_asked() {
     let https = client.settings.directory.clone();
     client.settings.directory = https.as_str().replace("https:", "http:").parse().expect("URL");
     assert_eq!(client.fails(&["a.test"]).kind().exit_code(), 2);
+    for user in ["hunter2", "u:hunter2", ":hunter2"] {
+        let with_user = https.as_str().replace("https://", &format!("https://{user}@"));
+        client.settings.directory = with_user.parse().expect("URL");
+        let error = client.fails(&["a.test"]);
+        let shown = format!("{error} {:?}", error.hints());
+        assert!(error.kind().exit_code() == 2 && !shown.contains("hunter2"), "{shown}");
+    }
+    client.settings.directory = format!("{https}/{}", "x".repeat(65_536)).parse().expect("URL");
+    assert_eq!(client.fails(&["a.test"]).kind().exit_code(), 2);
     assert_eq!(server.asked().len(), 0);
 
     client.settings.directory = format!("https://{}/dir", nobody()).parse().expect("URL");
     assert_eq!(client.fails(&["a.test"]).kind().exit_code(), 6);
-}
-
-#[test]
-fn an_account_file_that_is_none_is_an_error_without_its_content() {
-    let server = honest();
-    let mut client = listening(&server);
-    client.store.content = Some(b"hunter2".to_vec());
-    let error = client.fails(&["a.test"]);
-    assert!(error.kind().exit_code() == 2 && !error.to_string().contains("hunter2"), "{error}");
-    let rsa = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("key").serialize_pem();
-    client.store.content = Some(rsa.into_bytes());
-    let error = client.fails(&["a.test"]);
-    assert!(error.kind().exit_code() == 2 && error.to_string().contains("P-256"), "{error}");
-    assert_eq!(client.store.saved, 0);
-}
-
-#[test]
-fn an_account_is_made_anew_only_where_it_is_forgotten_or_the_ca_has_moved() {
-    for (kind, moved, anew) in [
-        ("accountDoesNotExist", false, true),
-        ("accountDoesNotExist", true, true),
-        ("unauthorized", true, true),
-        // step-ca before 0.25.
-        ("malformed", true, true),
-        // The account may have been closed, the order may be nonsense.
-        ("unauthorized", false, false),
-        ("malformed", false, false),
-        ("rejectedIdentifier", true, false),
-    ] {
-        let server = AcmeServer::start(move |asked, _| {
-            let old = asked.path == "/order"
-                && asked.protected["kid"].as_str().is_some_and(|kid| kid.ends_with("/old"));
-            old.then(|| Instead::Json(400, problem(kind, "not this account")))
-        });
-        let mut client = listening(&server);
-        client.fails(&["a.test"]);
-        let (content, url) = (client.store.content.clone().expect("saved"), client.store.account_url());
-        let old =
-            if moved { "https://elsewhere.test/old".to_owned() } else { url.replace("/account/1", "/old") };
-        let content = String::from_utf8(content).expect("text").replace(&url, &old);
-        client.store.content = Some(content.into_bytes());
-        let error = client.fails(&["a.test"]);
-        let text = format!("{kind}, moved: {moved}: {error}");
-        assert_eq!(
-            (error.to_string().contains(FINISHED), client.store.saved),
-            (anew, if anew { 2 } else { 1 }),
-            "{text}"
-        );
-        assert_eq!(client.store.account_url() == url, anew, "{text}");
-        assert!(anew || error.kind().exit_code() == 4, "{text}");
-    }
-}
-
-#[test]
-fn a_new_account_is_saved_before_it_is_used() {
-    let server = server("/order", |_, _| Instead::Json(403, problem("rejectedIdentifier", "no")));
-    let mut client = listening(&server);
-    client.fails(&["a.test"]);
-    assert_eq!(client.store.saved, 1);
-    assert!(client.store.account_url().ends_with("/account/1"));
-    client.fails(&["a.test"]);
-    assert_eq!((client.store.saved, server.count("/account")), (1, 1));
 }

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use hickory_resolver::proto::op::{Message, OpCode};
-use hickory_resolver::proto::rr::rdata::SOA;
-use hickory_resolver::proto::rr::{DNSClass, RData, Record};
+use hickory_resolver::proto::op::{Message, OpCode, ResponseCode};
+use hickory_resolver::proto::rr::rdata::{CNAME, SOA};
+use hickory_resolver::proto::rr::{DNSClass, Name, RData, Record, RecordType};
+use serde_json::json;
 use trustup::acme::{DnsSolver, Rfc2136};
 use zeroize::Zeroizing;
 
+use super::server::{AcmeServer, Asked, Instead, authorization, usual};
 use super::{FINISHED, honest};
 use crate::support::acme::AcmeClient;
 
@@ -26,6 +28,18 @@ enum Fault {
     Noise,
     /// It takes every update, and never has the record.
     Forgets,
+    /// It answers nothing at all.
+    Silent,
+    /// `_acme-challenge.a.test` is an alias, over another one.
+    Alias,
+    /// An alias of a name that is served elsewhere.
+    AliasAway,
+    /// Two names that are aliases of each other.
+    Circle,
+    /// Every name that has no record of its own is an alias.
+    Wildcard,
+    /// It is gone when records are to be taken away.
+    Leaves,
 }
 
 /// A name server for `test.` that has what it was told last.
@@ -75,6 +89,9 @@ impl NameServer {
                         udp.send_to(&cut.to_vec().expect("bytes"), peer).expect("sent");
                         continue;
                     }
+                    if fault == Fault::Silent || fault == Fault::Leaves && is_deletion(&buffer[..length]) {
+                        continue;
+                    }
                     let answer = answer(&buffer[..length], &updates, fault);
                     udp.send_to(&answer, peer).expect("sent");
                 }
@@ -82,11 +99,16 @@ impl NameServer {
         }
         let (stopped, told) = (Arc::clone(&stop), Arc::clone(&updates));
         std::thread::spawn(move || {
+            let mut held = Vec::new();
             for stream in tcp.incoming() {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 let Ok(mut stream) = stream else { continue };
+                if fault == Fault::Silent || fault == Fault::Leaves {
+                    held.push(stream);
+                    continue;
+                }
                 let mut length = [0; 2];
                 if stream.read_exact(&mut length).is_err() {
                     continue;
@@ -127,21 +149,55 @@ impl Drop for NameServer {
     }
 }
 
+/// What the name is an alias of.
+fn alias(fault: Fault, name: &Name) -> Option<Name> {
+    let to = |name: &str| Some(name.parse().expect("name"));
+    match (fault, name.to_string().as_str()) {
+        (Fault::Alias, "_acme-challenge.a.test.") => to("over.test."),
+        (Fault::Alias, "over.test.") => to("Written.TEST."),
+        (Fault::AliasAway, "_acme-challenge.a.test.") => to("written.elsewhere.example."),
+        (Fault::Circle, "_acme-challenge.a.test.") => to("back.test."),
+        (Fault::Circle, "back.test.") => to("_acme-challenge.a.test."),
+        (Fault::Wildcard, name) if name != "test." => to("any.elsewhere.example."),
+        _ => None,
+    }
+}
+
 fn answer(question: &[u8], updates: &Mutex<Vec<Record>>, fault: Fault) -> Vec<u8> {
     let asked = Message::from_vec(question).expect("a message");
     let mut answer = asked.clone().into_response();
     (answer.authorities, answer.additionals) = (Vec::new(), Vec::new());
     let mut updates = updates.lock().expect("lock");
     if asked.metadata.op_code == OpCode::Update {
-        updates.extend(asked.authorities);
-    } else if asked.queries[0].query_type() == hickory_resolver::proto::rr::RecordType::SOA {
+        let record = &asked.authorities[0];
+        let is_there = asked.queries[0].name().zone_of(&record.name);
+        if !is_there {
+            answer.metadata.response_code = ResponseCode::NotZone;
+        } else if fault == Fault::Wildcard || alias(fault, &record.name).is_none() {
+            updates.extend(asked.authorities);
+        }
+        return answer.to_vec().expect("bytes");
+    }
+    let name = asked.queries[0].name();
+    let found = updates.iter().rfind(|record| record.name == *name).cloned();
+    if let Some(target) = alias(fault, name).filter(|_| found.is_none()) {
+        answer.add_answer(Record::from_rdata(name.clone(), 1, RData::CNAME(CNAME(target))));
+    } else if !name.to_string().ends_with("test.") {
+        answer.metadata.response_code = ResponseCode::Refused;
+    } else if asked.queries[0].query_type() == RecordType::SOA {
         let name = |name: &str| name.parse().expect("name");
         let soa = SOA::new(name("ns.test."), name("admin.test."), 1, 1, 1, 1, 1);
         answer.add_authority(Record::from_rdata(name("test."), 1, RData::SOA(soa)));
     } else if fault != Fault::Forgets {
-        answer.add_answers(updates.last().cloned());
+        answer.add_answers(found);
     }
     answer.to_vec().expect("bytes")
+}
+
+fn is_deletion(question: &[u8]) -> bool {
+    let asked = Message::from_vec(question).expect("a message");
+    asked.metadata.op_code == OpCode::Update
+        && asked.authorities.iter().any(|record| record.dns_class == DNSClass::NONE)
 }
 
 #[test]
@@ -153,6 +209,53 @@ fn a_name_server_is_asked_over_tcp_where_udp_does_not_do() {
         assert!(error.to_string().contains(FINISHED), "{error}");
         assert!(client.said("in the zone `test.`"), "{:?}", client.lines());
         assert_eq!(names.told(), [1, 1]);
+    }
+}
+
+#[test]
+fn the_record_of_an_alias_is_written_where_it_leads() {
+    let (server, names) = (honest(), NameServer::start(Fault::Alias));
+    let mut client = names.client(&server);
+    let error = client.fails(&["a.test"]);
+    assert!(error.to_string().contains(FINISHED), "{error}");
+    assert!(
+        client.said("`written.test.`, of which `_acme-challenge.a.test.` is an alias,"),
+        "{:?}",
+        client.lines()
+    );
+    assert_eq!(names.told(), [1, 1], "and taken away there");
+    let updates = names.updates.lock().expect("lock");
+    assert!(updates.iter().all(|record| record.name.to_string() == "written.test."), "{updates:?}");
+
+    // A name that is one by a wildcard only has a record of its own.
+    let names = NameServer::start(Fault::Wildcard);
+    let mut client = names.client(&server);
+    let error = client.fails(&["a.test"]);
+    assert!(error.to_string().contains(FINISHED), "{error}");
+    assert!(client.said("at `_acme-challenge.a.test.` in the zone `test.`"), "{:?}", client.lines());
+    assert_eq!(names.told(), [1, 1]);
+}
+
+#[test]
+fn an_alias_that_leads_nowhere_is_named() {
+    let server = honest();
+    for zone in [None, Some("test".to_owned())] {
+        for (fault, words) in [
+            (
+                Fault::AliasAway,
+                "`_acme-challenge.a.test.` is an alias (CNAME) of `written.elsewhere.example.`",
+            ),
+            (Fault::Circle, "more than 8 aliases"),
+        ] {
+            let names = NameServer::start(fault);
+            let mut client = names.client(&server);
+            if let Some(DnsSolver::Rfc2136(settings)) = &mut client.settings.dns {
+                settings.zone = zone.clone();
+            }
+            let error = client.fails(&["a.test"]);
+            assert!(error.kind().exit_code() == 1 && error.to_string().contains(words), "{error}");
+            assert_eq!((names.told(), server.count("/challenge")), ([0, 0], 0));
+        }
     }
 }
 
@@ -169,4 +272,50 @@ fn a_record_that_never_appears_is_taken_away_when_the_time_is_up() {
     );
     assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!((names.told(), server.count("/challenge")), ([1, 1], 0));
+}
+
+#[test]
+fn a_name_server_that_says_nothing_takes_no_more_than_the_time() {
+    let (server, names) = (honest(), NameServer::start(Fault::Silent));
+    let mut client = names.client(&server);
+    client.timeout = Duration::from_secs(2);
+    let started = Instant::now();
+    let error = client.fails(&["a.test"]);
+    assert!(error.kind().exit_code() == 6 && error.to_string().contains("does not answer"), "{error}");
+    // Nothing was written, so that nothing is taken away.
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
+
+#[test]
+fn records_that_cannot_be_taken_away_take_their_time_together() {
+    // Three names, and a server that is gone when they are to be taken away.
+    let names = NameServer::start(Fault::Leaves);
+    let server = AcmeServer::start(three_names);
+    let mut client = names.client(&server);
+    client.timeout = Duration::from_secs(60);
+    let started = Instant::now();
+    client.fails(&["a.test", "b.test", "c.test"]);
+    assert_eq!(names.told(), [3, 0]);
+    let left = client.lines().iter().filter(|line| line.contains("could not be taken away")).count();
+    assert_eq!(left, 3, "{:?}", client.lines());
+    // One alone takes nine seconds.
+    assert!(started.elapsed() < Duration::from_secs(22), "{:?}", started.elapsed());
+}
+
+/// An order for three names, each with an authorization of its own.
+pub(super) fn three_names(asked: &Asked, base: &str) -> Option<Instead> {
+    let name = asked.path.strip_prefix("/authz-");
+    if let Some(name) = name {
+        let status = if asked.before == 0 { "pending" } else { "valid" };
+        let mut authorization = authorization(base, &format!("token-{name}"), status);
+        authorization["identifier"]["value"] = json!(format!("{name}.test"));
+        return Some(Instead::Json(200, authorization));
+    }
+    match usual(asked, base) {
+        Instead::With(status, headers, mut order) if asked.path == "/order" => {
+            order["authorizations"] = json!(["a", "b", "c"].map(|name| format!("{base}/authz-{name}")));
+            Some(Instead::With(status, headers, order))
+        }
+        _ => None,
+    }
 }

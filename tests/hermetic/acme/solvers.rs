@@ -2,14 +2,16 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use trustup::acme::{ChallengeType, DnsSolver};
 
+use super::command::Place;
 use super::server::{AcmeServer, Instead, authorization, challenge, dns_value};
 use super::{FINISHED, honest, is_empty, server};
-use crate::support::acme::{hook, loopback};
+use crate::support::acme::{AcmeClient, hook, loopback};
 use crate::support::tree::Tree;
 
 #[test]
@@ -72,31 +74,57 @@ fn the_answer_in_a_webroot_can_be_read_by_its_web_server() {
 }
 
 #[test]
+fn the_answer_of_a_run_that_was_killed_is_taken_over() {
+    let server = AcmeServer::start(|asked, _| {
+        // The first run is never told how its challenge is.
+        let hangs = asked.path == "/challenge" && asked.before == 0;
+        hangs.then(|| {
+            Instead::Raw(Box::new(|stream| {
+                let _ = stream.read(&mut [0])?;
+                Ok(())
+            }))
+        })
+    });
+    let place = Place::at(&server);
+    let file = place.path("webroot/.well-known/acme-challenge/token");
+    std::fs::create_dir(place.path("webroot")).expect("webroot");
+    let enroll = || {
+        let webroot = place.path("webroot").into_os_string();
+        place.enroll_by(&["--webroot".into(), webroot], "20s")
+    };
+    let run = enroll().start();
+    crate::support::servers::wait_for("the challenge", || (server.count("/challenge") > 0).then_some(()));
+    drop(run);
+    let left = std::fs::read(&file).expect("what the killed run left");
+    enroll().fails(4).says([FINISHED]);
+    assert!(!file.exists(), "and it is taken away");
+
+    // Whatever is not exactly that stays as it is.
+    let plant = |content: &[u8]| {
+        std::fs::create_dir_all(file.parent().expect("parent")).expect("directory");
+        std::fs::write(&file, content).expect("file");
+    };
+    let mut longer = left.clone();
+    longer.push(b'\n');
+    for content in [longer, left[1..].to_vec(), Vec::new()] {
+        plant(&content);
+        enroll().fails(1).says(["could not create"]);
+        assert_eq!(std::fs::read(&file).expect("theirs"), content);
+    }
+    if rustix::process::geteuid().is_root() {
+        plant(&left);
+        std::os::unix::fs::chown(&file, Some(65_534), None).expect("owner");
+        enroll().fails(1).says(["could not create"]);
+        assert!(file.exists());
+    }
+}
+
+#[test]
 fn t20_a_hook_never_gets_a_value_that_looks_like_an_option() {
     let directory = TempDir::new().expect("directory");
     let calls = directory.path().join("calls");
     let program = hook(directory.path(), &format!("echo \"$@\" >> {}", calls.display()));
-    // The first token makes such a value, the second does not.
-    let key = std::sync::Mutex::new(Value::Null);
-    let server = AcmeServer::start(move |asked, base| {
-        if asked.path == "/account" {
-            *key.lock().expect("lock") = asked.protected.clone();
-        }
-        let odd = asked.path == "/authz" && asked.payload["status"] != "deactivated" && asked.before < 2;
-        let dash = |wanted: bool| {
-            let key = key.lock().expect("lock").clone();
-            let mut tokens = (0..).map(|number| format!("token-{number}"));
-            tokens.find(|token| dns_value(token, &key).starts_with('-') == wanted).expect("a token")
-        };
-        match asked.path.as_str() {
-            "/authz" if odd => Some(Instead::Json(200, authorization(base, &dash(true), "pending"))),
-            "/authz" => {
-                let status = if asked.before == 2 { "pending" } else { "valid" };
-                Some(Instead::Json(200, authorization(base, &dash(false), status)))
-            }
-            _ => None,
-        }
-    });
+    let server = with_odd_values(1);
     let mut client = server.client();
     client.settings.dns = Some(DnsSolver::Hook(vec![program]));
     let error = client.fails(&["a.test"]);
@@ -112,6 +140,46 @@ fn t20_a_hook_never_gets_a_value_that_looks_like_an_option() {
     assert!(calls.iter().all(|call| !call.contains(" -")), "{calls:?}");
 }
 
+/// A server whose first orders have tokens that make such a value, and whose next one has not.
+fn with_odd_values(orders: usize) -> AcmeServer {
+    let key = std::sync::Mutex::new(Value::Null);
+    AcmeServer::start(move |asked, base| {
+        if asked.path == "/account" {
+            *key.lock().expect("lock") = asked.protected.clone();
+        }
+        let odd =
+            asked.path == "/authz" && asked.payload["status"] != "deactivated" && asked.before < 2 * orders;
+        let dash = |wanted: bool| {
+            let key = key.lock().expect("lock").clone();
+            let mut tokens = (0..).map(|number| format!("token-{number}"));
+            tokens.find(|token| dns_value(token, &key).starts_with('-') == wanted).expect("a token")
+        };
+        match asked.path.as_str() {
+            "/authz" if odd => Some(Instead::Json(200, authorization(base, &dash(true), "pending"))),
+            "/authz" => {
+                let status = if asked.before == 2 * orders { "pending" } else { "valid" };
+                Some(Instead::Json(200, authorization(base, &dash(false), status)))
+            }
+            _ => None,
+        }
+    })
+}
+
+#[test]
+fn many_names_have_many_tries_for_values_that_are_none() {
+    let directory = TempDir::new().expect("directory");
+    let program = hook(directory.path(), "exit 0");
+    for (names, orders, is_enough) in [(1, 10, true), (1, 11, false), (8, 17, true)] {
+        let server = with_odd_values(orders);
+        let mut client = server.client();
+        client.settings.dns = Some(DnsSolver::Hook(vec![program.clone()]));
+        let names = ["a.test", "b.test", "c.test", "d.test", "e.test", "f.test", "g.test", "h.test"][..names]
+            .to_vec();
+        let error = client.fails(&names);
+        assert_eq!(error.to_string().contains(FINISHED), is_enough, "{orders}: {error}");
+    }
+}
+
 #[test]
 fn a_hook_must_be_safe_to_run() {
     let server = honest();
@@ -124,12 +192,43 @@ fn a_hook_must_be_safe_to_run() {
     }
     client.settings.dns = Some(DnsSolver::Hook(vec![program.clone()]));
     assert!(client.fails(&["a.test"]).to_string().contains(FINISHED));
-    for (path, mode) in [(Path::new(&program), 0o777), (directory.path(), 0o777)] {
-        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("mode");
+    let refused = |client: &mut AcmeClient, words: &str| {
         let error = client.fails(&["a.test"]);
-        assert!(error.kind().exit_code() == 2 && error.to_string().contains("mode is 0777"), "{error}");
-        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).expect("mode");
+        assert!(error.kind().exit_code() == 2 && error.to_string().contains(words), "{error}");
+    };
+    let set = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("mode");
+    };
+    for (path, words) in [(Path::new(&program), "mode is 0777"), (directory.path(), "others can write")] {
+        set(path, 0o777);
+        refused(&mut client, words);
+        set(path, 0o755);
     }
+    // A directory further up, and that of a program that a link leads to.
+    let (above, elsewhere) = (directory.path().join("above"), directory.path().join("elsewhere"));
+    for path in [&above.join("below"), &elsewhere] {
+        std::fs::create_dir_all(path).expect("directory");
+    }
+    let below = hook(&above.join("below"), "exit 0");
+    hook(&elsewhere, "exit 0");
+    let link = directory.path().join("link");
+    symlink("elsewhere/hook", &link).expect("link");
+    for (program, open) in [(below, &above), (link.to_str().expect("UTF-8").to_owned(), &elsewhere)] {
+        client.settings.dns = Some(DnsSolver::Hook(vec![program]));
+        assert!(client.fails(&["a.test"]).to_string().contains(FINISHED));
+        // Where everybody can write, and nobody but root says who may remove what.
+        for mode in [0o777, 0o775] {
+            set(open, mode);
+            refused(&mut client, "others can write");
+        }
+        set(open, 0o755);
+    }
+    // Like /tmp: what is ours there stays ours.
+    set(&above, 0o1777);
+    let program = hook(&above, "exit 0");
+    client.settings.dns = Some(DnsSolver::Hook(vec![program]));
+    let is_root = rustix::process::geteuid().is_root();
+    assert_eq!(client.fails(&["a.test"]).to_string().contains(FINISHED), is_root);
 }
 
 #[test]
@@ -145,4 +244,17 @@ fn a_port_that_is_taken_is_named() {
     client.settings.tls_listen = Some(loopback(port));
     assert!(client.fails(&["a.test"]).hints()[0].contains("--tls-listen"));
     assert_eq!(server.count("/challenge"), 0, "the CA is told only when the answer is up");
+}
+
+#[test]
+fn a_hook_that_had_too_little_time_may_do_another_time() {
+    let server = honest();
+    let directory = TempDir::new().expect("directory");
+    let program = hook(directory.path(), "if [ $1 = present ]; then sleep 600; fi");
+    let mut client = server.client();
+    client.settings.dns = Some(DnsSolver::Hook(vec![program]));
+    client.timeout = Duration::from_secs(2);
+    let error = client.fails(&["a.test"]);
+    assert!(error.kind().exit_code() == 6 && error.to_string().contains("was ended"), "{error}");
+    assert!(error.hints().iter().any(|hint| hint.contains("--timeout")), "{:?}", error.hints());
 }

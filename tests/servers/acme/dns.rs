@@ -104,6 +104,25 @@ fn dns_01_by_updates_of_a_real_zone() {
 
 #[test]
 #[ignore = "needs pebble and BIND"]
+fn aliases_are_followed_as_the_ca_follows_them() {
+    let bind = Bind::start();
+    let pebble = Pebble::start(PebbleOptions { dns: Some(bind.address()), ..PebbleOptions::default() });
+    let mut client = client(&pebble);
+    for zone in [None, Some(Bind::ZONE.to_owned())] {
+        client.settings.dns = Some(DnsSolver::Rfc2136(Rfc2136 { zone, ..rfc2136(&bind) }));
+        client.obtain(&["alias.example.test"]).expect("issued");
+        assert!(client.said("written at `written.alias.example.test.`"), "{:#?}", client.lines());
+        assert_eq!(bind.txt("written.alias.example.test"), ["beside"], "taken away, and nothing else");
+        let error = client.fails(&["away.example.test"]);
+        assert!(error.to_string().contains("is an alias (CNAME) of `written.elsewhere.test.`"), "{error}");
+        // An alias by a wildcard only: a record of its own goes before it.
+        client.obtain(&["a.wild.example.test"]).expect("issued");
+        assert!(client.said("written at `_acme-challenge.a.wild.example.test.`"), "{:#?}", client.lines());
+    }
+}
+
+#[test]
+#[ignore = "needs pebble and BIND"]
 fn a_zone_that_takes_no_update_says_why() {
     let bind = Bind::start();
     let pebble = Pebble::start(PebbleOptions { dns: Some(bind.address()), ..PebbleOptions::default() });

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv6Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use trustup::acme::{ChallengeType, Eab};
 
 use super::{FileServer, client, pebble};
 use crate::support::acme::loopback;
+use crate::support::network::in_own_network;
 use crate::support::servers::PebbleOptions;
 
 #[test]
@@ -38,6 +39,20 @@ fn http_01_by_our_listener() {
     assert!(client.said("using the account that was kept"), "{:#?}", client.lines());
     assert_eq!((client.store.saved, client.store.account_url()), (1, account));
     TcpListener::bind(loopback(pebble.http_port())).expect("the listener is gone");
+}
+
+#[test]
+#[ignore = "needs pebble and root"]
+fn all_addresses_are_those_of_both_families() {
+    in_own_network("acme::pebble::all_addresses_are_those_of_both_families", || {
+        std::fs::write("/proc/sys/net/ipv6/bindv6only", "1").expect("a network whose IPv6 is for itself");
+        // pebble asks over IPv4.
+        let (pebble, _dns) = pebble(PebbleOptions::default());
+        let mut client = client(&pebble);
+        client.settings.http_listen = Some((Ipv6Addr::UNSPECIFIED, pebble.http_port()).into());
+        client.obtain(&["a.test"]).expect("issued");
+        assert!(client.said("listening at [::]:"), "{:#?}", client.lines());
+    });
 }
 
 #[test]

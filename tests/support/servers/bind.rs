@@ -38,7 +38,12 @@ impl Bind {
             @ IN NS ns.example.test.\n\
             @ IN A 127.0.0.1\n\
             * IN A 127.0.0.1\n\
-            ns IN A 127.0.0.1\n";
+            ns IN A 127.0.0.1\n\
+            _acme-challenge.alias IN CNAME over.alias\n\
+            over.alias IN CNAME written.alias\n\
+            written.alias IN TXT \"beside\"\n\
+            _acme-challenge.away IN CNAME written.elsewhere.test.\n\
+            *.wild IN CNAME written.elsewhere.test.\n";
         write(place, "example.test.zone", zone);
         let (number, algorithm) = (port.number(), Bind::ALGORITHM);
         let keys: String = [Bind::KEY_NAME, Bind::NARROW_KEY_NAME]

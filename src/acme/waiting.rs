@@ -1,0 +1,119 @@
+//! What a server says of time: when to ask again, and what time it is there. To and from values only.
+
+use std::time::Duration;
+
+use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+
+/// By how many seconds clocks may differ before it is worth a word: a new certificate that is not valid yet by our clock
+/// is refused here, and CAs date theirs back by a minute or more.
+const LEEWAY: i64 = 60;
+
+/// Retry-After as a number of seconds or a date (RFC 9110 section 10.2.3); a date is held against the clock of who sent
+/// it, if it is known, else against ours (`now`, seconds since 1970).
+pub(super) fn retry_after(headers: &HeaderMap, now: i64) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let there = date(headers, &DATE).unwrap_or(now);
+    let until = date(headers, &RETRY_AFTER)?;
+    Some(Duration::from_secs(u64::try_from(until.saturating_sub(there)).unwrap_or(0)))
+}
+
+/// How many seconds the server's clock is ahead of ours, if it says what time it is.
+pub(super) fn skew(headers: &HeaderMap, now: i64) -> Option<i64> {
+    Some(date(headers, &DATE)?.saturating_sub(now))
+}
+
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
+    let text = headers.get(name)?.to_str().ok()?.trim();
+    let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
+    parser.parse_timestamp(text).ok().map(jiff::Timestamp::as_second)
+}
+
+/// Words about clocks that differ too much; `skew` is the server's minus ours. They explain, and nothing is computed from
+/// them (threat T7).
+pub(super) fn clock_warning(skew: i64) -> Option<String> {
+    (skew.saturating_abs() > LEEWAY).then(|| {
+        let apart = shown_duration(Duration::from_secs(skew.unsigned_abs()));
+        let (side, what) = if skew > 0 {
+            ("behind", "a new certificate may seem not to be valid yet")
+        } else {
+            ("ahead of", "certificates seem to expire earlier than they do")
+        };
+        format!(
+            "this machine's clock is {apart} {side} the ACME server's, so that {what}: set one of them right"
+        )
+    })
+}
+
+/// A waiting time as people say it.
+pub(super) fn shown_duration(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..120 => format!("{seconds} s"),
+        seconds @ 120..7200 => format!("{} min", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(all: &[(HeaderName, &str)]) -> HeaderMap {
+        all.iter().map(|(name, value)| (name.clone(), value.parse().expect("header"))).collect()
+    }
+
+    // 1994-11-06 08:49:37 UTC, a little before.
+    const NOW: i64 = 784_111_770;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        for (text, wanted) in [
+            ("120", Some(120)),
+            ("0", Some(0)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let found = retry_after(&headers(&[(RETRY_AFTER, text)]), NOW);
+            assert_eq!(found, wanted.map(Duration::from_secs), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_held_against_the_clock_of_who_sent_it() {
+        let after = (RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT");
+        let sent = |date: &str| retry_after(&headers(&[after.clone(), (DATE, date)]), NOW);
+        assert_eq!(sent("Sun, 06 Nov 1994 08:49:07 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(sent("Sun, 06 Nov 1994 09:49:07 GMT"), Some(Duration::ZERO));
+        assert_eq!(sent("some day"), Some(Duration::from_secs(7)));
+    }
+
+    #[test]
+    fn clocks_that_are_far_apart_are_worth_a_word() {
+        let apart = skew(&headers(&[(DATE, "Sun, 06 Nov 1994 08:49:37 GMT")]), NOW);
+        assert_eq!(apart, Some(7));
+        assert_eq!(skew(&HeaderMap::new(), NOW), None);
+        for (skew, words) in [
+            (61, "61 s behind"),
+            (-3600, "60 min ahead of"),
+            (864_000, "10 days behind"),
+            (i64::MIN, "ahead of"),
+        ] {
+            assert!(clock_warning(skew).is_some_and(|warning| warning.contains(words)), "{skew}");
+        }
+        assert_eq!([0, 60, -60].map(clock_warning), [None, None, None]);
+    }
+
+    #[test]
+    fn waiting_times_are_readable() {
+        let shown = [30, 600, 90_000, 864_000].map(|seconds| shown_duration(Duration::from_secs(seconds)));
+        assert_eq!(shown, ["30 s", "10 min", "25 h", "10 days"]);
+    }
+}
