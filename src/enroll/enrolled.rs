@@ -68,6 +68,6 @@ impl Enrolled {
         let described = trust::described(&certificates, "the CA that it came from");
         let roots = Roots { certificates, described, or_itself: false };
         let url = self.ca.as_deref().and_then(|ca| Url::parse(ca).ok());
-        Ca { url, pins: Vec::new(), roots: roots.are_pinned().then_some(roots), is_given: false }
+        Ca { url, roots: roots.are_pinned().then_some(roots), ..Ca::default() }
     }
 }

@@ -85,9 +85,20 @@ pub struct World<'a> {
 /// There is no good pair, and none could be had; what stood there before stands there still, unless the error names it.
 pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
     request.outputs.validate()?;
+    begun(request, world, Instant::now())
+}
+
+fn begun(request: &Request, world: &World<'_>, began: Instant) -> Result<Outcome> {
     let now = world.env.now();
-    let settled = settle(request, world, Instant::now())?;
+    let settled = settle(request, world, began)?;
     let (standing, roots) = look(&settled, world, now)?;
+    // A pair may be here without what is kept beside it, such as one that was copied, or another user's.
+    if matches!(standing, Standing::Bad(_))
+        && let Some(recorded) = obtain::with_fetched_roots(&settled, world)
+    {
+        let &World { env, host, dry_run, say, warn, .. } = world;
+        return begun(request, &World { env, host, recorded, dry_run, say, warn }, began);
+    }
     let (good, reason) = match standing {
         Standing::Nothing => (None, "no certificate was there".to_owned()),
         Standing::Bad(why) => {
@@ -162,13 +173,18 @@ fn put_right(
     place::try_out(world.host, &request.outputs)?;
     let content = Content::new(&good.key, &good.chain, roots);
     let placed = place::place(world.host, &request.outputs, &content, &mut Checkpoints::default())?;
-    warn_in_place(world, &placed);
+    warn_of_what_was_placed(world, &placed);
     let why = "the pair is good; files, modes or owners were not as asked for";
     let outcome = Outcome { placed, ..Outcome::new(Action::PlacedAgain, why) };
     Ok(outcome.with_chain(good.chain, good.vouched, roots, request.policy, now))
 }
 
-fn warn_in_place(world: &World<'_>, placed: &Placed) {
+fn warn_of_what_was_placed(world: &World<'_>, placed: &Placed) {
+    for path in &placed.dropped {
+        (world.warn)(&format!(
+            "`{path}` was a link into the former version of the pair, and is gone with it: nobody asks for it any more (`--chain`, `--ca-out`)"
+        ));
+    }
     for path in &placed.in_place {
         (world.warn)(&format!(
             "`{path}` is mounted by itself, so it was written in place: who reads it at that moment sees half of it; mount its directory instead"
@@ -193,8 +209,13 @@ fn replace(settled: &Settled<'_>, world: &World<'_>, reason: &str, now: i64) -> 
             ..outcome
         });
     }
-    let done = under_lock(settled, world, usable, now);
-    done.map(|outcome| Outcome { reason: reason.to_owned(), ..outcome })
+    let outcome = under_lock(settled, world, usable, now)?;
+    Ok(match outcome.action {
+        Action::Kept | Action::PlacedAgain => {
+            Outcome { reason: format!("another run got it meanwhile: {}", outcome.reason), ..outcome }
+        }
+        _ => Outcome { reason: reason.to_owned(), ..outcome },
+    })
 }
 
 fn about<'a>(settled: &'a Settled<'_>, world: &World<'a>) -> About<'a> {
@@ -405,7 +426,7 @@ fn finish(
     );
     let placed = place::place(world.host, &request.outputs, &content, checkpoints)
         .map_err(|error| error.hint(&left))?;
-    warn_in_place(world, &placed);
+    warn_of_what_was_placed(world, &placed);
     let about = facts::Request { names: &settled.names, key_type: request.key_type, roots: &issued.roots };
     let standing = facts::look(world.host, &request.outputs, &about, now)
         .map_err(|error| error.with_changed(placed.changed.clone()))?;

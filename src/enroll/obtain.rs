@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::methods::{About, Failure, Method, Order};
 use super::settle::{Settled, roots_for};
-use super::{Request, World, trust};
+use super::trust::{self, Recorded};
+use super::{Request, World};
 use crate::cert::Certificate;
 use crate::error::{Error, Kind, Result};
 use crate::key::PrivateKey;
@@ -266,6 +267,23 @@ fn fetch_roots(
             }
         }
     }
+}
+
+/// What is known with the CA's roots, if they are pinned, not known here, and can be had at once: a pair that stands there
+/// can be judged by them, before anything is spent to replace it.
+pub(super) fn with_fetched_roots(settled: &Settled<'_>, world: &World<'_>) -> Option<Recorded> {
+    if world.dry_run || settled.ca.roots.is_some() || settled.ca.pins.is_empty() {
+        return None;
+    }
+    let mut methods = settled.request.methods.iter();
+    let method = methods.find(|method| !is_elsewhere(settled, method.as_ref()))?;
+    let url = method.asks(&settled.ca)?;
+    let left = settled.request.timeout.saturating_sub(settled.began.elapsed());
+    // What goes wrong is said when it is asked for in earnest.
+    let roots = trust::fetch(&url, &settled.ca.pins, world.env, left / 4, None, &|_| {}).ok()?;
+    let mut recorded = world.recorded.clone();
+    recorded.add_known(roots.certificates);
+    Some(recorded)
 }
 
 /// Between a half and the whole of it.

@@ -82,6 +82,11 @@ impl Recorded {
 
     /// The step-ca that bootstrap was given, if it was exactly one.
     fn step_ca(&self) -> Option<Url> {
+        <[Url; 1]>::try_from(self.step_cas()).ok().map(|[url]| url)
+    }
+
+    /// Every step-ca that bootstrap was given.
+    fn step_cas(&self) -> Vec<Url> {
         let mut urls: Vec<Url> = self
             .anchors
             .iter()
@@ -95,7 +100,7 @@ impl Recorded {
             .collect();
         urls.sort();
         urls.dedup();
-        <[Url; 1]>::try_from(urls).ok().map(|[url]| url)
+        urls
     }
 
     /// The roots that bootstrap got from this CA; if none, those that it got from files and addresses.
@@ -111,7 +116,7 @@ impl Recorded {
 }
 
 /// The CA, and what is known of its roots.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ca {
     /// Its address; none is needed where only a directory is asked.
     pub url: Option<Url>,
@@ -121,6 +126,8 @@ pub struct Ca {
     pub roots: Option<Roots>,
     /// The user said so now, rather than to bootstrap.
     pub is_given: bool,
+    /// The addresses that bootstrap was given, where they are several and nobody says which.
+    pub candidates: Vec<Url>,
 }
 
 impl Ca {
@@ -135,6 +142,11 @@ impl Ca {
     /// Nobody said it.
     pub fn url(&self) -> Result<&Url> {
         self.url.as_ref().ok_or_else(|| {
+            if !self.candidates.is_empty() {
+                let list = self.candidates.iter().map(|url| format!("`{}`", masked(url)));
+                return Error::usage("bootstrap was given several CAs, and nothing says which to ask")
+                    .hint(format!("`--ca-url URL --fingerprint HEX`, for one of {}", list.collect::<Vec<_>>().join(", ")));
+            }
             Error::usage("nothing says which CA to ask").hint(
                 "give `--ca-url URL --fingerprint HEX`, or run `trustup bootstrap --ca-url URL --fingerprint HEX` first",
             )
@@ -158,6 +170,7 @@ pub fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) ->
             pins: given.pins.clone(),
             roots: Some(roots),
             is_given: true,
+            candidates: Vec::new(),
         }
     } else if !given.pins.is_empty() {
         pinned(url.or_else(|| recorded.step_ca()), given.pins.clone(), recorded, "the pinned fingerprint")
@@ -177,10 +190,11 @@ pub fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) ->
                     pins: Vec::new(),
                     roots: Some(Roots { certificates, described, or_itself: false }),
                     is_given: false,
+                    candidates: recorded.step_cas(),
                 }
             }
             (true, None, Some(token)) => from_token(token, recorded)?,
-            (true, None, None) => Ca { url: None, pins: Vec::new(), roots: None, is_given: false },
+            (true, None, None) => Ca::default(),
             (true, Some(url), token) => {
                 let error = Error::usage("the CA's address is given, but no fingerprint of its root")
                     .at(masked(&url))
@@ -203,7 +217,7 @@ fn pinned(url: Option<Url>, pins: Vec<Fingerprint>, recorded: &Recorded, how: &s
         certificates,
         or_itself: false,
     });
-    Ca { url, pins, roots, is_given: true }
+    Ca { url, pins, roots, is_given: true, candidates: Vec::new() }
 }
 
 /// Roots in words; more than a handful are no pin.

@@ -1,7 +1,7 @@
 //! What stands where a pair goes: read once, changed never.
 
 use super::check::{self, Roots, Vouched, Wanted};
-use super::place::is_as_asked;
+use super::place::{current, is_as_asked};
 use super::{Content, FILE_LIMIT, Layout, Outputs};
 use crate::cert::{Certificate, SubjectAltName, pem};
 use crate::error::Result;
@@ -167,10 +167,15 @@ fn has_others(host: &Sysroot, outputs: &Outputs, content: &Content) -> Result<bo
 
 /// Whether each file is a link into the directory of its version, or none is.
 fn has_layout(host: &Sysroot, outputs: &Outputs) -> Result<bool> {
+    let current = format!("{}/", current(outputs));
     for (_, path) in outputs.paths() {
-        let is_link = host.lstat(path)?.is_some_and(|meta| meta.kind == Kind::Link);
-        // Links that somebody else made are fine with plain files: they lead to a good pair.
-        if outputs.layout == Layout::Versioned && !is_link {
+        let target = host.read_link(path)?;
+        let is_as_asked = match outputs.layout {
+            Layout::Versioned => target.is_some(),
+            // Links that somebody else made are fine: they lead to a good pair.
+            Layout::Files => !target.is_some_and(|target| target.starts_with(&current)),
+        };
+        if !is_as_asked {
             return Ok(false);
         }
     }

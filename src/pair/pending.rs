@@ -77,6 +77,8 @@ pub struct Pending {
     name: String,
     path: String,
     record: Record,
+    /// Whether others who can read and write here are ours, too.
+    is_shared: bool,
     _lock: OwnedFd,
 }
 
@@ -107,14 +109,18 @@ impl Pending {
                     }
                 }
             }
-            refuse_foreign(&parent, &name, &path)?;
+            let is_wide = refuse_foreign(&parent, &name, &path)?;
             // The run before us may have taken the directory away with its last file.
             let taken =
                 host.directory_without_links(&host.canonical_parent(&path)?.unwrap_or_else(|| path.clone()));
             match taken.and_then(|directory| Ok(directory.try_lock(LOCK)?.map(|lock| (directory, lock)))) {
                 Ok(Some((directory, lock))) => {
+                    let is_shared = outputs.allow_shared;
+                    if is_wide {
+                        narrow(&directory, is_shared)?;
+                    }
                     let record = load(&directory)?;
-                    return Ok(Pending { directory, parent, name, path, record, _lock: lock });
+                    return Ok(Pending { directory, parent, name, path, record, is_shared, _lock: lock });
                 }
                 Ok(None) => {}
                 Err(error) if parent.lstat(&name)?.is_some() && began.elapsed() >= patience => {
@@ -193,7 +199,7 @@ impl Pending {
         let found = self.directory.read(&account(id), FILE_LIMIT)?;
         let uid = rustix::process::geteuid().as_raw();
         Ok(found
-            .filter(|(_, meta)| meta.uid == uid && meta.mode & 0o077 == 0)
+            .filter(|(_, meta)| meta.uid == uid && (self.is_shared || meta.mode & 0o077 == 0))
             .map(|(bytes, _)| Zeroizing::new(bytes)))
     }
 
@@ -276,24 +282,36 @@ fn temporary(name: &str) -> String {
     format!("{name}.new")
 }
 
-/// A directory that somebody else made or can write is not ours to work in.
-fn refuse_foreign(parent: &Directory, name: &str, path: &str) -> Result<()> {
-    let Some(meta) = parent.lstat(name)? else { return Ok(()) };
+/// A directory that somebody else made is not ours to work in. Whether others than its owner can get into ours.
+fn refuse_foreign(parent: &Directory, name: &str, path: &str) -> Result<bool> {
+    let Some(meta) = parent.lstat(name)? else { return Ok(false) };
     let uid = rustix::process::geteuid().as_raw();
-    let why = if meta.kind != Kind::Directory {
-        "it is no directory".to_owned()
-    } else if meta.uid != uid {
-        format!("it belongs to user {}, and we are {uid}", meta.uid)
-    } else if meta.mode & 0o077 != 0 {
-        format!("its mode is {:04o}, not 0700", meta.mode)
-    } else {
-        return Ok(());
-    };
-    Err(Error::failed(format!(
-        "what stands where trustup keeps a key that is under way is not trustup's: {why}"
-    ))
-    .at(path)
-    .hint("look who put it there; then remove it and run again"))
+    if meta.kind != Kind::Directory {
+        return Err(Error::failed("what stands where trustup keeps a key that is under way is no directory")
+            .at(path)
+            .hint("look who put it there; then remove it and run again"));
+    }
+    if meta.uid != uid {
+        return Err(Error::failed("another user keeps here what is under way for this pair")
+            .at(path)
+            .because(anyhow::anyhow!("it belongs to user {}, and we are {uid}", meta.uid))
+            .hint(
+                "run trustup as the same user each time: root gives the files to the service with `--owner`",
+            )
+            .hint("if nobody works on the pair as that user any more, remove the directory"));
+    }
+    Ok(meta.mode & 0o077 != 0)
+}
+
+/// Volumes get their rights changed as a whole (`fsGroup`, `chmod -R`): the directory is closed again. What others could
+/// have put there is not believed, unless they are ours.
+fn narrow(directory: &Directory, is_shared: bool) -> Result<()> {
+    if !is_shared {
+        for name in [KEY, ANSWER, RECORD] {
+            directory.remove(name)?;
+        }
+    }
+    directory.set_mode(0o700)
 }
 
 /// The record; one that is damaged says nothing.

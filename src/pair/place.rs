@@ -23,6 +23,8 @@ pub struct Placed {
     pub changed: Vec<String>,
     /// Of these, those that were written in place, because they are mounted one by one.
     pub in_place: Vec<String>,
+    /// Links of ours into a former version that nobody asks for any more, and that are gone with it.
+    pub dropped: Vec<String>,
 }
 
 /// Makes the directories that are missing. Answers with those that were made, outermost first.
@@ -105,8 +107,18 @@ pub fn try_out(host: &Sysroot, outputs: &Outputs) -> Result<()> {
 fn make_directories(host: &Sysroot, path: &str, made: &mut Vec<String>) -> Result<()> {
     let mut missing = Vec::new();
     let mut path = path;
-    while path != "/" && host.stat(path)?.is_none() {
-        missing.push(path);
+    while path != "/" {
+        match host.stat(path)? {
+            None => missing.push(path),
+            Some(meta) if meta.kind == Kind::Directory => break,
+            Some(_) => {
+                return Err(Error::usage(
+                    "what stands here is no directory, and files are to stand below it",
+                )
+                .at(host.display(path))
+                .hint("name another path, or remove what is there"));
+            }
+        }
         path = split(path).0;
     }
     for path in missing.into_iter().rev() {
@@ -262,20 +274,40 @@ fn place_files(
     }
     checkpoints.pass();
     // From here on the pair is placed. A link and versions of the other layout hold a key that nobody needs.
-    let _ = remove_versions(host, outputs);
+    let _ = remove_versions(host, outputs, &mut placed);
     Ok(placed)
 }
 
 /// Takes away what `--layout versioned` left beside the key.
-fn remove_versions(host: &Sysroot, outputs: &Outputs) -> Result<()> {
+fn remove_versions(host: &Sysroot, outputs: &Outputs, placed: &mut Placed) -> Result<()> {
     let (directory, _) = open(host, &outputs.key)?;
     let current = current(outputs);
     if directory.read_link(&current)?.is_none() {
         return Ok(());
     }
+    drop_links(host, outputs, &directory, &[], placed)?;
     directory.remove(&current)?;
     remove_other_versions(host, &directory, outputs, None)?;
     directory.sync()
+}
+
+/// Takes links of ours into the current version away but those of `kept`: they would lead nowhere.
+fn drop_links(
+    host: &Sysroot,
+    outputs: &Outputs,
+    directory: &Directory,
+    kept: &[&str],
+    placed: &mut Placed,
+) -> Result<()> {
+    for name in directory.list()? {
+        if !kept.contains(&name.as_str())
+            && directory.read_link(&name)? == Some(format!("{}/{name}", current(outputs)))
+        {
+            directory.remove(&name)?;
+            placed.dropped.push(host.display(&child(split(&outputs.key).0, &name)));
+        }
+    }
+    Ok(())
 }
 
 /// Takes every version's directory away but `kept`.
@@ -297,7 +329,7 @@ fn remove_other_versions(
 }
 
 /// The link that says which version is the current one, beside the key and named after it.
-fn current(outputs: &Outputs) -> String {
+pub(super) fn current(outputs: &Outputs) -> String {
     format!(".{}.current", split(&outputs.key).1)
 }
 
@@ -348,7 +380,9 @@ fn place_version(
     linked.and_then(|()| directory.sync()).map_err(|error| error.with_changed(placed.changed.clone()))?;
     checkpoints.pass();
     // Former versions: what holds a key that nobody needs goes. What cannot be taken away now goes the next time.
-    let _ = remove_other_versions(host, &directory, outputs, Some(&version));
+    let names: Vec<&str> = outputs.paths().map(|(_, path)| split(path).1).collect();
+    let _ = drop_links(host, outputs, &directory, &names, &mut placed)
+        .and_then(|()| remove_other_versions(host, &directory, outputs, Some(&version)));
     Ok(placed)
 }
 

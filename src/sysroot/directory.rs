@@ -277,6 +277,12 @@ impl Directory {
         rustix::fs::fchmod(&made, Mode::from_raw_mode(attributes.mode)).map_err(failed)
     }
 
+    /// Sets the permission bits of the directory itself, octal.
+    pub fn set_mode(&self, mode: u32) -> Result<()> {
+        rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(mode))
+            .map_err(|error| self.failed("could not change the mode", "", error))
+    }
+
     /// Removes the directory `name` if it is empty; says whether it is gone.
     pub fn remove_empty_directory(&self, name: &str) -> Result<bool> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {

@@ -19,6 +19,7 @@ use crate::enroll::{self, Outcome, Request, World, trust::Recorded};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::KeyType;
+use crate::native;
 use crate::pair::Layout;
 use crate::runtime;
 use crate::state::{self, State};
@@ -63,10 +64,14 @@ impl std::fmt::Display for MethodWord {
       --cert /run/tls/server.crt --key /run/tls/server.key --owner nginx
   From the ACME provisioner of that CA, answering http-01 on port 80:
     trustup enroll acme web.internal --cert /run/tls/server.crt --key /run/tls/server.key
-  What trustup.toml says, at container start, then the service:
-    trustup enroll
+  What trustup.toml says, at container start, then the service, without a shell:
+    trustup enroll -- my-service
+  Root certificates first:
+    trustup bootstrap -- trustup enroll -- my-service
 
-A second run finds a good pair and does nothing, without any network: it can stand in every entrypoint. Published
+A second run finds a good pair and does nothing, without any network: it can stand in every entrypoint. A pair that is due
+and cannot be replaced stays while it works: exit 0, with a warning, and `kept-for-now` in the JSON. `any NAME…` takes those
+certificates of trustup.toml that have one of the names. `--dry-run` asks nobody. Published
 images' variables CA_URL, CA_FINGERPRINT, CA_TOKEN, CA_PROVISIONER_NAME, TLS_DOMAINS, TLS_CERT_LOCATION,
 TLS_KEY_LOCATION and TLS_CA_CERT_LOCATION work alone, too; without CA_TOKEN by ACME, whose options may be added.")]
 pub(super) struct EnrollArgs {
@@ -152,6 +157,10 @@ pub(super) struct EnrollArgs {
     #[arg(long, value_name = "FILE", help_heading = "token, provisioner and x5c")]
     x5c_key: Option<PathBuf>,
 
+    /// After success, become this command
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<String>,
+
     #[command(flatten)]
     acme: AcmeArgs,
     #[command(flatten)]
@@ -200,7 +209,11 @@ pub(super) fn run(context: &Context, args: &EnrollArgs, said: &Parsed) -> Result
         drop(busy);
         results.push((request, done));
     }
-    report::report(context, results)
+    let code = report::report(context, results)?;
+    if code != 0 || args.command.is_empty() || context.global.dry_run {
+        return Ok(code);
+    }
+    Err(native::replace_us(context.env, &args.command, &[]))
 }
 
 /// What bootstrap recorded, as far as whoever runs us may read it.

@@ -13,6 +13,9 @@ use crate::ui::Ui;
 /// Says it all; the exit code is that of the first certificate that could not be had.
 pub(super) fn report(context: &Context, results: Vec<(Request, Result<Outcome>)>) -> Result<u8> {
     let ui = context.ui;
+    // Errors of several are said one by one; on stdout there is one object all the same.
+    let mut talk = ui;
+    talk.json = false;
     let mut certificates = Vec::new();
     let mut failed: Option<Error> = None;
     let (mut changed, many) = (false, results.len() > 1);
@@ -24,22 +27,17 @@ pub(super) fn report(context: &Context, results: Vec<(Request, Result<Outcome>)>
                 certificates.push(as_json(&request, &outcome));
             }
             Err(error) => {
+                changed |= !error.changed().is_empty();
                 certificates.push(failure(&request, &error));
-                match &failed {
-                    // The first is said at the end, as the command's own.
-                    None => {
-                        failed = Some(if many {
-                            error.hint(format!("that was `{}`", request.outputs.cert))
-                        } else {
-                            error
-                        })
-                    }
-                    Some(_) => {
-                        let mut talk = ui;
-                        talk.json = false;
-                        talk.error("enroll", &error);
-                    }
+                let error = match many {
+                    true => error.hint(format!("that is about `{}`", request.outputs.cert)),
+                    false => error,
+                };
+                if many {
+                    talk.error("enroll", &error);
                 }
+                // The command's own is the first.
+                failed = failed.or(Some(error));
             }
         }
     }
@@ -48,14 +46,10 @@ pub(super) fn report(context: &Context, results: Vec<(Request, Result<Outcome>)>
             ui.result("enroll", json!({ "changed": changed, "certificates": certificates }))?;
             Ok(0)
         }
-        // One object on stdout: the error's, which would otherwise be a second one.
         Some(error) if many => {
             let fields =
                 json!({ "changed": changed, "certificates": certificates, "error": Ui::fields(&error) });
             ui.result("enroll", fields)?;
-            let mut talk = ui;
-            talk.json = false;
-            talk.error("enroll", &error);
             Ok(error.kind().exit_code())
         }
         Some(error) => Err(error),
@@ -90,11 +84,14 @@ fn say(context: &Context, request: &Request, outcome: &Outcome) {
         }
         Action::KeptForNow => {
             let until = outcome.chain.first().map(|leaf| text::moment(leaf.not_after())).unwrap_or_default();
-            ui.warn(format!(
+            // Also where only errors are wanted: the next that is heard of it may be that it has expired.
+            let mut loud = ui;
+            loud.quiet = false;
+            loud.warn(format!(
                 "`{cert}` for {names}: {reason}, could not be replaced, and works until {until}"
             ));
             if let Some(problem) = &outcome.problem {
-                ui.warn(format!("{problem}"));
+                loud.warn(format!("{problem}"));
                 problem.hints().iter().for_each(|hint| ui.say(format!("  hint: {hint}")));
             }
         }

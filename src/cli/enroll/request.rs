@@ -64,6 +64,11 @@ pub(super) fn requests(
             crate::text::escape(&config.path.to_string_lossy())
         ));
     }
+    if of_variables.as_ref().is_some_and(|one| one.enroll.iter().any(is_acme))
+        && context.env.raw("CA_TOKEN") == Some("")
+    {
+        context.ui.warn("`CA_TOKEN` is set, and empty: the certificate is asked for by ACME, as without it");
+    }
     let of_variables = of_variables.map(|one| completed(args, &said.given, one)).transpose()?;
     let own =
         trust::Given { url: args.ca_url.clone(), pins: args.fingerprint.clone(), root: args.ca_root.clone() };
@@ -186,8 +191,12 @@ fn one(
     host: &Sysroot,
 ) -> Result<Request> {
     let (Some(cert), Some(key)) = (&args.cert, &args.key) else {
-        return Err(Error::usage("where the certificate and its key go is not given")
-            .hint("add `--cert FILE` and `--key FILE`, such as `--cert /run/tls/server.crt --key /run/tls/server.key`"));
+        let error = Error::usage("where the certificate and its key go is not given")
+            .hint("add `--cert FILE` and `--key FILE`, such as `--cert /run/tls/server.crt --key /run/tls/server.key`");
+        return Err(match config {
+            Some(_) => error.hint("the certificates of trustup.toml are for `trustup enroll` without a method, or `trustup enroll any NAME…`"),
+            None => error,
+        });
     };
     let names = args.names.iter().map(|name| name.parse()).collect::<Result<Vec<_>>>()?;
     let default_provisioner = config.and_then(|config| config.ca.as_ref()?.provisioner.clone());
@@ -276,7 +285,8 @@ fn token(context: &Context, args: &EnrollArgs) -> Result<Source> {
             return Ok(Source::File(path.into()));
         }
     }
-    let why = format!("neither `--token-file`, TRUSTUP_TOKEN nor `{}` says one", SECRETS[0]);
+    let why =
+        format!("neither `--token-file`, TRUSTUP_TOKEN, `{}` nor `{}` says one", SECRETS[0], SECRETS[1]);
     Ok(Source::Missing("token".to_owned(), why))
 }
 

@@ -33,6 +33,49 @@ fn the_first_run_gets_a_pair_and_the_second_asks_nobody() {
     assert_ne!(scene.pair().1, key, "a new certificate has a new key");
 }
 
+/// A pair that was copied without what is kept beside it, or that another user got: the pinned root is fetched to judge it,
+/// and nothing is spent.
+#[test]
+fn a_pair_without_its_directory_is_judged_by_the_pinned_root() {
+    let scene = Scene::new();
+    scene.enroll().ok();
+    let pair = scene.pair();
+    fs::remove_dir_all(scene.path(".server.key.trustup")).unwrap();
+    let connections = scene.server.connections();
+    let run = scene.enroll().ok();
+    assert_eq!(done(&run).0, "kept", "{run}");
+    assert_eq!((scene.pair(), scene.server.connections()), (pair, connections + 1));
+    assert!(!run.stderr.contains("cannot be used"), "{run}");
+}
+
+/// The service is started when there is a pair, and only then.
+#[test]
+fn the_service_is_started_afterwards() {
+    let scene = Scene::new();
+    let service = ["--", env!("CARGO_BIN_EXE_trustup"), "--version"];
+    let version = concat!("trustup ", env!("CARGO_PKG_VERSION"), "\n");
+    let plain = |more: &[&str]| {
+        crate::support::run::Trustup::new(["enroll", "provisioner", "web.test", "--timeout", "10s"])
+            .args(["--ca-url", &scene.server.url(), "--fingerprint", &scene.ca.fingerprint().hex()])
+            .arg("--cert")
+            .arg(scene.path("server.crt"))
+            .arg("--key")
+            .arg(scene.path("server.key"))
+            .args(more)
+            .args(service)
+            .env("HOME", scene.directory.path())
+    };
+    write(&scene.path("wrong"), b"wrong", 0o600);
+    let (wrong, right) =
+        (scene.path("wrong").display().to_string(), scene.path("password").display().to_string());
+    assert_eq!(plain(&["--password-file", &wrong]).fails(4).stdout, "");
+    assert_eq!(plain(&["--password-file", &right, "--dry-run"]).ok().stdout, "");
+    for _ in 0..2 {
+        assert_eq!(plain(&["--password-file", &right]).ok().stdout, version);
+    }
+    scene.pair();
+}
+
 #[test]
 fn nothing_is_changed_or_asked_by_a_dry_run() {
     let scene = Scene::new();
@@ -184,6 +227,8 @@ fn a_pair_that_is_due_and_cannot_be_replaced_works_on() {
     assert!(done(&kept).1.contains("is due since"), "{kept}");
     assert_eq!(result(&kept)["problem"]["kind"], "unreachable");
     kept.says(["could not be replaced, and works until"]);
+    // The next that is heard of it may be its end: also where only errors are wanted.
+    run(&["--quiet"]).ok().says(["could not be replaced, and works until", "refused the connection"]);
     // Who insists is told.
     run(&["--force"]).fails(6);
     assert!(!scene.path(".server.key.trustup").exists(), "nothing is left of a run that asked nobody");

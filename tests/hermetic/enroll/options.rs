@@ -67,6 +67,9 @@ fn what_published_variables_leave_open_can_be_said() {
     for run in [enroll().args(["--http-listen", "8080"]), enroll().env("TRUSTUP_HTTP_LISTEN", "8080")] {
         run.fails(2).says(["--http-listen", "`:8080` for all addresses"]);
     }
+    // Compose fills a missing variable with nothing.
+    let empty = enroll().env("CA_TOKEN", "").args(directory).args(["--webroot", missing]).fails(2);
+    empty.says(["`CA_TOKEN` is set, and empty", "by ACME"]);
     let by_token = enroll().env("CA_TOKEN", "abc");
     by_token.args(["--webroot", missing]).fails(2).says(["`--webroot` needs a method"]);
     assert!(!scene.path("server.key").exists());

@@ -62,8 +62,21 @@ fn a_version_is_extended_and_mended() {
     }
     scene.pair();
     assert_eq!(scene.server.connections(), connections);
-    // Plain files leave no second copy of the key behind.
-    assert_eq!(done(&scene.enroll().arg("--force").ok()).0, "issued");
+    // Nobody asks for the others any more: they stay as long as they lead to this version, and go with it, which is said.
+    assert_eq!(done(&run().ok()).0, "kept");
+    assert_eq!(super::chain(&scene.path("ca.crt"))[0].fingerprint(), scene.ca.fingerprint());
+    let forced = run().arg("--force").ok();
+    let gone = format!("`{}` was a link into the former version", scene.path("chain.crt").display());
+    forced.says([&*gone, "ca.crt", "--ca-out"]);
+    assert!(scene.path("chain.crt").symlink_metadata().is_err(), "nothing leads nowhere");
+    assert!(scene.path("ca.crt").symlink_metadata().is_err());
+    scene.pair();
+    // Plain files are another layout, and leave no second copy of the key behind.
+    let connections = scene.server.connections();
+    assert_eq!(done(&scene.enroll().ok()).0, "placed-again");
+    assert_eq!(scene.server.connections(), connections);
+    assert!(scene.path("server.crt").symlink_metadata().unwrap().is_file());
+    scene.pair();
     let names: Vec<String> = fs::read_dir(scene.directory.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -258,12 +271,8 @@ fn two_runs_at_once_get_one_certificate() {
 fn t21_what_lies_where_a_key_under_way_is_kept_must_be_ours() {
     let scene = Scene::new();
     let pending = scene.path(".server.key.trustup");
-    fs::create_dir(&pending).unwrap();
-    fs::set_permissions(&pending, fs::Permissions::from_mode(0o755)).unwrap();
-    scene.enroll().fails(1).says(["is not trustup's", "0700"]);
-    fs::remove_dir(&pending).unwrap();
     symlink(scene.directory.path(), &pending).unwrap();
-    scene.enroll().fails(1).says(["it is no directory"]);
+    scene.enroll().fails(1).says(["is no directory"]);
     fs::remove_file(&pending).unwrap();
     // A key that somebody got in there is not the one in the record.
     fs::create_dir(&pending).unwrap();
@@ -272,4 +281,45 @@ fn t21_what_lies_where_a_key_under_way_is_kept_must_be_ours() {
     super::write(&pending.join("key.pem"), planted.serialize_pem().as_bytes(), 0o600);
     scene.enroll().ok();
     assert_ne!(scene.pair().1, planted.serialize_pem().into_bytes());
+}
+
+/// Volumes get their rights changed as a whole: what others could have put there is not believed, and the directory is
+/// closed again.
+#[test]
+fn t21_a_directory_that_was_opened_to_others_is_not_believed() {
+    let scene = Scene::new();
+    let pending = scene.path(".server.key.trustup");
+    let opened = || fs::set_permissions(&pending, fs::Permissions::from_mode(0o2770)).unwrap();
+    for shared in [false, true] {
+        let run = || {
+            let run = scene.enroll().arg("--force");
+            if shared { run.arg("--allow-shared-directory") } else { run }
+        };
+        let killed = run().env("TRUSTUP_TEST_KILL_AT", "3").run();
+        assert_eq!(killed.code, None, "{killed}");
+        let answer = fs::read(pending.join("issued.pem")).unwrap();
+        opened();
+        let next = run().ok();
+        assert_eq!(done(&next).0, if shared { "taken-up" } else { "issued" }, "{next}");
+        assert_eq!(fs::read(scene.path("server.crt")).unwrap() == answer, shared);
+        assert_eq!(mode(&pending), 0o700);
+        scene.pair();
+    }
+    // While the pair is good nobody needs it.
+    opened();
+    assert_eq!(done(&scene.enroll().ok()).0, "kept");
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&pending, Some(4711), None).unwrap();
+        let run = scene.enroll().arg("--force").fails(1);
+        run.says(["another user keeps here", "belongs to user 4711", "--owner", "the same user each time"]);
+    }
+}
+
+#[test]
+fn what_is_on_the_way_and_no_directory_is_said() {
+    let scene = Scene::new();
+    super::write(&scene.path("file"), b"", 0o644);
+    let run = scene.enroll().arg("--chain").arg(scene.path("file/below/chain.crt")).fails(2);
+    run.says(["is no directory", "remove what is there"]);
+    assert_eq!(scene.server.connections(), 0);
 }

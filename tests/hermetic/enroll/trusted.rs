@@ -172,6 +172,34 @@ fn t22_a_token_names_the_ca_whose_root_bootstrap_recorded() {
     scene.pair();
 }
 
+/// One cannot be chosen by chance.
+#[test]
+fn of_several_bootstrapped_cas_one_has_to_be_named() {
+    let (scene, other) = (Scene::new(), Scene::new());
+    let state = scene.path("state");
+    std::fs::create_dir(&state).unwrap();
+    for one in [&scene, &other] {
+        let run = Trustup::new([
+            "bootstrap",
+            "--stores",
+            "private",
+            "--ca-url",
+            &one.server.url(),
+            "--fingerprint",
+        ]);
+        let run = run.arg(one.ca.fingerprint().hex()).arg("--private-dir").arg(&state);
+        run.env("HOME", scene.directory.path()).ok();
+    }
+    let enroll = || {
+        let run =
+            scene.plain("provisioner").arg("web.test").arg("--password-file").arg(scene.path("password"));
+        run.arg("--private-dir").arg(&state)
+    };
+    enroll().fails(2).says(["bootstrap was given several CAs", &scene.server.url(), &other.server.url()]);
+    enroll().args(["--ca-url", &scene.server.url()]).ok();
+    scene.pair();
+}
+
 fn root_file(scene: &Scene, name: &str) -> std::path::PathBuf {
     root(name).write(scene.directory.path(), "other-root.pem")
 }
@@ -384,6 +412,9 @@ fn who_hangs_leaves_the_others_their_time() {
         .env("HOME", "/none")
         .fails(6);
     assert!(began.elapsed() < Duration::from_secs(30), "{run}");
+    // What failed is named, and what was done all the same is said.
+    run.says([&*format!("that is about `{}`", scene.path("hangs.test.crt").display())]);
+    assert_eq!(run.json()["changed"], true, "{run}");
     let certificates = &run.json()["certificates"];
     assert_eq!(certificates[1]["method"], "provisioner", "{run}");
     assert_eq!(certificates[1]["skipped"][0]["method"], "acme", "{run}");
