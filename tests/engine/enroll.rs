@@ -18,6 +18,8 @@ use crate::support::program::copy_for_all;
 use crate::support::servers::{Port, wait_for};
 
 const IMAGE: &str = "trustup-test/bare";
+/// What the service of these tests says.
+const SERVICE: &str = concat!("trustup ", env!("CARGO_PKG_VERSION"));
 
 /// An image with the binary and nothing else.
 fn bare() -> &'static str {
@@ -67,7 +69,7 @@ fn a_container_enrolls_from_the_ca_in_another() {
         let command = [
             bare(), "/trustup", "--timeout", "10s", "enroll", "provisioner", "web.internal", "--ca-url", &url,
             "--fingerprint", &pin, "--provisioner", "dev", "--password-file", "/run/secrets/password",
-            "--cert", "/out/web.pem", "--key", "/out/web.key",
+            "--cert", "/out/web.pem", "--key", "/out/web.key", "--", "/trustup", "--version",
         ];
         let mut docker = engine().docker();
         docker.args(["run", "--rm", "--user", &id, "--volume"]).arg(format!("{}:/out", out.display()));
@@ -84,6 +86,8 @@ fn a_container_enrolls_from_the_ca_in_another() {
     for (user, out, password) in &users {
         let said = enroll(*user, out, password).passed();
         assert!(said.contains("got `/out/web.pem` for web.internal by `provisioner`"), "{said}");
+        // And then it becomes the service, without a shell.
+        assert!(said.contains(SERVICE), "{said}");
         let key = fs::metadata(out.join("web.key")).expect("key");
         assert_eq!((key.uid(), key.mode() & 0o7777), (*user, 0o600));
     }
@@ -91,7 +95,7 @@ fn a_container_enrolls_from_the_ca_in_another() {
     // A good pair needs no CA.
     for (user, out, password) in &users {
         let said = enroll(*user, out, password).passed();
-        assert!(said.contains("nothing to do"), "{said}");
+        assert!(said.contains("nothing to do") && said.contains(SERVICE), "{said}");
     }
 }
 
