@@ -255,14 +255,14 @@ fn place_files(
     let mut placed = Placed::default();
     for index in 0..files.len() {
         checkpoints.pass();
-        let done = files[index].put().and_then(|()| files[index].directory.sync());
+        let put = files[index].put();
         let file = &files[index];
         if file.mounted {
             placed.in_place.push(file.shown.clone());
         }
-        if let Err(error) = done {
-            // A file that was written in place may be half written.
-            let begun = if file.mounted { index + 1 } else { index };
+        // A file that was written in place may be half written.
+        let begun = if put.is_ok() || file.mounted { index + 1 } else { index };
+        if let Err(error) = put.and_then(|()| file.directory.sync()) {
             let left = files[..begun].iter().rev().filter(|file| file.bring_back().is_err());
             let left: Vec<String> = left.map(|file| file.shown.clone()).collect();
             for file in &files {
