@@ -10,6 +10,7 @@ use super::trust::{self, Recorded};
 use super::{Request, World};
 use crate::cert::Certificate;
 use crate::error::{Error, Kind, Result};
+use crate::fingerprint::Fingerprint;
 use crate::key::PrivateKey;
 use crate::net::Net;
 use crate::net::dns::Settings;
@@ -281,6 +282,11 @@ pub(super) fn with_fetched_roots(settled: &Settled<'_>, world: &World<'_>) -> Op
     let left = settled.request.timeout.saturating_sub(settled.began.elapsed());
     // What goes wrong is said when it is asked for in earnest.
     let roots = trust::fetch(&url, &settled.ca.pins, world.env, left / 4, None, &|_| {}).ok()?;
+    // Known is only what every pin leads to.
+    let is_there = |pin: &Fingerprint| roots.certificates.iter().any(|root| root.fingerprint() == *pin);
+    if !settled.ca.pins.iter().all(is_there) {
+        return None;
+    }
     let mut recorded = world.recorded.clone();
     recorded.add_known(roots.certificates);
     Some(recorded)
