@@ -168,7 +168,8 @@ impl Context<'_> {
 
 /// Runs the command line `args` (the program's name first) and answers with the exit code.
 pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
-    let asked_for_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    let asked_for_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
+        || variables::is_on(env, "TRUSTUP_JSON");
     let early = Ui::new(asked_for_json, false, false, Color::Auto, env.var("NO_COLOR").is_some());
     if crate::privilege::is_raised() {
         let error = Error::unsupported(
