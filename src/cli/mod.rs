@@ -198,7 +198,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     let context = Context { env, ui, global };
     let result = match &cli.command {
         Command::Detect(args) => detect::run(&context, args),
-        Command::Bootstrap(args) => bootstrap::run(&context, args, &parsed.sources),
+        Command::Bootstrap(args) => bootstrap::run(&context, args, &parsed),
         Command::Untrust(args) => untrust::run(&context, args),
         Command::Status(args) => status::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, args),
