@@ -25,7 +25,7 @@ pub enum Source {
     File(PathBuf),
     /// Standard input.
     Stdin,
-    /// One of our descriptors, by number.
+    /// A descriptor that the caller left us, by number.
     Descriptor(u32),
     /// A variable, by name.
     Variable(String),
@@ -54,6 +54,11 @@ impl FromStr for Source {
         }
         let number = ["fd:", "/dev/fd/", "/proc/self/fd/"].iter().find_map(|front| text.strip_prefix(front));
         match number.map(str::parse) {
+            Some(Ok(number @ (1 | 2))) => {
+                Err(Error::usage(format!("descriptor {number} is for what trustup prints"))
+                    .at(text::escape(text))
+                    .hint("give it by another one: `fd:3`, and `3<FILE` in the shell; `-` is standard input"))
+            }
             Some(Ok(number)) => Ok(Source::Descriptor(number)),
             Some(Err(error)) => Err(Error::usage("this is no number of a descriptor")
                 .at(text::escape(text))
@@ -159,7 +164,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Source>().expect(text), wanted);
         }
-        for text in ["", "fd:", "fd:x", "fd:-1", "/dev/fd/3/x"] {
+        for text in ["", "fd:", "fd:x", "fd:-1", "/dev/fd/3/x", "fd:1", "/dev/fd/2"] {
             assert!(text.parse::<Source>().is_err(), "{text}");
         }
     }
@@ -192,6 +197,10 @@ mod tests {
 
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
         let source = Source::Descriptor(u32::try_from(reader.as_raw_fd()).expect("a number"));
+        // One of ours is none that somebody handed over; that would have come through `exec`.
+        let error = Secret::read(&source, "the token", &env).expect_err("refused");
+        assert!(error.what().ends_with("is not open") && error.hints()[0].contains("<FILE"), "{error}");
+        rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::empty()).expect("kept");
         // In pieces, the second when the reader is waiting.
         let thread = std::thread::spawn(move || {
             writer.write_all(b"hun").expect("written");
