@@ -115,7 +115,7 @@ fn what_belongs_together_may_come_from_both_and_must_be_whole() {
             .env("HOME", "/none")
     };
     let asked = published(Trustup::new(["enroll", "-v", "--provisioner", "ours", "--timeout", "5s"])).run();
-    assert!(asked.stderr.contains("acme/ours") && !asked.stderr.contains("theirs"), "{asked}");
+    assert!(asked.stderr.contains("no provisioner `ours`") && !asked.stderr.contains("theirs"), "{asked}");
 }
 
 #[test]

@@ -283,10 +283,13 @@ fn the_acme_provisioner_of_step_ca_is_found() {
     assert_eq!(run.json()["certificates"][0]["pinned"], true, "{run:?}");
     place.verify(&ca.root_file(), "localhost");
     common(&["localhost"]).args(["--force", "--provisioner", StepCa::ACME]).ok();
-    common(&["localhost"])
-        .args(["--force", "--provisioner", "nobody"])
-        .fails(1)
-        .says(["/acme/nobody/directory"]);
+    // Another name than those of its list is an error before its directory is asked for.
+    for (name, what) in
+        [("nobody", "no provisioner `nobody`"), (StepCa::PROVISIONER, "of the kind JWK, not ACME")]
+    {
+        let run = common(&["localhost"]).args(["--force", "--provisioner", name]).fails(2);
+        run.says([what, &*format!("`{}`", StepCa::ACME)]);
+    }
 }
 
 /// step-ca asks again and again for what it does not find, so that a signal always meets us while everything is up.

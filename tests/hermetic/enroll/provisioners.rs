@@ -1,0 +1,82 @@
+//! A provisioner that is named and does not fit is a usage error that lists those that do, whatever the method.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
+use serde_json::json;
+use trustup::dev_ca::X5C;
+
+use crate::acme::server::{AcmeServer, Instead};
+use crate::support::ca::{self, pem};
+use crate::support::enrollment::{Scene, write};
+use crate::support::run::Trustup;
+
+/// `trustup enroll x5c web.test` with a birth certificate that could sign.
+fn by_birth(scene: &Scene) -> Trustup {
+    let key = KeyPair::generate().expect("key");
+    let mut birth = CertificateParams::new(["birth.test".to_owned()]).expect("names");
+    birth.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    birth.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    let birth = ca::root("Root Of Birth").sign_for(birth, &key);
+    write(&scene.path("birth.crt"), pem("CERTIFICATE", &birth).as_bytes(), 0o644);
+    write(&scene.path("birth.key"), pem("PRIVATE KEY", &key.serialize_der()).as_bytes(), 0o600);
+    let run = scene.plain("x5c").arg("web.test").args(["--ca-url", &scene.server.url()]);
+    let run = run.args(["--fingerprint", &scene.ca.fingerprint().hex()]);
+    run.arg("--x5c-cert").arg(scene.path("birth.crt")).arg("--x5c-key").arg(scene.path("birth.key"))
+}
+
+#[test]
+fn x5c_names_the_right_ones() {
+    let scene = Scene::new();
+    let of_kind = format!("`{X5C}`");
+    let run = by_birth(&scene).args(["--provisioner", scene.ca.provisioner()]).fails(2);
+    run.says(["is of the kind JWK, not X5C", &of_kind]);
+    let run = by_birth(&scene).args(["--provisioner", "nobody"]).fails(2);
+    run.says(["no provisioner `nobody`", &of_kind]);
+}
+
+#[test]
+fn a_birth_key_that_all_can_read_is_said() {
+    let scene = Scene::new();
+    let warning = "can read the birth certificate's key";
+    // The CA of the scene does not know this birth certificate: what is said before is what matters.
+    let run = by_birth(&scene).run();
+    assert!(!run.stderr.contains(warning), "{run}");
+    let run = by_birth(&scene);
+    fs::set_permissions(scene.path("birth.key"), fs::Permissions::from_mode(0o644)).expect("mode");
+    run.run().says([warning, "chmod 600"]);
+}
+
+#[test]
+fn acme_looks_at_the_list_where_there_is_one() {
+    let list = json!({"provisioners": [{"type": "X5C", "name": "birth"}, {"type": "ACME", "name": "auto"}]});
+    let step_ca = AcmeServer::start(move |asked, _| {
+        asked.path.starts_with("/provisioners").then(|| Instead::Json(200, list.clone()))
+    });
+    // As Caddy answers what it does not know.
+    let other = AcmeServer::start(|_, _| None);
+    let none = AcmeServer::start(|asked, _| {
+        asked.path.starts_with("/provisioners").then(|| Instead::Text(404, "text/plain", "no".to_owned()))
+    });
+    let scene = Scene::new();
+    let enroll = |server: &AcmeServer, name: &str| {
+        let (url, root) = server.known_as();
+        let file = scene.path("acme.pem");
+        fs::write(&file, root).expect("root");
+        let run =
+            scene.plain("acme").args(["web.test", "--http-listen", "127.0.0.1:0", "--provisioner", name]);
+        run.args(["--ca-url", url.trim_end_matches("/dir"), "--ca-root"]).arg(file).run()
+    };
+    for (name, what) in [("nobody", "no provisioner `nobody`"), ("birth", "of the kind X5C, not ACME")] {
+        let run = enroll(&step_ca, name);
+        assert_eq!(run.code, Some(2), "{run}");
+        run.says([what, "those of the kind ACME are `auto`"]);
+        assert_eq!(step_ca.count(&format!("/acme/{name}/directory")), 0);
+    }
+    for (server, name) in [(&step_ca, "auto"), (&other, "local"), (&none, "local")] {
+        let run = enroll(server, name);
+        assert_ne!(run.code, Some(2), "{run}");
+        assert!(server.count(&format!("/acme/{name}/directory")) > 0, "{run}");
+    }
+}
