@@ -152,7 +152,7 @@ impl Order<'_> {
 ///
 /// # Errors
 /// There is none, or there are several: the error lists them.
-pub(super) fn only(provisioners: &Provisioners, word: &str) -> Result<String> {
+pub(crate) fn only(provisioners: &Provisioners, word: &str) -> Result<String> {
     let of_kind: Vec<&str> = provisioners
         .0
         .iter()
