@@ -160,7 +160,7 @@ fn t16_a_hook_gets_the_environment_without_our_secrets() {
     rustix::io::fcntl_setfd(&open, rustix::io::FdFlags::empty()).expect("inheritable");
     let run = place
         .at(&pebble, &["a.test"])
-        .args(["--challenge", "dns-01", "--dns-hook", &program, "--dns-hook", "--zone=a", "--timeout", "10s"])
+        .args(["--dns-hook", &program, "--dns-hook", "--zone=a", "--timeout", "10s"])
         .env("PROVIDER_API_KEY", "of the user")
         .env("PATH", "/usr/bin:/bin")
         .env("TRUSTUP_TOKEN", "hunter2")
