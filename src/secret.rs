@@ -102,7 +102,10 @@ impl Secret {
     /// Nothing there, empty, larger than 64 KiB.
     pub fn read(source: &Source, what: &str, env: &Env) -> Result<Self> {
         let (bytes, warning) = match source {
-            Source::File(path) => (host::read_file(path, LIMIT)?, readable_by_others(path, what)?),
+            Source::File(path) => {
+                let bytes = host::read_file(path, LIMIT).map_err(|error| unreadable(&error, what))?;
+                (bytes, readable_by_others(path, what)?)
+            }
             Source::Stdin => (host::read_stdin(LIMIT)?, None),
             Source::Descriptor(number) => (host::read_descriptor(*number, LIMIT)?, None),
             Source::Variable(name) => (env.var(name).unwrap_or_default().as_bytes().to_vec(), None),
@@ -129,13 +132,30 @@ impl Secret {
         &self.value
     }
 
-    /// As text: a token.
+    /// As text that has no white space at its ends: a token. What an editor puts in front (a byte order mark) is no part
+    /// of it either.
     ///
     /// # Errors
     /// It is none.
     pub fn text(&self, what: &str) -> Result<&str> {
-        str::from_utf8(&self.value).map_err(|_| Error::usage(format!("{what} is no text")))
+        let text = str::from_utf8(&self.value).map_err(|_| Error::usage(format!("{what} is no text")))?;
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        if text.is_empty() { Err(Error::usage(format!("{what} is empty"))) } else { Ok(text) }
     }
+}
+
+/// A file that cannot be read, with the secret that it should hold and the next step.
+fn unreadable(error: &Error, what: &str) -> Error {
+    let why = error.causes().iter().fold(error.what().to_owned(), |why, cause| format!("{why}: {cause}"));
+    let told = Error::new(error.kind(), format!("could not read {what}")).because(anyhow::anyhow!("{why}"));
+    let told = match error.place() {
+        Some(place) => told.at(text::escape(place)),
+        None => told,
+    };
+    if error.hints().is_empty() {
+        return told.hint("is the right file named and mounted, and may the user who runs trustup read it?");
+    }
+    error.hints().iter().fold(told, Error::hint)
 }
 
 fn readable_by_others(path: &Path, what: &str) -> Result<Option<String>> {
@@ -182,6 +202,16 @@ mod tests {
     }
 
     #[test]
+    fn what_stands_before_a_text_is_no_part_of_it() {
+        let env = Env::fixed([("T", "\u{feff} \r\n a.b \n"), ("MARK", "\u{feff}"), ("P", " p ")], 0);
+        let read = |name: &str| Secret::read(&Source::Variable(name.to_owned()), "the token", &env);
+        assert_eq!(read("T").expect("a token").text("the token").expect("text"), "a.b");
+        let empty = read("MARK").expect("bytes");
+        assert_eq!(empty.text("the token").expect_err("nothing").what(), "the token is empty");
+        assert_eq!(read("P").expect("a password").bytes(), b" p", "a password may begin with a blank");
+    }
+
+    #[test]
     fn files_pipes_and_who_can_read_them() {
         use std::io::Write as _;
         use std::os::fd::AsRawFd as _;
@@ -218,7 +248,10 @@ mod tests {
         for source in
             [Source::Descriptor(99_999), Source::File("/".into()), Source::File("/nowhere/at/all".into())]
         {
-            assert_eq!(Secret::read(&source, "it", &env).expect_err("refused").kind().exit_code(), 2);
+            let error = Secret::read(&source, "the token", &env).expect_err("refused");
+            assert!(error.kind().exit_code() == 2 && !error.hints().is_empty(), "{error}");
+            let named = error.what() == "could not read the token" || error.what().contains("descriptor");
+            assert!(named && error.place().is_some(), "{error}");
         }
         file.as_file().set_len(LIMIT + 1).expect("grown");
         assert!(Secret::read(&Source::File(file.path().to_owned()), "it", &env).is_err());

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{About, Failure, Issue, Method, Order, Spending, minting, sign};
-use crate::cert::Certificate;
+use crate::cert::{Certificate, input};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
@@ -61,13 +61,21 @@ impl X5c {
 
     /// Certificate and key, and who else can read the key.
     fn read(&self, env: &Env) -> Result<(Vec<Certificate>, PrivateKey, Option<String>)> {
-        let chain = facts::certificates(&host::read_file(&self.cert, FILE_LIMIT)?).map_err(|why| {
-            Error::usage("the birth certificate cannot be used")
-                .at(self.cert.display())
-                .because(anyhow::anyhow!("{why}"))
+        let bytes = host::read_file(&self.cert, FILE_LIMIT)
+            .map_err(|error| error.hint("`--x5c-cert` is the file of the birth certificate"))?;
+        let chain = facts::certificates(&bytes).map_err(|why| {
+            let error = Error::usage("the birth certificate cannot be used").at(self.cert.display());
+            explained(error.because(anyhow::anyhow!("{why}")), &bytes)
         })?;
         let secret = Secret::read(&Source::File(self.key.clone()), "the birth certificate's key", env)?;
         let key = PrivateKey::from_pem(secret.bytes()).map_err(|error| error.at(self.key.display()))?;
         Ok((chain, key, secret.warning))
     }
+}
+
+/// What is wrong with the file of a birth certificate that holds `bytes`, with which option is for which file.
+pub(crate) fn explained(error: Error, bytes: &[u8]) -> Error {
+    const OPTIONS: &str = "`--x5c-cert` is the birth certificate with its intermediates, `--x5c-key` its key";
+    let error = error.hint(OPTIONS);
+    if input::holds_private_key(bytes) { error.hint("this file holds a private key") } else { error }
 }

@@ -49,6 +49,49 @@ fn a_birth_key_that_all_can_read_is_said() {
 }
 
 #[test]
+fn a_birth_certificate_that_is_its_key_is_said() {
+    let scene = Scene::new();
+    let run = by_birth(&scene);
+    fs::copy(scene.path("birth.key"), scene.path("birth.crt")).expect("copied");
+    run.fails(2).says(["holds a private key", "`--x5c-cert` is"]);
+    let run = by_birth(&scene);
+    fs::remove_file(scene.path("birth.crt")).expect("removed");
+    run.fails(2).says(["there is no such file", "`--x5c-cert` is"]);
+}
+
+/// Every option that names a secret's file says which secret is not there, and what to look at.
+#[test]
+fn a_secret_that_is_not_there_is_named() {
+    let scene = Scene::new();
+    let (file, next) = ("/nowhere/file", "is the right file named and mounted");
+    let ca = ["--ca-url", &scene.server.url(), "--fingerprint", &scene.ca.fingerprint().hex()];
+    let run = scene.plain("provisioner").arg("web.test").args(ca).args(["--password-file", file]);
+    run.fails(2).says(["could not read the provisioner's password", file, next]);
+    let run = scene.plain("token").args(ca).args(["--token-file", file]);
+    run.fails(2).says(["could not read the token", file, next]);
+    let acme = || {
+        let run = scene.plain("acme").args(["web.test", "--directory", "https://127.0.0.1:1/directory"]);
+        run.args(["--timeout", "1s"])
+    };
+    let run = acme().args(["--eab-kid", "1", "--eab-hmac-key-file", file]);
+    run.fails(2).says(["could not read the external account's key", file, next]);
+    let run =
+        acme().args(["--rfc2136-server", "127.0.0.1", "--rfc2136-key-name", "k", "--rfc2136-key-file", file]);
+    run.fails(2).says(["could not read the TSIG key", file, next]);
+}
+
+/// What some editors put in front of a text is no part of a token.
+#[test]
+fn a_token_may_stand_behind_a_byte_order_mark() {
+    let scene = Scene::new();
+    let run = Trustup::new(["token", "web.test", "--ca-url", &scene.server.url(), "--password-file"]);
+    let run = run.arg(scene.path("password")).args(["--fingerprint", &scene.ca.fingerprint().hex()]);
+    let token = run.env("HOME", "/none").ok().stdout;
+    write(&scene.path("token"), format!("\u{feff}  {token}").as_bytes(), 0o600);
+    scene.plain("token").arg("--token-file").arg(scene.path("token")).ok();
+}
+
+#[test]
 fn acme_looks_at_the_list_where_there_is_one() {
     let list = json!({"provisioners": [{"type": "X5C", "name": "birth"}, {"type": "ACME", "name": "auto"}]});
     let step_ca = AcmeServer::start(move |asked, _| {
