@@ -15,7 +15,7 @@ use super::enroll::{given, ignore_ca, recorded};
 use super::variables::PublishedSources;
 use crate::cert::{Certificate, SubjectAltName, input, pem};
 use crate::config::{self, Scope};
-use crate::enroll::methods;
+use crate::enroll::methods::{self, x5c};
 use crate::enroll::trust::{self, Ca, Given};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
@@ -313,7 +313,8 @@ fn root_of(ca: &Ca) -> Option<Fingerprint> {
 
 fn birth_certificate(path: &Path) -> Result<Vec<Certificate>> {
     let shown = path.display().to_string();
-    let file = input::read(&host::read_file(path, LIMIT)?, &shown)?;
+    let bytes = host::read_file(path, LIMIT)?;
+    let file = input::read(&bytes, &shown).map_err(|error| x5c::explained(error, &bytes))?;
     match file.problems.first() {
         Some(problem) => Err(Error::usage("the birth certificate's file cannot be used")
             .at(text::escape(&shown))
@@ -352,13 +353,21 @@ struct Output {
 impl Output {
     /// Settles where it goes, before anything is asked.
     fn open(path: &Path) -> Result<Output> {
-        let unusable = || Error::usage("`--out` cannot be written to").at(path.display());
+        let unusable = || {
+            Error::usage("`--out` cannot be written to")
+                .at(path.display())
+                .hint("name a file in a directory that is there and that you can write to")
+        };
         let absolute = std::path::absolute(path).map_err(|error| unusable().because(error))?;
         let absolute = absolute.to_str().filter(|path| !path.ends_with('/')).ok_or_else(unusable)?;
         let output = Output { path: absolute.to_owned(), host: Sysroot::open(Path::new("/"))? };
         let (parent, _) = split(&output.path);
-        if !output.host.directory(parent)?.is_writable() {
-            return Err(unusable().hint("choose a directory that you can write to"));
+        let directory = output
+            .host
+            .directory(parent)
+            .map_err(|error| error.hint("make the directory first, or name another with `--out FILE`"))?;
+        if !directory.is_writable() {
+            return Err(unusable());
         }
         Ok(output)
     }

@@ -154,7 +154,13 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_asked() {
         ),
         (vec!["--provisioner-key", &password], 2, ["no private key", "password"]),
         (vec!["--password-file", &password, "--san", "no name"], 2, ["no host name", "no name"]),
-        (vec!["--password-file", &password, "--out", &path(&missing)], 1, ["no such directory", "missing"]),
+        (
+            vec!["--password-file", &password, "--out", &path(&missing)],
+            1,
+            ["no such directory", "make the directory"],
+        ),
+        (vec!["--password-file", "/nowhere/password"], 2, ["could not read the password", "mounted"]),
+        (vec!["--x5c-cert", &path(&key), "--x5c-key", &path(&cert)], 2, ["private key", "`--x5c-cert` is"]),
         (
             vec!["--password-file", &password, "--cnf-csr", &password],
             2,
