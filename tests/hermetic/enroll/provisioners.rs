@@ -1,4 +1,4 @@
-//! A provisioner that is named and does not fit is a usage error that lists those that do, whatever the method.
+//! Provisioners, tokens, passwords and birth certificates that do not fit: what is said of them, and which do.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -122,4 +122,16 @@ fn acme_looks_at_the_list_where_there_is_one() {
         assert_ne!(run.code, Some(2), "{run}");
         assert!(server.count(&format!("/acme/{name}/directory")) > 0, "{run}");
     }
+}
+
+#[test]
+fn a_token_that_an_earlier_run_sent_is_said_to_be_that() {
+    let scene = Scene::new();
+    let run = Trustup::new(["token", "web.test", "--ca-url", &scene.server.url(), "--password-file"]);
+    let run = run.arg(scene.path("password")).args(["--fingerprint", &scene.ca.fingerprint().hex()]);
+    let token = run.env("HOME", "/none").ok().stdout;
+    write(&scene.path("token"), token.as_bytes(), 0o600);
+    let enroll = || scene.plain("token").arg("--force").arg("--token-file").arg(scene.path("token"));
+    enroll().ok();
+    enroll().fails(4).says(["presented before, by an earlier run here, at 20", " UTC"]);
 }
