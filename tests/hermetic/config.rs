@@ -72,6 +72,43 @@ fn check_says_what_it_would_do_and_all_that_is_wrong() {
     assert_eq!(json["problems"][0]["exit_code"], 2);
 }
 
+/// As enroll does: what one method lacks is no error where another one has all that it needs.
+#[test]
+fn a_secret_that_is_gone_is_a_warning_beside_a_complete_method() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("trustup.toml");
+    let password = directory.path().join("password");
+    fs::write(&password, SECRET).unwrap();
+    mode(&password, 0o600);
+    let with = |behind: &str| {
+        let text = "[[certificate]]\nnames = [\"a.test\"]\ncert = \"/c\"\nkey = \"/k\"\n[[certificate.enroll]]\nmethod = \"token\"\ntoken_file = \"/nowhere/token\"\n[[certificate.enroll]]\n";
+        fs::write(&file, format!("{text}{behind}")).unwrap();
+        mode(&file, 0o600);
+    };
+    for behind in [
+        format!("method = \"provisioner\"\npassword_file = {password:?}\n"),
+        "method = \"acme\"\n".to_owned(),
+        format!("method = \"x5c\"\nx5c_cert = {password:?}\nx5c_key = {password:?}\n"),
+    ] {
+        with(&behind);
+        check(&file).ok().says(["warning", "/nowhere/token", "can be used now"]);
+        let json = check(&file).arg("--json").ok().json();
+        assert_eq!(
+            (&json["ok"], json["warnings"].as_array().map(Vec::len)),
+            (&true.into(), Some(1)),
+            "{json}"
+        );
+    }
+    for behind in [
+        "method = \"provisioner\"\npassword_file = \"/nowhere/password\"\n",
+        "method = \"x5c\"\nx5c_cert = \"/nowhere/crt\"\nx5c_key = \"/nowhere/key\"\n",
+        "method = \"token\"\n",
+    ] {
+        with(behind);
+        check(&file).fails(2).says(["error", "/nowhere/token"]);
+    }
+}
+
 #[test]
 fn a_named_file_has_to_be_there_and_be_a_small_file() {
     let directory = tempfile::tempdir().unwrap();
