@@ -130,8 +130,12 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
         return Err(Error::usage("which provisioner the token is of is not said")
             .hint("add `--provisioner NAME`; on the CA's host `step ca provisioner list` shows them"));
     }
-    let subject = args.subject.parse::<SubjectAltName>()?.to_string();
+    let subject = args.subject.parse::<SubjectAltName>()?;
     let names = args.san.iter().map(|name| name.parse()).collect::<Result<Vec<SubjectAltName>>>()?;
+    for doubt in names.iter().chain([&subject]).filter_map(SubjectAltName::doubt) {
+        ui.warn(doubt);
+    }
+    let subject = subject.to_string();
     let csr = args.cnf_csr.as_deref().map(request).transpose()?;
     let out = args.out.as_deref().map(Output::open).transpose()?;
     let ca = trust::resolve(&given(own, published, config.as_ref())?, &recorded(context)?, None)?;

@@ -232,6 +232,9 @@ pub(super) async fn sign(
     for warning in diagnosis::before(&facts)? {
         (order.warn)(&warning);
     }
+    for doubt in order.about.names.iter().filter_map(SubjectAltName::doubt) {
+        (order.warn)(&doubt);
+    }
     let csr = order.key.csr(names, None)?;
     // A token that is made anew for each try is never presented again.
     let token_id = matches!(spending, Spending::Once).then_some(id);

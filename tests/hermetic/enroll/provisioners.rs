@@ -135,3 +135,16 @@ fn a_token_that_an_earlier_run_sent_is_said_to_be_that() {
     enroll().ok();
     enroll().fails(4).says(["presented before, by an earlier run here, at 20", " UTC"]);
 }
+
+#[test]
+fn an_address_of_a_web_server_draws_a_warning() {
+    let scene = Scene::new();
+    let ca = ["--ca-url", &scene.server.url(), "--fingerprint", &scene.ca.fingerprint().hex()];
+    let warning = "`web.test` is what is meant as a rule";
+    // What the CA makes of it is its own matter.
+    let run = scene.enroll_for(&["https://web.test"]).run();
+    run.says([warning]);
+    let run = Trustup::new(["token", "https://web.test"]).args(ca).arg("--password-file");
+    run.arg(scene.path("password")).env("HOME", "/none").ok().says([warning]);
+    assert!(!scene.enroll().ok().stderr.contains("as a rule"));
+}
