@@ -25,7 +25,7 @@ pub enum Source {
     File(PathBuf),
     /// Standard input.
     Stdin,
-    /// One of our descriptors, by number.
+    /// A descriptor that the caller left us, by number.
     Descriptor(u32),
     /// A variable, by name.
     Variable(String),
@@ -54,6 +54,11 @@ impl FromStr for Source {
         }
         let number = ["fd:", "/dev/fd/", "/proc/self/fd/"].iter().find_map(|front| text.strip_prefix(front));
         match number.map(str::parse) {
+            Some(Ok(number @ (1 | 2))) => {
+                Err(Error::usage(format!("descriptor {number} is for what trustup prints"))
+                    .at(text::escape(text))
+                    .hint("give it by another one: `fd:3`, and `3<FILE` in the shell; `-` is standard input"))
+            }
             Some(Ok(number)) => Ok(Source::Descriptor(number)),
             Some(Err(error)) => Err(Error::usage("this is no number of a descriptor")
                 .at(text::escape(text))
@@ -97,7 +102,10 @@ impl Secret {
     /// Nothing there, empty, larger than 64 KiB.
     pub fn read(source: &Source, what: &str, env: &Env) -> Result<Self> {
         let (bytes, warning) = match source {
-            Source::File(path) => (host::read_file(path, LIMIT)?, readable_by_others(path, what)?),
+            Source::File(path) => {
+                let bytes = host::read_file(path, LIMIT).map_err(|error| unreadable(&error, what))?;
+                (bytes, readable_by_others(path, what)?)
+            }
             Source::Stdin => (host::read_stdin(LIMIT)?, None),
             Source::Descriptor(number) => (host::read_descriptor(*number, LIMIT)?, None),
             Source::Variable(name) => (env.var(name).unwrap_or_default().as_bytes().to_vec(), None),
@@ -124,13 +132,30 @@ impl Secret {
         &self.value
     }
 
-    /// As text: a token.
+    /// As text that has no white space at its ends: a token. What an editor puts in front (a byte order mark) is no part
+    /// of it either.
     ///
     /// # Errors
     /// It is none.
     pub fn text(&self, what: &str) -> Result<&str> {
-        str::from_utf8(&self.value).map_err(|_| Error::usage(format!("{what} is no text")))
+        let text = str::from_utf8(&self.value).map_err(|_| Error::usage(format!("{what} is no text")))?;
+        let text = text.trim_start_matches('\u{feff}').trim_start();
+        if text.is_empty() { Err(Error::usage(format!("{what} is empty"))) } else { Ok(text) }
     }
+}
+
+/// A file that cannot be read, with the secret that it should hold and the next step.
+fn unreadable(error: &Error, what: &str) -> Error {
+    let why = error.causes().iter().fold(error.what().to_owned(), |why, cause| format!("{why}: {cause}"));
+    let told = Error::new(error.kind(), format!("could not read {what}")).because(anyhow::anyhow!("{why}"));
+    let told = match error.place() {
+        Some(place) => told.at(text::escape(place)),
+        None => told,
+    };
+    if error.hints().is_empty() {
+        return told.hint("is the right file named and mounted, and may the user who runs trustup read it?");
+    }
+    error.hints().iter().fold(told, Error::hint)
 }
 
 fn readable_by_others(path: &Path, what: &str) -> Result<Option<String>> {
@@ -159,7 +184,7 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Source>().expect(text), wanted);
         }
-        for text in ["", "fd:", "fd:x", "fd:-1", "/dev/fd/3/x"] {
+        for text in ["", "fd:", "fd:x", "fd:-1", "/dev/fd/3/x", "fd:1", "/dev/fd/2"] {
             assert!(text.parse::<Source>().is_err(), "{text}");
         }
     }
@@ -174,6 +199,16 @@ mod tests {
             assert_eq!((error.what(), error.kind().exit_code()), ("the password is empty", 2));
         }
         assert!(!format!("{:?}", read("P")).contains('a'), "{:?}", read("P"));
+    }
+
+    #[test]
+    fn what_stands_before_a_text_is_no_part_of_it() {
+        let env = Env::fixed([("T", "\u{feff} \r\n a.b \n"), ("MARK", "\u{feff}"), ("P", " p ")], 0);
+        let read = |name: &str| Secret::read(&Source::Variable(name.to_owned()), "the token", &env);
+        assert_eq!(read("T").expect("a token").text("the token").expect("text"), "a.b");
+        let empty = read("MARK").expect("bytes");
+        assert_eq!(empty.text("the token").expect_err("nothing").what(), "the token is empty");
+        assert_eq!(read("P").expect("a password").bytes(), b" p", "a password may begin with a blank");
     }
 
     #[test]
@@ -192,6 +227,10 @@ mod tests {
 
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
         let source = Source::Descriptor(u32::try_from(reader.as_raw_fd()).expect("a number"));
+        // One of ours is none that somebody handed over; that would have come through `exec`.
+        let error = Secret::read(&source, "the token", &env).expect_err("refused");
+        assert!(error.what().ends_with("is not open") && error.hints()[0].contains("<FILE"), "{error}");
+        rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::empty()).expect("kept");
         // In pieces, the second when the reader is waiting.
         let thread = std::thread::spawn(move || {
             writer.write_all(b"hun").expect("written");
@@ -209,7 +248,10 @@ mod tests {
         for source in
             [Source::Descriptor(99_999), Source::File("/".into()), Source::File("/nowhere/at/all".into())]
         {
-            assert_eq!(Secret::read(&source, "it", &env).expect_err("refused").kind().exit_code(), 2);
+            let error = Secret::read(&source, "the token", &env).expect_err("refused");
+            assert!(error.kind().exit_code() == 2 && !error.hints().is_empty(), "{error}");
+            let named = error.what() == "could not read the token" || error.what().contains("descriptor");
+            assert!(named && error.place().is_some(), "{error}");
         }
         file.as_file().set_len(LIMIT + 1).expect("grown");
         assert!(Secret::read(&Source::File(file.path().to_owned()), "it", &env).is_err());

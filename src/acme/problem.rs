@@ -83,6 +83,7 @@ fn refused(problem: &Problem, what: &str, transport: &Transport) -> Error {
                 transport.account_place()
             )),
         ),
+        "rejectedIdentifier" | "unsupportedIdentifier" => (Kind::NotTrusted, Some(POLICY.to_owned())),
         other if transport.last().status >= 500 && !REFUSALS.contains(&other) => (Kind::Unreachable, None),
         _ => (Kind::NotTrusted, None),
     };
@@ -98,6 +99,9 @@ fn refused(problem: &Problem, what: &str, transport: &Transport) -> Error {
 /// How a CA that wants external accounts is satisfied.
 pub(super) const EXTERNAL_ACCOUNT: &str =
     "get a key identifier and a key from the CA: `--eab-kid ID --eab-hmac-key-file FILE`";
+
+/// Why a CA takes no order for a name.
+const POLICY: &str = "the CA does not issue for such names: ask for others, or its administrator to allow them (step-ca: `policy` in ca.json)";
 
 fn wait(transport: &Transport) -> String {
     match transport.last().retry_after {

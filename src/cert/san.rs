@@ -34,6 +34,16 @@ impl SubjectAltName {
     pub fn is_wildcard(&self) -> bool {
         matches!(self, SubjectAltName::Dns(name) if name.starts_with("*."))
     }
+
+    /// For people: that the address of a web server is hardly meant as a URI, which no TLS client looks for.
+    pub fn doubt(&self) -> Option<String> {
+        let SubjectAltName::Uri(uri) = self else { return None };
+        let url = url::Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
+        let host = text::escape(url.host_str()?);
+        Some(format!(
+            "TLS clients look for host names, not for the URI `{self}`: `{host}` is what is meant as a rule"
+        ))
+    }
 }
 
 impl fmt::Display for SubjectAltName {
@@ -164,6 +174,22 @@ pub(crate) fn general_name(name: &GeneralName<'_>) -> Result<SubjectAltName, Str
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_of_a_web_server_is_hardly_meant_as_a_name() {
+        for (text, host) in [
+            ("https://web.internal:8443/x", Some("`web.internal`")),
+            ("HTTP://10.0.0.1", Some("`10.0.0.1`")),
+            ("spiffe://web.internal/a", None),
+            ("urn:uuid:1", None),
+            ("web.internal", None),
+            ("https@web.internal", None),
+        ] {
+            let doubt = text.parse::<SubjectAltName>().expect(text).doubt();
+            assert_eq!(doubt.is_some(), host.is_some(), "{text}");
+            assert!(doubt.unwrap_or_default().contains(host.unwrap_or_default()), "{text}");
+        }
+    }
 
     fn parsed(text: &str) -> SubjectAltName {
         text.parse().unwrap_or_else(|error| panic!("{text}: {error}"))

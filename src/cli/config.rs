@@ -7,8 +7,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::Context;
-use crate::config::{CertificateConfig, Checked, Config, DEFAULT, Scope, Secret, check};
+use crate::config::{CertificateConfig, Checked, Config, DEFAULT, Method, Scope, Secret, check};
 use crate::error::{Error, Kind, Result};
+use crate::sysroot::host;
 use crate::text;
 use crate::ui::Ui;
 
@@ -41,7 +42,8 @@ pub(super) struct ConfigArgs {
 
 #[derive(Debug, Subcommand)]
 enum ConfigCommand {
-    /// Read it, with its variables and files, and say what each certificate would do and all that is wrong (exit 2)
+    /// Read it, with its variables and files, and say what each certificate would do and all that is wrong (exit 2; a secret is only
+    /// missed where no other method of the certificate is complete)
     Check,
 }
 
@@ -58,18 +60,19 @@ pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<u8> {
     };
     // No error of the file: enroll may know the root from an earlier bootstrap, and variables may say whom to trust.
     let unpinned = if problems.is_empty() { config.bootstrap_options(true).err() } else { None };
-    let secrets = config.certificates.iter().flat_map(|one| &one.enroll).flat_map(|method| method.secrets());
-    problems.extend(
-        secrets.filter_map(|secret| secret.read(context.env).err().map(|error| named(error, secret))),
-    );
+    let mut warnings: Vec<String> =
+        unpinned.iter().map(|error| format!("bootstrap would refuse this: {error}")).collect();
+    for one in &config.certificates {
+        let (missing, warned) = secrets(context, one)?;
+        problems.extend(missing);
+        warnings.extend(warned);
+    }
     if ui.json {
-        ui.result(COMMAND, as_json(&config, &problems, unpinned.as_ref()))?;
+        ui.result(COMMAND, as_json(&config, &problems, &warnings))?;
     } else {
         show(ui, &config)?;
     }
-    if let Some(error) = unpinned {
-        ui.warn(format!("bootstrap would refuse this: {error}"));
-    }
+    warnings.iter().for_each(|line| ui.warn(line));
     // Each as a run would say it; the object above holds them, too.
     let mut talk = ui;
     talk.json = false;
@@ -79,12 +82,46 @@ pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<u8> {
 
 const COMMAND: &str = "config";
 
+/// What is wrong with the secrets of a certificate: errors, but where another of its methods has all that it needs. A token
+/// that was spent may be gone, and `enroll` goes on.
+fn secrets(context: &Context, one: &CertificateConfig) -> Result<(Vec<Error>, Vec<String>)> {
+    let wrong = |method: &Method| -> Vec<Error> {
+        let read = |secret: &&Secret| Some(named(secret.read(context.env).err()?, secret));
+        method.secrets().iter().filter_map(read).collect()
+    };
+    let found: Vec<Vec<Error>> = one.enroll.iter().map(wrong).collect();
+    let mut complete = Vec::new();
+    for (method, wrong) in one.enroll.iter().zip(&found) {
+        if wrong.is_empty() && has_its_files(method)? {
+            complete.push(method.word());
+        }
+    }
+    let found = found.into_iter().flatten();
+    Ok(match complete.first() {
+        None => (found.collect(), Vec::new()),
+        Some(word) => {
+            let line = |error| format!("{}: only the method `{word}` can be used now: {error}", one.place);
+            (Vec::new(), found.map(line).collect())
+        }
+    })
+}
+
+/// Whether what a method needs beside secrets is there. Where `enroll` finds a token that the file does not name is seen
+/// only then.
+fn has_its_files(method: &Method) -> Result<bool> {
+    Ok(match method {
+        Method::Token { token } => token.is_some(),
+        Method::X5c { cert, key, .. } => host::stat(cert)?.is_some() && host::stat(key)?.is_some(),
+        Method::Provisioner { .. } | Method::Acme { .. } => true,
+    })
+}
+
 /// A file that cannot be read says which key names it.
 fn named(error: Error, secret: &Secret) -> Error {
     if secret.path().is_some() { error.hint(format!("`{}_file` names it", secret.name())) } else { error }
 }
 
-fn as_json(config: &Config, problems: &[Error], unpinned: Option<&Error>) -> Value {
+fn as_json(config: &Config, problems: &[Error], warnings: &[String]) -> Value {
     let certificate = |one: &CertificateConfig| {
         json!({
             "names": one.shown.names,
@@ -98,7 +135,7 @@ fn as_json(config: &Config, problems: &[Error], unpinned: Option<&Error>) -> Val
         "path": config.path,
         "ok": problems.is_empty(),
         "problems": problems.iter().map(Ui::fields).collect::<Vec<_>>(),
-        "warnings": unpinned.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "warnings": warnings,
         "certificates": config.certificates.iter().map(certificate).collect::<Vec<_>>(),
     })
 }

@@ -168,7 +168,8 @@ impl Context<'_> {
 
 /// Runs the command line `args` (the program's name first) and answers with the exit code.
 pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
-    let asked_for_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json");
+    let asked_for_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
+        || variables::is_on(env, "TRUSTUP_JSON");
     let early = Ui::new(asked_for_json, false, false, Color::Auto, env.var("NO_COLOR").is_some());
     if crate::privilege::is_raised() {
         let error = Error::unsupported(
@@ -197,7 +198,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     let context = Context { env, ui, global };
     let result = match &cli.command {
         Command::Detect(args) => detect::run(&context, args),
-        Command::Bootstrap(args) => bootstrap::run(&context, args, &parsed.sources),
+        Command::Bootstrap(args) => bootstrap::run(&context, args, &parsed),
         Command::Untrust(args) => untrust::run(&context, args),
         Command::Status(args) => status::run(&context, args),
         Command::Doctor(args) => doctor::run(&context, args),

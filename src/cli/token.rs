@@ -15,7 +15,7 @@ use super::enroll::{given, ignore_ca, recorded};
 use super::variables::PublishedSources;
 use crate::cert::{Certificate, SubjectAltName, input, pem};
 use crate::config::{self, Scope};
-use crate::enroll::methods;
+use crate::enroll::methods::{self, x5c};
 use crate::enroll::trust::{self, Ca, Given};
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
@@ -72,7 +72,7 @@ pub(super) struct TokenArgs {
     /// A file with the CA's root, instead of a fingerprint
     #[arg(long, value_name = "FILE")]
     ca_root: Option<PathBuf>,
-    /// The provisioner's name
+    /// The provisioner's name [default: with --password-file the CA's only JWK provisioner]
     #[arg(long, value_name = "NAME")]
     provisioner: Option<String>,
     /// The password of its key: a file, `-` for standard input, or `fd:N`
@@ -125,34 +125,39 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     let mut config = config::load_scope(env, args.file.path(), Scope::Trust)?;
     ignore_ca(context, &own, published, config.as_mut());
     let configured = config.as_ref().and_then(|config| config.ca.as_ref()?.provisioner.as_deref());
-    let provisioner = args.provisioner.as_deref().or(configured).ok_or_else(|| {
-        Error::usage("which provisioner the token is of is not said")
-            .hint("add `--provisioner NAME`; on the CA's host `step ca provisioner list` shows them")
-    })?;
-    let subject = args.subject.parse::<SubjectAltName>()?.to_string();
+    let named = args.provisioner.as_deref().or(configured);
+    if named.is_none() && !args.asks_the_ca() {
+        return Err(Error::usage("which provisioner the token is of is not said")
+            .hint("add `--provisioner NAME`; on the CA's host `step ca provisioner list` shows them"));
+    }
+    let subject = args.subject.parse::<SubjectAltName>()?;
     let names = args.san.iter().map(|name| name.parse()).collect::<Result<Vec<SubjectAltName>>>()?;
+    for doubt in names.iter().chain([&subject]).filter_map(SubjectAltName::doubt) {
+        ui.warn(doubt);
+    }
+    let subject = subject.to_string();
     let csr = args.cnf_csr.as_deref().map(request).transpose()?;
     let out = args.out.as_deref().map(Output::open).transpose()?;
     let ca = trust::resolve(&given(own, published, config.as_ref())?, &recorded(context)?, None)?;
     let ca_url = ca.url()?;
     let means = args.means(context)?;
     if context.global.dry_run {
-        ui.say(format!(
-            "would make a token for `{subject}`, of the provisioner `{}` at `{}`",
-            text::escape(provisioner),
-            masked(ca_url)
-        ));
+        let of = match named {
+            Some(name) => format!("the provisioner `{}`", text::escape(name)),
+            None => "the only JWK provisioner".to_owned(),
+        };
+        ui.say(format!("would make a token for `{subject}`, of {of} at `{}`", masked(ca_url)));
         ui.result("token", json!({ "changed": false, "dry_run": true }))?;
         return Ok(0);
     }
     let fetched;
-    let (ca, with) = match means {
+    let (ca, provisioner, with) = match means {
         Means::AtTheCa(password) => {
-            let (roots, key) = fetch(context, &ca, provisioner, &password)?;
+            let (roots, name, key) = fetch(context, &ca, named, &password)?;
             fetched = Ca { roots: Some(roots), ..ca.clone() };
-            (&fetched, With::Key(key))
+            (&fetched, name, With::Key(key))
         }
-        Means::Here(with) => (&ca, with),
+        Means::Here(with) => (&ca, named.unwrap_or_default().to_owned(), with),
     };
     let root = root_of(ca);
     if root.is_none() {
@@ -161,7 +166,7 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     let now = env.now();
     let valid_for = args.valid_for.unwrap_or(mint::VALID_FOR);
     let request = mint::Request {
-        provisioner,
+        provisioner: &provisioner,
         subject: &subject,
         names: &names,
         ca_url,
@@ -200,6 +205,12 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
 }
 
 impl TokenArgs {
+    /// Whether the CA is asked for the provisioner's key, and so knows which provisioners there are.
+    fn asks_the_ca(&self) -> bool {
+        let signs_here = [&self.x5c_key, &self.provisioner_key].into_iter().any(Option::is_some);
+        self.password_file.is_some() && self.x5c_cert.is_none() && !signs_here
+    }
+
     /// What the token is to be signed with; read before anybody is asked.
     fn means(&self, context: &Context) -> Result<Means> {
         let read = |path: &str, what: &str| {
@@ -245,13 +256,13 @@ impl TokenArgs {
     }
 }
 
-/// The CA's roots, and the provisioner's key from the CA.
+/// The CA's roots, and from the CA the provisioner's name and key: of the one that is named, else of the only one.
 fn fetch(
     context: &Context,
     ca: &Ca,
-    provisioner: &str,
+    named: Option<&str>,
     password: &Secret,
-) -> Result<(Roots, ProvisionerKey)> {
+) -> Result<(Roots, String, ProvisionerKey)> {
     let (env, ui) = (context.env, context.ui);
     let warn = |line: &str| ui.warn(line);
     let url = ca.url()?;
@@ -261,7 +272,7 @@ fn fetch(
         None => trust::fetch(url, &ca.pins, env, context.timeout(), context.global.wait, &warn)?,
     };
     let names = Settings::of_root(Path::new("/"), &mut |line| ui.warn(line));
-    let key = runtime::block_on(async {
+    let (name, key) = runtime::block_on(async {
         let net = Net::new(env, &names, context.timeout(), context.global.wait)?;
         let client = Client::new(&net, env, url, &methods::trust(&roots))?;
         let until = tokio::time::Instant::now() + context.global.wait.unwrap_or_default();
@@ -282,11 +293,16 @@ fn fetch(
         if let Some(warning) = client.skew().and_then(diagnosis::clock_warning) {
             ui.warn(format!("the CA may refuse the token: {warning}"));
         }
-        mint::decrypt_key(&provisioners, provisioner, password.bytes())
+        let name = match named {
+            Some(name) => name.to_owned(),
+            None => methods::only(&provisioners, "JWK")?,
+        };
+        let key = mint::decrypt_key(&provisioners, &name, password.bytes())?;
+        Ok((name, key))
     })
     .flatten()?;
     drop(busy);
-    Ok((roots, key))
+    Ok((roots, name, key))
 }
 
 /// The root that the token names: the pinned one, else the only one that is known.
@@ -301,7 +317,8 @@ fn root_of(ca: &Ca) -> Option<Fingerprint> {
 
 fn birth_certificate(path: &Path) -> Result<Vec<Certificate>> {
     let shown = path.display().to_string();
-    let file = input::read(&host::read_file(path, LIMIT)?, &shown)?;
+    let bytes = host::read_file(path, LIMIT)?;
+    let file = input::read(&bytes, &shown).map_err(|error| x5c::explained(error, &bytes))?;
     match file.problems.first() {
         Some(problem) => Err(Error::usage("the birth certificate's file cannot be used")
             .at(text::escape(&shown))
@@ -340,13 +357,21 @@ struct Output {
 impl Output {
     /// Settles where it goes, before anything is asked.
     fn open(path: &Path) -> Result<Output> {
-        let unusable = || Error::usage("`--out` cannot be written to").at(path.display());
+        let unusable = || {
+            Error::usage("`--out` cannot be written to")
+                .at(path.display())
+                .hint("name a file in a directory that is there and that you can write to")
+        };
         let absolute = std::path::absolute(path).map_err(|error| unusable().because(error))?;
         let absolute = absolute.to_str().filter(|path| !path.ends_with('/')).ok_or_else(unusable)?;
         let output = Output { path: absolute.to_owned(), host: Sysroot::open(Path::new("/"))? };
         let (parent, _) = split(&output.path);
-        if !output.host.directory(parent)?.is_writable() {
-            return Err(unusable().hint("choose a directory that you can write to"));
+        let directory = output
+            .host
+            .directory(parent)
+            .map_err(|error| error.hint("make the directory first, or name another with `--out FILE`"))?;
+        if !directory.is_writable() {
+            return Err(unusable());
         }
         Ok(output)
     }

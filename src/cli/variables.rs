@@ -155,7 +155,11 @@ pub(super) fn parse(command: Command, args: &[OsString], env: &Env) -> Result<Pa
 
 /// Gives an option values where the command line gives none: of the subcommand `of`, or of all commands.
 fn preset(command: Command, of: Option<&str>, id: &str, values: Vec<String>) -> Command {
-    let set = move |arg: clap::Arg| arg.default_values(values).hide_default_value(true);
+    let set = move |arg: clap::Arg| {
+        // Of a flag clap shows no default, and takes the wish to hide it for a mistake.
+        let hides = arg.get_action().takes_values();
+        arg.default_values(values).hide_default_value(hides)
+    };
     match of {
         Some(name) => command.mut_subcommand(name, |subcommand| subcommand.mut_arg(id, set)),
         None => command.mut_arg(id, set),
@@ -192,10 +196,83 @@ fn empty_pin(variable: &str) -> Error {
         .hint(format!("give the build argument (`--build-arg {variable}=…`), or unset the variable"))
 }
 
+/// Whether the variable of the flag `name` turns it on, for what is needed before the command line is read.
+pub(super) fn is_on(env: &Env, name: &str) -> bool {
+    env.var(name).and_then(switch) == Some(true)
+}
+
 fn switch(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Some(true),
         "0" | "false" | "no" | "off" => Some(false),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Arg;
+
+    use super::*;
+
+    /// What each command needs besides options.
+    fn line(command: &str) -> Vec<OsString> {
+        let rest: &[&str] = match command {
+            "token" => &["web.test"],
+            "untrust" => &["--all"],
+            "config" => &["check"],
+            _ => &[],
+        };
+        ["trustup", command].iter().chain(rest).map(OsString::from).collect()
+    }
+
+    /// What the subcommand has, with this variable; `config` is a file that is not the machine's.
+    fn matches(command: &str, config: &str, variable: &str, value: &str) -> Option<ArgMatches> {
+        let env = Env::fixed([("TRUSTUP_CONFIG", config), (variable, value)], 0);
+        let parsed = parse(crate::cli::command(), &line(command), &env).ok()?;
+        parsed.matches.subcommand().map(|(_, matches)| matches.clone())
+    }
+
+    /// Values of which each option takes one.
+    fn values(arg: &Arg, path: &str) -> Vec<String> {
+        let pin = "ab".repeat(32);
+        let values = [path, "30s", "http-01", "127.0.0.1:80", "0640", "ec-p256", "web.test", &pin];
+        let words = arg.get_possible_values();
+        let words = words.iter().map(|word| word.get_name().to_owned());
+        words.chain(values.map(ToOwned::to_owned)).collect()
+    }
+
+    /// clap's own checks of how an option is set count, too: they panic in debug builds.
+    #[test]
+    fn every_option_of_every_command_can_be_set_by_its_variable() {
+        let tree = crate::cli::command();
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let path = file.path().to_str().expect("text");
+        let mut flags = 0;
+        for command in tree.get_subcommands() {
+            let name = command.get_name();
+            let options = tree.get_arguments().map(|arg| (arg, false));
+            for (arg, is_own) in options.chain(command.get_arguments().map(|arg| (arg, true))) {
+                let Some(long) = arg.get_long().filter(|long| has_variable(name, long, is_own)) else {
+                    continue;
+                };
+                let id = arg.get_id().as_str();
+                let variable = format!("TRUSTUP_{}", long.to_uppercase().replace('-', "_"));
+                let with = |value: &str| matches(name, path, &variable, value);
+                if matches!(arg.get_action(), ArgAction::SetTrue) {
+                    flags += 1;
+                    for (value, wanted) in [("1", true), ("0", false)] {
+                        let matches = with(value).unwrap_or_else(|| panic!("{name}: {variable}={value}"));
+                        assert_eq!(matches.get_flag(id), wanted, "{name}: {variable}={value}");
+                    }
+                    continue;
+                }
+                let set = values(arg, path).into_iter().find_map(|value| Some((with(&value)?, value)));
+                let (matches, value) = set.unwrap_or_else(|| panic!("{name}: {variable} takes nothing"));
+                let has: Vec<_> = matches.get_raw(id).into_iter().flatten().collect();
+                assert_eq!(has, [value.as_str()], "{name}: {variable}");
+            }
+        }
+        assert!(flags > 30, "{flags} flags");
     }
 }

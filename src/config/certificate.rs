@@ -40,6 +40,9 @@ const METHODS: [(&str, &[&str]); 4] = [
     ),
 ];
 
+/// Keys that only some challenges use.
+const OF_CHALLENGES: [&str; 5] = ["http_listen", "tls_listen", "webroot", "dns_hook", "rfc2136"];
+
 const DURATION: &str = "a duration: a number and a unit, such as `30s`, `5m` or `24h`";
 const LIFE: &str = "a duration (`24h`, `1h30m`, `30d`) or a moment (`2026-12-24T18:00:00Z`)";
 const MODE: &str = "a file mode in octal, such as `\"0640\"`";
@@ -194,14 +197,22 @@ fn acme(section: &Section<'_>) -> Method {
         }
     };
     let challenges = ChallengeType::ALL.map(|kind| kind.to_string());
+    let challenge: Option<ChallengeType> = section
+        .word("challenge", &challenges.each_ref().map(String::as_str))
+        .and_then(|word| word.parse().ok());
+    let there = OF_CHALLENGES.into_iter().filter(|key| section.has(key));
+    if let Some((key, own)) = challenge.and_then(|chosen| chosen.unused(there)) {
+        together(
+            section,
+            &format!("`{key}` is for the challenge {own}, and another one is chosen: leave one out"),
+        );
+    }
     let options = Options {
         directory: section.parsed("directory", "an https address", |text| {
             Url::parse(text).ok().filter(|url| url.scheme() == "https" && url.has_host())
         }),
         provisioner: text("provisioner"),
-        challenge: section
-            .word("challenge", &challenges.each_ref().map(String::as_str))
-            .and_then(|word| word.parse().ok()),
+        challenge,
         http_listen: listen("http_listen"),
         tls_listen: listen("tls_listen"),
         webroot: section.path("webroot").map(|(path, _)| path),

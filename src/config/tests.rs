@@ -47,6 +47,19 @@ fn an_empty_file_asks_for_nothing() {
 }
 
 #[test]
+fn a_challenge_takes_its_own_keys() {
+    for (word, kind, keys) in [
+        ("http-01", ChallengeType::Http01, "http_listen = \":8080\"\nwebroot = \"/srv\""),
+        ("tls-alpn-01", ChallengeType::TlsAlpn01, "tls_listen = \":8443\""),
+        ("dns-01", ChallengeType::Dns01, "dns_hook = [\"/bin/hook\"]"),
+    ] {
+        let config = good(&method(&format!("method = \"acme\"\nchallenge = \"{word}\"\n{keys}")));
+        let Method::Acme { options, .. } = &config.certificates[0].enroll[0] else { panic!("{word}") };
+        assert_eq!(options.challenge, Some(kind));
+    }
+}
+
+#[test]
 fn everything_that_can_be_said_arrives() {
     let text = format!(
         r#"
@@ -84,7 +97,6 @@ fn everything_that_can_be_said_arrives() {
         [[certificate.enroll]]
         method = "acme"
         directory = "https://ca.test/dir"
-        challenge = "dns-01"
         http_listen = ":8080"
         tls_listen = "[::1]:8443"
         webroot = "/srv/www"
@@ -124,7 +136,7 @@ fn everything_that_can_be_said_arrives() {
     let Method::Provisioner { password, .. } = &one.enroll[1] else { panic!("{:?}", one.enroll[1]) };
     assert_eq!(password.read(&nothing()).unwrap().bytes(), format!("x{SECRET}").as_bytes());
     let Method::Acme { options: acme, .. } = &one.enroll[3] else { panic!("{:?}", one.enroll[3]) };
-    assert!(acme.agree_tos && acme.challenge == Some(ChallengeType::Dns01));
+    assert!(acme.agree_tos && acme.challenge.is_none());
     assert!(matches!(&acme.dns, Some(Dns::Hook(hook)) if hook.len() == 2));
     assert_eq!(acme.eab.as_ref().map(|(kid, _)| kid.as_str()), Some("kid"));
     assert_eq!(one.enroll[3].secrets().len(), 1);
@@ -186,6 +198,10 @@ fn what_is_wrong_is_said_with_its_line() {
         ),
         (&method("method = \"x5c\"\nx5c_cert = \"/x\""), &["5: `certificate.enroll.x5c_key` is missing"]),
         (&method("method = \"acme\"\nchallenge = \"dns\""), &["7: `certificate.enroll.challenge` is `dns`"]),
+        (
+            &method("method = \"acme\"\nchallenge = \"http-01\"\ntls_listen = \":8443\""),
+            &["5: `tls_listen` is for the challenge tls-alpn-01, and another one is chosen"],
+        ),
         (
             &method("method = \"acme\"\nhttp_listen = \"80\""),
             &["7: `certificate.enroll.http_listen` should be an address and a port"],

@@ -80,7 +80,14 @@ impl Server {
         let address = settings.listen;
         allowed(address, settings.other_hosts)?;
         let failed = |error: std::io::Error| {
-            Error::failed("could not start the CA's server").at(address).because(error)
+            let hint = match error.kind() {
+                std::io::ErrorKind::AddrInUse => {
+                    "another program listens there: end it, or listen at another port (`--listen 127.0.0.1:0` is any free one)"
+                }
+                std::io::ErrorKind::PermissionDenied => "ports below 1024 are root's: listen at another",
+                _ => "is the address one of this machine? `--listen ADDRESS:PORT` chooses another",
+            };
+            Error::failed("could not start the CA's server").at(address).because(error).hint(hint)
         };
         let no_tls = |error: rustls::Error| Error::failed("could not set up TLS for the CA").because(error);
         let clients = client_verifier([

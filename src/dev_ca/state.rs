@@ -72,7 +72,9 @@ impl DevCa {
         let (place, path) = open_directory(directory)?;
         let shown = |name: &str| Path::new(&path).join(name);
         let lock = place.try_lock(LOCK)?.ok_or_else(|| {
-            Error::failed("another process runs the CA of this directory").at(directory.display())
+            Error::failed("another process runs the CA of this directory")
+                .at(directory.display())
+                .hint("use that one, or end it first; a second CA needs another directory (`--state DIR`)")
         })?;
         let damaged = |why: &dyn std::fmt::Display| {
             Error::failed("the CA that is kept here cannot be used")

@@ -246,10 +246,10 @@ impl NameError {
                 "give this machine a name server in `/etc/resolv.conf`, a line in `/etc/hosts`, or use an IP address in the URL"
             }
             Reason::NoAddress => {
-                "check the name; in a compose file the service must be on the same network, and up (`--wait 60s` asks again until it is)"
+                "check the name; in a compose file the service must be on the same network, and up (`--wait 60s` gives it a minute more)"
             }
             Reason::NoAnswer | Reason::Other(_) => {
-                "check the name servers in `/etc/resolv.conf`; `--wait 60s` asks again until they answer"
+                "check the name servers in `/etc/resolv.conf`; `--wait 60s` gives them a minute more"
             }
         }
     }

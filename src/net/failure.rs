@@ -32,6 +32,7 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
     let failure = match find::<hyper::Error>(error) {
         Some(error) if error.is_incomplete_message() => {
             Error::unreachable(format!("{server} closed the connection before the answer was complete"))
+                .hint(OTHER)
         }
         Some(error) if error.is_parse() || error.is_parse_too_large() => {
             Error::failed(format!("{server} does not answer as a web server does"))
@@ -40,7 +41,7 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
         _ => match find::<io::Error>(error).map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => {
                 Error::unreachable(format!("{server} refused the connection"))
-                    .hint("is the server up, and is the port right? `--wait 60s` asks again until it is")
+                    .hint("is the server up, and is the port right? `--wait 60s` gives it a minute more")
             }
             Some(io::ErrorKind::TimedOut) => slow(&server),
             Some(
@@ -48,7 +49,7 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::BrokenPipe
                 | io::ErrorKind::UnexpectedEof,
-            ) => Error::unreachable(format!("{server} closed the connection early")),
+            ) => Error::unreachable(format!("{server} closed the connection early")).hint(OTHER),
             Some(_) => Error::unreachable(format!("could not connect to {server}")),
             None if error.is_timeout() => slow(&server),
             None if chain.iter().any(|cause| cause.contains("proxy authorization required")) => {
@@ -66,9 +67,17 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
         None => failure,
     };
     match chain.last() {
-        Some(cause) => failure.at(place).because(anyhow::anyhow!("{}", text::escape(cause))),
+        Some(cause) => failure.at(place).because(anyhow::anyhow!("{}", text::escape(without_manual(cause)))),
         None => failure.at(place),
     }
+}
+
+/// For a conversation that a server of ours would have gone on with.
+const OTHER: &str = "is it the CA that answers there, and no other server or proxy? Its log may say why";
+
+/// A library's message without the page of its manual for programmers.
+fn without_manual(cause: &str) -> &str {
+    cause.split_once(": https://docs.rs/").map_or(cause, |(message, _)| message)
 }
 
 /// A TLS failure: a server that is not trusted (exit 4), or a conversation that failed (exit 1).
@@ -169,7 +178,7 @@ pub(super) fn status(url: &Url, status: u16, message: Option<&str>) -> Error {
     match status {
         401 | 403 => failure.hint("the server wants a login, or this address may not be read"),
         404 | 410 => failure.hint("check the path of the URL"),
-        502..=504 => failure.hint("`--wait 60s` asks again until the server is up"),
+        502..=504 => failure.hint("`--wait 60s` gives the server a minute more"),
         _ => failure,
     }
 }

@@ -84,6 +84,17 @@ impl Provisioners {
         self.0.iter().filter(move |provisioner| provisioner.name == name)
     }
 
+    /// That one of this kind (`JWK`, `X5C`, `ACME`) has this name.
+    ///
+    /// # Errors
+    /// There is none: as [`Provisioners::missing`].
+    pub fn require(&self, name: &str, word: &str) -> Result<()> {
+        if self.named(name).any(|provisioner| provisioner.word() == word) {
+            return Ok(());
+        }
+        Err(self.missing(name, word))
+    }
+
     /// The encrypted keys of the JWK provisioners with this name (there may be several, each with a key of its own).
     ///
     /// # Errors
@@ -96,9 +107,7 @@ impl Provisioners {
                 _ => None,
             })
             .collect();
-        if of_kind.is_empty() {
-            return Err(self.missing(name, "JWK"));
-        }
+        self.require(name, "JWK")?;
         let keys: Vec<_> = of_kind.iter().filter_map(|(kid, key)| Some((*kid, (*key)?))).collect();
         if keys.is_empty() {
             return Err(Error::usage(format!(
@@ -211,6 +220,7 @@ mod tests {
             assert!(error.what().contains(what) && error.hints()[0].contains(hint), "{error:?}");
             assert_eq!(error.kind().exit_code(), 2);
         }
+        assert!(all.require("birth", "X5C").is_ok() && all.require("dev", "X5C").is_err());
         assert!(Provisioners::default().missing("x", "ACME").hints()[0].contains("provisioner add"));
     }
 }

@@ -353,14 +353,15 @@ impl Directory {
     }
 
     fn failed(&self, what: &str, name: &str, error: Errno) -> Error {
+        // Right for every command: some write to this system alone, some keep what a server gave them.
         let hint = match error {
             Errno::ROFS => {
-                "the file system is mounted read-only: write to another `--sysroot`, or mount it read-write"
+                "the file system is mounted read-only: mount it read-write, or put a volume or tmpfs at the directory that is written"
             }
             Errno::ACCESS | Errno::PERM => {
                 "run as the owner of this path (in a Dockerfile: `USER root` before, the service's user after)"
             }
-            Errno::NOSPC | Errno::DQUOT => "free some space; nothing is kept of this run",
+            Errno::NOSPC | Errno::DQUOT => "free some space",
             _ => "",
         };
         let error = Error::failed(what).at(self.shown(name)).because(error);
@@ -383,4 +384,28 @@ fn give(file: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
         let _ = rustix::fs::fchown(file, None, Some(Gid::from_raw(gid)));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_has_a_next_step_for_every_command() {
+        let place = tempfile::tempdir().expect("a directory");
+        let root = Sysroot::open(place.path()).expect("a root");
+        let directory = root.directory("/").expect("opened");
+        for (errno, wanted) in [
+            (Errno::ROFS, "mount it read-write"),
+            (Errno::NOSPC, "free some space"),
+            (Errno::ACCESS, "run as"),
+        ] {
+            let error = directory.failed("could not write", "x", errno);
+            assert!(error.hints()[0].contains(wanted), "{error:?}");
+            assert!(
+                !error.hints()[0].contains("--sysroot") && !error.hints()[0].contains("kept"),
+                "{error:?}"
+            );
+        }
+    }
 }

@@ -59,7 +59,7 @@ pub fn read_stdin(limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What is behind one of our own descriptors up to its end, at most `limit` bytes: a pipe (`<(…)` of a shell) or a file
+/// What is behind a descriptor that the caller left us, up to its end, at most `limit` bytes: a pipe (`<(…)` of a shell) or a file
 /// that was opened for us. Waits for its writer, as for standard input.
 pub fn read_descriptor(number: u32, limit: u64) -> Result<Vec<u8>> {
     // Safe code cannot use a bare number; the kernel opens the same thing again. A pipe without a writer must not
@@ -71,6 +71,13 @@ pub fn read_descriptor(number: u32, limit: u64) -> Result<Vec<u8>> {
             .because(error)
             .hint("open it for the command that reads it: `trustup … 3<FILE`, or `3< <(command)` in bash")
     };
+    if !is_handed_over(number).map_err(failed)? {
+        return Err(Error::usage(format!("descriptor {number} is not open"))
+            .at(format!("fd:{number}"))
+            .hint(format!(
+                "open it for trustup: `trustup … {number}<FILE`, or `{number}< <(command)` in bash"
+            )));
+    }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(CWD, path.as_str(), flags, Mode::empty()).map_err(failed)?;
     let meta = meta_of(&file, "", AtFlags::EMPTY_PATH)?;
@@ -79,6 +86,25 @@ pub fn read_descriptor(number: u32, limit: u64) -> Result<Vec<u8>> {
     }
     rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(failed)?;
     read_bounded(&file, 0, limit).map_err(|error| error.at(format!("fd:{number}")))
+}
+
+/// Whether the caller left us this descriptor. Those that we open ourselves close on `exec`; what came through it cannot.
+fn is_handed_over(number: u32) -> Result<bool, Errno> {
+    let path = format!("/proc/self/fdinfo/{number}");
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(CWD, path.as_str(), flags, Mode::empty()) {
+        Ok(file) => file,
+        // Not without `/proc`, where nothing is known.
+        Err(Errno::NOENT) if matches!(stat(Path::new("/proc/self/fdinfo")), Ok(Some(_))) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let mut text = [0; 512];
+    let length = rustix::io::read(&file, &mut text)?;
+    let text = String::from_utf8_lossy(&text[..length]);
+    let flags =
+        text.lines().find_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
+    let closes = OFlags::from_bits_retain(flags.ok_or(Errno::INVAL)?).contains(OFlags::CLOEXEC);
+    Ok(!closes)
 }
 
 /// Says who but root and us could change `path` (threat T6): its owner or its mode. `None` if nobody.

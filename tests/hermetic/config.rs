@@ -60,7 +60,8 @@ fn check_says_what_it_would_do_and_all_that_is_wrong() {
         "did you mean `url`?",
         "`certificate.names` should be a host name",
         "`certificate.cert` should be an absolute path",
-        "there is no such file: `/nowhere/token`",
+        "could not read `certificate.enroll.token`: `/nowhere/token`",
+        "there is no such file",
         "`certificate.enroll.token_file` names it",
         "`certificate.enroll.password` is not there",
         "the variable `NOPE` is not set",
@@ -69,6 +70,43 @@ fn check_says_what_it_would_do_and_all_that_is_wrong() {
     let json = check(&file).arg("--json").fails(2).json();
     assert_eq!((&json["ok"], json["problems"].as_array().map(Vec::len)), (&false.into(), Some(6)), "{json}");
     assert_eq!(json["problems"][0]["exit_code"], 2);
+}
+
+/// As enroll does: what one method lacks is no error where another one has all that it needs.
+#[test]
+fn a_secret_that_is_gone_is_a_warning_beside_a_complete_method() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("trustup.toml");
+    let password = directory.path().join("password");
+    fs::write(&password, SECRET).unwrap();
+    mode(&password, 0o600);
+    let with = |behind: &str| {
+        let text = "[[certificate]]\nnames = [\"a.test\"]\ncert = \"/c\"\nkey = \"/k\"\n[[certificate.enroll]]\nmethod = \"token\"\ntoken_file = \"/nowhere/token\"\n[[certificate.enroll]]\n";
+        fs::write(&file, format!("{text}{behind}")).unwrap();
+        mode(&file, 0o600);
+    };
+    for behind in [
+        format!("method = \"provisioner\"\npassword_file = {password:?}\n"),
+        "method = \"acme\"\n".to_owned(),
+        format!("method = \"x5c\"\nx5c_cert = {password:?}\nx5c_key = {password:?}\n"),
+    ] {
+        with(&behind);
+        check(&file).ok().says(["warning", "/nowhere/token", "can be used now"]);
+        let json = check(&file).arg("--json").ok().json();
+        assert_eq!(
+            (&json["ok"], json["warnings"].as_array().map(Vec::len)),
+            (&true.into(), Some(1)),
+            "{json}"
+        );
+    }
+    for behind in [
+        "method = \"provisioner\"\npassword_file = \"/nowhere/password\"\n",
+        "method = \"x5c\"\nx5c_cert = \"/nowhere/crt\"\nx5c_key = \"/nowhere/key\"\n",
+        "method = \"token\"\n",
+    ] {
+        with(behind);
+        check(&file).fails(2).says(["error", "/nowhere/token"]);
+    }
 }
 
 #[test]

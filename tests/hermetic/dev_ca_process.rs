@@ -46,7 +46,10 @@ fn it_ends_with_sigterm_and_is_the_same_afterwards() {
     // Nobody else runs it meanwhile.
     let state = ca.state();
     let second = ["dev-ca", "--listen", "127.0.0.1:0", "--state", state.to_str().expect("UTF-8")];
-    Trustup::new(second).fails(1).says(["another process runs the CA"]);
+    Trustup::new(second).fails(1).says(["another process runs the CA", "--state DIR"]);
+    let port = ca.url().trim_start_matches("https://localhost:");
+    let taken = Trustup::new(["dev-ca", "--listen", &format!("127.0.0.1:{port}")]).fails(1);
+    taken.says(["could not start the CA's server", "--listen 127.0.0.1:0"]);
     assert_eq!(ca.terminate(), Some(0));
     // Its root cannot be widened.
     let other = [&second[..], &["--name", "example.org"]].concat();

@@ -42,3 +42,4 @@ mod servers;
 mod source;
 mod stores;
 mod token;
+mod variables;

@@ -184,6 +184,18 @@ fn a_body_over_the_limit_is_refused_declared_or_not() {
     }
 }
 
+/// Old web servers end an answer by closing, without the word that TLS has for it.
+#[test]
+fn an_end_without_a_close_notify_has_a_next_step() {
+    let ca = ca();
+    let server = WebServer::https(ca.issue(&["127.0.0.1"]).expect("issued"), |_, stream| {
+        stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n<html>")
+    });
+    let error = Get::new(server.url("/")).believing(&ca).fails();
+    check(&error, Kind::Unreachable, &["closed the connection early", "is it the CA that answers there"]);
+    assert!(!error.to_string().contains("docs.rs"), "{error}");
+}
+
 #[test]
 fn broken_conversations_say_what_broke() {
     let server = WebServer::http(|head, stream| match path_of(head) {

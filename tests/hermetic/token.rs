@@ -70,6 +70,30 @@ fn without_a_file_the_token_is_the_data() {
     assert_eq!((&dry.json()["changed"], dry.json().get("token")), (&json!(false), None));
 }
 
+/// The CA is asked for its list anyway.
+#[test]
+fn the_only_provisioner_needs_no_name() {
+    let scene = Scene::new();
+    let ca = ["--ca-url", &scene.server.url(), "--fingerprint", &scene.ca.fingerprint().hex()];
+    let token = || {
+        let run = Trustup::new(["token", "web.test"]).env("HOME", scene.directory.path()).args(ca);
+        run.arg("--password-file").arg(scene.path("password"))
+    };
+    assert_eq!(read(&token().ok()).claim("iss"), Some(scene.ca.provisioner()));
+    token().arg("--dry-run").ok().says(["of the only JWK provisioner"]);
+
+    let root = ca::root("Several");
+    let server = TlsServer::start(&root);
+    let public = jwk::of(PrivateKey::generate(KeyType::EcP256).expect("a key").public());
+    let entry = |name: &str| json!({"type": "JWK", "name": name, "key": public});
+    server.serve(&json!({"provisioners": [entry("one"), entry("two")], "nextCursor": ""}).to_string());
+    let file = scene.path("root.pem");
+    fs::write(&file, &root.pem).expect("written");
+    let run = Trustup::new(["token", "web.test", "--ca-url", &server.url(), "--ca-root"]).arg(&file);
+    let run = run.arg("--password-file").arg(scene.path("password")).env("HOME", scene.directory.path());
+    run.fails(2).says(["several JWK provisioners", "`one`, `two`"]);
+}
+
 #[test]
 fn the_ca_may_come_from_bootstrap_variables_or_the_configuration() {
     let scene = Scene::new();
@@ -115,6 +139,7 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_asked() {
         (vec!["--password-file", &path(&empty)], 2, ["the password is empty", "mounted"]),
         (vec!["--password-file", "/"], 2, ["a directory stands", "/"]),
         (vec!["--password-file", "fd:987"], 2, ["descriptor", "fd:987"]),
+        (vec!["--password-file", "fd:1"], 2, ["descriptor 1 is for what trustup prints", "fd:3"]),
         (vec!["--x5c-key", &path(&key)], 2, ["go together", "--x5c-cert"]),
         (vec!["--x5c-cert", &path(&cert)], 2, ["go together", "--x5c-key"]),
         (
@@ -129,7 +154,13 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_asked() {
         ),
         (vec!["--provisioner-key", &password], 2, ["no private key", "password"]),
         (vec!["--password-file", &password, "--san", "no name"], 2, ["no host name", "no name"]),
-        (vec!["--password-file", &password, "--out", &path(&missing)], 1, ["no such directory", "missing"]),
+        (
+            vec!["--password-file", &password, "--out", &path(&missing)],
+            1,
+            ["no such directory", "make the directory"],
+        ),
+        (vec!["--password-file", "/nowhere/password"], 2, ["could not read the password", "mounted"]),
+        (vec!["--x5c-cert", &path(&key), "--x5c-key", &path(&cert)], 2, ["private key", "`--x5c-cert` is"]),
         (
             vec!["--password-file", &password, "--cnf-csr", &password],
             2,
@@ -143,6 +174,13 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_asked() {
     of_key.args(["--valid-for", "9s"]).fails(2).says(["between 10 seconds and 24 hours"]);
     let bare = || Trustup::new(["token", "web.test"]).env("HOME", scene.directory.path());
     bare().fails(2).says(["--provisioner NAME"]);
+    let of_key = bare().args(&ca).arg("--provisioner-key").arg(&key);
+    of_key.fails(2).says(["--provisioner NAME"]);
+    // What is open there is trustup's own: nobody handed it over.
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", "exec \"$@\" 3<&-", "sh", env!("CARGO_BIN_EXE_trustup")]).env_clear();
+    let run = Trustup::through(shell, ["token", "web.test", "--password-file", "fd:3"]).args(&ca);
+    run.fails(2).says(["descriptor 3 is not open", "3<FILE"]);
     let no_pin = plain(&scene).args(["--ca-url", &scene.server.url(), "--password-file", &password]);
     no_pin.fails(2).says(["no fingerprint", "--ca-root"]);
     plain(&scene).args(["--password-file", &password]).fails(2).says(["which CA"]);

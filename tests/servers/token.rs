@@ -342,14 +342,14 @@ fn found(ca: &StepCa, token: &str, our_clock: Option<i64>) -> Vec<Cause> {
         skew,
         ca_url: &url,
         provisioners: Some(&provisioners),
-        presented_before: false,
+        presented_before: None,
         ca_started: None,
     };
     diagnosis::diagnose(&facts).into_iter().map(|finding| finding.cause).collect()
 }
 
 /// The explanation of a refusal.
-fn explained(ca: &StepCa, token: &str, error: Error, presented_before: bool) -> Error {
+fn explained(ca: &StepCa, token: &str, error: Error, presented_before: Option<i64>) -> Error {
     let url = Url::parse(&ca.url()).expect("a URL");
     let facts = diagnosis::Facts {
         token,
@@ -418,7 +418,7 @@ fn every_token_that_the_ca_refuses_is_diagnosed_and_no_other() {
     sign(&ca, &token, &["web.internal"]).1.expect("the first time");
     let again = sign(&ca, &token, &["web.internal"]).1.expect_err("the second time");
     assert_eq!(again.status, Some(401));
-    let error = explained(&ca, &token, again.error, true);
+    let error = explained(&ca, &token, again.error, Some(now()));
     assert!(error.what().contains("presented before"), "{error}");
 
     // From before the CA's start.
@@ -426,7 +426,7 @@ fn every_token_that_the_ca_refuses_is_diagnosed_and_no_other() {
     ca.restart();
     let early = sign(&ca, &token, &["web.internal"]).1.expect_err("from before the start");
     assert_eq!(early.status, Some(401));
-    let error = explained(&ca, &token, early.error, false);
+    let error = explained(&ca, &token, early.error, None);
     assert!(error.hints().iter().any(|hint| hint.contains("started after the token was made")), "{error:?}");
 }
 

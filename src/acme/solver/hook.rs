@@ -37,11 +37,15 @@ pub(super) fn check(command: &[String]) -> Result<()> {
         return Err(Error::usage("the DNS hook is empty").hint("`--dns-hook /path/to/program`"));
     };
     if !program.starts_with('/') {
-        return Err(Error::usage("the DNS hook must be named by its absolute path").at(text::escape(program)));
+        return Err(Error::usage("the DNS hook must be named by its absolute path")
+            .at(text::escape(program))
+            .hint("`--dns-hook /path/to/program`: it is run without a shell, and found without PATH"));
     }
     let path = Path::new(program);
     if host::stat(path)?.is_none() {
-        return Err(Error::usage("the DNS hook is not there").at(path.display()));
+        return Err(Error::usage("the DNS hook is not there")
+            .at(path.display())
+            .hint("`--dns-hook /path/to/program`: is it installed here, in this image?"));
     }
     let why = match host::writable_by_others(path)? {
         Some(why) => Some(why),
@@ -131,7 +135,14 @@ impl<'a> Hook<'a> {
         }
         let arguments: Vec<&str> =
             self.arguments.iter().map(String::as_str).chain([action, &record[0], &record[1]]).collect();
-        run(self.client.env(), self.program, &arguments, timeout)
+        run(self.client.env(), self.program, &arguments, timeout).map_err(|error| {
+            if error.kind() != Kind::Failed {
+                return error;
+            }
+            // The command with its arguments is where it failed.
+            let uid = rustix::process::geteuid().as_raw();
+            error.hint(format!("run this very command by hand, as this user (uid {uid}): what does it say?"))
+        })
     }
 }
 

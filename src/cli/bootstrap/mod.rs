@@ -12,7 +12,7 @@ use super::Context;
 use super::config::ConfigArg;
 use super::env::locate;
 use super::stores::StoreArgs;
-use super::variables::PublishedSources;
+use super::variables::{Parsed, PublishedSources};
 use crate::cert::is_anchor_name;
 use crate::converge::Options;
 use crate::error::{Error, Result};
@@ -74,10 +74,10 @@ pub(super) struct BootstrapArgs {
     #[arg(long, value_name = "HEX", value_delimiter = ',', value_parser = super::fingerprint)]
     fingerprint: Vec<Fingerprint>,
     /// SHA-256 of the bundle's file (`sha256sum`); without TLS it is needed
-    #[arg(long, value_name = "HEX", requires = "bundle_url", value_parser = super::fingerprint)]
+    #[arg(long, value_name = "HEX", value_parser = super::fingerprint)]
     bundle_sha256: Option<Fingerprint>,
     /// Also take the step-ca's other roots, over TLS verified by the pinned one
-    #[arg(long, requires = "ca_url")]
+    #[arg(long)]
     all_roots: bool,
     /// Make an unpinned certificate of --ca-file an error
     #[arg(long)]
@@ -159,8 +159,8 @@ impl BootstrapArgs {
     }
 }
 
-pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &PublishedSources) -> Result<u8> {
-    let (ui, global) = (context.ui, context.global);
+pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Result<u8> {
+    let (ui, global, published) = (context.ui, context.global, &said.sources);
     let mut trees = context.trees()?;
     if !args.command.is_empty() && !trees.system.is_host() {
         return Err(Error::usage("a command cannot be started in another sysroot")
@@ -178,6 +178,7 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, published: &Published
     }
     check_name(args)?;
     check_stores(args)?;
+    check_sources(args, said)?;
     let stamp = context.stamp()?;
     let request = request(context, args, published)?;
 
@@ -278,6 +279,22 @@ fn check_stores(args: &BootstrapArgs) -> Result<()> {
     Ok(())
 }
 
+/// What needs a source is told so. A variable alone is there for every run of an image; a pin must never pin nothing
+/// (threat T1).
+fn check_sources(args: &BootstrapArgs, said: &Parsed) -> Result<()> {
+    let published = &said.sources;
+    if args.bundle_sha256.is_some() && args.bundle_url.is_none() && published.bundle_url.is_none() {
+        return Err(Error::usage("`--bundle-sha256` pins a bundle, and none is named")
+            .hint("add `--bundle-url URL`; if the command line names a source or pin, variables name none"));
+    }
+    let is_said = said.given.iter().any(|id| id == "all_roots");
+    if is_said && args.ca_url.is_none() && published.ca_url.is_none() {
+        return Err(Error::usage("`--all-roots` asks a step-ca, and none is named")
+            .hint("add `--ca-url URL --fingerprint HEX`; if the command line names a source or pin, variables name none"));
+    }
+    Ok(())
+}
+
 /// The request: command line, or variables of published Dockerfiles where it is silent.
 fn request(context: &Context, args: &BootstrapArgs, published: &PublishedSources) -> Result<Request> {
     let mut sources = Vec::new();
@@ -296,8 +313,11 @@ fn request(context: &Context, args: &BootstrapArgs, published: &PublishedSources
     if let Some(value) = &published.ca_url {
         sources.push(Source::from_ca_url(value, args.all_roots)?);
     }
+    // Of two bundles the pin is that of the option it belongs to.
+    let names_bundle = args.bundle_url.is_some();
     if let Some(url) = &published.bundle_url {
-        sources.push(Source::Bundle { url: url.clone(), sha256: None });
+        sources
+            .push(Source::Bundle { url: url.clone(), sha256: args.bundle_sha256.filter(|_| !names_bundle) });
     }
     let ca_url_pin = match &published.ca_fingerprint {
         Some(text) => Some(text.parse().map_err(|error: Error| error.at("CA_FINGERPRINT"))?),

@@ -86,6 +86,7 @@ pub(super) fn options(options: &AcmeArgs, given: &[String], provisioner: Option<
         return Err(Error::usage("`--directory` and `--provisioner` both say where the ACME server is")
             .hint("leave one out"));
     }
+    refuse_unused(options, given)?;
     Ok(Options {
         directory,
         provisioner,
@@ -100,6 +101,15 @@ pub(super) fn options(options: &AcmeArgs, given: &[String], provisioner: Option<
         agree_tos: options.agree_tos,
         profile: options.profile.clone(),
     })
+}
+
+/// What the command line says has a meaning for the challenge that is chosen; variables are there for everything that
+/// runs here.
+fn refuse_unused(options: &AcmeArgs, given: &[String]) -> Result<()> {
+    let Some(chosen) = options.challenge else { return Ok(()) };
+    let Some((id, own)) = chosen.unused(given.iter().map(String::as_str)) else { return Ok(()) };
+    Err(Error::usage(format!("`--{}` does not go with the challenge {chosen}", id.replace('_', "-")))
+        .hint(format!("it is for {own}: leave it out, or choose `--challenge {own}`")))
 }
 
 /// Who writes the records of dns-01. A hook is on the command line, and so goes before a name server of the variables.

@@ -14,7 +14,7 @@ use crate::acme::{self, AccountStore, ChallengeType, DnsSolver, Eab, Rfc2136};
 use crate::cert::Certificate;
 use crate::enroll::trust::Ca;
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::Trust;
 use crate::net::url::same_origin;
@@ -177,7 +177,10 @@ impl Acme {
     async fn directory_of_ca(&self, order: &mut Order<'_>) -> Result<Url, Failure> {
         let mut url = order.about.ca.url()?.clone();
         let name = match &self.options.provisioner {
-            Some(name) => name.clone(),
+            Some(name) => {
+                look_up(order, name).await?;
+                name.clone()
+            }
             None => super::only(&order.ca()?.provisioners().await?, "ACME")?,
         };
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -240,6 +243,25 @@ impl Acme {
             }
         };
         Ok(self.secrets.get_or_init(|| Secrets { eab, dns, warnings: RefCell::new(warnings) }))
+    }
+}
+
+/// Whether the CA has this ACME provisioner, as far as it says which ones it has: not every server that has such
+/// directories is a step-ca.
+async fn look_up(order: &mut Order<'_>, name: &str) -> Result<(), Failure> {
+    if order.roots.is_none() {
+        return Ok(());
+    }
+    match order.ca()?.provisioners().await {
+        Ok(list) if !list.0.is_empty() => Ok(list.require(name, "ACME")?),
+        // Nor would it answer the next question.
+        Err(failed)
+            if failed.status.is_none()
+                && matches!(failed.error.kind(), Kind::Unreachable | Kind::NotTrusted) =>
+        {
+            Err(failed.into())
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -152,7 +152,7 @@ impl Order<'_> {
 ///
 /// # Errors
 /// There is none, or there are several: the error lists them.
-pub(super) fn only(provisioners: &Provisioners, word: &str) -> Result<String> {
+pub(crate) fn only(provisioners: &Provisioners, word: &str) -> Result<String> {
     let of_kind: Vec<&str> = provisioners
         .0
         .iter()
@@ -211,8 +211,9 @@ pub(super) async fn sign(
 ) -> Result<Vec<Certificate>, Failure> {
     let ca = order.ca()?;
     let id = Fingerprint::of(token.as_bytes());
-    let presented_before =
-        order.pending.record().all().chain(order.spent).any(|attempt| attempt.token == Some(id));
+    // The first time is the one that used it up.
+    let sent = order.pending.record().all().chain(order.spent).filter(|attempt| attempt.token == Some(id));
+    let presented_before = sent.map(|attempt| attempt.sent).min();
     let provisioners = match &spending {
         Spending::Once => None,
         Spending::Minted(provisioners) => Some(*provisioners),
@@ -225,11 +226,14 @@ pub(super) async fn sign(
         ca_url: ca.base(),
         provisioners,
         // It may never have arrived: it is tried again, and explained if it is refused.
-        presented_before: false,
+        presented_before: None,
         ca_started: None,
     };
     for warning in diagnosis::before(&facts)? {
         (order.warn)(&warning);
+    }
+    for doubt in order.about.names.iter().filter_map(SubjectAltName::doubt) {
+        (order.warn)(&doubt);
     }
     let csr = order.key.csr(names, None)?;
     // A token that is made anew for each try is never presented again.

@@ -131,7 +131,7 @@ impl Method for Token {
             skew: None,
             ca_url: about.ca.url()?,
             provisioners: None,
-            presented_before: false,
+            presented_before: None,
             ca_started: None,
         };
         diagnosis::before(&facts).map(drop).map_err(|error| error.at(&self.source))

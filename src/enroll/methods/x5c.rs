@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use zeroize::Zeroizing;
-
 use super::{About, Failure, Issue, Method, Order, Spending, minting, sign};
-use crate::cert::Certificate;
+use crate::cert::{Certificate, input};
+use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
 use crate::pair::{FILE_LIMIT, facts};
+use crate::secret::{Secret, Source};
 use crate::step_ca::mint::{self, Signer};
 use crate::sysroot::host;
 
@@ -29,7 +29,7 @@ impl Method for X5c {
 
     fn check(&self, about: &About<'_>) -> Result<()> {
         about.ca.url()?;
-        let (chain, key) = self.read()?;
+        let (chain, key, _) = self.read(about.env)?;
         mint::check_birth_certificate(&chain, &key, about.env.now())
             .map_err(|error| error.at(self.cert.display()))
     }
@@ -41,10 +41,16 @@ impl Method for X5c {
 
 impl X5c {
     async fn obtain(&self, order: &mut Order<'_>) -> Result<Vec<Certificate>, Failure> {
-        let (chain, key) = self.read()?;
+        let (chain, key, warning) = self.read(order.about.env)?;
         let provisioners = order.ca()?.provisioners().await?;
+        if let Some(warning) = &warning {
+            (order.warn)(warning);
+        }
         let name = match &self.name {
-            Some(name) => name.clone(),
+            Some(name) => {
+                provisioners.require(name, "X5C")?;
+                name.clone()
+            }
             None => super::only(&provisioners, "X5C")?,
         };
         let subject = order.about.names[0].to_string();
@@ -53,14 +59,23 @@ impl X5c {
         sign(order, Method::name(self), names, &token, Spending::Minted(&provisioners)).await
     }
 
-    fn read(&self) -> Result<(Vec<Certificate>, PrivateKey)> {
-        let chain = facts::certificates(&host::read_file(&self.cert, FILE_LIMIT)?).map_err(|why| {
-            Error::usage("the birth certificate cannot be used")
-                .at(self.cert.display())
-                .because(anyhow::anyhow!("{why}"))
+    /// Certificate and key, and who else can read the key.
+    fn read(&self, env: &Env) -> Result<(Vec<Certificate>, PrivateKey, Option<String>)> {
+        let bytes = host::read_file(&self.cert, FILE_LIMIT)
+            .map_err(|error| error.hint("`--x5c-cert` is the file of the birth certificate"))?;
+        let chain = facts::certificates(&bytes).map_err(|why| {
+            let error = Error::usage("the birth certificate cannot be used").at(self.cert.display());
+            explained(error.because(anyhow::anyhow!("{why}")), &bytes)
         })?;
-        let key = Zeroizing::new(host::read_file(&self.key, FILE_LIMIT)?);
-        let key = PrivateKey::from_pem(&key).map_err(|error| error.at(self.key.display()))?;
-        Ok((chain, key))
+        let secret = Secret::read(&Source::File(self.key.clone()), "the birth certificate's key", env)?;
+        let key = PrivateKey::from_pem(secret.bytes()).map_err(|error| error.at(self.key.display()))?;
+        Ok((chain, key, secret.warning))
     }
+}
+
+/// What is wrong with the file of a birth certificate that holds `bytes`, with which option is for which file.
+pub(crate) fn explained(error: Error, bytes: &[u8]) -> Error {
+    const OPTIONS: &str = "`--x5c-cert` is the birth certificate with its intermediates, `--x5c-key` its key";
+    let error = error.hint(OPTIONS);
+    if input::holds_private_key(bytes) { error.hint("this file holds a private key") } else { error }
 }

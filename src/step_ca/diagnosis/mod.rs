@@ -28,8 +28,8 @@ pub struct Facts<'a> {
     pub ca_url: &'a Url,
     /// The CA's provisioners, if they are known.
     pub provisioners: Option<&'a Provisioners>,
-    /// Whether we presented this very token before.
-    pub presented_before: bool,
+    /// When we presented this very token before, seconds since 1970.
+    pub presented_before: Option<i64>,
     /// When the CA was started, seconds since 1970, if that is known.
     pub ca_started: Option<i64>,
 }
@@ -173,9 +173,12 @@ fn unseen(facts: &Facts<'_>) -> Vec<String> {
 }
 
 fn reuse(facts: &Facts<'_>) -> Option<Finding> {
-    facts
-        .presented_before
-        .then(|| Finding::new(Cause::Reused, "it was presented before, and a token works once", AGAIN))
+    let sent = facts.presented_before?;
+    let what = format!(
+        "it was presented before, by an earlier run here, at {}, and a token works once",
+        text::moment(sent)
+    );
+    Some(Finding::new(Cause::Reused, what, AGAIN))
 }
 
 /// Expiry and beginning, by the CA's clock if it is known; where ours sees it otherwise, the clocks are the reason.

@@ -45,7 +45,7 @@ fn facts<'a>(token: &'a str, url: &'a Url, provisioners: &'a Provisioners) -> Fa
         skew: Some(0),
         ca_url: url,
         provisioners: Some(provisioners),
-        presented_before: false,
+        presented_before: None,
         ca_started: Some(NOW - 10),
     }
 }
@@ -88,8 +88,10 @@ fn each_reason_is_found_and_no_other() {
         assert_eq!(checked.is_ok(), wanted.is_none(), "{changes}: {checked:?}");
     }
     let used = token(json!({}));
-    let found = diagnose(&Facts { presented_before: true, ..facts(&used, &url, &all) });
+    let found = diagnose(&Facts { presented_before: Some(NOW - 60), ..facts(&used, &url, &all) });
     assert_eq!(causes(&found), [Cause::Reused]);
+    let when = text::moment(NOW - 60);
+    assert!(found[0].what.contains(&format!("by an earlier run here, at {when}")), "{found:?}");
     // Changed on its way.
     let (start, end) = used.rsplit_once('.').expect("parts");
     let forged = format!("{start}.{}{}", if end.starts_with('A') { 'B' } else { 'A' }, &end[1..]);

@@ -76,8 +76,8 @@ fn an_honest_server_is_asked_in_order() {
 #[test]
 fn what_the_ca_refuses_has_its_exit_code_and_its_next_step() {
     for (kind, code, hint) in [
-        ("rejectedIdentifier", 4, ""),
-        ("unsupportedIdentifier", 4, ""),
+        ("rejectedIdentifier", 4, "administrator to allow them"),
+        ("unsupportedIdentifier", 4, "does not issue for such names"),
         ("unauthorized", 4, "remove `/memory/account.pem`"),
         ("malformed", 4, ""),
         ("userActionRequired", 2, "--agree-tos"),

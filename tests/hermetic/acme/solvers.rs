@@ -181,6 +181,19 @@ fn many_names_have_many_tries_for_values_that_are_none() {
 }
 
 #[test]
+fn a_hook_that_fails_can_be_tried_by_hand() {
+    let server = honest();
+    let directory = TempDir::new().expect("directory");
+    let program = hook(directory.path(), "exit 3");
+    let mut client = server.client();
+    client.settings.dns = Some(DnsSolver::Hook(vec![program.clone(), "--zone=a".to_owned()]));
+    let error = client.fails(&["a.test"]);
+    assert!(error.hints()[0].contains("run this very command by hand"), "{error:?}");
+    let line = format!("{program} --zone=a present _acme-challenge.a.test. ");
+    assert!(error.place().is_some_and(|place| place.starts_with(&line)), "{error:?}");
+}
+
+#[test]
 fn a_hook_must_be_safe_to_run() {
     let server = honest();
     let directory = TempDir::new().expect("directory");
@@ -188,7 +201,9 @@ fn a_hook_must_be_safe_to_run() {
     let mut client = server.client();
     for command in [vec![], vec!["hook".to_owned()], vec!["./hook".to_owned()]] {
         client.settings.dns = Some(DnsSolver::Hook(command));
-        assert_eq!(client.fails(&["a.test"]).kind().exit_code(), 2);
+        let error = client.fails(&["a.test"]);
+        assert_eq!(error.kind().exit_code(), 2);
+        assert!(error.hints()[0].contains("`--dns-hook /path/to/program`"), "{error:?}");
     }
     client.settings.dns = Some(DnsSolver::Hook(vec![program.clone()]));
     assert!(client.fails(&["a.test"]).to_string().contains(FINISHED));

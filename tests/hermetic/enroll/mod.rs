@@ -6,6 +6,7 @@ mod kept;
 mod killed;
 mod options;
 mod placed;
+mod provisioners;
 mod trusted;
 
 use crate::support::enrollment::{Scene, chain, done, mode, result, write};

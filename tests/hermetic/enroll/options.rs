@@ -75,6 +75,44 @@ fn what_published_variables_leave_open_can_be_said() {
     assert!(!scene.path("server.key").exists());
 }
 
+/// The same for a challenge that is chosen: what it never uses is no wish that can be met.
+#[test]
+fn an_option_of_another_challenge_is_refused() {
+    let scene = Scene::new();
+    let none = "/nowhere/file";
+    let options: [(&[&str], &str); 5] = [
+        (&["--http-listen", "127.0.0.1:80"], "http-01"),
+        (&["--webroot", none], "http-01"),
+        (&["--tls-listen", "127.0.0.1:443"], "tls-alpn-01"),
+        (&["--dns-hook", none], "dns-01"),
+        (&["--rfc2136-server", "127.0.0.1", "--rfc2136-key-name", "k", "--rfc2136-key-file", none], "dns-01"),
+    ];
+    let enroll = || {
+        let run = scene.plain("acme").args(["web.test", "--timeout", "1s"]);
+        run.args(["--directory", "https://127.0.0.1:1/directory"])
+    };
+    for (given, own) in options {
+        for challenge in ["http-01", "tls-alpn-01", "dns-01"] {
+            let run = enroll().args(["--challenge", challenge]).args(given).run();
+            let wanted = format!("`{}` does not go with the challenge {challenge}", given[0]);
+            assert_eq!(run.stderr.contains(&wanted), own != challenge, "{run}");
+            if own != challenge {
+                assert_eq!(run.code, Some(2), "{run}");
+                run.says([&*format!("it is for {own}")]);
+            }
+        }
+    }
+    // Variables are for everything that runs here.
+    let run = enroll().args(["--challenge", "tls-alpn-01"]).env("TRUSTUP_HTTP_LISTEN", "127.0.0.1:80");
+    run.fails(6);
+    // In the file all of it is said.
+    let file = scene.path("trustup.toml");
+    let text = "[[certificate]]\nnames = [\"a.test\"]\ncert = \"/c\"\nkey = \"/k\"\nenroll = {method = \"acme\", challenge = \"dns-01\", dns_hook = [\"/bin/hook\"], webroot = \"/srv\"}\n";
+    write(&file, text.as_bytes(), 0o600);
+    let run = Trustup::new(["config", "check", "--config"]).arg(&file).fails(2);
+    run.says(["`webroot` is for the challenge http-01"]);
+}
+
 /// Variables are options, too: what means something only together is there whole, or that is said.
 #[test]
 fn what_belongs_together_may_come_from_both_and_must_be_whole() {
@@ -118,7 +156,7 @@ fn what_belongs_together_may_come_from_both_and_must_be_whole() {
             .env("HOME", "/none")
     };
     let asked = published(Trustup::new(["enroll", "-v", "--provisioner", "ours", "--timeout", "5s"])).run();
-    assert!(asked.stderr.contains("acme/ours") && !asked.stderr.contains("theirs"), "{asked}");
+    assert!(asked.stderr.contains("no provisioner `ours`") && !asked.stderr.contains("theirs"), "{asked}");
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn t16_a_hook_gets_the_environment_without_our_secrets() {
     rustix::io::fcntl_setfd(&open, rustix::io::FdFlags::empty()).expect("inheritable");
     let run = place
         .at(&pebble, &["a.test"])
-        .args(["--challenge", "dns-01", "--dns-hook", &program, "--dns-hook", "--zone=a", "--timeout", "10s"])
+        .args(["--dns-hook", &program, "--dns-hook", "--zone=a", "--timeout", "10s"])
         .env("PROVIDER_API_KEY", "of the user")
         .env("PATH", "/usr/bin:/bin")
         .env("TRUSTUP_TOKEN", "hunter2")
@@ -283,10 +283,13 @@ fn the_acme_provisioner_of_step_ca_is_found() {
     assert_eq!(run.json()["certificates"][0]["pinned"], true, "{run:?}");
     place.verify(&ca.root_file(), "localhost");
     common(&["localhost"]).args(["--force", "--provisioner", StepCa::ACME]).ok();
-    common(&["localhost"])
-        .args(["--force", "--provisioner", "nobody"])
-        .fails(1)
-        .says(["/acme/nobody/directory"]);
+    // Another name than those of its list is an error before its directory is asked for.
+    for (name, what) in
+        [("nobody", "no provisioner `nobody`"), (StepCa::PROVISIONER, "of the kind JWK, not ACME")]
+    {
+        let run = common(&["localhost"]).args(["--force", "--provisioner", name]).fails(2);
+        run.says([what, &*format!("`{}`", StepCa::ACME)]);
+    }
 }
 
 /// step-ca asks again and again for what it does not find, so that a signal always meets us while everything is up.
