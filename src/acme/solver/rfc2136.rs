@@ -105,11 +105,14 @@ impl<'a> Zone<'a> {
             match (done, target) {
                 (Err(error), None) if at == *name => return Err(error),
                 (Err(error), None) => return Err(behind_alias(error, name, &at)),
-                (Ok(written), None) => {
-                    self.written.push(written);
-                    break;
+                (Ok(()), None) => break,
+                (done, Some(target)) => {
+                    if done.is_ok() {
+                        // Ignored, as what should stand beside an alias is.
+                        self.written.pop();
+                    }
+                    at = target;
                 }
-                (_, Some(target)) => at = target,
             }
         }
         self.written.last().filter(|written| written.name == at && written.value == value).ok_or_else(|| {
@@ -118,8 +121,9 @@ impl<'a> Zone<'a> {
         })
     }
 
-    /// Sends one update; nothing is known of what became of it but what the server says.
-    async fn update(&mut self, name: &Name, value: &str) -> Result<Written> {
+    /// Sends one update; nothing is known of what became of it but what the server says. Unless it was refused, the record
+    /// is among those that are taken away, whenever that ends.
+    async fn update(&mut self, name: &Name, value: &str) -> Result<()> {
         let zone = match &self.settings.zone {
             Some(zone) => message::fqdn(zone)?,
             None => self.find_zone(name).await?,
@@ -129,14 +133,10 @@ impl<'a> Zone<'a> {
         // Before the answer: an update that was not answered may have been made all the same.
         self.written.push(written);
         let done = self.send(name, id, &request).await;
-        match done {
-            Err(error) if error.kind() == Kind::Unreachable => Err(error),
-            done => {
-                let written = self.written.pop();
-                done?;
-                written.ok_or_else(|| self.silent())
-            }
+        if done.as_ref().is_err_and(|error| error.kind() != Kind::Unreachable) {
+            self.written.pop();
         }
+        done
     }
 
     /// The name that `name` is an alias of, as far as the server tells; `None` if it is none.

@@ -30,6 +30,8 @@ enum Fault {
     Forgets,
     /// It answers nothing at all.
     Silent,
+    /// It takes updates, and does not say what texts a name has.
+    Mute,
     /// `_acme-challenge.a.test` is an alias, over another one.
     Alias,
     /// An alias of a name that is served elsewhere.
@@ -89,7 +91,11 @@ impl NameServer {
                         udp.send_to(&cut.to_vec().expect("bytes"), peer).expect("sent");
                         continue;
                     }
-                    if fault == Fault::Silent || fault == Fault::Leaves && is_deletion(&buffer[..length]) {
+                    let asked = &buffer[..length];
+                    if fault == Fault::Silent
+                        || fault == Fault::Leaves && is_deletion(asked)
+                        || fault == Fault::Mute && is_for_text(asked)
+                    {
                         continue;
                     }
                     let answer = answer(&buffer[..length], &updates, fault);
@@ -105,7 +111,7 @@ impl NameServer {
                     return;
                 }
                 let Ok(mut stream) = stream else { continue };
-                if fault == Fault::Silent || fault == Fault::Leaves {
+                if matches!(fault, Fault::Silent | Fault::Leaves | Fault::Mute) {
                     held.push(stream);
                     continue;
                 }
@@ -200,6 +206,11 @@ fn is_deletion(question: &[u8]) -> bool {
         && asked.authorities.iter().any(|record| record.dns_class == DNSClass::NONE)
 }
 
+fn is_for_text(question: &[u8]) -> bool {
+    let asked = Message::from_vec(question).expect("a message");
+    asked.metadata.op_code == OpCode::Query && asked.queries[0].query_type() == RecordType::TXT
+}
+
 #[test]
 fn a_name_server_is_asked_over_tcp_where_udp_does_not_do() {
     for fault in [Fault::NoUdp, Fault::Cut, Fault::Noise] {
@@ -284,6 +295,17 @@ fn a_name_server_that_says_nothing_takes_no_more_than_the_time() {
     assert!(error.kind().exit_code() == 6 && error.to_string().contains("does not answer"), "{error}");
     // Nothing was written, so that nothing is taken away.
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
+
+/// From the moment that a record is written it is one to take away, whatever is waited for.
+#[test]
+fn a_record_is_taken_away_where_the_time_ends_right_behind_it() {
+    let (server, names) = (honest(), NameServer::start(Fault::Mute));
+    let mut client = names.client(&server);
+    client.timeout = Duration::from_secs(2);
+    let error = client.fails(&["a.test"]);
+    assert!(error.kind().exit_code() == 6 && error.to_string().contains("does not answer"), "{error}");
+    assert_eq!((names.told(), server.count("/challenge")), ([1, 1], 0));
 }
 
 #[test]
