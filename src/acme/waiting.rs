@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use reqwest::header::{DATE, HeaderMap, HeaderName, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+
+use crate::net::date;
 
 /// By how many seconds clocks may differ before it is worth a word: a new certificate that is not valid yet by our clock
 /// is refused here, and CAs date theirs back by a minute or more.
@@ -23,12 +25,6 @@ pub(super) fn retry_after(headers: &HeaderMap, now: i64) -> Option<Duration> {
 /// How many seconds the server's clock is ahead of ours, if it says what time it is.
 pub(super) fn skew(headers: &HeaderMap, now: i64) -> Option<i64> {
     Some(date(headers, &DATE)?.saturating_sub(now))
-}
-
-fn date(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
-    let text = headers.get(name)?.to_str().ok()?.trim();
-    let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
-    parser.parse_timestamp(text).ok().map(jiff::Timestamp::as_second)
 }
 
 /// Words about clocks that differ too much; `skew` is the server's minus ours. They explain, and nothing is computed from
@@ -59,6 +55,8 @@ pub(super) fn shown_duration(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderName;
+
     use super::*;
 
     fn headers(all: &[(HeaderName, &str)]) -> HeaderMap {

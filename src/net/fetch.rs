@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, LOCATION};
+use reqwest::header::{HeaderMap, HeaderName, LOCATION};
 use tokio::time::{Instant, sleep, timeout};
 use url::Url;
 
@@ -34,6 +34,13 @@ pub struct Answer {
     /// As many bytes as the request allowed, [`MAX_BODY`] at most; of a failure the first 16 KiB, if it did not ask for
     /// more.
     pub body: Vec<u8>,
+}
+
+/// A header that is a date (RFC 9110 section 5.6.7), seconds since 1970. The name of the day does not matter.
+pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
+    let text = headers.get(name)?.to_str().ok()?.trim();
+    let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
+    parser.parse_timestamp(text).ok().map(jiff::Timestamp::as_second)
 }
 
 impl Answer {
@@ -121,4 +128,25 @@ async fn follow(client: &Client, start: &Url) -> Result<Answer> {
         format!("the server redirects more than {MAX_REDIRECTS} times"),
         "check the URL in a browser",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use reqwest::header::DATE;
+
+    use super::*;
+
+    #[test]
+    fn dates_of_servers() {
+        let date_of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(DATE, text.parse().expect("a value"));
+            date(&headers, &DATE)
+        };
+        assert_eq!(date_of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
+        for text in ["", "0", "yesterday", "Sun, 99 Nov 1994 08:49:37 GMT"] {
+            assert_eq!(date_of(text), None, "{text}");
+        }
+        assert_eq!(date(&HeaderMap::new(), &DATE), None);
+    }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 pub use self::client::{Broken, Client, Request};
-pub use self::fetch::{Answer, MAX_BODY};
+pub use self::fetch::{Answer, MAX_BODY, date};
 pub use self::tls::Trust;
 
 use self::dns::Dns;

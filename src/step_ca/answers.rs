@@ -1,6 +1,5 @@
 //! What step-ca answers: JSON of its own, errors of three shapes, and whatever a proxy in front of it says.
 
-use reqwest::header::{DATE, HeaderMap};
 use serde::Deserialize;
 use url::Url;
 
@@ -79,13 +78,6 @@ fn message(body: &[u8]) -> Option<String> {
     parsed.message.or(parsed.detail).filter(|text| !text.trim().is_empty())
 }
 
-/// What the server's clock says (RFC 9110 section 5.6.7), seconds since 1970.
-pub(super) fn date(headers: &HeaderMap) -> Option<i64> {
-    let text = headers.get(DATE)?.to_str().ok()?;
-    let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
-    parser.parse_timestamp(text).ok().map(jiff::Timestamp::as_second)
-}
-
 /// The answer to `/sign` and its like. PEM in JSON; members may be missing, null or empty.
 #[derive(Deserialize)]
 pub(super) struct SignAnswer {
@@ -141,6 +133,8 @@ pub(super) fn not_a_step_ca(why: &str, url: &Url) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use reqwest::header::HeaderMap;
+
     use super::*;
     use crate::cert::testing::{Draft, Random};
 
@@ -175,20 +169,6 @@ mod tests {
         let problem = r#"{"type":"unauthorized","detail":"the detail"}"#;
         assert!(check(&answer(401, problem)).expect_err("refused").causes()[0].contains("the detail"));
         assert!(check(&answer(201, "")).is_ok());
-    }
-
-    #[test]
-    fn dates_of_the_server() {
-        let date_of = |text: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(DATE, text.parse().expect("a value"));
-            date(&headers)
-        };
-        assert_eq!(date_of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
-        for text in ["", "0", "yesterday", "Sun, 99 Nov 1994 08:49:37 GMT"] {
-            assert_eq!(date_of(text), None, "{text}");
-        }
-        assert_eq!(date(&HeaderMap::new()), None);
     }
 
     #[test]

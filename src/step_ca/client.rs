@@ -225,7 +225,7 @@ impl Client {
             status: None,
             sent: broken.sent,
         })?;
-        if let Some(date) = answers::date(&answer.headers) {
+        if let Some(date) = net::date(&answer.headers, &reqwest::header::DATE) {
             self.skew.store(date.saturating_sub(self.env.now()), Ordering::Relaxed);
         }
         match answers::check(&answer) {
