@@ -8,6 +8,7 @@ pub mod firefox_policy;
 pub mod nix_store;
 pub mod os_release;
 pub mod p11_format;
+pub mod readers;
 pub mod runtimes;
 pub mod stores;
 pub mod updater;
