@@ -273,6 +273,7 @@ fn install(context: &Context) -> Result<u8> {
         stores: None,
         updater: Choice::Auto,
         leave_unwritable: false,
+        strict: false,
         repair: false,
         dry_run,
         patience: context.timeout(),

@@ -11,6 +11,7 @@ use crate::error::{Kind, Result};
 use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::text;
+use crate::tree::Node;
 use crate::trust::facts::Facts;
 use crate::trust::firefox_policy;
 use crate::trust::stores::{self, Selection, Stores, Wish};
@@ -120,6 +121,7 @@ fn rows(
     let view = View::new(sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
     let managed = facts.row.updater.is_managed(&view)?;
+    let standing = facts.row.updater.standing(&view)?;
     // As seen inside a root file system; a private store's are named as a person finds them.
     let shown = |path: &str| if sysroot.is_private() { sysroot.display(path) } else { path.to_owned() };
     let beside = match selection {
@@ -149,14 +151,15 @@ fn rows(
         }
         if anchor.status.is_in_system() {
             if let Some(path) = &anchor.file {
-                let found = view.actual_certificates(path);
-                let there = found
-                    .as_ref()
-                    .is_some_and(|found| found.iter().any(|one| one.fingerprint() == anchor.fingerprint));
-                let word = match (there, found) {
-                    (true, _) => "there",
-                    (false, Some(_)) => "damaged",
-                    (false, None) => "missing",
+                let word = match view.follow_actual(path)? {
+                    Some((location, node)) if matches!(node.as_ref(), Node::File(_)) => {
+                        let is_read = view.contents(&location, &node).offers(&anchor.fingerprint)
+                            || standing.iter().any(|(file, certificates)| {
+                                file == path && certificates.contains(&certificate)
+                            });
+                        if is_read { "there" } else { "damaged" }
+                    }
+                    _ => "missing",
                 };
                 stores.push((shown(path), "anchor-file", word));
             }
@@ -172,8 +175,8 @@ fn rows(
                 let kind = offer.kind.unwrap_or(OutputKind::Bundle);
                 let (kind, directory) = (kind.id(), kind.directory(path));
                 let word = match (offer.roots.contains_key(&anchor.fingerprint), &offer.damage) {
-                    (_, Some(_)) => "damaged",
-                    (true, None) => "there",
+                    (true, _) => "there",
+                    (false, Some(_)) => "damaged",
                     (false, None) if held_privately && !sysroot.is_writable(directory)? => "unwritable",
                     (false, None) => "missing",
                 };

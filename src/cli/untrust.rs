@@ -60,6 +60,7 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         stores: Some(&selection),
         updater: args.updater,
         leave_unwritable: trees.system.is_host(),
+        strict: false,
         repair: false,
         dry_run: context.global.dry_run,
         patience: context.timeout(),

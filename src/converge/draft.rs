@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Goal;
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -11,17 +10,16 @@ use crate::plan::{self, Change, Plan, Run, Step};
 use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::split;
 use crate::tree::Node;
-use crate::trust::facts::{Facts, UpdaterUsed};
+use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
 use crate::trust::stores::{self, Selection, Stores};
-use crate::trust::updater::{Anchor, Desires, Output, OutputKind, Wanted};
-use crate::trust::verify::{self, Side};
+use crate::trust::updater::{Anchor, BrokenInput, Desires, Output, OutputKind, Wanted};
+use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
 /// Finds each anchor's status, and which of them the updater has to place.
 pub(super) fn settle(
     view: &View,
     facts: &Facts,
-    goal: &Goal,
     anchors: &mut Vec<StoredAnchor>,
     wanted: &mut Wanted,
 ) -> Result<Vec<String>> {
@@ -40,8 +38,7 @@ pub(super) fn settle(
         let here = standing
             .iter()
             .find(|(_, certificates)| certificates.iter().any(|found| found.fingerprint() == fingerprint))
-            .map(|(path, _)| path.clone())
-            .or_else(|| goal.standing.get(&fingerprint).cloned());
+            .map(|(path, _)| path.clone());
         if let Some(why) = updater.refused(view, &certificate)? {
             warnings
                 .push(format!("the distribution refuses {} ({fingerprint}): {why}", certificate.subject()));
@@ -74,20 +71,13 @@ fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Optio
     let mut common: Option<BTreeSet<Fingerprint>> = None;
     // A root that is there for e-mail only is no TLS root yet.
     for output in facts.outputs.iter().filter(|output| output.purpose == Some(Purpose::ServerAuth)) {
-        let roots: BTreeSet<Fingerprint> = match output.kind {
-            OutputKind::Bundle => {
-                view.certificates(&output.path)?.iter().map(Certificate::fingerprint).collect()
-            }
-            // Where no package makes hash links, programs read the bundle.
-            OutputKind::HashDirectory if !managed => continue,
-            OutputKind::HashDirectory
-            | OutputKind::SignatureList
-            | OutputKind::Keystore
-            | OutputKind::NssDatabase => {
-                let mut offers = verify::offers(view, Side::Original, std::slice::from_ref(output));
-                offers.remove(&output.path).map(|offer| offer.roots.into_keys().collect()).unwrap_or_default()
-            }
-        };
+        // Where no package makes hash links, programs read the bundle.
+        if output.kind == OutputKind::HashDirectory && !managed {
+            continue;
+        }
+        let mut offers = verify::offers(view, Side::Original, std::slice::from_ref(output));
+        let offer = offers.remove(&output.path).unwrap_or_default();
+        let roots: BTreeSet<Fingerprint> = offer.roots.into_keys().collect();
         common = Some(match common {
             None => roots,
             Some(common) => common.intersection(&roots).copied().collect(),
@@ -111,12 +101,45 @@ pub(super) fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredA
     }
 }
 
-/// A file in the anchor directory that the family's tool does not take, if an anchor stands in one.
-pub(super) fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) -> Result<Option<String>> {
-    let seen: BTreeSet<String> =
-        facts.row.updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
-    let mut standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
-    Ok(standing.find(|path| !seen.contains(*path)).cloned())
+/// Which updater serves where input files would spoil an output: only the built-in one can do without their bytes.
+///
+/// # Errors
+/// The distribution's own was asked for, or `--strict`: the error names every such file.
+pub(super) fn updater_for_broken_inputs(
+    chosen: Chosen,
+    broken: &[BrokenInput],
+    choice: Choice,
+    strict: bool,
+) -> Result<Chosen> {
+    let Some(first) = broken.first() else { return Ok(chosen) };
+    let is_native = matches!(chosen.updater, UpdaterUsed::Native(_));
+    if strict || (is_native && choice == Choice::Native) {
+        let what = "an input file would make the distribution's CA bundle unreadable";
+        let faults: Vec<String> =
+            broken.iter().map(|input| format!("`{}`, {}", input.path, input.fault)).collect();
+        return Err(Error::failed(what)
+            .at(&first.path)
+            .because(anyhow::anyhow!("{}", faults.join("; ")))
+            .hint(format!("repair the file: `openssl x509 -in {0} -out {0}`, or remove it", first.path))
+            .hint("`--updater auto` without `--strict` writes a normalized copy into the outputs"));
+    }
+    let why = format!("`{}`, {}, would spoil the bundle", first.path, first.fault);
+    Ok(Chosen { updater: UpdaterUsed::Builtin, why, notable: false })
+}
+
+/// With `--strict` an output that programs could not read before is an error.
+pub(super) fn refuse_damaged_outputs(view: &View, offers: &Offers) -> Result<()> {
+    for (path, offer) in offers {
+        if let Some(damage) = &offer.damage {
+            return Err(Error::failed("a store of the distribution is damaged, and `--strict` is set")
+                .at(view.sysroot().display(path))
+                .because(anyhow::anyhow!("{damage}"))
+                .hint(
+                    "`trustup bootstrap --repair` repairs what it can; `trustup doctor` names what is wrong",
+                ));
+        }
+    }
+    Ok(())
 }
 
 /// Every root that is in any store: the certificate, and the name of its anchor.

@@ -10,7 +10,8 @@ mod runtimes;
 use std::collections::BTreeMap;
 
 use self::draft::{
-    leave_unwritable, make_plan, overlooked_by_tool, plan_stores, refuse_vendor_names, settle, stored_roots,
+    leave_unwritable, make_plan, plan_stores, refuse_damaged_outputs, refuse_vendor_names, settle,
+    stored_roots, updater_for_broken_inputs,
 };
 pub use self::firefox::policy_state;
 pub use self::goal::{Goal, Options, Target};
@@ -24,14 +25,13 @@ use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Step};
 use crate::record::{Mark, Record, Saved};
 use crate::state::{State, Status, StoredAnchor};
-use crate::sysroot::Sysroot;
 use crate::tree::{self, Node};
 use crate::trust::distro;
-use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
+use crate::trust::facts::{Chosen, Facts, UpdaterUsed};
 use crate::trust::stores::{self, Kinds, Selection, Stores};
-use crate::trust::updater::{Desires, Wanted};
+use crate::trust::updater::{BrokenInput, Desires, Wanted};
 use crate::trust::verify::{self, Excused, Offers, Side};
-use crate::trust::view::{View, child};
+use crate::trust::view::View;
 
 /// A plan with all that was computed on the way.
 struct Draft<'a> {
@@ -119,17 +119,11 @@ impl<'a> Draft<'a> {
         let mut wanted =
             Wanted { anchors: Vec::new(), web_pki: goal.web_pki, date: options.stamp.unwrap_or(options.now) };
         refuse_vendor_names(&view, &facts, &anchors)?;
-        let refusals = settle(&view, &facts, &goal, &mut anchors, &mut wanted)?;
+        let refusals = settle(&view, &facts, &mut anchors, &mut wanted)?;
         let mut updater = facts.updater(&view, choice)?;
-        let overlooked = overlooked_by_tool(&view, &facts, &wanted)?;
-        if let (UpdaterUsed::Native(_), Some(path)) = (&updater.updater, overlooked) {
-            if choice == Choice::Native {
-                return Err(Error::unsupported("the distribution's own trust update overlooks this file")
-                    .at(path)
-                    .hint("give it a name that ends in `.crt`, or use `--updater auto`"));
-            }
-            let why = format!("the distribution's tool overlooks `{path}`");
-            updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
+        let broken = facts.row.updater.broken_inputs(&view)?;
+        if !wanted.anchors.is_empty() {
+            updater = updater_for_broken_inputs(updater, &broken, choice, options.strict)?;
         }
         if !mended.nodes.is_empty() {
             let why = "what is damaged is mended by the built-in updater".to_owned();
@@ -178,6 +172,9 @@ impl<'a> Draft<'a> {
                 .extend(plan::copy(&view, facts.row.updater, &path, content)?.into_iter().map(Step::Change));
         }
         let mut warnings = refusals;
+        if !wanted.anchors.is_empty() {
+            warnings.extend(broken.iter().map(BrokenInput::describe));
+        }
         warnings.extend(desires.warnings);
         if matches!(updater.updater, UpdaterUsed::Builtin) {
             warnings.extend(desires.builtin_warnings);
@@ -194,6 +191,9 @@ impl<'a> Draft<'a> {
         } else {
             verify::offers(&view, Side::Original, &facts.outputs)
         };
+        if options.strict && !wanted.anchors.is_empty() {
+            refuse_damaged_outputs(&view, &original_offers)?;
+        }
         let mut rebased = BTreeMap::new();
         let mut spoilt = false;
         for (path, _) in original_offers.iter().filter(|(_, offer)| offer.damage.is_some()) {
@@ -389,7 +389,8 @@ impl<'a> Draft<'a> {
             .iter()
             .map(|anchor| (anchor.certificate.clone(), anchor.standing.is_none()))
             .collect();
-        let mut notes = verify::compare(&self.facts.offers, &after, &anchors, &excused)?;
+        let mut notes = verify::compare(&self.facts.offers, &after, &anchors, &excused)
+            .map_err(|error| blame_inputs(error, after_run, &self.facts))?;
         notes.extend(self.verify_stores(after_run)?);
         Ok(notes)
     }
@@ -407,6 +408,14 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Names the input files that make an output unreadable, if there are any.
+fn blame_inputs(error: Error, view: &View, facts: &Facts) -> Error {
+    let broken = facts.row.updater.broken_inputs(view).unwrap_or_default();
+    broken.iter().fold(error, |error, input| {
+        error.hint(format!("repair or remove `{}` ({})", input.path, input.fault))
+    })
+}
+
 /// A node of the built-in updater, with owner and time of what stood there: the state can only record whole files.
 fn with_former_attributes(node: &Node, former: &Node) -> Result<Node> {
     Ok(match (node, former) {
@@ -417,16 +426,4 @@ fn with_former_attributes(node: &Node, former: &Node) -> Result<Node> {
         }),
         _ => node.clone(),
     })
-}
-
-/// The path inside `sysroot` of a host file that stands in the row's own anchor directory; `None` for others.
-pub fn standing_path(sysroot: &Sysroot, facts: &Facts, file: &std::path::Path) -> Result<Option<String>> {
-    let Some(directory) = facts.row.updater.anchor_directory() else { return Ok(None) };
-    let (Some(parent), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
-        return Ok(None);
-    };
-    let parent = if parent.as_os_str().is_empty() { std::path::Path::new(".") } else { parent };
-    let here = crate::sysroot::host::stat(parent)?.map(|meta| meta.identity);
-    let there = sysroot.stat(directory.path)?.map(|meta| meta.identity);
-    Ok((here.is_some() && here == there).then(|| child(directory.path, name)))
 }

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use self::binary::Binaries;
 use self::clients::{Client, TABLE};
-pub use self::findings::{Finding, What, count, findings};
+pub use self::findings::{Finding, What, count, findings, unrepaired};
 use self::reading::{Installation, Reader, Reads, Roots, Source};
 pub use self::repair::mend;
 use self::scope::Scope;

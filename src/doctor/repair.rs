@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use super::findings::{leftovers_of, look_at_bundle, look_at_hash_links, out_of_step_anchors};
+use super::findings::{inspect_bundle, leftovers_of, look_at_hash_links, out_of_step_anchors};
 use crate::cert::pem;
 use crate::error::Result;
 use crate::sysroot::split;
 use crate::text;
 use crate::tree::{File, Node};
 use crate::trust::facts::Facts;
-use crate::trust::updater::{Desires, OutputKind, rehash};
+use crate::trust::readers::{self, Reader as PemReader};
+use crate::trust::updater::{Desires, OutputKind, normalized, rehash};
 use crate::trust::view::{View, child};
 
 /// The nodes that mend the stores of `facts`, each with its reason. `view` takes them for what stands there without us
@@ -51,11 +52,23 @@ pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
             OutputKind::Bundle => {
                 let Ok(Some((path, node))) = view.follow(&output.path) else { continue };
                 let Node::File(file) = node.as_ref() else { continue };
-                let faults = look_at_bundle(&file.content);
-                spoilt |= faults.damaged;
+                let faults = inspect_bundle(&file.content, output.purpose);
+                spoilt |= faults.damaged.is_some();
+                let mut content = file.content.clone();
                 if faults.joined || faults.no_final_newline {
-                    let node = Node::File(File { content: with_line_ends(&file.content), ..file.clone() });
-                    want(&path, node, "each block of PEM stands on lines of its own")?;
+                    content = with_line_ends(&content);
+                }
+                let is_plain = output.purpose.is_some();
+                let problem = readers::read(&content, &PemReader::OF_BUNDLES).problem();
+                let reason = match problem.filter(|_| is_plain) {
+                    None => "each block of PEM stands on lines of its own",
+                    Some(_) => {
+                        content = normalized(&content);
+                        "written anew from the certificates in it"
+                    }
+                };
+                if content != file.content {
+                    want(&path, Node::File(File { content, ..file.clone() }), reason)?;
                 }
             }
             OutputKind::SignatureList | OutputKind::Keystore | OutputKind::NssDatabase => {}

@@ -12,6 +12,7 @@ mod support;
 
 mod acme;
 mod beside;
+mod broken_files;
 mod cli;
 mod config;
 mod demo;

@@ -11,6 +11,7 @@
 mod support;
 
 mod bases;
+mod broken_files;
 mod clients;
 mod config;
 mod doctor;

@@ -1,12 +1,10 @@
 //! What bootstrap does with the roots that came: the goal for the system's stores and, where those cannot be written, for
 //! the private one.
 
-use std::collections::BTreeMap;
-
 use super::super::trees::Trees;
 use super::{BootstrapArgs, Store};
 use crate::cert::anchor_name;
-use crate::converge::{AnchorView, Extra, Goal, Options, Outcome, Target, converge, standing_path};
+use crate::converge::{AnchorView, Extra, Goal, Options, Outcome, Target, converge};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
@@ -58,7 +56,7 @@ pub(super) fn install(
     let to_system = args.stores != [Store::Private];
     let mut system = None;
     if to_system {
-        let goal = |state: &State, view: &View, facts: &Facts| goal(state, view, facts, args, acquired);
+        let goal = |state: &State, view: &View, _: &Facts| goal(state, view, args, acquired);
         if args.require_system || trees.records_privately() {
             // Nothing is written before it is clear that it can be.
             let preview = converge(&trees.system, Options { dry_run: true, ..options }, goal)?;
@@ -99,16 +97,21 @@ fn install_privately(
     acquired: &Acquired,
 ) -> Result<Outcome> {
     let beneath = trees.beneath()?;
-    let goal = |state: &State, view: &View, facts: &Facts| {
-        goal(state, view, facts, args, acquired).map(|goal| Goal {
+    let goal = |state: &State, view: &View, _: &Facts| {
+        goal(state, view, args, acquired).map(|goal| Goal {
             copy: None,
-            standing: BTreeMap::new(),
             firefox_policy: Extra::Absent,
             ..goal
         })
     };
-    let options =
-        Options { updater: Choice::Auto, leave_unwritable: false, stores: None, repair: false, ..options };
+    let options = Options {
+        updater: Choice::Auto,
+        leave_unwritable: false,
+        stores: None,
+        repair: false,
+        strict: false,
+        ..options
+    };
     if options.dry_run && trees.private.is_none() {
         return Ok(foretold(trees, acquired));
     }
@@ -172,19 +175,12 @@ pub(super) fn known(trees: &Trees) -> Result<Known> {
 }
 
 /// What is to be trusted afterwards: all that was, but for what its bundle no longer holds, and what came now.
-fn goal(
-    state: &State,
-    view: &View,
-    facts: &Facts,
-    args: &BootstrapArgs,
-    acquired: &Acquired,
-) -> Result<Goal> {
+fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -> Result<Goal> {
     // A private store is a system of its own.
     let to_system = args.wants(Store::System) || view.sysroot().is_private();
     let beside = args.wants(Store::Java) || args.wants(Store::Nss);
     let mut anchors = state.anchors.clone();
     let mut sources = state.sources.clone();
-    let mut standing = BTreeMap::new();
     for report in &acquired.sources {
         let stored = sources.entry(report.id.clone()).or_default();
         stored.replaces |= report.replaces;
@@ -209,11 +205,6 @@ fn goal(
     }
     for came in &acquired.anchors {
         let fingerprint = came.certificate.fingerprint();
-        if let Some(file) = &came.file
-            && let Some(path) = standing_path(view.sysroot(), facts, file)?
-        {
-            standing.insert(fingerprint, path);
-        }
         let name = args.anchor_name().map_or_else(|| anchor_name(&came.certificate), ToOwned::to_owned);
         let index = match anchors.iter().position(|anchor| anchor.fingerprint == fingerprint) {
             Some(index) => index,
@@ -258,5 +249,5 @@ fn goal(
     let web_pki = state.web_pki || args.with_web_pki;
     let profile = state.profile.into();
     let firefox_policy = if args.firefox_policy { Extra::Installed } else { state.firefox_policy.into() };
-    Ok(Goal { anchors, sources, web_pki, standing, copy, profile, firefox_policy })
+    Ok(Goal { anchors, sources, web_pki, copy, profile, firefox_policy })
 }

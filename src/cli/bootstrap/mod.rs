@@ -12,17 +12,21 @@ use super::Context;
 use super::config::ConfigArg;
 use super::env::locate;
 use super::stores::StoreArgs;
+use super::trees::Trees;
 use super::variables::{Parsed, PublishedSources};
 use crate::cert::is_anchor_name;
 use crate::converge::Options;
+use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::native;
 use crate::runtime;
 use crate::source::{self, Acquired, Known, Request, Source};
-use crate::trust::facts::Choice;
+use crate::state::State;
+use crate::trust::facts::{Choice, Facts};
 use crate::trust::runtimes::{JAVA_OPTIONS, for_command, left_out};
 use crate::trust::stores::Wish;
+use crate::trust::view::View;
 
 use self::install::{install, known};
 use self::report::{report, report_sources};
@@ -103,7 +107,8 @@ pub(super) struct BootstrapArgs {
     /// Which stores to write [default: system, java and nss, as far as they are there]
     #[arg(long, value_name = "LIST", value_delimiter = ',', hide_default_value = true)]
     stores: Vec<Store>,
-    /// Make it an error if a keystore or database cannot be changed, even if nobody named it
+    /// Make it an error if a keystore or database cannot be changed, even if nobody named it, and if a
+    /// certificate file or store of the distribution is damaged
     #[arg(long)]
     strict: bool,
     /// Make the NSS database that browsers share, where there is none
@@ -132,6 +137,26 @@ pub(super) struct BootstrapArgs {
     // Last: its heading would stand above what follows.
     #[command(flatten)]
     store_args: StoreArgs,
+}
+
+/// With `--repair` what is still damaged afterwards is an error that says why.
+fn refuse_unrepaired(trees: &Trees) -> Result<()> {
+    let view = View::new(&trees.system, State::load(&trees.system)?.ours())?;
+    let facts = Facts::gather(&view)?;
+    let left = doctor::unrepaired(&view, &facts)?;
+    let Some(first) = left.first() else { return Ok(()) };
+    let list: Vec<String> =
+        left.iter().map(|finding| format!("`{}`: {}", finding.place, finding.what)).collect();
+    Err(Error::failed("`--repair` could not repair everything")
+        .because(anyhow::anyhow!("{}", list.join("; ")))
+        .hint(if first.mendable {
+            format!(
+                "run it as a user who can write `{}`, on a file system that is not read-only",
+                first.place
+            )
+        } else {
+            first.first_to_change.clone()
+        }))
 }
 
 impl BootstrapArgs {
@@ -209,6 +234,7 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
         stores: Some(&selection),
         updater: args.updater,
         leave_unwritable: trees.system.is_host(),
+        strict: args.strict,
         repair: args.repair,
         dry_run: global.dry_run,
         patience: context.timeout(),
@@ -221,6 +247,9 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
     let done = done?;
     tidied?;
     report(context, args, &trees, &acquired, &done).map_err(|error| done.blame(error))?;
+    if args.repair && !global.dry_run {
+        refuse_unrepaired(&trees).map_err(|error| done.blame(error))?;
+    }
     if args.command.is_empty() || global.dry_run {
         return Ok(0);
     }

@@ -93,6 +93,11 @@ pub struct Reading {
 }
 
 impl Reading {
+    /// Whether every reader finds this certificate.
+    pub fn offers(&self, fingerprint: &Fingerprint) -> bool {
+        self.offered.contains(fingerprint)
+    }
+
     /// Why the file is not what it should be, in one line; `None` for a good one.
     pub fn problem(&self) -> Option<String> {
         let fault = self.faults.first()?;
@@ -108,6 +113,12 @@ fn join_names(names: &[&str]) -> String {
         [one] => (*one).to_owned(),
         [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
+}
+
+/// The certificates of a file of the form in which every program writes bundles, as DER: all readers find all of them.
+/// `None` for any other file.
+pub fn read_regular(content: &[u8]) -> Option<Vec<Vec<u8>>> {
+    regular::read(content)
 }
 
 /// Reads `content` as `readers` do.
@@ -160,6 +171,11 @@ pub fn read(content: &[u8], readers: &[Reader]) -> Reading {
         }
     }
     Reading { offered, faults, losers }
+}
+
+/// Everything unusual in `content`, whether a reader minds or not.
+pub fn faults(content: &[u8]) -> Vec<Fault> {
+    diagnosis::faults(content)
 }
 
 /// The line of a byte, counted from 1.

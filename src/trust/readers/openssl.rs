@@ -75,6 +75,13 @@ pub(super) fn read_file(content: &[u8]) -> Findings {
     })
 }
 
+/// The certificate of a file that holds exactly one, as DER.
+pub fn only_certificate(content: &[u8]) -> Option<Vec<u8>> {
+    let regular = super::regular::read(content);
+    let mut found = regular.unwrap_or_else(|| read_file(content).certificates);
+    if found.len() == 1 { found.pop() } else { None }
+}
+
 /// A file that a hash link of a CApath names. What comes before a fault is found; the fault ends the search of this
 /// subject, so that links with higher numbers are not followed.
 pub fn read_hashed(content: &[u8]) -> Findings {

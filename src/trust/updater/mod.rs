@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod ca_certificates;
+mod inputs;
 mod nix_links;
 pub mod p11_kit;
 pub mod pem_directory;
@@ -12,6 +13,9 @@ pub mod private;
 pub mod rehash;
 
 use std::fmt::Debug;
+
+pub use inputs::BrokenInput;
+pub(crate) use inputs::normalized;
 
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
@@ -219,7 +223,13 @@ pub trait Updater: Debug + Sync {
     /// Whether `path` is one that this family's update may create or change: what state and journal may name.
     fn owns(&self, path: &str) -> Ownership;
 
-    /// The files in the anchor directory without us, with their certificates.
+    /// The input files that would spoil an output if the family's program copied them as they are.
+    fn broken_inputs(&self, _view: &View) -> Result<Vec<BrokenInput>> {
+        Ok(Vec::new())
+    }
+
+    /// The files in the anchor directory without us, each with the certificates that the family's program and every
+    /// reader of its outputs find in it.
     fn standing(&self, view: &View) -> Result<Vec<(String, Vec<Certificate>)>>;
 
     /// Names (without extension) that the vendor's own certificates have.

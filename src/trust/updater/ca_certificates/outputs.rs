@@ -1,5 +1,6 @@
 //! The outputs of `update-ca-certificates`, computed: the bundle, the files' links and the hash links.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CaCertificates, Hashing, stem};
@@ -9,6 +10,7 @@ use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
 use crate::trust::updater::bundle::{push_certificate, want_whole};
+use crate::trust::updater::inputs;
 use crate::trust::updater::rehash::{self, want_links};
 use crate::trust::updater::{Desires, Updater as _, Wanted};
 use crate::trust::view::{View, certificates_in, child, join};
@@ -50,7 +52,7 @@ impl CaCertificates {
 
     /// The outputs as the program writes them from its inputs and our anchors.
     pub(super) fn managed(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
-        let ours: BTreeMap<String, Certificate> = self.placed(wanted);
+        let mut ours: BTreeMap<String, Certificate> = self.placed(wanted);
         let mut sources: Vec<(String, Vec<u8>)> = self
             .vendor_inputs(view)?
             .iter()
@@ -76,11 +78,23 @@ impl CaCertificates {
         }
         let mut bundle = Vec::new();
         for (path, content) in &sources {
-            bundle.extend_from_slice(content);
-            if self.always_newline || (!content.is_empty() && !content.ends_with(b"\n")) {
+            let copied = inputs::for_bundle(content);
+            bundle.extend_from_slice(&copied);
+            if self.always_newline || (!copied.is_empty() && !copied.ends_with(b"\n")) {
                 bundle.push(b'\n');
             }
             let name = self.link_name(path);
+            if let Cow::Owned(normalized) = copied {
+                // OpenSSL could not read the file behind a link either.
+                if let [certificate] = inputs::certificates(content).as_slice() {
+                    ours.insert(path.clone(), certificate.clone());
+                }
+                if !normalized.is_empty() {
+                    let node = Node::File(File::new(normalized, 0o644));
+                    desires.want(child(self.certs, &name), node, "a normalized copy of a damaged file");
+                }
+                continue;
+            }
             let right = Node::Link { target: path.clone() };
             let stands = *view.original(&child(self.certs, &name))? == right;
             if !stands || links.contains_key(&name) {
