@@ -41,5 +41,7 @@ mod sequences;
 mod servers;
 mod source;
 mod stores;
+mod streams;
+mod surroundings;
 mod token;
 mod variables;
