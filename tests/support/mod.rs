@@ -17,5 +17,6 @@ pub mod run;
 pub mod servers;
 pub mod silent_server;
 pub mod step_api;
+pub mod strace;
 pub mod tls_server;
 pub mod tree;

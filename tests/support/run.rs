@@ -62,6 +62,11 @@ impl Trustup {
         Trustup::from(command)
     }
 
+    /// The arguments, for a run that is started otherwise.
+    pub fn arguments(&self) -> Vec<String> {
+        self.command.get_args().map(|arg| arg.to_str().expect("UTF-8").to_owned()).collect()
+    }
+
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.command.arg(arg);
         self
