@@ -22,6 +22,7 @@ mod doctor;
 mod enroll;
 mod enroll_faults;
 mod env;
+mod extremes;
 mod failing;
 mod firefox_policy;
 mod fixtures;

@@ -2,12 +2,13 @@
 //! something, and on a kernel or under a filter that refuses openat2.
 
 use std::fs;
+use std::process::Command;
 
-use crate::support::ca;
 use crate::support::enrollment::{Scene, done};
 use crate::support::run::{Trustup, unpacked};
 use crate::support::strace::{CHANGES, injected, kill_at_each, with_fault};
 use crate::support::tree::Tree;
+use crate::support::{binary, ca};
 
 /// What a run that did something else, or was killed right before its end, leaves in trustup's own directory.
 const OWN: [&str; 2] = ["var/lib/trustup/state.json", "var/lib/trustup/lock"];
@@ -200,4 +201,24 @@ fn without_openat2_the_result_is_the_same() {
             old.assert_same(&Tree::of(root.path()), &format!("{fixture}, {error}, untrusted"));
         }
     }
+}
+
+/// What tests ask of a debug build, nobody can ask of what is shipped.
+#[test]
+#[ignore = "needs the shipped binary"]
+fn the_shipped_binary_has_no_hooks() {
+    let hooks = |path: &std::path::Path| {
+        let bytes = fs::read(path).unwrap();
+        bytes.windows(13).filter(|window| window == b"TRUSTUP_TEST_").count()
+    };
+    assert!(hooks(binary::debug_build()) >= 3, "the debug build has them");
+    assert_eq!(hooks(binary::shipped()), 0);
+    let root = unpacked("scratch");
+    let place = tempfile::tempdir().unwrap();
+    let file = ca::root("No Hooks").write(place.path(), "root.pem");
+    let mut command = Command::new(binary::shipped());
+    binary::clear(&mut command);
+    let run =
+        Trustup::through(command, ["--sysroot"]).arg(root.path()).args(["bootstrap", "--ca-file"]).arg(file);
+    run.env("TRUSTUP_TEST_KILL_AT", "1").ok();
 }
