@@ -23,6 +23,10 @@ pub enum Kind {
     Unreachable,
     /// Failed, and the paths named are changed: exit 7.
     Changed,
+    /// The command after `--` is there and cannot be executed: exit 126, as in a shell.
+    NotExecutable,
+    /// The command after `--` is not there: exit 127, as in a shell.
+    NoCommand,
 }
 
 impl Kind {
@@ -35,6 +39,8 @@ impl Kind {
             Kind::Unsupported => 5,
             Kind::Unreachable => 6,
             Kind::Changed => 7,
+            Kind::NotExecutable => 126,
+            Kind::NoCommand => 127,
         }
     }
 
@@ -47,6 +53,8 @@ impl Kind {
             Kind::Unsupported => "unsupported",
             Kind::Unreachable => "unreachable",
             Kind::Changed => "changed",
+            Kind::NotExecutable => "not-executable",
+            Kind::NoCommand => "no-command",
         }
     }
 }

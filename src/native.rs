@@ -156,12 +156,13 @@ fn run(
     drop(nobody);
     command.stdin(closed).stdout(writer).stderr(writer_too).process_group(0);
     close_fds::set_fds_cloexec(3, &[]);
-    let child = command
-        .spawn()
-        .map_err(|error| Error::failed(format!("could not start {who}")).at(shown).because(error))?;
-    drop(command);
+    let not_started =
+        |error| Error::failed(format!("could not start {who}")).at(shown).because(anyhow::Error::from(error));
+    // First: where there is no room for a thread, no program is left without a reader.
     let said = Arc::default();
-    let closed = listen(output, Arc::clone(&said));
+    let closed = listen(output, Arc::clone(&said)).map_err(not_started)?;
+    let child = command.spawn().map_err(not_started)?;
+    drop(command);
     let mut running = Running { child, closed, has_closed: false, exited: None };
     let ended = running.wait(timeout, go_on);
     let status = running
@@ -189,9 +190,9 @@ fn run(
 
 /// Reads what a program says into `said`, until nobody can write it any more; then the receiver hears of it. Whoever keeps
 /// the output open for longer than the program lives is read from all the same, so that it does not get stuck or killed.
-fn listen(mut output: PipeReader, said: Arc<Mutex<Vec<u8>>>) -> Receiver<()> {
+fn listen(mut output: PipeReader, said: Arc<Mutex<Vec<u8>>>) -> std::io::Result<Receiver<()>> {
     let (sender, closed) = mpsc::channel();
-    std::thread::spawn(move || {
+    std::thread::Builder::new().spawn(move || {
         let mut part = [0; 8192];
         loop {
             match output.read(&mut part) {
@@ -208,8 +209,8 @@ fn listen(mut output: PipeReader, said: Arc<Mutex<Vec<u8>>>) -> Receiver<()> {
         }
         // Nobody may be waiting any more.
         let _ = sender.send(());
-    });
-    closed
+    })?;
+    Ok(closed)
 }
 
 /// How a program came to its end.
@@ -308,7 +309,7 @@ fn tail(said: &str) -> String {
 }
 
 /// Puts `command` in our place, with `variables` added to the environment: never returns on success. It gets no secret
-/// of ours (threat T16).
+/// of ours (threat T16). The exit code of the error is a shell's: 127 where there is no such program, else 126.
 pub fn replace_us(env: &Env, command: &[String], variables: &[(String, String)]) -> Error {
     let Some((program, arguments)) = command.split_first() else {
         return Error::usage("the command after `--` is empty");
@@ -318,12 +319,23 @@ pub fn replace_us(env: &Env, command: &[String], variables: &[(String, String)])
     withhold_secrets(&mut replacement, env);
     close_fds::set_fds_cloexec(3, &passed_on(env));
     let cause = replacement.exec();
-    let hint = if cause.kind() == std::io::ErrorKind::NotFound {
-        "the roots are installed; give the command's absolute path, or set PATH in the image"
-    } else {
-        "the roots are installed; look at the command's mode and interpreter"
+    let is_missing = cause.kind() == ErrorKindOfIo::NotFound;
+    let (kind, hint) = match is_missing {
+        true if program.contains('/') && std::path::Path::new(program).exists() => (
+            ErrorKind::NoCommand,
+            "the file is there: the interpreter that its first line names, or its dynamic loader, is not in this image",
+        ),
+        true => (ErrorKind::NoCommand, "give the absolute path of a program in this image, or set PATH"),
+        false => (
+            ErrorKind::NotExecutable,
+            "`ls -l` shows whether it is a file that this user may execute; also check its interpreter",
+        ),
     };
-    Error::failed("could not start the command").at(text::escape(program)).because(cause).hint(hint)
+    Error::new(kind, "could not start the command")
+        .at(text::escape(program))
+        .because(cause)
+        .hint(hint)
+        .hint("what trustup had to do before is done, and is not repeated by the next run")
 }
 
 /// The descriptors that a service manager means for the service: socket activation (sd_listen_fds(3)) names the

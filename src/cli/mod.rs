@@ -43,6 +43,7 @@ Exit codes:
   5  unsupported here
   6  unreachable or timed out
   7  failed, and the paths named are changed
+  126, 127  the command after `--` cannot be executed, or is not there; else its exit code counts
 
 Every option can also be set by a variable: TRUSTUP_ and its name in capitals (--ca-url:
 TRUSTUP_CA_URL), but for those that loosen a check (--allow-…, --force, --repair) or run a program
@@ -170,7 +171,8 @@ impl Context<'_> {
 pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     let asked_for_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
         || variables::is_on(env, "TRUSTUP_JSON");
-    let early = Ui::new(asked_for_json, false, false, Color::Auto, env.var("NO_COLOR").is_some());
+    let plain = env.var("NO_COLOR").is_some() || env.var("TERM") == Some("dumb");
+    let early = Ui::new(asked_for_json, false, false, Color::Auto, plain);
     if crate::privilege::is_raised() {
         let error = Error::unsupported(
             "trustup does not run with raised rights (setuid, setgid or file capabilities)",
@@ -181,7 +183,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     }
     // Neither a core dump nor a process of the same user gets at what we hold in memory (threat T16).
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    let parsed = match variables::parse(command(), &args, env) {
+    let parsed = match variables::parse(at_width(command(), env), &args, env) {
         Ok(parsed) => parsed,
         Err(variables::Failure::Clap(error)) => return usage(&early, &error),
         Err(variables::Failure::Ours(error)) => {
@@ -194,7 +196,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Err(error) => return usage(&early, &error),
     };
     let global = &cli.global;
-    let ui = Ui::new(global.json, global.quiet, global.verbose, global.color, env.var("NO_COLOR").is_some());
+    let ui = Ui::new(global.json, global.quiet, global.verbose, global.color, plain);
     let context = Context { env, ui, global };
     let result = match &cli.command {
         Command::Detect(args) => detect::run(&context, args),
@@ -215,6 +217,16 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
             ui.error(cli.command.name(), &error);
             error.kind().exit_code()
         }
+    }
+}
+
+/// Help texts are as wide as the terminal, or as COLUMNS says, which clap reads by itself. Some programs that start
+/// containers set it to 0 or 1: one word on each line is no help.
+fn at_width(command: clap::Command, env: &Env) -> clap::Command {
+    const LEAST: usize = 60;
+    match env.var("COLUMNS").map(str::parse) {
+        Some(Ok(0..LEAST)) => command.term_width(LEAST),
+        _ => command,
     }
 }
 
@@ -239,8 +251,10 @@ fn for_clap(error: &Error) -> String {
 /// What clap says: help and version go to stdout with 0, everything else is a usage error.
 fn usage(ui: &Ui, error: &clap::Error) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = error.print();
-        return 0;
+        let Err(lost) = ui.help(error) else { return 0 };
+        let error = Error::from(lost);
+        ui.error("trustup", &error);
+        return error.kind().exit_code();
     }
     if ui.json {
         let text = error.to_string();
@@ -249,7 +263,7 @@ fn usage(ui: &Ui, error: &clap::Error) -> u8 {
         let error = hints.fold(Error::usage(what), Error::hint);
         ui.error("trustup", &error.hint("`trustup --help` lists the commands and options"));
     } else {
-        let _ = error.print();
+        ui.usage(error);
     }
     2
 }

@@ -267,7 +267,10 @@ impl Directory {
     /// Makes the directory `name`, with exactly this mode.
     pub fn make_directory(&self, name: &str, attributes: Attributes) -> Result<()> {
         let failed = |error| self.failed("could not make the directory", name, error);
-        rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
+        // A run that is killed here leaves a directory that others can use as they will be able to: `/var` with 0700 would
+        // lock them out. Nobody but its owner writes there before the owner is set.
+        let at_first = Mode::from_raw_mode(attributes.mode & 0o755 | 0o700);
+        rustix::fs::mkdirat(&self.fd, name, at_first).map_err(failed)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(failed)?;
         if let Some((uid, gid)) = attributes.owner.filter(|_| rustix::process::geteuid().is_root()) {

@@ -100,7 +100,7 @@ impl Sysroot {
             .map_err(|error| Error::failed("could not open the root directory").because(error))?;
         let is_host = meta_of(&root, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity)
             == meta_of(&host, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity);
-        let kernel_resolves = env::test_hook("TRUSTUP_TEST_NO_OPENAT2").is_none()
+        let kernel_resolves = env::test_hook(env::Hook::NoOpenat2).is_none()
             && rustix::fs::openat2(&root, ".", flags, Mode::empty(), resolve_flags()).is_ok();
         let opened = RefCell::default();
         let state_directory = STATE_DIRECTORY.to_owned();

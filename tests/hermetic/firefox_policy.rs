@@ -173,11 +173,7 @@ fn a_killed_run_is_turned_back() {
     let mut killed = 0;
     for at_step in 1..30 {
         let scene = with_theirs();
-        let run = scene
-            .with_file(&scene.file("root.pem"))
-            .arg("--firefox-policy")
-            .env("TRUSTUP_TEST_KILL_AT", at_step.to_string())
-            .run();
+        let run = scene.with_file(&scene.file("root.pem")).arg("--firefox-policy").killed_at(at_step).run();
         let text = fs::read_to_string(at(&scene, POLICY)).unwrap();
         assert!(text == THEIRS || named(&scene).len() == 1, "killed at {at_step}: {text}");
         if run.code == Some(0) {

@@ -167,7 +167,7 @@ fn a_repair_killed_at_every_step_is_completed_by_the_next() {
         let mut kills = 0;
         for step in 1.. {
             damage(&scene);
-            let run = repair(&scene).env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+            let run = repair(&scene).killed_at(step).run();
             if run.code.is_some() {
                 assert_eq!(run.code, Some(0), "{run}");
                 break;

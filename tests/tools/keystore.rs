@@ -277,7 +277,7 @@ fn bootstrap_and_untrust_on_keystores_of_every_kind() {
         };
         let steps = if matches!(kind, "jks" | "default") { 1..100 } else { 99..100 };
         for step in steps {
-            let run = bootstrap().env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+            let run = bootstrap().killed_at(step).run();
             let now = java.list(&security, "cacerts", password);
             let rest: Vec<_> = now.values().filter(|entry| entry.fingerprint != ours.fingerprint).collect();
             assert_eq!(rest, listed.values().collect::<Vec<_>>(), "{kind}, step {step}");

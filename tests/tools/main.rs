@@ -11,6 +11,7 @@
 mod browsers;
 mod certificate_files;
 mod environment;
+mod from_outside;
 mod keys;
 mod keystore;
 mod nss;

@@ -184,6 +184,9 @@ impl BootstrapArgs {
     }
 }
 
+/// The hint where the report is lost.
+const REPORT_AGAIN: &str = "`trustup status` shows which roots are in which store";
+
 pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Result<u8> {
     let (ui, global, published) = (context.ui, context.global, &said.sources);
     let mut trees = context.trees()?;
@@ -246,12 +249,16 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
     let tidied = if global.dry_run { Ok(()) } else { trees.tidy(stamp) };
     let done = done?;
     tidied?;
-    report(context, args, &trees, &acquired, &done).map_err(|error| done.blame(error))?;
+    let reported = report(context, args, &trees, &acquired, &done);
     if args.repair && !global.dry_run {
         refuse_unrepaired(&trees).map_err(|error| done.blame(error))?;
     }
     if args.command.is_empty() || global.dry_run {
+        reported.map_err(|lost| done.blame(lost.after_work(done.changed, REPORT_AGAIN)))?;
         return Ok(0);
+    }
+    if let Err(lost) = reported {
+        lost.mention(ui);
     }
     let variables = match &done.private {
         None => Vec::new(),

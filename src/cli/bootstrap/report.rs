@@ -6,10 +6,10 @@ use super::super::Context;
 use super::super::trees::Trees;
 use super::install::Done;
 use super::{BootstrapArgs, Store};
-use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::source::Acquired;
 use crate::text;
+use crate::ui::Lost;
 
 pub(super) fn report_sources(context: &Context, acquired: &Acquired) {
     let ui = context.ui;
@@ -36,7 +36,7 @@ pub(super) fn report(
     trees: &Trees,
     acquired: &Acquired,
     done: &Done,
-) -> Result<()> {
+) -> Result<(), Lost> {
     let ui = context.ui;
     for outcome in done.system.iter().chain(&done.private) {
         for warning in &outcome.warnings {
