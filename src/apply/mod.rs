@@ -97,7 +97,7 @@ impl<'a> Session<'a> {
                 true
             }
         };
-        let state = sysroot.read(&child(sysroot.state_directory(), state::FILE), tree::FILE_LIMIT)?;
+        let state = sysroot.read(&child(sysroot.state_directory(), state::FILE), state::LIMIT)?;
         session.former_state = state.map(|(bytes, _)| bytes);
         Ok((session, recovered))
     }
@@ -192,7 +192,7 @@ impl<'a> Session<'a> {
 
     fn write_journal(&self, plan: &Plan, row: &str) -> Result<()> {
         let journal = Journal::new(self.sysroot, plan, row, self.made.clone())?;
-        self.replace_own(journal::FILE, &journal.to_bytes()?)?.sync()
+        self.replace_own(journal::FILE, &journal.to_bytes(self.sysroot)?)?.sync()
     }
 
     /// Replaces a file of our own directory; a killed run may have left the temporary one.
@@ -291,8 +291,12 @@ impl<'a> Session<'a> {
     }
 
     /// Records `state` and forgets the journal: the run is complete. An empty state takes everything of ours away.
+    ///
+    /// # Errors
+    /// It cannot be written, or trustup would not accept it afterwards (threat T38).
     pub fn commit(&mut self, state: &State) -> Result<()> {
         self.checkpoints.pass();
+        state.check_before_writing(self.sysroot)?;
         let directory = self.state_directory()?;
         self.state_replaced = true;
         if state.is_empty() {

@@ -5,6 +5,7 @@ mod draft;
 mod firefox;
 mod goal;
 mod outcome;
+mod recorded;
 mod runtimes;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,6 @@ use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Step};
-use crate::record::{Mark, Record, Saved};
 use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::tree::{self, Node};
@@ -234,7 +234,9 @@ impl<'a> Draft<'a> {
 
     /// Whether nothing is left to do, the state included.
     fn is_done(&self, state: &State, goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>) -> Result<bool> {
-        if !self.plan.is_empty() || crate::apply::was_killed(self.view.sysroot())? {
+        // What the state says to no effect goes with the next write.
+        let unclaimed = !state.unclaimed.is_empty();
+        if !self.plan.is_empty() || unclaimed || crate::apply::was_killed(self.view.sysroot())? {
             return Ok(false);
         }
         let mut next = self.next_state(state, goal)?;
@@ -267,7 +269,8 @@ impl<'a> Draft<'a> {
             },
             directories: state.directories.clone(),
             ..State::default()
-        })
+        }
+        .keeping_certificates_of(state))
     }
 
     fn carry_out(
@@ -277,57 +280,20 @@ impl<'a> Draft<'a> {
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
     ) -> Result<Outcome> {
         let next = self.next_state(state, goal)?;
+        let special = recorded::special_bits(&self.view, &self.plan)?;
         self.view.freeze(&plan::touched(self.view.ours(), &self.plan))?;
+        self.check_before_the_first_change(state, &next)?;
         session.apply(&self.plan, self.facts.row.id)?;
         self.warnings.extend(session.complaints());
         self.restore_what_the_tool_left(session)?;
         let after = self.view.afresh().map_err(|error| session.undo(error))?;
         let notes = self.verify(&after).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
-        let mut paths = plan::touched(self.view.ours(), &self.plan);
-        paths.extend(self.facts.row.updater.watched(&after).map_err(|error| session.undo(error))?);
-        let original = |path: &str| match self.rebased.get(path) {
-            Some(node) => with_former_attributes(node, &*self.view.original(path)?),
-            None => Ok((*self.view.original(path)?).clone()),
-        };
-        let now = |path: &str| after.actual(path).map(|node| (*node).clone());
-        let records = plan::records(paths, original, now);
-        let mut records = records.map_err(|error| session.undo(error))?;
-        self.record_what_had_ours_before(&after, &mut records).map_err(|error| session.undo(error))?;
+        let records =
+            self.records_after(&after, (state, &next), &special).map_err(|error| session.undo(error))?;
         let next = State { records, ..next };
         session.commit(&next).map_err(|error| session.undo(error))?;
         Ok(self.outcome(state))
-    }
-
-    /// A file of the stores that held one of our anchors before us and did not change is recorded as it is: the next run
-    /// must not take that certificate for one that we brought.
-    fn record_what_had_ours_before(
-        &self,
-        after: &View,
-        records: &mut BTreeMap<String, Record>,
-    ) -> Result<()> {
-        let anchors: Vec<&Certificate> =
-            self.wanted.anchors.iter().map(|anchor| &anchor.certificate).collect();
-        let outputs = self.facts.outputs.iter().map(|output| output.path.clone());
-        let watched = if anchors.is_empty() { Vec::new() } else { self.facts.row.updater.watched(after)? };
-        for path in outputs.chain(watched) {
-            let node = self.view.original(&path)?;
-            if records.contains_key(&path) || !matches!(node.as_ref(), Node::File(_)) {
-                continue;
-            }
-            let offer = self.original_offers.get(&path);
-            let contents = self.view.contents(&self.view.location(&path)?, &node);
-            let held = anchors.iter().any(|anchor| {
-                offer.is_some_and(|offer| offer.roots.contains_key(&anchor.fingerprint()))
-                    || contents.certificates.contains(anchor)
-            });
-            if let (true, now, Some(mark)) = (held, after.actual(&path)?, Mark::of(&node))
-                && *now == *node
-            {
-                records.insert(path, Record { before: Saved::new(&node, &now)?, after: mark });
-            }
-        }
-        Ok(())
     }
 
     /// The native tool takes out what it put in, but not always to the byte: with no anchor left, what still differs
@@ -405,18 +371,6 @@ impl<'a> Draft<'a> {
         let excused = Excused { original: self.stores.original.clone(), ..Excused::default() };
         verify::compare(&self.stores.offers, &after, &anchors, &excused)
     }
-}
-
-/// A node of the built-in updater, with owner and time of what stood there: the state can only record whole files.
-fn with_former_attributes(node: &Node, former: &Node) -> Result<Node> {
-    Ok(match (node, former) {
-        (Node::File(file), Node::File(former)) => Node::File(tree::File {
-            owner: file.owner.or(former.owner),
-            modified: file.modified.or(former.modified),
-            ..file.clone()
-        }),
-        _ => node.clone(),
-    })
 }
 
 /// The path inside `sysroot` of a host file that stands in the row's own anchor directory; `None` for others.

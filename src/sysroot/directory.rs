@@ -111,7 +111,9 @@ impl Directory {
         match self.lstat(name)? {
             None => return Ok(None),
             Some(meta) if meta.kind != Kind::File => {
-                return Err(Error::failed("no regular file stands there").at(self.shown(name)));
+                return Err(not_a_file()
+                    .at(self.shown(name))
+                    .hint(format!("remove `{}` and run again", self.shown(name))));
             }
             Some(_) => {}
         }
@@ -123,7 +125,9 @@ impl Directory {
         };
         let Some(meta) = meta_of(&file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
         if meta.kind != Kind::File {
-            return Err(Error::failed("no regular file stands there").at(self.shown(name)));
+            return Err(not_a_file()
+                .at(self.shown(name))
+                .hint(format!("remove `{}` and run again", self.shown(name))));
         }
         host::read_bounded(&file, meta.size, limit)
             .map(|bytes| Some((bytes, meta)))
@@ -205,7 +209,9 @@ impl Directory {
             .map_err(|error| self.failed("could not open", name, error))?;
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
             Some(meta) if meta.kind == Kind::File => Ok(file),
-            _ => Err(Error::failed("no regular file stands there").at(self.shown(name))),
+            _ => Err(not_a_file()
+                .at(self.shown(name))
+                .hint(format!("remove `{}` and run again", self.shown(name)))),
         }
     }
 
@@ -367,6 +373,10 @@ impl Directory {
         let error = Error::failed(what).at(self.shown(name)).because(error);
         if hint.is_empty() { error } else { error.hint(hint) }
     }
+}
+
+fn not_a_file() -> Error {
+    Error::failed("expected a regular file, found something else")
 }
 
 /// Gives a file its owner. Others than root cannot give one away: where they may replace one, it is theirs from then on;

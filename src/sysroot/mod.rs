@@ -296,10 +296,12 @@ impl Sysroot {
     fn open_error(&self, path: &str, error: Errno) -> Error {
         let place = self.display(path);
         match error {
-            Errno::LOOP => {
-                Error::failed("the links on the way to this path loop or lead through procfs").at(&place)
-            }
-            Errno::ACCESS | Errno::PERM => Error::failed("no permission to read").at(&place),
+            Errno::LOOP => Error::failed("the links on the way to this path loop or lead through procfs")
+                .at(&place)
+                .hint(format!("remove the link that loops on the way to `{place}`, and run again")),
+            Errno::ACCESS | Errno::PERM => Error::failed("no permission to read")
+                .at(&place)
+                .hint("run as root, or as the owner of this path"),
             _ => Error::failed("could not open").at(&place),
         }
         .because(error)

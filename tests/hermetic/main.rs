@@ -25,6 +25,7 @@ mod env;
 mod failing;
 mod firefox_policy;
 mod fixtures;
+mod foreign;
 mod hostile;
 mod input;
 mod killed;
