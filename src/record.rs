@@ -22,6 +22,8 @@ pub struct Ours {
     pub files: BTreeSet<String>,
     /// What Firefox's policy file names for us.
     pub policy: Vec<String>,
+    /// The row of the table of distributions, if the user named it (`--distribution`).
+    pub distribution: Option<String>,
 }
 
 /// One path that we changed.

@@ -41,6 +41,9 @@ pub struct State {
     pub schema: u32,
     /// The row of the table of distributions.
     pub row: String,
+    /// Whether the user named that row (`--distribution`), so that os-release does not count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub row_named: bool,
     /// Whether the compiled-in Web PKI was put into a bundle that we made.
     pub web_pki: bool,
     /// The roots asked for, in the order of their arrival.
@@ -161,6 +164,7 @@ impl State {
             files: installed.clone().filter_map(|anchor| anchor.file.clone()).collect(),
             installed: installed.map(|anchor| anchor.fingerprint).collect(),
             policy: self.in_policy(),
+            distribution: self.row_named.then(|| self.row.clone()),
         }
     }
 

@@ -20,7 +20,7 @@ pub use self::runtimes::{Extra, system_roots, system_stores};
 use crate::apply::Session;
 use crate::cert::Certificate;
 use crate::doctor;
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Step};
 use crate::state::{State, Status, StoredAnchor};
@@ -29,6 +29,7 @@ use crate::tree::{self, Node};
 use crate::trust::distro;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
 use crate::trust::stores::{self, Kinds, Selection, Stores};
+use crate::trust::unknown;
 use crate::trust::updater::{Desires, Wanted};
 use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::{View, child};
@@ -82,13 +83,30 @@ pub fn converge<'a>(
         Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout)?;
     sysroot.look_again();
     let again = State::load(sysroot)?;
-    if recovered || again != state {
+    let (current, draft) = if recovered || again != state {
         // Somebody was faster, or a killed run was turned back: look again.
         drop(first);
-        let second = Draft::new(target, &again, options, &goal)?;
-        return second.carry_out(&mut session, &again, &goal);
+        (&again, Draft::new(target, &again, options, &goal)?)
+    } else {
+        (&state, first)
+    };
+    let native = draft.native_with_openssl().filter(|_| options.updater == Choice::Auto);
+    let pem = draft.wanted.anchors.first().map(|anchor| anchor.certificate.to_pem()).unwrap_or_default();
+    let failed = match draft.carry_out(&mut session, current, &goal) {
+        Ok(outcome) => return Ok(outcome),
+        Err(failed) => failed,
+    };
+    let Some((program, uses_openssl)) = native else { return Err(failed) };
+    if failed.kind() == error::Kind::Changed || !session.tool_is_at_fault(uses_openssl, &pem) {
+        return Err(failed);
     }
-    first.carry_out(&mut session, &state, &goal)
+    // Everything is as before: the built-in updater does what the tool could not.
+    sysroot.look_again();
+    let mut second = Draft::new(target, current, Options { updater: Choice::Builtin, ..options }, &goal)?;
+    let why = format!("`{program}` does not work here, and what it did is turned back ({failed})");
+    second.warnings.insert(0, format!("{why}; the built-in updater takes its place"));
+    second.updater.why = why;
+    second.carry_out(&mut session, current, &goal)
 }
 
 impl<'a> Draft<'a> {
@@ -178,6 +196,7 @@ impl<'a> Draft<'a> {
                 .extend(plan::copy(&view, facts.row.updater, &path, content)?.into_iter().map(Step::Change));
         }
         let mut warnings = refusals;
+        warnings.extend(self::unknown_tool(&view, &facts, &anchors)?);
         warnings.extend(desires.warnings);
         if matches!(updater.updater, UpdaterUsed::Builtin) {
             warnings.extend(desires.builtin_warnings);
@@ -253,6 +272,7 @@ impl<'a> Draft<'a> {
         let goal = goal(state, &self.view, &self.facts)?;
         Ok(State {
             row: self.facts.row.id.to_owned(),
+            row_named: self.facts.is_named,
             web_pki: goal.web_pki,
             anchors: self.anchors.clone(),
             sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
@@ -271,6 +291,17 @@ impl<'a> Draft<'a> {
             ..State::default()
         }
         .keeping_certificates_of(state))
+    }
+
+    /// The native tool that the plan runs, and whether that needs `openssl`.
+    fn native_with_openssl(&self) -> Option<(String, bool)> {
+        let runs = self.plan.steps.iter().any(|step| matches!(step, Step::Run(_)));
+        match (&self.updater.updater, self.facts.row.updater.native()) {
+            (UpdaterUsed::Native(program), Some(tool)) if runs => {
+                Some((program.clone(), tool.needs.contains(&"openssl")))
+            }
+            _ => None,
+        }
     }
 
     fn carry_out(
@@ -371,6 +402,12 @@ impl<'a> Draft<'a> {
         let excused = Excused { original: self.stores.original.clone(), ..Excused::default() };
         verify::compare(&self.stores.offers, &after, &anchors, &excused)
     }
+}
+
+/// What a person should know of a tool that the row does not use.
+fn unknown_tool(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<Option<String>> {
+    let installed = anchors.iter().any(|anchor| anchor.status.is_in_system());
+    if installed { unknown::overlooked_tool(view, facts) } else { Ok(None) }
 }
 
 /// The path inside `sysroot` of a host file that stands in the row's own anchor directory; `None` for others.

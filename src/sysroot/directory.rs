@@ -21,7 +21,7 @@ const FORBIDDEN: [(u64, &str); 5] = [
 /// An open directory of a sysroot.
 #[derive(Debug)]
 pub struct Directory {
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
     /// The directory's path with the sysroot in front, for messages.
     shown: String,
 }
@@ -322,23 +322,6 @@ impl Directory {
         }
     }
 
-    /// Opens (and creates, mode 0600) a file of ours and takes the exclusive lock on it, without waiting.
-    /// `None` if another process holds it.
-    pub fn try_lock(&self, name: &str) -> Result<Option<OwnedFd>> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
-            .map_err(|error| self.failed("could not open the lock", name, error))?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(self.failed("could not lock", name, error)),
-        }
-        // The holder before us may have removed the file while we opened it: then this lock guards nothing.
-        let held = meta_of(&file, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity);
-        let there = self.lstat(name)?.map(|meta| meta.identity);
-        Ok((held == there).then_some(file))
-    }
-
     /// Whether we may create entries here.
     pub fn is_writable(&self) -> bool {
         rustix::fs::accessat(
@@ -350,7 +333,7 @@ impl Directory {
         .is_ok()
     }
 
-    fn shown(&self, name: &str) -> String {
+    pub(super) fn shown(&self, name: &str) -> String {
         if name.is_empty() {
             self.shown.clone()
         } else {
@@ -358,7 +341,7 @@ impl Directory {
         }
     }
 
-    fn failed(&self, what: &str, name: &str, error: Errno) -> Error {
+    pub(super) fn failed(&self, what: &str, name: &str, error: Errno) -> Error {
         // Right for every command: some write to this system alone, some keep what a server gave them.
         let hint = match error {
             Errno::ROFS => {

@@ -10,6 +10,7 @@ pub mod os_release;
 pub mod p11_format;
 pub mod runtimes;
 pub mod stores;
+pub mod unknown;
 pub mod updater;
 pub mod verify;
 pub mod view;

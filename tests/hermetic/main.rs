@@ -43,4 +43,5 @@ mod servers;
 mod source;
 mod stores;
 mod token;
+mod unknown;
 mod variables;
