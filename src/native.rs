@@ -74,6 +74,16 @@ pub fn unsafe_to_run(sysroot: &Sysroot, path: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
+/// Why a family's tool failed.
+#[derive(Debug)]
+pub struct ToolFailure {
+    /// What it said, and what to do.
+    pub error: Error,
+    /// It, or a program that it ran, was killed by a signal or could not be run at all, as under an emulator that cannot
+    /// run it: no verdict on what it was to do.
+    pub crashed: bool,
+}
+
 /// Runs a family's tool: fixed environment (its temporary files go to `temporary`, ours alone), standard input closed, output kept for the error, its whole process
 /// group ended after `timeout`.
 ///
@@ -87,7 +97,7 @@ pub fn run_tool(
     temporary: &str,
     timeout: Duration,
     stamp: Option<i64>,
-) -> Result<String> {
+) -> Result<String, ToolFailure> {
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -101,8 +111,12 @@ pub fn run_tool(
         .current_dir("/");
     let shown =
         std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-    run(command, "the distribution's trust update", &shown, (timeout, ErrorKind::Failed), &|| Ok(()))
-        .map_err(|error| error.hint("`--updater builtin` writes the same files without it"))
+    let mut crashed = false;
+    let late = (timeout, ErrorKind::Failed);
+    run(command, "the distribution's trust update", &shown, late, &|| Ok(()), &mut crashed).map_err(|error| {
+        let error = error.hint("`--updater builtin` writes the same files without it");
+        ToolFailure { error, crashed }
+    })
 }
 
 /// Runs a program that the user named: the caller's environment without our secrets (threat T16), standard input closed,
@@ -136,17 +150,19 @@ fn hook(
     withhold_secrets(&mut command, env);
     let shown = text::escape(&[&[program], arguments].concat().join(" "));
     // Another time it may be quicker.
-    run(command, "the hook", &shown, (timeout, ErrorKind::Unreachable), go_on).map(drop)
+    run(command, "the hook", &shown, (timeout, ErrorKind::Unreachable), go_on, &mut false).map(drop)
 }
 
 /// Runs `command` to its end, as long as `go_on` has no error, and gives back what it said; `who` and `shown` are for the
-/// error, which is of the kind beside the time that it has where that was too short.
+/// error, which is of the kind beside the time that it has where that was too short. `crashed` becomes true where its end
+/// was a signal, or a shell's word for that (128 and more) or for a program that cannot be run (126, 127).
 fn run(
     mut command: Command,
     who: &str,
     shown: &str,
     (timeout, late): (Duration, ErrorKind),
     go_on: &dyn Fn() -> Result<()>,
+    crashed: &mut bool,
 ) -> Result<String> {
     let no_pipe = |error| Error::failed("could not make a pipe").because(anyhow::Error::from(error));
     let (output, writer) = std::io::pipe().map_err(no_pipe)?;
@@ -174,6 +190,7 @@ fn run(
         running.closes_within(GRACE);
     }
     let said = said.lock().unwrap_or_else(PoisonError::into_inner);
+    *crashed = matches!(ended, Ended::ByItself) && status.code().is_none_or(|code| code >= 126);
     let what = match ended {
         Ended::ByItself if status.success() => return Ok(String::from_utf8_lossy(&said).into_owned()),
         Ended::ByItself => Error::failed(format!("{who} failed ({status})")),

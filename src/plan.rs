@@ -304,7 +304,7 @@ pub fn records(
             continue;
         }
         if let Some(mark) = Mark::of(&after) {
-            records.insert(path, Record { before: Saved::new(&original, &after)?, after: mark });
+            records.insert(path, Record::new(Saved::new(&original, &after)?, mark));
         }
     }
     Ok(records)

@@ -5,6 +5,7 @@
 //! everything back before it begins.
 
 mod journal;
+mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
@@ -12,13 +13,11 @@ use std::time::{Duration, Instant};
 
 use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Kind, Result};
-use crate::native;
 use crate::nss;
-use crate::plan::{Change, Plan, Run, Step};
+use crate::plan::{Change, Plan, Step};
 use crate::state::{self, State};
 use crate::sysroot::directory::{Attributes, Directory};
-use crate::sysroot::{Sysroot, split};
-use crate::text;
+use crate::sysroot::{STATE_DIRECTORY, Sysroot, split};
 use crate::tree::{self, Node};
 use crate::trust::view::child;
 
@@ -38,6 +37,8 @@ pub struct Session<'a> {
     lock: Option<OwnedFd>,
     /// Directories on the way to the state directory that we made, outermost first.
     made: Vec<String>,
+    /// Whether we made the state directory itself.
+    made_own: bool,
     done: Vec<Done>,
     checkpoints: Checkpoints,
     committed: bool,
@@ -47,6 +48,8 @@ pub struct Session<'a> {
     tool_timeout: Duration,
     /// What a native tool said that it does not call a failure.
     complaints: Vec<String>,
+    /// How the native tool ended, if it ran.
+    tool: Option<tool::Ended>,
 }
 
 /// A step that has been carried out, with what it takes to turn it back.
@@ -74,6 +77,7 @@ impl<'a> Session<'a> {
             stamp,
             lock: None,
             made: Vec::new(),
+            made_own: false,
             done: Vec::new(),
             checkpoints: Checkpoints::default(),
             committed: false,
@@ -81,6 +85,7 @@ impl<'a> Session<'a> {
             state_replaced: false,
             tool_timeout,
             complaints: Vec::new(),
+            tool: None,
         };
         session.take_lock(patience)?;
         let recovered = match Journal::load(sysroot)? {
@@ -97,14 +102,9 @@ impl<'a> Session<'a> {
                 true
             }
         };
-        let state = sysroot.read(&child(sysroot.state_directory(), state::FILE), tree::FILE_LIMIT)?;
+        let state = sysroot.read(&child(sysroot.state_directory(), state::FILE), state::LIMIT)?;
         session.former_state = state.map(|(bytes, _)| bytes);
         Ok((session, recovered))
-    }
-
-    /// What a native tool said that it does not call a failure.
-    pub fn complaints(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.complaints)
     }
 
     fn take_lock(&mut self, patience: Duration) -> Result<()> {
@@ -118,6 +118,11 @@ impl<'a> Session<'a> {
                     return Ok(());
                 }
                 Ok(None) => {}
+                // Waiting does not help where nothing can be locked.
+                Err(error) if error.kind() == Kind::Unsupported => {
+                    self.take_back_directories();
+                    return Err(self.cannot_lock(error));
+                }
                 // The run before us may have taken the directory away with its last anchor.
                 Err(error) if self.sysroot.lstat(self.sysroot.state_directory())?.is_some() => {
                     return Err(error);
@@ -133,6 +138,32 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The same error with the way out.
+    fn cannot_lock(&self, error: Error) -> Error {
+        let place = self.sysroot.display(self.sysroot.state_directory());
+        if self.sysroot.is_private() || self.sysroot.state_directory() != STATE_DIRECTORY {
+            error.hint("`--private-dir DIR` names a directory on a file system with locks, such as a local volume or a tmpfs")
+        } else if self.sysroot.is_host() {
+            error.hint(format!(
+                "put a file system with locks at `{place}`, such as a local volume, an `emptyDir` or a tmpfs, or run trustup where the image is built"
+            ))
+        } else {
+            error.hint("copy the root file system to a local disk, and run trustup on the copy")
+        }
+    }
+
+    /// Removes the directories that this run has made, if nothing is in them.
+    fn take_back_directories(&mut self) {
+        let own = self.made_own.then(|| self.sysroot.state_directory().to_owned());
+        let made: Vec<String> = self.made.drain(..).chain(own).collect();
+        for path in made.iter().rev() {
+            let (parent, name) = split(path);
+            // What is left is an empty directory.
+            let _ =
+                self.sysroot.directory(parent).and_then(|directory| directory.remove_empty_directory(name));
+        }
+    }
+
     fn make_state_directory(&mut self) -> Result<()> {
         let mut path = String::new();
         for name in self.sysroot.state_directory().split('/').filter(|name| !name.is_empty()) {
@@ -145,7 +176,7 @@ impl<'a> Session<'a> {
             let attributes = Attributes { mode, owner: None, modified: None };
             match self.sysroot.directory(&parent)?.make_directory(name, attributes) {
                 Ok(()) if path != self.sysroot.state_directory() => self.made.push(path.clone()),
-                Ok(()) => {}
+                Ok(()) => self.made_own = true,
                 // Another run was faster.
                 Err(_) if self.sysroot.lstat(&path)?.is_some() => {}
                 Err(error) => return Err(error.hint("trustup keeps what it needs for `untrust` there")),
@@ -192,7 +223,7 @@ impl<'a> Session<'a> {
 
     fn write_journal(&self, plan: &Plan, row: &str) -> Result<()> {
         let journal = Journal::new(self.sysroot, plan, row, self.made.clone())?;
-        self.replace_own(journal::FILE, &journal.to_bytes()?)?.sync()
+        self.replace_own(journal::FILE, &journal.to_bytes(self.sysroot)?)?.sync()
     }
 
     /// Replaces a file of our own directory; a killed run may have left the temporary one.
@@ -204,50 +235,6 @@ impl<'a> Session<'a> {
             Attributes { mode: 0o600, owner: None, modified: self.stamp.map(|seconds| (seconds, 0)) };
         directory.replace_file(&temporary, name, content, attributes)?;
         Ok(directory)
-    }
-
-    fn run(&mut self, run: &Run) -> Result<()> {
-        let before = native::snapshot(self.sysroot, &run.watched)?;
-        self.done.push(Done::Run { before, directories: run.directories.clone() });
-        let said = native::run_tool(
-            &run.program,
-            &run.arguments,
-            self.sysroot.state_directory(),
-            self.tool_timeout,
-            self.stamp,
-        )?;
-        // Its hooks may fail while it succeeds: Debian's prints `E:` and exits 0.
-        let complaints = said
-            .lines()
-            .map(str::trim)
-            .filter(|line| ["E: ", "W: ", "Warning!", "p11-kit: "].iter().any(|mark| line.starts_with(mark)));
-        for line in complaints {
-            let complaint = format!("`{}` says: {}", run.program, text::escape(line));
-            // p11-kit says the same at every extraction.
-            if !self.complaints.contains(&complaint) {
-                self.complaints.push(complaint);
-            }
-        }
-        self.stamp_what_the_tool_wrote()
-    }
-
-    /// With `SOURCE_DATE_EPOCH`, what the tool made gets that time: it dates no file by the variable.
-    fn stamp_what_the_tool_wrote(&self) -> Result<()> {
-        let (Some(seconds), Some(Done::Run { before, directories })) = (self.stamp, self.done.last()) else {
-            return Ok(());
-        };
-        for directory in directories {
-            let Some(names) = self.sysroot.list(directory)? else { continue };
-            let opened = self.sysroot.directory(directory)?;
-            for name in names {
-                let path = child(directory, &name);
-                let now = tree::read(self.sysroot, &path)?;
-                if matches!(now, Node::File(_) | Node::Link { .. }) && before.get(&path) != Some(&now) {
-                    opened.stamp_entry(&name, (seconds, 0))?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Turns back every step done so far. The error comes back, with the paths that are still changed.
@@ -291,8 +278,12 @@ impl<'a> Session<'a> {
     }
 
     /// Records `state` and forgets the journal: the run is complete. An empty state takes everything of ours away.
+    ///
+    /// # Errors
+    /// It cannot be written, or trustup would not accept it afterwards (threat T38).
     pub fn commit(&mut self, state: &State) -> Result<()> {
         self.checkpoints.pass();
+        state.check_before_writing(self.sysroot)?;
         let directory = self.state_directory()?;
         self.state_replaced = true;
         if state.is_empty() {

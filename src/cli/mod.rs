@@ -28,6 +28,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::Sysroot;
+use crate::trust::distro;
 use crate::ui::{Color, Ui};
 
 use self::trees::Trees;
@@ -68,6 +69,9 @@ struct Global {
     /// Work on the root file system in DIR instead of `/`; none of its programs is run
     #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
     sysroot: PathBuf,
+    /// Take the root file system for this distribution, whatever its os-release says (`trustup detect --list`)
+    #[arg(long, global = true, value_name = "NAME", value_parser = distribution)]
+    distribution: Option<String>,
     /// Where the private store is, for users who cannot write the system's stores [default: below
     /// $XDG_STATE_HOME, ~/.local/state or /tmp]
     #[arg(long, global = true, value_name = "DIR")]
@@ -152,7 +156,7 @@ impl Context<'_> {
     }
 
     fn sysroot(&self) -> Result<Sysroot> {
-        Sysroot::open(&self.global.sysroot)
+        Ok(Sysroot::open(&self.global.sysroot)?.with_distribution(self.global.distribution.clone()))
     }
 
     /// `SOURCE_DATE_EPOCH` in seconds: the times of what we write, never "now" (threat T7).
@@ -241,6 +245,17 @@ fn command() -> clap::Command {
 /// Reads a fingerprint for clap; its error says what to do next.
 fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     text.parse().map_err(|error| for_clap(&error))
+}
+
+/// The name of a row of the table of distributions.
+fn distribution(text: &str) -> Result<String, String> {
+    match distro::by_id(text, false) {
+        Some(row) => Ok(row.id.to_owned()),
+        None => {
+            let rows: Vec<&str> = distro::DISTROS.iter().map(|row| row.id).collect();
+            Err(format!("no such distribution\n  hint: one of {}", rows.join(", ")))
+        }
+    }
 }
 
 /// One of our errors as clap shows it.

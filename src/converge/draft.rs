@@ -159,10 +159,7 @@ pub(super) fn plan_stores(
 ) -> Result<Stores> {
     let Some(selection) = selection else { return Ok(Stores::default()) };
     let wanted = stored_roots(anchors)?;
-    let mut known = BTreeMap::new();
-    for anchor in &state.anchors {
-        known.insert(anchor.fingerprint, anchor.certificate()?);
-    }
+    let known = state.certificates()?;
     stores::plan(view, facts.row.updater, selection, &wanted, &state.added, &known)
 }
 

@@ -5,6 +5,7 @@ mod draft;
 mod firefox;
 mod goal;
 mod outcome;
+mod recorded;
 mod runtimes;
 
 use std::collections::BTreeMap;
@@ -20,15 +21,15 @@ pub use self::runtimes::{Extra, system_roots, system_stores};
 use crate::apply::Session;
 use crate::cert::Certificate;
 use crate::doctor;
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Step};
-use crate::record::{Mark, Record, Saved};
 use crate::state::{State, Status, StoredAnchor};
 use crate::tree::{self, Node};
 use crate::trust::distro;
-use crate::trust::facts::{Chosen, Facts, UpdaterUsed};
+use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
 use crate::trust::stores::{self, Kinds, Selection, Stores};
+use crate::trust::unknown;
 use crate::trust::updater::{BrokenInput, Desires, Wanted};
 use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::View;
@@ -82,13 +83,30 @@ pub fn converge<'a>(
         Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout)?;
     sysroot.look_again();
     let again = State::load(sysroot)?;
-    if recovered || again != state {
+    let (current, draft) = if recovered || again != state {
         // Somebody was faster, or a killed run was turned back: look again.
         drop(first);
-        let second = Draft::new(target, &again, options, &goal)?;
-        return second.carry_out(&mut session, &again, &goal);
+        (&again, Draft::new(target, &again, options, &goal)?)
+    } else {
+        (&state, first)
+    };
+    let native = draft.native_with_openssl().filter(|_| options.updater == Choice::Auto);
+    let pem = draft.wanted.anchors.first().map(|anchor| anchor.certificate.to_pem()).unwrap_or_default();
+    let failed = match draft.carry_out(&mut session, current, &goal) {
+        Ok(outcome) => return Ok(outcome),
+        Err(failed) => failed,
+    };
+    let Some((program, uses_openssl)) = native else { return Err(failed) };
+    if failed.kind() == error::Kind::Changed || !session.tool_is_at_fault(uses_openssl, &pem) {
+        return Err(failed);
     }
-    first.carry_out(&mut session, &state, &goal)
+    // Everything is as before: the built-in updater does what the tool could not.
+    sysroot.look_again();
+    let mut second = Draft::new(target, current, Options { updater: Choice::Builtin, ..options }, &goal)?;
+    let why = format!("`{program}` does not work here, and what it did is turned back ({failed})");
+    second.warnings.insert(0, format!("{why}; the built-in updater takes its place"));
+    second.updater.why = why;
+    second.carry_out(&mut session, current, &goal)
 }
 
 impl<'a> Draft<'a> {
@@ -175,6 +193,7 @@ impl<'a> Draft<'a> {
         if !wanted.anchors.is_empty() {
             warnings.extend(broken.iter().map(BrokenInput::describe));
         }
+        warnings.extend(self::unknown_tool(&view, &facts, &anchors)?);
         warnings.extend(desires.warnings);
         if matches!(updater.updater, UpdaterUsed::Builtin) {
             warnings.extend(desires.builtin_warnings);
@@ -234,7 +253,9 @@ impl<'a> Draft<'a> {
 
     /// Whether nothing is left to do, the state included.
     fn is_done(&self, state: &State, goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>) -> Result<bool> {
-        if !self.plan.is_empty() || crate::apply::was_killed(self.view.sysroot())? {
+        // What the state says to no effect goes with the next write.
+        let unclaimed = !state.unclaimed.is_empty();
+        if !self.plan.is_empty() || unclaimed || crate::apply::was_killed(self.view.sysroot())? {
             return Ok(false);
         }
         let mut next = self.next_state(state, goal)?;
@@ -251,6 +272,7 @@ impl<'a> Draft<'a> {
         let goal = goal(state, &self.view, &self.facts)?;
         Ok(State {
             row: self.facts.row.id.to_owned(),
+            row_named: self.facts.is_named,
             web_pki: goal.web_pki,
             anchors: self.anchors.clone(),
             sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
@@ -267,7 +289,19 @@ impl<'a> Draft<'a> {
             },
             directories: state.directories.clone(),
             ..State::default()
-        })
+        }
+        .keeping_certificates_of(state))
+    }
+
+    /// The native tool that the plan runs, and whether that needs `openssl`.
+    fn native_with_openssl(&self) -> Option<(String, bool)> {
+        let runs = self.plan.steps.iter().any(|step| matches!(step, Step::Run(_)));
+        match (&self.updater.updater, self.facts.row.updater.native()) {
+            (UpdaterUsed::Native(program), Some(tool)) if runs => {
+                Some((program.clone(), tool.needs.contains(&"openssl")))
+            }
+            _ => None,
+        }
     }
 
     fn carry_out(
@@ -277,57 +311,20 @@ impl<'a> Draft<'a> {
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
     ) -> Result<Outcome> {
         let next = self.next_state(state, goal)?;
+        let special = recorded::special_bits(&self.view, &self.plan)?;
         self.view.freeze(&plan::touched(self.view.ours(), &self.plan))?;
+        self.check_before_the_first_change(state, &next)?;
         session.apply(&self.plan, self.facts.row.id)?;
         self.warnings.extend(session.complaints());
         self.restore_what_the_tool_left(session)?;
         let after = self.view.afresh().map_err(|error| session.undo(error))?;
         let notes = self.verify(&after).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
-        let mut paths = plan::touched(self.view.ours(), &self.plan);
-        paths.extend(self.facts.row.updater.watched(&after).map_err(|error| session.undo(error))?);
-        let original = |path: &str| match self.rebased.get(path) {
-            Some(node) => with_former_attributes(node, &*self.view.original(path)?),
-            None => Ok((*self.view.original(path)?).clone()),
-        };
-        let now = |path: &str| after.actual(path).map(|node| (*node).clone());
-        let records = plan::records(paths, original, now);
-        let mut records = records.map_err(|error| session.undo(error))?;
-        self.record_what_had_ours_before(&after, &mut records).map_err(|error| session.undo(error))?;
+        let records =
+            self.records_after(&after, (state, &next), &special).map_err(|error| session.undo(error))?;
         let next = State { records, ..next };
         session.commit(&next).map_err(|error| session.undo(error))?;
         Ok(self.outcome(state))
-    }
-
-    /// A file of the stores that held one of our anchors before us and did not change is recorded as it is: the next run
-    /// must not take that certificate for one that we brought.
-    fn record_what_had_ours_before(
-        &self,
-        after: &View,
-        records: &mut BTreeMap<String, Record>,
-    ) -> Result<()> {
-        let anchors: Vec<&Certificate> =
-            self.wanted.anchors.iter().map(|anchor| &anchor.certificate).collect();
-        let outputs = self.facts.outputs.iter().map(|output| output.path.clone());
-        let watched = if anchors.is_empty() { Vec::new() } else { self.facts.row.updater.watched(after)? };
-        for path in outputs.chain(watched) {
-            let node = self.view.original(&path)?;
-            if records.contains_key(&path) || !matches!(node.as_ref(), Node::File(_)) {
-                continue;
-            }
-            let offer = self.original_offers.get(&path);
-            let contents = self.view.contents(&self.view.location(&path)?, &node);
-            let held = anchors.iter().any(|anchor| {
-                offer.is_some_and(|offer| offer.roots.contains_key(&anchor.fingerprint()))
-                    || contents.certificates.contains(anchor)
-            });
-            if let (true, now, Some(mark)) = (held, after.actual(&path)?, Mark::of(&node))
-                && *now == *node
-            {
-                records.insert(path, Record { before: Saved::new(&node, &now)?, after: mark });
-            }
-        }
-        Ok(())
     }
 
     /// The native tool takes out what it put in, but not always to the byte: with no anchor left, what still differs
@@ -426,4 +423,10 @@ fn with_former_attributes(node: &Node, former: &Node) -> Result<Node> {
         }),
         _ => node.clone(),
     })
+}
+
+/// What a person should know of a tool that the row does not use.
+fn unknown_tool(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<Option<String>> {
+    let installed = anchors.iter().any(|anchor| anchor.status.is_in_system());
+    if installed { unknown::overlooked_tool(view, facts) } else { Ok(None) }
 }

@@ -10,11 +10,12 @@ use crate::cert::{Certificate, Purpose, input, pem};
 use crate::dev_ca::ROOT_NAME;
 use crate::env::Env;
 use crate::error::Result;
+use crate::fingerprint::Fingerprint;
 use crate::sysroot::Kind;
 use crate::text;
 use crate::tree::Node;
 use crate::trust::facts::Facts;
-use crate::trust::readers::{self, Reader as PemReader};
+use crate::trust::readers::{self, Reader as PemReader, openssl};
 use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
 use crate::trust::updater::{OutputKind, rehash};
 use crate::trust::view::{View, child};
@@ -36,6 +37,8 @@ pub enum What {
     DanglingHashLinks,
     /// Hash links to a certificate of another name, or behind a hole in the numbers.
     StaleHashLinks,
+    /// Certificates of a hash directory without a hash link.
+    MissingHashLinks,
     /// The unfinished file of a killed update.
     KilledUpdate,
     /// END and BEGIN on one line.
@@ -86,6 +89,7 @@ pub fn findings(view: &View, facts: &Facts, env: &Env) -> Result<Vec<Finding>> {
     for output in &facts.outputs {
         if output.kind == OutputKind::HashDirectory {
             hash_links(view, &output.path, &mut found)?;
+            missing_hash_links(view, facts, &output.path, &mut found)?;
         }
     }
     leftovers(view, facts, &mut found)?;
@@ -139,11 +143,6 @@ pub(super) fn look_at_hash_links(view: &View, directory: &str) -> Result<HashLin
 fn hash_links(view: &View, directory: &str, found: &mut Vec<Finding>) -> Result<()> {
     let links = look_at_hash_links(view, directory)?;
     let place = shown(view, directory);
-    let group = |names: &BTreeSet<String>| {
-        let first: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
-        let more = if names.len() > SHOWN { ", …" } else { "" };
-        format!("{}{more}", first.join(", "))
-    };
     if !links.dangling.is_empty() {
         found.push(Finding {
             kind: What::DanglingHashLinks,
@@ -173,6 +172,75 @@ fn hash_links(view: &View, directory: &str, found: &mut Vec<Finding>) -> Result<
         });
     }
     Ok(())
+}
+
+/// The certificates of a hash directory that OpenSSL does not find there, since no link has their hash: the names of
+/// their files. Nothing where no package makes the links.
+pub(super) fn look_for_missing_hash_links(
+    view: &View,
+    facts: &Facts,
+    directory: &str,
+) -> Result<BTreeSet<String>> {
+    let mut missing = BTreeSet::new();
+    if !facts.row.updater.is_managed(view)? {
+        return Ok(missing);
+    }
+    let names = view.actual_names(directory)?;
+    let mut linked: BTreeSet<(u32, Fingerprint)> = BTreeSet::new();
+    for name in &names {
+        if let Some((hash, _)) = rehash::parse_name(name)
+            && let Ok(Some((location, node))) = view.follow_actual(&child(directory, name))
+        {
+            let contents = view.contents(&location, &node);
+            linked.extend(contents.certificates.iter().map(|one| (hash, one.fingerprint())));
+        }
+    }
+    let bundles: BTreeSet<&str> = facts
+        .outputs
+        .iter()
+        .filter(|output| output.kind == OutputKind::Bundle)
+        .map(|output| output.path.as_str())
+        .collect();
+    for name in names.iter().filter(|name| rehash::is_candidate(name)) {
+        let path = child(directory, name);
+        if bundles.contains(path.as_str()) {
+            continue;
+        }
+        let Ok(Some((location, node))) = view.follow_actual(&path) else { continue };
+        let Node::File(file) = node.as_ref() else { continue };
+        let contents = view.contents(&location, &node);
+        // A file of several certificates gets no link.
+        if openssl::only_certificate(&file.content).is_some()
+            && let [certificate] = contents.certificates.as_slice()
+            && !linked.contains(&(certificate.subject_hash(), certificate.fingerprint()))
+        {
+            missing.insert(name.clone());
+        }
+    }
+    Ok(missing)
+}
+
+fn missing_hash_links(view: &View, facts: &Facts, directory: &str, found: &mut Vec<Finding>) -> Result<()> {
+    let missing = look_for_missing_hash_links(view, facts, directory)?;
+    if !missing.is_empty() {
+        found.push(Finding {
+            kind: What::MissingHashLinks,
+            place: shown(view, directory),
+            what: format!("no hash link for {}: {}", count(missing.len(), "certificate"), group(&missing)),
+            why: "OpenSSL does not find these certificates in the directory",
+            first_to_change: REPAIR.to_owned(),
+            mendable: true,
+        });
+    }
+    Ok(())
+}
+
+/// The first few names.
+fn group(names: &BTreeSet<String>) -> String {
+    let first: Vec<String> =
+        names.iter().take(SHOWN).map(|name| format!("`{}`", text::escape(name))).collect();
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    format!("{}{more}", first.join(", "))
 }
 
 /// The files that a killed update of the family leaves.
@@ -424,6 +492,7 @@ pub fn unrepaired(view: &View, facts: &Facts) -> Result<Vec<Finding>> {
     let mut found = Vec::new();
     for output in facts.outputs.iter().filter(|output| output.kind == OutputKind::HashDirectory) {
         hash_links(view, &output.path, &mut found)?;
+        missing_hash_links(view, facts, &output.path, &mut found)?;
     }
     leftovers(view, facts, &mut found)?;
     bundles(view, facts, &mut found)?;

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use super::findings::{inspect_bundle, leftovers_of, look_at_hash_links, out_of_step_anchors};
+use super::findings::{
+    inspect_bundle, leftovers_of, look_at_hash_links, look_for_missing_hash_links, out_of_step_anchors,
+};
 use crate::cert::pem;
 use crate::error::Result;
 use crate::sysroot::split;
@@ -42,6 +44,7 @@ pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
     for output in &facts.outputs {
         match output.kind {
             OutputKind::HashDirectory => {
+                spoilt |= !look_for_missing_hash_links(view, facts, &output.path)?.is_empty();
                 for (path, node) in hash_links(view, &output.path)? {
                     spoilt = true;
                     let gone = "it leads nowhere, or to a certificate of another name";

@@ -21,7 +21,7 @@ const FORBIDDEN: [(u64, &str); 5] = [
 /// An open directory of a sysroot.
 #[derive(Debug)]
 pub struct Directory {
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
     /// The directory's path with the sysroot in front, for messages.
     shown: String,
 }
@@ -111,7 +111,9 @@ impl Directory {
         match self.lstat(name)? {
             None => return Ok(None),
             Some(meta) if meta.kind != Kind::File => {
-                return Err(Error::failed("no regular file stands there").at(self.shown(name)));
+                return Err(not_a_file()
+                    .at(self.shown(name))
+                    .hint(format!("remove `{}` and run again", self.shown(name))));
             }
             Some(_) => {}
         }
@@ -123,7 +125,9 @@ impl Directory {
         };
         let Some(meta) = meta_of(&file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
         if meta.kind != Kind::File {
-            return Err(Error::failed("no regular file stands there").at(self.shown(name)));
+            return Err(not_a_file()
+                .at(self.shown(name))
+                .hint(format!("remove `{}` and run again", self.shown(name))));
         }
         host::read_bounded(&file, meta.size, limit)
             .map(|bytes| Some((bytes, meta)))
@@ -205,7 +209,9 @@ impl Directory {
             .map_err(|error| self.failed("could not open", name, error))?;
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
             Some(meta) if meta.kind == Kind::File => Ok(file),
-            _ => Err(Error::failed("no regular file stands there").at(self.shown(name))),
+            _ => Err(not_a_file()
+                .at(self.shown(name))
+                .hint(format!("remove `{}` and run again", self.shown(name)))),
         }
     }
 
@@ -319,23 +325,6 @@ impl Directory {
         }
     }
 
-    /// Opens (and creates, mode 0600) a file of ours and takes the exclusive lock on it, without waiting.
-    /// `None` if another process holds it.
-    pub fn try_lock(&self, name: &str) -> Result<Option<OwnedFd>> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
-            .map_err(|error| self.failed("could not open the lock", name, error))?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(self.failed("could not lock", name, error)),
-        }
-        // The holder before us may have removed the file while we opened it: then this lock guards nothing.
-        let held = meta_of(&file, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity);
-        let there = self.lstat(name)?.map(|meta| meta.identity);
-        Ok((held == there).then_some(file))
-    }
-
     /// Whether we may create entries here.
     pub fn is_writable(&self) -> bool {
         rustix::fs::accessat(
@@ -347,7 +336,7 @@ impl Directory {
         .is_ok()
     }
 
-    fn shown(&self, name: &str) -> String {
+    pub(super) fn shown(&self, name: &str) -> String {
         if name.is_empty() {
             self.shown.clone()
         } else {
@@ -355,7 +344,7 @@ impl Directory {
         }
     }
 
-    fn failed(&self, what: &str, name: &str, error: Errno) -> Error {
+    pub(super) fn failed(&self, what: &str, name: &str, error: Errno) -> Error {
         // Right for every command: some write to this system alone, some keep what a server gave them.
         let hint = match error {
             Errno::ROFS => {
@@ -370,6 +359,10 @@ impl Directory {
         let error = Error::failed(what).at(self.shown(name)).because(error);
         if hint.is_empty() { error } else { error.hint(hint) }
     }
+}
+
+fn not_a_file() -> Error {
+    Error::failed("expected a regular file, found something else")
 }
 
 /// Gives a file its owner. Others than root cannot give one away: where they may replace one, it is theirs from then on;

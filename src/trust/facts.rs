@@ -71,6 +71,8 @@ pub struct Facts {
     pub row: &'static Distro,
     /// Why that row.
     pub why: String,
+    /// Whether the user named it.
+    pub is_named: bool,
     /// os-release, if there is one.
     pub release: Option<Release>,
     /// The outputs that are there or will be made.
@@ -80,10 +82,26 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Gathers the facts; os-release chooses the row.
+    /// Gathers the facts; os-release chooses the row, unless the user names it, now or in an earlier run.
+    ///
+    /// # Errors
+    /// Something cannot be read; there is no such row.
     pub fn gather(view: &View) -> Result<Self> {
         if view.sysroot().is_private() {
             return Facts::of_row(view, &distro::PRIVATE, "a private store".to_owned(), None);
+        }
+        let named = match (view.sysroot().distribution(), view.ours().distribution.as_deref()) {
+            (Some(id), _) => Some((id, "`--distribution` names it")),
+            (None, Some(id)) => Some((id, "an earlier run got it with `--distribution`")),
+            (None, None) => None,
+        };
+        if let Some((id, why)) = named {
+            let row = distro::by_id(id, false).ok_or_else(|| {
+                Error::usage(format!("there is no distribution `{}`", text::escape(id)))
+                    .hint("`trustup detect --list` lists the names")
+            })?;
+            let facts = Facts::of_row(view, row, why.to_owned(), os_release::read(view.sysroot())?)?;
+            return Ok(Facts { is_named: true, ..facts });
         }
         let release = os_release::read(view.sysroot())?;
         let (row, why) = distro::choose(release.as_ref());
@@ -98,7 +116,7 @@ impl Facts {
     fn of_row(view: &View, row: &'static Distro, why: String, release: Option<Release>) -> Result<Self> {
         let outputs = row.updater.outputs(view)?;
         let offers = verify::offers(view, Side::Actual, &outputs);
-        Ok(Facts { row, why, release, outputs, offers })
+        Ok(Facts { row, why, is_named: false, release, outputs, offers })
     }
 
     /// Chooses between the family's program and our own, and says why.

@@ -11,6 +11,7 @@ pub mod p11_format;
 pub mod readers;
 pub mod runtimes;
 pub mod stores;
+pub mod unknown;
 pub mod updater;
 pub mod verify;
 pub mod view;

@@ -266,7 +266,9 @@ pub fn compare(
                     .at(path);
             return Err(match why {
                 Some(why) => error.because(anyhow::anyhow!("{why}")),
-                None => error,
+                None => error.hint(
+                    "nothing is kept of this run; `trustup doctor` shows what is wrong with that store",
+                ),
             });
         }
     }

@@ -110,12 +110,17 @@ fn what_somebody_wrote_since_stays() {
         assert_eq!(state_of(&scene), "there");
         scene.with_file(&scene.file("root.pem")).ok();
         assert_eq!(named(&scene), ["theirs.pem", ANCHOR]);
-        scene.trustup(["untrust", "--all"]).ok();
+        let untrusted = scene.trustup(["untrust", "--all"]).ok();
         policy["policies"]["Certificates"]["Install"] = json!(["theirs.pem"]);
         let left: Value = serde_json::from_slice(&fs::read(at(&scene, POLICY)).unwrap()).unwrap();
         assert_eq!(left, policy, "{fixture_has_one}");
-        // Otherwise the directories that we made and that are in use now are.
-        assert_eq!(at(&scene, STATE).exists(), !fixture_has_one);
+        // The directories that we made and that are in use now are theirs from then on.
+        assert!(!at(&scene, STATE).exists());
+        assert_eq!(
+            untrusted.stderr.contains("/etc/firefox/policies` is kept"),
+            !fixture_has_one,
+            "{untrusted}"
+        );
     }
 }
 

@@ -26,10 +26,10 @@ const ROOTS: usize = 4;
 const STEPS: usize = 30;
 
 /// Marsaglia's xorshift: enough to shuffle, the same everywhere.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

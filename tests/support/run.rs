@@ -161,6 +161,22 @@ impl Trustup {
         self
     }
 
+    /// Runs it where the kernel answers every `call` with `error` (`ENOSYS`, `EPERM`), as an old kernel, a sandbox or a
+    /// file system does. Each refusal is a line in `log`. Needs strace.
+    pub fn refusing(mut self, call: &str, error: &str, log: &Path) -> Self {
+        let mut command = Command::new("strace");
+        command.env_clear().args(["-f", "-qq", "-o"]).arg(log);
+        command.args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:error={error}")]);
+        for (name, value) in self.command.get_envs() {
+            let (name, value) = (name.to_string_lossy(), value.unwrap_or_default().to_string_lossy());
+            command.args(["-E", &format!("{name}={value}")]);
+        }
+        command.env("PATH", "/usr/bin:/bin").args(["-E", "PATH"]);
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        self.command = command;
+        self
+    }
+
     /// Runs it with a standard output that nobody reads any more, as behind `| head`.
     pub fn unread(mut self) -> Self {
         let (reader, writer) = std::io::pipe().expect("pipe");

@@ -18,6 +18,7 @@ mod nss;
 mod openssl;
 mod process;
 mod readers;
+mod refused_calls;
 mod smuggled_root;
 mod spoiled_bundles;
 mod subject_hash;

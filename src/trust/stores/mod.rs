@@ -72,6 +72,10 @@ pub struct Addition {
     /// What stood in an NSS database before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former: Option<database::Former>,
+    /// The certificate (DER, base64) of a root that was taken out everywhere else, while this store could not be
+    /// changed: the run that can change it needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// Which kinds of stores the last bootstrap was about.
@@ -225,6 +229,10 @@ impl Stores {
             for path in found.files().into_iter().rev() {
                 let node = (*view.original(&path)?).clone();
                 self.bases.insert(path.clone(), node.clone());
+                // What is somebody else's file is not wanted: with it, our directories around it would be.
+                if view.is_unrecorded(&path)? {
+                    continue;
+                }
                 self.nodes.push(Desired { path, node, reason: "as it was before".to_owned() });
             }
         }
@@ -305,8 +313,13 @@ fn offer_of(kind: OutputKind, roots: Result<Option<BTreeMap<Fingerprint, String>
 }
 
 /// Whether a record may name this path (threat T11): a keystore or a database by its name, or a directory on the way to
-/// one that `all` of the records name.
-pub fn may_record<'a>(path: &str, record: &Record, mut all: impl Iterator<Item = &'a String>) -> bool {
+/// one that `all` of the records or the recorded `stores` name.
+pub fn may_record<'a>(
+    path: &str,
+    record: &Record,
+    mut all: impl Iterator<Item = &'a String>,
+    mut stores: impl Iterator<Item = &'a String>,
+) -> bool {
     let is_store = |path: &str| {
         let name = split(path).1;
         java::NAMES.contains(&name) || name == database::CERT_DB || name == database::KEY_DB
@@ -314,10 +327,10 @@ pub fn may_record<'a>(path: &str, record: &Record, mut all: impl Iterator<Item =
     if is_store(path) {
         return !record.is_of_directory();
     }
-    let below = |other: &&'a String| {
-        is_store(other) && other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
-    };
-    record.is_of_directory() && all.any(|other| below(&other))
+    let below = |other: &String| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+    record.is_of_directory()
+        && (all.any(|other| is_store(other) && below(other))
+            || stores.any(|other| other == path || below(other)))
 }
 
 /// Homes of the users of a root file system that have one, by name: root's and those of people (user ids from 1000).

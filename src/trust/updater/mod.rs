@@ -208,6 +208,11 @@ pub trait Updater: Debug + Sync {
     /// Whether the vendor's package is there, so that the outputs follow from its inputs.
     fn is_managed(&self, view: &View) -> Result<bool>;
 
+    /// Whether the files in the tree are those of this family and of no other that has a program of the same name.
+    fn fits(&self, view: &View) -> Result<bool> {
+        self.is_managed(view)
+    }
+
     /// The outputs that are there or will be made, without us.
     fn outputs(&self, view: &View) -> Result<Vec<Output>>;
 

@@ -199,6 +199,13 @@ impl Updater for CaCertificates {
         Ok(matches!(view.read(self.conf)?.as_deref(), Some(Node::File(file)) if !file.content.is_empty()))
     }
 
+    fn fits(&self, view: &View) -> Result<bool> {
+        // Alpine's program puts this before the names of its links, Debian's nothing.
+        let names = view.names(self.certs)?;
+        let alpine = names.iter().any(|name| name.starts_with("ca-cert-"));
+        Ok(self.is_managed(view)? && alpine != self.link_prefix.is_empty())
+    }
+
     fn outputs(&self, view: &View) -> Result<Vec<Output>> {
         let mut outputs = self.bundles().outputs(view)?;
         outputs.push(Output {

@@ -28,7 +28,9 @@ impl CaCertificates {
         loop {
             let before = gone.len();
             for name in view.names(self.certs)? {
-                if gone.contains(&name) || links.contains_key(&name) {
+                // The bundle is replaced, whatever stands in its place.
+                let is_bundle = child(self.certs, &name) == self.bundle;
+                if is_bundle || gone.contains(&name) || links.contains_key(&name) {
                     continue;
                 }
                 let Node::Link { target } = view.original(&child(self.certs, &name))?.as_ref().clone() else {
