@@ -11,7 +11,7 @@ use crate::error::{Kind, Result};
 use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::text;
-use crate::trust::facts::Facts;
+use crate::trust::facts::{Facts, output_obstacle};
 use crate::trust::firefox_policy;
 use crate::trust::stores::{self, Selection, Stores, Wish};
 use crate::trust::updater::OutputKind;
@@ -141,6 +141,14 @@ fn rows(
                     Some(true) => "there",
                     // Nobody asked for it there.
                     Some(false) if !state.kinds.has(found.kind) => continue,
+                    // The private store has a keystore, but no NSS database.
+                    Some(false)
+                        if held_privately
+                            && found.kind == OutputKind::Keystore
+                            && state.skipped.contains(&found.path) =>
+                    {
+                        "unwritable"
+                    }
                     Some(false) => "missing",
                     None => "skipped",
                 };
@@ -170,14 +178,19 @@ fn rows(
                     continue;
                 }
                 let kind = offer.kind.unwrap_or(OutputKind::Bundle);
-                let (kind, directory) = (kind.id(), kind.directory(path));
                 let word = match (offer.roots.contains_key(&anchor.fingerprint), &offer.damage) {
                     (_, Some(_)) => "damaged",
                     (true, None) => "there",
-                    (false, None) if held_privately && !sysroot.is_writable(directory)? => "unwritable",
+                    (false, None)
+                        if held_privately
+                            && (state.skipped.contains(path)
+                                || output_obstacle(&view, kind, path)?.is_some()) =>
+                    {
+                        "unwritable"
+                    }
                     (false, None) => "missing",
                 };
-                stores.push((shown(path), kind, word));
+                stores.push((shown(path), kind.id(), word));
             }
         }
         if state.firefox_policy && anchor.status != Status::Recorded {

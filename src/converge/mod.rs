@@ -6,17 +6,18 @@ mod firefox;
 mod goal;
 mod outcome;
 mod runtimes;
+mod unwritable;
 
 use std::collections::BTreeMap;
 
-use self::draft::{
-    leave_unwritable, make_plan, overlooked_by_tool, plan_stores, refuse_vendor_names, settle, stored_roots,
-};
+use self::draft::{make_plan, overlooked_by_tool, plan_stores, refuse_vendor_names, settle, stored_roots};
 pub use self::firefox::policy_state;
 pub use self::goal::{Goal, Options, Target};
 pub use self::outcome::{AnchorView, Outcome};
 pub use self::runtimes::{Extra, system_roots, system_stores};
-use crate::apply::Session;
+pub use self::unwritable::Skipped;
+use self::unwritable::{Guard, Left, Parts, Refused};
+use crate::apply::{Session, refusal};
 use crate::cert::Certificate;
 use crate::doctor;
 use crate::error::{Error, Result};
@@ -46,8 +47,8 @@ struct Draft<'a> {
     /// Whether Firefox's policy file names the roots.
     firefox_policy: bool,
     withdrawn: Vec<Fingerprint>,
-    /// Outputs and directories that whoever runs us cannot write.
-    unwritable: Vec<String>,
+    /// Outputs, stores and directories that cannot be written.
+    unwritable: Vec<Skipped>,
     /// Nothing of what is wanted can be written, nor was before.
     out_of_reach: bool,
     /// Keystores and databases beside the family's outputs.
@@ -74,21 +75,49 @@ pub fn converge<'a>(
     let target = target.into();
     let sysroot = target.sysroot;
     let state = State::load(sysroot)?;
-    let first = Draft::new(target, &state, options, &goal)?;
+    let mut refused = Refused::default();
+    let first = Draft::new(target, &state, options, &goal, &refused)?;
     if options.dry_run || first.is_beyond_us(options)? || first.is_done(&state, &goal)? {
         return Ok(first.outcome(&state));
     }
-    let (mut session, recovered) =
-        Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout)?;
+    let begun = Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout);
+    let (mut session, recovered) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            // Without a record nothing may change: then all of this tree is what cannot be written.
+            refused.state =
+                options.leave_unwritable.then(|| refusal(&error)).flatten().map(|why| why.to_string());
+            let draft = Draft::new(target, &state, options, &goal, &refused)?;
+            return if draft.is_beyond_us(options)? { Ok(draft.outcome(&state)) } else { Err(error) };
+        }
+    };
     sysroot.look_again();
     let again = State::load(sysroot)?;
-    if recovered || again != state {
+    let mut draft = if recovered || again != state {
         // Somebody was faster, or a killed run was turned back: look again.
         drop(first);
-        let second = Draft::new(target, &again, options, &goal)?;
-        return second.carry_out(&mut session, &again, &goal);
+        Draft::new(target, &again, options, &goal, &refused)?
+    } else {
+        first
+    };
+    loop {
+        let error = match draft.carry_out(&mut session, &again, &goal) {
+            Err(error) if options.leave_unwritable && error.changed().is_empty() => error,
+            done => return done,
+        };
+        // What the kernel refuses is left as it is, like everything else that cannot be written.
+        let Some((path, why)) = session.refused() else { return Err(error) };
+        if path == sysroot.state_directory() {
+            refused.state = Some(why.to_string());
+        } else {
+            refused.note(&path, &why.to_string());
+        }
+        sysroot.look_again();
+        draft = Draft::new(target, &again, options, &goal, &refused)?;
+        if draft.is_beyond_us(options)? {
+            return Ok(draft.outcome(&again));
+        }
     }
-    first.carry_out(&mut session, &state, &goal)
 }
 
 impl<'a> Draft<'a> {
@@ -97,6 +126,7 @@ impl<'a> Draft<'a> {
         state: &'a State,
         options: Options<'a>,
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
+        refused: &Refused,
     ) -> Result<Self> {
         let (sysroot, choice) = (target.sysroot, options.updater);
         let view = View::new(sysroot, state.ours())?.above(target.beneath);
@@ -120,6 +150,8 @@ impl<'a> Draft<'a> {
             Wanted { anchors: Vec::new(), web_pki: goal.web_pki, date: options.stamp.unwrap_or(options.now) };
         refuse_vendor_names(&view, &facts, &anchors)?;
         let refusals = settle(&view, &facts, &goal, &mut anchors, &mut wanted)?;
+        let guard = Guard::new(&view, &options, refused)?;
+        guard.mark_unplaced(&facts, &mut wanted)?;
         let mut updater = facts.updater(&view, choice)?;
         let overlooked = overlooked_by_tool(&view, &facts, &wanted)?;
         if let (UpdaterUsed::Native(_), Some(path)) = (&updater.updater, overlooked) {
@@ -143,22 +175,35 @@ impl<'a> Draft<'a> {
         let mut stores = plan_stores(&view, &facts, options.stores, &anchors, state)?;
         desires.nodes.append(&mut stores.nodes);
         desires.warnings.append(&mut stores.warnings);
-        let mut unwritable = Vec::new();
-        if options.leave_unwritable {
-            let left = leave_unwritable(&view, &facts, &mut desires)?;
-            stores.leave(&left.paths, &state.added);
-            for anchor in anchors.iter_mut().filter(|anchor| anchor.status == Status::Installed) {
-                anchor.file = anchor.file.take().filter(|file| !left.paths.contains(file));
-            }
-            if let (UpdaterUsed::Native(program), Some(path)) = (&updater.updater, left.shown.first()) {
-                let why = format!("`{program}` would have to write `{path}`, which cannot be written");
-                updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
-            }
-            unwritable = left.shown;
+        let unwanted = state.anchors.iter().filter(|known| {
+            known.status == Status::Installed
+                && !anchors.iter().any(|anchor| anchor.fingerprint == known.fingerprint)
+        });
+        let unwanted = unwanted.collect();
+        let (selection, mut left) = (options.stores, Left::default());
+        let parts =
+            Parts { view: &view, facts: &facts, wanted: &wanted, unwanted, stores: &stores, selection };
+        let mut changes = parts.writable_changes(&guard, &mut desires, &mut left)?;
+        for anchor in anchors.iter_mut().filter(|anchor| anchor.status == Status::Installed) {
+            anchor.file = anchor.file.take().filter(|file| !left.paths.contains(file));
         }
         let profile = runtimes::want_profile(&view, &facts, &anchors, goal.profile, &mut desires)?;
         let firefox_policy = firefox::want_policy(&view, &anchors, goal.firefox_policy, &mut desires)?;
-        let mut plan = make_plan(&view, &facts, &updater.updater, &desires, &stores)?;
+        if profile || firefox_policy {
+            changes = parts.writable_changes(&guard, &mut desires, &mut left)?;
+        }
+        if let UpdaterUsed::Native(program) = &updater.updater
+            && let Some((path, why)) = parts.unwritable_by_tool(&guard, &changes, &left)?
+        {
+            let why = format!("`{program}` would have to write `{path}`: {why}");
+            if choice == Choice::Native {
+                return Err(facts.no_native(&why));
+            }
+            updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
+        }
+        stores.leave(&left.paths, &state.added);
+        let unwritable = left.skipped;
+        let mut plan = make_plan(&view, &facts, &updater.updater, changes, &stores)?;
         let out_of_reach = plan.is_empty() && !unwritable.is_empty();
         if out_of_reach {
             let known = |anchor: &StoredAnchor| {
@@ -178,6 +223,7 @@ impl<'a> Draft<'a> {
                 .extend(plan::copy(&view, facts.row.updater, &path, content)?.into_iter().map(Step::Change));
         }
         let mut warnings = refusals;
+        warnings.extend(unwritable::warnings(&unwritable));
         warnings.extend(desires.warnings);
         if matches!(updater.updater, UpdaterUsed::Builtin) {
             warnings.extend(desires.builtin_warnings);
@@ -265,6 +311,7 @@ impl<'a> Draft<'a> {
                 Some(_) => self.stores.additions.clone(),
                 None => state.added.clone(),
             },
+            skipped: self.unwritable.iter().map(|skipped| skipped.path.clone()).collect(),
             directories: state.directories.clone(),
             ..State::default()
         })
@@ -365,7 +412,7 @@ impl<'a> Draft<'a> {
         let mut present = Vec::new();
         for output in outputs {
             // Nothing is asked of an output that nobody has: with no anchor left it went with the last one.
-            let asked_for = !self.wanted.anchors.is_empty() && !self.unwritable.contains(&output.path);
+            let asked_for = !self.wanted.anchors.is_empty() && !self.is_skipped(&output.path);
             if asked_for || exists(&output.path)? && self.wanted.anchors.is_empty() {
                 present.push(output);
             }
@@ -392,6 +439,10 @@ impl<'a> Draft<'a> {
         let mut notes = verify::compare(&self.facts.offers, &after, &anchors, &excused)?;
         notes.extend(self.verify_stores(after_run)?);
         Ok(notes)
+    }
+
+    fn is_skipped(&self, path: &str) -> bool {
+        self.unwritable.iter().any(|skipped| skipped.path == path)
     }
 
     /// Keystores and databases are compared like the outputs: every root that is in any store has to be in all of them.

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use super::findings::{leftovers_of, look_at_bundle, look_at_hash_links, out_of_step_anchors};
 use crate::cert::pem;
 use crate::error::Result;
-use crate::sysroot::split;
 use crate::text;
 use crate::tree::{File, Node};
 use crate::trust::facts::Facts;
@@ -24,9 +23,9 @@ pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
         if *view.original(path)? == node && *view.actual(path)? == node {
             return Ok(());
         }
-        if !view.is_writable(split(path).0)? {
+        if let Some(why) = view.obstacle(path)? {
             let shown = text::escape(&view.sysroot().display(path));
-            mended.warnings.push(format!("`{shown}` cannot be written, and stays as it is"));
+            mended.warnings.push(format!("`{shown}` is not repaired: {why}"));
             return Ok(());
         }
         view.assume(path, node.clone())?;

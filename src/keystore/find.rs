@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use rustix::io::Errno;
+
 use crate::error::{Error, Result};
 use crate::sysroot::{Kind, Sysroot};
 
@@ -114,6 +116,8 @@ fn all_homes(sysroot: &Sysroot, named: &[String], search: &mut Search) -> Vec<St
             let names = names.iter().filter(|name| name.starts_with(prefix));
             candidates.extend(names.map(|name| format!("{directory}/{name}")));
         }
+        // A Java that the caller may not even look at is none that it runs: root's, in root's home.
+        Err(error) if error.cause::<Errno>() == Some(&Errno::ACCESS) => {}
         Err(error) => search.problems.push(error),
     };
     OF_HOMES.iter().for_each(|directory| below(directory, ""));

@@ -9,6 +9,9 @@ pub mod directory;
 pub mod host;
 mod safety;
 mod walk;
+mod writable;
+
+pub use writable::Obstacle;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -69,6 +72,8 @@ pub struct Meta {
     pub identity: (u64, u64),
     /// Something is mounted exactly here (`STATX_ATTR_MOUNT_ROOT`): it can be neither renamed over nor removed.
     pub mount_point: bool,
+    /// It has the attribute `immutable` or `append-only`: not even root can replace or remove it.
+    pub immutable: bool,
 }
 
 /// A root file system.
@@ -331,6 +336,7 @@ fn meta_of(directory: &OwnedFd, name: &str, flags: AtFlags) -> Result<Option<Met
     match rustix::fs::statx(directory, name, flags, StatxFlags::BASIC_STATS) {
         Ok(stat) => {
             let mount_root = rustix::fs::StatxAttributes::MOUNT_ROOT;
+            let immutable = rustix::fs::StatxAttributes::IMMUTABLE.union(rustix::fs::StatxAttributes::APPEND);
             let kind = match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
                 FileType::Directory => Kind::Directory,
                 FileType::RegularFile => Kind::File,
@@ -352,6 +358,7 @@ fn meta_of(directory: &OwnedFd, name: &str, flags: AtFlags) -> Result<Option<Met
                 ),
                 mount_point: stat.stx_attributes_mask.contains(mount_root)
                     && stat.stx_attributes.contains(mount_root),
+                immutable: stat.stx_attributes.intersects(immutable),
             }))
         }
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),

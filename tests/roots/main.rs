@@ -27,3 +27,4 @@ mod starts;
 mod surroundings;
 mod twin;
 mod unprivileged;
+mod unwritable;

@@ -81,9 +81,6 @@ pub(super) fn plan(
     let Node::File(file) = actual.as_ref() else {
         return Err(at(Error::failed(format!("{} stands where a keystore should be", actual.kind()))));
     };
-    if file.mount_point {
-        return Err(at(Error::unsupported("it is a mount point, which cannot be replaced")));
-    }
     let password = selection.java_password.clone().unwrap_or_default();
     let open =
         |content: &[u8]| Keystore::parse(content, &password).map_err(|problem| at(problem.into_error()));
