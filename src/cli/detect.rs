@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
-use super::stores::StoreArgs;
+use super::stores::{Create, StoreArgs};
 use crate::error::Result;
 use crate::state::State;
 use crate::text;
@@ -39,7 +39,8 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
     let chosen = facts.updater(&view, Choice::Auto)?;
     let (updater, updater_why) = (chosen.updater, chosen.why);
     let outputs = output_views(&view, &facts)?;
-    let selection = args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), false)?;
+    let selection =
+        args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), Create::default())?;
     let beside = stores::look(&view, facts.row.updater, &selection, &state.added)?;
     let held = |path: &str| beside.offers.get(path).map_or(0, |offer| offer.roots.len());
     let anchors = facts.row.updater.anchor_directory().map(|directory| directory.path);

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
-use super::stores::StoreArgs;
+use super::stores::{Create, StoreArgs};
 use crate::cert::Purpose;
 use crate::converge::policy_state;
 use crate::error::{Kind, Result};
@@ -42,7 +42,8 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8> {
         Some(sysroot) => rows(sysroot, &[], None)?.1,
         None => Vec::new(),
     };
-    let selection = args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), false)?;
+    let selection =
+        args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), Create::default())?;
     let (row, system) = rows(&trees.system, &private, Some(&selection))?;
     let all = || system.iter().chain(&private);
     // Who asks whether all is well, where nothing was ever done, wants to know that it was not.

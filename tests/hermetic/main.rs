@@ -14,6 +14,7 @@ mod acme;
 mod beside;
 mod cli;
 mod config;
+mod create_java;
 mod demo;
 mod dev_ca;
 mod dev_ca_api;
