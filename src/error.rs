@@ -153,6 +153,11 @@ impl Error {
         self.0.place.as_deref()
     }
 
+    /// The cause, if it is of this type: an `Errno` of a system call, for example.
+    pub fn cause<T: fmt::Display + fmt::Debug + Send + Sync + 'static>(&self) -> Option<&T> {
+        self.0.cause.as_ref()?.downcast_ref::<T>()
+    }
+
     /// The causes, outermost first.
     pub fn causes(&self) -> Vec<String> {
         self.0.cause.iter().flat_map(|cause| cause.chain().map(ToString::to_string)).collect()

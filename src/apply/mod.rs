@@ -11,6 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Kind, Result};
 use crate::nss;
@@ -50,6 +52,8 @@ pub struct Session<'a> {
     complaints: Vec<String>,
     /// How the native tool ended, if it ran.
     tool: Option<tool::Ended>,
+    /// The path that the kernel refused to write in the last plan, and its reason.
+    refused: Option<(String, Errno)>,
 }
 
 /// A step that has been carried out, with what it takes to turn it back.
@@ -86,6 +90,7 @@ impl<'a> Session<'a> {
             tool_timeout,
             complaints: Vec::new(),
             tool: None,
+            refused: None,
         };
         session.take_lock(patience)?;
         let recovered = match Journal::load(sysroot)? {
@@ -105,6 +110,12 @@ impl<'a> Session<'a> {
         let state = sysroot.read(&child(sysroot.state_directory(), state::FILE), state::LIMIT)?;
         session.former_state = state.map(|(bytes, _)| bytes);
         Ok((session, recovered))
+    }
+
+    /// The path that the kernel refused to write in the plan that failed last, and its reason: for what nobody could
+    /// foresee (a security module, a mount of another namespace).
+    pub fn refused(&mut self) -> Option<(String, Errno)> {
+        self.refused.take()
     }
 
     fn take_lock(&mut self, patience: Duration) -> Result<()> {
@@ -191,7 +202,8 @@ impl<'a> Session<'a> {
 
     /// Carries out the plan. On an error, everything is as before, or the error names the paths that are not.
     pub fn apply(&mut self, plan: &Plan, row: &str) -> Result<()> {
-        self.write_journal(plan, row)?;
+        let journaled = self.write_journal(plan, row);
+        journaled.map_err(|error| self.refused_to_record(error))?;
         for (index, step) in plan.steps.iter().enumerate() {
             self.checkpoints.pass();
             let result = match step {
@@ -204,10 +216,23 @@ impl<'a> Session<'a> {
                 Step::Run(run) => self.run(run),
             };
             if let Err(error) = result {
+                self.refused = match step {
+                    Step::Change(change) if !change.is_copy => {
+                        refusal(&error).map(|why| (change.path.clone(), why))
+                    }
+                    Step::Change(_) | Step::Run(_) => None,
+                };
                 return Err(self.undo(error));
             }
         }
         self.sync(plan).map_err(|error| self.undo(error))
+    }
+
+    /// Notes that it is our own directory that cannot be written.
+    fn refused_to_record(&mut self, error: Error) -> Error {
+        let own = self.sysroot.state_directory().to_owned();
+        self.refused = refusal(&error).map(|why| (own, why));
+        error
     }
 
     /// Brings the entries of every directory that the plan changed to disk, each once.
@@ -282,6 +307,10 @@ impl<'a> Session<'a> {
     /// # Errors
     /// It cannot be written, or trustup would not accept it afterwards (threat T38).
     pub fn commit(&mut self, state: &State) -> Result<()> {
+        self.record(state).map_err(|error| self.refused_to_record(error))
+    }
+
+    fn record(&mut self, state: &State) -> Result<()> {
         self.checkpoints.pass();
         state.check_before_writing(self.sysroot)?;
         let directory = self.state_directory()?;
@@ -370,6 +399,13 @@ impl Drop for Session<'_> {
     }
 }
 
+/// The reason of a refused write, if `error` is one that other paths need not have: a read-only file system, a missing
+/// permission, a mount point, a file in use.
+pub fn refusal(error: &Error) -> Option<Errno> {
+    let errno = *error.cause::<Errno>()?;
+    matches!(errno, Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::BUSY | Errno::TXTBSY).then_some(errno)
+}
+
 /// Whether a killed run left a journal behind.
 pub fn was_killed(sysroot: &Sysroot) -> Result<bool> {
     Ok(sysroot.lstat(&child(sysroot.state_directory(), journal::FILE))?.is_some())
@@ -409,6 +445,7 @@ fn put(
     {
         return Err(Error::new(Kind::Unsupported, "this path is a mount point and cannot be replaced")
             .at(sysroot.display(path))
+            .because(Errno::BUSY)
             .hint("mount the directory, not the file"));
     }
     let (parent, name) = split(path);

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
-use super::stores::StoreArgs;
+use super::stores::{Create, StoreArgs};
 use crate::error::Result;
 use crate::state::State;
 use crate::text;
@@ -40,7 +40,8 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
     let chosen = facts.updater(&view, Choice::Auto)?;
     let (updater, updater_why) = (chosen.updater, chosen.why);
     let outputs = output_views(&view, &facts)?;
-    let selection = args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), false)?;
+    let selection =
+        args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), Create::default())?;
     let beside = stores::look(&view, facts.row.updater, &selection, &state.added)?;
     let mut warnings = beside.warnings.clone();
     warnings.extend(unknown::overlooked_tool(&view, &facts)?);

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
-use super::stores::StoreArgs;
+use super::stores::{Create, StoreArgs};
 use crate::cert::Purpose;
 use crate::converge::policy_state;
 use crate::error::{Kind, Result};
@@ -12,7 +12,7 @@ use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::text;
 use crate::tree::Node;
-use crate::trust::facts::Facts;
+use crate::trust::facts::{Facts, output_obstacle};
 use crate::trust::firefox_policy;
 use crate::trust::stores::{self, Selection, Stores, Wish};
 use crate::trust::updater::OutputKind;
@@ -43,7 +43,8 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8> {
         Some(sysroot) => rows(sysroot, &[], None)?.1,
         None => Vec::new(),
     };
-    let selection = args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), false)?;
+    let selection =
+        args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), Create::default())?;
     let (row, system) = rows(&trees.system, &private, Some(&selection))?;
     let all = || system.iter().chain(&private);
     // Who asks whether all is well, where nothing was ever done, wants to know that it was not.
@@ -143,6 +144,14 @@ fn rows(
                     Some(true) => "there",
                     // Nobody asked for it there.
                     Some(false) if !state.kinds.has(found.kind) => continue,
+                    // The private store has a keystore, but no NSS database.
+                    Some(false)
+                        if held_privately
+                            && found.kind == OutputKind::Keystore
+                            && state.skipped.contains(&found.path) =>
+                    {
+                        "unwritable"
+                    }
                     Some(false) => "missing",
                     None => "skipped",
                 };
@@ -173,14 +182,19 @@ fn rows(
                     continue;
                 }
                 let kind = offer.kind.unwrap_or(OutputKind::Bundle);
-                let (kind, directory) = (kind.id(), kind.directory(path));
                 let word = match (offer.roots.contains_key(&anchor.fingerprint), &offer.damage) {
                     (true, _) => "there",
                     (false, Some(_)) => "damaged",
-                    (false, None) if held_privately && !sysroot.is_writable(directory)? => "unwritable",
+                    (false, None)
+                        if held_privately
+                            && (state.skipped.contains(path)
+                                || output_obstacle(&view, kind, path)?.is_some()) =>
+                    {
+                        "unwritable"
+                    }
                     (false, None) => "missing",
                 };
-                stores.push((shown(path), kind, word));
+                stores.push((shown(path), kind.id(), word));
             }
         }
         if state.firefox_policy && anchor.status != Status::Recorded {

@@ -1,18 +1,18 @@
 //! The decisions before a plan: each anchor's status, names that must not be taken, and what is left for us to do where
 //! the family's own program does the rest. Only looks; the pipeline is in the parent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::plan::{self, Change, Plan, Run, Step};
+use crate::plan::{Change, Plan, Run, Step};
 use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::split;
 use crate::tree::Node;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
 use crate::trust::stores::{self, Selection, Stores};
-use crate::trust::updater::{Anchor, BrokenInput, Desires, Output, OutputKind, Wanted};
+use crate::trust::updater::{Anchor, BrokenInput, OutputKind, Wanted};
 use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
@@ -53,7 +53,12 @@ pub(super) fn settle(
         anchor.status = if here.is_some() { Status::Mounted } else { Status::Installed };
         anchor.file =
             here.clone().or_else(|| updater.anchor_directory().map(|directory| directory.file(&anchor.name)));
-        wanted.anchors.push(Anchor { certificate, name: anchor.name.clone(), standing: here });
+        wanted.anchors.push(Anchor {
+            certificate,
+            name: anchor.name.clone(),
+            standing: here,
+            unplaced: false,
+        });
     }
     anchors.retain(|anchor| !refused.contains(&anchor.fingerprint));
     if anchors.is_empty()
@@ -163,61 +168,15 @@ pub(super) fn plan_stores(
     stores::plan(view, facts.row.updater, selection, &wanted, &state.added, &known)
 }
 
-/// What whoever runs us cannot write.
-pub(super) struct Left {
-    /// Every path.
-    pub(super) paths: BTreeSet<String>,
-    /// The outputs and directories that they belong to, each once.
-    pub(super) shown: Vec<String>,
-}
-
-/// Takes out of `desires` what whoever runs us cannot write, and answers with that.
-pub(super) fn leave_unwritable(view: &View, facts: &Facts, desires: &mut Desires) -> Result<Left> {
-    let mut directories: BTreeMap<String, bool> = BTreeMap::new();
-    // What could not be recorded could not be turned back either.
-    let can_record = view.sysroot().is_writable(view.sysroot().state_directory())?;
-    let mut left = Left { paths: BTreeSet::new(), shown: Vec::new() };
-    for desired in &desires.nodes {
-        if view.actual(&desired.path)?.satisfies(&desired.node) {
-            continue;
-        }
-        let location = view.location(&desired.path)?;
-        let directory = split(&location).0;
-        let writable = match directories.get(directory) {
-            Some(writable) => *writable,
-            None => {
-                let writable = can_record && view.is_writable(directory)?;
-                directories.insert(directory.to_owned(), writable);
-                writable
-            }
-        };
-        if !writable {
-            left.paths.insert(desired.path.clone());
-        }
-    }
-    desires.nodes.retain(|desired| !left.paths.contains(&desired.path));
-    for path in &left.paths {
-        let of = |output: &&Output| {
-            output.path == *path || path.strip_prefix(&output.path).is_some_and(|rest| rest.starts_with('/'))
-        };
-        let shown = facts.outputs.iter().find(of).map_or(split(path).0, |output| &output.path);
-        if !left.shown.iter().any(|known| known == shown) {
-            left.shown.push(shown.to_owned());
-        }
-    }
-    Ok(left)
-}
-
 /// The steps: with the built-in updater every change, with the native one only those that it does not make itself.
 pub(super) fn make_plan(
     view: &View,
     facts: &Facts,
     updater: &UpdaterUsed,
-    desires: &Desires,
+    changes: Vec<Change>,
     stores: &Stores,
 ) -> Result<Plan> {
     let row = facts.row.updater;
-    let changes = plan::changes(view, row, desires)?;
     let (UpdaterUsed::Native(program), Some(tool)) = (updater, row.native()) else {
         return Ok(Plan { steps: changes.into_iter().map(Step::Change).collect() });
     };

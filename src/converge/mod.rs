@@ -7,21 +7,24 @@ mod goal;
 mod outcome;
 mod recorded;
 mod runtimes;
+mod unwritable;
 
 use std::collections::BTreeMap;
 
 use self::draft::{
-    leave_unwritable, make_plan, plan_stores, refuse_damaged_outputs, refuse_vendor_names, settle,
-    stored_roots, updater_for_broken_inputs,
+    make_plan, plan_stores, refuse_damaged_outputs, refuse_vendor_names, settle, stored_roots,
+    updater_for_broken_inputs,
 };
 pub use self::firefox::policy_state;
 pub use self::goal::{Goal, Options, Target};
 pub use self::outcome::{AnchorView, Outcome};
 pub use self::runtimes::{Extra, system_roots, system_stores};
-use crate::apply::Session;
+pub use self::unwritable::Skipped;
+use self::unwritable::{Guard, Left, Parts, Refused};
+use crate::apply::{Session, refusal};
 use crate::cert::Certificate;
 use crate::doctor;
-use crate::error::{self, Error, Result};
+use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Step};
 use crate::state::{State, Status, StoredAnchor};
@@ -47,8 +50,8 @@ struct Draft<'a> {
     /// Whether Firefox's policy file names the roots.
     firefox_policy: bool,
     withdrawn: Vec<Fingerprint>,
-    /// Outputs and directories that whoever runs us cannot write.
-    unwritable: Vec<String>,
+    /// Outputs, stores and directories that cannot be written.
+    unwritable: Vec<Skipped>,
     /// Nothing of what is wanted can be written, nor was before.
     out_of_reach: bool,
     /// Keystores and databases beside the family's outputs.
@@ -75,38 +78,65 @@ pub fn converge<'a>(
     let target = target.into();
     let sysroot = target.sysroot;
     let state = State::load(sysroot)?;
-    let first = Draft::new(target, &state, options, &goal)?;
+    let mut refused = Refused::default();
+    let first = Draft::new(target, &state, options, &goal, &refused)?;
     if options.dry_run || first.is_beyond_us(options)? || first.is_done(&state, &goal)? {
         return Ok(first.outcome(&state));
     }
-    let (mut session, recovered) =
-        Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout)?;
+    let begun = Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout);
+    let (mut session, recovered) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            // Without a record nothing may change: then all of this tree is what cannot be written.
+            refused.state =
+                options.leave_unwritable.then(|| refusal(&error)).flatten().map(|why| why.to_string());
+            let draft = Draft::new(target, &state, options, &goal, &refused)?;
+            return if draft.is_beyond_us(options)? { Ok(draft.outcome(&state)) } else { Err(error) };
+        }
+    };
     sysroot.look_again();
     let again = State::load(sysroot)?;
-    let (current, draft) = if recovered || again != state {
+    let (current, mut draft) = if recovered || again != state {
         // Somebody was faster, or a killed run was turned back: look again.
         drop(first);
-        (&again, Draft::new(target, &again, options, &goal)?)
+        (&again, Draft::new(target, &again, options, &goal, &refused)?)
     } else {
         (&state, first)
     };
-    let native = draft.native_with_openssl().filter(|_| options.updater == Choice::Auto);
-    let pem = draft.wanted.anchors.first().map(|anchor| anchor.certificate.to_pem()).unwrap_or_default();
-    let failed = match draft.carry_out(&mut session, current, &goal) {
-        Ok(outcome) => return Ok(outcome),
-        Err(failed) => failed,
-    };
-    let Some((program, uses_openssl)) = native else { return Err(failed) };
-    if failed.kind() == error::Kind::Changed || !session.tool_is_at_fault(uses_openssl, &pem) {
-        return Err(failed);
+    let mut options = options;
+    let mut fallback: Option<String> = None;
+    loop {
+        if let Some(why) = &fallback {
+            draft.warnings.insert(0, format!("{why}; the built-in updater takes its place"));
+            draft.updater.why.clone_from(why);
+        }
+        let native = draft.native_with_openssl().filter(|_| options.updater == Choice::Auto);
+        let pem = draft.wanted.anchors.first().map(|anchor| anchor.certificate.to_pem()).unwrap_or_default();
+        let error = match draft.carry_out(&mut session, current, &goal) {
+            Err(error) if error.changed().is_empty() => error,
+            done => return done,
+        };
+        // Everything is as before the run.
+        match (session.refused().filter(|_| options.leave_unwritable), native) {
+            // What the kernel refuses is left as it is, like everything else that cannot be written.
+            (Some((path, why)), _) if path == sysroot.state_directory() => {
+                refused.state = Some(why.to_string())
+            }
+            (Some((path, why)), _) => refused.note(&path, &why.to_string()),
+            // The built-in updater does what the tool could not.
+            (None, Some((program, uses_openssl))) if session.tool_is_at_fault(uses_openssl, &pem) => {
+                options.updater = Choice::Builtin;
+                fallback =
+                    Some(format!("`{program}` does not work here, and what it did is turned back ({error})"));
+            }
+            (None, _) => return Err(error),
+        }
+        sysroot.look_again();
+        draft = Draft::new(target, current, options, &goal, &refused)?;
+        if draft.is_beyond_us(options)? {
+            return Ok(draft.outcome(current));
+        }
     }
-    // Everything is as before: the built-in updater does what the tool could not.
-    sysroot.look_again();
-    let mut second = Draft::new(target, current, Options { updater: Choice::Builtin, ..options }, &goal)?;
-    let why = format!("`{program}` does not work here, and what it did is turned back ({failed})");
-    second.warnings.insert(0, format!("{why}; the built-in updater takes its place"));
-    second.updater.why = why;
-    second.carry_out(&mut session, current, &goal)
 }
 
 impl<'a> Draft<'a> {
@@ -115,6 +145,7 @@ impl<'a> Draft<'a> {
         state: &'a State,
         options: Options<'a>,
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
+        refused: &Refused,
     ) -> Result<Self> {
         let (sysroot, choice) = (target.sysroot, options.updater);
         let view = View::new(sysroot, state.ours())?.above(target.beneath);
@@ -138,6 +169,8 @@ impl<'a> Draft<'a> {
             Wanted { anchors: Vec::new(), web_pki: goal.web_pki, date: options.stamp.unwrap_or(options.now) };
         refuse_vendor_names(&view, &facts, &anchors)?;
         let refusals = settle(&view, &facts, &mut anchors, &mut wanted)?;
+        let guard = Guard::new(&view, &options, refused)?;
+        guard.mark_unplaced(&facts, &mut wanted)?;
         let mut updater = facts.updater(&view, choice)?;
         let broken = facts.row.updater.broken_inputs(&view)?;
         if !wanted.anchors.is_empty() {
@@ -155,22 +188,35 @@ impl<'a> Draft<'a> {
         let mut stores = plan_stores(&view, &facts, options.stores, &anchors, state)?;
         desires.nodes.append(&mut stores.nodes);
         desires.warnings.append(&mut stores.warnings);
-        let mut unwritable = Vec::new();
-        if options.leave_unwritable {
-            let left = leave_unwritable(&view, &facts, &mut desires)?;
-            stores.leave(&left.paths, &state.added);
-            for anchor in anchors.iter_mut().filter(|anchor| anchor.status == Status::Installed) {
-                anchor.file = anchor.file.take().filter(|file| !left.paths.contains(file));
-            }
-            if let (UpdaterUsed::Native(program), Some(path)) = (&updater.updater, left.shown.first()) {
-                let why = format!("`{program}` would have to write `{path}`, which cannot be written");
-                updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
-            }
-            unwritable = left.shown;
+        let unwanted = state.anchors.iter().filter(|known| {
+            known.status == Status::Installed
+                && !anchors.iter().any(|anchor| anchor.fingerprint == known.fingerprint)
+        });
+        let unwanted = unwanted.collect();
+        let (selection, mut left) = (options.stores, Left::default());
+        let parts =
+            Parts { view: &view, facts: &facts, wanted: &wanted, unwanted, stores: &stores, selection };
+        let mut changes = parts.writable_changes(&guard, &mut desires, &mut left)?;
+        for anchor in anchors.iter_mut().filter(|anchor| anchor.status == Status::Installed) {
+            anchor.file = anchor.file.take().filter(|file| !left.paths.contains(file));
         }
         let profile = runtimes::want_profile(&view, &facts, &anchors, goal.profile, &mut desires)?;
         let firefox_policy = firefox::want_policy(&view, &anchors, goal.firefox_policy, &mut desires)?;
-        let mut plan = make_plan(&view, &facts, &updater.updater, &desires, &stores)?;
+        if profile || firefox_policy {
+            changes = parts.writable_changes(&guard, &mut desires, &mut left)?;
+        }
+        if let UpdaterUsed::Native(program) = &updater.updater
+            && let Some((path, why)) = parts.unwritable_by_tool(&guard, &changes, &left)?
+        {
+            let why = format!("`{program}` would have to write `{path}`: {why}");
+            if choice == Choice::Native {
+                return Err(facts.no_native(&why));
+            }
+            updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
+        }
+        stores.leave(&left.paths, &state.added);
+        let unwritable = left.skipped;
+        let mut plan = make_plan(&view, &facts, &updater.updater, changes, &stores)?;
         let out_of_reach = plan.is_empty() && !unwritable.is_empty();
         if out_of_reach {
             let known = |anchor: &StoredAnchor| {
@@ -194,6 +240,7 @@ impl<'a> Draft<'a> {
             warnings.extend(broken.iter().map(BrokenInput::describe));
         }
         warnings.extend(self::unknown_tool(&view, &facts, &anchors)?);
+        warnings.extend(unwritable::warnings(&unwritable));
         warnings.extend(desires.warnings);
         if matches!(updater.updater, UpdaterUsed::Builtin) {
             warnings.extend(desires.builtin_warnings);
@@ -287,6 +334,7 @@ impl<'a> Draft<'a> {
                 Some(_) => self.stores.additions.clone(),
                 None => state.added.clone(),
             },
+            skipped: self.unwritable.iter().map(|skipped| skipped.path.clone()).collect(),
             directories: state.directories.clone(),
             ..State::default()
         }
@@ -362,7 +410,7 @@ impl<'a> Draft<'a> {
         let mut present = Vec::new();
         for output in outputs {
             // Nothing is asked of an output that nobody has: with no anchor left it went with the last one.
-            let asked_for = !self.wanted.anchors.is_empty() && !self.unwritable.contains(&output.path);
+            let asked_for = !self.wanted.anchors.is_empty() && !self.is_skipped(&output.path);
             if asked_for || exists(&output.path)? && self.wanted.anchors.is_empty() {
                 present.push(output);
             }
@@ -392,6 +440,10 @@ impl<'a> Draft<'a> {
         Ok(notes)
     }
 
+    fn is_skipped(&self, path: &str) -> bool {
+        self.unwritable.iter().any(|skipped| skipped.path == path)
+    }
+
     /// Keystores and databases are compared like the outputs: every root that is in any store has to be in all of them.
     fn verify_stores(&self, after: &View) -> Result<Vec<String>> {
         let Some(selection) = self.selection else { return Ok(Vec::new()) };
@@ -410,18 +462,6 @@ fn blame_inputs(error: Error, view: &View, facts: &Facts) -> Error {
     let broken = facts.row.updater.broken_inputs(view).unwrap_or_default();
     broken.iter().fold(error, |error, input| {
         error.hint(format!("repair or remove `{}` ({})", input.path, input.fault))
-    })
-}
-
-/// A node of the built-in updater, with owner and time of what stood there: the state can only record whole files.
-fn with_former_attributes(node: &Node, former: &Node) -> Result<Node> {
-    Ok(match (node, former) {
-        (Node::File(file), Node::File(former)) => Node::File(tree::File {
-            owner: file.owner.or(former.owner),
-            modified: file.modified.or(former.modified),
-            ..file.clone()
-        }),
-        _ => node.clone(),
     })
 }
 

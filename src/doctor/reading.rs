@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::cert::Certificate;
 use crate::fingerprint::Fingerprint;
-use crate::keystore::Keystore;
+use crate::keystore::{Format, Keystore, Problem};
 use crate::nss::{self, Databases};
 use crate::text;
 use crate::tree::Node;
@@ -131,6 +131,18 @@ pub(super) struct Reader<'v, 's> {
 impl<'v, 's> Reader<'v, 's> {
     pub(super) fn new(view: &'v View<'s>) -> Self {
         Reader { view, known: BTreeMap::new() }
+    }
+
+    /// Whether Java finds no keystore at `path`: nothing, or a file of another kind.
+    pub(super) fn is_no_keystore(&self, path: &str) -> bool {
+        match self.view.follow_actual(path) {
+            Ok(Some((_, node))) => match node.as_ref() {
+                Node::File(file) => Format::of(&file.content) == Err(Problem::NotAKeystore),
+                _ => false,
+            },
+            Ok(None) => true,
+            Err(_) => false,
+        }
     }
 
     pub(super) fn load(&mut self, source: &Source) -> Rc<Loaded> {

@@ -8,7 +8,6 @@ use super::findings::{
 };
 use crate::cert::pem;
 use crate::error::Result;
-use crate::sysroot::split;
 use crate::text;
 use crate::tree::{File, Node};
 use crate::trust::facts::Facts;
@@ -27,9 +26,9 @@ pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
         if *view.original(path)? == node && *view.actual(path)? == node {
             return Ok(());
         }
-        if !view.is_writable(split(path).0)? {
+        if let Some(why) = view.obstacle(path)? {
             let shown = text::escape(&view.sysroot().display(path));
-            mended.warnings.push(format!("`{shown}` cannot be written, and stays as it is"));
+            mended.warnings.push(format!("`{shown}` is not repaired: {why}"));
             return Ok(());
         }
         view.assume(path, node.clone())?;

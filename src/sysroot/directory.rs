@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::{Kind, Meta, Sysroot, host, list_of, meta_of, read_link_at, split, walk};
+use super::{Kind, Meta, Sysroot, host, list_of, meta_of, read_link_at, walk};
 use crate::error::{Error, Result};
 
 /// File systems that are no place for files: writing there does something else (magic numbers of `statfs(2)`).
@@ -72,21 +72,6 @@ impl Sysroot {
 
     fn no_directory(&self, path: &str) -> Error {
         Error::failed("there is no such directory").at(self.display(path))
-    }
-
-    /// Whether whoever runs us can create entries in the directory at `path`, or, where there is none, in the nearest
-    /// one above it.
-    pub fn is_writable(&self, path: &str) -> Result<bool> {
-        let mut path = path;
-        loop {
-            if self.stat(path)?.is_some() {
-                return Ok(self.directory(path).is_ok_and(|directory| directory.is_writable()));
-            }
-            if path == "/" {
-                return Ok(false);
-            }
-            path = split(path).0;
-        }
     }
 }
 
@@ -242,6 +227,7 @@ impl Directory {
         let _ = rustix::fs::unlinkat(&self.fd, from, AtFlags::empty());
         Err(Error::failed("this path is a mount point and cannot be replaced")
             .at(self.shown(to))
+            .because(Errno::BUSY)
             .hint("mount the directory, not the file, or mount the finished bundle"))
     }
 
@@ -325,15 +311,8 @@ impl Directory {
         }
     }
 
-    /// Whether we may create entries here.
-    pub fn is_writable(&self) -> bool {
-        rustix::fs::accessat(
-            &self.fd,
-            ".",
-            rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
-            AtFlags::EACCESS,
-        )
-        .is_ok()
+    pub(super) fn fd(&self) -> &OwnedFd {
+        &self.fd
     }
 
     pub(super) fn shown(&self, name: &str) -> String {

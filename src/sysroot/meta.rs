@@ -53,6 +53,8 @@ pub struct Meta {
     pub identity: (u64, u64),
     /// Something is mounted exactly here: it can be neither renamed over nor removed.
     pub mount_point: bool,
+    /// It has the attribute `immutable` or `append-only`: not even root can replace or remove it.
+    pub immutable: bool,
 }
 
 /// What is at `name` below `directory`; `None` if there is nothing.
@@ -83,6 +85,7 @@ pub(super) fn meta_of(directory: &OwnedFd, name: &str, flags: AtFlags) -> Result
         changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
         identity: ((u64::from(stat.stx_dev_major) << 32) | u64::from(stat.stx_dev_minor), stat.stx_ino),
         mount_point,
+        immutable: stat.stx_attributes.intersects(StatxAttributes::IMMUTABLE.union(StatxAttributes::APPEND)),
     }))
 }
 
@@ -109,6 +112,8 @@ fn without_statx(directory: &OwnedFd, name: &str, flags: AtFlags) -> Result<Opti
             stat.st_ino as u64,
         ),
         mount_point: is_mounted_file(directory, name, kind, Some(&stat)),
+        // Not told without statx: a change that fails says so.
+        immutable: false,
     }))
 }
 

@@ -11,6 +11,9 @@ mod lock;
 mod meta;
 mod safety;
 mod walk;
+mod writable;
+
+pub use writable::Obstacle;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;

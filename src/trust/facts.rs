@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::native;
+use crate::sysroot::Obstacle;
 use crate::text;
 use crate::tree::Node;
 use crate::trust::distro::{self, Distro};
@@ -135,18 +136,16 @@ impl Facts {
             }
             Err(WhyNot::Harmful(why)) if choice == Choice::Auto => Ok(builtin(why, true)),
             Err(WhyNot::Unusable(why)) if choice == Choice::Auto => Ok(builtin(why, false)),
-            Err(WhyNot::Harmful(why) | WhyNot::Unusable(why)) => {
-                let error =
-                    Error::unsupported(format!("the distribution's own trust update cannot be used: {why}"))
-                        .hint("`--updater auto` uses the built-in updater then");
-                let install = self.row.install_hint;
-                Err(if install.is_empty() {
-                    error
-                } else {
-                    error.hint(format!("to install it: `{install}`"))
-                })
-            }
+            Err(WhyNot::Harmful(why) | WhyNot::Unusable(why)) => Err(self.no_native(&why)),
         }
+    }
+
+    /// The error of `--updater native` where the family's program cannot be used.
+    pub fn no_native(&self, why: &str) -> Error {
+        let error = Error::unsupported(format!("the distribution's own trust update cannot be used: {why}"))
+            .hint("`--updater auto` uses the built-in updater instead");
+        let install = self.row.install_hint;
+        if install.is_empty() { error } else { error.hint(format!("to install it: `{install}`")) }
     }
 
     /// The family's program, or why it cannot be used.
@@ -244,20 +243,28 @@ pub struct OutputView {
     pub damage: Option<String>,
 }
 
+/// Why whoever runs us cannot write an output, links followed; `None` if it can.
+pub fn output_obstacle(view: &View, kind: OutputKind, path: &str) -> Result<Option<Obstacle>> {
+    match (kind, view.follow_actual(path)?) {
+        (OutputKind::HashDirectory | OutputKind::NssDatabase, _) => view.directory_obstacle(path),
+        (_, Some((real, _))) => view.obstacle(&real),
+        (_, None) => view.obstacle(path),
+    }
+}
+
 /// The outputs as `detect` shows them.
 pub fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
     let sysroot = view.sysroot();
     let mut views = Vec::new();
     for output in &facts.outputs {
         let offer = facts.offers.get(&output.path).cloned().unwrap_or_default();
-        let directory = output.kind.directory(&output.path);
         views.push(OutputView {
             path: output.path.clone(),
             kind: output.kind,
             exists: offer.exists,
             real_path: sysroot.canonical(&output.path)?,
             certificates: offer.roots.len(),
-            writable: !offer.mount_point && view.is_writable(directory)?,
+            writable: output_obstacle(view, output.kind, &output.path)?.is_none(),
             mounted: offer.mount_point,
             damage: offer.damage,
         });

@@ -255,8 +255,8 @@ pub fn compare(
                 continue;
             }
             let name = text::escape(&certificate.label());
-            let why = excused.left_out.get(&certificate.fingerprint()).filter(|_| !offer.mount_point);
-            if offer.mount_point || !must {
+            let why = excused.left_out.get(&certificate.fingerprint());
+            if !must {
                 let why = why.map(|why| format!(": {why}")).unwrap_or_default();
                 notes.push(format!("`{path}` does not hold `{name}`{why}"));
                 continue;

@@ -14,13 +14,13 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::keystore;
 use crate::record::Ours;
-use crate::sysroot::{Meta, Sysroot, split};
+use crate::sysroot::{Meta, Obstacle, Sysroot, split};
 use crate::tree::{self, Node};
 use crate::trust::readers::{self, Reader, Reading};
 use crate::trust::{firefox_policy, nix_store, p11_format};
 
 /// As in the kernel.
-pub(super) const MAX_HOPS: usize = 40;
+pub const MAX_HOPS: usize = 40;
 
 /// Certificates that were parsed already, by the SHA-256 of their DER (with a label, where the file is irregular): the same
 /// roots are in many files.
@@ -152,8 +152,25 @@ impl<'a> View<'a> {
 
     /// Whether whoever runs us may change what is in `directory`, or make it: never in Nix's store.
     pub fn is_writable(&self, directory: &str) -> Result<bool> {
+        Ok(self.directory_obstacle(directory)?.is_none())
+    }
+
+    /// Why whoever runs us cannot change what is in `directory`, or make it; `None` if it can.
+    pub fn directory_obstacle(&self, directory: &str) -> Result<Option<Obstacle>> {
         let real = self.location(&child(directory, "x"))?;
-        Ok(!nix_store::holds(&real) && self.sysroot.is_writable(directory)?)
+        if nix_store::holds(&real) {
+            return Ok(Some(Obstacle::NixStore));
+        }
+        self.sysroot.directory_obstacle(directory)
+    }
+
+    /// Why whoever runs us cannot put something else at `path` (a link at its end is not followed); `None` if it can.
+    pub fn obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
+        let location = self.location(path)?;
+        match self.directory_obstacle(split(&location).0)? {
+            Some(why) => Ok(Some(why)),
+            None => self.sysroot.entry_obstacle(&location),
+        }
     }
 
     /// The root file system looked at.

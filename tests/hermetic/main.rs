@@ -15,6 +15,7 @@ mod beside;
 mod broken_files;
 mod cli;
 mod config;
+mod create_java;
 mod demo;
 mod dev_ca;
 mod dev_ca_api;

@@ -28,3 +28,4 @@ mod starts;
 mod surroundings;
 mod twin;
 mod unprivileged;
+mod unwritable;

@@ -4,12 +4,13 @@
 use super::super::trees::Trees;
 use super::{BootstrapArgs, Store};
 use crate::cert::anchor_name;
-use crate::converge::{AnchorView, Extra, Goal, Options, Outcome, Target, converge};
+use crate::converge::{AnchorView, Extra, Goal, Options, Outcome, Skipped, Target, converge};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
 use crate::source::{Acquired, Known, PreviousSource};
 use crate::state::{State, Status, StoredAnchor};
+use crate::text;
 use crate::trust::distro::PRIVATE;
 use crate::trust::facts::{Choice, Facts};
 use crate::trust::view::View;
@@ -41,7 +42,7 @@ impl Done {
     }
 
     /// What cannot be written of the system.
-    pub(super) fn unwritable(&self) -> &[String] {
+    pub(super) fn unwritable(&self) -> &[Skipped] {
         self.system.as_ref().map_or(&[], |system| &system.unwritable)
     }
 }
@@ -57,14 +58,16 @@ pub(super) fn install(
     let mut system = None;
     if to_system {
         let goal = |state: &State, view: &View, _: &Facts| goal(state, view, args, acquired);
-        if args.require_system || trees.records_privately() {
+        let must_write = args.require_system || args.strict;
+        let no_place = trees.system.is_host() && !trees.can_be_private();
+        if must_write || no_place || trees.records_privately() {
             // Nothing is written before it is clear that it can be.
             let preview = converge(&trees.system, Options { dry_run: true, ..options }, goal)?;
-            if let (true, Some(path)) = (args.require_system, preview.unwritable.first()) {
-                return Err(Error::failed("the system's stores cannot be written by whoever runs trustup")
-                    .at(path)
-                    .hint("run it as root (in a Dockerfile: `USER root` before, the service's user after), on a file system that is not read-only")
-                    .hint("without `--require-system` the private store is used"));
+            if must_write && !preview.unwritable.is_empty() {
+                return Err(cannot_write(&preview.unwritable, args, trees.system.is_host()));
+            }
+            if no_place && !preview.unwritable.is_empty() {
+                trees.make_private(options.stamp)?;
             }
             if trees.records_privately() && preview.steps.is_empty() && trees.private.is_none() {
                 // Every store is as it should be: that is worth no directory of our own.
@@ -74,6 +77,8 @@ pub(super) fn install(
             }
         }
         if system.is_none() {
+            // What the kernel refuses only when it is written fails the run, too, if everything must be written.
+            let options = Options { leave_unwritable: options.leave_unwritable && !must_write, ..options };
             system = Some(converge(&trees.system, options, goal)?);
         }
     }
@@ -81,13 +86,34 @@ pub(super) fn install(
     let mut done = Done { system, private: None, place, changed: false };
     // Who has a private store keeps using it: it is brought up to date with the system.
     let has_one = trees.private.as_ref().map(State::load).transpose()?.is_some_and(|state| !state.is_empty());
-    if args.stores.contains(&Store::Private) || has_one || !done.unwritable().is_empty() {
+    let needs_one = trees.system.is_host() && !done.unwritable().is_empty();
+    if args.stores.contains(&Store::Private) || has_one || needs_one {
         let private = install_privately(trees, options, args, acquired);
         done.private = Some(private.map_err(|error| done.blame(error))?);
     }
     let outcomes = [&done.system, &done.private];
     done.changed = !options.dry_run && outcomes.into_iter().flatten().any(|outcome| outcome.changed);
     Ok(done)
+}
+
+/// The error of `--require-system` and `--strict`: every path that cannot be written, and what to do about each.
+fn cannot_write(unwritable: &[Skipped], args: &BootstrapArgs, is_host: bool) -> Error {
+    let each: Vec<String> = unwritable
+        .iter()
+        .map(|skipped| format!("`{}`: {}", text::escape(&skipped.path), skipped.why))
+        .collect();
+    let option = if args.require_system { "--require-system" } else { "--strict" };
+    let mut error = Error::failed("the system's stores cannot be written")
+        .because(anyhow::anyhow!("{}", each.join("; ")));
+    let mut hints: Vec<&str> = Vec::new();
+    for hint in unwritable.iter().map(|skipped| skipped.why.hint()) {
+        if !hints.contains(&hint) {
+            hints.push(hint);
+            error = error.hint(hint);
+        }
+    }
+    let without = if is_host { "the private store is used" } else { "they are skipped with a warning" };
+    error.hint(format!("without `{option}` {without}"))
 }
 
 fn install_privately(

@@ -11,7 +11,7 @@ use clap::Args;
 use super::Context;
 use super::config::ConfigArg;
 use super::env::locate;
-use super::stores::StoreArgs;
+use super::stores::{Create, StoreArgs};
 use super::trees::Trees;
 use super::variables::{Parsed, PublishedSources};
 use crate::cert::is_anchor_name;
@@ -107,10 +107,13 @@ pub(super) struct BootstrapArgs {
     /// Which stores to write [default: system, java and nss, as far as they are there]
     #[arg(long, value_name = "LIST", value_delimiter = ',', hide_default_value = true)]
     stores: Vec<Store>,
-    /// Make it an error if a keystore or database cannot be changed, even if nobody named it, and if a
+    /// Make it an error if any store cannot be changed (the system's, a Java without a keystore, a database), and if a
     /// certificate file or store of the distribution is damaged
     #[arg(long)]
     strict: bool,
+    /// Make a keystore from the system's roots and yours for each Java that has none (a dangling link, a link to a bundle)
+    #[arg(long)]
+    create_java: bool,
     /// Make the NSS database that browsers share, where there is none
     #[arg(long)]
     create_nss: bool,
@@ -178,6 +181,11 @@ impl BootstrapArgs {
         (wish(Store::Java), wish(Store::Nss))
     }
 
+    /// Which stores are made where there are none.
+    fn create(&self) -> Create {
+        Create { java: self.create_java, nss: self.create_nss }
+    }
+
     /// The anchor's name; who writes the extension means the same file.
     fn anchor_name(&self) -> Option<&str> {
         self.name.as_deref().map(|name| name.strip_suffix(".crt").unwrap_or(name))
@@ -232,7 +240,7 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
         .hint("leave `--name` out: then each name is made from subject and fingerprint"));
     }
 
-    let selection = args.store_args.selection(context, &trees, args.wishes(), args.create_nss)?;
+    let selection = args.store_args.selection(context, &trees, args.wishes(), args.create())?;
     let options = Options {
         stores: Some(&selection),
         updater: args.updater,
@@ -298,6 +306,10 @@ fn check_stores(args: &BootstrapArgs) -> Result<()> {
     if (args.create_nss || args.store_args.names_a_database()) && !args.wants(Store::Nss) {
         return Err(Error::usage("`--create-nss` and `--nss-db` need `nss` among the stores")
             .hint("add `nss` to `--stores`, or leave the options out"));
+    }
+    if args.create_java && !args.wants(Store::Java) {
+        return Err(Error::usage("`--create-java` needs `java` among the stores")
+            .hint("add `java` to `--stores`, or omit `--create-java`"));
     }
     if args.repair && !args.wants(Store::System) {
         return Err(Error::usage("`--repair` mends the system's stores")

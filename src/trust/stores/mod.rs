@@ -57,6 +57,8 @@ pub struct Selection {
     pub nss_directories: Vec<String>,
     /// Make the database that browsers share, where there is none.
     pub create_nss: bool,
+    /// Make a keystore for each Java that has none.
+    pub create_java: bool,
     /// What new entries are dated, milliseconds since 1970.
     pub date: i64,
 }
@@ -171,7 +173,7 @@ pub fn plan(
             OutputKind::NssDatabase => {
                 nss::plan(view, selection, &found, wanted, &before, known, &mut stores)
             }
-            _ => java::plan(view, selection, &found, wanted, &before, &mut stores),
+            _ => java::plan(view, updater, selection, &found, wanted, &before, &mut stores),
         };
         match planned {
             Ok(now) if now.is_empty() => {}

@@ -187,12 +187,6 @@ impl Bundles {
                 }
                 continue;
             }
-            if file.mount_point {
-                desires
-                    .warnings
-                    .push(format!("`{path}` is a mount point: it cannot be replaced and stays as it is"));
-                continue;
-            }
             let node = File { content, modified: None, ..file.clone() };
             desires.want(path.clone(), Node::File(node), "programs read this bundle");
         }
@@ -244,18 +238,6 @@ fn with_anchors(bundle: &[u8], wanted: &Wanted) -> Vec<u8> {
         }
     }
     content
-}
-
-/// Wants `file` as the bundle at `path`, unless that cannot be replaced.
-pub(super) fn want_whole(view: &View, path: &str, file: File, desires: &mut Desires) -> Result<()> {
-    match view.original(path)?.as_ref() {
-        Node::File(there) if there.mount_point => {
-            let warning = format!("`{path}` is a mount point: it cannot be replaced and stays as it is");
-            desires.warnings.push(warning);
-        }
-        _ => desires.want(path, Node::File(file), "the bundle of every input"),
-    }
-    Ok(())
 }
 
 /// Appends a certificate, on a line of its own: OpenSSL refuses a whole bundle in which END and BEGIN share one.

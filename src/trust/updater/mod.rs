@@ -20,7 +20,6 @@ pub(crate) use inputs::normalized;
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::sysroot::split;
 use crate::tree::{File, Node};
 use crate::trust::view::View;
 
@@ -33,6 +32,8 @@ pub struct Anchor {
     pub name: String,
     /// Its file, if it stands in the anchor directory without us (a mount, an administrator's copy).
     pub standing: Option<String>,
+    /// Its file cannot be written: an output that would link to it holds the certificate itself.
+    pub unplaced: bool,
 }
 
 /// All that an updater is asked for.
@@ -123,14 +124,6 @@ impl OutputKind {
             OutputKind::SignatureList => "EFI signature list",
             OutputKind::Keystore => "Java keystore",
             OutputKind::NssDatabase => "NSS database",
-        }
-    }
-
-    /// The directory in which an output of this kind at `path` is written.
-    pub fn directory(self, path: &str) -> &str {
-        match self {
-            OutputKind::Bundle | OutputKind::SignatureList | OutputKind::Keystore => split(path).0,
-            OutputKind::HashDirectory | OutputKind::NssDatabase => path,
         }
     }
 }

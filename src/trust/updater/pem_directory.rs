@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bundle::{Bundles, push_certificate, want_whole};
+use super::bundle::{Bundles, push_certificate};
 use super::inputs;
 use super::rehash::{self, want_links};
 use super::{
@@ -121,7 +121,7 @@ impl PemDirectory {
             }
             _ => (self.bundle.to_owned(), File::new(bundle, 0o644)),
         };
-        want_whole(view, &path, file, desires)?;
+        desires.want(path.clone(), Node::File(file), "the bundle of every input");
         let entries = rehash::entries(view, self.certs, &BTreeMap::new(), &self.placed(wanted))?;
         let hashes = rehash::changes(&entries, false);
         want_links(self.certs, hashes, "OpenSSL finds it by this subject hash", desires);

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
-use crate::trust::updater::bundle::{push_certificate, want_whole};
+use crate::trust::updater::bundle::push_certificate;
 use crate::trust::updater::inputs;
 use crate::trust::updater::rehash::{self, want_links};
 use crate::trust::updater::{Desires, Updater as _, Wanted};
@@ -114,11 +114,30 @@ impl CaCertificates {
             self.hashing == Hashing::CRehash,
         );
 
-        want_whole(view, self.bundle, File::new(bundle, 0o644), desires)?;
-        want_links(self.certs, links, "the file's link in the hashed directory", desires);
+        desires.want(self.bundle, Node::File(File::new(bundle, 0o644)), "the bundle of every input");
+        self.want_file_links(wanted, links, desires);
         want_links(self.certs, hashes, "OpenSSL finds it by this subject hash", desires);
         // Copies of the bundle that only some programs read.
         self.bundles().append(view, wanted, &[self.bundle], desires)
+    }
+
+    /// Wants the link of each file; where an anchor's file cannot be written, the certificate itself.
+    fn want_file_links(
+        &self,
+        wanted: &Wanted,
+        mut links: BTreeMap<String, Option<String>>,
+        desires: &mut Desires,
+    ) {
+        for anchor in wanted.anchors.iter().filter(|anchor| anchor.unplaced) {
+            let path = self.path_of(anchor);
+            let name = self.link_name(&path);
+            if links.remove(&name).is_some() {
+                let node = Node::File(File::new(anchor.certificate.to_pem().into_bytes(), 0o644));
+                let reason = "the root itself: its file in the anchor directory cannot be written";
+                desires.want(child(self.certs, &name), node, reason);
+            }
+        }
+        want_links(self.certs, links, "the file's link in the hashed directory", desires);
     }
 
     /// Alpine's program takes the administrator's files in the order of the directory, which nobody can foretell:
@@ -155,7 +174,7 @@ impl CaCertificates {
         let mut hashes = rehash::changes(&entries, self.hashing == Hashing::CRehash);
         // What others left there is not ours to tidy where no package does.
         hashes.retain(|_, target| target.as_deref().is_some_and(|target| names.contains(target)));
-        want_links(self.certs, links.clone(), "the file's link in the hashed directory", desires);
+        self.want_file_links(wanted, links.clone(), desires);
         want_links(self.certs, hashes, "OpenSSL finds it by this subject hash", desires);
         Ok(())
     }

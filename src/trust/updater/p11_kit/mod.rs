@@ -96,18 +96,6 @@ impl P11Kit {
         })
     }
 
-    /// The file of an output that is to be written; `None` where it is not there, or cannot be replaced.
-    fn writable_output(&self, view: &View, path: &str, desires: &mut Desires) -> Result<Option<File>> {
-        let file = self.output_file(view, path)?;
-        if file.as_ref().is_some_and(|file| file.mount_point) {
-            desires
-                .warnings
-                .push(format!("`{path}` is a mount point: it cannot be replaced and stays as it is"));
-            return Ok(None);
-        }
-        Ok(file)
-    }
-
     /// One output with the front in place; adds the labels in its comments to `labels`.
     fn extract(
         &self,
@@ -117,7 +105,7 @@ impl P11Kit {
         labels: &mut BTreeMap<Fingerprint, String>,
         desires: &mut Desires,
     ) -> Result<()> {
-        let Some(file) = self.writable_output(view, extract.path, desires)? else { return Ok(()) };
+        let Some(file) = self.output_file(view, extract.path)? else { return Ok(()) };
         let problem = extract.purpose.filter(|_| extract.format != Format::Edk2).and_then(|_| {
             // With trust settings a bundle cannot be written anew from its certificates alone.
             readers::read(&file.content, &Reader::OF_BUNDLES).problem()
