@@ -158,7 +158,7 @@ impl Container {
     /// Starts `command` (or what the image says, with these arguments) with the options of `docker run`.
     pub(crate) fn start(image: &str, options: &[&str], command: &[&str]) -> Container {
         let mut docker = engine().docker();
-        docker.args(["run", "--detach"]).args(options).arg(image).args(command);
+        docker.args(["run", "--detach", "--env", "RUST_BACKTRACE=1"]).args(options).arg(image).args(command);
         let started = Ended::from(docker.output().expect("client")).passed();
         Container(started.trim().to_owned())
     }

@@ -72,7 +72,9 @@ fn a_container_enrolls_from_the_ca_in_another() {
             "--cert", "/out/web.pem", "--key", "/out/web.key", "--", "/trustup", "--version",
         ];
         let mut docker = engine().docker();
-        docker.args(["run", "--rm", "--user", &id, "--volume"]).arg(format!("{}:/out", out.display()));
+        docker
+            .args(["run", "--rm", "--env", "RUST_BACKTRACE=1", "--user", &id, "--volume"])
+            .arg(format!("{}:/out", out.display()));
         docker.arg("--volume").arg(format!("{}:/run/secrets/password:ro", password.display()));
         Ended::from(docker.args(HARDENED).args(command).output().expect("client"))
     };

@@ -135,7 +135,7 @@ impl Build {
 pub(crate) fn run(image: &str, options: &[&str], command: &[&str]) -> Ended {
     let mut docker = engine().docker();
     docker
-        .args(["run", "--rm", "--network", "host", "--volume"])
+        .args(["run", "--rm", "--env", "RUST_BACKTRACE=1", "--network", "host", "--volume"])
         .arg(format!("{}:/client:ro", client().display()));
     Ended::from(docker.args(options).arg(image).args(command).output().expect("client"))
 }

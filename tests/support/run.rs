@@ -114,6 +114,13 @@ impl Trustup {
         self.hooked("TRUSTUP_TEST_KILL_AT", &step.to_string())
     }
 
+    /// The same where a run may have nothing to do, and so no step: then nothing shows that the binary has the hook, and
+    /// whoever calls counts the kills.
+    #[track_caller]
+    pub fn killed_at_if_it_gets_there(self, step: usize) -> Self {
+        Trustup { hook: None, ..self.killed_at(step) }
+    }
+
     /// Runs the debug build as on a kernel without openat2.
     #[track_caller]
     pub fn without_openat2(self) -> Self {
@@ -123,17 +130,25 @@ impl Trustup {
     /// Runs the debug build with this hook; a run that never came by the hook fails the test.
     #[track_caller]
     fn hooked(mut self, hook: &'static str, value: &str) -> Self {
-        assert_eq!(self.command.get_program(), binary::trustup(), "the hook is for the plain command");
+        self = self.on_debug_build();
+        let seen = NamedTempFile::new().expect("temporary file");
+        self.command.env(hook, value).env("TRUSTUP_TEST_HOOK_SEEN", seen.path());
+        self.hook = Some((hook, seen));
+        self
+    }
+
+    /// Runs the debug build: it has hooks, and a dynamic linker, which LD_PRELOAD is for (another clock). The test itself
+    /// fails where that has no effect.
+    #[track_caller]
+    pub fn on_debug_build(mut self) -> Self {
+        assert_eq!(self.command.get_program(), binary::trustup(), "only the plain command is there twice");
         let mut command = Command::new(binary::debug_build());
         command.env_clear().args(self.command.get_args());
         command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         if let Some(directory) = self.command.get_current_dir() {
             command.current_dir(directory);
         }
-        let seen = NamedTempFile::new().expect("temporary file");
-        command.env(hook, value).env("TRUSTUP_TEST_HOOK_SEEN", seen.path());
         self.command = command;
-        self.hook = Some((hook, seen));
         self
     }
 
