@@ -174,14 +174,22 @@ fn hash_links(view: &View, directory: &str, found: &mut Vec<Finding>) -> Result<
     Ok(())
 }
 
-/// The certificates of a hash directory that OpenSSL does not find there, since no link has their hash: the names of
-/// their files. Nothing where no package makes the links.
+/// A certificate of a hash directory that no link with its hash leads to.
+pub(super) struct MissingLink {
+    /// Its file in the directory.
+    pub(super) file: String,
+    /// The hash.
+    pub(super) hash: u32,
+    pub(super) fingerprint: Fingerprint,
+}
+
+/// The certificates of a hash directory that OpenSSL does not find there. Nothing where no package makes the links.
 pub(super) fn look_for_missing_hash_links(
     view: &View,
     facts: &Facts,
     directory: &str,
-) -> Result<BTreeSet<String>> {
-    let mut missing = BTreeSet::new();
+) -> Result<Vec<MissingLink>> {
+    let mut missing = Vec::new();
     if !facts.row.updater.is_managed(view)? {
         return Ok(missing);
     }
@@ -210,11 +218,16 @@ pub(super) fn look_for_missing_hash_links(
         let Node::File(file) = node.as_ref() else { continue };
         let contents = view.contents(&location, &node);
         // A file of several certificates gets no link.
-        if openssl::only_certificate(&file.content).is_some()
-            && let [certificate] = contents.certificates.as_slice()
-            && !linked.contains(&(certificate.subject_hash(), certificate.fingerprint()))
-        {
-            missing.insert(name.clone());
+        let (Some(_), [certificate]) =
+            (openssl::only_certificate(&file.content), contents.certificates.as_slice())
+        else {
+            continue;
+        };
+        let fingerprint = certificate.fingerprint();
+        for hash in facts.row.updater.link_hashes(certificate) {
+            if !linked.contains(&(hash, fingerprint)) {
+                missing.push(MissingLink { file: name.clone(), hash, fingerprint });
+            }
         }
     }
     Ok(missing)
@@ -222,6 +235,7 @@ pub(super) fn look_for_missing_hash_links(
 
 fn missing_hash_links(view: &View, facts: &Facts, directory: &str, found: &mut Vec<Finding>) -> Result<()> {
     let missing = look_for_missing_hash_links(view, facts, directory)?;
+    let missing: BTreeSet<String> = missing.into_iter().map(|link| link.file).collect();
     if !missing.is_empty() {
         found.push(Finding {
             kind: What::MissingHashLinks,

@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use super::findings::{
-    inspect_bundle, leftovers_of, look_at_hash_links, look_for_missing_hash_links, out_of_step_anchors,
+    MissingLink, inspect_bundle, leftovers_of, look_at_hash_links, look_for_missing_hash_links,
+    out_of_step_anchors,
 };
 use crate::cert::pem;
 use crate::error::Result;
@@ -37,18 +38,25 @@ pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
     };
     let out_of_step = !out_of_step_anchors(view, facts)?.is_empty();
     let mut spoilt = out_of_step;
+    let inputs_say_all = !facts.row.updater.regenerated(view)?.nodes.is_empty();
     for path in leftovers_of(view, facts)? {
         want(&path, Node::Absent, "a killed update left it, and the next one would append to it")?;
     }
     for output in &facts.outputs {
         match output.kind {
             OutputKind::HashDirectory => {
-                spoilt |= !look_for_missing_hash_links(view, facts, &output.path)?.is_empty();
+                let missing = look_for_missing_hash_links(view, facts, &output.path)?;
+                spoilt |= !missing.is_empty();
                 for (path, node) in hash_links(view, &output.path)? {
                     spoilt = true;
                     let gone = "it leads nowhere, or to a certificate of another name";
                     let reason = if node == Node::Absent { gone } else { "numbered without holes" };
                     want(&path, node, reason)?;
+                }
+                if !inputs_say_all {
+                    for (path, node) in missing_links(view, &output.path, missing)? {
+                        want(&path, node, "OpenSSL finds it by this subject hash")?;
+                    }
                 }
             }
             OutputKind::Bundle => {
@@ -122,6 +130,36 @@ fn hash_links(view: &View, directory: &str) -> Result<Vec<(String, Node)>> {
         }
     }
     Ok(nodes.into_iter().collect())
+}
+
+/// The links that a directory of files lacks, under the first numbers that are free once what is wrong is gone. Ours are
+/// made with everything else of ours.
+fn missing_links(view: &View, directory: &str, mut missing: Vec<MissingLink>) -> Result<Vec<(String, Node)>> {
+    // p11-kit numbers files of one label (`NAME.pem`, `NAME.1.pem`) in the order in which it numbers links.
+    missing.sort_by_cached_key(|link| {
+        let stem = link.file.rsplit_once('.').map_or(link.file.as_str(), |(stem, _)| stem);
+        let numbered =
+            stem.rsplit_once('.').and_then(|(stem, number)| Some((stem, number.parse::<usize>().ok()?)));
+        let (stem, number) = numbered.unwrap_or((stem, 0));
+        (stem.to_owned(), number)
+    });
+    let mut nodes = Vec::new();
+    let mut taken: BTreeMap<u32, usize> = BTreeMap::new();
+    for MissingLink { file, hash, fingerprint } in missing {
+        if view.ours().installed.contains(&fingerprint) {
+            continue;
+        }
+        let next = taken.entry(hash).or_default();
+        let path = loop {
+            let path = child(directory, &format!("{hash:08x}.{next}"));
+            *next += 1;
+            if *view.original(&path)? == Node::Absent {
+                break path;
+            }
+        };
+        nodes.push((path, Node::Link { target: file }));
+    }
+    Ok(nodes)
 }
 
 /// The same text with a line end between blocks that share a line, and at the end.

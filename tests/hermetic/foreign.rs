@@ -17,7 +17,7 @@ use crate::support::tree::{Tree, inside};
 
 const STATE: &str = "var/lib/trustup/state.json";
 const ROOTS: usize = 3;
-const STEPS: usize = 14;
+const STEPS: usize = 10;
 /// How many obstacles of foreign changes a person removes at the end, as the errors ask, before the test gives up.
 const OBSTACLES: usize = 40;
 /// Where a bundle really is that a known path links to.
@@ -55,17 +55,15 @@ impl World {
             seed,
         };
         // Users with homes, a Java, a bundle behind a link: what real images have beside the family's stores.
-        world.write("etc/passwd", b"root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n");
+        world.lay("etc/passwd", b"root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n");
         fs::create_dir_all(world.at("root")).unwrap();
         fs::create_dir_all(world.at("home/user")).unwrap();
         let mut keystore = Keystore::new_jks();
         keystore.add("vendor", &keystores::root("Vendor"), 0).unwrap();
-        world.write(
-            "opt/java/openjdk/lib/security/cacerts",
-            &keystore.to_bytes(&mut keystores::salts).unwrap(),
-        );
+        world
+            .lay("opt/java/openjdk/lib/security/cacerts", &keystore.to_bytes(&mut keystores::salts).unwrap());
         if !world.exists("etc/ssl1.1/cert.pem") {
-            world.write(LINKED, ca::root("Company").pem.as_bytes());
+            world.lay(LINKED, ca::root("Company").pem.as_bytes());
             fs::create_dir_all(world.at("etc/ssl1.1")).unwrap();
             symlink("/opt/company/bundle.pem", world.at("etc/ssl1.1/cert.pem")).unwrap();
         }
@@ -78,6 +76,12 @@ impl World {
 
     fn exists(&self, path: &str) -> bool {
         fs::symlink_metadata(self.at(path)).is_ok()
+    }
+
+    /// Writes a file of the image.
+    fn lay(&self, path: &str, content: &[u8]) {
+        fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
+        fs::write(self.at(path), content).unwrap();
     }
 
     /// Writes a file inside the tree, as a program in it would: links lead inside.
@@ -392,4 +396,107 @@ fn foreign_changes_on_arch_suse_and_photon_leave_the_state_acceptable() {
 #[test]
 fn foreign_changes_without_a_family_leave_the_state_acceptable() {
     sequences(&["scratch", "distroless-static-debian12", "busybox", "nix-dockertools"]);
+}
+
+/// A tree with a user, and two roots to give.
+fn small(fixture: &'static str) -> World {
+    World::new(fixture, 1)
+}
+
+/// A program that opens the database writes a file of its own beside it: the directories are that program's from then on.
+#[test]
+fn a_file_beside_a_database_that_we_made_keeps_the_directories_and_nothing_else() {
+    let world = small("debian-12");
+    world.bootstrap(0).arg("--create-nss").ok();
+    let directory = "root/.local/share/pki/nssdb";
+    world.write(&format!("{directory}/pkcs11.txt"), b"library=\n");
+    let untrusted = world.trustup(["untrust", "--all"]).ok();
+    assert!(untrusted.stderr.contains(&format!("{directory}` is kept")), "{untrusted}");
+    assert!(
+        world.exists(&format!("{directory}/pkcs11.txt")) && !world.exists(&format!("{directory}/cert9.db"))
+    );
+    assert!(!world.exists(STATE), "nothing is left to record");
+    world.read_only();
+    world.bootstrap(0).arg("--create-nss").ok();
+    world.trustup(["status"]).ok();
+}
+
+/// What trustup wrote before it gave such directories up.
+#[test]
+fn a_state_that_lists_only_directories_is_accepted_and_forgotten() {
+    let world = small("debian-12");
+    fs::create_dir_all(world.at("root/.local/share/pki/nssdb")).unwrap();
+    world.lay("root/.local/share/pki/nssdb/pkcs11.txt", b"library=\n");
+    let made = serde_json::json!({ "before": "absent", "after": "directory" });
+    let records: serde_json::Map<String, Value> =
+        ["/root/.local", "/root/.local/share", "/root/.local/share/pki", "/root/.local/share/pki/nssdb"]
+            .map(|path| (path.to_owned(), made.clone()))
+            .into_iter()
+            .collect();
+    let state = serde_json::json!({
+        "schema": 1, "row": "debian", "web_pki": false, "anchors": [], "sources": {}, "records": records,
+        "directories": ["/var", "/var/lib"],
+    });
+    world.lay(STATE, state.to_string().as_bytes());
+    fs::set_permissions(world.at("var/lib/trustup"), fs::Permissions::from_mode(0o700)).unwrap();
+    world.read_only();
+    world.trustup(["untrust", "--all"]).ok();
+    assert!(!world.exists(STATE));
+    world.bootstrap(0).ok();
+    world.trustup(["status"]).ok();
+}
+
+/// The bundle behind a known link was ours to change while the link was there.
+#[test]
+fn a_bundle_whose_link_is_gone_is_left_and_named() {
+    let world = small("debian-12");
+    world.bootstrap(0).ok();
+    assert!(fs::read_to_string(world.at(LINKED)).unwrap().contains(world.roots[0].pem.trim()));
+    fs::remove_file(world.at("etc/ssl1.1/cert.pem")).unwrap();
+    world.read_only();
+    world.bootstrap(1).ok();
+    world.read_only();
+    let world = small("debian-12");
+    world.bootstrap(0).ok();
+    fs::remove_file(world.at("etc/ssl1.1/cert.pem")).unwrap();
+    let untrusted = world.trustup(["untrust", "--all"]).ok();
+    assert!(untrusted.stderr.contains(&format!("{LINKED}` is left as it is")), "{untrusted}");
+    assert!(!world.exists(STATE), "{untrusted}");
+    world.read_only();
+}
+
+/// Set-id bits are neither copied nor given back, and that is said.
+#[test]
+fn t38_set_id_bits_are_spoken_of() {
+    let world = small("debian-12");
+    let bundle = world.at("etc/ssl/certs/ca-certificates.crt");
+    let mode = || fs::symlink_metadata(&bundle).unwrap().permissions().mode() & 0o7777;
+    fs::set_permissions(&bundle, fs::Permissions::from_mode(0o2644)).unwrap();
+    let installed = world.bootstrap(0).ok();
+    assert!(installed.stderr.contains("had set-id bits"), "{installed}");
+    assert_eq!(mode(), 0o644);
+    world.read_only();
+    assert_eq!(world.bootstrap(0).arg("--json").ok().json()["changed"], false);
+    let untrusted = world.trustup(["untrust", "--all"]).ok();
+    assert!(untrusted.stderr.contains("chmod 2644 "), "{untrusted}");
+    assert_eq!(mode(), 0o644);
+}
+
+/// Somebody wrote between our entries of Firefox's policy.
+#[test]
+fn a_policy_that_is_edited_between_our_entries_is_still_ours_to_clean() {
+    let world = small("debian-12");
+    world.bootstrap(0).arg("--firefox-policy").ok();
+    world.bootstrap(1).ok();
+    let text = fs::read_to_string(world.at(POLICY)).unwrap();
+    let theirs = "\"/etc/corp/a-rather-long-name-that-takes-some-room.pem\"";
+    world.write(POLICY, text.replacen(".crt\",", &format!(".crt\",\n{theirs},"), 1).as_bytes());
+    assert!(fs::read_to_string(world.at(POLICY)).unwrap().contains(theirs), "the case changes nothing");
+    world.bootstrap(2).ok();
+    world.read_only();
+    world.trustup(["untrust", "--all"]).ok();
+    let left: Value = serde_json::from_str(&fs::read_to_string(world.at(POLICY)).unwrap()).unwrap();
+    let named = left["policies"]["Certificates"]["Install"].as_array().unwrap().len();
+    assert_eq!(named, 1, "{left}");
+    world.read_only();
 }

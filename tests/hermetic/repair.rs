@@ -181,3 +181,49 @@ fn a_repair_killed_at_every_step_is_completed_by_the_next() {
         sound.assert_same(&tree(&scene), fixture);
     }
 }
+
+/// Hash links that somebody removed, or that lead to another certificate: of the vendor's roots and of ours.
+#[test]
+fn missing_hash_links_are_found_and_the_recommendation_makes_them() {
+    let fixtures =
+        ["debian-12", "alpine-3.23-ca-certificates", "fedora-42", "arch", "opensuse-tumbleweed", "photon-5"];
+    for fixture in fixtures {
+        let scene = Scene::new(fixture);
+        let first = tree(&scene);
+        scene.bootstrap().ok();
+        assert!(findings(&scene).is_empty(), "{fixture}: {:?}", findings(&scene));
+        let whole = tree(&scene);
+        let (_, hashed) = stores(&scene);
+        let links = || {
+            let names = fs::read_dir(&hashed).unwrap().map(|entry| entry.unwrap().path());
+            let mut links: Vec<_> =
+                names.filter(|path| path.extension().is_some_and(|end| end == "0" || end == "1")).collect();
+            links.sort();
+            links
+        };
+        for all in [true, false] {
+            let links = links();
+            assert!(links.len() > 2, "{fixture}: {links:?}");
+            let gone = if all { &links[..] } else { &links[links.len() - 1..] };
+            gone.iter().for_each(|link| fs::remove_file(link).unwrap());
+            let answer = scene.trustup(["doctor", "--json"]).run().json();
+            let found = &answer["findings"][0];
+            assert_eq!(found["kind"], "missing-hash-links", "{fixture}: {answer}");
+            let command = found["first_to_change"].as_str().unwrap().split('`').nth(1).unwrap().to_owned();
+            let repaired = scene.trustup(command.split(' ').skip(1)).ok();
+            assert!(findings(&scene).is_empty(), "{fixture}: {repaired}");
+            whole.assert_same(&tree(&scene), fixture);
+        }
+        // One that leads to another certificate hides the one that it should lead to.
+        let links = links();
+        let wrong = fs::read_link(&links[1]).unwrap_or_else(|_| links[1].clone());
+        fs::remove_file(&links[0]).unwrap();
+        symlink(wrong, &links[0]).unwrap();
+        assert_eq!(findings(&scene), ["stale-hash-links", "missing-hash-links"], "{fixture}");
+        repair(&scene).ok();
+        assert!(findings(&scene).is_empty(), "{fixture}");
+        whole.assert_same(&tree(&scene), fixture);
+        scene.trustup(["untrust", "--all"]).ok();
+        first.assert_same(&tree(&scene), fixture);
+    }
+}

@@ -162,6 +162,103 @@ fn a_tool_that_fails_is_undone_and_its_output_shown() {
     }
 }
 
+/// A fake openssl, whose `rehash` is `script`; everything else the real one does.
+fn replace_rehash(root: &RootFs, script: &str) {
+    std::fs::rename(root.at("usr/bin/openssl"), root.at("usr/bin/real-openssl")).unwrap();
+    let real = "exec /usr/bin/real-openssl \"$@\"";
+    root.write_program(
+        "usr/bin/openssl",
+        &format!("#!/bin/sh\nif [ \"$1\" = rehash ]; then {script}; fi\n{real}\n"),
+    );
+}
+
+/// OpenSSL's own search of the hashed directory finds ours and a vendor's root.
+#[track_caller]
+fn found_by_hash(root: &RootFs) {
+    let vendor = "/usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt";
+    let verify = [
+        "openssl",
+        "verify",
+        "-no-CAfile",
+        "-no-CAstore",
+        "-CApath",
+        "/etc/ssl/certs",
+        "/mnt/root.pem",
+        vendor,
+    ];
+    root.run(&verify);
+}
+
+/// As in cross builds, where an emulator runs openssl: `rehash` does nothing, or crashes. What the tool did is turned back;
+/// `auto` goes on with the built-in updater and says so, `native` is an error.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_rehash_that_does_nothing_or_crashes() {
+    for base in [Base::Debian12, Base::Debian13] {
+        for script in ["exit 0", "exit 1", "kill -SEGV $$", "kill -ILL $$", "exit 127"] {
+            let case = Case::new(base, |root| replace_rehash(root, script));
+            let words = if script == "exit 0" {
+                ["Native Test Root", "hook"]
+            } else {
+                ["trust update failed", "hook"]
+            };
+            case.failed_and_undone(&case.bootstrap("native"), &[1], &words);
+            let run = case.bootstrap("auto");
+            case.worked(&run, "builtin");
+            let warned = run.json()["warnings"].to_string();
+            for word in ["update-ca-certificates` does not work here", "turned back", "built-in updater"] {
+                assert!(warned.contains(word), "{script}: does not say `{word}`: {run}");
+            }
+            found_by_hash(&case.root);
+            let second = case.bootstrap("auto");
+            assert_eq!(
+                (second.code, second.json()["changed"].as_bool()),
+                (Some(0), Some(false)),
+                "{script}: {second}"
+            );
+            // The tool is used again, fails again, and is turned back again.
+            case.undone_by_untrust();
+        }
+    }
+}
+
+/// The links that such a tool did not make, or somebody removed, are found, and what doctor recommends makes them.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn missing_hash_links_are_found_and_repaired() {
+    for base in [Base::Debian12, Base::Alpine] {
+        let case = Case::new(base, |_| {});
+        case.worked(&case.bootstrap("auto"), "native");
+        let whole = case.root.tree();
+        let kinds = || {
+            let found = case.root.trustup_inside(["--json", "doctor"]).run().json()["findings"].clone();
+            let found = found.as_array().unwrap().clone();
+            let links = found.iter().filter(|one| one["kind"].as_str().unwrap().ends_with("-hash-links"));
+            links
+                .map(|one| {
+                    (
+                        one["kind"].as_str().unwrap().to_owned(),
+                        one["first_to_change"].as_str().unwrap().to_owned(),
+                    )
+                })
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(kinds(), []);
+        case.root.run(&["sh", "-c", "rm /etc/ssl/certs/*.[0-9]"]);
+        let found = kinds();
+        assert_eq!(found.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(), ["missing-hash-links"]);
+        let command = found[0].1.split('`').nth(1).unwrap().to_owned();
+        let words: Vec<&str> = command.split(' ').skip(1).collect();
+        case.root.trustup_inside(words).ok();
+        assert_eq!(kinds(), []);
+        whole.assert_same(&case.root.tree(), "after the repair");
+        if base != Base::Alpine {
+            found_by_hash(&case.root);
+        }
+        case.undone_by_untrust();
+    }
+}
+
 #[test]
 #[ignore = "needs root and real root file systems"]
 fn a_tool_that_loses_a_root_is_undone() {

@@ -72,11 +72,13 @@ fn without_statx_or_openat2_everything_is_as_with_them() {
             refusing(Trustup::at(scene.root.path(), ["untrust", "--all"])).ok();
             first.assert_same(&Tree::of(scene.root.path()), &when);
 
+            if fixture != "debian-12" {
+                continue;
+            }
             let outside = tempfile::tempdir().unwrap();
             fs::write(outside.path().join("bundle.pem"), "outside\n").unwrap();
             let bundle = scene.root.path().join("etc/ssl/certs/ca-certificates.crt");
-            let _ = fs::remove_file(&bundle);
-            fs::create_dir_all(bundle.parent().unwrap()).unwrap();
+            fs::remove_file(&bundle).unwrap();
             symlink(outside.path().join("bundle.pem"), &bundle).unwrap();
             let before = Tree::of(outside.path());
             refusing(scene.bootstrap()).run();

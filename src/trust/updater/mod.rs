@@ -206,6 +206,11 @@ pub trait Updater: Debug + Sync {
         self.is_managed(view)
     }
 
+    /// The hashes by which this family's hash directories link a certificate.
+    fn link_hashes(&self, certificate: &Certificate) -> Vec<u32> {
+        vec![certificate.subject_hash()]
+    }
+
     /// The outputs that are there or will be made, without us.
     fn outputs(&self, view: &View) -> Result<Vec<Output>>;
 

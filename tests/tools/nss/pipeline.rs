@@ -105,3 +105,53 @@ fn killed_at_any_step_nss_opens_the_databases() {
         }
     }
 }
+
+/// NSS opens a database that we made: it writes `pkcs11.txt` beside it, and maybe a certificate into it. What we made goes
+/// again, what is NSS' stays, and no later command stumbles over our own record.
+#[test]
+#[ignore = "needs certutil (Debian package libnss3-tools)"]
+fn what_nss_writes_beside_ours_makes_no_record_forged() {
+    for keeps in [true, false] {
+        let sysroot = TempDir::new().unwrap();
+        let at = |path: &str| sysroot.path().join(path);
+        for directory in ["etc", "root"] {
+            std::fs::create_dir(at(directory)).unwrap();
+        }
+        std::fs::write(at("etc/passwd"), "root:x:0:0::/root:/bin/sh\n").unwrap();
+        std::fs::write(at("etc/os-release"), "ID=debian\n").unwrap();
+        let given = TempDir::new().unwrap();
+        let ours = root("Beside NSS").write(given.path(), "ours.pem");
+        let theirs = root("Of NSS").write(given.path(), "theirs.pem");
+        let database = at("root/.local/share/pki/nssdb");
+        let certutil = |args: &[&str]| {
+            let mut command = std::process::Command::new("certutil");
+            command.env_clear().args(args).arg("-d").arg(format!("sql:{}", database.display()));
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{args:?}: {output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let trustup = |args: &[&str]| Trustup::at(sysroot.path(), args);
+        trustup(&["bootstrap", "--create-nss", "--ca-file"]).arg(&ours).ok();
+        certutil(&["-A", "-n", "theirs", "-t", ",,", "-i", theirs.to_str().unwrap()]);
+        assert!(database.join("pkcs11.txt").exists(), "NSS writes it");
+        if !keeps {
+            certutil(&["-D", "-n", "theirs"]);
+        }
+        trustup(&["status"]).ok();
+        let untrusted = trustup(&["untrust", "--all"]).ok();
+        assert!(!at("var/lib/trustup").exists(), "{untrusted}");
+        trustup(&["status"]).fails(4);
+        for command in ["detect", "doctor"] {
+            let run = trustup(&[command]).run();
+            assert!(!run.stderr.contains("the state"), "{run}");
+        }
+        if keeps {
+            let listed = certutil(&["-L"]);
+            assert!(listed.contains("theirs") && !listed.contains("Beside_NSS"), "{listed}");
+        }
+        trustup(&["bootstrap", "--create-nss", "--ca-file"]).arg(&ours).ok();
+        assert!(certutil(&["-L"]).contains("Beside_NSS"));
+        trustup(&["untrust", "--all"]).ok();
+        trustup(&["status"]).fails(4);
+    }
+}

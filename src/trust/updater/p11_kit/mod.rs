@@ -361,6 +361,11 @@ impl Updater for P11Kit {
         })))
     }
 
+    fn link_hashes(&self, certificate: &Certificate) -> Vec<u32> {
+        // p11-kit serves OpenSSL before 1.0 as well.
+        vec![certificate.subject_hash(), certificate.subject_hash_old()]
+    }
+
     fn regenerated(&self, _view: &View) -> Result<Desires> {
         Ok(Desires::default())
     }
