@@ -165,6 +165,8 @@ fn rows(
                 let word = match (there, found) {
                     (true, _) => "there",
                     (false, Some(_)) => "damaged",
+                    // A read-only mount over the anchor directory hides it.
+                    (false, None) if held_privately && view.obstacle(path)?.is_some() => "unwritable",
                     (false, None) => "missing",
                 };
                 stores.push((shown(path), "anchor-file", word));

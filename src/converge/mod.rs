@@ -8,7 +8,7 @@ mod outcome;
 mod runtimes;
 mod unwritable;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::draft::{make_plan, overlooked_by_tool, plan_stores, refuse_vendor_names, settle, stored_roots};
 pub use self::firefox::policy_state;
@@ -49,6 +49,8 @@ struct Draft<'a> {
     withdrawn: Vec<Fingerprint>,
     /// Outputs, stores and directories that cannot be written.
     unwritable: Vec<Skipped>,
+    /// Every path that is left as it is because of them.
+    left: BTreeSet<String>,
     /// Nothing of what is wanted can be written, nor was before.
     out_of_reach: bool,
     /// Keystores and databases beside the family's outputs.
@@ -202,7 +204,7 @@ impl<'a> Draft<'a> {
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
         stores.leave(&left.paths, &state.added);
-        let unwritable = left.skipped;
+        let (unwritable, left) = (left.skipped, left.paths);
         let mut plan = make_plan(&view, &facts, &updater.updater, changes, &stores)?;
         let out_of_reach = plan.is_empty() && !unwritable.is_empty();
         if out_of_reach {
@@ -261,6 +263,7 @@ impl<'a> Draft<'a> {
             firefox_policy,
             withdrawn,
             unwritable,
+            left,
             out_of_reach,
             stores,
             selection: options.stores,
@@ -341,6 +344,10 @@ impl<'a> Draft<'a> {
         let records = plan::records(paths, original, now);
         let mut records = records.map_err(|error| session.undo(error))?;
         self.record_what_had_ours_before(&after, &mut records).map_err(|error| session.undo(error))?;
+        // A read-only mount may only hide what an earlier run wrote there.
+        for (path, record) in state.records.iter().filter(|(path, _)| self.left.contains(*path)) {
+            records.entry(path.clone()).or_insert_with(|| record.clone());
+        }
         let next = State { records, ..next };
         session.commit(&next).map_err(|error| session.undo(error))?;
         Ok(self.outcome(state))
