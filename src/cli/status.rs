@@ -168,6 +168,8 @@ fn rows(
                             });
                         if is_read { "there" } else { "damaged" }
                     }
+                    // A read-only mount over the anchor directory hides it.
+                    _ if held_privately && view.obstacle(path)?.is_some() => "unwritable",
                     _ => "missing",
                 };
                 stores.push((shown(path), "anchor-file", word));

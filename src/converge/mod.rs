@@ -9,7 +9,7 @@ mod recorded;
 mod runtimes;
 mod unwritable;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::draft::{
     make_plan, plan_stores, refuse_damaged_outputs, refuse_vendor_names, settle, stored_roots,
@@ -52,6 +52,8 @@ struct Draft<'a> {
     withdrawn: Vec<Fingerprint>,
     /// Outputs, stores and directories that cannot be written.
     unwritable: Vec<Skipped>,
+    /// Every path that is left as it is because of them.
+    left: BTreeSet<String>,
     /// Nothing of what is wanted can be written, nor was before.
     out_of_reach: bool,
     /// Keystores and databases beside the family's outputs.
@@ -215,7 +217,7 @@ impl<'a> Draft<'a> {
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
         stores.leave(&left.paths, &state.added);
-        let unwritable = left.skipped;
+        let (unwritable, left) = (left.skipped, left.paths);
         let mut plan = make_plan(&view, &facts, &updater.updater, changes, &stores)?;
         let out_of_reach = plan.is_empty() && !unwritable.is_empty();
         if out_of_reach {
@@ -281,6 +283,7 @@ impl<'a> Draft<'a> {
             firefox_policy,
             withdrawn,
             unwritable,
+            left,
             out_of_reach,
             stores,
             selection: options.stores,
@@ -368,8 +371,12 @@ impl<'a> Draft<'a> {
         let after = self.view.afresh().map_err(|error| session.undo(error))?;
         let notes = self.verify(&after).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
-        let records =
+        let mut records =
             self.records_after(&after, (state, &next), &special).map_err(|error| session.undo(error))?;
+        // A read-only mount may only hide what an earlier run wrote there.
+        for (path, record) in state.records.iter().filter(|(path, _)| self.left.contains(*path)) {
+            records.entry(path.clone()).or_insert_with(|| record.clone());
+        }
         let next = State { records, ..next };
         session.commit(&next).map_err(|error| session.undo(error))?;
         Ok(self.outcome(state))

@@ -126,9 +126,9 @@ impl Draft<'_> {
             outputs: self
                 .facts
                 .offers
-                .iter()
-                .map(|(path, _)| path.clone())
-                .filter(|path| in_system && !self.unwritable.iter().any(|skipped| skipped.path == *path))
+                .keys()
+                .filter(|path| in_system && !self.unwritable.iter().any(|skipped| skipped.path == **path))
+                .cloned()
                 .collect(),
             stores: self
                 .stores

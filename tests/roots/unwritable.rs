@@ -85,11 +85,12 @@ impl Scene {
         self.trustup(["--json", "bootstrap", "--updater", "builtin", "--ca-file", "/mnt/root.pem"])
     }
 
-    /// The paths that `detect` lists, without leading `/`: outputs, and the anchor directory.
+    /// The paths that `detect` lists, without leading `/`: outputs, stores, and the anchor directory.
     fn places(&self) -> Vec<String> {
         let detect = self.trustup(["--json", "detect"]).ok().json();
-        let outputs = detect["outputs"].as_array().unwrap().iter().map(|output| &output["path"]);
-        let paths = outputs.chain([&detect["anchor_directory"]]).filter_map(Value::as_str);
+        let [outputs, stores] = ["outputs", "stores"].map(|key| detect[key].as_array().unwrap().clone());
+        let listed: Vec<Value> = outputs.into_iter().chain(stores).map(|one| one["path"].clone()).collect();
+        let paths = listed.iter().chain([&detect["anchor_directory"]]).filter_map(Value::as_str);
         paths.map(|path| path.trim_start_matches('/').to_owned()).collect()
     }
 
@@ -473,6 +474,64 @@ fn a_tmpfs_over_the_hashed_directory_is_written() {
     command.args(["--mount", "--propagation", "private", "sh", "-euc", &whole]).env("HOME", "/root");
     let said = String::from_utf8(roots::run(&mut command).stdout).unwrap();
     assert!(said.lines().any(|line| line.ends_with(".0")), "{said}");
+}
+
+/// A single file mounted into the anchor directory is an anchor like any other there: the outputs are made, it stays.
+#[test]
+#[ignore = "needs root and mounts"]
+fn a_mounted_anchor_file_is_trusted_from_its_place() {
+    for family in ["debian-12", "alpine-3.23-ca-certificates", "fedora-42", "photon-5"] {
+        let mut scene = Scene::of(family);
+        let anchors = scene.places().pop().unwrap();
+        let extension =
+            if family.starts_with("debian") || family.starts_with("alpine") { "crt" } else { "pem" };
+        let file = format!("{anchors}/corp.{extension}");
+        scene.root.write(&file, "");
+        let before = Tree::of(scene.root.path());
+        let mounted = scene.root.exchange().join("root.pem");
+        scene.before = format!("mount --bind '{}' '{}'\n", mounted.display(), scene.root.at(&file).display());
+        let args = ["--json", "bootstrap", "--updater", "builtin", "--strict", "--ca-file"];
+        let run = scene.trustup(args).arg(format!("/{file}")).ok();
+        assert_eq!(run.json()["anchors"][0]["status"], "mounted", "{family}: {run}");
+        assert!(strings(&run.json()["unwritable"]).is_empty(), "{family}: {run}");
+        assert!(
+            ca::held(&scene.root.read(&scene.places()[0])).contains(&scene.ca.fingerprint),
+            "{family}: {run}"
+        );
+        scene.trustup(["status"]).ok();
+        assert_eq!(fs::read_to_string(&mounted).unwrap(), scene.ca.pem, "{family}");
+        scene.trustup(["untrust", "--updater", "builtin", "--all"]).ok();
+        before.assert_same(&Tree::of(scene.root.path()), family);
+    }
+}
+
+/// The image was made with the root; at run time an empty ConfigMap hides the anchor. The links that dangle now become
+/// the certificate itself, and links again once the mount is gone.
+#[test]
+#[ignore = "needs root and mounts"]
+fn a_mount_that_hides_the_anchor_of_the_image() {
+    for family in ["debian-12", "alpine-3.23-ca-certificates", "fedora-42"] {
+        let mut scene = Scene::of(family);
+        let first = Tree::of(scene.root.path());
+        scene.bootstrap().arg("--strict").ok();
+        let built = Tree::of(scene.root.path());
+        let anchors = scene.root.at(&scene.places().pop().unwrap());
+        let at = anchors.display();
+        scene.before = format!("mount -t tmpfs -o ro tmpfs '{at}'\n");
+        let run = scene.bootstrap().ok();
+        run.says(["read-only file system"]);
+        scene.check_outputs(&run, family);
+        scene.trustup(["status"]).ok();
+        assert_eq!(scene.bootstrap().ok().json()["changed"], false, "{family}");
+        scene.before = String::new();
+        let run = scene.bootstrap().arg("--strict").ok();
+        built.without("root/.local").without(roots::STATE).assert_same(
+            &Tree::of(scene.root.path()).without("root/.local").without(roots::STATE),
+            &format!("{family}: {run}"),
+        );
+        scene.trustup(["untrust", "--updater", "builtin", "--all"]).ok();
+        first.assert_same(&Tree::of(scene.root.path()), family);
+    }
 }
 
 /// A ConfigMap over the anchor directory and a service behind `--`, on real roots with their own tools.

@@ -98,13 +98,15 @@ pub(super) fn install(
 
 /// The error of `--require-system` and `--strict`: every path that cannot be written, and what to do about each.
 fn cannot_write(unwritable: &[Skipped], args: &BootstrapArgs, is_host: bool) -> Error {
-    let each: Vec<String> = unwritable
-        .iter()
-        .map(|skipped| format!("`{}`: {}", text::escape(&skipped.path), skipped.why))
-        .collect();
+    let each = |skipped: &Skipped| format!("`{}`: {}", text::escape(&skipped.path), skipped.why);
     let option = if args.require_system { "--require-system" } else { "--strict" };
-    let mut error = Error::failed("the system's stores cannot be written")
-        .because(anyhow::anyhow!("{}", each.join("; ")));
+    let error = Error::failed("the system's stores cannot be written");
+    let mut error = match unwritable {
+        [only] => error.at(text::escape(&only.path)).because(anyhow::anyhow!("{}", only.why)),
+        several => {
+            error.because(anyhow::anyhow!("{}", several.iter().map(each).collect::<Vec<_>>().join("; ")))
+        }
+    };
     let mut hints: Vec<&str> = Vec::new();
     for hint in unwritable.iter().map(|skipped| skipped.why.hint()) {
         if !hints.contains(&hint) {

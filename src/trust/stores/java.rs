@@ -146,7 +146,7 @@ fn make(
     let offer = |node: &Node| match node {
         Node::File(file) => Keystore::trusted_without_password(&file.content)
             .map(|found| found.into_iter().map(|one| (one, one.short(16))).collect())
-            .map_or(None, Some),
+            .ok(),
         _ => None,
     };
     let actual = view.actual(path)?;
