@@ -16,6 +16,7 @@ mod keystore;
 mod nss;
 mod openssl;
 mod process;
+mod readers;
 mod smuggled_root;
 mod spoiled_bundles;
 mod subject_hash;
