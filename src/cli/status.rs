@@ -27,11 +27,14 @@ pub(super) struct StatusArgs {
     stores: StoreArgs,
 }
 
+/// What is said of a store whose readers could load nothing of it with the root (threat T39).
+const LEFT_OUT: &str = "left out";
+
 /// An anchor, and what became of it in each store.
 struct Row {
     anchor: StoredAnchor,
     subject: String,
-    /// Path, kind, and `there`, `missing`, `damaged` or `unwritable`.
+    /// Path, kind, and `there`, `missing`, `damaged`, `unwritable`, `skipped` or `left out`.
     stores: Vec<(String, &'static str, &'static str)>,
 }
 
@@ -49,7 +52,7 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8> {
     let mut all_there = all().next().is_some();
     all_there &= all()
         .flat_map(|row| &row.stores)
-        .all(|(_, _, word)| matches!(*word, "there" | "unwritable" | "skipped"));
+        .all(|(_, _, word)| matches!(*word, "there" | "unwritable" | "skipped" | LEFT_OUT));
     let mut killed = false;
     for sysroot in trees.all() {
         killed |= crate::apply::was_killed(sysroot)?;
@@ -131,7 +134,7 @@ fn rows(
         let certificate = anchor.certificate()?;
         let held_privately = private.iter().any(|row| {
             row.anchor.fingerprint == anchor.fingerprint
-                && row.stores.iter().all(|(_, _, word)| *word == "there")
+                && row.stores.iter().all(|(_, _, word)| matches!(*word, "there" | LEFT_OUT))
         });
         let mut stores = Vec::new();
         if anchor.status != Status::Recorded {
@@ -141,6 +144,7 @@ fn rows(
                     Some(true) => "there",
                     // Nobody asked for it there.
                     Some(false) if !state.kinds.has(found.kind) => continue,
+                    Some(false) if found.kind.refusal(&certificate).is_some() => LEFT_OUT,
                     Some(false) => "missing",
                     None => "skipped",
                 };
@@ -170,14 +174,15 @@ fn rows(
                     continue;
                 }
                 let kind = offer.kind.unwrap_or(OutputKind::Bundle);
-                let (kind, directory) = (kind.id(), kind.directory(path));
+                let directory = kind.directory(path);
                 let word = match (offer.roots.contains_key(&anchor.fingerprint), &offer.damage) {
                     (_, Some(_)) => "damaged",
                     (true, None) => "there",
+                    (false, None) if kind.refusal(&certificate).is_some() => LEFT_OUT,
                     (false, None) if held_privately && !sysroot.is_writable(directory)? => "unwritable",
                     (false, None) => "missing",
                 };
-                stores.push((shown(path), kind, word));
+                stores.push((shown(path), kind.id(), word));
             }
         }
         if state.firefox_policy && anchor.status != Status::Recorded {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Goal;
+use crate::cert::readers::{self, Harm};
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -12,7 +13,7 @@ use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::split;
 use crate::tree::Node;
 use crate::trust::facts::{Facts, UpdaterUsed};
-use crate::trust::stores::{self, Selection, Stores};
+use crate::trust::stores::{self, Selection, Stores, Wish};
 use crate::trust::updater::{Anchor, Desires, Output, OutputKind, Wanted};
 use crate::trust::verify::{self, Side};
 use crate::trust::view::View;
@@ -28,7 +29,13 @@ pub(super) fn settle(
     let updater = facts.row.updater;
     let managed = updater.is_managed(view)?;
     let standing = updater.standing(view)?;
-    let trusted = trusted_without_us(view, facts, managed)?;
+    let mut unfit_for_java = BTreeSet::new();
+    for anchor in anchors.iter().filter(|anchor| anchor.status.is_in_system()) {
+        if OutputKind::Keystore.refusal(&anchor.certificate()?).is_some() {
+            unfit_for_java.insert(anchor.fingerprint);
+        }
+    }
+    let trusted = trusted_without_us(view, facts, managed, &unfit_for_java)?;
     let mut warnings = Vec::new();
     let mut refused = BTreeSet::new();
     for anchor in anchors.iter_mut() {
@@ -69,12 +76,18 @@ pub(super) fn settle(
     Ok(warnings)
 }
 
-/// The roots that every output holds without us; `None` if there is no output yet.
-fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Option<BTreeSet<Fingerprint>>> {
+/// The roots that every output holds without us; `None` if there is no output yet. Those that Java cannot load are not
+/// asked of keystores.
+fn trusted_without_us(
+    view: &View,
+    facts: &Facts,
+    managed: bool,
+    unfit_for_java: &BTreeSet<Fingerprint>,
+) -> Result<Option<BTreeSet<Fingerprint>>> {
     let mut common: Option<BTreeSet<Fingerprint>> = None;
     // A root that is there for e-mail only is no TLS root yet.
     for output in facts.outputs.iter().filter(|output| output.purpose == Some(Purpose::ServerAuth)) {
-        let roots: BTreeSet<Fingerprint> = match output.kind {
+        let mut roots: BTreeSet<Fingerprint> = match output.kind {
             OutputKind::Bundle => {
                 view.certificates(&output.path)?.iter().map(Certificate::fingerprint).collect()
             }
@@ -88,6 +101,9 @@ fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Optio
                 offers.remove(&output.path).map(|offer| offer.roots.into_keys().collect()).unwrap_or_default()
             }
         };
+        if output.kind == OutputKind::Keystore {
+            roots.extend(unfit_for_java);
+        }
         common = Some(match common {
             None => roots,
             Some(common) => common.intersection(&roots).copied().collect(),
@@ -117,6 +133,52 @@ pub(super) fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) ->
         facts.row.updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
     let mut standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
     Ok(standing.find(|path| !seen.contains(*path)).cloned())
+}
+
+/// The roots that are left out of an output of the family's, whose readers could load nothing of it with them (threat
+/// T39); and the first output that the family's own tool would put one into all the same.
+///
+/// # Errors
+/// That kind of store was named.
+pub(super) fn left_out(
+    view: &View,
+    facts: &Facts,
+    wanted: &Wanted,
+    selection: Option<&Selection>,
+) -> Result<(Vec<String>, Option<String>)> {
+    let (mut warnings, mut by_tool) = (Vec::new(), None);
+    for anchor in &wanted.anchors {
+        for output in &facts.outputs {
+            let Some(why) = output.kind.refusal(&anchor.certificate) else { continue };
+            if selection.is_some_and(|selection| selection.java == Wish::Named) {
+                let error = stores::left_out_error(&anchor.certificate, &why);
+                return Err(error.at(view.sysroot().display(&output.path)));
+            }
+            warnings.push(stores::left_out_words(output.kind, &output.path, &anchor.certificate, &why));
+            if facts.row.updater.native_writes(&output.path) {
+                by_tool.get_or_insert_with(|| output.path.clone());
+            }
+        }
+    }
+    Ok((warnings, by_tool))
+}
+
+/// Says which programs pass over a root that the others load.
+pub(super) fn passed_over(wanted: &Wanted) -> Vec<String> {
+    let of_one = |anchor: &Anchor| {
+        let alone = readers::refusals(&anchor.certificate).into_iter();
+        let alone = alone.filter(|refusal| refusal.harm == Harm::Root).map(|refusal| {
+            format!(
+                "programs built on {} do not load {} ({}): {}",
+                refusal.reader.words(),
+                anchor.certificate.subject(),
+                anchor.certificate.fingerprint(),
+                refusal.why
+            )
+        });
+        alone.collect::<Vec<_>>()
+    };
+    wanted.anchors.iter().flat_map(of_one).collect()
 }
 
 /// Every root that is in any store: the certificate, and the name of its anchor.

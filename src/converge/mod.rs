@@ -10,7 +10,8 @@ mod runtimes;
 use std::collections::BTreeMap;
 
 use self::draft::{
-    leave_unwritable, make_plan, overlooked_by_tool, plan_stores, refuse_vendor_names, settle, stored_roots,
+    leave_unwritable, left_out, make_plan, overlooked_by_tool, passed_over, plan_stores, refuse_vendor_names,
+    settle, stored_roots,
 };
 pub use self::firefox::policy_state;
 pub use self::goal::{Goal, Options, Target};
@@ -131,6 +132,17 @@ impl<'a> Draft<'a> {
             let why = format!("the distribution's tool overlooks `{path}`");
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
+        let (left_out, by_tool) = left_out(&view, &facts, &wanted, options.stores)?;
+        if let (UpdaterUsed::Native(program), Some(path)) = (&updater.updater, by_tool) {
+            let why =
+                format!("`{program}` puts every anchor into `{path}`, of which Java could load nothing then");
+            if choice == Choice::Native {
+                return Err(Error::unsupported(why)
+                    .hint("use `--updater auto`: the built-in updater leaves the root out of the keystore"));
+            }
+            let why = format!("{why}, and does so at the distribution's next update");
+            updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: true };
+        }
         if !mended.nodes.is_empty() {
             let why = "what is damaged is mended by the built-in updater".to_owned();
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
@@ -178,6 +190,8 @@ impl<'a> Draft<'a> {
                 .extend(plan::copy(&view, facts.row.updater, &path, content)?.into_iter().map(Step::Change));
         }
         let mut warnings = refusals;
+        warnings.extend(left_out);
+        warnings.extend(passed_over(&wanted));
         warnings.extend(desires.warnings);
         if matches!(updater.updater, UpdaterUsed::Builtin) {
             warnings.extend(desires.builtin_warnings);

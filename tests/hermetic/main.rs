@@ -28,6 +28,7 @@ mod fixtures;
 mod hostile;
 mod input;
 mod killed;
+mod left_out;
 mod net;
 mod nix_store;
 mod p11_keystore;

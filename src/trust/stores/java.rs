@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of};
+use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::keystore::{Keystore, Password, alias_for, find};
+use crate::keystore::{Content, Keystore, Password, alias_for, find};
 use crate::sysroot::split;
 use crate::tree::{File, Node};
 use crate::trust::updater::{Desired, OutputKind, Updater};
@@ -103,6 +104,7 @@ pub(super) fn plan(
     let mut rest = open(&base_file.content)?;
     stores.offers.insert(path.clone(), offer_of(OutputKind::Keystore, Ok(Some(names(&keystore)))));
     stores.original.insert(path.clone(), offer_of(OutputKind::Keystore, Ok(Some(names(&rest)))));
+    stores.warnings.extend(unloadable(path, &rest));
     let is_debian = rest.entries().iter().any(|entry| entry.alias().starts_with(DEBIAN));
     let mut added = BTreeMap::new();
     for (certificate, name) in wanted {
@@ -130,6 +132,20 @@ pub(super) fn plan(
     stores.bases.insert(path.clone(), base.as_ref().clone());
     stores.nodes.push(Desired { path: path.clone(), node, reason: "Java trusts what is in here".to_owned() });
     Ok(added)
+}
+
+/// What others put into a keystore and Java cannot load: with such an entry it may load none of the others (threat T39).
+fn unloadable(path: &str, keystore: &Keystore) -> Option<String> {
+    keystore.entries().iter().find_map(|entry| {
+        let Content::Trusted { der, .. } = entry.content() else { return None };
+        // What is no certificate here has been read as one by Java, or by nobody.
+        let why = Certificate::from_der(der).ok()?.refused_by_java()?;
+        Some(format!(
+            "Java may load no root of `{}`: {why} (the entry `{}`, which trustup did not add)",
+            crate::text::escape(path),
+            crate::text::escape(entry.alias())
+        ))
+    })
 }
 
 /// What Java finds in the keystore at `path`.

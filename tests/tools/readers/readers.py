@@ -151,7 +151,7 @@ for name in names:
     gnutls(name)
     if not decoded_by_nss(der):
         say("nss", name, "root", "not decoded")
-    elif len(sys.argv) > 2 and der not in listed:
+    elif len(sys.argv) > 2 and der not in listed and not os.path.exists(os.path.join(here, name + ".taken")):
         say("nss", name, "root", "not listed")
     else:
         say("nss", name, "loads")
