@@ -2,7 +2,7 @@
 //! a malformed one no CA, GnuTLS refuses the whole bundle for some of them, and Java the whole keystore where it is
 //! critical (threat T39). So a root has to pass here before it becomes an anchor.
 //!
-//! Form only; what one kind of reader does not take although the form is right is in [`super::readers`].
+//! Form only; what one kind of reader does not take although the form is right is in [`super::loadable`].
 
 use super::der::{self, Reader, Tlv};
 use super::general_name::{self, GeneralName, is_one};
@@ -289,4 +289,177 @@ pub(super) fn policies(value: &[u8]) -> Vec<&[u8]> {
         policies.extend(Reader::new(policy.body).take(der::OID).map(|oid| oid.body));
     }
     policies
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::policy::{self, Policy};
+    use super::super::testing::{Draft, common_name, oid, sequence, tlv};
+    use super::super::{Certificate, structure};
+
+    const NULL: &[u8] = &[5, 0];
+
+    fn checked(id: &'static str, value: &[u8]) -> Result<(), &'static str> {
+        structure::check(&Draft::default().with(id, value.to_vec()).der())
+    }
+
+    /// Each extension in a form that is right, and in forms that are not.
+    #[test]
+    fn t39_standard_extensions_have_the_form_of_rfc_5280() {
+        let critical: &[u8] = &[1, 1, 0xff];
+        let (dns, uri) = (tlv(0x82, b"a.example"), tlv(0x86, b"http://a.example/"));
+        let policy = sequence(&[&oid("1.2.3")]);
+        let point = sequence(&[&tlv(0xa0, &tlv(0xa0, &uri))]);
+        let access = sequence(&[&oid("1.3.6.1.5.5.7.48.1"), &uri]);
+        let tree = sequence(&[&dns]);
+        for (id, name, good, bad) in [
+            (
+                "2.5.29.19",
+                "basicConstraints",
+                sequence(&[critical, &[2, 1, 3]]),
+                vec![
+                    sequence(&[&[1, 1, 1]]),
+                    sequence(&[critical, &[2, 2, 0, 1]]),
+                    sequence(&[critical, &[2, 4, 0x80, 0, 0, 0]]),
+                    [sequence(&[critical]), NULL.to_vec()].concat(),
+                ],
+            ),
+            ("2.5.29.15", "keyUsage", vec![3, 2, 1, 6], vec![vec![3, 2, 1, 6, 5, 0], vec![2, 1, 6]]),
+            (
+                "2.5.29.37",
+                "extendedKeyUsage",
+                sequence(&[&oid("2.5.29.37.0")]),
+                vec![sequence(&[&oid("2.5.29.37.0"), &[6, 0]]), sequence(&[&oid("2.5.29.37.0"), NULL])],
+            ),
+            (
+                "2.5.29.14",
+                "subjectKeyIdentifier",
+                tlv(4, b"id"),
+                vec![b"id".to_vec(), vec![], vec![4, 0, 5, 0]],
+            ),
+            (
+                "2.5.29.35",
+                "authorityKeyIdentifier",
+                sequence(&[&tlv(0x80, b"id")]),
+                vec![
+                    tlv(4, b"id"),
+                    sequence(&[&tlv(0x82, &[1]), &tlv(0x80, b"id")]),
+                    sequence(&[&tlv(0x82, &[])]),
+                ],
+            ),
+            (
+                "2.5.29.17",
+                "subjectAltName",
+                sequence(&[&dns, &tlv(0xa4, &common_name("x")), &tlv(0x87, &[10, 0, 0, 1])]),
+                vec![
+                    sequence(&[]),
+                    sequence(&[&tlv(0x82, b"")]),
+                    sequence(&[&tlv(0x87, &[10, 0, 0, 1, 1])]),
+                    sequence(&[&tlv(0xa4, NULL)]),
+                    sequence(&[&tlv(0xa5, &tlv(0xa1, &tlv(0x0c, b"x")))]),
+                    sequence(&[&tlv(0xa0, &oid("1.2.3"))]),
+                    sequence(&[&tlv(0x88, &[0x80, 1])]),
+                    [sequence(&[&dns]), NULL.to_vec()].concat(),
+                ],
+            ),
+            (
+                "2.5.29.18",
+                "issuerAltName",
+                sequence(&[&uri]),
+                vec![sequence(&[]), sequence(&[&tlv(0x86, b"")])],
+            ),
+            (
+                "2.5.29.30",
+                "nameConstraints",
+                sequence(&[&tlv(0xa0, &tree), &tlv(0xa1, &sequence(&[&tlv(0x82, b"")]))]),
+                vec![
+                    sequence(&[]),
+                    sequence(&[&tlv(0xa0, &[])]),
+                    sequence(&[&tlv(0xa1, &tree), &tlv(0xa0, &tree)]),
+                    sequence(&[&tlv(0xa0, &sequence(&[&tlv(0x87, &[10, 0, 0, 1])]))]),
+                    sequence(&[&tlv(0xa0, &sequence(&[&dns, &tlv(0x80, &[9; 9])]))]),
+                ],
+            ),
+            (
+                "2.5.29.31",
+                "cRLDistributionPoints",
+                sequence(&[&point]),
+                vec![
+                    sequence(&[&sequence(&[])]),
+                    sequence(&[&uri]),
+                    sequence(&[&sequence(&[&tlv(0x81, &[7, 0x80])])]),
+                    sequence(&[&sequence(&[&tlv(0xa0, &tlv(0xa0, &uri)), &tlv(0x81, &[9, 0x80])])]),
+                ],
+            ),
+            ("2.5.29.46", "freshestCRL", sequence(&[&point]), vec![sequence(&[])]),
+            (
+                "2.5.29.32",
+                "certificatePolicies",
+                sequence(&[&policy]),
+                vec![
+                    sequence(&[]),
+                    sequence(&[&oid("1.2.3")]),
+                    sequence(&[&sequence(&[&oid("1.2.3"), &sequence(&[])])]),
+                ],
+            ),
+            (
+                "2.5.29.33",
+                "policyMappings",
+                sequence(&[&sequence(&[&oid("1.2.3"), &oid("1.2.4")])]),
+                vec![sequence(&[&policy])],
+            ),
+            (
+                "2.5.29.36",
+                "policyConstraints",
+                sequence(&[&tlv(0x80, &[0])]),
+                vec![sequence(&[&tlv(0x80, &[])]), sequence(&[&tlv(0x80, &[9; 9])]), NULL.to_vec()],
+            ),
+            (
+                "2.5.29.54",
+                "inhibitAnyPolicy",
+                vec![2, 1, 0],
+                vec![vec![2, 1, 0xff], vec![2, 1, 0, 5, 0], NULL.to_vec()],
+            ),
+            (
+                "1.3.6.1.5.5.7.1.1",
+                "authorityInfoAccess",
+                sequence(&[&access]),
+                vec![vec![], sequence(&[&sequence(&[&oid("1.2.3")])])],
+            ),
+            ("1.3.6.1.5.5.7.1.11", "subjectInfoAccess", sequence(&[&access]), vec![NULL.to_vec()]),
+            (
+                "2.5.29.9",
+                "subjectDirectoryAttributes",
+                sequence(&[&sequence(&[&oid("1.2.3"), &tlv(0x31, NULL)])]),
+                vec![vec![]],
+            ),
+            (
+                "2.5.29.16",
+                "privateKeyUsagePeriod",
+                sequence(&[&tlv(0x80, b"20200101000000Z")]),
+                vec![sequence(&[&tlv(0x80, b"x")])],
+            ),
+            (
+                "2.16.840.1.113730.1.1",
+                "Netscape certificate type",
+                vec![3, 2, 0, 7],
+                vec![vec![], vec![3, 2, 9, 7]],
+            ),
+            ("2.16.840.1.113730.1.13", "Netscape text", tlv(0x16, b"x"), vec![NULL.to_vec()]),
+        ] {
+            assert_eq!(checked(id, &good), Ok(()), "{name}");
+            for value in bad {
+                assert_eq!(checked(id, &value), Err(name), "{value:x?}");
+                // And so no root has it; what cannot be parsed at all is no certificate.
+                let Ok(root) = Certificate::from_der(&Draft::default().with(id, value).der()) else {
+                    continue;
+                };
+                let lenient = Policy { now: 0, allow_expired: true, allow_intermediate: true };
+                assert!(policy::check(&root, &lenient).expect_err(name).contains(name));
+            }
+        }
+        for (id, value) in [("1.2.3.4", &b"\xff"[..]), ("1.2.3.4", b""), ("2.5.29.99", NULL)] {
+            assert_eq!(checked(id, value), Ok(()), "private extensions have any form");
+        }
+    }
 }

@@ -25,13 +25,14 @@ mod extensions;
 mod general_name;
 pub mod input;
 mod key_form;
+pub mod loadable;
 mod name;
 pub mod pem;
 mod pkcs7;
 pub mod policy;
 mod private_key;
 mod purpose;
-pub mod readers;
+
 mod san;
 mod self_signature;
 mod structure;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Goal;
-use crate::cert::readers::{self, Harm};
+use crate::cert::loadable::{self, Harm};
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -163,14 +163,17 @@ pub(super) fn left_out(
     Ok((warnings, by_tool))
 }
 
-/// Says which programs pass over a root that the others load.
-pub(super) fn passed_over(wanted: &Wanted) -> Vec<String> {
+/// Says of each root that comes in now which programs pass over it while others load it.
+pub(super) fn passed_over(wanted: &Wanted, state: &State) -> Vec<String> {
+    let is_new = |anchor: &&Anchor| {
+        !state.anchors.iter().any(|known| known.fingerprint == anchor.certificate.fingerprint())
+    };
     let of_one = |anchor: &Anchor| {
-        let alone = readers::refusals(&anchor.certificate).into_iter();
+        let alone = loadable::refusals(&anchor.certificate).into_iter();
         let alone = alone.filter(|refusal| refusal.harm == Harm::Root).map(|refusal| {
             format!(
                 "programs built on {} do not load {} ({}): {}",
-                refusal.reader.words(),
+                refusal.library.words(),
                 anchor.certificate.subject(),
                 anchor.certificate.fingerprint(),
                 refusal.why
@@ -178,7 +181,7 @@ pub(super) fn passed_over(wanted: &Wanted) -> Vec<String> {
         });
         alone.collect::<Vec<_>>()
     };
-    wanted.anchors.iter().flat_map(of_one).collect()
+    wanted.anchors.iter().filter(is_new).flat_map(of_one).collect()
 }
 
 /// Every root that is in any store: the certificate, and the name of its anchor.

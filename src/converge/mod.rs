@@ -191,7 +191,7 @@ impl<'a> Draft<'a> {
         }
         let mut warnings = refusals;
         warnings.extend(left_out);
-        warnings.extend(passed_over(&wanted));
+        warnings.extend(passed_over(&wanted, state));
         warnings.extend(desires.warnings);
         if matches!(updater.updater, UpdaterUsed::Builtin) {
             warnings.extend(desires.builtin_warnings);

@@ -1,5 +1,5 @@
 //! Which programs cannot load a certificate that is well-formed (threat T39), and what that costs: the root alone, or
-//! every root of the store that holds it. A pure function of the certificate; `tests/tools/readers` holds it against
+//! every root of the store that holds it. A pure function of the certificate; `tests/tools/odd_certificates` holds it against
 //! the real OpenSSL, GnuTLS, Go, Java, NSS, p11-kit and rustls.
 //!
 //! Where a reader's rule is intricate (which URI Java's or Go's parser takes), only plain forms count as loadable: a
@@ -7,16 +7,16 @@
 
 use super::Certificate;
 use super::curve;
-use super::der::{self, Reader as Elements, Tlv};
+use super::der::{self, Reader, Tlv};
 use super::extensions::{self, id, names_of};
 use super::general_name::GeneralName;
 use super::key_form::{self, Key};
 use super::name;
 use super::structure::{self, Extension, Fields};
 
-/// A kind of program that loads roots.
+/// A library that parses the roots of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reader {
+pub enum Library {
     /// OpenSSL, and what is built on it (curl, Python, Ruby, PHP, Node with its options).
     OpenSsl,
     /// Go's crypto/x509.
@@ -27,19 +27,19 @@ pub enum Reader {
     Rustls,
 }
 
-impl Reader {
+impl Library {
     /// What it is called in sentences.
     pub fn words(self) -> &'static str {
         match self {
-            Reader::OpenSsl => "OpenSSL",
-            Reader::Go => "Go",
-            Reader::Java => "Java",
-            Reader::Rustls => "rustls",
+            Library::OpenSsl => "OpenSSL",
+            Library::Go => "Go",
+            Library::Java => "Java",
+            Library::Rustls => "rustls",
         }
     }
 }
 
-/// What a reader loses by a certificate that it cannot load.
+/// What programs lose by a certificate that it cannot load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Harm {
     /// This root; the others of the store are there.
@@ -48,11 +48,11 @@ pub enum Harm {
     Store,
 }
 
-/// Why one kind of reader cannot load a certificate.
+/// Why a library cannot load a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// Which.
-    pub reader: Reader,
+    pub library: Library,
     /// What that costs.
     pub harm: Harm,
     /// Why, with the certificate as its subject: "its serial number is negative".
@@ -63,11 +63,11 @@ pub struct Refusal {
 pub fn refusals(certificate: &Certificate) -> Vec<Refusal> {
     let der = certificate.der();
     let Ok(fields) = structure::fields(der) else { return Vec::new() };
-    let root = |reader| move |why: String| Refusal { reader, harm: Harm::Root, why };
-    let of_openssl = openssl(&fields).map(root(Reader::OpenSsl));
-    let of_go = go(certificate, &fields).map(root(Reader::Go));
-    let of_rustls = rustls(der, &fields).map(root(Reader::Rustls));
-    let of_java = java(&fields).map(|why| Refusal { reader: Reader::Java, harm: Harm::Store, why });
+    let root = |library| move |why: String| Refusal { library, harm: Harm::Root, why };
+    let of_openssl = openssl(&fields).map(root(Library::OpenSsl));
+    let of_go = go(certificate, &fields).map(root(Library::Go));
+    let of_rustls = rustls(der, &fields).map(root(Library::Rustls));
+    let of_java = java(&fields).map(|why| Refusal { library: Library::Java, harm: Harm::Store, why });
     of_openssl.into_iter().chain(of_go).chain(of_rustls).chain(of_java).collect()
 }
 
@@ -211,7 +211,7 @@ fn is_go_name(name: &GeneralName<'_>) -> bool {
 
 fn is_go_constraint(name: &GeneralName<'_>) -> bool {
     match name {
-        GeneralName::Dns(text) => text.is_empty() || is_plain_domain(text),
+        GeneralName::Dns(text) => text.is_empty() || is_go_domain(text),
         GeneralName::Email(text) => {
             let (local, domain) = match text.iter().position(|c| *c == b'@') {
                 Some(at) => (&text[..at], &text[at + 1..]),
@@ -220,15 +220,21 @@ fn is_go_constraint(name: &GeneralName<'_>) -> bool {
             let is_plain = |c: &u8| c.is_ascii_alphanumeric() || b"-_+".contains(c);
             let is_local =
                 local.split(|c| *c == b'.').all(|part| !part.is_empty() && part.iter().all(is_plain));
-            text.is_empty() || is_local && is_plain_domain(domain)
+            text.is_empty() || is_local && is_go_domain(domain)
         }
         GeneralName::Uri(text) => {
             let address = str::from_utf8(text).is_ok_and(|text| text.parse::<std::net::IpAddr>().is_ok());
-            text.is_empty() || is_plain_domain(text) && !address
+            text.is_empty() || is_go_domain(text) && !address
         }
         GeneralName::Ip(range) => is_mask(&range[range.len() / 2..]),
         GeneralName::Other => true,
     }
+}
+
+/// Labels of characters that can be seen, with dots between them; a dot may stand in front.
+fn is_go_domain(text: &[u8]) -> bool {
+    let bare = text.strip_prefix(b".").unwrap_or(text);
+    bare.split(|c| *c == b'.').all(|label| !label.is_empty() && label.iter().all(u8::is_ascii_graphic))
 }
 
 /// Ones, then zeros.
@@ -305,12 +311,12 @@ fn are_plain_parameters(algorithm: &[u8], parameters: Option<Tlv<'_>>) -> bool {
 }
 
 fn is_pss(parameters: &Tlv<'_>) -> Option<()> {
-    let mut fields = Elements::new(Some(parameters.body).filter(|_| parameters.tag == der::SEQUENCE)?);
+    let mut fields = Reader::new(Some(parameters.body).filter(|_| parameters.tag == der::SEQUENCE)?);
     if let Some(hash) = fields.take(der::CONTEXT_0) {
         is_hash(hash.body)?;
     }
     if let Some(mask) = fields.take(der::CONTEXT_1) {
-        let mut parts = Elements::new(der::only(mask.body, der::SEQUENCE)?.body);
+        let mut parts = Reader::new(der::only(mask.body, der::SEQUENCE)?.body);
         const MGF1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 8];
         parts.take(der::OID).filter(|oid| oid.body == MGF1)?;
         is_hash(parts.rest())?;
@@ -325,7 +331,7 @@ fn is_pss(parameters: &Tlv<'_>) -> Option<()> {
 }
 
 fn is_hash(identifier: &[u8]) -> Option<()> {
-    let mut parts = Elements::new(der::only(identifier, der::SEQUENCE)?.body);
+    let mut parts = Reader::new(der::only(identifier, der::SEQUENCE)?.body);
     let oid = parts.take(der::OID)?.body;
     let known = oid == SHA1 || matches!(oid.strip_prefix(SHA2), Some([1..=6]));
     let rest_is_null = parts.is_empty() || parts.rest() == [der::NULL, 0];
@@ -415,4 +421,116 @@ fn is_plain_uri(text: &[u8]) -> bool {
         at += 1;
     }
     is_scheme && is_port && has_name && fragments <= 1 && !path.is_empty() | !host.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+
+    use super::super::testing::{Draft, UNIVERSAL, attribute, name, oid, sequence, tlv};
+    use super::*;
+
+    const CONSTRAINTS: &str = "2.5.29.30";
+
+    fn refused(draft: &Draft) -> Vec<(Library, Harm)> {
+        let certificate = Certificate::from_der(&draft.der()).expect("parses");
+        refusals(&certificate).into_iter().map(|refusal| (refusal.library, refusal.harm)).collect()
+    }
+
+    fn constraint(name: &[u8]) -> Draft {
+        Draft::default().with(CONSTRAINTS, sequence(&[&tlv(0xa0, &sequence(&[name]))]))
+    }
+
+    #[test]
+    fn t39_every_library_loads_the_roots_of_the_web_pki() {
+        for der in TLS_SERVER_ROOT_CERTS {
+            let root = Certificate::from_der(der).expect("a root");
+            assert_eq!((refusals(&root), root.refused_by_java()), (Vec::new(), None), "{root:?}");
+        }
+    }
+
+    #[test]
+    fn t39_java_loads_nothing_with_a_critical_extension_that_it_cannot_parse() {
+        let java = [(Library::Java, Harm::Store)];
+        for (uri, wanted) in [
+            (&b"example.com"[..], false),
+            (b".example.com", false),
+            (b"https://example.com", true),
+            (b"a b", true),
+            (b"", true),
+            (b"10.0.0.1", true),
+        ] {
+            let refusals = refused(&constraint(&tlv(0x86, uri)));
+            assert_eq!(refusals.contains(&java[0]), wanted, "{uri:?}");
+        }
+        assert_eq!(refused(&constraint(&tlv(0x81, b""))), java);
+        assert_eq!(refused(&Draft::default().with("2.5.29.20", vec![2, 1, 0])), java);
+        // Only where it is critical.
+        let mut draft = constraint(&tlv(0x86, b"https://example.com"));
+        for (_, critical, _) in &mut draft.extensions {
+            *critical = false;
+        }
+        assert_eq!(refused(&draft), []);
+    }
+
+    #[test]
+    fn t39_curves_without_a_name_that_all_know() {
+        let good = rcgen::PublicKeyData::subject_public_key_info(super::super::testing::key());
+        let point = [&[0][..], &good[good.len() - 65..]].concat();
+        let on = |curve: &str| {
+            let algorithm = sequence(&[&oid("1.2.840.10045.2.1"), &oid(curve)]);
+            refused(&Draft { public_key: Some(sequence(&[&algorithm, &tlv(3, &point)])), ..Draft::default() })
+        };
+        let (go, java) = ((Library::Go, Harm::Root), (Library::Java, Harm::Store));
+        assert_eq!(on("1.2.840.10045.3.1.7"), []);
+        assert_eq!(on("1.3.36.3.3.2.8.1.1.7"), [go], "brainpoolP256r1");
+        assert_eq!(on("1.3.36.3.3.2.8.1.1.11"), [go, java], "the point is too short");
+        assert_eq!(on("1.2.156.10197.1.301"), [go, java], "SM2");
+    }
+
+    #[test]
+    fn t39_what_one_library_passes_over() {
+        let go = [(Library::Go, Harm::Root)];
+        let universal = name(&[&[&attribute("2.5.4.3", UNIVERSAL, b"\0\0\0A")]]);
+        assert_eq!(refused(&Draft::named(universal)), go);
+        let policies = sequence(&[&sequence(&[&oid("1.2.3")]), &sequence(&[&oid("1.2.3")])]);
+        assert_eq!(refused(&Draft::default().with("2.5.29.32", policies)), go);
+        assert_eq!(refused(&constraint(&tlv(0x87, &[10, 0, 0, 0, 255, 0, 255, 0]))), go);
+        assert_eq!(refused(&constraint(&tlv(0x87, &[10, 0, 0, 0, 255, 192, 0, 0]))), []);
+        assert_eq!(
+            refused(&Draft::default().with("1.3.6.1.5.5.7.1.14", vec![5, 0])),
+            [(Library::OpenSsl, Harm::Root)]
+        );
+    }
+
+    #[test]
+    fn only_plain_uris_count() {
+        for good in [
+            &b"http://example.com"[..],
+            b"http://example.com:80/a/b?c=d%20#e",
+            b"ldap:///CN=x,DC=y?certificateRevocationList?base",
+            b"urn:uuid:1234",
+            b"spiffe://example.org/x",
+        ] {
+            assert!(is_plain_uri(good), "{}", String::from_utf8_lossy(good));
+        }
+        for bad in [
+            &b""[..],
+            b"example.com",
+            b"//example.com",
+            b"http://",
+            b"http:",
+            b"http://a b/",
+            b"http://a/%zz",
+            b"http://a:b/",
+            b"http://[::1]/",
+            b"http://u@a/",
+            b"http://\xfc/",
+            b"file://\\\\a\\b",
+            b"1a://x",
+            b"a:/#b#c",
+        ] {
+            assert!(!is_plain_uri(bad), "{}", String::from_utf8_lossy(bad));
+        }
+    }
 }
