@@ -12,6 +12,7 @@ use super::extensions::{self, id, names_of};
 use super::general_name::GeneralName;
 use super::key_form::{self, Key};
 use super::name;
+use super::plain_uri::{is_plain_domain, is_plain_uri};
 use super::structure::{self, Extension, Fields};
 
 /// A library that parses the roots of a store.
@@ -107,8 +108,6 @@ fn rustls(der: &[u8], fields: &Fields<'_>) -> Option<String> {
         (der.len() > LIMIT).then(|| format!("it has {} bytes, more than {LIMIT}", der.len()))
     }
 }
-
-// ------------------------------------------------------------------------------------------------------------ Go
 
 /// An exponent above this is "too large" to crypto/rsa.
 const GO_EXPONENT_BITS: usize = 31;
@@ -249,8 +248,6 @@ fn is_mask(mask: &[u8]) -> bool {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------- Java
-
 /// The curves that Java knows by name, and the bytes of a coordinate: NIST's, secp256k1, and Brainpool's `r1`. Java has
 /// others (`sect233k1`, `secp160r1`), which nobody signs with and builds of distributions leave out.
 const JAVA_CURVES: [(&[u8], usize); 9] = [
@@ -369,60 +366,6 @@ fn java_extension(extension: &Extension<'_>) -> Option<String> {
     })
 }
 
-// ------------------------------------------------------------------------------------------- what all of them parse
-
-/// Letters, digits and hyphens in labels with dots between them; a dot may stand in front.
-fn is_plain_domain(text: &[u8]) -> bool {
-    let bare = text.strip_prefix(b".").unwrap_or(text);
-    let is_label = |label: &[u8]| {
-        label.first().is_some_and(u8::is_ascii_alphanumeric)
-            && label.last().is_some_and(u8::is_ascii_alphanumeric)
-            && label.iter().all(|c| c.is_ascii_alphanumeric() || *c == b'-')
-    };
-    text.len() < 250 && bare.split(|c| *c == b'.').all(is_label)
-}
-
-/// A scheme, a host with a port or none, and a path of characters that every parser takes (RFC 3986 appendix A).
-fn is_plain_uri(text: &[u8]) -> bool {
-    let Some(colon) = text.iter().position(|c| *c == b':') else { return false };
-    let (scheme, rest) = (&text[..colon], &text[colon + 1..]);
-    let is_scheme = scheme.first().is_some_and(u8::is_ascii_alphabetic)
-        && scheme.iter().all(|c| c.is_ascii_alphanumeric() || b"+.-".contains(c));
-    let (host, path) = match rest.strip_prefix(b"//") {
-        None => (&b""[..], rest),
-        Some(rest) => {
-            let end = rest.iter().position(|c| b"/?#".contains(c)).unwrap_or(rest.len());
-            rest.split_at(end)
-        }
-    };
-    let (name, port) = match host.iter().position(|c| *c == b':') {
-        Some(at) => (&host[..at], &host[at + 1..]),
-        None => (host, &b"1"[..]),
-    };
-    let is_port = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
-    // Java takes a name whose last label begins with a digit for an address.
-    let is_host = is_plain_domain(name) && !name.starts_with(b".");
-    let has_name =
-        host.is_empty() && rest.starts_with(b"///") || host.is_empty() && !rest.starts_with(b"//") || is_host;
-    let mut at = 0;
-    let mut fragments = 0;
-    while at < path.len() {
-        match path[at] {
-            b'%' => {
-                let digits = path.get(at + 1..at + 3);
-                if !digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) {
-                    return false;
-                }
-            }
-            b'#' => fragments += 1,
-            c if c.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?".contains(&c) => {}
-            _ => return false,
-        }
-        at += 1;
-    }
-    is_scheme && is_port && has_name && fragments <= 1 && !path.is_empty() | !host.is_empty()
-}
-
 #[cfg(test)]
 mod tests {
     use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
@@ -501,36 +444,5 @@ mod tests {
             refused(&Draft::default().with("1.3.6.1.5.5.7.1.14", vec![5, 0])),
             [(Library::OpenSsl, Harm::Root)]
         );
-    }
-
-    #[test]
-    fn only_plain_uris_count() {
-        for good in [
-            &b"http://example.com"[..],
-            b"http://example.com:80/a/b?c=d%20#e",
-            b"ldap:///CN=x,DC=y?certificateRevocationList?base",
-            b"urn:uuid:1234",
-            b"spiffe://example.org/x",
-        ] {
-            assert!(is_plain_uri(good), "{}", String::from_utf8_lossy(good));
-        }
-        for bad in [
-            &b""[..],
-            b"example.com",
-            b"//example.com",
-            b"http://",
-            b"http:",
-            b"http://a b/",
-            b"http://a/%zz",
-            b"http://a:b/",
-            b"http://[::1]/",
-            b"http://u@a/",
-            b"http://\xfc/",
-            b"file://\\\\a\\b",
-            b"1a://x",
-            b"a:/#b#c",
-        ] {
-            assert!(!is_plain_uri(bad), "{}", String::from_utf8_lossy(bad));
-        }
     }
 }

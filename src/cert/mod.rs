@@ -29,6 +29,7 @@ pub mod loadable;
 mod name;
 pub mod pem;
 mod pkcs7;
+mod plain_uri;
 pub mod policy;
 mod private_key;
 mod purpose;

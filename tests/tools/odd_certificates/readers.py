@@ -107,14 +107,14 @@ class Links(ctypes.Structure):
 DER_OFFSET = 3 * 8 + 4 * ctypes.sizeof(Item)
 
 nss = ctypes.CDLL("libnss3.so")
-for function in ("CERT_DecodeDERCertificate", "PK11_GetInternalKeySlot", "PK11_ListCertsInSlot"):
+for function in ("__CERT_DecodeDERCertificate", "PK11_GetInternalKeySlot", "PK11_ListCertsInSlot"):
     getattr(nss, function).restype = ctypes.c_void_p
 
 
 def decoded_by_nss(der):
     buffer = ctypes.create_string_buffer(der, len(der))
     item = Item(0, ctypes.cast(buffer, ctypes.c_void_p), len(der))
-    certificate = nss.CERT_DecodeDERCertificate(ctypes.byref(item), 1, None)
+    certificate = nss.__CERT_DecodeDERCertificate(ctypes.byref(item), 1, None)
     if certificate:
         nss.CERT_DestroyCertificate(ctypes.c_void_p(certificate))
     return bool(certificate)
