@@ -10,7 +10,7 @@ impl Checkpoints {
     /// Passes the next moment: right here the process ends if the test named its number.
     pub(crate) fn pass(&mut self) {
         self.0 += 1;
-        let here = env::test_hook("TRUSTUP_TEST_KILL_AT").and_then(|text| text.parse().ok()) == Some(self.0);
+        let here = env::test_hook(env::Hook::KillAt).and_then(|text| text.parse().ok()) == Some(self.0);
         if here {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }

@@ -98,7 +98,33 @@ impl fmt::Debug for Env {
     }
 }
 
-/// A variable that only tests set; always unset outside debug builds, so that nothing shipped obeys it.
-pub(crate) fn test_hook(name: &str) -> Option<String> {
-    if cfg!(debug_assertions) { std::env::var(name).ok() } else { None }
+/// A variable that only tests set, and only debug builds know: no shipped binary has even its name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Hook {
+    /// The number of the checkpoint at which the process ends by SIGKILL.
+    KillAt,
+    /// The kernel is taken for one without openat2.
+    NoOpenat2,
+}
+
+/// The value of a hook. Its name is written to the file that TRUSTUP_TEST_HOOK_SEEN names: a test that relies on a hook
+/// fails where the binary has none, or never came by it.
+#[cfg(debug_assertions)]
+pub(crate) fn test_hook(hook: Hook) -> Option<String> {
+    let name = match hook {
+        Hook::KillAt => "TRUSTUP_TEST_KILL_AT",
+        Hook::NoOpenat2 => "TRUSTUP_TEST_NO_OPENAT2",
+    };
+    let value = std::env::var(name).ok()?;
+    if let Some(seen) = std::env::var_os("TRUSTUP_TEST_HOOK_SEEN") {
+        // The test that misses it fails.
+        let _ = std::fs::write(seen, name);
+    }
+    Some(value)
+}
+
+/// Always unset.
+#[cfg(not(debug_assertions))]
+pub(crate) fn test_hook(_: Hook) -> Option<String> {
+    None
 }

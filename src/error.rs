@@ -23,6 +23,10 @@ pub enum Kind {
     Unreachable,
     /// Failed, and the paths named are changed: exit 7.
     Changed,
+    /// The command after `--` is there and cannot be executed: exit 126, as in a shell.
+    NotExecutable,
+    /// The command after `--` is not there: exit 127, as in a shell.
+    NoCommand,
 }
 
 impl Kind {
@@ -35,6 +39,8 @@ impl Kind {
             Kind::Unsupported => 5,
             Kind::Unreachable => 6,
             Kind::Changed => 7,
+            Kind::NotExecutable => 126,
+            Kind::NoCommand => 127,
         }
     }
 
@@ -47,6 +53,8 @@ impl Kind {
             Kind::Unsupported => "unsupported",
             Kind::Unreachable => "unreachable",
             Kind::Changed => "changed",
+            Kind::NotExecutable => "not-executable",
+            Kind::NoCommand => "no-command",
         }
     }
 }
@@ -143,6 +151,11 @@ impl Error {
     /// Path or URL.
     pub fn place(&self) -> Option<&str> {
         self.0.place.as_deref()
+    }
+
+    /// The cause, if it is of this type: an `Errno` of a system call, for example.
+    pub fn cause<T: fmt::Display + fmt::Debug + Send + Sync + 'static>(&self) -> Option<&T> {
+        self.0.cause.as_ref()?.downcast_ref::<T>()
     }
 
     /// The causes, outermost first.

@@ -74,6 +74,16 @@ pub fn unsafe_to_run(sysroot: &Sysroot, path: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
+/// Why a family's tool failed.
+#[derive(Debug)]
+pub struct ToolFailure {
+    /// What it said, and what to do.
+    pub error: Error,
+    /// It, or a program that it ran, was killed by a signal or could not be run at all, as under an emulator that cannot
+    /// run it: no verdict on what it was to do.
+    pub crashed: bool,
+}
+
 /// Runs a family's tool: fixed environment (its temporary files go to `temporary`, ours alone), standard input closed, output kept for the error, its whole process
 /// group ended after `timeout`.
 ///
@@ -87,7 +97,7 @@ pub fn run_tool(
     temporary: &str,
     timeout: Duration,
     stamp: Option<i64>,
-) -> Result<String> {
+) -> Result<String, ToolFailure> {
     let mut command = Command::new(program);
     command
         .args(arguments)
@@ -101,8 +111,12 @@ pub fn run_tool(
         .current_dir("/");
     let shown =
         std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-    run(command, "the distribution's trust update", &shown, (timeout, ErrorKind::Failed), &|| Ok(()))
-        .map_err(|error| error.hint("`--updater builtin` writes the same files without it"))
+    let mut crashed = false;
+    let late = (timeout, ErrorKind::Failed);
+    run(command, "the distribution's trust update", &shown, late, &|| Ok(()), &mut crashed).map_err(|error| {
+        let error = error.hint("`--updater builtin` writes the same files without it");
+        ToolFailure { error, crashed }
+    })
 }
 
 /// Runs a program that the user named: the caller's environment without our secrets (threat T16), standard input closed,
@@ -136,17 +150,19 @@ fn hook(
     withhold_secrets(&mut command, env);
     let shown = text::escape(&[&[program], arguments].concat().join(" "));
     // Another time it may be quicker.
-    run(command, "the hook", &shown, (timeout, ErrorKind::Unreachable), go_on).map(drop)
+    run(command, "the hook", &shown, (timeout, ErrorKind::Unreachable), go_on, &mut false).map(drop)
 }
 
 /// Runs `command` to its end, as long as `go_on` has no error, and gives back what it said; `who` and `shown` are for the
-/// error, which is of the kind beside the time that it has where that was too short.
+/// error, which is of the kind beside the time that it has where that was too short. `crashed` becomes true where its end
+/// was a signal, or a shell's word for that (128 and more) or for a program that cannot be run (126, 127).
 fn run(
     mut command: Command,
     who: &str,
     shown: &str,
     (timeout, late): (Duration, ErrorKind),
     go_on: &dyn Fn() -> Result<()>,
+    crashed: &mut bool,
 ) -> Result<String> {
     let no_pipe = |error| Error::failed("could not make a pipe").because(anyhow::Error::from(error));
     let (output, writer) = std::io::pipe().map_err(no_pipe)?;
@@ -156,12 +172,13 @@ fn run(
     drop(nobody);
     command.stdin(closed).stdout(writer).stderr(writer_too).process_group(0);
     close_fds::set_fds_cloexec(3, &[]);
-    let child = command
-        .spawn()
-        .map_err(|error| Error::failed(format!("could not start {who}")).at(shown).because(error))?;
-    drop(command);
+    let not_started =
+        |error| Error::failed(format!("could not start {who}")).at(shown).because(anyhow::Error::from(error));
+    // First: where there is no room for a thread, no program is left without a reader.
     let said = Arc::default();
-    let closed = listen(output, Arc::clone(&said));
+    let closed = listen(output, Arc::clone(&said)).map_err(not_started)?;
+    let child = command.spawn().map_err(not_started)?;
+    drop(command);
     let mut running = Running { child, closed, has_closed: false, exited: None };
     let ended = running.wait(timeout, go_on);
     let status = running
@@ -173,6 +190,7 @@ fn run(
         running.closes_within(GRACE);
     }
     let said = said.lock().unwrap_or_else(PoisonError::into_inner);
+    *crashed = matches!(ended, Ended::ByItself) && status.code().is_none_or(|code| code >= 126);
     let what = match ended {
         Ended::ByItself if status.success() => return Ok(String::from_utf8_lossy(&said).into_owned()),
         Ended::ByItself => Error::failed(format!("{who} failed ({status})")),
@@ -189,9 +207,9 @@ fn run(
 
 /// Reads what a program says into `said`, until nobody can write it any more; then the receiver hears of it. Whoever keeps
 /// the output open for longer than the program lives is read from all the same, so that it does not get stuck or killed.
-fn listen(mut output: PipeReader, said: Arc<Mutex<Vec<u8>>>) -> Receiver<()> {
+fn listen(mut output: PipeReader, said: Arc<Mutex<Vec<u8>>>) -> std::io::Result<Receiver<()>> {
     let (sender, closed) = mpsc::channel();
-    std::thread::spawn(move || {
+    std::thread::Builder::new().spawn(move || {
         let mut part = [0; 8192];
         loop {
             match output.read(&mut part) {
@@ -208,8 +226,8 @@ fn listen(mut output: PipeReader, said: Arc<Mutex<Vec<u8>>>) -> Receiver<()> {
         }
         // Nobody may be waiting any more.
         let _ = sender.send(());
-    });
-    closed
+    })?;
+    Ok(closed)
 }
 
 /// How a program came to its end.
@@ -308,7 +326,7 @@ fn tail(said: &str) -> String {
 }
 
 /// Puts `command` in our place, with `variables` added to the environment: never returns on success. It gets no secret
-/// of ours (threat T16).
+/// of ours (threat T16). The exit code of the error is a shell's: 127 where there is no such program, else 126.
 pub fn replace_us(env: &Env, command: &[String], variables: &[(String, String)]) -> Error {
     let Some((program, arguments)) = command.split_first() else {
         return Error::usage("the command after `--` is empty");
@@ -318,12 +336,23 @@ pub fn replace_us(env: &Env, command: &[String], variables: &[(String, String)])
     withhold_secrets(&mut replacement, env);
     close_fds::set_fds_cloexec(3, &passed_on(env));
     let cause = replacement.exec();
-    let hint = if cause.kind() == std::io::ErrorKind::NotFound {
-        "the roots are installed; give the command's absolute path, or set PATH in the image"
-    } else {
-        "the roots are installed; look at the command's mode and interpreter"
+    let is_missing = cause.kind() == ErrorKindOfIo::NotFound;
+    let (kind, hint) = match is_missing {
+        true if program.contains('/') && std::path::Path::new(program).exists() => (
+            ErrorKind::NoCommand,
+            "the file is there: the interpreter that its first line names, or its dynamic loader, is not in this image",
+        ),
+        true => (ErrorKind::NoCommand, "give the absolute path of a program in this image, or set PATH"),
+        false => (
+            ErrorKind::NotExecutable,
+            "`ls -l` shows whether it is a file that this user may execute; also check its interpreter",
+        ),
     };
-    Error::failed("could not start the command").at(text::escape(program)).because(cause).hint(hint)
+    Error::new(kind, "could not start the command")
+        .at(text::escape(program))
+        .because(cause)
+        .hint(hint)
+        .hint("what trustup had to do before is done, and is not repeated by the next run")
 }
 
 /// The descriptors that a service manager means for the service: socket activation (sd_listen_fds(3)) names the

@@ -214,10 +214,15 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
         (is_directory, std::cmp::Reverse(if is_directory { change.path.matches('/').count() } else { 0 }))
     });
     made.extend(removed);
-    for change in &made {
-        refuse_in_store(view, &change.path)?;
-    }
     Ok(made)
+}
+
+/// Refuses changes where only Nix writes, whatever links and state name.
+///
+/// # Errors
+/// One of them is there.
+pub fn refuse_in_nix_store(view: &View, changes: &[Change]) -> Result<()> {
+    changes.iter().try_for_each(|change| refuse_in_store(view, &change.path))
 }
 
 /// Whatever links and state say, nothing changes where only Nix writes.
@@ -304,7 +309,7 @@ pub fn records(
             continue;
         }
         if let Some(mark) = Mark::of(&after) {
-            records.insert(path, Record { before: Saved::new(&original, &after)?, after: mark });
+            records.insert(path, Record::new(Saved::new(&original, &after)?, mark));
         }
     }
     Ok(records)

@@ -139,6 +139,11 @@ impl Place {
         self.exists
     }
 
+    /// Whether it is there or can be made.
+    pub fn is_usable(&self) -> bool {
+        self.exists || self.reasons.is_empty()
+    }
+
     /// Where the state of the root file system itself is, for users other than root.
     pub fn system_state(&self) -> String {
         child(&self.path, SYSTEM_STATE)

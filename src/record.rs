@@ -22,6 +22,8 @@ pub struct Ours {
     pub files: BTreeSet<String>,
     /// What Firefox's policy file names for us.
     pub policy: Vec<String>,
+    /// The row of the table of distributions, if the user named it (`--distribution`).
+    pub distribution: Option<String>,
 }
 
 /// One path that we changed.
@@ -32,6 +34,17 @@ pub struct Record {
     pub before: Saved,
     /// What we left there.
     pub after: Mark,
+    /// The known path that led there by a link, where nothing else says that the path is ours to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<String>,
+    /// The set-id bits that the file had before us: they are never given back, but spoken of (threat T38).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub special: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(bits: &u32) -> bool {
+    *bits == 0
 }
 
 /// A node that can be brought back, given what stands there now.
@@ -138,6 +151,11 @@ pub enum Mark {
 }
 
 impl Record {
+    /// A record of a path that is ours by its name.
+    pub fn new(before: Saved, after: Mark) -> Self {
+        Record { before, after, via: None, special: 0 }
+    }
+
     /// Whether a directory came or went, and nothing else.
     pub fn is_of_directory(&self) -> bool {
         matches!(self.before, Saved::Absent | Saved::Directory { .. })
@@ -195,6 +213,25 @@ impl Saved {
             }
             Node::Special => return Err(Error::failed("a device, socket or FIFO cannot be kept")),
         })
+    }
+
+    /// The same without any byte of what was there: then [`Saved::restore`] answers `None`, and what is ours is taken out
+    /// of what stands there instead.
+    #[must_use]
+    pub fn without_content(self) -> Self {
+        match self {
+            Saved::File { mode, owner, modified, sha256, .. } => Saved::File {
+                mode,
+                owner,
+                modified,
+                sha256,
+                prefix: 0,
+                suffix: 0,
+                middle: String::new(),
+                places: None,
+            },
+            other => other,
+        }
     }
 
     /// The node as it was, made from what stands there now. `None` if `now` is not what we left.

@@ -6,6 +6,7 @@
 //! way to end at all, since the kernel does nothing to process 1 by itself.
 
 use std::future::Future;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -76,10 +77,8 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
 /// # Errors
 /// The system gives no runtime; a signal came.
 pub fn block_on_after_all<T>(future: impl Future<Output = T>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Error::failed("could not start the network runtime").because(error))?;
+    let runtime =
+        build().map_err(|error| Error::failed("could not start the network runtime").because(error))?;
     let Some(heeded) = HEEDED.get() else {
         return Ok(runtime.block_on(future));
     };
@@ -94,6 +93,16 @@ pub fn block_on_after_all<T>(future: impl Future<Output = T>) -> Result<T> {
     });
     heeded.by_default.store(true, Ordering::SeqCst);
     done
+}
+
+/// A runtime for the thread that asks for it.
+///
+/// # Errors
+/// The system gives none.
+pub fn build() -> std::io::Result<tokio::runtime::Runtime> {
+    // tokio makes a pair for signals that it cannot be without, and panics where the system has no descriptors left.
+    drop(UnixStream::pair()?);
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 /// SIGTERM and SIGINT, to be waited for. Made inside a runtime.

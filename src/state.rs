@@ -1,7 +1,11 @@
 //! What trustup did to a root file system, so that a second run and `untrust` are exact: one JSON file in the
 //! sysroot's state directory (`/var/lib/trustup`, for others than root one in their private store). It holds no times and no secrets; the same inputs give the same bytes.
 //!
-//! The file may come from a hostile image: everything in it is checked before it is believed (threat T11).
+//! The file may come from a hostile image: everything in it is checked before it is believed (threat T11). What we write
+//! passes the same checks before the first change (threat T38): trustup always accepts a state that it wrote, whatever
+//! others change in the tree afterwards.
+
+mod check;
 
 use std::collections::BTreeMap;
 
@@ -12,21 +16,21 @@ use serde::{Deserialize, Serialize};
 use crate::cert::{Certificate, is_anchor_name};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::keystore;
 use crate::record::{Ours, Record, Saved};
 use crate::sysroot::{Kind, Meta, STATE_DIRECTORY, Sysroot};
 use crate::trust::distro;
 use crate::trust::firefox_policy;
-use crate::trust::nix_store;
 use crate::trust::runtimes::profile;
-use crate::trust::stores::{self, Additions, Kinds};
-use crate::trust::updater::{Ownership, bundle};
+use crate::trust::stores::{Additions, Kinds};
+use crate::trust::updater::Ownership;
+
+pub use self::check::{Unclaimed, attribute, check_records};
 
 /// The state file in the sysroot's state directory, 0600.
 pub const FILE: &str = "state.json";
 
-/// A state names a few hundred paths and certificates.
-const LIMIT: u64 = 64 * 1024 * 1024;
+/// A state names a few hundred paths and certificates. A larger one is neither read nor written.
+pub const LIMIT: u64 = 64 * 1024 * 1024;
 const SCHEMA: u32 = 1;
 
 /// What we did, as recorded by the last run.
@@ -37,6 +41,9 @@ pub struct State {
     pub schema: u32,
     /// The row of the table of distributions.
     pub row: String,
+    /// Whether the user named that row (`--distribution`), so that os-release does not count.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub row_named: bool,
     /// Whether the compiled-in Web PKI was put into a bundle that we made.
     pub web_pki: bool,
     /// The roots asked for, in the order of their arrival.
@@ -57,9 +64,15 @@ pub struct State {
     /// What we added to keystores and databases beside the family's outputs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub added: Additions,
+    /// Outputs and stores that could not be written, so that the private store has what they lack. Only shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<String>,
     /// Directories on the way to our own that we made, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub directories: Vec<String>,
+    /// Records of the file that no longer say anything that can be acted on: never written.
+    #[serde(skip)]
+    pub unclaimed: Vec<Unclaimed>,
 }
 
 /// A root that the user asked for.
@@ -133,11 +146,16 @@ impl StoredAnchor {
     /// # Errors
     /// The state is damaged or forged.
     pub fn certificate(&self) -> Result<Certificate> {
-        let damaged = || Error::failed("the state names a certificate that does not fit its fingerprint");
-        let der = BASE64.decode(&self.certificate).map_err(|_| damaged())?;
-        let certificate = Certificate::from_der(&der).map_err(|_| damaged())?;
-        if certificate.fingerprint() == self.fingerprint { Ok(certificate) } else { Err(damaged()) }
+        decode(&self.certificate, &self.fingerprint)
     }
+}
+
+/// The certificate that is kept as base64; its fingerprint is the one that it is kept under.
+fn decode(text: &str, fingerprint: &Fingerprint) -> Result<Certificate> {
+    let damaged = || Error::failed("the state names a certificate that does not fit its fingerprint");
+    let der = BASE64.decode(text).map_err(|_| damaged())?;
+    let certificate = Certificate::from_der(&der).map_err(|_| damaged())?;
+    if certificate.fingerprint() == *fingerprint { Ok(certificate) } else { Err(damaged()) }
 }
 
 impl State {
@@ -149,6 +167,7 @@ impl State {
             files: installed.clone().filter_map(|anchor| anchor.file.clone()).collect(),
             installed: installed.map(|anchor| anchor.fingerprint).collect(),
             policy: self.in_policy(),
+            distribution: self.row_named.then(|| self.row.clone()),
         }
     }
 
@@ -163,9 +182,42 @@ impl State {
         files.collect()
     }
 
+    /// Every certificate that is in a store because of us, or still has to be taken out of one.
+    ///
+    /// # Errors
+    /// The state is damaged or forged.
+    pub fn certificates(&self) -> Result<BTreeMap<Fingerprint, Certificate>> {
+        let mut known = BTreeMap::new();
+        for anchor in &self.anchors {
+            known.insert(anchor.fingerprint, anchor.certificate()?);
+        }
+        for (fingerprint, addition) in self.added.values().flatten() {
+            if let Some(text) = &addition.certificate {
+                known.insert(*fingerprint, decode(text, fingerprint)?);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Keeps, beside what is still in a store, the certificates that `former` had as anchors and that are anchors no
+    /// longer.
+    #[must_use]
+    pub fn keeping_certificates_of(mut self, former: &State) -> Self {
+        let anchors = &self.anchors;
+        for (fingerprint, addition) in self.added.values_mut().flatten() {
+            let is = |anchor: &&StoredAnchor| anchor.fingerprint == *fingerprint;
+            if anchors.iter().find(is).is_some() {
+                addition.certificate = None;
+            } else if let Some(anchor) = former.anchors.iter().find(is) {
+                addition.certificate = Some(anchor.certificate.clone());
+            }
+        }
+        self
+    }
+
     /// Whether there is nothing to remember.
     pub fn is_empty(&self) -> bool {
-        self.anchors.is_empty() && self.records.is_empty()
+        self.anchors.is_empty() && self.records.is_empty() && self.added.is_empty()
     }
 
     /// Whether both say the same, the version aside.
@@ -181,6 +233,30 @@ impl State {
             .map_err(|error| Error::failed("could not write the state").because(error))?;
         bytes.push(b'\n');
         Ok(bytes)
+    }
+
+    /// Refuses what [`State::load`] would refuse afterwards (threat T38).
+    ///
+    /// # Errors
+    /// The state is too large, or names something that is not trustup's to change.
+    pub fn check_before_writing(&self, sysroot: &Sysroot) -> Result<()> {
+        let place = || sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
+        let size = self.to_bytes()?.len() as u64;
+        if size > LIMIT {
+            return Err(Error::failed(format!(
+                "the record of this change would have {} MiB, more than the {} MiB that trustup reads",
+                size >> 20,
+                LIMIT >> 20
+            ))
+            .at(place())
+            .hint("a file in a trust store is far too large: `trustup detect` lists the stores; remove that file and run again"));
+        }
+        let mut state = State { schema: SCHEMA, ..self.clone() };
+        state.check(sysroot).map_err(|error| {
+            error
+                .at(place())
+                .hint("trustup could not read this record again, so it changes nothing; please report this")
+        })
     }
 
     /// Reads and checks the state of a root file system; an empty one if there is none.
@@ -206,15 +282,15 @@ impl State {
         let damaged = |error: Error| {
             error.at(&place).hint(format!("if nobody but trustup should have written there, look who did; then remove `{place}` and run bootstrap again"))
         };
-        let state: State = serde_json::from_slice(bytes).map_err(|error| {
+        let mut state: State = serde_json::from_slice(bytes).map_err(|error| {
             damaged(Error::failed("the state of an earlier run is damaged").because(error))
         })?;
         state.check(sysroot).map_err(damaged)?;
         Ok(state)
     }
 
-    /// Holds every path and mode against the row's table.
-    fn check(&self, sysroot: &Sysroot) -> Result<()> {
+    /// Holds every path and mode against the row's table; records that cannot be acted on any more become `unclaimed`.
+    fn check(&mut self, sysroot: &Sysroot) -> Result<()> {
         if self.schema != SCHEMA {
             return Err(Error::failed(format!(
                 "the state has version {}, this trustup knows {SCHEMA}",
@@ -223,7 +299,10 @@ impl State {
         }
         let row = distro::by_id(&self.row, sysroot.is_private())
             .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
-        check_records(sysroot, row, self.records.iter())?;
+        self.unclaimed = check_records(sysroot, row, self.records.iter(), self.added.keys())?;
+        for Unclaimed { path, .. } in &self.unclaimed {
+            self.records.remove(path);
+        }
         if self.added.keys().any(|path| !path.starts_with('/') || path.split('/').any(|part| part == "..")) {
             return Err(Error::failed("the state names a store that cannot be one"));
         }
@@ -242,8 +321,8 @@ impl State {
         {
             return Err(Error::failed("the state names a directory that is not on the way to its own"));
         }
+        self.certificates()?;
         for anchor in &self.anchors {
-            anchor.certificate()?;
             let file = anchor.file.as_deref().unwrap_or_default();
             let file_is_ours =
                 anchor.file.is_none() || row.updater.owns(file) == Ownership::Entry && !file.contains("/../");
@@ -255,42 +334,6 @@ impl State {
     }
 }
 
-/// Refuses records that name a path which is not the row's to change, or a mode with set-id bits.
-pub fn check_records<'a>(
-    sysroot: &Sysroot,
-    row: &distro::Distro,
-    records: impl Iterator<Item = (&'a String, &'a Record)> + Clone,
-) -> Result<()> {
-    for (path, record) in records.clone() {
-        let strange =
-            !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
-        let ours = !strange
-            && match row.updater.owns(path) {
-                Ownership::Entry => true,
-                Ownership::OnTheWay => record.is_of_directory(),
-                Ownership::Foreign => {
-                    !sysroot.is_private()
-                        && (profile::may_record(path, record)
-                            || firefox_policy::may_record(path, record)
-                            || stores::may_record(path, record, records.clone().map(|(path, _)| path)))
-                        || is_known_by_link(sysroot, path)?
-                }
-            };
-        if !ours {
-            return Err(Error::failed(format!(
-                "the state names `{}`, which is not a path that trustup changes here",
-                crate::text::escape(path)
-            )));
-        }
-        if let Saved::File { mode, .. } | Saved::Directory { mode } = record.before
-            && mode & !0o1777 != 0
-        {
-            return Err(Error::failed(format!("the state gives `{path}` a set-id mode")));
-        }
-    }
-    Ok(())
-}
-
 /// Whether root keeps a record of this system that whoever runs us cannot read. The directory goes with the last anchor,
 /// so there is one.
 pub fn is_closed(sysroot: &Sysroot) -> Result<bool> {
@@ -298,19 +341,6 @@ pub fn is_closed(sysroot: &Sysroot) -> Result<bool> {
     let meta = sysroot.lstat(STATE_DIRECTORY)?;
     let of_root = |meta: Meta| meta.kind == Kind::Directory && meta.uid == 0 && meta.mode & 0o077 == 0;
     Ok(uid != 0 && meta.is_some_and(of_root))
-}
-
-/// Whether a known path of a bundle or of Java's keystore is a link that leads here, and not into Nix's store, which nobody changes.
-fn is_known_by_link(sysroot: &Sysroot, path: &str) -> Result<bool> {
-    if nix_store::holds(path) {
-        return Ok(false);
-    }
-    for known in bundle::KNOWN.into_iter().chain(keystore::find::SHARED) {
-        if sysroot.canonical(known)?.as_deref() == Some(path) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }
 
 /// On `/`, state that somebody else could have written is an error: wrong owner, wider mode, or a link.
@@ -331,32 +361,4 @@ fn check_directory(sysroot: &Sysroot) -> Result<()> {
     Err(Error::failed(what)
         .at(sysroot.display(sysroot.state_directory()))
         .hint("look who made it; then remove it and run bootstrap again"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::record::Mark;
-
-    #[test]
-    fn planted_paths_and_modes_are_refused() {
-        let row = distro::by_id("debian", false).unwrap();
-        let temp = tempfile::tempdir().unwrap();
-        let sysroot = Sysroot::open(temp.path()).unwrap();
-        let record = |mode| Record { before: Saved::Directory { mode }, after: Mark::Absent };
-        for (path, mode, fine) in [
-            ("/usr/local/share/ca-certificates/x.crt", 0o644, true),
-            ("/etc/ssl/certs/x.pem", 0o755, true),
-            ("/etc/ssl", 0o755, true),
-            ("/etc", 0o755, true),
-            ("/etc/passwd", 0o644, false),
-            ("/etc/ssl/certs/../../passwd", 0o644, false),
-            ("../../x", 0o644, false),
-            ("/etc/ssl/certs/x", 0o4755, false),
-            ("/etc/ssl/private/key.pem", 0o600, false),
-        ] {
-            let records = BTreeMap::from([(path.to_owned(), record(mode))]);
-            assert_eq!(check_records(&sysroot, row, records.iter()).is_ok(), fine, "{path}");
-        }
-    }
 }

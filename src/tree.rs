@@ -7,6 +7,9 @@ use crate::sysroot::{Kind, Meta, Sysroot};
 /// The largest file that we read or keep: a bundle of all the world's roots has a tenth of it (threat T9).
 pub const FILE_LIMIT: u64 = 32 * 1024 * 1024;
 
+/// The set-id bits of a mode. A node never has them: they are neither copied nor given back (threat T38).
+pub const SPECIAL: u32 = 0o6000;
+
 /// What stands at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Node {
@@ -105,7 +108,7 @@ pub fn read(sysroot: &Sysroot, path: &str) -> Result<Node> {
 /// The same where it is known what kind of thing stands there.
 pub fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
     Ok(match meta.kind {
-        Kind::Directory => Node::Directory { mode: meta.mode },
+        Kind::Directory => Node::Directory { mode: meta.mode & !SPECIAL },
         Kind::Special => Node::Special,
         Kind::Link => match sysroot.read_link(path)? {
             Some(target) => Node::Link { target },
@@ -114,7 +117,7 @@ pub fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
         Kind::File => match sysroot.read_no_link(path, FILE_LIMIT)? {
             Some((content, meta)) => Node::File(File {
                 content,
-                mode: meta.mode,
+                mode: meta.mode & !SPECIAL,
                 owner: rustix::process::geteuid().is_root().then_some((meta.uid, meta.gid)),
                 modified: Some(meta.modified),
                 mount_point: meta.mount_point,

@@ -1,20 +1,65 @@
-//! The only place that prints. stdout is data (JSON, reports that were asked for), stderr is talk. Text from
+//! The only place that prints. stdout is data (JSON, reports that were asked for), stderr is for people. Text from
 //! certificates, servers, images and tools arrives here escaped (`text::escape`).
+//!
+//! The rules for standard streams, the same in every command:
+//!
+//! - A stream that is closed at start is `/dev/null` (the standard library opens it before `main`).
+//! - Data that cannot be written is [`Lost`]. A command that only reports fails with it (exit 1); a command that changed
+//!   something has finished its work before it reports, and says that only the report is missing (exit 7,
+//!   [`Lost::after_work`]); `-- COMMAND` is executed all the same.
+//! - A reader that closed the pipe (`| head`) has what it wants: no error, no message, the command's own exit code.
+//! - A message that cannot be written to stderr is dropped: it never changes what the command does, nor its exit code.
+//!
+//! Nothing is buffered, so that no error is left for a flush at exit, where nobody would see it.
 
-#![expect(clippy::print_stderr, reason = "this module owns the talking")]
-
-use std::io::{IsTerminal as _, Write as _};
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use indicatif::ProgressBar;
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::plan::StepView;
 
 /// Version of every JSON object that we print.
 pub const SCHEMA: u32 = 1;
+
+/// A report that could not be written to standard output.
+#[derive(Debug)]
+#[must_use]
+pub struct Lost(io::Error);
+
+/// In a command that only reports: the report was all that it was for.
+impl From<Lost> for Error {
+    fn from(lost: Lost) -> Error {
+        Error::failed("could not write to standard output")
+            .because(lost.0)
+            .hint("redirect standard output to a file or device that can be written and has room, and run the command again")
+    }
+}
+
+impl Lost {
+    /// In a command that has finished its work: whether it changed anything decides the exit code. `next` is the hint on
+    /// how to get the report; the caller adds the changed paths.
+    pub fn after_work(self, changed: bool, next: &str) -> Error {
+        if !changed {
+            return self.into();
+        }
+        let what = "the work is done; only its report could not be written to standard output";
+        Error::new(Kind::Changed, what).because(self.0).hint(next)
+    }
+
+    /// Where something else decides the exit code (a service that is to start, another error): a line on stderr says what
+    /// is missing.
+    pub fn mention(self, ui: Ui) {
+        ui.warn(format!("the report could not be written to standard output: {}", self.0));
+    }
+}
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -48,23 +93,28 @@ pub struct Ui {
     /// `-v`: the plan and the reasons, too.
     pub verbose: bool,
     color: bool,
+    color_out: bool,
 }
 
 impl Ui {
-    /// Settles how to talk; `no_color` is whether the variable NO_COLOR is set.
+    /// Decides how to print; `no_color` is whether the environment asks for plain text.
     pub fn new(json: bool, quiet: bool, verbose: bool, color: Color, no_color: bool) -> Self {
-        let color = match color {
+        let color_on = |is_terminal: bool| match color {
             Color::Always => true,
             Color::Never => false,
-            Color::Auto => std::io::stderr().is_terminal() && !no_color,
+            Color::Auto => is_terminal && !no_color,
         };
-        Ui { json, quiet, verbose, color }
+        let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        Ui { json, quiet, verbose, color: color_on(err), color_out: color_on(out) }
     }
 
     /// Shows on a terminal that something takes its time, until the answer is dropped.
     pub fn busy(&self, with: &'static str) -> Option<Busy> {
-        let shown = !self.quiet && !self.json && std::io::stderr().is_terminal();
-        shown.then(|| {
+        let shown = !self.quiet && !self.json && io::stderr().is_terminal();
+        // The ticking needs a thread, and indicatif panics where the system gives none.
+        let has_threads =
+            || std::thread::Builder::new().spawn(|| ()).is_ok_and(|thread| thread.join().is_ok());
+        (shown && has_threads()).then(|| {
             let spinner = ProgressBar::new_spinner().with_message(with);
             spinner.enable_steady_tick(Duration::from_millis(120));
             Busy(spinner)
@@ -74,7 +124,7 @@ impl Ui {
     /// A line about what goes on.
     pub fn say(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", line.as_ref());
+            to_stderr(line.as_ref());
         }
     }
 
@@ -88,7 +138,7 @@ impl Ui {
     /// A warning.
     pub fn warn(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{} {}", self.paint("33", "warning:"), line.as_ref());
+            to_stderr(&format!("{} {}", self.paint("33", "warning:"), line.as_ref()));
         }
     }
 
@@ -114,23 +164,36 @@ impl Ui {
     /// A line of a report that was asked for.
     ///
     /// # Errors
-    /// It cannot be written; a reader that went away (`| head`) is no error.
-    pub fn data(&self, line: impl AsRef<str>) -> Result<()> {
-        match writeln!(std::io::stdout(), "{}", line.as_ref()) {
-            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                Err(Error::failed("could not write to standard output")
-                    .because(error)
-                    .hint("what the command does to the root file system is done: `trustup status` shows it"))
-            }
+    /// It cannot be written; a reader that closed the pipe (`| head`) is no error.
+    pub fn data(&self, line: impl AsRef<str>) -> Result<(), Lost> {
+        match write_line(io::stdout(), line.as_ref()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Lost(error)),
             _ => Ok(()),
         }
+    }
+
+    /// The help or version text that clap was asked for.
+    ///
+    /// # Errors
+    /// As [`Ui::data`].
+    pub fn help(&self, text: &clap::Error) -> Result<(), Lost> {
+        let text = text.render();
+        let text = if self.color_out { text.ansi().to_string() } else { text.to_string() };
+        self.data(text.trim_end_matches('\n'))
+    }
+
+    /// A usage error as clap words it.
+    pub fn usage(&self, error: &clap::Error) {
+        let text = error.render();
+        let text = if self.color { text.ansi().to_string() } else { text.to_string() };
+        to_stderr(text.trim_end_matches('\n'));
     }
 
     /// The result as JSON, if `--json` was given: `fields` plus schema and command.
     ///
     /// # Errors
     /// As [`Ui::data`].
-    pub fn result(&self, command: &str, fields: impl Serialize) -> Result<()> {
+    pub fn result(&self, command: &str, fields: impl Serialize) -> Result<(), Lost> {
         if self.json { self.object(command, fields) } else { Ok(()) }
     }
 
@@ -138,7 +201,7 @@ impl Ui {
     ///
     /// # Errors
     /// As [`Ui::data`].
-    pub fn object(&self, command: &str, fields: impl Serialize) -> Result<()> {
+    pub fn object(&self, command: &str, fields: impl Serialize) -> Result<(), Lost> {
         let mut object = serde_json::Map::from_iter([
             ("schema".to_owned(), json!(SCHEMA)),
             ("command".to_owned(), json!(command)),
@@ -152,16 +215,15 @@ impl Ui {
     /// An error: heading, place, causes, hints; with `--json` as an object, too.
     pub fn error(&self, command: &str, error: &Error) {
         let place = error.place().map(|place| format!(": `{place}`")).unwrap_or_default();
-        eprintln!("{} {}{place}", self.paint("31;1", "error:"), error.what());
-        for cause in error.causes() {
-            eprintln!("  because: {cause}");
-        }
-        for path in error.changed() {
-            eprintln!("  {} {path}", self.paint("31", "left changed:"));
-        }
-        for hint in error.hints() {
-            eprintln!("  {} {hint}", self.paint("36", "hint:"));
-        }
+        let mut text = format!("{} {}{place}", self.paint("31;1", "error:"), error.what());
+        let mut line = |label: &str, said: &str| {
+            // Writing to a string does not fail.
+            let _ = write!(text, "\n  {label} {said}");
+        };
+        error.causes().iter().for_each(|cause| line("because:", cause));
+        error.changed().iter().for_each(|path| line(&self.paint("31", "left changed:"), path));
+        error.hints().iter().for_each(|hint| line(&self.paint("36", "hint:"), hint));
+        to_stderr(&text);
         // stderr has it, whatever becomes of stdout.
         let _ = self.result(command, json!({ "error": Ui::fields(error) }));
     }
@@ -182,4 +244,52 @@ impl Ui {
     fn paint(&self, code: &str, text: &str) -> String {
         if self.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
     }
+}
+
+/// The exit code of a defect of ours: Rust's own for a panic.
+const DEFECT: i32 = 101;
+
+/// From now on a panic, which is a defect of trustup, ends the process with a message like any other and exit code 101:
+/// no backtrace whatever the environment says, and no signal, which an init would take for a crash of the service.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let text = payload.downcast_ref::<&str>().copied();
+        let what = text.or(payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
+        let place = panic.location().map(|place| format!(": `{place}`")).unwrap_or_default();
+        to_stderr(&format!(
+            "error: defect in trustup{place}\n  because: {}\n  hint: please report it with this message and the command; a run that was interrupted is turned back by the next one",
+            crate::text::escape(what)
+        ));
+        #[expect(
+            clippy::exit,
+            reason = "what panicked cannot be trusted to unwind, and the shipped binary cannot"
+        )]
+        std::process::exit(DEFECT);
+    }));
+}
+
+/// Writes a line that is for people; where that is not possible, nobody is there to be told.
+fn to_stderr(line: &str) {
+    let _ = write_line(io::stderr(), line);
+}
+
+/// Writes a line in one piece, as far as the system takes it so, past the buffers of the standard library.
+fn write_line(stream: impl AsFd, line: &str) -> io::Result<()> {
+    let text = format!("{line}\n");
+    let mut left = text.as_bytes();
+    while !left.is_empty() {
+        match rustix::io::write(stream.as_fd(), left) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => left = &left[written..],
+            Err(Errno::INTR) => {}
+            // Whoever started us shares a stream that does not block (node does so with its pipes).
+            Err(Errno::AGAIN) => {
+                rustix::event::poll(&mut [PollFd::new(&stream, PollFlags::OUT)], None)
+                    .or_else(|error| if error == Errno::INTR { Ok(0) } else { Err(error) })?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 //! after the state is recorded. It may come from a hostile image: it is held against the row's table before it is
 //! believed (threat T11).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,8 @@ use crate::record::{Mark, Record, Saved};
 use crate::state::{self, State};
 use crate::sysroot::{Sysroot, split};
 use crate::tree::{self, Node};
-use crate::trust::distro;
+use crate::trust::distro::{self, Distro};
+use crate::trust::updater::Ownership;
 use crate::trust::view::child;
 
 /// The journal's file in the state directory.
@@ -61,6 +62,14 @@ pub(super) fn temporary(index: usize) -> String {
     format!(".trustup-{index}.tmp")
 }
 
+/// The row that a run works with.
+fn known_row(id: &str) -> Result<&'static Distro> {
+    [false, true]
+        .into_iter()
+        .find_map(|is_private| distro::by_id(id, is_private))
+        .ok_or_else(|| Error::failed("the journal names a row that no table has"))
+}
+
 impl Journal {
     pub(super) fn new(sysroot: &Sysroot, plan: &Plan, row: &str, made: Vec<String>) -> Result<Self> {
         let mut journal = Journal {
@@ -80,8 +89,8 @@ impl Journal {
                 Step::Change(change) if change.is_copy => {}
                 Step::Change(change) => {
                     let Some(after) = Mark::of(&change.to) else { continue };
-                    let before = Saved::new(&change.from, &change.to)?;
-                    let record = Record { before, after };
+                    let mut record = Record::new(Saved::new(&change.from, &change.to)?, after);
+                    state::attribute(sysroot, known_row(row)?, &change.path, &mut record, None);
                     journal.steps.push(JournalStep {
                         path: change.path.clone(),
                         temporary: temporary(index),
@@ -91,7 +100,11 @@ impl Journal {
                 Step::Run(run) => {
                     for path in &run.watched {
                         let before = tree::read(sysroot, path)?;
-                        if before != Node::Special {
+                        // Neither is the tool's to change: a device, and a directory in the place of a store's file.
+                        let odd = before == Node::Special
+                            || matches!(before, Node::Directory { .. })
+                                && known_row(row)?.updater.owns(path) == Ownership::Foreign;
+                        if !odd {
                             let before = Saved::new(&before, &Node::Absent)?;
                             journal.watched.push(Watched { path: path.clone(), before });
                         }
@@ -104,8 +117,27 @@ impl Journal {
         Ok(journal)
     }
 
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).map_err(|error| Error::failed("could not write the journal").because(error))
+    /// The bytes to write; what [`Journal::load`] would refuse afterwards is refused now (threat T38).
+    ///
+    /// # Errors
+    /// The journal is too large, or names something that is not trustup's to change.
+    pub(super) fn to_bytes(&self, sysroot: &Sysroot) -> Result<Vec<u8>> {
+        let at = |error: Error| error.at(sysroot.display(&child(sysroot.state_directory(), FILE)));
+        let bytes = serde_json::to_vec(self)
+            .map_err(|error| at(Error::failed("could not write the journal").because(error)))?;
+        if bytes.len() as u64 > LIMIT {
+            return Err(at(Error::failed(format!(
+                "the journal of this change would have {} MiB, more than the {} MiB that trustup reads",
+                bytes.len() >> 20,
+                LIMIT >> 20
+            ))
+            .hint("a file in a trust store is far too large: `trustup detect` lists the stores; remove that file and run again")));
+        }
+        self.check(sysroot).map_err(|error| {
+            at(error)
+                .hint("trustup could not read this journal again, so it changes nothing; please report this")
+        })?;
+        Ok(bytes)
     }
 
     /// The journal that a killed run left; `None` if there is none.
@@ -116,25 +148,32 @@ impl Journal {
         let refused = |error: Error| {
             error.at(&place).hint(format!("look who wrote it; then remove `{place}` and run again"))
         };
-        let journal: Journal = serde_json::from_slice(&bytes).map_err(|error| {
+        let mut journal: Journal = serde_json::from_slice(&bytes).map_err(|error| {
             refused(Error::failed("the journal of a killed run is damaged").because(error))
         })?;
-        journal.check(sysroot).map_err(refused)?;
+        let unclaimed = journal.check(sysroot).map_err(refused)?;
+        journal.steps.retain(|step| !unclaimed.contains(&step.path));
         Ok(Some(journal))
     }
 
-    fn check(&self, sysroot: &Sysroot) -> Result<()> {
+    /// Holds every path and mode against the row's table. Answers with the paths that nothing in the tree supports any
+    /// more: they are not turned back.
+    fn check(&self, sysroot: &Sysroot) -> Result<BTreeSet<String>> {
         let row = distro::by_id(&self.row, sysroot.is_private())
             .ok_or_else(|| Error::failed("the journal names a row that no table has"))?;
+        let former = match &self.state {
+            Some(state) => State::parse(sysroot, state.as_bytes())?,
+            None => State::default(),
+        };
         let watched: Vec<(String, Record)> = self
             .watched
             .iter()
-            .map(|watched| {
-                (watched.path.clone(), Record { before: watched.before.clone(), after: Mark::Absent })
-            })
+            .map(|watched| (watched.path.clone(), Record::new(watched.before.clone(), Mark::Absent)))
             .collect();
         let steps = self.steps.iter().map(|step| (&step.path, &step.record));
-        state::check_records(sysroot, row, steps.chain(watched.iter().map(|(path, record)| (path, record))))?;
+        let stores = former.records.keys().chain(former.added.keys());
+        let all = steps.chain(watched.iter().map(|(path, record)| (path, record)));
+        let unclaimed = state::check_records(sysroot, row, all, stores)?;
         // Only on `/` does a native tool ever run, and only in these directories.
         let tool = row.updater.native().filter(|_| sysroot.is_host());
         let directories = row.updater.native_directories();
@@ -152,11 +191,8 @@ impl Journal {
         let fine = of_the_tool
             && self.made.iter().all(on_the_way)
             && self.steps.iter().all(|step| temporary(&step.temporary));
-        if let Some(state) = &self.state {
-            State::parse(sysroot, state.as_bytes())?;
-        }
         if fine {
-            Ok(())
+            Ok(unclaimed.into_iter().map(|unclaimed| unclaimed.path).collect())
         } else {
             Err(Error::failed("the journal names paths that are not trustup's to change"))
         }

@@ -5,20 +5,21 @@
 //! everything back before it begins.
 
 mod journal;
+mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Kind, Result};
-use crate::native;
 use crate::nss;
-use crate::plan::{Change, Plan, Run, Step};
+use crate::plan::{Change, Plan, Step};
 use crate::state::{self, State};
 use crate::sysroot::directory::{Attributes, Directory};
-use crate::sysroot::{Sysroot, split};
-use crate::text;
+use crate::sysroot::{STATE_DIRECTORY, Sysroot, split};
 use crate::tree::{self, Node};
 use crate::trust::view::child;
 
@@ -38,6 +39,8 @@ pub struct Session<'a> {
     lock: Option<OwnedFd>,
     /// Directories on the way to the state directory that we made, outermost first.
     made: Vec<String>,
+    /// Whether we made the state directory itself.
+    made_own: bool,
     done: Vec<Done>,
     checkpoints: Checkpoints,
     committed: bool,
@@ -47,6 +50,10 @@ pub struct Session<'a> {
     tool_timeout: Duration,
     /// What a native tool said that it does not call a failure.
     complaints: Vec<String>,
+    /// How the native tool ended, if it ran.
+    tool: Option<tool::Ended>,
+    /// The path that the kernel refused to write in the last plan, and its reason.
+    refused: Option<(String, Errno)>,
 }
 
 /// A step that has been carried out, with what it takes to turn it back.
@@ -74,6 +81,7 @@ impl<'a> Session<'a> {
             stamp,
             lock: None,
             made: Vec::new(),
+            made_own: false,
             done: Vec::new(),
             checkpoints: Checkpoints::default(),
             committed: false,
@@ -81,6 +89,8 @@ impl<'a> Session<'a> {
             state_replaced: false,
             tool_timeout,
             complaints: Vec::new(),
+            tool: None,
+            refused: None,
         };
         session.take_lock(patience)?;
         let recovered = match Journal::load(sysroot)? {
@@ -97,14 +107,15 @@ impl<'a> Session<'a> {
                 true
             }
         };
-        let state = sysroot.read(&child(sysroot.state_directory(), state::FILE), tree::FILE_LIMIT)?;
+        let state = sysroot.read(&child(sysroot.state_directory(), state::FILE), state::LIMIT)?;
         session.former_state = state.map(|(bytes, _)| bytes);
         Ok((session, recovered))
     }
 
-    /// What a native tool said that it does not call a failure.
-    pub fn complaints(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.complaints)
+    /// The path that the kernel refused to write in the plan that failed last, and its reason: for what nobody could
+    /// foresee (a security module, a mount of another namespace).
+    pub fn refused(&mut self) -> Option<(String, Errno)> {
+        self.refused.take()
     }
 
     fn take_lock(&mut self, patience: Duration) -> Result<()> {
@@ -118,6 +129,11 @@ impl<'a> Session<'a> {
                     return Ok(());
                 }
                 Ok(None) => {}
+                // Waiting does not help where nothing can be locked.
+                Err(error) if error.kind() == Kind::Unsupported => {
+                    self.take_back_directories();
+                    return Err(self.cannot_lock(error));
+                }
                 // The run before us may have taken the directory away with its last anchor.
                 Err(error) if self.sysroot.lstat(self.sysroot.state_directory())?.is_some() => {
                     return Err(error);
@@ -133,6 +149,32 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The same error with the way out.
+    fn cannot_lock(&self, error: Error) -> Error {
+        let place = self.sysroot.display(self.sysroot.state_directory());
+        if self.sysroot.is_private() || self.sysroot.state_directory() != STATE_DIRECTORY {
+            error.hint("`--private-dir DIR` names a directory on a file system with locks, such as a local volume or a tmpfs")
+        } else if self.sysroot.is_host() {
+            error.hint(format!(
+                "put a file system with locks at `{place}`, such as a local volume, an `emptyDir` or a tmpfs, or run trustup where the image is built"
+            ))
+        } else {
+            error.hint("copy the root file system to a local disk, and run trustup on the copy")
+        }
+    }
+
+    /// Removes the directories that this run has made, if nothing is in them.
+    fn take_back_directories(&mut self) {
+        let own = self.made_own.then(|| self.sysroot.state_directory().to_owned());
+        let made: Vec<String> = self.made.drain(..).chain(own).collect();
+        for path in made.iter().rev() {
+            let (parent, name) = split(path);
+            // What is left is an empty directory.
+            let _ =
+                self.sysroot.directory(parent).and_then(|directory| directory.remove_empty_directory(name));
+        }
+    }
+
     fn make_state_directory(&mut self) -> Result<()> {
         let mut path = String::new();
         for name in self.sysroot.state_directory().split('/').filter(|name| !name.is_empty()) {
@@ -145,7 +187,7 @@ impl<'a> Session<'a> {
             let attributes = Attributes { mode, owner: None, modified: None };
             match self.sysroot.directory(&parent)?.make_directory(name, attributes) {
                 Ok(()) if path != self.sysroot.state_directory() => self.made.push(path.clone()),
-                Ok(()) => {}
+                Ok(()) => self.made_own = true,
                 // Another run was faster.
                 Err(_) if self.sysroot.lstat(&path)?.is_some() => {}
                 Err(error) => return Err(error.hint("trustup keeps what it needs for `untrust` there")),
@@ -160,7 +202,8 @@ impl<'a> Session<'a> {
 
     /// Carries out the plan. On an error, everything is as before, or the error names the paths that are not.
     pub fn apply(&mut self, plan: &Plan, row: &str) -> Result<()> {
-        self.write_journal(plan, row)?;
+        let journaled = self.write_journal(plan, row);
+        journaled.map_err(|error| self.refused_to_record(error))?;
         for (index, step) in plan.steps.iter().enumerate() {
             self.checkpoints.pass();
             let result = match step {
@@ -173,10 +216,23 @@ impl<'a> Session<'a> {
                 Step::Run(run) => self.run(run),
             };
             if let Err(error) = result {
+                self.refused = match step {
+                    Step::Change(change) if !change.is_copy => {
+                        refusal(&error).map(|why| (change.path.clone(), why))
+                    }
+                    Step::Change(_) | Step::Run(_) => None,
+                };
                 return Err(self.undo(error));
             }
         }
         self.sync(plan).map_err(|error| self.undo(error))
+    }
+
+    /// Notes that it is our own directory that cannot be written.
+    fn refused_to_record(&mut self, error: Error) -> Error {
+        let own = self.sysroot.state_directory().to_owned();
+        self.refused = refusal(&error).map(|why| (own, why));
+        error
     }
 
     /// Brings the entries of every directory that the plan changed to disk, each once.
@@ -192,7 +248,7 @@ impl<'a> Session<'a> {
 
     fn write_journal(&self, plan: &Plan, row: &str) -> Result<()> {
         let journal = Journal::new(self.sysroot, plan, row, self.made.clone())?;
-        self.replace_own(journal::FILE, &journal.to_bytes()?)?.sync()
+        self.replace_own(journal::FILE, &journal.to_bytes(self.sysroot)?)?.sync()
     }
 
     /// Replaces a file of our own directory; a killed run may have left the temporary one.
@@ -204,50 +260,6 @@ impl<'a> Session<'a> {
             Attributes { mode: 0o600, owner: None, modified: self.stamp.map(|seconds| (seconds, 0)) };
         directory.replace_file(&temporary, name, content, attributes)?;
         Ok(directory)
-    }
-
-    fn run(&mut self, run: &Run) -> Result<()> {
-        let before = native::snapshot(self.sysroot, &run.watched)?;
-        self.done.push(Done::Run { before, directories: run.directories.clone() });
-        let said = native::run_tool(
-            &run.program,
-            &run.arguments,
-            self.sysroot.state_directory(),
-            self.tool_timeout,
-            self.stamp,
-        )?;
-        // Its hooks may fail while it succeeds: Debian's prints `E:` and exits 0.
-        let complaints = said
-            .lines()
-            .map(str::trim)
-            .filter(|line| ["E: ", "W: ", "Warning!", "p11-kit: "].iter().any(|mark| line.starts_with(mark)));
-        for line in complaints {
-            let complaint = format!("`{}` says: {}", run.program, text::escape(line));
-            // p11-kit says the same at every extraction.
-            if !self.complaints.contains(&complaint) {
-                self.complaints.push(complaint);
-            }
-        }
-        self.stamp_what_the_tool_wrote()
-    }
-
-    /// With `SOURCE_DATE_EPOCH`, what the tool made gets that time: it dates no file by the variable.
-    fn stamp_what_the_tool_wrote(&self) -> Result<()> {
-        let (Some(seconds), Some(Done::Run { before, directories })) = (self.stamp, self.done.last()) else {
-            return Ok(());
-        };
-        for directory in directories {
-            let Some(names) = self.sysroot.list(directory)? else { continue };
-            let opened = self.sysroot.directory(directory)?;
-            for name in names {
-                let path = child(directory, &name);
-                let now = tree::read(self.sysroot, &path)?;
-                if matches!(now, Node::File(_) | Node::Link { .. }) && before.get(&path) != Some(&now) {
-                    opened.stamp_entry(&name, (seconds, 0))?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Turns back every step done so far. The error comes back, with the paths that are still changed.
@@ -291,8 +303,16 @@ impl<'a> Session<'a> {
     }
 
     /// Records `state` and forgets the journal: the run is complete. An empty state takes everything of ours away.
+    ///
+    /// # Errors
+    /// It cannot be written, or trustup would not accept it afterwards (threat T38).
     pub fn commit(&mut self, state: &State) -> Result<()> {
+        self.record(state).map_err(|error| self.refused_to_record(error))
+    }
+
+    fn record(&mut self, state: &State) -> Result<()> {
         self.checkpoints.pass();
+        state.check_before_writing(self.sysroot)?;
         let directory = self.state_directory()?;
         self.state_replaced = true;
         if state.is_empty() {
@@ -379,6 +399,13 @@ impl Drop for Session<'_> {
     }
 }
 
+/// The reason of a refused write, if `error` is one that other paths need not have: a read-only file system, a missing
+/// permission, a mount point, a file in use.
+pub fn refusal(error: &Error) -> Option<Errno> {
+    let errno = *error.cause::<Errno>()?;
+    matches!(errno, Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::BUSY | Errno::TXTBSY).then_some(errno)
+}
+
 /// Whether a killed run left a journal behind.
 pub fn was_killed(sysroot: &Sysroot) -> Result<bool> {
     Ok(sysroot.lstat(&child(sysroot.state_directory(), journal::FILE))?.is_some())
@@ -418,6 +445,7 @@ fn put(
     {
         return Err(Error::new(Kind::Unsupported, "this path is a mount point and cannot be replaced")
             .at(sysroot.display(path))
+            .because(Errno::BUSY)
             .hint("mount the directory, not the file"));
     }
     let (parent, name) = split(path);

@@ -6,7 +6,7 @@ use crate::fingerprint::Fingerprint;
 
 impl Certificate {
     /// The certificate of a block of an existing bundle, as programs see it: of a TRUSTED CERTIFICATE the certificate
-    /// before the trust settings. `None` for other blocks, and for what cannot be parsed.
+    /// before the trust settings. `None` for blocks with another label, and for what cannot be parsed.
     pub fn from_block(block: &pem::Block) -> Option<Certificate> {
         let der = block.der.as_deref()?;
         match block.label.as_str() {
@@ -14,7 +14,8 @@ impl Certificate {
                 let certificate = der::Reader::new(der).take(der::SEQUENCE)?;
                 Certificate::from_der(certificate.raw).ok()
             }
-            _ => Certificate::from_der(der).ok(),
+            "CERTIFICATE" | "X509 CERTIFICATE" => Certificate::from_der(der).ok(),
+            _ => None,
         }
     }
 

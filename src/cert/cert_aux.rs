@@ -29,6 +29,17 @@ pub(super) fn tls_server_trust(aux: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Whether the settings can be read at all, whatever they say.
+pub(super) fn is_well_formed(aux: &[u8]) -> bool {
+    let Some(whole) = der::only(aux, der::SEQUENCE) else { return false };
+    let mut fields = Reader::new(whole.body);
+    let lists = [fields.take(der::SEQUENCE), fields.take(der::CONTEXT_0)];
+    fields.take(der::UTF8_STRING);
+    fields.take(der::OCTET_STRING);
+    fields.take(der::CONTEXT_1);
+    fields.is_empty() && lists.into_iter().all(|list| names_tls_server(list).is_some())
+}
+
 /// The alias, if `CertAux` has one: for p11-kit the root's label.
 pub(super) fn alias(aux: &[u8]) -> Option<String> {
     let mut fields = Reader::new(der::only(aux, der::SEQUENCE)?.body);

@@ -50,6 +50,17 @@ pub(crate) use san::general_name;
 pub use self_signature::SelfSignature;
 pub use validity::NotAfter;
 
+/// Whether `bytes` are one certificate built as RFC 5280 section 4.1 and DER say, and nothing more: what OpenSSL, GnuTLS
+/// and Go decode. Looks at the form only.
+pub(crate) fn is_well_formed(bytes: &[u8]) -> bool {
+    structure::check(bytes).is_ok()
+}
+
+/// Whether OpenSSL reads `bytes` as the trust settings behind a certificate.
+pub(crate) fn has_readable_settings(bytes: &[u8]) -> bool {
+    cert_aux::is_well_formed(bytes)
+}
+
 /// No certificate is larger: those with the largest signatures known (SLH-DSA) have 50 KiB. What is parsed takes a
 /// multiple of its size in memory.
 const SIZE_LIMIT: usize = 256 * 1024;

@@ -11,7 +11,7 @@ use crate::config::{CertificateConfig, Checked, Config, DEFAULT, Method, Scope, 
 use crate::error::{Error, Kind, Result};
 use crate::sysroot::host;
 use crate::text;
-use crate::ui::Ui;
+use crate::ui::{Lost, Ui};
 
 /// Which file is read.
 #[derive(Debug, Default, Args)]
@@ -67,16 +67,16 @@ pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<u8> {
         problems.extend(missing);
         warnings.extend(warned);
     }
-    if ui.json {
-        ui.result(COMMAND, as_json(&config, &problems, &warnings))?;
-    } else {
-        show(ui, &config)?;
-    }
+    let reported = match ui.json {
+        true => ui.result(COMMAND, as_json(&config, &problems, &warnings)),
+        false => show(ui, &config),
+    };
     warnings.iter().for_each(|line| ui.warn(line));
     // Each as a run would say it; the object above holds them, too.
     let mut talk = ui;
     talk.json = false;
     problems.iter().for_each(|error| talk.error(COMMAND, error));
+    reported?;
     Ok(if problems.is_empty() { 0 } else { Kind::Usage.exit_code() })
 }
 
@@ -140,7 +140,7 @@ fn as_json(config: &Config, problems: &[Error], warnings: &[String]) -> Value {
     })
 }
 
-fn show(ui: Ui, config: &Config) -> Result<()> {
+fn show(ui: Ui, config: &Config) -> Result<(), Lost> {
     ui.data(text::escape(&config.path.to_string_lossy()))?;
     for one in &config.certificates {
         let methods: Vec<&str> = one.enroll.iter().map(|method| method.word()).collect();

@@ -4,13 +4,14 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
-use super::stores::StoreArgs;
+use super::stores::{Create, StoreArgs};
 use crate::error::Result;
 use crate::state::State;
 use crate::text;
 use crate::trust::distro::DISTROS;
 use crate::trust::facts::{Choice, Facts, output_views};
 use crate::trust::stores::{self, Wish};
+use crate::trust::unknown;
 use crate::trust::view::View;
 
 /// Show what this root file system is: distribution, anchor directory, updater, every trust store
@@ -39,8 +40,11 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
     let chosen = facts.updater(&view, Choice::Auto)?;
     let (updater, updater_why) = (chosen.updater, chosen.why);
     let outputs = output_views(&view, &facts)?;
-    let selection = args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), false)?;
+    let selection =
+        args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), Create::default())?;
     let beside = stores::look(&view, facts.row.updater, &selection, &state.added)?;
+    let mut warnings = beside.warnings.clone();
+    warnings.extend(unknown::overlooked_tool(&view, &facts)?);
     let held = |path: &str| beside.offers.get(path).map_or(0, |offer| offer.roots.len());
     let anchors = facts.row.updater.anchor_directory().map(|directory| directory.path);
     let release = facts.release.clone().unwrap_or_default();
@@ -68,7 +72,7 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
                     "certificates": held(&found.path),
                     "skipped": found.skipped,
                 })).collect::<Vec<_>>(),
-                "warnings": beside.warnings,
+                "warnings": warnings,
             }),
         )?;
         return Ok(0);
@@ -101,7 +105,7 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
             found.kind.words()
         ))?;
     }
-    for warning in &beside.warnings {
+    for warning in &warnings {
         ui.warn(warning);
     }
     Ok(0)

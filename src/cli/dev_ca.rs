@@ -120,6 +120,11 @@ fn announce(ui: Ui, args: &DevCaArgs, kept: Option<&KeptCa>, ca: &DevCa, server:
             "pid": std::process::id(),
         }),
     )
+    // Whoever asked for JSON learns the address from it alone.
+    .map_err(|lost| {
+        let made = kept.filter(|kept| kept.is_new).map(|kept| kept.root_file.display().to_string());
+        Error::from(lost).with_changed(made)
+    })
 }
 
 /// Under the name that others reach it by, if it has one.

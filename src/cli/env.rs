@@ -273,6 +273,7 @@ fn install(context: &Context) -> Result<u8> {
         stores: None,
         updater: Choice::Auto,
         leave_unwritable: false,
+        strict: false,
         repair: false,
         dry_run,
         patience: context.timeout(),
@@ -318,6 +319,9 @@ fn install(context: &Context) -> Result<u8> {
             "warnings": outcome.warnings,
         }),
     )
-    .map_err(|error| outcome.blame(error, changed))?;
+    .map_err(|lost| {
+        let next = "the same command again reports that there is nothing to do";
+        outcome.blame(lost.after_work(changed, next), changed)
+    })?;
     Ok(0)
 }

@@ -28,6 +28,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::Sysroot;
+use crate::trust::distro;
 use crate::ui::{Color, Ui};
 
 use self::trees::Trees;
@@ -43,6 +44,7 @@ Exit codes:
   5  unsupported here
   6  unreachable or timed out
   7  failed, and the paths named are changed
+  126, 127  the command after `--` cannot be executed, or is not there; else its exit code counts
 
 Every option can also be set by a variable: TRUSTUP_ and its name in capitals (--ca-url:
 TRUSTUP_CA_URL), but for those that loosen a check (--allow-…, --force, --repair) or run a program
@@ -67,6 +69,9 @@ struct Global {
     /// Work on the root file system in DIR instead of `/`; none of its programs is run
     #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
     sysroot: PathBuf,
+    /// Take the root file system for this distribution, whatever its os-release says (`trustup detect --list`)
+    #[arg(long, global = true, value_name = "NAME", value_parser = distribution)]
+    distribution: Option<String>,
     /// Where the private store is, for users who cannot write the system's stores [default: below
     /// $XDG_STATE_HOME, ~/.local/state or /tmp]
     #[arg(long, global = true, value_name = "DIR")]
@@ -151,7 +156,7 @@ impl Context<'_> {
     }
 
     fn sysroot(&self) -> Result<Sysroot> {
-        Sysroot::open(&self.global.sysroot)
+        Ok(Sysroot::open(&self.global.sysroot)?.with_distribution(self.global.distribution.clone()))
     }
 
     /// `SOURCE_DATE_EPOCH` in seconds: the times of what we write, never "now" (threat T7).
@@ -170,7 +175,8 @@ impl Context<'_> {
 pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     let asked_for_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
         || variables::is_on(env, "TRUSTUP_JSON");
-    let early = Ui::new(asked_for_json, false, false, Color::Auto, env.var("NO_COLOR").is_some());
+    let plain = env.var("NO_COLOR").is_some() || env.var("TERM") == Some("dumb");
+    let early = Ui::new(asked_for_json, false, false, Color::Auto, plain);
     if crate::privilege::is_raised() {
         let error = Error::unsupported(
             "trustup does not run with raised rights (setuid, setgid or file capabilities)",
@@ -181,7 +187,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     }
     // Neither a core dump nor a process of the same user gets at what we hold in memory (threat T16).
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    let parsed = match variables::parse(command(), &args, env) {
+    let parsed = match variables::parse(at_width(command(), env), &args, env) {
         Ok(parsed) => parsed,
         Err(variables::Failure::Clap(error)) => return usage(&early, &error),
         Err(variables::Failure::Ours(error)) => {
@@ -194,7 +200,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Err(error) => return usage(&early, &error),
     };
     let global = &cli.global;
-    let ui = Ui::new(global.json, global.quiet, global.verbose, global.color, env.var("NO_COLOR").is_some());
+    let ui = Ui::new(global.json, global.quiet, global.verbose, global.color, plain);
     let context = Context { env, ui, global };
     let result = match &cli.command {
         Command::Detect(args) => detect::run(&context, args),
@@ -218,6 +224,16 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     }
 }
 
+/// Help texts are as wide as the terminal, or as COLUMNS says, which clap reads by itself. Some programs that start
+/// containers set it to 0 or 1: one word on each line is no help.
+fn at_width(command: clap::Command, env: &Env) -> clap::Command {
+    const LEAST: usize = 60;
+    match env.var("COLUMNS").map(str::parse) {
+        Some(Ok(0..LEAST)) => command.term_width(LEAST),
+        _ => command,
+    }
+}
+
 /// The tree of commands; every help text ends with the exit codes.
 fn command() -> clap::Command {
     Cli::command().mut_subcommands(|command| {
@@ -231,6 +247,17 @@ fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     text.parse().map_err(|error| for_clap(&error))
 }
 
+/// The name of a row of the table of distributions.
+fn distribution(text: &str) -> Result<String, String> {
+    match distro::by_id(text, false) {
+        Some(row) => Ok(row.id.to_owned()),
+        None => {
+            let rows: Vec<&str> = distro::DISTROS.iter().map(|row| row.id).collect();
+            Err(format!("no such distribution\n  hint: one of {}", rows.join(", ")))
+        }
+    }
+}
+
 /// One of our errors as clap shows it.
 fn for_clap(error: &Error) -> String {
     error.hints().iter().fold(error.what().to_owned(), |text, hint| format!("{text}\n  hint: {hint}"))
@@ -239,8 +266,10 @@ fn for_clap(error: &Error) -> String {
 /// What clap says: help and version go to stdout with 0, everything else is a usage error.
 fn usage(ui: &Ui, error: &clap::Error) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = error.print();
-        return 0;
+        let Err(lost) = ui.help(error) else { return 0 };
+        let error = Error::from(lost);
+        ui.error("trustup", &error);
+        return error.kind().exit_code();
     }
     if ui.json {
         let text = error.to_string();
@@ -249,7 +278,7 @@ fn usage(ui: &Ui, error: &clap::Error) -> u8 {
         let error = hints.fold(Error::usage(what), Error::hint);
         ui.error("trustup", &error.hint("`trustup --help` lists the commands and options"));
     } else {
-        let _ = error.print();
+        ui.usage(error);
     }
     2
 }

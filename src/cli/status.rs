@@ -4,14 +4,15 @@ use clap::Args;
 use serde_json::json;
 
 use super::Context;
-use super::stores::StoreArgs;
+use super::stores::{Create, StoreArgs};
 use crate::cert::Purpose;
 use crate::converge::policy_state;
 use crate::error::{Kind, Result};
 use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::Sysroot;
 use crate::text;
-use crate::trust::facts::Facts;
+use crate::tree::Node;
+use crate::trust::facts::{Facts, output_obstacle};
 use crate::trust::firefox_policy;
 use crate::trust::stores::{self, Selection, Stores, Wish};
 use crate::trust::updater::OutputKind;
@@ -45,7 +46,8 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8> {
         Some(sysroot) => rows(sysroot, &[], None)?.1,
         None => Vec::new(),
     };
-    let selection = args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), false)?;
+    let selection =
+        args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), Create::default())?;
     let (row, system) = rows(&trees.system, &private, Some(&selection))?;
     let all = || system.iter().chain(&private);
     // Who asks whether all is well, where nothing was ever done, wants to know that it was not.
@@ -123,6 +125,7 @@ fn rows(
     let view = View::new(sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
     let managed = facts.row.updater.is_managed(&view)?;
+    let standing = facts.row.updater.standing(&view)?;
     // As seen inside a root file system; a private store's are named as a person finds them.
     let shown = |path: &str| if sysroot.is_private() { sysroot.display(path) } else { path.to_owned() };
     let beside = match selection {
@@ -145,6 +148,14 @@ fn rows(
                     // Nobody asked for it there.
                     Some(false) if !state.kinds.has(found.kind) => continue,
                     Some(false) if found.kind.refusal(&certificate).is_some() => LEFT_OUT,
+                    // The private store has a keystore, but no NSS database.
+                    Some(false)
+                        if held_privately
+                            && found.kind == OutputKind::Keystore
+                            && state.skipped.contains(&found.path) =>
+                    {
+                        "unwritable"
+                    }
                     Some(false) => "missing",
                     None => "skipped",
                 };
@@ -153,14 +164,15 @@ fn rows(
         }
         if anchor.status.is_in_system() {
             if let Some(path) = &anchor.file {
-                let found = view.actual_certificates(path);
-                let there = found
-                    .as_ref()
-                    .is_some_and(|found| found.iter().any(|one| one.fingerprint() == anchor.fingerprint));
-                let word = match (there, found) {
-                    (true, _) => "there",
-                    (false, Some(_)) => "damaged",
-                    (false, None) => "missing",
+                let word = match view.follow_actual(path)? {
+                    Some((location, node)) if matches!(node.as_ref(), Node::File(_)) => {
+                        let is_read = view.contents(&location, &node).offers(&anchor.fingerprint)
+                            || standing.iter().any(|(file, certificates)| {
+                                file == path && certificates.contains(&certificate)
+                            });
+                        if is_read { "there" } else { "damaged" }
+                    }
+                    _ => "missing",
                 };
                 stores.push((shown(path), "anchor-file", word));
             }
@@ -174,12 +186,17 @@ fn rows(
                     continue;
                 }
                 let kind = offer.kind.unwrap_or(OutputKind::Bundle);
-                let directory = kind.directory(path);
                 let word = match (offer.roots.contains_key(&anchor.fingerprint), &offer.damage) {
-                    (_, Some(_)) => "damaged",
-                    (true, None) => "there",
+                    (true, _) => "there",
+                    (false, Some(_)) => "damaged",
                     (false, None) if kind.refusal(&certificate).is_some() => LEFT_OUT,
-                    (false, None) if held_privately && !sysroot.is_writable(directory)? => "unwritable",
+                    (false, None)
+                        if held_privately
+                            && (state.skipped.contains(path)
+                                || output_obstacle(&view, kind, path)?.is_some()) =>
+                    {
+                        "unwritable"
+                    }
                     (false, None) => "missing",
                 };
                 stores.push((shown(path), kind.id(), word));

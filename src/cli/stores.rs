@@ -49,6 +49,15 @@ impl Passwords {
     }
 }
 
+/// Which stores are made where there are none.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Create {
+    /// `--create-java`
+    pub(super) java: bool,
+    /// `--create-nss`
+    pub(super) nss: bool,
+}
+
 /// The same, and where databases are.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Java keystores and NSS databases")]
@@ -73,7 +82,7 @@ impl StoreArgs {
         context: &Context,
         trees: &Trees,
         (java, nss): (Wish, Wish),
-        create_nss: bool,
+        create: Create,
     ) -> Result<Selection> {
         if let Some(relative) = self
             .nss_db
@@ -95,7 +104,8 @@ impl StoreArgs {
             homes: self.homes(context, trees)?,
             xdg_data_home: of_caller("XDG_DATA_HOME").filter(|_| self.nss_user.is_empty()),
             nss_directories: self.nss_db.iter().map(|path| path.trim_end_matches('/').to_owned()).collect(),
-            create_nss,
+            create_java: create.java,
+            create_nss: create.nss,
             date: context.stamp()?.unwrap_or_else(|| context.env.now()) * 1000,
             ..self.passwords.selection()?
         })

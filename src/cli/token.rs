@@ -200,7 +200,11 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
             ui.detail(format!("it works once, until {until}"));
         }
     }
-    ui.result("token", fields)?;
+    ui.result("token", fields).map_err(|lost| {
+        let file = out.as_ref().map(|out| text::escape(&out.path));
+        lost.after_work(out.is_some(), "the token works; its time limit is in the token itself")
+            .with_changed(file)
+    })?;
     Ok(0)
 }
 

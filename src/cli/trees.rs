@@ -66,6 +66,11 @@ impl Trees {
         self.place.as_ref().map(Place::path)
     }
 
+    /// Whether there is a private store, or a place for one.
+    pub(super) fn can_be_private(&self) -> bool {
+        self.place.as_ref().is_some_and(Place::is_usable)
+    }
+
     /// The private store; its directory is made if it is not there.
     ///
     /// # Errors

@@ -60,6 +60,7 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         stores: Some(&selection),
         updater: args.updater,
         leave_unwritable: trees.system.is_host(),
+        strict: false,
         repair: false,
         dry_run: context.global.dry_run,
         patience: context.timeout(),
@@ -141,7 +142,10 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
             "warnings": outcomes().flat_map(|outcome| &outcome.warnings).collect::<Vec<_>>(),
         }),
     )
-    .map_err(|error| outcomes().fold(error, |error, outcome| outcome.blame(error, changed)))?;
+    .map_err(|lost| {
+        let error = lost.after_work(changed, "`trustup status` shows the roots that are left");
+        outcomes().fold(error, |error, outcome| outcome.blame(error, changed))
+    })?;
     Ok(0)
 }
 

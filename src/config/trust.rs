@@ -22,7 +22,7 @@ enum Takes {
 
 /// The options of bootstrap that `[trust]` may set, by their names with `_`. A test holds them against the command line.
 /// None loosens a check: those are for the command line alone (threat T1).
-const OPTIONS: [(&str, Takes); 22] = [
+const OPTIONS: [(&str, Takes); 23] = [
     ("root_url", Takes::Url),
     ("bundle_url", Takes::Url),
     ("bundle_sha256", Takes::Pin),
@@ -35,6 +35,7 @@ const OPTIONS: [(&str, Takes); 22] = [
     ("name", Takes::Text),
     ("stores", Takes::Words(&["system", "private", "java", "nss", "none"])),
     ("strict", Takes::Switch),
+    ("create_java", Takes::Switch),
     ("create_nss", Takes::Switch),
     ("updater", Takes::Words(&["auto", "native", "builtin"])),
     ("with_web_pki", Takes::Switch),

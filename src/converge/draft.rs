@@ -1,28 +1,26 @@
 //! The decisions before a plan: each anchor's status, names that must not be taken, and what is left for us to do where
 //! the family's own program does the rest. Only looks; the pipeline is in the parent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use super::Goal;
 use crate::cert::loadable::{self, Harm};
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::plan::{self, Change, Plan, Run, Step};
+use crate::plan::{Change, Plan, Run, Step};
 use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::split;
 use crate::tree::Node;
-use crate::trust::facts::{Facts, UpdaterUsed};
+use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
 use crate::trust::stores::{self, Selection, Stores, Wish};
-use crate::trust::updater::{Anchor, Desires, Output, OutputKind, Wanted};
-use crate::trust::verify::{self, Side};
+use crate::trust::updater::{Anchor, BrokenInput, OutputKind, Wanted};
+use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
 /// Finds each anchor's status, and which of them the updater has to place.
 pub(super) fn settle(
     view: &View,
     facts: &Facts,
-    goal: &Goal,
     anchors: &mut Vec<StoredAnchor>,
     wanted: &mut Wanted,
 ) -> Result<Vec<String>> {
@@ -47,8 +45,7 @@ pub(super) fn settle(
         let here = standing
             .iter()
             .find(|(_, certificates)| certificates.iter().any(|found| found.fingerprint() == fingerprint))
-            .map(|(path, _)| path.clone())
-            .or_else(|| goal.standing.get(&fingerprint).cloned());
+            .map(|(path, _)| path.clone());
         if let Some(why) = updater.refused(view, &certificate)? {
             warnings
                 .push(format!("the distribution refuses {} ({fingerprint}): {why}", certificate.subject()));
@@ -63,7 +60,12 @@ pub(super) fn settle(
         anchor.status = if here.is_some() { Status::Mounted } else { Status::Installed };
         anchor.file =
             here.clone().or_else(|| updater.anchor_directory().map(|directory| directory.file(&anchor.name)));
-        wanted.anchors.push(Anchor { certificate, name: anchor.name.clone(), standing: here });
+        wanted.anchors.push(Anchor {
+            certificate,
+            name: anchor.name.clone(),
+            standing: here,
+            unplaced: false,
+        });
     }
     anchors.retain(|anchor| !refused.contains(&anchor.fingerprint));
     if anchors.is_empty()
@@ -87,20 +89,13 @@ fn trusted_without_us(
     let mut common: Option<BTreeSet<Fingerprint>> = None;
     // A root that is there for e-mail only is no TLS root yet.
     for output in facts.outputs.iter().filter(|output| output.purpose == Some(Purpose::ServerAuth)) {
-        let mut roots: BTreeSet<Fingerprint> = match output.kind {
-            OutputKind::Bundle => {
-                view.certificates(&output.path)?.iter().map(Certificate::fingerprint).collect()
-            }
-            // Where no package makes hash links, programs read the bundle.
-            OutputKind::HashDirectory if !managed => continue,
-            OutputKind::HashDirectory
-            | OutputKind::SignatureList
-            | OutputKind::Keystore
-            | OutputKind::NssDatabase => {
-                let mut offers = verify::offers(view, Side::Original, std::slice::from_ref(output));
-                offers.remove(&output.path).map(|offer| offer.roots.into_keys().collect()).unwrap_or_default()
-            }
-        };
+        // Where no package makes hash links, programs read the bundle.
+        if output.kind == OutputKind::HashDirectory && !managed {
+            continue;
+        }
+        let mut offers = verify::offers(view, Side::Original, std::slice::from_ref(output));
+        let offer = offers.remove(&output.path).unwrap_or_default();
+        let mut roots: BTreeSet<Fingerprint> = offer.roots.into_keys().collect();
         if output.kind == OutputKind::Keystore {
             roots.extend(unfit_for_java);
         }
@@ -127,12 +122,45 @@ pub(super) fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredA
     }
 }
 
-/// A file in the anchor directory that the family's tool does not take, if an anchor stands in one.
-pub(super) fn overlooked_by_tool(view: &View, facts: &Facts, wanted: &Wanted) -> Result<Option<String>> {
-    let seen: BTreeSet<String> =
-        facts.row.updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
-    let mut standing = wanted.anchors.iter().filter_map(|anchor| anchor.standing.as_ref());
-    Ok(standing.find(|path| !seen.contains(*path)).cloned())
+/// Which updater serves where input files would spoil an output: only the built-in one can do without their bytes.
+///
+/// # Errors
+/// The distribution's own was asked for, or `--strict`: the error names every such file.
+pub(super) fn updater_for_broken_inputs(
+    chosen: Chosen,
+    broken: &[BrokenInput],
+    choice: Choice,
+    strict: bool,
+) -> Result<Chosen> {
+    let Some(first) = broken.first() else { return Ok(chosen) };
+    let is_native = matches!(chosen.updater, UpdaterUsed::Native(_));
+    if strict || (is_native && choice == Choice::Native) {
+        let what = "an input file would make the distribution's CA bundle unreadable";
+        let faults: Vec<String> =
+            broken.iter().map(|input| format!("`{}`, {}", input.path, input.fault)).collect();
+        return Err(Error::failed(what)
+            .at(&first.path)
+            .because(anyhow::anyhow!("{}", faults.join("; ")))
+            .hint(format!("repair the file: `openssl x509 -in {0} -out {0}`, or remove it", first.path))
+            .hint("`--updater auto` without `--strict` writes a normalized copy into the outputs"));
+    }
+    let why = format!("`{}`, {}, would spoil the bundle", first.path, first.fault);
+    Ok(Chosen { updater: UpdaterUsed::Builtin, why, notable: false })
+}
+
+/// With `--strict` an output that programs could not read before is an error.
+pub(super) fn refuse_damaged_outputs(view: &View, offers: &Offers) -> Result<()> {
+    for (path, offer) in offers {
+        if let Some(damage) = &offer.damage {
+            return Err(Error::failed("a store of the distribution is damaged, and `--strict` is set")
+                .at(view.sysroot().display(path))
+                .because(anyhow::anyhow!("{damage}"))
+                .hint(
+                    "`trustup bootstrap --repair` repairs what it can; `trustup doctor` names what is wrong",
+                ));
+        }
+    }
+    Ok(())
 }
 
 /// The roots that are left out of an output of the family's, whose readers could load nothing of it with them (threat
@@ -201,56 +229,8 @@ pub(super) fn plan_stores(
 ) -> Result<Stores> {
     let Some(selection) = selection else { return Ok(Stores::default()) };
     let wanted = stored_roots(anchors)?;
-    let mut known = BTreeMap::new();
-    for anchor in &state.anchors {
-        known.insert(anchor.fingerprint, anchor.certificate()?);
-    }
+    let known = state.certificates()?;
     stores::plan(view, facts.row.updater, selection, &wanted, &state.added, &known)
-}
-
-/// What whoever runs us cannot write.
-pub(super) struct Left {
-    /// Every path.
-    pub(super) paths: BTreeSet<String>,
-    /// The outputs and directories that they belong to, each once.
-    pub(super) shown: Vec<String>,
-}
-
-/// Takes out of `desires` what whoever runs us cannot write, and answers with that.
-pub(super) fn leave_unwritable(view: &View, facts: &Facts, desires: &mut Desires) -> Result<Left> {
-    let mut directories: BTreeMap<String, bool> = BTreeMap::new();
-    // What could not be recorded could not be turned back either.
-    let can_record = view.sysroot().is_writable(view.sysroot().state_directory())?;
-    let mut left = Left { paths: BTreeSet::new(), shown: Vec::new() };
-    for desired in &desires.nodes {
-        if view.actual(&desired.path)?.satisfies(&desired.node) {
-            continue;
-        }
-        let location = view.location(&desired.path)?;
-        let directory = split(&location).0;
-        let writable = match directories.get(directory) {
-            Some(writable) => *writable,
-            None => {
-                let writable = can_record && view.is_writable(directory)?;
-                directories.insert(directory.to_owned(), writable);
-                writable
-            }
-        };
-        if !writable {
-            left.paths.insert(desired.path.clone());
-        }
-    }
-    desires.nodes.retain(|desired| !left.paths.contains(&desired.path));
-    for path in &left.paths {
-        let of = |output: &&Output| {
-            output.path == *path || path.strip_prefix(&output.path).is_some_and(|rest| rest.starts_with('/'))
-        };
-        let shown = facts.outputs.iter().find(of).map_or(split(path).0, |output| &output.path);
-        if !left.shown.iter().any(|known| known == shown) {
-            left.shown.push(shown.to_owned());
-        }
-    }
-    Ok(left)
 }
 
 /// The steps: with the built-in updater every change, with the native one only those that it does not make itself.
@@ -258,11 +238,10 @@ pub(super) fn make_plan(
     view: &View,
     facts: &Facts,
     updater: &UpdaterUsed,
-    desires: &Desires,
+    changes: Vec<Change>,
     stores: &Stores,
 ) -> Result<Plan> {
     let row = facts.row.updater;
-    let changes = plan::changes(view, row, desires)?;
     let (UpdaterUsed::Native(program), Some(tool)) = (updater, row.native()) else {
         return Ok(Plan { steps: changes.into_iter().map(Step::Change).collect() });
     };

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Extra;
-use crate::fingerprint::Fingerprint;
 use crate::state::{StoredAnchor, StoredSource};
 use crate::sysroot::Sysroot;
 use crate::trust::facts::Choice;
@@ -21,8 +20,6 @@ pub struct Goal {
     pub sources: BTreeMap<String, StoredSource>,
     /// Put the compiled-in Web PKI into a bundle that has to be made.
     pub web_pki: bool,
-    /// Files of `--ca-file` that stand in the anchor directory itself, as seen inside the sysroot.
-    pub standing: BTreeMap<Fingerprint, String>,
     /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
     pub copy: Option<(String, String)>,
     /// Tell login shells where the roots are.
@@ -55,6 +52,8 @@ pub struct Options<'a> {
     pub updater: Choice,
     /// Leave what whoever runs us cannot write, and say so, instead of failing.
     pub leave_unwritable: bool,
+    /// An input or output that programs cannot read is an error, not a warning.
+    pub strict: bool,
     /// Mend what others left damaged in the stores.
     pub repair: bool,
     /// Stop before anything is changed.

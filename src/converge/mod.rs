@@ -5,34 +5,37 @@ mod draft;
 mod firefox;
 mod goal;
 mod outcome;
+mod recorded;
 mod runtimes;
+mod unwritable;
 
 use std::collections::BTreeMap;
 
 use self::draft::{
-    leave_unwritable, left_out, make_plan, overlooked_by_tool, passed_over, plan_stores, refuse_vendor_names,
-    settle, stored_roots,
+    left_out, make_plan, passed_over, plan_stores, refuse_damaged_outputs, refuse_vendor_names, settle,
+    stored_roots, updater_for_broken_inputs,
 };
 pub use self::firefox::policy_state;
 pub use self::goal::{Goal, Options, Target};
 pub use self::outcome::{AnchorView, Outcome};
 pub use self::runtimes::{Extra, system_roots, system_stores};
-use crate::apply::Session;
+pub use self::unwritable::Skipped;
+use self::unwritable::{Guard, Left, Parts, Refused};
+use crate::apply::{Session, refusal};
 use crate::cert::Certificate;
 use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Step};
-use crate::record::{Mark, Record, Saved};
 use crate::state::{State, Status, StoredAnchor};
-use crate::sysroot::Sysroot;
 use crate::tree::{self, Node};
 use crate::trust::distro;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
 use crate::trust::stores::{self, Kinds, Selection, Stores};
-use crate::trust::updater::{Desires, Wanted};
+use crate::trust::unknown;
+use crate::trust::updater::{BrokenInput, Desires, Wanted};
 use crate::trust::verify::{self, Excused, Offers, Side};
-use crate::trust::view::{View, child};
+use crate::trust::view::View;
 
 /// A plan with all that was computed on the way.
 struct Draft<'a> {
@@ -47,8 +50,8 @@ struct Draft<'a> {
     /// Whether Firefox's policy file names the roots.
     firefox_policy: bool,
     withdrawn: Vec<Fingerprint>,
-    /// Outputs and directories that whoever runs us cannot write.
-    unwritable: Vec<String>,
+    /// Outputs, stores and directories that cannot be written.
+    unwritable: Vec<Skipped>,
     /// Nothing of what is wanted can be written, nor was before.
     out_of_reach: bool,
     /// Keystores and databases beside the family's outputs.
@@ -75,21 +78,65 @@ pub fn converge<'a>(
     let target = target.into();
     let sysroot = target.sysroot;
     let state = State::load(sysroot)?;
-    let first = Draft::new(target, &state, options, &goal)?;
+    let mut refused = Refused::default();
+    let first = Draft::new(target, &state, options, &goal, &refused)?;
     if options.dry_run || first.is_beyond_us(options)? || first.is_done(&state, &goal)? {
         return Ok(first.outcome(&state));
     }
-    let (mut session, recovered) =
-        Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout)?;
+    let begun = Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout);
+    let (mut session, recovered) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            // Without a record nothing may change: then all of this tree is what cannot be written.
+            refused.state =
+                options.leave_unwritable.then(|| refusal(&error)).flatten().map(|why| why.to_string());
+            let draft = Draft::new(target, &state, options, &goal, &refused)?;
+            return if draft.is_beyond_us(options)? { Ok(draft.outcome(&state)) } else { Err(error) };
+        }
+    };
     sysroot.look_again();
     let again = State::load(sysroot)?;
-    if recovered || again != state {
+    let (current, mut draft) = if recovered || again != state {
         // Somebody was faster, or a killed run was turned back: look again.
         drop(first);
-        let second = Draft::new(target, &again, options, &goal)?;
-        return second.carry_out(&mut session, &again, &goal);
+        (&again, Draft::new(target, &again, options, &goal, &refused)?)
+    } else {
+        (&state, first)
+    };
+    let mut options = options;
+    let mut fallback: Option<String> = None;
+    loop {
+        if let Some(why) = &fallback {
+            draft.warnings.insert(0, format!("{why}; the built-in updater takes its place"));
+            draft.updater.why.clone_from(why);
+        }
+        let native = draft.native_with_openssl().filter(|_| options.updater == Choice::Auto);
+        let pem = draft.wanted.anchors.first().map(|anchor| anchor.certificate.to_pem()).unwrap_or_default();
+        let error = match draft.carry_out(&mut session, current, &goal) {
+            Err(error) if error.changed().is_empty() => error,
+            done => return done,
+        };
+        // Everything is as before the run.
+        match (session.refused().filter(|_| options.leave_unwritable), native) {
+            // What the kernel refuses is left as it is, like everything else that cannot be written.
+            (Some((path, why)), _) if path == sysroot.state_directory() => {
+                refused.state = Some(why.to_string())
+            }
+            (Some((path, why)), _) => refused.note(&path, &why.to_string()),
+            // The built-in updater does what the tool could not.
+            (None, Some((program, uses_openssl))) if session.tool_is_at_fault(uses_openssl, &pem) => {
+                options.updater = Choice::Builtin;
+                fallback =
+                    Some(format!("`{program}` does not work here, and what it did is turned back ({error})"));
+            }
+            (None, _) => return Err(error),
+        }
+        sysroot.look_again();
+        draft = Draft::new(target, current, options, &goal, &refused)?;
+        if draft.is_beyond_us(options)? {
+            return Ok(draft.outcome(current));
+        }
     }
-    first.carry_out(&mut session, &state, &goal)
 }
 
 impl<'a> Draft<'a> {
@@ -98,6 +145,7 @@ impl<'a> Draft<'a> {
         state: &'a State,
         options: Options<'a>,
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
+        refused: &Refused,
     ) -> Result<Self> {
         let (sysroot, choice) = (target.sysroot, options.updater);
         let view = View::new(sysroot, state.ours())?.above(target.beneath);
@@ -120,17 +168,13 @@ impl<'a> Draft<'a> {
         let mut wanted =
             Wanted { anchors: Vec::new(), web_pki: goal.web_pki, date: options.stamp.unwrap_or(options.now) };
         refuse_vendor_names(&view, &facts, &anchors)?;
-        let refusals = settle(&view, &facts, &goal, &mut anchors, &mut wanted)?;
+        let refusals = settle(&view, &facts, &mut anchors, &mut wanted)?;
+        let guard = Guard::new(&view, &options, refused)?;
+        guard.mark_unplaced(&facts, &mut wanted)?;
         let mut updater = facts.updater(&view, choice)?;
-        let overlooked = overlooked_by_tool(&view, &facts, &wanted)?;
-        if let (UpdaterUsed::Native(_), Some(path)) = (&updater.updater, overlooked) {
-            if choice == Choice::Native {
-                return Err(Error::unsupported("the distribution's own trust update overlooks this file")
-                    .at(path)
-                    .hint("give it a name that ends in `.crt`, or use `--updater auto`"));
-            }
-            let why = format!("the distribution's tool overlooks `{path}`");
-            updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
+        let broken = facts.row.updater.broken_inputs(&view)?;
+        if !wanted.anchors.is_empty() {
+            updater = updater_for_broken_inputs(updater, &broken, choice, options.strict)?;
         }
         let (left_out, by_tool) = left_out(&view, &facts, &wanted, options.stores)?;
         if let (UpdaterUsed::Native(program), Some(path)) = (&updater.updater, by_tool) {
@@ -155,22 +199,35 @@ impl<'a> Draft<'a> {
         let mut stores = plan_stores(&view, &facts, options.stores, &anchors, state)?;
         desires.nodes.append(&mut stores.nodes);
         desires.warnings.append(&mut stores.warnings);
-        let mut unwritable = Vec::new();
-        if options.leave_unwritable {
-            let left = leave_unwritable(&view, &facts, &mut desires)?;
-            stores.leave(&left.paths, &state.added);
-            for anchor in anchors.iter_mut().filter(|anchor| anchor.status == Status::Installed) {
-                anchor.file = anchor.file.take().filter(|file| !left.paths.contains(file));
-            }
-            if let (UpdaterUsed::Native(program), Some(path)) = (&updater.updater, left.shown.first()) {
-                let why = format!("`{program}` would have to write `{path}`, which cannot be written");
-                updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
-            }
-            unwritable = left.shown;
+        let unwanted = state.anchors.iter().filter(|known| {
+            known.status == Status::Installed
+                && !anchors.iter().any(|anchor| anchor.fingerprint == known.fingerprint)
+        });
+        let unwanted = unwanted.collect();
+        let (selection, mut left) = (options.stores, Left::default());
+        let parts =
+            Parts { view: &view, facts: &facts, wanted: &wanted, unwanted, stores: &stores, selection };
+        let mut changes = parts.writable_changes(&guard, &mut desires, &mut left)?;
+        for anchor in anchors.iter_mut().filter(|anchor| anchor.status == Status::Installed) {
+            anchor.file = anchor.file.take().filter(|file| !left.paths.contains(file));
         }
         let profile = runtimes::want_profile(&view, &facts, &anchors, goal.profile, &mut desires)?;
         let firefox_policy = firefox::want_policy(&view, &anchors, goal.firefox_policy, &mut desires)?;
-        let mut plan = make_plan(&view, &facts, &updater.updater, &desires, &stores)?;
+        if profile || firefox_policy {
+            changes = parts.writable_changes(&guard, &mut desires, &mut left)?;
+        }
+        if let UpdaterUsed::Native(program) = &updater.updater
+            && let Some((path, why)) = parts.unwritable_by_tool(&guard, &changes, &left)?
+        {
+            let why = format!("`{program}` would have to write `{path}`: {why}");
+            if choice == Choice::Native {
+                return Err(facts.no_native(&why));
+            }
+            updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
+        }
+        stores.leave(&left.paths, &state.added);
+        let unwritable = left.skipped;
+        let mut plan = make_plan(&view, &facts, &updater.updater, changes, &stores)?;
         let out_of_reach = plan.is_empty() && !unwritable.is_empty();
         if out_of_reach {
             let known = |anchor: &StoredAnchor| {
@@ -192,6 +249,11 @@ impl<'a> Draft<'a> {
         let mut warnings = refusals;
         warnings.extend(left_out);
         warnings.extend(passed_over(&wanted, state));
+        if !wanted.anchors.is_empty() {
+            warnings.extend(broken.iter().map(BrokenInput::describe));
+        }
+        warnings.extend(self::unknown_tool(&view, &facts, &anchors)?);
+        warnings.extend(unwritable::warnings(&unwritable));
         warnings.extend(desires.warnings);
         if matches!(updater.updater, UpdaterUsed::Builtin) {
             warnings.extend(desires.builtin_warnings);
@@ -208,6 +270,9 @@ impl<'a> Draft<'a> {
         } else {
             verify::offers(&view, Side::Original, &facts.outputs)
         };
+        if options.strict && !wanted.anchors.is_empty() {
+            refuse_damaged_outputs(&view, &original_offers)?;
+        }
         let mut rebased = BTreeMap::new();
         let mut spoilt = false;
         for (path, _) in original_offers.iter().filter(|(_, offer)| offer.damage.is_some()) {
@@ -248,7 +313,9 @@ impl<'a> Draft<'a> {
 
     /// Whether nothing is left to do, the state included.
     fn is_done(&self, state: &State, goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>) -> Result<bool> {
-        if !self.plan.is_empty() || crate::apply::was_killed(self.view.sysroot())? {
+        // What the state says to no effect goes with the next write.
+        let unclaimed = !state.unclaimed.is_empty();
+        if !self.plan.is_empty() || unclaimed || crate::apply::was_killed(self.view.sysroot())? {
             return Ok(false);
         }
         let mut next = self.next_state(state, goal)?;
@@ -265,6 +332,7 @@ impl<'a> Draft<'a> {
         let goal = goal(state, &self.view, &self.facts)?;
         Ok(State {
             row: self.facts.row.id.to_owned(),
+            row_named: self.facts.is_named,
             web_pki: goal.web_pki,
             anchors: self.anchors.clone(),
             sources: if self.anchors.is_empty() { BTreeMap::new() } else { goal.sources },
@@ -279,9 +347,22 @@ impl<'a> Draft<'a> {
                 Some(_) => self.stores.additions.clone(),
                 None => state.added.clone(),
             },
+            skipped: self.unwritable.iter().map(|skipped| skipped.path.clone()).collect(),
             directories: state.directories.clone(),
             ..State::default()
-        })
+        }
+        .keeping_certificates_of(state))
+    }
+
+    /// The native tool that the plan runs, and whether that needs `openssl`.
+    fn native_with_openssl(&self) -> Option<(String, bool)> {
+        let runs = self.plan.steps.iter().any(|step| matches!(step, Step::Run(_)));
+        match (&self.updater.updater, self.facts.row.updater.native()) {
+            (UpdaterUsed::Native(program), Some(tool)) if runs => {
+                Some((program.clone(), tool.needs.contains(&"openssl")))
+            }
+            _ => None,
+        }
     }
 
     fn carry_out(
@@ -291,57 +372,20 @@ impl<'a> Draft<'a> {
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
     ) -> Result<Outcome> {
         let next = self.next_state(state, goal)?;
+        let special = recorded::special_bits(&self.view, &self.plan)?;
         self.view.freeze(&plan::touched(self.view.ours(), &self.plan))?;
+        self.check_before_the_first_change(state, &next)?;
         session.apply(&self.plan, self.facts.row.id)?;
         self.warnings.extend(session.complaints());
         self.restore_what_the_tool_left(session)?;
         let after = self.view.afresh().map_err(|error| session.undo(error))?;
         let notes = self.verify(&after).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
-        let mut paths = plan::touched(self.view.ours(), &self.plan);
-        paths.extend(self.facts.row.updater.watched(&after).map_err(|error| session.undo(error))?);
-        let original = |path: &str| match self.rebased.get(path) {
-            Some(node) => with_former_attributes(node, &*self.view.original(path)?),
-            None => Ok((*self.view.original(path)?).clone()),
-        };
-        let now = |path: &str| after.actual(path).map(|node| (*node).clone());
-        let records = plan::records(paths, original, now);
-        let mut records = records.map_err(|error| session.undo(error))?;
-        self.record_what_had_ours_before(&after, &mut records).map_err(|error| session.undo(error))?;
+        let records =
+            self.records_after(&after, (state, &next), &special).map_err(|error| session.undo(error))?;
         let next = State { records, ..next };
         session.commit(&next).map_err(|error| session.undo(error))?;
         Ok(self.outcome(state))
-    }
-
-    /// A file of the stores that held one of our anchors before us and did not change is recorded as it is: the next run
-    /// must not take that certificate for one that we brought.
-    fn record_what_had_ours_before(
-        &self,
-        after: &View,
-        records: &mut BTreeMap<String, Record>,
-    ) -> Result<()> {
-        let anchors: Vec<&Certificate> =
-            self.wanted.anchors.iter().map(|anchor| &anchor.certificate).collect();
-        let outputs = self.facts.outputs.iter().map(|output| output.path.clone());
-        let watched = if anchors.is_empty() { Vec::new() } else { self.facts.row.updater.watched(after)? };
-        for path in outputs.chain(watched) {
-            let node = self.view.original(&path)?;
-            if records.contains_key(&path) || !matches!(node.as_ref(), Node::File(_)) {
-                continue;
-            }
-            let offer = self.original_offers.get(&path);
-            let contents = self.view.contents(&self.view.location(&path)?, &node);
-            let held = anchors.iter().any(|anchor| {
-                offer.is_some_and(|offer| offer.roots.contains_key(&anchor.fingerprint()))
-                    || contents.certificates.contains(anchor)
-            });
-            if let (true, now, Some(mark)) = (held, after.actual(&path)?, Mark::of(&node))
-                && *now == *node
-            {
-                records.insert(path, Record { before: Saved::new(&node, &now)?, after: mark });
-            }
-        }
-        Ok(())
     }
 
     /// The native tool takes out what it put in, but not always to the byte: with no anchor left, what still differs
@@ -379,7 +423,7 @@ impl<'a> Draft<'a> {
         let mut present = Vec::new();
         for output in outputs {
             // Nothing is asked of an output that nobody has: with no anchor left it went with the last one.
-            let asked_for = !self.wanted.anchors.is_empty() && !self.unwritable.contains(&output.path);
+            let asked_for = !self.wanted.anchors.is_empty() && !self.is_skipped(&output.path);
             if asked_for || exists(&output.path)? && self.wanted.anchors.is_empty() {
                 present.push(output);
             }
@@ -403,9 +447,14 @@ impl<'a> Draft<'a> {
             .iter()
             .map(|anchor| (anchor.certificate.clone(), anchor.standing.is_none()))
             .collect();
-        let mut notes = verify::compare(&self.facts.offers, &after, &anchors, &excused)?;
+        let mut notes = verify::compare(&self.facts.offers, &after, &anchors, &excused)
+            .map_err(|error| blame_inputs(error, after_run, &self.facts))?;
         notes.extend(self.verify_stores(after_run)?);
         Ok(notes)
+    }
+
+    fn is_skipped(&self, path: &str) -> bool {
+        self.unwritable.iter().any(|skipped| skipped.path == path)
     }
 
     /// Keystores and databases are compared like the outputs: every root that is in any store has to be in all of them.
@@ -421,26 +470,16 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// A node of the built-in updater, with owner and time of what stood there: the state can only record whole files.
-fn with_former_attributes(node: &Node, former: &Node) -> Result<Node> {
-    Ok(match (node, former) {
-        (Node::File(file), Node::File(former)) => Node::File(tree::File {
-            owner: file.owner.or(former.owner),
-            modified: file.modified.or(former.modified),
-            ..file.clone()
-        }),
-        _ => node.clone(),
+/// Names the input files that make an output unreadable, if there are any.
+fn blame_inputs(error: Error, view: &View, facts: &Facts) -> Error {
+    let broken = facts.row.updater.broken_inputs(view).unwrap_or_default();
+    broken.iter().fold(error, |error, input| {
+        error.hint(format!("repair or remove `{}` ({})", input.path, input.fault))
     })
 }
 
-/// The path inside `sysroot` of a host file that stands in the row's own anchor directory; `None` for others.
-pub fn standing_path(sysroot: &Sysroot, facts: &Facts, file: &std::path::Path) -> Result<Option<String>> {
-    let Some(directory) = facts.row.updater.anchor_directory() else { return Ok(None) };
-    let (Some(parent), Some(name)) = (file.parent(), file.file_name().and_then(|name| name.to_str())) else {
-        return Ok(None);
-    };
-    let parent = if parent.as_os_str().is_empty() { std::path::Path::new(".") } else { parent };
-    let here = crate::sysroot::host::stat(parent)?.map(|meta| meta.identity);
-    let there = sysroot.stat(directory.path)?.map(|meta| meta.identity);
-    Ok((here.is_some() && here == there).then(|| child(directory.path, name)))
+/// What a person should know of a tool that the row does not use.
+fn unknown_tool(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<Option<String>> {
+    let installed = anchors.iter().any(|anchor| anchor.status.is_in_system());
+    if installed { unknown::overlooked_tool(view, facts) } else { Ok(None) }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::Draft;
+use super::{Draft, Skipped};
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
@@ -29,8 +29,8 @@ pub struct Outcome {
     pub outputs: Vec<String>,
     /// The stores beside the family's own.
     pub stores: Vec<StoreView>,
-    /// What should hold them, and cannot be written by whoever runs us.
-    pub unwritable: Vec<String>,
+    /// What should hold them and cannot be written.
+    pub unwritable: Vec<Skipped>,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
@@ -127,8 +127,8 @@ impl Draft<'_> {
                 .facts
                 .offers
                 .iter()
-                .filter(|(path, offer)| in_system && !offer.mount_point && !self.unwritable.contains(path))
                 .map(|(path, _)| path.clone())
+                .filter(|path| in_system && !self.unwritable.iter().any(|skipped| skipped.path == *path))
                 .collect(),
             stores: self
                 .stores

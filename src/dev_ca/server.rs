@@ -107,7 +107,7 @@ impl Server {
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+        let runtime = crate::runtime::build().map_err(failed)?;
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&connections);
         let (stop, stopped) = oneshot::channel();

@@ -13,7 +13,7 @@ use super::names::Names;
 use super::provisioners::{JWK, JwkProvisioner};
 use crate::cert::{Certificate, SubjectAltName, pem};
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::key::PrivateKey;
 use crate::sysroot::directory::{Attributes, Directory};
 use crate::sysroot::{Sysroot, split};
@@ -69,9 +69,19 @@ impl DevCa {
         provisioner: Option<&str>,
         names: &[SubjectAltName],
     ) -> Result<KeptCa> {
-        let (place, path) = open_directory(directory)?;
+        let (place, path, is_new) = open_directory(directory)?;
         let shown = |name: &str| Path::new(&path).join(name);
-        let lock = place.try_lock(LOCK)?.ok_or_else(|| {
+        let lock = place.try_lock(LOCK).map_err(|error| match error.kind() {
+            Kind::Unsupported => {
+                if is_new {
+                    // What is left is an empty directory.
+                    let _ = remove_directory(&path);
+                }
+                error.hint("`--state DIR` names a directory on a file system with locks, such as a local disk or a tmpfs")
+            }
+            _ => error,
+        });
+        let lock = lock?.ok_or_else(|| {
             Error::failed("another process runs the CA of this directory")
                 .at(directory.display())
                 .hint("use that one, or end it first; a second CA needs another directory (`--state DIR`)")
@@ -163,7 +173,8 @@ impl Kept {
 }
 
 /// The directory, made (0700) if it is not there, and its absolute path; nobody else may write in it.
-fn open_directory(directory: &Path) -> Result<(Directory, String)> {
+/// The directory, its path, and whether it was made just now.
+fn open_directory(directory: &Path) -> Result<(Directory, String, bool)> {
     let host = Sysroot::open(Path::new("/"))?;
     let absolute = std::path::absolute(directory).map_err(|error| {
         Error::usage("could not tell where this is").at(directory.display()).because(error)
@@ -171,7 +182,8 @@ fn open_directory(directory: &Path) -> Result<(Directory, String)> {
     let path =
         absolute.to_str().ok_or_else(|| Error::usage("the path is not UTF-8").at(directory.display()))?;
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
-    if host.stat(path)?.is_none() {
+    let is_new = host.stat(path)?.is_none();
+    if is_new {
         let (parent, name) = split(path);
         let attributes = Attributes { mode: 0o700, owner: None, modified: None };
         host.directory(parent)?.make_directory(name, attributes)?;
@@ -184,7 +196,12 @@ fn open_directory(directory: &Path) -> Result<(Directory, String)> {
             .at(path)
             .hint(format!("`chmod 700 {path}`, or name a directory of your own")));
     }
-    Ok((host.directory(path)?, path.to_owned()))
+    Ok((host.directory(path)?, path.to_owned(), is_new))
+}
+
+fn remove_directory(path: &str) -> Result<bool> {
+    let (parent, name) = split(path);
+    Sysroot::open(Path::new("/"))?.directory(parent)?.remove_empty_directory(name)
 }
 
 fn write(place: &Directory, name: &str, content: &[u8], mode: u32) -> Result<()> {

@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::cert::{Certificate, Purpose, pem};
+use crate::cert::{Certificate, Purpose, input, pem};
 use crate::dev_ca::ROOT_NAME;
 use crate::env::Env;
 use crate::error::Result;
+use crate::fingerprint::Fingerprint;
 use crate::sysroot::Kind;
 use crate::text;
 use crate::tree::Node;
 use crate::trust::facts::Facts;
+use crate::trust::readers::{self, Reader as PemReader, openssl};
 use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
 use crate::trust::updater::{OutputKind, rehash};
 use crate::trust::view::{View, child};
@@ -35,14 +37,20 @@ pub enum What {
     DanglingHashLinks,
     /// Hash links to a certificate of another name, or behind a hole in the numbers.
     StaleHashLinks,
+    /// Certificates of a hash directory without a hash link.
+    MissingHashLinks,
     /// The unfinished file of a killed update.
     KilledUpdate,
     /// END and BEGIN on one line.
     JoinedBlocks,
     /// No line end at the end: whoever appends joins two blocks.
     NoFinalNewline,
-    /// A block that cannot be read.
+    /// A block that some programs cannot read.
     DamagedBlock,
+    /// A certificate file in the anchor directory that no program reads.
+    UnreadInput,
+    /// A certificate file that would spoil the bundle at the next run of the distribution's update.
+    BrokenInput,
     /// A variable that puts a few roots in the place of all.
     FewRoots,
     /// A variable that names what is not there.
@@ -70,7 +78,7 @@ pub struct Finding {
     pub mendable: bool,
 }
 
-const REPAIR: &str = "`trustup bootstrap --repair` mends it";
+const REPAIR: &str = "`trustup bootstrap --repair` repairs it";
 
 /// Looks through the stores of `facts` and the variables of `env`.
 ///
@@ -81,10 +89,13 @@ pub fn findings(view: &View, facts: &Facts, env: &Env) -> Result<Vec<Finding>> {
     for output in &facts.outputs {
         if output.kind == OutputKind::HashDirectory {
             hash_links(view, &output.path, &mut found)?;
+            missing_hash_links(view, facts, &output.path, &mut found)?;
         }
     }
     leftovers(view, facts, &mut found)?;
     bundles(view, facts, &mut found)?;
+    broken_inputs(view, facts, &mut found)?;
+    unread_inputs(view, facts, &mut found)?;
     variables(view, facts, env, &mut found)?;
     out_of_step(view, facts, &mut found)?;
     development_roots(view, facts, &mut found)?;
@@ -132,11 +143,6 @@ pub(super) fn look_at_hash_links(view: &View, directory: &str) -> Result<HashLin
 fn hash_links(view: &View, directory: &str, found: &mut Vec<Finding>) -> Result<()> {
     let links = look_at_hash_links(view, directory)?;
     let place = shown(view, directory);
-    let group = |names: &BTreeSet<String>| {
-        let first: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
-        let more = if names.len() > SHOWN { ", …" } else { "" };
-        format!("{}{more}", first.join(", "))
-    };
     if !links.dangling.is_empty() {
         found.push(Finding {
             kind: What::DanglingHashLinks,
@@ -168,6 +174,75 @@ fn hash_links(view: &View, directory: &str, found: &mut Vec<Finding>) -> Result<
     Ok(())
 }
 
+/// The certificates of a hash directory that OpenSSL does not find there, since no link has their hash: the names of
+/// their files. Nothing where no package makes the links.
+pub(super) fn look_for_missing_hash_links(
+    view: &View,
+    facts: &Facts,
+    directory: &str,
+) -> Result<BTreeSet<String>> {
+    let mut missing = BTreeSet::new();
+    if !facts.row.updater.is_managed(view)? {
+        return Ok(missing);
+    }
+    let names = view.actual_names(directory)?;
+    let mut linked: BTreeSet<(u32, Fingerprint)> = BTreeSet::new();
+    for name in &names {
+        if let Some((hash, _)) = rehash::parse_name(name)
+            && let Ok(Some((location, node))) = view.follow_actual(&child(directory, name))
+        {
+            let contents = view.contents(&location, &node);
+            linked.extend(contents.certificates.iter().map(|one| (hash, one.fingerprint())));
+        }
+    }
+    let bundles: BTreeSet<&str> = facts
+        .outputs
+        .iter()
+        .filter(|output| output.kind == OutputKind::Bundle)
+        .map(|output| output.path.as_str())
+        .collect();
+    for name in names.iter().filter(|name| rehash::is_candidate(name)) {
+        let path = child(directory, name);
+        if bundles.contains(path.as_str()) {
+            continue;
+        }
+        let Ok(Some((location, node))) = view.follow_actual(&path) else { continue };
+        let Node::File(file) = node.as_ref() else { continue };
+        let contents = view.contents(&location, &node);
+        // A file of several certificates gets no link.
+        if openssl::only_certificate(&file.content).is_some()
+            && let [certificate] = contents.certificates.as_slice()
+            && !linked.contains(&(certificate.subject_hash(), certificate.fingerprint()))
+        {
+            missing.insert(name.clone());
+        }
+    }
+    Ok(missing)
+}
+
+fn missing_hash_links(view: &View, facts: &Facts, directory: &str, found: &mut Vec<Finding>) -> Result<()> {
+    let missing = look_for_missing_hash_links(view, facts, directory)?;
+    if !missing.is_empty() {
+        found.push(Finding {
+            kind: What::MissingHashLinks,
+            place: shown(view, directory),
+            what: format!("no hash link for {}: {}", count(missing.len(), "certificate"), group(&missing)),
+            why: "OpenSSL does not find these certificates in the directory",
+            first_to_change: REPAIR.to_owned(),
+            mendable: true,
+        });
+    }
+    Ok(())
+}
+
+/// The first few names.
+fn group(names: &BTreeSet<String>) -> String {
+    let first: Vec<String> =
+        names.iter().take(SHOWN).map(|name| format!("`{}`", text::escape(name))).collect();
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    format!("{}{more}", first.join(", "))
+}
+
 /// The files that a killed update of the family leaves.
 pub(super) fn leftovers_of(view: &View, facts: &Facts) -> Result<Vec<String>> {
     let known = facts.row.updater.native().map_or(&[][..], |tool| tool.leftovers);
@@ -197,17 +272,43 @@ fn leftovers(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()>
 /// What is wrong with the bytes of a bundle.
 pub(super) struct BundleFaults {
     pub(super) joined: bool,
-    pub(super) damaged: bool,
+    /// Where and what, if a program loses a root for it.
+    pub(super) damaged: Option<String>,
     pub(super) no_final_newline: bool,
 }
 
-pub(super) fn look_at_bundle(content: &[u8]) -> BundleFaults {
+/// Looks at a bundle as its readers do.
+pub(super) fn inspect_bundle(content: &[u8], purpose: Option<Purpose>) -> BundleFaults {
     let blocks = pem::blocks(content);
+    let readers: &[PemReader] =
+        if purpose.is_some() { &PemReader::OF_BUNDLES } else { &[PemReader::OpenSsl] };
+    let joined = blocks.iter().any(|block| block.der.is_some() && !block.own_lines);
     BundleFaults {
-        joined: blocks.iter().any(|block| block.der.is_some() && !block.own_lines),
-        damaged: blocks.iter().any(|block| block.der.is_none()),
+        joined,
+        // Blocks that share a line are a matter of their own.
+        damaged: readers::read(content, readers).problem().filter(|_| !joined),
         no_final_newline: !blocks.is_empty() && !content.ends_with(b"\n"),
     }
+}
+
+/// Certificate files that spoil the bundle whenever the distribution's own update runs.
+fn broken_inputs(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+    for input in facts.row.updater.broken_inputs(view)? {
+        let place = shown(view, &input.path);
+        found.push(Finding {
+            kind: What::BrokenInput,
+            what: format!("{}", input.fault),
+            why: "the distribution's update copies it into the bundle, and programs then lose roots",
+            first_to_change: if input.certificates.is_empty() {
+                format!("remove `{place}`, or put a readable certificate there")
+            } else {
+                format!("write it anew: `openssl x509 -in {place} -out {place}`, or remove it")
+            },
+            mendable: false,
+            place,
+        });
+    }
+    Ok(())
 }
 
 fn bundles(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
@@ -219,7 +320,7 @@ fn bundles(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
         if !seen.insert(location) {
             continue;
         }
-        let faults = look_at_bundle(&file.content);
+        let faults = inspect_bundle(&file.content, output.purpose);
         let mut add = |kind, what: &str, why, mendable: bool| {
             found.push(Finding {
                 kind,
@@ -242,9 +343,10 @@ fn bundles(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
             let why = "who appends a certificate joins two lines, and OpenSSL refuses the whole file then";
             add(What::NoFinalNewline, "it does not end with a line end", why, true);
         }
-        if faults.damaged {
-            let why = "OpenSSL, and all that is built on it, refuses the whole file";
-            add(What::DamagedBlock, "a block in it is cut off or no base64", why, managed);
+        if let Some(damage) = &faults.damaged {
+            let why = "programs lose roots, or all of them";
+            let repairable = (managed || output.purpose.is_some()) && !file.mount_point;
+            add(What::DamagedBlock, damage, why, repairable);
         }
     }
     Ok(())
@@ -313,21 +415,24 @@ pub(super) fn out_of_step_anchors(view: &View, facts: &Facts) -> Result<Vec<(Str
     let updater = facts.row.updater;
     let mut lacking = Vec::new();
     let Some(directory) = updater.anchor_directory() else { return Ok(lacking) };
-    let mut files: BTreeSet<String> = updater.standing(view)?.into_iter().map(|(path, _)| path).collect();
-    let ours = view.ours().files.iter().filter(|path| path.starts_with(&format!("{}/", directory.path)));
-    files.extend(ours.cloned());
-    for path in files {
-        for certificate in view.actual_certificates(&path).unwrap_or_default() {
+    let mut files: BTreeMap<String, Vec<Certificate>> = updater.standing(view)?.into_iter().collect();
+    for path in view.ours().files.iter().filter(|path| path.starts_with(&format!("{}/", directory.path))) {
+        files.insert(path.clone(), view.actual_certificates(path).unwrap_or_default());
+    }
+    for (path, certificates) in files {
+        for certificate in certificates {
             if updater.left_out(view, &certificate)?.is_some() || !certificate.allows(Purpose::ServerAuth) {
                 continue;
             }
             let lacks = |output: &&crate::trust::updater::Output| {
-                output.kind == OutputKind::Bundle
-                    && output.purpose == Some(Purpose::ServerAuth)
-                    && !facts
-                        .offers
-                        .get(&output.path)
-                        .is_some_and(|offer| offer.roots.contains_key(&certificate.fingerprint()))
+                let holds = || match facts.offers.get(&output.path) {
+                    // Damage is a finding of its own, which hides every root.
+                    Some(offer) if offer.damage.is_some() => {
+                        view.actual_certificates(&output.path).is_some_and(|held| held.contains(&certificate))
+                    }
+                    offer => offer.is_some_and(|offer| offer.roots.contains_key(&certificate.fingerprint())),
+                };
+                output.kind == OutputKind::Bundle && output.purpose == Some(Purpose::ServerAuth) && !holds()
             };
             if let Some(output) = facts.outputs.iter().find(lacks) {
                 lacking.push((path.clone(), certificate.clone(), output.path.clone()));
@@ -335,6 +440,64 @@ pub(super) fn out_of_step_anchors(view: &View, facts: &Facts) -> Result<Vec<(Str
         }
     }
     Ok(lacking)
+}
+
+/// Files with certificates in the anchor directory that the distribution's update does not read, or reads in vain.
+fn unread_inputs(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+    let updater = facts.row.updater;
+    let Some(directory) = updater.anchor_directory() else { return Ok(()) };
+    let read: BTreeMap<String, Vec<Certificate>> = updater.standing(view)?.into_iter().collect();
+    let broken = updater.broken_inputs(view)?;
+    let vendor = updater.vendor_names(view)?;
+    for name in view.names(directory.path)? {
+        let path = child(directory.path, &name);
+        let stem = name.strip_suffix(directory.extension).unwrap_or(&name);
+        // The directory of the anchors may be an output, too.
+        let is_output = rehash::parse_name(&name).is_some()
+            || vendor.iter().any(|known| known == stem)
+            || facts.outputs.iter().any(|output| output.path == path);
+        let is_known = is_output
+            || read.get(&path).is_some_and(|certificates| !certificates.is_empty())
+            || broken.iter().any(|input| input.path == path);
+        let Some((_, node)) = view.follow(&path)? else { continue };
+        let (false, Node::File(file)) = (is_known, node.as_ref()) else { continue };
+        let holds_certificates = input::read(&file.content, &path).is_ok();
+        if holds_certificates {
+            let place = shown(view, &path);
+            let what = match readers::faults(&file.content).first() {
+                _ if !read.contains_key(&path) => {
+                    "the distribution's update does not read files of this name".to_owned()
+                }
+                Some(fault) => fault.to_string(),
+                None => "it is not a plain PEM certificate".to_owned(),
+            };
+            found.push(Finding {
+                kind: What::UnreadInput,
+                what,
+                why: "the distribution's update does not take the certificate from this file, so that no program trusts it",
+                first_to_change: format!("`trustup bootstrap --ca-file {place}`"),
+                mendable: false,
+                place,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What `bootstrap --repair` should have repaired and did not, in the same form as every finding.
+///
+/// # Errors
+/// A store cannot be read.
+pub fn unrepaired(view: &View, facts: &Facts) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for output in facts.outputs.iter().filter(|output| output.kind == OutputKind::HashDirectory) {
+        hash_links(view, &output.path, &mut found)?;
+        missing_hash_links(view, facts, &output.path, &mut found)?;
+    }
+    leftovers(view, facts, &mut found)?;
+    bundles(view, facts, &mut found)?;
+    out_of_step(view, facts, &mut found)?;
+    Ok(found)
 }
 
 fn out_of_step(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use self::binary::Binaries;
 use self::clients::{Client, TABLE};
-pub use self::findings::{Finding, What, count, findings};
+pub use self::findings::{Finding, What, count, findings, unrepaired};
 use self::reading::{Installation, Reader, Reads, Roots, Source};
 pub use self::repair::mend;
 use self::scope::Scope;
@@ -320,6 +320,7 @@ impl Doctor<'_, '_, '_> {
 
     /// What to do about a place that a variable names, or that is damaged.
     fn instead_of(&self, source: &Source) -> String {
+        let is_no_keystore = self.reader.is_no_keystore(&source.path);
         match (source.variable, &self.bundle) {
             (Some(variable), _) if source.reads == Reads::Keystore => {
                 format!(
@@ -330,6 +331,14 @@ impl Doctor<'_, '_, '_> {
                 format!("unset {variable}, or set it to `{bundle}`, which has all roots")
             }
             (Some(variable), _) => format!("unset {variable}"),
+            (None, _) if source.reads == Reads::Keystore => {
+                if is_no_keystore {
+                    "`trustup bootstrap --create-java` makes a keystore from the system's roots and yours"
+                        .to_owned()
+                } else {
+                    "restore the keystore from its package or image".to_owned()
+                }
+            }
             (None, _) => "`trustup bootstrap` makes it".to_owned(),
         }
     }

@@ -5,19 +5,22 @@ use std::rc::Rc;
 
 use crate::cert::Certificate;
 use crate::fingerprint::Fingerprint;
-use crate::keystore::Keystore;
+use crate::keystore::{Format, Keystore, Problem};
 use crate::nss::{self, Databases};
 use crate::text;
 use crate::tree::Node;
+use crate::trust::readers::{self, Reader as PemReader};
 use crate::trust::verify::{Side, hashed_certificates};
 use crate::trust::view::{View, child};
 
 /// How a client reads a place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reads {
     /// A PEM file, as OpenSSL does: one bad block, and none of it counts.
     PemFile,
-    /// A PEM file, block by block: a bad one is passed over.
+    /// A PEM file, as GnuTLS does, which refuses it for one bad block, too, but minds other things.
+    GnuTlsFile,
+    /// A PEM file, as Go does, and about so all that pass over a bad block.
     PemBlocks,
     /// A directory, by subject hash.
     HashDirectory,
@@ -35,7 +38,7 @@ impl Reads {
     /// What it is called in data.
     pub(super) fn id(self) -> &'static str {
         match self {
-            Reads::PemFile | Reads::PemBlocks => "bundle",
+            Reads::PemFile | Reads::GnuTlsFile | Reads::PemBlocks => "bundle",
             Reads::HashDirectory => "hash-directory",
             Reads::Directory => "directory",
             Reads::Keystore => "keystore",
@@ -122,7 +125,7 @@ impl Loaded {
 #[derive(Debug)]
 pub(super) struct Reader<'v, 's> {
     view: &'v View<'s>,
-    known: BTreeMap<(&'static str, bool, String), Rc<Loaded>>,
+    known: BTreeMap<(Reads, String), Rc<Loaded>>,
 }
 
 impl<'v, 's> Reader<'v, 's> {
@@ -130,8 +133,20 @@ impl<'v, 's> Reader<'v, 's> {
         Reader { view, known: BTreeMap::new() }
     }
 
+    /// Whether Java finds no keystore at `path`: nothing, or a file of another kind.
+    pub(super) fn is_no_keystore(&self, path: &str) -> bool {
+        match self.view.follow_actual(path) {
+            Ok(Some((_, node))) => match node.as_ref() {
+                Node::File(file) => Format::of(&file.content) == Err(Problem::NotAKeystore),
+                _ => false,
+            },
+            Ok(None) => true,
+            Err(_) => false,
+        }
+    }
+
     pub(super) fn load(&mut self, source: &Source) -> Rc<Loaded> {
-        let key = (source.reads.id(), source.reads == Reads::PemFile, source.path.clone());
+        let key = (source.reads, source.path.clone());
         if let Some(known) = self.known.get(&key) {
             return Rc::clone(known);
         }
@@ -151,17 +166,20 @@ fn load(view: &View, source: &Source) -> Loaded {
         _ if !path.starts_with('/') => {
             Loaded::problem(if path.is_empty() { "it is empty" } else { "no absolute path" })
         }
-        Reads::PemFile | Reads::PemBlocks => match file(view, path) {
+        Reads::PemFile | Reads::GnuTlsFile | Reads::PemBlocks => match file(view, path) {
             Ok((location, node)) => {
+                let reader = match source.reads {
+                    Reads::PemFile => PemReader::OpenSsl,
+                    Reads::GnuTlsFile => PemReader::GnuTls,
+                    _ => PemReader::Go,
+                };
                 let contents = view.contents(&location, &node);
-                if contents.damaged && source.reads == Reads::PemFile {
-                    return Loaded::problem(
-                        "a PEM block in it is damaged, and OpenSSL takes none of such a file",
-                    );
-                }
-                let mut loaded = Loaded::of(contents.certificates.iter().cloned());
-                if contents.damaged {
-                    loaded.problem = Some("a PEM block in it is damaged".to_owned());
+                let Node::File(file) = node.as_ref() else { return Loaded::default() };
+                let reading = readers::read(&file.content, &[reader]);
+                let found = contents.certificates.iter().filter(|one| reading.offers(&one.fingerprint()));
+                let mut loaded = Loaded::of(found.cloned());
+                if let Some(problem) = reading.problem() {
+                    loaded.problem = Some(problem);
                 } else if loaded.roots.is_empty() {
                     loaded.problem = Some("no certificate is in it".to_owned());
                 }
@@ -203,7 +221,14 @@ fn every_file(view: &View, path: &str) -> crate::error::Result<Vec<Certificate>>
     let mut found = Vec::new();
     for name in view.actual_names(path)? {
         // What cannot be read is passed over, as the programs do.
-        found.extend(view.actual_certificates(&child(path, &name)).into_iter().flatten());
+        if let Some((location, node)) = view.follow_actual(&child(path, &name)).ok().flatten()
+            && let Node::File(file) = node.as_ref()
+        {
+            let reading = readers::read(&file.content, &[PemReader::Go]);
+            let contents = view.contents(&location, &node);
+            let offered = contents.certificates.iter().filter(|one| reading.offers(&one.fingerprint()));
+            found.extend(offered.cloned());
+        }
     }
     Ok(found)
 }

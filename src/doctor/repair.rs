@@ -3,14 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use super::findings::{leftovers_of, look_at_bundle, look_at_hash_links, out_of_step_anchors};
+use super::findings::{
+    inspect_bundle, leftovers_of, look_at_hash_links, look_for_missing_hash_links, out_of_step_anchors,
+};
 use crate::cert::pem;
 use crate::error::Result;
-use crate::sysroot::split;
 use crate::text;
 use crate::tree::{File, Node};
 use crate::trust::facts::Facts;
-use crate::trust::updater::{Desires, OutputKind, rehash};
+use crate::trust::readers::{self, Reader as PemReader};
+use crate::trust::updater::{Desires, OutputKind, normalized, rehash};
 use crate::trust::view::{View, child};
 
 /// The nodes that mend the stores of `facts`, each with its reason. `view` takes them for what stands there without us
@@ -24,9 +26,9 @@ pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
         if *view.original(path)? == node && *view.actual(path)? == node {
             return Ok(());
         }
-        if !view.is_writable(split(path).0)? {
+        if let Some(why) = view.obstacle(path)? {
             let shown = text::escape(&view.sysroot().display(path));
-            mended.warnings.push(format!("`{shown}` cannot be written, and stays as it is"));
+            mended.warnings.push(format!("`{shown}` is not repaired: {why}"));
             return Ok(());
         }
         view.assume(path, node.clone())?;
@@ -41,6 +43,7 @@ pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
     for output in &facts.outputs {
         match output.kind {
             OutputKind::HashDirectory => {
+                spoilt |= !look_for_missing_hash_links(view, facts, &output.path)?.is_empty();
                 for (path, node) in hash_links(view, &output.path)? {
                     spoilt = true;
                     let gone = "it leads nowhere, or to a certificate of another name";
@@ -51,11 +54,23 @@ pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
             OutputKind::Bundle => {
                 let Ok(Some((path, node))) = view.follow(&output.path) else { continue };
                 let Node::File(file) = node.as_ref() else { continue };
-                let faults = look_at_bundle(&file.content);
-                spoilt |= faults.damaged;
+                let faults = inspect_bundle(&file.content, output.purpose);
+                spoilt |= faults.damaged.is_some();
+                let mut content = file.content.clone();
                 if faults.joined || faults.no_final_newline {
-                    let node = Node::File(File { content: with_line_ends(&file.content), ..file.clone() });
-                    want(&path, node, "each block of PEM stands on lines of its own")?;
+                    content = with_line_ends(&content);
+                }
+                let is_plain = output.purpose.is_some();
+                let problem = readers::read(&content, &PemReader::OF_BUNDLES).problem();
+                let reason = match problem.filter(|_| is_plain) {
+                    None => "each block of PEM stands on lines of its own",
+                    Some(_) => {
+                        content = normalized(&content);
+                        "written anew from the certificates in it"
+                    }
+                };
+                if content != file.content {
+                    want(&path, Node::File(File { content, ..file.clone() }), reason)?;
                 }
             }
             OutputKind::SignatureList | OutputKind::Keystore | OutputKind::NssDatabase => {}

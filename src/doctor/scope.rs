@@ -118,7 +118,7 @@ impl<'v, 's> Scope<'v, 's> {
         let library = self.binaries.library("libgnutls.so");
         let bundle = library.and_then(|library| BUNDLES.into_iter().find(|path| library.holds(path)));
         let bundle = bundle.map(str::to_owned).or_else(|| self.bundle.clone());
-        bundle.map(|bundle| Source::new(Reads::PemBlocks, bundle).fixed()).into_iter().collect()
+        bundle.map(|bundle| Source::new(Reads::GnuTlsFile, bundle).fixed()).into_iter().collect()
     }
 
     /// The defaults of the libcurl that `program` loads.
@@ -191,7 +191,7 @@ impl Libcurl {
         directory: Option<(&'static str, String)>,
     ) -> Vec<Source> {
         let (of_file, of_directory) = if self.gnutls {
-            (Reads::PemBlocks, Reads::Directory)
+            (Reads::GnuTlsFile, Reads::Directory)
         } else {
             (Reads::PemFile, Reads::HashDirectory)
         };

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use rustix::io::Errno;
+
 use crate::error::{Error, Result};
 use crate::sysroot::{Kind, Sysroot};
 
@@ -45,6 +47,8 @@ pub struct Search {
     /// Names that a Java would read and that lead nowhere (a dangling link), or where nothing stands: it trusts
     /// nobody.
     pub missing: Vec<String>,
+    /// Homes of Java on whose way another user could put something, and why: nothing is made there (threat T35).
+    pub foreign: BTreeMap<String, String>,
     /// What could not be looked at: loops of links, something else than a file.
     pub problems: Vec<Error>,
 }
@@ -57,12 +61,13 @@ pub fn find(sysroot: &Sysroot, homes: &[String]) -> Search {
         for security in SECURITY {
             let directory = format!("{}/{security}", home.trim_end_matches('/'));
             let names = NAMES.map(|name| format!("{directory}/{name}"));
-            let there = |name: &String| sysroot.lstat(name).is_ok_and(|meta| meta.is_some());
-            match names.iter().find(|name| there(name)) {
+            let [instead, usual] = &names;
+            // Java passes over a `jssecacerts` that leads nowhere.
+            let leads_somewhere = sysroot.stat(instead).is_ok_and(|meta| meta.is_some());
+            let there = |name: &&String| sysroot.lstat(name).is_ok_and(|meta| meta.is_some());
+            match Some(instead).filter(|_| leads_somewhere).or(Some(usual).filter(there)) {
                 Some(name) => search.take(sysroot, name, &mut seen),
-                None if is(sysroot, &directory, Kind::Directory) => {
-                    search.missing.extend(names.into_iter().last())
-                }
+                None if is(sysroot, &directory, Kind::Directory) => search.missing.push(usual.clone()),
                 None => {}
             }
         }
@@ -77,6 +82,13 @@ pub fn find(sysroot: &Sysroot, homes: &[String]) -> Search {
 }
 
 impl Search {
+    /// Why nothing must be made at `name` (a keystore below a home of Java); `None` if there is no reason.
+    pub fn foreign_way(&self, name: &str) -> Option<&str> {
+        let below =
+            |home: &String| name.strip_prefix(home.as_str()).is_some_and(|rest| rest.starts_with('/'));
+        self.foreign.iter().find(|(home, _)| below(home)).map(|(_, why)| why.as_str())
+    }
+
     /// Notes the file that `name` leads to, under its identity: a hard link is another name of the same file.
     fn take(&mut self, sysroot: &Sysroot, name: &str, seen: &mut BTreeMap<(u64, u64), usize>) {
         let looked = sysroot.canonical(name).and_then(|path| match path {
@@ -114,6 +126,8 @@ fn all_homes(sysroot: &Sysroot, named: &[String], search: &mut Search) -> Vec<St
             let names = names.iter().filter(|name| name.starts_with(prefix));
             candidates.extend(names.map(|name| format!("{directory}/{name}")));
         }
+        // A Java that the caller may not even look at is none that it runs: root's, in root's home.
+        Err(error) if error.cause::<Errno>() == Some(&Errno::ACCESS) => {}
         Err(error) => search.problems.push(error),
     };
     OF_HOMES.iter().for_each(|directory| below(directory, ""));
@@ -124,6 +138,12 @@ fn all_homes(sysroot: &Sysroot, named: &[String], search: &mut Search) -> Vec<St
     let mut homes: Vec<String> = Vec::new();
     for candidate in candidates {
         let Some(home) = resolved(sysroot, &candidate, search) else { continue };
+        match sysroot.others_way(&candidate) {
+            Ok(None) => drop(search.foreign.remove(&home)),
+            Ok(Some(_)) if homes.contains(&home) && !search.foreign.contains_key(&home) => {}
+            Ok(Some(why)) => drop(search.foreign.insert(home.clone(), why)),
+            Err(error) => drop(search.foreign.insert(home.clone(), error.to_string())),
+        }
         // A `java` in /usr/bin that is no link is somebody's script: there is no Java in /usr.
         if !homes.contains(&home) && home != "/usr" && home != "/" {
             homes.push(home);
@@ -249,6 +269,16 @@ mod tests {
             ("opt/java/openjdk/lib/security/jssecacerts", ""),
         ];
         assert_eq!(paths(&search(&files, &[])), ["/opt/java/openjdk/lib/security/jssecacerts"]);
+    }
+
+    #[test]
+    fn a_jssecacerts_that_leads_nowhere_is_passed_over() {
+        let files = [
+            ("opt/java/openjdk/lib/security/cacerts", ""),
+            ("opt/java/openjdk/lib/security/jssecacerts", "/gone"),
+        ];
+        assert_eq!(paths(&search(&files, &[])), ["/opt/java/openjdk/lib/security/cacerts"]);
+        assert_eq!(search(&files[1..], &[]).missing, ["/opt/java/openjdk/lib/security/cacerts"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! database is what it is only together with the journal, and it is left alone.
 
 use super::{CERT_DB, DBM_FILES, JOURNALS, KEY_DB, SIZE_LIMIT};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sysroot::Meta;
 use crate::sysroot::directory::Directory;
 
@@ -49,7 +49,7 @@ pub fn read(directory: &Directory) -> Result<Found> {
     }
     let file = |name| {
         let read = directory.read(name, SIZE_LIMIT as u64)?;
-        Ok(read.map(|(bytes, meta)| Read { bytes, meta }))
+        Ok::<_, Error>(read.map(|(bytes, meta)| Read { bytes, meta }))
     };
     let (cert9, key4) = match (file(CERT_DB)?, file(KEY_DB)?) {
         (Some(cert9), Some(key4)) => (cert9, key4),

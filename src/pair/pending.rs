@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{FILE_LIMIT, Outputs};
-use crate::error::{Error, Result};
+use crate::error::{self, Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::{KeyType, PrivateKey};
 use crate::sysroot::directory::{Attributes, Directory};
@@ -23,6 +23,8 @@ const KEY: &str = "key.pem";
 const ANSWER: &str = "issued.pem";
 const RECORD: &str = "pending.json";
 const ENROLLED: &str = "enrolled.json";
+/// How often the lock's file may fail to open while other runs come and go.
+const FAILURES: usize = 5;
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 const SCHEMA: u32 = 1;
 /// The last attempts are what a diagnosis can use.
@@ -92,10 +94,12 @@ impl Pending {
         let path = directory_path(outputs);
         let name = split(&path).1.to_owned();
         let began = Instant::now();
+        let mut failures = 0;
         loop {
             host.look_again();
             let parent = host.directory(parent_path)?;
-            if parent.lstat(&name)?.is_none() {
+            let is_new = parent.lstat(&name)?.is_none();
+            if is_new {
                 let attributes = Attributes { mode: 0o700, owner: None, modified: None };
                 match parent.make_directory(&name, attributes) {
                     // What is saved in it is to be found after a power cut, too.
@@ -123,10 +127,18 @@ impl Pending {
                     return Ok(Pending { directory, parent, name, path, record, is_shared, _lock: lock });
                 }
                 Ok(None) => {}
-                Err(error) if parent.lstat(&name)?.is_some() && began.elapsed() >= patience => {
-                    return Err(error);
+                // Waiting does not help where nothing can be locked.
+                Err(error) if error.kind() == error::Kind::Unsupported => {
+                    if is_new {
+                        let _ = parent.remove_empty_directory(&name);
+                    }
+                    return Err(error.hint(
+                        "give `--key` a path on a file system with locks, such as a local volume or a tmpfs",
+                    ));
                 }
-                Err(_) => {}
+                // Another run may have removed the directory and made it again in between; not many times over.
+                Err(error) if parent.lstat(&name)?.is_some() && failures == FAILURES => return Err(error),
+                Err(_) => failures += 1,
             }
             if began.elapsed() >= patience {
                 return Err(Error::failed("another run of trustup works on this pair")

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::{Kind, Meta, Sysroot, host, list_of, meta_of, read_link_at, split, walk};
+use super::{Kind, Meta, Sysroot, host, list_of, meta_of, read_link_at, walk};
 use crate::error::{Error, Result};
 
 /// File systems that are no place for files: writing there does something else (magic numbers of `statfs(2)`).
@@ -21,7 +21,7 @@ const FORBIDDEN: [(u64, &str); 5] = [
 /// An open directory of a sysroot.
 #[derive(Debug)]
 pub struct Directory {
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
     /// The directory's path with the sysroot in front, for messages.
     shown: String,
 }
@@ -73,21 +73,6 @@ impl Sysroot {
     fn no_directory(&self, path: &str) -> Error {
         Error::failed("there is no such directory").at(self.display(path))
     }
-
-    /// Whether whoever runs us can create entries in the directory at `path`, or, where there is none, in the nearest
-    /// one above it.
-    pub fn is_writable(&self, path: &str) -> Result<bool> {
-        let mut path = path;
-        loop {
-            if self.stat(path)?.is_some() {
-                return Ok(self.directory(path).is_ok_and(|directory| directory.is_writable()));
-            }
-            if path == "/" {
-                return Ok(false);
-            }
-            path = split(path).0;
-        }
-    }
 }
 
 impl Directory {
@@ -111,7 +96,9 @@ impl Directory {
         match self.lstat(name)? {
             None => return Ok(None),
             Some(meta) if meta.kind != Kind::File => {
-                return Err(Error::failed("no regular file stands there").at(self.shown(name)));
+                return Err(not_a_file()
+                    .at(self.shown(name))
+                    .hint(format!("remove `{}` and run again", self.shown(name))));
             }
             Some(_) => {}
         }
@@ -123,7 +110,9 @@ impl Directory {
         };
         let Some(meta) = meta_of(&file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
         if meta.kind != Kind::File {
-            return Err(Error::failed("no regular file stands there").at(self.shown(name)));
+            return Err(not_a_file()
+                .at(self.shown(name))
+                .hint(format!("remove `{}` and run again", self.shown(name))));
         }
         host::read_bounded(&file, meta.size, limit)
             .map(|bytes| Some((bytes, meta)))
@@ -205,7 +194,9 @@ impl Directory {
             .map_err(|error| self.failed("could not open", name, error))?;
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
             Some(meta) if meta.kind == Kind::File => Ok(file),
-            _ => Err(Error::failed("no regular file stands there").at(self.shown(name))),
+            _ => Err(not_a_file()
+                .at(self.shown(name))
+                .hint(format!("remove `{}` and run again", self.shown(name)))),
         }
     }
 
@@ -236,6 +227,7 @@ impl Directory {
         let _ = rustix::fs::unlinkat(&self.fd, from, AtFlags::empty());
         Err(Error::failed("this path is a mount point and cannot be replaced")
             .at(self.shown(to))
+            .because(Errno::BUSY)
             .hint("mount the directory, not the file, or mount the finished bundle"))
     }
 
@@ -267,7 +259,10 @@ impl Directory {
     /// Makes the directory `name`, with exactly this mode.
     pub fn make_directory(&self, name: &str, attributes: Attributes) -> Result<()> {
         let failed = |error| self.failed("could not make the directory", name, error);
-        rustix::fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o700)).map_err(failed)?;
+        // A run that is killed here leaves a directory that others can use as they will be able to: `/var` with 0700 would
+        // lock them out. Nobody but its owner writes there before the owner is set.
+        let at_first = Mode::from_raw_mode(attributes.mode & 0o755 | 0o700);
+        rustix::fs::mkdirat(&self.fd, name, at_first).map_err(failed)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let made = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(failed)?;
         if let Some((uid, gid)) = attributes.owner.filter(|_| rustix::process::geteuid().is_root()) {
@@ -316,35 +311,11 @@ impl Directory {
         }
     }
 
-    /// Opens (and creates, mode 0600) a file of ours and takes the exclusive lock on it, without waiting.
-    /// `None` if another process holds it.
-    pub fn try_lock(&self, name: &str) -> Result<Option<OwnedFd>> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
-            .map_err(|error| self.failed("could not open the lock", name, error))?;
-        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => return Ok(None),
-            Err(error) => return Err(self.failed("could not lock", name, error)),
-        }
-        // The holder before us may have removed the file while we opened it: then this lock guards nothing.
-        let held = meta_of(&file, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity);
-        let there = self.lstat(name)?.map(|meta| meta.identity);
-        Ok((held == there).then_some(file))
+    pub(super) fn fd(&self) -> &OwnedFd {
+        &self.fd
     }
 
-    /// Whether we may create entries here.
-    pub fn is_writable(&self) -> bool {
-        rustix::fs::accessat(
-            &self.fd,
-            ".",
-            rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK,
-            AtFlags::EACCESS,
-        )
-        .is_ok()
-    }
-
-    fn shown(&self, name: &str) -> String {
+    pub(super) fn shown(&self, name: &str) -> String {
         if name.is_empty() {
             self.shown.clone()
         } else {
@@ -352,7 +323,7 @@ impl Directory {
         }
     }
 
-    fn failed(&self, what: &str, name: &str, error: Errno) -> Error {
+    pub(super) fn failed(&self, what: &str, name: &str, error: Errno) -> Error {
         // Right for every command: some write to this system alone, some keep what a server gave them.
         let hint = match error {
             Errno::ROFS => {
@@ -367,6 +338,10 @@ impl Directory {
         let error = Error::failed(what).at(self.shown(name)).because(error);
         if hint.is_empty() { error } else { error.hint(hint) }
     }
+}
+
+fn not_a_file() -> Error {
+    Error::failed("expected a regular file, found something else")
 }
 
 /// Gives a file its owner. Others than root cannot give one away: where they may replace one, it is theirs from then on;

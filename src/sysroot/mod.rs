@@ -7,8 +7,13 @@
 
 pub mod directory;
 pub mod host;
+mod lock;
+mod meta;
 mod safety;
 mod walk;
+mod writable;
+
+pub use writable::Obstacle;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -16,11 +21,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use crate::env;
 use crate::error::{Error, Result};
+
+use self::meta::meta_of;
+pub use self::meta::{Kind, Meta};
 
 /// How many links one path may pass through, as in the kernel.
 const MAX_HOPS: usize = 40;
@@ -33,44 +41,6 @@ pub const STATE_DIRECTORY: &str = "/var/lib/trustup";
 /// Where they are in a private store.
 const PRIVATE_STATE_DIRECTORY: &str = "/state";
 
-/// What a path is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A directory.
-    Directory,
-    /// A regular file.
-    File,
-    /// A symbolic link.
-    Link,
-    /// A device, a socket or a FIFO.
-    Special,
-}
-
-/// What `statx` says of one path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Meta {
-    /// What it is.
-    pub kind: Kind,
-    /// Permission bits, the upper three included (octal `0o7777` mask).
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// Bytes.
-    pub size: u64,
-    /// How many names the file has.
-    pub links: u32,
-    /// Last change of the content: seconds since 1970 and nanoseconds.
-    pub modified: (i64, u32),
-    /// Last change of anything, mode and owner included, as the kernel counts it: nobody can set it.
-    pub changed: (i64, u32),
-    /// Device and inode: two paths with the same pair are one file.
-    pub identity: (u64, u64),
-    /// Something is mounted exactly here (`STATX_ATTR_MOUNT_ROOT`): it can be neither renamed over nor removed.
-    pub mount_point: bool,
-}
-
 /// A root file system.
 #[derive(Debug)]
 pub struct Sysroot {
@@ -80,6 +50,7 @@ pub struct Sysroot {
     is_private: bool,
     kernel_resolves: bool,
     state_directory: String,
+    distribution: Option<String>,
     /// Directories that were looked into, open: a tree of hundreds of certificates has a handful of them.
     opened: RefCell<BTreeMap<String, Rc<OwnedFd>>>,
 }
@@ -100,12 +71,21 @@ impl Sysroot {
             .map_err(|error| Error::failed("could not open the root directory").because(error))?;
         let is_host = meta_of(&root, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity)
             == meta_of(&host, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity);
-        let kernel_resolves = env::test_hook("TRUSTUP_TEST_NO_OPENAT2").is_none()
+        let kernel_resolves = env::test_hook(env::Hook::NoOpenat2).is_none()
             && rustix::fs::openat2(&root, ".", flags, Mode::empty(), resolve_flags()).is_ok();
         let opened = RefCell::default();
         let state_directory = STATE_DIRECTORY.to_owned();
         let path = path.to_owned();
-        Ok(Sysroot { root, path, is_host, is_private: false, kernel_resolves, state_directory, opened })
+        Ok(Sysroot {
+            root,
+            path,
+            is_host,
+            is_private: false,
+            kernel_resolves,
+            state_directory,
+            distribution: None,
+            opened,
+        })
     }
 
     /// Opens a private store: a small tree of its own with bundle, hashed directory, anchors and state. Whoever calls
@@ -122,6 +102,17 @@ impl Sysroot {
     #[must_use]
     pub fn with_state_directory(self, path: impl Into<String>) -> Self {
         Sysroot { state_directory: path.into(), ..self }
+    }
+
+    /// The same root file system, of the distribution that the user names, whatever is in it.
+    #[must_use]
+    pub fn with_distribution(self, distribution: Option<String>) -> Self {
+        Sysroot { distribution, ..self }
+    }
+
+    /// The distribution that the user named.
+    pub fn distribution(&self) -> Option<&str> {
+        self.distribution.as_deref()
     }
 
     /// The directory of state, journal and lock, 0700, as seen inside.
@@ -296,10 +287,12 @@ impl Sysroot {
     fn open_error(&self, path: &str, error: Errno) -> Error {
         let place = self.display(path);
         match error {
-            Errno::LOOP => {
-                Error::failed("the links on the way to this path loop or lead through procfs").at(&place)
-            }
-            Errno::ACCESS | Errno::PERM => Error::failed("no permission to read").at(&place),
+            Errno::LOOP => Error::failed("the links on the way to this path loop or lead through procfs")
+                .at(&place)
+                .hint(format!("remove the link that loops on the way to `{place}`, and run again")),
+            Errno::ACCESS | Errno::PERM => Error::failed("no permission to read")
+                .at(&place)
+                .hint("run as root, or as the owner of this path"),
             _ => Error::failed("could not open").at(&place),
         }
         .because(error)
@@ -324,39 +317,6 @@ fn relative(path: &str) -> &str {
 
 fn resolve_flags() -> ResolveFlags {
     ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS
-}
-
-/// `statx` of `name` below `directory`; `None` if there is nothing.
-fn meta_of(directory: &OwnedFd, name: &str, flags: AtFlags) -> Result<Option<Meta>> {
-    match rustix::fs::statx(directory, name, flags, StatxFlags::BASIC_STATS) {
-        Ok(stat) => {
-            let mount_root = rustix::fs::StatxAttributes::MOUNT_ROOT;
-            let kind = match FileType::from_raw_mode(u32::from(stat.stx_mode)) {
-                FileType::Directory => Kind::Directory,
-                FileType::RegularFile => Kind::File,
-                FileType::Symlink => Kind::Link,
-                _ => Kind::Special,
-            };
-            Ok(Some(Meta {
-                kind,
-                mode: u32::from(stat.stx_mode) & 0o7777,
-                uid: stat.stx_uid,
-                gid: stat.stx_gid,
-                size: stat.stx_size,
-                links: stat.stx_nlink,
-                modified: (stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
-                changed: (stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
-                identity: (
-                    (u64::from(stat.stx_dev_major) << 32) | u64::from(stat.stx_dev_minor),
-                    stat.stx_ino,
-                ),
-                mount_point: stat.stx_attributes_mask.contains(mount_root)
-                    && stat.stx_attributes.contains(mount_root),
-            }))
-        }
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(error) => Err(Error::failed("could not look at").because(error)),
-    }
 }
 
 fn read_link_at(directory: &OwnedFd, name: &str) -> Result<Option<String>> {

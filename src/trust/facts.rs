@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::native;
+use crate::sysroot::Obstacle;
 use crate::text;
 use crate::tree::Node;
 use crate::trust::distro::{self, Distro};
@@ -71,6 +72,8 @@ pub struct Facts {
     pub row: &'static Distro,
     /// Why that row.
     pub why: String,
+    /// Whether the user named it.
+    pub is_named: bool,
     /// os-release, if there is one.
     pub release: Option<Release>,
     /// The outputs that are there or will be made.
@@ -80,10 +83,26 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Gathers the facts; os-release chooses the row.
+    /// Gathers the facts; os-release chooses the row, unless the user names it, now or in an earlier run.
+    ///
+    /// # Errors
+    /// Something cannot be read; there is no such row.
     pub fn gather(view: &View) -> Result<Self> {
         if view.sysroot().is_private() {
             return Facts::of_row(view, &distro::PRIVATE, "a private store".to_owned(), None);
+        }
+        let named = match (view.sysroot().distribution(), view.ours().distribution.as_deref()) {
+            (Some(id), _) => Some((id, "`--distribution` names it")),
+            (None, Some(id)) => Some((id, "an earlier run got it with `--distribution`")),
+            (None, None) => None,
+        };
+        if let Some((id, why)) = named {
+            let row = distro::by_id(id, false).ok_or_else(|| {
+                Error::usage(format!("there is no distribution `{}`", text::escape(id)))
+                    .hint("`trustup detect --list` lists the names")
+            })?;
+            let facts = Facts::of_row(view, row, why.to_owned(), os_release::read(view.sysroot())?)?;
+            return Ok(Facts { is_named: true, ..facts });
         }
         let release = os_release::read(view.sysroot())?;
         let (row, why) = distro::choose(release.as_ref());
@@ -98,7 +117,7 @@ impl Facts {
     fn of_row(view: &View, row: &'static Distro, why: String, release: Option<Release>) -> Result<Self> {
         let outputs = row.updater.outputs(view)?;
         let offers = verify::offers(view, Side::Actual, &outputs);
-        Ok(Facts { row, why, release, outputs, offers })
+        Ok(Facts { row, why, is_named: false, release, outputs, offers })
     }
 
     /// Chooses between the family's program and our own, and says why.
@@ -117,18 +136,16 @@ impl Facts {
             }
             Err(WhyNot::Harmful(why)) if choice == Choice::Auto => Ok(builtin(why, true)),
             Err(WhyNot::Unusable(why)) if choice == Choice::Auto => Ok(builtin(why, false)),
-            Err(WhyNot::Harmful(why) | WhyNot::Unusable(why)) => {
-                let error =
-                    Error::unsupported(format!("the distribution's own trust update cannot be used: {why}"))
-                        .hint("`--updater auto` uses the built-in updater then");
-                let install = self.row.install_hint;
-                Err(if install.is_empty() {
-                    error
-                } else {
-                    error.hint(format!("to install it: `{install}`"))
-                })
-            }
+            Err(WhyNot::Harmful(why) | WhyNot::Unusable(why)) => Err(self.no_native(&why)),
         }
+    }
+
+    /// The error of `--updater native` where the family's program cannot be used.
+    pub fn no_native(&self, why: &str) -> Error {
+        let error = Error::unsupported(format!("the distribution's own trust update cannot be used: {why}"))
+            .hint("`--updater auto` uses the built-in updater instead");
+        let install = self.row.install_hint;
+        if install.is_empty() { error } else { error.hint(format!("to install it: `{install}`")) }
     }
 
     /// The family's program, or why it cannot be used.
@@ -226,20 +243,28 @@ pub struct OutputView {
     pub damage: Option<String>,
 }
 
+/// Why whoever runs us cannot write an output, links followed; `None` if it can.
+pub fn output_obstacle(view: &View, kind: OutputKind, path: &str) -> Result<Option<Obstacle>> {
+    match (kind, view.follow_actual(path)?) {
+        (OutputKind::HashDirectory | OutputKind::NssDatabase, _) => view.directory_obstacle(path),
+        (_, Some((real, _))) => view.obstacle(&real),
+        (_, None) => view.obstacle(path),
+    }
+}
+
 /// The outputs as `detect` shows them.
 pub fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
     let sysroot = view.sysroot();
     let mut views = Vec::new();
     for output in &facts.outputs {
         let offer = facts.offers.get(&output.path).cloned().unwrap_or_default();
-        let directory = output.kind.directory(&output.path);
         views.push(OutputView {
             path: output.path.clone(),
             kind: output.kind,
             exists: offer.exists,
             real_path: sysroot.canonical(&output.path)?,
             certificates: offer.roots.len(),
-            writable: !offer.mount_point && view.is_writable(directory)?,
+            writable: output_obstacle(view, output.kind, &output.path)?.is_none(),
             mounted: offer.mount_point,
             damage: offer.damage,
         });

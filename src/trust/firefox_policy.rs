@@ -70,9 +70,9 @@ pub fn may_record(path: &str, record: &Record) -> bool {
             && matches!(record.after, Mark::Absent | Mark::File(_));
     }
     if let Some(name) = name.and_then(|name| name.strip_suffix(".pem")) {
-        // We replace nobody's file; what stood there can only be an older one of ours.
+        // We replace nobody's file; what was there can only be an older one of ours, whatever mode others gave it.
         return is_anchor_name(name)
-            && matches!(record.before, Saved::Absent | Saved::File { mode: MODE, .. })
+            && matches!(record.before, Saved::Absent | Saved::File { .. })
             && matches!(record.after, Mark::Absent | Mark::File(_));
     }
     let on_the_way = [PATH, CERTIFICATES]
@@ -85,7 +85,7 @@ pub fn may_record(path: &str, record: &Record) -> bool {
 /// turning it back only takes out; and of our own certificates none was there before.
 pub fn may_keep(path: &str, record: &Record) -> bool {
     match &record.before {
-        Saved::File { middle, .. } if path == PATH => middle.is_empty(),
+        Saved::File { middle, places, .. } if path == PATH => middle.is_empty() && places.is_none(),
         Saved::File { .. } => split(path).0 != CERTIFICATES,
         _ => true,
     }
@@ -346,7 +346,7 @@ mod tests {
             // What we record of it only takes out, whatever was there.
             let node = |text: &str| crate::tree::Node::File(crate::tree::File::new(text.into(), MODE));
             let before = Saved::new(&node(before), &node(after)).expect("saved");
-            assert!(may_keep(PATH, &Record { before, after: Mark::Absent }));
+            assert!(may_keep(PATH, &Record::new(before, Mark::Absent)));
         }
     }
 
@@ -402,7 +402,7 @@ mod tests {
 
     #[test]
     fn t11_only_the_policy_file_and_our_certificates_may_be_recorded() {
-        let record = |before| Record { before, after: Mark::File(crate::fingerprint::Fingerprint::of(b"")) };
+        let record = |before| Record::new(before, Mark::File(crate::fingerprint::Fingerprint::of(b"")));
         for (path, fine) in [
             (PATH, true),
             ("/usr/lib/mozilla/certificates/Corp-0123.pem", true),
@@ -415,7 +415,7 @@ mod tests {
         ] {
             assert_eq!(may_record(path, &record(Saved::Absent)), fine, "{path}");
         }
-        let directory = Record { before: Saved::Absent, after: Mark::Directory };
+        let directory = Record::new(Saved::Absent, Mark::Directory);
         for path in ["/etc", "/etc/firefox/policies", "/usr/lib/mozilla", CERTIFICATES] {
             assert!(may_record(path, &directory), "{path}");
         }
@@ -432,6 +432,23 @@ mod tests {
         };
         assert!(may_keep(PATH, &record(saved(""))));
         assert!(!may_keep(PATH, &record(saved("eA=="))));
+        let elsewhere = Saved::new(
+            &crate::tree::Node::File(crate::tree::File::new(vec![b'x'; 4096], MODE)),
+            &crate::tree::Node::File(crate::tree::File::new(
+                [vec![b'y'; 100], vec![b'x'; 3896], vec![b'y'; 100]].concat(),
+                MODE,
+            )),
+        );
+        let elsewhere = elsewhere.expect("saved");
+        assert!(matches!(&elsewhere, Saved::File { places: Some(_), .. }), "bytes in several places");
+        assert!(!may_keep(PATH, &record(elsewhere.clone())));
+        let kept = record(elsewhere.without_content());
+        assert!(may_keep(PATH, &kept), "nothing to bring in");
+        assert_eq!(
+            kept.before.restore(&crate::tree::Node::Absent),
+            None,
+            "and nothing to bring back byte for byte"
+        );
         assert!(!may_keep(&certificate_file("x"), &record(saved(""))));
     }
 }

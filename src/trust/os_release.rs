@@ -19,6 +19,8 @@ const LIMIT: u64 = 64 * 1024;
 pub struct Release {
     /// `ID`, lower case.
     pub id: String,
+    /// `NAME`.
+    pub name: String,
     /// `ID_LIKE`, nearest first, lower case.
     pub id_like: Vec<String>,
     /// `VERSION_ID`; empty on rolling distributions.
@@ -48,6 +50,7 @@ pub fn parse(text: &str) -> Release {
     let release: OsRelease = lines.collect();
     Release {
         id: release.id.to_lowercase(),
+        name: release.name,
         id_like: release.id_like.split_whitespace().map(str::to_lowercase).collect(),
         version_id: release.version_id,
         pretty_name: release.pretty_name,

@@ -11,9 +11,10 @@ use crate::keystore::Keystore;
 use crate::text;
 use crate::tree::Node;
 use crate::trust::p11_format::certificates_in_edk2;
+use crate::trust::readers::{self, Reader, openssl};
 use crate::trust::updater::rehash;
 use crate::trust::updater::{Output, OutputKind};
-use crate::trust::view::{View, child};
+use crate::trust::view::{Contents, View, child};
 
 /// What an output offers.
 #[derive(Clone, Debug, Default)]
@@ -90,10 +91,18 @@ fn bundle(view: &View, side: Side, path: &str, offer: &mut Offer) -> Result<()> 
     };
     offer.mount_point = file.mount_point;
     let contents = view.contents(&location, &node);
-    if contents.damaged {
-        offer.damage = Some("a PEM block in it is damaged".to_owned());
+    let certificates = contents.certificates.iter();
+    if offer.purpose.is_none() {
+        // A bundle with trust settings: only OpenSSL reads it, and p11-kit's own tools.
+        let reading = readers::read(&file.content, &[Reader::OpenSsl]);
+        offer.damage = reading.problem();
+        let offered: BTreeSet<Fingerprint> = reading.offered.into_iter().collect();
+        offer.roots = certificates.filter(|one| offered.contains(&one.fingerprint())).map(name).collect();
+        return Ok(());
     }
-    offer.roots = contents.certificates.iter().map(name).collect();
+    offer.damage = contents.reading.problem();
+    let offered: BTreeSet<&Fingerprint> = contents.reading.offered.iter().collect();
+    offer.roots = certificates.filter(|one| offered.contains(&one.fingerprint())).map(name).collect();
     Ok(())
 }
 
@@ -152,11 +161,32 @@ pub fn hashed_certificates(view: &View, side: Side, path: &str) -> Result<Vec<Ce
                 break;
             }
             let contents = view.contents(&location, &node);
-            let found = contents.certificates.iter().filter(|certificate| certificate.subject_hash() == hash);
-            certificates.extend(found.cloned());
+            let of_subject =
+                contents.certificates.iter().filter(|certificate| certificate.subject_hash() == hash);
+            let Some((found, is_whole)) = found_by_hash(node.as_ref(), &contents) else {
+                certificates.extend(of_subject.cloned());
+                continue;
+            };
+            certificates.extend(of_subject.filter(|one| found.contains(&one.fingerprint())).cloned());
+            // A file that it cannot read to the end ends its search, too.
+            if !is_whole {
+                break;
+            }
         }
     }
     Ok(certificates)
+}
+
+/// What OpenSSL finds in a file to which a hash link leads, and whether it reads it to the end; `None`: everything.
+fn found_by_hash(node: &Node, contents: &Contents) -> Option<(BTreeSet<Fingerprint>, bool)> {
+    let Node::File(file) = node else { return None };
+    let is_regular = contents.reading.faults.is_empty() && !contents.reading.offered.is_empty();
+    if is_regular && contents.reading.offered.len() == contents.certificates.len() {
+        return None;
+    }
+    let findings = openssl::read_hashed(&file.content);
+    let found = findings.certificates.iter().map(|der| Fingerprint::of(der)).collect();
+    Some((found, findings.gives_up.is_none()))
 }
 
 fn name(certificate: &Certificate) -> (Fingerprint, String) {
@@ -226,8 +256,8 @@ pub fn compare(
                 continue;
             }
             let name = text::escape(&certificate.label());
-            let why = excused.left_out.get(&certificate.fingerprint()).filter(|_| !offer.mount_point);
-            if offer.mount_point || !must {
+            let why = excused.left_out.get(&certificate.fingerprint());
+            if !must {
                 let why = why.map(|why| format!(": {why}")).unwrap_or_default();
                 notes.push(format!("`{path}` does not hold `{name}`{why}"));
                 continue;
@@ -237,7 +267,9 @@ pub fn compare(
                     .at(path);
             return Err(match why {
                 Some(why) => error.because(anyhow::anyhow!("{why}")),
-                None => error,
+                None => error.hint(
+                    "nothing is kept of this run; `trustup doctor` shows what is wrong with that store",
+                ),
             });
         }
     }

@@ -14,14 +14,16 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::keystore;
 use crate::record::Ours;
-use crate::sysroot::{Meta, Sysroot, split};
+use crate::sysroot::{Meta, Obstacle, Sysroot, split};
 use crate::tree::{self, Node};
+use crate::trust::readers::{self, Reader, Reading};
 use crate::trust::{firefox_policy, nix_store, p11_format};
 
 /// As in the kernel.
-pub(super) const MAX_HOPS: usize = 40;
+pub const MAX_HOPS: usize = 40;
 
-/// Certificates that were parsed already, by the SHA-256 of their block: the same roots stand in many files.
+/// Certificates that were parsed already, by the SHA-256 of their DER (with a label, where the file is irregular): the same
+/// roots are in many files.
 type Parsed = RefCell<BTreeMap<Fingerprint, Option<Certificate>>>;
 
 /// The nodes that stood, or would stand, at one place, and what is in them.
@@ -33,12 +35,17 @@ type Stood = (Option<Meta>, Rc<Node>);
 /// What is in a file of certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// The certificates, in order; what cannot be parsed is left out.
+    /// The certificates that can be made out, in order, whether a program reads them or not.
     pub certificates: Vec<Certificate>,
-    /// How many PEM blocks it has, certificates or not.
-    pub blocks: usize,
-    /// A block is cut off or broken, or shares a line with another: programs refuse the file or what follows.
-    pub damaged: bool,
+    /// What every program finds that reads bundles.
+    pub reading: Reading,
+}
+
+impl Contents {
+    /// Whether every program that reads bundles finds this root here.
+    pub fn offers(&self, fingerprint: &Fingerprint) -> bool {
+        self.reading.offers(fingerprint)
+    }
 }
 
 /// For a private store: what the system beneath it trusts.
@@ -145,8 +152,25 @@ impl<'a> View<'a> {
 
     /// Whether whoever runs us may change what is in `directory`, or make it: never in Nix's store.
     pub fn is_writable(&self, directory: &str) -> Result<bool> {
+        Ok(self.directory_obstacle(directory)?.is_none())
+    }
+
+    /// Why whoever runs us cannot change what is in `directory`, or make it; `None` if it can.
+    pub fn directory_obstacle(&self, directory: &str) -> Result<Option<Obstacle>> {
         let real = self.location(&child(directory, "x"))?;
-        Ok(!nix_store::holds(&real) && self.sysroot.is_writable(directory)?)
+        if nix_store::holds(&real) {
+            return Ok(Some(Obstacle::NixStore));
+        }
+        self.sysroot.directory_obstacle(directory)
+    }
+
+    /// Why whoever runs us cannot put something else at `path` (a link at its end is not followed); `None` if it can.
+    pub fn obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
+        let location = self.location(path)?;
+        match self.directory_obstacle(split(&location).0)? {
+            Some(why) => Ok(Some(why)),
+            None => self.sysroot.entry_obstacle(&location),
+        }
     }
 
     /// The root file system looked at.
@@ -398,21 +422,29 @@ impl<'a> View<'a> {
     }
 
     fn parse(&self, content: &[u8]) -> Contents {
+        let mut parsed = self.parsed.borrow_mut();
+        if let Some(regular) = readers::read_regular(content) {
+            let mut contents = Contents::default();
+            for der in regular {
+                let key = Fingerprint::of(&der);
+                contents.reading.offered.push(key);
+                let certificate = parsed.entry(key).or_insert_with(|| Certificate::from_der(&der).ok());
+                contents.certificates.extend(certificate.clone());
+            }
+            return contents;
+        }
+        let reading = readers::read(content, &Reader::OF_BUNDLES);
         let blocks = pem::blocks(content);
         if blocks.is_empty() {
             let certificates = Certificate::from_der(content).into_iter().collect();
-            return Contents { certificates, blocks: 0, damaged: false };
+            return Contents { certificates, reading };
         }
-        let mut parsed = self.parsed.borrow_mut();
         let certificates = blocks.iter().filter_map(|block| {
-            let key = Fingerprint::of(block.der.as_deref()?);
+            // The label decides, too.
+            let key = Fingerprint::of(&[block.label.as_bytes(), b"\0", block.der.as_deref()?].concat());
             parsed.entry(key).or_insert_with(|| Certificate::from_block(block)).clone()
         });
-        Contents {
-            certificates: certificates.collect(),
-            blocks: blocks.len(),
-            damaged: blocks.iter().any(|block| block.der.is_none() || !block.own_lines),
-        }
+        Contents { certificates: certificates.collect(), reading }
     }
 
     /// The certificates in the file at `path` without us; what cannot be parsed is left out.

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::dockerd::{Container, Ended, engine};
 use crate::images::import;
-use crate::programs::trustup;
+use crate::support::binary;
 use crate::support::program::copy_for_all;
 use crate::support::servers::{Port, wait_for};
 
@@ -26,7 +26,7 @@ fn bare() -> &'static str {
     static TAG: OnceLock<()> = OnceLock::new();
     TAG.get_or_init(|| {
         let tree = tempfile::tempdir().expect("directory");
-        copy_for_all(trustup(), tree.path(), 0o755);
+        copy_for_all(binary::shipped(), tree.path(), 0o755);
         import(tree.path(), IMAGE);
     });
     IMAGE

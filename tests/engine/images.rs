@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use crate::dockerd::{Ended, engine};
-use crate::programs::{client, trustup};
+use crate::programs::client;
+use crate::support::binary;
 use crate::support::roots::Base;
 use crate::support::run::unpacked;
 
@@ -118,7 +119,7 @@ impl Build {
 
     /// Runs the build; the image is `tag`.
     pub(crate) fn into(self, tag: &str) -> Ended {
-        let context = trustup().parent().expect("directory");
+        let context = binary::shipped().parent().expect("directory");
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("Dockerfile.examples");
         let mut docker = engine().docker();
         docker

@@ -1,4 +1,4 @@
-//! The two programs that go into containers: the static `trustup` as it is shipped, and a static TLS client.
+//! The program that goes into containers beside trustup: a static TLS client.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,23 +6,6 @@ use std::sync::OnceLock;
 
 use crate::dockerd::Ended;
 use crate::support::roots;
-
-/// The shipped binary, built by `cargo xtask dist` (nothing to do when it is fresh). Its directory holds nothing else
-/// and so is the build context of `Dockerfile.examples`.
-pub(crate) fn trustup() -> &'static Path {
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
-    PATH.get_or_init(|| {
-        let said = Ended::from(
-            Command::new(env!("CARGO"))
-                .current_dir(env!("CARGO_MANIFEST_DIR"))
-                .args(["xtask", "dist"])
-                .output()
-                .expect("cargo"),
-        )
-        .passed();
-        PathBuf::from(said.lines().next().expect("`cargo xtask dist` prints the path first"))
-    })
-}
 
 /// The client of `client/main.go`, compiled without C so that it runs anywhere.
 pub(crate) fn client() -> &'static Path {

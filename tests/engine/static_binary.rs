@@ -12,14 +12,14 @@ use tempfile::TempDir;
 
 use crate::authority::Authority;
 use crate::dockerd::Ended;
-use crate::programs::trustup;
+use crate::support::binary;
 use crate::support::network::in_own_network;
 use crate::support::program::copy_for_all;
 
 /// An empty root with the binary in it, and these files.
 fn root(files: &[(&str, &str)]) -> TempDir {
     let root = tempfile::tempdir().unwrap();
-    copy_for_all(trustup(), root.path(), 0o755);
+    copy_for_all(binary::shipped(), root.path(), 0o755);
     for (path, text) in files {
         let path = root.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -31,7 +31,8 @@ fn root(files: &[(&str, &str)]) -> TempDir {
 /// Runs the binary with that root as its own, and no variable at all.
 fn inside(root: &Path, arguments: &[&str]) -> Ended {
     let mut command = Command::new("/usr/sbin/chroot");
-    command.arg(root).arg("/trustup").args(arguments).env_clear();
+    binary::clear(&mut command);
+    command.arg(root).arg("/trustup").args(arguments);
     Ended::from(command.output().expect("chroot"))
 }
 

@@ -339,7 +339,7 @@ fn killed_at_any_step_every_store_is_whole() {
     for step in 1.. {
         let scene = Scene::new();
         let before = scene.tree();
-        let killed = scene.bootstrap().env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+        let killed = scene.bootstrap().killed_at(step).run();
         for path in [JKS, OTHER] {
             assert!(scene.in_keystore(path).contains(&scene.vendor.fingerprint), "step {step} {path}");
         }

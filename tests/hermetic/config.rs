@@ -4,13 +4,13 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use trustup::config::{Method, load};
 use trustup::env::Env;
 
 use crate::cli::Scene;
+use crate::support::binary;
 use crate::support::ca;
 use crate::support::run::Trustup;
 
@@ -189,8 +189,8 @@ fn t23_the_current_directory_is_never_looked_at() {
         fs::write(directory.path().join(name), format!("[ca]\nroot = \"{}\"\n", root.display())).unwrap();
     }
     let scene = Scene::new("debian-12");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
-    command.env_clear().current_dir(directory.path()).arg("--sysroot").arg(scene.root.path());
+    let mut command = binary::command();
+    command.current_dir(directory.path()).arg("--sysroot").arg(scene.root.path());
     let run = Trustup::through(command, ["bootstrap"]);
     scene.refuses(run, 2, ["nothing says where certificates come from"]);
     // Nor is what lies in a foreign root file system.

@@ -2,10 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use tempfile::TempDir;
 
+use crate::support::binary;
 use crate::support::program::copy_for_all;
 use crate::support::run::Trustup;
 
@@ -55,7 +55,7 @@ fn the_demo_needs_no_root_rights_and_no_variable() {
     // A checkout may lie where only its owner can enter.
     let place = TempDir::new().expect("directory");
     let run = Trustup::new(["demo"])
-        .binary(&copy_for_all(Path::new(env!("CARGO_BIN_EXE_trustup")), place.path(), 0o755))
+        .binary(&copy_for_all(binary::trustup(), place.path(), 0o755))
         .uid(12345)
         .env("TMPDIR", temporary.path())
         .env("https_proxy", "http://192.0.2.1:1")

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::cli::Scene;
+use crate::support::binary;
 use crate::support::ca;
 use crate::support::program::copy_for_all;
 use crate::support::run::{Run, Trustup};
@@ -349,7 +350,7 @@ fn another_user_than_root_gets_the_systems_bundle() {
     // Where every user can enter.
     let directory = tempfile::tempdir_in("/var/tmp").unwrap();
     let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-    let binary = copy_for_all(Path::new(env!("CARGO_BIN_EXE_trustup")), directory.path(), 0o755);
+    let binary = copy_for_all(binary::trustup(), directory.path(), 0o755);
     let scene = trusting();
     open(scene.root.path());
     let moved = directory.path().join("root");

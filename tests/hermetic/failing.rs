@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 
 use super::hostile::{LOCAL, Scene};
+use crate::support::binary;
 use crate::support::program::copy_for_all;
 use crate::support::tree::Tree;
 
@@ -12,7 +12,7 @@ use crate::support::tree::Tree;
 fn without_permission_to_write_nothing_changes_and_the_error_says_so() {
     let scene = Scene::new("debian-12", false);
     let before = Tree::of(&scene.sysroot());
-    let binary = copy_for_all(Path::new(env!("CARGO_BIN_EXE_trustup")), scene.directory.path(), 0o755);
+    let binary = copy_for_all(binary::trustup(), scene.directory.path(), 0o755);
     let is_root = rustix::process::geteuid().is_root();
     let closed: Vec<&str> = vec!["etc/ssl/certs", LOCAL, "var/lib"];
     let mut run = scene.bootstrap().binary(&binary);

@@ -110,12 +110,17 @@ fn what_somebody_wrote_since_stays() {
         assert_eq!(state_of(&scene), "there");
         scene.with_file(&scene.file("root.pem")).ok();
         assert_eq!(named(&scene), ["theirs.pem", ANCHOR]);
-        scene.trustup(["untrust", "--all"]).ok();
+        let untrusted = scene.trustup(["untrust", "--all"]).ok();
         policy["policies"]["Certificates"]["Install"] = json!(["theirs.pem"]);
         let left: Value = serde_json::from_slice(&fs::read(at(&scene, POLICY)).unwrap()).unwrap();
         assert_eq!(left, policy, "{fixture_has_one}");
-        // Otherwise the directories that we made and that are in use now are.
-        assert_eq!(at(&scene, STATE).exists(), !fixture_has_one);
+        // The directories that we made and that are in use now are theirs from then on.
+        assert!(!at(&scene, STATE).exists());
+        assert_eq!(
+            untrusted.stderr.contains("/etc/firefox/policies` is kept"),
+            !fixture_has_one,
+            "{untrusted}"
+        );
     }
 }
 
@@ -173,11 +178,7 @@ fn a_killed_run_is_turned_back() {
     let mut killed = 0;
     for at_step in 1..30 {
         let scene = with_theirs();
-        let run = scene
-            .with_file(&scene.file("root.pem"))
-            .arg("--firefox-policy")
-            .env("TRUSTUP_TEST_KILL_AT", at_step.to_string())
-            .run();
+        let run = scene.with_file(&scene.file("root.pem")).arg("--firefox-policy").killed_at(at_step).run();
         let text = fs::read_to_string(at(&scene, POLICY)).unwrap();
         assert!(text == THEIRS || named(&scene).len() == 1, "killed at {at_step}: {text}");
         if run.code == Some(0) {

@@ -70,7 +70,7 @@ impl Scene {
 
     pub(super) fn trustup(&self, args: &[&str]) -> Trustup {
         let run = Trustup::at(&self.sysroot(), args);
-        if self.fallback { run.env("TRUSTUP_TEST_NO_OPENAT2", "1") } else { run }
+        if self.fallback { run.without_openat2() } else { run }
     }
 
     pub(super) fn bootstrap(&self) -> Trustup {

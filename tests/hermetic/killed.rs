@@ -75,7 +75,7 @@ fn in_state(path: &str) -> bool {
 }
 
 fn killed_at(run: Trustup, step: usize) -> Option<Run> {
-    let run = run.env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+    let run = run.killed_at(step).run();
     match run.code {
         None => None,
         Some(0) => Some(run),

@@ -245,7 +245,7 @@ fn a_planted_journal_is_refused() {
     let prepare = || {
         let scene = Scene::new();
         scene.bootstrap(0).ok();
-        let killed = scene.bootstrap(1).env("TRUSTUP_TEST_KILL_AT", "3").run();
+        let killed = scene.bootstrap(1).killed_at(3).run();
         assert_eq!(killed.code, None, "{killed}");
         assert!(scene.at(JOURNAL).is_file(), "a killed run leaves its journal");
         scene

@@ -201,7 +201,7 @@ fn killed_at_any_step_the_next_run_completes_it() {
     for step in [1, 2, 3, 4, 40, 10_000] {
         let home = Home::new();
         let before = home.tree();
-        let killed = home.bootstrap().env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+        let killed = home.bootstrap().killed_at(step).run();
         assert_eq!(killed.code.is_none(), step < 10_000, "step {step}: {killed}");
         home.bootstrap().ok();
         assert_eq!(held(&home.store().join("ca-bundle.pem")).len(), wanted, "step {step}");

@@ -142,7 +142,7 @@ fn a_killed_install_is_turned_back() {
     for at_step in 1..10 {
         let scene = trusting();
         let before = Tree::of(scene.root.path());
-        let run = scene.trustup(["env", "--install"]).env("TRUSTUP_TEST_KILL_AT", at_step.to_string()).run();
+        let run = scene.trustup(["env", "--install"]).killed_at(at_step).run();
         if run.code == Some(0) {
             break;
         }

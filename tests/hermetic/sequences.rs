@@ -26,10 +26,10 @@ const ROOTS: usize = 4;
 const STEPS: usize = 30;
 
 /// Marsaglia's xorshift: enough to shuffle, the same everywhere.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, limit: usize) -> usize {
+    pub(crate) fn below(&mut self, limit: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -134,7 +134,7 @@ fn any_sequence_of_runs_keeps_every_root_and_ends_where_it_began() {
                         run.ok();
                     }
                     Some(step) => {
-                        let run = run.env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+                        let run = run.killed_at(step).run();
                         if run.code.is_none() {
                             // The next run that changes anything turns it back first: this one does so for sure.
                             let other = (number + 1) % ROOTS;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use trustup::jose::{jwk, jws};
 use trustup::key::{KeyType, PrivateKey};
 
+use crate::support::binary;
 use crate::support::ca;
 use crate::support::enrollment::Scene;
 use crate::support::run::{Run, Trustup};
@@ -178,7 +179,8 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_asked() {
     of_key.fails(2).says(["--provisioner NAME"]);
     // What is open there is trustup's own: nobody handed it over.
     let mut shell = std::process::Command::new("/bin/sh");
-    shell.args(["-c", "exec \"$@\" 3<&-", "sh", env!("CARGO_BIN_EXE_trustup")]).env_clear();
+    shell.args(["-c", "exec \"$@\" 3<&-", "sh", binary::trustup_str()]);
+    binary::clear(&mut shell);
     let run = Trustup::through(shell, ["token", "web.test", "--password-file", "fd:3"]).args(&ca);
     run.fails(2).says(["descriptor 3 is not open", "3<FILE"]);
     let no_pin = plain(&scene).args(["--ca-url", &scene.server.url(), "--password-file", &password]);

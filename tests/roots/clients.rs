@@ -14,13 +14,13 @@ const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// A client: its command (URL and AUTHORITY stand for the server's), and what it says of a certificate that nobody
 /// vouches for.
-struct Client {
+pub(crate) struct Client {
     name: &'static str,
     command: &'static [&'static str],
     refusal: &'static str,
 }
 
-const CLIENTS: [Client; 9] = [
+pub(crate) const CLIENTS: [Client; 9] = [
     Client {
         name: "curl",
         command: &["curl", "--fail", "--silent", "--show-error", "--max-time", "20", "URL"],
@@ -113,7 +113,7 @@ impl Client {
     }
 
     #[track_caller]
-    fn refuses(&self, root: &RootFs, server: &TlsServer) {
+    pub(crate) fn refuses(&self, root: &RootFs, server: &TlsServer) {
         let accepted = server.accepted();
         let output = self.run(root, server);
         let said = String::from_utf8_lossy(&output.stderr);
@@ -123,7 +123,7 @@ impl Client {
     }
 
     #[track_caller]
-    fn accepts(&self, root: &RootFs, server: &TlsServer) {
+    pub(crate) fn accepts(&self, root: &RootFs, server: &TlsServer) {
         let accepted = server.accepted();
         let output = self.run(root, server);
         assert!(output.status.success(), "{} fails: {}", self.name, Said(&output));
@@ -156,7 +156,8 @@ pub(crate) fn go_client() -> &'static Path {
     })
 }
 
-fn clients_root() -> RootFs {
+/// A root with every client.
+pub(crate) fn clients_root() -> RootFs {
     let root = Base::Clients.copy();
     copy_program(go_client(), &root.exchange().join("go-client"));
     root

@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 
+use crate::support::binary;
 use crate::support::enrollment::{Scene, chain, done, mode, result, write};
 use crate::support::roots::Base;
 use crate::support::run::{Run, Trustup};
@@ -25,9 +26,10 @@ fn mounted_with(before: &str, scene: &Scene, more: &[&str]) -> Run {
 fn after(commands: &str, scene: &Scene, more: &[&str]) -> Run {
     let script = format!("{commands}exec \"$@\"");
     let mut command = Command::new("unshare");
-    command.env_clear().env("HOME", scene.directory.path());
+    binary::clear(&mut command);
+    command.env("HOME", scene.directory.path());
     command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", &script]);
-    command.arg(scene.directory.path()).arg(env!("CARGO_BIN_EXE_trustup"));
+    command.arg(scene.directory.path()).arg(binary::trustup());
     Trustup::through(command, ["--json", "--timeout", "20s", "enroll", "provisioner", "web.test"])
         .args(["--ca-url", &scene.server.url(), "--fingerprint", &scene.ca.fingerprint().hex()])
         .arg("--password-file")

@@ -10,7 +10,7 @@ use crate::support::tree::Tree;
 #[track_caller]
 fn kill_at_every_step(run: impl Fn() -> Trustup, mut check: impl FnMut(usize)) -> usize {
     for step in 1..1000 {
-        let run = run().env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+        let run = run().killed_at(step).run();
         match run.code {
             None => check(step),
             Some(0) => return step - 1,

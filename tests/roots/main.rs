@@ -11,6 +11,7 @@
 mod support;
 
 mod bases;
+mod broken_files;
 mod clients;
 mod config;
 mod doctor;
@@ -27,3 +28,4 @@ mod starts;
 mod surroundings;
 mod twin;
 mod unprivileged;
+mod unwritable;

@@ -102,8 +102,8 @@ fn a_mounted_anchor_directory_with_the_native_updater() {
     mounted_anchor_directory(Base::Alpine, "native");
 }
 
-/// A bundle that somebody mounted is left as it is, and said to be; the other outputs are made. The native tool could
-/// not replace it either, so it is not asked.
+/// A bundle that somebody mounted is left as it is, and said to be; the other outputs are made, and on `/` the private
+/// store has what it lacks. The native tool could not replace it either, so it is not asked.
 #[test]
 #[ignore = "needs root and real root file systems"]
 fn a_mounted_bundle_is_never_replaced() {
@@ -127,7 +127,15 @@ fn a_mounted_bundle_is_never_replaced() {
             let proven = run.stderr.lines().find(|line| line.contains("reading back"));
             assert!(!proven.unwrap_or_default().contains(BUNDLE), "says it is proven there: {run}");
             assert_eq!(std::fs::read(&mounted).unwrap(), bytes, "{run}");
-            trustup(&["status"]).fails(4);
+            assert_eq!(json["unwritable"], serde_json::json!([format!("/{BUNDLE}")]), "{run}");
+            // Another root file system has no private store.
+            let status = trustup(&["status"]).run();
+            assert_eq!(status.code, Some(if inside { 0 } else { 4 }), "{status}");
+            assert_eq!(json["private"].is_null(), !inside, "{run}");
+            for option in ["--strict", "--require-system"] {
+                let run = trustup(&["bootstrap", option, "--ca-file"]).arg(&file).fails(1);
+                run.says([format!("/{BUNDLE}").as_str(), "mount point", option]);
+            }
             let native = trustup(&["bootstrap", "--updater", "native", "--ca-file"]).arg(&file).run();
             assert!(!inside || native.code != Some(0) && native.stderr.contains("mount"), "{native}");
 

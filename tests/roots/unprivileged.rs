@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use crate::clients::go_client;
+use crate::support::binary;
 use crate::support::ca::{self, Root};
 use crate::support::java::compile_client;
 use crate::support::program::copy_program;
@@ -53,7 +54,8 @@ impl Scene {
     /// A command as that user.
     fn command(&self, command: &[&str]) -> Command {
         let (uid, gid) = (self.uid.to_string(), self.gid.to_string());
-        let mut whole = vec!["setpriv", "--reuid", &uid, "--regid", &gid, "--clear-groups", "env"];
+        let mut whole =
+            vec!["setpriv", "--reuid", &uid, "--regid", &gid, "--clear-groups", "env", "RUST_BACKTRACE=1"];
         whole.extend(self.variables.iter().map(String::as_str));
         whole.extend(command);
         self.root.command_after(self.before, &whole)
@@ -62,7 +64,7 @@ impl Scene {
     fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
         let program = self.root.exchange().join("trustup");
         if !program.exists() {
-            copy_program(roots::static_trustup(), &program);
+            copy_program(binary::shipped(), &program);
         }
         Trustup::through(self.command(&["/mnt/trustup"]), args)
     }

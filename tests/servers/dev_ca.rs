@@ -5,6 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::support::binary;
 use crate::support::dev_ca::DevCaProcess;
 use crate::support::servers::{Daemon, passes, said, step, wait_for};
 
@@ -170,7 +171,7 @@ fn as_process_1_it_ends_with_sigterm() {
     // The kernel gives process 1 no signal that it has no handler for.
     let place = TempDir::new().expect("directory");
     let mut command = Command::new("/usr/bin/unshare");
-    command.args(["--pid", "--fork", "--kill-child", "--", env!("CARGO_BIN_EXE_trustup")]);
+    command.args(["--pid", "--fork", "--kill-child", "--", binary::trustup_str()]);
     command.args(["--json", "dev-ca", "--listen", "127.0.0.1:0", "--state"]).arg(place.path().join("state"));
     let daemon = Daemon::start("trustup dev-ca as process 1", command, place.path());
     let said = wait_for("the CA", || {

@@ -10,6 +10,7 @@ use trustup::jose::jwe;
 use trustup::key::PrivateKey;
 use trustup::step_ca::mint::{self, Signer};
 
+use crate::support::binary;
 use crate::support::run::{Run, Trustup};
 use crate::support::servers::{Database, StepCa, StepCaOptions, passes, said, step};
 
@@ -185,8 +186,9 @@ fn names_of_every_kind_and_the_intermediates_apart() {
     let token = scene.at("token");
     std::fs::write(&token, scene.token(now(), &scene.ca.url(), &names)).expect("written");
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", "exec \"$@\" 3<\"$0\""]).arg(&token).arg(env!("CARGO_BIN_EXE_trustup"));
-    shell.env_clear().env("HOME", scene.place.path());
+    shell.args(["-c", "exec \"$@\" 3<\"$0\""]).arg(&token).arg(binary::trustup());
+    binary::clear(&mut shell);
+    shell.env("HOME", scene.place.path());
     let run =
         Trustup::through(shell, ["--json", "enroll", "token", "--token-file", "fd:3", "--force", "--chain"])
             .arg(&chain)

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::binary;
 use super::servers::Daemon;
 
 /// A running development CA, kept in a directory.
@@ -30,7 +31,7 @@ impl DevCaProcess {
         let place = self.place.path();
         // Only the first line of JSON counts.
         let _ = std::fs::remove_file(place.join("log"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
+        let mut command = Command::new(binary::trustup());
         command.args(["--json", "dev-ca", "--state"]).arg(place.join("state")).args(extra);
         if !extra.contains(&"--listen") {
             command.args(["--listen", "127.0.0.1:0"]);

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a guard shows what its server said when a test fails")]
 
 pub mod acme;
+pub mod binary;
 pub mod ca;
 pub mod dev_ca;
 pub mod enrollment;
@@ -16,5 +17,6 @@ pub mod run;
 pub mod servers;
 pub mod silent_server;
 pub mod step_api;
+pub mod strace;
 pub mod tls_server;
 pub mod tree;

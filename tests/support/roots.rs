@@ -5,11 +5,12 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use trustup::fingerprint::Fingerprint;
 
+use super::binary;
 use super::guard::MachineStores;
 use super::program;
 use super::run::Trustup;
@@ -353,12 +354,12 @@ impl RootFs {
     ) -> Trustup {
         let trustup = self.exchange().join("trustup");
         if !trustup.exists() {
-            let built = static_trustup();
+            let built = binary::shipped();
             if std::fs::hard_link(built, &trustup).is_err() {
                 program::copy_program(built, &trustup);
             }
         }
-        let command = [&["env"], variables, &["/mnt/trustup"]].concat();
+        let command = [&["env", "RUST_BACKTRACE=1"], variables, &["/mnt/trustup"]].concat();
         Trustup::through(self.command_after(before, &command), args)
     }
 }
@@ -370,24 +371,6 @@ impl Drop for RootFs {
             drop(remove_tree(&self.path));
         }
     }
-}
-
-/// The debug build of trustup with the C runtime linked in; built once in each run, into a directory of its own.
-pub fn static_trustup() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let version = run(Command::new("rustc").arg("-vV")).stdout;
-        let version = String::from_utf8(version).expect("text");
-        let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("host triple");
-        let target = cache().join("static");
-        run(Command::new(env!("CARGO"))
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .args(["build", "--quiet", "--locked", "--bin", "trustup", "--target", host, "--target-dir"])
-            .arg(&target)
-            .env("RUSTFLAGS", "-C target-feature=+crt-static")
-            .stdin(Stdio::null()));
-        target.join(host).join("debug/trustup")
-    })
 }
 
 /// Removes a tree, but never through a mount: with something mounted in it, it stays and that is an error.

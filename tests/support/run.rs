@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use tempfile::NamedTempFile;
+
+use super::binary;
 
 /// No run of a test takes longer.
 const HANGS: Duration = Duration::from_secs(120);
@@ -18,6 +21,15 @@ const HANGS: Duration = Duration::from_secs(120);
 pub struct Trustup {
     command: Command,
     input: Option<Vec<u8>>,
+    has_stdout: bool,
+    /// The hook of the debug build that the test relies on, and the file where the binary says that it came by it.
+    hook: Option<(&'static str, NamedTempFile)>,
+}
+
+impl From<Command> for Trustup {
+    fn from(command: Command) -> Trustup {
+        Trustup { command, input: None, has_stdout: false, hook: None }
+    }
 }
 
 /// What came out.
@@ -32,9 +44,9 @@ pub struct Run {
 impl Trustup {
     /// `trustup ARGS…`
     pub fn new<S: AsRef<OsStr>>(args: impl IntoIterator<Item = S>) -> Trustup {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
-        command.env_clear().args(args);
-        Trustup { command, input: None }
+        let mut command = binary::command();
+        command.args(args);
+        Trustup::from(command)
     }
 
     /// `trustup --sysroot DIR ARGS…`
@@ -47,7 +59,12 @@ impl Trustup {
     /// Whatever `command` ends in being trustup (in a chroot, under another program), and its arguments.
     pub fn through<S: AsRef<OsStr>>(mut command: Command, args: impl IntoIterator<Item = S>) -> Trustup {
         command.args(args);
-        Trustup { command, input: None }
+        Trustup::from(command)
+    }
+
+    /// The arguments, for a run that is started otherwise.
+    pub fn arguments(&self) -> Vec<String> {
+        self.command.get_args().map(|arg| arg.to_str().expect("UTF-8").to_owned()).collect()
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -65,6 +82,12 @@ impl Trustup {
         self
     }
 
+    /// Without a variable that it would have.
+    pub fn without(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
     pub fn stdin(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = Some(bytes.into());
         self
@@ -79,8 +102,38 @@ impl Trustup {
     /// Runs another copy of the binary.
     pub fn binary(mut self, path: &Path) -> Self {
         let mut command = Command::new(path);
-        command.env_clear().args(self.command.get_args());
+        binary::clear(&mut command);
+        command.args(self.command.get_args());
         self.command = command;
+        self
+    }
+
+    /// Runs the debug build, which ends by SIGKILL right before this step.
+    #[track_caller]
+    pub fn killed_at(self, step: usize) -> Self {
+        self.hooked("TRUSTUP_TEST_KILL_AT", &step.to_string())
+    }
+
+    /// Runs the debug build as on a kernel without openat2.
+    #[track_caller]
+    pub fn without_openat2(self) -> Self {
+        self.hooked("TRUSTUP_TEST_NO_OPENAT2", "1")
+    }
+
+    /// Runs the debug build with this hook; a run that never came by the hook fails the test.
+    #[track_caller]
+    fn hooked(mut self, hook: &'static str, value: &str) -> Self {
+        assert_eq!(self.command.get_program(), binary::trustup(), "the hook is for the plain command");
+        let mut command = Command::new(binary::debug_build());
+        command.env_clear().args(self.command.get_args());
+        command.envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        if let Some(directory) = self.command.get_current_dir() {
+            command.current_dir(directory);
+        }
+        let seen = NamedTempFile::new().expect("temporary file");
+        command.env(hook, value).env("TRUSTUP_TEST_HOOK_SEEN", seen.path());
+        self.command = command;
+        self.hook = Some((hook, seen));
         self
     }
 
@@ -88,9 +141,48 @@ impl Trustup {
     pub fn file_limit(mut self, blocks: usize) -> Self {
         let mut command = Command::new("/bin/sh");
         let script = "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"";
-        command.env_clear().args(["-c", script, "sh"]).arg(blocks.to_string());
+        binary::clear(&mut command);
+        command.args(["-c", script, "sh"]).arg(blocks.to_string());
         command.arg(self.command.get_program()).args(self.command.get_args());
         self.command = command;
+        self
+    }
+
+    /// Runs it with its streams as a shell redirects them, such as `>/dev/full` or `2>&-`.
+    pub fn redirected(mut self, redirections: &str) -> Self {
+        let mut command = Command::new("/bin/sh");
+        command.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.args(["-c", &format!("exec \"$@\" {redirections}"), "sh"]);
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        if let Some(directory) = self.command.get_current_dir() {
+            command.current_dir(directory);
+        }
+        self.command = command;
+        self
+    }
+
+    /// Runs it where the kernel answers every `call` with `error` (`ENOSYS`, `EPERM`), as an old kernel, a sandbox or a
+    /// file system does. Each refusal is a line in `log`. Needs strace.
+    pub fn refusing(mut self, call: &str, error: &str, log: &Path) -> Self {
+        let mut command = Command::new("strace");
+        command.env_clear().args(["-f", "-qq", "-o"]).arg(log);
+        command.args(["-e", &format!("trace={call}"), "-e", &format!("inject={call}:error={error}")]);
+        for (name, value) in self.command.get_envs() {
+            let (name, value) = (name.to_string_lossy(), value.unwrap_or_default().to_string_lossy());
+            command.args(["-E", &format!("{name}={value}")]);
+        }
+        command.env("PATH", "/usr/bin:/bin").args(["-E", "PATH"]);
+        command.arg(self.command.get_program()).args(self.command.get_args());
+        self.command = command;
+        self
+    }
+
+    /// Runs it with a standard output that nobody reads any more, as behind `| head`.
+    pub fn unread(mut self) -> Self {
+        let (reader, writer) = std::io::pipe().expect("pipe");
+        drop(reader);
+        self.command.stdout(writer);
+        self.has_stdout = true;
         self
     }
 
@@ -102,16 +194,19 @@ impl Trustup {
     /// Starts it.
     pub fn start(mut self) -> Running {
         let line = format!("{:?}", self.command);
-        self.command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        self.command.stderr(Stdio::piped());
+        if !self.has_stdout {
+            self.command.stdout(Stdio::piped());
+        }
         self.command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         let mut child = self.command.spawn().expect("trustup starts");
         if let Some(input) = self.input {
             // A run that fails early may close its end first; what it says then is what the test looks at.
             let _ = child.stdin.take().expect("piped").write_all(&input);
         }
-        let stdout = read_all(child.stdout.take().expect("piped"));
+        let stdout = child.stdout.take().map_or_else(|| read_all(std::io::empty()), read_all);
         let stderr = read_all(child.stderr.take().expect("piped"));
-        Running { child, stdout: Some(stdout), stderr: Some(stderr), line }
+        Running { child, stdout: Some(stdout), stderr: Some(stderr), line, hook: self.hook }
     }
 
     /// Runs it, wants exit code 0.
@@ -135,6 +230,7 @@ pub struct Running {
     stdout: Option<JoinHandle<String>>,
     stderr: Option<JoinHandle<String>>,
     line: String,
+    hook: Option<(&'static str, NamedTempFile)>,
 }
 
 impl Running {
@@ -162,6 +258,10 @@ impl Running {
             .map(|reader| reader.expect("not read yet").join().expect("reader"));
         let run = Run { code: status.code(), stdout, stderr, line: std::mem::take(&mut self.line) };
         assert!(!hangs, "hangs: {run}");
+        if let Some((hook, seen)) = &self.hook {
+            let seen = std::fs::read_to_string(seen.path()).expect("the file of hooks");
+            assert_eq!(&seen, hook, "the hook had no effect: {run}");
+        }
         run
     }
 }

@@ -9,6 +9,8 @@ use std::process::{Command, Output, Stdio};
 
 use trustup::trust::runtimes::{Roots, Variable, profile, render, variables};
 
+use crate::support::binary;
+
 const SHELLS: [&[&str]; 3] = [&["dash"], &["bash"], &["bash", "--posix"]];
 /// Every kind of quote, expansions of each kind, spaces, a pattern, a comment, a history expansion, letters beyond ASCII.
 const TRAP: &str = "it's a \"trap\" $(touch x) `touch x` ${IFS} $HOME \\' \\\\ * ~ #! ; & | < ü 日本 -n";
@@ -206,14 +208,13 @@ fn t15_a_shell_evaluates_the_programs_own_output() {
     let key = rcgen::KeyPair::generate().unwrap();
     fs::write(&root, parameters.self_signed(&key).unwrap().der()).unwrap();
     let trustup = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
-        command.env_clear().arg("--sysroot").arg(&sysroot).args(args);
+        let mut command = binary::command();
+        command.arg("--sysroot").arg(&sysroot).args(args);
         command
     };
     let bootstrapped = trustup(&["bootstrap", "--ca-file"]).arg(&root).output().unwrap();
     assert!(bootstrapped.status.success(), "{}", String::from_utf8_lossy(&bootstrapped.stderr));
-    let script =
-        format!("eval \"$({:?} --sysroot \"$1\" env)\"; env -0", Path::new(env!("CARGO_BIN_EXE_trustup")));
+    let script = format!("eval \"$({:?} --sysroot \"$1\" env)\"; env -0", binary::trustup());
     for shell in SHELLS {
         let environment = scene.shell(shell, "-euc", &script, sysroot.to_str().unwrap());
         let file = b"SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt".to_vec();
@@ -222,8 +223,8 @@ fn t15_a_shell_evaluates_the_programs_own_output() {
     // A private store of that name: what is evaluated has the trap in it.
     let store = scene.directory.path().join(TRAP).join("store");
     let private = |args: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
-        command.env_clear().arg("--private-dir").arg(&store).args(args);
+        let mut command = binary::command();
+        command.arg("--private-dir").arg(&store).args(args);
         command
     };
     let bootstrapped =

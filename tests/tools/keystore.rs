@@ -277,7 +277,7 @@ fn bootstrap_and_untrust_on_keystores_of_every_kind() {
         };
         let steps = if matches!(kind, "jks" | "default") { 1..100 } else { 99..100 };
         for step in steps {
-            let run = bootstrap().env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+            let run = bootstrap().killed_at(step).run();
             let now = java.list(&security, "cacerts", password);
             let rest: Vec<_> = now.values().filter(|entry| entry.fingerprint != ours.fingerprint).collect();
             assert_eq!(rest, listed.values().collect::<Vec<_>>(), "{kind}, step {step}");
@@ -292,5 +292,49 @@ fn bootstrap_and_untrust_on_keystores_of_every_kind() {
                 break;
             }
         }
+    }
+}
+
+/// A Java whose `cacerts` leads to the bundle: with `--create-java` its own default trust store accepts a server of our
+/// root, keytool lists the system's roots, and after `untrust` it is as it was.
+#[test]
+#[ignore = "needs openjdk-17-jdk-headless and ca-certificates"]
+fn java_with_its_defaults_accepts_a_server_by_the_keystore_that_we_made() {
+    const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+    for (number, home) in homes().into_iter().enumerate() {
+        let sysroot = TempDir::new().expect("a directory");
+        let at = |path: &str| sysroot.path().join(path.trim_start_matches('/'));
+        let java_home = at("/opt/java/openjdk");
+        std::fs::create_dir_all(at("/etc/ssl/certs")).expect("made");
+        std::fs::create_dir_all(at("/opt/java")).expect("made");
+        std::fs::copy(BUNDLE, at(BUNDLE)).expect("copied");
+        let copied = Command::new("cp").arg("-a").arg(&home).arg(&java_home).status().expect("cp");
+        assert!(copied.success());
+        let cacerts = java_home.join("lib/security/cacerts");
+        std::fs::remove_file(&cacerts).expect("removed");
+        // One leads to the bundle, the next to nothing.
+        let target = if number % 2 == 0 { BUNDLE } else { "/etc/ssl/certs/java/cacerts" };
+        std::os::unix::fs::symlink(target, &cacerts).expect("linked");
+
+        let held_out = ca::root("Created for Java");
+        held_out.write(sysroot.path(), "root.pem");
+        let server = TlsServer::start(&held_out);
+        let given = TempDir::new().expect("a directory");
+        compile_client(given.path());
+        let java = Java::at(&java_home);
+        let bootstrap = || {
+            Trustup::at(sysroot.path(), ["bootstrap", "--create-java", "--strict", "--ca-file"])
+                .arg(sysroot.path().join("root.pem"))
+        };
+        bootstrap().ok();
+        java.accepts(given.path(), &[], &server.url()).expect("by the keystore that we made");
+        std::fs::copy(&cacerts, given.path().join("made")).expect("copied");
+        let listed = java.list(given.path(), "made", CHANGEIT);
+        let bundle = ca::held(&std::fs::read(at(BUNDLE)).expect("read"));
+        let listed: std::collections::BTreeSet<_> = listed.values().map(|one| one.fingerprint).collect();
+        assert_eq!(listed, bundle.into_iter().collect(), "{}", java.name);
+        assert!(listed.contains(&held_out.fingerprint) && listed.len() > 100);
+        Trustup::at(sysroot.path(), ["untrust", "--all"]).ok();
+        assert_eq!(std::fs::read_link(&cacerts).expect("a link again").to_str(), Some(target));
     }
 }

@@ -11,12 +11,15 @@
 mod browsers;
 mod certificate_files;
 mod environment;
+mod from_outside;
 mod keys;
 mod keystore;
 mod nss;
 mod odd_certificates;
 mod openssl;
 mod process;
+mod readers;
+mod refused_calls;
 mod smuggled_root;
 mod spoiled_bundles;
 mod subject_hash;

@@ -4,12 +4,12 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::{fs, str};
 
+use crate::support::binary;
 use crate::support::program::copy_for_all;
 
-const TRUSTUP: &str = env!("CARGO_BIN_EXE_trustup");
-
 fn output(command: &mut Command) -> Output {
-    command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output().expect("the program starts")
+    binary::clear(command);
+    command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output().expect("the program starts")
 }
 
 /// As nobody, without capabilities.
@@ -23,7 +23,7 @@ fn as_nobody(program: &Path) -> Output {
 }
 
 fn copy(directory: &Path, mode: u32) -> std::path::PathBuf {
-    copy_for_all(Path::new(TRUSTUP), directory, mode)
+    copy_for_all(binary::trustup(), directory, mode)
 }
 
 /// A capability that a file here can give, as `setcap` takes it: one outside of the bounding set stops the start of a
@@ -74,7 +74,7 @@ fn the_service_gets_neither_secrets_nor_descriptors() {
          exec 7<\"$1\"\n\
          exec \"$0\" bootstrap -q --stores none --ca-file \"$1\" -- sh -c 'echo $$; env; ls /proc/$$/fd'",
     );
-    let run = output(command.arg(TRUSTUP).arg(directory.path().join("root.der")));
+    let run = output(command.arg(binary::trustup()).arg(directory.path().join("root.der")));
     let said = str::from_utf8(&run.stdout).unwrap();
     assert!(run.status.success(), "{run:?}");
     let lines: Vec<&str> = said.lines().collect();

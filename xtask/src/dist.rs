@@ -7,15 +7,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Outcome, elf, first, repository, target_directory, value_of};
+use crate::{Outcome, elf, repository, target_directory, value_of};
 
-/// The most that the binary may weigh, in bytes (design: 8 MiB).
-const BUDGET: u64 = 8 << 20;
-/// From here on every further MiB needs a reason, in bytes (design: 6 MiB).
-const WATCH: u64 = 6 << 20;
-
-/// What the functions that stand first weigh at least, in bytes: less, and their list names few that are still there.
-const FIRST: u64 = 1 << 20;
+/// The maximum size of the binary, in bytes.
+const BUDGET: u64 = 12 << 20;
 
 /// The chore.
 pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
@@ -29,22 +24,7 @@ pub fn main(mut arguments: impl Iterator<Item = String>) -> Outcome {
     let (path, size) = build(target)?;
     println!("{}", path.display());
     println!("{size} bytes ({:.2} MiB of {} MiB), static", mib(size), BUDGET >> 20);
-    if size > WATCH {
-        println!("over {} MiB: every MiB more needs a reason, see the size budget", WATCH >> 20);
-    }
-    let file = std::fs::read(&path).map_err(|error| format!("`{}`: {error}", path.display()))?;
-    // Another compiler may name its functions differently: that costs memory, and nothing else.
-    if elf::section_size(&file, first::SECTION)? < FIRST {
-        println!(
-            "few of the functions that should stand first do: `cargo xtask first-functions` names them anew"
-        );
-    }
     Ok(())
-}
-
-/// Makes the list of the functions that stand first anew, with what is built now.
-pub fn first_functions() -> Outcome {
-    first::renew(&compile(&host()?, &["--config", "profile.dist.strip=false"])?)
 }
 
 /// Builds for `target` (default: this machine's) and gives the path and size of the checked binary.
@@ -54,7 +34,7 @@ pub fn build(target: Option<String>) -> Outcome<(PathBuf, u64)> {
         None => host()?,
     };
     let machine = machine_of(&target)?;
-    let built = compile(&target, &[])?;
+    let built = compile(&target)?;
     let size = check(&built, machine)?;
     if target == host()? {
         starts(&built)?;
@@ -63,8 +43,8 @@ pub fn build(target: Option<String>) -> Outcome<(PathBuf, u64)> {
     Ok((path, size))
 }
 
-/// Builds for `target`, with these arguments more.
-fn compile(target: &str, more: &[&str]) -> Outcome<PathBuf> {
+/// Builds for `target`.
+fn compile(target: &str) -> Outcome<PathBuf> {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     // What `cargo run` tells this chore of itself would count as a change of ring's build script's environment, and
     // half of the graph would be built anew.
@@ -79,7 +59,6 @@ fn compile(target: &str, more: &[&str]) -> Outcome<PathBuf> {
         .current_dir(repository())
         .args(["build", "--quiet", "--locked", "--package", "trustup", "--bin", "trustup"])
         .args(["--profile", "dist", "--target", target])
-        .args(more)
         .env("CARGO_ENCODED_RUSTFLAGS", flags()?)
         .status()
         .map_err(|error| format!("could not start cargo: {error}"))?;
@@ -129,13 +108,6 @@ fn flags() -> Outcome<String> {
         }
     };
     flags.push("-Ctarget-feature=+crt-static".to_owned());
-    // Relative relocations in a bitmap: 0.2 MiB less (glibc 2.36, GNU ld 2.38, lld).
-    flags.push("-Clink-arg=-Wl,-z,pack-relative-relocs".to_owned());
-    // A panic aborts, so nobody unwinds: 0.7 MiB less. `-Cforce-unwind-tables=no` does nothing here, since with fat LTO the
-    // setting of the standard library's own code wins.
-    let script = repository().join("xtask/src/no-unwind-tables.ld");
-    flags.push(format!("-Clink-arg=-Wl,-T,{}", script.display()));
-    flags.push(format!("-Clink-arg=-Wl,-T,{}", first::script()?.display()));
     // The crate getrandom looks its namesake up at run time, finds nothing in a static binary, and then wants
     // /dev/urandom, which an empty root lacks. So it is told to call it.
     flags.push("--cfg=getrandom_backend=\"linux_getrandom\"".to_owned());
@@ -171,7 +143,7 @@ fn check(binary: &Path, machine: u16) -> Outcome<u64> {
     Ok(size)
 }
 
-/// Whether it starts here: a C library older than glibc 2.36 links the packed relocations and does not apply them.
+/// Whether it starts here.
 fn starts(binary: &Path) -> Outcome {
     let status =
         Command::new(binary).arg("--version").env_clear().stdout(std::process::Stdio::null()).status();

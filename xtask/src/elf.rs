@@ -64,22 +64,6 @@ fn needed(file: &[u8], start: u64, length: u64) -> Result<usize, String> {
     Ok(count)
 }
 
-/// The size of the section `name`, in bytes; 0 if there is none.
-pub fn section_size(file: &[u8], name: &str) -> Result<u64, String> {
-    let (table, size) = (number(file, 40, 8)?, number(file, 58, 2)?);
-    let (count, names) = (number(file, 60, 2)?, number(file, 62, 2)?);
-    let names = number(file, table + names * size + 24, 8)?;
-    for index in 0..count {
-        let header = table + index * size;
-        let start = usize::try_from(names + number(file, header, 4)?).map_err(|_| "offset beyond memory")?;
-        let own = file.get(start..).unwrap_or_default();
-        if own.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0)) {
-            return number(file, header + 32, 8);
-        }
-    }
-    Ok(0)
-}
-
 /// A little-endian number of `width` bytes.
 fn number(file: &[u8], offset: u64, width: usize) -> Result<u64, String> {
     let start = usize::try_from(offset).map_err(|_| "offset beyond memory".to_owned())?;
@@ -100,14 +84,6 @@ mod tests {
         let own = std::fs::read("/proc/self/exe").expect("own program");
         let seen = linkage(&own).expect("own program is ELF");
         assert!(seen.interpreter && seen.needed > 0 && !seen.is_static(), "{seen:?}");
-    }
-
-    #[test]
-    fn sections_have_their_sizes() {
-        let own = std::fs::read("/proc/self/exe").expect("own program");
-        assert!(section_size(&own, ".text").expect("sections") > 10_000);
-        assert_eq!(section_size(&own, ".tex"), Ok(0));
-        section_size(&own[..100], ".text").expect_err("cut");
     }
 
     #[test]

@@ -7,20 +7,16 @@
 mod bench;
 mod dist;
 mod elf;
-mod first;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask dist  [--target TRIPLE]
-       cargo xtask first-functions
        cargo xtask bench [--tree DIR] [--runs N] [--binary FILE] [--only-stores | --only-enroll]
 
   dist   builds the static release binary and puts it at target/static/trustup; fails if it needs
          a dynamic linker or is over the size budget
-  first-functions
-         makes the list of functions that stand first in that binary anew (needs valgrind)
   bench  measures it beside `update-ca-certificates --fresh` on the same Debian tree (needs root:
          the real tool runs in a chroot), beside keytool and certutil, and beside step. Without
          --tree the tree is made by debootstrap and kept; --binary measures one that is built already
@@ -30,7 +26,6 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let outcome = match arguments.next().as_deref() {
         Some("dist") => dist::main(arguments),
-        Some("first-functions") => dist::first_functions(),
         Some("bench") => bench::main(arguments),
         Some("help" | "--help" | "-h") => {
             print!("{USAGE}");

@@ -1,17 +1,16 @@
 //! What bootstrap does with the roots that came: the goal for the system's stores and, where those cannot be written, for
 //! the private one.
 
-use std::collections::BTreeMap;
-
 use super::super::trees::Trees;
 use super::{BootstrapArgs, Store};
 use crate::cert::anchor_name;
-use crate::converge::{AnchorView, Extra, Goal, Options, Outcome, Target, converge, standing_path};
+use crate::converge::{AnchorView, Extra, Goal, Options, Outcome, Skipped, Target, converge};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
 use crate::source::{Acquired, Known, PreviousSource};
 use crate::state::{State, Status, StoredAnchor};
+use crate::text;
 use crate::trust::distro::PRIVATE;
 use crate::trust::facts::{Choice, Facts};
 use crate::trust::view::View;
@@ -43,7 +42,7 @@ impl Done {
     }
 
     /// What cannot be written of the system.
-    pub(super) fn unwritable(&self) -> &[String] {
+    pub(super) fn unwritable(&self) -> &[Skipped] {
         self.system.as_ref().map_or(&[], |system| &system.unwritable)
     }
 }
@@ -58,15 +57,17 @@ pub(super) fn install(
     let to_system = args.stores != [Store::Private];
     let mut system = None;
     if to_system {
-        let goal = |state: &State, view: &View, facts: &Facts| goal(state, view, facts, args, acquired);
-        if args.require_system || trees.records_privately() {
+        let goal = |state: &State, view: &View, _: &Facts| goal(state, view, args, acquired);
+        let must_write = args.require_system || args.strict;
+        let no_place = trees.system.is_host() && !trees.can_be_private();
+        if must_write || no_place || trees.records_privately() {
             // Nothing is written before it is clear that it can be.
             let preview = converge(&trees.system, Options { dry_run: true, ..options }, goal)?;
-            if let (true, Some(path)) = (args.require_system, preview.unwritable.first()) {
-                return Err(Error::failed("the system's stores cannot be written by whoever runs trustup")
-                    .at(path)
-                    .hint("run it as root (in a Dockerfile: `USER root` before, the service's user after), on a file system that is not read-only")
-                    .hint("without `--require-system` the private store is used"));
+            if must_write && !preview.unwritable.is_empty() {
+                return Err(cannot_write(&preview.unwritable, args, trees.system.is_host()));
+            }
+            if no_place && !preview.unwritable.is_empty() {
+                trees.make_private(options.stamp)?;
             }
             if trees.records_privately() && preview.steps.is_empty() && trees.private.is_none() {
                 // Every store is as it should be: that is worth no directory of our own.
@@ -76,6 +77,8 @@ pub(super) fn install(
             }
         }
         if system.is_none() {
+            // What the kernel refuses only when it is written fails the run, too, if everything must be written.
+            let options = Options { leave_unwritable: options.leave_unwritable && !must_write, ..options };
             system = Some(converge(&trees.system, options, goal)?);
         }
     }
@@ -83,13 +86,34 @@ pub(super) fn install(
     let mut done = Done { system, private: None, place, changed: false };
     // Who has a private store keeps using it: it is brought up to date with the system.
     let has_one = trees.private.as_ref().map(State::load).transpose()?.is_some_and(|state| !state.is_empty());
-    if args.stores.contains(&Store::Private) || has_one || !done.unwritable().is_empty() {
+    let needs_one = trees.system.is_host() && !done.unwritable().is_empty();
+    if args.stores.contains(&Store::Private) || has_one || needs_one {
         let private = install_privately(trees, options, args, acquired);
         done.private = Some(private.map_err(|error| done.blame(error))?);
     }
     let outcomes = [&done.system, &done.private];
     done.changed = !options.dry_run && outcomes.into_iter().flatten().any(|outcome| outcome.changed);
     Ok(done)
+}
+
+/// The error of `--require-system` and `--strict`: every path that cannot be written, and what to do about each.
+fn cannot_write(unwritable: &[Skipped], args: &BootstrapArgs, is_host: bool) -> Error {
+    let each: Vec<String> = unwritable
+        .iter()
+        .map(|skipped| format!("`{}`: {}", text::escape(&skipped.path), skipped.why))
+        .collect();
+    let option = if args.require_system { "--require-system" } else { "--strict" };
+    let mut error = Error::failed("the system's stores cannot be written")
+        .because(anyhow::anyhow!("{}", each.join("; ")));
+    let mut hints: Vec<&str> = Vec::new();
+    for hint in unwritable.iter().map(|skipped| skipped.why.hint()) {
+        if !hints.contains(&hint) {
+            hints.push(hint);
+            error = error.hint(hint);
+        }
+    }
+    let without = if is_host { "the private store is used" } else { "they are skipped with a warning" };
+    error.hint(format!("without `{option}` {without}"))
 }
 
 fn install_privately(
@@ -99,16 +123,21 @@ fn install_privately(
     acquired: &Acquired,
 ) -> Result<Outcome> {
     let beneath = trees.beneath()?;
-    let goal = |state: &State, view: &View, facts: &Facts| {
-        goal(state, view, facts, args, acquired).map(|goal| Goal {
+    let goal = |state: &State, view: &View, _: &Facts| {
+        goal(state, view, args, acquired).map(|goal| Goal {
             copy: None,
-            standing: BTreeMap::new(),
             firefox_policy: Extra::Absent,
             ..goal
         })
     };
-    let options =
-        Options { updater: Choice::Auto, leave_unwritable: false, stores: None, repair: false, ..options };
+    let options = Options {
+        updater: Choice::Auto,
+        leave_unwritable: false,
+        stores: None,
+        repair: false,
+        strict: false,
+        ..options
+    };
     if options.dry_run && trees.private.is_none() {
         return Ok(foretold(trees, acquired));
     }
@@ -172,19 +201,12 @@ pub(super) fn known(trees: &Trees) -> Result<Known> {
 }
 
 /// What is to be trusted afterwards: all that was, but for what its bundle no longer holds, and what came now.
-fn goal(
-    state: &State,
-    view: &View,
-    facts: &Facts,
-    args: &BootstrapArgs,
-    acquired: &Acquired,
-) -> Result<Goal> {
+fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -> Result<Goal> {
     // A private store is a system of its own.
     let to_system = args.wants(Store::System) || view.sysroot().is_private();
     let beside = args.wants(Store::Java) || args.wants(Store::Nss);
     let mut anchors = state.anchors.clone();
     let mut sources = state.sources.clone();
-    let mut standing = BTreeMap::new();
     for report in &acquired.sources {
         let stored = sources.entry(report.id.clone()).or_default();
         stored.replaces |= report.replaces;
@@ -209,11 +231,6 @@ fn goal(
     }
     for came in &acquired.anchors {
         let fingerprint = came.certificate.fingerprint();
-        if let Some(file) = &came.file
-            && let Some(path) = standing_path(view.sysroot(), facts, file)?
-        {
-            standing.insert(fingerprint, path);
-        }
         let name = args.anchor_name().map_or_else(|| anchor_name(&came.certificate), ToOwned::to_owned);
         let index = match anchors.iter().position(|anchor| anchor.fingerprint == fingerprint) {
             Some(index) => index,
@@ -258,5 +275,5 @@ fn goal(
     let web_pki = state.web_pki || args.with_web_pki;
     let profile = state.profile.into();
     let firefox_policy = if args.firefox_policy { Extra::Installed } else { state.firefox_policy.into() };
-    Ok(Goal { anchors, sources, web_pki, standing, copy, profile, firefox_policy })
+    Ok(Goal { anchors, sources, web_pki, copy, profile, firefox_policy })
 }

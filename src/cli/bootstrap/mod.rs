@@ -11,18 +11,22 @@ use clap::Args;
 use super::Context;
 use super::config::ConfigArg;
 use super::env::locate;
-use super::stores::StoreArgs;
+use super::stores::{Create, StoreArgs};
+use super::trees::Trees;
 use super::variables::{Parsed, PublishedSources};
 use crate::cert::is_anchor_name;
 use crate::converge::Options;
+use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::native;
 use crate::runtime;
 use crate::source::{self, Acquired, Known, Request, Source};
-use crate::trust::facts::Choice;
+use crate::state::State;
+use crate::trust::facts::{Choice, Facts};
 use crate::trust::runtimes::{JAVA_OPTIONS, for_command, left_out};
 use crate::trust::stores::Wish;
+use crate::trust::view::View;
 
 use self::install::{install, known};
 use self::report::{report, report_sources};
@@ -103,9 +107,13 @@ pub(super) struct BootstrapArgs {
     /// Which stores to write [default: system, java and nss, as far as they are there]
     #[arg(long, value_name = "LIST", value_delimiter = ',', hide_default_value = true)]
     stores: Vec<Store>,
-    /// Make it an error if a keystore or database cannot be changed, even if nobody named it
+    /// Make it an error if any store cannot be changed (the system's, a Java without a keystore, a database), and if a
+    /// certificate file or store of the distribution is damaged
     #[arg(long)]
     strict: bool,
+    /// Make a keystore from the system's roots and yours for each Java that has none (a dangling link, a link to a bundle)
+    #[arg(long)]
+    create_java: bool,
     /// Make the NSS database that browsers share, where there is none
     #[arg(long)]
     create_nss: bool,
@@ -134,6 +142,26 @@ pub(super) struct BootstrapArgs {
     store_args: StoreArgs,
 }
 
+/// With `--repair` what is still damaged afterwards is an error that says why.
+fn refuse_unrepaired(trees: &Trees) -> Result<()> {
+    let view = View::new(&trees.system, State::load(&trees.system)?.ours())?;
+    let facts = Facts::gather(&view)?;
+    let left = doctor::unrepaired(&view, &facts)?;
+    let Some(first) = left.first() else { return Ok(()) };
+    let list: Vec<String> =
+        left.iter().map(|finding| format!("`{}`: {}", finding.place, finding.what)).collect();
+    Err(Error::failed("`--repair` could not repair everything")
+        .because(anyhow::anyhow!("{}", list.join("; ")))
+        .hint(if first.mendable {
+            format!(
+                "run it as a user who can write `{}`, on a file system that is not read-only",
+                first.place
+            )
+        } else {
+            first.first_to_change.clone()
+        }))
+}
+
 impl BootstrapArgs {
     /// Whether this store is to be written; all that are there, if none is named.
     fn wants(&self, store: Store) -> bool {
@@ -153,11 +181,19 @@ impl BootstrapArgs {
         (wish(Store::Java), wish(Store::Nss))
     }
 
+    /// Which stores are made where there are none.
+    fn create(&self) -> Create {
+        Create { java: self.create_java, nss: self.create_nss }
+    }
+
     /// The anchor's name; who writes the extension means the same file.
     fn anchor_name(&self) -> Option<&str> {
         self.name.as_deref().map(|name| name.strip_suffix(".crt").unwrap_or(name))
     }
 }
+
+/// The hint where the report is lost.
+const REPORT_AGAIN: &str = "`trustup status` shows which roots are in which store";
 
 pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Result<u8> {
     let (ui, global, published) = (context.ui, context.global, &said.sources);
@@ -204,11 +240,12 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
         .hint("leave `--name` out: then each name is made from subject and fingerprint"));
     }
 
-    let selection = args.store_args.selection(context, &trees, args.wishes(), args.create_nss)?;
+    let selection = args.store_args.selection(context, &trees, args.wishes(), args.create())?;
     let options = Options {
         stores: Some(&selection),
         updater: args.updater,
         leave_unwritable: trees.system.is_host(),
+        strict: args.strict,
         repair: args.repair,
         dry_run: global.dry_run,
         patience: context.timeout(),
@@ -220,9 +257,16 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
     let tidied = if global.dry_run { Ok(()) } else { trees.tidy(stamp) };
     let done = done?;
     tidied?;
-    report(context, args, &trees, &acquired, &done).map_err(|error| done.blame(error))?;
+    let reported = report(context, args, &trees, &acquired, &done);
+    if args.repair && !global.dry_run {
+        refuse_unrepaired(&trees).map_err(|error| done.blame(error))?;
+    }
     if args.command.is_empty() || global.dry_run {
+        reported.map_err(|lost| done.blame(lost.after_work(done.changed, REPORT_AGAIN)))?;
         return Ok(0);
+    }
+    if let Err(lost) = reported {
+        lost.mention(ui);
     }
     let variables = match &done.private {
         None => Vec::new(),
@@ -262,6 +306,10 @@ fn check_stores(args: &BootstrapArgs) -> Result<()> {
     if (args.create_nss || args.store_args.names_a_database()) && !args.wants(Store::Nss) {
         return Err(Error::usage("`--create-nss` and `--nss-db` need `nss` among the stores")
             .hint("add `nss` to `--stores`, or leave the options out"));
+    }
+    if args.create_java && !args.wants(Store::Java) {
+        return Err(Error::usage("`--create-java` needs `java` among the stores")
+            .hint("add `java` to `--stores`, or omit `--create-java`"));
     }
     if args.repair && !args.wants(Store::System) {
         return Err(Error::usage("`--repair` mends the system's stores")

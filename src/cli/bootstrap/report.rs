@@ -6,10 +6,10 @@ use super::super::Context;
 use super::super::trees::Trees;
 use super::install::Done;
 use super::{BootstrapArgs, Store};
-use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::source::Acquired;
 use crate::text;
+use crate::ui::Lost;
 
 pub(super) fn report_sources(context: &Context, acquired: &Acquired) {
     let ui = context.ui;
@@ -36,7 +36,7 @@ pub(super) fn report(
     trees: &Trees,
     acquired: &Acquired,
     done: &Done,
-) -> Result<()> {
+) -> Result<(), Lost> {
     let ui = context.ui;
     for outcome in done.system.iter().chain(&done.private) {
         for warning in &outcome.warnings {
@@ -70,8 +70,14 @@ pub(super) fn report(
             ui.say(format!("{what}: {} ({})", anchor.subject, anchor.fingerprint));
         }
     }
-    if !done.unwritable().is_empty() {
-        ui.warn(format!("the system's stores cannot be written: {}", done.unwritable().join(", ")));
+    let unwritable: Vec<&str> = done.unwritable().iter().map(|skipped| skipped.path.as_str()).collect();
+    if !unwritable.is_empty() {
+        let instead = match &done.private {
+            Some(_) => format!("; the private store `{}` is used instead", text::escape(&done.place)),
+            None => String::new(),
+        };
+        let shown = text::escape(&unwritable.join(", "));
+        ui.warn(format!("the system's stores cannot be written: {shown}{instead}"));
     }
     if let Some(outcome) = &done.private {
         for anchor in outcome.anchors.iter().filter(|anchor| came(&anchor.fingerprint)) {
@@ -119,7 +125,10 @@ pub(super) fn report(
             "plan": first.steps,
             "outputs": first.outputs,
             "stores": first.stores,
-            "unwritable": done.unwritable(),
+            "unwritable": unwritable,
+            "skipped": done.unwritable().iter().map(|skipped| json!({
+                "path": skipped.path, "reason": skipped.why.to_string(),
+            })).collect::<Vec<_>>(),
             "private": done.private.as_ref().map(|private| json!({
                 "directory": done.place,
                 "anchors": private.anchors,

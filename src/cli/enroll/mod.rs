@@ -209,8 +209,9 @@ pub(super) fn run(context: &Context, args: &EnrollArgs, said: &Parsed) -> Result
         drop(busy);
         results.push((request, done));
     }
-    let code = report::report(context, results)?;
-    if code != 0 || args.command.is_empty() || context.global.dry_run {
+    let before_service = !args.command.is_empty() && !context.global.dry_run;
+    let code = report::report(context, results, before_service)?;
+    if code != 0 || !before_service {
         return Ok(code);
     }
     Err(native::replace_us(context.env, &args.command, &[]))

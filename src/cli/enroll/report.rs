@@ -10,19 +10,29 @@ use crate::pair::check::Vouched;
 use crate::text;
 use crate::ui::Ui;
 
-/// Says it all; the exit code is that of the first certificate that could not be had.
-pub(super) fn report(context: &Context, results: Vec<(Request, Result<Outcome>)>) -> Result<u8> {
+/// The hint where the report is lost.
+const REPORT_AGAIN: &str =
+    "the same command again finds the key pair in place and reports it, without asking the CA";
+
+/// Reports all certificates; the exit code is that of the first one that could not be obtained. `before_service` is
+/// whether a command is executed next: a lost report does not stop it.
+pub(super) fn report(
+    context: &Context,
+    results: Vec<(Request, Result<Outcome>)>,
+    before_service: bool,
+) -> Result<u8> {
     let ui = context.ui;
     // Errors of several are said one by one; on stdout there is one object all the same.
     let mut talk = ui;
     talk.json = false;
-    let mut certificates = Vec::new();
+    let (mut certificates, mut wrote) = (Vec::new(), Vec::new());
     let mut failed: Option<Error> = None;
     let (mut changed, many) = (false, results.len() > 1);
     for (request, result) in results {
         match result {
             Ok(outcome) => {
                 changed |= outcome.is_changed();
+                wrote.extend(outcome.placed.changed.iter().cloned());
                 say(context, &request, &outcome);
                 certificates.push(as_json(&request, &outcome));
             }
@@ -43,13 +53,21 @@ pub(super) fn report(context: &Context, results: Vec<(Request, Result<Outcome>)>
     }
     match failed {
         None => {
-            ui.result("enroll", json!({ "changed": changed, "certificates": certificates }))?;
+            let reported = ui.result("enroll", json!({ "changed": changed, "certificates": certificates }));
+            match reported {
+                Ok(()) => {}
+                Err(lost) if before_service => lost.mention(ui),
+                Err(lost) => return Err(lost.after_work(changed, REPORT_AGAIN).with_changed(wrote)),
+            }
             Ok(0)
         }
         Some(error) if many => {
             let fields =
                 json!({ "changed": changed, "certificates": certificates, "error": Ui::fields(&error) });
-            ui.result("enroll", fields)?;
+            if let Err(lost) = ui.result("enroll", fields) {
+                // Each certificate that failed is named above; the exit code says why.
+                lost.mention(ui);
+            }
             Ok(error.kind().exit_code())
         }
         Some(error) => Err(error),

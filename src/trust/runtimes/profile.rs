@@ -36,8 +36,8 @@ pub fn content(roots: &Roots) -> Result<String> {
 /// Whether a record is one that we make of this file or of the directories on the way to it.
 pub fn may_record(path: &str, record: &Record) -> bool {
     if path == PATH {
-        // We replace nobody's file; what stood there can only be an older one of ours.
-        let before = matches!(record.before, Saved::Absent | Saved::File { mode: MODE, .. });
+        // We replace nobody's file; what was there can only be an older one of ours, whatever mode others gave it.
+        let before = matches!(record.before, Saved::Absent | Saved::File { .. });
         return before && matches!(record.after, Mark::Absent | Mark::File(_));
     }
     let on_the_way = PATH.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')) && !path.is_empty();

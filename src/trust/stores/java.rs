@@ -1,12 +1,13 @@
 //! Java's keystores: every file that a Java in the root file system opens by default.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of};
-use crate::cert::Certificate;
+use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::keystore::{Content, Keystore, Password, alias_for, find};
+use crate::keystore::{Content, Format, Keystore, Password, Problem, alias_for, find, p11_kit};
 use crate::sysroot::split;
 use crate::tree::{File, Node};
 use crate::trust::updater::{Desired, OutputKind, Updater};
@@ -15,6 +16,9 @@ use crate::trust::view::View;
 
 /// What keystores are called that Java opens by default.
 pub(super) const NAMES: [&str; 4] = ["cacerts", "jssecacerts", "java-cacerts", "java-cacerts.jks"];
+
+/// Of a keystore that we make: roots are public.
+const MODE: u32 = 0o644;
 
 /// Debian's package begins its aliases so; they end with the name of the certificate's link.
 const DEBIAN: &str = "debian:";
@@ -29,47 +33,168 @@ pub(super) fn find(
 ) -> Result<()> {
     let sysroot = view.sysroot();
     let mut paths: Vec<String> = Vec::new();
+    let mut made: Vec<String> = Vec::new();
+    // What the family's own update writes is an output of its own, also where a link there leads elsewhere.
+    let outputs = updater.outputs(view)?;
+    let is_output = |path: &str| outputs.iter().any(|output| output.path == path);
     if selection.java != Wish::No {
-        let search = find::find(sysroot, &selection.java_homes);
-        for error in search.problems {
+        let mut search = find::find(sysroot, &selection.java_homes);
+        let mut problems = std::mem::take(&mut search.problems);
+        let mut missing = std::mem::take(&mut search.missing);
+        for found in &search.found {
+            match held_by(view, found)? {
+                // The family's own update is to write it, and cannot.
+                Held::Keystore if updater.native_writes(&found.path) && !is_output(&found.path) => {
+                    let error = Error::unsupported("the update of the distribution cannot change this keystore")
+                        .at(sysroot.display(&found.path))
+                        .hint("`keytool -importkeystore` into a new file with the password `changeit` makes one that it can");
+                    problems.push(error);
+                }
+                Held::Keystore if NAMES.contains(&split(&found.path).1) => paths.push(found.path.clone()),
+                Held::Keystore => {
+                    let error = Error::unsupported("a keystore of this name is not changed")
+                        .at(sysroot.display(&found.path))
+                        .hint(format!("rename it to `cacerts`, and let the links of Java lead there; expected one of {}", NAMES.join(", ")));
+                    problems.push(error);
+                }
+                Held::Nothing(names) => missing.extend(names),
+            }
+        }
+        for name in missing {
+            let location = view.location(&name)?;
+            let place = sysroot.display(&name);
+            match search.foreign_way(&name) {
+                Some(why) => problems.push(
+                    Error::unsupported(format!("this Java has no keystore, and none is made: {why}"))
+                        .at(place)
+                        .hint("run trustup as that user, with `--create-java`"),
+                ),
+                None if selection.create_java || added.contains_key(&location) => {
+                    if !made.contains(&location) {
+                        made.push(location);
+                    }
+                }
+                None => problems.push(
+                    Error::unsupported("this Java has no keystore, so it trusts no server")
+                        .at(place)
+                        .hint("`--create-java` makes one from the roots of the system and yours"),
+                ),
+            }
+        }
+        for error in problems {
             if selection.java == Wish::Named {
                 return Err(error);
             }
-            stores.warnings.push(error.to_string());
+            let hints = error.hints().iter().map(|hint| format!("; {hint}")).collect::<String>();
+            stores.warnings.push(format!("{error}{hints}"));
         }
-        for missing in search.missing {
-            stores.warnings.push(format!(
-                "the Java of `{missing}` has no keystore there: it trusts nobody, and nothing is added"
-            ));
-        }
-        paths.extend(search.found.into_iter().map(|found| found.path));
     }
     for path in added.keys().filter(|path| NAMES.contains(&split(path).1)) {
-        if !paths.contains(path) && sysroot.stat(path)?.is_some() {
+        if !paths.contains(path) && !made.contains(path) && sysroot.stat(path)?.is_some() {
             paths.push(path.clone());
         }
     }
-    // What the family's own update writes is an output of its own, also where a link there leads elsewhere.
-    let outputs = updater.outputs(view)?;
-    paths.retain(|path| {
-        let is_output = updater.native_writes(path) || outputs.iter().any(|output| output.path == *path);
-        !is_output && NAMES.contains(&split(path).1)
-    });
-    for path in paths {
-        stores.found.push(Found {
-            kind: OutputKind::Keystore,
-            path,
-            skipped: None,
-            exists: true,
-            owner: None,
-        });
+    paths.retain(|path| !updater.native_writes(path) && !is_output(path));
+    let found = paths.into_iter().map(|path| (path, true)).chain(made.into_iter().map(|path| (path, false)));
+    for (path, exists) in found {
+        stores.found.push(Found { kind: OutputKind::Keystore, path, skipped: None, exists, owner: None });
     }
     Ok(())
+}
+
+/// What is at the end of the names of a keystore.
+enum Held {
+    /// A keystore, or something that is damaged.
+    Keystore,
+    /// No keystore: these names of a Java lead to something else, such as the bundle.
+    Nothing(Vec<String>),
+}
+
+fn held_by(view: &View, found: &find::Found) -> Result<Held> {
+    // A keystore for all Javas is nobody's as long as no Java has a link to it.
+    let of_homes = || found.names.iter().filter(|name| name.contains("/lib/security/")).cloned().collect();
+    let node = view.actual(&found.path)?;
+    let Node::File(file) = node.as_ref() else { return Ok(Held::Keystore) };
+    let is_text = file.content.iter().all(u8::is_ascii_whitespace) || !pem::blocks(&file.content).is_empty();
+    let is_other = is_text || !NAMES.contains(&split(&found.path).1);
+    let names: Vec<String> = of_homes();
+    let is_nobodys = names.is_empty() && NAMES.contains(&split(&found.path).1);
+    Ok(match Format::of(&file.content) {
+        Err(Problem::NotAKeystore) if is_other && !is_nobodys => Held::Nothing(names),
+        _ => Held::Keystore,
+    })
+}
+
+/// Whether a node is a file with something that is a keystore, or was one.
+fn is_keystore(node: &Node) -> bool {
+    matches!(node, Node::File(file) if Format::of(&file.content) != Err(Problem::NotAKeystore))
+}
+
+/// The keystore that we make for a Java without one, in the place of `base` (nothing, a link, a file that is none): the
+/// roots of the system for TLS servers, then ours. It follows the system at every run.
+fn make(
+    view: &View,
+    updater: &dyn Updater,
+    selection: &Selection,
+    found: &Found,
+    wanted: &[Root],
+    base: Rc<Node>,
+    stores: &mut Stores,
+) -> Result<BTreeMap<Fingerprint, Addition>> {
+    let path = &found.path;
+    stores.bases.insert(path.clone(), base.as_ref().clone());
+    let offer = |node: &Node| match node {
+        Node::File(file) => Keystore::trusted_without_password(&file.content)
+            .map(|found| found.into_iter().map(|one| (one, one.short(16))).collect())
+            .map_or(None, Some),
+        _ => None,
+    };
+    let actual = view.actual(path)?;
+    stores.offers.insert(path.clone(), offer_of(OutputKind::Keystore, Ok(offer(&actual))));
+    stores.original.insert(path.clone(), offer_of(OutputKind::Keystore, Ok(offer(&base))));
+    if wanted.is_empty() {
+        let reason = "as it was before".to_owned();
+        stores.nodes.push(Desired { path: path.clone(), node: base.as_ref().clone(), reason });
+        return Ok(BTreeMap::new());
+    }
+    let servers = Some(Purpose::ServerAuth);
+    let mut outputs = updater.outputs(view)?.into_iter();
+    let bundle = outputs.find(|output| output.kind == OutputKind::Bundle && output.purpose == servers);
+    let mut system = match bundle {
+        Some(bundle) => view.certificates(&bundle.path)?,
+        None => Vec::new(),
+    };
+    // Also where the distribution is careless: one certificate that Java cannot load closes the whole keystore.
+    system.retain(|root| root.allows(Purpose::ServerAuth) && OutputKind::Keystore.refusal(root).is_none());
+    if system.is_empty() {
+        stores.warnings.push(format!(
+            "this system has no roots of its own, so the keystore `{}` holds yours alone",
+            crate::text::escape(path)
+        ));
+    }
+    let mut seen = BTreeSet::new();
+    let mut roots = Vec::new();
+    // Ours are ones that Java can load: the others were left out before.
+    for certificate in system.iter().chain(wanted.iter().map(|(root, _)| root)) {
+        if seen.insert(certificate.fingerprint()) {
+            roots.push(p11_kit::Root { alias: alias_for(certificate), certificate: certificate.clone() });
+        }
+    }
+    let standing = if let Node::File(file) = actual.as_ref() { &file.content[..] } else { &[] };
+    let content = p11_kit::renew(&roots, standing, selection.date)
+        .map_err(|problem| problem.into_error().at(view.sysroot().display(path)))?;
+    stores.nodes.push(Desired {
+        path: path.clone(),
+        node: Node::File(File::new(content, MODE)),
+        reason: "this Java has no keystore: the roots of the system and yours".to_owned(),
+    });
+    Ok(wanted.iter().map(|(root, _)| (root.fingerprint(), Addition::default())).collect())
 }
 
 /// The keystore with the wanted roots; answers with what of them we will have added.
 pub(super) fn plan(
     view: &View,
+    updater: &dyn Updater,
     selection: &Selection,
     found: &Found,
     wanted: &[Root],
@@ -79,24 +204,26 @@ pub(super) fn plan(
     let path = &found.path;
     let at = |error: Error| error.at(view.sysroot().display(path));
     let actual = view.actual(path)?;
+    let as_left = view.is_as_we_left_it(path)?;
+    let before_us = if as_left { view.original(path)? } else { Rc::clone(&actual) };
+    if !found.exists || as_left && !is_keystore(&before_us) {
+        return make(view, updater, selection, found, wanted, before_us, stores);
+    }
     let Node::File(file) = actual.as_ref() else {
         return Err(at(Error::failed(format!("{} stands where a keystore should be", actual.kind()))));
     };
-    if file.mount_point {
-        return Err(at(Error::unsupported("it is a mount point, which cannot be replaced")));
-    }
     let password = selection.java_password.clone().unwrap_or_default();
     let open =
         |content: &[u8]| Keystore::parse(content, &password).map_err(|problem| at(problem.into_error()));
     let keystore = open(&file.content)?;
     let there = keystore.fingerprints();
-    let base = if view.is_as_we_left_it(path)? {
-        view.original(path)?
+    let base = if as_left {
+        before_us
     } else {
         let mut keystore = open(&file.content)?;
         let gone: usize = before.keys().map(|fingerprint| keystore.remove(fingerprint)).sum();
         let content = if gone == 0 { file.content.clone() } else { keystore.to_bytes(&mut random)? };
-        std::rc::Rc::new(Node::File(File { content, modified: None, ..file.clone() }))
+        Rc::new(Node::File(File { content, modified: None, ..file.clone() }))
     };
     let Node::File(base_file) = base.as_ref() else {
         return Err(at(Error::failed("it was no file before trustup")));

@@ -57,6 +57,8 @@ pub struct Selection {
     pub nss_directories: Vec<String>,
     /// Make the database that browsers share, where there is none.
     pub create_nss: bool,
+    /// Make a keystore for each Java that has none.
+    pub create_java: bool,
     /// What new entries are dated, milliseconds since 1970.
     pub date: i64,
 }
@@ -72,6 +74,10 @@ pub struct Addition {
     /// What stood in an NSS database before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former: Option<database::Former>,
+    /// The certificate (DER, base64) of a root that was taken out everywhere else, while this store could not be
+    /// changed: the run that can change it needs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// Which kinds of stores the last bootstrap was about.
@@ -176,7 +182,7 @@ pub fn plan(
             OutputKind::NssDatabase => {
                 nss::plan(view, selection, &found, &wanted, &before, known, &mut stores)
             }
-            _ => java::plan(view, selection, &found, &wanted, &before, &mut stores),
+            _ => java::plan(view, updater, selection, &found, &wanted, &before, &mut stores),
         };
         match planned {
             Ok(now) if now.is_empty() => {}
@@ -233,6 +239,10 @@ impl Stores {
             for path in found.files().into_iter().rev() {
                 let node = (*view.original(&path)?).clone();
                 self.bases.insert(path.clone(), node.clone());
+                // What is somebody else's file is not wanted: with it, our directories around it would be.
+                if view.is_unrecorded(&path)? {
+                    continue;
+                }
                 self.nodes.push(Desired { path, node, reason: "as it was before".to_owned() });
             }
         }
@@ -360,8 +370,13 @@ fn offer_of(kind: OutputKind, roots: Result<Option<BTreeMap<Fingerprint, String>
 }
 
 /// Whether a record may name this path (threat T11): a keystore or a database by its name, or a directory on the way to
-/// one that `all` of the records name.
-pub fn may_record<'a>(path: &str, record: &Record, mut all: impl Iterator<Item = &'a String>) -> bool {
+/// one that `all` of the records or the recorded `stores` name.
+pub fn may_record<'a>(
+    path: &str,
+    record: &Record,
+    mut all: impl Iterator<Item = &'a String>,
+    mut stores: impl Iterator<Item = &'a String>,
+) -> bool {
     let is_store = |path: &str| {
         let name = split(path).1;
         java::NAMES.contains(&name) || name == database::CERT_DB || name == database::KEY_DB
@@ -369,10 +384,10 @@ pub fn may_record<'a>(path: &str, record: &Record, mut all: impl Iterator<Item =
     if is_store(path) {
         return !record.is_of_directory();
     }
-    let below = |other: &&'a String| {
-        is_store(other) && other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
-    };
-    record.is_of_directory() && all.any(|other| below(&other))
+    let below = |other: &String| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+    record.is_of_directory()
+        && (all.any(|other| is_store(other) && below(other))
+            || stores.any(|other| other == path || below(other)))
 }
 
 /// Homes of the users of a root file system that have one, by name: root's and those of people (user ids from 1000).

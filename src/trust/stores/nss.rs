@@ -177,7 +177,9 @@ pub(super) fn plan(
     for (certificate, _) in wanted {
         if let Some(former) = databases.add(certificate, &nickname_for(certificate)).map_err(refused)? {
             changed = true;
-            added.entry(certificate.fingerprint()).or_insert(Addition { former: Some(former) });
+            added
+                .entry(certificate.fingerprint())
+                .or_insert(Addition { former: Some(former), certificate: None });
         }
     }
     // Without us: the same database without what we added.

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::inputs;
 use super::nix_links::{self, Way};
 use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
 use crate::cert::{Certificate, Purpose, pem};
@@ -15,6 +16,7 @@ use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
 use crate::trust::nix_store;
+use crate::trust::readers::{self, Reader};
 use crate::trust::view::View;
 
 /// Where programs look for a bundle, in the order in which Go's crypto/x509 and rustls-native-certs do; then the
@@ -150,8 +152,16 @@ impl Bundles {
             if is_done && links.is_empty() {
                 continue;
             }
-            refuse_damaged(view, path, &file.content)?;
-            let content = with_anchors(&file.content, wanted);
+            refuse_other_files(view, path, &file.content)?;
+            let reading = readers::read(&file.content, &Reader::OF_BUNDLES);
+            let base = match reading.problem() {
+                None => file.content.clone(),
+                Some(problem) => {
+                    desires.warnings.push(was_damaged(path, &problem));
+                    inputs::normalized(&file.content)
+                }
+            };
+            let content = with_anchors(&base, wanted);
             if content == file.content {
                 continue;
             }
@@ -175,12 +185,6 @@ impl Bundles {
                 if view.is_writable(split(first).0)? {
                     desires.warnings.push(what_lasts(view, first)?);
                 }
-                continue;
-            }
-            if file.mount_point {
-                desires
-                    .warnings
-                    .push(format!("`{path}` is a mount point: it cannot be replaced and stays as it is"));
                 continue;
             }
             let node = File { content, modified: None, ..file.clone() };
@@ -218,10 +222,15 @@ impl Bundles {
     }
 }
 
+/// What a person should know of a bundle that programs could not read before.
+pub(super) fn was_damaged(path: &str, problem: &str) -> String {
+    format!("`{path}` was damaged before this run, {problem}: it is written anew from the certificates in it")
+}
+
 /// `bundle` with the wanted roots that it lacks at its end.
 fn with_anchors(bundle: &[u8], wanted: &Wanted) -> Vec<u8> {
     let present: BTreeSet<Fingerprint> =
-        pem::blocks(bundle).iter().filter_map(|block| block.der.as_deref().map(Fingerprint::of)).collect();
+        readers::read(bundle, &Reader::OF_BUNDLES).offered.into_iter().collect();
     let mut content = bundle.to_vec();
     for anchor in &wanted.anchors {
         if !present.contains(&anchor.certificate.fingerprint()) {
@@ -229,18 +238,6 @@ fn with_anchors(bundle: &[u8], wanted: &Wanted) -> Vec<u8> {
         }
     }
     content
-}
-
-/// Wants `file` as the bundle at `path`, unless that cannot be replaced.
-pub(super) fn want_whole(view: &View, path: &str, file: File, desires: &mut Desires) -> Result<()> {
-    match view.original(path)?.as_ref() {
-        Node::File(there) if there.mount_point => {
-            let warning = format!("`{path}` is a mount point: it cannot be replaced and stays as it is");
-            desires.warnings.push(warning);
-        }
-        _ => desires.want(path, Node::File(file), "the bundle of every input"),
-    }
-    Ok(())
 }
 
 /// Appends a certificate, on a line of its own: OpenSSL refuses a whole bundle in which END and BEGIN share one.
@@ -251,23 +248,13 @@ pub fn push_certificate(bundle: &mut Vec<u8>, certificate: &Certificate) {
     bundle.extend_from_slice(certificate.to_pem().as_bytes());
 }
 
-/// A bundle that ends in the middle of a block would swallow what we append; a file without any block is something
-/// else, to which a link leads.
-fn refuse_damaged(view: &View, path: &str, content: &[u8]) -> Result<()> {
-    let blocks = pem::blocks(content);
-    if blocks.is_empty() && !content.iter().all(u8::is_ascii_whitespace) {
+/// A file without any block is something else, to which a link leads.
+fn refuse_other_files(view: &View, path: &str, content: &[u8]) -> Result<()> {
+    if pem::blocks(content).is_empty() && !content.iter().all(u8::is_ascii_whitespace) {
         let place = view.sysroot().display(path);
-        return Err(Error::failed("this file stands where a bundle should be, and holds no certificate")
+        return Err(Error::failed("expected a CA bundle, found a file without any PEM block")
             .at(&place)
-            .hint(format!("look what `{place}` is; if it should be a bundle, remove it and run again")));
-    }
-    if blocks.iter().any(|block| block.der.is_none()) {
-        let place = view.sysroot().display(path);
-        return Err(Error::failed(
-            "the bundle holds a damaged PEM block, so programs would not see what we add",
-        )
-        .at(&place)
-        .hint(format!("restore `{place}` from the image or its package, or remove it, and run again")));
+            .hint(format!("find out what `{place}` is; if it should be a bundle, remove it and run again")));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@
 
 pub mod bundle;
 pub mod ca_certificates;
+mod inputs;
 mod nix_links;
 pub mod p11_kit;
 pub mod pem_directory;
@@ -13,10 +14,12 @@ pub mod rehash;
 
 use std::fmt::Debug;
 
+pub use inputs::BrokenInput;
+pub(crate) use inputs::normalized;
+
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::sysroot::split;
 use crate::tree::{File, Node};
 use crate::trust::view::View;
 
@@ -29,6 +32,8 @@ pub struct Anchor {
     pub name: String,
     /// Its file, if it stands in the anchor directory without us (a mount, an administrator's copy).
     pub standing: Option<String>,
+    /// Its file cannot be written: an output that would link to it holds the certificate itself.
+    pub unplaced: bool,
 }
 
 /// All that an updater is asked for.
@@ -134,14 +139,6 @@ impl OutputKind {
             | OutputKind::NssDatabase => None,
         }
     }
-
-    /// The directory in which an output of this kind at `path` is written.
-    pub fn directory(self, path: &str) -> &str {
-        match self {
-            OutputKind::Bundle | OutputKind::SignatureList | OutputKind::Keystore => split(path).0,
-            OutputKind::HashDirectory | OutputKind::NssDatabase => path,
-        }
-    }
 }
 
 /// A place that programs read roots from.
@@ -217,6 +214,11 @@ pub trait Updater: Debug + Sync {
     /// Whether the vendor's package is there, so that the outputs follow from its inputs.
     fn is_managed(&self, view: &View) -> Result<bool>;
 
+    /// Whether the files in the tree are those of this family and of no other that has a program of the same name.
+    fn fits(&self, view: &View) -> Result<bool> {
+        self.is_managed(view)
+    }
+
     /// The outputs that are there or will be made, without us.
     fn outputs(&self, view: &View) -> Result<Vec<Output>>;
 
@@ -232,7 +234,13 @@ pub trait Updater: Debug + Sync {
     /// Whether `path` is one that this family's update may create or change: what state and journal may name.
     fn owns(&self, path: &str) -> Ownership;
 
-    /// The files in the anchor directory without us, with their certificates.
+    /// The input files that would spoil an output if the family's program copied them as they are.
+    fn broken_inputs(&self, _view: &View) -> Result<Vec<BrokenInput>> {
+        Ok(Vec::new())
+    }
+
+    /// The files in the anchor directory without us, each with the certificates that the family's program and every
+    /// reader of its outputs find in it.
     fn standing(&self, view: &View) -> Result<Vec<(String, Vec<Certificate>)>>;
 
     /// Names (without extension) that the vendor's own certificates have.

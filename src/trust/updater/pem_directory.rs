@@ -7,9 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::bundle::{Bundles, push_certificate, want_whole};
+use super::bundle::{Bundles, push_certificate};
+use super::inputs;
 use super::rehash::{self, want_links};
-use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
+use super::{
+    AnchorDirectory, BrokenInput, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted,
+};
 use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
@@ -97,7 +100,8 @@ impl PemDirectory {
         }
         let mut bundle = Vec::new();
         for content in files.values() {
-            bundle.extend_from_slice(content);
+            let content = inputs::for_bundle(content);
+            bundle.extend_from_slice(&content);
             // `cat` would put the next root on the same line, and OpenSSL would refuse them all.
             if !content.is_empty() && !content.ends_with(b"\n") {
                 bundle.push(b'\n');
@@ -117,7 +121,7 @@ impl PemDirectory {
             }
             _ => (self.bundle.to_owned(), File::new(bundle, 0o644)),
         };
-        want_whole(view, &path, file, desires)?;
+        desires.want(path.clone(), Node::File(file), "the bundle of every input");
         let entries = rehash::entries(view, self.certs, &BTreeMap::new(), &self.placed(wanted))?;
         let hashes = rehash::changes(&entries, false);
         want_links(self.certs, hashes, "OpenSSL finds it by this subject hash", desires);
@@ -185,13 +189,25 @@ impl Updater for PemDirectory {
         if owned == Ownership::Foreign && split(path).0 == self.certs { Ownership::Entry } else { owned }
     }
 
+    fn broken_inputs(&self, view: &View) -> Result<Vec<BrokenInput>> {
+        if !self.is_managed(view)? {
+            return Ok(Vec::new());
+        }
+        inputs::broken(view, self.inputs(view)?.into_iter().map(|name| child(self.certs, &name)))
+    }
+
     fn standing(&self, view: &View) -> Result<Vec<(String, Vec<Certificate>)>> {
         let mut found = Vec::new();
         for name in self.inputs(view)?.into_iter().filter(|name| !is_vendor_name(name)) {
             let path = child(self.certs, &name);
-            let certificates = view.certificates(&path)?;
-            found.push((path, certificates));
+            let Some((location, node)) = view.follow(&path)? else { continue };
+            let contents = view.contents(&location, &node);
+            let offered = contents.certificates.iter().filter(|one| contents.offers(&one.fingerprint()));
+            found.push((path, offered.cloned().collect()));
         }
+        let broken: BTreeSet<String> =
+            self.broken_inputs(view)?.into_iter().map(|input| input.path).collect();
+        found.retain(|(path, _)| !broken.contains(path));
         Ok(found)
     }
 

@@ -14,6 +14,7 @@ use crate::cert::Certificate;
 use crate::error::Result;
 use crate::sysroot::split;
 use crate::tree::Node;
+use crate::trust::readers::openssl;
 use crate::trust::view::{View, child, join};
 
 /// The endings that are looked at, in any case.
@@ -141,8 +142,13 @@ pub fn entries(
 /// The certificate of a file that holds exactly one PEM block of a certificate.
 fn only_certificate(view: &View, path: &str) -> Result<Option<Certificate>> {
     let Some((location, node)) = view.follow(path)? else { return Ok(None) };
+    let Node::File(file) = node.as_ref() else { return Ok(None) };
     let contents = view.contents(&location, &node);
-    Ok(if contents.blocks == 1 { contents.certificates.first().cloned() } else { None })
+    // The program reads a file as OpenSSL reads a CAfile.
+    Ok(match (contents.certificates.as_slice(), openssl::only_certificate(&file.content)) {
+        ([certificate], Some(der)) if certificate.der() == der => Some(certificate.clone()),
+        _ => None,
+    })
 }
 
 /// Wants the links of `directory`: a target for each name, or `None` for one that goes.

@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair};
 
 use super::{Scene, done, mode, result, write};
+use crate::support::binary;
 use crate::support::ca::{pem, root};
 
 #[test]
@@ -52,7 +53,7 @@ fn a_pair_without_its_directory_is_judged_by_the_pinned_root() {
 #[test]
 fn the_service_is_started_afterwards() {
     let scene = Scene::new();
-    let service = ["--", env!("CARGO_BIN_EXE_trustup"), "--version"];
+    let service = ["--", binary::trustup_str(), "--version"];
     let version = concat!("trustup ", env!("CARGO_PKG_VERSION"), "\n");
     let plain = |more: &[&str]| {
         crate::support::run::Trustup::new(["enroll", "provisioner", "web.test", "--timeout", "10s"])

@@ -24,7 +24,7 @@ fn killed_at_every_step(layout: &str, with_old_pair: bool) {
             run(&scene).ok();
             old = Some(scene.pair());
         }
-        let killed = run(&scene).arg("--force").env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+        let killed = run(&scene).arg("--force").killed_at(step).run();
         if killed.code == Some(0) {
             break;
         }

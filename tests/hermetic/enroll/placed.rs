@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::path::Path;
 
 use super::{Scene, done, mode};
+use crate::support::binary;
 use crate::support::program::copy_for_all;
 
 #[test]
@@ -138,7 +138,7 @@ fn a_key_of_somebody_else_is_replaced_where_the_directory_is_ours() {
     fs::set_permissions(scene.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
     std::os::unix::fs::chown(scene.path("password"), Some(4711), None).unwrap();
     fs::remove_dir_all(scene.path(".server.key.trustup")).unwrap();
-    let binary = copy_for_all(Path::new(env!("CARGO_BIN_EXE_trustup")), scene.directory.path(), 0o755);
+    let binary = copy_for_all(binary::trustup(), scene.directory.path(), 0o755);
     let run = scene.enroll().binary(&binary).env("HOME", scene.directory.path()).uid(4711);
     let run = run.ok();
     assert_eq!(done(&run).0, "issued", "{run}");
@@ -215,7 +215,7 @@ fn what_cannot_be_written_is_said_before_anything_is_spent() {
         fs::set_permissions(scene.directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(scene.path("password"), fs::Permissions::from_mode(0o644)).unwrap();
         // A clone of ours may lie where nobody else can go.
-        let binary = copy_for_all(Path::new(env!("CARGO_BIN_EXE_trustup")), scene.directory.path(), 0o755);
+        let binary = copy_for_all(binary::trustup(), scene.directory.path(), 0o755);
         let as_user = || scene.enroll().binary(&binary).env("HOME", scene.directory.path()).uid(4711);
         let run = as_user().fails(1);
         run.says(["could not make the directory", "a directory that trustup can write"]);
@@ -295,7 +295,7 @@ fn t21_a_directory_that_was_opened_to_others_is_not_believed() {
             let run = scene.enroll().arg("--force");
             if shared { run.arg("--allow-shared-directory") } else { run }
         };
-        let killed = run().env("TRUSTUP_TEST_KILL_AT", "3").run();
+        let killed = run().killed_at(3).run();
         assert_eq!(killed.code, None, "{killed}");
         let answer = fs::read(pending.join("issued.pem")).unwrap();
         opened();

@@ -211,7 +211,7 @@ fn an_answer_is_taken_up_without_the_token_that_brought_it() {
     for (gone, step) in [("expired", 3), ("removed", 3), ("garbage", 4), ("removed", 5)] {
         let scene = Scene::new();
         let file = own_token(&scene);
-        let killed = by_token(&scene, &file).env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+        let killed = by_token(&scene, &file).killed_at(step).run();
         assert_eq!(killed.code, None, "{killed}");
         let issued = std::fs::read(scene.path(".server.key.trustup/issued.pem")).expect("the answer");
         assert!(!scene.path("server.crt").exists(), "not placed yet");

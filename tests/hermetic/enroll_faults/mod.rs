@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKeyData as _};
 use rustix::process::Signal;
 
+use crate::support::binary;
 use crate::support::ca::{self, pem};
 use crate::support::run::{Run, Trustup};
 use crate::support::servers::Port;
@@ -349,8 +350,8 @@ fn a_signal_ends_the_wait_for_an_answer() {
 
 /// The largest resident set of `trustup enroll ARGS…`, in KiB; looked at all the time, since it is gone with the process.
 fn peak(arguments: &[String], home: &Path) -> (Option<i32>, u64) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
-    command.env_clear().env("HOME", home).arg("enroll").args(arguments);
+    let mut command = binary::command();
+    command.env("HOME", home).arg("enroll").args(arguments);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
     let began = Instant::now();

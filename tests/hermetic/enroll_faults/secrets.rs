@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use super::hostile_ca::{Fault, PASSWORD};
 use super::{Scene, Way, files};
 use crate::acme::server::AcmeServer;
 use crate::support::acme::hook;
+use crate::support::binary;
 use crate::support::run::{Run, Trustup};
 
 /// What must not be seen of this scene: the password, the token and each of its parts, the private half of the
@@ -160,10 +161,10 @@ fn the_command_line_holds_no_secret() {
     for way in [Way::Token, Way::Provisioner, Way::X5c] {
         let scene = Scene::new(Fault::NeverAnswers, "/1.0/sign").with_old_pair();
         let secrets = secrets(&scene);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trustup"));
+        let mut command = binary::command();
         // It is there until it is ended.
         let arguments = scene.arguments_within(way, "120s");
-        command.env_clear().env("HOME", scene.directory.path()).arg("enroll").args(arguments);
+        command.env("HOME", scene.directory.path()).arg("enroll").args(arguments);
         let mut child =
             command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
         // The request has come: everything has been read.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::pebble;
 use crate::support::acme::hook;
+use crate::support::binary;
 use crate::support::program::copy_for_all;
 use crate::support::run::{Running, Trustup};
 use crate::support::servers::{Bind, Caddy, Pebble, PebbleOptions, StepCa, StepCaOptions, passes, wait_for};
@@ -190,7 +191,7 @@ fn any_user_can_with_one_directory() {
     let root = place.path("root.pem");
     std::fs::copy(pebble.root_file(), &root).expect("copy");
     let mine = |name: &str| mine.join(name).to_str().expect("UTF-8").to_owned();
-    let binary = copy_for_all(Path::new(env!("CARGO_BIN_EXE_trustup")), place.directory.path(), 0o755);
+    let binary = copy_for_all(binary::trustup(), place.directory.path(), 0o755);
     let run = || {
         Trustup::new(["enroll", "acme", "a.test", "--agree-tos", "--ca-root", &root, "--json"])
             .binary(&binary)

@@ -87,8 +87,7 @@ fn killed_at_any_step_nss_opens_the_databases() {
         for step in 1.. {
             let scene = Scene::new(made);
             let first = scene.store.content();
-            let run =
-                scene.with_password(scene.bootstrap()).env("TRUSTUP_TEST_KILL_AT", step.to_string()).run();
+            let run = scene.with_password(scene.bootstrap()).killed_at(step).run();
             for flags in scene.store.list().values() {
                 assert_eq!(flags, "C,,", "{made:?}, step {step}");
             }

@@ -13,8 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::bundle::Bundles;
-use super::rehash;
-use super::{Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
+use super::{
+    Anchor, AnchorDirectory, BrokenInput, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted,
+};
+use super::{inputs, rehash};
 use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
@@ -197,6 +199,13 @@ impl Updater for CaCertificates {
         Ok(matches!(view.read(self.conf)?.as_deref(), Some(Node::File(file)) if !file.content.is_empty()))
     }
 
+    fn fits(&self, view: &View) -> Result<bool> {
+        // Alpine's program puts this before the names of its links, Debian's nothing.
+        let names = view.names(self.certs)?;
+        let alpine = names.iter().any(|name| name.starts_with("ca-cert-"));
+        Ok(self.is_managed(view)? && alpine != self.link_prefix.is_empty())
+    }
+
     fn outputs(&self, view: &View) -> Result<Vec<Output>> {
         let mut outputs = self.bundles().outputs(view)?;
         outputs.push(Output {
@@ -235,11 +244,23 @@ impl Updater for CaCertificates {
         }
     }
 
+    fn broken_inputs(&self, view: &View) -> Result<Vec<BrokenInput>> {
+        if !self.is_managed(view)? {
+            return Ok(Vec::new());
+        }
+        let (vendor, local) = (self.vendor_inputs(view)?, self.local_inputs(view)?);
+        inputs::broken(view, vendor.into_iter().chain(local).map(|input| input.path))
+    }
+
     fn standing(&self, view: &View) -> Result<Vec<(String, Vec<Certificate>)>> {
         let mut found = Vec::new();
         for input in self.local_inputs(view)? {
-            let certificates = view.certificates(&input.path)?;
-            found.push((input.path, certificates.to_vec()));
+            let contents = view.contents(&view.location(&input.path)?, &input.content);
+            // A file that would spoil the bundle is none to rely on.
+            let is_sound = inputs::fault(input.bytes()).is_none();
+            let offered = contents.certificates.iter().filter(|one| contents.offers(&one.fingerprint()));
+            let certificates = if is_sound { offered.cloned().collect() } else { Vec::new() };
+            found.push((input.path, certificates));
         }
         Ok(found)
     }

@@ -1,5 +1,6 @@
 //! The outputs of `update-ca-certificates`, computed: the bundle, the files' links and the hash links.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{CaCertificates, Hashing, stem};
@@ -8,7 +9,8 @@ use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
-use crate::trust::updater::bundle::{push_certificate, want_whole};
+use crate::trust::updater::bundle::push_certificate;
+use crate::trust::updater::inputs;
 use crate::trust::updater::rehash::{self, want_links};
 use crate::trust::updater::{Desires, Updater as _, Wanted};
 use crate::trust::view::{View, certificates_in, child, join};
@@ -26,7 +28,9 @@ impl CaCertificates {
         loop {
             let before = gone.len();
             for name in view.names(self.certs)? {
-                if gone.contains(&name) || links.contains_key(&name) {
+                // The bundle is replaced, whatever stands in its place.
+                let is_bundle = child(self.certs, &name) == self.bundle;
+                if is_bundle || gone.contains(&name) || links.contains_key(&name) {
                     continue;
                 }
                 let Node::Link { target } = view.original(&child(self.certs, &name))?.as_ref().clone() else {
@@ -50,7 +54,7 @@ impl CaCertificates {
 
     /// The outputs as the program writes them from its inputs and our anchors.
     pub(super) fn managed(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
-        let ours: BTreeMap<String, Certificate> = self.placed(wanted);
+        let mut ours: BTreeMap<String, Certificate> = self.placed(wanted);
         let mut sources: Vec<(String, Vec<u8>)> = self
             .vendor_inputs(view)?
             .iter()
@@ -76,11 +80,23 @@ impl CaCertificates {
         }
         let mut bundle = Vec::new();
         for (path, content) in &sources {
-            bundle.extend_from_slice(content);
-            if self.always_newline || (!content.is_empty() && !content.ends_with(b"\n")) {
+            let copied = inputs::for_bundle(content);
+            bundle.extend_from_slice(&copied);
+            if self.always_newline || (!copied.is_empty() && !copied.ends_with(b"\n")) {
                 bundle.push(b'\n');
             }
             let name = self.link_name(path);
+            if let Cow::Owned(normalized) = copied {
+                // OpenSSL could not read the file behind a link either.
+                if let [certificate] = inputs::certificates(content).as_slice() {
+                    ours.insert(path.clone(), certificate.clone());
+                }
+                if !normalized.is_empty() {
+                    let node = Node::File(File::new(normalized, 0o644));
+                    desires.want(child(self.certs, &name), node, "a normalized copy of a damaged file");
+                }
+                continue;
+            }
             let right = Node::Link { target: path.clone() };
             let stands = *view.original(&child(self.certs, &name))? == right;
             if !stands || links.contains_key(&name) {
@@ -98,11 +114,30 @@ impl CaCertificates {
             self.hashing == Hashing::CRehash,
         );
 
-        want_whole(view, self.bundle, File::new(bundle, 0o644), desires)?;
-        want_links(self.certs, links, "the file's link in the hashed directory", desires);
+        desires.want(self.bundle, Node::File(File::new(bundle, 0o644)), "the bundle of every input");
+        self.want_file_links(wanted, links, desires);
         want_links(self.certs, hashes, "OpenSSL finds it by this subject hash", desires);
         // Copies of the bundle that only some programs read.
         self.bundles().append(view, wanted, &[self.bundle], desires)
+    }
+
+    /// Wants the link of each file; where an anchor's file cannot be written, the certificate itself.
+    fn want_file_links(
+        &self,
+        wanted: &Wanted,
+        mut links: BTreeMap<String, Option<String>>,
+        desires: &mut Desires,
+    ) {
+        for anchor in wanted.anchors.iter().filter(|anchor| anchor.unplaced) {
+            let path = self.path_of(anchor);
+            let name = self.link_name(&path);
+            if links.remove(&name).is_some() {
+                let node = Node::File(File::new(anchor.certificate.to_pem().into_bytes(), 0o644));
+                let reason = "the root itself: its file in the anchor directory cannot be written";
+                desires.want(child(self.certs, &name), node, reason);
+            }
+        }
+        want_links(self.certs, links, "the file's link in the hashed directory", desires);
     }
 
     /// Alpine's program takes the administrator's files in the order of the directory, which nobody can foretell:
@@ -139,7 +174,7 @@ impl CaCertificates {
         let mut hashes = rehash::changes(&entries, self.hashing == Hashing::CRehash);
         // What others left there is not ours to tidy where no package does.
         hashes.retain(|_, target| target.as_deref().is_some_and(|target| names.contains(target)));
-        want_links(self.certs, links.clone(), "the file's link in the hashed directory", desires);
+        self.want_file_links(wanted, links.clone(), desires);
         want_links(self.certs, hashes, "OpenSSL finds it by this subject hash", desires);
         Ok(())
     }

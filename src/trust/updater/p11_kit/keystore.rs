@@ -45,7 +45,7 @@ impl P11Kit {
         wanted: &Wanted,
         desires: &mut Desires,
     ) -> Result<()> {
-        let Some(file) = self.writable_output(view, self.keystore, desires)? else { return Ok(()) };
+        let Some(file) = self.output_file(view, self.keystore)? else { return Ok(()) };
         let keystore = match Keystore::parse_cacerts(&file.content) {
             Ok(keystore) => keystore,
             Err(problem) => {

@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::front::Front;
 pub use self::hashed::{Copies, Hashed};
-use super::bundle::{Bundles, relative_target};
+use super::bundle::{self, Bundles, relative_target};
+use super::inputs;
 use super::{
     Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted, rehash,
 };
@@ -21,6 +22,7 @@ use crate::fingerprint::Fingerprint;
 use crate::sysroot::split;
 use crate::tree::{File, Node};
 use crate::trust::p11_format::{Distrusted, Format, List, distrusted, with_first};
+use crate::trust::readers::{self, Reader};
 use crate::trust::view::{View, child};
 
 /// What is extracted into one file.
@@ -94,18 +96,6 @@ impl P11Kit {
         })
     }
 
-    /// The file of an output that is to be written; `None` where it is not there, or cannot be replaced.
-    fn writable_output(&self, view: &View, path: &str, desires: &mut Desires) -> Result<Option<File>> {
-        let file = self.output_file(view, path)?;
-        if file.as_ref().is_some_and(|file| file.mount_point) {
-            desires
-                .warnings
-                .push(format!("`{path}` is a mount point: it cannot be replaced and stays as it is"));
-            return Ok(None);
-        }
-        Ok(file)
-    }
-
     /// One output with the front in place; adds the labels in its comments to `labels`.
     fn extract(
         &self,
@@ -115,7 +105,18 @@ impl P11Kit {
         labels: &mut BTreeMap<Fingerprint, String>,
         desires: &mut Desires,
     ) -> Result<()> {
-        let Some(file) = self.writable_output(view, extract.path, desires)? else { return Ok(()) };
+        let Some(file) = self.output_file(view, extract.path)? else { return Ok(()) };
+        let problem = extract.purpose.filter(|_| extract.format != Format::Edk2).and_then(|_| {
+            // With trust settings a bundle cannot be written anew from its certificates alone.
+            readers::read(&file.content, &Reader::OF_BUNDLES).problem()
+        });
+        let file = match problem {
+            None => file,
+            Some(problem) => {
+                desires.warnings.push(bundle::was_damaged(extract.path, &problem));
+                File { content: inputs::normalized(&file.content), ..file }
+            }
+        };
         let content = match extract.format.read(&file.content) {
             Some(list) => {
                 let first =
@@ -155,12 +156,27 @@ impl P11Kit {
     fn token(&self, view: &View, token: &str) -> Result<Vec<Certificate>> {
         let mut found = Vec::new();
         for directory in [token.to_owned(), child(token, "anchors")] {
-            found
-                .extend(self.files(view, &directory)?.into_iter().flat_map(|(_, certificates)| certificates));
+            let files = self.files_read(view, &directory)?;
+            found.extend(files.into_iter().flat_map(|(_, certificates)| certificates));
         }
         Ok(found)
     }
 
+    /// The files of a directory, each with the certificates that p11-kit finds in it.
+    fn files_read(&self, view: &View, directory: &str) -> Result<Vec<(String, Vec<Certificate>)>> {
+        let mut files = self.files(view, directory)?;
+        for (path, certificates) in &mut files {
+            if let Some(Node::File(file)) = view.read(path)?.as_deref()
+                && readers::read_regular(&file.content).is_none()
+            {
+                let found = Reader::P11Kit.read(&file.content).certificates;
+                certificates.retain(|certificate| found.iter().any(|der| der == certificate.der()));
+            }
+        }
+        Ok(files)
+    }
+
+    /// The files of a directory, each with every certificate that can be made out in it.
     fn files(&self, view: &View, directory: &str) -> Result<Vec<(String, Vec<Certificate>)>> {
         let mut found = Vec::new();
         for name in view.names(directory)? {
@@ -302,7 +318,7 @@ impl Updater for P11Kit {
     }
 
     fn standing(&self, view: &View) -> Result<Vec<(String, Vec<Certificate>)>> {
-        self.files(view, self.anchors)
+        self.files_read(view, self.anchors)
     }
 
     fn vendor_names(&self, _view: &View) -> Result<Vec<String>> {

@@ -1,0 +1,117 @@
+//! The one step that is a program of somebody else: run, listened to, and judged when the run fails.
+
+use super::{Done, Session};
+use crate::error::Result;
+use crate::native;
+use crate::plan::Run;
+use crate::sysroot::directory::Attributes;
+use crate::text;
+use crate::tree::{self, Node};
+use crate::trust::view::child;
+
+/// Where a certificate is hashed to see whether `openssl rehash` works.
+const PROBE: &str = "probe";
+const PROBE_FILE: &str = "probe.pem";
+
+/// How the tool ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It says that all is well.
+    Well,
+    /// It failed.
+    Failed {
+        /// A program was killed by a signal, or could not be run.
+        crashed: bool,
+    },
+}
+
+impl Session<'_> {
+    /// What a native tool said that it does not call a failure.
+    pub fn complaints(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.complaints)
+    }
+
+    /// Whether a run that was turned back failed because the native tool does not work here, so that the built-in updater
+    /// may do better: it left out or lost what it should have kept, a program of it crashed, or the `openssl` that it runs
+    /// makes no hash link (a cross build under an emulator). `pem` is a certificate to see that with. A tool that
+    /// says why it failed while its programs work has its reason, which is an error.
+    pub fn tool_is_at_fault(&self, uses_openssl: bool, pem: &str) -> bool {
+        match self.tool {
+            None => false,
+            Some(Ended::Well | Ended::Failed { crashed: true }) => true,
+            Some(Ended::Failed { crashed: false }) => uses_openssl && !self.rehash_works(pem).unwrap_or(true),
+        }
+    }
+
+    /// Whether `openssl rehash` makes the link of a certificate, in a directory of our own.
+    fn rehash_works(&self, pem: &str) -> Result<bool> {
+        let Some(openssl) = native::find(self.sysroot, "openssl")? else { return Ok(false) };
+        let place = child(self.sysroot.state_directory(), PROBE);
+        let attributes = |mode| Attributes { mode, owner: None, modified: None };
+        if self.sysroot.lstat(&place)?.is_none() {
+            self.state_directory()?.make_directory(PROBE, attributes(0o700))?;
+        }
+        self.sysroot.look_again();
+        let directory = self.sysroot.directory(&place)?;
+        directory.remove(PROBE_FILE)?;
+        directory.create_file(PROBE_FILE, pem.as_bytes(), attributes(0o600))?;
+        let arguments = ["rehash".to_owned(), place.clone()];
+        let state = self.sysroot.state_directory();
+        let ran = native::run_tool(&openssl, &arguments, state, self.tool_timeout, self.stamp);
+        let names = directory.list()?;
+        for name in &names {
+            directory.remove(name)?;
+        }
+        self.state_directory()?.remove_empty_directory(PROBE)?;
+        Ok(ran.is_ok() && names.len() > 1)
+    }
+
+    pub(super) fn run(&mut self, run: &Run) -> Result<()> {
+        let before = native::snapshot(self.sysroot, &run.watched)?;
+        self.done.push(Done::Run { before, directories: run.directories.clone() });
+        let said = native::run_tool(
+            &run.program,
+            &run.arguments,
+            self.sysroot.state_directory(),
+            self.tool_timeout,
+            self.stamp,
+        );
+        let said = said.map_err(|failure| {
+            self.tool = Some(Ended::Failed { crashed: failure.crashed });
+            failure.error
+        })?;
+        self.tool = Some(Ended::Well);
+        // Its hooks may fail while it succeeds: Debian's prints `E:` and exits 0.
+        let complaints = said
+            .lines()
+            .map(str::trim)
+            .filter(|line| ["E: ", "W: ", "Warning!", "p11-kit: "].iter().any(|mark| line.starts_with(mark)));
+        for line in complaints {
+            let complaint = format!("`{}` says: {}", run.program, text::escape(line));
+            // p11-kit says the same at every extraction.
+            if !self.complaints.contains(&complaint) {
+                self.complaints.push(complaint);
+            }
+        }
+        self.stamp_what_the_tool_wrote()
+    }
+
+    /// With `SOURCE_DATE_EPOCH`, what the tool made gets that time: it dates no file by the variable.
+    fn stamp_what_the_tool_wrote(&self) -> Result<()> {
+        let (Some(seconds), Some(Done::Run { before, directories })) = (self.stamp, self.done.last()) else {
+            return Ok(());
+        };
+        for directory in directories {
+            let Some(names) = self.sysroot.list(directory)? else { continue };
+            let opened = self.sysroot.directory(directory)?;
+            for name in names {
+                let path = child(directory, &name);
+                let now = tree::read(self.sysroot, &path)?;
+                if matches!(now, Node::File(_) | Node::Link { .. }) && before.get(&path) != Some(&now) {
+                    opened.stamp_entry(&name, (seconds, 0))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

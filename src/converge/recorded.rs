@@ -1,0 +1,200 @@
+//! What the state records of a run: for each path that now differs from what it was without us, how to bring that
+//! back. What is recorded passes the checks of reading before the first change (threat T38).
+
+use std::collections::BTreeMap;
+
+use super::Draft;
+use crate::cert::Certificate;
+use crate::error::Result;
+use crate::plan::{self, Plan};
+use crate::record::{Mark, Record, Saved};
+use crate::state::{self, State};
+use crate::tree::{self, Node};
+use crate::trust::firefox_policy;
+use crate::trust::view::View;
+
+/// The set-id bits of the files that the plan replaces, by path.
+pub(super) fn special_bits(view: &View, plan: &Plan) -> Result<BTreeMap<String, u32>> {
+    let mut special = BTreeMap::new();
+    for change in plan.changes().filter(|change| matches!(change.from, Node::File(_))) {
+        let mode = view.sysroot().lstat(&change.path)?.map_or(0, |meta| meta.mode);
+        if mode & tree::SPECIAL != 0 {
+            special.insert(change.path.clone(), mode & tree::SPECIAL);
+        }
+    }
+    Ok(special)
+}
+
+impl Draft<'_> {
+    /// Refuses a plan whose record could not be read again. What a native tool will write is not known yet; that is
+    /// checked when it has run.
+    pub(super) fn check_before_the_first_change(&self, state: &State, next: &State) -> Result<()> {
+        let planned: BTreeMap<&str, &Node> =
+            self.plan.changes().map(|change| (change.path.as_str(), &change.to)).collect();
+        let paths = plan::touched(self.view.ours(), &self.plan);
+        let now = |path: &str| match planned.get(path) {
+            Some(node) => Ok((*node).clone()),
+            None => self.view.actual(path).map(|node| (*node).clone()),
+        };
+        let mut records = plan::records(paths, |path| self.original(path), now)?;
+        self.fit(&mut records, state);
+        State { records, ..next.clone() }.check_before_writing(self.view.sysroot())
+    }
+
+    /// What has to be recorded, read back from what stands there `after` the run.
+    pub(super) fn records_after(
+        &mut self,
+        after: &View,
+        (state, next): (&State, &State),
+        special: &BTreeMap<String, u32>,
+    ) -> Result<BTreeMap<String, Record>> {
+        let mut paths = plan::touched(self.view.ours(), &self.plan);
+        paths.extend(self.facts.row.updater.watched(after)?);
+        let now = |path: &str| after.actual(path).map(|node| (*node).clone());
+        let mut records = plan::records(paths, |path| self.original(path), now)?;
+        self.record_what_had_ours_before(after, &mut records)?;
+        self.give_up_directories(after, next, &mut records)?;
+        for (path, record) in &mut records {
+            record.special = match special.get(path) {
+                Some(bits) => *bits,
+                None => state.records.get(path).map_or(0, |former| former.special),
+            };
+        }
+        self.fit(&mut records, state);
+        self.explain(state, &records, special);
+        Ok(records)
+    }
+
+    /// What stood at `path` without us, as the state is to bring it back.
+    fn original(&self, path: &str) -> Result<Node> {
+        match self.rebased.get(path) {
+            Some(node) => with_former_attributes(node, &*self.view.original(path)?),
+            None => Ok((*self.view.original(path)?).clone()),
+        }
+    }
+
+    /// Makes of every record one that the state may hold.
+    fn fit(&self, records: &mut BTreeMap<String, Record>, state: &State) {
+        for (path, record) in records {
+            state::attribute(self.view.sysroot(), self.facts.row, path, record, state.records.get(path));
+            // Somebody wrote between our entries of the policy: bringing the file back takes ours out of its text.
+            if !firefox_policy::may_keep(path, record) {
+                record.before = record.before.clone().without_content();
+            }
+        }
+    }
+
+    /// A directory that we made and that was to go is somebody else's once that somebody put a file in: it stays, and
+    /// is recorded no longer. With the last root gone, that is every directory that holds nothing of ours.
+    fn give_up_directories(
+        &mut self,
+        after: &View,
+        next: &State,
+        records: &mut BTreeMap<String, Record>,
+    ) -> Result<()> {
+        let was_to_go = |path: &String| {
+            let is = |change: &plan::Change| change.path == *path && change.to == Node::Absent;
+            self.plan.changes().any(is) || next.anchors.is_empty()
+        };
+        let holds = |path: &String, other: &String| {
+            other.strip_prefix(path.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mut kept: Vec<String> = Vec::new();
+        for (path, record) in records.iter().filter(|(_, record)| record.after == Mark::Directory) {
+            let mut of_ours = records.iter().filter(|(_, other)| !other.is_of_directory());
+            let needed = of_ours.any(|(other, _)| holds(path, other))
+                || next.added.keys().any(|store| holds(path, store));
+            let made = record.before == Saved::Absent;
+            if made && !needed && was_to_go(path) && *after.actual(path)? != Node::Absent {
+                kept.push(path.clone());
+            }
+        }
+        records.retain(|path, _| !kept.contains(path));
+        for path in &kept {
+            if !kept.iter().any(|other| other != path && holds(path, other)) {
+                self.warnings.push(format!(
+                    "`{}` is kept: it holds files that trustup did not make",
+                    self.view.sysroot().display(path)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what is not as it was before, and why.
+    fn explain(
+        &mut self,
+        state: &State,
+        records: &BTreeMap<String, Record>,
+        special: &BTreeMap<String, u32>,
+    ) {
+        let sysroot = self.view.sysroot();
+        for (path, former) in state.records.iter().filter(|(_, former)| former.special != 0) {
+            if !records.contains_key(path)
+                && let Saved::File { mode, .. } = former.before
+            {
+                let (path, mode) = (sysroot.display(path), mode | former.special);
+                self.warnings.push(format!(
+                    "`{path}` had set-id bits before trustup changed it, and they are not restored; `chmod {mode:04o} {path}` sets them"
+                ));
+            }
+        }
+        for path in
+            special.keys().filter(|path| !state.records.get(*path).is_some_and(|known| known.special != 0))
+        {
+            let path = sysroot.display(path);
+            self.warnings.push(format!("`{path}` had set-id bits; trustup does not keep them"));
+        }
+        for unclaimed in &state.unclaimed {
+            if let Some(via) = &unclaimed.via {
+                self.warnings.push(format!(
+                    "`{}` is left as it is: trustup changed it because `{via}` was a link to it, and it no longer is",
+                    sysroot.display(&unclaimed.path)
+                ));
+            }
+        }
+    }
+
+    /// A file of the stores that held one of our anchors before us and did not change is recorded as it is: the next run
+    /// must not take that certificate for one that we brought.
+    fn record_what_had_ours_before(
+        &self,
+        after: &View,
+        records: &mut BTreeMap<String, Record>,
+    ) -> Result<()> {
+        let anchors: Vec<&Certificate> =
+            self.wanted.anchors.iter().map(|anchor| &anchor.certificate).collect();
+        let outputs = self.facts.outputs.iter().map(|output| output.path.clone());
+        let watched = if anchors.is_empty() { Vec::new() } else { self.facts.row.updater.watched(after)? };
+        for path in outputs.chain(watched) {
+            let node = self.view.original(&path)?;
+            if records.contains_key(&path) || !matches!(node.as_ref(), Node::File(_)) {
+                continue;
+            }
+            let offer = self.original_offers.get(&path);
+            let contents = self.view.contents(&self.view.location(&path)?, &node);
+            let held = anchors.iter().any(|anchor| {
+                offer.is_some_and(|offer| offer.roots.contains_key(&anchor.fingerprint()))
+                    || contents.certificates.contains(anchor)
+            });
+            if let (true, now, Some(mark)) = (held, after.actual(&path)?, Mark::of(&node))
+                && *now == *node
+            {
+                records.insert(path, Record::new(Saved::new(&node, &now)?, mark));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A node of the built-in updater, with owner and time of what stood there: the state can only record whole files.
+fn with_former_attributes(node: &Node, former: &Node) -> Result<Node> {
+    Ok(match (node, former) {
+        (Node::File(file), Node::File(former)) => Node::File(tree::File {
+            owner: file.owner.or(former.owner),
+            modified: file.modified.or(former.modified),
+            ..file.clone()
+        }),
+        _ => node.clone(),
+    })
+}

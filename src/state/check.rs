@@ -1,0 +1,160 @@
+//! What records a state or a journal may hold (threat T11): paths of the row's table, of stores by their name, or reached
+//! through a known link; no set-id modes. Reading and writing use the same rules (threat T38).
+//!
+//! A rule that depends on the tree (a link that leads to the path, a store below a directory) can stop holding because
+//! somebody else changed the tree. Then the record is not forged, but nothing can be done with it: it is unclaimed.
+
+use super::Result;
+use crate::error::Error;
+use crate::keystore;
+use crate::record::{Mark, Record, Saved};
+use crate::sysroot::Sysroot;
+use crate::trust::distro;
+use crate::trust::firefox_policy;
+use crate::trust::nix_store;
+use crate::trust::runtimes::profile;
+use crate::trust::stores;
+use crate::trust::updater::{Ownership, bundle};
+
+/// A record that was right when it was written, and that nothing in the tree supports any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unclaimed {
+    /// The path recorded.
+    pub path: String,
+    /// The known path that led there; `None` for a directory that we made for something that is gone.
+    pub via: Option<String>,
+}
+
+/// Refuses records that name a path which is not the row's to change, or a mode with set-id bits. Answers with those
+/// that must not be acted on. `stores` are the stores beside the family's own that the same file names.
+///
+/// # Errors
+/// Somebody other than trustup wrote a record.
+pub fn check_records<'a>(
+    sysroot: &Sysroot,
+    row: &distro::Distro,
+    records: impl Iterator<Item = (&'a String, &'a Record)> + Clone,
+    stores: impl Iterator<Item = &'a String> + Clone,
+) -> Result<Vec<Unclaimed>> {
+    let mut unclaimed = Vec::new();
+    for (path, record) in records.clone() {
+        let strange =
+            !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
+        let beside = || {
+            !sysroot.is_private()
+                && (profile::may_record(path, record)
+                    || firefox_policy::may_record(path, record)
+                    || stores::may_record(
+                        path,
+                        record,
+                        records.clone().map(|(path, _)| path),
+                        stores.clone(),
+                    ))
+        };
+        let ours = !strange
+            && match row.updater.owns(path) {
+                Ownership::Entry => true,
+                Ownership::OnTheWay => record.is_of_directory(),
+                Ownership::Foreign => beside() || known_link(sysroot, path).is_some(),
+            };
+        let was_linked = record.via.as_deref().is_some_and(|via| known().any(|known| known == via));
+        // Such a record can only remove an empty directory, and without its reason it does not even that.
+        let of_directory_made = record.before == Saved::Absent && record.after == Mark::Directory;
+        if !ours && !strange && (was_linked || of_directory_made) {
+            let via = record.via.clone().filter(|_| was_linked);
+            unclaimed.push(Unclaimed { path: path.clone(), via });
+        } else if !ours {
+            return Err(Error::failed(format!(
+                "the state names `{}`, which is not a path that trustup changes here",
+                crate::text::escape(path)
+            )));
+        }
+        if let Saved::File { mode, .. } | Saved::Directory { mode } = record.before
+            && mode & !0o1777 != 0
+        {
+            return Err(Error::failed(format!("the state gives `{path}` a set-id mode")));
+        }
+        if record.special & !0o6000 != 0 {
+            return Err(Error::failed(format!("the state gives `{path}` a mode that does not exist")));
+        }
+    }
+    Ok(unclaimed)
+}
+
+/// Notes in a record that is about to be written which known path leads there, where nothing else makes it ours:
+/// that link may be gone when the record is read. `former` is what the state said before.
+pub fn attribute(
+    sysroot: &Sysroot,
+    row: &distro::Distro,
+    path: &str,
+    record: &mut Record,
+    former: Option<&Record>,
+) {
+    if row.updater.owns(path) == Ownership::Foreign {
+        record.via = known_link(sysroot, path)
+            .map(str::to_owned)
+            .or_else(|| former.and_then(|former| former.via.clone()));
+    }
+}
+
+/// The known paths of bundles and of Java's keystores.
+fn known() -> impl Iterator<Item = &'static str> {
+    bundle::KNOWN.into_iter().chain(keystore::find::SHARED)
+}
+
+/// The known path that is a link which leads to `path`; never into Nix's store, which nobody changes. A link that loops
+/// leads nowhere.
+fn known_link(sysroot: &Sysroot, path: &str) -> Option<&'static str> {
+    if nix_store::holds(path) {
+        return None;
+    }
+    known().find(|known| sysroot.canonical(known).ok().flatten().as_deref() == Some(path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn checked(path: &str, record: Record) -> Result<Vec<Unclaimed>> {
+        let row = distro::by_id("debian", false).unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let sysroot = Sysroot::open(temp.path()).unwrap();
+        let records = BTreeMap::from([(path.to_owned(), record)]);
+        check_records(&sysroot, row, records.iter(), std::iter::empty())
+    }
+
+    #[test]
+    fn planted_paths_and_modes_are_refused() {
+        for (path, mode, fine) in [
+            ("/usr/local/share/ca-certificates/x.crt", 0o644, true),
+            ("/etc/ssl/certs/x.pem", 0o755, true),
+            ("/etc/ssl", 0o755, true),
+            ("/etc", 0o755, true),
+            ("/etc/passwd", 0o644, false),
+            ("/etc/ssl/certs/../../passwd", 0o644, false),
+            ("../../x", 0o644, false),
+            ("/etc/ssl/certs/x", 0o4755, false),
+            ("/etc/ssl/private/key.pem", 0o600, false),
+        ] {
+            let record = Record::new(Saved::Directory { mode }, Mark::Absent);
+            assert_eq!(checked(path, record).is_ok(), fine, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_lost_its_reason_is_not_acted_on_and_not_forged() {
+        let directory = Record::new(Saved::Absent, Mark::Directory);
+        let unclaimed = checked("/root/.local", directory.clone()).unwrap();
+        assert_eq!(unclaimed, [Unclaimed { path: "/root/.local".to_owned(), via: None }]);
+        let mut bundle = Record::new(Saved::Absent, Mark::File(crate::fingerprint::Fingerprint::of(b"")));
+        assert!(checked("/opt/bundle.pem", bundle.clone()).is_err(), "no link ever led there");
+        bundle.via = Some("/etc/passwd".to_owned());
+        assert!(checked("/opt/bundle.pem", bundle.clone()).is_err(), "not through a path that is known");
+        bundle.via = Some("/etc/ssl/cert.pem".to_owned());
+        assert_eq!(checked("/opt/bundle.pem", bundle.clone()).unwrap()[0].via, bundle.via);
+        assert!(checked("/opt/../etc/passwd", bundle).is_err());
+        assert!(checked("/opt/../etc", directory).is_err());
+    }
+}

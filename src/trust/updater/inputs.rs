@@ -1,0 +1,163 @@
+//! Input files that a family's program copies into its bundle as they are. One odd file among them takes every root
+//! away from OpenSSL, so the built-in updater writes a normalized copy of it instead, and the program is not run.
+
+use std::borrow::Cow;
+
+use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+
+use crate::cert::{Certificate, pem};
+use crate::error::Result;
+use crate::tree::Node;
+use crate::trust::readers::{self, Fault, Reader};
+use crate::trust::view::View;
+
+/// An input file that would spoil the bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokenInput {
+    /// Its path.
+    pub path: String,
+    /// The first thing that is wrong with it.
+    pub fault: Fault,
+    /// The certificates of it that the built-in updater writes anew.
+    pub certificates: Vec<Certificate>,
+}
+
+impl BrokenInput {
+    /// What a person should know: where, what, and what became of it.
+    pub fn describe(&self) -> String {
+        let kept = match self.certificates.len() {
+            0 => "no certificate in it can be read".to_owned(),
+            1 => "the outputs get a normalized copy of its certificate".to_owned(),
+            number => format!("the outputs get a normalized copy of its {number} certificates"),
+        };
+        format!("`{}`, {}: programs cannot read a bundle with this file in it; {kept}", self.path, self.fault)
+    }
+}
+
+/// The content of `path` as an input; `None` if there is no file.
+fn content(view: &View, path: &str) -> Result<Option<Vec<u8>>> {
+    Ok(match view.follow(path)? {
+        Some((_, node)) => match node.as_ref() {
+            Node::File(file) => Some(file.content.clone()),
+            _ => None,
+        },
+        None => None,
+    })
+}
+
+/// Those of these input files that would spoil a bundle.
+pub(super) fn broken(view: &View, paths: impl IntoIterator<Item = String>) -> Result<Vec<BrokenInput>> {
+    let mut found = Vec::new();
+    for path in paths {
+        if let Some(content) = content(view, &path)?
+            && let Some(fault) = fault(&content)
+        {
+            let certificates = certificates(&content);
+            found.push(BrokenInput { path, fault, certificates });
+        }
+    }
+    Ok(found)
+}
+
+/// What goes into a bundle for an input file: its bytes, or its certificates encoded anew.
+pub(super) fn for_bundle(content: &[u8]) -> Cow<'_, [u8]> {
+    match fault(content) {
+        None => Cow::Borrowed(content),
+        Some(_) => Cow::Owned(normalized(content)),
+    }
+}
+
+/// The certificates in `content`, encoded anew, each once.
+pub(crate) fn normalized(content: &[u8]) -> Vec<u8> {
+    certificates(content).iter().flat_map(|certificate| certificate.to_pem().into_bytes()).collect()
+}
+
+/// The first thing that is wrong with a file whose bytes go into a bundle between others: a program then loses one of its
+/// certificates, or one beside it.
+pub(super) fn fault(content: &[u8]) -> Option<Fault> {
+    if readers::read_regular(content).is_some() {
+        return None;
+    }
+    let [before, behind] = [0, 1].map(|index| TLS_SERVER_ROOT_CERTS[index].to_vec());
+    let mut bundle = pem::encode(&before).into_bytes();
+    let lines_before = bundle.iter().filter(|byte| **byte == b'\n').count();
+    bundle.extend_from_slice(content);
+    if !content.ends_with(b"\n") {
+        bundle.push(b'\n');
+    }
+    bundle.extend_from_slice(pem::encode(&behind).as_bytes());
+    let reading = readers::read(&bundle, &Reader::OF_BUNDLES);
+    if reading.losers.is_empty() {
+        return None;
+    }
+    // The same without the neighbours, whose lines are not the file's.
+    let fault = readers::faults(content).into_iter().next().or_else(|| {
+        let first = reading.faults.into_iter().next()?;
+        Some(Fault { line: first.line.saturating_sub(lines_before).max(1), ..first })
+    });
+    fault.or(Some(Fault { line: 1, what: "programs do not agree on how to read this file" }))
+}
+
+/// The certificates in PEM blocks of `content` that are well-formed, each once.
+pub(super) fn certificates(content: &[u8]) -> Vec<Certificate> {
+    let mut found: Vec<Certificate> = Vec::new();
+    for block in pem::blocks(content) {
+        if block.label == "CERTIFICATE"
+            && let Some(certificate) = Certificate::from_block(&block)
+            && crate::cert::is_well_formed(certificate.der())
+            && !found.contains(&certificate)
+        {
+            found.push(certificate);
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> String {
+        pem::encode(&TLS_SERVER_ROOT_CERTS[2])
+    }
+
+    #[test]
+    fn good_files_go_into_the_bundle_as_they_are() {
+        let good = good();
+        for text in [
+            good.clone(),
+            good.trim_end().to_owned(),
+            format!("# text\n\n{good}\n\nmore text\n"),
+            good.replace('\n', "\r\n"),
+            String::new(),
+            "no certificate at all\n".to_owned(),
+            good.replace("CERTIFICATE", "TRUSTED CERTIFICATE"),
+            format!("Certificate:\n    Data: é\n{good}"),
+        ] {
+            assert_eq!(fault(text.as_bytes()), None, "{text}");
+            assert_eq!(for_bundle(text.as_bytes()), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_spoils_a_bundle_is_encoded_anew_or_omitted() {
+        let good = good();
+        let end = good.find("-----END").expect("PEM");
+        for (text, line, kept) in [
+            (format!("{}\n{}", &good[..end], &good[end..]), good.lines().count(), true),
+            (format!("text {good}"), 1, true),
+            (good.replacen('\n', "\n\n", 3), 2, true),
+            (format!("\u{feff}{good}"), 1, true),
+            (good.replace("-----END", "----END"), good.lines().count(), false),
+            (good.replace("CERTIFICATE-----\n", "CERTIFICATE----\n"), 1, false),
+            (good[..end].to_owned(), good.lines().count(), false),
+            (format!("{good}\0\n"), good.lines().count() + 1, true),
+            (good.encode_utf16().map(|unit| char::from(unit as u8).to_string() + "\0").collect(), 1, false),
+        ] {
+            let fault = fault(text.as_bytes()).unwrap_or_else(|| panic!("no fault: {text:?}"));
+            assert_eq!(fault.line, line, "{fault}: {text:?}");
+            let copy = for_bundle(text.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&copy), if kept { good.as_str() } else { "" }, "{text:?}");
+        }
+    }
+}

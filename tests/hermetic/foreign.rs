@@ -1,0 +1,395 @@
+//! trustup always accepts a state that it wrote: long random sequences of runs with foreign changes between them (a
+//! package upgrade, an administrator, a program that writes its own database). After each step every command that only
+//! reads accepts the state; at the end `untrust --all` succeeds and a second bootstrap works. The seeds are fixed.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use trustup::keystore::Keystore;
+
+use crate::sequences::Random;
+use crate::support::ca::{self, Root};
+use crate::support::keystores;
+use crate::support::run::{Run, Trustup, unpacked};
+use crate::support::tree::{Tree, inside};
+
+const STATE: &str = "var/lib/trustup/state.json";
+const ROOTS: usize = 3;
+const STEPS: usize = 14;
+/// How many obstacles of foreign changes a person removes at the end, as the errors ask, before the test gives up.
+const OBSTACLES: usize = 40;
+/// Where a bundle really is that a known path links to.
+const LINKED: &str = "opt/company/bundle.pem";
+const POLICY: &str = "etc/firefox/policies/policies.json";
+
+struct World {
+    root: tempfile::TempDir,
+    given: tempfile::TempDir,
+    roots: Vec<Root>,
+    stranger: Root,
+    random: Random,
+    story: Vec<String>,
+    fixture: &'static str,
+    seed: u64,
+}
+
+impl World {
+    fn new(fixture: &'static str, seed: u64) -> World {
+        let given = tempfile::tempdir().unwrap();
+        let roots: Vec<Root> =
+            ["Foreign Root", "Foreign Root", "Dritte Wurzel"].map(ca::root).into_iter().collect();
+        for (number, root) in roots.iter().enumerate() {
+            root.write(given.path(), &format!("{number}.pem"));
+        }
+        let root = unpacked(fixture);
+        let world = World {
+            root,
+            given,
+            roots,
+            stranger: ca::root("A Stranger's Root"),
+            random: Random(seed),
+            story: Vec::new(),
+            fixture,
+            seed,
+        };
+        // Users with homes, a Java, a bundle behind a link: what real images have beside the family's stores.
+        world.write("etc/passwd", b"root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n");
+        fs::create_dir_all(world.at("root")).unwrap();
+        fs::create_dir_all(world.at("home/user")).unwrap();
+        let mut keystore = Keystore::new_jks();
+        keystore.add("vendor", &keystores::root("Vendor"), 0).unwrap();
+        world.write(
+            "opt/java/openjdk/lib/security/cacerts",
+            &keystore.to_bytes(&mut keystores::salts).unwrap(),
+        );
+        if !world.exists("etc/ssl1.1/cert.pem") {
+            world.write(LINKED, ca::root("Company").pem.as_bytes());
+            fs::create_dir_all(world.at("etc/ssl1.1")).unwrap();
+            symlink("/opt/company/bundle.pem", world.at("etc/ssl1.1/cert.pem")).unwrap();
+        }
+        world
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.root.path().join(path.trim_start_matches('/'))
+    }
+
+    fn exists(&self, path: &str) -> bool {
+        fs::symlink_metadata(self.at(path)).is_ok()
+    }
+
+    /// Writes a file inside the tree, as a program in it would: links lead inside.
+    fn write(&self, path: &str, content: &[u8]) {
+        let Some(place) = inside(self.root.path(), &format!("/{}", path.trim_start_matches('/'))) else {
+            return;
+        };
+        if fs::create_dir_all(place.parent().unwrap()).is_ok() {
+            let _ = fs::write(place, content);
+        }
+    }
+
+    fn when(&self) -> String {
+        format!("{}, seed {:#x}:\n  {}", self.fixture, self.seed, self.story.join("\n  "))
+    }
+
+    fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {
+        Trustup::at(self.root.path(), args).env("SOURCE_DATE_EPOCH", "1700000000")
+    }
+
+    fn bootstrap(&self, number: usize) -> Trustup {
+        self.trustup(["bootstrap", "--ca-file"]).arg(self.given.path().join(format!("{number}.pem")))
+    }
+
+    /// No command calls what trustup itself wrote forged or damaged, none aborts, and one that fails says what to do.
+    #[track_caller]
+    fn accepted(&self, run: &Run) {
+        let when = self.when();
+        assert!(run.code.is_some_and(|code| code <= 7 && code != 7), "{when}\n{run}");
+        let rejected = ["state.json", "journal.json", "the state ", "the journal "];
+        assert!(!rejected.iter().any(|words| run.stderr.contains(words)), "{when}\n{run}");
+        if run.stderr.contains("error:") {
+            assert!(run.stderr.contains("hint:"), "an error without a next step: {when}\n{run}");
+        }
+    }
+
+    fn read_only(&self) {
+        let before = self.tree();
+        for command in ["status", "detect", "doctor"] {
+            self.accepted(&self.trustup([command]).run());
+        }
+        self.accepted(&self.bootstrap(0).args(["--dry-run", "--create-nss"]).run());
+        self.accepted(&self.trustup(["untrust", "--all", "--dry-run"]).run());
+        before.assert_same(&self.tree(), &self.when());
+    }
+
+    fn tree(&self) -> Tree {
+        Tree::of(self.root.path()).without("var/lib/trustup/lock")
+    }
+
+    /// One run of trustup.
+    fn our_step(&mut self) {
+        let number = self.random.below(ROOTS);
+        let extra: &[&str] = [
+            &[][..],
+            &["--create-nss"],
+            &["--create-nss", "--stores", "nss"],
+            &["--stores", "java,system"],
+            &["--firefox-policy"],
+            &["--firefox-policy", "--create-nss"],
+            &["--nss-db", "/srv/data/nssdb"],
+            &["--repair"],
+        ][self.random.below(8)];
+        let pin = self.roots[number].pin();
+        let (words, run) = match self.random.below(10) {
+            0 => ("untrust --all".to_owned(), self.trustup(["untrust", "--all"])),
+            1 | 2 => (format!("untrust {number}"), self.trustup(["untrust", "--fingerprint", &pin])),
+            3 => ("env --install".to_owned(), self.trustup(["env", "--install"])),
+            _ => (format!("bootstrap {number} {}", extra.join(" ")), self.bootstrap(number).args(extra)),
+        };
+        let kill = (self.random.below(5) == 0).then(|| 1 + self.random.below(10));
+        self.story.push(format!("{words}, kill {kill:?}"));
+        let before = self.tree();
+        let run = match kill {
+            None => run.run(),
+            Some(step) => run.env("TRUSTUP_TEST_KILL_AT", step.to_string()).run(),
+        };
+        self.story.last_mut().unwrap().push_str(&format!(" -> {:?}", run.code));
+        if kill.is_some() && run.code.is_none() {
+            return;
+        }
+        self.accepted(&run);
+        if run.code != Some(0) && !before.lines.contains_key("var/lib/trustup/journal.json") {
+            before.assert_same(&self.tree(), &format!("{}\n{run}", self.when()));
+        }
+    }
+
+    /// The paths that the state names, and what others may change beside them.
+    fn interesting(&self) -> Vec<String> {
+        let mut paths: Vec<String> = Vec::new();
+        if let Ok(bytes) = fs::read(self.at(STATE)) {
+            let state: Value = serde_json::from_slice(&bytes).unwrap();
+            paths.extend(state["records"].as_object().unwrap().keys().cloned());
+            let anchors = state["anchors"].as_array().unwrap();
+            paths.extend(anchors.iter().filter_map(|anchor| anchor["file"].as_str().map(str::to_owned)));
+        }
+        paths.extend(["/etc/ssl1.1/cert.pem", "/opt/company/bundle.pem"].map(str::to_owned));
+        // What holds the whole tree, or the state, is not replaced.
+        paths.retain(|path| {
+            !["/etc", "/usr", "/var", "/var/lib", "/opt", "/root", "/home"].contains(&path.as_str())
+        });
+        paths
+    }
+
+    /// One change that somebody else makes.
+    fn foreign_step(&mut self) {
+        let paths = self.interesting();
+        let path = paths[self.random.below(paths.len())].clone();
+        let place = self.at(&path);
+        // Through a link the tree would be left: what is behind it has a path of its own.
+        if inside(self.root.path(), &path).is_none_or(|real| real.parent() != place.parent()) {
+            return;
+        }
+        let is_file = fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_file());
+        let is_directory = fs::symlink_metadata(&place).is_ok_and(|meta| meta.is_dir());
+        let kind = self.random.below(13);
+        let words = match kind {
+            0 => {
+                remove(&place);
+                "is removed"
+            }
+            1 => {
+                remove(&place);
+                let _ = fs::create_dir_all(place.join("sub"));
+                "becomes a directory"
+            }
+            2 => {
+                remove(&place);
+                let _ = symlink("/nowhere", &place);
+                "becomes a dangling link"
+            }
+            3 => {
+                remove(&place);
+                let _ = symlink(place.file_name().unwrap(), &place);
+                "becomes a loop"
+            }
+            4 if !is_directory => {
+                remove(&place);
+                self.write(&path, self.stranger.pem.as_bytes());
+                "is replaced by an upgrade"
+            }
+            5 if !is_directory => {
+                remove(&place);
+                self.write(&path, b"nothing of use\n");
+                "becomes nonsense"
+            }
+            6 if is_file => {
+                let mut content = fs::read(&place).unwrap();
+                content.extend(self.stranger.pem.as_bytes());
+                fs::write(&place, content).unwrap();
+                "is appended to"
+            }
+            7 if is_file => {
+                let content = [b"# by hand\n".to_vec(), fs::read(&place).unwrap()].concat();
+                fs::write(&place, content).unwrap();
+                "gets a comment"
+            }
+            8 if is_file => {
+                let modes = [0o600, 0o666, 0o2644, 0o4755, 0o1644];
+                let mode = modes[self.random.below(modes.len())];
+                fs::set_permissions(&place, fs::Permissions::from_mode(mode)).unwrap();
+                "gets another mode"
+            }
+            9 if is_directory => {
+                fs::set_permissions(&place, fs::Permissions::from_mode(0o2775)).unwrap();
+                "gets another mode"
+            }
+            10 if rustix::process::geteuid().is_root() => {
+                let _ = std::os::unix::fs::lchown(&place, Some(1000), Some(1000));
+                "gets another owner"
+            }
+            11 if self.exists(POLICY) => {
+                let names =
+                    r#"{"policies": {"Certificates": {"Install": ["/a.pem", OURS, "/b.pem"]}}, "x": 1}"#;
+                let text = fs::read_to_string(self.at(POLICY)).unwrap_or_default();
+                let ours: Vec<&str> = text.lines().filter(|line| line.trim().starts_with("\"/")).collect();
+                let list = ours.iter().map(|line| line.trim().trim_end_matches(','));
+                let list: Vec<&str> = list.collect();
+                let text =
+                    if list.is_empty() { text } else { names.replace("OURS", &list.join(", \"/c.pem\", ")) };
+                self.write(POLICY, text.as_bytes());
+                "stays: the policy is edited"
+            }
+            _ => {
+                let directory = if is_directory { path.clone() } else { parent(&path) };
+                self.write(&format!("{directory}/pkcs11.txt"), b"library=\n");
+                "gets a foreign file beside it"
+            }
+        };
+        self.story.push(format!("{path} {words}"));
+    }
+
+    /// Runs `run` until it succeeds, doing what a person would do: removing what the error names.
+    fn insist(&mut self, what: &str, run: impl Fn(&World) -> Trustup) -> Run {
+        for _ in 0..OBSTACLES {
+            let ran = run(self).run();
+            self.story.push(format!("{what} -> {:?}", ran.code));
+            self.accepted(&ran);
+            if ran.code == Some(0) {
+                return ran;
+            }
+            let error = ran.stderr.lines().find(|line| line.starts_with("error:")).unwrap_or_default();
+            let root = self.root.path().to_str().unwrap();
+            let paths = error.split('`').map(|part| part.strip_prefix(root).unwrap_or(part));
+            let named = paths.filter(|part| part.starts_with('/')).last().map(str::to_owned);
+            let named = named.unwrap_or_else(|| panic!("names nothing to remove: {}\n{ran}", self.when()));
+            assert!(self.exists(&named), "names a path that is not there: {}\n{ran}", self.when());
+            remove(&self.at(&named));
+            self.story.push(format!("{named} is removed, as asked"));
+        }
+        panic!("does not come to an end: {}", self.when());
+    }
+
+    /// Whether any file that trustup wrote still holds one of the roots.
+    fn held(&self) -> Vec<String> {
+        let tree = self.tree();
+        let lines =
+            self.roots.iter().map(|root| root.pem.lines().nth(3).unwrap().to_owned()).collect::<Vec<_>>();
+        let files = tree
+            .lines
+            .iter()
+            .filter(|(path, line)| line.starts_with('f') && *path != STATE)
+            .map(|(path, _)| path);
+        let holds = |path: &&String| {
+            let text = fs::read(self.at(path)).unwrap_or_default();
+            let text = String::from_utf8_lossy(&text);
+            lines.iter().any(|line| text.contains(line))
+        };
+        files.filter(holds).cloned().collect()
+    }
+
+    fn end(&mut self) {
+        let last = self.insist("untrust --all", |world| world.trustup(["untrust", "--all"]));
+        for path in self.held() {
+            assert!(last.stderr.contains(&path), "{path} is not explained: {}\n{last}", self.when());
+        }
+        self.is_forgotten(&last);
+        assert_eq!(self.trustup(["status"]).run().code, Some(4), "{}", self.when());
+        self.insist("a second bootstrap", |world| world.bootstrap(0));
+        self.read_only();
+        let last = self.insist("the last untrust --all", |world| world.trustup(["untrust", "--all"]));
+        self.is_forgotten(&last);
+    }
+
+    /// Nothing is recorded any more, but for a store that cannot be changed now, which the run has named.
+    fn is_forgotten(&self, last: &Run) {
+        if let Ok(bytes) = fs::read(self.at(STATE)) {
+            let state: Value = serde_json::from_slice(&bytes).unwrap();
+            let added =
+                state["added"].as_object().unwrap_or_else(|| panic!("{}\n{last}\n{state:#}", self.when()));
+            assert!(state["anchors"].as_array().unwrap().is_empty(), "{}\n{last}", self.when());
+            for store in added.keys() {
+                assert!(last.stderr.contains(&format!("`{store}` is left alone")), "{}\n{last}", self.when());
+            }
+        }
+    }
+}
+
+fn parent(path: &str) -> String {
+    path.rsplit_once('/').map_or_else(String::new, |(parent, _)| parent.to_owned())
+}
+
+fn remove(path: &Path) {
+    if fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        fs::remove_dir_all(path).unwrap();
+    } else {
+        let _ = fs::remove_file(path);
+    }
+}
+
+fn sequences(fixtures: &[&'static str]) {
+    // More by hand: the same test with other seeds.
+    let more: u64 = std::env::var("TRUSTUP_TEST_SEEDS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    for fixture in fixtures {
+        for number in 0..more {
+            let name = fixture.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31) + u64::from(byte));
+            let seed = 0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(2 * number + 1) ^ name;
+            let mut world = World::new(fixture, seed);
+            for _ in 0..STEPS {
+                if world.random.below(2) == 0 {
+                    world.our_step();
+                } else {
+                    world.foreign_step();
+                }
+                world.read_only();
+            }
+            world.end();
+        }
+    }
+}
+
+#[test]
+fn foreign_changes_on_debian_leave_the_state_acceptable() {
+    sequences(&["debian-12", "debian-12-minimal", "debian-12-openjdk-17"]);
+}
+
+#[test]
+fn foreign_changes_on_alpine_leave_the_state_acceptable() {
+    sequences(&["alpine-3.23-ca-certificates", "alpine-3.9", "chainguard-static"]);
+}
+
+#[test]
+fn foreign_changes_on_red_hat_leave_the_state_acceptable() {
+    sequences(&["ubi-9", "amazonlinux-2023", "fedora-42"]);
+}
+
+#[test]
+fn foreign_changes_on_arch_suse_and_photon_leave_the_state_acceptable() {
+    sequences(&["arch", "opensuse-tumbleweed", "photon-5"]);
+}
+
+#[test]
+fn foreign_changes_without_a_family_leave_the_state_acceptable() {
+    sequences(&["scratch", "distroless-static-debian12", "busybox", "nix-dockertools"]);
+}
