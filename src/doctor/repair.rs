@@ -12,7 +12,7 @@ use crate::text;
 use crate::tree::{File, Node};
 use crate::trust::facts::Facts;
 use crate::trust::readers::{self, Reader as PemReader};
-use crate::trust::updater::{Desires, OutputKind, normalized, rehash};
+use crate::trust::updater::{Desires, OutputKind, rehash, rewritten};
 use crate::trust::view::{View, child};
 
 /// The nodes that mend the stores of `facts`, each with its reason. `view` takes them for what stands there without us
@@ -65,7 +65,7 @@ pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
                 let reason = match problem.filter(|_| is_plain) {
                     None => "each block of PEM stands on lines of its own",
                     Some(_) => {
-                        content = normalized(&content);
+                        content = rewritten(&content);
                         "written anew from the certificates in it"
                     }
                 };

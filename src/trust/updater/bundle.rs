@@ -158,7 +158,7 @@ impl Bundles {
                 None => file.content.clone(),
                 Some(problem) => {
                     desires.warnings.push(was_damaged(path, &problem));
-                    inputs::normalized(&file.content)
+                    inputs::rewritten(&file.content)
                 }
             };
             let content = with_anchors(&base, wanted);

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use crate::cert::{Certificate, pem};
+use crate::cert::{Certificate, is_well_formed, pem};
 use crate::error::Result;
 use crate::tree::Node;
 use crate::trust::readers::{self, Fault, Reader};
@@ -67,8 +67,34 @@ pub(super) fn for_bundle(content: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// A damaged bundle written anew: its certificates are encoded anew, and the text around them stays where every reader can
+/// then read the whole; else the certificates alone.
+pub(crate) fn rewritten(bundle: &[u8]) -> Vec<u8> {
+    let text = bundle.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bundle);
+    let mut kept = Vec::with_capacity(text.len());
+    let mut from = 0;
+    for block in pem::blocks(text) {
+        kept.extend_from_slice(&text[from..block.range.start]);
+        if kept.last().is_some_and(|last| *last != b'\n') {
+            kept.push(b'\n');
+        }
+        match (&block.der, block.label.as_str()) {
+            (Some(der), "CERTIFICATE") if is_well_formed(der) => {
+                kept.extend_from_slice(pem::encode(der).as_bytes());
+            }
+            (Some(_), label) if label != "CERTIFICATE" => kept.extend_from_slice(&text[block.range.clone()]),
+            _ => {}
+        }
+        from = block.range.end;
+    }
+    kept.extend_from_slice(&text[from..]);
+    let reading = readers::read(&kept, &Reader::OF_BUNDLES);
+    let is_whole = || certificates(bundle).iter().all(|one| reading.offers(&one.fingerprint()));
+    if reading.faults.is_empty() && is_whole() { kept } else { normalized(bundle) }
+}
+
 /// The certificates in `content`, encoded anew, each once.
-pub(crate) fn normalized(content: &[u8]) -> Vec<u8> {
+fn normalized(content: &[u8]) -> Vec<u8> {
     certificates(content).iter().flat_map(|certificate| certificate.to_pem().into_bytes()).collect()
 }
 
@@ -104,7 +130,7 @@ pub(super) fn certificates(content: &[u8]) -> Vec<Certificate> {
     for block in pem::blocks(content) {
         if block.label == "CERTIFICATE"
             && let Some(certificate) = Certificate::from_block(&block)
-            && crate::cert::is_well_formed(certificate.der())
+            && is_well_formed(certificate.der())
             && !found.contains(&certificate)
         {
             found.push(certificate);

@@ -15,7 +15,7 @@ pub mod rehash;
 use std::fmt::Debug;
 
 pub use inputs::BrokenInput;
-pub(crate) use inputs::normalized;
+pub(crate) use inputs::rewritten;
 
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};

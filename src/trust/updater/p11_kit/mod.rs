@@ -114,7 +114,7 @@ impl P11Kit {
             None => file,
             Some(problem) => {
                 desires.warnings.push(bundle::was_damaged(extract.path, &problem));
-                File { content: inputs::normalized(&file.content), ..file }
+                File { content: inputs::rewritten(&file.content), ..file }
             }
         };
         let content = match extract.format.read(&file.content) {
