@@ -5,7 +5,7 @@
 //! Checks form only: tags, lengths, that nothing is left over. What the fields mean is [`super::policy`]'s part.
 
 use super::der::{self, Reader, Tlv};
-use super::name;
+use super::{extensions, name};
 
 const BIT_STRING: u8 = 0x03;
 const BOOLEAN: u8 = 0x01;
@@ -13,11 +13,44 @@ const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 /// issuerUniqueID and subjectUniqueID: `[1]` and `[2]`, implicit.
 const UNIQUE_IDS: [u8; 2] = [0x81, 0x82];
+/// GnuTLS keeps an object identifier as text in this many bytes, the final NUL included.
+const OID_TEXT_LIMIT: usize = 128;
 /// extensions: `[3]`, explicit.
 const CONTEXT_3: u8 = 0xa3;
 
+/// The fields of a well-formed certificate.
+#[derive(Debug)]
+pub(super) struct Fields<'a> {
+    /// The content of the INTEGER.
+    pub(super) serial: &'a [u8],
+    /// The signature's AlgorithmIdentifier.
+    pub(super) algorithm: Tlv<'a>,
+    /// The SubjectPublicKeyInfo.
+    pub(super) public_key: Tlv<'a>,
+    /// Whether it has issuerUniqueID or subjectUniqueID.
+    pub(super) has_unique_ids: bool,
+    /// Every extension.
+    pub(super) extensions: Vec<Extension<'a>>,
+}
+
+/// One extension.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extension<'a> {
+    /// Its type: the content of the OBJECT IDENTIFIER.
+    pub(super) oid: &'a [u8],
+    /// Whether a program that does not know it must not accept the certificate.
+    pub(super) critical: bool,
+    /// The content of the OCTET STRING.
+    pub(super) value: &'a [u8],
+}
+
 /// Checks a whole certificate; the error names the part that is malformed.
 pub(super) fn check(der: &[u8]) -> Result<(), &'static str> {
+    fields(der).map(drop)
+}
+
+/// Checks a whole certificate and gives back what it is made of; the error names the part that is malformed.
+pub(super) fn fields(der: &[u8]) -> Result<Fields<'_>, &'static str> {
     let certificate = der::only(der, der::SEQUENCE).ok_or("certificate")?;
     let mut fields = Reader::new(certificate.body);
     let tbs = fields.take(der::SEQUENCE).ok_or("TBSCertificate")?;
@@ -26,30 +59,38 @@ pub(super) fn check(der: &[u8]) -> Result<(), &'static str> {
 
     let mut fields = Reader::new(tbs.body);
     let version = version(&mut fields).ok_or("version")?;
-    fields.take(der::INTEGER).filter(is_integer).ok_or("serial number")?;
+    let serial = fields.take(der::INTEGER).filter(is_integer).ok_or("serial number")?.body;
     // Section 4.1.1.2: both are the same; GnuTLS refuses to load others.
     fields.take(der::SEQUENCE).filter(|inner| inner.raw == algorithm.raw).ok_or("signature algorithm")?;
-    fields.take(der::SEQUENCE).filter(is_name).ok_or("issuer")?;
+    fields.take(der::SEQUENCE).filter(is_name).filter(|name| !name.body.is_empty()).ok_or("issuer")?;
     let mut validity = Reader::new(fields.take(der::SEQUENCE).ok_or("validity")?.body);
     let times = [validity.next(), validity.next()];
     if !validity.is_empty() || !times.iter().all(|time| time.as_ref().is_some_and(is_time)) {
         return Err("validity");
     }
-    fields.take(der::SEQUENCE).filter(is_name).ok_or("subject")?;
-    fields.take(der::SEQUENCE).filter(is_public_key).ok_or("public key")?;
+    fields.take(der::SEQUENCE).filter(is_name).filter(|name| !name.body.is_empty()).ok_or("subject")?;
+    let public_key = fields.take(der::SEQUENCE).filter(is_public_key).ok_or("public key")?;
+    let mut has_unique_ids = false;
     if version > 1 {
         for tag in UNIQUE_IDS {
-            if fields.take(tag).is_some_and(|id| !is_bits(&id)) {
+            let Some(id) = fields.take(tag) else { continue };
+            has_unique_ids = true;
+            if !is_bits(&id) {
                 return Err("unique identifier");
             }
         }
     }
+    let mut extensions = Vec::new();
     if version > 2
-        && let Some(extensions) = fields.take(CONTEXT_3)
+        && let Some(explicit) = fields.take(CONTEXT_3)
     {
-        check_extensions(&extensions).ok_or("extensions")?;
+        extensions = read_extensions(&explicit).ok_or("extensions")?;
     }
-    if fields.is_empty() { Ok(()) } else { Err("TBSCertificate") }
+    if !fields.is_empty() {
+        return Err("TBSCertificate");
+    }
+    extensions.iter().try_for_each(extensions::check)?;
+    Ok(Fields { serial, algorithm, public_key, has_unique_ids, extensions })
 }
 
 /// 1 to 3. The first is the default, which DER leaves out.
@@ -85,7 +126,7 @@ fn is_public_key(key: &Tlv<'_>) -> bool {
 }
 
 /// A Name of string types that OpenSSL reads in a name, decodable all.
-fn is_name(name: &Tlv<'_>) -> bool {
+pub(super) fn is_name(name: &Tlv<'_>) -> bool {
     name::rdns(name.raw).is_some_and(|rdns| {
         rdns.iter().all(|rdn| {
             !rdn.is_empty()
@@ -103,38 +144,46 @@ fn is_name(name: &Tlv<'_>) -> bool {
     })
 }
 
-fn check_extensions(explicit: &Tlv<'_>) -> Option<()> {
+fn read_extensions<'a>(explicit: &Tlv<'a>) -> Option<Vec<Extension<'a>>> {
+    let mut extensions = Vec::new();
     let mut list = Reader::new(der::only(explicit.body, der::SEQUENCE)?.body);
     if list.is_empty() {
         return None;
     }
     while !list.is_empty() {
         let mut parts = Reader::new(list.take(der::SEQUENCE)?.body);
-        parts.take(der::OID).filter(is_oid)?;
-        if let Some(critical) = parts.take(BOOLEAN)
-            && !matches!(critical.body, [0 | 0xff])
-        {
-            return None;
-        }
-        parts.take(der::OCTET_STRING).filter(|_| parts.is_empty())?;
+        let oid = parts.take(der::OID).filter(is_oid)?.body;
+        let critical = match parts.take(BOOLEAN).map(|critical| critical.body) {
+            None | Some([0]) => false,
+            Some([0xff]) => true,
+            Some(_) => return None,
+        };
+        let value = parts.take(der::OCTET_STRING).filter(|_| parts.is_empty())?.body;
+        extensions.push(Extension { oid, critical, value });
     }
-    Some(())
+    Some(extensions)
 }
 
-/// Every arc ends, and none begins with a padding byte (X.690 section 8.19.2).
-fn is_oid(oid: &Tlv<'_>) -> bool {
-    let mut starts = true;
+/// Every arc ends, none begins with a padding byte (X.690 section 8.19.2) and all are below 2^31: Go has no room for
+/// others, nor GnuTLS for more than 127 characters.
+pub(super) fn is_oid(oid: &Tlv<'_>) -> bool {
+    let mut arc: u32 = 0;
+    let mut digits = 0;
     for byte in oid.body {
-        if starts && *byte == 0x80 {
+        if digits == 0 && *byte == 0x80 || arc >= 1 << 24 {
             return false;
         }
-        starts = byte & 0x80 == 0;
+        digits += 1;
+        arc = arc << 7 | u32::from(byte & 0x7f);
+        if byte & 0x80 == 0 {
+            (arc, digits) = (0, 0);
+        }
     }
-    starts && !oid.body.is_empty()
+    digits == 0 && !oid.body.is_empty() && name::dotted(oid.body).len() < OID_TEXT_LIMIT
 }
 
 /// As short as it can be (X.690 section 8.3.2).
-fn is_integer(number: &Tlv<'_>) -> bool {
+pub(super) fn is_integer(number: &Tlv<'_>) -> bool {
     match number.body {
         [] => false,
         [0, second, ..] => second & 0x80 != 0,
@@ -144,7 +193,7 @@ fn is_integer(number: &Tlv<'_>) -> bool {
 }
 
 /// A BIT STRING whose padding is zero (X.690 section 11.2.1).
-fn is_bits(bits: &Tlv<'_>) -> bool {
+pub(super) fn is_bits(bits: &Tlv<'_>) -> bool {
     match bits.body {
         [0] => true,
         [unused @ 0..=7, .., last] => last.trailing_zeros() >= u32::from(*unused),
@@ -153,7 +202,7 @@ fn is_bits(bits: &Tlv<'_>) -> bool {
 }
 
 /// A BIT STRING of whole bytes.
-fn is_octets(bits: &Tlv<'_>) -> bool {
+pub(super) fn is_octets(bits: &Tlv<'_>) -> bool {
     bits.body.first() == Some(&0)
 }
 
@@ -173,7 +222,7 @@ fn is_time(time: &Tlv<'_>) -> bool {
 mod tests {
     use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-    use super::super::testing::{BASIC_CONSTRAINTS, Draft, attribute, name, oid, sequence, tlv};
+    use super::super::testing::{BASIC_CONSTRAINTS, Draft, attribute, common_name, name, oid, sequence, tlv};
     use super::*;
 
     #[test]
@@ -206,9 +255,13 @@ mod tests {
             let subject = name(&[&[&attribute("2.5.4.3", tag, value)]]);
             let draft = Draft { issuer: Some(subject.clone()), ..Draft::default() };
             assert_eq!(check(&draft.der()), Err("issuer"), "{tag:x}");
-            let draft = Draft { issuer: Some(name(&[])), ..Draft::named(subject) };
+            let draft = Draft { issuer: Some(common_name("Issuer")), ..Draft::named(subject) };
             assert_eq!(check(&draft.der()), Err("subject"), "{tag:x}");
         }
+        // Java loads nothing of a keystore that holds a certificate without a subject.
+        assert_eq!(check(&Draft::named(name(&[])).der()), Err("issuer"));
+        let draft = Draft { issuer: Some(common_name("Issuer")), ..Draft::named(name(&[])) };
+        assert_eq!(check(&draft.der()), Err("subject"));
         assert_eq!(check(&Draft::named(name(&[&[]])).der()), Err("issuer"));
     }
 
@@ -259,6 +312,12 @@ mod tests {
             (b"\x80\x01", false),
             (b"\x2a\x80\x01", false),
             (b"\x2a\x81\x00", true),
+            // 2^31 - 1, 2^31, and one that no integer holds.
+            (b"\x2a\x87\xff\xff\xff\x7f", true),
+            (b"\x2a\x88\x80\x80\x80\x00", false),
+            (b"\x2a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", false),
+            (&[0x2a; 42], true),
+            (&[0x2a; 43], false),
         ] {
             assert_eq!(is_oid(&tlv(body)), wanted, "{body:x?}");
         }

@@ -28,11 +28,14 @@ pub(super) struct StatusArgs {
     stores: StoreArgs,
 }
 
+/// What is said of a store whose readers could load nothing of it with the root (threat T39).
+const LEFT_OUT: &str = "left out";
+
 /// An anchor, and what became of it in each store.
 struct Row {
     anchor: StoredAnchor,
     subject: String,
-    /// Path, kind, and `there`, `missing`, `damaged` or `unwritable`.
+    /// Path, kind, and `there`, `missing`, `damaged`, `unwritable`, `skipped` or `left out`.
     stores: Vec<(String, &'static str, &'static str)>,
 }
 
@@ -51,7 +54,7 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8> {
     let mut all_there = all().next().is_some();
     all_there &= all()
         .flat_map(|row| &row.stores)
-        .all(|(_, _, word)| matches!(*word, "there" | "unwritable" | "skipped"));
+        .all(|(_, _, word)| matches!(*word, "there" | "unwritable" | "skipped" | LEFT_OUT));
     let mut killed = false;
     for sysroot in trees.all() {
         killed |= crate::apply::was_killed(sysroot)?;
@@ -134,7 +137,7 @@ fn rows(
         let certificate = anchor.certificate()?;
         let held_privately = private.iter().any(|row| {
             row.anchor.fingerprint == anchor.fingerprint
-                && row.stores.iter().all(|(_, _, word)| *word == "there")
+                && row.stores.iter().all(|(_, _, word)| matches!(*word, "there" | LEFT_OUT))
         });
         let mut stores = Vec::new();
         if anchor.status != Status::Recorded {
@@ -144,6 +147,7 @@ fn rows(
                     Some(true) => "there",
                     // Nobody asked for it there.
                     Some(false) if !state.kinds.has(found.kind) => continue,
+                    Some(false) if found.kind.refusal(&certificate).is_some() => LEFT_OUT,
                     // The private store has a keystore, but no NSS database.
                     Some(false)
                         if held_privately
@@ -187,6 +191,7 @@ fn rows(
                 let word = match (offer.roots.contains_key(&anchor.fingerprint), &offer.damage) {
                     (true, _) => "there",
                     (false, Some(_)) => "damaged",
+                    (false, None) if kind.refusal(&certificate).is_some() => LEFT_OUT,
                     (false, None)
                         if held_privately
                             && (state.skipped.contains(path)

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::cert::loadable::{self, Harm};
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -11,7 +12,7 @@ use crate::state::{State, Status, StoredAnchor};
 use crate::sysroot::split;
 use crate::tree::Node;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
-use crate::trust::stores::{self, Selection, Stores};
+use crate::trust::stores::{self, Selection, Stores, Wish};
 use crate::trust::updater::{Anchor, BrokenInput, OutputKind, Wanted};
 use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
@@ -26,7 +27,13 @@ pub(super) fn settle(
     let updater = facts.row.updater;
     let managed = updater.is_managed(view)?;
     let standing = updater.standing(view)?;
-    let trusted = trusted_without_us(view, facts, managed)?;
+    let mut unfit_for_java = BTreeSet::new();
+    for anchor in anchors.iter().filter(|anchor| anchor.status.is_in_system()) {
+        if OutputKind::Keystore.refusal(&anchor.certificate()?).is_some() {
+            unfit_for_java.insert(anchor.fingerprint);
+        }
+    }
+    let trusted = trusted_without_us(view, facts, managed, &unfit_for_java)?;
     let mut warnings = Vec::new();
     let mut refused = BTreeSet::new();
     for anchor in anchors.iter_mut() {
@@ -71,8 +78,14 @@ pub(super) fn settle(
     Ok(warnings)
 }
 
-/// The roots that every output holds without us; `None` if there is no output yet.
-fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Option<BTreeSet<Fingerprint>>> {
+/// The roots that every output holds without us; `None` if there is no output yet. Those that Java cannot load are not
+/// asked of keystores.
+fn trusted_without_us(
+    view: &View,
+    facts: &Facts,
+    managed: bool,
+    unfit_for_java: &BTreeSet<Fingerprint>,
+) -> Result<Option<BTreeSet<Fingerprint>>> {
     let mut common: Option<BTreeSet<Fingerprint>> = None;
     // A root that is there for e-mail only is no TLS root yet.
     for output in facts.outputs.iter().filter(|output| output.purpose == Some(Purpose::ServerAuth)) {
@@ -82,7 +95,10 @@ fn trusted_without_us(view: &View, facts: &Facts, managed: bool) -> Result<Optio
         }
         let mut offers = verify::offers(view, Side::Original, std::slice::from_ref(output));
         let offer = offers.remove(&output.path).unwrap_or_default();
-        let roots: BTreeSet<Fingerprint> = offer.roots.into_keys().collect();
+        let mut roots: BTreeSet<Fingerprint> = offer.roots.into_keys().collect();
+        if output.kind == OutputKind::Keystore {
+            roots.extend(unfit_for_java);
+        }
         common = Some(match common {
             None => roots,
             Some(common) => common.intersection(&roots).copied().collect(),
@@ -145,6 +161,55 @@ pub(super) fn refuse_damaged_outputs(view: &View, offers: &Offers) -> Result<()>
         }
     }
     Ok(())
+}
+
+/// The roots that are left out of an output of the family's, whose readers could load nothing of it with them (threat
+/// T39); and the first output that the family's own tool would put one into all the same.
+///
+/// # Errors
+/// That kind of store was named.
+pub(super) fn left_out(
+    view: &View,
+    facts: &Facts,
+    wanted: &Wanted,
+    selection: Option<&Selection>,
+) -> Result<(Vec<String>, Option<String>)> {
+    let (mut warnings, mut by_tool) = (Vec::new(), None);
+    for anchor in &wanted.anchors {
+        for output in &facts.outputs {
+            let Some(why) = output.kind.refusal(&anchor.certificate) else { continue };
+            if selection.is_some_and(|selection| selection.java == Wish::Named) {
+                let error = stores::left_out_error(&anchor.certificate, &why);
+                return Err(error.at(view.sysroot().display(&output.path)));
+            }
+            warnings.push(stores::left_out_words(output.kind, &output.path, &anchor.certificate, &why));
+            if facts.row.updater.native_writes(&output.path) {
+                by_tool.get_or_insert_with(|| output.path.clone());
+            }
+        }
+    }
+    Ok((warnings, by_tool))
+}
+
+/// Says of each root that comes in now which programs pass over it while others load it.
+pub(super) fn passed_over(wanted: &Wanted, state: &State) -> Vec<String> {
+    let is_new = |anchor: &&Anchor| {
+        !state.anchors.iter().any(|known| known.fingerprint == anchor.certificate.fingerprint())
+    };
+    let of_one = |anchor: &Anchor| {
+        let alone = loadable::refusals(&anchor.certificate).into_iter();
+        let alone = alone.filter(|refusal| refusal.harm == Harm::Root).map(|refusal| {
+            format!(
+                "programs built on {} do not load {} ({}): {}",
+                refusal.library.words(),
+                anchor.certificate.subject(),
+                anchor.certificate.fingerprint(),
+                refusal.why
+            )
+        });
+        alone.collect::<Vec<_>>()
+    };
+    wanted.anchors.iter().filter(is_new).flat_map(of_one).collect()
 }
 
 /// Every root that is in any store: the certificate, and the name of its anchor.

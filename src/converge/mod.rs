@@ -12,8 +12,8 @@ mod unwritable;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::draft::{
-    make_plan, plan_stores, refuse_damaged_outputs, refuse_vendor_names, settle, stored_roots,
-    updater_for_broken_inputs,
+    left_out, make_plan, passed_over, plan_stores, refuse_damaged_outputs, refuse_vendor_names, settle,
+    stored_roots, updater_for_broken_inputs,
 };
 pub use self::firefox::policy_state;
 pub use self::goal::{Goal, Options, Target};
@@ -178,6 +178,17 @@ impl<'a> Draft<'a> {
         if !wanted.anchors.is_empty() {
             updater = updater_for_broken_inputs(updater, &broken, choice, options.strict)?;
         }
+        let (left_out, by_tool) = left_out(&view, &facts, &wanted, options.stores)?;
+        if let (UpdaterUsed::Native(program), Some(path)) = (&updater.updater, by_tool) {
+            let why =
+                format!("`{program}` puts every anchor into `{path}`, of which Java could load nothing then");
+            if choice == Choice::Native {
+                return Err(Error::unsupported(why)
+                    .hint("use `--updater auto`: the built-in updater leaves the root out of the keystore"));
+            }
+            let why = format!("{why}, and does so at the distribution's next update");
+            updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: true };
+        }
         if !mended.nodes.is_empty() {
             let why = "what is damaged is mended by the built-in updater".to_owned();
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
@@ -238,6 +249,8 @@ impl<'a> Draft<'a> {
                 .extend(plan::copy(&view, facts.row.updater, &path, content)?.into_iter().map(Step::Change));
         }
         let mut warnings = refusals;
+        warnings.extend(left_out);
+        warnings.extend(passed_over(&wanted, state));
         if !wanted.anchors.is_empty() {
             warnings.extend(broken.iter().map(BrokenInput::describe));
         }

@@ -18,7 +18,6 @@ mod alias;
 pub mod find;
 mod jks;
 mod kdf;
-pub mod loadable;
 mod mac;
 pub mod p11_kit;
 mod pbe;

@@ -250,7 +250,8 @@ pub fn compare(
             .hint("nothing is kept of this run; `--updater builtin` keeps every root that is there"));
         }
         for (certificate, must) in anchors {
-            let not_for_this = offer.purpose.is_some_and(|purpose| !certificate.allows(purpose));
+            let not_for_this = offer.purpose.is_some_and(|purpose| !certificate.allows(purpose))
+                || offer.kind.is_some_and(|kind| kind.refusal(certificate).is_some());
             if not_for_this || offer.roots.contains_key(&certificate.fingerprint()) {
                 continue;
             }

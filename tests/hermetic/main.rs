@@ -32,6 +32,7 @@ mod foreign;
 mod hostile;
 mod input;
 mod killed;
+mod left_out;
 mod net;
 mod nix_store;
 mod p11_keystore;

@@ -218,3 +218,20 @@ fn a_keystore_that_lacks_ours_is_not_named() {
     assert_eq!(fs::read(home.keystore()).unwrap(), whole);
     home.trustup(["env"]).ok();
 }
+
+#[test]
+fn t39_a_root_that_java_cannot_load_is_left_out_of_the_private_keystore() {
+    let home = Home::new();
+    let odd = crate::left_out::no_java("Constrained Root");
+    odd.write(home.directory.path(), "root.pem");
+    let answer = home.bootstrap().arg("--json").ok().json();
+    let warnings = answer["warnings"].to_string();
+    assert!(warnings.contains("/cacerts` does not get CN=Constrained Root"), "{warnings}");
+    assert!(!home.held().contains(&odd.fingerprint) && home.held().len() == home.vendor.len());
+    let bundle = fs::read_to_string(home.home().join(".local/state/trustup/ca-bundle.pem")).unwrap();
+    assert!(ca::fingerprint_set(&bundle).contains(&odd.fingerprint));
+    let status = home.trustup(["status", "--json"]).ok().json();
+    assert!(status.to_string().contains("\"left out\""), "{status}");
+    assert_eq!(home.bootstrap().arg("--json").ok().json()["changed"], false);
+    home.trustup(["untrust", "--all"]).ok();
+}

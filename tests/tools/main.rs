@@ -15,6 +15,7 @@ mod from_outside;
 mod keys;
 mod keystore;
 mod nss;
+mod odd_certificates;
 mod openssl;
 mod process;
 mod readers;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of};
-use crate::cert::{Purpose, pem};
+use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::keystore::{Format, Keystore, Password, Problem, alias_for, find, loadable, p11_kit};
+use crate::keystore::{Content, Format, Keystore, Password, Problem, alias_for, find, p11_kit};
 use crate::sysroot::split;
 use crate::tree::{File, Node};
 use crate::trust::updater::{Desired, OutputKind, Updater};
@@ -165,7 +165,7 @@ fn make(
         None => Vec::new(),
     };
     // Also where the distribution is careless: one certificate that Java cannot load closes the whole keystore.
-    system.retain(|root| root.allows(Purpose::ServerAuth) && loadable::check(root).is_ok());
+    system.retain(|root| root.allows(Purpose::ServerAuth) && OutputKind::Keystore.refusal(root).is_none());
     if system.is_empty() {
         stores.warnings.push(format!(
             "this system has no roots of its own, so the keystore `{}` holds yours alone",
@@ -174,15 +174,8 @@ fn make(
     }
     let mut seen = BTreeSet::new();
     let mut roots = Vec::new();
-    for (certificate, is_ours) in
-        system.iter().map(|root| (root, false)).chain(wanted.iter().map(|(root, _)| (root, true)))
-    {
-        if let (true, Err(why)) = (is_ours, loadable::check(certificate)) {
-            let what = format!("Java cannot load the root certificate {}: {why}", certificate.fingerprint());
-            return Err(Error::unsupported(what)
-                .at(view.sysroot().display(path))
-                .hint("omit `java` from `--stores`"));
-        }
+    // Ours are ones that Java can load: the others were left out before.
+    for certificate in system.iter().chain(wanted.iter().map(|(root, _)| root)) {
         if seen.insert(certificate.fingerprint()) {
             roots.push(p11_kit::Root { alias: alias_for(certificate), certificate: certificate.clone() });
         }
@@ -238,6 +231,7 @@ pub(super) fn plan(
     let mut rest = open(&base_file.content)?;
     stores.offers.insert(path.clone(), offer_of(OutputKind::Keystore, Ok(Some(names(&keystore)))));
     stores.original.insert(path.clone(), offer_of(OutputKind::Keystore, Ok(Some(names(&rest)))));
+    stores.warnings.extend(unloadable(path, &rest));
     let is_debian = rest.entries().iter().any(|entry| entry.alias().starts_with(DEBIAN));
     let mut added = BTreeMap::new();
     for (certificate, name) in wanted {
@@ -265,6 +259,20 @@ pub(super) fn plan(
     stores.bases.insert(path.clone(), base.as_ref().clone());
     stores.nodes.push(Desired { path: path.clone(), node, reason: "Java trusts what is in here".to_owned() });
     Ok(added)
+}
+
+/// What others put into a keystore and Java cannot load: with such an entry it may load none of the others (threat T39).
+fn unloadable(path: &str, keystore: &Keystore) -> Option<String> {
+    keystore.entries().iter().find_map(|entry| {
+        let Content::Trusted { der, .. } = entry.content() else { return None };
+        // What is no certificate here has been read as one by Java, or by nobody.
+        let why = Certificate::from_der(der).ok()?.refused_by_java()?;
+        Some(format!(
+            "Java may load no root of `{}`: {why} (the entry `{}`, which trustup did not add)",
+            crate::text::escape(path),
+            crate::text::escape(entry.alias())
+        ))
+    })
 }
 
 /// What Java finds in the keystore at `path`.

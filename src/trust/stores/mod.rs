@@ -103,6 +103,12 @@ impl Kinds {
 }
 
 impl Selection {
+    /// Whether this store, or its kind, was named.
+    fn names(&self, found: &Found) -> bool {
+        let wish = if found.kind == OutputKind::NssDatabase { self.nss } else { self.java };
+        wish == Wish::Named || self.nss_directories.contains(&found.path)
+    }
+
     /// Which kinds are wanted.
     pub fn kinds(&self) -> Kinds {
         Kinds { java: self.java != Wish::No, nss: self.nss != Wish::No }
@@ -168,19 +174,21 @@ pub fn plan(
     for index in 0..stores.found.len() {
         let found = stores.found[index].clone();
         let before = added.get(&found.path).cloned().unwrap_or_default();
+        if found.skipped.is_some() {
+            continue;
+        }
+        let wanted = stores.loadable(view, selection, &found, wanted)?;
         let planned = match found.kind {
-            _ if found.skipped.is_some() => continue,
             OutputKind::NssDatabase => {
-                nss::plan(view, selection, &found, wanted, &before, known, &mut stores)
+                nss::plan(view, selection, &found, &wanted, &before, known, &mut stores)
             }
-            _ => java::plan(view, updater, selection, &found, wanted, &before, &mut stores),
+            _ => java::plan(view, updater, selection, &found, &wanted, &before, &mut stores),
         };
         match planned {
             Ok(now) if now.is_empty() => {}
             Ok(now) => drop(stores.additions.insert(found.path.clone(), now)),
             Err(error) => {
-                let wish = if found.kind == OutputKind::NssDatabase { selection.nss } else { selection.java };
-                if wish == Wish::Named || selection.nss_directories.contains(&found.path) {
+                if selection.names(&found) {
                     return Err(error);
                 }
                 stores.skip(view, index, &error)?;
@@ -239,6 +247,31 @@ impl Stores {
             }
         }
         Ok(())
+    }
+
+    /// The roots with which the store's readers can still load it (threat T39); says what is left out.
+    ///
+    /// # Errors
+    /// A root would have to be left out of a store that was named.
+    fn loadable(
+        &mut self,
+        view: &View,
+        selection: &Selection,
+        found: &Found,
+        wanted: &[Root],
+    ) -> Result<Vec<Root>> {
+        let mut loadable = Vec::new();
+        for root in wanted {
+            let Some(why) = found.kind.refusal(&root.0) else {
+                loadable.push(root.clone());
+                continue;
+            };
+            if selection.names(found) {
+                return Err(left_out_error(&root.0, &why).at(view.sysroot().display(&found.path)));
+            }
+            self.warnings.push(left_out_words(found.kind, &found.path, &root.0, &why));
+        }
+        Ok(loadable)
     }
 
     /// Leaves a store as it is, and says why.
@@ -302,6 +335,28 @@ pub fn offers(after: &View, found: &[Found], selection: &Selection) -> Offers {
         offers.insert(store.path.clone(), offer);
     }
     offers
+}
+
+/// What is said where a root is left out of an output whose readers could load nothing of it with that root.
+pub fn left_out_words(kind: OutputKind, path: &str, root: &Certificate, why: &str) -> String {
+    format!(
+        "the {} `{}` does not get {} ({}): {why}; with it, Java could load no root of this keystore",
+        kind.words(),
+        text::escape(path),
+        root.subject(),
+        root.fingerprint()
+    )
+}
+
+/// The error where that store was named.
+pub fn left_out_error(root: &Certificate, why: &str) -> Error {
+    Error::unsupported(format!(
+        "Java cannot load {} ({}): {why}; with it, Java could load no root of this keystore",
+        root.subject(),
+        root.fingerprint()
+    ))
+    .hint("omit `java` from `--stores`, and `--strict`: the root is then left out of the keystore, with a warning")
+    .hint("or have the CA issue a root certificate that Java can load")
 }
 
 fn offer_of(kind: OutputKind, roots: Result<Option<BTreeMap<Fingerprint, String>>>) -> Offer {

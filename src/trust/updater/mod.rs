@@ -126,6 +126,19 @@ impl OutputKind {
             OutputKind::NssDatabase => "NSS database",
         }
     }
+
+    /// Why this root is left out of outputs of this kind: with it, their readers could load nothing of them (threat T39).
+    /// Only Java's keystores have such roots. What would do that to a bundle becomes no anchor at all, and NSS and EFI
+    /// load every root that does.
+    pub fn refusal(self, certificate: &Certificate) -> Option<String> {
+        match self {
+            OutputKind::Keystore => certificate.refused_by_java(),
+            OutputKind::Bundle
+            | OutputKind::HashDirectory
+            | OutputKind::SignatureList
+            | OutputKind::NssDatabase => None,
+        }
+    }
 }
 
 /// A place that programs read roots from.

@@ -46,8 +46,13 @@ impl PrivateStore {
     fn keystore(view: &View, wanted: &Wanted, combined: &[Certificate]) -> Result<Option<Node>> {
         let Some(java) = &view.beneath().java else { return Ok(None) };
         let system = if java.is_empty() { combined } else { java };
+        // What Java's own keystore holds, Java loads.
+        let loads = |certificate: &Certificate| {
+            java.contains(certificate) || OutputKind::Keystore.refusal(certificate).is_none()
+        };
         let roots: Vec<Root> = with_ours(system.iter().cloned(), wanted)
             .into_iter()
+            .filter(loads)
             .map(|certificate| Root { alias: alias_for(&certificate), certificate })
             .collect();
         let actual = view.actual(KEYSTORE)?;

@@ -8,7 +8,7 @@ use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::trust::p11_format::{Entry, List};
-use crate::trust::updater::{Updater, Wanted};
+use crate::trust::updater::{OutputKind, Updater, Wanted};
 use crate::trust::view::View;
 
 /// The administrator's anchors.
@@ -31,6 +31,13 @@ impl Front {
             certificates: certificates.filter(|certificate| seen.insert(certificate.fingerprint())).collect(),
             ours: wanted.anchors.iter().map(|anchor| anchor.certificate.fingerprint()).collect(),
         })
+    }
+
+    /// The same without those of ours that Java cannot load (threat T39).
+    pub(super) fn for_java(&self) -> Front {
+        let loads = |certificate: &&Certificate| OutputKind::Keystore.refusal(certificate).is_none();
+        let ours: BTreeSet<Fingerprint> = self.ours().filter(loads).map(Certificate::fingerprint).collect();
+        Front { certificates: self.certificates.clone(), ours }
     }
 
     /// Those that were asked for.

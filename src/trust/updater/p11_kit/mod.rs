@@ -387,7 +387,7 @@ impl Updater for P11Kit {
                 hashed.desired(view, &front, &labels, &mut desires)?;
             }
         }
-        self.write_keystore(view, &front, wanted, &mut desires)?;
+        self.write_keystore(view, &front.for_java(), wanted, &mut desires)?;
         let mut done = Vec::new();
         if self.is_managed(view)? {
             for extract in self.extracts {
