@@ -50,8 +50,13 @@ pub(crate) use san::general_name;
 pub use self_signature::SelfSignature;
 pub use validity::NotAfter;
 
-/// Whether `bytes` are one certificate built as RFC 5280 section 4.1 and DER say, and nothing more: what OpenSSL, GnuTLS
-/// and Go decode. Looks at the form only.
+/// Whether `bytes` are one certificate that OpenSSL and GnuTLS decode, and nothing more. Looks at the outer form only.
+pub(crate) fn is_decodable(bytes: &[u8]) -> bool {
+    structure::decode(bytes).is_ok()
+}
+
+/// Whether `bytes` are one certificate built as RFC 5280 section 4.1 and DER say, in every standard extension too: what
+/// trustup itself may add to a store.
 pub(crate) fn is_well_formed(bytes: &[u8]) -> bool {
     structure::check(bytes).is_ok()
 }

@@ -25,6 +25,10 @@ pub(super) struct Fields<'a> {
     pub(super) serial: &'a [u8],
     /// The signature's AlgorithmIdentifier.
     pub(super) algorithm: Tlv<'a>,
+    /// The issuer's Name.
+    pub(super) issuer: Tlv<'a>,
+    /// The subject's Name.
+    pub(super) subject: Tlv<'a>,
     /// The SubjectPublicKeyInfo.
     pub(super) public_key: Tlv<'a>,
     /// Whether it has issuerUniqueID or subjectUniqueID.
@@ -51,6 +55,20 @@ pub(super) fn check(der: &[u8]) -> Result<(), &'static str> {
 
 /// Checks a whole certificate and gives back what it is made of; the error names the part that is malformed.
 pub(super) fn fields(der: &[u8]) -> Result<Fields<'_>, &'static str> {
+    let fields = decode(der)?;
+    // Java loads nothing of a keystore that holds a certificate without a subject.
+    for (name, part) in [(fields.issuer, "issuer"), (fields.subject, "subject")] {
+        if name.body.is_empty() {
+            return Err(part);
+        }
+    }
+    fields.extensions.iter().try_for_each(extensions::check)?;
+    Ok(fields)
+}
+
+/// What OpenSSL and GnuTLS need to read a certificate at all: they refuse a whole file for one that lacks it. Less than
+/// [`check`], which says what trustup itself may add to a store.
+pub(super) fn decode(der: &[u8]) -> Result<Fields<'_>, &'static str> {
     let certificate = der::only(der, der::SEQUENCE).ok_or("certificate")?;
     let mut fields = Reader::new(certificate.body);
     let tbs = fields.take(der::SEQUENCE).ok_or("TBSCertificate")?;
@@ -62,13 +80,13 @@ pub(super) fn fields(der: &[u8]) -> Result<Fields<'_>, &'static str> {
     let serial = fields.take(der::INTEGER).filter(is_integer).ok_or("serial number")?.body;
     // Section 4.1.1.2: both are the same; GnuTLS refuses to load others.
     fields.take(der::SEQUENCE).filter(|inner| inner.raw == algorithm.raw).ok_or("signature algorithm")?;
-    fields.take(der::SEQUENCE).filter(is_name).filter(|name| !name.body.is_empty()).ok_or("issuer")?;
+    let issuer = fields.take(der::SEQUENCE).filter(is_name).ok_or("issuer")?;
     let mut validity = Reader::new(fields.take(der::SEQUENCE).ok_or("validity")?.body);
     let times = [validity.next(), validity.next()];
     if !validity.is_empty() || !times.iter().all(|time| time.as_ref().is_some_and(is_time)) {
         return Err("validity");
     }
-    fields.take(der::SEQUENCE).filter(is_name).filter(|name| !name.body.is_empty()).ok_or("subject")?;
+    let subject = fields.take(der::SEQUENCE).filter(is_name).ok_or("subject")?;
     let public_key = fields.take(der::SEQUENCE).filter(is_public_key).ok_or("public key")?;
     let mut has_unique_ids = false;
     if version > 1 {
@@ -89,8 +107,7 @@ pub(super) fn fields(der: &[u8]) -> Result<Fields<'_>, &'static str> {
     if !fields.is_empty() {
         return Err("TBSCertificate");
     }
-    extensions.iter().try_for_each(extensions::check)?;
-    Ok(Fields { serial, algorithm, public_key, has_unique_ids, extensions })
+    Ok(Fields { serial, algorithm, issuer, subject, public_key, has_unique_ids, extensions })
 }
 
 /// 1 to 3. The first is the default, which DER leaves out.

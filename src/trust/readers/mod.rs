@@ -16,7 +16,7 @@ mod regular;
 
 use std::collections::BTreeMap;
 
-use crate::cert::{der, is_well_formed, pem};
+use crate::cert::{der, is_decodable, pem};
 use crate::fingerprint::Fingerprint;
 
 /// A program, or a library of many programs, that reads PEM bundles.
@@ -199,5 +199,5 @@ fn find(content: &[u8], needle: &[u8], from: usize) -> Option<usize> {
 
 /// The certificate that these bytes are, if they are one that a reader can decode, and nothing more.
 fn whole_certificate(bytes: &[u8]) -> Option<&[u8]> {
-    is_well_formed(bytes).then_some(bytes)
+    is_decodable(bytes).then_some(bytes)
 }

@@ -3,7 +3,7 @@
 //! (`X509_load_cert_file`) only what follows. 1.1.1 to 3.5.
 
 use super::{Findings, base64};
-use crate::cert::{der, has_readable_settings, is_well_formed};
+use crate::cert::{der, has_readable_settings, is_decodable};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -38,7 +38,7 @@ impl Block {
         let mut reader = der::Reader::new(&self.body);
         let certificate = reader.take(der::SEQUENCE)?.raw;
         let fits = tail || reader.is_empty() || has_readable_settings(reader.rest());
-        (!self.has_header() && fits && is_well_formed(certificate)).then_some(certificate)
+        (!self.has_header() && fits && is_decodable(certificate)).then_some(certificate)
     }
 
     /// Revocation lists and private keys in a CAfile are parsed, too.

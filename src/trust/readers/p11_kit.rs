@@ -2,14 +2,14 @@
 //! pair that does not fit and at a NUL byte, and passes over bodies that it cannot decode.
 
 use super::{Findings, base64, find};
-use crate::cert::{der, has_readable_settings, is_well_formed};
+use crate::cert::{der, has_readable_settings, is_decodable};
 
 const DASHES: &[u8] = b"-----";
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 
 pub(super) fn read(content: &[u8]) -> Findings {
-    if is_well_formed(content) {
+    if is_decodable(content) {
         return Findings { certificates: vec![content.to_vec()], gives_up: None };
     }
     let content = content.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -30,7 +30,7 @@ pub(super) fn read(content: &[u8]) -> Findings {
         };
         let der = || base64::p11_kit(behind_headers(&content[body..end]));
         let certificate = match label {
-            b"CERTIFICATE" => der().filter(|der| is_well_formed(der)),
+            b"CERTIFICATE" => der().filter(|der| is_decodable(der)),
             b"TRUSTED CERTIFICATE" => der().and_then(|der| trusted(&der)),
             _ => None,
         };
@@ -45,7 +45,7 @@ fn trusted(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut reader = der::Reader::new(bytes);
     let certificate = reader.take(der::SEQUENCE)?.raw;
     let fits = reader.is_empty() || has_readable_settings(reader.rest());
-    (fits && is_well_formed(certificate)).then(|| certificate.to_vec())
+    (fits && is_decodable(certificate)).then(|| certificate.to_vec())
 }
 
 /// What follows the first line that is empty or blank: what comes before it counts as headers.

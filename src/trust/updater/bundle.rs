@@ -157,7 +157,7 @@ impl Bundles {
             let base = match reading.problem() {
                 None => file.content.clone(),
                 Some(problem) => {
-                    desires.warnings.push(was_damaged(path, &problem));
+                    desires.warnings.push(was_damaged(path, &problem, &file.content));
                     inputs::rewritten(&file.content)
                 }
             };
@@ -223,8 +223,17 @@ impl Bundles {
 }
 
 /// What a person should know of a bundle that programs could not read before.
-pub(super) fn was_damaged(path: &str, problem: &str) -> String {
-    format!("`{path}` was damaged before this run, {problem}: it is written anew from the certificates in it")
+pub(super) fn was_damaged(path: &str, problem: &str, content: &[u8]) -> String {
+    let left_out = inputs::undecodable(content);
+    let mut text = format!(
+        "`{path}` was damaged before this run, {problem}: it is written anew from the certificates in it"
+    );
+    if !left_out.is_empty() {
+        let named = left_out.iter().map(|one| format!("{} ({})", one.subject(), one.fingerprint()));
+        text.push_str(", without those that programs cannot decode: ");
+        text.push_str(&named.collect::<Vec<_>>().join(", "));
+    }
+    text
 }
 
 /// `bundle` with the wanted roots that it lacks at its end.

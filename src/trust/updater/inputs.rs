@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use crate::cert::{Certificate, is_well_formed, pem};
+use crate::cert::{Certificate, is_decodable, is_well_formed, pem};
 use crate::error::Result;
 use crate::tree::Node;
 use crate::trust::readers::{self, Fault, Reader};
@@ -79,7 +79,7 @@ pub(crate) fn rewritten(bundle: &[u8]) -> Vec<u8> {
             kept.push(b'\n');
         }
         match (&block.der, block.label.as_str()) {
-            (Some(der), "CERTIFICATE") if is_well_formed(der) => {
+            (Some(der), "CERTIFICATE") if is_decodable(der) => {
                 kept.extend_from_slice(pem::encode(der).as_bytes());
             }
             (Some(_), label) if label != "CERTIFICATE" => kept.extend_from_slice(&text[block.range.clone()]),
@@ -89,8 +89,21 @@ pub(crate) fn rewritten(bundle: &[u8]) -> Vec<u8> {
     }
     kept.extend_from_slice(&text[from..]);
     let reading = readers::read(&kept, &Reader::OF_BUNDLES);
-    let is_whole = || certificates(bundle).iter().all(|one| reading.offers(&one.fingerprint()));
-    if reading.faults.is_empty() && is_whole() { kept } else { normalized(bundle) }
+    let certificates = decodable(bundle);
+    if reading.faults.is_empty() && certificates.iter().all(|one| reading.offers(&one.fingerprint())) {
+        return kept;
+    }
+    certificates.iter().flat_map(|certificate| certificate.to_pem().into_bytes()).collect()
+}
+
+/// The certificates in a bundle that programs decode, each once.
+fn decodable(bundle: &[u8]) -> Vec<Certificate> {
+    certificates_where(bundle, is_decodable)
+}
+
+/// The certificates in a damaged bundle that no program decodes: [`rewritten`] leaves them out.
+pub(super) fn undecodable(bundle: &[u8]) -> Vec<Certificate> {
+    certificates_where(bundle, |der| !is_decodable(der))
 }
 
 /// The certificates in `content`, encoded anew, each once.
@@ -126,11 +139,15 @@ pub(super) fn fault(content: &[u8]) -> Option<Fault> {
 
 /// The certificates in PEM blocks of `content` that are well-formed, each once.
 pub(super) fn certificates(content: &[u8]) -> Vec<Certificate> {
+    certificates_where(content, is_well_formed)
+}
+
+fn certificates_where(content: &[u8], fits: impl Fn(&[u8]) -> bool) -> Vec<Certificate> {
     let mut found: Vec<Certificate> = Vec::new();
     for block in pem::blocks(content) {
         if block.label == "CERTIFICATE"
             && let Some(certificate) = Certificate::from_block(&block)
-            && is_well_formed(certificate.der())
+            && fits(certificate.der())
             && !found.contains(&certificate)
         {
             found.push(certificate);

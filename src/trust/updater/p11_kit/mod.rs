@@ -113,7 +113,7 @@ impl P11Kit {
         let file = match problem {
             None => file,
             Some(problem) => {
-                desires.warnings.push(bundle::was_damaged(extract.path, &problem));
+                desires.warnings.push(bundle::was_damaged(extract.path, &problem, &file.content));
                 File { content: inputs::rewritten(&file.content), ..file }
             }
         };
