@@ -1,0 +1,218 @@
+//! Bundles and certificate files: damaged ones, unfinished ones, and those that no program reads. Looks only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Finding, REPAIR, What, shown};
+use crate::cert::{Certificate, Purpose, input, pem};
+use crate::error::Result;
+use crate::text;
+use crate::tree::Node;
+use crate::trust::facts::Facts;
+use crate::trust::readers::{self, Reader as PemReader};
+use crate::trust::updater::{OutputKind, rehash};
+use crate::trust::view::{View, child};
+
+/// The files that a killed update of the family leaves.
+pub(in crate::doctor) fn leftovers_of(view: &View, facts: &Facts) -> Result<Vec<String>> {
+    let known = facts.row.updater.native().map_or(&[][..], |tool| tool.leftovers);
+    let mut there = Vec::new();
+    for path in known {
+        if *view.actual(path)? != Node::Absent {
+            there.push((*path).to_owned());
+        }
+    }
+    Ok(there)
+}
+
+pub(super) fn leftovers(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+    for path in leftovers_of(view, facts)? {
+        found.push(Finding {
+            kind: What::KilledUpdate,
+            place: shown(view, &path),
+            what: "the unfinished file of an update that was killed".to_owned(),
+            why: "the next run of the distribution's update appends to it, and roots are there twice",
+            first_to_change: REPAIR.to_owned(),
+            mendable: true,
+        });
+    }
+    Ok(())
+}
+
+/// What is wrong with the bytes of a bundle.
+pub(in crate::doctor) struct BundleFaults {
+    pub(in crate::doctor) joined: bool,
+    /// Where and what, if a program loses a root for it.
+    pub(in crate::doctor) damaged: Option<String>,
+    pub(in crate::doctor) no_final_newline: bool,
+}
+
+/// Looks at a bundle as its readers do.
+pub(in crate::doctor) fn inspect_bundle(content: &[u8], purpose: Option<Purpose>) -> BundleFaults {
+    let blocks = pem::blocks(content);
+    let readers: &[PemReader] =
+        if purpose.is_some() { &PemReader::OF_BUNDLES } else { &[PemReader::OpenSsl] };
+    let joined = blocks.iter().any(|block| block.der.is_some() && !block.own_lines);
+    BundleFaults {
+        joined,
+        // Blocks that share a line are a matter of their own.
+        damaged: readers::read(content, readers).problem().filter(|_| !joined),
+        no_final_newline: !blocks.is_empty() && !content.ends_with(b"\n"),
+    }
+}
+
+/// Certificate files that spoil the bundle whenever the distribution's own update runs.
+pub(super) fn broken_inputs(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+    for input in facts.row.updater.broken_inputs(view)? {
+        let place = shown(view, &input.path);
+        found.push(Finding {
+            kind: What::BrokenInput,
+            what: format!("{}", input.fault),
+            why: "the distribution's update copies it into the bundle, and programs then lose roots",
+            first_to_change: if input.certificates.is_empty() {
+                format!("remove `{place}`, or put a readable certificate there")
+            } else {
+                format!("write it anew: `openssl x509 -in {place} -out {place}`, or remove it")
+            },
+            mendable: false,
+            place,
+        });
+    }
+    Ok(())
+}
+
+pub(super) fn bundles(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+    let managed = facts.row.updater.is_managed(view)?;
+    let mut seen = BTreeSet::new();
+    for output in facts.outputs.iter().filter(|output| output.kind == OutputKind::Bundle) {
+        let Ok(Some((location, node))) = view.follow_actual(&output.path) else { continue };
+        let Node::File(file) = node.as_ref() else { continue };
+        if !seen.insert(location) {
+            continue;
+        }
+        let faults = inspect_bundle(&file.content, output.purpose);
+        let mut add = |kind, what: &str, why, mendable: bool| {
+            found.push(Finding {
+                kind,
+                place: shown(view, &output.path),
+                what: what.to_owned(),
+                why,
+                first_to_change: if mendable {
+                    REPAIR.to_owned()
+                } else {
+                    format!("take the block out of it; to make it anew: `{}`", facts.row.install_hint)
+                },
+                mendable,
+            });
+        };
+        if faults.joined {
+            let why = "OpenSSL, and all that is built on it, refuses the whole file";
+            add(What::JoinedBlocks, "a certificate begins on the line on which another ends", why, true);
+        }
+        if faults.no_final_newline {
+            let why = "who appends a certificate joins two lines, and OpenSSL refuses the whole file then";
+            add(What::NoFinalNewline, "it does not end with a line end", why, true);
+        }
+        if let Some(damage) = &faults.damaged {
+            let why = "programs lose roots, or all of them";
+            let repairable = (managed || output.purpose.is_some()) && !file.mount_point;
+            add(What::DamagedBlock, damage, why, repairable);
+        }
+    }
+    Ok(())
+}
+
+/// The anchor files whose certificates a bundle for TLS clients lacks: path of the file, certificate, path of the bundle.
+pub(in crate::doctor) fn out_of_step_anchors(
+    view: &View,
+    facts: &Facts,
+) -> Result<Vec<(String, Certificate, String)>> {
+    let updater = facts.row.updater;
+    let mut lacking = Vec::new();
+    let Some(directory) = updater.anchor_directory() else { return Ok(lacking) };
+    let mut files: BTreeMap<String, Vec<Certificate>> = updater.standing(view)?.into_iter().collect();
+    for path in view.ours().files.iter().filter(|path| path.starts_with(&format!("{}/", directory.path))) {
+        files.insert(path.clone(), view.actual_certificates(path).unwrap_or_default());
+    }
+    for (path, certificates) in files {
+        for certificate in certificates {
+            if updater.left_out(view, &certificate)?.is_some() || !certificate.allows(Purpose::ServerAuth) {
+                continue;
+            }
+            let lacks = |output: &&crate::trust::updater::Output| {
+                let holds = || match facts.offers.get(&output.path) {
+                    // Damage is a finding of its own, which hides every root.
+                    Some(offer) if offer.damage.is_some() => {
+                        view.actual_certificates(&output.path).is_some_and(|held| held.contains(&certificate))
+                    }
+                    offer => offer.is_some_and(|offer| offer.roots.contains_key(&certificate.fingerprint())),
+                };
+                output.kind == OutputKind::Bundle && output.purpose == Some(Purpose::ServerAuth) && !holds()
+            };
+            if let Some(output) = facts.outputs.iter().find(lacks) {
+                lacking.push((path.clone(), certificate.clone(), output.path.clone()));
+            }
+        }
+    }
+    Ok(lacking)
+}
+
+/// Files with certificates in the anchor directory that the distribution's update does not read, or reads in vain.
+pub(super) fn unread_inputs(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+    let updater = facts.row.updater;
+    let Some(directory) = updater.anchor_directory() else { return Ok(()) };
+    let read: BTreeMap<String, Vec<Certificate>> = updater.standing(view)?.into_iter().collect();
+    let broken = updater.broken_inputs(view)?;
+    let vendor = updater.vendor_names(view)?;
+    for name in view.names(directory.path)? {
+        let path = child(directory.path, &name);
+        let stem = name.strip_suffix(directory.extension).unwrap_or(&name);
+        // The directory of the anchors may be an output, too.
+        let is_output = rehash::parse_name(&name).is_some()
+            || vendor.iter().any(|known| known == stem)
+            || facts.outputs.iter().any(|output| output.path == path);
+        let is_known = is_output
+            || read.get(&path).is_some_and(|certificates| !certificates.is_empty())
+            || broken.iter().any(|input| input.path == path);
+        let Some((_, node)) = view.follow(&path)? else { continue };
+        let (false, Node::File(file)) = (is_known, node.as_ref()) else { continue };
+        let holds_certificates = input::read(&file.content, &path).is_ok();
+        if holds_certificates {
+            let place = shown(view, &path);
+            let what = match readers::faults(&file.content).first() {
+                _ if !read.contains_key(&path) => {
+                    "the distribution's update does not read files of this name".to_owned()
+                }
+                Some(fault) => fault.to_string(),
+                None => "it is not a plain PEM certificate".to_owned(),
+            };
+            found.push(Finding {
+                kind: What::UnreadInput,
+                what,
+                why: "the distribution's update does not take the certificate from this file, so that no program trusts it",
+                first_to_change: format!("`trustup bootstrap --ca-file {place}`"),
+                mendable: false,
+                place,
+            });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn out_of_step(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+    let managed = facts.row.updater.is_managed(view)?;
+    for (path, certificate, bundle) in out_of_step_anchors(view, facts)? {
+        found.push(Finding {
+            kind: What::OutOfStep,
+            place: shown(view, &path),
+            what: format!("{} is not in `{bundle}`", certificate.subject()),
+            why: "an anchor file alone is trusted by nobody: the stores have to be made from it",
+            first_to_change: if managed {
+                REPAIR.to_owned()
+            } else {
+                format!("`trustup bootstrap --ca-file {}`", text::escape(&path))
+            },
+            mendable: managed,
+        });
+    }
+    Ok(())
+}

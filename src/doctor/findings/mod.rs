@@ -1,0 +1,212 @@
+//! What others left in the stores, and in the variables: links that lead nowhere, files of an update that was killed,
+//! bundles that programs refuse, roots replaced by one, anchors that no store knows. Looks only; what of it is ours to
+//! repair is repaired by `bootstrap --repair` ([`super::repair`]).
+
+mod certificate_files;
+mod hash_links;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+use self::certificate_files::{broken_inputs, bundles, leftovers, out_of_step, unread_inputs};
+pub(super) use self::certificate_files::{inspect_bundle, leftovers_of, out_of_step_anchors};
+pub(super) use self::hash_links::{MissingLink, look_at_hash_links, look_for_missing_hash_links};
+use self::hash_links::{hash_links, missing_hash_links};
+use crate::cert::Purpose;
+use crate::dev_ca::ROOT_NAME;
+use crate::env::Env;
+use crate::error::Result;
+use crate::sysroot::Kind;
+use crate::text;
+use crate::trust::facts::Facts;
+use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
+use crate::trust::updater::OutputKind;
+use crate::trust::view::{View, child};
+
+/// A root that lives no longer (seconds) is one of a throwaway CA: threat T25's lives 30 days.
+const SHORT_LIFE: i64 = 31 * 24 * 3600;
+/// What development CAs, ours and others', call their roots.
+const DEVELOPMENT: [&str; 4] = [ROOT_NAME, "mkcert development CA", "Caddy Local Authority", "localhost"];
+/// A bundle with fewer times as many roots as the system's is no whole one.
+const FEWER: usize = 4;
+/// How many names are shown of a group.
+const SHOWN: usize = 3;
+
+/// What was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Hash links that lead nowhere.
+    DanglingHashLinks,
+    /// Hash links to a certificate of another name, or behind a hole in the numbers.
+    StaleHashLinks,
+    /// Certificates of a hash directory without a hash link.
+    MissingHashLinks,
+    /// The unfinished file of a killed update.
+    KilledUpdate,
+    /// END and BEGIN on one line.
+    JoinedBlocks,
+    /// No line end at the end: whoever appends joins two blocks.
+    NoFinalNewline,
+    /// A block that some programs cannot read.
+    DamagedBlock,
+    /// A certificate file in the anchor directory that no program reads.
+    UnreadInput,
+    /// A certificate file that would spoil the bundle at the next run of the distribution's update.
+    BrokenInput,
+    /// A variable that puts a few roots in the place of all.
+    FewRoots,
+    /// A variable that names what is not there.
+    MissingFile,
+    /// An anchor file whose certificate is in no bundle.
+    OutOfStep,
+    /// A root of a development CA.
+    DevelopmentRoot,
+}
+
+/// A finding.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What it is.
+    pub kind: What,
+    /// Where: a path, or a variable.
+    pub place: String,
+    /// What was found, for people.
+    pub what: String,
+    /// Why it matters.
+    pub why: &'static str,
+    /// The first thing to do.
+    pub first_to_change: String,
+    /// Whether `bootstrap --repair` mends it.
+    pub mendable: bool,
+}
+
+const REPAIR: &str = "`trustup bootstrap --repair` repairs it";
+
+/// Looks through the stores of `facts` and the variables of `env`.
+///
+/// # Errors
+/// A store cannot be read.
+pub fn findings(view: &View, facts: &Facts, env: &Env) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for output in &facts.outputs {
+        if output.kind == OutputKind::HashDirectory {
+            hash_links(view, &output.path, &mut found)?;
+            missing_hash_links(view, facts, &output.path, &mut found)?;
+        }
+    }
+    leftovers(view, facts, &mut found)?;
+    bundles(view, facts, &mut found)?;
+    broken_inputs(view, facts, &mut found)?;
+    unread_inputs(view, facts, &mut found)?;
+    variables(view, facts, env, &mut found)?;
+    out_of_step(view, facts, &mut found)?;
+    development_roots(view, facts, &mut found)?;
+    Ok(found)
+}
+
+fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<Finding>) -> Result<()> {
+    let of_servers = facts.outputs.iter().filter(|output| output.purpose == Some(Purpose::ServerAuth));
+    let bundle = of_servers.clone().find(|output| output.kind == OutputKind::Bundle);
+    let bundle_roots =
+        bundle.and_then(|bundle| facts.offers.get(&bundle.path)).map_or(0, |offer| offer.roots.len());
+    for row in VARIABLES {
+        let Some(value) = env.var(row.name) else { continue };
+        let paths: Vec<&str> = match row.effect {
+            // Options of which a keystore may be one: Java's own row tells.
+            Effect::JavaOptions => continue,
+            Effect::ReplacesDirectory => value.split(':').filter(|path| !path.is_empty()).collect(),
+            Effect::Replaces | Effect::Adds => vec![value],
+        };
+        let mut roots = 0;
+        let mut missing = false;
+        for path in paths {
+            match view.sysroot().stat(path).ok().flatten() {
+                None => {
+                    missing = true;
+                    found.push(Finding {
+                        kind: What::MissingFile,
+                        place: row.name.to_owned(),
+                        what: format!("it names `{}`, which is not there", text::escape(path)),
+                        why: "some of its readers stop with an error, others go on without any root",
+                        first_to_change: match bundle {
+                            Some(bundle) => format!("unset {}, or set it to `{}`", row.name, bundle.path),
+                            None => format!("unset {}", row.name),
+                        },
+                        mendable: false,
+                    });
+                }
+                Some(meta) if meta.kind == Kind::Directory => {
+                    for name in view.actual_names(path)? {
+                        roots += view.actual_certificates(&child(path, &name)).map_or(0, |found| found.len());
+                    }
+                }
+                Some(_) => roots += view.actual_certificates(path).map_or(0, |found| found.len()),
+            }
+        }
+        if row.effect != Effect::Adds && !missing && roots * FEWER < bundle_roots {
+            let path = bundle.map_or("", |bundle| &bundle.path);
+            found.push(Finding {
+                kind: What::FewRoots,
+                place: row.name.to_owned(),
+                what: format!(
+                    "it names `{}`, with {}; the system has {bundle_roots}",
+                    text::escape(value),
+                    count(roots, "root")
+                ),
+                why: "it does not add to the roots of its readers, it replaces them: they trust these and no others",
+                first_to_change: format!("unset {}, or set it to `{path}`", row.name),
+                mendable: false,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// What `bootstrap --repair` should have repaired and did not, in the same form as every finding.
+///
+/// # Errors
+/// A store cannot be read.
+pub fn unrepaired(view: &View, facts: &Facts) -> Result<Vec<Finding>> {
+    let mut found = Vec::new();
+    for output in facts.outputs.iter().filter(|output| output.kind == OutputKind::HashDirectory) {
+        hash_links(view, &output.path, &mut found)?;
+        missing_hash_links(view, facts, &output.path, &mut found)?;
+    }
+    leftovers(view, facts, &mut found)?;
+    bundles(view, facts, &mut found)?;
+    out_of_step(view, facts, &mut found)?;
+    Ok(found)
+}
+
+fn development_roots(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for output in facts.outputs.iter().filter(|output| output.kind == OutputKind::Bundle) {
+        for root in view.actual_certificates(&output.path).unwrap_or_default() {
+            let label = root.label();
+            let short = root.not_after() - root.not_before() <= SHORT_LIFE;
+            let known = DEVELOPMENT.iter().any(|name| label.starts_with(name));
+            if (short || known) && seen.insert(root.fingerprint()) {
+                found.push(Finding {
+                    kind: What::DevelopmentRoot,
+                    place: shown(view, &output.path),
+                    what: format!("{} is a root of a development CA ({})", root.subject(), root.fingerprint()),
+                    why: "whoever has the key of such a CA, which is kept for convenience, can be any server for this system",
+                    first_to_change: "keep it out of images that leave your machine: `trustup untrust` takes out what trustup put in".to_owned(),
+                    mendable: false,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn shown(view: &View, path: &str) -> String {
+    text::escape(&view.sysroot().display(path))
+}
+
+/// `1 root`, `2 roots`.
+pub fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
