@@ -151,7 +151,7 @@ fn is_printable(c: u8) -> bool {
 fn go_key(key: &Key<'_>) -> Option<String> {
     match key.algorithm {
         key_form::id::RSA => {
-            if !key.parameters.is_some_and(|parameters| parameters.tag == der::NULL) {
+            if key.parameters.is_none_or(|parameters| parameters.tag != der::NULL) {
                 return Some("its RSA key lacks the NULL parameters".to_owned());
             }
             let (_, exponent) = key_form::rsa_numbers(key.bytes)?;

@@ -438,15 +438,13 @@ fn others(cases: &mut Cases) {
         cases.add(name, &Odd::default().with(id, &value));
         cases.add(format!("{name} critical"), &Odd::default().with_extension(id, true, &value));
     }
-    let mut none = Odd::default();
-    none.tail = tlv(0xa3, &sequence(&[]));
-    none.extensions.clear();
+    let none = Odd { extensions: Vec::new(), tail: tlv(0xa3, &sequence(&[])), ..Odd::default() };
     cases.add("extensions empty", &none);
     let constraint = Odd::default().extensions[0].clone();
     for (name, element) in [
         (
             "twice private",
-            vec![extension("1.2.3.4", false, &[5, 0]), extension("1.2.3.4", false, &[5, 0])].concat(),
+            [extension("1.2.3.4", false, &[5, 0]), extension("1.2.3.4", false, &[5, 0])].concat(),
         ),
         ("false written", sequence(&[&oid("1.2.3.4"), &[1, 1, 0], &tlv(4, &[5, 0])])),
         ("critical 01", sequence(&[&oid("1.2.3.4"), &[1, 1, 1], &tlv(4, &[5, 0])])),
