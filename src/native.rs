@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "this module owns the starting of programs")]
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{ErrorKind as ErrorKindOfIo, PipeReader, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
@@ -74,7 +75,7 @@ pub fn unsafe_to_run(sysroot: &Sysroot, path: &str) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Why a family's tool failed.
+/// Why a program failed.
 #[derive(Debug)]
 pub struct ToolFailure {
     /// What it said, and what to do.
@@ -82,6 +83,18 @@ pub struct ToolFailure {
     /// It, or a program that it ran, was killed by a signal or could not be run at all, as under an emulator that cannot
     /// run it: no verdict on what it was to do.
     pub crashed: bool,
+}
+
+impl From<Error> for ToolFailure {
+    fn from(error: Error) -> Self {
+        ToolFailure { error, crashed: false }
+    }
+}
+
+impl fmt::Display for ToolFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
 }
 
 /// Runs a family's tool: fixed environment (its temporary files go to `temporary`, ours alone), standard input closed, output kept for the error, its whole process
@@ -111,11 +124,10 @@ pub fn run_tool(
         .current_dir("/");
     let shown =
         std::iter::once(program).chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-    let mut crashed = false;
     let late = (timeout, ErrorKind::Failed);
-    run(command, "the distribution's trust update", &shown, late, &|| Ok(()), &mut crashed).map_err(|error| {
-        let error = error.hint("`--updater builtin` writes the same files without it");
-        ToolFailure { error, crashed }
+    run(command, "the distribution's trust update", &shown, late, &|| Ok(())).map_err(|failure| {
+        let error = failure.error.hint("`--updater builtin` writes the same files without it");
+        ToolFailure { error, ..failure }
     })
 }
 
@@ -150,20 +162,20 @@ fn hook(
     withhold_secrets(&mut command, env);
     let shown = text::escape(&[&[program], arguments].concat().join(" "));
     // Another time it may be quicker.
-    run(command, "the hook", &shown, (timeout, ErrorKind::Unreachable), go_on, &mut false).map(drop)
+    let ran = run(command, "the hook", &shown, (timeout, ErrorKind::Unreachable), go_on);
+    ran.map(drop).map_err(|failure| failure.error)
 }
 
 /// Runs `command` to its end, as long as `go_on` has no error, and gives back what it said; `who` and `shown` are for the
-/// error, which is of the kind beside the time that it has where that was too short. `crashed` becomes true where its end
-/// was a signal, or a shell's word for that (128 and more) or for a program that cannot be run (126, 127).
+/// error, which is of the kind beside the time that it has where that was too short. It crashed where its end was
+/// a signal, or a shell's status for that (128 and more) or for a program that cannot be run (126, 127).
 fn run(
     mut command: Command,
     who: &str,
     shown: &str,
     (timeout, late): (Duration, ErrorKind),
     go_on: &dyn Fn() -> Result<()>,
-    crashed: &mut bool,
-) -> Result<String> {
+) -> Result<String, ToolFailure> {
     let no_pipe = |error| Error::failed("could not make a pipe").because(anyhow::Error::from(error));
     let (output, writer) = std::io::pipe().map_err(no_pipe)?;
     let writer_too = writer.try_clone().map_err(no_pipe)?;
@@ -190,19 +202,21 @@ fn run(
         running.closes_within(GRACE);
     }
     let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-    *crashed = matches!(ended, Ended::ByItself) && status.code().is_none_or(|code| code >= 126);
+    let crashed = matches!(ended, Ended::ByItself) && status.code().is_none_or(|code| code >= 126);
     let what = match ended {
         Ended::ByItself if status.success() => return Ok(String::from_utf8_lossy(&said).into_owned()),
         Ended::ByItself => Error::failed(format!("{who} failed ({status})")),
         Ended::Late => {
             Error::new(late, format!("{who} took longer than {} s and was ended", timeout.as_secs()))
         }
-        Ended::Before(error) => return Err(error.at(shown)),
+        Ended::Before(error) => return Err(error.at(shown).into()),
     };
     let said = String::from_utf8_lossy(&said);
     let error = what.at(shown);
     let said = said.trim_end();
-    Err(if said.is_empty() { error } else { error.because(anyhow::anyhow!("it said: {}", tail(said))) })
+    let error =
+        if said.is_empty() { error } else { error.because(anyhow::anyhow!("it said: {}", tail(said))) };
+    Err(ToolFailure { error, crashed })
 }
 
 /// Reads what a program says into `said`, until nobody can write it any more; then the receiver hears of it. Whoever keeps

@@ -20,6 +20,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::PossibleValuesParser;
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
@@ -28,7 +29,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::sysroot::Sysroot;
-use crate::trust::distro;
+use crate::trust::distro::DISTROS;
 use crate::ui::{Color, Ui};
 
 use self::trees::Trees;
@@ -70,7 +71,7 @@ struct Global {
     #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
     sysroot: PathBuf,
     /// Take the root file system for this distribution, whatever its os-release says (`trustup detect --list`)
-    #[arg(long, global = true, value_name = "NAME", value_parser = distribution)]
+    #[arg(long, global = true, value_name = "ROW", value_parser = distributions(), hide_possible_values = true)]
     distribution: Option<String>,
     /// Where the private store is, for users who cannot write the system's stores [default: below
     /// $XDG_STATE_HOME, ~/.local/state or /tmp]
@@ -247,15 +248,9 @@ fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     text.parse().map_err(|error| for_clap(&error))
 }
 
-/// The name of a row of the table of distributions.
-fn distribution(text: &str) -> Result<String, String> {
-    match distro::by_id(text, false) {
-        Some(row) => Ok(row.id.to_owned()),
-        None => {
-            let rows: Vec<&str> = distro::DISTROS.iter().map(|row| row.id).collect();
-            Err(format!("no such distribution\n  hint: one of {}", rows.join(", ")))
-        }
-    }
+/// The names of the rows of the table of distributions.
+fn distributions() -> PossibleValuesParser {
+    PossibleValuesParser::new(DISTROS.iter().map(|row| row.id))
 }
 
 /// One of our errors as clap shows it.

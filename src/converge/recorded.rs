@@ -140,7 +140,7 @@ impl Draft<'_> {
             }
         }
         for path in
-            special.keys().filter(|path| !state.records.get(*path).is_some_and(|known| known.special != 0))
+            special.keys().filter(|path| state.records.get(*path).is_none_or(|known| known.special == 0))
         {
             let path = sysroot.display(path);
             self.warnings.push(format!("`{path}` had set-id bits; trustup does not keep them"));

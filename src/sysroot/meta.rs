@@ -183,6 +183,7 @@ fn unescaped(field: &str) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests build the trees that they look at")]
 mod tests {
     use std::collections::BTreeSet;
 

@@ -52,8 +52,14 @@ fn links_resolve_inside() {
 #[test]
 fn only_regular_files_within_the_limit_are_read() {
     let temp = tempfile::tempdir().unwrap();
-    rustix::fs::mknodat(CWD, temp.path().join("fifo"), FileType::Fifo, Mode::from_raw_mode(0o644), 0)
-        .unwrap();
+    rustix::fs::mknodat(
+        CWD,
+        temp.path().join("fifo"),
+        rustix::fs::FileType::Fifo,
+        Mode::from_raw_mode(0o644),
+        0,
+    )
+    .unwrap();
     fs::File::create(temp.path().join("sparse")).unwrap().set_len(10 << 30).unwrap();
     fs::create_dir(temp.path().join("dir")).unwrap();
     for sysroot in both(temp.path()) {
