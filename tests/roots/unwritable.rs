@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::support::binary;
 use crate::support::ca::{self, Root};
 use crate::support::program::copy_program;
 use crate::support::roots::{self, Base, RootFs};
@@ -60,7 +61,7 @@ impl Scene {
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::set_permissions(root.exchange(), fs::Permissions::from_mode(0o755)).unwrap();
         ca.write(root.exchange(), "root.pem");
-        copy_program(roots::static_trustup(), &root.exchange().join("trustup"));
+        copy_program(binary::shipped(), &root.exchange().join("trustup"));
         Scene { root, ca, user: "0:0", before: String::new(), around: Vec::new() }
     }
 
