@@ -100,8 +100,10 @@ pub fn block_on_after_all<T>(future: impl Future<Output = T>) -> Result<T> {
 /// # Errors
 /// The system gives none.
 pub fn build() -> std::io::Result<tokio::runtime::Runtime> {
-    // tokio makes a pair for signals that it cannot be without, and panics where the system has no descriptors left.
-    drop(UnixStream::pair()?);
+    // tokio panics where it gets no pair for signals, which comes after epoll, a copy of it and its waker: five descriptors
+    // have to be there at once.
+    let room = [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
+    drop(room);
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
