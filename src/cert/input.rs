@@ -125,6 +125,8 @@ fn read_pem(bytes: &[u8], blocks: &[Block]) -> Result<CertificateFile> {
             continue;
         };
         match block.label.as_str() {
+            // Microsoft's CA gives PKCS#7 this label.
+            "CERTIFICATE" if pkcs7::is_pkcs7(der) => found.pkcs7(der, &place)?,
             "CERTIFICATE" | "X509 CERTIFICATE" => found.certificate(der, &place)?,
             "TRUSTED CERTIFICATE" => found.trusted_certificate(der, &place)?,
             // OpenSSL's label, what Netscape called it, RFC 7468's.
@@ -294,6 +296,7 @@ mod tests {
         let bag = bag(&[&a, &b]);
         assert_eq!(labels(&bag), ["A", "B"]);
         assert_eq!(labels(armor("PKCS7", &bag).as_bytes()), ["A", "B"]);
+        assert_eq!(labels(pem::encode(&bag).as_bytes()), ["A", "B"]);
         let mixed =
             format!("{}{}{}", armor("PKCS7", &bag), pem::encode(&named("C")), pem::encode(&b).trim_end());
         assert_eq!(labels(mixed.as_bytes()), ["A", "B", "C"]);

@@ -276,6 +276,8 @@ impl<'a> View<'a> {
             return Ok(actual);
         }
         match actual.as_ref() {
+            // A file of somebody else's beside our anchors is an input that we never touched, whatever is in it.
+            Node::File(_) if self.is_beside_our_anchors(path) => Ok(actual),
             Node::File(file) => {
                 let without = p11_format::without(&file.content, &self.ours.installed);
                 if let Some(content) =
@@ -317,6 +319,13 @@ impl<'a> View<'a> {
             }
             _ => Ok(actual),
         }
+    }
+
+    fn is_beside_our_anchors(&self, location: &str) -> bool {
+        let directory = split(location).0;
+        !self.recorded.contains_key(location)
+            && !self.our_files.contains(location)
+            && self.our_files.iter().any(|file| split(file).0 == directory)
     }
 
     /// The names in the directory `path` without us, sorted; empty if there is none.

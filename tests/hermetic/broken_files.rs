@@ -130,7 +130,38 @@ fn a_broken_file_beside_ours_is_written_anew() {
                 file.iter().any(|one| one["place"].as_str().unwrap().ends_with(&name)),
                 "{context}: {file:?}"
             );
+            assert_eq!(findings(&scene, "missing-hash-links"), [] as [Value; 0], "{context}");
 
+            scene.untrust().ok();
+            before.assert_same(&tree(&scene), &context);
+        }
+    }
+}
+
+/// The broken file holds the very root that is asked for: it stays somebody else's, and the second run finds the same.
+#[test]
+fn a_broken_file_may_hold_the_same_root() {
+    for Copying { fixture, directory, ending, bundle, .. } in COPYING {
+        for (what, bytes, _) in broken(&ca::root("Only For The Kinds")) {
+            let scene = Scene::new(fixture);
+            let bytes =
+                broken(&scene.ca).into_iter().find(|(kind, _, _)| *kind == what).map_or(bytes, |one| one.1);
+            fs::create_dir_all(scene.at(directory)).unwrap();
+            fs::write(scene.at(directory).join(format!("same{ending}")), bytes).unwrap();
+            let before = tree(&scene);
+            let context = format!("{fixture}, {what}");
+            let first = scene.bootstrap().arg("--json").ok().json();
+            assert_eq!(first["anchors"][0]["status"], "installed", "{context}: {first}");
+            assert!(
+                offered(&fs::read(scene.at(bundle)).unwrap()).contains(&scene.ca.fingerprint),
+                "{context}"
+            );
+            let after = tree(&scene);
+            let again = scene.bootstrap().arg("--json").ok().json();
+            assert_eq!(again["changed"], false, "{context}: {again}");
+            after.assert_same(&tree(&scene), &context);
+            assert_eq!(findings(&scene, "broken-input").len(), 1, "{context}");
+            assert_eq!(findings(&scene, "missing-hash-links"), [] as [Value; 0], "{context}");
             scene.untrust().ok();
             before.assert_same(&tree(&scene), &context);
         }

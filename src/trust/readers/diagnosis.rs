@@ -1,6 +1,7 @@
 //! What is unusual in a file of PEM certificates, for people: where, and what. Says nothing about which reader minds.
 
 use super::{Fault, find, line_of};
+use crate::cert::{der, is_decodable, pem};
 
 const DASHES: &[u8] = b"-----";
 const BEGIN: &[u8] = b"-----BEGIN ";
@@ -81,6 +82,14 @@ pub(super) fn faults(content: &[u8]) -> Vec<Fault> {
                     fault("a BEGIN line whose dashes are damaged");
                 }
             }
+        }
+    }
+    let is_certificate =
+        |der: &[u8]| der::Reader::new(der).take(der::SEQUENCE).is_some_and(|whole| is_decodable(whole.raw));
+    for block in pem::blocks(content).into_iter().filter(|block| block.label == "CERTIFICATE") {
+        if block.der.is_some_and(|der| !is_certificate(&der)) {
+            let line = line_of(content, block.range.start);
+            faults.push(Fault { line, what: "a CERTIFICATE block that does not hold a certificate" });
         }
     }
     if open.is_some() {

@@ -90,6 +90,7 @@ impl CaCertificates {
                 // OpenSSL could not read the file behind a link either.
                 if let [certificate] = inputs::certificates(content).as_slice() {
                     ours.insert(path.clone(), certificate.clone());
+                    ours.insert(child(self.certs, &name), certificate.clone());
                 }
                 if !normalized.is_empty() {
                     let node = Node::File(File::new(normalized, 0o644));
