@@ -210,7 +210,7 @@ fn missing_hash_links_are_found_and_the_recommendation_makes_them() {
             let found = &answer["findings"][0];
             assert_eq!(found["kind"], "missing-hash-links", "{fixture}: {answer}");
             let command = found["first_to_change"].as_str().unwrap().split('`').nth(1).unwrap().to_owned();
-            let repaired = scene.trustup(command.split(' ').skip(1)).ok();
+            let repaired = Trustup::new(command.split(' ').skip(1)).ok();
             assert!(findings(&scene).is_empty(), "{fixture}: {repaired}");
             whole.assert_same(&tree(&scene), fixture);
         }

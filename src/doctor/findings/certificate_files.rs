@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, REPAIR, What, shown};
+use super::{Finding, What, command, repair, shown};
 use crate::cert::{Certificate, Purpose, input, pem};
 use crate::error::Result;
-use crate::text;
 use crate::tree::Node;
 use crate::trust::facts::Facts;
 use crate::trust::readers::{self, Reader as PemReader};
@@ -31,7 +30,7 @@ pub(super) fn leftovers(view: &View, facts: &Facts, found: &mut Vec<Finding>) ->
             place: shown(view, &path),
             what: "the unfinished file of an update that was killed".to_owned(),
             why: "the next run of the distribution's update appends to it, and roots are there twice",
-            first_to_change: REPAIR.to_owned(),
+            first_to_change: repair(view),
             mendable: true,
         });
     }
@@ -97,7 +96,7 @@ pub(super) fn bundles(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> R
                 what: what.to_owned(),
                 why,
                 first_to_change: if mendable {
-                    REPAIR.to_owned()
+                    repair(view)
                 } else {
                     format!("take the block out of it; to make it anew: `{}`", facts.row.install_hint)
                 },
@@ -189,7 +188,7 @@ pub(super) fn unread_inputs(view: &View, facts: &Facts, found: &mut Vec<Finding>
                 kind: What::UnreadInput,
                 what,
                 why: "the distribution's update does not take the certificate from this file, so that no program trusts it",
-                first_to_change: format!("`trustup bootstrap --ca-file {place}`"),
+                first_to_change: command(view, &format!("bootstrap --ca-file {place}")),
                 mendable: false,
                 place,
             });
@@ -207,9 +206,9 @@ pub(super) fn out_of_step(view: &View, facts: &Facts, found: &mut Vec<Finding>) 
             what: format!("{} is not in `{bundle}`", certificate.subject()),
             why: "an anchor file alone is trusted by nobody: the stores have to be made from it",
             first_to_change: if managed {
-                REPAIR.to_owned()
+                repair(view)
             } else {
-                format!("`trustup bootstrap --ca-file {}`", text::escape(&path))
+                command(view, &format!("bootstrap --ca-file {}", shown(view, &path)))
             },
             mendable: managed,
         });

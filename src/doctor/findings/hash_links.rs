@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, REPAIR, SHOWN, What, count, shown};
+use super::{Finding, SHOWN, What, count, repair, shown};
 use crate::cert::Certificate;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
@@ -64,7 +64,7 @@ pub(super) fn hash_links(view: &View, directory: &str, found: &mut Vec<Finding>)
                 group(&links.dangling)
             ),
             why: "OpenSSL ends its search at a link that leads nowhere, and misses what is numbered after it",
-            first_to_change: REPAIR.to_owned(),
+            first_to_change: repair(view),
             mendable: true,
         });
     }
@@ -78,7 +78,7 @@ pub(super) fn hash_links(view: &View, directory: &str, found: &mut Vec<Finding>)
                 group(&links.stale)
             ),
             why: "OpenSSL does not find these certificates in the directory",
-            first_to_change: REPAIR.to_owned(),
+            first_to_change: repair(view),
             mendable: true,
         });
     }
@@ -158,7 +158,7 @@ pub(super) fn missing_hash_links(
             place: shown(view, directory),
             what: format!("no hash link for {}: {}", count(missing.len(), "certificate"), group(&missing)),
             why: "OpenSSL does not find these certificates in the directory",
-            first_to_change: REPAIR.to_owned(),
+            first_to_change: repair(view),
             mendable: true,
         });
     }

@@ -82,7 +82,19 @@ pub struct Finding {
     pub mendable: bool,
 }
 
-const REPAIR: &str = "`trustup bootstrap --repair` repairs it";
+/// A command of ours that works on the root file system that was looked at, as it is typed.
+pub(super) fn command(view: &View, arguments: &str) -> String {
+    let sysroot = view.sysroot();
+    if sysroot.is_host() {
+        format!("`trustup {arguments}`")
+    } else {
+        format!("`trustup --sysroot {} {arguments}`", text::escape(&sysroot.path().to_string_lossy()))
+    }
+}
+
+fn repair(view: &View) -> String {
+    format!("{} repairs it", command(view, "bootstrap --repair"))
+}
 
 /// Looks through the stores of `facts` and the variables of `env`.
 ///
@@ -193,7 +205,7 @@ fn development_roots(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Re
                     place: shown(view, &output.path),
                     what: format!("{} is a root of a development CA ({})", root.subject(), root.fingerprint()),
                     why: "whoever has the key of such a CA, which is kept for convenience, can be any server for this system",
-                    first_to_change: "keep it out of images that leave your machine: `trustup untrust` takes out what trustup put in".to_owned(),
+                    first_to_change: format!("keep it out of images that leave your machine: {} removes what trustup installed", command(view, "untrust --all")),
                     mendable: false,
                 });
             }
