@@ -58,7 +58,12 @@ pub(crate) fn is_decodable(bytes: &[u8]) -> bool {
 /// Whether `bytes` are one certificate built as RFC 5280 section 4.1 and DER say, in every standard extension too: what
 /// trustup itself may add to a store.
 pub(crate) fn is_well_formed(bytes: &[u8]) -> bool {
-    structure::check(bytes).is_ok()
+    malformed_part(bytes).is_none()
+}
+
+/// The part of a certificate that is not built so; `None` for a well-formed one.
+pub(crate) fn malformed_part(bytes: &[u8]) -> Option<&'static str> {
+    structure::check(bytes).err()
 }
 
 /// Whether OpenSSL reads `bytes` as the trust settings behind a certificate.

@@ -335,3 +335,21 @@ fn a_repair_that_leaves_damage_fails() {
     run.says(["could not repair", "ca-bundle.trust.crt", "line ", "hint: "]);
     before.assert_same(&tree(&scene), "after a repair in vain");
 }
+
+/// A certificate that trustup itself would refuse, in a bundle of somebody else's: it is reported, and stays.
+#[test]
+fn a_malformed_certificate_of_others_is_reported() {
+    let scene = Scene::new("distroless-static-debian12");
+    let bundle = scene.at("etc/ssl/certs/ca-certificates.crt");
+    let mut params = ca::root_params("Malformed");
+    // A subject alternative name that is no sequence of names.
+    params.custom_extensions = vec![rcgen::CustomExtension::from_oid_content(&[2, 5, 29, 17], vec![4, 1, 0])];
+    let malformed = ca::root_with(params);
+    let text = fs::read_to_string(&bundle).unwrap() + &malformed.pem;
+    fs::write(&bundle, &text).unwrap();
+    let found = findings(&scene, "malformed-certificate");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0]["what"].as_str().unwrap().contains(&malformed.fingerprint.hex()), "{found:?}");
+    scene.bootstrap().ok();
+    assert!(fs::read_to_string(&bundle).unwrap().starts_with(&text));
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Finding, What, command, repair, shown};
-use crate::cert::{Certificate, Purpose, input, pem};
+use crate::cert::{Certificate, Purpose, input, malformed_part, pem};
 use crate::error::Result;
 use crate::tree::Node;
 use crate::trust::facts::Facts;
@@ -57,6 +57,36 @@ pub(in crate::doctor) fn inspect_bundle(content: &[u8], purpose: Option<Purpose>
         damaged: readers::read(content, readers).problem().filter(|_| !joined),
         no_final_newline: !blocks.is_empty() && !content.ends_with(b"\n"),
     }
+}
+
+/// Certificates in a bundle that trustup would not install: GnuTLS, for one, loads no root of a bundle in which a subject
+/// alternative name is malformed (threat T39).
+pub(super) fn malformed_certificates(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+    let mut seen = BTreeSet::new();
+    for output in facts.outputs.iter().filter(|output| output.kind == OutputKind::Bundle) {
+        for certificate in view.actual_certificates(&output.path).unwrap_or_default() {
+            if let Some(part) = malformed_part(certificate.der())
+                && seen.insert(certificate.fingerprint())
+            {
+                found.push(Finding {
+                    kind: What::MalformedCertificate,
+                    place: shown(view, &output.path),
+                    what: format!(
+                        "{} ({}) is malformed: {part}",
+                        certificate.subject(),
+                        certificate.fingerprint()
+                    ),
+                    why: "some programs refuse the whole bundle for such a certificate, GnuTLS among them",
+                    first_to_change: format!(
+                        "remove it from the files that the bundle is made of; to make the bundle anew: `{}`",
+                        facts.row.install_hint
+                    ),
+                    mendable: false,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Certificate files that spoil the bundle whenever the distribution's own update runs.

@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use self::certificate_files::{broken_inputs, bundles, leftovers, out_of_step, unread_inputs};
+use self::certificate_files::{
+    broken_inputs, bundles, leftovers, malformed_certificates, out_of_step, unread_inputs,
+};
 pub(super) use self::certificate_files::{inspect_bundle, leftovers_of, out_of_step_anchors};
 pub(super) use self::hash_links::{MissingLink, look_at_hash_links, look_for_missing_hash_links};
 use self::hash_links::{hash_links, missing_hash_links};
@@ -51,6 +53,8 @@ pub enum What {
     NoFinalNewline,
     /// A block that some programs cannot read.
     DamagedBlock,
+    /// A certificate of somebody else's for which some programs refuse the whole bundle.
+    MalformedCertificate,
     /// A certificate file in the anchor directory that no program reads.
     UnreadInput,
     /// A certificate file that would spoil the bundle at the next run of the distribution's update.
@@ -110,6 +114,7 @@ pub fn findings(view: &View, facts: &Facts, env: &Env) -> Result<Vec<Finding>> {
     }
     leftovers(view, facts, &mut found)?;
     bundles(view, facts, &mut found)?;
+    malformed_certificates(view, facts, &mut found)?;
     broken_inputs(view, facts, &mut found)?;
     unread_inputs(view, facts, &mut found)?;
     variables(view, facts, env, &mut found)?;
