@@ -1,4 +1,4 @@
-//! Where the private store of whoever runs us is, and whether it is safe to use (threat T12): a directory with a bundle,
+//! Where the private store of the current user is, and whether it is safe to use (threat T12): a directory with a bundle,
 //! a hashed directory and our state, for users who cannot write the system's stores. What is in it is another module's
 //! business.
 //!

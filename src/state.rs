@@ -334,7 +334,7 @@ impl State {
     }
 }
 
-/// Whether root keeps a record of this system that whoever runs us cannot read. The directory goes with the last anchor,
+/// Whether root keeps a record of this system that the current user cannot read. The directory goes with the last anchor,
 /// so there is one.
 pub fn is_closed(sysroot: &Sysroot) -> Result<bool> {
     let uid = rustix::process::geteuid().as_raw();

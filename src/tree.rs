@@ -38,7 +38,7 @@ pub struct File {
     pub content: Vec<u8>,
     /// Permission bits, octal.
     pub mode: u32,
-    /// Owner and group; `None` in a plan: whoever runs us. Also `None` where we could not give a file away anyway.
+    /// Owner and group; `None` in a plan: the current user. Also `None` where we could not give a file away anyway.
     pub owner: Option<(u32, u32)>,
     /// Last change, seconds since 1970 and nanoseconds; `None` in a plan: now, or `SOURCE_DATE_EPOCH`.
     pub modified: Option<(i64, u32)>,
@@ -47,7 +47,7 @@ pub struct File {
 }
 
 impl File {
-    /// A file that a plan makes: this content and mode, owned by whoever runs us.
+    /// A file that a plan makes: this content and mode, owned by the current user.
     pub fn new(content: Vec<u8>, mode: u32) -> Self {
         File { content, mode, owner: None, modified: None, mount_point: false }
     }

@@ -108,7 +108,7 @@ fn ask(context: &Context, system: &Sysroot, host: &str, port: u16) -> Result<Pre
     handshake::shake_hands(&settings, host, port, context.env, context.timeout())
 }
 
-/// The state, as far as whoever runs us may read it.
+/// The state, as far as the current user may read it.
 fn state_of(sysroot: &Sysroot) -> Result<State> {
     if state::is_closed(sysroot)? { Ok(State::default()) } else { State::load(sysroot) }
 }

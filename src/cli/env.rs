@@ -72,7 +72,7 @@ fn nothing_trusted(sysroot: &Sysroot) -> Error {
         .hint("run `trustup bootstrap` first")
 }
 
-/// Where the roots are, for whoever runs us.
+/// Where the roots are, for the current user.
 pub(super) struct Located {
     pub(super) roots: Roots,
     /// Places of the system whose roots are all in a private store: images set variables to these, and who has a

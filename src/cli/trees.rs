@@ -1,4 +1,4 @@
-//! The trees that a command works on: the root file system, and the private store of whoever runs us.
+//! The trees that a command works on: the root file system, and the private store of the current user.
 
 use super::Context;
 use crate::cert::{Certificate, Purpose};

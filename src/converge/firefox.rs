@@ -107,7 +107,7 @@ fn want_file(view: &View, named: &[String], own: &mut Desires) -> Result<()> {
     Ok(())
 }
 
-/// Refuses what whoever runs us could not write.
+/// Refuses what the current user could not write.
 fn writable(view: &View, path: &str, node: &Node) -> Result<()> {
     if view.actual(path)?.satisfies(node) || view.is_writable(split(path).0)? {
         return Ok(());

@@ -50,7 +50,7 @@ pub struct Options<'a> {
     pub stores: Option<&'a Selection>,
     /// Native or built-in.
     pub updater: Choice,
-    /// Leave what whoever runs us cannot write, and say so, instead of failing.
+    /// Leave what the current user cannot write, and say so, instead of failing.
     pub leave_unwritable: bool,
     /// An input or output that programs cannot read is an error, not a warning.
     pub strict: bool,

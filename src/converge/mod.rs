@@ -306,7 +306,7 @@ impl<'a> Draft<'a> {
         })
     }
 
-    /// Whether there is nothing that whoever runs us could change: the stores, or at least our own record of them.
+    /// Whether there is nothing that the current user could change: the stores, or at least our own record of them.
     fn is_beyond_us(&self, options: Options) -> Result<bool> {
         let sysroot = self.view.sysroot();
         Ok(options.leave_unwritable

@@ -49,7 +49,7 @@ pub struct Outputs {
     pub chain: Option<String>,
     /// The roots that the chain ends at, PEM.
     pub ca_out: Option<String>,
-    /// User and group of the files; `None` for whoever runs us.
+    /// User and group of the files; `None` for the current user.
     pub owner: Option<(u32, u32)>,
     /// Permission bits of the certificates, octal.
     pub cert_mode: u32,

@@ -89,7 +89,7 @@ impl Obstacle {
 }
 
 impl Sysroot {
-    /// Whether whoever runs us can create entries in the directory at `path`, or, where there is none, in the nearest
+    /// Whether the current user can create entries in the directory at `path`, or, where there is none, in the nearest
     /// one above it.
     pub fn is_writable(&self, path: &str) -> Result<bool> {
         Ok(self.directory_obstacle(path)?.is_none())

@@ -234,7 +234,7 @@ pub struct OutputView {
     pub real_path: Option<String>,
     /// How many roots it offers.
     pub certificates: usize,
-    /// Whether it can be replaced by whoever runs us.
+    /// Whether it can be replaced by the current user.
     pub writable: bool,
     /// Something is mounted exactly there: it is never replaced.
     pub mounted: bool,
@@ -243,7 +243,7 @@ pub struct OutputView {
     pub damage: Option<String>,
 }
 
-/// Why whoever runs us cannot write an output, links followed; `None` if it can.
+/// Why the current user cannot write an output, links followed; `None` if it can.
 pub fn output_obstacle(view: &View, kind: OutputKind, path: &str) -> Result<Option<Obstacle>> {
     match (kind, view.follow_actual(path)?) {
         (OutputKind::HashDirectory | OutputKind::NssDatabase, _) => view.directory_obstacle(path),

@@ -150,12 +150,12 @@ impl<'a> View<'a> {
         Ok(location)
     }
 
-    /// Whether whoever runs us may change what is in `directory`, or make it: never in Nix's store.
+    /// Whether the current user may change what is in `directory`, or make it: never in Nix's store.
     pub fn is_writable(&self, directory: &str) -> Result<bool> {
         Ok(self.directory_obstacle(directory)?.is_none())
     }
 
-    /// Why whoever runs us cannot change what is in `directory`, or make it; `None` if it can.
+    /// Why the current user cannot change what is in `directory`, or make it; `None` if it can.
     pub fn directory_obstacle(&self, directory: &str) -> Result<Option<Obstacle>> {
         let real = self.location(&child(directory, "x"))?;
         if nix_store::holds(&real) {
@@ -164,7 +164,7 @@ impl<'a> View<'a> {
         self.sysroot.directory_obstacle(directory)
     }
 
-    /// Why whoever runs us cannot put something else at `path` (a link at its end is not followed); `None` if it can.
+    /// Why the current user cannot put something else at `path` (a link at its end is not followed); `None` if it can.
     pub fn obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
         let location = self.location(path)?;
         match self.directory_obstacle(split(&location).0)? {

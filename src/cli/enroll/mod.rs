@@ -217,7 +217,7 @@ pub(super) fn run(context: &Context, args: &EnrollArgs, said: &Parsed) -> Result
     Err(native::replace_us(context.env, &args.command, &[]))
 }
 
-/// What bootstrap recorded, as far as whoever runs us may read it.
+/// What bootstrap recorded, as far as the current user may read it.
 pub(super) fn recorded(context: &Context) -> Result<Recorded> {
     let trees = context.trees()?;
     let mut recorded = Recorded::default();

@@ -429,7 +429,7 @@ fn owner_of(host: &Sysroot, text: Option<&str>) -> Result<Option<(u32, u32)>> {
     Ok(Some(owner))
 }
 
-/// Whether whoever runs us is in this group.
+/// Whether the current user is in this group.
 fn is_ours(group: u32) -> bool {
     let groups = rustix::process::getgroups().unwrap_or_default();
     rustix::process::getegid().as_raw() == group || groups.iter().any(|gid| gid.as_raw() == group)

@@ -51,7 +51,7 @@ pub struct Selection {
     pub nss_password: Option<database::Password>,
     /// Homes in which NSS databases are looked for, as seen inside.
     pub homes: Vec<String>,
-    /// `XDG_DATA_HOME` of the user who runs us.
+    /// `XDG_DATA_HOME` of the current user.
     pub xdg_data_home: Option<String>,
     /// Directories of NSS databases that were named; made if they are not there.
     pub nss_directories: Vec<String>,
@@ -292,7 +292,7 @@ impl Stores {
         Ok(())
     }
 
-    /// Notes that these paths stay as they are, since whoever runs us cannot write them; what an earlier run added
+    /// Notes that these paths stay as they are, since the current user cannot write them; what an earlier run added
     /// stays on record.
     pub fn leave(&mut self, paths: &BTreeSet<String>, added: &Additions) {
         for found in &mut self.found {

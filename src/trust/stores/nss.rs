@@ -49,7 +49,7 @@ pub(super) fn find(
                 owner_of(sysroot, home).and_then(|owner| Ok((owner, find::of_user(sysroot, home, data)?)));
             let (owner, locations) = match looked {
                 Ok(looked) => looked,
-                // A container's HOME may be another user's, whom whoever runs us cannot look into.
+                // A container's HOME may be another user's, whom the current user cannot look into.
                 Err(error) if selection.nss != Wish::Named => {
                     stores.warnings.push(format!("no NSS database is looked for in this home: {error}"));
                     continue;
