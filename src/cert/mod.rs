@@ -48,23 +48,8 @@ use purpose::Usages;
 pub use san::SubjectAltName;
 pub(crate) use san::general_name;
 pub use self_signature::SelfSignature;
+pub(crate) use structure::{is_decodable, is_well_formed, malformed_part};
 pub use validity::NotAfter;
-
-/// Whether `bytes` are one certificate that OpenSSL and GnuTLS decode, and nothing more. Looks at the outer form only.
-pub(crate) fn is_decodable(bytes: &[u8]) -> bool {
-    structure::decode(bytes).is_ok()
-}
-
-/// Whether `bytes` are one certificate built as RFC 5280 section 4.1 and DER say, in every standard extension too: what
-/// trustup itself may add to a store.
-pub(crate) fn is_well_formed(bytes: &[u8]) -> bool {
-    malformed_part(bytes).is_none()
-}
-
-/// The part of a certificate that is not built so; `None` for a well-formed one.
-pub(crate) fn malformed_part(bytes: &[u8]) -> Option<&'static str> {
-    structure::check(bytes).err()
-}
 
 /// Whether OpenSSL reads `bytes` as the trust settings behind a certificate.
 pub(crate) fn has_readable_settings(bytes: &[u8]) -> bool {

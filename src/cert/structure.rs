@@ -48,6 +48,22 @@ pub(super) struct Extension<'a> {
     pub(super) value: &'a [u8],
 }
 
+/// Whether `bytes` are one certificate that OpenSSL and GnuTLS decode, and nothing more. Looks at the outer form only.
+pub(crate) fn is_decodable(bytes: &[u8]) -> bool {
+    decode(bytes).is_ok()
+}
+
+/// Whether `bytes` are one certificate built as RFC 5280 section 4.1 and DER say, in every standard extension too: what
+/// trustup itself may add to a store.
+pub(crate) fn is_well_formed(bytes: &[u8]) -> bool {
+    malformed_part(bytes).is_none()
+}
+
+/// The part of a certificate that is not built so; `None` for a well-formed one.
+pub(crate) fn malformed_part(bytes: &[u8]) -> Option<&'static str> {
+    check(bytes).err()
+}
+
 /// Checks a whole certificate; the error names the part that is malformed.
 pub(super) fn check(der: &[u8]) -> Result<(), &'static str> {
     fields(der).map(drop)

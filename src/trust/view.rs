@@ -5,48 +5,30 @@
 //! Where somebody else changed a file after us, our certificates are taken out of what stands there now; links that
 //! others made to our anchor files count as absent.
 
+mod contents;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use self::contents::Parsed;
+pub use self::contents::{Contents, certificates_in};
 use crate::cert::{Certificate, pem};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
 use crate::keystore;
 use crate::record::Ours;
 use crate::sysroot::{Meta, Obstacle, Sysroot, split};
 use crate::tree::{self, Node};
-use crate::trust::readers::{self, Reader, Reading};
 use crate::trust::{firefox_policy, nix_store, p11_format};
 
 /// As in the kernel.
 pub const MAX_HOPS: usize = 40;
-
-/// Certificates that were parsed already, by the SHA-256 of their DER (with a label, where the file is irregular): the same
-/// roots are in many files.
-type Parsed = RefCell<BTreeMap<Fingerprint, Option<Certificate>>>;
 
 /// The nodes that stood, or would stand, at one place, and what is in them.
 type Seen = Vec<(Rc<Node>, Rc<Contents>)>;
 
 /// What stood at a path, and what `statx` said of it (`None`: there was nothing).
 type Stood = (Option<Meta>, Rc<Node>);
-
-/// What is in a file of certificates.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
-    /// The certificates that can be made out, in order, whether a program reads them or not.
-    pub certificates: Vec<Certificate>,
-    /// What every program finds that reads bundles.
-    pub reading: Reading,
-}
-
-impl Contents {
-    /// Whether every program that reads bundles finds this root here.
-    pub fn offers(&self, fingerprint: &Fingerprint) -> bool {
-        self.reading.offers(fingerprint)
-    }
-}
 
 /// For a private store: what the system beneath it trusts.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +59,7 @@ pub struct View<'a> {
     before: HashMap<String, Stood>,
     original: RefCell<HashMap<String, Rc<Node>>>,
     contents: RefCell<HashMap<String, Seen>>,
-    parsed: Rc<Parsed>,
+    parsed: Rc<RefCell<Parsed>>,
     /// The names in directories, without us and with us.
     names: RefCell<BTreeMap<String, Vec<String>>>,
     actual_names: RefCell<BTreeMap<String, Vec<String>>>,
@@ -423,37 +405,11 @@ impl<'a> View<'a> {
             return Rc::clone(contents);
         }
         let contents = Rc::new(match node.as_ref() {
-            Node::File(file) => self.parse(&file.content),
+            Node::File(file) => contents::parse(&file.content, &mut self.parsed.borrow_mut()),
             _ => Contents::default(),
         });
         known.push((Rc::clone(node), Rc::clone(&contents)));
         contents
-    }
-
-    fn parse(&self, content: &[u8]) -> Contents {
-        let mut parsed = self.parsed.borrow_mut();
-        if let Some(regular) = readers::read_regular(content) {
-            let mut contents = Contents::default();
-            for der in regular {
-                let key = Fingerprint::of(&der);
-                contents.reading.offered.push(key);
-                let certificate = parsed.entry(key).or_insert_with(|| Certificate::from_der(&der).ok());
-                contents.certificates.extend(certificate.clone());
-            }
-            return contents;
-        }
-        let reading = readers::read(content, &Reader::OF_BUNDLES);
-        let blocks = pem::blocks(content);
-        if blocks.is_empty() {
-            let certificates = Certificate::from_der(content).into_iter().collect();
-            return Contents { certificates, reading };
-        }
-        let certificates = blocks.iter().filter_map(|block| {
-            // The label decides, too.
-            let key = Fingerprint::of(&[block.label.as_bytes(), b"\0", block.der.as_deref()?].concat());
-            parsed.entry(key).or_insert_with(|| Certificate::from_block(block)).clone()
-        });
-        Contents { certificates: certificates.collect(), reading }
     }
 
     /// The certificates in the file at `path` without us; what cannot be parsed is left out.
@@ -486,15 +442,6 @@ impl<'a> View<'a> {
             ..view
         })
     }
-}
-
-/// Every certificate of a file, PEM or DER.
-pub fn certificates_in(content: &[u8]) -> Vec<Certificate> {
-    let blocks = pem::blocks(content);
-    if blocks.is_empty() {
-        return Certificate::from_der(content).into_iter().collect();
-    }
-    blocks.iter().filter_map(Certificate::from_block).collect()
 }
 
 /// `name` in the directory `path`.

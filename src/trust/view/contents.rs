@@ -1,0 +1,62 @@
+//! What is in a file of certificates: for people who look, and for programs that read it.
+
+use std::collections::BTreeMap;
+
+use crate::cert::{Certificate, pem};
+use crate::fingerprint::Fingerprint;
+use crate::trust::readers::{self, Reader, Reading};
+
+/// Certificates that were parsed already, by the SHA-256 of their DER (with a label, where the file is irregular): the same
+/// roots are in many files.
+pub(super) type Parsed = BTreeMap<Fingerprint, Option<Certificate>>;
+
+/// What is in a file of certificates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The certificates that can be made out, in order, whether a program reads them or not.
+    pub certificates: Vec<Certificate>,
+    /// What every program finds that reads bundles.
+    pub reading: Reading,
+}
+
+impl Contents {
+    /// Whether every program that reads bundles finds this root here.
+    pub fn offers(&self, fingerprint: &Fingerprint) -> bool {
+        self.reading.offers(fingerprint)
+    }
+}
+
+/// What is in these bytes; what was parsed before is taken from `parsed`.
+pub(super) fn parse(content: &[u8], parsed: &mut Parsed) -> Contents {
+    if let Some(regular) = readers::read_regular(content) {
+        let mut contents = Contents::default();
+        for der in regular {
+            let key = Fingerprint::of(&der);
+            contents.reading.offered.push(key);
+            let certificate = parsed.entry(key).or_insert_with(|| Certificate::from_der(&der).ok());
+            contents.certificates.extend(certificate.clone());
+        }
+        return contents;
+    }
+    let reading = readers::read(content, &Reader::OF_BUNDLES);
+    let blocks = pem::blocks(content);
+    if blocks.is_empty() {
+        let certificates = Certificate::from_der(content).into_iter().collect();
+        return Contents { certificates, reading };
+    }
+    let certificates = blocks.iter().filter_map(|block| {
+        // The label decides, too.
+        let key = Fingerprint::of(&[block.label.as_bytes(), b"\0", block.der.as_deref()?].concat());
+        parsed.entry(key).or_insert_with(|| Certificate::from_block(block)).clone()
+    });
+    Contents { certificates: certificates.collect(), reading }
+}
+
+/// Every certificate of a file, PEM or DER.
+pub fn certificates_in(content: &[u8]) -> Vec<Certificate> {
+    let blocks = pem::blocks(content);
+    if blocks.is_empty() {
+        return Certificate::from_der(content).into_iter().collect();
+    }
+    blocks.iter().filter_map(Certificate::from_block).collect()
+}
