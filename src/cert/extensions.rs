@@ -6,7 +6,7 @@
 
 use super::der::{self, Reader, Tlv};
 use super::general_name::{self, GeneralName, is_one};
-use super::structure::{Extension, is_bits, is_integer, is_oid};
+use super::primitives::{is_bits, is_integer, is_name, is_oid};
 
 const BOOLEAN: u8 = 0x01;
 const BIT_STRING: u8 = 0x03;
@@ -25,6 +25,17 @@ pub(super) mod id {
     /// 1.3.6.1.5.5.7.1, below which the rest of RFC 5280's are.
     pub(in crate::cert) const AUTHORITY_INFO: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 1];
     pub(in crate::cert) const SUBJECT_INFO: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 11];
+}
+
+/// One extension.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Extension<'a> {
+    /// Its type: the content of the OBJECT IDENTIFIER.
+    pub(super) oid: &'a [u8],
+    /// Whether a program that does not know it must not accept the certificate.
+    pub(super) critical: bool,
+    /// The content of the OCTET STRING.
+    pub(super) value: &'a [u8],
 }
 
 /// Checks a standard extension; the error is its name. Others pass.
@@ -203,7 +214,7 @@ fn point_names<'a>(element: &Tlv<'a>) -> Option<(Vec<GeneralName<'a>>, bool)> {
 fn each_attribute(body: &[u8]) -> Option<()> {
     let set = der::element(der::SET, body);
     let name = der::element(der::SEQUENCE, &set);
-    der::only(&name, der::SEQUENCE).filter(super::structure::is_name).map(drop)
+    der::only(&name, der::SEQUENCE).filter(is_name).map(drop)
 }
 
 fn policy(element: &Tlv<'_>) -> Option<()> {

@@ -2,7 +2,7 @@
 //! programs for TLS read: X.400 addresses and EDI party names are not, and GnuTLS refuses a whole bundle for one.
 
 use super::der::{self, Reader, Tlv};
-use super::structure::{is_name, is_oid};
+use super::primitives::{is_name, is_oid};
 
 /// One name of the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 
 use super::curve;
 use super::der::{self, Reader, Tlv};
-use super::structure::is_integer;
+use super::primitives::is_integer;
 
 /// The largest RSA key that Java, OpenSSL and GnuTLS take.
 const RSA_MAXIMUM: usize = 16384;

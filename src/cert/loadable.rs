@@ -8,12 +8,12 @@
 use super::Certificate;
 use super::curve;
 use super::der::{self, Reader, Tlv};
-use super::extensions::{self, id, names_of};
+use super::extensions::{self, Extension, id, names_of};
 use super::general_name::GeneralName;
 use super::key_form::{self, Key};
 use super::name;
 use super::plain_uri::{is_plain_domain, is_plain_uri};
-use super::structure::{self, Extension, Fields};
+use super::structure::{self, Fields};
 
 /// A library that parses the roots of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -31,6 +31,7 @@ pub mod pem;
 mod pkcs7;
 mod plain_uri;
 pub mod policy;
+mod primitives;
 mod private_key;
 mod purpose;
 
