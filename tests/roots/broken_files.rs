@@ -133,33 +133,32 @@ fn a_spoiled_bundle_is_repaired_for_every_client() {
     }
 }
 
-/// Alpine's program, whose bundle is read by BusyBox and curl.
+/// Alpine's program, whose bundle BusyBox and curl read, and Debian 13's: judged by the machine's OpenSSL.
 #[test]
 #[ignore = "needs root and real root file systems"]
-fn alpine_keeps_its_roots_beside_a_broken_file() {
+fn other_systems_keep_their_roots_beside_a_broken_file() {
     let ca = ca::root("Ours");
-    for (name, bytes) in broken(&ca::root("Neighbour")) {
-        let root = Base::Alpine.copy();
-        root.write(&format!("{LOCAL}/{name}.crt"), &bytes);
-        ca.write(root.exchange(), "root.pem");
-        let before = Tree::of(root.path());
-        root.trustup_inside(["bootstrap", "--updater", "native", "--ca-file", "/mnt/root.pem"])
-            .fails(1)
-            .says([&format!("{name}.crt") as &str]);
-        before.assert_same(&Tree::of(root.path()).without(roots::STATE), name);
-        root.trustup_inside(["bootstrap", "--ca-file", "/mnt/root.pem"]).ok();
-        let bundle = root.at("etc/ssl/certs/ca-certificates.crt");
-        let verify = |file: &Path| {
-            Command::new("openssl")
-                .args(["verify", "-no_check_time", "-CAfile"])
-                .arg(&bundle)
-                .arg(file)
-                .output()
-                .unwrap()
-        };
-        let ours = verify(&root.exchange().join("root.pem"));
-        assert!(ours.status.success(), "{name}: {}", Said(&ours));
-        let theirs = verify(&root.at("usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt"));
-        assert!(theirs.status.success(), "{name}: {}", Said(&theirs));
+    for base in [Base::Alpine, Base::Debian13] {
+        for (name, bytes) in broken(&ca::root("Neighbour")) {
+            let root = base.copy();
+            root.write(&format!("{LOCAL}/{name}.crt"), &bytes);
+            ca.write(root.exchange(), "root.pem");
+            let before = Tree::of(root.path());
+            let context = format!("{base:?}, {name}");
+            root.trustup_inside(["bootstrap", "--updater", "native", "--ca-file", "/mnt/root.pem"])
+                .fails(1)
+                .says([&format!("{name}.crt") as &str]);
+            before.assert_same(&Tree::of(root.path()).without(roots::STATE), &context);
+            root.trustup_inside(["bootstrap", "--ca-file", "/mnt/root.pem"]).ok();
+            let bundle = root.at("etc/ssl/certs/ca-certificates.crt");
+            let verify = |file: &Path| {
+                let mut command = Command::new("openssl");
+                command.args(["verify", "-no_check_time", "-CAfile"]).arg(&bundle).arg(file).output().unwrap()
+            };
+            let ours = verify(&root.exchange().join("root.pem"));
+            assert!(ours.status.success(), "{context}: {}", Said(&ours));
+            let theirs = verify(&root.at("usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt"));
+            assert!(theirs.status.success(), "{context}: {}", Said(&theirs));
+        }
     }
 }

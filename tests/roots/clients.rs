@@ -6,6 +6,7 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 
 use crate::support::ca::{self, Root};
+use crate::support::go;
 use crate::support::program::copy_program;
 use crate::support::roots::{self, Base, RootFs, Said};
 use crate::support::tls_server::TlsServer;
@@ -135,23 +136,10 @@ impl Client {
 pub(crate) fn go_client() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let go = ["/usr/local/go/bin/go", "/usr/bin/go"].into_iter().find(|path| Path::new(path).exists());
         let home = roots::cache().join("go");
         std::fs::create_dir_all(&home).unwrap();
         let client = home.join("client");
-        roots::run(
-            Command::new(go.expect("Go: package golang-go"))
-                .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engine/client"))
-                .args(["build", "-trimpath", "-o"])
-                .arg(&client)
-                .arg("main.go")
-                .env_clear()
-                .env("PATH", "/usr/bin:/bin")
-                .env("HOME", &home)
-                .env("GOCACHE", home.join("cache"))
-                .env("GOTOOLCHAIN", "local")
-                .env("CGO_ENABLED", "0"),
-        );
+        go::build(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/engine/client/main.go"), &client);
         client
     })
 }

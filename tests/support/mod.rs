@@ -7,6 +7,7 @@ pub mod binary;
 pub mod ca;
 pub mod dev_ca;
 pub mod enrollment;
+pub mod go;
 pub mod guard;
 pub mod java;
 pub mod keystores;

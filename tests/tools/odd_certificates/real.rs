@@ -10,6 +10,7 @@ use trustup::keystore::{Keystore, Password, alias_for};
 use trustup::nss;
 
 use super::odd::Odd;
+use crate::support::go;
 use crate::support::java::{CHANGEIT, Java};
 use crate::testing::{Draft, common_name};
 
@@ -136,14 +137,8 @@ fn openssl_gnutls_and_nss(
 }
 
 fn go(at: &Path, verdicts: &mut Verdicts) {
-    std::fs::write(at.join("readers.go"), include_str!("readers.go")).expect("written");
-    let go = ["/usr/bin/go", "/usr/local/go/bin/go"].into_iter().find(|path| Path::new(path).is_file());
-    let mut build = Command::new(go.expect("Go is missing: install `golang-go`"));
-    let cache = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
-    build.args(["build", "-o", "readers-go", "readers.go"]).current_dir(at).env_clear();
-    build.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", at).env("GOCACHE", cache);
-    build.env("GOTOOLCHAIN", "local").env("CGO_ENABLED", "0");
-    printed(&mut build);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/odd_certificates/readers.go");
+    go::build(&source, &at.join("readers-go"));
     collect(&printed(Command::new(at.join("readers-go")).arg(at)), "", verdicts);
 }
 

@@ -14,7 +14,7 @@ use trustup::fingerprint::Fingerprint;
 use trustup::trust::readers::{self, Findings, Reader, openssl};
 
 use self::variations::{Certificates, Variation};
-use crate::support::ca;
+use crate::support::{ca, go};
 use crate::testing::Random;
 
 /// What a real reader found, or a model.
@@ -53,17 +53,7 @@ impl Real {
             .arg(directory.path().join("c"))
             .arg(source.join("readers.c"))
             .args(["-lssl", "-lcrypto", "-lgnutls"]));
-        let go = ["/usr/local/go/bin/go", "/usr/bin/go"].into_iter().find(|path| Path::new(path).is_file());
-        run(Command::new(go.expect("Go (package golang-go)"))
-            .args(["build", "-o"])
-            .arg(directory.path().join("go"))
-            .arg(source.join("go/main.go"))
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("HOME", directory.path())
-            .env("GOCACHE", directory.path().join("cache"))
-            .env("GOTOOLCHAIN", "local")
-            .env("GO111MODULE", "off"));
+        go::build(&source.join("go/main.go"), &directory.path().join("go"));
         Real { directory }
     }
 
