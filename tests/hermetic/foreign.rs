@@ -157,7 +157,7 @@ impl World {
         let before = self.tree();
         let run = match kill {
             None => run.run(),
-            Some(step) => run.env("TRUSTUP_TEST_KILL_AT", step.to_string()).run(),
+            Some(step) => run.killed_at_if_it_gets_there(step).run(),
         };
         self.story.last_mut().unwrap().push_str(&format!(" -> {:?}", run.code));
         if kill.is_some() && run.code.is_none() {
