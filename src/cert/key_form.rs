@@ -14,6 +14,18 @@ pub(super) mod id {
     pub(in crate::cert) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
     pub(in crate::cert) const RSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10];
     pub(in crate::cert) const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+    /// Other names that Java has for RSA and DSA keys (`sun.security.util.KnownOIDs`): the arc of PKCS #1, X.509's of 1988,
+    /// and that of the OIW.
+    pub(super) const RSA_OF_JAVA: [&[u8]; 2] =
+        [&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1], &[0x55, 0x08, 1, 1]];
+    pub(in crate::cert) const DSA_OF_JAVA: &[u8] = &[0x2b, 0x0e, 3, 2, 12];
+    /// HSS/LMS (RFC 8708).
+    pub(in crate::cert) const HSS_LMS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 9, 16, 3, 17];
+    const ML_KEM: [&[u8]; 3] = [
+        &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 4, 1],
+        &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 4, 2],
+        &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 4, 3],
+    ];
     pub(in crate::cert) const DSA: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x38, 4, 1];
     const DH: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 3, 1];
     const DH_X942: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3e, 2, 1];
@@ -23,7 +35,8 @@ pub(super) mod id {
     const X25519: &[u8] = &[0x2b, 0x65, 110];
     const X448: &[u8] = &[0x2b, 0x65, 111];
     /// Keys that agree on a secret or encrypt; none of them signs anything.
-    pub(super) const NOT_SIGNING: [&[u8]; 7] = [DH, DH_X942, RSA_OAEP, ECDH, ECMQV, X25519, X448];
+    pub(super) const NOT_SIGNING: [&[u8]; 10] =
+        [DH, DH_X942, RSA_OAEP, ECDH, ECMQV, X25519, X448, ML_KEM[0], ML_KEM[1], ML_KEM[2]];
     pub(super) const ED25519: &[u8] = &[0x2b, 0x65, 112];
     pub(super) const ED448: &[u8] = &[0x2b, 0x65, 113];
 }
@@ -63,9 +76,10 @@ pub(super) fn check(info: &[u8]) -> Result<(), String> {
     match key.algorithm {
         id::RSA | id::RSA_PSS => rsa(key.bytes),
         id::EC => elliptic(&key),
-        id::DSA => dsa(&key).ok_or_else(|| "its DSA key is malformed".to_owned()),
-        id::ED25519 => edwards(&key, 32, "Ed25519"),
-        id::ED448 => edwards(&key, 57, "Ed448"),
+        other if id::RSA_OF_JAVA.contains(&other) => rsa(key.bytes),
+        id::DSA | id::DSA_OF_JAVA => dsa(&key).ok_or_else(|| "its DSA key is malformed".to_owned()),
+        id::ED25519 => of_size(&key, 32, "Ed25519"),
+        id::ED448 => of_size(&key, 57, "Ed448"),
         other if id::NOT_SIGNING.contains(&other) => {
             Err("its key is of a kind that signs nothing: it cannot have issued a certificate".to_owned())
         }
@@ -133,8 +147,8 @@ fn elliptic(key: &Key<'_>) -> Result<(), String> {
     }
 }
 
-fn edwards(key: &Key<'_>, size: usize, name: &str) -> Result<(), String> {
-    // RFC 8410 section 3: the parameters must be absent.
+/// RFC 8410 section 3: the parameters must be absent.
+fn of_size(key: &Key<'_>, size: usize, name: &str) -> Result<(), String> {
     if key.parameters.is_none() && key.bytes.len() == size {
         Ok(())
     } else {
@@ -161,6 +175,18 @@ mod tests {
 
     fn info(algorithm: &[&[u8]], bytes: &[u8]) -> Vec<u8> {
         sequence(&[&sequence(algorithm), &tlv(3, &[&[0][..], bytes].concat())])
+    }
+
+    #[test]
+    fn keys_under_other_names_of_java_are_checked_too() {
+        for (name, size) in [
+            ("1.2.840.113549.1.1", 40),
+            ("2.5.8.1.1", 40),
+            ("1.3.14.3.2.12", 12),
+            ("2.16.840.1.101.3.4.4.1", 800),
+        ] {
+            assert!(check(&info(&[&oid(name)], &vec![7; size])).is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -289,7 +289,8 @@ fn java_key(key: &Key<'_>) -> Option<String> {
             (key.bytes.len() != 1 + 2 * size)
                 .then(|| "the point of its key does not fit the curve".to_owned())
         }
-        key_form::id::DSA => None,
+        key_form::id::DSA | key_form::id::DSA_OF_JAVA => None,
+        key_form::id::HSS_LMS => Some("Java takes its HSS/LMS key apart".to_owned()),
         // GOST's parameters, which Java does not take apart.
         [0x2a, 0x85, 0x03, ..] => None,
         algorithm => (!are_plain_parameters(algorithm, key.parameters))

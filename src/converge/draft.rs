@@ -141,7 +141,10 @@ pub(super) fn updater_for_broken_inputs(
         return Err(Error::failed(what)
             .at(&first.path)
             .because(anyhow::anyhow!("{}", faults.join("; ")))
-            .hint(format!("repair the file: `openssl x509 -in {0} -out {0}`, or remove it", first.path))
+            .hint(format!(
+                "move `{}` out of that directory; if its root is wanted, give the file with `--ca-file`",
+                first.path
+            ))
             .hint("`--updater auto` without `--strict` writes a normalized copy into the outputs"));
     }
     let why = format!("`{}`, {}, would spoil the bundle", first.path, first.fault);

@@ -461,3 +461,21 @@ fn killed_together_with_the_tool() {
         }
     }
 }
+
+/// Databases that are not there yet are watched while the distribution's program runs, and are made in the same run.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn databases_are_made_beside_the_native_tool() {
+    for base in [Base::Debian12, Base::Alpine] {
+        let root = base.copy();
+        let before = root.tree();
+        let ca = ca::root("Beside The Tool");
+        ca.write(root.exchange(), "root.pem");
+        let args = ["bootstrap", "--updater", "native", "--create-nss", "--nss-user", "root", "--ca-file"];
+        root.trustup_inside(args).arg("/mnt/root.pem").ok();
+        assert!(root.at("root/.local/share/pki/nssdb/cert9.db").exists(), "{base:?}");
+        root.trustup_inside(["status"]).ok();
+        root.trustup_inside(["untrust", "--all"]).ok();
+        before.assert_same(&root.tree(), &format!("{base:?}"));
+    }
+}

@@ -308,7 +308,6 @@ fn odd_local_files(root: &RootFs, base: Base) {
         root.write(&format!("{local}/README"), "not a certificate\n");
         root.write(&format!("{local}/other.pem"), odd(7).pem);
         root.write(&format!("{local}/deep/er/below.crt"), odd(8).pem);
-        root.write(&format!("{local}/binary.crt"), odd(9).der);
         root.write(&format!("{local}/empty.crt"), "");
         root.write(
             &format!("{local}/AA-vendor.crt"),

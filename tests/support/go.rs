@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use super::roots;
 
-/// Compiles the package `main` in the file `source` to `program`, without C, so that it runs in any root.
+/// Compiles the package `main` in the file `source` to `program`, without C, so that it runs in any root. As in a module of
+/// today: without one, some of Go's checks would be those of years ago.
 #[track_caller]
 pub fn build(source: &Path, program: &Path) {
     let go = ["/usr/local/go/bin/go", "/usr/bin/go"].into_iter().find(|path| Path::new(path).is_file());
@@ -14,13 +15,13 @@ pub fn build(source: &Path, program: &Path) {
     let output = Command::new(go.expect("Go is missing: install `golang-go`"))
         .args(["build", "-trimpath", "-ldflags=-s -w", "-o"])
         .arg(program)
-        .arg(source)
+        .arg(source.file_name().expect("a file"))
+        .current_dir(source.parent().expect("a directory"))
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", &home)
         .env("GOCACHE", home.join("cache"))
         .env("GOTOOLCHAIN", "local")
-        .env("GO111MODULE", "off")
         .env("CGO_ENABLED", "0")
         .stdin(Stdio::null())
         .output()

@@ -100,7 +100,8 @@ pub(super) fn broken_inputs(view: &View, facts: &Facts, found: &mut Vec<Finding>
             first_to_change: if input.certificates.is_empty() {
                 format!("remove `{place}`, or put a readable certificate there")
             } else {
-                format!("write it anew: `openssl x509 -in {place} -out {place}`, or remove it")
+                let install = command(view, &format!("bootstrap --ca-file {place}"));
+                format!("{install} installs what is in it from a file of its own; then remove `{place}`")
             },
             mendable: false,
             place,

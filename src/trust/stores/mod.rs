@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::keystore;
 use crate::nss as database;
-use crate::record::Record;
+use crate::record::{Mark, Record, Saved};
 use crate::sysroot::{Kind, Sysroot, split};
 use crate::text;
 use crate::tree::Node;
@@ -382,7 +382,8 @@ pub fn may_record<'a>(
         java::NAMES.contains(&name) || name == database::CERT_DB || name == database::KEY_DB
     };
     if is_store(path) {
-        return !record.is_of_directory();
+        // A store is a file. One that is not there yet may be watched while the family's own program runs.
+        return !matches!(record.before, Saved::Directory { .. }) && record.after != Mark::Directory;
     }
     let below = |other: &String| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
     record.is_of_directory()

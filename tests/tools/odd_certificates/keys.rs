@@ -280,6 +280,21 @@ fn others(cases: &mut Cases) {
         ),
         ("dh garbage", "1.2.840.113549.1.3.1", sequence(&[]), vec![7; 12]),
         ("kea", "2.16.840.1.101.2.1.1.22", tlv(4, &[1; 10]), vec![9; 128]),
+        // What else Java calls RSA or DSA, and what only newer ones know.
+        ("pkcs1 arc garbage", "1.2.840.113549.1.1", vec![5, 0], vec![7; 40]),
+        (
+            "pkcs1 arc rsa",
+            "1.2.840.113549.1.1",
+            vec![5, 0],
+            sequence(&[&tlv(2, &number(2048)), &tlv(2, &[1, 0, 1])]),
+        ),
+        ("x509 rsa garbage", "2.5.8.1.1", vec![5, 0], vec![7; 40]),
+        ("oiw dsa garbage", "1.3.14.3.2.12", vec![], vec![7; 12]),
+        ("ml-dsa short", "2.16.840.1.101.3.4.3.18", vec![], vec![7; 1951]),
+        ("ml-dsa", "2.16.840.1.101.3.4.3.18", vec![], vec![7; 1952]),
+        ("ml-dsa null", "2.16.840.1.101.3.4.3.17", vec![5, 0], vec![7; 1312]),
+        ("ml-kem", "2.16.840.1.101.3.4.4.1", vec![], vec![7; 800]),
+        ("hss-lms garbage", "1.2.840.113549.1.9.16.3.17", vec![], vec![7; 60]),
     ] {
         cases.add(format!("key {name}"), &keyed(info(&sequence(&[&oid(id), &parameters]), &key)));
     }

@@ -137,7 +137,10 @@ fn t39_what_is_accepted_is_loaded_by_every_reader_but_those_named() {
 #[ignore = "needs what the test above needs"]
 fn t39_the_same_for_changed_certificates() {
     let directory = tempfile::TempDir::new().expect("a directory");
-    let seeds = cases(directory.path());
+    let mut seeds = cases(directory.path());
+    for (_, der) in &mut seeds {
+        *der = mutate::with_fixed_signature(der).unwrap_or_else(|| der.clone());
+    }
     let from_env = |name: &str, default: u64| {
         std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
     };
