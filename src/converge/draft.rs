@@ -21,6 +21,7 @@ use crate::trust::view::View;
 pub(super) fn settle(
     view: &View,
     facts: &Facts,
+    broken: &[BrokenInput],
     anchors: &mut Vec<StoredAnchor>,
     wanted: &mut Wanted,
 ) -> Result<Vec<String>> {
@@ -52,7 +53,9 @@ pub(super) fn settle(
             refused.insert(fingerprint);
             continue;
         }
-        if trusted.as_ref().is_some_and(|trusted| trusted.contains(&fingerprint)) {
+        // What an output has only from a broken file goes when somebody repairs or removes that file.
+        let is_sound = !broken.iter().any(|input| input.certificates.contains(&certificate));
+        if is_sound && trusted.as_ref().is_some_and(|trusted| trusted.contains(&fingerprint)) {
             anchor.status = if here.is_some() { Status::Mounted } else { Status::Vendor };
             anchor.file = here;
             continue;

@@ -170,11 +170,11 @@ impl<'a> Draft<'a> {
         let mut wanted =
             Wanted { anchors: Vec::new(), web_pki: goal.web_pki, date: options.stamp.unwrap_or(options.now) };
         refuse_vendor_names(&view, &facts, &anchors)?;
-        let refusals = settle(&view, &facts, &mut anchors, &mut wanted)?;
+        let broken = facts.row.updater.broken_inputs(&view)?;
+        let refusals = settle(&view, &facts, &broken, &mut anchors, &mut wanted)?;
         let guard = Guard::new(&view, &options, refused)?;
         guard.mark_unplaced(&facts, &mut wanted)?;
         let mut updater = facts.updater(&view, choice)?;
-        let broken = facts.row.updater.broken_inputs(&view)?;
         if !wanted.anchors.is_empty() {
             updater = updater_for_broken_inputs(updater, &broken, choice, options.strict)?;
         }
