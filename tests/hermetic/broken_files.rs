@@ -122,6 +122,9 @@ fn a_broken_file_beside_ours_is_written_anew() {
 
             let run = scene.bootstrap().ok();
             run.says([&*name, "line "]);
+            // What programs did not trust before is named.
+            let is_named = run.stderr.contains(&neighbour.fingerprint.hex());
+            assert_eq!(is_named, is_kept, "{context}: {run}");
             let found = offered(&fs::read(scene.at(bundle)).unwrap());
             assert!(found.contains(&scene.ca.fingerprint), "{context}: {run}");
             assert!(found.is_superset(&vendor), "{context}: {run}");

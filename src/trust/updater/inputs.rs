@@ -7,6 +7,7 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use crate::cert::{Certificate, is_decodable, is_well_formed, pem};
 use crate::error::Result;
+use crate::text;
 use crate::tree::Node;
 use crate::trust::readers::{self, Fault, Reader};
 use crate::trust::view::View;
@@ -25,10 +26,12 @@ pub struct BrokenInput {
 impl BrokenInput {
     /// What a person should know: where, what, and what became of it.
     pub fn describe(&self) -> String {
-        let kept = match self.certificates.len() {
-            0 => "no certificate in it can be read".to_owned(),
-            1 => "the outputs get a normalized copy of its certificate".to_owned(),
-            number => format!("the outputs get a normalized copy of its {number} certificates"),
+        let named = |one: &Certificate| format!("{} ({})", text::escape(&one.subject()), one.fingerprint());
+        let kept = if self.certificates.is_empty() {
+            "no certificate in it can be read".to_owned()
+        } else {
+            let named: Vec<String> = self.certificates.iter().map(named).collect();
+            format!("the outputs get a normalized copy of {}", named.join(", "))
         };
         format!("`{}`, {}: programs cannot read a bundle with this file in it; {kept}", self.path, self.fault)
     }
