@@ -31,6 +31,15 @@ fn cases(directory: &Path) -> Vec<(String, Vec<u8>)> {
     cases.0
 }
 
+/// Those that are odd in something else than their keys, and the same in every run.
+fn cases_without_keys() -> Vec<(String, Vec<u8>)> {
+    let mut cases = Cases::default();
+    extensions::add(&mut cases);
+    fields::add(&mut cases);
+    let fixed = |(name, der): (String, Vec<u8>)| Some((name, mutate::with_fixed_key(&der)?));
+    cases.0.into_iter().filter_map(fixed).collect()
+}
+
 /// The certificate, if trustup accepts it; else why not.
 fn accepted(der: &[u8]) -> Result<Certificate, String> {
     let certificate = Certificate::from_der(der)?;
@@ -137,10 +146,9 @@ fn t39_what_is_accepted_is_loaded_by_every_reader_but_those_named() {
 #[ignore = "needs what the test above needs"]
 fn t39_the_same_for_changed_certificates() {
     let directory = tempfile::TempDir::new().expect("a directory");
-    let mut seeds = cases(directory.path());
-    for (_, der) in &mut seeds {
-        *der = mutate::with_fixed_signature(der).unwrap_or_else(|| der.clone());
-    }
+    // A search is as random as it can be; a test finds the same each time, whatever the keys of this run are.
+    let is_search = std::env::var_os("TRUSTUP_TEST_ROUNDS").is_some();
+    let seeds = if is_search { cases(directory.path()) } else { cases_without_keys() };
     let from_env = |name: &str, default: u64| {
         std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
     };

@@ -1,6 +1,8 @@
 //! Changes to certificates that keep their lengths right, so that what is odd about the result is its content.
 
-use crate::testing::{Random, tlv};
+use rcgen::PublicKeyData as _;
+
+use crate::testing::{Random, key, tlv};
 
 /// An element: its tag, and its content as bytes or as elements. `wrap` is what stands in front of the elements in a
 /// string that holds DER (the byte of unused bits of a BIT STRING).
@@ -151,13 +153,21 @@ pub(super) fn mutate(der: &[u8], donor: &[u8], random: &mut Random) -> Option<Ve
     Some(encode(&root))
 }
 
-/// The same with a signature of one size that is always the same: what follows from a seed must not depend on the key of
-/// this run.
-pub(super) fn with_fixed_signature(der: &[u8]) -> Option<Vec<u8>> {
+/// The same with a signature and a P-256 key that do not depend on this run: no reader verifies a root's signature when it
+/// loads it. The key is the curve's base point (SEC 2, section 2.4.2).
+pub(super) fn with_fixed_key(der: &[u8]) -> Option<Vec<u8>> {
+    const BASE_POINT: &str = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296\
+                              4fe342e2fe1a7f9b8ee7eb4a7c0f9e162bce33576b315ececbb6406837bf51f5";
     let mut root = parse_all(der)?.into_iter().next()?;
     let Content::Elements { elements, .. } = &mut root.content else { return None };
     let half = tlv(0x02, &[0x5a; 32]);
     elements.last_mut()?.content =
         Content::Bytes([&[0][..], &tlv(0x30, &[half.clone(), half].concat())].concat());
-    Some(encode(&root))
+    let mut bytes = encode(&root);
+    let info = key().subject_public_key_info();
+    let point = &info[info.len() - 65..];
+    while let Some(at) = bytes.windows(65).position(|window| window == point) {
+        bytes[at..at + 65].copy_from_slice(&hex::decode(BASE_POINT).ok()?);
+    }
+    Some(bytes)
 }
