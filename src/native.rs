@@ -16,10 +16,10 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::env::Env;
 use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::rootfs::tree;
+use crate::rootfs::{Kind, Sysroot, split};
 use crate::runtime;
-use crate::sysroot::{Kind, Sysroot, split};
 use crate::text;
-use crate::tree;
 
 /// Where system programs are; the caller's `PATH` never counts (threat T14).
 pub const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];

@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use crate::cert::pem;
 use crate::error::{Error, Result};
-use crate::record::{Mark, Ours, Record, Saved};
-use crate::sysroot::{Kind, split};
-use crate::tree::{File, Node};
+use crate::rootfs::record::{Mark, Record, Saved};
+use crate::rootfs::tree::{File, Node};
+use crate::rootfs::{Kind, split};
 use crate::trust::firefox_policy;
 use crate::trust::nix_store;
+use crate::trust::ours::Ours;
 use crate::trust::runtimes::profile;
 use crate::trust::updater::{Desires, Ownership, Updater};
 use crate::trust::view::View;

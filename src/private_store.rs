@@ -9,9 +9,9 @@ use std::path::Path;
 
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::sysroot::directory::Attributes;
-use crate::sysroot::{Kind, Sysroot, split};
-use crate::trust::view::child;
+use crate::rootfs::directory::Attributes;
+use crate::rootfs::path::child;
+use crate::rootfs::{Kind, Sysroot, split};
 
 /// State, journal and lock of what we changed in the root file system itself, for users other than root (threat T11).
 const SYSTEM_STATE: &str = "system";

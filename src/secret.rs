@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::sysroot::host;
+use crate::rootfs::host;
 use crate::text;
 
 /// The largest secret, in bytes: a token with a chain of certificates, a key with its certificates.

@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use super::put;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Step};
-use crate::record::{Mark, Record, Saved};
+use crate::rootfs::path::child;
+use crate::rootfs::record::{Mark, Record, Saved};
+use crate::rootfs::tree::{self, Node};
+use crate::rootfs::{Sysroot, split};
 use crate::state::{self, State};
-use crate::sysroot::{Sysroot, split};
-use crate::tree::{self, Node};
 use crate::trust::distro::{self, Distro};
 use crate::trust::updater::Ownership;
-use crate::trust::view::child;
 
 /// The journal's file in the state directory.
 pub(super) const FILE: &str = "journal.json";

@@ -13,15 +13,15 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Kind, Result};
 use crate::nss;
 use crate::plan::{Change, Plan, Step};
+use crate::rootfs::checkpoint::Checkpoints;
+use crate::rootfs::directory::{Attributes, Directory};
+use crate::rootfs::path::child;
+use crate::rootfs::tree::{self, Node};
+use crate::rootfs::{STATE_DIRECTORY, Sysroot, split};
 use crate::state::{self, State};
-use crate::sysroot::directory::{Attributes, Directory};
-use crate::sysroot::{STATE_DIRECTORY, Sysroot, split};
-use crate::tree::{self, Node};
-use crate::trust::view::child;
 
 use journal::Journal;
 

@@ -4,10 +4,10 @@ use super::{Done, Session};
 use crate::error::Result;
 use crate::native;
 use crate::plan::Run;
-use crate::sysroot::directory::Attributes;
+use crate::rootfs::directory::Attributes;
+use crate::rootfs::path::child;
+use crate::rootfs::tree::{self, Node};
 use crate::text;
-use crate::tree::{self, Node};
-use crate::trust::view::child;
 
 /// Where a certificate is hashed to see whether `openssl rehash` works.
 const PROBE: &str = "probe";

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Context;
 use crate::config::{CertificateConfig, Checked, Config, DEFAULT, Method, Scope, Secret, check};
 use crate::error::{Error, Kind, Result};
-use crate::sysroot::host;
+use crate::rootfs::host;
 use crate::text;
 use crate::ui::{Lost, Ui};
 

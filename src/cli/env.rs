@@ -11,11 +11,11 @@ use crate::converge::{Extra, Goal, Options, converge, system_roots, system_store
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::record::Ours;
+use crate::rootfs::Sysroot;
 use crate::state::{self, State, StoredAnchor};
-use crate::sysroot::Sysroot;
 use crate::text;
 use crate::trust::facts::{Choice, Facts};
+use crate::trust::ours::Ours;
 use crate::trust::runtimes::{JAVA_OPTIONS, Roots, TABLE, left_out, profile, render, variables};
 use crate::trust::verify::Offer;
 use crate::trust::view::View;

@@ -28,7 +28,7 @@ use crate::duration;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::sysroot::Sysroot;
+use crate::rootfs::Sysroot;
 use crate::trust::distro::DISTROS;
 use crate::ui::{Color, Ui};
 

@@ -9,7 +9,7 @@ use super::trees::Trees;
 use crate::error::{Error, Result};
 use crate::keystore;
 use crate::nss;
-use crate::sysroot::host;
+use crate::rootfs::host;
 use crate::trust::stores::{self, Selection, Wish};
 
 /// A password is a line.

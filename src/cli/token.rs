@@ -24,12 +24,12 @@ use crate::net::Net;
 use crate::net::dns::Settings;
 use crate::net::url::masked;
 use crate::pair::check::Roots;
+use crate::rootfs::directory::Attributes;
+use crate::rootfs::{Sysroot, host, split};
 use crate::runtime;
 use crate::secret::{Secret, Source};
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 use crate::step_ca::{Client, diagnosis};
-use crate::sysroot::directory::Attributes;
-use crate::sysroot::{Sysroot, host, split};
 use crate::text;
 
 /// The largest certificate signing request, or file of a birth certificate, in bytes.

@@ -16,7 +16,7 @@ use super::place;
 use super::secret::Secret;
 use crate::env::Env;
 use crate::error::Error;
-use crate::sysroot::host;
+use crate::rootfs::host;
 use crate::text;
 
 /// A value in a file of its own.

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::sysroot::{Kind, Sysroot, host, split};
+use crate::rootfs::{Kind, Sysroot, host, split};
 
 /// Where the file is if nobody says otherwise.
 pub const DEFAULT: &str = "/etc/trustup/trustup.toml";

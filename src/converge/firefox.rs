@@ -3,9 +3,9 @@
 
 use super::runtimes::{Extra, anchor_file};
 use crate::error::{Error, Result};
+use crate::rootfs::split;
+use crate::rootfs::tree::{File, Node};
 use crate::state::{Status, StoredAnchor};
-use crate::sysroot::split;
-use crate::tree::{File, Node};
 use crate::trust::firefox_policy as policy;
 use crate::trust::updater::Desires;
 use crate::trust::view::View;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Extra;
+use crate::rootfs::Sysroot;
 use crate::state::{StoredAnchor, StoredSource};
-use crate::sysroot::Sysroot;
 use crate::trust::facts::Choice;
 use crate::trust::stores::Selection;
 use crate::trust::view::{Beneath, NOTHING_BENEATH};

@@ -8,8 +8,8 @@ use super::{Draft, Skipped};
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
+use crate::rootfs::Sysroot;
 use crate::state::{State, Status};
-use crate::sysroot::Sysroot;
 use crate::trust::updater::OutputKind;
 
 /// What was found and done.

@@ -7,9 +7,9 @@ use super::Draft;
 use crate::cert::Certificate;
 use crate::error::Result;
 use crate::plan::{self, Plan};
-use crate::record::{Mark, Record, Saved};
+use crate::rootfs::record::{Mark, Record, Saved};
+use crate::rootfs::tree::{self, Node};
 use crate::state::{self, State};
-use crate::tree::{self, Node};
 use crate::trust::firefox_policy;
 use crate::trust::view::View;
 

@@ -3,8 +3,8 @@
 
 use crate::cert::{Purpose, pem};
 use crate::error::{Error, Result};
+use crate::rootfs::tree::{File, Node};
 use crate::state::{Status, StoredAnchor};
-use crate::tree::{File, Node};
 use crate::trust::facts::Facts;
 use crate::trust::runtimes::{Roots, profile};
 use crate::trust::updater::{Desires, OutputKind};

@@ -1,6 +1,6 @@
 //! What of a plan cannot be written, found before anything changes: it is left as it is, and so is whatever depends on it
 //! (a link to a file that is not made, the other links of the same hashed directory). Only looks; the pipeline is in the
-//! parent, the reasons come from [`crate::sysroot::Obstacle`].
+//! parent, the reasons come from [`crate::rootfs::Obstacle`].
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,14 +9,15 @@ use super::Options;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change};
+use crate::rootfs::path::join;
+use crate::rootfs::tree::Node;
+use crate::rootfs::{Kind, Obstacle, split};
 use crate::state::StoredAnchor;
-use crate::sysroot::{Kind, Obstacle, split};
 use crate::text;
-use crate::tree::Node;
 use crate::trust::facts::Facts;
 use crate::trust::stores::{Selection, Stores, Wish};
 use crate::trust::updater::{Desires, Output, OutputKind, Wanted};
-use crate::trust::view::{MAX_HOPS, View, join};
+use crate::trust::view::{MAX_HOPS, View};
 
 /// An output, store or directory that is skipped, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use crate::cert::pem;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
 use crate::net::tls;
-use crate::sysroot::Sysroot;
+use crate::rootfs::Sysroot;
 
 /// What the certificate is for; the client finds it on loopback.
 pub(super) const HOST: &str = "web.internal";

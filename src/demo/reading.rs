@@ -5,8 +5,8 @@ use crate::error::Result;
 use crate::keystore::{Content, Keystore, Password};
 use crate::net::MAX_BODY;
 use crate::nss::{Databases, Refusal, files};
-use crate::sysroot::Sysroot;
-use crate::trust::view::child;
+use crate::rootfs::Sysroot;
+use crate::rootfs::path::child;
 
 /// The certificates that Java trusts with a keystore; `None` if there is none.
 pub(super) fn keystore(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {

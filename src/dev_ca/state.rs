@@ -15,8 +15,8 @@ use crate::cert::{Certificate, SubjectAltName, pem};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::key::PrivateKey;
-use crate::sysroot::directory::{Attributes, Directory};
-use crate::sysroot::{Sysroot, split};
+use crate::rootfs::directory::{Attributes, Directory};
+use crate::rootfs::{Sysroot, split};
 use crate::text;
 
 const STATE: &str = "ca.json";

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::sysroot::{Kind, Sysroot};
+use crate::rootfs::{Kind, Sysroot};
 
 /// Larger files are not looked into: a program of that size has its libraries in it.
 const LIMIT: u64 = 48 * 1024 * 1024;

@@ -7,11 +7,12 @@ use crate::cert::Certificate;
 use crate::fingerprint::Fingerprint;
 use crate::keystore::{Format, Keystore, Problem};
 use crate::nss::{self, Databases};
+use crate::rootfs::path::child;
+use crate::rootfs::tree::Node;
 use crate::text;
-use crate::tree::Node;
 use crate::trust::readers::{self, Reader as PemReader};
 use crate::trust::verify::{Side, hashed_certificates};
-use crate::trust::view::{View, child};
+use crate::trust::view::View;
 
 /// How a client reads a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

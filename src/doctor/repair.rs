@@ -9,12 +9,13 @@ use super::findings::{
 };
 use crate::cert::pem;
 use crate::error::Result;
+use crate::rootfs::path::child;
+use crate::rootfs::tree::{File, Node};
 use crate::text;
-use crate::tree::{File, Node};
 use crate::trust::facts::Facts;
 use crate::trust::readers::{self, Reader as PemReader};
 use crate::trust::updater::{Desires, OutputKind, rehash, rewritten};
-use crate::trust::view::{View, child};
+use crate::trust::view::View;
 
 /// The nodes that mend the stores of `facts`, each with its reason. `view` takes them for what stands there without us
 /// from now on: so plans build on them, and nothing that is recorded brings the damage back.

@@ -2,9 +2,9 @@
 
 use super::reading::{Installation, Reads, Source};
 use super::scope::{BUNDLES, Scope, directories};
-use crate::sysroot::Kind;
+use crate::rootfs::Kind;
+use crate::rootfs::path::child;
 use crate::trust::firefox_policy;
-use crate::trust::view::child;
 use crate::{keystore, native, nss};
 
 fn one(found: Option<String>, sources: Vec<Source>) -> Vec<Installation> {

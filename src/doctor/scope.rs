@@ -7,7 +7,7 @@ use super::reading::{Reads, Source};
 use crate::env::Env;
 use crate::error::Result;
 use crate::native;
-use crate::sysroot::{Kind, Sysroot};
+use crate::rootfs::{Kind, Sysroot};
 use crate::trust::view::View;
 
 /// Where a shell looks for programs if nobody says.

@@ -15,7 +15,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::cert::{Certificate, NotAfter, SubjectAltName};
-use crate::checkpoint::Checkpoints;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::{KeyType, PrivateKey};
@@ -26,8 +25,9 @@ use crate::pair::facts::{self, Good, Standing};
 use crate::pair::pending::{self, Pending};
 use crate::pair::place::{self, Placed};
 use crate::pair::{Content, Outputs};
+use crate::rootfs::Sysroot;
+use crate::rootfs::checkpoint::Checkpoints;
 use crate::runtime;
-use crate::sysroot::Sysroot;
 use crate::text;
 
 use self::enrolled::Enrolled;

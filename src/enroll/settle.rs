@@ -12,7 +12,7 @@ use crate::pair::check::Roots;
 use crate::pair::facts::{self, Standing};
 use crate::pair::pending::{self, Attempt};
 use crate::pair::{FILE_LIMIT, Outputs};
-use crate::sysroot::{Meta, split};
+use crate::rootfs::{Meta, split};
 
 /// What is settled before anything is asked or changed.
 pub(super) struct Settled<'a> {

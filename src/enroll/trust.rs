@@ -12,9 +12,9 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::url::masked;
 use crate::pair::check::{MAX_PINNED, Roots};
+use crate::rootfs::host;
 use crate::source::{self, Known, Source, step_ca_base};
 use crate::state::State;
-use crate::sysroot::host;
 
 /// The largest file of roots that is read: as for bundles (threat T9).
 const LIMIT: u64 = 32 * 1024 * 1024;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::sysroot::{Kind, Sysroot};
+use crate::rootfs::{Kind, Sysroot};
 
 /// Directories with a Java in each subdirectory.
 const OF_HOMES: [&str; 5] =

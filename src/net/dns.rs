@@ -22,7 +22,7 @@ use reqwest::dns::{Addrs, Resolve, Resolving};
 
 use super::url::is_localhost;
 use crate::error::{Error, Result};
-use crate::sysroot::host;
+use crate::rootfs::host;
 use crate::text;
 
 /// glibc and musl both look at no more than three name servers (resolv.conf(5), MAXNS).

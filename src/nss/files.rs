@@ -6,8 +6,8 @@
 
 use super::{CERT_DB, DBM_FILES, JOURNALS, KEY_DB, SIZE_LIMIT};
 use crate::error::{Error, Result};
-use crate::sysroot::Meta;
-use crate::sysroot::directory::Directory;
+use crate::rootfs::Meta;
+use crate::rootfs::directory::Directory;
 
 /// A file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
     use crate::nss::Databases;
-    use crate::sysroot::Sysroot;
+    use crate::rootfs::Sysroot;
 
     #[test]
     fn t18_only_whole_databases_that_nobody_writes_are_read() {

@@ -11,7 +11,7 @@
 
 use super::{CERT_DB, DBM_FILES, KEY_DB};
 use crate::error::Result;
-use crate::sysroot::{Kind, Sysroot};
+use crate::rootfs::{Kind, Sysroot};
 
 /// The database of the system (RHEL and its kin: curl of RHEL 7, nss-sysinit).
 pub const SYSTEM: &str = "/etc/pki/nssdb";

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`Databases`] is bytes in, bytes out; [`find`] says where databases are, and [`files`] reads them through
-//! [`crate::sysroot`] (in use or damaged if one of [`JOURNALS`] stands beside them, threat T18). The caller writes what
+//! [`crate::rootfs`] (in use or damaged if one of [`JOURNALS`] stands beside them, threat T18). The caller writes what
 //! changed, each file by a rename, **key4.db first, then cert9.db**: [`Files`] has them in that order. A kill in between
 //! leaves signatures of an object that is not there, which nothing reads; the other way round an unsigned trust setting
 //! would be left, which NSS takes for distrust. What takes a certificate out goes the other way, **cert9.db first**,

@@ -6,7 +6,7 @@ use super::{Content, FILE_LIMIT, Layout, Outputs};
 use crate::cert::{Certificate, SubjectAltName, pem};
 use crate::error::Result;
 use crate::key::{KeyType, PrivateKey};
-use crate::sysroot::{Kind, Meta, Sysroot};
+use crate::rootfs::{Kind, Meta, Sysroot};
 
 /// What a pair has to be to be good (threat T21).
 #[derive(Clone, Copy, Debug)]

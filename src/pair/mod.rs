@@ -15,7 +15,7 @@ use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
 use crate::pair::check::Roots;
-use crate::sysroot::{Sysroot, split};
+use crate::rootfs::{Sysroot, split};
 
 /// The largest file of a pair: ten certificates of the largest kind have less.
 pub(crate) const FILE_LIMIT: u64 = 1024 * 1024;

@@ -2,7 +2,7 @@
 //! the static binary gives the same answer everywhere.
 
 use crate::error::{Error, Result};
-use crate::sysroot::Sysroot;
+use crate::rootfs::Sysroot;
 use crate::text;
 
 /// The largest user or group file that is read.
@@ -73,7 +73,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let host = Sysroot::open(temp.path()).unwrap();
         let etc = host.directory("/").unwrap();
-        let attributes = |mode| crate::sysroot::directory::Attributes { mode, owner: None, modified: None };
+        let attributes = |mode| crate::rootfs::directory::Attributes { mode, owner: None, modified: None };
         etc.make_directory("etc", attributes(0o755)).unwrap();
         let etc = host.directory("/etc").unwrap();
         let passwd = b"root:x:0:0::/root:/bin/sh\nredis:x:999:998::/:\n1000:x:5:5::/:\nbad:x:no:1::/:\nhuge:x:4294967295:1::/:\n";

@@ -14,9 +14,9 @@ use super::{FILE_LIMIT, Outputs};
 use crate::error::{self, Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::{KeyType, PrivateKey};
-use crate::sysroot::directory::{Attributes, Directory};
-use crate::sysroot::{Kind, Sysroot, split};
-use crate::trust::view::child;
+use crate::rootfs::directory::{Attributes, Directory};
+use crate::rootfs::path::child;
+use crate::rootfs::{Kind, Sysroot, split};
 
 const LOCK: &str = "lock";
 const KEY: &str = "key.pem";

@@ -4,12 +4,12 @@
 //! Whoever is killed in between has saved the whole pair before (`pending`): the next run places it again.
 
 use super::{Content, FILE_LIMIT, Layout, Outputs};
-use crate::checkpoint::Checkpoints;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::sysroot::directory::{Attributes, Directory};
-use crate::sysroot::{Kind, Meta, Sysroot, split};
-use crate::trust::view::child;
+use crate::rootfs::checkpoint::Checkpoints;
+use crate::rootfs::directory::{Attributes, Directory};
+use crate::rootfs::path::child;
+use crate::rootfs::{Kind, Meta, Sysroot, split};
 
 /// Directories on the way that are made.
 const DIRECTORY_MODE: u32 = 0o755;

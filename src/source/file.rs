@@ -9,7 +9,7 @@ use crate::cert::input;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::MAX_BODY;
-use crate::sysroot::{Kind, host};
+use crate::rootfs::{Kind, host};
 use crate::text;
 
 /// Reads a `--ca-file`.

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use crate::cert::{Certificate, pem};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::sysroot::{Kind, host};
+use crate::rootfs::{Kind, host};
 
 /// Where distributions keep their bundle; the first that exists counts. The order of Go's `crypto/x509`
 /// (root_linux.go): Debian, Fedora and RHEL, openSUSE, OpenELEC, RHEL 7, Alpine.

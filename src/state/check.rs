@@ -7,8 +7,8 @@
 use super::Result;
 use crate::error::Error;
 use crate::keystore;
-use crate::record::{Mark, Record, Saved};
-use crate::sysroot::Sysroot;
+use crate::rootfs::Sysroot;
+use crate::rootfs::record::{Mark, Record, Saved};
 use crate::trust::distro;
 use crate::trust::firefox_policy;
 use crate::trust::nix_store;

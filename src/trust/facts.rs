@@ -5,9 +5,9 @@ use serde::Serialize;
 
 use crate::error::{Error, Result};
 use crate::native;
-use crate::sysroot::Obstacle;
+use crate::rootfs::Obstacle;
+use crate::rootfs::tree::Node;
 use crate::text;
-use crate::tree::Node;
 use crate::trust::distro::{self, Distro};
 use crate::trust::nix_store;
 use crate::trust::os_release::{self, Release};

@@ -14,8 +14,8 @@ use serde::de::IgnoredAny;
 
 use crate::cert::is_anchor_name;
 use crate::error::{Error, Result};
-use crate::record::{Mark, Record, Saved};
-use crate::sysroot::split;
+use crate::rootfs::record::{Mark, Record, Saved};
+use crate::rootfs::split;
 
 /// Where Firefox looks on Linux, for every user.
 pub const PATH: &str = "/etc/firefox/policies/policies.json";
@@ -344,7 +344,9 @@ mod tests {
             assert_eq!(merge(Some(before), &[], &[]).expect(before).as_deref(), Some(before));
             assert!(named(after.as_bytes()).contains(&"/n".to_owned()), "{after}");
             // What we record of it only takes out, whatever was there.
-            let node = |text: &str| crate::tree::Node::File(crate::tree::File::new(text.into(), MODE));
+            let node = |text: &str| {
+                crate::rootfs::tree::Node::File(crate::rootfs::tree::File::new(text.into(), MODE))
+            };
             let before = Saved::new(&node(before), &node(after)).expect("saved");
             assert!(may_keep(PATH, &Record::new(before, Mark::Absent)));
         }
@@ -433,8 +435,8 @@ mod tests {
         assert!(may_keep(PATH, &record(saved(""))));
         assert!(!may_keep(PATH, &record(saved("eA=="))));
         let elsewhere = Saved::new(
-            &crate::tree::Node::File(crate::tree::File::new(vec![b'x'; 4096], MODE)),
-            &crate::tree::Node::File(crate::tree::File::new(
+            &crate::rootfs::tree::Node::File(crate::rootfs::tree::File::new(vec![b'x'; 4096], MODE)),
+            &crate::rootfs::tree::Node::File(crate::rootfs::tree::File::new(
                 [vec![b'y'; 100], vec![b'x'; 3896], vec![b'y'; 100]].concat(),
                 MODE,
             )),
@@ -445,7 +447,7 @@ mod tests {
         let kept = record(elsewhere.without_content());
         assert!(may_keep(PATH, &kept), "nothing to bring in");
         assert_eq!(
-            kept.before.restore(&crate::tree::Node::Absent),
+            kept.before.restore(&crate::rootfs::tree::Node::Absent),
             None,
             "and nothing to bring back byte for byte"
         );

@@ -7,6 +7,7 @@ pub mod facts;
 pub mod firefox_policy;
 pub mod nix_store;
 pub mod os_release;
+pub mod ours;
 pub mod p11_format;
 pub mod readers;
 pub mod runtimes;

@@ -6,7 +6,7 @@
 use os_release::OsRelease;
 
 use crate::error::Result;
-use crate::sysroot::Sysroot;
+use crate::rootfs::Sysroot;
 
 /// Where os-release is looked for, in this order (os-release(5)).
 pub const PATHS: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];

@@ -8,13 +8,14 @@ use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::keystore::Keystore;
+use crate::rootfs::path::child;
+use crate::rootfs::tree::Node;
 use crate::text;
-use crate::tree::Node;
 use crate::trust::p11_format::certificates_in_edk2;
 use crate::trust::readers::{self, Reader, openssl};
 use crate::trust::updater::rehash;
 use crate::trust::updater::{Output, OutputKind};
-use crate::trust::view::{Contents, View, child};
+use crate::trust::view::{Contents, View};
 
 /// What an output offers.
 #[derive(Clone, Debug, Default)]

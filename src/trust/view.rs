@@ -16,9 +16,10 @@ pub use self::contents::{Contents, certificates_in};
 use crate::cert::{Certificate, pem};
 use crate::error::{Error, Result};
 use crate::keystore;
-use crate::record::Ours;
-use crate::sysroot::{Meta, Obstacle, Sysroot, split};
-use crate::tree::{self, Node};
+use crate::rootfs::path::{child, join};
+use crate::rootfs::tree::{self, Node};
+use crate::rootfs::{Meta, Obstacle, Sysroot, split};
+use crate::trust::ours::Ours;
 use crate::trust::{firefox_policy, nix_store, p11_format};
 
 /// As in the kernel.
@@ -442,22 +443,6 @@ impl<'a> View<'a> {
             ..view
         })
     }
-}
-
-/// `name` in the directory `path`.
-pub fn child(path: &str, name: &str) -> String {
-    // By hand: this is called for every entry of every directory, and `format!` is what it would cost most.
-    let directory = path.trim_end_matches('/');
-    let mut child = String::with_capacity(directory.len() + 1 + name.len());
-    child.push_str(directory);
-    child.push('/');
-    child.push_str(name);
-    child
-}
-
-/// Where a link in `directory` with this target leads, not yet resolved.
-pub fn join(directory: &str, target: &str) -> String {
-    if target.starts_with('/') { target.to_owned() } else { child(directory, target) }
 }
 
 /// Mode and owner that somebody else gave the file after us stay.

@@ -12,9 +12,9 @@ use trustup::cert::Certificate;
 use trustup::doctor::{ClientView, Question, Verdict, clients};
 use trustup::env::Env;
 use trustup::net::handshake::Presented;
-use trustup::record::Ours;
-use trustup::sysroot::Sysroot;
+use trustup::rootfs::Sysroot;
 use trustup::trust::facts::Facts;
+use trustup::trust::ours::Ours;
 use trustup::trust::view::View;
 
 use crate::servers::nobody;

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use trustup::cert::Certificate;
 use trustup::keystore::{Format, alias_for, find};
-use trustup::sysroot::Sysroot;
+use trustup::rootfs::Sysroot;
 
 use crate::support::java::{CHANGEIT, Java, compile_client};
 use crate::support::keystores::{read, survives, write};

@@ -10,8 +10,8 @@ use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::native;
 use crate::net::Client;
+use crate::rootfs::{Sysroot, host, split};
 use crate::runtime;
-use crate::sysroot::{Sysroot, host, split};
 use crate::text;
 
 /// The longest that one call may take.

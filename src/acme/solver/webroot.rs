@@ -6,8 +6,8 @@ use std::path::Path;
 use super::http;
 use crate::acme::order::Answer;
 use crate::error::{Error, Result};
-use crate::sysroot::directory::{Attributes, Directory};
-use crate::sysroot::{Kind, Meta, Sysroot, host};
+use crate::rootfs::directory::{Attributes, Directory};
+use crate::rootfs::{Kind, Meta, Sysroot, host};
 
 /// What a web server of another user must be able to enter and read.
 const DIRECTORY_MODE: u32 = 0o755;
@@ -100,7 +100,7 @@ impl Webroot {
             errors.extend(directory.and_then(|directory| directory.remove(&name)).err());
         }
         for path in std::mem::take(&mut self.made).iter().rev() {
-            let (parent, name) = crate::sysroot::split(path);
+            let (parent, name) = crate::rootfs::split(path);
             let parent = self.root.directory_without_links(parent);
             // One that somebody else uses by now stays.
             errors.extend(parent.and_then(|parent| parent.remove_empty_directory(name)).err());

@@ -20,8 +20,8 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::pair::decide::Policy;
 use crate::pair::{CERT_MODE, KEY_MODE, Outputs, owner};
+use crate::rootfs::{Sysroot, host as files};
 use crate::secret::Source;
-use crate::sysroot::{Sysroot, host as files};
 
 /// The methods that have a word of their own.
 const ALL: [MethodWord; 4] = [MethodWord::Token, MethodWord::Provisioner, MethodWord::X5c, MethodWord::Acme];

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Finding, What, command, repair, shown};
 use crate::cert::{Certificate, Purpose, input, malformed_part, pem};
 use crate::error::Result;
-use crate::tree::Node;
+use crate::rootfs::path::child;
+use crate::rootfs::tree::Node;
 use crate::trust::facts::Facts;
 use crate::trust::readers::{self, Reader as PemReader};
 use crate::trust::updater::{OutputKind, rehash};
-use crate::trust::view::{View, child};
+use crate::trust::view::View;
 
 /// The files that a killed update of the family leaves.
 pub(in crate::doctor) fn leftovers_of(view: &View, facts: &Facts) -> Result<Vec<String>> {

@@ -6,12 +6,13 @@ use super::{Finding, SHOWN, What, count, repair, shown};
 use crate::cert::Certificate;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
+use crate::rootfs::path::child;
+use crate::rootfs::tree::Node;
 use crate::text;
-use crate::tree::Node;
 use crate::trust::facts::Facts;
 use crate::trust::readers::openssl;
 use crate::trust::updater::{OutputKind, rehash};
-use crate::trust::view::{View, child};
+use crate::trust::view::View;
 
 /// What is wrong with the hash links of a directory.
 #[derive(Debug, Default)]

@@ -19,12 +19,13 @@ use crate::cert::Purpose;
 use crate::dev_ca::ROOT_NAME;
 use crate::env::Env;
 use crate::error::Result;
-use crate::sysroot::Kind;
+use crate::rootfs::Kind;
+use crate::rootfs::path::child;
 use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
 use crate::trust::updater::OutputKind;
-use crate::trust::view::{View, child};
+use crate::trust::view::View;
 
 /// A root that lives no longer (seconds) is one of a throwaway CA: threat T25's lives 30 days.
 const SHORT_LIFE: i64 = 31 * 24 * 3600;

@@ -20,10 +20,10 @@ use crate::net::Trust;
 use crate::net::url::same_origin;
 use crate::pair::FILE_LIMIT;
 use crate::pair::pending::{Attempt, Pending};
+use crate::rootfs::directory::{Attributes, Directory};
+use crate::rootfs::{Sysroot, split};
 use crate::secret::{Secret, Source};
 use crate::source::system;
-use crate::sysroot::directory::{Attributes, Directory};
-use crate::sysroot::{Sysroot, split};
 
 /// What the method is called.
 const NAME: &str = "acme";

@@ -8,9 +8,9 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
 use crate::pair::{FILE_LIMIT, facts};
+use crate::rootfs::host;
 use crate::secret::{Secret, Source};
 use crate::step_ca::mint::{self, Signer};
-use crate::sysroot::host;
 
 /// A birth certificate and its key.
 pub struct X5c {

@@ -3,7 +3,7 @@
 
 use super::{Roots, TABLE, render, variables};
 use crate::error::Result;
-use crate::record::{Mark, Record, Saved};
+use crate::rootfs::record::{Mark, Record, Saved};
 
 /// Where it stands.
 pub const PATH: &str = "/etc/profile.d/trustup.sh";

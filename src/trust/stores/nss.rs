@@ -10,11 +10,12 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::nss::files::{self, Found as Read};
 use crate::nss::{CERT_DB, Databases, Files, KEY_DB, Refusal, find, nickname_for};
-use crate::sysroot::{Kind, Sysroot, split};
-use crate::tree::{File, Node};
+use crate::rootfs::path::child;
+use crate::rootfs::tree::{File, Node};
+use crate::rootfs::{Kind, Sysroot, split};
 use crate::trust::updater::{Desired, OutputKind};
 use crate::trust::verify::Offer;
-use crate::trust::view::{View, child};
+use crate::trust::view::View;
 
 /// Of a database that we make: like certutil's, and for the system's one that everybody reads.
 const MODE: u32 = 0o600;

@@ -13,8 +13,8 @@ use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership,
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::sysroot::split;
-use crate::tree::{File, Node};
+use crate::rootfs::split;
+use crate::rootfs::tree::{File, Node};
 use crate::trust::nix_store;
 use crate::trust::readers::{self, Reader};
 use crate::trust::view::View;

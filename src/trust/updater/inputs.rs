@@ -7,8 +7,8 @@ use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use crate::cert::{Certificate, is_decodable, is_well_formed, pem};
 use crate::error::Result;
+use crate::rootfs::tree::Node;
 use crate::text;
-use crate::tree::Node;
 use crate::trust::readers::{self, Fault, Reader};
 use crate::trust::view::View;
 

@@ -20,7 +20,7 @@ pub(crate) use inputs::rewritten;
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::tree::{File, Node};
+use crate::rootfs::tree::{File, Node};
 use crate::trust::view::View;
 
 /// A root to be trusted.

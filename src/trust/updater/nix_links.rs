@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use crate::error::Result;
-use crate::sysroot::split;
-use crate::tree::Node;
+use crate::rootfs::path::join;
+use crate::rootfs::split;
+use crate::rootfs::tree::Node;
 use crate::trust::nix_store::holds;
-use crate::trust::view::{MAX_HOPS, View, join};
+use crate::trust::view::{MAX_HOPS, View};
 
 /// How a path comes into the store.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -16,10 +16,11 @@ use super::{
 use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
-use crate::sysroot::split;
-use crate::tree::{File, Node};
+use crate::rootfs::path::child;
+use crate::rootfs::split;
+use crate::rootfs::tree::{File, Node};
 use crate::trust::nix_store;
-use crate::trust::view::{View, child};
+use crate::trust::view::View;
 
 /// What `cat` takes.
 const EXTENSION: &str = ".pem";

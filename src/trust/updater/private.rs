@@ -13,9 +13,10 @@ use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::keystore::alias_for;
 use crate::keystore::p11_kit::{self, Root};
-use crate::sysroot::split;
-use crate::tree::{File, Node};
-use crate::trust::view::{View, child};
+use crate::rootfs::path::child;
+use crate::rootfs::split;
+use crate::rootfs::tree::{File, Node};
+use crate::trust::view::View;
 
 /// The combined bundle.
 pub const BUNDLE: &str = "/ca-bundle.pem";

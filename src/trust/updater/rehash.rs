@@ -12,10 +12,11 @@ use sha1::{Digest, Sha1};
 use super::Desires;
 use crate::cert::Certificate;
 use crate::error::Result;
-use crate::sysroot::split;
-use crate::tree::Node;
+use crate::rootfs::path::{child, join};
+use crate::rootfs::split;
+use crate::rootfs::tree::Node;
 use crate::trust::readers::openssl;
-use crate::trust::view::{View, child, join};
+use crate::trust::view::View;
 
 /// The endings that are looked at, in any case.
 const EXTENSIONS: [&str; 4] = ["pem", "crt", "cer", "crl"];

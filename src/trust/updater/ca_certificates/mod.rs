@@ -20,9 +20,10 @@ use super::{inputs, rehash};
 use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
-use crate::sysroot::split;
-use crate::tree::Node;
-use crate::trust::view::{View, child, join};
+use crate::rootfs::path::{child, join};
+use crate::rootfs::split;
+use crate::rootfs::tree::Node;
+use crate::trust::view::View;
 
 /// Folders below the local directory that are looked into; a real one has one or two levels.
 const MAX_DEPTH: usize = 16;

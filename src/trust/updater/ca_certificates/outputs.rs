@@ -7,13 +7,14 @@ use super::{CaCertificates, Hashing, stem};
 use crate::cert::Certificate;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
-use crate::sysroot::split;
-use crate::tree::{File, Node};
+use crate::rootfs::path::{child, join};
+use crate::rootfs::split;
+use crate::rootfs::tree::{File, Node};
 use crate::trust::updater::bundle::push_certificate;
 use crate::trust::updater::inputs;
 use crate::trust::updater::rehash::{self, want_links};
 use crate::trust::updater::{Desires, Updater as _, Wanted};
-use crate::trust::view::{View, certificates_in, child, join};
+use crate::trust::view::{View, certificates_in};
 
 impl CaCertificates {
     /// Whether a link of the hashed directory leads to nothing, with `links` put over what is there.

@@ -8,12 +8,13 @@ use super::{Front, P11Kit, relative_target};
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
-use crate::tree::{File, Node};
+use crate::rootfs::path::{child, join};
+use crate::rootfs::tree::{File, Node};
 use crate::trust::p11_format::{
     Entry, Format, List, directory, file_name, file_stem, list_of_directory, with_first,
 };
 use crate::trust::updater::{Desires, rehash};
-use crate::trust::view::{View, child, join};
+use crate::trust::view::View;
 
 /// A directory that OpenSSL searches: a file for each root, links to it by its subject hashes.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::keystore::p11_kit::{self, Root};
 use crate::keystore::{Keystore, alias_for};
-use crate::tree::{File, Node};
+use crate::rootfs::tree::{File, Node};
 use crate::trust::p11_format::{Entry, List, with_first};
 use crate::trust::updater::{Desires, Output, OutputKind, Wanted};
 use crate::trust::view::View;

@@ -19,11 +19,12 @@ use super::{
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::sysroot::split;
-use crate::tree::{File, Node};
+use crate::rootfs::path::child;
+use crate::rootfs::split;
+use crate::rootfs::tree::{File, Node};
 use crate::trust::p11_format::{Distrusted, Format, List, distrusted, with_first};
 use crate::trust::readers::{self, Reader};
-use crate::trust::view::{View, child};
+use crate::trust::view::View;
 
 /// What is extracted into one file.
 #[derive(Debug)]

@@ -188,7 +188,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::sysroot::list_of;
+    use crate::rootfs::list_of;
 
     fn open(path: &str) -> OwnedFd {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::sysroot::{Kind, Meta, Sysroot};
+use crate::rootfs::{Kind, Meta, Sysroot};
 
 /// The largest file that we read or keep: a bundle of all the world's roots has a tenth of it (threat T9).
 pub const FILE_LIMIT: u64 = 32 * 1024 * 1024;

@@ -5,14 +5,19 @@
 //! (threats T9, T10). Paths are absolute, as seen inside (`/etc/ssl/certs`), and UTF-8: names that are not are
 //! invisible here. This file reads; [`directory`] changes; [`host`] reads what the user names on the command line.
 
+pub(crate) mod checkpoint;
 pub mod directory;
 pub mod host;
 mod lock;
 mod meta;
+pub mod path;
+pub mod record;
 mod safety;
+pub mod tree;
 mod walk;
 mod writable;
 
+pub use path::split;
 pub use writable::Obstacle;
 
 use std::cell::RefCell;
@@ -296,15 +301,6 @@ impl Sysroot {
             _ => Error::failed("could not open").at(&place),
         }
         .because(error)
-    }
-}
-
-/// Splits `/a/b/c` into `/a/b` and `c`.
-pub fn split(path: &str) -> (&str, &str) {
-    match path.trim_end_matches('/').rsplit_once('/') {
-        Some(("", name)) => ("/", name),
-        Some((parent, name)) => (parent, name),
-        None => ("/", ""),
     }
 }
 

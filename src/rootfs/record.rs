@@ -1,30 +1,13 @@
 //! How to bring back what stood at a path before us, given what stands there now: plain data, and pure. The state
 //! keeps records, the view of a tree without us is made of them, the journal turns runs back with them.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::tree::{File, Node};
-
-/// All that is ours in a tree.
-#[derive(Clone, Debug, Default)]
-pub struct Ours {
-    /// What stood at each path that we changed, before and after.
-    pub records: BTreeMap<String, Record>,
-    /// The roots that we put in.
-    pub installed: BTreeSet<Fingerprint>,
-    /// Their anchor files.
-    pub files: BTreeSet<String>,
-    /// What Firefox's policy file names for us.
-    pub policy: Vec<String>,
-    /// The row of the table of distributions, if the user named it (`--distribution`).
-    pub distribution: Option<String>,
-}
+use crate::rootfs::tree::{File, Node};
 
 /// One path that we changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,21 @@
+//! What the state says is ours in a tree: the view of the tree without us is made of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::fingerprint::Fingerprint;
+use crate::rootfs::record::Record;
+
+/// All that is ours in a tree.
+#[derive(Clone, Debug, Default)]
+pub struct Ours {
+    /// What stood at each path that we changed, before and after.
+    pub records: BTreeMap<String, Record>,
+    /// The roots that we put in.
+    pub installed: BTreeSet<Fingerprint>,
+    /// Their anchor files.
+    pub files: BTreeSet<String>,
+    /// What Firefox's policy file names for us.
+    pub policy: Vec<String>,
+    /// The row of the table of distributions, if the user named it (`--distribution`).
+    pub distribution: Option<String>,
+}
