@@ -1,6 +1,8 @@
 //! Our own resolution of a path inside a sysroot: for canonical paths (the kernel gives none without `/proc`), and
 //! for kernels and sandboxes that refuse `openat2`. Follows links as a `chroot` would: absolute targets begin at the
 //! sysroot, `..` stops there.
+//!
+//! A link leads nobody astray (threat T35): one that another user owns is followed only to what that user owns.
 
 use std::os::fd::OwnedFd;
 
@@ -21,6 +23,7 @@ pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Res
     let mut done: Vec<(String, OwnedFd)> = Vec::new();
     let mut last: Option<String> = None;
     let mut hops = 0;
+    let mut guide: Option<Guide> = None;
     while let Some(component) = pending.pop() {
         if component == ".." {
             done.pop();
@@ -44,6 +47,14 @@ pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Res
                 if hops > MAX_HOPS || magic {
                     return Err(sysroot.open_error(path, Errno::LOOP));
                 }
+                if !sysroot.is_trusted(meta.uid) {
+                    let link = format!("{}/{component}", joined(&done));
+                    match &guide {
+                        Some(first) if first.uid != meta.uid => return Err(first.refusal(sysroot)),
+                        Some(_) => {}
+                        None => guide = Some(Guide { uid: meta.uid, link }),
+                    }
+                }
                 let Some(target) = read_link_at(directory, &component).map_err(located)? else {
                     return Ok(None);
                 };
@@ -60,11 +71,19 @@ pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Res
                     Err(error) => return Err(sysroot.open_error(path, error)),
                 }
             }
-            Kind::File | Kind::Special if is_last => last = Some(component),
+            Kind::File | Kind::Special if is_last => {
+                refuse_misled(sysroot, guide.take().as_ref(), meta.uid)?;
+                last = Some(component);
+            }
             Kind::File | Kind::Special => return Ok(None),
         }
     }
-    let mut canonical: String = done.iter().map(|(name, _)| format!("/{name}")).collect();
+    if guide.is_some() {
+        let end = done.last().map_or(&sysroot.root, |(_, directory)| directory);
+        let owner = meta_of(end, "", AtFlags::EMPTY_PATH)?.map_or(0, |meta| meta.uid);
+        refuse_misled(sysroot, guide.as_ref(), owner)?;
+    }
+    let mut canonical = joined(&done);
     if let Some(last) = last {
         canonical = format!("{canonical}/{last}");
     }
@@ -72,6 +91,39 @@ pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Res
         canonical.push('/');
     }
     Ok(Some(canonical))
+}
+
+/// A link of another user on the way: it may lead only to what that user owns.
+struct Guide {
+    uid: u32,
+    link: String,
+}
+
+impl Guide {
+    fn refusal(&self, sysroot: &Sysroot) -> Error {
+        Error::failed(format!(
+            "this symbolic link is owned by user {}, and it leads to something that this user does not own",
+            self.uid
+        ))
+        .at(sysroot.display(&self.link))
+        .because(Errno::PERM)
+        .hint(format!(
+            "name the real path, or replace the link with one of root's: `chown -h 0:0 {}`",
+            sysroot.display(&self.link)
+        ))
+    }
+}
+
+/// Refuses what a link of another user leads to, unless that user owns it.
+fn refuse_misled(sysroot: &Sysroot, guide: Option<&Guide>, owner: u32) -> Result<()> {
+    match guide {
+        Some(guide) if guide.uid != owner => Err(guide.refusal(sysroot)),
+        _ => Ok(()),
+    }
+}
+
+fn joined(directories: &[(String, OwnedFd)]) -> String {
+    directories.iter().map(|(name, _)| format!("/{name}")).collect()
 }
 
 /// Opens a canonical path, one component after the other, following no link at all: if somebody puts a link in the
