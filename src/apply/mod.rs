@@ -288,9 +288,15 @@ pub fn refusal(error: &Error) -> Option<Errno> {
     matches!(errno, Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::BUSY | Errno::TXTBSY).then_some(errno)
 }
 
-/// Whether a killed run left a journal behind.
+/// Whether a killed run left something behind: a journal; or its lock and what it staged in our own directory, where the
+/// current user can remove that.
 pub fn was_killed(sysroot: &Sysroot) -> Result<bool> {
-    Ok(sysroot.lstat(&child(sysroot.state_directory(), journal::FILE))?.is_some())
+    let own = sysroot.state_directory();
+    if sysroot.lstat(&child(own, journal::FILE))?.is_some() {
+        return Ok(true);
+    }
+    let names = sysroot.list(own).ok().flatten().unwrap_or_default();
+    Ok(names.iter().any(|name| name != state::FILE) && sysroot.is_writable(own)?)
 }
 
 /// An empty set of this root file system's changes.
