@@ -31,8 +31,8 @@ pub(super) fn copy(from: &OwnedFd, to: &OwnedFd) -> Vec<String> {
 }
 
 fn list(file: &OwnedFd) -> Result<Vec<String>, Errno> {
-    // Most files have none, and most file systems tell so without a buffer.
-    if rustix::fs::flistxattr(file, &mut [0_u8; 0][..])? == 0 {
+    // Most files have none.
+    if rustix::fs::flistxattr_query(file)? == 0 {
         return Ok(Vec::new());
     }
     let mut names = vec![0_u8; LIMIT];

@@ -21,6 +21,7 @@ mod dev_ca;
 mod dev_ca_api;
 mod dev_ca_process;
 mod doctor;
+mod engine;
 mod enroll;
 mod enroll_faults;
 mod env;

@@ -114,6 +114,12 @@ impl Trustup {
         self.hooked("TRUSTUP_TEST_KILL_AT", &step.to_string())
     }
 
+    /// The same right before `step` (`stage`, `place`, `record`, …) of `path`.
+    #[track_caller]
+    pub fn killed_before(self, step: &str, path: &str) -> Self {
+        self.hooked("TRUSTUP_TEST_KILL_AT", &format!("{step} {path}"))
+    }
+
     /// The same where a run may have nothing to do, and so no step: then nothing shows that the binary has the hook, and
     /// whoever calls counts the kills.
     #[track_caller]
