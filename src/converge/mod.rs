@@ -5,6 +5,7 @@ mod draft;
 mod firefox;
 mod goal;
 mod outcome;
+mod proof;
 mod recorded;
 mod runtimes;
 mod unwritable;
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use self::draft::{
     left_out, make_plan, passed_over, plan_stores, refuse_damaged_outputs, refuse_vendor_names, settle,
-    stored_roots, updater_for_broken_inputs,
+    updater_for_broken_inputs,
 };
 pub use self::firefox::policy_state;
 pub use self::goal::{Goal, Options, Target};
@@ -22,7 +23,6 @@ pub use self::runtimes::{Extra, system_roots, system_stores};
 pub use self::unwritable::Skipped;
 use self::unwritable::{Guard, Left, Parts, Refused};
 use crate::apply::{Session, refusal};
-use crate::cert::Certificate;
 use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -31,10 +31,10 @@ use crate::rootfs::tree::{self, Node};
 use crate::state::{State, Status, StoredAnchor};
 use crate::trust::distro;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
-use crate::trust::stores::{self, Kinds, Selection, Stores};
+use crate::trust::stores::{Kinds, Selection, Stores};
 use crate::trust::unknown;
 use crate::trust::updater::{BrokenInput, Desires, Wanted};
-use crate::trust::verify::{self, Excused, Offers, Side};
+use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
 /// A plan with all that was computed on the way.
@@ -422,67 +422,6 @@ impl<'a> Draft<'a> {
         self.plan.steps.extend(rest.steps);
         Ok(())
     }
-
-    fn verify(&self, after_run: &View) -> Result<Vec<String>> {
-        let sysroot = self.view.sysroot();
-        let outputs = self.facts.row.updater.outputs(after_run)?;
-        let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
-        let mut present = Vec::new();
-        for output in outputs {
-            // Nothing is asked of an output that nobody has: with no anchor left it went with the last one.
-            let asked_for = !self.wanted.anchors.is_empty() && !self.is_skipped(&output.path);
-            if asked_for || exists(&output.path)? && self.wanted.anchors.is_empty() {
-                present.push(output);
-            }
-        }
-        let mut left_out = BTreeMap::new();
-        if matches!(self.updater.updater, UpdaterUsed::Native(_)) {
-            for anchor in &self.wanted.anchors {
-                let why = self.facts.row.updater.left_out(after_run, &anchor.certificate)?;
-                left_out.extend(why.map(|why| (anchor.certificate.fingerprint(), why)));
-            }
-        }
-        let after = verify::offers(after_run, Side::Actual, &present);
-        let excused = Excused {
-            original: self.original_offers.clone(),
-            withdrawn: self.withdrawn.iter().copied().collect(),
-            left_out,
-        };
-        let anchors: Vec<(Certificate, bool)> = self
-            .wanted
-            .anchors
-            .iter()
-            .map(|anchor| (anchor.certificate.clone(), anchor.standing.is_none()))
-            .collect();
-        let mut notes = verify::compare(&self.facts.offers, &after, &anchors, &excused)
-            .map_err(|error| blame_inputs(error, after_run, &self.facts))?;
-        notes.extend(self.verify_stores(after_run)?);
-        Ok(notes)
-    }
-
-    fn is_skipped(&self, path: &str) -> bool {
-        self.unwritable.iter().any(|skipped| skipped.path == path)
-    }
-
-    /// Keystores and databases are compared like the outputs: every root that is in any store has to be in all of them.
-    fn verify_stores(&self, after: &View) -> Result<Vec<String>> {
-        let Some(selection) = self.selection else { return Ok(Vec::new()) };
-        let after = stores::offers(after, &self.stores.found, selection);
-        let mut anchors = Vec::new();
-        for (certificate, _) in stored_roots(&self.anchors)? {
-            anchors.push((certificate, true));
-        }
-        let excused = Excused { original: self.stores.original.clone(), ..Excused::default() };
-        verify::compare(&self.stores.offers, &after, &anchors, &excused)
-    }
-}
-
-/// Names the input files that make an output unreadable, if there are any.
-fn blame_inputs(error: Error, view: &View, facts: &Facts) -> Error {
-    let broken = facts.row.updater.broken_inputs(view).unwrap_or_default();
-    broken.iter().fold(error, |error, input| {
-        error.hint(format!("repair or remove `{}` ({})", input.path, input.fault))
-    })
 }
 
 /// What a person should know of a tool that the row does not use.
