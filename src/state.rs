@@ -142,6 +142,11 @@ impl StoredAnchor {
         }
     }
 
+    /// Whether any store is to hold it.
+    pub fn is_in_stores(&self) -> bool {
+        self.status != Status::Recorded
+    }
+
     /// The certificate; its fingerprint is the recorded one.
     ///
     /// # Errors

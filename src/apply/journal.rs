@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::put;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Step};
+use crate::rootfs::Sysroot;
 use crate::rootfs::path::child;
 use crate::rootfs::record::{Mark, Record, Saved};
 use crate::rootfs::tree::{self, Node};
-use crate::rootfs::{Sysroot, split};
 use crate::state::{self, State};
 use crate::trust::distro::{self, Distro};
 use crate::trust::updater::Ownership;
@@ -30,12 +30,12 @@ const LIMIT: u64 = 256 * 1024 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Journal {
-    row: String,
+    pub(super) row: String,
     /// Directories on the way to the state directory that this run made.
     pub(super) made: Vec<String>,
-    steps: Vec<JournalStep>,
-    watched: Vec<Watched>,
-    directories: Vec<String>,
+    pub(super) steps: Vec<JournalStep>,
+    pub(super) watched: Vec<Watched>,
+    pub(super) directories: Vec<String>,
     leftovers: Vec<String>,
     /// The state file before this run, as text; `None` if there was none.
     state: Option<String>,
@@ -43,18 +43,18 @@ pub(super) struct Journal {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct JournalStep {
-    path: String,
-    temporary: String,
-    record: Record,
+pub(super) struct JournalStep {
+    pub(super) path: String,
+    pub(super) temporary: String,
+    pub(super) record: Record,
 }
 
 /// A path that a native tool may change: what stood there, whole.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Watched {
-    path: String,
-    before: Saved,
+pub(super) struct Watched {
+    pub(super) path: String,
+    pub(super) before: Saved,
 }
 
 /// The temporary name of the step with this index; `.tmp` so that no trust update takes it for a certificate.
@@ -198,37 +198,15 @@ impl Journal {
         }
     }
 
+    /// Where the row's anchors go.
+    pub(super) fn anchor_directory(&self, sysroot: &Sysroot) -> Option<&'static str> {
+        let row = distro::by_id(&self.row, sysroot.is_private())?;
+        row.updater.anchor_directory().map(|directory| directory.path)
+    }
+
     /// The state file to bring back, once everything else is back.
     pub(super) fn former_state(&self) -> Option<&[u8]> {
         self.state.as_ref().map(String::as_bytes)
-    }
-
-    /// Brings every path back to what it was before the killed run; a path that somebody else changed since stays.
-    pub(super) fn turn_back(&self, sysroot: &Sysroot) -> Result<()> {
-        let mut watched = BTreeMap::new();
-        for path in &self.watched {
-            if let Some(before) = path.before.restore(&Node::Absent) {
-                watched.insert(path.path.clone(), before);
-            }
-        }
-        let failed = restore_watched(sysroot, &watched, &self.directories);
-        for step in self.steps.iter().rev() {
-            if let Ok(directory) = sysroot.directory(split(&step.path).0) {
-                directory.remove(&step.temporary)?;
-                directory.remove(UNDO)?;
-            }
-            let actual = tree::read(sysroot, &step.path)?;
-            if step.record.after.matches(&actual)
-                && let Some(before) = step.record.before.restore(&actual)
-            {
-                put(sysroot, &step.path, &actual, &before, UNDO, None)?;
-            }
-        }
-        if failed.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::failed("could not turn back what a killed run left").with_changed(failed))
-        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! everything back before it begins.
 
 mod journal;
+mod recovery;
 mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use crate::rootfs::{STATE_DIRECTORY, Sysroot, split};
 use crate::state::{self, State};
 
 use journal::Journal;
+pub use recovery::{BroughtBack, foretold};
 
 /// The lock's file in the state directory.
 const LOCK: &str = "lock";
@@ -54,6 +56,8 @@ pub struct Session<'a> {
     tool: Option<tool::Ended>,
     /// The path that the kernel refused to write in the last plan, and its reason.
     refused: Option<(String, Errno)>,
+    /// What of a killed run's journal was not believed, for people.
+    recovery_notes: Vec<String>,
 }
 
 /// A step that has been carried out, with what it takes to turn it back.
@@ -91,13 +95,14 @@ impl<'a> Session<'a> {
             complaints: Vec::new(),
             tool: None,
             refused: None,
+            recovery_notes: Vec::new(),
         };
         session.take_lock(patience)?;
         let recovered = match Journal::load(sysroot)? {
             None => false,
             Some(journal) => {
                 session.made.splice(0..0, journal.made.clone());
-                journal.turn_back(sysroot)?;
+                session.recovery_notes = journal.turn_back(sysroot)?;
                 // The killed run may have recorded its state already: journal and state say the same again.
                 match journal.former_state() {
                     Some(state) => session.replace_own(state::FILE, state)?.sync()?,
@@ -116,6 +121,11 @@ impl<'a> Session<'a> {
     /// foresee (a security module, a mount of another namespace).
     pub fn refused(&mut self) -> Option<(String, Errno)> {
         self.refused.take()
+    }
+
+    /// What of the journal of a killed run was not believed, for people.
+    pub fn recovery_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.recovery_notes)
     }
 
     fn take_lock(&mut self, patience: Duration) -> Result<()> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Draft, Skipped};
+use super::{Draft, Gain, Skipped, gains};
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
@@ -31,6 +31,8 @@ pub struct Outcome {
     pub stores: Vec<StoreView>,
     /// What should hold them and cannot be written.
     pub unwritable: Vec<Skipped>,
+    /// Roots that became trusted although this run was not asked for them (with `--dry-run`: would).
+    pub gained: Vec<Gain>,
     /// What a person should know.
     pub warnings: Vec<String>,
 }
@@ -40,7 +42,9 @@ impl Outcome {
     #[must_use]
     pub fn displayed(mut self, sysroot: &Sysroot) -> Self {
         let files = self.anchors.iter_mut().filter_map(|anchor| anchor.file.as_mut());
-        let paths = self.steps.iter_mut().map(|step| &mut step.path).chain(&mut self.outputs).chain(files);
+        let gained = self.gained.iter_mut().map(|gain| &mut gain.path);
+        let steps = self.steps.iter_mut().map(|step| &mut step.path);
+        let paths = steps.chain(&mut self.outputs).chain(files).chain(gained);
         for path in paths {
             *path = sysroot.display(path);
         }
@@ -82,7 +86,8 @@ pub struct AnchorView {
 
 impl Draft<'_> {
     /// What a person is told of this draft, carried out or not.
-    pub(super) fn outcome(self, state: &State) -> Outcome {
+    pub(super) fn outcome(self, state: &State, gained: Vec<Gain>) -> Outcome {
+        let warnings = self.warnings.into_iter().chain(gains::warnings(&gained)).collect();
         let was: BTreeSet<Fingerprint> = state.anchors.iter().map(|anchor| anchor.fingerprint).collect();
         let in_stores = |fingerprint: &Fingerprint| {
             state
@@ -137,7 +142,8 @@ impl Draft<'_> {
                 .map(|found| StoreView { path: found.path, kind: found.kind, skipped: found.skipped })
                 .collect(),
             unwritable: self.unwritable,
-            warnings: self.warnings,
+            gained,
+            warnings,
         }
     }
 }

@@ -8,11 +8,12 @@ use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::trust::facts::{Facts, UpdaterUsed};
 use crate::trust::stores;
-use crate::trust::verify::{self, Excused, Side};
+use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::View;
 
 impl Draft<'_> {
-    pub(super) fn verify(&self, after_run: &View) -> Result<Vec<String>> {
+    /// What a person should know, and what outputs and stores offer now.
+    pub(super) fn verify(&self, after_run: &View) -> Result<(Vec<String>, Offers)> {
         let sysroot = self.view.sysroot();
         let outputs = self.facts.row.updater.outputs(after_run)?;
         let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
@@ -31,7 +32,7 @@ impl Draft<'_> {
                 left_out.extend(why.map(|why| (anchor.certificate.fingerprint(), why)));
             }
         }
-        let after = verify::offers(after_run, Side::Actual, &present);
+        let mut after = verify::offers(after_run, Side::Actual, &present);
         let excused = Excused {
             original: self.original_offers.clone(),
             withdrawn: self.withdrawn.iter().copied().collect(),
@@ -45,8 +46,10 @@ impl Draft<'_> {
             .collect();
         let mut notes = verify::compare(&self.facts.offers, &after, &anchors, &excused)
             .map_err(|error| blame_inputs(error, after_run, &self.facts))?;
-        notes.extend(self.verify_stores(after_run)?);
-        Ok(notes)
+        let (of_stores, offers) = self.verify_stores(after_run)?;
+        notes.extend(of_stores);
+        after.extend(offers);
+        Ok((notes, after))
     }
 
     fn is_skipped(&self, path: &str) -> bool {
@@ -54,15 +57,16 @@ impl Draft<'_> {
     }
 
     /// Keystores and databases are compared like the outputs: every root that is in any store has to be in all of them.
-    fn verify_stores(&self, after: &View) -> Result<Vec<String>> {
-        let Some(selection) = self.selection else { return Ok(Vec::new()) };
+    fn verify_stores(&self, after: &View) -> Result<(Vec<String>, Offers)> {
+        let Some(selection) = self.selection else { return Ok((Vec::new(), Offers::new())) };
         let after = stores::offers(after, &self.stores.found, selection);
         let mut anchors = Vec::new();
         for (certificate, _) in stored_roots(&self.anchors)? {
             anchors.push((certificate, true));
         }
         let excused = Excused { original: self.stores.original.clone(), ..Excused::default() };
-        verify::compare(&self.stores.offers, &after, &anchors, &excused)
+        let notes = verify::compare(&self.stores.offers, &after, &anchors, &excused)?;
+        Ok((notes, after))
     }
 }
 

@@ -139,6 +139,9 @@ impl Draft<'_> {
                 ));
             }
         }
+        for (path, note) in self.view.lessened().iter().filter(|(path, _)| !records.contains_key(*path)) {
+            self.warnings.push(format!("`{}`: {note}", sysroot.display(path)));
+        }
         for path in
             special.keys().filter(|path| state.records.get(*path).is_none_or(|known| known.special == 0))
         {
@@ -146,7 +149,12 @@ impl Draft<'_> {
             self.warnings.push(format!("`{path}` had set-id bits; trustup does not keep them"));
         }
         for unclaimed in &state.unclaimed {
-            if let Some(via) = &unclaimed.via {
+            if unclaimed.is_no_store {
+                self.warnings.push(format!(
+                    "`{}` is left as it is: a change of it is recorded, but it is no trust store",
+                    sysroot.display(&unclaimed.path)
+                ));
+            } else if let Some(via) = &unclaimed.via {
                 self.warnings.push(format!(
                     "`{}` is left as it is: trustup changed it because `{via}` was a link to it, and it no longer is",
                     sysroot.display(&unclaimed.path)

@@ -9,6 +9,7 @@ pub mod nix_store;
 pub mod os_release;
 pub mod ours;
 pub mod p11_format;
+pub mod plausible;
 pub mod readers;
 pub mod runtimes;
 pub mod stores;

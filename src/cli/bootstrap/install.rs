@@ -1,6 +1,8 @@
 //! What bootstrap does with the roots that came: the goal for the system's stores and, where those cannot be written, for
 //! the private one.
 
+use std::collections::BTreeSet;
+
 use super::super::trees::Trees;
 use super::{BootstrapArgs, Store};
 use crate::cert::anchor_name;
@@ -175,6 +177,7 @@ fn foretold(trees: &Trees, acquired: &Acquired) -> Outcome {
         outputs: Vec::new(),
         stores: Vec::new(),
         unwritable: Vec::new(),
+        gained: Vec::new(),
         warnings: Vec::new(),
     }
 }
@@ -200,6 +203,22 @@ pub(super) fn known(trees: &Trees) -> Result<Known> {
         }));
     }
     Ok(known)
+}
+
+/// The roots that this run was asked for: what a fingerprint names, and what a source gave now. What an earlier run
+/// recorded of a source that cannot be reached was asked for then, or is forged (threat T33).
+fn asked(args: &BootstrapArgs, acquired: &Acquired) -> BTreeSet<Fingerprint> {
+    let gave = |fingerprint: &Fingerprint| {
+        let mut reports = acquired.sources.iter();
+        reports.any(|report| report.contacted && report.fresh && report.fingerprints.contains(fingerprint))
+    };
+    let came = acquired.anchors.iter().map(|anchor| (anchor.certificate.fingerprint(), anchor.pinned));
+    let mut asked: BTreeSet<Fingerprint> =
+        came.filter(|(fingerprint, pinned)| *pinned || gave(fingerprint)).map(|(one, _)| one).collect();
+    if args.with_web_pki {
+        asked.extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Fingerprint::of(der)));
+    }
+    asked
 }
 
 /// What is to be trusted afterwards: all that was, but for what its bundle no longer holds, and what came now.
@@ -277,5 +296,5 @@ fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -
     let web_pki = state.web_pki || args.with_web_pki;
     let profile = state.profile.into();
     let firefox_policy = if args.firefox_policy { Extra::Installed } else { state.firefox_policy.into() };
-    Ok(Goal { anchors, sources, web_pki, copy, profile, firefox_policy })
+    Ok(Goal { anchors, sources, web_pki, copy, profile, firefox_policy, asked: asked(args, acquired) })
 }

@@ -129,6 +129,7 @@ pub(super) fn report(
             "skipped": done.unwritable().iter().map(|skipped| json!({
                 "path": skipped.path, "reason": skipped.why.to_string(),
             })).collect::<Vec<_>>(),
+            "gained": done.system.iter().chain(&done.private).flat_map(|outcome| &outcome.gained).collect::<Vec<_>>(),
             "private": done.private.as_ref().map(|private| json!({
                 "directory": done.place,
                 "anchors": private.anchors,
