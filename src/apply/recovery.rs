@@ -103,17 +103,34 @@ impl<'a> Recovery<'a> {
                 recovery.steps.push((step.path.clone(), node));
             }
         }
+        recovery.watch(journal, &recorded)?;
+        Ok(recovery)
+    }
+
+    /// What the distribution's own program may have changed: as it was, unless the vendor's files changed since. Then what
+    /// was made of them is right, but for what the killed run put in.
+    fn watch(&mut self, journal: &Journal, recorded: &BTreeSet<Fingerprint>) -> Result<()> {
+        let mut changed = false;
         for watched in &journal.watched {
             let Some(before) = watched.before.restore(&Node::Absent) else { continue };
-            let node = if recovery.is_newer(&watched.path, &before)? {
-                // The vendor's files changed since: what was made of them is right, but for what the run put in.
-                (*recovery.view.original(&watched.path)?).clone()
-            } else {
-                recovery.believed(&watched.path, before, &recorded)?
-            };
-            recovery.watched.push((watched.path.clone(), node));
+            let is_newer = self.is_newer(&watched.path, &before)?;
+            if is_newer && !changed {
+                let shown = text::escape(&self.view.sysroot().display(&watched.path));
+                self.notes.push(format!(
+                    "`{shown}` changed since a run was killed: the distribution's stores are left as they are, without what that run put in"
+                ));
+            }
+            let doubts = self.notes.len();
+            let node = if is_newer { before } else { self.believed(&watched.path, before, recorded)? };
+            changed |= is_newer || self.notes.len() > doubts;
+            self.watched.push((watched.path.clone(), node));
         }
-        Ok(recovery)
+        if changed {
+            for (path, node) in &mut self.watched {
+                *node = (*self.view.original(path)?).clone();
+            }
+        }
+        Ok(())
     }
 
     /// `before` as far as it is plausible; else what is there, without what the killed run put in.
@@ -138,8 +155,8 @@ impl<'a> Recovery<'a> {
         Ok(now.iter().any(|root| !former.contains(root) && !self.introduced.contains(root)))
     }
 
-    /// The names that the distribution's program made of what the killed run put in: links that lead to those files, and
-    /// files with nothing but those roots. Only these go: the journal cannot know the new names, and somebody else may
+    /// The names that the distribution's program made of what the killed run put in: links that lead to those files, or
+    /// nowhere, and files with nothing but those roots. Only these go: the journal cannot know the new names, and somebody else may
     /// have made others (threat T34).
     fn new_names(&self, directories: &[String]) -> Result<Vec<(String, String)>> {
         let listed: BTreeSet<String> =
@@ -158,7 +175,9 @@ impl<'a> Recovery<'a> {
                     let goes = match self.view.actual(&path)?.as_ref() {
                         Node::Link { target } => {
                             let end = join(split(&location).0, target);
-                            gone.contains(&end) || gone.contains(&self.view.location(&end)?)
+                            gone.contains(&end)
+                                || gone.contains(&self.view.location(&end)?)
+                                || self.view.follow_actual(&path)?.is_none()
                         }
                         Node::File(file) => {
                             let roots = plausible::in_content(&file.content);

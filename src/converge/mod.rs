@@ -23,7 +23,7 @@ pub use self::firefox::policy_state;
 use self::gains::Baseline;
 pub use self::gains::Gain;
 pub use self::goal::{Goal, Options, Target};
-pub use self::outcome::{AnchorView, Outcome};
+pub use self::outcome::{AnchorView, Outcome, RemovedView};
 pub use self::runtimes::{Extra, system_roots, system_stores};
 pub use self::unwritable::Skipped;
 use self::unwritable::{Guard, Left, Parts, Refused};

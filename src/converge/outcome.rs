@@ -33,8 +33,21 @@ pub struct Outcome {
     pub unwritable: Vec<Skipped>,
     /// Roots that became trusted although this run was not asked for them (with `--dry-run`: would).
     pub gained: Vec<Gain>,
+    /// Roots of earlier runs that went (with `--dry-run`: would go).
+    pub removed: Vec<RemovedView>,
     /// What a person should know.
     pub warnings: Vec<String>,
+}
+
+/// A root of an earlier run that went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RemovedView {
+    /// SHA-256 of the DER.
+    pub fingerprint: Fingerprint,
+    /// The subject, for people.
+    pub subject: String,
+    /// The sources that had named it.
+    pub sources: Vec<String>,
 }
 
 impl Outcome {
@@ -118,6 +131,13 @@ impl Draft<'_> {
             self.anchors.is_empty() || self.anchors.iter().any(|anchor| anchor.status.is_in_system());
         let before: BTreeSet<Fingerprint> = was;
         let now: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
+        let gone = state.anchors.iter().filter(|anchor| !now.contains(&anchor.fingerprint));
+        let removed = gone.map(|anchor| RemovedView {
+            fingerprint: anchor.fingerprint,
+            subject: anchor.certificate().map(|certificate| certificate.subject()).unwrap_or_default(),
+            sources: anchor.sources.clone(),
+        });
+        let removed = removed.collect();
         Outcome {
             row: self.facts.row.id,
             updater: (self.updater.updater.word(), self.updater.why),
@@ -143,6 +163,7 @@ impl Draft<'_> {
                 .collect(),
             unwritable: self.unwritable,
             gained,
+            removed,
             warnings,
         }
     }

@@ -1,7 +1,7 @@
 //! What the state records of a run: for each path that now differs from what it was without us, how to bring that
 //! back. What is recorded passes the checks of reading before the first change (threat T38).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Draft;
 use crate::cert::Certificate;
@@ -11,6 +11,7 @@ use crate::rootfs::record::{Mark, Record, Saved};
 use crate::rootfs::tree::{self, Node};
 use crate::state::{self, State};
 use crate::trust::firefox_policy;
+use crate::trust::plausible::{self, Verdict};
 use crate::trust::view::View;
 
 /// The set-id bits of the files that the plan replaces, by path.
@@ -61,6 +62,7 @@ impl Draft<'_> {
             };
         }
         self.fit(&mut records, state);
+        without_doubtful_content(after, &mut records)?;
         self.explain(state, &records, special);
         Ok(records)
     }
@@ -193,6 +195,19 @@ impl Draft<'_> {
         }
         Ok(())
     }
+}
+
+/// A former content with roots that are gone would not be believed later (threats T34, T38): it is not kept, so that what
+/// is ours is taken out of what is there.
+fn without_doubtful_content(after: &View, records: &mut BTreeMap<String, Record>) -> Result<()> {
+    for (path, record) in records.iter_mut().filter(|(_, record)| matches!(record.before, Saved::File { .. }))
+    {
+        let Some(before) = record.before.restore(&*after.actual(path)?) else { continue };
+        if let Verdict::Doubted(_) = plausible::judge(after, path, before, &BTreeSet::new())? {
+            record.before = record.before.clone().without_content();
+        }
+    }
+    Ok(())
 }
 
 /// A node of the built-in updater, with owner and time of what stood there: the state can only record whole files.

@@ -14,6 +14,7 @@ use crate::rootfs::path::{child, join};
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
 use crate::text;
+use crate::trust::nix_store;
 use crate::trust::p11_format::certificates_in_edk2;
 use crate::trust::readers::{self, Reader};
 use crate::trust::updater::{bundle, rehash};
@@ -45,6 +46,8 @@ pub fn judge(view: &View, path: &str, before: Node, known: &BTreeSet<Fingerprint
     let former = match &before {
         Node::File(file) => readable(&file.content),
         Node::Link { target } => match view.follow_actual(&join(split(&view.location(path)?).0, target))? {
+            // Only Nix writes in its store: the link follows its profile, and what that brings is named as a gain.
+            Some((end, _)) if nix_store::holds(&end) => Vec::new(),
             Some((_, end)) => match end.as_ref() {
                 Node::File(file) => readable(&file.content),
                 // A whole directory of roots takes the place of what is here: nobody can say what it holds.

@@ -1,7 +1,7 @@
 //! What bootstrap does with the roots that came: the goal for the system's stores and, where those cannot be written, for
 //! the private one.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::trees::Trees;
 use super::{BootstrapArgs, Store};
@@ -10,8 +10,8 @@ use crate::converge::{AnchorView, Extra, Goal, Options, Outcome, Skipped, Target
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
-use crate::source::{Acquired, Known, PreviousSource};
-use crate::state::{State, Status, StoredAnchor};
+use crate::source::{Acquired, Known, PreviousSource, SourceReport};
+use crate::state::{State, Status, StoredAnchor, StoredSource};
 use crate::text;
 use crate::trust::distro::PRIVATE;
 use crate::trust::facts::{Choice, Facts};
@@ -178,6 +178,7 @@ fn foretold(trees: &Trees, acquired: &Acquired) -> Outcome {
         stores: Vec::new(),
         unwritable: Vec::new(),
         gained: Vec::new(),
+        removed: Vec::new(),
         warnings: Vec::new(),
     }
 }
@@ -221,6 +222,33 @@ fn asked(args: &BootstrapArgs, acquired: &Acquired) -> BTreeSet<Fingerprint> {
     asked
 }
 
+/// Gives what an older version recorded under a source's former name its name of today. Two sources may have had that
+/// name: the one is meant that still gives something of it.
+fn take_over(
+    report: &SourceReport,
+    sources: &mut BTreeMap<String, StoredSource>,
+    anchors: &mut [StoredAnchor],
+) {
+    let Some(former) = report.former_id.as_ref().filter(|_| !sources.contains_key(&report.id)) else {
+        return;
+    };
+    let is_meant = sources.get(former).is_some_and(|stored| {
+        let mut gave = stored.fingerprints.iter().chain(&stored.removed);
+        gave.any(|one| report.fingerprints.contains(one))
+    });
+    if !is_meant {
+        return;
+    }
+    if let Some(stored) = sources.remove(former) {
+        sources.insert(report.id.clone(), stored);
+    }
+    for name in anchors.iter_mut().flat_map(|anchor| &mut anchor.sources) {
+        if name == former {
+            name.clone_from(&report.id);
+        }
+    }
+}
+
 /// What is to be trusted afterwards: all that was, but for what its bundle no longer holds, and what came now.
 fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -> Result<Goal> {
     // A private store is a system of its own.
@@ -229,6 +257,7 @@ fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -
     let mut anchors = state.anchors.clone();
     let mut sources = state.sources.clone();
     for report in &acquired.sources {
+        take_over(report, &mut sources, &mut anchors);
         let stored = sources.entry(report.id.clone()).or_default();
         stored.replaces |= report.replaces;
         if !report.fresh {
@@ -264,6 +293,13 @@ fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -
         if args.name.is_some() {
             anchor.name = name;
         }
+        anchor.pinned |= came.pinned
+            || acquired.sources.iter().any(|report| {
+                report.by_pin
+                    && report.contacted
+                    && report.fresh
+                    && report.fingerprints.contains(&fingerprint)
+            });
         anchor.status = match anchor.status {
             Status::Recorded | Status::Beside if to_system => Status::Installed,
             Status::Recorded if beside => Status::Beside,

@@ -1,8 +1,10 @@
 //! A state or a journal that the image's vendor wrote (threats T33, T34): it is believed only as far as it is plausible,
 //! and no root becomes trusted unmentioned.
 
+mod databases;
 mod gains;
 mod journal;
+mod sources;
 mod state;
 
 use std::collections::BTreeSet;
