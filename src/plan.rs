@@ -156,6 +156,8 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
     }
     let mut reverted: BTreeSet<String> = view.ours().records.keys().cloned().collect();
     reverted.extend(updater.watched(view)?);
+    // Of an anchor of ours the file is ours, whether the state records it or was made to say nothing.
+    reverted.extend(view.ours().files.iter().cloned());
 
     let mut made = Vec::new();
     let mut removed = Vec::new();
@@ -325,7 +327,7 @@ pub fn records(
 
 /// Every path that a run may have changed: what earlier runs recorded, and what this plan changes.
 pub fn touched(ours: &Ours, plan: &Plan) -> BTreeSet<String> {
-    let mut paths: BTreeSet<String> = ours.records.keys().cloned().collect();
+    let mut paths: BTreeSet<String> = ours.records.keys().chain(&ours.files).cloned().collect();
     for step in &plan.steps {
         match step {
             Step::Change(change) if change.is_copy => {}

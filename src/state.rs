@@ -92,6 +92,10 @@ pub struct StoredAnchor {
     pub status: Status,
     /// The sources that named it.
     pub sources: Vec<String>,
+    /// Whether it came with a fingerprint, or over a connection that a root with a fingerprint vouched for: only then
+    /// does enrollment believe it (threat T34). Missing in what older versions wrote.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pinned: bool,
 }
 
 /// How a root came to be trusted here.
@@ -139,7 +143,13 @@ impl StoredAnchor {
             file: None,
             status: Status::Recorded,
             sources: vec![source],
+            pinned: false,
         }
+    }
+
+    /// Whether any store is to hold it.
+    pub fn is_in_stores(&self) -> bool {
+        self.status != Status::Recorded
     }
 
     /// The certificate; its fingerprint is the recorded one.

@@ -27,12 +27,12 @@ const LIMIT: u64 = 256 * 1024 * 1024;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Journal {
-    row: String,
+    pub(super) row: String,
     /// Directories on the way to the state directory that this run made.
     pub(super) made: Vec<String>,
-    steps: Vec<JournalStep>,
-    watched: Vec<Watched>,
-    directories: Vec<String>,
+    pub(super) steps: Vec<JournalStep>,
+    pub(super) watched: Vec<Watched>,
+    pub(super) directories: Vec<String>,
     leftovers: Vec<String>,
     /// The state file before this run, as text; `None` if there was none.
     state: Option<String>,
@@ -40,18 +40,18 @@ pub(super) struct Journal {
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct JournalStep {
-    path: String,
-    temporary: String,
-    record: Record,
+pub(super) struct JournalStep {
+    pub(super) path: String,
+    pub(super) temporary: String,
+    pub(super) record: Record,
 }
 
 /// A path that a native tool may change: what stood there, whole.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Watched {
-    path: String,
-    before: Saved,
+pub(super) struct Watched {
+    pub(super) path: String,
+    pub(super) before: Saved,
 }
 
 /// The row that a run works with.
@@ -191,41 +191,15 @@ impl Journal {
         }
     }
 
+    /// Where the row's anchors go.
+    pub(super) fn anchor_directory(&self, sysroot: &Sysroot) -> Option<&'static str> {
+        let row = distro::by_id(&self.row, sysroot.is_private())?;
+        row.updater.anchor_directory().map(|directory| directory.path)
+    }
+
     /// The state file to bring back, once everything else is back.
     pub(super) fn former_state(&self) -> Option<&[u8]> {
         self.state.as_ref().map(String::as_bytes)
-    }
-
-    /// Brings every path back to what it was before the killed run; a path that somebody else changed since stays.
-    pub(super) fn turn_back(&self, sysroot: &Sysroot) -> Result<()> {
-        let mut watched = BTreeMap::new();
-        for path in &self.watched {
-            if let Some(before) = path.before.restore(&Node::Absent) {
-                watched.insert(path.path.clone(), before);
-            }
-        }
-        let failed = restore_watched(sysroot, &watched, &self.directories);
-        let mut set = file_set(sysroot, None);
-        let mut former = Vec::new();
-        for step in self.steps.iter().rev() {
-            set.remove_staged(&step.path, &step.temporary)?;
-            let actual = tree::read(sysroot, &step.path)?;
-            if step.record.after.matches(&actual)
-                && let Some(before) = step.record.before.restore(&actual)
-            {
-                former.push((&step.path, actual, before));
-            }
-        }
-        let mut changes = Vec::with_capacity(former.len());
-        for (path, actual, before) in &former {
-            changes.push(of_nodes(sysroot, path, actual, before)?);
-        }
-        set.apply(&changes, &mut Checkpoints::off()).map_err(|(_, error)| error)?;
-        if failed.is_empty() {
-            Ok(())
-        } else {
-            Err(Error::failed("could not turn back what a killed run left").with_changed(failed))
-        }
     }
 }
 
@@ -237,15 +211,6 @@ pub(super) fn restore_watched(
     directories: &[String],
 ) -> Vec<String> {
     let mut failed = Vec::new();
-    let mut set = file_set(sysroot, None);
-    let mut put = |path: &str, to: &Node| -> Result<()> {
-        let actual = tree::read(sysroot, path)?;
-        if actual == *to {
-            return Ok(());
-        }
-        let change = of_nodes(sysroot, path, &actual, to)?;
-        set.apply(&[change], &mut Checkpoints::off()).map_err(|(_, error)| error)
-    };
     for directory in directories {
         for name in sysroot.list(directory).ok().flatten().unwrap_or_default() {
             let path = child(directory, &name);
@@ -253,15 +218,30 @@ pub(super) fn restore_watched(
                 continue;
             }
             let kind = sysroot.lstat(&path).ok().flatten().map(|meta| meta.kind);
-            if matches!(kind, Some(Kind::File | Kind::Link)) && put(&path, &Node::Absent).is_err() {
+            if matches!(kind, Some(Kind::File | Kind::Link))
+                && put_one(sysroot, &path, &Node::Absent).is_err()
+            {
                 failed.push(sysroot.display(&path));
             }
         }
     }
     for (path, node) in before {
-        if put(path, node).is_err() {
+        if put_one(sysroot, path, node).is_err() {
             failed.push(sysroot.display(path));
         }
     }
     failed
+}
+
+/// Puts `node` at `path`, whatever is there.
+///
+/// # Errors
+/// It cannot be read or changed.
+pub(super) fn put_one(sysroot: &Sysroot, path: &str, node: &Node) -> Result<()> {
+    let actual = tree::read(sysroot, path)?;
+    if actual == *node {
+        return Ok(());
+    }
+    let change = of_nodes(sysroot, path, &actual, node)?;
+    file_set(sysroot, None).apply(&[change], &mut Checkpoints::off()).map_err(|(_, error)| error)
 }

@@ -5,6 +5,7 @@
 //! run turns everything back before it begins.
 
 mod journal;
+mod recovery;
 mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,7 @@ use crate::plan::{Change, Plan, Step};
 use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::{self, After, Before, FileSet, Rules};
-use crate::rootfs::own_directory::{OwnDirectory, Unavailable, Wanted};
+use crate::rootfs::own_directory::{self, OwnDirectory, Unavailable, Wanted};
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::rootfs::{STATE_DIRECTORY, Sysroot};
@@ -25,6 +26,7 @@ use crate::state::{self, State};
 use crate::trust::owners;
 
 use journal::Journal;
+pub use recovery::{BroughtBack, foretold};
 
 /// A run that may change the sysroot: holds the lock until it is dropped.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct Session<'a> {
     tool: Option<tool::Ended>,
     /// The path that the kernel refused to write in the last plan, and its reason.
     refused: Option<(String, Errno)>,
+    /// What of a killed run's journal was not believed, for people.
+    recovery_notes: Vec<String>,
 }
 
 /// What has been carried out, with what it takes to turn it back.
@@ -87,12 +91,13 @@ impl<'a> Session<'a> {
             complaints: Vec::new(),
             tool: None,
             refused: None,
+            recovery_notes: Vec::new(),
         };
         let recovered = match Journal::load(sysroot)? {
             None => false,
             Some(journal) => {
                 session.own.take_over(sysroot, &journal.made)?;
-                journal.turn_back(sysroot)?;
+                session.recovery_notes = journal.turn_back(sysroot)?;
                 // The killed run may have recorded its state already: journal and state say the same again.
                 match journal.former_state() {
                     Some(state) => session.own.write(state::FILE, state)?,
@@ -110,6 +115,11 @@ impl<'a> Session<'a> {
     /// foresee (a security module, a mount of another namespace).
     pub fn refused(&mut self) -> Option<(String, Errno)> {
         self.refused.take()
+    }
+
+    /// What of the journal of a killed run was not believed, for people.
+    pub fn recovery_notes(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.recovery_notes)
     }
 
     /// Carries out the plan. On an error, everything is as before, or the error names the paths that are not.
@@ -288,15 +298,17 @@ pub fn refusal(error: &Error) -> Option<Errno> {
     matches!(errno, Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::BUSY | Errno::TXTBSY).then_some(errno)
 }
 
-/// Whether a killed run left something behind: a journal; or its lock and what it staged in our own directory, where the
-/// current user can remove that.
+/// Whether a killed run left a journal behind.
 pub fn was_killed(sysroot: &Sysroot) -> Result<bool> {
+    Ok(sysroot.lstat(&child(sysroot.state_directory(), journal::FILE))?.is_some())
+}
+
+/// Whether a killed run left anything behind that the current user can remove: a journal, what it staged in our own
+/// directory, or a lock that nobody holds.
+pub fn left_behind(sysroot: &Sysroot) -> Result<bool> {
     let own = sysroot.state_directory();
-    if sysroot.lstat(&child(own, journal::FILE))?.is_some() {
-        return Ok(true);
-    }
-    let names = sysroot.list(own).ok().flatten().unwrap_or_default();
-    Ok(names.iter().any(|name| name != state::FILE) && sysroot.is_writable(own)?)
+    Ok(was_killed(sysroot)?
+        || own_directory::has_leftovers(sysroot, own, &[state::FILE]) && sysroot.is_writable(own)?)
 }
 
 /// An empty set of this root file system's changes.

@@ -274,6 +274,7 @@ fn install(context: &Context) -> Result<u8> {
         updater: Choice::Auto,
         leave_unwritable: false,
         strict: false,
+        require_pin: false,
         repair: false,
         dry_run,
         patience: context.timeout(),
@@ -316,6 +317,7 @@ fn install(context: &Context) -> Result<u8> {
             "changed": changed,
             "file": profile::PATH,
             "plan": outcome.steps,
+            "gained": outcome.gained,
             "warnings": outcome.warnings,
         }),
     )

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Context;
 use super::stores::{Create, StoreArgs};
 use crate::cert::Purpose;
-use crate::converge::policy_state;
+use crate::converge::{describe_doubt, policy_state};
 use crate::error::{Kind, Result};
 use crate::rootfs::Sysroot;
 use crate::rootfs::tree::Node;
@@ -43,12 +43,12 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8> {
     let trees = context.trees()?;
     let ui = context.ui;
     let private = match &trees.private {
-        Some(sysroot) => rows(sysroot, &[], None)?.1,
+        Some(sysroot) => rows(context, sysroot, &[], None)?.1,
         None => Vec::new(),
     };
     let selection =
         args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), Create::default())?;
-    let (row, system) = rows(&trees.system, &private, Some(&selection))?;
+    let (row, system) = rows(context, &trees.system, &private, Some(&selection))?;
     let all = || system.iter().chain(&private);
     // Who asks whether all is well, where nothing was ever done, wants to know that it was not.
     let mut all_there = all().next().is_some();
@@ -117,12 +117,16 @@ fn show(context: &Context, row: &Row) -> Result<()> {
 /// The tree's row of the table, its anchors, and what became of them. What the system should hold and cannot be written is no
 /// failure where the private store holds it.
 fn rows(
+    context: &Context,
     sysroot: &Sysroot,
     private: &[Row],
     selection: Option<&Selection>,
 ) -> Result<(&'static str, Vec<Row>)> {
     let state = State::load(sysroot)?;
     let view = View::new(sysroot, state.ours())?;
+    for (path, why) in view.doubts()? {
+        context.ui.warn(describe_doubt(&view, &path, &why));
+    }
     let facts = Facts::gather(&view)?;
     let managed = facts.row.updater.is_managed(&view)?;
     let standing = facts.row.updater.standing(&view)?;

@@ -139,7 +139,10 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     let subject = subject.to_string();
     let csr = args.cnf_csr.as_deref().map(request).transpose()?;
     let out = args.out.as_deref().map(Output::open).transpose()?;
-    let ca = trust::resolve(&given(own, published, config.as_ref())?, &recorded(context)?, None)?;
+    let ca = trust::resolve(&given(own, published, config.as_ref())?, &recorded(context, false)?, None)?;
+    for root in &ca.recorded {
+        context.ui.say(format!("the CA's root counts because `trustup bootstrap` recorded it: {root}"));
+    }
     let ca_url = ca.url()?;
     let means = args.means(context)?;
     if context.global.dry_run {

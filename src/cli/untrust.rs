@@ -61,6 +61,7 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         updater: args.updater,
         leave_unwritable: trees.system.is_host(),
         strict: false,
+        require_pin: false,
         repair: false,
         dry_run: context.global.dry_run,
         patience: context.timeout(),
@@ -136,6 +137,7 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
             "plan": outcome.steps,
             "outputs": outcome.outputs,
             "stores": outcome.stores,
+            "gained": outcomes().flat_map(|outcome| &outcome.gained).collect::<Vec<_>>(),
             "private": private.as_ref().map(|private| json!({
                 "directory": place, "anchors": private.anchors, "plan": private.steps,
             })),

@@ -1,9 +1,10 @@
 //! What the pipeline is asked for: the goal, the tree, and how to get there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Extra;
+use crate::fingerprint::Fingerprint;
 use crate::rootfs::Sysroot;
 use crate::state::{StoredAnchor, StoredSource};
 use crate::trust::facts::Choice;
@@ -26,6 +27,8 @@ pub struct Goal {
     pub profile: Extra,
     /// Name the roots in Firefox's policy file.
     pub firefox_policy: Extra,
+    /// The roots that this run was asked for: no other root may become trusted unmentioned (threat T33).
+    pub asked: BTreeSet<Fingerprint>,
 }
 
 /// What is to be changed.
@@ -54,6 +57,8 @@ pub struct Options<'a> {
     pub leave_unwritable: bool,
     /// An input or output that programs cannot read is an error, not a warning.
     pub strict: bool,
+    /// A root that becomes trusted although nobody asked this run for it is an error (`--require-pin`).
+    pub require_pin: bool,
     /// Mend what others left damaged in the stores.
     pub repair: bool,
     /// Stop before anything is changed.

@@ -1,28 +1,33 @@
 //! The pipeline: makes a root file system trust exactly the anchors of a [`Goal`]. Gather, plan, apply, verify,
 //! record: bootstrap and untrust differ only in the goal.
 
+mod absent;
 mod draft;
 mod firefox;
+mod gains;
 mod goal;
 mod outcome;
+mod proof;
 mod recorded;
 mod runtimes;
 mod unwritable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use self::absent::describe as describe_doubt;
 use self::draft::{
     left_out, make_plan, passed_over, plan_stores, refuse_damaged_outputs, refuse_vendor_names, settle,
-    stored_roots, updater_for_broken_inputs,
+    updater_for_broken_inputs,
 };
 pub use self::firefox::policy_state;
+use self::gains::Baseline;
+pub use self::gains::Gain;
 pub use self::goal::{Goal, Options, Target};
-pub use self::outcome::{AnchorView, Outcome};
+pub use self::outcome::{AnchorView, Outcome, RemovedView};
 pub use self::runtimes::{Extra, system_roots, system_stores};
 pub use self::unwritable::Skipped;
 use self::unwritable::{Guard, Left, Parts, Refused};
-use crate::apply::{Session, refusal};
-use crate::cert::Certificate;
+use crate::apply::{BroughtBack, Session, refusal};
 use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -31,10 +36,10 @@ use crate::rootfs::tree::{self, Node};
 use crate::state::{State, Status, StoredAnchor};
 use crate::trust::distro;
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
-use crate::trust::stores::{self, Kinds, Selection, Stores};
+use crate::trust::stores::{Kinds, Selection, Stores};
 use crate::trust::unknown;
 use crate::trust::updater::{BrokenInput, Desires, Wanted};
-use crate::trust::verify::{self, Excused, Offers, Side};
+use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
 /// A plan with all that was computed on the way.
@@ -65,6 +70,10 @@ struct Draft<'a> {
     /// What the vendor's inputs say now, where that is no longer what stood there before us: neither a root that the
     /// vendor withdrew since, nor what somebody damaged since, must come back with `untrust`.
     rebased: BTreeMap<String, Node>,
+    /// The changes that the plan is to bring about, whoever makes them; only where gains have to be foreseen.
+    changes: Vec<Change>,
+    /// The roots that this run was asked for.
+    asked: BTreeSet<Fingerprint>,
     warnings: Vec<String>,
 }
 
@@ -82,8 +91,11 @@ pub fn converge<'a>(
     let state = State::load(sysroot)?;
     let mut refused = Refused::default();
     let first = Draft::new(target, &state, options, &goal, &refused)?;
+    let baseline = Baseline::of(&first)?;
+    let journal = first.journal_gains(&goal)?;
+    let foreseen = first.foreseen_gains(&baseline, &state, &journal, options)?;
     if options.dry_run || first.is_beyond_us(options)? || first.is_done(&state, &goal)? {
-        return Ok(first.outcome(&state));
+        return Ok(first.outcome(&state, foreseen));
     }
     let begun = Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout);
     let (mut session, recovered) = match begun {
@@ -93,7 +105,11 @@ pub fn converge<'a>(
             refused.state =
                 options.leave_unwritable.then(|| refusal(&error)).flatten().map(|why| why.to_string());
             let draft = Draft::new(target, &state, options, &goal, &refused)?;
-            return if draft.is_beyond_us(options)? { Ok(draft.outcome(&state)) } else { Err(error) };
+            return if draft.is_beyond_us(options)? {
+                Ok(draft.outcome(&state, Vec::new()))
+            } else {
+                Err(error)
+            };
         }
     };
     sysroot.look_again();
@@ -105,16 +121,18 @@ pub fn converge<'a>(
     } else {
         (&state, first)
     };
+    draft.warnings.extend(session.recovery_notes());
     let mut options = options;
     let mut fallback: Option<String> = None;
     loop {
+        draft.foreseen_gains(&baseline, current, &journal, options)?;
         if let Some(why) = &fallback {
             draft.warnings.insert(0, format!("{why}; the built-in updater takes its place"));
             draft.updater.why.clone_from(why);
         }
         let native = draft.native_with_openssl().filter(|_| options.updater == Choice::Auto);
         let pem = draft.wanted.anchors.first().map(|anchor| anchor.certificate.to_pem()).unwrap_or_default();
-        let error = match draft.carry_out(&mut session, current, &goal) {
+        let error = match draft.carry_out(&mut session, (current, &baseline, &journal), &goal, options) {
             Err(error) if error.changed().is_empty() => error,
             done => return done,
         };
@@ -136,7 +154,7 @@ pub fn converge<'a>(
         sysroot.look_again();
         draft = Draft::new(target, current, options, &goal, &refused)?;
         if draft.is_beyond_us(options)? {
-            return Ok(draft.outcome(current));
+            return Ok(draft.outcome(current, Vec::new()));
         }
     }
 }
@@ -167,6 +185,7 @@ impl<'a> Draft<'a> {
         let mut mended = if options.repair { doctor::mend(&view, &facts)? } else { Desires::default() };
         let goal = goal(state, &view, &facts)?;
         let mut anchors = goal.anchors.clone();
+        let set_aside = absent::set_aside(&view, &facts, &options, state, &goal.asked, &mut anchors)?;
         let mut wanted =
             Wanted { anchors: Vec::new(), web_pki: goal.web_pki, date: options.stamp.unwrap_or(options.now) };
         refuse_vendor_names(&view, &facts, &anchors)?;
@@ -229,6 +248,7 @@ impl<'a> Draft<'a> {
         }
         stores.leave(&left.paths, &state.added);
         let (unwritable, left) = (left.skipped, left.paths);
+        let foreseen = if options.dry_run || options.require_pin { changes.clone() } else { Vec::new() };
         let mut plan = make_plan(&view, &facts, &updater.updater, changes, &stores)?;
         let out_of_reach = plan.is_empty() && !unwritable.is_empty();
         if out_of_reach {
@@ -249,6 +269,8 @@ impl<'a> Draft<'a> {
                 .extend(plan::copy(&view, facts.row.updater, &path, content)?.into_iter().map(Step::Change));
         }
         let mut warnings = refusals;
+        warnings.extend(set_aside);
+        warnings.extend(absent::doubts(&view)?);
         warnings.extend(left_out);
         warnings.extend(passed_over(&wanted, state));
         if !wanted.anchors.is_empty() {
@@ -280,7 +302,12 @@ impl<'a> Draft<'a> {
         for (path, _) in original_offers.iter().filter(|(_, offer)| offer.damage.is_some()) {
             spoilt |= !view.is_as_we_left_it(path)?;
         }
-        if (!withdrawn.is_empty() || spoilt) && !wanted.anchors.is_empty() && !state.records.is_empty() {
+        // What the vendor withdrew before our first run does not come back by `untrust` either (threat T34).
+        let goes =
+            withdrawn.iter().any(|root| facts.offers.values().any(|offer| offer.roots.contains_key(root)));
+        if (goes || (!withdrawn.is_empty() || spoilt) && !state.records.is_empty())
+            && !wanted.anchors.is_empty()
+        {
             let without_us = facts.row.updater.regenerated(&view)?.nodes;
             rebased.extend(without_us.into_iter().map(|desired| (desired.path, desired.node)));
         }
@@ -302,6 +329,8 @@ impl<'a> Draft<'a> {
             selection: options.stores,
             original_offers,
             rebased,
+            changes: foreseen,
+            asked: goal.asked,
             warnings,
         })
     }
@@ -317,8 +346,8 @@ impl<'a> Draft<'a> {
     /// Whether nothing is left to do, the state included.
     fn is_done(&self, state: &State, goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>) -> Result<bool> {
         // What the state says to no effect goes with the next write.
-        let unclaimed = !state.unclaimed.is_empty();
-        if !self.plan.is_empty() || unclaimed || crate::apply::was_killed(self.view.sysroot())? {
+        let unclaimed = !state.unclaimed.is_empty() || !self.view.doubts()?.is_empty();
+        if !self.plan.is_empty() || unclaimed || crate::apply::left_behind(self.view.sysroot())? {
             return Ok(false);
         }
         let mut next = self.next_state(state, goal)?;
@@ -371,8 +400,9 @@ impl<'a> Draft<'a> {
     fn carry_out(
         mut self,
         session: &mut Session,
-        state: &State,
+        (state, baseline, journal): (&State, &Baseline, &[BroughtBack]),
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
+        options: Options,
     ) -> Result<Outcome> {
         let next = self.next_state(state, goal)?;
         let special = recorded::special_bits(&self.view, &self.plan)?;
@@ -382,8 +412,11 @@ impl<'a> Draft<'a> {
         self.warnings.extend(session.complaints());
         self.restore_what_the_tool_left(session)?;
         let after = self.view.afresh().map_err(|error| session.undo(error))?;
-        let notes = self.verify(&after).map_err(|error| session.undo(error))?;
+        let (notes, offers) = self.verify(&after).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
+        let gained = self
+            .gains_after(baseline, state, (&after, offers), journal, options)
+            .map_err(|error| session.undo(error))?;
         let mut records =
             self.records_after(&after, (state, &next), &special).map_err(|error| session.undo(error))?;
         // A read-only mount may only hide what an earlier run wrote there.
@@ -392,7 +425,7 @@ impl<'a> Draft<'a> {
         }
         let next = State { records, ..next };
         session.commit(&next).map_err(|error| session.undo(error))?;
-        Ok(self.outcome(state))
+        Ok(self.outcome(state, gained))
     }
 
     /// The native tool takes out what it put in, but not always to the byte: with no anchor left, what still differs
@@ -422,67 +455,6 @@ impl<'a> Draft<'a> {
         self.plan.steps.extend(rest.steps);
         Ok(())
     }
-
-    fn verify(&self, after_run: &View) -> Result<Vec<String>> {
-        let sysroot = self.view.sysroot();
-        let outputs = self.facts.row.updater.outputs(after_run)?;
-        let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
-        let mut present = Vec::new();
-        for output in outputs {
-            // Nothing is asked of an output that nobody has: with no anchor left it went with the last one.
-            let asked_for = !self.wanted.anchors.is_empty() && !self.is_skipped(&output.path);
-            if asked_for || exists(&output.path)? && self.wanted.anchors.is_empty() {
-                present.push(output);
-            }
-        }
-        let mut left_out = BTreeMap::new();
-        if matches!(self.updater.updater, UpdaterUsed::Native(_)) {
-            for anchor in &self.wanted.anchors {
-                let why = self.facts.row.updater.left_out(after_run, &anchor.certificate)?;
-                left_out.extend(why.map(|why| (anchor.certificate.fingerprint(), why)));
-            }
-        }
-        let after = verify::offers(after_run, Side::Actual, &present);
-        let excused = Excused {
-            original: self.original_offers.clone(),
-            withdrawn: self.withdrawn.iter().copied().collect(),
-            left_out,
-        };
-        let anchors: Vec<(Certificate, bool)> = self
-            .wanted
-            .anchors
-            .iter()
-            .map(|anchor| (anchor.certificate.clone(), anchor.standing.is_none()))
-            .collect();
-        let mut notes = verify::compare(&self.facts.offers, &after, &anchors, &excused)
-            .map_err(|error| blame_inputs(error, after_run, &self.facts))?;
-        notes.extend(self.verify_stores(after_run)?);
-        Ok(notes)
-    }
-
-    fn is_skipped(&self, path: &str) -> bool {
-        self.unwritable.iter().any(|skipped| skipped.path == path)
-    }
-
-    /// Keystores and databases are compared like the outputs: every root that is in any store has to be in all of them.
-    fn verify_stores(&self, after: &View) -> Result<Vec<String>> {
-        let Some(selection) = self.selection else { return Ok(Vec::new()) };
-        let after = stores::offers(after, &self.stores.found, selection);
-        let mut anchors = Vec::new();
-        for (certificate, _) in stored_roots(&self.anchors)? {
-            anchors.push((certificate, true));
-        }
-        let excused = Excused { original: self.stores.original.clone(), ..Excused::default() };
-        verify::compare(&self.stores.offers, &after, &anchors, &excused)
-    }
-}
-
-/// Names the input files that make an output unreadable, if there are any.
-fn blame_inputs(error: Error, view: &View, facts: &Facts) -> Error {
-    let broken = facts.row.updater.broken_inputs(view).unwrap_or_default();
-    broken.iter().fold(error, |error, input| {
-        error.hint(format!("repair or remove `{}` ({})", input.path, input.fault))
-    })
 }
 
 /// What a person should know of a tool that the row does not use.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Draft, Skipped};
+use super::{Draft, Gain, Skipped, gains};
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
@@ -31,8 +31,23 @@ pub struct Outcome {
     pub stores: Vec<StoreView>,
     /// What should hold them and cannot be written.
     pub unwritable: Vec<Skipped>,
+    /// Roots that became trusted although this run was not asked for them (with `--dry-run`: would).
+    pub gained: Vec<Gain>,
+    /// Roots of earlier runs that went (with `--dry-run`: would go).
+    pub removed: Vec<RemovedView>,
     /// What a person should know.
     pub warnings: Vec<String>,
+}
+
+/// A root of an earlier run that went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RemovedView {
+    /// SHA-256 of the DER.
+    pub fingerprint: Fingerprint,
+    /// The subject, for people.
+    pub subject: String,
+    /// The sources that had named it.
+    pub sources: Vec<String>,
 }
 
 impl Outcome {
@@ -40,7 +55,9 @@ impl Outcome {
     #[must_use]
     pub fn displayed(mut self, sysroot: &Sysroot) -> Self {
         let files = self.anchors.iter_mut().filter_map(|anchor| anchor.file.as_mut());
-        let paths = self.steps.iter_mut().map(|step| &mut step.path).chain(&mut self.outputs).chain(files);
+        let gained = self.gained.iter_mut().map(|gain| &mut gain.path);
+        let steps = self.steps.iter_mut().map(|step| &mut step.path);
+        let paths = steps.chain(&mut self.outputs).chain(files).chain(gained);
         for path in paths {
             *path = sysroot.display(path);
         }
@@ -82,7 +99,8 @@ pub struct AnchorView {
 
 impl Draft<'_> {
     /// What a person is told of this draft, carried out or not.
-    pub(super) fn outcome(self, state: &State) -> Outcome {
+    pub(super) fn outcome(self, state: &State, gained: Vec<Gain>) -> Outcome {
+        let warnings = self.warnings.into_iter().chain(gains::warnings(&gained)).collect();
         let was: BTreeSet<Fingerprint> = state.anchors.iter().map(|anchor| anchor.fingerprint).collect();
         let in_stores = |fingerprint: &Fingerprint| {
             state
@@ -113,6 +131,13 @@ impl Draft<'_> {
             self.anchors.is_empty() || self.anchors.iter().any(|anchor| anchor.status.is_in_system());
         let before: BTreeSet<Fingerprint> = was;
         let now: BTreeSet<Fingerprint> = self.anchors.iter().map(|anchor| anchor.fingerprint).collect();
+        let gone = state.anchors.iter().filter(|anchor| !now.contains(&anchor.fingerprint));
+        let removed = gone.map(|anchor| RemovedView {
+            fingerprint: anchor.fingerprint,
+            subject: anchor.certificate().map(|certificate| certificate.subject()).unwrap_or_default(),
+            sources: anchor.sources.clone(),
+        });
+        let removed = removed.collect();
         Outcome {
             row: self.facts.row.id,
             updater: (self.updater.updater.word(), self.updater.why),
@@ -137,7 +162,9 @@ impl Draft<'_> {
                 .map(|found| StoreView { path: found.path, kind: found.kind, skipped: found.skipped })
                 .collect(),
             unwritable: self.unwritable,
-            warnings: self.warnings,
+            gained,
+            removed,
+            warnings,
         }
     }
 }

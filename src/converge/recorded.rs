@@ -1,7 +1,7 @@
 //! What the state records of a run: for each path that now differs from what it was without us, how to bring that
 //! back. What is recorded passes the checks of reading before the first change (threat T38).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Draft;
 use crate::cert::Certificate;
@@ -11,6 +11,7 @@ use crate::rootfs::record::{Mark, Record, Saved};
 use crate::rootfs::tree::{self, Node};
 use crate::state::{self, State};
 use crate::trust::firefox_policy;
+use crate::trust::plausible::{self, Verdict};
 use crate::trust::view::View;
 
 /// The set-id bits of the files that the plan replaces, by path.
@@ -61,6 +62,7 @@ impl Draft<'_> {
             };
         }
         self.fit(&mut records, state);
+        without_doubtful_content(after, &mut records)?;
         self.explain(state, &records, special);
         Ok(records)
     }
@@ -139,6 +141,9 @@ impl Draft<'_> {
                 ));
             }
         }
+        for (path, note) in self.view.lessened().iter().filter(|(path, _)| !records.contains_key(*path)) {
+            self.warnings.push(format!("`{}`: {note}", sysroot.display(path)));
+        }
         for path in
             special.keys().filter(|path| state.records.get(*path).is_none_or(|known| known.special == 0))
         {
@@ -146,7 +151,12 @@ impl Draft<'_> {
             self.warnings.push(format!("`{path}` had set-id bits; trustup does not keep them"));
         }
         for unclaimed in &state.unclaimed {
-            if let Some(via) = &unclaimed.via {
+            if unclaimed.is_no_store {
+                self.warnings.push(format!(
+                    "`{}` is left as it is: a change of it is recorded, but it is no trust store",
+                    sysroot.display(&unclaimed.path)
+                ));
+            } else if let Some(via) = &unclaimed.via {
                 self.warnings.push(format!(
                     "`{}` is left as it is: trustup changed it because `{via}` was a link to it, and it no longer is",
                     sysroot.display(&unclaimed.path)
@@ -185,6 +195,19 @@ impl Draft<'_> {
         }
         Ok(())
     }
+}
+
+/// A former content with roots that are gone would not be believed later (threats T34, T38): it is not kept, so that what
+/// is ours is taken out of what is there.
+fn without_doubtful_content(after: &View, records: &mut BTreeMap<String, Record>) -> Result<()> {
+    for (path, record) in records.iter_mut().filter(|(_, record)| matches!(record.before, Saved::File { .. }))
+    {
+        let Some(before) = record.before.restore(&*after.actual(path)?) else { continue };
+        if let Verdict::Doubted(_) = plausible::judge(after, path, before, &BTreeSet::new())? {
+            record.before = record.before.clone().without_content();
+        }
+    }
+    Ok(())
 }
 
 /// A node of the built-in updater, with owner and time of what stood there: the state can only record whole files.

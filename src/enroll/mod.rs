@@ -73,6 +73,8 @@ pub struct World<'a> {
     pub dry_run: bool,
     /// Says what goes on, in one line.
     pub say: &'a dyn Fn(&str),
+    /// Says what a person should see each time.
+    pub note: &'a dyn Fn(&str),
     /// Says what is not as it should be.
     pub warn: &'a dyn Fn(&str),
 }
@@ -96,8 +98,8 @@ fn begun(request: &Request, world: &World<'_>, began: Instant) -> Result<Outcome
     if matches!(standing, Standing::Bad(_))
         && let Some(recorded) = obtain::with_fetched_roots(&settled, world)
     {
-        let &World { env, host, dry_run, say, warn, .. } = world;
-        return begun(request, &World { env, host, recorded, dry_run, say, warn }, began);
+        let &World { env, host, dry_run, say, note, warn, .. } = world;
+        return begun(request, &World { env, host, recorded, dry_run, say, note, warn }, began);
     }
     let (good, reason) = match standing {
         Standing::Nothing => (None, "no certificate was there".to_owned()),

@@ -34,7 +34,10 @@ pub(super) fn settle<'a>(request: &'a Request, world: &World<'_>, began: Instant
     // A token that cannot be read matters only if it is needed: its method says so then.
     let token = request.methods.iter().find_map(|method| method.token(world.env).ok().flatten());
     let mut ca = trust::resolve(&request.ca, &recorded, token.as_ref())?;
-    if let Some(kept) = kept.as_ref().filter(|_| ca.is_unknown()) {
+    for root in &ca.recorded {
+        (world.note)(&format!("the CA's root counts because `trustup bootstrap` recorded it: {root}"));
+    }
+    if let Some(kept) = kept.as_ref().filter(|_| ca.is_unknown() && !recorded.is_ignored()) {
         // A token that is spent may be gone; the pair that it brought is judged by the CA that it named.
         ca = kept.as_ca();
     }

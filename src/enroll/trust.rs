@@ -54,6 +54,11 @@ pub struct Recorded {
     others: Vec<Certificate>,
     /// Sources that are bundles: what they hold vouches for no CA.
     bundles: Vec<String>,
+    /// Roots that came without a fingerprint: they count only where a pin names them (threat T34), and keep a token from
+    /// naming another one (threat T22).
+    unpinned: Vec<(Certificate, Vec<String>)>,
+    /// Nothing that earlier runs left says whom to trust (`--require-pin`).
+    ignored: bool,
 }
 
 impl Recorded {
@@ -63,11 +68,36 @@ impl Recorded {
     /// The state is damaged.
     pub fn add(&mut self, state: &State) -> Result<()> {
         for anchor in &state.anchors {
-            self.anchors.push((anchor.certificate()?, anchor.sources.clone()));
+            if anchor.pinned && !self.ignored {
+                self.anchors.push((anchor.certificate()?, anchor.sources.clone()));
+            } else {
+                self.others.push(anchor.certificate()?);
+                self.unpinned.push((anchor.certificate()?, anchor.sources.clone()));
+            }
         }
         let bundles = state.sources.iter().filter(|(_, source)| source.replaces);
         self.bundles.extend(bundles.map(|(id, _)| id.clone()));
         Ok(())
+    }
+
+    /// With `--require-pin`: whatever is added counts only where a pin names it.
+    pub fn ignored() -> Self {
+        Recorded { ignored: true, ..Recorded::default() }
+    }
+
+    /// Whether what earlier runs left says nothing of whom to trust.
+    pub fn is_ignored(&self) -> bool {
+        self.ignored
+    }
+
+    /// A recorded root with the sources that named it, for people.
+    fn describe(&self, root: &Certificate) -> String {
+        let sources = self.anchors.iter().filter(|(certificate, _)| certificate == root);
+        let sources: Vec<String> = sources
+            .flat_map(|(_, sources)| sources)
+            .map(|source| format!("`{}`", crate::text::escape(source)))
+            .collect();
+        format!("{} ({}) from {}", root.subject(), root.fingerprint(), sources.join(", "))
     }
 
     /// Adds roots that count only where a pin names them.
@@ -92,7 +122,9 @@ impl Recorded {
             .iter()
             .flat_map(|(_, sources)| sources)
             .filter_map(|id| Url::parse(id).ok())
-            .filter(|url| url.scheme() == "https" && matches!(url.path(), "/" | "/roots"))
+            .filter(|url| {
+                url.scheme() == "https" && matches!(url.path(), "/" | "/roots") && url.query().is_none()
+            })
             .map(|mut url| {
                 url.set_path("/");
                 url
@@ -103,14 +135,63 @@ impl Recorded {
         urls
     }
 
+    /// Why records say nothing of the CA, where there are some.
+    fn unheeded(&self) -> Option<&'static str> {
+        if self.ignored {
+            Some(
+                "give `--ca-url URL --fingerprint HEX`: with `--require-pin`, what `trustup bootstrap` recorded does not count",
+            )
+        } else if !self.unpinned.is_empty() {
+            Some(
+                "the roots that `trustup bootstrap` recorded came without a fingerprint, or from an older trustup: give `--ca-url URL --fingerprint HEX` here, or to `trustup bootstrap` once more",
+            )
+        } else {
+            None
+        }
+    }
+
+    /// Whether a token may say which CA is meant: not where bootstrap was given other roots (threat T22).
+    fn lets_name_a_ca(&self, token: &FromToken) -> bool {
+        let is_bundle = |source: &String| self.bundles.contains(source);
+        let mut roots = self.unpinned.iter().filter(|(_, sources)| !sources.iter().all(is_bundle)).peekable();
+        self.ignored
+            || roots.peek().is_none()
+            || roots.any(|(root, _)| token.is_of_one_of(std::slice::from_ref(root)))
+    }
+
+    /// Refuses pins that are not those of the roots that were recorded for the same CA: one of the two is wrong.
+    fn agrees(&self, url: Option<&Url>, pins: &[Fingerprint]) -> Result<()> {
+        let Some(url) = url else { return Ok(()) };
+        let of_this = self.from_ca(url);
+        let differs = !of_this.is_empty() && !of_this.iter().any(|root| pins.contains(&root.fingerprint()));
+        if !differs {
+            return Ok(());
+        }
+        let known: Vec<String> = of_this.iter().map(|root| self.describe(root)).collect();
+        Err(Error::not_trusted("the given fingerprint is not that of the root that was recorded for this CA")
+            .at(masked(url))
+            .because(anyhow::anyhow!("recorded: {}", known.join("; ")))
+            .hint("compare with what `step certificate fingerprint root_ca.crt` prints on the CA's host")
+            .hint("if the given one is right, `--require-pin` ignores what was recorded; `trustup untrust --fingerprint HEX` forgets it"))
+    }
+
+    /// The recorded roots that came from this CA.
+    fn from_ca(&self, url: &Url) -> Vec<Certificate> {
+        let ids = [masked(url), format!("{}roots", masked(url))];
+        self.anchors
+            .iter()
+            .filter(|(_, sources)| sources.iter().any(|id| ids.contains(id)))
+            .map(|(certificate, _)| certificate.clone())
+            .collect()
+    }
+
     /// The roots that bootstrap got from this CA; if none, those that it got from files and addresses.
     fn of_ca(&self, url: Option<&Url>) -> Vec<Certificate> {
         let from = |wanted: &dyn Fn(&str) -> bool| -> Vec<Certificate> {
             let named = self.anchors.iter().filter(|(_, sources)| sources.iter().any(|id| wanted(id)));
             named.map(|(certificate, _)| certificate.clone()).collect()
         };
-        let ids = url.map(|url| [masked(url), format!("{}roots", masked(url))]);
-        let of_this = ids.map(|ids| from(&|id| ids.iter().any(|other| other == id))).unwrap_or_default();
+        let of_this = url.map(|url| self.from_ca(url)).unwrap_or_default();
         if of_this.is_empty() { from(&|id| !self.bundles.iter().any(|bundle| bundle == id)) } else { of_this }
     }
 }
@@ -128,6 +209,11 @@ pub struct Ca {
     pub is_given: bool,
     /// The addresses that bootstrap was given, where they are several and nobody says which.
     pub candidates: Vec<Url>,
+    /// The roots that count because an earlier run recorded them, each with its fingerprint and where it came from: to
+    /// be said each time, since an image may have brought the record (threat T34).
+    pub recorded: Vec<String>,
+    /// Why records say nothing of the CA, and what to do about that.
+    pub unheeded: Option<&'static str>,
 }
 
 impl Ca {
@@ -147,9 +233,13 @@ impl Ca {
                 return Error::usage("bootstrap was given several CAs, and nothing says which to ask")
                     .hint(format!("`--ca-url URL --fingerprint HEX`, for one of {}", list.collect::<Vec<_>>().join(", ")));
             }
-            Error::usage("nothing says which CA to ask").hint(
-                "give `--ca-url URL --fingerprint HEX`, or run `trustup bootstrap --ca-url URL --fingerprint HEX` first",
-            )
+            let error = Error::usage("nothing says which CA to ask");
+            match self.unheeded {
+                Some(why) => error.hint(why),
+                None => error.hint(
+                    "give `--ca-url URL --fingerprint HEX`, or run `trustup bootstrap --ca-url URL --fingerprint HEX` first",
+                ),
+            }
         })
     }
 }
@@ -170,9 +260,10 @@ pub fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) ->
             pins: given.pins.clone(),
             roots: Some(roots),
             is_given: true,
-            candidates: Vec::new(),
+            ..Ca::default()
         }
     } else if !given.pins.is_empty() {
+        recorded.agrees(url.as_ref(), &given.pins)?;
         pinned(url.or_else(|| recorded.step_ca()), given.pins.clone(), recorded, "the pinned fingerprint")
     } else {
         let url = url.or_else(|| recorded.step_ca());
@@ -185,20 +276,26 @@ pub fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) ->
                     1 => format!("the root that bootstrap recorded (`{}`)", certificates[0].subject()),
                     count => format!("one of {count} roots that bootstrap recorded"),
                 };
+                let origins = certificates.iter().map(|root| recorded.describe(root)).collect();
                 Ca {
                     url,
-                    pins: Vec::new(),
                     roots: Some(Roots { certificates, described, or_itself: false }),
-                    is_given: false,
                     candidates: recorded.step_cas(),
+                    recorded: origins,
+                    ..Ca::default()
                 }
             }
-            (true, None, Some(token)) => from_token(token, recorded)?,
-            (true, None, None) => Ca::default(),
+            (true, None, Some(token)) if recorded.lets_name_a_ca(token) => from_token(token, recorded)?,
+            (true, None, Some(_)) => Ca { unheeded: recorded.unheeded(), ..Ca::default() },
+            (true, None, None) => Ca { unheeded: recorded.unheeded(), ..Ca::default() },
             (true, Some(url), token) => {
                 let error = Error::usage("the CA's address is given, but no fingerprint of its root")
                     .at(masked(&url))
                     .hint("add `--fingerprint HEX` (on the CA's host: `step certificate fingerprint root_ca.crt`) or `--ca-root FILE`");
+                let error = match recorded.unheeded().filter(|_| !recorded.ignored) {
+                    Some(why) => error.hint(why),
+                    None => error,
+                };
                 return Err(match token {
                     Some(_) => {
                         error.hint("or leave `--ca-url` out: then the CA and root count that the token names")
@@ -217,7 +314,7 @@ fn pinned(url: Option<Url>, pins: Vec<Fingerprint>, recorded: &Recorded, how: &s
         certificates,
         or_itself: false,
     });
-    Ca { url, pins, roots, is_given: true, candidates: Vec::new() }
+    Ca { url, pins, roots, is_given: true, ..Ca::default() }
 }
 
 /// Roots in words; more than a handful are no pin.

@@ -23,6 +23,7 @@ mod database;
 pub mod files;
 pub mod find;
 mod former;
+mod levels;
 mod objects;
 mod password;
 mod refusal;
@@ -248,7 +249,11 @@ impl Databases {
         if there.certificates.is_empty() && (there.trust.is_empty() || there.another) {
             return Ok(false);
         }
-        self.change(|databases| databases.unset(former, there))?;
+        // Who distrusts it by now has the last word (threat T34).
+        if levels::distrusts(&there.trust, certificate) && !there.another {
+            return Ok(false);
+        }
+        self.change(|databases| databases.unset(certificate, former, there))?;
         Ok(true)
     }
 
@@ -356,7 +361,7 @@ impl Databases {
         Ok(former)
     }
 
-    fn unset(&mut self, former: Option<&Former>, there: There) -> Result<()> {
+    fn unset(&mut self, certificate: &Certificate, former: Option<&Former>, there: There) -> Result<()> {
         let stays = former.is_some_and(|former| former.certificate);
         let gone = if stays { &[][..] } else { &there.certificates[..] };
         // Trust settings are found by issuer and serial number: those of another certificate stay.
@@ -372,6 +377,10 @@ impl Databases {
         let mut restored = Vec::new();
         for former in former.iter().flat_map(|former| &former.trust) {
             let Some(mut row) = former.row() else { return Err(Refusal::Former) };
+            // What the state says may be forged: it never trusts more than what stands there (threat T34).
+            let lowered = levels::lowered(&row, &there.trust, certificate);
+            let is_as_it_was = lowered == row;
+            row = lowered;
             let signatures = former.signatures();
             if !self.cert9.has(row.id)? {
                 self.key4.delete_signatures(row.id)?;
@@ -380,12 +389,12 @@ impl Databases {
             let moved = id != row.id;
             row.id = id;
             self.cert9.insert(&row)?;
-            if !moved && self.key4.has_meta_data() {
+            if !moved && is_as_it_was && self.key4.has_meta_data() {
                 for (attribute, signature) in &signatures {
                     self.key4.insert_signature(id, *attribute, signature)?;
                 }
             }
-            if former.believed {
+            if former.believed || !is_as_it_was {
                 restored.push(row);
             }
         }

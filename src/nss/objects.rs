@@ -91,7 +91,7 @@ pub(super) fn trusting(row: &Row, certificate: &Certificate) -> Row {
     let mut row = row.clone();
     if row.number(CLASS) == Some(CLASS_TRUST) {
         row.values.insert(TRUST_SERVER_AUTH, TRUST_ANCHOR.to_be_bytes().to_vec());
-        if !hash_fits(&row, certificate) {
+        if !fits(&row, certificate) {
             row.values.insert(NAME_HASH_ALGORITHM, MECHANISM_SHA256.to_be_bytes().to_vec());
             let hash = certificate.fingerprint().bytes().to_vec();
             row.values.insert(HASH_OF_CERTIFICATE, hash);
@@ -116,7 +116,7 @@ pub(super) fn said(row: &Row, certificate: &Certificate) -> Trust {
     match server_auth {
         Some(number) if number == distrusted => Trust::Distrusted,
         Some(number) if number == trusted => {
-            if hash_fits(row, certificate) {
+            if fits(row, certificate) {
                 Trust::Trusted
             } else {
                 Trust::Distrusted
@@ -138,7 +138,8 @@ fn server_auth(row: &Row) -> Attribute {
     deciding(row)[0]
 }
 
-fn hash_fits(row: &Row, certificate: &Certificate) -> bool {
+/// Whether the hash in trust settings is that of the certificate.
+pub(super) fn fits(row: &Row, certificate: &Certificate) -> bool {
     let [_, hash] = deciding(row);
     let Some(hash) = row.get(hash) else { return false };
     match hash.len() {

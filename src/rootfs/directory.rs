@@ -301,7 +301,7 @@ impl Directory {
     }
 
     /// Opens the regular file `name` for reading; the caller checks what it is.
-    fn open_to_read(&self, name: &str) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_to_read(&self, name: &str) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&self.fd, name, flags, Mode::empty())
     }

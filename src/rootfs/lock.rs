@@ -92,6 +92,22 @@ impl Directory {
         Ok((held == there).then_some(file))
     }
 
+    /// Whether a process holds the lock on `name`; nothing is created.
+    ///
+    /// # Errors
+    /// It is no regular file, or cannot be opened.
+    pub(super) fn is_locked(&self, name: &str) -> Result<bool> {
+        match self.lstat(name)? {
+            None => return Ok(false),
+            Some(meta) if meta.kind == Kind::File => {}
+            Some(_) => return Err(Error::failed("the lock is no regular file").at(self.shown(name))),
+        }
+        let file =
+            self.open_to_read(name).map_err(|error| self.failed("could not open the lock", name, error))?;
+        let locked = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+        Ok(matches!(locked, Err(Errno::WOULDBLOCK)))
+    }
+
     fn cannot_lock(&self, name: &str, error: Errno) -> Error {
         let system = match rustix::fs::fstatfs(&self.fd) {
             Ok(system) => file_system(system.f_type as u64),

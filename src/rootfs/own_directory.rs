@@ -286,6 +286,14 @@ impl Drop for OwnDirectory {
     }
 }
 
+/// Whether the own directory at `path` holds something else than the files `kept`, and no run is at work there: what a
+/// killed run left. One that cannot be looked into holds nothing.
+pub fn has_leftovers(sysroot: &Sysroot, path: &str, kept: &[&str]) -> bool {
+    let names = sysroot.list(path).ok().flatten().unwrap_or_default();
+    let left = names.iter().any(|name| !kept.contains(&name.as_str()));
+    left && !sysroot.directory(path).and_then(|directory| directory.is_locked(LOCK)).unwrap_or(true)
+}
+
 /// Removes directories that were made, the innermost first, as far as nothing is in them.
 fn remove_made(made: &mut Vec<(String, Directory)>) {
     while let Some((path, parent)) = made.pop() {

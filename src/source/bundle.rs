@@ -7,12 +7,11 @@ use crate::cert::input;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::Trust;
-use crate::net::url::masked;
 
 /// Fetches the bundle, or takes what an earlier run got from it if its server cannot be reached.
 pub(super) async fn fetch(run: &mut Run<'_>, index: usize, sha256: Option<Fingerprint>) -> Result<()> {
     let url = run.url(index)?;
-    let id = masked(&url);
+    let id = run.source(index).id()?;
     let origin = Origin { id: &id, file: None, many: true };
     let (trust, vouched_by) = whom_to_believe(run, sha256)?;
     let net = run.net()?;
@@ -21,9 +20,11 @@ pub(super) async fn fetch(run: &mut Run<'_>, index: usize, sha256: Option<Finger
     }
     let mut report = SourceReport {
         id: id.clone(),
+        former_id: run.source(index).former_id(),
         replaces: true,
         contacted: true,
         fresh: true,
+        by_pin: false,
         vouched_by: Some(vouched_by),
         proxy: net.proxy_shown(&url),
         fingerprints: Vec::new(),

@@ -51,9 +51,11 @@ pub(super) fn read(run: &mut Run<'_>, index: usize, path: &Path) -> Result<()> {
         index,
         SourceReport {
             id,
+            former_id: None,
             replaces: false,
             contacted: true,
             fresh: true,
+            by_pin: false,
             vouched_by: None,
             proxy: None,
             fingerprints: Vec::new(),

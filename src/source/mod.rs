@@ -83,14 +83,18 @@ pub struct LeftOut {
 /// What became of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceReport {
-    /// Masked URL or path: stable, the state's key.
+    /// [`Source::id`]: stable, the state's key.
     pub id: String,
+    /// The key that older versions gave it, if that was another one.
+    pub former_id: Option<String>,
     /// Whether the source's set is to be made equal to what it gave now.
     pub replaces: bool,
     /// Whether it was asked or read.
     pub contacted: bool,
     /// Whether its anchors are what it gives now, not what an earlier run was given.
     pub fresh: bool,
+    /// Whether each certificate of it is named by a fingerprint, or came from a CA whose root is.
+    pub by_pin: bool,
     /// Who vouched for it, for people.
     pub vouched_by: Option<String>,
     /// The proxy that it was asked through, masked.
@@ -186,6 +190,10 @@ impl<'a> Run<'a> {
 
     /// What an earlier run recorded of the source `id`.
     fn previous(&self, id: &str) -> Option<&'a PreviousSource> {
-        self.known.previous.get(id)
+        self.known.previous.get(id).or_else(|| {
+            let mut sources = self.request.sources.iter();
+            let former = sources.find(|source| source.id().is_ok_and(|other| other == id))?.former_id()?;
+            self.known.previous.get(&former)
+        })
     }
 }

@@ -33,9 +33,11 @@ pub(super) async fn step_ca(run: &mut Run<'_>, index: usize, all_roots: bool) ->
     let origin = Origin { id: &id, file: None, many: false };
     let mut report = SourceReport {
         id: id.clone(),
+        former_id: run.source(index).former_id(),
         replaces: false,
         contacted: false,
         fresh: true,
+        by_pin: true,
         vouched_by: Some("the pinned fingerprint".to_owned()),
         proxy: None,
         fingerprints: Vec::new(),
@@ -141,14 +143,16 @@ async fn other_roots(
 /// Certificates at any address, pinned.
 pub(super) async fn root_url(run: &mut Run<'_>, index: usize) -> Result<()> {
     let url = run.url(index)?;
-    let id = masked(&url);
+    let id = run.source(index).id()?;
     let pins = run.request.pins_for(run.source(index));
     let origin = Origin { id: &id, file: None, many: false };
     let mut report = SourceReport {
         id: id.clone(),
+        former_id: run.source(index).former_id(),
         replaces: false,
         contacted: false,
         fresh: true,
+        by_pin: true,
         vouched_by: Some("the pinned fingerprint".to_owned()),
         proxy: None,
         fingerprints: Vec::new(),

@@ -46,6 +46,26 @@ pub enum Source {
     },
 }
 
+/// The masked URL, and the hash of the whole where that hides something. The password is no part of it: a weak one could
+/// be guessed from the hash, which reports show. Nor is the fragment, which no server sees.
+fn identified(url: &Url) -> String {
+    let mut whole = url.clone();
+    whole.set_fragment(None);
+    // A URL without a host has no password to take away.
+    let _ = whole.set_password(None);
+    let shown = masked(url);
+    let mut bare = whole.clone();
+    bare.set_query(None);
+    let _ = bare.set_username("");
+    if bare == whole {
+        return shown;
+    }
+    format!("{shown} (sha256 {})", Fingerprint::of(whole.as_str().as_bytes()).short(HASH_SHOWN))
+}
+
+/// Hexadecimal digits of a URL's hash in the name of a source.
+const HASH_SHOWN: usize = 16;
+
 impl Source {
     /// What the variable `CA_URL` means: published Dockerfiles set it to step-ca's base URL or to the address of a
     /// certificate. An empty path is step-ca, a last segment such as `root_ca.crt` is a certificate.
@@ -65,7 +85,8 @@ impl Source {
         }
     }
 
-    /// Its name in reports and in the state: the masked URL or the path.
+    /// Its name in reports and in the state: the path, or the masked URL; where something is masked, with the hash of the
+    /// URL, so that two addresses that differ in their query alone are two sources.
     ///
     /// # Errors
     /// A URL that cannot be fetched.
@@ -74,8 +95,16 @@ impl Source {
             Source::File { path } => path.to_string_lossy().into_owned(),
             // Not the CA's own: what a run without `--all-roots` recorded says nothing of the other roots.
             Source::StepCa { url, all_roots: true, .. } => format!("{}roots", masked(&step_ca_base(url)?)),
-            _ => self.url()?.map(|url| masked(&url)).unwrap_or_default(),
+            Source::StepCa { .. } => self.url()?.map(|url| masked(&url)).unwrap_or_default(),
+            _ => self.url()?.map(|url| identified(&url)).unwrap_or_default(),
         })
+    }
+
+    /// The name that older versions gave it, if that was another one: two sources may have had it.
+    pub fn former_id(&self) -> Option<String> {
+        let url = self.url().ok().flatten()?;
+        let (id, former) = (self.id().ok()?, masked(&url));
+        (id != former && !matches!(self, Source::StepCa { .. })).then_some(former)
     }
 
     /// The URL that it is fetched from; for a step-ca its base.

@@ -9,9 +9,11 @@ use crate::error::Error;
 use crate::keystore;
 use crate::rootfs::Sysroot;
 use crate::rootfs::record::{Mark, Record, Saved};
+use crate::rootfs::tree::{self, Node};
 use crate::trust::distro;
 use crate::trust::firefox_policy;
 use crate::trust::nix_store;
+use crate::trust::plausible;
 use crate::trust::runtimes::profile;
 use crate::trust::stores;
 use crate::trust::updater::{Ownership, bundle};
@@ -23,6 +25,31 @@ pub struct Unclaimed {
     pub path: String,
     /// The known path that led there; `None` for a directory that we made for something that is gone.
     pub via: Option<String>,
+    /// What is there, or what the record says was there, is no trust store.
+    pub is_no_store: bool,
+}
+
+/// Whether what is at a path and what stood there before are trust stores. Behind a link (`is_linked`) the two may
+/// differ in nothing but certificates: the link can lead to any file.
+fn is_of_a_store(sysroot: &Sysroot, path: &str, record: &Record, is_linked: bool) -> bool {
+    // What somebody changed since, or what cannot be read, is not acted on anyway.
+    let Ok(now) = tree::read(sysroot, path) else { return true };
+    if !record.after.matches(&now) {
+        return true;
+    }
+    let before = record.before.restore(&now);
+    let is_store = |node: &Node| match node {
+        Node::File(file) => plausible::is_store(&file.content),
+        _ => true,
+    };
+    let fits = match (&before, &now) {
+        (Some(Node::File(before)), Node::File(now)) if is_linked => {
+            plausible::is_keystore(&before.content) && plausible::is_keystore(&now.content)
+                || plausible::differ_only_in_certificates(&before.content, &now.content)
+        }
+        _ => true,
+    };
+    fits && is_store(&now) && before.as_ref().is_none_or(is_store)
 }
 
 /// Refuses records that name a path which is not the row's to change, or a mode with set-id bits. Answers with those
@@ -57,12 +84,22 @@ pub fn check_records<'a>(
                 Ownership::OnTheWay => record.is_of_directory(),
                 Ownership::Foreign => beside() || known_link(sysroot, path).is_some(),
             };
+        // A link, or a name, makes nothing a store that is none (threat T34).
+        if ours && row.updater.owns(path) == Ownership::Foreign && !record.is_of_directory() {
+            let known = known_link(sysroot, path);
+            let is_named = !sysroot.is_private() && stores::is_store_by_name(path);
+            if (known.is_some() || is_named) && !is_of_a_store(sysroot, path, record, known.is_some()) {
+                let via = record.via.clone().or(known.map(str::to_owned));
+                unclaimed.push(Unclaimed { path: path.clone(), via, is_no_store: true });
+                continue;
+            }
+        }
         let was_linked = record.via.as_deref().is_some_and(|via| known().any(|known| known == via));
         // Such a record can only remove an empty directory, and without its reason it does not even that.
         let of_directory_made = record.before == Saved::Absent && record.after == Mark::Directory;
         if !ours && !strange && (was_linked || of_directory_made) {
             let via = record.via.clone().filter(|_| was_linked);
-            unclaimed.push(Unclaimed { path: path.clone(), via });
+            unclaimed.push(Unclaimed { path: path.clone(), via, is_no_store: false });
         } else if !ours {
             return Err(Error::failed(format!(
                 "the state names `{}`, which is not a path that trustup changes here",
@@ -147,7 +184,7 @@ mod tests {
     fn what_lost_its_reason_is_not_acted_on_and_not_forged() {
         let directory = Record::new(Saved::Absent, Mark::Directory);
         let unclaimed = checked("/root/.local", directory.clone()).unwrap();
-        assert_eq!(unclaimed, [Unclaimed { path: "/root/.local".to_owned(), via: None }]);
+        assert_eq!(unclaimed, [Unclaimed { path: "/root/.local".to_owned(), via: None, is_no_store: false }]);
         let mut bundle = Record::new(Saved::Absent, Mark::File(crate::fingerprint::Fingerprint::of(b"")));
         assert!(checked("/opt/bundle.pem", bundle.clone()).is_err(), "no link ever led there");
         bundle.via = Some("/etc/passwd".to_owned());

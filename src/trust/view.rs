@@ -6,6 +6,8 @@
 //! others made to our anchor files count as absent.
 
 mod contents;
+mod doubts;
+mod planned;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -65,6 +67,12 @@ pub struct View<'a> {
     names: RefCell<BTreeMap<String, Vec<String>>>,
     actual_names: RefCell<BTreeMap<String, Vec<String>>>,
     frozen: Cell<bool>,
+    /// What is planned, by where it is: whether anything will be there.
+    planned: BTreeMap<String, bool>,
+    /// Recorded paths whose former content is not believed, and why.
+    doubts: Rc<RefCell<BTreeMap<String, String>>>,
+    /// What of a former mode or owner is not given back, by path.
+    lessened: Rc<RefCell<BTreeMap<String, String>>>,
 }
 
 impl<'a> View<'a> {
@@ -92,6 +100,9 @@ impl<'a> View<'a> {
             names: RefCell::default(),
             actual_names: RefCell::default(),
             frozen: Cell::new(false),
+            planned: BTreeMap::new(),
+            doubts: Rc::default(),
+            lessened: Rc::default(),
         };
         for path in ours.records.keys() {
             let location = view.location(path)?;
@@ -200,7 +211,10 @@ impl<'a> View<'a> {
         }
         let actual = self.actual(path)?;
         let recorded = match self.recorded.get(path).and_then(|recorded| self.ours.records.get(recorded)) {
-            Some(record) if record.after.matches(&actual) => record.before.restore(&actual),
+            Some(record) if record.after.matches(&actual) => match record.before.restore(&actual) {
+                Some(before) => self.believed(path, before)?,
+                None => None,
+            },
             _ => None,
         };
         let node = match recorded {
@@ -227,8 +241,13 @@ impl<'a> View<'a> {
         let location = self.location(path)?;
         let record = self.recorded.get(&location).and_then(|recorded| self.ours.records.get(recorded));
         Ok(match record {
-            Some(record) => record.after.matches(&*self.actual(&location)?),
-            None => false,
+            // What is not believed is nobody's word for what was there.
+            Some(record) if record.after.matches(&*self.actual(&location)?) => {
+                self.original(&location)?;
+                let path = self.recorded.get(&location).map_or(location.as_str(), String::as_str);
+                !self.doubts.borrow().contains_key(path)
+            }
+            _ => false,
         })
     }
 
@@ -341,6 +360,7 @@ impl<'a> View<'a> {
             return Ok(names.clone());
         }
         let names = self.sysroot.list(path)?.unwrap_or_default();
+        let names = self.with_planned_names(path, names)?;
         self.actual_names.borrow_mut().insert(path.to_owned(), names.clone());
         Ok(names)
     }

@@ -40,6 +40,7 @@ mod nix_store;
 mod p11_keystore;
 mod p11_kit;
 mod planted;
+mod plausible;
 mod private;
 mod private_java;
 mod profile;

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use trustup::fingerprint::Fingerprint;
 
 use crate::support::ca::{self, Root};
@@ -92,8 +92,16 @@ fn a_root_that_the_vendor_withdrew_goes_and_is_named() {
     for gone in ["GTS_Root_R4.pem", "a3418fda.0"] {
         assert!(fs::symlink_metadata(scene.at(CERTS).join(gone)).is_err(), "{gone} dangles");
     }
-    scene.untrust().ok();
-    before.assert_same(&scene.tree(), "after untrust");
+    // It does not come back by the way out either (threats T5, T34): the rest is as before.
+    let untrusted = scene.untrust().arg("--json").ok();
+    wanted.remove(&scene.ca.fingerprint);
+    assert_eq!(scene.held(BUNDLE), wanted, "{untrusted}");
+    assert_eq!(untrusted.json()["gained"], json!([]));
+    let mut changed = before.changed_paths(&scene.tree());
+    changed.retain(|path| {
+        !["etc/ssl/certs/GTS_Root_R4.pem", "etc/ssl/certs/a3418fda.0"].contains(&path.as_str())
+    });
+    assert_eq!(changed, [BUNDLE.trim_start_matches('/')], "{untrusted}");
 }
 
 #[test]

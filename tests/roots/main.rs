@@ -24,6 +24,7 @@ mod native;
 mod nix;
 mod p11_kit;
 mod photon;
+mod recovery;
 mod starts;
 mod surroundings;
 mod twin;

@@ -1,6 +1,8 @@
 //! What bootstrap does with the roots that came: the goal for the system's stores and, where those cannot be written, for
 //! the private one.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::super::trees::Trees;
 use super::{BootstrapArgs, Store};
 use crate::cert::anchor_name;
@@ -8,8 +10,8 @@ use crate::converge::{AnchorView, Extra, Goal, Options, Outcome, Skipped, Target
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
-use crate::source::{Acquired, Known, PreviousSource};
-use crate::state::{State, Status, StoredAnchor};
+use crate::source::{Acquired, Known, PreviousSource, SourceReport};
+use crate::state::{State, Status, StoredAnchor, StoredSource};
 use crate::text;
 use crate::trust::distro::PRIVATE;
 use crate::trust::facts::{Choice, Facts};
@@ -175,6 +177,8 @@ fn foretold(trees: &Trees, acquired: &Acquired) -> Outcome {
         outputs: Vec::new(),
         stores: Vec::new(),
         unwritable: Vec::new(),
+        gained: Vec::new(),
+        removed: Vec::new(),
         warnings: Vec::new(),
     }
 }
@@ -202,6 +206,49 @@ pub(super) fn known(trees: &Trees) -> Result<Known> {
     Ok(known)
 }
 
+/// The roots that this run was asked for: what a fingerprint names, and what a source gave now. What an earlier run
+/// recorded of a source that cannot be reached was asked for then, or is forged (threat T33).
+fn asked(args: &BootstrapArgs, acquired: &Acquired) -> BTreeSet<Fingerprint> {
+    let gave = |fingerprint: &Fingerprint| {
+        let mut reports = acquired.sources.iter();
+        reports.any(|report| report.contacted && report.fresh && report.fingerprints.contains(fingerprint))
+    };
+    let came = acquired.anchors.iter().map(|anchor| (anchor.certificate.fingerprint(), anchor.pinned));
+    let mut asked: BTreeSet<Fingerprint> =
+        came.filter(|(fingerprint, pinned)| *pinned || gave(fingerprint)).map(|(one, _)| one).collect();
+    if args.with_web_pki {
+        asked.extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Fingerprint::of(der)));
+    }
+    asked
+}
+
+/// Gives what an older version recorded under a source's former name its name of today. Two sources may have had that
+/// name: the one is meant that still gives something of it.
+fn take_over(
+    report: &SourceReport,
+    sources: &mut BTreeMap<String, StoredSource>,
+    anchors: &mut [StoredAnchor],
+) {
+    let Some(former) = report.former_id.as_ref().filter(|_| !sources.contains_key(&report.id)) else {
+        return;
+    };
+    let is_meant = sources.get(former).is_some_and(|stored| {
+        let mut gave = stored.fingerprints.iter().chain(&stored.removed);
+        gave.any(|one| report.fingerprints.contains(one))
+    });
+    if !is_meant {
+        return;
+    }
+    if let Some(stored) = sources.remove(former) {
+        sources.insert(report.id.clone(), stored);
+    }
+    for name in anchors.iter_mut().flat_map(|anchor| &mut anchor.sources) {
+        if name == former {
+            name.clone_from(&report.id);
+        }
+    }
+}
+
 /// What is to be trusted afterwards: all that was, but for what its bundle no longer holds, and what came now.
 fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -> Result<Goal> {
     // A private store is a system of its own.
@@ -210,6 +257,7 @@ fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -
     let mut anchors = state.anchors.clone();
     let mut sources = state.sources.clone();
     for report in &acquired.sources {
+        take_over(report, &mut sources, &mut anchors);
         let stored = sources.entry(report.id.clone()).or_default();
         stored.replaces |= report.replaces;
         if !report.fresh {
@@ -245,6 +293,13 @@ fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -
         if args.name.is_some() {
             anchor.name = name;
         }
+        anchor.pinned |= came.pinned
+            || acquired.sources.iter().any(|report| {
+                report.by_pin
+                    && report.contacted
+                    && report.fresh
+                    && report.fingerprints.contains(&fingerprint)
+            });
         anchor.status = match anchor.status {
             Status::Recorded | Status::Beside if to_system => Status::Installed,
             Status::Recorded if beside => Status::Beside,
@@ -277,5 +332,5 @@ fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -
     let web_pki = state.web_pki || args.with_web_pki;
     let profile = state.profile.into();
     let firefox_policy = if args.firefox_policy { Extra::Installed } else { state.firefox_policy.into() };
-    Ok(Goal { anchors, sources, web_pki, copy, profile, firefox_policy })
+    Ok(Goal { anchors, sources, web_pki, copy, profile, firefox_policy, asked: asked(args, acquired) })
 }

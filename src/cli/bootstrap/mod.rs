@@ -246,6 +246,7 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
         updater: args.updater,
         leave_unwritable: trees.system.is_host(),
         strict: args.strict,
+        require_pin: args.require_pin,
         repair: args.repair,
         dry_run: global.dry_run,
         patience: context.timeout(),

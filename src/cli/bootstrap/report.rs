@@ -6,6 +6,7 @@ use super::super::Context;
 use super::super::trees::Trees;
 use super::install::Done;
 use super::{BootstrapArgs, Store};
+use crate::converge::RemovedView;
 use crate::fingerprint::Fingerprint;
 use crate::source::Acquired;
 use crate::text;
@@ -30,6 +31,17 @@ pub(super) fn report_sources(context: &Context, acquired: &Acquired) {
     }
 }
 
+/// The roots of earlier runs that went, each once.
+fn removed(done: &Done) -> Vec<&RemovedView> {
+    let mut all: Vec<&RemovedView> = Vec::new();
+    for removed in done.system.iter().chain(&done.private).flat_map(|outcome| &outcome.removed) {
+        if !all.iter().any(|known| known.fingerprint == removed.fingerprint) {
+            all.push(removed);
+        }
+    }
+    all
+}
+
 pub(super) fn report(
     context: &Context,
     args: &BootstrapArgs,
@@ -46,6 +58,17 @@ pub(super) fn report(
         if context.global.dry_run || ui.verbose || args.repair {
             ui.plan(&outcome.steps);
         }
+    }
+    for removed in removed(done) {
+        let sources: Vec<String> =
+            removed.sources.iter().map(|source| format!("`{}`", text::escape(source))).collect();
+        let what = if context.global.dry_run { "would remove" } else { "removed" };
+        ui.say(format!(
+            "{what}: {} ({}), which came from {}",
+            removed.subject,
+            removed.fingerprint,
+            sources.join(", ")
+        ));
     }
     let came = |fingerprint: &Fingerprint| {
         acquired.anchors.iter().any(|anchor| anchor.certificate.fingerprint() == *fingerprint)
@@ -129,6 +152,8 @@ pub(super) fn report(
             "skipped": done.unwritable().iter().map(|skipped| json!({
                 "path": skipped.path, "reason": skipped.why.to_string(),
             })).collect::<Vec<_>>(),
+            "removed": removed(done),
+            "gained": done.system.iter().chain(&done.private).flat_map(|outcome| &outcome.gained).collect::<Vec<_>>(),
             "private": done.private.as_ref().map(|private| json!({
                 "directory": done.place,
                 "anchors": private.anchors,

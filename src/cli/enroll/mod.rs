@@ -125,6 +125,9 @@ pub(super) struct EnrollArgs {
     /// SHA-256 fingerprint of its root (repeatable) [default: the root that bootstrap recorded]
     #[arg(long, value_name = "HEX", value_delimiter = ',', value_parser = super::fingerprint, help_heading = "Whom to ask and whom to trust")]
     fingerprint: Vec<Fingerprint>,
+    /// Trust no CA that only an earlier run recorded: a fingerprint, a file or a token has to say which
+    #[arg(long, help_heading = "Whom to ask and whom to trust")]
+    require_pin: bool,
     /// A file with its root
     #[arg(long, value_name = "FILE", help_heading = "Whom to ask and whom to trust")]
     ca_root: Option<PathBuf>,
@@ -181,7 +184,7 @@ pub(super) fn run(context: &Context, args: &EnrollArgs, said: &Parsed) -> Result
     }
     runtime::heed_signals()?;
     let requests = request::requests(context, args, said, &host)?;
-    let recorded = recorded(context)?;
+    let recorded = recorded(context, args.require_pin)?;
     let say = |line: &str| ui.detail(line);
     let warn = |line: &str| ui.warn(line);
     let mut results: Vec<(Request, Result<Outcome>)> = Vec::new();
@@ -202,6 +205,7 @@ pub(super) fn run(context: &Context, args: &EnrollArgs, said: &Parsed) -> Result
             recorded: recorded.clone(),
             dry_run: context.global.dry_run,
             say: &say,
+            note: &|line| ui.say(line),
             warn: &warn,
         };
         let busy = ui.busy("getting a certificate");
@@ -218,9 +222,9 @@ pub(super) fn run(context: &Context, args: &EnrollArgs, said: &Parsed) -> Result
 }
 
 /// What bootstrap recorded, as far as the current user may read it.
-pub(super) fn recorded(context: &Context) -> Result<Recorded> {
+pub(super) fn recorded(context: &Context, require_pin: bool) -> Result<Recorded> {
     let trees = context.trees()?;
-    let mut recorded = Recorded::default();
+    let mut recorded = if require_pin { Recorded::ignored() } else { Recorded::default() };
     for tree in trees.all() {
         if !state::is_closed(tree)? {
             recorded.add(&State::load(tree)?)?;

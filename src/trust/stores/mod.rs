@@ -135,6 +135,8 @@ pub struct Found {
 pub struct Stores {
     /// The stores.
     pub found: Vec<Found>,
+    /// Those among them that get their first bytes back without being opened: they are not in `found` any more.
+    pub restored: Vec<Found>,
     /// What should stand where.
     pub nodes: Vec<Desired>,
     /// What stood there without us, where somebody else changed it since.
@@ -245,6 +247,7 @@ impl Stores {
                 }
                 self.nodes.push(Desired { path, node, reason: "as it was before".to_owned() });
             }
+            self.restored.push(found);
         }
         Ok(())
     }
@@ -377,10 +380,7 @@ pub fn may_record<'a>(
     mut all: impl Iterator<Item = &'a String>,
     mut stores: impl Iterator<Item = &'a String>,
 ) -> bool {
-    let is_store = |path: &str| {
-        let name = split(path).1;
-        java::NAMES.contains(&name) || name == database::CERT_DB || name == database::KEY_DB
-    };
+    let is_store = is_store_by_name;
     if is_store(path) {
         // A store is a file. One that is not there yet may be watched while the family's own program runs.
         return !matches!(record.before, Saved::Directory { .. }) && record.after != Mark::Directory;
@@ -389,6 +389,12 @@ pub fn may_record<'a>(
     record.is_of_directory()
         && (all.any(|other| is_store(other) && below(other))
             || stores.any(|other| other == path || below(other)))
+}
+
+/// Whether the name is that of a keystore or of a file of a database.
+pub fn is_store_by_name(path: &str) -> bool {
+    let name = split(path).1;
+    java::NAMES.contains(&name) || name == database::CERT_DB || name == database::KEY_DB
 }
 
 /// Homes of the users of a root file system that have one, by name: root's and those of people (user ids from 1000).

@@ -35,6 +35,9 @@ pub const KNOWN: [&str; 11] = [
     "/var/lib/ecs/deps/execute-command/certs/tls-ca-bundle.pem",
 ];
 
+/// How many of [`KNOWN`] more than one program reads: those in front.
+pub const WIDELY_READ: usize = 9;
+
 /// The bundles of a family.
 #[derive(Clone, Copy, Debug)]
 pub struct Bundles {

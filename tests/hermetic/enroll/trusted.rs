@@ -472,3 +472,95 @@ fn the_configured_methods_are_tried_in_their_order() {
     run().args(["any", "web.test"]).ok();
     run().args(["any", "other.test"]).fails(2).says(["no certificate of the configuration has this name"]);
 }
+
+/// A private store that records the scene's CA as `bootstrap` was told, and its state file.
+fn recorded(scene: &Scene, pinned: bool) -> (std::path::PathBuf, std::path::PathBuf) {
+    let state = scene.path("state");
+    std::fs::create_dir(&state).unwrap();
+    bootstrap(scene, &state, pinned);
+    let file = walk(&state).into_iter().find(|path| path.ends_with("state.json")).expect("a state");
+    (state, file)
+}
+
+fn bootstrap(scene: &Scene, state: &std::path::Path, pinned: bool) {
+    let run = Trustup::new(["bootstrap", "--stores", "private", "--private-dir"]).arg(state);
+    let run = if pinned {
+        run.args(["--ca-url", &scene.server.url(), "--fingerprint", &scene.ca.fingerprint().hex()])
+    } else {
+        let root = scene.path("root.pem");
+        write(&root, scene.ca.root_pem().as_bytes(), 0o644);
+        run.arg("--ca-file").arg(root)
+    };
+    run.env("HOME", scene.directory.path()).ok();
+}
+
+fn walk(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
+fn by_password(scene: &Scene, state: &std::path::Path) -> Trustup {
+    let run = scene.plain("provisioner").arg("web.test").arg("--password-file").arg(scene.path("password"));
+    run.arg("--private-dir").arg(state)
+}
+
+/// What an earlier run recorded may have come with the image: it is said each time, and `--require-pin` ignores it.
+#[test]
+fn t34_a_recorded_root_is_named_each_time_and_ignored_with_require_pin() {
+    let scene = Scene::new();
+    let (state, _) = recorded(&scene, true);
+    let pin = scene.ca.fingerprint().hex();
+    let refused = by_password(&scene, &state).arg("--require-pin").fails(2);
+    refused.says(["--require-pin", "--fingerprint HEX"]);
+    assert_eq!(by_password(&scene, &state).env("TRUSTUP_REQUIRE_PIN", "1").run().code, Some(2));
+    assert_eq!(scene.server.connections(), 1, "only bootstrap asked the CA");
+    let pinned = by_password(&scene, &state).args(["--require-pin", "--ca-url", &scene.server.url()]);
+    pinned.args(["--fingerprint", &pin]).ok();
+    for _ in 0..2 {
+        by_password(&scene, &state).ok().says([&*pin, &*format!("`{}/`", scene.server.url())]);
+    }
+    scene.pair();
+}
+
+/// A root that came without a fingerprint, or that an older version recorded, vouches for no CA.
+#[test]
+fn t34_a_recorded_root_without_a_fingerprint_vouches_for_no_ca() {
+    let scene = Scene::new();
+    let (state, file) = recorded(&scene, true);
+    let mut value: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(value["anchors"][0]["pinned"], json!(true));
+    value["anchors"][0].as_object_mut().unwrap().remove("pinned");
+    std::fs::write(&file, value.to_string()).unwrap();
+    let connections = scene.server.connections();
+    by_password(&scene, &state).fails(2).says(["without a fingerprint", "hint: "]);
+    let url = scene.server.url();
+    by_password(&scene, &state).args(["--ca-url", &url]).fails(2).says(["without a fingerprint"]);
+    assert_eq!(scene.server.connections(), connections);
+    // The hint works: bootstrap once more, with the fingerprint.
+    bootstrap(&scene, &state, true);
+    by_password(&scene, &state).ok();
+    scene.pair();
+    let other = Scene::new();
+    let (state, _) = recorded(&other, false);
+    by_password(&other, &state)
+        .args(["--ca-url", &other.server.url()])
+        .fails(2)
+        .says(["without a fingerprint"]);
+    assert_eq!(other.server.connections(), 0);
+}
+
+/// A pin that differs from what was recorded for the same CA: one of the two is wrong.
+#[test]
+fn t34_a_fingerprint_that_differs_from_the_recorded_one_is_an_error() {
+    let scene = Scene::new();
+    let (state, _) = recorded(&scene, true);
+    let connections = scene.server.connections();
+    let other = "ab".repeat(32);
+    let asked =
+        || by_password(&scene, &state).args(["--ca-url", &scene.server.url(), "--fingerprint", &other]);
+    asked().fails(4).says(["recorded", &scene.ca.fingerprint().hex(), "--require-pin"]);
+    assert_eq!(scene.server.connections(), connections);
+    // With it, the given one alone counts: the CA has no such root.
+    asked().arg("--require-pin").fails(4);
+    assert!(scene.server.connections() > connections);
+}

@@ -1,0 +1,271 @@
+//! What the journal of a killed run brings back. A hostile image may ship one (threat T34), so it is believed only as
+//! far as it is plausible: a root comes back only if the journal's own former state records it, no mode and no owner
+//! gives more than now, and a new name goes only if it leads to what the run put in. What a program of the
+//! distribution changed since is left as that program made it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::journal::{Journal, put_one};
+use super::{file_set, of_nodes};
+use crate::cert::Certificate;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::rootfs::checkpoint::Checkpoints;
+use crate::rootfs::path::{child, join};
+use crate::rootfs::record::{Mark, Saved};
+use crate::rootfs::tree::{self, Node};
+use crate::rootfs::{Sysroot, split};
+use crate::state::{State, Status};
+use crate::text;
+use crate::trust::ours::Ours;
+use crate::trust::plausible::{self, Verdict};
+use crate::trust::view::View;
+
+/// A root that the journal of a killed run brings back to a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BroughtBack {
+    /// SHA-256 of the DER.
+    pub fingerprint: Fingerprint,
+    /// The subject, for people.
+    pub subject: String,
+    /// The file.
+    pub path: String,
+}
+
+/// The state before the killed run, and the roots that come back when it is turned back; `None` if no run was killed.
+/// Changes nothing.
+///
+/// # Errors
+/// The journal is damaged or forged.
+pub fn foretold(sysroot: &Sysroot) -> Result<Option<(State, Vec<BroughtBack>)>> {
+    let Some(journal) = Journal::load(sysroot)? else { return Ok(None) };
+    let recovery = Recovery::new(sysroot, &journal)?;
+    let mut back = Vec::new();
+    for (path, before) in recovery.steps.iter().chain(&recovery.watched) {
+        let gained = plausible::gained(&recovery.view, path, before)?;
+        back.extend(gained.into_iter().map(|(fingerprint, subject)| BroughtBack {
+            fingerprint,
+            subject,
+            path: path.clone(),
+        }));
+    }
+    Ok(Some((recovery.former, back)))
+}
+
+/// What is to be turned back, decided before anything changes.
+struct Recovery<'a> {
+    /// The tree as the killed run left it, and without the roots that it put in.
+    view: View<'a>,
+    /// The state before that run.
+    former: State,
+    /// The roots that it put in.
+    introduced: BTreeSet<Fingerprint>,
+    /// Their anchor files.
+    files: BTreeSet<String>,
+    /// What comes back at the paths of steps, in the order of the steps.
+    steps: Vec<(String, Node)>,
+    /// The same of what the distribution's own program may have changed.
+    watched: Vec<(String, Node)>,
+    /// What is not believed, for people.
+    notes: Vec<String>,
+}
+
+impl<'a> Recovery<'a> {
+    fn new(sysroot: &'a Sysroot, journal: &Journal) -> Result<Self> {
+        let former = match journal.former_state() {
+            Some(state) => State::parse(sysroot, state)?,
+            None => State::default(),
+        };
+        let recorded: BTreeSet<Fingerprint> = former
+            .anchors
+            .iter()
+            .filter(|anchor| anchor.status != Status::Recorded)
+            .map(|anchor| anchor.fingerprint)
+            .collect();
+        let (introduced, files) = introduced(sysroot, journal, &recorded)?;
+        let ours = Ours { installed: introduced.clone(), files: files.clone(), ..Ours::default() };
+        let view = View::new(sysroot, ours)?;
+        let mut recovery = Recovery {
+            view,
+            former,
+            introduced,
+            files,
+            steps: Vec::new(),
+            watched: Vec::new(),
+            notes: Vec::new(),
+        };
+        for step in &journal.steps {
+            let actual = recovery.view.actual(&step.path)?;
+            // What somebody else changed since stays.
+            if step.record.after.matches(&actual)
+                && let Some(before) = step.record.before.restore(&actual)
+            {
+                let node = recovery.believed(&step.path, before, &recorded)?;
+                recovery.steps.push((step.path.clone(), node));
+            }
+        }
+        recovery.watch(journal, &recorded)?;
+        Ok(recovery)
+    }
+
+    /// What the distribution's own program may have changed: as it was, unless the vendor's files changed since. Then what
+    /// was made of them is right, but for what the killed run put in.
+    fn watch(&mut self, journal: &Journal, recorded: &BTreeSet<Fingerprint>) -> Result<()> {
+        let mut changed = false;
+        for watched in &journal.watched {
+            let Some(before) = watched.before.restore(&Node::Absent) else { continue };
+            let is_newer = self.is_newer(&watched.path, &before)?;
+            if is_newer && !changed {
+                let shown = text::escape(&self.view.sysroot().display(&watched.path));
+                self.notes.push(format!(
+                    "`{shown}` changed since a run was killed: the distribution's stores are left as they are, without what that run put in"
+                ));
+            }
+            let doubts = self.notes.len();
+            let node = if is_newer { before } else { self.believed(&watched.path, before, recorded)? };
+            changed |= is_newer || self.notes.len() > doubts;
+            self.watched.push((watched.path.clone(), node));
+        }
+        if changed {
+            for (path, node) in &mut self.watched {
+                *node = (*self.view.original(path)?).clone();
+            }
+        }
+        Ok(())
+    }
+
+    /// `before` as far as it is plausible; else what is there, without what the killed run put in.
+    fn believed(&mut self, path: &str, before: Node, recorded: &BTreeSet<Fingerprint>) -> Result<Node> {
+        Ok(match plausible::judge(&self.view, path, before, recorded)? {
+            Verdict::Believed(node, _) => node,
+            Verdict::Doubted(why) => {
+                let shown = text::escape(&self.view.sysroot().display(path));
+                self.notes.push(format!(
+                    "the journal of a killed run is not believed in what it says of `{shown}`: {why}; that path is left as it is, without what that run put in"
+                ));
+                (*self.view.original(path)?).clone()
+            }
+        })
+    }
+
+    /// Whether the path holds a root now that neither its former content nor the killed run brought.
+    fn is_newer(&self, path: &str, before: &Node) -> Result<bool> {
+        let Node::File(before) = before else { return Ok(false) };
+        let former = plausible::in_content(&before.content);
+        let now = plausible::present(&self.view, path)?;
+        Ok(now.iter().any(|root| !former.contains(root) && !self.introduced.contains(root)))
+    }
+
+    /// The names that the distribution's program made of what the killed run put in: links that lead to those files, or
+    /// nowhere, and files with nothing but those roots. Only these go: the journal cannot know the new names, and somebody else may
+    /// have made others (threat T34).
+    fn new_names(&self, directories: &[String]) -> Result<Vec<(String, String)>> {
+        let listed: BTreeSet<String> =
+            self.watched.iter().map(|(path, _)| self.view.location(path)).collect::<Result<_>>()?;
+        let mut gone: BTreeSet<String> = self.files.clone();
+        let mut found = Vec::new();
+        loop {
+            let before = found.len();
+            for directory in directories {
+                for name in self.view.actual_names(directory)? {
+                    let path = child(directory, &name);
+                    let location = self.view.location(&path)?;
+                    if gone.contains(&location) || listed.contains(&location) {
+                        continue;
+                    }
+                    let goes = match self.view.actual(&path)?.as_ref() {
+                        Node::Link { target } => {
+                            let end = join(split(&location).0, target);
+                            gone.contains(&end)
+                                || gone.contains(&self.view.location(&end)?)
+                                || self.view.follow_actual(&path)?.is_none()
+                        }
+                        Node::File(file) => {
+                            let roots = plausible::in_content(&file.content);
+                            !roots.is_empty() && roots.is_subset(&self.introduced)
+                        }
+                        _ => false,
+                    };
+                    if goes {
+                        gone.insert(location);
+                        found.push((directory.clone(), name));
+                    }
+                }
+            }
+            if found.len() == before {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// The roots that the killed run put in, and their anchor files: what its steps made where nothing was, and what is not
+/// of an earlier run.
+fn introduced(
+    sysroot: &Sysroot,
+    journal: &Journal,
+    recorded: &BTreeSet<Fingerprint>,
+) -> Result<(BTreeSet<Fingerprint>, BTreeSet<String>)> {
+    let (mut roots, mut files) = (BTreeSet::new(), BTreeSet::new());
+    let view = View::new(sysroot, Ours::default())?;
+    let Some(anchors) = journal.anchor_directory(sysroot) else { return Ok((roots, files)) };
+    for step in &journal.steps {
+        let (directory, _) = split(&step.path);
+        if directory != anchors || step.record.before != Saved::Absent {
+            continue;
+        }
+        let actual = view.actual(&step.path)?;
+        if !matches!(step.record.after, Mark::File(_)) || !step.record.after.matches(&actual) {
+            continue;
+        }
+        let certificates = view.actual_certificates(&step.path).unwrap_or_default();
+        roots.extend(certificates.iter().map(Certificate::fingerprint));
+        files.insert(view.location(&step.path)?);
+    }
+    roots.retain(|root| !recorded.contains(root));
+    Ok((roots, files))
+}
+
+impl Journal {
+    /// Brings every path back to what it was before the killed run, as far as the journal is plausible; a path that
+    /// somebody else changed since stays. Answers with what is not believed, for people.
+    pub(super) fn turn_back(&self, sysroot: &Sysroot) -> Result<Vec<String>> {
+        let recovery = Recovery::new(sysroot, self)?;
+        let mut failed = Vec::new();
+        for (directory, name) in recovery.new_names(&self.directories)? {
+            let path = child(&directory, &name);
+            if put_one(sysroot, &path, &Node::Absent).is_err() {
+                failed.push(sysroot.display(&path));
+            }
+        }
+        for (path, node) in &recovery.watched {
+            if put_one(sysroot, path, node).is_err() {
+                failed.push(sysroot.display(path));
+            }
+        }
+        let nodes: BTreeMap<&str, &Node> =
+            recovery.steps.iter().map(|(path, node)| (path.as_str(), node)).collect();
+        let mut set = file_set(sysroot, None);
+        let mut former = Vec::new();
+        for step in self.steps.iter().rev() {
+            set.remove_staged(&step.path, &step.temporary)?;
+            let actual = tree::read(sysroot, &step.path)?;
+            if let Some(node) = nodes.get(step.path.as_str())
+                && step.record.after.matches(&actual)
+                && actual != **node
+            {
+                former.push((&step.path, actual, *node));
+            }
+        }
+        let mut changes = Vec::with_capacity(former.len());
+        for (path, actual, node) in &former {
+            changes.push(of_nodes(sysroot, path, actual, node)?);
+        }
+        set.apply(&changes, &mut Checkpoints::off()).map_err(|(_, error)| error)?;
+        if failed.is_empty() {
+            Ok(recovery.notes)
+        } else {
+            Err(Error::failed("could not turn back what a killed run left").with_changed(failed))
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! How much trust settings give, so that what the state says of former ones never raises it (threat T34).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::attributes::*;
+use super::database::Row;
+use super::{Databases, Result, objects};
+use crate::cert::Certificate;
+use crate::fingerprint::Fingerprint;
+
+/// CKT_TRUSTED of PKCS#11 3.2: a peer.
+const TRUSTED: u32 = 1;
+/// CKT_NSS_TRUSTED: the `P` of certutil, a trusted peer.
+const NSS_TRUSTED: u32 = 0xce53_4351;
+/// CKT_TRUST_MUST_VERIFY_TRUST of PKCS#11 3.2.
+const MUST_VERIFY: u32 = 4;
+
+/// For servers, clients, code and e-mail.
+const PURPOSES: [Attribute; 4] =
+    [TRUST_SERVER_AUTH, TRUST_CLIENT_AUTH, TRUST_CODE_SIGNING, TRUST_EMAIL_PROTECTION];
+const NSS_PURPOSES: [Attribute; 4] =
+    [NSS_TRUST_SERVER_AUTH, NSS_TRUST_CLIENT_AUTH, NSS_TRUST_CODE_SIGNING, NSS_TRUST_EMAIL_PROTECTION];
+
+/// How much a setting gives for one purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Distrusted,
+    Unset,
+    /// A CA that is valid, and not trusted by this setting.
+    Valid,
+    Trusted,
+}
+
+fn is_pkcs11(row: &Row) -> bool {
+    row.number(CLASS) == Some(CLASS_TRUST)
+}
+
+fn purposes(row: &Row) -> [Attribute; 4] {
+    if is_pkcs11(row) { PURPOSES } else { NSS_PURPOSES }
+}
+
+fn level(row: &Row, purpose: Attribute) -> Level {
+    match (is_pkcs11(row), row.number(purpose)) {
+        (true, Some(NOT_TRUSTED)) | (false, Some(NSS_NOT_TRUSTED)) => Level::Distrusted,
+        (true, Some(TRUSTED | TRUST_ANCHOR)) | (false, Some(NSS_TRUSTED | NSS_TRUSTED_DELEGATOR)) => {
+            Level::Trusted
+        }
+        (false, Some(NSS_VALID_DELEGATOR)) => Level::Valid,
+        _ => Level::Unset,
+    }
+}
+
+/// The same for this certificate: settings with the hash of another act as distrust.
+fn effective(row: &Row, purpose: Attribute, certificate: &Certificate) -> Level {
+    if objects::fits(row, certificate) { level(row, purpose) } else { Level::Distrusted }
+}
+
+fn hash(row: &Row) -> Option<&[u8]> {
+    row.get(objects::deciding(row)[1])
+}
+
+/// Whether NSS refuses the certificate for servers because of one of these settings.
+pub(super) fn distrusts(settings: &[Row], certificate: &Certificate) -> bool {
+    settings.iter().any(|row| effective(row, purposes(row)[0], certificate) == Level::Distrusted)
+}
+
+/// The former settings `former`, with nothing in them that trusts the certificate more than `now` does.
+pub(super) fn lowered(former: &Row, now: &[Row], certificate: &Certificate) -> Row {
+    let mut row = former.clone();
+    let same = |other: &&Row| other.number(CLASS) == former.number(CLASS);
+    let now: Vec<&Row> = now.iter().filter(same).collect();
+    for purpose in purposes(former) {
+        let is = effective(former, purpose, certificate);
+        let most = now.iter().map(|other| effective(other, purpose, certificate)).max();
+        let most = most.unwrap_or(Level::Unset);
+        if is > most {
+            let value = match (most, is_pkcs11(former)) {
+                (Level::Distrusted, true) => NOT_TRUSTED,
+                (Level::Distrusted, false) => NSS_NOT_TRUSTED,
+                (Level::Valid, false) => NSS_VALID_DELEGATOR,
+                (_, true) => MUST_VERIFY,
+                (_, false) => NSS_MUST_VERIFY_TRUST,
+            };
+            row.values.insert(purpose, value.to_be_bytes().to_vec());
+        }
+    }
+    row
+}
+
+/// What settings are about.
+type Subject = (Option<u32>, Vec<u8>, Vec<u8>);
+
+impl Databases {
+    /// Whether these databases hold no certificate that `now` has not, and trust none more than it does; certificates
+    /// of `known` aside.
+    ///
+    /// # Errors
+    /// A database is damaged.
+    pub fn trusts_no_more_than(&self, now: &Databases, known: &BTreeSet<Fingerprint>) -> Result<bool> {
+        let mut wanted = SIGNED.to_vec();
+        wanted.extend([CLASS, VALUE, ISSUER, SERIAL_NUMBER]);
+        let (former, now) = (self.cert9.all(&wanted)?, now.cert9.all(&wanted)?);
+        let part = |row: &Row, attribute| row.get(attribute).unwrap_or_default().to_vec();
+        let subject =
+            |row: &Row| -> Subject { (row.number(CLASS), part(row, ISSUER), part(row, SERIAL_NUMBER)) };
+        let is_certificate = |row: &&Row| row.number(CLASS) == Some(CLASS_CERTIFICATE);
+        let is_known = |row: &&Row| known.contains(&Fingerprint::of(row.get(VALUE).unwrap_or_default()));
+        let names: BTreeSet<(Vec<u8>, Vec<u8>)> = former
+            .iter()
+            .filter(is_certificate)
+            .filter(is_known)
+            .map(|row| (part(row, ISSUER), part(row, SERIAL_NUMBER)))
+            .collect();
+        let by_subject = |rows: &[Row]| {
+            let mut found: BTreeMap<Subject, Vec<Row>> = BTreeMap::new();
+            let of_others = |row: &&Row| !names.contains(&(part(row, ISSUER), part(row, SERIAL_NUMBER)));
+            for row in rows.iter().filter(|row| objects::is_trust(row)).filter(of_others) {
+                found.entry(subject(row)).or_default().push(row.clone());
+            }
+            found
+        };
+        let is_there = |row: &Row| now.iter().any(|other| other.get(VALUE) == row.get(VALUE));
+        let mut certificates = former.iter().filter(is_certificate).filter(|row| !is_known(row));
+        if !certificates.all(is_there) {
+            return Ok(false);
+        }
+        let (of_former, of_now) = (by_subject(&former), by_subject(&now));
+        let no_more = |row: &Row, other: &Row| {
+            let levels = purposes(row).map(|purpose| (level(row, purpose), level(other, purpose)));
+            let gives = levels.iter().any(|(is, _)| *is > Level::Unset);
+            levels.iter().all(|(is, now)| is <= now)
+                && (!gives || hash(row) == hash(other) || !self.fits(row))
+        };
+        let raised = of_former.iter().any(|(subject, rows)| {
+            let others = of_now.get(subject).map(Vec::as_slice).unwrap_or_default();
+            !rows.iter().all(|row| others.iter().any(|other| no_more(row, other)))
+        });
+        // Distrust that is gone would be trust again.
+        let forgotten = of_now.iter().any(|(subject, rows)| {
+            let distrusts = |row: &Row| purposes(row).iter().any(|one| level(row, *one) == Level::Distrusted);
+            rows.iter().any(distrusts) && !of_former.contains_key(subject)
+        });
+        Ok(!raised && !forgotten)
+    }
+
+    /// Whether the hash in settings is that of a certificate of these databases.
+    fn fits(&self, row: &Row) -> bool {
+        let name: Vec<(Attribute, &[u8])> = [ISSUER, SERIAL_NUMBER]
+            .into_iter()
+            .map(|attribute| (attribute, row.get(attribute).unwrap_or_default()))
+            .collect();
+        let found = self.cert9.find(&name).unwrap_or_default();
+        let certificates = found.iter().filter_map(|row| row.get(VALUE));
+        certificates.filter_map(|der| Certificate::from_der(der).ok()).any(|one| objects::fits(row, &one))
+    }
+
+    /// Whether both are opened by the same password, or none.
+    ///
+    /// # Errors
+    /// A database is damaged.
+    pub fn has_password_of(&self, other: &Databases) -> Result<bool> {
+        let of = |databases: &Databases| databases.key4.meta_data(super::password::ENTRY);
+        Ok(of(self)? == of(other)?)
+    }
+}

@@ -1,0 +1,326 @@
+//! Whether a recorded former content may come back (threat T34). State and journal may come from the image's vendor, so
+//! what they say is believed only as far as it is plausible: no root comes back that the path does not hold now, no
+//! mode adds a right, no owner is another than now. Pure but for reading through a [`View`]; changes nothing.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use crate::cert::{Certificate, is_decodable, pem};
+use crate::error::Result;
+use crate::fingerprint::Fingerprint;
+use crate::keystore::{Format, Keystore, Problem};
+use crate::nss::{CERT_DB, Databases, KEY_DB};
+use crate::rootfs::path::{child, join};
+use crate::rootfs::split;
+use crate::rootfs::tree::{File, Node};
+use crate::text;
+use crate::trust::nix_store;
+use crate::trust::p11_format::certificates_in_edk2;
+use crate::trust::readers::{self, Reader};
+use crate::trust::updater::{bundle, rehash};
+use crate::trust::view::View;
+
+/// The names of Java's keystores.
+const KEYSTORES: [&str; 3] = ["cacerts", "jssecacerts", "java-cacerts"];
+/// How many of the roots a message names.
+const NAMED: usize = 3;
+
+/// What became of a recorded former content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It may come back, as this node. The text says what of it is not given back: bits of a mode, an owner.
+    Believed(Node, Option<String>),
+    /// It may not; why.
+    Doubted(String),
+}
+
+/// Holds the recorded content `before` against what is at `path` now. Roots of `known` may come back as well.
+///
+/// # Errors
+/// A path on the way cannot be read.
+pub fn judge(view: &View, path: &str, before: Node, known: &BTreeSet<Fingerprint>) -> Result<Verdict> {
+    let actual = view.actual(path)?;
+    if let Some(why) = raises_trust(view, path, &before, &actual, known)? {
+        return Ok(Verdict::Doubted(why));
+    }
+    let former = match &before {
+        Node::File(file) => readable(&file.content),
+        Node::Link { target } => match view.follow_actual(&join(split(&view.location(path)?).0, target))? {
+            // Only Nix writes in its store: the link follows its profile, and what that brings is named as a gain.
+            Some((end, _)) if nix_store::holds(&end) => Vec::new(),
+            Some((_, end)) => match end.as_ref() {
+                Node::File(file) => readable(&file.content),
+                // A whole directory of roots takes the place of what is here: nobody can say what it holds.
+                Node::Directory { .. } if *actual != before => {
+                    return Ok(Verdict::Doubted("it would be a link to a directory".to_owned()));
+                }
+                _ => Vec::new(),
+            },
+            None => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    if !former.is_empty() {
+        let mut now = known.clone();
+        now.extend(present(view, path)?);
+        if former.iter().any(|root| !now.contains(&root.fingerprint)) {
+            now.extend(elsewhere(view, path, &before)?);
+        }
+        let gained: Vec<&Readable> = former.iter().filter(|root| !now.contains(&root.fingerprint)).collect();
+        if !gained.is_empty() {
+            return Ok(Verdict::Doubted(format!("it would add {}", named(&gained))));
+        }
+    }
+    Ok(attributes(before, &actual))
+}
+
+/// The roots of [`judge`]'s `before` that the path does not hold now.
+///
+/// # Errors
+/// A path on the way cannot be read.
+pub fn gained(view: &View, path: &str, before: &Node) -> Result<Vec<(Fingerprint, String)>> {
+    let Node::File(file) = before else { return Ok(Vec::new()) };
+    let (directory, name) = split(path);
+    if name == CERT_DB {
+        let keys = view.actual(&child(directory, KEY_DB))?;
+        let trusted = |node: &Node| -> Vec<(Fingerprint, String)> {
+            let (Node::File(file), Node::File(keys)) = (node, keys.as_ref()) else { return Vec::new() };
+            let opened = Databases::open(&file.content, &keys.content, None);
+            let entries = opened.and_then(|databases| databases.entries()).unwrap_or_default();
+            let trusted = entries.into_iter().filter(|entry| entry.is_trusted());
+            trusted.map(|entry| (entry.fingerprint, entry.certificate.subject())).collect()
+        };
+        let now = trusted(&*view.actual(path)?);
+        return Ok(trusted(before).into_iter().filter(|root| !now.contains(root)).collect());
+    }
+    let now = present(view, path)?;
+    let former = readable(&file.content).into_iter().filter(|root| !now.contains(&root.fingerprint));
+    Ok(former.map(|root| (root.fingerprint, root.name)).collect())
+}
+
+/// The same mode and owner as now, as far as `before` would add to them.
+fn attributes(before: Node, actual: &Node) -> Verdict {
+    let before = match before {
+        Node::File(before) => before,
+        Node::Directory { mode } => return Verdict::Believed(Node::Directory { mode: mode & 0o755 }, None),
+        other => return Verdict::Believed(other, None),
+    };
+    // What is made anew is what a program of the system would make.
+    let (mode, owner) = match actual {
+        Node::File(now) => (before.mode & now.mode, now.owner),
+        _ => (before.mode & 0o755, before.owner.map(|_| (0, 0))),
+    };
+    let owner = if owner.is_some() { owner } else { before.owner };
+    let note = (mode != before.mode || owner != before.owner).then(|| {
+        let is_owner = |owner: Option<(u32, u32)>| owner.map(|(uid, gid)| format!("{uid}:{gid}")).unwrap_or_default();
+        format!(
+            "its mode {:04o} and owner {} from before trustup are not restored beyond what it has now; they are {:04o} and {}",
+            before.mode,
+            is_owner(before.owner),
+            mode,
+            is_owner(owner)
+        )
+    });
+    Verdict::Believed(Node::File(File { mode, owner, ..before }), note)
+}
+
+/// A certificate that some program finds in a file.
+#[derive(Clone, Debug)]
+struct Readable {
+    fingerprint: Fingerprint,
+    name: String,
+}
+
+fn named(roots: &[&Readable]) -> String {
+    let all: Vec<String> =
+        roots.iter().take(NAMED).map(|root| format!("{} ({})", root.name, root.fingerprint)).collect();
+    let more = roots.len().saturating_sub(NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{more}", all.join(", "))
+}
+
+/// Every certificate that at least one kind of program could find in a file of these bytes.
+fn readable(content: &[u8]) -> Vec<Readable> {
+    let of_der = |der: &[u8]| Readable {
+        fingerprint: Fingerprint::of(der),
+        name: Certificate::from_der(der).map(|found| text::escape(&found.subject())).unwrap_or_default(),
+    };
+    let mut found = Vec::new();
+    for der in ders(content) {
+        found.push(of_der(&der));
+    }
+    if Format::of(content).is_ok() {
+        let stored = Keystore::trusted_without_password(content).unwrap_or_default();
+        found.extend(
+            stored.into_iter().map(|fingerprint| Readable { fingerprint, name: "a root".to_owned() }),
+        );
+    }
+    let efi = certificates_in_edk2(content).unwrap_or_default();
+    found.extend(efi.iter().map(|certificate| of_der(certificate.der())));
+    found
+}
+
+/// The certificates of a file of certificates that some reader decodes.
+fn ders(content: &[u8]) -> Vec<Vec<u8>> {
+    if let Some(regular) = readers::read_regular(content) {
+        return regular;
+    }
+    let mut found: Vec<Vec<u8>> =
+        Reader::OF_BUNDLES.iter().flat_map(|reader| reader.read(content).certificates).collect();
+    let blocks = pem::blocks(content).into_iter().filter_map(|block| block.der);
+    found.extend(blocks.filter(|der| is_decodable(der)));
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// The fingerprints of everything that can be made out in the file to which `path` leads now.
+///
+/// # Errors
+/// A path on the way cannot be read.
+pub fn present(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> {
+    let mut found = BTreeSet::new();
+    if let Some((location, node)) = view.follow_actual(path)?
+        && let Node::File(file) = node.as_ref()
+    {
+        found.extend(readable(&file.content).into_iter().map(|root| root.fingerprint));
+        found.extend(view.contents(&location, &node).certificates.iter().map(Certificate::fingerprint));
+    }
+    Ok(found)
+}
+
+/// The fingerprints of what at least one kind of program could find in a file of these bytes.
+pub fn in_content(content: &[u8]) -> BTreeSet<Fingerprint> {
+    readable(content).into_iter().map(|root| root.fingerprint).collect()
+}
+
+/// The fingerprints of what counts as offered by the damaged bundle to which `path` leads now: what at least one kind
+/// of program finds there, in a block that nothing is wrong with. A block that only some programs read is none that
+/// was offered: written anew, it is read by all.
+///
+/// # Errors
+/// A path on the way cannot be read.
+pub fn sound_parts(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> {
+    let end = view.follow_actual(path)?;
+    let Some(Node::File(file)) = end.as_ref().map(|(_, node)| node.as_ref()) else {
+        return Ok(BTreeSet::new());
+    };
+    let content = &file.content;
+    let found = Reader::OF_BUNDLES.iter().flat_map(|reader| reader.read(content).certificates);
+    let found: BTreeSet<Fingerprint> = found.map(|der| Fingerprint::of(&der)).collect();
+    let mut sound = BTreeSet::new();
+    for block in pem::blocks(content) {
+        let line =
+            content[..block.range.start].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let reading = readers::read(&content[line..block.range.end], &Reader::OF_BUNDLES);
+        sound.extend(reading.offered.into_iter().filter(|root| found.contains(root)));
+    }
+    Ok(sound)
+}
+
+/// The roots that are where the same programs look: under the other numbers of a subject hash; for a link and in the
+/// place of a keystore, in the bundles.
+fn elsewhere(view: &View, path: &str, before: &Node) -> Result<BTreeSet<Fingerprint>> {
+    let mut found = BTreeSet::new();
+    let (directory, name) = split(path);
+    if let Some((hash, _)) = rehash::parse_name(name) {
+        for other in view.actual_names(directory)? {
+            if rehash::parse_name(&other).is_some_and(|(other, _)| other == hash) {
+                found.extend(present(view, &child(directory, &other))?);
+            }
+        }
+    }
+    if matches!(before, Node::Link { .. }) || KEYSTORES.contains(&name) {
+        for bundle in bundle::KNOWN.iter().take(bundle::WIDELY_READ) {
+            found.extend(present(view, bundle)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Why an NSS database would trust more than the one that is there now.
+fn raises_trust(
+    view: &View,
+    path: &str,
+    before: &Node,
+    actual: &Rc<Node>,
+    known: &BTreeSet<Fingerprint>,
+) -> Result<Option<String>> {
+    let (directory, name) = split(path);
+    let Node::File(before) = before else { return Ok(None) };
+    if name == KEY_DB {
+        return opened_otherwise(view, directory, &before.content, actual);
+    }
+    if name != CERT_DB {
+        return Ok(None);
+    }
+    let Node::File(actual) = actual.as_ref() else {
+        return Ok(Some("there is no database any more".to_owned()));
+    };
+    let keys = view.actual(&child(directory, KEY_DB))?;
+    let open = |content: &[u8]| match keys.as_ref() {
+        Node::File(keys) => Databases::open(content, &keys.content, None).ok(),
+        _ => None,
+    };
+    Ok(match (open(&before.content), open(&actual.content)) {
+        (Some(before), Some(now)) => match before.trusts_no_more_than(&now, known) {
+            Ok(true) => None,
+            Ok(false) => Some("it would trust a certificate more than now".to_owned()),
+            Err(refusal) => Some(refusal.into_error().what().to_owned()),
+        },
+        _ => Some("it is no database that can be read".to_owned()),
+    })
+}
+
+/// Why a database of keys would open otherwise than the one that is there now: its signatures decide what counts.
+fn opened_otherwise(
+    view: &View,
+    directory: &str,
+    before: &[u8],
+    actual: &Rc<Node>,
+) -> Result<Option<String>> {
+    let certificates = view.actual(&child(directory, CERT_DB))?;
+    let open = |keys: &[u8]| match certificates.as_ref() {
+        Node::File(certificates) => Databases::open(&certificates.content, keys, None).ok(),
+        _ => None,
+    };
+    let now = if let Node::File(now) = actual.as_ref() { open(&now.content) } else { None };
+    Ok(match (open(before), now) {
+        (Some(before), Some(now)) if before.has_password_of(&now).unwrap_or(false) => None,
+        _ => Some("it would be opened by another password than now".to_owned()),
+    })
+}
+
+/// Whether these bytes are a trust store of some kind, or an empty file in the place of one.
+pub fn is_store(content: &[u8]) -> bool {
+    const SQLITE: &[u8] = b"SQLite format 3\0";
+    content.iter().all(u8::is_ascii_whitespace)
+        || !ders(content).is_empty()
+        || pem::blocks(content).iter().any(|block| block.label.ends_with("CERTIFICATE"))
+        || Format::of(content) != Err(Problem::NotAKeystore)
+        || certificates_in_edk2(content).is_some_and(|found| !found.is_empty())
+        || content.starts_with(SQLITE)
+}
+
+/// Whether these bytes are a Java keystore.
+pub fn is_keystore(content: &[u8]) -> bool {
+    Format::of(content) != Err(Problem::NotAKeystore)
+}
+
+/// Whether two files of certificates differ in nothing but certificates: the text between the blocks is the same, and
+/// neither holds a private key.
+pub fn differ_only_in_certificates(one: &[u8], other: &[u8]) -> bool {
+    let rest = |content: &[u8]| -> Option<Vec<u8>> {
+        let (mut rest, mut from) = (Vec::new(), 0);
+        for block in pem::blocks(content) {
+            if !block.label.ends_with("CERTIFICATE") {
+                return None;
+            }
+            rest.extend(content[from..block.range.start].iter().filter(|byte| !byte.is_ascii_whitespace()));
+            from = block.range.end;
+        }
+        rest.extend(content[from..].iter().filter(|byte| !byte.is_ascii_whitespace()));
+        Some(rest)
+    };
+    matches!((rest(one), rest(other)), (Some(one), Some(other)) if one == other)
+}
