@@ -16,6 +16,7 @@ use crate::rootfs::{Sysroot, split};
 use crate::state::{self, State};
 use crate::trust::distro::{self, Distro};
 use crate::trust::updater::Ownership;
+use crate::versioned::{Field, Format, Unreadable, is_newer};
 
 /// The journal's file in the state directory.
 pub(super) const FILE: &str = "journal.json";
@@ -26,10 +27,16 @@ pub(super) const COPY: &str = ".trustup-copy.tmp";
 /// Room for the former bundles of a native run.
 const LIMIT: u64 = 256 * 1024 * 1024;
 
-/// How to turn a run back.
+/// Version 1 does not name itself. Version 2: a record says by `via` why its path was ours to change.
+const FORMAT: Format =
+    Format { what: "journal of a killed run", field: Field::Schema, newest: 2, unnamed: Some(1) };
+
+/// How to turn a run back. It is read once and removed: fields that only a newer trustup knows are passed over.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Journal {
+    /// Version of the format: the lowest whose readers get nothing wrong.
+    #[serde(default = "unnamed", skip_serializing_if = "is_unnamed")]
+    schema: u64,
     row: String,
     /// Directories on the way to the state directory that this run made.
     pub(super) made: Vec<String>,
@@ -41,8 +48,16 @@ pub(super) struct Journal {
     state: Option<String>,
 }
 
+fn unnamed() -> u64 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_unnamed(version: &u64) -> bool {
+    *version == unnamed()
+}
+
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct JournalStep {
     path: String,
     temporary: String,
@@ -51,7 +66,6 @@ struct JournalStep {
 
 /// A path that a native tool may change: what stood there, whole.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Watched {
     path: String,
     before: Saved,
@@ -73,6 +87,7 @@ fn known_row(id: &str) -> Result<&'static Distro> {
 impl Journal {
     pub(super) fn new(sysroot: &Sysroot, plan: &Plan, row: &str, made: Vec<String>) -> Result<Self> {
         let mut journal = Journal {
+            schema: unnamed(),
             row: row.to_owned(),
             made,
             steps: Vec::new(),
@@ -114,6 +129,9 @@ impl Journal {
                 }
             }
         }
+        if journal.steps.iter().any(|step| step.record.via.is_some()) {
+            journal.schema = 2;
+        }
         Ok(journal)
     }
 
@@ -140,16 +158,36 @@ impl Journal {
         Ok(bytes)
     }
 
+    /// Whether a killed run left a journal.
+    ///
+    /// # Errors
+    /// A newer trustup wrote it.
+    pub(super) fn is_there(sysroot: &Sysroot) -> Result<bool> {
+        let path = child(sysroot.state_directory(), FILE);
+        if sysroot.lstat(&path)?.is_none() {
+            return Ok(false);
+        }
+        // What else is wrong with it is said when it is loaded.
+        if let Ok(Some((bytes, _))) = sysroot.read(&path, LIMIT) {
+            FORMAT.refuse_newer(&bytes, &sysroot.display(&path))?;
+        }
+        Ok(true)
+    }
+
     /// The journal that a killed run left; `None` if there is none.
     pub(super) fn load(sysroot: &Sysroot) -> Result<Option<Self>> {
         let path = child(sysroot.state_directory(), FILE);
         let Some((bytes, _)) = sysroot.read(&path, LIMIT)? else { return Ok(None) };
         let place = sysroot.display(&path);
-        let refused = |error: Error| {
-            error.at(&place).hint(format!("look who wrote it; then remove `{place}` and run again"))
+        let refused = |error: Error| match is_newer(&error) {
+            true => error.at(&place),
+            false => error.at(&place).hint(format!("look who wrote it; then remove `{place}` and run again")),
         };
-        let mut journal: Journal = serde_json::from_slice(&bytes).map_err(|error| {
-            refused(Error::failed("the journal of a killed run is damaged").because(error))
+        let mut journal: Journal = FORMAT.read(&bytes, &place).map_err(|unreadable| match unreadable {
+            Unreadable::Newer(error) => error,
+            Unreadable::Damaged(cause) => {
+                refused(Error::failed("the journal of a killed run is damaged").because(cause))
+            }
         })?;
         let unclaimed = journal.check(sysroot).map_err(refused)?;
         journal.steps.retain(|step| !unclaimed.contains(&step.path));
@@ -159,8 +197,10 @@ impl Journal {
     /// Holds every path and mode against the row's table. Answers with the paths that nothing in the tree supports any
     /// more: they are not turned back.
     fn check(&self, sysroot: &Sysroot) -> Result<BTreeSet<String>> {
-        let row = distro::by_id(&self.row, sysroot.is_private())
-            .ok_or_else(|| Error::failed("the journal names a row that no table has"))?;
+        let row = state::row(&self.row, sysroot).map_err(|unknown| match unknown {
+            Some(row) => FORMAT.unknown_value(self.schema, "", &row),
+            None => Error::failed("the journal names a row of another kind of tree"),
+        })?;
         let former = match &self.state {
             Some(state) => State::parse(sysroot, state.as_bytes())?,
             None => State::default(),

@@ -408,7 +408,7 @@ pub fn refusal(error: &Error) -> Option<Errno> {
 
 /// Whether a killed run left a journal behind.
 pub fn was_killed(sysroot: &Sysroot) -> Result<bool> {
-    Ok(sysroot.lstat(&child(sysroot.state_directory(), journal::FILE))?.is_some())
+    Journal::is_there(sysroot)
 }
 
 /// Carries out one change, if what stands there is what the plan saw.
