@@ -23,7 +23,7 @@ use crate::trust::ours::Ours;
 use crate::trust::runtimes::profile;
 use crate::trust::stores::{Additions, Kinds};
 use crate::trust::updater::Ownership;
-use crate::versioned::{Field, Format, UnknownFields, Unreadable, is_newer};
+use crate::versioned::{Field, Format, UnknownFields, Unreadable, check_values, is_newer};
 
 pub use self::check::{Unclaimed, attribute, check_records, row};
 
@@ -260,7 +260,12 @@ impl State {
     /// The state is too large, or names something that is not trustup's to change.
     pub fn check_before_writing(&self, sysroot: &Sysroot) -> Result<()> {
         let place = || sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
-        let size = self.to_bytes()?.len() as u64;
+        if self.is_empty() {
+            // It is not written: the file goes.
+            return Ok(());
+        }
+        let bytes = self.to_bytes()?;
+        let size = bytes.len() as u64;
         if size > LIMIT {
             return Err(Error::failed(format!(
                 "the record of this change would have {} MiB, more than the {} MiB that trustup reads",
@@ -270,11 +275,13 @@ impl State {
             .at(place())
             .hint("a file in a trust store is far too large: `trustup detect` lists the stores; remove that file and run again"));
         }
-        self.clone().check(sysroot).map_err(|error| {
-            error
-                .at(place())
-                .hint("trustup could not read this record again, so it changes nothing; please report this")
-        })
+        check_values(&bytes).map_err(Error::failed).and_then(|()| self.clone().check(sysroot)).map_err(
+            |error| {
+                error.at(place()).hint(
+                    "trustup could not read this record again, so it changes nothing; please report this",
+                )
+            },
+        )
     }
 
     /// Reads and checks the state of a root file system; an empty one if there is none.

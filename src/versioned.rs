@@ -13,6 +13,10 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::text;
 
+/// The most values that a file may have. Each takes many times its size in memory, and what is not known is read, too
+/// (threat T36); the largest trust store leads to a few thousand.
+const MAX_VALUES: usize = 2_000_000;
+
 /// Fields of a state file that this trustup does not know: kept, with `#[serde(flatten)]`, when the file is rewritten.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -118,6 +122,7 @@ impl Format {
         if bytes.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
             return Err(serde_json::Error::custom("expected a JSON object"));
         }
+        check_values(bytes).map_err(serde_json::Error::custom)?;
         let head: Head = serde_json::from_slice(bytes)?;
         let (name, value) = match self.field {
             Field::Schema => ("schema", head.schema),
@@ -125,12 +130,35 @@ impl Format {
         };
         match value {
             None => self.unnamed.ok_or_else(|| serde_json::Error::missing_field(name)),
-            Some(value) => value
-                .as_u64()
-                .filter(|version| *version > 0)
+            Some(value) => positive(&value.to_string())
                 .ok_or_else(|| serde_json::Error::custom(format!("expected a positive integer in `{name}`"))),
         }
     }
+}
+
+/// A version as text: a positive integer. One that no number here can hold is a version, too, and a newer one.
+pub fn positive(text: &str) -> Option<u64> {
+    let huge = || text.parse::<f64>().ok().filter(|huge| *huge >= 1e19).map(|_| u64::MAX);
+    text.parse().ok().filter(|version| *version > 0).or_else(huge)
+}
+
+/// Refuses a JSON file with too many values. Reading does, and so does writing (threat T38).
+///
+/// # Errors
+/// How many there may be.
+pub fn check_values(bytes: &[u8]) -> Result<(), String> {
+    let (mut values, mut in_string, mut escaped) = (0, false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            // Each value but the first follows one of these, or is an empty list.
+            b',' | b'[' | b'{' | b':' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    if values <= MAX_VALUES { Ok(()) } else { Err(format!("it has more than {MAX_VALUES} values")) }
 }
 
 /// What serde says of a variant of an enumeration that this trustup does not know; `None` for any other error.
@@ -215,6 +243,7 @@ mod tests {
         for text in [
             r#"{"schema":3}"#,
             r#"{"shapes":"another type","schema":18446744073709551615}"#,
+            r#"{"schema":99999999999999999999999999}"#,
             " {\"shapes\":[[[]]],\n\"schema\":99}",
         ] {
             let Err(Unreadable::Newer(error)) = read(text) else { panic!("{text}") };
@@ -256,6 +285,10 @@ mod tests {
         for text in cases {
             assert!(matches!(read(text), Err(Unreadable::Damaged(_))), "{text}");
         }
+        let many = format!(r#"{{"schema":1,"x":[{}[]]}}"#, "[],".repeat(MAX_VALUES / 2 + 1));
+        assert!(matches!(read(&many), Err(Unreadable::Damaged(_))), "too many values");
+        let long = format!(r#"{{"schema":1,"x":"{}"}}"#, r#"[],\"["#.repeat(MAX_VALUES));
+        assert!(read(&long).is_ok(), "one long text");
         let unnamed = Format { unnamed: Some(1), ..FORMAT };
         assert!(unnamed.read::<Value>(b"{}", "/x").is_ok());
     }

@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::key::{KeyType, PrivateKey};
-use crate::versioned::{Field, Format};
+use crate::versioned::{self, Field, Format};
 
 const HEAD: &str =
     "ACME account of trustup. Whoever has the key below can use the account: keep it secret.\n";
@@ -40,8 +40,17 @@ impl Kept {
             let said = head.iter().find_map(|line| line.strip_prefix(name))?.trim();
             (!said.is_empty()).then(|| said.to_owned())
         };
-        if let Some(version) = said(VERSION).and_then(|version| version.parse().ok()) {
-            FORMAT.check(version, place)?;
+        let (url, directory) = (said(ACCOUNT), said(DIRECTORY));
+        let is_ours = url.is_some() || directory.is_some();
+        match said(VERSION).map(|version| versioned::positive(&version)) {
+            Some(Some(version)) => FORMAT.check(version, place)?,
+            Some(None) if is_ours => {
+                return Err(Error::failed("the account's key file is damaged")
+                    .at(place)
+                    .because(anyhow::anyhow!("expected a positive integer after `{}`", VERSION.trim()))
+                    .hint("correct that line, or name a file that does not exist yet with `--account-key`: a new account is made for it"));
+            }
+            Some(None) | None => {}
         }
         let key = PrivateKey::from_pem(content).map_err(|error| {
             let (kind, hints) = (error.kind(), error.hints().to_vec());
@@ -53,13 +62,11 @@ impl Kept {
                 "name a file that does not exist yet with `--account-key`: a new account is made for it",
             ));
         }
-        let (url, directory) = (said(ACCOUNT), said(DIRECTORY));
         let is_known = |line: &str| {
             line.is_empty()
                 || line == HEAD.trim_end()
                 || [VERSION, DIRECTORY, ACCOUNT].iter().any(|name| line.starts_with(name))
         };
-        let is_ours = url.is_some() || directory.is_some();
         let unknown = head.iter().filter(|line| is_ours && !is_known(line));
         let unknown = unknown.map(|line| (*line).to_owned()).collect();
         Ok(Kept { key, url, directory, unknown })
@@ -112,6 +119,13 @@ mod tests {
         let kept = Kept::from_text(old.as_bytes(), "/x").expect("version 1");
         assert_eq!((kept.url.as_deref(), kept.unknown.is_empty()), (Some(url), true));
         // Whatever a newer version has for a key.
+        for version in ["0", "-1", "one", "1.5"] {
+            let damaged = old.replace(DIRECTORY, &format!("{VERSION}{version}\n{DIRECTORY}"));
+            let Err(error) = Kept::from_text(damaged.as_bytes(), "/x") else { panic!("{version}") };
+            assert!(!versioned::is_newer(&error), "{error}");
+            // In a key of other software it is none of ours.
+            assert!(Kept::from_text(format!("{VERSION}{version}\n{}", &*key).as_bytes(), "/x").is_ok());
+        }
         let newer = format!("{HEAD}{VERSION}99\n{ACCOUNT}{url}\n-----BEGIN SEALED KEY-----\n");
         let Err(error) = Kept::from_text(newer.as_bytes(), "/x/account.pem") else { panic!("read") };
         assert!(crate::versioned::is_newer(&error), "{error}");

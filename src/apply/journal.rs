@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::put;
 use crate::error::{Error, Result};
@@ -16,7 +16,7 @@ use crate::rootfs::{Sysroot, split};
 use crate::state::{self, State};
 use crate::trust::distro::{self, Distro};
 use crate::trust::updater::Ownership;
-use crate::versioned::{Field, Format, Unreadable, is_newer};
+use crate::versioned::{Field, Format, Unreadable, check_values, is_newer};
 
 /// The journal's file in the state directory.
 pub(super) const FILE: &str = "journal.json";
@@ -44,8 +44,15 @@ pub(super) struct Journal {
     watched: Vec<Watched>,
     directories: Vec<String>,
     leftovers: Vec<String>,
-    /// The state file before this run, as text; `None` if there was none.
-    state: Option<String>,
+    /// The state file before this run, as text; `Some(None)` if there was none, `None` in the first journals, which do not
+    /// name it.
+    #[serde(default, deserialize_with = "named", skip_serializing_if = "Option::is_none")]
+    state: Option<Option<String>>,
+}
+
+/// A field that is there, `null` included.
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
 }
 
 fn unnamed() -> u64 {
@@ -84,6 +91,12 @@ fn known_row(id: &str) -> Result<&'static Distro> {
         .ok_or_else(|| Error::failed("the journal names a row that no table has"))
 }
 
+/// The state file as it is, as text; `None` if there is none.
+fn state_text(sysroot: &Sysroot) -> Result<Option<String>> {
+    let found = sysroot.read(&child(sysroot.state_directory(), state::FILE), LIMIT)?;
+    Ok(found.map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
 impl Journal {
     pub(super) fn new(sysroot: &Sysroot, plan: &Plan, row: &str, made: Vec<String>) -> Result<Self> {
         let mut journal = Journal {
@@ -94,9 +107,7 @@ impl Journal {
             watched: Vec::new(),
             directories: Vec::new(),
             leftovers: Vec::new(),
-            state: sysroot
-                .read(&child(sysroot.state_directory(), state::FILE), LIMIT)?
-                .map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()),
+            state: Some(state_text(sysroot)?),
         };
         for (index, step) in plan.steps.iter().enumerate() {
             match step {
@@ -151,7 +162,7 @@ impl Journal {
             ))
             .hint("a file in a trust store is far too large: `trustup detect` lists the stores; remove that file and run again")));
         }
-        self.check(sysroot).map_err(|error| {
+        check_values(&bytes).map_err(Error::failed).and_then(|()| self.check(sysroot)).map_err(|error| {
             at(error)
                 .hint("trustup could not read this journal again, so it changes nothing; please report this")
         })?;
@@ -189,6 +200,9 @@ impl Journal {
                 refused(Error::failed("the journal of a killed run is damaged").because(cause))
             }
         })?;
+        if journal.state.is_none() {
+            journal.state = Some(state_text(sysroot)?);
+        }
         let unclaimed = journal.check(sysroot).map_err(refused)?;
         journal.steps.retain(|step| !unclaimed.contains(&step.path));
         Ok(Some(journal))
@@ -201,7 +215,7 @@ impl Journal {
             Some(row) => FORMAT.unknown_value(self.schema, "", &row),
             None => Error::failed("the journal names a row of another kind of tree"),
         })?;
-        let former = match &self.state {
+        let former = match self.state.as_ref().and_then(Option::as_ref) {
             Some(state) => State::parse(sysroot, state.as_bytes())?,
             None => State::default(),
         };
@@ -240,7 +254,7 @@ impl Journal {
 
     /// The state file to bring back, once everything else is back.
     pub(super) fn former_state(&self) -> Option<&[u8]> {
-        self.state.as_ref().map(String::as_bytes)
+        self.state.as_ref()?.as_ref().map(String::as_bytes)
     }
 
     /// Brings every path back to what it was before the killed run; a path that somebody else changed since stays.

@@ -94,3 +94,15 @@ fn from_hex(values: &BTreeMap<String, String>) -> Option<BTreeMap<Attribute, Vec
         .map(|(name, value)| Some((attributes::attribute(name)?, hex::decode(value).ok()?)))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t38_unknown_fields_are_kept() {
+        let text = r#"{"certificate":true,"trust":[{"id":7,"values":{},"signatures":{},"believed":true,"future":[1]}],"later":{}}"#;
+        let former: Former = serde_json::from_str(text).expect("read");
+        assert_eq!(serde_json::to_string(&former).expect("written"), text);
+    }
+}

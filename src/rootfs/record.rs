@@ -93,6 +93,8 @@ pub struct Places {
     unknown: UnknownFields,
 }
 
+/// A file that changed in more places is kept in one piece: a state may have only so many values.
+const MAX_PLACES: usize = 10_000;
 /// Bytes that are equal between two changes and cost less kept than another change would.
 const GAP: usize = 32;
 
@@ -202,7 +204,8 @@ impl Saved {
                     old.iter().rev().zip(after.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
                 let middle = BASE64.encode(&old[prefix..old.len() - suffix]);
                 let places = (middle.len() > GAP).then(|| Places::new(old, after));
-                let places = places.filter(|places| places.cost() < middle.len());
+                let places = places
+                    .filter(|places| places.changed.len() <= MAX_PLACES && places.cost() < middle.len());
                 let (prefix, suffix, middle) =
                     if places.is_some() { (0, 0, String::new()) } else { (prefix, suffix, middle) };
                 Saved::File {

@@ -51,3 +51,4 @@ mod surroundings;
 mod token;
 mod unknown;
 mod variables;
+mod versions;
