@@ -38,6 +38,16 @@ pub enum Step {
     Run(Run),
 }
 
+impl Step {
+    /// The path that changes; `None` for a program that runs.
+    pub fn change(&self) -> Option<&Change> {
+        match self {
+            Step::Change(change) => Some(change),
+            Step::Run(_) => None,
+        }
+    }
+}
+
 /// A path that changes.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -78,10 +88,7 @@ impl Plan {
 
     /// The paths that change (not what a native tool changes).
     pub fn changes(&self) -> impl Iterator<Item = &Change> {
-        self.steps.iter().filter_map(|step| match step {
-            Step::Change(change) => Some(change),
-            Step::Run(_) => None,
-        })
+        self.steps.iter().filter_map(Step::change)
     }
 }
 

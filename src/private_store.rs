@@ -9,8 +9,11 @@ use std::path::Path;
 
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::directory::Attributes;
+use crate::rootfs::file_set::{After, Before, Change, FileSet, Rules};
 use crate::rootfs::path::child;
+use crate::rootfs::tree::Node;
 use crate::rootfs::{Kind, Sysroot, split};
 
 /// State, journal and lock of what we changed in the root file system itself, for users other than root (threat T11).
@@ -165,7 +168,6 @@ impl Place {
                 ));
         }
         let host = Sysroot::open(Path::new("/"))?;
-        let modified = stamp.map(|seconds| (seconds, 0));
         let mut way = vec![self.path.clone()];
         while let Some(parent) =
             way.last().map(|path| split(path).0.to_owned()).filter(|parent| parent != "/")
@@ -173,14 +175,14 @@ impl Place {
             way.push(parent);
         }
         let mut made = Vec::new();
+        let mut set = FileSet::unlocked(&host, stamp)?;
         for path in way.iter().rev() {
             if host.stat(path)?.is_some() {
                 continue;
             }
-            let (parent, name) = split(path);
             let mode = if *path == self.path { MODE } else { MODE_ON_THE_WAY };
-            let attributes = Attributes { mode, owner: None, modified };
-            match host.directory(parent)?.make_directory(name, attributes) {
+            let after = After::Directory(mode, None);
+            match apply(&mut set, path, Before::Is(&Node::Absent), after) {
                 Ok(()) => made.push(path.clone()),
                 // Another run of ours may be faster; what is there now is held against the same rules.
                 Err(_) if host.lstat(path)?.is_some() => {}
@@ -193,11 +195,11 @@ impl Place {
                 .at(&self.path)
                 .hint("`--private-dir DIR` names another place, in a directory that nobody else can write"));
         }
-        let list = made.join("\n");
-        let attributes = Attributes { mode: 0o600, owner: None, modified };
-        let directory = host.directory(&self.path)?;
-        if directory.lstat(MADE)?.is_none() {
-            directory.create_file(MADE, list.as_bytes(), attributes)?;
+        let list = child(&self.path, MADE);
+        if host.lstat(&list)?.is_none() {
+            let attributes = Attributes { mode: 0o600, owner: None, modified: None };
+            let content = made.join("\n");
+            apply(&mut set, &list, Before::Is(&Node::Absent), After::File(content.as_bytes(), attributes))?;
         }
         self.exists = true;
         Ok(())
@@ -231,19 +233,27 @@ impl Place {
             .collect();
         let stays = directory.list()?.iter().any(|name| name != MADE);
         if !stays {
-            directory.remove(MADE)?;
+            let mut set = FileSet::unlocked(&host, None)?;
+            apply(&mut set, &child(&self.path, MADE), Before::Anything, After::Absent)?;
             for path in made.iter().rev() {
-                let (parent, name) = split(path);
-                if !host.directory(parent)?.remove_empty_directory(name)? {
+                let Some(meta) = host.lstat(path)? else { continue };
+                apply(&mut set, path, Before::Is(&Node::Directory { mode: meta.mode }), After::Absent)?;
+                if host.lstat(path)?.is_some() {
                     break;
                 }
             }
             self.exists = host.lstat(&self.path)?.is_some();
         } else if let Some(seconds) = stamp {
             for path in made.iter().rev() {
-                host.directory(path)?.stamp((seconds, 0))?;
+                FileSet::stamp_directory(&host, path, seconds)?;
             }
         }
         Ok(())
     }
+}
+
+/// One change of a set; an error undoes nothing.
+fn apply(set: &mut FileSet, path: &str, before: Before, after: After) -> Result<()> {
+    let change = Change { path, before, after, rules: Rules::default() };
+    set.apply(&[change], &mut Checkpoints::off()).map_err(|(_, error)| error)
 }

@@ -6,13 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::put;
+use super::{file_set, of_nodes};
 use crate::error::{Error, Result};
 use crate::plan::{Plan, Step};
+use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::path::child;
 use crate::rootfs::record::{Mark, Record, Saved};
 use crate::rootfs::tree::{self, Node};
-use crate::rootfs::{Sysroot, split};
+use crate::rootfs::{Kind, Sysroot};
 use crate::state::{self, State};
 use crate::trust::distro::{self, Distro};
 use crate::trust::updater::Ownership;
@@ -20,10 +21,6 @@ use crate::versioned::{Field, Format, Unreadable, check_values, is_newer};
 
 /// The journal's file in the state directory.
 pub(super) const FILE: &str = "journal.json";
-/// The temporary name of what undo writes.
-pub(super) const UNDO: &str = ".trustup-undo.tmp";
-/// The temporary name of a copy (`--ca-out`).
-pub(super) const COPY: &str = ".trustup-copy.tmp";
 /// Room for the former bundles of a native run.
 const LIMIT: u64 = 256 * 1024 * 1024;
 
@@ -78,11 +75,6 @@ struct Watched {
     before: Saved,
 }
 
-/// The temporary name of the step with this index; `.tmp` so that no trust update takes it for a certificate.
-pub(super) fn temporary(index: usize) -> String {
-    format!(".trustup-{index}.tmp")
-}
-
 /// The row that a run works with.
 fn known_row(id: &str) -> Result<&'static Distro> {
     [false, true]
@@ -109,7 +101,8 @@ impl Journal {
             leftovers: Vec::new(),
             state: Some(state_text(sysroot)?),
         };
-        for (index, step) in plan.steps.iter().enumerate() {
+        let set = file_set(sysroot, None);
+        for step in &plan.steps {
             match step {
                 // A copy is somebody's file, not a store: nobody may name it in a journal.
                 Step::Change(change) if change.is_copy => {}
@@ -119,7 +112,7 @@ impl Journal {
                     state::attribute(sysroot, known_row(row)?, &change.path, &mut record, None);
                     journal.steps.push(JournalStep {
                         path: change.path.clone(),
-                        temporary: temporary(index),
+                        temporary: set.staged_name(&change.path),
                         record,
                     });
                 }
@@ -266,18 +259,22 @@ impl Journal {
             }
         }
         let failed = restore_watched(sysroot, &watched, &self.directories);
+        let mut set = file_set(sysroot, None);
+        let mut former = Vec::new();
         for step in self.steps.iter().rev() {
-            if let Ok(directory) = sysroot.directory(split(&step.path).0) {
-                directory.remove(&step.temporary)?;
-                directory.remove(UNDO)?;
-            }
+            set.remove_staged(&step.path, &step.temporary)?;
             let actual = tree::read(sysroot, &step.path)?;
             if step.record.after.matches(&actual)
                 && let Some(before) = step.record.before.restore(&actual)
             {
-                put(sysroot, &step.path, &actual, &before, UNDO, None)?;
+                former.push((&step.path, actual, before));
             }
         }
+        let mut changes = Vec::with_capacity(former.len());
+        for (path, actual, before) in &former {
+            changes.push(of_nodes(sysroot, path, actual, before)?);
+        }
+        set.apply(&changes, &mut Checkpoints::off()).map_err(|(_, error)| error)?;
         if failed.is_empty() {
             Ok(())
         } else {
@@ -294,27 +291,29 @@ pub(super) fn restore_watched(
     directories: &[String],
 ) -> Vec<String> {
     let mut failed = Vec::new();
+    let mut set = file_set(sysroot, None);
+    let mut put = |path: &str, to: &Node| -> Result<()> {
+        let actual = tree::read(sysroot, path)?;
+        if actual == *to {
+            return Ok(());
+        }
+        let change = of_nodes(sysroot, path, &actual, to)?;
+        set.apply(&[change], &mut Checkpoints::off()).map_err(|(_, error)| error)
+    };
     for directory in directories {
         for name in sysroot.list(directory).ok().flatten().unwrap_or_default() {
             let path = child(directory, &name);
-            let is_new = !before.contains_key(&path);
-            let removed = || -> Result<()> {
-                match tree::read(sysroot, &path)? {
-                    Node::File(_) | Node::Link { .. } => sysroot.directory(directory)?.remove(&name),
-                    _ => Ok(()),
-                }
-            };
-            if is_new && removed().is_err() {
+            if before.contains_key(&path) {
+                continue;
+            }
+            let kind = sysroot.lstat(&path).ok().flatten().map(|meta| meta.kind);
+            if matches!(kind, Some(Kind::File | Kind::Link)) && put(&path, &Node::Absent).is_err() {
                 failed.push(sysroot.display(&path));
             }
         }
     }
     for (path, node) in before {
-        let restored = || -> Result<()> {
-            let actual = tree::read(sysroot, path)?;
-            if actual == *node { Ok(()) } else { put(sysroot, path, &actual, node, UNDO, None) }
-        };
-        if restored().is_err() {
+        if put(path, node).is_err() {
             failed.push(sysroot.display(path));
         }
     }

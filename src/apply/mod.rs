@@ -1,34 +1,30 @@
-//! The one executor: lock, journal, atomic steps, undo. Nothing else changes a root file system.
+//! The one executor: lock, journal, atomic steps, undo. Nothing else changes the trust stores of a root file system.
 //!
-//! Every step is a rename or an unlink, so that a path is the old or the new one at any instant. Before the first
-//! step, the journal says how to turn each of them back; whoever is killed leaves it behind, and the next run turns
-//! everything back before it begins.
+//! Every step is a rename or an unlink of the file-set engine, so that a path is the old or the new one at any instant.
+//! Before the first step, the journal says how to turn each of them back; a run that is killed leaves it behind, and the next
+//! run turns everything back before it begins.
 
 mod journal;
 mod tool;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Result};
-use crate::nss;
 use crate::plan::{Change, Plan, Step};
 use crate::rootfs::checkpoint::Checkpoints;
-use crate::rootfs::directory::{Attributes, Directory};
+use crate::rootfs::directory::Attributes;
+use crate::rootfs::file_set::{self, After, Before, FileSet, Rules};
+use crate::rootfs::own_directory::{OwnDirectory, Unavailable, Wanted};
 use crate::rootfs::path::child;
-use crate::rootfs::tree::{self, Node};
-use crate::rootfs::{STATE_DIRECTORY, Sysroot, split};
+use crate::rootfs::tree::Node;
+use crate::rootfs::{STATE_DIRECTORY, Sysroot};
 use crate::state::{self, State};
+use crate::trust::owners;
 
 use journal::Journal;
-
-/// The lock's file in the state directory.
-const LOCK: &str = "lock";
-/// Between two tries to get the lock.
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A run that may change the sysroot: holds the lock until it is dropped.
 #[derive(Debug)]
@@ -36,14 +32,9 @@ pub struct Session<'a> {
     sysroot: &'a Sysroot,
     /// `SOURCE_DATE_EPOCH`: stamps what we write, and the directories that we write into.
     stamp: Option<i64>,
-    lock: Option<OwnedFd>,
-    /// Directories on the way to the state directory that we made, outermost first.
-    made: Vec<String>,
-    /// Whether we made the state directory itself.
-    made_own: bool,
-    done: Vec<Done>,
+    own: OwnDirectory,
+    done: Vec<Done<'a>>,
     checkpoints: Checkpoints,
-    committed: bool,
     /// The state file as it was, and whether this run has replaced it.
     former_state: Option<Vec<u8>>,
     state_replaced: bool,
@@ -56,10 +47,10 @@ pub struct Session<'a> {
     refused: Option<(String, Errno)>,
 }
 
-/// A step that has been carried out, with what it takes to turn it back.
+/// What has been carried out, with what it takes to turn it back.
 #[derive(Debug)]
-enum Done {
-    Change(Change),
+enum Done<'a> {
+    Set(FileSet<'a>),
     Run { before: BTreeMap<String, Node>, directories: Vec<String> },
 }
 
@@ -76,15 +67,20 @@ impl<'a> Session<'a> {
         patience: Duration,
         tool_timeout: Duration,
     ) -> Result<(Self, bool)> {
+        let wanted = Wanted {
+            path: sysroot.state_directory(),
+            patience,
+            make_above: true,
+            stamp,
+            accept: &|_| Ok(()),
+        };
+        let own = OwnDirectory::open(sysroot, &wanted).map_err(|error| unavailable(sysroot, error))?;
         let mut session = Session {
             sysroot,
             stamp,
-            lock: None,
-            made: Vec::new(),
-            made_own: false,
+            own,
             done: Vec::new(),
             checkpoints: Checkpoints::default(),
-            committed: false,
             former_state: None,
             state_replaced: false,
             tool_timeout,
@@ -92,23 +88,21 @@ impl<'a> Session<'a> {
             tool: None,
             refused: None,
         };
-        session.take_lock(patience)?;
         let recovered = match Journal::load(sysroot)? {
             None => false,
             Some(journal) => {
-                session.made.splice(0..0, journal.made.clone());
+                session.own.take_over(sysroot, &journal.made)?;
                 journal.turn_back(sysroot)?;
                 // The killed run may have recorded its state already: journal and state say the same again.
                 match journal.former_state() {
-                    Some(state) => session.replace_own(state::FILE, state)?.sync()?,
-                    None => session.state_directory()?.remove(state::FILE)?,
+                    Some(state) => session.own.write(state::FILE, state)?,
+                    None => session.own.remove(state::FILE)?,
                 }
-                session.state_directory()?.remove(journal::FILE)?;
+                session.own.remove(journal::FILE)?;
                 true
             }
         };
-        let state = sysroot.read(&child(sysroot.state_directory(), state::FILE), state::LIMIT)?;
-        session.former_state = state.map(|(bytes, _)| bytes);
+        session.former_state = session.own.read(state::FILE, state::LIMIT)?.map(|(bytes, _)| bytes);
         Ok((session, recovered))
     }
 
@@ -118,114 +112,45 @@ impl<'a> Session<'a> {
         self.refused.take()
     }
 
-    fn take_lock(&mut self, patience: Duration) -> Result<()> {
-        let began = Instant::now();
-        loop {
-            self.sysroot.look_again();
-            self.make_state_directory()?;
-            match self.state_directory().and_then(|directory| directory.try_lock(LOCK)) {
-                Ok(Some(lock)) => {
-                    self.lock = Some(lock);
-                    return Ok(());
-                }
-                Ok(None) => {}
-                // Waiting does not help where nothing can be locked.
-                Err(error) if error.kind() == Kind::Unsupported => {
-                    self.take_back_directories();
-                    return Err(self.cannot_lock(error));
-                }
-                // The run before us may have taken the directory away with its last anchor.
-                Err(error) if self.sysroot.lstat(self.sysroot.state_directory())?.is_some() => {
-                    return Err(error);
-                }
-                Err(_) => {}
-            }
-            if began.elapsed() >= patience {
-                return Err(Error::failed("another run of trustup holds the lock")
-                    .at(self.sysroot.display(&child(self.sysroot.state_directory(), LOCK)))
-                    .hint("wait for it to end; `--timeout` says how long we wait"));
-            }
-            std::thread::sleep(LOCK_PAUSE);
-        }
-    }
-
-    /// The same error with the way out.
-    fn cannot_lock(&self, error: Error) -> Error {
-        let place = self.sysroot.display(self.sysroot.state_directory());
-        if self.sysroot.is_private() || self.sysroot.state_directory() != STATE_DIRECTORY {
-            error.hint("`--private-dir DIR` names a directory on a file system with locks, such as a local volume or a tmpfs")
-        } else if self.sysroot.is_host() {
-            error.hint(format!(
-                "put a file system with locks at `{place}`, such as a local volume, an `emptyDir` or a tmpfs, or run trustup where the image is built"
-            ))
-        } else {
-            error.hint("copy the root file system to a local disk, and run trustup on the copy")
-        }
-    }
-
-    /// Removes the directories that this run has made, if nothing is in them.
-    fn take_back_directories(&mut self) {
-        let own = self.made_own.then(|| self.sysroot.state_directory().to_owned());
-        let made: Vec<String> = self.made.drain(..).chain(own).collect();
-        for path in made.iter().rev() {
-            let (parent, name) = split(path);
-            // What is left is an empty directory.
-            let _ =
-                self.sysroot.directory(parent).and_then(|directory| directory.remove_empty_directory(name));
-        }
-    }
-
-    fn make_state_directory(&mut self) -> Result<()> {
-        let mut path = String::new();
-        for name in self.sysroot.state_directory().split('/').filter(|name| !name.is_empty()) {
-            let parent = if path.is_empty() { "/".to_owned() } else { path.clone() };
-            path = child(&path, name);
-            if self.sysroot.lstat(&path)?.is_some() {
-                continue;
-            }
-            let mode = if path == self.sysroot.state_directory() { 0o700 } else { 0o755 };
-            let attributes = Attributes { mode, owner: None, modified: None };
-            match self.sysroot.directory(&parent)?.make_directory(name, attributes) {
-                Ok(()) if path != self.sysroot.state_directory() => self.made.push(path.clone()),
-                Ok(()) => self.made_own = true,
-                // Another run was faster.
-                Err(_) if self.sysroot.lstat(&path)?.is_some() => {}
-                Err(error) => return Err(error.hint("trustup keeps what it needs for `untrust` there")),
-            }
-        }
-        Ok(())
-    }
-
-    fn state_directory(&self) -> Result<Directory> {
-        self.sysroot.directory(self.sysroot.state_directory())
-    }
-
     /// Carries out the plan. On an error, everything is as before, or the error names the paths that are not.
     pub fn apply(&mut self, plan: &Plan, row: &str) -> Result<()> {
         let journaled = self.write_journal(plan, row);
         journaled.map_err(|error| self.refused_to_record(error))?;
-        for (index, step) in plan.steps.iter().enumerate() {
-            self.checkpoints.pass();
-            let result = match step {
-                Step::Change(change) => {
-                    let temporary =
-                        if change.is_copy { journal::COPY.to_owned() } else { journal::temporary(index) };
-                    apply_change(self.sysroot, change, &temporary, self.stamp)
-                        .map(|()| self.done.push(Done::Change(change.clone())))
-                }
-                Step::Run(run) => self.run(run),
-            };
-            if let Err(error) = result {
-                self.refused = match step {
-                    Step::Change(change) if !change.is_copy => {
-                        refusal(&error).map(|why| (change.path.clone(), why))
-                    }
-                    Step::Change(_) | Step::Run(_) => None,
-                };
-                return Err(self.undo(error));
+        let mut steps = plan.steps.as_slice();
+        while let [first, rest @ ..] = steps {
+            if let Step::Run(run) = first {
+                self.checkpoints.pass("run", &run.program);
+                self.run(run).map_err(|error| {
+                    self.refused = None;
+                    self.undo(error)
+                })?;
+                steps = rest;
+                continue;
             }
+            let changes = |step: &&Step| matches!(step, Step::Change(_));
+            let count = steps.iter().take_while(changes).count();
+            self.change(&steps[..count])?;
+            steps = &steps[count..];
         }
-        self.sync(plan).map_err(|error| self.undo(error))
+        self.sync().map_err(|error| self.undo(error))
+    }
+
+    /// Makes the changes among `steps`, as one set.
+    fn change(&mut self, steps: &[Step]) -> Result<()> {
+        let planned: Vec<&Change> = steps.iter().filter_map(Step::change).collect();
+        let mut changes = Vec::with_capacity(planned.len());
+        for change in &planned {
+            changes.push(of_nodes(self.sysroot, &change.path, &change.from, &change.to)?);
+        }
+        let mut set = file_set(self.sysroot, self.stamp);
+        let applied = set.apply(&changes, &mut self.checkpoints);
+        self.complaints.extend(set.warnings());
+        self.done.push(Done::Set(set));
+        applied.map_err(|(index, error)| {
+            let refused = planned.get(index).filter(|change| !change.is_copy);
+            self.refused = refused.and_then(|change| refusal(&error).map(|why| (change.path.clone(), why)));
+            self.undo(error)
+        })
     }
 
     /// Notes that it is our own directory that cannot be written.
@@ -235,31 +160,17 @@ impl<'a> Session<'a> {
         error
     }
 
-    /// Brings the entries of every directory that the plan changed to disk, each once.
-    fn sync(&self, plan: &Plan) -> Result<()> {
-        let directories: BTreeSet<&str> = plan.changes().map(|change| split(&change.path).0).collect();
-        for directory in directories {
-            if self.sysroot.stat(directory)?.is_some() {
-                self.sysroot.directory(directory)?.sync()?;
-            }
-        }
-        Ok(())
+    /// Brings the entries of every directory that was changed to disk.
+    fn sync(&self) -> Result<()> {
+        self.done.iter().try_for_each(|done| match done {
+            Done::Set(set) => set.sync(),
+            Done::Run { .. } => Ok(()),
+        })
     }
 
     fn write_journal(&self, plan: &Plan, row: &str) -> Result<()> {
-        let journal = Journal::new(self.sysroot, plan, row, self.made.clone())?;
-        self.replace_own(journal::FILE, &journal.to_bytes(self.sysroot)?)?.sync()
-    }
-
-    /// Replaces a file of our own directory; a killed run may have left the temporary one.
-    fn replace_own(&self, name: &str, content: &[u8]) -> Result<Directory> {
-        let directory = self.state_directory()?;
-        let temporary = format!("{name}.new");
-        directory.remove(&temporary)?;
-        let attributes =
-            Attributes { mode: 0o600, owner: None, modified: self.stamp.map(|seconds| (seconds, 0)) };
-        directory.replace_file(&temporary, name, content, attributes)?;
-        Ok(directory)
+        let journal = Journal::new(self.sysroot, plan, row, self.own.made())?;
+        self.own.write(journal::FILE, &journal.to_bytes(self.sysroot)?)
     }
 
     /// Turns back every step done so far. The error comes back, with the paths that are still changed.
@@ -271,13 +182,9 @@ impl<'a> Session<'a> {
         } else {
             error
         };
-        for done in std::mem::take(&mut self.done).into_iter().rev() {
+        while let Some(done) = self.done.pop() {
             match done {
-                Done::Change(change) => {
-                    if undo_change(self.sysroot, &change).is_err() {
-                        changed.push(self.sysroot.display(&change.path));
-                    }
-                }
+                Done::Set(mut set) => changed.extend(set.undo()),
                 Done::Run { before, directories } => {
                     changed.extend(journal::restore_watched(self.sysroot, &before, &directories));
                 }
@@ -285,8 +192,8 @@ impl<'a> Session<'a> {
         }
         if self.state_replaced {
             let restored = match &self.former_state {
-                Some(state) => self.replace_own(state::FILE, state).map(|_| ()),
-                None => self.state_directory().and_then(|directory| directory.remove(state::FILE)),
+                Some(state) => self.own.write(state::FILE, state),
+                None => self.own.remove(state::FILE),
             };
             if restored.is_err() {
                 changed.push(self.sysroot.display(&child(self.sysroot.state_directory(), state::FILE)));
@@ -294,9 +201,7 @@ impl<'a> Session<'a> {
         }
         if changed.is_empty() {
             // The journal has nothing left to turn back.
-            if let Ok(directory) = self.state_directory() {
-                let _ = directory.remove(journal::FILE);
-            }
+            let _ = self.own.remove(journal::FILE);
             return error;
         }
         error.with_changed(changed).hint("the journal is kept: the next run tries again to turn this back")
@@ -311,91 +216,68 @@ impl<'a> Session<'a> {
     }
 
     fn record(&mut self, state: &State) -> Result<()> {
-        self.checkpoints.pass();
+        self.checkpoints.pass("record", state::FILE);
         state.check_before_writing(self.sysroot)?;
-        let directory = self.state_directory()?;
         self.state_replaced = true;
         if state.is_empty() {
-            directory.remove(state::FILE)?;
+            self.own.remove(state::FILE)?;
+            self.own.take_over(self.sysroot, &state.directories)?;
         } else {
             let mut state = state.clone();
-            for made in &self.made {
-                if !state.directories.contains(made) {
-                    state.directories.push(made.clone());
+            for made in self.own.made() {
+                if !state.directories.contains(&made) {
+                    state.directories.push(made);
                 }
             }
-            self.replace_own(state::FILE, &state.to_bytes()?)?;
+            self.own.write(state::FILE, &state.to_bytes()?)?;
         }
-        self.made.extend(
-            state.directories.iter().filter(|path| !self.made.contains(path)).cloned().collect::<Vec<_>>(),
-        );
-        directory.sync()?;
-        self.checkpoints.pass();
-        directory.remove(journal::FILE)?;
-        self.committed = !state.is_empty();
+        self.checkpoints.pass("forget", journal::FILE);
+        self.own.remove(journal::FILE)?;
+        self.own.directory().sync()?;
         self.stamp_directories()
     }
 
     /// With `SOURCE_DATE_EPOCH`, the directories that we wrote into get that time too: image layers hold it.
     fn stamp_directories(&mut self) -> Result<()> {
         let Some(seconds) = self.stamp else { return Ok(()) };
-        let mut directories: Vec<String> = Vec::new();
+        let mut watched = BTreeSet::new();
         for done in &self.done {
             match done {
-                Done::Change(change) => {
-                    directories.push(split(&change.path).0.to_owned());
-                    if matches!(change.to, Node::Directory { .. }) {
-                        directories.push(change.path.clone());
-                    }
-                }
-                Done::Run { directories: watched, .. } => directories.extend(watched.iter().cloned()),
+                Done::Set(set) => set.stamp_directories(seconds)?,
+                Done::Run { directories, .. } => watched.extend(directories),
             }
         }
-        directories.extend(self.made.iter().flat_map(|path| [split(path).0.to_owned(), path.clone()]));
-        directories.push(split(self.sysroot.state_directory()).0.to_owned());
-        directories.sort();
-        directories.dedup();
-        for directory in directories {
-            if self.sysroot.stat(&directory)?.is_some() {
-                self.sysroot.directory(&directory)?.stamp((seconds, 0))?;
+        for directory in watched {
+            if self.sysroot.stat(directory)?.is_some() {
+                FileSet::stamp_directory(self.sysroot, directory, seconds)?;
             }
         }
-        Ok(())
-    }
-
-    fn clean_up(&mut self) -> Result<()> {
-        let Some(lock) = self.lock.take() else { return Ok(()) };
-        let directory = self.state_directory()?;
-        directory.remove(LOCK)?;
-        drop(lock);
-        if self.committed {
-            if let Some(seconds) = self.stamp {
-                directory.stamp((seconds, 0))?;
-            }
-            return Ok(());
-        }
-        let empty = directory.list()?.is_empty();
-        if empty
-            && self
-                .sysroot
-                .directory(split(self.sysroot.state_directory()).0)?
-                .remove_empty_directory(split(self.sysroot.state_directory()).1)?
-        {
-            for path in self.made.iter().rev() {
-                let (parent, name) = split(path);
-                if !self.sysroot.directory(parent)?.remove_empty_directory(name)? {
-                    break;
-                }
-            }
-        }
-        Ok(())
+        self.own.stamp_above(seconds)
     }
 }
 
-impl Drop for Session<'_> {
-    fn drop(&mut self) {
-        // What cannot be tidied now is an empty directory or a lock that nobody holds.
-        let _ = self.clean_up();
+/// Why there is no session, with the way out.
+fn unavailable(sysroot: &Sysroot, why: Unavailable) -> Error {
+    let place = sysroot.display(sysroot.state_directory());
+    match why {
+        Unavailable::Busy(lock) => Error::failed("another run of trustup holds the lock")
+            .at(lock)
+            .hint("wait for it to end; `--timeout` says how long we wait"),
+        Unavailable::Failed(error) if error.kind() != Kind::Unsupported => {
+            match error.cause::<Errno>() {
+                Some(_) => error.hint("trustup keeps what it needs for `untrust` there"),
+                None => error,
+            }
+        }
+        Unavailable::Failed(error) if sysroot.is_private() || sysroot.state_directory() != STATE_DIRECTORY => {
+            error.hint("`--private-dir DIR` names a directory on a file system with locks, such as a local volume or a tmpfs")
+        }
+        Unavailable::Failed(error) if sysroot.is_host() => error.hint(format!(
+            "put a file system with locks at `{place}`, such as a local volume, an `emptyDir` or a tmpfs, or run trustup where the image is built"
+        )),
+        Unavailable::Failed(error) => {
+            error.hint("copy the root file system to a local disk, and run trustup on the copy")
+        }
     }
 }
 
@@ -406,92 +288,41 @@ pub fn refusal(error: &Error) -> Option<Errno> {
     matches!(errno, Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::BUSY | Errno::TXTBSY).then_some(errno)
 }
 
-/// Whether a killed run left a journal behind.
+/// Whether a killed run left something behind: a journal; or its lock and what it staged in our own directory, where the
+/// current user can remove that.
 pub fn was_killed(sysroot: &Sysroot) -> Result<bool> {
-    Journal::is_there(sysroot)
-}
-
-/// Carries out one change, if what stands there is what the plan saw.
-fn apply_change(sysroot: &Sysroot, change: &Change, temporary: &str, stamp: Option<i64>) -> Result<()> {
-    let actual = tree::read(sysroot, &change.path)?;
-    let as_planned = match (&actual, &change.from) {
-        (Node::Directory { .. }, Node::Directory { .. }) => true,
-        _ => actual == change.from,
-    };
-    if !as_planned {
-        return Err(Error::failed("this path changed while we worked")
-            .at(sysroot.display(&change.path))
-            .hint("run again when nobody else works on the root file system"));
+    if Journal::is_there(sysroot)? {
+        return Ok(true);
     }
-    put(sysroot, &change.path, &actual, &change.to, temporary, stamp)
+    let own = sysroot.state_directory();
+    let names = sysroot.list(own).ok().flatten().unwrap_or_default();
+    Ok(names.iter().any(|name| name != state::FILE) && sysroot.is_writable(own)?)
 }
 
-fn undo_change(sysroot: &Sysroot, change: &Change) -> Result<()> {
-    let actual = tree::read(sysroot, &change.path)?;
-    put(sysroot, &change.path, &actual, &change.from, journal::UNDO, None)
+/// An empty set of this root file system's changes.
+fn file_set(sysroot: &Sysroot, stamp: Option<i64>) -> FileSet<'_> {
+    FileSet::new(sysroot, sysroot.display(sysroot.state_directory()), stamp)
 }
 
-/// Puts `to` in the place of `actual`.
-fn put(
+/// A change of a trust store, from one node to another.
+fn of_nodes<'n>(
     sysroot: &Sysroot,
-    path: &str,
-    actual: &Node,
-    to: &Node,
-    temporary: &str,
-    stamp: Option<i64>,
-) -> Result<()> {
-    if let Node::File(file) = actual
-        && file.mount_point
-    {
-        return Err(Error::new(Kind::Unsupported, "this path is a mount point and cannot be replaced")
-            .at(sysroot.display(path))
-            .because(Errno::BUSY)
-            .hint("mount the directory, not the file"));
-    }
-    let (parent, name) = split(path);
-    // Databases are in directories of users, who must not lead us elsewhere by a link (threat T13).
-    let directory = if [nss::CERT_DB, nss::KEY_DB].contains(&name) {
-        let directory = sysroot.directory_without_links(parent)?;
-        for journal in nss::JOURNALS {
-            if directory.lstat(&format!("{name}{journal}"))?.is_some() {
-                return Err(Error::failed("somebody began to write to this database while we worked")
-                    .at(sysroot.display(path))
-                    .hint("end the program that uses it (a browser), and run again"));
-            }
-        }
-        directory
-    } else {
-        sysroot.directory(parent)?
-    };
-    let stamp = stamp.map(|seconds| (seconds, 0));
-    match to {
-        Node::Absent => match actual {
-            Node::Directory { .. } => {
-                // Somebody else may have put something in: then it is theirs now.
-                directory.remove_empty_directory(name)?;
-            }
-            _ => directory.remove(name)?,
-        },
-        Node::Directory { mode } => {
-            if !matches!(actual, Node::Directory { .. }) {
-                // What is made in a user's directory is that user's.
-                let owner = directory.owner()?.filter(|(uid, _)| *uid != 0);
-                directory.make_directory(name, Attributes { mode: *mode, owner, modified: None })?;
-            }
-        }
-        Node::Link { target } => {
-            directory.remove(temporary)?;
-            directory.replace_link(temporary, name, target, stamp)?;
-        }
-        Node::File(file) => {
-            let attributes =
-                Attributes { mode: file.mode, owner: file.owner, modified: file.modified.or(stamp) };
-            directory.remove(temporary)?;
-            directory.replace_file(temporary, name, &file.content, attributes)?;
-        }
+    path: &'n str,
+    from: &'n Node,
+    to: &'n Node,
+) -> Result<file_set::Change<'n>> {
+    let after = match to {
+        Node::Absent => After::Absent,
+        Node::Directory { mode } => After::Directory(*mode, None),
+        Node::Link { target } => After::Link(target),
+        Node::File(file) => After::File(
+            &file.content,
+            Attributes { mode: file.mode, owner: file.owner, modified: file.modified },
+        ),
         Node::Special => {
             return Err(Error::failed("a device, socket or FIFO cannot be made").at(sysroot.display(path)));
         }
-    }
-    Ok(())
+    };
+    let rules = Rules { with_owners_rights: true, ..owners::rules(path) };
+    Ok(file_set::Change { path, before: Before::Is(from), after, rules })
 }

@@ -4,7 +4,7 @@ use super::{Done, Session};
 use crate::error::Result;
 use crate::native;
 use crate::plan::Run;
-use crate::rootfs::directory::Attributes;
+use crate::rootfs::file_set::FileSet;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::{self, Node};
 use crate::text;
@@ -46,24 +46,12 @@ impl Session<'_> {
     /// Whether `openssl rehash` makes the link of a certificate, in a directory of our own.
     fn rehash_works(&self, pem: &str) -> Result<bool> {
         let Some(openssl) = native::find(self.sysroot, "openssl")? else { return Ok(false) };
-        let place = child(self.sysroot.state_directory(), PROBE);
-        let attributes = |mode| Attributes { mode, owner: None, modified: None };
-        if self.sysroot.lstat(&place)?.is_none() {
-            self.state_directory()?.make_directory(PROBE, attributes(0o700))?;
-        }
-        self.sysroot.look_again();
-        let directory = self.sysroot.directory(&place)?;
-        directory.remove(PROBE_FILE)?;
-        directory.create_file(PROBE_FILE, pem.as_bytes(), attributes(0o600))?;
-        let arguments = ["rehash".to_owned(), place.clone()];
-        let state = self.sysroot.state_directory();
-        let ran = native::run_tool(&openssl, &arguments, state, self.tool_timeout, self.stamp);
-        let names = directory.list()?;
-        for name in &names {
-            directory.remove(name)?;
-        }
-        self.state_directory()?.remove_empty_directory(PROBE)?;
-        Ok(ran.is_ok() && names.len() > 1)
+        self.own.with_scratch(PROBE, (PROBE_FILE, pem.as_bytes()), |path, directory| {
+            let arguments = ["rehash".to_owned(), path.to_owned()];
+            let state = self.sysroot.state_directory();
+            let ran = native::run_tool(&openssl, &arguments, state, self.tool_timeout, self.stamp);
+            Ok(ran.is_ok() && directory.list()?.len() > 1)
+        })?
     }
 
     pub(super) fn run(&mut self, run: &Run) -> Result<()> {
@@ -103,12 +91,11 @@ impl Session<'_> {
         };
         for directory in directories {
             let Some(names) = self.sysroot.list(directory)? else { continue };
-            let opened = self.sysroot.directory(directory)?;
             for name in names {
                 let path = child(directory, &name);
                 let now = tree::read(self.sysroot, &path)?;
                 if matches!(now, Node::File(_) | Node::Link { .. }) && before.get(&path) != Some(&now) {
-                    opened.stamp_entry(&name, (seconds, 0))?;
+                    FileSet::stamp_entry(self.sysroot, &path, seconds)?;
                 }
             }
         }

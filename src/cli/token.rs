@@ -25,6 +25,7 @@ use crate::net::dns::Settings;
 use crate::net::url::masked;
 use crate::pair::check::Roots;
 use crate::rootfs::directory::Attributes;
+use crate::rootfs::file_set::write_file;
 use crate::rootfs::{Sysroot, host, split};
 use crate::runtime;
 use crate::secret::{Secret, Source};
@@ -188,7 +189,7 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     });
     match &out {
         Some(out) => {
-            out.write(&token)?;
+            out.write(&token)?.iter().for_each(|warning| ui.warn(warning));
             ui.say(format!(
                 "wrote a token for `{subject}` to `{}`; it works once, until {until}",
                 text::escape(&out.path)
@@ -381,16 +382,9 @@ impl Output {
     }
 
     /// Puts the token there, whole or not at all.
-    fn write(&self, token: &str) -> Result<()> {
-        let (parent, name) = split(&self.path);
-        let mut random = [0u8; 8];
-        // Without randomness the name is taken, which is an error of its own.
-        let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
-        let temporary = format!(".{name}.{}", hex::encode(random));
+    fn write(&self, token: &str) -> Result<Vec<String>> {
         let content = Zeroizing::new(format!("{token}\n"));
         let attributes = Attributes { mode: 0o600, owner: None, modified: None };
-        let directory = self.host.directory(parent)?;
-        directory.replace_file(&temporary, name, content.as_bytes(), attributes)?;
-        directory.sync()
+        write_file(&self.host, &self.path, content.as_bytes(), attributes)
     }
 }

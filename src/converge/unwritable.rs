@@ -66,6 +66,8 @@ pub(super) struct Guard<'v> {
     cannot_record: Option<Obstacle>,
     refused: &'v Refused,
     directories: RefCell<BTreeMap<String, Option<Obstacle>>>,
+    /// Whether another user owns a directory in which root would work.
+    of_other_users: RefCell<BTreeMap<String, bool>>,
 }
 
 impl<'v> Guard<'v> {
@@ -80,13 +82,19 @@ impl<'v> Guard<'v> {
         let cannot_record = why.map(|why| {
             Obstacle::Other(format!("trustup cannot record changes in `{}`: {why}", text::escape(state)))
         });
-        let directories = RefCell::default();
-        Ok(Guard { view, skips_all: options.leave_unwritable, cannot_record, refused, directories })
+        let (directories, of_other_users) = (RefCell::default(), RefCell::default());
+        let skips_all = options.leave_unwritable;
+        Ok(Guard { view, skips_all, cannot_record, refused, directories, of_other_users })
     }
 
     /// Why the caller cannot put something else at `path`.
     pub(super) fn obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
         let location = self.view.location(path)?;
+        if self.is_of_other_user(split(&location).0)?
+            && let Some(why) = self.view.sysroot().other_users_obstacle(&location)?
+        {
+            return Ok(Some(why));
+        }
         if !self.skips_all {
             let mounted = self.view.sysroot().lstat(&location)?.is_some_and(|meta| meta.mount_point);
             return Ok(mounted.then_some(Obstacle::Mounted));
@@ -101,6 +109,15 @@ impl<'v> Guard<'v> {
             return Ok(Some(why));
         }
         Ok(self.cannot_record.clone())
+    }
+
+    fn is_of_other_user(&self, directory: &str) -> Result<bool> {
+        if let Some(known) = self.of_other_users.borrow().get(directory) {
+            return Ok(*known);
+        }
+        let is = self.view.sysroot().is_of_other_user(directory)?;
+        self.of_other_users.borrow_mut().insert(directory.to_owned(), is);
+        Ok(is)
     }
 
     /// Why the caller cannot change what is in `directory`.

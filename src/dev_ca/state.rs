@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -15,16 +16,14 @@ use crate::cert::{Certificate, SubjectAltName, pem};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::key::PrivateKey;
-use crate::rootfs::directory::{Attributes, Directory};
-use crate::rootfs::{Sysroot, split};
+use crate::rootfs::own_directory::{OwnDirectory, Unavailable, Wanted};
+use crate::rootfs::{Meta, Sysroot};
 use crate::text;
 use crate::versioned::{Field, Format, Unreadable};
 
 const STATE: &str = "ca.json";
 const ROOT: &str = "root.pem";
 const PASSWORD: &str = "password";
-const LOCK: &str = "lock";
-const NEW: &str = "new";
 /// Two certificates, two keys.
 const LIMIT: u64 = 64 * 1024;
 const VERSION: u64 = 1;
@@ -60,7 +59,7 @@ pub struct KeptCa {
     pub password_file: PathBuf,
     /// The file with its root.
     pub root_file: PathBuf,
-    _lock: std::os::fd::OwnedFd,
+    _place: OwnDirectory,
 }
 
 impl DevCa {
@@ -76,22 +75,20 @@ impl DevCa {
         provisioner: Option<&str>,
         names: &[SubjectAltName],
     ) -> Result<KeptCa> {
-        let (place, path, is_new) = open_directory(directory)?;
+        let host = Sysroot::open(Path::new("/"))?;
+        let path = absolute(&host, directory)?;
         let shown = |name: &str| Path::new(&path).join(name);
-        let lock = place.try_lock(LOCK).map_err(|error| match error.kind() {
-            Kind::Unsupported => {
-                if is_new {
-                    // What is left is an empty directory.
-                    let _ = remove_directory(&path);
-                }
+        let accept = |meta: &Meta| refuse_shared(meta, &path);
+        let patience = Duration::ZERO;
+        let wanted = Wanted { path: &path, patience, make_above: false, stamp: None, accept: &accept };
+        let place = OwnDirectory::open(&host, &wanted).map_err(|why| match why {
+            Unavailable::Busy(_) => Error::failed("another process runs the CA of this directory")
+                .at(directory.display())
+                .hint("use that one, or end it first; a second CA needs another directory (`--state DIR`)"),
+            Unavailable::Failed(error) if error.kind() == Kind::Unsupported => {
                 error.hint("`--state DIR` names a directory on a file system with locks, such as a local disk or a tmpfs")
             }
-            _ => error,
-        });
-        let lock = lock?.ok_or_else(|| {
-            Error::failed("another process runs the CA of this directory")
-                .at(directory.display())
-                .hint("use that one, or end it first; a second CA needs another directory (`--state DIR`)")
+            Unavailable::Failed(error) => error,
         })?;
         let damaged = |why: &dyn std::fmt::Display| {
             Error::failed("the CA that is kept here cannot be used")
@@ -136,13 +133,12 @@ impl DevCa {
         };
         write(&place, ROOT, ca.root_pem().as_bytes(), 0o644)?;
         write(&place, PASSWORD, ca.password().as_bytes(), 0o600)?;
-        place.sync()?;
         Ok(KeptCa {
             ca: Arc::new(ca),
             is_new,
             password_file: shown(PASSWORD),
             root_file: shown(ROOT),
-            _lock: lock,
+            _place: place,
         })
     }
 }
@@ -180,48 +176,34 @@ impl Kept {
     }
 }
 
-/// The directory, made (0700) if it is not there, and its absolute path; nobody else may write in it.
-/// The directory, its path, and whether it was made just now.
-fn open_directory(directory: &Path) -> Result<(Directory, String, bool)> {
-    let host = Sysroot::open(Path::new("/"))?;
+/// The directory's absolute path; where it is there already, without a link at its end.
+fn absolute(host: &Sysroot, directory: &Path) -> Result<String> {
     let absolute = std::path::absolute(directory).map_err(|error| {
         Error::usage("could not tell where this is").at(directory.display()).because(error)
     })?;
     let path =
         absolute.to_str().ok_or_else(|| Error::usage("the path is not UTF-8").at(directory.display()))?;
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
-    let is_new = host.stat(path)?.is_none();
-    if is_new {
-        let (parent, name) = split(path);
-        let attributes = Attributes { mode: 0o700, owner: None, modified: None };
-        host.directory(parent)?.make_directory(name, attributes)?;
-        host.look_again();
-    }
-    let meta = host.stat(path)?.ok_or_else(|| Error::failed("there is no such directory").at(path))?;
+    Ok(host.canonical(path)?.unwrap_or_else(|| path.to_owned()))
+}
+
+/// Nobody else may write in the directory.
+fn refuse_shared(meta: &Meta, path: &str) -> Result<()> {
     let us = rustix::process::geteuid().as_raw();
-    if meta.mode & 0o022 != 0 || !(meta.uid == us || meta.uid == 0) {
-        return Err(Error::failed("others can write in the directory that is to keep the CA's keys")
-            .at(path)
-            .hint(format!("`chmod 700 {path}`, or name a directory of your own")));
+    if meta.mode & 0o022 == 0 && (meta.uid == us || meta.uid == 0) {
+        return Ok(());
     }
-    Ok((host.directory(path)?, path.to_owned(), is_new))
+    Err(Error::failed("others can write in the directory that is to keep the CA's keys")
+        .at(path)
+        .hint(format!("`chmod 700 {path}`, or name a directory of your own")))
 }
 
-fn remove_directory(path: &str) -> Result<bool> {
-    let (parent, name) = split(path);
-    Sysroot::open(Path::new("/"))?.directory(parent)?.remove_empty_directory(name)
-}
-
-fn write(place: &Directory, name: &str, content: &[u8], mode: u32) -> Result<()> {
+fn write(place: &OwnDirectory, name: &str, content: &[u8], mode: u32) -> Result<()> {
     if let Some((there, meta)) = place.read(name, LIMIT)?
         && there == content
         && meta.mode & 0o7777 == mode
     {
         return Ok(());
     }
-    // A run that was killed may have left it; we hold the lock.
-    if place.lstat(NEW)?.is_some() {
-        place.remove(NEW)?;
-    }
-    place.replace_file(NEW, name, content, Attributes { mode, owner: None, modified: None })
+    place.write_with_mode(name, content, mode)
 }

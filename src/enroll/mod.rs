@@ -188,6 +188,7 @@ fn put_right(
 }
 
 fn warn_of_what_was_placed(world: &World<'_>, placed: &Placed) {
+    placed.warnings.iter().for_each(|warning| (world.warn)(warning));
     for path in &placed.dropped {
         (world.warn)(&format!(
             "`{path}` was a link into the former version of the pair, and is gone with it: nobody asks for it any more (`--chain`, `--ca-out`)"
@@ -240,12 +241,12 @@ fn under_lock(
     now: i64,
 ) -> Result<Outcome> {
     let request = settled.request;
-    let made = place::prepare(world.host, &request.outputs)?;
+    let mut made = place::prepare(world.host, &request.outputs)?;
     let left = request.timeout.saturating_sub(settled.began.elapsed());
     let opened = Pending::open(world.host, &request.outputs, left);
     let done = opened.and_then(|pending| with_pending(settled, world, usable, pending, now));
     if done.is_err() {
-        place::unmake(world.host, &made);
+        made.undo();
     }
     done
 }
@@ -305,14 +306,14 @@ fn with_pending(
             key
         }
     };
-    checkpoints.pass();
+    checkpoints.pass("send", &request.outputs.key);
     let before = pending.record().attempts.len();
     let obtained = obtain::obtain(settled, world, &about, &usable, &key, &mut pending);
     let obtained = match obtained {
         Ok(obtained) => obtained,
         Err(failure) => return Err(give_up(failure, pending, before)),
     };
-    checkpoints.pass();
+    checkpoints.pass("save", &request.outputs.key);
     let issued = Issued {
         key: &key,
         chain: obtained.chain,
@@ -431,7 +432,7 @@ fn finish(
         .map_err(|error| {
             error.hint("the CA has issued a certificate, which is lost: a one-time token is spent now, and a new one is needed")
         })?;
-    checkpoints.pass();
+    checkpoints.pass("place", &request.outputs.key);
     let left = format!(
         "the certificate is saved in `{}`: the next run places it, without asking the CA again",
         pending.path()

@@ -4,9 +4,9 @@
 //! It stands beside the key, and not with our other state, because only there is it sure that we can write, also with a
 //! read-only root and any uid, and because what is placed by a rename has to be on the same file system.
 
-use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -15,21 +15,19 @@ use super::{FILE_LIMIT, Outputs};
 use crate::error::{self, Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::{KeyType, PrivateKey};
-use crate::rootfs::directory::{Attributes, Directory};
+use crate::rootfs::own_directory::{OwnDirectory, Unavailable, Wanted};
 use crate::rootfs::path::child;
-use crate::rootfs::{Kind, Sysroot, split};
+use crate::rootfs::{Meta, Sysroot, split};
 use crate::versioned::{Field, Format, UnknownFields, Unreadable};
 
 pub use super::history::Attempt;
 
+/// Left by a run that was killed.
 const LOCK: &str = "lock";
 const KEY: &str = "key.pem";
 const ANSWER: &str = "issued.pem";
 const RECORD: &str = "pending.json";
 const ENROLLED: &str = "enrolled.json";
-/// How often the lock's file may fail to open while other runs come and go.
-const FAILURES: usize = 5;
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// The last attempts are what a diagnosis can use.
 const MAX_ATTEMPTS: usize = 20;
 
@@ -55,10 +53,7 @@ pub struct Record {
 /// The directory beside the key, locked.
 #[derive(Debug)]
 pub struct Pending {
-    directory: Directory,
-    parent: Directory,
-    name: String,
-    path: String,
+    own: OwnDirectory,
     record: Record,
     history: History,
     /// The history as it is on disk.
@@ -67,141 +62,6 @@ pub struct Pending {
     warnings: Vec<String>,
     /// Whether others who can read and write here are ours, too.
     is_shared: bool,
-    _lock: OwnedFd,
-}
-
-/// The directory beside the key, locked, and nothing in it read yet.
-struct Locked {
-    directory: Directory,
-    parent: Directory,
-    name: String,
-    path: String,
-    /// Whether others than its owner could get into it.
-    is_wide: bool,
-    is_shared: bool,
-    lock: OwnedFd,
-    /// Whether the lock's file is of this run.
-    made_lock: bool,
-}
-
-impl Locked {
-    fn take(host: &Sysroot, outputs: &Outputs, patience: Duration) -> Result<Locked> {
-        let parent_path = split(&outputs.key).0;
-        let path = directory_path(outputs);
-        let name = split(&path).1.to_owned();
-        let began = Instant::now();
-        let mut failures = 0;
-        loop {
-            host.look_again();
-            let parent = host.directory(parent_path)?;
-            let is_new = parent.lstat(&name)?.is_none();
-            if is_new {
-                let attributes = Attributes { mode: 0o700, owner: None, modified: None };
-                match parent.make_directory(&name, attributes) {
-                    // What is saved in it is to be found after a power cut, too.
-                    Ok(()) => parent.sync()?,
-                    // Another run was faster.
-                    Err(_) if parent.lstat(&name)?.is_some() => {}
-                    Err(error) => {
-                        return Err(error.hint(
-                            "`--key` needs a directory that trustup can write, such as a volume or a tmpfs",
-                        ));
-                    }
-                }
-            }
-            let is_wide = refuse_foreign(&parent, &name, &path)?;
-            // The run before us may have taken the directory away with its last file.
-            let taken =
-                host.directory_without_links(&host.canonical_parent(&path)?.unwrap_or_else(|| path.clone()));
-            let locked = taken.and_then(|directory| {
-                let made_lock = directory.lstat(LOCK)?.is_none();
-                Ok(directory.try_lock(LOCK)?.map(|lock| (directory, lock, made_lock)))
-            });
-            match locked {
-                Ok(Some((directory, lock, made_lock))) => {
-                    let is_shared = outputs.allow_shared;
-                    return Ok(Locked { directory, parent, name, path, is_wide, is_shared, lock, made_lock });
-                }
-                Ok(None) => {}
-                // Waiting does not help where nothing can be locked.
-                Err(error) if error.kind() == error::Kind::Unsupported => {
-                    if is_new {
-                        let _ = parent.remove_empty_directory(&name);
-                    }
-                    return Err(error.hint(
-                        "give `--key` a path on a file system with locks, such as a local volume or a tmpfs",
-                    ));
-                }
-                // Another run may have removed the directory and made it again in between; not many times over.
-                Err(error) if parent.lstat(&name)?.is_some() && failures == FAILURES => return Err(error),
-                Err(_) => failures += 1,
-            }
-            if began.elapsed() >= patience {
-                return Err(Error::failed("another run of trustup works on this pair")
-                    .at(child(&path, LOCK))
-                    .hint("wait for it to end; `--timeout` says how long we wait"));
-            }
-            std::thread::sleep(LOCK_PAUSE);
-        }
-    }
-
-    /// Reads what is in it. Where that fails, nothing is changed.
-    fn open(self) -> Result<Pending> {
-        let mut warnings = Vec::new();
-        let loaded = self.load(&mut warnings);
-        let Locked { directory, parent, name, path, is_shared, lock, made_lock, .. } = self;
-        let (mut record, saved_history) = match loaded {
-            Ok(loaded) => loaded,
-            Err(error) => {
-                if made_lock {
-                    // Left behind, it would look like an interrupted run.
-                    let _ = directory.remove(LOCK);
-                }
-                return Err(error);
-            }
-        };
-        let mut history = saved_history.clone();
-        history.add(record.spent.iter().chain(&record.attempts));
-        record.attempts = record.attempts.iter().map(Attempt::without_token).collect();
-        Ok(Pending {
-            directory,
-            parent,
-            name,
-            path,
-            record,
-            history,
-            saved_history,
-            warnings,
-            is_shared,
-            _lock: lock,
-        })
-    }
-
-    fn load(&self, warnings: &mut Vec<String>) -> Result<(Record, History)> {
-        if self.is_wide && narrow(&self.directory, self.is_shared)? {
-            warnings.push(format!(
-                "other users could write in `{}`, so trustup does not use the in-progress key and the history of one-time tokens in it; if only containers of yours share it, `--allow-shared-directory` keeps them",
-                self.path
-            ));
-        }
-        let place = child(&self.path, RECORD);
-        let record = match self.directory.read(RECORD, FILE_LIMIT)? {
-            None => Record::default(),
-            Some((bytes, _)) => FORMAT.read(&bytes, &place).map_err(|unreadable| match unreadable {
-                Unreadable::Newer(error) => error,
-                Unreadable::Damaged(cause) => Error::failed("the record of a key in progress is damaged")
-                    .at(&place)
-                    .because(cause)
-                    .hint(format!("remove `{place}` and run again: trustup then makes a new key, and a one-time token that it sent for the old key needs to be replaced")),
-            })?,
-        };
-        let Some((bytes, _)) = self.directory.read(history::FILE, FILE_LIMIT)? else {
-            return Ok((record, History::default()));
-        };
-        let (history, warning) = History::read(&bytes, &child(&self.path, history::FILE))?;
-        warnings.extend(warning);
-        Ok((record, history))
-    }
 }
 
 impl Pending {
@@ -210,12 +70,55 @@ impl Pending {
     /// # Errors
     /// It cannot be made, or is not ours; another run holds it; what is in it is damaged, or of a newer trustup.
     pub fn open(host: &Sysroot, outputs: &Outputs, patience: Duration) -> Result<Pending> {
-        Locked::take(host, outputs, patience)?.open()
+        Pending::load(Pending::lock(host, outputs, patience)?, outputs)
+    }
+
+    fn lock(host: &Sysroot, outputs: &Outputs, patience: Duration) -> Result<OwnDirectory> {
+        let path = directory_path(outputs);
+        let accept = |meta: &Meta| refuse_foreign(meta, &path);
+        let wanted = Wanted { path: &path, patience, make_above: false, stamp: None, accept: &accept };
+        OwnDirectory::open(host, &wanted).map_err(|why| match why {
+            Unavailable::Busy(lock) => Error::failed("another run of trustup works on this pair")
+                .at(lock)
+                .hint("wait for it to end; `--timeout` says how long we wait"),
+            Unavailable::Failed(error) if error.kind() == error::Kind::Unsupported => error
+                .hint("give `--key` a path on a file system with locks, such as a local volume or a tmpfs"),
+            Unavailable::Failed(error) if error.cause::<Errno>().is_some() => {
+                error.hint("`--key` needs a directory that trustup can write, such as a volume or a tmpfs")
+            }
+            Unavailable::Failed(error) => error,
+        })
+    }
+
+    /// Reads what is in the directory. Where that fails, nothing that is believed is changed.
+    fn load(own: OwnDirectory, outputs: &Outputs) -> Result<Pending> {
+        let is_shared = outputs.allow_shared;
+        let mut warnings = Vec::new();
+        let is_wide = own.directory().meta()?.is_some_and(|meta| meta.mode & 0o077 != 0);
+        if is_wide && narrow(&own, is_shared)? {
+            warnings.push(format!(
+                "other users could write in `{}`, so trustup does not use the in-progress key and the history of one-time tokens in it; if only containers of yours share it, `--allow-shared-directory` keeps them",
+                own.path()
+            ));
+        }
+        let mut record = load_record(&own)?;
+        let saved_history = match own.read(history::FILE, FILE_LIMIT)? {
+            None => History::default(),
+            Some((bytes, _)) => {
+                let (history, warning) = History::read(&bytes, &child(own.path(), history::FILE))?;
+                warnings.extend(warning);
+                history
+            }
+        };
+        let mut history = saved_history.clone();
+        history.add(record.spent.iter().chain(&record.attempts));
+        record.attempts = record.attempts.iter().map(Attempt::without_token).collect();
+        Ok(Pending { own, record, history, saved_history, warnings, is_shared })
     }
 
     /// Where it is, for people.
     pub fn path(&self) -> &str {
-        &self.path
+        self.own.path()
     }
 
     /// What the user should know of what was found here; each once.
@@ -241,7 +144,7 @@ impl Pending {
     /// The key that an earlier run saved, if it is that key: ours, 0600, of the wanted kind, and its hash in the record.
     pub fn key(&self, wanted: KeyType) -> Result<Option<PrivateKey>> {
         let Some(recorded) = self.record.key else { return Ok(None) };
-        let Some((bytes, meta)) = self.directory.read(KEY, FILE_LIMIT)? else { return Ok(None) };
+        let Some((bytes, meta)) = self.own.read(KEY, FILE_LIMIT)? else { return Ok(None) };
         let bytes = Zeroizing::new(bytes);
         let ours = meta.uid == rustix::process::geteuid().as_raw() && meta.mode == 0o600 && meta.links == 1;
         if !ours || Fingerprint::of(&bytes) != recorded {
@@ -256,8 +159,8 @@ impl Pending {
         let key = Some(Fingerprint::of(pem.as_bytes()));
         self.record.key = key;
         self.record.attempts.clear();
-        self.directory.remove(ANSWER)?;
-        self.write(KEY, pem.as_bytes())?;
+        self.own.remove(ANSWER)?;
+        self.own.write(KEY, pem.as_bytes())?;
         self.save_record()
     }
 
@@ -272,25 +175,23 @@ impl Pending {
 
     /// The answer that an earlier run saved and did not place, PEM.
     pub fn answer(&self) -> Result<Option<Vec<u8>>> {
-        Ok(self.directory.read(ANSWER, FILE_LIMIT)?.map(|(bytes, _)| bytes))
+        Ok(self.own.read(ANSWER, FILE_LIMIT)?.map(|(bytes, _)| bytes))
     }
 
     /// Saves the CA's answer (PEM), on disk when this returns.
     pub fn save_answer(&mut self, chain: &str) -> Result<()> {
-        self.write(ANSWER, chain.as_bytes())?;
-        self.directory.sync()
+        self.own.write(ANSWER, chain.as_bytes())
     }
 
     /// Keeps, on disk, where the pair came from; it stays when the rest is discarded.
     pub fn save_enrolled(&mut self, content: &[u8]) -> Result<()> {
         self.save_history()?;
-        self.write(ENROLLED, content)?;
-        self.directory.sync()
+        self.own.write(ENROLLED, content)
     }
 
     /// The key of the account with the ACME server `id`, as it was kept; one that others could have written is none.
     pub fn account(&self, id: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
-        let found = self.directory.read(&account(id), FILE_LIMIT)?;
+        let found = self.own.read(&account(id), FILE_LIMIT)?;
         let uid = rustix::process::geteuid().as_raw();
         Ok(found
             .filter(|(_, meta)| meta.uid == uid && (self.is_shared || meta.mode & 0o077 == 0))
@@ -299,24 +200,13 @@ impl Pending {
 
     /// Keeps it, on disk, 0600; it stays when the rest is discarded.
     pub fn save_account(&mut self, id: &str, content: &[u8]) -> Result<()> {
-        self.write(&account(id), content)?;
-        self.directory.sync()
+        self.own.write(&account(id), content)
     }
 
     /// The pair is placed, or nothing came of it: removes everything but the history and the other files that stay anyhow.
     pub fn discard(mut self) -> Result<()> {
         self.save_history()?;
-        self.remove(&[ANSWER, KEY, RECORD, LOCK])?;
-        self.parent.remove_empty_directory(&self.name)?;
-        self.parent.sync()
-    }
-
-    fn remove(&self, names: &[&str]) -> Result<()> {
-        for name in names {
-            self.directory.remove(&temporary(name))?;
-            self.directory.remove(name)?;
-        }
-        Ok(())
+        [ANSWER, KEY, RECORD].iter().try_for_each(|name| self.own.remove(name))
     }
 
     /// The history goes first: the record of a newer key does not name the tokens of an older one.
@@ -326,25 +216,15 @@ impl Pending {
         let bytes = serde_json::to_vec(&self.record).map_err(|error| {
             Error::failed("could not write the record of the key in progress").because(error)
         })?;
-        self.write(RECORD, &bytes)?;
-        self.directory.sync()
+        self.own.write(RECORD, &bytes)
     }
 
     fn save_history(&mut self) -> Result<()> {
-        if self.history == self.saved_history {
-            return Ok(());
+        if self.history != self.saved_history {
+            self.own.write(history::FILE, &self.history.to_bytes()?)?;
+            self.saved_history = self.history.clone();
         }
-        self.write(history::FILE, &self.history.to_bytes()?)?;
-        self.directory.sync()?;
-        self.saved_history = self.history.clone();
         Ok(())
-    }
-
-    fn write(&self, name: &str, content: &[u8]) -> Result<()> {
-        let temporary = temporary(name);
-        self.directory.remove(&temporary)?;
-        let attributes = Attributes { mode: 0o600, owner: None, modified: None };
-        self.directory.replace_file(&temporary, name, content, attributes)
     }
 }
 
@@ -355,16 +235,16 @@ impl Pending {
 pub fn tidy(host: &Sysroot, outputs: &Outputs) -> Result<()> {
     let is_left = |name| matches!(host.lstat(&child(&directory_path(outputs), name)), Ok(Some(_)));
     if [LOCK, KEY, ANSWER, RECORD].into_iter().any(is_left)
-        && let Ok(locked) = Locked::take(host, outputs, Duration::ZERO)
+        && let Ok(own) = Pending::lock(host, outputs, Duration::ZERO)
     {
         // Where it cannot be removed it does no harm.
-        let _ = locked.open()?.discard();
+        let _ = Pending::load(own, outputs)?.discard();
     }
     Ok(())
 }
 
 /// The directory beside the key.
-fn directory_path(outputs: &Outputs) -> String {
+pub(super) fn directory_path(outputs: &Outputs) -> String {
     let (parent, key) = split(&outputs.key);
     child(parent, &format!(".{key}.trustup"))
 }
@@ -389,19 +269,9 @@ fn account(id: &str) -> String {
     format!("account-{id}.pem")
 }
 
-fn temporary(name: &str) -> String {
-    format!("{name}.new")
-}
-
-/// A directory that somebody else made is not ours to work in. Whether others than its owner can get into ours.
-fn refuse_foreign(parent: &Directory, name: &str, path: &str) -> Result<bool> {
-    let Some(meta) = parent.lstat(name)? else { return Ok(false) };
+/// A directory that another user made is not ours to work in.
+fn refuse_foreign(meta: &Meta, path: &str) -> Result<()> {
     let uid = rustix::process::geteuid().as_raw();
-    if meta.kind != Kind::Directory {
-        return Err(Error::failed("what stands where trustup keeps a key that is under way is no directory")
-            .at(path)
-            .hint("look who put it there; then remove it and run again"));
-    }
     if meta.uid != uid {
         return Err(Error::failed("another user keeps here what is under way for this pair")
             .at(path)
@@ -411,20 +281,33 @@ fn refuse_foreign(parent: &Directory, name: &str, path: &str) -> Result<bool> {
             )
             .hint("if nobody works on the pair as that user any more, remove the directory"));
     }
-    Ok(meta.mode & 0o077 != 0)
+    Ok(())
 }
 
 /// Volumes get their rights changed as a whole (`fsGroup`, `chmod -R`): the directory is closed again. What others could
 /// have put there is not believed, unless they are ours. Whether anything was removed for that.
-fn narrow(directory: &Directory, is_shared: bool) -> Result<bool> {
+fn narrow(own: &OwnDirectory, is_shared: bool) -> Result<bool> {
     let mut removed = false;
     // Before, in case this run is killed; afterwards, in case another user is at work there right now.
     for _ in 0..2 {
         for name in [KEY, ANSWER, RECORD, history::FILE].into_iter().filter(|_| !is_shared) {
-            removed |= directory.lstat(name)?.is_some();
-            directory.remove(name)?;
+            removed |= own.directory().lstat(name)?.is_some();
+            own.remove(name)?;
         }
-        directory.set_mode(0o700)?;
+        own.narrow()?;
     }
     Ok(removed)
+}
+
+/// The record of the key in progress; damage is not for trustup to call nothing.
+fn load_record(own: &OwnDirectory) -> Result<Record> {
+    let Some((bytes, _)) = own.read(RECORD, FILE_LIMIT)? else { return Ok(Record::default()) };
+    let place = child(own.path(), RECORD);
+    FORMAT.read(&bytes, &place).map_err(|unreadable| match unreadable {
+        Unreadable::Newer(error) => error,
+        Unreadable::Damaged(cause) => Error::failed("the record of a key in progress is damaged")
+            .at(&place)
+            .because(cause)
+            .hint(format!("remove `{place}` and run again: trustup then makes a new key, and a one-time token that it sent for the old key needs to be replaced")),
+    })
 }

@@ -1,20 +1,20 @@
 //! Puts a pair where it belongs: plain files, each by a rename, or a directory of this version and one swap of a link.
-//! Where a step fails, what was there before comes back.
+//! Where a step fails, what was there before is restored.
 //!
-//! Whoever is killed in between has saved the whole pair before (`pending`): the next run places it again.
+//! A run that is killed in between has saved the whole pair before (`pending`): the next run places it again.
 
-use super::{Content, FILE_LIMIT, Layout, Outputs};
-use crate::error::{Error, Result};
+use super::{Content, FILE_LIMIT, Layout, Outputs, pending};
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::directory::{Attributes, Directory};
+use crate::rootfs::file_set::{After, Before, Change, FileSet, Rules};
 use crate::rootfs::path::child;
+use crate::rootfs::tree::Node;
 use crate::rootfs::{Kind, Meta, Sysroot, split};
 
 /// Directories on the way that are made.
 const DIRECTORY_MODE: u32 = 0o755;
-/// The end of the name of a file that is about to be renamed.
-const NEW: &str = "trustup-new";
 
 /// What was done.
 #[derive(Debug, Default)]
@@ -25,32 +25,24 @@ pub struct Placed {
     pub in_place: Vec<String>,
     /// Links of ours into a former version that nobody asks for any more, and that are gone with it.
     pub dropped: Vec<String>,
+    /// What else a person should know.
+    pub warnings: Vec<String>,
 }
 
-/// Makes the directories that are missing. Answers with those that were made, outermost first.
+/// Makes the directories that are missing. The set can undo that, as far as nothing is in them.
 ///
 /// # Errors
 /// They cannot be made, or others could put files there; nothing is left behind.
-pub fn prepare(host: &Sysroot, outputs: &Outputs) -> Result<Vec<String>> {
-    let mut made = Vec::new();
+pub fn prepare<'a>(host: &'a Sysroot, outputs: &Outputs) -> Result<FileSet<'a>> {
+    let mut made = file_set(host, outputs);
     let prepared = make_all_directories(host, outputs, &mut made);
     if prepared.is_err() {
-        unmake(host, &made);
+        made.undo();
     }
     prepared.map(|()| made)
 }
 
-/// Takes directories away again that [`prepare`] made, as far as nothing is in them.
-pub fn unmake(host: &Sysroot, made: &[String]) {
-    host.look_again();
-    for path in made.iter().rev() {
-        let (parent, name) = split(path);
-        // Somebody else may have used it since; then it stays.
-        let _ = host.directory(parent).and_then(|directory| directory.remove_empty_directory(name));
-    }
-}
-
-fn make_all_directories(host: &Sysroot, outputs: &Outputs, made: &mut Vec<String>) -> Result<()> {
+fn make_all_directories(host: &Sysroot, outputs: &Outputs, made: &mut FileSet) -> Result<()> {
     for (_, path) in outputs.paths() {
         make_directories(host, split(path).0, made)?;
         if let Some(why) = outputs.unsafe_way(host, path)? {
@@ -63,48 +55,7 @@ fn make_all_directories(host: &Sysroot, outputs: &Outputs, made: &mut Vec<String
     Ok(())
 }
 
-/// Tries whether files with the wanted owner and mode can stand where they should. Only who holds the pair's lock may: the
-/// files that are tried have the names of those that are placed.
-///
-/// # Errors
-/// They cannot; nothing is changed.
-pub fn try_out(host: &Sysroot, outputs: &Outputs) -> Result<()> {
-    for (option, path) in outputs.paths() {
-        let (directory, name) = open(host, path)?;
-        let meta = directory.lstat(&name)?;
-        match meta.map(|meta| meta.kind) {
-            Some(Kind::Directory | Kind::Special) => {
-                return Err(Error::usage(format!("no file can stand where `{option}` should go"))
-                    .at(host.display(path))
-                    .hint("name another path, or remove what is there"));
-            }
-            Some(Kind::File) if is_mounted(meta.as_ref()) => {
-                if outputs.layout == Layout::Versioned {
-                    return Err(Error::usage("a file that is mounted by itself cannot become a link")
-                        .at(host.display(path))
-                        .hint("mount the directory instead of the file, or use `--layout files`"));
-                }
-                directory.check_overwrite(&name).map_err(|error| {
-                    error.hint("the file is mounted by itself: mount it without `ro`, or mount its directory")
-                })?;
-                continue;
-            }
-            _ => {}
-        }
-        let probe = temporary(outputs, &name);
-        directory.remove(&probe)?;
-        let attributes = attributes(outputs, 0o600);
-        directory.create_file(&probe, b"", attributes).map_err(|error| {
-            error.hint(
-                "`--cert` and `--key` need a directory that trustup can write, such as a volume or a tmpfs",
-            )
-        })?;
-        directory.remove(&probe)?;
-    }
-    Ok(())
-}
-
-fn make_directories(host: &Sysroot, path: &str, made: &mut Vec<String>) -> Result<()> {
+fn make_directories(host: &Sysroot, path: &str, made: &mut FileSet) -> Result<()> {
     let mut missing = Vec::new();
     let mut path = path;
     while path != "/" {
@@ -121,16 +72,41 @@ fn make_directories(host: &Sysroot, path: &str, made: &mut Vec<String>) -> Resul
         }
         path = split(path).0;
     }
-    for path in missing.into_iter().rev() {
-        let (parent, name) = split(path);
-        let attributes = Attributes { mode: DIRECTORY_MODE, owner: None, modified: None };
-        host.directory(parent)?.make_directory(name, attributes)?;
-        made.push(path.to_owned());
-    }
-    if !made.is_empty() {
+    let change = |path| Change {
+        path,
+        before: Before::Is(&Node::Absent),
+        after: After::Directory(DIRECTORY_MODE, None),
+        rules: Rules::default(),
+    };
+    let changes: Vec<Change> = missing.into_iter().rev().map(change).collect();
+    if !changes.is_empty() {
+        made.apply(&changes, &mut Checkpoints::off()).map_err(|(_, error)| error)?;
         host.look_again();
     }
     Ok(())
+}
+
+/// Tries whether files with the wanted owner and mode can stand where they should. Only a run that holds the pair's lock
+/// may: the files that are tried have the names of those that are placed.
+///
+/// # Errors
+/// They cannot; nothing is changed.
+pub fn try_out(host: &Sysroot, outputs: &Outputs) -> Result<()> {
+    let paths: Vec<(&str, &str)> = outputs.paths().collect();
+    let probe = |path| file(path, b"", attributes(outputs, 0o600), outputs.layout == Layout::Files);
+    let changes: Vec<Change> = paths.iter().map(|(_, path)| probe(path)).collect();
+    file_set(host, outputs).try_out(&changes).map_err(|(index, error)| match error.kind() {
+        ErrorKind::Usage => error.hint(format!(
+            "`{}` needs the path of a file: name another path, or move what is there",
+            paths[index].0
+        )),
+        ErrorKind::Unsupported => Error::usage("a file that is mounted by itself cannot become a link")
+            .at(host.display(paths[index].1))
+            .hint("mount the directory instead of the file, or use `--layout files`"),
+        _ => error.hint(
+            "`--cert` and `--key` need a directory that trustup can write, such as a volume or a tmpfs",
+        ),
+    })
 }
 
 /// Places the files.
@@ -149,69 +125,28 @@ pub(crate) fn place(
     }
 }
 
-/// What stood at a path, to bring it back.
-enum Former {
-    Absent,
-    /// A file of somebody else's: it can be replaced, and not brought back.
-    Unreadable,
-    File(zeroize::Zeroizing<Vec<u8>>, Meta),
-    Link(String),
+/// An empty set of this pair's files. Pairs that share a file, such as that of their roots, have locks of their own: each
+/// stages under names of its own, too.
+fn file_set<'a>(host: &'a Sysroot, outputs: &Outputs) -> FileSet<'a> {
+    FileSet::new(host, pending::directory_path(outputs), None)
 }
 
-/// The name of the file that is renamed to `name`. Pairs that share a file, such as that of their roots, have locks of
-/// their own: each has names of its own, too.
-fn temporary(outputs: &Outputs, name: &str) -> String {
-    format!(".{name}.{}.{NEW}", Fingerprint::of(outputs.key.as_bytes()).short(8))
+/// A file that replaces whatever file or link is at `path`.
+fn file<'c>(path: &'c str, content: &'c [u8], attributes: Attributes, in_place: bool) -> Change<'c> {
+    let rules = Rules { in_place, ..Rules::default() };
+    Change { path, before: Before::Anything, after: After::File(content, attributes), rules }
 }
 
-/// A file that is to be placed.
-struct File<'a> {
-    directory: Directory,
-    name: String,
-    temporary: String,
-    shown: String,
-    content: &'a [u8],
-    attributes: Attributes,
-    former: Former,
-    mounted: bool,
+/// A link at `path` that replaces whatever file or link is there; with no target, nothing is there afterwards.
+fn link<'c>(path: &'c str, target: Option<&'c str>) -> Change<'c> {
+    let after = target.map_or(After::Absent, After::Link);
+    Change { path, before: Before::Anything, after, rules: Rules::default() }
 }
 
-impl File<'_> {
-    fn is_there(&self) -> bool {
-        let Former::File(content, meta) = &self.former else { return false };
-        let owner = self.attributes.owner.is_none_or(|owner| owner == (meta.uid, meta.gid));
-        content.as_slice() == self.content && meta.mode == self.attributes.mode && owner
-    }
-
-    /// Puts the file where it belongs: by the rename, or in place where it turns out to be mounted by itself (not every
-    /// kernel tells beforehand).
-    fn put(&mut self) -> Result<()> {
-        if !self.mounted && self.directory.try_rename(&self.temporary, &self.name)? {
-            return Ok(());
-        }
-        self.mounted = true;
-        self.directory.remove(&self.temporary)?;
-        self.directory.overwrite(&self.name, self.content, self.attributes)
-    }
-
-    fn bring_back(&self) -> Result<()> {
-        let temporary = &self.temporary;
-        self.directory.remove(temporary)?;
-        match &self.former {
-            Former::Absent => self.directory.remove(&self.name),
-            Former::Unreadable => Err(Error::failed("what stood there before could not be read")),
-            Former::Link(target) => self.directory.replace_link(temporary, &self.name, target, None),
-            Former::File(content, meta) => {
-                let (owner, modified) = (Some((meta.uid, meta.gid)), Some(meta.modified));
-                let attributes = Attributes { mode: meta.mode, owner, modified };
-                if self.mounted {
-                    self.directory.overwrite(&self.name, content, attributes)
-                } else {
-                    self.directory.replace_file(temporary, &self.name, content, attributes)
-                }
-            }
-        }
-    }
+/// Makes changes of a set and brings them to disk; on an error, everything that the set did is undone.
+fn apply(set: &mut FileSet, changes: &[Change], checkpoints: &mut Checkpoints) -> Result<()> {
+    let applied = set.apply(changes, checkpoints).map_err(|(_, error)| error);
+    applied.and_then(|()| set.sync()).map_err(|error| error.with_changed(set.undo()))
 }
 
 fn place_files(
@@ -220,78 +155,37 @@ fn place_files(
     content: &Content,
     checkpoints: &mut Checkpoints,
 ) -> Result<Placed> {
-    let mut files = Vec::new();
-    for (path, content, mode) in content.files(outputs) {
-        let (directory, name) = open(host, path)?;
-        let meta = directory.lstat(&name)?;
-        let former = match meta.as_ref().map(|meta| meta.kind) {
-            Some(Kind::File) => match directory.read(&name, FILE_LIMIT) {
-                Ok(Some((bytes, meta))) => Former::File(zeroize::Zeroizing::new(bytes), meta),
-                Ok(None) => Former::Absent,
-                Err(_) if meta.as_ref().is_some_and(is_foreign) => Former::Unreadable,
-                Err(error) => return Err(error),
-            },
-            Some(Kind::Link) => directory.read_link(&name)?.map_or(Former::Absent, Former::Link),
-            _ => Former::Absent,
-        };
-        let (attributes, mounted) = (attributes(outputs, mode), is_mounted(meta.as_ref()));
-        let (shown, temporary) = (host.display(path), temporary(outputs, &name));
-        files.push(File { directory, name, temporary, shown, content, attributes, former, mounted });
-    }
-    files.retain(|file| !file.is_there());
-    // First all that can fail for want of space or rights.
-    for (index, file) in files.iter().enumerate().filter(|(_, file)| !file.mounted) {
-        let written = file
-            .directory
-            .remove(&file.temporary)
-            .and_then(|()| file.directory.create_file(&file.temporary, file.content, file.attributes));
-        if let Err(error) = written {
-            for file in &files[..index] {
-                let _ = file.directory.remove(&file.temporary);
-            }
-            return Err(error);
-        }
-    }
-    let mut placed = Placed::default();
-    for index in 0..files.len() {
-        checkpoints.pass();
-        let put = files[index].put();
-        let file = &files[index];
-        if file.mounted {
-            placed.in_place.push(file.shown.clone());
-        }
-        // A file that was written in place may be half written.
-        let begun = if put.is_ok() || file.mounted { index + 1 } else { index };
-        if let Err(error) = put.and_then(|()| file.directory.sync()) {
-            let left = files[..begun].iter().rev().filter(|file| file.bring_back().is_err());
-            let left: Vec<String> = left.map(|file| file.shown.clone()).collect();
-            for file in &files {
-                let _ = file.directory.remove(&file.temporary);
-            }
-            return Err(error.with_changed(left));
-        }
-        placed.changed.push(file.shown.clone());
-    }
-    checkpoints.pass();
+    let mut set = file_set(host, outputs);
+    let files = content.files(outputs);
+    let changes: Vec<Change> = files
+        .iter()
+        .map(|(path, content, mode)| file(path, content, attributes(outputs, *mode), true))
+        .collect();
+    apply(&mut set, &changes, checkpoints)?;
+    checkpoints.pass("placed", &outputs.key);
+    let mut placed = Placed {
+        changed: set.changed(),
+        in_place: set.written_in_place().to_vec(),
+        warnings: set.warnings(),
+        dropped: Vec::new(),
+    };
     // From here on the pair is placed. A link and versions of the other layout hold a key that nobody needs.
     let _ = remove_versions(host, outputs, &mut placed);
     Ok(placed)
 }
 
-/// Takes away what `--layout versioned` left beside the key.
+/// Removes what `--layout versioned` left beside the key.
 fn remove_versions(host: &Sysroot, outputs: &Outputs, placed: &mut Placed) -> Result<()> {
     let (directory, _) = open(host, &outputs.key)?;
-    let current = current(outputs);
-    if directory.read_link(&current)?.is_none() {
+    if directory.read_link(&current(outputs))?.is_none() {
         return Ok(());
     }
     drop_links(host, outputs, &directory, &[], placed)?;
-    directory.remove(&current)?;
-    remove_other_versions(host, &directory, outputs, None)?;
-    directory.sync()
+    remove(host, outputs, &child(split(&outputs.key).0, &current(outputs)))?;
+    remove_other_versions(host, &directory, outputs, None)
 }
 
-/// Takes links of ours into the current version away but those of `kept`: they would lead nowhere.
+/// Removes links of ours into the current version but those of `kept`: they would be dangling.
 fn drop_links(
     host: &Sysroot,
     outputs: &Outputs,
@@ -303,14 +197,20 @@ fn drop_links(
         if !kept.contains(&name.as_str())
             && directory.read_link(&name)? == Some(format!("{}/{name}", current(outputs)))
         {
-            directory.remove(&name)?;
-            placed.dropped.push(host.display(&child(split(&outputs.key).0, &name)));
+            let path = child(split(&outputs.key).0, &name);
+            remove(host, outputs, &path)?;
+            placed.dropped.push(host.display(&path));
         }
     }
     Ok(())
 }
 
-/// Takes every version's directory away but `kept`.
+/// Removes a file or a link.
+fn remove(host: &Sysroot, outputs: &Outputs, path: &str) -> Result<()> {
+    apply(&mut file_set(host, outputs), &[link(path, None)], &mut Checkpoints::off())
+}
+
+/// Removes every version's directory but `kept`.
 fn remove_other_versions(
     host: &Sysroot,
     directory: &Directory,
@@ -322,7 +222,7 @@ fn remove_other_versions(
         let digits = name.strip_prefix(&prefix).unwrap_or_default();
         let is_version = digits.len() == 16 && digits.bytes().all(|c| c.is_ascii_hexdigit());
         if is_version && Some(name.as_str()) != kept {
-            remove_version(host, directory, &name, split(&outputs.key).0)?;
+            remove_version(host, directory, outputs, &name)?;
         }
     }
     Ok(())
@@ -348,70 +248,52 @@ fn place_version(
     let current = current(outputs);
     let former = directory.read_link(&current)?;
     let names = version_names(outputs, content);
-    let is_whole = |name: &str| is_version_whole(host, outputs, content, &real(host, parent, name)?);
-    let mut placed = Placed::default();
     let version = match &former {
-        Some(former) if names.contains(former) && is_whole(former)? => former.clone(),
+        Some(former) if names.contains(former) && is_version_whole(&directory, outputs, content, former)? => {
+            former.clone()
+        }
         // The same once more, where the one that stands there is damaged.
         former => names.into_iter().find(|name| Some(name) != former.as_ref()).unwrap_or_default(),
     };
-    if former.as_ref() != Some(&version) {
-        remove_version(host, &directory, &version, parent)?;
-        let attributes_of = |mode| attributes(outputs, mode);
-        directory.make_directory(&version, attributes_of(DIRECTORY_MODE))?;
-        host.look_again();
-        let filled = host.directory_without_links(&real(host, parent, &version)?).and_then(|inside| {
-            for (path, bytes, mode) in content.files(outputs) {
-                inside.create_file(split(path).1, bytes, attributes_of(mode))?;
-            }
-            inside.sync()
-        });
-        if let Err(error) = filled.and_then(|()| directory.sync()) {
-            let _ = remove_version(host, &directory, &version, parent);
-            return Err(error);
-        }
-        checkpoints.pass();
-        let temporary = temporary(outputs, &current);
-        directory.remove(&temporary)?;
-        directory.replace_link(&temporary, &current, &version, None)?;
-        placed.changed.extend(outputs.paths().map(|(_, path)| host.display(path)));
+    let mut set = file_set(host, outputs);
+    let current_path = child(parent, &current);
+    let is_new = former.as_ref() != Some(&version);
+    if is_new {
+        remove_version(host, &directory, outputs, &version)?;
+        let version_path = child(parent, &version);
+        let of_version: Vec<(String, &[u8], u32)> = content
+            .files(outputs)
+            .into_iter()
+            .map(|(path, bytes, mode)| (child(&version_path, split(path).1), bytes, mode))
+            .collect();
+        let mut changes = vec![Change {
+            path: &version_path,
+            before: Before::Is(&Node::Absent),
+            after: After::Directory(DIRECTORY_MODE, outputs.owner),
+            rules: Rules::default(),
+        }];
+        changes.extend(
+            of_version.iter().map(|(path, bytes, mode)| file(path, bytes, attributes(outputs, *mode), false)),
+        );
+        // On disk before a link leads there.
+        apply(&mut set, &changes, checkpoints)?;
+        apply(&mut set, &[link(&current_path, Some(&version))], checkpoints)?;
     }
-    let linked = link_all(host, outputs, &directory, &current, &mut placed, checkpoints);
-    linked.and_then(|()| directory.sync()).map_err(|error| error.with_changed(placed.changed.clone()))?;
-    checkpoints.pass();
-    // Former versions: what holds a key that nobody needs goes. What cannot be taken away now goes the next time.
+    // The links from the files' own names; only the first time do they change.
+    let links: Vec<(&str, String)> =
+        outputs.paths().map(|(_, path)| (path, format!("{current}/{}", split(path).1))).collect();
+    let changes: Vec<Change> = links.iter().map(|(path, target)| link(path, Some(target))).collect();
+    apply(&mut set, &changes, checkpoints)?;
+    checkpoints.pass("placed", &outputs.key);
+    let all = outputs.paths().map(|(_, path)| host.display(path));
+    let changed = set.changed();
+    let changed = all.filter(|path| is_new || changed.contains(path)).collect();
+    let mut placed = Placed { changed, warnings: set.warnings(), ..Placed::default() };
+    // Former versions: what holds a key that nobody needs goes. What cannot be removed now goes the next time.
     let names: Vec<&str> = outputs.paths().map(|(_, path)| split(path).1).collect();
     let _ = drop_links(host, outputs, &directory, &names, &mut placed)
         .and_then(|()| remove_other_versions(host, &directory, outputs, Some(&version)));
     Ok(placed)
-}
-
-/// The links from the files' own names; only the first time do they change.
-fn link_all(
-    host: &Sysroot,
-    outputs: &Outputs,
-    directory: &Directory,
-    current: &str,
-    placed: &mut Placed,
-    checkpoints: &mut Checkpoints,
-) -> Result<()> {
-    directory.sync()?;
-    for (_, path) in outputs.paths() {
-        checkpoints.pass();
-        let name = split(path).1;
-        let target = format!("{current}/{name}");
-        if directory.read_link(name)?.as_deref() == Some(&target) {
-            continue;
-        }
-        let temporary = temporary(outputs, name);
-        directory.remove(&temporary)?;
-        directory.replace_link(&temporary, name, &target, None)?;
-        let shown = host.display(path);
-        if !placed.changed.contains(&shown) {
-            placed.changed.push(shown);
-        }
-    }
-    Ok(())
 }
 
 /// The names that a version with this content may have, by what is in it: the same twice has the same name, and a second
@@ -428,8 +310,13 @@ fn version_names(outputs: &Outputs, content: &Content) -> [String; 2] {
 }
 
 /// Whether the version's directory holds just these files, as asked for.
-fn is_version_whole(host: &Sysroot, outputs: &Outputs, content: &Content, path: &str) -> Result<bool> {
-    let Ok(inside) = host.directory_without_links(path) else { return Ok(false) };
+fn is_version_whole(
+    directory: &Directory,
+    outputs: &Outputs,
+    content: &Content,
+    version: &str,
+) -> Result<bool> {
+    let Ok(inside) = directory.child(version) else { return Ok(false) };
     for (path, bytes, mode) in content.files(outputs) {
         let Ok(Some((found, meta))) = inside.read(split(path).1, FILE_LIMIT) else { return Ok(false) };
         if found != bytes || !is_as_asked(&meta, outputs, mode) {
@@ -439,24 +326,25 @@ fn is_version_whole(host: &Sysroot, outputs: &Outputs, content: &Content, path: 
     Ok(true)
 }
 
-/// Takes a version's directory away, with the plain files in it and nothing else.
-fn remove_version(host: &Sysroot, directory: &Directory, name: &str, parent: &str) -> Result<()> {
-    if directory.lstat(name)?.is_none_or(|meta| meta.kind != Kind::Directory) {
+/// Removes a version's directory, with the plain files in it and nothing else.
+fn remove_version(host: &Sysroot, directory: &Directory, outputs: &Outputs, name: &str) -> Result<()> {
+    let Some(meta) = directory.lstat(name)?.filter(|meta| meta.kind == Kind::Directory) else {
         return Ok(());
-    }
-    host.look_again();
-    let inside = host.directory_without_links(&real(host, parent, name)?)?;
+    };
+    let path = child(split(&outputs.key).0, name);
+    let inside = directory.child(name)?;
+    let mut files = Vec::new();
     for file in inside.list()? {
         if inside.lstat(&file)?.is_some_and(|meta| meta.kind == Kind::File) {
-            inside.remove(&file)?;
+            files.push(child(&path, &file));
         }
     }
-    directory.remove_empty_directory(name).map(drop)
-}
-
-fn real(host: &Sysroot, parent: &str, name: &str) -> Result<String> {
-    let parent = host.canonical(parent)?.unwrap_or_else(|| parent.to_owned());
-    Ok(child(&parent, name))
+    let version = Node::Directory { mode: meta.mode };
+    let mut changes: Vec<Change> = files.iter().map(|path| link(path, None)).collect();
+    let (before, after) = (Before::Is(&version), After::Absent);
+    changes.push(Change { path: &path, before, after, rules: Rules::default() });
+    let mut set = file_set(host, outputs);
+    set.apply(&changes, &mut Checkpoints::off()).map_err(|(_, error)| error)
 }
 
 fn open(host: &Sysroot, path: &str) -> Result<(Directory, String)> {
@@ -466,15 +354,6 @@ fn open(host: &Sysroot, path: &str) -> Result<(Directory, String)> {
 
 fn attributes(outputs: &Outputs, mode: u32) -> Attributes {
     Attributes { mode, owner: outputs.owner, modified: None }
-}
-
-fn is_mounted(meta: Option<&Meta>) -> bool {
-    meta.is_some_and(|meta| meta.mount_point)
-}
-
-fn is_foreign(meta: &Meta) -> bool {
-    let us = rustix::process::geteuid();
-    !us.is_root() && meta.uid != us.as_raw()
 }
 
 /// Whether a file has the owner that is asked for, and this mode.

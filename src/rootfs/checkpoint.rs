@@ -2,15 +2,28 @@
 
 use crate::env;
 
-/// Counts the moments that a run passes between two changes.
+/// The moments that a run passes between two changes: each has a number, and a name of what comes next.
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoints(usize);
 
 impl Checkpoints {
-    /// Passes the next moment: right here the process ends if the test named its number.
-    pub(crate) fn pass(&mut self) {
+    /// For what is no step of a change: nothing is counted, and nobody is killed.
+    pub(crate) fn off() -> Self {
+        Checkpoints(usize::MAX)
+    }
+
+    /// Passes the next moment, before `step` of `path`: right here the process ends if the test named its number, or
+    /// `STEP PATH`.
+    pub(crate) fn pass(&mut self, step: &str, path: &str) {
+        if self.0 == usize::MAX {
+            return;
+        }
         self.0 += 1;
-        let here = env::test_hook(env::Hook::KillAt).and_then(|text| text.parse().ok()) == Some(self.0);
+        let Some(wanted) = env::test_hook(env::Hook::KillAt) else { return };
+        let here = match wanted.parse::<usize>() {
+            Ok(number) => self.0 == number,
+            Err(_) => wanted.split_once(' ') == Some((step, path)),
+        };
         if here {
             let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         }

@@ -1,12 +1,13 @@
-//! Changes: every one names a directory descriptor and a last component (threat T10). Only `apply`, `state` and `pair` use
-//! this. Content arrives by rename, with mode, owner and times set before; in place is written only what is mounted by itself.
+//! One open directory: every call names its descriptor and a last component (threat T10). Reading is for everybody; what
+//! changes something is for [`super::file_set`] and [`super::own_directory`] alone.
 
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::{Kind, Meta, Sysroot, host, list_of, meta_of, read_link_at, walk};
+use super::credentials::as_user;
+use super::{Kind, Meta, Sysroot, attributes, host, list_of, meta_of, read_link_at, walk};
 use crate::error::{Error, Result};
 
 /// File systems that are no place for files: writing there does something else (magic numbers of `statfs(2)`).
@@ -24,10 +25,12 @@ pub struct Directory {
     pub(super) fd: OwnedFd,
     /// The directory's path with the sysroot in front, for messages.
     shown: String,
+    /// User and group with whose rights changes are made here; `None` for the current user.
+    user: Option<(u32, u32)>,
 }
 
 /// What a new file gets beside its content.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Attributes {
     /// Permission bits, octal.
     pub mode: u32,
@@ -62,12 +65,7 @@ impl Sysroot {
             Errno::NOENT | Errno::NOTDIR => self.no_directory(path),
             error => self.open_error(path, error),
         })?;
-        if let Ok(fs) = rustix::fs::fstatfs(&fd)
-            && let Some((_, name)) = FORBIDDEN.iter().find(|(magic, _)| *magic == fs.f_type as u64)
-        {
-            return Err(Error::failed(format!("{name} is no place for files")).at(&shown));
-        }
-        Ok(Directory { fd, shown })
+        Directory { fd, shown, user: None }.fit_for_files()
     }
 
     fn no_directory(&self, path: &str) -> Error {
@@ -76,6 +74,41 @@ impl Sysroot {
 }
 
 impl Directory {
+    fn fit_for_files(self) -> Result<Self> {
+        if let Ok(fs) = rustix::fs::fstatfs(&self.fd)
+            && let Some((_, name)) = FORBIDDEN.iter().find(|(magic, _)| *magic == fs.f_type as u64)
+        {
+            return Err(Error::failed(format!("{name} is no place for files")).at(&self.shown));
+        }
+        Ok(self)
+    }
+
+    /// Opens the directory `name` in this one, by this one's descriptor; a link is an error.
+    ///
+    /// # Errors
+    /// It is missing, no directory, or on a file system that is no place for files.
+    pub fn child(&self, name: &str) -> Result<Directory> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())
+            .map_err(|error| self.failed("could not open the directory", name, error))?;
+        Directory { fd, shown: self.shown(name), user: self.user }.fit_for_files()
+    }
+
+    /// The same directory, in which changes are made with the rights of `user` (user and group id).
+    pub(super) fn with_rights_of(self, user: Option<(u32, u32)>) -> Directory {
+        Directory { user, ..self }
+    }
+
+    /// With whose rights changes are made here, if not with the current user's.
+    pub(super) fn user(&self) -> Option<(u32, u32)> {
+        self.user
+    }
+
+    /// What the directory itself is.
+    pub fn meta(&self) -> Result<Option<Meta>> {
+        meta_of(&self.fd, "", AtFlags::EMPTY_PATH).map_err(|error| error.at(&self.shown))
+    }
+
     /// What is at `name`, a link not followed.
     pub fn lstat(&self, name: &str) -> Result<Option<Meta>> {
         meta_of(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| error.at(self.shown(name)))
@@ -96,23 +129,18 @@ impl Directory {
         match self.lstat(name)? {
             None => return Ok(None),
             Some(meta) if meta.kind != Kind::File => {
-                return Err(not_a_file()
-                    .at(self.shown(name))
-                    .hint(format!("remove `{}` and run again", self.shown(name))));
+                return Err(not_a_file().at(self.shown(name)));
             }
             Some(_) => {}
         }
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.fd, name, flags, Mode::empty()) {
+        let file = match self.open_to_read(name) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(None),
             Err(error) => return Err(self.failed("could not read", name, error)),
         };
         let Some(meta) = meta_of(&file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
         if meta.kind != Kind::File {
-            return Err(not_a_file()
-                .at(self.shown(name))
-                .hint(format!("remove `{}` and run again", self.shown(name))));
+            return Err(not_a_file().at(self.shown(name)));
         }
         host::read_bounded(&file, meta.size, limit)
             .map(|bytes| Some((bytes, meta)))
@@ -124,45 +152,38 @@ impl Directory {
         list_of(&self.fd).map_err(|error| error.at(&self.shown))
     }
 
-    /// Writes a new file `temporary`, complete and on disk, and renames it over `name`.
-    pub fn replace_file(
+    /// Writes the file `staged`, which must not exist, complete and on disk; the extended attributes of the file `like` are
+    /// copied. Answers with what the new file is, and the attributes that were lost. A failure leaves no file.
+    pub(super) fn stage_file(
         &self,
-        temporary: &str,
-        name: &str,
+        staged: &str,
         content: &[u8],
         attributes: Attributes,
-    ) -> Result<()> {
-        self.create_file(temporary, content, attributes)?;
-        self.rename(temporary, name)
-    }
-
-    /// Creates the file `name`, which must not exist, complete and on disk. A failure leaves none.
-    pub fn create_file(&self, name: &str, content: &[u8], attributes: Attributes) -> Result<()> {
+        like: Option<&str>,
+    ) -> Result<(Meta, Vec<String>)> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))
-            .map_err(|error| self.failed("could not create", name, error))?;
-        self.fill(&file, content, attributes).map_err(|error| {
-            // The first error is the one to report; a file that cannot be removed either is named by the next run.
-            let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
-            self.failed("could not write", name, error)
-        })
-    }
-
-    fn fill(&self, file: &OwnedFd, mut content: &[u8], attributes: Attributes) -> Result<(), Errno> {
-        while !content.is_empty() {
-            match rustix::io::write(file, content) {
-                Ok(count) => content = &content[count..],
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
+        let mut created = false;
+        let written = as_user(self.user, || {
+            let file = rustix::fs::openat(&self.fd, staged, flags, Mode::from_raw_mode(0o600))?;
+            created = true;
+            let written = fill(&file, content, attributes, || {
+                let old = like.and_then(|name| self.open_to_read(name).ok());
+                old.map(|old| attributes::copy(&old, &file)).unwrap_or_default()
+            });
+            if written.is_err() {
+                // The first error is the one to report; the next run of this writer removes what is left.
+                let _ = rustix::fs::unlinkat(&self.fd, staged, AtFlags::empty());
             }
+            written.map(|lost| (file, lost))
+        });
+        let (file, lost) = written.map_err(|error| {
+            let what = if created { "could not write" } else { "could not create" };
+            self.failed(what, staged, error)
+        })?;
+        match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
+            Some(meta) => Ok((meta, lost)),
+            None => Err(self.failed("could not write", staged, Errno::NOENT)),
         }
-        give(file, attributes.owner)?;
-        rustix::fs::fchmod(file, Mode::from_raw_mode(attributes.mode))?;
-        if let Some((seconds, nanoseconds)) = attributes.modified {
-            let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
-            rustix::fs::futimens(file, &Timestamps { last_access: time, last_modification: time })?;
-        }
-        rustix::fs::fsync(file)
     }
 
     /// Writes into the file `name` as it stands there: for a file that is mounted by itself, which cannot be replaced
@@ -170,12 +191,12 @@ impl Directory {
     ///
     /// # Errors
     /// It cannot be opened for writing, or not get its mode or, as root, its owner.
-    pub fn overwrite(&self, name: &str, content: &[u8], attributes: Attributes) -> Result<()> {
+    pub(super) fn overwrite(&self, name: &str, content: &[u8], attributes: Attributes) -> Result<()> {
         let file = self.open_for_overwriting(name)?;
         // Narrower first: the new content is never readable by more than it should be.
         let _ = rustix::fs::fchmod(&file, Mode::from_raw_mode(attributes.mode));
-        self.fill(&file, content, attributes)
-            .and_then(|()| rustix::fs::ftruncate(&file, content.len() as u64))
+        fill(&file, content, attributes, Vec::new)
+            .and_then(|_| rustix::fs::ftruncate(&file, content.len() as u64))
             .and_then(|()| rustix::fs::fsync(&file))
             .map_err(|error| self.failed("could not write", name, error))
     }
@@ -184,7 +205,7 @@ impl Directory {
     ///
     /// # Errors
     /// It could not.
-    pub fn check_overwrite(&self, name: &str) -> Result<()> {
+    pub(super) fn check_overwrite(&self, name: &str) -> Result<()> {
         self.open_for_overwriting(name).map(drop)
     }
 
@@ -194,58 +215,36 @@ impl Directory {
             .map_err(|error| self.failed("could not open", name, error))?;
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
             Some(meta) if meta.kind == Kind::File => Ok(file),
-            _ => Err(not_a_file()
-                .at(self.shown(name))
-                .hint(format!("remove `{}` and run again", self.shown(name)))),
+            _ => Err(not_a_file().at(self.shown(name))),
         }
     }
 
-    /// Makes a link `temporary` to `target` and renames it over `name`.
-    pub fn replace_link(
-        &self,
-        temporary: &str,
-        name: &str,
-        target: &str,
-        modified: Option<(i64, u32)>,
-    ) -> Result<()> {
-        rustix::fs::symlinkat(target, &self.fd, temporary)
-            .map_err(|error| self.failed("could not make the link", name, error))?;
-        if let Some((seconds, nanoseconds)) = modified {
-            let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
-            let times = Timestamps { last_access: time, last_modification: time };
-            rustix::fs::utimensat(&self.fd, temporary, &times, AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|error| self.failed("could not stamp the link", name, error))?;
+    /// Makes the link `staged`, which must not exist, to `target`.
+    pub(super) fn stage_link(&self, staged: &str, target: &str, modified: Option<(i64, u32)>) -> Result<()> {
+        as_user(self.user, || rustix::fs::symlinkat(target, &self.fd, staged))
+            .map_err(|error| self.failed("could not make the link", staged, error))?;
+        match modified {
+            Some(modified) => self.stamp_entry(staged, modified),
+            None => Ok(()),
         }
-        self.rename(temporary, name)
     }
 
-    /// Renames an entry over another one, or to a new name. Where that fails, `from` is removed.
-    pub fn rename(&self, from: &str, to: &str) -> Result<()> {
-        if self.try_rename(from, to)? {
-            return Ok(());
-        }
-        let _ = rustix::fs::unlinkat(&self.fd, from, AtFlags::empty());
-        Err(Error::failed("this path is a mount point and cannot be replaced")
-            .at(self.shown(to))
-            .because(Errno::BUSY)
-            .hint("mount the directory, not the file, or mount the finished bundle"))
-    }
-
-    /// The same; `false`, with `from` where it was, if `to` is a mount point.
-    pub fn try_rename(&self, from: &str, to: &str) -> Result<bool> {
-        match rustix::fs::renameat(&self.fd, from, &self.fd, to) {
+    /// Renames `staged` over `name`. `false`, with `staged` where it was, if `name` is a mount point; on an error, `staged`
+    /// is removed.
+    pub(super) fn rename(&self, staged: &str, name: &str) -> Result<bool> {
+        match as_user(self.user, || rustix::fs::renameat(&self.fd, staged, &self.fd, name)) {
             Ok(()) => Ok(true),
             Err(Errno::BUSY) => Ok(false),
             Err(error) => {
-                let _ = rustix::fs::unlinkat(&self.fd, from, AtFlags::empty());
-                Err(self.failed("could not replace", to, error))
+                let _ = self.remove(staged);
+                Err(self.failed("could not replace", name, error))
             }
         }
     }
 
     /// Removes the file or link `name`; that it is gone already is no error.
-    pub fn remove(&self, name: &str) -> Result<()> {
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+    pub(super) fn remove(&self, name: &str) -> Result<()> {
+        match as_user(self.user, || rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(error) => Err(self.failed("could not remove", name, error)),
         }
@@ -253,34 +252,36 @@ impl Directory {
 
     /// Who it belongs to: user and group.
     pub fn owner(&self) -> Result<Option<(u32, u32)>> {
-        Ok(meta_of(&self.fd, "", AtFlags::EMPTY_PATH)?.map(|meta| (meta.uid, meta.gid)))
+        Ok(self.meta()?.map(|meta| (meta.uid, meta.gid)))
     }
 
     /// Makes the directory `name`, with exactly this mode.
-    pub fn make_directory(&self, name: &str, attributes: Attributes) -> Result<()> {
-        let failed = |error| self.failed("could not make the directory", name, error);
-        // A run that is killed here leaves a directory that others can use as they will be able to: `/var` with 0700 would
-        // lock them out. Nobody but its owner writes there before the owner is set.
-        let at_first = Mode::from_raw_mode(attributes.mode & 0o755 | 0o700);
-        rustix::fs::mkdirat(&self.fd, name, at_first).map_err(failed)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).map_err(failed)?;
-        if let Some((uid, gid)) = attributes.owner.filter(|_| rustix::process::geteuid().is_root()) {
-            rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(failed)?;
-        }
-        // Against the umask, and for those who gave us `--sysroot` as root.
-        rustix::fs::fchmod(&made, Mode::from_raw_mode(attributes.mode)).map_err(failed)
+    pub(super) fn make_directory(&self, name: &str, attributes: Attributes) -> Result<()> {
+        let made = as_user(self.user, || {
+            // A run that is killed here leaves a directory that others can use as they will be able to: `/var` with 0700
+            // would lock them out. Nobody but its owner writes there before the owner is set.
+            let at_first = Mode::from_raw_mode(attributes.mode & 0o755 | 0o700);
+            rustix::fs::mkdirat(&self.fd, name, at_first)?;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
+            if let Some((uid, gid)) = attributes.owner.filter(|_| rustix::process::geteuid().is_root()) {
+                rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+            }
+            // Against the umask, and for those who gave us `--sysroot` as root.
+            rustix::fs::fchmod(&made, Mode::from_raw_mode(attributes.mode))
+        });
+        made.map_err(|error| self.failed("could not make the directory", name, error))
     }
 
     /// Sets the permission bits of the directory itself, octal.
-    pub fn set_mode(&self, mode: u32) -> Result<()> {
+    pub(super) fn set_mode(&self, mode: u32) -> Result<()> {
         rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(mode))
             .map_err(|error| self.failed("could not change the mode", "", error))
     }
 
     /// Removes the directory `name` if it is empty; says whether it is gone.
-    pub fn remove_empty_directory(&self, name: &str) -> Result<bool> {
-        match rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR) {
+    pub(super) fn remove_empty_directory(&self, name: &str) -> Result<bool> {
+        match as_user(self.user, || rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)) {
             Ok(()) | Err(Errno::NOENT) => Ok(true),
             Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::NOTDIR) => Ok(false),
             Err(error) => Err(self.failed("could not remove the directory", name, error)),
@@ -288,18 +289,21 @@ impl Directory {
     }
 
     /// Sets the times of the directory itself.
-    pub fn stamp(&self, modified: (i64, u32)) -> Result<()> {
-        let time = Timespec { tv_sec: modified.0, tv_nsec: modified.1.into() };
-        rustix::fs::futimens(&self.fd, &Timestamps { last_access: time, last_modification: time })
+    pub(super) fn stamp(&self, modified: (i64, u32)) -> Result<()> {
+        rustix::fs::futimens(&self.fd, &times(modified))
             .map_err(|error| self.failed("could not stamp", "", error))
     }
 
     /// Sets the times of an entry; of a link itself, not of what it leads to.
-    pub fn stamp_entry(&self, name: &str, modified: (i64, u32)) -> Result<()> {
-        let time = Timespec { tv_sec: modified.0, tv_nsec: modified.1.into() };
-        let times = Timestamps { last_access: time, last_modification: time };
-        rustix::fs::utimensat(&self.fd, name, &times, AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| self.failed("could not stamp", name, error))
+    pub(super) fn stamp_entry(&self, name: &str, modified: (i64, u32)) -> Result<()> {
+        let stamp = || rustix::fs::utimensat(&self.fd, name, &times(modified), AtFlags::SYMLINK_NOFOLLOW);
+        as_user(self.user, stamp).map_err(|error| self.failed("could not stamp", name, error))
+    }
+
+    /// Opens the regular file `name` for reading; the caller checks what it is.
+    fn open_to_read(&self, name: &str) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.fd, name, flags, Mode::empty())
     }
 
     /// Brings the directory's entries to disk.
@@ -309,6 +313,11 @@ impl Directory {
             Ok(()) | Err(Errno::INVAL) => Ok(()),
             Err(error) => Err(self.failed("could not write to disk", "", error)),
         }
+    }
+
+    /// The directory's path for messages.
+    pub fn display(&self) -> &str {
+        &self.shown
     }
 
     pub(super) fn fd(&self) -> &OwnedFd {
@@ -342,6 +351,37 @@ impl Directory {
 
 fn not_a_file() -> Error {
     Error::failed("expected a regular file, found something else")
+}
+
+/// Writes the content, then owner, other attributes, mode (after the access control list, whose mask it is) and times.
+/// Answers with what `copy_attributes` does.
+fn fill(
+    file: &OwnedFd,
+    mut content: &[u8],
+    attributes: Attributes,
+    copy_attributes: impl FnOnce() -> Vec<String>,
+) -> Result<Vec<String>, Errno> {
+    while !content.is_empty() {
+        match rustix::io::write(file, content) {
+            Ok(count) => content = &content[count..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    give(file, attributes.owner)?;
+    let lost = copy_attributes();
+    rustix::fs::fchmod(file, Mode::from_raw_mode(attributes.mode))?;
+    if let Some(modified) = attributes.modified {
+        rustix::fs::futimens(file, &times(modified))?;
+    }
+    rustix::fs::fsync(file)?;
+    Ok(lost)
+}
+
+/// The same for last access and last change.
+fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
+    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds.into() };
+    Timestamps { last_access: time, last_modification: time }
 }
 
 /// Gives a file its owner. Others than root cannot give one away: where they may replace one, it is theirs from then on;

@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::Kind;
 use super::directory::Directory;
 use super::meta::meta_of;
-use crate::error::{Error, Kind, Result};
+use crate::error::{self, Error, Result};
 
 /// Names of file systems by their magic number (`statfs(2)`).
 const FILE_SYSTEMS: [(u64, &str); 27] = [
@@ -46,13 +47,21 @@ impl Directory {
     /// `None` if another process holds it, or has removed this directory.
     ///
     /// # Errors
-    /// The file cannot be opened; or nothing can be locked here ([`Kind::Unsupported`]), which waiting does not change:
+    /// The file cannot be opened; or nothing can be locked here ([`error::Kind::Unsupported`]), which waiting does not change:
     /// then the file that was created is gone again.
-    pub fn try_lock(&self, name: &str) -> Result<Option<OwnedFd>> {
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    pub(super) fn try_lock(&self, name: &str) -> Result<Option<OwnedFd>> {
+        // Nothing but a file is ever opened: opening a device or a terminal has effects of its own.
+        if let Some(meta) = self.lstat(name)?
+            && meta.kind != Kind::File
+        {
+            return Err(Error::failed("expected the lock, a regular file, found something else")
+                .at(self.shown(name))
+                .hint("find out what put it there; then move it away and run again"));
+        }
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let open = |flags| rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600));
         let (file, is_new) = match open(flags | OFlags::CREATE | OFlags::EXCL) {
-            Err(Errno::EXIST) => (open(flags | OFlags::CREATE), false),
+            Err(Errno::EXIST) => (open(flags), false),
             opened => (opened, true),
         };
         if matches!(file, Err(Errno::NOENT)) {
@@ -89,7 +98,7 @@ impl Directory {
             Err(_) => "of an unknown type".to_owned(),
         };
         let failed = Error::new(
-            Kind::Unsupported,
+            error::Kind::Unsupported,
             format!("files cannot be locked here (flock; the file system is {system})"),
         )
         .at(self.shown(name))

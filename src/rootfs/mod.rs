@@ -5,14 +5,19 @@
 //! (threats T9, T10). Paths are absolute, as seen inside (`/etc/ssl/certs`), and UTF-8: names that are not are
 //! invisible here. This file reads; [`directory`] changes; [`host`] reads what the user names on the command line.
 
+mod attributes;
 pub(crate) mod checkpoint;
+mod credentials;
 pub mod directory;
+pub mod file_set;
 pub mod host;
 mod lock;
 mod meta;
+pub mod own_directory;
 pub mod path;
 pub mod record;
 mod safety;
+pub mod staged;
 pub mod tree;
 mod walk;
 mod writable;
@@ -54,6 +59,8 @@ pub struct Sysroot {
     is_host: bool,
     is_private: bool,
     kernel_resolves: bool,
+    /// The owner of the root directory.
+    owner: u32,
     state_directory: String,
     distribution: Option<String>,
     /// Directories that were looked into, open: a tree of hundreds of certificates has a handful of them.
@@ -74,7 +81,9 @@ impl Sysroot {
         })?;
         let host = rustix::fs::openat(CWD, "/", flags, Mode::empty())
             .map_err(|error| Error::failed("could not open the root directory").because(error))?;
-        let is_host = meta_of(&root, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity)
+        let top = meta_of(&root, "", AtFlags::EMPTY_PATH)?;
+        let owner = top.map_or(0, |meta| meta.uid);
+        let is_host = top.map(|meta| meta.identity)
             == meta_of(&host, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity);
         let kernel_resolves = env::test_hook(env::Hook::NoOpenat2).is_none()
             && rustix::fs::openat2(&root, ".", flags, Mode::empty(), resolve_flags()).is_ok();
@@ -87,6 +96,7 @@ impl Sysroot {
             is_host,
             is_private: false,
             kernel_resolves,
+            owner,
             state_directory,
             distribution: None,
             opened,
@@ -133,6 +143,12 @@ impl Sysroot {
     /// Whether this is no root file system, but a private store.
     pub fn is_private(&self) -> bool {
         self.is_private
+    }
+
+    /// Whether nothing that this user owns can be used against us: root, the current user, and the owner of the root
+    /// directory (an image that an ordinary user unpacked), see threat T35.
+    pub fn is_trusted(&self, uid: u32) -> bool {
+        uid == 0 || uid == self.owner || uid == rustix::process::geteuid().as_raw()
     }
 
     /// The directory as it was given.
@@ -258,11 +274,13 @@ impl Sysroot {
         let flags = flags | OFlags::CLOEXEC;
         if self.kernel_resolves {
             let relative = relative(path);
-            match rustix::fs::openat2(&self.root, relative, flags, Mode::empty(), resolve_flags()) {
+            // The kernel does not ask who owns a link (threat T35): where there is one, our own walk does.
+            let resolve = resolve_flags().union(ResolveFlags::NO_SYMLINKS);
+            match rustix::fs::openat2(&self.root, relative, flags, Mode::empty(), resolve) {
                 Ok(file) => return Ok(Some(file)),
                 Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
                 // A race with a rename (EAGAIN) is settled by the walk below.
-                Err(Errno::AGAIN) => {}
+                Err(Errno::AGAIN | Errno::LOOP) => {}
                 Err(error) => return Err(self.open_error(path, error)),
             }
         }

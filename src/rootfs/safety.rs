@@ -38,14 +38,11 @@ impl Sysroot {
     /// `path`, or `path` itself: links as they are given, and the directories that they really lead to (threat T35).
     /// `None` if nobody does; else what, and who.
     pub fn others_way(&self, path: &str) -> Result<Option<String>> {
-        let us = rustix::process::geteuid().as_raw();
-        let top = self.stat("/")?.map(|meta| meta.uid);
-        let is_trusted = |owner: u32| owner == 0 || owner == us || Some(owner) == top;
         for way in std::iter::once(path.to_owned()).chain(self.canonical(path)?) {
             let mut path = way.as_str();
             loop {
                 if let Some(meta) = self.lstat(path)?
-                    && !is_trusted(meta.uid)
+                    && !self.is_trusted(meta.uid)
                 {
                     return Ok(Some(format!("`{}` belongs to user {}", crate::text::escape(path), meta.uid)));
                 }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::rootfs::directory::Directory;
 use crate::rootfs::{Kind, Meta, Sysroot};
 
 /// The largest file that we read or keep: a bundle of all the world's roots has a tenth of it (threat T9).
@@ -112,23 +113,45 @@ pub fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
         Kind::Special => Node::Special,
         Kind::Link => match sysroot.read_link(path)? {
             Some(target) => Node::Link { target },
-            None => return Err(changed_while_reading(sysroot, path)),
+            None => return Err(changed_while_reading(sysroot.display(path))),
         },
         Kind::File => match sysroot.read_no_link(path, FILE_LIMIT)? {
-            Some((content, meta)) => Node::File(File {
-                content,
-                mode: meta.mode & !SPECIAL,
-                owner: rustix::process::geteuid().is_root().then_some((meta.uid, meta.gid)),
-                modified: Some(meta.modified),
-                mount_point: meta.mount_point,
-            }),
-            None => return Err(changed_while_reading(sysroot, path)),
+            Some((content, meta)) => file(content, &meta),
+            None => return Err(changed_while_reading(sysroot.display(path))),
         },
     })
 }
 
-fn changed_while_reading(sysroot: &Sysroot, path: &str) -> Error {
+/// What stands at `name` in an open directory, and what `statx` says of it; a link is not followed.
+///
+/// # Errors
+/// A file over 32 MiB, or one that cannot be read.
+pub fn read_entry(directory: &Directory, name: &str) -> Result<(Node, Option<Meta>)> {
+    let Some(meta) = directory.lstat(name)? else { return Ok((Node::Absent, None)) };
+    let changed = || changed_while_reading(format!("{}/{name}", directory.display()));
+    Ok(match meta.kind {
+        Kind::Directory => (Node::Directory { mode: meta.mode & !SPECIAL }, Some(meta)),
+        Kind::Special => (Node::Special, Some(meta)),
+        Kind::Link => (Node::Link { target: directory.read_link(name)?.ok_or_else(changed)? }, Some(meta)),
+        Kind::File => {
+            let (content, meta) = directory.read(name, FILE_LIMIT)?.ok_or_else(changed)?;
+            (file(content, &meta), Some(meta))
+        }
+    })
+}
+
+fn file(content: Vec<u8>, meta: &Meta) -> Node {
+    Node::File(File {
+        content,
+        mode: meta.mode & !SPECIAL,
+        owner: rustix::process::geteuid().is_root().then_some((meta.uid, meta.gid)),
+        modified: Some(meta.modified),
+        mount_point: meta.mount_point,
+    })
+}
+
+fn changed_while_reading(place: String) -> Error {
     Error::failed("this path changed while we read it")
-        .at(sysroot.display(path))
+        .at(place)
         .hint("run again when nobody else works on the root file system")
 }

@@ -1,6 +1,8 @@
 //! Our own resolution of a path inside a sysroot: for canonical paths (the kernel gives none without `/proc`), and
 //! for kernels and sandboxes that refuse `openat2`. Follows links as a `chroot` would: absolute targets begin at the
 //! sysroot, `..` stops there.
+//!
+//! A link leads nobody astray (threat T35): one that another user owns is followed only to what that user owns.
 
 use std::os::fd::OwnedFd;
 
@@ -16,23 +18,35 @@ const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 /// The path without links, `.` and `..`. With `follow_last` the last component must exist; without, it is taken as it
 /// is and may be missing. `None` if something on the way is missing or no directory.
 pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Result<Option<String>> {
-    let mut pending: Vec<String> = components(path);
-    pending.reverse();
+    let mut pending: Vec<Piece> = pieces(path).collect();
     let mut done: Vec<(String, OwnedFd)> = Vec::new();
-    let mut last: Option<String> = None;
+    let mut last: Option<(String, u32)> = None;
     let mut hops = 0;
-    while let Some(component) = pending.pop() {
+    let located = |error: Error| error.at(sysroot.display(path));
+    while let Some(piece) = pending.pop() {
+        let directory = done.last().map_or(&sysroot.root, |(_, directory)| directory);
+        let component = match piece {
+            Piece::Name(component) => component,
+            Piece::EndOf(link) => {
+                let owner = match &last {
+                    Some((_, owner)) => *owner,
+                    None => meta_of(directory, "", AtFlags::EMPTY_PATH)?.map_or(0, |meta| meta.uid),
+                };
+                link.refuse_unless(owner, sysroot)?;
+                continue;
+            }
+        };
         if component == ".." {
             done.pop();
             continue;
         }
-        let directory = done.last().map_or(&sysroot.root, |(_, directory)| directory);
-        let is_last = pending.is_empty();
+        let is_last = !pending.iter().any(|piece| matches!(piece, Piece::Name(_)));
         if is_last && !follow_last {
-            last = Some(component);
-            break;
+            // What this is called is the caller's; where it is may be a link's doing.
+            let owner = meta_of(directory, "", AtFlags::EMPTY_PATH)?.map_or(0, |meta| meta.uid);
+            last = Some((component, owner));
+            continue;
         }
-        let located = |error: Error| error.at(sysroot.display(path));
         let Some(meta) = meta_of(directory, &component, AtFlags::SYMLINK_NOFOLLOW).map_err(located)? else {
             return Ok(None);
         };
@@ -47,10 +61,14 @@ pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Res
                 let Some(target) = read_link_at(directory, &component).map_err(located)? else {
                     return Ok(None);
                 };
+                if !sysroot.is_trusted(meta.uid) {
+                    let path = format!("{}/{component}", joined(&done));
+                    pending.push(Piece::EndOf(ForeignLink { uid: meta.uid, path }));
+                }
                 if target.starts_with('/') {
                     done.clear();
                 }
-                pending.extend(components(&target).into_iter().rev());
+                pending.extend(pieces(&target));
             }
             Kind::Directory => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -60,18 +78,56 @@ pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Res
                     Err(error) => return Err(sysroot.open_error(path, error)),
                 }
             }
-            Kind::File | Kind::Special if is_last => last = Some(component),
+            Kind::File | Kind::Special if is_last => last = Some((component, meta.uid)),
             Kind::File | Kind::Special => return Ok(None),
         }
     }
-    let mut canonical: String = done.iter().map(|(name, _)| format!("/{name}")).collect();
-    if let Some(last) = last {
+    let mut canonical = joined(&done);
+    if let Some((last, _)) = last {
         canonical = format!("{canonical}/{last}");
     }
     if canonical.is_empty() {
         canonical.push('/');
     }
     Ok(Some(canonical))
+}
+
+/// What is still to be walked.
+enum Piece {
+    Name(String),
+    /// The target of this link is walked.
+    EndOf(ForeignLink),
+}
+
+/// The components of a path, the last first.
+fn pieces(path: &str) -> impl Iterator<Item = Piece> {
+    components(path).into_iter().rev().map(Piece::Name)
+}
+
+/// A link of another user on the way: it may lead only to what that user owns.
+struct ForeignLink {
+    uid: u32,
+    path: String,
+}
+
+impl ForeignLink {
+    fn refuse_unless(&self, owner: u32, sysroot: &Sysroot) -> Result<()> {
+        if owner == self.uid {
+            return Ok(());
+        }
+        let link = sysroot.display(&self.path);
+        Err(Error::failed(format!(
+            "this symbolic link is owned by user {}, and it leads to something that this user does not own",
+            self.uid
+        ))
+        .at(&link)
+        .because(Errno::PERM)
+        .hint(format!("name the real path, or replace the link with one of root's: `chown -h 0:0 {link}`")))
+    }
+}
+
+fn joined(directories: &[(String, OwnedFd)]) -> String {
+    directories.iter().map(|(name, _)| format!("/{name}")).collect()
 }
 
 /// Opens a canonical path, one component after the other, following no link at all: if somebody puts a link in the

@@ -6,6 +6,7 @@ use std::fmt;
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
 
+use super::credentials::as_user;
 use super::directory::Directory;
 use super::{Meta, Sysroot, split};
 use crate::error::Result;
@@ -35,6 +36,13 @@ pub enum Obstacle {
         /// The file's owner.
         uid: u32,
     },
+    /// In a directory of another user, root works with that user's rights (threat T35), which do not suffice here.
+    OtherUser {
+        /// The directory or file, as seen inside the sysroot.
+        path: String,
+        /// Its owner.
+        uid: u32,
+    },
     /// Only Nix writes there.
     NixStore,
     /// Something else: the kernel refused the write, or another path that this one depends on cannot be written.
@@ -62,6 +70,11 @@ impl fmt::Display for Obstacle {
             Obstacle::Sticky { uid } => {
                 write!(f, "permission denied: it is owned by user {uid}, in a directory with the sticky bit")
             }
+            Obstacle::OtherUser { path, uid } => write!(
+                f,
+                "`{}` is owned by user {uid}: in a directory of another user trustup works with the rights of that user only",
+                crate::text::escape(path)
+            ),
             Obstacle::NixStore => f.write_str("it is in Nix's store, where only Nix writes"),
             Obstacle::Other(why) => f.write_str(why),
         }
@@ -82,6 +95,9 @@ impl Obstacle {
                 "mount the directory instead of the single file, or mount a file that holds the root already"
             }
             Obstacle::Immutable(_) => "`chattr -i -a PATH` removes the attribute",
+            Obstacle::OtherUser { .. } => {
+                "give the directory and the file in it to one user who can write there (`chown`, `chmod u+w`), or run trustup as the owner of the directory"
+            }
             Obstacle::NixStore => "add the root in the Nix configuration of the image",
             Obstacle::Other(_) => "grant write access to that path, or omit that store with `--stores`",
         }
@@ -146,6 +162,47 @@ impl Sysroot {
     }
 }
 
+impl Sysroot {
+    /// Whether we are root, and the directory at `path` (or the nearest one above it) is another user's.
+    pub fn is_of_other_user(&self, path: &str) -> Result<bool> {
+        if !rustix::process::geteuid().is_root() {
+            return Ok(false);
+        }
+        let mut path = path;
+        loop {
+            match self.stat(path)? {
+                Some(meta) => return Ok(!self.is_trusted(meta.uid)),
+                None if path == "/" => return Ok(false),
+                None => path = split(path).0,
+            }
+        }
+    }
+
+    /// Why root cannot change what is at `path` with the rights of the user who owns its directory (or the nearest one
+    /// above it); `None` if it can, or if the directory is no other user's.
+    pub fn other_users_obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
+        let (parent, name) = split(path);
+        if !self.is_of_other_user(parent)? {
+            return Ok(None);
+        }
+        let mut directory = parent;
+        let user = loop {
+            match self.stat(directory)? {
+                Some(meta) => break (meta.uid, meta.gid),
+                None if directory == "/" => return Ok(None),
+                None => directory = split(directory).0,
+            }
+        };
+        let obstacle = |path: &str, uid| Some(Obstacle::OtherUser { path: path.to_owned(), uid });
+        let opened = self.directory(directory)?.with_rights_of(Some(user));
+        if opened.access().is_err() {
+            return Ok(obstacle(directory, user.0));
+        }
+        let entry = if directory == parent { opened.lstat(name)? } else { None };
+        Ok(entry.filter(|entry| entry.uid != user.0).and_then(|entry| obstacle(path, entry.uid)))
+    }
+}
+
 fn permission(directory: &str, meta: &Meta) -> Obstacle {
     Obstacle::Permission { directory: directory.to_owned(), uid: meta.uid, gid: meta.gid, mode: meta.mode }
 }
@@ -157,6 +214,8 @@ impl Directory {
     }
 
     fn access(&self) -> Result<(), Errno> {
-        rustix::fs::accessat(self.fd(), ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+        as_user(self.user(), || {
+            rustix::fs::accessat(self.fd(), ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)
+        })
     }
 }

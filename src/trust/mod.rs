@@ -8,6 +8,7 @@ pub mod firefox_policy;
 pub mod nix_store;
 pub mod os_release;
 pub mod ours;
+pub mod owners;
 pub mod p11_format;
 pub mod readers;
 pub mod runtimes;

@@ -346,11 +346,53 @@ impl<'a> View<'a> {
     }
 
     /// Where `path` leads without us: the path of the node at the end of the links, every link on the way resolved,
-    /// and that node. `None` if it leads nowhere.
+    /// and that node. `None` if it leads nowhere. For reading: what is written goes to [`View::target`].
     ///
     /// # Errors
     /// The links loop.
     pub fn follow(&self, path: &str) -> Result<Option<(String, Rc<Node>)>> {
+        self.follow_links(path, |_| Ok(()))
+    }
+
+    /// The same where something is to be written at the end: a link that another user owns may lead only to what that
+    /// user owns (threat T35).
+    ///
+    /// # Errors
+    /// The links loop, or one of another user leads to something that this user does not own.
+    pub fn target(&self, path: &str) -> Result<Option<(String, Rc<Node>)>> {
+        let foreign = Cell::new(None);
+        let end = self.follow_links(path, |link| {
+            let owner = self.owner(link)?.filter(|uid| !self.sysroot.is_trusted(*uid));
+            if let Some(uid) = owner {
+                foreign.set(Some(uid));
+            }
+            Ok(())
+        })?;
+        if let (Some(uid), Some((real, _))) = (foreign.get(), &end)
+            && self.owner(real)? != Some(uid)
+        {
+            return Err(Error::failed(format!(
+                "a symbolic link on this path is owned by user {uid}, and it leads to `{}`, which this user does not own",
+                self.sysroot.display(real)
+            ))
+            .at(self.sysroot.display(path))
+            .hint(format!("replace the link with one of root's: `chown -h 0:0 {}`", self.sysroot.display(path))));
+        }
+        Ok(end)
+    }
+
+    /// The owner of what stands at `location` now; `None` if there is nothing.
+    fn owner(&self, location: &str) -> Result<Option<u32>> {
+        let location = &self.location(location)?;
+        self.actual(location)?;
+        Ok(self.actual.borrow().get(location).and_then(|(meta, _)| meta.map(|meta| meta.uid)))
+    }
+
+    fn follow_links(
+        &self,
+        path: &str,
+        passes: impl Fn(&str) -> Result<()>,
+    ) -> Result<Option<(String, Rc<Node>)>> {
         let mut path = path.to_owned();
         for _ in 0..MAX_HOPS {
             // The directories on the way are not ours to link, so the sysroot's own resolution serves.
@@ -358,7 +400,10 @@ impl<'a> View<'a> {
             let node = self.original(&canonical)?;
             match node.as_ref() {
                 Node::Absent => return Ok(None),
-                Node::Link { target } => path = join(split(&canonical).0, target),
+                Node::Link { target } => {
+                    passes(&canonical)?;
+                    path = join(split(&canonical).0, target);
+                }
                 _ => return Ok(Some((canonical, node))),
             }
         }

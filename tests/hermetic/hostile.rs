@@ -431,6 +431,7 @@ fn swapped(fallback: bool) {
     });
     eprintln!("{runs} runs, {done} of them succeeded, {swaps} exchanges");
     assert!(swaps > 1_000, "only {swaps} exchanges");
+    assert!(done > 0, "no run succeeded, so nothing was raced");
     outside.assert_same(&Tree::of(&scene.outside()), "outside");
 }
 

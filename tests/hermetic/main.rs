@@ -33,6 +33,7 @@ mod hostile;
 mod input;
 mod killed;
 mod left_out;
+mod links;
 mod net;
 mod nix_store;
 mod p11_keystore;

@@ -6,7 +6,11 @@ use std::path::Path;
 use super::http;
 use crate::acme::order::Answer;
 use crate::error::{Error, Result};
+use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::directory::{Attributes, Directory};
+use crate::rootfs::file_set::{After, Before, Change, FileSet, Rules};
+use crate::rootfs::path::child;
+use crate::rootfs::tree::{self, Node};
 use crate::rootfs::{Kind, Meta, Sysroot, host};
 
 /// What a web server of another user must be able to enter and read.
@@ -43,34 +47,39 @@ impl Webroot {
 
     /// Puts the answers in.
     pub(super) fn put_up(&mut self, answers: &[&Answer]) -> Result<()> {
-        let directory = self.challenge_directory()?;
+        self.make_challenge_directory()?;
+        let directory = self.root.directory_without_links(directory_path())?;
         for answer in answers {
             let name = answer.token.as_str();
-            let attributes = Attributes { mode: FILE_MODE, owner: None, modified: None };
             // Two names of one order may share a token (and with it the content).
             if self.files.iter().any(|file| file == name) {
                 continue;
             }
             let content = answer.key_authorization.as_bytes();
-            if is_left(&directory, name, content)? {
-                directory.remove(name)?;
+            if !is_left(&directory, name, content)? {
+                if directory.lstat(name)?.is_some() {
+                    return Err(Error::failed("another file is where the answer to the challenge should go")
+                        .at(format!("{}/{name}", directory.display()))
+                        .hint("move it away and run again: an answer replaces nothing"));
+                }
+                let path = child(directory_path(), name);
+                let attributes = Attributes { mode: FILE_MODE, owner: None, modified: None };
+                self.apply(&path, &Node::Absent, After::File(content, attributes))?;
             }
-            directory.create_file(name, content, attributes)?;
             self.files.push(name.to_owned());
         }
         Ok(())
     }
 
-    /// `.well-known/acme-challenge`, made as far as it is missing.
-    fn challenge_directory(&mut self) -> Result<Directory> {
-        let attributes = Attributes { mode: DIRECTORY_MODE, owner: None, modified: None };
+    /// Makes `.well-known/acme-challenge`, as far as it is missing.
+    fn make_challenge_directory(&mut self) -> Result<()> {
         let mut path = String::new();
         for component in http::DIRECTORY.split('/').filter(|component| !component.is_empty()) {
             let parent = self.root.directory_without_links(if path.is_empty() { "/" } else { &path })?;
-            path = format!("{path}/{component}");
+            path = child(&path, component);
             match parent.lstat(component)? {
                 None => {
-                    parent.make_directory(component, attributes)?;
+                    self.apply(&path, &Node::Absent, After::Directory(DIRECTORY_MODE, None))?;
                     self.made.push(path.clone());
                 }
                 Some(meta) if meta.kind == Kind::Directory => {}
@@ -85,7 +94,18 @@ impl Webroot {
                 }
             }
         }
-        self.root.directory_without_links(&path)
+        Ok(())
+    }
+
+    /// One change below the webroot, following no link.
+    fn apply(&self, path: &str, before: &Node, after: After) -> Result<()> {
+        let rules = Rules { no_links: true, ..Rules::default() };
+        let change = Change { path, before: Before::Is(before), after, rules };
+        let mut set = FileSet::unlocked(&self.root, None)?;
+        set.apply(&[change], &mut Checkpoints::off()).map_err(|(_, error)| {
+            set.undo();
+            error
+        })
     }
 
     /// Removes what we put there. The errors, if any.
@@ -96,17 +116,24 @@ impl Webroot {
     fn remove(&mut self) -> Vec<Error> {
         let mut errors = Vec::new();
         for name in std::mem::take(&mut self.files) {
-            let directory = self.root.directory_without_links(http::DIRECTORY.trim_end_matches('/'));
-            errors.extend(directory.and_then(|directory| directory.remove(&name)).err());
+            let path = child(directory_path(), &name);
+            errors.extend(
+                tree::read(&self.root, &path).and_then(|now| self.apply(&path, &now, After::Absent)).err(),
+            );
         }
         for path in std::mem::take(&mut self.made).iter().rev() {
-            let (parent, name) = crate::rootfs::split(path);
-            let parent = self.root.directory_without_links(parent);
-            // One that somebody else uses by now stays.
-            errors.extend(parent.and_then(|parent| parent.remove_empty_directory(name)).err());
+            // One that another program uses by now stays.
+            let made = Node::Directory { mode: DIRECTORY_MODE };
+            let is_there = self.root.lstat(path).is_ok_and(|meta| meta.is_some());
+            errors.extend(is_there.then(|| self.apply(path, &made, After::Absent)).and_then(Result::err));
         }
         errors
     }
+}
+
+/// The directory of the answers, below the webroot.
+fn directory_path() -> &'static str {
+    http::DIRECTORY.trim_end_matches('/')
 }
 
 /// Whether the very answer stands there already, as a file of ours: a run that was killed could not take it away, and many

@@ -20,7 +20,8 @@ use crate::net::Trust;
 use crate::net::url::same_origin;
 use crate::pair::FILE_LIMIT;
 use crate::pair::pending::{Attempt, Pending};
-use crate::rootfs::directory::{Attributes, Directory};
+use crate::rootfs::directory::Attributes;
+use crate::rootfs::file_set::{try_write_file, write_file};
 use crate::rootfs::{Sysroot, split};
 use crate::secret::{Secret, Source};
 use crate::source::system;
@@ -332,7 +333,7 @@ impl AccountStore for Account<'_> {
             }
             Place::At(path) => {
                 let file = File::open(path)?;
-                file.replace(&format!("{}.{suffix}", file.name), &content)?;
+                file.replace(&format!("{}.{suffix}", file.path), &content)?;
                 Ok(Some(format!("{}.{suffix}", file.path)))
             }
         }
@@ -343,7 +344,7 @@ impl AccountStore for Account<'_> {
             Place::Beside(id) => self.pending.save_account(id, content),
             Place::At(path) => {
                 let file = File::open(path)?;
-                file.replace(&file.name, content)
+                file.replace(&file.path, content)
             }
         }
     }
@@ -356,8 +357,7 @@ impl AccountStore for Account<'_> {
 /// A file that the user named, in its directory.
 struct File {
     path: String,
-    name: String,
-    directory: Directory,
+    host: Sysroot,
 }
 
 const FILE_ATTRIBUTES: Attributes = Attributes { mode: 0o600, owner: None, modified: None };
@@ -366,36 +366,20 @@ impl File {
     fn open(path: &Path) -> Result<File> {
         let path = absolute(path)?;
         let host = Sysroot::open(Path::new("/"))?;
-        let (parent, name) = split(&path);
-        let directory = host.directory(parent).map_err(|error| {
+        host.directory(split(&path).0).map_err(|error| {
             error.hint("`--account-key FILE` is where the account's key is kept: make its directory first")
         })?;
-        let name = name.to_owned();
-        Ok(File { path, name, directory })
+        Ok(File { path, host })
     }
 
     /// Whether it can be replaced, found out as far as that goes without doing it.
     fn prepare(&self) -> Result<()> {
-        if self.directory.lstat(&self.name)?.is_some_and(|meta| meta.mount_point) {
-            let what = "the account's key file is mounted by itself, so that it cannot be replaced";
-            return Err(Error::failed(what).at(&self.path).hint("mount its directory instead"));
-        }
-        let temporary = self.temporary()?;
-        self.directory.create_file(&temporary, b"", FILE_ATTRIBUTES)?;
-        self.directory.remove(&temporary)
+        try_write_file(&self.host, &self.path, FILE_ATTRIBUTES)
     }
 
-    /// Puts `content` at `name` beside it, on disk when this returns.
-    fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
-        self.directory.replace_file(&self.temporary()?, name, content, FILE_ATTRIBUTES)?;
-        self.directory.sync()
-    }
-
-    /// The name of a file that is not there.
-    fn temporary(&self) -> Result<String> {
-        let temporary = format!(".{}.trustup-new", self.name);
-        self.directory.remove(&temporary)?;
-        Ok(temporary)
+    /// Puts `content` at `path`, on disk when this returns.
+    fn replace(&self, path: &str, content: &[u8]) -> Result<()> {
+        write_file(&self.host, path, content, FILE_ATTRIBUTES).map(drop)
     }
 }
 

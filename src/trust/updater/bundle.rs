@@ -71,7 +71,7 @@ impl Bundles {
         }
         let mut found: Vec<Found> = Vec::new();
         for path in self.known() {
-            let Some((real, _)) = view.follow(path)? else { continue };
+            let Some((real, _)) = view.target(path)? else { continue };
             let location = view.location(path)?;
             let way = nix_links::way(view, path, &replaceable)?;
             let shut = (way == Way::Directory).then_some(path);

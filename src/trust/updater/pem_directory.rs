@@ -112,7 +112,7 @@ impl PemDirectory {
             push_certificate(&mut bundle, &certificate);
         }
         // As the shell's redirection does: through a link, and the file keeps its mode and owner.
-        let (path, file) = match view.follow(self.bundle)? {
+        let (path, file) = match view.target(self.bundle)? {
             Some((real, node)) if !nix_store::holds(&real) => {
                 let path = if view.location(self.bundle)? == real { self.bundle.to_owned() } else { real };
                 match node.as_ref() {

@@ -108,13 +108,13 @@ fn the_answer_of_a_run_that_was_killed_is_taken_over() {
     longer.push(b'\n');
     for content in [longer, left[1..].to_vec(), Vec::new()] {
         plant(&content);
-        enroll().fails(1).says(["could not create"]);
+        enroll().fails(1).says(["another file is where the answer to the challenge should go"]);
         assert_eq!(std::fs::read(&file).expect("theirs"), content);
     }
     if rustix::process::geteuid().is_root() {
         plant(&left);
         std::os::unix::fs::chown(&file, Some(65_534), None).expect("owner");
-        enroll().fails(1).says(["could not create"]);
+        enroll().fails(1).says(["another file is where the answer to the challenge should go"]);
         assert!(file.exists());
     }
 }

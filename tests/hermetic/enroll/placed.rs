@@ -272,7 +272,7 @@ fn t21_what_lies_where_a_key_under_way_is_kept_must_be_ours() {
     let scene = Scene::new();
     let pending = scene.path(".server.key.trustup");
     symlink(scene.directory.path(), &pending).unwrap();
-    scene.enroll().fails(1).says(["is no directory"]);
+    scene.enroll().fails(1).says(["expected a directory of trustup's own"]);
     fs::remove_file(&pending).unwrap();
     // A key that somebody got in there is not the one in the record.
     fs::create_dir(&pending).unwrap();

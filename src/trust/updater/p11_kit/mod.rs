@@ -91,7 +91,7 @@ impl P11Kit {
 
     /// The path of an output: where a link there leads (SUSE's images without tools keep the files elsewhere).
     fn place(&self, view: &View, path: &str) -> Result<String> {
-        Ok(match view.follow(path)? {
+        Ok(match view.target(path)? {
             Some((real, _)) if matches!(view.original(path)?.as_ref(), Node::Link { .. }) => real,
             _ => path.to_owned(),
         })

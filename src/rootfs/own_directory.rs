@@ -1,0 +1,318 @@
+//! A directory that is trustup's own, with its lock: state and journal, what is in progress beside a key, dev-ca's state.
+//! One run at a time works in it; other users cannot hold the lock, since they cannot open it (threat T11).
+
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use super::directory::{Attributes, Directory};
+use super::path::{child, split};
+use super::{Kind, Meta, Sysroot, staged};
+use crate::error::{self, Error, Result};
+
+/// The lock's file.
+const LOCK: &str = "lock";
+/// Between two tries to get the lock.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Permission bits of the directory, and of the files in it where nothing else is asked for.
+const MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+/// Permission bits of directories above it that are made.
+const MODE_ABOVE: u32 = 0o755;
+/// The end of the names that versions before the file-set engine staged under.
+const FORMER_STAGED: &str = "new";
+
+/// What is asked for.
+pub struct Wanted<'a> {
+    /// The directory, as seen inside the root file system; its last component is never a link.
+    pub path: &'a str,
+    /// How long to wait for a run that holds the lock.
+    pub patience: Duration,
+    /// Make the directories above it, too.
+    pub make_above: bool,
+    /// The time that files in it get, seconds since 1970; `None` is now.
+    pub stamp: Option<i64>,
+    /// Refuses a directory that is there and that must not be used.
+    pub accept: &'a dyn Fn(&Meta) -> Result<()>,
+}
+
+/// Why there is no lock.
+#[derive(Debug)]
+pub enum Unavailable {
+    /// Another run held it for as long as we waited. The lock, as it is displayed.
+    Busy(String),
+    /// Nothing can be locked there, or something else failed.
+    Failed(Error),
+}
+
+/// A directory of trustup's own, locked until this is dropped. One that is empty by then is removed, and with it the
+/// directories above it that were made for it.
+#[derive(Debug)]
+pub struct OwnDirectory {
+    directory: Directory,
+    parent: Directory,
+    name: String,
+    path: String,
+    /// Whether this run made it.
+    is_new: bool,
+    /// Directories above it that this run made, outermost first, each with its parent.
+    made: Vec<(String, Directory)>,
+    stamp: Option<i64>,
+    lock: Option<OwnedFd>,
+}
+
+impl OwnDirectory {
+    /// Opens the directory (and makes it, 0700, where it is missing) and takes its lock. What a killed run staged in it
+    /// is removed.
+    ///
+    /// # Errors
+    /// Another run holds the lock; nothing can be locked there ([`error::Kind::Unsupported`], at once); it cannot be
+    /// made, or `accept` refuses it. Nothing is left behind.
+    pub fn open(sysroot: &Sysroot, wanted: &Wanted) -> Result<Self, Unavailable> {
+        let began = Instant::now();
+        let mut made = Vec::new();
+        loop {
+            sysroot.look_again();
+            match OwnDirectory::try_open(sysroot, wanted, &mut made) {
+                Ok(Some(own)) => return Ok(own),
+                Ok(None) if began.elapsed() < wanted.patience => std::thread::sleep(PAUSE),
+                Ok(None) => {
+                    remove_made(&mut made);
+                    return Err(Unavailable::Busy(sysroot.display(&child(wanted.path, LOCK))));
+                }
+                Err(error) => {
+                    remove_made(&mut made);
+                    return Err(Unavailable::Failed(error));
+                }
+            }
+        }
+    }
+
+    /// `None` if another run holds the lock, or has just removed the directory.
+    fn try_open(
+        sysroot: &Sysroot,
+        wanted: &Wanted,
+        made: &mut Vec<(String, Directory)>,
+    ) -> Result<Option<Self>> {
+        let (above, name) = split(wanted.path);
+        if wanted.make_above {
+            make_above(sysroot, above, made)?;
+        }
+        let parent = sysroot.directory(above)?;
+        let is_new = parent.lstat(name)?.is_none();
+        if is_new {
+            let attributes = Attributes { mode: MODE, owner: None, modified: None };
+            match parent.make_directory(name, attributes) {
+                // What is saved in it is to be found after a power cut, too.
+                Ok(()) => parent.sync()?,
+                // Another run was faster.
+                Err(_) if parent.lstat(name)?.is_some() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let Some(meta) = parent.lstat(name)? else { return Ok(None) };
+        if meta.kind != Kind::Directory {
+            return Err(Error::failed("expected a directory of trustup's own, found something else")
+                .at(sysroot.display(wanted.path))
+                .hint("find out what put it there; then move it away and run again"));
+        }
+        (wanted.accept)(&meta)?;
+        let vanished = |parent: &Directory| {
+            Ok::<_, Error>(parent.lstat(name)?.map(|now| now.identity) != Some(meta.identity))
+        };
+        let directory = match parent.child(name) {
+            Ok(directory) => directory,
+            Err(_) if vanished(&parent)? => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let lock = match directory.try_lock(LOCK) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return Ok(None),
+            Err(_) if vanished(&parent)? => return Ok(None),
+            Err(error) => {
+                if is_new && error.kind() == error::Kind::Unsupported {
+                    parent.remove_empty_directory(name)?;
+                }
+                return Err(error);
+            }
+        };
+        let own = OwnDirectory {
+            directory,
+            parent,
+            name: name.to_owned(),
+            path: wanted.path.to_owned(),
+            is_new,
+            made: std::mem::take(made),
+            stamp: wanted.stamp,
+            lock: Some(lock),
+        };
+        own.remove_staged()?;
+        Ok(Some(own))
+    }
+
+    /// Removes what a killed run staged here.
+    fn remove_staged(&self) -> Result<()> {
+        let is_left = |name: &&String| {
+            staged::is_staged(name) || *name == FORMER_STAGED || name.ends_with(&format!(".{FORMER_STAGED}"))
+        };
+        self.directory.list()?.iter().filter(is_left).try_for_each(|name| self.directory.remove(name))
+    }
+
+    /// The directory, as seen inside the root file system.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Whether this run made it.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Directories above it that this run made, outermost first.
+    pub fn made(&self) -> Vec<String> {
+        self.made.iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    /// Takes over directories above it that an earlier run made: they go with this one's, when it is empty at last.
+    ///
+    /// # Errors
+    /// One of them cannot be reached.
+    pub fn take_over(&mut self, sysroot: &Sysroot, paths: &[String]) -> Result<()> {
+        for path in paths.iter().rev() {
+            if !self.made.iter().any(|(known, _)| known == path) {
+                self.made.insert(0, (path.clone(), sysroot.directory(split(path).0)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// For reading.
+    pub fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// The content of the file `name`, and what `statx` says of it; `None` if there is none.
+    ///
+    /// # Errors
+    /// It is no regular file, larger than `limit` bytes, or cannot be read.
+    pub fn read(&self, name: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
+        self.directory.read(name, limit)
+    }
+
+    /// Replaces the file `name` (mode 0600) as a whole, on disk when this returns.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+        self.write_with_mode(name, content, FILE_MODE)
+    }
+
+    /// As [`OwnDirectory::write`], with other permission bits (octal).
+    pub fn write_with_mode(&self, name: &str, content: &[u8], mode: u32) -> Result<()> {
+        let staged = staged::name(&self.path, name);
+        let modified = self.stamp.map(|seconds| (seconds, 0));
+        self.directory.remove(&staged)?;
+        self.directory.stage_file(&staged, content, Attributes { mode, owner: None, modified }, None)?;
+        if !self.directory.rename(&staged, name)? {
+            self.directory.remove(&staged)?;
+            return Err(Error::failed("a file of trustup's own is mounted by itself and cannot be replaced")
+                .at(format!("{}/{name}", self.directory.display()))
+                .hint("mount the directory, not the file"));
+        }
+        self.directory.sync()
+    }
+
+    /// Removes the file `name`, if it is there.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        self.directory.remove(name)
+    }
+
+    /// Closes the directory to others again (0700).
+    pub fn narrow(&self) -> Result<()> {
+        self.directory.set_mode(MODE)
+    }
+
+    /// Sets the time of the directories above it that this run changed, seconds since 1970.
+    ///
+    /// # Errors
+    /// One of them cannot be stamped.
+    pub fn stamp_above(&self, seconds: i64) -> Result<()> {
+        self.made
+            .iter()
+            .map(|(_, parent)| parent)
+            .chain([&self.parent])
+            .try_for_each(|directory| directory.stamp((seconds, 0)))
+    }
+
+    /// Makes an empty directory `name` (0700) in here with one file (0600) in it, for `work` with it; afterwards the
+    /// directory is removed with all files in it. `work` gets the directory's path inside the root file system.
+    ///
+    /// # Errors
+    /// It cannot be made or removed.
+    pub fn with_scratch<T>(
+        &self,
+        name: &str,
+        file: (&str, &[u8]),
+        work: impl FnOnce(&str, &Directory) -> T,
+    ) -> Result<T> {
+        let attributes = |mode| Attributes { mode, owner: None, modified: None };
+        if self.directory.lstat(name)?.is_none() {
+            self.directory.make_directory(name, attributes(MODE))?;
+        }
+        let scratch = self.directory.child(name)?;
+        let clear = || scratch.list()?.iter().try_for_each(|name| scratch.remove(name));
+        clear()?;
+        scratch.stage_file(file.0, file.1, attributes(FILE_MODE), None)?;
+        let result = work(&child(&self.path, name), &scratch);
+        clear()?;
+        self.directory.remove_empty_directory(name)?;
+        Ok(result)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        let Some(lock) = self.lock.take() else { return Ok(()) };
+        self.directory.remove(LOCK)?;
+        drop(lock);
+        if self.directory.list()?.is_empty() && self.parent.remove_empty_directory(&self.name)? {
+            self.parent.sync()?;
+            remove_made(&mut self.made);
+        } else if let Some(seconds) = self.stamp {
+            self.directory.stamp((seconds, 0))?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for OwnDirectory {
+    fn drop(&mut self) {
+        // What cannot be removed now is an empty directory, or a lock that nobody holds.
+        let _ = self.close();
+    }
+}
+
+/// Removes directories that were made, the innermost first, as far as nothing is in them.
+fn remove_made(made: &mut Vec<(String, Directory)>) {
+    while let Some((path, parent)) = made.pop() {
+        if !matches!(parent.remove_empty_directory(split(&path).1), Ok(true)) {
+            return;
+        }
+    }
+}
+
+/// Makes the directories on the way to `path` that are missing, and `path`.
+fn make_above(sysroot: &Sysroot, path: &str, made: &mut Vec<(String, Directory)>) -> Result<()> {
+    let mut so_far = String::from("/");
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        let parent = std::mem::take(&mut so_far);
+        so_far = child(&parent, name);
+        if sysroot.lstat(&so_far)?.is_some() {
+            continue;
+        }
+        let parent = sysroot.directory(&parent)?;
+        let attributes = Attributes { mode: MODE_ABOVE, owner: None, modified: None };
+        match parent.make_directory(name, attributes) {
+            Ok(()) => made.push((so_far.clone(), parent)),
+            // Another run was faster.
+            Err(_) if parent.lstat(name)?.is_some() => {}
+            Err(error) => return Err(error),
+        }
+        sysroot.look_again();
+    }
+    Ok(())
+}
