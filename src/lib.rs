@@ -37,3 +37,4 @@ pub mod step_ca;
 pub mod text;
 pub mod trust;
 pub mod ui;
+pub mod versioned;

@@ -18,28 +18,30 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::rootfs::record::{Record, Saved};
 use crate::rootfs::{Kind, Meta, STATE_DIRECTORY, Sysroot};
-use crate::trust::distro;
 use crate::trust::firefox_policy;
 use crate::trust::ours::Ours;
 use crate::trust::runtimes::profile;
 use crate::trust::stores::{Additions, Kinds};
 use crate::trust::updater::Ownership;
+use crate::versioned::{Field, Format, UnknownFields, Unreadable, check_values, is_newer};
 
-pub use self::check::{Unclaimed, attribute, check_records};
+pub use self::check::{Unclaimed, attribute, check_records, row};
 
 /// The state file in the sysroot's state directory, 0600.
 pub const FILE: &str = "state.json";
 
 /// A state names a few hundred paths and certificates. A larger one is neither read nor written.
 pub const LIMIT: u64 = 64 * 1024 * 1024;
-const SCHEMA: u32 = 1;
+
+/// Version 1: the first. Version 2: a file that says by `row_named`, `records.*.via` or `added.*.*.certificate` what a
+/// trustup that does not know these would get wrong.
+const FORMAT: Format = Format { what: "trust state", field: Field::Schema, newest: 2, unnamed: None };
 
 /// What we did, as recorded by the last run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct State {
-    /// Version of the format.
-    pub schema: u32,
+    /// Version of the format: the lowest whose readers get nothing wrong.
+    pub schema: u64,
     /// The row of the table of distributions.
     pub row: String,
     /// Whether the user named that row (`--distribution`), so that os-release does not count.
@@ -60,7 +62,7 @@ pub struct State {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub firefox_policy: bool,
     /// Which stores beside the family's outputs are looked after.
-    #[serde(default, skip_serializing_if = "Kinds::is_none")]
+    #[serde(default, skip_serializing_if = "Kinds::is_default")]
     pub kinds: Kinds,
     /// What we added to keystores and databases beside the family's outputs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -74,11 +76,13 @@ pub struct State {
     /// Records of the file that no longer say anything that can be acted on: never written.
     #[serde(skip)]
     pub unclaimed: Vec<Unclaimed>,
+    /// What only a newer trustup knows.
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// A root that the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct StoredAnchor {
     /// SHA-256 of the DER.
     pub fingerprint: Fingerprint,
@@ -96,6 +100,9 @@ pub struct StoredAnchor {
     /// does enrollment believe it (threat T34). Missing in what older versions wrote.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub pinned: bool,
+    /// What only a newer trustup knows.
+    #[serde(flatten)]
+    unknown: UnknownFields,
 }
 
 /// How a root came to be trusted here.
@@ -123,7 +130,6 @@ impl Status {
 
 /// What a source gave last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct StoredSource {
     /// Its set is to equal what the source gives (a bundle), rather than only grow.
     pub replaces: bool,
@@ -131,6 +137,9 @@ pub struct StoredSource {
     pub fingerprints: Vec<Fingerprint>,
     /// What it once gave and then no longer did (threat T5).
     pub removed: Vec<Fingerprint>,
+    /// What only a newer trustup knows.
+    #[serde(flatten)]
+    unknown: UnknownFields,
 }
 
 impl StoredAnchor {
@@ -144,6 +153,7 @@ impl StoredAnchor {
             status: Status::Recorded,
             sources: vec![source],
             pinned: false,
+            unknown: UnknownFields::default(),
         }
     }
 
@@ -233,13 +243,21 @@ impl State {
 
     /// Whether both say the same, the version aside.
     pub fn same_content(&self, other: &State) -> bool {
-        State { schema: SCHEMA, ..self.clone() } == State { schema: SCHEMA, ..other.clone() }
+        State { schema: 0, ..self.clone() } == State { schema: 0, ..other.clone() }
             || (self.is_empty() && other.is_empty())
+    }
+
+    /// The lowest version of the format whose readers get nothing wrong.
+    fn version(&self) -> u64 {
+        let via = self.records.values().any(|record| record.via.is_some());
+        let mut additions = self.added.values().flat_map(BTreeMap::values);
+        let certificate = additions.any(|addition| addition.certificate.is_some());
+        if self.row_named || via || certificate { 2 } else { 1 }
     }
 
     /// The file's bytes.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        let state = State { schema: SCHEMA, ..self.clone() };
+        let state = State { schema: self.version(), ..self.clone() };
         let mut bytes = serde_json::to_vec_pretty(&state)
             .map_err(|error| Error::failed("could not write the state").because(error))?;
         bytes.push(b'\n');
@@ -252,7 +270,12 @@ impl State {
     /// The state is too large, or names something that is not trustup's to change.
     pub fn check_before_writing(&self, sysroot: &Sysroot) -> Result<()> {
         let place = || sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
-        let size = self.to_bytes()?.len() as u64;
+        if self.is_empty() {
+            // It is not written: the file goes.
+            return Ok(());
+        }
+        let bytes = self.to_bytes()?;
+        let size = bytes.len() as u64;
         if size > LIMIT {
             return Err(Error::failed(format!(
                 "the record of this change would have {} MiB, more than the {} MiB that trustup reads",
@@ -262,12 +285,13 @@ impl State {
             .at(place())
             .hint("a file in a trust store is far too large: `trustup detect` lists the stores; remove that file and run again"));
         }
-        let mut state = State { schema: SCHEMA, ..self.clone() };
-        state.check(sysroot).map_err(|error| {
-            error
-                .at(place())
-                .hint("trustup could not read this record again, so it changes nothing; please report this")
-        })
+        check_values(&bytes).map_err(Error::failed).and_then(|()| self.clone().check(sysroot)).map_err(
+            |error| {
+                error.at(place()).hint(
+                    "trustup could not read this record again, so it changes nothing; please report this",
+                )
+            },
+        )
     }
 
     /// Reads and checks the state of a root file system; an empty one if there is none.
@@ -293,23 +317,25 @@ impl State {
         let damaged = |error: Error| {
             error.at(&place).hint(format!("if nobody but trustup should have written there, look who did; then remove `{place}` and run bootstrap again"))
         };
-        let mut state: State = serde_json::from_slice(bytes).map_err(|error| {
-            damaged(Error::failed("the state of an earlier run is damaged").because(error))
+        let mut state: State = FORMAT.read(bytes, &place).map_err(|unreadable| match unreadable {
+            Unreadable::Newer(error) => error,
+            Unreadable::Damaged(cause) => {
+                damaged(Error::failed("the state of an earlier run is damaged").because(cause))
+            }
         })?;
-        state.check(sysroot).map_err(damaged)?;
+        state.check(sysroot).map_err(|error| if is_newer(&error) { error } else { damaged(error) })?;
         Ok(state)
     }
 
     /// Holds every path and mode against the row's table; records that cannot be acted on any more become `unclaimed`.
     fn check(&mut self, sysroot: &Sysroot) -> Result<()> {
-        if self.schema != SCHEMA {
-            return Err(Error::failed(format!(
-                "the state has version {}, this trustup knows {SCHEMA}",
-                self.schema
-            )));
-        }
-        let row = distro::by_id(&self.row, sysroot.is_private())
-            .ok_or_else(|| Error::failed("the state names a row that no table has"))?;
+        let row = row(&self.row, sysroot).map_err(|unknown| match unknown {
+            Some(row) => {
+                let place = sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
+                FORMAT.unknown_value(self.schema, &place, &row)
+            }
+            None => Error::failed("the state names a row of another kind of tree"),
+        })?;
         self.unclaimed = check_records(sysroot, row, self.records.iter(), self.added.keys())?;
         for Unclaimed { path, .. } in &self.unclaimed {
             self.records.remove(path);
@@ -342,6 +368,19 @@ impl State {
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses the state of a newer trustup, and nothing else.
+///
+/// # Errors
+/// A newer trustup wrote it.
+pub fn refuse_newer(sysroot: &Sysroot) -> Result<()> {
+    let path = format!("{}/{FILE}", sysroot.state_directory());
+    match sysroot.read(&path, LIMIT) {
+        Ok(Some((bytes, _))) => FORMAT.refuse_newer(&bytes, &sysroot.display(&path)),
+        // What else is wrong with it is said when it is loaded.
+        Ok(None) | Err(_) => Ok(()),
     }
 }
 

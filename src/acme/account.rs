@@ -15,6 +15,12 @@ use crate::key::PrivateKey;
 use crate::net::url::{origin, same_origin};
 use crate::text;
 
+/// The account that was kept.
+fn load(store: &mut dyn AccountStore) -> Result<Option<Kept>> {
+    let Some(content) = store.load()? else { return Ok(None) };
+    Kept::from_text(&content, &store.place()).map(Some)
+}
+
 /// The account that was kept, or a new one; says which.
 pub(super) async fn open(
     transport: &Transport,
@@ -22,8 +28,7 @@ pub(super) async fn open(
     store: &mut dyn AccountStore,
     report: &Report<'_>,
 ) -> Result<Account> {
-    let Some(content) = store.load()? else { return register(transport, settings, store, report).await };
-    let kept = Kept::from_text(&content)?;
+    let Some(kept) = load(store)? else { return register(transport, settings, store, report).await };
     let Some(url) = kept.url.clone() else { return adopt(transport, settings, kept, store, report).await };
     let key = PrivatePkcs8KeyDer::from(kept.key.pkcs8());
     // The URL as it was at creation, whatever the server is called today: step-ca wants exactly that.
@@ -101,7 +106,7 @@ pub(super) async fn renew(
     report.warn("the CA does not know the account any more; making a new one");
     let is_lost = matches!(refusal, instant_acme::Error::Api(problem) if is(problem, "accountDoesNotExist"));
     let is_bound = settings.eab.is_some() || transport.wants_external_account();
-    let kept = store.load()?.map(|content| Kept::from_text(&content)).transpose()?;
+    let kept = load(store)?;
     match kept.filter(|kept| is_lost && !is_bound && !is_elsewhere(kept, transport)) {
         Some(kept) => {
             store.prepare()?;
@@ -200,19 +205,22 @@ fn keep(
 ) -> Result<()> {
     // Checked here because it is never asked by the library, only named: it must not carry anything else either.
     transport.check(account.id())?;
-    if let Some(before) = store.load()?.map(|content| Kept::from_text(&content)).transpose()?
-        && before.key.public_key() != key.public_key()
-        && let Some(aside) = store.set_aside()?
-    {
-        let made = before.directory.map(|url| format!(" that was made at `{}`", text::mask_url(&url)));
-        report.warn(&format!(
+    let mut unknown = Vec::new();
+    if let Some(before) = load(store)? {
+        if before.key.public_key() == key.public_key() {
+            unknown = before.unknown;
+        } else if let Some(aside) = store.set_aside()? {
+            let made = before.directory.map(|url| format!(" that was made at `{}`", text::mask_url(&url)));
+            report.warn(&format!(
             "the key of the account{} is kept in `{}`: if that is another CA's, give each of them a file of its own (`--account-key`)",
             text::escape(&made.unwrap_or_default()),
             text::escape(&aside),
         ));
+        }
     }
     let directory = Some(transport.directory().to_string());
-    store.save(Kept { key, url: Some(account.id().to_owned()), directory }.to_text().as_bytes())
+    let kept = Kept { key, url: Some(account.id().to_owned()), directory, unknown };
+    store.save(kept.to_text().as_bytes())
 }
 
 /// Terms are agreed to by the user or not at all.

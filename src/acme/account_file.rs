@@ -1,13 +1,17 @@
 //! The account as it is kept: its key in PEM, and above it (RFC 7468 section 5.2 allows text there) the URLs of the
-//! directory and the account. To and from text only.
+//! directory and the account, and the version of the format. To and from text only.
 
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::key::{KeyType, PrivateKey};
+use crate::versioned::{self, Field, Format};
 
 const HEAD: &str =
     "ACME account of trustup. Whoever has the key below can use the account: keep it secret.\n";
+/// Version 1 names itself only since it was written with this line.
+const VERSION: &str = "Version: ";
+const FORMAT: Format = Format { what: "ACME account", field: Field::Version, newest: 1, unnamed: Some(1) };
 const DIRECTORY: &str = "Directory: ";
 const ACCOUNT: &str = "Account: ";
 
@@ -19,32 +23,53 @@ pub(super) struct Kept {
     pub(super) url: Option<String>,
     /// The URL of the directory that it was made under; `None` in a key that other software made.
     pub(super) directory: Option<String>,
+    /// Lines above the key that only a newer trustup knows; none in a key that other software made.
+    pub(super) unknown: Vec<String>,
 }
 
 impl Kept {
-    /// Reads what [`Kept::to_text`] wrote, or a bare key in any of the usual forms.
+    /// Reads what [`Kept::to_text`] wrote to `place`, or a bare key in any of the usual forms.
     ///
     /// # Errors
-    /// There is no usable key in it. The error shows nothing of the content.
-    pub(super) fn from_text(content: &[u8]) -> Result<Self> {
+    /// A newer trustup wrote it; there is no usable key in it. The error shows nothing of the content.
+    pub(super) fn from_text(content: &[u8], place: &str) -> Result<Self> {
+        // Only what stands above the key is ours.
+        let text = String::from_utf8_lossy(content);
+        let head: Vec<&str> = text.lines().take_while(|line| !line.starts_with("-----BEGIN")).collect();
+        let said = |name: &str| {
+            let said = head.iter().find_map(|line| line.strip_prefix(name))?.trim();
+            (!said.is_empty()).then(|| said.to_owned())
+        };
+        let (url, directory) = (said(ACCOUNT), said(DIRECTORY));
+        let is_ours = url.is_some() || directory.is_some();
+        match said(VERSION).map(|version| versioned::positive(&version)) {
+            Some(Some(version)) => FORMAT.check(version, place)?,
+            Some(None) if is_ours => {
+                return Err(Error::failed("the account's key file is damaged")
+                    .at(place)
+                    .because(anyhow::anyhow!("expected a positive integer after `{}`", VERSION.trim()))
+                    .hint("correct that line, or name a file that does not exist yet with `--account-key`: a new account is made for it"));
+            }
+            Some(None) | None => {}
+        }
         let key = PrivateKey::from_pem(content).map_err(|error| {
             let (kind, hints) = (error.kind(), error.hints().to_vec());
-            let error = Error::new(kind, "the account's key file cannot be used").because(error);
+            let error = Error::new(kind, "the account's key file cannot be used").at(place).because(error);
             hints.into_iter().fold(error, Error::hint)
         })?;
         if key.key_type() != Some(KeyType::EcP256) {
-            return Err(Error::usage("the account's key cannot be used: it is not EC P-256").hint(
+            return Err(Error::usage("the account's key cannot be used: it is not EC P-256").at(place).hint(
                 "name a file that does not exist yet with `--account-key`: a new account is made for it",
             ));
         }
-        // Only what stands above the key is ours.
-        let text = String::from_utf8_lossy(content);
-        let said = |name: &str| {
-            let mut head = text.lines().take_while(|line| !line.starts_with("-----BEGIN"));
-            let url = head.find_map(|line| line.strip_prefix(name))?.trim();
-            (!url.is_empty()).then(|| url.to_owned())
+        let is_known = |line: &str| {
+            line.is_empty()
+                || line == HEAD.trim_end()
+                || [VERSION, DIRECTORY, ACCOUNT].iter().any(|name| line.starts_with(name))
         };
-        Ok(Kept { key, url: said(ACCOUNT), directory: said(DIRECTORY) })
+        let unknown = head.iter().filter(|line| is_ours && !is_known(line));
+        let unknown = unknown.map(|line| (*line).to_owned()).collect();
+        Ok(Kept { key, url, directory, unknown })
     }
 
     /// The text to keep.
@@ -52,7 +77,8 @@ impl Kept {
         let url = self.url.as_deref().unwrap_or_default();
         let directory = self.directory.as_deref().unwrap_or_default();
         let key = self.key.to_pem();
-        let parts = [HEAD, DIRECTORY, directory, "\n", ACCOUNT, url, "\n", &key];
+        let unknown: String = self.unknown.iter().flat_map(|line| [line, "\n"]).collect();
+        let parts = [HEAD, VERSION, "1\n", DIRECTORY, directory, "\n", ACCOUNT, url, "\n", &unknown, &key];
         // Room for all of it: text that grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
         parts.iter().for_each(|part| text.push_str(part));
@@ -69,22 +95,47 @@ mod tests {
         let key = PrivateKey::generate(KeyType::EcP256).expect("key");
         let public = key.public_key().to_vec();
         let (url, directory) = ("https://ca.test/acct/1", "https://ca.test/dir");
-        let kept = Kept { key, url: Some(url.to_owned()), directory: Some(directory.to_owned()) };
+        let unknown = vec!["Colour: blue".to_owned()];
+        let kept = Kept { key, url: Some(url.to_owned()), directory: Some(directory.to_owned()), unknown };
         let text = kept.to_text();
-        let again = Kept::from_text(text.as_bytes()).expect("readable");
+        let again = Kept::from_text(text.as_bytes(), "/x").expect("readable");
+        assert_eq!((&again.unknown, again.to_text()), (&kept.unknown, text.clone()));
         assert_eq!(again.key.public_key(), &*public);
         assert_eq!((again.url.as_deref(), again.directory.as_deref()), (Some(url), Some(directory)));
         let bare = &text[text.find("-----BEGIN").expect("key")..];
-        let bare = Kept::from_text(bare.as_bytes()).expect("a bare key");
+        let bare = Kept::from_text(bare.as_bytes(), "/x").expect("a bare key");
         assert_eq!((bare.url, bare.directory), (None, None));
+        let foreign = format!("Bag Attributes\n{}", &text[text.find("-----BEGIN").expect("key")..]);
+        assert!(Kept::from_text(foreign.as_bytes(), "/x").expect("a bare key").unknown.is_empty());
         let other = PrivateKey::generate(KeyType::EcP384).expect("key");
-        assert!(Kept::from_text(other.to_pem().as_bytes()).is_err());
+        assert!(Kept::from_text(other.to_pem().as_bytes(), "/x").is_err());
+    }
+
+    #[test]
+    fn the_version_is_read_first_and_may_be_missing() {
+        let key = PrivateKey::generate(KeyType::EcP256).expect("key").to_pem();
+        let url = "https://ca.test/acct/1";
+        let old = format!("{HEAD}{DIRECTORY}https://ca.test/dir\n{ACCOUNT}{url}\n{}", &*key);
+        let kept = Kept::from_text(old.as_bytes(), "/x").expect("version 1");
+        assert_eq!((kept.url.as_deref(), kept.unknown.is_empty()), (Some(url), true));
+        // Whatever a newer version has for a key.
+        for version in ["0", "-1", "one", "1.5"] {
+            let damaged = old.replace(DIRECTORY, &format!("{VERSION}{version}\n{DIRECTORY}"));
+            let Err(error) = Kept::from_text(damaged.as_bytes(), "/x") else { panic!("{version}") };
+            assert!(!versioned::is_newer(&error), "{error}");
+            // In a key of other software it is none of ours.
+            assert!(Kept::from_text(format!("{VERSION}{version}\n{}", &*key).as_bytes(), "/x").is_ok());
+        }
+        let newer = format!("{HEAD}{VERSION}99\n{ACCOUNT}{url}\n-----BEGIN SEALED KEY-----\n");
+        let Err(error) = Kept::from_text(newer.as_bytes(), "/x/account.pem") else { panic!("read") };
+        assert!(crate::versioned::is_newer(&error), "{error}");
+        assert!(error.to_string().contains("`/x/account.pem`"), "{error}");
     }
 
     #[test]
     fn what_holds_no_key_is_refused_without_showing_it() {
         for content in ["", "secret", "-----BEGIN PRIVATE KEY-----\nsecret\n", "Account: https://secret/\n"] {
-            let Err(error) = Kept::from_text(content.as_bytes()) else { panic!("{content}") };
+            let Err(error) = Kept::from_text(content.as_bytes(), "/x") else { panic!("{content}") };
             assert!(!error.to_string().contains("secret") && error.kind().exit_code() == 2, "{error}");
         }
     }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{file_set, of_nodes};
 use crate::error::{Error, Result};
@@ -17,16 +17,23 @@ use crate::rootfs::{Kind, Sysroot};
 use crate::state::{self, State};
 use crate::trust::distro::{self, Distro};
 use crate::trust::updater::Ownership;
+use crate::versioned::{Field, Format, Unreadable, check_values, is_newer};
 
 /// The journal's file in the state directory.
 pub(super) const FILE: &str = "journal.json";
 /// Room for the former bundles of a native run.
 const LIMIT: u64 = 256 * 1024 * 1024;
 
-/// How to turn a run back.
+/// Version 1 does not name itself. Version 2: a record says by `via` why its path was ours to change.
+const FORMAT: Format =
+    Format { what: "journal of a killed run", field: Field::Schema, newest: 2, unnamed: Some(1) };
+
+/// How to turn a run back. It is read once and removed: fields that only a newer trustup knows are passed over.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Journal {
+    /// Version of the format: the lowest whose readers get nothing wrong.
+    #[serde(default = "unnamed", skip_serializing_if = "is_unnamed")]
+    schema: u64,
     pub(super) row: String,
     /// Directories on the way to the state directory that this run made.
     pub(super) made: Vec<String>,
@@ -34,12 +41,27 @@ pub(super) struct Journal {
     pub(super) watched: Vec<Watched>,
     pub(super) directories: Vec<String>,
     leftovers: Vec<String>,
-    /// The state file before this run, as text; `None` if there was none.
-    state: Option<String>,
+    /// The state file before this run, as text; `Some(None)` if there was none, `None` in the first journals, which do not
+    /// name it.
+    #[serde(default, deserialize_with = "named", skip_serializing_if = "Option::is_none")]
+    state: Option<Option<String>>,
+}
+
+/// A field that is there, `null` included.
+fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+fn unnamed() -> u64 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_unnamed(version: &u64) -> bool {
+    *version == unnamed()
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct JournalStep {
     pub(super) path: String,
     pub(super) temporary: String,
@@ -48,7 +70,6 @@ pub(super) struct JournalStep {
 
 /// A path that a native tool may change: what stood there, whole.
 #[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Watched {
     pub(super) path: String,
     pub(super) before: Saved,
@@ -62,18 +83,23 @@ fn known_row(id: &str) -> Result<&'static Distro> {
         .ok_or_else(|| Error::failed("the journal names a row that no table has"))
 }
 
+/// The state file as it is, as text; `None` if there is none.
+fn state_text(sysroot: &Sysroot) -> Result<Option<String>> {
+    let found = sysroot.read(&child(sysroot.state_directory(), state::FILE), LIMIT)?;
+    Ok(found.map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()))
+}
+
 impl Journal {
     pub(super) fn new(sysroot: &Sysroot, plan: &Plan, row: &str, made: Vec<String>) -> Result<Self> {
         let mut journal = Journal {
+            schema: unnamed(),
             row: row.to_owned(),
             made,
             steps: Vec::new(),
             watched: Vec::new(),
             directories: Vec::new(),
             leftovers: Vec::new(),
-            state: sysroot
-                .read(&child(sysroot.state_directory(), state::FILE), LIMIT)?
-                .map(|(bytes, _)| String::from_utf8_lossy(&bytes).into_owned()),
+            state: Some(state_text(sysroot)?),
         };
         let set = file_set(sysroot, None);
         for step in &plan.steps {
@@ -107,6 +133,9 @@ impl Journal {
                 }
             }
         }
+        if journal.steps.iter().any(|step| step.record.via.is_some()) {
+            journal.schema = 2;
+        }
         Ok(journal)
     }
 
@@ -126,11 +155,27 @@ impl Journal {
             ))
             .hint("a file in a trust store is far too large: `trustup detect` lists the stores; remove that file and run again")));
         }
-        self.check(sysroot).map_err(|error| {
+        check_values(&bytes).map_err(Error::failed).and_then(|()| self.check(sysroot)).map_err(|error| {
             at(error)
                 .hint("trustup could not read this journal again, so it changes nothing; please report this")
         })?;
         Ok(bytes)
+    }
+
+    /// Whether a killed run left a journal.
+    ///
+    /// # Errors
+    /// A newer trustup wrote it.
+    pub(super) fn is_there(sysroot: &Sysroot) -> Result<bool> {
+        let path = child(sysroot.state_directory(), FILE);
+        if sysroot.lstat(&path)?.is_none() {
+            return Ok(false);
+        }
+        // What else is wrong with it is said when it is loaded.
+        if let Ok(Some((bytes, _))) = sysroot.read(&path, LIMIT) {
+            FORMAT.refuse_newer(&bytes, &sysroot.display(&path))?;
+        }
+        Ok(true)
     }
 
     /// The journal that a killed run left; `None` if there is none.
@@ -138,12 +183,19 @@ impl Journal {
         let path = child(sysroot.state_directory(), FILE);
         let Some((bytes, _)) = sysroot.read(&path, LIMIT)? else { return Ok(None) };
         let place = sysroot.display(&path);
-        let refused = |error: Error| {
-            error.at(&place).hint(format!("look who wrote it; then remove `{place}` and run again"))
+        let refused = |error: Error| match is_newer(&error) {
+            true => error.at(&place),
+            false => error.at(&place).hint(format!("look who wrote it; then remove `{place}` and run again")),
         };
-        let mut journal: Journal = serde_json::from_slice(&bytes).map_err(|error| {
-            refused(Error::failed("the journal of a killed run is damaged").because(error))
+        let mut journal: Journal = FORMAT.read(&bytes, &place).map_err(|unreadable| match unreadable {
+            Unreadable::Newer(error) => error,
+            Unreadable::Damaged(cause) => {
+                refused(Error::failed("the journal of a killed run is damaged").because(cause))
+            }
         })?;
+        if journal.state.is_none() {
+            journal.state = Some(state_text(sysroot)?);
+        }
         let unclaimed = journal.check(sysroot).map_err(refused)?;
         journal.steps.retain(|step| !unclaimed.contains(&step.path));
         Ok(Some(journal))
@@ -152,9 +204,11 @@ impl Journal {
     /// Holds every path and mode against the row's table. Answers with the paths that nothing in the tree supports any
     /// more: they are not turned back.
     fn check(&self, sysroot: &Sysroot) -> Result<BTreeSet<String>> {
-        let row = distro::by_id(&self.row, sysroot.is_private())
-            .ok_or_else(|| Error::failed("the journal names a row that no table has"))?;
-        let former = match &self.state {
+        let row = state::row(&self.row, sysroot).map_err(|unknown| match unknown {
+            Some(row) => FORMAT.unknown_value(self.schema, "", &row),
+            None => Error::failed("the journal names a row of another kind of tree"),
+        })?;
+        let former = match self.state.as_ref().and_then(Option::as_ref) {
             Some(state) => State::parse(sysroot, state.as_bytes())?,
             None => State::default(),
         };
@@ -199,7 +253,7 @@ impl Journal {
 
     /// The state file to bring back, once everything else is back.
     pub(super) fn former_state(&self) -> Option<&[u8]> {
-        self.state.as_ref().map(String::as_bytes)
+        self.state.as_ref()?.as_ref().map(String::as_bytes)
     }
 }
 

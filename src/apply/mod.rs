@@ -300,7 +300,7 @@ pub fn refusal(error: &Error) -> Option<Errno> {
 
 /// Whether a killed run left a journal behind.
 pub fn was_killed(sysroot: &Sysroot) -> Result<bool> {
-    Ok(sysroot.lstat(&child(sysroot.state_directory(), journal::FILE))?.is_some())
+    Journal::is_there(sysroot)
 }
 
 /// Whether a killed run left anything behind that the current user can remove: a journal, what it staged in our own

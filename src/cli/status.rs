@@ -17,6 +17,7 @@ use crate::trust::firefox_policy;
 use crate::trust::stores::{self, Selection, Stores, Wish};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
+use crate::versioned::is_newer;
 
 /// Show, for every root that bootstrap installed and every trust store, whether it is there; exit 0 only if all are
 #[derive(Debug, Args)]
@@ -56,11 +57,18 @@ pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8> {
         .flat_map(|row| &row.stores)
         .all(|(_, _, word)| matches!(*word, "there" | "unwritable" | "skipped" | LEFT_OUT));
     let mut killed = false;
+    let mut by_newer = false;
     for sysroot in trees.all() {
-        killed |= crate::apply::was_killed(sysroot)?;
+        match crate::apply::was_killed(sysroot) {
+            Err(error) if is_newer(&error) => {
+                ui.warn(format!("{error}; {}", error.hints().join("; ")));
+                (killed, by_newer) = (true, true);
+            }
+            was_killed => killed |= was_killed?,
+        }
     }
     all_there &= !killed;
-    if killed {
+    if killed && !by_newer {
         ui.warn("a run was killed half-way; the next `trustup bootstrap` or `trustup untrust` turns back what it left");
     }
     if ui.json {

@@ -1,6 +1,7 @@
 //! The trees that a command works on: the root file system, and the private store of the current user.
 
 use super::Context;
+use crate::apply;
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::keystore::find::Found;
@@ -8,7 +9,7 @@ use crate::keystore::{self, Keystore};
 use crate::private_store::{self, Place};
 use crate::rootfs::Sysroot;
 use crate::rootfs::tree::FILE_LIMIT;
-use crate::state::State;
+use crate::state::{self, State};
 use crate::trust::facts::Facts;
 use crate::trust::updater::OutputKind;
 use crate::trust::view::{Beneath, View};
@@ -132,6 +133,18 @@ impl Trees {
         let content = self.system.read(&found.path, FILE_LIMIT).ok().flatten();
         let roots = content.and_then(|(content, _)| Keystore::roots_without_password(&content).ok());
         Some(roots.unwrap_or_default())
+    }
+
+    /// Refuses to change any tree where a newer trustup left its state or its journal in one of them.
+    ///
+    /// # Errors
+    /// A newer trustup wrote such a file.
+    pub(super) fn refuse_newer(&self) -> Result<()> {
+        for tree in self.all() {
+            state::refuse_newer(tree)?;
+            apply::was_killed(tree)?;
+        }
+        Ok(())
     }
 
     /// Every tree that may have something of ours.

@@ -35,6 +35,7 @@ pub(super) struct UntrustArgs {
 
 pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
     let mut trees = context.trees()?;
+    trees.refuse_newer()?;
     let ui = context.ui;
     let goes = |anchor: &StoredAnchor| args.all || args.fingerprint.contains(&anchor.fingerprint);
     let mut before: Vec<StoredAnchor> = Vec::new();

@@ -89,6 +89,8 @@ pub fn converge<'a>(
     let target = target.into();
     let sysroot = target.sysroot;
     let state = State::load(sysroot)?;
+    // The journal of a newer trustup is refused before anything is planned.
+    crate::apply::was_killed(sysroot)?;
     let mut refused = Refused::default();
     let first = Draft::new(target, &state, options, &goal, &refused)?;
     let baseline = Baseline::of(&first)?;
@@ -371,9 +373,11 @@ impl<'a> Draft<'a> {
             profile: self.profile,
             firefox_policy: self.firefox_policy,
             kinds: match self.selection.map(Selection::kinds) {
-                _ if self.anchors.is_empty() => Kinds::default(),
-                Some(kinds) if !kinds.is_none() => kinds,
-                _ => state.kinds,
+                _ if self.anchors.is_empty() => {
+                    Kinds { unknown: state.kinds.unknown.clone(), ..Kinds::default() }
+                }
+                Some(kinds) if !kinds.is_none() => Kinds { unknown: state.kinds.unknown.clone(), ..kinds },
+                _ => state.kinds.clone(),
             },
             added: match self.selection {
                 Some(_) => self.stores.additions.clone(),
@@ -381,6 +385,7 @@ impl<'a> Draft<'a> {
             },
             skipped: self.unwritable.iter().map(|skipped| skipped.path.clone()).collect(),
             directories: state.directories.clone(),
+            unknown: state.unknown.clone(),
             ..State::default()
         }
         .keeping_certificates_of(state))

@@ -75,9 +75,12 @@ impl Draft<'_> {
         }
     }
 
-    /// Makes of every record one that the state may hold.
+    /// Makes of every record one that the state may hold, with what a newer trustup recorded of the path.
     fn fit(&self, records: &mut BTreeMap<String, Record>, state: &State) {
         for (path, record) in records {
+            if let Some(former) = state.records.get(path) {
+                record.keep_unknown_of(former);
+            }
             state::attribute(self.view.sysroot(), self.facts.row, path, record, state.records.get(path));
             // Somebody wrote between our entries of the policy: bringing the file back takes ours out of its text.
             if !firefox_policy::may_keep(path, record) {

@@ -19,19 +19,26 @@ use crate::key::PrivateKey;
 use crate::rootfs::own_directory::{OwnDirectory, Unavailable, Wanted};
 use crate::rootfs::{Meta, Sysroot};
 use crate::text;
+use crate::versioned::{Field, Format, Unreadable};
 
 const STATE: &str = "ca.json";
 const ROOT: &str = "root.pem";
 const PASSWORD: &str = "password";
 /// Two certificates, two keys.
 const LIMIT: u64 = 64 * 1024;
-const VERSION: u32 = 1;
+const VERSION: u64 = 1;
+const FORMAT: Format = Format {
+    what: "state of a development CA",
+    field: Field::Version,
+    newest: VERSION,
+    unnamed: Some(VERSION),
+};
 
-/// The file.
+/// The file. It is written once: fields that only a newer trustup knows stay in it.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Kept {
-    version: u32,
+    #[serde(default)]
+    version: u64,
     root: String,
     intermediate: String,
     /// PKCS#8.
@@ -97,8 +104,12 @@ impl DevCa {
                         &"it is not ours alone: others can read its keys, or have written it",
                     ));
                 }
-                let kept: Kept =
-                    serde_json::from_slice(&bytes).map_err(|_| damaged(&"it is no state of ours"))?;
+                let place = shown(STATE).display().to_string();
+                let kept: Kept = FORMAT.read(&bytes, &place).map_err(|unreadable| match unreadable {
+                    Unreadable::Newer(error) => error,
+                    // The cause could quote a key.
+                    Unreadable::Damaged(_) => damaged(&"it is no state of ours"),
+                })?;
                 let ca = kept.restore(env).map_err(|error| damaged(&error))?;
                 let ends = i64::try_from(ca.authority.ends()).unwrap_or(i64::MAX);
                 if env.now() >= ends {
@@ -149,9 +160,6 @@ impl Kept {
     }
 
     fn restore(self, env: &Env) -> Result<DevCa> {
-        if self.version != VERSION {
-            return Err(Error::failed(format!("it is of version {}", self.version)));
-        }
         let certificate = |text: &str| {
             let block = pem::blocks(text.as_bytes()).into_iter().next();
             let found = block.as_ref().and_then(Certificate::from_block);

@@ -11,34 +11,39 @@ use crate::error::{Error, Result};
 use crate::pair::check::{MAX_PINNED, Roots};
 use crate::pair::facts::certificates;
 use crate::pair::pending::Attempt;
+use crate::versioned::{Field, Format, UnknownFields, Unreadable};
 
-const SCHEMA: u32 = 1;
+const FORMAT: Format =
+    Format { what: "record of the CA that a pair came from", field: Field::Schema, newest: 1, unnamed: None };
 
 /// What is kept.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Enrolled {
-    schema: u32,
+    schema: u64,
     /// The method that the pair came by.
     pub(super) method: String,
     /// The CA's address or directory.
     pub(super) ca: Option<String>,
     /// The roots that its chain ends at, PEM.
     roots: String,
-    /// What was spent on it: a token that is presented once more can be told from one that is refused for something else.
-    #[serde(default)]
+    /// One-time tokens, where a trustup without a history of them kept them: read, and never written.
+    #[serde(default, skip_serializing)]
     pub(super) spent: Vec<Attempt>,
+    /// What only a newer trustup knows.
+    #[serde(flatten)]
+    unknown: UnknownFields,
 }
 
 impl Enrolled {
-    /// What is to be kept of a pair that came from `ca` by `method`.
-    pub(super) fn new(method: &str, ca: Option<String>, roots: &Roots, spent: Vec<Attempt>) -> Self {
+    /// What is to be kept of a pair that came from `ca` by `method`; `former` is what was kept of the one before.
+    pub(super) fn new(method: &str, ca: Option<String>, roots: &Roots, former: Option<&Enrolled>) -> Self {
         let roots = if roots.are_pinned() {
             roots.certificates.iter().map(Certificate::to_pem).collect()
         } else {
             String::new()
         };
-        Enrolled { schema: SCHEMA, method: method.to_owned(), ca, roots, spent }
+        let unknown = former.map(|former| former.unknown.clone()).unwrap_or_default();
+        Enrolled { schema: 1, method: method.to_owned(), ca, roots, spent: Vec::new(), unknown }
     }
 
     /// The bytes of the file.
@@ -50,9 +55,19 @@ impl Enrolled {
             .map_err(|error| Error::failed("could not write down where the pair came from").because(error))
     }
 
-    /// Reads the file; what is damaged says nothing.
-    pub(super) fn parse(bytes: &[u8]) -> Option<Enrolled> {
-        serde_json::from_slice(bytes).ok().filter(|enrolled: &Enrolled| enrolled.schema == SCHEMA)
+    /// Reads the file at `place`. A damaged one says nothing of the pair, which a new enrollment replaces: the error
+    /// inside is a warning.
+    ///
+    /// # Errors
+    /// A newer trustup wrote it.
+    pub(super) fn parse(bytes: &[u8], place: &str) -> Result<Result<Enrolled, String>> {
+        match FORMAT.read(bytes, place) {
+            Ok(enrolled) => Ok(Ok(enrolled)),
+            Err(Unreadable::Newer(error)) => Err(error),
+            Err(Unreadable::Damaged(cause)) => Ok(Err(format!(
+                "`{place}` is damaged, so trustup does not know which CA the pair came from: {cause}"
+            ))),
+        }
     }
 
     /// The roots.

@@ -87,19 +87,25 @@ pub struct World<'a> {
 /// There is no good pair, and none could be had; what stood there before stands there still, unless the error names it.
 pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
     request.outputs.validate()?;
-    begun(request, world, Instant::now())
+    let began = Instant::now();
+    let settled = settle(request, world, began)?;
+    if let Some(damage) = &settled.damage {
+        (world.warn)(damage);
+    }
+    begun(request, world, settled)
 }
 
-fn begun(request: &Request, world: &World<'_>, began: Instant) -> Result<Outcome> {
+fn begun(request: &Request, world: &World<'_>, settled: Settled<'_>) -> Result<Outcome> {
     let now = world.env.now();
-    let settled = settle(request, world, began)?;
     let (standing, roots) = look(&settled, world, now)?;
     // A pair may be here without what is kept beside it, such as one that was copied, or another user's.
     if matches!(standing, Standing::Bad(_))
         && let Some(recorded) = obtain::with_fetched_roots(&settled, world)
     {
         let &World { env, host, dry_run, say, note, warn, .. } = world;
-        return begun(request, &World { env, host, recorded, dry_run, say, note, warn }, began);
+        let world = World { env, host, recorded, dry_run, say, note, warn };
+        let settled = settle(request, &world, settled.began)?;
+        return begun(request, &world, settled);
     }
     let (good, reason) = match standing {
         Standing::Nothing => (None, "no certificate was there".to_owned()),
@@ -157,8 +163,10 @@ fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now
     } else {
         Outcome::new(Action::Planned, "files, modes or owners of the pair are not as asked for")
     };
-    if !world.dry_run {
-        pending::tidy(world.host, &request.outputs);
+    if !world.dry_run
+        && let Err(error) = pending::tidy(world.host, &request.outputs)
+    {
+        (world.warn)(&format!("the in-progress state of an earlier run is left as it is: {error}"));
     }
     outcome.with_chain(good.chain, good.vouched, roots, request.policy, now)
 }
@@ -256,6 +264,10 @@ fn with_pending(
     // Another run may have been at work while we waited for it, and an interrupted one may have left more than was seen.
     world.host.look_again();
     let settled = &settle(request, world, settled.began)?;
+    for warning in pending.take_warnings() {
+        (world.warn)(&warning);
+    }
+    pending.remember(settled.kept.iter().flat_map(|kept| &kept.spent));
     if let (Standing::Good(good), roots) = look(settled, world, now)?
         && may_stay(decide::decide(&good.chain[0], now, request.policy))
         && !request.force
@@ -349,7 +361,7 @@ fn give_up(failure: methods::Failure, pending: Pending, before: usize) -> Error 
     if before > 0 && pending.record().attempts.len() == before {
         return failure.error;
     }
-    match pending.give_up() {
+    match pending.discard() {
         Ok(()) => failure.error,
         Err(_) => failure
             .error
@@ -414,8 +426,8 @@ fn finish(
     let content = Content::new(issued.key, &issued.chain, &issued.roots);
     // First whose answer it is: who takes it up has to know where its chain ends.
     let ca = issued.method.asks(&settled.ca).as_ref().map(masked);
-    let spent = pending.record().all().cloned().collect();
-    let enrolled = Enrolled::new(issued.method.name(), ca, &issued.roots, spent).to_bytes()?;
+    let kept = settled.kept.as_ref();
+    let enrolled = Enrolled::new(issued.method.name(), ca, &issued.roots, kept).to_bytes()?;
     pending
         .save_enrolled(&enrolled)
         .and_then(|()| pending.save_answer(&content.cert))

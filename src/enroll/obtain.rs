@@ -172,7 +172,6 @@ fn by(
             roots: connection.as_ref(),
             key,
             pending,
-            spent: &settled.spent,
             say: world.say,
             warn: world.warn,
             step_ca: None,

@@ -10,7 +10,7 @@ use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
 use crate::pair::check::Roots;
 use crate::pair::facts::{self, Standing};
-use crate::pair::pending::{self, Attempt};
+use crate::pair::pending;
 use crate::pair::{FILE_LIMIT, Outputs};
 use crate::rootfs::{Meta, split};
 
@@ -19,14 +19,21 @@ pub(super) struct Settled<'a> {
     pub(super) request: &'a Request,
     pub(super) ca: Ca,
     pub(super) names: Vec<SubjectAltName>,
-    /// What an earlier enrollment spent.
-    pub(super) spent: Vec<Attempt>,
+    /// What an earlier enrollment left beside the key.
+    pub(super) kept: Option<Enrolled>,
+    /// What is damaged of that.
+    pub(super) damage: Option<String>,
     pub(super) began: Instant,
 }
 
 /// Settles whom it is about, by what is said and what is known here.
 pub(super) fn settle<'a>(request: &'a Request, world: &World<'_>, began: Instant) -> Result<Settled<'a>> {
-    let kept = kept(world, &request.outputs)?;
+    refuse_newer(world, &request.outputs)?;
+    let (kept, damage) = match kept(world, &request.outputs)? {
+        Some(Ok(kept)) => (Some(kept), None),
+        Some(Err(damage)) => (None, Some(damage)),
+        None => (None, None),
+    };
     let mut recorded = world.recorded.clone();
     if let Some(kept) = &kept {
         recorded.add_known(kept.roots());
@@ -42,13 +49,23 @@ pub(super) fn settle<'a>(request: &'a Request, world: &World<'_>, began: Instant
         ca = kept.as_ca();
     }
     let names = names(request, world)?;
-    let spent = kept.map(|kept| kept.spent).unwrap_or_default();
-    Ok(Settled { request, ca, names, spent, began })
+    Ok(Settled { request, ca, names, kept, damage, began })
+}
+
+/// Refuses to work on a pair that a newer trustup works on.
+fn refuse_newer(world: &World<'_>, outputs: &Outputs) -> Result<()> {
+    for (path, format) in pending::versioned(outputs) {
+        if let Some(bytes) = of_ours(world, outputs, &path)? {
+            format.refuse_newer(&bytes, &path)?;
+        }
+    }
+    Ok(())
 }
 
 /// What an earlier enrollment left beside the key.
-fn kept(world: &World<'_>, outputs: &Outputs) -> Result<Option<Enrolled>> {
-    Ok(of_ours(world, outputs, &pending::enrolled_path(outputs))?.and_then(|bytes| Enrolled::parse(&bytes)))
+fn kept(world: &World<'_>, outputs: &Outputs) -> Result<Option<Result<Enrolled, String>>> {
+    let path = pending::enrolled_path(outputs);
+    of_ours(world, outputs, &path)?.map(|bytes| Enrolled::parse(&bytes, &path)).transpose()
 }
 
 /// The content of a file in our directory beside the key, if nobody else can have written it.

@@ -10,18 +10,26 @@ use super::attributes::{self, Attribute};
 use super::database::{MAX_ID, Row};
 use super::objects;
 use crate::cert::Certificate;
+use crate::versioned::UnknownFields;
 
 /// What an addition replaced.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Former {
     /// Whether the certificate itself was there, so that it stays.
     pub(super) certificate: bool,
     /// The trust settings for it.
     pub(super) trust: Vec<FormerTrust>,
+    /// What only a newer trustup knows.
+    #[serde(flatten)]
+    unknown: UnknownFields,
 }
 
 impl Former {
+    /// The certificate itself was there, or not, and no trust settings yet.
+    pub(super) fn new(certificate: bool) -> Self {
+        Former { certificate, trust: Vec::new(), unknown: UnknownFields::default() }
+    }
+
     /// Whether there was nothing of the certificate.
     pub fn is_absent(&self) -> bool {
         !self.certificate && self.trust.is_empty()
@@ -43,18 +51,26 @@ impl Former {
 
 /// Trust settings as they stood: attributes and values in hex.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct FormerTrust {
     id: u32,
     values: BTreeMap<String, String>,
     signatures: BTreeMap<String, String>,
     /// Whether NSS believed them: no password was set, or the signatures were good.
     pub(super) believed: bool,
+    /// What only a newer trustup knows.
+    #[serde(flatten)]
+    unknown: UnknownFields,
 }
 
 impl FormerTrust {
     pub(super) fn new(row: &Row, signatures: &BTreeMap<Attribute, Vec<u8>>, believed: bool) -> FormerTrust {
-        FormerTrust { id: row.id, values: to_hex(&row.values), signatures: to_hex(signatures), believed }
+        FormerTrust {
+            id: row.id,
+            values: to_hex(&row.values),
+            signatures: to_hex(signatures),
+            believed,
+            unknown: UnknownFields::default(),
+        }
     }
 
     /// The object; `None` if this was not written by us.
@@ -77,4 +93,16 @@ fn from_hex(values: &BTreeMap<String, String>) -> Option<BTreeMap<Attribute, Vec
         .iter()
         .map(|(name, value)| Some((attributes::attribute(name)?, hex::decode(value).ok()?)))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t38_unknown_fields_are_kept() {
+        let text = r#"{"certificate":true,"trust":[{"id":7,"values":{},"signatures":{},"believed":true,"future":[1]}],"later":{}}"#;
+        let former: Former = serde_json::from_str(text).expect("read");
+        assert_eq!(serde_json::to_string(&former).expect("written"), text);
+    }
 }

@@ -339,7 +339,7 @@ impl Databases {
     }
 
     fn set(&mut self, certificate: &Certificate, nickname: &str, there: There) -> Result<Former> {
-        let mut former = Former { certificate: !there.certificates.is_empty(), trust: Vec::new() };
+        let mut former = Former::new(!there.certificates.is_empty());
         if !former.certificate {
             let id = self.cert9.free_id(preferred_id(certificate), &self.key4)?;
             self.cert9.insert(&objects::certificate(id, certificate, nickname))?;

@@ -5,6 +5,7 @@
 pub mod check;
 pub mod decide;
 pub mod facts;
+mod history;
 pub mod owner;
 pub mod pending;
 pub mod place;

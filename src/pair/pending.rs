@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use super::history::{self, History};
 use super::{FILE_LIMIT, Outputs};
 use crate::error::{self, Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -17,6 +18,9 @@ use crate::key::{KeyType, PrivateKey};
 use crate::rootfs::own_directory::{OwnDirectory, Unavailable, Wanted};
 use crate::rootfs::path::child;
 use crate::rootfs::{Meta, Sysroot, split};
+use crate::versioned::{Field, Format, UnknownFields, Unreadable};
+
+pub use super::history::Attempt;
 
 /// Left by a run that was killed.
 const LOCK: &str = "lock";
@@ -24,49 +28,26 @@ const KEY: &str = "key.pem";
 const ANSWER: &str = "issued.pem";
 const RECORD: &str = "pending.json";
 const ENROLLED: &str = "enrolled.json";
-const SCHEMA: u32 = 1;
 /// The last attempts are what a diagnosis can use.
 const MAX_ATTEMPTS: usize = 20;
 
+const FORMAT: Format =
+    Format { what: "record of a key in progress", field: Field::Schema, newest: 1, unnamed: None };
+
 /// What is known of the run that left something behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Record {
-    schema: u32,
-    /// SHA-256 of the key's file: a key that somebody put there is not it.
+    schema: u64,
+    /// SHA-256 of the key's file: a key that another program put there is not it.
     key: Option<Fingerprint>,
-    /// What was sent to a CA for this key, the oldest first.
+    /// What was sent to a CA for this key, the oldest first. The tokens are in the history.
     pub attempts: Vec<Attempt>,
-    /// One-time tokens that were sent for keys before this one: who presents them again can be told so.
-    #[serde(default)]
+    /// One-time tokens, where a trustup without [`History`] kept them: read, and never written.
+    #[serde(default, skip_serializing)]
     spent: Vec<Attempt>,
-}
-
-impl Record {
-    /// Everything that was sent, the oldest first.
-    pub fn all(&self) -> impl Iterator<Item = &Attempt> {
-        self.spent.iter().chain(&self.attempts)
-    }
-
-    /// The same without the key that it was for: of what was sent only the tokens matter.
-    fn without_key(self) -> Record {
-        let tokens = self.spent.into_iter().chain(self.attempts).filter(|attempt| attempt.token.is_some());
-        let mut spent: Vec<Attempt> = tokens.collect();
-        spent.drain(..spent.len().saturating_sub(MAX_ATTEMPTS));
-        Record { schema: SCHEMA, key: None, attempts: Vec::new(), spent }
-    }
-}
-
-/// Something that a CA may have taken.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Attempt {
-    /// The method's name.
-    pub method: String,
-    /// SHA-256 of the one-time token, if one was spent.
-    pub token: Option<Fingerprint>,
-    /// When it was sent, seconds since 1970.
-    pub sent: i64,
+    /// What only a newer trustup knows.
+    #[serde(flatten)]
+    unknown: UnknownFields,
 }
 
 /// The directory beside the key, locked.
@@ -74,6 +55,11 @@ pub struct Attempt {
 pub struct Pending {
     own: OwnDirectory,
     record: Record,
+    history: History,
+    /// The history as it is on disk.
+    saved_history: History,
+    /// What the user should know of what was found here.
+    warnings: Vec<String>,
     /// Whether others who can read and write here are ours, too.
     is_shared: bool,
 }
@@ -82,12 +68,16 @@ impl Pending {
     /// Opens (and makes, 0700) the directory beside the key, waiting up to `patience` for another run to end.
     ///
     /// # Errors
-    /// It cannot be made, or is not ours; another run holds it.
+    /// It cannot be made, or is not ours; another run holds it; what is in it is damaged, or of a newer trustup.
     pub fn open(host: &Sysroot, outputs: &Outputs, patience: Duration) -> Result<Pending> {
+        Pending::load(Pending::lock(host, outputs, patience)?, outputs)
+    }
+
+    fn lock(host: &Sysroot, outputs: &Outputs, patience: Duration) -> Result<OwnDirectory> {
         let path = directory_path(outputs);
         let accept = |meta: &Meta| refuse_foreign(meta, &path);
         let wanted = Wanted { path: &path, patience, make_above: false, stamp: None, accept: &accept };
-        let own = OwnDirectory::open(host, &wanted).map_err(|why| match why {
+        OwnDirectory::open(host, &wanted).map_err(|why| match why {
             Unavailable::Busy(lock) => Error::failed("another run of trustup works on this pair")
                 .at(lock)
                 .hint("wait for it to end; `--timeout` says how long we wait"),
@@ -97,19 +87,53 @@ impl Pending {
                 error.hint("`--key` needs a directory that trustup can write, such as a volume or a tmpfs")
             }
             Unavailable::Failed(error) => error,
-        })?;
+        })
+    }
+
+    /// Reads what is in the directory. Where that fails, nothing that is believed is changed.
+    fn load(own: OwnDirectory, outputs: &Outputs) -> Result<Pending> {
         let is_shared = outputs.allow_shared;
+        let mut warnings = Vec::new();
         let is_wide = own.directory().meta()?.is_some_and(|meta| meta.mode & 0o077 != 0);
-        if is_wide {
-            narrow(&own, is_shared)?;
+        if is_wide && narrow(&own, is_shared)? {
+            warnings.push(format!(
+                "other users could write in `{}`, so trustup does not use the in-progress key and the history of one-time tokens in it; if only containers of yours share it, `--allow-shared-directory` keeps them",
+                own.path()
+            ));
         }
-        let record = load(&own)?;
-        Ok(Pending { own, record, is_shared })
+        let mut record = load_record(&own)?;
+        let saved_history = match own.read(history::FILE, FILE_LIMIT)? {
+            None => History::default(),
+            Some((bytes, _)) => {
+                let (history, warning) = History::read(&bytes, &child(own.path(), history::FILE))?;
+                warnings.extend(warning);
+                history
+            }
+        };
+        let mut history = saved_history.clone();
+        history.add(record.spent.iter().chain(&record.attempts));
+        record.attempts = record.attempts.iter().map(Attempt::without_token).collect();
+        Ok(Pending { own, record, history, saved_history, warnings, is_shared })
     }
 
     /// Where it is, for people.
     pub fn path(&self) -> &str {
         self.own.path()
+    }
+
+    /// What the user should know of what was found here; each once.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// When this one-time token was sent for the first time, seconds since 1970; `None` if it never was.
+    pub fn first_sent(&self, token: &Fingerprint) -> Option<i64> {
+        self.history.first_sent(token)
+    }
+
+    /// Adds the one-time tokens of these attempts to the history: where a trustup without a history kept them elsewhere.
+    pub fn remember<'a>(&mut self, attempts: impl IntoIterator<Item = &'a Attempt>) {
+        self.history.add(attempts);
     }
 
     /// What an earlier run left behind.
@@ -133,7 +157,8 @@ impl Pending {
     pub fn save_key(&mut self, key: &PrivateKey) -> Result<()> {
         let pem = key.to_pem();
         let key = Some(Fingerprint::of(pem.as_bytes()));
-        self.record = Record { key, ..std::mem::take(&mut self.record).without_key() };
+        self.record.key = key;
+        self.record.attempts.clear();
         self.own.remove(ANSWER)?;
         self.own.write(KEY, pem.as_bytes())?;
         self.save_record()
@@ -141,7 +166,8 @@ impl Pending {
 
     /// Records, on disk, that something is about to be sent that a CA takes only once.
     pub fn save_attempt(&mut self, attempt: Attempt) -> Result<()> {
-        self.record.attempts.push(attempt);
+        self.history.add([&attempt]);
+        self.record.attempts.push(attempt.without_token());
         let surplus = self.record.attempts.len().saturating_sub(MAX_ATTEMPTS);
         self.record.attempts.drain(..surplus);
         self.save_record()
@@ -159,6 +185,7 @@ impl Pending {
 
     /// Keeps, on disk, where the pair came from; it stays when the rest is discarded.
     pub fn save_enrolled(&mut self, content: &[u8]) -> Result<()> {
+        self.save_history()?;
         self.own.write(ENROLLED, content)
     }
 
@@ -176,45 +203,56 @@ impl Pending {
         self.own.write(&account(id), content)
     }
 
-    /// Nothing came of it: takes everything away but what is known of one-time tokens that a CA has seen.
-    pub fn give_up(mut self) -> Result<()> {
-        self.record = std::mem::take(&mut self.record).without_key();
-        if self.record.spent.is_empty() {
-            return self.discard();
-        }
-        self.save_record()?;
-        self.remove(&[ANSWER, KEY])
+    /// The pair is placed, or nothing came of it: removes everything but the history and the other files that stay anyhow.
+    pub fn discard(mut self) -> Result<()> {
+        self.save_history()?;
+        [ANSWER, KEY, RECORD].iter().try_for_each(|name| self.own.remove(name))
     }
 
-    /// The pair is placed, or nothing was sent: takes everything away but what stays anyhow.
-    pub fn discard(self) -> Result<()> {
-        self.remove(&[ANSWER, KEY, RECORD])
-    }
-
-    fn remove(&self, names: &[&str]) -> Result<()> {
-        names.iter().try_for_each(|name| self.own.remove(name))
-    }
-
-    fn save_record(&self) -> Result<()> {
-        let bytes = serde_json::to_vec(&self.record)
-            .map_err(|error| Error::failed("could not write down what is under way").because(error))?;
+    /// The history goes first: the record of a newer key does not name the tokens of an older one.
+    fn save_record(&mut self) -> Result<()> {
+        self.save_history()?;
+        self.record.schema = 1;
+        let bytes = serde_json::to_vec(&self.record).map_err(|error| {
+            Error::failed("could not write the record of the key in progress").because(error)
+        })?;
         self.own.write(RECORD, &bytes)
+    }
+
+    fn save_history(&mut self) -> Result<()> {
+        if self.history != self.saved_history {
+            self.own.write(history::FILE, &self.history.to_bytes()?)?;
+            self.saved_history = self.history.clone();
+        }
+        Ok(())
     }
 }
 
-/// Takes away what an interrupted run left, if there is something and nobody is at work there; the pair is good without.
-pub fn tidy(host: &Sysroot, outputs: &Outputs) {
+/// Removes what an interrupted run left, if there is something and nobody is at work there; the pair is good without.
+///
+/// # Errors
+/// What it left is damaged, or of a newer trustup, and stays.
+pub fn tidy(host: &Sysroot, outputs: &Outputs) -> Result<()> {
     let is_left = |name| matches!(host.lstat(&child(&directory_path(outputs), name)), Ok(Some(_)));
-    if [LOCK, KEY, ANSWER, RECORD].into_iter().any(is_left) {
-        // Where it cannot be taken away it does no harm.
-        let _ = Pending::open(host, outputs, Duration::ZERO).and_then(Pending::discard);
+    if [LOCK, KEY, ANSWER, RECORD].into_iter().any(is_left)
+        && let Ok(own) = Pending::lock(host, outputs, Duration::ZERO)
+    {
+        // Where it cannot be removed it does no harm.
+        let _ = Pending::load(own, outputs)?.discard();
     }
+    Ok(())
 }
 
 /// The directory beside the key.
 pub(super) fn directory_path(outputs: &Outputs) -> String {
     let (parent, key) = split(&outputs.key);
     child(parent, &format!(".{key}.trustup"))
+}
+
+/// The files whose version decides whether this trustup may work on the pair, with their formats.
+pub fn versioned(outputs: &Outputs) -> [(String, &'static Format); 2] {
+    [(RECORD, &FORMAT), (history::FILE, &history::FORMAT)]
+        .map(|(name, format): (&str, &'static Format)| (child(&directory_path(outputs), name), format))
 }
 
 /// The file that says where the pair came from.
@@ -247,17 +285,29 @@ fn refuse_foreign(meta: &Meta, path: &str) -> Result<()> {
 }
 
 /// Volumes get their rights changed as a whole (`fsGroup`, `chmod -R`): the directory is closed again. What others could
-/// have put there is not believed, unless they are ours.
-fn narrow(own: &OwnDirectory, is_shared: bool) -> Result<()> {
-    if !is_shared {
-        [KEY, ANSWER, RECORD].iter().try_for_each(|name| own.remove(name))?;
+/// have put there is not believed, unless they are ours. Whether anything was removed for that.
+fn narrow(own: &OwnDirectory, is_shared: bool) -> Result<bool> {
+    let mut removed = false;
+    // Before, in case this run is killed; afterwards, in case another user is at work there right now.
+    for _ in 0..2 {
+        for name in [KEY, ANSWER, RECORD, history::FILE].into_iter().filter(|_| !is_shared) {
+            removed |= own.directory().lstat(name)?.is_some();
+            own.remove(name)?;
+        }
+        own.narrow()?;
     }
-    own.narrow()
+    Ok(removed)
 }
 
-/// The record; one that is damaged says nothing.
-fn load(own: &OwnDirectory) -> Result<Record> {
+/// The record of the key in progress; damage is not for trustup to call nothing.
+fn load_record(own: &OwnDirectory) -> Result<Record> {
     let Some((bytes, _)) = own.read(RECORD, FILE_LIMIT)? else { return Ok(Record::default()) };
-    let record: Record = serde_json::from_slice(&bytes).unwrap_or_default();
-    Ok(if record.schema == SCHEMA { record } else { Record::default() })
+    let place = child(own.path(), RECORD);
+    FORMAT.read(&bytes, &place).map_err(|unreadable| match unreadable {
+        Unreadable::Newer(error) => error,
+        Unreadable::Damaged(cause) => Error::failed("the record of a key in progress is damaged")
+            .at(&place)
+            .because(cause)
+            .hint(format!("remove `{place}` and run again: trustup then makes a new key, and a one-time token that it sent for the old key needs to be replaced")),
+    })
 }

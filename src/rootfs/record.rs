@@ -8,10 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::rootfs::tree::{File, Node};
+use crate::versioned::UnknownFields;
 
 /// One path that we changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Record {
     /// What stood there before our first run.
     pub before: Saved,
@@ -23,6 +23,9 @@ pub struct Record {
     /// The set-id bits that the file had before us: they are never given back, but spoken of (threat T38).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub special: u32,
+    /// What only a newer trustup knows.
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -32,7 +35,7 @@ fn is_zero(bits: &u32) -> bool {
 
 /// A node that can be brought back, given what stands there now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub enum Saved {
     /// Nothing.
     Absent,
@@ -40,11 +43,17 @@ pub enum Saved {
     Directory {
         /// Permission bits.
         mode: u32,
+        /// What only a newer trustup knows.
+        #[serde(flatten)]
+        unknown: UnknownFields,
     },
     /// A link.
     Link {
         /// Its target.
         target: String,
+        /// What only a newer trustup knows.
+        #[serde(flatten)]
+        unknown: UnknownFields,
     },
     /// A file.
     File {
@@ -66,19 +75,26 @@ pub enum Saved {
         /// keystores with a count in front and a checksum at the end): then the three above say nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         places: Option<Places>,
+        /// What only a newer trustup knows.
+        #[serde(flatten)]
+        unknown: UnknownFields,
     },
 }
 
 /// What a file held, where that differs from what stands there now at the same offsets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Places {
     /// How many bytes it had.
     length: usize,
     /// Offset, and the bytes from there, base64.
     changed: Vec<(usize, String)>,
+    /// What only a newer trustup knows.
+    #[serde(flatten)]
+    unknown: UnknownFields,
 }
 
+/// A file that changed in more places is kept in one piece: a state may have only so many values.
+const MAX_PLACES: usize = 10_000;
 /// Bytes that are equal between two changes and cost less kept than another change would.
 const GAP: usize = 32;
 
@@ -93,7 +109,7 @@ impl Places {
             }
         }
         let changed = ranges.into_iter().map(|(from, to)| (from, BASE64.encode(&old[from..to]))).collect();
-        Places { length: old.len(), changed }
+        Places { length: old.len(), changed, unknown: UnknownFields::default() }
     }
 
     /// How many bytes it takes in the state, about.
@@ -121,7 +137,7 @@ impl Places {
 
 /// Enough to recognise a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[serde(rename_all = "kebab-case")]
 pub enum Mark {
     /// Nothing.
     Absent,
@@ -136,7 +152,13 @@ pub enum Mark {
 impl Record {
     /// A record of a path that is ours by its name.
     pub fn new(before: Saved, after: Mark) -> Self {
-        Record { before, after, via: None, special: 0 }
+        Record { before, after, via: None, special: 0, unknown: UnknownFields::default() }
+    }
+
+    /// Keeps what only a newer trustup knows of the same path: of what was there before only while that is the same.
+    pub fn keep_unknown_of(&mut self, former: &Record) {
+        self.unknown = former.unknown.clone();
+        self.before.keep_unknown_of(&former.before);
     }
 
     /// Whether a directory came or went, and nothing else.
@@ -169,8 +191,10 @@ impl Saved {
     pub fn new(before: &Node, after: &Node) -> Result<Self> {
         Ok(match before {
             Node::Absent => Saved::Absent,
-            Node::Directory { mode } => Saved::Directory { mode: *mode },
-            Node::Link { target } => Saved::Link { target: target.clone() },
+            Node::Directory { mode } => Saved::Directory { mode: *mode, unknown: UnknownFields::default() },
+            Node::Link { target } => {
+                Saved::Link { target: target.clone(), unknown: UnknownFields::default() }
+            }
             Node::File(file) => {
                 let after: &[u8] = if let Node::File(after) = after { &after.content } else { &[] };
                 let old = file.content.as_slice();
@@ -180,7 +204,8 @@ impl Saved {
                     old.iter().rev().zip(after.iter().rev()).take(most).take_while(|(a, b)| a == b).count();
                 let middle = BASE64.encode(&old[prefix..old.len() - suffix]);
                 let places = (middle.len() > GAP).then(|| Places::new(old, after));
-                let places = places.filter(|places| places.cost() < middle.len());
+                let places = places
+                    .filter(|places| places.changed.len() <= MAX_PLACES && places.cost() < middle.len());
                 let (prefix, suffix, middle) =
                     if places.is_some() { (0, 0, String::new()) } else { (prefix, suffix, middle) };
                 Saved::File {
@@ -192,6 +217,7 @@ impl Saved {
                     suffix,
                     middle,
                     places,
+                    unknown: UnknownFields::default(),
                 }
             }
             Node::Special => return Err(Error::failed("a device, socket or FIFO cannot be kept")),
@@ -203,7 +229,7 @@ impl Saved {
     #[must_use]
     pub fn without_content(self) -> Self {
         match self {
-            Saved::File { mode, owner, modified, sha256, .. } => Saved::File {
+            Saved::File { mode, owner, modified, sha256, unknown, .. } => Saved::File {
                 mode,
                 owner,
                 modified,
@@ -212,8 +238,32 @@ impl Saved {
                 suffix: 0,
                 middle: String::new(),
                 places: None,
+                unknown,
             },
             other => other,
+        }
+    }
+
+    fn keep_unknown_of(&mut self, former: &Saved) {
+        match (self, former) {
+            (Saved::Directory { unknown, .. }, Saved::Directory { unknown: kept, .. }) => {
+                unknown.clone_from(kept);
+            }
+            (Saved::Link { target, unknown }, Saved::Link { target: was, unknown: kept })
+                if target == was =>
+            {
+                unknown.clone_from(kept)
+            }
+            (
+                Saved::File { sha256, places, unknown, .. },
+                Saved::File { sha256: was, places: former, unknown: kept, .. },
+            ) if sha256 == was => {
+                unknown.clone_from(kept);
+                if let (Some(places), Some(former)) = (places, former) {
+                    places.unknown.clone_from(&former.unknown);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -221,9 +271,9 @@ impl Saved {
     pub fn restore(&self, now: &Node) -> Option<Node> {
         Some(match self {
             Saved::Absent => Node::Absent,
-            Saved::Directory { mode } => Node::Directory { mode: *mode },
-            Saved::Link { target } => Node::Link { target: target.clone() },
-            Saved::File { mode, owner, modified, sha256, prefix, suffix, middle, places } => {
+            Saved::Directory { mode, .. } => Node::Directory { mode: *mode },
+            Saved::Link { target, .. } => Node::Link { target: target.clone() },
+            Saved::File { mode, owner, modified, sha256, prefix, suffix, middle, places, .. } => {
                 let now: &[u8] = if let Node::File(now) = now { &now.content } else { &[] };
                 let content = match places {
                     Some(places) => places.restore(now)?,

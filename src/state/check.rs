@@ -52,6 +52,14 @@ fn is_of_a_store(sysroot: &Sysroot, path: &str, record: &Record, is_linked: bool
     fits && is_store(&now) && before.as_ref().is_none_or(is_store)
 }
 
+/// The row of the table that a state or a journal of this tree names. The error says which row it is that this trustup
+/// does not know, if a newer one may know it; a row that is known belongs to another kind of tree.
+pub fn row(id: &str, sysroot: &Sysroot) -> Result<&'static distro::Distro, Option<String>> {
+    let is_known = || [false, true].into_iter().any(|is_private| distro::by_id(id, is_private).is_some());
+    distro::by_id(id, sysroot.is_private())
+        .ok_or_else(|| (!is_known()).then(|| format!("the row `{id}` of the table of distributions")))
+}
+
 /// Refuses records that name a path which is not the row's to change, or a mode with set-id bits. Answers with those
 /// that must not be acted on. `stores` are the stores beside the family's own that the same file names.
 ///
@@ -106,7 +114,7 @@ pub fn check_records<'a>(
                 crate::text::escape(path)
             )));
         }
-        if let Saved::File { mode, .. } | Saved::Directory { mode } = record.before
+        if let Saved::File { mode, .. } | Saved::Directory { mode, .. } = record.before
             && mode & !0o1777 != 0
         {
             return Err(Error::failed(format!("the state gives `{path}` a set-id mode")));
@@ -153,6 +161,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::versioned::UnknownFields;
 
     fn checked(path: &str, record: Record) -> Result<Vec<Unclaimed>> {
         let row = distro::by_id("debian", false).unwrap();
@@ -175,7 +184,8 @@ mod tests {
             ("/etc/ssl/certs/x", 0o4755, false),
             ("/etc/ssl/private/key.pem", 0o600, false),
         ] {
-            let record = Record::new(Saved::Directory { mode }, Mark::Absent);
+            let before = Saved::Directory { mode, unknown: UnknownFields::default() };
+            let record = Record::new(before, Mark::Absent);
             assert_eq!(checked(path, record).is_ok(), fine, "{path}");
         }
     }

@@ -288,6 +288,7 @@ fn value_end(bytes: &[u8], at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::versioned::UnknownFields;
 
     fn merge(existing: Option<&str>, ours: &[&str], former: &[&str]) -> Result<Option<String>> {
         let owned = |list: &[&str]| list.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
@@ -431,6 +432,7 @@ mod tests {
             suffix: 1,
             middle: middle.to_owned(),
             places: None,
+            unknown: UnknownFields::default(),
         };
         assert!(may_keep(PATH, &record(saved(""))));
         assert!(!may_keep(PATH, &record(saved("eA=="))));

@@ -54,3 +54,4 @@ mod surroundings;
 mod token;
 mod unknown;
 mod variables;
+mod versions;

@@ -217,6 +217,7 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
     check_sources(args, said)?;
     let stamp = context.stamp()?;
     let request = request(context, args, published)?;
+    trees.refuse_newer()?;
 
     // Files are read anyway: what is here already matters only to sources that are asked over the network.
     let only_files = request.sources.iter().all(|source| matches!(source, Source::File { .. }));

@@ -350,8 +350,7 @@ impl AccountStore for Account<'_> {
     }
 
     fn before_request(&mut self) -> Result<()> {
-        let attempt = Attempt { method: NAME.to_owned(), token: None, sent: self.env.now() };
-        self.pending.save_attempt(attempt)
+        self.pending.save_attempt(Attempt::new(NAME, None, self.env.now()))
     }
 }
 

@@ -94,8 +94,6 @@ pub struct Order<'a> {
     pub key: &'a PrivateKey,
     /// Where what is spent is written down before.
     pub pending: &'a mut Pending,
-    /// What an earlier enrollment of the pair spent.
-    pub spent: &'a [Attempt],
     /// Says what goes on, in one line.
     pub say: &'a dyn Fn(&str),
     /// Says what is not as it should be.
@@ -211,9 +209,7 @@ pub(super) async fn sign(
 ) -> Result<Vec<Certificate>, Failure> {
     let ca = order.ca()?;
     let id = Fingerprint::of(token.as_bytes());
-    // The first time is the one that used it up.
-    let sent = order.pending.record().all().chain(order.spent).filter(|attempt| attempt.token == Some(id));
-    let presented_before = sent.map(|attempt| attempt.sent).min();
+    let presented_before = order.pending.first_sent(&id);
     let provisioners = match &spending {
         Spending::Once => None,
         Spending::Minted(provisioners) => Some(*provisioners),
@@ -238,7 +234,7 @@ pub(super) async fn sign(
     let csr = order.key.csr(names, None)?;
     // A token that is made anew for each try is never presented again.
     let token_id = matches!(spending, Spending::Once).then_some(id);
-    order.pending.save_attempt(Attempt { method: method.to_owned(), token: token_id, sent: now })?;
+    order.pending.save_attempt(Attempt::new(method, token_id, now))?;
     let failed = match ca.sign(&csr, token, order.about.not_after).await {
         Ok(signed) => return Ok(signed.chain),
         Err(failed) => failed,

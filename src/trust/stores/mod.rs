@@ -23,6 +23,7 @@ use crate::text;
 use crate::trust::updater::{Desired, OutputKind, Updater};
 use crate::trust::verify::{Offer, Offers};
 use crate::trust::view::View;
+use crate::versioned::UnknownFields;
 
 /// Whether stores of a kind are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,7 +70,6 @@ pub type Additions = BTreeMap<String, BTreeMap<Fingerprint, Addition>>;
 
 /// One certificate that we added to a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Addition {
     /// What stood in an NSS database before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -78,26 +78,36 @@ pub struct Addition {
     /// changed: the run that can change it needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub certificate: Option<String>,
+    /// What only a newer trustup knows.
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// Which kinds of stores the last bootstrap was about.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kinds {
     /// Java's keystores.
     pub java: bool,
     /// NSS databases.
     pub nss: bool,
+    /// What only a newer trustup knows.
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 impl Kinds {
     /// Whether it was about neither.
     pub fn is_none(&self) -> bool {
+        !self.java && !self.nss
+    }
+
+    /// Whether there is nothing to record.
+    pub fn is_default(&self) -> bool {
         *self == Kinds::default()
     }
 
     /// Whether it was about this kind.
-    pub fn has(self, kind: OutputKind) -> bool {
+    pub fn has(&self, kind: OutputKind) -> bool {
         if kind == OutputKind::NssDatabase { self.nss } else { self.java }
     }
 }
@@ -111,7 +121,7 @@ impl Selection {
 
     /// Which kinds are wanted.
     pub fn kinds(&self) -> Kinds {
-        Kinds { java: self.java != Wish::No, nss: self.nss != Wish::No }
+        Kinds { java: self.java != Wish::No, nss: self.nss != Wish::No, ..Kinds::default() }
     }
 }
 
@@ -188,7 +198,14 @@ pub fn plan(
         };
         match planned {
             Ok(now) if now.is_empty() => {}
-            Ok(now) => drop(stores.additions.insert(found.path.clone(), now)),
+            Ok(mut now) => {
+                for (fingerprint, addition) in &mut now {
+                    if let Some(known) = before.get(fingerprint) {
+                        addition.unknown.clone_from(&known.unknown);
+                    }
+                }
+                stores.additions.insert(found.path.clone(), now);
+            }
             Err(error) => {
                 if selection.names(&found) {
                     return Err(error);

@@ -180,7 +180,7 @@ pub(super) fn plan(
             changed = true;
             added
                 .entry(certificate.fingerprint())
-                .or_insert(Addition { former: Some(former), certificate: None });
+                .or_insert(Addition { former: Some(former), ..Addition::default() });
         }
     }
     // Without us: the same database without what we added.

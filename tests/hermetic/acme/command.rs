@@ -14,25 +14,25 @@ use super::server::{AcmeServer, Instead, problem};
 use crate::support::run::Trustup;
 
 /// A place for a pair, and the server's root.
-pub(super) struct Place {
-    pub(super) directory: TempDir,
-    pub(super) url: String,
+pub(crate) struct Place {
+    pub(crate) directory: TempDir,
+    pub(crate) url: String,
 }
 
 impl Place {
-    pub(super) fn at(server: &AcmeServer) -> Place {
+    pub(crate) fn at(server: &AcmeServer) -> Place {
         let (url, root) = server.known_as();
         let directory = TempDir::new().expect("directory");
         fs::write(directory.path().join("root.pem"), root).expect("root");
         Place { directory, url }
     }
 
-    pub(super) fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// `trustup enroll acme a.test`, listening somewhere.
-    pub(super) fn enroll(&self) -> Trustup {
+    pub(crate) fn enroll(&self) -> Trustup {
         self.enroll_within("20s")
     }
 
@@ -41,7 +41,7 @@ impl Place {
     }
 
     /// The same with other means.
-    pub(super) fn enroll_by(&self, means: &[OsString], timeout: &str) -> Trustup {
+    pub(crate) fn enroll_by(&self, means: &[OsString], timeout: &str) -> Trustup {
         let files = [("--cert", "tls.crt"), ("--key", "tls.key"), ("--ca-root", "root.pem")];
         let files = files.map(|(option, name)| [option.into(), self.path(name).into_os_string()]);
         Trustup::new(["--timeout", timeout, "enroll", "acme", "a.test", "--agree-tos"])

@@ -1,7 +1,7 @@
 //! The ACME client against a small server that does as it is told: the conversation, accounts, refusals and waits.
 
 mod accounts;
-mod command;
+pub(super) mod command;
 mod hostile;
 mod listeners;
 mod name_server;
@@ -28,7 +28,7 @@ fn server(
     AcmeServer::start(move |asked, base| (asked.path == path).then(|| answer(asked, base)))
 }
 
-fn honest() -> AcmeServer {
+pub(super) fn honest() -> AcmeServer {
     AcmeServer::start(|_, _| None)
 }
 
@@ -38,7 +38,7 @@ fn listening(server: &AcmeServer) -> AcmeClient {
 }
 
 /// The error of a run that came as far as this server goes.
-const FINISHED: &str = "this server issues nothing";
+pub(super) const FINISHED: &str = "this server issues nothing";
 
 fn is_empty(directory: &Path) -> bool {
     std::fs::read_dir(directory).expect("directory").next().is_none()
