@@ -233,7 +233,7 @@ pub(super) fn plan_stores(
     anchors: &[StoredAnchor],
     state: &State,
 ) -> Result<Stores> {
-    let Some(selection) = selection else { return Ok(Stores::default()) };
+    let Some(selection) = selection else { return stores::as_they_are(view, &state.added) };
     let wanted = stored_roots(anchors)?;
     let known = state.certificates()?;
     stores::plan(view, facts.row.updater, selection, &wanted, &state.added, &known)

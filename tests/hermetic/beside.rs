@@ -193,6 +193,25 @@ fn only_the_stores_that_are_named_are_changed() {
     before.assert_same(&scene.tree(), "after both");
 }
 
+/// A command that looks after no stores leaves those alone that others look after.
+#[test]
+fn installing_the_file_for_login_shells_leaves_the_stores_alone() {
+    let scene = Scene::new();
+    let before = scene.tree();
+    scene.bootstrap().ok();
+    let (keystore, cert9, key4) = (
+        scene.in_keystore(JKS),
+        scene.read(&format!("{NSS}/cert9.db")),
+        scene.read(&format!("{NSS}/key4.db")),
+    );
+    scene.trustup(["env", "--install"]).ok();
+    assert_eq!(scene.in_keystore(JKS), keystore);
+    assert_eq!(scene.read(&format!("{NSS}/cert9.db")), cert9);
+    assert_eq!(scene.read(&format!("{NSS}/key4.db")), key4);
+    scene.trustup(["untrust", "--all"]).ok();
+    before.assert_same(&scene.tree(), "untrust after env --install");
+}
+
 #[test]
 fn what_others_changed_since_stays_and_only_ours_goes() {
     let scene = Scene::new();

@@ -332,6 +332,25 @@ impl Stores {
     }
 }
 
+/// The stores of earlier runs, for a run that looks after none: they are to be what they are.
+///
+/// # Errors
+/// A file of one cannot be read.
+pub fn as_they_are(view: &View, added: &Additions) -> Result<Stores> {
+    let mut stores = Stores::default();
+    for path in added.keys() {
+        let databases = [database::KEY_DB, database::CERT_DB].map(|name| format!("{path}/{name}"));
+        for path in databases.into_iter().chain([path.clone()]) {
+            let node = (*view.actual(&path)?).clone();
+            if matches!(node, Node::File(_)) {
+                let reason = "as an earlier run left it".to_owned();
+                stores.nodes.push(Desired { path, node, reason });
+            }
+        }
+    }
+    Ok(stores)
+}
+
 impl Found {
     /// The files of the store.
     pub fn files(&self) -> Vec<String> {
