@@ -5,10 +5,11 @@ use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Kind, Meta, meta_of};
+use super::{Kind, Meta, Sysroot, meta_of};
+use crate::env;
 use crate::error::{Error, Result};
 
 /// The content of the regular file at `path`, links followed, at most `limit` bytes.
@@ -19,8 +20,8 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let meta = stat(path)?.ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
     refuse_other_than_file(path, &meta)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(CWD, path, flags, Mode::empty())
-        .map_err(|error| Error::usage("could not open").at(path.display()).because(error))?;
+    let file = open(path, flags, "could not open")?
+        .ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
     let meta = meta_of(&file, "", AtFlags::EMPTY_PATH)?
         .ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
     refuse_other_than_file(path, &meta)?;
@@ -29,19 +30,45 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
 
 /// What is at `path`, links followed; `None` if there is nothing.
 pub fn stat(path: &Path) -> Result<Option<Meta>> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    match rustix::fs::openat(CWD, path, flags, Mode::empty()) {
-        Ok(file) => meta_of(&file, "", AtFlags::EMPTY_PATH),
+    match open(path, OFlags::PATH | OFlags::CLOEXEC, "could not look at")? {
+        Some(file) => meta_of(&file, "", AtFlags::EMPTY_PATH),
+        None => Ok(None),
+    }
+}
+
+/// Opens `path`; `None` if there is nothing. Links of other users lead only to what those users own (threat T35); the
+/// kernel's own (`/dev/stdin`, `/proc/self/fd/3`) lead where the kernel says.
+fn open(path: &Path, flags: OFlags, what: &str) -> Result<Option<OwnedFd>> {
+    let opened = if path.starts_with("/dev") || path.starts_with("/proc") {
+        rustix::fs::openat(CWD, path, flags, Mode::empty())
+    } else if env::test_hook(env::Hook::NoOpenat2).is_some() {
+        Err(Errno::NOSYS)
+    } else {
+        rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+    };
+    let opened = match opened {
+        // There is a link, or no openat2: our own walk asks who owns it.
+        Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {
+            let absolute = std::path::absolute(path).ok();
+            let Some(absolute) = absolute.as_ref().and_then(|path| path.to_str()) else {
+                return Err(Error::usage("a path through a link must be UTF-8").at(path.display()));
+            };
+            return Sysroot::open(Path::new("/"))?.open_path(absolute, flags);
+        }
+        opened => opened,
+    };
+    match opened {
+        Ok(file) => Ok(Some(file)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(error) => Err(Error::usage("could not look at").at(path.display()).because(error)),
+        Err(error) => Err(Error::usage(what).at(path.display()).because(error)),
     }
 }
 
 /// The names in the directory at `path`, sorted by bytes; names that are not UTF-8 are left out.
 pub fn list_dir(path: &Path) -> Result<Vec<String>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(CWD, path, flags, Mode::empty())
-        .map_err(|error| Error::usage("could not open the directory").at(path.display()).because(error))?;
+    let directory = open(path, flags, "could not open the directory")?
+        .ok_or_else(|| Error::usage("there is no such directory").at(path.display()))?;
     super::list_of(&directory).map_err(|error| error.at(path.display()))
 }
 

@@ -399,3 +399,37 @@ fn t35_no_option_writes_through_a_link_of_another_user() {
     assert_eq!(fs::read_dir(root.path().join("srv")).unwrap().count(), 0);
     assert!(Certificate::from_der(&ca::root("x").der).is_ok());
 }
+
+/// What is read by name, secrets above all: a link of another user leads to nothing of root's.
+#[test]
+fn t35_no_option_reads_through_a_link_of_another_user() {
+    if !is_root() {
+        return;
+    }
+    let scene = enrollment::Scene::new();
+    let password = scene.path("password");
+    ca::root("Ours").write(scene.directory.path(), "root.pem");
+    for (link, target) in [("p", &password), ("r", &scene.path("root.pem"))] {
+        symlink(target, scene.path(link)).unwrap();
+        lchown(scene.path(link), Some(USER), Some(USER)).unwrap();
+    }
+    for fallback in [false, true] {
+        let trustup = |args: &[&str]| {
+            let run = Trustup::new(args).env("HOME", scene.directory.path());
+            if fallback { run.without_openat2() } else { run }
+        };
+        let (url, pin) = (scene.server.url(), scene.ca.fingerprint().hex());
+        let token = ["token", "web.test", "--ca-url", &url, "--fingerprint", &pin, "--password-file"];
+        trustup(&token).arg(scene.path("p")).fails(1).says(["owned by user 1000", "hint:"]);
+        let root = tempfile::tempdir().unwrap();
+        let bootstrap = || trustup(&["--sysroot"]).arg(root.path()).args(["bootstrap", "--ca-file"]);
+        bootstrap().arg(scene.path("r")).fails(1).says(["owned by user 1000"]);
+        // Root's own links, and files of the link's owner, are read as ever.
+        lchown(scene.path("root.pem"), Some(USER), Some(USER)).unwrap();
+        bootstrap().arg(scene.path("r")).ok();
+        lchown(scene.path("root.pem"), Some(0), Some(0)).unwrap();
+        lchown(scene.path("r"), Some(0), Some(0)).unwrap();
+        bootstrap().arg(scene.path("r")).ok();
+        lchown(scene.path("r"), Some(USER), Some(USER)).unwrap();
+    }
+}
