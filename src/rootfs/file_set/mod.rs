@@ -327,3 +327,6 @@ fn changed(place: String) -> Error {
         .at(place)
         .hint("run again when nobody else works on the root file system")
 }
+
+#[cfg(test)]
+mod tests;
