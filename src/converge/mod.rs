@@ -27,6 +27,7 @@ use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Step};
+use crate::rootfs::budget;
 use crate::rootfs::tree::{self, Node};
 use crate::state::{State, Status, StoredAnchor};
 use crate::trust::distro;
@@ -285,6 +286,8 @@ impl<'a> Draft<'a> {
             rebased.extend(without_us.into_iter().map(|desired| (desired.path, desired.node)));
         }
         rebased.append(&mut stores.bases);
+        budget::check()?;
+        recorded::refuse_what_is_too_large(sysroot, &plan)?;
         Ok(Draft {
             view,
             facts,
@@ -424,6 +427,7 @@ impl<'a> Draft<'a> {
     }
 
     fn verify(&self, after_run: &View) -> Result<Vec<String>> {
+        budget::check()?;
         let sysroot = self.view.sysroot();
         let outputs = self.facts.row.updater.outputs(after_run)?;
         let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
@@ -437,8 +441,9 @@ impl<'a> Draft<'a> {
         }
         let mut left_out = BTreeMap::new();
         if matches!(self.updater.updater, UpdaterUsed::Native(_)) {
+            let reasons = self.facts.row.updater.left_out(after_run)?;
             for anchor in &self.wanted.anchors {
-                let why = self.facts.row.updater.left_out(after_run, &anchor.certificate)?;
+                let why = reasons(&anchor.certificate);
                 left_out.extend(why.map(|why| (anchor.certificate.fingerprint(), why)));
             }
         }

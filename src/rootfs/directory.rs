@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::{Kind, Meta, Sysroot, host, list_of, meta_of, read_link_at, walk};
+use super::{Kind, Meta, Sysroot, budget, list_of, meta_of, read_link_at, walk};
 use crate::error::{Error, Result};
 
 /// File systems that are no place for files: writing there does something else (magic numbers of `statfs(2)`).
@@ -98,7 +98,7 @@ impl Directory {
             Some(meta) if meta.kind != Kind::File => {
                 return Err(not_a_file()
                     .at(self.shown(name))
-                    .hint(format!("remove `{}` and run again", self.shown(name))));
+                    .hint(format!("check what `{}` is, and name or put a regular file", self.shown(name))));
             }
             Some(_) => {}
         }
@@ -112,9 +112,9 @@ impl Directory {
         if meta.kind != Kind::File {
             return Err(not_a_file()
                 .at(self.shown(name))
-                .hint(format!("remove `{}` and run again", self.shown(name))));
+                .hint(format!("check what `{}` is, and name or put a regular file", self.shown(name))));
         }
-        host::read_bounded(&file, meta.size, limit)
+        budget::read(&file, meta.size, limit, &self.shown(name))
             .map(|bytes| Some((bytes, meta)))
             .map_err(|error| error.at(self.shown(name)))
     }
@@ -196,7 +196,7 @@ impl Directory {
             Some(meta) if meta.kind == Kind::File => Ok(file),
             _ => Err(not_a_file()
                 .at(self.shown(name))
-                .hint(format!("remove `{}` and run again", self.shown(name)))),
+                .hint(format!("check what `{}` is, and name or put a regular file", self.shown(name)))),
         }
     }
 

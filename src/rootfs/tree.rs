@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::rootfs::budget::{self, Category};
 use crate::rootfs::{Kind, Meta, Sysroot};
 
 /// The largest file that we read or keep: a bundle of all the world's roots has a tenth of it (threat T9).
@@ -114,16 +115,22 @@ pub fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
             Some(target) => Node::Link { target },
             None => return Err(changed_while_reading(sysroot, path)),
         },
-        Kind::File => match sysroot.read_no_link(path, FILE_LIMIT)? {
-            Some((content, meta)) => Node::File(File {
-                content,
-                mode: meta.mode & !SPECIAL,
-                owner: rustix::process::geteuid().is_root().then_some((meta.uid, meta.gid)),
-                modified: Some(meta.modified),
-                mount_point: meta.mount_point,
-            }),
-            None => return Err(changed_while_reading(sysroot, path)),
-        },
+        Kind::File => {
+            if meta.size <= FILE_LIMIT {
+                let place = sysroot.display(path);
+                budget::pay(Category::Trust, &place, meta.size).map_err(|error| error.at(place))?;
+            }
+            match sysroot.read_no_link(path, FILE_LIMIT)? {
+                Some((content, meta)) => Node::File(File {
+                    content,
+                    mode: meta.mode & !SPECIAL,
+                    owner: rustix::process::geteuid().is_root().then_some((meta.uid, meta.gid)),
+                    modified: Some(meta.modified),
+                    mount_point: meta.mount_point,
+                }),
+                None => return Err(changed_while_reading(sysroot, path)),
+            }
+        }
     })
 }
 

@@ -13,6 +13,7 @@ mod support;
 mod acme;
 mod beside;
 mod broken_files;
+mod budgets;
 mod cli;
 mod config;
 mod create_java;
