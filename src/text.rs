@@ -77,16 +77,17 @@ fn push_escaped(into: &mut String, c: char, plain: bool) {
 
 /// A URL with user info and query (and fragment) replaced by `***`, safe to show and to keep (threat T15).
 ///
-/// What is no URL is masked more rather than less: all before the last `@` goes.
+/// What is no URL is masked more rather than less: all before the last `@` goes, and all behind the host. In
+/// `https://host:password/` what should be a port is one that somebody forgot to put a user before.
 pub fn mask_url(url: &str) -> String {
     let scheme = scheme_end(url);
-    let (start, end) = if Url::parse(url).is_ok() {
-        // A browser's rules, which `Url` follows: any number of slashes of either kind before the authority.
-        let start = scheme + url[scheme..].find(|c| !matches!(c, '/' | '\\')).unwrap_or(url.len() - scheme);
-        (start, url[start..].find(['/', '\\', '?', '#']).map_or(url.len(), |at| start + at))
-    } else {
-        (scheme + url[scheme..].bytes().take_while(|b| *b == b'/').count(), url.len())
-    };
+    // What has a scheme alone may be a host and its password: `host:password`.
+    if !Url::parse(url).is_ok_and(|url| url.has_host()) {
+        return escape(&mask_malformed_url(url, scheme));
+    }
+    // A browser's rules, which `Url` follows: any number of slashes of either kind before the authority.
+    let start = scheme + url[scheme..].find(|c| !matches!(c, '/' | '\\')).unwrap_or(url.len() - scheme);
+    let end = url[start..].find(['/', '\\', '?', '#']).map_or(url.len(), |at| start + at);
     let (front, rest) = match url[start..end].rfind('@') {
         Some(at) => (format!("{}***@", &url[..start]), &url[start + at + 1..]),
         None => (url[..start].to_owned(), &url[start..]),
@@ -96,6 +97,36 @@ pub fn mask_url(url: &str) -> String {
         _ => format!("{front}{rest}"),
     };
     escape(&masked)
+}
+
+/// Of what is no URL the scheme, the first characters of a host, and a port that is a number.
+fn mask_malformed_url(url: &str, scheme: usize) -> String {
+    let start = scheme + url[scheme..].bytes().take_while(|b| matches!(b, b'/' | b'\\')).count();
+    let (mut masked, rest) = match url[start..].rfind('@') {
+        Some(at) => (format!("{}***@", &url[..start]), &url[start + at + 1..]),
+        None => (url[..start].to_owned(), &url[start..]),
+    };
+    let is_of_host = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-');
+    let host = rest.find(|c| !is_of_host(c)).unwrap_or(rest.len());
+    masked.push_str(&rest[..host]);
+    let rest = &rest[host..];
+    if let Some(port) = rest.strip_prefix(':') {
+        let digits = port.find(|c: char| !c.is_ascii_digit()).unwrap_or(port.len());
+        let is_port = (1..=5).contains(&digits)
+            && (matches!(&port[digits..], "" | "***") || port[digits..].starts_with(['/', '?', '#']));
+        masked.push(':');
+        if is_port {
+            masked.push_str(&port[..digits]);
+        }
+        if !is_port || digits < port.len() {
+            masked.push_str("***");
+        }
+    } else if matches!(rest, "/" | "?" | "#") {
+        masked.push_str(rest);
+    } else if !rest.is_empty() {
+        masked.push_str("***");
+    }
+    masked
 }
 
 /// Behind `scheme:` where a hierarchical one stands in front, else 0.
@@ -215,6 +246,21 @@ mod tests {
             ("https://bob:hun/ter2@ca/", "https://***@ca/"),
             ("https://bob:hunter2?x@ca/", "https://***@ca/"),
             ("https://bob:hunter2#x@ca/", "https://***@ca/"),
+            ("https://h:hunter2/x", "https://h:***"),
+            ("https://h:hunter2", "https://h:***"),
+            ("https://h.test:8080hunter2/x", "https://h.test:***"),
+            ("https://h:99999/hunter2", "https://h:99999***"),
+            ("https://h:8080:hunter2/x", "https://h:***"),
+            ("https://h /hunter2", "https://h***"),
+            ("https://[hunter2]/x", "https://***"),
+            ("https://[::1:hunter2/x", "https://***"),
+            ("https:/\\h:hunter2/x", "https:/\\h:***"),
+            ("https//h:hunter2/x", "https***"),
+            ("ttps://h:hunter2/x", "ttps://h:***"),
+            ("h:hunter2/x", "h:***"),
+            ("h.test/hunter2", "h.test***"),
+            ("data:hunter2", "data:***"),
+            ("https://a%zz:hunter2/", "https://a***"),
             ("bob:hunter2@proxy:3128", "***@proxy:3128"),
             ("//bob:hunter2@proxy:3128", "***@proxy:3128"),
             ("proxy:3128", "proxy:3128"),

@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::config::unfilled;
 use crate::error::{Error, Kind, Result};
 use crate::plan::StepView;
 
@@ -124,7 +125,7 @@ impl Ui {
     /// A line about what goes on.
     pub fn say(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            to_stderr(line.as_ref());
+            to_stderr(&unfilled(line.as_ref()));
         }
     }
 
@@ -138,7 +139,7 @@ impl Ui {
     /// A warning.
     pub fn warn(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            to_stderr(&format!("{} {}", self.paint("33", "warning:"), line.as_ref()));
+            to_stderr(&format!("{} {}", self.paint("33", "warning:"), unfilled(line.as_ref())));
         }
     }
 
@@ -186,7 +187,7 @@ impl Ui {
     pub fn usage(&self, error: &clap::Error) {
         let text = error.render();
         let text = if self.color { text.ansi().to_string() } else { text.to_string() };
-        to_stderr(text.trim_end_matches('\n'));
+        to_stderr(&unfilled(text.trim_end_matches('\n')));
     }
 
     /// The result as JSON, if `--json` was given: `fields` plus schema and command.
@@ -206,7 +207,12 @@ impl Ui {
             ("schema".to_owned(), json!(SCHEMA)),
             ("command".to_owned(), json!(command)),
         ]);
-        if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(fields) {
+        if let Ok(serde_json::Value::Object(mut fields)) = serde_json::to_value(fields) {
+            // What people read is here, too.
+            for (_, field) in fields.iter_mut().filter(|(name, _)| matches!(&name[..], "warnings" | "notes"))
+            {
+                unfill(field);
+            }
             object.extend(fields);
         }
         self.data(serde_json::Value::Object(object).to_string())
@@ -223,21 +229,24 @@ impl Ui {
         error.causes().iter().for_each(|cause| line("because:", cause));
         error.changed().iter().for_each(|path| line(&self.paint("31", "left changed:"), path));
         error.hints().iter().for_each(|hint| line(&self.paint("36", "hint:"), hint));
-        to_stderr(&text);
+        to_stderr(&unfilled(&text));
         // stderr has it, whatever becomes of stdout.
         let _ = self.result(command, json!({ "error": Ui::fields(error) }));
     }
 
     /// An error as it stands in JSON.
     pub fn fields(error: &Error) -> serde_json::Value {
+        let all = |texts: &[String]| texts.iter().map(|text| unfilled(text).into_owned()).collect::<Vec<_>>();
+        // A place is quoted where people read it.
+        let place = error.place().map(|place| unfilled(&format!("`{place}`")).trim_matches('`').to_owned());
         json!({
             "kind": error.kind().word(),
             "exit_code": error.kind().exit_code(),
-            "what": error.what(),
-            "place": error.place(),
-            "causes": error.causes(),
-            "hints": error.hints(),
-            "changed": error.changed(),
+            "what": unfilled(error.what()),
+            "place": place,
+            "causes": all(&error.causes()),
+            "hints": all(error.hints()),
+            "changed": all(error.changed()),
         })
     }
 
@@ -267,6 +276,16 @@ pub fn report_panics() {
         )]
         std::process::exit(DEFECT);
     }));
+}
+
+/// The texts in a value, without what was filled in.
+fn unfill(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::String(text) => *text = unfilled(text).into_owned(),
+        serde_json::Value::Array(values) => values.iter_mut().for_each(unfill),
+        serde_json::Value::Object(fields) => fields.iter_mut().for_each(|(_, value)| unfill(value)),
+        _ => {}
+    }
 }
 
 /// Writes a line that is for people; where that is not possible, nobody is there to be told.

@@ -113,7 +113,9 @@ fn host_name(text: &str) -> Result<String, Error> {
 }
 
 fn refused(what: &str, text: &str) -> Error {
-    Error::usage(what).at(text::escape(text)).hint(
+    // What has a colon may be an address with a password in it.
+    let shown = if text.contains(':') { text::mask_url(text) } else { text::escape(text) };
+    Error::usage(what).at(shown).hint(
         "a certificate is for host names (`web.internal`), addresses (`10.0.0.1`), e-mail addresses or URIs (`spiffe://…`)",
     )
 }

@@ -28,7 +28,7 @@ use crate::duration;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::rootfs::Sysroot;
+use crate::rootfs::{Sysroot, budget};
 use crate::trust::distro::DISTROS;
 use crate::ui::{Color, Ui};
 
@@ -203,6 +203,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     let global = &cli.global;
     let ui = Ui::new(global.json, global.quiet, global.verbose, global.color, plain);
     let context = Context { env, ui, global };
+    budget::begin();
     let result = match &cli.command {
         Command::Detect(args) => detect::run(&context, args),
         Command::Bootstrap(args) => bootstrap::run(&context, args, &parsed),

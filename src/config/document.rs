@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
-use super::fill::fill;
+use super::fill::{fill, remember_lines};
 use super::meant::meant;
 use super::place;
 use super::secret::Secret;
@@ -202,7 +202,7 @@ impl<'a> Section<'a> {
             }
         };
         match read() {
-            Ok(text) => Some((text, format!("(from {})", path.display()), line)),
+            Ok(text) => Some((remember_lines(text, &path), format!("(from {})", path.display()), line)),
             Err(error) => {
                 self.problem(line, error.hint(format!("`{}_file` names it", self.name_of(key))));
                 None

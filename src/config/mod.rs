@@ -32,6 +32,7 @@ use crate::pair::Layout;
 
 use self::document::Reader;
 
+pub use self::fill::unfilled;
 pub use self::place::DEFAULT;
 pub use self::published::published;
 pub use self::secret::Secret;

@@ -37,6 +37,7 @@ pub(super) fn settle(
     let trusted = trusted_without_us(view, facts, managed, &unfit_for_java)?;
     let mut warnings = Vec::new();
     let mut refused = BTreeSet::new();
+    let refusals = updater.refusals(view)?;
     for anchor in anchors.iter_mut() {
         if !anchor.status.is_in_system() {
             continue;
@@ -47,7 +48,7 @@ pub(super) fn settle(
             .iter()
             .find(|(_, certificates)| certificates.iter().any(|found| found.fingerprint() == fingerprint))
             .map(|(path, _)| path.clone());
-        if let Some(why) = updater.refused(view, &certificate)? {
+        if let Some(why) = refusals(&certificate) {
             warnings
                 .push(format!("the distribution refuses {} ({fingerprint}): {why}", certificate.subject()));
             refused.insert(fingerprint);

@@ -32,6 +32,7 @@ use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, Change, Plan, Step};
+use crate::rootfs::budget;
 use crate::rootfs::tree::{self, Node};
 use crate::state::{State, Status, StoredAnchor};
 use crate::trust::distro;
@@ -314,6 +315,8 @@ impl<'a> Draft<'a> {
             rebased.extend(without_us.into_iter().map(|desired| (desired.path, desired.node)));
         }
         rebased.append(&mut stores.bases);
+        budget::check()?;
+        recorded::refuse_what_is_too_large(sysroot, &plan)?;
         Ok(Draft {
             view,
             facts,

@@ -6,6 +6,7 @@ use super::Draft;
 use super::draft::stored_roots;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
+use crate::rootfs::budget;
 use crate::trust::facts::{Facts, UpdaterUsed};
 use crate::trust::stores;
 use crate::trust::verify::{self, Excused, Offers, Side};
@@ -14,6 +15,7 @@ use crate::trust::view::View;
 impl Draft<'_> {
     /// What a person should know, and what outputs and stores offer now.
     pub(super) fn verify(&self, after_run: &View) -> Result<(Vec<String>, Offers)> {
+        budget::check()?;
         let sysroot = self.view.sysroot();
         let outputs = self.facts.row.updater.outputs(after_run)?;
         let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
@@ -27,8 +29,9 @@ impl Draft<'_> {
         }
         let mut left_out = BTreeMap::new();
         if matches!(self.updater.updater, UpdaterUsed::Native(_)) {
+            let reasons = self.facts.row.updater.left_out(after_run)?;
             for anchor in &self.wanted.anchors {
-                let why = self.facts.row.updater.left_out(after_run, &anchor.certificate)?;
+                let why = reasons(&anchor.certificate);
                 left_out.extend(why.map(|why| (anchor.certificate.fingerprint(), why)));
             }
         }

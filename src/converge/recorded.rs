@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Draft;
 use crate::cert::Certificate;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{self, Plan};
+use crate::rootfs::Sysroot;
 use crate::rootfs::record::{Mark, Record, Saved};
 use crate::rootfs::tree::{self, Node};
 use crate::state::{self, State};
@@ -24,6 +25,26 @@ pub(super) fn special_bits(view: &View, plan: &Plan) -> Result<BTreeMap<String, 
         }
     }
     Ok(special)
+}
+
+/// Refuses a plan that writes a file which no later run could read (threat T38): the bundle of many large inputs.
+///
+/// # Errors
+/// There is such a file.
+pub(super) fn refuse_what_is_too_large(sysroot: &Sysroot, plan: &Plan) -> Result<()> {
+    for change in plan.changes() {
+        let Node::File(file) = &change.to else { continue };
+        if file.content.len() as u64 > tree::FILE_LIMIT {
+            return Err(Error::failed(format!(
+                "this file would have {} MiB, more than trustup reads ({} MiB)",
+                file.content.len() >> 20,
+                tree::FILE_LIMIT >> 20
+            ))
+            .at(sysroot.display(&change.path))
+            .hint("check the directories of anchors: move files that are no root certificates to another directory, and run again"));
+        }
+    }
+    Ok(())
 }
 
 impl Draft<'_> {

@@ -245,7 +245,9 @@ impl Provisioners {
             return Err("the token has expired".to_owned());
         }
         let id = claims.claim("jti").filter(|id| !id.is_empty()).map_or_else(
-            || hex::encode(Sha256::digest(token)),
+            // Without an id by what is signed. Not by the signature: of an ECDSA signature (r, s) everybody can make
+            // another one that is as good, (r, n - s).
+            || hex::encode(Sha256::digest(token.rsplit_once('.').map_or(token, |(signed, _)| signed))),
             |id| hex::encode(Sha256::digest(format!("{}\n{id}", claims.claim("iss").unwrap_or_default()))),
         );
         Ok((id, ends.map_or(i64::MAX, |ends| ends.saturating_add(LEEWAY))))

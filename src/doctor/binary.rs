@@ -6,10 +6,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::elf;
 use crate::rootfs::{Kind, Sysroot};
 
-/// Larger files are not looked into: a program of that size has its libraries in it.
-const LIMIT: u64 = 48 * 1024 * 1024;
 /// Longer texts are no names of files.
 const LONGEST: usize = 200;
 /// Where libraries are; and, on Debian, the directories below named after the machine.
@@ -20,7 +19,7 @@ const LIBRARIES: [&str; 5] = ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/
 pub(super) struct Binary(Vec<String>);
 
 impl Binary {
-    /// Looks through the bytes of an executable file.
+    /// Looks through bytes of an executable file.
     pub(super) fn of(bytes: &[u8]) -> Binary {
         let printable = |byte: &u8| (b' '..=b'~').contains(byte);
         let texts = bytes.split(|byte| *byte == 0).filter_map(|part| {
@@ -68,13 +67,16 @@ impl<'a> Binaries<'a> {
         Binaries { sysroot, read: RefCell::default(), directories }
     }
 
-    /// What the file at `path` says; nothing if it cannot be read or is too large.
+    /// What the file at `path` says; nothing if it is no ELF file, cannot be read or is too large.
     pub(super) fn at(&self, path: &str) -> Rc<Binary> {
         if let Some(known) = self.read.borrow().get(path) {
             return Rc::clone(known);
         }
-        let bytes = self.sysroot.read(path, LIMIT).ok().flatten();
-        let binary = Rc::new(bytes.map_or_else(Binary::default, |(bytes, _)| Binary::of(&bytes)));
+        let parts = self.sysroot.parts(path).ok().flatten();
+        // Names of libraries, and constants.
+        let is_wanted = |name: &str| name == ".dynstr" || name.starts_with(".rodata");
+        let sections = parts.map(|parts| elf::sections(&parts, is_wanted)).unwrap_or_default();
+        let binary = Rc::new(Binary(sections.iter().flat_map(|section| Binary::of(section).0).collect()));
         self.read.borrow_mut().insert(path.to_owned(), Rc::clone(&binary));
         binary
     }

@@ -6,6 +6,7 @@
 
 mod binary;
 mod clients;
+mod elf;
 mod findings;
 mod reading;
 mod repair;

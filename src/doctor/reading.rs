@@ -7,6 +7,8 @@ use crate::cert::Certificate;
 use crate::fingerprint::Fingerprint;
 use crate::keystore::{Format, Keystore, Problem};
 use crate::nss::{self, Databases};
+use crate::rootfs::Sysroot;
+use crate::rootfs::budget::{self, Category};
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::text;
@@ -136,6 +138,9 @@ impl<'v, 's> Reader<'v, 's> {
 
     /// Whether Java finds no keystore at `path`: nothing, or a file of another kind.
     pub(super) fn is_no_keystore(&self, path: &str) -> bool {
+        if pay(self.view.sysroot(), Category::Keystores, path).is_err() {
+            return false;
+        }
         match self.view.follow_actual(path) {
             Ok(Some((_, node))) => match node.as_ref() {
                 Node::File(file) => Format::of(&file.content) == Err(Problem::NotAKeystore),
@@ -234,7 +239,18 @@ fn every_file(view: &View, path: &str) -> crate::error::Result<Vec<Certificate>>
     Ok(found)
 }
 
+/// Pays for reading a store that a search found (threat T36).
+fn pay(sysroot: &Sysroot, category: Category, path: &str) -> crate::error::Result<()> {
+    match (sysroot.canonical(path)?, sysroot.stat(path)?) {
+        (Some(real), Some(meta)) => budget::pay(category, &sysroot.display(&real), meta.size),
+        _ => Ok(()),
+    }
+}
+
 fn keystore(view: &View, path: &str) -> Loaded {
+    if let Err(error) = pay(view.sysroot(), Category::Keystores, path) {
+        return Loaded::problem(error.what());
+    }
     let node = match file(view, path) {
         Ok((_, node)) => node,
         Err(loaded) => return loaded,
@@ -252,6 +268,11 @@ fn nss_database(view: &View, path: &str) -> Loaded {
     if !sysroot.stat(path).is_ok_and(|meta| meta.is_some()) {
         return Loaded::problem("there is no such database");
     }
+    for name in [nss::CERT_DB, nss::KEY_DB] {
+        if let Err(error) = pay(sysroot, Category::Databases, &child(path, name)) {
+            return Loaded::problem(error.what());
+        }
+    }
     let found = match sysroot.directory(path).and_then(|directory| nss::files::read(&directory)) {
         Ok(found) => found,
         Err(error) => return Loaded::problem(error.to_string()),
@@ -263,8 +284,15 @@ fn nss_database(view: &View, path: &str) -> Loaded {
         nss::files::Found::Incomplete(missing) => return Loaded::problem(format!("`{missing}` is missing")),
         nss::files::Found::InUse(_) => return Loaded::problem("a program is writing in it"),
     };
-    let entries = Databases::open(&cert9.bytes, &key4.bytes, None).and_then(|databases| databases.entries());
-    match entries {
+    let databases = match Databases::open(&cert9.bytes, &key4.bytes, None) {
+        Ok(databases) => databases,
+        Err(refusal) => return Loaded::problem(refusal.into_error().to_string()),
+    };
+    let cost = databases.cost_of_checking().unwrap_or(u64::MAX);
+    if let Err(error) = budget::iterations(&sysroot.display(path), cost) {
+        return Loaded::problem(error.what());
+    }
+    match databases.entries() {
         Ok(entries) => {
             Loaded::of(entries.into_iter().filter(nss::Entry::is_trusted).map(|entry| entry.certificate))
         }

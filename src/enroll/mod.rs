@@ -87,6 +87,7 @@ pub struct World<'a> {
 /// There is no good pair, and none could be had; what stood there before stands there still, unless the error names it.
 pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
     request.outputs.validate()?;
+    request.outputs.check(world.host)?;
     let began = Instant::now();
     let settled = settle(request, world, began)?;
     if let Some(damage) = &settled.damage {

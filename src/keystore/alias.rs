@@ -1,7 +1,7 @@
 //! Names of entries: ours, with the whole fingerprint in them, because common names and serial numbers have collided
 //! in real images; and those of p11-kit.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::cert::Certificate;
 use crate::text;
@@ -24,13 +24,18 @@ pub fn p11_alias(label: Option<&str>) -> String {
 /// 0.24.1).
 pub(super) fn numbered<'a>(aliases: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut taken = HashSet::new();
+    // The numbers below are taken, and stay so: an image can have thousands of roots with one label (threat T36).
+    let mut next: HashMap<&str, u32> = HashMap::new();
     let mut numbered = Vec::new();
     for alias in aliases {
         let mut name = alias.to_owned();
-        let mut number = 0;
-        while !alias.is_empty() && !taken.insert(name.clone()) {
-            number += 1;
+        let number = next.entry(alias).or_default();
+        while !alias.is_empty() && (*number > 0 || !taken.insert(name.clone())) {
+            *number += 1;
             name = format!("{alias}-{number}");
+            if taken.insert(name.clone()) {
+                break;
+            }
         }
         numbered.push(name);
     }
@@ -77,5 +82,12 @@ mod tests {
             numbered(["a", "b", "a", "a-1", "", "a", "", "b"]),
             ["a", "b", "a-1", "a-1-1", "", "a-2", "", "b-1"]
         );
+        assert_eq!(
+            numbered(["a-1", "a", "a", "a-1", "a", "a-2", "a"]),
+            ["a-1", "a", "a-2", "a-1-1", "a-3", "a-2-1", "a-4"]
+        );
+        // With a look at every lower number for each, this takes minutes.
+        let many = numbered(std::iter::repeat_n("x", 200_000));
+        assert_eq!((many[0].as_str(), many[199_999].as_str()), ("x", "x-199999"));
     }
 }

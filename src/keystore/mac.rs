@@ -76,6 +76,14 @@ impl Mac {
         }
     }
 
+    /// How many hashes or HMACs its key takes.
+    pub(super) fn cost(&self) -> u64 {
+        match &self.kind {
+            Kind::Pkcs12 { iterations, .. } => u64::from(*iterations),
+            Kind::Pbmac1 { pbkdf2, key_length, .. } => pbkdf2.cost(*key_length),
+        }
+    }
+
     /// Whether it is the MAC of `content` with this password.
     pub(super) fn fits(&self, secret: &Secret, content: &[u8]) -> bool {
         self.compute(secret, content) == self.raw[self.value.clone()]

@@ -15,6 +15,8 @@ use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 
 mod alias;
+#[cfg(test)]
+mod cost_tests;
 pub mod find;
 mod jks;
 mod kdf;
@@ -286,6 +288,15 @@ impl Keystore {
             }
         };
         Ok(Keystore { format, password: password.clone(), entries, frame })
+    }
+
+    /// The most iterations of key derivation that one [`Keystore::parse`] of these bytes takes, or one
+    /// [`Keystore::to_bytes`] of what comes of it; nothing is derived. 0 for what cannot be parsed.
+    pub fn cost(bytes: &[u8]) -> u64 {
+        match Format::of(bytes) {
+            Ok(Format::Pkcs12) => pkcs12::cost(bytes).unwrap_or(0),
+            _ => 0,
+        }
     }
 
     /// Reads a keystore that Java reads whole as it opens `cacerts`, without a password, and that can be changed without

@@ -20,6 +20,9 @@ const RSADSI_DIGEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2];
 /// NIST's AES: the last number says which size and mode.
 const NIST_AES: &[u8] = &[0x60, 0x86, 0x48, 1, 101, 3, 4, 1];
 
+/// Bytes of the initial value of PKCS#12's own schemes: the blocks of RC2 and triple DES.
+const PKCS12_IV: usize = 8;
+
 /// Iterations above this are refused before a key is derived (threat T19).
 pub(super) const MOST_ITERATIONS: u32 = 5_000_000;
 
@@ -127,6 +130,27 @@ impl Scheme {
         }
     }
 
+    /// How many hashes or HMACs key and initial value take: PBKDF2 and PKCS#12's own function begin again for each block of
+    /// the key.
+    pub(super) fn cost(&self) -> u64 {
+        match &self.kind {
+            Kind::Pbes2 { pbkdf2, .. } => pbkdf2.cost(self.key_length()),
+            Kind::Pkcs12 { iterations, key_length, .. } => {
+                let blocks = |length: usize| length.div_ceil(Hash::Sha1.size()) as u64;
+                u64::from(*iterations) * (blocks(*key_length) + blocks(PKCS12_IV))
+            }
+        }
+    }
+
+    /// Bytes of an AES key.
+    fn key_length(&self) -> usize {
+        match self.cipher {
+            Cipher::Aes128 => 16,
+            Cipher::Aes192 => 24,
+            _ => 32,
+        }
+    }
+
     /// The same with a fresh salt and initial value.
     pub(super) fn fresh(&self, random: Random<'_>) -> crate::error::Result<Scheme> {
         let mut fresh = self.clone();
@@ -182,17 +206,13 @@ impl Scheme {
     fn derive(&self, secret: &Secret) -> (Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>) {
         match &self.kind {
             Kind::Pbes2 { pbkdf2, iv } => {
-                let length = match self.cipher {
-                    Cipher::Aes128 => 16,
-                    Cipher::Aes192 => 24,
-                    _ => 32,
-                };
-                (pbkdf2.derive(&self.raw, secret, length), Zeroizing::new(self.raw[iv.clone()].to_vec()))
+                let key = pbkdf2.derive(&self.raw, secret, self.key_length());
+                (key, Zeroizing::new(self.raw[iv.clone()].to_vec()))
             }
             Kind::Pkcs12 { salt, iterations, key_length } => {
                 let salt = &self.raw[salt.clone()];
                 let derive = |purpose, length| Hash::Sha1.pkcs12(purpose, secret, salt, *iterations, length);
-                (derive(Purpose::Encryption, *key_length), derive(Purpose::InitialValue, 8))
+                (derive(Purpose::Encryption, *key_length), derive(Purpose::InitialValue, PKCS12_IV))
             }
         }
     }
@@ -224,6 +244,11 @@ impl Pbkdf2 {
             return Err(damaged());
         }
         Ok(Pbkdf2 { salt: place(inside, salt), iterations, key_length, prf })
+    }
+
+    /// How many HMACs a key of `length` bytes takes.
+    pub(super) fn cost(&self, length: usize) -> u64 {
+        u64::from(self.iterations) * length.div_ceil(self.prf.size()) as u64
     }
 
     /// The key; `inside` is what the salt stands in.

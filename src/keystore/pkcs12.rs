@@ -92,6 +92,22 @@ pub(super) fn read_plain(bytes: &[u8]) -> Result<Vec<Entry>, Problem> {
     Ok(entries)
 }
 
+/// How many hashes or HMACs it takes to derive the keys of all parts and of the MAC, also where a part has to be added.
+pub(super) fn cost(bytes: &[u8]) -> Result<u64, Problem> {
+    let outline = Outline::read(bytes)?;
+    let parts = outline.safes.iter().filter_map(|(_, part)| match part {
+        Part::Encrypted(scheme, _) => Some(scheme.cost()),
+        Part::Plain(_) | Part::Enveloped => None,
+    });
+    let (count, sum) = parts.fold((0, 0_u64), |(count, sum), cost| (count + 1, sum.saturating_add(cost)));
+    let of_mac = outline.mac.as_ref().map_or(0, Mac::cost);
+    let of_new_part = match &outline.mac {
+        Some(mac) if count == 0 => Scheme::of_keytool(mac.iterations().max(KEYTOOL_ITERATIONS))?.cost(),
+        _ => 0,
+    };
+    Ok(sum.saturating_add(of_mac).saturating_add(of_new_part))
+}
+
 impl<'a> Outline<'a> {
     fn read(bytes: &'a [u8]) -> Result<Outline<'a>, Problem> {
         if bytes.get(1) == Some(&0x80) {

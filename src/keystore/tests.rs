@@ -29,7 +29,7 @@ fn problem(bytes: &[u8]) -> Problem {
 }
 
 /// A keystore of each kind that has a password, with the vendor's certificate and a private key; few iterations.
-fn with_password(password: &str) -> Vec<(&'static str, Vec<u8>)> {
+pub(super) fn with_password(password: &str) -> Vec<(&'static str, Vec<u8>)> {
     let key_and = |part: Vec<u8>, mac: &dyn Fn(&[u8]) -> Vec<u8>| pfx(&[plain(&[key_bag()]), part], mac);
     let vendor = [trusted_bag("vendor", certificate("Vendor").der())];
     let of = |algorithm: &[u8]| encrypted(algorithm, password, &vendor);

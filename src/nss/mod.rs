@@ -61,6 +61,9 @@ pub const SIZE_LIMIT: usize = 32 << 20;
 /// More iterations than these are not tried (threat T19); NSS' default is 10,000.
 pub const MAX_ITERATIONS: u32 = 5_000_000;
 
+/// Settings of one certificate that are signed anew when one of them changes: NSS keeps at most one of each of two kinds.
+const SETTINGS_LIMIT: usize = 2;
+
 /// Whether `content` is a database of the old format (Berkeley DB 1.85, hash: the magic number stands in front, in
 /// either byte order).
 pub fn is_dbm(content: &[u8]) -> bool {
@@ -149,10 +152,58 @@ impl Databases {
     /// # Errors
     /// The files are damaged, too large, or not made by NSS; the password is wrong, or cannot be checked.
     pub fn open(cert9: &[u8], key4: &[u8], password: Option<&Password>) -> Result<Databases> {
+        Databases::read(cert9, key4)?.unlock(password)
+    }
+
+    /// Reads the databases without deriving a key: all are [`Protection::Locked`] before [`Databases::unlock`].
+    ///
+    /// # Errors
+    /// The files are damaged, too large, or not made by NSS.
+    pub fn read(cert9: &[u8], key4: &[u8]) -> Result<Databases> {
         let cert9 = Database::open(CERT_DB, schema::PUBLIC, cert9)?;
         let key4 = Database::open(KEY_DB, schema::PRIVATE, key4)?;
-        let (protection, key) = password::unlock(key4.meta_data(password::ENTRY)?, password)?;
-        Ok(Databases { cert9, key4, protection, key })
+        Ok(Databases { cert9, key4, protection: Protection::Locked, key: None })
+    }
+
+    /// Finds out how the databases are protected, with the password if there is one.
+    ///
+    /// # Errors
+    /// The password is wrong, or cannot be checked.
+    pub fn unlock(mut self, password: Option<&Password>) -> Result<Databases> {
+        (self.protection, self.key) = password::unlock(self.key4.meta_data(password::ENTRY)?, password)?;
+        Ok(self)
+    }
+
+    /// The most iterations of key derivation that [`Databases::unlock`] takes.
+    ///
+    /// # Errors
+    /// The password entry is damaged, or asks for too many.
+    pub fn cost_of_unlocking(&self, password: Option<&Password>) -> Result<u64> {
+        password::cost(self.key4.meta_data(password::ENTRY)?, password)
+    }
+
+    /// The most iterations that [`Databases::entries`] takes, and so do all calls of [`Databases::add`] and
+    /// [`Databases::remove`] together beside the signatures that they make.
+    ///
+    /// # Errors
+    /// The database is damaged.
+    pub fn cost_of_checking(&self) -> Result<u64> {
+        if self.key.is_none() {
+            return Ok(0);
+        }
+        let mut wanted = attributes::SIGNED.to_vec();
+        wanted.push(attributes::CLASS);
+        let mut sum = 0_u64;
+        for row in self.cert9.all(&wanted)?.iter().filter(|row| objects::is_trust(row)) {
+            sum = sum.saturating_add(self.cost_of(row)?);
+        }
+        Ok(sum)
+    }
+
+    /// The iterations that the signatures take which one call of [`Databases::add`] or [`Databases::remove`] makes.
+    pub fn cost_of_signing(&self) -> u64 {
+        let most = (SETTINGS_LIMIT * attributes::SIGNED.len()) as u64;
+        self.key.as_ref().map_or(0, |key| most * u64::from(key.iterations))
     }
 
     /// How trust settings are protected.
@@ -217,6 +268,9 @@ impl Databases {
         }
         let there = self.find(certificate)?;
         self.afford(&there.trust)?;
+        if there.trust.len() > SETTINGS_LIMIT {
+            return Err(Refusal::Costs);
+        }
         let present = !there.certificates.is_empty();
         if present {
             let (trust, signed) = self.judge(certificate, &there.trust)?;
@@ -320,12 +374,17 @@ impl Databases {
     fn afford<'a>(&self, settings: impl IntoIterator<Item = &'a Row>) -> Result<()> {
         let mut left = signature::BUDGET;
         for row in settings {
-            let signatures = self.key4.signatures(row.id)?;
-            for signature in objects::deciding(row).iter().filter_map(|attribute| signatures.get(attribute)) {
-                left = left.checked_sub(signature::cost(signature)).ok_or(Refusal::Costs)?;
-            }
+            left = left.checked_sub(self.cost_of(row)?).ok_or(Refusal::Costs)?;
         }
         Ok(())
+    }
+
+    /// The iterations that it takes to check the signatures of what decides in trust settings.
+    fn cost_of(&self, row: &Row) -> Result<u64> {
+        let signatures = self.key4.signatures(row.id)?;
+        let deciding = objects::deciding(row).into_iter();
+        let found = deciding.filter_map(|attribute| signatures.get(&attribute));
+        Ok(found.fold(0, |sum, signature| sum.saturating_add(signature::cost(signature))))
     }
 
     /// Does `work` in both databases, or nothing.

@@ -110,6 +110,17 @@ pub(super) fn unlock(
     if entry.opens_with(&key) { Ok((Protection::Unlocked, Some(key))) } else { Err(Refusal::WrongPassword) }
 }
 
+/// The most iterations that [`unlock`] takes.
+///
+/// # Errors
+/// The entry is damaged, of another kind, or asks for too many iterations.
+pub(super) fn cost(entry: Option<(Vec<u8>, Vec<u8>)>, given: Option<&Password>) -> Result<u64> {
+    let Some((salt, item2)) = entry else { return Ok(0) };
+    let iterations = u64::from(Entry::parse(salt, &item2)?.pbkdf2.iterations);
+    let tries = u64::from(iterations == 1) + u64::from(given.is_some());
+    Ok(iterations * tries)
+}
+
 /// The parameters of PBKDF2 (RFC 8018 appendix A.2), with HMAC-SHA256 and a key of 32 bytes.
 pub(super) struct Pbkdf2 {
     pub(super) salt: Vec<u8>,

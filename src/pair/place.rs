@@ -67,7 +67,7 @@ fn make_directories(host: &Sysroot, path: &str, made: &mut FileSet) -> Result<()
                     "what stands here is no directory, and files are to stand below it",
                 )
                 .at(host.display(path))
-                .hint("name another path, or remove what is there"));
+                .hint("name another path"));
             }
         }
         path = split(path).0;

@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::credentials::as_user;
-use super::{Kind, Meta, Sysroot, attributes, host, list_of, meta_of, read_link_at, walk};
+use super::{Kind, Meta, Sysroot, attributes, budget, list_of, meta_of, read_link_at, walk};
 use crate::error::{Error, Result};
 
 /// File systems that are no place for files: writing there does something else (magic numbers of `statfs(2)`).
@@ -129,7 +129,9 @@ impl Directory {
         match self.lstat(name)? {
             None => return Ok(None),
             Some(meta) if meta.kind != Kind::File => {
-                return Err(not_a_file().at(self.shown(name)));
+                return Err(not_a_file()
+                    .at(self.shown(name))
+                    .hint(format!("check what `{}` is, and name or put a regular file", self.shown(name))));
             }
             Some(_) => {}
         }
@@ -140,9 +142,11 @@ impl Directory {
         };
         let Some(meta) = meta_of(&file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
         if meta.kind != Kind::File {
-            return Err(not_a_file().at(self.shown(name)));
+            return Err(not_a_file()
+                .at(self.shown(name))
+                .hint(format!("check what `{}` is, and name or put a regular file", self.shown(name))));
         }
-        host::read_bounded(&file, meta.size, limit)
+        budget::read(&file, meta.size, limit, &self.shown(name))
             .map(|bytes| Some((bytes, meta)))
             .map_err(|error| error.at(self.shown(name)))
     }
@@ -215,7 +219,9 @@ impl Directory {
             .map_err(|error| self.failed("could not open", name, error))?;
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
             Some(meta) if meta.kind == Kind::File => Ok(file),
-            _ => Err(not_a_file().at(self.shown(name))),
+            _ => Err(not_a_file()
+                .at(self.shown(name))
+                .hint(format!("check what `{}` is, and name or put a regular file", self.shown(name)))),
         }
     }
 

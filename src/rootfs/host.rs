@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Kind, Meta, Sysroot, meta_of};
+use super::{Kind, Meta, Sysroot, budget, meta_of};
 use crate::env;
 use crate::error::{Error, Result};
 
@@ -25,7 +25,8 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let meta = meta_of(&file, "", AtFlags::EMPTY_PATH)?
         .ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
     refuse_other_than_file(path, &meta)?;
-    read_bounded(&file, meta.size, limit).map_err(|error| error.at(path.display()))
+    let place = path.display().to_string();
+    budget::read(&file, meta.size, limit, &place).map_err(|error| error.at(place))
 }
 
 /// What is at `path`, links followed; `None` if there is nothing.

@@ -6,6 +6,7 @@
 //! invisible here. This file reads; [`directory`] changes; [`host`] reads what the user names on the command line.
 
 mod attributes;
+pub mod budget;
 pub(crate) mod checkpoint;
 mod credentials;
 pub mod directory;
@@ -13,7 +14,9 @@ pub mod file_set;
 pub mod host;
 mod lock;
 mod meta;
+pub mod output;
 pub mod own_directory;
+pub mod parts;
 pub mod path;
 pub mod record;
 mod safety;
@@ -234,9 +237,11 @@ impl Sysroot {
             Kind::Link => "a link stands where a file should be",
             Kind::File | Kind::Special => "a device, socket or FIFO stands where a file should be",
         };
+        // Never a word of removing it: `/dev/null` may be what was named.
+        let place = self.display(path);
         Error::failed(what)
-            .at(self.display(path))
-            .hint(format!("remove `{}` and run again", self.display(path)))
+            .at(&place)
+            .hint(format!("check what `{place}` is, and name or put a regular file"))
     }
 
     /// Forgets which directories it looked into, so that what is read next is what is there next.
@@ -264,9 +269,14 @@ impl Sysroot {
         if meta.kind != Kind::File {
             return Err(self.not_a_file(path, meta.kind));
         }
-        host::read_bounded(file, meta.size, limit)
-            .map(|bytes| Some((bytes, meta)))
-            .map_err(|error| error.at(self.display(path)))
+        let place = self.display(path);
+        // State and journal have limits of their own; a run that could not read them could not be turned back.
+        let read = if split(path).0 == self.state_directory {
+            host::read_bounded(file, meta.size, limit)
+        } else {
+            budget::read(file, meta.size, limit, &place)
+        };
+        read.map(|bytes| Some((bytes, meta))).map_err(|error| error.at(place))
     }
 
     /// Opens `path`, links followed inside the sysroot. `None` if there is nothing.
@@ -312,7 +322,9 @@ impl Sysroot {
         match error {
             Errno::LOOP => Error::failed("the links on the way to this path loop or lead through procfs")
                 .at(&place)
-                .hint(format!("remove the link that loops on the way to `{place}`, and run again")),
+                .hint(format!(
+                    "check the links on the way to `{place}`: let each lead to a file or directory; paths through procfs, such as `/dev/fd`, cannot be used"
+                )),
             Errno::ACCESS | Errno::PERM => Error::failed("no permission to read")
                 .at(&place)
                 .hint("run as root, or as the owner of this path"),

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::rootfs::budget::{self, Category};
 use crate::rootfs::directory::Directory;
 use crate::rootfs::{Kind, Meta, Sysroot};
 
@@ -115,10 +116,16 @@ pub fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
             Some(target) => Node::Link { target },
             None => return Err(changed_while_reading(sysroot.display(path))),
         },
-        Kind::File => match sysroot.read_no_link(path, FILE_LIMIT)? {
-            Some((content, meta)) => file(content, &meta),
-            None => return Err(changed_while_reading(sysroot.display(path))),
-        },
+        Kind::File => {
+            if meta.size <= FILE_LIMIT {
+                let place = sysroot.display(path);
+                budget::pay(Category::Trust, &place, meta.size).map_err(|error| error.at(place))?;
+            }
+            match sysroot.read_no_link(path, FILE_LIMIT)? {
+                Some((content, meta)) => file(content, &meta),
+                None => return Err(changed_while_reading(sysroot.display(path))),
+            }
+        }
     })
 }
 

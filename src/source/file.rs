@@ -9,7 +9,8 @@ use crate::cert::input;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::MAX_BODY;
-use crate::rootfs::{Kind, host};
+use crate::rootfs::budget::{self, Category};
+use crate::rootfs::{Kind, Meta, host};
 use crate::text;
 
 /// Reads a `--ca-file`.
@@ -32,7 +33,7 @@ pub(super) fn read(run: &mut Run<'_>, index: usize, path: &Path) -> Result<()> {
         } else {
             let origin = Origin { id: &id, file: Some(path), many: false };
             refuse_key_name(path)?;
-            let file = input::read(&host::read_file(path, MAX_BODY)?, &id)?;
+            let file = input::read(&read_paid(path, &found)?, &id)?;
             run.collected.take_file(&origin, file, pins)?
         }
     };
@@ -74,9 +75,9 @@ fn read_directory(run: &mut Run<'_>, id: &str, pins: &[Fingerprint], directory: 
         }
         let path: PathBuf = directory.join(&name);
         let origin = Origin { id, file: Some(&path), many: true };
-        match host::stat(&path) {
+        let found = match host::stat(&path) {
             Ok(Some(found)) if found.kind == Kind::Directory => continue,
-            Ok(Some(found)) if found.kind == Kind::File => {}
+            Ok(Some(found)) if found.kind == Kind::File => found,
             Ok(None) => {
                 run.collected.leave_out(&origin, String::new(), None, "a link that leads nowhere".to_owned());
                 continue;
@@ -89,11 +90,12 @@ fn read_directory(run: &mut Run<'_>, id: &str, pins: &[Fingerprint], directory: 
                 run.collected.leave_out(&origin, String::new(), None, error.to_string());
                 continue;
             }
-        }
+        };
         refuse_key_name(&path)?;
-        let bytes = host::read_file(&path, MAX_BODY)?;
+        let bytes = read_paid(&path, &found)?;
         match input::read(&bytes, &path.to_string_lossy()) {
             Ok(file) => {
+                budget::certificates(&path.to_string_lossy(), file.certificates.len() as u64)?;
                 warn_if_writable(run, &path)?;
                 accepted += run.collected.take_file(&origin, file, pins)?;
             }
@@ -102,6 +104,15 @@ fn read_directory(run: &mut Run<'_>, id: &str, pins: &[Fingerprint], directory: 
         }
     }
     Ok(accepted)
+}
+
+/// The content of a file that was looked at before; it counts as a trust store of this run (threat T36).
+fn read_paid(path: &Path, found: &Meta) -> Result<Vec<u8>> {
+    if found.size <= MAX_BODY {
+        let place = path.display().to_string();
+        budget::pay(Category::Trust, &place, found.size).map_err(|error| error.at(place))?;
+    }
+    host::read_file(path, MAX_BODY)
 }
 
 /// A key is refused by its name too: it may be in a form that nothing recognises.

@@ -9,6 +9,7 @@ use url::Url;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::url::{masked, parse};
+use crate::text;
 
 /// Endings of certificate files, as published Dockerfiles have them in `CA_URL`.
 const CERTIFICATE_ENDINGS: [&str; 6] = [".crt", ".pem", ".cer", ".der", ".p7b", ".p7c"];
@@ -79,7 +80,7 @@ impl Source {
         {
             Ok(Source::RootUrl { url: url.into(), from_ca_url: true })
         } else {
-            Err(Error::usage("`CA_URL` is neither the address of a step-ca nor of a certificate").at(masked(&url)).hint(
+            Err(Error::usage("`CA_URL` is neither the address of a step-ca nor of a certificate").at(text::mask_url(value)).hint(
                 "a step-ca has no path (`https://ca.example.internal`): for one, use `--ca-url`; for a certificate at any address use `--root-url`",
             ))
         }
@@ -123,7 +124,10 @@ impl Source {
 }
 
 fn with_scheme(value: &str) -> String {
-    if value.contains("://") { value.to_owned() } else { format!("https://{value}") }
+    let has_scheme =
+        |scheme: &str| value.get(..scheme.len()).is_some_and(|it| it.eq_ignore_ascii_case(scheme));
+    let is_whole = value.contains("://") || has_scheme("https:") || has_scheme("http:");
+    if is_whole { value.to_owned() } else { format!("https://{value}") }
 }
 
 /// The address of a step-ca as people write it: https is meant where no scheme is given, path and query do not count.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::error::{Error, Result};
 use crate::native;
 use crate::rootfs::Obstacle;
+use crate::rootfs::budget;
 use crate::rootfs::tree::Node;
 use crate::text;
 use crate::trust::distro::{self, Distro};
@@ -117,6 +118,7 @@ impl Facts {
     fn of_row(view: &View, row: &'static Distro, why: String, release: Option<Release>) -> Result<Self> {
         let outputs = row.updater.outputs(view)?;
         let offers = verify::offers(view, Side::Actual, &outputs);
+        budget::check()?;
         Ok(Facts { row, why, is_named: false, release, outputs, offers })
     }
 

@@ -18,6 +18,7 @@ pub use self::contents::{Contents, certificates_in};
 use crate::cert::{Certificate, pem};
 use crate::error::{Error, Result};
 use crate::keystore;
+use crate::rootfs::budget;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::tree::{self, Node};
 use crate::rootfs::{Meta, Obstacle, Sysroot, split};
@@ -429,7 +430,7 @@ impl<'a> View<'a> {
         }
         Err(Error::failed("the links on the way to this path loop")
             .at(self.sysroot.display(&path))
-            .hint("remove the link and run again"))
+            .hint("check the link: let it lead to a file, and run again"))
     }
 
     /// The content of the file at `path` without us, links followed; `None` if there is nothing.
@@ -443,7 +444,10 @@ impl<'a> View<'a> {
             Some((real, node)) => {
                 Err(Error::failed(format!("{} stands where a file should be", node.kind()))
                     .at(self.sysroot.display(&real))
-                    .hint(format!("remove `{}` and run again", self.sysroot.display(&real))))
+                    .hint(format!(
+                        "check what `{}` is, and put a regular file there",
+                        self.sysroot.display(&real)
+                    )))
             }
         }
     }
@@ -471,11 +475,26 @@ impl<'a> View<'a> {
             return Rc::clone(contents);
         }
         let contents = Rc::new(match node.as_ref() {
-            Node::File(file) => contents::parse(&file.content, &mut self.parsed.borrow_mut()),
+            Node::File(file) => self.parse(location, &file.content),
             _ => Contents::default(),
         });
         known.push((Rc::clone(node), Rc::clone(&contents)));
         contents
+    }
+
+    /// Nothing where the run has parsed as many certificates as it may: then [`budget::check`] fails.
+    fn parse(&self, location: &str, content: &[u8]) -> Contents {
+        let place = self.sysroot.display(location);
+        let mut parsed = self.parsed.borrow_mut();
+        let before = parsed.len();
+        let contents = contents::parse(content, &mut parsed, budget::certificates_left(&place));
+        // What the file holds in all is not known where too many of it are new.
+        let of_this_file = (parsed.len() - before) as u64;
+        if budget::certificates(&place, of_this_file).is_ok() {
+            contents.unwrap_or_default()
+        } else {
+            Contents::default()
+        }
     }
 
     /// The certificates in the file at `path` without us; what cannot be parsed is left out.

@@ -318,6 +318,103 @@ fn t23_what_was_filled_in_is_never_shown() {
     }
 }
 
+/// Nor when it is used: whatever key an error is about, and whichever part of the program finds it.
+#[test]
+fn t23_no_error_of_a_run_shows_what_was_filled_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("trustup.toml");
+    let ca = ca::root("Fill Root").write(directory.path(), "root.pem");
+    // A server that speaks no TLS, and says what it got.
+    let pair = "cert = \"/nowhere/c\"\nkey = \"/nowhere/k\"";
+    let names = "names = [\"a.test\"]";
+    let acme = |keys: &str| {
+        format!(
+            "enroll = {{method = \"acme\", directory = \"https://127.0.0.1:1/\", agree_tos = true, {keys}}}"
+        )
+    };
+    let token = "enroll = {method = \"token\", token = \"x.y.z\"}";
+    let ca_url = "url = \"https://127.0.0.1:1\"";
+    let cases = [
+        (ca_url.to_owned(), format!("{names}\n{pair}\nowner = VALUE\n{token}")),
+        (ca_url.to_owned(), format!("{names}\n{pair}\nowner = \"root:${{X}}\"\n{token}")),
+        (ca_url.to_owned(), format!("{names}\n{pair}\nowner_file = \"FILE\"\n{token}")),
+        (
+            ca_url.to_owned(),
+            format!("{names}\n{pair}\n{}", acme("webroot = \"/w\", contact = [VALUE, \"a b\"]")),
+        ),
+        (
+            ca_url.to_owned(),
+            format!("{names}\n{pair}\n{}", acme("webroot = \"/w\", contact = \"mailto:${X} x\"")),
+        ),
+        (ca_url.to_owned(), format!("{names}\n{pair}\n{}", acme("webroot = \"/w/${X}\""))),
+        (ca_url.to_owned(), format!("{names}\n{pair}\n{}", acme("dns_hook = [\"/hooks/${X}\", VALUE]"))),
+        (
+            ca_url.to_owned(),
+            format!(
+                "{names}\n{pair}\n{}",
+                acme("webroot = \"/w\", profile = VALUE, account_key = \"/k/${X}\"")
+            ),
+        ),
+        (
+            ca_url.to_owned(),
+            format!(
+                "{names}\n{pair}\n{}",
+                acme("rfc2136 = {server = VALUE, zone = VALUE, key_name = VALUE, secret = \"c2VjcmV0\"}")
+            ),
+        ),
+        (ca_url.to_owned(), format!("names = [\"${{X}}.test\"]\n{pair}\n{token}")),
+        (
+            ca_url.to_owned(),
+            format!("{names}\ncert = \"/nowhere/${{X}}/c\"\nkey = \"/nowhere/${{X}}/k\"\n{token}"),
+        ),
+        (ca_url.to_owned(), format!("{names}\ncert = \"/dev/${{X}}\"\nkey = \"/nowhere/k\"\n{token}")),
+        (ca_url.to_owned(), format!("{names}\n{pair}\nca_out = \"/proc/${{X}}\"\n{token}")),
+        (ca_url.to_owned(), format!("{names}\n{pair}\nissuer_root = \"/nowhere/${{X}}\"\n{token}")),
+        (
+            ca_url.to_owned(),
+            format!(
+                "{names}\n{pair}\nenroll = {{method = \"x5c\", x5c_cert = \"/nowhere/${{X}}\", x5c_key = \"/nowhere/k\"}}"
+            ),
+        ),
+        (
+            ca_url.to_owned(),
+            format!(
+                "{names}\n{pair}\nenroll = {{method = \"provisioner\", provisioner = VALUE, password_file = \"/nowhere/${{X}}\"}}"
+            ),
+        ),
+        ("url = \"https://${X}.invalid\"".to_owned(), format!("{names}\n{pair}\n{token}")),
+        (
+            "url = \"https://127.0.0.1:1\"\nroot = \"/nowhere/${X}\"".to_owned(),
+            format!("{names}\n{pair}\n{token}"),
+        ),
+    ];
+    let secret_file = directory.path().join("secret");
+    fs::write(&secret_file, format!("{SECRET}\n")).unwrap();
+    let nowhere = directory.path().join("nowhere");
+    // As a value is, and in the case that a host name gets.
+    for secret in [SECRET, "Hunter2-Mixed-Case"] {
+        for (ca_keys, certificate) in &cases {
+            let pin = if ca_keys.contains("root =") {
+                String::new()
+            } else {
+                format!("root = \"{}\"\n", ca.display())
+            };
+            let text = format!("[ca]\n{ca_keys}\n{pin}[[certificate]]\n{certificate}\n");
+            let text = text.replace("VALUE", "\"${X}\"").replace("FILE", secret_file.to_str().unwrap());
+            let text = text.replace("/nowhere", nowhere.to_str().unwrap());
+            fs::write(&file, &text).unwrap();
+            for json in [false, true] {
+                let run = Trustup::new(["--timeout", "3s", "enroll", "--config"]).arg(&file).env("X", secret);
+                let run = if json { run.arg("--json") } else { run }.env("HOME", directory.path()).run();
+                let said = format!("{}{}", run.stdout, run.stderr).to_lowercase();
+                assert_ne!(run.code, Some(0), "{text}\n{run}");
+                assert!(!said.contains("hunter2"), "{text}\n{run}");
+            }
+        }
+    }
+    assert!(!nowhere.exists());
+}
+
 #[test]
 fn the_example_of_the_readme_is_right() {
     let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::CertificateParams;
 use rustls::pki_types::CertificateDer;
 use serde_json::json;
@@ -80,6 +82,54 @@ fn a_token_gives_one_certificate_for_its_names() {
     let again = caller.post_sign(&csr(&["web.test"], None).1, &token);
     assert_eq!(again.status, 401);
     assert!(again.message().starts_with("The request lacked necessary authorization"), "{again:?}");
+}
+
+/// The order of P-256 (FIPS 186-4, D.1.2.3).
+const ORDER: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa,
+    0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
+];
+
+/// The same token with the other signature that is as good: (r, n - s).
+fn twin(token: &str) -> String {
+    let (signed, signature) = token.rsplit_once('.').expect("a token");
+    let mut signature = URL_SAFE_NO_PAD.decode(signature).expect("base64url");
+    let mut borrow = 0;
+    for (digit, order) in signature[32..].iter_mut().zip(ORDER).rev() {
+        let difference = i16::from(order) - i16::from(*digit) - borrow;
+        borrow = i16::from(difference < 0);
+        *digit = difference.rem_euclid(256) as u8;
+    }
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+#[test]
+fn t25_a_token_without_an_id_works_once() {
+    let scene = scene();
+    let caller = &scene.caller;
+    let request = || csr(&["web.test"], None).1;
+    for id in [None, Some(""), Some("an id")] {
+        let mut claims = caller.claims("web.test", &["web.test"]);
+        claims.as_object_mut().expect("claims").remove("jti");
+        if let Some(id) = id {
+            claims["jti"] = json!(id);
+        }
+        let first = caller.sign(&claims);
+        // The twin is a good token: it is the first one that is shown every other time.
+        let (first, second) =
+            if id.is_none() { (twin(&first), first) } else { (first.clone(), twin(&first)) };
+        assert_ne!(first, second);
+        assert_eq!(caller.post_sign(&request(), &first).status, 201, "{id:?}");
+        for token in [&first, &second] {
+            let again = caller.post_sign(&request(), token);
+            assert_eq!(again.status, 401, "{id:?}: {again:?}");
+        }
+        // Other claims are another token.
+        if id != Some("an id") {
+            claims["other"] = json!("claim");
+            assert_eq!(caller.post_sign(&request(), &caller.sign(&claims)).status, 201, "{id:?}");
+        }
+    }
 }
 
 #[test]

@@ -34,6 +34,31 @@ struct Clients {
     presented: Presented,
 }
 
+/// An ELF file (64 bits, little-endian) of three sections: none, `.rodata` with this text, and the names.
+pub(crate) fn elf(rodata: &str) -> Vec<u8> {
+    let names = "\0.rodata\0.shstrtab\0";
+    let (at_text, at_names) = (64, 64 + rodata.len());
+    let table = at_names + names.len();
+    let section = |name: u32, kind: u32, offset: usize, size: usize| {
+        let mut header = [name.to_le_bytes(), kind.to_le_bytes()].concat();
+        header.extend([0; 16]);
+        header.extend([offset as u64, size as u64].map(u64::to_le_bytes).concat());
+        header.extend([0; 24]);
+        header
+    };
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(0x28, 0);
+    file.extend((table as u64).to_le_bytes());
+    file.resize(0x3a, 0);
+    file.extend([64_u16, 3, 2].map(u16::to_le_bytes).concat());
+    file.extend(rodata.as_bytes());
+    file.extend(names.as_bytes());
+    file.extend(section(0, 0, 0, 0));
+    file.extend(section(1, 1, at_text, rodata.len()));
+    file.extend(section(9, 3, at_names, names.len()));
+    file
+}
+
 impl Clients {
     fn new(fixture: &str) -> Clients {
         let ca = ca::root("Doctor Root");
@@ -51,7 +76,7 @@ impl Clients {
 
     /// A program or a library that says these texts of itself.
     fn program(&self, path: &str, texts: &[&str]) {
-        self.write(path, format!("\x7fELF\0{}\0", texts.join("\0")));
+        self.write(path, elf(&format!("\0{}\0", texts.join("\0"))));
         fs::set_permissions(self.root.path().join(path), fs::Permissions::from_mode(0o755)).unwrap();
     }
 

@@ -6,6 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, date_time_ymd};
 
 use super::cli::Scene;
 use crate::support::ca;
+use crate::support::run::Trustup;
 use crate::support::tree::Tree;
 
 #[test]
@@ -173,4 +174,82 @@ fn a_directory_that_others_can_write_is_warned_of_unless_pinned() {
     let strict = Scene::new("debian-12-minimal");
     strict.refuses(strict.with_file(&directory).arg("--require-pin"), 2, ["--fingerprint"]);
     strict.with_file(&directory).args(["--require-pin", "--fingerprint", &scene.ca.pin()]).ok();
+}
+
+/// A password that stands where a port should be, and other ways to write an address wrongly: in no error (threat T15).
+#[test]
+fn t15_what_is_no_url_is_shown_without_its_secrets() {
+    let given = tempfile::tempdir().unwrap();
+    let root = ca::root("Malformed URL Root");
+    let file = root.write(given.path(), "root.pem");
+    let (pin, file) = (root.pin(), file.to_str().unwrap().to_owned());
+    let values = [
+        "https://ca.test:hunter2/x",
+        "https://ca.test:hunter2",
+        "https://:hunter2@ca .test/",
+        "https://bob:hunter2/x@ca.test/",
+        "https://ca.test:9000:hunter2/",
+        "https://ca.test /hunter2",
+        "https://[hunter2]/",
+        "https:/\\ca.test:hunter2/",
+        "https//ca.test:hunter2/",
+        "ca.test:hunter2/x",
+        "hunter2@ca.test:x",
+        "ftp://ca.test:hunter2/",
+        "ftp://bob:hunter2@ca.test/",
+    ];
+    for value in values {
+        let place = ["--cert", "/nowhere/c", "--key", "/nowhere/k"];
+        let enroll = |args: &[&str]| Trustup::new(["enroll"]).args(args).arg("web.test").args(place);
+        let toml = |keys: &str| {
+            let path = given.path().join("trustup.toml");
+            let text = keys.replace("VALUE", &value.replace('\\', "\\\\")).replace("PIN", &pin);
+            std::fs::write(&path, text).unwrap();
+            Trustup::new(["bootstrap", "--stores", "none", "--config"]).arg(path)
+        };
+        let bootstrap = |args: &[&str]| Trustup::new(["bootstrap", "--stores", "none"]).args(args);
+        let runs = [
+            bootstrap(&["--ca-url", value, "--fingerprint", &pin]),
+            bootstrap(&["--root-url", value, "--fingerprint", &pin]),
+            bootstrap(&["--bundle-url", value]),
+            bootstrap(&[]).env("CA_URL", value).env("CA_FINGERPRINT", &pin),
+            bootstrap(&[]).env("CA_BUNDLE_URL", value),
+            bootstrap(&[]).env("TRUSTUP_CA_URL", value).env("TRUSTUP_FINGERPRINT", &pin),
+            bootstrap(&[]).env("TRUSTUP_BUNDLE_URL", value),
+            bootstrap(&["--bundle-url", "https://127.0.0.1:1/"]).env("https_proxy", value),
+            enroll(&["token", "--ca-url", value, "--fingerprint", &pin, "--token-file", &file]),
+            enroll(&["acme", "--directory", value, "--ca-root", &file, "--webroot", "/nowhere"]),
+            Trustup::new([
+                "token",
+                "web.test",
+                "--provisioner",
+                "x",
+                "--provisioner-key",
+                &file,
+                "--ca-url",
+                value,
+                "--fingerprint",
+                &pin,
+            ]),
+            Trustup::new([
+                "token",
+                value,
+                "--provisioner",
+                "x",
+                "--provisioner-key",
+                &file,
+                "--ca-url",
+                "https://ca.test",
+            ]),
+            toml("[ca]\nurl = \"VALUE\"\nfingerprint = \"PIN\"\n"),
+            toml("[trust]\nroot_url = \"VALUE\"\nfingerprint = \"PIN\"\n"),
+            toml("[trust]\nbundle_url = \"VALUE\"\n"),
+        ];
+        for run in runs {
+            // What is said as JSON is said as text, too.
+            let run = run.args(["--json", "--timeout", "3s"]).env("HOME", given.path()).run();
+            assert_ne!(run.code, Some(0), "{value}: {run}");
+            assert!(!format!("{}{}", run.stdout, run.stderr).contains("hunter2"), "{value}: {run}");
+        }
+    }
 }

@@ -181,10 +181,14 @@ impl Trustup {
     }
 
     /// Runs it with its streams as a shell redirects them, such as `>/dev/full` or `2>&-`.
-    pub fn redirected(mut self, redirections: &str) -> Self {
+    pub fn redirected(self, redirections: &str) -> Self {
+        self.through_shell(&format!("exec \"$@\" {redirections}"))
+    }
+
+    fn through_shell(mut self, script: &str) -> Self {
         let mut command = Command::new("/bin/sh");
         command.env_clear().envs(self.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        command.args(["-c", &format!("exec \"$@\" {redirections}"), "sh"]);
+        command.args(["-c", script, "sh"]);
         command.arg(self.command.get_program()).args(self.command.get_args());
         if let Some(directory) = self.command.get_current_dir() {
             command.current_dir(directory);
@@ -207,6 +211,13 @@ impl Trustup {
         command.arg(self.command.get_program()).args(self.command.get_args());
         self.command = command;
         self
+    }
+
+    /// Runs it with at most this address space and processor time: memory beyond the one cannot be allocated, and after the
+    /// other it is killed.
+    pub fn limited(self, mebibytes: u64, seconds: u64) -> Self {
+        let limits = format!("ulimit -v {}; ulimit -t {seconds}", mebibytes * 1024);
+        self.through_shell(&format!("{limits}; exec \"$@\""))
     }
 
     /// Runs it with a standard output that nobody reads any more, as behind `| head`.

@@ -164,9 +164,10 @@ pub(in crate::doctor) fn out_of_step_anchors(
     for path in view.ours().files.iter().filter(|path| path.starts_with(&format!("{}/", directory.path))) {
         files.insert(path.clone(), view.actual_certificates(path).unwrap_or_default());
     }
+    let left_out = updater.left_out(view)?;
     for (path, certificates) in files {
         for certificate in certificates {
-            if updater.left_out(view, &certificate)?.is_some() || !certificate.allows(Purpose::ServerAuth) {
+            if left_out(&certificate).is_some() || !certificate.allows(Purpose::ServerAuth) {
                 continue;
             }
             let lacks = |output: &&crate::trust::updater::Output| {

@@ -5,6 +5,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::cert::Certificate;
 use crate::trust::updater::rehash;
 
+/// Names that are numbered, each series by what its names have in common. No number is free again once it is taken, so each
+/// series goes on where it was: an image can have thousands of roots with one subject (threat T36).
+#[derive(Debug)]
+pub(crate) struct Series<K>(BTreeMap<K, usize>);
+
+impl<K> Default for Series<K> {
+    fn default() -> Self {
+        Series(BTreeMap::new())
+    }
+}
+
+impl<K: Ord + Clone> Series<K> {
+    /// The first name of the series that is not taken; it has to be taken then.
+    pub(crate) fn free(
+        &mut self,
+        series: &K,
+        name: impl Fn(usize) -> String,
+        is_taken: impl Fn(&String) -> bool,
+    ) -> String {
+        let next = self.0.entry(series.clone()).or_default();
+        while is_taken(&name(*next)) {
+            *next += 1;
+        }
+        name(*next)
+    }
+}
+
 /// The file name that p11-kit makes of a label: bytes other than letters, digits, `.`, `_` and `-` become `_`.
 pub(crate) fn file_stem(label: &str) -> String {
     label
@@ -19,14 +46,15 @@ pub(crate) fn directory(
     roots: &[(String, Certificate)],
 ) -> (BTreeMap<String, Certificate>, BTreeMap<String, String>) {
     let (mut files, mut links) = (BTreeMap::new(), BTreeMap::new());
+    let (mut files_of_stem, mut links_of_hash) = (Series::default(), Series::default());
     for (label, certificate) in roots {
         let stem = file_stem(label);
-        let free = (0..).map(|number| file_name(&stem, number)).find(|name| !files.contains_key(name));
-        let name = free.unwrap_or_default();
+        let is_taken = |name: &String| files.contains_key(name);
+        let name = files_of_stem.free(&stem, |number| file_name(&stem, number), is_taken);
         for hash in [certificate.subject_hash(), certificate.subject_hash_old()] {
-            let free =
-                (0..).map(|number| format!("{hash:08x}.{number}")).find(|link| !links.contains_key(link));
-            links.insert(free.unwrap_or_default(), name.clone());
+            let is_taken = |name: &String| links.contains_key(name);
+            let link = links_of_hash.free(&hash, |number| format!("{hash:08x}.{number}"), is_taken);
+            links.insert(link, name.clone());
         }
         files.insert(name, certificate.clone());
     }

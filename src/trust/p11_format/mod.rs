@@ -7,7 +7,7 @@ mod distrust;
 
 use std::collections::BTreeSet;
 
-pub(crate) use self::directory::{directory, file_name, file_stem, list_of_directory};
+pub(crate) use self::directory::{Series, directory, file_name, file_stem, list_of_directory};
 pub(crate) use self::distrust::{Distrusted, distrusted};
 
 use crate::cert::{Certificate, pem};

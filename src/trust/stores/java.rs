@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of};
+use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of, set_aside};
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -19,6 +19,10 @@ pub(super) const NAMES: [&str; 4] = ["cacerts", "jssecacerts", "java-cacerts", "
 
 /// Of a keystore that we make: roots are public.
 const MODE: u32 = 0o644;
+
+/// How often a run at most derives the keys of one keystore: it is opened three times and written twice for a plan, and
+/// opened when it is read back.
+const OPENINGS: u64 = 6;
 
 /// Debian's package begins its aliases so; they end with the name of the certificate's link.
 const DEBIAN: &str = "debian:";
@@ -41,7 +45,18 @@ pub(super) fn find(
         let mut search = find::find(sysroot, &selection.java_homes);
         let mut problems = std::mem::take(&mut search.problems);
         let mut missing = std::mem::take(&mut search.missing);
+        let mut in_turn = Vec::new();
         for found in &search.found {
+            in_turn.push((sysroot.others_way(&found.path)?.is_some(), found));
+        }
+        // What is root's or the caller's goes first, so that another user cannot use up what is left for it.
+        in_turn.sort_by_key(|(is_anothers, _)| *is_anothers);
+        for (_, found) in in_turn {
+            let mut store = store_at(found.path.clone(), true);
+            if !stores.admit(view, selection, &mut store)? {
+                stores.found.push(store);
+                continue;
+            }
             match held_by(view, found)? {
                 // The family's own update is to write it, and cannot.
                 Held::Keystore if updater.native_writes(&found.path) && !is_output(&found.path) => {
@@ -60,6 +75,7 @@ pub(super) fn find(
                 Held::Nothing(names) => missing.extend(names),
             }
         }
+        paths.sort();
         for name in missing {
             let location = view.location(&name)?;
             let place = sysroot.display(&name);
@@ -89,7 +105,8 @@ pub(super) fn find(
             stores.warnings.push(format!("{error}{hints}"));
         }
     }
-    for path in added.keys().filter(|path| NAMES.contains(&split(path).1)) {
+    let left_alone: Vec<String> = stores.found.iter().map(|found| found.path.clone()).collect();
+    for path in added.keys().filter(|path| NAMES.contains(&split(path).1) && !left_alone.contains(path)) {
         if !paths.contains(path) && !made.contains(path) && sysroot.stat(path)?.is_some() {
             paths.push(path.clone());
         }
@@ -97,9 +114,13 @@ pub(super) fn find(
     paths.retain(|path| !updater.native_writes(path) && !is_output(path));
     let found = paths.into_iter().map(|path| (path, true)).chain(made.into_iter().map(|path| (path, false)));
     for (path, exists) in found {
-        stores.found.push(Found { kind: OutputKind::Keystore, path, skipped: None, exists, owner: None });
+        stores.found.push(store_at(path, exists));
     }
     Ok(())
+}
+
+fn store_at(path: String, exists: bool) -> Found {
+    Found { kind: OutputKind::Keystore, path, skipped: None, exists, owner: None }
 }
 
 /// What is at the end of the names of a keystore.
@@ -212,6 +233,13 @@ pub(super) fn plan(
     let Node::File(file) = actual.as_ref() else {
         return Err(at(Error::failed(format!("{} stands where a keystore should be", actual.kind()))));
     };
+    set_aside(
+        view.sysroot(),
+        selection,
+        found.kind,
+        path,
+        OPENINGS.saturating_mul(Keystore::cost(&file.content)),
+    )?;
     let password = selection.java_password.clone().unwrap_or_default();
     let open =
         |content: &[u8]| Keystore::parse(content, &password).map_err(|problem| at(problem.into_error()));
@@ -280,6 +308,7 @@ pub(super) fn offer(after: &View, path: &str, selection: &Selection) -> Offer {
     let read = || -> Result<Option<BTreeMap<Fingerprint, String>>> {
         let node = after.actual(path)?;
         let Node::File(file) = node.as_ref() else { return Ok(None) };
+        set_aside(after.sysroot(), selection, OutputKind::Keystore, path, Keystore::cost(&file.content))?;
         let password: Password = selection.java_password.clone().unwrap_or_default();
         let keystore = Keystore::parse(&file.content, &password).map_err(|problem| problem.into_error())?;
         Ok(Some(names(&keystore)))

@@ -4,6 +4,7 @@
 //! A store that nobody named and that cannot be changed (unknown password, old format, in use) is left alone, with a
 //! warning; one that was named is an error before anything is written. Nothing here changes a file.
 
+mod cost;
 mod java;
 mod nss;
 
@@ -11,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use self::cost::{left_alone, set_aside};
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -115,8 +117,12 @@ impl Kinds {
 impl Selection {
     /// Whether this store, or its kind, was named.
     fn names(&self, found: &Found) -> bool {
-        let wish = if found.kind == OutputKind::NssDatabase { self.nss } else { self.java };
-        wish == Wish::Named || self.nss_directories.contains(&found.path)
+        self.names_path(found.kind, &found.path)
+    }
+
+    fn names_path(&self, kind: OutputKind, path: &String) -> bool {
+        let wish = if kind == OutputKind::NssDatabase { self.nss } else { self.java };
+        wish == Wish::Named || self.nss_directories.contains(path)
     }
 
     /// Which kinds are wanted.
@@ -183,7 +189,10 @@ pub fn plan(
     if wanted.is_empty() {
         stores.restore(view, added)?;
     }
-    for index in 0..stores.found.len() {
+    // The order of the steps is that in which the stores were found.
+    let mut of_stores: BTreeMap<usize, Vec<Desired>> = BTreeMap::new();
+    let restored = std::mem::take(&mut stores.nodes);
+    for index in stores.in_turn(view)? {
         let found = stores.found[index].clone();
         let before = added.get(&found.path).cloned().unwrap_or_default();
         if found.skipped.is_some() {
@@ -217,7 +226,10 @@ pub fn plan(
                 }
             }
         }
+        of_stores.insert(index, std::mem::take(&mut stores.nodes));
     }
+    stores.nodes = restored;
+    stores.nodes.extend(of_stores.into_values().flatten());
     Ok(stores)
 }
 
@@ -229,7 +241,11 @@ pub fn look(view: &View, updater: &dyn Updater, selection: &Selection, added: &A
     let mut stores = Stores::default();
     java::find(view, updater, selection, added, &mut stores)?;
     nss::find(view, selection, added, &mut stores)?;
-    for (path, offer) in offers(view, &stores.found, selection) {
+    let mut in_turn = Vec::new();
+    for index in stores.in_turn(view)? {
+        in_turn.push(stores.found[index].clone());
+    }
+    for (path, offer) in offers(view, &in_turn, selection) {
         let found = stores.found.iter_mut().find(|found| found.path == path);
         match (offer.damage.clone(), found) {
             (Some(why), Some(found)) => found.skipped = Some(why),
@@ -303,11 +319,8 @@ impl Stores {
             let node = (*view.actual(&path)?).clone();
             self.nodes.push(Desired { path, node, reason: "it is left alone".to_owned() });
         }
-        self.warnings.push(format!(
-            "the {} `{}` is left alone: {why}",
-            found.kind.words(),
-            text::escape(&found.path)
-        ));
+        let hints: String = error.hints().iter().map(|hint| format!("; {hint}")).collect();
+        self.warnings.push(left_alone(found, &format!("{why}{hints}")));
         found.skipped = Some(why);
         Ok(())
     }

@@ -2,7 +2,7 @@
 //! leaves no unsigned trust setting behind a kill (see [`crate::nss`]).
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of};
 use crate::cert::Certificate;
@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::nss::files::{self, Found as Read};
 use crate::nss::{CERT_DB, Databases, Files, KEY_DB, Refusal, find, nickname_for};
+use crate::rootfs::budget;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::{File, Node};
 use crate::rootfs::{Kind, Sysroot, split};
@@ -76,10 +77,20 @@ pub(super) fn find(
             push(directory.clone(), owner_of(sysroot, directory)?);
         }
     }
+    // What is root's or the caller's goes first, so that another user cannot use up what is left for it.
+    let mut all = Vec::new();
     for (path, owner) in directories {
         let exists = sysroot.stat(&child(&path, CERT_DB))?.is_some();
-        stores.found.push(Found { kind: OutputKind::NssDatabase, path, skipped: None, exists, owner });
+        let is_anothers = sysroot.others_way(&path)?.is_some();
+        let found = Found { kind: OutputKind::NssDatabase, path, skipped: None, exists, owner };
+        all.push((is_anothers, found));
     }
+    for turn in [false, true] {
+        for (_, found) in all.iter_mut().filter(|(is_anothers, _)| *is_anothers == turn) {
+            stores.admit(view, selection, found)?;
+        }
+    }
+    stores.found.extend(all.into_iter().map(|(_, found)| found));
     Ok(())
 }
 
@@ -97,24 +108,34 @@ fn owner_of(sysroot: &Sysroot, directory: &str) -> Result<Option<(u32, u32)>> {
     }
 }
 
-/// How long a program that is writing is waited for, and how long between two looks.
-const BUSY: Duration = Duration::from_secs(3);
+/// How often a run at most opens one database and checks all its signatures: to list it, to add, to remove, for what stood
+/// there without us, and when it is read back.
+const OPENINGS: u64 = 5;
+/// How long between two looks, while a program is writing.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What stands in the directory, once nobody is writing there any more (threat T18).
+/// What stands in the directory, once nobody is writing there any more (threat T18); a run waits for all databases together
+/// as long as for one (threat T36).
 fn read_when_idle(sysroot: &Sysroot, directory: &str) -> Result<Read> {
-    let began = Instant::now();
     loop {
         let found = files::read(&sysroot.directory_without_links(directory)?)?;
-        if !matches!(found, Read::InUse(_)) || began.elapsed() >= BUSY {
+        if !matches!(found, Read::InUse(_)) || budget::patience() < PAUSE {
             return Ok(found);
         }
         std::thread::sleep(PAUSE);
+        budget::waited(PAUSE);
     }
 }
 
 /// The database in memory, with what stands there; `None` where there is nothing.
-fn open(sysroot: &Sysroot, directory: &str, selection: &Selection) -> Result<Option<Databases>> {
+///
+/// What all `openings` of this run and their signatures of `roots` take is set aside first where nobody named the database.
+fn open(
+    sysroot: &Sysroot,
+    directory: &str,
+    selection: &Selection,
+    (openings, roots): (u64, usize),
+) -> Result<Option<Databases>> {
     if sysroot.stat(directory)?.is_none_or(|meta| meta.kind != Kind::Directory) {
         return Ok(None);
     }
@@ -131,7 +152,17 @@ fn open(sysroot: &Sysroot, directory: &str, selection: &Selection) -> Result<Opt
         Read::Databases { cert9, key4 } => {
             let refused = |refusal: Refusal| at(refusal.into_error());
             let password = selection.nss_password.as_ref();
-            Databases::open(&cert9.bytes, &key4.bytes, password).map(Some).map_err(refused)
+            let databases = Databases::read(&cert9.bytes, &key4.bytes).map_err(refused)?;
+            let unlocking = databases.cost_of_unlocking(password).map_err(refused)?;
+            let set_aside = |count: u64| {
+                super::set_aside(sysroot, selection, OutputKind::NssDatabase, directory, openings.saturating_mul(count))
+            };
+            set_aside(unlocking)?;
+            let databases = databases.unlock(password).map_err(refused)?;
+            let checking = databases.cost_of_checking().map_err(refused)?;
+            let signing = databases.cost_of_signing().saturating_mul(roots as u64);
+            set_aside(unlocking.saturating_add(checking).saturating_add(signing))?;
+            Ok(Some(databases))
         }
     }
 }
@@ -149,7 +180,8 @@ pub(super) fn plan(
     let (sysroot, directory) = (view.sysroot(), &found.path);
     let refused = |refusal: Refusal| refusal.into_error().at(sysroot.display(directory));
     let [cert9, key4] = [CERT_DB, KEY_DB].map(|name| child(directory, name));
-    let existing = open(sysroot, directory, selection)?;
+    let effort = (OPENINGS, wanted.len() + before.len());
+    let existing = open(sysroot, directory, selection, effort)?;
     if existing.is_none() && wanted.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -190,7 +222,8 @@ pub(super) fn plan(
     let base = if as_left || before.is_empty() || is_new {
         [(*view.original(&cert9)?).clone(), (*view.original(&key4)?).clone()]
     } else {
-        let mut without = open(sysroot, directory, selection)?.unwrap_or(Databases::new().map_err(refused)?);
+        let mut without =
+            open(sysroot, directory, selection, effort)?.unwrap_or(Databases::new().map_err(refused)?);
         for (fingerprint, addition) in before {
             if let Some(certificate) = certificates.get(fingerprint) {
                 without.remove(certificate, addition.former.as_ref()).map_err(refused)?;
@@ -264,7 +297,7 @@ fn names(databases: &Databases) -> crate::nss::Result<BTreeMap<Fingerprint, Stri
 
 /// What NSS trusts in the database at `directory`.
 pub(super) fn offer(after: &View, directory: &str, selection: &Selection) -> Offer {
-    let roots = open(after.sysroot(), directory, selection).and_then(|databases| match databases {
+    let roots = open(after.sysroot(), directory, selection, (1, 0)).and_then(|databases| match databases {
         None => Ok(None),
         Some(databases) => names(&databases).map(Some).map_err(Refusal::into_error),
     });

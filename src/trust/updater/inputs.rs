@@ -2,6 +2,7 @@
 //! away from OpenSSL, so the built-in updater writes a normalized copy of it instead, and the program is not run.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
@@ -147,11 +148,12 @@ pub(super) fn certificates(content: &[u8]) -> Vec<Certificate> {
 
 fn certificates_where(content: &[u8], fits: impl Fn(&[u8]) -> bool) -> Vec<Certificate> {
     let mut found: Vec<Certificate> = Vec::new();
+    let mut seen = HashSet::new();
     for block in pem::blocks(content) {
         if block.label == "CERTIFICATE"
             && let Some(certificate) = Certificate::from_block(&block)
             && fits(certificate.der())
-            && !found.contains(&certificate)
+            && seen.insert(certificate.fingerprint())
         {
             found.push(certificate);
         }

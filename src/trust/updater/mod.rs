@@ -177,7 +177,7 @@ impl AnchorDirectory {
             if *view.original(&path)? != Node::Absent {
                 return Err(Error::usage("another file has the anchor's name")
                     .at(view.sysroot().display(&path))
-                    .hint("give another name with `--name`, or remove that file first"));
+                    .hint("give another name with `--name`, or move that file to another place first"));
             }
             let node = Node::File(File::new(anchor.certificate.to_pem().into_bytes(), 0o644));
             desires.want(path, node, "the anchor, where the family's tool looks for it");
@@ -202,6 +202,9 @@ pub struct NativeTool {
     /// Links with their targets that it makes, whatever else stands there: it moves that away, whole directories too.
     pub links: &'static [(&'static str, &'static str)],
 }
+
+/// Says of a root why it is not trusted; `None` if it is.
+pub type Refusals = Box<dyn Fn(&Certificate) -> Option<String>>;
 
 /// The update program of a family, as a function.
 pub trait Updater: Debug + Sync {
@@ -258,14 +261,15 @@ pub trait Updater: Debug + Sync {
     /// Roots whose loss is the vendor's or administrator's will: deselected, or gone from the inputs.
     fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>>;
 
-    /// Why the distribution does not let this root be trusted, whoever asks; `None` if it does.
-    fn refused(&self, _view: &View, _certificate: &Certificate) -> Result<Option<String>> {
-        Ok(None)
+    /// Why the distribution does not let a root be trusted, whoever asks; `None` if it does. The inputs are read once for
+    /// all roots.
+    fn refusals(&self, _view: &View) -> Result<Refusals> {
+        Ok(Box::new(|_| None))
     }
 
-    /// Why the native tool, which says nothing of it, left this root out of an output: as far as the inputs tell.
-    fn left_out(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
-        self.refused(view, certificate)
+    /// Why the native tool, which says nothing of it, left a root out of an output: as far as the inputs tell.
+    fn left_out(&self, view: &View) -> Result<Refusals> {
+        self.refusals(view)
     }
 
     /// What the family's inputs alone say that the outputs should be, without us; nothing where no package says so.

@@ -5,7 +5,7 @@
 //! of their names; a certificate that is there under the same hash already is a duplicate. Alpine's `c_rehash` ends
 //! at the same links wherever no two new certificates share a hash (it loses some then; we do not).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use sha1::{Digest, Sha1};
 
@@ -51,49 +51,64 @@ pub fn parse_name(name: &str) -> Option<(u32, usize)> {
 struct Slot {
     file: String,
     number: Option<usize>,
-    digest: Option<[u8; 20]>,
+    has_certificate: bool,
+}
+
+/// The links of one hash. An image can have thousands of certificates with one subject, so nothing here looks through all of
+/// them for each (threat T36).
+#[derive(Debug, Default)]
+struct Bucket {
+    slots: Vec<Slot>,
+    by_file: HashMap<String, usize>,
+    digests: HashSet<[u8; 20]>,
+}
+
+impl Bucket {
+    /// The slot of a file, a new one if it has none.
+    fn slot(&mut self, file: &str) -> &mut Slot {
+        let index = match self.by_file.get(file) {
+            Some(index) => *index,
+            None => {
+                self.slots.push(Slot { file: file.to_owned(), number: None, has_certificate: false });
+                self.by_file.insert(file.to_owned(), self.slots.len() - 1);
+                self.slots.len() - 1
+            }
+        };
+        &mut self.slots[index]
+    }
 }
 
 /// The links to make (`Some(target)`) and to remove (`None`), by name. With `keep_duplicates`, as Alpine's program
 /// does, a second file with the same certificate keeps the link that it has.
 pub fn changes(entries: &[Entry], keep_duplicates: bool) -> BTreeMap<String, Option<String>> {
-    let mut buckets: BTreeMap<u32, Vec<Slot>> = BTreeMap::new();
+    let mut buckets: BTreeMap<u32, Bucket> = BTreeMap::new();
     for entry in entries {
         if let (Some(target), Some((hash, number))) = (&entry.target, parse_name(&entry.name)) {
-            let bucket = buckets.entry(hash).or_default();
-            match bucket.iter_mut().find(|slot| slot.file == *target) {
-                Some(slot) => slot.number = Some(slot.number.map_or(number, |old| old.min(number))),
-                None => bucket.push(Slot { file: target.clone(), number: Some(number), digest: None }),
-            }
+            let slot = buckets.entry(hash).or_default().slot(target);
+            slot.number = Some(slot.number.map_or(number, |old| old.min(number)));
             continue;
         }
         let Some(certificate) = entry.certificate.as_ref().filter(|_| is_candidate(&entry.name)) else {
             continue;
         };
-        let digest: [u8; 20] = Sha1::digest(certificate.der()).into();
         let bucket = buckets.entry(certificate.subject_hash()).or_default();
-        let linked = bucket.iter().any(|slot| slot.file == entry.name);
-        if bucket.iter().any(|slot| slot.digest == Some(digest)) && !(keep_duplicates && linked) {
+        let linked = bucket.by_file.contains_key(&entry.name);
+        let is_duplicate = !bucket.digests.insert(Sha1::digest(certificate.der()).into());
+        if is_duplicate && !(keep_duplicates && linked) {
             continue;
         }
-        match bucket.iter_mut().find(|slot| slot.file == entry.name) {
-            Some(slot) => slot.digest = Some(digest),
-            None => bucket.push(Slot { file: entry.name.clone(), number: None, digest: Some(digest) }),
-        }
+        bucket.slot(&entry.name).has_certificate = true;
     }
     let mut changes = BTreeMap::new();
-    for (hash, bucket) in buckets {
-        let needed = bucket.iter().filter(|slot| slot.digest.is_some()).count();
+    for (hash, Bucket { slots, .. }) in buckets {
+        let needed = slots.iter().filter(|slot| slot.has_certificate).count();
         let keeps = |slot: &Slot| slot.number.is_some_and(|number| number < needed);
-        let mut taken: Vec<usize> =
-            bucket.iter().filter(|slot| keeps(slot)).filter_map(|slot| slot.number).collect();
-        for slot in &bucket {
-            if keeps(slot) {
-                continue;
-            }
-            if slot.digest.is_some() {
-                let number = (0..).find(|number| !taken.contains(number)).unwrap_or_default();
-                taken.push(number);
+        let taken: HashSet<usize> =
+            slots.iter().filter(|slot| keeps(slot)).filter_map(|slot| slot.number).collect();
+        let mut free = (0..).filter(|number| !taken.contains(number));
+        for slot in slots.iter().filter(|slot| !keeps(slot)) {
+            if slot.has_certificate {
+                let number = free.next().unwrap_or_default();
                 changes.insert(name(hash, number), Some(slot.file.clone()));
             } else if let Some(number) = slot.number {
                 changes.entry(name(hash, number)).or_insert(None);
@@ -234,6 +249,34 @@ mod tests {
         let entries =
             [link(name(hash, 1), "b.pem"), link(name(hash, 2), "c.pem"), files[1].clone(), files[2].clone()];
         assert_eq!(made(changes(&entries, false)), [to(".0", "c.pem")]);
+    }
+
+    #[test]
+    fn t36_one_subject_many_times_is_numbered_in_one_pass() {
+        // Each file is an entry of its own certificate; with a pass over all of them for each, this takes hours.
+        const MANY: usize = 10_000;
+        let root = root("Same");
+        // Behind the version and the header of the serial number, which has 20 bytes.
+        let at = root.der().windows(3).position(|part| part == [0x02, 0x01, 0x02]).expect("version 3") + 5;
+        let files: Vec<Entry> = (0..MANY)
+            .map(|number| {
+                let mut der = root.der().to_vec();
+                der[at..at + 8].copy_from_slice(&(1 << 62 | number as u64).to_be_bytes());
+                let certificate = Certificate::from_der(&der).expect("another serial number");
+                file(&format!("{number:05}.pem"), &certificate)
+            })
+            .collect();
+        let hash = root.subject_hash();
+        let changes = changes(&files, false);
+        assert_eq!(changes.len(), MANY);
+        assert_eq!(changes[&name(hash, MANY - 1)].as_deref(), Some("09999.pem"));
+        // Every second has its link already; those between fill the holes in order.
+        let links = (0..MANY).step_by(2).map(|number| link(name(hash, number), &format!("{number:05}.pem")));
+        let entries: Vec<Entry> = links.chain(files).collect();
+        let changes = super::changes(&entries, false);
+        assert_eq!(changes.len(), MANY / 2);
+        assert_eq!(changes[&name(hash, 1)].as_deref(), Some("00001.pem"));
+        assert_eq!(changes[&name(hash, MANY - 1)].as_deref(), Some("09999.pem"));
     }
 
     #[test]

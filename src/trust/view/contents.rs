@@ -26,8 +26,10 @@ impl Contents {
     }
 }
 
-/// What is in these bytes; what was parsed before is taken from `parsed`.
-pub(super) fn parse(content: &[u8], parsed: &mut Parsed) -> Contents {
+/// What is in these bytes; what was parsed before is taken from `parsed`. At most `most` entries are added to that (threat T36);
+/// `None` where that is not enough.
+pub(super) fn parse(content: &[u8], parsed: &mut Parsed, most: u64) -> Option<Contents> {
+    let most = parsed.len().saturating_add(usize::try_from(most).unwrap_or(usize::MAX));
     if let Some(regular) = readers::read_regular(content) {
         let mut contents = Contents::default();
         for der in regular {
@@ -35,21 +37,29 @@ pub(super) fn parse(content: &[u8], parsed: &mut Parsed) -> Contents {
             contents.reading.offered.push(key);
             let certificate = parsed.entry(key).or_insert_with(|| Certificate::from_der(&der).ok());
             contents.certificates.extend(certificate.clone());
+            if parsed.len() > most {
+                return None;
+            }
         }
-        return contents;
+        return Some(contents);
     }
     let reading = readers::read(content, &Reader::OF_BUNDLES);
     let blocks = pem::blocks(content);
     if blocks.is_empty() {
         let certificates = Certificate::from_der(content).into_iter().collect();
-        return Contents { certificates, reading };
+        return Some(Contents { certificates, reading });
     }
-    let certificates = blocks.iter().filter_map(|block| {
+    let mut certificates = Vec::new();
+    for block in &blocks {
+        let Some(der) = block.der.as_deref() else { continue };
         // The label decides, too.
-        let key = Fingerprint::of(&[block.label.as_bytes(), b"\0", block.der.as_deref()?].concat());
-        parsed.entry(key).or_insert_with(|| Certificate::from_block(block)).clone()
-    });
-    Contents { certificates: certificates.collect(), reading }
+        let key = Fingerprint::of(&[block.label.as_bytes(), b"\0", der].concat());
+        certificates.extend(parsed.entry(key).or_insert_with(|| Certificate::from_block(block)).clone());
+        if parsed.len() > most {
+            return None;
+        }
+    }
+    Some(Contents { certificates, reading })
 }
 
 /// Every certificate of a file, PEM or DER.

@@ -11,7 +11,7 @@ use crate::fingerprint::Fingerprint;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::tree::{File, Node};
 use crate::trust::p11_format::{
-    Entry, Format, List, directory, file_name, file_stem, list_of_directory, with_first,
+    Entry, Format, List, Series, directory, file_name, file_stem, list_of_directory, with_first,
 };
 use crate::trust::updater::{Desires, rehash};
 use crate::trust::view::View;
@@ -199,6 +199,8 @@ impl Hashed {
             self.path
         ));
         let mut taken: BTreeSet<String> = view.names(self.path)?.into_iter().collect();
+        let (mut of_stem, mut of_hash, mut of_copied_hash) =
+            (Series::default(), Series::default(), Series::default());
         let mut copied = BTreeSet::new();
         let mut copies = None;
         if let Some(elsewhere) = &self.copies
@@ -213,7 +215,7 @@ impl Hashed {
             }
             let entry = self.entry(certificate);
             let stem = file_stem(&certificate.label());
-            let file = free(&mut taken, |number| file_name(&stem, number));
+            let file = free(&mut taken, &mut of_stem, &stem, |number| file_name(&stem, number));
             let node = Node::File(File::new(entry.body, 0o444));
             desires.want(child(self.path, &file), node, "the root in the hashed directory");
             let copy = |copies: &Copies, name: &str, desires: &mut Desires| {
@@ -222,11 +224,12 @@ impl Hashed {
                 desires.want(path, node, "the family links the hashed directory here");
             };
             for hash in [certificate.subject_hash(), certificate.subject_hash_old()] {
-                let name = free(&mut taken, |number| format!("{hash:08x}.{number}"));
+                let link = |number| format!("{hash:08x}.{number}");
+                let name = free(&mut taken, &mut of_hash, &hash, link);
                 let node = Node::Link { target: file.clone() };
                 desires.want(child(self.path, &name), node, "OpenSSL finds it by this subject hash");
                 if let Some(copies) = copies {
-                    let name = free(&mut copied, |number| format!("{hash:08x}.{number}"));
+                    let name = free(&mut copied, &mut of_copied_hash, &hash, link);
                     copy(copies, &name, desires);
                 }
             }
@@ -269,12 +272,15 @@ impl P11Kit {
 }
 
 /// The first name of a numbered series that is free; it is taken then.
-fn free(taken: &mut BTreeSet<String>, name: impl Fn(usize) -> String) -> String {
-    let mut number = 0;
-    while !taken.insert(name(number)) {
-        number += 1;
-    }
-    name(number)
+fn free<K: Ord + Clone>(
+    taken: &mut BTreeSet<String>,
+    all: &mut Series<K>,
+    series: &K,
+    name: impl Fn(usize) -> String,
+) -> String {
+    let name = all.free(series, name, |name| taken.contains(name));
+    taken.insert(name.clone());
+    name
 }
 
 #[cfg(test)]
@@ -284,8 +290,8 @@ mod tests {
     #[test]
     fn numbers_count_up_to_the_first_that_is_free() {
         let mut taken: BTreeSet<String> = ["x.0", "x.1", "x.3"].map(str::to_owned).into();
-        let name = |number| format!("x.{number}");
-        assert_eq!(free(&mut taken, name), "x.2");
-        assert_eq!(free(&mut taken, name), "x.4");
+        let (mut all, name) = (Series::default(), |number| format!("x.{number}"));
+        assert_eq!(free(&mut taken, &mut all, &"x", name), "x.2");
+        assert_eq!(free(&mut taken, &mut all, &"x", name), "x.4");
     }
 }

@@ -14,7 +14,8 @@ pub use self::hashed::{Copies, Hashed};
 use super::bundle::{self, Bundles, relative_target};
 use super::inputs;
 use super::{
-    Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted, rehash,
+    Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Refusals, Updater, Wanted,
+    rehash,
 };
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
@@ -213,17 +214,22 @@ impl P11Kit {
         Ok(found)
     }
 
-    /// A file of the administrator's beside the anchors that holds this root: p11-kit reads it first, and what it says
-    /// holds. The root is refused where that is not trust for TLS servers.
-    fn overruled(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
-        if !self.is_managed(view)? || view.certificates(self.tls_bundle())?.contains(certificate) {
-            return Ok(None);
+    /// Roots in files of the administrator's beside the anchors, each with that file: p11-kit reads it first, and what it says
+    /// holds. A root is refused where that is not trust for TLS servers.
+    fn overruled(&self, view: &View) -> Result<BTreeMap<Fingerprint, String>> {
+        let mut overruled = BTreeMap::new();
+        if !self.is_managed(view)? {
+            return Ok(overruled);
         }
-        let mut files = self.files(view, self.admin)?.into_iter();
-        let file = files.find(|(_, certificates)| certificates.contains(certificate));
-        Ok(file.map(|(path, _)| {
-            format!("`{path}` is read before the anchors and gives it no trust for TLS servers")
-        }))
+        for (path, certificates) in self.files(view, self.admin)? {
+            for certificate in certificates {
+                overruled.entry(certificate.fingerprint()).or_insert_with(|| path.clone());
+            }
+        }
+        for certificate in view.certificates(self.tls_bundle())? {
+            overruled.remove(&certificate.fingerprint());
+        }
+        Ok(overruled)
     }
 }
 
@@ -346,20 +352,27 @@ impl Updater for P11Kit {
         Ok(certificates.collect())
     }
 
-    fn refused(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
+    fn refusals(&self, view: &View) -> Result<Refusals> {
         let blocked = self.blocked(view)?;
-        match blocked.iter().find(|(_, blocked)| blocked.is(certificate)) {
-            Some((path, _)) => Ok(Some(format!("blocked by `{path}`"))),
-            None => self.overruled(view, certificate),
-        }
+        let overruled = self.overruled(view)?;
+        Ok(Box::new(move |certificate| {
+            if let Some((path, _)) = blocked.iter().find(|(_, blocked)| blocked.is(certificate)) {
+                return Some(format!("blocked by `{path}`"));
+            }
+            let path = overruled.get(&certificate.fingerprint())?;
+            Some(format!("`{path}` is read before the anchors and gives it no trust for TLS servers"))
+        }))
     }
 
-    fn left_out(&self, view: &View, certificate: &Certificate) -> Result<Option<String>> {
-        Ok(Some(self.refused(view, certificate)?.unwrap_or_else(|| {
-            "p11-kit leaves out what is blocked, no CA or unreadable, and says nothing; `trust list \
-             --filter=ca-anchors` shows what it takes"
-                .to_owned()
-        })))
+    fn left_out(&self, view: &View) -> Result<Refusals> {
+        let refusals = self.refusals(view)?;
+        Ok(Box::new(move |certificate| {
+            Some(refusals(certificate).unwrap_or_else(|| {
+                "p11-kit leaves out what is blocked, no CA or unreadable, and says nothing; `trust list \
+                 --filter=ca-anchors` shows what it takes"
+                    .to_owned()
+            }))
+        }))
     }
 
     fn link_hashes(&self, certificate: &Certificate) -> Vec<u32> {

@@ -1,0 +1,249 @@
+//! What one run may read and compute, whatever an image holds (threat T36). Limits of single files do not bound a run: an
+//! image of one megabyte can hold hundreds of sparse files of 32 MiB each.
+//!
+//! A file costs its size, not its allocated blocks, and pays before memory is allocated for it; so a sparse file costs what
+//! it would take. Each path pays once, its largest size: plans are made again where something changed, and a run that reads
+//! a bundle three times is as legitimate as one that reads it once. Another name of the same file (a hard link) pays again,
+//! since its content is held again.
+//!
+//! The counters belong to the thread, which is the one thread of a command. A service that runs for long calls [`begin`]
+//! before each round.
+
+use std::cell::RefCell;
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use super::host::read_bounded;
+use crate::error::{Error, Result};
+use crate::text;
+
+/// Bytes in one MiB.
+const MIB: u64 = 1024 * 1024;
+
+/// The least that a file costs, in bytes: opening many empty files takes time and memory, too.
+const LEAST: u64 = 1024;
+
+/// Certificates that are parsed in one run, each once. The trust stores of a large distribution hold about 500.
+pub const CERTIFICATES: u64 = 20_000;
+
+/// Iterations of key derivation in stores that nobody named, in one run. A keystore of keytool takes 20,000 to open, and is
+/// opened a few times.
+pub const ITERATIONS: u64 = 10_000_000;
+
+/// How long one run waits for programs that are writing in databases.
+pub const WAITING: Duration = Duration::from_secs(3);
+
+/// What a file is read for; each has a budget of its own, so that one cannot use up that of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Category {
+    /// Trust stores of the distribution, their inputs, and certificates that the user names. They stay in memory, and plans
+    /// hold copies of them.
+    Trust,
+    /// Keystores of Java that a search found.
+    Keystores,
+    /// NSS databases that a search found.
+    Databases,
+    /// What `doctor` reads of programs and libraries.
+    Programs,
+    /// Everything else.
+    Other,
+}
+
+impl Category {
+    const ALL: [Category; 5] =
+        [Category::Trust, Category::Keystores, Category::Databases, Category::Programs, Category::Other];
+
+    /// The bytes of all files together.
+    pub fn limit(self) -> u64 {
+        match self {
+            Category::Trust | Category::Programs => 64 * MIB,
+            Category::Keystores | Category::Databases => 32 * MIB,
+            Category::Other => 256 * MIB,
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Category::Trust => "the trust stores and certificate files of this run",
+            Category::Keystores => "the keystores that a search found",
+            Category::Databases => "the NSS databases that a search found",
+            Category::Programs => "the parts of programs that a run looks at",
+            Category::Other => "the files that this run reads",
+        }
+    }
+}
+
+/// What was spent of one budget, and by which paths.
+#[derive(Debug, Default)]
+struct Account {
+    by_place: HashMap<String, u64>,
+    spent: u64,
+}
+
+impl Account {
+    /// Notes that `place` needs `cost` in all; `false`, with nothing noted, where that is beyond `limit`.
+    fn pay(&mut self, place: &str, cost: u64, limit: u64) -> bool {
+        let before = self.by_place.get(place).copied().unwrap_or(0);
+        let spent = self.spent.saturating_add(cost.saturating_sub(before));
+        if spent > limit {
+            return false;
+        }
+        if cost > before {
+            self.by_place.insert(place.to_owned(), cost);
+            self.spent = spent;
+        }
+        true
+    }
+
+    /// The place with the largest cost, `place` with `cost` included.
+    fn largest<'a>(&'a self, place: &'a str, cost: u64) -> (&'a str, u64) {
+        let others = self.by_place.iter().map(|(place, cost)| (place.as_str(), *cost));
+        // Of several that cost the same the first by name, so that the message is the same in every run.
+        others
+            .chain([(place, cost)])
+            .max_by_key(|(place, cost)| (*cost, Reverse(*place)))
+            .unwrap_or((place, cost))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Run {
+    bytes: [Account; 5],
+    certificates: Account,
+    iterations: Account,
+    waited: Duration,
+    /// The first refusal that concerns the system's own trust stores: what, and the hint.
+    refused: Option<(String, String)>,
+}
+
+thread_local! {
+    static RUN: RefCell<Run> = RefCell::default();
+}
+
+/// Begins another run: nothing is spent yet.
+pub fn begin() {
+    RUN.with_borrow_mut(|run| *run = Run::default());
+}
+
+/// Pays for a file of `size` bytes at `place` (the path as it is shown), before it is read. A path that paid already pays
+/// what it has grown since, out of the budget that it was first read for.
+///
+/// # Errors
+/// All files of this category together would be larger than its limit; the error names the largest.
+pub fn pay(category: Category, place: &str, size: u64) -> Result<()> {
+    RUN.with_borrow_mut(|run| {
+        let cost = size.max(LEAST);
+        let known = Category::ALL.into_iter().find(|of| run.bytes[*of as usize].by_place.contains_key(place));
+        let category = known.unwrap_or(category);
+        let account = &mut run.bytes[category as usize];
+        if account.pay(place, cost, category.limit()) {
+            return Ok(());
+        }
+        let (largest, bytes) = account.largest(place, cost);
+        let largest = text::escape(largest);
+        let what = format!(
+            "{} have more than {} MiB together; the largest is `{largest}` with {} KiB",
+            category.words(),
+            category.limit() / MIB,
+            bytes.div_ceil(1024)
+        );
+        let hint = format!("check `{largest}`: if it holds no roots that you need, move it to another directory, and run again");
+        Err(run.refuse(category == Category::Trust, what, hint))
+    })
+}
+
+/// Reads `file`, which has `size` bytes and is shown as `place`, to its end; pays for it before.
+///
+/// # Errors
+/// It has more than `limit` bytes, cannot be read, or the budget of this run is used up.
+pub(super) fn read(file: &OwnedFd, size: u64, limit: u64, place: &str) -> Result<Vec<u8>> {
+    if size <= limit {
+        pay(Category::Other, place, size)?;
+    }
+    let bytes = read_bounded(file, size, limit)?;
+    // Files of procfs have no size, others grow while they are read.
+    pay(Category::Other, place, bytes.len() as u64)?;
+    Ok(bytes)
+}
+
+/// Counts certificates of the file at `place` that are parsed for the first time in this run; `count` are all of that file
+/// so far.
+///
+/// # Errors
+/// The run has parsed [`CERTIFICATES`] already; the error names the file with the most.
+pub fn certificates(place: &str, count: u64) -> Result<()> {
+    RUN.with_borrow_mut(|run| {
+        if run.certificates.pay(place, count, CERTIFICATES) {
+            return Ok(());
+        }
+        let (largest, most) = run.certificates.largest(place, count);
+        let largest = text::escape(largest);
+        let what = format!(
+            "the files of this run hold more than {CERTIFICATES} certificates; `{largest}` has the most, {most} or more"
+        );
+        let hint = format!(
+            "check `{largest}`: a distribution has a few hundred roots; remove those that you do not need, and run again"
+        );
+        Err(run.refuse(true, what, hint))
+    })
+}
+
+/// How many more certificates of the file at `place` may be parsed in this run, those of it that were parsed included.
+pub fn certificates_left(place: &str) -> u64 {
+    RUN.with_borrow(|run| {
+        let account = &run.certificates;
+        (CERTIFICATES - account.spent) + account.by_place.get(place).copied().unwrap_or(0)
+    })
+}
+
+/// Sets aside `count` iterations of key derivation for the store at `place`, which nobody named: all that this run will
+/// compute for it.
+///
+/// # Errors
+/// That is more than is left of [`ITERATIONS`].
+pub fn iterations(place: &str, count: u64) -> Result<()> {
+    RUN.with_borrow_mut(|run| {
+        if run.iterations.pay(place, count, ITERATIONS) {
+            return Ok(());
+        }
+        let (largest, most) = run.iterations.largest(place, count);
+        Err(Error::unsupported(format!(
+            "stores that a search found may take {ITERATIONS} iterations of key derivation together, and this one takes {count} (`{}` takes the most, {most})",
+            text::escape(largest)
+        )))
+    })
+}
+
+/// How much longer this run may wait for programs that are writing in databases.
+pub fn patience() -> Duration {
+    RUN.with_borrow(|run| WAITING.saturating_sub(run.waited))
+}
+
+/// Notes that the run waited.
+pub fn waited(time: Duration) {
+    RUN.with_borrow_mut(|run| run.waited += time);
+}
+
+/// Fails where a trust store or an input of the system was refused in this run, also if the caller took it for a damaged file:
+/// nothing may be planned from what is only a part.
+///
+/// # Errors
+/// The first such refusal.
+pub fn check() -> Result<()> {
+    RUN.with_borrow(|run| match &run.refused {
+        Some((what, hint)) => Err(Error::failed(what).hint(hint)),
+        None => Ok(()),
+    })
+}
+
+impl Run {
+    fn refuse(&mut self, is_of_the_system: bool, what: String, hint: String) -> Error {
+        let error = Error::failed(&what).hint(&hint);
+        if is_of_the_system {
+            self.refused.get_or_insert((what, hint));
+        }
+        error
+    }
+}

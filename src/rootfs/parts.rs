@@ -1,0 +1,74 @@
+//! Parts of a file: for what is too large to be read whole, such as programs.
+
+use std::cell::Cell;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, OFlags};
+use rustix::io::Errno;
+
+use super::budget::{self, Category};
+use super::{Kind, Sysroot, meta_of};
+use crate::error::{Error, Result};
+
+/// A regular file, open for reading parts of it.
+#[derive(Debug)]
+pub struct Parts {
+    file: OwnedFd,
+    size: u64,
+    place: String,
+    read: Cell<u64>,
+}
+
+impl Sysroot {
+    /// Opens the regular file at `path`, links followed, to read parts of it. `None` if there is nothing.
+    ///
+    /// # Errors
+    /// It is no regular file, or cannot be opened.
+    pub fn parts(&self, path: &str) -> Result<Option<Parts>> {
+        match self.stat(path)? {
+            None => return Ok(None),
+            Some(meta) if meta.kind != Kind::File => return Err(self.not_a_file(path, meta.kind)),
+            Some(_) => {}
+        }
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let Some(file) = self.open_path(path, flags)? else { return Ok(None) };
+        match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
+            Some(meta) if meta.kind == Kind::File => {
+                Ok(Some(Parts { file, size: meta.size, place: self.display(path), read: Cell::new(0) }))
+            }
+            _ => Err(Error::failed("this path changed while we read it").at(self.display(path))),
+        }
+    }
+}
+
+impl Parts {
+    /// Bytes of the whole file.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The `length` bytes from `offset` on. They are paid for like files that are read whole (threat T36).
+    ///
+    /// # Errors
+    /// The file ends before, cannot be read, or the budget of this run for programs is used up.
+    pub fn at(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
+        let failed = |error: Errno| Error::failed("could not read").at(&self.place).because(error);
+        if offset.checked_add(length).is_none_or(|end| end > self.size) {
+            return Err(failed(Errno::NODATA));
+        }
+        self.read.set(self.read.get().saturating_add(length));
+        budget::pay(Category::Programs, &self.place, self.read.get())
+            .map_err(|error| error.at(&self.place))?;
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            match rustix::io::pread(&self.file, &mut bytes[filled..], offset + filled as u64) {
+                Ok(0) => return Err(failed(Errno::NODATA)),
+                Ok(count) => filled += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(bytes)
+    }
+}
