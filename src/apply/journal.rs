@@ -36,7 +36,7 @@ pub(super) struct Journal {
     pub(super) steps: Vec<JournalStep>,
     pub(super) watched: Vec<Watched>,
     pub(super) directories: Vec<String>,
-    leftovers: Vec<String>,
+    pub(super) leftovers: Vec<String>,
     /// The state file before this run, as text; `None` if there was none.
     state: Option<String>,
 }

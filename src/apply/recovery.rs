@@ -236,6 +236,20 @@ impl Journal {
                 failed.push(sysroot.display(&child(&directory, &name)));
             }
         }
+        // The program's own temporary files, by the table of programs.
+        for path in &self.leftovers {
+            let removed = || -> Result<()> {
+                match tree::read(sysroot, path)? {
+                    Node::File(_) | Node::Link { .. } => {
+                        sysroot.directory(split(path).0)?.remove(split(path).1)
+                    }
+                    _ => Ok(()),
+                }
+            };
+            if removed().is_err() {
+                failed.push(sysroot.display(path));
+            }
+        }
         for (path, node) in &recovery.watched {
             let restored = || -> Result<()> {
                 let actual = tree::read(sysroot, path)?;
