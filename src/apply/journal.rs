@@ -40,7 +40,7 @@ pub(super) struct Journal {
     pub(super) steps: Vec<JournalStep>,
     pub(super) watched: Vec<Watched>,
     pub(super) directories: Vec<String>,
-    leftovers: Vec<String>,
+    pub(super) leftovers: Vec<String>,
     /// The state file before this run, as text; `Some(None)` if there was none, `None` in the first journals, which do not
     /// name it.
     #[serde(default, deserialize_with = "named", skip_serializing_if = "Option::is_none")]

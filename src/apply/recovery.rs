@@ -14,7 +14,7 @@ use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::record::{Mark, Saved};
 use crate::rootfs::tree::{self, Node};
-use crate::rootfs::{Sysroot, split};
+use crate::rootfs::{Kind, Sysroot, split};
 use crate::state::{State, Status};
 use crate::text;
 use crate::trust::ours::Ours;
@@ -236,6 +236,18 @@ impl Journal {
             let path = child(&directory, &name);
             if put_one(sysroot, &path, &Node::Absent).is_err() {
                 failed.push(sysroot.display(&path));
+            }
+        }
+        // The program's own temporary files, by the table of programs.
+        for path in &self.leftovers {
+            let removed = || -> Result<()> {
+                match sysroot.lstat(path)?.map(|meta| meta.kind) {
+                    Some(Kind::File | Kind::Link) => put_one(sysroot, path, &Node::Absent),
+                    _ => Ok(()),
+                }
+            };
+            if removed().is_err() {
+                failed.push(sysroot.display(path));
             }
         }
         for (path, node) in &recovery.watched {

@@ -71,7 +71,7 @@ pub(super) struct TokenArgs {
     /// The CA [default: the one that `trustup bootstrap` was given]
     #[arg(long, value_name = "URL")]
     ca_url: Option<String>,
-    /// SHA-256 fingerprint of the CA's root [default: the root that bootstrap recorded]
+    /// SHA-256 fingerprint of the CA's root [default: the root that bootstrap got with a fingerprint]
     #[arg(long, value_name = "HEX", value_delimiter = ',', value_parser = super::fingerprint)]
     fingerprint: Vec<Fingerprint>,
     /// A file with the CA's root, instead of a fingerprint

@@ -75,6 +75,18 @@ pub(super) fn set_aside(
     Ok(warnings)
 }
 
+/// The roots that earlier runs installed, as far as the state has them.
+///
+/// # Errors
+/// The state is damaged or forged.
+pub(super) fn installed(state: &State) -> Result<BTreeSet<Fingerprint>> {
+    let mut installed: BTreeSet<Fingerprint> = state.certificates()?.into_keys().collect();
+    if state.web_pki {
+        installed.extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Fingerprint::of(der)));
+    }
+    Ok(installed)
+}
+
 /// What a person should know of records whose former content is not believed, and of modes and owners that are not
 /// given back.
 ///

@@ -107,7 +107,7 @@ impl Baseline {
 fn offered(view: &View, output: &Output, offer: &Offer) -> Result<BTreeSet<Fingerprint>> {
     let mut roots: BTreeSet<Fingerprint> = offer.roots.keys().copied().collect();
     if offer.damage.is_some() && output.kind == OutputKind::Bundle {
-        roots.extend(plausible::sound_parts(view, &output.path)?);
+        roots.extend(plausible::offered(view, &output.path)?);
     }
     Ok(roots)
 }

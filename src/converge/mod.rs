@@ -73,6 +73,8 @@ struct Draft<'a> {
     rebased: BTreeMap<String, Node>,
     /// The changes that the plan is to bring about, whoever makes them; only where gains have to be foreseen.
     changes: Vec<Change>,
+    /// The roots that earlier runs installed, as far as the state has them.
+    installed: BTreeSet<Fingerprint>,
     /// The roots that this run was asked for.
     asked: BTreeSet<Fingerprint>,
     warnings: Vec<String>,
@@ -335,6 +337,7 @@ impl<'a> Draft<'a> {
             original_offers,
             rebased,
             changes: foreseen,
+            installed: absent::installed(state)?,
             asked: goal.asked,
             warnings,
         })
@@ -422,11 +425,13 @@ impl<'a> Draft<'a> {
         let after = self.view.afresh().map_err(|error| session.undo(error))?;
         let (notes, offers) = self.verify(&after).map_err(|error| session.undo(error))?;
         self.warnings.extend(notes);
+        let root_is_gone = self.root_is_gone(&offers);
         let gained = self
             .gains_after(baseline, state, (&after, offers), journal, options)
             .map_err(|error| session.undo(error))?;
-        let mut records =
-            self.records_after(&after, (state, &next), &special).map_err(|error| session.undo(error))?;
+        let mut records = self
+            .records_after(&after, (state, &next), &special, root_is_gone)
+            .map_err(|error| session.undo(error))?;
         // A read-only mount may only hide what an earlier run wrote there.
         for (path, record) in state.records.iter().filter(|(path, _)| self.left.contains(*path)) {
             records.entry(path.clone()).or_insert_with(|| record.clone());

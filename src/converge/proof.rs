@@ -40,6 +40,7 @@ impl Draft<'_> {
             original: self.original_offers.clone(),
             withdrawn: self.withdrawn.iter().copied().collect(),
             left_out,
+            installed: self.installed.clone(),
         };
         let anchors: Vec<(Certificate, bool)> = self
             .wanted
@@ -67,7 +68,11 @@ impl Draft<'_> {
         for (certificate, _) in stored_roots(&self.anchors)? {
             anchors.push((certificate, true));
         }
-        let excused = Excused { original: self.stores.original.clone(), ..Excused::default() };
+        let excused = Excused {
+            original: self.stores.original.clone(),
+            installed: self.installed.clone(),
+            ..Excused::default()
+        };
         let notes = verify::compare(&self.stores.offers, &after, &anchors, &excused)?;
         Ok((notes, after))
     }

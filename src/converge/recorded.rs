@@ -13,6 +13,7 @@ use crate::rootfs::tree::{self, Node};
 use crate::state::{self, State};
 use crate::trust::firefox_policy;
 use crate::trust::plausible::{self, Verdict};
+use crate::trust::verify::Offers;
 use crate::trust::view::View;
 
 /// The set-id bits of the files that the plan replaces, by path.
@@ -63,12 +64,21 @@ impl Draft<'_> {
         State { records, ..next.clone() }.check_before_writing(self.view.sysroot())
     }
 
+    /// Whether an output that held a root without us does not hold it now.
+    pub(super) fn root_is_gone(&self, after: &Offers) -> bool {
+        self.original_offers.iter().any(|(path, offer)| {
+            let now = after.get(path);
+            offer.roots.keys().any(|root| now.is_none_or(|now| !now.roots.contains_key(root)))
+        })
+    }
+
     /// What has to be recorded, read back from what stands there `after` the run.
     pub(super) fn records_after(
         &mut self,
         after: &View,
         (state, next): (&State, &State),
         special: &BTreeMap<String, u32>,
+        root_is_gone: bool,
     ) -> Result<BTreeMap<String, Record>> {
         let mut paths = plan::touched(self.view.ours(), &self.plan);
         paths.extend(self.facts.row.updater.watched(after)?);
@@ -83,7 +93,10 @@ impl Draft<'_> {
             };
         }
         self.fit(&mut records, state);
-        without_doubtful_content(after, &mut records)?;
+        // Only where a root went can a former content hold one that is not there any more.
+        if root_is_gone {
+            without_doubtful_content(after, &mut records)?;
+        }
         self.explain(state, &records, special);
         Ok(records)
     }

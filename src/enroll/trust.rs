@@ -162,7 +162,7 @@ impl Recorded {
     /// Refuses pins that are not those of the roots that were recorded for the same CA: one of the two is wrong.
     fn agrees(&self, url: Option<&Url>, pins: &[Fingerprint]) -> Result<()> {
         let Some(url) = url else { return Ok(()) };
-        let of_this = self.from_ca(url);
+        let of_this = self.of_this_ca(url);
         let differs = !of_this.is_empty() && !of_this.iter().any(|root| pins.contains(&root.fingerprint()));
         if !differs {
             return Ok(());
@@ -176,7 +176,7 @@ impl Recorded {
     }
 
     /// The recorded roots that came from this CA.
-    fn from_ca(&self, url: &Url) -> Vec<Certificate> {
+    fn of_this_ca(&self, url: &Url) -> Vec<Certificate> {
         let ids = [masked(url), format!("{}roots", masked(url))];
         self.anchors
             .iter()
@@ -191,7 +191,7 @@ impl Recorded {
             let named = self.anchors.iter().filter(|(_, sources)| sources.iter().any(|id| wanted(id)));
             named.map(|(certificate, _)| certificate.clone()).collect()
         };
-        let of_this = url.map(|url| self.from_ca(url)).unwrap_or_default();
+        let of_this = url.map(|url| self.of_this_ca(url)).unwrap_or_default();
         if of_this.is_empty() { from(&|id| !self.bundles.iter().any(|bundle| bundle == id)) } else { of_this }
     }
 }

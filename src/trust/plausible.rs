@@ -44,6 +44,10 @@ pub fn judge(view: &View, path: &str, before: Node, known: &BTreeSet<Fingerprint
         return Ok(Verdict::Doubted(why));
     }
     let former = match &before {
+        // By far the most frequent: certificates were added to a bundle.
+        Node::File(file) if matches!(actual.as_ref(), Node::File(now) if is_cut_out_of(&file.content, &now.content)) => {
+            Vec::new()
+        }
         Node::File(file) => readable(&file.content),
         Node::Link { target } => match view.follow_actual(&join(split(&view.location(path)?).0, target))? {
             // Only Nix writes in its store: the link follows its profile, and what that brings is named as a gain.
@@ -62,7 +66,7 @@ pub fn judge(view: &View, path: &str, before: Node, known: &BTreeSet<Fingerprint
     };
     if !former.is_empty() {
         let mut now = known.clone();
-        now.extend(present(view, path)?);
+        now.extend(offered(view, path)?);
         if former.iter().any(|root| !now.contains(&root.fingerprint)) {
             now.extend(elsewhere(view, path, &before)?);
         }
@@ -93,7 +97,7 @@ pub fn gained(view: &View, path: &str, before: &Node) -> Result<Vec<(Fingerprint
         let now = trusted(&*view.actual(path)?);
         return Ok(trusted(before).into_iter().filter(|root| !now.contains(root)).collect());
     }
-    let now = present(view, path)?;
+    let now = offered(view, path)?;
     let former = readable(&file.content).into_iter().filter(|root| !now.contains(&root.fingerprint));
     Ok(former.map(|root| (root.fingerprint, root.name)).collect())
 }
@@ -194,26 +198,39 @@ pub fn in_content(content: &[u8]) -> BTreeSet<Fingerprint> {
     readable(content).into_iter().map(|root| root.fingerprint).collect()
 }
 
-/// The fingerprints of what counts as offered by the damaged bundle to which `path` leads now: what at least one kind
-/// of program finds there, in a block that nothing is wrong with. A block that only some programs read is none that
-/// was offered: written anew, it is read by all.
+/// The fingerprints of what the file to which `path` leads offers now: in a damaged one, what at least one kind of
+/// program finds there, in a block that nothing is wrong with. A block that only some programs read is none that is
+/// offered: written anew, it is read by all.
 ///
 /// # Errors
 /// A path on the way cannot be read.
-pub fn sound_parts(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> {
+pub fn offered(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> {
     let end = view.follow_actual(path)?;
     let Some(Node::File(file)) = end.as_ref().map(|(_, node)| node.as_ref()) else {
         return Ok(BTreeSet::new());
     };
     let content = &file.content;
+    let blocks = pem::blocks(content);
+    if blocks.is_empty() || readers::read_regular(content).is_some() {
+        return Ok(in_content(content));
+    }
     let found = Reader::OF_BUNDLES.iter().flat_map(|reader| reader.read(content).certificates);
     let found: BTreeSet<Fingerprint> = found.map(|der| Fingerprint::of(&der)).collect();
     let mut sound = BTreeSet::new();
-    for block in pem::blocks(content) {
+    for block in blocks {
         let line =
             content[..block.range.start].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
-        let reading = readers::read(&content[line..block.range.end], &Reader::OF_BUNDLES);
-        sound.extend(reading.offered.into_iter().filter(|root| found.contains(root)));
+        let alone = &content[line..block.range.end];
+        // Only OpenSSL and p11-kit read blocks with trust settings.
+        let readers: &[Reader] = match block.label.as_str() {
+            "TRUSTED CERTIFICATE" => &[Reader::OpenSsl, Reader::P11Kit],
+            _ => &Reader::OF_BUNDLES,
+        };
+        let mut all = readers.iter().map(|reader| reader.read(alone).certificates);
+        let first: Vec<Vec<u8>> = all.next().unwrap_or_default();
+        if all.all(|others| others == first) {
+            sound.extend(first.iter().map(|der| Fingerprint::of(der)).filter(|root| found.contains(root)));
+        }
     }
     Ok(sound)
 }
@@ -226,13 +243,13 @@ fn elsewhere(view: &View, path: &str, before: &Node) -> Result<BTreeSet<Fingerpr
     if let Some((hash, _)) = rehash::parse_name(name) {
         for other in view.actual_names(directory)? {
             if rehash::parse_name(&other).is_some_and(|(other, _)| other == hash) {
-                found.extend(present(view, &child(directory, &other))?);
+                found.extend(offered(view, &child(directory, &other))?);
             }
         }
     }
     if matches!(before, Node::Link { .. }) || KEYSTORES.contains(&name) {
         for bundle in bundle::KNOWN.iter().take(bundle::WIDELY_READ) {
-            found.extend(present(view, bundle)?);
+            found.extend(offered(view, bundle)?);
         }
     }
     Ok(found)
@@ -291,6 +308,19 @@ fn opened_otherwise(
     })
 }
 
+/// Whether `before` is `now` without some whole certificates that stand together in it, in the form that every reader
+/// reads the same way: then it holds nothing that `now` does not, and costs no parsing.
+fn is_cut_out_of(before: &[u8], now: &[u8]) -> bool {
+    const END: &[u8] = b"-----END CERTIFICATE-----\n";
+    let Some(more) = now.len().checked_sub(before.len()) else { return false };
+    let shared = before.iter().zip(now).take_while(|(one, other)| one == other).count();
+    // The cut is behind the last block that both share: what follows may begin alike.
+    let head = &now[..shared];
+    let from = head.windows(END.len()).rposition(|window| window == END).map_or(0, |at| at + END.len());
+    let (piece, rest) = now[from..].split_at(more);
+    rest == &before[from..] && readers::read_regular(piece).is_some()
+}
+
 /// Whether these bytes are a trust store of some kind, or an empty file in the place of one.
 pub fn is_store(content: &[u8]) -> bool {
     const SQLITE: &[u8] = b"SQLite format 3\0";
@@ -323,4 +353,35 @@ pub fn differ_only_in_certificates(one: &[u8], other: &[u8]) -> bool {
         Some(rest)
     };
     matches!((rest(one), rest(other)), (Some(one), Some(other)) if one == other)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rcgen::{CertificateParams, DnType, KeyPair};
+
+    fn root(name: &str) -> Certificate {
+        let key = KeyPair::generate().expect("a key");
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        Certificate::from_der(params.self_signed(&key).expect("signed").der()).expect("a certificate")
+    }
+
+    #[test]
+    fn only_whole_certificates_can_be_cut_out_of_a_file() {
+        let [one, two, three] = ["One", "Two", "Three"].map(|name| root(name).to_pem());
+        let (all, without) = (format!("{one}# two\n{two}{three}"), format!("{one}{three}"));
+        assert!(is_cut_out_of(without.as_bytes(), all.as_bytes()));
+        assert!(is_cut_out_of(format!("{one}# two\n{two}").as_bytes(), all.as_bytes()));
+        assert!(is_cut_out_of(all.as_bytes(), all.as_bytes()));
+        assert!(!is_cut_out_of(all.as_bytes(), without.as_bytes()), "more than now");
+        // Two halves that make a whole once the piece between them is gone.
+        let (head, tail) = two.split_at(two.len() / 2);
+        let halves = format!("{one}{head}\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\n{tail}");
+        assert!(!is_cut_out_of(format!("{one}{two}").as_bytes(), halves.as_bytes()));
+        // A fault that keeps programs from what follows.
+        let faulty = format!("{one}\0\n{three}");
+        assert!(!is_cut_out_of(without.as_bytes(), faulty.as_bytes()));
+        assert!(!is_cut_out_of(without.as_bytes(), format!("{one}text -----BEGIN\n{three}").as_bytes()));
+    }
 }

@@ -201,6 +201,9 @@ pub struct Excused {
     pub original: Offers,
     /// Roots that the vendor's or administrator's own inputs no longer hold.
     pub withdrawn: BTreeSet<Fingerprint>,
+    /// The roots that trustup knows that it installed; what else came with an earlier run, as the record says, is named
+    /// when it goes.
+    pub installed: BTreeSet<Fingerprint>,
     /// Why the native tool may have left an anchor out.
     pub left_out: BTreeMap<Fingerprint, String>,
 }
@@ -235,9 +238,17 @@ pub fn compare(
             .get(path)
             .into_iter()
             .flat_map(|before| &before.roots)
-            .filter(|(fingerprint, _)| !offer.roots.contains_key(fingerprint) && !came_with_us(fingerprint))
+            .filter(|(fingerprint, _)| !offer.roots.contains_key(fingerprint))
             .collect();
         for (fingerprint, name) in lost {
+            if came_with_us(fingerprint) {
+                if !excused.installed.contains(fingerprint) {
+                    notes.push(format!(
+                        "`{path}` no longer holds `{name}` ({fingerprint}): the record of an earlier run says that it came with that run"
+                    ));
+                }
+                continue;
+            }
             if excused.withdrawn.contains(fingerprint) {
                 notes.push(format!(
                     "`{path}` no longer holds `{name}` ({fingerprint}): the distribution withdrew it"

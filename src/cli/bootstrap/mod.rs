@@ -85,7 +85,7 @@ pub(super) struct BootstrapArgs {
     /// Also take the step-ca's other roots, over TLS verified by the pinned one
     #[arg(long)]
     all_roots: bool,
-    /// Make an unpinned certificate of --ca-file an error
+    /// Make an unpinned certificate of --ca-file an error, and every root that would become trusted unasked
     #[arg(long)]
     require_pin: bool,
     /// Make a bundle that cannot be reached an error even if an earlier run installed it

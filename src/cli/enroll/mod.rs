@@ -122,7 +122,7 @@ pub(super) struct EnrollArgs {
     /// The CA [default: the one that `trustup bootstrap` was given]
     #[arg(long, value_name = "URL", help_heading = "Whom to ask and whom to trust")]
     ca_url: Option<String>,
-    /// SHA-256 fingerprint of its root (repeatable) [default: the root that bootstrap recorded]
+    /// SHA-256 fingerprint of its root (repeatable) [default: the root that bootstrap got with a fingerprint]
     #[arg(long, value_name = "HEX", value_delimiter = ',', value_parser = super::fingerprint, help_heading = "Whom to ask and whom to trust")]
     fingerprint: Vec<Fingerprint>,
     /// Trust no CA that only an earlier run recorded: a fingerprint, a file or a token has to say which

@@ -86,7 +86,10 @@ impl<'a> FileSet<'a> {
     ) -> Result<(), (usize, Error)> {
         let mut ready: Vec<Staged> = Vec::with_capacity(changes.len());
         for (index, change) in changes.iter().enumerate() {
-            checkpoints.pass("stage", change.path);
+            // In between, more of the same is staged.
+            if index == 0 || index + 1 == changes.len() {
+                checkpoints.pass("stage", change.path);
+            }
             match self.stage(*change) {
                 Ok(staged) => ready.push(staged),
                 Err(error) => {
