@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::cert::pem;
+use crate::cert::holds_only_certificates;
 use crate::error::{Error, Result};
+use crate::rootfs::output::OutputOption;
 use crate::rootfs::record::{Mark, Record, Saved};
 use crate::rootfs::tree::{File, Node};
 use crate::rootfs::{Kind, split};
@@ -237,6 +238,9 @@ fn refuse_in_store(view: &View, path: &str) -> Result<()> {
         .hint(hint))
 }
 
+/// Where a copy of the roots goes.
+pub const CA_OUT: OutputOption = OutputOption { name: "--ca-out", takes_standard: true };
+
 /// The changes that put a copy of the roots (PEM) at `path`, for one service.
 ///
 /// # Errors
@@ -252,6 +256,7 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
             .hint(elsewhere()));
     }
     refuse_in_store(view, path)?;
+    CA_OUT.check(view.sysroot(), path)?;
     let mut changes = Vec::new();
     for directory in missing_ancestors(view, path)? {
         let to = Node::Directory { mode: DIRECTORY_MODE };
@@ -275,18 +280,16 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
     let from = view.actual(path)?;
     let replaceable = match from.as_ref() {
         Node::Absent => true,
-        Node::File(file) => {
-            file.content.iter().all(u8::is_ascii_whitespace) || !pem::blocks(&file.content).is_empty()
-        }
+        Node::File(file) => holds_only_certificates(&file.content),
         _ => false,
     };
     if !replaceable {
         return Err(Error::usage(format!(
-            "{} that is no PEM file stands where `--ca-out` should go",
+            "`--ca-out` would replace {} that holds something else than certificates",
             from.kind()
         ))
         .at(place)
-        .hint("name another file, or remove what is there"));
+        .hint("name another file"));
     }
     let to = Node::File(File::new(content.into_bytes(), COPY_MODE));
     if !from.satisfies(&to) {
@@ -351,12 +354,12 @@ fn missing_ancestors(view: &View, path: &str) -> Result<Vec<String>> {
             Some(_) => {
                 return Err(Error::failed("a file stands where a directory should be")
                     .at(view.sysroot().display(&directory))
-                    .hint("remove it and run again"));
+                    .hint("name a path below a directory, or make one there"));
             }
             None if view.sysroot().lstat(&directory)?.is_some() => {
                 return Err(Error::failed("a link that leads nowhere stands where a directory should be")
                     .at(view.sysroot().display(&directory))
-                    .hint("make the directory that it names, or remove the link, and run again"));
+                    .hint("make the directory that it names, and run again"));
             }
             None => missing.push(directory),
         }

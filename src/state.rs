@@ -361,5 +361,5 @@ fn check_directory(sysroot: &Sysroot) -> Result<()> {
     };
     Err(Error::failed(what)
         .at(sysroot.display(sysroot.state_directory()))
-        .hint("look who made it; then remove it and run bootstrap again"))
+        .hint("look who made it; then move it to another place and run bootstrap again"))
 }

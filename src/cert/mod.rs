@@ -27,6 +27,7 @@ pub mod input;
 mod key_form;
 pub mod loadable;
 mod name;
+mod only;
 pub mod pem;
 mod pkcs7;
 mod plain_uri;
@@ -44,6 +45,7 @@ pub(crate) mod testing;
 mod validity;
 
 pub use anchor_name::{anchor_name, is_anchor_name};
+pub use only::holds_only_certificates;
 pub use purpose::Purpose;
 use purpose::Usages;
 pub use san::SubjectAltName;

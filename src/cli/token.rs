@@ -25,6 +25,7 @@ use crate::net::dns::Settings;
 use crate::net::url::masked;
 use crate::pair::check::Roots;
 use crate::rootfs::directory::Attributes;
+use crate::rootfs::output::{Output, OutputOption};
 use crate::rootfs::{Sysroot, host, split};
 use crate::runtime;
 use crate::secret::{Secret, Source};
@@ -34,6 +35,9 @@ use crate::text;
 
 /// The largest certificate signing request, or file of a birth certificate, in bytes.
 const LIMIT: u64 = 256 * 1024;
+
+/// Where the token goes.
+const OUT: OutputOption = OutputOption { name: "--out", takes_standard: true };
 
 /// Pauses between tries of `--wait`: doubled from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -93,7 +97,7 @@ pub(super) struct TokenArgs {
     /// How long the token works: 10s to 24h [default: 5m]
     #[arg(long, value_name = "DURATION", value_parser = super::duration::parse)]
     valid_for: Option<Duration>,
-    /// Write it here (0600), not to standard output
+    /// Write it here (0600), not to standard output (`-`)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
@@ -137,7 +141,10 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     }
     let subject = subject.to_string();
     let csr = args.cnf_csr.as_deref().map(request).transpose()?;
-    let out = args.out.as_deref().map(Output::open).transpose()?;
+    let out = match args.out.as_deref().map(|path| OUT.parse(path)).transpose()? {
+        Some(Output::File(path)) => Some(OutputFile::open(path)?),
+        Some(Output::Standard) | None => None,
+    };
     let ca = trust::resolve(&given(own, published, config.as_ref())?, &recorded(context)?, None)?;
     let ca_url = ca.url()?;
     let means = args.means(context)?;
@@ -353,29 +360,25 @@ fn request(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// A file that is to be written, in a directory that is there.
-struct Output {
+struct OutputFile {
     path: String,
     host: Sysroot,
 }
 
-impl Output {
-    /// Settles where it goes, before anything is asked.
-    fn open(path: &Path) -> Result<Output> {
-        let unusable = || {
-            Error::usage("`--out` cannot be written to")
-                .at(path.display())
-                .hint("name a file in a directory that is there and that you can write to")
-        };
-        let absolute = std::path::absolute(path).map_err(|error| unusable().because(error))?;
-        let absolute = absolute.to_str().filter(|path| !path.ends_with('/')).ok_or_else(unusable)?;
-        let output = Output { path: absolute.to_owned(), host: Sysroot::open(Path::new("/"))? };
+impl OutputFile {
+    /// Checks where it goes, before anything is asked.
+    fn open(path: String) -> Result<OutputFile> {
+        let output = OutputFile { path, host: Sysroot::open(Path::new("/"))? };
+        OUT.check(&output.host, &output.path)?;
         let (parent, _) = split(&output.path);
         let directory = output
             .host
             .directory(parent)
             .map_err(|error| error.hint("make the directory first, or name another with `--out FILE`"))?;
         if !directory.is_writable() {
-            return Err(unusable());
+            return Err(Error::usage("`--out` cannot be written to")
+                .at(text::escape(&output.path))
+                .hint("name a file in a directory that is there and that you can write to"));
         }
         Ok(output)
     }

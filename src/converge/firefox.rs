@@ -74,7 +74,7 @@ fn file_of(view: &View, anchor: &StoredAnchor, own: &mut Desires) -> Result<Stri
     if *there != Node::Absent && !there.satisfies(&node) {
         return Err(Error::failed("a file that trustup did not make stands in the place of its own")
             .at(view.sysroot().display(&path))
-            .hint("remove it, or give the root another name with `--name`"));
+            .hint("give the root another name with `--name`, or move the file to another place"));
     }
     writable(view, &path, &node)?;
     own.want(path.clone(), node, "where Firefox's policy finds the root");
@@ -93,7 +93,7 @@ fn want_file(view: &View, named: &[String], own: &mut Desires) -> Result<()> {
                 other.kind()
             ))
             .at(place)
-            .hint("remove it and run again"));
+            .hint("check what it is: Firefox reads a regular file there, or nothing"));
         }
     };
     let Some(content) = policy::merged(existing, named, &[]).map_err(|error| error.at(place))? else {

@@ -96,7 +96,7 @@ pub(super) fn want_profile(
         }
         return Err(Error::failed("a file that trustup did not make stands in the place of its own")
             .at(view.sysroot().display(profile::PATH))
-            .hint("remove it, or keep it and do without `--install`: `trustup env` prints the variables"));
+            .hint("move it to another place, or keep it and do without `--install`: `trustup env` prints the variables"));
     }
     let node = Node::File(File::new(content.into_bytes(), profile::MODE));
     desires.want(profile::PATH, node, "tells login shells where the roots are");

@@ -85,6 +85,7 @@ pub struct World<'a> {
 /// There is no good pair, and none could be had; what stood there before stands there still, unless the error names it.
 pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
     request.outputs.validate()?;
+    request.outputs.check(world.host)?;
     begun(request, world, Instant::now())
 }
 

@@ -9,12 +9,15 @@ pub mod owner;
 pub mod pending;
 pub mod place;
 
+use std::path::Path;
+
 use zeroize::Zeroizing;
 
-use crate::cert::Certificate;
+use crate::cert::{Certificate, holds_only_certificates};
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
 use crate::pair::check::Roots;
+use crate::rootfs::output::OutputOption;
 use crate::rootfs::{Sysroot, split};
 
 /// The largest file of a pair: ten certificates of the largest kind have less.
@@ -70,6 +73,7 @@ impl Outputs {
     pub fn validate(&self) -> Result<()> {
         let mut seen: Vec<&str> = Vec::new();
         for (option, path) in self.paths() {
+            OutputOption { name: option, takes_standard: false }.parse(Path::new(path))?;
             let plain = path.starts_with('/')
                 && !path.ends_with('/')
                 && !path.contains('\0')
@@ -106,6 +110,27 @@ impl Outputs {
                 .hint("put `--cert`, `--key` and `--chain` into one directory, or use `--layout files`"));
         }
         Ok(())
+    }
+
+    /// Checks that files can stand at the paths (threat T37): before a server is asked, or anything is read there.
+    ///
+    /// # Errors
+    /// A device, FIFO, socket or directory stands there; a path leads into `/dev` or procfs, or through a link of another
+    /// user; `--ca-out` would replace something else than certificates.
+    pub fn check(&self, host: &Sysroot) -> Result<()> {
+        for (name, path) in self.paths() {
+            OutputOption { name, takes_standard: false }.check(host, path)?;
+        }
+        let Some(path) = &self.ca_out else { return Ok(()) };
+        match host.read(path, FILE_LIMIT) {
+            Ok(Some((bytes, _))) if !holds_only_certificates(&bytes) => Err(Error::usage(
+                "`--ca-out` would replace a file that holds something else than certificates",
+            )
+            .at(crate::text::escape(path))
+            .hint("name another file")),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Who but us could put something at `path`, if that matters here: a directory above it that others can write.

@@ -301,7 +301,7 @@ fn refuse_foreign(parent: &Directory, name: &str, path: &str) -> Result<bool> {
     if meta.kind != Kind::Directory {
         return Err(Error::failed("what stands where trustup keeps a key that is under way is no directory")
             .at(path)
-            .hint("look who put it there; then remove it and run again"));
+            .hint("look who put it there; then move it to another place and run again"));
     }
     if meta.uid != uid {
         return Err(Error::failed("another user keeps here what is under way for this pair")

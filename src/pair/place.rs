@@ -76,7 +76,7 @@ pub fn try_out(host: &Sysroot, outputs: &Outputs) -> Result<()> {
             Some(Kind::Directory | Kind::Special) => {
                 return Err(Error::usage(format!("no file can stand where `{option}` should go"))
                     .at(host.display(path))
-                    .hint("name another path, or remove what is there"));
+                    .hint("name another path"));
             }
             Some(Kind::File) if is_mounted(meta.as_ref()) => {
                 if outputs.layout == Layout::Versioned {
@@ -116,7 +116,7 @@ fn make_directories(host: &Sysroot, path: &str, made: &mut Vec<String>) -> Resul
                     "what stands here is no directory, and files are to stand below it",
                 )
                 .at(host.display(path))
-                .hint("name another path, or remove what is there"));
+                .hint("name another path"));
             }
         }
         path = split(path).0;

@@ -11,6 +11,7 @@ pub mod directory;
 pub mod host;
 mod lock;
 mod meta;
+pub mod output;
 pub mod parts;
 pub mod path;
 pub mod record;

@@ -36,6 +36,7 @@ mod killed;
 mod left_out;
 mod net;
 mod nix_store;
+mod outputs;
 mod p11_keystore;
 mod p11_kit;
 mod planted;

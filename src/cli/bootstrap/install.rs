@@ -7,7 +7,8 @@ use crate::cert::anchor_name;
 use crate::converge::{AnchorView, Extra, Goal, Options, Outcome, Skipped, Target, converge};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::plan::StepView;
+use crate::plan::{CA_OUT, StepView};
+use crate::rootfs::output::Output;
 use crate::source::{Acquired, Known, PreviousSource};
 use crate::state::{State, Status, StoredAnchor};
 use crate::text;
@@ -264,6 +265,7 @@ fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -
     }
     let copy = match &args.ca_out {
         None => None,
+        Some(path) if CA_OUT.parse(path)? == Output::Standard => None,
         Some(path) => {
             let path = path
                 .to_str()

@@ -20,6 +20,8 @@ use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::native;
+use crate::plan::CA_OUT;
+use crate::rootfs::output::Output;
 use crate::runtime;
 use crate::source::{self, Acquired, Known, Request, Source};
 use crate::state::State;
@@ -126,7 +128,8 @@ pub(super) struct BootstrapArgs {
     /// If the image has no bundle at all, begin it with the Web PKI's roots
     #[arg(long)]
     with_web_pki: bool,
-    /// Also write the accepted roots to FILE of the sysroot, as PEM (a copy for one service; untrust leaves it)
+    /// Also write the accepted roots to FILE of the sysroot, as PEM (a copy for one service; untrust leaves it), or to standard
+    /// output (`-`)
     #[arg(long, value_name = "FILE")]
     ca_out: Option<PathBuf>,
     /// Also name the roots in Firefox's policy file (/etc/firefox/policies/policies.json), for profiles that are not there yet
@@ -215,6 +218,7 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
     check_name(args)?;
     check_stores(args)?;
     check_sources(args, said)?;
+    let to_standard_output = check_ca_out(context, args, &trees)?;
     let stamp = context.stamp()?;
     let request = request(context, args, published)?;
 
@@ -257,7 +261,13 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
     let tidied = if global.dry_run { Ok(()) } else { trees.tidy(stamp) };
     let done = done?;
     tidied?;
-    let reported = report(context, args, &trees, &acquired, &done);
+    let reported = report(context, args, &trees, &acquired, &done).and_then(|()| {
+        if !to_standard_output || global.dry_run {
+            return Ok(());
+        }
+        let roots = acquired.anchors.iter().map(|anchor| anchor.certificate.to_pem());
+        ui.data(roots.collect::<String>().trim_end())
+    });
     if args.repair && !global.dry_run {
         refuse_unrepaired(&trees).map_err(|error| done.blame(error))?;
     }
@@ -277,6 +287,26 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
         }
     };
     Err(native::replace_us(context.env, &args.command, &variables))
+}
+
+/// Whether `--ca-out` is standard output.
+///
+/// # Errors
+/// No file can be written there; or the report goes there, too.
+fn check_ca_out(context: &Context, args: &BootstrapArgs, trees: &Trees) -> Result<bool> {
+    let Some(path) = &args.ca_out else { return Ok(false) };
+    match CA_OUT.parse(path)? {
+        Output::Standard if context.ui.json => {
+            Err(Error::usage("`--ca-out -` and `--json` both write to standard output")
+                .hint("name a file with `--ca-out FILE`, or omit `--json`"))
+        }
+        Output::Standard => Ok(true),
+        // A path that is not absolute is refused where the plan is made.
+        Output::File(_) => match path.to_str().filter(|path| path.starts_with('/')) {
+            Some(path) => CA_OUT.check(&trees.system, path).map(|()| false),
+            None => Ok(false),
+        },
+    }
 }
 
 /// Anchor names are file names: threat T4.

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::pair::decide::Policy;
 use crate::pair::{CERT_MODE, KEY_MODE, Outputs, owner};
+use crate::rootfs::output::{Output, OutputOption};
 use crate::rootfs::{Sysroot, host as files};
 use crate::secret::Source;
 
@@ -202,14 +203,14 @@ fn one(
     let default_provisioner = config.and_then(|config| config.ca.as_ref()?.provisioner.clone());
     let provisioner = args.provisioner.clone().or(default_provisioner);
     let method = method(context, args, given, word, provisioner)?;
-    let path = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
+    let path = |path: &Option<PathBuf>, option| path.as_deref().map(|path| output(path, option)).transpose();
     Ok(Request {
         names,
         outputs: Outputs {
-            cert: absolute(cert)?,
-            key: absolute(key)?,
-            chain: path(&args.chain)?,
-            ca_out: path(&args.ca_out)?,
+            cert: output(cert, "--cert")?,
+            key: output(key, "--key")?,
+            chain: path(&args.chain, "--chain")?,
+            ca_out: path(&args.ca_out, "--ca-out")?,
             owner: owner_of(host, args.owner.as_deref())?,
             cert_mode: args.cert_mode.unwrap_or(CERT_MODE),
             key_mode: args.key_mode.unwrap_or(KEY_MODE),
@@ -225,6 +226,16 @@ fn one(
         force: args.force,
         policy: Policy::default(),
     })
+}
+
+/// The path of a file that is written. A pair is read back and replaced where it stands, so none of its files can be
+/// standard output.
+fn output(path: &Path, name: &'static str) -> Result<String> {
+    let option = OutputOption { name, takes_standard: false };
+    match option.parse(path)? {
+        Output::File(path) => Ok(path),
+        Output::Standard => absolute(path),
+    }
 }
 
 /// For everything: `--timeout`, and `--wait` for a server that is not there yet.

@@ -263,7 +263,9 @@ fn refuse_other_files(view: &View, path: &str, content: &[u8]) -> Result<()> {
         let place = view.sysroot().display(path);
         return Err(Error::failed("expected a CA bundle, found a file without any PEM block")
             .at(&place)
-            .hint(format!("find out what `{place}` is; if it should be a bundle, remove it and run again")));
+            .hint(format!(
+                "find out what `{place}` is; if it should be a bundle, move it to another place and run again"
+            )));
     }
     Ok(())
 }

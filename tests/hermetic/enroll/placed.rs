@@ -202,7 +202,7 @@ fn missing_directories_are_made_and_taken_away_again_if_nothing_comes_of_it() {
 fn what_cannot_be_written_is_said_before_anything_is_spent() {
     let scene = Scene::new();
     fs::create_dir(scene.path("server.crt")).unwrap();
-    scene.enroll().fails(1).says(["a directory stands where a file should be"]);
+    scene.enroll().fails(2).says(["`--cert` names a directory", "name a file in it"]);
     fs::remove_dir(scene.path("server.crt")).unwrap();
     assert_eq!(scene.server.connections(), 0);
     scene.enroll().args(["--key-mode", "0644"]).fails(2).says(["a private key cannot have the mode 0644"]);
@@ -320,6 +320,6 @@ fn what_is_on_the_way_and_no_directory_is_said() {
     let scene = Scene::new();
     super::write(&scene.path("file"), b"", 0o644);
     let run = scene.enroll().arg("--chain").arg(scene.path("file/below/chain.crt")).fails(2);
-    run.says(["is no directory", "remove what is there"]);
+    run.says(["`--chain` cannot write there", "a file stands where a directory is needed", "hint:"]);
     assert_eq!(scene.server.connections(), 0);
 }
