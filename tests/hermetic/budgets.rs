@@ -290,6 +290,56 @@ fn t36_small_costs_add_up() {
     assert_eq!(opened, 8, "{warnings}");
 }
 
+/// The files of an NSS database with a password that takes this many iterations to try.
+fn costly_database(iterations: u32) -> [(&'static str, Vec<u8>); 2] {
+    const PBES2: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d";
+    const PBKDF2: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0c";
+    const HMAC_SHA256: &[u8] = b"\x06\x08\x2a\x86\x48\x86\xf7\x0d\x02\x09";
+    const AES_256_CBC: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x01\x2a";
+    let files = Databases::new().unwrap().into_files().unwrap();
+    let parameters = [
+        tlv(4, &[&[7; 32]]),
+        tlv(2, &[&iterations.to_be_bytes()]),
+        tlv(2, &[&[32]]),
+        tlv(0x30, &[HMAC_SHA256]),
+    ];
+    let derivation = tlv(0x30, &[PBKDF2, &tlv(0x30, &parameters.each_ref().map(Vec::as_slice))]);
+    let encryption = tlv(0x30, &[AES_256_CBC, &tlv(4, &[&[7; 14]])]);
+    let algorithm = tlv(0x30, &[PBES2, &tlv(0x30, &[&derivation, &encryption])]);
+    let item = tlv(0x30, &[&algorithm, &tlv(4, &[&[7; 16]])]);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("key4.db");
+    fs::write(&path, &files.key4).unwrap();
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    let sql = "INSERT INTO metaData (id, item1, item2) VALUES ('password', ?, ?)";
+    connection.execute(sql, rusqlite::params![[7_u8; 20], item]).unwrap();
+    connection.close().unwrap();
+    [("cert9.db", files.cert9), ("key4.db", fs::read(&path).unwrap())]
+}
+
+#[test]
+fn t36_databases_that_cost_too_much_are_left_alone() {
+    let scene = Scene::new("debian-12");
+    scene.write("etc/passwd", b"root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n");
+    let profile = |n: usize| format!("home/user/.mozilla/firefox/{n:02}.default");
+    for n in 0..20 {
+        // Not twice the same bytes, as in real profiles.
+        for (name, content) in costly_database(300_000 - n as u32) {
+            scene.write(&format!("{}/{name}", profile(n)), &content);
+        }
+    }
+    let password = scene.given.path().join("password");
+    fs::write(&password, "a guess").unwrap();
+    let warnings = said(&scene.bootstrap(false).arg("--nss-password-file").arg(&password).ok());
+    let left = warnings.matches("iterations of key derivation together").count();
+    // 300,000 for each of five openings: six fit into 10 million.
+    assert_eq!((warnings.matches("is left alone").count(), left), (20, 14), "{warnings}");
+    assert!(warnings.contains("`--stores nss` changes it all the same"), "{warnings}");
+    // Without a password none is tried.
+    let warnings = said(&scene.bootstrap(false).ok());
+    assert!(!warnings.contains("iterations of key derivation together"), "{warnings}");
+}
+
 /// Certificates with one subject and different serial numbers, as many as there are numbers.
 fn of_one_subject(numbers: std::ops::Range<u64>) -> impl Iterator<Item = Vec<u8>> {
     let mut params = ca::root_params("The Same Subject");

@@ -18,6 +18,11 @@ fn t19_costly_counts_are_answered_at_once() {
         let error = Databases::open(&files.cert9, &files.key4, Some(&Password::new("secret"))).err();
         assert_eq!(error, Some(Refusal::Iterations(u64::from(count))));
     }
+    for (count, given, wanted) in [(1, None, 1), (1, Some("x"), 2), (7, None, 0), (7, Some("x"), 7)] {
+        let files = protected("secret", count);
+        let databases = Databases::read(&files.cert9, &files.key4).expect("opened");
+        assert_eq!(databases.cost_of_unlocking(given.map(Password::new).as_ref()), Ok(wanted));
+    }
     // The first count alone would take several seconds, the others an hour.
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     // Counts that no number holds, negative ones and none.
@@ -48,6 +53,8 @@ fn t19_signatures_cannot_cost_more_than_a_budget() {
         assert_eq!(connection.execute(sql, [signature]).expect("updated"), 56);
     });
     let databases = open(&Files { key4, cert9: files.cert9 }, None);
+    // Two attributes of each root decide.
+    assert_eq!(databases.cost_of_checking(), Ok(8 * 2 * 4_999_999));
     let started = Instant::now();
     assert_eq!(databases.entries(), Err(Refusal::Costs));
     // One derivation alone would take several seconds.
