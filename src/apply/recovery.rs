@@ -19,7 +19,11 @@ use crate::state::{State, Status};
 use crate::text;
 use crate::trust::ours::Ours;
 use crate::trust::plausible::{self, Verdict};
+use crate::trust::updater::rehash;
 use crate::trust::view::View;
+
+/// What Alpine's program calls the bundle while it writes it, before six random characters.
+const ALPINES: &str = "bundle";
 
 /// A root that the journal of a killed run brings back to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,6 +160,21 @@ impl<'a> Recovery<'a> {
         Ok(now.iter().any(|root| !former.contains(root) && !self.introduced.contains(root)))
     }
 
+    /// Whether a new file is one that the distribution's program was writing: named after an output, of a form that no
+    /// program reads, and with nothing in it that the outputs or the killed run did not have.
+    fn is_temporary(&self, name: &str, roots: &BTreeSet<Fingerprint>) -> Result<bool> {
+        let is_read = rehash::is_candidate(name) || rehash::parse_name(name).is_some();
+        let mut held = self.introduced.clone();
+        let mut is_named = name.starts_with(ALPINES);
+        for (path, before) in &self.watched {
+            let Node::File(before) = before else { continue };
+            is_named |= name.strip_prefix(split(path).1).is_some_and(|rest| rest.starts_with('.'));
+            held.extend(plausible::in_content(&before.content));
+            held.extend(plausible::present(&self.view, path)?);
+        }
+        Ok(!is_read && is_named && roots.is_subset(&held))
+    }
+
     /// The names that the distribution's program made of what the killed run put in: links that lead to those files, or
     /// nowhere, and files with nothing but those roots. Only these go: the journal cannot know the new names, and somebody else may
     /// have made others (threat T34).
@@ -183,6 +202,7 @@ impl<'a> Recovery<'a> {
                         Node::File(file) => {
                             let roots = plausible::in_content(&file.content);
                             !roots.is_empty() && roots.is_subset(&self.introduced)
+                                || self.is_temporary(&name, &roots)?
                         }
                         _ => false,
                     };
