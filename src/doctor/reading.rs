@@ -61,7 +61,7 @@ pub(super) struct Source {
     pub(super) variable: Option<&'static str>,
     /// It stops with an error where this cannot be loaded, instead of going on without.
     pub(super) needed: bool,
-    /// It is read only where what stands before it gave no root.
+    /// It is read only where what is before it gave no root.
     pub(super) last_resort: bool,
     /// No variable leads to another place.
     pub(super) fixed: bool,

@@ -17,7 +17,7 @@ use crate::trust::readers::{self, Reader as PemReader};
 use crate::trust::updater::{Desires, OutputKind, rehash, rewritten};
 use crate::trust::view::View;
 
-/// The nodes that mend the stores of `facts`, each with its reason. `view` takes them for what stands there without us
+/// The nodes that mend the stores of `facts`, each with its reason. `view` takes them for what is there without us
 /// from now on: so plans build on them, and nothing that is recorded brings the damage back.
 ///
 /// # Errors

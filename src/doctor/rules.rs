@@ -253,7 +253,7 @@ pub(super) fn cargo(scope: &Scope, found: Option<String>) -> Vec<Installation> {
 
 pub(super) fn java(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     const OPTION: &str = "-Djavax.net.ssl.trustStore=";
-    // What stands later goes before what stands earlier: seen with OpenJDK 17.
+    // What is later goes before what is earlier: seen with OpenJDK 17.
     let mut named =
         ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"].into_iter().filter_map(|variable| {
             let options = scope.env.var(variable)?.split_whitespace();

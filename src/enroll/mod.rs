@@ -79,12 +79,12 @@ pub struct World<'a> {
     pub warn: &'a dyn Fn(&str),
 }
 
-/// Sees to it that a good pair stands there.
+/// Ensures that a good pair is in place.
 ///
 /// Blocks; must not be called inside an async runtime.
 ///
 /// # Errors
-/// There is no good pair, and none could be had; what stood there before stands there still, unless the error names it.
+/// There is no good pair, and none could be had; what stood there before is there still, unless the error names it.
 pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
     request.outputs.validate()?;
     request.outputs.check(world.host)?;
@@ -119,7 +119,7 @@ fn begun(request: &Request, world: &World<'_>, settled: Settled<'_>) -> Result<O
                 if good.is_neat || world.dry_run {
                     return Ok(keep(&settled, world, *good, &roots, now));
                 }
-                // Another run may be at work there: nothing is put right but under the lock.
+                // Another run may be at work there: nothing is corrected but under the lock.
                 return match under_lock(&settled, world, None, now) {
                     // A key that is read-only, and narrower than it would have to be, is as good as any.
                     Err(error) if good.is_whole && error.changed().is_empty() && runtime::check().is_ok() => {
@@ -172,7 +172,7 @@ fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now
     outcome.with_chain(good.chain, good.vouched, roots, request.policy, now)
 }
 
-/// The pair stays; modes, owners and what else is not as asked for are put right. Only under the lock.
+/// The pair stays; modes, owners and what else is not as asked for are corrected. Only under the lock.
 fn put_right(
     settled: &Settled<'_>,
     world: &World<'_>,
@@ -204,7 +204,7 @@ fn warn_of_what_was_placed(world: &World<'_>, placed: &Placed) {
     }
 }
 
-/// A new pair takes the place of what stands there.
+/// A new pair takes the place of what is there.
 fn replace(settled: &Settled<'_>, world: &World<'_>, reason: &str, now: i64) -> Result<Outcome> {
     let request = settled.request;
     let usable = match obtain::usable(request, &about(settled, world)) {
@@ -370,7 +370,7 @@ fn give_up(failure: methods::Failure, pending: Pending, before: usize) -> Error 
     }
 }
 
-/// The pair stands there: nothing is under way any more.
+/// The pair is there: nothing is under way any more.
 fn put_away(world: &World<'_>, pending: Pending) {
     let path = pending.path().to_owned();
     if let Err(error) = pending.discard() {

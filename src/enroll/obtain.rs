@@ -269,7 +269,7 @@ fn fetch_roots(
     }
 }
 
-/// What is known with the CA's roots, if they are pinned, not known here, and can be had at once: a pair that stands there
+/// What is known with the CA's roots, if they are pinned, not known here, and can be had at once: a pair that is there
 /// can be judged by them, before anything is spent to replace it.
 pub(super) fn with_fetched_roots(settled: &Settled<'_>, world: &World<'_>) -> Option<Recorded> {
     if world.dry_run || settled.ca.roots.is_some() || settled.ca.pins.is_empty() {

@@ -11,7 +11,7 @@ use crate::pair::place::Placed;
 pub enum Action {
     /// The pair is good and not due.
     Kept,
-    /// The pair is good; only files, modes or owners were put right.
+    /// The pair is good; only files, modes or owners were corrected.
     PlacedAgain,
     /// An earlier run was killed after the CA had answered; its answer was placed.
     TakenUp,

@@ -1,4 +1,4 @@
-//! What is settled before anything is asked or changed: which CA, which names, and what stands there already.
+//! What is settled before anything is asked or changed: which CA, which names, and what is there already.
 
 use std::time::Instant;
 
@@ -87,7 +87,7 @@ pub(super) fn saved_answer(world: &World<'_>, outputs: &Outputs) -> Result<Optio
 }
 
 /// The names: those that were given, else the token's, else those of a certificate that waits to be placed, else those
-/// of the one that stands there.
+/// of the one that is there.
 fn names(request: &Request, world: &World<'_>) -> Result<Vec<SubjectAltName>> {
     let mut names = request.names.clone();
     if names.is_empty() {
@@ -133,7 +133,7 @@ pub(super) fn roots_for(settled: &Settled<'_>, method: &dyn Method) -> Result<Op
     Ok(if or_itself { roots.or_else(|| Some(nobodys())) } else { roots })
 }
 
-/// What stands there, held against the roots of each method; and those that it was held against.
+/// What is there, held against the roots of each method; and those that it was held against.
 pub(super) fn look(settled: &Settled<'_>, world: &World<'_>, now: i64) -> Result<(Standing, Roots)> {
     let request = settled.request;
     let unknown = Roots {

@@ -139,7 +139,7 @@ impl<'a> Reader<'a> {
         Some(Entry { alias, date: Some(date), content, raw, safe: 0, is_certificate })
     }
 
-    /// A certificate's type, which stands there since version 2, and its bytes.
+    /// A certificate's type, which is there since version 2, and its bytes.
     fn certificate(&mut self, version: u32) -> Option<(String, &'a [u8])> {
         let kind = if version > 1 { self.utf()? } else { X509.to_owned() };
         Some((kind, self.counted()?))

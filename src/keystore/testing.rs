@@ -145,7 +145,7 @@ pub(super) fn pbmac1(password: &str, iterations: u32, content: &[u8]) -> Vec<u8>
     sequence(&[&digest, &tlv(4, b"NOT USED"), &integer(1)])
 }
 
-/// A PKCS#12 file of these parts; `mac` makes what stands at its end.
+/// A PKCS#12 file of these parts; `mac` makes what is at its end.
 pub(super) fn pfx(parts: &[Vec<u8>], mac: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let content = tlv(0x30, &parts.concat());
     let safe = sequence(&[&oid(DATA), &tlv(0xa0, &tlv(4, &content))]);

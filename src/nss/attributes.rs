@@ -58,7 +58,7 @@ pub(super) const NSS_NOT_TRUSTED: u32 = 0xce53_435a;
 /// CKT_NSS_VALID_DELEGATOR: the `c` of certutil, a CA that is valid but not trusted.
 pub(super) const NSS_VALID_DELEGATOR: u32 = 0xce53_435b;
 
-/// What stands in a column whose attribute is there and empty.
+/// What is in a column whose attribute is there and empty.
 pub(super) const EMPTY: [u8; 3] = [0xa5, 0x00, 0x5a];
 
 /// The attributes that NSS wants signed once a database has a password, the empty one included

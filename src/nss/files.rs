@@ -42,7 +42,7 @@ pub enum Found {
 /// Reads the databases in `directory`.
 ///
 /// # Errors
-/// Something that is no regular file stands there, is too large, or cannot be read.
+/// Something other than a regular file is there, is too large, or cannot be read.
 pub fn read(directory: &Directory) -> Result<Found> {
     if let Some(journal) = journal(directory)? {
         return Ok(Found::InUse(journal));

@@ -49,7 +49,7 @@ use crate::rootfs::file_set::Rules;
 pub const CERT_DB: &str = "cert9.db";
 /// The file of keys, password and signatures.
 pub const KEY_DB: &str = "key4.db";
-/// What stands behind the name of a database while it is being written, or after its writer was killed.
+/// What is behind the name of a database while it is being written, or after its writer was killed.
 pub const JOURNALS: [&str; 2] = ["-journal", "-wal"];
 /// The same for each of the two files.
 const CERT_DB_JOURNALS: [&str; 2] = ["cert9.db-journal", "cert9.db-wal"];
@@ -436,7 +436,7 @@ impl Databases {
         let mut restored = Vec::new();
         for former in former.iter().flat_map(|former| &former.trust) {
             let Some(mut row) = former.row() else { return Err(Refusal::Former) };
-            // What the state says may be forged: it never trusts more than what stands there (threat T34).
+            // What the state says may be forged: it never trusts more than what is there (threat T34).
             let lowered = levels::lowered(&row, &there.trust, certificate);
             let is_as_it_was = lowered == row;
             row = lowered;

@@ -102,7 +102,7 @@ fn add_objects(tables: &mut Tables, table: &'static str, sql: &str) -> bool {
             None => return false,
         }
     }
-    // What stands before the first comma would belong to `id`.
+    // What is before the first comma would belong to `id`.
     if columns.split(',').next().is_none_or(|before| !before.trim().is_empty()) {
         return false;
     }

@@ -1,5 +1,5 @@
 //! Whether a chain is what was asked for: the key, the names, the time, and the root that it ends at. The same for what
-//! a CA sent (threat T24) and for what stands on disk (T21).
+//! a CA sent (threat T24) and for what is on disk (T21).
 
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};

@@ -1,4 +1,4 @@
-//! What stands where a pair goes: read once, changed never.
+//! What is where a pair goes: read once, changed never.
 
 use super::check::{self, Roots, Vouched, Wanted};
 use super::place::{current, is_as_asked};
@@ -19,7 +19,7 @@ pub struct Request<'a> {
     pub roots: &'a Roots,
 }
 
-/// What stands there.
+/// What is there.
 #[derive(Debug)]
 pub enum Standing {
     /// Nothing at all.
@@ -45,7 +45,7 @@ pub struct Good {
     pub is_neat: bool,
 }
 
-/// Looks at what stands at `outputs`.
+/// Looks at what is at `outputs`.
 ///
 /// # Errors
 /// Something cannot be read.

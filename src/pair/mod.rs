@@ -1,4 +1,4 @@
-//! A certificate and its key: where they go, whether what stands there is good, and how a new pair takes its place.
+//! A certificate and its key: where they go, whether what is there is good, and how a new pair takes its place.
 //!
 //! Nothing here asks a server, and nothing here knows how a certificate was had.
 
@@ -116,7 +116,7 @@ impl Outputs {
     /// Checks that files can stand at the paths (threat T37): before a server is asked, or anything is read there.
     ///
     /// # Errors
-    /// A device, FIFO, socket or directory stands there; a path leads into `/dev` or procfs, or through a link of another
+    /// A device, FIFO, socket or directory is there; a path leads into `/dev` or procfs, or through a link of another
     /// user; `--ca-out` would replace something else than certificates.
     pub fn check(&self, host: &Sysroot) -> Result<()> {
         for (name, path) in self.paths() {

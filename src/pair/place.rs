@@ -252,7 +252,7 @@ fn place_version(
         Some(former) if names.contains(former) && is_version_whole(&directory, outputs, content, former)? => {
             former.clone()
         }
-        // The same once more, where the one that stands there is damaged.
+        // The same once more, where the one that is there is damaged.
         former => names.into_iter().find(|name| Some(name) != former.as_ref()).unwrap_or_default(),
     };
     let mut set = file_set(host, outputs);

@@ -190,7 +190,7 @@ impl Directory {
         }
     }
 
-    /// Writes into the file `name` as it stands there: for a file that is mounted by itself, which cannot be replaced
+    /// Writes into the file `name` as it is there: for a file that is mounted by itself, which cannot be replaced
     /// (threat T13). Readers may see half of it.
     ///
     /// # Errors

@@ -69,7 +69,7 @@ impl OutputOption {
     /// Looks whether a file may stand at `path`, an absolute path inside `sysroot`. What is missing on the way is no error.
     ///
     /// # Errors
-    /// A directory, device, FIFO or socket stands there; the path leads into `/dev`, procfs or sysfs; a link of another user
+    /// A directory, device, FIFO or socket is there; the path leads into `/dev`, procfs or sysfs; a link of another user
     /// leads to what that user does not own (threat T35).
     pub fn check(self, sysroot: &Sysroot, path: &str) -> Result<()> {
         self.check_kind(sysroot, path)?;

@@ -1,4 +1,4 @@
-//! How to bring back what stood at a path before us, given what stands there now: plain data, and pure. The state
+//! How to bring back what stood at a path before us, given what is there now: plain data, and pure. The state
 //! keeps records, the view of a tree without us is made of them, the journal turns runs back with them.
 
 use base64::Engine as _;
@@ -33,7 +33,7 @@ fn is_zero(bits: &u32) -> bool {
     *bits == 0
 }
 
-/// A node that can be brought back, given what stands there now.
+/// A node that can be brought back, given what is there now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Saved {
@@ -81,7 +81,7 @@ pub enum Saved {
     },
 }
 
-/// What a file held, where that differs from what stands there now at the same offsets.
+/// What a file held, where that differs from what is there now at the same offsets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Places {
     /// How many bytes it had.
@@ -121,7 +121,7 @@ impl Places {
         let mut content = now.get(..self.length.min(now.len()))?.to_vec();
         for (offset, bytes) in &self.changed {
             let bytes = BASE64.decode(bytes).ok()?;
-            // What stands there now may be shorter; a gap behind its end can only be forged (threat T11).
+            // What is there now may be shorter; a gap behind its end can only be forged (threat T11).
             let end = offset.checked_add(bytes.len()).filter(|end| *end <= self.length)?;
             if *offset > content.len() {
                 return None;
@@ -187,7 +187,7 @@ impl Mark {
 }
 
 impl Saved {
-    /// Keeps `before`, given what stands there `after`: of a file only what the two do not share.
+    /// Keeps `before`, given what is there `after`: of a file only what the two do not share.
     pub fn new(before: &Node, after: &Node) -> Result<Self> {
         Ok(match before {
             Node::Absent => Saved::Absent,
@@ -225,7 +225,7 @@ impl Saved {
     }
 
     /// The same without any byte of what was there: then [`Saved::restore`] answers `None`, and what is ours is taken out
-    /// of what stands there instead.
+    /// of what is there instead.
     #[must_use]
     pub fn without_content(self) -> Self {
         match self {
@@ -267,7 +267,7 @@ impl Saved {
         }
     }
 
-    /// The node as it was, made from what stands there now. `None` if `now` is not what we left.
+    /// The node as it was, made from what is there now. `None` if `now` is not what we left.
     pub fn restore(&self, now: &Node) -> Option<Node> {
         Some(match self {
             Saved::Absent => Node::Absent,

@@ -1,4 +1,4 @@
-//! What stands at a path, as plain data: the alphabet of plans, undo and state.
+//! What is at a path, as plain data: the alphabet of plans, undo and state.
 
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -12,7 +12,7 @@ pub const FILE_LIMIT: u64 = 32 * 1024 * 1024;
 /// The set-id bits of a mode. A node never has them: they are neither copied nor given back (threat T38).
 pub const SPECIAL: u32 = 0o6000;
 
-/// What stands at a path.
+/// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Node {
     /// Nothing.
@@ -96,7 +96,7 @@ impl Node {
     }
 }
 
-/// What stands at `path` now; a link at its end is not followed.
+/// What is at `path` now; a link at its end is not followed.
 ///
 /// # Errors
 /// A file over 32 MiB, or one that cannot be read.
@@ -107,7 +107,7 @@ pub fn read(sysroot: &Sysroot, path: &str) -> Result<Node> {
     }
 }
 
-/// The same where it is known what kind of thing stands there.
+/// The same where it is known what kind of thing is there.
 pub fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
     Ok(match meta.kind {
         Kind::Directory => Node::Directory { mode: meta.mode & !SPECIAL },
@@ -129,7 +129,7 @@ pub fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
     })
 }
 
-/// What stands at `name` in an open directory, and what `statx` says of it; a link is not followed.
+/// What is at `name` in an open directory, and what `statx` says of it; a link is not followed.
 ///
 /// # Errors
 /// A file over 32 MiB, or one that cannot be read.

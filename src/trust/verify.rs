@@ -40,7 +40,7 @@ pub type Offers = BTreeMap<String, Offer>;
 /// Which of the two trees is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// What stands there.
+    /// What is there.
     Actual,
     /// What would stand there without us.
     Original,

@@ -376,7 +376,7 @@ impl Found {
     }
 }
 
-/// What the stores offer after a run: read back from what stands there.
+/// What the stores offer after a run: read back from what is there.
 pub fn offers(after: &View, found: &[Found], selection: &Selection) -> Offers {
     let mut offers = Offers::new();
     for store in found.iter().filter(|store| store.skipped.is_none()) {

@@ -114,7 +114,7 @@ const OPENINGS: u64 = 5;
 /// How long between two looks, while a program is writing.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What stands in the directory, once nobody is writing there any more (threat T18); a run waits for all databases together
+/// What is in the directory, once nobody is writing there any more (threat T18); a run waits for all databases together
 /// as long as for one (threat T36).
 fn read_when_idle(sysroot: &Sysroot, directory: &str) -> Result<Read> {
     loop {
@@ -127,7 +127,7 @@ fn read_when_idle(sysroot: &Sysroot, directory: &str) -> Result<Read> {
     }
 }
 
-/// The database in memory, with what stands there; `None` where there is nothing.
+/// The database in memory, with what is there; `None` where there is nothing.
 ///
 /// What all `openings` of this run and their signatures of `roots` take is set aside first where nobody named the database.
 fn open(

@@ -199,7 +199,7 @@ pub struct NativeTool {
     pub needs: &'static [&'static str],
     /// Files that a killed run leaves and the next one trips over.
     pub leftovers: &'static [&'static str],
-    /// Links with their targets that it makes, whatever else stands there: it moves that away, whole directories too.
+    /// Links with their targets that it makes, whatever else is there: it moves that away, whole directories too.
     pub links: &'static [(&'static str, &'static str)],
 }
 

@@ -94,7 +94,7 @@ impl PemDirectory {
         }
         for anchor in &wanted.anchors {
             let path = anchor.standing.clone().unwrap_or_else(|| self.anchors().file(&anchor.name));
-            // A file that stands there under a name that the program overlooks is taken all the same.
+            // A file that is there under a name that the program overlooks is taken all the same.
             files
                 .entry(split(&path).1.to_owned())
                 .or_insert_with(|| anchor.certificate.to_pem().into_bytes());

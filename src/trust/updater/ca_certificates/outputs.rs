@@ -67,7 +67,7 @@ impl CaCertificates {
             .map(|input| (input.path.clone(), input.bytes().to_vec()))
             .collect();
         for anchor in &wanted.anchors {
-            // A file that stands there under a name that the program overlooks is taken all the same.
+            // A file that is there under a name that the program overlooks is taken all the same.
             local.entry(self.path_of(anchor)).or_insert_with(|| anchor.certificate.to_pem().into_bytes());
         }
         sources.extend(self.in_the_programs_order(view, local));

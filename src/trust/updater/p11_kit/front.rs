@@ -1,4 +1,4 @@
-//! What stands at the front of every output: what the administrator's own files say, and then the anchors, ours among
+//! What is at the front of every output: what the administrator's own files say, and then the anchors, ours among
 //! them, each in the order of their files' names.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +45,7 @@ impl Front {
         self.certificates.iter().filter(|certificate| self.ours.contains(&certificate.fingerprint()))
     }
 
-    /// What an output for `purpose` that holds `list` takes at its front: ours, made by `entry`, and what stands there
+    /// What an output for `purpose` that holds `list` takes at its front: ours, made by `entry`, and what is there
     /// of the administrator's. What p11-kit left out of it (blocked, no CA) stays out.
     pub(super) fn entries(
         &self,

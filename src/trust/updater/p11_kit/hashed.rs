@@ -40,7 +40,7 @@ pub struct Copies {
     pub absolute: bool,
 }
 
-/// What stands in a hashed directory.
+/// What is in a hashed directory.
 struct Standing {
     list: List,
     certificates: BTreeMap<Fingerprint, Certificate>,
@@ -50,7 +50,7 @@ struct Standing {
 type Names = (BTreeMap<String, Certificate>, BTreeMap<String, String>);
 
 impl Hashed {
-    /// What stands there without us, with the best known labels; `None` if p11-kit would write it in another way.
+    /// What is there without us, with the best known labels; `None` if p11-kit would write it in another way.
     fn read(&self, view: &View, labels: &BTreeMap<Fingerprint, String>) -> Result<Option<Standing>> {
         let (mut files, mut links, mut bodies) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for name in view.names(self.path)? {
