@@ -207,15 +207,19 @@ impl Sysroot {
     /// # Errors
     /// It is no regular file, larger than `limit` bytes, or cannot be read.
     pub fn read(&self, path: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
+        let Some(file) = self.open_file(path)? else { return Ok(None) };
+        self.read_opened(&file, path, limit)
+    }
+
+    /// Opens the regular file at `path`, links followed, for reading; the caller asks the descriptor once more what it is.
+    fn open_file(&self, path: &str) -> Result<Option<OwnedFd>> {
         // A first look without opening: opening a device can have effects of its own.
         match self.stat(path)? {
             None => return Ok(None),
             Some(meta) if meta.kind != Kind::File => return Err(self.not_a_file(path, meta.kind)),
             Some(_) => {}
         }
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let Some(file) = self.open_path(path, flags)? else { return Ok(None) };
-        self.read_opened(&file, path, limit)
+        self.open_path(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
     }
 
     /// The names in the directory at `path` (links followed), sorted by bytes, without `.` and `..`.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{AtFlags, OFlags};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::budget::{self, Category};
@@ -25,13 +25,7 @@ impl Sysroot {
     /// # Errors
     /// It is no regular file, or cannot be opened.
     pub fn parts(&self, path: &str) -> Result<Option<Parts>> {
-        match self.stat(path)? {
-            None => return Ok(None),
-            Some(meta) if meta.kind != Kind::File => return Err(self.not_a_file(path, meta.kind)),
-            Some(_) => {}
-        }
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let Some(file) = self.open_path(path, flags)? else { return Ok(None) };
+        let Some(file) = self.open_file(path)? else { return Ok(None) };
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
             Some(meta) if meta.kind == Kind::File => {
                 Ok(Some(Parts { file, size: meta.size, place: self.display(path), read: Cell::new(0) }))
