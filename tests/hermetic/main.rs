@@ -33,6 +33,7 @@ mod foreign;
 mod hostile;
 mod input;
 mod killed;
+mod layers;
 mod left_out;
 mod links;
 mod net;
