@@ -15,6 +15,7 @@ pub mod duration;
 pub mod enroll;
 pub mod env;
 pub mod error;
+mod filled_in;
 pub mod fingerprint;
 pub mod fixture;
 pub mod jose;

@@ -11,10 +11,8 @@ use crate::rootfs::output::OutputOption;
 use crate::rootfs::record::{Mark, Record, Saved};
 use crate::rootfs::tree::{File, Node};
 use crate::rootfs::{Kind, split};
-use crate::trust::firefox_policy;
-use crate::trust::nix_store;
 use crate::trust::ours::Ours;
-use crate::trust::runtimes::profile;
+use crate::trust::owners;
 use crate::trust::updater::{Desires, Ownership, Updater};
 use crate::trust::view::View;
 
@@ -228,23 +226,21 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
     Ok(made)
 }
 
-/// Refuses changes where only Nix writes, whatever links and state name.
+/// Refuses changes where only another program writes, whatever links and state name.
 ///
 /// # Errors
 /// One of them is there.
-pub fn refuse_in_nix_store(view: &View, changes: &[Change]) -> Result<()> {
-    changes.iter().try_for_each(|change| refuse_in_store(view, &change.path))
+pub fn refuse_closed(view: &View, changes: &[Change]) -> Result<()> {
+    changes.iter().try_for_each(|change| refuse_if_closed(view, &change.path))
 }
 
-/// Whatever links and state say, nothing changes where only Nix writes.
-fn refuse_in_store(view: &View, path: &str) -> Result<()> {
-    if !nix_store::holds(&view.location(path)?) {
-        return Ok(());
+fn refuse_if_closed(view: &View, path: &str) -> Result<()> {
+    match owners::closed(&view.location(path)?) {
+        None => Ok(()),
+        Some(closed) => {
+            Err(Error::unsupported(closed.refusal).at(view.sysroot().display(path)).hint(closed.remedy))
+        }
     }
-    let hint = "make its directory a real one where the image is built, or take the root in there, with `cacert.override`";
-    Err(Error::unsupported("a directory of this path is a link into Nix's store, where only Nix writes")
-        .at(view.sysroot().display(path))
-        .hint(hint))
 }
 
 /// Where a copy of the roots goes.
@@ -264,7 +260,7 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
             .at(path)
             .hint(elsewhere()));
     }
-    refuse_in_store(view, path)?;
+    refuse_if_closed(view, path)?;
     CA_OUT.check(view.sysroot(), path)?;
     let mut changes = Vec::new();
     for directory in missing_ancestors(view, path)? {
@@ -274,10 +270,9 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
     }
     let location = view.location(path)?;
     let mut taken = updater.owns(path) != Ownership::Foreign || updater.owns(&location) != Ownership::Foreign;
-    taken |= [path, location.as_str()].iter().any(|path| {
-        path.starts_with(view.sysroot().state_directory())
-            || [profile::PATH, firefox_policy::PATH].contains(path)
-    });
+    taken |= [path, location.as_str()]
+        .iter()
+        .any(|path| path.starts_with(view.sysroot().state_directory()) || owners::is_own_file(path));
     for output in updater.outputs(view)? {
         taken |= view.location(&output.path)? == location;
     }

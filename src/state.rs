@@ -16,11 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::cert::{Certificate, is_anchor_name};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::rootfs::record::{Record, Saved};
+use crate::rootfs::record::Record;
 use crate::rootfs::{Kind, Meta, STATE_DIRECTORY, Sysroot};
-use crate::trust::firefox_policy;
 use crate::trust::ours::Ours;
-use crate::trust::runtimes::profile;
+use crate::trust::owners;
 use crate::trust::stores::{Additions, Kinds};
 use crate::trust::updater::Ownership;
 use crate::versioned::{Field, Format, UnknownFields, Unreadable, check_values, is_newer};
@@ -187,18 +186,18 @@ impl State {
             records: self.records.clone(),
             files: installed.clone().filter_map(|anchor| anchor.file.clone()).collect(),
             installed: installed.map(|anchor| anchor.fingerprint).collect(),
-            policy: self.in_policy(),
+            named: self.named(),
             distribution: self.row_named.then(|| self.row.clone()),
         }
     }
 
     /// All that Firefox's policy file may name for us: of each root in the stores, its anchor file and the one beside
     /// the policy.
-    fn in_policy(&self) -> Vec<String> {
+    fn named(&self) -> Vec<String> {
         let named =
             self.anchors.iter().filter(|anchor| self.firefox_policy && anchor.status != Status::Recorded);
         let files = named.flat_map(|anchor| {
-            anchor.file.clone().into_iter().chain([firefox_policy::certificate_file(&anchor.name)])
+            anchor.file.clone().into_iter().chain(owners::certificate_files(&anchor.name))
         });
         files.collect()
     }
@@ -343,13 +342,8 @@ impl State {
         if self.added.keys().any(|path| !path.starts_with('/') || path.split('/').any(|part| part == "..")) {
             return Err(Error::failed("the state names a store that cannot be one"));
         }
-        if self.records.get(profile::PATH).is_some_and(|record| record.before != Saved::Absent) {
-            return Err(Error::failed("the state says that a file for login shells was there before ours"));
-        }
-        if !self.records.iter().all(|(path, record)| firefox_policy::may_keep(path, record)) {
-            return Err(Error::failed(
-                "the state would put something into Firefox's policy that is not there",
-            ));
+        if let Some(why) = owners::objection(self.records.iter()) {
+            return Err(Error::failed(why));
         }
         if !self
             .directories

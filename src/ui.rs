@@ -23,8 +23,8 @@ use rustix::io::Errno;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::config::unfilled;
 use crate::error::{Error, Kind, Result};
+use crate::filled_in::without_filled_in;
 use crate::plan::StepView;
 
 /// Version of every JSON object that we print.
@@ -125,7 +125,7 @@ impl Ui {
     /// A line about what goes on.
     pub fn say(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            to_stderr(&unfilled(line.as_ref()));
+            to_stderr(&without_filled_in(line.as_ref()));
         }
     }
 
@@ -139,7 +139,7 @@ impl Ui {
     /// A warning.
     pub fn warn(&self, line: impl AsRef<str>) {
         if !self.quiet {
-            to_stderr(&format!("{} {}", self.paint("33", "warning:"), unfilled(line.as_ref())));
+            to_stderr(&format!("{} {}", self.paint("33", "warning:"), without_filled_in(line.as_ref())));
         }
     }
 
@@ -187,7 +187,7 @@ impl Ui {
     pub fn usage(&self, error: &clap::Error) {
         let text = error.render();
         let text = if self.color { text.ansi().to_string() } else { text.to_string() };
-        to_stderr(&unfilled(text.trim_end_matches('\n')));
+        to_stderr(&without_filled_in(text.trim_end_matches('\n')));
     }
 
     /// The result as JSON, if `--json` was given: `fields` plus schema and command.
@@ -229,20 +229,23 @@ impl Ui {
         error.causes().iter().for_each(|cause| line("because:", cause));
         error.changed().iter().for_each(|path| line(&self.paint("31", "left changed:"), path));
         error.hints().iter().for_each(|hint| line(&self.paint("36", "hint:"), hint));
-        to_stderr(&unfilled(&text));
+        to_stderr(&without_filled_in(&text));
         // stderr has it, whatever becomes of stdout.
         let _ = self.result(command, json!({ "error": Ui::fields(error) }));
     }
 
     /// An error as it stands in JSON.
     pub fn fields(error: &Error) -> serde_json::Value {
-        let all = |texts: &[String]| texts.iter().map(|text| unfilled(text).into_owned()).collect::<Vec<_>>();
+        let all = |texts: &[String]| {
+            texts.iter().map(|text| without_filled_in(text).into_owned()).collect::<Vec<_>>()
+        };
         // A place is quoted where people read it.
-        let place = error.place().map(|place| unfilled(&format!("`{place}`")).trim_matches('`').to_owned());
+        let place =
+            error.place().map(|place| without_filled_in(&format!("`{place}`")).trim_matches('`').to_owned());
         json!({
             "kind": error.kind().word(),
             "exit_code": error.kind().exit_code(),
-            "what": unfilled(error.what()),
+            "what": without_filled_in(error.what()),
             "place": place,
             "causes": all(&error.causes()),
             "hints": all(error.hints()),
@@ -281,7 +284,7 @@ pub fn report_panics() {
 /// The texts in a value, without what was filled in.
 fn unfill(value: &mut serde_json::Value) {
     match value {
-        serde_json::Value::String(text) => *text = unfilled(text).into_owned(),
+        serde_json::Value::String(text) => *text = without_filled_in(text).into_owned(),
         serde_json::Value::Array(values) => values.iter_mut().for_each(unfill),
         serde_json::Value::Object(fields) => fields.iter_mut().for_each(|(_, value)| unfill(value)),
         _ => {}

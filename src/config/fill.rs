@@ -1,13 +1,12 @@
 //! `${NAME}` in a value of trustup.toml: filled in from the environment, once, and never parsed again (threat T23). A
 //! value that was filled in is never shown: errors name the variable.
 
-use std::borrow::Cow;
-use std::cell::RefCell;
 use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use crate::env::Env;
+use crate::filled_in::remember;
 use crate::text;
 
 /// Why a value cannot be filled in; the words name variables, never their values.
@@ -55,67 +54,11 @@ pub(super) fn fill(text: &str, env: &Env, mut used: impl FnMut(&str)) -> Result<
     Ok(filled)
 }
 
-/// Shorter values are no secrets.
-const SHORTEST: usize = 3;
-/// Values of less bytes are looked for in quoted parts of a message alone: in its words they may stand by chance.
-const IN_WORDS: usize = 8;
-
-thread_local! {
-    /// What was filled in, and how it stands in the file.
-    static FILLED: RefCell<Vec<(Zeroizing<String>, String)>> = const { RefCell::new(Vec::new()) };
-}
-
-/// From now on [`unfilled`] replaces `value` by `shown`.
-fn remember(value: &str, shown: &str) {
-    if value.len() < SHORTEST || value == shown {
-        return;
-    }
-    FILLED.with_borrow_mut(|all| {
-        if all.iter().any(|(known, _)| **known == *value) {
-            return;
-        }
-        all.push((Zeroizing::new(value.to_owned()), shown.to_owned()));
-        // The longest first: the whole value before the variable in it.
-        all.sort_by_key(|(value, _)| std::cmp::Reverse(value.len()));
-    });
-}
-
 /// The same for the text of the file at `path`, and for each of its lines.
 pub(super) fn remember_lines(text: Zeroizing<String>, path: &Path) -> Zeroizing<String> {
     let shown = format!("(from {})", path.display());
     text.lines().map(str::trim).chain([text.as_str()]).for_each(|value| remember(value, &shown));
     text
-}
-
-/// A message with every value that was filled in as it stands in the file, also in another case: whatever an error is about, and
-/// wherever it comes from, it shows no such value (threat T23). All messages pass here (`ui`).
-pub fn unfilled(message: &str) -> Cow<'_, str> {
-    FILLED.with_borrow(|all| {
-        if all.is_empty() {
-            return Cow::Borrowed(message);
-        }
-        let mut result = String::with_capacity(message.len());
-        let (mut at, mut is_quoted) = (0, false);
-        while let Some(next) = message[at..].chars().next() {
-            let found = all.iter().find(|(value, _)| {
-                let here = message.as_bytes().get(at..at + value.len());
-                (is_quoted || value.len() >= IN_WORDS)
-                    && here.is_some_and(|here| here.eq_ignore_ascii_case(value.as_bytes()))
-            });
-            match found {
-                Some((value, shown)) => {
-                    result.push_str(shown);
-                    at += value.len();
-                }
-                None => {
-                    is_quoted ^= next == '`';
-                    result.push(next);
-                    at += next.len_utf8();
-                }
-            }
-        }
-        Cow::Owned(result)
-    })
 }
 
 /// A name as shells have them (POSIX, section 8.1).
@@ -127,6 +70,7 @@ fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::filled_in::without_filled_in;
 
     fn filled(text: &str) -> Result<String, Unfilled> {
         let env = Env::fixed([("HOST", "web"), ("EMPTY", ""), ("TWICE", "${HOST}"), ("_x1", "$${")], 0);
@@ -152,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn t23_messages_show_values_as_they_stand_in_the_file() {
+    fn t23_messages_show_values_as_they_are_in_the_file() {
         let env = Env::fixed([("X", "Hunter2-Long"), ("SHORT", "web"), ("NO", "ab")], 0);
         let all = |text: &str| fill(text, &env, |_| ()).expect("filled");
         all("a-${X}.test");
@@ -167,7 +111,7 @@ mod tests {
             ("Hunter2-Lon", "Hunter2-Lon"),
             ("", ""),
         ] {
-            assert_eq!(unfilled(message), wanted);
+            assert_eq!(without_filled_in(message), wanted);
         }
     }
 

@@ -32,7 +32,6 @@ use crate::pair::Layout;
 
 use self::document::Reader;
 
-pub use self::fill::unfilled;
 pub use self::place::DEFAULT;
 pub use self::published::published;
 pub use self::secret::Secret;

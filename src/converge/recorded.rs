@@ -11,7 +11,7 @@ use crate::rootfs::Sysroot;
 use crate::rootfs::record::{Mark, Record, Saved};
 use crate::rootfs::tree::{self, Node};
 use crate::state::{self, State};
-use crate::trust::firefox_policy;
+use crate::trust::owners;
 use crate::trust::plausible::{self, Verdict};
 use crate::trust::verify::Offers;
 use crate::trust::view::View;
@@ -117,7 +117,7 @@ impl Draft<'_> {
             }
             state::attribute(self.view.sysroot(), self.facts.row, path, record, state.records.get(path));
             // Somebody wrote between our entries of the policy: bringing the file back takes ours out of its text.
-            if !firefox_policy::may_keep(path, record) {
+            if !owners::may_keep(path, record) {
                 record.before = record.before.clone().without_content();
             }
         }

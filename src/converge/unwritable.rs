@@ -211,7 +211,7 @@ impl Parts<'_> {
                 more.extend(why.map(|why| (change.path.as_str(), why)));
             }
             if more.is_empty() {
-                plan::refuse_in_nix_store(self.view, &changes)?;
+                plan::refuse_closed(self.view, &changes)?;
                 return Ok(changes);
             }
             self.with_the_rest(&changes, &mut more);

@@ -138,7 +138,7 @@ impl<'v, 's> Reader<'v, 's> {
 
     /// Whether Java finds no keystore at `path`: nothing, or a file of another kind.
     pub(super) fn is_no_keystore(&self, path: &str) -> bool {
-        if pay(self.view.sysroot(), Category::Keystores, path).is_err() {
+        if pay(self.view.sysroot(), Category::Stores, path).is_err() {
             return false;
         }
         match self.view.follow_actual(path) {
@@ -248,7 +248,7 @@ fn pay(sysroot: &Sysroot, category: Category, path: &str) -> crate::error::Resul
 }
 
 fn keystore(view: &View, path: &str) -> Loaded {
-    if let Err(error) = pay(view.sysroot(), Category::Keystores, path) {
+    if let Err(error) = pay(view.sysroot(), Category::Stores, path) {
         return Loaded::problem(error.what());
     }
     let node = match file(view, path) {

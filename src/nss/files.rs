@@ -8,6 +8,11 @@ use super::{CERT_DB, DBM_FILES, JOURNALS, KEY_DB, SIZE_LIMIT};
 use crate::error::{Error, Result};
 use crate::rootfs::Meta;
 use crate::rootfs::directory::Directory;
+use crate::rootfs::file_set::Rules;
+
+/// The journals of each of the two files.
+const CERT_DB_JOURNALS: [&str; 2] = ["cert9.db-journal", "cert9.db-wal"];
+const KEY_DB_JOURNALS: [&str; 2] = ["key4.db-journal", "key4.db-wal"];
 
 /// A file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +79,17 @@ pub fn read(directory: &Directory) -> Result<Found> {
         }
     }
     Ok(Found::Databases { cert9, key4 })
+}
+
+/// How a file of this name may be written: databases are in directories of users, who must not lead us elsewhere by a link
+/// (threat T13), and one that is in use is left alone (threat T18). `None` for other files.
+pub(crate) fn write_rules(name: &str) -> Option<Rules<'static>> {
+    let unless_beside: &[&str] = match name {
+        CERT_DB => &CERT_DB_JOURNALS,
+        KEY_DB => &KEY_DB_JOURNALS,
+        _ => return None,
+    };
+    Some(Rules { no_links: true, unless_beside, ..Rules::default() })
 }
 
 fn journal(directory: &Directory) -> Result<Option<String>> {

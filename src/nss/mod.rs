@@ -43,7 +43,6 @@ use password::Key;
 
 use crate::cert::Certificate;
 use crate::fingerprint::Fingerprint;
-use crate::rootfs::file_set::Rules;
 
 /// The file of certificates and trust settings.
 pub const CERT_DB: &str = "cert9.db";
@@ -51,9 +50,6 @@ pub const CERT_DB: &str = "cert9.db";
 pub const KEY_DB: &str = "key4.db";
 /// What is behind the name of a database while it is being written, or after its writer was killed.
 pub const JOURNALS: [&str; 2] = ["-journal", "-wal"];
-/// The same for each of the two files.
-const CERT_DB_JOURNALS: [&str; 2] = ["cert9.db-journal", "cert9.db-wal"];
-const KEY_DB_JOURNALS: [&str; 2] = ["key4.db-journal", "key4.db-wal"];
 /// The files of the format before SQLite, which current NSS cannot read either.
 pub const DBM_FILES: [&str; 3] = ["cert8.db", "key3.db", "secmod.db"];
 /// No database is larger, in bytes: a browser's with all it has seen has 1 MiB.
@@ -502,17 +498,6 @@ struct There {
 fn preferred_id(certificate: &Certificate) -> u32 {
     let [a, b, c, d, ..] = *certificate.fingerprint().bytes();
     (u32::from_be_bytes([a, b, c, d]) & MAX_ID).max(1)
-}
-
-/// How a file of this name may be written: databases are in directories of users, who must not lead us elsewhere by a link
-/// (threat T13), and one that is in use is left alone (threat T18). `None` for other files.
-pub(crate) fn write_rules(name: &str) -> Option<Rules<'static>> {
-    let unless_beside: &[&str] = match name {
-        CERT_DB => &CERT_DB_JOURNALS,
-        KEY_DB => &KEY_DB_JOURNALS,
-        _ => return None,
-    };
-    Some(Rules { no_links: true, unless_beside, ..Rules::default() })
 }
 
 #[cfg(test)]

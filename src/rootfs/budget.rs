@@ -41,9 +41,9 @@ pub enum Category {
     /// Trust stores of the distribution, their inputs, and certificates that the user names. They stay in memory, and plans
     /// hold copies of them.
     Trust,
-    /// Keystores of Java that a search found.
-    Keystores,
-    /// NSS databases that a search found.
+    /// Trust stores of one file that a search found.
+    Stores,
+    /// Databases that a search found.
     Databases,
     /// What `doctor` reads of programs and libraries.
     Programs,
@@ -53,13 +53,13 @@ pub enum Category {
 
 impl Category {
     const ALL: [Category; 5] =
-        [Category::Trust, Category::Keystores, Category::Databases, Category::Programs, Category::Other];
+        [Category::Trust, Category::Stores, Category::Databases, Category::Programs, Category::Other];
 
     /// The bytes of all files together.
     pub fn limit(self) -> u64 {
         match self {
             Category::Trust | Category::Programs => 64 * MIB,
-            Category::Keystores | Category::Databases => 32 * MIB,
+            Category::Stores | Category::Databases => 32 * MIB,
             Category::Other => 256 * MIB,
         }
     }
@@ -67,7 +67,7 @@ impl Category {
     fn words(self) -> &'static str {
         match self {
             Category::Trust => "the trust stores and certificate files of this run",
-            Category::Keystores => "the keystores that a search found",
+            Category::Stores => "the keystores that a search found",
             Category::Databases => "the NSS databases that a search found",
             Category::Programs => "the parts of programs that a run looks at",
             Category::Other => "the files that this run reads",

@@ -43,8 +43,13 @@ pub enum Obstacle {
         /// Its owner.
         uid: u32,
     },
-    /// Only Nix writes there.
-    NixStore,
+    /// Only another program writes there.
+    Reserved {
+        /// Whose it is, in words that follow the path.
+        why: &'static str,
+        /// What the administrator can do about it.
+        hint: &'static str,
+    },
     /// Something else: the kernel refused the write, or another path that this one depends on cannot be written.
     Other(String),
 }
@@ -75,7 +80,7 @@ impl fmt::Display for Obstacle {
                 "`{}` is owned by user {uid}: in a directory of another user trustup works with the rights of that user only",
                 crate::text::escape(path)
             ),
-            Obstacle::NixStore => f.write_str("it is in Nix's store, where only Nix writes"),
+            Obstacle::Reserved { why, .. } => f.write_str(why),
             Obstacle::Other(why) => f.write_str(why),
         }
     }
@@ -98,7 +103,7 @@ impl Obstacle {
             Obstacle::OtherUser { .. } => {
                 "give the directory and the file in it to one user who can write there (`chown`, `chmod u+w`), or run trustup as the owner of the directory"
             }
-            Obstacle::NixStore => "add the root in the Nix configuration of the image",
+            Obstacle::Reserved { hint, .. } => hint,
             Obstacle::Other(_) => "grant write access to that path, or omit that store with `--stores`",
         }
     }

@@ -6,17 +6,13 @@
 
 use super::Result;
 use crate::error::Error;
-use crate::keystore;
 use crate::rootfs::Sysroot;
 use crate::rootfs::record::{Mark, Record, Saved};
 use crate::rootfs::tree::{self, Node};
 use crate::trust::distro;
-use crate::trust::firefox_policy;
-use crate::trust::nix_store;
+use crate::trust::owners;
 use crate::trust::plausible;
-use crate::trust::runtimes::profile;
-use crate::trust::stores;
-use crate::trust::updater::{Ownership, bundle};
+use crate::trust::updater::Ownership;
 
 /// A record that was right when it was written, and that nothing in the tree supports any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +40,7 @@ fn is_of_a_store(sysroot: &Sysroot, path: &str, record: &Record, is_linked: bool
     };
     let fits = match (&before, &now) {
         (Some(Node::File(before)), Node::File(now)) if is_linked => {
-            plausible::is_keystore(&before.content) && plausible::is_keystore(&now.content)
-                || plausible::differ_only_in_certificates(&before.content, &now.content)
+            owners::differ_only_in_certificates(&before.content, &now.content)
         }
         _ => true,
     };
@@ -77,14 +72,7 @@ pub fn check_records<'a>(
             !path.starts_with('/') || path.split('/').any(|part| part == "..") || path.contains("//");
         let beside = || {
             !sysroot.is_private()
-                && (profile::may_record(path, record)
-                    || firefox_policy::may_record(path, record)
-                    || stores::may_record(
-                        path,
-                        record,
-                        records.clone().map(|(path, _)| path),
-                        stores.clone(),
-                    ))
+                && owners::may_record(path, record, records.clone().map(|(path, _)| path), stores.clone())
         };
         let ours = !strange
             && match row.updater.owns(path) {
@@ -95,14 +83,15 @@ pub fn check_records<'a>(
         // A link, or a name, makes nothing a store that is none (threat T34).
         if ours && row.updater.owns(path) == Ownership::Foreign && !record.is_of_directory() {
             let known = known_link(sysroot, path);
-            let is_named = !sysroot.is_private() && stores::is_store_by_name(path);
+            let is_named = !sysroot.is_private() && owners::is_store_by_name(path);
             if (known.is_some() || is_named) && !is_of_a_store(sysroot, path, record, known.is_some()) {
                 let via = record.via.clone().or(known.map(str::to_owned));
                 unclaimed.push(Unclaimed { path: path.clone(), via, is_no_store: true });
                 continue;
             }
         }
-        let was_linked = record.via.as_deref().is_some_and(|via| known().any(|known| known == via));
+        let was_linked =
+            record.via.as_deref().is_some_and(|via| owners::known_paths().any(|known| known == via));
         // Such a record can only remove an empty directory, and without its reason it does not even that.
         let of_directory_made = record.before == Saved::Absent && record.after == Mark::Directory;
         if !ours && !strange && (was_linked || of_directory_made) {
@@ -142,18 +131,13 @@ pub fn attribute(
     }
 }
 
-/// The known paths of bundles and of Java's keystores.
-fn known() -> impl Iterator<Item = &'static str> {
-    bundle::KNOWN.into_iter().chain(keystore::find::SHARED)
-}
-
-/// The known path that is a link which leads to `path`; never into Nix's store, which nobody changes. A link that loops
-/// leads nowhere.
+/// The known path that is a link which leads to `path`; never where only another program
+/// writes. A link that loops leads nowhere.
 fn known_link(sysroot: &Sysroot, path: &str) -> Option<&'static str> {
-    if nix_store::holds(path) {
+    if owners::closed(path).is_some() {
         return None;
     }
-    known().find(|known| sysroot.canonical(known).ok().flatten().as_deref() == Some(path))
+    owners::known_paths().find(|known| sysroot.canonical(known).ok().flatten().as_deref() == Some(path))
 }
 
 #[cfg(test)]

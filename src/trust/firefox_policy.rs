@@ -8,14 +8,14 @@
 //!
 //! Pure. Firefox reads PEM and DER, one certificate a file, and a damaged policy file not at all.
 
+mod owner;
+
 use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
-use crate::cert::is_anchor_name;
+pub use self::owner::Policy;
 use crate::error::{Error, Result};
-use crate::rootfs::record::{Mark, Record, Saved};
-use crate::rootfs::split;
 
 /// Where Firefox looks on Linux, for every user.
 pub const PATH: &str = "/etc/firefox/policies/policies.json";
@@ -59,35 +59,6 @@ pub fn named(existing: &[u8]) -> Vec<String> {
             place.items.iter().filter_map(|item| string(&text[item.value.clone()])).collect()
         }
         _ => Vec::new(),
-    }
-}
-
-/// Whether a record is one that we make of the policy file, of a certificate beside it, or of a directory on the way.
-pub fn may_record(path: &str, record: &Record) -> bool {
-    let name = path.strip_prefix(CERTIFICATES).and_then(|rest| rest.strip_prefix('/'));
-    if path == PATH {
-        return matches!(record.before, Saved::Absent | Saved::File { .. })
-            && matches!(record.after, Mark::Absent | Mark::File(_));
-    }
-    if let Some(name) = name.and_then(|name| name.strip_suffix(".pem")) {
-        // We replace nobody's file; what was there can only be an older one of ours, whatever mode others gave it.
-        return is_anchor_name(name)
-            && matches!(record.before, Saved::Absent | Saved::File { .. })
-            && matches!(record.after, Mark::Absent | Mark::File(_));
-    }
-    let on_the_way = [PATH, CERTIFICATES]
-        .iter()
-        .any(|ours| ours.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')));
-    on_the_way && !path.is_empty() && record.is_of_directory()
-}
-
-/// Whether the state may keep this record of `path`: what we did to somebody's policy file was to insert, so that
-/// turning it back only takes out; and of our own certificates none was there before.
-pub fn may_keep(path: &str, record: &Record) -> bool {
-    match &record.before {
-        Saved::File { middle, places, .. } if path == PATH => middle.is_empty() && places.is_none(),
-        Saved::File { .. } => split(path).0 != CERTIFICATES,
-        _ => true,
     }
 }
 
@@ -288,7 +259,8 @@ fn value_end(bytes: &[u8], at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::versioned::UnknownFields;
+    use crate::rootfs::record::{Mark, Record, Saved};
+    use crate::trust::owners;
 
     fn merge(existing: Option<&str>, ours: &[&str], former: &[&str]) -> Result<Option<String>> {
         let owned = |list: &[&str]| list.iter().map(|path| (*path).to_owned()).collect::<Vec<_>>();
@@ -349,7 +321,7 @@ mod tests {
                 crate::rootfs::tree::Node::File(crate::rootfs::tree::File::new(text.into(), MODE))
             };
             let before = Saved::new(&node(before), &node(after)).expect("saved");
-            assert!(may_keep(PATH, &Record::new(before, Mark::Absent)));
+            assert!(owners::may_keep(PATH, &Record::new(before, Mark::Absent)));
         }
     }
 
@@ -401,58 +373,5 @@ mod tests {
             merge(Some(&deep), &["/n"], &[])
                 .is_ok_and(|merged| merged.is_some_and(|text| text.contains("/n")))
         );
-    }
-
-    #[test]
-    fn t11_only_the_policy_file_and_our_certificates_may_be_recorded() {
-        let record = |before| Record::new(before, Mark::File(crate::fingerprint::Fingerprint::of(b"")));
-        for (path, fine) in [
-            (PATH, true),
-            ("/usr/lib/mozilla/certificates/Corp-0123.pem", true),
-            ("/usr/lib/mozilla/certificates/../x.pem", false),
-            ("/usr/lib/mozilla/certificates/.pem", false),
-            ("/usr/lib/mozilla/certificates/a.so", false),
-            ("/etc/firefox/policies/other.json", false),
-            ("/etc/firefox", false),
-            ("", false),
-        ] {
-            assert_eq!(may_record(path, &record(Saved::Absent)), fine, "{path}");
-        }
-        let directory = Record::new(Saved::Absent, Mark::Directory);
-        for path in ["/etc", "/etc/firefox/policies", "/usr/lib/mozilla", CERTIFICATES] {
-            assert!(may_record(path, &directory), "{path}");
-        }
-        assert!(!may_record("/etc/fire", &directory) && !may_record("/home", &directory));
-        let saved = |middle: &str| Saved::File {
-            mode: MODE,
-            owner: (0, 0),
-            modified: (0, 0),
-            sha256: crate::fingerprint::Fingerprint::of(b""),
-            prefix: 1,
-            suffix: 1,
-            middle: middle.to_owned(),
-            places: None,
-            unknown: UnknownFields::default(),
-        };
-        assert!(may_keep(PATH, &record(saved(""))));
-        assert!(!may_keep(PATH, &record(saved("eA=="))));
-        let elsewhere = Saved::new(
-            &crate::rootfs::tree::Node::File(crate::rootfs::tree::File::new(vec![b'x'; 4096], MODE)),
-            &crate::rootfs::tree::Node::File(crate::rootfs::tree::File::new(
-                [vec![b'y'; 100], vec![b'x'; 3896], vec![b'y'; 100]].concat(),
-                MODE,
-            )),
-        );
-        let elsewhere = elsewhere.expect("saved");
-        assert!(matches!(&elsewhere, Saved::File { places: Some(_), .. }), "bytes in several places");
-        assert!(!may_keep(PATH, &record(elsewhere.clone())));
-        let kept = record(elsewhere.without_content());
-        assert!(may_keep(PATH, &kept), "nothing to bring in");
-        assert_eq!(
-            kept.before.restore(&crate::rootfs::tree::Node::Absent),
-            None,
-            "and nothing to bring back byte for byte"
-        );
-        assert!(!may_keep(&certificate_file("x"), &record(saved(""))));
     }
 }

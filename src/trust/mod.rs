@@ -10,6 +10,7 @@ pub mod os_release;
 pub mod ours;
 pub mod owners;
 pub mod p11_format;
+pub mod pem_file;
 pub mod plausible;
 pub mod readers;
 pub mod runtimes;

@@ -1,5 +1,7 @@
 //! Nix's store: files that only Nix writes. Whatever a link says, nothing below `/nix` is ever changed.
 
+use crate::trust::owners::{Closed, Owner};
+
 /// What only Nix writes: the store and the profiles that lead into it, and what NixOS makes of it at every activation.
 const READ_ONLY: [&str; 2] = ["/nix", "/etc/static"];
 
@@ -11,6 +13,23 @@ pub fn holds(location: &str) -> bool {
     READ_ONLY
         .iter()
         .any(|top| location.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+}
+
+/// What only Nix writes, as an owner.
+#[derive(Debug)]
+pub struct NixStore;
+
+static CLOSED: Closed = Closed {
+    why: "it is in Nix's store, where only Nix writes",
+    hint: "add the root in the Nix configuration of the image",
+    refusal: "a directory of this path is a link into Nix's store, where only Nix writes",
+    remedy: "make its directory a real one where the image is built, or take the root in there, with `cacert.override`",
+};
+
+impl Owner for NixStore {
+    fn closed(&self, location: &str) -> Option<&'static Closed> {
+        holds(location).then_some(&CLOSED)
+    }
 }
 
 #[cfg(test)]

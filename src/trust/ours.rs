@@ -14,8 +14,8 @@ pub struct Ours {
     pub installed: BTreeSet<Fingerprint>,
     /// Their anchor files.
     pub files: BTreeSet<String>,
-    /// What Firefox's policy file names for us.
-    pub policy: Vec<String>,
+    /// The certificate files that text of others (a policy) names for us.
+    pub named: Vec<String>,
     /// The row of the table of distributions, if the user named it (`--distribution`).
     pub distribution: Option<String>,
 }

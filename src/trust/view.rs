@@ -15,15 +15,14 @@ use std::rc::Rc;
 
 use self::contents::Parsed;
 pub use self::contents::{Contents, certificates_in};
-use crate::cert::{Certificate, pem};
+use crate::cert::Certificate;
 use crate::error::{Error, Result};
-use crate::keystore;
 use crate::rootfs::budget;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::tree::{self, Node};
 use crate::rootfs::{Meta, Obstacle, Sysroot, split};
 use crate::trust::ours::Ours;
-use crate::trust::{firefox_policy, nix_store, p11_format};
+use crate::trust::owners::{self, Existing, Rest};
 
 /// As in the kernel.
 pub const MAX_HOPS: usize = 40;
@@ -145,7 +144,7 @@ impl<'a> View<'a> {
         Ok(location)
     }
 
-    /// Whether the current user may change what is in `directory`, or make it: never in Nix's store.
+    /// Whether the current user may change what is in `directory`, or make it: never where only another program writes.
     pub fn is_writable(&self, directory: &str) -> Result<bool> {
         Ok(self.directory_obstacle(directory)?.is_none())
     }
@@ -153,10 +152,10 @@ impl<'a> View<'a> {
     /// Why the current user cannot change what is in `directory`, or make it; `None` if it can.
     pub fn directory_obstacle(&self, directory: &str) -> Result<Option<Obstacle>> {
         let real = self.location(&child(directory, "x"))?;
-        if nix_store::holds(&real) {
-            return Ok(Some(Obstacle::NixStore));
+        match owners::closed(&real) {
+            Some(closed) => Ok(Some(closed.obstacle())),
+            None => self.sysroot.directory_obstacle(directory),
         }
-        self.sysroot.directory_obstacle(directory)
     }
 
     /// Why the current user cannot put something else at `path` (a link at its end is not followed); `None` if it can.
@@ -252,11 +251,6 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Whether Firefox's policy file, in which we wrote, is here.
-    fn is_firefox_policy(&self, location: &str) -> bool {
-        self.recorded.get(location).is_some_and(|path| path == firefox_policy::PATH)
-    }
-
     /// Whether our last run did not change what stands at `path`.
     pub fn is_unrecorded(&self, path: &str) -> Result<bool> {
         Ok(!self.recorded.contains_key(&self.location(path)?))
@@ -264,55 +258,22 @@ impl<'a> View<'a> {
 
     /// The node without our certificates, for what is not (or no longer) as we left it.
     fn without_ours(&self, path: &str, actual: Rc<Node>) -> Result<Rc<Node>> {
-        if let (Node::File(file), true) = (actual.as_ref(), self.is_firefox_policy(path)) {
-            // Damaged, it names nothing.
-            let without = firefox_policy::merged(Some(&file.content), &[], &self.ours.policy);
-            return Ok(match without {
-                Ok(Some(content)) if content != file.content => {
-                    Rc::new(Node::File(tree::File { content, ..file.clone() }))
-                }
-                Ok(None) => Rc::new(Node::Absent),
-                Ok(Some(_)) | Err(_) => actual,
-            });
-        }
-        if self.ours.installed.is_empty() {
+        if self.ours.installed.is_empty() && self.ours.named.is_empty() {
             return Ok(actual);
         }
         match actual.as_ref() {
             // A file of somebody else's beside our anchors is an input that we never touched, whatever is in it.
             Node::File(_) if self.is_beside_our_anchors(path) => Ok(actual),
             Node::File(file) => {
-                let without = p11_format::without(&file.content, &self.ours.installed);
-                if let Some(content) =
-                    without.or_else(|| keystore::p11_kit::without(&file.content, &self.ours.installed))
-                {
-                    return Ok(Rc::new(Node::File(tree::File { content, ..file.clone() })));
-                }
-                let mut rest = Vec::with_capacity(file.content.len());
-                let mut from = 0;
-                for block in pem::blocks(&file.content) {
-                    let ours = Certificate::fingerprint_of_block(&block)
-                        .is_some_and(|fingerprint| self.ours.installed.contains(&fingerprint));
-                    if ours {
-                        rest.extend_from_slice(&file.content[from..block.range.start]);
-                        from = block.range.end;
-                        // Alpine's program puts an empty line behind every certificate.
-                        let behind_empty_line = rest.is_empty() || rest.ends_with(b"\n\n");
-                        if behind_empty_line && file.content.get(from) == Some(&b'\n') {
-                            from += 1;
-                        }
+                let recorded = self.recorded.get(path).map(String::as_str);
+                let existing = Existing { location: path, recorded, content: &file.content };
+                Ok(match owners::without_ours(&existing, &self.ours) {
+                    None | Some(Rest::Same) => actual,
+                    Some(Rest::Nothing) => Rc::new(Node::Absent),
+                    Some(Rest::Content(content)) => {
+                        Rc::new(Node::File(tree::File { content, ..file.clone() }))
                     }
-                }
-                if from == 0 {
-                    return Ok(actual);
-                }
-                rest.extend_from_slice(&file.content[from..]);
-                let only_ours = rest.iter().all(u8::is_ascii_whitespace);
-                let made_by_us = self.ours.files.contains(path);
-                if only_ours && made_by_us {
-                    return Ok(Rc::new(Node::Absent));
-                }
-                Ok(Rc::new(Node::File(tree::File { content: rest, ..file.clone() })))
+                })
             }
             // Another program may have linked our anchor file; a link that only dangled before us is not ours.
             Node::Link { target } => {

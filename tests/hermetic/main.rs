@@ -34,6 +34,7 @@ mod foreign;
 mod hostile;
 mod input;
 mod killed;
+mod layers;
 mod left_out;
 mod links;
 mod net;

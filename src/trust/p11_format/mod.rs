@@ -12,6 +12,21 @@ pub(crate) use self::distrust::{Distrusted, distrusted};
 
 use crate::cert::{Certificate, pem};
 use crate::fingerprint::Fingerprint;
+use crate::trust::ours::Ours;
+use crate::trust::owners::{Existing, Owner, Rest};
+
+/// The formats, as an owner: wherever one of their files stands, our roots go out as the tool would leave them out.
+#[derive(Debug)]
+pub struct Extracted;
+
+impl Owner for Extracted {
+    fn without_ours(&self, file: &Existing, ours: &Ours) -> Option<Rest> {
+        if ours.installed.is_empty() {
+            return None;
+        }
+        without(file.content, &ours.installed).map(Rest::Content)
+    }
+}
 
 /// A root as p11-kit lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -205,7 +220,7 @@ pub(crate) fn with_first(list: &List, first: Vec<Entry>) -> List {
 pub(super) mod tests {
     use super::*;
 
-    pub(super) fn root(name: &str) -> Certificate {
+    pub(in crate::trust) fn root(name: &str) -> Certificate {
         let mut parameters = rcgen::CertificateParams::new([]).unwrap();
         parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
         let certificate = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();

@@ -4,6 +4,7 @@
 use super::{Roots, TABLE, render, variables};
 use crate::error::Result;
 use crate::rootfs::record::{Mark, Record, Saved};
+use crate::trust::owners::Owner;
 
 /// Where it stands.
 pub const PATH: &str = "/etc/profile.d/trustup.sh";
@@ -33,13 +34,29 @@ pub fn content(roots: &Roots) -> Result<String> {
     Ok(format!("{HEAD}{}", lines.concat()))
 }
 
-/// Whether a record is one that we make of this file or of the directories on the way to it.
-pub fn may_record(path: &str, record: &Record) -> bool {
-    if path == PATH {
-        // We replace nobody's file; what was there can only be an older one of ours, whatever mode others gave it.
-        let before = matches!(record.before, Saved::Absent | Saved::File { .. });
-        return before && matches!(record.after, Mark::Absent | Mark::File(_));
+/// The file, as an owner.
+#[derive(Debug)]
+pub struct Profile;
+
+impl Owner for Profile {
+    /// A record that we make of this file or of the directories on the way to it.
+    fn may_record(&self, path: &str, record: &Record) -> bool {
+        if path == PATH {
+            // We replace nobody's file; what was there can only be an older one of ours, whatever mode others gave it.
+            let before = matches!(record.before, Saved::Absent | Saved::File { .. });
+            return before && matches!(record.after, Mark::Absent | Mark::File(_));
+        }
+        let on_the_way =
+            PATH.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')) && !path.is_empty();
+        on_the_way && record.is_of_directory()
     }
-    let on_the_way = PATH.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')) && !path.is_empty();
-    on_the_way && record.is_of_directory()
+
+    fn objection(&self, path: &str, record: &Record) -> Option<&'static str> {
+        (path == PATH && record.before != Saved::Absent)
+            .then_some("the state says that a file for login shells was there before ours")
+    }
+
+    fn own_files(&self) -> &'static [&'static str] {
+        &[PATH]
+    }
 }

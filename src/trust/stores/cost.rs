@@ -54,7 +54,7 @@ impl Stores {
         let sysroot = view.sysroot();
         let category = match found.kind {
             OutputKind::NssDatabase => Category::Databases,
-            _ => Category::Keystores,
+            _ => Category::Stores,
         };
         for path in found.files() {
             let place = sysroot.display(&path);

@@ -10,6 +10,9 @@ use crate::fingerprint::Fingerprint;
 use crate::keystore::{Content, Format, Keystore, Password, Problem, alias_for, find, p11_kit};
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
+use crate::trust::ours::Ours;
+use crate::trust::owners::{Existing, Owner, Rest};
+use crate::trust::plausible;
 use crate::trust::updater::{Desired, OutputKind, Updater};
 use crate::trust::verify::Offer;
 use crate::trust::view::View;
@@ -26,6 +29,32 @@ const OPENINGS: u64 = 6;
 
 /// Debian's package begins its aliases so; they end with the name of the certificate's link.
 const DEBIAN: &str = "debian:";
+
+/// Keystores, as an owner.
+#[derive(Debug)]
+pub(crate) struct Keystores;
+
+impl Owner for Keystores {
+    fn is_store_name(&self, name: &str) -> bool {
+        NAMES.contains(&name)
+    }
+
+    fn known_paths(&self) -> &'static [&'static str] {
+        &find::SHARED
+    }
+
+    /// Only of keystores that open without a password.
+    fn without_ours(&self, file: &Existing, ours: &Ours) -> Option<Rest> {
+        if ours.installed.is_empty() {
+            return None;
+        }
+        p11_kit::without(file.content, &ours.installed).map(Rest::Content)
+    }
+
+    fn differ_only_in_certificates(&self, one: &[u8], other: &[u8]) -> bool {
+        plausible::is_keystore(one) && plausible::is_keystore(other)
+    }
+}
 
 /// Finds the keystores, those that an earlier run changed included.
 pub(super) fn find(

@@ -5,8 +5,8 @@
 //! warning; one that was named is an error before anything is written. Nothing here changes a file.
 
 mod cost;
-mod java;
-mod nss;
+pub(super) mod java;
+pub(super) mod nss;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,9 +18,8 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::keystore;
 use crate::nss as database;
-use crate::rootfs::record::{Mark, Record, Saved};
 use crate::rootfs::tree::Node;
-use crate::rootfs::{Kind, Sysroot, split};
+use crate::rootfs::{Kind, Sysroot};
 use crate::text;
 use crate::trust::updater::{Desired, OutputKind, Updater};
 use crate::trust::verify::{Offer, Offers};
@@ -419,31 +418,6 @@ fn offer_of(kind: OutputKind, roots: Result<Option<BTreeMap<Fingerprint, String>
         Err(error) => offer.damage = Some(error.to_string()),
     }
     offer
-}
-
-/// Whether a record may name this path (threat T11): a keystore or a database by its name, or a directory on the way to
-/// one that `all` of the records or the recorded `stores` name.
-pub fn may_record<'a>(
-    path: &str,
-    record: &Record,
-    mut all: impl Iterator<Item = &'a String>,
-    mut stores: impl Iterator<Item = &'a String>,
-) -> bool {
-    let is_store = is_store_by_name;
-    if is_store(path) {
-        // A store is a file. One that is not there yet may be watched while the family's own program runs.
-        return !matches!(record.before, Saved::Directory { .. }) && record.after != Mark::Directory;
-    }
-    let below = |other: &String| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
-    record.is_of_directory()
-        && (all.any(|other| is_store(other) && below(other))
-            || stores.any(|other| other == path || below(other)))
-}
-
-/// Whether the name is that of a keystore or of a file of a database.
-pub fn is_store_by_name(path: &str) -> bool {
-    let name = split(path).1;
-    java::NAMES.contains(&name) || name == database::CERT_DB || name == database::KEY_DB
 }
 
 /// Homes of the users of a root file system that have one, by name: root's and those of people (user ids from 1000).

@@ -11,9 +11,11 @@ use crate::fingerprint::Fingerprint;
 use crate::nss::files::{self, Found as Read};
 use crate::nss::{CERT_DB, Databases, Files, KEY_DB, Refusal, find, nickname_for};
 use crate::rootfs::budget;
+use crate::rootfs::file_set::Rules;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::{File, Node};
 use crate::rootfs::{Kind, Sysroot, split};
+use crate::trust::owners::Owner;
 use crate::trust::updater::{Desired, OutputKind};
 use crate::trust::verify::Offer;
 use crate::trust::view::View;
@@ -24,6 +26,20 @@ const MODE_OF_ALL: u32 = 0o644;
 /// Of directories that we make: a user's, and the system's.
 const DIRECTORY_MODE: u32 = 0o700;
 const DIRECTORY_MODE_OF_ALL: u32 = 0o755;
+
+/// The files of a database, as an owner.
+#[derive(Debug)]
+pub(crate) struct DatabaseFiles;
+
+impl Owner for DatabaseFiles {
+    fn is_store_name(&self, name: &str) -> bool {
+        name == CERT_DB || name == KEY_DB
+    }
+
+    fn write_rules(&self, name: &str) -> Option<Rules<'static>> {
+        files::write_rules(name)
+    }
+}
 
 /// Finds the databases, those that an earlier run changed included.
 pub(super) fn find(

@@ -16,6 +16,7 @@ use crate::fingerprint::Fingerprint;
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
 use crate::trust::nix_store;
+use crate::trust::owners::Owner;
 use crate::trust::readers::{self, Reader};
 use crate::trust::view::View;
 
@@ -37,6 +38,16 @@ pub const KNOWN: [&str; 11] = [
 
 /// How many of [`KNOWN`] more than one program reads: those in front.
 pub const WIDELY_READ: usize = 9;
+
+/// The known paths of bundles, as an owner: which file they lead to is the distribution's matter.
+#[derive(Debug)]
+pub struct WellKnown;
+
+impl Owner for WellKnown {
+    fn known_paths(&self) -> &'static [&'static str] {
+        &KNOWN
+    }
+}
 
 /// The bundles of a family.
 #[derive(Clone, Copy, Debug)]

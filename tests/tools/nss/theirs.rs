@@ -62,7 +62,12 @@ fn certutil_changes_and_removes_what_we_added() {
         let entry = entries.iter().find(|entry| entry.nickname == nickname(&root)).expect("there");
         assert_eq!(entry.trust, Trust::Distrusted, "{made:?}");
         assert_eq!(store.list()[&nickname(&root)], "p,p,p", "{made:?}");
-        store.remove(&root, Some(&former));
+        // Its owner distrusts it now: that stays, and nothing of it is trusted again (threat T34).
+        let distrusted = store.content();
+        let certificate = Certificate::from_der(&root.der).expect("parses");
+        assert!(!store.open().remove(&certificate, Some(&former)).expect("looked at"), "{made:?}");
+        assert_eq!(store.content(), distrusted, "{made:?}");
+        store.certutil(&["-D", "-n", &nickname(&root)]);
         assert_eq!(store.content(), before, "{made:?}");
 
         add_by_certutil(&store, &root, "again", "C,,");
