@@ -218,7 +218,7 @@ impl Request {
             let id = source.id()?;
             if ids.iter().any(|(other, earlier)| *other == id && **earlier != *source) {
                 return Err(Error::usage("two sources have the same address, apart from what is secret in it").at(id).hint(
-                    "what an address holds is recorded under it without user and query: fetch the two with two runs, or give them two paths",
+                    "what an address holds is recorded under it without its password: fetch the two with two runs, or give them two paths",
                 ));
             }
             ids.push((id, source));
@@ -367,7 +367,7 @@ mod tests {
             ("once", with(vec![file("-"), file("-")], vec![], None)),
             (
                 "same address",
-                with(vec![bundle("https://a.test/b?x=1"), bundle("https://a.test/b?x=2")], vec![], None),
+                with(vec![bundle("https://u:one@a.test/b"), bundle("https://u:two@a.test/b")], vec![], None),
             ),
             ("--bundle-url", with(vec![bundle("pki.test/b.pem")], vec![], None)),
         ];
