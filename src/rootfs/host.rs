@@ -20,8 +20,7 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let meta = stat(path)?.ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
     refuse_other_than_file(path, &meta)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = open(path, flags, "could not open")?
-        .ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
+    let file = open(path, flags)?.ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
     let meta = meta_of(&file, "", AtFlags::EMPTY_PATH)?
         .ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
     refuse_other_than_file(path, &meta)?;
@@ -31,7 +30,7 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
 
 /// What is at `path`, links followed; `None` if there is nothing.
 pub fn stat(path: &Path) -> Result<Option<Meta>> {
-    match open(path, OFlags::PATH | OFlags::CLOEXEC, "could not look at")? {
+    match open(path, OFlags::PATH | OFlags::CLOEXEC)? {
         Some(file) => meta_of(&file, "", AtFlags::EMPTY_PATH),
         None => Ok(None),
     }
@@ -39,8 +38,8 @@ pub fn stat(path: &Path) -> Result<Option<Meta>> {
 
 /// Opens `path`; `None` if there is nothing. Links of other users lead only to what those users own (threat T35); the
 /// kernel's own (`/dev/stdin`, `/proc/self/fd/3`) lead where the kernel says.
-fn open(path: &Path, flags: OFlags, what: &str) -> Result<Option<OwnedFd>> {
-    let opened = if path.starts_with("/dev") || path.starts_with("/proc") {
+pub(super) fn open(path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
+    let opened = if path == Path::new("/") || path.starts_with("/dev") || path.starts_with("/proc") {
         rustix::fs::openat(CWD, path, flags, Mode::empty())
     } else if env::test_hook(env::Hook::NoOpenat2).is_some() {
         Err(Errno::NOSYS)
@@ -61,15 +60,15 @@ fn open(path: &Path, flags: OFlags, what: &str) -> Result<Option<OwnedFd>> {
     match opened {
         Ok(file) => Ok(Some(file)),
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-        Err(error) => Err(Error::usage(what).at(path.display()).because(error)),
+        Err(error) => Err(Error::usage("could not open").at(path.display()).because(error)),
     }
 }
 
 /// The names in the directory at `path`, sorted by bytes; names that are not UTF-8 are left out.
 pub fn list_dir(path: &Path) -> Result<Vec<String>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = open(path, flags, "could not open the directory")?
-        .ok_or_else(|| Error::usage("there is no such directory").at(path.display()))?;
+    let directory =
+        open(path, flags)?.ok_or_else(|| Error::usage("there is no such directory").at(path.display()))?;
     super::list_of(&directory).map_err(|error| error.at(path.display()))
 }
 

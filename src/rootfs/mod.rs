@@ -77,10 +77,19 @@ impl Sysroot {
     /// It is missing, or no directory.
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let root = rustix::fs::openat(CWD, path, flags, Mode::empty()).map_err(|error| {
-            Error::usage("could not open the sysroot").at(path.display()).because(error).hint(
+        let cannot = || {
+            Error::usage("could not open the sysroot").at(path.display()).hint(
                 "`--sysroot` names the directory that holds the root file system, such as an unpacked image",
             )
+        };
+        let root = host::open(path, flags).map_err(|error| match error.cause::<Errno>() {
+            // A link of another user: that error says more.
+            Some(&Errno::PERM) | None => error,
+            Some(errno) => cannot().because(*errno),
+        })?;
+        let root = root.ok_or_else(|| match host::stat(path) {
+            Ok(Some(_)) => cannot().because(Errno::NOTDIR),
+            _ => cannot().because(Errno::NOENT),
         })?;
         let host = rustix::fs::openat(CWD, "/", flags, Mode::empty())
             .map_err(|error| Error::failed("could not open the root directory").because(error))?;

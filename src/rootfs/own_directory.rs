@@ -4,6 +4,8 @@
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+
 use super::directory::{Attributes, Directory};
 use super::path::{child, split};
 use super::{Kind, Meta, Sysroot, staged};
@@ -213,6 +215,7 @@ impl OwnDirectory {
             self.directory.remove(&staged)?;
             return Err(Error::failed("a file of trustup's own is mounted by itself and cannot be replaced")
                 .at(format!("{}/{name}", self.directory.display()))
+                .because(Errno::BUSY)
                 .hint("mount the directory, not the file"));
         }
         self.directory.sync()

@@ -235,8 +235,8 @@ pub fn offered(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> {
     Ok(sound)
 }
 
-/// The roots that are where the same programs look: under the other numbers of a subject hash; for a link and in the
-/// place of a keystore, in the bundles.
+/// The roots that are where the same programs look: under the other numbers of a subject hash or, where p11-kit names
+/// files, of a label; for a link and in the place of a keystore, in the bundles.
 fn elsewhere(view: &View, path: &str, before: &Node) -> Result<BTreeSet<Fingerprint>> {
     let mut found = BTreeSet::new();
     let (directory, name) = split(path);
@@ -247,12 +247,31 @@ fn elsewhere(view: &View, path: &str, before: &Node) -> Result<BTreeSet<Fingerpr
             }
         }
     }
+    // A root of ours with the label of a vendor's takes its name, and the vendor's gets the next number.
+    if let Some(label) = label_of(name) {
+        for other in view.actual_names(directory)? {
+            if label_of(&other) == Some(label) {
+                found.extend(offered(view, &child(directory, &other))?);
+            }
+        }
+    }
     if matches!(before, Node::Link { .. }) || KEYSTORES.contains(&name) {
         for bundle in bundle::KNOWN.iter().take(bundle::WIDELY_READ) {
             found.extend(offered(view, bundle)?);
         }
     }
     Ok(found)
+}
+
+/// What the numbered names of one label have in common: `NAME.pem`, `NAME.1.pem`.
+fn label_of(name: &str) -> Option<&str> {
+    let stem = name.strip_suffix(".pem")?;
+    match stem.rsplit_once('.') {
+        Some((label, number)) if !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit()) => {
+            Some(label)
+        }
+        _ => Some(stem),
+    }
 }
 
 /// Why an NSS database would trust more than the one that is there now.

@@ -17,6 +17,9 @@ use crate::trust::updater::rehash;
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::view::{Contents, View};
 
+/// How many of the roots that went a message names.
+const NAMED: usize = 20;
+
 /// What an output offers.
 #[derive(Clone, Debug, Default)]
 pub struct Offer {
@@ -240,12 +243,11 @@ pub fn compare(
             .flat_map(|before| &before.roots)
             .filter(|(fingerprint, _)| !offer.roots.contains_key(fingerprint))
             .collect();
+        let mut came = Vec::new();
         for (fingerprint, name) in lost {
             if came_with_us(fingerprint) {
                 if !excused.installed.contains(fingerprint) {
-                    notes.push(format!(
-                        "`{path}` no longer holds `{name}` ({fingerprint}): the record of an earlier run says that it came with that run"
-                    ));
+                    came.push(format!("`{name}` ({fingerprint})"));
                 }
                 continue;
             }
@@ -260,6 +262,15 @@ pub fn compare(
             ))
             .at(path)
             .hint("nothing is kept of this run; `--updater builtin` keeps every root that is there"));
+        }
+        if !came.is_empty() {
+            let more = came.len().saturating_sub(NAMED);
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            came.truncate(NAMED);
+            notes.push(format!(
+                "`{path}` no longer holds {}{more}: the record of an earlier run says that this came with that run",
+                came.join(", ")
+            ));
         }
         for (certificate, must) in anchors {
             let not_for_this = offer.purpose.is_some_and(|purpose| !certificate.allows(purpose))

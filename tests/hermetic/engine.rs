@@ -94,6 +94,26 @@ fn t37_a_replaced_file_keeps_its_attributes_and_its_access_control_list() {
     }
 }
 
+/// The list of another user's file gives nobody a right to the file that takes its place.
+#[test]
+fn t37_the_access_control_list_of_another_users_file_is_not_kept() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let scene = Scene::new();
+    let list = access_list(&[
+        (1, 6, u32::MAX),
+        (2, 6, 4711),
+        (4, 4, u32::MAX),
+        (16, 6, u32::MAX),
+        (32, 4, u32::MAX),
+    ]);
+    rustix::fs::setxattr(scene.at(BUNDLE), "system.posix_acl_access", &list, XattrFlags::empty()).unwrap();
+    std::os::unix::fs::chown(scene.at(BUNDLE), Some(4711), Some(4711)).unwrap();
+    scene.bootstrap().ok();
+    assert_eq!(scene.attribute("system.posix_acl_access"), None);
+}
+
 /// A FIFO, a device, a directory or a link in the place of the lock is never opened.
 #[test]
 fn t11_only_a_regular_file_is_taken_for_the_lock() {

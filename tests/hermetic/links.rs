@@ -433,3 +433,39 @@ fn t35_no_option_reads_through_a_link_of_another_user() {
         lchown(scene.path("r"), Some(USER), Some(USER)).unwrap();
     }
 }
+
+/// A root file system that is named by a link of another user is that user's, or none.
+#[test]
+fn t35_a_sysroot_behind_a_link_of_another_user_is_that_users() {
+    if !is_root() {
+        return;
+    }
+    let scene = Scene::new(0);
+    let links = tempfile::tempdir().unwrap();
+    let link = links.path().join("image");
+    symlink(scene.root.path(), &link).unwrap();
+    lchown(&link, Some(USER), Some(USER)).unwrap();
+    let before = Tree::of(scene.root.path());
+    for fallback in [false, true] {
+        let bootstrap = || {
+            let run = Trustup::at(&link, ["bootstrap", "--ca-file"]).arg(scene.given.path().join("root.pem"));
+            if fallback { run.without_openat2() } else { run }
+        };
+        bootstrap().fails(1).says(["owned by user 1000", "hint:"]);
+        before.assert_same(&Tree::of(scene.root.path()), "refused");
+        // The same image, unpacked by that user; and a link of root's.
+        give(scene.root.path());
+        bootstrap().arg("--dry-run").ok();
+        lchown(&link, Some(0), Some(0)).unwrap();
+        bootstrap().arg("--dry-run").ok();
+        lchown(&link, Some(USER), Some(USER)).unwrap();
+        lchown(scene.root.path(), Some(0), Some(0)).unwrap();
+        lchown(scene.at("home"), Some(0), Some(0)).unwrap();
+        for path in
+            ["etc", "etc/ssl", "etc/ssl/certs", "etc/ssl/certs/ca-certificates.crt", "etc/ssl/certs/java"]
+        {
+            lchown(scene.at(path), Some(0), Some(0)).unwrap();
+        }
+        lchown(scene.at(SYSTEM), Some(0), Some(0)).unwrap();
+    }
+}

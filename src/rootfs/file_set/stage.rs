@@ -124,7 +124,11 @@ impl FileSet<'_> {
                 let temporary = staged::name(&self.writer, name);
                 directory.remove(&temporary)?;
                 let modified = attributes.modified.or(self.stamp.map(|seconds| (seconds, 0)));
-                let like = staged.meta.filter(|meta| meta.kind == Kind::File).map(|_| name);
+                // An access control list of another user must not open a file that takes the place of theirs.
+                let is_trusted =
+                    |meta: &Meta| directory.user().is_some() || self.sysroot.is_trusted(meta.uid);
+                let like =
+                    staged.meta.filter(|meta| meta.kind == Kind::File && is_trusted(meta)).map(|_| name);
                 let attributes = Attributes { modified, ..attributes };
                 let (meta, lost) = directory.stage_file(&temporary, content, attributes, like)?;
                 if !lost.is_empty() {

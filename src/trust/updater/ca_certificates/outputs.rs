@@ -116,7 +116,14 @@ impl CaCertificates {
             self.hashing == Hashing::CRehash,
         );
 
-        desires.want(self.bundle, Node::File(File::new(bundle, 0o644)), "the bundle of every input");
+        // The script makes a new file, of root's. The owner stays all the same: a former one that is gone by then could not
+        // be told from a forged one (threat T34).
+        let owner = match view.original(self.bundle)?.as_ref() {
+            Node::File(file) => file.owner,
+            _ => None,
+        };
+        let node = Node::File(File { owner, ..File::new(bundle, 0o644) });
+        desires.want(self.bundle, node, "the bundle of every input");
         self.want_file_links(wanted, links, desires);
         want_links(self.certs, hashes, "OpenSSL finds it by this subject hash", desires);
         // Copies of the bundle that only some programs read.
