@@ -13,7 +13,7 @@ use trustup::nss::Databases;
 
 use crate::support::ca::{self, Root};
 use crate::support::run::Trustup;
-use crate::support::tree::Tree;
+use crate::support::tree::{self, Tree};
 
 const JKS: &str = "opt/java/openjdk/lib/security/cacerts";
 const OTHER: &str = "usr/lib/jvm/jdk/lib/security/cacerts";
@@ -52,8 +52,7 @@ impl Scene {
     }
 
     fn write(&self, path: &str, content: &[u8]) {
-        fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
-        fs::write(self.at(path), content).unwrap();
+        tree::write(self.root.path(), path, content);
     }
 
     fn write_databases(&self, databases: Databases) {

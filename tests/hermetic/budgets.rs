@@ -12,7 +12,7 @@ use trustup::nss::Databases;
 
 use crate::support::ca::{self, Root};
 use crate::support::run::{Run, Trustup, unpacked};
-use crate::support::tree::Tree;
+use crate::support::tree::{self, Tree};
 
 /// The largest file that any reader takes.
 const LARGEST: u64 = 32 * 1024 * 1024;
@@ -44,8 +44,7 @@ impl Scene {
     }
 
     fn write(&self, path: &str, content: &[u8]) {
-        fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
-        fs::write(self.at(path), content).unwrap();
+        tree::write(self.root.path(), path, content);
     }
 
     /// A file of this size without a single block.

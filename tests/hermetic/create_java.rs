@@ -12,7 +12,7 @@ use trustup::keystore::{Content, Format, Keystore, Password};
 
 use crate::support::ca::{self, Root};
 use crate::support::run::{Run, Trustup};
-use crate::support::tree::Tree;
+use crate::support::tree::{self, Tree};
 
 const HOME: &str = "opt/java/openjdk";
 const CACERTS: &str = "opt/java/openjdk/lib/security/cacerts";
@@ -45,8 +45,7 @@ impl Scene {
     }
 
     fn write(&self, path: &str, content: &[u8]) {
-        fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
-        fs::write(self.at(path), content).unwrap();
+        tree::write(self.root.path(), path, content);
     }
 
     fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Trustup {

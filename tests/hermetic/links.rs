@@ -16,7 +16,7 @@ use trustup::keystore::{Keystore, Password};
 use crate::support::ca::{self, Root};
 use crate::support::enrollment::{self, mode};
 use crate::support::run::{Run, Trustup};
-use crate::support::tree::Tree;
+use crate::support::tree::{self, Tree};
 
 const USER: u32 = 1000;
 const SYSTEM: &str = "etc/ssl/certs/java/cacerts";
@@ -99,8 +99,7 @@ impl Scene {
     }
 
     fn write(&self, path: &str, content: &[u8]) {
-        fs::create_dir_all(self.at(path).parent().unwrap()).unwrap();
-        fs::write(self.at(path), content).unwrap();
+        tree::write(self.root.path(), path, content);
     }
 
     fn trustup<'a>(&self, args: impl IntoIterator<Item = &'a str>, fallback: bool) -> Trustup {

@@ -142,3 +142,10 @@ pub fn inside(root: &Path, path: &str) -> Option<PathBuf> {
     }
     Some(root.join(at))
 }
+
+/// Writes a file below `root`, with the directories on the way.
+pub fn write(root: &Path, path: &str, content: &[u8]) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().expect("a directory")).expect("directories");
+    fs::write(path, content).expect("written");
+}

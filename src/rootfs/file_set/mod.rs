@@ -34,13 +34,26 @@ pub struct FileSet<'a> {
     writer: String,
     /// The time that new files and links get, seconds since 1970; `None` is now.
     stamp: Option<i64>,
-    /// Every directory that was used, by its path as it was named.
-    directories: BTreeMap<String, Rc<Directory>>,
+    /// Every directory that was used, by its path as it was named and the rules that it was opened under.
+    directories: BTreeMap<(String, Access), Rc<Directory>>,
     done: Vec<Done>,
     /// Files that were written in place, as they are displayed.
     written_in_place: Vec<String>,
     /// Files that lost extended attributes, as they are displayed, and which.
     lost_attributes: Vec<(String, Vec<String>)>,
+}
+
+/// How a directory is reached and changed: what of the rules is about the directory and not about the path in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Access {
+    no_links: bool,
+    with_owners_rights: bool,
+}
+
+impl Access {
+    fn of(rules: Rules) -> Self {
+        Access { no_links: rules.no_links, with_owners_rights: rules.with_owners_rights }
+    }
 }
 
 impl<'a> FileSet<'a> {
@@ -181,7 +194,8 @@ impl<'a> FileSet<'a> {
 
     /// The directory at `path`, opened once.
     fn directory(&mut self, path: &str, rules: Rules) -> Result<Rc<Directory>> {
-        if let Some(known) = self.directories.get(path) {
+        let key = (path.to_owned(), Access::of(rules));
+        if let Some(known) = self.directories.get(&key) {
             return Ok(Rc::clone(known));
         }
         let directory = if rules.no_links {
@@ -192,7 +206,7 @@ impl<'a> FileSet<'a> {
         let foreign = directory.owner()?.filter(|(uid, _)| !self.sysroot.is_trusted(*uid));
         let user = foreign.filter(|_| rules.with_owners_rights && rustix::process::geteuid().is_root());
         let directory = Rc::new(directory.with_rights_of(user));
-        self.directories.insert(path.to_owned(), Rc::clone(&directory));
+        self.directories.insert(key, Rc::clone(&directory));
         Ok(directory)
     }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use rustix::io::Errno;
 
 use super::undo::Done;
-use super::{After, Before, Change, FileSet, changed};
+use super::{Access, After, Before, Change, FileSet, changed};
 use crate::error::{self, Error, Result};
 use crate::rootfs::directory::{Attributes, Directory};
 use crate::rootfs::path::split;
@@ -111,7 +111,8 @@ impl FileSet<'_> {
                 }
                 staged.is_done = true;
                 let made = Rc::new(directory.child(name)?);
-                self.directories.insert(staged.change.path.to_owned(), made);
+                let access = Access::of(staged.change.rules);
+                self.directories.insert((staged.change.path.to_owned(), access), made);
             }
             After::Link(target) => {
                 let temporary = staged::name(&self.writer, name);
