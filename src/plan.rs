@@ -282,18 +282,16 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
             .hint(elsewhere()));
     }
     let from = view.actual(path)?;
-    let replaceable = match from.as_ref() {
-        Node::Absent => true,
-        Node::File(file) => holds_only_certificates(&file.content),
-        _ => false,
+    let refusal = match from.as_ref() {
+        Node::Absent => None,
+        Node::File(file) if holds_only_certificates(&file.content) => None,
+        Node::File(_) => {
+            Some("`--ca-out` would replace a file that holds something else than certificates".to_owned())
+        }
+        other => Some(format!("`--ca-out` would replace {}", other.kind())),
     };
-    if !replaceable {
-        return Err(Error::usage(format!(
-            "`--ca-out` would replace {} that holds something else than certificates",
-            from.kind()
-        ))
-        .at(place)
-        .hint("name another file"));
+    if let Some(refusal) = refusal {
+        return Err(Error::usage(refusal).at(place).hint("name another file"));
     }
     let to = Node::File(File::new(content.into_bytes(), COPY_MODE));
     if !from.satisfies(&to) {
