@@ -16,6 +16,7 @@ mod authority;
 mod build_time;
 mod dockerd;
 mod enroll;
+mod guide;
 mod images;
 mod programs;
 mod reproducible;

@@ -1,13 +1,11 @@
 //! trustup.toml through the binary: `config check`, who may have written the file (threat T23), what bootstrap takes of
-//! it (threat T1), and the example of the README.
+//! it (threat T1).
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use trustup::config::{Method, load};
-use trustup::env::Env;
 
 use crate::cli::Scene;
 use crate::support::binary;
@@ -413,22 +411,4 @@ fn t23_no_error_of_a_run_shows_what_was_filled_in() {
         }
     }
     assert!(!nowhere.exists());
-}
-
-#[test]
-fn the_example_of_the_readme_is_right() {
-    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let blocks: Vec<&str> =
-        readme.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    let [example] = blocks[..] else { panic!("{} examples", blocks.len()) };
-    let directory = tempfile::tempdir().unwrap();
-    let file = directory.path().join("trustup.toml");
-    // The fingerprint is shortened there.
-    fs::write(&file, example.replace("2f0c…9a", &"2f".repeat(32))).unwrap();
-    let env = Env::fixed([("HOSTNAME", "db-1"), ("POD_IP", "10.0.0.5")], 0);
-    let config = load(&env, Some(&file)).unwrap_or_else(|error| panic!("{error}")).expect("it is there");
-    assert!(config.bootstrap_options(true).is_ok_and(|options| !options.is_empty()));
-    let words = |index: usize| config.certificates[index].enroll.iter().map(Method::word).collect::<Vec<_>>();
-    assert_eq!((words(0), words(1)), (vec!["token", "x5c"], vec!["acme"]));
-    check(&file).env("HOSTNAME", "db-1").env("POD_IP", "10.0.0.5").fails(2).says(["/run/secrets"]);
 }

@@ -31,6 +31,7 @@ mod failing;
 mod firefox_policy;
 mod fixtures;
 mod foreign;
+mod guide;
 mod hostile;
 mod input;
 mod killed;

@@ -9,6 +9,7 @@ pub mod dev_ca;
 pub mod enrollment;
 pub mod go;
 pub mod guard;
+pub mod guide;
 pub mod java;
 pub mod keystores;
 pub mod network;

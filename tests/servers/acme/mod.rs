@@ -2,6 +2,7 @@
 
 mod binary;
 mod dns;
+mod guide;
 mod pebble;
 mod step_ca;
 
