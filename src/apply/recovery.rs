@@ -18,7 +18,7 @@ use crate::rootfs::{Kind, Sysroot, split};
 use crate::state::{State, Status};
 use crate::text;
 use crate::trust::ours::Ours;
-use crate::trust::plausible::{self, Verdict};
+use crate::trust::plausible::{self, Plausibility};
 use crate::trust::updater::rehash;
 use crate::trust::view::View;
 
@@ -141,8 +141,8 @@ impl<'a> Recovery<'a> {
     /// `before` as far as it is plausible; else what is there, without what the killed run put in.
     fn believed(&mut self, path: &str, before: Node, recorded: &BTreeSet<Fingerprint>) -> Result<Node> {
         Ok(match plausible::judge(&self.view, path, before, recorded)? {
-            Verdict::Believed(node, _) => node,
-            Verdict::Doubted(why) => {
+            Plausibility::Believed(node, _) => node,
+            Plausibility::Doubted(why) => {
                 let shown = text::escape(&self.view.sysroot().display(path));
                 self.notes.push(format!(
                     "the journal of a killed run is not believed in what it says of `{shown}`: {why}; that path is left as it is, without what that run put in"

@@ -7,13 +7,13 @@ use crate::cert::loadable::{self, Harm};
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::plan::{Change, Plan, Run, Step};
+use crate::plan::{Plan, PlannedChange, Step, ToolRun};
 use crate::rootfs::split;
 use crate::rootfs::tree::Node;
 use crate::state::{State, Status, StoredAnchor};
-use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
+use crate::trust::facts::{Chosen, Facts, UpdaterChoice, UpdaterUsed};
 use crate::trust::stores::{self, Selection, Stores, Wish};
-use crate::trust::updater::{Anchor, BrokenInput, OutputKind, Wanted};
+use crate::trust::updater::{Anchor, BrokenInput, OutputKind, UpdaterInput};
 use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
@@ -23,7 +23,7 @@ pub(super) fn settle(
     facts: &Facts,
     broken: &[BrokenInput],
     anchors: &mut Vec<StoredAnchor>,
-    wanted: &mut Wanted,
+    wanted: &mut UpdaterInput,
 ) -> Result<Vec<String>> {
     let updater = facts.row.updater;
     let managed = updater.is_managed(view)?;
@@ -133,12 +133,12 @@ pub(super) fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredA
 pub(super) fn updater_for_broken_inputs(
     chosen: Chosen,
     broken: &[BrokenInput],
-    choice: Choice,
+    choice: UpdaterChoice,
     strict: bool,
 ) -> Result<Chosen> {
     let Some(first) = broken.first() else { return Ok(chosen) };
     let is_native = matches!(chosen.updater, UpdaterUsed::Native(_));
-    if strict || (is_native && choice == Choice::Native) {
+    if strict || (is_native && choice == UpdaterChoice::Native) {
         let what = "an input file would make the distribution's CA bundle unreadable";
         let faults: Vec<String> =
             broken.iter().map(|input| format!("`{}`, {}", input.path, input.fault)).collect();
@@ -178,7 +178,7 @@ pub(super) fn refuse_damaged_outputs(view: &View, offers: &Offers) -> Result<()>
 pub(super) fn left_out(
     view: &View,
     facts: &Facts,
-    wanted: &Wanted,
+    wanted: &UpdaterInput,
     selection: Option<&Selection>,
 ) -> Result<(Vec<String>, Option<String>)> {
     let (mut warnings, mut by_tool) = (Vec::new(), None);
@@ -199,7 +199,7 @@ pub(super) fn left_out(
 }
 
 /// Says of each root that comes in now which programs pass over it while others load it.
-pub(super) fn passed_over(wanted: &Wanted, state: &State) -> Vec<String> {
+pub(super) fn passed_over(wanted: &UpdaterInput, state: &State) -> Vec<String> {
     let is_new = |anchor: &&Anchor| {
         !state.anchors.iter().any(|known| known.fingerprint == anchor.certificate.fingerprint())
     };
@@ -245,22 +245,22 @@ pub(super) fn make_plan(
     view: &View,
     facts: &Facts,
     updater: &UpdaterUsed,
-    changes: Vec<Change>,
+    changes: Vec<PlannedChange>,
     stores: &Stores,
 ) -> Result<Plan> {
     let row = facts.row.updater;
     let (UpdaterUsed::Native(program), Some(tool)) = (updater, row.native()) else {
         return Ok(Plan { steps: changes.into_iter().map(Step::Change).collect() });
     };
-    let (by_tool, by_us): (Vec<Change>, Vec<Change>) =
+    let (by_tool, by_us): (Vec<PlannedChange>, Vec<PlannedChange>) =
         changes.into_iter().partition(|change| row.native_writes(&change.path));
     let mut steps = Vec::new();
-    let in_anchors = |change: &Change| {
+    let in_anchors = |change: &PlannedChange| {
         row.anchor_directory().is_some_and(|directory| split(&change.path).0 == directory.path)
     };
     let fresh = by_us.iter().any(|change| in_anchors(change) && change.from != Node::Absent);
     // Directories that we made go when the tool has emptied them: `restore_what_the_tool_left`.
-    let left_to_the_end = |change: &Change| {
+    let left_to_the_end = |change: &PlannedChange| {
         !by_tool.is_empty() && matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent))
     };
     steps.extend(by_us.into_iter().filter(|change| !left_to_the_end(change)).map(Step::Change));
@@ -273,7 +273,7 @@ pub(super) fn make_plan(
             let reason =
                 "a killed run of the distribution's tool left it, and the next one would append to it"
                     .to_owned();
-            steps.push(Step::Change(Change {
+            steps.push(Step::Change(PlannedChange {
                 path: (*leftover).to_owned(),
                 from: (*actual).clone(),
                 to: Node::Absent,
@@ -284,7 +284,7 @@ pub(super) fn make_plan(
     }
     let arguments = if fresh { tool.fresh_arguments } else { tool.arguments };
     let leftovers = tool.leftovers.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
-    steps.push(Step::Run(Run {
+    steps.push(Step::Run(ToolRun {
         program: program.clone(),
         arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
         watched: row

@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 /// A new key as PKCS#1's RSAPrivateKey (RFC 8017 appendix A.1.2): two primes, exponent 65537.
 pub(super) fn generate(bits: usize) -> Result<Zeroizing<Vec<u8>>> {
     let failed = || Error::failed("could not make an RSA key");
-    let key = rsa::PrivateKey::new(&mut Random, bits).map_err(|error| failed().because(error))?;
+    let key = rsa::PrivateKey::new(&mut RingRandom, bits).map_err(|error| failed().because(error))?;
     let [p, q] = key.primes() else { return Err(failed()) };
     let (Some(dp), Some(dq), Some(coefficient)) = (key.dp(), key.dq(), key.crt_coefficient()) else {
         return Err(failed());
@@ -33,7 +33,7 @@ pub(super) fn encode(numbers: [Zeroizing<Vec<u8>>; 8]) -> Zeroizing<Vec<u8>> {
 }
 
 /// The system's randomness by way of ring, so that there is one source of it.
-struct Random;
+struct RingRandom;
 
 /// The system gave none.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ impl fmt::Display for NoRandomness {
 
 impl std::error::Error for NoRandomness {}
 
-impl TryRng for Random {
+impl TryRng for RingRandom {
     type Error = NoRandomness;
 
     fn try_next_u32(&mut self) -> Result<u32, NoRandomness> {
@@ -67,4 +67,4 @@ impl TryRng for Random {
     }
 }
 
-impl TryCryptoRng for Random {}
+impl TryCryptoRng for RingRandom {}

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use super::Password;
-use super::kdf::{Hash, Purpose, Secret};
+use super::StorePassword;
+use super::kdf::{DerivationPurpose, EncodedPassword, Hash};
 use super::pbe::Scheme;
 use crate::cert::Certificate;
-use crate::cert::testing::{BMP, Draft, Random, common_name, oid, sequence, tlv};
+use crate::cert::testing::{BMP, TestCertificate, Xorshift, common_name, oid, sequence, tlv};
 use crate::error::Result;
 
 pub(super) const CERTIFICATE_BAG: &str = "1.2.840.113549.1.12.10.1.3";
@@ -20,13 +20,13 @@ const PBKDF2: &str = "1.2.840.113549.1.5.12";
 /// The root of this name: always the same one, although signatures differ each time.
 pub(super) fn certificate(name: &str) -> Certificate {
     static MADE: Mutex<BTreeMap<String, Certificate>> = Mutex::new(BTreeMap::new());
-    let make = || Certificate::from_der(&Draft::named(common_name(name)).der()).unwrap();
+    let make = || Certificate::from_der(&TestCertificate::named(common_name(name)).der()).unwrap();
     MADE.lock().unwrap().entry(name.to_owned()).or_insert_with(make).clone()
 }
 
 /// A source of salts that is good for tests only: counts on from `seed`.
 pub(super) fn salts(seed: u64) -> impl FnMut(&mut [u8]) -> Result<()> {
-    let mut random = Random(seed);
+    let mut random = Xorshift(seed);
     move |bytes| {
         bytes.fill_with(|| random.next() as u8);
         Ok(())
@@ -78,7 +78,7 @@ pub(super) fn plain(bags: &[Vec<u8>]) -> Vec<u8> {
 
 /// An encrypted one.
 pub(super) fn encrypted(algorithm: &[u8], password: &str, bags: &[Vec<u8>]) -> Vec<u8> {
-    let secret = Secret::of(&Password::new(password.to_owned()));
+    let secret = EncodedPassword::of(&StorePassword::new(password.to_owned()));
     let content = Scheme::read(algorithm).unwrap().encrypt(&secret, &tlv(0x30, &bags.concat())).unwrap();
     let inner = sequence(&[&oid(DATA), algorithm, &tlv(0x80, &content)]);
     sequence(&[&oid(ENCRYPTED_DATA), &tlv(0xa0, &sequence(&[&tlv(2, &[0]), &inner]))])
@@ -122,8 +122,8 @@ pub(super) fn pkcs12_pbe(number: u64, iterations: u64) -> Vec<u8> {
 
 /// A MAC as keytool makes it.
 pub(super) fn mac(hash: &str, kind: Hash, password: &str, iterations: u32, content: &[u8]) -> Vec<u8> {
-    let secret = Secret::of(&Password::new(password.to_owned()));
-    let key = kind.pkcs12(Purpose::Mac, &secret, b"salt of the mac", iterations, kind.size());
+    let secret = EncodedPassword::of(&StorePassword::new(password.to_owned()));
+    let key = kind.pkcs12(DerivationPurpose::Mac, &secret, b"salt of the mac", iterations, kind.size());
     let digest = sequence(&[&sequence(&[&oid(hash), &[5, 0]]), &tlv(4, &kind.hmac(&key, content))]);
     sequence(&[&digest, &tlv(4, b"salt of the mac"), &integer(iterations.into())])
 }
@@ -136,7 +136,7 @@ pub(super) fn mac_sha256(password: &str, iterations: u32, content: &[u8]) -> Vec
 /// PBMAC1 (RFC 9879).
 pub(super) fn pbmac1(password: &str, iterations: u32, content: &[u8]) -> Vec<u8> {
     let hmac = "1.2.840.113549.2.9";
-    let secret = Secret::of(&Password::new(password.to_owned()));
+    let secret = EncodedPassword::of(&StorePassword::new(password.to_owned()));
     let key = Hash::Sha256.pbkdf2(&secret, b"twenty bytes of salt", iterations, 32);
     let parameters =
         sequence(&[&pbkdf2(iterations.into(), Some(32), Some(hmac)), &sequence(&[&oid(hmac), &[5, 0]])]);

@@ -54,7 +54,7 @@ pub fn merged(existing: Option<&[u8]>, ours: &[String], former_ours: &[String]) 
 /// The certificates that a policy file names; none if it is damaged, as for Firefox.
 pub fn named(existing: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(existing).unwrap_or_default();
-    match serde_json::from_str::<IgnoredAny>(text).ok().and_then(|_| Place::find(text).ok()) {
+    match serde_json::from_str::<IgnoredAny>(text).ok().and_then(|_| ListPosition::find(text).ok()) {
         Some(place) if place.missing.is_empty() => {
             place.items.iter().filter_map(|item| string(&text[item.value.clone()])).collect()
         }
@@ -86,7 +86,7 @@ fn string(json: &str) -> Option<String> {
 }
 
 /// Where the list is, or as far as the way there is laid.
-struct Place {
+struct ListPosition {
     /// The keys that are not there; none: the list itself is.
     missing: &'static [&'static str],
     /// The containers on the way, outermost first, each an item of the one before; the last is the innermost.
@@ -104,8 +104,8 @@ struct Item {
     value: Range<usize>,
 }
 
-impl Place {
-    fn find(text: &str) -> Result<Place> {
+impl ListPosition {
+    fn find(text: &str) -> Result<ListPosition> {
         let start = text.len() - text.trim_start().len();
         let value = start..value_end(text.as_bytes(), start);
         let mut inner = Item { whole: value.clone(), key: None, value };
@@ -127,7 +127,7 @@ impl Place {
             });
             match next {
                 Some(next) => inner = next.clone(),
-                None => return Ok(Place { missing: &KEYS[depth..], way, items }),
+                None => return Ok(ListPosition { missing: &KEYS[depth..], way, items }),
             }
         }
         Err(malformed())
@@ -142,7 +142,7 @@ fn insert(text: &mut String, ours: &[String]) -> Result<()> {
     if new.is_empty() {
         return Ok(());
     }
-    let place = Place::find(text)?;
+    let place = ListPosition::find(text)?;
     let new = match place.missing.split_first() {
         None => new,
         Some((first, rest)) => {
@@ -172,7 +172,7 @@ fn insert(text: &mut String, ours: &[String]) -> Result<()> {
 fn remove(text: &mut String, gone: impl Fn(&String) -> bool) -> Result<bool> {
     let mut removed = false;
     loop {
-        let place = Place::find(text)?;
+        let place = ListPosition::find(text)?;
         let is_gone = |item: &Item| string(&text[item.value.clone()]).as_ref().is_some_and(&gone);
         let index = if place.missing.is_empty() { place.items.iter().position(is_gone) } else { None };
         match (index, place.way.as_slice()) {
@@ -259,7 +259,7 @@ fn value_end(bytes: &[u8], at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rootfs::record::{Mark, Record, Saved};
+    use crate::rootfs::record::{Mark, PathRecord, Saved};
     use crate::trust::owners;
 
     fn merge(existing: Option<&str>, ours: &[&str], former: &[&str]) -> Result<Option<String>> {
@@ -321,7 +321,7 @@ mod tests {
                 crate::rootfs::tree::Node::File(crate::rootfs::tree::File::new(text.into(), MODE))
             };
             let before = Saved::new(&node(before), &node(after)).expect("saved");
-            assert!(owners::may_keep(PATH, &Record::new(before, Mark::Absent)));
+            assert!(owners::may_keep(PATH, &PathRecord::new(before, Mark::Absent)));
         }
     }
 

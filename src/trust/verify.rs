@@ -15,7 +15,7 @@ use crate::trust::p11_format::certificates_in_edk2;
 use crate::trust::readers::{self, Reader, openssl};
 use crate::trust::updater::rehash;
 use crate::trust::updater::{Output, OutputKind};
-use crate::trust::view::{Contents, View};
+use crate::trust::view::{FileCertificates, View};
 
 /// How many of the roots that went a message names.
 const NAMED: usize = 20;
@@ -182,7 +182,7 @@ pub fn hashed_certificates(view: &View, side: Side, path: &str) -> Result<Vec<Ce
 }
 
 /// What OpenSSL finds in a file to which a hash link leads, and whether it reads it to the end; `None`: everything.
-fn found_by_hash(node: &Node, contents: &Contents) -> Option<(BTreeSet<Fingerprint>, bool)> {
+fn found_by_hash(node: &Node, contents: &FileCertificates) -> Option<(BTreeSet<Fingerprint>, bool)> {
     let Node::File(file) = node else { return None };
     let is_regular = contents.reading.faults.is_empty() && !contents.reading.offered.is_empty();
     if is_regular && contents.reading.offered.len() == contents.certificates.len() {

@@ -13,8 +13,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-use self::contents::Parsed;
-pub use self::contents::{Contents, certificates_in};
+use self::contents::ParsedCertificates;
+pub use self::contents::{FileCertificates, certificates_in};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::rootfs::budget;
@@ -28,7 +28,7 @@ use crate::trust::owners::{self, Existing, Rest};
 pub const MAX_HOPS: usize = 40;
 
 /// The nodes that stood, or would stand, at one place, and what is in them.
-type Seen = Vec<(Rc<Node>, Rc<Contents>)>;
+type SeenNodes = Vec<(Rc<Node>, Rc<FileCertificates>)>;
 
 /// What stood at a path, and what `statx` said of it (`None`: there was nothing).
 type Stood = (Option<Meta>, Rc<Node>);
@@ -61,8 +61,8 @@ pub struct View<'a> {
     /// What an earlier view saw: a path that the kernel says is unchanged is not read again.
     before: HashMap<String, Stood>,
     original: RefCell<HashMap<String, Rc<Node>>>,
-    contents: RefCell<HashMap<String, Seen>>,
-    parsed: Rc<RefCell<Parsed>>,
+    contents: RefCell<HashMap<String, SeenNodes>>,
+    parsed: Rc<RefCell<ParsedCertificates>>,
     /// The names in directories, without us and with us.
     names: RefCell<BTreeMap<String, Vec<String>>>,
     actual_names: RefCell<BTreeMap<String, Vec<String>>>,
@@ -429,7 +429,7 @@ impl<'a> View<'a> {
     }
 
     /// What is in a node that stands, or would stand, at `location`.
-    pub fn contents(&self, location: &str, node: &Rc<Node>) -> Rc<Contents> {
+    pub fn contents(&self, location: &str, node: &Rc<Node>) -> Rc<FileCertificates> {
         let mut cache = self.contents.borrow_mut();
         let known = cache.entry(location.to_owned()).or_default();
         if let Some((_, contents)) = known.iter().find(|(seen, _)| Rc::ptr_eq(seen, node)) {
@@ -437,14 +437,14 @@ impl<'a> View<'a> {
         }
         let contents = Rc::new(match node.as_ref() {
             Node::File(file) => self.parse(location, &file.content),
-            _ => Contents::default(),
+            _ => FileCertificates::default(),
         });
         known.push((Rc::clone(node), Rc::clone(&contents)));
         contents
     }
 
     /// Nothing where the run has parsed as many certificates as it may: then [`budget::check`] fails.
-    fn parse(&self, location: &str, content: &[u8]) -> Contents {
+    fn parse(&self, location: &str, content: &[u8]) -> FileCertificates {
         let place = self.sysroot.display(location);
         let mut parsed = self.parsed.borrow_mut();
         let before = parsed.len();
@@ -454,7 +454,7 @@ impl<'a> View<'a> {
         if budget::certificates(&place, of_this_file).is_ok() {
             contents.unwrap_or_default()
         } else {
-            Contents::default()
+            FileCertificates::default()
         }
     }
 

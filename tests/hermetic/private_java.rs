@@ -47,8 +47,8 @@ impl Home {
     }
 
     fn write_cacerts(&mut self, vendor: &[Root]) {
-        let roots: Vec<p11_kit::Root> =
-            vendor.iter().map(|root| p11_kit::Root::of(&certificate(root))).collect();
+        let roots: Vec<p11_kit::ListedRoot> =
+            vendor.iter().map(|root| p11_kit::ListedRoot::of(&certificate(root))).collect();
         fs::write(self.cacerts(), p11_kit::write(&roots, 1000).unwrap()).unwrap();
         self.vendor = vendor.iter().map(|root| root.fingerprint).collect();
     }

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of, set_aside};
+use super::{Addition, FoundStore, NamedRoot, Selection, Stores, Wish, offer_of, set_aside};
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::keystore::{Content, Format, Keystore, Password, Problem, alias_for, find, p11_kit};
+use crate::keystore::{
+    EntryContent, Keystore, KeystoreFormat, KeystoreProblem, StorePassword, alias_for, find, p11_kit,
+};
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
 use crate::trust::ours::Ours;
@@ -148,8 +150,8 @@ pub(super) fn find(
     Ok(())
 }
 
-fn store_at(path: String, exists: bool) -> Found {
-    Found { kind: OutputKind::Keystore, path, skipped: None, exists, owner: None }
+fn store_at(path: String, exists: bool) -> FoundStore {
+    FoundStore { kind: OutputKind::Keystore, path, skipped: None, exists, owner: None }
 }
 
 /// What is at the end of the names of a keystore.
@@ -160,7 +162,7 @@ enum Held {
     Nothing(Vec<String>),
 }
 
-fn held_by(view: &View, found: &find::Found) -> Result<Held> {
+fn held_by(view: &View, found: &find::FoundKeystore) -> Result<Held> {
     // A keystore for all Javas is nobody's as long as no Java has a link to it.
     let of_homes = || found.names.iter().filter(|name| name.contains("/lib/security/")).cloned().collect();
     let node = view.actual(&found.path)?;
@@ -169,15 +171,15 @@ fn held_by(view: &View, found: &find::Found) -> Result<Held> {
     let is_other = is_text || !NAMES.contains(&split(&found.path).1);
     let names: Vec<String> = of_homes();
     let is_nobodys = names.is_empty() && NAMES.contains(&split(&found.path).1);
-    Ok(match Format::of(&file.content) {
-        Err(Problem::NotAKeystore) if is_other && !is_nobodys => Held::Nothing(names),
+    Ok(match KeystoreFormat::of(&file.content) {
+        Err(KeystoreProblem::NotAKeystore) if is_other && !is_nobodys => Held::Nothing(names),
         _ => Held::Keystore,
     })
 }
 
 /// Whether a node is a file with something that is a keystore, or was one.
 fn is_keystore(node: &Node) -> bool {
-    matches!(node, Node::File(file) if Format::of(&file.content) != Err(Problem::NotAKeystore))
+    matches!(node, Node::File(file) if KeystoreFormat::of(&file.content) != Err(KeystoreProblem::NotAKeystore))
 }
 
 /// The keystore that we make for a Java without one, in the place of `base` (nothing, a link, a file that is none): the
@@ -186,8 +188,8 @@ fn make(
     view: &View,
     updater: &dyn Updater,
     selection: &Selection,
-    found: &Found,
-    wanted: &[Root],
+    found: &FoundStore,
+    wanted: &[NamedRoot],
     base: Rc<Node>,
     stores: &mut Stores,
 ) -> Result<BTreeMap<Fingerprint, Addition>> {
@@ -227,7 +229,10 @@ fn make(
     // Ours are ones that Java can load: the others were left out before.
     for certificate in system.iter().chain(wanted.iter().map(|(root, _)| root)) {
         if seen.insert(certificate.fingerprint()) {
-            roots.push(p11_kit::Root { alias: alias_for(certificate), certificate: certificate.clone() });
+            roots.push(p11_kit::ListedRoot {
+                alias: alias_for(certificate),
+                certificate: certificate.clone(),
+            });
         }
     }
     let standing = if let Node::File(file) = actual.as_ref() { &file.content[..] } else { &[] };
@@ -246,8 +251,8 @@ pub(super) fn plan(
     view: &View,
     updater: &dyn Updater,
     selection: &Selection,
-    found: &Found,
-    wanted: &[Root],
+    found: &FoundStore,
+    wanted: &[NamedRoot],
     before: &BTreeMap<Fingerprint, Addition>,
     stores: &mut Stores,
 ) -> Result<BTreeMap<Fingerprint, Addition>> {
@@ -321,7 +326,7 @@ pub(super) fn plan(
 /// What others put into a keystore and Java cannot load: with such an entry it may load none of the others (threat T39).
 fn unloadable(path: &str, keystore: &Keystore) -> Option<String> {
     keystore.entries().iter().find_map(|entry| {
-        let Content::Trusted { der, .. } = entry.content() else { return None };
+        let EntryContent::Trusted { der, .. } = entry.content() else { return None };
         // What is no certificate here has been read as one by Java, or by nobody.
         let why = Certificate::from_der(der).ok()?.refused_by_java()?;
         Some(format!(
@@ -338,7 +343,7 @@ pub(super) fn offer(after: &View, path: &str, selection: &Selection) -> Offer {
         let node = after.actual(path)?;
         let Node::File(file) = node.as_ref() else { return Ok(None) };
         set_aside(after.sysroot(), selection, OutputKind::Keystore, path, Keystore::cost(&file.content))?;
-        let password: Password = selection.java_password.clone().unwrap_or_default();
+        let password: StorePassword = selection.java_password.clone().unwrap_or_default();
         let keystore = Keystore::parse(&file.content, &password).map_err(|problem| problem.into_error())?;
         Ok(Some(names(&keystore)))
     };

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of};
+use super::{Addition, FoundStore, NamedRoot, Selection, Stores, Wish, offer_of};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::nss::files::{self, Found as Read};
-use crate::nss::{CERT_DB, Databases, Files, KEY_DB, Refusal, find, nickname_for};
+use crate::nss::files::{self, FoundDatabase as Read};
+use crate::nss::{CERT_DB, Databases, Files, KEY_DB, NssRefusal, find, nickname_for};
 use crate::rootfs::budget;
 use crate::rootfs::file_set::Rules;
 use crate::rootfs::path::child;
@@ -98,7 +98,7 @@ pub(super) fn find(
     for (path, owner) in directories {
         let exists = sysroot.stat(&child(&path, CERT_DB))?.is_some();
         let is_anothers = sysroot.others_way(&path)?.is_some();
-        let found = Found { kind: OutputKind::NssDatabase, path, skipped: None, exists, owner };
+        let found = FoundStore { kind: OutputKind::NssDatabase, path, skipped: None, exists, owner };
         all.push((is_anothers, found));
     }
     for turn in [false, true] {
@@ -166,7 +166,7 @@ fn open(
         Read::InUse(name) => Err(at(Error::failed(format!("`{name}` says that the database is in use, or was left half-written"))
             .hint("end the program that uses it (a browser), and run again"))),
         Read::Databases { cert9, key4 } => {
-            let refused = |refusal: Refusal| at(refusal.into_error());
+            let refused = |refusal: NssRefusal| at(refusal.into_error());
             let password = selection.nss_password.as_ref();
             let databases = Databases::read(&cert9.bytes, &key4.bytes).map_err(refused)?;
             let unlocking = databases.cost_of_unlocking(password).map_err(refused)?;
@@ -187,14 +187,14 @@ fn open(
 pub(super) fn plan(
     view: &View,
     selection: &Selection,
-    found: &Found,
-    wanted: &[Root],
+    found: &FoundStore,
+    wanted: &[NamedRoot],
     before: &BTreeMap<Fingerprint, Addition>,
     certificates: &BTreeMap<Fingerprint, Certificate>,
     stores: &mut Stores,
 ) -> Result<BTreeMap<Fingerprint, Addition>> {
     let (sysroot, directory) = (view.sysroot(), &found.path);
-    let refused = |refusal: Refusal| refusal.into_error().at(sysroot.display(directory));
+    let refused = |refusal: NssRefusal| refusal.into_error().at(sysroot.display(directory));
     let [cert9, key4] = [CERT_DB, KEY_DB].map(|name| child(directory, name));
     let effort = (OPENINGS, wanted.len() + before.len());
     let existing = open(sysroot, directory, selection, effort)?;
@@ -284,7 +284,7 @@ pub(super) fn plan(
 }
 
 /// The file with new content: owner and mode as they are, or as those of a new database are.
-fn file(view: &View, found: &Found, path: &str, content: Vec<u8>) -> Result<Node> {
+fn file(view: &View, found: &FoundStore, path: &str, content: Vec<u8>) -> Result<Node> {
     Ok(Node::File(match view.actual(path)?.as_ref() {
         Node::File(file) => File { content, modified: None, ..file.clone() },
         _ => {
@@ -315,7 +315,7 @@ fn names(databases: &Databases) -> crate::nss::Result<BTreeMap<Fingerprint, Stri
 pub(super) fn offer(after: &View, directory: &str, selection: &Selection) -> Offer {
     let roots = open(after.sysroot(), directory, selection, (1, 0)).and_then(|databases| match databases {
         None => Ok(None),
-        Some(databases) => names(&databases).map(Some).map_err(Refusal::into_error),
+        Some(databases) => names(&databases).map(Some).map_err(NssRefusal::into_error),
     });
     offer_of(OutputKind::NssDatabase, roots)
 }

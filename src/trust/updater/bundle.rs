@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::inputs;
 use super::nix_links::{self, Way};
-use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
+use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, UpdaterInput};
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -59,7 +59,7 @@ pub struct Bundles {
 }
 
 /// A distinct bundle.
-struct Found {
+struct DistinctBundle {
     /// Where it really is, every link resolved.
     real: String,
     /// The name that we use: the first known path that is this very file, or where it really is.
@@ -78,12 +78,12 @@ impl Bundles {
         std::iter::once(primary).chain(KNOWN.into_iter().filter(move |path| *path != primary))
     }
 
-    fn found(&self, view: &View) -> Result<Vec<Found>> {
+    fn found(&self, view: &View) -> Result<Vec<DistinctBundle>> {
         let mut replaceable = BTreeMap::new();
         for path in self.known() {
             replaceable.entry(view.location(path)?).or_insert(path);
         }
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<DistinctBundle> = Vec::new();
         for path in self.known() {
             let Some((real, _)) = view.target(path)? else { continue };
             let location = view.location(path)?;
@@ -105,7 +105,7 @@ impl Bundles {
                 None if shut.is_some() || location == real => path.to_owned(),
                 None => real.clone(),
             };
-            found.push(Found { real, path, file: file.clone(), links: Vec::from_iter(link), shut });
+            found.push(DistinctBundle { real, path, file: file.clone(), links: Vec::from_iter(link), shut });
         }
         Ok(found)
     }
@@ -159,9 +159,15 @@ impl Bundles {
 
     /// Appends what is `wanted` to every bundle that is there (except `done`, written already), makes the primary one
     /// if it is missing, and the links if there is none at all.
-    pub fn append(&self, view: &View, wanted: &Wanted, done: &[&str], desires: &mut Desires) -> Result<()> {
+    pub fn append(
+        &self,
+        view: &View,
+        wanted: &UpdaterInput,
+        done: &[&str],
+        desires: &mut Desires,
+    ) -> Result<()> {
         let found = self.found(view)?;
-        for Found { path, file, links, shut, .. } in &found {
+        for DistinctBundle { path, file, links, shut, .. } in &found {
             let is_done = done.contains(&path.as_str());
             if is_done && links.is_empty() {
                 continue;
@@ -251,7 +257,7 @@ pub(super) fn was_damaged(path: &str, problem: &str, content: &[u8]) -> String {
 }
 
 /// `bundle` with the wanted roots that it lacks at its end.
-fn with_anchors(bundle: &[u8], wanted: &Wanted) -> Vec<u8> {
+fn with_anchors(bundle: &[u8], wanted: &UpdaterInput) -> Vec<u8> {
     let present: BTreeSet<Fingerprint> =
         readers::read(bundle, &Reader::OF_BUNDLES).offered.into_iter().collect();
     let mut content = bundle.to_vec();
@@ -360,7 +366,7 @@ impl Updater for Bundles {
         Ok(Desires::default())
     }
 
-    fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires> {
+    fn desired(&self, view: &View, wanted: &UpdaterInput) -> Result<Desires> {
         let mut desires = Desires::default();
         if !wanted.anchors.is_empty() || wanted.web_pki {
             self.append(view, wanted, &[], &mut desires)?;
