@@ -256,7 +256,7 @@ impl Databases {
     /// it so already; else what [`Databases::remove`] needs to put back.
     ///
     /// # Errors
-    /// [`Refusal::Locked`], [`Refusal::SerialTaken`], [`Refusal::Nickname`], [`Refusal::NicknameTaken`]; the database
+    /// [`NssRefusal::Locked`], [`NssRefusal::SerialTaken`], [`NssRefusal::Nickname`], [`NssRefusal::NicknameTaken`]; the database
     /// is damaged. Nothing is changed then.
     pub fn add(&mut self, certificate: &Certificate, nickname: &str) -> Result<Option<Former>> {
         if !crate::cert::is_anchor_name(nickname) {
@@ -290,7 +290,7 @@ impl Databases {
     /// anything of it was there.
     ///
     /// # Errors
-    /// [`Refusal::Former`]; the database is damaged. Nothing is changed then.
+    /// [`NssRefusal::Former`]; the database is damaged. Nothing is changed then.
     pub fn remove(&mut self, certificate: &Certificate, former: Option<&Former>) -> Result<bool> {
         if former.is_some_and(|former| !former.fits(certificate)) {
             return Err(NssRefusal::Former);
