@@ -214,7 +214,7 @@ fn a_hook_must_be_safe_to_run() {
     let set = |path: &Path, mode: u32| {
         std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("mode");
     };
-    for (path, words) in [(Path::new(&program), "mode is 0777"), (directory.path(), "others can write")] {
+    for (path, words) in [(Path::new(&program), "mode is 0777"), (directory.path(), "other users can write")] {
         set(path, 0o777);
         refused(&mut client, words);
         set(path, 0o755);
@@ -234,7 +234,7 @@ fn a_hook_must_be_safe_to_run() {
         // Where everybody can write, and nobody but root says who may remove what.
         for mode in [0o777, 0o775] {
             set(open, mode);
-            refused(&mut client, "others can write");
+            refused(&mut client, "other users can write");
         }
         set(open, 0o755);
     }

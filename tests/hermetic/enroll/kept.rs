@@ -157,7 +157,7 @@ fn t21_a_key_that_others_know_or_could_have_put_there_is_replaced() {
     let run = scene.enroll().run();
     // It cannot be made good where others can write: that is said, and what stands there is named.
     assert_ne!(run.code, Some(0), "{run}");
-    run.says(["others can write", "--allow-shared-directory"]);
+    run.says(["other users can write", "--allow-shared-directory"]);
     let shared = |run: crate::support::run::Trustup| done(&run.arg("--allow-shared-directory").ok()).0;
     assert_eq!(shared(scene.enroll()), "kept");
     assert_eq!(shared(scene.enroll().arg("--force")), "issued");
