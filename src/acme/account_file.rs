@@ -28,7 +28,7 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Reads what [`Kept::to_text`] wrote to `place`, or a bare key in any of the usual forms.
+    /// Reads what [`Kept::text`] made to `place`, or a bare key in any of the usual forms.
     ///
     /// # Errors
     /// A newer trustup wrote it; there is no usable key in it. The error shows nothing of the content.
@@ -72,12 +72,15 @@ impl Kept {
         Ok(Kept { key, url, directory, unknown })
     }
 
-    /// The text to keep.
-    pub(super) fn to_text(&self) -> Zeroizing<String> {
-        let url = self.url.as_deref().unwrap_or_default();
-        let directory = self.directory.as_deref().unwrap_or_default();
-        let key = self.key.to_pem();
-        let unknown: String = self.unknown.iter().flat_map(|line| [line, "\n"]).collect();
+    /// The text to keep for an account: its key, its URL, and that of the directory. `unknown` are lines of a newer trustup.
+    pub(super) fn text(
+        key: &PrivateKey,
+        url: &str,
+        directory: &str,
+        unknown: &[String],
+    ) -> Zeroizing<String> {
+        let key = key.to_pem();
+        let unknown: String = unknown.iter().flat_map(|line| [line, "\n"]).collect();
         let parts = [HEAD, VERSION, "1\n", DIRECTORY, directory, "\n", ACCOUNT, url, "\n", &unknown, &key];
         // Room for all of it: text that grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
@@ -96,10 +99,9 @@ mod tests {
         let public = key.public_key().to_vec();
         let (url, directory) = ("https://ca.test/acct/1", "https://ca.test/dir");
         let unknown = vec!["Colour: blue".to_owned()];
-        let kept = Kept { key, url: Some(url.to_owned()), directory: Some(directory.to_owned()), unknown };
-        let text = kept.to_text();
+        let text = Kept::text(&key, url, directory, &unknown);
         let again = Kept::from_text(text.as_bytes(), "/x").expect("readable");
-        assert_eq!((&again.unknown, again.to_text()), (&kept.unknown, text.clone()));
+        assert_eq!(again.unknown, unknown);
         assert_eq!(again.key.public_key(), &*public);
         assert_eq!((again.url.as_deref(), again.directory.as_deref()), (Some(url), Some(directory)));
         let bare = &text[text.find("-----BEGIN").expect("key")..];

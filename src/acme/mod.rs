@@ -1,8 +1,7 @@
 //! Certificates from an ACME server (RFC 8555): account, order, challenges, finalisation.
 //!
-//! The protocol's messages are made by `instant-acme`; every byte goes through our own HTTP client (`transport`), which
-//! lets no request leave the directory's origin. What a server sends is checked here before a file, a hook or a
-//! listener sees it (threat T20). Must not judge the certificate that comes back (the caller does), make the
+//! Every byte goes through our own HTTP client (`transport`), which lets no request leave the directory's origin. What a
+//! server sends is checked here before a file, a hook or a listener sees it (threat T20). Must not judge the certificate that comes back (the caller does), make the
 //! certificate's key, or write anything but a webroot's challenge files.
 
 mod account;
@@ -10,6 +9,7 @@ mod account_file;
 mod check;
 mod choice;
 mod identifier;
+mod messages;
 mod order;
 mod pause;
 mod problem;
@@ -133,14 +133,14 @@ pub async fn obtain(
     account.before_request()?;
     let chain = order::finalize(&transport, &mut order, csr_der).await?;
     let chain =
-        certificates(&chain).map_err(|what| Failed::unsettled(transport.error(Error::failed(what))))?;
+        certificates(&chain.body).map_err(|what| Failed::unsettled(transport.error(Error::failed(what))))?;
     report.say("certificate issued");
     Ok(chain)
 }
 
 /// The certificates of `application/pem-certificate-chain` (RFC 8555 section 9.1): strictly that, nothing skipped.
-fn certificates(chain: &str) -> Result<Vec<Certificate>, String> {
-    let blocks = pem::blocks(chain.as_bytes());
+fn certificates(chain: &[u8]) -> Result<Vec<Certificate>, String> {
+    let blocks = pem::blocks(chain);
     if blocks.is_empty() {
         return Err("the CA sent no certificate where the chain should be".to_owned());
     }

@@ -71,7 +71,7 @@ impl FromStr for ChallengeType {
 #[derive(Clone, Debug)]
 pub enum DnsSolver {
     /// A program with its first arguments. It is called as `PROGRAM ARGUMENT… present|cleanup FQDN. VALUE`, without a
-    /// shell.
+    /// shell. VALUE may begin with `-`.
     Hook(Vec<String>),
     /// A name server that takes updates.
     Rfc2136(Rfc2136),

@@ -12,6 +12,7 @@ use trustup::acme::{AccountStore, Report, Settings, obtain};
 use trustup::cert::{Certificate, SubjectAltName};
 use trustup::env::Env;
 use trustup::error::{Error, Result};
+use trustup::key::{KeyType, PrivateKey};
 use trustup::net::dns;
 use trustup::net::{Net, Trust};
 use url::Url;
@@ -176,6 +177,11 @@ impl AcmeClient {
     pub fn said(&self, words: &str) -> bool {
         self.lines.borrow().iter().any(|line| line.contains(words))
     }
+}
+
+/// A new private key in PEM, as other software keeps that of its account.
+pub fn key_of_other_software(kind: KeyType) -> Vec<u8> {
+    PrivateKey::generate(kind).expect("key").to_pem().as_bytes().to_vec()
 }
 
 /// 127.0.0.1 and a port.

@@ -31,7 +31,8 @@ pub(super) struct AcmeArgs {
     /// A running web server's directory: http-01 puts its file there instead of listening
     #[arg(long, value_name = "DIR")]
     webroot: Option<PathBuf>,
-    /// A program for dns-01, called with `present|cleanup FQDN. VALUE`; given again: its first arguments
+    /// A program for dns-01, called with `present|cleanup FQDN. VALUE` (VALUE may begin with `-`); given again: its first
+    /// arguments
     #[arg(long, value_name = "PROGRAM", allow_hyphen_values = true)]
     dns_hook: Vec<String>,
     /// A name server that takes updates for dns-01 (RFC 2136)

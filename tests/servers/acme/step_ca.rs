@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use trustup::acme::Eab;
+use trustup::key::KeyType;
 
 use super::{FileServer, step_ca};
-use crate::support::acme::{AcmeClient, loopback};
+use crate::support::acme::{AcmeClient, key_of_other_software, loopback};
 use crate::support::servers::{Caddy, StepCa, StepCaOptions};
 
 #[test]
@@ -99,8 +100,7 @@ fn a_key_of_other_software_finds_its_account() {
     client.obtain(&["localhost"]).expect("issued");
     assert!(client.said("account of the given key found"), "{:#?}", client.lines());
     assert_eq!(client.store.account_url(), account);
-    let key = rcgen::KeyPair::generate().expect("key").serialize_pem();
-    client.store.content = Some(key.into_bytes());
+    client.store.content = Some(key_of_other_software(KeyType::EcP256));
     client.obtain(&["localhost"]).expect("issued");
     assert!(client.said("account of the given key made"), "{:#?}", client.lines());
 }
