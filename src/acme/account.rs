@@ -11,7 +11,7 @@ use super::transport::{CallError, SignedBy, Success, Transport};
 use super::{AccountStore, Report, Settings};
 use crate::error::{Error, Result};
 use crate::jose::{jwk, jws};
-use crate::key::{KeyType, PrivateKey};
+use crate::key::PrivateKey;
 use crate::net::url::{origin, same_origin};
 use crate::text;
 
@@ -26,6 +26,11 @@ pub(super) struct AcmeAccount<'a> {
 impl AcmeAccount<'_> {
     pub(super) fn key(&self) -> &PrivateKey {
         &self.key
+    }
+
+    /// Its URL, as it was when it was made.
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Sends `payload` to `url` in its name.
@@ -83,7 +88,7 @@ async fn register<'a>(
 ) -> Result<AcmeAccount<'a>> {
     agree(transport, settings)?;
     store.prepare()?;
-    let key = PrivateKey::generate(KeyType::EcP256)?;
+    let key = PrivateKey::generate(settings.account_key_type)?;
     let account = with_key(transport, settings, key).await?;
     keep(&account, store, report)?;
     report.say(&format!("account made at {}", origin(transport.url())));
@@ -132,7 +137,9 @@ async fn adopt<'a>(
     report: &Report<'_>,
 ) -> Result<AcmeAccount<'a>> {
     const WHAT: &str = "find the account of the key";
-    store.prepare()?;
+    if !kept.is_jwk {
+        store.prepare()?;
+    }
     let find = NewAccount {
         contact: Vec::new(),
         terms_of_service_agreed: false,
@@ -234,6 +241,10 @@ fn keep(account: &AcmeAccount<'_>, store: &mut dyn AccountStore, report: &Report
     let mut unknown = Vec::new();
     if let Some(before) = load(store)? {
         if before.key.public_key() == account.key.public_key() {
+            // Who wrote it reads nothing else: the account is found by its key each time.
+            if before.is_jwk {
+                return Ok(());
+            }
             unknown = before.unknown;
         } else if let Some(aside) = store.set_aside()? {
             let made = before.directory.map(|url| format!(" that was made at `{}`", text::mask_url(&url)));

@@ -143,6 +143,8 @@ pub(super) struct NewOrder<'a> {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct OrderObject {
     pub(super) status: OrderStatus,
+    #[serde(default)]
+    pub(super) identifiers: Vec<SentIdentifier>,
     pub(super) authorizations: Vec<String>,
     pub(super) finalize: String,
     pub(super) certificate: Option<String>,

@@ -9,10 +9,12 @@ use super::account::AcmeAccount;
 use super::choice::{self, Choice};
 use super::identifier::Token;
 use super::messages::{
-    Authorization, AuthorizationStatus, Challenge, Identifier, NewOrder, OrderObject, OrderStatus,
+    Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Identifier, NewOrder, OrderObject,
+    OrderStatus, SentIdentifier,
 };
 use super::pause::Pause;
-use super::problem::{explain, nonsense, said};
+use super::problem::{explain, may_be_about_validity, nonsense, said};
+use super::resume::KeptOrder;
 use super::transport::{CallError, Success, Transport};
 use super::{AccountStore, ChallengeType, Failed, Report, Settings, account};
 use crate::cert::SubjectAltName;
@@ -27,6 +29,8 @@ pub(super) struct Answer {
     pub(super) authorization: String,
     /// The URL of the challenge.
     pub(super) challenge: String,
+    /// Whether the CA looks already, because an earlier run told it to.
+    pub(super) is_told: bool,
     /// The name without `*.`: where the CA looks.
     pub(super) name: SubjectAltName,
     /// For messages.
@@ -54,7 +58,37 @@ pub(super) struct CurrentOrder<'a> {
     object: OrderObject,
 }
 
-impl CurrentOrder<'_> {
+impl<'a> CurrentOrder<'a> {
+    pub(super) fn new(account: AcmeAccount<'a>, url: String, object: OrderObject) -> Self {
+        CurrentOrder { account, url, object }
+    }
+
+    /// Every URL of an order is known before anything is done for it (threat T20).
+    pub(super) fn check(&self, transport: &Transport, terms: &Terms<'_>) -> Result<()> {
+        transport.check(&self.url)?;
+        transport.check(&self.object.finalize)?;
+        let (authorizations, names) = (&self.object.authorizations, terms.identifiers.len());
+        if authorizations.len() > names {
+            let what = format!("the CA wants {} names to be shown for {names}", authorizations.len());
+            return Err(transport.error(Error::failed(what)));
+        }
+        authorizations.iter().try_for_each(|url| transport.check(url).map(drop))
+    }
+
+    /// Whether it says that it is for these names and no others.
+    pub(super) fn is_for(&self, identifiers: &[Identifier]) -> bool {
+        let own: Option<Vec<Identifier>> =
+            self.object.identifiers.iter().map(SentIdentifier::parsed).collect();
+        own.is_some_and(|own| {
+            own.len() == identifiers.len() && identifiers.iter().all(|name| own.contains(name))
+        })
+    }
+
+    /// Whether there will be no certificate for it.
+    pub(super) fn is_lost(&self) -> bool {
+        self.object.status == OrderStatus::Invalid || self.object.error.is_some()
+    }
+
     pub(super) fn status(&self) -> OrderStatus {
         self.object.status
     }
@@ -68,17 +102,35 @@ impl CurrentOrder<'_> {
     }
 }
 
-/// Places the order; a forgotten account is made anew.
+/// What is ordered.
+pub(super) struct Terms<'a> {
+    pub(super) identifiers: &'a [Identifier],
+    /// RFC 3339.
+    pub(super) not_after: Option<String>,
+    pub(super) profile: Option<&'a str>,
+}
+
+impl<'a> Terms<'a> {
+    /// # Errors
+    /// The end of life is beyond all calendars.
+    pub(super) fn new(identifiers: &'a [Identifier], settings: &'a Settings, now: i64) -> Result<Self> {
+        let not_after = settings.not_after.map(|end| rfc3339(end.from_start(now))).transpose()?;
+        Ok(Terms { identifiers, not_after, profile: settings.profile.as_deref() })
+    }
+}
+
+/// Places the order, and keeps its URL; a forgotten account is made anew.
 pub(super) async fn place<'a>(
     transport: &'a Transport,
+    mut account: AcmeAccount<'a>,
     settings: &Settings,
     store: &mut dyn AccountStore,
-    identifiers: &[Identifier],
+    terms: &Terms<'_>,
     report: &Report<'_>,
 ) -> Result<Placed<'a>> {
     const WHAT: &str = "take the order";
-    let new = NewOrder { identifiers, not_after: None, profile: settings.profile.as_deref() };
-    let mut account = account::open(transport, settings, store, report).await?;
+    let Terms { identifiers, not_after, profile } = terms;
+    let new = NewOrder { identifiers, not_after: not_after.as_deref(), profile: *profile };
     let url = &transport.directory().new_order;
     let placed = match account.post(url, &new).await {
         Err(error) if account::is_forgotten(&account, &error) => {
@@ -87,17 +139,34 @@ pub(super) async fn place<'a>(
         }
         placed => placed,
     };
-    let placed = placed.map_err(|error| explain(error, WHAT, transport))?;
-    let order = CurrentOrder {
-        account,
-        url: order_url(&placed, WHAT, transport)?,
-        object: placed.json(WHAT, transport)?,
-    };
-    check_order(transport, &order, identifiers.len())?;
+    let placed = placed.map_err(|error| refused(error, WHAT, transport, settings))?;
+    let url = order_url(&placed, WHAT, transport)?;
+    let order = CurrentOrder::new(account, url, placed.json(WHAT, transport)?);
+    order.check(transport, terms)?;
     report.say(&format!("order placed for {}", shown(identifiers)));
+    store.save_order(Some(&KeptOrder::new(transport, &order.account, &order.url, terms)))?;
     let answers = answers(transport, settings, &order, identifiers, report).await?;
     Ok(Placed { order, answers })
 }
+
+/// A moment, seconds since 1970, as ACME has it (RFC 8555 section 7.4).
+fn rfc3339(seconds: i64) -> Result<String> {
+    let moment = jiff::Timestamp::from_second(seconds);
+    moment.map(|moment| moment.to_string()).map_err(|_| {
+        Error::usage("the end of the certificate's life is too far away")
+            .hint("`--not-after` takes years up to 9999")
+    })
+}
+
+/// Why the CA did not do `what` for the order, with what to do if it is the end of life that it refuses.
+fn refused(error: CallError, what: &str, transport: &Transport, settings: &Settings) -> Error {
+    let hint = matches!(&error, CallError::Problem(problem) if may_be_about_validity(problem));
+    let error = explain(error, what, transport);
+    if hint && settings.not_after.is_some() { error.hint(VALIDITY) } else { error }
+}
+
+/// What to do where a CA may have refused the end of life that was asked for.
+const VALIDITY: &str = "the CA may not issue with the wanted end of life: omit `--not-after`, or ask for a shorter life (step-ca: the provisioner's `maxTLSCertDuration`)";
 
 fn order_url(placed: &Success, what: &str, transport: &Transport) -> Result<String> {
     placed
@@ -106,20 +175,8 @@ fn order_url(placed: &Success, what: &str, transport: &Transport) -> Result<Stri
         .ok_or_else(|| nonsense("it does not say where the order is (`Location`)", what, transport))
 }
 
-/// Every URL of an order is known before anything is done for it (threat T20).
-fn check_order(transport: &Transport, order: &CurrentOrder<'_>, names: usize) -> Result<()> {
-    transport.check(&order.url)?;
-    transport.check(&order.object.finalize)?;
-    let authorizations = &order.object.authorizations;
-    if authorizations.len() > names {
-        let what = format!("the CA wants {} names to be shown for {names}", authorizations.len());
-        return Err(transport.error(Error::failed(what)));
-    }
-    authorizations.iter().try_for_each(|url| transport.check(url).map(drop))
-}
-
 /// What has to be answered: nothing for a name that the CA still holds for valid.
-async fn answers(
+pub(super) async fn answers(
     transport: &Transport,
     settings: &Settings,
     order: &CurrentOrder<'_>,
@@ -139,11 +196,17 @@ async fn answers(
                     return Err(transport.error(Error::failed("the CA took its challenge back")));
                 };
                 let token = check_challenge(transport, challenge)?;
+                if challenge.status == ChallengeStatus::Invalid {
+                    return Err(transport.error(Error::not_trusted(format!(
+                        "the CA's order has a challenge for {shown} that failed already"
+                    ))));
+                }
                 let key_authorization = format!("{token}.{}", jwk::thumbprint(order.account.key().public()));
                 let digest = Sha256::digest(&key_authorization).to_vec();
                 answers.push(Answer {
                     authorization: url.clone(),
                     challenge: challenge.url.clone(),
+                    is_told: challenge.status != ChallengeStatus::Pending,
                     name,
                     shown,
                     kind,
@@ -155,7 +218,7 @@ async fn answers(
             }
             status => {
                 return Err(transport.error(Error::not_trusted(format!(
-                    "the CA's new order has an authorization for {shown} that is {} already",
+                    "the CA's order has an authorization for {shown} that is {} already",
                     status.word()
                 ))));
             }
@@ -232,7 +295,7 @@ fn check_challenge(transport: &Transport, challenge: &Challenge) -> Result<Token
     })
 }
 
-fn shown(identifiers: &[Identifier]) -> String {
+pub(super) fn shown(identifiers: &[Identifier]) -> String {
     let names: Vec<String> = identifiers.iter().map(ToString::to_string).collect();
     text::escape(&names.join(", "))
 }
@@ -241,6 +304,7 @@ fn shown(identifiers: &[Identifier]) -> String {
 /// or takes too long once the request is sent leaves that open.
 pub(super) async fn finalize(
     transport: &Transport,
+    settings: &Settings,
     order: &mut CurrentOrder<'_>,
     csr_der: &[u8],
 ) -> Result<Success, Failed> {
@@ -249,18 +313,23 @@ pub(super) async fn finalize(
     let sent = order.account.post(&order.object.finalize, &json!({ "csr": encode(csr_der) })).await;
     let sent = sent.map_err(|error| {
         let unsettled = !is_refusal(&error, transport) && transport.has_sent();
-        Failed { unsettled, ..explain(error, WHAT, transport).into() }
+        Failed { unsettled, ..refused(error, WHAT, transport, settings).into() }
     })?;
     order.object = sent.json(WHAT, transport).map_err(Failed::unsettled)?;
     wait_for(transport, order, WHAT, &[OrderStatus::Valid]).await.map_err(|error| {
-        let unsettled = !is_lost(order);
-        Failed { unsettled, ..error.into() }
+        let is_lost = order.is_lost();
+        let about_validity = order.object.error.as_ref().is_none_or(may_be_about_validity);
+        let error = match settings.not_after {
+            Some(_) if is_lost && about_validity => error.hint(VALIDITY),
+            _ => error,
+        };
+        Failed { unsettled: !is_lost, ..error.into() }
     })?;
     download(transport, order).await.map_err(Failed::unsettled)
 }
 
 /// The certificate of a valid order.
-async fn download(transport: &Transport, order: &CurrentOrder<'_>) -> Result<Success> {
+pub(super) async fn download(transport: &Transport, order: &CurrentOrder<'_>) -> Result<Success> {
     let Some(url) = &order.object.certificate else {
         return Err(transport.error(Error::failed("the CA sent no certificate")));
     };
@@ -270,11 +339,6 @@ async fn download(transport: &Transport, order: &CurrentOrder<'_>) -> Result<Suc
 /// Whether the CA said no, and not only that it failed.
 fn is_refusal(error: &CallError, transport: &Transport) -> bool {
     matches!(error, CallError::Problem(_)) && (400..500).contains(&transport.last().status)
-}
-
-/// Whether there will be no certificate for the order.
-fn is_lost(order: &CurrentOrder<'_>) -> bool {
-    order.object.status == OrderStatus::Invalid || order.object.error.is_some()
 }
 
 /// Asks until the order is in one of the states; `what` is what the CA does meanwhile.
@@ -289,7 +353,7 @@ pub(super) async fn wait_for(
         if wanted.contains(&order.status()) {
             return Ok(());
         }
-        if is_lost(order) {
+        if order.is_lost() {
             let error = Error::not_trusted(format!("the CA refused to {what}"));
             let reason = order.object.error.as_ref().map_or_else(|| "it gives no reason".to_owned(), said);
             return Err(transport.error(error.because(anyhow::anyhow!("{reason}"))));

@@ -65,6 +65,31 @@ pub(super) fn nonsense(why: &str, what: &str, transport: &Transport) -> Error {
     )
 }
 
+/// Whether a refusal may be about the end of life that was asked for: servers have no type of its own for that (Let's
+/// Encrypt says `malformed`, step-ca `serverInternal`).
+pub(super) fn may_be_about_validity(problem: &ProblemDocument) -> bool {
+    const OTHERS: [&str; 17] = [
+        "accountDoesNotExist",
+        "badNonce",
+        "badPublicKey",
+        "badSignatureAlgorithm",
+        "caa",
+        "connection",
+        "dns",
+        "externalAccountRequired",
+        "incorrectResponse",
+        "invalidContact",
+        "invalidProfile",
+        "rateLimited",
+        "rejectedIdentifier",
+        "tls",
+        "unsupportedContact",
+        "unsupportedIdentifier",
+        "userActionRequired",
+    ];
+    !OTHERS.contains(&short_type(problem))
+}
+
 /// The CA's refusal to do `what`.
 fn refused(problem: &ProblemDocument, what: &str, transport: &Transport) -> Error {
     let (kind, hint) = match short_type(problem) {
@@ -86,6 +111,13 @@ fn refused(problem: &ProblemDocument, what: &str, transport: &Transport) -> Erro
         "badSignatureAlgorithm" if !problem.algorithms.is_empty() => {
             (Kind::NotTrusted, Some(accepted_algorithms(problem)))
         }
+        "badSignatureAlgorithm" | "badPublicKey" => {
+            let kinds = "`ec-p256` (what every CA accepts), `ec-p384`, `rsa-2048` or `rsa-4096`";
+            (
+                Kind::NotTrusted,
+                Some(format!("the CA does not accept this kind of account key: {ANOTHER_KEY} {kinds}")),
+            )
+        }
         other if transport.last().status >= 500 && !REFUSALS.contains(&other) => (Kind::Unreachable, None),
         _ => (Kind::NotTrusted, None),
     };
@@ -102,8 +134,22 @@ fn refused(problem: &ProblemDocument, what: &str, transport: &Transport) -> Erro
 fn accepted_algorithms(problem: &ProblemDocument) -> String {
     const SHOWN: usize = 10;
     let all = problem.algorithms.iter().take(SHOWN).map(|name| format!("`{}`", text::escape(name)));
-    format!("the CA accepts the signature algorithms {}", all.collect::<Vec<_>>().join(", "))
+    let all = all.collect::<Vec<_>>().join(", ");
+    let kinds = ACCOUNT_KEYS.iter().filter(|(name, _)| problem.algorithms.iter().any(|other| other == name));
+    let kinds: Vec<String> = kinds.map(|(_, kind)| format!("`{kind}`")).collect();
+    if kinds.is_empty() {
+        return format!("the CA accepts the signature algorithms {all}, and trustup has none of them");
+    }
+    format!("the CA accepts the signature algorithms {all}: {ANOTHER_KEY} {}", kinds.join(" or "))
 }
+
+/// Signature algorithms of JWS (RFC 7518 section 3.1, RFC 8037), and the account keys that sign with them.
+const ACCOUNT_KEYS: [(&str, &str); 4] =
+    [("ES256", "ec-p256"), ("ES384", "ec-p384"), ("RS256", "rsa-2048"), ("EdDSA", "ed25519")];
+
+/// How the account gets a key of another kind.
+const ANOTHER_KEY: &str =
+    "name a file that does not exist yet with `--account-key`, and its kind with `--account-key-type`:";
 
 /// How a CA that wants external accounts is satisfied.
 pub(super) const EXTERNAL_ACCOUNT: &str =

@@ -5,7 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -79,6 +79,10 @@ pub(super) struct SignedBy<'a> {
 /// What was answered with a status of 200 to 299.
 #[derive(Debug)]
 pub(super) struct Success {
+    /// What was asked.
+    pub(super) url: Url,
+    /// The values of `Link`.
+    pub(super) links: Vec<String>,
     /// What `Location` says.
     pub(super) location: Option<String>,
     pub(super) body: Vec<u8>,
@@ -333,9 +337,12 @@ impl Transport {
             self.nonce.replace(Some(nonce));
         }
         match answer.status {
-            200..300 => {
-                Ok(Success { location: values(&answer.headers, &LOCATION).next(), body: answer.body })
-            }
+            200..300 => Ok(Success {
+                links: values(&answer.headers, &LINK).collect(),
+                location: values(&answer.headers, &LOCATION).next(),
+                body: answer.body,
+                url: answer.url,
+            }),
             300..400 => {
                 let error = Error::failed("the ACME server redirects, which the protocol has no place for");
                 Err(error.at(masked(&answer.url)).into())

@@ -1,11 +1,14 @@
 //! The ACME client against a small server that does as it is told: the conversation, accounts, refusals and waits.
 
+mod account_keys;
 mod accounts;
 pub(super) mod command;
 mod hostile;
+mod issuing;
 mod listeners;
 mod name_server;
 mod patience;
+mod resumed;
 pub(crate) mod server;
 mod solvers;
 

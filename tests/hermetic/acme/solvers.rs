@@ -96,6 +96,9 @@ fn the_answer_of_a_run_that_was_killed_is_taken_over() {
     crate::support::servers::wait_for("the challenge", || (server.count("/challenge") > 0).then_some(()));
     drop(run);
     let left = std::fs::read(&file).expect("what the killed run left");
+    // Another order, for which the CA gives out the same token again.
+    let forget = || std::fs::remove_file(place.path(".tls.key.trustup/order.json")).expect("an order");
+    forget();
     enroll().fails(4).says([FINISHED]);
     assert!(!file.exists(), "and it is taken away");
 
@@ -110,6 +113,7 @@ fn the_answer_of_a_run_that_was_killed_is_taken_over() {
         plant(&content);
         enroll().fails(1).says(["another file is where the answer to the challenge should go"]);
         assert_eq!(std::fs::read(&file).expect("theirs"), content);
+        forget();
     }
     if rustix::process::geteuid().is_root() {
         plant(&left);
