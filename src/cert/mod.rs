@@ -181,6 +181,11 @@ impl Certificate {
         name::one_line(&self.0.issuer)
     }
 
+    /// The issuer's first common name, raw: it may hold any character.
+    pub fn issuer_common_name(&self) -> Option<String> {
+        name::common_name(&self.0.issuer)
+    }
+
     /// The subject's Name, DER.
     pub fn subject_der(&self) -> &[u8] {
         &self.0.subject

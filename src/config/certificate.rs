@@ -36,6 +36,8 @@ const METHODS: [(&str, &[&str]); 4] = [
             "contact",
             "agree_tos",
             "profile",
+            "preferred_chain",
+            "account_key_type",
         ],
     ),
 ];
@@ -222,6 +224,8 @@ fn acme(section: &Section<'_>) -> Method {
         contact: section.list("contact").into_iter().map(|value| value.text.to_string()).collect(),
         agree_tos: section.switch("agree_tos").unwrap_or(false),
         profile: text("profile"),
+        preferred_chain: text("preferred_chain"),
+        account_key_type: section.choice("account_key_type"),
     };
     Method::Acme { options: Box::new(options), secrets }
 }

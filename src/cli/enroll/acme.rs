@@ -10,6 +10,7 @@ use url::Url;
 use crate::acme::ChallengeType;
 use crate::enroll::methods::acme::{Dns, Options};
 use crate::error::{Error, Result};
+use crate::key::KeyType;
 use crate::listener::Listener;
 
 /// What only ACME needs.
@@ -31,7 +32,8 @@ pub(super) struct AcmeArgs {
     /// A running web server's directory: http-01 puts its file there instead of listening
     #[arg(long, value_name = "DIR")]
     webroot: Option<PathBuf>,
-    /// A program for dns-01, called with `present|cleanup FQDN. VALUE`; given again: its first arguments
+    /// A program for dns-01, called with `present|cleanup FQDN. VALUE` (VALUE may begin with `-`); given again: its first
+    /// arguments
     #[arg(long, value_name = "PROGRAM", allow_hyphen_values = true)]
     dns_hook: Vec<String>,
     /// A name server that takes updates for dns-01 (RFC 2136)
@@ -55,6 +57,9 @@ pub(super) struct AcmeArgs {
     /// Where the account's key is kept [default: beside `--key`, one for each server]
     #[arg(long, value_name = "FILE")]
     account_key: Option<PathBuf>,
+    /// Kind of a new account's key [default: ec-p256]
+    #[arg(long, value_name = "TYPE")]
+    account_key_type: Option<KeyType>,
     /// An e-mail address for the account (repeatable)
     #[arg(long, value_name = "EMAIL")]
     contact: Vec<String>,
@@ -64,6 +69,9 @@ pub(super) struct AcmeArgs {
     /// One of the server's profiles
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
+    /// Common name of the root that the chain should lead to, where the server offers several chains
+    #[arg(long, value_name = "NAME")]
+    preferred_chain: Option<String>,
 }
 
 /// What they say, with the provisioner that is named beside them. `given` has the ids of what the command line itself says.
@@ -100,6 +108,8 @@ pub(super) fn options(options: &AcmeArgs, given: &[String], provisioner: Option<
         contact: options.contact.clone(),
         agree_tos: options.agree_tos,
         profile: options.profile.clone(),
+        preferred_chain: options.preferred_chain.clone(),
+        account_key_type: options.account_key_type,
     })
 }
 

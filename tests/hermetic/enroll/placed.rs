@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use super::{Scene, done, mode};
 use crate::support::binary;
+use crate::support::ca::pem;
 use crate::support::program::copy_for_all;
 
 #[test]
@@ -278,9 +279,9 @@ fn t21_what_lies_where_a_key_under_way_is_kept_must_be_ours() {
     fs::create_dir(&pending).unwrap();
     fs::set_permissions(&pending, fs::Permissions::from_mode(0o700)).unwrap();
     let planted = rcgen::KeyPair::generate().unwrap();
-    super::write(&pending.join("key.pem"), planted.serialize_pem().as_bytes(), 0o600);
+    super::write(&pending.join("key.pem"), pem("PRIVATE KEY", &planted.serialize_der()).as_bytes(), 0o600);
     scene.enroll().ok();
-    assert_ne!(scene.pair().1, planted.serialize_pem().into_bytes());
+    assert_ne!(scene.pair().1, pem("PRIVATE KEY", &planted.serialize_der()).into_bytes());
 }
 
 /// Volumes get their rights changed as a whole: what others could have put there is not believed, and the directory is
