@@ -29,6 +29,7 @@ pub mod pair;
 pub mod plan;
 pub mod private_store;
 pub mod privilege;
+mod random;
 pub mod rootfs;
 pub mod runtime;
 pub mod secret;

@@ -5,7 +5,6 @@
 
 use aes_kw::{KeyInit as _, KwAes128};
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -89,12 +88,11 @@ pub fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
 /// Encrypts with A256GCM; `iterations` as [`ITERATIONS`] has it, fewer for throwaway keys only.
 pub fn encrypt(plain: &[u8], content_type: &str, password: &[u8], iterations: u32) -> Result<String> {
     let failed = |_| Error::failed("could not encrypt");
-    let random = SystemRandom::new();
     let mut salt = [0; 16];
     let mut nonce = [0; 12];
     let mut content_key = Zeroizing::new([0; 32]);
     for bytes in [&mut salt[..], &mut nonce, content_key.as_mut_slice()] {
-        random.fill(bytes).map_err(failed)?;
+        crate::random::fill(bytes)?;
     }
     let protected = encode(
         json!({"alg": ALGORITHM, "cty": content_type, "enc": "A256GCM", "p2c": iterations, "p2s": encode(&salt)})

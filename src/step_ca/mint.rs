@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -101,7 +100,7 @@ pub fn mint(request: &Request<'_>, signer: &Signer<'_>) -> Result<Zeroizing<Stri
             .hint("the default of `--valid-for` is 5m: long enough to start a container"));
     }
     let mut random = [0; 32];
-    SystemRandom::new().fill(&mut random).map_err(|_| Error::failed("the system gave no random bytes"))?;
+    crate::random::fill(&mut random)?;
     let sans = match request.names {
         [] => vec![request.subject.to_owned()],
         names => names.iter().map(ToString::to_string).collect(),

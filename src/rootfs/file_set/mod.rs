@@ -76,8 +76,7 @@ impl<'a> FileSet<'a> {
     /// The kernel gives no random bytes.
     pub fn unlocked(sysroot: &'a Sysroot, stamp: Option<i64>) -> Result<Self> {
         let mut random = [0_u8; 16];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-            .map_err(|error| Error::failed("the kernel gives no random bytes").because(error))?;
+        crate::random::fill(&mut random)?;
         Ok(FileSet::new(sysroot, hex::encode(random), stamp))
     }
 
