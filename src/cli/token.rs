@@ -1,7 +1,7 @@
 //! `trustup token`: makes a one-time token on the host for a container, as `step ca token` does.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
@@ -17,11 +17,12 @@ use crate::cert::{Certificate, SubjectAltName, input, pem};
 use crate::config::{self, Scope};
 use crate::enroll::methods::{self, x5c};
 use crate::enroll::trust::{self, Ca, Given};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::PrivateKey;
 use crate::net::Net;
 use crate::net::dns::Settings;
+use crate::net::retry::{Backoff, Retry};
 use crate::net::url::masked;
 use crate::pair::check::Roots;
 use crate::rootfs::directory::Attributes;
@@ -39,10 +40,6 @@ const LIMIT: u64 = 256 * 1024;
 
 /// Where the token goes.
 const OUT: OutputOption = OutputOption { name: "--out", takes_standard: true };
-
-/// Pauses between tries of `--wait`: doubled from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Make a one-time token for a container: on standard output, or in a file that only you can read
 #[derive(Debug, Args)]
@@ -290,20 +287,10 @@ fn fetch(
     let (name, key) = runtime::block_on(async {
         let net = Net::new(env, &names, context.timeout(), context.global.wait)?;
         let client = Client::new(&net, env, url, &methods::trust(&roots))?;
-        let until = tokio::time::Instant::now() + context.global.wait.unwrap_or_default();
-        let mut pause = FIRST_PAUSE;
-        let provisioners = loop {
-            let error = match client.provisioners().await {
-                Ok(provisioners) => break provisioners,
-                Err(failed) => failed.error,
-            };
-            let left = until.saturating_duration_since(tokio::time::Instant::now());
-            if error.kind() != Kind::Unreachable || left.is_zero() {
-                return Err(error);
-            }
-            tokio::time::sleep(pause.min(left)).await;
-            pause = (pause * 2).min(LAST_PAUSE);
-        };
+        let last_start = Instant::now() + context.global.wait.unwrap_or_default();
+        let mut retry = Retry::until(last_start, Backoff::STARTING);
+        let provisioners =
+            retry.run(async || client.provisioners().await.map_err(|failed| failed.error)).await?;
         // The token's times are ours.
         if let Some(warning) = client.skew().and_then(diagnosis::clock_warning) {
             ui.warn(format!("the CA may refuse the token: {warning}"));

@@ -14,6 +14,7 @@ use crate::cert::{Certificate, pem};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::net::retry::retry_after;
 use crate::net::url::masked;
 use crate::net::{self, Answer, Net, Request, Trust};
 
@@ -230,7 +231,10 @@ impl Client {
         }
         match answers::check(&answer) {
             Ok(()) => Ok(answer),
-            Err(error) => Err(Failed { error, status: Some(answer.status), sent: true }),
+            Err(error) => {
+                let error = error.with_retry_after(retry_after(&answer.headers, self.env.now()));
+                Err(Failed { error, status: Some(answer.status), sent: true })
+            }
         }
     }
 
