@@ -35,7 +35,7 @@ pub mod policy;
 mod primitives;
 mod private_key;
 mod purpose;
-
+pub mod readers;
 mod san;
 mod self_signature;
 mod structure;

@@ -13,7 +13,7 @@ use super::Context;
 use super::config::ConfigArg;
 use super::enroll::{given, ignore_ca, recorded};
 use super::variables::PublishedSources;
-use crate::cert::{Certificate, SubjectAltName, input, pem};
+use crate::cert::{Certificate, SubjectAltName, pem};
 use crate::config::{self, Scope};
 use crate::enroll::methods::{self, x5c};
 use crate::enroll::trust::{self, Ca, Given};
@@ -35,7 +35,7 @@ use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 use crate::step_ca::{Client, diagnosis};
 use crate::text;
 
-/// The largest certificate signing request, or file of a birth certificate, in bytes.
+/// The largest certificate signing request, in bytes.
 const LIMIT: u64 = 256 * 1024;
 
 /// Where the token goes.
@@ -239,7 +239,7 @@ impl TokenArgs {
         };
         match (&self.x5c_cert, &self.x5c_key, &self.provisioner_key, &self.password_file) {
             (Some(cert), Some(key), None, None) => {
-                let chain = birth_certificate(cert)?;
+                let chain = x5c::birth_certificate(cert)?;
                 let key = PrivateKey::from_pem(read(key, "the birth certificate's key")?.bytes())
                     .map_err(|error| error.at(text::escape(key)))?;
                 mint::check_birth_certificate(&chain, &key, context.env.now())?;
@@ -314,18 +314,6 @@ fn root_of(ca: &Ca) -> Option<Fingerprint> {
         ([pin, ..], _) => Some(*pin),
         ([], [root]) => Some(root.fingerprint()),
         _ => None,
-    }
-}
-
-fn birth_certificate(path: &Path) -> Result<Vec<Certificate>> {
-    let shown = path.display().to_string();
-    let bytes = host::read_file(path, LIMIT)?;
-    let file = input::read(&bytes, &shown).map_err(|error| x5c::explained(error, &bytes))?;
-    match file.problems.first() {
-        Some(problem) => Err(Error::usage("the birth certificate's file cannot be used")
-            .at(text::escape(&shown))
-            .because(anyhow::anyhow!("{}", problem.what))),
-        None => Ok(file.certificates),
     }
 }
 

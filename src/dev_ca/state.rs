@@ -12,7 +12,7 @@ use super::DevCa;
 use super::authority::Authority;
 use super::names::Names;
 use super::provisioners::{JWK, JwkProvisioner};
-use crate::cert::{Certificate, SubjectAltName, pem};
+use crate::cert::{Certificate, SubjectAltName};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::key::PrivateKey;
@@ -161,8 +161,7 @@ impl Kept {
 
     fn restore(self, env: &Env) -> Result<DevCa> {
         let certificate = |text: &str| {
-            let block = pem::blocks(text.as_bytes()).into_iter().next();
-            let found = block.as_ref().and_then(Certificate::from_block);
+            let found = Certificate::all_in(text.as_bytes()).into_iter().next();
             found.ok_or_else(|| Error::failed("a certificate in it cannot be read"))
         };
         let names = self.names.iter().map(|name| name.parse()).collect::<Result<Vec<_>>>()?;

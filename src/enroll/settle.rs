@@ -6,7 +6,7 @@ use super::enrolled::Enrolled;
 use super::methods::Method;
 use super::trust::{self, Ca};
 use super::{Request, World};
-use crate::cert::SubjectAltName;
+use crate::cert::{SubjectAltName, readers};
 use crate::error::{Error, Result};
 use crate::pair::check::Roots;
 use crate::pair::facts::{self, Standing};
@@ -95,7 +95,7 @@ fn names(request: &Request, world: &World<'_>) -> Result<Vec<SubjectAltName>> {
         names = of_token.unwrap_or_default();
     }
     let names_of = |bytes: Vec<u8>| {
-        let chain = facts::certificates(&bytes).ok();
+        let chain = readers::read_chain(&bytes).ok();
         chain.and_then(|chain| chain.first()?.subject_alt_names().ok()).unwrap_or_default()
     };
     if names.is_empty() {

@@ -3,7 +3,7 @@
 use super::check::{self, Roots, Vouched, Wanted};
 use super::place::{current, is_as_asked};
 use super::{Content, FILE_LIMIT, Layout, Outputs};
-use crate::cert::{Certificate, SubjectAltName, pem};
+use crate::cert::{Certificate, SubjectAltName, readers};
 use crate::error::Result;
 use crate::key::{KeyType, PrivateKey};
 use crate::rootfs::{Kind, Meta, Sysroot};
@@ -69,7 +69,7 @@ pub fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now: i64) 
     if let Some(why) = unsafe_key(host, outputs, &key_meta)? {
         return bad(why);
     }
-    let chain = match certificates(&cert_bytes) {
+    let chain = match readers::read_chain(&cert_bytes) {
         Ok(chain) => chain,
         Err(why) => return bad(format!("the certificate file cannot be used: {why}")),
     };
@@ -90,19 +90,6 @@ pub fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now: i64) 
         has_others(host, outputs, &Content::new(&key, &chain, request.roots))? && has_layout(host, outputs)?;
     let is_neat = is_whole && metas.iter().all(|(meta, mode)| is_as_asked(meta, outputs, *mode));
     Ok(Standing::Good(Box::new(Good { chain, key, vouched, is_whole, is_neat })))
-}
-
-/// The certificates of a file, in its order.
-pub(crate) fn certificates(bytes: &[u8]) -> Result<Vec<Certificate>, String> {
-    let mut chain = Vec::new();
-    for block in pem::blocks(bytes) {
-        if block.label != "CERTIFICATE" {
-            continue;
-        }
-        let der = block.der.as_deref().ok_or("a block in it is damaged")?;
-        chain.push(Certificate::from_der(der)?);
-    }
-    if chain.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(chain) }
 }
 
 fn read(host: &Sysroot, path: &str) -> Result<Option<(Vec<u8>, Meta)>> {

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 
-use crate::cert::{Certificate, pem};
+use crate::cert::Certificate;
+use crate::cert::readers::{Findings, Reader, openssl};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::rootfs::{Kind, host};
@@ -111,12 +112,15 @@ fn usable(roots: Vec<CertificateDer<'static>>, place: String) -> Result<TrustedR
     Ok(TrustedRoots { roots, named: format!("the roots of `{place}`"), warning: None })
 }
 
-/// The certificates of a bundle: other people's file, so what cannot be read is passed over.
+/// The certificates that OpenSSL finds in a bundle: what no other program here trusts vouches for nothing (threat T33).
 fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let bytes = host::read_file(path, MAX_BUNDLE)?;
-    let blocks = pem::blocks(&bytes).into_iter();
-    let ders = blocks.filter(|block| block.label == "CERTIFICATE").filter_map(|block| block.der);
-    Ok(ders.filter(|der| Certificate::from_der(der).is_ok()).map(CertificateDer::from).collect())
+    Ok(parsed(Reader::OpenSsl.read(&host::read_file(path, MAX_BUNDLE)?)))
+}
+
+/// Those that can be parsed.
+fn parsed(findings: Findings) -> Vec<CertificateDer<'static>> {
+    let found = findings.certificates.into_iter();
+    found.filter(|der| Certificate::from_der(der).is_ok()).map(CertificateDer::from).collect()
 }
 
 /// The certificates in the files of a directory, hash links included, each once; `None` if there are no files.
@@ -133,8 +137,8 @@ fn certificates_in(directory: &Path) -> Result<Option<Vec<CertificateDer<'static
         }
         files += 1;
         // A key that we may not read is no certificate.
-        let Ok(more) = bundle(&path) else { continue };
-        for certificate in more {
+        let Ok(content) = host::read_file(&path, MAX_BUNDLE) else { continue };
+        for certificate in parsed(openssl::read_hashed(&content)) {
             if !found.contains(&certificate) {
                 found.push(certificate);
             }
@@ -148,6 +152,7 @@ mod tests {
     #![allow(clippy::disallowed_methods, reason = "tests drive the real world")]
 
     use super::*;
+    use crate::cert::pem;
 
     fn at(now: i64) -> TrustedRoots {
         let root = tempfile::tempdir().expect("root");

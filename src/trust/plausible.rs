@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use crate::cert::readers::{self, Reader};
 use crate::cert::{Certificate, is_decodable, pem};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
@@ -16,7 +17,6 @@ use crate::rootfs::tree::{File, Node};
 use crate::text;
 use crate::trust::nix_store;
 use crate::trust::p11_format::certificates_in_edk2;
-use crate::trust::readers::{self, Reader};
 use crate::trust::updater::{bundle, rehash};
 use crate::trust::view::View;
 

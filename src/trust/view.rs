@@ -13,8 +13,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+pub use self::contents::Contents;
 use self::contents::Parsed;
-pub use self::contents::{Contents, certificates_in};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::rootfs::budget;

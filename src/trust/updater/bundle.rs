@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::inputs;
 use super::nix_links::{self, Way};
 use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
+use crate::cert::readers::{self, Reader};
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -17,7 +18,6 @@ use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
 use crate::trust::nix_store;
 use crate::trust::owners::Owner;
-use crate::trust::readers::{self, Reader};
 use crate::trust::view::View;
 
 /// Where programs look for a bundle, in the order in which Go's crypto/x509 and rustls-native-certs do; then the
