@@ -112,7 +112,8 @@ fn has_its_files(method: &Method) -> Result<bool> {
     Ok(match method {
         Method::Token { token } => token.is_some(),
         Method::X5c { cert, key, .. } => host::stat(cert)?.is_some() && host::stat(key)?.is_some(),
-        Method::Provisioner { .. } | Method::Acme { .. } => true,
+        Method::Provisioner { key: Some(key), .. } => host::stat(key)?.is_some(),
+        Method::Provisioner { key: None, .. } | Method::Acme { .. } => true,
     })
 }
 

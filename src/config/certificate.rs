@@ -17,7 +17,7 @@ use crate::pair::{CERT_MODE, KEY_MODE, Outputs};
 /// All keys of an `enroll` block but `method`, with the methods that have them.
 const METHODS: [(&str, &[&str]); 4] = [
     ("token", &["token"]),
-    ("provisioner", &["provisioner", "password"]),
+    ("provisioner", &["provisioner", "password", "provisioner_key"]),
     ("x5c", &["provisioner", "x5c_cert", "x5c_key"]),
     (
         "acme",
@@ -130,9 +130,14 @@ fn method(section: &Section<'_>) -> Option<Method> {
     let method = match word.as_str() {
         "token" => Some(Method::Token { token: section.secret("token") }),
         "provisioner" => {
-            section.require("password");
-            let provisioner = text("provisioner");
-            section.secret("password").map(|password| Method::Provisioner { provisioner, password })
+            let has_key = section.has("provisioner_key");
+            if !has_key {
+                section.require("password");
+            }
+            let (provisioner, password) = (text("provisioner"), section.secret("password"));
+            let key = path("provisioner_key");
+            let method = Method::Provisioner { provisioner, password, key };
+            (has_key || !method.secrets().is_empty()).then_some(method)
         }
         "x5c" => {
             ["x5c_cert", "x5c_key"].iter().for_each(|key| section.require(key));

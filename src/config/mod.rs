@@ -127,12 +127,14 @@ pub enum Method {
         /// `token`, `token_file`; else where enroll looks for one.
         token: Option<Secret>,
     },
-    /// A token that is minted here, with a provisioner's password.
+    /// A token that is minted here, with a provisioner's key.
     Provisioner {
         /// `provisioner`; else that of `[ca]`.
         provisioner: Option<String>,
-        /// `password`, `password_file`.
-        password: Secret,
+        /// `password`, `password_file`; of the key at the CA, or of `key` where that is encrypted.
+        password: Option<Secret>,
+        /// `provisioner_key`: its key, where the CA is not asked for it.
+        key: Option<PathBuf>,
     },
     /// A birth certificate.
     X5c {
@@ -167,7 +169,7 @@ impl Method {
     pub fn secrets(&self) -> Vec<&Secret> {
         match self {
             Method::Token { token } => token.iter().collect(),
-            Method::Provisioner { password, .. } => vec![password],
+            Method::Provisioner { password, .. } => password.iter().collect(),
             Method::X5c { .. } => Vec::new(),
             Method::Acme { secrets, .. } => secrets.iter().collect(),
         }

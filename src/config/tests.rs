@@ -134,6 +134,7 @@ fn everything_that_can_be_said_arrives() {
         ["token", "provisioner", "x5c", "acme"]
     );
     let Method::Provisioner { password, .. } = &one.enroll[1] else { panic!("{:?}", one.enroll[1]) };
+    let password = password.as_ref().expect("a password");
     assert_eq!(password.read(&nothing()).unwrap().bytes(), format!("x{SECRET}").as_bytes());
     let Method::Acme { options: acme, .. } = &one.enroll[3] else { panic!("{:?}", one.enroll[3]) };
     assert!(acme.agree_tos && acme.challenge.is_none());
@@ -142,6 +143,18 @@ fn everything_that_can_be_said_arrives() {
     assert_eq!(one.enroll[3].secrets().len(), 1);
     // T23: no secret is in what might be printed.
     assert!(!format!("{config:?}").contains(SECRET));
+}
+
+#[test]
+fn a_provisioners_key_needs_no_password() {
+    for (more, has_password) in [("", false), ("\npassword = \"x\"", true)] {
+        let keys = format!("method = \"provisioner\"\nprovisioner_key = \"/dev.jwk\"{more}");
+        let config = good(&method(&keys));
+        let Method::Provisioner { password, key, .. } = &config.certificates[0].enroll[0] else {
+            panic!("{keys}")
+        };
+        assert_eq!((key.as_deref(), password.is_some()), (Some(Path::new("/dev.jwk")), has_password));
+    }
 }
 
 #[test]
@@ -188,6 +201,16 @@ fn what_is_wrong_is_said_with_its_line() {
             &["7: unknown key `certificate.enroll.token_file` `token_file` belongs to the method `token`"],
         ),
         (&method("method = \"provisioner\""), &["5: `certificate.enroll.password` is missing"]),
+        (
+            &method("method = \"provisioner\"\nprovisioner_key = \"dev.jwk\""),
+            &["7: `certificate.enroll.provisioner_key` should be an absolute path"],
+        ),
+        (
+            &method("method = \"x5c\"\nx5c_cert = \"/x\"\nx5c_key = \"/x\"\nprovisioner_key = \"/x\""),
+            &[
+                "9: unknown key `certificate.enroll.provisioner_key` `provisioner_key` belongs to the method `provisioner`",
+            ],
+        ),
         (
             &method("method = \"provisioner\"\npassword = \"\""),
             &["7: `certificate.enroll.password` is empty"],

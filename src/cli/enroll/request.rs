@@ -98,7 +98,7 @@ fn refuse_unused(
             "cert" | "key" | "chain" | "ca_out" => Some(&ALL),
             "token" | "token_file" => Some(&[Token, Any]),
             "provisioner" => Some(&[Provisioner, X5c, Acme]),
-            "password_file" => Some(&[Provisioner]),
+            "password_file" | "provisioner_key" => Some(&[Provisioner]),
             "x5c_cert" | "x5c_key" => Some(&[X5c]),
             id => of_acme.get_arguments().any(|arg| arg.get_id() == id).then_some(&[Acme]),
         }
@@ -256,13 +256,15 @@ fn method(
     Ok(match word {
         MethodWord::Token | MethodWord::Any => Box::new(Token::new(token(context, args)?)),
         MethodWord::Provisioner => {
-            let Some(password) = &args.password_file else {
+            let parse = |text: &Option<String>| text.as_deref().map(str::parse).transpose();
+            let (password, key) = (parse(&args.password_file)?, parse(&args.provisioner_key)?);
+            if password.is_none() && key.is_none() {
                 return Err(missing(
-                    "`--password-file`",
-                    "`--password-file FILE` holds the provisioner's password; `-` is standard input",
+                    "`--password-file` or `--provisioner-key`",
+                    "`--password-file FILE` holds the provisioner's password, `--provisioner-key FILE` its key; `-` is standard input",
                 ));
-            };
-            Box::new(Provisioner::new(provisioner, password.parse()?))
+            }
+            Box::new(Provisioner::new(provisioner, password, key))
         }
         MethodWord::X5c => {
             let (Some(cert), Some(key)) = (&args.x5c_cert, &args.x5c_key) else {
@@ -410,8 +412,9 @@ fn of_file(
             Box::new(Token::new(token.source()))
         }
         config::Method::Token { .. } => Box::new(Token::new(token(context, args)?)),
-        config::Method::Provisioner { provisioner, password } => {
-            Box::new(Provisioner::new(or_default(provisioner), password.source()))
+        config::Method::Provisioner { provisioner, password, key } => {
+            let password = password.map(|password| password.source());
+            Box::new(Provisioner::new(or_default(provisioner), password, key.map(Source::File)))
         }
         config::Method::X5c { provisioner, cert, key } => {
             Box::new(X5c { name: or_default(provisioner), cert, key })

@@ -57,7 +57,7 @@ impl X5c {
         let subject = order.about.names[0].to_string();
         let token = mint::mint(&minting(order, &name, &subject)?, &Signer::X5c { key: &key, chain: &chain })?;
         let names = order.about.names;
-        sign(order, Method::name(self), names, &token, Spending::Minted(&provisioners)).await
+        sign(order, Method::name(self), names, &token, Spending::Minted(Some(&provisioners))).await
     }
 
     /// Certificate and key, and who else can read the key.
