@@ -40,3 +40,4 @@ pub mod text;
 pub mod trust;
 pub mod ui;
 pub mod versioned;
+mod well_known;

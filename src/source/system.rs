@@ -10,20 +10,7 @@ use crate::cert::readers::{Findings, Reader, openssl};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::rootfs::{Kind, host};
-
-/// Where distributions keep their bundle; the first that exists counts. The order of Go's `crypto/x509`
-/// (root_linux.go): Debian, Fedora and RHEL, openSUSE, OpenELEC, RHEL 7, Alpine.
-const BUNDLES: [&str; 6] = [
-    "etc/ssl/certs/ca-certificates.crt",
-    "etc/pki/tls/certs/ca-bundle.crt",
-    "etc/ssl/ca-bundle.pem",
-    "etc/pki/tls/cacert.pem",
-    "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "etc/ssl/cert.pem",
-];
-
-/// Directories of single certificates, if there is no bundle.
-const DIRECTORIES: [&str; 2] = ["etc/ssl/certs", "etc/pki/tls/certs"];
+use crate::well_known;
 
 /// Largest bundle that is read.
 const MAX_BUNDLE: u64 = 32 * 1024 * 1024;
@@ -85,12 +72,13 @@ pub(crate) fn trusted_roots(root: &Path, env: &Env) -> Result<TrustedRoots> {
 
 /// Where the distribution keeps its roots, and those roots; `None` if there is no such file.
 fn default_store(root: &Path) -> Result<Option<(Vec<CertificateDer<'static>>, String)>> {
-    for path in BUNDLES.map(|path| root.join(path)) {
+    let below = |path: &&str| root.join(path.trim_start_matches('/'));
+    for path in well_known::bundles_of_go().iter().map(below) {
         if exists(&path) {
             return Ok(Some((bundle(&path)?, path.display().to_string())));
         }
     }
-    for path in DIRECTORIES.map(|path| root.join(path)) {
+    for path in well_known::DIRECTORIES.iter().map(below) {
         if let Some(found) = certificates_in(&path)? {
             return Ok(Some((found, path.display().to_string())));
         }
