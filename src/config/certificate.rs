@@ -43,8 +43,6 @@ const METHODS: [(&str, &[&str]); 4] = [
 /// Keys that only some challenges use.
 const OF_CHALLENGES: [&str; 5] = ["http_listen", "tls_listen", "webroot", "dns_hook", "rfc2136"];
 
-const DURATION: &str = "a duration: a number and a unit, such as `30s`, `5m` or `24h`";
-const LIFE: &str = "a duration (`24h`, `1h30m`, `30d`) or a moment (`2026-12-24T18:00:00Z`)";
 const MODE: &str = "a file mode in octal, such as `\"0640\"`";
 
 /// What is missing or wrong is said, and empty in the answer.
@@ -65,7 +63,11 @@ pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
             u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && matches!(base, 0 | 8))
         })
     };
-    let time = |key| section.plain(key, DURATION, |text, _| duration::parse(text).ok());
+    let life =
+        format!("a duration of at least a second or a moment (`2026-12-24T18:00:00Z`): {}", duration::FORM);
+    let time = |key| {
+        section.plain(key, &format!("a duration: {}", duration::FORM), |text, _| duration::parse(text).ok())
+    };
     let settings = CertificateConfig {
         names: parsed,
         cert: cert.as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
@@ -76,7 +78,7 @@ pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
         owner: section.string("owner").map(|value| value.text.to_string()),
         cert_mode: mode("cert_mode"),
         key_mode: mode("key_mode"),
-        not_after: section.plain("not_after", LIFE, |text, _| text.parse().ok()),
+        not_after: section.plain("not_after", &life, |text, _| text.parse().ok()),
         layout: section.choice("layout"),
         issuer_root: path("issuer_root").map(|(path, _)| path),
         timeout: time("timeout"),

@@ -302,7 +302,10 @@ fn a_life_may_end_at_a_moment() {
         ("\"2026-12-24T18:00:00Z\"", Some(NotAfter::Moment(1_798_135_200))),
         ("\"30d\"", Some(NotAfter::Duration(30 * 86_400))),
         ("2026-12-24", None),
-        ("24", None),
+        ("90", Some(NotAfter::Duration(90))),
+        ("\"1d12h\"", Some(NotAfter::Duration(36 * 3600))),
+        ("\"500ms\"", None),
+        ("-90", None),
         ("true", None),
     ] {
         let Checked { config, problems } =
