@@ -124,7 +124,7 @@ impl Fixture {
     /// Writes the tree into `into`, an existing directory of ours, which should be empty. Modes are exact whatever
     /// the umask; owners are set only where we are root.
     pub fn unpack(&self, into: &Path) -> Result<()> {
-        let root = rustix::process::geteuid().is_root();
+        let root = crate::privilege::is_root();
         for entry in &self.entries {
             entry.create(into, root).map_err(|error| {
                 Error::failed("could not unpack a fixture")

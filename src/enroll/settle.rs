@@ -70,7 +70,7 @@ fn kept(world: &World<'_>, outputs: &Outputs) -> Result<Option<Result<Enrolled, 
 
 /// The content of a file in our directory beside the key, if nobody else can have written it.
 fn of_ours(world: &World<'_>, outputs: &Outputs, path: &str) -> Result<Option<Vec<u8>>> {
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = crate::privilege::uid();
     let ours = |meta: Meta| meta.uid == uid && (outputs.allow_shared || meta.mode & 0o077 == 0);
     let is_safe = world.host.lstat(split(path).0).ok().flatten().is_some_and(ours)
         && outputs.unsafe_way(world.host, path)?.is_none();

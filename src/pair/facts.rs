@@ -6,6 +6,7 @@ use super::{Content, FILE_LIMIT, Layout, Outputs};
 use crate::cert::{Certificate, SubjectAltName, readers};
 use crate::error::Result;
 use crate::key::{KeyType, PrivateKey};
+use crate::privilege;
 use crate::rootfs::{Kind, Meta, Sysroot};
 
 /// What a pair has to be to be good (threat T21).
@@ -99,12 +100,12 @@ fn read(host: &Sysroot, path: &str) -> Result<Option<(Vec<u8>, Meta)>> {
 /// What belongs to somebody else and cannot even be read, as after a change of `USER` in an image; it can be replaced
 /// where the directory is ours.
 fn unreadable(host: &Sysroot, outputs: &Outputs) -> Result<Option<String>> {
-    let us = rustix::process::geteuid();
+    let us = privilege::uid();
     for (what, path) in [("certificate", &outputs.cert), ("key", &outputs.key)] {
         if let Some(meta) = host.stat(path)?
             && meta.kind == Kind::File
-            && meta.uid != us.as_raw()
-            && !us.is_root()
+            && meta.uid != us
+            && us != 0
             && read(host, path).is_err()
         {
             return Ok(Some(format!("the {what} belongs to user {}, and cannot be read", meta.uid)));
@@ -115,7 +116,7 @@ fn unreadable(host: &Sysroot, outputs: &Outputs) -> Result<Option<String>> {
 
 /// Who else may know the key, or could have put it there.
 fn unsafe_key(host: &Sysroot, outputs: &Outputs, meta: &Meta) -> Result<Option<String>> {
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = privilege::uid();
     let owner = outputs.owner.map(|(uid, _)| uid);
     if meta.uid != uid && Some(meta.uid) != owner {
         return Ok(Some(format!("the key belongs to user {}", meta.uid)));

@@ -5,7 +5,7 @@ mod acme;
 mod report;
 mod request;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
@@ -253,13 +253,4 @@ fn mode(text: &str) -> Result<u32, String> {
 
 fn not_after(text: &str) -> Result<NotAfter, String> {
     text.parse().map_err(|error| super::for_clap(&error))
-}
-
-/// A path as seen from `/`.
-fn absolute(path: &Path) -> Result<String> {
-    let absolute = std::path::absolute(path)
-        .map_err(|error| Error::usage("this path cannot be used").at(path.display()).because(error))?;
-    absolute.to_str().map(ToOwned::to_owned).ok_or_else(|| {
-        Error::usage("this path is not UTF-8").at(crate::text::escape(&path.to_string_lossy()))
-    })
 }

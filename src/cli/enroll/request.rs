@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args as _;
 
 use super::acme::{self, AcmeArgs};
-use super::{Context, EnrollArgs, MethodWord, absolute};
+use super::{Context, EnrollArgs, MethodWord};
 use crate::cli::variables::{Parsed, PublishedSources};
 use crate::config::{self, CertificateConfig, Config, Scope};
 use crate::enroll::methods::Method;
@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::pair::decide::Policy;
 use crate::pair::{CERT_MODE, KEY_MODE, Outputs, owner};
+use crate::privilege;
 use crate::rootfs::output::{Output, OutputOption};
 use crate::rootfs::{Sysroot, host as files};
 use crate::secret::Source;
@@ -234,7 +235,7 @@ fn output(path: &Path, name: &'static str) -> Result<String> {
     let option = OutputOption { name, takes_standard: false };
     match option.parse(path)? {
         Output::File(path) => Ok(path),
-        Output::Standard => absolute(path),
+        Output::Standard => files::absolute_text(path),
     }
 }
 
@@ -427,13 +428,13 @@ fn of_file(
 fn owner_of(host: &Sysroot, text: Option<&str>) -> Result<Option<(u32, u32)>> {
     let Some(text) = text else { return Ok(None) };
     let owner = owner::resolve(host, text)?;
-    let us = rustix::process::geteuid();
-    if !us.is_root() && owner.0 != us.as_raw() {
+    let (us, is_root) = (privilege::uid(), privilege::is_root());
+    if !is_root && owner.0 != us {
         return Err(Error::usage("only root can give files to another user")
             .at(crate::text::escape(text))
             .hint("run trustup as that user, or as root; or leave the owner out"));
     }
-    if !us.is_root() && !is_ours(owner.1) {
+    if !is_root && !is_ours(owner.1) {
         return Err(Error::usage("only root can give files to a group that the user is not in")
             .at(crate::text::escape(text))
             .hint(
@@ -446,5 +447,5 @@ fn owner_of(host: &Sysroot, text: Option<&str>) -> Result<Option<(u32, u32)>> {
 /// Whether the current user is in this group.
 fn is_ours(group: u32) -> bool {
     let groups = rustix::process::getgroups().unwrap_or_default();
-    rustix::process::getegid().as_raw() == group || groups.iter().any(|gid| gid.as_raw() == group)
+    privilege::gid() == group || groups.iter().any(|gid| gid.as_raw() == group)
 }

@@ -22,7 +22,7 @@ use crate::pair::FILE_LIMIT;
 use crate::pair::pending::{Attempt, Pending};
 use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::{try_write_file, write_file};
-use crate::rootfs::{Sysroot, split};
+use crate::rootfs::{Sysroot, host, split};
 use crate::secret::{Secret, Source};
 use crate::source::system;
 
@@ -298,7 +298,7 @@ impl AccountStore for Account<'_> {
         match &self.place {
             Place::Beside(id) => self.pending.account(id),
             Place::At(path) => {
-                let (host, path) = (Sysroot::open(Path::new("/"))?, absolute(path)?);
+                let (host, path) = (Sysroot::open(Path::new("/"))?, host::absolute_text(path)?);
                 let Some((bytes, meta)) = host.read(&path, FILE_LIMIT)? else { return Ok(None) };
                 let bytes = Zeroizing::new(bytes);
                 if meta.mode & 0o077 != 0 {
@@ -364,7 +364,7 @@ const FILE_ATTRIBUTES: Attributes = Attributes { mode: 0o600, owner: None, modif
 
 impl File {
     fn open(path: &Path) -> Result<File> {
-        let path = absolute(path)?;
+        let path = host::absolute_text(path)?;
         let host = Sysroot::open(Path::new("/"))?;
         host.directory(split(&path).0).map_err(|error| {
             error.hint("`--account-key FILE` is where the account's key is kept: make its directory first")
@@ -381,12 +381,4 @@ impl File {
     fn replace(&self, path: &str, content: &[u8]) -> Result<()> {
         write_file(&self.host, path, content, FILE_ATTRIBUTES).map(drop)
     }
-}
-
-fn absolute(path: &Path) -> Result<String> {
-    let absolute = std::path::absolute(path)
-        .map_err(|error| Error::usage("this path cannot be used").at(path.display()).because(error))?;
-    absolute.to_str().map(ToOwned::to_owned).ok_or_else(|| {
-        Error::usage("this path is not UTF-8").at(crate::text::escape(&path.to_string_lossy()))
-    })
 }

@@ -203,7 +203,7 @@ impl<'a> FileSet<'a> {
             self.sysroot.directory(path)?
         };
         let foreign = directory.owner()?.filter(|(uid, _)| !self.sysroot.is_trusted(*uid));
-        let user = foreign.filter(|_| rules.with_owners_rights && rustix::process::geteuid().is_root());
+        let user = foreign.filter(|_| rules.with_owners_rights && crate::privilege::is_root());
         let directory = Rc::new(directory.with_rights_of(user));
         self.directories.insert(key, Rc::clone(&directory));
         Ok(directory)
