@@ -171,10 +171,8 @@ fn wrong_password() -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
-    use crate::cert::testing::Random;
+    use crate::cert::testing::{Random, counted};
 
     /// Made for the tests of a client of step-ca, with another implementation; its private number is a pattern.
     const VECTOR: &str = concat!(
@@ -240,7 +238,6 @@ mod tests {
 
     #[test]
     fn t19_costs_are_refused_before_they_are_paid() {
-        let start = Instant::now();
         for (count, code) in [
             ("2147483647", 5),
             ("5000001", 5),
@@ -255,11 +252,10 @@ mod tests {
             let header = format!(
                 r#"{{"alg":"{ALGORITHM}","enc":"A256GCM","p2s":"71wLk5GMfMUc3DcNPqddbg","p2c":{count}}}"#
             );
-            let error = decrypt(&with_header(&header), PASSWORD).expect_err(count);
-            assert_eq!(error.kind().exit_code(), code, "{count}: {error}");
+            let (refused, derived) = counted(|| decrypt(&with_header(&header), PASSWORD));
+            let error = refused.expect_err(count);
+            assert_eq!((error.kind().exit_code(), derived), (code, 0), "{count}: {error}");
         }
-        // The first count alone would take minutes.
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::testing::{
     mac_sha256, pbes2, pbmac1, pfx, pfx_of_keytool, pfx_plain, pkcs12_pbe, plain, salts, trusted_bag,
 };
 use super::*;
-use crate::cert::testing::{Draft, Random as Generator, UTF8, attribute, common_name, name};
+use crate::cert::testing::{Draft, Random as Generator, UTF8, attribute, common_name, counted, name};
 
 const HMAC_SHA256: Option<&str> = Some("1.2.840.113549.2.9");
 
@@ -336,17 +336,12 @@ fn t19_costs_are_refused_before_derivation() {
             pfx_plain(&[with(&pkcs12_pbe(6, count))]),
             pfx(&[plain(&bag())], dear_mac(count)),
         ] {
-            let start = Instant::now();
-            assert_eq!(problem(&bytes), Problem::TooCostly, "{count}");
-            // The smallest count would take several seconds.
-            assert!(start.elapsed() < Duration::from_secs(2), "{count}: {:?}", start.elapsed());
+            assert_eq!(counted(|| problem(&bytes)), (Problem::TooCostly, 0), "{count}");
         }
     }
     // Many that are allowed one by one.
     let many = pfx_plain(&vec![with(&pbes2(256, HMAC_SHA256, 4_000_000)); 3]);
-    let start = Instant::now();
-    assert_eq!(problem(&many), Problem::TooCostly);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(counted(|| problem(&many)), (Problem::TooCostly, 0));
     for zero in [pfx_plain(&[with(&pbes2(256, HMAC_SHA256, 0))]), pfx(&[], dear_mac(0))] {
         assert_eq!(problem(&zero), Problem::Damaged("an iteration count"));
     }
@@ -370,10 +365,8 @@ fn t19_lengths_are_checked_against_what_is_there() {
         many(0, &[1]),
         many(u32::MAX, &jks_trusted(b"a", 0, b"x").repeat(100)),
     ] {
-        let start = Instant::now();
+        // No memory holds four thousand million entries, and no test lives long enough to see them read.
         assert_eq!(problem(&file), Problem::Damaged("the entries"));
-        // Four thousand million entries would take longer, and no memory holds them.
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     }
 }
 
@@ -462,13 +455,11 @@ fn thousands_of_entries_are_no_trouble() {
     let entries: Vec<_> = named.iter().map(|(alias, der)| jks_trusted(alias.as_bytes(), 0, der)).collect();
     let bags: Vec<_> = named.iter().map(|(alias, der)| trusted_bag(alias, der)).collect();
     for first in [jks(2, "changeit", &entries), pfx_plain(&[plain(&bags)])] {
-        let start = Instant::now();
         let mut keystore = parse(&first);
         assert_eq!(keystore.entries().len(), COUNT);
         keystore.add("ours", &certificate("Ours"), 0).unwrap();
         keystore.remove(&Fingerprint::of(&ders[COUNT / 2]));
         assert_eq!(parse(&bytes_of(&keystore)).fingerprints().len(), COUNT);
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     }
 }
 
