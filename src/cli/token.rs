@@ -226,7 +226,7 @@ impl TokenArgs {
     /// What the token is to be signed with; read before anybody is asked.
     fn means(&self, context: &Context) -> Result<Means> {
         let read = |path: &str, what: &str| {
-            let secret = Secret::read(&path.parse::<Source>()?, what, context.env)?;
+            let secret = Secret::read(&path.parse::<Source>()?, what)?;
             if let Some(warning) = &secret.warning {
                 context.ui.warn(warning);
             }

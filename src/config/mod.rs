@@ -194,18 +194,11 @@ pub struct Checked {
     pub problems: Vec<Error>,
 }
 
-/// The configuration: the file that `given` or TRUSTUP_CONFIG names, else the default one. `None` if there is none.
+/// The configuration: the part `scope` of the file that `given` or TRUSTUP_CONFIG names, else of the default one. `None` if
+/// there is none.
 ///
 /// # Errors
-/// A named file that is missing; a file that somebody else could have written, or with anything wrong in it.
-pub fn load(env: &Env, given: Option<&Path>) -> Result<Option<Config>> {
-    load_scope(env, given, Scope::All)
-}
-
-/// As [`load`], of a part of the file.
-///
-/// # Errors
-/// As [`load`], for this part.
+/// A named file that is missing; a file that somebody else could have written, or with anything wrong in that part.
 pub fn load_scope(env: &Env, given: Option<&Path>, scope: Scope) -> Result<Option<Config>> {
     let Some(Checked { config, problems }) = check(env, given, scope)? else { return Ok(None) };
     let more = problems.len().saturating_sub(1);

@@ -39,7 +39,7 @@ pub(super) fn settle<'a>(request: &'a Request, world: &World<'_>, began: Instant
         recorded.add_known(kept.roots());
     }
     // A token that cannot be read matters only if it is needed: its method says so then.
-    let token = request.methods.iter().find_map(|method| method.token(world.env).ok().flatten());
+    let token = request.methods.iter().find_map(|method| method.token().ok().flatten());
     let mut ca = trust::resolve(&request.ca, &recorded, token.as_ref())?;
     for root in &ca.recorded {
         (world.note)(&format!("the CA's root counts because `trustup bootstrap` recorded it: {root}"));
@@ -91,7 +91,7 @@ pub(super) fn saved_answer(world: &World<'_>, outputs: &Outputs) -> Result<Optio
 fn names(request: &Request, world: &World<'_>) -> Result<Vec<SubjectAltName>> {
     let mut names = request.names.clone();
     if names.is_empty() {
-        let of_token = request.methods.iter().find_map(|method| method.token_names(world.env).ok().flatten());
+        let of_token = request.methods.iter().find_map(|method| method.token_names().ok().flatten());
         names = of_token.unwrap_or_default();
     }
     let names_of = |bytes: Vec<u8>| {
@@ -108,7 +108,7 @@ fn names(request: &Request, world: &World<'_>) -> Result<Vec<SubjectAltName>> {
     if names.is_empty() {
         // A token that cannot be read is what is wrong, if there is one.
         for method in &request.methods {
-            method.token_names(world.env)?;
+            method.token_names()?;
         }
         return Err(Error::usage("nothing says which names the certificate is for")
             .hint("name them behind the method, such as `trustup enroll provisioner web.internal …`"));

@@ -1,7 +1,6 @@
 //! What is at a path, as plain data: the alphabet of plans, undo and state.
 
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
 use crate::rootfs::budget::{self, Category};
 use crate::rootfs::directory::Directory;
 use crate::rootfs::{Kind, Meta, Sysroot};
@@ -84,14 +83,6 @@ impl Node {
             Node::Link { .. } => "a link",
             Node::File(_) => "a file",
             Node::Special => "a device, socket or FIFO",
-        }
-    }
-
-    /// The SHA-256 of a file's content.
-    pub fn digest(&self) -> Option<Fingerprint> {
-        match self {
-            Node::File(file) => Some(Fingerprint::of(&file.content)),
-            _ => None,
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::jose::{jwe, jwk, jws};
 use crate::key::PrivateKey;
 use crate::text;
 
-use super::{Client, Provisioners};
+use super::Provisioners;
 
 /// How long a token lives if nobody says otherwise: what step gives it.
 pub const VALID_FOR: Duration = Duration::from_secs(300);
@@ -154,17 +154,8 @@ pub struct ProvisionerKey {
     pub kid: String,
 }
 
-/// Fetches the encrypted key of the JWK provisioner `name` and decrypts it. Where several provisioners have that name,
-/// it is the one whose key has this password.
-///
-/// # Errors
-/// Unreachable, no such provisioner, a wrong password.
-pub async fn fetch_key(client: &Client, name: &str, password: &[u8]) -> Result<ProvisionerKey> {
-    let provisioners = client.provisioners().await.map_err(|failed| failed.error)?;
-    decrypt_key(&provisioners, name, password)
-}
-
-/// The same from a list that is known.
+/// Decrypts the key of the JWK provisioner `name`, which the CA's list has encrypted. Where several provisioners have that
+/// name, it is the one whose key has this password.
 ///
 /// # Errors
 /// No such provisioner, a wrong password.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use trustup::config::{Method, load};
+use trustup::config::{Method, Scope, load_scope};
 use trustup::env::Env;
 
 use crate::cli::Scene;
@@ -426,7 +426,9 @@ fn the_example_of_the_readme_is_right() {
     // The fingerprint is shortened there.
     fs::write(&file, example.replace("2f0c…9a", &"2f".repeat(32))).unwrap();
     let env = Env::fixed([("HOSTNAME", "db-1"), ("POD_IP", "10.0.0.5")], 0);
-    let config = load(&env, Some(&file)).unwrap_or_else(|error| panic!("{error}")).expect("it is there");
+    let config = load_scope(&env, Some(&file), Scope::All)
+        .unwrap_or_else(|error| panic!("{error}"))
+        .expect("it is there");
     assert!(config.bootstrap_options(true).is_ok_and(|options| !options.is_empty()));
     let words = |index: usize| config.certificates[index].enroll.iter().map(Method::word).collect::<Vec<_>>();
     assert_eq!((words(0), words(1)), (vec!["token", "x5c"], vec!["acme"]));

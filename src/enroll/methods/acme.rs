@@ -120,7 +120,7 @@ impl Method for Acme {
                 about.ca.url().map_err(|error| error.hint("or name the server with `--directory URL`"))?
             }
         };
-        self.settings(directory, about.env)?.check(about.names)
+        self.settings(directory)?.check(about.names)
     }
 
     fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
@@ -140,9 +140,9 @@ impl Acme {
             None => self.directory_of_ca(order).await?,
         };
         let client = order.net.client(&directory, &self.believed(order, &directory)?)?;
-        let settings = self.settings(&directory, order.about.env)?;
+        let settings = self.settings(&directory)?;
         // Once: a server that is not up yet is asked again.
-        self.secrets(order.about.env)?.warnings.take().iter().for_each(|warning| (order.warn)(warning));
+        self.secrets()?.warnings.take().iter().for_each(|warning| (order.warn)(warning));
         let csr = order.key.csr(order.about.names, None)?;
         let place = match &self.options.account_key {
             Some(path) => Place::At(path),
@@ -158,8 +158,8 @@ impl Acme {
     }
 
     /// As the client of the protocol takes them; secrets are read.
-    fn settings(&self, directory: &Url, env: &Env) -> Result<acme::Settings> {
-        let secrets = self.secrets(env)?;
+    fn settings(&self, directory: &Url) -> Result<acme::Settings> {
+        let secrets = self.secrets()?;
         Ok(acme::Settings {
             directory: directory.clone(),
             challenge: self.options.challenge,
@@ -208,13 +208,13 @@ impl Acme {
         Ok(Trust::Roots { roots, vouched_by: system.named })
     }
 
-    fn secrets(&self, env: &Env) -> Result<&Secrets> {
+    fn secrets(&self) -> Result<&Secrets> {
         if let Some(secrets) = self.secrets.get() {
             return Ok(secrets);
         }
         let mut warnings = Vec::new();
         let mut read = |source: &Source, what: &str| {
-            let mut secret = Secret::read(source, what, env)?;
+            let mut secret = Secret::read(source, what)?;
             warnings.extend(secret.warning.take());
             Ok::<_, Error>(secret)
         };

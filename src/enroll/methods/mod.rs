@@ -34,7 +34,7 @@ pub trait Method {
     ///
     /// # Errors
     /// There is no token, or it cannot be one.
-    fn token(&self, _env: &Env) -> Result<Option<FromToken>> {
+    fn token(&self) -> Result<Option<FromToken>> {
         Ok(None)
     }
 
@@ -42,7 +42,7 @@ pub trait Method {
     ///
     /// # Errors
     /// As [`Method::token`].
-    fn token_names(&self, _env: &Env) -> Result<Option<Vec<SubjectAltName>>> {
+    fn token_names(&self) -> Result<Option<Vec<SubjectAltName>>> {
         Ok(None)
     }
 

@@ -5,7 +5,6 @@ use std::cell::OnceCell;
 
 use super::{About, Failure, Issue, Method, Order, Spending, minting, sign};
 use crate::cert::Certificate;
-use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::secret::{Secret, Source};
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
@@ -48,8 +47,8 @@ impl Method for Provisioner {
         let has_stream = [key, password].into_iter().flatten().any(|source| is_stream(&source));
         match self.key {
             _ if has_stream => Ok(()),
-            Some(_) => self.key_of_file(about.env).map(drop),
-            None => self.password(about.env).map(drop),
+            Some(_) => self.key_of_file().map(drop),
+            None => self.password().map(drop),
         }
     }
 
@@ -66,7 +65,7 @@ impl Provisioner {
         Provisioner { name, password, key, read_password, read_key }
     }
 
-    fn password(&self, env: &Env) -> Result<&Secret> {
+    fn password(&self) -> Result<&Secret> {
         if let Some(password) = self.read_password.get() {
             return Ok(password);
         }
@@ -77,18 +76,18 @@ impl Provisioner {
             };
             Error::usage(what).hint("add `--password-file FILE` (`password_file` in trustup.toml)")
         })?;
-        let password = Secret::read(source, "the provisioner's password", env)?;
+        let password = Secret::read(source, "the provisioner's password")?;
         Ok(self.read_password.get_or_init(|| password))
     }
 
     /// The key in the file, with a warning if others can read it.
-    fn key_of_file(&self, env: &Env) -> Result<Option<&(ProvisionerKey, Option<String>)>> {
+    fn key_of_file(&self) -> Result<Option<&(ProvisionerKey, Option<String>)>> {
         let Some(source) = &self.key else { return Ok(None) };
         if let Some(read) = self.read_key.get() {
             return Ok(Some(read));
         }
-        let secret = Secret::read(source, "the provisioner's key", env)?;
-        let password = || Ok(Zeroizing::new(self.password(env)?.bytes().to_vec()));
+        let secret = Secret::read(source, "the provisioner's key")?;
+        let password = || Ok(Zeroizing::new(self.password()?.bytes().to_vec()));
         let key = mint::read_key(secret.bytes(), password).map_err(|error| match error.place() {
             None => error.at(source),
             Some(_) => error,
@@ -97,8 +96,7 @@ impl Provisioner {
     }
 
     async fn obtain(&self, order: &mut Order<'_>) -> Result<Vec<Certificate>, Failure> {
-        let env = order.about.env;
-        let key_of_file = self.key_of_file(env)?;
+        let key_of_file = self.key_of_file()?;
         let key_of_ca;
         let (name, key, provisioners) = match (key_of_file, &self.name) {
             (Some((key, warning)), Some(name)) => {
@@ -114,7 +112,7 @@ impl Provisioner {
                     Some(name) => name.clone(),
                     None => super::only(&provisioners, "JWK")?,
                 };
-                let password = self.password(env)?;
+                let password = self.password()?;
                 key_of_ca = mint::decrypt_key(&provisioners, &name, password.bytes())?;
                 (name, &key_of_ca, Some(provisioners))
             }

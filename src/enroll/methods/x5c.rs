@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 
 use super::{About, Failure, Issue, Method, Order, Spending, minting, sign};
 use crate::cert::{Certificate, input};
-use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
 use crate::pair::FILE_LIMIT;
@@ -30,7 +29,7 @@ impl Method for X5c {
 
     fn check(&self, about: &About<'_>) -> Result<()> {
         about.ca.url()?;
-        let (chain, key, _) = self.read(about.env)?;
+        let (chain, key, _) = self.read()?;
         mint::check_birth_certificate(&chain, &key, about.env.now())
             .map_err(|error| error.at(self.cert.display()))
     }
@@ -42,7 +41,7 @@ impl Method for X5c {
 
 impl X5c {
     async fn obtain(&self, order: &mut Order<'_>) -> Result<Vec<Certificate>, Failure> {
-        let (chain, key, warning) = self.read(order.about.env)?;
+        let (chain, key, warning) = self.read()?;
         let provisioners = order.ca()?.provisioners().await?;
         if let Some(warning) = &warning {
             (order.warn)(warning);
@@ -61,9 +60,9 @@ impl X5c {
     }
 
     /// Certificate and key, and who else can read the key.
-    fn read(&self, env: &Env) -> Result<(Vec<Certificate>, PrivateKey, Option<String>)> {
+    fn read(&self) -> Result<(Vec<Certificate>, PrivateKey, Option<String>)> {
         let chain = birth_certificate(&self.cert)?;
-        let secret = Secret::read(&Source::File(self.key.clone()), "the birth certificate's key", env)?;
+        let secret = Secret::read(&Source::File(self.key.clone()), "the birth certificate's key")?;
         let key = PrivateKey::from_pem(secret.bytes()).map_err(|error| error.at(self.key.display()))?;
         Ok((chain, key, secret.warning))
     }
