@@ -113,7 +113,7 @@ impl Certificate {
             nom::Err::Error(error) | nom::Err::Failure(error) => format!("not an X.509 certificate: {error}"),
         })?;
         if !rest.is_empty() {
-            return Err(format!("{} behind the certificate", bytes(rest.len())));
+            return Err(format!("{} after the certificate", bytes(rest.len())));
         }
         let extensions = Extensions::of(&parsed)?;
         let subject = parsed.subject().as_raw().to_vec();
@@ -281,7 +281,7 @@ struct Extensions {
 impl Extensions {
     fn of(parsed: &X509Certificate<'_>) -> Result<Extensions, String> {
         if parsed.extensions_map().is_err() {
-            return Err("not an X.509 certificate: an extension stands there twice".to_owned());
+            return Err("not an X.509 certificate: it has an extension twice".to_owned());
         }
         let mut found = Extensions::default();
         for extension in parsed.extensions() {

@@ -16,7 +16,7 @@ use crate::state::{self, State, StoredAnchor};
 use crate::text;
 use crate::trust::facts::{Choice, Facts};
 use crate::trust::ours::Ours;
-use crate::trust::runtimes::{JAVA_OPTIONS, Roots, TABLE, left_out, profile, render, variables};
+use crate::trust::runtimes::{JAVA_OPTIONS, RootLocations, TABLE, left_out, profile, render, variables};
 use crate::trust::verify::Offer;
 use crate::trust::view::View;
 
@@ -74,7 +74,7 @@ fn nothing_trusted(sysroot: &Sysroot) -> Error {
 
 /// Where the roots are, for the current user.
 pub(super) struct Located {
-    pub(super) roots: Roots,
+    pub(super) roots: RootLocations,
     /// Places of the system whose roots are all in a private store: images set variables to these, and who has a
     /// private store wants more than them.
     superseded: BTreeSet<String>,
@@ -131,7 +131,7 @@ pub(super) fn locate(context: &Context, trees: &Trees) -> Result<Located> {
 }
 
 /// Where the roots that we put into this tree are, and all that the bundle holds; `None` if there are none.
-fn of_tree(sysroot: &Sysroot) -> Result<Option<(Roots, BTreeSet<Fingerprint>)>> {
+fn of_tree(sysroot: &Sysroot) -> Result<Option<(RootLocations, BTreeSet<Fingerprint>)>> {
     let state = State::load(sysroot)?;
     let view = View::new(sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
@@ -139,8 +139,8 @@ fn of_tree(sysroot: &Sysroot) -> Result<Option<(Roots, BTreeSet<Fingerprint>)>> 
     let held = whole(sysroot, &facts, &roots, &state.anchors)?;
     // As programs see them.
     let outside = |path: String| if sysroot.is_private() { sysroot.display(&path) } else { path };
-    let Roots { bundle, directory, anchor, keystore } = roots;
-    let roots = Roots {
+    let RootLocations { bundle, directory, anchor, keystore } = roots;
+    let roots = RootLocations {
         bundle: outside(bundle),
         directory: directory.map(outside),
         anchor: anchor.map(outside),
@@ -153,7 +153,7 @@ fn of_tree(sysroot: &Sysroot) -> Result<Option<(Roots, BTreeSet<Fingerprint>)>> 
 fn whole(
     sysroot: &Sysroot,
     facts: &Facts,
-    roots: &Roots,
+    roots: &RootLocations,
     anchors: &[StoredAnchor],
 ) -> Result<BTreeSet<Fingerprint>> {
     if let Some(keystore) = &roots.keystore {
@@ -237,7 +237,7 @@ fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
                     })
                 })
                 .collect();
-            let Roots { bundle, directory, anchor, keystore } = &located.roots;
+            let RootLocations { bundle, directory, anchor, keystore } = &located.roots;
             ui.object(
                 "env",
                 json!({ "sysroot": sysroot.path(), "bundle": bundle, "directory": directory, "anchor": anchor, "keystore": keystore, "variables": rows }),

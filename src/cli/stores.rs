@@ -41,10 +41,10 @@ impl Passwords {
             Some(bytes) => {
                 let text = String::from_utf8(bytes)
                     .map_err(|_| Error::usage("the password of `--java-storepass-file` is not UTF-8"))?;
-                Some(keystore::Password::new(text.lines().next().unwrap_or_default().to_owned()))
+                Some(keystore::StorePassword::new(text.lines().next().unwrap_or_default().to_owned()))
             }
         };
-        let nss_password = read(&self.nss_password_file)?.map(|bytes| nss::Password::from_file(&bytes));
+        let nss_password = read(&self.nss_password_file)?.map(|bytes| nss::NssPassword::from_file(&bytes));
         Ok(Selection { java_password, nss_password, ..Selection::default() })
     }
 }

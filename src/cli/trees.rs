@@ -4,7 +4,7 @@ use super::Context;
 use crate::apply;
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
-use crate::keystore::find::Found;
+use crate::keystore::find::FoundKeystore;
 use crate::keystore::{self, Keystore};
 use crate::private_store::{self, Place};
 use crate::rootfs::Sysroot;
@@ -119,7 +119,7 @@ impl Trees {
             return None;
         }
         let named = self.java_home.as_ref().and_then(|home| self.system.canonical(home).ok().flatten());
-        let of_home = |found: &&Found| {
+        let of_home = |found: &&FoundKeystore| {
             named.as_ref().is_some_and(|home| {
                 found
                     .names

@@ -200,7 +200,7 @@ impl Config {
             // The file is the root: there is nothing to fetch, but for the CA's other roots.
             (Some(root), _) if !asks_ca => add("ca_file", vec![root.display().to_string()]),
             (_, Some(_)) if ca.fingerprints.is_empty() => {
-                return Err(Error::usage("`ca.url` needs a fingerprint: nobody else vouches for what it answers")
+                return Err(Error::usage("`ca.url` needs a fingerprint: nothing else vouches for its answer")
                     .at(self.path.display())
                     .hint("on the CA's host run `step certificate fingerprint $(step path)/certs/root_ca.crt`, and give what it prints as `fingerprint` in `[ca]`; or name the root's file with `root`"));
             }

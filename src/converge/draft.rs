@@ -13,7 +13,7 @@ use crate::rootfs::tree::Node;
 use crate::state::{State, Status, StoredAnchor};
 use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
 use crate::trust::stores::{self, Selection, Stores, Wish};
-use crate::trust::updater::{Anchor, BrokenInput, OutputKind, Wanted};
+use crate::trust::updater::{Anchor, BrokenInput, OutputKind, UpdaterInput};
 use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
@@ -23,7 +23,7 @@ pub(super) fn settle(
     facts: &Facts,
     broken: &[BrokenInput],
     anchors: &mut Vec<StoredAnchor>,
-    wanted: &mut Wanted,
+    wanted: &mut UpdaterInput,
 ) -> Result<Vec<String>> {
     let updater = facts.row.updater;
     let managed = updater.is_managed(view)?;
@@ -75,9 +75,8 @@ pub(super) fn settle(
     if anchors.is_empty()
         && let Some(why) = warnings.first()
     {
-        return Err(Error::not_trusted(why.clone()).hint(
-            "take the certificate out of the blocklist if it should be trusted, or ask why it is there",
-        ));
+        return Err(Error::not_trusted(why.clone())
+            .hint("remove the certificate from the blocklist if it should be trusted"));
     }
     Ok(warnings)
 }
@@ -121,7 +120,7 @@ pub(super) fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredA
             anchor.name
         ))
         .hint(
-            "give another name with `--name`, or none: then it is made from the subject and the fingerprint",
+            "give another name with `--name`, or omit `--name`: the name is then made from the subject and the fingerprint",
         )),
     }
 }
@@ -178,7 +177,7 @@ pub(super) fn refuse_damaged_outputs(view: &View, offers: &Offers) -> Result<()>
 pub(super) fn left_out(
     view: &View,
     facts: &Facts,
-    wanted: &Wanted,
+    wanted: &UpdaterInput,
     selection: Option<&Selection>,
 ) -> Result<(Vec<String>, Option<String>)> {
     let (mut warnings, mut by_tool) = (Vec::new(), None);
@@ -199,7 +198,7 @@ pub(super) fn left_out(
 }
 
 /// Says of each root that comes in now which programs pass over it while others load it.
-pub(super) fn passed_over(wanted: &Wanted, state: &State) -> Vec<String> {
+pub(super) fn passed_over(wanted: &UpdaterInput, state: &State) -> Vec<String> {
     let is_new = |anchor: &&Anchor| {
         !state.anchors.iter().any(|known| known.fingerprint == anchor.certificate.fingerprint())
     };

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::rootfs::tree::{File, Node};
 use crate::state::{Status, StoredAnchor};
 use crate::trust::facts::Facts;
-use crate::trust::runtimes::{Roots, profile};
+use crate::trust::runtimes::{RootLocations, profile};
 use crate::trust::updater::{Desires, OutputKind};
 use crate::trust::view::View;
 
@@ -30,18 +30,18 @@ impl From<bool> for Extra {
 }
 
 /// Where the roots are, once these anchors are in the stores; `None` if none of them is.
-pub fn system_roots(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<Option<Roots>> {
+pub fn system_roots(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<Option<RootLocations>> {
     let in_stores: Vec<_> = anchors.iter().filter(|anchor| anchor.status.is_in_system()).collect();
     let anchor = match in_stores.as_slice() {
         [] => return Ok(None),
         [anchor] => anchor_file(view, anchor)?,
         _ => None,
     };
-    Ok(system_stores(view, facts)?.map(|roots| Roots { anchor, ..roots }))
+    Ok(system_stores(view, facts)?.map(|roots| RootLocations { anchor, ..roots }))
 }
 
 /// Where the roots are, whichever we put there.
-pub fn system_stores(view: &View, facts: &Facts) -> Result<Option<Roots>> {
+pub fn system_stores(view: &View, facts: &Facts) -> Result<Option<RootLocations>> {
     let find = |kind| {
         let mut outputs = facts.outputs.iter();
         let first = outputs.find(|output| output.kind == kind && output.purpose == Some(Purpose::ServerAuth));
@@ -52,7 +52,7 @@ pub fn system_stores(view: &View, facts: &Facts) -> Result<Option<Roots>> {
     let directory = if managed { find(OutputKind::HashDirectory) } else { None };
     // Java finds the system's by itself.
     let keystore = if view.sysroot().is_private() { find(OutputKind::Keystore) } else { None };
-    Ok(find(OutputKind::Bundle).map(|bundle| Roots { bundle, directory, anchor: None, keystore }))
+    Ok(find(OutputKind::Bundle).map(|bundle| RootLocations { bundle, directory, anchor: None, keystore }))
 }
 
 /// The anchor's file, if it is the PEM file of this one certificate: one that somebody mounted may be anything.
@@ -94,7 +94,7 @@ pub(super) fn want_profile(
             ));
             return Ok(false);
         }
-        return Err(Error::failed("a file that trustup did not make stands in the place of its own")
+        return Err(Error::failed("expected trustup's own file, found one that trustup did not create")
             .at(view.sysroot().display(profile::PATH))
             .hint("move it to another place, or keep it and do without `--install`: `trustup env` prints the variables"));
     }

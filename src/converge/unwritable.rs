@@ -16,7 +16,7 @@ use crate::state::StoredAnchor;
 use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::stores::{Selection, Stores, Wish};
-use crate::trust::updater::{Desires, Output, OutputKind, Wanted};
+use crate::trust::updater::{Desires, Output, OutputKind, UpdaterInput};
 use crate::trust::view::View;
 
 /// An output, store or directory that is skipped, and why.
@@ -146,7 +146,7 @@ impl<'v> Guard<'v> {
     }
 
     /// Marks the anchors whose own file cannot be written: outputs must not link to it.
-    pub(super) fn mark_unplaced(&self, facts: &Facts, wanted: &mut Wanted) -> Result<()> {
+    pub(super) fn mark_unplaced(&self, facts: &Facts, wanted: &mut UpdaterInput) -> Result<()> {
         let Some(directory) = facts.row.updater.anchor_directory().filter(|_| self.skips_all) else {
             return Ok(());
         };
@@ -181,7 +181,7 @@ pub(super) struct Left {
 pub(super) struct Parts<'p> {
     pub(super) view: &'p View<'p>,
     pub(super) facts: &'p Facts,
-    pub(super) wanted: &'p Wanted,
+    pub(super) wanted: &'p UpdaterInput,
     /// Roots that earlier runs installed and that are not wanted any more.
     pub(super) unwanted: Vec<&'p StoredAnchor>,
     pub(super) stores: &'p Stores,

@@ -3,19 +3,19 @@
 use crate::cert::Certificate;
 use crate::cert::readers::{Reader, openssl};
 use crate::error::Result;
-use crate::keystore::{Content, Keystore, Password};
+use crate::keystore::{EntryContent, Keystore, StorePassword};
 use crate::net::MAX_BODY;
-use crate::nss::{Databases, Refusal, files};
+use crate::nss::{Databases, NssRefusal, files};
 use crate::rootfs::Sysroot;
 use crate::rootfs::path::child;
 
 /// The certificates that Java trusts with a keystore; `None` if there is none.
 pub(super) fn keystore(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
     let Some((bytes, _)) = sysroot.read(path, MAX_BODY)? else { return Ok(None) };
-    let keystore =
-        Keystore::parse(&bytes, &Password::default()).map_err(|problem| problem.into_error().at(path))?;
+    let keystore = Keystore::parse(&bytes, &StorePassword::default())
+        .map_err(|problem| problem.into_error().at(path))?;
     let trusted = keystore.entries().iter().filter_map(|entry| match entry.content() {
-        Content::Trusted { der, .. } => Some(der.clone()),
+        EntryContent::Trusted { der, .. } => Some(der.clone()),
         _ => None,
     });
     Ok(Some(trusted.collect()))
@@ -24,14 +24,14 @@ pub(super) fn keystore(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u
 /// The certificates that NSS trusts for servers with a database; `None` if there is none.
 pub(super) fn database(sysroot: &Sysroot, directory: &str) -> Result<Option<Vec<Vec<u8>>>> {
     let found = files::read(&sysroot.directory_without_links(directory)?)?;
-    let files::Found::Databases { cert9, key4 } = found else { return Ok(None) };
-    let refused = |refusal: Refusal| refusal.into_error().at(directory);
+    let files::FoundDatabase::Databases { cert9, key4 } = found else { return Ok(None) };
+    let refused = |refusal: NssRefusal| refusal.into_error().at(directory);
     let databases = Databases::open(&cert9.bytes, &key4.bytes, None).map_err(refused)?;
     let trusted = databases.entries().map_err(refused)?.into_iter().filter(|entry| entry.is_trusted());
     Ok(Some(trusted.map(|entry| entry.certificate.der().to_vec()).collect()))
 }
 
-/// The certificates of a PEM bundle; `None` if there is no such file.
+/// The certificates of a PEM bundle; `None` if no such file.
 pub(super) fn bundle(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
     Ok(sysroot.read(path, MAX_BODY)?.map(|(bytes, _)| Reader::OpenSsl.read(&bytes).certificates))
 }

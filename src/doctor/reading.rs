@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::cert::Certificate;
 use crate::cert::readers::{self, Reader as PemReader};
 use crate::fingerprint::Fingerprint;
-use crate::keystore::{Format, Keystore, Problem};
+use crate::keystore::{Keystore, KeystoreFormat, KeystoreProblem};
 use crate::nss::{self, Databases};
 use crate::rootfs::Sysroot;
 use crate::rootfs::budget::{self, Category};
@@ -143,7 +143,7 @@ impl<'v, 's> Reader<'v, 's> {
         }
         match self.view.follow_actual(path) {
             Ok(Some((_, node))) => match node.as_ref() {
-                Node::File(file) => Format::of(&file.content) == Err(Problem::NotAKeystore),
+                Node::File(file) => KeystoreFormat::of(&file.content) == Err(KeystoreProblem::NotAKeystore),
                 _ => false,
             },
             Ok(None) => true,
@@ -210,7 +210,7 @@ fn file(view: &View, path: &str) -> Result<(String, Rc<Node>), Loaded> {
     match view.follow_actual(path) {
         Ok(None) => Err(Loaded::problem("it is not there")),
         Ok(Some((location, node))) if matches!(node.as_ref(), Node::File(_)) => Ok((location, node)),
-        Ok(Some((_, node))) => Err(Loaded::problem(format!("{} stands where a file should be", node.kind()))),
+        Ok(Some((_, node))) => Err(Loaded::problem(format!("expected a file, found {}", node.kind()))),
         Err(error) => Err(Loaded::problem(error.to_string())),
     }
 }
@@ -278,11 +278,13 @@ fn nss_database(view: &View, path: &str) -> Loaded {
         Err(error) => return Loaded::problem(error.to_string()),
     };
     let (cert9, key4) = match found {
-        nss::files::Found::Databases { cert9, key4 } => (cert9, key4),
-        nss::files::Found::Nothing => return Loaded::problem("there is no such database"),
-        nss::files::Found::Dbm => return Loaded::problem("it has the format before SQLite"),
-        nss::files::Found::Incomplete(missing) => return Loaded::problem(format!("`{missing}` is missing")),
-        nss::files::Found::InUse(_) => return Loaded::problem("a program is writing in it"),
+        nss::files::FoundDatabase::Databases { cert9, key4 } => (cert9, key4),
+        nss::files::FoundDatabase::Nothing => return Loaded::problem("there is no such database"),
+        nss::files::FoundDatabase::Dbm => return Loaded::problem("it has the format before SQLite"),
+        nss::files::FoundDatabase::Incomplete(missing) => {
+            return Loaded::problem(format!("`{missing}` is missing"));
+        }
+        nss::files::FoundDatabase::InUse(_) => return Loaded::problem("a program is writing in it"),
     };
     let databases = match Databases::open(&cert9.bytes, &key4.bytes, None) {
         Ok(databases) => databases,
@@ -293,9 +295,9 @@ fn nss_database(view: &View, path: &str) -> Loaded {
         return Loaded::problem(error.what());
     }
     match databases.entries() {
-        Ok(entries) => {
-            Loaded::of(entries.into_iter().filter(nss::Entry::is_trusted).map(|entry| entry.certificate))
-        }
+        Ok(entries) => Loaded::of(
+            entries.into_iter().filter(nss::NssCertificate::is_trusted).map(|entry| entry.certificate),
+        ),
         Err(refusal) => Loaded::problem(refusal.into_error().to_string()),
     }
 }

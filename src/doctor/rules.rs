@@ -281,7 +281,7 @@ pub(super) fn java(scope: &Scope, found: Option<String>) -> Vec<Installation> {
 }
 
 /// A browser: the list inside it, and the databases of its user.
-fn browser(scope: &Scope, owner: nss::find::Owner) -> Vec<Source> {
+fn browser(scope: &Scope, owner: nss::find::DatabaseOwner) -> Vec<Source> {
     let mut sources = vec![Source::compiled_in()];
     let data = scope.env.var("XDG_DATA_HOME");
     for home in &scope.homes {
@@ -293,13 +293,13 @@ fn browser(scope: &Scope, owner: nss::find::Owner) -> Vec<Source> {
 }
 
 pub(super) fn chromium(scope: &Scope, found: Option<String>) -> Vec<Installation> {
-    one(found, browser(scope, nss::find::Owner::Shared))
+    one(found, browser(scope, nss::find::DatabaseOwner::Shared))
 }
 
 /// Also what the policy of the system names; a name without a path stands in Mozilla's own directories.
 pub(super) fn firefox(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     const CERTIFICATES: [&str; 2] = [firefox_policy::CERTIFICATES, "/usr/lib64/mozilla/certificates"];
-    let mut sources = browser(scope, nss::find::Owner::Firefox);
+    let mut sources = browser(scope, nss::find::DatabaseOwner::Firefox);
     let policy = scope.sysroot().read(firefox_policy::PATH, 1024 * 1024).ok().flatten();
     for name in policy.map(|(bytes, _)| firefox_policy::named(&bytes)).unwrap_or_default() {
         let path = if name.starts_with('/') {

@@ -8,7 +8,7 @@ use super::*;
 use crate::cert::testing::counted;
 
 fn parse(bytes: &[u8]) -> Keystore {
-    Keystore::parse(bytes, &Password::default()).unwrap()
+    Keystore::parse(bytes, &StorePassword::default()).unwrap()
 }
 
 fn bytes_of(keystore: &Keystore) -> Vec<u8> {

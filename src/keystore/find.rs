@@ -32,7 +32,7 @@ const NAMES: [&str; 2] = ["jssecacerts", "cacerts"];
 
 /// A keystore that Java reads by default.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundKeystore {
     /// The real file, all links resolved inside the root file system.
     pub path: String,
     /// The names that lead there; the first is the one to show.
@@ -43,7 +43,7 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Search {
     /// The keystores, by path.
-    pub found: Vec<Found>,
+    pub found: Vec<FoundKeystore>,
     /// Names that a Java would read and that lead nowhere (a dangling link), or where nothing stands: it trusts
     /// nobody.
     pub missing: Vec<String>,
@@ -100,12 +100,12 @@ impl Search {
                 let at = *seen.entry(meta.identity).or_insert(self.found.len());
                 match self.found.get_mut(at) {
                     Some(found) => found.names.push(name.to_owned()),
-                    None => self.found.push(Found { path, names: vec![name.to_owned()] }),
+                    None => self.found.push(FoundKeystore { path, names: vec![name.to_owned()] }),
                 }
             }
             Ok(Some(_)) => self
                 .problems
-                .push(Error::failed("a keystore of Java is no regular file").at(sysroot.display(name))),
+                .push(Error::failed("a Java keystore is not a regular file").at(sysroot.display(name))),
             Ok(None) => self.missing.push(name.to_owned()),
             Err(error) => self.problems.push(error),
         }

@@ -5,7 +5,7 @@
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
-use super::{Content, Entry, Password, Problem};
+use super::{EntryContent, KeystoreEntry, KeystoreProblem, StorePassword};
 use crate::cert::Certificate;
 
 /// What the file begins with.
@@ -18,27 +18,30 @@ const TRUSTED: u32 = 2;
 const X509: &str = "X.509";
 
 /// A file's version and its entries; without a password the checksum is not looked at, as Java does.
-pub(super) fn read(bytes: &[u8], password: Option<&Password>) -> Result<(u32, Vec<Entry>), Problem> {
+pub(super) fn read(
+    bytes: &[u8],
+    password: Option<&StorePassword>,
+) -> Result<(u32, Vec<KeystoreEntry>), KeystoreProblem> {
     let (content, checksum) = bytes
         .len()
         .checked_sub(CHECKSUM)
         .and_then(|at| bytes.split_at_checked(at))
-        .ok_or(Problem::damaged("it is cut off"))?;
-    let mut reader = Reader(content);
-    reader.bytes(MAGIC.len()).ok_or(Problem::damaged("it is cut off"))?;
-    let version = reader.u32().ok_or(Problem::damaged("it is cut off"))?;
+        .ok_or(KeystoreProblem::damaged("it is cut off"))?;
+    let mut reader = JksReader(content);
+    reader.bytes(MAGIC.len()).ok_or(KeystoreProblem::damaged("it is cut off"))?;
+    let version = reader.u32().ok_or(KeystoreProblem::damaged("it is cut off"))?;
     if !matches!(version, 1 | 2) {
-        return Err(Problem::Unsupported(format!("JKS of version {version}")));
+        return Err(KeystoreProblem::Unsupported(format!("JKS of version {version}")));
     }
-    let entries = reader.entries(version).ok_or(Problem::damaged("the entries"))?;
+    let entries = reader.entries(version).ok_or(KeystoreProblem::damaged("the entries"))?;
     if password.is_some_and(|password| checksum_of(content, password) != checksum) {
-        return Err(Problem::WrongPassword);
+        return Err(KeystoreProblem::WrongPassword);
     }
     Ok((version, entries))
 }
 
 /// The file of these entries.
-pub(super) fn write(version: u32, entries: &[Entry], password: &Password) -> Vec<u8> {
+pub(super) fn write(version: u32, entries: &[KeystoreEntry], password: &StorePassword) -> Vec<u8> {
     let mut file = MAGIC.to_vec();
     file.extend(version.to_be_bytes());
     // Each entry has more than eight bytes of a file that is in memory, and the file's own count was one of these.
@@ -55,35 +58,38 @@ pub(super) fn entry(
     alias: &str,
     certificate: &Certificate,
     date: i64,
-) -> Result<Entry, Problem> {
+) -> Result<KeystoreEntry, KeystoreProblem> {
     let mut raw = TRUSTED.to_be_bytes().to_vec();
-    push_utf(&mut raw, alias).ok_or_else(|| Problem::Alias(alias.to_owned()))?;
+    push_utf(&mut raw, alias).ok_or_else(|| KeystoreProblem::Alias(alias.to_owned()))?;
     raw.extend(date.to_be_bytes());
     if version > 1 {
-        push_utf(&mut raw, X509).ok_or_else(|| Problem::Alias(X509.to_owned()))?;
+        push_utf(&mut raw, X509).ok_or_else(|| KeystoreProblem::Alias(X509.to_owned()))?;
     }
     // `Certificate` bounds its size.
     raw.extend(u32::try_from(certificate.der().len()).unwrap_or(u32::MAX).to_be_bytes());
     raw.extend(certificate.der());
-    Ok(Entry {
+    Ok(KeystoreEntry {
         alias: alias.to_owned(),
         date: Some(date),
-        content: Content::Trusted { der: certificate.der().to_vec(), fingerprint: certificate.fingerprint() },
+        content: EntryContent::Trusted {
+            der: certificate.der().to_vec(),
+            fingerprint: certificate.fingerprint(),
+        },
         raw: Zeroizing::new(raw),
         safe: 0,
         is_certificate: true,
     })
 }
 
-fn checksum_of(content: &[u8], password: &Password) -> [u8; CHECKSUM] {
+fn checksum_of(content: &[u8], password: &StorePassword) -> [u8; CHECKSUM] {
     let digest = Sha1::new().chain_update(&*password.utf_16()).chain_update(WHITENER);
     digest.chain_update(content).finalize().into()
 }
 
 /// Reads from the front; lengths are checked against what remains.
-struct Reader<'a>(&'a [u8]);
+struct JksReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> JksReader<'a> {
     fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
         let (bytes, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
@@ -106,7 +112,7 @@ impl<'a> Reader<'a> {
         decode_utf(self.bytes(count.into())?)
     }
 
-    fn entries(&mut self, version: u32) -> Option<Vec<Entry>> {
+    fn entries(&mut self, version: u32) -> Option<Vec<KeystoreEntry>> {
         let count = self.u32()?;
         let mut entries = Vec::new();
         for _ in 0..count {
@@ -115,7 +121,7 @@ impl<'a> Reader<'a> {
         self.0.is_empty().then_some(entries)
     }
 
-    fn entry(&mut self, version: u32) -> Option<Entry> {
+    fn entry(&mut self, version: u32) -> Option<KeystoreEntry> {
         let start = self.0;
         let tag = self.u32()?;
         let alias = self.utf()?;
@@ -126,17 +132,17 @@ impl<'a> Reader<'a> {
                 for _ in 0..self.u32()? {
                     self.certificate(version)?;
                 }
-                Content::PrivateKey
+                EntryContent::PrivateKey
             }
             TRUSTED => match self.certificate(version)? {
-                (kind, der) if kind == X509 => Content::trusted(der.to_vec()),
-                _ => Content::Other,
+                (kind, der) if kind == X509 => EntryContent::trusted(der.to_vec()),
+                _ => EntryContent::Other,
             },
             _ => return None,
         };
         let raw = Zeroizing::new(start[..start.len() - self.0.len()].to_vec());
         let is_certificate = tag == TRUSTED;
-        Some(Entry { alias, date: Some(date), content, raw, safe: 0, is_certificate })
+        Some(KeystoreEntry { alias, date: Some(date), content, raw, safe: 0, is_certificate })
     }
 
     /// A certificate's type, which is there since version 2, and its bytes.

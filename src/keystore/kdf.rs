@@ -6,27 +6,27 @@ use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::Password;
+use super::StorePassword;
 
 /// A password as the two derivations take it.
-pub(super) struct Secret {
+pub(super) struct EncodedPassword {
     /// UTF-8, for PBKDF2.
     pub(super) utf8: Zeroizing<Vec<u8>>,
     /// UTF-16, big-endian, with a final zero character, for PKCS#12's own.
     pub(super) bmp: Zeroizing<Vec<u8>>,
 }
 
-impl Secret {
+impl EncodedPassword {
     /// As RFC 7292 has it.
-    pub(super) fn of(password: &Password) -> Secret {
+    pub(super) fn of(password: &StorePassword) -> EncodedPassword {
         let mut bmp = password.utf_16();
         bmp.extend([0, 0]);
-        Secret { utf8: Zeroizing::new(password.text().as_bytes().to_vec()), bmp }
+        EncodedPassword { utf8: Zeroizing::new(password.text().as_bytes().to_vec()), bmp }
     }
 
     /// The other reading of an empty password: not even the final zero (Java tries both).
-    pub(super) fn nothing() -> Secret {
-        Secret { utf8: Zeroizing::default(), bmp: Zeroizing::default() }
+    pub(super) fn nothing() -> EncodedPassword {
+        EncodedPassword { utf8: Zeroizing::default(), bmp: Zeroizing::default() }
     }
 }
 
@@ -42,7 +42,7 @@ pub(super) enum Hash {
 
 /// What a key derived by PKCS#12's own function is for (RFC 7292 appendix B.3).
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Purpose {
+pub(super) enum DerivationPurpose {
     Encryption = 1,
     InitialValue = 2,
     Mac = 3,
@@ -103,7 +103,7 @@ impl Hash {
     /// PBKDF2 with HMAC of this hash.
     pub(super) fn pbkdf2(
         self,
-        secret: &Secret,
+        secret: &EncodedPassword,
         salt: &[u8],
         iterations: u32,
         length: usize,
@@ -119,8 +119,8 @@ impl Hash {
     /// PKCS#12's own derivation.
     pub(super) fn pkcs12(
         self,
-        purpose: Purpose,
-        secret: &Secret,
+        purpose: DerivationPurpose,
+        secret: &EncodedPassword,
         salt: &[u8],
         iterations: u32,
         length: usize,
@@ -175,13 +175,13 @@ mod tests {
 
     fn derived(
         hash: Hash,
-        purpose: Purpose,
+        purpose: DerivationPurpose,
         password: &str,
         salt: &str,
         count: u32,
         length: usize,
     ) -> String {
-        let secret = Secret::of(&Password::new(password.to_owned()));
+        let secret = EncodedPassword::of(&StorePassword::new(password.to_owned()));
         hex::encode(hash.pkcs12(purpose, &secret, &hex::decode(salt).unwrap(), count, length))
     }
 
@@ -189,7 +189,7 @@ mod tests {
     fn pkcs12_derivation_gives_the_known_values() {
         // Widely used vectors (smeg/queeg), with SHA-1.
         let salts = ["0a58cf64530d823f", "642b99ab44fb4b1f", "3d83c0e4546ac140", "1682c0fc5b3f7ec5"];
-        use Purpose::{Encryption, InitialValue, Mac};
+        use DerivationPurpose::{Encryption, InitialValue, Mac};
         assert_eq!(
             derived(Hash::Sha1, Encryption, "smeg", salts[0], 1, 24),
             "8aaae6297b6cb04642ab5b077851284eb7128f1a2a7fbca3"
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn pbkdf2_and_hmac_give_the_known_values() {
         // RFC 6070, second; RFC 4231, second.
-        let secret = Secret::of(&Password::new("password".to_owned()));
+        let secret = EncodedPassword::of(&StorePassword::new("password".to_owned()));
         assert_eq!(
             hex::encode(Hash::Sha1.pbkdf2(&secret, b"salt", 2, 20)),
             "ea6c014dc72d6f8ccd1ed92ace1d41f0d8de8957"
@@ -228,8 +228,8 @@ mod tests {
         for hash in [Hash::Sha1, Hash::Sha224, Hash::Sha256, Hash::Sha384, Hash::Sha512] {
             assert_eq!(hash.hmac(b"", b"").len(), hash.size());
             for length in [0, 1, 20, 64, 200] {
-                let secret = Secret::nothing();
-                assert_eq!(hash.pkcs12(Purpose::Mac, &secret, b"salt", 3, length).len(), length);
+                let secret = EncodedPassword::nothing();
+                assert_eq!(hash.pkcs12(DerivationPurpose::Mac, &secret, b"salt", 3, length).len(), length);
             }
         }
     }

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use super::kdf::{Hash, Purpose, Secret};
-use super::pbe::{self, Pbkdf2, place};
-use super::{Problem, Random};
+use super::kdf::{DerivationPurpose, EncodedPassword, Hash};
+use super::pbe::{self, Pbkdf2Parameters, place};
+use super::{KeystoreProblem, SaltSource};
 use crate::cert::der::{self, Reader};
 
 /// PBMAC1 (RFC 8018 appendix A.5).
@@ -20,19 +20,19 @@ pub(super) struct Mac {
     raw: Vec<u8>,
     /// Where the MAC itself stands in it.
     value: Range<usize>,
-    kind: Kind,
+    kind: MacAlgorithm,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
+enum MacAlgorithm {
     Pkcs12 { hash: Hash, salt: Range<usize>, iterations: u32 },
-    Pbmac1 { hash: Hash, pbkdf2: Pbkdf2, key_length: usize },
+    Pbmac1 { hash: Hash, pbkdf2: Pbkdf2Parameters, key_length: usize },
 }
 
 impl Mac {
     /// Reads a MacData; `raw` is all of it.
-    pub(super) fn read(raw: &[u8]) -> Result<Mac, Problem> {
-        let damaged = || Problem::damaged("the MAC");
+    pub(super) fn read(raw: &[u8]) -> Result<Mac, KeystoreProblem> {
+        let damaged = || KeystoreProblem::damaged("the MAC");
         let mut fields = Reader::new(der::only(raw, der::SEQUENCE).ok_or_else(damaged)?.body);
         let mut digest = Reader::new(fields.take(der::SEQUENCE).ok_or_else(damaged)?.body);
         let identifier = digest.take(der::SEQUENCE).ok_or_else(damaged)?;
@@ -48,14 +48,14 @@ impl Mac {
         let (oid, parameters) = pbe::algorithm(identifier.raw).ok_or_else(damaged)?;
         let (hash, kind) = if oid == PBMAC1 {
             let mut fields = Reader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
-            let pbkdf2 = Pbkdf2::read(fields.take(der::SEQUENCE).ok_or_else(damaged)?.raw, raw)?;
+            let pbkdf2 = Pbkdf2Parameters::read(fields.take(der::SEQUENCE).ok_or_else(damaged)?.raw, raw)?;
             let hash = pbe::hmac(fields.take(der::SEQUENCE).ok_or_else(damaged)?.raw)?;
             // RFC 9879 section 5: the length has to be there.
             let key_length = pbkdf2.key_length.ok_or_else(damaged)?;
-            (hash, Kind::Pbmac1 { hash, pbkdf2, key_length })
+            (hash, MacAlgorithm::Pbmac1 { hash, pbkdf2, key_length })
         } else {
-            let hash = hash(oid).ok_or_else(|| Problem::algorithm("MAC", oid))?;
-            (hash, Kind::Pkcs12 { hash, salt: place(raw, salt), iterations })
+            let hash = hash(oid).ok_or_else(|| KeystoreProblem::algorithm("MAC", oid))?;
+            (hash, MacAlgorithm::Pkcs12 { hash, salt: place(raw, salt), iterations })
         };
         if value.len() != hash.size() {
             return Err(damaged());
@@ -71,33 +71,34 @@ impl Mac {
     /// How often the derivation hashes.
     pub(super) fn iterations(&self) -> u32 {
         match &self.kind {
-            Kind::Pkcs12 { iterations, .. } => *iterations,
-            Kind::Pbmac1 { pbkdf2, .. } => pbkdf2.iterations,
+            MacAlgorithm::Pkcs12 { iterations, .. } => *iterations,
+            MacAlgorithm::Pbmac1 { pbkdf2, .. } => pbkdf2.iterations,
         }
     }
 
     /// How many hashes or HMACs its key takes.
     pub(super) fn cost(&self) -> u64 {
         match &self.kind {
-            Kind::Pkcs12 { iterations, .. } => u64::from(*iterations),
-            Kind::Pbmac1 { pbkdf2, key_length, .. } => pbkdf2.cost(*key_length),
+            MacAlgorithm::Pkcs12 { iterations, .. } => u64::from(*iterations),
+            MacAlgorithm::Pbmac1 { pbkdf2, key_length, .. } => pbkdf2.cost(*key_length),
         }
     }
 
     /// Whether it is the MAC of `content` with this password.
-    pub(super) fn fits(&self, secret: &Secret, content: &[u8]) -> bool {
+    pub(super) fn fits(&self, secret: &EncodedPassword, content: &[u8]) -> bool {
         self.compute(secret, content) == self.raw[self.value.clone()]
     }
 
     /// The MAC of other contents: same parameters, fresh salt.
     pub(super) fn again(
         &self,
-        secret: &Secret,
+        secret: &EncodedPassword,
         content: &[u8],
-        random: Random<'_>,
+        random: SaltSource<'_>,
     ) -> crate::error::Result<Mac> {
         let mut again = self.clone();
-        let (Kind::Pkcs12 { salt, .. } | Kind::Pbmac1 { pbkdf2: Pbkdf2 { salt, .. }, .. }) = &self.kind;
+        let (MacAlgorithm::Pkcs12 { salt, .. }
+        | MacAlgorithm::Pbmac1 { pbkdf2: Pbkdf2Parameters { salt, .. }, .. }) = &self.kind;
         random(&mut again.raw[salt.clone()])?;
         let value = again.compute(secret, content);
         again.raw[self.value.clone()].copy_from_slice(&value);
@@ -105,14 +106,14 @@ impl Mac {
     }
 
     /// Of the hash's size.
-    fn compute(&self, secret: &Secret, content: &[u8]) -> Vec<u8> {
+    fn compute(&self, secret: &EncodedPassword, content: &[u8]) -> Vec<u8> {
         match &self.kind {
-            Kind::Pkcs12 { hash, salt, iterations } => {
+            MacAlgorithm::Pkcs12 { hash, salt, iterations } => {
                 let salt = &self.raw[salt.clone()];
-                let key = hash.pkcs12(Purpose::Mac, secret, salt, *iterations, hash.size());
+                let key = hash.pkcs12(DerivationPurpose::Mac, secret, salt, *iterations, hash.size());
                 hash.hmac(&key, content)
             }
-            Kind::Pbmac1 { hash, pbkdf2, key_length } => {
+            MacAlgorithm::Pbmac1 { hash, pbkdf2, key_length } => {
                 hash.hmac(&pbkdf2.derive(&self.raw, secret, *key_length), content)
             }
         }

@@ -32,11 +32,11 @@ mod tests;
 pub use alias::{alias_for, p11_alias};
 
 /// Where salts come from: fills the slice.
-pub type Random<'a> = &'a mut dyn FnMut(&mut [u8]) -> crate::error::Result<()>;
+pub type SaltSource<'a> = &'a mut dyn FnMut(&mut [u8]) -> crate::error::Result<()>;
 
 /// What a keystore is written as; a changed one stays what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum KeystoreFormat {
     /// Java's own, with a checksum over the password: what every JDK reads.
     Jks,
     /// PKCS#12 without MAC and without encryption, as in JDK 18 and later: opens with any password.
@@ -45,29 +45,29 @@ pub enum Format {
     Pkcs12,
 }
 
-impl Format {
+impl KeystoreFormat {
     /// What `bytes` are, as far as one can tell without a password.
-    pub fn of(bytes: &[u8]) -> Result<Format, Problem> {
-        let unsupported = |what: &str| Err(Problem::Unsupported(what.to_owned()));
+    pub fn of(bytes: &[u8]) -> Result<KeystoreFormat, KeystoreProblem> {
+        let unsupported = |what: &str| Err(KeystoreProblem::Unsupported(what.to_owned()));
         match bytes {
-            [0xfe, 0xed, 0xfe, 0xed, ..] => Ok(Format::Jks),
+            [0xfe, 0xed, 0xfe, 0xed, ..] => Ok(KeystoreFormat::Jks),
             [0x30, ..] => pkcs12::format(bytes),
             [0xce, 0xce, 0xce, 0xce, ..] => unsupported("JCEKS"),
             // Bouncy Castle writes its version first.
             [0, 0, 0, 1 | 2, ..] => unsupported("BKS"),
-            _ => Err(Problem::NotAKeystore),
+            _ => Err(KeystoreProblem::NotAKeystore),
         }
     }
 }
 
 /// A keystore's password; wiped when it goes, never shown.
 #[derive(Clone)]
-pub struct Password(Zeroizing<String>);
+pub struct StorePassword(Zeroizing<String>);
 
-impl Password {
+impl StorePassword {
     /// This one.
-    pub fn new(text: String) -> Password {
-        Password(Zeroizing::new(text))
+    pub fn new(text: String) -> StorePassword {
+        StorePassword(Zeroizing::new(text))
     }
 
     fn text(&self) -> &str {
@@ -83,14 +83,14 @@ impl Password {
     }
 }
 
-impl Default for Password {
+impl Default for StorePassword {
     /// Java's own: `changeit`.
-    fn default() -> Password {
-        Password::new("changeit".to_owned())
+    fn default() -> StorePassword {
+        StorePassword::new("changeit".to_owned())
     }
 }
 
-impl fmt::Debug for Password {
+impl fmt::Debug for StorePassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(***)")
     }
@@ -98,7 +98,7 @@ impl fmt::Debug for Password {
 
 /// Why a keystore cannot be read or changed; nothing has been touched then.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Problem {
+pub enum KeystoreProblem {
     /// Neither JKS nor PKCS#12, nor a kind that is known and unsupported.
     NotAKeystore,
     /// A kind of keystore, or an algorithm in one, that is known not to be supported: which.
@@ -113,45 +113,47 @@ pub enum Problem {
     Alias(String),
 }
 
-impl Problem {
-    fn damaged(part: &'static str) -> Problem {
-        Problem::Damaged(part)
+impl KeystoreProblem {
+    fn damaged(part: &'static str) -> KeystoreProblem {
+        KeystoreProblem::Damaged(part)
     }
 
     /// An algorithm (`oid` is the content of its object identifier) that is not supported.
-    fn algorithm(what: &str, oid: &[u8]) -> Problem {
+    fn algorithm(what: &str, oid: &[u8]) -> KeystoreProblem {
         let dotted = Oid::new(oid.into()).to_id_string();
-        Problem::Unsupported(format!("the {what} algorithm {}", crate::text::escape(&dotted)))
+        KeystoreProblem::Unsupported(format!("the {what} algorithm {}", crate::text::escape(&dotted)))
     }
 
     /// For people, with what to do next; name the file with [`Error::at`].
     pub fn into_error(self) -> Error {
         let what = self.to_string();
         match self {
-            Problem::WrongPassword => {
+            KeystoreProblem::WrongPassword => {
                 Error::usage(what).hint("give the file that holds the password: `--java-storepass-file FILE`")
             }
-            Problem::Unsupported(_) => Error::unsupported(what)
-                .hint("`keytool -importkeystore -deststoretype PKCS12` makes a supported one of it"),
-            Problem::TooCostly => Error::unsupported(what),
-            Problem::NotAKeystore | Problem::Damaged(_) | Problem::Alias(_) => Error::failed(what),
+            KeystoreProblem::Unsupported(_) => Error::unsupported(what)
+                .hint("`keytool -importkeystore -deststoretype PKCS12` converts it to a supported format"),
+            KeystoreProblem::TooCostly => Error::unsupported(what),
+            KeystoreProblem::NotAKeystore | KeystoreProblem::Damaged(_) | KeystoreProblem::Alias(_) => {
+                Error::failed(what)
+            }
         }
     }
 }
 
-impl fmt::Display for Problem {
+impl fmt::Display for KeystoreProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Problem::NotAKeystore => f.write_str("neither a JKS nor a PKCS#12 keystore"),
-            Problem::Unsupported(what) => write!(f, "keystores with {what} are not supported"),
-            Problem::WrongPassword => {
-                f.write_str("the keystore's password is another one, or the file is damaged")
+            KeystoreProblem::NotAKeystore => f.write_str("neither a JKS nor a PKCS#12 keystore"),
+            KeystoreProblem::Unsupported(what) => write!(f, "keystores with {what} are not supported"),
+            KeystoreProblem::WrongPassword => {
+                f.write_str("the keystore's password is wrong, or the file is damaged")
             }
-            Problem::Damaged(part) => write!(f, "the keystore is damaged: {part}"),
-            Problem::TooCostly => {
+            KeystoreProblem::Damaged(part) => write!(f, "the keystore is damaged: {part}"),
+            KeystoreProblem::TooCostly => {
                 write!(f, "the keystore asks for more than {} iterations", pbe::MOST_ITERATIONS)
             }
-            Problem::Alias(alias) => {
+            KeystoreProblem::Alias(alias) => {
                 write!(f, "the keystore cannot take an entry named `{}`", crate::text::escape(alias))
             }
         }
@@ -160,7 +162,7 @@ impl fmt::Display for Problem {
 
 /// What an entry holds.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Content {
+pub enum EntryContent {
     /// A certificate that Java trusts.
     Trusted {
         /// Its DER, unchecked.
@@ -174,19 +176,19 @@ pub enum Content {
     Other,
 }
 
-impl Content {
-    fn trusted(der: Vec<u8>) -> Content {
+impl EntryContent {
+    fn trusted(der: Vec<u8>) -> EntryContent {
         let fingerprint = Fingerprint::of(&der);
-        Content::Trusted { der, fingerprint }
+        EntryContent::Trusted { der, fingerprint }
     }
 }
 
 /// One entry, or one bag of a PKCS#12 file.
 #[derive(Clone)]
-pub struct Entry {
+pub struct KeystoreEntry {
     alias: String,
     date: Option<i64>,
-    content: Content,
+    content: EntryContent,
     /// As it stands in the file, or in its part when that is decrypted.
     raw: Zeroizing<Vec<u8>>,
     /// Which part of a PKCS#12 file it is in.
@@ -195,7 +197,7 @@ pub struct Entry {
     is_certificate: bool,
 }
 
-impl Entry {
+impl KeystoreEntry {
     /// Its name, raw: it may hold any character. Empty if it has none.
     pub fn alias(&self) -> &str {
         &self.alias
@@ -207,25 +209,25 @@ impl Entry {
     }
 
     /// What it holds.
-    pub fn content(&self) -> &Content {
+    pub fn content(&self) -> &EntryContent {
         &self.content
     }
 
     /// The fingerprint of a trusted certificate.
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         match self.content {
-            Content::Trusted { fingerprint, .. } => Some(fingerprint),
-            Content::PrivateKey | Content::Other => None,
+            EntryContent::Trusted { fingerprint, .. } => Some(fingerprint),
+            EntryContent::PrivateKey | EntryContent::Other => None,
         }
     }
 }
 
-impl fmt::Debug for Entry {
+impl fmt::Debug for KeystoreEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match &self.content {
-            Content::Trusted { fingerprint, .. } => fingerprint.short(16),
-            Content::PrivateKey => "private key".to_owned(),
-            Content::Other => "other".to_owned(),
+            EntryContent::Trusted { fingerprint, .. } => fingerprint.short(16),
+            EntryContent::PrivateKey => "private key".to_owned(),
+            EntryContent::Other => "other".to_owned(),
         };
         write!(f, "Entry({:?} {kind})", self.alias)
     }
@@ -233,9 +235,9 @@ impl fmt::Debug for Entry {
 
 /// A keystore in memory.
 pub struct Keystore {
-    format: Format,
-    password: Password,
-    entries: Vec<Entry>,
+    format: KeystoreFormat,
+    password: StorePassword,
+    entries: Vec<KeystoreEntry>,
     frame: Frame,
 }
 
@@ -251,10 +253,10 @@ impl fmt::Debug for Keystore {
     }
 }
 
-fn read_without_password(bytes: &[u8]) -> Result<Vec<Entry>, Problem> {
-    match Format::of(bytes)? {
-        Format::Jks => Ok(jks::read(bytes, None)?.1),
-        Format::Pkcs12Plain | Format::Pkcs12 => pkcs12::read_plain(bytes),
+fn read_without_password(bytes: &[u8]) -> Result<Vec<KeystoreEntry>, KeystoreProblem> {
+    match KeystoreFormat::of(bytes)? {
+        KeystoreFormat::Jks => Ok(jks::read(bytes, None)?.1),
+        KeystoreFormat::Pkcs12Plain | KeystoreFormat::Pkcs12 => pkcs12::read_plain(bytes),
     }
 }
 
@@ -262,22 +264,22 @@ impl Keystore {
     /// An empty JKS with the password `changeit`.
     pub fn new_jks() -> Keystore {
         Keystore {
-            format: Format::Jks,
-            password: Password::default(),
+            format: KeystoreFormat::Jks,
+            password: StorePassword::default(),
             entries: Vec::new(),
             frame: Frame::Jks { version: 2 },
         }
     }
 
     /// Reads a keystore; [`Format::Pkcs12Plain`] opens with any password.
-    pub fn parse(bytes: &[u8], password: &Password) -> Result<Keystore, Problem> {
-        let format = Format::of(bytes)?;
+    pub fn parse(bytes: &[u8], password: &StorePassword) -> Result<Keystore, KeystoreProblem> {
+        let format = KeystoreFormat::of(bytes)?;
         let (frame, entries) = match format {
-            Format::Jks => {
+            KeystoreFormat::Jks => {
                 let (version, entries) = jks::read(bytes, Some(password))?;
                 (Frame::Jks { version }, entries)
             }
-            Format::Pkcs12Plain | Format::Pkcs12 => {
+            KeystoreFormat::Pkcs12Plain | KeystoreFormat::Pkcs12 => {
                 let (pfx, entries) = pkcs12::Pfx::read(bytes, password)?;
                 (Frame::Pkcs12(pfx), entries)
             }
@@ -288,62 +290,71 @@ impl Keystore {
     /// The most iterations of key derivation that one [`Keystore::parse`] of these bytes takes, or one
     /// [`Keystore::to_bytes`] of what comes of it; nothing is derived. 0 for what cannot be parsed.
     pub fn cost(bytes: &[u8]) -> u64 {
-        match Format::of(bytes) {
-            Ok(Format::Pkcs12) => pkcs12::cost(bytes).unwrap_or(0),
+        match KeystoreFormat::of(bytes) {
+            Ok(KeystoreFormat::Pkcs12) => pkcs12::cost(bytes).unwrap_or(0),
             _ => 0,
         }
     }
 
     /// Reads a keystore that Java reads whole as it opens `cacerts`, without a password, and that can be changed without
     /// randomness: a JKS with `changeit`, or PKCS#12 without MAC and encryption.
-    pub fn parse_cacerts(bytes: &[u8]) -> Result<Keystore, Problem> {
-        match Format::of(bytes)? {
-            Format::Jks | Format::Pkcs12Plain => Keystore::parse(bytes, &Password::default()),
-            Format::Pkcs12 => Err(Problem::Unsupported("a MAC or encrypted entries".to_owned())),
+    pub fn parse_cacerts(bytes: &[u8]) -> Result<Keystore, KeystoreProblem> {
+        match KeystoreFormat::of(bytes)? {
+            KeystoreFormat::Jks | KeystoreFormat::Pkcs12Plain => {
+                Keystore::parse(bytes, &StorePassword::default())
+            }
+            KeystoreFormat::Pkcs12 => {
+                Err(KeystoreProblem::Unsupported("a MAC or encrypted entries".to_owned()))
+            }
         }
     }
 
     /// The fingerprints of the certificates that Java trusts which opens the file as it opens `cacerts`: without a
     /// password. That is all of a JKS, whatever its password, and of PKCS#12 what is not encrypted, often nothing.
-    pub fn trusted_without_password(bytes: &[u8]) -> Result<Vec<Fingerprint>, Problem> {
-        Ok(read_without_password(bytes)?.iter().filter_map(Entry::fingerprint).collect())
+    pub fn trusted_without_password(bytes: &[u8]) -> Result<Vec<Fingerprint>, KeystoreProblem> {
+        Ok(read_without_password(bytes)?.iter().filter_map(KeystoreEntry::fingerprint).collect())
     }
 
     /// The same certificates; what cannot be parsed is left out.
-    pub fn roots_without_password(bytes: &[u8]) -> Result<Vec<Certificate>, Problem> {
+    pub fn roots_without_password(bytes: &[u8]) -> Result<Vec<Certificate>, KeystoreProblem> {
         let entries = read_without_password(bytes)?;
         let ders = entries.iter().filter_map(|entry| match entry.content() {
-            Content::Trusted { der, .. } => Some(der),
-            Content::PrivateKey | Content::Other => None,
+            EntryContent::Trusted { der, .. } => Some(der),
+            EntryContent::PrivateKey | EntryContent::Other => None,
         });
         Ok(ders.filter_map(|der| Certificate::from_der(der).ok()).collect())
     }
 
     /// What it is written as.
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> KeystoreFormat {
         self.format
     }
 
     /// All entries, in file order.
-    pub fn entries(&self) -> &[Entry] {
+    pub fn entries(&self) -> &[KeystoreEntry] {
         &self.entries
     }
 
     /// The fingerprints of the certificates that Java trusts, in file order.
     pub fn fingerprints(&self) -> Vec<Fingerprint> {
-        self.entries.iter().filter_map(Entry::fingerprint).collect()
+        self.entries.iter().filter_map(KeystoreEntry::fingerprint).collect()
     }
 
     /// Adds a certificate that Java is to trust; `date` in milliseconds since 1970, where the format keeps one.
     /// `false` if it is there already, under whatever alias.
-    pub fn add(&mut self, alias: &str, certificate: &Certificate, date: i64) -> Result<bool, Problem> {
+    pub fn add(
+        &mut self,
+        alias: &str,
+        certificate: &Certificate,
+        date: i64,
+    ) -> Result<bool, KeystoreProblem> {
         if self.fingerprints().contains(&certificate.fingerprint()) {
             return Ok(false);
         }
         // Java looks entries up without case.
         let lower = alias.to_lowercase();
         if self.entries.iter().any(|entry| entry.alias.to_lowercase() == lower) {
-            return Err(Problem::Alias(alias.to_owned()));
+            return Err(KeystoreProblem::Alias(alias.to_owned()));
         }
         match &mut self.frame {
             Frame::Jks { version } => self.entries.push(jks::entry(*version, alias, certificate, date)?),
@@ -354,7 +365,7 @@ impl Keystore {
 
     /// Removes each entry in which Java trusts this certificate; says how many there were. Nothing else is ever removed.
     pub fn remove(&mut self, fingerprint: &Fingerprint) -> usize {
-        let is_gone = |entry: &Entry| entry.fingerprint().as_ref() == Some(fingerprint);
+        let is_gone = |entry: &KeystoreEntry| entry.fingerprint().as_ref() == Some(fingerprint);
         let before = self.entries.len();
         if let Frame::Pkcs12(pfx) = &mut self.frame {
             self.entries.iter().filter(|entry| is_gone(entry)).for_each(|entry| pfx.removed(entry.safe));
@@ -365,7 +376,7 @@ impl Keystore {
 
     /// The file. What did not change is as it was read; `random` is asked for salts when something encrypted or
     /// signed did.
-    pub fn to_bytes(&self, random: Random<'_>) -> crate::error::Result<Vec<u8>> {
+    pub fn to_bytes(&self, random: SaltSource<'_>) -> crate::error::Result<Vec<u8>> {
         match &self.frame {
             Frame::Jks { version } => Ok(jks::write(*version, &self.entries, &self.password)),
             Frame::Pkcs12(pfx) => pfx.write(&self.entries, random),

@@ -4,30 +4,30 @@
 use std::collections::BTreeSet;
 
 use super::alias::numbered;
-use super::{Content, Keystore, Password, jks};
+use super::{EntryContent, Keystore, StorePassword, jks};
 use crate::cert::Certificate;
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 
 /// One root, before clashing aliases are numbered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Root {
+pub struct ListedRoot {
     /// What [`super::p11_alias`] made of its label.
     pub alias: String,
     /// The certificate.
     pub certificate: Certificate,
 }
 
-impl Root {
+impl ListedRoot {
     /// The root that p11-kit makes of an anchor with no label of its own.
-    pub fn of(certificate: &Certificate) -> Root {
+    pub fn of(certificate: &Certificate) -> ListedRoot {
         let label = certificate.has_label().then(|| certificate.label());
-        Root { alias: super::p11_alias(label.as_deref()), certificate: certificate.clone() }
+        ListedRoot { alias: super::p11_alias(label.as_deref()), certificate: certificate.clone() }
     }
 }
 
 /// The file of these roots, in this order; `date` in milliseconds since 1970 (p11-kit's are whole seconds).
-pub fn write(roots: &[Root], date: i64) -> Result<Vec<u8>, super::Problem> {
+pub fn write(roots: &[ListedRoot], date: i64) -> Result<Vec<u8>, super::KeystoreProblem> {
     const VERSION: u32 = 2;
     let aliases = numbered(roots.iter().map(|root| root.alias.as_str()));
     let entries: Result<Vec<_>, _> = roots
@@ -35,14 +35,14 @@ pub fn write(roots: &[Root], date: i64) -> Result<Vec<u8>, super::Problem> {
         .zip(&aliases)
         .map(|(root, alias)| jks::entry(VERSION, alias, &root.certificate, date))
         .collect();
-    Ok(jks::write(VERSION, &entries?, &Password::default()))
+    Ok(jks::write(VERSION, &entries?, &StorePassword::default()))
 }
 
 /// The same, but with the date of `standing` where that is the file of these roots already: the date alone is no reason
 /// to write it again.
-pub fn renew(roots: &[Root], standing: &[u8], date: i64) -> Result<Vec<u8>, super::Problem> {
-    let dated = Keystore::parse(standing, &Password::default()).ok();
-    let dated = dated.and_then(|keystore| keystore.entries().first().and_then(super::Entry::date));
+pub fn renew(roots: &[ListedRoot], standing: &[u8], date: i64) -> Result<Vec<u8>, super::KeystoreProblem> {
+    let dated = Keystore::parse(standing, &StorePassword::default()).ok();
+    let dated = dated.and_then(|keystore| keystore.entries().first().and_then(super::KeystoreEntry::date));
     match dated {
         Some(former) => {
             let same = write(roots, former)?;
@@ -78,21 +78,21 @@ fn no_salt(_: &mut [u8]) -> crate::error::Result<()> {
 /// these very bytes.
 ///
 /// An alias `x-1` behind an `x` is read as a second `x`: whoever puts another `x` in front gets `x-1` and `x-2`.
-pub fn read(bytes: &[u8]) -> Option<(Vec<Root>, Option<i64>)> {
-    let keystore = Keystore::parse(bytes, &Password::default()).ok()?;
-    let mut roots: Vec<Root> = Vec::new();
+pub fn read(bytes: &[u8]) -> Option<(Vec<ListedRoot>, Option<i64>)> {
+    let keystore = Keystore::parse(bytes, &StorePassword::default()).ok()?;
+    let mut roots: Vec<ListedRoot> = Vec::new();
     let mut counts = std::collections::HashMap::<String, usize>::new();
     for entry in keystore.entries() {
-        let Content::Trusted { der, .. } = entry.content() else { return None };
+        let EntryContent::Trusted { der, .. } = entry.content() else { return None };
         let numbered = entry.alias().rsplit_once('-').filter(|(alias, number)| {
             let count = counts.get(*alias).copied().unwrap_or(0);
             !alias.is_empty() && count > 0 && *number == count.to_string()
         });
         let alias = numbered.map_or(entry.alias(), |(alias, _)| alias).to_owned();
         *counts.entry(alias.clone()).or_default() += 1;
-        roots.push(Root { alias, certificate: Certificate::from_der(der).ok()? });
+        roots.push(ListedRoot { alias, certificate: Certificate::from_der(der).ok()? });
     }
-    let date = keystore.entries().first().and_then(super::Entry::date);
+    let date = keystore.entries().first().and_then(super::KeystoreEntry::date);
     (write(&roots, date.unwrap_or(0)).ok()? == bytes).then_some((roots, date))
 }
 
@@ -102,20 +102,20 @@ mod tests {
     use super::*;
 
     fn aliases(file: &[u8]) -> Vec<String> {
-        let keystore = Keystore::parse(file, &Password::default()).unwrap();
+        let keystore = Keystore::parse(file, &StorePassword::default()).unwrap();
         keystore.entries().iter().map(|entry| entry.alias().to_owned()).collect()
     }
 
     #[test]
     fn another_in_front_renumbers_as_the_tool_would() {
         let named =
-            |alias: &str, name: &str| Root { alias: alias.to_owned(), certificate: certificate(name) };
+            |alias: &str, name: &str| ListedRoot { alias: alias.to_owned(), certificate: certificate(name) };
         let vendor = [named("x", "A"), named("y", "B"), named("x", "C"), named("y-1", "D")];
         let file = write(&vendor, 5000).unwrap();
         assert_eq!(aliases(&file), ["x", "y", "x-1", "y-1"]);
         let (mut roots, date) = read(&file).unwrap();
         assert_eq!((write(&roots, 5000).unwrap(), date), (file, Some(5000)));
-        roots.insert(0, Root::of(&certificate("X")));
+        roots.insert(0, ListedRoot::of(&certificate("X")));
         let with = write(&roots, 6000).unwrap();
         assert_eq!(aliases(&with)[..4], ["x", "x-1", "y", "x-2"]);
         assert_eq!(read(&with).unwrap().0, roots);
@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn the_date_alone_is_no_reason_to_write() {
-        let [a, b] = ["A", "B"].map(|name| Root::of(&certificate(name)));
+        let [a, b] = ["A", "B"].map(|name| ListedRoot::of(&certificate(name)));
         let (one, both) = (std::slice::from_ref(&a), [a.clone(), b]);
         let standing = write(one, 5000).unwrap();
         assert_eq!(renew(one, &standing, 6000).unwrap(), standing);
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn ours_goes_out_and_nothing_else() {
         let named =
-            |alias: &str, name: &str| Root { alias: alias.to_owned(), certificate: certificate(name) };
+            |alias: &str, name: &str| ListedRoot { alias: alias.to_owned(), certificate: certificate(name) };
         let (ours, vendor) = (named("x", "Ours"), [named("x", "A"), named("y", "B"), named("x", "C")]);
         let gone = BTreeSet::from([ours.certificate.fingerprint()]);
         let with = [vec![ours.clone()], vendor.to_vec()].concat();

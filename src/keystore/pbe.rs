@@ -6,8 +6,8 @@ use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
 use zeroize::Zeroizing;
 
-use super::kdf::{Hash, Purpose, Secret};
-use super::{Problem, Random};
+use super::kdf::{DerivationPurpose, EncodedPassword, Hash};
+use super::{KeystoreProblem, SaltSource};
 use crate::cert::der::{self, Reader};
 
 /// PBES2, PBKDF2 (RFC 8018 appendix A).
@@ -37,7 +37,7 @@ enum Cipher {
 
 /// PBKDF2's parameters.
 #[derive(Clone, Debug)]
-pub(super) struct Pbkdf2 {
+pub(super) struct Pbkdf2Parameters {
     /// Where the salt stands in the algorithm identifier that holds these parameters.
     pub(super) salt: std::ops::Range<usize>,
     pub(super) iterations: u32,
@@ -50,19 +50,19 @@ pub(super) struct Pbkdf2 {
 pub(super) struct Scheme {
     raw: Vec<u8>,
     cipher: Cipher,
-    kind: Kind,
+    kind: PbeAlgorithm,
 }
 
 #[derive(Clone, Debug)]
-enum Kind {
-    Pbes2 { pbkdf2: Pbkdf2, iv: std::ops::Range<usize> },
+enum PbeAlgorithm {
+    Pbes2 { pbkdf2: Pbkdf2Parameters, iv: std::ops::Range<usize> },
     Pkcs12 { salt: std::ops::Range<usize>, iterations: u32, key_length: usize },
 }
 
 impl Scheme {
     /// Reads an AlgorithmIdentifier; `raw` is all of it.
-    pub(super) fn read(raw: &[u8]) -> Result<Scheme, Problem> {
-        let (oid, parameters) = algorithm(raw).ok_or(Problem::damaged("an encryption algorithm"))?;
+    pub(super) fn read(raw: &[u8]) -> Result<Scheme, KeystoreProblem> {
+        let (oid, parameters) = algorithm(raw).ok_or(KeystoreProblem::damaged("an encryption algorithm"))?;
         if oid == PBES2 {
             return Self::read_pbes2(raw, parameters);
         }
@@ -70,39 +70,39 @@ impl Scheme {
             Some([3]) => (Cipher::TripleDes, 24),
             Some([5]) => (Cipher::Rc2, 16),
             Some([6]) => (Cipher::Rc2, 5),
-            _ => return Err(Problem::algorithm("encryption", oid)),
+            _ => return Err(KeystoreProblem::algorithm("encryption", oid)),
         };
-        let damaged = || Problem::damaged("the parameters of the encryption");
+        let damaged = || KeystoreProblem::damaged("the parameters of the encryption");
         let mut fields = Reader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
         let salt = fields.take(der::OCTET_STRING).ok_or_else(damaged)?.body;
         let iterations = iterations(fields.take(der::INTEGER).ok_or_else(damaged)?.body)?;
-        let kind = Kind::Pkcs12 { salt: place(raw, salt), iterations, key_length };
+        let kind = PbeAlgorithm::Pkcs12 { salt: place(raw, salt), iterations, key_length };
         Ok(Scheme { raw: raw.to_vec(), cipher, kind })
     }
 
-    fn read_pbes2(raw: &[u8], parameters: &[u8]) -> Result<Scheme, Problem> {
-        let damaged = || Problem::damaged("the parameters of PBES2");
+    fn read_pbes2(raw: &[u8], parameters: &[u8]) -> Result<Scheme, KeystoreProblem> {
+        let damaged = || KeystoreProblem::damaged("the parameters of PBES2");
         let mut fields = Reader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
         let derivation = fields.take(der::SEQUENCE).ok_or_else(damaged)?;
-        let pbkdf2 = Pbkdf2::read(derivation.raw, raw)?;
+        let pbkdf2 = Pbkdf2Parameters::read(derivation.raw, raw)?;
         let encryption = fields.take(der::SEQUENCE).ok_or_else(damaged)?;
         let (oid, parameters) = algorithm(encryption.raw).ok_or_else(damaged)?;
         let (cipher, key_length) = match oid.strip_prefix(NIST_AES) {
             Some([2]) => (Cipher::Aes128, 16),
             Some([22]) => (Cipher::Aes192, 24),
             Some([42]) => (Cipher::Aes256, 32),
-            _ => return Err(Problem::algorithm("encryption", oid)),
+            _ => return Err(KeystoreProblem::algorithm("encryption", oid)),
         };
         let iv = der::only(parameters, der::OCTET_STRING).ok_or_else(damaged)?.body;
         if iv.len() != 16 || pbkdf2.key_length.is_some_and(|length| length != key_length) {
             return Err(damaged());
         }
-        Ok(Scheme { raw: raw.to_vec(), cipher, kind: Kind::Pbes2 { pbkdf2, iv: place(raw, iv) } })
+        Ok(Scheme { raw: raw.to_vec(), cipher, kind: PbeAlgorithm::Pbes2 { pbkdf2, iv: place(raw, iv) } })
     }
 
     /// What keytool takes for certificates since JDK 16: AES-256, HMAC-SHA256, salt of 20 bytes; with this many
     /// iterations.
-    pub(super) fn of_keytool(iterations: u32) -> Result<Scheme, Problem> {
+    pub(super) fn of_keytool(iterations: u32) -> Result<Scheme, KeystoreProblem> {
         let sequence = |parts: &[&[u8]]| der::element(der::SEQUENCE, &parts.concat());
         let oid = |front: &[u8], last: u8| der::element(der::OID, &[front, &[last]].concat());
         let prf = sequence(&[&oid(RSADSI_DIGEST, 9), &[5, 0]]);
@@ -125,8 +125,8 @@ impl Scheme {
     /// How often the derivation hashes.
     pub(super) fn iterations(&self) -> u32 {
         match &self.kind {
-            Kind::Pbes2 { pbkdf2, .. } => pbkdf2.iterations,
-            Kind::Pkcs12 { iterations, .. } => *iterations,
+            PbeAlgorithm::Pbes2 { pbkdf2, .. } => pbkdf2.iterations,
+            PbeAlgorithm::Pkcs12 { iterations, .. } => *iterations,
         }
     }
 
@@ -134,8 +134,8 @@ impl Scheme {
     /// the key.
     pub(super) fn cost(&self) -> u64 {
         match &self.kind {
-            Kind::Pbes2 { pbkdf2, .. } => pbkdf2.cost(self.key_length()),
-            Kind::Pkcs12 { iterations, key_length, .. } => {
+            PbeAlgorithm::Pbes2 { pbkdf2, .. } => pbkdf2.cost(self.key_length()),
+            PbeAlgorithm::Pkcs12 { iterations, key_length, .. } => {
                 let blocks = |length: usize| length.div_ceil(Hash::Sha1.size()) as u64;
                 u64::from(*iterations) * (blocks(*key_length) + blocks(PKCS12_IV))
             }
@@ -152,20 +152,20 @@ impl Scheme {
     }
 
     /// The same with a fresh salt and initial value.
-    pub(super) fn fresh(&self, random: Random<'_>) -> crate::error::Result<Scheme> {
+    pub(super) fn fresh(&self, random: SaltSource<'_>) -> crate::error::Result<Scheme> {
         let mut fresh = self.clone();
         match &self.kind {
-            Kind::Pbes2 { pbkdf2, iv } => {
+            PbeAlgorithm::Pbes2 { pbkdf2, iv } => {
                 random(&mut fresh.raw[pbkdf2.salt.clone()])?;
                 random(&mut fresh.raw[iv.clone()])?;
             }
-            Kind::Pkcs12 { salt, .. } => random(&mut fresh.raw[salt.clone()])?,
+            PbeAlgorithm::Pkcs12 { salt, .. } => random(&mut fresh.raw[salt.clone()])?,
         }
         Ok(fresh)
     }
 
     /// The contents; `None` if they were encrypted with another password, or are damaged.
-    pub(super) fn decrypt(&self, secret: &Secret, content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    pub(super) fn decrypt(&self, secret: &EncodedPassword, content: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         macro_rules! decrypt {
             ($cipher:ty) => {{
                 let (key, iv) = self.derive(secret);
@@ -184,7 +184,7 @@ impl Scheme {
     }
 
     /// The encrypted contents; `None` never happens, because the sizes of keys were checked when reading.
-    pub(super) fn encrypt(&self, secret: &Secret, content: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn encrypt(&self, secret: &EncodedPassword, content: &[u8]) -> Option<Vec<u8>> {
         macro_rules! encrypt {
             ($cipher:ty) => {{
                 let (key, iv) = self.derive(secret);
@@ -203,28 +203,31 @@ impl Scheme {
     }
 
     /// Key and initial value.
-    fn derive(&self, secret: &Secret) -> (Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>) {
+    fn derive(&self, secret: &EncodedPassword) -> (Zeroizing<Vec<u8>>, Zeroizing<Vec<u8>>) {
         match &self.kind {
-            Kind::Pbes2 { pbkdf2, iv } => {
+            PbeAlgorithm::Pbes2 { pbkdf2, iv } => {
                 let key = pbkdf2.derive(&self.raw, secret, self.key_length());
                 (key, Zeroizing::new(self.raw[iv.clone()].to_vec()))
             }
-            Kind::Pkcs12 { salt, iterations, key_length } => {
+            PbeAlgorithm::Pkcs12 { salt, iterations, key_length } => {
                 let salt = &self.raw[salt.clone()];
                 let derive = |purpose, length| Hash::Sha1.pkcs12(purpose, secret, salt, *iterations, length);
-                (derive(Purpose::Encryption, *key_length), derive(Purpose::InitialValue, PKCS12_IV))
+                (
+                    derive(DerivationPurpose::Encryption, *key_length),
+                    derive(DerivationPurpose::InitialValue, PKCS12_IV),
+                )
             }
         }
     }
 }
 
-impl Pbkdf2 {
+impl Pbkdf2Parameters {
     /// Reads the AlgorithmIdentifier `raw` of PBKDF2, which stands in `inside`.
-    pub(super) fn read(raw: &[u8], inside: &[u8]) -> Result<Pbkdf2, Problem> {
-        let damaged = || Problem::damaged("the parameters of PBKDF2");
+    pub(super) fn read(raw: &[u8], inside: &[u8]) -> Result<Pbkdf2Parameters, KeystoreProblem> {
+        let damaged = || KeystoreProblem::damaged("the parameters of PBKDF2");
         let (oid, parameters) = algorithm(raw).ok_or_else(damaged)?;
         if oid != PBKDF2 {
-            return Err(Problem::algorithm("key derivation", oid));
+            return Err(KeystoreProblem::algorithm("key derivation", oid));
         }
         let mut fields = Reader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
         let salt = fields.take(der::OCTET_STRING).ok_or_else(damaged)?.body;
@@ -243,7 +246,7 @@ impl Pbkdf2 {
         if !fields.is_empty() {
             return Err(damaged());
         }
-        Ok(Pbkdf2 { salt: place(inside, salt), iterations, key_length, prf })
+        Ok(Pbkdf2Parameters { salt: place(inside, salt), iterations, key_length, prf })
     }
 
     /// How many HMACs a key of `length` bytes takes.
@@ -252,21 +255,26 @@ impl Pbkdf2 {
     }
 
     /// The key; `inside` is what the salt stands in.
-    pub(super) fn derive(&self, inside: &[u8], secret: &Secret, length: usize) -> Zeroizing<Vec<u8>> {
+    pub(super) fn derive(
+        &self,
+        inside: &[u8],
+        secret: &EncodedPassword,
+        length: usize,
+    ) -> Zeroizing<Vec<u8>> {
         self.prf.pbkdf2(secret, &inside[self.salt.clone()], self.iterations, length)
     }
 }
 
 /// The hash of an HMAC's AlgorithmIdentifier.
-pub(super) fn hmac(raw: &[u8]) -> Result<Hash, Problem> {
-    let (oid, _) = algorithm(raw).ok_or(Problem::damaged("the algorithm of an HMAC"))?;
+pub(super) fn hmac(raw: &[u8]) -> Result<Hash, KeystoreProblem> {
+    let (oid, _) = algorithm(raw).ok_or(KeystoreProblem::damaged("the algorithm of an HMAC"))?;
     match oid.strip_prefix(RSADSI_DIGEST) {
         Some([7]) => Ok(Hash::Sha1),
         Some([8]) => Ok(Hash::Sha224),
         Some([9]) => Ok(Hash::Sha256),
         Some([10]) => Ok(Hash::Sha384),
         Some([11]) => Ok(Hash::Sha512),
-        _ => Err(Problem::algorithm("HMAC", oid)),
+        _ => Err(KeystoreProblem::algorithm("HMAC", oid)),
     }
 }
 
@@ -278,15 +286,15 @@ pub(super) fn algorithm(raw: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// An iteration count within bounds; `body` is that of an INTEGER.
-pub(super) fn iterations(body: &[u8]) -> Result<u32, Problem> {
+pub(super) fn iterations(body: &[u8]) -> Result<u32, KeystoreProblem> {
     match body {
-        [] | [0] | [0x80..=0xff, ..] => Err(Problem::damaged("an iteration count")),
+        [] | [0] | [0x80..=0xff, ..] => Err(KeystoreProblem::damaged("an iteration count")),
         _ => {
             let count =
                 body.iter().fold(0_u64, |sum, digit| sum.saturating_mul(256).saturating_add((*digit).into()));
             match u32::try_from(count) {
                 Ok(count) if count <= MOST_ITERATIONS => Ok(count),
-                _ => Err(Problem::TooCostly),
+                _ => Err(KeystoreProblem::TooCostly),
             }
         }
     }

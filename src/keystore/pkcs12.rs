@@ -4,10 +4,10 @@
 
 use zeroize::Zeroizing;
 
-use super::kdf::Secret;
+use super::kdf::EncodedPassword;
 use super::mac::Mac;
 use super::pbe::{self, Scheme};
-use super::{Content, Entry, Format, Password, Problem, Random};
+use super::{EntryContent, KeystoreEntry, KeystoreFormat, KeystoreProblem, SaltSource, StorePassword};
 use crate::cert::Certificate;
 use crate::cert::der::{self, Reader};
 use crate::error::Error;
@@ -38,19 +38,19 @@ const KEYTOOL_ITERATIONS: u32 = 10_000;
 pub(super) struct Pfx {
     safes: Vec<Safe>,
     mac: Option<Mac>,
-    secret: Secret,
+    secret: EncodedPassword,
 }
 
 /// One ContentInfo of the AuthenticatedSafe.
 struct Safe {
     /// As it was read; empty for one that is new.
     raw: Vec<u8>,
-    protection: Protection,
+    protection: BagProtection,
     /// Whether its bags are no longer those in `raw`.
     changed: bool,
 }
 
-enum Protection {
+enum BagProtection {
     /// `data`.
     None,
     /// `encryptedData`.
@@ -63,41 +63,41 @@ enum Protection {
 struct Outline<'a> {
     /// What the MAC is over: the AuthenticatedSafe.
     content: &'a [u8],
-    safes: Vec<(&'a [u8], Part<'a>)>,
+    safes: Vec<(&'a [u8], ContentPart<'a>)>,
     mac: Option<Mac>,
 }
 
 /// The content of one ContentInfo.
-enum Part<'a> {
+enum ContentPart<'a> {
     Plain(&'a [u8]),
     Encrypted(Scheme, &'a [u8]),
     Enveloped,
 }
 
 /// Whether a password is needed to read it, from its outline.
-pub(super) fn format(bytes: &[u8]) -> Result<Format, Problem> {
+pub(super) fn format(bytes: &[u8]) -> Result<KeystoreFormat, KeystoreProblem> {
     let outline = Outline::read(bytes)?;
-    let encrypted = outline.safes.iter().any(|(_, part)| matches!(part, Part::Encrypted(..)));
-    Ok(if outline.mac.is_some() || encrypted { Format::Pkcs12 } else { Format::Pkcs12Plain })
+    let encrypted = outline.safes.iter().any(|(_, part)| matches!(part, ContentPart::Encrypted(..)));
+    Ok(if outline.mac.is_some() || encrypted { KeystoreFormat::Pkcs12 } else { KeystoreFormat::Pkcs12Plain })
 }
 
 /// The bags that can be read without a password; the MAC is not looked at, as Java does.
-pub(super) fn read_plain(bytes: &[u8]) -> Result<Vec<Entry>, Problem> {
+pub(super) fn read_plain(bytes: &[u8]) -> Result<Vec<KeystoreEntry>, KeystoreProblem> {
     let mut entries = Vec::new();
     for (at, (_, part)) in Outline::read(bytes)?.safes.iter().enumerate() {
-        if let Part::Plain(bags) = part {
-            read_bags(bags, at, &mut entries).ok_or(Problem::damaged("the bags"))?;
+        if let ContentPart::Plain(bags) = part {
+            read_bags(bags, at, &mut entries).ok_or(KeystoreProblem::damaged("the bags"))?;
         }
     }
     Ok(entries)
 }
 
 /// How many hashes or HMACs it takes to derive the keys of all parts and of the MAC, also where a part has to be added.
-pub(super) fn cost(bytes: &[u8]) -> Result<u64, Problem> {
+pub(super) fn cost(bytes: &[u8]) -> Result<u64, KeystoreProblem> {
     let outline = Outline::read(bytes)?;
     let parts = outline.safes.iter().filter_map(|(_, part)| match part {
-        Part::Encrypted(scheme, _) => Some(scheme.cost()),
-        Part::Plain(_) | Part::Enveloped => None,
+        ContentPart::Encrypted(scheme, _) => Some(scheme.cost()),
+        ContentPart::Plain(_) | ContentPart::Enveloped => None,
     });
     let (count, sum) = parts.fold((0, 0_u64), |(count, sum), cost| (count + 1, sum.saturating_add(cost)));
     let of_mac = outline.mac.as_ref().map_or(0, Mac::cost);
@@ -109,19 +109,19 @@ pub(super) fn cost(bytes: &[u8]) -> Result<u64, Problem> {
 }
 
 impl<'a> Outline<'a> {
-    fn read(bytes: &'a [u8]) -> Result<Outline<'a>, Problem> {
+    fn read(bytes: &'a [u8]) -> Result<Outline<'a>, KeystoreProblem> {
         if bytes.get(1) == Some(&0x80) {
-            return Err(Problem::Unsupported("PKCS#12 in BER (lengths left open)".to_owned()));
+            return Err(KeystoreProblem::Unsupported("PKCS#12 in BER (lengths left open)".to_owned()));
         }
-        let damaged = || Problem::damaged("the outer structure");
+        let damaged = || KeystoreProblem::damaged("the outer structure");
         let mut fields = Reader::new(der::only(bytes, der::SEQUENCE).ok_or_else(damaged)?.body);
         if fields.take(der::INTEGER).is_none_or(|version| version.body != [3]) {
-            return Err(Problem::NotAKeystore);
+            return Err(KeystoreProblem::NotAKeystore);
         }
         let (oid, content) =
             content_info(fields.take(der::SEQUENCE).ok_or_else(damaged)?.raw).ok_or_else(damaged)?;
         if oid != DATA {
-            return Err(Problem::Unsupported("PKCS#12 that is signed with a public key".to_owned()));
+            return Err(KeystoreProblem::Unsupported("PKCS#12 that is signed with a public key".to_owned()));
         }
         let content = der::only(content, der::OCTET_STRING).ok_or_else(damaged)?.body;
         let mac = fields.take(der::SEQUENCE).map(|mac| Mac::read(mac.raw)).transpose()?;
@@ -132,19 +132,21 @@ impl<'a> Outline<'a> {
         let mut safes = Vec::new();
         while !infos.is_empty() {
             let info = infos.take(der::SEQUENCE).ok_or_else(damaged)?;
-            safes.push((info.raw, Part::read(info.raw)?));
+            safes.push((info.raw, ContentPart::read(info.raw)?));
         }
         Ok(Outline { content, safes, mac })
     }
 }
 
-impl<'a> Part<'a> {
-    fn read(info: &'a [u8]) -> Result<Part<'a>, Problem> {
-        let damaged = || Problem::damaged("the list of contents");
+impl<'a> ContentPart<'a> {
+    fn read(info: &'a [u8]) -> Result<ContentPart<'a>, KeystoreProblem> {
+        let damaged = || KeystoreProblem::damaged("the list of contents");
         let (oid, content) = content_info(info).ok_or_else(damaged)?;
         match oid.strip_prefix(PKCS7) {
-            Some([1]) => Ok(Part::Plain(der::only(content, der::OCTET_STRING).ok_or_else(damaged)?.body)),
-            Some([3]) => Ok(Part::Enveloped),
+            Some([1]) => {
+                Ok(ContentPart::Plain(der::only(content, der::OCTET_STRING).ok_or_else(damaged)?.body))
+            }
+            Some([3]) => Ok(ContentPart::Enveloped),
             Some([6]) => {
                 let mut fields = Reader::new(der::only(content, der::SEQUENCE).ok_or_else(damaged)?.body);
                 fields.take(der::INTEGER).filter(|version| version.body == [0]).ok_or_else(damaged)?;
@@ -153,7 +155,7 @@ impl<'a> Part<'a> {
                 fields.take(der::OID).filter(|kind| kind.body == DATA).ok_or_else(damaged)?;
                 let scheme = Scheme::read(fields.take(der::SEQUENCE).ok_or_else(damaged)?.raw)?;
                 let encrypted = fields.take(CONTENT_0).filter(|_| fields.is_empty()).ok_or_else(damaged)?;
-                Ok(Part::Encrypted(scheme, encrypted.body))
+                Ok(ContentPart::Encrypted(scheme, encrypted.body))
             }
             _ => Err(damaged()),
         }
@@ -170,7 +172,10 @@ fn content_info(raw: &[u8]) -> Option<(&[u8], &[u8])> {
 
 impl Pfx {
     /// Reads a file: its frame, and its bags in file order.
-    pub(super) fn read(bytes: &[u8], password: &Password) -> Result<(Pfx, Vec<Entry>), Problem> {
+    pub(super) fn read(
+        bytes: &[u8],
+        password: &StorePassword,
+    ) -> Result<(Pfx, Vec<KeystoreEntry>), KeystoreProblem> {
         let outline = Outline::read(bytes)?;
         outline.check_costs()?;
         let secret = outline.unlock(password)?;
@@ -179,23 +184,23 @@ impl Pfx {
         for (raw, part) in outline.safes {
             let at = safes.len();
             let protection = match part {
-                Part::Plain(bags) => {
-                    read_bags(bags, at, &mut entries).ok_or(Problem::damaged("the bags"))?;
-                    Protection::None
+                ContentPart::Plain(bags) => {
+                    read_bags(bags, at, &mut entries).ok_or(KeystoreProblem::damaged("the bags"))?;
+                    BagProtection::None
                 }
-                Part::Encrypted(scheme, content) => {
+                ContentPart::Encrypted(scheme, content) => {
                     let bags = scheme.decrypt(&secret, content);
                     // A wrong password may by chance leave a good padding, never a good structure.
                     bags.and_then(|bags| read_bags(&bags, at, &mut entries)).ok_or(
                         if outline.mac.is_some() {
-                            Problem::damaged("the encrypted bags")
+                            KeystoreProblem::damaged("the encrypted bags")
                         } else {
-                            Problem::WrongPassword
+                            KeystoreProblem::WrongPassword
                         },
                     )?;
-                    Protection::Password(scheme)
+                    BagProtection::Password(scheme)
                 }
-                Part::Enveloped => Protection::PublicKey,
+                ContentPart::Enveloped => BagProtection::PublicKey,
             };
             safes.push(Safe { raw: raw.to_vec(), protection, changed: false });
         }
@@ -205,10 +210,10 @@ impl Pfx {
     /// Puts a trusted certificate behind the last certificate.
     pub(super) fn add(
         &mut self,
-        entries: &mut Vec<Entry>,
+        entries: &mut Vec<KeystoreEntry>,
         alias: &str,
         certificate: &Certificate,
-    ) -> Result<(), Problem> {
+    ) -> Result<(), KeystoreProblem> {
         let raw = Zeroizing::new(certificate_bag(alias, certificate));
         let last = entries.iter().rposition(|entry| entry.is_certificate);
         let safe = match last.map(|at| entries[at].safe) {
@@ -217,22 +222,24 @@ impl Pfx {
         };
         self.safes[safe].changed = true;
         let content =
-            Content::Trusted { der: certificate.der().to_vec(), fingerprint: certificate.fingerprint() };
+            EntryContent::Trusted { der: certificate.der().to_vec(), fingerprint: certificate.fingerprint() };
         let at = entries.iter().rposition(|entry| entry.safe <= safe).map_or(0, |last| last + 1);
         let alias = alias.to_owned();
-        entries.insert(at, Entry { alias, date: None, content, raw, safe, is_certificate: true });
+        entries.insert(at, KeystoreEntry { alias, date: None, content, raw, safe, is_certificate: true });
         Ok(())
     }
 
     /// Where certificates go in a file that has none: into what is encrypted, else into a part of their own.
-    fn for_certificates(&mut self) -> Result<usize, Problem> {
-        let encrypted = |safe: &Safe| matches!(safe.protection, Protection::Password(_));
+    fn for_certificates(&mut self) -> Result<usize, KeystoreProblem> {
+        let encrypted = |safe: &Safe| matches!(safe.protection, BagProtection::Password(_));
         if let Some(at) = self.safes.iter().rposition(encrypted) {
             return Ok(at);
         }
         let protection = match &self.mac {
-            Some(mac) => Protection::Password(Scheme::of_keytool(mac.iterations().max(KEYTOOL_ITERATIONS))?),
-            None => Protection::None,
+            Some(mac) => {
+                BagProtection::Password(Scheme::of_keytool(mac.iterations().max(KEYTOOL_ITERATIONS))?)
+            }
+            None => BagProtection::None,
         };
         self.safes.push(Safe { raw: Vec::new(), protection, changed: true });
         Ok(self.safes.len() - 1)
@@ -244,7 +251,11 @@ impl Pfx {
     }
 
     /// The file: parts that did not change as they were, others built, encrypted and signed again.
-    pub(super) fn write(&self, entries: &[Entry], random: Random<'_>) -> crate::error::Result<Vec<u8>> {
+    pub(super) fn write(
+        &self,
+        entries: &[KeystoreEntry],
+        random: SaltSource<'_>,
+    ) -> crate::error::Result<Vec<u8>> {
         let mut infos = Vec::new();
         for (at, safe) in self.safes.iter().enumerate() {
             if !safe.changed {
@@ -258,9 +269,9 @@ impl Pfx {
             let content = Zeroizing::new(der::element(der::SEQUENCE, &body));
             match &safe.protection {
                 // A part that held nothing but what we added and took out again.
-                Protection::None if body.is_empty() => {}
-                Protection::None => infos.extend(info(DATA, &der::element(der::OCTET_STRING, &content))),
-                Protection::Password(scheme) => {
+                BagProtection::None if body.is_empty() => {}
+                BagProtection::None => infos.extend(info(DATA, &der::element(der::OCTET_STRING, &content))),
+                BagProtection::Password(scheme) => {
                     let scheme = scheme.fresh(random)?;
                     let encrypted = scheme
                         .encrypt(&self.secret, &content)
@@ -273,7 +284,7 @@ impl Pfx {
                     let data = [der::unsigned(0), der::element(der::SEQUENCE, &inner.concat())];
                     infos.extend(info(ENCRYPTED_DATA, &der::element(der::SEQUENCE, &data.concat())));
                 }
-                Protection::PublicKey => infos.extend_from_slice(&safe.raw),
+                BagProtection::PublicKey => infos.extend_from_slice(&safe.raw),
             }
         }
         let content = der::element(der::SEQUENCE, &infos);
@@ -290,24 +301,24 @@ impl Pfx {
 
 impl Outline<'_> {
     /// Refuses what would take long (threat T19): single counts were bounded when reading, here their sum is.
-    fn check_costs(&self) -> Result<(), Problem> {
+    fn check_costs(&self) -> Result<(), KeystoreProblem> {
         let parts = self.safes.iter().map(|(_, part)| match part {
-            Part::Encrypted(scheme, _) => u64::from(scheme.iterations()),
+            ContentPart::Encrypted(scheme, _) => u64::from(scheme.iterations()),
             _ => 0,
         });
         let sum = parts.sum::<u64>() + self.mac.as_ref().map_or(0, |mac| mac.iterations().into());
         // One for the MAC and one for the contents.
-        if sum > 2 * u64::from(pbe::MOST_ITERATIONS) { Err(Problem::TooCostly) } else { Ok(()) }
+        if sum > 2 * u64::from(pbe::MOST_ITERATIONS) { Err(KeystoreProblem::TooCostly) } else { Ok(()) }
     }
 
     /// The password in the form that fits the MAC; unchecked where there is none.
-    fn unlock(&self, password: &Password) -> Result<Secret, Problem> {
-        let secret = Secret::of(password);
+    fn unlock(&self, password: &StorePassword) -> Result<EncodedPassword, KeystoreProblem> {
+        let secret = EncodedPassword::of(password);
         match &self.mac {
             Some(mac) if !mac.fits(&secret, self.content) => {
-                let nothing = Secret::nothing();
+                let nothing = EncodedPassword::nothing();
                 let empty = password.text().is_empty() && mac.fits(&nothing, self.content);
-                if empty { Ok(nothing) } else { Err(Problem::WrongPassword) }
+                if empty { Ok(nothing) } else { Err(KeystoreProblem::WrongPassword) }
             }
             _ => Ok(secret),
         }
@@ -320,7 +331,7 @@ fn info(kind: &[u8], content: &[u8]) -> Vec<u8> {
 }
 
 /// Appends the bags of a SafeContents; `None` if it is none.
-fn read_bags(contents: &[u8], safe: usize, entries: &mut Vec<Entry>) -> Option<()> {
+fn read_bags(contents: &[u8], safe: usize, entries: &mut Vec<KeystoreEntry>) -> Option<()> {
     let mut bags = Reader::new(der::only(contents, der::SEQUENCE)?.body);
     while !bags.is_empty() {
         entries.push(read_bag(bags.take(der::SEQUENCE)?, safe)?);
@@ -328,26 +339,26 @@ fn read_bags(contents: &[u8], safe: usize, entries: &mut Vec<Entry>) -> Option<(
     Some(())
 }
 
-fn read_bag(bag: der::Tlv<'_>, safe: usize) -> Option<Entry> {
+fn read_bag(bag: der::Tlv<'_>, safe: usize) -> Option<KeystoreEntry> {
     let mut fields = Reader::new(bag.body);
     let kind = fields.take(der::OID)?.body;
     let value = fields.take(der::CONTEXT_0)?.body;
     let attributes = match fields.take(der::SET) {
-        Some(set) => Attributes::read(set.body)?,
-        None => Attributes::default(),
+        Some(set) => BagAttributes::read(set.body)?,
+        None => BagAttributes::default(),
     };
     if !fields.is_empty() {
         return None;
     }
     let kind = kind.strip_prefix(BAG);
     let content = match kind {
-        Some([1 | 2]) => Content::PrivateKey,
+        Some([1 | 2]) => EntryContent::PrivateKey,
         Some([3]) if attributes.trusted => {
-            certificate_in(value).map_or(Content::Other, |der| Content::trusted(der.to_vec()))
+            certificate_in(value).map_or(EntryContent::Other, |der| EntryContent::trusted(der.to_vec()))
         }
-        _ => Content::Other,
+        _ => EntryContent::Other,
     };
-    Some(Entry {
+    Some(KeystoreEntry {
         alias: attributes.alias,
         date: attributes.date,
         content,
@@ -367,15 +378,15 @@ fn certificate_in(value: &[u8]) -> Option<&[u8]> {
 
 /// What Java looks at in a bag's attributes.
 #[derive(Default)]
-struct Attributes {
+struct BagAttributes {
     alias: String,
     date: Option<i64>,
     trusted: bool,
 }
 
-impl Attributes {
-    fn read(set: &[u8]) -> Option<Attributes> {
-        let mut found = Attributes::default();
+impl BagAttributes {
+    fn read(set: &[u8]) -> Option<BagAttributes> {
+        let mut found = BagAttributes::default();
         let mut attributes = Reader::new(set);
         while !attributes.is_empty() {
             let mut fields = Reader::new(attributes.take(der::SEQUENCE)?.body);

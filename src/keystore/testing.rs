@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use super::Password;
-use super::kdf::{Hash, Purpose, Secret};
+use super::StorePassword;
+use super::kdf::{DerivationPurpose, EncodedPassword, Hash};
 use super::pbe::Scheme;
 use crate::cert::Certificate;
 use crate::cert::testing::{BMP, Draft, Random, common_name, oid, sequence, tlv};
@@ -78,7 +78,7 @@ pub(super) fn plain(bags: &[Vec<u8>]) -> Vec<u8> {
 
 /// An encrypted one.
 pub(super) fn encrypted(algorithm: &[u8], password: &str, bags: &[Vec<u8>]) -> Vec<u8> {
-    let secret = Secret::of(&Password::new(password.to_owned()));
+    let secret = EncodedPassword::of(&StorePassword::new(password.to_owned()));
     let content = Scheme::read(algorithm).unwrap().encrypt(&secret, &tlv(0x30, &bags.concat())).unwrap();
     let inner = sequence(&[&oid(DATA), algorithm, &tlv(0x80, &content)]);
     sequence(&[&oid(ENCRYPTED_DATA), &tlv(0xa0, &sequence(&[&tlv(2, &[0]), &inner]))])
@@ -122,8 +122,8 @@ pub(super) fn pkcs12_pbe(number: u64, iterations: u64) -> Vec<u8> {
 
 /// A MAC as keytool makes it.
 pub(super) fn mac(hash: &str, kind: Hash, password: &str, iterations: u32, content: &[u8]) -> Vec<u8> {
-    let secret = Secret::of(&Password::new(password.to_owned()));
-    let key = kind.pkcs12(Purpose::Mac, &secret, b"salt of the mac", iterations, kind.size());
+    let secret = EncodedPassword::of(&StorePassword::new(password.to_owned()));
+    let key = kind.pkcs12(DerivationPurpose::Mac, &secret, b"salt of the mac", iterations, kind.size());
     let digest = sequence(&[&sequence(&[&oid(hash), &[5, 0]]), &tlv(4, &kind.hmac(&key, content))]);
     sequence(&[&digest, &tlv(4, b"salt of the mac"), &integer(iterations.into())])
 }
@@ -136,7 +136,7 @@ pub(super) fn mac_sha256(password: &str, iterations: u32, content: &[u8]) -> Vec
 /// PBMAC1 (RFC 9879).
 pub(super) fn pbmac1(password: &str, iterations: u32, content: &[u8]) -> Vec<u8> {
     let hmac = "1.2.840.113549.2.9";
-    let secret = Secret::of(&Password::new(password.to_owned()));
+    let secret = EncodedPassword::of(&StorePassword::new(password.to_owned()));
     let key = Hash::Sha256.pbkdf2(&secret, b"twenty bytes of salt", iterations, 32);
     let parameters =
         sequence(&[&pbkdf2(iterations.into(), Some(32), Some(hmac)), &sequence(&[&oid(hmac), &[5, 0]])]);

@@ -13,7 +13,7 @@ use crate::cert::testing::{Draft, Random as Generator, UTF8, attribute, common_n
 const HMAC_SHA256: Option<&str> = Some("1.2.840.113549.2.9");
 
 fn parse(bytes: &[u8]) -> Keystore {
-    Keystore::parse(bytes, &Password::default()).unwrap()
+    Keystore::parse(bytes, &StorePassword::default()).unwrap()
 }
 
 fn bytes_of(keystore: &Keystore) -> Vec<u8> {
@@ -21,11 +21,11 @@ fn bytes_of(keystore: &Keystore) -> Vec<u8> {
 }
 
 fn aliases(keystore: &Keystore) -> Vec<&str> {
-    keystore.entries().iter().map(Entry::alias).collect()
+    keystore.entries().iter().map(KeystoreEntry::alias).collect()
 }
 
-fn problem(bytes: &[u8]) -> Problem {
-    Keystore::parse(bytes, &Password::default()).unwrap_err()
+fn problem(bytes: &[u8]) -> KeystoreProblem {
+    Keystore::parse(bytes, &StorePassword::default()).unwrap_err()
 }
 
 /// A keystore of each kind that has a password, with the vendor's certificate and a private key; few iterations.
@@ -73,7 +73,7 @@ fn a_new_keystore_is_a_jks_as_java_writes_it() {
     let bytes = bytes_of(&keystore);
     assert_eq!(bytes, jks(2, "changeit", &[jks_trusted(alias.as_bytes(), date, ours.der())]));
     let again = parse(&bytes);
-    assert_eq!((again.format(), again.fingerprints()), (Format::Jks, vec![ours.fingerprint()]));
+    assert_eq!((again.format(), again.fingerprints()), (KeystoreFormat::Jks, vec![ours.fingerprint()]));
     assert_eq!((aliases(&again), again.entries()[0].date()), (vec![&alias[..]], Some(date)));
 }
 
@@ -120,11 +120,14 @@ fn without_a_password_adding_and_removing_gives_the_first_bytes_back() {
 fn with_a_password_all_but_ours_stays() {
     for password in ["changeit", "hunter2 über", ""] {
         for (what, first) in with_password(password) {
-            let secret = Password::new(password.to_owned());
+            let secret = StorePassword::new(password.to_owned());
             let mut keystore = Keystore::parse(&first, &secret).expect(what);
             assert_eq!(bytes_of(&keystore), first, "unchanged: {what}");
             let key = keystore.entries().iter().find(|entry| entry.alias() == "mykey").unwrap();
-            assert!((key.content(), key.date()) == (&Content::PrivateKey, Some(1_700_000_000_123)), "{what}");
+            assert!(
+                (key.content(), key.date()) == (&EntryContent::PrivateKey, Some(1_700_000_000_123)),
+                "{what}"
+            );
             assert_eq!(keystore.fingerprints(), [certificate("Vendor").fingerprint()], "{what}");
             let before: Vec<_> = keystore.entries().iter().map(|entry| entry.raw.clone()).collect();
 
@@ -140,8 +143,8 @@ fn with_a_password_all_but_ours_stays() {
             let mut keystore = Keystore::parse(&with, &secret).expect(what);
             assert_eq!(keystore.fingerprints().last(), Some(&ours.fingerprint()), "{what}");
             assert!(with.len().abs_diff(first.len()) > ours.der().len(), "{what}");
-            let wrong = Password::new("other".to_owned());
-            assert_eq!(Keystore::parse(&with, &wrong).unwrap_err(), Problem::WrongPassword, "{what}");
+            let wrong = StorePassword::new("other".to_owned());
+            assert_eq!(Keystore::parse(&with, &wrong).unwrap_err(), KeystoreProblem::WrongPassword, "{what}");
 
             assert_eq!(keystore.remove(&ours.fingerprint()), 1);
             let without = Keystore::parse(&bytes_of(&keystore), &secret).expect(what);
@@ -189,11 +192,11 @@ fn iterations_are_never_lowered() {
 fn encrypted_without_a_mac_needs_the_password_all_the_same() {
     let part = encrypted(&pbes2(256, HMAC_SHA256, 2), "hunter2", &[trusted_bag("a", certificate("A").der())]);
     let first = pfx_plain(&[part]);
-    assert_eq!(Format::of(&first), Ok(Format::Pkcs12));
-    assert_eq!(problem(&first), Problem::WrongPassword);
-    let mut keystore = Keystore::parse(&first, &Password::new("hunter2".to_owned())).unwrap();
+    assert_eq!(KeystoreFormat::of(&first), Ok(KeystoreFormat::Pkcs12));
+    assert_eq!(problem(&first), KeystoreProblem::WrongPassword);
+    let mut keystore = Keystore::parse(&first, &StorePassword::new("hunter2".to_owned())).unwrap();
     keystore.add("ours", &certificate("Ours"), 0).unwrap();
-    let with = Keystore::parse(&bytes_of(&keystore), &Password::new("hunter2".to_owned())).unwrap();
+    let with = Keystore::parse(&bytes_of(&keystore), &StorePassword::new("hunter2".to_owned())).unwrap();
     assert_eq!(aliases(&with), ["a", "ours"]);
 }
 
@@ -201,11 +204,17 @@ fn encrypted_without_a_mac_needs_the_password_all_the_same() {
 fn an_empty_password_may_be_none_at_all() {
     // With not even the final zero in what the key is derived from.
     let of = |content: &[u8]| {
-        let key = Hash::Sha256.pkcs12(kdf::Purpose::Mac, &kdf::Secret::nothing(), b"salt of the mac", 2, 32);
+        let key = Hash::Sha256.pkcs12(
+            kdf::DerivationPurpose::Mac,
+            &kdf::EncodedPassword::nothing(),
+            b"salt of the mac",
+            2,
+            32,
+        );
         let good = mac_sha256("x", 2, content);
         let wrong = Hash::Sha256.pkcs12(
-            kdf::Purpose::Mac,
-            &kdf::Secret::of(&Password::new("x".to_owned())),
+            kdf::DerivationPurpose::Mac,
+            &kdf::EncodedPassword::of(&StorePassword::new("x".to_owned())),
             b"salt of the mac",
             2,
             32,
@@ -216,11 +225,11 @@ fn an_empty_password_may_be_none_at_all() {
         [&good[..at], &good_value, &good[at + 32..]].concat()
     };
     let first = pfx(&[plain(&[])], of);
-    let empty = Password::new(String::new());
+    let empty = StorePassword::new(String::new());
     let mut keystore = Keystore::parse(&first, &empty).unwrap();
     keystore.add("ours", &certificate("Ours"), 0).unwrap();
     assert_eq!(Keystore::parse(&bytes_of(&keystore), &empty).unwrap().entries().len(), 1);
-    assert_eq!(problem(&first), Problem::WrongPassword);
+    assert_eq!(problem(&first), KeystoreProblem::WrongPassword);
 }
 
 #[test]
@@ -228,9 +237,9 @@ fn a_certificate_that_java_does_not_trust_is_no_entry_of_trust() {
     let root = certificate("Root");
     let first = pfx_plain(&[plain(&[certificate_bag(root.der(), &[friendly("root")])])]);
     let mut keystore = parse(&first);
-    assert!(keystore.fingerprints().is_empty() && keystore.entries()[0].content() == &Content::Other);
+    assert!(keystore.fingerprints().is_empty() && keystore.entries()[0].content() == &EntryContent::Other);
     assert_eq!(keystore.remove(&root.fingerprint()), 0);
-    assert_eq!(keystore.add("Root", &root, 0), Err(Problem::Alias("Root".to_owned())));
+    assert_eq!(keystore.add("Root", &root, 0), Err(KeystoreProblem::Alias("Root".to_owned())));
     assert!(keystore.add(&alias_for(&root), &root, 0).unwrap());
     assert_eq!(parse(&bytes_of(&keystore)).fingerprints(), [root.fingerprint()]);
 }
@@ -241,7 +250,7 @@ fn nothing_but_trusted_certificates_is_ever_removed() {
     assert_eq!(aliases(&keystore), ["mykey", "vendor"]);
     assert_eq!(
         keystore.add("MyKey", &certificate("Ours"), 0),
-        Err(Problem::Alias("MyKey".to_owned())),
+        Err(KeystoreProblem::Alias("MyKey".to_owned())),
         "Java compares without case"
     );
 }
@@ -261,11 +270,13 @@ fn javas_own_utf_8_is_read() {
         (b"\xc3a", None),
     ] {
         let first = jks(2, "changeit", &[jks_trusted(bytes, 0, &der)]);
-        match Keystore::parse(&first, &Password::default()) {
+        match Keystore::parse(&first, &StorePassword::default()) {
             Ok(keystore) => {
                 assert_eq!((Some(keystore.entries()[0].alias()), bytes_of(&keystore)), (wanted, first));
             }
-            Err(error) => assert!(wanted.is_none() && error == Problem::Damaged("the entries"), "{bytes:?}"),
+            Err(error) => {
+                assert!(wanted.is_none() && error == KeystoreProblem::Damaged("the entries"), "{bytes:?}")
+            }
         }
     }
     let mut keystore = Keystore::new_jks();
@@ -275,13 +286,13 @@ fn javas_own_utf_8_is_read() {
     assert!(bytes.windows(wanted.len()).any(|part| part == wanted));
     assert_eq!(aliases(&parse(&bytes)), ["\0ö日\u{1f512}"]);
     let long = "x".repeat(70_000);
-    assert_eq!(keystore.add(&long, &certificate("Long"), 0), Err(Problem::Alias(long)));
+    assert_eq!(keystore.add(&long, &certificate("Long"), 0), Err(KeystoreProblem::Alias(long)));
 }
 
 #[test]
 fn what_is_no_keystore_of_ours_says_what_it_is() {
     let unsupported = |bytes: &[u8], wanted: &str| match problem(bytes) {
-        Problem::Unsupported(what) => assert!(what.contains(wanted), "{what}"),
+        KeystoreProblem::Unsupported(what) => assert!(what.contains(wanted), "{what}"),
         other => panic!("{other:?}, not {wanted}"),
     };
     unsupported(&[0xce, 0xce, 0xce, 0xce, 0, 0, 0, 2], "JCEKS");
@@ -295,12 +306,12 @@ fn what_is_no_keystore_of_ours_says_what_it_is() {
     use crate::cert::testing::{oid, sequence, tlv};
     assert_eq!(
         scheme(&pkcs12_pbe(1, 1)),
-        Problem::Unsupported("the encryption algorithm 1.2.840.113549.1.12.1.1".to_owned())
+        KeystoreProblem::Unsupported("the encryption algorithm 1.2.840.113549.1.12.1.1".to_owned())
     );
     let pbes2_of = |parts: &[&[u8]]| sequence(&[&oid("1.2.840.113549.1.5.13"), &sequence(parts)]);
     let scrypt = sequence(&[&oid("1.3.6.1.4.1.11591.4.11"), &sequence(&[])]);
     assert!(
-        matches!(scheme(&pbes2_of(&[&scrypt, &scrypt])), Problem::Unsupported(what) if what.contains("11591.4.11"))
+        matches!(scheme(&pbes2_of(&[&scrypt, &scrypt])), KeystoreProblem::Unsupported(what) if what.contains("11591.4.11"))
     );
     let md5 = |content: &[u8]| mac("1.2.840.113549.2.5", Hash::Sha1, "changeit", 1, content);
     unsupported(&pfx(&[], md5), "MAC algorithm 1.2.840.113549.2.5");
@@ -308,9 +319,9 @@ fn what_is_no_keystore_of_ours_says_what_it_is() {
     let signed = sequence(&[&tlv(2, &[3]), &sequence(&[&oid("1.2.840.113549.1.7.2"), &tlv(0xa0, &[5, 0])])]);
     unsupported(&signed, "signed");
     for bytes in [&b""[..], b"-----BEGIN CERTIFICATE-----", b"SQLite format 3\0", certificate("A").der()] {
-        assert_eq!(problem(bytes), Problem::NotAKeystore, "{bytes:x?}");
+        assert_eq!(problem(bytes), KeystoreProblem::NotAKeystore, "{bytes:x?}");
     }
-    assert_eq!(problem(&[0xfe, 0xed, 0xfe, 0xed]), Problem::Damaged("it is cut off"));
+    assert_eq!(problem(&[0xfe, 0xed, 0xfe, 0xed]), KeystoreProblem::Damaged("it is cut off"));
 }
 
 #[test]
@@ -336,14 +347,14 @@ fn t19_costs_are_refused_before_derivation() {
             pfx_plain(&[with(&pkcs12_pbe(6, count))]),
             pfx(&[plain(&bag())], dear_mac(count)),
         ] {
-            assert_eq!(counted(|| problem(&bytes)), (Problem::TooCostly, 0), "{count}");
+            assert_eq!(counted(|| problem(&bytes)), (KeystoreProblem::TooCostly, 0), "{count}");
         }
     }
     // Many that are allowed one by one.
     let many = pfx_plain(&vec![with(&pbes2(256, HMAC_SHA256, 4_000_000)); 3]);
-    assert_eq!(counted(|| problem(&many)), (Problem::TooCostly, 0));
+    assert_eq!(counted(|| problem(&many)), (KeystoreProblem::TooCostly, 0));
     for zero in [pfx_plain(&[with(&pbes2(256, HMAC_SHA256, 0))]), pfx(&[], dear_mac(0))] {
-        assert_eq!(problem(&zero), Problem::Damaged("an iteration count"));
+        assert_eq!(problem(&zero), KeystoreProblem::Damaged("an iteration count"));
     }
 }
 
@@ -366,7 +377,7 @@ fn t19_lengths_are_checked_against_what_is_there() {
         many(u32::MAX, &jks_trusted(b"a", 0, b"x").repeat(100)),
     ] {
         // No memory holds four thousand million entries, and no test lives long enough to see them read.
-        assert_eq!(problem(&file), Problem::Damaged("the entries"));
+        assert_eq!(problem(&file), KeystoreProblem::Damaged("the entries"));
     }
 }
 
@@ -377,17 +388,17 @@ fn damaged_files_are_errors_and_never_change_their_meaning() {
     files.push(("plain", pfx_plain(&[plain(&[key_bag(), trusted_bag("a", certificate("A").der())])])));
     for (what, file) in &files {
         for length in 0..file.len() {
-            assert!(Keystore::parse(&file[..length], &Password::default()).is_err(), "{what}: {length}");
+            assert!(Keystore::parse(&file[..length], &StorePassword::default()).is_err(), "{what}: {length}");
         }
         let start = Instant::now();
         for _ in 0..400 {
             let mutant = random.mutate(file);
-            let Ok(keystore) = Keystore::parse(&mutant, &Password::default()) else { continue };
+            let Ok(keystore) = Keystore::parse(&mutant, &StorePassword::default()) else { continue };
             // What opens is written again as it was read.
             assert_eq!(bytes_of(&keystore), mutant, "{what}");
             // With a checksum over everything that has a meaning.
             if *what != "plain" {
-                let first = Keystore::parse(file, &Password::default()).unwrap();
+                let first = Keystore::parse(file, &StorePassword::default()).unwrap();
                 assert_eq!(aliases(&keystore), aliases(&first), "{what}");
                 assert_eq!(keystore.fingerprints(), first.fingerprints(), "{what}");
             }
@@ -433,7 +444,7 @@ fn any_alias_and_any_subject_go_in_and_come_out() {
             wanted.push((alias, root));
         }
         let mut keystore = parse(&bytes_of(&keystore));
-        let found: Vec<_> = keystore.entries()[start..].iter().map(Entry::alias).collect();
+        let found: Vec<_> = keystore.entries()[start..].iter().map(KeystoreEntry::alias).collect();
         assert_eq!(found, wanted.iter().map(|(alias, _)| alias.as_str()).collect::<Vec<_>>());
         for (alias, root) in &wanted {
             let ours = alias_for(root);
@@ -472,17 +483,17 @@ fn without_a_password_java_sees_what_is_not_encrypted() {
     }
     let bags = plain(&[trusted_bag("vendor", certificate("Vendor").der())]);
     assert_eq!(Keystore::trusted_without_password(&pfx_plain(&[bags])), Ok(vec![vendor]));
-    assert_eq!(Keystore::trusted_without_password(b"x"), Err(Problem::NotAKeystore));
+    assert_eq!(Keystore::trusted_without_password(b"x"), Err(KeystoreProblem::NotAKeystore));
 }
 
 #[test]
 fn secrets_are_never_shown() {
-    let password = Password::new("hunter2".to_owned());
+    let password = StorePassword::new("hunter2".to_owned());
     assert!(!format!("{password:?}").contains("hunter2"));
     for (_, file) in with_password("hunter2") {
         let keystore = Keystore::parse(&file, &password).unwrap();
         assert!(!format!("{keystore:?}").contains("hunter2"));
-        let wrong = Keystore::parse(&file, &Password::new("swordfish".to_owned())).unwrap_err();
+        let wrong = Keystore::parse(&file, &StorePassword::new("swordfish".to_owned())).unwrap_err();
         let error = wrong.into_error();
         let shown = format!("{error:?} {error} {:?}", error.hints());
         assert!(!shown.contains("swordfish") && !shown.contains("hunter2"), "{shown}");

@@ -5,34 +5,34 @@
 //! a trust setting means to us.
 
 /// The number of an attribute.
-pub(super) type Attribute = u32;
+pub(super) type AttributeNumber = u32;
 
-pub(super) const CLASS: Attribute = 0x0;
-pub(super) const TOKEN: Attribute = 0x1;
-pub(super) const PRIVATE: Attribute = 0x2;
-pub(super) const LABEL: Attribute = 0x3;
-pub(super) const VALUE: Attribute = 0x11;
-pub(super) const CERTIFICATE_TYPE: Attribute = 0x80;
-pub(super) const ISSUER: Attribute = 0x81;
-pub(super) const SERIAL_NUMBER: Attribute = 0x82;
-pub(super) const NAME_HASH_ALGORITHM: Attribute = 0x8c;
-pub(super) const SUBJECT: Attribute = 0x101;
-pub(super) const ID: Attribute = 0x102;
-pub(super) const MODIFIABLE: Attribute = 0x170;
+pub(super) const CLASS: AttributeNumber = 0x0;
+pub(super) const TOKEN: AttributeNumber = 0x1;
+pub(super) const PRIVATE: AttributeNumber = 0x2;
+pub(super) const LABEL: AttributeNumber = 0x3;
+pub(super) const VALUE: AttributeNumber = 0x11;
+pub(super) const CERTIFICATE_TYPE: AttributeNumber = 0x80;
+pub(super) const ISSUER: AttributeNumber = 0x81;
+pub(super) const SERIAL_NUMBER: AttributeNumber = 0x82;
+pub(super) const NAME_HASH_ALGORITHM: AttributeNumber = 0x8c;
+pub(super) const SUBJECT: AttributeNumber = 0x101;
+pub(super) const ID: AttributeNumber = 0x102;
+pub(super) const MODIFIABLE: AttributeNumber = 0x170;
 /// Of PKCS#11 3.2's trust objects, which NSS writes since 3.114.
-pub(super) const TRUST_SERVER_AUTH: Attribute = 0x62c;
-pub(super) const TRUST_CLIENT_AUTH: Attribute = 0x62d;
-pub(super) const TRUST_CODE_SIGNING: Attribute = 0x62e;
-pub(super) const TRUST_EMAIL_PROTECTION: Attribute = 0x62f;
-pub(super) const HASH_OF_CERTIFICATE: Attribute = 0x635;
+pub(super) const TRUST_SERVER_AUTH: AttributeNumber = 0x62c;
+pub(super) const TRUST_CLIENT_AUTH: AttributeNumber = 0x62d;
+pub(super) const TRUST_CODE_SIGNING: AttributeNumber = 0x62e;
+pub(super) const TRUST_EMAIL_PROTECTION: AttributeNumber = 0x62f;
+pub(super) const HASH_OF_CERTIFICATE: AttributeNumber = 0x635;
 /// Of NSS' own trust objects, which every NSS reads.
-pub(super) const NSS_TRUST_SERVER_AUTH: Attribute = 0xce53_6358;
-pub(super) const NSS_TRUST_CLIENT_AUTH: Attribute = 0xce53_6359;
-pub(super) const NSS_TRUST_CODE_SIGNING: Attribute = 0xce53_635a;
-pub(super) const NSS_TRUST_EMAIL_PROTECTION: Attribute = 0xce53_635b;
-pub(super) const NSS_TRUST_STEP_UP_APPROVED: Attribute = 0xce53_6360;
-pub(super) const NSS_CERT_SHA1_HASH: Attribute = 0xce53_63b4;
-pub(super) const NSS_CERT_MD5_HASH: Attribute = 0xce53_63b5;
+pub(super) const NSS_TRUST_SERVER_AUTH: AttributeNumber = 0xce53_6358;
+pub(super) const NSS_TRUST_CLIENT_AUTH: AttributeNumber = 0xce53_6359;
+pub(super) const NSS_TRUST_CODE_SIGNING: AttributeNumber = 0xce53_635a;
+pub(super) const NSS_TRUST_EMAIL_PROTECTION: AttributeNumber = 0xce53_635b;
+pub(super) const NSS_TRUST_STEP_UP_APPROVED: AttributeNumber = 0xce53_6360;
+pub(super) const NSS_CERT_SHA1_HASH: AttributeNumber = 0xce53_63b4;
+pub(super) const NSS_CERT_MD5_HASH: AttributeNumber = 0xce53_63b5;
 
 /// CKO_CERTIFICATE.
 pub(super) const CLASS_CERTIFICATE: u32 = 0x1;
@@ -63,7 +63,7 @@ pub(super) const EMPTY: [u8; 3] = [0xa5, 0x00, 0x5a];
 
 /// The attributes that NSS wants signed once a database has a password, the empty one included
 /// (`sftkdb_isAuthenticatedAttribute`), as far as trust objects have them.
-pub(super) const SIGNED: [Attribute; 13] = [
+pub(super) const SIGNED: [AttributeNumber; 13] = [
     NAME_HASH_ALGORITHM,
     TRUST_SERVER_AUTH,
     TRUST_CLIENT_AUTH,
@@ -80,12 +80,12 @@ pub(super) const SIGNED: [Attribute; 13] = [
 ];
 
 /// The name of the column of `attribute`.
-pub(super) fn column(attribute: Attribute) -> String {
+pub(super) fn column(attribute: AttributeNumber) -> String {
     format!("a{attribute:x}")
 }
 
 /// The attribute of the column `name`; `None` for a name that NSS would not give.
-pub(super) fn attribute(name: &str) -> Option<Attribute> {
+pub(super) fn attribute(name: &str) -> Option<AttributeNumber> {
     let digits = name.strip_prefix('a')?;
     let number = u32::from_str_radix(digits, 16).ok()?;
     (column(number) == name).then_some(number)
@@ -94,7 +94,7 @@ pub(super) fn attribute(name: &str) -> Option<Attribute> {
 /// The columns of a new database after `id`, in order: those of NSS 3.87. Later versions add theirs when they open
 /// it.
 #[rustfmt::skip]
-pub(super) const COLUMNS: [Attribute; 119] = [
+pub(super) const COLUMNS: [AttributeNumber; 119] = [
     0x0, 0x1, 0x2, 0x3, 0x10, 0x11, 0x12, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8b,
     0x90, 0x100, 0x101, 0x102, 0x103, 0x104, 0x105, 0x106, 0x107, 0x108, 0x109, 0x10a, 0x10b, 0x10c, 0x110, 0x111,
     0x120, 0x121, 0x122, 0x123, 0x124, 0x125, 0x126, 0x127, 0x128, 0x129, 0x130, 0x131, 0x132, 0x133, 0x134,

@@ -1,9 +1,10 @@
 //! The two changes of a pair of databases: a root is added, and removed again.
 
-use super::database::Row;
+use super::database::ObjectRow;
 use super::former::FormerTrust;
 use super::{
-    Databases, Former, MAX_ID, Refusal, Result, Signed, There, attributes, levels, objects, preferred_id,
+    Databases, Former, MAX_ID, NssRefusal, Result, SettingsSignature, There, attributes, levels, objects,
+    preferred_id,
 };
 use crate::cert::Certificate;
 
@@ -16,15 +17,15 @@ impl Databases {
             self.cert9.insert(&objects::certificate(id, certificate, nickname))?;
         }
         for row in &there.trust {
-            let believed = self.is_signed(row)? != Signed::Invalid;
+            let believed = self.is_signed(row)? != SettingsSignature::Invalid;
             former.trust.push(FormerTrust::new(row, &self.key4.signatures(row.id)?, believed));
             // A new number, and the signatures of the old one stay: so either `cert9.db` is good with this `key4.db`.
             let changed = objects::trusting(row, certificate);
             let id = self.cert9.free_id(preferred_id(certificate) % MAX_ID + 1, &self.key4)?;
             self.cert9.delete(row.id)?;
-            self.write(&Row { id, ..changed })?;
+            self.write(&ObjectRow { id, ..changed })?;
         }
-        let is_own = |row: &Row| row.number(attributes::CLASS) == Some(attributes::CLASS_NSS_TRUST);
+        let is_own = |row: &ObjectRow| row.number(attributes::CLASS) == Some(attributes::CLASS_NSS_TRUST);
         if !there.trust.iter().any(is_own) {
             let id = self.cert9.free_id(preferred_id(certificate) % MAX_ID + 1, &self.key4)?;
             self.write(&objects::trust(id, certificate))?;
@@ -53,7 +54,7 @@ impl Databases {
         }
         let mut restored = Vec::new();
         for former in former.iter().flat_map(|former| &former.trust) {
-            let Some(mut row) = former.row() else { return Err(Refusal::Former) };
+            let Some(mut row) = former.row() else { return Err(NssRefusal::Former) };
             // What the state says may be forged: it never trusts more than what is there (threat T34).
             let lowered = levels::lowered(&row, &there.trust, certificate);
             let is_as_it_was = lowered == row;
@@ -78,7 +79,7 @@ impl Databases {
         self.afford(&restored)?;
         // What NSS believed it believes again, even if a password was set or changed since.
         for row in &restored {
-            if self.is_signed(row)? == Signed::Invalid {
+            if self.is_signed(row)? == SettingsSignature::Invalid {
                 self.sign(row)?;
             }
         }

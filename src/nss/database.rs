@@ -15,8 +15,8 @@ use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, MAIN_DB, OpenFlags, OptionalExtension, ToSql, params, params_from_iter};
 
-use super::attributes::{self, Attribute};
-use super::refusal::{Refusal, Result};
+use super::attributes::{self, AttributeNumber};
+use super::refusal::{NssRefusal, Result};
 use super::schema::{self, Object};
 use crate::text;
 
@@ -43,16 +43,16 @@ pub(super) const MAX_ID: u32 = 0x3fff_ffff;
 
 /// An object: its number and its attributes, as they stand in the columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Row {
+pub(super) struct ObjectRow {
     /// From 1 to [`MAX_ID`].
     pub(super) id: u32,
     /// The columns that are not NULL.
-    pub(super) values: BTreeMap<Attribute, Vec<u8>>,
+    pub(super) values: BTreeMap<AttributeNumber, Vec<u8>>,
 }
 
-impl Row {
+impl ObjectRow {
     /// The value of `attribute`; an empty one as NSS writes it is empty here.
-    pub(super) fn get(&self, attribute: Attribute) -> Option<&[u8]> {
+    pub(super) fn get(&self, attribute: AttributeNumber) -> Option<&[u8]> {
         self.values.get(&attribute).map(Vec::as_slice).map(|value| match value {
             value if *value == attributes::EMPTY => &[],
             value => value,
@@ -60,7 +60,7 @@ impl Row {
     }
 
     /// The number that `attribute` is.
-    pub(super) fn number(&self, attribute: Attribute) -> Option<u32> {
+    pub(super) fn number(&self, attribute: AttributeNumber) -> Option<u32> {
         self.get(attribute)?.try_into().ok().map(u32::from_be_bytes)
     }
 }
@@ -74,7 +74,7 @@ pub(super) struct Database {
     read: Option<Vec<u8>>,
     /// The table of objects.
     table: &'static str,
-    columns: Vec<Attribute>,
+    columns: Vec<AttributeNumber>,
     has_meta_data: bool,
 }
 
@@ -94,20 +94,20 @@ impl Database {
     /// Reads the database with the objects in `table` that `bytes` are.
     pub(super) fn open(file: &'static str, table: &'static str, bytes: &[u8]) -> Result<Database> {
         if bytes.len() > super::SIZE_LIMIT {
-            return Err(Refusal::TooLarge(file));
+            return Err(NssRefusal::TooLarge(file));
         }
         if !bytes.starts_with(MAGIC) {
-            return Err(Refusal::NotSqlite(file));
+            return Err(NssRefusal::NotSqlite(file));
         }
         let mut without_wal = bytes.to_vec();
         match without_wal.get_mut(JOURNAL_VERSIONS) {
             Some(versions) if *versions == WAL => versions.copy_from_slice(&ROLLBACK),
             Some(versions) if *versions == ROLLBACK => {}
-            _ => return Err(Refusal::Damaged(file, "a header that SQLite does not write".to_owned())),
+            _ => return Err(NssRefusal::Damaged(file, "a header that SQLite does not write".to_owned())),
         }
         // SQLite itself would fill up a last page that is cut off.
         if !bytes.len().is_multiple_of(page_size(bytes)) {
-            return Err(Refusal::Damaged(file, "cut off".to_owned()));
+            return Err(NssRefusal::Damaged(file, "cut off".to_owned()));
         }
         let failed = |error| damaged(file, &error);
         let mut connection = connect().map_err(failed)?;
@@ -115,14 +115,14 @@ impl Database {
             .deserialize_read_exact(MAIN_DB, &without_wal[..], without_wal.len(), false)
             .map_err(failed)?;
         let objects = read_schema(&connection).map_err(failed)?;
-        let tables = schema::check(&objects).map_err(|why| Refusal::Schema(file, why))?;
+        let tables = schema::check(&objects).map_err(|why| NssRefusal::Schema(file, why))?;
         let verdict: String =
             connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(failed)?;
         if verdict != "ok" {
-            return Err(Refusal::Damaged(file, format!("damaged: {}", text::escape(&verdict))));
+            return Err(NssRefusal::Damaged(file, format!("damaged: {}", text::escape(&verdict))));
         }
         let Some((_, columns)) = tables.objects.into_iter().find(|(name, _)| *name == table) else {
-            return Err(Refusal::Schema(file, format!("no table `{table}`")));
+            return Err(NssRefusal::Schema(file, format!("no table `{table}`")));
         };
         let read = Some(bytes.to_vec());
         Ok(Database { connection, file, read, table, columns, has_meta_data: tables.meta_data })
@@ -167,14 +167,14 @@ impl Database {
     // --- objects ---
 
     /// All objects, with these attributes and no others.
-    pub(super) fn all(&self, wanted: &[Attribute]) -> Result<Vec<Row>> {
-        let columns: Vec<Attribute> =
+    pub(super) fn all(&self, wanted: &[AttributeNumber]) -> Result<Vec<ObjectRow>> {
+        let columns: Vec<AttributeNumber> =
             self.columns.iter().copied().filter(|column| wanted.contains(column)).collect();
         self.select(&columns, "", &[])
     }
 
     /// The objects whose attributes have these values, whole.
-    pub(super) fn find(&self, values: &[(Attribute, &[u8])]) -> Result<Vec<Row>> {
+    pub(super) fn find(&self, values: &[(AttributeNumber, &[u8])]) -> Result<Vec<ObjectRow>> {
         if let Some((missing, _)) = values.iter().find(|(attribute, _)| !self.columns.contains(attribute)) {
             return Err(self.no_column(*missing));
         }
@@ -201,7 +201,7 @@ impl Database {
     }
 
     /// Adds an object.
-    pub(super) fn insert(&self, row: &Row) -> Result<()> {
+    pub(super) fn insert(&self, row: &ObjectRow) -> Result<()> {
         if let Some(missing) = row.values.keys().find(|attribute| !self.columns.contains(attribute)) {
             return Err(self.no_column(*missing));
         }
@@ -224,7 +224,12 @@ impl Database {
         Ok(())
     }
 
-    fn select(&self, columns: &[Attribute], condition: &str, values: &[&[u8]]) -> Result<Vec<Row>> {
+    fn select(
+        &self,
+        columns: &[AttributeNumber],
+        condition: &str,
+        values: &[&[u8]],
+    ) -> Result<Vec<ObjectRow>> {
         let names: String =
             columns.iter().map(|column| format!(", {}", attributes::column(*column))).collect();
         let sql = format!("SELECT id{names} FROM {}{condition} ORDER BY rowid", self.table);
@@ -235,7 +240,7 @@ impl Database {
             // NSS writes no other numbers; what has one is not an object of its.
             let ValueRef::Integer(id) = row.get_ref(0).map_err(|e| self.failed(&e))? else { continue };
             let Some(id) = u32::try_from(id).ok().filter(|id| (1..=MAX_ID).contains(id)) else { continue };
-            let mut object = Row { id, values: BTreeMap::new() };
+            let mut object = ObjectRow { id, values: BTreeMap::new() };
             for (index, column) in columns.iter().enumerate() {
                 match row.get_ref(index + 1).map_err(|e| self.failed(&e))? {
                     ValueRef::Null => {}
@@ -276,7 +281,7 @@ impl Database {
     }
 
     /// The signatures of the attributes of object `id` of `cert9.db`.
-    pub(super) fn signatures(&self, id: u32) -> Result<BTreeMap<Attribute, Vec<u8>>> {
+    pub(super) fn signatures(&self, id: u32) -> Result<BTreeMap<AttributeNumber, Vec<u8>>> {
         let mut found = BTreeMap::new();
         if !self.has_meta_data {
             return Ok(found);
@@ -298,7 +303,12 @@ impl Database {
     }
 
     /// Adds the signature of an attribute of object `id` of `cert9.db`.
-    pub(super) fn insert_signature(&self, id: u32, attribute: Attribute, signature: &[u8]) -> Result<()> {
+    pub(super) fn insert_signature(
+        &self,
+        id: u32,
+        attribute: AttributeNumber,
+        signature: &[u8],
+    ) -> Result<()> {
         self.connection
             .execute(
                 "INSERT INTO metaData (id, item1) VALUES (?, ?)",
@@ -318,16 +328,16 @@ impl Database {
         Ok(())
     }
 
-    fn no_column(&self, attribute: Attribute) -> Refusal {
-        Refusal::Schema(self.file, format!("no column `{}`", attributes::column(attribute)))
+    fn no_column(&self, attribute: AttributeNumber) -> NssRefusal {
+        NssRefusal::Schema(self.file, format!("no column `{}`", attributes::column(attribute)))
     }
 
-    fn failed(&self, error: &rusqlite::Error) -> Refusal {
+    fn failed(&self, error: &rusqlite::Error) -> NssRefusal {
         damaged(self.file, error)
     }
 }
 
-fn signature_name(id: u32, attribute: Attribute) -> String {
+fn signature_name(id: u32, attribute: AttributeNumber) -> String {
     format!("sig_cert_{id:08x}_{attribute:08x}")
 }
 
@@ -365,6 +375,6 @@ fn read_schema(connection: &Connection) -> rusqlite::Result<Vec<Object>> {
 }
 
 /// SQLite's words may quote the database (threat T15).
-fn damaged(file: &'static str, error: &rusqlite::Error) -> Refusal {
-    Refusal::Damaged(file, format!("SQLite says `{}`", text::escape(&error.to_string())))
+fn damaged(file: &'static str, error: &rusqlite::Error) -> NssRefusal {
+    NssRefusal::Damaged(file, format!("SQLite says `{}`", text::escape(&error.to_string())))
 }

@@ -16,7 +16,7 @@ const KEY_DB_JOURNALS: [&str; 2] = ["key4.db-journal", "key4.db-wal"];
 
 /// A file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Read {
+pub struct DatabaseFile {
     /// Its content.
     pub bytes: Vec<u8>,
     /// Owner, mode and so on.
@@ -25,7 +25,7 @@ pub struct Read {
 
 /// What there is in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum FoundDatabase {
     /// No databases.
     Nothing,
     /// Databases of the format before SQLite, and no others.
@@ -38,9 +38,9 @@ pub enum Found {
     /// Both files.
     Databases {
         /// `cert9.db`.
-        cert9: Read,
+        cert9: DatabaseFile,
         /// `key4.db`.
-        key4: Read,
+        key4: DatabaseFile,
     },
 }
 
@@ -48,37 +48,37 @@ pub enum Found {
 ///
 /// # Errors
 /// Something other than a regular file is there, is too large, or cannot be read.
-pub fn read(directory: &Directory) -> Result<Found> {
+pub fn read(directory: &Directory) -> Result<FoundDatabase> {
     if let Some(journal) = journal(directory)? {
-        return Ok(Found::InUse(journal));
+        return Ok(FoundDatabase::InUse(journal));
     }
     let file = |name| {
         let read = directory.read(name, SIZE_LIMIT as u64)?;
-        Ok::<_, Error>(read.map(|(bytes, meta)| Read { bytes, meta }))
+        Ok::<_, Error>(read.map(|(bytes, meta)| DatabaseFile { bytes, meta }))
     };
     let (cert9, key4) = match (file(CERT_DB)?, file(KEY_DB)?) {
         (Some(cert9), Some(key4)) => (cert9, key4),
-        (Some(_), None) => return Ok(Found::Incomplete(KEY_DB)),
-        (None, Some(_)) => return Ok(Found::Incomplete(CERT_DB)),
+        (Some(_), None) => return Ok(FoundDatabase::Incomplete(KEY_DB)),
+        (None, Some(_)) => return Ok(FoundDatabase::Incomplete(CERT_DB)),
         (None, None) => {
             for name in DBM_FILES {
                 if directory.lstat(name)?.is_some() {
-                    return Ok(Found::Dbm);
+                    return Ok(FoundDatabase::Dbm);
                 }
             }
-            return Ok(Found::Nothing);
+            return Ok(FoundDatabase::Nothing);
         }
     };
     // Somebody may have begun, or even ended, while we read.
     if let Some(journal) = journal(directory)? {
-        return Ok(Found::InUse(journal));
+        return Ok(FoundDatabase::InUse(journal));
     }
     for (name, read) in [(CERT_DB, &cert9), (KEY_DB, &key4)] {
         if directory.lstat(name)? != Some(read.meta) {
-            return Ok(Found::InUse(name.to_owned()));
+            return Ok(FoundDatabase::InUse(name.to_owned()));
         }
     }
-    Ok(Found::Databases { cert9, key4 })
+    Ok(FoundDatabase::Databases { cert9, key4 })
 }
 
 /// How a file of this name may be written: databases are in directories of users, who must not lead us elsewhere by a link
@@ -124,26 +124,28 @@ mod tests {
         let put = |name: &str, bytes: &[u8]| fs::write(temp.path().join(name), bytes).expect("written");
         let gone = |name: &str| fs::remove_file(temp.path().join(name)).expect("removed");
 
-        assert_eq!(look().expect("read"), Found::Nothing);
+        assert_eq!(look().expect("read"), FoundDatabase::Nothing);
         put("cert8.db", b"\0\x06\x15\x61");
-        assert_eq!(look().expect("read"), Found::Dbm);
+        assert_eq!(look().expect("read"), FoundDatabase::Dbm);
         let files = Databases::new().expect("new").into_files().expect("bytes");
         put(KEY_DB, &files.key4);
-        assert_eq!(look().expect("read"), Found::Incomplete(CERT_DB));
+        assert_eq!(look().expect("read"), FoundDatabase::Incomplete(CERT_DB));
         put(CERT_DB, &files.cert9);
-        let Found::Databases { cert9, key4 } = look().expect("read") else { panic!("both are there") };
+        let FoundDatabase::Databases { cert9, key4 } = look().expect("read") else {
+            panic!("both are there")
+        };
         assert_eq!((cert9.bytes, key4.bytes), (files.cert9.clone(), files.key4.clone()));
         for journal in ["cert9.db-journal", "cert9.db-wal", "key4.db-journal", "key4.db-wal"] {
             // Hot or empty, file or link: SQLite might take it for a journal, so nobody gets that far.
             put(journal, b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7");
-            assert_eq!(look().expect("read"), Found::InUse(journal.to_owned()));
+            assert_eq!(look().expect("read"), FoundDatabase::InUse(journal.to_owned()));
             gone(journal);
             std::os::unix::fs::symlink("nowhere", temp.path().join(journal)).expect("linked");
-            assert_eq!(look().expect("read"), Found::InUse(journal.to_owned()));
+            assert_eq!(look().expect("read"), FoundDatabase::InUse(journal.to_owned()));
             gone(journal);
         }
         gone(KEY_DB);
-        assert_eq!(look().expect("read"), Found::Incomplete(KEY_DB));
+        assert_eq!(look().expect("read"), FoundDatabase::Incomplete(KEY_DB));
         std::os::unix::fs::symlink(CERT_DB, temp.path().join(KEY_DB)).expect("linked");
         look().expect_err("a link is not followed");
         gone(KEY_DB);

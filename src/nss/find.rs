@@ -18,7 +18,7 @@ pub const SYSTEM: &str = "/etc/pki/nssdb";
 
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Owner {
+pub enum DatabaseOwner {
     /// Shared by the programs of a user; Chromium's.
     Shared,
     /// A Firefox profile's.
@@ -33,20 +33,20 @@ pub struct Location {
     /// Its path inside the sysroot, without any link in it.
     pub directory: String,
     /// Whose.
-    pub owner: Owner,
+    pub owner: DatabaseOwner,
 }
 
 /// What holds profiles, below a home.
-const PROFILES: [(&str, Owner); 9] = [
-    (".mozilla/firefox", Owner::Firefox),
-    (".config/mozilla/firefox", Owner::Firefox),
-    ("snap/firefox/common/.mozilla/firefox", Owner::Firefox),
-    (".var/app/org.mozilla.firefox/.mozilla/firefox", Owner::Firefox),
-    (".var/app/org.mozilla.firefox/config/mozilla/firefox", Owner::Firefox),
-    (".thunderbird", Owner::Thunderbird),
-    ("snap/thunderbird/common/.thunderbird", Owner::Thunderbird),
-    (".var/app/org.mozilla.Thunderbird/.thunderbird", Owner::Thunderbird),
-    (".var/app/org.mozilla.thunderbird/.thunderbird", Owner::Thunderbird),
+const PROFILES: [(&str, DatabaseOwner); 9] = [
+    (".mozilla/firefox", DatabaseOwner::Firefox),
+    (".config/mozilla/firefox", DatabaseOwner::Firefox),
+    ("snap/firefox/common/.mozilla/firefox", DatabaseOwner::Firefox),
+    (".var/app/org.mozilla.firefox/.mozilla/firefox", DatabaseOwner::Firefox),
+    (".var/app/org.mozilla.firefox/config/mozilla/firefox", DatabaseOwner::Firefox),
+    (".thunderbird", DatabaseOwner::Thunderbird),
+    ("snap/thunderbird/common/.thunderbird", DatabaseOwner::Thunderbird),
+    (".var/app/org.mozilla.Thunderbird/.thunderbird", DatabaseOwner::Thunderbird),
+    (".var/app/org.mozilla.thunderbird/.thunderbird", DatabaseOwner::Thunderbird),
 ];
 
 /// The first place of the shared database, and the last.
@@ -60,15 +60,15 @@ const NEW: &str = ".local/share/pki/nssdb";
 /// A directory cannot be read.
 pub fn of_user(sysroot: &Sysroot, home: &str, xdg_data_home: Option<&str>) -> Result<Vec<Location>> {
     let Some(home) = sysroot.canonical(home)? else { return Ok(Vec::new()) };
-    let mut candidates = vec![(child(&home, OLD), Owner::Shared)];
-    candidates.extend(absolute(xdg_data_home).map(|data| (child(data, "pki/nssdb"), Owner::Shared)));
-    candidates.push((child(&home, NEW), Owner::Shared));
+    let mut candidates = vec![(child(&home, OLD), DatabaseOwner::Shared)];
+    candidates.extend(absolute(xdg_data_home).map(|data| (child(data, "pki/nssdb"), DatabaseOwner::Shared)));
+    candidates.push((child(&home, NEW), DatabaseOwner::Shared));
     for snap in directories(sysroot, &child(&home, "snap"))? {
         if let Some(current) = sysroot.read_link(&child(&snap, "current"))?
             && !current.contains('/')
             && !matches!(&current[..], "." | "..")
         {
-            candidates.push((child(&child(&snap, &current), OLD), Owner::Shared));
+            candidates.push((child(&child(&snap, &current), OLD), DatabaseOwner::Shared));
         }
     }
     for (parent, owner) in PROFILES {
@@ -103,7 +103,7 @@ fn absolute(xdg_data_home: Option<&str>) -> Option<&str> {
     xdg_data_home.filter(|data| data.starts_with('/'))
 }
 
-/// The directories in `parent`, sorted; none if it is no directory or there is a link on the way.
+/// The directories in `parent`, sorted; none if it is not a directory or there is a link on the way.
 fn directories(sysroot: &Sysroot, parent: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     if is_plain_directory(sysroot, parent)? {
@@ -155,13 +155,13 @@ mod tests {
         let temp = tempfile::tempdir().expect("a directory");
         let root = temp.path();
         let wanted = [
-            (".pki/nssdb", Owner::Shared),
-            (".local/share/pki/nssdb", Owner::Shared),
-            ("snap/chromium/2500/.pki/nssdb", Owner::Shared),
-            (".mozilla/firefox/abc.default", Owner::Firefox),
-            (".mozilla/firefox/def.other", Owner::Firefox),
-            ("snap/firefox/common/.mozilla/firefox/x.default", Owner::Firefox),
-            (".thunderbird/y.default", Owner::Thunderbird),
+            (".pki/nssdb", DatabaseOwner::Shared),
+            (".local/share/pki/nssdb", DatabaseOwner::Shared),
+            ("snap/chromium/2500/.pki/nssdb", DatabaseOwner::Shared),
+            (".mozilla/firefox/abc.default", DatabaseOwner::Firefox),
+            (".mozilla/firefox/def.other", DatabaseOwner::Firefox),
+            ("snap/firefox/common/.mozilla/firefox/x.default", DatabaseOwner::Firefox),
+            (".thunderbird/y.default", DatabaseOwner::Thunderbird),
         ];
         for (directory, _) in wanted {
             database(root, &format!("var/home/u/{directory}"));
@@ -185,7 +185,8 @@ mod tests {
                 owner: *owner,
             })
             .collect();
-        expected.insert(1, Location { directory: "/data/pki/nssdb".to_owned(), owner: Owner::Shared });
+        expected
+            .insert(1, Location { directory: "/data/pki/nssdb".to_owned(), owner: DatabaseOwner::Shared });
         assert_eq!(found, expected);
         let again = of_user(&sysroot, "/home/u", Some("/var/home/u/.local/share")).expect("found");
         assert_eq!(again.len(), wanted.len(), "each once");

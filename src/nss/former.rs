@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::attributes::{self, Attribute};
-use super::database::{MAX_ID, Row};
+use super::attributes::{self, AttributeNumber};
+use super::database::{MAX_ID, ObjectRow};
 use super::objects;
 use crate::cert::Certificate;
 use crate::versioned::UnknownFields;
@@ -58,7 +58,11 @@ pub(super) struct FormerTrust {
 }
 
 impl FormerTrust {
-    pub(super) fn new(row: &Row, signatures: &BTreeMap<Attribute, Vec<u8>>, believed: bool) -> FormerTrust {
+    pub(super) fn new(
+        row: &ObjectRow,
+        signatures: &BTreeMap<AttributeNumber, Vec<u8>>,
+        believed: bool,
+    ) -> FormerTrust {
         FormerTrust {
             id: row.id,
             values: to_hex(&row.values),
@@ -69,21 +73,21 @@ impl FormerTrust {
     }
 
     /// The object; `None` if this was not written by us.
-    pub(super) fn row(&self) -> Option<Row> {
-        Some(Row { id: self.id, values: from_hex(&self.values)? })
+    pub(super) fn row(&self) -> Option<ObjectRow> {
+        Some(ObjectRow { id: self.id, values: from_hex(&self.values)? })
     }
 
     /// Its signatures.
-    pub(super) fn signatures(&self) -> BTreeMap<Attribute, Vec<u8>> {
+    pub(super) fn signatures(&self) -> BTreeMap<AttributeNumber, Vec<u8>> {
         from_hex(&self.signatures).unwrap_or_default()
     }
 }
 
-fn to_hex(values: &BTreeMap<Attribute, Vec<u8>>) -> BTreeMap<String, String> {
+fn to_hex(values: &BTreeMap<AttributeNumber, Vec<u8>>) -> BTreeMap<String, String> {
     values.iter().map(|(attribute, value)| (attributes::column(*attribute), hex::encode(value))).collect()
 }
 
-fn from_hex(values: &BTreeMap<String, String>) -> Option<BTreeMap<Attribute, Vec<u8>>> {
+fn from_hex(values: &BTreeMap<String, String>) -> Option<BTreeMap<AttributeNumber, Vec<u8>>> {
     values
         .iter()
         .map(|(name, value)| Some((attributes::attribute(name)?, hex::decode(value).ok()?)))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::attributes::*;
-use super::database::Row;
+use super::database::ObjectRow;
 use super::{Databases, Result, objects};
 use crate::cert::Certificate;
 use crate::fingerprint::Fingerprint;
@@ -16,9 +16,9 @@ const NSS_TRUSTED: u32 = 0xce53_4351;
 const MUST_VERIFY: u32 = 4;
 
 /// For servers, clients, code and e-mail.
-const PURPOSES: [Attribute; 4] =
+const PURPOSES: [AttributeNumber; 4] =
     [TRUST_SERVER_AUTH, TRUST_CLIENT_AUTH, TRUST_CODE_SIGNING, TRUST_EMAIL_PROTECTION];
-const NSS_PURPOSES: [Attribute; 4] =
+const NSS_PURPOSES: [AttributeNumber; 4] =
     [NSS_TRUST_SERVER_AUTH, NSS_TRUST_CLIENT_AUTH, NSS_TRUST_CODE_SIGNING, NSS_TRUST_EMAIL_PROTECTION];
 
 /// How much a setting gives for one purpose.
@@ -31,15 +31,15 @@ enum Level {
     Trusted,
 }
 
-fn is_pkcs11(row: &Row) -> bool {
+fn is_pkcs11(row: &ObjectRow) -> bool {
     row.number(CLASS) == Some(CLASS_TRUST)
 }
 
-fn purposes(row: &Row) -> [Attribute; 4] {
+fn purposes(row: &ObjectRow) -> [AttributeNumber; 4] {
     if is_pkcs11(row) { PURPOSES } else { NSS_PURPOSES }
 }
 
-fn level(row: &Row, purpose: Attribute) -> Level {
+fn level(row: &ObjectRow, purpose: AttributeNumber) -> Level {
     match (is_pkcs11(row), row.number(purpose)) {
         (true, Some(NOT_TRUSTED)) | (false, Some(NSS_NOT_TRUSTED)) => Level::Distrusted,
         (true, Some(TRUSTED | TRUST_ANCHOR)) | (false, Some(NSS_TRUSTED | NSS_TRUSTED_DELEGATOR)) => {
@@ -51,24 +51,24 @@ fn level(row: &Row, purpose: Attribute) -> Level {
 }
 
 /// The same for this certificate: settings with the hash of another act as distrust.
-fn effective(row: &Row, purpose: Attribute, certificate: &Certificate) -> Level {
+fn effective(row: &ObjectRow, purpose: AttributeNumber, certificate: &Certificate) -> Level {
     if objects::fits(row, certificate) { level(row, purpose) } else { Level::Distrusted }
 }
 
-fn hash(row: &Row) -> Option<&[u8]> {
+fn hash(row: &ObjectRow) -> Option<&[u8]> {
     row.get(objects::deciding(row)[1])
 }
 
 /// Whether NSS refuses the certificate for servers because of one of these settings.
-pub(super) fn distrusts(settings: &[Row], certificate: &Certificate) -> bool {
+pub(super) fn distrusts(settings: &[ObjectRow], certificate: &Certificate) -> bool {
     settings.iter().any(|row| effective(row, purposes(row)[0], certificate) == Level::Distrusted)
 }
 
 /// The former settings `former`, with nothing in them that trusts the certificate more than `now` does.
-pub(super) fn lowered(former: &Row, now: &[Row], certificate: &Certificate) -> Row {
+pub(super) fn lowered(former: &ObjectRow, now: &[ObjectRow], certificate: &Certificate) -> ObjectRow {
     let mut row = former.clone();
-    let same = |other: &&Row| other.number(CLASS) == former.number(CLASS);
-    let now: Vec<&Row> = now.iter().filter(same).collect();
+    let same = |other: &&ObjectRow| other.number(CLASS) == former.number(CLASS);
+    let now: Vec<&ObjectRow> = now.iter().filter(same).collect();
     for purpose in purposes(former) {
         let is = effective(former, purpose, certificate);
         let most = now.iter().map(|other| effective(other, purpose, certificate)).max();
@@ -88,7 +88,7 @@ pub(super) fn lowered(former: &Row, now: &[Row], certificate: &Certificate) -> R
 }
 
 /// What settings are about.
-type Subject = (Option<u32>, Vec<u8>, Vec<u8>);
+type SettingsSubject = (Option<u32>, Vec<u8>, Vec<u8>);
 
 impl Databases {
     /// Whether these databases hold no certificate that `now` has not, and trust none more than it does; certificates
@@ -100,32 +100,35 @@ impl Databases {
         let mut wanted = SIGNED.to_vec();
         wanted.extend([CLASS, VALUE, ISSUER, SERIAL_NUMBER]);
         let (former, now) = (self.cert9.all(&wanted)?, now.cert9.all(&wanted)?);
-        let part = |row: &Row, attribute| row.get(attribute).unwrap_or_default().to_vec();
-        let subject =
-            |row: &Row| -> Subject { (row.number(CLASS), part(row, ISSUER), part(row, SERIAL_NUMBER)) };
-        let is_certificate = |row: &&Row| row.number(CLASS) == Some(CLASS_CERTIFICATE);
-        let is_known = |row: &&Row| known.contains(&Fingerprint::of(row.get(VALUE).unwrap_or_default()));
+        let part = |row: &ObjectRow, attribute| row.get(attribute).unwrap_or_default().to_vec();
+        let subject = |row: &ObjectRow| -> SettingsSubject {
+            (row.number(CLASS), part(row, ISSUER), part(row, SERIAL_NUMBER))
+        };
+        let is_certificate = |row: &&ObjectRow| row.number(CLASS) == Some(CLASS_CERTIFICATE);
+        let is_known =
+            |row: &&ObjectRow| known.contains(&Fingerprint::of(row.get(VALUE).unwrap_or_default()));
         let names: BTreeSet<(Vec<u8>, Vec<u8>)> = former
             .iter()
             .filter(is_certificate)
             .filter(is_known)
             .map(|row| (part(row, ISSUER), part(row, SERIAL_NUMBER)))
             .collect();
-        let by_subject = |rows: &[Row]| {
-            let mut found: BTreeMap<Subject, Vec<Row>> = BTreeMap::new();
-            let of_others = |row: &&Row| !names.contains(&(part(row, ISSUER), part(row, SERIAL_NUMBER)));
+        let by_subject = |rows: &[ObjectRow]| {
+            let mut found: BTreeMap<SettingsSubject, Vec<ObjectRow>> = BTreeMap::new();
+            let of_others =
+                |row: &&ObjectRow| !names.contains(&(part(row, ISSUER), part(row, SERIAL_NUMBER)));
             for row in rows.iter().filter(|row| objects::is_trust(row)).filter(of_others) {
                 found.entry(subject(row)).or_default().push(row.clone());
             }
             found
         };
-        let is_there = |row: &Row| now.iter().any(|other| other.get(VALUE) == row.get(VALUE));
+        let is_there = |row: &ObjectRow| now.iter().any(|other| other.get(VALUE) == row.get(VALUE));
         let mut certificates = former.iter().filter(is_certificate).filter(|row| !is_known(row));
         if !certificates.all(is_there) {
             return Ok(false);
         }
         let (of_former, of_now) = (by_subject(&former), by_subject(&now));
-        let no_more = |row: &Row, other: &Row| {
+        let no_more = |row: &ObjectRow, other: &ObjectRow| {
             let levels = purposes(row).map(|purpose| (level(row, purpose), level(other, purpose)));
             let gives = levels.iter().any(|(is, _)| *is > Level::Unset);
             levels.iter().all(|(is, now)| is <= now)
@@ -137,15 +140,16 @@ impl Databases {
         });
         // Distrust that is gone would be trust again.
         let forgotten = of_now.iter().any(|(subject, rows)| {
-            let distrusts = |row: &Row| purposes(row).iter().any(|one| level(row, *one) == Level::Distrusted);
+            let distrusts =
+                |row: &ObjectRow| purposes(row).iter().any(|one| level(row, *one) == Level::Distrusted);
             rows.iter().any(distrusts) && !of_former.contains_key(subject)
         });
         Ok(!raised && !forgotten)
     }
 
     /// Whether the hash in settings is that of a certificate of these databases.
-    fn fits(&self, row: &Row) -> bool {
-        let name: Vec<(Attribute, &[u8])> = [ISSUER, SERIAL_NUMBER]
+    fn fits(&self, row: &ObjectRow) -> bool {
+        let name: Vec<(AttributeNumber, &[u8])> = [ISSUER, SERIAL_NUMBER]
             .into_iter()
             .map(|attribute| (attribute, row.get(attribute).unwrap_or_default()))
             .collect();

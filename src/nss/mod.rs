@@ -34,12 +34,12 @@ mod signature;
 use std::collections::BTreeMap;
 
 pub use former::Former;
-pub use objects::Trust;
-pub use password::{Password, Protection};
-pub use refusal::{Refusal, Result};
+pub use objects::ServerTrust;
+pub use password::{NssPassword, SettingsProtection};
+pub use refusal::{NssRefusal, Result};
 
-use database::{Database, MAX_ID, Row};
-use password::Key;
+use database::{Database, MAX_ID, ObjectRow};
+use password::SigningKey;
 
 use crate::cert::Certificate;
 use crate::fingerprint::Fingerprint;
@@ -68,7 +68,7 @@ pub fn nickname_for(certificate: &Certificate) -> String {
 
 /// Whether trust settings are signed as the database needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signed {
+pub enum SettingsSignature {
     /// There is no password, so NSS believes them as they are.
     NotNeeded,
     /// They are.
@@ -82,7 +82,7 @@ pub enum Signed {
 
 /// A certificate of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct NssCertificate {
     /// The certificate.
     pub certificate: Certificate,
     /// SHA-256.
@@ -90,15 +90,15 @@ pub struct Entry {
     /// The first nickname; raw text of the database, empty if it has none.
     pub nickname: String,
     /// What the trust settings say.
-    pub trust: Trust,
+    pub trust: ServerTrust,
     /// Whether NSS believes them.
-    pub signed: Signed,
+    pub signed: SettingsSignature,
 }
 
-impl Entry {
+impl NssCertificate {
     /// Whether NSS takes the certificate for a root of servers.
     pub fn is_trusted(&self) -> bool {
-        self.trust == Trust::Trusted && self.signed != Signed::Invalid
+        self.trust == ServerTrust::Trusted && self.signed != SettingsSignature::Invalid
     }
 }
 
@@ -115,8 +115,8 @@ pub struct Files {
 pub struct Databases {
     cert9: Database,
     key4: Database,
-    protection: Protection,
-    key: Option<Key>,
+    protection: SettingsProtection,
+    key: Option<SigningKey>,
 }
 
 impl Databases {
@@ -128,7 +128,7 @@ impl Databases {
         Ok(Databases {
             cert9: Database::create(CERT_DB, schema::PUBLIC, false)?,
             key4: Database::create(KEY_DB, schema::PRIVATE, true)?,
-            protection: Protection::None,
+            protection: SettingsProtection::None,
             key: None,
         })
     }
@@ -138,7 +138,7 @@ impl Databases {
     ///
     /// # Errors
     /// The files are damaged, too large, or not made by NSS; the password is wrong, or cannot be checked.
-    pub fn open(cert9: &[u8], key4: &[u8], password: Option<&Password>) -> Result<Databases> {
+    pub fn open(cert9: &[u8], key4: &[u8], password: Option<&NssPassword>) -> Result<Databases> {
         Databases::read(cert9, key4)?.unlock(password)
     }
 
@@ -149,14 +149,14 @@ impl Databases {
     pub fn read(cert9: &[u8], key4: &[u8]) -> Result<Databases> {
         let cert9 = Database::open(CERT_DB, schema::PUBLIC, cert9)?;
         let key4 = Database::open(KEY_DB, schema::PRIVATE, key4)?;
-        Ok(Databases { cert9, key4, protection: Protection::Locked, key: None })
+        Ok(Databases { cert9, key4, protection: SettingsProtection::Locked, key: None })
     }
 
     /// Finds out how the databases are protected, with the password if there is one.
     ///
     /// # Errors
     /// The password is wrong, or cannot be checked.
-    pub fn unlock(mut self, password: Option<&Password>) -> Result<Databases> {
+    pub fn unlock(mut self, password: Option<&NssPassword>) -> Result<Databases> {
         (self.protection, self.key) = password::unlock(self.key4.meta_data(password::ENTRY)?, password)?;
         Ok(self)
     }
@@ -165,7 +165,7 @@ impl Databases {
     ///
     /// # Errors
     /// The password entry is damaged, or asks for too many.
-    pub fn cost_of_unlocking(&self, password: Option<&Password>) -> Result<u64> {
+    pub fn cost_of_unlocking(&self, password: Option<&NssPassword>) -> Result<u64> {
         password::cost(self.key4.meta_data(password::ENTRY)?, password)
     }
 
@@ -194,7 +194,7 @@ impl Databases {
     }
 
     /// How trust settings are protected.
-    pub fn protection(&self) -> Protection {
+    pub fn protection(&self) -> SettingsProtection {
         self.protection
     }
 
@@ -203,12 +203,12 @@ impl Databases {
     ///
     /// # Errors
     /// The database is damaged, or its signatures cost too much.
-    pub fn entries(&self) -> Result<Vec<Entry>> {
+    pub fn entries(&self) -> Result<Vec<NssCertificate>> {
         let mut wanted = attributes::SIGNED.to_vec();
         wanted.extend([attributes::CLASS, attributes::LABEL, attributes::VALUE]);
         wanted.extend([attributes::ISSUER, attributes::SERIAL_NUMBER]);
         let mut certificates = Vec::new();
-        let mut trust: BTreeMap<(Vec<u8>, Vec<u8>), Vec<Row>> = BTreeMap::new();
+        let mut trust: BTreeMap<(Vec<u8>, Vec<u8>), Vec<ObjectRow>> = BTreeMap::new();
         for row in self.cert9.all(&wanted)? {
             if row.number(attributes::CLASS) == Some(attributes::CLASS_CERTIFICATE) {
                 certificates.push(row);
@@ -231,7 +231,7 @@ impl Databases {
             let settings = trust.get(&name).map(Vec::as_slice).unwrap_or_default();
             let (trust, signed) = self.judge(&certificate, settings)?;
             let nickname = row.get(attributes::LABEL).unwrap_or_default();
-            entries.push(Entry {
+            entries.push(NssCertificate {
                 fingerprint: certificate.fingerprint(),
                 certificate,
                 nickname: String::from_utf8_lossy(nickname).into_owned(),
@@ -251,28 +251,28 @@ impl Databases {
     /// is damaged. Nothing is changed then.
     pub fn add(&mut self, certificate: &Certificate, nickname: &str) -> Result<Option<Former>> {
         if !crate::cert::is_anchor_name(nickname) {
-            return Err(Refusal::Nickname);
+            return Err(NssRefusal::Nickname);
         }
         let there = self.find(certificate)?;
         self.afford(&there.trust)?;
         if there.trust.len() > SETTINGS_LIMIT {
-            return Err(Refusal::Costs);
+            return Err(NssRefusal::Costs);
         }
         let present = !there.certificates.is_empty();
         if present {
             let (trust, signed) = self.judge(certificate, &there.trust)?;
-            if trust == Trust::Trusted && signed != Signed::Invalid {
+            if trust == ServerTrust::Trusted && signed != SettingsSignature::Invalid {
                 return Ok(None);
             }
         }
         if there.another {
-            return Err(Refusal::SerialTaken);
+            return Err(NssRefusal::SerialTaken);
         }
-        if self.protection == Protection::Locked {
-            return Err(Refusal::Locked);
+        if self.protection == SettingsProtection::Locked {
+            return Err(NssRefusal::Locked);
         }
         if !present && self.is_taken(nickname, certificate)? {
-            return Err(Refusal::NicknameTaken);
+            return Err(NssRefusal::NicknameTaken);
         }
         self.change(|databases| databases.set(certificate, nickname, there)).map(Some)
     }
@@ -284,7 +284,7 @@ impl Databases {
     /// [`Refusal::Former`]; the database is damaged. Nothing is changed then.
     pub fn remove(&mut self, certificate: &Certificate, former: Option<&Former>) -> Result<bool> {
         if former.is_some_and(|former| !former.fits(certificate)) {
-            return Err(Refusal::Former);
+            return Err(NssRefusal::Former);
         }
         let there = self.find(certificate)?;
         if there.certificates.is_empty() && (there.trust.is_empty() || there.another) {
@@ -327,24 +327,28 @@ impl Databases {
     fn is_taken(&self, nickname: &str, certificate: &Certificate) -> Result<bool> {
         let class = attributes::CLASS_CERTIFICATE.to_be_bytes();
         let name = [(attributes::CLASS, &class[..]), (attributes::LABEL, nickname.as_bytes())];
-        let is_other = |row: &Row| row.get(attributes::SUBJECT) != Some(certificate.subject_der());
+        let is_other = |row: &ObjectRow| row.get(attributes::SUBJECT) != Some(certificate.subject_der());
         Ok(self.cert9.find(&name)?.iter().any(is_other))
     }
 
     /// What NSS makes of trust settings: it looks at those of PKCS#11 3.2 first, and at the first of a kind.
-    fn judge(&self, certificate: &Certificate, settings: &[Row]) -> Result<(Trust, Signed)> {
+    fn judge(
+        &self,
+        certificate: &Certificate,
+        settings: &[ObjectRow],
+    ) -> Result<(ServerTrust, SettingsSignature)> {
         let of_class = |class| settings.iter().find(|row| row.number(attributes::CLASS) == Some(class));
         let first = of_class(attributes::CLASS_TRUST).or_else(|| of_class(attributes::CLASS_NSS_TRUST));
-        let Some(row) = first else { return Ok((Trust::Unset, Signed::NotNeeded)) };
+        let Some(row) = first else { return Ok((ServerTrust::Unset, SettingsSignature::NotNeeded)) };
         let signed = self.is_signed(row)?;
         Ok((objects::said(row, certificate), signed))
     }
 
     /// Whether the signatures of what decides in trust settings are good; [`Databases::afford`] comes first.
-    fn is_signed(&self, row: &Row) -> Result<Signed> {
+    fn is_signed(&self, row: &ObjectRow) -> Result<SettingsSignature> {
         let key = match (self.protection, &self.key) {
-            (Protection::None, _) => return Ok(Signed::NotNeeded),
-            (_, None) => return Ok(Signed::Unknown),
+            (SettingsProtection::None, _) => return Ok(SettingsSignature::NotNeeded),
+            (_, None) => return Ok(SettingsSignature::Unknown),
             (_, Some(key)) => key,
         };
         let signatures = self.key4.signatures(row.id)?;
@@ -354,20 +358,20 @@ impl Databases {
                 .get(attribute)
                 .is_some_and(|signature| signature::verify(key, row.id, *attribute, value, signature)),
         });
-        Ok(if good { Signed::Valid } else { Signed::Invalid })
+        Ok(if good { SettingsSignature::Valid } else { SettingsSignature::Invalid })
     }
 
     /// Refuses signatures that ask for more work than they can be worth, before any of it is done (threat T19).
-    fn afford<'a>(&self, settings: impl IntoIterator<Item = &'a Row>) -> Result<()> {
+    fn afford<'a>(&self, settings: impl IntoIterator<Item = &'a ObjectRow>) -> Result<()> {
         let mut left = signature::BUDGET;
         for row in settings {
-            left = left.checked_sub(self.cost_of(row)?).ok_or(Refusal::Costs)?;
+            left = left.checked_sub(self.cost_of(row)?).ok_or(NssRefusal::Costs)?;
         }
         Ok(())
     }
 
     /// The iterations that it takes to check the signatures of what decides in trust settings.
-    fn cost_of(&self, row: &Row) -> Result<u64> {
+    fn cost_of(&self, row: &ObjectRow) -> Result<u64> {
         let signatures = self.key4.signatures(row.id)?;
         let deciding = objects::deciding(row).into_iter();
         let found = deciding.filter_map(|attribute| signatures.get(&attribute));
@@ -385,12 +389,12 @@ impl Databases {
     }
 
     /// Adds trust settings, signed where that is needed.
-    fn write(&mut self, row: &Row) -> Result<()> {
+    fn write(&mut self, row: &ObjectRow) -> Result<()> {
         self.cert9.insert(row)?;
         self.sign(row)
     }
 
-    fn sign(&mut self, row: &Row) -> Result<()> {
+    fn sign(&mut self, row: &ObjectRow) -> Result<()> {
         self.key4.delete_signatures(row.id)?;
         let Some(key) = &self.key else { return Ok(()) };
         for attribute in attributes::SIGNED {
@@ -407,11 +411,11 @@ impl Databases {
 #[derive(Default)]
 struct There {
     /// The certificate itself.
-    certificates: Vec<Row>,
+    certificates: Vec<ObjectRow>,
     /// Whether there is another certificate.
     another: bool,
     /// Trust settings.
-    trust: Vec<Row>,
+    trust: Vec<ObjectRow>,
 }
 
 /// The number that a certificate gets if it is free: from the fingerprint, so that the same additions give the same

@@ -8,7 +8,7 @@ use md5::Md5;
 use sha1::{Digest, Sha1};
 
 use super::attributes::*;
-use super::database::Row;
+use super::database::ObjectRow;
 use crate::cert::Certificate;
 use crate::cert::der::{self, Reader};
 
@@ -22,7 +22,7 @@ const FALSE: [u8; 1] = [0];
 
 /// How an application sees a certificate as a root for servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trust {
+pub enum ServerTrust {
     /// A root that server certificates may end at.
     Trusted,
     /// Refused, whatever else vouches for it.
@@ -39,7 +39,7 @@ pub(super) fn serial_number(certificate: &Certificate) -> Vec<u8> {
 }
 
 /// The object of a certificate.
-pub(super) fn certificate(id: u32, certificate: &Certificate, nickname: &str) -> Row {
+pub(super) fn certificate(id: u32, certificate: &Certificate, nickname: &str) -> ObjectRow {
     row(
         id,
         &[
@@ -59,7 +59,7 @@ pub(super) fn certificate(id: u32, certificate: &Certificate, nickname: &str) ->
 }
 
 /// The trust settings that certutil's `C,,` makes: a root for servers, and nothing else.
-pub(super) fn trust(id: u32, certificate: &Certificate) -> Row {
+pub(super) fn trust(id: u32, certificate: &Certificate) -> ObjectRow {
     row(
         id,
         &[
@@ -82,12 +82,12 @@ pub(super) fn trust(id: u32, certificate: &Certificate) -> Row {
 }
 
 /// Whether the object is trust settings, of either kind.
-pub(super) fn is_trust(row: &Row) -> bool {
+pub(super) fn is_trust(row: &ObjectRow) -> bool {
     matches!(row.number(CLASS), Some(CLASS_TRUST | CLASS_NSS_TRUST))
 }
 
 /// The trust settings `row` with this certificate a root for servers; the other settings stay.
-pub(super) fn trusting(row: &Row, certificate: &Certificate) -> Row {
+pub(super) fn trusting(row: &ObjectRow, certificate: &Certificate) -> ObjectRow {
     let mut row = row.clone();
     if row.number(CLASS) == Some(CLASS_TRUST) {
         row.values.insert(TRUST_SERVER_AUTH, TRUST_ANCHOR.to_be_bytes().to_vec());
@@ -107,39 +107,39 @@ pub(super) fn trusting(row: &Row, certificate: &Certificate) -> Row {
 
 /// What trust settings say of the certificate, their signatures aside. Settings with another certificate's hash act
 /// as distrust in NSS.
-pub(super) fn said(row: &Row, certificate: &Certificate) -> Trust {
+pub(super) fn said(row: &ObjectRow, certificate: &Certificate) -> ServerTrust {
     let server_auth = row.number(server_auth(row));
     let (trusted, distrusted) = match row.number(CLASS) {
         Some(CLASS_TRUST) => (TRUST_ANCHOR, NOT_TRUSTED),
         _ => (NSS_TRUSTED_DELEGATOR, NSS_NOT_TRUSTED),
     };
     match server_auth {
-        Some(number) if number == distrusted => Trust::Distrusted,
+        Some(number) if number == distrusted => ServerTrust::Distrusted,
         Some(number) if number == trusted => {
             if fits(row, certificate) {
-                Trust::Trusted
+                ServerTrust::Trusted
             } else {
-                Trust::Distrusted
+                ServerTrust::Distrusted
             }
         }
-        _ => Trust::Unset,
+        _ => ServerTrust::Unset,
     }
 }
 
 /// The attributes that decide what [`said`] says.
-pub(super) fn deciding(row: &Row) -> [Attribute; 2] {
+pub(super) fn deciding(row: &ObjectRow) -> [AttributeNumber; 2] {
     match row.number(CLASS) {
         Some(CLASS_TRUST) => [TRUST_SERVER_AUTH, HASH_OF_CERTIFICATE],
         _ => [NSS_TRUST_SERVER_AUTH, NSS_CERT_SHA1_HASH],
     }
 }
 
-fn server_auth(row: &Row) -> Attribute {
+fn server_auth(row: &ObjectRow) -> AttributeNumber {
     deciding(row)[0]
 }
 
 /// Whether the hash in trust settings is that of the certificate.
-pub(super) fn fits(row: &Row, certificate: &Certificate) -> bool {
+pub(super) fn fits(row: &ObjectRow, certificate: &Certificate) -> bool {
     let [_, hash] = deciding(row);
     let Some(hash) = row.get(hash) else { return false };
     match hash.len() {
@@ -166,6 +166,6 @@ fn public_key_value(info: &[u8]) -> Option<&[u8]> {
     Some(&modulus[modulus.iter().take_while(|byte| **byte == 0).count()..])
 }
 
-fn row(id: u32, values: &[(Attribute, &[u8])]) -> Row {
-    Row { id, values: values.iter().map(|(attribute, value)| (*attribute, value.to_vec())).collect() }
+fn row(id: u32, values: &[(AttributeNumber, &[u8])]) -> ObjectRow {
+    ObjectRow { id, values: values.iter().map(|(attribute, value)| (*attribute, value.to_vec())).collect() }
 }

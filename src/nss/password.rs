@@ -15,7 +15,7 @@ use sha1::{Digest, Sha1};
 use sha2::{Sha256, Sha384};
 use zeroize::Zeroizing;
 
-use super::refusal::{Refusal, Result};
+use super::refusal::{NssRefusal, Result};
 use crate::cert::der::{self, Reader};
 
 /// The entry of `metaData`.
@@ -35,22 +35,22 @@ const AES_256_CBC: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x01\x2a";
 
 /// The password of a database, as the user gave it. Wiped when it goes, never shown.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Password(Zeroizing<Vec<u8>>);
+pub struct NssPassword(Zeroizing<Vec<u8>>);
 
-impl Password {
+impl NssPassword {
     /// A password; NSS takes its bytes as they are.
-    pub fn new(password: impl Into<Vec<u8>>) -> Password {
-        Password(Zeroizing::new(password.into()))
+    pub fn new(password: impl Into<Vec<u8>>) -> NssPassword {
+        NssPassword(Zeroizing::new(password.into()))
     }
 
     /// The first line of a password file, as certutil's `-f` reads it.
-    pub fn from_file(content: &[u8]) -> Password {
+    pub fn from_file(content: &[u8]) -> NssPassword {
         let line = content.split(|byte| matches!(byte, b'\n' | b'\r')).next().unwrap_or_default();
-        Password::new(line)
+        NssPassword::new(line)
     }
 }
 
-impl fmt::Debug for Password {
+impl fmt::Debug for NssPassword {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Password(***)")
     }
@@ -58,7 +58,7 @@ impl fmt::Debug for Password {
 
 /// How trust settings are protected in a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protection {
+pub enum SettingsProtection {
     /// No password was ever set: settings are honoured unsigned, and NSS signs them when it sets one.
     None,
     /// The empty password: settings need signatures, which anybody can make.
@@ -70,22 +70,22 @@ pub enum Protection {
 }
 
 /// What signatures are made with: the hash of salt and password, and how many iterations new ones get.
-pub(super) struct Key {
+pub(super) struct SigningKey {
     pub(super) hash: Zeroizing<Vec<u8>>,
     pub(super) iterations: u32,
     /// The salt of the database, which is no secret.
     pub(super) salt: Vec<u8>,
 }
 
-impl Key {
-    fn of(entry: &Entry, password: &[u8]) -> Key {
+impl SigningKey {
+    fn of(entry: &StoredCheck, password: &[u8]) -> SigningKey {
         let salted = Zeroizing::new([&entry.salt[..], password].concat());
         let hash = match entry.salt.len() {
             48 => Sha384::digest(&salted[..]).to_vec(),
             _ => Sha1::digest(&salted[..]).to_vec(),
         };
         let hash = Zeroizing::new(hash);
-        Key { hash, iterations: entry.pbkdf2.iterations, salt: entry.salt.clone() }
+        SigningKey { hash, iterations: entry.pbkdf2.iterations, salt: entry.salt.clone() }
     }
 }
 
@@ -95,28 +95,32 @@ impl Key {
 /// The password is wrong; the entry is damaged, of another kind, or asks for too many iterations.
 pub(super) fn unlock(
     entry: Option<(Vec<u8>, Vec<u8>)>,
-    given: Option<&Password>,
-) -> Result<(Protection, Option<Key>)> {
-    let Some((salt, item2)) = entry else { return Ok((Protection::None, None)) };
-    let entry = Entry::parse(salt, &item2)?;
+    given: Option<&NssPassword>,
+) -> Result<(SettingsProtection, Option<SigningKey>)> {
+    let Some((salt, item2)) = entry else { return Ok((SettingsProtection::None, None)) };
+    let entry = StoredCheck::parse(salt, &item2)?;
     if entry.pbkdf2.iterations == 1 {
-        let key = Key::of(&entry, b"");
+        let key = SigningKey::of(&entry, b"");
         if entry.opens_with(&key) {
-            return Ok((Protection::Empty, Some(key)));
+            return Ok((SettingsProtection::Empty, Some(key)));
         }
     }
-    let Some(Password(password)) = given else { return Ok((Protection::Locked, None)) };
-    let key = Key::of(&entry, password);
-    if entry.opens_with(&key) { Ok((Protection::Unlocked, Some(key))) } else { Err(Refusal::WrongPassword) }
+    let Some(NssPassword(password)) = given else { return Ok((SettingsProtection::Locked, None)) };
+    let key = SigningKey::of(&entry, password);
+    if entry.opens_with(&key) {
+        Ok((SettingsProtection::Unlocked, Some(key)))
+    } else {
+        Err(NssRefusal::WrongPassword)
+    }
 }
 
 /// The most iterations that [`unlock`] takes.
 ///
 /// # Errors
 /// The entry is damaged, of another kind, or asks for too many iterations.
-pub(super) fn cost(entry: Option<(Vec<u8>, Vec<u8>)>, given: Option<&Password>) -> Result<u64> {
+pub(super) fn cost(entry: Option<(Vec<u8>, Vec<u8>)>, given: Option<&NssPassword>) -> Result<u64> {
     let Some((salt, item2)) = entry else { return Ok(0) };
-    let iterations = u64::from(Entry::parse(salt, &item2)?.pbkdf2.iterations);
+    let iterations = u64::from(StoredCheck::parse(salt, &item2)?.pbkdf2.iterations);
     let tries = u64::from(iterations == 1) + u64::from(given.is_some());
     Ok(iterations * tries)
 }
@@ -135,7 +139,7 @@ impl Pbkdf2 {
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Option<Pbkdf2>> {
         let Some((salt, iterations)) = parse_pbkdf2(reader) else { return Ok(None) };
         if iterations > u64::from(super::MAX_ITERATIONS) {
-            return Err(Refusal::Iterations(iterations));
+            return Err(NssRefusal::Iterations(iterations));
         }
         // At most the limit above.
         let iterations = iterations as u32;
@@ -174,22 +178,22 @@ fn number(body: &[u8]) -> Option<u64> {
     Some(digits.iter().fold(0, |sum, digit| sum << 8 | u64::from(*digit)))
 }
 
-struct Entry {
+struct StoredCheck {
     salt: Vec<u8>,
     pbkdf2: Pbkdf2,
     initial_vector: [u8; 16],
     encrypted: Vec<u8>,
 }
 
-impl Entry {
-    fn parse(salt: Vec<u8>, item2: &[u8]) -> Result<Entry> {
-        let Some((mut algorithm, encrypted)) = parse_pbes2(item2) else { return Err(Refusal::Encryption) };
-        let Some(pbkdf2) = Pbkdf2::parse(&mut algorithm)? else { return Err(Refusal::Encryption) };
-        let Some(initial_vector) = parse_aes(&mut algorithm) else { return Err(Refusal::Encryption) };
-        Ok(Entry { salt, pbkdf2, initial_vector, encrypted: encrypted.to_vec() })
+impl StoredCheck {
+    fn parse(salt: Vec<u8>, item2: &[u8]) -> Result<StoredCheck> {
+        let Some((mut algorithm, encrypted)) = parse_pbes2(item2) else { return Err(NssRefusal::Encryption) };
+        let Some(pbkdf2) = Pbkdf2::parse(&mut algorithm)? else { return Err(NssRefusal::Encryption) };
+        let Some(initial_vector) = parse_aes(&mut algorithm) else { return Err(NssRefusal::Encryption) };
+        Ok(StoredCheck { salt, pbkdf2, initial_vector, encrypted: encrypted.to_vec() })
     }
 
-    fn opens_with(&self, key: &Key) -> bool {
+    fn opens_with(&self, key: &SigningKey) -> bool {
         let derived = self.pbkdf2.derive(&key.hash);
         let mut buffer = self.encrypted.clone();
         let decryptor = Decryptor::<Aes256>::new((&*derived).into(), &self.initial_vector.into());

@@ -5,11 +5,11 @@ use std::fmt;
 use crate::error::{Error, Kind};
 
 /// Result of everything in this module.
-pub type Result<T> = std::result::Result<T, Refusal>;
+pub type Result<T> = std::result::Result<T, NssRefusal>;
 
 /// Why a database stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum NssRefusal {
     /// This file (`cert9.db`, `key4.db`) is larger than [`super::SIZE_LIMIT`] bytes.
     TooLarge(&'static str),
     /// This file is no SQLite database.
@@ -40,7 +40,7 @@ pub enum Refusal {
     Former,
 }
 
-impl Refusal {
+impl NssRefusal {
     /// The same for people; add the place with [`Error::at`]. (No `From`: it would take from the compiler what it
     /// infers elsewhere.)
     pub fn into_error(self) -> Error {
@@ -55,37 +55,38 @@ impl Refusal {
     /// The file that is wrong, where one is.
     fn file(&self) -> Option<&'static str> {
         match self {
-            Refusal::TooLarge(file)
-            | Refusal::NotSqlite(file)
-            | Refusal::Damaged(file, _)
-            | Refusal::Schema(file, _) => Some(file),
+            NssRefusal::TooLarge(file)
+            | NssRefusal::NotSqlite(file)
+            | NssRefusal::Damaged(file, _)
+            | NssRefusal::Schema(file, _) => Some(file),
             _ => None,
         }
     }
 
     fn kind(&self) -> Kind {
         match self {
-            Refusal::WrongPassword | Refusal::Locked | Refusal::Nickname | Refusal::NicknameTaken => {
-                Kind::Usage
-            }
-            Refusal::Encryption => Kind::Unsupported,
+            NssRefusal::WrongPassword
+            | NssRefusal::Locked
+            | NssRefusal::Nickname
+            | NssRefusal::NicknameTaken => Kind::Usage,
+            NssRefusal::Encryption => Kind::Unsupported,
             _ => Kind::Failed,
         }
     }
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Refusal::NotSqlite(_) | Refusal::Damaged(..) | Refusal::TooLarge(_) => {
-                Some("`certutil -L -d sql:DIRECTORY` shows what NSS itself makes of it")
+            NssRefusal::NotSqlite(_) | NssRefusal::Damaged(..) | NssRefusal::TooLarge(_) => {
+                Some("`certutil -L -d sql:DIRECTORY` shows how NSS itself reads it")
             }
-            Refusal::WrongPassword => Some(
+            NssRefusal::WrongPassword => Some(
                 "`certutil -K -d sql:DIRECTORY` asks for the password and says whether it is the right one",
             ),
-            Refusal::Locked => Some("give the file that holds the password with `--nss-password-file`"),
-            Refusal::Encryption => Some(
+            NssRefusal::Locked => Some("give the file that holds the password with `--nss-password-file`"),
+            NssRefusal::Encryption => Some(
                 "a new password brings the database up to date: `certutil -W -d sql:DIRECTORY`, with a current NSS",
             ),
-            Refusal::SerialTaken => {
+            NssRefusal::SerialTaken => {
                 Some("remove the other certificate with `certutil -D` if it is not needed, and run again")
             }
             _ => None,
@@ -93,36 +94,36 @@ impl Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for NssRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(file) = self.file() {
             write!(f, "`{file}`: ")?;
         }
         match self {
-            Refusal::TooLarge(_) => write!(f, "larger than {} MiB", super::SIZE_LIMIT >> 20),
-            Refusal::NotSqlite(_) => f.write_str("no SQLite database"),
-            Refusal::Damaged(_, why) | Refusal::Schema(_, why) => f.write_str(why),
-            Refusal::Encryption => f.write_str("the password is kept in a way that is not supported"),
-            Refusal::Iterations(count) => write!(
+            NssRefusal::TooLarge(_) => write!(f, "larger than {} MiB", super::SIZE_LIMIT >> 20),
+            NssRefusal::NotSqlite(_) => f.write_str("no SQLite database"),
+            NssRefusal::Damaged(_, why) | NssRefusal::Schema(_, why) => f.write_str(why),
+            NssRefusal::Encryption => f.write_str("the password is kept in a way that is not supported"),
+            NssRefusal::Iterations(count) => write!(
                 f,
-                "the password asks for {count} iterations, more than {}: not even tried",
+                "the password asks for {count} iterations, more than {}: not tried",
                 super::MAX_ITERATIONS
             ),
-            Refusal::Costs => f.write_str("the signatures ask for more iterations than makes sense"),
-            Refusal::WrongPassword => f.write_str("the password is not the one of this database"),
-            Refusal::Locked => f.write_str("the database has a password, and none was given"),
-            Refusal::SerialTaken => {
+            NssRefusal::Costs => f.write_str("the signatures ask for too many iterations"),
+            NssRefusal::WrongPassword => f.write_str("wrong password for this database"),
+            NssRefusal::Locked => f.write_str("the database has a password, and none was given"),
+            NssRefusal::SerialTaken => {
                 f.write_str("another certificate with the same issuer and serial number is in there")
             }
-            Refusal::Nickname => {
-                f.write_str("a nickname has letters, digits, `.`, `_` and `-`, and begins with no `.` or `-`")
+            NssRefusal::Nickname => {
+                f.write_str("a nickname must consist of letters, digits, `.`, `_` and `-`, and must not begin with `.` or `-`")
             }
-            Refusal::NicknameTaken => f.write_str("another certificate has this nickname"),
-            Refusal::Former => {
+            NssRefusal::NicknameTaken => f.write_str("another certificate has this nickname"),
+            NssRefusal::Former => {
                 f.write_str("what was remembered of the former trust does not belong to this certificate")
             }
         }
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for NssRefusal {}

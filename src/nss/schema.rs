@@ -4,7 +4,7 @@
 //! table is read or written. So a database is used only if its schema, as text, is what NSS makes: plain tables,
 //! columns that are nothing but a name, plain indexes (threat T18). Nothing here runs SQL.
 
-use super::attributes::{self, Attribute, COLUMNS};
+use super::attributes::{self, AttributeNumber, COLUMNS};
 
 /// The table of public objects (certificates, trust), in `cert9.db`.
 pub(super) const PUBLIC: &str = "nssPublic";
@@ -16,7 +16,7 @@ pub(super) const META_DATA: &str = "metaData";
 const META_DATA_SQL: &str = "CREATE TABLE metaData (id PRIMARY KEY UNIQUE ON CONFLICT REPLACE, item1, item2)";
 
 /// The indexes of a table of objects, by name.
-const INDEXES: [(&str, Attribute); 4] = [
+const INDEXES: [(&str, AttributeNumber); 4] = [
     ("issuer", attributes::ISSUER),
     ("subject", attributes::SUBJECT),
     ("label", attributes::LABEL),
@@ -57,7 +57,7 @@ fn objects_head(table: &str) -> String {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tables {
     /// The attributes that a table of objects has columns for, in order, by table.
-    pub(super) objects: Vec<(&'static str, Vec<Attribute>)>,
+    pub(super) objects: Vec<(&'static str, Vec<AttributeNumber>)>,
     /// Whether there is meta data.
     pub(super) meta_data: bool,
 }

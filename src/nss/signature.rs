@@ -7,8 +7,8 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use super::attributes::Attribute;
-use super::password::{HMAC_SHA256, Key, PBKDF2, Pbkdf2};
+use super::attributes::AttributeNumber;
+use super::password::{HMAC_SHA256, PBKDF2, Pbkdf2, SigningKey};
 use crate::cert::der::{self, Reader};
 
 /// 1.2.840.113549.1.5.14
@@ -19,7 +19,7 @@ const PBMAC1: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0e";
 pub(super) const BUDGET: u64 = 20_000_000;
 
 /// Signs `value` of `attribute` of object `id`: the DER that NSS stores.
-pub(super) fn sign(key: &Key, id: u32, attribute: Attribute, value: &[u8]) -> Vec<u8> {
+pub(super) fn sign(key: &SigningKey, id: u32, attribute: AttributeNumber, value: &[u8]) -> Vec<u8> {
     let message = message(id, attribute, value);
     let salt: [u8; 32] = Sha256::digest([&key.salt[..], &message].concat()).into();
     let pbkdf2 = Pbkdf2 { salt: salt.to_vec(), iterations: key.iterations };
@@ -47,7 +47,13 @@ pub(super) fn cost(signature: &[u8]) -> u64 {
 }
 
 /// Whether `signature` is one of `value`.
-pub(super) fn verify(key: &Key, id: u32, attribute: Attribute, value: &[u8], signature: &[u8]) -> bool {
+pub(super) fn verify(
+    key: &SigningKey,
+    id: u32,
+    attribute: AttributeNumber,
+    value: &[u8],
+    signature: &[u8],
+) -> bool {
     let Some((mut parameters, wanted)) = parse(signature) else { return false };
     // A count beyond the limit is nothing that NSS writes, so no signature.
     let Ok(Some(pbkdf2)) = Pbkdf2::parse(&mut parameters) else { return false };
@@ -59,12 +65,12 @@ pub(super) fn verify(key: &Key, id: u32, attribute: Attribute, value: &[u8], sig
     mac(&pbkdf2, key, &message).is_some_and(|mac| mac.verify_slice(wanted).is_ok())
 }
 
-fn message(id: u32, attribute: Attribute, value: &[u8]) -> Vec<u8> {
+fn message(id: u32, attribute: AttributeNumber, value: &[u8]) -> Vec<u8> {
     [&id.to_be_bytes(), &attribute.to_be_bytes(), value].concat()
 }
 
 /// HMAC takes keys of any length, so this is never `None`.
-fn mac(pbkdf2: &Pbkdf2, key: &Key, message: &[u8]) -> Option<Hmac<Sha256>> {
+fn mac(pbkdf2: &Pbkdf2, key: &SigningKey, message: &[u8]) -> Option<Hmac<Sha256>> {
     let mac = Hmac::<Sha256>::new_from_slice(&pbkdf2.derive(&key.hash)[..]).ok()?;
     Some(mac.chain_update(message))
 }

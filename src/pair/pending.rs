@@ -80,7 +80,7 @@ impl Pending {
         OwnDirectory::open(host, &wanted).map_err(|why| match why {
             Unavailable::Busy(lock) => Error::failed("another run of trustup works on this pair")
                 .at(lock)
-                .hint("wait for it to end; `--timeout` says how long we wait"),
+                .hint("wait for it to end; `--timeout` sets how long trustup waits"),
             Unavailable::Failed(error) if error.kind() == error::Kind::Unsupported => error
                 .hint("give `--key` a path on a file system with locks, such as a local volume or a tmpfs"),
             Unavailable::Failed(error) if error.cause::<Errno>().is_some() => {
@@ -275,7 +275,7 @@ fn refuse_foreign(meta: &Meta, path: &str) -> Result<()> {
     if meta.uid != uid {
         return Err(Error::failed("another user keeps here what is under way for this pair")
             .at(path)
-            .because(anyhow::anyhow!("it belongs to user {}, and we are {uid}", meta.uid))
+            .because(anyhow::anyhow!("it belongs to user {}, and trustup runs as user {uid}", meta.uid))
             .hint(
                 "run trustup as the same user each time: root gives the files to the service with `--owner`",
             )

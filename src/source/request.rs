@@ -188,7 +188,7 @@ impl Request {
     /// Usage errors, each naming the option or variable that is wrong.
     pub fn validate(&self) -> Result<()> {
         if self.sources.is_empty() {
-            return Err(Error::usage("nothing says where certificates come from").hint(
+            return Err(Error::usage("no source of certificates is given").hint(
                 "give `--ca-url URL --fingerprint HEX`, `--root-url URL --fingerprint HEX`, `--bundle-url URL` or `--ca-file FILE`",
             ));
         }
@@ -249,7 +249,7 @@ impl Request {
             Source::StepCa { .. } => ("--ca-url", "--fingerprint"),
             _ => ("--root-url", "--fingerprint"),
         };
-        Error::usage(format!("`{name}` needs a fingerprint: nobody else vouches for what it answers"))
+        Error::usage(format!("`{name}` needs a fingerprint: nothing else vouches for its answer"))
             .hint(format!("on the CA's host run `step certificate fingerprint $(step path)/certs/root_ca.crt`, and give what it prints as `{pin}`"))
     }
 }

@@ -54,7 +54,7 @@ pub fn merged(existing: Option<&[u8]>, ours: &[String], former_ours: &[String]) 
 /// The certificates that a policy file names; none if it is damaged, as for Firefox.
 pub fn named(existing: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(existing).unwrap_or_default();
-    match serde_json::from_str::<IgnoredAny>(text).ok().and_then(|_| Place::find(text).ok()) {
+    match serde_json::from_str::<IgnoredAny>(text).ok().and_then(|_| ListPosition::find(text).ok()) {
         Some(place) if place.missing.is_empty() => {
             place.items.iter().filter_map(|item| string(&text[item.value.clone()])).collect()
         }
@@ -63,8 +63,8 @@ pub fn named(existing: &[u8]) -> Vec<String> {
 }
 
 fn malformed() -> Error {
-    Error::failed("Firefox's policy file is no JSON, so that Firefox does not read it either")
-        .hint("mend it or remove it, and run again")
+    Error::failed("Firefox's policy file is not valid JSON, so Firefox does not read it either")
+        .hint("repair or remove it, and run again")
 }
 
 fn fresh(ours: &[String]) -> String {
@@ -86,7 +86,7 @@ fn string(json: &str) -> Option<String> {
 }
 
 /// Where the list is, or as far as the way there is laid.
-struct Place {
+struct ListPosition {
     /// The keys that are not there; none: the list itself is.
     missing: &'static [&'static str],
     /// The containers on the way, outermost first, each an item of the one before; the last is the innermost.
@@ -104,8 +104,8 @@ struct Item {
     value: Range<usize>,
 }
 
-impl Place {
-    fn find(text: &str) -> Result<Place> {
+impl ListPosition {
+    fn find(text: &str) -> Result<ListPosition> {
         let start = text.len() - text.trim_start().len();
         let value = start..value_end(text.as_bytes(), start);
         let mut inner = Item { whole: value.clone(), key: None, value };
@@ -116,7 +116,7 @@ impl Place {
                 let name =
                     if depth == 0 { "its top".to_owned() } else { format!("`{}`", KEYS[..depth].join(".")) };
                 return Err(Error::failed(format!("in Firefox's policy file, {name} is no {}", wanted.1))
-                    .hint("mend it or remove it, and run again"));
+                    .hint("repair or remove it, and run again"));
             }
             let items = items(text, &inner.value);
             way.push(inner);
@@ -127,7 +127,7 @@ impl Place {
             });
             match next {
                 Some(next) => inner = next.clone(),
-                None => return Ok(Place { missing: &KEYS[depth..], way, items }),
+                None => return Ok(ListPosition { missing: &KEYS[depth..], way, items }),
             }
         }
         Err(malformed())
@@ -142,7 +142,7 @@ fn insert(text: &mut String, ours: &[String]) -> Result<()> {
     if new.is_empty() {
         return Ok(());
     }
-    let place = Place::find(text)?;
+    let place = ListPosition::find(text)?;
     let new = match place.missing.split_first() {
         None => new,
         Some((first, rest)) => {
@@ -172,7 +172,7 @@ fn insert(text: &mut String, ours: &[String]) -> Result<()> {
 fn remove(text: &mut String, gone: impl Fn(&String) -> bool) -> Result<bool> {
     let mut removed = false;
     loop {
-        let place = Place::find(text)?;
+        let place = ListPosition::find(text)?;
         let is_gone = |item: &Item| string(&text[item.value.clone()]).as_ref().is_some_and(&gone);
         let index = if place.missing.is_empty() { place.items.iter().position(is_gone) } else { None };
         match (index, place.way.as_slice()) {

@@ -9,7 +9,7 @@ use crate::cert::readers::{self, Reader};
 use crate::cert::{Certificate, is_decodable, pem};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
-use crate::keystore::{Format, Keystore, Problem};
+use crate::keystore::{Keystore, KeystoreFormat, KeystoreProblem};
 use crate::nss::{CERT_DB, Databases, KEY_DB};
 use crate::rootfs::path::{child, join};
 use crate::rootfs::split;
@@ -28,7 +28,7 @@ const NAMED: usize = 3;
 
 /// What became of a recorded former content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Plausibility {
     /// It may come back, as this node. The text says what of it is not given back: bits of a mode, an owner.
     Believed(Node, Option<String>),
     /// It may not; why.
@@ -39,10 +39,10 @@ pub enum Verdict {
 ///
 /// # Errors
 /// A path on the way cannot be read.
-pub fn judge(view: &View, path: &str, before: Node, known: &BTreeSet<Fingerprint>) -> Result<Verdict> {
+pub fn judge(view: &View, path: &str, before: Node, known: &BTreeSet<Fingerprint>) -> Result<Plausibility> {
     let actual = view.actual(path)?;
     if let Some(why) = raises_trust(view, path, &before, &actual, known)? {
-        return Ok(Verdict::Doubted(why));
+        return Ok(Plausibility::Doubted(why));
     }
     let former = match &before {
         // By far the most frequent: certificates were added to a bundle.
@@ -57,7 +57,7 @@ pub fn judge(view: &View, path: &str, before: Node, known: &BTreeSet<Fingerprint
                 Node::File(file) => readable(&file.content),
                 // A whole directory of roots takes the place of what is here: nobody can say what it holds.
                 Node::Directory { .. } if *actual != before => {
-                    return Ok(Verdict::Doubted("it would be a link to a directory".to_owned()));
+                    return Ok(Plausibility::Doubted("it would be a link to a directory".to_owned()));
                 }
                 _ => Vec::new(),
             },
@@ -73,7 +73,7 @@ pub fn judge(view: &View, path: &str, before: Node, known: &BTreeSet<Fingerprint
         }
         let gained: Vec<&Readable> = former.iter().filter(|root| !now.contains(&root.fingerprint)).collect();
         if !gained.is_empty() {
-            return Ok(Verdict::Doubted(format!("it would add {}", named(&gained))));
+            return Ok(Plausibility::Doubted(format!("it would add {}", named(&gained))));
         }
     }
     Ok(attributes(before, &actual))
@@ -104,11 +104,13 @@ pub fn gained(view: &View, path: &str, before: &Node) -> Result<Vec<(Fingerprint
 }
 
 /// The same mode and owner as now, as far as `before` would add to them.
-fn attributes(before: Node, actual: &Node) -> Verdict {
+fn attributes(before: Node, actual: &Node) -> Plausibility {
     let before = match before {
         Node::File(before) => before,
-        Node::Directory { mode } => return Verdict::Believed(Node::Directory { mode: mode & 0o755 }, None),
-        other => return Verdict::Believed(other, None),
+        Node::Directory { mode } => {
+            return Plausibility::Believed(Node::Directory { mode: mode & 0o755 }, None);
+        }
+        other => return Plausibility::Believed(other, None),
     };
     // What is made anew is what a program of the system would make.
     let (mode, owner) = match actual {
@@ -126,7 +128,7 @@ fn attributes(before: Node, actual: &Node) -> Verdict {
             is_owner(owner)
         )
     });
-    Verdict::Believed(Node::File(File { mode, owner, ..before }), note)
+    Plausibility::Believed(Node::File(File { mode, owner, ..before }), note)
 }
 
 /// A certificate that some program finds in a file.
@@ -154,7 +156,7 @@ fn readable(content: &[u8]) -> Vec<Readable> {
     for der in ders(content) {
         found.push(of_der(&der));
     }
-    if Format::of(content).is_ok() {
+    if KeystoreFormat::of(content).is_ok() {
         let stored = Keystore::trusted_without_password(content).unwrap_or_default();
         found.extend(
             stored.into_iter().map(|fingerprint| Readable { fingerprint, name: "a root".to_owned() }),
@@ -292,7 +294,7 @@ fn raises_trust(
         return Ok(None);
     }
     let Node::File(actual) = actual.as_ref() else {
-        return Ok(Some("there is no database any more".to_owned()));
+        return Ok(Some("the database no longer exists".to_owned()));
     };
     let keys = view.actual(&child(directory, KEY_DB))?;
     let open = |content: &[u8]| match keys.as_ref() {
@@ -302,10 +304,10 @@ fn raises_trust(
     Ok(match (open(&before.content), open(&actual.content)) {
         (Some(before), Some(now)) => match before.trusts_no_more_than(&now, known) {
             Ok(true) => None,
-            Ok(false) => Some("it would trust a certificate more than now".to_owned()),
+            Ok(false) => Some("it would trust a certificate more than it does now".to_owned()),
             Err(refusal) => Some(refusal.into_error().what().to_owned()),
         },
-        _ => Some("it is no database that can be read".to_owned()),
+        _ => Some("it is not a readable database".to_owned()),
     })
 }
 
@@ -324,7 +326,7 @@ fn opened_otherwise(
     let now = if let Node::File(now) = actual.as_ref() { open(&now.content) } else { None };
     Ok(match (open(before), now) {
         (Some(before), Some(now)) if before.has_password_of(&now).unwrap_or(false) => None,
-        _ => Some("it would be opened by another password than now".to_owned()),
+        _ => Some("it would have another password than now".to_owned()),
     })
 }
 
@@ -347,14 +349,14 @@ pub fn is_store(content: &[u8]) -> bool {
     content.iter().all(u8::is_ascii_whitespace)
         || !ders(content).is_empty()
         || pem::blocks(content).iter().any(|block| block.label.ends_with("CERTIFICATE"))
-        || Format::of(content) != Err(Problem::NotAKeystore)
+        || KeystoreFormat::of(content) != Err(KeystoreProblem::NotAKeystore)
         || certificates_in_edk2(content).is_some_and(|found| !found.is_empty())
         || content.starts_with(SQLITE)
 }
 
 /// Whether these bytes are a Java keystore.
 pub fn is_keystore(content: &[u8]) -> bool {
-    Format::of(content) != Err(Problem::NotAKeystore)
+    KeystoreFormat::of(content) != Err(KeystoreProblem::NotAKeystore)
 }
 
 /// Whether two files of certificates differ in nothing but certificates: the text between the blocks is the same, and

@@ -13,8 +13,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-pub use self::contents::Contents;
-use self::contents::Parsed;
+pub use self::contents::FileCertificates;
+use self::contents::ParsedCertificates;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::rootfs::budget;
@@ -25,7 +25,7 @@ use crate::trust::ours::Ours;
 use crate::trust::owners::{self, Existing, Rest};
 
 /// The nodes that stood, or would stand, at one place, and what is in them.
-type Seen = Vec<(Rc<Node>, Rc<Contents>)>;
+type SeenNodes = Vec<(Rc<Node>, Rc<FileCertificates>)>;
 
 /// What stood at a path, and what `statx` said of it (`None`: there was nothing).
 type Stood = (Option<Meta>, Rc<Node>);
@@ -58,8 +58,8 @@ pub struct View<'a> {
     /// What an earlier view saw: a path that the kernel says is unchanged is not read again.
     before: HashMap<String, Stood>,
     original: RefCell<HashMap<String, Rc<Node>>>,
-    contents: RefCell<HashMap<String, Seen>>,
-    parsed: Rc<RefCell<Parsed>>,
+    contents: RefCell<HashMap<String, SeenNodes>>,
+    parsed: Rc<RefCell<ParsedCertificates>>,
     /// The names in directories, without us and with us.
     names: RefCell<BTreeMap<String, Vec<String>>>,
     actual_names: RefCell<BTreeMap<String, Vec<String>>>,
@@ -355,7 +355,7 @@ impl<'a> View<'a> {
                 self.sysroot.display(real)
             ))
             .at(self.sysroot.display(path))
-            .hint(format!("replace the link with one of root's: `chown -h 0:0 {}`", self.sysroot.display(path))));
+            .hint(format!("make root the owner of the link: `chown -h 0:0 {}`", self.sysroot.display(path))));
         }
         Ok(end)
     }
@@ -386,9 +386,9 @@ impl<'a> View<'a> {
                 _ => return Ok(Some((canonical, node))),
             }
         }
-        Err(Error::failed("the links on the way to this path loop")
+        Err(Error::failed("the links in this path loop")
             .at(self.sysroot.display(&path))
-            .hint("check the link: let it lead to a file, and run again"))
+            .hint("check the link: it must lead to a file; then run again"))
     }
 
     /// The content of the file at `path` without us, links followed; `None` if there is nothing.
@@ -399,14 +399,12 @@ impl<'a> View<'a> {
         match self.follow(path)? {
             None => Ok(None),
             Some((_, node)) if matches!(node.as_ref(), Node::File(_)) => Ok(Some(node)),
-            Some((real, node)) => {
-                Err(Error::failed(format!("{} stands where a file should be", node.kind()))
-                    .at(self.sysroot.display(&real))
-                    .hint(format!(
-                        "check what `{}` is, and put a regular file there",
-                        self.sysroot.display(&real)
-                    )))
-            }
+            Some((real, node)) => Err(Error::failed(format!("expected a file, found {}", node.kind()))
+                .at(self.sysroot.display(&real))
+                .hint(format!(
+                    "check what `{}` is, and replace it with a regular file",
+                    self.sysroot.display(&real)
+                ))),
         }
     }
 
@@ -426,7 +424,7 @@ impl<'a> View<'a> {
     }
 
     /// What is in a node that stands, or would stand, at `location`.
-    pub fn contents(&self, location: &str, node: &Rc<Node>) -> Rc<Contents> {
+    pub fn contents(&self, location: &str, node: &Rc<Node>) -> Rc<FileCertificates> {
         let mut cache = self.contents.borrow_mut();
         let known = cache.entry(location.to_owned()).or_default();
         if let Some((_, contents)) = known.iter().find(|(seen, _)| Rc::ptr_eq(seen, node)) {
@@ -434,14 +432,14 @@ impl<'a> View<'a> {
         }
         let contents = Rc::new(match node.as_ref() {
             Node::File(file) => self.parse(location, &file.content),
-            _ => Contents::default(),
+            _ => FileCertificates::default(),
         });
         known.push((Rc::clone(node), Rc::clone(&contents)));
         contents
     }
 
     /// Nothing where the run has parsed as many certificates as it may: then [`budget::check`] fails.
-    fn parse(&self, location: &str, content: &[u8]) -> Contents {
+    fn parse(&self, location: &str, content: &[u8]) -> FileCertificates {
         let place = self.sysroot.display(location);
         let mut parsed = self.parsed.borrow_mut();
         let before = parsed.len();
@@ -451,7 +449,7 @@ impl<'a> View<'a> {
         if budget::certificates(&place, of_this_file).is_ok() {
             contents.unwrap_or_default()
         } else {
-            Contents::default()
+            FileCertificates::default()
         }
     }
 

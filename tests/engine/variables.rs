@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use trustup::trust::runtimes::{Roots, Variable, render, variables};
+use trustup::trust::runtimes::{RootLocations, Variable, render, variables};
 
 use crate::dockerd::{Ended, engine};
 use crate::images::import;
@@ -15,7 +15,7 @@ const TRAP: &str = "/it's a \"trap\" $(touch x) ${PATH} $PATH \\$PATH \\\" \\\\ 
 
 fn wanted() -> Vec<Variable> {
     let path = |name: &str| format!("{TRAP}/{name}");
-    let roots = Roots {
+    let roots = RootLocations {
         bundle: path("bundle.pem"),
         // At the very end, where a line could seem to go on.
         directory: Some(format!("{TRAP}\\")),

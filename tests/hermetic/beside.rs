@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 use trustup::cert::Certificate;
 use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{Format, Keystore, Password};
+use trustup::keystore::{Keystore, KeystoreFormat, StorePassword};
 use trustup::nss::Databases;
 
 use crate::support::ca::{self, Root};
@@ -107,7 +107,7 @@ fn jks(roots: &[&Root], password: &str) -> Vec<u8> {
         assert!(keystore.add(&format!("vendor-{index}"), &certificate(root), 1_000).unwrap());
     }
     let bytes = keystore.to_bytes(&mut |_| Ok(())).unwrap();
-    assert_eq!(Format::of(&bytes).unwrap(), Format::Jks);
+    assert_eq!(KeystoreFormat::of(&bytes).unwrap(), KeystoreFormat::Jks);
     if password == "changeit" { bytes } else { with_password(&bytes, password) }
 }
 
@@ -216,7 +216,7 @@ fn what_others_changed_since_stays_and_only_ours_goes() {
     let scene = Scene::new();
     scene.bootstrap().ok();
     let other = ca::root("Somebody Else's Root");
-    let mut keystore = Keystore::parse(&scene.read(JKS), &Password::default()).unwrap();
+    let mut keystore = Keystore::parse(&scene.read(JKS), &StorePassword::default()).unwrap();
     keystore.add("somebody-else", &certificate(&other), 5).unwrap();
     scene.write(JKS, &keystore.to_bytes(&mut |_| Ok(())).unwrap());
     let mut databases = scene.databases();
@@ -304,7 +304,7 @@ fn a_password_file_opens_what_a_password_closes() {
     fs::remove_dir_all(scene.at("usr/lib/jvm")).unwrap();
     let run = scene.bootstrap().args(["--java-storepass-file"]).arg(&file).ok();
     assert!(!run.stderr.contains("secret") && !run.stdout.contains("secret"), "{run}");
-    let opened = Keystore::parse(&scene.read(JKS), &Password::new("secret".to_owned())).unwrap();
+    let opened = Keystore::parse(&scene.read(JKS), &StorePassword::new("secret".to_owned())).unwrap();
     assert!(opened.fingerprints().contains(&scene.ca.fingerprint));
     scene.trustup(["untrust", "--all"]).ok();
     let expected: Vec<String> = before.changed_paths(&scene.tree());

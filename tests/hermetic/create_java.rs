@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use trustup::cert::Certificate;
 use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{Content, Format, Keystore, Password};
+use trustup::keystore::{EntryContent, Keystore, KeystoreFormat, StorePassword};
 
 use crate::support::ca::{self, Root};
 use crate::support::run::{Run, Trustup};
@@ -57,8 +57,8 @@ impl Scene {
     }
 
     fn held(&self, path: &str) -> BTreeSet<Fingerprint> {
-        let keystore = Keystore::parse(&fs::read(self.at(path)).unwrap(), &Password::default()).unwrap();
-        assert_eq!(keystore.format(), Format::Jks);
+        let keystore = Keystore::parse(&fs::read(self.at(path)).unwrap(), &StorePassword::default()).unwrap();
+        assert_eq!(keystore.format(), KeystoreFormat::Jks);
         keystore.fingerprints().into_iter().collect()
     }
 
@@ -156,7 +156,8 @@ fn what_others_added_to_a_created_keystore_stays() {
     symlink("/etc/ssl/certs/java/cacerts", scene.at(CACERTS)).unwrap();
     scene.bootstrap().arg("--create-java").ok();
     let foreign = ca::root("Foreign Root");
-    let mut keystore = Keystore::parse(&fs::read(scene.at(CACERTS)).unwrap(), &Password::default()).unwrap();
+    let mut keystore =
+        Keystore::parse(&fs::read(scene.at(CACERTS)).unwrap(), &StorePassword::default()).unwrap();
     let certificate = Certificate::from_der(&foreign.der).unwrap();
     assert!(keystore.add("foreign", &certificate, 1000).unwrap());
     scene.write(CACERTS, &keystore.to_bytes(&mut |_| Ok(())).unwrap());
@@ -183,7 +184,7 @@ fn source_date_epoch_makes_it_reproducible() {
                 .env("SOURCE_DATE_EPOCH", "1700000000")
                 .ok();
             let bytes = fs::read(scene.at(CACERTS)).unwrap();
-            let keystore = Keystore::parse(&bytes, &Password::default()).unwrap();
+            let keystore = Keystore::parse(&bytes, &StorePassword::default()).unwrap();
             assert!(keystore.entries().iter().all(|entry| entry.date() == Some(1_700_000_000_000)), "{run}");
             let modified = fs::metadata(scene.at(CACERTS)).unwrap().mtime();
             assert_eq!(modified, 1_700_000_000);
@@ -231,7 +232,7 @@ fn a_keystore_of_another_name_is_neither_changed_nor_replaced() {
     let mut keystore = Keystore::new_jks();
     let vendor = Certificate::from_der(&scene.vendor.der).unwrap();
     assert!(keystore.add("vendor", &vendor, 1000).unwrap());
-    assert!(matches!(keystore.entries()[0].content(), Content::Trusted { .. }));
+    assert!(matches!(keystore.entries()[0].content(), EntryContent::Trusted { .. }));
     scene.write("etc/company.jks", &keystore.to_bytes(&mut |_| Ok(())).unwrap());
     symlink("/etc/company.jks", scene.at(CACERTS)).unwrap();
     let before = scene.tree();

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use trustup::cert::Certificate;
 use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{Keystore, Password};
+use trustup::keystore::{Keystore, StorePassword};
 
 use crate::support::ca::{self, Root};
 use crate::support::run::Trustup;
@@ -45,7 +45,7 @@ fn jks(roots: &[&Root]) -> Vec<u8> {
 }
 
 fn in_keystore(path: &Path) -> BTreeSet<Fingerprint> {
-    let keystore = Keystore::parse(&fs::read(path).unwrap(), &Password::default()).unwrap();
+    let keystore = Keystore::parse(&fs::read(path).unwrap(), &StorePassword::default()).unwrap();
     keystore.fingerprints().into_iter().collect()
 }
 

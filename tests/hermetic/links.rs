@@ -11,7 +11,7 @@ use std::thread;
 use rustix::fs::{CWD, RenameFlags, inotify};
 use trustup::cert::Certificate;
 use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{Keystore, Password};
+use trustup::keystore::{Keystore, StorePassword};
 
 use crate::support::ca::{self, Root};
 use crate::support::enrollment::{self, mode};
@@ -64,7 +64,7 @@ fn jks(roots: &[&Root], padding: usize) -> Vec<u8> {
 }
 
 fn held(path: &Path) -> BTreeSet<Fingerprint> {
-    let keystore = Keystore::parse(&fs::read(path).unwrap(), &Password::default()).unwrap();
+    let keystore = Keystore::parse(&fs::read(path).unwrap(), &StorePassword::default()).unwrap();
     keystore.fingerprints().into_iter().collect()
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use trustup::cert::Certificate;
 use trustup::fingerprint::Fingerprint;
-use trustup::keystore::{Keystore, Password, alias_for, p11_kit};
+use trustup::keystore::{Keystore, StorePassword, alias_for, p11_kit};
 
 use crate::stores::{Scene, shared};
 use crate::support::ca;
@@ -31,7 +31,8 @@ fn replace(path: &Path, content: &[u8]) {
 
 /// The fixture's keystore with one more root of another date: p11-kit would not write it so.
 fn shaped_by_somebody(scene: &Scene) -> Vec<u8> {
-    let mut keystore = Keystore::parse(&fs::read(scene.at(KEYSTORE)).unwrap(), &Password::default()).unwrap();
+    let mut keystore =
+        Keystore::parse(&fs::read(scene.at(KEYSTORE)).unwrap(), &StorePassword::default()).unwrap();
     assert!(keystore.add("Theirs", &certificate("Theirs"), 5).unwrap());
     let content = keystore.to_bytes(&mut |_| panic!("a JKS has no salt")).unwrap();
     assert_eq!(p11_kit::read(&content), None);
@@ -122,7 +123,7 @@ fn a_root_that_only_the_keystore_lacks() {
         let (pem, fingerprint) = shared("ISRG_Root_X1.pem");
         fs::write(scene.given.path().join("root.pem"), &pem).unwrap();
         let mut content =
-            Keystore::parse(&fs::read(scene.at(keystore)).unwrap(), &Password::default()).unwrap();
+            Keystore::parse(&fs::read(scene.at(keystore)).unwrap(), &StorePassword::default()).unwrap();
         assert_eq!(content.remove(&fingerprint), 1);
         replace(&scene.at(keystore), &content.to_bytes(&mut |_| panic!("a JKS has no salt")).unwrap());
         let before = scene.tree();
@@ -169,7 +170,7 @@ fn what_somebody_changed_since_stays_without_ours() {
         let before = fs::read(scene.at(KEYSTORE)).unwrap();
         scene.bootstrap().ok();
         let change = |content: &[u8]| {
-            let mut keystore = Keystore::parse(content, &Password::default()).unwrap();
+            let mut keystore = Keystore::parse(content, &StorePassword::default()).unwrap();
             let gone = ca::jks(content).into_iter().find(|(.., one)| *one != scene.ca.fingerprint).unwrap();
             assert_eq!(keystore.remove(&gone.2), 1);
             keystore.to_bytes(&mut |_| panic!("a JKS has no salt")).unwrap()

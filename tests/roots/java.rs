@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use trustup::cert::Certificate;
-use trustup::keystore::{Format, alias_for, find};
+use trustup::keystore::{KeystoreFormat, alias_for, find};
 use trustup::rootfs::Sysroot;
 
 use crate::support::java::{CHANGEIT, Java, compile_client};
@@ -49,7 +49,7 @@ fn java_25_with_its_defaults_trusts_what_we_added_and_nothing_before() {
     assert!(search.missing.is_empty() && search.problems.is_empty(), "{search:?}");
 
     let mut keystore = read(root.path(), CACERTS, CHANGEIT);
-    assert!(keystore.format() == Format::Jks && keystore.entries().len() > 100);
+    assert!(keystore.format() == KeystoreFormat::Jks && keystore.entries().len() > 100);
     let first = root.read(CACERTS);
     let accepts = || java.accepts(root.exchange(), &[], &server.url());
     assert!(accepts().expect_err("before").contains("PKIX path"));

@@ -3,32 +3,36 @@
 use std::path::Path;
 
 use trustup::cert::Certificate;
-use trustup::keystore::{Content, Entry, Format, Keystore, Password, alias_for};
+use trustup::keystore::{EntryContent, Keystore, KeystoreEntry, KeystoreFormat, StorePassword, alias_for};
 
 use super::ca;
 use super::java::Java;
 
 /// keytool's name of a keystore type and the options that make it; what it is for us.
-pub const KINDS: [(&str, &str, Format); 8] = [
-    ("jks", "-storetype JKS", Format::Jks),
-    ("default", "-storetype PKCS12", Format::Pkcs12),
+pub const KINDS: [(&str, &str, KeystoreFormat); 8] = [
+    ("jks", "-storetype JKS", KeystoreFormat::Jks),
+    ("default", "-storetype PKCS12", KeystoreFormat::Pkcs12),
     (
         "plain",
         "-storetype PKCS12 -J-Dkeystore.pkcs12.certProtectionAlgorithm=NONE -J-Dkeystore.pkcs12.macAlgorithm=NONE",
-        Format::Pkcs12Plain,
+        KeystoreFormat::Pkcs12Plain,
     ),
-    ("with-mac", "-storetype PKCS12 -J-Dkeystore.pkcs12.certProtectionAlgorithm=NONE", Format::Pkcs12),
-    ("without-mac", "-storetype PKCS12 -J-Dkeystore.pkcs12.macAlgorithm=NONE", Format::Pkcs12),
-    ("legacy", "-storetype PKCS12 -J-Dkeystore.pkcs12.legacy", Format::Pkcs12),
+    (
+        "with-mac",
+        "-storetype PKCS12 -J-Dkeystore.pkcs12.certProtectionAlgorithm=NONE",
+        KeystoreFormat::Pkcs12,
+    ),
+    ("without-mac", "-storetype PKCS12 -J-Dkeystore.pkcs12.macAlgorithm=NONE", KeystoreFormat::Pkcs12),
+    ("legacy", "-storetype PKCS12 -J-Dkeystore.pkcs12.legacy", KeystoreFormat::Pkcs12),
     (
         "triple-des",
         "-storetype PKCS12 -J-Dkeystore.pkcs12.certProtectionAlgorithm=PBEWithSHA1AndDESede",
-        Format::Pkcs12,
+        KeystoreFormat::Pkcs12,
     ),
     (
         "sha-512",
         "-storetype PKCS12 -J-Dkeystore.pkcs12.certProtectionAlgorithm=PBEWithHmacSHA512AndAES_128 -J-Dkeystore.pkcs12.macAlgorithm=HmacPBESHA512 -J-Dkeystore.pkcs12.macIterationCount=20000",
-        Format::Pkcs12,
+        KeystoreFormat::Pkcs12,
     ),
 ];
 
@@ -39,7 +43,7 @@ pub fn salts(bytes: &mut [u8]) -> trustup::error::Result<()> {
 
 pub fn read(directory: &Path, file: &str, password: &str) -> Keystore {
     let bytes = std::fs::read(directory.join(file)).expect("read");
-    Keystore::parse(&bytes, &Password::new(password.to_owned()))
+    Keystore::parse(&bytes, &StorePassword::new(password.to_owned()))
         .unwrap_or_else(|error| panic!("{file}: {error}"))
 }
 
@@ -75,7 +79,7 @@ pub fn survives(maker: &Java, readers: &[Java], at: &Path) {
         let mut keystore = read(at, file, password);
         assert_eq!(keystore.format(), format, "{file}");
         assert_eq!(keystore.fingerprints(), [listed["vendor"].fingerprint]);
-        let keys = keystore.entries().iter().filter(|entry| entry.content() == &Content::PrivateKey);
+        let keys = keystore.entries().iter().filter(|entry| entry.content() == &EntryContent::PrivateKey);
         assert!(keys.clone().count() == 1 && keys.clone().all(|entry| entry.date().is_some()), "{file}");
         assert_eq!(keystore.to_bytes(&mut salts).expect("bytes"), first, "{file}: read and written");
         assert!(keystore.add(&alias, &ours, 1_700_000_000_000).expect("added"));
@@ -94,21 +98,25 @@ pub fn survives(maker: &Java, readers: &[Java], at: &Path) {
         let mut keystore = read(at, file, password);
         assert_eq!((keystore.format(), keystore.fingerprints().len()), (format, 3), "{file}");
         let later = keystore.entries().iter().find(|entry| entry.alias() == "later");
-        let later = later.and_then(Entry::fingerprint).expect("added");
+        let later = later.and_then(KeystoreEntry::fingerprint).expect("added");
         assert_eq!([later, ours.fingerprint()].map(|one| keystore.remove(&one)), [1, 1]);
         write(at, file, &keystore);
         assert_eq!(maker.list(at, file, password), listed, "{file}");
         maker.keytool(at, &format!("-certreq -alias mykey {open}"));
 
         // Ours alone in and out: the first bytes, where nothing is encrypted or signed.
-        let secret = Password::new(password.to_owned());
+        let secret = StorePassword::new(password.to_owned());
         let mut keystore = Keystore::parse(&first, &secret).expect(file);
         keystore.add(&alias, &ours, 1).expect("added");
         let with = keystore.to_bytes(&mut salts).expect("bytes");
         let mut keystore = Keystore::parse(&with, &secret).expect(file);
         keystore.remove(&ours.fingerprint());
         let without = keystore.to_bytes(&mut salts).expect("bytes");
-        assert_eq!(without == first, matches!(format, Format::Jks | Format::Pkcs12Plain), "{file}");
+        assert_eq!(
+            without == first,
+            matches!(format, KeystoreFormat::Jks | KeystoreFormat::Pkcs12Plain),
+            "{file}"
+        );
         assert_eq!(without.len(), first.len(), "{file}");
     }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use trustup::trust::runtimes::{Roots, Variable, profile, render, variables};
+use trustup::trust::runtimes::{RootLocations, Variable, profile, render, variables};
 
 use crate::support::binary;
 
@@ -18,7 +18,7 @@ const TRAP: &str = "it's a \"trap\" $(touch x) `touch x` ${IFS} $HOME \\' \\\\ *
 /// A directory with a name that is a trap, a bundle in it, and an empty directory to run in.
 struct Scene {
     directory: tempfile::TempDir,
-    roots: Roots,
+    roots: RootLocations,
 }
 
 impl Scene {
@@ -31,7 +31,7 @@ impl Scene {
             fs::write(trap.join(name), "roots\n").unwrap();
         }
         let path = |name: &str| trap.join(name).into_os_string().into_string().unwrap();
-        let roots = Roots {
+        let roots = RootLocations {
             bundle: path("bundle.pem"),
             directory: Some(path("certs")),
             anchor: Some(path("anchor.crt")),
@@ -148,7 +148,7 @@ fn t15_a_comment_about_what_is_kept_runs_nothing() {
 fn t15_the_file_for_login_shells_sets_what_is_there() {
     let scene = Scene::new();
     let file = scene.directory.path().join("trustup.sh");
-    let read = |roots: &Roots| fs::write(&file, profile::content(roots).unwrap()).unwrap();
+    let read = |roots: &RootLocations| fs::write(&file, profile::content(roots).unwrap()).unwrap();
     let source = ". \"$1\"; env -0";
     let path = file.to_str().unwrap();
     read(&scene.roots);
@@ -175,7 +175,7 @@ fn t15_the_file_for_login_shells_sets_what_is_there() {
     }
     // Its roots are gone: it sets nothing, and no shell fails.
     let gone = |path: &str| format!("{path}.gone");
-    read(&Roots {
+    read(&RootLocations {
         bundle: gone(&scene.roots.bundle),
         directory: scene.roots.directory.as_deref().map(gone),
         anchor: scene.roots.anchor.as_deref().map(gone),
@@ -186,7 +186,7 @@ fn t15_the_file_for_login_shells_sets_what_is_there() {
         assert_eq!(ours(&environment), Vec::<Vec<u8>>::new(), "{shell:?}");
     }
     // Only the anchor's file is gone: Node would complain of it at every start.
-    read(&Roots { anchor: Some("/nowhere/anchor.crt".to_owned()), ..scene.roots.clone() });
+    read(&RootLocations { anchor: Some("/nowhere/anchor.crt".to_owned()), ..scene.roots.clone() });
     for shell in SHELLS {
         let environment = scene.shell(shell, "-euc", source, path);
         let adds = |one: &Vec<u8>| one.starts_with(b"NODE_EXTRA_CA_CERTS=") || one.starts_with(b"DENO_CERT=");

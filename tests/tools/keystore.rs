@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use trustup::cert::{Certificate, input};
-use trustup::keystore::{Content, Format, Keystore, Password, alias_for, p11_kit};
+use trustup::keystore::{EntryContent, Keystore, KeystoreFormat, StorePassword, alias_for, p11_kit};
 
 use crate::openssl::mozilla_roots;
 use crate::support::ca;
@@ -14,7 +14,7 @@ use crate::support::java::{CHANGEIT, Java, compile_client, homes};
 use crate::support::keystores::{KINDS, read, root, salts, survives, write};
 use crate::support::run::Trustup;
 use crate::support::tls_server::TlsServer;
-use crate::testing::{Draft, UTF8, attribute, common_name, name};
+use crate::testing::{TestCertificate, UTF8, attribute, common_name, name};
 
 #[test]
 #[ignore = "needs openjdk-17-jdk-headless"]
@@ -50,7 +50,7 @@ fn keytool_reads_a_new_keystore_of_many_roots() {
         name(&[&[&attribute("2.5.4.6", crate::testing::PRINTABLE, b"DE")]]),
         common_name("../x, $(id)"),
     ] {
-        roots.push(Certificate::from_der(&Draft::named(subject).der()).expect("parses"));
+        roots.push(Certificate::from_der(&TestCertificate::named(subject).der()).expect("parses"));
     }
     for root in &roots {
         assert!(keystore.add(&alias_for(root), root, 1_700_000_000_000).expect("added"));
@@ -83,7 +83,7 @@ fn the_keystores_that_come_with_java_are_read_as_keytool_reads_them() {
         std::fs::write(directory.path().join(file), &first).expect("written");
         let listed = java.list(directory.path(), file, CHANGEIT);
         let mut keystore = read(directory.path(), file, CHANGEIT);
-        assert!(keystore.format() != Format::Pkcs12 && listed.len() == keystore.entries().len());
+        assert!(keystore.format() != KeystoreFormat::Pkcs12 && listed.len() == keystore.entries().len());
         for entry in keystore.entries() {
             let theirs = &listed[&entry.alias().to_lowercase()];
             assert_eq!((Some(theirs.fingerprint), &*theirs.kind), (entry.fingerprint(), "trustedCertEntry"));
@@ -109,7 +109,10 @@ fn the_kinds_that_we_refuse_are_refused() {
     java.keytool(directory.path(), &format!("{make} default -storetype PKCS12"));
     let parse = |file: &str, password: &str| {
         let bytes = std::fs::read(directory.path().join(file)).expect("read");
-        Keystore::parse(&bytes, &Password::new(password.to_owned())).expect_err(file).into_error().to_string()
+        Keystore::parse(&bytes, &StorePassword::new(password.to_owned()))
+            .expect_err(file)
+            .into_error()
+            .to_string()
     };
     assert!(parse("jceks", CHANGEIT).contains("JCEKS"));
     assert!(parse("default", "swordfish").contains("password"));
@@ -153,7 +156,7 @@ fn a_program_with_javas_defaults_trusts_what_we_added_and_nothing_before() {
                 format!("-Djavax.net.ssl.trustStorePassword={CHANGEIT}"),
             ];
             let accepts = || match format {
-                Format::Pkcs12 => maker.accepts(at, &[&named[0], &named[1]], &server.url()),
+                KeystoreFormat::Pkcs12 => maker.accepts(at, &[&named[0], &named[1]], &server.url()),
                 _ => default(file).accepts(at, &[], &server.url()),
             };
             let refusal = accepts().expect_err("before");
@@ -162,7 +165,7 @@ fn a_program_with_javas_defaults_trusts_what_we_added_and_nothing_before() {
             keystore.add(&alias_for(&root), &root, 1).expect("added");
             write(at, file, &keystore);
             accepts().unwrap_or_else(|reason| panic!("{}: {file}: {reason}", maker.name));
-            if format == Format::Pkcs12 {
+            if format == KeystoreFormat::Pkcs12 {
                 // As its default, opened without a password: we know what Java sees.
                 let bytes = std::fs::read(at.join(file)).expect("read");
                 let seen = Keystore::trusted_without_password(&bytes).expect("opens");
@@ -219,26 +222,30 @@ fn the_jks_of_p11_kit_is_written_byte_for_byte() {
     ];
     let mut bundle: String = subjects
         .iter()
-        .map(|subject| Certificate::from_der(&Draft::named(subject.clone()).der()).expect("parses").to_pem())
+        .map(|subject| {
+            Certificate::from_der(&TestCertificate::named(subject.clone()).der()).expect("parses").to_pem()
+        })
         .collect();
     for path in mozilla_roots() {
         bundle.push_str(&std::fs::read_to_string(path).expect("read"));
     }
     let theirs = java_cacerts(directory.path(), &bundle, 1_700_000_000);
-    let keystore = Keystore::parse(&theirs, &Password::default()).expect("parses");
+    let keystore = Keystore::parse(&theirs, &StorePassword::default()).expect("parses");
     assert!(keystore.entries().len() > 100 + subjects.len());
     // The certificates in their order; everything else is ours.
-    let roots: Vec<p11_kit::Root> = keystore
+    let roots: Vec<p11_kit::ListedRoot> = keystore
         .entries()
         .iter()
         .map(|entry| match entry.content() {
-            Content::Trusted { der, .. } => p11_kit::Root::of(&Certificate::from_der(der).expect("parses")),
+            EntryContent::Trusted { der, .. } => {
+                p11_kit::ListedRoot::of(&Certificate::from_der(der).expect("parses"))
+            }
             _ => panic!("{entry:?}"),
         })
         .collect();
     let aliases: Vec<&str> = keystore.entries().iter().map(|entry| entry.alias()).collect();
     let ours = p11_kit::write(&roots, 1_700_000_000_000).expect("written");
-    let again = Keystore::parse(&ours, &Password::default()).expect("parses");
+    let again = Keystore::parse(&ours, &StorePassword::default()).expect("parses");
     assert_eq!(again.entries().iter().map(|entry| entry.alias()).collect::<Vec<_>>(), aliases);
     assert_eq!(ours, theirs);
     // Read back: the same file.

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use trustup::cert::policy::{self, Policy};
 use trustup::cert::{Certificate, input, pem};
 
-use crate::testing::{Draft, common_name};
+use crate::testing::{TestCertificate, common_name};
 
 /// What p11-kit makes of a bundle, labels as comments. The bundle lies over the one file that Debian's p11-kit reads,
 /// in a mount namespace of its own: the machine's store is not touched.
@@ -34,14 +34,16 @@ fn extract(directory: &Path, bundle: &str) -> Vec<u8> {
 fn t4_a_root_in_the_name_of_another_is_refused() {
     let directory = TempDir::new().expect("a directory");
     let strict = Policy { now: 1_795_392_000, allow_expired: false, allow_intermediate: false };
-    let honest = Certificate::from_der(&Draft::named(common_name("Honest Root")).der()).expect("parses");
+    let honest =
+        Certificate::from_der(&TestCertificate::named(common_name("Honest Root")).der()).expect("parses");
     assert_eq!(policy::check(&honest, &strict), Ok(()));
     let extracted = extract(directory.path(), &honest.to_pem());
     assert_eq!(pem::blocks(&extracted).len(), 1, "one root in, one out");
 
-    let hidden = Certificate::from_der(&Draft::named(common_name("Hidden Root")).der()).expect("parses");
+    let hidden =
+        Certificate::from_der(&TestCertificate::named(common_name("Hidden Root")).der()).expect("parses");
     let name = format!("Honest Root\n{}", hidden.to_pem());
-    let carrier = Certificate::from_der(&Draft::named(common_name(&name)).der()).expect("parses");
+    let carrier = Certificate::from_der(&TestCertificate::named(common_name(&name)).der()).expect("parses");
     let extracted = extract(directory.path(), &carrier.to_pem());
     let roots = input::read(&extracted, "out.pem").expect("roots").certificates;
     assert!(roots.contains(&carrier));

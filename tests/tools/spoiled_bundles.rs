@@ -9,7 +9,7 @@ use trustup::cert::{Certificate, pem};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
 use crate::openssl::try_openssl;
-use crate::testing::{Draft, Random, UTF8, VISIBLE, attribute, common_name, name};
+use crate::testing::{TestCertificate, UTF8, VISIBLE, Xorshift, attribute, common_name, name};
 
 /// Form matters here, not date or origin.
 const LAX: Policy = Policy { now: 1_795_392_000, allow_expired: true, allow_intermediate: true };
@@ -31,7 +31,7 @@ fn loads(directory: &Path, bundle: &[&[u8]]) -> bool {
 /// A directory with a good root `root.pem`, and that root.
 fn good_root() -> (TempDir, Vec<u8>) {
     let directory = TempDir::new().expect("a directory");
-    let der = Draft::named(common_name("Good Root")).der();
+    let der = TestCertificate::named(common_name("Good Root")).der();
     std::fs::write(directory.path().join("root.pem"), pem::encode(&der)).expect("written");
     (directory, der)
 }
@@ -48,7 +48,7 @@ fn names_that_openssl_cannot_decode_spoil_a_bundle_and_are_refused() {
         (0x04, b"octets", true),
         (0x1e, b"\xd8\x3d\xdd\x12", true),
     ] {
-        let other = Draft::named(name(&[&[&attribute("2.5.4.3", tag, value)]])).der();
+        let other = TestCertificate::named(name(&[&[&attribute("2.5.4.3", tag, value)]])).der();
         assert_eq!(loads(directory.path(), &[&root, &other]), !spoils, "{tag:x}");
         let certificate = Certificate::from_der(&other).expect("our parser reads it");
         assert_eq!(policy::check(&certificate, &LAX).is_err(), spoils, "{tag:x}");
@@ -61,7 +61,7 @@ fn no_changed_certificate_that_passes_spoils_a_bundle() {
     let (directory, root) = good_root();
     let mut seeds = vec![root.clone()];
     seeds.extend(TLS_SERVER_ROOT_CERTS.iter().step_by(17).map(|der| der.to_vec()));
-    let mut random = Random(0x5eed_000d);
+    let mut random = Xorshift(0x5eed_000d);
     let mut passed = Vec::new();
     for round in 0..6000 {
         let mut der = seeds[round % seeds.len()].clone();

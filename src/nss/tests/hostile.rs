@@ -12,13 +12,13 @@ fn t18_sqlite_is_new_enough() {
 fn t19_costly_counts_are_answered_at_once() {
     let asked = [5_000_001, (1 << 31) - 1, u32::MAX].map(|count| (count, protected("secret", count)));
     for (count, files) in asked {
-        let open = || Databases::open(&files.cert9, &files.key4, Some(&Password::new("secret"))).err();
-        assert_eq!(counted(open), (Some(Refusal::Iterations(u64::from(count))), 0));
+        let open = || Databases::open(&files.cert9, &files.key4, Some(&NssPassword::new("secret"))).err();
+        assert_eq!(counted(open), (Some(NssRefusal::Iterations(u64::from(count))), 0));
     }
     for (count, given, wanted) in [(1, None, 1), (1, Some("x"), 2), (7, None, 0), (7, Some("x"), 7)] {
         let files = protected("secret", count);
         let databases = Databases::read(&files.cert9, &files.key4).expect("opened");
-        let cost = || databases.cost_of_unlocking(given.map(Password::new).as_ref());
+        let cost = || databases.cost_of_unlocking(given.map(NssPassword::new).as_ref());
         assert_eq!(counted(cost), (Ok(wanted), 0));
     }
     // Counts that no number holds, negative ones and none.
@@ -27,7 +27,10 @@ fn t19_costly_counts_are_answered_at_once() {
         let pbes2 = sequence(&[&tlv(0x06, b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d"), &sequence(&[&item])]);
         let files = with_entry(&new_files(), &sequence(&[&pbes2, &tlv(0x04, &[0; 16])]));
         let error = Databases::open(&files.cert9, &files.key4, None).err();
-        assert!(matches!(error, Some(Refusal::Iterations(u64::MAX) | Refusal::Encryption)), "{error:?}");
+        assert!(
+            matches!(error, Some(NssRefusal::Iterations(u64::MAX) | NssRefusal::Encryption)),
+            "{error:?}"
+        );
     }
 }
 
@@ -51,7 +54,7 @@ fn t19_signatures_cannot_cost_more_than_a_budget() {
     let databases = open(&Files { key4, cert9: files.cert9 }, None);
     // Two attributes of each root decide.
     assert_eq!(counted(|| databases.cost_of_checking()), (Ok(8 * 2 * 4_999_999), 0));
-    assert_eq!(counted(|| databases.entries()), (Err(Refusal::Costs), 0));
+    assert_eq!(counted(|| databases.entries()), (Err(NssRefusal::Costs), 0));
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn what_the_state_remembers_is_checked() {
     let former = databases.add(&ours, "ours").expect("added").expect("changed");
     let text = serde_json::to_string(&former).expect("JSON");
     assert_eq!(serde_json::from_str::<Former>(&text).expect("read back"), former);
-    assert_eq!(databases.remove(&other, Some(&former)), Err(Refusal::Former));
+    assert_eq!(databases.remove(&other, Some(&former)), Err(NssRefusal::Former));
     let id = format!("\"id\":{}", preferred_id(&ours) + 1);
     for (from, to) in [
         ("\"a0\":\"ce534353\"", "\"a0\":\"00000001\""),
@@ -78,7 +81,7 @@ fn what_the_state_remembers_is_checked() {
     ] {
         assert!(text.contains(from), "{text}");
         let spoiled: Former = serde_json::from_str(&text.replace(from, to)).expect("JSON all the same");
-        assert_eq!(databases.remove(&ours, Some(&spoiled)), Err(Refusal::Former), "{to}");
+        assert_eq!(databases.remove(&ours, Some(&spoiled)), Err(NssRefusal::Former), "{to}");
     }
     assert!(databases.remove(&ours, Some(&former)).expect("removed"));
     let left = databases.entries().expect("listed");
@@ -90,7 +93,7 @@ fn t4_nicknames_are_plain() {
     let mut databases = Databases::new().expect("new");
     let ours = root("Ours");
     for nickname in ["", "-x", ".x", "a:b", "a\nb", "a b", "ä", &"a".repeat(201)] {
-        assert_eq!(databases.add(&ours, nickname), Err(Refusal::Nickname), "{nickname}");
+        assert_eq!(databases.add(&ours, nickname), Err(NssRefusal::Nickname), "{nickname}");
     }
     let nickname = nickname_for(&ours);
     assert!(nickname.contains(&ours.fingerprint().short(16)));
@@ -111,7 +114,7 @@ fn t18_a_schema_that_does_things_is_refused() {
     ] {
         let cert9 = after_sql(&files.cert9, sql);
         let error = Databases::open(&cert9, &files.key4, None).err().expect(sql);
-        assert!(matches!(error, Refusal::Schema(CERT_DB, _)), "{sql}: {error}");
+        assert!(matches!(error, NssRefusal::Schema(CERT_DB, _)), "{sql}: {error}");
     }
     // What `ANALYZE` and a later NSS leave is nothing to refuse.
     let cert9 = after_sql(&files.cert9, "ALTER TABLE nssPublic ADD COLUMN a62c; ANALYZE");
@@ -122,11 +125,11 @@ fn t18_a_schema_that_does_things_is_refused() {
 fn what_is_no_database_is_told() {
     let files = new_files();
     let not = |bytes: &[u8]| Databases::open(bytes, &files.key4, None).err();
-    assert_eq!(not(b""), Some(Refusal::NotSqlite(CERT_DB)));
-    assert_eq!(not(&vec![0; SIZE_LIMIT + 1]), Some(Refusal::TooLarge(CERT_DB)));
-    assert!(matches!(not(&files.key4), Some(Refusal::Schema(CERT_DB, _))));
+    assert_eq!(not(b""), Some(NssRefusal::NotSqlite(CERT_DB)));
+    assert_eq!(not(&vec![0; SIZE_LIMIT + 1]), Some(NssRefusal::TooLarge(CERT_DB)));
+    assert!(matches!(not(&files.key4), Some(NssRefusal::Schema(CERT_DB, _))));
     let swapped = Databases::open(&files.cert9, &files.cert9, None).err();
-    assert!(matches!(swapped, Some(Refusal::Schema(KEY_DB, _))));
+    assert!(matches!(swapped, Some(NssRefusal::Schema(KEY_DB, _))));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{BlockModeEncrypt, KeyIvInit};
 use rusqlite::{Connection, MAIN_DB};
 
-use super::attributes::Attribute;
+use super::attributes::AttributeNumber;
 use super::*;
 use crate::cert::testing::{Draft, common_name, rsa_key, sequence, tlv};
 use crate::error::Kind;
@@ -22,7 +22,7 @@ fn new_files() -> Files {
     Databases::new().expect("new").into_files().expect("bytes")
 }
 
-fn open(files: &Files, password: Option<&Password>) -> Databases {
+fn open(files: &Files, password: Option<&NssPassword>) -> Databases {
     Databases::open(&files.cert9, &files.key4, password).expect("opens")
 }
 
@@ -102,18 +102,18 @@ fn new_databases_are_the_same_bytes_each_time() {
     }
     let entries = open(&files, None).entries().expect("listed");
     assert_eq!(entries.iter().map(|entry| &entry.nickname[..]).collect::<Vec<_>>(), ["A", "B", "C"]);
-    assert!(entries.iter().all(|entry| entry.is_trusted() && entry.signed == Signed::NotNeeded));
+    assert!(entries.iter().all(|entry| entry.is_trusted() && entry.signed == SettingsSignature::NotNeeded));
 }
 
 #[test]
 fn what_was_added_is_found_and_goes_again() {
-    let password = Password::from_file(b"secret\r\nnot this\n");
+    let password = NssPassword::from_file(b"secret\r\nnot this\n");
     assert_eq!(format!("{password:?}"), "Password(***)");
     for (files, protection, signed) in [
-        (new_files(), Protection::None, Signed::NotNeeded),
-        (protected("", 1), Protection::Empty, Signed::Valid),
-        (protected("secret", 1000), Protection::Unlocked, Signed::Valid),
-        (protected("secret", 1), Protection::Unlocked, Signed::Valid),
+        (new_files(), SettingsProtection::None, SettingsSignature::NotNeeded),
+        (protected("", 1), SettingsProtection::Empty, SettingsSignature::Valid),
+        (protected("secret", 1000), SettingsProtection::Unlocked, SettingsSignature::Valid),
+        (protected("secret", 1), SettingsProtection::Unlocked, SettingsSignature::Valid),
     ] {
         let (ours, other) = (root("Ours"), root("Other"));
         let mut databases = open(&files, Some(&password));
@@ -127,11 +127,11 @@ fn what_was_added_is_found_and_goes_again() {
         let files = databases.into_files().expect("bytes");
         let mut databases = open(&files, Some(&password));
         let entries = databases.entries().expect("listed");
-        let wanted = Entry {
+        let wanted = NssCertificate {
             certificate: ours.clone(),
             fingerprint: ours.fingerprint(),
             nickname: "ours".to_owned(),
-            trust: Trust::Trusted,
+            trust: ServerTrust::Trusted,
             signed,
         };
         assert_eq!(entries[1], wanted);
@@ -149,22 +149,22 @@ fn what_was_added_is_found_and_goes_again() {
 #[test]
 fn a_password_is_needed_and_has_to_be_right() {
     let files = protected("secret", 2000);
-    let wrong = Databases::open(&files.cert9, &files.key4, Some(&Password::new("Secret"))).err();
-    assert_eq!(wrong, Some(Refusal::WrongPassword));
+    let wrong = Databases::open(&files.cert9, &files.key4, Some(&NssPassword::new("Secret"))).err();
+    assert_eq!(wrong, Some(NssRefusal::WrongPassword));
     let mut locked = open(&files, None);
-    assert_eq!(locked.protection(), Protection::Locked);
-    assert_eq!(locked.add(&root("Ours"), "ours"), Err(Refusal::Locked));
+    assert_eq!(locked.protection(), SettingsProtection::Locked);
+    assert_eq!(locked.add(&root("Ours"), "ours"), Err(NssRefusal::Locked));
     assert_eq!(locked.into_files().expect("bytes"), files);
     // With settings that are there, a locked database says what NSS does before the password is entered.
-    let mut databases = open(&files, Some(&Password::new("secret")));
+    let mut databases = open(&files, Some(&NssPassword::new("secret")));
     let ours = root("Ours");
     databases.add(&ours, "ours").expect("added");
     let mut locked = open(&databases.into_files().expect("bytes"), None);
-    assert_eq!(locked.entries().expect("listed")[0].signed, Signed::Unknown);
+    assert_eq!(locked.entries().expect("listed")[0].signed, SettingsSignature::Unknown);
     assert_eq!(locked.add(&ours, "ours").expect("there"), None);
     assert!(locked.remove(&ours, None).expect("needs no password"));
-    assert_eq!(Refusal::Locked.into_error().kind(), Kind::Usage);
-    assert!(Refusal::Locked.into_error().hints()[0].contains("--nss-password-file"));
+    assert_eq!(NssRefusal::Locked.into_error().kind(), Kind::Usage);
+    assert!(NssRefusal::Locked.into_error().hints()[0].contains("--nss-password-file"));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn thousands_of_rows_are_no_trouble() {
     let entries = databases.entries().expect("listed");
     assert_eq!(entries.len(), roots.len());
     for (entry, root) in entries.iter().zip(&roots) {
-        assert!(entry.is_trusted() && entry.signed == Signed::Valid);
+        assert!(entry.is_trusted() && entry.signed == SettingsSignature::Valid);
         assert_eq!((entry.fingerprint, &entry.nickname), (root.fingerprint(), &nickname_for(root)));
     }
     for root in roots.iter().step_by(2) {
@@ -226,7 +226,7 @@ fn another_certificate_with_the_same_serial_number_is_never_touched() {
     databases.add(&theirs, "theirs").expect("added");
     let files = databases.into_files().expect("bytes");
     let mut databases = open(&files, None);
-    assert_eq!(databases.add(&ours, "ours"), Err(Refusal::SerialTaken));
+    assert_eq!(databases.add(&ours, "ours"), Err(NssRefusal::SerialTaken));
     assert!(!databases.remove(&ours, None).expect("not there"));
     assert_eq!(databases.into_files().expect("bytes"), files);
 }
@@ -263,17 +263,17 @@ fn trust_of_pkcs11_3_2_comes_first_and_is_put_back() {
         let files = databases.into_files().expect("bytes");
         let hash = ours.fingerprint();
         for (server, hash, trust) in [
-            (attributes::TRUST_ANCHOR, &hash.bytes()[..], Trust::Trusted),
-            (attributes::TRUST_ANCHOR, &[1; 32], Trust::Distrusted),
-            (attributes::NOT_TRUSTED, &hash.bytes()[..], Trust::Distrusted),
-            (4, &hash.bytes()[..], Trust::Unset),
+            (attributes::TRUST_ANCHOR, &hash.bytes()[..], ServerTrust::Trusted),
+            (attributes::TRUST_ANCHOR, &[1; 32], ServerTrust::Distrusted),
+            (attributes::NOT_TRUSTED, &hash.bytes()[..], ServerTrust::Distrusted),
+            (4, &hash.bytes()[..], ServerTrust::Unset),
         ] {
             let files = with_pkcs11_trust(&files, &ours, server, hash);
             let mut databases = open(&files, None);
             assert_eq!(databases.entries().expect("listed")[0].trust, trust);
             let before = (databases.cert9.find(&[]).is_err(), snapshot(&databases));
             let former = databases.add(&ours, "ours").expect("added");
-            assert_eq!(former.is_none(), trust == Trust::Trusted);
+            assert_eq!(former.is_none(), trust == ServerTrust::Trusted);
             assert!(databases.entries().expect("listed")[0].is_trusted());
             let Some(former) = former else { continue };
             let row = &databases.cert9.find(&[(attributes::CLASS, &[0, 0, 0, 0xb])]).expect("found")[0];
@@ -285,7 +285,7 @@ fn trust_of_pkcs11_3_2_comes_first_and_is_put_back() {
 }
 
 /// All objects of `cert9.db` with their signatures, by number.
-fn snapshot(databases: &Databases) -> BTreeMap<u32, (Row, BTreeMap<Attribute, Vec<u8>>)> {
+fn snapshot(databases: &Databases) -> BTreeMap<u32, (ObjectRow, BTreeMap<AttributeNumber, Vec<u8>>)> {
     let rows = databases.cert9.all(&[attributes::COLUMNS.to_vec(), attributes::SIGNED.to_vec()].concat());
     rows.expect("rows")
         .into_iter()
@@ -311,13 +311,13 @@ fn a_database_in_wal_mode_stays_one() {
     files.cert9[18] = 3;
     assert!(matches!(
         Databases::open(&files.cert9, &files.key4, None).err(),
-        Some(Refusal::Damaged(CERT_DB, _))
+        Some(NssRefusal::Damaged(CERT_DB, _))
     ));
 }
 
 #[test]
 fn a_kill_between_the_two_files_never_leaves_an_unsigned_setting() {
-    let password = Password::new("secret");
+    let password = NssPassword::new("secret");
     for empty in [protected("", 1), protected("secret", 10)] {
         for changed in ["", "UPDATE nssPublic SET ace536358 = x'ce534353' WHERE a0 = x'ce534353'"] {
             let (ours, other) = (root("Ours"), root("Other"));
@@ -344,10 +344,14 @@ fn a_kill_between_the_two_files_never_leaves_an_unsigned_setting() {
             let signed = |cert9: &[u8], key4: &[u8]| {
                 let databases = Databases::open(cert9, key4, Some(&password)).expect("opens");
                 let entries = databases.entries().expect("listed");
-                let settings =
-                    |entry: &Entry| entry.trust != Trust::Unset || entry.signed != Signed::NotNeeded;
+                let settings = |entry: &NssCertificate| {
+                    entry.trust != ServerTrust::Unset || entry.signed != SettingsSignature::NotNeeded
+                };
                 assert!(entries.iter().any(settings));
-                entries.iter().filter(|entry| settings(entry)).all(|entry| entry.signed == Signed::Valid)
+                entries
+                    .iter()
+                    .filter(|entry| settings(entry))
+                    .all(|entry| entry.signed == SettingsSignature::Valid)
             };
             assert!(signed(&files.cert9, &files.key4));
             let mut databases = open(&files, Some(&password));
@@ -369,7 +373,7 @@ fn a_database_without_meta_data_was_never_given_a_password() {
     let files = Files { key4: after_sql(&files.key4, "DROP TABLE metaData"), ..files };
     let ours = root("Ours");
     let mut databases = open(&files, None);
-    assert_eq!(databases.protection(), Protection::None);
+    assert_eq!(databases.protection(), SettingsProtection::None);
     let former = databases.add(&ours, "ours").expect("added");
     let added = databases.into_files().expect("bytes");
     assert_eq!(added.key4, files.key4);
@@ -383,7 +387,7 @@ fn a_nickname_names_one_subject() {
     let mut databases = Databases::new().expect("new");
     let (ours, other) = (root("Ours"), root("Other"));
     databases.add(&other, "name").expect("added");
-    assert_eq!(databases.add(&ours, "name"), Err(Refusal::NicknameTaken));
+    assert_eq!(databases.add(&ours, "name"), Err(NssRefusal::NicknameTaken));
     databases.add(&ours, "another").expect("added");
     assert_eq!(databases.add(&ours, "name").expect("there"), None, "it keeps its own");
 }

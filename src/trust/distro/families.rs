@@ -1,7 +1,7 @@
 //! What each family's update program reads and writes, as data: the rows of the table name these.
 
 use crate::cert::Purpose;
-use crate::trust::p11_format::Format;
+use crate::trust::p11_format::P11Format;
 use crate::trust::updater::NativeTool;
 use crate::trust::updater::bundle::Bundles;
 use crate::trust::updater::ca_certificates::{CaCertificates, Hashing};
@@ -69,33 +69,33 @@ pub(super) static RED_HAT: P11Kit = P11Kit {
     extracts: &[
         Extract {
             path: "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-            format: Format::CommentedPem,
+            format: P11Format::CommentedPem,
             purpose: Some(Purpose::ServerAuth),
         },
         Extract {
             path: "/etc/pki/ca-trust/extracted/pem/email-ca-bundle.pem",
-            format: Format::CommentedPem,
+            format: P11Format::CommentedPem,
             purpose: Some(Purpose::EmailProtection),
         },
         Extract {
             path: "/etc/pki/ca-trust/extracted/pem/objsign-ca-bundle.pem",
-            format: Format::CommentedPem,
+            format: P11Format::CommentedPem,
             purpose: Some(Purpose::CodeSigning),
         },
         Extract {
             path: "/etc/pki/ca-trust/extracted/openssl/ca-bundle.trust.crt",
-            format: Format::CommentedTrustedPem,
+            format: P11Format::CommentedTrustedPem,
             purpose: None,
         },
         Extract {
             path: "/etc/pki/ca-trust/extracted/edk2/cacerts.bin",
-            format: Format::Edk2,
+            format: P11Format::Edk2,
             purpose: Some(Purpose::ServerAuth),
         },
     ],
     hashed: &[Hashed {
         path: "/etc/pki/ca-trust/extracted/pem/directory-hash",
-        format: Format::PlainPem,
+        format: P11Format::PlainPem,
         purpose: Some(Purpose::ServerAuth),
         copies: Some(Copies { directory: "/etc/pki/tls/certs", names: false, absolute: true }),
     }],
@@ -125,33 +125,33 @@ pub(super) static ARCH: P11Kit = P11Kit {
     extracts: &[
         Extract {
             path: "/etc/ca-certificates/extracted/tls-ca-bundle.pem",
-            format: Format::CommentedPem,
+            format: P11Format::CommentedPem,
             purpose: Some(Purpose::ServerAuth),
         },
         Extract {
             path: "/etc/ca-certificates/extracted/email-ca-bundle.pem",
-            format: Format::CommentedPem,
+            format: P11Format::CommentedPem,
             purpose: Some(Purpose::EmailProtection),
         },
         Extract {
             path: "/etc/ca-certificates/extracted/objsign-ca-bundle.pem",
-            format: Format::CommentedPem,
+            format: P11Format::CommentedPem,
             purpose: Some(Purpose::CodeSigning),
         },
         Extract {
             path: "/etc/ca-certificates/extracted/ca-bundle.trust.crt",
-            format: Format::CommentedTrustedPem,
+            format: P11Format::CommentedTrustedPem,
             purpose: None,
         },
         Extract {
             path: "/etc/ca-certificates/extracted/edk2-cacerts.bin",
-            format: Format::Edk2,
+            format: P11Format::Edk2,
             purpose: Some(Purpose::ServerAuth),
         },
     ],
     hashed: &[Hashed {
         path: "/etc/ca-certificates/extracted/cadir",
-        format: Format::PlainPem,
+        format: P11Format::PlainPem,
         purpose: Some(Purpose::ServerAuth),
         copies: Some(Copies { directory: "/etc/ssl/certs", names: true, absolute: false }),
     }],
@@ -176,20 +176,20 @@ pub(super) static SUSE: P11Kit = P11Kit {
     extracted: "/var/lib/ca-certificates",
     extracts: &[Extract {
         path: "/var/lib/ca-certificates/ca-bundle.pem",
-        format: Format::PlainPem,
+        format: P11Format::PlainPem,
         purpose: Some(Purpose::ServerAuth),
     }],
     hashed: &[
         Hashed {
             path: "/var/lib/ca-certificates/pem",
-            format: Format::PlainPem,
+            format: P11Format::PlainPem,
             purpose: Some(Purpose::ServerAuth),
             copies: None,
         },
         // OpenSSL's own default directory here.
         Hashed {
             path: "/var/lib/ca-certificates/openssl",
-            format: Format::TrustedPem,
+            format: P11Format::TrustedPem,
             purpose: None,
             copies: None,
         },

@@ -79,7 +79,7 @@ fn unquoted(value: &str) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Format;
+    use super::super::P11Format;
     use super::super::tests::root;
     use super::*;
 
@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn a_trusted_certificate_without_a_trusted_purpose_is_distrusted() {
         let root = root("A");
-        let file = Format::TrustedPem.entry(&root).body;
+        let file = P11Format::TrustedPem.entry(&root).body;
         assert_eq!(distrusted(&file), [Distrusted::Certificate(root.clone())]);
         assert_eq!(distrusted(root.to_pem().as_bytes()), []);
     }

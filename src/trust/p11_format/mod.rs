@@ -30,7 +30,7 @@ impl Owner for Extracted {
 
 /// A root as p11-kit lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Entry {
+pub(crate) struct P11Entry {
     /// SHA-256 of the certificate.
     pub(crate) fingerprint: Fingerprint,
     /// The comment's text in a PEM bundle.
@@ -43,12 +43,12 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct List {
     pub(crate) header: Vec<u8>,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) entries: Vec<P11Entry>,
 }
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub enum P11Format {
     /// PEM blocks, each behind a comment with its label and, from the second on, an empty line.
     CommentedPem,
     /// The same with OpenSSL's TRUSTED CERTIFICATE blocks, which carry trust settings (x509(1)).
@@ -70,15 +70,15 @@ const OWNER_GUID: [u8; 16] =
 /// Type, list size, header size, signature size.
 const LIST_HEADER: usize = 28;
 
-impl Format {
+impl P11Format {
     fn has_comments(self) -> bool {
-        matches!(self, Format::CommentedPem | Format::CommentedTrustedPem)
+        matches!(self, P11Format::CommentedPem | P11Format::CommentedTrustedPem)
     }
 
     /// The list that `content` holds; `None` if writing it again would not give these very bytes, or if something in
     /// it is no root.
     pub(crate) fn read(self, content: &[u8]) -> Option<List> {
-        let list = if self == Format::Edk2 { read_edk2(content)? } else { self.read_pem(content)? };
+        let list = if self == P11Format::Edk2 { read_edk2(content)? } else { self.read_pem(content)? };
         (self.write(&list) == content).then_some(list)
     }
 
@@ -98,7 +98,7 @@ impl Format {
                 None
             };
             let body = content[block.range.clone()].to_vec();
-            list.entries.push(Entry { fingerprint: certificate.fingerprint(), label, body });
+            list.entries.push(P11Entry { fingerprint: certificate.fingerprint(), label, body });
             from = block.range.end;
         }
         if list.entries.is_empty() {
@@ -123,17 +123,17 @@ impl Format {
     }
 
     /// The entry of an anchor.
-    pub(crate) fn entry(self, certificate: &Certificate) -> Entry {
+    pub(crate) fn entry(self, certificate: &Certificate) -> P11Entry {
         let label = certificate.label();
         let body = match self {
-            Format::CommentedPem | Format::PlainPem => certificate.to_pem().into_bytes(),
-            Format::CommentedTrustedPem | Format::TrustedPem => {
+            P11Format::CommentedPem | P11Format::PlainPem => certificate.to_pem().into_bytes(),
+            P11Format::CommentedTrustedPem | P11Format::TrustedPem => {
                 // The comment of a root whose subject has no name to show is `certificate`, its alias is left out.
                 trusted_pem(certificate, certificate.has_label().then_some(label.as_str()))
             }
-            Format::Edk2 => signature_list(certificate.der()),
+            P11Format::Edk2 => signature_list(certificate.der()),
         };
-        Entry { fingerprint: certificate.fingerprint(), label: self.has_comments().then_some(label), body }
+        P11Entry { fingerprint: certificate.fingerprint(), label: self.has_comments().then_some(label), body }
     }
 }
 
@@ -181,7 +181,7 @@ fn read_edk2(mut content: &[u8]) -> Option<List> {
         let body = content.get(..size)?;
         let der = body.get(LIST_HEADER + OWNER_GUID.len()..)?;
         let fingerprint = Certificate::from_der(der).ok()?.fingerprint();
-        list.entries.push(Entry { fingerprint, label: None, body: body.to_vec() });
+        list.entries.push(P11Entry { fingerprint, label: None, body: body.to_vec() });
         content = &content[size..];
     }
     Some(list)
@@ -201,7 +201,7 @@ pub fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
 pub fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
     // Trust settings stand in the blocks, which are kept as they are: one format reads both kinds of bundle.
     let edk2 = content.starts_with(&X509_GUID);
-    let format = if edk2 { Format::Edk2 } else { Format::CommentedPem };
+    let format = if edk2 { P11Format::Edk2 } else { P11Format::CommentedPem };
     let mut list = format.read(content)?;
     let count = list.entries.len();
     list.entries.retain(|entry| !roots.contains(&entry.fingerprint));
@@ -210,7 +210,7 @@ pub fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<Vec<u8>>
 
 /// Puts `first` in front, in this order; entries of the same certificates further behind go (an administrator's copy
 /// replaces the vendor's entry).
-pub(crate) fn with_first(list: &List, first: Vec<Entry>) -> List {
+pub(crate) fn with_first(list: &List, first: Vec<P11Entry>) -> List {
     let brought: BTreeSet<Fingerprint> = first.iter().map(|entry| entry.fingerprint).collect();
     let rest = list.entries.iter().filter(|entry| !brought.contains(&entry.fingerprint)).cloned();
     List { header: list.header.clone(), entries: first.into_iter().chain(rest).collect() }
@@ -230,7 +230,7 @@ pub(super) mod tests {
     #[test]
     fn every_format_reads_what_it_writes_and_takes_ours_at_the_front() {
         let (vendor, other, ours) = (root("Vendor"), root("Other"), root("Ours"));
-        use Format::{CommentedPem, CommentedTrustedPem, Edk2, PlainPem, TrustedPem};
+        use P11Format::{CommentedPem, CommentedTrustedPem, Edk2, PlainPem, TrustedPem};
         for format in [CommentedPem, CommentedTrustedPem, PlainPem, TrustedPem, Edk2] {
             let header = if format == PlainPem { b"# header\n".to_vec() } else { Vec::new() };
             let list = List { header, entries: vec![format.entry(&vendor), format.entry(&other)] };
@@ -252,12 +252,12 @@ pub(super) mod tests {
         let (a, b) = (root("A"), root("B"));
         let list = List {
             header: Vec::new(),
-            entries: vec![Format::CommentedPem.entry(&a), Format::CommentedPem.entry(&b)],
+            entries: vec![P11Format::CommentedPem.entry(&a), P11Format::CommentedPem.entry(&b)],
         };
-        let text = String::from_utf8(Format::CommentedPem.write(&list)).unwrap();
+        let text = String::from_utf8(P11Format::CommentedPem.write(&list)).unwrap();
         assert_eq!(text, format!("# A\n{}\n# B\n{}", a.to_pem(), b.to_pem()));
         assert_eq!(
-            Format::CommentedPem.read(text.replace("# B", "#B").as_bytes()),
+            P11Format::CommentedPem.read(text.replace("# B", "#B").as_bytes()),
             None,
             "not as it writes it"
         );
@@ -267,7 +267,7 @@ pub(super) mod tests {
     fn ours_goes_out_of_an_output_that_the_tool_wrote_since() {
         let (vendor, other, ours) = (root("Vendor"), root("Other"), root("Ours"));
         let gone = BTreeSet::from([ours.fingerprint()]);
-        for format in [Format::CommentedPem, Format::CommentedTrustedPem, Format::Edk2] {
+        for format in [P11Format::CommentedPem, P11Format::CommentedTrustedPem, P11Format::Edk2] {
             let entries = |roots: &[&Certificate]| roots.iter().map(|root| format.entry(root)).collect();
             let bytes =
                 |roots: &[&Certificate]| format.write(&List { header: Vec::new(), entries: entries(roots) });
@@ -284,7 +284,7 @@ pub(super) mod tests {
     #[test]
     fn a_trusted_block_carries_the_alias_alone() {
         let root = root("Unit A");
-        let bytes = Format::CommentedTrustedPem.entry(&root).body;
+        let bytes = P11Format::CommentedTrustedPem.entry(&root).body;
         let block = &pem::blocks(&bytes)[0];
         assert_eq!(block.label, "TRUSTED CERTIFICATE");
         let der = block.der.clone().unwrap();
@@ -295,7 +295,7 @@ pub(super) mod tests {
         parameters.distinguished_name = rcgen::DistinguishedName::new();
         parameters.distinguished_name.push(rcgen::DnType::CountryName, "DE");
         let nameless = parameters.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
-        let entry = Format::CommentedTrustedPem.entry(&Certificate::from_der(nameless.der()).unwrap());
+        let entry = P11Format::CommentedTrustedPem.entry(&Certificate::from_der(nameless.der()).unwrap());
         assert_eq!(entry.label.as_deref(), Some("certificate"));
         let der = pem::blocks(&entry.body)[0].der.clone().unwrap();
         assert_eq!(&der[nameless.der().len()..], b"\x30\x00");

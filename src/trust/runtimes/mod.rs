@@ -16,7 +16,7 @@ pub mod render;
 
 /// Where the roots are: absolute paths, as the programs see them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roots {
+pub struct RootLocations {
     /// A PEM file of all roots, the distribution's and ours.
     pub bundle: String,
     /// A directory of all roots that OpenSSL searches by hash, if there is one.
@@ -42,7 +42,7 @@ pub enum Effect {
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+pub struct RuntimeVariable {
     /// The variable.
     pub name: &'static str,
     /// What it does.
@@ -56,18 +56,18 @@ pub struct Row {
 
 const OPENSSL: &[&str] = &["SSL_CERT_FILE", "SSL_CERT_DIR"];
 
-const fn row(name: &'static str, effect: Effect, readers: &'static str) -> Row {
-    Row { name, effect, readers, falls_back_on: &[] }
+const fn row(name: &'static str, effect: Effect, readers: &'static str) -> RuntimeVariable {
+    RuntimeVariable { name, effect, readers, falls_back_on: &[] }
 }
 
-impl Row {
-    const fn before(self, falls_back_on: &'static [&'static str]) -> Row {
-        Row { falls_back_on, ..self }
+impl RuntimeVariable {
+    const fn before(self, falls_back_on: &'static [&'static str]) -> RuntimeVariable {
+        RuntimeVariable { falls_back_on, ..self }
     }
 }
 
 /// Every variable that we set; one that goes before another stands above it.
-pub const TABLE: &[Row] = &[
+pub const TABLE: &[RuntimeVariable] = &[
     row("PIP_CERT", Effect::Replaces, "pip").before(&["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]),
     row("AWS_CA_BUNDLE", Effect::Replaces, "AWS CLI and SDKs").before(&["REQUESTS_CA_BUNDLE"]),
     row("REQUESTS_CA_BUNDLE", Effect::Replaces, "Python requests, Azure CLI, conda")
@@ -111,7 +111,7 @@ pub struct Variable {
 
 /// The variables for `roots`, in the order of the table. `current` says what a variable is set to now; who has it set
 /// to something else keeps it.
-pub fn variables(roots: &Roots, current: impl Fn(&str) -> Option<String>) -> Vec<Variable> {
+pub fn variables(roots: &RootLocations, current: impl Fn(&str) -> Option<String>) -> Vec<Variable> {
     let mut variables = Vec::new();
     for row in TABLE {
         if row.effect == Effect::JavaOptions {
@@ -137,7 +137,7 @@ pub fn variables(roots: &Roots, current: impl Fn(&str) -> Option<String>) -> Vec
 }
 
 /// What a program that we start gets beside its environment: names and values.
-pub fn for_command(roots: &Roots, current: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+pub fn for_command(roots: &RootLocations, current: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
     variables(roots, current)
         .into_iter()
         .filter(|variable| variable.kept.is_none())
@@ -146,7 +146,7 @@ pub fn for_command(roots: &Roots, current: impl Fn(&str) -> Option<String>) -> V
 }
 
 /// What a variable is to be; `None` where there is nothing that it could name.
-fn value<'a>(roots: &'a Roots, row: &Row) -> Option<&'a str> {
+fn value<'a>(roots: &'a RootLocations, row: &RuntimeVariable) -> Option<&'a str> {
     match row.effect {
         Effect::Replaces => Some(&roots.bundle),
         Effect::ReplacesDirectory => roots.directory.as_deref(),
@@ -156,7 +156,7 @@ fn value<'a>(roots: &'a Roots, row: &Row) -> Option<&'a str> {
 }
 
 /// The options of the Java virtual machine: what is set, and the keystore behind it. Who names a trust store keeps it.
-fn java_options(roots: &Roots, row: &Row, current: Option<String>) -> Option<Variable> {
+fn java_options(roots: &RootLocations, row: &RuntimeVariable, current: Option<String>) -> Option<Variable> {
     let keystore = roots.keystore.as_deref().filter(|_| left_out(roots, current.as_deref()).is_none())?;
     let ours = format!("{}{keystore} -Djavax.net.ssl.trustStorePassword=changeit", TRUST_STORE[0]);
     let variable = |value, kept| Some(Variable { name: row.name, value, readers: row.readers, kept });
@@ -170,7 +170,7 @@ fn java_options(roots: &Roots, row: &Row, current: Option<String>) -> Option<Var
 
 /// Why JAVA_TOOL_OPTIONS is not among the variables though there is a keystore: Java takes quotes for its own, while
 /// scripts that pass the value on split it at white space (threat T15); and what the user set must stay as it is.
-pub fn left_out(roots: &Roots, java_options: Option<&str>) -> Option<String> {
+pub fn left_out(roots: &RootLocations, java_options: Option<&str>) -> Option<String> {
     let keystore = roots.keystore.as_deref()?;
     if keystore.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')) {
         let keystore = crate::text::escape(keystore);
@@ -191,8 +191,8 @@ mod tests {
 
     const OURS: &str = "-Djavax.net.ssl.trustStore=/k -Djavax.net.ssl.trustStorePassword=changeit";
 
-    fn roots() -> Roots {
-        Roots {
+    fn roots() -> RootLocations {
+        RootLocations {
             bundle: "/b.pem".to_owned(),
             directory: Some("/d".to_owned()),
             anchor: Some("/a.crt".to_owned()),
@@ -221,7 +221,7 @@ mod tests {
             };
             assert_eq!((variable.value.as_str(), variable.kept), (wanted, None), "{}", row.name);
         }
-        let bare = Roots { directory: None, anchor: None, keystore: None, ..roots() };
+        let bare = RootLocations { directory: None, anchor: None, keystore: None, ..roots() };
         let all = variables(&bare, set(&[]));
         assert!(all.iter().all(|variable| variable.value == "/b.pem" && variable.name != "SSL_CERT_DIR"));
     }
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn options_of_java_are_added_to_and_never_replaced() {
         let java = |keystore: &str, set: Option<&'static str>| {
-            let roots = Roots { keystore: Some(keystore.to_owned()), ..roots() };
+            let roots = RootLocations { keystore: Some(keystore.to_owned()), ..roots() };
             let all =
                 variables(&roots, |name| set.filter(|_| name == "JAVA_TOOL_OPTIONS").map(str::to_owned));
             assert!(all.len() >= TABLE.len() - 1, "the others are there");
@@ -266,14 +266,14 @@ mod tests {
     #[test]
     fn t15_what_java_options_cannot_say_is_left_out() {
         for path in ["/a b", "/a\tb", "/a\nb", "/a'b", "/a\"b", "/a\u{a0}b"] {
-            let roots = Roots { keystore: Some(path.to_owned()), ..roots() };
+            let roots = RootLocations { keystore: Some(path.to_owned()), ..roots() };
             assert!(variables(&roots, set(&[])).iter().all(|variable| variable.name != "JAVA_TOOL_OPTIONS"));
             assert!(left_out(&roots, None).unwrap().contains("JAVA_TOOL_OPTIONS"));
         }
         for theirs in ["-Da\n-Db", "-D\u{fffd}"] {
             assert!(left_out(&roots(), Some(theirs)).is_some(), "{theirs:?}");
         }
-        assert_eq!(left_out(&Roots { keystore: None, ..roots() }, Some("\n")), None);
+        assert_eq!(left_out(&RootLocations { keystore: None, ..roots() }, Some("\n")), None);
     }
 
     #[test]

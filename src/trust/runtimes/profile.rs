@@ -1,7 +1,7 @@
 //! The file that sets the variables in every login shell (`env --install`): what it says, and what state and journal
 //! may record of it (threat T11). Pure.
 
-use super::{Roots, TABLE, render, variables};
+use super::{RootLocations, TABLE, render, variables};
 use crate::error::Result;
 use crate::rootfs::record::{Mark, Record, Saved};
 use crate::trust::owners::Owner;
@@ -21,7 +21,7 @@ const HEAD: &str = "\
 ///
 /// # Errors
 /// A path with a line end or NUL.
-pub fn content(roots: &Roots) -> Result<String> {
+pub fn content(roots: &RootLocations) -> Result<String> {
     let lines = render::ours(&variables(roots, |_| None), |name, value| {
         let row = TABLE.iter().find(|row| row.name == name);
         let before: String = std::iter::once(name)

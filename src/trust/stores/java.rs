@@ -7,7 +7,9 @@ use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of, set_aside}
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::keystore::{Content, Format, Keystore, Password, Problem, alias_for, find, p11_kit};
+use crate::keystore::{
+    EntryContent, Keystore, KeystoreFormat, KeystoreProblem, StorePassword, alias_for, find, p11_kit,
+};
 use crate::random;
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
@@ -92,14 +94,17 @@ pub(super) fn find(
                 Held::Keystore if updater.native_writes(&found.path) && !is_output(&found.path) => {
                     let error = Error::unsupported("the update of the distribution cannot change this keystore")
                         .at(sysroot.display(&found.path))
-                        .hint("`keytool -importkeystore` into a new file with the password `changeit` makes one that it can");
+                        .hint("`keytool -importkeystore` into a new file with the password `changeit` makes a keystore that it can change");
                     problems.push(error);
                 }
                 Held::Keystore if NAMES.contains(&split(&found.path).1) => paths.push(found.path.clone()),
                 Held::Keystore => {
                     let error = Error::unsupported("a keystore of this name is not changed")
                         .at(sysroot.display(&found.path))
-                        .hint(format!("rename it to `cacerts`, and let the links of Java lead there; expected one of {}", NAMES.join(", ")));
+                        .hint(format!(
+                            "rename it to `cacerts`, and point Java's links to it; expected one of {}",
+                            NAMES.join(", ")
+                        ));
                     problems.push(error);
                 }
                 Held::Nothing(names) => missing.extend(names),
@@ -111,9 +116,11 @@ pub(super) fn find(
             let place = sysroot.display(&name);
             match search.foreign_way(&name) {
                 Some(why) => problems.push(
-                    Error::unsupported(format!("this Java has no keystore, and none is made: {why}"))
-                        .at(place)
-                        .hint("run trustup as that user, with `--create-java`"),
+                    Error::unsupported(format!(
+                        "this Java has no keystore, and trustup did not create one: {why}"
+                    ))
+                    .at(place)
+                    .hint("run trustup as that user, with `--create-java`"),
                 ),
                 None if selection.create_java || added.contains_key(&location) => {
                     if !made.contains(&location) {
@@ -161,7 +168,7 @@ enum Held {
     Nothing(Vec<String>),
 }
 
-fn held_by(view: &View, found: &find::Found) -> Result<Held> {
+fn held_by(view: &View, found: &find::FoundKeystore) -> Result<Held> {
     // A keystore for all Javas is nobody's as long as no Java has a link to it.
     let of_homes = || found.names.iter().filter(|name| name.contains("/lib/security/")).cloned().collect();
     let node = view.actual(&found.path)?;
@@ -170,15 +177,15 @@ fn held_by(view: &View, found: &find::Found) -> Result<Held> {
     let is_other = is_text || !NAMES.contains(&split(&found.path).1);
     let names: Vec<String> = of_homes();
     let is_nobodys = names.is_empty() && NAMES.contains(&split(&found.path).1);
-    Ok(match Format::of(&file.content) {
-        Err(Problem::NotAKeystore) if is_other && !is_nobodys => Held::Nothing(names),
+    Ok(match KeystoreFormat::of(&file.content) {
+        Err(KeystoreProblem::NotAKeystore) if is_other && !is_nobodys => Held::Nothing(names),
         _ => Held::Keystore,
     })
 }
 
 /// Whether a node is a file with something that is a keystore, or was one.
 fn is_keystore(node: &Node) -> bool {
-    matches!(node, Node::File(file) if Format::of(&file.content) != Err(Problem::NotAKeystore))
+    matches!(node, Node::File(file) if KeystoreFormat::of(&file.content) != Err(KeystoreProblem::NotAKeystore))
 }
 
 /// The keystore that we make for a Java without one, in the place of `base` (nothing, a link, a file that is none): the
@@ -219,7 +226,7 @@ fn make(
     system.retain(|root| root.allows(Purpose::ServerAuth) && OutputKind::Keystore.refusal(root).is_none());
     if system.is_empty() {
         stores.warnings.push(format!(
-            "this system has no roots of its own, so the keystore `{}` holds yours alone",
+            "this system has no roots of its own, so the keystore `{}` contains only yours",
             crate::text::escape(path)
         ));
     }
@@ -228,7 +235,10 @@ fn make(
     // Ours are ones that Java can load: the others were left out before.
     for certificate in system.iter().chain(wanted.iter().map(|(root, _)| root)) {
         if seen.insert(certificate.fingerprint()) {
-            roots.push(p11_kit::Root { alias: alias_for(certificate), certificate: certificate.clone() });
+            roots.push(p11_kit::ListedRoot {
+                alias: alias_for(certificate),
+                certificate: certificate.clone(),
+            });
         }
     }
     let standing = if let Node::File(file) = actual.as_ref() { &file.content[..] } else { &[] };
@@ -261,7 +271,7 @@ pub(super) fn plan(
         return make(view, updater, selection, found, wanted, before_us, stores);
     }
     let Node::File(file) = actual.as_ref() else {
-        return Err(at(Error::failed(format!("{} stands where a keystore should be", actual.kind()))));
+        return Err(at(Error::failed(format!("expected a keystore, found {}", actual.kind()))));
     };
     set_aside(
         view.sysroot(),
@@ -284,7 +294,7 @@ pub(super) fn plan(
         Rc::new(Node::File(File { content, modified: None, ..file.clone() }))
     };
     let Node::File(base_file) = base.as_ref() else {
-        return Err(at(Error::failed("it was no file before trustup")));
+        return Err(at(Error::failed("it was not a file before trustup")));
     };
     let mut rest = open(&base_file.content)?;
     stores.offers.insert(path.clone(), offer_of(OutputKind::Keystore, Ok(Some(names(&keystore)))));
@@ -315,14 +325,14 @@ pub(super) fn plan(
         Node::File(File { content, modified: None, ..file.clone() })
     };
     stores.bases.insert(path.clone(), base.as_ref().clone());
-    stores.nodes.push(Desired { path: path.clone(), node, reason: "Java trusts what is in here".to_owned() });
+    stores.nodes.push(Desired { path: path.clone(), node, reason: "Java reads this keystore".to_owned() });
     Ok(added)
 }
 
 /// What others put into a keystore and Java cannot load: with such an entry it may load none of the others (threat T39).
 fn unloadable(path: &str, keystore: &Keystore) -> Option<String> {
     keystore.entries().iter().find_map(|entry| {
-        let Content::Trusted { der, .. } = entry.content() else { return None };
+        let EntryContent::Trusted { der, .. } = entry.content() else { return None };
         // What is no certificate here has been read as one by Java, or by nobody.
         let why = Certificate::from_der(der).ok()?.refused_by_java()?;
         Some(format!(
@@ -339,7 +349,7 @@ pub(super) fn offer(after: &View, path: &str, selection: &Selection) -> Offer {
         let node = after.actual(path)?;
         let Node::File(file) = node.as_ref() else { return Ok(None) };
         set_aside(after.sysroot(), selection, OutputKind::Keystore, path, Keystore::cost(&file.content))?;
-        let password: Password = selection.java_password.clone().unwrap_or_default();
+        let password: StorePassword = selection.java_password.clone().unwrap_or_default();
         let keystore = Keystore::parse(&file.content, &password).map_err(|problem| problem.into_error())?;
         Ok(Some(names(&keystore)))
     };

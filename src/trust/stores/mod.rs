@@ -48,9 +48,9 @@ pub struct Selection {
     /// Homes of Java that the caller's JAVA_HOME names.
     pub java_homes: Vec<String>,
     /// The keystores' password, if it is not Java's own.
-    pub java_password: Option<keystore::Password>,
+    pub java_password: Option<keystore::StorePassword>,
     /// The NSS databases' password.
-    pub nss_password: Option<database::Password>,
+    pub nss_password: Option<database::NssPassword>,
     /// Homes in which NSS databases are looked for, as seen inside.
     pub homes: Vec<String>,
     /// `XDG_DATA_HOME` of the current user.

@@ -8,8 +8,8 @@ use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::nss::files::{self, Found as Read};
-use crate::nss::{CERT_DB, Databases, Files, KEY_DB, Refusal, find, nickname_for};
+use crate::nss::files::{self, FoundDatabase as Read};
+use crate::nss::{CERT_DB, Databases, Files, KEY_DB, NssRefusal, find, nickname_for};
 use crate::rootfs::budget;
 use crate::rootfs::file_set::Rules;
 use crate::rootfs::path::child;
@@ -69,7 +69,9 @@ pub(super) fn find(
                 Ok(looked) => looked,
                 // A container's HOME may be another user's, whom the current user cannot look into.
                 Err(error) if selection.nss != Wish::Named => {
-                    stores.warnings.push(format!("no NSS database is looked for in this home: {error}"));
+                    stores.warnings.push(format!(
+                        "skipped the search for NSS databases in this home directory: {error}"
+                    ));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -163,10 +165,10 @@ fn open(
         ))),
         Read::Incomplete(name) => Err(at(Error::failed(format!("`{name}` is missing beside the other file"))
             .hint("restore it, or move the other file away so that a new database is made"))),
-        Read::InUse(name) => Err(at(Error::failed(format!("`{name}` says that the database is in use, or was left half-written"))
-            .hint("end the program that uses it (a browser), and run again"))),
+        Read::InUse(name) => Err(at(Error::failed(format!("`{name}` shows that the database is in use, or was left half-written"))
+            .hint("stop the program that uses it (a browser), and run again"))),
         Read::Databases { cert9, key4 } => {
-            let refused = |refusal: Refusal| at(refusal.into_error());
+            let refused = |refusal: NssRefusal| at(refusal.into_error());
             let password = selection.nss_password.as_ref();
             let databases = Databases::read(&cert9.bytes, &key4.bytes).map_err(refused)?;
             let unlocking = databases.cost_of_unlocking(password).map_err(refused)?;
@@ -194,7 +196,7 @@ pub(super) fn plan(
     stores: &mut Stores,
 ) -> Result<BTreeMap<Fingerprint, Addition>> {
     let (sysroot, directory) = (view.sysroot(), &found.path);
-    let refused = |refusal: Refusal| refusal.into_error().at(sysroot.display(directory));
+    let refused = |refusal: NssRefusal| refusal.into_error().at(sysroot.display(directory));
     let [cert9, key4] = [CERT_DB, KEY_DB].map(|name| child(directory, name));
     let effort = (OPENINGS, wanted.len() + before.len());
     let existing = open(sysroot, directory, selection, effort)?;
@@ -267,7 +269,7 @@ pub(super) fn plan(
         for directory in missing(sysroot, directory)? {
             let mode = if found.path == find::SYSTEM { DIRECTORY_MODE_OF_ALL } else { DIRECTORY_MODE };
             let node = Node::Directory { mode };
-            stores.nodes.push(Desired { path: directory, node, reason: "a directory on the way".to_owned() });
+            stores.nodes.push(Desired { path: directory, node, reason: "a parent directory".to_owned() });
         }
     }
     let [cert_node, key_node] = nodes;
@@ -278,7 +280,7 @@ pub(super) fn plan(
     }
     for (path, node, base) in pair {
         stores.bases.insert(path.clone(), base);
-        stores.nodes.push(Desired { path, node, reason: "browsers trust what is in here".to_owned() });
+        stores.nodes.push(Desired { path, node, reason: "browsers read this database".to_owned() });
     }
     Ok(added)
 }
@@ -315,7 +317,7 @@ fn names(databases: &Databases) -> crate::nss::Result<BTreeMap<Fingerprint, Stri
 pub(super) fn offer(after: &View, directory: &str, selection: &Selection) -> Offer {
     let roots = open(after.sysroot(), directory, selection, (1, 0)).and_then(|databases| match databases {
         None => Ok(None),
-        Some(databases) => names(&databases).map(Some).map_err(Refusal::into_error),
+        Some(databases) => names(&databases).map(Some).map_err(NssRefusal::into_error),
     });
     offer_of(OutputKind::NssDatabase, roots)
 }

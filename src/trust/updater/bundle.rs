@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::inputs;
 use super::nix_links::{self, Way};
-use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted};
+use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, UpdaterInput};
 use crate::cert::readers::{self, Reader};
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
@@ -141,7 +141,13 @@ impl Bundles {
 
     /// Appends what is `wanted` to every bundle that is there (except `done`, written already), makes the primary one
     /// if it is missing, and the links if there is none at all.
-    pub fn append(&self, view: &View, wanted: &Wanted, done: &[&str], desires: &mut Desires) -> Result<()> {
+    pub fn append(
+        &self,
+        view: &View,
+        wanted: &UpdaterInput,
+        done: &[&str],
+        desires: &mut Desires,
+    ) -> Result<()> {
         let found = self.found(view)?;
         for Found { path, file, links, shut, .. } in &found {
             let is_done = done.contains(&path.as_str());
@@ -171,7 +177,7 @@ impl Bundles {
             }
             if let Some((first, others)) = links.split_first() {
                 if !is_done {
-                    let reason = "in place of a link into Nix's store: what it led to, and the root";
+                    let reason = "replaces a link into Nix's store: the roots of its target, and yours";
                     desires.want(first, Node::File(File::new(content, 0o644)), reason);
                 }
                 for link in others {
@@ -233,7 +239,7 @@ pub(super) fn was_damaged(path: &str, problem: &str, content: &[u8]) -> String {
 }
 
 /// `bundle` with the wanted roots that it lacks at its end.
-fn with_anchors(bundle: &[u8], wanted: &Wanted) -> Vec<u8> {
+fn with_anchors(bundle: &[u8], wanted: &UpdaterInput) -> Vec<u8> {
     let present: BTreeSet<Fingerprint> =
         readers::read(bundle, &Reader::OF_BUNDLES).offered.into_iter().collect();
     let mut content = bundle.to_vec();
@@ -274,7 +280,7 @@ fn what_lasts(view: &View, path: &str) -> Result<String> {
         )
     } else {
         format!(
-            "a variable that names a file below `/nix` (SSL_CERT_FILE, NIX_SSL_CERT_FILE, GIT_SSL_CAINFO) leads programs to the roots without this one: let it name `{path}`"
+            "a variable that names a file below `/nix` (SSL_CERT_FILE, NIX_SSL_CERT_FILE, GIT_SSL_CAINFO) makes programs read the roots without this one: set it to `{path}`"
         )
     })
 }
@@ -342,7 +348,7 @@ impl Updater for Bundles {
         Ok(Desires::default())
     }
 
-    fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires> {
+    fn desired(&self, view: &View, wanted: &UpdaterInput) -> Result<Desires> {
         let mut desires = Desires::default();
         if !wanted.anchors.is_empty() || wanted.web_pki {
             self.append(view, wanted, &[], &mut desires)?;

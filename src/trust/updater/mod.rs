@@ -38,7 +38,7 @@ pub struct Anchor {
 
 /// All that an updater is asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Wanted {
+pub struct UpdaterInput {
     /// The roots to add, in order.
     pub anchors: Vec<Anchor>,
     /// Put the compiled-in Web PKI into a bundle that has to be made.
@@ -171,7 +171,7 @@ impl AnchorDirectory {
     ///
     /// # Errors
     /// Another file has the name.
-    fn place(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
+    fn place(&self, view: &View, wanted: &UpdaterInput, desires: &mut Desires) -> Result<()> {
         for anchor in wanted.anchors.iter().filter(|anchor| anchor.standing.is_none()) {
             let path = self.file(&anchor.name);
             if *view.original(&path)? != Node::Absent {
@@ -276,5 +276,5 @@ pub trait Updater: Debug + Sync {
     fn regenerated(&self, view: &View) -> Result<Desires>;
 
     /// What should stand where, so that `wanted` is trusted and nothing else changes.
-    fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires>;
+    fn desired(&self, view: &View, wanted: &UpdaterInput) -> Result<Desires>;
 }

@@ -11,7 +11,7 @@ use super::bundle::{Bundles, push_certificate};
 use super::inputs;
 use super::rehash::{self, want_links};
 use super::{
-    AnchorDirectory, BrokenInput, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted,
+    AnchorDirectory, BrokenInput, Desires, NativeTool, Output, OutputKind, Ownership, Updater, UpdaterInput,
 };
 use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
@@ -77,13 +77,13 @@ impl PemDirectory {
     }
 
     /// Our anchors by the path of their file.
-    fn placed(&self, wanted: &Wanted) -> BTreeMap<String, Certificate> {
+    fn placed(&self, wanted: &UpdaterInput) -> BTreeMap<String, Certificate> {
         let ours = wanted.anchors.iter().filter(|anchor| anchor.standing.is_none());
         ours.map(|anchor| (self.anchors().file(&anchor.name), anchor.certificate.clone())).collect()
     }
 
     /// Bundle and hash links as the program makes them of the files and our anchors.
-    fn managed(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
+    fn managed(&self, view: &View, wanted: &UpdaterInput, desires: &mut Desires) -> Result<()> {
         let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         for name in self.inputs(view)? {
             if let Some(node) = view.read(&child(self.certs, &name))?
@@ -131,7 +131,7 @@ impl PemDirectory {
     }
 
     /// Where no package of the files is: bundles get ours appended, the directory our hash links.
-    fn unmanaged(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
+    fn unmanaged(&self, view: &View, wanted: &UpdaterInput, desires: &mut Desires) -> Result<()> {
         self.bundles().append(view, wanted, &[], desires)?;
         let ours = self.placed(wanted);
         let names: BTreeSet<&str> = ours.keys().map(|path| split(path).1).collect();
@@ -259,12 +259,12 @@ impl Updater for PemDirectory {
     fn regenerated(&self, view: &View) -> Result<Desires> {
         let mut desires = Desires::default();
         if self.is_managed(view)? {
-            self.managed(view, &Wanted::default(), &mut desires)?;
+            self.managed(view, &UpdaterInput::default(), &mut desires)?;
         }
         Ok(desires)
     }
 
-    fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires> {
+    fn desired(&self, view: &View, wanted: &UpdaterInput) -> Result<Desires> {
         let mut desires = Desires::default();
         if wanted.anchors.is_empty() && !wanted.web_pki {
             return Ok(desires);

@@ -7,12 +7,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted, bundle};
+use super::{
+    AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, UpdaterInput, bundle,
+};
 use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::keystore::alias_for;
-use crate::keystore::p11_kit::{self, Root};
+use crate::keystore::p11_kit::{self, ListedRoot};
 use crate::rootfs::path::child;
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
@@ -35,7 +37,7 @@ pub struct PrivateStore;
 
 impl PrivateStore {
     /// Every root that programs are to find: the system's, then ours.
-    fn combined(view: &View, wanted: &Wanted) -> Vec<Certificate> {
+    fn combined(view: &View, wanted: &UpdaterInput) -> Vec<Certificate> {
         let web_pki = webpki_root_certs::TLS_SERVER_ROOT_CERTS
             .iter()
             .filter(|_| wanted.web_pki && view.beneath().roots.is_empty())
@@ -44,17 +46,17 @@ impl PrivateStore {
     }
 
     /// The keystore, if there is a Java: what its own holds, else all of `combined`, and ours.
-    fn keystore(view: &View, wanted: &Wanted, combined: &[Certificate]) -> Result<Option<Node>> {
+    fn keystore(view: &View, wanted: &UpdaterInput, combined: &[Certificate]) -> Result<Option<Node>> {
         let Some(java) = &view.beneath().java else { return Ok(None) };
         let system = if java.is_empty() { combined } else { java };
         // What Java's own keystore holds, Java loads.
         let loads = |certificate: &Certificate| {
             java.contains(certificate) || OutputKind::Keystore.refusal(certificate).is_none()
         };
-        let roots: Vec<Root> = with_ours(system.iter().cloned(), wanted)
+        let roots: Vec<ListedRoot> = with_ours(system.iter().cloned(), wanted)
             .into_iter()
             .filter(loads)
-            .map(|certificate| Root { alias: alias_for(&certificate), certificate })
+            .map(|certificate| ListedRoot { alias: alias_for(&certificate), certificate })
             .collect();
         let actual = view.actual(KEYSTORE)?;
         let standing = if let Node::File(file) = actual.as_ref() { &file.content[..] } else { &[] };
@@ -65,7 +67,7 @@ impl PrivateStore {
 }
 
 /// The system's roots and ours, each once. Ours last: what the system holds already keeps its place.
-fn with_ours(system: impl Iterator<Item = Certificate>, wanted: &Wanted) -> Vec<Certificate> {
+fn with_ours(system: impl Iterator<Item = Certificate>, wanted: &UpdaterInput) -> Vec<Certificate> {
     let mut seen: BTreeSet<Fingerprint> = BTreeSet::new();
     let ours = wanted.anchors.iter().map(|anchor| anchor.certificate.clone());
     system.chain(ours).filter(|certificate| seen.insert(certificate.fingerprint())).collect()
@@ -138,7 +140,7 @@ impl Updater for PrivateStore {
         Ok(Desires::default())
     }
 
-    fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires> {
+    fn desired(&self, view: &View, wanted: &UpdaterInput) -> Result<Desires> {
         let mut desires = Desires::default();
         if wanted.anchors.is_empty() {
             return Ok(desires);
@@ -163,14 +165,14 @@ impl Updater for PrivateStore {
         desires.want(
             BUNDLE,
             Node::File(File::new(content, MODE)),
-            "the system's roots and ours in one bundle",
+            "the system's roots and yours in one bundle",
         );
         if let Some(keystore) = PrivateStore::keystore(view, wanted, &combined)? {
-            desires.want(KEYSTORE, keystore, "the roots of the system's Java and ours, for Java");
+            desires.want(KEYSTORE, keystore, "the roots of the system's Java and yours, for Java");
         }
         if view.beneath().roots.is_empty() && !wanted.web_pki {
             desires.warnings.push(
-                "this system has no roots of its own, so the private store holds yours alone; `--with-web-pki` adds the Web PKI's"
+                "this system has no roots of its own, so the private store contains only yours; `--with-web-pki` adds the Web PKI's"
                     .to_owned(),
             );
         }

@@ -23,7 +23,7 @@ const EXTENSIONS: [&str; 4] = ["pem", "crt", "cer", "crl"];
 
 /// One entry of the directory.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct HashedEntry {
     /// Its name.
     pub name: String,
     /// If it is a link: the target as written.
@@ -80,7 +80,7 @@ impl Bucket {
 
 /// The links to make (`Some(target)`) and to remove (`None`), by name. With `keep_duplicates`, as Alpine's program
 /// does, a second file with the same certificate keeps the link that it has.
-pub fn changes(entries: &[Entry], keep_duplicates: bool) -> BTreeMap<String, Option<String>> {
+pub fn changes(entries: &[HashedEntry], keep_duplicates: bool) -> BTreeMap<String, Option<String>> {
     let mut buckets: BTreeMap<u32, Bucket> = BTreeMap::new();
     for entry in entries {
         if let (Some(target), Some((hash, number))) = (&entry.target, parse_name(&entry.name)) {
@@ -124,7 +124,7 @@ pub fn entries(
     directory: &str,
     links: &BTreeMap<String, Option<String>>,
     ours: &BTreeMap<String, Certificate>,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<HashedEntry>> {
     let mut names: BTreeSet<String> = view.names(directory)?.into_iter().collect();
     names.extend(links.iter().filter(|(_, target)| target.is_some()).map(|(name, _)| name.clone()));
     let in_directory = ours.keys().map(|path| split(path)).filter(|(parent, _)| *parent == directory);
@@ -150,7 +150,7 @@ pub fn entries(
                 None => only_certificate(view, &path)?,
             }
         };
-        entries.push(Entry { name, target, certificate });
+        entries.push(HashedEntry { name, target, certificate });
     }
     Ok(entries)
 }
@@ -178,7 +178,7 @@ pub(super) fn want_links(
         let path = child(directory, &name);
         match target {
             Some(target) => desires.want(path, Node::Link { target }, reason),
-            None => desires.want(path, Node::Absent, "it leads nowhere any more"),
+            None => desires.want(path, Node::Absent, "it is a dangling symlink"),
         }
     }
 }
@@ -210,16 +210,16 @@ mod tests {
         Certificate::from_der(certificate.der()).unwrap()
     }
 
-    fn file(name: &str, certificate: &Certificate) -> Entry {
-        Entry {
+    fn file(name: &str, certificate: &Certificate) -> HashedEntry {
+        HashedEntry {
             name: name.into(),
             target: Some(format!("/x/{name}")),
             certificate: Some(certificate.clone()),
         }
     }
 
-    fn link(name: String, target: &str) -> Entry {
-        Entry { name, target: Some(target.into()), certificate: None }
+    fn link(name: String, target: &str) -> HashedEntry {
+        HashedEntry { name, target: Some(target.into()), certificate: None }
     }
 
     fn made(changes: BTreeMap<String, Option<String>>) -> Vec<(String, Option<String>)> {
@@ -258,7 +258,7 @@ mod tests {
         let root = root("Same");
         // Behind the version and the header of the serial number, which has 20 bytes.
         let at = root.der().windows(3).position(|part| part == [0x02, 0x01, 0x02]).expect("version 3") + 5;
-        let files: Vec<Entry> = (0..MANY)
+        let files: Vec<HashedEntry> = (0..MANY)
             .map(|number| {
                 let mut der = root.der().to_vec();
                 der[at..at + 8].copy_from_slice(&(1 << 62 | number as u64).to_be_bytes());
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(changes[&name(hash, MANY - 1)].as_deref(), Some("09999.pem"));
         // Every second has its link already; those between fill the holes in order.
         let links = (0..MANY).step_by(2).map(|number| link(name(hash, number), &format!("{number:05}.pem")));
-        let entries: Vec<Entry> = links.chain(files).collect();
+        let entries: Vec<HashedEntry> = links.chain(files).collect();
         let changes = super::changes(&entries, false);
         assert_eq!(changes.len(), MANY / 2);
         assert_eq!(changes[&name(hash, 1)].as_deref(), Some("00001.pem"));
@@ -298,7 +298,8 @@ mod tests {
 
     #[test]
     fn a_link_to_nothing_needed_goes() {
-        let link = Entry { name: "deadbeef.0".into(), target: Some("gone.pem".into()), certificate: None };
+        let link =
+            HashedEntry { name: "deadbeef.0".into(), target: Some("gone.pem".into()), certificate: None };
         assert_eq!(
             changes(std::slice::from_ref(&link), false),
             BTreeMap::from([("deadbeef.0".to_owned(), None)])

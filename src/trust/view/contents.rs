@@ -8,18 +8,18 @@ use crate::fingerprint::Fingerprint;
 
 /// Certificates that were parsed already, by the SHA-256 of their DER (with a label, where the file is irregular): the same
 /// roots are in many files.
-pub(super) type Parsed = BTreeMap<Fingerprint, Option<Certificate>>;
+pub(super) type ParsedCertificates = BTreeMap<Fingerprint, Option<Certificate>>;
 
 /// What is in a file of certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
+pub struct FileCertificates {
     /// The certificates that can be made out, in order, whether a program reads them or not.
     pub certificates: Vec<Certificate>,
     /// What every program finds that reads bundles.
     pub reading: Reading,
 }
 
-impl Contents {
+impl FileCertificates {
     /// Whether every program that reads bundles finds this root here.
     pub fn offers(&self, fingerprint: &Fingerprint) -> bool {
         self.reading.offers(fingerprint)
@@ -28,10 +28,10 @@ impl Contents {
 
 /// What is in these bytes; what was parsed before is taken from `parsed`. At most `most` entries are added to that (threat T36);
 /// `None` where that is not enough.
-pub(super) fn parse(content: &[u8], parsed: &mut Parsed, most: u64) -> Option<Contents> {
+pub(super) fn parse(content: &[u8], parsed: &mut ParsedCertificates, most: u64) -> Option<FileCertificates> {
     let most = parsed.len().saturating_add(usize::try_from(most).unwrap_or(usize::MAX));
     if let Some(regular) = readers::read_regular(content) {
-        let mut contents = Contents::default();
+        let mut contents = FileCertificates::default();
         for der in regular {
             let key = Fingerprint::of(&der);
             contents.reading.offered.push(key);
@@ -46,7 +46,7 @@ pub(super) fn parse(content: &[u8], parsed: &mut Parsed, most: u64) -> Option<Co
     let reading = readers::read(content, &Reader::OF_BUNDLES);
     let blocks = pem::blocks(content);
     if blocks.is_empty() {
-        return Some(Contents { certificates: Certificate::all_in(content), reading });
+        return Some(FileCertificates { certificates: Certificate::all_in(content), reading });
     }
     let mut certificates = Vec::new();
     for block in &blocks {
@@ -58,5 +58,5 @@ pub(super) fn parse(content: &[u8], parsed: &mut Parsed, most: u64) -> Option<Co
             return None;
         }
     }
-    Some(Contents { certificates, reading })
+    Some(FileCertificates { certificates, reading })
 }

@@ -5,20 +5,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::View;
 use crate::error::Result;
 use crate::rootfs::tree::Node;
-use crate::trust::plausible::{self, Verdict};
+use crate::trust::plausible::{self, Plausibility};
 
 impl View<'_> {
     /// The recorded content `before`, as far as it is plausible; else `None`, and the reason is noted (threat T34).
     pub(super) fn believed(&self, location: &str, before: Node) -> Result<Option<Node>> {
         let path = self.recorded.get(location).map_or(location, String::as_str).to_owned();
         Ok(match plausible::judge(self, location, before, &BTreeSet::new())? {
-            Verdict::Believed(node, note) => {
+            Plausibility::Believed(node, note) => {
                 if let Some(note) = note {
                     self.lessened.borrow_mut().insert(path, note);
                 }
                 Some(node)
             }
-            Verdict::Doubted(why) => {
+            Plausibility::Doubted(why) => {
                 self.doubts.borrow_mut().insert(path, why);
                 None
             }

@@ -218,7 +218,7 @@ fn what_cannot_be_written_is_said_before_anything_is_spent() {
         let binary = copy_for_all(binary::trustup(), scene.directory.path(), 0o755);
         let as_user = || scene.enroll().binary(&binary).env("HOME", scene.directory.path()).uid(4711);
         let run = as_user().fails(1);
-        run.says(["could not make the directory", "a directory that trustup can write"]);
+        run.says(["could not create the directory", "a directory that trustup can write"]);
         as_user().args(["--owner", "0:0"]).fails(2).says(["only root can give files"]);
         assert_eq!(scene.server.connections(), 0);
     }
@@ -320,6 +320,6 @@ fn what_is_on_the_way_and_no_directory_is_said() {
     let scene = Scene::new();
     super::write(&scene.path("file"), b"", 0o644);
     let run = scene.enroll().arg("--chain").arg(scene.path("file/below/chain.crt")).fails(2);
-    run.says(["`--chain` cannot write there", "a file stands where a directory is needed", "hint:"]);
+    run.says(["`--chain` cannot write there", "expected a directory, found a file", "hint:"]);
     assert_eq!(scene.server.connections(), 0);
 }

@@ -59,7 +59,7 @@ fn a_birth_certificate_that_is_its_key_is_said() {
     run.fails(2).says(["holds a private key", "`--x5c-cert` is"]);
     let run = by_birth(&scene);
     fs::remove_file(scene.path("birth.crt")).expect("removed");
-    run.fails(2).says(["there is no such file", "`--x5c-cert` is"]);
+    run.fails(2).says(["no such file", "`--x5c-cert` is"]);
 }
 
 /// The key of a provisioner in every form that `trustup token` takes, and what it lacks.

@@ -6,7 +6,7 @@ use rusqlite::types::Value as Column;
 use rusqlite::{Connection, params};
 use trustup::cert::Certificate;
 use trustup::keystore::Keystore;
-use trustup::nss::{Databases, Entry, Trust};
+use trustup::nss::{Databases, NssCertificate, ServerTrust};
 
 use super::*;
 use crate::support::keystores;
@@ -58,7 +58,7 @@ fn settings(image: &Image) -> Value {
         .unwrap()
 }
 
-fn entry(image: &Image) -> Option<Entry> {
+fn entry(image: &Image) -> Option<NssCertificate> {
     let read = |name: &str| fs::read(image.at(&format!("{DIRECTORY}/{name}"))).unwrap();
     let databases = Databases::open(&read("cert9.db"), &read("key4.db"), None).unwrap();
     databases.entries().unwrap().into_iter().find(|entry| entry.fingerprint == image.evil.fingerprint)
@@ -77,10 +77,10 @@ fn plant_addition(image: &Image, former: &Value) {
 fn t34_a_former_setting_of_the_state_raises_no_trust() {
     for (now, former, wanted) in [
         // What the user distrusts stays distrusted.
-        (DISTRUSTED, TRUSTED_CA, Some(Trust::Distrusted)),
-        (DISTRUSTED, TRUSTED_PEER, Some(Trust::Distrusted)),
+        (DISTRUSTED, TRUSTED_CA, Some(ServerTrust::Distrusted)),
+        (DISTRUSTED, TRUSTED_PEER, Some(ServerTrust::Distrusted)),
         // What is not trusted is not trusted afterwards.
-        (0xce53_4353, TRUSTED_CA, Some(Trust::Unset)),
+        (0xce53_4353, TRUSTED_CA, Some(ServerTrust::Unset)),
     ] {
         let image = with_database();
         set(&image, SERVER, former);
@@ -132,7 +132,11 @@ fn t34_a_former_database_of_the_state_raises_no_trust() {
         image.bootstrap().args(["--stores", "system"]).ok().says(["record"]);
         assert_eq!(fs::read(image.at(&path)).unwrap(), now, "{how}");
         let untrusted = image.untrust().ok();
-        assert_eq!(entry(&image).map(|entry| entry.trust), Some(Trust::Distrusted), "{how}: {untrusted}");
+        assert_eq!(
+            entry(&image).map(|entry| entry.trust),
+            Some(ServerTrust::Distrusted),
+            "{how}: {untrusted}"
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use trustup::keystore::{Keystore, Password, p11_kit};
+use trustup::keystore::{Keystore, StorePassword, p11_kit};
 
 use super::*;
 
@@ -77,7 +77,7 @@ fn a_root_added_to_the_keystore_survives_auto_and_stops_native() {
         let root = family.base.copy();
         let theirs = ca::root("Added by keytool");
         let certificate = trustup::cert::Certificate::from_der(&theirs.der).unwrap();
-        let mut keystore = Keystore::parse(&root.read(family.keystore), &Password::default()).unwrap();
+        let mut keystore = Keystore::parse(&root.read(family.keystore), &StorePassword::default()).unwrap();
         keystore.add("theirs", &certificate, 5).unwrap();
         root.remove(family.keystore);
         root.write(family.keystore, keystore.to_bytes(&mut |_| panic!("a JKS has no salt")).unwrap());

@@ -12,7 +12,8 @@ use rusqlite::{Connection, types::Value};
 use tempfile::TempDir;
 use trustup::cert::Certificate;
 use trustup::nss::{
-    CERT_DB, Databases, Former, KEY_DB, Password, Protection, Refusal, Signed, Trust, nickname_for,
+    CERT_DB, Databases, Former, KEY_DB, NssPassword, NssRefusal, ServerTrust, SettingsProtection,
+    SettingsSignature, nickname_for,
 };
 
 use crate::openssl::openssl;
@@ -95,11 +96,11 @@ impl Store {
     }
 
     fn open(&self) -> Databases {
-        let password = self.password.map(Password::new);
+        let password = self.password.map(NssPassword::new);
         self.try_open(password.as_ref()).expect("opens")
     }
 
-    fn try_open(&self, password: Option<&Password>) -> Result<Databases, Refusal> {
+    fn try_open(&self, password: Option<&NssPassword>) -> Result<Databases, NssRefusal> {
         let read = |name| std::fs::read(self.path(name)).expect("read");
         Databases::open(&read(CERT_DB), &read(KEY_DB), password)
     }

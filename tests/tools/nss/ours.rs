@@ -38,7 +38,7 @@ fn signatures_decide_in_nss_as_they_do_here() {
         assert_eq!(store.is_valid(&nickname(&root)), logged_in, "{made:?}");
         assert_eq!(store.is_valid_before_login(&nickname(&root)), logged_out, "{made:?}");
         let entry = &store.open().entries().expect("listed")[0];
-        assert_eq!((entry.trust, entry.is_trusted()), (Trust::Trusted, logged_in), "{made:?}");
+        assert_eq!((entry.trust, entry.is_trusted()), (ServerTrust::Trusted, logged_in), "{made:?}");
         let entry = &store.try_open(None).expect("opens").entries().expect("listed")[0];
         assert_eq!(entry.is_trusted(), logged_out, "{made:?}");
         // Adding it again mends it.
@@ -81,19 +81,19 @@ fn our_rows_are_those_of_certutil() {
 fn passwords_are_tried_before_anything_is_written() {
     let (store, root) = (Store::new(Made::Real), root("Ours"));
     let certificate = Certificate::from_der(&root.der).expect("parses");
-    let wrong = store.try_open(Some(&Password::new("wrong"))).err();
-    assert_eq!(wrong, Some(Refusal::WrongPassword));
+    let wrong = store.try_open(Some(&NssPassword::new("wrong"))).err();
+    assert_eq!(wrong, Some(NssRefusal::WrongPassword));
     let mut locked = store.try_open(None).expect("can be read");
-    assert_eq!(locked.protection(), Protection::Locked);
-    assert_eq!(locked.add(&certificate, "ours"), Err(Refusal::Locked));
+    assert_eq!(locked.protection(), SettingsProtection::Locked);
+    assert_eq!(locked.add(&certificate, "ours"), Err(NssRefusal::Locked));
     let before = std::fs::read(store.path(CERT_DB)).expect("read");
     let files = locked.into_files().expect("bytes");
     assert_eq!(files.cert9, before, "untouched");
-    let password = Password::from_file(&std::fs::read(store.path("password")).expect("read"));
-    assert_eq!(store.try_open(Some(&password)).expect("opens").protection(), Protection::Unlocked);
+    let password = NssPassword::from_file(&std::fs::read(store.path("password")).expect("read"));
+    assert_eq!(store.try_open(Some(&password)).expect("opens").protection(), SettingsProtection::Unlocked);
     // A database with the empty password needs none, whatever is given for others.
     let empty = Store::new(Made::Empty);
-    assert_eq!(empty.try_open(Some(&password)).expect("opens").protection(), Protection::Empty);
+    assert_eq!(empty.try_open(Some(&password)).expect("opens").protection(), SettingsProtection::Empty);
 }
 
 #[test]
@@ -101,12 +101,12 @@ fn passwords_are_tried_before_anything_is_written() {
 fn nss_signs_our_rows_when_it_sets_the_first_password() {
     let (store, root) = (Store::new(Made::New), root("Ours"));
     store.add(&root);
-    assert_eq!(store.open().protection(), Protection::None);
+    assert_eq!(store.open().protection(), SettingsProtection::None);
     // As a browser does at its first start: the empty password.
     store.certutil(&["-N", "--empty-password"]);
     let databases = store.open();
-    assert_eq!(databases.protection(), Protection::Empty);
+    assert_eq!(databases.protection(), SettingsProtection::Empty);
     let entry = &databases.entries().expect("listed")[0];
-    assert_eq!((entry.trust, entry.signed), (Trust::Trusted, Signed::Valid));
+    assert_eq!((entry.trust, entry.signed), (ServerTrust::Trusted, SettingsSignature::Valid));
     assert!(store.is_valid(&nickname(&root)));
 }

@@ -21,7 +21,7 @@ fn what_certutil_made_comes_back_as_it_was() {
             let server = TlsServer::start(&root);
             let before = store.content();
             let was_valid = store.is_valid("their name");
-            let trusted = |entries: Vec<trustup::nss::Entry>| {
+            let trusted = |entries: Vec<trustup::nss::NssCertificate>| {
                 entries.iter().find(|entry| entry.nickname == "their name").is_some_and(|e| e.is_trusted())
             };
             assert_eq!(trusted(store.open().entries().expect("listed")), flags.starts_with('C'), "{flags}");
@@ -60,7 +60,7 @@ fn certutil_changes_and_removes_what_we_added() {
         assert!(!store.is_valid(&nickname(&root)), "{made:?}");
         let entries = store.open().entries().expect("listed");
         let entry = entries.iter().find(|entry| entry.nickname == nickname(&root)).expect("there");
-        assert_eq!(entry.trust, Trust::Distrusted, "{made:?}");
+        assert_eq!(entry.trust, ServerTrust::Distrusted, "{made:?}");
         assert_eq!(store.list()[&nickname(&root)], "p,p,p", "{made:?}");
         // Its owner distrusts it now: that stays, and nothing of it is trusted again (threat T34).
         let distrusted = store.content();
@@ -87,12 +87,12 @@ fn a_changed_password_signs_what_comes_back() {
     std::fs::write(store.path("empty"), "\n").expect("written");
     store.run("certutil", &["-W", "-f", "empty", "-@", "password", "-d", "sql:."]).expect("a new password");
     store.password = Some(SECRET);
-    assert_eq!(store.open().protection(), Protection::Unlocked);
+    assert_eq!(store.open().protection(), SettingsProtection::Unlocked);
     assert!(store.is_valid("their name"));
     store.remove(&root, Some(&former));
     assert_eq!(store.list()["their name"], "T,C,C");
     let entry = &store.open().entries().expect("listed")[0];
-    assert_eq!((entry.trust, entry.signed), (Trust::Unset, Signed::Valid));
+    assert_eq!((entry.trust, entry.signed), (ServerTrust::Unset, SettingsSignature::Valid));
 }
 
 #[test]
@@ -113,8 +113,12 @@ fn a_later_nss_believes_us_and_gets_its_own_settings_back() {
             assert_eq!(before.iter().filter(|row| own(row)).count(), 1);
             let entries = store.open().entries().expect("listed");
             let entry = entries.iter().find(|entry| entry.nickname == "theirs").expect("there");
-            let wanted = if flags == "p,p,p" { Trust::Distrusted } else { Trust::Unset };
-            assert_eq!((entry.trust, entry.signed == Signed::Invalid), (wanted, false), "{made:?}");
+            let wanted = if flags == "p,p,p" { ServerTrust::Distrusted } else { ServerTrust::Unset };
+            assert_eq!(
+                (entry.trust, entry.signed == SettingsSignature::Invalid),
+                (wanted, false),
+                "{made:?}"
+            );
             let former = store.add(&theirs).expect("changed");
             assert!(store.is_valid_later("theirs") && store.is_valid("theirs"), "{made:?} {flags}");
             assert!(store.is_valid_later(&nickname(&ours)), "{made:?}");

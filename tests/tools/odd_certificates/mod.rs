@@ -17,7 +17,7 @@ use trustup::cert::policy::{self, Policy};
 
 use self::odd::Cases;
 use self::real::{Outcome, Verdicts, ask};
-use crate::testing::Random;
+use crate::testing::Xorshift;
 
 /// All that the options allow: what is still refused is refused for its form, its key or its purpose.
 const LENIENT: Policy = Policy { now: 1_795_392_000, allow_expired: true, allow_intermediate: true };
@@ -153,7 +153,7 @@ fn t39_the_same_for_changed_certificates() {
         std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
     };
     let mut random =
-        Random(0x0039_5eed ^ from_env("TRUSTUP_TEST_SEED", 0).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        Xorshift(0x0039_5eed ^ from_env("TRUSTUP_TEST_SEED", 0).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let wanted = from_env("TRUSTUP_TEST_ROUNDS", 300) as usize;
     let mut certificates = Vec::new();
     let (mut tried, mut seen) = (0, BTreeSet::new());

@@ -2,7 +2,7 @@
 
 use rcgen::PublicKeyData as _;
 
-use crate::testing::{Random, key, tlv};
+use crate::testing::{Xorshift, key, tlv};
 
 /// An element: its tag, and its content as bytes or as elements. `wrap` is what stands in front of the elements in a
 /// string that holds DER (the byte of unused bits of a BIT STRING).
@@ -84,7 +84,7 @@ const TAGS: [u8; 24] = [
 ];
 
 /// Changes the element with this number, counted in the order of their tags.
-fn change(element: &mut Element, at: &mut usize, random: &mut Random, pool: &[Element]) {
+fn change(element: &mut Element, at: &mut usize, random: &mut Xorshift, pool: &[Element]) {
     let Content::Elements { elements, .. } = &mut element.content else { return };
     for index in 0..elements.len() {
         let size = count(&elements[index]);
@@ -142,7 +142,7 @@ fn collect(element: &Element, pool: &mut Vec<Element>) {
 }
 
 /// One to three changes of `der`; parts may come from `donor`. `None` if it is too broken to be taken apart.
-pub(super) fn mutate(der: &[u8], donor: &[u8], random: &mut Random) -> Option<Vec<u8>> {
+pub(super) fn mutate(der: &[u8], donor: &[u8], random: &mut Xorshift) -> Option<Vec<u8>> {
     let mut root = parse_all(der)?.into_iter().next()?;
     let mut pool = Vec::new();
     collect(&parse_all(donor)?.into_iter().next()?, &mut pool);

@@ -6,13 +6,13 @@ use std::process::{Command, Stdio};
 
 use rcgen::PublicKeyData;
 use trustup::cert::{Certificate, pem};
-use trustup::keystore::{Keystore, Password, alias_for};
+use trustup::keystore::{Keystore, StorePassword, alias_for};
 use trustup::nss;
 
 use super::odd::Odd;
 use crate::support::go;
 use crate::support::java::{CHANGEIT, Java};
-use crate::testing::{Draft, common_name};
+use crate::testing::{TestCertificate, common_name};
 
 /// What became of a certificate between two good ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,7 +62,7 @@ fn file(directory: &Path, number: usize, extension: &str) -> PathBuf {
 /// Two roots that every reader loads.
 fn good() -> [Certificate; 2] {
     ["Good 1", "Good 2"]
-        .map(|name| Certificate::from_der(&Draft::named(common_name(name)).der()).expect("a root"))
+        .map(|name| Certificate::from_der(&TestCertificate::named(common_name(name)).der()).expect("a root"))
 }
 
 /// Asks every reader about every certificate; those in keystores and databases stand there as we write them. NSS and
@@ -120,7 +120,7 @@ fn openssl_gnutls_and_nss(
                 numbers.push_str(&format!("{number:05}\n"));
             }
             // A database knows a certificate by issuer and serial number, which those that were changed share.
-            Err(nss::Refusal::SerialTaken) => {}
+            Err(nss::NssRefusal::SerialTaken) => {}
             Err(refusal) => panic!("{refusal:?}"),
         }
     }
@@ -191,7 +191,7 @@ fn java(at: &Path, good: &[Certificate], certificates: &[Certificate], verdicts:
     let jks = jks.to_bytes(&mut |_| Ok(())).expect("bytes");
     for (number, certificate) in certificates.iter().enumerate() {
         for (extension, bytes) in [("jks", &jks), ("p12", &seed)] {
-            let mut keystore = Keystore::parse(bytes, &Password::default()).expect("parses");
+            let mut keystore = Keystore::parse(bytes, &StorePassword::default()).expect("parses");
             assert!(keystore.add("odd", certificate, 1).expect("added"));
             let bytes = keystore.to_bytes(&mut |bytes| {
                 bytes.fill(7);

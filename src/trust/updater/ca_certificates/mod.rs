@@ -14,7 +14,8 @@ use std::rc::Rc;
 
 use super::bundle::Bundles;
 use super::{
-    Anchor, AnchorDirectory, BrokenInput, Desires, NativeTool, Output, OutputKind, Ownership, Updater, Wanted,
+    Anchor, AnchorDirectory, BrokenInput, Desires, NativeTool, Output, OutputKind, Ownership, Updater,
+    UpdaterInput,
 };
 use super::{inputs, rehash};
 use crate::cert::{Certificate, Purpose};
@@ -167,7 +168,7 @@ impl CaCertificates {
     }
 
     /// Our anchors by the path of their file; those that stand there without us are in the view already.
-    fn placed(&self, wanted: &Wanted) -> BTreeMap<String, Certificate> {
+    fn placed(&self, wanted: &UpdaterInput) -> BTreeMap<String, Certificate> {
         let ours = wanted.anchors.iter().filter(|anchor| anchor.standing.is_none());
         ours.map(|anchor| (self.anchors().file(&anchor.name), anchor.certificate.clone())).collect()
     }
@@ -328,12 +329,12 @@ impl Updater for CaCertificates {
     fn regenerated(&self, view: &View) -> Result<Desires> {
         let mut desires = Desires::default();
         if self.is_managed(view)? {
-            self.managed(view, &Wanted::default(), &mut desires)?;
+            self.managed(view, &UpdaterInput::default(), &mut desires)?;
         }
         Ok(desires)
     }
 
-    fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires> {
+    fn desired(&self, view: &View, wanted: &UpdaterInput) -> Result<Desires> {
         let mut desires = Desires::default();
         if wanted.anchors.is_empty() && !wanted.web_pki {
             return Ok(desires);

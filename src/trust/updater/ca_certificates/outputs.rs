@@ -13,7 +13,7 @@ use crate::rootfs::tree::{File, Node};
 use crate::trust::updater::bundle::push_certificate;
 use crate::trust::updater::inputs;
 use crate::trust::updater::rehash::{self, want_links};
-use crate::trust::updater::{Desires, Updater as _, Wanted};
+use crate::trust::updater::{Desires, Updater as _, UpdaterInput};
 use crate::trust::view::View;
 
 impl CaCertificates {
@@ -54,7 +54,7 @@ impl CaCertificates {
     }
 
     /// The outputs as the program writes them from its inputs and our anchors.
-    pub(super) fn managed(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
+    pub(super) fn managed(&self, view: &View, wanted: &UpdaterInput, desires: &mut Desires) -> Result<()> {
         let mut ours: BTreeMap<String, Certificate> = self.placed(wanted);
         let mut sources: Vec<(String, Vec<u8>)> = self
             .vendor_inputs(view)?
@@ -133,7 +133,7 @@ impl CaCertificates {
     /// Wants the link of each file; where an anchor's file cannot be written, the certificate itself.
     fn want_file_links(
         &self,
-        wanted: &Wanted,
+        wanted: &UpdaterInput,
         mut links: BTreeMap<String, Option<String>>,
         desires: &mut Desires,
     ) {
@@ -170,7 +170,7 @@ impl CaCertificates {
     }
 
     /// The outputs of an image without the package: bundles get ours appended, the hashed directory our links.
-    pub(super) fn unmanaged(&self, view: &View, wanted: &Wanted, desires: &mut Desires) -> Result<()> {
+    pub(super) fn unmanaged(&self, view: &View, wanted: &UpdaterInput, desires: &mut Desires) -> Result<()> {
         self.bundles().append(view, wanted, &[], desires)?;
         let ours = self.placed(wanted);
         let mut links: BTreeMap<String, Option<String>> = BTreeMap::new();

@@ -7,8 +7,8 @@ use super::P11Kit;
 use crate::cert::{Certificate, Purpose};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
-use crate::trust::p11_format::{Entry, List};
-use crate::trust::updater::{OutputKind, Updater, Wanted};
+use crate::trust::p11_format::{List, P11Entry};
+use crate::trust::updater::{OutputKind, Updater, UpdaterInput};
 use crate::trust::view::View;
 
 /// The administrator's anchors.
@@ -19,7 +19,7 @@ pub(super) struct Front {
 }
 
 impl Front {
-    pub(super) fn new(family: &P11Kit, view: &View, wanted: &Wanted) -> Result<Self> {
+    pub(super) fn new(family: &P11Kit, view: &View, wanted: &UpdaterInput) -> Result<Self> {
         let mut files: BTreeMap<String, Vec<Certificate>> = family.standing(view)?.into_iter().collect();
         for anchor in &wanted.anchors {
             files.entry(family.path_of(anchor)).or_insert_with(|| vec![anchor.certificate.clone()]);
@@ -51,8 +51,8 @@ impl Front {
         &self,
         purpose: Option<Purpose>,
         list: &List,
-        entry: impl Fn(&Certificate) -> Entry,
-    ) -> Vec<Entry> {
+        entry: impl Fn(&Certificate) -> P11Entry,
+    ) -> Vec<P11Entry> {
         let fits = |certificate: &&Certificate| purpose.is_none_or(|purpose| certificate.allows(purpose));
         let entries = self.certificates.iter().filter(fits).filter_map(|certificate| {
             let fingerprint = certificate.fingerprint();

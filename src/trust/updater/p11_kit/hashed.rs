@@ -1,5 +1,5 @@
 //! Hashed directories and the links to them elsewhere. What p11-kit wrote tells the order of its roots, so ours goes
-//! in front as in every other output. Where somebody else changed the directory, ours is added beside what is there,
+//! in front as in every other output. Where somebody else changed the directory, the root is added to what is there,
 //! under names and numbers that are free.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +11,7 @@ use crate::fingerprint::Fingerprint;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::tree::{File, Node};
 use crate::trust::p11_format::{
-    Entry, Format, List, Series, directory, file_name, file_stem, list_of_directory, with_first,
+    List, P11Entry, P11Format, Series, directory, file_name, file_stem, list_of_directory, with_first,
 };
 use crate::trust::updater::{Desires, rehash};
 use crate::trust::view::View;
@@ -22,7 +22,7 @@ pub struct Hashed {
     /// Where.
     pub path: &'static str,
     /// How each file is written.
-    pub format: Format,
+    pub format: P11Format,
     /// Roots for this purpose; `None`: for any.
     pub purpose: Option<Purpose>,
     /// Links to it elsewhere.
@@ -41,17 +41,17 @@ pub struct Copies {
 }
 
 /// What is in a hashed directory.
-struct Standing {
+struct HashedDirectory {
     list: List,
     certificates: BTreeMap<Fingerprint, Certificate>,
 }
 
 /// The files and links of a hashed directory.
-type Names = (BTreeMap<String, Certificate>, BTreeMap<String, String>);
+type HashedNames = (BTreeMap<String, Certificate>, BTreeMap<String, String>);
 
 impl Hashed {
     /// What is there without us, with the best known labels; `None` if p11-kit would write it in another way.
-    fn read(&self, view: &View, labels: &BTreeMap<Fingerprint, String>) -> Result<Option<Standing>> {
+    fn read(&self, view: &View, labels: &BTreeMap<Fingerprint, String>) -> Result<Option<HashedDirectory>> {
         let (mut files, mut links, mut bodies) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for name in view.names(self.path)? {
             let path = child(self.path, &name);
@@ -77,16 +77,16 @@ impl Hashed {
         let entries = roots.iter().map(|(label, certificate)| {
             let fingerprint = certificate.fingerprint();
             let body = bodies.remove(&fingerprint).unwrap_or_default();
-            Entry { fingerprint, label: Some(label.clone()), body }
+            P11Entry { fingerprint, label: Some(label.clone()), body }
         });
         let list = List { header: Vec::new(), entries: entries.collect() };
         let certificates = roots.into_iter().map(|(_, certificate)| (certificate.fingerprint(), certificate));
-        Ok(Some(Standing { list, certificates: certificates.collect() }))
+        Ok(Some(HashedDirectory { list, certificates: certificates.collect() }))
     }
 
     /// The entry of an anchor: its label makes the file's name.
-    fn entry(&self, certificate: &Certificate) -> Entry {
-        Entry { label: Some(certificate.label()), ..self.format.entry(certificate) }
+    fn entry(&self, certificate: &Certificate) -> P11Entry {
+        P11Entry { label: Some(certificate.label()), ..self.format.entry(certificate) }
     }
 
     fn allows(&self, certificate: &Certificate) -> bool {
@@ -154,7 +154,7 @@ impl Hashed {
             }
         }
         for name in old_links.keys().filter(|name| !links.contains_key(*name)) {
-            desires.want(child(self.path, name), Node::Absent, "it leads nowhere any more");
+            desires.want(child(self.path, name), Node::Absent, "it is a dangling symlink");
         }
         for (name, target) in links.iter().filter(|(name, target)| old_links.get(*name) != Some(*target)) {
             let node = Node::Link { target: target.clone() };
@@ -167,7 +167,7 @@ impl Hashed {
     }
 
     /// Links elsewhere to the files of the hashed directory, where the family (this version of it) has them.
-    fn copy(&self, view: &View, copies: &Copies, names: &Names, desires: &mut Desires) -> Result<()> {
+    fn copy(&self, view: &View, copies: &Copies, names: &HashedNames, desires: &mut Desires) -> Result<()> {
         let (files, links) = names;
         let standing = self.copied(view, copies)?;
         if !standing.iter().any(|name| rehash::parse_name(name).is_some()) {
@@ -180,7 +180,7 @@ impl Hashed {
             wanted.extend(files.keys().map(|name| (name.as_str(), target(name, name))));
         }
         for name in standing.iter().filter(|name| !wanted.contains_key(name.as_str())) {
-            desires.want(child(copies.directory, name), Node::Absent, "it leads nowhere any more");
+            desires.want(child(copies.directory, name), Node::Absent, "it is a dangling symlink");
         }
         for (name, target) in wanted {
             desires.want(
@@ -195,7 +195,7 @@ impl Hashed {
     /// Adds ours to a directory of any shape.
     fn beside(&self, view: &View, front: &Front, desires: &mut Desires) -> Result<()> {
         desires.builtin_warnings.push(format!(
-            "`{}` is not as the family's tool writes it: ours is added beside what is there",
+            "`{}` is not as the family's tool writes it: the root is added to what is there",
             self.path
         ));
         let mut taken: BTreeSet<String> = view.names(self.path)?.into_iter().collect();
@@ -243,9 +243,9 @@ impl Hashed {
     }
 }
 
-impl Standing {
+impl HashedDirectory {
     /// The names of files and links that p11-kit gives to `list`.
-    fn names(&self, list: &List) -> Names {
+    fn names(&self, list: &List) -> HashedNames {
         let known = list.entries.iter().filter_map(|entry| {
             Some((entry.label.clone()?, self.certificates.get(&entry.fingerprint)?.clone()))
         });
@@ -258,7 +258,7 @@ impl P11Kit {
     /// has comments.
     pub(super) fn aliases(&self, view: &View) -> Result<BTreeMap<Fingerprint, String>> {
         let mut labels = BTreeMap::new();
-        for hashed in self.hashed.iter().filter(|hashed| hashed.format == Format::TrustedPem) {
+        for hashed in self.hashed.iter().filter(|hashed| hashed.format == P11Format::TrustedPem) {
             for name in view.names(hashed.path)? {
                 if let Node::File(file) = view.original(&child(hashed.path, &name))?.as_ref() {
                     labels.extend(pem::blocks(&file.content).iter().filter_map(|block| {

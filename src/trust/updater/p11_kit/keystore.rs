@@ -1,5 +1,5 @@
 //! The Java keystore among the outputs. Where p11-kit made it, ours goes to its front and the aliases are numbered
-//! anew; where somebody else did, ours is added beside what is there.
+//! anew; where somebody else did, the root is added to what is there.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use super::{Front, P11Kit};
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::keystore::p11_kit::{self, Root};
+use crate::keystore::p11_kit::{self, ListedRoot};
 use crate::keystore::{Keystore, alias_for};
 use crate::rootfs::tree::{File, Node};
-use crate::trust::p11_format::{Entry, List, with_first};
-use crate::trust::updater::{Desires, Output, OutputKind, Wanted};
+use crate::trust::p11_format::{List, P11Entry, with_first};
+use crate::trust::updater::{Desires, Output, OutputKind, UpdaterInput};
 use crate::trust::view::View;
 
 /// The keystore holds roots for this alone.
@@ -42,7 +42,7 @@ impl P11Kit {
         &self,
         view: &View,
         front: &Front,
-        wanted: &Wanted,
+        wanted: &UpdaterInput,
         desires: &mut Desires,
     ) -> Result<()> {
         let Some(file) = self.output_file(view, self.keystore)? else { return Ok(()) };
@@ -90,18 +90,18 @@ impl P11Kit {
 }
 
 /// The roots with the administrator's in front.
-fn with_front(roots: &[Root], front: &Front) -> Vec<Root> {
-    let entry = |root: Root| {
+fn with_front(roots: &[ListedRoot], front: &Front) -> Vec<ListedRoot> {
+    let entry = |root: ListedRoot| {
         let certificate = root.certificate;
-        Entry { fingerprint: certificate.fingerprint(), label: Some(root.alias), body: Vec::new() }
+        P11Entry { fingerprint: certificate.fingerprint(), label: Some(root.alias), body: Vec::new() }
     };
     let list = List { header: Vec::new(), entries: roots.iter().cloned().map(entry).collect() };
-    let first = front.entries(Some(PURPOSE), &list, |certificate| entry(Root::of(certificate)));
+    let first = front.entries(Some(PURPOSE), &list, |certificate| entry(ListedRoot::of(certificate)));
     let certificates = roots.iter().map(|root| &root.certificate).chain(&front.certificates);
     let certificates: BTreeMap<Fingerprint, &Certificate> =
         certificates.map(|certificate| (certificate.fingerprint(), certificate)).collect();
     let new = with_first(&list, first).entries.into_iter().filter_map(|entry| {
-        Some(Root {
+        Some(ListedRoot {
             alias: entry.label?,
             certificate: Certificate::clone(certificates.get(&entry.fingerprint)?),
         })

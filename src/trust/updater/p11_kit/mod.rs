@@ -14,8 +14,8 @@ pub use self::hashed::{Copies, Hashed};
 use super::bundle::{self, Bundles, relative_target};
 use super::inputs;
 use super::{
-    Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Refusals, Updater, Wanted,
-    rehash,
+    Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Refusals, Updater,
+    UpdaterInput, rehash,
 };
 use crate::cert::readers::{self, Reader};
 use crate::cert::{Certificate, Purpose};
@@ -24,7 +24,7 @@ use crate::fingerprint::Fingerprint;
 use crate::rootfs::path::child;
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
-use crate::trust::p11_format::{Distrusted, Format, List, distrusted, with_first};
+use crate::trust::p11_format::{Distrusted, List, P11Format, distrusted, with_first};
 use crate::trust::view::View;
 
 /// What is extracted into one file.
@@ -33,7 +33,7 @@ pub struct Extract {
     /// Where.
     pub path: &'static str,
     /// How.
-    pub format: Format,
+    pub format: P11Format,
     /// Roots for this purpose; `None`: every certificate, with its trust settings.
     pub purpose: Option<Purpose>,
 }
@@ -108,7 +108,7 @@ impl P11Kit {
         desires: &mut Desires,
     ) -> Result<()> {
         let Some(file) = self.output_file(view, extract.path)? else { return Ok(()) };
-        let problem = extract.purpose.filter(|_| extract.format != Format::Edk2).and_then(|_| {
+        let problem = extract.purpose.filter(|_| extract.format != P11Format::Edk2).and_then(|_| {
             // With trust settings a bundle cannot be written anew from its certificates alone.
             readers::read(&file.content, &Reader::OF_BUNDLES).problem()
         });
@@ -137,7 +137,7 @@ impl P11Kit {
 
     /// An output that somebody else shaped: ours goes in front, byte for byte before what is there.
     fn in_front_of_anything(&self, extract: &Extract, front: &Front, file: &File) -> Result<Vec<u8>> {
-        if extract.format == Format::Edk2 {
+        if extract.format == P11Format::Edk2 {
             return Err(Error::failed("the list of EFI signatures is damaged")
                 .at(extract.path)
                 .hint("restore it from the image or its package, or remove it, and run again"));
@@ -249,8 +249,11 @@ impl Updater for P11Kit {
     fn outputs(&self, view: &View) -> Result<Vec<Output>> {
         let mut outputs = Vec::new();
         for extract in self.extracts {
-            let kind =
-                if extract.format == Format::Edk2 { OutputKind::SignatureList } else { OutputKind::Bundle };
+            let kind = if extract.format == P11Format::Edk2 {
+                OutputKind::SignatureList
+            } else {
+                OutputKind::Bundle
+            };
             if self.output_file(view, extract.path)?.is_some() {
                 outputs.push(Output {
                     path: self.place(view, extract.path)?,
@@ -384,7 +387,7 @@ impl Updater for P11Kit {
         Ok(Desires::default())
     }
 
-    fn desired(&self, view: &View, wanted: &Wanted) -> Result<Desires> {
+    fn desired(&self, view: &View, wanted: &UpdaterInput) -> Result<Desires> {
         let mut desires = Desires::default();
         if wanted.anchors.is_empty() && !wanted.web_pki {
             return Ok(desires);
