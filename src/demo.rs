@@ -56,7 +56,7 @@ pub struct Stage<'a> {
 
 /// What was proven.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub struct DemoReport {
     /// The CA's root.
     pub fingerprint: Fingerprint,
     /// One for each root file system.
@@ -101,7 +101,7 @@ pub struct StoreReport {
 ///
 /// # Errors
 /// The first claim that could not be proven.
-pub fn run(env: &Env, temporary: &Path, stage: &Stage) -> Result<Report> {
+pub fn run(env: &Env, temporary: &Path, stage: &Stage) -> Result<DemoReport> {
     let ca = Arc::new(DevCa::new(env)?);
     let server = Server::start(Arc::clone(&ca), ([127, 0, 0, 1], 0).into(), &["127.0.0.1", "localhost"])?;
     let scratch = Scratch::new(temporary.join(format!("trustup-demo-{}", ca.fingerprint().short(12))))?;
@@ -124,7 +124,7 @@ pub fn run(env: &Env, temporary: &Path, stage: &Stage) -> Result<Report> {
     let Some(directory) = last else { return Err(unproven("no root file system is embedded", &scratch.0)) };
     demo.wrong_pin(&directory)?;
     let enrollment = demo.enrollment(&scratch.0, &directory)?;
-    Ok(Report { fingerprint: ca.fingerprint(), systems, wrong_pin_refused: true, enrollment })
+    Ok(DemoReport { fingerprint: ca.fingerprint(), systems, wrong_pin_refused: true, enrollment })
 }
 
 struct Demo<'a> {
@@ -214,7 +214,7 @@ impl Demo<'_> {
         Ok(())
     }
 
-    fn ask_the_ca(&self, sysroot: &Sysroot, outputs: &[Output]) -> Result<Vec<(Output, Answer)>> {
+    fn ask_the_ca(&self, sysroot: &Sysroot, outputs: &[Output]) -> Result<Vec<(Output, ClientAnswer)>> {
         self.ask_with_every_store(sysroot, outputs, &self.server.url(), "the CA's server")
     }
 
@@ -225,7 +225,7 @@ impl Demo<'_> {
         outputs: &[Output],
         url: &str,
         server: &str,
-    ) -> Result<Vec<(Output, Answer)>> {
+    ) -> Result<Vec<(Output, ClientAnswer)>> {
         let mut answers = Vec::new();
         for output in outputs {
             let Some(answer) = self.ask(sysroot, output, url)? else { continue };
@@ -241,7 +241,7 @@ impl Demo<'_> {
         Ok(answers)
     }
 
-    fn ask(&self, sysroot: &Sysroot, output: &Output, url: &str) -> Result<Option<Answer>> {
+    fn ask(&self, sysroot: &Sysroot, output: &Output, url: &str) -> Result<Option<ClientAnswer>> {
         let roots = match output.kind {
             OutputKind::Bundle => bundle(sysroot, &output.path)?,
             // Firmware reads these, no TLS client of a container.
@@ -259,7 +259,7 @@ impl Demo<'_> {
         };
         let count = roots.as_ref().map(Vec::len);
         let roots = roots.unwrap_or_default();
-        Ok(Some(Answer { roots: count, accepted: !roots.is_empty() && self.accepts(roots, url)? }))
+        Ok(Some(ClientAnswer { roots: count, accepted: !roots.is_empty() && self.accepts(roots, url)? }))
     }
 
     /// Whether a TLS client that trusts `roots` alone gets through to the server at `url`.
@@ -301,7 +301,7 @@ impl Demo<'_> {
     }
 }
 
-struct Answer {
+struct ClientAnswer {
     /// How many; `None` if the store is not there.
     roots: Option<usize>,
     accepted: bool,
@@ -401,7 +401,7 @@ mod tests {
     use super::*;
 
     /// Runs the demo with a trustup of which `alter` changes arguments or result.
-    fn demo(alter: impl Fn(&[String]) -> Option<u8>) -> Result<Report, String> {
+    fn demo(alter: impl Fn(&[String]) -> Option<u8>) -> Result<DemoReport, String> {
         let temporary = tempfile::tempdir().expect("temporary directory");
         let env = Env::fixed([], Env::os().now());
         let trustup = |arguments: &[String]| {

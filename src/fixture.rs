@@ -21,12 +21,12 @@ use crate::error::{Error, Result};
 /// A tree, in the order of its manifest (parents before children).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fixture {
-    entries: Vec<Entry>,
+    entries: Vec<FixtureEntry>,
 }
 
 /// One path of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct FixtureEntry {
     /// Relative to the root of the tree, without `.` or `..`.
     pub path: String,
     /// Numbers, as the image has them.
@@ -34,12 +34,12 @@ pub struct Entry {
     /// Numbers, as the image has them.
     pub gid: u32,
     /// What is there.
-    pub node: Node,
+    pub node: FixtureNode,
 }
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Node {
+pub enum FixtureNode {
     /// A directory with these mode bits.
     Directory {
         /// Permission bits with set-id and sticky bits.
@@ -80,7 +80,7 @@ impl Fixture {
             if !seen.insert(entry.path.clone()) {
                 return Err(bad("this path is there twice"));
             }
-            if matches!(entry.node, Node::Directory { .. }) {
+            if matches!(entry.node, FixtureNode::Directory { .. }) {
                 directories.insert(entry.path.clone());
             }
             entries.push(entry);
@@ -129,7 +129,7 @@ impl Fixture {
         }
         // Last, since a directory may forbid writing.
         for entry in self.entries.iter().rev() {
-            if let Node::Directory { mode } = entry.node {
+            if let FixtureNode::Directory { mode } = entry.node {
                 let path = into.join(&entry.path);
                 fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(|error| {
                     Error::failed("could not set a mode").at(path.display()).because(error)
@@ -140,19 +140,19 @@ impl Fixture {
     }
 }
 
-impl Entry {
+impl FixtureEntry {
     fn create(&self, into: &Path, root: bool) -> std::io::Result<()> {
         let path = into.join(&self.path);
         match &self.node {
-            Node::Directory { .. } => fs::create_dir(&path)?,
-            Node::Link { target } => symlink(target, &path)?,
-            Node::File { content, .. } => fs::write(&path, content)?,
+            FixtureNode::Directory { .. } => fs::create_dir(&path)?,
+            FixtureNode::Link { target } => symlink(target, &path)?,
+            FixtureNode::File { content, .. } => fs::write(&path, content)?,
         }
         if root {
             lchown(&path, Some(self.uid), Some(self.gid))?;
         }
         // After chown, which clears set-id bits.
-        if let Node::File { mode, .. } = self.node {
+        if let FixtureNode::File { mode, .. } = self.node {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode))?;
         }
         Ok(())
@@ -160,7 +160,7 @@ impl Entry {
 }
 
 /// `d MODE UID:GID PATH` · `l UID:GID PATH -> TARGET` · `f MODE UID:GID PATH = PART…`, or `= JKS ALIAS=PART…` and its like
-fn parse_line(line: &str, content: &impl Fn(&str) -> Option<Vec<u8>>) -> Result<Entry, String> {
+fn parse_line(line: &str, content: &impl Fn(&str) -> Option<Vec<u8>>) -> Result<FixtureEntry, String> {
     let mut words = line.split(' ').filter(|word| !word.is_empty());
     let mut word = |what: &str| words.next().ok_or_else(|| format!("{what} is missing"));
     let kind = word("the kind")?;
@@ -172,25 +172,25 @@ fn parse_line(line: &str, content: &impl Fn(&str) -> Option<Vec<u8>>) -> Result<
         return Err("the path is not a plain relative one".to_owned());
     }
     let node = match kind {
-        "d" => Node::Directory { mode },
+        "d" => FixtureNode::Directory { mode },
         "l" => {
             if word("`->`")? != "->" {
                 return Err("`->` is missing".to_owned());
             }
-            Node::Link { target: word("the target")?.to_owned() }
+            FixtureNode::Link { target: word("the target")?.to_owned() }
         }
         "f" => {
             if word("`=`")? != "=" {
                 return Err("`=` is missing".to_owned());
             }
             let parts: Vec<&str> = words.by_ref().collect();
-            Node::File { mode, content: file(&parts, content)? }
+            FixtureNode::File { mode, content: file(&parts, content)? }
         }
         _ => return Err(format!("`{kind}` is none of d, l, f")),
     };
     match words.next() {
         Some(rest) => Err(format!("`{rest}` is too much")),
-        None => Ok(Entry { path, uid, gid, node }),
+        None => Ok(FixtureEntry { path, uid, gid, node }),
     }
 }
 
@@ -223,7 +223,7 @@ fn owner(text: &str) -> Result<(u32, u32), String> {
     pair.ok_or_else(|| format!("`{text}` is not UID:GID in numbers"))
 }
 
-type Contents = &'static [(&'static str, &'static [u8])];
+type FixtureFiles = &'static [(&'static str, &'static [u8])];
 
 macro_rules! contents {
     ($directory:literal: $($name:literal)*) => {
@@ -231,13 +231,13 @@ macro_rules! contents {
     };
 }
 
-const SHARED: Contents = contents!["":
+const SHARED: FixtureFiles = contents!["":
     "roots/Amazon_Root_CA_3.pem" "roots/Firmaprofesional.pem" "roots/Firmaprofesional_2.pem" "roots/GTS_Root_R4.pem"
     "roots/Hongkong_Post_Root_CA_1.pem" "roots/ISRG_Root_X1.pem" "roots/ISRG_Root_X2.pem" "roots/NetLock_Arany.pem"
     "shared/program"
 ];
 
-const EMBEDDED: &[(&str, &str, Contents)] = &[
+const EMBEDDED: &[(&str, &str, FixtureFiles)] = &[
     (
         "debian-12",
         include_str!("../distro-fixtures/debian-12/manifest.txt"),
@@ -288,10 +288,10 @@ mod tests {
         assert_eq!(
             nodes,
             [
-                ("etc", 0, &Node::Directory { mode: 0o755 }),
-                ("etc/x", 0, &Node::Link { target: "../y".to_owned() }),
-                ("etc/f", 7, &Node::File { mode: 0o4640, content: b"A\n\nA\n".to_vec() }),
-                ("e", 0, &Node::File { mode: 0o600, content: Vec::new() }),
+                ("etc", 0, &FixtureNode::Directory { mode: 0o755 }),
+                ("etc/x", 0, &FixtureNode::Link { target: "../y".to_owned() }),
+                ("etc/f", 7, &FixtureNode::File { mode: 0o4640, content: b"A\n\nA\n".to_vec() }),
+                ("e", 0, &FixtureNode::File { mode: 0o600, content: Vec::new() }),
             ]
         );
     }

@@ -197,19 +197,19 @@ fn run(
         .child
         .wait()
         .map_err(|error| Error::failed(format!("could not wait for {who}")).because(error))?;
-    if !matches!(ended, Ended::ByItself) {
+    if !matches!(ended, ProgramEnd::ByItself) {
         // What it said last, unless somebody outside of its group keeps its output open.
         running.closes_within(GRACE);
     }
     let said = said.lock().unwrap_or_else(PoisonError::into_inner);
-    let crashed = matches!(ended, Ended::ByItself) && status.code().is_none_or(|code| code >= 126);
+    let crashed = matches!(ended, ProgramEnd::ByItself) && status.code().is_none_or(|code| code >= 126);
     let what = match ended {
-        Ended::ByItself if status.success() => return Ok(String::from_utf8_lossy(&said).into_owned()),
-        Ended::ByItself => Error::failed(format!("{who} failed ({status})")),
-        Ended::Late => {
+        ProgramEnd::ByItself if status.success() => return Ok(String::from_utf8_lossy(&said).into_owned()),
+        ProgramEnd::ByItself => Error::failed(format!("{who} failed ({status})")),
+        ProgramEnd::Late => {
             Error::new(late, format!("{who} took longer than {} s and was ended", timeout.as_secs()))
         }
-        Ended::Before(error) => return Err(error.at(shown).into()),
+        ProgramEnd::Before(error) => return Err(error.at(shown).into()),
     };
     let said = String::from_utf8_lossy(&said);
     let error = what.at(shown);
@@ -245,7 +245,7 @@ fn listen(mut output: PipeReader, said: Arc<Mutex<Vec<u8>>>) -> std::io::Result<
 }
 
 /// How a program came to its end.
-enum Ended {
+enum ProgramEnd {
     ByItself,
     Late,
     Before(Error),
@@ -263,12 +263,12 @@ struct Running {
 
 impl Running {
     /// Waits for its end, and ends its process group where that is too late, or not to be waited for.
-    fn wait(&mut self, timeout: Duration, go_on: &dyn Fn() -> Result<()>) -> Ended {
+    fn wait(&mut self, timeout: Duration, go_on: &dyn Fn() -> Result<()>) -> ProgramEnd {
         let deadline = Instant::now() + timeout;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             if self.ends_within(left.min(LOOK)) {
-                return Ended::ByItself;
+                return ProgramEnd::ByItself;
             }
             if let Err(error) = go_on() {
                 self.end(Signal::TERM);
@@ -276,11 +276,11 @@ impl Running {
                 if !(self.ends_within(GRACE) && self.has_closed) {
                     self.end(Signal::KILL);
                 }
-                return Ended::Before(error);
+                return ProgramEnd::Before(error);
             }
             if left.is_zero() {
                 self.end(Signal::KILL);
-                return Ended::Late;
+                return ProgramEnd::Late;
             }
         }
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::cert::holds_only_certificates;
 use crate::error::{Error, Result};
 use crate::rootfs::output::OutputOption;
-use crate::rootfs::record::{Mark, Record, Saved};
+use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::rootfs::tree::{File, Node};
 use crate::rootfs::{Kind, split};
 use crate::trust::ours::Ours;
@@ -32,14 +32,14 @@ pub struct Plan {
 #[derive(Clone, Debug)]
 pub enum Step {
     /// One path changes.
-    Change(Change),
+    Change(PlannedChange),
     /// The family's own program runs.
-    Run(Run),
+    Run(ToolRun),
 }
 
 impl Step {
     /// The path that changes; `None` for a program that runs.
-    pub fn change(&self) -> Option<&Change> {
+    pub fn change(&self) -> Option<&PlannedChange> {
         match self {
             Step::Change(change) => Some(change),
             Step::Run(_) => None,
@@ -49,7 +49,7 @@ impl Step {
 
 /// A path that changes.
 #[derive(Clone, Debug)]
-pub struct Change {
+pub struct PlannedChange {
     /// Where.
     pub path: String,
     /// What stands there now; found otherwise, the step fails.
@@ -64,7 +64,7 @@ pub struct Change {
 
 /// A run of the family's own program.
 #[derive(Clone, Debug)]
-pub struct Run {
+pub struct ToolRun {
     /// Its absolute path.
     pub program: String,
     /// Its arguments.
@@ -86,7 +86,7 @@ impl Plan {
     }
 
     /// The paths that change (not what a native tool changes).
-    pub fn changes(&self) -> impl Iterator<Item = &Change> {
+    pub fn changes(&self) -> impl Iterator<Item = &PlannedChange> {
         self.steps.iter().filter_map(Step::change)
     }
 }
@@ -145,7 +145,7 @@ impl From<&Step> for StepView {
 
 /// The changes that turn what is there into what is desired: for every path that the desires, the state or the
 /// outputs name. What nobody desires becomes again what it was without us.
-pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<Vec<Change>> {
+pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<Vec<PlannedChange>> {
     let mut wanted: BTreeMap<&str, (&Node, &str)> = BTreeMap::new();
     let mut order: Vec<&str> = Vec::new();
     for desired in &desires.nodes {
@@ -166,7 +166,7 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
         if *node != Node::Absent {
             for directory in missing_ancestors(view, path)? {
                 if kept.insert(directory.clone()) {
-                    made.push(Change {
+                    made.push(PlannedChange {
                         from: Node::Absent,
                         to: Node::Directory { mode: DIRECTORY_MODE },
                         reason: "a parent directory".to_owned(),
@@ -182,7 +182,7 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
         }
         let actual = view.actual(path)?;
         if !actual.satisfies(node) {
-            let change = Change {
+            let change = PlannedChange {
                 path: path.to_owned(),
                 from: (*actual).clone(),
                 to: node.clone(),
@@ -208,7 +208,7 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
             Node::Absent => "it was not there before",
             _ => "as it was before",
         };
-        let change = Change {
+        let change = PlannedChange {
             path,
             from: (*actual).clone(),
             to: (*original).clone(),
@@ -230,7 +230,7 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
 ///
 /// # Errors
 /// One of them is there.
-pub fn refuse_closed(view: &View, changes: &[Change]) -> Result<()> {
+pub fn refuse_closed(view: &View, changes: &[PlannedChange]) -> Result<()> {
     changes.iter().try_for_each(|change| refuse_if_closed(view, &change.path))
 }
 
@@ -251,7 +251,7 @@ pub const CA_OUT: OutputOption = OutputOption { name: "--ca-out", takes_standard
 /// # Errors
 /// The path is one of the trust stores or of trustup's own, is taken by something that is no bundle, or cannot be
 /// reached.
-pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> Result<Vec<Change>> {
+pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> Result<Vec<PlannedChange>> {
     let place = view.sysroot().display(path);
     let elsewhere = || "`--ca-out` writes a copy for one service, such as `/run/tls/ca.crt`".to_owned();
     if !path.starts_with('/') || path.ends_with('/') || path.split('/').any(|part| matches!(part, "." | ".."))
@@ -266,7 +266,7 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
     for directory in missing_ancestors(view, path)? {
         let to = Node::Directory { mode: DIRECTORY_MODE };
         let reason = "a parent directory".to_owned();
-        changes.push(Change { path: directory, from: Node::Absent, to, reason, is_copy: true });
+        changes.push(PlannedChange { path: directory, from: Node::Absent, to, reason, is_copy: true });
     }
     let location = view.location(path)?;
     let mut taken = updater.owns(path) != Ownership::Foreign || updater.owns(&location) != Ownership::Foreign;
@@ -296,7 +296,13 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
     let to = Node::File(File::new(content.into_bytes(), COPY_MODE));
     if !from.satisfies(&to) {
         let reason = "a copy of the accepted roots (--ca-out)".to_owned();
-        changes.push(Change { path: path.to_owned(), from: (*from).clone(), to, reason, is_copy: true });
+        changes.push(PlannedChange {
+            path: path.to_owned(),
+            from: (*from).clone(),
+            to,
+            reason,
+            is_copy: true,
+        });
     }
     Ok(changes)
 }
@@ -307,7 +313,7 @@ pub fn records(
     paths: impl IntoIterator<Item = String>,
     original: impl Fn(&str) -> Result<Node>,
     now: impl Fn(&str) -> Result<Node>,
-) -> Result<BTreeMap<String, Record>> {
+) -> Result<BTreeMap<String, PathRecord>> {
     let mut records = BTreeMap::new();
     for path in paths {
         let (original, after) = (original(&path)?, now(&path)?);
@@ -315,7 +321,7 @@ pub fn records(
             continue;
         }
         if let Some(mark) = Mark::of(&after) {
-            records.insert(path, Record::new(Saved::new(&original, &after)?, mark));
+            records.insert(path, PathRecord::new(Saved::new(&original, &after)?, mark));
         }
     }
     Ok(records)

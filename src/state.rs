@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::cert::{Certificate, is_anchor_name};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::rootfs::record::Record;
+use crate::rootfs::record::PathRecord;
 use crate::rootfs::{Kind, Meta, STATE_DIRECTORY, Sysroot};
 use crate::trust::ours::Ours;
 use crate::trust::owners;
@@ -53,7 +53,7 @@ pub struct State {
     /// What each source gave last.
     pub sources: BTreeMap<String, StoredSource>,
     /// What stood at each path that we changed, before and after.
-    pub records: BTreeMap<String, Record>,
+    pub records: BTreeMap<String, PathRecord>,
     /// Whether login shells get the variables (`env --install`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub profile: bool,

@@ -147,7 +147,7 @@ fn certificates(chain: &str) -> Result<Vec<Certificate>, String> {
     if blocks.len() > MAX_CHAIN {
         return Err(format!("the CA sent a chain of {} certificates, more than {MAX_CHAIN}", blocks.len()));
     }
-    let certificate = |(at, block): (usize, &pem::Block)| {
+    let certificate = |(at, block): (usize, &pem::PemBlock)| {
         let damaged = |why: &str| format!("certificate {} of the chain that the CA sent {why}", at + 1);
         if block.label != "CERTIFICATE" {
             return Err(damaged("is no certificate"));

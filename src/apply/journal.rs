@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Plan, Step};
 use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::path::child;
-use crate::rootfs::record::{Mark, Record, Saved};
+use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::rootfs::tree::{self, Node};
 use crate::rootfs::{Kind, Sysroot};
 use crate::state::{self, State};
@@ -65,7 +65,7 @@ fn is_unnamed(version: &u64) -> bool {
 pub(super) struct JournalStep {
     pub(super) path: String,
     pub(super) temporary: String,
-    pub(super) record: Record,
+    pub(super) record: PathRecord,
 }
 
 /// A path that a native tool may change: what stood there, whole.
@@ -108,7 +108,7 @@ impl Journal {
                 Step::Change(change) if change.is_copy => {}
                 Step::Change(change) => {
                     let Some(after) = Mark::of(&change.to) else { continue };
-                    let mut record = Record::new(Saved::new(&change.from, &change.to)?, after);
+                    let mut record = PathRecord::new(Saved::new(&change.from, &change.to)?, after);
                     state::attribute(sysroot, known_row(row)?, &change.path, &mut record, None);
                     journal.steps.push(JournalStep {
                         path: change.path.clone(),
@@ -214,10 +214,10 @@ impl Journal {
             Some(state) => State::parse(sysroot, state.as_bytes())?,
             None => State::default(),
         };
-        let watched: Vec<(String, Record)> = self
+        let watched: Vec<(String, PathRecord)> = self
             .watched
             .iter()
-            .map(|watched| (watched.path.clone(), Record::new(watched.before.clone(), Mark::Absent)))
+            .map(|watched| (watched.path.clone(), PathRecord::new(watched.before.clone(), Mark::Absent)))
             .collect();
         let steps = self.steps.iter().map(|step| (&step.path, &step.record));
         let stores = former.records.keys().chain(former.added.keys());

@@ -14,11 +14,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Result};
-use crate::plan::{Change, Plan, Step};
+use crate::plan::{Plan, PlannedChange, Step};
 use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::{self, After, Before, FileSet, Rules};
-use crate::rootfs::own_directory::{self, OwnDirectory, Unavailable, Wanted};
+use crate::rootfs::own_directory::{self, DirectoryRequest, OwnDirectory, Unavailable};
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::rootfs::{STATE_DIRECTORY, Sysroot};
@@ -35,7 +35,7 @@ pub struct Session<'a> {
     /// `SOURCE_DATE_EPOCH`: stamps what we write, and the directories that we write into.
     stamp: Option<i64>,
     own: OwnDirectory,
-    done: Vec<Done<'a>>,
+    done: Vec<CarriedOut<'a>>,
     checkpoints: Checkpoints,
     /// The state file as it was, and whether this run has replaced it.
     former_state: Option<Vec<u8>>,
@@ -44,7 +44,7 @@ pub struct Session<'a> {
     /// What a native tool said that it does not call a failure.
     complaints: Vec<String>,
     /// How the native tool ended, if it ran.
-    tool: Option<tool::Ended>,
+    tool: Option<tool::ToolEnd>,
     /// The path that the kernel refused to write in the last plan, and its reason.
     refused: Option<(String, Errno)>,
     /// What of a killed run's journal was not believed, for people.
@@ -53,7 +53,7 @@ pub struct Session<'a> {
 
 /// What has been carried out, with what it takes to turn it back.
 #[derive(Debug)]
-enum Done<'a> {
+enum CarriedOut<'a> {
     Set(FileSet<'a>),
     Run { before: BTreeMap<String, Node>, directories: Vec<String> },
 }
@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
         patience: Duration,
         tool_timeout: Duration,
     ) -> Result<(Self, bool)> {
-        let wanted = Wanted {
+        let wanted = DirectoryRequest {
             path: sysroot.state_directory(),
             patience,
             make_above: true,
@@ -147,7 +147,7 @@ impl<'a> Session<'a> {
 
     /// Makes the changes among `steps`, as one set.
     fn change(&mut self, steps: &[Step]) -> Result<()> {
-        let planned: Vec<&Change> = steps.iter().filter_map(Step::change).collect();
+        let planned: Vec<&PlannedChange> = steps.iter().filter_map(Step::change).collect();
         let mut changes = Vec::with_capacity(planned.len());
         for change in &planned {
             changes.push(of_nodes(self.sysroot, &change.path, &change.from, &change.to)?);
@@ -155,7 +155,7 @@ impl<'a> Session<'a> {
         let mut set = file_set(self.sysroot, self.stamp);
         let applied = set.apply(&changes, &mut self.checkpoints);
         self.complaints.extend(set.warnings());
-        self.done.push(Done::Set(set));
+        self.done.push(CarriedOut::Set(set));
         applied.map_err(|(index, error)| {
             let refused = planned.get(index).filter(|change| !change.is_copy);
             self.refused = refused.and_then(|change| refusal(&error).map(|why| (change.path.clone(), why)));
@@ -173,8 +173,8 @@ impl<'a> Session<'a> {
     /// Brings the entries of every directory that was changed to disk.
     fn sync(&self) -> Result<()> {
         self.done.iter().try_for_each(|done| match done {
-            Done::Set(set) => set.sync(),
-            Done::Run { .. } => Ok(()),
+            CarriedOut::Set(set) => set.sync(),
+            CarriedOut::Run { .. } => Ok(()),
         })
     }
 
@@ -186,7 +186,7 @@ impl<'a> Session<'a> {
     /// Turns back every step done so far. The error comes back, with the paths that are still changed.
     pub fn undo(&mut self, error: Error) -> Error {
         let mut changed = Vec::new();
-        let ran = self.done.iter().any(|done| matches!(done, Done::Run { .. }));
+        let ran = self.done.iter().any(|done| matches!(done, CarriedOut::Run { .. }));
         let error = if ran {
             error.hint("hooks of the distribution's tool may have run; trustup cannot undo those")
         } else {
@@ -194,8 +194,8 @@ impl<'a> Session<'a> {
         };
         while let Some(done) = self.done.pop() {
             match done {
-                Done::Set(mut set) => changed.extend(set.undo()),
-                Done::Run { before, directories } => {
+                CarriedOut::Set(mut set) => changed.extend(set.undo()),
+                CarriedOut::Run { before, directories } => {
                     changed.extend(journal::restore_watched(self.sysroot, &before, &directories));
                 }
             }
@@ -253,8 +253,8 @@ impl<'a> Session<'a> {
         let mut watched = BTreeSet::new();
         for done in &self.done {
             match done {
-                Done::Set(set) => set.stamp_directories(seconds)?,
-                Done::Run { directories, .. } => watched.extend(directories),
+                CarriedOut::Set(set) => set.stamp_directories(seconds)?,
+                CarriedOut::Run { directories, .. } => watched.extend(directories),
             }
         }
         for directory in watched {

@@ -1,9 +1,9 @@
 //! The one step that is a program of somebody else: run, listened to, and judged when the run fails.
 
-use super::{Done, Session};
+use super::{CarriedOut, Session};
 use crate::error::Result;
 use crate::native;
-use crate::plan::Run;
+use crate::plan::ToolRun;
 use crate::rootfs::file_set::FileSet;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::{self, Node};
@@ -15,7 +15,7 @@ const PROBE_FILE: &str = "probe.pem";
 
 /// How the tool ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(super) enum ToolEnd {
     /// It says that all is well.
     Well,
     /// It failed.
@@ -38,8 +38,10 @@ impl Session<'_> {
     pub fn tool_is_at_fault(&self, uses_openssl: bool, pem: &str) -> bool {
         match self.tool {
             None => false,
-            Some(Ended::Well | Ended::Failed { crashed: true }) => true,
-            Some(Ended::Failed { crashed: false }) => uses_openssl && !self.rehash_works(pem).unwrap_or(true),
+            Some(ToolEnd::Well | ToolEnd::Failed { crashed: true }) => true,
+            Some(ToolEnd::Failed { crashed: false }) => {
+                uses_openssl && !self.rehash_works(pem).unwrap_or(true)
+            }
         }
     }
 
@@ -54,9 +56,9 @@ impl Session<'_> {
         })?
     }
 
-    pub(super) fn run(&mut self, run: &Run) -> Result<()> {
+    pub(super) fn run(&mut self, run: &ToolRun) -> Result<()> {
         let before = native::snapshot(self.sysroot, &run.watched)?;
-        self.done.push(Done::Run { before, directories: run.directories.clone() });
+        self.done.push(CarriedOut::Run { before, directories: run.directories.clone() });
         let said = native::run_tool(
             &run.program,
             &run.arguments,
@@ -65,10 +67,10 @@ impl Session<'_> {
             self.stamp,
         );
         let said = said.map_err(|failure| {
-            self.tool = Some(Ended::Failed { crashed: failure.crashed });
+            self.tool = Some(ToolEnd::Failed { crashed: failure.crashed });
             failure.error
         })?;
-        self.tool = Some(Ended::Well);
+        self.tool = Some(ToolEnd::Well);
         // Its hooks may fail while it succeeds: Debian's prints `E:` and exits 0.
         let complaints = said
             .lines()
@@ -86,7 +88,8 @@ impl Session<'_> {
 
     /// With `SOURCE_DATE_EPOCH`, what the tool made gets that time: it dates no file by the variable.
     fn stamp_what_the_tool_wrote(&self) -> Result<()> {
-        let (Some(seconds), Some(Done::Run { before, directories })) = (self.stamp, self.done.last()) else {
+        let (Some(seconds), Some(CarriedOut::Run { before, directories })) = (self.stamp, self.done.last())
+        else {
             return Ok(());
         };
         for directory in directories {

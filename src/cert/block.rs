@@ -17,11 +17,11 @@ impl Certificate {
 
     /// The certificate of a block of an existing bundle, as programs see it: of a TRUSTED CERTIFICATE the certificate
     /// before the trust settings. `None` for blocks with another label, and for what cannot be parsed.
-    pub fn from_block(block: &pem::Block) -> Option<Certificate> {
+    pub fn from_block(block: &pem::PemBlock) -> Option<Certificate> {
         let der = block.der.as_deref()?;
         match block.label.as_str() {
             "TRUSTED CERTIFICATE" => {
-                let certificate = der::Reader::new(der).take(der::SEQUENCE)?;
+                let certificate = der::DerReader::new(der).take(der::SEQUENCE)?;
                 Certificate::from_der(certificate.raw).ok()
             }
             "CERTIFICATE" | "X509 CERTIFICATE" => Certificate::from_der(der).ok(),
@@ -31,28 +31,29 @@ impl Certificate {
 
     /// The fingerprint of the certificate in a block, whether it can be parsed or not; of a TRUSTED CERTIFICATE that of
     /// the certificate before the trust settings.
-    pub fn fingerprint_of_block(block: &pem::Block) -> Option<Fingerprint> {
+    pub fn fingerprint_of_block(block: &pem::PemBlock) -> Option<Fingerprint> {
         let der = block.der.as_deref()?;
         Some(Fingerprint::of(match block.label.as_str() {
-            "TRUSTED CERTIFICATE" => der::Reader::new(der).take(der::SEQUENCE)?.raw,
+            "TRUSTED CERTIFICATE" => der::DerReader::new(der).take(der::SEQUENCE)?.raw,
             _ => der,
         }))
     }
 
     /// The alias in a TRUSTED CERTIFICATE block.
-    pub fn alias_of_block(block: &pem::Block) -> Option<String> {
+    pub fn alias_of_block(block: &pem::PemBlock) -> Option<String> {
         cert_aux::alias(trust_settings(block)?)
     }
 
     /// Whether p11-kit distrusts the certificate of a block in one of its source files.
-    pub fn is_distrusted_by_block(block: &pem::Block) -> bool {
+    pub fn is_distrusted_by_block(block: &pem::PemBlock) -> bool {
         trust_settings(block).is_some_and(cert_aux::is_distrusted)
     }
 }
 
 /// What follows the certificate in a TRUSTED CERTIFICATE block; `None` for other blocks.
-fn trust_settings(block: &pem::Block) -> Option<&[u8]> {
-    let mut reader = der::Reader::new(block.der.as_deref().filter(|_| block.label == "TRUSTED CERTIFICATE")?);
+fn trust_settings(block: &pem::PemBlock) -> Option<&[u8]> {
+    let mut reader =
+        der::DerReader::new(block.der.as_deref().filter(|_| block.label == "TRUSTED CERTIFICATE")?);
     reader.take(der::SEQUENCE)?;
     Some(reader.rest())
 }

@@ -2,7 +2,7 @@
 //! (OpenSSL's `x509_aux`). Only read, and only to obey them: a reader that drops them installs what the file itself
 //! distrusts (threat T3).
 
-use super::der::{self, Reader, Tlv};
+use super::der::{self, DerReader, Tlv};
 
 /// Whether `CertAux` (OpenSSL's x509_aux: trust, reject [0], alias, keyid, other [1]) lets the certificate vouch for
 /// TLS servers. None at all does. The error follows the certificate's fingerprint.
@@ -11,7 +11,7 @@ pub(super) fn tls_server_trust(aux: &[u8]) -> Result<(), &'static str> {
     if aux.is_empty() {
         return Ok(());
     }
-    let mut fields = Reader::new(der::only(aux, der::SEQUENCE).ok_or(MALFORMED)?.body);
+    let mut fields = DerReader::new(der::only(aux, der::SEQUENCE).ok_or(MALFORMED)?.body);
     let trust = fields.take(der::SEQUENCE);
     let reject = fields.take(der::CONTEXT_0);
     fields.take(der::UTF8_STRING);
@@ -32,7 +32,7 @@ pub(super) fn tls_server_trust(aux: &[u8]) -> Result<(), &'static str> {
 /// Whether the settings can be read at all, whatever they say.
 pub(super) fn is_well_formed(aux: &[u8]) -> bool {
     let Some(whole) = der::only(aux, der::SEQUENCE) else { return false };
-    let mut fields = Reader::new(whole.body);
+    let mut fields = DerReader::new(whole.body);
     let lists = [fields.take(der::SEQUENCE), fields.take(der::CONTEXT_0)];
     fields.take(der::UTF8_STRING);
     fields.take(der::OCTET_STRING);
@@ -42,7 +42,7 @@ pub(super) fn is_well_formed(aux: &[u8]) -> bool {
 
 /// The alias, if `CertAux` has one: for p11-kit the root's label.
 pub(super) fn alias(aux: &[u8]) -> Option<String> {
-    let mut fields = Reader::new(der::only(aux, der::SEQUENCE)?.body);
+    let mut fields = DerReader::new(der::only(aux, der::SEQUENCE)?.body);
     fields.take(der::SEQUENCE);
     fields.take(der::CONTEXT_0);
     String::from_utf8(fields.take(der::UTF8_STRING)?.body.to_vec()).ok()
@@ -51,7 +51,7 @@ pub(super) fn alias(aux: &[u8]) -> Option<String> {
 /// Whether p11-kit takes the certificate for a distrusted one where it finds these settings in its sources: settings that
 /// name no trusted purpose (seen with 0.24.1; OpenSSL takes them otherwise).
 pub(super) fn is_distrusted(aux: &[u8]) -> bool {
-    let trust = || Reader::new(der::only(aux, der::SEQUENCE)?.body).take(der::SEQUENCE);
+    let trust = || DerReader::new(der::only(aux, der::SEQUENCE)?.body).take(der::SEQUENCE);
     !aux.is_empty() && trust().is_none_or(|trust| trust.body.is_empty())
 }
 
@@ -61,7 +61,7 @@ fn names_tls_server(list: Option<Tlv<'_>>) -> Option<bool> {
     const SERVER_AUTH: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 3, 1];
     /// 2.5.29.37.0
     const ANY: &[u8] = &[0x55, 0x1d, 0x25, 0];
-    let mut purposes = Reader::new(list.map_or(&[], |list| list.body));
+    let mut purposes = DerReader::new(list.map_or(&[], |list| list.body));
     let mut found = false;
     while !purposes.is_empty() {
         let purpose = purposes.take(der::OID)?.body;

@@ -9,7 +9,7 @@ type Number = [u64; LIMBS];
 
 /// y² = x³ - 3x + b modulo p.
 #[derive(Debug)]
-struct Curve {
+struct CurveEquation {
     oid: &'static [u8],
     /// Bytes of a coordinate.
     size: usize,
@@ -18,26 +18,26 @@ struct Curve {
 }
 
 /// FIPS 186-4 appendix D.1.2.
-const CURVES: [Curve; 4] = [
-    Curve {
+const CURVES: [CurveEquation; 4] = [
+    CurveEquation {
         oid: &[0x2b, 0x81, 0x04, 0x00, 0x21],
         size: 28,
         p: "ffffffffffffffffffffffffffffffff000000000000000000000001",
         b: "b4050a850c04b3abf54132565044b0b7d7bfd8ba270b39432355ffb4",
     },
-    Curve {
+    CurveEquation {
         oid: &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
         size: 32,
         p: "ffffffff00000001000000000000000000000000ffffffffffffffffffffffff",
         b: "5ac635d8aa3a93e7b3ebbd55769886bc651d06b0cc53b0f63bce3c3e27d2604b",
     },
-    Curve {
+    CurveEquation {
         oid: &[0x2b, 0x81, 0x04, 0x00, 0x22],
         size: 48,
         p: "fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffeffffffff0000000000000000ffffffff",
         b: "b3312fa7e23ee7e4988e056be3f82d19181d9c6efe8141120314088f5013875ac656398d8a2ed19d2a85c8edd3ec2aef",
     },
-    Curve {
+    CurveEquation {
         oid: &[0x2b, 0x81, 0x04, 0x00, 0x23],
         size: 66,
         p: "01ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff",

@@ -36,12 +36,12 @@ pub(crate) struct Tlv<'a> {
 
 /// Reads elements one after the other.
 #[derive(Clone, Debug)]
-pub(crate) struct Reader<'a>(&'a [u8]);
+pub(crate) struct DerReader<'a>(&'a [u8]);
 
-impl<'a> Reader<'a> {
+impl<'a> DerReader<'a> {
     /// Reads from the front of `bytes`.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Reader(bytes)
+        DerReader(bytes)
     }
 
     /// What has not been read.
@@ -90,7 +90,7 @@ impl<'a> Reader<'a> {
 
 /// The only element of `bytes`, if it has this tag and nothing follows.
 pub(crate) fn only(bytes: &[u8], tag: u8) -> Option<Tlv<'_>> {
-    let mut reader = Reader::new(bytes);
+    let mut reader = DerReader::new(bytes);
     reader.take(tag).filter(|_| reader.is_empty())
 }
 
@@ -170,7 +170,7 @@ mod tests {
             &[0x04],
             &[],
         ] {
-            assert!(Reader::new(bad).next().is_none(), "{bad:x?}");
+            assert!(DerReader::new(bad).next().is_none(), "{bad:x?}");
         }
     }
 
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn take_reads_nothing_when_the_tag_differs() {
-        let mut reader = Reader::new(&[0x02, 0x01, 0x05, 0x04, 0x00]);
+        let mut reader = DerReader::new(&[0x02, 0x01, 0x05, 0x04, 0x00]);
         assert!(reader.take(OCTET_STRING).is_none());
         assert_eq!(reader.take(INTEGER).expect("integer").body, [5]);
         assert_eq!(reader.rest(), [0x04, 0x00]);

@@ -4,7 +4,7 @@
 //!
 //! Form only; what one kind of reader does not take although the form is right is in [`super::loadable`].
 
-use super::der::{self, Reader, Tlv};
+use super::der::{self, DerReader, Tlv};
 use super::general_name::{self, GeneralName, is_one};
 use super::primitives::{is_bits, is_integer, is_name, is_oid};
 
@@ -74,7 +74,7 @@ pub(super) fn check(extension: &Extension<'_>) -> Result<(), &'static str> {
 
 /// Checks the elements of a SEQUENCE that has at least one; nothing follows it.
 fn each(value: &[u8], check: impl Fn(&Tlv<'_>) -> Option<()>) -> Option<()> {
-    let mut list = Reader::new(der::only(value, der::SEQUENCE)?.body);
+    let mut list = DerReader::new(der::only(value, der::SEQUENCE)?.body);
     if list.is_empty() {
         return None;
     }
@@ -85,11 +85,11 @@ fn each(value: &[u8], check: impl Fn(&Tlv<'_>) -> Option<()>) -> Option<()> {
 }
 
 /// A reader of the elements of a SEQUENCE.
-fn parts<'a>(element: &Tlv<'a>) -> Option<Reader<'a>> {
-    (element.tag == der::SEQUENCE).then(|| Reader::new(element.body))
+fn parts<'a>(element: &Tlv<'a>) -> Option<DerReader<'a>> {
+    (element.tag == der::SEQUENCE).then(|| DerReader::new(element.body))
 }
 
-fn end(reader: &Reader<'_>) -> Option<()> {
+fn end(reader: &DerReader<'_>) -> Option<()> {
     reader.is_empty().then_some(())
 }
 
@@ -153,12 +153,12 @@ pub(super) fn subtrees(value: &[u8]) -> Option<Vec<GeneralName<'_>>> {
     let mut bases = Vec::new();
     for tag in [der::CONTEXT_0, der::CONTEXT_1] {
         let Some(list) = lists.take(tag) else { continue };
-        let mut trees = Reader::new(list.body);
+        let mut trees = DerReader::new(list.body);
         if trees.is_empty() {
             return None;
         }
         while !trees.is_empty() {
-            let mut parts = Reader::new(trees.take(der::SEQUENCE)?.body);
+            let mut parts = DerReader::new(trees.take(der::SEQUENCE)?.body);
             let base = GeneralName::read(&parts.next()?)?;
             if let GeneralName::Ip(range) = base
                 && !matches!(range.len(), 8 | 32)
@@ -188,7 +188,7 @@ fn point_names<'a>(element: &Tlv<'a>) -> Option<(Vec<GeneralName<'a>>, bool)> {
     let mut parts = parts(element)?;
     let (mut names, mut relative) = (Vec::new(), false);
     if let Some(point) = parts.take(der::CONTEXT_0) {
-        let mut choice = Reader::new(point.body);
+        let mut choice = DerReader::new(point.body);
         let name = choice.next()?;
         end(&choice)?;
         match name.tag {
@@ -256,17 +256,17 @@ fn access(element: &Tlv<'_>) -> Option<()> {
 
 /// What of an extension's names readers look at: all of them, and whether one is relative to the issuer's.
 #[derive(Debug, Default)]
-pub(super) struct Names<'a> {
+pub(super) struct ExtensionNames<'a> {
     pub(super) names: Vec<GeneralName<'a>>,
     pub(super) relative: bool,
 }
 
 /// The names in an extension that has any; the extension is well-formed.
-pub(super) fn names_of<'a>(extension: &Extension<'a>) -> Names<'a> {
+pub(super) fn names_of<'a>(extension: &Extension<'a>) -> ExtensionNames<'a> {
     let value = extension.value;
-    let mut found = Names::default();
+    let mut found = ExtensionNames::default();
     let Some(list) = der::only(value, der::SEQUENCE) else { return found };
-    let mut list = Reader::new(list.body);
+    let mut list = DerReader::new(list.body);
     match extension.oid {
         id::SUBJECT_ALT_NAME | id::ISSUER_ALT_NAME => {
             found.names.extend(general_name::read_all(list.rest()).unwrap_or_default());
@@ -281,7 +281,7 @@ pub(super) fn names_of<'a>(extension: &Extension<'a>) -> Names<'a> {
         }
         id::AUTHORITY_INFO | id::SUBJECT_INFO => {
             while let Some(access) = list.next() {
-                let mut parts = Reader::new(access.body);
+                let mut parts = DerReader::new(access.body);
                 parts.next();
                 found.names.extend(parts.next().and_then(|name| GeneralName::read(&name)));
             }
@@ -294,24 +294,24 @@ pub(super) fn names_of<'a>(extension: &Extension<'a>) -> Names<'a> {
 /// The policies of a certificatePolicies extension.
 pub(super) fn policies(value: &[u8]) -> Vec<&[u8]> {
     let Some(list) = der::only(value, der::SEQUENCE) else { return Vec::new() };
-    let mut list = Reader::new(list.body);
+    let mut list = DerReader::new(list.body);
     let mut policies = Vec::new();
     while let Some(policy) = list.next() {
-        policies.extend(Reader::new(policy.body).take(der::OID).map(|oid| oid.body));
+        policies.extend(DerReader::new(policy.body).take(der::OID).map(|oid| oid.body));
     }
     policies
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::policy::{self, Policy};
-    use super::super::testing::{Draft, common_name, oid, sequence, tlv};
+    use super::super::policy::{self, AcceptancePolicy};
+    use super::super::testing::{TestCertificate, common_name, oid, sequence, tlv};
     use super::super::{Certificate, structure};
 
     const NULL: &[u8] = &[5, 0];
 
     fn checked(id: &'static str, value: &[u8]) -> Result<(), &'static str> {
-        structure::check(&Draft::default().with(id, value.to_vec()).der())
+        structure::check(&TestCertificate::default().with(id, value.to_vec()).der())
     }
 
     /// Each extension in a form that is right, and in forms that are not.
@@ -462,10 +462,11 @@ mod tests {
             for value in bad {
                 assert_eq!(checked(id, &value), Err(name), "{value:x?}");
                 // And so no root has it; what cannot be parsed at all is no certificate.
-                let Ok(root) = Certificate::from_der(&Draft::default().with(id, value).der()) else {
+                let Ok(root) = Certificate::from_der(&TestCertificate::default().with(id, value).der())
+                else {
                     continue;
                 };
-                let lenient = Policy { now: 0, allow_expired: true, allow_intermediate: true };
+                let lenient = AcceptancePolicy { now: 0, allow_expired: true, allow_intermediate: true };
                 assert!(policy::check(&root, &lenient).expect_err(name).contains(name));
             }
         }

@@ -1,7 +1,7 @@
 //! GeneralName (RFC 5280 section 4.2.1.6) as it is encoded, for the checks of form and of readers. Only kinds that
 //! programs for TLS read: X.400 addresses and EDI party names are not, and GnuTLS refuses a whole bundle for one.
 
-use super::der::{self, Reader, Tlv};
+use super::der::{self, DerReader, Tlv};
 use super::primitives::{is_name, is_oid};
 
 /// One name of the choice.
@@ -31,7 +31,7 @@ impl<'a> GeneralName<'a> {
             // A Name is a choice, so its tag is explicit.
             0xa4 => der::only(name.body, der::SEQUENCE).filter(is_name).map(|_| GeneralName::Other),
             0xa0 => {
-                let mut parts = Reader::new(name.body);
+                let mut parts = DerReader::new(name.body);
                 parts.take(der::OID).filter(is_oid)?;
                 let value = parts.take(der::CONTEXT_0).filter(|_| parts.is_empty())?;
                 is_one(value.body).then_some(GeneralName::Other)
@@ -52,14 +52,14 @@ impl<'a> GeneralName<'a> {
 
 /// Whether `bytes` are exactly one element.
 pub(super) fn is_one(bytes: &[u8]) -> bool {
-    let mut reader = Reader::new(bytes);
+    let mut reader = DerReader::new(bytes);
     reader.next().is_some() && reader.is_empty()
 }
 
 /// The names of a GeneralNames body, at least one; `None` if one of them is malformed.
 pub(super) fn read_all(body: &[u8]) -> Option<Vec<GeneralName<'_>>> {
     let mut names = Vec::new();
-    let mut reader = Reader::new(body);
+    let mut reader = DerReader::new(body);
     while !reader.is_empty() {
         names.push(GeneralName::read(&reader.next()?).filter(GeneralName::is_whole)?);
     }

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use super::der::{self, Reader};
-use super::pem::{self, Block, Fault};
+use super::der::{self, DerReader};
+use super::pem::{self, PemBlock, PemFault};
 use super::{Certificate, cert_aux, pkcs7, private_key};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -27,12 +27,12 @@ pub struct CertificateFile {
     /// The certificates in order, each once. At least one.
     pub certificates: Vec<Certificate>,
     /// What was there beside them and was not taken.
-    pub problems: Vec<Problem>,
+    pub problems: Vec<InputProblem>,
 }
 
 /// A part of a file that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
+pub struct InputProblem {
     /// Where and why, in one line that is safe to show.
     pub what: String,
     /// The certificate's fingerprint, if it is one.
@@ -80,7 +80,7 @@ fn read_any(bytes: &[u8]) -> Result<CertificateFile> {
     if matches!(bytes, [0x30, 0x80..=0x84, ..]) || der::only(bytes, der::SEQUENCE).is_some() {
         return read_der(bytes);
     }
-    let blocks: Vec<Block> = pem::iter(bytes).take(BLOCKS_LIMIT + 1).collect();
+    let blocks: Vec<PemBlock> = pem::iter(bytes).take(BLOCKS_LIMIT + 1).collect();
     if blocks.len() > BLOCKS_LIMIT {
         return Err(Error::usage(format!("this has more than {BLOCKS_LIMIT} PEM blocks"))
             .hint("give a bundle of roots: the largest in use has a few hundred"));
@@ -92,7 +92,7 @@ fn read_any(bytes: &[u8]) -> Result<CertificateFile> {
 }
 
 fn read_der(bytes: &[u8]) -> Result<CertificateFile> {
-    let mut found = Found::default();
+    let mut found = InputContents::default();
     if bytes[1] == 0x80 {
         return Err(Error::usage("this is BER with indefinite lengths, not DER")
             .hint("convert it: `openssl pkcs7 -inform DER -in FILE -print_certs -out ca.pem`"));
@@ -105,8 +105,8 @@ fn read_der(bytes: &[u8]) -> Result<CertificateFile> {
     found.finish()
 }
 
-fn read_pem(bytes: &[u8], blocks: &[Block]) -> Result<CertificateFile> {
-    let mut found = Found::default();
+fn read_pem(bytes: &[u8], blocks: &[PemBlock]) -> Result<CertificateFile> {
+    let mut found = InputContents::default();
     let mut line = 1;
     let mut counted = 0;
     for (index, block) in blocks.iter().enumerate() {
@@ -114,12 +114,12 @@ fn read_pem(bytes: &[u8], blocks: &[Block]) -> Result<CertificateFile> {
         counted = block.range.start;
         let place = format!("PEM block {} at line {line}: ", index + 1);
         let Some(der) = &block.der else {
-            if block.fault == Some(Fault::NoEnd) && block.range.end == bytes.len() {
+            if block.fault == Some(PemFault::NoEnd) && block.range.end == bytes.len() {
                 return Err(Error::usage(format!("{place}the END line is missing: the file is cut off"))
                     .hint("copy or download it again, whole"));
             }
             found.problem(match block.fault {
-                Some(Fault::NoEnd) => format!("{place}its END line is missing"),
+                Some(PemFault::NoEnd) => format!("{place}its END line is missing"),
                 _ => format!("{place}its body is not base64"),
             });
             continue;
@@ -139,19 +139,19 @@ fn read_pem(bytes: &[u8], blocks: &[Block]) -> Result<CertificateFile> {
 
 /// What has been read so far.
 #[derive(Default)]
-struct Found {
+struct InputContents {
     file: CertificateFile,
     seen: BTreeSet<Fingerprint>,
 }
 
-impl Found {
+impl InputContents {
     fn problem(&mut self, what: String) {
-        self.file.problems.push(Problem { what, fingerprint: None });
+        self.file.problems.push(InputProblem { what, fingerprint: None });
     }
 
     /// Takes one certificate; `place` stands in front of what is said about it.
     fn certificate(&mut self, der: &[u8], place: &str) -> Result<()> {
-        let mut reader = Reader::new(der);
+        let mut reader = DerReader::new(der);
         let whole = reader.take(der::SEQUENCE);
         if let Some(certificate) = whole.filter(|_| !reader.is_empty()) {
             return Err(Error::usage(format!(
@@ -167,7 +167,7 @@ impl Found {
                     self.file.certificates.push(certificate);
                 }
             }
-            Err(reason) => self.file.problems.push(Problem {
+            Err(reason) => self.file.problems.push(InputProblem {
                 what: format!("{place}{}", text::escape(&reason)),
                 fingerprint: whole.map(|whole| Fingerprint::of(whole.raw)),
             }),
@@ -178,7 +178,7 @@ impl Found {
     /// OpenSSL's certificate with trust settings behind it. A reader that drops them installs what the file
     /// distrusts (threat T3).
     fn trusted_certificate(&mut self, der: &[u8], place: &str) -> Result<()> {
-        let mut reader = Reader::new(der);
+        let mut reader = DerReader::new(der);
         let Some(certificate) = reader.take(der::SEQUENCE) else {
             self.problem(format!("{place}not DER"));
             return Ok(());
@@ -256,12 +256,14 @@ fn not_certificates(bytes: &[u8]) -> Error {
 mod tests {
     use super::super::cert_aux::tests::aux;
     use super::super::pkcs7::tests::bag;
-    use super::super::testing::{CLIENT_AUTH, Draft, Random, SERVER_AUTH, common_name, key, sequence};
+    use super::super::testing::{
+        CLIENT_AUTH, SERVER_AUTH, TestCertificate, Xorshift, common_name, key, sequence,
+    };
     use super::*;
     use crate::error::Kind;
 
     fn named(name: &str) -> Vec<u8> {
-        Draft::named(common_name(name)).der()
+        TestCertificate::named(common_name(name)).der()
     }
 
     fn armor(label: &str, der: &[u8]) -> String {
@@ -309,7 +311,7 @@ mod tests {
         assert_eq!(labels(text.trim_start().as_bytes()), ["A"]);
         // And DER that holds PEM is still DER.
         let inner = pem::encode(&named("Hidden"));
-        let outer = Draft::named(common_name(&format!("Root\n{inner}"))).der();
+        let outer = TestCertificate::named(common_name(&format!("Root\n{inner}"))).der();
         let file = read(&outer, "test").expect("one");
         assert_eq!((file.certificates.len(), file.certificates[0].der()), (1, &outer[..]));
     }
@@ -458,7 +460,7 @@ mod tests {
             bag(&[&a, &b]),
             a.clone(),
         ];
-        let mut random = Random(0x5eed_0005);
+        let mut random = Xorshift(0x5eed_0005);
         let mut good = 0;
         for round in 0..20_000 {
             let bytes = random.mutate(&seeds[round % seeds.len()]);

@@ -3,7 +3,7 @@
 //! they are and on their curve, sizes that readers have room for. Keys of unknown algorithms pass; nobody decodes them.
 
 use super::curve;
-use super::der::{self, Reader, Tlv};
+use super::der::{self, DerReader, Tlv};
 use super::primitives::is_integer;
 
 /// The largest RSA key that Java, OpenSSL and GnuTLS take.
@@ -43,7 +43,7 @@ pub(super) mod id {
 
 /// A SubjectPublicKeyInfo in its parts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Key<'a> {
+pub(super) struct PublicKeyInfo<'a> {
     /// The algorithm: the content of the OBJECT IDENTIFIER.
     pub(super) algorithm: &'a [u8],
     /// The algorithm's parameters.
@@ -52,19 +52,19 @@ pub(super) struct Key<'a> {
     pub(super) bytes: &'a [u8],
 }
 
-impl<'a> Key<'a> {
+impl<'a> PublicKeyInfo<'a> {
     /// Takes a SubjectPublicKeyInfo apart.
-    pub(super) fn of(info: &Tlv<'a>) -> Option<Key<'a>> {
-        let mut parts = Reader::new(info.body);
+    pub(super) fn of(info: &Tlv<'a>) -> Option<PublicKeyInfo<'a>> {
+        let mut parts = DerReader::new(info.body);
         let (algorithm, parameters) = algorithm(&parts.take(der::SEQUENCE)?)?;
         let bytes = parts.take(der::BIT_STRING)?.body.split_first()?.1;
-        Some(Key { algorithm, parameters, bytes })
+        Some(PublicKeyInfo { algorithm, parameters, bytes })
     }
 }
 
 /// An AlgorithmIdentifier: the content of its OBJECT IDENTIFIER, and the parameters.
 pub(super) fn algorithm<'a>(identifier: &Tlv<'a>) -> Option<(&'a [u8], Option<Tlv<'a>>)> {
-    let mut parts = Reader::new(identifier.body);
+    let mut parts = DerReader::new(identifier.body);
     Some((parts.take(der::OID)?.body, parts.next()))
 }
 
@@ -72,7 +72,7 @@ pub(super) fn algorithm<'a>(identifier: &Tlv<'a>) -> Option<(&'a [u8], Option<Tl
 pub(super) fn check(info: &[u8]) -> Result<(), String> {
     let malformed = || "its public key is malformed".to_owned();
     let info = der::only(info, der::SEQUENCE).ok_or_else(malformed)?;
-    let key = Key::of(&info).ok_or_else(malformed)?;
+    let key = PublicKeyInfo::of(&info).ok_or_else(malformed)?;
     match key.algorithm {
         id::RSA | id::RSA_PSS => rsa(key.bytes),
         id::EC => elliptic(&key),
@@ -89,7 +89,7 @@ pub(super) fn check(info: &[u8]) -> Result<(), String> {
 
 /// The modulus and the exponent of an RSAPublicKey, both without a leading zero byte.
 pub(super) fn rsa_numbers(key: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut numbers = Reader::new(der::only(key, der::SEQUENCE)?.body);
+    let mut numbers = DerReader::new(der::only(key, der::SEQUENCE)?.body);
     let mut number = || numbers.take(der::INTEGER).and_then(|number| positive(&number));
     let found = (number()?, number()?);
     numbers.is_empty().then_some(found)
@@ -122,7 +122,7 @@ fn rsa(key: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-fn elliptic(key: &Key<'_>) -> Result<(), String> {
+fn elliptic(key: &PublicKeyInfo<'_>) -> Result<(), String> {
     let curve = match key.parameters {
         Some(curve) if curve.tag == der::OID => curve.body,
         Some(parameters) if parameters.tag == der::SEQUENCE => {
@@ -148,7 +148,7 @@ fn elliptic(key: &Key<'_>) -> Result<(), String> {
 }
 
 /// RFC 8410 section 3: the parameters must be absent.
-fn of_size(key: &Key<'_>, size: usize, name: &str) -> Result<(), String> {
+fn of_size(key: &PublicKeyInfo<'_>, size: usize, name: &str) -> Result<(), String> {
     if key.parameters.is_none() && key.bytes.len() == size {
         Ok(())
     } else {
@@ -157,9 +157,9 @@ fn of_size(key: &Key<'_>, size: usize, name: &str) -> Result<(), String> {
 }
 
 /// RFC 3279 section 2.3.2; the parameters may be inherited.
-fn dsa(key: &Key<'_>) -> Option<()> {
+fn dsa(key: &PublicKeyInfo<'_>) -> Option<()> {
     if let Some(parameters) = key.parameters {
-        let mut numbers = Reader::new(Some(parameters.body).filter(|_| parameters.tag == der::SEQUENCE)?);
+        let mut numbers = DerReader::new(Some(parameters.body).filter(|_| parameters.tag == der::SEQUENCE)?);
         for _ in 0..3 {
             positive(&numbers.take(der::INTEGER)?)?;
         }

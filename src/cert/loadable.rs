@@ -7,13 +7,13 @@
 
 use super::Certificate;
 use super::curve;
-use super::der::{self, Reader, Tlv};
+use super::der::{self, DerReader, Tlv};
 use super::extensions::{self, Extension, id, names_of};
 use super::general_name::GeneralName;
-use super::key_form::{self, Key};
+use super::key_form::{self, PublicKeyInfo};
 use super::name;
 use super::plain_uri::{is_plain_domain, is_plain_uri};
-use super::structure::{self, Fields};
+use super::structure::{self, CertificateFields};
 
 /// A library that parses the roots of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub enum Harm {
 
 /// Why a library cannot load a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct LibraryRefusal {
     /// Which.
     pub library: Library,
     /// What that costs.
@@ -61,14 +61,14 @@ pub struct Refusal {
 }
 
 /// The readers that cannot load this certificate, each once.
-pub fn refusals(certificate: &Certificate) -> Vec<Refusal> {
+pub fn refusals(certificate: &Certificate) -> Vec<LibraryRefusal> {
     let der = certificate.der();
     let Ok(fields) = structure::fields(der) else { return Vec::new() };
-    let root = |library| move |why: String| Refusal { library, harm: Harm::Root, why };
+    let root = |library| move |why: String| LibraryRefusal { library, harm: Harm::Root, why };
     let of_openssl = openssl(&fields).map(root(Library::OpenSsl));
     let of_go = go(certificate, &fields).map(root(Library::Go));
     let of_rustls = rustls(der, &fields).map(root(Library::Rustls));
-    let of_java = java(&fields).map(|why| Refusal { library: Library::Java, harm: Harm::Store, why });
+    let of_java = java(&fields).map(|why| LibraryRefusal { library: Library::Java, harm: Harm::Store, why });
     of_openssl.into_iter().chain(of_go).chain(of_rustls).chain(of_java).collect()
 }
 
@@ -88,7 +88,7 @@ impl Certificate {
 const PROXY: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 14];
 const RESOURCES: [&[u8]; 2] = [&[0x2b, 6, 1, 5, 5, 7, 1, 7], &[0x2b, 6, 1, 5, 5, 7, 1, 8]];
 
-fn openssl(fields: &Fields<'_>) -> Option<String> {
+fn openssl(fields: &CertificateFields<'_>) -> Option<String> {
     let of_kind = |extension: &Extension<'_>| match extension.oid {
         PROXY => Some("it is a proxy certificate (RFC 3820)".to_owned()),
         oid if RESOURCES.contains(&oid) => {
@@ -99,7 +99,7 @@ fn openssl(fields: &Fields<'_>) -> Option<String> {
     fields.extensions.iter().find_map(of_kind)
 }
 
-fn rustls(der: &[u8], fields: &Fields<'_>) -> Option<String> {
+fn rustls(der: &[u8], fields: &CertificateFields<'_>) -> Option<String> {
     /// webpki reads lengths of two bytes at most.
     const LIMIT: usize = 0xffff;
     if fields.has_unique_ids {
@@ -112,7 +112,7 @@ fn rustls(der: &[u8], fields: &Fields<'_>) -> Option<String> {
 /// An exponent above this is "too large" to crypto/rsa.
 const GO_EXPONENT_BITS: usize = 31;
 
-fn go(certificate: &Certificate, fields: &Fields<'_>) -> Option<String> {
+fn go(certificate: &Certificate, fields: &CertificateFields<'_>) -> Option<String> {
     if fields.serial.first().is_some_and(|first| *first >= 0x80) {
         return Some("its serial number is negative".to_owned());
     }
@@ -121,7 +121,7 @@ fn go(certificate: &Certificate, fields: &Fields<'_>) -> Option<String> {
             return Some(format!("its {whose} has {why}"));
         }
     }
-    let key = Key::of(&fields.public_key)?;
+    let key = PublicKeyInfo::of(&fields.public_key)?;
     go_key(&key).or_else(|| fields.extensions.iter().find_map(go_extension))
 }
 
@@ -148,7 +148,7 @@ fn is_printable(c: u8) -> bool {
     c.is_ascii_alphanumeric() || b" '()+,-./:=?*&".contains(&c)
 }
 
-fn go_key(key: &Key<'_>) -> Option<String> {
+fn go_key(key: &PublicKeyInfo<'_>) -> Option<String> {
     match key.algorithm {
         key_form::id::RSA => {
             if key.parameters.is_none_or(|parameters| parameters.tag != der::NULL) {
@@ -269,17 +269,17 @@ const CRL_EXTENSIONS: [u8; 6] = [20, 21, 24, 27, 28, 29];
 const SHA1: &[u8] = &[0x2b, 14, 3, 2, 26];
 const SHA2: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2];
 
-fn java(fields: &Fields<'_>) -> Option<String> {
+fn java(fields: &CertificateFields<'_>) -> Option<String> {
     let (algorithm, parameters) = key_form::algorithm(&fields.algorithm)?;
     if !are_plain_parameters(algorithm, parameters) {
         return Some("the parameters of its signature are not ones that Java reads".to_owned());
     }
-    let key = Key::of(&fields.public_key)?;
+    let key = PublicKeyInfo::of(&fields.public_key)?;
     java_key(&key)
         .or_else(|| fields.extensions.iter().filter(|extension| extension.critical).find_map(java_extension))
 }
 
-fn java_key(key: &Key<'_>) -> Option<String> {
+fn java_key(key: &PublicKeyInfo<'_>) -> Option<String> {
     match key.algorithm {
         key_form::id::EC => {
             let curve = key.parameters.map_or(&[][..], |curve| curve.body);
@@ -309,12 +309,12 @@ fn are_plain_parameters(algorithm: &[u8], parameters: Option<Tlv<'_>>) -> bool {
 }
 
 fn is_pss(parameters: &Tlv<'_>) -> Option<()> {
-    let mut fields = Reader::new(Some(parameters.body).filter(|_| parameters.tag == der::SEQUENCE)?);
+    let mut fields = DerReader::new(Some(parameters.body).filter(|_| parameters.tag == der::SEQUENCE)?);
     if let Some(hash) = fields.take(der::CONTEXT_0) {
         is_hash(hash.body)?;
     }
     if let Some(mask) = fields.take(der::CONTEXT_1) {
-        let mut parts = Reader::new(der::only(mask.body, der::SEQUENCE)?.body);
+        let mut parts = DerReader::new(der::only(mask.body, der::SEQUENCE)?.body);
         const MGF1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 8];
         parts.take(der::OID).filter(|oid| oid.body == MGF1)?;
         is_hash(parts.rest())?;
@@ -329,7 +329,7 @@ fn is_pss(parameters: &Tlv<'_>) -> Option<()> {
 }
 
 fn is_hash(identifier: &[u8]) -> Option<()> {
-    let mut parts = Reader::new(der::only(identifier, der::SEQUENCE)?.body);
+    let mut parts = DerReader::new(der::only(identifier, der::SEQUENCE)?.body);
     let oid = parts.take(der::OID)?.body;
     let known = oid == SHA1 || matches!(oid.strip_prefix(SHA2), Some([1..=6]));
     let rest_is_null = parts.is_empty() || parts.rest() == [der::NULL, 0];
@@ -371,18 +371,18 @@ fn java_extension(extension: &Extension<'_>) -> Option<String> {
 mod tests {
     use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-    use super::super::testing::{Draft, UNIVERSAL, attribute, name, oid, sequence, tlv};
+    use super::super::testing::{TestCertificate, UNIVERSAL, attribute, name, oid, sequence, tlv};
     use super::*;
 
     const CONSTRAINTS: &str = "2.5.29.30";
 
-    fn refused(draft: &Draft) -> Vec<(Library, Harm)> {
+    fn refused(draft: &TestCertificate) -> Vec<(Library, Harm)> {
         let certificate = Certificate::from_der(&draft.der()).expect("parses");
         refusals(&certificate).into_iter().map(|refusal| (refusal.library, refusal.harm)).collect()
     }
 
-    fn constraint(name: &[u8]) -> Draft {
-        Draft::default().with(CONSTRAINTS, sequence(&[&tlv(0xa0, &sequence(&[name]))]))
+    fn constraint(name: &[u8]) -> TestCertificate {
+        TestCertificate::default().with(CONSTRAINTS, sequence(&[&tlv(0xa0, &sequence(&[name]))]))
     }
 
     #[test]
@@ -408,7 +408,7 @@ mod tests {
             assert_eq!(refusals.contains(&java[0]), wanted, "{uri:?}");
         }
         assert_eq!(refused(&constraint(&tlv(0x81, b""))), java);
-        assert_eq!(refused(&Draft::default().with("2.5.29.20", vec![2, 1, 0])), java);
+        assert_eq!(refused(&TestCertificate::default().with("2.5.29.20", vec![2, 1, 0])), java);
         // Only where it is critical.
         let mut draft = constraint(&tlv(0x86, b"https://example.com"));
         for (_, critical, _) in &mut draft.extensions {
@@ -423,7 +423,10 @@ mod tests {
         let point = [&[0][..], &good[good.len() - 65..]].concat();
         let on = |curve: &str| {
             let algorithm = sequence(&[&oid("1.2.840.10045.2.1"), &oid(curve)]);
-            refused(&Draft { public_key: Some(sequence(&[&algorithm, &tlv(3, &point)])), ..Draft::default() })
+            refused(&TestCertificate {
+                public_key: Some(sequence(&[&algorithm, &tlv(3, &point)])),
+                ..TestCertificate::default()
+            })
         };
         let (go, java) = ((Library::Go, Harm::Root), (Library::Java, Harm::Store));
         assert_eq!(on("1.2.840.10045.3.1.7"), []);
@@ -436,13 +439,13 @@ mod tests {
     fn t39_what_one_library_passes_over() {
         let go = [(Library::Go, Harm::Root)];
         let universal = name(&[&[&attribute("2.5.4.3", UNIVERSAL, b"\0\0\0A")]]);
-        assert_eq!(refused(&Draft::named(universal)), go);
+        assert_eq!(refused(&TestCertificate::named(universal)), go);
         let policies = sequence(&[&sequence(&[&oid("1.2.3")]), &sequence(&[&oid("1.2.3")])]);
-        assert_eq!(refused(&Draft::default().with("2.5.29.32", policies)), go);
+        assert_eq!(refused(&TestCertificate::default().with("2.5.29.32", policies)), go);
         assert_eq!(refused(&constraint(&tlv(0x87, &[10, 0, 0, 0, 255, 0, 255, 0]))), go);
         assert_eq!(refused(&constraint(&tlv(0x87, &[10, 0, 0, 0, 255, 192, 0, 0]))), []);
         assert_eq!(
-            refused(&Draft::default().with("1.3.6.1.5.5.7.1.14", vec![5, 0])),
+            refused(&TestCertificate::default().with("1.3.6.1.5.5.7.1.14", vec![5, 0])),
             [(Library::OpenSsl, Harm::Root)]
         );
     }

@@ -68,10 +68,10 @@ const SHA1: &str = "1.3.14.3.2.26";
 
 /// A certificate; a clone shares what was parsed.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Certificate(Arc<Fields>);
+pub struct Certificate(Arc<CachedFields>);
 
 #[derive(PartialEq, Eq)]
-struct Fields {
+struct CachedFields {
     der: Vec<u8>,
     fingerprint: Fingerprint,
     version: u32,
@@ -121,7 +121,7 @@ impl Certificate {
         if name::rdns(&subject).is_none() || name::rdns(&issuer).is_none() {
             return Err("not an X.509 certificate: a malformed name".to_owned());
         }
-        Ok(Certificate(Arc::new(Fields {
+        Ok(Certificate(Arc::new(CachedFields {
             fingerprint: Fingerprint::of(der),
             // X.509 counts from zero.
             version: parsed.version().0.saturating_add(1),
@@ -361,17 +361,18 @@ mod tests {
     use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
     use super::testing::{
-        BASIC_CONSTRAINTS, Draft, Random, attribute, common_name, key, name, rsa_key, sequence,
+        BASIC_CONSTRAINTS, TestCertificate, Xorshift, attribute, common_name, key, name, rsa_key, sequence,
     };
     use super::*;
 
-    fn parse(draft: &Draft) -> Certificate {
+    fn parse(draft: &TestCertificate) -> Certificate {
         Certificate::from_der(&draft.der()).expect("parses")
     }
 
     #[test]
     fn fields_are_those_of_the_certificate() {
-        let root = parse(&Draft { issuer: Some(common_name("Issuer")), ..Draft::default() });
+        let root =
+            parse(&TestCertificate { issuer: Some(common_name("Issuer")), ..TestCertificate::default() });
         assert_eq!(root.fingerprint(), Fingerprint::of(root.der()));
         assert_eq!(
             (root.label().as_str(), root.subject().as_str(), root.issuer().as_str()),
@@ -392,7 +393,7 @@ mod tests {
             (root.0.signature_algorithm.as_str(), root.weak_signature_hash()),
             ("1.2.840.10045.4.3.2", None)
         );
-        assert!(!root.is_self_issued() && parse(&Draft::default()).is_self_issued());
+        assert!(!root.is_self_issued() && parse(&TestCertificate::default()).is_self_issued());
         assert_eq!(root.rsa_bits(), None);
         assert_eq!(
             format!("{root:?}"),
@@ -403,10 +404,10 @@ mod tests {
 
     #[test]
     fn t3_nothing_may_follow_the_der() {
-        let mut der = Draft::default().der();
+        let mut der = TestCertificate::default().der();
         der.extend(b"\n");
         assert!(Certificate::from_der(&der).expect_err("refused").contains("1 byte behind"));
-        let good = Draft::default().der();
+        let good = TestCertificate::default().der();
         for length in 0..good.len() {
             assert!(Certificate::from_der(&good[..length]).is_err(), "{length}");
         }
@@ -414,7 +415,7 @@ mod tests {
 
     #[test]
     fn what_is_too_large_is_not_parsed() {
-        let large = |length: usize| Draft::default().with("1.2.3.4", vec![0; length]).der();
+        let large = |length: usize| TestCertificate::default().with("1.2.3.4", vec![0; length]).der();
         assert!(Certificate::from_der(&large(SIZE_LIMIT - 1000)).is_ok());
         assert!(Certificate::from_der(&large(SIZE_LIMIT)).expect_err("refused").contains("more than"));
     }
@@ -422,7 +423,8 @@ mod tests {
     #[test]
     fn rsa_keys_are_measured_to_the_bit() {
         for bits in [512, 1023, 1024, 2047, 2048, 2049, 4096, 16384] {
-            let root = parse(&Draft { public_key: Some(rsa_key(bits)), ..Draft::default() });
+            let root =
+                parse(&TestCertificate { public_key: Some(rsa_key(bits)), ..TestCertificate::default() });
             assert_eq!(root.rsa_bits(), Some(bits));
         }
     }
@@ -438,7 +440,8 @@ mod tests {
             ("1.3.101.112", None),
         ] {
             assert_eq!(
-                parse(&Draft { signature: oid, ..Draft::default() }).weak_signature_hash(),
+                parse(&TestCertificate { signature: oid, ..TestCertificate::default() })
+                    .weak_signature_hash(),
                 wanted,
                 "{oid}"
             );
@@ -456,9 +459,9 @@ mod tests {
 
     #[test]
     fn malformed_or_doubled_extensions_are_refused() {
-        let malformed = Draft::default().with(BASIC_CONSTRAINTS, vec![0x30, 0x05, 0x01]);
+        let malformed = TestCertificate::default().with(BASIC_CONSTRAINTS, vec![0x30, 0x05, 0x01]);
         assert!(Certificate::from_der(&malformed.der()).is_err());
-        let mut doubled = Draft::default();
+        let mut doubled = TestCertificate::default();
         doubled.extensions.push((BASIC_CONSTRAINTS, true, sequence(&[])));
         assert!(Certificate::from_der(&doubled.der()).expect_err("refused").contains("twice"));
     }
@@ -466,8 +469,8 @@ mod tests {
     #[test]
     fn no_input_makes_it_panic() {
         let cn = attribute("2.5.4.3", 0x1e, b"\0A\0B");
-        let seeds = [Draft::named(name(&[&[&cn]])).der(), TLS_SERVER_ROOT_CERTS[0].to_vec()];
-        let mut random = Random(0x5eed_0003);
+        let seeds = [TestCertificate::named(name(&[&[&cn]])).der(), TLS_SERVER_ROOT_CERTS[0].to_vec()];
+        let mut random = Xorshift(0x5eed_0003);
         let mut parsed = 0;
         for round in 0..20_000 {
             let bytes = random.mutate(&seeds[round % seeds.len()]);
@@ -480,7 +483,8 @@ mod tests {
                     certificate.issuer(),
                     certificate.subject_hash(),
                 );
-                let policy = policy::Policy { now: 0, allow_expired: true, allow_intermediate: true };
+                let policy =
+                    policy::AcceptancePolicy { now: 0, allow_expired: true, allow_intermediate: true };
                 let _ = (policy::check(&certificate, &policy), certificate.self_signature());
             }
         }

@@ -1,7 +1,7 @@
 //! Distinguished names (RFC 5280 section 4.1.2.4): their attributes as text, the label that trust stores show,
 //! one line for people, and what makes a name unfit to be shown at all (threat T4).
 
-use super::der::{self, Reader};
+use super::der::{self, DerReader};
 use crate::text;
 
 /// CN, OU, O: where a label is taken from, in this order.
@@ -28,7 +28,7 @@ const SHORT_NAMES: [(&str, &str); 15] = [
 
 /// One attribute of a name.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Attribute<'a> {
+pub(super) struct NameAttribute<'a> {
     /// Its type: the content of the OBJECT IDENTIFIER.
     pub(super) oid: &'a [u8],
     /// The type as it stands, tag and length included.
@@ -39,7 +39,7 @@ pub(super) struct Attribute<'a> {
 
 /// An attribute's value, as text where it is text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Value {
+pub(super) enum AttributeValue {
     /// A string type, decoded.
     Text(String),
     /// A string type whose bytes are none (broken UTF-8, half a character, a surrogate).
@@ -48,9 +48,9 @@ pub(super) enum Value {
     Binary,
 }
 
-impl Attribute<'_> {
+impl NameAttribute<'_> {
     /// The value as text.
-    pub(super) fn text(&self) -> Value {
+    pub(super) fn text(&self) -> AttributeValue {
         let body = self.value.body;
         let text = match self.value.tag {
             der::UTF8_STRING => str::from_utf8(body).ok().map(str::to_owned),
@@ -61,9 +61,9 @@ impl Attribute<'_> {
             0x1e => {
                 wide(body.as_chunks().0, body.len() % 2, |unit: &[u8; 2]| u16::from_be_bytes(*unit).into())
             }
-            _ => return Value::Binary,
+            _ => return AttributeValue::Binary,
         };
-        text.map_or(Value::Broken, Value::Text)
+        text.map_or(AttributeValue::Broken, AttributeValue::Text)
     }
 
     fn has_type(&self, oid: &[u8]) -> bool {
@@ -80,17 +80,17 @@ fn wide<const N: usize>(units: &[[u8; N]], rest: usize, code: impl Fn(&[u8; N]) 
 }
 
 /// The relative distinguished names of `name` (the DER of a Name), each with its attributes; `None` if malformed.
-pub(super) fn rdns(name: &[u8]) -> Option<Vec<Vec<Attribute<'_>>>> {
-    let mut sets = Reader::new(der::only(name, der::SEQUENCE)?.body);
+pub(super) fn rdns(name: &[u8]) -> Option<Vec<Vec<NameAttribute<'_>>>> {
+    let mut sets = DerReader::new(der::only(name, der::SEQUENCE)?.body);
     let mut rdns = Vec::new();
     while !sets.is_empty() {
-        let mut members = Reader::new(sets.take(der::SET)?.body);
+        let mut members = DerReader::new(sets.take(der::SET)?.body);
         let mut rdn = Vec::new();
         while !members.is_empty() {
-            let mut parts = Reader::new(members.take(der::SEQUENCE)?.body);
+            let mut parts = DerReader::new(members.take(der::SEQUENCE)?.body);
             let oid = parts.take(der::OID)?;
             let value = parts.next().filter(|_| parts.is_empty())?;
-            rdn.push(Attribute { oid: oid.body, oid_raw: oid.raw, value });
+            rdn.push(NameAttribute { oid: oid.body, oid_raw: oid.raw, value });
         }
         rdns.push(rdn);
     }
@@ -108,9 +108,9 @@ pub(super) fn labels(name: &[u8]) -> Vec<String> {
     let of_type = |oid: &&[u8]| {
         let attributes = rdns.iter().flatten().filter(|attribute| attribute.has_type(oid));
         let texts = attributes.filter_map(|attribute| match attribute.text() {
-            Value::Text(text) => Some(text),
-            Value::Broken => Some(String::from_utf8_lossy(attribute.value.body).into_owned()),
-            Value::Binary => None,
+            AttributeValue::Text(text) => Some(text),
+            AttributeValue::Broken => Some(String::from_utf8_lossy(attribute.value.body).into_owned()),
+            AttributeValue::Binary => None,
         });
         texts.filter(|text| !text.is_empty()).collect::<Vec<String>>()
     };
@@ -133,9 +133,11 @@ pub(super) fn one_line(name: &[u8]) -> String {
                     let dotted = dotted(attribute.oid);
                     let short = SHORT_NAMES.iter().find(|(oid, _)| *oid == dotted).map(|(_, short)| *short);
                     let value = match attribute.text() {
-                        Value::Text(text) => escape_value(&text),
+                        AttributeValue::Text(text) => escape_value(&text),
                         // RFC 4514 section 2.4: `#` and the DER in hex.
-                        Value::Broken | Value::Binary => format!("#{}", hex::encode(attribute.value.raw)),
+                        AttributeValue::Broken | AttributeValue::Binary => {
+                            format!("#{}", hex::encode(attribute.value.raw))
+                        }
                     };
                     format!("{}={value}", short.unwrap_or(&dotted))
                 })
@@ -194,12 +196,12 @@ pub(super) fn dotted(oid: &[u8]) -> String {
 pub(super) fn unfit(name: &[u8]) -> Option<String> {
     let Some(rdns) = rdns(name) else { return Some("is malformed".to_owned()) };
     rdns.iter().flatten().find_map(|attribute| match attribute.text() {
-        Value::Text(text) => text
+        AttributeValue::Text(text) => text
             .chars()
             .find(|c| text::is_unsafe(*c))
             .map(|c| format!("has a control character (U+{:04X})", u32::from(c))),
-        Value::Broken => Some("has bytes that are no text in their own encoding".to_owned()),
-        Value::Binary => None,
+        AttributeValue::Broken => Some("has bytes that are no text in their own encoding".to_owned()),
+        AttributeValue::Binary => None,
     })
 }
 

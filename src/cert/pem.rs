@@ -23,13 +23,13 @@ const LABEL_LIMIT: usize = 64;
 
 /// One block of a PEM file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Block {
+pub struct PemBlock {
     /// What stands between `-----BEGIN ` and the dashes: printable ASCII.
     pub label: String,
     /// The decoded body; `None` if there is none that can be decoded (see `fault`).
     pub der: Option<Vec<u8>>,
     /// Why there is no `der`.
-    pub fault: Option<Fault>,
+    pub fault: Option<PemFault>,
     /// The block's bytes in the file, its END line and that line's ending included.
     pub range: Range<usize>,
     /// Whether BEGIN and END stand alone on their lines. OpenSSL reads no other block, and refuses the whole file
@@ -39,7 +39,7 @@ pub struct Block {
 
 /// What is wrong with a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum PemFault {
     /// No END line of this label before the next BEGIN line.
     NoEnd,
     /// The body is not base64.
@@ -55,12 +55,12 @@ struct Boundary<'a> {
 
 /// All blocks of a file in order, damaged ones too. Text around them, a byte order mark, CRLF, several markers on
 /// one line and a missing last line ending are tolerated.
-pub fn blocks(bytes: &[u8]) -> Vec<Block> {
+pub fn blocks(bytes: &[u8]) -> Vec<PemBlock> {
     iter(bytes).collect()
 }
 
 /// The same, one after the other: for input that may be hostile, where a block costs more memory than its bytes.
-pub(super) fn iter(bytes: &[u8]) -> impl Iterator<Item = Block> {
+pub(super) fn iter(bytes: &[u8]) -> impl Iterator<Item = PemBlock> {
     let mut open: Option<Boundary<'_>> = None;
     let mut position = 0;
     std::iter::from_fn(move || {
@@ -69,10 +69,10 @@ pub(super) fn iter(bytes: &[u8]) -> impl Iterator<Item = Block> {
             if boundary.begin {
                 let start = boundary.range.start;
                 if let Some(open) = open.replace(boundary) {
-                    return Some(block(bytes, &open, open.range.end..start, start, Some(Fault::NoEnd)));
+                    return Some(block(bytes, &open, open.range.end..start, start, Some(PemFault::NoEnd)));
                 }
             } else if let Some(open) = open.take() {
-                let fault = (open.label != boundary.label).then_some(Fault::NoEnd);
+                let fault = (open.label != boundary.label).then_some(PemFault::NoEnd);
                 position = line_end(bytes, boundary.range.end).unwrap_or(boundary.range.end);
                 let body = open.range.end..boundary.range.start;
                 let mut block = block(bytes, &open, body, position, fault);
@@ -82,7 +82,7 @@ pub(super) fn iter(bytes: &[u8]) -> impl Iterator<Item = Block> {
         }
         position = bytes.len();
         let open = open.take()?;
-        Some(block(bytes, &open, open.range.end..position, position, Some(Fault::NoEnd)))
+        Some(block(bytes, &open, open.range.end..position, position, Some(PemFault::NoEnd)))
     })
 }
 
@@ -124,7 +124,13 @@ fn without_blanks(body: &[u8]) -> Vec<u8> {
     dense
 }
 
-fn block(bytes: &[u8], begin: &Boundary<'_>, body: Range<usize>, end: usize, fault: Option<Fault>) -> Block {
+fn block(
+    bytes: &[u8],
+    begin: &Boundary<'_>,
+    body: Range<usize>,
+    end: usize,
+    fault: Option<PemFault>,
+) -> PemBlock {
     let der = fault.is_none().then(|| {
         let mut dense = without_blanks(without_headers(&bytes[body]));
         let der = LENIENT.decode(&dense).ok();
@@ -135,9 +141,9 @@ fn block(bytes: &[u8], begin: &Boundary<'_>, body: Range<usize>, end: usize, fau
         der
     });
     let der = der.flatten();
-    Block {
+    PemBlock {
         label: begin.label.to_owned(),
-        fault: fault.or(der.is_none().then_some(Fault::NotBase64)),
+        fault: fault.or(der.is_none().then_some(PemFault::NotBase64)),
         der,
         range: begin.range.start..end,
         own_lines: fault.is_none() && stands_alone(bytes, &begin.range),
@@ -211,7 +217,7 @@ fn without_headers(body: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Draft, Random};
+    use super::super::testing::{TestCertificate, Xorshift};
     use super::*;
 
     fn ders(text: &str) -> Vec<Option<Vec<u8>>> {
@@ -285,16 +291,16 @@ mod tests {
         assert_eq!(ders(&text), [None, Some(b"second".to_vec()), None]);
         assert_eq!(
             [found[0].fault, found[1].fault, found[2].fault],
-            [Some(Fault::NoEnd), None, Some(Fault::NoEnd)]
+            [Some(PemFault::NoEnd), None, Some(PemFault::NoEnd)]
         );
         assert_eq!(found[2].range.end, text.len());
 
         let other_end = a.replace("END CERTIFICATE", "END X509 CRL");
-        assert_eq!(blocks(other_end.as_bytes())[0].fault, Some(Fault::NoEnd));
+        assert_eq!(blocks(other_end.as_bytes())[0].fault, Some(PemFault::NoEnd));
         let not_base64 = "-----BEGIN X-----\nZm9v!mFy\n-----END X-----\n";
-        assert_eq!(blocks(not_base64.as_bytes())[0].fault, Some(Fault::NotBase64));
+        assert_eq!(blocks(not_base64.as_bytes())[0].fault, Some(PemFault::NotBase64));
         let no_padding = "-----BEGIN X-----\nZm8\n-----END X-----\n";
-        assert_eq!(blocks(no_padding.as_bytes())[0].fault, Some(Fault::NotBase64));
+        assert_eq!(blocks(no_padding.as_bytes())[0].fault, Some(PemFault::NotBase64));
         assert_eq!(blocks(b"-----END X-----\n"), []);
         assert_eq!(blocks(b"-----BEGIN \xff-----\nZm8=\n-----END \xff-----\n"), []);
     }
@@ -309,9 +315,13 @@ mod tests {
 
     #[test]
     fn no_input_makes_it_panic_and_ranges_never_overlap() {
-        let mut random = Random(0x5eed_0001);
-        let text =
-            format!("# a\r\n{}{}x{}", encode(&Draft::default().der()), encode(b"x").trim_end(), encode(b"y"));
+        let mut random = Xorshift(0x5eed_0001);
+        let text = format!(
+            "# a\r\n{}{}x{}",
+            encode(&TestCertificate::default().der()),
+            encode(b"x").trim_end(),
+            encode(b"y")
+        );
         for _ in 0..5000 {
             let bytes = random.mutate(text.as_bytes());
             let mut end = 0;

@@ -1,7 +1,7 @@
 //! PKCS#7 / CMS SignedData (RFC 5652 section 5.1) as a bag of certificates: `.p7b`, `.p7c`, EST's `cacerts`, AIA's
 //! caIssuers. Signatures in it are not looked at: what vouches for the certificates is the pin or the connection.
 
-use super::der::{self, Reader};
+use super::der::{self, DerReader};
 
 /// 1.2.840.113549.1.7.2, signedData.
 const SIGNED_DATA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x07, 0x02];
@@ -15,7 +15,7 @@ const MEMBERS_LIMIT: usize = 10_000;
 /// Whether DER begins like a ContentInfo of PKCS#7.
 pub(super) fn is_pkcs7(bytes: &[u8]) -> bool {
     let content =
-        Reader::new(bytes).take(der::SEQUENCE).and_then(|info| Reader::new(info.body).take(der::OID));
+        DerReader::new(bytes).take(der::SEQUENCE).and_then(|info| DerReader::new(info.body).take(der::OID));
     content.is_some_and(|content| content.body.starts_with(PKCS7))
 }
 
@@ -23,7 +23,7 @@ pub(super) fn is_pkcs7(bytes: &[u8]) -> bool {
 pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     const MALFORMED: &str = "malformed PKCS#7";
     let info = der::only(bytes, der::SEQUENCE).ok_or("malformed PKCS#7, or bytes follow it")?;
-    let mut info = Reader::new(info.body);
+    let mut info = DerReader::new(info.body);
     let kind = info.take(der::OID).ok_or(MALFORMED)?;
     if kind.body != SIGNED_DATA {
         return Err("PKCS#7 that is not signedData, so it carries no certificates");
@@ -31,7 +31,7 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     let content = info.take(der::CONTEXT_0).filter(|_| info.is_empty()).ok_or(MALFORMED)?;
     let signed = der::only(content.body, der::SEQUENCE).ok_or(MALFORMED)?;
 
-    let mut signed = Reader::new(signed.body);
+    let mut signed = DerReader::new(signed.body);
     let version = signed.take(der::INTEGER);
     let digests = signed.take(der::SET);
     let content = signed.take(der::SEQUENCE);
@@ -40,7 +40,7 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     }
     let mut members = Vec::new();
     if let Some(certificates) = signed.take(der::CONTEXT_0) {
-        let mut reader = Reader::new(certificates.body);
+        let mut reader = DerReader::new(certificates.body);
         while !reader.is_empty() {
             if members.len() == MEMBERS_LIMIT {
                 return Err("PKCS#7 with more than 10,000 certificates");
@@ -56,7 +56,7 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::testing::{Draft, Random, common_name, oid, sequence, tlv};
+    use super::super::testing::{TestCertificate, Xorshift, common_name, oid, sequence, tlv};
     use super::*;
 
     /// A certificates-only SignedData.
@@ -79,7 +79,7 @@ pub(super) mod tests {
 
     #[test]
     fn members_come_back_in_order() {
-        let (a, b) = (Draft::default().der(), Draft::named(common_name("B")).der());
+        let (a, b) = (TestCertificate::default().der(), TestCertificate::named(common_name("B")).der());
         let bag = bag(&[&a, &b]);
         assert!(is_pkcs7(&bag) && !is_pkcs7(&a));
         assert_eq!(certificates(&bag).expect("two"), [&a[..], &b[..]]);
@@ -94,15 +94,15 @@ pub(super) mod tests {
         let crowd = vec![&b"\x30\0"[..]; MEMBERS_LIMIT + 1];
         assert_eq!(certificates(&bag(&crowd[1..])).expect("as many as may be").len(), MEMBERS_LIMIT);
         assert!(certificates(&bag(&crowd)).expect_err("a crowd").contains("more than 10,000"));
-        let mut trailing = bag(&[&Draft::default().der()]);
+        let mut trailing = bag(&[&TestCertificate::default().der()]);
         trailing.push(0);
         assert!(certificates(&trailing).expect_err("trailing").contains("follow"));
     }
 
     #[test]
     fn no_input_makes_it_panic() {
-        let bag = bag(&[&Draft::default().der(), &Draft::default().der()]);
-        let mut random = Random(0x5eed_0007);
+        let bag = bag(&[&TestCertificate::default().der(), &TestCertificate::default().der()]);
+        let mut random = Xorshift(0x5eed_0007);
         for _ in 0..5000 {
             let bytes = random.mutate(&bag);
             if let Ok(members) = certificates(&bytes) {

@@ -13,7 +13,7 @@ const RSA_MINIMUM: usize = 2048;
 
 /// What the user allowed, and what time it is.
 #[derive(Clone, Copy, Debug)]
-pub struct Policy {
+pub struct AcceptancePolicy {
     /// Seconds since 1970, from the real clock (threat T7).
     pub now: i64,
     /// `--allow-expired`: the validity period does not matter.
@@ -24,7 +24,7 @@ pub struct Policy {
 
 /// Whether a certificate may become an anchor; the error is the reason, in a form that follows "left out:" or
 /// "unsuitable:".
-pub fn check(certificate: &Certificate, policy: &Policy) -> Result<(), String> {
+pub fn check(certificate: &Certificate, policy: &AcceptancePolicy) -> Result<(), String> {
     form(certificate)?;
     name(certificate)?;
     authority(certificate)?;
@@ -34,13 +34,13 @@ pub fn check(certificate: &Certificate, policy: &Policy) -> Result<(), String> {
 }
 
 /// The option that would let a refused certificate pass, if one alone would.
-pub fn remedy(certificate: &Certificate, policy: &Policy) -> Option<&'static str> {
-    let passes = |policy: Policy| check(certificate, &policy).is_ok();
+pub fn remedy(certificate: &Certificate, policy: &AcceptancePolicy) -> Option<&'static str> {
+    let passes = |policy: AcceptancePolicy| check(certificate, &policy).is_ok();
     if passes(*policy) {
         None
-    } else if passes(Policy { allow_expired: true, ..*policy }) {
+    } else if passes(AcceptancePolicy { allow_expired: true, ..*policy }) {
         Some("--allow-expired")
-    } else if passes(Policy { allow_intermediate: true, ..*policy }) {
+    } else if passes(AcceptancePolicy { allow_intermediate: true, ..*policy }) {
         Some("--allow-intermediate")
     } else {
         None
@@ -103,7 +103,7 @@ fn authority(certificate: &Certificate) -> Result<(), String> {
 /// 3.2), and such a certificate is an intermediate, which OpenSSL does not accept as an anchor. The check of the
 /// signature also finds a damaged file that still parses. A root's own signature adds no trust (the pin or the
 /// connection does), so its hash does not matter, only an intermediate's.
-fn origin(certificate: &Certificate, policy: &Policy) -> Result<(), String> {
+fn origin(certificate: &Certificate, policy: &AcceptancePolicy) -> Result<(), String> {
     let foreign = if !certificate.is_self_issued() {
         Some(format!("an intermediate, not a root: issued by {}", certificate.issuer()))
     } else if certificate.self_signature() == SelfSignature::Invalid {
@@ -128,7 +128,7 @@ fn key(certificate: &Certificate) -> Result<(), String> {
     }
 }
 
-fn validity(certificate: &Certificate, policy: &Policy) -> Result<(), String> {
+fn validity(certificate: &Certificate, policy: &AcceptancePolicy) -> Result<(), String> {
     if policy.allow_expired {
         Ok(())
     } else if policy.now > certificate.not_after() {
@@ -143,49 +143,54 @@ fn validity(certificate: &Certificate, policy: &Policy) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{
-        ANY_USAGE, BASIC_CONSTRAINTS, CLIENT_AUTH, Draft, EXTENDED_KEY_USAGE, KEY_USAGE, SERVER_AUTH, UTF8,
-        VISIBLE, attribute, common_name, name, rsa_key, sequence, usages,
+        ANY_USAGE, BASIC_CONSTRAINTS, CLIENT_AUTH, EXTENDED_KEY_USAGE, KEY_USAGE, SERVER_AUTH,
+        TestCertificate, UTF8, VISIBLE, attribute, common_name, name, rsa_key, sequence, usages,
     };
     use super::*;
 
     /// 2026-11-23.
     const NOW: i64 = 1_795_392_000;
-    const STRICT: Policy = Policy { now: NOW, allow_expired: false, allow_intermediate: false };
-    const WITH_INTERMEDIATE: Policy = Policy { allow_intermediate: true, ..STRICT };
+    const STRICT: AcceptancePolicy =
+        AcceptancePolicy { now: NOW, allow_expired: false, allow_intermediate: false };
+    const WITH_INTERMEDIATE: AcceptancePolicy = AcceptancePolicy { allow_intermediate: true, ..STRICT };
 
-    fn parse(draft: &Draft) -> Certificate {
+    fn parse(draft: &TestCertificate) -> Certificate {
         Certificate::from_der(&draft.der()).expect("parses")
     }
 
-    fn reason(draft: &Draft, policy: &Policy) -> String {
+    fn reason(draft: &TestCertificate, policy: &AcceptancePolicy) -> String {
         check(&parse(draft), policy).expect_err("refused")
     }
 
     #[test]
     fn a_good_root_passes() {
-        assert_eq!(check(&parse(&Draft::default()), &STRICT), Ok(()));
-        assert_eq!(remedy(&parse(&Draft::default()), &STRICT), None);
-        assert_eq!(check(&parse(&Draft::default().without(KEY_USAGE)), &STRICT), Ok(()));
+        assert_eq!(check(&parse(&TestCertificate::default()), &STRICT), Ok(()));
+        assert_eq!(remedy(&parse(&TestCertificate::default()), &STRICT), None);
+        assert_eq!(check(&parse(&TestCertificate::default().without(KEY_USAGE)), &STRICT), Ok(()));
     }
 
     #[test]
     fn what_other_programs_cannot_decode_is_refused() {
         let visible_string = name(&[&[&attribute("2.5.4.3", VISIBLE, b"Unusual")]]);
-        assert!(reason(&Draft::named(visible_string), &STRICT).contains("issuer is malformed"));
+        assert!(reason(&TestCertificate::named(visible_string), &STRICT).contains("issuer is malformed"));
         let broken = name(&[&[&attribute("2.5.4.3", UTF8, b"\xff")]]);
-        let draft = Draft { subject: broken, issuer: Some(common_name("Issuer")), ..Draft::default() };
+        let draft = TestCertificate {
+            subject: broken,
+            issuer: Some(common_name("Issuer")),
+            ..TestCertificate::default()
+        };
         assert!(reason(&draft, &WITH_INTERMEDIATE).contains("subject is malformed"));
     }
 
     #[test]
     fn leaves_and_what_does_not_say_that_it_is_a_ca_are_refused() {
-        let leaf = Draft::default().with(BASIC_CONSTRAINTS, sequence(&[]));
+        let leaf = TestCertificate::default().with(BASIC_CONSTRAINTS, sequence(&[]));
         assert!(reason(&leaf, &STRICT).contains("CA:FALSE"));
-        let explicit = Draft::default().with(BASIC_CONSTRAINTS, sequence(&[&[1, 1, 0]]));
+        let explicit = TestCertificate::default().with(BASIC_CONSTRAINTS, sequence(&[&[1, 1, 0]]));
         assert!(reason(&explicit, &STRICT).contains("CA:FALSE"));
-        let silent = Draft::default().without(BASIC_CONSTRAINTS);
+        let silent = TestCertificate::default().without(BASIC_CONSTRAINTS);
         assert!(reason(&silent, &STRICT).contains("no basicConstraints"));
-        let old = Draft { version: 1, extensions: Vec::new(), ..Draft::default() };
+        let old = TestCertificate { version: 1, extensions: Vec::new(), ..TestCertificate::default() };
         assert!(reason(&old, &STRICT).contains("version 1"));
         for draft in [leaf, silent, old] {
             assert_eq!(remedy(&parse(&draft), &STRICT), None);
@@ -194,7 +199,7 @@ mod tests {
 
     #[test]
     fn usages_must_allow_a_tls_root() {
-        let digital_signature_only = Draft::default().with(KEY_USAGE, vec![0x03, 0x02, 0x07, 0x80]);
+        let digital_signature_only = TestCertificate::default().with(KEY_USAGE, vec![0x03, 0x02, 0x07, 0x80]);
         assert!(reason(&digital_signature_only, &STRICT).contains("keyCertSign"));
         for (oids, allowed) in [
             (&[SERVER_AUTH][..], true),
@@ -203,7 +208,7 @@ mod tests {
             (&[CLIENT_AUTH], false),
             (&["1.3.6.1.5.5.7.3.4", "1.2.3.4"], false),
         ] {
-            let draft = Draft::default().with(EXTENDED_KEY_USAGE, usages(oids));
+            let draft = TestCertificate::default().with(EXTENDED_KEY_USAGE, usages(oids));
             assert_eq!(check(&parse(&draft), &STRICT).is_ok(), allowed, "{oids:?}");
             assert!(allowed || reason(&draft, &STRICT).contains("serverAuth"));
         }
@@ -211,27 +216,28 @@ mod tests {
 
     #[test]
     fn the_validity_period_counts_to_the_second_unless_allowed() {
-        let root = parse(&Draft::default());
-        let at = |now| check(&root, &Policy { now, ..STRICT });
+        let root = parse(&TestCertificate::default());
+        let at = |now| check(&root, &AcceptancePolicy { now, ..STRICT });
         assert_eq!([at(root.not_before()), at(root.not_after())], [Ok(()), Ok(())]);
         assert_eq!(at(root.not_after() + 1), Err("expired on 2040-01-01".to_owned()));
         assert_eq!(at(root.not_before() - 1), Err("not valid before 2020-01-01".to_owned()));
         for now in [0, i64::MAX] {
-            let policy = Policy { now, ..STRICT };
+            let policy = AcceptancePolicy { now, ..STRICT };
             assert_eq!(remedy(&root, &policy), Some("--allow-expired"));
-            assert_eq!(check(&root, &Policy { allow_expired: true, ..policy }), Ok(()));
+            assert_eq!(check(&root, &AcceptancePolicy { allow_expired: true, ..policy }), Ok(()));
         }
     }
 
     #[test]
     fn intermediates_need_their_option_and_a_strong_signature() {
         let issuer = Some(common_name("Some Issuer"));
-        let intermediate = Draft { issuer: issuer.clone(), signed: false, ..Draft::default() };
+        let intermediate =
+            TestCertificate { issuer: issuer.clone(), signed: false, ..TestCertificate::default() };
         assert!(reason(&intermediate, &STRICT).contains("issued by CN=Some Issuer"));
         assert_eq!(check(&parse(&intermediate), &WITH_INTERMEDIATE), Ok(()));
         assert_eq!(remedy(&parse(&intermediate), &STRICT), Some("--allow-intermediate"));
         for (signature, hash) in [("1.2.840.113549.1.1.4", "MD5"), ("1.2.840.113549.1.1.5", "SHA-1")] {
-            let weak = Draft { issuer: issuer.clone(), signature, ..Draft::default() };
+            let weak = TestCertificate { issuer: issuer.clone(), signature, ..TestCertificate::default() };
             assert!(reason(&weak, &WITH_INTERMEDIATE).contains(hash));
             assert!(reason(&weak, &STRICT).contains("intermediate"));
         }
@@ -239,18 +245,22 @@ mod tests {
 
     #[test]
     fn a_certificate_that_only_names_itself_is_no_root() {
-        let cross = Draft { signed: false, ..Draft::default() };
+        let cross = TestCertificate { signed: false, ..TestCertificate::default() };
         assert!(reason(&cross, &STRICT).contains("not a root"));
         assert_eq!(remedy(&parse(&cross), &STRICT), Some("--allow-intermediate"));
         // A root's own MD5 signature does not matter.
-        let old_root = Draft { signature: "1.2.840.113549.1.1.4", ..Draft::default() };
+        let old_root = TestCertificate { signature: "1.2.840.113549.1.1.4", ..TestCertificate::default() };
         assert_eq!(check(&parse(&old_root), &STRICT), Ok(()));
     }
 
     #[test]
     fn small_rsa_keys_are_refused() {
         for (bits, allowed) in [(1024, false), (2047, false), (2048, true), (4096, true)] {
-            let draft = Draft { public_key: Some(rsa_key(bits)), signed: false, ..Draft::default() };
+            let draft = TestCertificate {
+                public_key: Some(rsa_key(bits)),
+                signed: false,
+                ..TestCertificate::default()
+            };
             assert_eq!(check(&parse(&draft), &WITH_INTERMEDIATE).is_ok(), allowed, "{bits}");
             assert!(allowed || reason(&draft, &WITH_INTERMEDIATE).contains("RSA key"));
         }
@@ -264,8 +274,8 @@ mod tests {
                     &[&attribute("2.5.4.3", UTF8, b"Fine")],
                     &[&attribute(kind, UTF8, bad.as_bytes())],
                 ]);
-                let certificate = parse(&Draft::named(subject));
-                let everything = Policy { now: NOW, allow_expired: true, allow_intermediate: true };
+                let certificate = parse(&TestCertificate::named(subject));
+                let everything = AcceptancePolicy { now: NOW, allow_expired: true, allow_intermediate: true };
                 let reason = check(&certificate, &everything).expect_err("refused");
                 assert!(reason.contains(&certificate.fingerprint().hex()), "{reason}");
                 assert!(!reason.chars().any(text::is_unsafe), "{reason:?}");
@@ -277,12 +287,13 @@ mod tests {
     fn t4_labels_have_200_bytes_at_most() {
         let (short, long) = ("x".repeat(200), "x".repeat(201));
         let cn = |text: &str| attribute("2.5.4.3", UTF8, text.as_bytes());
-        let two = |first: &str, last: &str| parse(&Draft::named(name(&[&[&cn(first)], &[&cn(last)]])));
+        let two =
+            |first: &str, last: &str| parse(&TestCertificate::named(name(&[&[&cn(first)], &[&cn(last)]])));
         assert_eq!(check(&two(&short, &short), &STRICT), Ok(()));
         assert!(check(&two(&short, &long), &STRICT).is_err() && check(&two(&long, &short), &STRICT).is_err());
         for (label, allowed) in [("x".repeat(200), true), ("x".repeat(201), false), ("é".repeat(101), false)]
         {
-            let certificate = parse(&Draft::named(common_name(&label)));
+            let certificate = parse(&TestCertificate::named(common_name(&label)));
             assert_eq!(check(&certificate, &STRICT).is_ok(), allowed);
             if !allowed {
                 let reason = check(&certificate, &STRICT).expect_err("refused");
@@ -294,7 +305,11 @@ mod tests {
     #[test]
     fn odd_names_without_controls_pass() {
         for label in ["", "../../etc/passwd", "$(id)", "Größe 日本", "-rf *"] {
-            assert_eq!(check(&parse(&Draft::named(common_name(label))), &STRICT), Ok(()), "{label}");
+            assert_eq!(
+                check(&parse(&TestCertificate::named(common_name(label))), &STRICT),
+                Ok(()),
+                "{label}"
+            );
         }
     }
 }

@@ -19,7 +19,10 @@ pub(super) fn is_name(name: &Tlv<'_>) -> bool {
                     is_oid(&Tlv { tag: der::OID, body: attribute.oid, raw: attribute.oid_raw })
                         && match (attribute.value.tag, attribute.text()) {
                             // UTF8, Numeric, Printable, T61, IA5, Universal, BMP.
-                            (0x0c | 0x12 | 0x13 | 0x14 | 0x16 | 0x1c | 0x1e, name::Value::Text(_)) => true,
+                            (
+                                0x0c | 0x12 | 0x13 | 0x14 | 0x16 | 0x1c | 0x1e,
+                                name::AttributeValue::Text(_),
+                            ) => true,
                             // x500UniqueIdentifier.
                             (BIT_STRING, _) => is_bits(&attribute.value),
                             _ => false,

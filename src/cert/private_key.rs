@@ -1,7 +1,7 @@
 //! Finds private keys in what was given as certificates: a key that gets into a trust store, or into an image
 //! layer, is lost for good. Says what kind of key it is, never any of its bytes.
 
-use super::der::{self, Reader};
+use super::der::{self, DerReader};
 use super::pem;
 
 /// What kind of private key `bytes` hold anywhere, if they do, as far as one can tell.
@@ -52,16 +52,16 @@ fn in_der(bytes: &[u8]) -> Option<&'static str> {
     if bytes.starts_with(&[0x30, 0x80, 0x02, 0x01, 0x03]) {
         return Some("PKCS#12");
     }
-    let mut fields = Reader::new(Reader::new(bytes).take(der::SEQUENCE)?.body);
+    let mut fields = DerReader::new(DerReader::new(bytes).take(der::SEQUENCE)?.body);
     let Some(version) = fields.take(der::INTEGER) else {
         let algorithm = fields.take(der::SEQUENCE)?;
-        let named = Reader::new(algorithm.body).take(der::OID).is_some();
+        let named = DerReader::new(algorithm.body).take(der::OID).is_some();
         let encrypted = named && fields.take(der::OCTET_STRING).is_some() && fields.is_empty();
         return encrypted.then_some("PKCS#8, encrypted");
     };
     let next = fields.next()?;
     match (version.body, next.tag) {
-        ([3], der::SEQUENCE) if Reader::new(next.body).take(der::OID).is_some() => Some("PKCS#12"),
+        ([3], der::SEQUENCE) if DerReader::new(next.body).take(der::OID).is_some() => Some("PKCS#12"),
         ([0 | 1], der::SEQUENCE) if fields.take(der::OCTET_STRING).is_some() => Some("PKCS#8"),
         ([1], der::OCTET_STRING) => Some("SEC 1"),
         ([0 | 1], der::INTEGER) => {
@@ -74,7 +74,7 @@ fn in_der(bytes: &[u8]) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{Draft, Random, key, oid, rsa_key, sequence, tlv};
+    use super::super::testing::{TestCertificate, Xorshift, key, oid, rsa_key, sequence, tlv};
     use super::*;
 
     fn armor(label: &str, der: &[u8]) -> String {
@@ -119,8 +119,11 @@ mod tests {
             assert_eq!(find(armor("CERTIFICATE", &der).as_bytes()), Some(kind));
             let bare: String = armor("X", &der).lines().filter(|line| !line.contains("---")).collect();
             assert_eq!(find(bare.as_bytes()), Some(kind), "{bare}");
-            let behind =
-                format!("{}{}", pem::encode(&Draft::default().der()), armor("X509 CERTIFICATE", &der));
+            let behind = format!(
+                "{}{}",
+                pem::encode(&TestCertificate::default().der()),
+                armor("X509 CERTIFICATE", &der)
+            );
             assert_eq!(find(behind.as_bytes()), Some(kind));
             let mut trailing = der.clone();
             trailing.extend(b"\n");
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn certificates_and_public_keys_are_none() {
-        let certificate = Draft::default().der();
+        let certificate = TestCertificate::default().der();
         for der in [certificate.clone(), rsa_key(2048), sequence(&[]), Vec::new(), tlv(0x04, b"x")] {
             assert_eq!(find(&der), None);
             assert_eq!(find(pem::encode(&der).as_bytes()), None);
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn no_input_makes_it_panic() {
-        let mut random = Random(0x5eed_0009);
+        let mut random = Xorshift(0x5eed_0009);
         for (_, der) in shapes() {
             for _ in 0..2000 {
                 let _ = find(&random.mutate(&der));

@@ -68,30 +68,34 @@ impl Certificate {
 mod tests {
     use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-    use super::super::testing::{Draft, rsa_key, sequence, tlv};
+    use super::super::testing::{TestCertificate, rsa_key, sequence, tlv};
     use super::*;
 
-    fn parse(draft: &Draft) -> Certificate {
+    fn parse(draft: &TestCertificate) -> Certificate {
         Certificate::from_der(&draft.der()).expect("parses")
     }
 
     #[test]
     fn self_signatures_are_verified_where_ring_can() {
-        assert_eq!(parse(&Draft::default()).self_signature(), SelfSignature::Valid);
+        assert_eq!(parse(&TestCertificate::default()).self_signature(), SelfSignature::Valid);
         assert_eq!(
-            parse(&Draft { signed: false, ..Draft::default() }).self_signature(),
+            parse(&TestCertificate { signed: false, ..TestCertificate::default() }).self_signature(),
             SelfSignature::Invalid
         );
         // An ECDSA signature on an RSA key, and the other way round.
         for draft in [
-            Draft { public_key: Some(rsa_key(2048)), ..Draft::default() },
-            Draft { signature: "1.2.840.113549.1.1.11", ..Draft::default() },
-            Draft { signature: "1.2.840.113549.1.1.11", public_key: Some(rsa_key(4096)), ..Draft::default() },
+            TestCertificate { public_key: Some(rsa_key(2048)), ..TestCertificate::default() },
+            TestCertificate { signature: "1.2.840.113549.1.1.11", ..TestCertificate::default() },
+            TestCertificate {
+                signature: "1.2.840.113549.1.1.11",
+                public_key: Some(rsa_key(4096)),
+                ..TestCertificate::default()
+            },
         ] {
             assert_eq!(parse(&draft).self_signature(), SelfSignature::Invalid);
         }
         // Beyond ring: the key identifiers decide.
-        let unknown = Draft { signature: "2.16.840.1.101.3.4.3.17", ..Draft::default() };
+        let unknown = TestCertificate { signature: "2.16.840.1.101.3.4.3.17", ..TestCertificate::default() };
         assert_eq!(parse(&unknown).self_signature(), SelfSignature::NotChecked);
         let subject = tlv(0x04, b"mine");
         for (authority, wanted) in
@@ -104,10 +108,10 @@ mod tests {
             assert_eq!(parse(&draft).self_signature(), wanted);
         }
         for bits in [1024, 16384] {
-            let draft = Draft {
+            let draft = TestCertificate {
                 signature: "1.2.840.113549.1.1.11",
                 public_key: Some(rsa_key(bits)),
-                ..Draft::default()
+                ..TestCertificate::default()
             };
             assert_eq!(parse(&draft).self_signature(), SelfSignature::NotChecked, "{bits}");
         }

@@ -4,7 +4,7 @@
 //!
 //! Checks form only: tags, lengths, that nothing is left over. What the fields mean is [`super::policy`]'s part.
 
-use super::der::{self, Reader, Tlv};
+use super::der::{self, DerReader, Tlv};
 use super::extensions::{self, Extension};
 use super::primitives::{is_bits, is_integer, is_name, is_octets, is_oid, is_time};
 
@@ -17,7 +17,7 @@ const CONTEXT_3: u8 = 0xa3;
 
 /// The fields of a well-formed certificate.
 #[derive(Debug)]
-pub(super) struct Fields<'a> {
+pub(super) struct CertificateFields<'a> {
     /// The content of the INTEGER.
     pub(super) serial: &'a [u8],
     /// The signature's AlgorithmIdentifier.
@@ -56,7 +56,7 @@ pub(super) fn check(der: &[u8]) -> Result<(), &'static str> {
 }
 
 /// Checks a whole certificate and gives back what it is made of; the error names the part that is malformed.
-pub(super) fn fields(der: &[u8]) -> Result<Fields<'_>, &'static str> {
+pub(super) fn fields(der: &[u8]) -> Result<CertificateFields<'_>, &'static str> {
     let fields = decode(der)?;
     // Java loads nothing of a keystore that holds a certificate without a subject.
     for (name, part) in [(fields.issuer, "issuer"), (fields.subject, "subject")] {
@@ -70,20 +70,20 @@ pub(super) fn fields(der: &[u8]) -> Result<Fields<'_>, &'static str> {
 
 /// What OpenSSL and GnuTLS need to read a certificate at all: they refuse a whole file for one that lacks it. Less than
 /// [`check`], which says what trustup itself may add to a store.
-pub(super) fn decode(der: &[u8]) -> Result<Fields<'_>, &'static str> {
+pub(super) fn decode(der: &[u8]) -> Result<CertificateFields<'_>, &'static str> {
     let certificate = der::only(der, der::SEQUENCE).ok_or("certificate")?;
-    let mut fields = Reader::new(certificate.body);
+    let mut fields = DerReader::new(certificate.body);
     let tbs = fields.take(der::SEQUENCE).ok_or("TBSCertificate")?;
     let algorithm = fields.take(der::SEQUENCE).filter(is_algorithm).ok_or("signature algorithm")?;
     fields.take(BIT_STRING).filter(is_octets).filter(|_| fields.is_empty()).ok_or("signature")?;
 
-    let mut fields = Reader::new(tbs.body);
+    let mut fields = DerReader::new(tbs.body);
     let version = version(&mut fields).ok_or("version")?;
     let serial = fields.take(der::INTEGER).filter(is_integer).ok_or("serial number")?.body;
     // Section 4.1.1.2: both are the same; GnuTLS refuses to load others.
     fields.take(der::SEQUENCE).filter(|inner| inner.raw == algorithm.raw).ok_or("signature algorithm")?;
     let issuer = fields.take(der::SEQUENCE).filter(is_name).ok_or("issuer")?;
-    let mut validity = Reader::new(fields.take(der::SEQUENCE).ok_or("validity")?.body);
+    let mut validity = DerReader::new(fields.take(der::SEQUENCE).ok_or("validity")?.body);
     let times = [validity.next(), validity.next()];
     if !validity.is_empty() || !times.iter().all(|time| time.as_ref().is_some_and(is_time)) {
         return Err("validity");
@@ -109,11 +109,11 @@ pub(super) fn decode(der: &[u8]) -> Result<Fields<'_>, &'static str> {
     if !fields.is_empty() {
         return Err("TBSCertificate");
     }
-    Ok(Fields { serial, algorithm, issuer, subject, public_key, has_unique_ids, extensions })
+    Ok(CertificateFields { serial, algorithm, issuer, subject, public_key, has_unique_ids, extensions })
 }
 
 /// 1 to 3. The first is the default, which DER leaves out.
-fn version(fields: &mut Reader<'_>) -> Option<u8> {
+fn version(fields: &mut DerReader<'_>) -> Option<u8> {
     match fields.take(der::CONTEXT_0) {
         None => Some(1),
         Some(explicit) => match der::only(explicit.body, der::INTEGER)?.body {
@@ -125,7 +125,7 @@ fn version(fields: &mut Reader<'_>) -> Option<u8> {
 
 /// AlgorithmIdentifier: an identifier, and parameters of the kinds that algorithms have.
 fn is_algorithm(algorithm: &Tlv<'_>) -> bool {
-    let mut parts = Reader::new(algorithm.body);
+    let mut parts = DerReader::new(algorithm.body);
     let named = parts.take(der::OID).is_some_and(|oid| is_oid(&oid));
     let parameters = parts.is_empty()
         || parts.next().is_some_and(|parameters| match parameters.tag {
@@ -138,7 +138,7 @@ fn is_algorithm(algorithm: &Tlv<'_>) -> bool {
 }
 
 fn is_public_key(key: &Tlv<'_>) -> bool {
-    let mut parts = Reader::new(key.body);
+    let mut parts = DerReader::new(key.body);
     parts.take(der::SEQUENCE).is_some_and(|algorithm| is_algorithm(&algorithm))
         && parts.take(BIT_STRING).is_some_and(|bits| is_octets(&bits))
         && parts.is_empty()
@@ -146,12 +146,12 @@ fn is_public_key(key: &Tlv<'_>) -> bool {
 
 fn read_extensions<'a>(explicit: &Tlv<'a>) -> Option<Vec<Extension<'a>>> {
     let mut extensions = Vec::new();
-    let mut list = Reader::new(der::only(explicit.body, der::SEQUENCE)?.body);
+    let mut list = DerReader::new(der::only(explicit.body, der::SEQUENCE)?.body);
     if list.is_empty() {
         return None;
     }
     while !list.is_empty() {
-        let mut parts = Reader::new(list.take(der::SEQUENCE)?.body);
+        let mut parts = DerReader::new(list.take(der::SEQUENCE)?.body);
         let oid = parts.take(der::OID).filter(is_oid)?.body;
         let critical = match parts.take(BOOLEAN).map(|critical| critical.body) {
             None | Some([0]) => false,
@@ -168,7 +168,9 @@ fn read_extensions<'a>(explicit: &Tlv<'a>) -> Option<Vec<Extension<'a>>> {
 mod tests {
     use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-    use super::super::testing::{BASIC_CONSTRAINTS, Draft, attribute, common_name, name, oid, sequence, tlv};
+    use super::super::testing::{
+        BASIC_CONSTRAINTS, TestCertificate, attribute, common_name, name, oid, sequence, tlv,
+    };
     use super::*;
 
     #[test]
@@ -176,11 +178,14 @@ mod tests {
         for der in TLS_SERVER_ROOT_CERTS {
             assert_eq!(check(der), Ok(()));
         }
-        assert_eq!(check(&Draft::default().der()), Ok(()));
-        assert_eq!(check(&Draft { version: 1, ..Draft::default() }.der()), Ok(()));
-        assert_eq!(check(&Draft { extensions: Vec::new(), ..Draft::default() }.der()), Ok(()));
+        assert_eq!(check(&TestCertificate::default().der()), Ok(()));
+        assert_eq!(check(&TestCertificate { version: 1, ..TestCertificate::default() }.der()), Ok(()));
+        assert_eq!(
+            check(&TestCertificate { extensions: Vec::new(), ..TestCertificate::default() }.der()),
+            Ok(())
+        );
         let id = attribute("2.5.4.45", BIT_STRING, &[4, 0xf0]);
-        assert_eq!(check(&Draft::named(name(&[&[&id]])).der()), Ok(()));
+        assert_eq!(check(&TestCertificate::named(name(&[&[&id]])).der()), Ok(()));
     }
 
     #[test]
@@ -199,21 +204,23 @@ mod tests {
             (0x8c, b"context"),
         ] {
             let subject = name(&[&[&attribute("2.5.4.3", tag, value)]]);
-            let draft = Draft { issuer: Some(subject.clone()), ..Draft::default() };
+            let draft = TestCertificate { issuer: Some(subject.clone()), ..TestCertificate::default() };
             assert_eq!(check(&draft.der()), Err("issuer"), "{tag:x}");
-            let draft = Draft { issuer: Some(common_name("Issuer")), ..Draft::named(subject) };
+            let draft =
+                TestCertificate { issuer: Some(common_name("Issuer")), ..TestCertificate::named(subject) };
             assert_eq!(check(&draft.der()), Err("subject"), "{tag:x}");
         }
         // Java loads nothing of a keystore that holds a certificate without a subject.
-        assert_eq!(check(&Draft::named(name(&[])).der()), Err("issuer"));
-        let draft = Draft { issuer: Some(common_name("Issuer")), ..Draft::named(name(&[])) };
+        assert_eq!(check(&TestCertificate::named(name(&[])).der()), Err("issuer"));
+        let draft =
+            TestCertificate { issuer: Some(common_name("Issuer")), ..TestCertificate::named(name(&[])) };
         assert_eq!(check(&draft.der()), Err("subject"));
-        assert_eq!(check(&Draft::named(name(&[&[]])).der()), Err("issuer"));
+        assert_eq!(check(&TestCertificate::named(name(&[&[]])).der()), Err("issuer"));
     }
 
     #[test]
     fn both_signature_algorithms_are_the_same() {
-        let der = Draft::default().der();
+        let der = TestCertificate::default().der();
         let ecdsa = oid("1.2.840.10045.4.3.2");
         let last = der.windows(ecdsa.len()).rposition(|window| window == ecdsa).expect("there");
         let mut other = der.clone();
@@ -224,11 +231,11 @@ mod tests {
     #[test]
     fn extensions_are_whole() {
         let with = |value: Vec<u8>| {
-            let mut draft = Draft::default();
+            let mut draft = TestCertificate::default();
             draft.extensions.clear();
             let plain = draft.der();
             // A TBSCertificate without extensions, and these bytes behind its fields.
-            let tbs = der::Reader::new(&plain[4..]).clone().take(der::SEQUENCE).expect("tbs");
+            let tbs = der::DerReader::new(&plain[4..]).clone().take(der::SEQUENCE).expect("tbs");
             let rest = &plain[4 + tbs.raw.len()..];
             sequence(&[&tlv(0x30, &[tbs.body, &value].concat()), rest])
         };

@@ -5,7 +5,7 @@ use md5::Md5;
 use sha1::{Digest, Sha1};
 
 use super::der;
-use super::name::{self, Attribute, Value};
+use super::name::{self, AttributeValue, NameAttribute};
 
 /// The hash of a subject, given as the DER of its Name; print it as `{:08x}`.
 ///
@@ -30,7 +30,7 @@ pub(super) fn subject_hash_old(name: &[u8]) -> u32 {
     u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
-fn canonical_attribute(attribute: &Attribute<'_>) -> Vec<u8> {
+fn canonical_attribute(attribute: &NameAttribute<'_>) -> Vec<u8> {
     let mut body = attribute.oid_raw.to_vec();
     match canonical_value(attribute) {
         Some(text) => der::push(&mut body, der::UTF8_STRING, text.as_bytes()),
@@ -44,11 +44,11 @@ fn canonical_attribute(attribute: &Attribute<'_>) -> Vec<u8> {
 /// White space trimmed and collapsed, ASCII letters in lower case; `None` for the types that OpenSSL hashes as they
 /// are (NumericString is one of them). A string that is broken has no canonical form: OpenSSL cannot read such a
 /// certificate at all.
-fn canonical_value(attribute: &Attribute<'_>) -> Option<String> {
+fn canonical_value(attribute: &NameAttribute<'_>) -> Option<String> {
     if !matches!(attribute.value.tag, 0x0c | 0x13 | 0x14 | 0x16 | 0x1a | 0x1c | 0x1e) {
         return None;
     }
-    let Value::Text(text) = attribute.text() else { return None };
+    let AttributeValue::Text(text) = attribute.text() else { return None };
     let mut canonical = String::with_capacity(text.len());
     for word in text.split(is_space).filter(|word| !word.is_empty()) {
         if !canonical.is_empty() {

@@ -94,7 +94,7 @@ pub(crate) fn rsa_key(bits: usize) -> Vec<u8> {
 
 /// A certificate to be: by default a good root that signed itself.
 #[derive(Clone)]
-pub(crate) struct Draft {
+pub(crate) struct TestCertificate {
     /// 1 or 3.
     pub(crate) version: u8,
     pub(crate) subject: Vec<u8>,
@@ -111,9 +111,9 @@ pub(crate) struct Draft {
     pub(crate) signed: bool,
 }
 
-impl Default for Draft {
+impl Default for TestCertificate {
     fn default() -> Self {
-        Draft {
+        TestCertificate {
             version: 3,
             subject: common_name("Test Root"),
             issuer: None,
@@ -130,9 +130,9 @@ impl Default for Draft {
     }
 }
 
-impl Draft {
+impl TestCertificate {
     pub(crate) fn named(subject: Vec<u8>) -> Self {
-        Draft { subject, ..Draft::default() }
+        TestCertificate { subject, ..TestCertificate::default() }
     }
 
     pub(crate) fn with(mut self, oid: &'static str, value: Vec<u8>) -> Self {
@@ -182,9 +182,9 @@ impl Draft {
 }
 
 /// A small deterministic generator (xorshift), so that a failing mutation is found again.
-pub(crate) struct Random(pub(crate) u64);
+pub(crate) struct Xorshift(pub(crate) u64);
 
-impl Random {
+impl Xorshift {
     pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;

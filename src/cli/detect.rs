@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::state::State;
 use crate::text;
 use crate::trust::distro::DISTROS;
-use crate::trust::facts::{Choice, Facts, output_views};
+use crate::trust::facts::{Facts, UpdaterChoice, output_views};
 use crate::trust::stores::{self, Wish};
 use crate::trust::unknown;
 use crate::trust::view::View;
@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
     let state = State::load(sysroot)?;
     let view = View::new(sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
-    let chosen = facts.updater(&view, Choice::Auto)?;
+    let chosen = facts.updater(&view, UpdaterChoice::Auto)?;
     let (updater, updater_why) = (chosen.updater, chosen.why);
     let outputs = output_views(&view, &facts)?;
     let selection =

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::Context;
 use crate::cert::SubjectAltName;
-use crate::dev_ca::{DevCa, JWK, KeptCa, Server, Settings, allowed};
+use crate::dev_ca::{DevCa, JWK, KeptCa, Server, ServerSettings, allowed};
 use crate::error::{Error, Result};
 use crate::runtime::{self, Signals};
 use crate::text;
@@ -79,7 +79,7 @@ pub(super) fn run(context: &Context, args: &DevCaArgs) -> Result<u8> {
         Some(kept) => Arc::clone(&kept.ca),
         None => Arc::new(DevCa::with(context.env, args.provisioner.as_deref().unwrap_or(JWK), &names)?),
     };
-    let settings = Settings {
+    let settings = ServerSettings {
         listen: args.listen,
         other_hosts: args.allow_other_hosts,
         names: names.clone(),

@@ -7,7 +7,7 @@ use super::Context;
 use super::trees::Trees;
 use crate::cert::Certificate;
 use crate::converge::system_roots;
-use crate::doctor::{self, ClientView, Finding, Question, count};
+use crate::doctor::{self, ClientView, Question, StoreFinding, count};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::net::dns::Settings;
@@ -196,7 +196,7 @@ fn show(
     Ok(())
 }
 
-fn show_findings(context: &Context, findings: &[Finding]) -> Result<()> {
+fn show_findings(context: &Context, findings: &[StoreFinding]) -> Result<()> {
     for finding in findings {
         context.ui.data(format!("found: {}: {}", finding.place, finding.what))?;
         context.ui.data(format!("  {}", finding.why))?;

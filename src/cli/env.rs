@@ -14,7 +14,7 @@ use crate::fingerprint::Fingerprint;
 use crate::rootfs::Sysroot;
 use crate::state::{self, State, StoredAnchor};
 use crate::text;
-use crate::trust::facts::{Choice, Facts};
+use crate::trust::facts::{Facts, UpdaterChoice};
 use crate::trust::ours::Ours;
 use crate::trust::runtimes::{JAVA_OPTIONS, RootLocations, TABLE, left_out, profile, render, variables};
 use crate::trust::verify::Offer;
@@ -271,7 +271,7 @@ fn install(context: &Context) -> Result<u8> {
     let (ui, dry_run) = (context.ui, context.global.dry_run);
     let options = Options {
         stores: None,
-        updater: Choice::Auto,
+        updater: UpdaterChoice::Auto,
         leave_unwritable: false,
         strict: false,
         require_pin: false,

@@ -27,12 +27,12 @@ use crate::net::url::masked;
 use crate::pair::check::Roots;
 use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::write_file;
-use crate::rootfs::output::{Output, OutputOption};
+use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::rootfs::{Sysroot, host, split};
 use crate::runtime;
 use crate::secret::{Secret, Source};
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
-use crate::step_ca::{Client, diagnosis};
+use crate::step_ca::{StepCaClient, diagnosis};
 use crate::text;
 
 /// The largest certificate signing request, in bytes.
@@ -140,8 +140,8 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     let subject = subject.to_string();
     let csr = args.cnf_csr.as_deref().map(request).transpose()?;
     let out = match args.out.as_deref().map(|path| OUT.parse(path)).transpose()? {
-        Some(Output::File(path)) => Some(OutputFile::open(path)?),
-        Some(Output::Standard) | None => None,
+        Some(OutputTarget::File(path)) => Some(OutputFile::open(path)?),
+        Some(OutputTarget::Standard) | None => None,
     };
     let ca = trust::resolve(&given(own, published, config.as_ref())?, &recorded(context, false)?, None)?;
     for root in &ca.recorded {
@@ -173,7 +173,7 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     }
     let now = env.now();
     let valid_for = args.valid_for.unwrap_or(mint::VALID_FOR);
-    let request = mint::Request {
+    let request = mint::TokenRequest {
         provisioner: &provisioner,
         subject: &subject,
         names: &names,
@@ -286,7 +286,7 @@ fn fetch(
     let names = Settings::of_root(Path::new("/"), &mut |line| ui.warn(line));
     let (name, key) = runtime::block_on(async {
         let net = Net::new(env, &names, context.timeout(), context.global.wait)?;
-        let client = Client::new(&net, env, url, &methods::trust(&roots))?;
+        let client = StepCaClient::new(&net, env, url, &methods::trust(&roots))?;
         let last_start = Instant::now() + context.global.wait.unwrap_or_default();
         let mut retry = Retry::until(last_start, Backoff::STARTING);
         let provisioners =

@@ -9,7 +9,7 @@ use crate::converge::{Goal, Options, Target, converge};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::state::{State, StoredAnchor};
-use crate::trust::facts::{Choice, Facts};
+use crate::trust::facts::{Facts, UpdaterChoice};
 use crate::trust::view::View;
 
 /// Take out what bootstrap put in; with the last root, everything is as it was before
@@ -28,7 +28,7 @@ pub(super) struct UntrustArgs {
     all: bool,
     /// Which trust update to use
     #[arg(long, value_name = "WHICH", default_value = "auto")]
-    updater: Choice,
+    updater: UpdaterChoice,
     #[command(flatten)]
     passwords: Passwords,
 }

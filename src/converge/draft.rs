@@ -7,11 +7,11 @@ use crate::cert::loadable::{self, Harm};
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::plan::{Change, Plan, Run, Step};
+use crate::plan::{Plan, PlannedChange, Step, ToolRun};
 use crate::rootfs::split;
 use crate::rootfs::tree::Node;
 use crate::state::{State, Status, StoredAnchor};
-use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
+use crate::trust::facts::{Chosen, Facts, UpdaterChoice, UpdaterUsed};
 use crate::trust::stores::{self, Selection, Stores, Wish};
 use crate::trust::updater::{Anchor, BrokenInput, OutputKind, UpdaterInput};
 use crate::trust::verify::{self, Offers, Side};
@@ -132,12 +132,12 @@ pub(super) fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredA
 pub(super) fn updater_for_broken_inputs(
     chosen: Chosen,
     broken: &[BrokenInput],
-    choice: Choice,
+    choice: UpdaterChoice,
     strict: bool,
 ) -> Result<Chosen> {
     let Some(first) = broken.first() else { return Ok(chosen) };
     let is_native = matches!(chosen.updater, UpdaterUsed::Native(_));
-    if strict || (is_native && choice == Choice::Native) {
+    if strict || (is_native && choice == UpdaterChoice::Native) {
         let what = "an input file would make the distribution's CA bundle unreadable";
         let faults: Vec<String> =
             broken.iter().map(|input| format!("`{}`, {}", input.path, input.fault)).collect();
@@ -244,22 +244,22 @@ pub(super) fn make_plan(
     view: &View,
     facts: &Facts,
     updater: &UpdaterUsed,
-    changes: Vec<Change>,
+    changes: Vec<PlannedChange>,
     stores: &Stores,
 ) -> Result<Plan> {
     let row = facts.row.updater;
     let (UpdaterUsed::Native(program), Some(tool)) = (updater, row.native()) else {
         return Ok(Plan { steps: changes.into_iter().map(Step::Change).collect() });
     };
-    let (by_tool, by_us): (Vec<Change>, Vec<Change>) =
+    let (by_tool, by_us): (Vec<PlannedChange>, Vec<PlannedChange>) =
         changes.into_iter().partition(|change| row.native_writes(&change.path));
     let mut steps = Vec::new();
-    let in_anchors = |change: &Change| {
+    let in_anchors = |change: &PlannedChange| {
         row.anchor_directory().is_some_and(|directory| split(&change.path).0 == directory.path)
     };
     let fresh = by_us.iter().any(|change| in_anchors(change) && change.from != Node::Absent);
     // Directories that we made go when the tool has emptied them: `restore_what_the_tool_left`.
-    let left_to_the_end = |change: &Change| {
+    let left_to_the_end = |change: &PlannedChange| {
         !by_tool.is_empty() && matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent))
     };
     steps.extend(by_us.into_iter().filter(|change| !left_to_the_end(change)).map(Step::Change));
@@ -272,7 +272,7 @@ pub(super) fn make_plan(
             let reason =
                 "a killed run of the distribution's tool left it, and the next one would append to it"
                     .to_owned();
-            steps.push(Step::Change(Change {
+            steps.push(Step::Change(PlannedChange {
                 path: (*leftover).to_owned(),
                 from: (*actual).clone(),
                 to: Node::Absent,
@@ -283,7 +283,7 @@ pub(super) fn make_plan(
     }
     let arguments = if fresh { tool.fresh_arguments } else { tool.arguments };
     let leftovers = tool.leftovers.iter().map(|&path| path.to_owned()).collect::<Vec<_>>();
-    steps.push(Step::Run(Run {
+    steps.push(Step::Run(ToolRun {
         program: program.clone(),
         arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
         watched: row

@@ -11,7 +11,7 @@ use crate::apply::{self, BroughtBack};
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::plan::Change;
+use crate::plan::PlannedChange;
 use crate::state::{State, StoredAnchor};
 use crate::text;
 use crate::trust::facts::{Facts, UpdaterUsed};
@@ -135,7 +135,7 @@ impl Draft<'_> {
         if !options.dry_run && !options.require_pin || self.changes.is_empty() && journal.is_empty() {
             return Ok(Vec::new());
         }
-        let nodes = self.changes.iter().map(|Change { path, to, .. }| (path.as_str(), to));
+        let nodes = self.changes.iter().map(|PlannedChange { path, to, .. }| (path.as_str(), to));
         let view = self.view.with(nodes)?;
         let outputs = self.facts.row.updater.outputs(&view)?;
         let mut after = verify::offers(&view, Side::Actual, &outputs);

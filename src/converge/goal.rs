@@ -7,7 +7,7 @@ use super::Extra;
 use crate::fingerprint::Fingerprint;
 use crate::rootfs::Sysroot;
 use crate::state::{StoredAnchor, StoredSource};
-use crate::trust::facts::Choice;
+use crate::trust::facts::UpdaterChoice;
 use crate::trust::stores::Selection;
 use crate::trust::view::{Beneath, NOTHING_BENEATH};
 
@@ -52,7 +52,7 @@ pub struct Options<'a> {
     /// Which stores beside the family's own; `None` for a tree that has none.
     pub stores: Option<&'a Selection>,
     /// Native or built-in.
-    pub updater: Choice,
+    pub updater: UpdaterChoice,
     /// Leave what the current user cannot write, and say so, instead of failing.
     pub leave_unwritable: bool,
     /// An input or output that programs cannot read is an error, not a warning.

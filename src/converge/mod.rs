@@ -26,17 +26,17 @@ pub use self::goal::{Goal, Options, Target};
 pub use self::outcome::{AnchorView, Outcome, RemovedView};
 pub use self::runtimes::{Extra, system_roots, system_stores};
 pub use self::unwritable::Skipped;
-use self::unwritable::{Guard, Left, Parts, Refused};
+use self::unwritable::{Guard, Left, PlanInput, Refused};
 use crate::apply::{BroughtBack, Session, refusal};
 use crate::doctor;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::plan::{self, Change, Plan, Step};
+use crate::plan::{self, Plan, PlannedChange, Step};
 use crate::rootfs::budget;
 use crate::rootfs::tree::{self, Node};
 use crate::state::{State, Status, StoredAnchor};
 use crate::trust::distro;
-use crate::trust::facts::{Choice, Chosen, Facts, UpdaterUsed};
+use crate::trust::facts::{Chosen, Facts, UpdaterChoice, UpdaterUsed};
 use crate::trust::stores::{Kinds, Selection, Stores};
 use crate::trust::unknown;
 use crate::trust::updater::{BrokenInput, Desires, UpdaterInput};
@@ -72,7 +72,7 @@ struct Draft<'a> {
     /// vendor withdrew since, nor what somebody damaged since, must come back with `untrust`.
     rebased: BTreeMap<String, Node>,
     /// The changes that the plan is to bring about, whoever makes them; only where gains have to be foreseen.
-    changes: Vec<Change>,
+    changes: Vec<PlannedChange>,
     /// The roots that earlier runs installed, as far as the state has them.
     installed: BTreeSet<Fingerprint>,
     /// The roots that this run was asked for.
@@ -135,7 +135,7 @@ pub fn converge<'a>(
             draft.warnings.insert(0, format!("{why}; the built-in updater is used instead"));
             draft.updater.why.clone_from(why);
         }
-        let native = draft.native_with_openssl().filter(|_| options.updater == Choice::Auto);
+        let native = draft.native_with_openssl().filter(|_| options.updater == UpdaterChoice::Auto);
         let pem = draft.wanted.anchors.first().map(|anchor| anchor.certificate.to_pem()).unwrap_or_default();
         let error = match draft.carry_out(&mut session, (current, &baseline, &journal), &goal, options) {
             Err(error) if error.changed().is_empty() => error,
@@ -150,7 +150,7 @@ pub fn converge<'a>(
             (Some((path, why)), _) => refused.note(&path, &why.to_string()),
             // The built-in updater does what the tool could not.
             (None, Some((program, uses_openssl))) if session.tool_is_at_fault(uses_openssl, &pem) => {
-                options.updater = Choice::Builtin;
+                options.updater = UpdaterChoice::Builtin;
                 fallback = Some(format!("`{program}` failed here, and its changes were undone ({error})"));
             }
             (None, _) => return Err(error),
@@ -209,7 +209,7 @@ impl<'a> Draft<'a> {
             let why = format!(
                 "`{program}` puts every anchor into `{path}`, and Java could then load nothing from it"
             );
-            if choice == Choice::Native {
+            if choice == UpdaterChoice::Native {
                 return Err(Error::unsupported(why)
                     .hint("use `--updater auto`: the built-in updater omits the root from the keystore"));
             }
@@ -235,7 +235,7 @@ impl<'a> Draft<'a> {
         let unwanted = unwanted.collect();
         let (selection, mut left) = (options.stores, Left::default());
         let parts =
-            Parts { view: &view, facts: &facts, wanted: &wanted, unwanted, stores: &stores, selection };
+            PlanInput { view: &view, facts: &facts, wanted: &wanted, unwanted, stores: &stores, selection };
         let mut changes = parts.writable_changes(&guard, &mut desires, &mut left)?;
         for anchor in anchors.iter_mut().filter(|anchor| anchor.status == Status::Installed) {
             anchor.file = anchor.file.take().filter(|file| !left.paths.contains(file));
@@ -249,7 +249,7 @@ impl<'a> Draft<'a> {
             && let Some((path, why)) = parts.unwritable_by_tool(&guard, &changes, &left)?
         {
             let why = format!("`{program}` would have to write `{path}`: {why}");
-            if choice == Choice::Native {
+            if choice == UpdaterChoice::Native {
                 return Err(facts.no_native(&why));
             }
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
@@ -460,7 +460,13 @@ impl<'a> Draft<'a> {
             };
             if !actual.satisfies(&original) {
                 let reason = "as it was before".to_owned();
-                steps.push(Step::Change(Change { path, from: actual, to: original, reason, is_copy: false }));
+                steps.push(Step::Change(PlannedChange {
+                    path,
+                    from: actual,
+                    to: original,
+                    reason,
+                    is_copy: false,
+                }));
             }
         }
         let rest = Plan { steps };

@@ -8,7 +8,7 @@ use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::plan::{self, Plan};
 use crate::rootfs::Sysroot;
-use crate::rootfs::record::{Mark, Record, Saved};
+use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::rootfs::tree::{self, Node};
 use crate::state::{self, State};
 use crate::trust::owners;
@@ -79,7 +79,7 @@ impl Draft<'_> {
         (state, next): (&State, &State),
         special: &BTreeMap<String, u32>,
         root_is_gone: bool,
-    ) -> Result<BTreeMap<String, Record>> {
+    ) -> Result<BTreeMap<String, PathRecord>> {
         let mut paths = plan::touched(self.view.ours(), &self.plan);
         paths.extend(self.facts.row.updater.watched(after)?);
         let now = |path: &str| after.actual(path).map(|node| (*node).clone());
@@ -110,7 +110,7 @@ impl Draft<'_> {
     }
 
     /// Makes of every record one that the state may hold, with what a newer trustup recorded of the path.
-    fn fit(&self, records: &mut BTreeMap<String, Record>, state: &State) {
+    fn fit(&self, records: &mut BTreeMap<String, PathRecord>, state: &State) {
         for (path, record) in records {
             if let Some(former) = state.records.get(path) {
                 record.keep_unknown_of(former);
@@ -129,10 +129,10 @@ impl Draft<'_> {
         &mut self,
         after: &View,
         next: &State,
-        records: &mut BTreeMap<String, Record>,
+        records: &mut BTreeMap<String, PathRecord>,
     ) -> Result<()> {
         let was_to_go = |path: &String| {
-            let is = |change: &plan::Change| change.path == *path && change.to == Node::Absent;
+            let is = |change: &plan::PlannedChange| change.path == *path && change.to == Node::Absent;
             self.plan.changes().any(is) || next.anchors.is_empty()
         };
         let holds = |path: &String, other: &String| {
@@ -164,7 +164,7 @@ impl Draft<'_> {
     fn explain(
         &mut self,
         state: &State,
-        records: &BTreeMap<String, Record>,
+        records: &BTreeMap<String, PathRecord>,
         special: &BTreeMap<String, u32>,
     ) {
         let sysroot = self.view.sysroot();
@@ -207,7 +207,7 @@ impl Draft<'_> {
     fn record_what_had_ours_before(
         &self,
         after: &View,
-        records: &mut BTreeMap<String, Record>,
+        records: &mut BTreeMap<String, PathRecord>,
     ) -> Result<()> {
         let anchors: Vec<&Certificate> =
             self.wanted.anchors.iter().map(|anchor| &anchor.certificate).collect();
@@ -227,7 +227,7 @@ impl Draft<'_> {
             if let (true, now, Some(mark)) = (held, after.actual(&path)?, Mark::of(&node))
                 && *now == *node
             {
-                records.insert(path, Record::new(Saved::new(&node, &now)?, mark));
+                records.insert(path, PathRecord::new(Saved::new(&node, &now)?, mark));
             }
         }
         Ok(())
@@ -236,7 +236,7 @@ impl Draft<'_> {
 
 /// A former content with roots that are gone would not be believed later (threats T34, T38): it is not kept, so that what
 /// is ours is taken out of what is there.
-fn without_doubtful_content(after: &View, records: &mut BTreeMap<String, Record>) -> Result<()> {
+fn without_doubtful_content(after: &View, records: &mut BTreeMap<String, PathRecord>) -> Result<()> {
     for (path, record) in records.iter_mut().filter(|(_, record)| matches!(record.before, Saved::File { .. }))
     {
         let Some(before) = record.before.restore(&*after.actual(path)?) else { continue };

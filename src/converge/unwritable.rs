@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Options;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::plan::{self, Change};
+use crate::plan::{self, PlannedChange};
 use crate::rootfs::path::join;
 use crate::rootfs::tree::Node;
 use crate::rootfs::{Kind, MAX_HOPS, Obstacle, split};
@@ -178,7 +178,7 @@ pub(super) struct Left {
 }
 
 /// What the plan is made of.
-pub(super) struct Parts<'p> {
+pub(super) struct PlanInput<'p> {
     pub(super) view: &'p View<'p>,
     pub(super) facts: &'p Facts,
     pub(super) wanted: &'p UpdaterInput,
@@ -188,7 +188,7 @@ pub(super) struct Parts<'p> {
     pub(super) selection: Option<&'p Selection>,
 }
 
-impl Parts<'_> {
+impl PlanInput<'_> {
     /// The changes that `desires` need and that can be written. What cannot is desired as it is from now on, and noted
     /// in `left`.
     ///
@@ -199,7 +199,7 @@ impl Parts<'_> {
         guard: &Guard,
         desires: &mut Desires,
         left: &mut Left,
-    ) -> Result<Vec<Change>> {
+    ) -> Result<Vec<PlannedChange>> {
         loop {
             let changes = plan::changes(self.view, self.facts.row.updater, desires)?;
             let mut more: BTreeMap<&str, Obstacle> = BTreeMap::new();
@@ -238,7 +238,7 @@ impl Parts<'_> {
     pub(super) fn unwritable_by_tool(
         &self,
         guard: &Guard,
-        changes: &[Change],
+        changes: &[PlannedChange],
         left: &Left,
     ) -> Result<Option<(String, Obstacle)>> {
         let row = self.facts.row.updater;
@@ -252,7 +252,7 @@ impl Parts<'_> {
     }
 
     /// Why a change has to be left that could be written by itself: it is a link to what is left.
-    fn dependency(&self, change: &Change, left: &Left) -> Result<Option<Obstacle>> {
+    fn dependency(&self, change: &PlannedChange, left: &Left) -> Result<Option<Obstacle>> {
         if left.locations.is_empty() {
             return Ok(None);
         }
@@ -275,7 +275,7 @@ impl Parts<'_> {
 
     /// Adds to `more` the changes that make no sense without those in it: the rest of a hashed directory, whose links
     /// are numbered, and the other file of an NSS database.
-    fn with_the_rest<'c>(&self, changes: &'c [Change], more: &mut BTreeMap<&'c str, Obstacle>) {
+    fn with_the_rest<'c>(&self, changes: &'c [PlannedChange], more: &mut BTreeMap<&'c str, Obstacle>) {
         for output in self.facts.outputs.iter().filter(|output| output.kind == OutputKind::HashDirectory) {
             let in_it = |path: &str| self.output_of(path).is_some_and(|found| found == output);
             let Some(why) = more.iter().find(|(path, _)| in_it(path)).map(|(_, why)| why.clone()) else {
@@ -304,7 +304,7 @@ impl Parts<'_> {
     }
 
     /// Notes that a change is left out, and what is skipped with it.
-    fn note(&self, guard: &Guard, change: &Change, why: Obstacle, left: &mut Left) -> Result<()> {
+    fn note(&self, guard: &Guard, change: &PlannedChange, why: Obstacle, left: &mut Left) -> Result<()> {
         let path = &change.path;
         left.paths.insert(path.clone());
         left.whys.insert(path.clone(), why.clone());
@@ -381,7 +381,7 @@ impl Parts<'_> {
 }
 
 /// Whether the change at `path` makes a directory that other changes need: it goes with them.
-fn is_on_the_way(changes: &[Change], path: &str) -> bool {
+fn is_on_the_way(changes: &[PlannedChange], path: &str) -> bool {
     changes.iter().any(|change| change.path == path && matches!(change.to, Node::Directory { .. }))
 }
 

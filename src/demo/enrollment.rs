@@ -42,7 +42,7 @@ pub struct EnrollmentReport {
 }
 
 /// Bytes, time of last change and inode of a file.
-type Seen = (Vec<u8>, (i64, i64), u64);
+type FileIdentity = (Vec<u8>, (i64, i64), u64);
 
 impl Demo<'_> {
     /// Enrolls below `scratch`, and asks a server that serves the pair with every store of the root file system
@@ -109,7 +109,7 @@ impl Demo<'_> {
     }
 }
 
-fn see(path: &Path) -> Result<Seen> {
+fn see(path: &Path) -> Result<FileIdentity> {
     let missing = |_| unproven("enroll ended well, and the file is not there", path);
     let meta = fs::metadata(path).map_err(missing)?;
     Ok((fs::read(path).map_err(missing)?, (meta.mtime(), meta.mtime_nsec()), meta.ino()))

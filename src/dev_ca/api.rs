@@ -24,7 +24,7 @@ const LOGS: &str = "Please see the certificate authority logs for more info.";
 const PAGE: usize = 100;
 
 /// A request, read whole.
-pub(super) struct Request<'a> {
+pub(super) struct ApiRequest<'a> {
     pub(super) method: &'a Method,
     pub(super) path: &'a str,
     pub(super) query: Option<&'a str>,
@@ -130,7 +130,7 @@ struct RekeyBody {
 
 impl DevCa {
     /// What the CA answers, under `/` and `/1.0/`.
-    pub(super) fn answer(&self, request: &Request<'_>) -> Reply {
+    pub(super) fn answer(&self, request: &ApiRequest<'_>) -> Reply {
         let path = request.path;
         let path = path.strip_prefix("/1.0").filter(|rest| rest.starts_with('/')).unwrap_or(path);
         let posts = matches!(path, "/sign" | "/renew" | "/re-sign" | "/rekey");
@@ -243,7 +243,7 @@ impl DevCa {
         }
     }
 
-    fn rekey(&self, request: &Request<'_>) -> Reply {
+    fn rekey(&self, request: &ApiRequest<'_>) -> Reply {
         let Some(client) = request.client else { return Reply::bad("missing client certificate") };
         let Some(body) = object::<RekeyBody>(request.body) else { return Reply::bad("error decoding json") };
         match read_csr(body.csr) {

@@ -9,7 +9,7 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::names::Names;
+use super::names::PermittedNames;
 use crate::cert::{Certificate, SubjectAltName};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -24,7 +24,7 @@ pub(super) const BACKDATE: u64 = 60;
 pub const ROOT_NAME: &str = "trustup development CA";
 
 /// A certificate with its chain and its key.
-pub struct Issued {
+pub struct IssuedPair {
     /// Leaf first, then the intermediate; the root is not part of it.
     pub chain: Vec<CertificateDer<'static>>,
     /// PKCS#8.
@@ -36,7 +36,7 @@ pub(super) struct Authority {
     root: Certificate,
     intermediate: Certificate,
     issuer: Issuer<'static, PrivateKey>,
-    names: Names,
+    names: PermittedNames,
 }
 
 /// What a certificate is to say.
@@ -61,7 +61,7 @@ pub(super) const PROVISIONER_LEAF: u64 = 1;
 
 impl Authority {
     /// Makes a new root, and an intermediate (EC P-256), valid from `now` on.
-    pub(super) fn generate(now: u64, names: Names) -> Result<Self> {
+    pub(super) fn generate(now: u64, names: PermittedNames) -> Result<Self> {
         let key = PrivateKey::generate(KeyType::EcP256)?;
         // Random because the key is: two CAs never share a subject.
         let name = Fingerprint::of(key.public_key()).short(8);
@@ -86,7 +86,7 @@ impl Authority {
         root: Certificate,
         intermediate: Certificate,
         key: PrivateKey,
-        names: Names,
+        names: PermittedNames,
     ) -> Result<Self> {
         if intermediate.public_key() != key.public_key() {
             return Err(Error::failed("the CA's key is not that of its certificate"));
@@ -105,7 +105,7 @@ impl Authority {
         &self.intermediate
     }
 
-    pub(super) fn names(&self) -> &Names {
+    pub(super) fn names(&self) -> &PermittedNames {
         &self.names
     }
 
@@ -151,13 +151,13 @@ impl Authority {
         params.serial_number = Some(serial()?);
         validity(&mut params, leaf.not_before, leaf.not_after);
         let signed = params
-            .signed_by(&Subject(leaf.key, leaf.key.to_der()), &self.issuer)
+            .signed_by(&SubjectKey(leaf.key, leaf.key.to_der()), &self.issuer)
             .map_err(|error| failed(&error))?;
         Certificate::from_der(signed.der()).map_err(|error| failed(&error))
     }
 
     /// A server certificate for `names`, with a new key, that lives a day from `now`.
-    pub(super) fn serve(&self, names: &[SubjectAltName], now: u64) -> Result<Issued> {
+    pub(super) fn serve(&self, names: &[SubjectAltName], now: u64) -> Result<IssuedPair> {
         let key = PrivateKey::generate(KeyType::EcP256)?;
         let leaf = self.sign(Leaf {
             common_name: None,
@@ -168,7 +168,7 @@ impl Authority {
             client: false,
             provisioner: None,
         })?;
-        Ok(Issued {
+        Ok(IssuedPair {
             chain: self.chain(&leaf).map(|certificate| certificate.der().to_vec().into()).to_vec(),
             key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.pkcs8().to_vec())),
         })
@@ -181,9 +181,9 @@ impl Authority {
 }
 
 /// The key that a certificate is for, as rcgen wants it; and its SubjectPublicKeyInfo.
-struct Subject<'a>(&'a PublicKey, Vec<u8>);
+struct SubjectKey<'a>(&'a PublicKey, Vec<u8>);
 
-impl PublicKeyData for Subject<'_> {
+impl PublicKeyData for SubjectKey<'_> {
     fn der_bytes(&self) -> &[u8] {
         self.0.bit_string_of(&self.1)
     }

@@ -10,14 +10,14 @@ use super::api::Reply;
 use super::authority::{BACKDATE, Leaf, PROVISIONER, PROVISIONER_LEAF, common_name};
 use super::provisioners::{CLAIMS, Grant};
 use super::request::Csr;
-use super::times::{Shown, When, moment};
+use super::times::{GoDuration, When, moment};
 use crate::cert::{Certificate, SubjectAltName};
 use crate::key::PublicKey;
 
-type Kind = fn(&SubjectAltName) -> bool;
+type NamePredicate = fn(&SubjectAltName) -> bool;
 
 /// The kinds of names in the order in which step-ca compares them, and what it calls them.
-const KINDS: [(&str, Kind); 4] = [
+const KINDS: [(&str, NamePredicate); 4] = [
     ("DNS names", |name| matches!(name, SubjectAltName::Dns(_))),
     ("email addresses", |name| matches!(name, SubjectAltName::Email(_))),
     ("IP addresses", |name| matches!(name, SubjectAltName::Ip(_))),
@@ -129,15 +129,15 @@ impl DevCa {
         if life < CLAIMS.min {
             return Err(Reply::forbidden(&format!(
                 "requested duration of {} is less than the authorized minimum certificate duration of {}",
-                Shown(life),
-                Shown(CLAIMS.min)
+                GoDuration(life),
+                GoDuration(CLAIMS.min)
             )));
         }
         if life > CLAIMS.max + backdate {
             return Err(Reply::forbidden(&format!(
                 "requested duration of {} is more than the authorized maximum certificate duration of {}",
-                Shown(life),
-                Shown(CLAIMS.max + backdate)
+                GoDuration(life),
+                GoDuration(CLAIMS.max + backdate)
             )));
         }
         if ends > ca_ends {

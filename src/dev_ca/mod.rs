@@ -17,14 +17,14 @@ mod times;
 
 use zeroize::Zeroizing;
 
-pub use self::authority::{Issued, ROOT_NAME};
+pub use self::authority::{IssuedPair, ROOT_NAME};
 pub use self::provisioners::{JWK, X5C};
-pub use self::server::{Server, Settings, allowed};
+pub use self::server::{Server, ServerSettings, allowed};
 pub use self::state::KeptCa;
 
 use self::authority::Authority;
-use self::names::Names;
-use self::provisioners::{JwkProvisioner, Provisioners};
+use self::names::PermittedNames;
+use self::provisioners::{JwkProvisioner, ProvisionerSet};
 use crate::cert::{Certificate, SubjectAltName};
 use crate::env::Env;
 use crate::error::Result;
@@ -37,7 +37,7 @@ const PASSWORD_LENGTH: usize = 32;
 pub struct DevCa {
     env: Env,
     authority: Authority,
-    provisioners: Provisioners,
+    provisioners: ProvisionerSet,
     password: Zeroizing<String>,
 }
 
@@ -53,7 +53,7 @@ impl DevCa {
     /// # Errors
     /// A name is neither a host nor an address.
     pub fn with(env: &Env, provisioner: &str, names: &[SubjectAltName]) -> Result<Self> {
-        let authority = Authority::generate(seconds(env), Names::new(names)?)?;
+        let authority = Authority::generate(seconds(env), PermittedNames::new(names)?)?;
         let password = password()?;
         let jwk = JwkProvisioner::generate(provisioner, &password)?;
         DevCa::assemble(env, authority, jwk, password)
@@ -66,7 +66,7 @@ impl DevCa {
         password: Zeroizing<String>,
     ) -> Result<Self> {
         let own = authority.names().own();
-        let provisioners = Provisioners::new(jwk, authority.root(), &own, env.now())?;
+        let provisioners = ProvisionerSet::new(jwk, authority.root(), &own, env.now())?;
         Ok(DevCa { env: env.clone(), authority, provisioners, password })
     }
 
@@ -111,7 +111,7 @@ impl DevCa {
     }
 
     /// Issues a server certificate for `names` (DNS names and IP addresses) that lives a day.
-    pub fn issue(&self, names: &[&str]) -> Result<Issued> {
+    pub fn issue(&self, names: &[&str]) -> Result<IssuedPair> {
         let names = names.iter().map(|name| name.parse()).collect::<Result<Vec<SubjectAltName>>>()?;
         self.authority.serve(&names, seconds(&self.env))
     }
@@ -140,10 +140,10 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    use super::api::Request;
+    use super::api::ApiRequest;
     use super::*;
     use crate::cert::pem;
-    use crate::cert::testing::Random;
+    use crate::cert::testing::Xorshift;
     use crate::jose::{jwe, jwk, jws};
     use crate::key::{KeyType, PrivateKey};
     use crate::net::tls;
@@ -199,7 +199,7 @@ mod tests {
 
     fn get(ca: &DevCa, path: &str) -> (u16, String) {
         let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
-        let reply = ca.answer(&Request { method: &Method::GET, path, query, body: b"", client: None });
+        let reply = ca.answer(&ApiRequest { method: &Method::GET, path, query, body: b"", client: None });
         (reply.status.as_u16(), String::from_utf8(reply.body.to_vec()).expect("text"))
     }
 
@@ -296,14 +296,14 @@ mod tests {
 
     fn post(ca: &DevCa, body: &[u8]) -> (u16, Vec<u8>) {
         let reply =
-            ca.answer(&Request { method: &Method::POST, path: "/sign", query: None, body, client: None });
+            ca.answer(&ApiRequest { method: &Method::POST, path: "/sign", query: None, body, client: None });
         (reply.status.as_u16(), reply.body.to_vec())
     }
 
     #[test]
     fn no_body_makes_it_panic_and_no_change_is_signed() {
         let ca = ca();
-        let mut random = Random(0x5eed_0640);
+        let mut random = Xorshift(0x5eed_0640);
         for x5c in [false, true] {
             let good = body(&ca, x5c);
             for member in ["csr", "ott"] {

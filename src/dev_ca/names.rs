@@ -15,11 +15,11 @@ const ADDRESSES: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6
 
 /// Local names and the given ones.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Names {
+pub(super) struct PermittedNames {
     given: Vec<SubjectAltName>,
 }
 
-impl Names {
+impl PermittedNames {
     /// # Errors
     /// A given name is neither a host nor an address.
     pub(super) fn new(given: &[SubjectAltName]) -> Result<Self> {
@@ -30,7 +30,7 @@ impl Names {
                     .hint("a host name stands for all names below it, too: `--name example.com`"));
             }
         }
-        Ok(Names { given: given.to_vec() })
+        Ok(PermittedNames { given: given.to_vec() })
     }
 
     /// Those that were given.
@@ -88,7 +88,7 @@ impl Names {
     }
 }
 
-impl std::fmt::Display for Names {
+impl std::fmt::Display for PermittedNames {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let domains = self.domains().map(str::to_owned);
         let all: Vec<String> = domains.chain(self.addresses().map(|address| address.to_string())).collect();
@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn t25_local_names_and_given_ones_only() {
-        let permitted = Names::new(&names(&["ca", "example.com", "10.0.0.7"])).expect("names");
+        let permitted = PermittedNames::new(&names(&["ca", "example.com", "10.0.0.7"])).expect("names");
         for name in
             names(&["localhost", "a.localhost", "*.test", "x.internal", "ca", "b.ca", "10.0.0.7", "::1"])
         {
@@ -116,7 +116,7 @@ mod tests {
             assert!(!permitted.permit(&name), "{name}");
         }
         for name in names(&["*.example.com", "a@b.test", "spiffe://x/y"]) {
-            assert_eq!(Names::new(&[name]).expect_err("no host").kind().exit_code(), 2);
+            assert_eq!(PermittedNames::new(&[name]).expect_err("no host").kind().exit_code(), 2);
         }
     }
 }

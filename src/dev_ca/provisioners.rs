@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::authority::DAY;
 use crate::cert::{Certificate, SubjectAltName, der};
 use crate::error::{Error, Result};
-use crate::jose::jws::Token;
+use crate::jose::jws::DecodedToken;
 use crate::jose::{jwe, jwk, jws};
 use crate::key::{KeyType, PrivateKey, PublicKey};
 
@@ -36,13 +36,13 @@ pub const X5C: &str = "x5c";
 
 /// How long certificates may live, in seconds: what step-ca has where nothing else is configured, but for the minimum.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Claims {
+pub(super) struct LifetimeClaims {
     pub(super) min: i64,
     pub(super) max: i64,
     pub(super) default: i64,
 }
 
-pub(super) const CLAIMS: Claims = Claims { min: 60, max: DAY as i64, default: DAY as i64 };
+pub(super) const CLAIMS: LifetimeClaims = LifetimeClaims { min: 60, max: DAY as i64, default: DAY as i64 };
 
 /// The JWK provisioner, as it is kept.
 #[derive(Clone, Serialize, Deserialize)]
@@ -77,10 +77,10 @@ impl JwkProvisioner {
 
 /// The number of an EC key (SEC 1 appendix C.4, inside PKCS#8).
 fn private_number(key: &PrivateKey) -> Option<&[u8]> {
-    let mut pkcs8 = der::Reader::new(der::only(key.pkcs8(), der::SEQUENCE)?.body);
+    let mut pkcs8 = der::DerReader::new(der::only(key.pkcs8(), der::SEQUENCE)?.body);
     pkcs8.take(der::INTEGER)?;
     pkcs8.take(der::SEQUENCE)?;
-    let mut sec1 = der::Reader::new(der::only(pkcs8.take(der::OCTET_STRING)?.body, der::SEQUENCE)?.body);
+    let mut sec1 = der::DerReader::new(der::only(pkcs8.take(der::OCTET_STRING)?.body, der::SEQUENCE)?.body);
     sec1.take(der::INTEGER)?;
     Some(sec1.take(der::OCTET_STRING)?.body)
 }
@@ -99,7 +99,7 @@ pub(super) struct Grant {
 }
 
 /// Both provisioners, and which tokens they have seen.
-pub(super) struct Provisioners {
+pub(super) struct ProvisionerSet {
     jwk: JwkProvisioner,
     key: PublicKey,
     root: CertificateDer<'static>,
@@ -112,7 +112,7 @@ pub(super) struct Provisioners {
     used: Mutex<HashMap<String, i64>>,
 }
 
-impl Provisioners {
+impl ProvisionerSet {
     pub(super) fn new(
         jwk: JwkProvisioner,
         root: &Certificate,
@@ -120,7 +120,7 @@ impl Provisioners {
         started: i64,
     ) -> Result<Self> {
         let key = jwk::parse(&jwk.key)?;
-        Ok(Provisioners {
+        Ok(ProvisionerSet {
             jwk,
             key,
             root: root.der().to_vec().into(),
@@ -138,9 +138,9 @@ impl Provisioners {
     /// As `GET /provisioners` shows them.
     pub(super) fn list(&self) -> [Value; 2] {
         let claims = json!({
-            "minTLSCertDuration": super::times::Shown(CLAIMS.min).to_string(),
-            "maxTLSCertDuration": super::times::Shown(CLAIMS.max).to_string(),
-            "defaultTLSCertDuration": super::times::Shown(CLAIMS.default).to_string(),
+            "minTLSCertDuration": super::times::GoDuration(CLAIMS.min).to_string(),
+            "maxTLSCertDuration": super::times::GoDuration(CLAIMS.max).to_string(),
+            "defaultTLSCertDuration": super::times::GoDuration(CLAIMS.default).to_string(),
         });
         let encrypted = &self.jwk.encrypted_key;
         [
@@ -175,7 +175,7 @@ impl Provisioners {
         }
     }
 
-    fn jwk_token(&self, token: &str, peeked: &Token) -> Result<Grant, String> {
+    fn jwk_token(&self, token: &str, peeked: &DecodedToken) -> Result<Grant, String> {
         if peeked.claim("iss") != Some(&self.jwk.name) || peeked.header("kid") != Some(self.jwk.kid()) {
             return Err("no provisioner has this name and key id".to_owned());
         }
@@ -184,7 +184,7 @@ impl Provisioners {
         grant(&token, None, extension(1, &self.jwk.name, self.jwk.kid()))
     }
 
-    fn x5c(&self, token: &str, peeked: &Token, now: i64) -> Result<Grant, String> {
+    fn x5c(&self, token: &str, peeked: &DecodedToken, now: i64) -> Result<Grant, String> {
         if peeked.claim("iss") != Some(X5C) {
             return Err("no X5C provisioner has this name".to_owned());
         }
@@ -211,7 +211,7 @@ impl Provisioners {
     }
 
     /// The audience is the CA's `sign`, under any of its names; ports do not matter, and X5C has its name behind.
-    fn audience(&self, token: &Token, x5c: Option<&str>) -> Result<(), String> {
+    fn audience(&self, token: &DecodedToken, x5c: Option<&str>) -> Result<(), String> {
         let fits = |audience: &&str| {
             let Ok(url) = url::Url::parse(audience) else {
                 return x5c.is_none() && *audience == "step-certificate-authority";
@@ -231,7 +231,7 @@ impl Provisioners {
     }
 
     /// Whether the token's times are good; what it is remembered by, and until when.
-    fn timely(&self, token: &str, claims: &Token, now: i64) -> Result<(String, i64), String> {
+    fn timely(&self, token: &str, claims: &DecodedToken, now: i64) -> Result<(String, i64), String> {
         let [issued, not_before, ends] = ["iat", "nbf", "exp"].map(|name| claims.time(name));
         if issued.is_some_and(|issued| issued < self.started) {
             return Err("the token is from before the start of this CA".to_owned());
@@ -255,7 +255,11 @@ impl Provisioners {
 }
 
 /// What the token says of the certificate.
-fn grant(token: &Token, credential: Option<Certificate>, provisioner: Vec<u8>) -> Result<Grant, String> {
+fn grant(
+    token: &DecodedToken,
+    credential: Option<Certificate>,
+    provisioner: Vec<u8>,
+) -> Result<Grant, String> {
     let subject = token.claim("sub").filter(|subject| !subject.is_empty());
     let subject = subject.ok_or("the token has no subject")?.to_owned();
     let mut names = token.texts("sans");

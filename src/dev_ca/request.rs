@@ -36,7 +36,7 @@ impl Csr {
     /// Reads it from PEM.
     pub(super) fn parse(text: &str) -> Result<Self, Unfit> {
         let blocks = pem::blocks(text.as_bytes());
-        let wanted = |block: &&pem::Block| block.label.ends_with("CERTIFICATE REQUEST");
+        let wanted = |block: &&pem::PemBlock| block.label.ends_with("CERTIFICATE REQUEST");
         let der = blocks.iter().find(wanted).and_then(|block| block.der.clone()).ok_or(Unfit::Unreadable)?;
         let (rest, parsed) = X509CertificationRequest::from_der(&der).map_err(|_| Unfit::Unreadable)?;
         if !rest.is_empty() {

@@ -24,7 +24,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::api::{Reply, Request};
+use super::api::{ApiRequest, Reply};
 use super::authority::DAY;
 use super::{DevCa, seconds};
 use crate::cert::SubjectAltName;
@@ -37,7 +37,7 @@ const MAX_BODY: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How the server is reached.
-pub struct Settings {
+pub struct ServerSettings {
     /// Where it listens (port 0: any free port).
     pub listen: SocketAddr,
     /// Whether that may be something else than loopback.
@@ -69,14 +69,14 @@ impl Server {
     /// An address that is not loopback, a port that is taken.
     pub fn start(ca: Arc<DevCa>, listen: SocketAddr, names: &[&str]) -> Result<Self> {
         let names = names.iter().map(|name| name.parse()).collect::<Result<_>>()?;
-        Server::start_with(ca, Settings { listen, other_hosts: false, names, log: Arc::new(|_| {}) })
+        Server::start_with(ca, ServerSettings { listen, other_hosts: false, names, log: Arc::new(|_| {}) })
     }
 
     /// The same with more to choose.
     ///
     /// # Errors
     /// An address that is not loopback where that is not allowed, a port that is taken.
-    pub fn start_with(ca: Arc<DevCa>, settings: Settings) -> Result<Self> {
+    pub fn start_with(ca: Arc<DevCa>, settings: ServerSettings) -> Result<Self> {
         let address = settings.listen;
         allowed(address, settings.other_hosts)?;
         let failed = |error: std::io::Error| {
@@ -274,8 +274,13 @@ async fn respond(
     } else {
         Bytes::new()
     };
-    let request =
-        Request { method: &head.method, path: head.uri.path(), query: head.uri.query(), body: &body, client };
+    let request = ApiRequest {
+        method: &head.method,
+        path: head.uri.path(),
+        query: head.uri.query(),
+        body: &body,
+        client,
+    };
     let reply = shared.ca.answer(&request);
     if let Some(note) = &reply.note {
         (shared.log)(&format!("{} {}: {note}", head.uri.path(), reply.status.as_u16()));
@@ -303,7 +308,7 @@ mod tests {
         let refused = Server::start(Arc::clone(&ca), address, &["localhost"]);
         assert_eq!(refused.err().map(|error| error.kind().exit_code()), Some(2));
         let settings =
-            Settings { listen: address, other_hosts: true, names: Vec::new(), log: Arc::new(|_| {}) };
+            ServerSettings { listen: address, other_hosts: true, names: Vec::new(), log: Arc::new(|_| {}) };
         assert!(Server::start_with(ca, settings).is_ok());
     }
 

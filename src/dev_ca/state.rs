@@ -10,13 +10,13 @@ use zeroize::Zeroizing;
 
 use super::DevCa;
 use super::authority::Authority;
-use super::names::Names;
+use super::names::PermittedNames;
 use super::provisioners::{JWK, JwkProvisioner};
 use crate::cert::{Certificate, SubjectAltName};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::key::PrivateKey;
-use crate::rootfs::own_directory::{OwnDirectory, Unavailable, Wanted};
+use crate::rootfs::own_directory::{DirectoryRequest, OwnDirectory, Unavailable};
 use crate::rootfs::{Meta, Sysroot, host};
 use crate::text;
 use crate::versioned::{Field, Format, Unreadable};
@@ -36,7 +36,7 @@ const FORMAT: Format = Format {
 
 /// The file. It is written once: fields that only a newer trustup knows stay in it.
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct StateFile {
     #[serde(default)]
     version: u64,
     root: String,
@@ -80,7 +80,8 @@ impl DevCa {
         let shown = |name: &str| Path::new(&path).join(name);
         let accept = |meta: &Meta| refuse_shared(meta, &path);
         let patience = Duration::ZERO;
-        let wanted = Wanted { path: &path, patience, make_above: false, stamp: None, accept: &accept };
+        let wanted =
+            DirectoryRequest { path: &path, patience, make_above: false, stamp: None, accept: &accept };
         let place = OwnDirectory::open(&host, &wanted).map_err(|why| match why {
             Unavailable::Busy(_) => Error::failed("another process runs the CA of this directory")
                 .at(directory.display())
@@ -105,7 +106,7 @@ impl DevCa {
                     ));
                 }
                 let place = shown(STATE).display().to_string();
-                let kept: Kept = FORMAT.read(&bytes, &place).map_err(|unreadable| match unreadable {
+                let kept: StateFile = FORMAT.read(&bytes, &place).map_err(|unreadable| match unreadable {
                     Unreadable::Newer(error) => error,
                     // The cause could quote a key.
                     Unreadable::Damaged(_) => damaged(&"it is no state of ours"),
@@ -115,7 +116,7 @@ impl DevCa {
                 if env.now() >= ends {
                     return Err(damaged(&format!("its root ended on {}", text::date(ends))));
                 }
-                let names = Names::new(names)?;
+                let names = PermittedNames::new(names)?;
                 if let Some(name) = names.given().iter().find(|name| !ca.authority.names().permit(name)) {
                     return Err(damaged(&format!("its root was made for other names, not for {name}")));
                 }
@@ -127,7 +128,7 @@ impl DevCa {
             }
             None => {
                 let ca = DevCa::with(env, provisioner.unwrap_or(JWK), names)?;
-                write(&place, STATE, &Kept::of(&ca)?, 0o600)?;
+                write(&place, STATE, &StateFile::of(&ca)?, 0o600)?;
                 (ca, true)
             }
         };
@@ -143,11 +144,11 @@ impl DevCa {
     }
 }
 
-impl Kept {
+impl StateFile {
     fn of(ca: &DevCa) -> Result<Zeroizing<Vec<u8>>> {
         let failed =
             |error: serde_json::Error| Error::failed("could not write the CA's state").because(error);
-        let kept = Kept {
+        let kept = StateFile {
             version: VERSION,
             root: ca.root_pem(),
             intermediate: ca.authority.intermediate().to_pem(),
@@ -169,7 +170,7 @@ impl Kept {
             certificate(&self.root)?,
             certificate(&self.intermediate)?,
             PrivateKey::from_pem(self.intermediate_key.as_bytes())?,
-            Names::new(&names)?,
+            PermittedNames::new(&names)?,
         )?;
         DevCa::assemble(env, authority, self.provisioner, self.password)
     }

@@ -70,9 +70,9 @@ fn go_duration(text: &str) -> Option<i64> {
 }
 
 /// Seconds as Go shows a duration: `24h1m0s`.
-pub(super) struct Shown(pub(super) i64);
+pub(super) struct GoDuration(pub(super) i64);
 
-impl fmt::Display for Shown {
+impl fmt::Display for GoDuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.0 < 0 { "-" } else { "" };
         let seconds = self.0.unsigned_abs();
@@ -116,6 +116,9 @@ mod tests {
             assert_eq!(When::parse(text), None, "{text}");
         }
         assert_eq!(moment(1_795_469_814), "2026-11-23 21:36:54 +0000 UTC");
-        assert_eq!([5, 65, 86_460, -60].map(|s| Shown(s).to_string()), ["5s", "1m5s", "24h1m0s", "-1m0s"]);
+        assert_eq!(
+            [5, 65, 86_460, -60].map(|s| GoDuration(s).to_string()),
+            ["5s", "1m5s", "24h1m0s", "-1m0s"]
+        );
     }
 }

@@ -11,20 +11,20 @@ use super::rules::{
     cargo, chromium, curl, deno, firefox, git, gnutls, go, java, node, of_openssl, openssl, pip, requests,
     uv, wget,
 };
-use super::scope::Scope;
+use super::scope::RuleScope;
 use crate::error::Result;
 
 /// A row of the table.
-pub(super) struct Client {
+pub(super) struct TlsClient {
     pub(super) id: &'static str,
     pub(super) name: &'static str,
     programs: &'static [&'static str],
     /// The variable of `trustup env` that leads it to the roots.
     pub(super) variable: Option<&'static str>,
-    rule: fn(&Scope, Option<String>) -> Vec<Installation>,
+    rule: fn(&RuleScope, Option<String>) -> Vec<Installation>,
 }
 
-type Rule = fn(&Scope, Option<String>) -> Vec<Installation>;
+type Rule = fn(&RuleScope, Option<String>) -> Vec<Installation>;
 
 const fn row(
     id: &'static str,
@@ -32,8 +32,8 @@ const fn row(
     programs: &'static [&'static str],
     variable: Option<&'static str>,
     rule: Rule,
-) -> Client {
-    Client { id, name, programs, variable, rule }
+) -> TlsClient {
+    TlsClient { id, name, programs, variable, rule }
 }
 
 /// Programs written in Go that images often have.
@@ -53,7 +53,7 @@ const GO: &[&str] = &[
 ];
 
 /// Every client that is known.
-pub(super) const TABLE: &[Client] = &[
+pub(super) const TABLE: &[TlsClient] = &[
     row("openssl", "OpenSSL", &["openssl"], Some("SSL_CERT_FILE"), openssl),
     row("gnutls", "GnuTLS", &["gnutls-cli"], None, gnutls),
     row("curl", "curl", &["curl"], Some("CURL_CA_BUNDLE"), curl),
@@ -81,12 +81,12 @@ pub(super) const TABLE: &[Client] = &[
     row("firefox", "Firefox", &["firefox", "firefox-esr"], None, firefox),
 ];
 
-impl Client {
+impl TlsClient {
     /// Where it is in the root file system, and what it reads there; one for each place where it is more than once.
     ///
     /// # Errors
     /// A directory of programs cannot be read.
-    pub(super) fn installations(&self, scope: &Scope) -> Result<Vec<Installation>> {
+    pub(super) fn installations(&self, scope: &RuleScope) -> Result<Vec<Installation>> {
         Ok((self.rule)(scope, scope.program(self.programs)?))
     }
 }

@@ -1,7 +1,7 @@
 //! The sections of an ELF file by name (System V ABI, "Object Files"): of a program of a hundred megabytes a few are of
 //! interest. Every number in the file is untrusted; what does not fit gives no section.
 
-use crate::rootfs::parts::Parts;
+use crate::rootfs::parts::PartialFile;
 
 /// More sections than a linker makes are not looked at.
 const SECTIONS_LIMIT: u64 = 4096;
@@ -14,12 +14,12 @@ const NO_BITS: u64 = 8;
 
 /// How numbers are written in a file.
 #[derive(Clone, Copy)]
-struct Layout {
+struct ElfLayout {
     is_64: bool,
     is_little: bool,
 }
 
-impl Layout {
+impl ElfLayout {
     /// The number of `width` bytes at `offset`.
     fn number(self, bytes: &[u8], offset: usize, width: usize) -> Option<u64> {
         let digits = bytes.get(offset..offset + width)?;
@@ -35,17 +35,17 @@ impl Layout {
 }
 
 /// The bytes of the sections whose name `is_wanted`, in file order; none if this is no ELF file.
-pub(super) fn sections(file: &Parts, is_wanted: impl Fn(&str) -> bool) -> Vec<Vec<u8>> {
+pub(super) fn sections(file: &PartialFile, is_wanted: impl Fn(&str) -> bool) -> Vec<Vec<u8>> {
     read(file, is_wanted).unwrap_or_default()
 }
 
-fn read(file: &Parts, is_wanted: impl Fn(&str) -> bool) -> Option<Vec<Vec<u8>>> {
+fn read(file: &PartialFile, is_wanted: impl Fn(&str) -> bool) -> Option<Vec<Vec<u8>>> {
     let head = file.at(0, file.size().min(64)).ok()?;
     let (class, order) = match head.get(..6)? {
         [0x7f, b'E', b'L', b'F', class @ 1..=2, order @ 1..=2] => (*class, *order),
         _ => return None,
     };
-    let layout = Layout { is_64: class == 2, is_little: order == 1 };
+    let layout = ElfLayout { is_64: class == 2, is_little: order == 1 };
     let table = layout.field(&head, (0x20, 4), (0x28, 8))?;
     let entry = layout.field(&head, (0x2e, 2), (0x3a, 2))?;
     let count = layout.field(&head, (0x30, 2), (0x3c, 2))?;
@@ -82,7 +82,7 @@ fn read(file: &Parts, is_wanted: impl Fn(&str) -> bool) -> Option<Vec<Vec<u8>>> 
 #[allow(clippy::disallowed_methods, reason = "tests build the files that they look at")]
 mod tests {
     use super::*;
-    use crate::cert::testing::Random;
+    use crate::cert::testing::Xorshift;
     use crate::rootfs::Sysroot;
     use crate::rootfs::budget;
 
@@ -116,7 +116,7 @@ mod tests {
         let mut small = program[..64].to_vec();
         small[0x28..0x30].copy_from_slice(&64_u64.to_le_bytes());
         small.extend(&program[table..]);
-        let mut random = Random(36);
+        let mut random = Xorshift(36);
         for _ in 0..2000 {
             let mut damaged = small.clone();
             for _ in 0..4 {

@@ -18,11 +18,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use self::binary::Binaries;
-use self::clients::{Client, TABLE};
-pub use self::findings::{Finding, What, count, findings, unrepaired};
-use self::reading::{Installation, Reader, Reads, Roots, Source};
+use self::clients::{TABLE, TlsClient};
+pub use self::findings::{StoreFinding, What, count, findings, unrepaired};
+use self::reading::{Installation, ReadSource, Reads, RootsByFingerprint, StoreReader};
 pub use self::repair::mend;
-use self::scope::Scope;
+use self::scope::RuleScope;
 use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
 use crate::error::Result;
@@ -49,7 +49,7 @@ pub struct Question<'a> {
 /// What a client would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Verdict {
+pub enum ClientVerdict {
     /// Believe the server.
     Accepts,
     /// Not believe it.
@@ -64,21 +64,21 @@ pub enum Verdict {
     Reads,
 }
 
-impl Verdict {
+impl ClientVerdict {
     /// Whether there is nothing to change.
     pub fn is_good(self) -> bool {
-        matches!(self, Verdict::Accepts | Verdict::Holds | Verdict::Reads)
+        matches!(self, ClientVerdict::Accepts | ClientVerdict::Holds | ClientVerdict::Reads)
     }
 
     /// As a person reads it.
     pub fn word(self) -> &'static str {
         match self {
-            Verdict::Accepts => "accepts the server",
-            Verdict::Refuses => "refuses the server",
-            Verdict::Stops => "fails before it connects",
-            Verdict::Holds => "holds the root",
-            Verdict::Lacks => "lacks the root",
-            Verdict::Reads => "reads",
+            ClientVerdict::Accepts => "accepts the server",
+            ClientVerdict::Refuses => "refuses the server",
+            ClientVerdict::Stops => "fails before it connects",
+            ClientVerdict::Holds => "holds the root",
+            ClientVerdict::Lacks => "lacks the root",
+            ClientVerdict::Reads => "reads",
         }
     }
 }
@@ -113,7 +113,7 @@ pub struct ClientView {
     /// Its program, or what else tells that it is there.
     pub found: Option<String>,
     /// What it would do.
-    pub verdict: Verdict,
+    pub verdict: ClientVerdict,
     /// Why, for people.
     pub why: String,
     /// What it reads.
@@ -134,7 +134,7 @@ pub fn clients(view: &View, facts: &Facts, question: &Question) -> Result<Vec<Cl
     let servers = Some(Purpose::ServerAuth);
     let is_bundle = |kind| kind == OutputKind::Bundle;
     let bundle = facts.outputs.iter().find(|output| is_bundle(output.kind) && output.purpose == servers);
-    let scope = Scope {
+    let scope = RuleScope {
         view,
         env: question.env,
         row: facts.row.id,
@@ -145,7 +145,7 @@ pub fn clients(view: &View, facts: &Facts, question: &Question) -> Result<Vec<Cl
     let mut doctor = Doctor {
         question,
         bundle: question.bundle.clone().or_else(|| scope.bundle.clone()),
-        reader: Reader::new(view),
+        reader: StoreReader::new(view),
         judged: BTreeMap::new(),
     };
     let mut views = Vec::new();
@@ -170,15 +170,15 @@ struct Doctor<'q, 'v, 's> {
     question: &'q Question<'q>,
     /// What a variable should name that replaces a client's roots.
     bundle: Option<String>,
-    reader: Reader<'v, 's>,
+    reader: StoreReader<'v, 's>,
     /// What a client with these roots thinks of the server.
     judged: BTreeMap<Vec<Fingerprint>, Option<Doubt>>,
 }
 
 impl Doctor<'_, '_, '_> {
-    fn examine(&mut self, client: &Client, installation: Installation) -> ClientView {
+    fn examine(&mut self, client: &TlsClient, installation: Installation) -> ClientView {
         let Installation { found, sources, note } = installation;
-        let mut roots = Roots::new();
+        let mut roots = RootsByFingerprint::new();
         let mut reads = Vec::new();
         let mut stops = None;
         let mut used = Vec::new();
@@ -199,7 +199,7 @@ impl Doctor<'_, '_, '_> {
             Some((source, problem)) => {
                 let named = named(&source);
                 let why = format!("it has to load {named}, and cannot: {problem}");
-                (Verdict::Stops, why, Some(self.instead_of(&source)))
+                (ClientVerdict::Stops, why, Some(self.instead_of(&source)))
             }
             None => self.verdict(client, &roots, &used),
         };
@@ -216,7 +216,7 @@ impl Doctor<'_, '_, '_> {
         }
     }
 
-    fn place(&self, source: &Source, roots: &Roots, problem: Option<String>) -> PlaceView {
+    fn place(&self, source: &ReadSource, roots: &RootsByFingerprint, problem: Option<String>) -> PlaceView {
         let anchors = self.question.anchors.iter().map(Certificate::fingerprint);
         PlaceView {
             path: text::escape(&source.path),
@@ -230,22 +230,24 @@ impl Doctor<'_, '_, '_> {
 
     fn verdict(
         &mut self,
-        client: &Client,
-        roots: &Roots,
-        used: &[Source],
-    ) -> (Verdict, String, Option<String>) {
+        client: &TlsClient,
+        roots: &RootsByFingerprint,
+        used: &[ReadSource],
+    ) -> (ClientVerdict, String, Option<String>) {
         let anchors = self.question.anchors;
         let missing: Vec<&Certificate> =
             anchors.iter().filter(|anchor| !roots.contains_key(&anchor.fingerprint())).collect();
         let Some(presented) = self.question.presented else {
             return match missing.first() {
-                None if anchors.is_empty() => (Verdict::Reads, count(roots.len(), "root"), None),
-                None => {
-                    (Verdict::Holds, "all roots that trustup installed are in what it reads".to_owned(), None)
-                }
+                None if anchors.is_empty() => (ClientVerdict::Reads, count(roots.len(), "root"), None),
+                None => (
+                    ClientVerdict::Holds,
+                    "all roots that trustup installed are in what it reads".to_owned(),
+                    None,
+                ),
                 Some(first) => {
                     let why = format!("{} is in nothing that it reads", first.subject());
-                    (Verdict::Lacks, why, Some(self.change(client, used)))
+                    (ClientVerdict::Lacks, why, Some(self.change(client, used)))
                 }
             };
         };
@@ -256,11 +258,13 @@ impl Doctor<'_, '_, '_> {
             .or_insert_with(|| presented.judge(roots.values().map(Certificate::der)).err())
             .clone();
         match doubt {
-            None => (Verdict::Accepts, "the server's chain ends at a root that it reads".to_owned(), None),
+            None => {
+                (ClientVerdict::Accepts, "the server's chain ends at a root that it reads".to_owned(), None)
+            }
             Some(Doubt::Server(problem)) => {
                 let why = format!("something is wrong with the server's certificate: {problem}");
                 (
-                    Verdict::Refuses,
+                    ClientVerdict::Refuses,
                     why,
                     Some("give the server another certificate; no root helps here".to_owned()),
                 )
@@ -277,19 +281,19 @@ impl Doctor<'_, '_, '_> {
                 } else {
                     self.change(client, used)
                 };
-                (Verdict::Refuses, why, Some(change))
+                (ClientVerdict::Refuses, why, Some(change))
             }
         }
     }
 
     /// What leads this client to the roots that it lacks.
-    fn change(&self, client: &Client, used: &[Source]) -> String {
+    fn change(&self, client: &TlsClient, used: &[ReadSource]) -> String {
         // Of what a variable names first: it may be all that keeps the client from its default.
         let replaced = used.iter().find(|source| source.variable.is_some() && !is_extra(source));
         if let Some(source) = replaced {
             return self.instead_of(source);
         }
-        let own = |source: &Source| {
+        let own = |source: &ReadSource| {
             source.reads == Reads::CompiledIn
                 || source.path.ends_with("/certifi/cacert.pem")
                 || is_extra(source)
@@ -320,7 +324,7 @@ impl Doctor<'_, '_, '_> {
     }
 
     /// What to do about a place that a variable names, or that is damaged.
-    fn instead_of(&self, source: &Source) -> String {
+    fn instead_of(&self, source: &ReadSource) -> String {
         let is_no_keystore = self.reader.is_no_keystore(&source.path);
         match (source.variable, &self.bundle) {
             (Some(variable), _) if source.reads == Reads::Keystore => {
@@ -346,17 +350,17 @@ impl Doctor<'_, '_, '_> {
 }
 
 /// Whether what the variable names comes on top of the client's own roots.
-fn is_extra(source: &Source) -> bool {
+fn is_extra(source: &ReadSource) -> bool {
     VARIABLES.iter().any(|row| row.effect == Effect::Adds && Some(row.name) == source.variable)
 }
 
 /// Whether no variable leads the client elsewhere: GnuTLS has none.
-fn is_deaf(used: &[Source]) -> bool {
+fn is_deaf(used: &[ReadSource]) -> bool {
     used.iter().all(|source| source.fixed)
 }
 
 /// A place as it stands in a sentence.
-fn named(source: &Source) -> String {
+fn named(source: &ReadSource) -> String {
     let path = text::escape(&source.path);
     match source.variable {
         Some(variable) => format!("what {variable} names, `{path}`"),

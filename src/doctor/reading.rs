@@ -53,7 +53,7 @@ impl Reads {
 
 /// A place that a client reads, and how it came to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Source {
+pub(super) struct ReadSource {
     pub(super) reads: Reads,
     /// As the client names it; of a compiled-in list what it is called.
     pub(super) path: String,
@@ -67,29 +67,36 @@ pub(super) struct Source {
     pub(super) fixed: bool,
 }
 
-impl Source {
-    pub(super) fn new(reads: Reads, path: impl Into<String>) -> Source {
-        Source { reads, path: path.into(), variable: None, needed: false, last_resort: false, fixed: false }
+impl ReadSource {
+    pub(super) fn new(reads: Reads, path: impl Into<String>) -> ReadSource {
+        ReadSource {
+            reads,
+            path: path.into(),
+            variable: None,
+            needed: false,
+            last_resort: false,
+            fixed: false,
+        }
     }
 
-    pub(super) fn by(self, variable: &'static str) -> Source {
-        Source { variable: Some(variable), ..self }
+    pub(super) fn by(self, variable: &'static str) -> ReadSource {
+        ReadSource { variable: Some(variable), ..self }
     }
 
-    pub(super) fn needed(self) -> Source {
-        Source { needed: true, ..self }
+    pub(super) fn needed(self) -> ReadSource {
+        ReadSource { needed: true, ..self }
     }
 
-    pub(super) fn last_resort(self) -> Source {
-        Source { last_resort: true, ..self }
+    pub(super) fn last_resort(self) -> ReadSource {
+        ReadSource { last_resort: true, ..self }
     }
 
-    pub(super) fn fixed(self) -> Source {
-        Source { fixed: true, ..self }
+    pub(super) fn fixed(self) -> ReadSource {
+        ReadSource { fixed: true, ..self }
     }
 
-    pub(super) fn compiled_in() -> Source {
-        Source::new(Reads::CompiledIn, "the list inside the program")
+    pub(super) fn compiled_in() -> ReadSource {
+        ReadSource::new(Reads::CompiledIn, "the list inside the program")
     }
 }
 
@@ -97,25 +104,25 @@ impl Source {
 pub(super) struct Installation {
     /// Its program, or what else tells that it is there.
     pub(super) found: Option<String>,
-    pub(super) sources: Vec<Source>,
+    pub(super) sources: Vec<ReadSource>,
     /// What else is to be known of it.
     pub(super) note: Option<&'static str>,
 }
 
 /// Roots by fingerprint.
-pub(super) type Roots = BTreeMap<Fingerprint, Certificate>;
+pub(super) type RootsByFingerprint = BTreeMap<Fingerprint, Certificate>;
 
 /// What reading a place gave.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loaded {
-    pub(super) roots: Roots,
+    pub(super) roots: RootsByFingerprint,
     /// Why there are none, or not all: in a form that can follow the path and a colon.
     pub(super) problem: Option<String>,
 }
 
 impl Loaded {
     fn problem(what: impl Into<String>) -> Loaded {
-        Loaded { roots: Roots::new(), problem: Some(what.into()) }
+        Loaded { roots: RootsByFingerprint::new(), problem: Some(what.into()) }
     }
 
     fn of(certificates: impl IntoIterator<Item = Certificate>) -> Loaded {
@@ -126,14 +133,14 @@ impl Loaded {
 
 /// Reads places, each once.
 #[derive(Debug)]
-pub(super) struct Reader<'v, 's> {
+pub(super) struct StoreReader<'v, 's> {
     view: &'v View<'s>,
     known: BTreeMap<(Reads, String), Rc<Loaded>>,
 }
 
-impl<'v, 's> Reader<'v, 's> {
+impl<'v, 's> StoreReader<'v, 's> {
     pub(super) fn new(view: &'v View<'s>) -> Self {
-        Reader { view, known: BTreeMap::new() }
+        StoreReader { view, known: BTreeMap::new() }
     }
 
     /// Whether Java finds no keystore at `path`: nothing, or a file of another kind.
@@ -151,7 +158,7 @@ impl<'v, 's> Reader<'v, 's> {
         }
     }
 
-    pub(super) fn load(&mut self, source: &Source) -> Rc<Loaded> {
+    pub(super) fn load(&mut self, source: &ReadSource) -> Rc<Loaded> {
         let key = (source.reads, source.path.clone());
         if let Some(known) = self.known.get(&key) {
             return Rc::clone(known);
@@ -162,7 +169,7 @@ impl<'v, 's> Reader<'v, 's> {
     }
 }
 
-fn load(view: &View, source: &Source) -> Loaded {
+fn load(view: &View, source: &ReadSource) -> Loaded {
     let path = &source.path;
     match source.reads {
         Reads::CompiledIn => {

@@ -1,33 +1,33 @@
 //! What each client reads: one function for a row of the table ([`super::clients`]), or for several that are alike.
 
-use super::reading::{Installation, Reads, Source};
-use super::scope::{Scope, directories};
+use super::reading::{Installation, ReadSource, Reads};
+use super::scope::{RuleScope, directories};
 use crate::rootfs::Kind;
 use crate::rootfs::path::child;
 use crate::trust::firefox_policy;
 use crate::well_known::{BUNDLES, DIRECTORIES, bundles_of_go};
 use crate::{keystore, native, nss};
 
-fn one(found: Option<String>, sources: Vec<Source>) -> Vec<Installation> {
+fn one(found: Option<String>, sources: Vec<ReadSource>) -> Vec<Installation> {
     vec![Installation { found, sources, note: None }]
 }
 
-pub(super) fn openssl(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn openssl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let found = found.or_else(|| scope.binaries.library_path("libssl.so"));
     one(found, scope.openssl_sources())
 }
 
 /// A program that takes OpenSSL's defaults as they are.
-pub(super) fn of_openssl(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn of_openssl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     one(found, scope.openssl_sources())
 }
 
-pub(super) fn gnutls(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn gnutls(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let found = found.or_else(|| scope.binaries.library_path("libgnutls.so"));
     one(found, scope.gnutls_sources())
 }
 
-pub(super) fn curl(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn curl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     let (mut file, mut directory) = (scope.first_set(&["CURL_CA_BUNDLE"]), None);
     if file.is_none() {
@@ -44,7 +44,7 @@ pub(super) fn curl(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     one(found, scope.libcurl(&binary).sources(scope, file, directory))
 }
 
-pub(super) fn git(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn git(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let helper = ["/usr/lib/git-core", "/usr/libexec/git-core", "/usr/local/libexec/git-core"]
         .map(|directory| format!("{directory}/git-remote-https"))
         .into_iter()
@@ -57,11 +57,11 @@ pub(super) fn git(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     one(found, scope.libcurl(&binary).sources(scope, set("GIT_SSL_CAINFO"), set("GIT_SSL_CAPATH")))
 }
 
-pub(super) fn wget(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn wget(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     if binary.loads("libgnutls.so") {
         let mut sources = scope.gnutls_sources();
-        sources.push(Source::new(Reads::Directory, "/etc/ssl/certs").fixed().last_resort());
+        sources.push(ReadSource::new(Reads::Directory, "/etc/ssl/certs").fixed().last_resort());
         return one(found, sources);
     }
     let real = found.as_deref().and_then(|path| scope.sysroot().canonical(path).ok().flatten());
@@ -74,7 +74,7 @@ pub(super) fn wget(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     one(found, scope.openssl_sources())
 }
 
-pub(super) fn requests(scope: &Scope, _: Option<String>) -> Vec<Installation> {
+pub(super) fn requests(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {
     const NAMED: &[&str] = &["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
     of_requests(scope, "requests", NAMED, |directory| {
         let packages = scope.site_packages();
@@ -85,7 +85,7 @@ pub(super) fn requests(scope: &Scope, _: Option<String>) -> Vec<Installation> {
     })
 }
 
-pub(super) fn pip(scope: &Scope, _: Option<String>) -> Vec<Installation> {
+pub(super) fn pip(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {
     // Its own comes last: what requests reads goes before what pip tells it.
     const NAMED: &[&str] = &["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT"];
     of_requests(scope, "pip", NAMED, |directory| {
@@ -105,17 +105,17 @@ pub(super) fn pip(scope: &Scope, _: Option<String>) -> Vec<Installation> {
 /// What reads roots through requests, in each directory of packages that has it. `own` says of such a directory what
 /// it always reads, and where its list is if none of the variables `named` leads it elsewhere.
 fn of_requests(
-    scope: &Scope,
+    scope: &RuleScope,
     package: &str,
     named: &[&'static str],
-    own: impl Fn(&str) -> (Vec<Source>, Option<Source>),
+    own: impl Fn(&str) -> (Vec<ReadSource>, Option<ReadSource>),
 ) -> Vec<Installation> {
     let named = scope.first_set(named).map(|(variable, path)| {
         // A directory is searched by hash.
         if scope.is(&path, Kind::Directory) {
-            Source::new(Reads::HashDirectory, path).by(variable)
+            ReadSource::new(Reads::HashDirectory, path).by(variable)
         } else {
-            Source::new(Reads::PemFile, path).by(variable).needed()
+            ReadSource::new(Reads::PemFile, path).by(variable).needed()
         }
     });
     let mut installations = Vec::new();
@@ -130,7 +130,7 @@ fn of_requests(
     installations
 }
 
-pub(super) fn node(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn node(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     let options = scope.env.var("NODE_OPTIONS").unwrap_or_default();
     let option = |wanted: &str| options.split_whitespace().any(|option| option == wanted);
@@ -139,10 +139,10 @@ pub(super) fn node(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     let mut sources = if (of_distribution && !option("--use-bundled-ca")) || option("--use-openssl-ca") {
         scope.openssl_sources()
     } else {
-        vec![Source::compiled_in()]
+        vec![ReadSource::compiled_in()]
     };
     let extra = scope.first_set(&["NODE_EXTRA_CA_CERTS"]);
-    sources.extend(extra.map(|(variable, path)| Source::new(Reads::PemBlocks, path).by(variable)));
+    sources.extend(extra.map(|(variable, path)| ReadSource::new(Reads::PemBlocks, path).by(variable)));
     let system = option("--use-system-ca") || scope.env.var("NODE_USE_SYSTEM_CA") == Some("1");
     let note = system.then_some(
         "that it is told to use the system's roots does not count here: versions before 22.19 cannot",
@@ -150,27 +150,28 @@ pub(super) fn node(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     vec![Installation { found, sources, note }]
 }
 
-pub(super) fn deno(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn deno(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let stores = scope.env.var("DENO_TLS_CA_STORE").unwrap_or("mozilla");
     let mut sources = Vec::new();
     for store in stores.split(',') {
         match store.trim() {
             "system" => sources.extend(native_certs(scope)),
-            _ => sources.push(Source::compiled_in()),
+            _ => sources.push(ReadSource::compiled_in()),
         }
     }
     let extra = scope.first_set(&["DENO_CERT"]);
-    sources.extend(extra.map(|(variable, path)| Source::new(Reads::PemBlocks, path).by(variable).needed()));
+    sources
+        .extend(extra.map(|(variable, path)| ReadSource::new(Reads::PemBlocks, path).by(variable).needed()));
     one(found, sources)
 }
 
 /// crypto/x509, root_linux.go and root_unix.go: the first file that can be read, and all files of the directories.
-pub(super) fn go(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let mut sources = vec![match scope.env.var("SSL_CERT_FILE") {
-        Some(file) => Source::new(Reads::PemBlocks, file).by("SSL_CERT_FILE"),
+        Some(file) => ReadSource::new(Reads::PemBlocks, file).by("SSL_CERT_FILE"),
         None => {
             let there = bundles_of_go().iter().find(|path| scope.is(path, Kind::File));
-            Source::new(Reads::PemBlocks, *there.unwrap_or(&BUNDLES[0]))
+            ReadSource::new(Reads::PemBlocks, *there.unwrap_or(&BUNDLES[0]))
         }
     }];
     match scope.env.var("SSL_CERT_DIR") {
@@ -178,39 +179,43 @@ pub(super) fn go(scope: &Scope, found: Option<String>) -> Vec<Installation> {
         None => {
             let there = DIRECTORIES.into_iter();
             let there = there.filter(|path| scope.is(path, Kind::Directory));
-            sources.extend(there.map(|path| Source::new(Reads::Directory, path)));
+            sources.extend(there.map(|path| ReadSource::new(Reads::Directory, path)));
         }
     }
     one(found, sources)
 }
 
 /// rustls-native-certs 0.8: as Go, but that either variable alone replaces everything.
-fn native_certs(scope: &Scope) -> Vec<Source> {
+fn native_certs(scope: &RuleScope) -> Vec<ReadSource> {
     let file = scope.first_set(&["SSL_CERT_FILE"]);
     let list = scope.first_set(&["SSL_CERT_DIR"]);
     if file.is_none() && list.is_none() {
         const FILES: [usize; 6] = [0, 4, 1, 2, 3, 5];
         let there = FILES.into_iter().map(|at| BUNDLES[at]).find(|path| scope.is(path, Kind::File));
-        let file = Source::new(Reads::PemBlocks, there.unwrap_or(BUNDLES[0]));
+        let file = ReadSource::new(Reads::PemBlocks, there.unwrap_or(BUNDLES[0]));
         let there = DIRECTORIES.into_iter();
         let there = there.filter(|path| scope.is(path, Kind::Directory));
-        return std::iter::once(file).chain(there.map(|path| Source::new(Reads::Directory, path))).collect();
+        return std::iter::once(file)
+            .chain(there.map(|path| ReadSource::new(Reads::Directory, path)))
+            .collect();
     }
-    let mut sources: Vec<Source> =
-        file.map(|(variable, path)| Source::new(Reads::PemBlocks, path).by(variable)).into_iter().collect();
+    let mut sources: Vec<ReadSource> = file
+        .map(|(variable, path)| ReadSource::new(Reads::PemBlocks, path).by(variable))
+        .into_iter()
+        .collect();
     sources.extend(list.iter().flat_map(|(_, list)| directories(list, Reads::Directory, "SSL_CERT_DIR")));
     sources
 }
 
-pub(super) fn uv(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn uv(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let on = |name| scope.env.var(name).is_some_and(|value| matches!(value, "1" | "true"));
     let system = on("UV_NATIVE_TLS") || on("UV_SYSTEM_CERTS");
     let named = scope.first_set(&["SSL_CERT_FILE", "SSL_CERT_DIR"]).is_some();
-    one(found, if system || named { native_certs(scope) } else { vec![Source::compiled_in()] })
+    one(found, if system || named { native_certs(scope) } else { vec![ReadSource::compiled_in()] })
 }
 
 /// Cargo has libcurl and OpenSSL in it and looks for the places itself (openssl-probe); a distribution's loads libcurl.
-pub(super) fn cargo(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     let named = scope.first_set(&["CARGO_HTTP_CAINFO"]);
     if binary.loads("libcurl") {
@@ -228,30 +233,30 @@ pub(super) fn cargo(scope: &Scope, found: Option<String>) -> Vec<Installation> {
     let there = |name: &str, kind| scope.env.var(name).filter(|path| scope.is(path, kind));
     let paths = PLACES.iter().flat_map(|place| FILES.map(|file| format!("{place}/{file}")));
     let probed = match there("SSL_CERT_FILE", Kind::File) {
-        Some(path) => Some(Source::new(Reads::PemFile, path).by("SSL_CERT_FILE")),
+        Some(path) => Some(ReadSource::new(Reads::PemFile, path).by("SSL_CERT_FILE")),
         None => paths
             .into_iter()
             .find(|path| scope.is(path, Kind::File))
-            .map(|path| Source::new(Reads::PemFile, path)),
+            .map(|path| ReadSource::new(Reads::PemFile, path)),
     };
     let file = match named {
-        Some((variable, path)) => Some(Source::new(Reads::PemFile, path).by(variable)),
+        Some((variable, path)) => Some(ReadSource::new(Reads::PemFile, path).by(variable)),
         None => probed,
     };
-    let mut sources: Vec<Source> = file.map(Source::needed).into_iter().collect();
+    let mut sources: Vec<ReadSource> = file.map(ReadSource::needed).into_iter().collect();
     let directory = match there("SSL_CERT_DIR", Kind::Directory) {
-        Some(path) => Some(Source::new(Reads::HashDirectory, path).by("SSL_CERT_DIR")),
+        Some(path) => Some(ReadSource::new(Reads::HashDirectory, path).by("SSL_CERT_DIR")),
         None => PLACES
             .map(|place| format!("{place}/certs"))
             .into_iter()
             .find(|path| scope.is(path, Kind::Directory))
-            .map(|path| Source::new(Reads::HashDirectory, path)),
+            .map(|path| ReadSource::new(Reads::HashDirectory, path)),
     };
     sources.extend(directory);
     one(found, sources)
 }
 
-pub(super) fn java(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     const OPTION: &str = "-Djavax.net.ssl.trustStore=";
     // What is later goes before what is earlier: seen with OpenJDK 17.
     let mut named =
@@ -259,7 +264,7 @@ pub(super) fn java(scope: &Scope, found: Option<String>) -> Vec<Installation> {
             let options = scope.env.var(variable)?.split_whitespace();
             Some((variable, options.filter_map(|option| option.strip_prefix(OPTION)).next_back()?))
         });
-    let named = named.next_back().map(|(variable, path)| Source::new(Reads::Keystore, path).by(variable));
+    let named = named.next_back().map(|(variable, path)| ReadSource::new(Reads::Keystore, path).by(variable));
     // One that is not there is passed over: seen with OpenJDK 17 and 25.
     if let Some(source) = named.clone().filter(|source| scope.is(&source.path, Kind::File)) {
         return one(found, vec![source.needed()]);
@@ -272,7 +277,7 @@ pub(super) fn java(scope: &Scope, found: Option<String>) -> Vec<Installation> {
         // A keystore for all Javas is nobody's as long as there is none.
         let home = name.rsplit_once("/lib/security/").map(|(home, _)| home.to_owned());
         if let Some(home) = home {
-            let default = Source::new(Reads::Keystore, name).needed();
+            let default = ReadSource::new(Reads::Keystore, name).needed();
             let sources = named.iter().cloned().chain([default]).collect();
             installations.push(Installation { found: Some(home), sources, note: None });
         }
@@ -281,23 +286,23 @@ pub(super) fn java(scope: &Scope, found: Option<String>) -> Vec<Installation> {
 }
 
 /// A browser: the list inside it, and the databases of its user.
-fn browser(scope: &Scope, owner: nss::find::DatabaseOwner) -> Vec<Source> {
-    let mut sources = vec![Source::compiled_in()];
+fn browser(scope: &RuleScope, owner: nss::find::DatabaseOwner) -> Vec<ReadSource> {
+    let mut sources = vec![ReadSource::compiled_in()];
     let data = scope.env.var("XDG_DATA_HOME");
     for home in &scope.homes {
         let locations = nss::find::of_user(scope.sysroot(), home, data).unwrap_or_default();
         let of_browser = locations.into_iter().filter(|location| location.owner == owner);
-        sources.extend(of_browser.map(|location| Source::new(Reads::NssDatabase, location.directory)));
+        sources.extend(of_browser.map(|location| ReadSource::new(Reads::NssDatabase, location.directory)));
     }
     sources
 }
 
-pub(super) fn chromium(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn chromium(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     one(found, browser(scope, nss::find::DatabaseOwner::Shared))
 }
 
 /// Also what the policy of the system names; a name without a path stands in Mozilla's own directories.
-pub(super) fn firefox(scope: &Scope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn firefox(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     const CERTIFICATES: [&str; 2] = [firefox_policy::CERTIFICATES, "/usr/lib64/mozilla/certificates"];
     let mut sources = browser(scope, nss::find::DatabaseOwner::Firefox);
     let policy = scope.sysroot().read(firefox_policy::PATH, 1024 * 1024).ok().flatten();
@@ -308,7 +313,7 @@ pub(super) fn firefox(scope: &Scope, found: Option<String>) -> Vec<Installation>
             let mut places = CERTIFICATES.map(|directory| child(directory, &name)).into_iter();
             places.find(|path| scope.is(path, Kind::File))
         };
-        sources.extend(path.map(|path| Source::new(Reads::PemBlocks, path)));
+        sources.extend(path.map(|path| ReadSource::new(Reads::PemBlocks, path)));
     }
     one(found, sources)
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::binary::{Binaries, Binary};
-use super::reading::{Reads, Source};
+use super::reading::{ReadSource, Reads};
 use crate::env::Env;
 use crate::error::Result;
 use crate::native;
@@ -19,7 +19,7 @@ const DIRECTORIES: [&str; 4] =
     ["/etc/ssl/certs", "/etc/ssl/certs/", "/etc/pki/tls/certs", "/var/lib/ca-certificates/pem"];
 
 /// What the rules look at.
-pub(super) struct Scope<'v, 's> {
+pub(super) struct RuleScope<'v, 's> {
     pub(super) view: &'v View<'s>,
     /// The caller's variables; none in a foreign sysroot.
     pub(super) env: &'v Env,
@@ -32,7 +32,7 @@ pub(super) struct Scope<'v, 's> {
     pub(super) homes: Vec<String>,
 }
 
-impl<'v, 's> Scope<'v, 's> {
+impl<'v, 's> RuleScope<'v, 's> {
     pub(super) fn sysroot(&self) -> &'s Sysroot {
         self.view.sysroot()
     }
@@ -90,26 +90,26 @@ impl<'v, 's> Scope<'v, 's> {
     }
 
     /// What OpenSSL reads by default: either variable replaces its own default alone, an empty one by nothing.
-    pub(super) fn openssl_sources(&self) -> Vec<Source> {
+    pub(super) fn openssl_sources(&self) -> Vec<ReadSource> {
         let (file, directory) = self.openssl_paths();
         let mut sources = vec![match self.env.raw("SSL_CERT_FILE") {
-            Some(file) => Source::new(Reads::PemFile, file).by("SSL_CERT_FILE"),
-            None => Source::new(Reads::PemFile, file),
+            Some(file) => ReadSource::new(Reads::PemFile, file).by("SSL_CERT_FILE"),
+            None => ReadSource::new(Reads::PemFile, file),
         }];
         match self.env.raw("SSL_CERT_DIR") {
             Some(list) => sources.extend(directories(list, Reads::HashDirectory, "SSL_CERT_DIR")),
-            None => sources.push(Source::new(Reads::HashDirectory, directory)),
+            None => sources.push(ReadSource::new(Reads::HashDirectory, directory)),
         }
         sources
     }
 
     /// What GnuTLS takes for the system's roots: a bundle, or p11-kit, whose bundle has the same.
-    pub(super) fn gnutls_sources(&self) -> Vec<Source> {
+    pub(super) fn gnutls_sources(&self) -> Vec<ReadSource> {
         let library = self.binaries.library("libgnutls.so");
         let bundle = library
             .and_then(|library| compiled_in_bundles().iter().copied().find(|path| library.holds(path)));
         let bundle = bundle.map(str::to_owned).or_else(|| self.bundle.clone());
-        bundle.map(|bundle| Source::new(Reads::GnuTlsFile, bundle).fixed()).into_iter().collect()
+        bundle.map(|bundle| ReadSource::new(Reads::GnuTlsFile, bundle).fixed()).into_iter().collect()
     }
 
     /// The defaults of the libcurl that `program` loads.
@@ -156,13 +156,13 @@ impl<'v, 's> Scope<'v, 's> {
     }
 
     /// Where Python's certifi in `directory` finds its roots: a list of its own, or what a distribution made of it.
-    pub(super) fn certifi(&self, directory: &str) -> Option<Source> {
+    pub(super) fn certifi(&self, directory: &str) -> Option<ReadSource> {
         let code = self.sysroot().read(&format!("{directory}/certifi/core.py"), 1024 * 1024).ok()??.0;
         let code = String::from_utf8_lossy(&code);
         // Distributions that patch it leave the list of its own beside it, unread.
         let path = compiled_in_bundles().iter().copied().find(|path| code.contains(path)).map(str::to_owned);
         let path = path.unwrap_or_else(|| format!("{directory}/certifi/cacert.pem"));
-        Some(Source::new(Reads::PemFile, path).needed())
+        Some(ReadSource::new(Reads::PemFile, path).needed())
     }
 }
 
@@ -177,10 +177,10 @@ impl Libcurl {
     /// What it reads, where `file` and `directory` (each with its variable) go before its own.
     pub(super) fn sources(
         self,
-        scope: &Scope,
+        scope: &RuleScope,
         file: Option<(&'static str, String)>,
         directory: Option<(&'static str, String)>,
-    ) -> Vec<Source> {
+    ) -> Vec<ReadSource> {
         let (of_file, of_directory) = if self.gnutls {
             (Reads::GnuTlsFile, Reads::Directory)
         } else {
@@ -191,18 +191,18 @@ impl Libcurl {
         }
         let mut sources = Vec::new();
         match (file, self.file) {
-            (Some((variable, path)), _) => sources.push(Source::new(of_file, path).by(variable).needed()),
-            (None, Some(path)) => sources.push(Source::new(of_file, path).needed()),
+            (Some((variable, path)), _) => sources.push(ReadSource::new(of_file, path).by(variable).needed()),
+            (None, Some(path)) => sources.push(ReadSource::new(of_file, path).needed()),
             (None, None) => {}
         }
         match (directory, self.directory) {
             // OpenSSL takes a list, and looks into a directory when it needs it; GnuTLS reads one first.
             (Some((variable, path)), _) if self.gnutls => {
-                sources.push(Source::new(of_directory, path).by(variable).needed());
+                sources.push(ReadSource::new(of_directory, path).by(variable).needed());
             }
-            (None, Some(path)) if self.gnutls => sources.push(Source::new(of_directory, path).needed()),
+            (None, Some(path)) if self.gnutls => sources.push(ReadSource::new(of_directory, path).needed()),
             (Some((variable, list)), _) => sources.extend(directories(&list, of_directory, variable)),
-            (None, Some(path)) => sources.push(Source::new(of_directory, path)),
+            (None, Some(path)) => sources.push(ReadSource::new(of_directory, path)),
             (None, None) => {}
         }
         sources
@@ -210,6 +210,10 @@ impl Libcurl {
 }
 
 /// The directories of a list like `SSL_CERT_DIR`.
-pub(super) fn directories(list: &str, reads: Reads, variable: &'static str) -> impl Iterator<Item = Source> {
-    list.split(':').filter(|path| !path.is_empty()).map(move |path| Source::new(reads, path).by(variable))
+pub(super) fn directories(
+    list: &str,
+    reads: Reads,
+    variable: &'static str,
+) -> impl Iterator<Item = ReadSource> {
+    list.split(':').filter(|path| !path.is_empty()).map(move |path| ReadSource::new(reads, path).by(variable))
 }

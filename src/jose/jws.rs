@@ -10,14 +10,14 @@ use crate::key::{PrivateKey, PublicKey};
 
 /// Header and claims of a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Token {
+pub struct DecodedToken {
     /// The protected header.
     pub header: Map<String, Value>,
     /// The claims.
     pub claims: Map<String, Value>,
 }
 
-impl Token {
+impl DecodedToken {
     /// A member of the header that is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.header.get(name)?.as_str()
@@ -85,7 +85,7 @@ pub fn sign(
 ///
 /// # Errors
 /// It is no token: not three parts of base64url, not JSON.
-pub fn peek(token: &str) -> Result<Token> {
+pub fn peek(token: &str) -> Result<DecodedToken> {
     read(token).map(|(token, ..)| token)
 }
 
@@ -93,7 +93,7 @@ pub fn peek(token: &str) -> Result<Token> {
 ///
 /// # Errors
 /// It is no token, another algorithm than the key's, has critical extensions, or the signature is not the key's.
-pub fn verify(token: &str, key: &PublicKey) -> Result<Token> {
+pub fn verify(token: &str, key: &PublicKey) -> Result<DecodedToken> {
     let (parsed, message, signature) = read(token)?;
     if parsed.header("alg") != Some(key.jws_algorithm()) || parsed.header.contains_key("crit") {
         return Err(Error::not_trusted("the token is signed in another way than its key signs"));
@@ -105,7 +105,7 @@ pub fn verify(token: &str, key: &PublicKey) -> Result<Token> {
 }
 
 /// The token, what is signed, and the signature.
-fn read(token: &str) -> Result<(Token, &str, Vec<u8>)> {
+fn read(token: &str) -> Result<(DecodedToken, &str, Vec<u8>)> {
     if token.len() > MAX_TOKEN {
         return Err(no_token(&format!("it is longer than {} KiB", MAX_TOKEN / 1024)));
     }
@@ -120,7 +120,7 @@ fn read(token: &str) -> Result<(Token, &str, Vec<u8>)> {
         serde_json::from_slice::<Map<String, Value>>(&bytes)
             .map_err(|_| no_token(&format!("its {name} is no JSON object")))
     };
-    let parsed = Token { header: object(header, "header")?, claims: object(claims, "body")? };
+    let parsed = DecodedToken { header: object(header, "header")?, claims: object(claims, "body")? };
     let signed = &token[..header.len() + 1 + claims.len()];
     let signature = decode(signature).ok_or_else(|| no_token("its signature is not base64url"))?;
     Ok((parsed, signed, signature))
@@ -134,7 +134,7 @@ fn no_token(why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cert::testing::Random;
+    use crate::cert::testing::Xorshift;
     use crate::key::KeyType;
     use serde_json::json;
 
@@ -200,7 +200,7 @@ mod tests {
         assert!(peek(&"a".repeat(MAX_TOKEN + 1)).is_err());
         let key = PrivateKey::generate(KeyType::EcP256).expect("a key");
         let token = sign(&key, Map::new(), &claims()).expect("signed");
-        let mut random = Random(0x5eed_0110);
+        let mut random = Xorshift(0x5eed_0110);
         for _ in 0..2000 {
             let changed = random.mutate(token.as_bytes());
             let Ok(changed) = str::from_utf8(&changed) else { continue };

@@ -5,7 +5,7 @@ use ring::signature::{
     RsaPublicKeyComponents, UnparsedPublicKey,
 };
 
-use crate::cert::der::{self, Reader};
+use crate::cert::der::{self, DerReader};
 
 /// Content of the OBJECT IDENTIFIERs of kinds of keys and of curves.
 pub(super) const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
@@ -84,8 +84,8 @@ pub enum PublicKey {
 impl PublicKey {
     /// Reads a SubjectPublicKeyInfo; `None` if it is damaged or of another kind.
     pub fn from_der(info: &[u8]) -> Option<Self> {
-        let mut fields = Reader::new(der::only(info, der::SEQUENCE)?.body);
-        let mut algorithm = Reader::new(fields.take(der::SEQUENCE)?.body);
+        let mut fields = DerReader::new(der::only(info, der::SEQUENCE)?.body);
+        let mut algorithm = DerReader::new(fields.take(der::SEQUENCE)?.body);
         let kind = algorithm.take(der::OID)?.body;
         let bits = fields.take(der::BIT_STRING).filter(|_| fields.is_empty())?;
         let (unused, key) = bits.body.split_first()?;
@@ -108,7 +108,7 @@ impl PublicKey {
 
     /// PKCS#1's RSAPublicKey.
     pub(super) fn from_rsa_der(key: &[u8]) -> Option<Self> {
-        let mut numbers = Reader::new(der::only(key, der::SEQUENCE)?.body);
+        let mut numbers = DerReader::new(der::only(key, der::SEQUENCE)?.body);
         let (modulus, exponent) = (numbers.take(der::INTEGER)?, numbers.take(der::INTEGER)?);
         let bare = |number: &[u8]| {
             let zeros = number.iter().take_while(|byte| **byte == 0).count();
@@ -144,7 +144,7 @@ impl PublicKey {
     /// What the BIT STRING of `info`, this key's SubjectPublicKeyInfo, holds.
     pub(crate) fn bit_string_of<'a>(&self, info: &'a [u8]) -> &'a [u8] {
         let bits = || {
-            let mut fields = Reader::new(der::only(info, der::SEQUENCE)?.body);
+            let mut fields = DerReader::new(der::only(info, der::SEQUENCE)?.body);
             fields.take(der::SEQUENCE)?;
             fields.take(der::BIT_STRING)?.body.get(1..)
         };

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::public::{Curve, EC, ED25519_OID, RSA};
 use super::{PrivateKey, rsa};
-use crate::cert::der::{self, Reader};
+use crate::cert::der::{self, DerReader};
 use crate::cert::pem as armor;
 use crate::error::{Error, Result};
 use crate::text;
@@ -53,7 +53,7 @@ pub(super) fn pem(bytes: &[u8]) -> Result<PrivateKey> {
 /// By shape, whatever the label says: the second field tells the three forms apart.
 fn from_der(bytes: &[u8]) -> Result<PrivateKey> {
     let second = || {
-        let mut fields = Reader::new(der::only(bytes, der::SEQUENCE)?.body);
+        let mut fields = DerReader::new(der::only(bytes, der::SEQUENCE)?.body);
         fields.take(der::INTEGER)?;
         Some(fields.next()?.tag)
     };
@@ -67,14 +67,14 @@ fn from_der(bytes: &[u8]) -> Result<PrivateKey> {
 
 pub(super) fn pkcs8(bytes: &[u8]) -> Result<PrivateKey> {
     let fields = || {
-        let mut fields = Reader::new(der::only(bytes, der::SEQUENCE)?.body);
+        let mut fields = DerReader::new(der::only(bytes, der::SEQUENCE)?.body);
         let version = fields.take(der::INTEGER)?;
         let algorithm = fields.take(der::SEQUENCE)?;
         let key = fields.take(der::OCTET_STRING)?;
         // Attributes may follow, and with version 1 the public half, as an implicit BIT STRING.
         fields.take(der::CONTEXT_0);
         let public = fields.take(0x81);
-        let mut algorithm = Reader::new(algorithm.body);
+        let mut algorithm = DerReader::new(algorithm.body);
         let kind = algorithm.take(der::OID)?;
         let whole = matches!(version.body, [0 | 1]) && fields.is_empty();
         whole.then_some((kind.body, algorithm.next(), key.body, public))
@@ -98,7 +98,7 @@ pub(super) fn pkcs8(bytes: &[u8]) -> Result<PrivateKey> {
 /// SEC 1's ECPrivateKey; `curve` is what PKCS#8 says around it.
 fn sec1(bytes: &[u8], curve: Option<&[u8]>) -> Result<PrivateKey> {
     let fields = || {
-        let mut fields = Reader::new(der::only(bytes, der::SEQUENCE)?.body);
+        let mut fields = DerReader::new(der::only(bytes, der::SEQUENCE)?.body);
         let version = fields.take(der::INTEGER)?;
         let scalar = fields.take(der::OCTET_STRING)?;
         let own = match fields.take(der::CONTEXT_0) {

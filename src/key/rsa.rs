@@ -12,7 +12,7 @@ use crate::random;
 /// A new key as PKCS#1's RSAPrivateKey (RFC 8017 appendix A.1.2): two primes, exponent 65537.
 pub(super) fn generate(bits: usize) -> Result<Zeroizing<Vec<u8>>> {
     let failed = || Error::failed("could not make an RSA key");
-    let key = rsa::PrivateKey::new(&mut Random, bits).map_err(|error| failed().because(error))?;
+    let key = rsa::PrivateKey::new(&mut RingRandom, bits).map_err(|error| failed().because(error))?;
     let [p, q] = key.primes() else { return Err(failed()) };
     let (Some(dp), Some(dq), Some(coefficient)) = (key.dp(), key.dq(), key.crt_coefficient()) else {
         return Err(failed());
@@ -31,9 +31,9 @@ pub(super) fn encode(numbers: [Zeroizing<Vec<u8>>; 8]) -> Zeroizing<Vec<u8>> {
 }
 
 /// The one source of randomness, as the crate draws from it.
-struct Random;
+struct RingRandom;
 
-impl TryRng for Random {
+impl TryRng for RingRandom {
     type Error = Error;
 
     fn try_next_u32(&mut self) -> Result<u32> {
@@ -53,4 +53,4 @@ impl TryRng for Random {
     }
 }
 
-impl TryCryptoRng for Random {}
+impl TryCryptoRng for RingRandom {}

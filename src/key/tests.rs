@@ -8,7 +8,7 @@ use serde_json::json;
 use x509_parser::prelude::{FromDer as _, X509CertificationRequest};
 
 use super::*;
-use crate::cert::testing::{Random, sequence, tlv};
+use crate::cert::testing::{Xorshift, sequence, tlv};
 
 /// One key of each type; RSA keys are slow to make.
 fn keys() -> &'static [PrivateKey] {
@@ -18,7 +18,7 @@ fn keys() -> &'static [PrivateKey] {
 
 /// What PKCS#8 wraps: SEC 1 or PKCS#1.
 fn inner(key: &PrivateKey) -> Vec<u8> {
-    let mut fields = der::Reader::new(der::only(&key.pkcs8, der::SEQUENCE).expect("a sequence").body);
+    let mut fields = der::DerReader::new(der::only(&key.pkcs8, der::SEQUENCE).expect("a sequence").body);
     fields.next();
     fields.next();
     fields.next().expect("the key").body.to_vec()
@@ -77,7 +77,7 @@ fn other_forms_of_pem_are_read() {
             // A combined file, and a wrong label.
             format!(
                 "{}{}",
-                pem::encode(&crate::cert::testing::Draft::default().der()),
+                pem::encode(&crate::cert::testing::TestCertificate::default().der()),
                 pem::armor("PRIVATE KEY", &der)
             ),
             format!("# key\r\n{}", pem::armor(label, &der).replace('\n', "\r\n")),
@@ -143,7 +143,7 @@ fn what_cannot_be_used_is_named_with_a_way_out() {
         (curve("1.3.132.0.35"), 5, "another curve", "P-384"),
         (bare, 5, "public half is missing", "openssl ec"),
         (format!("{}{}", *plain, *plain), 2, "2 private keys", "one of them"),
-        (pem::encode(&crate::cert::testing::Draft::default().der()), 2, "no private key", "BEGIN"),
+        (pem::encode(&crate::cert::testing::TestCertificate::default().der()), 2, "no private key", "BEGIN"),
         (plain[..plain.len() - 40].to_owned(), 2, "damaged", ""),
         (pem::armor("PRIVATE KEY", b"x"), 2, "damaged", "-check"),
         (String::new(), 2, "no private key", "BEGIN"),
@@ -181,7 +181,8 @@ fn a_jwk_is_the_same_key() {
                 json!({"kty": "OKP", "crv": "Ed25519", "x": text(bytes), "d": text(&secret[2..])})
             }
             PublicKey::Rsa { .. } => {
-                let mut numbers = der::Reader::new(der::only(&secret, der::SEQUENCE).expect("numbers").body);
+                let mut numbers =
+                    der::DerReader::new(der::only(&secret, der::SEQUENCE).expect("numbers").body);
                 numbers.next();
                 let mut jwk = json!({"kty": "RSA", "alg": "RS256"});
                 for name in ["n", "e", "d", "p", "q", "dp", "dq", "qi"] {
@@ -197,7 +198,7 @@ fn a_jwk_is_the_same_key() {
         public.as_object_mut().expect("an object").remove("d");
         let error = PrivateKey::from_jwk(public.to_string().as_bytes()).expect_err("public");
         assert!(error.what().contains("public one"), "{error}");
-        let mut random = Random(0x5eed_0101);
+        let mut random = Xorshift(0x5eed_0101);
         for _ in 0..200 {
             // A changed number, or one that is not used.
             let _ = PrivateKey::from_jwk(&random.mutate(jwk.to_string().as_bytes()));
@@ -243,7 +244,7 @@ fn a_request_holds_the_key_the_names_and_a_good_signature() {
 
 #[test]
 fn no_input_makes_it_panic_and_no_error_shows_the_key() {
-    let mut random = Random(0x5eed_0100);
+    let mut random = Xorshift(0x5eed_0100);
     for key in keys() {
         let pem = key.to_pem();
         let secret: String = pem.lines().nth(1).expect("a line").to_owned();

@@ -45,10 +45,10 @@ pub(super) fn numbered<'a>(aliases: impl IntoIterator<Item = &'a str>) -> Vec<St
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cert::testing::{Draft, PRINTABLE, attribute, common_name, name};
+    use crate::cert::testing::{PRINTABLE, TestCertificate, attribute, common_name, name};
 
     fn root(subject: Vec<u8>) -> Certificate {
-        Certificate::from_der(&Draft::named(subject).der()).unwrap()
+        Certificate::from_der(&TestCertificate::named(subject).der()).unwrap()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::kdf::{DerivationPurpose, EncodedPassword, Hash};
 use super::pbe::{self, Pbkdf2Parameters, place};
 use super::{KeystoreProblem, SaltSource};
-use crate::cert::der::{self, Reader};
+use crate::cert::der::{self, DerReader};
 
 /// PBMAC1 (RFC 8018 appendix A.5).
 const PBMAC1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 14];
@@ -33,8 +33,8 @@ impl Mac {
     /// Reads a MacData; `raw` is all of it.
     pub(super) fn read(raw: &[u8]) -> Result<Mac, KeystoreProblem> {
         let damaged = || KeystoreProblem::damaged("the MAC");
-        let mut fields = Reader::new(der::only(raw, der::SEQUENCE).ok_or_else(damaged)?.body);
-        let mut digest = Reader::new(fields.take(der::SEQUENCE).ok_or_else(damaged)?.body);
+        let mut fields = DerReader::new(der::only(raw, der::SEQUENCE).ok_or_else(damaged)?.body);
+        let mut digest = DerReader::new(fields.take(der::SEQUENCE).ok_or_else(damaged)?.body);
         let identifier = digest.take(der::SEQUENCE).ok_or_else(damaged)?;
         let value = digest.take(der::OCTET_STRING).ok_or_else(damaged)?.body;
         let salt = fields.take(der::OCTET_STRING).ok_or_else(damaged)?.body;
@@ -47,7 +47,7 @@ impl Mac {
         }
         let (oid, parameters) = pbe::algorithm(identifier.raw).ok_or_else(damaged)?;
         let (hash, kind) = if oid == PBMAC1 {
-            let mut fields = Reader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
+            let mut fields = DerReader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
             let pbkdf2 = Pbkdf2Parameters::read(fields.take(der::SEQUENCE).ok_or_else(damaged)?.raw, raw)?;
             let hash = pbe::hmac(fields.take(der::SEQUENCE).ok_or_else(damaged)?.raw)?;
             // RFC 9879 section 5: the length has to be there.

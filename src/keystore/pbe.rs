@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::kdf::{DerivationPurpose, EncodedPassword, Hash};
 use super::{KeystoreProblem, SaltSource};
-use crate::cert::der::{self, Reader};
+use crate::cert::der::{self, DerReader};
 
 /// PBES2, PBKDF2 (RFC 8018 appendix A).
 const PBES2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 13];
@@ -73,7 +73,7 @@ impl Scheme {
             _ => return Err(KeystoreProblem::algorithm("encryption", oid)),
         };
         let damaged = || KeystoreProblem::damaged("the parameters of the encryption");
-        let mut fields = Reader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
+        let mut fields = DerReader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
         let salt = fields.take(der::OCTET_STRING).ok_or_else(damaged)?.body;
         let iterations = iterations(fields.take(der::INTEGER).ok_or_else(damaged)?.body)?;
         let kind = PbeAlgorithm::Pkcs12 { salt: place(raw, salt), iterations, key_length };
@@ -82,7 +82,7 @@ impl Scheme {
 
     fn read_pbes2(raw: &[u8], parameters: &[u8]) -> Result<Scheme, KeystoreProblem> {
         let damaged = || KeystoreProblem::damaged("the parameters of PBES2");
-        let mut fields = Reader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
+        let mut fields = DerReader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
         let derivation = fields.take(der::SEQUENCE).ok_or_else(damaged)?;
         let pbkdf2 = Pbkdf2Parameters::read(derivation.raw, raw)?;
         let encryption = fields.take(der::SEQUENCE).ok_or_else(damaged)?;
@@ -229,7 +229,7 @@ impl Pbkdf2Parameters {
         if oid != PBKDF2 {
             return Err(KeystoreProblem::algorithm("key derivation", oid));
         }
-        let mut fields = Reader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
+        let mut fields = DerReader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
         let salt = fields.take(der::OCTET_STRING).ok_or_else(damaged)?.body;
         let iterations = iterations(fields.take(der::INTEGER).ok_or_else(damaged)?.body)?;
         let key_length = match fields.take(der::INTEGER) {
@@ -280,7 +280,7 @@ pub(super) fn hmac(raw: &[u8]) -> Result<Hash, KeystoreProblem> {
 
 /// The object identifier and the parameters of an AlgorithmIdentifier (RFC 5280 section 4.1.1.2).
 pub(super) fn algorithm(raw: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut fields = Reader::new(der::only(raw, der::SEQUENCE)?.body);
+    let mut fields = DerReader::new(der::only(raw, der::SEQUENCE)?.body);
     let oid = fields.take(der::OID)?.body;
     Some((oid, fields.rest()))
 }

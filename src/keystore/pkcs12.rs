@@ -9,7 +9,7 @@ use super::mac::Mac;
 use super::pbe::{self, Scheme};
 use super::{EntryContent, KeystoreEntry, KeystoreFormat, KeystoreProblem, SaltSource, StorePassword};
 use crate::cert::Certificate;
-use crate::cert::der::{self, Reader};
+use crate::cert::der::{self, DerReader};
 use crate::error::Error;
 
 /// pkcs-7: the last number is 1 for data, 3 for enveloped, 6 for encrypted data (RFC 5652).
@@ -114,7 +114,7 @@ impl<'a> Outline<'a> {
             return Err(KeystoreProblem::Unsupported("PKCS#12 in BER (lengths left open)".to_owned()));
         }
         let damaged = || KeystoreProblem::damaged("the outer structure");
-        let mut fields = Reader::new(der::only(bytes, der::SEQUENCE).ok_or_else(damaged)?.body);
+        let mut fields = DerReader::new(der::only(bytes, der::SEQUENCE).ok_or_else(damaged)?.body);
         if fields.take(der::INTEGER).is_none_or(|version| version.body != [3]) {
             return Err(KeystoreProblem::NotAKeystore);
         }
@@ -128,7 +128,7 @@ impl<'a> Outline<'a> {
         if !fields.is_empty() {
             return Err(damaged());
         }
-        let mut infos = Reader::new(der::only(content, der::SEQUENCE).ok_or_else(damaged)?.body);
+        let mut infos = DerReader::new(der::only(content, der::SEQUENCE).ok_or_else(damaged)?.body);
         let mut safes = Vec::new();
         while !infos.is_empty() {
             let info = infos.take(der::SEQUENCE).ok_or_else(damaged)?;
@@ -148,10 +148,10 @@ impl<'a> ContentPart<'a> {
             }
             Some([3]) => Ok(ContentPart::Enveloped),
             Some([6]) => {
-                let mut fields = Reader::new(der::only(content, der::SEQUENCE).ok_or_else(damaged)?.body);
+                let mut fields = DerReader::new(der::only(content, der::SEQUENCE).ok_or_else(damaged)?.body);
                 fields.take(der::INTEGER).filter(|version| version.body == [0]).ok_or_else(damaged)?;
                 let content = fields.take(der::SEQUENCE).filter(|_| fields.is_empty()).ok_or_else(damaged)?;
-                let mut fields = Reader::new(content.body);
+                let mut fields = DerReader::new(content.body);
                 fields.take(der::OID).filter(|kind| kind.body == DATA).ok_or_else(damaged)?;
                 let scheme = Scheme::read(fields.take(der::SEQUENCE).ok_or_else(damaged)?.raw)?;
                 let encrypted = fields.take(CONTENT_0).filter(|_| fields.is_empty()).ok_or_else(damaged)?;
@@ -164,7 +164,7 @@ impl<'a> ContentPart<'a> {
 
 /// Type and content of a ContentInfo (RFC 5652 section 3).
 fn content_info(raw: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut fields = Reader::new(der::only(raw, der::SEQUENCE)?.body);
+    let mut fields = DerReader::new(der::only(raw, der::SEQUENCE)?.body);
     let oid = fields.take(der::OID)?.body;
     let content = fields.take(der::CONTEXT_0).filter(|_| fields.is_empty())?;
     Some((oid, content.body))
@@ -332,7 +332,7 @@ fn info(kind: &[u8], content: &[u8]) -> Vec<u8> {
 
 /// Appends the bags of a SafeContents; `None` if it is none.
 fn read_bags(contents: &[u8], safe: usize, entries: &mut Vec<KeystoreEntry>) -> Option<()> {
-    let mut bags = Reader::new(der::only(contents, der::SEQUENCE)?.body);
+    let mut bags = DerReader::new(der::only(contents, der::SEQUENCE)?.body);
     while !bags.is_empty() {
         entries.push(read_bag(bags.take(der::SEQUENCE)?, safe)?);
     }
@@ -340,7 +340,7 @@ fn read_bags(contents: &[u8], safe: usize, entries: &mut Vec<KeystoreEntry>) -> 
 }
 
 fn read_bag(bag: der::Tlv<'_>, safe: usize) -> Option<KeystoreEntry> {
-    let mut fields = Reader::new(bag.body);
+    let mut fields = DerReader::new(bag.body);
     let kind = fields.take(der::OID)?.body;
     let value = fields.take(der::CONTEXT_0)?.body;
     let attributes = match fields.take(der::SET) {
@@ -370,7 +370,7 @@ fn read_bag(bag: der::Tlv<'_>, safe: usize) -> Option<KeystoreEntry> {
 
 /// The certificate of a CertBag's value.
 fn certificate_in(value: &[u8]) -> Option<&[u8]> {
-    let mut fields = Reader::new(der::only(value, der::SEQUENCE)?.body);
+    let mut fields = DerReader::new(der::only(value, der::SEQUENCE)?.body);
     fields.take(der::OID).filter(|kind| kind.body == X509_CERTIFICATE)?;
     let certificate = fields.take(der::CONTEXT_0).filter(|_| fields.is_empty())?;
     Some(der::only(certificate.body, der::OCTET_STRING)?.body)
@@ -387,12 +387,12 @@ struct BagAttributes {
 impl BagAttributes {
     fn read(set: &[u8]) -> Option<BagAttributes> {
         let mut found = BagAttributes::default();
-        let mut attributes = Reader::new(set);
+        let mut attributes = DerReader::new(set);
         while !attributes.is_empty() {
-            let mut fields = Reader::new(attributes.take(der::SEQUENCE)?.body);
+            let mut fields = DerReader::new(attributes.take(der::SEQUENCE)?.body);
             let kind = fields.take(der::OID)?.body;
             let values = fields.take(der::SET)?.body;
-            let value = Reader::new(values).next();
+            let value = DerReader::new(values).next();
             match (kind, value) {
                 (FRIENDLY_NAME, Some(value)) if value.tag == BMP_STRING => {
                     let (units, _) = value.body.as_chunks();

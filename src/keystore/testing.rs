@@ -8,7 +8,7 @@ use super::StorePassword;
 use super::kdf::{DerivationPurpose, EncodedPassword, Hash};
 use super::pbe::Scheme;
 use crate::cert::Certificate;
-use crate::cert::testing::{BMP, Draft, Random, common_name, oid, sequence, tlv};
+use crate::cert::testing::{BMP, TestCertificate, Xorshift, common_name, oid, sequence, tlv};
 use crate::error::Result;
 
 pub(super) const CERTIFICATE_BAG: &str = "1.2.840.113549.1.12.10.1.3";
@@ -20,13 +20,13 @@ const PBKDF2: &str = "1.2.840.113549.1.5.12";
 /// The root of this name: always the same one, although signatures differ each time.
 pub(super) fn certificate(name: &str) -> Certificate {
     static MADE: Mutex<BTreeMap<String, Certificate>> = Mutex::new(BTreeMap::new());
-    let make = || Certificate::from_der(&Draft::named(common_name(name)).der()).unwrap();
+    let make = || Certificate::from_der(&TestCertificate::named(common_name(name)).der()).unwrap();
     MADE.lock().unwrap().entry(name.to_owned()).or_insert_with(make).clone()
 }
 
 /// A source of salts that is good for tests only: counts on from `seed`.
 pub(super) fn salts(seed: u64) -> impl FnMut(&mut [u8]) -> Result<()> {
-    let mut random = Random(seed);
+    let mut random = Xorshift(seed);
     move |bytes| {
         bytes.fill_with(|| random.next() as u8);
         Ok(())

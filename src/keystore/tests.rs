@@ -8,7 +8,9 @@ use super::testing::{
     mac_sha256, pbes2, pbmac1, pfx, pfx_of_keytool, pfx_plain, pkcs12_pbe, plain, salts, trusted_bag,
 };
 use super::*;
-use crate::cert::testing::{Draft, Random as Generator, UTF8, attribute, common_name, counted, name};
+use crate::cert::testing::{
+    TestCertificate, UTF8, Xorshift as Generator, attribute, common_name, counted, name,
+};
 
 const HMAC_SHA256: Option<&str> = Some("1.2.840.113549.2.9");
 
@@ -438,7 +440,10 @@ fn any_alias_and_any_subject_go_in_and_come_out() {
         for number in 0..40 {
             let alias = format!("{}{number}", text(30));
             let subject = name(&[&[&attribute("2.5.4.3", UTF8, text(40).as_bytes())]]);
-            let serial = Draft { issuer: Some(common_name(&number.to_string())), ..Draft::named(subject) };
+            let serial = TestCertificate {
+                issuer: Some(common_name(&number.to_string())),
+                ..TestCertificate::named(subject)
+            };
             let root = Certificate::from_der(&serial.der()).unwrap();
             assert!(keystore.add(&alias, &root, number).unwrap());
             wanted.push((alias, root));

@@ -10,7 +10,7 @@ use sha1::{Digest, Sha1};
 use super::attributes::*;
 use super::database::ObjectRow;
 use crate::cert::Certificate;
-use crate::cert::der::{self, Reader};
+use crate::cert::der::{self, DerReader};
 
 /// BIT STRING.
 const BIT_STRING: u8 = 0x03;
@@ -156,13 +156,13 @@ fn key_id(certificate: &Certificate) -> Vec<u8> {
 }
 
 fn public_key_value(info: &[u8]) -> Option<&[u8]> {
-    let mut info = Reader::new(der::only(info, der::SEQUENCE)?.body);
-    let algorithm = Reader::new(info.take(der::SEQUENCE)?.body).take(der::OID)?.body;
+    let mut info = DerReader::new(der::only(info, der::SEQUENCE)?.body);
+    let algorithm = DerReader::new(info.take(der::SEQUENCE)?.body).take(der::OID)?.body;
     let (_unused_bits, key) = info.take(BIT_STRING)?.body.split_first()?;
     if algorithm != RSA_ENCRYPTION {
         return Some(key);
     }
-    let modulus = Reader::new(der::only(key, der::SEQUENCE)?.body).take(der::INTEGER)?.body;
+    let modulus = DerReader::new(der::only(key, der::SEQUENCE)?.body).take(der::INTEGER)?.body;
     Some(&modulus[modulus.iter().take_while(|byte| **byte == 0).count()..])
 }
 

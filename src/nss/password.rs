@@ -16,7 +16,7 @@ use sha2::{Sha256, Sha384};
 use zeroize::Zeroizing;
 
 use super::refusal::{NssRefusal, Result};
-use crate::cert::der::{self, Reader};
+use crate::cert::der::{self, DerReader};
 
 /// The entry of `metaData`.
 pub(super) const ENTRY: &str = "password";
@@ -136,7 +136,7 @@ impl Pbkdf2 {
     ///
     /// # Errors
     /// Too many iterations.
-    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Option<Pbkdf2>> {
+    pub(super) fn parse(reader: &mut DerReader<'_>) -> Result<Option<Pbkdf2>> {
         let Some((salt, iterations)) = parse_pbkdf2(reader) else { return Ok(None) };
         if iterations > u64::from(super::MAX_ITERATIONS) {
             return Err(NssRefusal::Iterations(iterations));
@@ -154,14 +154,14 @@ impl Pbkdf2 {
     }
 }
 
-fn parse_pbkdf2(reader: &mut Reader<'_>) -> Option<(Vec<u8>, u64)> {
-    let mut algorithm = Reader::new(reader.take(der::SEQUENCE)?.body);
+fn parse_pbkdf2(reader: &mut DerReader<'_>) -> Option<(Vec<u8>, u64)> {
+    let mut algorithm = DerReader::new(reader.take(der::SEQUENCE)?.body);
     algorithm.take(der::OID).filter(|oid| oid.body == PBKDF2)?;
-    let mut parameters = Reader::new(algorithm.take(der::SEQUENCE)?.body);
+    let mut parameters = DerReader::new(algorithm.take(der::SEQUENCE)?.body);
     let salt = parameters.take(der::OCTET_STRING)?.body.to_vec();
     let iterations = number(parameters.take(der::INTEGER)?.body)?;
     let length = number(parameters.take(der::INTEGER)?.body)?;
-    let mut prf = Reader::new(parameters.take(der::SEQUENCE)?.body);
+    let mut prf = DerReader::new(parameters.take(der::SEQUENCE)?.body);
     prf.take(der::OID).filter(|oid| oid.body == HMAC_SHA256)?;
     (length == 32).then_some((salt, iterations))
 }
@@ -202,17 +202,17 @@ impl StoredCheck {
 }
 
 /// The parameters of PBES2, and what is encrypted.
-fn parse_pbes2(item2: &[u8]) -> Option<(Reader<'_>, &[u8])> {
-    let mut outer = Reader::new(der::only(item2, der::SEQUENCE)?.body);
-    let mut algorithm = Reader::new(outer.take(der::SEQUENCE)?.body);
+fn parse_pbes2(item2: &[u8]) -> Option<(DerReader<'_>, &[u8])> {
+    let mut outer = DerReader::new(der::only(item2, der::SEQUENCE)?.body);
+    let mut algorithm = DerReader::new(outer.take(der::SEQUENCE)?.body);
     let encrypted = outer.take(der::OCTET_STRING)?.body;
     algorithm.take(der::OID).filter(|oid| oid.body == PBES2)?;
-    Some((Reader::new(algorithm.take(der::SEQUENCE)?.body), encrypted))
+    Some((DerReader::new(algorithm.take(der::SEQUENCE)?.body), encrypted))
 }
 
 /// The initial vector: NSS stores 14 bytes of it, and takes the two of the DER header for the others.
-fn parse_aes(algorithm: &mut Reader<'_>) -> Option<[u8; 16]> {
-    let mut aes = Reader::new(algorithm.take(der::SEQUENCE)?.body);
+fn parse_aes(algorithm: &mut DerReader<'_>) -> Option<[u8; 16]> {
+    let mut aes = DerReader::new(algorithm.take(der::SEQUENCE)?.body);
     aes.take(der::OID).filter(|oid| oid.body == AES_256_CBC)?;
     aes.take(der::OCTET_STRING)?.raw.try_into().ok()
 }

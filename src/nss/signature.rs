@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::attributes::AttributeNumber;
 use super::password::{HMAC_SHA256, PBKDF2, Pbkdf2, SigningKey};
-use crate::cert::der::{self, Reader};
+use crate::cert::der::{self, DerReader};
 
 /// 1.2.840.113549.1.5.14
 const PBMAC1: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0e";
@@ -57,7 +57,7 @@ pub(super) fn verify(
     let Some((mut parameters, wanted)) = parse(signature) else { return false };
     // A count beyond the limit is nothing that NSS writes, so no signature.
     let Ok(Some(pbkdf2)) = Pbkdf2::parse(&mut parameters) else { return false };
-    let algorithm = parameters.take(der::SEQUENCE).and_then(|body| Reader::new(body.body).take(der::OID));
+    let algorithm = parameters.take(der::SEQUENCE).and_then(|body| DerReader::new(body.body).take(der::OID));
     if algorithm.is_none_or(|oid| oid.body != HMAC_SHA256) {
         return false;
     }
@@ -76,10 +76,10 @@ fn mac(pbkdf2: &Pbkdf2, key: &SigningKey, message: &[u8]) -> Option<Hmac<Sha256>
 }
 
 /// The parameters of PBMAC1, and the MAC.
-fn parse(signature: &[u8]) -> Option<(Reader<'_>, &[u8])> {
-    let mut outer = Reader::new(der::only(signature, der::SEQUENCE)?.body);
-    let mut algorithm = Reader::new(outer.take(der::SEQUENCE)?.body);
+fn parse(signature: &[u8]) -> Option<(DerReader<'_>, &[u8])> {
+    let mut outer = DerReader::new(der::only(signature, der::SEQUENCE)?.body);
+    let mut algorithm = DerReader::new(outer.take(der::SEQUENCE)?.body);
     let mac = outer.take(der::OCTET_STRING)?.body;
     algorithm.take(der::OID).filter(|oid| oid.body == PBMAC1)?;
-    Some((Reader::new(algorithm.take(der::SEQUENCE)?.body), mac))
+    Some((DerReader::new(algorithm.take(der::SEQUENCE)?.body), mac))
 }

@@ -63,12 +63,12 @@ pub fn decide(certificate: &Certificate, now: i64, policy: Policy) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cert::testing::Draft;
+    use crate::cert::testing::TestCertificate;
 
     #[test]
     fn a_life_has_five_parts() {
         // 1577836800 to 2208988800, as in all drafts.
-        let certificate = Certificate::from_der(&Draft::default().der()).unwrap();
+        let certificate = Certificate::from_der(&TestCertificate::default().der()).unwrap();
         let (from, until) = (certificate.not_before(), certificate.not_after());
         let due = from + (until - from) / 100 * 66;
         let verdict = |now| decide(&certificate, now, Policy::default());

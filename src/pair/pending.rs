@@ -15,7 +15,7 @@ use super::{FILE_LIMIT, Outputs};
 use crate::error::{self, Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::{KeyType, PrivateKey};
-use crate::rootfs::own_directory::{OwnDirectory, Unavailable, Wanted};
+use crate::rootfs::own_directory::{DirectoryRequest, OwnDirectory, Unavailable};
 use crate::rootfs::path::child;
 use crate::rootfs::{Meta, Sysroot, split};
 use crate::versioned::{Field, Format, UnknownFields, Unreadable};
@@ -76,7 +76,8 @@ impl Pending {
     fn lock(host: &Sysroot, outputs: &Outputs, patience: Duration) -> Result<OwnDirectory> {
         let path = directory_path(outputs);
         let accept = |meta: &Meta| refuse_foreign(meta, &path);
-        let wanted = Wanted { path: &path, patience, make_above: false, stamp: None, accept: &accept };
+        let wanted =
+            DirectoryRequest { path: &path, patience, make_above: false, stamp: None, accept: &accept };
         OwnDirectory::open(host, &wanted).map_err(|why| match why {
             Unavailable::Busy(lock) => Error::failed("another run of trustup works on this pair")
                 .at(lock)

@@ -77,12 +77,12 @@ impl Category {
 
 /// What was spent of one budget, and by which paths.
 #[derive(Debug, Default)]
-struct Account {
+struct BudgetAccount {
     by_place: HashMap<String, u64>,
     spent: u64,
 }
 
-impl Account {
+impl BudgetAccount {
     /// Notes that `place` needs `cost` in all; `false`, with nothing noted, where that is beyond `limit`.
     fn pay(&mut self, place: &str, cost: u64, limit: u64) -> bool {
         let before = self.by_place.get(place).copied().unwrap_or(0);
@@ -109,22 +109,22 @@ impl Account {
 }
 
 #[derive(Debug, Default)]
-struct Run {
-    bytes: [Account; 5],
-    certificates: Account,
-    iterations: Account,
+struct CurrentBudgets {
+    bytes: [BudgetAccount; 5],
+    certificates: BudgetAccount,
+    iterations: BudgetAccount,
     waited: Duration,
     /// The first refusal that concerns the system's own trust stores: what, and the hint.
     refused: Option<(String, String)>,
 }
 
 thread_local! {
-    static RUN: RefCell<Run> = RefCell::default();
+    static RUN: RefCell<CurrentBudgets> = RefCell::default();
 }
 
 /// Begins another run: nothing is spent yet.
 pub fn begin() {
-    RUN.with_borrow_mut(|run| *run = Run::default());
+    RUN.with_borrow_mut(|run| *run = CurrentBudgets::default());
 }
 
 /// Pays for a file of `size` bytes at `place` (the path as it is shown), before it is read. A path that paid already pays
@@ -238,7 +238,7 @@ pub fn check() -> Result<()> {
     })
 }
 
-impl Run {
+impl CurrentBudgets {
     fn refuse(&mut self, is_of_the_system: bool, what: String, hint: String) -> Error {
         let error = Error::failed(&what).hint(&hint);
         if is_of_the_system {

@@ -26,7 +26,7 @@ pub struct OutputOption {
 
 /// Where it writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
+pub enum OutputTarget {
     /// To standard output.
     Standard,
     /// To the file at this path: as it was given, relative to the current directory.
@@ -38,14 +38,14 @@ impl OutputOption {
     ///
     /// # Errors
     /// No UTF-8; no path of a file; standard output where the option does not take that.
-    pub fn parse(self, given: &Path) -> Result<Output> {
+    pub fn parse(self, given: &Path) -> Result<OutputTarget> {
         let path = given.to_str().ok_or_else(|| {
             Error::usage(format!("the path of `{}` is not UTF-8", self.name))
                 .at(text::escape(&given.to_string_lossy()))
         })?;
         if path == "-" || is_standard(path) {
             return match self.takes_standard {
-                true => Ok(Output::Standard),
+                true => Ok(OutputTarget::Standard),
                 false => Err(self.no_standard(path)),
             };
         }
@@ -57,9 +57,9 @@ impl OutputOption {
         let absolute = host::absolute_text(Path::new(path))?;
         match is_standard(&absolute) {
             // Relative to `/dev`, for example.
-            true if self.takes_standard => Ok(Output::Standard),
+            true if self.takes_standard => Ok(OutputTarget::Standard),
             true => Err(self.no_standard(path)),
-            false => Ok(Output::File(absolute)),
+            false => Ok(OutputTarget::File(absolute)),
         }
     }
 
@@ -196,18 +196,18 @@ mod tests {
             "/proc/thread-self/fd/1",
             &own,
         ] {
-            assert_eq!(OUT.parse(Path::new(name)).unwrap(), Output::Standard, "{name}");
+            assert_eq!(OUT.parse(Path::new(name)).unwrap(), OutputTarget::Standard, "{name}");
             assert!(KEY.parse(Path::new(name)).unwrap_err().what().contains("standard output"), "{name}");
         }
         for name in ["/dev/stderr", "/dev/fd/2", "/proc/1x/fd/1", "/srv/dev/stdout", "/dev/stdout.txt"] {
-            assert_eq!(OUT.parse(Path::new(name)).unwrap(), Output::File(name.to_owned()), "{name}");
+            assert_eq!(OUT.parse(Path::new(name)).unwrap(), OutputTarget::File(name.to_owned()), "{name}");
         }
         for name in ["", "/", "/tmp/", "/tmp/.", "..", "a/.."] {
             let error = OUT.parse(Path::new(name)).unwrap_err();
             assert!(error.what().contains("path of a file"), "{name}: {error}");
         }
         assert!(
-            matches!(OUT.parse(Path::new("token")).unwrap(), Output::File(path) if path.ends_with("/token"))
+            matches!(OUT.parse(Path::new("token")).unwrap(), OutputTarget::File(path) if path.ends_with("/token"))
         );
     }
 }

@@ -24,7 +24,7 @@ const MODE_ABOVE: u32 = 0o755;
 const FORMER_STAGED: &str = "new";
 
 /// What is asked for.
-pub struct Wanted<'a> {
+pub struct DirectoryRequest<'a> {
     /// The directory, as seen inside the root file system; its last component is never a link.
     pub path: &'a str,
     /// How long to wait for a run that holds the lock.
@@ -67,7 +67,7 @@ impl OwnDirectory {
     /// # Errors
     /// Another run holds the lock; nothing can be locked there ([`error::Kind::Unsupported`], at once); it cannot be
     /// made, or `accept` refuses it. Nothing is left behind.
-    pub fn open(sysroot: &Sysroot, wanted: &Wanted) -> Result<Self, Unavailable> {
+    pub fn open(sysroot: &Sysroot, wanted: &DirectoryRequest) -> Result<Self, Unavailable> {
         let began = Instant::now();
         let mut made = Vec::new();
         loop {
@@ -90,7 +90,7 @@ impl OwnDirectory {
     /// `None` if another run holds the lock, or has just removed the directory.
     fn try_open(
         sysroot: &Sysroot,
-        wanted: &Wanted,
+        wanted: &DirectoryRequest,
         made: &mut Vec<(String, Directory)>,
     ) -> Result<Option<Self>> {
         let (above, name) = split(wanted.path);

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// A regular file, open for reading parts of it.
 #[derive(Debug)]
-pub struct Parts {
+pub struct PartialFile {
     file: OwnedFd,
     size: u64,
     place: String,
@@ -24,18 +24,18 @@ impl Sysroot {
     ///
     /// # Errors
     /// It is no regular file, or cannot be opened.
-    pub fn parts(&self, path: &str) -> Result<Option<Parts>> {
+    pub fn parts(&self, path: &str) -> Result<Option<PartialFile>> {
         let Some(file) = self.open_file(path)? else { return Ok(None) };
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
             Some(meta) if meta.kind == Kind::File => {
-                Ok(Some(Parts { file, size: meta.size, place: self.display(path), read: Cell::new(0) }))
+                Ok(Some(PartialFile { file, size: meta.size, place: self.display(path), read: Cell::new(0) }))
             }
             _ => Err(Error::failed("this path changed while it was read").at(self.display(path))),
         }
     }
 }
 
-impl Parts {
+impl PartialFile {
     /// Bytes of the whole file.
     pub fn size(&self) -> u64 {
         self.size

@@ -12,7 +12,7 @@ use crate::versioned::UnknownFields;
 
 /// One path that we changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct PathRecord {
     /// What stood there before our first run.
     pub before: Saved,
     /// What we left there.
@@ -149,14 +149,14 @@ pub enum Mark {
     File(Fingerprint),
 }
 
-impl Record {
+impl PathRecord {
     /// A record of a path that is ours by its name.
     pub fn new(before: Saved, after: Mark) -> Self {
-        Record { before, after, via: None, special: 0, unknown: UnknownFields::default() }
+        PathRecord { before, after, via: None, special: 0, unknown: UnknownFields::default() }
     }
 
     /// Keeps what only a newer trustup knows of the same path: of what was there before only while that is the same.
-    pub fn keep_unknown_of(&mut self, former: &Record) {
+    pub fn keep_unknown_of(&mut self, former: &PathRecord) {
         self.unknown = former.unknown.clone();
         self.before.keep_unknown_of(&former.before);
     }

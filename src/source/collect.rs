@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{Acquired, Anchor, LeftOut, Request, SourceReport};
 use crate::cert::Certificate;
 use crate::cert::input::CertificateFile;
-use crate::cert::policy::{self, Policy};
+use crate::cert::policy::{self, AcceptancePolicy};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -31,7 +31,7 @@ pub(super) struct Origin<'a> {
 
 pub(super) struct Collected<'a> {
     request: &'a Request,
-    policy: Policy,
+    policy: AcceptancePolicy,
     anchors: Vec<Anchor>,
     left_out: Vec<LeftOut>,
     reports: Vec<(usize, SourceReport)>,
@@ -50,7 +50,7 @@ impl<'a> Collected<'a> {
     pub(super) fn new(request: &'a Request, env: &Env) -> Self {
         Collected {
             request,
-            policy: Policy {
+            policy: AcceptancePolicy {
                 now: env.now(),
                 allow_expired: request.allow_expired,
                 allow_intermediate: request.allow_intermediate,

@@ -7,7 +7,7 @@
 use super::Result;
 use crate::error::Error;
 use crate::rootfs::Sysroot;
-use crate::rootfs::record::{Mark, Record, Saved};
+use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::rootfs::tree::{self, Node};
 use crate::trust::distro;
 use crate::trust::owners;
@@ -27,7 +27,7 @@ pub struct Unclaimed {
 
 /// Whether what is at a path and what stood there before are trust stores. Behind a link (`is_linked`) the two may
 /// differ in nothing but certificates: the link can lead to any file.
-fn is_of_a_store(sysroot: &Sysroot, path: &str, record: &Record, is_linked: bool) -> bool {
+fn is_of_a_store(sysroot: &Sysroot, path: &str, record: &PathRecord, is_linked: bool) -> bool {
     // What somebody changed since, or what cannot be read, is not acted on anyway.
     let Ok(now) = tree::read(sysroot, path) else { return true };
     if !record.after.matches(&now) {
@@ -63,7 +63,7 @@ pub fn row(id: &str, sysroot: &Sysroot) -> Result<&'static distro::Distro, Optio
 pub fn check_records<'a>(
     sysroot: &Sysroot,
     row: &distro::Distro,
-    records: impl Iterator<Item = (&'a String, &'a Record)> + Clone,
+    records: impl Iterator<Item = (&'a String, &'a PathRecord)> + Clone,
     stores: impl Iterator<Item = &'a String> + Clone,
 ) -> Result<Vec<Unclaimed>> {
     let mut unclaimed = Vec::new();
@@ -121,8 +121,8 @@ pub fn attribute(
     sysroot: &Sysroot,
     row: &distro::Distro,
     path: &str,
-    record: &mut Record,
-    former: Option<&Record>,
+    record: &mut PathRecord,
+    former: Option<&PathRecord>,
 ) {
     if row.updater.owns(path) == Ownership::Foreign {
         record.via = known_link(sysroot, path)
@@ -147,7 +147,7 @@ mod tests {
     use super::*;
     use crate::versioned::UnknownFields;
 
-    fn checked(path: &str, record: Record) -> Result<Vec<Unclaimed>> {
+    fn checked(path: &str, record: PathRecord) -> Result<Vec<Unclaimed>> {
         let row = distro::by_id("debian", false).unwrap();
         let temp = tempfile::tempdir().unwrap();
         let sysroot = Sysroot::open(temp.path()).unwrap();
@@ -169,17 +169,17 @@ mod tests {
             ("/etc/ssl/private/key.pem", 0o600, false),
         ] {
             let before = Saved::Directory { mode, unknown: UnknownFields::default() };
-            let record = Record::new(before, Mark::Absent);
+            let record = PathRecord::new(before, Mark::Absent);
             assert_eq!(checked(path, record).is_ok(), fine, "{path}");
         }
     }
 
     #[test]
     fn what_lost_its_reason_is_not_acted_on_and_not_forged() {
-        let directory = Record::new(Saved::Absent, Mark::Directory);
+        let directory = PathRecord::new(Saved::Absent, Mark::Directory);
         let unclaimed = checked("/root/.local", directory.clone()).unwrap();
         assert_eq!(unclaimed, [Unclaimed { path: "/root/.local".to_owned(), via: None, is_no_store: false }]);
-        let mut bundle = Record::new(Saved::Absent, Mark::File(crate::fingerprint::Fingerprint::of(b"")));
+        let mut bundle = PathRecord::new(Saved::Absent, Mark::File(crate::fingerprint::Fingerprint::of(b"")));
         assert!(checked("/opt/bundle.pem", bundle.clone()).is_err(), "no link ever led there");
         bundle.via = Some("/etc/passwd".to_owned());
         assert!(checked("/opt/bundle.pem", bundle.clone()).is_err(), "not through a path that is known");

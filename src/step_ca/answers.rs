@@ -136,7 +136,7 @@ mod tests {
     use reqwest::header::HeaderMap;
 
     use super::*;
-    use crate::cert::testing::{Draft, Random};
+    use crate::cert::testing::{TestCertificate, Xorshift};
 
     fn answer(status: u16, body: &str) -> Answer {
         let url = Url::parse("https://ca.test/1.0/sign").expect("a URL");
@@ -174,9 +174,10 @@ mod tests {
     #[test]
     fn chains_as_new_and_old_servers_send_them() {
         let url = Url::parse("https://ca.test/").expect("a URL");
-        let leaf = crate::cert::pem::encode(&Draft::default().der());
-        let issuer =
-            crate::cert::pem::encode(&Draft { not_after: "410101000000Z", ..Draft::default() }.der());
+        let leaf = crate::cert::pem::encode(&TestCertificate::default().der());
+        let issuer = crate::cert::pem::encode(
+            &TestCertificate { not_after: "410101000000Z", ..TestCertificate::default() }.der(),
+        );
         let chain = |json: serde_json::Value| {
             let parsed: SignAnswer = parse(&answer(201, &json.to_string()))?;
             parsed.chain(&url)
@@ -209,11 +210,11 @@ mod tests {
         let many: Vec<String> = (0..=MAX_CHAIN)
             .map(|number| {
                 let name = crate::cert::testing::common_name(&number.to_string());
-                crate::cert::pem::encode(&Draft::named(name).der())
+                crate::cert::pem::encode(&TestCertificate::named(name).der())
             })
             .collect();
         assert!(chain(serde_json::json!({ "certChain": many })).is_err());
-        let mut random = Random(0x5eed_0130);
+        let mut random = Xorshift(0x5eed_0130);
         let text = serde_json::json!({"crt": leaf, "ca": issuer, "certChain": [leaf, issuer]}).to_string();
         for _ in 0..500 {
             let changed = random.mutate(text.as_bytes());

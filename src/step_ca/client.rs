@@ -33,7 +33,7 @@ const UNKNOWN: i64 = i64::MIN;
 
 /// Why there is no answer that can be used.
 #[derive(Debug)]
-pub struct Failed {
+pub struct RequestFailure {
     /// What to tell; of kind `Unreachable` where asking again may help.
     pub error: Error,
     /// The HTTP status of the CA's answer, if there was one.
@@ -42,7 +42,7 @@ pub struct Failed {
     pub sent: bool,
 }
 
-impl Failed {
+impl RequestFailure {
     /// Whether the CA may have done what was asked, although nothing of it arrived: no answer, or one that is no use.
     pub fn is_unsettled(&self) -> bool {
         self.sent && self.status.is_none_or(|status| (200..300).contains(&status))
@@ -51,14 +51,14 @@ impl Failed {
 
 /// What `/sign` gave.
 #[derive(Clone, Debug)]
-pub struct Signed {
+pub struct SignedChain {
     /// Leaf first, without the root. Nobody has checked it yet.
     pub chain: Vec<Certificate>,
 }
 
 /// A CA.
 #[derive(Debug)]
-pub struct Client {
+pub struct StepCaClient {
     http: net::Client,
     base: Url,
     env: Env,
@@ -75,13 +75,13 @@ struct SignRequest<'a> {
     not_after: Option<String>,
 }
 
-impl Client {
+impl StepCaClient {
     /// A client for the CA at `base` (path and query do not count), believing `trust`.
     ///
     /// # Errors
     /// None of the roots can be used.
     pub fn new(net: &Net, env: &Env, base: &Url, trust: &Trust) -> Result<Self> {
-        Ok(Client {
+        Ok(StepCaClient {
             http: net.client(base, trust)?,
             base: base.clone(),
             env: env.clone(),
@@ -101,7 +101,7 @@ impl Client {
     }
 
     /// Whether it says that it is well.
-    pub async fn health(&self) -> Result<(), Failed> {
+    pub async fn health(&self) -> Result<(), RequestFailure> {
         #[derive(Deserialize)]
         struct Health {
             status: String,
@@ -115,7 +115,7 @@ impl Client {
     }
 
     /// All its provisioners, page by page. What cannot be read is left out.
-    pub async fn provisioners(&self) -> Result<Provisioners, Failed> {
+    pub async fn provisioners(&self) -> Result<Provisioners, RequestFailure> {
         #[derive(Deserialize)]
         struct Page {
             provisioners: Option<Vec<Value>>,
@@ -148,7 +148,12 @@ impl Client {
     }
 
     /// Has `csr` (DER) signed. One try: whatever comes of it, the token is used up once the CA has seen it.
-    pub async fn sign(&self, csr: &[u8], token: &str, not_after: Option<NotAfter>) -> Result<Signed, Failed> {
+    pub async fn sign(
+        &self,
+        csr: &[u8],
+        token: &str,
+        not_after: Option<NotAfter>,
+    ) -> Result<SignedChain, RequestFailure> {
         let csr = pem::armor("CERTIFICATE REQUEST", csr);
         let request = SignRequest { csr: &csr, ott: token, not_after: not_after.map(|end| end.to_string()) };
         let body = serde_json::to_vec(&request)
@@ -156,29 +161,29 @@ impl Client {
         let url = self.at("/1.0/sign")?;
         let answer = self.send(Request::post(url, body)).await?;
         let chain = answers::parse::<SignAnswer>(&answer).and_then(|answer| answer.chain(&self.base));
-        Ok(Signed { chain: chain.map_err(|error| self.unusable(error))? })
+        Ok(SignedChain { chain: chain.map_err(|error| self.unusable(error))? })
     }
 
-    async fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, Failed> {
+    async fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, RequestFailure> {
         self.get_url(self.at(path)?).await
     }
 
-    async fn get_url<T: for<'de> Deserialize<'de>>(&self, url: Url) -> Result<T, Failed> {
+    async fn get_url<T: for<'de> Deserialize<'de>>(&self, url: Url) -> Result<T, RequestFailure> {
         let answer = self.send(Request::get(url)).await?;
         self.parsed(&answer)
     }
 
-    fn parsed<T: for<'de> Deserialize<'de>>(&self, answer: &Answer) -> Result<T, Failed> {
+    fn parsed<T: for<'de> Deserialize<'de>>(&self, answer: &Answer) -> Result<T, RequestFailure> {
         answers::parse(answer).map_err(|error| self.unusable(error))
     }
 
-    fn at(&self, path: &str) -> Result<Url, Failed> {
+    fn at(&self, path: &str) -> Result<Url, RequestFailure> {
         self.base.join(path).map_err(|error| {
             unsent(Error::failed("could not make the CA's address").at(masked(&self.base)).because(error))
         })
     }
 
-    async fn send(&self, request: Request) -> Result<Answer, Failed> {
+    async fn send(&self, request: Request) -> Result<Answer, RequestFailure> {
         let mut request = Request { limit: LIMIT, ..request };
         if !request.body.is_empty() {
             request.headers.insert(
@@ -186,7 +191,7 @@ impl Client {
                 reqwest::header::HeaderValue::from_static("application/json"),
             );
         }
-        let answer = self.http.send(request).await.map_err(|broken| Failed {
+        let answer = self.http.send(request).await.map_err(|broken| RequestFailure {
             error: broken.error,
             status: None,
             sent: broken.sent,
@@ -198,17 +203,17 @@ impl Client {
             Ok(()) => Ok(answer),
             Err(error) => {
                 let error = error.with_retry_after(retry_after(&answer.headers, self.env.now()));
-                Err(Failed { error, status: Some(answer.status), sent: true })
+                Err(RequestFailure { error, status: Some(answer.status), sent: true })
             }
         }
     }
 
     /// The CA answered, and the answer is no good.
-    fn unusable(&self, error: Error) -> Failed {
-        Failed { error, status: Some(200), sent: true }
+    fn unusable(&self, error: Error) -> RequestFailure {
+        RequestFailure { error, status: Some(200), sent: true }
     }
 }
 
-fn unsent(error: Error) -> Failed {
-    Failed { error, status: None, sent: false }
+fn unsent(error: Error) -> RequestFailure {
+    RequestFailure { error, status: None, sent: false }
 }

@@ -31,7 +31,7 @@ pub const SHORTEST: Duration = Duration::from_secs(10);
 
 /// What a token says.
 #[derive(Clone, Debug)]
-pub struct Request<'a> {
+pub struct TokenRequest<'a> {
     /// The provisioner's name.
     pub provisioner: &'a str,
     /// The certificate's subject.
@@ -70,7 +70,7 @@ pub enum Signer<'a> {
 }
 
 #[derive(Serialize)]
-struct Claims<'a> {
+struct TokenClaims<'a> {
     aud: String,
     exp: i64,
     iat: i64,
@@ -89,7 +89,7 @@ struct Claims<'a> {
 ///
 /// # Errors
 /// An empty subject or provisioner, a life outside of [`SHORTEST`] and [`LONGEST`].
-pub fn mint(request: &Request<'_>, signer: &Signer<'_>) -> Result<Zeroizing<String>> {
+pub fn mint(request: &TokenRequest<'_>, signer: &Signer<'_>) -> Result<Zeroizing<String>> {
     for (value, name) in [(request.subject, "subject"), (request.provisioner, "provisioner's name")] {
         if value.is_empty() {
             return Err(Error::usage(format!("the {name} of a token must not be empty")));
@@ -119,7 +119,7 @@ pub fn mint(request: &Request<'_>, signer: &Signer<'_>) -> Result<Zeroizing<Stri
     };
     // Seconds of a day: far below the limit.
     let seconds = i64::try_from(request.valid_for.as_secs()).unwrap_or(i64::MAX);
-    let claims = Claims {
+    let claims = TokenClaims {
         aud: audience(request.ca_url) + &fragment,
         exp: request.now.saturating_add(seconds),
         iat: request.now,
@@ -264,7 +264,7 @@ pub fn check_birth_certificate(chain: &[Certificate], key: &PrivateKey, now: i64
 mod tests {
     use super::*;
     use crate::key::KeyType;
-    use crate::step_ca::{Kind, Provisioner};
+    use crate::step_ca::{Provisioner, ProvisionerKind};
 
     const NOW: i64 = 1_800_000_000;
 
@@ -272,8 +272,8 @@ mod tests {
         Url::parse("https://ca.test:9000/ignored?x").expect("a URL")
     }
 
-    fn request(ca_url: &Url) -> Request<'_> {
-        Request {
+    fn request(ca_url: &Url) -> TokenRequest<'_> {
+        TokenRequest {
             provisioner: "dev",
             subject: "web.internal",
             names: &[],
@@ -299,14 +299,14 @@ mod tests {
             [Some(NOW), Some(NOW), Some(NOW + 300)]
         );
         assert_eq!(read.claim("sha"), Some(Fingerprint::of(b"root").hex().as_str()));
-        let id = |token: &jws::Token| token.claim("jti").expect("an id").to_owned();
+        let id = |token: &jws::DecodedToken| token.claim("jti").expect("an id").to_owned();
         assert!(id(&read).len() == 64 && id(&read).bytes().all(|byte| byte.is_ascii_hexdigit()));
         assert!(!read.claims.contains_key("cnf"));
         let again = mint(&request(&url), &Signer::Jwk { key: &key, kid: "the-kid" }).expect("a token");
         assert_ne!(id(&read), id(&jws::peek(&again).expect("a token")));
 
         let names = ["a.test", "10.0.0.1", "x@y.test"].map(|name| name.parse().expect("a name"));
-        let bound = Request { names: &names, csr: Some(b"csr"), root: None, ..request(&url) };
+        let bound = TokenRequest { names: &names, csr: Some(b"csr"), root: None, ..request(&url) };
         let token = mint(&bound, &Signer::Jwk { key: &key, kid: "k" }).expect("a token");
         let read = jws::peek(&token).expect("a token");
         assert_eq!(read.texts("sans"), ["a.test", "10.0.0.1", "x@y.test"]);
@@ -319,16 +319,18 @@ mod tests {
         let (url, key) = (url(), PrivateKey::generate(KeyType::Ed25519).expect("a key"));
         let signer = Signer::Jwk { key: &key, kid: "k" };
         for seconds in [0, 9, 24 * 3600 + 1, u64::MAX] {
-            let wanted = Request { valid_for: Duration::from_secs(seconds), ..request(&url) };
+            let wanted = TokenRequest { valid_for: Duration::from_secs(seconds), ..request(&url) };
             assert_eq!(mint(&wanted, &signer).expect_err("refused").kind().exit_code(), 2, "{seconds}");
         }
-        for wanted in [Request { subject: "", ..request(&url) }, Request { provisioner: "", ..request(&url) }]
+        for wanted in
+            [TokenRequest { subject: "", ..request(&url) }, TokenRequest { provisioner: "", ..request(&url) }]
         {
             assert!(mint(&wanted, &signer).is_err());
         }
         for seconds in [10, 24 * 3600] {
             assert!(
-                mint(&Request { valid_for: Duration::from_secs(seconds), ..request(&url) }, &signer).is_ok()
+                mint(&TokenRequest { valid_for: Duration::from_secs(seconds), ..request(&url) }, &signer)
+                    .is_ok()
             );
         }
     }
@@ -425,7 +427,10 @@ mod tests {
                     let encrypted =
                         jwe::encrypt(jwk_of(key, &kid).as_bytes(), "jwk+json", password.as_bytes(), 2);
                     let encrypted_key = Some(encrypted.expect("encrypted"));
-                    Provisioner { name: "dev".to_owned(), kind: Kind::Jwk { kid, key: None, encrypted_key } }
+                    Provisioner {
+                        name: "dev".to_owned(),
+                        kind: ProvisionerKind::Jwk { kid, key: None, encrypted_key },
+                    }
                 })
                 .collect(),
         );

@@ -9,8 +9,8 @@ pub mod diagnosis;
 pub mod mint;
 mod provisioner;
 
-pub use self::client::{Client, Failed, Signed};
-pub use self::provisioner::{Kind, Provisioner, Provisioners};
+pub use self::client::{RequestFailure, SignedChain, StepCaClient};
+pub use self::provisioner::{Provisioner, ProvisionerKind, Provisioners};
 
 /// How far a token's times may be off (step-ca's `jwt.go`, both ways), in seconds.
 pub const LEEWAY: i64 = 60;

@@ -14,12 +14,12 @@ pub struct Provisioner {
     /// Its name: `iss` of its tokens.
     pub name: String,
     /// Its kind, and what matters of it.
-    pub kind: Kind,
+    pub kind: ProvisionerKind,
 }
 
 /// What a provisioner accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProvisionerKind {
     /// Tokens signed with a key of its own.
     Jwk {
         /// Key id: `kid` of its tokens.
@@ -52,13 +52,17 @@ impl Provisioner {
                 let key = jwk::parse(public).ok();
                 let kid = public.get("kid").and_then(Value::as_str).map(ToOwned::to_owned);
                 let kid = kid.or_else(|| key.as_ref().map(jwk::thumbprint))?;
-                Kind::Jwk { kid, key, encrypted_key: member("encryptedKey").map(ToOwned::to_owned) }
+                ProvisionerKind::Jwk {
+                    kid,
+                    key,
+                    encrypted_key: member("encryptedKey").map(ToOwned::to_owned),
+                }
             }
-            "X5C" => Kind::X5c,
-            "ACME" => Kind::Acme {
+            "X5C" => ProvisionerKind::X5c,
+            "ACME" => ProvisionerKind::Acme {
                 requires_eab: entry.get("requireEAB").and_then(Value::as_bool).unwrap_or_default(),
             },
-            _ => Kind::Other(word.to_owned()),
+            _ => ProvisionerKind::Other(word.to_owned()),
         };
         Some(Provisioner { name, kind })
     }
@@ -66,10 +70,10 @@ impl Provisioner {
     /// For people: `JWK`, `X5C`, `ACME`, …
     pub fn word(&self) -> &str {
         match &self.kind {
-            Kind::Jwk { .. } => "JWK",
-            Kind::X5c => "X5C",
-            Kind::Acme { .. } => "ACME",
-            Kind::Other(word) => word,
+            ProvisionerKind::Jwk { .. } => "JWK",
+            ProvisionerKind::X5c => "X5C",
+            ProvisionerKind::Acme { .. } => "ACME",
+            ProvisionerKind::Other(word) => word,
         }
     }
 }
@@ -103,7 +107,9 @@ impl Provisioners {
         let of_kind: Vec<_> = self
             .named(name)
             .filter_map(|provisioner| match &provisioner.kind {
-                Kind::Jwk { kid, encrypted_key, .. } => Some((kid.as_str(), encrypted_key.as_deref())),
+                ProvisionerKind::Jwk { kid, encrypted_key, .. } => {
+                    Some((kid.as_str(), encrypted_key.as_deref()))
+                }
                 _ => None,
             })
             .collect();
@@ -164,7 +170,7 @@ mod tests {
         let parsed = |entry: Value| Provisioner::parse(&entry);
         let jwk = |kid: &str, key: Option<&PublicKey>, encrypted: Option<&str>| {
             let (kid, key) = (kid.to_owned(), key.cloned());
-            Kind::Jwk { kid, key, encrypted_key: encrypted.map(ToOwned::to_owned) }
+            ProvisionerKind::Jwk { kid, key, encrypted_key: encrypted.map(ToOwned::to_owned) }
         };
         let found =
             parsed(json!({"type": "jwk", "name": "a", "key": public, "encryptedKey": "x", "claims": {}}));
@@ -179,10 +185,10 @@ mod tests {
         );
         assert_eq!(
             parsed(json!({"type": "X5C", "name": "b", "roots": "eA=="})).expect("one").kind,
-            Kind::X5c
+            ProvisionerKind::X5c
         );
         let acme = parsed(json!({"type": "ACME", "name": "c", "requireEAB": true})).expect("one");
-        assert_eq!(acme.kind, Kind::Acme { requires_eab: true });
+        assert_eq!(acme.kind, ProvisionerKind::Acme { requires_eab: true });
         assert_eq!(parsed(json!({"type": "Nebula", "name": "d"})).expect("one").word(), "Nebula");
         for entry in [
             json!({}),
@@ -197,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_name_that_does_not_fit_is_explained() {
-        let jwk = |kid: &str, encrypted_key: Option<&str>| Kind::Jwk {
+        let jwk = |kid: &str, encrypted_key: Option<&str>| ProvisionerKind::Jwk {
             kid: kid.to_owned(),
             key: None,
             encrypted_key: encrypted_key.map(ToOwned::to_owned),
@@ -207,7 +213,7 @@ mod tests {
                 ("dev", jwk("1", Some("one"))),
                 ("dev", jwk("2", Some("two"))),
                 ("bare", jwk("3", None)),
-                ("birth", Kind::X5c),
+                ("birth", ProvisionerKind::X5c),
             ]
             .map(|(name, kind)| Provisioner { name: name.to_owned(), kind })
             .into(),

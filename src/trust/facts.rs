@@ -18,7 +18,7 @@ use crate::trust::view::View;
 
 /// Which updater the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Choice {
+pub enum UpdaterChoice {
     /// The distribution's program where it can run and loses nothing, else our own.
     #[default]
     Auto,
@@ -126,9 +126,9 @@ impl Facts {
     ///
     /// # Errors
     /// `native` was asked for and cannot be had.
-    pub fn updater(&self, view: &View, choice: Choice) -> Result<Chosen> {
+    pub fn updater(&self, view: &View, choice: UpdaterChoice) -> Result<Chosen> {
         let builtin = |why, notable| Chosen { updater: UpdaterUsed::Builtin, why, notable };
-        if choice == Choice::Builtin {
+        if choice == UpdaterChoice::Builtin {
             return Ok(builtin("asked for".to_owned(), false));
         }
         match self.native(view)? {
@@ -136,8 +136,8 @@ impl Facts {
                 let why = format!("`{program}` exists and has everything it needs");
                 Ok(Chosen { updater: UpdaterUsed::Native(program), why, notable: false })
             }
-            Err(WhyNot::Harmful(why)) if choice == Choice::Auto => Ok(builtin(why, true)),
-            Err(WhyNot::Unusable(why)) if choice == Choice::Auto => Ok(builtin(why, false)),
+            Err(WhyNot::Harmful(why)) if choice == UpdaterChoice::Auto => Ok(builtin(why, true)),
+            Err(WhyNot::Unusable(why)) if choice == UpdaterChoice::Auto => Ok(builtin(why, false)),
             Err(WhyNot::Harmful(why) | WhyNot::Unusable(why)) => Err(self.no_native(&why)),
         }
     }

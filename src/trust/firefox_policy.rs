@@ -259,7 +259,7 @@ fn value_end(bytes: &[u8], at: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rootfs::record::{Mark, Record, Saved};
+    use crate::rootfs::record::{Mark, PathRecord, Saved};
     use crate::trust::owners;
 
     fn merge(existing: Option<&str>, ours: &[&str], former: &[&str]) -> Result<Option<String>> {
@@ -321,7 +321,7 @@ mod tests {
                 crate::rootfs::tree::Node::File(crate::rootfs::tree::File::new(text.into(), MODE))
             };
             let before = Saved::new(&node(before), &node(after)).expect("saved");
-            assert!(owners::may_keep(PATH, &Record::new(before, Mark::Absent)));
+            assert!(owners::may_keep(PATH, &PathRecord::new(before, Mark::Absent)));
         }
     }
 

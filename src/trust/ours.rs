@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::fingerprint::Fingerprint;
-use crate::rootfs::record::Record;
+use crate::rootfs::record::PathRecord;
 
 /// All that is ours in a tree.
 #[derive(Clone, Debug, Default)]
 pub struct Ours {
     /// What stood at each path that we changed, before and after.
-    pub records: BTreeMap<String, Record>,
+    pub records: BTreeMap<String, PathRecord>,
     /// The roots that we put in.
     pub installed: BTreeSet<Fingerprint>,
     /// Their anchor files.

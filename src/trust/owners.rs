@@ -7,7 +7,7 @@
 use std::fmt::Debug;
 
 use crate::rootfs::file_set::Rules;
-use crate::rootfs::record::{Mark, Record, Saved};
+use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::rootfs::{Obstacle, split};
 use crate::trust::ours::Ours;
 use crate::trust::runtimes::profile;
@@ -35,12 +35,12 @@ pub static OWNERS: [&dyn Owner; 8] = [
 pub trait Owner: Debug + Sync {
     /// Whether state and journal may hold this record of a path that the format has in every root file system
     /// (threat T11).
-    fn may_record(&self, _path: &str, _record: &Record) -> bool {
+    fn may_record(&self, _path: &str, _record: &PathRecord) -> bool {
         false
     }
 
     /// Why a state may not keep this record, although its path may be recorded (threat T11); `None` if it may.
-    fn objection(&self, _path: &str, _record: &Record) -> Option<&'static str> {
+    fn objection(&self, _path: &str, _record: &PathRecord) -> Option<&'static str> {
         None
     }
 
@@ -133,7 +133,7 @@ impl Closed {
 /// the way to a store that `all` of the recorded paths name by its name, or that is one of the recorded `stores`.
 pub fn may_record<'a>(
     path: &str,
-    record: &Record,
+    record: &PathRecord,
     mut all: impl Iterator<Item = &'a String>,
     mut stores: impl Iterator<Item = &'a String>,
 ) -> bool {
@@ -152,14 +152,14 @@ pub fn may_record<'a>(
 
 /// Why a state may not keep one of these records (threat T11); `None` if it may keep all.
 pub fn objection<'a>(
-    records: impl Iterator<Item = (&'a String, &'a Record)> + Clone,
+    records: impl Iterator<Item = (&'a String, &'a PathRecord)> + Clone,
 ) -> Option<&'static str> {
     let of = |owner: &&dyn Owner| records.clone().find_map(|(path, record)| owner.objection(path, record));
     OWNERS.iter().find_map(of)
 }
 
 /// Whether a state may keep this record.
-pub fn may_keep(path: &str, record: &Record) -> bool {
+pub fn may_keep(path: &str, record: &PathRecord) -> bool {
     OWNERS.iter().all(|owner| owner.objection(path, record).is_none())
 }
 

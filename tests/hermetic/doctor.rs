@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use trustup::cert::Certificate;
-use trustup::doctor::{ClientView, Question, Verdict, clients};
+use trustup::doctor::{ClientVerdict, ClientView, Question, clients};
 use trustup::env::Env;
 use trustup::net::handshake::Presented;
 use trustup::rootfs::Sysroot;
@@ -111,12 +111,12 @@ impl Clients {
     }
 
     #[track_caller]
-    fn verdict(&self, id: &str, variables: &[(&str, &str)]) -> Verdict {
+    fn verdict(&self, id: &str, variables: &[(&str, &str)]) -> ClientVerdict {
         self.one(id, variables).verdict
     }
 }
 
-use Verdict::{Accepts, Refuses, Stops};
+use ClientVerdict::{Accepts, Refuses, Stops};
 
 #[test]
 fn clients_read_what_their_files_say() {

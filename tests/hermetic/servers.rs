@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use trustup::dev_ca::Issued;
+use trustup::dev_ca::IssuedPair;
 use trustup::net::tls;
 
 /// Anything that can be read and written: a TCP or TLS stream.
@@ -36,7 +36,7 @@ impl WebServer {
 
     /// HTTPS with this certificate.
     pub(crate) fn https(
-        issued: Issued,
+        issued: IssuedPair,
         handler: impl Fn(&str, &mut dyn Stream) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
         Self::https_at(listen(), issued, handler)
@@ -45,7 +45,7 @@ impl WebServer {
     /// HTTPS at a listener made before.
     pub(crate) fn https_at(
         listener: TcpListener,
-        issued: Issued,
+        issued: IssuedPair,
         handler: impl Fn(&str, &mut dyn Stream) -> io::Result<()> + Send + Sync + 'static,
     ) -> Self {
         let config = rustls::ServerConfig::builder_with_provider(tls::provider())

@@ -30,7 +30,7 @@ fn whole(scene: &Scene) -> Trustup {
         .arg(scene.path("password"))
 }
 
-fn read(run: &Run) -> jws::Token {
+fn read(run: &Run) -> jws::DecodedToken {
     jws::peek(run.stdout.trim_end()).unwrap_or_else(|error| panic!("{error}: {run}"))
 }
 

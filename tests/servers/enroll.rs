@@ -66,7 +66,7 @@ impl Scene {
         let json = jwe::decrypt(encrypted, self.ca.password().as_bytes()).expect("decrypted");
         let key = PrivateKey::from_jwk(&json).expect("a key");
         let names: Vec<_> = names.iter().map(|name| name.parse().expect("a name")).collect();
-        let request = mint::Request {
+        let request = mint::TokenRequest {
             provisioner: StepCa::PROVISIONER,
             subject: "web.internal",
             names: &names,

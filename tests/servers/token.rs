@@ -16,7 +16,7 @@ use trustup::net::dns::Settings;
 use trustup::net::{Net, Trust};
 use trustup::step_ca::diagnosis::{self, Cause};
 use trustup::step_ca::mint::{self, ProvisionerKey, Signer};
-use trustup::step_ca::{Client, Failed, Signed};
+use trustup::step_ca::{RequestFailure, SignedChain, StepCaClient};
 use url::Url;
 
 use crate::support::run::{Run, Trustup};
@@ -50,7 +50,7 @@ fn printed(run: &Run) -> String {
 }
 
 /// What our client makes of this CA, by its root; `our_clock` is what we take for now.
-fn with_client<T>(ca: &StepCa, our_clock: Option<i64>, work: impl AsyncFnOnce(&Client) -> T) -> T {
+fn with_client<T>(ca: &StepCa, our_clock: Option<i64>, work: impl AsyncFnOnce(&StepCaClient) -> T) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let env = match our_clock {
@@ -63,12 +63,12 @@ fn with_client<T>(ca: &StepCa, our_clock: Option<i64>, work: impl AsyncFnOnce(&C
         let roots = vec![ca.root_der().to_vec().into()];
         let trust = Trust::Roots { roots, vouched_by: "the test's root".to_owned() };
         let url = Url::parse(&ca.url()).expect("a URL");
-        work(&Client::new(&net, &env, &url, &trust).expect("a client")).await
+        work(&StepCaClient::new(&net, &env, &url, &trust).expect("a client")).await
     })
 }
 
 /// Has a fresh key signed for `names` with this token.
-fn sign(ca: &StepCa, token: &str, names: &[&str]) -> (PrivateKey, Result<Signed, Failed>) {
+fn sign(ca: &StepCa, token: &str, names: &[&str]) -> (PrivateKey, Result<SignedChain, RequestFailure>) {
     let key = PrivateKey::generate(KeyType::EcP256).expect("a key");
     let names: Vec<SubjectAltName> = names.iter().map(|name| name.parse().expect("a name")).collect();
     let csr = key.csr(&names, None).expect("a request");
@@ -330,7 +330,7 @@ fn found(ca: &StepCa, token: &str, our_clock: Option<i64>) -> Vec<Cause> {
     let (provisioners, skew) = with_client(ca, our_clock, async |client| {
         (client.provisioners().await.expect("a list"), client.skew())
     });
-    let facts = diagnosis::Facts {
+    let facts = diagnosis::RefusalFacts {
         token,
         now: our_clock.unwrap_or_else(now),
         skew,
@@ -345,7 +345,7 @@ fn found(ca: &StepCa, token: &str, our_clock: Option<i64>) -> Vec<Cause> {
 /// The explanation of a refusal.
 fn explained(ca: &StepCa, token: &str, error: Error, presented_before: Option<i64>) -> Error {
     let url = Url::parse(&ca.url()).expect("a URL");
-    let facts = diagnosis::Facts {
+    let facts = diagnosis::RefusalFacts {
         token,
         now: now(),
         skew: Some(0),
@@ -366,7 +366,7 @@ fn every_token_that_the_ca_refuses_is_diagnosed_and_no_other() {
     let (url, elsewhere) =
         (Url::parse(&ca.url()).expect("a URL"), Url::parse("https://elsewhere.test").expect("a URL"));
     let made = |now: i64, provisioner: &str, ca_url: &Url, key: &PrivateKey, kid: &str| {
-        let request = mint::Request {
+        let request = mint::TokenRequest {
             provisioner,
             subject: "web.internal",
             names: &[],

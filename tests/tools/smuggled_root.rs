@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
-use trustup::cert::policy::{self, Policy};
+use trustup::cert::policy::{self, AcceptancePolicy};
 use trustup::cert::{Certificate, input, pem};
 
 use crate::testing::{TestCertificate, common_name};
@@ -33,7 +33,7 @@ fn extract(directory: &Path, bundle: &str) -> Vec<u8> {
 #[ignore = "needs p11-kit, ca-certificates, and root for a mount namespace"]
 fn t4_a_root_in_the_name_of_another_is_refused() {
     let directory = TempDir::new().expect("a directory");
-    let strict = Policy { now: 1_795_392_000, allow_expired: false, allow_intermediate: false };
+    let strict = AcceptancePolicy { now: 1_795_392_000, allow_expired: false, allow_intermediate: false };
     let honest =
         Certificate::from_der(&TestCertificate::named(common_name("Honest Root")).der()).expect("parses");
     assert_eq!(policy::check(&honest, &strict), Ok(()));

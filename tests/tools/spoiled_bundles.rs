@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use tempfile::TempDir;
-use trustup::cert::policy::{self, Policy};
+use trustup::cert::policy::{self, AcceptancePolicy};
 use trustup::cert::{Certificate, pem};
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
@@ -12,7 +12,8 @@ use crate::openssl::try_openssl;
 use crate::testing::{TestCertificate, UTF8, VISIBLE, Xorshift, attribute, common_name, name};
 
 /// Form matters here, not date or origin.
-const LAX: Policy = Policy { now: 1_795_392_000, allow_expired: true, allow_intermediate: true };
+const LAX: AcceptancePolicy =
+    AcceptancePolicy { now: 1_795_392_000, allow_expired: true, allow_intermediate: true };
 
 /// Whether openssl loads a bundle of these as its trusted roots.
 fn loads(directory: &Path, bundle: &[&[u8]]) -> bool {

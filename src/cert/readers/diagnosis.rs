@@ -1,7 +1,7 @@
 //! What is unusual in a file of PEM certificates, for people: where, and what. Says nothing about which reader minds.
 
 use super::super::{der, is_decodable, pem};
-use super::{Fault, find, line_of};
+use super::{ReaderFault, find, line_of};
 
 const DASHES: &[u8] = b"-----";
 const BEGIN: &[u8] = b"-----BEGIN ";
@@ -11,15 +11,15 @@ const END: &[u8] = b"-----END ";
 const ENOUGH: usize = 20;
 
 /// Everything unusual in `content`, in the order of the lines.
-pub(super) fn faults(content: &[u8]) -> Vec<Fault> {
+pub(super) fn faults(content: &[u8]) -> Vec<ReaderFault> {
     if content.starts_with(b"\xff\xfe") || content.starts_with(b"\xfe\xff") || is_utf_16(content) {
-        return vec![Fault { line: 1, what: "text in UTF-16" }];
+        return vec![ReaderFault { line: 1, what: "text in UTF-16" }];
     }
     if content.starts_with(&[0x30]) && find(content, BEGIN, 0).is_none() {
-        return vec![Fault { line: 1, what: "DER instead of PEM" }];
+        return vec![ReaderFault { line: 1, what: "DER instead of PEM" }];
     }
     if content.contains(&b'\r') && !content.contains(&b'\n') && find(content, BEGIN, 0).is_some() {
-        return vec![Fault { line: 1, what: "line ends that are a carriage return alone" }];
+        return vec![ReaderFault { line: 1, what: "line ends that are a carriage return alone" }];
     }
     let mut faults = Vec::new();
     // The label of the block under way.
@@ -29,7 +29,7 @@ pub(super) fn faults(content: &[u8]) -> Vec<Fault> {
         if faults.len() >= ENOUGH {
             break;
         }
-        let mut fault = |what| faults.push(Fault { line: index + 1, what });
+        let mut fault = |what| faults.push(ReaderFault { line: index + 1, what });
         if raw.contains(&0) {
             fault("a NUL byte");
         }
@@ -84,17 +84,20 @@ pub(super) fn faults(content: &[u8]) -> Vec<Fault> {
             }
         }
     }
-    let is_certificate =
-        |der: &[u8]| der::Reader::new(der).take(der::SEQUENCE).is_some_and(|whole| is_decodable(whole.raw));
+    let is_certificate = |der: &[u8]| {
+        der::DerReader::new(der).take(der::SEQUENCE).is_some_and(|whole| is_decodable(whole.raw))
+    };
     for block in pem::blocks(content).into_iter().filter(|block| block.label == "CERTIFICATE") {
         if block.der.is_some_and(|der| !is_certificate(&der)) {
             let line = line_of(content, block.range.start);
-            faults.push(Fault { line, what: "a CERTIFICATE block that does not hold a certificate" });
+            faults.push(ReaderFault { line, what: "a CERTIFICATE block that does not hold a certificate" });
         }
     }
     if open.is_some() {
-        faults
-            .push(Fault { line: line_of(content, content.len()), what: "the file ends inside a PEM block" });
+        faults.push(ReaderFault {
+            line: line_of(content, content.len()),
+            what: "the file ends inside a PEM block",
+        });
     }
     faults
 }

@@ -68,14 +68,14 @@ pub struct Findings {
 
 /// Something unusual in a file for which at least one reader loses a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ReaderFault {
     /// The line, counted from 1.
     pub line: usize,
     /// What is there, without content of the file.
     pub what: &'static str,
 }
 
-impl std::fmt::Display for Fault {
+impl std::fmt::Display for ReaderFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "line {}: {}", self.line, self.what)
     }
@@ -87,7 +87,7 @@ pub struct Reading {
     /// The SHA-256 fingerprints of the certificates that every reader finds, in the order of the file.
     pub offered: Vec<Fingerprint>,
     /// Where the file makes a reader lose a certificate. Empty if every reader finds all `CERTIFICATE` blocks.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<ReaderFault>,
     /// The readers that lose something.
     pub losers: Vec<Reader>,
 }
@@ -149,7 +149,7 @@ pub fn read(content: &[u8], readers: &[Reader]) -> Reading {
     let mut there: Vec<Fingerprint> = Vec::new();
     for block in pem::blocks(content) {
         if let ("CERTIFICATE", Some(der)) = (block.label.as_str(), &block.der)
-            && let Some(whole) = der::Reader::new(der).take(der::SEQUENCE)
+            && let Some(whole) = der::DerReader::new(der).take(der::SEQUENCE)
         {
             there.push(Fingerprint::of(whole.raw));
         }
@@ -182,14 +182,14 @@ pub fn read(content: &[u8], readers: &[Reader]) -> Reading {
         if faults.is_empty() {
             let offset = found.iter().find_map(|(_, findings)| findings.gives_up).unwrap_or(0);
             let what = "programs disagree about what begins here";
-            faults.push(Fault { line: line_of(content, offset), what });
+            faults.push(ReaderFault { line: line_of(content, offset), what });
         }
     }
     Reading { offered, faults, losers }
 }
 
 /// Everything unusual in `content`, whether a reader minds or not.
-pub fn faults(content: &[u8]) -> Vec<Fault> {
+pub fn faults(content: &[u8]) -> Vec<ReaderFault> {
     diagnosis::faults(content)
 }
 

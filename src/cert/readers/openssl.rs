@@ -16,14 +16,14 @@ const DASHES: &[u8] = b"-----";
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// A block that could be read.
-struct Block {
+struct ReadBlock {
     label: Vec<u8>,
     header: Vec<u8>,
     body: Vec<u8>,
     start: usize,
 }
 
-impl Block {
+impl ReadBlock {
     fn is_certificate(&self) -> bool {
         matches!(self.label.as_slice(), b"CERTIFICATE" | b"X509 CERTIFICATE" | b"TRUSTED CERTIFICATE")
     }
@@ -35,7 +35,7 @@ impl Block {
 
     /// The certificate as DER; `None` where OpenSSL fails. What follows it is trust settings, or with `tail` ignored.
     fn certificate(&self, tail: bool) -> Option<&[u8]> {
-        let mut reader = der::Reader::new(&self.body);
+        let mut reader = der::DerReader::new(&self.body);
         let certificate = reader.take(der::SEQUENCE)?.raw;
         let fits = tail || reader.is_empty() || has_readable_settings(reader.rest());
         (!self.has_header() && fits && is_decodable(certificate)).then_some(certificate)
@@ -148,7 +148,7 @@ fn on_both_processors(content: &[u8], read: impl Fn(Sign) -> Findings) -> Findin
 }
 
 enum Next {
-    Block(Block),
+    Block(ReadBlock),
     End,
     Fault(usize),
 }
@@ -211,7 +211,7 @@ fn next_block(lines: &mut Lines<'_>) -> Next {
         None => std::mem::take(&mut header),
     };
     match base64::openssl(&body) {
-        Some(body) => Next::Block(Block { label, header, body, start }),
+        Some(body) => Next::Block(ReadBlock { label, header, body, start }),
         None => Next::Fault(start),
     }
 }
@@ -232,7 +232,7 @@ struct Lines<'a> {
 }
 
 /// A line, or a part of a long one.
-struct Part<'a> {
+struct LinePart<'a> {
     text: &'a [u8],
     start: usize,
     /// The line goes on.
@@ -241,7 +241,7 @@ struct Part<'a> {
 
 impl<'a> Lines<'a> {
     /// `None` at the end of the file and at a part that begins with a NUL byte, which looks like an end.
-    fn next(&mut self) -> Option<Part<'a>> {
+    fn next(&mut self) -> Option<LinePart<'a>> {
         let rest = &self.content[self.at..];
         let window = &rest[..rest.len().min(PART)];
         let length =
@@ -251,6 +251,6 @@ impl<'a> Lines<'a> {
         // What follows a NUL byte in a line is lost.
         let text = window[..length].split(|byte| *byte == 0).next().unwrap_or_default();
         let is_partial = text.len() == PART && !text.ends_with(b"\n");
-        (!text.is_empty()).then_some(Part { text, start, is_partial })
+        (!text.is_empty()).then_some(LinePart { text, start, is_partial })
     }
 }

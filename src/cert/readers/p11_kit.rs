@@ -42,7 +42,7 @@ pub(super) fn read(content: &[u8]) -> Findings {
 
 /// The certificate in front of OpenSSL's trust settings.
 fn trusted(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut reader = der::Reader::new(bytes);
+    let mut reader = der::DerReader::new(bytes);
     let certificate = reader.take(der::SEQUENCE)?.raw;
     let fits = reader.is_empty() || has_readable_settings(reader.rest());
     (fits && is_decodable(certificate)).then(|| certificate.to_vec())

@@ -10,12 +10,12 @@ use crate::converge::{AnchorView, Extra, Goal, Options, Outcome, Skipped, Target
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{CA_OUT, StepView};
-use crate::rootfs::output::Output;
+use crate::rootfs::output::OutputTarget;
 use crate::source::{Acquired, Known, PreviousSource, SourceReport};
 use crate::state::{State, Status, StoredAnchor, StoredSource};
 use crate::text;
 use crate::trust::distro::PRIVATE;
-use crate::trust::facts::{Choice, Facts};
+use crate::trust::facts::{Facts, UpdaterChoice};
 use crate::trust::view::View;
 
 /// What was done to the system, and to the private store.
@@ -136,7 +136,7 @@ fn install_privately(
         })
     };
     let options = Options {
-        updater: Choice::Auto,
+        updater: UpdaterChoice::Auto,
         leave_unwritable: false,
         stores: None,
         repair: false,
@@ -320,7 +320,7 @@ fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -
     }
     let copy = match &args.ca_out {
         None => None,
-        Some(path) if CA_OUT.parse(path)? == Output::Standard => None,
+        Some(path) if CA_OUT.parse(path)? == OutputTarget::Standard => None,
         Some(path) => {
             let path = path
                 .to_str()

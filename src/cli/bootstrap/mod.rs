@@ -21,11 +21,11 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::native;
 use crate::plan::CA_OUT;
-use crate::rootfs::output::Output;
+use crate::rootfs::output::OutputTarget;
 use crate::runtime;
 use crate::source::{self, Acquired, Known, Request, Source};
 use crate::state::State;
-use crate::trust::facts::{Choice, Facts};
+use crate::trust::facts::{Facts, UpdaterChoice};
 use crate::trust::runtimes::{JAVA_OPTIONS, for_command, left_out};
 use crate::trust::stores::Wish;
 use crate::trust::view::View;
@@ -121,7 +121,7 @@ pub(super) struct BootstrapArgs {
     create_nss: bool,
     /// Which trust update to use
     #[arg(long, value_name = "WHICH", default_value = "auto")]
-    updater: Choice,
+    updater: UpdaterChoice,
     /// Mend what others left damaged in the system's stores, as `trustup doctor` finds it; works without a source, too
     #[arg(long)]
     repair: bool,
@@ -303,13 +303,13 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
 fn check_ca_out(context: &Context, args: &BootstrapArgs, trees: &Trees) -> Result<bool> {
     let Some(path) = &args.ca_out else { return Ok(false) };
     match CA_OUT.parse(path)? {
-        Output::Standard if context.ui.json => {
+        OutputTarget::Standard if context.ui.json => {
             Err(Error::usage("`--ca-out -` and `--json` both write to standard output")
                 .hint("name a file with `--ca-out FILE`, or omit `--json`"))
         }
-        Output::Standard => Ok(true),
+        OutputTarget::Standard => Ok(true),
         // A path that is not absolute is refused where the plan is made.
-        Output::File(_) => match path.to_str().filter(|path| path.starts_with('/')) {
+        OutputTarget::File(_) => match path.to_str().filter(|path| path.starts_with('/')) {
             Some(path) => CA_OUT.check(&trees.system, path).map(|()| false),
             None => Ok(false),
         },
@@ -352,7 +352,7 @@ fn check_stores(args: &BootstrapArgs) -> Result<()> {
         return Err(Error::usage("`--repair` mends the system's stores")
             .hint("leave out `--stores`, or add `system` to it"));
     }
-    if args.repair && args.updater == Choice::Native {
+    if args.repair && args.updater == UpdaterChoice::Native {
         return Err(
             Error::usage("`--repair` is done by the built-in updater").hint("leave out `--updater native`")
         );

@@ -21,7 +21,7 @@ use crate::fingerprint::Fingerprint;
 use crate::pair::decide::Policy;
 use crate::pair::{CERT_MODE, KEY_MODE, Outputs, owner};
 use crate::privilege;
-use crate::rootfs::output::{Output, OutputOption};
+use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::rootfs::{Sysroot, host as files};
 use crate::secret::Source;
 
@@ -234,8 +234,8 @@ fn one(
 fn output(path: &Path, name: &'static str) -> Result<String> {
     let option = OutputOption { name, takes_standard: false };
     match option.parse(path)? {
-        Output::File(path) => Ok(path),
-        Output::Standard => files::absolute_text(path),
+        OutputTarget::File(path) => Ok(path),
+        OutputTarget::Standard => files::absolute_text(path),
     }
 }
 

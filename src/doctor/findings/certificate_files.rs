@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, What, command, repair, shown};
+use super::{StoreFinding, What, command, repair, shown};
 use crate::cert::readers::{self, Reader as PemReader};
 use crate::cert::{Certificate, Purpose, input, malformed_part, pem};
 use crate::error::Result;
@@ -24,9 +24,9 @@ pub(in crate::doctor) fn leftovers_of(view: &View, facts: &Facts) -> Result<Vec<
     Ok(there)
 }
 
-pub(super) fn leftovers(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+pub(super) fn leftovers(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>) -> Result<()> {
     for path in leftovers_of(view, facts)? {
-        found.push(Finding {
+        found.push(StoreFinding {
             kind: What::KilledUpdate,
             place: shown(view, &path),
             what: "the unfinished file of an update that was killed".to_owned(),
@@ -62,14 +62,18 @@ pub(in crate::doctor) fn inspect_bundle(content: &[u8], purpose: Option<Purpose>
 
 /// Certificates in a bundle that trustup would not install: GnuTLS, for one, loads no root of a bundle in which a subject
 /// alternative name is malformed (threat T39).
-pub(super) fn malformed_certificates(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+pub(super) fn malformed_certificates(
+    view: &View,
+    facts: &Facts,
+    found: &mut Vec<StoreFinding>,
+) -> Result<()> {
     let mut seen = BTreeSet::new();
     for output in facts.outputs.iter().filter(|output| output.kind == OutputKind::Bundle) {
         for certificate in view.actual_certificates(&output.path).unwrap_or_default() {
             if let Some(part) = malformed_part(certificate.der())
                 && seen.insert(certificate.fingerprint())
             {
-                found.push(Finding {
+                found.push(StoreFinding {
                     kind: What::MalformedCertificate,
                     place: shown(view, &output.path),
                     what: format!(
@@ -91,10 +95,10 @@ pub(super) fn malformed_certificates(view: &View, facts: &Facts, found: &mut Vec
 }
 
 /// Certificate files that spoil the bundle whenever the distribution's own update runs.
-pub(super) fn broken_inputs(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+pub(super) fn broken_inputs(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>) -> Result<()> {
     for input in facts.row.updater.broken_inputs(view)? {
         let place = shown(view, &input.path);
-        found.push(Finding {
+        found.push(StoreFinding {
             kind: What::BrokenInput,
             what: format!("{}", input.fault),
             why: "the distribution's update copies it into the bundle, and programs then lose roots",
@@ -111,7 +115,7 @@ pub(super) fn broken_inputs(view: &View, facts: &Facts, found: &mut Vec<Finding>
     Ok(())
 }
 
-pub(super) fn bundles(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+pub(super) fn bundles(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>) -> Result<()> {
     let managed = facts.row.updater.is_managed(view)?;
     let mut seen = BTreeSet::new();
     for output in facts.outputs.iter().filter(|output| output.kind == OutputKind::Bundle) {
@@ -122,7 +126,7 @@ pub(super) fn bundles(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> R
         }
         let faults = inspect_bundle(&file.content, output.purpose);
         let mut add = |kind, what: &str, why, mendable: bool| {
-            found.push(Finding {
+            found.push(StoreFinding {
                 kind,
                 place: shown(view, &output.path),
                 what: what.to_owned(),
@@ -189,7 +193,7 @@ pub(in crate::doctor) fn out_of_step_anchors(
 }
 
 /// Files with certificates in the anchor directory that the distribution's update does not read, or reads in vain.
-pub(super) fn unread_inputs(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+pub(super) fn unread_inputs(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>) -> Result<()> {
     let updater = facts.row.updater;
     let Some(directory) = updater.anchor_directory() else { return Ok(()) };
     let read: BTreeMap<String, Vec<Certificate>> = updater.standing(view)?.into_iter().collect();
@@ -217,7 +221,7 @@ pub(super) fn unread_inputs(view: &View, facts: &Facts, found: &mut Vec<Finding>
                 Some(fault) => fault.to_string(),
                 None => "it is not a plain PEM certificate".to_owned(),
             };
-            found.push(Finding {
+            found.push(StoreFinding {
                 kind: What::UnreadInput,
                 what,
                 why: "the distribution's update does not take the certificate from this file, so that no program trusts it",
@@ -230,10 +234,10 @@ pub(super) fn unread_inputs(view: &View, facts: &Facts, found: &mut Vec<Finding>
     Ok(())
 }
 
-pub(super) fn out_of_step(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+pub(super) fn out_of_step(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>) -> Result<()> {
     let managed = facts.row.updater.is_managed(view)?;
     for (path, certificate, bundle) in out_of_step_anchors(view, facts)? {
-        found.push(Finding {
+        found.push(StoreFinding {
             kind: What::OutOfStep,
             place: shown(view, &path),
             what: format!("{} is not in `{bundle}`", certificate.subject()),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Finding, SHOWN, What, count, repair, shown};
+use super::{SHOWN, StoreFinding, What, count, repair, shown};
 use crate::cert::Certificate;
 use crate::cert::readers::openssl;
 use crate::error::Result;
@@ -52,11 +52,11 @@ pub(in crate::doctor) fn look_at_hash_links(view: &View, directory: &str) -> Res
     Ok(links)
 }
 
-pub(super) fn hash_links(view: &View, directory: &str, found: &mut Vec<Finding>) -> Result<()> {
+pub(super) fn hash_links(view: &View, directory: &str, found: &mut Vec<StoreFinding>) -> Result<()> {
     let links = look_at_hash_links(view, directory)?;
     let place = shown(view, directory);
     if !links.dangling.is_empty() {
-        found.push(Finding {
+        found.push(StoreFinding {
             kind: What::DanglingHashLinks,
             place: place.clone(),
             what: format!(
@@ -70,7 +70,7 @@ pub(super) fn hash_links(view: &View, directory: &str, found: &mut Vec<Finding>)
         });
     }
     if !links.stale.is_empty() {
-        found.push(Finding {
+        found.push(StoreFinding {
             kind: What::StaleHashLinks,
             place,
             what: format!(
@@ -149,12 +149,12 @@ pub(super) fn missing_hash_links(
     view: &View,
     facts: &Facts,
     directory: &str,
-    found: &mut Vec<Finding>,
+    found: &mut Vec<StoreFinding>,
 ) -> Result<()> {
     let missing = look_for_missing_hash_links(view, facts, directory)?;
     let missing: BTreeSet<String> = missing.into_iter().map(|link| link.file).collect();
     if !missing.is_empty() {
-        found.push(Finding {
+        found.push(StoreFinding {
             kind: What::MissingHashLinks,
             place: shown(view, directory),
             what: format!("no hash link for {}: {}", count(missing.len(), "certificate"), group(&missing)),

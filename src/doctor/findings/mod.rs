@@ -72,7 +72,7 @@ pub enum What {
 
 /// A finding.
 #[derive(Clone, Debug, Serialize)]
-pub struct Finding {
+pub struct StoreFinding {
     /// What it is.
     pub kind: What,
     /// Where: a path, or a variable.
@@ -105,7 +105,7 @@ fn repair(view: &View) -> String {
 ///
 /// # Errors
 /// A store cannot be read.
-pub fn findings(view: &View, facts: &Facts, env: &Env) -> Result<Vec<Finding>> {
+pub fn findings(view: &View, facts: &Facts, env: &Env) -> Result<Vec<StoreFinding>> {
     let mut found = Vec::new();
     for output in &facts.outputs {
         if output.kind == OutputKind::HashDirectory {
@@ -124,7 +124,7 @@ pub fn findings(view: &View, facts: &Facts, env: &Env) -> Result<Vec<Finding>> {
     Ok(found)
 }
 
-fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<Finding>) -> Result<()> {
+fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<StoreFinding>) -> Result<()> {
     let of_servers = facts.outputs.iter().filter(|output| output.purpose == Some(Purpose::ServerAuth));
     let bundle = of_servers.clone().find(|output| output.kind == OutputKind::Bundle);
     let bundle_roots =
@@ -143,7 +143,7 @@ fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<Finding>) ->
             match view.sysroot().stat(path).ok().flatten() {
                 None => {
                     missing = true;
-                    found.push(Finding {
+                    found.push(StoreFinding {
                         kind: What::MissingFile,
                         place: row.name.to_owned(),
                         what: format!("it names `{}`, which is not there", text::escape(path)),
@@ -165,7 +165,7 @@ fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<Finding>) ->
         }
         if row.effect != Effect::Adds && !missing && roots * FEWER < bundle_roots {
             let path = bundle.map_or("", |bundle| &bundle.path);
-            found.push(Finding {
+            found.push(StoreFinding {
                 kind: What::FewRoots,
                 place: row.name.to_owned(),
                 what: format!(
@@ -186,7 +186,7 @@ fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<Finding>) ->
 ///
 /// # Errors
 /// A store cannot be read.
-pub fn unrepaired(view: &View, facts: &Facts) -> Result<Vec<Finding>> {
+pub fn unrepaired(view: &View, facts: &Facts) -> Result<Vec<StoreFinding>> {
     let mut found = Vec::new();
     for output in facts.outputs.iter().filter(|output| output.kind == OutputKind::HashDirectory) {
         hash_links(view, &output.path, &mut found)?;
@@ -198,7 +198,7 @@ pub fn unrepaired(view: &View, facts: &Facts) -> Result<Vec<Finding>> {
     Ok(found)
 }
 
-fn development_roots(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Result<()> {
+fn development_roots(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>) -> Result<()> {
     let mut seen = BTreeSet::new();
     for output in facts.outputs.iter().filter(|output| output.kind == OutputKind::Bundle) {
         for root in view.actual_certificates(&output.path).unwrap_or_default() {
@@ -206,7 +206,7 @@ fn development_roots(view: &View, facts: &Facts, found: &mut Vec<Finding>) -> Re
             let short = root.not_after() - root.not_before() <= SHORT_LIFE;
             let known = DEVELOPMENT.iter().any(|name| label.starts_with(name));
             if (short || known) && seen.insert(root.fingerprint()) {
-                found.push(Finding {
+                found.push(StoreFinding {
                     kind: What::DevelopmentRoot,
                     place: shown(view, &output.path),
                     what: format!("{} is a root of a development CA ({})", root.subject(), root.fingerprint()),

@@ -17,7 +17,7 @@ use crate::key::PrivateKey;
 use crate::net::{Net, Trust};
 use crate::pair::check::Roots;
 use crate::pair::pending::{Attempt, Pending};
-use crate::step_ca::{Client, Failed, Provisioners, diagnosis, mint};
+use crate::step_ca::{Provisioners, RequestFailure, StepCaClient, diagnosis, mint};
 use crate::text;
 
 use url::Url;
@@ -99,7 +99,7 @@ pub struct Order<'a> {
     /// Says what is not as it should be.
     pub warn: &'a dyn Fn(&str),
     /// The connection to the CA, once there is one: it is used again.
-    pub step_ca: Option<Rc<Client>>,
+    pub step_ca: Option<Rc<StepCaClient>>,
 }
 
 /// Why there is no certificate.
@@ -120,9 +120,9 @@ impl From<Error> for Failure {
     }
 }
 
-impl From<Failed> for Failure {
+impl From<RequestFailure> for Failure {
     /// As for any question that spends nothing.
-    fn from(failed: Failed) -> Self {
+    fn from(failed: RequestFailure) -> Self {
         failed.error.into()
     }
 }
@@ -132,7 +132,7 @@ impl Order<'_> {
     ///
     /// # Errors
     /// Its address or its roots are not known.
-    pub fn ca(&mut self) -> Result<Rc<Client>> {
+    pub fn ca(&mut self) -> Result<Rc<StepCaClient>> {
         if let Some(client) = &self.step_ca {
             return Ok(Rc::clone(client));
         }
@@ -141,7 +141,8 @@ impl Order<'_> {
                 "give `--fingerprint HEX` or `--ca-root FILE`, or run `trustup bootstrap --ca-url URL --fingerprint HEX` first",
             )
         })?;
-        let client = Rc::new(Client::new(self.net, self.about.env, self.about.ca.url()?, &trust(roots))?);
+        let client =
+            Rc::new(StepCaClient::new(self.net, self.about.env, self.about.ca.url()?, &trust(roots))?);
         Ok(Rc::clone(self.step_ca.insert(client)))
     }
 }
@@ -177,9 +178,9 @@ pub(super) fn minting<'a>(
     order: &'a Order<'_>,
     provisioner: &'a str,
     subject: &'a str,
-) -> Result<mint::Request<'a>> {
+) -> Result<mint::TokenRequest<'a>> {
     let about = &order.about;
-    Ok(mint::Request {
+    Ok(mint::TokenRequest {
         provisioner,
         subject,
         names: about.names,
@@ -215,7 +216,7 @@ pub(super) async fn sign(
         Spending::Minted(provisioners) => *provisioners,
     };
     let now = order.about.env.now();
-    let facts = diagnosis::Facts {
+    let facts = diagnosis::RefusalFacts {
         token,
         now,
         skew: ca.skew(),
@@ -248,7 +249,7 @@ pub(super) async fn sign(
             Some(_) => None,
         };
         let provisioners = provisioners.or(asked.as_ref());
-        let facts = diagnosis::Facts { skew: ca.skew(), provisioners, presented_before, ..facts };
+        let facts = diagnosis::RefusalFacts { skew: ca.skew(), provisioners, presented_before, ..facts };
         diagnosis::explain(failed.error, &facts)
     } else {
         failed.error

@@ -20,13 +20,13 @@ pub struct Token {
     source: Source,
     /// Read once, since a pipe gives it once; also where it turns out to be no token.
     secret: OnceCell<Secret>,
-    said: OnceCell<jws::Token>,
+    said: OnceCell<jws::DecodedToken>,
 }
 
 /// What was read.
 struct Read<'a> {
     secret: &'a Secret,
-    said: &'a jws::Token,
+    said: &'a jws::DecodedToken,
 }
 
 impl Token {
@@ -124,7 +124,7 @@ impl Method for Token {
                 .at(&self.source)
                 .hint("make one without `--cnf-csr`; or use it with the key of that request: `step ca sign REQUEST.csr SERVER.crt --token …`"));
         }
-        let facts = diagnosis::Facts {
+        let facts = diagnosis::RefusalFacts {
             token: read.secret.text(WHAT)?,
             now: about.env.now(),
             skew: None,

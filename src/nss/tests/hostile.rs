@@ -1,7 +1,7 @@
 //! Files, counts and states that somebody made to harm.
 
 use super::*;
-use crate::cert::testing::{Random, counted};
+use crate::cert::testing::{Xorshift, counted};
 
 #[test]
 fn t18_sqlite_is_new_enough() {
@@ -144,7 +144,7 @@ fn no_damage_panics_or_is_written() {
         let opened = Databases::open(&good.cert9[..length], &good.key4, None);
         assert!(opened.is_err(), "{length} bytes");
     }
-    let mut random = Random(0x5eed_0017);
+    let mut random = Xorshift(0x5eed_0017);
     let (mut opened, mut changed) = (0, 0);
     for round in 0..600 {
         let mut files = good.clone();

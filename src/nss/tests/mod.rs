@@ -11,11 +11,11 @@ use rusqlite::{Connection, MAIN_DB};
 
 use super::attributes::AttributeNumber;
 use super::*;
-use crate::cert::testing::{Draft, common_name, rsa_key, sequence, tlv};
+use crate::cert::testing::{TestCertificate, common_name, rsa_key, sequence, tlv};
 use crate::error::Kind;
 
 fn root(name: &str) -> Certificate {
-    Certificate::from_der(&Draft::named(common_name(name)).der()).expect("parses")
+    Certificate::from_der(&TestCertificate::named(common_name(name)).der()).expect("parses")
 }
 
 fn new_files() -> Files {
@@ -172,9 +172,9 @@ fn thousands_of_rows_are_no_trouble() {
     let mut databases = open(&protected("", 1), None);
     let roots: Vec<Certificate> = (0..2000)
         .map(|index| {
-            let draft = Draft {
+            let draft = TestCertificate {
                 public_key: Some(rsa_key(1024)),
-                ..Draft::named(common_name(&format!("Root {index}")))
+                ..TestCertificate::named(common_name(&format!("Root {index}")))
             };
             Certificate::from_der(&draft.der()).expect("parses")
         })
@@ -220,7 +220,8 @@ fn numbers_that_are_taken_are_left_alone() {
 fn another_certificate_with_the_same_serial_number_is_never_touched() {
     // The same issuer, serial number and so on; the key is another.
     let ours = root("Twin");
-    let draft = Draft { public_key: Some(rsa_key(2048)), ..Draft::named(common_name("Twin")) };
+    let draft =
+        TestCertificate { public_key: Some(rsa_key(2048)), ..TestCertificate::named(common_name("Twin")) };
     let theirs = Certificate::from_der(&draft.der()).expect("parses");
     let mut databases = Databases::new().expect("new");
     databases.add(&theirs, "theirs").expect("added");

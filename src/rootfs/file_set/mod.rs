@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 pub use self::change::{After, Before, Change, Rules};
 use self::stage::{Staged, former, mount_point, unstage};
-use self::undo::Done;
+use self::undo::UndoStep;
 use super::checkpoint::Checkpoints;
 use super::directory::{Attributes, Directory};
 use super::path::split;
@@ -36,7 +36,7 @@ pub struct FileSet<'a> {
     stamp: Option<i64>,
     /// Every directory that was used, by its path as it was named and the rules that it was opened under.
     directories: BTreeMap<(String, Access), Rc<Directory>>,
-    done: Vec<Done>,
+    done: Vec<UndoStep>,
     /// Files that were written in place, as they are displayed.
     written_in_place: Vec<String>,
     /// Files that lost extended attributes, as they are displayed, and which.
@@ -183,7 +183,7 @@ impl<'a> FileSet<'a> {
     }
 
     fn done(&mut self, staged: &mut Staged) {
-        self.done.push(Done {
+        self.done.push(UndoStep {
             directory: Rc::clone(&staged.directory),
             name: staged.name.to_owned(),
             former: staged.former.take(),
@@ -252,7 +252,8 @@ impl<'a> FileSet<'a> {
 
     /// Every path that was changed, as it is displayed.
     pub fn changed(&self) -> Vec<String> {
-        let path = |done: &Done| format!("{}/{}", done.directory.display().trim_end_matches('/'), done.name);
+        let path =
+            |done: &UndoStep| format!("{}/{}", done.directory.display().trim_end_matches('/'), done.name);
         self.done.iter().map(path).collect()
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-use super::undo::Done;
+use super::undo::UndoStep;
 use super::{Access, After, Before, Change, FileSet, changed};
 use crate::error::{self, Error, Result};
 use crate::rootfs::directory::{Attributes, Directory};
@@ -102,7 +102,7 @@ impl FileSet<'_> {
                         owner => owner,
                     };
                     directory.make_directory(name, Attributes { mode, owner, modified: None })?;
-                    self.done.push(Done {
+                    self.done.push(UndoStep {
                         directory: Rc::clone(&directory),
                         name: name.to_owned(),
                         former: staged.former.take(),

@@ -12,14 +12,14 @@ use crate::rootfs::{Kind, staged};
 
 /// A change that was made, with what restores it.
 #[derive(Debug)]
-pub(super) struct Done {
+pub(super) struct UndoStep {
     pub(super) directory: Rc<Directory>,
     pub(super) name: String,
     pub(super) former: Option<Node>,
     pub(super) in_place: bool,
 }
 
-impl Drop for Done {
+impl Drop for UndoStep {
     fn drop(&mut self) {
         // What only its owner may read can be a key.
         if let Some(Node::File(file)) = &mut self.former
@@ -42,7 +42,7 @@ impl FileSet<'_> {
         left
     }
 
-    fn restore(&self, done: &Done) -> Result<()> {
+    fn restore(&self, done: &UndoStep) -> Result<()> {
         let (directory, name) = (&done.directory, done.name.as_str());
         let now = directory.lstat(name)?.map(|meta| meta.kind);
         let temporary = staged::name(&self.writer, name);

@@ -7,17 +7,17 @@ mod tests;
 
 use url::Url;
 
-use super::{Kind, LEEWAY, Provisioners};
+use super::{LEEWAY, ProvisionerKind, Provisioners};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
-use crate::jose::jws::{self, Token};
+use crate::jose::jws::{self, DecodedToken};
 use crate::key::PublicKey;
 use crate::net::url::{authority, masked};
 use crate::text;
 
 /// What is known of a token and of who takes it.
 #[derive(Clone, Copy, Debug)]
-pub struct Facts<'a> {
+pub struct RefusalFacts<'a> {
     /// The token, as it is presented.
     pub token: &'a str,
     /// Our clock, seconds since 1970.
@@ -63,7 +63,7 @@ pub enum Cause {
 
 /// A reason in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct RefusalReason {
     /// Which it is.
     pub cause: Cause,
     /// What is wrong, as the end of a sentence that begins with "the CA refused the token:".
@@ -72,9 +72,9 @@ pub struct Finding {
     pub hint: String,
 }
 
-impl Finding {
+impl RefusalReason {
     fn new(cause: Cause, what: impl Into<String>, hint: impl Into<String>) -> Self {
-        Finding { cause, what: what.into(), hint: hint.into() }
+        RefusalReason { cause, what: what.into(), hint: hint.into() }
     }
 }
 
@@ -82,9 +82,9 @@ impl Finding {
 const AGAIN: &str = "make a new one on the CA's host or with `trustup token`, and use it before it expires";
 
 /// All that is certainly wrong, the likeliest reason first.
-pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
+pub fn diagnose(facts: &RefusalFacts<'_>) -> Vec<RefusalReason> {
     let Ok(token) = jws::peek(facts.token) else {
-        return vec![Finding::new(Cause::Incomplete, "it is no token at all", AGAIN)];
+        return vec![RefusalReason::new(Cause::Incomplete, "it is no token at all", AGAIN)];
     };
     let mut findings = Vec::new();
     findings.extend(reuse(facts));
@@ -100,10 +100,10 @@ pub fn diagnose(facts: &Facts<'_>) -> Vec<Finding> {
 ///
 /// # Errors
 /// It is used up, expired, not valid yet by our clock, for another CA, or from nobody whom the CA knows.
-pub fn before(facts: &Facts<'_>) -> Result<Vec<String>> {
+pub fn before(facts: &RefusalFacts<'_>) -> Result<Vec<String>> {
     jws::peek(facts.token)?;
     // By our clock alone: what the CA's header says may only explain.
-    let ours = Facts { skew: None, ..*facts };
+    let ours = RefusalFacts { skew: None, ..*facts };
     if let Some(finding) = diagnose(&ours).into_iter().next() {
         let what = format!("the token would be refused, and was not sent: {}", finding.what);
         let error = match finding.cause {
@@ -116,7 +116,7 @@ pub fn before(facts: &Facts<'_>) -> Result<Vec<String>> {
 }
 
 /// Explains why the CA refused a token; `error` is what the client made of its answer.
-pub fn explain(error: Error, facts: &Facts<'_>) -> Error {
+pub fn explain(error: Error, facts: &RefusalFacts<'_>) -> Error {
     let findings = diagnose(facts);
     let error = match findings.split_first() {
         Some((first, others)) => {
@@ -155,7 +155,7 @@ pub fn clock_warning(skew: i64) -> Option<String> {
 }
 
 /// What cannot be seen from here.
-fn unseen(facts: &Facts<'_>) -> Vec<String> {
+fn unseen(facts: &RefusalFacts<'_>) -> Vec<String> {
     let has_certificate = jws::peek(facts.token).is_ok_and(|token| token.header.contains_key("x5c"));
     [
         (true, "it may have been used before, here or elsewhere: a token works once"),
@@ -172,22 +172,22 @@ fn unseen(facts: &Facts<'_>) -> Vec<String> {
     .collect()
 }
 
-fn reuse(facts: &Facts<'_>) -> Option<Finding> {
+fn reuse(facts: &RefusalFacts<'_>) -> Option<RefusalReason> {
     let sent = facts.presented_before?;
     let what = format!(
         "it was presented before, by an earlier run here, at {}, and a token works once",
         text::moment(sent)
     );
-    Some(Finding::new(Cause::Reused, what, AGAIN))
+    Some(RefusalReason::new(Cause::Reused, what, AGAIN))
 }
 
 /// Expiry and beginning, by the CA's clock if it is known; where ours sees it otherwise, the clocks are the reason.
-fn times(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
+fn times(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason> {
     let skew = facts.skew.unwrap_or_default();
     let there = facts.now.saturating_add(skew);
     let clocks = |what: String| {
         let hint = clock_warning(skew).unwrap_or_else(|| AGAIN.to_owned());
-        Finding::new(Cause::ClockSkew, what, hint)
+        RefusalReason::new(Cause::ClockSkew, what, hint)
     };
     let over = |now: i64, end: i64| now.saturating_sub(end) > LEEWAY;
     if let Some(end) = token.time("exp")
@@ -201,7 +201,7 @@ fn times(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
                 Some(_) => AGAIN.to_owned(),
                 None => format!("{AGAIN}; this machine's clock says {clock}: if that is wrong, set it right"),
             };
-            Finding::new(Cause::Expired, what, hint)
+            RefusalReason::new(Cause::Expired, what, hint)
         } else {
             clocks("it has expired by the CA's clock, not by this machine's".to_owned())
         });
@@ -214,16 +214,16 @@ fn times(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
     Some(if over(begin, facts.now) {
         let what = format!("it is not valid before {}", text::moment(begin));
         let hint = "wait until then; if that is not meant, the clock of the machine that made it is ahead, or this one's behind";
-        Finding::new(Cause::NotYetValid, what, hint)
+        RefusalReason::new(Cause::NotYetValid, what, hint)
     } else {
         clocks("it is not valid yet by the CA's clock, only by this machine's".to_owned())
     })
 }
 
-fn start(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
+fn start(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason> {
     let (started, issued) = (facts.ca_started?, token.time("iat")?);
     (issued < started).then(|| {
-        Finding::new(
+        RefusalReason::new(
             Cause::IssuedBeforeStart,
             format!("it was made before the CA was started ({})", text::moment(started)),
             "make a new one: step-ca takes no token from before its start, unless `disableIssuedAtCheck` is set",
@@ -233,7 +233,7 @@ fn start(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
 
 /// Host names count, ports do not (step-ca compares without them). The host of a connection that was verified is a name
 /// that the CA knows itself by.
-fn audience(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
+fn audience(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason> {
     let audiences = token.audience();
     let provisioner = token.claim("iss").unwrap_or_default();
     let is_x5c = token.header.contains_key("x5c");
@@ -263,13 +263,15 @@ fn audience(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
             .join(", ")
     };
     Some(match (other_host, audiences.is_empty()) {
-        (Some(host), _) => Finding::new(
+        (Some(host), _) => RefusalReason::new(
             Cause::WrongAudience,
             format!("it is for `{}`, not for `{}`", text::escape(&host), authority(facts.ca_url)),
             "make it with the `--ca-url` that is used here: the host name counts, the port does not",
         ),
-        (None, true) => Finding::new(Cause::WrongAudience, "it does not say whom it is for (`aud`)", AGAIN),
-        (None, false) => Finding::new(
+        (None, true) => {
+            RefusalReason::new(Cause::WrongAudience, "it does not say whom it is for (`aud`)", AGAIN)
+        }
+        (None, false) => RefusalReason::new(
             Cause::WrongAudience,
             format!("it is not for signing certificates at this CA, but for {}", shown()),
             "make one with `trustup token` or `step ca token`, without `--revoke`, `--renew` or `--ssh`",
@@ -278,7 +280,7 @@ fn audience(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
 }
 
 /// Who signed it, and whether they did.
-fn signer(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
+fn signer(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason> {
     let name = token.claim("iss").unwrap_or_default();
     let shown = text::escape(name);
     let is_x5c = token.header.contains_key("x5c");
@@ -288,7 +290,7 @@ fn signer(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
             let word = if is_x5c { "X5C" } else { "JWK" };
             let error = provisioners.missing(name, word);
             let hint = error.hints().first().cloned().unwrap_or_default();
-            return Some(Finding::new(
+            return Some(RefusalReason::new(
                 Cause::UnknownProvisioner,
                 format!("the CA has no provisioner `{shown}`, which it names (`iss`)"),
                 hint,
@@ -298,14 +300,14 @@ fn signer(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
             let kid = token.header("kid").unwrap_or_default();
             let mut of_kind = false;
             for provisioner in named {
-                let Kind::Jwk { kid: own, key, .. } = &provisioner.kind else { continue };
+                let ProvisionerKind::Jwk { kid: own, key, .. } = &provisioner.kind else { continue };
                 of_kind = true;
                 if own == kid {
                     return key.as_ref().and_then(|key| signature(facts, key));
                 }
             }
             return of_kind.then(|| {
-                Finding::new(
+                RefusalReason::new(
                     Cause::UnknownKey,
                     format!("it was signed with a key that the CA's provisioner `{shown}` does not have"),
                     "the provisioner was made anew, or the token is of another CA: make a new token with the password or key of today",
@@ -317,7 +319,7 @@ fn signer(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
 }
 
 /// The leaf in an `x5c` header: it has signed, and is valid.
-fn birth_certificate(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
+fn birth_certificate(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason> {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
     let first = *token.header_texts("x5c").first()?;
@@ -336,16 +338,16 @@ fn birth_certificate(facts: &Facts<'_>, token: &Token) -> Option<Finding> {
     } else {
         return None;
     };
-    Some(Finding::new(
+    Some(RefusalReason::new(
         Cause::BirthCertificate,
         what,
         "get a new birth certificate, or enroll with another method",
     ))
 }
 
-fn signature(facts: &Facts<'_>, key: &PublicKey) -> Option<Finding> {
+fn signature(facts: &RefusalFacts<'_>, key: &PublicKey) -> Option<RefusalReason> {
     jws::verify(facts.token, key).is_err().then(|| {
-        Finding::new(
+        RefusalReason::new(
             Cause::WrongSignature,
             "its signature is not that of the key it names: it was changed on its way, or is of another CA",
             "copy it again, whole, or make a new one",
@@ -353,9 +355,9 @@ fn signature(facts: &Facts<'_>, key: &PublicKey) -> Option<Finding> {
     })
 }
 
-fn content(token: &Token) -> Option<Finding> {
+fn content(token: &DecodedToken) -> Option<RefusalReason> {
     let missing = ["sub", "iss"].into_iter().find(|name| token.claim(name).is_none_or(str::is_empty))?;
-    Some(Finding::new(Cause::Incomplete, format!("it has no `{missing}`"), AGAIN))
+    Some(RefusalReason::new(Cause::Incomplete, format!("it has no `{missing}`"), AGAIN))
 }
 
 /// A span of time for people.

@@ -17,9 +17,10 @@ fn url() -> Url {
 }
 
 fn provisioners() -> Provisioners {
-    let jwk = Kind::Jwk { kid: "k".to_owned(), key: Some(key().public().clone()), encrypted_key: None };
-    let named = |name: &str, kind: Kind| Provisioner { name: name.to_owned(), kind };
-    Provisioners(vec![named("dev", jwk), named("birth", Kind::X5c)])
+    let jwk =
+        ProvisionerKind::Jwk { kid: "k".to_owned(), key: Some(key().public().clone()), encrypted_key: None };
+    let named = |name: &str, kind: ProvisionerKind| Provisioner { name: name.to_owned(), kind };
+    Provisioners(vec![named("dev", jwk), named("birth", ProvisionerKind::X5c)])
 }
 
 /// A good token with these claims changed (null removes one).
@@ -38,8 +39,8 @@ fn token(changes: Value) -> String {
     jws::sign(key(), header, &claims).expect("signed").to_string()
 }
 
-fn facts<'a>(token: &'a str, url: &'a Url, provisioners: &'a Provisioners) -> Facts<'a> {
-    Facts {
+fn facts<'a>(token: &'a str, url: &'a Url, provisioners: &'a Provisioners) -> RefusalFacts<'a> {
+    RefusalFacts {
         token,
         now: NOW,
         skew: Some(0),
@@ -50,7 +51,7 @@ fn facts<'a>(token: &'a str, url: &'a Url, provisioners: &'a Provisioners) -> Fa
     }
 }
 
-fn causes(findings: &[Finding]) -> Vec<Cause> {
+fn causes(findings: &[RefusalReason]) -> Vec<Cause> {
     findings.iter().map(|finding| finding.cause).collect()
 }
 
@@ -88,7 +89,7 @@ fn each_reason_is_found_and_no_other() {
         assert_eq!(checked.is_ok(), wanted.is_none(), "{changes}: {checked:?}");
     }
     let used = token(json!({}));
-    let found = diagnose(&Facts { presented_before: Some(NOW - 60), ..facts(&used, &url, &all) });
+    let found = diagnose(&RefusalFacts { presented_before: Some(NOW - 60), ..facts(&used, &url, &all) });
     assert_eq!(causes(&found), [Cause::Reused]);
     let when = text::moment(NOW - 60);
     assert!(found[0].what.contains(&format!("by an earlier run here, at {when}")), "{found:?}");
@@ -112,7 +113,7 @@ fn clocks_that_differ_are_the_reason_where_one_of_them_sees_no_other() {
         // It was made in the future, as the CA sees it.
         (-90, Some(Cause::ClockSkew), "90 s ahead of"),
     ] {
-        let facts = Facts { skew: Some(skew), ..facts(&good, &url, &all) };
+        let facts = RefusalFacts { skew: Some(skew), ..facts(&good, &url, &all) };
         let found = diagnose(&facts);
         assert_eq!(causes(&found), wanted.into_iter().collect::<Vec<_>>(), "{skew}");
         assert!(found.iter().all(|finding| finding.hint.contains(side)), "{found:?}");
@@ -121,10 +122,10 @@ fn clocks_that_differ_are_the_reason_where_one_of_them_sees_no_other() {
         assert_eq!(warnings.len(), usize::from(wanted.is_some()), "{skew}");
     }
     // Without the CA's clock nothing is made up.
-    assert_eq!(diagnose(&Facts { skew: None, ..facts(&good, &url, &all) }), []);
+    assert_eq!(diagnose(&RefusalFacts { skew: None, ..facts(&good, &url, &all) }), []);
     // Expired by both clocks is expired, and the clocks are mentioned.
     let old = token(json!({"exp": NOW - 1000}));
-    let facts = Facts { skew: Some(500), ..facts(&old, &url, &all) };
+    let facts = RefusalFacts { skew: Some(500), ..facts(&old, &url, &all) };
     let error = explain(Error::not_trusted("refused"), &facts);
     assert!(error.what().contains("expired 16 min ago"), "{error}");
     assert!(error.hints().iter().any(|hint| hint.contains("8 min behind")), "{error:?}");
@@ -135,7 +136,7 @@ fn without_a_reason_the_unseen_ones_are_named() {
     let (url, all) = (url(), provisioners());
     let good = token(json!({}));
     let refused = || Error::not_trusted("the CA refused (HTTP status 401)").at("https://ca.test/1.0/sign");
-    let error = explain(refused(), &Facts { ca_started: None, ..facts(&good, &url, &all) });
+    let error = explain(refused(), &RefusalFacts { ca_started: None, ..facts(&good, &url, &all) });
     assert_eq!((error.kind().exit_code(), error.hints().len()), (4, 3));
     assert!(error.hints()[0].contains("used before") && error.hints()[1].contains("started after"));
     assert!(error.causes()[0].contains("401"), "{error}");
@@ -180,13 +181,13 @@ fn t7_extreme_times_break_nothing() {
     for time in [i64::MIN, -1, 0, 978_307_200, 4_070_908_800, i64::MAX] {
         for skew in [None, Some(i64::MIN), Some(i64::MAX), Some(time)] {
             let token = token(json!({"exp": time, "iat": time, "nbf": time}));
-            let facts = Facts { now: time, skew, ca_started: Some(time), ..facts(&token, &url, &all) };
+            let facts = RefusalFacts { now: time, skew, ca_started: Some(time), ..facts(&token, &url, &all) };
             let _ = (diagnose(&facts), before(&facts), explain(Error::not_trusted("x"), &facts));
         }
     }
     // The verdict before is by our clock, whatever the CA's header says.
     let good = token(json!({}));
     for skew in [978_307_200 - NOW, 4_070_908_800 - NOW] {
-        assert!(before(&Facts { skew: Some(skew), ..facts(&good, &url, &all) }).is_ok());
+        assert!(before(&RefusalFacts { skew: Some(skew), ..facts(&good, &url, &all) }).is_ok());
     }
 }

@@ -3,7 +3,7 @@
 
 use super::{CERTIFICATES, PATH, certificate_file, merged};
 use crate::cert::is_anchor_name;
-use crate::rootfs::record::{Mark, Record, Saved};
+use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::rootfs::split;
 use crate::trust::ours::Ours;
 use crate::trust::owners::{Existing, Owner, Rest};
@@ -14,7 +14,7 @@ pub struct Policy;
 
 impl Owner for Policy {
     /// A record that we make of the policy file, of a certificate beside it, or of a directory on the way.
-    fn may_record(&self, path: &str, record: &Record) -> bool {
+    fn may_record(&self, path: &str, record: &PathRecord) -> bool {
         let name = path.strip_prefix(CERTIFICATES).and_then(|rest| rest.strip_prefix('/'));
         if path == PATH {
             return matches!(record.before, Saved::Absent | Saved::File { .. })
@@ -34,7 +34,7 @@ impl Owner for Policy {
 
     /// What we did to somebody's policy file was to insert, so that turning it back only takes out; and of our own
     /// certificates none was there before.
-    fn objection(&self, path: &str, record: &Record) -> Option<&'static str> {
+    fn objection(&self, path: &str, record: &PathRecord) -> Option<&'static str> {
         let may_keep = match &record.before {
             Saved::File { middle, places, .. } if path == PATH => middle.is_empty() && places.is_none(),
             Saved::File { .. } => split(path).0 != CERTIFICATES,
@@ -72,8 +72,8 @@ mod tests {
 
     #[test]
     fn t11_only_the_policy_file_and_our_certificates_may_be_recorded() {
-        let may_keep = |path: &str, record: &Record| Policy.objection(path, record).is_none();
-        let record = |before| Record::new(before, Mark::File(crate::fingerprint::Fingerprint::of(b"")));
+        let may_keep = |path: &str, record: &PathRecord| Policy.objection(path, record).is_none();
+        let record = |before| PathRecord::new(before, Mark::File(crate::fingerprint::Fingerprint::of(b"")));
         for (path, fine) in [
             (PATH, true),
             ("/usr/lib/mozilla/certificates/Corp-0123.pem", true),
@@ -86,7 +86,7 @@ mod tests {
         ] {
             assert_eq!(Policy.may_record(path, &record(Saved::Absent)), fine, "{path}");
         }
-        let directory = Record::new(Saved::Absent, Mark::Directory);
+        let directory = PathRecord::new(Saved::Absent, Mark::Directory);
         for path in ["/etc", "/etc/firefox/policies", "/usr/lib/mozilla", CERTIFICATES] {
             assert!(Policy.may_record(path, &directory), "{path}");
         }

@@ -3,7 +3,7 @@
 
 use super::{RootLocations, TABLE, render, variables};
 use crate::error::Result;
-use crate::rootfs::record::{Mark, Record, Saved};
+use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::trust::owners::Owner;
 
 /// Where it stands.
@@ -40,7 +40,7 @@ pub struct Profile;
 
 impl Owner for Profile {
     /// A record that we make of this file or of the directories on the way to it.
-    fn may_record(&self, path: &str, record: &Record) -> bool {
+    fn may_record(&self, path: &str, record: &PathRecord) -> bool {
         if path == PATH {
             // We replace nobody's file; what was there can only be an older one of ours, whatever mode others gave it.
             let before = matches!(record.before, Saved::Absent | Saved::File { .. });
@@ -51,7 +51,7 @@ impl Owner for Profile {
         on_the_way && record.is_of_directory()
     }
 
-    fn objection(&self, path: &str, record: &Record) -> Option<&'static str> {
+    fn objection(&self, path: &str, record: &PathRecord) -> Option<&'static str> {
         (path == PATH && record.before != Saved::Absent)
             .then_some("the state says that a file for login shells was there before ours")
     }

@@ -1,6 +1,6 @@
 //! What stores that a search found may cost a run (threat T36): their bytes, and iterations of key derivation.
 
-use super::{Found, Selection, Stores};
+use super::{FoundStore, Selection, Stores};
 use crate::error::{Error, Result};
 use crate::rootfs::budget::{self, Category};
 use crate::rootfs::tree::FILE_LIMIT;
@@ -47,7 +47,12 @@ impl Stores {
     ///
     /// # Errors
     /// A file cannot be looked at.
-    pub(super) fn admit(&mut self, view: &View, selection: &Selection, found: &mut Found) -> Result<bool> {
+    pub(super) fn admit(
+        &mut self,
+        view: &View,
+        selection: &Selection,
+        found: &mut FoundStore,
+    ) -> Result<bool> {
         if selection.names(found) {
             return Ok(true);
         }
@@ -84,6 +89,6 @@ impl Stores {
 }
 
 /// What is said where a store is left alone.
-pub(super) fn left_alone(found: &Found, why: &str) -> String {
+pub(super) fn left_alone(found: &FoundStore, why: &str) -> String {
     format!("the {} `{}` is left alone: {why}", found.kind.words(), text::escape(&found.path))
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of, set_aside};
+use super::{Addition, FoundStore, NamedRoot, Selection, Stores, Wish, offer_of, set_aside};
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -156,8 +156,8 @@ pub(super) fn find(
     Ok(())
 }
 
-fn store_at(path: String, exists: bool) -> Found {
-    Found { kind: OutputKind::Keystore, path, skipped: None, exists, owner: None }
+fn store_at(path: String, exists: bool) -> FoundStore {
+    FoundStore { kind: OutputKind::Keystore, path, skipped: None, exists, owner: None }
 }
 
 /// What is at the end of the names of a keystore.
@@ -194,8 +194,8 @@ fn make(
     view: &View,
     updater: &dyn Updater,
     selection: &Selection,
-    found: &Found,
-    wanted: &[Root],
+    found: &FoundStore,
+    wanted: &[NamedRoot],
     base: Rc<Node>,
     stores: &mut Stores,
 ) -> Result<BTreeMap<Fingerprint, Addition>> {
@@ -257,8 +257,8 @@ pub(super) fn plan(
     view: &View,
     updater: &dyn Updater,
     selection: &Selection,
-    found: &Found,
-    wanted: &[Root],
+    found: &FoundStore,
+    wanted: &[NamedRoot],
     before: &BTreeMap<Fingerprint, Addition>,
     stores: &mut Stores,
 ) -> Result<BTreeMap<Fingerprint, Addition>> {

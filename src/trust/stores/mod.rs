@@ -115,7 +115,7 @@ impl Kinds {
 
 impl Selection {
     /// Whether this store, or its kind, was named.
-    fn names(&self, found: &Found) -> bool {
+    fn names(&self, found: &FoundStore) -> bool {
         self.names_path(found.kind, &found.path)
     }
 
@@ -132,7 +132,7 @@ impl Selection {
 
 /// A store that was found.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct FoundStore {
     /// What it is.
     pub kind: OutputKind,
     /// The keystore, or the directory of the database; every link resolved.
@@ -149,9 +149,9 @@ pub struct Found {
 #[derive(Debug, Default)]
 pub struct Stores {
     /// The stores.
-    pub found: Vec<Found>,
+    pub found: Vec<FoundStore>,
     /// Those among them that get their first bytes back without being opened: they are not in `found` any more.
-    pub restored: Vec<Found>,
+    pub restored: Vec<FoundStore>,
     /// What should stand where.
     pub nodes: Vec<Desired>,
     /// What stood there without us, where somebody else changed it since.
@@ -167,7 +167,7 @@ pub struct Stores {
 }
 
 /// A root that the stores are to hold: the certificate, and the name of its anchor.
-pub type Root = (Certificate, String);
+pub type NamedRoot = (Certificate, String);
 
 /// Finds the stores and plans them: the wanted roots in, those that we added and nobody wants any more out (`known` has
 /// their certificates).
@@ -178,7 +178,7 @@ pub fn plan(
     view: &View,
     updater: &dyn Updater,
     selection: &Selection,
-    wanted: &[Root],
+    wanted: &[NamedRoot],
     added: &Additions,
     known: &BTreeMap<Fingerprint, Certificate>,
 ) -> Result<Stores> {
@@ -292,9 +292,9 @@ impl Stores {
         &mut self,
         view: &View,
         selection: &Selection,
-        found: &Found,
-        wanted: &[Root],
-    ) -> Result<Vec<Root>> {
+        found: &FoundStore,
+        wanted: &[NamedRoot],
+    ) -> Result<Vec<NamedRoot>> {
         let mut loadable = Vec::new();
         for root in wanted {
             let Some(why) = found.kind.refusal(&root.0) else {
@@ -340,7 +340,7 @@ impl Stores {
 
     /// The paths that each store consists of.
     pub fn paths(&self) -> BTreeSet<String> {
-        self.found.iter().flat_map(Found::files).collect()
+        self.found.iter().flat_map(FoundStore::files).collect()
     }
 }
 
@@ -363,7 +363,7 @@ pub fn as_they_are(view: &View, added: &Additions) -> Result<Stores> {
     Ok(stores)
 }
 
-impl Found {
+impl FoundStore {
     /// The files of the store.
     pub fn files(&self) -> Vec<String> {
         match self.kind {
@@ -376,7 +376,7 @@ impl Found {
 }
 
 /// What the stores offer after a run: read back from what is there.
-pub fn offers(after: &View, found: &[Found], selection: &Selection) -> Offers {
+pub fn offers(after: &View, found: &[FoundStore], selection: &Selection) -> Offers {
     let mut offers = Offers::new();
     for store in found.iter().filter(|store| store.skipped.is_none()) {
         let offer = match store.kind {

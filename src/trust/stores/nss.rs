@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Addition, Found, Root, Selection, Stores, Wish, offer_of};
+use super::{Addition, FoundStore, NamedRoot, Selection, Stores, Wish, offer_of};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -100,7 +100,7 @@ pub(super) fn find(
     for (path, owner) in directories {
         let exists = sysroot.stat(&child(&path, CERT_DB))?.is_some();
         let is_anothers = sysroot.others_way(&path)?.is_some();
-        let found = Found { kind: OutputKind::NssDatabase, path, skipped: None, exists, owner };
+        let found = FoundStore { kind: OutputKind::NssDatabase, path, skipped: None, exists, owner };
         all.push((is_anothers, found));
     }
     for turn in [false, true] {
@@ -189,8 +189,8 @@ fn open(
 pub(super) fn plan(
     view: &View,
     selection: &Selection,
-    found: &Found,
-    wanted: &[Root],
+    found: &FoundStore,
+    wanted: &[NamedRoot],
     before: &BTreeMap<Fingerprint, Addition>,
     certificates: &BTreeMap<Fingerprint, Certificate>,
     stores: &mut Stores,
@@ -286,7 +286,7 @@ pub(super) fn plan(
 }
 
 /// The file with new content: owner and mode as they are, or as those of a new database are.
-fn file(view: &View, found: &Found, path: &str, content: Vec<u8>) -> Result<Node> {
+fn file(view: &View, found: &FoundStore, path: &str, content: Vec<u8>) -> Result<Node> {
     Ok(Node::File(match view.actual(path)?.as_ref() {
         Node::File(file) => File { content, modified: None, ..file.clone() },
         _ => {

@@ -41,7 +41,7 @@ pub struct Bundles {
 }
 
 /// A distinct bundle.
-struct Found {
+struct DistinctBundle {
     /// Where it really is, every link resolved.
     real: String,
     /// The name that we use: the first known path that is this very file, or where it really is.
@@ -60,12 +60,12 @@ impl Bundles {
         std::iter::once(primary).chain(BUNDLES.into_iter().filter(move |path| *path != primary))
     }
 
-    fn found(&self, view: &View) -> Result<Vec<Found>> {
+    fn found(&self, view: &View) -> Result<Vec<DistinctBundle>> {
         let mut replaceable = BTreeMap::new();
         for path in self.known() {
             replaceable.entry(view.location(path)?).or_insert(path);
         }
-        let mut found: Vec<Found> = Vec::new();
+        let mut found: Vec<DistinctBundle> = Vec::new();
         for path in self.known() {
             let Some((real, _)) = view.target(path)? else { continue };
             let location = view.location(path)?;
@@ -87,7 +87,7 @@ impl Bundles {
                 None if shut.is_some() || location == real => path.to_owned(),
                 None => real.clone(),
             };
-            found.push(Found { real, path, file: file.clone(), links: Vec::from_iter(link), shut });
+            found.push(DistinctBundle { real, path, file: file.clone(), links: Vec::from_iter(link), shut });
         }
         Ok(found)
     }
@@ -149,7 +149,7 @@ impl Bundles {
         desires: &mut Desires,
     ) -> Result<()> {
         let found = self.found(view)?;
-        for Found { path, file, links, shut, .. } in &found {
+        for DistinctBundle { path, file, links, shut, .. } in &found {
             let is_done = done.contains(&path.as_str());
             if is_done && links.is_empty() {
                 continue;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
-use crate::cert::readers::{self, Fault, Reader};
+use crate::cert::readers::{self, Reader, ReaderFault};
 use crate::cert::{Certificate, is_decodable, is_well_formed, pem};
 use crate::error::Result;
 use crate::rootfs::tree::Node;
@@ -19,7 +19,7 @@ pub struct BrokenInput {
     /// Its path.
     pub path: String,
     /// The first thing that is wrong with it.
-    pub fault: Fault,
+    pub fault: ReaderFault,
     /// The certificates of it that the built-in updater writes anew.
     pub certificates: Vec<Certificate>,
 }
@@ -117,7 +117,7 @@ fn normalized(content: &[u8]) -> Vec<u8> {
 
 /// The first thing that is wrong with a file whose bytes go into a bundle between others: a program then loses one of its
 /// certificates, or one beside it.
-pub(super) fn fault(content: &[u8]) -> Option<Fault> {
+pub(super) fn fault(content: &[u8]) -> Option<ReaderFault> {
     if readers::read_regular(content).is_some() {
         return None;
     }
@@ -136,9 +136,9 @@ pub(super) fn fault(content: &[u8]) -> Option<Fault> {
     // The same without the neighbours, whose lines are not the file's.
     let fault = readers::faults(content).into_iter().next().or_else(|| {
         let first = reading.faults.into_iter().next()?;
-        Some(Fault { line: first.line.saturating_sub(lines_before).max(1), ..first })
+        Some(ReaderFault { line: first.line.saturating_sub(lines_before).max(1), ..first })
     });
-    fault.or(Some(Fault { line: 1, what: "programs disagree about how to read this file" }))
+    fault.or(Some(ReaderFault { line: 1, what: "programs disagree about how to read this file" }))
 }
 
 /// The certificates in PEM blocks of `content` that are well-formed, each once.

@@ -36,7 +36,7 @@ pub(super) fn token_with(
     let names: Vec<SubjectAltName> = vec!["web.test".parse().unwrap()];
     let password = || Ok(scene.ca.password().to_owned().into_bytes().into());
     let key = mint::read_key(scene.ca.provisioner_key().as_bytes(), password).unwrap();
-    let request = mint::Request {
+    let request = mint::TokenRequest {
         provisioner: scene.ca.provisioner(),
         subject: "web.test",
         names: &names,

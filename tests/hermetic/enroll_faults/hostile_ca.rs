@@ -14,7 +14,7 @@ use rcgen::{
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use trustup::dev_ca::Issued;
+use trustup::dev_ca::IssuedPair;
 use trustup::jose::{jwe, jwk};
 use trustup::key::{KeyType, PrivateKey};
 use x509_parser::certification_request::X509CertificationRequest;
@@ -122,7 +122,7 @@ impl HostileCa {
         let params = CertificateParams::new(["127.0.0.1".to_owned()]).expect("names");
         let leaf = intermediate.sign_for(params, &server_key);
         let chain = [leaf, intermediate.der.clone()].map(CertificateDer::from).to_vec();
-        let issued = Issued { chain, key: PrivateKeyDer::Pkcs8(server_key.serialize_der().into()) };
+        let issued = IssuedPair { chain, key: PrivateKeyDer::Pkcs8(server_key.serialize_der().into()) };
         let (signed, sent, requests) = (Arc::default(), Arc::default(), Arc::default());
         let (key, public) = provisioner_key(fault);
         let shared = Shared {

@@ -13,14 +13,15 @@ use std::path::Path;
 
 use trustup::cert::Certificate;
 use trustup::cert::loadable::{Harm, Library, refusals};
-use trustup::cert::policy::{self, Policy};
+use trustup::cert::policy::{self, AcceptancePolicy};
 
 use self::odd::Cases;
 use self::real::{Outcome, Verdicts, ask};
 use crate::testing::Xorshift;
 
 /// All that the options allow: what is still refused is refused for its form, its key or its purpose.
-const LENIENT: Policy = Policy { now: 1_795_392_000, allow_expired: true, allow_intermediate: true };
+const LENIENT: AcceptancePolicy =
+    AcceptancePolicy { now: 1_795_392_000, allow_expired: true, allow_intermediate: true };
 
 /// Every case: what is odd about it, and the DER.
 fn cases(directory: &Path) -> Vec<(String, Vec<u8>)> {
