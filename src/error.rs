@@ -4,6 +4,7 @@
 //! Nothing here prints: `ui` does. Never put a secret or file content into an error.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -71,6 +72,7 @@ struct Inner {
     cause: Option<anyhow::Error>,
     hints: Vec<String>,
     changed: Vec<String>,
+    retry_after: Option<Duration>,
 }
 
 impl Error {
@@ -83,6 +85,7 @@ impl Error {
             cause: None,
             hints: Vec::new(),
             changed: Vec::new(),
+            retry_after: None,
         }))
     }
 
@@ -129,6 +132,12 @@ impl Error {
         self
     }
 
+    /// When the server said that it may be asked again: so long after its answer.
+    pub fn with_retry_after(mut self, wait: impl Into<Option<Duration>>) -> Self {
+        self.0.retry_after = wait.into();
+        self
+    }
+
     /// Turns the error into "failed, and these paths are changed".
     pub fn with_changed(mut self, paths: impl IntoIterator<Item = String>) -> Self {
         self.0.changed.extend(paths);
@@ -166,6 +175,11 @@ impl Error {
     /// What to do next.
     pub fn hints(&self) -> &[String] {
         &self.0.hints
+    }
+
+    /// How long the server wants not to be asked, if it said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// Paths that are changed although the command failed.

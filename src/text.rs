@@ -7,9 +7,6 @@ use url::Url;
 /// What [`escape`] lets through at most, in bytes.
 pub const TEXT_LIMIT: usize = 1024;
 
-/// What [`escape_output`] lets through at most, in bytes.
-pub const OUTPUT_LIMIT: usize = 8 * 1024;
-
 /// The longest name that [`slug`] makes, in bytes.
 pub const SLUG_LIMIT: usize = 64;
 
@@ -26,27 +23,6 @@ pub fn is_unsafe(c: char) -> bool {
 /// One line, safe to show: unsafe characters as `\u{..}`, cut to [`TEXT_LIMIT`] bytes.
 pub fn escape(text: &str) -> String {
     escape_within(text, TEXT_LIMIT, |c| !is_unsafe(c))
-}
-
-/// The output of a tool, safe to show: line ends and tabs stay, other unsafe characters become `\u{..}`. Only
-/// the last [`OUTPUT_LIMIT`] bytes stay, since tools say last what went wrong.
-pub fn escape_output(output: &str) -> String {
-    let mut start = output.len().saturating_sub(OUTPUT_LIMIT);
-    while !output.is_char_boundary(start) {
-        start += 1;
-    }
-    let mut escaped = String::new();
-    for c in output[start..].replace("\r\n", "\n").chars() {
-        push_escaped(&mut escaped, c, matches!(c, '\n' | '\t') || !is_unsafe(c));
-    }
-    let mut from = escaped.len().saturating_sub(OUTPUT_LIMIT - CUT.len_utf8());
-    if start == 0 && escaped.len() <= OUTPUT_LIMIT {
-        return escaped;
-    }
-    while !escaped.is_char_boundary(from) {
-        from += 1;
-    }
-    format!("{CUT}{}", &escaped[from..])
 }
 
 fn escape_within(text: &str, limit: usize, plain: impl Fn(char) -> bool) -> String {
@@ -210,21 +186,6 @@ mod tests {
             }
         }
         assert!(escape(&"x".repeat(TEXT_LIMIT + 1)).ends_with(CUT));
-    }
-
-    #[test]
-    fn t15_tool_output_keeps_lines_and_its_end() {
-        assert_eq!(escape_output("one\r\ntwo\tx\x1b[0m\n"), "one\ntwo\tx\\u{1b}[0m\n");
-        let long = format!("{}the reason\n", "é noise\n".repeat(5000));
-        let escaped = escape_output(&long);
-        assert!(
-            escaped.len() <= OUTPUT_LIMIT
-                && escaped.starts_with(CUT)
-                && escaped.ends_with("noise\nthe reason\n")
-        );
-        assert!(escape_output(&"\u{1}".repeat(OUTPUT_LIMIT)).len() <= OUTPUT_LIMIT);
-        let exact = "x".repeat(OUTPUT_LIMIT);
-        assert_eq!(escape_output(&exact), exact);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub mod policy;
 mod primitives;
 mod private_key;
 mod purpose;
-
+pub mod readers;
 mod san;
 mod self_signature;
 mod structure;
@@ -236,11 +236,6 @@ impl Certificate {
         self.0.rsa_bits
     }
 
-    /// The signature algorithm's object identifier, dotted.
-    pub fn signature_algorithm(&self) -> &str {
-        &self.0.signature_algorithm
-    }
-
     /// The hash of the signature, if it is a weak one.
     pub fn weak_signature_hash(&self) -> Option<WeakHash> {
         self.0.signature_hash
@@ -399,7 +394,10 @@ mod tests {
             (Some(true), Some(true), None)
         );
         assert_eq!(root.public_key(), rcgen::PublicKeyData::subject_public_key_info(key()));
-        assert_eq!((root.signature_algorithm(), root.weak_signature_hash()), ("1.2.840.10045.4.3.2", None));
+        assert_eq!(
+            (root.0.signature_algorithm.as_str(), root.weak_signature_hash()),
+            ("1.2.840.10045.4.3.2", None)
+        );
         assert!(!root.is_self_issued() && parse(&TestCertificate::default()).is_self_issued());
         assert_eq!(root.rsa_bits(), None);
         assert_eq!(

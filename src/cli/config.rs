@@ -63,7 +63,7 @@ pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<u8> {
     let mut warnings: Vec<String> =
         unpinned.iter().map(|error| format!("bootstrap would refuse this: {error}")).collect();
     for one in &config.certificates {
-        let (missing, warned) = secrets(context, one)?;
+        let (missing, warned) = secrets(one)?;
         problems.extend(missing);
         warnings.extend(warned);
     }
@@ -84,9 +84,9 @@ const COMMAND: &str = "config";
 
 /// What is wrong with the secrets of a certificate: errors, but where another of its methods has all that it needs. A token
 /// that was spent may be gone, and `enroll` goes on.
-fn secrets(context: &Context, one: &CertificateConfig) -> Result<(Vec<Error>, Vec<String>)> {
+fn secrets(one: &CertificateConfig) -> Result<(Vec<Error>, Vec<String>)> {
     let wrong = |method: &Method| -> Vec<Error> {
-        let read = |secret: &&Secret| Some(named(secret.read(context.env).err()?, secret));
+        let read = |secret: &&Secret| Some(named(secret.read().err()?, secret));
         method.secrets().iter().filter_map(read).collect()
     };
     let found: Vec<Vec<Error>> = one.enroll.iter().map(wrong).collect();
@@ -112,7 +112,8 @@ fn has_its_files(method: &Method) -> Result<bool> {
     Ok(match method {
         Method::Token { token } => token.is_some(),
         Method::X5c { cert, key, .. } => host::stat(cert)?.is_some() && host::stat(key)?.is_some(),
-        Method::Provisioner { .. } | Method::Acme { .. } => true,
+        Method::Provisioner { key: Some(key), .. } => host::stat(key)?.is_some(),
+        Method::Provisioner { key: None, .. } | Method::Acme { .. } => true,
     })
 }
 

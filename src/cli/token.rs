@@ -1,7 +1,7 @@
 //! `trustup token`: makes a one-time token on the host for a container, as `step ca token` does.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::json;
@@ -13,15 +13,16 @@ use super::Context;
 use super::config::ConfigArg;
 use super::enroll::{given, ignore_ca, recorded};
 use super::variables::PublishedSources;
-use crate::cert::{Certificate, SubjectAltName, input, pem};
+use crate::cert::{Certificate, SubjectAltName, pem};
 use crate::config::{self, Scope};
 use crate::enroll::methods::{self, x5c};
 use crate::enroll::trust::{self, Ca, Given};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::PrivateKey;
 use crate::net::Net;
 use crate::net::dns::Settings;
+use crate::net::retry::{Backoff, Retry};
 use crate::net::url::masked;
 use crate::pair::check::Roots;
 use crate::rootfs::directory::Attributes;
@@ -34,15 +35,11 @@ use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 use crate::step_ca::{StepCaClient, diagnosis};
 use crate::text;
 
-/// The largest certificate signing request, or file of a birth certificate, in bytes.
+/// The largest certificate signing request, in bytes.
 const LIMIT: u64 = 256 * 1024;
 
 /// Where the token goes.
 const OUT: OutputOption = OutputOption { name: "--out", takes_standard: true };
-
-/// Pauses between tries of `--wait`: doubled from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(3);
 
 /// Make a one-time token for a container: on standard output, or in a file that only you can read
 #[derive(Debug, Args)]
@@ -229,7 +226,7 @@ impl TokenArgs {
     /// What the token is to be signed with; read before anybody is asked.
     fn means(&self, context: &Context) -> Result<Means> {
         let read = |path: &str, what: &str| {
-            let secret = Secret::read(&path.parse::<Source>()?, what, context.env)?;
+            let secret = Secret::read(&path.parse::<Source>()?, what)?;
             if let Some(warning) = &secret.warning {
                 context.ui.warn(warning);
             }
@@ -242,7 +239,7 @@ impl TokenArgs {
         };
         match (&self.x5c_cert, &self.x5c_key, &self.provisioner_key, &self.password_file) {
             (Some(cert), Some(key), None, None) => {
-                let chain = birth_certificate(cert)?;
+                let chain = x5c::birth_certificate(cert)?;
                 let key = PrivateKey::from_pem(read(key, "the birth certificate's key")?.bytes())
                     .map_err(|error| error.at(text::escape(key)))?;
                 mint::check_birth_certificate(&chain, &key, context.env.now())?;
@@ -290,20 +287,10 @@ fn fetch(
     let (name, key) = runtime::block_on(async {
         let net = Net::new(env, &names, context.timeout(), context.global.wait)?;
         let client = StepCaClient::new(&net, env, url, &methods::trust(&roots))?;
-        let until = tokio::time::Instant::now() + context.global.wait.unwrap_or_default();
-        let mut pause = FIRST_PAUSE;
-        let provisioners = loop {
-            let error = match client.provisioners().await {
-                Ok(provisioners) => break provisioners,
-                Err(failed) => failed.error,
-            };
-            let left = until.saturating_duration_since(tokio::time::Instant::now());
-            if error.kind() != Kind::Unreachable || left.is_zero() {
-                return Err(error);
-            }
-            tokio::time::sleep(pause.min(left)).await;
-            pause = (pause * 2).min(LAST_PAUSE);
-        };
+        let last_start = Instant::now() + context.global.wait.unwrap_or_default();
+        let mut retry = Retry::until(last_start, Backoff::STARTING);
+        let provisioners =
+            retry.run(async || client.provisioners().await.map_err(|failed| failed.error)).await?;
         // The token's times are ours.
         if let Some(warning) = client.skew().and_then(diagnosis::clock_warning) {
             ui.warn(format!("the CA may refuse the token: {warning}"));
@@ -327,18 +314,6 @@ fn root_of(ca: &Ca) -> Option<Fingerprint> {
         ([pin, ..], _) => Some(*pin),
         ([], [root]) => Some(root.fingerprint()),
         _ => None,
-    }
-}
-
-fn birth_certificate(path: &Path) -> Result<Vec<Certificate>> {
-    let shown = path.display().to_string();
-    let bytes = host::read_file(path, LIMIT)?;
-    let file = input::read(&bytes, &shown).map_err(|error| x5c::explained(error, &bytes))?;
-    match file.problems.first() {
-        Some(problem) => Err(Error::usage("the birth certificate's file cannot be used")
-            .at(text::escape(&shown))
-            .because(anyhow::anyhow!("{}", problem.what))),
-        None => Ok(file.certificates),
     }
 }
 

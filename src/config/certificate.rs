@@ -17,7 +17,7 @@ use crate::pair::{CERT_MODE, KEY_MODE, Outputs};
 /// All keys of an `enroll` block but `method`, with the methods that have them.
 const METHODS: [(&str, &[&str]); 4] = [
     ("token", &["token"]),
-    ("provisioner", &["provisioner", "password"]),
+    ("provisioner", &["provisioner", "password", "provisioner_key"]),
     ("x5c", &["provisioner", "x5c_cert", "x5c_key"]),
     (
         "acme",
@@ -45,8 +45,6 @@ const METHODS: [(&str, &[&str]); 4] = [
 /// Keys that only some challenges use.
 const OF_CHALLENGES: [&str; 5] = ["http_listen", "tls_listen", "webroot", "dns_hook", "rfc2136"];
 
-const DURATION: &str = "a duration: a number and a unit, such as `30s`, `5m` or `24h`";
-const LIFE: &str = "a duration (`24h`, `1h30m`, `30d`) or a moment (`2026-12-24T18:00:00Z`)";
 const MODE: &str = "a file mode in octal, such as `\"0640\"`";
 
 /// What is missing or wrong is said, and empty in the answer.
@@ -67,7 +65,11 @@ pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
             u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && matches!(base, 0 | 8))
         })
     };
-    let time = |key| section.plain(key, DURATION, |text, _| duration::parse(text).ok());
+    let life =
+        format!("a duration of at least a second or a moment (`2026-12-24T18:00:00Z`): {}", duration::FORM);
+    let time = |key| {
+        section.plain(key, &format!("a duration: {}", duration::FORM), |text, _| duration::parse(text).ok())
+    };
     let settings = CertificateConfig {
         names: parsed,
         cert: cert.as_ref().map(|(path, _)| path.clone()).unwrap_or_default(),
@@ -78,7 +80,7 @@ pub(super) fn certificate(section: &Section<'_>) -> CertificateConfig {
         owner: section.string("owner").map(|value| value.text.to_string()),
         cert_mode: mode("cert_mode"),
         key_mode: mode("key_mode"),
-        not_after: section.plain("not_after", LIFE, |text, _| text.parse().ok()),
+        not_after: section.plain("not_after", &life, |text, _| text.parse().ok()),
         layout: section.choice("layout"),
         issuer_root: path("issuer_root").map(|(path, _)| path),
         timeout: time("timeout"),
@@ -132,9 +134,14 @@ fn method(section: &Section<'_>) -> Option<Method> {
     let method = match word.as_str() {
         "token" => Some(Method::Token { token: section.secret("token") }),
         "provisioner" => {
-            section.require("password");
-            let provisioner = text("provisioner");
-            section.secret("password").map(|password| Method::Provisioner { provisioner, password })
+            let has_key = section.has("provisioner_key");
+            if !has_key {
+                section.require("password");
+            }
+            let (provisioner, password) = (text("provisioner"), section.secret("password"));
+            let key = path("provisioner_key");
+            let method = Method::Provisioner { provisioner, password, key };
+            (has_key || !method.secrets().is_empty()).then_some(method)
         }
         "x5c" => {
             ["x5c_cert", "x5c_key"].iter().for_each(|key| section.require(key));

@@ -127,12 +127,14 @@ pub enum Method {
         /// `token`, `token_file`; else where enroll looks for one.
         token: Option<Secret>,
     },
-    /// A token that is minted here, with a provisioner's password.
+    /// A token that is minted here, with a provisioner's key.
     Provisioner {
         /// `provisioner`; else that of `[ca]`.
         provisioner: Option<String>,
-        /// `password`, `password_file`.
-        password: Secret,
+        /// `password`, `password_file`; of the key at the CA, or of `key` where that is encrypted.
+        password: Option<Secret>,
+        /// `provisioner_key`: its key, where the CA is not asked for it.
+        key: Option<PathBuf>,
     },
     /// A birth certificate.
     X5c {
@@ -167,7 +169,7 @@ impl Method {
     pub fn secrets(&self) -> Vec<&Secret> {
         match self {
             Method::Token { token } => token.iter().collect(),
-            Method::Provisioner { password, .. } => vec![password],
+            Method::Provisioner { password, .. } => password.iter().collect(),
             Method::X5c { .. } => Vec::new(),
             Method::Acme { secrets, .. } => secrets.iter().collect(),
         }
@@ -192,18 +194,11 @@ pub struct Checked {
     pub problems: Vec<Error>,
 }
 
-/// The configuration: the file that `given` or TRUSTUP_CONFIG names, else the default one. `None` if there is none.
+/// The configuration: the part `scope` of the file that `given` or TRUSTUP_CONFIG names, else of the default one. `None` if
+/// there is none.
 ///
 /// # Errors
-/// A named file that is missing; a file that somebody else could have written, or with anything wrong in it.
-pub fn load(env: &Env, given: Option<&Path>) -> Result<Option<Config>> {
-    load_scope(env, given, Scope::All)
-}
-
-/// As [`load`], of a part of the file.
-///
-/// # Errors
-/// As [`load`], for this part.
+/// A named file that is missing; a file that somebody else could have written, or with anything wrong in that part.
 pub fn load_scope(env: &Env, given: Option<&Path>, scope: Scope) -> Result<Option<Config>> {
     let Some(Checked { config, problems }) = check(env, given, scope)? else { return Ok(None) };
     let more = problems.len().saturating_sub(1);

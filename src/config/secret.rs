@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::env::Env;
 use crate::error::Result;
 use crate::secret::{self, Source};
 
@@ -67,7 +66,7 @@ impl Secret {
     ///
     /// # Errors
     /// As [`secret::Secret::read`].
-    pub fn read(&self, env: &Env) -> Result<secret::Secret> {
-        secret::Secret::read(&self.source, &format!("`{}`", self.name), env)
+    pub fn read(&self) -> Result<secret::Secret> {
+        secret::Secret::read(&self.source, &format!("`{}`", self.name))
     }
 }

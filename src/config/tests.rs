@@ -11,10 +11,6 @@ fn read(text: &str) -> Checked {
     parse(&env, Path::new("/etc/trustup/trustup.toml"), text, Scope::All)
 }
 
-fn nothing() -> Env {
-    Env::fixed([], 0)
-}
-
 #[track_caller]
 fn good(text: &str) -> Config {
     let Checked { config, problems } = read(text);
@@ -134,7 +130,8 @@ fn everything_that_can_be_said_arrives() {
         ["token", "provisioner", "x5c", "acme"]
     );
     let Method::Provisioner { password, .. } = &one.enroll[1] else { panic!("{:?}", one.enroll[1]) };
-    assert_eq!(password.read(&nothing()).unwrap().bytes(), format!("x{SECRET}").as_bytes());
+    let password = password.as_ref().expect("a password");
+    assert_eq!(password.read().unwrap().bytes(), format!("x{SECRET}").as_bytes());
     let Method::Acme { options: acme, .. } = &one.enroll[3] else { panic!("{:?}", one.enroll[3]) };
     assert!(acme.agree_tos && acme.challenge.is_none());
     assert!(matches!(&acme.dns, Some(Dns::Hook(hook)) if hook.len() == 2));
@@ -142,6 +139,18 @@ fn everything_that_can_be_said_arrives() {
     assert_eq!(one.enroll[3].secrets().len(), 1);
     // T23: no secret is in what might be printed.
     assert!(!format!("{config:?}").contains(SECRET));
+}
+
+#[test]
+fn a_provisioners_key_needs_no_password() {
+    for (more, has_password) in [("", false), ("\npassword = \"x\"", true)] {
+        let keys = format!("method = \"provisioner\"\nprovisioner_key = \"/dev.jwk\"{more}");
+        let config = good(&method(&keys));
+        let Method::Provisioner { password, key, .. } = &config.certificates[0].enroll[0] else {
+            panic!("{keys}")
+        };
+        assert_eq!((key.as_deref(), password.is_some()), (Some(Path::new("/dev.jwk")), has_password));
+    }
 }
 
 #[test]
@@ -188,6 +197,16 @@ fn what_is_wrong_is_said_with_its_line() {
             &["7: unknown key `certificate.enroll.token_file` `token_file` belongs to the method `token`"],
         ),
         (&method("method = \"provisioner\""), &["5: `certificate.enroll.password` is missing"]),
+        (
+            &method("method = \"provisioner\"\nprovisioner_key = \"dev.jwk\""),
+            &["7: `certificate.enroll.provisioner_key` should be an absolute path"],
+        ),
+        (
+            &method("method = \"x5c\"\nx5c_cert = \"/x\"\nx5c_key = \"/x\"\nprovisioner_key = \"/x\""),
+            &[
+                "9: unknown key `certificate.enroll.provisioner_key` `provisioner_key` belongs to the method `provisioner`",
+            ],
+        ),
         (
             &method("method = \"provisioner\"\npassword = \"\""),
             &["7: `certificate.enroll.password` is empty"],
@@ -279,7 +298,10 @@ fn a_life_may_end_at_a_moment() {
         ("\"2026-12-24T18:00:00Z\"", Some(NotAfter::Moment(1_798_135_200))),
         ("\"30d\"", Some(NotAfter::Duration(30 * 86_400))),
         ("2026-12-24", None),
-        ("24", None),
+        ("90", Some(NotAfter::Duration(90))),
+        ("\"1d12h\"", Some(NotAfter::Duration(36 * 3600))),
+        ("\"500ms\"", None),
+        ("-90", None),
         ("true", None),
     ] {
         let Checked { config, problems } =
@@ -315,11 +337,11 @@ fn a_damaged_file_is_never_quoted() {
 fn a_secret_is_missed_when_it_is_needed() {
     let config = good(&method("method = \"token\"\ntoken = \"${NOPE}\""));
     let secrets = config.certificates[0].enroll[0].secrets();
-    let error = secrets[0].read(&nothing()).expect_err("unset").to_string();
+    let error = secrets[0].read().expect_err("unset").to_string();
     assert!(error.contains("`NOPE` is not set") && error.contains("trustup.toml:7"), "{error}");
     let config = good(&method("method = \"token\"\ntoken_file = \"/nowhere/token\""));
     let secrets = config.certificates[0].enroll[0].secrets();
-    assert_eq!(secrets[0].read(&nothing()).expect_err("missing").place(), Some("/nowhere/token"));
+    assert_eq!(secrets[0].read().expect_err("missing").place(), Some("/nowhere/token"));
 }
 
 #[test]
@@ -343,7 +365,7 @@ fn values_come_from_files_as_well() {
     let ca = config.ca.expect("ca");
     assert_eq!((ca.url.map(String::from).as_deref(), ca.fingerprints.len()), (Some("https://ca.test/"), 1));
     assert_eq!(config.certificates[0].names.len(), 2);
-    let password = config.certificates[0].enroll[0].secrets()[0].read(&nothing()).unwrap();
+    let password = config.certificates[0].enroll[0].secrets()[0].read().unwrap();
     assert_eq!(password.bytes(), b"a b");
     for (text, wanted) in [
         (format!("[ca]\nprovisioner_file = \"{empty}\""), "2: `ca.provisioner` is empty"),
@@ -408,7 +430,7 @@ fn variables_of_published_images() {
     assert_eq!(given.shown.names, ["db.test", "10.0.0.5", "b.test"]);
     assert_eq!(given.ca_out, Some("/run/tls/ca.crt".into()));
     let [Method::Token { token: Some(token) }] = &given.enroll[..] else { panic!("{given:?}") };
-    assert_eq!(token.read(&nothing()).unwrap().bytes(), SECRET.as_bytes());
+    assert_eq!(token.read().unwrap().bytes(), SECRET.as_bytes());
     assert!(!format!("{given:?}").contains(SECRET));
     let given = with(&[files[0], files[1], files[2], "CA_PROVISIONER_NAME"]).unwrap().expect("asked");
     let [Method::Acme { options: acme, .. }] = &given.enroll[..] else { panic!("{given:?}") };

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::cert::Certificate;
+use crate::cert::readers::{self, Reader as PemReader};
 use crate::fingerprint::Fingerprint;
 use crate::keystore::{Keystore, KeystoreFormat, KeystoreProblem};
 use crate::nss::{self, Databases};
@@ -12,7 +13,6 @@ use crate::rootfs::budget::{self, Category};
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::text;
-use crate::trust::readers::{self, Reader as PemReader};
 use crate::trust::verify::{Side, hashed_certificates};
 use crate::trust::view::View;
 

@@ -10,6 +10,7 @@ mod failure;
 mod fetch;
 pub mod handshake;
 pub mod proxy;
+pub(crate) mod retry;
 pub mod tls;
 pub mod url;
 

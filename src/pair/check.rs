@@ -5,7 +5,6 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::cert::{Certificate, SubjectAltName};
-use crate::fingerprint::Fingerprint;
 use crate::net::tls;
 use crate::text;
 
@@ -181,11 +180,6 @@ pub fn without_root(mut chain: Vec<Certificate>) -> Vec<Certificate> {
         chain.pop();
     }
     chain
-}
-
-/// The fingerprints of the roots, for reports.
-pub fn fingerprints(roots: &Roots) -> Vec<Fingerprint> {
-    roots.certificates.iter().map(Certificate::fingerprint).collect()
 }
 
 #[cfg(test)]

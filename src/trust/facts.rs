@@ -168,7 +168,7 @@ impl Facts {
                 return Ok(Err(WhyNot::Unusable(format!("`{program}` needs `{needed}`, which is missing"))));
             }
         }
-        if !rustix::process::geteuid().is_root() {
+        if !crate::privilege::is_root() {
             return Ok(Err(WhyNot::Unusable(format!("`{program}` needs root"))));
         }
         if let Some(why) = native::unsafe_to_run(sysroot, &program)? {

@@ -115,8 +115,11 @@ impl ListPosition {
             if !text[inner.value.clone()].starts_with(wanted.0) {
                 let name =
                     if depth == 0 { "its top".to_owned() } else { format!("`{}`", KEYS[..depth].join(".")) };
-                return Err(Error::failed(format!("in Firefox's policy file, expected {name} to be an {}", wanted.1))
-                    .hint("repair or remove it, and run again"));
+                return Err(Error::failed(format!(
+                    "in Firefox's policy file, expected {name} to be an {}",
+                    wanted.1
+                ))
+                .hint("repair or remove it, and run again"));
             }
             let items = items(text, &inner.value);
             way.push(inner);

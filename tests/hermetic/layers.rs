@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the crate, from the bottom up: each uses only modules of the lines before its own.
 const LAYERS: &[&[&str]] = &[
-    &["error", "text", "env", "duration", "privilege", "listener", "filled_in"],
-    &["fingerprint", "versioned", "runtime"],
+    &["error", "text", "env", "duration", "privilege", "listener", "filled_in", "well_known"],
+    &["fingerprint", "versioned", "runtime", "random"],
     &["cert", "rootfs"],
     &["key", "keystore", "nss", "native", "net", "secret", "private_store"],
     &["jose"],

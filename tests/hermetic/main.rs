@@ -26,6 +26,7 @@ mod engine;
 mod enroll;
 mod enroll_faults;
 mod env;
+mod exchanged;
 mod extremes;
 mod failing;
 mod firefox_policy;

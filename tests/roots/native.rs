@@ -123,7 +123,8 @@ fn appended_certificates_survive_auto_and_stop_native() {
         case.worked(&run, "builtin");
         let said = run.json()["warnings"].to_string() + &run.json()["updater_why"].to_string() + &run.stderr;
         assert!(
-            said.contains("would drop certificates that another program added") && said.contains(&named[..16]),
+            said.contains("would drop certificates that another program added")
+                && said.contains(&named[..16]),
             "does not say why it is the built-in updater: {run}"
         );
         let bundle = String::from_utf8(case.root.read(BUNDLE)).unwrap();

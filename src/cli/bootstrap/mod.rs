@@ -288,7 +288,12 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
             for_command(&located.roots, located.current(context.env))
         }
     };
-    Err(native::replace_us(context.env, &args.command, &variables))
+    let before = if done.changed {
+        "the trust stores are changed as asked, and the next run does not repeat that"
+    } else {
+        "the trust stores were as asked before, and nothing was changed"
+    };
+    Err(native::replace_us(context.env, &args.command, &variables).hint(before))
 }
 
 /// Whether `--ca-out` is standard output.

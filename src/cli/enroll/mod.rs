@@ -5,7 +5,7 @@ mod acme;
 mod report;
 mod request;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
@@ -31,7 +31,7 @@ pub(super) use self::request::{given, ignore_ca};
 pub(super) enum MethodWord {
     /// A one-time token that the CA's administrator made (`trustup token`, `step ca token`)
     Token,
-    /// A provisioner's password: the token is made here
+    /// A provisioner's password or key: the token is made here
     Provisioner,
     /// A birth certificate and its key: the token is made here
     X5c,
@@ -153,6 +153,9 @@ pub(super) struct EnrollArgs {
     /// Its password: a file, `-` for standard input, or `fd:N`
     #[arg(long, value_name = "FILE", help_heading = "token, provisioner and x5c")]
     password_file: Option<String>,
+    /// Its key: a private JWK, encrypted or not, or PEM, in a file, `-` or `fd:N`; then the CA is not asked for it
+    #[arg(long, value_name = "FILE", help_heading = "token, provisioner and x5c")]
+    provisioner_key: Option<String>,
     /// The birth certificate with its intermediates
     #[arg(long, value_name = "FILE", help_heading = "token, provisioner and x5c")]
     x5c_cert: Option<PathBuf>,
@@ -214,11 +217,17 @@ pub(super) fn run(context: &Context, args: &EnrollArgs, said: &Parsed) -> Result
         results.push((request, done));
     }
     let before_service = !args.command.is_empty() && !context.global.dry_run;
+    let changed = results.iter().any(|(_, done)| done.as_ref().is_ok_and(Outcome::is_changed));
     let code = report::report(context, results, before_service)?;
     if code != 0 || !before_service {
         return Ok(code);
     }
-    Err(native::replace_us(context.env, &args.command, &[]))
+    let done = if changed {
+        "the certificates and keys are in place, and the next run does not repeat that"
+    } else {
+        "the key pairs were in place before, and nothing was changed"
+    };
+    Err(native::replace_us(context.env, &args.command, &[]).hint(done))
 }
 
 /// What bootstrap recorded, as far as the current user may read it.
@@ -244,13 +253,4 @@ fn mode(text: &str) -> Result<u32, String> {
 
 fn not_after(text: &str) -> Result<NotAfter, String> {
     text.parse().map_err(|error| super::for_clap(&error))
-}
-
-/// A path as seen from `/`.
-fn absolute(path: &Path) -> Result<String> {
-    let absolute = std::path::absolute(path)
-        .map_err(|error| Error::usage("this path cannot be used").at(path.display()).because(error))?;
-    absolute.to_str().map(ToOwned::to_owned).ok_or_else(|| {
-        Error::usage("this path is not UTF-8").at(crate::text::escape(&path.to_string_lossy()))
-    })
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args as _;
 
 use super::acme::{self, AcmeArgs};
-use super::{Context, EnrollArgs, MethodWord, absolute};
+use super::{Context, EnrollArgs, MethodWord};
 use crate::cli::variables::{Parsed, PublishedSources};
 use crate::config::{self, CertificateConfig, Config, Scope};
 use crate::enroll::methods::Method;
@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::pair::decide::Policy;
 use crate::pair::{CERT_MODE, KEY_MODE, Outputs, owner};
+use crate::privilege;
 use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::rootfs::{Sysroot, host as files};
 use crate::secret::Source;
@@ -98,7 +99,7 @@ fn refuse_unused(
             "cert" | "key" | "chain" | "ca_out" => Some(&ALL),
             "token" | "token_file" => Some(&[Token, Any]),
             "provisioner" => Some(&[Provisioner, X5c, Acme]),
-            "password_file" => Some(&[Provisioner]),
+            "password_file" | "provisioner_key" => Some(&[Provisioner]),
             "x5c_cert" | "x5c_key" => Some(&[X5c]),
             id => of_acme.get_arguments().any(|arg| arg.get_id() == id).then_some(&[Acme]),
         }
@@ -234,7 +235,7 @@ fn output(path: &Path, name: &'static str) -> Result<String> {
     let option = OutputOption { name, takes_standard: false };
     match option.parse(path)? {
         OutputTarget::File(path) => Ok(path),
-        OutputTarget::Standard => absolute(path),
+        OutputTarget::Standard => files::absolute_text(path),
     }
 }
 
@@ -256,13 +257,15 @@ fn method(
     Ok(match word {
         MethodWord::Token | MethodWord::Any => Box::new(Token::new(token(context, args)?)),
         MethodWord::Provisioner => {
-            let Some(password) = &args.password_file else {
+            let parse = |text: &Option<String>| text.as_deref().map(str::parse).transpose();
+            let (password, key) = (parse(&args.password_file)?, parse(&args.provisioner_key)?);
+            if password.is_none() && key.is_none() {
                 return Err(missing(
-                    "`--password-file`",
-                    "`--password-file FILE` holds the provisioner's password; `-` is standard input",
+                    "`--password-file` or `--provisioner-key`",
+                    "`--password-file FILE` holds the provisioner's password, `--provisioner-key FILE` its key; `-` is standard input",
                 ));
-            };
-            Box::new(Provisioner::new(provisioner, password.parse()?))
+            }
+            Box::new(Provisioner::new(provisioner, password, key))
         }
         MethodWord::X5c => {
             let (Some(cert), Some(key)) = (&args.x5c_cert, &args.x5c_key) else {
@@ -410,8 +413,9 @@ fn of_file(
             Box::new(Token::new(token.source()))
         }
         config::Method::Token { .. } => Box::new(Token::new(token(context, args)?)),
-        config::Method::Provisioner { provisioner, password } => {
-            Box::new(Provisioner::new(or_default(provisioner), password.source()))
+        config::Method::Provisioner { provisioner, password, key } => {
+            let password = password.map(|password| password.source());
+            Box::new(Provisioner::new(or_default(provisioner), password, key.map(Source::File)))
         }
         config::Method::X5c { provisioner, cert, key } => {
             Box::new(X5c { name: or_default(provisioner), cert, key })
@@ -424,13 +428,13 @@ fn of_file(
 fn owner_of(host: &Sysroot, text: Option<&str>) -> Result<Option<(u32, u32)>> {
     let Some(text) = text else { return Ok(None) };
     let owner = owner::resolve(host, text)?;
-    let us = rustix::process::geteuid();
-    if !us.is_root() && owner.0 != us.as_raw() {
+    let (us, is_root) = (privilege::uid(), privilege::is_root());
+    if !is_root && owner.0 != us {
         return Err(Error::usage("only root can give files to another user")
             .at(crate::text::escape(text))
             .hint("run trustup as that user, or as root; or leave the owner out"));
     }
-    if !us.is_root() && !is_ours(owner.1) {
+    if !is_root && !is_ours(owner.1) {
         return Err(Error::usage("only root can give files to a group that the user is not in")
             .at(crate::text::escape(text))
             .hint(
@@ -443,5 +447,5 @@ fn owner_of(host: &Sysroot, text: Option<&str>) -> Result<Option<(u32, u32)>> {
 /// Whether the current user is in this group.
 fn is_ours(group: u32) -> bool {
     let groups = rustix::process::getgroups().unwrap_or_default();
-    rustix::process::getegid().as_raw() == group || groups.iter().any(|gid| gid.as_raw() == group)
+    privilege::gid() == group || groups.iter().any(|gid| gid.as_raw() == group)
 }

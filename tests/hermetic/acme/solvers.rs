@@ -195,7 +195,8 @@ fn a_hook_must_be_safe_to_run() {
     let set = |path: &Path, mode: u32| {
         std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).expect("mode");
     };
-    for (path, words) in [(Path::new(&program), "mode is 0777"), (directory.path(), "other users can write")] {
+    for (path, words) in [(Path::new(&program), "mode is 0777"), (directory.path(), "other users can write")]
+    {
         set(path, 0o777);
         refused(&mut client, words);
         set(path, 0o755);
