@@ -56,6 +56,7 @@ pub struct Stage<'a> {
 
 /// What was proven.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
     /// The CA's root.
     pub fingerprint: Fingerprint,
@@ -69,6 +70,7 @@ pub struct Report {
 
 /// What was proven of one root file system.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SystemReport {
     /// The fixture's name.
     pub name: &'static str,
@@ -84,6 +86,7 @@ pub struct SystemReport {
 
 /// One store: where programs read roots.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StoreReport {
     /// Path inside the root file system.
     pub path: String,

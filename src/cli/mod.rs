@@ -9,12 +9,14 @@ mod dev_ca;
 mod doctor;
 mod enroll;
 mod env;
+mod output;
 mod status;
 mod stores;
 mod token;
 mod trees;
 mod untrust;
 mod variables;
+mod version;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -55,7 +57,7 @@ TRUSTUP_CA_URL), but for those that loosen a check (--allow-…, --force, --repa
 /// certificate or bundle, checks its pinned SHA-256, installs it in every trust store and proves it; then gets a
 /// certificate from step-ca or any ACME server.
 #[derive(Debug, Parser)]
-#[command(name = "trustup", version, after_help = EXIT_CODES, max_term_width = 110, disable_help_subcommand = true)]
+#[command(name = "trustup", version, after_help = EXIT_CODES, max_term_width = 110)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -114,6 +116,7 @@ enum Command {
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
     DevCa(dev_ca::DevCaArgs),
+    Version(version::VersionArgs),
 }
 
 impl Command {
@@ -130,6 +133,7 @@ impl Command {
             Command::Config(_) => "config",
             Command::Demo(_) => "demo",
             Command::DevCa(_) => "dev-ca",
+            Command::Version(_) => "version",
         }
     }
 }
@@ -216,6 +220,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
         Command::DevCa(args) => dev_ca::run(&context, args),
+        Command::Version(args) => version::run(&context, args),
     };
     match result {
         Ok(code) => code,
@@ -270,7 +275,11 @@ fn usage(ui: &Ui, error: &clap::Error) -> u8 {
     if ui.json {
         let text = error.to_string();
         let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let hints = text.lines().filter_map(|line| line.trim_start().strip_prefix("hint: "));
+        // Ours are called hints, those of clap tips.
+        let hints = text.lines().filter_map(|line| {
+            let line = line.trim_start();
+            line.strip_prefix("hint: ").or(line.strip_prefix("tip: "))
+        });
         let error = hints.fold(Error::usage(what), Error::hint);
         ui.error("trustup", &error.hint("`trustup --help` lists the commands and options"));
     } else {
