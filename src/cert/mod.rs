@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use x509_parser::certificate::X509Certificate;
+use x509_parser::error::X509Error;
 use x509_parser::extensions::{BasicConstraints, ParsedExtension};
 use x509_parser::nom;
 use x509_parser::prelude::FromDer;
@@ -15,6 +16,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 
 use crate::fingerprint::Fingerprint;
+use crate::text;
 
 mod anchor_name;
 mod block;
@@ -110,7 +112,13 @@ impl Certificate {
         }
         let (rest, parsed) = X509Certificate::from_der(der).map_err(|error| match error {
             nom::Err::Incomplete(_) => "not an X.509 certificate: cut off".to_owned(),
-            nom::Err::Error(error) | nom::Err::Failure(error) => format!("not an X.509 certificate: {error}"),
+            // The parser's own texts have more of its insides than of the certificate's.
+            nom::Err::Error(X509Error::Der(error)) | nom::Err::Failure(X509Error::Der(error)) => {
+                format!("not an X.509 certificate: {}", text::words(&error))
+            }
+            nom::Err::Error(error) | nom::Err::Failure(error) => {
+                format!("not an X.509 certificate: {}", text::words(&error))
+            }
         })?;
         if !rest.is_empty() {
             return Err(format!("{} behind the certificate", bytes(rest.len())));

@@ -11,6 +11,7 @@ mod fetch;
 pub mod handshake;
 pub mod proxy;
 pub mod tls;
+pub(crate) mod tls_words;
 pub mod url;
 
 use std::sync::Arc;
