@@ -171,7 +171,7 @@ async fn answers(
                 });
             }
             status => {
-                let word = format!("{status:?}").to_lowercase();
+                let word = text::words(&status);
                 return Err(transport.error(Error::not_trusted(format!(
                     "the CA's new order has an authorization for {shown} that is {word} already"
                 ))));

@@ -12,6 +12,8 @@ mod env;
 mod output;
 mod status;
 mod stores;
+#[cfg(test)]
+mod tests;
 mod token;
 mod trees;
 mod untrust;
@@ -243,9 +245,13 @@ fn at_width(command: clap::Command, env: &Env) -> clap::Command {
 
 /// The tree of commands; every help text ends with the exit codes.
 fn command() -> clap::Command {
-    Cli::command().mut_subcommands(|command| {
+    with_exit_codes(Cli::command())
+}
+
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    command.mut_subcommands(|command| {
         let examples = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
-        command.after_help(format!("{examples}{EXIT_CODES}"))
+        with_exit_codes(command).after_help(format!("{examples}{EXIT_CODES}"))
     })
 }
 

@@ -50,6 +50,7 @@ mod profile;
 mod repair;
 mod sequences;
 mod servers;
+mod snapshots;
 mod source;
 mod stores;
 mod streams;

@@ -1,5 +1,5 @@
 //! What each command prints with `--json`: one struct for each report. `docs/schema/` has a JSON Schema of each, made from
-//! these structs (`schemas`); what all have in common is in [`crate::ui::json`].
+//! these structs (`tests`); what all have in common is in [`crate::ui::json`].
 
 pub(super) mod bootstrap;
 pub(super) mod config;
@@ -15,7 +15,7 @@ pub(super) mod untrust;
 pub(super) mod version;
 
 #[cfg(test)]
-mod schemas;
+mod tests;
 use std::path::Path;
 
 use crate::text;

@@ -1,5 +1,5 @@
 //! The JSON Schemas in `docs/schema/`, made from the structs: a file that differs fails the test, and
-//! `SNAPSHOTS=overwrite cargo test --lib` writes it anew.
+//! `SNAPSHOTS=overwrite cargo test --lib cli` writes it anew.
 
 use std::path::{Path, PathBuf};
 
