@@ -125,7 +125,7 @@ async fn exchange(settings: &Settings, host: &str, port: u16, env: &Env) -> Resu
     let witness = Arc::new(Witness::default());
     let config = ClientConfig::builder_with_details(provider(), Arc::new(Clock(env.clone())))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::failed("could not set up TLS").because(error))?
+        .map_err(|error| tls_words::could_not_set_up(&error))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(&witness) as Arc<dyn ServerCertVerifier>)
         .with_no_client_auth();

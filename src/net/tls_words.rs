@@ -6,6 +6,11 @@ use rustls::pki_types::UnixTime;
 
 use crate::text::{self, words};
 
+/// The error of a configuration of TLS that cannot be made.
+pub(crate) fn could_not_set_up(error: &rustls::Error) -> crate::error::Error {
+    crate::error::Error::failed("could not set up TLS").because(anyhow::anyhow!("{}", tls(error)))
+}
+
 /// What is wrong with a TLS connection, in a form that can follow a colon.
 pub(crate) fn tls(error: &rustls::Error) -> String {
     use rustls::Error;

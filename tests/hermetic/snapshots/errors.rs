@@ -11,19 +11,19 @@ use crate::support::enrollment::{self, write};
 use crate::support::run::Trustup;
 
 /// Messages of one command.
-struct Messages {
+pub(super) struct Messages {
     snapshots: Snapshots,
-    varying: Varying,
+    pub(super) varying: Varying,
 }
 
 impl Messages {
-    fn of(command: &str, varying: Varying) -> Messages {
+    pub(super) fn of(command: &str, varying: Varying) -> Messages {
         Messages { snapshots: Snapshots::of(&format!("errors/{command}")), varying }
     }
 
     /// The run fails with the code that is the first part of the name; command and message are the file `NAME.txt`.
     #[track_caller]
-    fn of_run(&mut self, name: &str, run: Trustup) {
+    pub(super) fn of_run(&mut self, name: &str, run: Trustup) {
         let code: i32 = name.split('-').next().unwrap().parse().unwrap();
         let mut line = "$ trustup".to_owned();
         // Where a shell redirects streams, the program's path is the last of the shell's own arguments.
@@ -40,13 +40,13 @@ impl Messages {
         self.snapshots.compare(&format!("{name}.txt"), text);
     }
 
-    fn end(self) {
+    pub(super) fn end(self) {
         self.snapshots.end();
     }
 }
 
 /// A fixture, its files, and what varies of them.
-fn scene() -> (Scene, Varying) {
+pub(super) fn scene() -> (Scene, Varying) {
     let scene = Scene::new("debian-12");
     let varying = Varying::default()
         .path(scene.root.path(), "[SYSROOT]")

@@ -6,6 +6,7 @@ mod errors;
 mod help;
 mod json;
 mod rules;
+mod servers;
 
 use std::collections::BTreeSet;
 use std::fs;
