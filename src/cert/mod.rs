@@ -103,6 +103,14 @@ pub enum WeakHash {
     Sha1,
 }
 
+/// What the parser found, in words: its own texts have more of its insides than of the certificate's.
+fn parser_words(error: &X509Error) -> String {
+    match error {
+        X509Error::Der(error) => text::words(error),
+        error => text::words(error),
+    }
+}
+
 impl Certificate {
     /// Parses the DER of one certificate; bytes behind it are an error (threat T3). The error is a reason, in a form
     /// that can follow a colon.
@@ -112,12 +120,8 @@ impl Certificate {
         }
         let (rest, parsed) = X509Certificate::from_der(der).map_err(|error| match error {
             nom::Err::Incomplete(_) => "not an X.509 certificate: cut off".to_owned(),
-            // The parser's own texts have more of its insides than of the certificate's.
-            nom::Err::Error(X509Error::Der(error)) | nom::Err::Failure(X509Error::Der(error)) => {
-                format!("not an X.509 certificate: {}", text::words(&error))
-            }
             nom::Err::Error(error) | nom::Err::Failure(error) => {
-                format!("not an X.509 certificate: {}", text::words(&error))
+                format!("not an X.509 certificate: {}", parser_words(&error))
             }
         })?;
         if !rest.is_empty() {

@@ -153,9 +153,13 @@ impl Certificate {
     /// # Errors
     /// The extension is damaged, or holds a kind of name that we do not know. In a form that can follow a colon.
     pub fn subject_alt_names(&self) -> Result<Vec<SubjectAltName>, String> {
-        let damaged = |error: &dyn fmt::Display| format!("its names cannot be read: {error}");
-        let (_, parsed) = X509Certificate::from_der(self.der()).map_err(|error| damaged(&error))?;
-        let Some(names) = parsed.subject_alternative_name().map_err(|error| damaged(&error))? else {
+        let damaged = |why: String| format!("its names cannot be read: {why}");
+        // It was parsed before.
+        let (_, parsed) =
+            X509Certificate::from_der(self.der()).map_err(|_| damaged("malformed".to_owned()))?;
+        let Some(names) =
+            parsed.subject_alternative_name().map_err(|error| damaged(super::parser_words(&error)))?
+        else {
             return Ok(Vec::new());
         };
         let names = &names.value.general_names;
