@@ -10,7 +10,9 @@ use std::time::Duration;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What kind of failure it is; decides heading and exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Failed, nothing changed: exit 1.
     Failed,
@@ -42,20 +44,6 @@ impl Kind {
             Kind::Changed => 7,
             Kind::NotExecutable => 126,
             Kind::NoCommand => 127,
-        }
-    }
-
-    /// The word that stands for the kind in `--json`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Kind::Failed => "failed",
-            Kind::Usage => "usage",
-            Kind::NotTrusted => "not-trusted",
-            Kind::Unsupported => "unsupported",
-            Kind::Unreachable => "unreachable",
-            Kind::Changed => "changed",
-            Kind::NotExecutable => "not-executable",
-            Kind::NoCommand => "no-command",
         }
     }
 }

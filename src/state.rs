@@ -106,6 +106,7 @@ pub struct StoredAnchor {
 
 /// How a root came to be trusted here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// We put it in.

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use x509_parser::certificate::X509Certificate;
+use x509_parser::error::X509Error;
 use x509_parser::extensions::{BasicConstraints, ParsedExtension};
 use x509_parser::nom;
 use x509_parser::prelude::FromDer;
@@ -15,6 +16,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 
 use crate::fingerprint::Fingerprint;
+use crate::text;
 
 mod anchor_name;
 mod block;
@@ -101,6 +103,14 @@ pub enum WeakHash {
     Sha1,
 }
 
+/// What the parser found, in words: its own texts have more of its insides than of the certificate's.
+fn parser_words(error: &X509Error) -> String {
+    match error {
+        X509Error::Der(error) => text::words(error),
+        error => text::words(error),
+    }
+}
+
 impl Certificate {
     /// Parses the DER of one certificate; bytes behind it are an error (threat T3). The error is a reason, in a form
     /// that can follow a colon.
@@ -110,7 +120,9 @@ impl Certificate {
         }
         let (rest, parsed) = X509Certificate::from_der(der).map_err(|error| match error {
             nom::Err::Incomplete(_) => "not an X.509 certificate: cut off".to_owned(),
-            nom::Err::Error(error) | nom::Err::Failure(error) => format!("not an X.509 certificate: {error}"),
+            nom::Err::Error(error) | nom::Err::Failure(error) => {
+                format!("not an X.509 certificate: {}", parser_words(&error))
+            }
         })?;
         if !rest.is_empty() {
             return Err(format!("{} after the certificate", bytes(rest.len())));

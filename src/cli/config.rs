@@ -4,13 +4,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
 
 use super::Context;
+use super::output::config::{ConfigReport, ConfiguredCertificate};
+use super::output::shown_path;
 use crate::config::{CertificateConfig, Checked, Config, DEFAULT, Method, Scope, Secret, check};
 use crate::error::{Error, Kind, Result};
 use crate::rootfs::host;
 use crate::text;
+use crate::ui::json::{ErrorDetails, JsonReport as _};
 use crate::ui::{Lost, Ui};
 
 /// Which file is read.
@@ -52,10 +54,7 @@ pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<u8> {
     let ui = context.ui;
     let Some(Checked { config, mut problems }) = check(context.env, args.file.path(), Scope::All)? else {
         ui.say(format!("there is no `{DEFAULT}`, and no other file is named"));
-        ui.result(
-            COMMAND,
-            json!({ "path": null, "ok": true, "problems": [], "warnings": [], "certificates": [] }),
-        )?;
+        ui.result(&ConfigReport { path: None, ok: true, problems: Vec::new(), certificates: Vec::new() })?;
         return Ok(0);
     };
     // No error of the file: enroll may know the root from an earlier bootstrap, and variables may say whom to trust.
@@ -67,20 +66,18 @@ pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<u8> {
         problems.extend(missing);
         warnings.extend(warned);
     }
+    warnings.iter().for_each(|line| ui.warn(line));
     let reported = match ui.json {
-        true => ui.result(COMMAND, as_json(&config, &problems, &warnings)),
+        true => ui.result(&as_json(&config, &problems)),
         false => show(ui, &config),
     };
-    warnings.iter().for_each(|line| ui.warn(line));
     // Each as a run would say it; the object above holds them, too.
     let mut talk = ui;
     talk.json = false;
-    problems.iter().for_each(|error| talk.error(COMMAND, error));
+    problems.iter().for_each(|error| talk.error(ConfigReport::COMMAND, error));
     reported?;
     Ok(if problems.is_empty() { 0 } else { Kind::Usage.exit_code() })
 }
-
-const COMMAND: &str = "config";
 
 /// What is wrong with the secrets of a certificate: errors, but where another of its methods has all that it needs. A token
 /// that was spent may be gone, and `enroll` goes on.
@@ -122,23 +119,20 @@ fn named(error: Error, secret: &Secret) -> Error {
     if secret.path().is_some() { error.hint(format!("`{}_file` names it", secret.name())) } else { error }
 }
 
-fn as_json(config: &Config, problems: &[Error], warnings: &[String]) -> Value {
-    let certificate = |one: &CertificateConfig| {
-        json!({
-            "names": one.shown.names,
-            "cert": one.shown.cert,
-            "key": one.shown.key,
-            "methods": one.enroll.iter().map(|method| method.word()).collect::<Vec<_>>(),
-            "place": one.place,
-        })
+fn as_json(config: &Config, problems: &[Error]) -> ConfigReport {
+    let certificate = |one: &CertificateConfig| ConfiguredCertificate {
+        names: one.shown.names.clone(),
+        cert: one.shown.cert.clone(),
+        key: one.shown.key.clone(),
+        methods: one.enroll.iter().map(|method| method.word()).collect(),
+        place: one.place.to_string(),
     };
-    json!({
-        "path": config.path,
-        "ok": problems.is_empty(),
-        "problems": problems.iter().map(Ui::fields).collect::<Vec<_>>(),
-        "warnings": warnings,
-        "certificates": config.certificates.iter().map(certificate).collect::<Vec<_>>(),
-    })
+    ConfigReport {
+        path: Some(shown_path(&config.path)),
+        ok: problems.is_empty(),
+        problems: problems.iter().map(ErrorDetails::from).collect(),
+        certificates: config.certificates.iter().map(certificate).collect(),
+    }
 }
 
 fn show(ui: Ui, config: &Config) -> Result<(), Lost> {

@@ -4,9 +4,9 @@ use std::ffi::OsString;
 use std::path::Path;
 
 use clap::Args;
-use serde_json::json;
 
 use super::Context;
+use super::output::demo::DemoReport;
 use crate::demo::{self, Stage};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -53,6 +53,6 @@ pub(super) fn run(context: &Context, _args: &DemoArgs) -> Result<u8> {
         "proven: {} root file systems, {stores} stores trusted the CA and gave it back, a wrong fingerprint was refused, a server with a certificate of the CA was accepted",
         report.systems.len()
     ));
-    ui.result("demo", json!({ "changed": false, "proven": report }))?;
+    ui.result(&DemoReport { changed: false, proven: report })?;
     Ok(0)
 }

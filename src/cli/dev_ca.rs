@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::json;
 
 use super::Context;
+use super::output::dev_ca::DevCaReport;
 use crate::cert::SubjectAltName;
 use crate::dev_ca::{DevCa, JWK, KeptCa, Server, ServerSettings, allowed};
 use crate::error::{Error, Result};
@@ -15,6 +15,7 @@ use crate::runtime::{self, Signals};
 use crate::text;
 use crate::trust::runtimes::render::quote;
 use crate::ui::Ui;
+use crate::ui::json::UtcTime;
 
 /// Run a small CA for development, with step-ca's interface: not for production
 #[derive(Debug, Args)]
@@ -106,20 +107,17 @@ fn announce(ui: Ui, args: &DevCaArgs, kept: Option<&KeptCa>, ca: &DevCa, server:
     if args.allow_other_hosts && !args.listen.ip().is_loopback() {
         ui.warn("other hosts can reach this CA: whoever has the password gets certificates");
     }
-    ui.result(
-        "dev-ca",
-        json!({
-            "changed": kept.is_some_and(|kept| kept.is_new),
-            "url": url,
-            "address": server.address().to_string(),
-            "fingerprint": ca.fingerprint(),
-            "root_file": kept.map(|kept| kept.root_file.display().to_string()),
-            "root_ends": text::date(ca.root().not_after()),
-            "provisioner": ca.provisioner(),
-            "password_file": password_file,
-            "pid": std::process::id(),
-        }),
-    )
+    ui.result(&DevCaReport {
+        changed: kept.is_some_and(|kept| kept.is_new),
+        url: &url,
+        address: server.address().to_string(),
+        fingerprint: ca.fingerprint(),
+        root_file: kept.map(|kept| kept.root_file.display().to_string()),
+        root_not_after: UtcTime(ca.root().not_after()),
+        provisioner: ca.provisioner(),
+        password_file: password_file.as_deref(),
+        pid: std::process::id(),
+    })
     // Whoever asked for JSON learns the address from it alone.
     .map_err(|lost| {
         let made = kept.filter(|kept| kept.is_new).map(|kept| kept.root_file.display().to_string());

@@ -1,9 +1,10 @@
 //! `trustup doctor`: what the TLS clients here would do, and why.
 
 use clap::Args;
-use serde_json::json;
 
 use super::Context;
+use super::output::doctor::{ConnectedServer, DoctorAnchor, DoctorReport, SentCertificate};
+use super::output::shown_path;
 use super::trees::Trees;
 use crate::cert::Certificate;
 use crate::converge::system_roots;
@@ -62,26 +63,22 @@ pub(super) fn run(context: &Context, args: &DoctorArgs) -> Result<u8> {
     let findings = doctor::findings(&view, &facts, env)?;
     let all_good = clients.iter().filter(|client| client.installed).all(|client| client.verdict.is_good());
     if context.ui.json {
-        let connect =
-            args.connect.as_deref().zip(presented.as_ref()).map(
-                |(target, presented)| json!({ "server": text::escape(target), "chain": chain(presented) }),
-            );
-        let anchors = anchors
-            .iter()
-            .map(|anchor| json!({ "fingerprint": anchor.fingerprint(), "subject": anchor.subject() }))
-            .collect::<Vec<_>>();
-        context.ui.result(
-            "doctor",
-            json!({
-                "sysroot": system.path(),
-                "row": facts.row.id,
-                "connect": connect,
-                "anchors": anchors,
-                "all_good": all_good,
-                "clients": clients,
-                "findings": findings,
+        let connect = args.connect.as_deref().zip(presented.as_ref());
+        context.ui.result(&DoctorReport {
+            sysroot: shown_path(system.path()),
+            row: facts.row.id,
+            connect: connect.map(|(target, presented)| ConnectedServer {
+                server: text::escape(target),
+                chain: chain(presented),
             }),
-        )?;
+            anchors: anchors
+                .iter()
+                .map(|anchor| DoctorAnchor { fingerprint: anchor.fingerprint(), subject: anchor.subject() })
+                .collect(),
+            all_good,
+            clients,
+            findings,
+        })?;
     } else {
         show(context, presented.as_ref(), &anchors, &clients)?;
         show_findings(context, &findings)?;
@@ -140,10 +137,14 @@ fn private_bundle(trees: &Trees) -> Result<Option<String>> {
     Ok(roots.map(|roots| private.display(&roots.bundle)))
 }
 
-fn chain(presented: &Presented) -> Vec<serde_json::Value> {
+fn chain(presented: &Presented) -> Vec<SentCertificate> {
     let certificates = presented.chain.iter().filter_map(|der| Certificate::from_der(der).ok());
     certificates
-        .map(|one| json!({ "fingerprint": one.fingerprint(), "subject": one.subject(), "issuer": one.issuer() }))
+        .map(|one| SentCertificate {
+            fingerprint: one.fingerprint(),
+            subject: one.subject(),
+            issuer: one.issuer(),
+        })
         .collect()
 }
 

@@ -9,12 +9,16 @@ mod dev_ca;
 mod doctor;
 mod enroll;
 mod env;
+mod output;
 mod status;
 mod stores;
+#[cfg(test)]
+mod tests;
 mod token;
 mod trees;
 mod untrust;
 mod variables;
+mod version;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -55,7 +59,7 @@ TRUSTUP_CA_URL), but for those that loosen a check (--allow-…, --force, --repa
 /// certificate or bundle, checks its pinned SHA-256, installs it in every trust store and proves it; then gets a
 /// certificate from step-ca or any ACME server.
 #[derive(Debug, Parser)]
-#[command(name = "trustup", version, after_help = EXIT_CODES, max_term_width = 110, disable_help_subcommand = true)]
+#[command(name = "trustup", version, after_help = EXIT_CODES, max_term_width = 110)]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -114,6 +118,7 @@ enum Command {
     Config(config::ConfigArgs),
     Demo(demo::DemoArgs),
     DevCa(dev_ca::DevCaArgs),
+    Version(version::VersionArgs),
 }
 
 impl Command {
@@ -130,6 +135,7 @@ impl Command {
             Command::Config(_) => "config",
             Command::Demo(_) => "demo",
             Command::DevCa(_) => "dev-ca",
+            Command::Version(_) => "version",
         }
     }
 }
@@ -216,6 +222,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         Command::Config(args) => config::run(&context, args),
         Command::Demo(args) => demo::run(&context, args),
         Command::DevCa(args) => dev_ca::run(&context, args),
+        Command::Version(args) => version::run(&context, args),
     };
     match result {
         Ok(code) => code,
@@ -238,9 +245,13 @@ fn at_width(command: clap::Command, env: &Env) -> clap::Command {
 
 /// The tree of commands; every help text ends with the exit codes.
 fn command() -> clap::Command {
-    Cli::command().mut_subcommands(|command| {
+    with_exit_codes(Cli::command())
+}
+
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    command.mut_subcommands(|command| {
         let examples = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
-        command.after_help(format!("{examples}{EXIT_CODES}"))
+        with_exit_codes(command).after_help(format!("{examples}{EXIT_CODES}"))
     })
 }
 
@@ -270,7 +281,11 @@ fn usage(ui: &Ui, error: &clap::Error) -> u8 {
     if ui.json {
         let text = error.to_string();
         let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let hints = text.lines().filter_map(|line| line.trim_start().strip_prefix("hint: "));
+        // Ours are called hints, those of clap tips.
+        let hints = text.lines().filter_map(|line| {
+            let line = line.trim_start();
+            line.strip_prefix("hint: ").or(line.strip_prefix("tip: "))
+        });
         let error = hints.fold(Error::usage(what), Error::hint);
         ui.error("trustup", &error.hint("`trustup --help` lists the commands and options"));
     } else {

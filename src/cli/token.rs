@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::json;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer as _;
 use zeroize::Zeroizing;
@@ -12,6 +11,7 @@ use zeroize::Zeroizing;
 use super::Context;
 use super::config::ConfigArg;
 use super::enroll::{given, ignore_ca, recorded};
+use super::output::token::TokenReport;
 use super::variables::PublishedSources;
 use crate::cert::{Certificate, SubjectAltName, pem};
 use crate::config::{self, Scope};
@@ -34,6 +34,7 @@ use crate::secret::{Secret, Source};
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 use crate::step_ca::{StepCaClient, diagnosis};
 use crate::text;
+use crate::ui::json::UtcTime;
 
 /// The largest certificate signing request, in bytes.
 const LIMIT: u64 = 256 * 1024;
@@ -155,7 +156,17 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
             None => "the only JWK provisioner".to_owned(),
         };
         ui.say(format!("would make a token for `{subject}`, of {of} at `{}`", masked(ca_url)));
-        ui.result("token", json!({ "changed": false, "dry_run": true }))?;
+        ui.result(&TokenReport {
+            changed: false,
+            dry_run: true,
+            subject: &subject,
+            provisioner: named,
+            ca_url: masked(ca_url),
+            root: root_of(&ca),
+            expires: None,
+            out: out.as_ref().map(|out| out.path.as_str()),
+            token: None,
+        })?;
         return Ok(0);
     }
     let fetched;
@@ -190,10 +201,6 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     let token = mint::mint(&request, &signer)?;
     let expires = now.saturating_add(i64::try_from(valid_for.as_secs()).unwrap_or(i64::MAX));
     let until = text::moment(expires);
-    let mut fields = json!({
-        "changed": out.is_some(), "subject": subject, "provisioner": provisioner, "ca_url": masked(ca_url),
-        "root": root, "expires": until, "out": out.as_ref().map(|out| &out.path),
-    });
     match &out {
         Some(out) => {
             out.write(&token)?.iter().for_each(|warning| ui.warn(warning));
@@ -202,13 +209,24 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
                 text::escape(&out.path)
             ));
         }
-        None if ui.json => fields["token"] = token.as_str().into(),
+        None if ui.json => {}
         None => {
             ui.data(token.as_str())?;
             ui.detail(format!("it works once, until {until}"));
         }
     }
-    ui.result("token", fields).map_err(|lost| {
+    let report = TokenReport {
+        changed: out.is_some(),
+        dry_run: false,
+        subject: &subject,
+        provisioner: Some(&provisioner),
+        ca_url: masked(ca_url),
+        root,
+        expires: Some(UtcTime(expires)),
+        out: out.as_ref().map(|out| out.path.as_str()),
+        token: out.is_none().then_some(token.as_str()),
+    };
+    ui.result(&report).map_err(|lost| {
         let file = out.as_ref().map(|out| text::escape(&out.path));
         lost.after_work(out.is_some(), "the token works; its time limit is in the token itself")
             .with_changed(file)

@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 use crate::cert::{SubjectAltName, der, pem};
 use crate::error::{Error, Result};
 use crate::random;
+use crate::text;
 
 pub use self::public::{Curve, PublicKey};
 
@@ -304,6 +305,6 @@ fn secret_sequence(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
 /// ring says no more than that something is wrong; two wrong halves are the likeliest.
 fn rejected(error: &ring::error::KeyRejected) -> Error {
     Error::usage("the private key is damaged, or its public half belongs to another key")
-        .because(anyhow::anyhow!("{error}"))
+        .because(anyhow::anyhow!("{}", text::words(&format_args!("{error}"))))
         .hint("`openssl pkey -in KEY -check -noout` says more")
 }

@@ -12,6 +12,7 @@ pub mod handshake;
 pub mod proxy;
 pub(crate) mod retry;
 pub mod tls;
+pub(crate) mod tls_words;
 pub mod url;
 
 use std::sync::Arc;

@@ -52,6 +52,7 @@ mod profile;
 mod repair;
 mod sequences;
 mod servers;
+mod snapshots;
 mod source;
 mod stores;
 mod streams;

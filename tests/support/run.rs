@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use super::binary;
+use super::{binary, schema};
 
 /// No run of a test takes longer.
 const HANGS: Duration = Duration::from_secs(120);
@@ -334,11 +334,13 @@ impl Drop for Running {
 }
 
 impl Run {
-    /// The one JSON object on stdout.
+    /// The one JSON object on stdout; it is as its published schema says.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("no JSON on stdout ({error}): {self}"))
+        let object = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("no JSON on stdout ({error}): {self}"));
+        schema::check(&object);
+        object
     }
 
     /// Wants each of `words` on stderr.
