@@ -97,7 +97,7 @@ pub(super) enum Resumed<'a> {
     /// The certificate was issued, for the key that is used now.
     Issued(Vec<Certificate>),
     /// It goes on from where it stands.
-    Open(Placed<'a>),
+    Open(Box<Placed<'a>>),
     /// There is none, or it is good for nothing.
     Nothing(AcmeAccount<'a>),
 }
@@ -139,7 +139,7 @@ pub(super) async fn resume<'a>(
             }
         }
         _ => match order::answers(transport, settings, &order, terms.identifiers, report).await {
-            Ok(answers) => return Ok(Resumed::Open(Placed { order, answers })),
+            Ok(answers) => return Ok(Resumed::Open(Box::new(Placed { order, answers }))),
             Err(error) if error.kind() == Kind::Unreachable => return Err(error.into()),
             Err(_) => {}
         },

@@ -1,6 +1,7 @@
 //! Orders that an earlier run placed: resumed where they are the ones that would be placed now, and replaced where not.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -259,4 +260,12 @@ fn t21_a_record_proves_nothing() {
     killed(&place, &ca.server, &[]);
     fs::write(place.path(ORDER), "{\"schema\":1}").expect("record");
     unused(&place, &ca, "damaged").says(["order.json` is damaged"]);
+
+    // Others could have put it there.
+    let ca = hanging(|_, _| None);
+    let place = Place::at(&ca.server);
+    killed(&place, &ca.server, &[]);
+    let directory = place.path(".tls.key.trustup");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).expect("mode");
+    unused(&place, &ca, "open to others");
 }
