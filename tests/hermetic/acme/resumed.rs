@@ -82,6 +82,19 @@ fn a_certificate_that_was_issued_for_a_run_that_was_killed_is_fetched() {
 }
 
 #[test]
+fn a_certificate_that_was_issued_too_long_ago_is_not_fetched() {
+    // A minute of two and a half is over when it is issued.
+    let ca = Issuing::start(90, |_, _| None);
+    let place = Place::at(&ca.server);
+    let key_path = place.path("tls.key").display().to_string();
+    let run = enroll(&place, "60s").killed_before("save", &key_path).run();
+    assert_eq!(run.code, None, "{run}");
+    let run = enroll(&place, "20s").ok();
+    run.says([RESUMED, "cannot be used any more: placing another"]);
+    assert_eq!(ca.server.count("/order"), 2, "{run}");
+}
+
+#[test]
 fn a_run_that_is_out_of_time_leaves_its_order_to_the_next() {
     let looks = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&looks);
