@@ -109,6 +109,8 @@ fn everything_that_can_be_said_arrives() {
         contact = ["mailto:a@b.test"]
         agree_tos = "${YES}"
         profile = "short"
+        preferred_chain = "Root X1"
+        account_key_type = "rsa-2048"
         "#;
     let config = good(&text);
     let ca = config.ca.as_ref().expect("ca");
@@ -136,6 +138,8 @@ fn everything_that_can_be_said_arrives() {
     assert!(acme.agree_tos && acme.challenge.is_none());
     assert!(matches!(&acme.dns, Some(Dns::Hook(hook)) if hook.len() == 2));
     assert_eq!(acme.eab.as_ref().map(|(kid, _)| kid.as_str()), Some("kid"));
+    assert_eq!(acme.preferred_chain.as_deref(), Some("Root X1"));
+    assert_eq!(acme.account_key_type, Some(KeyType::Rsa2048));
     assert_eq!(one.enroll[3].secrets().len(), 1);
     // T23: no secret is in what might be printed.
     assert!(!format!("{config:?}").contains(SECRET));
