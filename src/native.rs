@@ -176,7 +176,7 @@ fn run(
     (timeout, late): (Duration, ErrorKind),
     go_on: &dyn Fn() -> Result<()>,
 ) -> Result<String, ToolFailure> {
-    let no_pipe = |error| Error::failed("could not make a pipe").because(anyhow::Error::from(error));
+    let no_pipe = |error| Error::failed("could not create a pipe").because(anyhow::Error::from(error));
     let (output, writer) = std::io::pipe().map_err(no_pipe)?;
     let writer_too = writer.try_clone().map_err(no_pipe)?;
     // Reads as empty; `/dev/null` is missing in a bare chroot.
@@ -207,7 +207,7 @@ fn run(
         ProgramEnd::ByItself if status.success() => return Ok(String::from_utf8_lossy(&said).into_owned()),
         ProgramEnd::ByItself => Error::failed(format!("{who} failed ({status})")),
         ProgramEnd::Late => {
-            Error::new(late, format!("{who} took longer than {} s and was ended", timeout.as_secs()))
+            Error::new(late, format!("{who} took longer than {} s and was stopped", timeout.as_secs()))
         }
         ProgramEnd::Before(error) => return Err(error.at(shown).into()),
     };

@@ -253,13 +253,10 @@ pub fn report_panics() {
         let what = text.or(payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message");
         let place = panic.location().map(|place| format!(": `{place}`")).unwrap_or_default();
         to_stderr(&format!(
-            "error: defect in trustup{place}\n  because: {}\n  hint: please report it with this message and the command; a run that was interrupted is turned back by the next one",
+            "error: defect in trustup{place}\n  because: {}\n  hint: please report it with this message and the command; the next run undoes an interrupted one",
             crate::text::escape(what)
         ));
-        #[expect(
-            clippy::exit,
-            reason = "what panicked cannot be trusted to unwind, and the shipped binary cannot"
-        )]
+        #[expect(clippy::exit, reason = "after a panic nothing may unwind, and the shipped binary cannot")]
         std::process::exit(DEFECT);
     }));
 }

@@ -64,7 +64,7 @@ pub(super) async fn open<'a>(
     let Some(kept) = load(store)? else { return register(transport, settings, store, report).await };
     // The URL as it was at creation, whatever the server is called today: step-ca wants exactly that.
     let Some(url) = kept.url else { return adopt(transport, settings, kept, store, report).await };
-    report.say("using the account that was kept");
+    report.say("using the existing account");
     Ok(AcmeAccount { transport, key: kept.key, url })
 }
 
@@ -107,7 +107,7 @@ pub(super) async fn renew<'a>(
     refusal: &CallError,
     report: &Report<'_>,
 ) -> Result<AcmeAccount<'a>> {
-    report.warn("the CA does not know the account any more; making a new one");
+    report.warn("the CA no longer knows the account; creating a new one");
     let is_lost = matches!(refusal, CallError::Problem(problem) if is(problem, "accountDoesNotExist"));
     let kept = load(store)?;
     match kept.filter(|kept| is_lost && !is_elsewhere(kept, transport)) {
@@ -169,7 +169,7 @@ async fn with_key<'a>(
     const WHAT: &str = "make an account";
     agree(transport, settings)?;
     if transport.wants_external_account() && settings.eab.is_none() {
-        let error = Error::usage("the CA makes accounts only for those who have one with it already");
+        let error = Error::usage("the CA creates accounts only for its existing customers");
         return Err(transport.error(error).hint(EXTERNAL_ACCOUNT));
     }
     let new = NewAccount {
@@ -182,9 +182,8 @@ async fn with_key<'a>(
         let error = explain(error, WHAT, transport);
         match &settings.eab {
             // step-ca says of a key that it does not know that it has an internal error.
-            Some(_) => error.hint(
-                "check identifier and key of the external account: each is good for one account, as a rule",
-            ),
+            Some(_) => error
+                .hint("check identifier and key of the external account: each usually works for one account"),
             None => error,
         }
     })
@@ -222,7 +221,7 @@ async fn ask<'a>(
 fn account_url(answer: &Success, what: &str, transport: &Transport) -> Result<String> {
     let object: AccountObject = answer.json(what, transport)?;
     let url = answer.location.clone().ok_or_else(|| {
-        super::problem::nonsense("it does not say where the account is (`Location`)", what, transport)
+        super::problem::nonsense("it does not give the account's URL (`Location`)", what, transport)
     })?;
     // It is never asked, only named: it must not carry anything else either.
     transport.check(&url)?;
@@ -230,7 +229,7 @@ fn account_url(answer: &Success, what: &str, transport: &Transport) -> Result<St
         let word = if object.status == AccountStatus::Revoked { "revoked" } else { "deactivated" };
         let error = Error::not_trusted(format!("the account of the key is {word}"));
         return Err(transport.error(error).hint(format!(
-            "a new key makes a new account: remove `{}`, where the old one is kept, and try again",
+            "a new key creates a new account: remove `{}`, where the old one is kept, and try again",
             transport.account_place()
         )));
     }
@@ -265,7 +264,7 @@ fn keep(account: &AcmeAccount<'_>, store: &mut dyn AccountStore, report: &Report
 fn agree(transport: &Transport, settings: &Settings) -> Result<()> {
     match transport.terms() {
         Some(terms) if !settings.agree_tos => Err(transport
-            .error(Error::usage("the CA has terms of service, and nobody has agreed to them"))
+            .error(Error::usage("the CA has terms of service, and they have not been agreed to"))
             .hint(format!("read `{}`, then agree with `--agree-tos`", text::escape(terms)))),
         _ => Ok(()),
     }

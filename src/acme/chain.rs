@@ -149,7 +149,7 @@ fn certificates(chain: &[u8]) -> Result<Vec<Certificate>, String> {
     let certificate = |(at, block): (usize, &pem::PemBlock)| {
         let damaged = |why: &str| format!("certificate {} of the chain that the CA sent {why}", at + 1);
         if block.label != "CERTIFICATE" {
-            return Err(damaged("is no certificate"));
+            return Err(damaged("is not a certificate"));
         }
         let der = block.der.as_deref().ok_or_else(|| damaged("is not whole"))?;
         Certificate::from_der(der).map_err(|why| damaged(&format!("cannot be read: {why}")))

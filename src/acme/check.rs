@@ -27,7 +27,7 @@ impl Settings {
         let error = if !directory.username().is_empty() || directory.password().is_some() {
             // They would go with the URL into every signed message, and into the account's file.
             Error::usage("an ACME server is asked without user and password: accounts have keys instead")
-                .hint("leave them out of `--directory`; where the CA gave both, they may be those of `--eab-kid` and `--eab-hmac-key-file`")
+                .hint("omit them from `--directory`; if the CA gave both, they may be those of `--eab-kid` and `--eab-hmac-key-file`")
         } else if directory.scheme() != "https" {
             Error::usage("an ACME server is asked over https only (RFC 8555 section 6.1)")
         } else if directory.as_str().parse::<hyper::Uri>().is_err() {
@@ -48,7 +48,7 @@ impl Settings {
         }
         let error = Error::usage(format!("the CA has no profile `{}`", text::escape(profile)));
         let error = if known.is_empty() {
-            error.hint("this CA has no profiles: leave `--profile` away")
+            error.hint("this CA has no profiles: omit `--profile`")
         } else {
             let known: Vec<String> = known.keys().map(|name| format!("`{}`", text::escape(name))).collect();
             error.hint(format!("its profiles are {}", known.join(", ")))

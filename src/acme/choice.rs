@@ -47,20 +47,20 @@ fn candidates(settings: &Settings, name: &SubjectAltName) -> Vec<Choice> {
 /// Whether every name can be validated with these settings, before anybody is asked.
 pub(super) fn check(settings: &Settings, names: &[SubjectAltName]) -> Result<()> {
     if settings.challenge == Some(ChallengeType::Dns01) && settings.dns.is_none() {
-        return Err(Error::usage("dns-01 needs somebody who writes the records").hint(DNS));
+        return Err(Error::usage("dns-01 needs a way to write DNS records").hint(DNS));
     }
     if let Some(webroot) = &settings.webroot
         && let Some(address) = settings.http_listen
     {
-        return Err(Error::usage("http-01 either listens or writes into a webroot")
+        return Err(Error::usage("http-01 either listens on a port or writes into a webroot")
             .at(webroot.display())
-            .hint(format!("leave `--webroot` or `--http-listen {address}` away")));
+            .hint(format!("omit `--webroot` or `--http-listen {address}`")));
     }
     for name in names {
         if candidates(settings, name).is_empty() {
             let error = match name {
                 SubjectAltName::Ip(_) => Error::usage("an address cannot be validated by dns-01")
-                    .hint("`--challenge http-01` or `--challenge tls-alpn-01`, or leave `--challenge` away"),
+                    .hint("`--challenge http-01` or `--challenge tls-alpn-01`, or omit `--challenge`"),
                 _ => Error::usage("a wildcard can be validated by dns-01 only").hint(DNS),
             };
             return Err(error.at(name));
@@ -93,7 +93,7 @@ pub(super) fn choose(
         .hint(if offered.contains(&ChallengeType::Dns01) {
             DNS
         } else {
-            "leave `--challenge` away to use what the CA offers"
+            "omit `--challenge` to use what the CA offers"
         })
     })
 }

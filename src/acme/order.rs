@@ -69,7 +69,7 @@ impl<'a> CurrentOrder<'a> {
         transport.check(&self.object.finalize)?;
         let (authorizations, names) = (&self.object.authorizations, terms.identifiers.len());
         if authorizations.len() > names {
-            let what = format!("the CA wants {} names to be shown for {names}", authorizations.len());
+            let what = format!("the CA asks for proof of {} names for {names}", authorizations.len());
             return Err(transport.error(Error::failed(what)));
         }
         authorizations.iter().try_for_each(|url| transport.check(url).map(drop))
@@ -172,7 +172,7 @@ fn order_url(placed: &Success, what: &str, transport: &Transport) -> Result<Stri
     placed
         .location
         .clone()
-        .ok_or_else(|| nonsense("it does not say where the order is (`Location`)", what, transport))
+        .ok_or_else(|| nonsense("it does not give the order's URL (`Location`)", what, transport))
 }
 
 /// What has to be answered: nothing for a name that the CA still holds for valid.
@@ -188,17 +188,17 @@ pub(super) async fn answers(
         let authorization = authorization(transport, &order.account, url, "show the authorizations").await?;
         let (name, shown) = name_of(transport, &authorization, identifiers)?;
         match authorization.status {
-            AuthorizationStatus::Valid => report.say(&format!("{shown} is validated already")),
+            AuthorizationStatus::Valid => report.say(&format!("{shown} is already validated")),
             AuthorizationStatus::Pending => {
                 let Choice { kind, reason } = chosen(settings, &name, &authorization)?;
                 report.say(&format!("{shown}: {kind} ({reason})"));
                 let Some(challenge) = challenge(&authorization, kind) else {
-                    return Err(transport.error(Error::failed("the CA took its challenge back")));
+                    return Err(transport.error(Error::failed("the CA withdrew its challenge")));
                 };
                 let token = check_challenge(transport, challenge)?;
                 if challenge.status == ChallengeStatus::Invalid {
                     return Err(transport.error(Error::not_trusted(format!(
-                        "the CA's order has a challenge for {shown} that failed already"
+                        "the CA's order has a challenge for {shown} that has already failed"
                     ))));
                 }
                 let key_authorization = format!("{token}.{}", jwk::thumbprint(order.account.key().public()));
@@ -218,7 +218,7 @@ pub(super) async fn answers(
             }
             status => {
                 return Err(transport.error(Error::not_trusted(format!(
-                    "the CA's order has an authorization for {shown} that is {} already",
+                    "the CA's order has an authorization for {shown} that is already {}",
                     status.word()
                 ))));
             }
@@ -266,7 +266,7 @@ fn name_of(
             Ok((SubjectAltName::Dns(name), shown))
         }
         _ => Err(transport.error(Error::failed(format!(
-            "the CA wants {shown} to be shown, which is no name of the order"
+            "the CA asks for proof of {shown}, which is not a name of the order"
         )))),
     }
 }

@@ -60,7 +60,7 @@ pub(super) fn explain(error: CallError, what: &str, transport: &Transport) -> Er
 /// An answer to a request for `what` that cannot be read.
 pub(super) fn nonsense(why: &str, what: &str, transport: &Transport) -> Error {
     transport.error(
-        Error::failed(format!("could not {what}: the ACME server's answer makes no sense"))
+        Error::failed(format!("could not {what}: the ACME server's answer is invalid"))
             .because(anyhow::anyhow!("{}", text::escape(why))),
     )
 }
@@ -103,7 +103,7 @@ fn refused(problem: &ProblemDocument, what: &str, transport: &Transport) -> Erro
         "accountDoesNotExist" | "unauthorized" => (
             Kind::NotTrusted,
             Some(format!(
-                "if the account is gone for good, remove `{}`, where its key is kept, and try again",
+                "if the account no longer exists, remove `{}`, where its key is kept, and try again",
                 transport.account_place()
             )),
         ),
@@ -138,7 +138,7 @@ fn accepted_algorithms(problem: &ProblemDocument) -> String {
     let kinds = ACCOUNT_KEYS.iter().filter(|(name, _)| problem.algorithms.iter().any(|other| other == name));
     let kinds: Vec<String> = kinds.map(|(_, kind)| format!("`{kind}`")).collect();
     if kinds.is_empty() {
-        return format!("the CA accepts the signature algorithms {all}, and trustup has none of them");
+        return format!("the CA accepts the signature algorithms {all}, and trustup supports none of them");
     }
     format!("the CA accepts the signature algorithms {all}: {ANOTHER_KEY} {}", kinds.join(" or "))
 }
@@ -156,12 +156,12 @@ pub(super) const EXTERNAL_ACCOUNT: &str =
     "get a key identifier and a key from the CA: `--eab-kid ID --eab-hmac-key-file FILE`";
 
 /// Why a CA takes no order for a name.
-const POLICY: &str = "the CA does not issue for such names: ask for others, or its administrator to allow them (step-ca: `policy` in ca.json)";
+const POLICY: &str = "the CA does not issue for such names: use other names, or ask the CA's administrator to allow them (step-ca: `policy` in ca.json)";
 
 fn wait(transport: &Transport) -> String {
     match transport.last().retry_after {
         Some(after) => format!("the CA asks to try again in {}", shown_duration(after)),
-        None => "try again later; every try may count against the limit".to_owned(),
+        None => "try again later; every attempt may count against the limit".to_owned(),
     }
 }
 

@@ -146,7 +146,7 @@ pub(super) async fn resume<'a>(
             Err(_) => {}
         },
     }
-    report.say("the order of the earlier run cannot be used any more: placing another");
+    report.say("the order of the earlier run can no longer be used: placing a new one");
     Ok(Resumed::Nothing(order.account))
 }
 

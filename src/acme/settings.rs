@@ -62,7 +62,7 @@ impl FromStr for ChallengeType {
 
     fn from_str(text: &str) -> Result<Self> {
         ChallengeType::ALL.into_iter().find(|kind| kind.to_string() == text).ok_or_else(|| {
-            Error::usage("there is no such challenge")
+            Error::usage("unknown challenge")
                 .at(text::escape(text))
                 .hint("`http-01`, `tls-alpn-01` and `dns-01` are the challenges that trustup answers")
         })
@@ -183,9 +183,11 @@ impl Settings {
                     && address.chars().all(|c| c.is_ascii_graphic() && !matches!(c, ',' | '?'))
             };
             match uri.strip_prefix("mailto:") {
-                Some(address) if !plain(address) => Err(Error::usage("this contact is no e-mail address")
-                    .at(text::escape(contact))
-                    .hint("`--contact admin@example.org`; several contacts take the option several times")),
+                Some(address) if !plain(address) => {
+                    Err(Error::usage("this contact is not an e-mail address")
+                        .at(text::escape(contact))
+                        .hint("`--contact admin@example.org`; repeat the option for several contacts"))
+                }
                 _ => Ok(uri),
             }
         };

@@ -130,7 +130,7 @@ impl Transport {
         }
         let skew = skew(&answer.headers, client.env().now());
         let directory: AcmeDirectory = serde_json::from_slice(&answer.body).map_err(|error| {
-            Error::failed("the server's answer is no ACME directory").at(&place).because(error).hint(hint)
+            Error::failed("the server's answer is not an ACME directory").at(&place).because(error).hint(hint)
         })?;
         let transport = Transport {
             client: client.clone(),
@@ -154,7 +154,7 @@ impl Transport {
     pub(super) fn check(&self, url: &str) -> Result<Url> {
         let (here, shown) = (&self.url, text::mask_url(url));
         let no_url = |error: anyhow::Error| {
-            Error::failed("the ACME server sends something that is no URL").at(shorter(&shown)).because(error)
+            Error::failed("the ACME server sent an invalid URL").at(shorter(&shown)).because(error)
         };
         if url.len() > MAX_URL {
             return Err(no_url(anyhow::anyhow!("it is longer than {MAX_URL} bytes")));
@@ -252,10 +252,9 @@ impl Transport {
     pub(super) fn out_of_time(&self, what: &str) -> Error {
         let error = self.error(Error::unreachable(format!("the CA did not {what} in time")));
         match self.last().retry_after {
-            Some(after) if after >= self.left() => error.hint(format!(
-                "it asks to look again in {}; `--timeout` gives it the time",
-                shown_duration(after)
-            )),
+            Some(after) if after >= self.left() => {
+                error.hint(format!("it asks to check again in {}; raise `--timeout`", shown_duration(after)))
+            }
             _ => error.hint("`--timeout 10m` gives it more time"),
         }
     }
@@ -344,7 +343,7 @@ impl Transport {
                 url: answer.url,
             }),
             300..400 => {
-                let error = Error::failed("the ACME server redirects, which the protocol has no place for");
+                let error = Error::failed("the ACME server redirects, which the protocol does not allow");
                 Err(error.at(masked(&answer.url)).into())
             }
             // An answer to HEAD has no document that would say more.
@@ -451,7 +450,9 @@ fn no_success(answer: &Answer) -> Error {
     });
     match said {
         Some(said) => error.because(anyhow::anyhow!("the server says: {}", text::escape(&said))),
-        None => error.because(anyhow::anyhow!("what it says is no ACME error: {}", beginning(&answer.body))),
+        None => {
+            error.because(anyhow::anyhow!("its answer is not an ACME error: {}", beginning(&answer.body)))
+        }
     }
 }
 

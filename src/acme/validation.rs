@@ -130,13 +130,13 @@ fn advice(answer: &Answer) -> String {
     let name = &answer.name;
     match answer.kind {
         ChallengeType::Http01 => format!(
-            "the CA must reach port 80 of `{name}`, and what answers there must be this machine's `--http-listen` or the web server of `--webroot`"
+            "the CA must reach port 80 of `{name}`, and the server there must be this machine's `--http-listen` or the web server of `--webroot`"
         ),
         ChallengeType::TlsAlpn01 => format!(
-            "the CA must reach port 443 of `{name}`, and what answers there must be this machine's `--tls-listen`"
+            "the CA must reach port 443 of `{name}`, and the server there must be this machine's `--tls-listen`"
         ),
         ChallengeType::Dns01 => format!(
-            "the CA must find the TXT record at `_acme-challenge.{name}`: is the zone that was written the one that the world sees?"
+            "the CA must find the TXT record at `_acme-challenge.{name}`: is the updated zone the public one?"
         ),
     }
 }

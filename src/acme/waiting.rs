@@ -27,7 +27,7 @@ pub(super) fn clock_warning(skew: i64) -> Option<String> {
             ("ahead of", "certificates seem to expire earlier than they do")
         };
         format!(
-            "this machine's clock is {apart} {side} the ACME server's, so that {what}: set one of them right"
+            "this machine's clock is {apart} {side} the ACME server's, so that {what}: correct one of them"
         )
     })
 }

@@ -63,7 +63,7 @@ fn read_any(bytes: &[u8]) -> Result<CertificateFile> {
         );
     }
     if let Some(kind) = private_key::find(bytes) {
-        return Err(Error::usage(format!("there is a private key in it ({kind})")).hint(
+        return Err(Error::usage(format!("it has a private key ({kind})")).hint(
             "give certificates only: `openssl x509 -in FILE -out ca.crt`, or for PKCS#12 \
              `openssl pkcs12 -in FILE -cacerts -nokeys -out ca.crt`",
         ));
@@ -82,7 +82,7 @@ fn read_any(bytes: &[u8]) -> Result<CertificateFile> {
     }
     let blocks: Vec<PemBlock> = pem::iter(bytes).take(BLOCKS_LIMIT + 1).collect();
     if blocks.len() > BLOCKS_LIMIT {
-        return Err(Error::usage(format!("this has more than {BLOCKS_LIMIT} PEM blocks"))
+        return Err(Error::usage(format!("it has more than {BLOCKS_LIMIT} PEM blocks"))
             .hint("give a bundle of roots: the largest in use has a few hundred"));
     }
     if blocks.is_empty() || looks_like_web_page(bytes) {
@@ -159,7 +159,7 @@ impl InputContents {
                 Fingerprint::of(certificate.raw),
                 super::bytes(reader.rest().len())
             ))
-            .hint("make it again from the original: `openssl x509 -in FILE -out ca.crt`"));
+            .hint("create it again from the original: `openssl x509 -in FILE -out ca.crt`"));
         }
         match Certificate::from_der(der) {
             Ok(certificate) => {
@@ -186,7 +186,7 @@ impl InputContents {
         if let Err(reason) = cert_aux::tls_server_trust(reader.rest()) {
             let fingerprint = Fingerprint::of(certificate.raw);
             return Err(Error::usage(format!("{place}certificate {fingerprint} {reason}"))
-                .hint("take it out of the file; if you trust it all the same, make a plain certificate of it: `openssl x509 -in FILE -out ca.crt`"));
+                .hint("remove it from the file; if you trust it anyway, convert it to a plain certificate: `openssl x509 -in FILE -out ca.crt`"));
         }
         self.certificate(certificate.raw, place)
     }
@@ -233,8 +233,9 @@ fn not_certificates(bytes: &[u8]) -> Error {
     const SHOW: &str = "give a certificate as PEM (`-----BEGIN CERTIFICATE-----`) or DER";
     let text = bytes.trim_ascii();
     if looks_like_web_page(bytes) || text.starts_with(b"<") {
-        Error::usage("this looks like a web page (HTML), not a certificate")
-            .hint("give the address of the certificate itself; a login or error page may stand in its place")
+        Error::usage("this looks like a web page (HTML), not a certificate").hint(
+            "give the address of the certificate itself; the server may have sent a login or error page",
+        )
     } else if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         Error::usage("this is text in UTF-16, not a certificate").hint("save it as plain ASCII or UTF-8")
     } else if bytes.starts_with(&[0xfe, 0xed, 0xfe, 0xed]) || bytes.starts_with(&[0xce, 0xce, 0xce, 0xce]) {
@@ -246,9 +247,9 @@ fn not_certificates(bytes: &[u8]) -> Error {
     } else if pem::decode_base64(text).is_some_and(|decoded| decoded.starts_with(&[0x30])) {
         Error::usage("this is base64 without the BEGIN and END lines of PEM").hint(SHOW)
     } else if text.windows(10).any(|window| window == b"-----BEGIN") {
-        Error::usage("there is a BEGIN line of PEM, but it is damaged").hint(SHOW)
+        Error::usage("it has a damaged BEGIN line").hint(SHOW)
     } else {
-        Error::usage("there is no certificate in it").hint(SHOW)
+        Error::usage("it has no certificate").hint(SHOW)
     }
 }
 
@@ -343,8 +344,8 @@ mod tests {
         for (bytes, wanted) in [
             (&b""[..], "empty"),
             (b"\xef\xbb\xbf \r\n", "empty"),
-            (b"hello\n", "no certificate in it"),
-            (b"\0\x01\x02", "no certificate in it"),
+            (b"hello\n", "it has no certificate"),
+            (b"\0\x01\x02", "it has no certificate"),
             (b"<!DOCTYPE html><html>", "web page"),
             (b"\n<HTML lang=en>", "web page"),
             (b"<p>404</p>", "web page"),

@@ -131,9 +131,9 @@ impl StoreArgs {
         let users = stores::homes(&trees.system)?;
         let home = |user: &String| {
             users.get(user).cloned().ok_or_else(|| {
-                Error::usage("there is no such user with a home directory")
-                    .at(crate::text::escape(user))
-                    .hint("`--nss-user` names a user of /etc/passwd; `--nss-db DIR` names a database's directory")
+                Error::usage("no such user with a home directory").at(crate::text::escape(user)).hint(
+                    "`--nss-user` names a user of /etc/passwd; `--nss-db DIR` names a database's directory",
+                )
             })
         };
         self.nss_user.iter().map(home).collect()

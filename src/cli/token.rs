@@ -146,7 +146,7 @@ pub(super) fn run(context: &Context, args: &TokenArgs, published: &PublishedSour
     };
     let ca = trust::resolve(&given(own, published, config.as_ref())?, &recorded(context, false)?, None)?;
     for root in &ca.recorded {
-        context.ui.say(format!("the CA's root counts because `trustup bootstrap` recorded it: {root}"));
+        context.ui.say(format!("using the CA's root that `trustup bootstrap` recorded: {root}"));
     }
     let ca_url = ca.url()?;
     let means = args.means(context)?;

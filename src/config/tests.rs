@@ -259,7 +259,7 @@ fn what_is_wrong_is_said_with_its_line() {
         ),
         (
             &certificate("chain = \"/x/chain\"\nlayout = \"versioned\"\nenroll = {method = \"token\"}"),
-            &["1: `certificate`: the files of a versioned pair stand in one directory"],
+            &["1: `certificate`: the files of a versioned pair must be in one directory"],
         ),
         (&certificate("enroll = []"), &["5: `certificate.enroll` is empty"]),
     ];

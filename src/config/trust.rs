@@ -152,7 +152,7 @@ pub(super) fn check(section: &Section<'_>, ca: Option<&Ca>) {
     }
     if section.has("all_roots") && ca.is_none_or(|ca| ca.url.is_none()) {
         problem(
-            "`trust.all_roots` asks a step-ca, and none is named",
+            "`trust.all_roots` asks a step-ca, and none is chosen",
             "add `url` and `fingerprint` to `[ca]`",
         );
     }

@@ -228,5 +228,5 @@ pub(super) fn first_common_name(subject: &x509_parser::x509::X509Name<'_>) -> Op
 }
 
 fn not_made(error: &dyn std::fmt::Display) -> Error {
-    Error::failed("could not make the CA").because(anyhow::anyhow!("{error}"))
+    Error::failed("could not create the CA").because(anyhow::anyhow!("{error}"))
 }

@@ -83,7 +83,7 @@ impl DevCa {
         match grant.names.iter().find(|name| !permitted.permit(name)) {
             None => Ok(()),
             Some(name) => Err(Reply::forbidden(&format!(
-                "{name} is none of the names of this development CA: {permitted} (`--name` adds one)"
+                "{name} is not a name of this development CA: {permitted} (`--name` adds one)"
             ))),
         }
     }

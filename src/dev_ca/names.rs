@@ -27,7 +27,7 @@ impl PermittedNames {
             if name.is_wildcard() || !matches!(name, SubjectAltName::Dns(_) | SubjectAltName::Ip(_)) {
                 return Err(Error::usage("a name of the development CA is a host name or an address")
                     .at(name)
-                    .hint("a host name stands for all names below it, too: `--name example.com`"));
+                    .hint("a host name includes all names below it: `--name example.com`"));
             }
         }
         Ok(PermittedNames { given: given.to_vec() })

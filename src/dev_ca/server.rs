@@ -82,10 +82,10 @@ impl Server {
         let failed = |error: std::io::Error| {
             let hint = match error.kind() {
                 std::io::ErrorKind::AddrInUse => {
-                    "another program listens there: end it, or listen at another port (`--listen 127.0.0.1:0` is any free one)"
+                    "another program uses that port: stop it, or listen on another port (`--listen 127.0.0.1:0` is any free one)"
                 }
-                std::io::ErrorKind::PermissionDenied => "ports below 1024 are root's: listen at another",
-                _ => "is the address one of this machine? `--listen ADDRESS:PORT` chooses another",
+                std::io::ErrorKind::PermissionDenied => "ports below 1024 need root: listen on another port",
+                _ => "does the address belong to this machine? `--listen ADDRESS:PORT` chooses another",
             };
             Error::failed("could not start the CA's server").at(address).because(error).hint(hint)
         };
@@ -164,7 +164,7 @@ pub fn allowed(listen: SocketAddr, other_hosts: bool) -> Result<()> {
         return Ok(());
     }
     Err(Error::usage("the development CA listens on loopback only").at(listen).hint(
-        "whoever reaches it and has its password gets certificates: `--allow-other-hosts` if that is wanted, for the containers of a compose file",
+        "anyone who can reach it and has its password gets certificates: use `--allow-other-hosts` if you want that, such as for the containers of a compose file",
     ))
 }
 

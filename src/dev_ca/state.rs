@@ -85,7 +85,7 @@ impl DevCa {
         let place = OwnDirectory::open(&host, &wanted).map_err(|why| match why {
             Unavailable::Busy(_) => Error::failed("another process runs the CA of this directory")
                 .at(directory.display())
-                .hint("use that one, or end it first; a second CA needs another directory (`--state DIR`)"),
+                .hint("use that one, or stop it first; a second CA needs another directory (`--state DIR`)"),
             Unavailable::Failed(error) if error.kind() == Kind::Unsupported => {
                 error.hint("`--state DIR` names a directory on a file system with locks, such as a local disk or a tmpfs")
             }
@@ -95,26 +95,24 @@ impl DevCa {
             Error::failed("the CA that is kept here cannot be used")
                 .at(shown(STATE).display())
                 .because(anyhow::anyhow!("{why}"))
-                .hint("take the directory away to start with a new CA; whoever trusts the old root has to bootstrap again")
+                .hint("remove the directory to start with a new CA; clients that trust the old root must bootstrap again")
         };
         let (ca, is_new) = match place.read(STATE, LIMIT)? {
             Some((bytes, meta)) => {
                 let bytes = Zeroizing::new(bytes);
                 if meta.mode & 0o077 != 0 || meta.uid != crate::privilege::uid() {
-                    return Err(damaged(
-                        &"it is not ours alone: others can read its keys, or have written it",
-                    ));
+                    return Err(damaged(&"other users can read its keys, or wrote it"));
                 }
                 let place = shown(STATE).display().to_string();
                 let kept: StateFile = FORMAT.read(&bytes, &place).map_err(|unreadable| match unreadable {
                     Unreadable::Newer(error) => error,
                     // The cause could quote a key.
-                    Unreadable::Damaged(_) => damaged(&"it is no state of ours"),
+                    Unreadable::Damaged(_) => damaged(&"it is not the state of a development CA"),
                 })?;
                 let ca = kept.restore(env).map_err(|error| damaged(&error))?;
                 let ends = i64::try_from(ca.authority.ends()).unwrap_or(i64::MAX);
                 if env.now() >= ends {
-                    return Err(damaged(&format!("its root ended on {}", text::date(ends))));
+                    return Err(damaged(&format!("its root expired on {}", text::date(ends))));
                 }
                 let names = PermittedNames::new(names)?;
                 if let Some(name) = names.given().iter().find(|name| !ca.authority.names().permit(name)) {

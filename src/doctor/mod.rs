@@ -220,7 +220,7 @@ impl Doctor<'_, '_, '_> {
         let (verdict, why, first_to_change) = match stops {
             Some((source, problem)) => {
                 let named = named(&source);
-                let why = format!("it has to load {named}, and cannot: {problem}");
+                let why = format!("it must load {named}, and cannot: {problem}");
                 (ClientVerdict::Stops, why, Some(self.instead_of(&source)))
             }
             None => self.verdict(client, &roots, &used),
@@ -262,13 +262,9 @@ impl Doctor<'_, '_, '_> {
         let Some(presented) = self.question.presented else {
             return match missing.first() {
                 None if anchors.is_empty() => (ClientVerdict::Reads, count(roots.len(), "root"), None),
-                None => (
-                    ClientVerdict::Holds,
-                    "all roots that trustup installed are in what it reads".to_owned(),
-                    None,
-                ),
+                None => (ClientVerdict::Holds, "it reads all roots that trustup installed".to_owned(), None),
                 Some(first) => {
-                    let why = format!("{} is in nothing that it reads", first.subject());
+                    let why = format!("it does not read {}", first.subject());
                     (ClientVerdict::Lacks, why, Some(self.change(client, used)))
                 }
             };
@@ -284,11 +280,11 @@ impl Doctor<'_, '_, '_> {
                 (ClientVerdict::Accepts, "the server's chain ends at a root that it reads".to_owned(), None)
             }
             Some(Doubt::Server(problem)) => {
-                let why = format!("something is wrong with the server's certificate: {problem}");
+                let why = format!("the server's certificate is not valid: {problem}");
                 (
                     ClientVerdict::Refuses,
                     why,
-                    Some("give the server another certificate; no root helps here".to_owned()),
+                    Some("give the server another certificate: installing a root does not help".to_owned()),
                 )
             }
             Some(Doubt::UnknownIssuer) => {
@@ -299,7 +295,7 @@ impl Doctor<'_, '_, '_> {
                 );
                 // Where the roots in question are all there, it is not for lack of them.
                 let change = if missing.is_empty() && !anchors.is_empty() {
-                    "the server's root is another, or it does not send an intermediate: install its root with `trustup bootstrap`, or mend its chain".to_owned()
+                    "the server has another root, or does not send an intermediate: install its root with `trustup bootstrap`, or fix the server's chain".to_owned()
                 } else {
                     self.change(client, used)
                 };
@@ -325,7 +321,7 @@ impl Doctor<'_, '_, '_> {
             match client.variable.filter(|_| !is_deaf(used)) {
                 Some(variable) => return format!("`eval \"$(trustup env)\"` sets {variable} for it"),
                 None => {
-                    return "no variable leads it to a private store: run `trustup bootstrap` as root"
+                    return "no variable makes it read a private store: run `trustup bootstrap` as root"
                         .to_owned();
                 }
             }
@@ -351,7 +347,7 @@ impl Doctor<'_, '_, '_> {
         match (source.variable, &self.bundle) {
             (Some(variable), _) if source.reads == Reads::Keystore => {
                 format!(
-                    "take `-Djavax.net.ssl.trustStore` out of {variable}, or let it name a keystore with the root"
+                    "take `-Djavax.net.ssl.trustStore` out of {variable}, or set it to a keystore with the root"
                 )
             }
             (Some(variable), Some(bundle)) if source.reads != Reads::HashDirectory => {
@@ -385,7 +381,7 @@ fn is_deaf(used: &[ReadSource]) -> bool {
 fn named(source: &ReadSource) -> String {
     let path = text::escape(&source.path);
     match source.variable {
-        Some(variable) => format!("what {variable} names, `{path}`"),
+        Some(variable) => format!("`{path}` of {variable}"),
         None => format!("`{path}`"),
     }
 }

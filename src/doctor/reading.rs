@@ -195,7 +195,7 @@ fn load(view: &View, source: &ReadSource) -> Loaded {
                 if let Some(problem) = reading.problem() {
                     loaded.problem = Some(problem);
                 } else if loaded.roots.is_empty() {
-                    loaded.problem = Some("no certificate is in it".to_owned());
+                    loaded.problem = Some("it has no certificate".to_owned());
                 }
                 loaded
             }
@@ -226,7 +226,7 @@ fn file(view: &View, path: &str) -> Result<(String, Rc<Node>), Loaded> {
 fn of_directory(view: &View, path: &str, certificates: Vec<Certificate>) -> Loaded {
     if certificates.is_empty() {
         let there = view.sysroot().list(path).ok().flatten().is_some();
-        return Loaded::problem(if there { "no certificate is found in it" } else { "it is not there" });
+        return Loaded::problem(if there { "it has no certificate" } else { "it is not there" });
     }
     Loaded::of(certificates)
 }
@@ -274,7 +274,7 @@ fn keystore(view: &View, path: &str) -> Loaded {
 fn nss_database(view: &View, path: &str) -> Loaded {
     let sysroot = view.sysroot();
     if !sysroot.stat(path).is_ok_and(|meta| meta.is_some()) {
-        return Loaded::problem("there is no such database");
+        return Loaded::problem("no such database");
     }
     for name in [nss::CERT_DB, nss::KEY_DB] {
         if let Err(error) = pay(sysroot, Category::Databases, &child(path, name)) {
@@ -287,12 +287,12 @@ fn nss_database(view: &View, path: &str) -> Loaded {
     };
     let (cert9, key4) = match found {
         nss::files::FoundDatabase::Databases { cert9, key4 } => (cert9, key4),
-        nss::files::FoundDatabase::Nothing => return Loaded::problem("there is no such database"),
+        nss::files::FoundDatabase::Nothing => return Loaded::problem("no such database"),
         nss::files::FoundDatabase::Dbm => return Loaded::problem("it has the format before SQLite"),
         nss::files::FoundDatabase::Incomplete(missing) => {
             return Loaded::problem(format!("`{missing}` is missing"));
         }
-        nss::files::FoundDatabase::InUse(_) => return Loaded::problem("a program is writing in it"),
+        nss::files::FoundDatabase::InUse(_) => return Loaded::problem("a program is writing to it"),
     };
     let databases = match Databases::open(&cert9.bytes, &key4.bytes, None) {
         Ok(databases) => databases,

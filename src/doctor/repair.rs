@@ -50,7 +50,7 @@ pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
                 spoilt |= !missing.is_empty();
                 for (path, node) in hash_links(view, &output.path)? {
                     spoilt = true;
-                    let gone = "it leads nowhere, or to a certificate of another name";
+                    let gone = "it is dangling, or leads to a certificate of another name";
                     let reason = if node == Node::Absent { gone } else { "numbered without holes" };
                     want(&path, node, reason)?;
                 }
@@ -72,7 +72,7 @@ pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
                 let is_plain = output.purpose.is_some();
                 let problem = readers::read(&content, &PemReader::OF_BUNDLES).problem();
                 let reason = match problem.filter(|_| is_plain) {
-                    None => "each block of PEM stands on lines of its own",
+                    None => "each PEM block is on lines of its own",
                     Some(_) => {
                         content = rewritten(&content);
                         "written anew from the certificates in it"
@@ -88,7 +88,7 @@ pub fn mend(view: &View, facts: &Facts) -> Result<Desires> {
     // Where a package says what the outputs should be, they are made from its inputs.
     if spoilt {
         for desired in facts.row.updater.regenerated(view)?.nodes {
-            want(&desired.path, desired.node, "made anew from the vendor's and the administrator's files")?;
+            want(&desired.path, desired.node, "made again from the vendor's and the administrator's files")?;
         }
     }
     Ok(mended)

@@ -144,9 +144,8 @@ pub(super) fn node(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     let extra = scope.first_set(&["NODE_EXTRA_CA_CERTS"]);
     sources.extend(extra.map(|(variable, path)| ReadSource::new(Reads::PemBlocks, path).by(variable)));
     let system = option("--use-system-ca") || scope.env.var("NODE_USE_SYSTEM_CA") == Some("1");
-    let note = system.then_some(
-        "that it is told to use the system's roots does not count here: versions before 22.19 cannot",
-    );
+    let note =
+        system.then_some("the setting to use the system's roots has no effect: versions before 22.19 cannot");
     vec![Installation { found, sources, note }]
 }
 

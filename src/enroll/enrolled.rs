@@ -51,7 +51,7 @@ impl Enrolled {
     /// None that is known.
     pub(super) fn to_bytes(&self) -> Result<Vec<u8>> {
         serde_json::to_vec_pretty(self)
-            .map_err(|error| Error::failed("could not write down where the pair came from").because(error))
+            .map_err(|error| Error::failed("could not record which CA the pair came from").because(error))
     }
 
     /// Reads the file at `place`. A damaged one says nothing of the pair, which a new enrollment replaces: the error

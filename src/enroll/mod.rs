@@ -109,9 +109,9 @@ fn begun(request: &Request, world: &World<'_>, settled: Settled<'_>) -> Result<O
         return begun(request, &world, settled);
     }
     let (good, reason) = match standing {
-        Standing::Nothing => (None, "no certificate was there".to_owned()),
+        Standing::Nothing => (None, "there was no certificate".to_owned()),
         Standing::Bad(why) => {
-            (world.warn)(&format!("what stands there cannot be used: {why}"));
+            (world.warn)(&format!("the existing certificate cannot be used: {why}"));
             (None, why)
         }
         Standing::Good(good) => match decide::decide(&good.chain[0], now, request.policy) {
@@ -124,7 +124,7 @@ fn begun(request: &Request, world: &World<'_>, settled: Settled<'_>) -> Result<O
                     // A key that is read-only, and narrower than it would have to be, is as good as any.
                     Err(error) if good.is_whole && error.changed().is_empty() && runtime::check().is_ok() => {
                         (world.warn)(&format!(
-                            "modes or owners of the pair are not as asked for, and cannot be put right: {error}"
+                            "modes or owners of the pair are not as requested, and cannot be corrected: {error}"
                         ));
                         Ok(keep(&settled, world, *good, &roots, now))
                     }
@@ -162,7 +162,7 @@ fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now
         let verdict = decide::decide(&good.chain[0], now, request.policy);
         Outcome::new(Action::Kept, format!("the pair is good, and {}", verdict.reason()))
     } else {
-        Outcome::new(Action::Planned, "files, modes or owners of the pair are not as asked for")
+        Outcome::new(Action::Planned, "files, modes or owners of the pair are not as requested")
     };
     if !world.dry_run
         && let Err(error) = pending::tidy(world.host, &request.outputs)
@@ -185,7 +185,7 @@ fn put_right(
     let content = Content::new(&good.key, &good.chain, roots);
     let placed = place::place(world.host, &request.outputs, &content, &mut Checkpoints::default())?;
     warn_of_what_was_placed(world, &placed);
-    let why = "the pair is good; files, modes or owners were not as asked for";
+    let why = "the pair is good; files, modes or owners were not as requested";
     let outcome = Outcome { placed, ..Outcome::new(Action::PlacedAgain, why) };
     Ok(outcome.with_chain(good.chain, good.vouched, roots, request.policy, now))
 }
@@ -194,12 +194,12 @@ fn warn_of_what_was_placed(world: &World<'_>, placed: &Placed) {
     placed.warnings.iter().for_each(|warning| (world.warn)(warning));
     for path in &placed.dropped {
         (world.warn)(&format!(
-            "`{path}` was a link into the former version of the pair, and is gone with it: nobody asks for it any more (`--chain`, `--ca-out`)"
+            "`{path}` was a link into the former version of the pair, and was removed with it: it is no longer requested (`--chain`, `--ca-out`)"
         ));
     }
     for path in &placed.in_place {
         (world.warn)(&format!(
-            "`{path}` is mounted by itself, so it was written in place: who reads it at that moment sees half of it; mount its directory instead"
+            "`{path}` is mounted by itself, so it was written in place: a program that reads it at that moment sees half of it; mount its directory instead"
         ));
     }
 }
@@ -224,7 +224,7 @@ fn replace(settled: &Settled<'_>, world: &World<'_>, reason: &str, now: i64) -> 
     let outcome = under_lock(settled, world, usable, now)?;
     Ok(match outcome.action {
         Action::Kept | Action::PlacedAgain => {
-            Outcome { reason: format!("another run got it meanwhile: {}", outcome.reason), ..outcome }
+            Outcome { reason: format!("another run got it in the meantime: {}", outcome.reason), ..outcome }
         }
         _ => Outcome { reason: reason.to_owned(), ..outcome },
     })
@@ -285,9 +285,7 @@ fn with_pending(
     if let Some(key) = &saved
         && let Some(issued) = interrupted(settled, key, &pending, now)?
     {
-        (world.say)(
-            "an earlier run was interrupted after the CA had answered: its certificate is placed now",
-        );
+        (world.say)("an earlier run was interrupted after the CA had answered: placing its certificate now");
         return finish(settled, world, issued, pending, Action::TakenUp, &mut checkpoints);
     }
     let about = about(settled, world);
@@ -374,7 +372,7 @@ fn give_up(failure: methods::Failure, mut pending: Pending, before: usize) -> Er
 fn put_away(world: &World<'_>, pending: Pending) {
     let path = pending.path().to_owned();
     if let Err(error) = pending.discard() {
-        (world.warn)(&format!("what was under way could not be taken away in `{path}`: {error}"));
+        (world.warn)(&format!("could not remove in-progress state in `{path}`: {error}"));
     }
 }
 
@@ -399,19 +397,19 @@ fn warn_of_its_life(world: &World<'_>, request: &Request, leaf: &Certificate, no
             let asked = i64::try_from(asked).unwrap_or(i64::MAX);
             if away(asked, life, LEEWAY + asked / 50) {
                 (world.warn)(&format!(
-                    "the CA gave the certificate a life of {life} s where {asked} s were asked for: it ends at {end}"
+                    "the CA issued the certificate for {life} s, and {asked} s were requested: it ends at {end}"
                 ));
             }
         }
         Some(NotAfter::Moment(asked)) if away(asked, leaf.not_after(), LEEWAY) => (world.warn)(&format!(
-            "the CA gave the certificate another end than was asked for: it ends at {end}, and not at {}",
+            "the CA issued the certificate with another end than requested: {end} instead of {}",
             text::moment(asked)
         )),
         _ => {}
     }
     if !may_stay(decide::decide(leaf, now, request.policy)) {
         (world.warn)(&format!(
-            "the certificate is new, and most of its life is over by the clock here: it ends at {end}; is the clock right, and does the CA issue for longer?"
+            "the certificate is new, and most of its lifetime is over by the clock here: it ends at {end}; check the clock, and the lifetime that the CA issues"
         ));
     }
 }
@@ -452,20 +450,20 @@ fn finish(
     let elsewise = match standing {
         Standing::Good(good) if good.chain == issued.chain => None,
         Standing::Bad(why) => Some(why),
-        Standing::Nothing => Some("nothing stands there".to_owned()),
-        Standing::Good(_) => Some("another pair stands there".to_owned()),
+        Standing::Nothing => Some("nothing is there".to_owned()),
+        Standing::Good(_) => Some("another pair is there".to_owned()),
     };
     if let Some(why) = elsewise {
-        return Err(Error::failed("the pair is placed, and is not what stands there now")
+        return Err(Error::failed("the pair changed after it was written")
             .at(&request.outputs.cert)
             .because(anyhow::anyhow!("{why}"))
-            .hint("somebody else writes there, or the place is not safe: see the cause")
+            .hint("another program writes there, or the directory is not safe: see the cause")
             .with_changed(placed.changed));
     }
     put_away(world, pending);
     if issued.vouched == Vouched::ByItself {
         (world.warn)(
-            "no root was given for the issued chain: it is consistent in itself, and that is all that is known (`--issuer-root FILE` pins it)",
+            "no root was given for the issued chain: it is only consistent in itself (`--issuer-root FILE` pins it)",
         );
     }
     warn_of_its_life(world, request, &issued.chain[0], now);

@@ -55,7 +55,7 @@ pub(super) fn usable<'a>(request: &'a Request, about: &About<'_>) -> Result<Usab
     }
     match first {
         Some(error) if usable.methods.is_empty() => Err(with_others(error, &usable.skipped)),
-        None if usable.methods.is_empty() => Err(Error::usage("no way to a certificate is given")
+        None if usable.methods.is_empty() => Err(Error::usage("no enrollment method is given")
             .hint("`trustup enroll token|provisioner|x5c|acme NAME…`, or an `enroll` block in trustup.toml")),
         _ => Ok(usable),
     }
@@ -66,7 +66,7 @@ fn with_others(error: Error, skipped: &[(&'static str, String)]) -> Error {
     if skipped.len() < 2 {
         return error;
     }
-    skipped.iter().fold(error, |error, (name, why)| error.hint(format!("`{name}` was tried, too: {why}")))
+    skipped.iter().fold(error, |error, (name, why)| error.hint(format!("`{name}` was tried as well: {why}")))
 }
 
 /// A chain that passed every check.
@@ -111,7 +111,7 @@ pub(super) fn obtain<'a>(
             }
         }
     }
-    let failure = last.unwrap_or_else(|| Error::failed("no way to a certificate is given").into());
+    let failure = last.unwrap_or_else(|| Error::failed("no enrollment method is given").into());
     Err(Failure { error: with_others(failure.error, &skipped), again: failure.again, unsettled })
 }
 
@@ -192,7 +192,7 @@ fn by(
     };
     let accept = |chain: &[Certificate]| match &roots {
         Some(roots) => check(&check::without_root(chain.to_vec()), roots).map(drop),
-        None => Err("nothing says which root it has to end at".to_owned()),
+        None => Err("the root that it must end at is not known".to_owned()),
     };
     let mut warned = |text: String| (world.warn)(&text);
     let names = Settings::of_root(Path::new("/"), &mut warned);
@@ -233,13 +233,14 @@ fn by(
     let unsettled = pending.record().attempts.len() > sent_before;
     let issued: Result<_, Failure> = issued.map_err(|error| Failure { error, again: false, unsettled })?;
     let chain = check::without_root(issued?);
-    let roots = roots.ok_or_else(|| Error::usage("nothing says which root the certificate has to end at"))?;
+    let roots =
+        roots.ok_or_else(|| Error::usage("the root that the certificate must end at is not known"))?;
     match check(&chain, &roots) {
         Ok(vouched) => Ok((chain, vouched, roots)),
-        Err(why) => Err(Error::not_trusted("the CA issued a certificate that cannot be used, and nothing of it is kept")
+        Err(why) => Err(Error::not_trusted("the CA issued a certificate that cannot be used; it was discarded")
             .at(method.asks(&settled.ca).as_ref().map(masked).unwrap_or_default())
             .because(anyhow::anyhow!("{why}"))
-            .hint("look at the CA's provisioner and its templates; `--issuer-root FILE` names another root for the issued chain")
+            .hint("check the CA's provisioner and its templates; `--issuer-root FILE` names another root for the issued chain")
             .into()),
     }
 }
@@ -255,7 +256,7 @@ fn is_elsewhere(settled: &Settled<'_>, method: &dyn Method) -> bool {
 /// An error with what an earlier try met, where that was something else: the last one may have been cut short.
 fn with_earlier(error: Error, earlier: Option<String>) -> Error {
     match earlier.filter(|earlier| *earlier != error.to_string()) {
-        Some(earlier) => error.hint(format!("the try before met something else: {earlier}")),
+        Some(earlier) => error.hint(format!("the attempt before failed for another reason: {earlier}")),
         None => error,
     }
 }

@@ -42,7 +42,7 @@ pub(super) fn settle<'a>(request: &'a Request, world: &World<'_>, began: Instant
     let token = request.methods.iter().find_map(|method| method.token().ok().flatten());
     let mut ca = trust::resolve(&request.ca, &recorded, token.as_ref())?;
     for root in &ca.recorded {
-        (world.note)(&format!("the CA's root counts because `trustup bootstrap` recorded it: {root}"));
+        (world.note)(&format!("using the CA's root that `trustup bootstrap` recorded: {root}"));
     }
     if let Some(kept) = kept.as_ref().filter(|_| ca.is_unknown() && !recorded.is_ignored()) {
         // A token that is spent may be gone; the pair that it brought is judged by the CA that it named.
@@ -110,8 +110,8 @@ fn names(request: &Request, world: &World<'_>) -> Result<Vec<SubjectAltName>> {
         for method in &request.methods {
             method.token_names()?;
         }
-        return Err(Error::usage("nothing says which names the certificate is for")
-            .hint("name them behind the method, such as `trustup enroll provisioner web.internal …`"));
+        return Err(Error::usage("no names for the certificate are given")
+            .hint("name them after the method, such as `trustup enroll provisioner web.internal …`"));
     }
     let mut unique = Vec::new();
     for name in names {

@@ -168,7 +168,7 @@ impl Recorded {
             return Ok(());
         }
         let known: Vec<String> = of_this.iter().map(|root| self.describe(root)).collect();
-        Err(Error::not_trusted("the given fingerprint is not that of the root that was recorded for this CA")
+        Err(Error::not_trusted("the given fingerprint is not that of the recorded root of this CA")
             .at(masked(url))
             .because(anyhow::anyhow!("recorded: {}", known.join("; ")))
             .hint("compare with what `step certificate fingerprint root_ca.crt` prints on the CA's host")
@@ -230,10 +230,10 @@ impl Ca {
         self.url.as_ref().ok_or_else(|| {
             if !self.candidates.is_empty() {
                 let list = self.candidates.iter().map(|url| format!("`{}`", masked(url)));
-                return Error::usage("bootstrap was given several CAs, and nothing says which to ask")
+                return Error::usage("bootstrap was given several CAs, and none of them is chosen")
                     .hint(format!("`--ca-url URL --fingerprint HEX`, for one of {}", list.collect::<Vec<_>>().join(", ")));
             }
-            let error = Error::usage("nothing says which CA to ask");
+            let error = Error::usage("the CA is not given");
             match self.unheeded {
                 Some(why) => error.hint(why),
                 None => error.hint(
@@ -297,9 +297,7 @@ pub fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) ->
                     None => error,
                 };
                 return Err(match token {
-                    Some(_) => {
-                        error.hint("or leave `--ca-url` out: then the CA and root count that the token names")
-                    }
+                    Some(_) => error.hint("or omit `--ca-url`: the CA and root are then those of the token"),
                     None => error,
                 });
             }
@@ -336,7 +334,7 @@ pub fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<Roots> 
         return Err(Error::usage("a certificate in this file cannot be used")
             .at(&place)
             .because(anyhow::anyhow!("{}", problem.what))
-            .hint("it holds the CA's roots as PEM or DER, and nothing else"));
+            .hint("it must have the CA's roots as PEM or DER, and nothing else"));
     }
     let mut certificates = file.certificates;
     if !pins.is_empty() {

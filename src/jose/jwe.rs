@@ -143,7 +143,7 @@ fn costs(header: &Header) -> Result<(Vec<u8>, u32)> {
             _ => Err(Error::unsupported(format!(
                 "the key is encrypted with {count} iterations, more than {MAX_ITERATIONS}"
             ))
-            .hint("that would take seconds: encrypt it anew with fewer, on the CA's host")),
+            .hint("that would take seconds: encrypt it again with fewer, on the CA's host")),
         },
     }
 }

@@ -44,7 +44,7 @@ pub fn parse(jwk: &Value) -> Result<PublicKey> {
         }),
         _ => None,
     };
-    key.ok_or_else(|| Error::unsupported("this is no JSON Web Key of a kind that is supported"))
+    key.ok_or_else(|| Error::unsupported("unsupported JSON Web Key"))
 }
 
 /// The key's thumbprint (RFC 7638) with SHA-256, base64url: the key id that step gives a provisioner's key.

@@ -149,7 +149,7 @@ fn read(token: &str) -> Result<(DecodedToken, &str, Vec<u8>)> {
     let object = |part: &str, name: &str| {
         let bytes = decode(part).ok_or_else(|| no_token(&format!("its {name} is not base64url")))?;
         serde_json::from_slice::<Map<String, Value>>(&bytes)
-            .map_err(|_| no_token(&format!("its {name} is no JSON object")))
+            .map_err(|_| no_token(&format!("its {name} is not a JSON object")))
     };
     let parsed = DecodedToken { header: object(header, "header")?, claims: object(claims, "body")? };
     let signed = &token[..header.len() + 1 + claims.len()];
@@ -158,7 +158,7 @@ fn read(token: &str) -> Result<(DecodedToken, &str, Vec<u8>)> {
 }
 
 fn no_token(why: &str) -> Error {
-    Error::usage(format!("this is no token: {why}"))
+    Error::usage(format!("not a token: {why}"))
         .hint("a token is what `trustup token` or `step ca token` prints: one line that begins with `ey`")
 }
 

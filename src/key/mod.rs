@@ -77,7 +77,7 @@ impl FromStr for KeyType {
 
     fn from_str(text: &str) -> Result<Self> {
         KeyType::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(text)).ok_or_else(|| {
-            Error::usage("there is no such type of key")
+            Error::usage("unknown key type")
                 .at(crate::text::escape(text))
                 .hint(format!("write one of {}", KeyType::ALL.map(|kind| format!("`{kind}`")).join(", ")))
         })
@@ -184,7 +184,7 @@ impl PrivateKey {
             params.distinguished_name.push(DnType::CommonName, name);
         }
         let refused = |error: rcgen::Error| {
-            Error::failed("could not make the certificate signing request").because(error)
+            Error::failed("could not create the certificate signing request").because(error)
         };
         let names = names.iter().map(SubjectAltName::to_rcgen).collect::<Result<_, _>>();
         params.subject_alt_names = names.map_err(refused)?;
@@ -230,7 +230,7 @@ impl PrivateKey {
                 "the RSA key has less than 2048 or more than 4096 bits",
             )
             .hint(
-                "make another: `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out key.pem`",
+                "generate another: `openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out key.pem`",
             ),
             _ => rejected(&error),
         })?;

@@ -42,10 +42,10 @@ pub(super) fn pem(bytes: &[u8]) -> Result<PrivateKey> {
         [] if bytes.first() == Some(&0x30) => Err(Error::usage("the private key is not PEM").hint(
             "write it as PEM: `openssl pkey -inform DER -in KEY -out key.pem`",
         )),
-        [] => Err(Error::usage("there is no private key in it").hint(
+        [] => Err(Error::usage("it has no private key").hint(
             "a private key is a PEM file with `-----BEGIN PRIVATE KEY-----`, `EC PRIVATE KEY` or `RSA PRIVATE KEY`",
         )),
-        several => Err(Error::usage(format!("there are {} private keys in it", several.len()))
+        several => Err(Error::usage(format!("it has {} private keys", several.len()))
             .hint("give a file with one of them")),
     }
 }
@@ -120,7 +120,7 @@ fn sec1(bytes: &[u8], curve: Option<&[u8]>) -> Result<PrivateKey> {
         Curve::from_oid(oid).ok_or_else(|| unsupported("an EC key on another curve than P-256 and P-384"))?;
     let point = point.filter(|point| point.first() == Some(&4)).ok_or_else(|| {
         Error::unsupported("the EC key's public half is missing or compressed")
-            .hint("let OpenSSL write it whole: `openssl ec -in KEY -conv_form uncompressed -out key.pem`")
+            .hint("convert it: `openssl ec -in KEY -conv_form uncompressed -out key.pem`")
     })?;
     PrivateKey::from_ec(curve, &filled(scalar, curve.size())?, point)
 }
@@ -144,7 +144,7 @@ struct Jwk<'a> {
 
 pub(super) fn jwk(json: &[u8]) -> Result<PrivateKey> {
     let key: Jwk<'_> =
-        serde_json::from_slice(json).map_err(|_| Error::usage("this is no JSON Web Key (RFC 7517)"))?;
+        serde_json::from_slice(json).map_err(|_| Error::usage("not a JSON Web Key (RFC 7517)"))?;
     if key.d.is_none() && matches!(key.kty, "EC" | "RSA" | "OKP") {
         return Err(Error::usage("the JSON Web Key is a public one: its private number `d` is missing"));
     }

@@ -11,7 +11,7 @@ use crate::random;
 
 /// A new key as PKCS#1's RSAPrivateKey (RFC 8017 appendix A.1.2): two primes, exponent 65537.
 pub(super) fn generate(bits: usize) -> Result<Zeroizing<Vec<u8>>> {
-    let failed = || Error::failed("could not make an RSA key");
+    let failed = || Error::failed("could not generate an RSA key");
     let key = rsa::PrivateKey::new(&mut RingRandom, bits).map_err(|error| failed().because(error))?;
     let [p, q] = key.primes() else { return Err(failed()) };
     let (Some(dp), Some(dq), Some(coefficient)) = (key.dp(), key.dq(), key.crt_coefficient()) else {

@@ -162,7 +162,7 @@ impl Client {
         if is_success && encoding.is_some_and(|encoding| encoding != "identity") {
             return refuse(
                 &url,
-                "the answer is compressed, although that was not asked for",
+                "the answer is compressed, although compression was not requested",
                 "serve the file as it is",
             );
         }

@@ -61,7 +61,7 @@ impl Settings {
             let text = host::stat(&path)
                 .and_then(|found| found.map(|_| host::read_file(&path, MAX_CONFIGURATION)).transpose());
             text.unwrap_or_else(|error| {
-                warn(format!("name resolution goes without a file that cannot be read: {error}"));
+                warn(format!("ignoring an unreadable resolver file: {error}"));
                 None
             })
         };
@@ -260,7 +260,7 @@ impl fmt::Display for NameError {
         let name = &self.name;
         match &self.reason {
             Reason::NoServers => {
-                write!(f, "`{name}` is not in `/etc/hosts`, and `/etc/resolv.conf` names no server to ask")
+                write!(f, "`{name}` is not in `/etc/hosts`, and `/etc/resolv.conf` names no server")
             }
             Reason::NoAddress => write!(f, "the name server knows no address of `{name}`"),
             Reason::NoAnswer => write!(f, "no name server of `/etc/resolv.conf` answered for `{name}`"),

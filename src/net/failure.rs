@@ -54,10 +54,13 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
             Some(_) => Error::unreachable(format!("could not connect to {server}")),
             None if error.is_timeout() => slow(&server),
             None if chain.iter().any(|cause| cause.contains("proxy authorization required")) => {
-                Error::failed(format!("the proxy wants a user and a password to reach `{}`", authority(url)))
+                Error::failed(format!(
+                    "the proxy requires a user and a password to reach `{}`",
+                    authority(url)
+                ))
             }
             None if error.is_connect() => Error::unreachable(format!("could not connect to {server}")),
-            None => Error::unreachable(format!("the exchange with {server} failed")),
+            None => Error::unreachable(format!("the connection to {server} failed")),
         },
     };
     let failure = match proxy {
@@ -74,7 +77,8 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
 }
 
 /// For a conversation that a server of ours would have gone on with.
-const OTHER: &str = "is it the CA that answers there, and no other server or proxy? Its log may say why";
+const OTHER: &str =
+    "check that the CA itself answers there, and not another server or proxy; its log may say why";
 
 /// A library's message without the page of its manual for programmers.
 fn without_manual(cause: &str) -> &str {

@@ -85,15 +85,11 @@ async fn follow(client: &Client, start: &Url) -> Result<Answer> {
             return Ok(answer);
         }
         let Some(target) = response.headers().get(LOCATION) else {
-            return refuse(&url, "the server redirects without saying where", "check the URL in a browser");
+            return refuse(&url, "the server redirects without an address", "check the URL in a browser");
         };
         let target = target.to_str().ok().and_then(|target| url.join(target).ok());
         let Some(target) = target else {
-            return refuse(
-                &url,
-                "the server redirects to something that is no URL",
-                "check the URL in a browser",
-            );
+            return refuse(&url, "the server redirects to an invalid URL", "check the URL in a browser");
         };
         if !same_origin(&url, &target) {
             let what = format!(

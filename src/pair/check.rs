@@ -59,13 +59,17 @@ pub enum Vouched {
 pub fn check(chain: &[Certificate], wanted: &Wanted<'_>, now: i64) -> Result<Vouched, String> {
     let (leaf, others) = chain.split_first().ok_or("there is none")?;
     if chain.len() > MAX_CHAIN {
-        return Err(format!("it comes with {} others, more than {}", others.len(), MAX_CHAIN - 1));
+        return Err(format!(
+            "it comes with {} other certificates, more than {}",
+            others.len(),
+            MAX_CHAIN - 1
+        ));
     }
     if leaf.public_key() != wanted.public_key {
         return Err("it is for another key".to_owned());
     }
     if leaf.is_ca() == Some(true) {
-        return Err("it is a CA's (CA:TRUE), not a service's".to_owned());
+        return Err("it is a CA certificate (CA:TRUE), not a server's".to_owned());
     }
     names(&leaf.subject_alt_names()?, wanted.names)?;
     if now < leaf.not_before().saturating_sub(LEEWAY) {
@@ -104,7 +108,7 @@ fn consistent(leaf: &Certificate, others: &[Certificate], now: i64) -> Result<()
                 Doubt::Other(why) => why,
             })
         }
-        None if leaf.is_self_issued() => Err("it is signed by itself".to_owned()),
+        None if leaf.is_self_issued() => Err("it is self-signed".to_owned()),
         None => Ok(()),
     }
 }
@@ -166,7 +170,7 @@ fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], no
         }
         // A CA that was made anew, as a rule: its name is the old one, and its key is not.
         Some(webpki::Error::InvalidSignatureForPublicKey) => Doubt::Other(
-            "a signature in its chain is not of the key that is known for the CA's name (a CA made anew under the same name?)"
+            "a signature in its chain is not by the known key of the CA with that name (was the CA created again under the same name?)"
                 .to_owned(),
         ),
         Some(error) => Doubt::Other(format!("its chain cannot be verified: {}", tls_words::chain(&error))),
@@ -328,7 +332,9 @@ mod tests {
         );
         // A CA that was made anew has the old one's name.
         let anew = roots(&[&issuer("Root", None)]);
-        assert!(chain.check_with(&whole, &anew, NOW).unwrap_err().contains("a CA made anew"));
+        assert!(
+            chain.check_with(&whole, &anew, NOW).unwrap_err().contains("created again under the same name")
+        );
         // More roots than a handful are no pin.
         let many: Vec<_> = (0..MAX_PINNED).map(|at| issuer(&format!("Root {at}"), None)).collect();
         let many: Vec<_> = many.iter().chain([&chain.root]).collect();

@@ -79,7 +79,7 @@ pub fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now: i64) 
         Err(error) => return bad(format!("the key cannot be used: {}", error.what())),
     };
     if key.key_type() != Some(request.key_type) {
-        return bad(format!("the key is no {} key", request.key_type));
+        return bad(format!("the key is not of type {}", request.key_type));
     }
     let wanted = Wanted { public_key: key.public_key(), names: request.names, roots: request.roots };
     let vouched = match check::check(&chain, &wanted, now) {
@@ -123,16 +123,13 @@ fn unsafe_key(host: &Sysroot, outputs: &Outputs, meta: &Meta) -> Result<Option<S
     }
     let wider = meta.mode & 0o077 & !outputs.key_mode;
     if wider != 0 {
-        return Ok(Some(format!(
-            "others than its owner could read or change the key (mode {:04o})",
-            meta.mode
-        )));
+        return Ok(Some(format!("other users could read or change the key (mode {:04o})", meta.mode)));
     }
     for (_, path) in outputs.paths() {
         let real = host.canonical(path)?;
         for path in std::iter::once(path).chain(real.as_deref()) {
             if let Some(why) = outputs.unsafe_way(host, path)? {
-                return Ok(Some(format!("others could have put it there: {why}")));
+                return Ok(Some(format!("other users could have put it there: {why}")));
             }
         }
     }

@@ -82,31 +82,33 @@ impl Outputs {
             if !plain {
                 return Err(Error::usage(format!("`{option}` needs the path of a file"))
                     .at(crate::text::escape(path))
-                    .hint("such as `--cert /run/tls/server.crt --key /run/tls/server.key`"));
+                    .hint("for example `--cert /run/tls/server.crt --key /run/tls/server.key`"));
             }
             if seen.contains(&path) {
                 return Err(Error::usage("two of the files have the same path")
                     .at(path)
-                    .hint("each of them is a file of its own"));
+                    .hint("each needs a file of its own"));
             }
             seen.push(path);
         }
         if self.key_mode & !0o770 != 0 || self.key_mode & 0o400 == 0 {
             return Err(Error::usage(format!("a private key cannot have the mode {:04o}", self.key_mode))
                 .at(&self.key)
-                .hint("`--key-mode` is 0600, 0400, or 0640 for a group that reads it: never for others"));
+                .hint(
+                    "`--key-mode` is 0600, 0400, or 0640 for a group that reads it; never readable by others",
+                ));
         }
         if self.cert_mode & !0o777 != 0 || self.cert_mode & 0o400 == 0 || self.cert_mode & 0o022 != 0 {
             return Err(Error::usage(format!("a certificate cannot have the mode {:04o}", self.cert_mode))
                 .at(&self.cert)
                 .hint(
-                    "`--cert-mode` is such as 0644 or 0640: readable by its owner, writable by nobody else",
+                    "`--cert-mode` is 0644 or 0640, for example: readable by its owner, writable by no other user",
                 ));
         }
         if self.layout == Layout::Versioned
             && self.paths().any(|(_, path)| split(path).0 != split(&self.cert).0)
         {
-            return Err(Error::usage("the files of a versioned pair stand in one directory")
+            return Err(Error::usage("the files of a versioned pair must be in one directory")
                 .at(&self.cert)
                 .hint("put `--cert`, `--key` and `--chain` into one directory, or use `--layout files`"));
         }

@@ -32,7 +32,7 @@ pub fn resolve(host: &Sysroot, text: &str) -> Result<(u32, u32)> {
         (id, entry(host, "/etc/passwd", |fields| fields.get(2) == Some(&user), 3)?)
     } else {
         let find = |index| entry(host, "/etc/passwd", |fields| fields.first() == Some(&user), index);
-        (find(2)?.ok_or_else(|| wrong("there is no such user"))?, find(3)?)
+        (find(2)?.ok_or_else(|| wrong("no such user"))?, find(3)?)
     };
     let gid = if group.is_empty() {
         own_group.filter(|_| !(user.is_empty())).ok_or_else(|| wrong("this owner needs a group"))?
@@ -40,7 +40,7 @@ pub fn resolve(host: &Sysroot, text: &str) -> Result<(u32, u32)> {
         id
     } else {
         entry(host, "/etc/group", |fields| fields.first() == Some(&group), 2)?
-            .ok_or_else(|| wrong("there is no such group"))?
+            .ok_or_else(|| wrong("no such group"))?
     };
     Ok((uid, gid))
 }

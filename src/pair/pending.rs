@@ -85,7 +85,7 @@ impl Pending {
         let wanted =
             DirectoryRequest { path: &path, patience, make_above: false, stamp: None, accept: &accept };
         OwnDirectory::open(host, &wanted).map_err(|why| match why {
-            Unavailable::Busy(lock) => Error::failed("another run of trustup works on this pair")
+            Unavailable::Busy(lock) => Error::failed("another run of trustup is working on this pair")
                 .at(lock)
                 .hint("wait for it to end; `--timeout` sets how long trustup waits"),
             Unavailable::Failed(error) if error.kind() == error::Kind::Unsupported => error
@@ -104,7 +104,7 @@ impl Pending {
         let is_wide = own.directory().meta()?.is_some_and(|meta| meta.mode & 0o077 != 0);
         if is_wide && narrow(&own, is_shared)? {
             warnings.push(format!(
-                "other users could write in `{}`, so trustup does not use the in-progress key and the history of one-time tokens in it; if only containers of yours share it, `--allow-shared-directory` keeps them",
+                "other users could write to `{}`, so trustup does not use the in-progress key and the history of one-time tokens in it; if only containers of yours share it, `--allow-shared-directory` keeps them",
                 own.path()
             ));
         }
@@ -304,13 +304,13 @@ fn account(id: &str) -> String {
 fn refuse_foreign(meta: &Meta, path: &str) -> Result<()> {
     let uid = crate::privilege::uid();
     if meta.uid != uid {
-        return Err(Error::failed("another user keeps here what is under way for this pair")
+        return Err(Error::failed("another user owns the in-progress state of this pair")
             .at(path)
             .because(anyhow::anyhow!("it belongs to user {}, and trustup runs as user {uid}", meta.uid))
             .hint(
                 "run trustup as the same user each time: root gives the files to the service with `--owner`",
             )
-            .hint("if nobody works on the pair as that user any more, remove the directory"));
+            .hint("if that user no longer works on the pair, remove the directory"));
     }
     Ok(())
 }

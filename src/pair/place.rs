@@ -46,9 +46,9 @@ fn make_all_directories(host: &Sysroot, outputs: &Outputs, made: &mut FileSet) -
     for (_, path) in outputs.paths() {
         make_directories(host, split(path).0, made)?;
         if let Some(why) = outputs.unsafe_way(host, path)? {
-            return Err(Error::failed(format!("this is no place for a key and its certificate: {why}"))
+            return Err(Error::failed(format!("this directory is not safe for a key and its certificate: {why}"))
                 .at(host.display(path))
-                .hint("use a directory that nobody else can write, such as `/run/tls`, or take the right away (`chmod go-w`)")
+                .hint("use a directory that no other user can write, such as `/run/tls`, or remove that right (`chmod go-w`)")
                 .hint("a volume that only containers of yours share, such as Kubernetes' emptyDir: `--allow-shared-directory`"));
         }
     }
@@ -63,11 +63,9 @@ fn make_directories(host: &Sysroot, path: &str, made: &mut FileSet) -> Result<()
             None => missing.push(path),
             Some(meta) if meta.kind == Kind::Directory => break,
             Some(_) => {
-                return Err(Error::usage(
-                    "what stands here is no directory, and files are to stand below it",
-                )
-                .at(host.display(path))
-                .hint("name another path"));
+                return Err(Error::usage("expected a directory for the files, found something else")
+                    .at(host.display(path))
+                    .hint("name another path"));
             }
         }
         path = split(path).0;
@@ -97,7 +95,7 @@ pub fn try_out(host: &Sysroot, outputs: &Outputs) -> Result<()> {
     let changes: Vec<Change> = paths.iter().map(|(_, path)| probe(path)).collect();
     file_set(host, outputs).try_out(&changes).map_err(|(index, error)| match error.kind() {
         ErrorKind::Usage => error.hint(format!(
-            "`{}` needs the path of a file: name another path, or move what is there",
+            "`{}` needs the path of a file: name another path, or move the existing one away",
             paths[index].0
         )),
         ErrorKind::Unsupported => Error::usage("a file that is mounted by itself cannot become a link")

@@ -209,7 +209,7 @@ fn contacted(report: &mut SourceReport, net: &Net, url: &Url) {
 /// `path` at the CA.
 fn at(base: &Url, path: &str) -> Result<Url> {
     base.join(path)
-        .map_err(|error| Error::failed("could not make the CA's address").at(masked(base)).because(error))
+        .map_err(|error| Error::failed("could not build the CA's address").at(masked(base)).because(error))
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(answer: Answer) -> Result<T> {

@@ -24,8 +24,8 @@ pub(super) fn check(answer: &Answer) -> Result<()> {
         200 | 201 => return Ok(()),
         400 => (
             Kind::Usage,
-            "could not make sense of the request",
-            Some("names, key type and `--not-after` are what it was asked for; its log says more"),
+            "did not understand the request",
+            Some("it was asked for names, a key type and `--not-after`; its log says more"),
         ),
         401 => (Kind::NotTrusted, "refused", None),
         403 => (
@@ -35,7 +35,9 @@ pub(super) fn check(answer: &Answer) -> Result<()> {
                 "the provisioner's limits (names, lifetime) and the token's names say what it allows; its log says more",
             ),
         ),
-        404 => (Kind::Failed, "does not have what was asked for", Some("is this the address of a step-ca?")),
+        404 => {
+            (Kind::Failed, "does not have the requested object", Some("is this the address of a step-ca?"))
+        }
         429 => (Kind::Unreachable, "has too much to do", Some("try again later")),
         501 => (Kind::Unsupported, "cannot do this", Some("its version or its configuration lacks it")),
         502..=504 => (Kind::Unreachable, "is not up", Some("is it starting? then try again in a moment")),
@@ -43,11 +45,11 @@ pub(super) fn check(answer: &Answer) -> Result<()> {
         300..=399 => (
             Kind::Usage,
             "sends us elsewhere",
-            Some("a step-ca redirects nobody: give its own address, not that of something in front of it"),
+            Some("a step-ca never redirects: give its own address, not that of a proxy in front of it"),
         ),
         _ => (
             Kind::Failed,
-            "answered with something that a step-ca does not say",
+            "sent an answer that a step-ca does not send",
             Some("is this the address of a step-ca?"),
         ),
     };
@@ -57,7 +59,7 @@ pub(super) fn check(answer: &Answer) -> Result<()> {
         Some(message) => error.because(anyhow::anyhow!("the CA says: {}", text::escape(&message))),
         // 404 of an unknown path, or a page of a proxy: its text says nothing that the status does not say.
         None if !answer.body.is_empty() => {
-            error.because(anyhow::anyhow!("what it sent is no message of a step-ca"))
+            error.because(anyhow::anyhow!("its answer is not a step-ca message"))
         }
         None => error,
     };
@@ -101,7 +103,7 @@ impl SignAnswer {
                     "the CA sent a chain of more than {MAX_CHAIN} certificates"
                 ))
                 .at(masked(url))
-                .hint("look at the intermediates that the CA is configured with"));
+                .hint("check the intermediates in the CA's configuration"));
             }
         }
         if certificates.is_empty() {
@@ -116,7 +118,7 @@ pub(super) fn certificates_of(pem: &str, url: &Url) -> Result<Vec<Certificate>> 
     let damaged = || {
         Error::failed("the CA sent a certificate that cannot be read")
             .at(masked(url))
-            .hint("is this the address of a step-ca, and nothing in front of it that changes its answers?")
+            .hint("is this the address of a step-ca, and not a proxy that changes its answers?")
     };
     let file = input::read(pem.as_bytes(), &masked(url)).map_err(|error| damaged().because(error))?;
     match file.problems.first() {
@@ -128,7 +130,7 @@ pub(super) fn certificates_of(pem: &str, url: &Url) -> Result<Vec<Certificate>> 
 pub(super) fn not_a_step_ca(why: &str, url: &Url) -> Error {
     Error::failed(format!("`{}` does not answer as a step-ca does: {why}", authority(url)))
         .at(masked(url))
-        .hint("is this the address of a step-ca, and nothing in front of it that answers in its place?")
+        .hint("is this the address of a step-ca, and not a proxy that answers in its place?")
 }
 
 #[cfg(test)]
@@ -163,7 +165,7 @@ mod tests {
             assert_eq!(error.kind().exit_code(), code, "{status}: {error}");
             assert!(error.causes()[0].contains(r"no\u{1b}[31m \u{202e}way"), "{error}");
             let error = check(&answer(status, "<html>no</html>")).expect_err("no success");
-            assert!(error.causes()[0].contains("no message of a step-ca"), "{error}");
+            assert!(error.causes()[0].contains("not a step-ca message"), "{error}");
             assert!(check(&answer(status, "")).expect_err("no success").causes().is_empty());
         }
         let problem = r#"{"type":"unauthorized","detail":"the detail"}"#;

@@ -110,7 +110,7 @@ impl StepCaClient {
         if health.status == "ok" {
             return Ok(());
         }
-        let what = format!("the CA says that it is not well: `{}`", crate::text::escape(&health.status));
+        let what = format!("the CA's health check failed: `{}`", crate::text::escape(&health.status));
         Err(self.unusable(Error::unreachable(what).at(masked(&self.base))))
     }
 
@@ -179,7 +179,7 @@ impl StepCaClient {
 
     fn at(&self, path: &str) -> Result<Url, RequestFailure> {
         self.base.join(path).map_err(|error| {
-            unsent(Error::failed("could not make the CA's address").at(masked(&self.base)).because(error))
+            unsent(Error::failed("could not build the CA's address").at(masked(&self.base)).because(error))
         })
     }
 

@@ -174,7 +174,7 @@ pub fn decrypt_key(provisioners: &Provisioners, name: &str, password: &[u8]) -> 
     }
     let error = refused.unwrap_or_else(|| Error::failed("the provisioner has no key"));
     let error = if error.hints().is_empty() {
-        error.hint("`step ca provisioner list` on the CA's host shows it; `step ca provisioner update` gives it another key")
+        error.hint("`step ca provisioner list` on the CA's host shows it; `step ca provisioner update` changes its key")
     } else {
         error
     };
@@ -242,7 +242,7 @@ pub fn check_birth_certificate(chain: &[Certificate], key: &PrivateKey, now: i64
             "the birth certificate `{subject}` is not valid before {}",
             text::moment(leaf.not_before())
         ))
-        .hint("is this machine's clock right?"));
+        .hint("check this machine's clock"));
     }
     let (_, parsed) = X509Certificate::from_der(leaf.der())
         .map_err(|_| Error::usage("the birth certificate cannot be read"))?;
@@ -253,9 +253,8 @@ pub fn check_birth_certificate(chain: &[Certificate], key: &PrivateKey, now: i64
         .flatten()
         .is_some_and(|usage| usage.value.client_auth || usage.value.any);
     if !(signs && is_client) {
-        return Err(Error::usage(format!("the birth certificate `{subject}` cannot sign tokens")).hint(
-            "step-ca wants the key usage digitalSignature and the extended key usage clientAuth in it",
-        ));
+        return Err(Error::usage(format!("the birth certificate `{subject}` cannot sign tokens"))
+            .hint("step-ca requires the key usage digitalSignature and the extended key usage clientAuth"));
     }
     Ok(())
 }

@@ -143,15 +143,15 @@ impl Provisioners {
         }
         let error = match self.named(name).next() {
             Some(other) => Error::usage(format!(
-                "the provisioner `{shown}` is of the kind {}, not {word}",
+                "the provisioner `{shown}` is of type {}, not {word}",
                 text::escape(other.word())
             )),
             None => Error::usage(format!("the CA has no provisioner `{shown}`")),
         };
         if names.is_empty() {
-            error.hint(format!("it has none of the kind {word}: `step ca provisioner add` makes one"))
+            error.hint(format!("it has none of type {word}: `step ca provisioner add` makes one"))
         } else {
-            error.hint(format!("those of the kind {word} are {}", names.join(", ")))
+            error.hint(format!("those of type {word} are {}", names.join(", ")))
         }
     }
 }
@@ -221,7 +221,7 @@ mod tests {
         assert_eq!(all.encrypted_keys("dev").expect("keys"), [("1", "one"), ("2", "two")]);
         for (name, what, hint) in [
             ("bare", "does not keep", "`--provisioner-key FILE`"),
-            ("birth", "of the kind X5C", "`dev`, `dev`, `bare`"),
+            ("birth", "of type X5C", "`dev`, `dev`, `bare`"),
             ("nobody\x1b", r"no provisioner `nobody\u{1b}`", "`dev`"),
         ] {
             let error = all.encrypted_keys(name).expect_err(name);

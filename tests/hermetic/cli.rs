@@ -282,7 +282,7 @@ fn what_weakens_has_no_variable() {
     };
     enroll().env("TRUSTUP_DNS_HOOK", "/nowhere/hook").fails(2).says(["--dns-hook"]);
     let asked = enroll().arg("--dns-hook").arg("/nowhere/hook").fails(2);
-    asked.says(["the DNS hook is not there"]);
+    asked.says(["the DNS hook does not exist"]);
 }
 
 /// T8: expected and received are shown, the way out is to compare on the CA's host, never to copy what came.

@@ -55,15 +55,15 @@ fn it_ends_with_sigterm_and_is_the_same_afterwards() {
     let other = [&second[..], &["--name", "example.org"]].concat();
     Trustup::new(other)
         .fails(1)
-        .says(["was made for other names, not for example.org", "take the directory away"]);
+        .says(["was made for other names, not for example.org", "remove the directory"]);
     let other = [&second[..], &["--provisioner", "other"]].concat();
     Trustup::new(other).fails(1).says(["its provisioner is `dev`, not `other`"]);
     // Keys that others can read, and damage.
     fs::set_permissions(state.join("ca.json"), fs::Permissions::from_mode(0o644)).expect("mode");
-    Trustup::new(second).fails(1).says(["others can read its keys"]);
+    Trustup::new(second).fails(1).says(["other users can read its keys"]);
     fs::set_permissions(state.join("ca.json"), fs::Permissions::from_mode(0o600)).expect("mode");
     fs::write(state.join("ca.json"), "{}").expect("written");
-    Trustup::new(second).fails(1).says(["it is no state of ours"]);
+    Trustup::new(second).fails(1).says(["it is not the state of a development CA"]);
     fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).expect("mode");
     Trustup::new(second).fails(1).says(["other users can write to the directory", "chmod 700"]);
 }

@@ -128,8 +128,8 @@ fn redirects_stay_within_the_origin() {
     let before = server.connections();
     check(&Get::new(server.url("/loop")).fails(), Kind::Failed, &["more than 5 times"]);
     assert_eq!(server.connections() - before, 6);
-    check(&Get::new(server.url("/nowhere")).fails(), Kind::Failed, &["without saying where"]);
-    check(&Get::new(server.url("/nonsense")).fails(), Kind::Failed, &["no URL"]);
+    check(&Get::new(server.url("/nowhere")).fails(), Kind::Failed, &["without an address"]);
+    check(&Get::new(server.url("/nonsense")).fails(), Kind::Failed, &["invalid URL"]);
 }
 
 #[test]
@@ -192,7 +192,11 @@ fn an_end_without_a_close_notify_has_a_next_step() {
         stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n<html>")
     });
     let error = Get::new(server.url("/")).believing(&ca).fails();
-    check(&error, Kind::Unreachable, &["closed the connection early", "is it the CA that answers there"]);
+    check(
+        &error,
+        Kind::Unreachable,
+        &["closed the connection early", "check that the CA itself answers there"],
+    );
     assert!(!error.to_string().contains("docs.rs"), "{error}");
 }
 
@@ -495,7 +499,7 @@ fn proxy_failures_name_the_proxy_and_its_variable() {
     let wanting = ConnectProxy::wanting_a_password();
     let error =
         Get::new("https://ca.test/").with("all_proxy", format!("http://{}", wanting.address())).fails();
-    check(&error, Kind::Failed, &["wants a user and a password", "`all_proxy`"]);
+    check(&error, Kind::Failed, &["requires a user and a password", "`all_proxy`"]);
 
     let dead = nobody();
     let error =

@@ -432,7 +432,7 @@ fn a_clock_that_is_wrong_is_named() {
         run.says(["its certificate is not valid before", "this machine's clock says"]);
     }
     let run = under("-10m", scene.by_token(&token()).arg("--force")).fails(4);
-    run.says(["not valid before", "this one's behind"]);
+    run.says(["not valid before", "this one is behind"]);
     assert_eq!(scene.pair(), pair, "untouched");
 }
 

@@ -42,7 +42,7 @@ pub(super) enum Action {
 /// An absolute name.
 pub(super) fn fqdn(name: &str) -> Result<Name> {
     let parsed = Name::from_ascii(name).map_err(|error| {
-        Error::usage("this is no name of the DNS").at(text::escape(name)).because(anyhow::anyhow!("{error}"))
+        Error::usage("not a DNS name").at(text::escape(name)).because(anyhow::anyhow!("{error}"))
     })?;
     let mut parsed = parsed.to_lowercase();
     parsed.set_fqdn(true);
@@ -50,7 +50,7 @@ pub(super) fn fqdn(name: &str) -> Result<Name> {
 }
 
 fn unusable(error: impl std::fmt::Display) -> Error {
-    Error::failed("could not make the DNS message").because(anyhow::anyhow!("{error}"))
+    Error::failed("could not create the DNS message").because(anyhow::anyhow!("{error}"))
 }
 
 /// A signed update of the TXT record `name` = `value` in `zone`; `now` is in seconds since 1970. Its number, and the
@@ -138,7 +138,7 @@ pub(super) fn refusal(answer: &Message) -> Option<(String, &'static str)> {
     });
     let (why, hint) = match (signature, code) {
         (Some(TsigError::BadKey), _) => (
-            "it does not know the key of this name",
+            "it does not know a key of this name",
             "check the name of the key, and that its algorithm is hmac-sha256",
         ),
         (Some(TsigError::BadSig), _) => ("the signature is wrong", "check the key's secret"),
@@ -150,9 +150,11 @@ pub(super) fn refusal(answer: &Message) -> Option<(String, &'static str)> {
             ("it refuses", "the key must be allowed to change TXT records there (BIND: `update-policy`)")
         }
         (_, ResponseCode::NotAuth | ResponseCode::NotZone) => {
-            ("it is not responsible for the zone", "check the server and the zone")
+            ("it is not authoritative for the zone", "check the server and the zone")
         }
-        (_, ResponseCode::NotImp) => ("it takes no updates", "is this the primary server of the zone?"),
+        (_, ResponseCode::NotImp) => {
+            ("it does not accept updates", "is this the primary server of the zone?")
+        }
         _ => ("it failed", "the server's log says why"),
     };
     Some((format!("{why} ({code})"), hint))

@@ -46,16 +46,16 @@ pub(super) fn check(command: &[String]) -> Result<()> {
     }
     let path = Path::new(program);
     if host::stat(path)?.is_none() {
-        return Err(Error::usage("the DNS hook is not there")
+        return Err(Error::usage("the DNS hook does not exist")
             .at(path.display())
             .hint("`--dns-hook /path/to/program`: is it installed here, in this image?"));
     }
     let Some(why) = host::replaceable_by_others(program)? else { return Ok(()) };
-    Err(Error::usage("the DNS hook could be replaced by others")
+    Err(Error::usage("other users could replace the DNS hook")
         .at(path.display())
         .because(anyhow::anyhow!("{why}"))
         .hint(
-            "it and every directory above it must belong to root or to you, and nobody else may write there",
+            "it and every directory above it must belong to root or to you, and no other user may write there",
         ))
 }
 
@@ -120,7 +120,7 @@ impl<'a> Hook<'a> {
             }
             // The command with its arguments is where it failed.
             let uid = crate::privilege::uid();
-            error.hint(format!("run this very command by hand, as this user (uid {uid}): what does it say?"))
+            error.hint(format!("run the command by hand, as this user (uid {uid}), to see its error"))
         })
     }
 }
@@ -153,7 +153,7 @@ mod tests {
         let errors = hook.clean_up(Duration::from_secs(1));
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         let [last, others @ ..] = errors.as_slice() else { panic!("{errors:?}") };
-        assert!(last.to_string().contains("was ended"), "{last}");
+        assert!(last.to_string().contains("was stopped"), "{last}");
         assert!(others.len() == 2 && others.iter().all(|error| error.what().contains("no time left")));
         assert!(hook.present.is_empty());
     }

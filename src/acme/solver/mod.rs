@@ -116,7 +116,7 @@ impl<'a> Solvers<'a> {
             failures.extend(zone.take_away().await);
         }
         for failure in failures {
-            report.warn(&format!("what was put up for the CA could not be taken away: {failure}"));
+            report.warn(&format!("could not remove the answer to a challenge: {failure}"));
         }
     }
 }
@@ -129,13 +129,13 @@ fn bind(given: Option<SocketAddr>, port: u16, kind: ChallengeType) -> Result<Tcp
         let place = given.map_or_else(|| format!("port {port}"), |address| address.to_string());
         let hint = match error.kind() {
             io::ErrorKind::PermissionDenied => format!(
-                "ports below 1024 are root's: listen at another (`{option} :8{port:03}`) and publish it as port {port}, or give the container `--cap-add NET_BIND_SERVICE`"
+                "ports below 1024 need root: listen on another port (`{option} :8{port:03}`) and publish it as port {port}, or give the container `--cap-add NET_BIND_SERVICE`"
             ),
             io::ErrorKind::AddrInUse if kind == ChallengeType::Http01 => format!(
-                "another program has it: let that one publish the answer (`--webroot DIR`), or listen elsewhere (`{option} ADDRESS:PORT`)"
+                "another program uses the port: let that program publish the answer (`--webroot DIR`), or listen elsewhere (`{option} ADDRESS:PORT`)"
             ),
             io::ErrorKind::AddrInUse => {
-                format!("another program has it: stop it for a moment, or listen elsewhere (`{option} ADDRESS:PORT`)")
+                format!("another program uses the port: stop it for the time of the challenge, or listen elsewhere (`{option} ADDRESS:PORT`)")
             }
             _ => format!("`{option} ADDRESS:PORT` chooses another address"),
         };

@@ -58,7 +58,7 @@ pub(super) fn check(settings: &Rfc2136) -> Result<()> {
 fn parts(settings: &Rfc2136) -> Result<(Key, String, u16)> {
     let key = Key::new(&settings.key_name, &settings.secret)?;
     let (host, port) = host_and_port(&settings.server).ok_or_else(|| {
-        Error::usage("this is no name server")
+        Error::usage("not a name server")
             .at(text::escape(&settings.server))
             .hint("`ns1.example.org` or `192.0.2.1:53`")
     })?;
@@ -117,7 +117,7 @@ impl<'a> Zone<'a> {
         }
         self.written.last().filter(|written| written.name == at && written.value == value).ok_or_else(|| {
             let what = format!("`{name}` leads through more than {MAX_ALIASES} aliases (CNAME)");
-            Error::failed(what).at(&at).hint("do they lead in a circle?")
+            Error::failed(what).at(&at).hint("is it a loop?")
         })
     }
 
@@ -179,8 +179,10 @@ impl<'a> Zone<'a> {
         match message::refusal(&self.ask(id, request).await?) {
             None => Ok(()),
             Some((why, hint)) => {
-                let what =
-                    format!("the name server `{}` did not take the update: {why}", text::escape(&self.host));
+                let what = format!(
+                    "the name server `{}` did not accept the update: {why}",
+                    text::escape(&self.host)
+                );
                 Err(Error::failed(what).at(name).hint(hint))
             }
         }
@@ -198,7 +200,7 @@ impl<'a> Zone<'a> {
             }
             if message::target(&answer, &at).is_none() || at.is_root() {
                 let what = format!(
-                    "the name server `{}` does not tell the zone of the name ({})",
+                    "the name server `{}` does not report the zone of the name ({})",
                     text::escape(&self.host),
                     answer.metadata.response_code
                 );
@@ -218,7 +220,7 @@ impl<'a> Zone<'a> {
             let wait = pause.take();
             if wait >= self.client.left() {
                 let what = format!(
-                    "the name server `{}` took the update, but does not answer with the record",
+                    "the name server `{}` accepted the update, but does not answer with the record",
                     text::escape(&self.host)
                 );
                 return Err(Error::new(Kind::Unreachable, what).at(&written.name));
@@ -291,9 +293,10 @@ fn behind_alias(error: Error, name: &Name, target: &Name) -> Error {
     let what = format!("`{name}` is an alias (CNAME) of `{target}`, where the record could not be written");
     let (kind, hints) = (error.kind(), error.hints().to_vec());
     let whole = Error::new(kind, what).at(target).because(error);
-    hints.into_iter().fold(whole, Error::hint).hint(
-        "`--rfc2136-server` has to be the one that serves the name that is written, and the key has to be good for it",
-    )
+    hints
+        .into_iter()
+        .fold(whole, Error::hint)
+        .hint("`--rfc2136-server` must serve the name that is written, and the key must be valid for it")
 }
 
 /// `None` if the answer is cut.

@@ -51,7 +51,7 @@ pub(super) fn serve(listener: TcpListener, answers: &[&Answer]) -> Result<std::i
 }
 
 fn failed(error: impl Into<anyhow::Error>) -> Error {
-    Error::failed("could not make the certificate for tls-alpn-01").because(error)
+    Error::failed("could not create the certificate for tls-alpn-01").because(error)
 }
 
 fn certificate(answer: &Answer) -> Result<Arc<CertifiedKey>> {

@@ -32,7 +32,7 @@ impl Webroot {
         match host::stat(directory)? {
             Some(meta) if meta.kind == Kind::Directory => {}
             _ => {
-                return Err(Error::usage("the webroot is no directory")
+                return Err(Error::usage("the webroot is not a directory")
                     .at(directory.display())
                     .hint("`--webroot DIR` names the directory that the web server publishes as `/`"));
             }
@@ -58,9 +58,9 @@ impl Webroot {
             let content = answer.key_authorization.as_bytes();
             if !is_left(&directory, name, content)? {
                 if directory.lstat(name)?.is_some() {
-                    return Err(Error::failed("another file is where the answer to the challenge should go")
+                    return Err(Error::failed("another file has the name of the answer to the challenge")
                         .at(format!("{}/{name}", directory.display()))
-                        .hint("move it away and run again: an answer replaces nothing"));
+                        .hint("move it away and run again: trustup does not replace it"));
                 }
                 let path = child(directory_path(), name);
                 let attributes = Attributes { mode: FILE_MODE, owner: None, modified: None };
@@ -85,11 +85,11 @@ impl Webroot {
                 Some(meta) if meta.kind == Kind::Directory => {}
                 Some(_) => {
                     return Err(Error::failed(
-                        "something other than a directory stands where the answer should go",
+                        "expected a directory for the answer, found something else",
                     )
                     .at(self.root.display(&path))
                     .hint(
-                        "below the webroot no link is followed: name the directory itself with `--webroot`",
+                        "trustup follows no link below the webroot: name the directory itself with `--webroot`",
                     ));
                 }
             }

@@ -131,7 +131,7 @@ pub fn read_chain(content: &[u8]) -> Result<Vec<Certificate>, String> {
         return Err(format!("the PEM block at line {} is damaged", line_of(content, offset)));
     }
     if findings.certificates.is_empty() {
-        return Err("there is no certificate in it".to_owned());
+        return Err("it has no certificate".to_owned());
     }
     findings.certificates.iter().map(|der| Certificate::from_der(der)).collect()
 }

@@ -369,12 +369,12 @@ fn check_stores(args: &BootstrapArgs) -> Result<()> {
 fn check_sources(args: &BootstrapArgs, said: &Parsed) -> Result<()> {
     let published = &said.sources;
     if args.bundle_sha256.is_some() && args.bundle_url.is_none() && published.bundle_url.is_none() {
-        return Err(Error::usage("`--bundle-sha256` pins a bundle, and none is named")
+        return Err(Error::usage("`--bundle-sha256` pins a bundle, and none is chosen")
             .hint("add `--bundle-url URL`; if the command line names a source or pin, variables name none"));
     }
     let is_said = said.given.iter().any(|id| id == "all_roots");
     if is_said && args.ca_url.is_none() && published.ca_url.is_none() {
-        return Err(Error::usage("`--all-roots` asks a step-ca, and none is named")
+        return Err(Error::usage("`--all-roots` asks a step-ca, and none is chosen")
             .hint("add `--ca-url URL --fingerprint HEX`; if the command line names a source or pin, variables name none"));
     }
     Ok(())

@@ -194,7 +194,7 @@ fn one(
 ) -> Result<Request> {
     let (Some(cert), Some(key)) = (&args.cert, &args.key) else {
         let error = Error::usage("where the certificate and its key go is not given")
-            .hint("add `--cert FILE` and `--key FILE`, such as `--cert /run/tls/server.crt --key /run/tls/server.key`");
+            .hint("add `--cert FILE` and `--key FILE`, for example `--cert /run/tls/server.crt --key /run/tls/server.key`");
         return Err(match config {
             Some(_) => error.hint("the certificates of trustup.toml are for `trustup enroll` without a method, or `trustup enroll any NAME…`"),
             None => error,

@@ -83,7 +83,7 @@ pub(super) fn malformed_certificates(
                     ),
                     why: "some programs refuse the whole bundle for such a certificate, GnuTLS among them",
                     first_to_change: format!(
-                        "remove it from the files that the bundle is made of; to make the bundle anew: `{}`",
+                        "remove it from the files that the bundle is made of; to make the bundle again: `{}`",
                         facts.row.install_hint
                     ),
                     mendable: false,
@@ -134,17 +134,17 @@ pub(super) fn bundles(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>)
                 first_to_change: if mendable {
                     repair(view)
                 } else {
-                    format!("take the block out of it; to make it anew: `{}`", facts.row.install_hint)
+                    format!("remove the block from it; to make it again: `{}`", facts.row.install_hint)
                 },
                 mendable,
             });
         };
         if faults.joined {
-            let why = "OpenSSL, and all that is built on it, refuses the whole file";
+            let why = "OpenSSL, and everything built on it, refuses the whole file";
             add(What::JoinedBlocks, "a certificate begins on the line on which another ends", why, true);
         }
         if faults.no_final_newline {
-            let why = "who appends a certificate joins two lines, and OpenSSL refuses the whole file then";
+            let why = "appending a certificate joins two lines, and OpenSSL then refuses the whole file";
             add(What::NoFinalNewline, "it does not end with a line end", why, true);
         }
         if let Some(damage) = &faults.damaged {
@@ -241,7 +241,7 @@ pub(super) fn out_of_step(view: &View, facts: &Facts, found: &mut Vec<StoreFindi
             kind: What::OutOfStep,
             place: shown(view, &path),
             what: format!("{} is not in `{bundle}`", certificate.subject()),
-            why: "an anchor file alone is trusted by nobody: the stores have to be made from it",
+            why: "no program reads an anchor file alone: the stores must be made from it",
             first_to_change: if managed {
                 repair(view)
             } else {

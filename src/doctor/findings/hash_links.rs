@@ -60,11 +60,11 @@ pub(super) fn hash_links(view: &View, directory: &str, found: &mut Vec<StoreFind
             kind: What::DanglingHashLinks,
             place: place.clone(),
             what: format!(
-                "{} lead nowhere: {}",
+                "{} are dangling: {}",
                 count(links.dangling.len(), "hash link"),
                 group(&links.dangling)
             ),
-            why: "OpenSSL ends its search at a link that leads nowhere, and misses what is numbered after it",
+            why: "OpenSSL ends its search at a dangling link, and misses the certificates with higher numbers",
             first_to_change: repair(view),
             mendable: true,
         });
@@ -74,7 +74,7 @@ pub(super) fn hash_links(view: &View, directory: &str, found: &mut Vec<StoreFind
             kind: What::StaleHashLinks,
             place,
             what: format!(
-                "{} of another certificate's name, or behind a hole in the numbers: {}",
+                "{} with another certificate's name, or after a gap in the numbers: {}",
                 count(links.stale.len(), "hash link"),
                 group(&links.stale)
             ),

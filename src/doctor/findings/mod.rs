@@ -148,8 +148,8 @@ fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<StoreFinding
                     found.push(StoreFinding {
                         kind: What::MissingFile,
                         place: row.name.to_owned(),
-                        what: format!("it names `{}`, which is not there", text::escape(path)),
-                        why: "some of its readers stop with an error, others go on without any root",
+                        what: format!("it names `{}`, which does not exist", text::escape(path)),
+                        why: "some programs stop with an error, others continue without any root",
                         first_to_change: match bundle {
                             Some(bundle) => format!("unset {}, or set it to `{}`", row.name, bundle.path),
                             None => format!("unset {}", row.name),
@@ -175,7 +175,7 @@ fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<StoreFinding
                     text::escape(value),
                     count(roots, "root")
                 ),
-                why: "it does not add to the roots of its readers, it replaces them: they trust these and no others",
+                why: "it replaces the roots of its programs: they trust these and no others",
                 first_to_change: format!("unset {}, or set it to `{path}`", row.name),
                 mendable: false,
             });
@@ -211,9 +211,16 @@ fn development_roots(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>) 
                 found.push(StoreFinding {
                     kind: What::DevelopmentRoot,
                     place: shown(view, &output.path),
-                    what: format!("{} is a root of a development CA ({})", root.subject(), root.fingerprint()),
-                    why: "whoever has the key of such a CA, which is kept for convenience, can be any server for this system",
-                    first_to_change: format!("keep it out of images that leave your machine: {} removes what trustup installed", command(view, "untrust --all")),
+                    what: format!(
+                        "{} is a root of a development CA ({})",
+                        root.subject(),
+                        root.fingerprint()
+                    ),
+                    why: "anyone with the key of such a CA can impersonate any server to this system",
+                    first_to_change: format!(
+                        "keep it out of images that leave your machine: {} removes what trustup installed",
+                        command(view, "untrust --all")
+                    ),
                     mendable: false,
                 });
             }

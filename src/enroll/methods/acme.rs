@@ -311,7 +311,7 @@ impl AccountStore for Account<'_> {
                 let bytes = Zeroizing::new(bytes);
                 if meta.mode & 0o077 != 0 {
                     return Err(Error::failed(format!(
-                        "others can read the account's key (mode {:04o})",
+                        "other users can read the account's key (mode {:04o})",
                         meta.mode
                     ))
                     .at(&path)
@@ -397,7 +397,7 @@ impl File {
         let path = host::absolute_text(path)?;
         let host = Sysroot::open(Path::new("/"))?;
         host.directory(split(&path).0).map_err(|error| {
-            error.hint("`--account-key FILE` is where the account's key is kept: make its directory first")
+            error.hint("`--account-key FILE` keeps the account's key: create its directory first")
         })?;
         Ok(File { path, host })
     }

@@ -139,7 +139,7 @@ impl Order<'_> {
             return Ok(Rc::clone(client));
         }
         let roots = self.roots.ok_or_else(|| {
-            Error::usage("nothing says which root the CA has").hint(
+            Error::usage("the CA's root is not known").hint(
                 "give `--fingerprint HEX` or `--ca-root FILE`, or run `trustup bootstrap --ca-url URL --fingerprint HEX` first",
             )
         })?;
@@ -166,7 +166,7 @@ pub(crate) fn only(provisioners: &Provisioners, word: &str) -> Result<String> {
             .hint("its administrator adds one with `step ca provisioner add`")),
         several => {
             let list = several.iter().take(10).map(|name| format!("`{}`", text::escape(name)));
-            Err(Error::usage(format!("the CA has several {word} provisioners, and none is named"))
+            Err(Error::usage(format!("the CA has several {word} provisioners, and none is chosen"))
                 .hint(format!("`--provisioner NAME`, one of {}", list.collect::<Vec<_>>().join(", "))))
         }
     }

@@ -114,10 +114,10 @@ impl Method for Token {
         if !same {
             let list = allowed.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
             return Err(Error::usage(format!(
-                "the token is for {list}, and not for just the names that are asked for"
+                "the token is for {list}, and not for exactly the requested names"
             ))
             .at(&self.source)
-            .hint("leave the names out, or make a token for them: `trustup token NAME --san NAME …`"));
+            .hint("omit the names, or make a token for them: `trustup token NAME --san NAME …`"));
         }
         if read.said.claims.contains_key("cnf") {
             return Err(Error::usage("the token is for one certificate signing request only, and `enroll` makes a key and a request of its own")

@@ -90,5 +90,5 @@ pub(crate) fn birth_certificate(path: &Path) -> Result<Vec<Certificate>> {
 fn explained(error: Error, bytes: &[u8]) -> Error {
     const OPTIONS: &str = "`--x5c-cert` is the birth certificate with its intermediates, `--x5c-key` its key";
     let error = error.hint(OPTIONS);
-    if input::holds_private_key(bytes) { error.hint("this file holds a private key") } else { error }
+    if input::holds_private_key(bytes) { error.hint("this file has a private key") } else { error }
 }

@@ -84,7 +84,7 @@ const AGAIN: &str = "make a new one on the CA's host or with `trustup token`, an
 /// All that is certainly wrong, the likeliest reason first.
 pub fn diagnose(facts: &RefusalFacts<'_>) -> Vec<RefusalReason> {
     let Ok(token) = jws::peek(facts.token) else {
-        return vec![RefusalReason::new(Cause::Incomplete, "it is no token at all", AGAIN)];
+        return vec![RefusalReason::new(Cause::Incomplete, "it is not a token", AGAIN)];
     };
     let mut findings = Vec::new();
     findings.extend(reuse(facts));
@@ -105,7 +105,7 @@ pub fn before(facts: &RefusalFacts<'_>) -> Result<Vec<String>> {
     // By our clock alone: what the CA's header says may only explain.
     let ours = RefusalFacts { skew: None, ..*facts };
     if let Some(finding) = diagnose(&ours).into_iter().next() {
-        let what = format!("the token would be refused, and was not sent: {}", finding.what);
+        let what = format!("the CA would refuse the token, so it was not sent: {}", finding.what);
         let error = match finding.cause {
             Cause::WrongAudience | Cause::UnknownProvisioner | Cause::Incomplete => Error::usage(what),
             _ => Error::not_trusted(what),
@@ -127,12 +127,10 @@ pub fn explain(error: Error, facts: &RefusalFacts<'_>) -> Error {
             others.iter().fold(explained, |error, other| error.hint(format!("also: {}", other.what)))
         }
         None => {
-            let unknown = Error::new(
-                error.kind(),
-                "the CA refused the token, and nothing that can be seen from here is wrong with it",
-            )
-            .at(masked(facts.ca_url))
-            .because(anyhow::anyhow!("{error}"));
+            let unknown =
+                Error::new(error.kind(), "the CA refused the token, and trustup found no reason for that")
+                    .at(masked(facts.ca_url))
+                    .because(anyhow::anyhow!("{error}"));
             unseen(facts).into_iter().fold(unknown, Error::hint)
         }
     };
@@ -148,7 +146,7 @@ pub fn clock_warning(skew: i64) -> Option<String> {
     (skew.saturating_abs() > LEEWAY).then(|| {
         let side = if skew > 0 { "behind" } else { "ahead of" };
         format!(
-            "this machine's clock is {} {side} the CA's: step-ca forgives {LEEWAY} s, so set one of them right",
+            "this machine's clock is {} {side} the CA's: step-ca forgives {LEEWAY} s, so correct one of them",
             seconds(skew.saturating_abs())
         )
     })
@@ -159,7 +157,7 @@ fn unseen(facts: &RefusalFacts<'_>) -> Vec<String> {
     let has_certificate = jws::peek(facts.token).is_ok_and(|token| token.header.contains_key("x5c"));
     [
         (true, "it may have been used before, here or elsewhere: a token works once"),
-        (facts.ca_started.is_none(), "if the CA was started after the token was made, it takes that token no more"),
+        (facts.ca_started.is_none(), "if the CA was started after the token was made, it no longer accepts that token"),
         (
             has_certificate,
             "the provisioner may not know the authority of the birth certificate, which has to chain to one of its roots",
@@ -199,7 +197,7 @@ fn times(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason
             let clock = text::moment(facts.now);
             let hint = match facts.skew {
                 Some(_) => AGAIN.to_owned(),
-                None => format!("{AGAIN}; this machine's clock says {clock}: if that is wrong, set it right"),
+                None => format!("{AGAIN}; this machine's clock says {clock}: if that is wrong, correct it"),
             };
             RefusalReason::new(Cause::Expired, what, hint)
         } else {
@@ -213,7 +211,7 @@ fn times(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason
     }
     Some(if over(begin, facts.now) {
         let what = format!("it is not valid before {}", text::moment(begin));
-        let hint = "wait until then; if that is not meant, the clock of the machine that made it is ahead, or this one's behind";
+        let hint = "wait until then; or correct the clocks: the one that made the token is ahead, or this one is behind";
         RefusalReason::new(Cause::NotYetValid, what, hint)
     } else {
         clocks("it is not valid yet by the CA's clock, only by this machine's".to_owned())
@@ -226,7 +224,7 @@ fn start(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason
         RefusalReason::new(
             Cause::IssuedBeforeStart,
             format!("it was made before the CA was started ({})", text::moment(started)),
-            "make a new one: step-ca takes no token from before its start, unless `disableIssuedAtCheck` is set",
+            "make a new one: step-ca accepts no token from before its start, unless `disableIssuedAtCheck` is set",
         )
     })
 }
@@ -268,9 +266,7 @@ fn audience(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalRea
             format!("it is for `{}`, not for `{}`", text::escape(&host), authority(facts.ca_url)),
             "make it with the `--ca-url` that is used here: the host name counts, the port does not",
         ),
-        (None, true) => {
-            RefusalReason::new(Cause::WrongAudience, "it does not say whom it is for (`aud`)", AGAIN)
-        }
+        (None, true) => RefusalReason::new(Cause::WrongAudience, "it has no audience (`aud`)", AGAIN),
         (None, false) => RefusalReason::new(
             Cause::WrongAudience,
             format!("it is not for signing certificates at this CA, but for {}", shown()),
@@ -310,7 +306,7 @@ fn signer(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReaso
                 RefusalReason::new(
                     Cause::UnknownKey,
                     format!("it was signed with a key that the CA's provisioner `{shown}` does not have"),
-                    "the provisioner was made anew, or the token is of another CA: make a new token with the password or key of today",
+                    "the provisioner was created again, or the token is for another CA: make a new token with the current password or key",
                 )
             });
         }
@@ -349,7 +345,7 @@ fn signature(facts: &RefusalFacts<'_>, key: &PublicKey) -> Option<RefusalReason>
     jws::verify(facts.token, key).is_err().then(|| {
         RefusalReason::new(
             Cause::WrongSignature,
-            "its signature is not that of the key it names: it was changed on its way, or is of another CA",
+            "its signature is not that of the key it names: it was changed in transit, or is for another CA",
             "copy it again, whole, or make a new one",
         )
     })

@@ -74,7 +74,7 @@ fn each_reason_is_found_and_no_other() {
         (json!({"aud": "https://ca.test/1.0/sign/"}), Some(Cause::WrongAudience), "not for signing"),
         (json!({"aud": "https://ca.test/1.0/revoke"}), Some(Cause::WrongAudience), "/1.0/revoke"),
         (json!({"aud": "https://ca.test/1.0/sign#x5c/dev"}), Some(Cause::WrongAudience), "not for signing"),
-        (json!({"aud": null}), Some(Cause::WrongAudience), "does not say whom"),
+        (json!({"aud": null}), Some(Cause::WrongAudience), "it has no audience"),
         (json!({"iss": "gone\u{1b}"}), Some(Cause::UnknownProvisioner), r"`gone\u{1b}`"),
         (json!({"header kid": "old"}), Some(Cause::UnknownKey), "`dev`"),
         (json!({"sub": ""}), Some(Cause::Incomplete), "`sub`"),

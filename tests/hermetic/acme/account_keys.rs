@@ -191,7 +191,7 @@ fn a_ca_that_takes_other_kinds_leads_to_the_option() {
             json!(["ES256", "ES512", "RS256"]),
             "`ES256`, `ES512`, `RS256`: name a file that does not exist yet with `--account-key`, and its kind with `--account-key-type`: `ec-p256` or `rsa-2048`",
         ),
-        ("badSignatureAlgorithm", json!(["ML-DSA-65"]), "`ML-DSA-65`, and trustup has none of them"),
+        ("badSignatureAlgorithm", json!(["ML-DSA-65"]), "`ML-DSA-65`, and trustup supports none of them"),
         ("badSignatureAlgorithm", json!(null), "`--account-key-type`: `ec-p256` (what every CA accepts)"),
         ("badPublicKey", json!([]), "`--account-key-type`: `ec-p256` (what every CA accepts)"),
     ] {

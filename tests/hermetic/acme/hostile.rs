@@ -95,7 +95,7 @@ fn t20_no_url_leads_to_another_origin() {
             let error = client.fails(&["a.test"]);
             let text = format!("{error}");
             assert!(
-                ["another origin", "no URL", "redirects", "invalid uri"]
+                ["another origin", "invalid URL", "redirects", "invalid uri"]
                     .iter()
                     .any(|words| text.contains(words)),
                 "{shown}: {text}"
@@ -133,7 +133,10 @@ fn a_url_that_is_one_to_some_only_is_none() {
                 Instead::Json(200, directory)
             });
             let error = listening(&server).fails(&["a.test"]);
-            assert!(error.kind().exit_code() == 1 && error.to_string().contains("no URL"), "{name}: {error}");
+            assert!(
+                error.kind().exit_code() == 1 && error.to_string().contains("invalid URL"),
+                "{name}: {error}"
+            );
             assert!(error.to_string().len() < 500, "{name}: {error}");
             assert_eq!(server.asked().len(), 1, "{name}");
         }
@@ -264,7 +267,7 @@ fn a_chain_that_is_none_is_refused() {
         ("<html>".to_owned(), "no certificate"),
         (half.clone(), "certificate 1 of the chain that the CA sent is not whole"),
         (format!("{good}{half}"), "certificate 2 of the chain that the CA sent is not whole"),
-        (format!("{good}{key}"), "certificate 2 of the chain that the CA sent is no certificate"),
+        (format!("{good}{key}"), "certificate 2 of the chain that the CA sent is not a certificate"),
         (junk, "cannot be read"),
         (good.repeat(101), "101 certificates"),
     ] {
@@ -294,7 +297,7 @@ fn names_of_the_server_are_names() {
         });
         let mut client = listening(&server);
         let error = client.fails(&["a.test"]);
-        assert!(error.to_string().contains("no name of the order"), "{error}");
+        assert!(error.to_string().contains("not a name of the order"), "{error}");
         assert!(!client.said("listening"));
     }
 }

@@ -156,9 +156,9 @@ fn the_order_says_when_the_certificate_is_to_end() {
 fn a_ca_that_does_what_it_likes_is_said_to() {
     let ca = Issuing::start(90 * DAY, |_, _| None);
     let place = Place::at(&ca.server);
-    enroll(&place, &["--not-after", "24h"]).ok().says(["a life of 7776060 s where 86400 s were asked for"]);
+    enroll(&place, &["--not-after", "24h"]).ok().says(["for 7776060 s, and 86400 s were requested"]);
     let run = enroll(&place, &["--force", "--not-after", "2040-02-03T04:05:06Z"]).ok();
-    run.says(["another end than was asked for", "2040-02-03"]);
+    run.says(["another end than requested", "2040-02-03"]);
 }
 
 #[test]

@@ -77,7 +77,7 @@ fn a_certificate_that_was_issued_for_a_run_that_was_killed_is_fetched() {
     assert_eq!(run.code, None, "{run}");
     fs::remove_file(place.path(".tls.key.trustup/key.pem")).expect("key");
     let run = enroll(&place, "20s").arg("--force").ok();
-    run.says([RESUMED, "cannot be used any more: placing another"]);
+    run.says([RESUMED, "can no longer be used: placing a new one"]);
     assert_eq!(counts(&ca.server), [3, 3, 3], "{run}");
 }
 
@@ -90,7 +90,7 @@ fn a_certificate_that_was_issued_too_long_ago_is_not_fetched() {
     let run = enroll(&place, "60s").killed_before("save", &key_path).run();
     assert_eq!(run.code, None, "{run}");
     let run = enroll(&place, "20s").ok();
-    run.says([RESUMED, "cannot be used any more: placing another"]);
+    run.says([RESUMED, "can no longer be used: placing a new one"]);
     assert_eq!(ca.server.count("/order"), 2, "{run}");
 }
 
@@ -223,7 +223,7 @@ fn an_order_that_is_good_for_nothing_is_replaced() {
     let place = Place::at(&ca.server);
     killed(&place, &ca.server, &[]);
     let run = enroll(&place, "20s").ok();
-    run.says([RESUMED, "cannot be used any more: placing another"]);
+    run.says([RESUMED, "can no longer be used: placing a new one"]);
     assert_eq!(ca.server.count("/order"), 2, "{run}");
 }
 

@@ -111,14 +111,14 @@ fn the_answer_of_a_run_that_was_killed_is_taken_over() {
     longer.push(b'\n');
     for content in [longer, left[1..].to_vec(), Vec::new()] {
         plant(&content);
-        enroll().fails(1).says(["another file is where the answer to the challenge should go"]);
+        enroll().fails(1).says(["another file has the name of the answer to the challenge"]);
         assert_eq!(std::fs::read(&file).expect("theirs"), content);
         forget();
     }
     if rustix::process::geteuid().is_root() {
         plant(&left);
         std::os::unix::fs::chown(&file, Some(65_534), None).expect("owner");
-        enroll().fails(1).says(["another file is where the answer to the challenge should go"]);
+        enroll().fails(1).says(["another file has the name of the answer to the challenge"]);
         assert!(file.exists());
     }
 }
@@ -169,7 +169,7 @@ fn a_hook_that_fails_can_be_tried_by_hand() {
     let mut client = server.client();
     client.settings.dns = Some(DnsSolver::Hook(vec![program.clone(), "--zone=a".to_owned()]));
     let error = client.fails(&["a.test"]);
-    assert!(error.hints()[0].contains("run this very command by hand"), "{error:?}");
+    assert!(error.hints()[0].contains("run the command by hand"), "{error:?}");
     let line = format!("{program} --zone=a present _acme-challenge.a.test. ");
     assert!(error.place().is_some_and(|place| place.starts_with(&line)), "{error:?}");
 }
@@ -252,6 +252,6 @@ fn a_hook_that_had_too_little_time_may_do_another_time() {
     client.settings.dns = Some(DnsSolver::Hook(vec![program]));
     client.timeout = Duration::from_secs(2);
     let error = client.fails(&["a.test"]);
-    assert!(error.kind().exit_code() == 6 && error.to_string().contains("was ended"), "{error}");
+    assert!(error.kind().exit_code() == 6 && error.to_string().contains("was stopped"), "{error}");
     assert!(error.hints().iter().any(|hint| hint.contains("--timeout")), "{:?}", error.hints());
 }

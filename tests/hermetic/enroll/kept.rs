@@ -13,7 +13,7 @@ use crate::support::ca::{pem, root};
 fn the_first_run_gets_a_pair_and_the_second_asks_nobody() {
     let scene = Scene::new();
     let first = scene.enroll_for(&["web.test", "127.0.0.1"]).ok();
-    assert_eq!(done(&first), ("issued".into(), "no certificate was there".into()));
+    assert_eq!(done(&first), ("issued".into(), "there was no certificate".into()));
     let (leaf, key) = scene.pair();
     let names: Vec<String> = leaf.subject_alt_names().unwrap().iter().map(ToString::to_string).collect();
     assert_eq!(names, ["web.test", "127.0.0.1"]);
@@ -122,7 +122,7 @@ fn what_is_wrong_with_a_pair_is_said_and_mended() {
         assert!(reason.contains(word), "`{word}` in {reason}");
         scene.pair();
     };
-    replaced(&["web.test"], "no certificate was there");
+    replaced(&["web.test"], "there was no certificate");
     replaced(&["web.test", "other.test"], "it is not for `other.test`");
     replaced(&["other.test"], "it is also for `web.test`");
     fs::remove_file(scene.path("server.key")).unwrap();
@@ -138,7 +138,7 @@ fn what_is_wrong_with_a_pair_is_said_and_mended() {
     fs::write(scene.path("server.key"), key).unwrap();
     replaced(&["another.test"], "it is for another key");
     let run = scene.enroll_for(&["another.test"]).args(["--key-type", "ed25519"]).ok();
-    assert!(done(&run).1.contains("no ed25519 key"), "{run}");
+    assert!(done(&run).1.contains("not of type ed25519"), "{run}");
 }
 
 #[test]

@@ -138,7 +138,7 @@ fn what_belongs_together_may_come_from_both_and_must_be_whole() {
         // A hook of the command line goes before a name server of the variables.
         (
             enroll().args(["--dns-hook", "/nowhere/hook"]).env("TRUSTUP_RFC2136_SERVER", "127.0.0.1"),
-            ["the DNS hook is not there", "/nowhere/hook"],
+            ["the DNS hook does not exist", "/nowhere/hook"],
         ),
         (at("https://u:hunter2@[/"), ["is no URL", "***"]),
     ] {

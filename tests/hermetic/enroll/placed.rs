@@ -164,7 +164,7 @@ fn versions_need_one_directory() {
         .arg("--chain")
         .arg(scene.path("other/chain.crt"))
         .fails(2);
-    run.says(["stand in one directory", "--layout files"]);
+    run.says(["must be in one directory", "--layout files"]);
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn what_cannot_be_written_is_said_before_anything_is_spent() {
     assert_eq!(scene.server.connections(), 0);
     scene.enroll().args(["--key-mode", "0644"]).fails(2).says(["a private key cannot have the mode 0644"]);
     scene.enroll().args(["--cert-mode", "0666"]).fails(2).says(["a certificate cannot have the mode 0666"]);
-    scene.enroll().args(["--owner", "nobody-here"]).fails(2).says(["there is no such user"]);
+    scene.enroll().args(["--owner", "nobody-here"]).fails(2).says(["no such user"]);
     scene.enroll().arg("--chain").arg(scene.path("server.key")).fails(2).says(["the same path"]);
     assert_eq!(scene.server.connections(), 0);
     if rustix::process::geteuid().is_root() {
@@ -312,7 +312,12 @@ fn t21_a_directory_that_was_opened_to_others_is_not_believed() {
     if rustix::process::geteuid().is_root() {
         std::os::unix::fs::chown(&pending, Some(4711), None).unwrap();
         let run = scene.enroll().arg("--force").fails(1);
-        run.says(["another user keeps here", "belongs to user 4711", "--owner", "the same user each time"]);
+        run.says([
+            "another user owns the in-progress state",
+            "belongs to user 4711",
+            "--owner",
+            "the same user each time",
+        ]);
     }
 }
 

@@ -34,7 +34,7 @@ fn x5c_names_the_right_ones() {
     let scene = Scene::new();
     let of_kind = format!("`{X5C}`");
     let run = by_birth(&scene).args(["--provisioner", scene.ca.provisioner()]).fails(2);
-    run.says(["is of the kind JWK, not X5C", &of_kind]);
+    run.says(["is of type JWK, not X5C", &of_kind]);
     let run = by_birth(&scene).args(["--provisioner", "nobody"]).fails(2);
     run.says(["no provisioner `nobody`", &of_kind]);
 }
@@ -56,7 +56,7 @@ fn a_birth_certificate_that_is_its_key_is_said() {
     let scene = Scene::new();
     let run = by_birth(&scene);
     fs::copy(scene.path("birth.key"), scene.path("birth.crt")).expect("copied");
-    run.fails(2).says(["holds a private key", "`--x5c-cert` is"]);
+    run.fails(2).says(["has a private key", "`--x5c-cert` is"]);
     let run = by_birth(&scene);
     fs::remove_file(scene.path("birth.crt")).expect("removed");
     run.fails(2).says(["no such file", "`--x5c-cert` is"]);
@@ -169,10 +169,10 @@ fn acme_looks_at_the_list_where_there_is_one() {
             scene.plain("acme").args(["web.test", "--http-listen", "127.0.0.1:0", "--provisioner", name]);
         run.args(["--ca-url", url.trim_end_matches("/dir"), "--ca-root"]).arg(file).run()
     };
-    for (name, what) in [("nobody", "no provisioner `nobody`"), ("birth", "of the kind X5C, not ACME")] {
+    for (name, what) in [("nobody", "no provisioner `nobody`"), ("birth", "of type X5C, not ACME")] {
         let run = enroll(&step_ca, name);
         assert_eq!(run.code, Some(2), "{run}");
-        run.says([what, "those of the kind ACME are `auto`"]);
+        run.says([what, "those of type ACME are `auto`"]);
         assert_eq!(step_ca.count(&format!("/acme/{name}/directory")), 0);
     }
     for (server, name) in [(&step_ca, "auto"), (&other, "local"), (&none, "local")] {

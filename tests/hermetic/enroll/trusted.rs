@@ -165,7 +165,7 @@ fn t22_a_token_names_the_ca_whose_root_bootstrap_recorded() {
     // Some other root is not enough: that the token vouches for itself does not count where somebody said what to trust.
     let other = root_file(&scene, "Other Root");
     bootstrap(&other);
-    enroll().fails(2).says(["which CA to ask"]);
+    enroll().fails(2).says(["the CA is not given"]);
     assert_eq!(scene.server.connections(), 0);
     bootstrap(&root);
     assert_eq!(done(&enroll().ok()).0, "issued");
@@ -260,7 +260,7 @@ fn secrets_come_through_pipes() {
     by_password().stdin(scene.ca.password()).ok();
     // What is no token is called so, not empty.
     let run = scene.plain("token").args(["--token-file", "-", "--force"]).stdin("hello").fails(2);
-    run.says(["this is no token"]);
+    run.says(["not a token"]);
     let token = std::fs::read_to_string(own_token(&scene)).unwrap();
     scene.plain("token").args(["--token-file", "-", "--force"]).stdin(token).ok();
     scene.pair();
@@ -289,8 +289,8 @@ fn t1_a_ca_needs_a_pin_and_a_pin_a_ca() {
             .args(args)
     };
     with(&["--ca-url", &scene.server.url()]).fails(2).says(["no fingerprint"]);
-    with(&["--fingerprint", &scene.ca.fingerprint().hex()]).fails(2).says(["which CA to ask"]);
-    with(&[]).fails(2).says(["which CA to ask"]);
+    with(&["--fingerprint", &scene.ca.fingerprint().hex()]).fails(2).says(["the CA is not given"]);
+    with(&[]).fails(2).says(["the CA is not given"]);
     with(&["--ca-url", &scene.server.url()]).env("TRUSTUP_FINGERPRINT", "").fails(2);
     with(&[]).env("CA_URL", scene.server.url()).env("CA_FINGERPRINT", "").fails(2).says(["CA_FINGERPRINT"]);
     let wrong = Fingerprint::of(b"another root").hex();

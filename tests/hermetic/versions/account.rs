@@ -34,7 +34,7 @@ fn every_version_of_an_account_is_used() {
         let planted = as_version(name, &now);
         assert_eq!(planted == now, name == "acme-account-1.pem", "the newest version is what is written");
         write(&account, planted.as_bytes(), 0o600);
-        enroll().arg("-v").fails(4).says([FINISHED, "using the account that was kept"]);
+        enroll().arg("-v").fails(4).says([FINISHED, "using the existing account"]);
         assert_eq!(server.count("/account"), 1, "{name}: no other account was made");
         assert_eq!(fs::read_to_string(&account).expect("account"), planted);
     }
@@ -162,7 +162,7 @@ fn every_version_of_dev_ca_is_the_same_ca() {
         let run = Trustup::new(second).arg(ca.state()).fails(1);
         match refused {
             true => refuses(&run, &file, 1),
-            false => drop(run.says(["it is no state of ours", "take the directory away"])),
+            false => drop(run.says(["it is not the state of a development CA", "remove the directory"])),
         }
         assert!(!run.stderr.contains(password), "{run}");
         before.assert_same(&Tree::of(&ca.state()), &format!("{run}"));

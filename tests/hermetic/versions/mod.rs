@@ -126,7 +126,7 @@ fn refuses(run: &Run, file: &Path, newest: u64) {
     run.says(["hint: use the trustup that wrote this file"]);
     let hints = run.stderr.lines().filter(|line| line.contains("hint:"));
     for hint in hints {
-        for word in ["remove", "take the directory away", "damaged"] {
+        for word in ["remove", "remove the directory", "damaged"] {
             assert!(!hint.contains(word), "{word}: {run}");
         }
     }

@@ -277,6 +277,6 @@ fn t21_a_history_that_was_open_to_others_is_dropped_with_a_warning() {
     assert!(scene.path(HISTORY).exists() && !run.stderr.contains("other users"), "{run}");
     open();
     let run = scene.enroll().arg("--force").ok();
-    run.says(["warning: other users could write in", ".server.key.trustup", "--allow-shared-directory"]);
+    run.says(["warning: other users could write to", ".server.key.trustup", "--allow-shared-directory"]);
     assert_eq!((scene.path(HISTORY).exists(), mode(&directory)), (false, 0o700), "{run}");
 }

@@ -37,7 +37,7 @@ fn http_01_by_our_listener() {
     }
     let account = client.store.account_url();
     client.obtain(&["a.test"]).expect("issued again");
-    assert!(client.said("using the account that was kept"), "{:#?}", client.lines());
+    assert!(client.said("using the existing account"), "{:#?}", client.lines());
     assert_eq!((client.store.saved, client.store.account_url()), (1, account));
     TcpListener::bind(loopback(pebble.http_port())).expect("the listener is gone");
 }
@@ -232,7 +232,7 @@ fn validations_that_pebble_remembers_are_used() {
     client.obtain(&["a.test"]).expect("issued");
     client.obtain(&["a.test"]).expect("issued");
     assert!(
-        client.said("`a.test` is validated already") && !client.said("listening"),
+        client.said("`a.test` is already validated") && !client.said("listening"),
         "{:#?}",
         client.lines()
     );

@@ -23,7 +23,7 @@ fn step_ca_validates_every_way() {
     client.settings.http_listen = None;
     client.settings.tls_listen = Some(loopback(ca.tls_port()));
     client.obtain(&["localhost", "127.0.0.1"]).expect("issued");
-    assert!(client.said("using the account that was kept"));
+    assert!(client.said("using the existing account"));
 }
 
 #[test]
