@@ -334,12 +334,17 @@ impl Drop for Running {
 }
 
 impl Run {
-    /// The one JSON object on stdout; it is as its published schema says.
+    /// The one JSON object on stdout; it is as its published schema says, and has every warning that is on stderr.
     #[track_caller]
     pub fn json(&self) -> Value {
         let object = serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("no JSON on stdout ({error}): {self}"));
         schema::check(&object);
+        let warnings = object["warnings"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for printed in self.stderr.lines().filter_map(|line| line.strip_prefix("warning: ")) {
+            let is_it = |warning: &Value| warning.as_str().is_some_and(|text| text.contains(printed));
+            assert!(warnings.iter().any(is_it), "not among `warnings`: {printed}: {self}");
+        }
         object
     }
 

@@ -263,6 +263,14 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
     let tidied = if global.dry_run { Ok(()) } else { trees.tidy(stamp) };
     let done = done?;
     tidied?;
+    // Before the report, which has all warnings.
+    let variables = match &done.private {
+        Some(_) if !args.command.is_empty() && !global.dry_run => locate(context, &trees).map(|located| {
+            left_out(&located.roots, context.env.shown(JAVA_OPTIONS)).iter().for_each(|why| ui.warn(why));
+            for_command(&located.roots, located.current(context.env))
+        }),
+        _ => Ok(Vec::new()),
+    };
     let reported = report(context, args, &trees, &acquired, &done).and_then(|()| {
         if !to_standard_output || global.dry_run {
             return Ok(());
@@ -280,20 +288,12 @@ pub(super) fn run(context: &Context, args: &BootstrapArgs, said: &Parsed) -> Res
     if let Err(lost) = reported {
         lost.mention(ui);
     }
-    let variables = match &done.private {
-        None => Vec::new(),
-        Some(_) => {
-            let located = locate(context, &trees)?;
-            left_out(&located.roots, context.env.shown(JAVA_OPTIONS)).iter().for_each(|why| ui.warn(why));
-            for_command(&located.roots, located.current(context.env))
-        }
-    };
     let before = if done.changed {
-        "the trust stores are changed as asked, and the next run does not repeat that"
+        "the trust stores are changed as requested, and the next run does not repeat that"
     } else {
-        "the trust stores were as asked before, and nothing was changed"
+        "the trust stores were already as requested, and nothing was changed"
     };
-    Err(native::replace_us(context.env, &args.command, &variables).hint(before))
+    Err(native::replace_us(context.env, &args.command, &variables?).hint(before))
 }
 
 /// Whether `--ca-out` is standard output.
