@@ -1,56 +1,44 @@
-//! `trustup config check`: everything that is wrong with trustup.toml at once, and what each certificate would do. And
-//! `--config`, for the commands that read the file.
+//! `trustup config check`: everything that is wrong with trustup.toml at once, and what each certificate would do. It builds
+//! the same requests as the runs of bootstrap and enroll.
 
-use std::path::{Path, PathBuf};
-
-use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::Context;
-use crate::config::{CertificateConfig, Checked, Config, DEFAULT, Method, Scope, Secret, check};
+use super::options::args;
+use super::{CommandRow, Context, EXIT_CODES};
+use crate::bootstrap::request as trust_request;
+use crate::enroll::methods::table::{self, MethodRow};
+use crate::enroll::request::{self, IssueInput, with_ca};
 use crate::error::{Error, Kind, Result};
-use crate::rootfs::host;
+use crate::settings::file::Checked;
+use crate::settings::rows::{CERT, CONFIG, KEY, NAMES};
+use crate::settings::{self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Scope, Settings};
 use crate::text;
 use crate::ui::{Lost, Ui};
 
-/// Which file is read.
-#[derive(Debug, Default, Args)]
-pub(super) struct ConfigArg {
-    /// The configuration file [default: /etc/trustup/trustup.toml, if it is there]
-    #[arg(long, value_name = "FILE", global = true)]
-    config: Option<PathBuf>,
-}
-
-impl ConfigArg {
-    /// The file that was named.
-    pub(super) fn path(&self) -> Option<&Path> {
-        self.config.as_deref()
-    }
-}
-
-/// Look at trustup.toml without doing what it says
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
+pub(super) static ROW: CommandRow = CommandRow {
+    name: "config",
+    about: "Inspect trustup.toml without doing what it says",
+    after_help: "Examples:
   trustup config check
-  trustup config check --config ./trustup.toml --json")]
-pub(super) struct ConfigArgs {
-    #[command(subcommand)]
-    command: ConfigCommand,
-    #[command(flatten)]
-    file: ConfigArg,
-}
+  trustup config check --config ./trustup.toml --json",
+    options: || vec![CONFIG.taken()],
+    reads_variables: true,
+    shape: |command, own| {
+        let check = clap::Command::new("check").about(CHECK).args(args(own)).after_help(EXIT_CODES);
+        command.args(args(own)).subcommand_required(true).arg_required_else_help(true).subcommand(check)
+    },
+    run,
+};
 
-#[derive(Debug, Subcommand)]
-enum ConfigCommand {
-    /// Read it, with its variables and files, and say what each certificate would do and all that is wrong (exit 2; a secret is only
-    /// missed where no other method of the certificate is complete)
-    Check,
-}
+const CHECK: &str = "Read it, with its variables and files, and say what each certificate would do and all that is wrong (exit 2; a missing secret is an error only where no other method of the certificate is complete)";
 
-pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<u8> {
-    let ConfigCommand::Check = args.command;
-    let ui = context.ui;
-    let Some(Checked { config, mut problems }) = check(context.env, args.file.path(), Scope::All)? else {
+const COMMAND: &str = "config";
+
+fn run(context: &Context<'_>) -> Result<u8> {
+    let (ui, env) = (context.ui, context.env);
+    let named = context.settings.get(&CONFIG).map(|path| path.as_path());
+    let Some(Checked { file, mut problems }) = settings::check(env, named, Scope::All, &table::variants())?
+    else {
         ui.say(format!("there is no `{DEFAULT}`, and no other file is named"));
         ui.result(
             COMMAND,
@@ -58,18 +46,32 @@ pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<u8> {
         )?;
         return Ok(0);
     };
-    // No error of the file: enroll may know the root from an earlier bootstrap, and variables may say whom to trust.
-    let unpinned = if problems.is_empty() { config.bootstrap_options(true).err() } else { None };
-    let mut warnings: Vec<String> =
-        unpinned.iter().map(|error| format!("bootstrap would refuse this: {error}")).collect();
-    for one in &config.certificates {
+    let mut warnings = Vec::new();
+    // What is wrong in itself would be refused for what is missing of it, too.
+    if file.is_whole {
+        let above = super::settings_of(&super::bootstrap::ROW, env)?;
+        let merged = trust_request::with_file(&above, Some(&file));
+        match trust_request::check(&merged, &file) {
+            None => {}
+            Some((error, true)) => problems.push(error),
+            Some((error, false)) => warnings.push(format!("bootstrap would refuse this: {error}")),
+        }
+    }
+    let above = super::settings_of(&super::enroll::ROW, env)?;
+    let (merged, ca) = with_ca(&above, Some(&file), &mut Vec::new());
+    let input = IssueInput { env, settings: &merged, host: None };
+    for table in file.certificates.iter().filter(|table| table.is_whole) {
+        let made = request::configured(input, table, None, &ca, &mut warnings);
+        problems.extend(made.err().map(|error| request::blamed(error, &table.place)));
+    }
+    for one in &file.certificates {
         let (missing, warned) = secrets(context, one)?;
         problems.extend(missing);
         warnings.extend(warned);
     }
     let reported = match ui.json {
-        true => ui.result(COMMAND, as_json(&config, &problems, &warnings)),
-        false => show(ui, &config),
+        true => ui.result(COMMAND, as_json(&file, &problems, &warnings)),
+        false => show(ui, &file),
     };
     warnings.iter().for_each(|line| ui.warn(line));
     // Each as a run would say it; the object above holds them, too.
@@ -80,108 +82,71 @@ pub(super) fn run(context: &Context, args: &ConfigArgs) -> Result<u8> {
     Ok(if problems.is_empty() { 0 } else { Kind::Usage.exit_code() })
 }
 
-const COMMAND: &str = "config";
-
 /// What is wrong with the secrets of a certificate: errors, but where another of its methods has all that it needs. A token
 /// that was spent may be gone, and `enroll` goes on.
-fn secrets(context: &Context, one: &CertificateConfig) -> Result<(Vec<Error>, Vec<String>)> {
-    let wrong = |method: &Method| -> Vec<Error> {
-        let read = |secret: &&Secret| Some(named(secret.read(context.env).err()?, secret));
-        method.secrets().iter().filter_map(read).collect()
-    };
-    let found: Vec<Vec<Error>> = one.enroll.iter().map(wrong).collect();
+fn secrets(context: &Context<'_>, one: &CertificateTable) -> Result<(Vec<Error>, Vec<String>)> {
+    let mut found = Vec::new();
     let mut complete = Vec::new();
-    for (method, wrong) in one.enroll.iter().zip(&found) {
-        if wrong.is_empty() && has_its_files(method)? {
-            complete.push(method.word());
+    for entry in &one.enroll {
+        let Some(method) = table::by_word(entry.word) else { continue };
+        let wrong = request::missing_secrets(method, entry, context.env);
+        if wrong.is_empty() && is_complete(method, entry)? {
+            complete.push(method.word);
         }
+        found.extend(wrong);
     }
-    let found = found.into_iter().flatten();
     Ok(match complete.first() {
-        None => (found.collect(), Vec::new()),
+        None => (found, Vec::new()),
         Some(word) => {
             let line = |error| format!("{}: only the method `{word}` can be used now: {error}", one.place);
-            (Vec::new(), found.map(line).collect())
+            (Vec::new(), found.into_iter().map(line).collect())
         }
     })
 }
 
-/// Whether what a method needs beside secrets is there. Where `enroll` finds a token that the file does not name is seen
-/// only then.
-fn has_its_files(method: &Method) -> Result<bool> {
-    Ok(match method {
-        Method::Token { token } => token.is_some(),
-        Method::X5c { cert, key, .. } => host::stat(cert)?.is_some() && host::stat(key)?.is_some(),
-        Method::Provisioner { .. } | Method::Acme { .. } => true,
-    })
+/// Whether what a method needs beside secrets is there.
+fn is_complete(method: &MethodRow, entry: &EntryTable) -> Result<bool> {
+    (method.is_complete)(&Settings::new([entry.layer.clone()]))
 }
 
-/// A file that cannot be read says which key names it.
-fn named(error: Error, secret: &Secret) -> Error {
-    if secret.path().is_some() { error.hint(format!("`{}_file` names it", secret.name())) } else { error }
+fn methods(one: &CertificateTable) -> Vec<&'static str> {
+    one.enroll.iter().map(|entry| entry.word).collect()
 }
 
-fn as_json(config: &Config, problems: &[Error], warnings: &[String]) -> Value {
-    let certificate = |one: &CertificateConfig| {
+fn as_json(file: &ConfigFile, problems: &[Error], warnings: &[String]) -> Value {
+    let certificate = |one: &CertificateTable| {
+        let first = |row| one.layer.shown(row).first().cloned().unwrap_or_default();
         json!({
-            "names": one.shown.names,
-            "cert": one.shown.cert,
-            "key": one.shown.key,
-            "methods": one.enroll.iter().map(|method| method.word()).collect::<Vec<_>>(),
+            "names": one.layer.shown(&NAMES),
+            "cert": first(&CERT),
+            "key": first(&KEY),
+            "methods": methods(one),
             "place": one.place,
         })
     };
     json!({
-        "path": config.path,
+        "path": file.path,
         "ok": problems.is_empty(),
         "problems": problems.iter().map(Ui::fields).collect::<Vec<_>>(),
         "warnings": warnings,
-        "certificates": config.certificates.iter().map(certificate).collect::<Vec<_>>(),
+        "certificates": file.certificates.iter().map(certificate).collect::<Vec<_>>(),
     })
 }
 
-fn show(ui: Ui, config: &Config) -> Result<(), Lost> {
-    ui.data(text::escape(&config.path.to_string_lossy()))?;
-    for one in &config.certificates {
-        let methods: Vec<&str> = one.enroll.iter().map(|method| method.word()).collect();
-        let names = one.shown.names.join(", ");
-        let (cert, key) = (&one.shown.cert, &one.shown.key);
-        if one.cert.as_os_str().is_empty() || one.key.as_os_str().is_empty() || methods.is_empty() {
+fn show(ui: Ui, file: &ConfigFile) -> Result<(), Lost> {
+    ui.data(text::escape(&file.path.to_string_lossy()))?;
+    for one in &file.certificates {
+        let methods = methods(one);
+        let names = one.layer.shown(&NAMES).join(", ");
+        let (cert, key) = (one.layer.shown(&CERT), one.layer.shown(&KEY));
+        let ([cert, ..], [key, ..], [_, ..]) = (cert, key, methods.as_slice()) else {
             // What is missing is among the errors.
             continue;
-        }
+        };
         ui.data(format!("  {names}: {cert} and {key}, by {}", methods.join(", else ")))?;
     }
-    if config.certificates.is_empty() {
+    if file.certificates.is_empty() {
         ui.data("  no certificate")?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::ArgAction;
-
-    /// What `[trust]` takes is what bootstrap takes, but for what loosens a check or belongs to one run.
-    #[test]
-    fn trust_has_the_options_of_bootstrap() {
-        let command = super::super::command();
-        let bootstrap = command.find_subcommand("bootstrap").expect("bootstrap");
-        let only_here = ["ca_url", "config", "repair", "command"];
-        let is_known = |id: &str| crate::config::known().any(|(key, _)| key == id);
-        for id in bootstrap.get_arguments().map(|arg| arg.get_id().as_str()) {
-            let left_out = only_here.contains(&id) || id.starts_with("allow_");
-            assert_eq!(is_known(id), !left_out, "{id}");
-        }
-        for (key, words) in crate::config::known() {
-            let mut all = bootstrap.get_arguments().chain(command.get_arguments());
-            let arg = all.find(|arg| arg.get_id() == key).unwrap_or_else(|| panic!("no option {key}"));
-            if matches!(arg.get_action(), ArgAction::SetTrue) {
-                continue;
-            }
-            let possible = arg.get_possible_values();
-            let possible: Vec<&str> = possible.iter().map(|value| value.get_name()).collect();
-            assert_eq!(words.unwrap_or_default(), possible, "{key}");
-        }
-    }
 }

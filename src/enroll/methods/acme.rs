@@ -27,7 +27,9 @@ use crate::secret::{Secret, Source};
 use crate::source::system;
 
 /// What the method is called.
-const NAME: &str = "acme";
+pub(super) const NAME: &str = "acme";
+
+pub(super) use super::acme_options::ROW;
 
 /// Who writes the records of dns-01.
 #[derive(Clone, Debug)]

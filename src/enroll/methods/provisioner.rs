@@ -2,12 +2,48 @@
 
 use std::cell::OnceCell;
 
-use super::{About, Failure, Issue, Method, Order, Spending, minting, sign};
+use super::table::{MethodRow, Published, TIMEOUT};
+use super::{About, Failure, Issue, Method, Order, PROVISIONER, Spending, minting, named_provisioner, sign};
 use crate::cert::Certificate;
 use crate::env::Env;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::secret::{Secret, Source};
+use crate::settings::Opt;
 use crate::step_ca::mint::{self, Signer};
+
+pub(crate) static PASSWORD_FILE: Opt<Source> = Opt::secret("password-file")
+    .keys(&["enroll.password"])
+    .help("Its password: a file, `-` for standard input, or `fd:N`");
+
+pub(crate) static PROVISIONER_KEY: Opt<Source> = Opt::secret("provisioner-key")
+    .help("Its key: a private JWK, encrypted or not, or PEM; then the CA is not asked");
+
+/// Its row in the table of methods.
+pub(super) static ROW: MethodRow = MethodRow {
+    word: "provisioner",
+    help: "With a provisioner's password: the token is made here",
+    example: (
+        "With a provisioner's password, from the CA that `trustup bootstrap` was given",
+        "web.internal --provisioner dev --password-file /run/secrets/password \\\n      --cert /run/tls/server.crt --key /run/tls/server.key --owner nginx",
+    ),
+    options: &[
+        PROVISIONER.taken_as("The provisioner's name [default: the only JWK provisioner]"),
+        PASSWORD_FILE.taken(),
+    ],
+    rows: &[&PROVISIONER, &PASSWORD_FILE],
+    required: &["password"],
+    beside_file: &[],
+    published: Published::Never,
+    timeout: TIMEOUT,
+    build: |settings, _| {
+        let Some(password) = settings.get(&PASSWORD_FILE) else {
+            return Err(Error::usage("this method needs `--password-file`")
+                .hint("`--password-file FILE` holds the provisioner's password; `-` is standard input"));
+        };
+        Ok(Box::new(Provisioner::new(named_provisioner(settings), password.clone())))
+    },
+    is_complete: |_| Ok(true),
+};
 
 /// A JWK provisioner and its password.
 pub struct Provisioner {
