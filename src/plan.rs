@@ -169,7 +169,7 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
                     made.push(PlannedChange {
                         from: Node::Absent,
                         to: Node::Directory { mode: DIRECTORY_MODE },
-                        reason: "a directory on the way".to_owned(),
+                        reason: "a parent directory".to_owned(),
                         path: directory,
                         is_copy: false,
                     });
@@ -265,7 +265,7 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
     let mut changes = Vec::new();
     for directory in missing_ancestors(view, path)? {
         let to = Node::Directory { mode: DIRECTORY_MODE };
-        let reason = "a directory on the way".to_owned();
+        let reason = "a parent directory".to_owned();
         changes.push(PlannedChange { path: directory, from: Node::Absent, to, reason, is_copy: true });
     }
     let location = view.location(path)?;
@@ -286,7 +286,7 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
         Node::Absent => None,
         Node::File(file) if holds_only_certificates(&file.content) => None,
         Node::File(_) => {
-            Some("`--ca-out` would replace a file that holds something else than certificates".to_owned())
+            Some("`--ca-out` would replace a file that has other content than certificates".to_owned())
         }
         other => Some(format!("`--ca-out` would replace {}", other.kind())),
     };
@@ -360,14 +360,14 @@ fn missing_ancestors(view: &View, path: &str) -> Result<Vec<String>> {
         match view.sysroot().stat(&directory)? {
             Some(meta) if meta.kind == Kind::Directory => {}
             Some(_) => {
-                return Err(Error::failed("a file stands where a directory should be")
+                return Err(Error::failed("expected a directory, found a file")
                     .at(view.sysroot().display(&directory))
-                    .hint("name a path below a directory, or make one there"));
+                    .hint("name a path below a directory, or create one there"));
             }
             None if view.sysroot().lstat(&directory)?.is_some() => {
-                return Err(Error::failed("a link that leads nowhere stands where a directory should be")
+                return Err(Error::failed("expected a directory, found a dangling symlink")
                     .at(view.sysroot().display(&directory))
-                    .hint("make the directory that it names, and run again"));
+                    .hint("create the directory that it names, and run again"));
             }
             None => missing.push(directory),
         }

@@ -65,8 +65,8 @@ pub fn find(env: &Env, given: Option<&Path>) -> Result<Place> {
             Fit::Unusable(why) if chosen.is_none() => reasons.push(format!("`{path}`: {why}")),
             // A planted directory is no reason to stop while there is a better place.
             Fit::Foreign(why) if chosen.is_none() => {
-                return Err(Error::failed(format!("this cannot be the private store: {why}")).at(path).hint(
-                    "`--private-dir DIR` names another place, in a directory that nobody else can write",
+                return Err(Error::failed(format!("this directory cannot be the private store: {why}")).at(path).hint(
+                    "`--private-dir DIR` names another place, in a directory that no other user can write",
                 ));
             }
             Fit::CanBeMade | Fit::Unusable(_) | Fit::Foreign(_) => {}
@@ -104,18 +104,18 @@ fn fit(host: &Sysroot, path: &str) -> Result<Fit> {
     let uid = rustix::process::geteuid().as_raw();
     // A home that we may not even look into is no place for us.
     let Ok(there) = host.lstat(path) else {
-        return Ok(Fit::Unusable("it cannot be looked at".to_owned()));
+        return Ok(Fit::Unusable("it cannot be inspected".to_owned()));
     };
     let unsafe_way = host.unsafe_way(path, &[])?;
     if let Some(meta) = there {
         return Ok(match (&meta.kind, unsafe_way) {
             (Kind::Link, _) => Fit::Foreign("it is a link".to_owned()),
-            (Kind::File | Kind::Special, _) => Fit::Foreign("it is no directory".to_owned()),
+            (Kind::File | Kind::Special, _) => Fit::Foreign("it is not a directory".to_owned()),
             (Kind::Directory, _) if meta.uid != uid => {
-                Fit::Foreign(format!("it belongs to user {}, and we are {uid}", meta.uid))
+                Fit::Foreign(format!("it belongs to user {}, and trustup runs as user {uid}", meta.uid))
             }
             (Kind::Directory, _) if meta.mode & 0o022 != 0 => {
-                Fit::Foreign(format!("others can write it (mode {:04o})", meta.mode))
+                Fit::Foreign(format!("other users can write it (mode {:04o})", meta.mode))
             }
             (Kind::Directory, Some(why)) => Fit::Foreign(why),
             (Kind::Directory, None) => Fit::Ours,
@@ -127,7 +127,7 @@ fn fit(host: &Sysroot, path: &str) -> Result<Fit> {
     Ok(if host.is_writable(split(path).0)? {
         Fit::CanBeMade
     } else {
-        Fit::Unusable("it is not there, and cannot be made".to_owned())
+        Fit::Unusable("it does not exist and cannot be created".to_owned())
     })
 }
 
@@ -164,7 +164,7 @@ impl Place {
             return Err(Error::failed("there is no place for a private store")
                 .because(anyhow::anyhow!("{}", self.reasons.join("; ")))
                 .hint(
-                    "`--private-dir DIR` names one, in a directory that you can write and nobody else can",
+                    "`--private-dir DIR` names one, in a directory that you can write and no other user can",
                 ));
         }
         let host = Sysroot::open(Path::new("/"))?;
@@ -191,9 +191,11 @@ impl Place {
         }
         host.look_again();
         if !matches!(fit(&host, &self.path)?, Fit::Ours) {
-            return Err(Error::failed("somebody else made the private store's directory while we did")
-                .at(&self.path)
-                .hint("`--private-dir DIR` names another place, in a directory that nobody else can write"));
+            return Err(Error::failed(
+                "another program created the private store's directory at the same time",
+            )
+            .at(&self.path)
+            .hint("`--private-dir DIR` names another place, in a directory that no other user can write"));
         }
         let list = child(&self.path, MADE);
         if host.lstat(&list)?.is_none() {

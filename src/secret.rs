@@ -60,7 +60,7 @@ impl FromStr for Source {
                     .hint("give it by another one: `fd:3`, and `3<FILE` in the shell; `-` is standard input"))
             }
             Some(Ok(number)) => Ok(Source::Descriptor(number)),
-            Some(Err(error)) => Err(Error::usage("this is no number of a descriptor")
+            Some(Err(error)) => Err(Error::usage("not a descriptor number")
                 .at(text::escape(text))
                 .because(anyhow::Error::from(error))
                 .hint("write it as `fd:3`")),
@@ -138,7 +138,7 @@ impl Secret {
     /// # Errors
     /// It is none.
     pub fn text(&self, what: &str) -> Result<&str> {
-        let text = str::from_utf8(&self.value).map_err(|_| Error::usage(format!("{what} is no text")))?;
+        let text = str::from_utf8(&self.value).map_err(|_| Error::usage(format!("{what} is not text")))?;
         let text = text.trim_start_matches('\u{feff}').trim_start();
         if text.is_empty() { Err(Error::usage(format!("{what} is empty"))) } else { Ok(text) }
     }

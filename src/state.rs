@@ -314,7 +314,9 @@ impl State {
     pub fn parse(sysroot: &Sysroot, bytes: &[u8]) -> Result<Self> {
         let place = sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
         let damaged = |error: Error| {
-            error.at(&place).hint(format!("if nobody but trustup should have written there, look who did; then remove `{place}` and run bootstrap again"))
+            error.at(&place).hint(format!(
+                "find out which program wrote it, then remove `{place}` and run bootstrap again"
+            ))
         };
         let mut state: State = FORMAT.read(bytes, &place).map_err(|unreadable| match unreadable {
             Unreadable::Newer(error) => error,
@@ -358,7 +360,7 @@ impl State {
             let file_is_ours =
                 anchor.file.is_none() || row.updater.owns(file) == Ownership::Entry && !file.contains("/../");
             if !is_anchor_name(&anchor.name) || !file_is_ours {
-                return Err(Error::failed("the state gives an anchor a name that is no anchor's"));
+                return Err(Error::failed("the state gives an anchor an invalid name"));
             }
         }
         Ok(())
@@ -392,7 +394,7 @@ fn check_directory(sysroot: &Sysroot) -> Result<()> {
     let Some(meta) = sysroot.lstat(sysroot.state_directory())? else { return Ok(()) };
     let uid = rustix::process::geteuid().as_raw();
     let what = if meta.kind != Kind::Directory {
-        "the state directory is no directory".to_owned()
+        "the state directory is not a directory".to_owned()
     } else if !sysroot.is_host() {
         return Ok(());
     } else if meta.uid != 0 && meta.uid != uid {
@@ -404,5 +406,5 @@ fn check_directory(sysroot: &Sysroot) -> Result<()> {
     };
     Err(Error::failed(what)
         .at(sysroot.display(sysroot.state_directory()))
-        .hint("look who made it; then move it to another place and run bootstrap again"))
+        .hint("find out which program created it, then move it to another place and run bootstrap again"))
 }

@@ -4,7 +4,7 @@
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::key::{KeyType, PrivateKey};
+use crate::key::PrivateKey;
 use crate::versioned::{self, Field, Format};
 
 const HEAD: &str =
@@ -17,8 +17,9 @@ const ACCOUNT: &str = "Account: ";
 
 /// What an account file says.
 pub(super) struct Kept {
-    /// EC P-256.
     pub(super) key: PrivateKey,
+    /// A JSON Web Key, as certbot keeps it.
+    pub(super) is_jwk: bool,
     /// The account's URL; `None` in a key that other software made.
     pub(super) url: Option<String>,
     /// The URL of the directory that it was made under; `None` in a key that other software made.
@@ -28,7 +29,8 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Reads what [`Kept::to_text`] wrote to `place`, or a bare key in any of the usual forms.
+    /// Reads what [`Kept::text`] made to `place`, or a bare key of other software: PEM in any of the usual
+    /// forms (lego, acme.sh), or a JSON Web Key (certbot).
     ///
     /// # Errors
     /// A newer trustup wrote it; there is no usable key in it. The error shows nothing of the content.
@@ -52,16 +54,13 @@ impl Kept {
             }
             Some(None) | None => {}
         }
-        let key = PrivateKey::from_pem(content).map_err(|error| {
+        let is_jwk = content.trim_ascii_start().first() == Some(&b'{');
+        let key = if is_jwk { PrivateKey::from_jwk(content) } else { PrivateKey::from_pem(content) };
+        let key = key.map_err(|error| {
             let (kind, hints) = (error.kind(), error.hints().to_vec());
             let error = Error::new(kind, "the account's key file cannot be used").at(place).because(error);
             hints.into_iter().fold(error, Error::hint)
         })?;
-        if key.key_type() != Some(KeyType::EcP256) {
-            return Err(Error::usage("the account's key cannot be used: it is not EC P-256").at(place).hint(
-                "name a file that does not exist yet with `--account-key`: a new account is made for it",
-            ));
-        }
         let is_known = |line: &str| {
             line.is_empty()
                 || line == HEAD.trim_end()
@@ -69,15 +68,18 @@ impl Kept {
         };
         let unknown = head.iter().filter(|line| is_ours && !is_known(line));
         let unknown = unknown.map(|line| (*line).to_owned()).collect();
-        Ok(Kept { key, url, directory, unknown })
+        Ok(Kept { key, is_jwk, url, directory, unknown })
     }
 
-    /// The text to keep.
-    pub(super) fn to_text(&self) -> Zeroizing<String> {
-        let url = self.url.as_deref().unwrap_or_default();
-        let directory = self.directory.as_deref().unwrap_or_default();
-        let key = self.key.to_pem();
-        let unknown: String = self.unknown.iter().flat_map(|line| [line, "\n"]).collect();
+    /// The text to keep for an account: its key, its URL, and that of the directory. `unknown` are lines of a newer trustup.
+    pub(super) fn text(
+        key: &PrivateKey,
+        url: &str,
+        directory: &str,
+        unknown: &[String],
+    ) -> Zeroizing<String> {
+        let key = key.to_pem();
+        let unknown: String = unknown.iter().flat_map(|line| [line, "\n"]).collect();
         let parts = [HEAD, VERSION, "1\n", DIRECTORY, directory, "\n", ACCOUNT, url, "\n", &unknown, &key];
         // Room for all of it: text that grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
@@ -89,6 +91,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::KeyType;
 
     #[test]
     fn what_is_written_is_read_again() {
@@ -96,10 +99,9 @@ mod tests {
         let public = key.public_key().to_vec();
         let (url, directory) = ("https://ca.test/acct/1", "https://ca.test/dir");
         let unknown = vec!["Colour: blue".to_owned()];
-        let kept = Kept { key, url: Some(url.to_owned()), directory: Some(directory.to_owned()), unknown };
-        let text = kept.to_text();
+        let text = Kept::text(&key, url, directory, &unknown);
         let again = Kept::from_text(text.as_bytes(), "/x").expect("readable");
-        assert_eq!((&again.unknown, again.to_text()), (&kept.unknown, text.clone()));
+        assert_eq!(again.unknown, unknown);
         assert_eq!(again.key.public_key(), &*public);
         assert_eq!((again.url.as_deref(), again.directory.as_deref()), (Some(url), Some(directory)));
         let bare = &text[text.find("-----BEGIN").expect("key")..];
@@ -107,8 +109,6 @@ mod tests {
         assert_eq!((bare.url, bare.directory), (None, None));
         let foreign = format!("Bag Attributes\n{}", &text[text.find("-----BEGIN").expect("key")..]);
         assert!(Kept::from_text(foreign.as_bytes(), "/x").expect("a bare key").unknown.is_empty());
-        let other = PrivateKey::generate(KeyType::EcP384).expect("key");
-        assert!(Kept::from_text(other.to_pem().as_bytes(), "/x").is_err());
     }
 
     #[test]

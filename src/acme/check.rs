@@ -42,15 +42,15 @@ impl Settings {
     /// they like.
     pub(super) fn check_profile(&self, transport: &Transport) -> Result<()> {
         let Some(profile) = &self.profile else { return Ok(()) };
-        let known = transport.profiles();
-        if known.iter().any(|name| name == profile) {
+        let known = &transport.directory().meta.profiles;
+        if known.contains_key(profile) {
             return Ok(());
         }
         let error = Error::usage(format!("the CA has no profile `{}`", text::escape(profile)));
         let error = if known.is_empty() {
             error.hint("this CA has no profiles: leave `--profile` away")
         } else {
-            let known: Vec<String> = known.iter().map(|name| format!("`{}`", text::escape(name))).collect();
+            let known: Vec<String> = known.keys().map(|name| format!("`{}`", text::escape(name))).collect();
             error.hint(format!("its profiles are {}", known.join(", ")))
         };
         Err(transport.error(error))

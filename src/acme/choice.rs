@@ -103,6 +103,7 @@ mod tests {
     use super::ChallengeType::{Dns01, Http01, TlsAlpn01};
     use super::*;
     use crate::acme::DnsSolver;
+    use crate::key::KeyType;
 
     fn settings() -> Settings {
         Settings {
@@ -116,6 +117,9 @@ mod tests {
             contact: Vec::new(),
             agree_tos: false,
             profile: None,
+            not_after: None,
+            preferred_chain: None,
+            account_key_type: KeyType::EcP256,
         }
     }
 

@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use instant_acme::Identifier;
-
+use super::messages::Identifier;
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
 
@@ -14,14 +13,10 @@ use crate::error::{Error, Result};
 pub(super) fn identifiers(names: &[SubjectAltName]) -> Result<Vec<Identifier>> {
     let mut identifiers = Vec::new();
     for name in names {
-        let identifier = match name {
-            SubjectAltName::Dns(name) => Identifier::Dns(name.clone()),
-            SubjectAltName::Ip(address) => Identifier::Ip(*address),
-            SubjectAltName::Email(_) | SubjectAltName::Uri(_) => {
-                return Err(Error::usage("ACME has no certificates for e-mail addresses and URIs")
-                    .at(name)
-                    .hint("leave the name away, or get it from step-ca: `trustup enroll token` or `trustup enroll provisioner`"));
-            }
+        let Some(identifier) = Identifier::of(name) else {
+            return Err(Error::usage("ACME has no certificates for e-mail addresses and URIs")
+                .at(name)
+                .hint("omit the name, or get it from step-ca: `trustup enroll token` or `trustup enroll provisioner`"));
         };
         if !identifiers.contains(&identifier) {
             identifiers.push(identifier);

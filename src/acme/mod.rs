@@ -1,18 +1,20 @@
 //! Certificates from an ACME server (RFC 8555): account, order, challenges, finalisation.
 //!
-//! The protocol's messages are made by `instant-acme`; every byte goes through our own HTTP client (`transport`), which
-//! lets no request leave the directory's origin. What a server sends is checked here before a file, a hook or a
-//! listener sees it (threat T20). Must not judge the certificate that comes back (the caller does), make the
+//! Every byte goes through our own HTTP client (`transport`), which lets no request leave the directory's origin. What a
+//! server sends is checked here before a file, a hook or a listener sees it (threat T20). Must not judge the certificate that comes back (the caller does), make the
 //! certificate's key, or write anything but a webroot's challenge files.
 
 mod account;
 mod account_file;
+mod chain;
 mod check;
 mod choice;
 mod identifier;
+mod messages;
 mod order;
 mod pause;
 mod problem;
+mod resume;
 mod settings;
 mod solver;
 mod transport;
@@ -21,13 +23,16 @@ mod waiting;
 
 use zeroize::Zeroizing;
 
+pub use self::chain::Accept;
+pub use self::resume::KeptOrder;
 pub use self::settings::{ChallengeType, DnsSolver, Eab, Rfc2136, Settings};
 
-use self::order::Placed;
+use self::order::{Placed, Terms};
+use self::resume::Resumed;
 use self::solver::Solvers;
 use self::transport::Transport;
-use crate::cert::{Certificate, SubjectAltName, pem};
-use crate::error::{Error, Result};
+use crate::cert::{Certificate, SubjectAltName};
+use crate::error::{Error, Kind, Result};
 use crate::net::Client;
 
 /// Where the account's key is kept between runs: a file of ours, 0600, for the server's directory; and who writes down that
@@ -48,12 +53,14 @@ pub trait AccountStore {
     fn set_aside(&mut self) -> Result<Option<String>>;
     /// Keeps `content` in place of what was there, on disk when this returns.
     fn save(&mut self, content: &[u8]) -> Result<()>;
+    /// The order in progress that was kept last; `None` if there is none, or what is there cannot be used.
+    fn order(&mut self) -> Result<Option<KeptOrder>>;
+    /// Keeps `order` in place of what was there, on disk when this returns; `None` removes it. The caller of [`obtain`]
+    /// removes it as well once it keeps the certificate.
+    fn save_order(&mut self, order: Option<&KeptOrder>) -> Result<()>;
     /// Hears, right before the certificate's request is sent, that the CA may issue from now on. An error ends it.
     fn before_request(&mut self) -> Result<()>;
 }
-
-/// No server sends more certificates in a chain (threat T24: the caller's limit is lower still).
-const MAX_CHAIN: usize = 100;
 
 /// Who is told what goes on, a line at a time.
 #[derive(Clone, Copy)]
@@ -100,7 +107,8 @@ impl Failed {
 }
 
 /// Gets a certificate for `names` with the request `csr_der` (PKCS#10, DER, without a CN): leaf first, then what the
-/// server sent behind it. `report` gets a line for each stage. Bounded by the client's deadline. What was put
+/// server sent behind it. Of the chains that the server offers, one that `accept` takes; if there is none, the server's own.
+/// `report` gets a line for each stage. Bounded by the client's deadline. What was put
 /// up for a challenge is taken away before this returns, and where it is dropped before, without a word.
 ///
 /// # Errors
@@ -112,6 +120,7 @@ pub async fn obtain(
     account: &mut dyn AccountStore,
     names: &[SubjectAltName],
     csr_der: &[u8],
+    accept: &Accept<'_>,
     report: &Report<'_>,
 ) -> Result<Vec<Certificate>, Failed> {
     let identifiers = identifier::identifiers(names)?;
@@ -122,38 +131,42 @@ pub async fn obtain(
         report.warn(&warning);
     }
     settings.check_profile(&transport)?;
-    let Placed { mut order, answers } =
-        order::place(&transport, settings, account, &identifiers, report).await?;
+    let terms = Terms::new(&identifiers, settings, transport.now())?;
+    let opened = account::open(&transport, settings, account, report).await?;
+    let resumed = resume::resume(&transport, opened, settings, account, &terms, accept, report).await?;
+    let Placed { mut order, answers } = match resumed {
+        Resumed::Issued(chain) => {
+            report.say("certificate issued");
+            return Ok(chain);
+        }
+        Resumed::Open(placed) => *placed,
+        Resumed::Nothing(opened) => {
+            order::place(&transport, opened, settings, account, &terms, report).await?
+        }
+    };
     let validated = match solvers.put_up(&answers, report).await {
         Ok(()) => validation::validate(&transport, &mut order, &answers, report).await,
         Err(error) => Err(error),
     };
     solvers.take_away(report).await;
-    validated?;
+    if let Err(error) = validated {
+        // A name that was refused once is lost for this order.
+        if error.kind() == Kind::NotTrusted {
+            account.save_order(None)?;
+        }
+        return Err(error.into());
+    }
     account.before_request()?;
-    let chain = order::finalize(&transport, &mut order, csr_der).await?;
-    let chain =
-        certificates(&chain).map_err(|what| Failed::unsettled(transport.error(Error::failed(what))))?;
+    let sent = match order::finalize(&transport, settings, &mut order, csr_der).await {
+        Err(failed) if !failed.unsettled && failed.error.kind() == Kind::NotTrusted => {
+            account.save_order(None)?;
+            return Err(failed);
+        }
+        sent => sent?,
+    };
+    let preferred = settings.preferred_chain.as_deref();
+    let chain = chain::choose(&transport, &order.account, &sent, preferred, accept, report).await;
+    let chain = chain.map_err(|what| Failed::unsettled(transport.error(Error::failed(what))))?;
     report.say("certificate issued");
     Ok(chain)
-}
-
-/// The certificates of `application/pem-certificate-chain` (RFC 8555 section 9.1): strictly that, nothing skipped.
-fn certificates(chain: &str) -> Result<Vec<Certificate>, String> {
-    let blocks = pem::blocks(chain.as_bytes());
-    if blocks.is_empty() {
-        return Err("the CA sent no certificate where the chain should be".to_owned());
-    }
-    if blocks.len() > MAX_CHAIN {
-        return Err(format!("the CA sent a chain of {} certificates, more than {MAX_CHAIN}", blocks.len()));
-    }
-    let certificate = |(at, block): (usize, &pem::PemBlock)| {
-        let damaged = |why: &str| format!("certificate {} of the chain that the CA sent {why}", at + 1);
-        if block.label != "CERTIFICATE" {
-            return Err(damaged("is no certificate"));
-        }
-        let der = block.der.as_deref().ok_or_else(|| damaged("is not whole"))?;
-        Certificate::from_der(der).map_err(|why| damaged(&format!("cannot be read: {why}")))
-    };
-    blocks.iter().enumerate().map(certificate).collect()
 }

@@ -2,26 +2,35 @@
 
 use std::time::Duration;
 
-use instant_acme::{
-    Account, AuthorizationState, AuthorizationStatus, Challenge, ChallengeType as Offered, Identifier,
-    NewOrder, Order, OrderStatus,
-};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
+use super::account::AcmeAccount;
 use super::choice::{self, Choice};
 use super::identifier::Token;
+use super::messages::{
+    Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Identifier, NewOrder, OrderObject,
+    OrderStatus, SentIdentifier,
+};
 use super::pause::Pause;
-use super::problem::{explain, persist, said};
-use super::transport::Transport;
-use super::{AccountStore, ChallengeType, DnsSolver, Failed, Report, Settings, account};
+use super::problem::{explain, may_be_about_validity, nonsense, said};
+use super::resume::KeptOrder;
+use super::transport::{CallError, Success, Transport};
+use super::{AccountStore, ChallengeType, Failed, Report, Settings, account};
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
+use crate::jose::{encode, jwk};
 use crate::text;
 
 /// What a challenge is answered with.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// Which of the order's authorizations it is for.
-    pub(super) index: usize,
+    /// The URL of the authorization.
+    pub(super) authorization: String,
+    /// The URL of the challenge.
+    pub(super) challenge: String,
+    /// Whether the CA looks already, because an earlier run told it to.
+    pub(super) is_told: bool,
     /// The name without `*.`: where the CA looks.
     pub(super) name: SubjectAltName,
     /// For messages.
@@ -37,170 +46,224 @@ pub(super) struct Answer {
 }
 
 /// An order with what is still to be shown for it.
-pub(super) struct Placed {
-    pub(super) order: Order,
+pub(super) struct Placed<'a> {
+    pub(super) order: CurrentOrder<'a>,
     pub(super) answers: Vec<Answer>,
 }
 
-/// How many orders are placed before values that a hook could take for options are given up on, and as many as there are
-/// names. One in 64 is such a value by chance, so that of a hundred new ones all are good one time in five.
-const ORDERS: usize = 10;
+/// An order of an account, as the server described it last.
+pub(super) struct CurrentOrder<'a> {
+    pub(super) account: AcmeAccount<'a>,
+    url: String,
+    object: OrderObject,
+}
 
-/// Places the order; a forgotten account is made anew.
-pub(super) async fn place(
-    transport: &Transport,
+impl<'a> CurrentOrder<'a> {
+    pub(super) fn new(account: AcmeAccount<'a>, url: String, object: OrderObject) -> Self {
+        CurrentOrder { account, url, object }
+    }
+
+    /// Every URL of an order is known before anything is done for it (threat T20).
+    pub(super) fn check(&self, transport: &Transport, terms: &Terms<'_>) -> Result<()> {
+        transport.check(&self.url)?;
+        transport.check(&self.object.finalize)?;
+        let (authorizations, names) = (&self.object.authorizations, terms.identifiers.len());
+        if authorizations.len() > names {
+            let what = format!("the CA wants {} names to be shown for {names}", authorizations.len());
+            return Err(transport.error(Error::failed(what)));
+        }
+        authorizations.iter().try_for_each(|url| transport.check(url).map(drop))
+    }
+
+    /// Whether it says that it is for these names and no others.
+    pub(super) fn is_for(&self, identifiers: &[Identifier]) -> bool {
+        let own: Option<Vec<Identifier>> =
+            self.object.identifiers.iter().map(SentIdentifier::parsed).collect();
+        own.is_some_and(|own| {
+            own.len() == identifiers.len() && identifiers.iter().all(|name| own.contains(name))
+        })
+    }
+
+    /// Whether there will be no certificate for it.
+    pub(super) fn is_lost(&self) -> bool {
+        self.object.status == OrderStatus::Invalid || self.object.error.is_some()
+    }
+
+    pub(super) fn status(&self) -> OrderStatus {
+        self.object.status
+    }
+
+    /// Asks how it stands.
+    pub(super) async fn refresh(&mut self, transport: &Transport) -> Result<()> {
+        const WHAT: &str = "show the order";
+        let answer = self.account.read(&self.url).await.map_err(|error| explain(error, WHAT, transport))?;
+        self.object = answer.json(WHAT, transport)?;
+        Ok(())
+    }
+}
+
+/// What is ordered.
+pub(super) struct Terms<'a> {
+    pub(super) identifiers: &'a [Identifier],
+    /// RFC 3339.
+    pub(super) not_after: Option<String>,
+    pub(super) profile: Option<&'a str>,
+}
+
+impl<'a> Terms<'a> {
+    /// # Errors
+    /// The end of life is beyond all calendars.
+    pub(super) fn new(identifiers: &'a [Identifier], settings: &'a Settings, now: i64) -> Result<Self> {
+        let not_after = settings.not_after.map(|end| rfc3339(end.from_start(now))).transpose()?;
+        Ok(Terms { identifiers, not_after, profile: settings.profile.as_deref() })
+    }
+}
+
+/// Places the order, and keeps its URL; a forgotten account is made anew.
+pub(super) async fn place<'a>(
+    transport: &'a Transport,
+    mut account: AcmeAccount<'a>,
     settings: &Settings,
     store: &mut dyn AccountStore,
-    identifiers: &[Identifier],
+    terms: &Terms<'_>,
     report: &Report<'_>,
-) -> Result<Placed> {
-    let mut account = account::open(transport, settings, store, report).await?;
-    let mut renewed = false;
-    for _ in 0..ORDERS + identifiers.len() {
-        let mut order = match new_order(&account, settings, identifiers).await {
-            Err(error) if !renewed && account::is_forgotten(&account, &error, transport) => {
-                account = account::renew(transport, settings, store, &error, report).await?;
-                renewed = true;
-                let placed = new_order(&account, settings, identifiers).await;
-                placed.map_err(|error| explain(error, "take the order", transport))?
-            }
-            placed => placed.map_err(|error| explain(error, "take the order", transport))?,
-        };
-        check_order(transport, &mut order, identifiers.len())?;
-        report.say(&format!("order placed for {}", shown(identifiers)));
-        let answers = answers(transport, settings, &mut order, identifiers, report).await?;
-        let is_hook = matches!(settings.dns, Some(DnsSolver::Hook(_)));
-        let odd = |answer: &&Answer| {
-            is_hook && answer.kind == ChallengeType::Dns01 && answer.dns_value.starts_with('-')
-        };
-        let odd: Vec<usize> = answers.iter().filter(odd).map(|answer| answer.index).collect();
-        if odd.is_empty() {
-            return Ok(Placed { order, answers });
+) -> Result<Placed<'a>> {
+    const WHAT: &str = "take the order";
+    let Terms { identifiers, not_after, profile } = terms;
+    let new = NewOrder { identifiers, not_after: not_after.as_deref(), profile: *profile };
+    let url = &transport.directory().new_order;
+    let placed = match account.post(url, &new).await {
+        Err(error) if account::is_forgotten(&account, &error) => {
+            account = account::renew(transport, settings, store, &error, report).await?;
+            account.post(url, &new).await
         }
-        report.say("the CA's token makes a value that begins with `-`; asking for another");
-        give_back(&mut order, &odd).await;
-    }
-    Err(transport.error(Error::failed(
-        "the CA sends nothing but tokens whose TXT value begins with `-`, which a hook could take for an option",
-    )))
-}
-
-async fn new_order(
-    account: &Account,
-    settings: &Settings,
-    identifiers: &[Identifier],
-) -> Result<Order, instant_acme::Error> {
-    let new = NewOrder::new(identifiers);
-    let new = match &settings.profile {
-        Some(profile) => new.profile(profile),
-        None => new,
+        placed => placed,
     };
-    persist(async || account.new_order(&new).await).await
+    let placed = placed.map_err(|error| refused(error, WHAT, transport, settings))?;
+    let url = order_url(&placed, WHAT, transport)?;
+    let order = CurrentOrder::new(account, url, placed.json(WHAT, transport)?);
+    order.check(transport, terms)?;
+    report.say(&format!("order placed for {}", shown(identifiers)));
+    store.save_order(Some(&KeptOrder::new(transport, &order.account, &order.url, terms)))?;
+    let answers = answers(transport, settings, &order, identifiers, report).await?;
+    Ok(Placed { order, answers })
 }
 
-/// So that the next order does not get the same token again. Servers that cannot do this make new ones anyway.
-async fn give_back(order: &mut Order, indices: &[usize]) {
-    let mut all = order.authorizations();
-    let mut index = 0;
-    while let Some(Ok(mut authorization)) = all.next().await {
-        if indices.contains(&index) {
-            drop(persist(async || authorization.deactivate().await.map(drop)).await);
-        }
-        index += 1;
-    }
+/// A moment, seconds since 1970, as ACME has it (RFC 8555 section 7.4).
+fn rfc3339(seconds: i64) -> Result<String> {
+    let moment = jiff::Timestamp::from_second(seconds);
+    moment.map(|moment| moment.to_string()).map_err(|_| {
+        Error::usage("the end of the certificate's life is too far away")
+            .hint("`--not-after` takes years up to 9999")
+    })
 }
 
-/// Every URL of an order is known before anything is done for it (threat T20).
-fn check_order(transport: &Transport, order: &mut Order, names: usize) -> Result<()> {
-    transport.check(order.url())?;
-    let state = order.state();
-    transport.check(&state.finalize)?;
-    if state.authorizations.len() > names {
-        let what = format!("the CA wants {} names to be shown for {names}", state.authorizations.len());
-        return Err(transport.error(Error::failed(what)));
-    }
-    for authorization in &state.authorizations {
-        transport.check(&authorization.url)?;
-    }
-    Ok(())
+/// Why the CA did not do `what` for the order, with what to do if it is the end of life that it refuses.
+fn refused(error: CallError, what: &str, transport: &Transport, settings: &Settings) -> Error {
+    let hint = matches!(&error, CallError::Problem(problem) if may_be_about_validity(problem));
+    let error = explain(error, what, transport);
+    if hint && settings.not_after.is_some() { error.hint(VALIDITY) } else { error }
+}
+
+/// What to do where a CA may have refused the end of life that was asked for.
+const VALIDITY: &str = "the CA may not issue with the wanted end of life: omit `--not-after`, or ask for a shorter life (step-ca: the provisioner's `maxTLSCertDuration`)";
+
+fn order_url(placed: &Success, what: &str, transport: &Transport) -> Result<String> {
+    placed
+        .location
+        .clone()
+        .ok_or_else(|| nonsense("it does not say where the order is (`Location`)", what, transport))
 }
 
 /// What has to be answered: nothing for a name that the CA still holds for valid.
-async fn answers(
+pub(super) async fn answers(
     transport: &Transport,
     settings: &Settings,
-    order: &mut Order,
+    order: &CurrentOrder<'_>,
     identifiers: &[Identifier],
     report: &Report<'_>,
 ) -> Result<Vec<Answer>> {
-    // Fetched once here; afterwards the library has them.
-    let fetched = persist(async || {
-        let mut all = order.authorizations();
-        while let Some(authorization) = all.next().await {
-            authorization?;
-        }
-        Ok(())
-    });
-    fetched.await.map_err(|error| explain(error, "show the authorizations", transport))?;
     let mut answers = Vec::new();
-    let mut all = order.authorizations();
-    let mut index = 0;
-    while let Some(authorization) = all.next().await {
-        let mut authorization =
-            authorization.map_err(|error| explain(error, "show the authorizations", transport))?;
+    for url in &order.object.authorizations {
+        let authorization = authorization(transport, &order.account, url, "show the authorizations").await?;
         let (name, shown) = name_of(transport, &authorization, identifiers)?;
         match authorization.status {
             AuthorizationStatus::Valid => report.say(&format!("{shown} is validated already")),
             AuthorizationStatus::Pending => {
                 let Choice { kind, reason } = chosen(settings, &name, &authorization)?;
                 report.say(&format!("{shown}: {kind} ({reason})"));
-                let Some(challenge) = authorization.challenge(offered(kind)) else {
+                let Some(challenge) = challenge(&authorization, kind) else {
                     return Err(transport.error(Error::failed("the CA took its challenge back")));
                 };
-                let (token, authorized) =
-                    (check_challenge(transport, &challenge)?, challenge.key_authorization());
+                let token = check_challenge(transport, challenge)?;
+                if challenge.status == ChallengeStatus::Invalid {
+                    return Err(transport.error(Error::not_trusted(format!(
+                        "the CA's order has a challenge for {shown} that failed already"
+                    ))));
+                }
+                let key_authorization = format!("{token}.{}", jwk::thumbprint(order.account.key().public()));
+                let digest = Sha256::digest(&key_authorization).to_vec();
                 answers.push(Answer {
-                    index,
+                    authorization: url.clone(),
+                    challenge: challenge.url.clone(),
+                    is_told: challenge.status != ChallengeStatus::Pending,
                     name,
                     shown,
                     kind,
                     token,
-                    key_authorization: authorized.as_str().to_owned(),
-                    digest: authorized.digest().as_ref().to_vec(),
-                    dns_value: authorized.dns_value(),
+                    key_authorization,
+                    dns_value: encode(&digest),
+                    digest,
                 });
             }
             status => {
-                let word = format!("{status:?}").to_lowercase();
                 return Err(transport.error(Error::not_trusted(format!(
-                    "the CA's new order has an authorization for {shown} that is {word} already"
+                    "the CA's order has an authorization for {shown} that is {} already",
+                    status.word()
                 ))));
             }
         }
-        index += 1;
     }
     Ok(answers)
+}
+
+/// Reads an authorization; `what` the server is asked to do.
+pub(super) async fn authorization(
+    transport: &Transport,
+    account: &AcmeAccount<'_>,
+    url: &str,
+    what: &str,
+) -> Result<Authorization> {
+    let answer = account.read(url).await.map_err(|error| explain(error, what, transport))?;
+    answer.json(what, transport)
+}
+
+/// The challenge of this kind.
+pub(super) fn challenge(authorization: &Authorization, kind: ChallengeType) -> Option<&Challenge> {
+    let word = kind.to_string();
+    authorization.challenges.iter().find(|challenge| challenge.kind == word)
 }
 
 /// The name of an authorization, without `*.`, and as it is shown. Only what was ordered is answered for: names go to a
 /// hook and into DNS messages.
 fn name_of(
     transport: &Transport,
-    authorization: &AuthorizationState,
+    authorization: &Authorization,
     ordered: &[Identifier],
 ) -> Result<(SubjectAltName, String)> {
-    let identifier = authorization.identifier();
-    let shown = format!("`{}`", text::escape(&identifier.to_string()));
+    let sent = &authorization.identifier;
+    let shown = if authorization.wildcard { format!("*.{}", sent.value) } else { sent.value.clone() };
+    let shown = format!("`{}`", text::escape(&shown));
     let is_ordered = |name: &str| {
         let star = format!("*.{name}");
         ordered.iter().any(|other| matches!(other, Identifier::Dns(other) if other == name || *other == star))
     };
-    match identifier.identifier {
-        Identifier::Ip(address) if ordered.contains(identifier.identifier) => {
-            Ok((SubjectAltName::Ip(*address), shown))
+    match sent.parsed() {
+        Some(Identifier::Ip(address)) if ordered.contains(&Identifier::Ip(address)) => {
+            Ok((SubjectAltName::Ip(address), shown))
         }
-        Identifier::Dns(name) if !name.starts_with("*.") && is_ordered(&name.to_ascii_lowercase()) => {
-            Ok((SubjectAltName::Dns(name.to_ascii_lowercase()), shown))
+        Some(Identifier::Dns(name)) if !name.starts_with("*.") && is_ordered(&name) => {
+            Ok((SubjectAltName::Dns(name), shown))
         }
         _ => Err(transport.error(Error::failed(format!(
             "the CA wants {shown} to be shown, which is no name of the order"
@@ -208,11 +271,9 @@ fn name_of(
     }
 }
 
-fn chosen(settings: &Settings, name: &SubjectAltName, authorization: &AuthorizationState) -> Result<Choice> {
-    let known = |challenge: &Challenge| {
-        ChallengeType::ALL.into_iter().find(|kind| offered(*kind) == challenge.r#type)
-    };
-    let kinds: Vec<ChallengeType> = authorization.challenges.iter().filter_map(known).collect();
+fn chosen(settings: &Settings, name: &SubjectAltName, authorization: &Authorization) -> Result<Choice> {
+    let offered = |kind: &ChallengeType| challenge(authorization, *kind).is_some();
+    let kinds: Vec<ChallengeType> = ChallengeType::ALL.into_iter().filter(offered).collect();
     // The authorization of a wildcard is for the name below the star.
     let whole = match name {
         SubjectAltName::Dns(name) if authorization.wildcard => SubjectAltName::Dns(format!("*.{name}")),
@@ -234,17 +295,8 @@ fn check_challenge(transport: &Transport, challenge: &Challenge) -> Result<Token
     })
 }
 
-/// The library's word for it.
-pub(super) fn offered(kind: ChallengeType) -> Offered {
-    match kind {
-        ChallengeType::Http01 => Offered::Http01,
-        ChallengeType::TlsAlpn01 => Offered::TlsAlpn01,
-        ChallengeType::Dns01 => Offered::Dns01,
-    }
-}
-
-fn shown(identifiers: &[Identifier]) -> String {
-    let names: Vec<String> = identifiers.iter().map(|name| name.authorized(false).to_string()).collect();
+pub(super) fn shown(identifiers: &[Identifier]) -> String {
+    let names: Vec<String> = identifiers.iter().map(ToString::to_string).collect();
     text::escape(&names.join(", "))
 }
 
@@ -252,61 +304,63 @@ fn shown(identifiers: &[Identifier]) -> String {
 /// or takes too long once the request is sent leaves that open.
 pub(super) async fn finalize(
     transport: &Transport,
-    order: &mut Order,
+    settings: &Settings,
+    order: &mut CurrentOrder<'_>,
     csr_der: &[u8],
-) -> Result<String, Failed> {
+) -> Result<Success, Failed> {
     const WHAT: &str = "issue the certificate";
     transport.forget();
-    let sent = persist(async || order.finalize_csr(csr_der).await).await;
-    sent.map_err(|error| {
+    let sent = order.account.post(&order.object.finalize, &json!({ "csr": encode(csr_der) })).await;
+    let sent = sent.map_err(|error| {
         let unsettled = !is_refusal(&error, transport) && transport.has_sent();
-        Failed { unsettled, ..explain(error, WHAT, transport).into() }
+        Failed { unsettled, ..refused(error, WHAT, transport, settings).into() }
     })?;
-    settle(transport, order, WHAT, &[OrderStatus::Valid]).await.map_err(|error| {
-        let unsettled = !is_lost(order);
-        Failed { unsettled, ..error.into() }
+    order.object = sent.json(WHAT, transport).map_err(Failed::unsettled)?;
+    wait_for(transport, order, WHAT, &[OrderStatus::Valid]).await.map_err(|error| {
+        let is_lost = order.is_lost();
+        let about_validity = order.object.error.as_ref().is_none_or(may_be_about_validity);
+        let error = match settings.not_after {
+            Some(_) if is_lost && about_validity => error.hint(VALIDITY),
+            _ => error,
+        };
+        Failed { unsettled: !is_lost, ..error.into() }
     })?;
-    let chain = persist(async || order.certificate().await).await;
-    chain
-        .map_err(|error| explain(error, "send the certificate", transport))
-        .and_then(|chain| chain.ok_or_else(|| transport.error(Error::failed("the CA sent no certificate"))))
-        .map_err(Failed::unsettled)
+    download(transport, order).await.map_err(Failed::unsettled)
+}
+
+/// The certificate of a valid order.
+pub(super) async fn download(transport: &Transport, order: &CurrentOrder<'_>) -> Result<Success> {
+    let Some(url) = &order.object.certificate else {
+        return Err(transport.error(Error::failed("the CA sent no certificate")));
+    };
+    order.account.read(url).await.map_err(|error| explain(error, "send the certificate", transport))
 }
 
 /// Whether the CA said no, and not only that it failed.
-fn is_refusal(error: &instant_acme::Error, transport: &Transport) -> bool {
-    matches!(error, instant_acme::Error::Api(_)) && (400..500).contains(&transport.last().status)
-}
-
-/// Whether there will be no certificate for the order.
-fn is_lost(order: &mut Order) -> bool {
-    let state = order.state();
-    state.status == OrderStatus::Invalid || state.error.is_some()
+fn is_refusal(error: &CallError, transport: &Transport) -> bool {
+    matches!(error, CallError::Problem(_)) && (400..500).contains(&transport.last().status)
 }
 
 /// Asks until the order is in one of the states; `what` is what the CA does meanwhile.
-pub(super) async fn settle(
+pub(super) async fn wait_for(
     transport: &Transport,
-    order: &mut Order,
+    order: &mut CurrentOrder<'_>,
     what: &str,
     wanted: &[OrderStatus],
 ) -> Result<()> {
     let mut pause = Pause::new(Duration::from_millis(250), Duration::from_secs(5));
     loop {
-        let state = order.state();
-        if wanted.contains(&state.status) {
+        if wanted.contains(&order.status()) {
             return Ok(());
         }
-        if is_lost(order) {
-            let state = order.state();
+        if order.is_lost() {
             let error = Error::not_trusted(format!("the CA refused to {what}"));
-            let reason = state.error.as_ref().map_or_else(|| "it gives no reason".to_owned(), said);
+            let reason = order.object.error.as_ref().map_or_else(|| "it gives no reason".to_owned(), said);
             return Err(transport.error(error.because(anyhow::anyhow!("{reason}"))));
         }
         if !transport.wait_to_ask(&mut pause).await {
             return Err(transport.out_of_time(what));
         }
-        let refreshed = persist(async || order.refresh().await.map(drop)).await;
-        refreshed.map_err(|error| explain(error, "show the order", transport))?;
+        order.refresh(transport).await?;
     }
 }

@@ -1,8 +1,7 @@
-//! What went wrong, for people: ACME's problem documents (RFC 8555 section 6.7) and the library's errors as ours.
+//! What went wrong, for people: ACME's problem documents (RFC 8555 section 6.7) as our errors.
 
-use instant_acme::Problem;
-
-use super::transport::Transport;
+use super::messages::ProblemDocument;
+use super::transport::{CallError, Transport};
 use super::waiting::shown_duration;
 use crate::error::{Error, Kind};
 use crate::text;
@@ -37,37 +36,62 @@ const REFUSALS: [&str; 22] = [
 ];
 
 /// Whether the problem is of this type (`badNonce`).
-pub(super) fn is(problem: &Problem, kind: &str) -> bool {
+pub(super) fn is(problem: &ProblemDocument, kind: &str) -> bool {
     short_type(problem) == kind
 }
 
 /// The type without what all types begin with.
-fn short_type(problem: &Problem) -> &str {
-    let full = problem.r#type.as_deref().unwrap_or_default();
-    full.strip_prefix(PREFIX).unwrap_or(full)
+fn short_type(problem: &ProblemDocument) -> &str {
+    shortened(problem.kind.as_deref().unwrap_or_default())
 }
 
-/// The library's error while `what` was done ("place the order"); a refusal becomes exit code 4.
-pub(super) fn explain(error: instant_acme::Error, what: &str, transport: &Transport) -> Error {
+fn shortened(kind: &str) -> &str {
+    kind.strip_prefix(PREFIX).unwrap_or(kind)
+}
+
+/// What became of a request while `what` was done ("take the order"); a refusal becomes exit code 4.
+pub(super) fn explain(error: CallError, what: &str, transport: &Transport) -> Error {
     match error {
-        instant_acme::Error::Api(problem) => refused(&problem, what, transport),
-        instant_acme::Error::Other(inner) => match inner.downcast::<Error>() {
-            Ok(ours) => *ours,
-            Err(other) => broken(&other.to_string(), what, transport),
-        },
-        other => broken(&other.to_string(), what, transport),
+        CallError::Problem(problem) => refused(&problem, what, transport),
+        CallError::Other(error) => error,
     }
 }
 
-fn broken(why: &str, what: &str, transport: &Transport) -> Error {
+/// An answer to a request for `what` that cannot be read.
+pub(super) fn nonsense(why: &str, what: &str, transport: &Transport) -> Error {
     transport.error(
         Error::failed(format!("could not {what}: the ACME server's answer makes no sense"))
             .because(anyhow::anyhow!("{}", text::escape(why))),
     )
 }
 
+/// Whether a refusal may be about the end of life that was asked for: servers have no type of its own for that (Let's
+/// Encrypt says `malformed`, step-ca `serverInternal`).
+pub(super) fn may_be_about_validity(problem: &ProblemDocument) -> bool {
+    const OTHERS: [&str; 17] = [
+        "accountDoesNotExist",
+        "badNonce",
+        "badPublicKey",
+        "badSignatureAlgorithm",
+        "caa",
+        "connection",
+        "dns",
+        "externalAccountRequired",
+        "incorrectResponse",
+        "invalidContact",
+        "invalidProfile",
+        "rateLimited",
+        "rejectedIdentifier",
+        "tls",
+        "unsupportedContact",
+        "unsupportedIdentifier",
+        "userActionRequired",
+    ];
+    !OTHERS.contains(&short_type(problem))
+}
+
 /// The CA's refusal to do `what`.
-fn refused(problem: &Problem, what: &str, transport: &Transport) -> Error {
+fn refused(problem: &ProblemDocument, what: &str, transport: &Transport) -> Error {
     let (kind, hint) = match short_type(problem) {
         "rateLimited" => (Kind::Unreachable, Some(wait(transport))),
         "userActionRequired" => (
@@ -84,6 +108,16 @@ fn refused(problem: &Problem, what: &str, transport: &Transport) -> Error {
             )),
         ),
         "rejectedIdentifier" | "unsupportedIdentifier" => (Kind::NotTrusted, Some(POLICY.to_owned())),
+        "badSignatureAlgorithm" if !problem.algorithms.is_empty() => {
+            (Kind::NotTrusted, Some(accepted_algorithms(problem)))
+        }
+        "badSignatureAlgorithm" | "badPublicKey" => {
+            let kinds = "`ec-p256` (what every CA accepts), `ec-p384`, `rsa-2048` or `rsa-4096`";
+            (
+                Kind::NotTrusted,
+                Some(format!("the CA does not accept this kind of account key: {ANOTHER_KEY} {kinds}")),
+            )
+        }
         other if transport.last().status >= 500 && !REFUSALS.contains(&other) => (Kind::Unreachable, None),
         _ => (Kind::NotTrusted, None),
     };
@@ -95,6 +129,27 @@ fn refused(problem: &Problem, what: &str, transport: &Transport) -> Error {
         None => error,
     }
 }
+
+/// What a CA takes instead of the signature that it refuses (RFC 8555 section 6.2).
+fn accepted_algorithms(problem: &ProblemDocument) -> String {
+    const SHOWN: usize = 10;
+    let all = problem.algorithms.iter().take(SHOWN).map(|name| format!("`{}`", text::escape(name)));
+    let all = all.collect::<Vec<_>>().join(", ");
+    let kinds = ACCOUNT_KEYS.iter().filter(|(name, _)| problem.algorithms.iter().any(|other| other == name));
+    let kinds: Vec<String> = kinds.map(|(_, kind)| format!("`{kind}`")).collect();
+    if kinds.is_empty() {
+        return format!("the CA accepts the signature algorithms {all}, and trustup has none of them");
+    }
+    format!("the CA accepts the signature algorithms {all}: {ANOTHER_KEY} {}", kinds.join(" or "))
+}
+
+/// Signature algorithms of JWS (RFC 7518 section 3.1, RFC 8037), and the account keys that sign with them.
+const ACCOUNT_KEYS: [(&str, &str); 4] =
+    [("ES256", "ec-p256"), ("ES384", "ec-p384"), ("RS256", "rsa-2048"), ("EdDSA", "ed25519")];
+
+/// How the account gets a key of another kind.
+const ANOTHER_KEY: &str =
+    "name a file that does not exist yet with `--account-key`, and its kind with `--account-key-type`:";
 
 /// How a CA that wants external accounts is satisfied.
 pub(super) const EXTERNAL_ACCOUNT: &str =
@@ -111,7 +166,7 @@ fn wait(transport: &Transport) -> String {
 }
 
 /// What the CA says: detail, type, and the same for each name.
-pub(super) fn said(problem: &Problem) -> String {
+pub(super) fn said(problem: &ProblemDocument) -> String {
     const SHOWN: usize = 5;
     let detail = problem.detail.as_deref().unwrap_or("no reason given");
     let mut said = format!("the CA says: {}", text::escape(detail));
@@ -119,11 +174,9 @@ pub(super) fn said(problem: &Problem) -> String {
         said.push_str(&format!(" ({})", text::escape(short_type(problem))));
     }
     for part in problem.subproblems.iter().take(SHOWN) {
-        let name = part
-            .identifier
-            .as_ref()
-            .map(|name| format!(" `{}`", text::escape(&name.authorized(false).to_string())));
-        let detail = part.detail.as_deref().or(part.r#type.as_deref()).unwrap_or("no reason given");
+        let name = part.identifier.as_ref().map(|name| format!(" `{}`", text::escape(&name.value)));
+        let kind = part.kind.as_deref().map(shortened);
+        let detail = part.detail.as_deref().or(kind).unwrap_or("no reason given");
         said.push_str(&format!(";{}: {}", name.unwrap_or_default(), text::escape(detail)));
     }
     if problem.subproblems.len() > SHOWN {
@@ -132,19 +185,15 @@ pub(super) fn said(problem: &Problem) -> String {
     said
 }
 
-/// Calls again what failed because of a bad nonce alone. The library tries three times; a server that refuses every
-/// second nonce needs more.
-pub(super) async fn persist<T>(
-    mut call: impl AsyncFnMut() -> Result<T, instant_acme::Error>,
-) -> Result<T, instant_acme::Error> {
-    const ROUNDS: u32 = 10;
-    for _ in 1..ROUNDS {
-        match call().await {
-            Err(instant_acme::Error::Api(problem)) if is(&problem, "badNonce") => {}
-            done => return done,
-        }
+/// The first words of a body, for people.
+pub(super) fn beginning(body: &[u8]) -> String {
+    const SHOWN: usize = 80;
+    let text = String::from_utf8_lossy(&body[..body.len().min(4 * SHOWN)]);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if words.is_empty() {
+        return "nothing".to_owned();
     }
-    call().await
+    format!("`{}`", text::escape(&words.chars().take(SHOWN).collect::<String>()))
 }
 
 #[cfg(test)]
@@ -153,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_the_ca_says_is_one_safe_line() {
-        let problem: Problem = serde_json::from_str(
+        let problem: ProblemDocument = serde_json::from_str(
             r#"{"type":"urn:ietf:params:acme:error:rejectedIdentifier","detail":"no \u001b[31m","subproblems":[
                 {"identifier":{"type":"dns","value":"a.test\n"},"detail":"not\nthis"}]}"#,
         )

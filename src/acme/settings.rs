@@ -8,7 +8,9 @@ use std::str::FromStr;
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::cert::NotAfter;
 use crate::error::{Error, Result};
+use crate::key::KeyType;
 use crate::text;
 
 /// How control over a name is shown (RFC 8555 section 8, RFC 8737).
@@ -54,7 +56,7 @@ impl FromStr for ChallengeType {
 #[derive(Clone, Debug)]
 pub enum DnsSolver {
     /// A program with its first arguments. It is called as `PROGRAM ARGUMENT… present|cleanup FQDN. VALUE`, without a
-    /// shell.
+    /// shell. VALUE may begin with `-`.
     Hook(Vec<String>),
     /// A name server that takes updates.
     Rfc2136(Rfc2136),
@@ -143,6 +145,12 @@ pub struct Settings {
     pub agree_tos: bool,
     /// One of the profiles in the directory.
     pub profile: Option<String>,
+    /// The end of the certificate's life, for the order; the CA's own if not given.
+    pub not_after: Option<NotAfter>,
+    /// The common name of the root that the chain should lead to, where the CA offers several.
+    pub preferred_chain: Option<String>,
+    /// The kind of the key of a new account.
+    pub account_key_type: KeyType,
 }
 
 impl Settings {

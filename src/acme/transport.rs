@@ -1,28 +1,25 @@
-//! The HTTP below the ACME library: our own client, and on every request and answer what the library does not do: no
-//! URL outside the directory's origin (threat T20), no body without an end, errors that are no JSON, Retry-After, a
-//! second try where that is harmless.
+//! The HTTP below the messages: signed requests with their nonces, and on every request and answer the rules that hold for
+//! all of them: no URL outside the directory's origin (threat T20), no body without an end, errors that are no JSON,
+//! Retry-After, a second try where that is harmless.
 
-use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Method, Response, StatusCode};
-use instant_acme::{BodyWrapper, BytesResponse, HttpClient};
-use reqwest::header::RETRY_AFTER;
-use serde::Deserialize;
-use serde_json::Value;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LINK, LOCATION};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 use tokio::time::sleep;
 use url::Url;
 
 use super::Failed;
+use super::messages::{AcmeDirectory, ProblemDocument};
 use super::pause::Pause;
+use super::problem::{self, beginning, is};
 use super::waiting::{retry_after, shown_duration, skew};
 use crate::error::{Error, Kind, Result};
+use crate::jose::{jwk, jws};
+use crate::key::PrivateKey;
 use crate::net::url::{authority, masked, origin, same_origin};
 use crate::net::{Answer, Broken, Client, Request};
 use crate::text;
@@ -36,54 +33,82 @@ const MAX_MESSAGE: u64 = 256 * 1024;
 /// How often a request is sent that does not get through and may not arrive twice.
 const TRIES: u32 = 4;
 
-/// The directory (RFC 8555 section 7.1.1): what of it the library does not tell.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Directory {
-    new_nonce: String,
-    new_account: String,
-    new_order: String,
-    #[serde(default)]
-    meta: Meta,
-}
+/// How often a request is sent with another nonce (RFC 8555 section 6.5): a server that refuses every second one refuses
+/// them all once in a billion requests.
+const NONCES: u32 = 30;
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Meta {
-    terms_of_service: Option<String>,
-    #[serde(default)]
-    external_account_required: bool,
-    #[serde(default)]
-    profiles: BTreeMap<String, Value>,
-}
+/// The longest URL that is asked.
+const MAX_URL: usize = 64 * 1024 - 1;
 
-/// One server, as the library is to see it. Cheap to clone.
-#[derive(Clone, Debug)]
-pub(super) struct Transport(Arc<Inner>);
+const REPLAY_NONCE: HeaderName = HeaderName::from_static("replay-nonce");
 
+/// One server.
 #[derive(Debug)]
-struct Inner {
+pub(super) struct Transport {
     client: Client,
     url: Url,
-    /// The directory as it came: the library asks for it again with every account.
-    body: Bytes,
-    directory: Directory,
+    directory: AcmeDirectory,
     /// Where the account is kept, for messages.
     account_place: String,
     /// How far its clock is ahead of ours, in seconds, by the answer that the directory came with.
     skew: Option<i64>,
-    last: Mutex<Last>,
+    /// The nonce of the last answer.
+    nonce: RefCell<Option<String>>,
+    last: Cell<Last>,
     /// Whether a request that does not only read may have reached the server since [`Transport::forget`].
-    sent: AtomicBool,
+    sent: Cell<bool>,
 }
 
-/// What the library does not pass on of the last answer.
+/// What was remarkable about the last answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Last {
     /// Its HTTP status.
     pub(super) status: u16,
     /// What Retry-After said.
     pub(super) retry_after: Option<Duration>,
+}
+
+/// Who signs a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SignedBy<'a> {
+    pub(super) key: &'a PrivateKey,
+    /// The account's URL; `None` where the key itself is sent (RFC 8555 section 6.2).
+    pub(super) account: Option<&'a str>,
+}
+
+/// What was answered with a status of 200 to 299.
+#[derive(Debug)]
+pub(super) struct Success {
+    /// What was asked.
+    pub(super) url: Url,
+    /// The values of `Link`.
+    pub(super) links: Vec<String>,
+    /// What `Location` says.
+    pub(super) location: Option<String>,
+    pub(super) body: Vec<u8>,
+}
+
+/// Why a request has no success.
+#[derive(Debug)]
+pub(super) enum CallError {
+    /// The server says no, or that it failed.
+    Problem(Box<ProblemDocument>),
+    /// Anything else, ready to be shown.
+    Other(Error),
+}
+
+impl From<Error> for CallError {
+    fn from(error: Error) -> Self {
+        CallError::Other(error)
+    }
+}
+
+impl Success {
+    /// The body as `T`; `what` was asked for ("take the order").
+    pub(super) fn json<T: DeserializeOwned>(&self, what: &str, transport: &Transport) -> Result<T> {
+        serde_json::from_slice(&self.body)
+            .map_err(|error| problem::nonsense(&error.to_string(), what, transport))
+    }
 }
 
 impl Transport {
@@ -104,28 +129,36 @@ impl Transport {
             return Err(if too_late { error.into() } else { absent(error) });
         }
         let skew = skew(&answer.headers, client.env().now());
-        let directory: Directory = serde_json::from_slice(&answer.body).map_err(|error| {
+        let directory: AcmeDirectory = serde_json::from_slice(&answer.body).map_err(|error| {
             Error::failed("the server's answer is no ACME directory").at(&place).because(error).hint(hint)
         })?;
-        let body = Bytes::from(answer.body);
-        let (client, url) = (client.clone(), url.clone());
-        let (last, sent) = (Mutex::default(), AtomicBool::new(false));
-        let inner = Inner { client, url, body, directory, account_place, skew, last, sent };
-        let transport = Transport(Arc::new(inner));
-        let directory = &transport.0.directory;
+        let transport = Transport {
+            client: client.clone(),
+            url: url.clone(),
+            directory,
+            account_place,
+            skew,
+            nonce: RefCell::default(),
+            last: Cell::default(),
+            sent: Cell::new(false),
+        };
+        let directory = &transport.directory;
         for url in [&directory.new_nonce, &directory.new_account, &directory.new_order] {
             transport.check(url)?;
         }
         Ok(transport)
     }
 
-    /// A URL that the server sent, as it may be asked: https, on the directory's origin, and one for the library, too,
-    /// which takes it as it was sent and panics over some (a blank, more than 64 KiB).
+    /// A URL that the server sent, as it may be asked: https, on the directory's origin, and a URL as RFC 3986 has it:
+    /// what the URL standard repairs (a blank) would be signed in one form and asked in another.
     pub(super) fn check(&self, url: &str) -> Result<Url> {
-        let (here, shown) = (&self.0.url, text::mask_url(url));
+        let (here, shown) = (&self.url, text::mask_url(url));
         let no_url = |error: anyhow::Error| {
             Error::failed("the ACME server sends something that is no URL").at(shorter(&shown)).because(error)
         };
+        if url.len() > MAX_URL {
+            return Err(no_url(anyhow::anyhow!("it is longer than {MAX_URL} bytes")));
+        }
         url.parse::<hyper::Uri>().map_err(|error| no_url(error.into()))?;
         match Url::parse(url) {
             Ok(url) if same_origin(&url, here) && url.username().is_empty() && url.password().is_none() => {
@@ -143,59 +176,59 @@ impl Transport {
         }
     }
 
-    /// For the library's builders.
-    pub(super) fn boxed(&self) -> Box<dyn HttpClient> {
-        Box::new(self.clone())
+    /// What the server offers.
+    pub(super) fn directory(&self) -> &AcmeDirectory {
+        &self.directory
     }
 
     /// The directory's URL.
-    pub(super) fn directory(&self) -> &Url {
-        &self.0.url
+    pub(super) fn url(&self) -> &Url {
+        &self.url
     }
 
     /// Where the account is kept, for messages.
     pub(super) fn account_place(&self) -> &str {
-        &self.0.account_place
+        &self.account_place
     }
 
     /// How far the server's clock is ahead of ours, in seconds, if it said what time it is there. Never "now" (threat T7).
     pub(super) fn skew(&self) -> Option<i64> {
-        self.0.skew
+        self.skew
     }
 
     /// Where the terms of service are, if there are any.
     pub(super) fn terms(&self) -> Option<&str> {
-        self.0.directory.meta.terms_of_service.as_deref()
+        self.directory.meta.terms_of_service.as_deref()
     }
 
     /// Whether a new account needs an external one.
     pub(super) fn wants_external_account(&self) -> bool {
-        self.0.directory.meta.external_account_required
-    }
-
-    /// The names of the profiles.
-    pub(super) fn profiles(&self) -> Vec<&str> {
-        self.0.directory.meta.profiles.keys().map(String::as_str).collect()
+        self.directory.meta.external_account_required
     }
 
     /// What was remarkable about the last answer.
     pub(super) fn last(&self) -> Last {
-        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.get()
     }
 
     /// From now on it is watched what is sent.
     pub(super) fn forget(&self) {
-        self.0.sent.store(false, Ordering::Relaxed);
+        self.sent.set(false);
     }
 
     /// Whether a request that does not only read may have reached the server since then.
     pub(super) fn has_sent(&self) -> bool {
-        self.0.sent.load(Ordering::Relaxed)
+        self.sent.get()
+    }
+
+    /// The clock here, seconds since 1970.
+    pub(super) fn now(&self) -> i64 {
+        self.client.env().now()
     }
 
     /// The time that is left for everything.
     pub(super) fn left(&self) -> Duration {
-        self.0.client.left()
+        self.client.left()
     }
 
     /// Waits for `pause`; says whether there is time left afterwards.
@@ -229,68 +262,112 @@ impl Transport {
 
     /// `error` with this server as its place.
     pub(super) fn error(&self, error: Error) -> Error {
-        error.at(masked(&self.0.url))
+        error.at(masked(&self.url))
     }
 
-    async fn exchange(&self, request: hyper::Request<BodyWrapper<Bytes>>) -> Result<BytesResponse> {
-        let (head, body) = request.into_parts();
-        let url = self.check(&head.uri.to_string())?;
-        if head.method == Method::GET && url == self.0.url {
-            return Ok(BytesResponse::from(Response::new(Full::new(self.0.body.clone()))));
+    /// Sends `payload` to `url`, signed.
+    pub(super) async fn post(
+        &self,
+        by: SignedBy<'_>,
+        url: &str,
+        payload: &impl Serialize,
+    ) -> Result<Success, CallError> {
+        let payload = serde_json::to_vec(payload)
+            .map_err(|error| self.error(Error::failed("could not write the request").because(error)))?;
+        self.signed(by, url, &payload, Again { harmless: false, tries: TRIES }).await
+    }
+
+    /// Reads `url`, signed: POST-as-GET (RFC 8555 section 6.3).
+    pub(super) async fn read(&self, by: SignedBy<'_>, url: &str) -> Result<Success, CallError> {
+        self.signed(by, url, &[], Again { harmless: true, tries: u32::MAX }).await
+    }
+
+    async fn signed(
+        &self,
+        by: SignedBy<'_>,
+        url: &str,
+        payload: &[u8],
+        again: Again,
+    ) -> Result<Success, CallError> {
+        let checked = self.check(url)?;
+        let mut left = NONCES;
+        loop {
+            let mut header = Map::new();
+            header.insert("nonce".to_owned(), self.nonce().await?.into());
+            // As it was sent, not as it was parsed: the server compares.
+            header.insert("url".to_owned(), url.into());
+            match by.account {
+                Some(account) => header.insert("kid".to_owned(), account.into()),
+                None => header.insert("jwk".to_owned(), jwk::of(by.key.public())),
+            };
+            let body = jws::flattened(by.key, header, payload)?.to_string().into_bytes();
+            let mut request = Request::post(checked.clone(), body);
+            request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jose+json"));
+            left -= 1;
+            match self.exchange(request, again).await {
+                Err(CallError::Problem(problem)) if is(&problem, "badNonce") && left > 0 => {}
+                done => return done,
+            }
         }
-        let body = match body.collect().await {
-            Ok(body) => body.to_bytes().to_vec(),
-            Err(never) => match never {},
-        };
-        let again = if head.method != Method::POST || is_reading(&body) {
-            Again { harmless: true, tries: u32::MAX }
-        } else {
-            Again { harmless: false, tries: TRIES }
-        };
-        let mut headers = head.headers;
-        // Ours says who asks.
-        headers.remove(reqwest::header::USER_AGENT);
-        let (method, limit, message_limit) = (head.method.clone(), MAX_ANSWER, MAX_MESSAGE);
-        let request = Request { method, url, headers, body, limit, message_limit };
-        let answer = send(&self.0.client, request, again).await;
+    }
+
+    /// A nonce that was not used: that of the last answer, else a new one (RFC 8555 section 7.2).
+    async fn nonce(&self) -> Result<String, CallError> {
+        if let Some(nonce) = self.nonce.take() {
+            return Ok(nonce);
+        }
+        let url = self.check(&self.directory.new_nonce)?;
+        let request = Request { method: reqwest::Method::HEAD, ..Request::get(url) };
+        self.exchange(request, Again { harmless: true, tries: u32::MAX }).await?;
+        self.nonce.take().ok_or_else(|| {
+            self.error(Error::failed("the ACME server answers without a nonce (`Replay-Nonce`)")).into()
+        })
+    }
+
+    async fn exchange(&self, mut request: Request, again: Again) -> Result<Success, CallError> {
+        (request.limit, request.message_limit) = (MAX_ANSWER, MAX_MESSAGE);
+        let answer = send(&self.client, request, again).await;
         if !again.harmless && answer.as_ref().map_or_else(|broken| broken.sent, |_| true) {
-            self.0.sent.store(true, Ordering::Relaxed);
+            self.sent.set(true);
         }
         let answer = answer.map_err(|broken| broken.error)?;
-        let retry_after = retry_after(&answer.headers, self.0.client.env().now());
-        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) =
-            Last { status: answer.status, retry_after };
-        let status = match answer.status {
-            // 204 is what newNonce answers to a GET, and some servers to a HEAD.
-            204 if head.method == Method::HEAD => 200,
+        let retry_after = retry_after(&answer.headers, self.now());
+        self.last.set(Last { status: answer.status, retry_after });
+        if let Some(nonce) = nonce_of(&answer.headers) {
+            self.nonce.replace(Some(nonce));
+        }
+        match answer.status {
+            200..300 => Ok(Success {
+                links: values(&answer.headers, &LINK).collect(),
+                location: values(&answer.headers, &LOCATION).next(),
+                body: answer.body,
+                url: answer.url,
+            }),
             300..400 => {
-                return Err(Error::failed("the ACME server redirects, which the protocol has no place for")
-                    .at(masked(&answer.url)));
+                let error = Error::failed("the ACME server redirects, which the protocol has no place for");
+                Err(error.at(masked(&answer.url)).into())
             }
             // An answer to HEAD has no document that would say more.
-            400.. if !is_problem(&answer.body) => return Err(no_success(&answer)),
-            status => status,
-        };
-        let mut headers = answer.headers;
-        // The library adds it to the time of day, and panics where that overflows; what it says is kept in `last`.
-        headers.remove(RETRY_AFTER);
-        let mut response = Response::new(Full::new(Bytes::from(answer.body)));
-        *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        *response.headers_mut() = headers;
-        Ok(BytesResponse::from(response))
+            _ => Err(match problem_of(&answer.body) {
+                Some(problem) => CallError::Problem(Box::new(problem)),
+                None => no_success(&answer).into(),
+            }),
+        }
     }
 }
 
-impl HttpClient for Transport {
-    fn request(
-        &self,
-        request: hyper::Request<BodyWrapper<Bytes>>,
-    ) -> Pin<Box<dyn Future<Output = Result<BytesResponse, instant_acme::Error>> + Send>> {
-        let this = self.clone();
-        Box::pin(async move {
-            this.exchange(request).await.map_err(|error| instant_acme::Error::Other(Box::new(error)))
-        })
-    }
+/// The values of a header that are text.
+fn values(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok().map(ToOwned::to_owned))
+}
+
+/// A nonce is base64url, and any other is ignored (RFC 8555 section 6.5.1); but one in the other alphabet, or padded, does
+/// no harm.
+fn nonce_of(headers: &HeaderMap) -> Option<String> {
+    const LONGEST: usize = 1024;
+    let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'+' | b'/' | b'=');
+    values(headers, &REPLAY_NONCE)
+        .find(|nonce| (1..=LONGEST).contains(&nonce.len()) && nonce.bytes().all(plain))
 }
 
 /// Whether and how often a request is sent again.
@@ -324,7 +401,7 @@ async fn send(client: &Client, request: Request, again: Again) -> Result<Answer,
                     (429 | 503, Some(after)) => Some(at_least(after, &mut pause)),
                     (502..=504, _) if again.harmless => Some(pause.take()),
                     // A limit that says nothing of its end; an ACME server's own word on it is an answer.
-                    (429, _) if again.harmless && !is_problem(&answer.body) => Some(pause.take()),
+                    (429, _) if again.harmless && problem_of(&answer.body).is_none() => Some(pause.take()),
                     _ => None,
                 };
                 (Ok(answer), wait)
@@ -353,15 +430,11 @@ pub(super) fn shorter(url: &str) -> String {
     }
 }
 
-/// Whether a signed request has an empty payload, so that it only reads (POST-as-GET, RFC 8555 section 6.3).
-fn is_reading(body: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(body).is_ok_and(|value| value["payload"] == "")
-}
-
-/// Whether an error's body is a problem document (RFC 7807), as far as the library needs it.
-fn is_problem(body: &[u8]) -> bool {
-    serde_json::from_slice::<instant_acme::Problem>(body)
-        .is_ok_and(|problem| problem.r#type.is_some() || problem.detail.is_some())
+/// An error's body, if it is a problem document (RFC 7807) that says anything.
+fn problem_of(body: &[u8]) -> Option<ProblemDocument> {
+    serde_json::from_slice::<ProblemDocument>(body)
+        .ok()
+        .filter(|problem| problem.kind.is_some() || problem.detail.is_some())
 }
 
 /// For an answer that is no success and no problem document.
@@ -382,28 +455,26 @@ fn no_success(answer: &Answer) -> Error {
     }
 }
 
-/// The first words of a body, for people.
-fn beginning(body: &[u8]) -> String {
-    const SHOWN: usize = 80;
-    let text = String::from_utf8_lossy(&body[..body.len().min(4 * SHOWN)]);
-    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if words.is_empty() {
-        return "nothing".to_owned();
-    }
-    format!("`{}`", text::escape(&words.chars().take(SHOWN).collect::<String>()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn reading_and_problems_are_told_by_their_bodies() {
-        assert!(is_reading(br#"{"protected":"x","payload":"","signature":"y"}"#));
-        assert!(!is_reading(br#"{"protected":"x","payload":"e30","signature":"y"}"#) && !is_reading(b""));
-        assert!(is_problem(br#"{"type":"urn:ietf:params:acme:error:malformed"}"#));
+    fn problems_are_told_by_their_bodies() {
+        assert!(problem_of(br#"{"type":"urn:ietf:params:acme:error:malformed"}"#).is_some());
         for body in ["", "<html>", "[]", "{}", r#"{"type":7}"#, r#"{"message":"x"}"#] {
-            assert!(!is_problem(body.as_bytes()), "{body}");
+            assert!(problem_of(body.as_bytes()).is_none(), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_nonce_is_base64url_or_none() {
+        let nonce = |value: &str| {
+            nonce_of(&HeaderMap::from_iter([(REPLAY_NONCE, HeaderValue::from_str(value).expect("value"))]))
+        };
+        assert_eq!(nonce("oFvnlFP1wIhRlYS2jTaXbA-_").as_deref(), Some("oFvnlFP1wIhRlYS2jTaXbA-_"));
+        for odd in ["", "a b", "a\\", "a\"", &"a".repeat(1025)] {
+            assert_eq!(nonce(odd), None, "{odd}");
         }
     }
 }

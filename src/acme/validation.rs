@@ -5,11 +5,12 @@
 
 use std::time::Duration;
 
-use instant_acme::{AuthorizationStatus, ChallengeStatus, Order, OrderStatus, Problem};
+use serde_json::json;
 
-use super::order::{self, Answer, offered};
+use super::messages::{AuthorizationStatus, Challenge, ChallengeStatus, OrderStatus, ProblemDocument};
+use super::order::{self, Answer, CurrentOrder};
 use super::pause::Pause;
-use super::problem::{explain, persist, said};
+use super::problem::{explain, said};
 use super::transport::Transport;
 use super::{ChallengeType, Report};
 use crate::error::{Error, Result};
@@ -18,48 +19,47 @@ use crate::error::{Error, Result};
 enum Standing {
     Valid,
     /// For good.
-    Invalid(Option<Problem>),
+    Invalid(Option<ProblemDocument>),
     /// The CA is at it, or has not looked.
     Working,
     /// The CA looked in vain, and looks again only if it is asked to.
-    Failed(Problem),
+    Failed(ProblemDocument),
 }
 
 /// Has every answer validated; the order is ready afterwards.
 pub(super) async fn validate(
     transport: &Transport,
-    order: &mut Order,
+    order: &mut CurrentOrder<'_>,
     answers: &[Answer],
     report: &Report<'_>,
 ) -> Result<()> {
     // All at once: those that work in the background do so together.
     let mut early = Vec::with_capacity(answers.len());
     for answer in answers {
-        early.push(tell(transport, order, answer).await?);
+        early.push(if answer.is_told { None } else { tell(transport, order, answer).await? });
     }
     for (answer, failed) in answers.iter().zip(early) {
         wait_for(transport, order, answer, failed, report).await?;
         report.say(&format!("{} validated", answer.shown));
     }
-    if order.state().status == OrderStatus::Pending {
-        let refreshed = persist(async || order.refresh().await.map(drop)).await;
-        refreshed.map_err(|error| explain(error, "show the order", transport))?;
+    if order.status() == OrderStatus::Pending {
+        order.refresh(transport).await?;
     }
-    order::settle(transport, order, "accept the order", &[OrderStatus::Ready, OrderStatus::Valid]).await
+    order::wait_for(transport, order, "accept the order", &[OrderStatus::Ready, OrderStatus::Valid]).await
 }
 
 async fn wait_for(
     transport: &Transport,
-    order: &mut Order,
+    order: &CurrentOrder<'_>,
     answer: &Answer,
-    mut failed: Option<Problem>,
+    mut failed: Option<ProblemDocument>,
     report: &Report<'_>,
 ) -> Result<()> {
     let mut polling = Pause::new(Duration::from_millis(250), Duration::from_secs(5));
     let mut repeating = Pause::new(Duration::from_secs(1), Duration::from_secs(15));
     let mut told = false;
     loop {
-        let in_time = match look(transport, order, answer).await? {
+        let in_time = match inspect(transport, order, answer).await? {
             Standing::Valid => return Ok(()),
             Standing::Invalid(problem) => return Err(lost(transport, answer, problem.or(failed).as_ref())),
             Standing::Working => transport.wait_to_ask(&mut polling).await,
@@ -91,59 +91,35 @@ async fn wait_for(
 }
 
 /// Asks the CA to look. What it says at once about an attempt that failed is not final: the challenge's state is.
-async fn tell(transport: &Transport, order: &mut Order, answer: &Answer) -> Result<Option<Problem>> {
-    let told = persist(async || {
-        let mut all = order.authorizations();
-        let mut position = 0;
-        while let Some(authorization) = all.next().await {
-            let mut authorization = authorization?;
-            if position == answer.index {
-                return match authorization.challenge(offered(answer.kind)) {
-                    Some(mut challenge) => challenge.set_ready().await,
-                    None => Err(instant_acme::Error::Str("the challenge is gone")),
-                };
-            }
-            position += 1;
-        }
-        Err(instant_acme::Error::Str("the authorization is gone"))
-    });
-    match told.await {
-        Ok(()) => Ok(None),
-        // The library makes no difference between a refused request and a challenge that holds an error.
-        Err(instant_acme::Error::Api(problem)) if transport.last().status < 300 => Ok(Some(problem)),
-        Err(error) => Err(explain(error, &format!("validate {}", answer.shown), transport)),
-    }
+async fn tell(
+    transport: &Transport,
+    order: &CurrentOrder<'_>,
+    answer: &Answer,
+) -> Result<Option<ProblemDocument>> {
+    let what = format!("validate {}", answer.shown);
+    let told = order.account.post(&answer.challenge, &json!({})).await;
+    let told = told.map_err(|error| explain(error, &what, transport))?;
+    told.json::<Challenge>(&what, transport).map(|challenge| challenge.error)
 }
 
-async fn look(transport: &Transport, order: &mut Order, answer: &Answer) -> Result<Standing> {
-    let looked = persist(async || {
-        let mut all = order.authorizations();
-        let mut position = 0;
-        while let Some(authorization) = all.next().await {
-            let mut authorization = authorization?;
-            if position == answer.index {
-                let state = authorization.refresh().await?;
-                let mine = state.challenges.iter().find(|challenge| challenge.r#type == offered(answer.kind));
-                let problem = mine.and_then(|challenge| challenge.error.clone());
-                return Ok(match (state.status, mine.map(|challenge| challenge.status), problem) {
-                    (AuthorizationStatus::Valid, _, _) => Standing::Valid,
-                    (AuthorizationStatus::Pending, Some(ChallengeStatus::Pending), Some(problem)) => {
-                        Standing::Failed(problem)
-                    }
-                    (AuthorizationStatus::Pending, Some(status), _) if status != ChallengeStatus::Invalid => {
-                        Standing::Working
-                    }
-                    (_, _, problem) => Standing::Invalid(problem),
-                });
-            }
-            position += 1;
+async fn inspect(transport: &Transport, order: &CurrentOrder<'_>, answer: &Answer) -> Result<Standing> {
+    let what = format!("validate {}", answer.shown);
+    let authorization = order::authorization(transport, &order.account, &answer.authorization, &what).await?;
+    let mine = order::challenge(&authorization, answer.kind);
+    let problem = mine.and_then(|challenge| challenge.error.clone());
+    Ok(match (authorization.status, mine.map(|challenge| challenge.status), problem) {
+        (AuthorizationStatus::Valid, _, _) => Standing::Valid,
+        (AuthorizationStatus::Pending, Some(ChallengeStatus::Pending), Some(problem)) => {
+            Standing::Failed(problem)
         }
-        Err(instant_acme::Error::Str("the authorization is gone"))
-    });
-    looked.await.map_err(|error| explain(error, &format!("validate {}", answer.shown), transport))
+        (AuthorizationStatus::Pending, Some(status), _) if status != ChallengeStatus::Invalid => {
+            Standing::Working
+        }
+        (_, _, problem) => Standing::Invalid(problem),
+    })
 }
 
-fn lost(transport: &Transport, answer: &Answer, problem: Option<&Problem>) -> Error {
+fn lost(transport: &Transport, answer: &Answer, problem: Option<&ProblemDocument>) -> Error {
     let reason = problem.map_or_else(|| "the CA gives no reason".to_owned(), said);
     let error = Error::not_trusted(format!("the CA could not validate {} by {}", answer.shown, answer.kind));
     transport.error(error.because(anyhow::anyhow!("{reason}"))).hint(advice(answer))

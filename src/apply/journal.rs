@@ -80,7 +80,7 @@ fn known_row(id: &str) -> Result<&'static Distro> {
     [false, true]
         .into_iter()
         .find_map(|is_private| distro::by_id(id, is_private))
-        .ok_or_else(|| Error::failed("the journal names a row that no table has"))
+        .ok_or_else(|| Error::failed("the journal names an unknown row"))
 }
 
 /// The state file as it is, as text; `None` if there is none.
@@ -185,7 +185,9 @@ impl Journal {
         let place = sysroot.display(&path);
         let refused = |error: Error| match is_newer(&error) {
             true => error.at(&place),
-            false => error.at(&place).hint(format!("look who wrote it; then remove `{place}` and run again")),
+            false => error
+                .at(&place)
+                .hint(format!("find out which program wrote it, remove `{place}`, and run again")),
         };
         let mut journal: Journal = FORMAT.read(&bytes, &place).map_err(|unreadable| match unreadable {
             Unreadable::Newer(error) => error,

@@ -188,7 +188,7 @@ impl<'a> Session<'a> {
         let mut changed = Vec::new();
         let ran = self.done.iter().any(|done| matches!(done, CarriedOut::Run { .. }));
         let error = if ran {
-            error.hint("hooks of the distribution's tool may have run; trustup cannot turn those back")
+            error.hint("hooks of the distribution's tool may have run; trustup cannot undo those")
         } else {
             error
         };
@@ -214,7 +214,7 @@ impl<'a> Session<'a> {
             let _ = self.own.remove(journal::FILE);
             return error;
         }
-        error.with_changed(changed).hint("the journal is kept: the next run tries again to turn this back")
+        error.with_changed(changed).hint("the journal is kept: the next run tries again to undo this")
     }
 
     /// Records `state` and forgets the journal: the run is complete. An empty state takes everything of ours away.
@@ -272,7 +272,7 @@ fn unavailable(sysroot: &Sysroot, why: Unavailable) -> Error {
     match why {
         Unavailable::Busy(lock) => Error::failed("another run of trustup holds the lock")
             .at(lock)
-            .hint("wait for it to end; `--timeout` says how long we wait"),
+            .hint("wait for it to end; `--timeout` sets how long trustup waits"),
         Unavailable::Failed(error) if error.kind() != Kind::Unsupported => {
             match error.cause::<Errno>() {
                 Some(_) => error.hint("trustup keeps what it needs for `untrust` there"),
@@ -283,7 +283,7 @@ fn unavailable(sysroot: &Sysroot, why: Unavailable) -> Error {
             error.hint("`--private-dir DIR` names a directory on a file system with locks, such as a local volume or a tmpfs")
         }
         Unavailable::Failed(error) if sysroot.is_host() => error.hint(format!(
-            "put a file system with locks at `{place}`, such as a local volume, an `emptyDir` or a tmpfs, or run trustup where the image is built"
+            "mount a file system with locks at `{place}`, such as a local volume, an `emptyDir` or a tmpfs, or run trustup where the image is built"
         )),
         Unavailable::Failed(error) => {
             error.hint("copy the root file system to a local disk, and run trustup on the copy")

@@ -122,7 +122,7 @@ impl<'a> Recovery<'a> {
             if is_newer && !changed {
                 let shown = text::escape(&self.view.sysroot().display(&watched.path));
                 self.notes.push(format!(
-                    "`{shown}` changed since a run was killed: the distribution's stores are left as they are, without what that run put in"
+                    "`{shown}` changed since a run was killed: the distribution's stores are left as they are, without the roots of that run"
                 ));
             }
             let doubts = self.notes.len();
@@ -145,7 +145,7 @@ impl<'a> Recovery<'a> {
             Plausibility::Doubted(why) => {
                 let shown = text::escape(&self.view.sysroot().display(path));
                 self.notes.push(format!(
-                    "the journal of a killed run is not believed in what it says of `{shown}`: {why}; that path is left as it is, without what that run put in"
+                    "the journal of a killed run is not believed about `{shown}`: {why}; that path is left as it is, without the roots of that run"
                 ));
                 (*self.view.original(path)?).clone()
             }
@@ -297,7 +297,7 @@ impl Journal {
         if failed.is_empty() {
             Ok(recovery.notes)
         } else {
-            Err(Error::failed("could not turn back what a killed run left").with_changed(failed))
+            Err(Error::failed("could not undo what a killed run left").with_changed(failed))
         }
     }
 }

@@ -310,7 +310,7 @@ fn check_sources(settings: &Settings) -> Result<()> {
     if of_file(&CA_URL) && asks_ca && settings.all(&FINGERPRINT).is_empty() {
         return refused(
             &CA_URL,
-            "needs a fingerprint: nothing else vouches for what the CA answers",
+            "needs a fingerprint: nothing else vouches for its answer",
             "",
             "on the CA's host run `step certificate fingerprint $(step path)/certs/root_ca.crt`, and give what it prints as `fingerprint` in `[ca]`; or name the root's file with `root`",
         );

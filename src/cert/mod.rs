@@ -113,7 +113,7 @@ impl Certificate {
             nom::Err::Error(error) | nom::Err::Failure(error) => format!("not an X.509 certificate: {error}"),
         })?;
         if !rest.is_empty() {
-            return Err(format!("{} behind the certificate", bytes(rest.len())));
+            return Err(format!("{} after the certificate", bytes(rest.len())));
         }
         let extensions = Extensions::of(&parsed)?;
         let subject = parsed.subject().as_raw().to_vec();
@@ -179,6 +179,11 @@ impl Certificate {
     /// The issuer in one line for people, like [`Certificate::subject`].
     pub fn issuer(&self) -> String {
         name::one_line(&self.0.issuer)
+    }
+
+    /// The issuer's first common name, raw: it may hold any character.
+    pub fn issuer_common_name(&self) -> Option<String> {
+        name::common_name(&self.0.issuer)
     }
 
     /// The subject's Name, DER.
@@ -286,7 +291,7 @@ struct Extensions {
 impl Extensions {
     fn of(parsed: &X509Certificate<'_>) -> Result<Extensions, String> {
         if parsed.extensions_map().is_err() {
-            return Err("not an X.509 certificate: an extension stands there twice".to_owned());
+            return Err("not an X.509 certificate: it has an extension twice".to_owned());
         }
         let mut found = Extensions::default();
         for extension in parsed.extensions() {
@@ -408,7 +413,7 @@ mod tests {
     fn t3_nothing_may_follow_the_der() {
         let mut der = TestCertificate::default().der();
         der.extend(b"\n");
-        assert!(Certificate::from_der(&der).expect_err("refused").contains("1 byte behind"));
+        assert!(Certificate::from_der(&der).expect_err("refused").contains("1 byte after"));
         let good = TestCertificate::default().der();
         for length in 0..good.len() {
             assert!(Certificate::from_der(&good[..length]).is_err(), "{length}");

@@ -117,6 +117,17 @@ pub(super) fn labels(name: &[u8]) -> Vec<String> {
     LABEL_OIDS.iter().map(of_type).find(|texts| !texts.is_empty()).unwrap_or_default()
 }
 
+/// The first common name.
+pub(super) fn common_name(name: &[u8]) -> Option<String> {
+    let rdns = rdns(name)?;
+    rdns.iter().flatten().filter(|attribute| attribute.has_type(LABEL_OIDS[0])).find_map(|attribute| {
+        match attribute.text() {
+            AttributeValue::Text(text) => Some(text),
+            AttributeValue::Broken | AttributeValue::Binary => None,
+        }
+    })
+}
+
 /// One line for people, in the way of RFC 4514 (most specific part first), escaped and cut.
 pub(super) fn one_line(name: &[u8]) -> String {
     let Some(rdns) = rdns(name) else { return "(malformed name)".to_owned() };

@@ -94,7 +94,7 @@ fn authority(certificate: &Certificate) -> Result<(), String> {
         return Err("its keyUsage lacks keyCertSign: it may not sign certificates".to_owned());
     }
     if certificate.serves_tls() == Some(false) {
-        return Err("its extended key usage lacks serverAuth: it is no root for TLS servers".to_owned());
+        return Err("its extended key usage lacks serverAuth: it is not a root for TLS servers".to_owned());
     }
     Ok(())
 }

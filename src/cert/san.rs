@@ -40,9 +40,7 @@ impl SubjectAltName {
         let SubjectAltName::Uri(uri) = self else { return None };
         let url = url::Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
         let host = text::escape(url.host_str()?);
-        Some(format!(
-            "TLS clients look for host names, not for the URI `{self}`: `{host}` is what is meant as a rule"
-        ))
+        Some(format!("TLS clients look for host names, not for the URI `{self}`: you probably mean `{host}`"))
     }
 }
 
@@ -70,7 +68,7 @@ impl FromStr for SubjectAltName {
         if text.contains("://") || text.starts_with("urn:") {
             return match url::Url::parse(text) {
                 Ok(_) if text.is_ascii() => Ok(SubjectAltName::Uri(text.to_owned())),
-                _ => Err(refused("this is no URI", text)),
+                _ => Err(refused("not a URI", text)),
             };
         }
         if let Some((local, domain)) = text.rsplit_once('@') {
@@ -81,7 +79,7 @@ impl FromStr for SubjectAltName {
             return if plain(local) && plain(domain) {
                 Ok(SubjectAltName::Email(text.to_owned()))
             } else {
-                Err(refused("this is no e-mail address", text))
+                Err(refused("not an e-mail address", text))
             };
         }
         host_name(text).map(SubjectAltName::Dns)
@@ -97,7 +95,7 @@ fn host_name(text: &str) -> Result<String, Error> {
     let rest = rest.strip_suffix('.').unwrap_or(rest);
     let ascii = match url::Host::parse(rest) {
         Ok(url::Host::Domain(domain)) => domain,
-        Ok(_) | Err(_) => return Err(refused("this is no host name", text)),
+        Ok(_) | Err(_) => return Err(refused("not a host name", text)),
     };
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -107,7 +105,7 @@ fn host_name(text: &str) -> Result<String, Error> {
             && label.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
     };
     if ascii.len() > 253 || !ascii.split('.').all(label) {
-        return Err(refused("this is no host name", text));
+        return Err(refused("not a host name", text));
     }
     Ok(format!("{star}{ascii}"))
 }
@@ -166,7 +164,7 @@ pub(crate) fn general_name(name: &GeneralName<'_>) -> Result<SubjectAltName, Str
         }
         other => {
             return Err(format!(
-                "it has a name of a kind that nobody asked for: {}",
+                "it has a name of a kind that was not requested: {}",
                 text::escape(&other.to_string())
             ));
         }

@@ -75,9 +75,8 @@ pub(super) fn settle(
     if anchors.is_empty()
         && let Some(why) = warnings.first()
     {
-        return Err(Error::not_trusted(why.clone()).hint(
-            "take the certificate out of the blocklist if it should be trusted, or ask why it is there",
-        ));
+        return Err(Error::not_trusted(why.clone())
+            .hint("remove the certificate from the blocklist if it should be trusted"));
     }
     Ok(warnings)
 }
@@ -121,7 +120,7 @@ pub(super) fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredA
             anchor.name
         ))
         .hint(
-            "give another name with `--name`, or none: then it is made from the subject and the fingerprint",
+            "give another name with `--name`, or omit `--name`: the name is then made from the subject and the fingerprint",
         )),
     }
 }

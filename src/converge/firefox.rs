@@ -72,7 +72,7 @@ fn file_of(view: &View, anchor: &StoredAnchor, own: &mut Desires) -> Result<Stri
     let node = Node::File(File::new(content, policy::MODE));
     let there = view.original(&path)?;
     if *there != Node::Absent && !there.satisfies(&node) {
-        return Err(Error::failed("a file that trustup did not make stands in the place of its own")
+        return Err(Error::failed("expected trustup's own file, found one that trustup did not create")
             .at(view.sysroot().display(&path))
             .hint("give the root another name with `--name`, or move the file to another place"));
     }
@@ -88,12 +88,9 @@ fn want_file(view: &View, named: &[String], own: &mut Desires) -> Result<()> {
         Node::Absent => (None, None),
         Node::File(file) => (Some(file.content.as_slice()), Some(file)),
         other => {
-            return Err(Error::failed(format!(
-                "{} stands where Firefox's policy file should be",
-                other.kind()
-            ))
-            .at(place)
-            .hint("check what it is: Firefox reads a regular file there, or nothing"));
+            return Err(Error::failed(format!("expected Firefox's policy file, found {}", other.kind()))
+                .at(place)
+                .hint("check what it is: Firefox reads a regular file there, or nothing"));
         }
     };
     let Some(content) = policy::merged(existing, named, &[]).map_err(|error| error.at(place))? else {
@@ -112,7 +109,7 @@ fn writable(view: &View, path: &str, node: &Node) -> Result<()> {
     if view.actual(path)?.satisfies(node) || view.is_writable(split(path).0)? {
         return Ok(());
     }
-    Err(Error::failed("whoever runs trustup cannot write Firefox's policy")
+    Err(Error::failed("the current user cannot write Firefox's policy")
         .at(view.sysroot().display(path))
-        .hint("run it as root, or leave `--firefox-policy` out"))
+        .hint("run it as root, or omit `--firefox-policy`"))
 }

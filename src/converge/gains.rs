@@ -264,19 +264,19 @@ pub(super) fn refuse(gains: &[Gain]) -> Result<()> {
     let mut origins: Vec<&str> = gains.iter().map(|gain| gain.origin.as_str()).collect();
     origins.dedup();
     if origins.contains(&OF_JOURNAL) {
-        error = error.hint("`trustup untrust --all` ends what the killed run began and removes what trustup added; then run this again");
+        error = error.hint("`trustup untrust --all` undoes the killed run and removes what trustup added; then run this again");
     }
     if origins.iter().any(|origin| origin.starts_with(OF_RECORD)) {
         error = error.hint("`trustup untrust --fingerprint HEX` removes a root of an earlier run");
     }
     if origins.iter().any(|origin| *origin != OF_JOURNAL && !origin.starts_with(OF_RECORD)) {
-        error = error.hint("remove the file that holds it, if nobody should trust it");
+        error = error.hint("remove the file that holds it, if it should not be trusted");
     }
     Err(error.hint("if it should be trusted, name its file with `--ca-file` in this run, and its fingerprint with `--fingerprint` after comparing it on the CA's host"))
 }
 
 const OF_RECORD: &str = "the record of an earlier run";
-const OF_JOURNAL: &str = "the journal of a killed run, which is turned back";
+const OF_JOURNAL: &str = "the journal of a killed run, which is undone";
 
 /// Where roots can come from.
 struct Origins {

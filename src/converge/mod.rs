@@ -132,7 +132,7 @@ pub fn converge<'a>(
     loop {
         draft.foreseen_gains(&baseline, current, &journal, options)?;
         if let Some(why) = &fallback {
-            draft.warnings.insert(0, format!("{why}; the built-in updater takes its place"));
+            draft.warnings.insert(0, format!("{why}; the built-in updater is used instead"));
             draft.updater.why.clone_from(why);
         }
         let native = draft.native_with_openssl().filter(|_| options.updater == UpdaterChoice::Auto);
@@ -151,8 +151,7 @@ pub fn converge<'a>(
             // The built-in updater does what the tool could not.
             (None, Some((program, uses_openssl))) if session.tool_is_at_fault(uses_openssl, &pem) => {
                 options.updater = UpdaterChoice::Builtin;
-                fallback =
-                    Some(format!("`{program}` does not work here, and what it did is turned back ({error})"));
+                fallback = Some(format!("`{program}` failed here, and its changes were undone ({error})"));
             }
             (None, _) => return Err(error),
         }
@@ -184,7 +183,7 @@ impl<'a> Draft<'a> {
                     "an earlier run saw a system of the row `{}`, this one is `{}`",
                     former.id, is.id
                 ))
-                .hint("run `trustup untrust --all` first: it takes out what that run put in; then bootstrap again"));
+                .hint("run `trustup untrust --all` first: it removes what that run installed; then bootstrap again"));
             }
         }
         let mut mended = if options.repair { doctor::mend(&view, &facts)? } else { Desires::default() };
@@ -207,17 +206,18 @@ impl<'a> Draft<'a> {
         }
         let (left_out, by_tool) = left_out(&view, &facts, &wanted, options.stores)?;
         if let (UpdaterUsed::Native(program), Some(path)) = (&updater.updater, by_tool) {
-            let why =
-                format!("`{program}` puts every anchor into `{path}`, of which Java could load nothing then");
+            let why = format!(
+                "`{program}` puts every anchor into `{path}`, and Java could then load nothing from it"
+            );
             if choice == UpdaterChoice::Native {
                 return Err(Error::unsupported(why)
-                    .hint("use `--updater auto`: the built-in updater leaves the root out of the keystore"));
+                    .hint("use `--updater auto`: the built-in updater omits the root from the keystore"));
             }
             let why = format!("{why}, and does so at the distribution's next update");
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: true };
         }
         if !mended.nodes.is_empty() {
-            let why = "what is damaged is mended by the built-in updater".to_owned();
+            let why = "the built-in updater repairs what is damaged".to_owned();
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
         let mut of_anchors = facts.row.updater.desired(&view, &wanted)?;
@@ -292,7 +292,7 @@ impl<'a> Draft<'a> {
         }
         if updater.notable {
             warnings.push(format!(
-                "{}; the built-in updater takes its place and keeps what is there",
+                "{}; the built-in updater is used instead and keeps what is there",
                 updater.why
             ));
         }

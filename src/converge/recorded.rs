@@ -42,7 +42,7 @@ pub(super) fn refuse_what_is_too_large(sysroot: &Sysroot, plan: &Plan) -> Result
                 tree::FILE_LIMIT >> 20
             ))
             .at(sysroot.display(&change.path))
-            .hint("check the directories of anchors: move files that are no root certificates to another directory, and run again"));
+            .hint("check the directories of anchors: move files that are not root certificates to another directory, and run again"));
         }
     }
     Ok(())
@@ -152,7 +152,7 @@ impl Draft<'_> {
         for path in &kept {
             if !kept.iter().any(|other| other != path && holds(path, other)) {
                 self.warnings.push(format!(
-                    "`{}` is kept: it holds files that trustup did not make",
+                    "`{}` is kept: it holds files that trustup did not create",
                     self.view.sysroot().display(path)
                 ));
             }
@@ -190,7 +190,7 @@ impl Draft<'_> {
         for unclaimed in &state.unclaimed {
             if unclaimed.is_no_store {
                 self.warnings.push(format!(
-                    "`{}` is left as it is: a change of it is recorded, but it is no trust store",
+                    "`{}` is left as it is: a change of it is recorded, but it is not a trust store",
                     sysroot.display(&unclaimed.path)
                 ));
             } else if let Some(via) = &unclaimed.via {

@@ -94,7 +94,7 @@ pub(super) fn want_profile(
             ));
             return Ok(false);
         }
-        return Err(Error::failed("a file that trustup did not make stands in the place of its own")
+        return Err(Error::failed("expected trustup's own file, found one that trustup did not create")
             .at(view.sysroot().display(profile::PATH))
             .hint("move it to another place, or keep it and do without `--install`: `trustup env` prints the variables"));
     }

@@ -30,7 +30,7 @@ pub(super) fn database(sysroot: &Sysroot, directory: &str) -> Result<Option<Vec<
     Ok(Some(trusted.map(|entry| entry.certificate.der().to_vec()).collect()))
 }
 
-/// The certificates of a PEM bundle; `None` if there is no such file.
+/// The certificates of a PEM bundle; `None` if no such file.
 pub(super) fn bundle(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
     Ok(sysroot.read(path, MAX_BODY)?.map(|(bytes, _)| certificates(&bytes)))
 }

@@ -194,7 +194,7 @@ fn refuse_shared(meta: &Meta, path: &str) -> Result<()> {
     if meta.mode & 0o022 == 0 && (meta.uid == us || meta.uid == 0) {
         return Ok(());
     }
-    Err(Error::failed("others can write in the directory that is to keep the CA's keys")
+    Err(Error::failed("other users can write to the directory that is to keep the CA's keys")
         .at(path)
         .hint(format!("`chmod 700 {path}`, or name a directory of your own")))
 }

@@ -217,7 +217,7 @@ fn file(view: &View, path: &str) -> Result<(String, Rc<Node>), Loaded> {
     match view.follow_actual(path) {
         Ok(None) => Err(Loaded::problem("it is not there")),
         Ok(Some((location, node))) if matches!(node.as_ref(), Node::File(_)) => Ok((location, node)),
-        Ok(Some((_, node))) => Err(Loaded::problem(format!("{} stands where a file should be", node.kind()))),
+        Ok(Some((_, node))) => Err(Loaded::problem(format!("expected a file, found {}", node.kind()))),
         Err(error) => Err(Loaded::problem(error.to_string())),
     }
 }

@@ -352,7 +352,7 @@ fn interrupted<'a>(
 
 /// What is kept after a failure: the key, if a CA may have issued a certificate for it. `before`: how much had been sent
 /// for it before this run.
-fn give_up(failure: methods::Failure, pending: Pending, before: usize) -> Error {
+fn give_up(failure: methods::Failure, mut pending: Pending, before: usize) -> Error {
     if failure.unsettled {
         let kept = pending.path().to_owned();
         return failure.error.hint(format!(
@@ -363,7 +363,7 @@ fn give_up(failure: methods::Failure, pending: Pending, before: usize) -> Error 
     if before > 0 && pending.record().attempts.len() == before {
         return failure.error;
     }
-    match pending.discard() {
+    match pending.discard_key() {
         Ok(()) => failure.error,
         Err(_) => failure
             .error
@@ -391,17 +391,20 @@ struct Issued<'a> {
 /// A life that is not the one that was asked for, or of which too much is over already, is worth a word.
 fn warn_of_its_life(world: &World<'_>, request: &Request, leaf: &Certificate, now: i64) {
     let end = text::moment(leaf.not_after());
-    let away = |asked: i64, got: i64| asked.abs_diff(got) > 120;
+    // Of the time between the order and the certificate, and of how far CAs date a certificate back.
+    const LEEWAY: i64 = 120;
+    let away = |asked: i64, got: i64, leeway: i64| asked.abs_diff(got) > leeway.unsigned_abs();
     match request.not_after {
         Some(NotAfter::Duration(asked)) => {
             let life = leaf.not_after().saturating_sub(leaf.not_before());
-            if away(i64::try_from(asked).unwrap_or(i64::MAX), life) {
+            let asked = i64::try_from(asked).unwrap_or(i64::MAX);
+            if away(asked, life, LEEWAY + asked / 50) {
                 (world.warn)(&format!(
                     "the CA gave the certificate a life of {life} s where {asked} s were asked for: it ends at {end}"
                 ));
             }
         }
-        Some(NotAfter::Moment(asked)) if away(asked, leaf.not_after()) => (world.warn)(&format!(
+        Some(NotAfter::Moment(asked)) if away(asked, leaf.not_after(), LEEWAY) => (world.warn)(&format!(
             "the CA gave the certificate another end than was asked for: it ends at {end}, and not at {}",
             text::moment(asked)
         )),

@@ -157,6 +157,22 @@ fn by(
         None if settled.ca.pins.is_empty() => None,
         None => Some(fetch_roots(settled, world, method, patience)?),
     };
+    let roots = match (roots_for(settled, method)?, &connection) {
+        // The server of a directory: its own root, if that is known, is the first that its chain may end at.
+        (Some(roots), Some(connection)) if roots.certificates.is_empty() => {
+            Some(Roots { or_itself: roots.or_itself, ..connection.clone() })
+        }
+        (Some(roots), _) => Some(roots),
+        (None, connection) => connection.clone(),
+    };
+    let check = |chain: &[Certificate], roots: &Roots| {
+        let wanted = Wanted { public_key: key.public_key(), names: about.names, roots };
+        check::check(chain, &wanted, world.env.now())
+    };
+    let accept = |chain: &[Certificate]| match &roots {
+        Some(roots) => check(&check::without_root(chain.to_vec()), roots).map(drop),
+        None => Err("nothing says which root it has to end at".to_owned()),
+    };
     let mut warned = |text: String| (world.warn)(&text);
     let names = Settings::of_root(Path::new("/"), &mut warned);
     let issued = runtime::block_on(async {
@@ -172,6 +188,7 @@ fn by(
             roots: connection.as_ref(),
             key,
             pending,
+            accept: &accept,
             say: world.say,
             warn: world.warn,
             step_ca: None,
@@ -201,19 +218,8 @@ fn by(
     let unsettled = pending.record().attempts.len() > sent_before;
     let issued: Result<_, Failure> = issued.map_err(|error| Failure { error, again: false, unsettled })?;
     let chain = check::without_root(issued?);
-    let roots = match (roots_for(settled, method)?, connection) {
-        // The server of a directory: its own root, if that is known, is the first that its chain may end at.
-        (Some(roots), Some(connection)) if roots.certificates.is_empty() => {
-            Roots { or_itself: roots.or_itself, ..connection }
-        }
-        (Some(roots), _) => roots,
-        (None, Some(roots)) => roots,
-        (None, None) => {
-            return Err(Error::usage("nothing says which root the certificate has to end at").into());
-        }
-    };
-    let wanted = Wanted { public_key: key.public_key(), names: about.names, roots: &roots };
-    match check::check(&chain, &wanted, world.env.now()) {
+    let roots = roots.ok_or_else(|| Error::usage("nothing says which root the certificate has to end at"))?;
+    match check(&chain, &roots) {
         Ok(vouched) => Ok((chain, vouched, roots)),
         Err(why) => Err(Error::not_trusted("the CA issued a certificate that cannot be used, and nothing of it is kept")
             .at(method.asks(&settled.ca).as_ref().map(masked).unwrap_or_default())

@@ -1,7 +1,8 @@
-//! JSON Web Signatures (RFC 7515) over JSON Web Tokens (RFC 7519), in the compact form.
+//! JSON Web Signatures (RFC 7515): JSON Web Tokens (RFC 7519) in the compact form, ACME's requests in the flattened one.
 
+use ring::hmac;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use super::{MAX_TOKEN, decode, encode};
@@ -81,6 +82,36 @@ pub fn sign(
     Ok(token)
 }
 
+/// Signs `payload` in the flattened JSON form (RFC 7515 section 7.2.2); `header` may add to `alg`, which is set here.
+///
+/// # Errors
+/// The system has no randomness.
+pub fn flattened(key: &PrivateKey, header: Map<String, Value>, payload: &[u8]) -> Result<Value> {
+    flattened_by(key.public().jws_algorithm(), header, payload, |message| key.sign(message))
+}
+
+/// The same with a shared key (HS256, RFC 7518 section 3.2).
+///
+/// # Errors
+/// None.
+pub fn flattened_with_mac(mac_key: &[u8], header: Map<String, Value>, payload: &[u8]) -> Result<Value> {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, mac_key);
+    flattened_by("HS256", header, payload, |message| Ok(hmac::sign(&key, message).as_ref().to_vec()))
+}
+
+fn flattened_by(
+    algorithm: &str,
+    mut header: Map<String, Value>,
+    payload: &[u8],
+    sign: impl FnOnce(&[u8]) -> Result<Vec<u8>>,
+) -> Result<Value> {
+    header.insert("alg".to_owned(), algorithm.into());
+    let protected = encode(Value::Object(header).to_string().as_bytes());
+    let payload = encode(payload);
+    let signature = encode(&sign(format!("{protected}.{payload}").as_bytes())?);
+    Ok(json!({ "protected": protected, "payload": payload, "signature": signature }))
+}
+
 /// Header and claims of a token whose signature nobody has checked: for messages, never for decisions about trust.
 ///
 /// # Errors
@@ -136,7 +167,6 @@ mod tests {
     use super::*;
     use crate::cert::testing::Xorshift;
     use crate::key::KeyType;
-    use serde_json::json;
 
     fn claims() -> Value {
         json!({"sub": "web", "aud": "https://ca/1.0/sign", "iat": 5, "exp": 5.9, "sans": ["a", "b"]})
@@ -168,6 +198,43 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_flattened_form_is_the_compact_one_in_parts() {
+        let text = |jws: &Value, part: &str| jws[part].as_str().expect(part).to_owned();
+        for kind in [KeyType::EcP256, KeyType::EcP384, KeyType::Rsa2048, KeyType::Ed25519] {
+            let key = PrivateKey::generate(kind).expect("a key");
+            let header = Map::from_iter([("nonce".to_owned(), json!("n"))]);
+            let jws = flattened(&key, header, br#"{"a":1}"#).expect("signed");
+            let token = ["protected", "payload", "signature"].map(|part| text(&jws, part)).join(".");
+            let read = verify(&token, key.public()).expect("verified");
+            assert_eq!((read.header("nonce"), read.header("typ")), (Some("n"), None), "{kind}");
+            assert_eq!(read.claims, Map::from_iter([("a".to_owned(), json!(1))]));
+            let empty = flattened(&key, Map::new(), b"").expect("signed");
+            assert_eq!(
+                text(&empty, "payload"),
+                "",
+                "POST-as-GET has an empty payload (RFC 8555 section 6.3)"
+            );
+        }
+    }
+
+    #[test]
+    fn a_mac_is_that_of_rfc_7515() {
+        // Appendix A.1: the key, and the signature over `header.payload`; the header there has white space.
+        let key =
+            decode("AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow")
+                .expect("base64url");
+        let message = "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), message.as_bytes());
+        assert_eq!(encode(tag.as_ref()), "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
+        let jws = flattened_with_mac(&key, Map::new(), b"x").expect("signed");
+        let header = decode(jws["protected"].as_str().expect("text")).expect("base64url");
+        assert_eq!(header, br#"{"alg":"HS256"}"#);
+        let message = format!("{}.{}", encode(&header), encode(b"x"));
+        let tag = decode(jws["signature"].as_str().expect("text")).expect("base64url");
+        assert!(hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, &key), message.as_bytes(), &tag).is_ok());
     }
 
     #[test]

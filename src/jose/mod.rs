@@ -1,5 +1,5 @@
-//! JOSE, as much of it as step-ca's tokens and keys need: JWS (RFC 7515), JWK (RFC 7517), JWE (RFC 7516), all in the
-//! compact form. Pure functions; what comes in is bounded before it costs anything, and no error holds a token or a key.
+//! JOSE, as much of it as step-ca's tokens and keys and ACME's requests need: JWS (RFC 7515), JWK (RFC 7517), JWE
+//! (RFC 7516), in the compact form; for ACME JWS in the flattened one. Pure functions; what comes in is bounded before it costs anything, and no error holds a token or a key.
 
 pub mod jwe;
 pub mod jwk;
@@ -12,7 +12,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 /// The longest token that is read, in bytes: one with a chain of certificates in its header has 5 KiB.
 pub const MAX_TOKEN: usize = 64 * 1024;
 
-fn encode(bytes: &[u8]) -> String {
+/// Base64url without padding (RFC 7515 section 2).
+pub(crate) fn encode(bytes: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 

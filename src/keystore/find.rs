@@ -105,7 +105,7 @@ impl Search {
             }
             Ok(Some(_)) => self
                 .problems
-                .push(Error::failed("a keystore of Java is no regular file").at(sysroot.display(name))),
+                .push(Error::failed("a Java keystore is not a regular file").at(sysroot.display(name))),
             Ok(None) => self.missing.push(name.to_owned()),
             Err(error) => self.problems.push(error),
         }

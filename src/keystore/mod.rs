@@ -137,7 +137,7 @@ impl KeystoreProblem {
                 Error::usage(what).hint("give the file that holds the password: `--java-storepass-file FILE`")
             }
             KeystoreProblem::Unsupported(_) => Error::unsupported(what)
-                .hint("`keytool -importkeystore -deststoretype PKCS12` makes a supported one of it"),
+                .hint("`keytool -importkeystore -deststoretype PKCS12` converts it to a supported format"),
             KeystoreProblem::TooCostly => Error::unsupported(what),
             KeystoreProblem::NotAKeystore | KeystoreProblem::Damaged(_) | KeystoreProblem::Alias(_) => {
                 Error::failed(what)
@@ -152,7 +152,7 @@ impl fmt::Display for KeystoreProblem {
             KeystoreProblem::NotAKeystore => f.write_str("neither a JKS nor a PKCS#12 keystore"),
             KeystoreProblem::Unsupported(what) => write!(f, "keystores with {what} are not supported"),
             KeystoreProblem::WrongPassword => {
-                f.write_str("the keystore's password is another one, or the file is damaged")
+                f.write_str("the keystore's password is wrong, or the file is damaged")
             }
             KeystoreProblem::Damaged(part) => write!(f, "the keystore is damaged: {part}"),
             KeystoreProblem::TooCostly => {

@@ -103,7 +103,7 @@ fn absolute(xdg_data_home: Option<&str>) -> Option<&str> {
     xdg_data_home.filter(|data| data.starts_with('/'))
 }
 
-/// The directories in `parent`, sorted; none if it is no directory or there is a link on the way.
+/// The directories in `parent`, sorted; none if it is not a directory or there is a link on the way.
 fn directories(sysroot: &Sysroot, parent: &str) -> Result<Vec<String>> {
     let mut found = Vec::new();
     if is_plain_directory(sysroot, parent)? {

@@ -77,7 +77,7 @@ impl NssRefusal {
     fn hint(&self) -> Option<&'static str> {
         match self {
             NssRefusal::NotSqlite(_) | NssRefusal::Damaged(..) | NssRefusal::TooLarge(_) => {
-                Some("`certutil -L -d sql:DIRECTORY` shows what NSS itself makes of it")
+                Some("`certutil -L -d sql:DIRECTORY` shows how NSS itself reads it")
             }
             NssRefusal::WrongPassword => Some(
                 "`certutil -K -d sql:DIRECTORY` asks for the password and says whether it is the right one",
@@ -106,17 +106,17 @@ impl fmt::Display for NssRefusal {
             NssRefusal::Encryption => f.write_str("the password is kept in a way that is not supported"),
             NssRefusal::Iterations(count) => write!(
                 f,
-                "the password asks for {count} iterations, more than {}: not even tried",
+                "the password asks for {count} iterations, more than {}: not tried",
                 super::MAX_ITERATIONS
             ),
-            NssRefusal::Costs => f.write_str("the signatures ask for more iterations than makes sense"),
-            NssRefusal::WrongPassword => f.write_str("the password is not the one of this database"),
+            NssRefusal::Costs => f.write_str("the signatures ask for too many iterations"),
+            NssRefusal::WrongPassword => f.write_str("wrong password for this database"),
             NssRefusal::Locked => f.write_str("the database has a password, and none was given"),
             NssRefusal::SerialTaken => {
                 f.write_str("another certificate with the same issuer and serial number is in there")
             }
             NssRefusal::Nickname => {
-                f.write_str("a nickname has letters, digits, `.`, `_` and `-`, and begins with no `.` or `-`")
+                f.write_str("a nickname must consist of letters, digits, `.`, `_` and `-`, and must not begin with `.` or `-`")
             }
             NssRefusal::NicknameTaken => f.write_str("another certificate has this nickname"),
             NssRefusal::Former => {

@@ -124,11 +124,11 @@ impl Outputs {
         }
         let Some(path) = &self.ca_out else { return Ok(()) };
         match host.read(path, FILE_LIMIT) {
-            Ok(Some((bytes, _))) if !holds_only_certificates(&bytes) => Err(Error::usage(
-                "`--ca-out` would replace a file that holds something else than certificates",
-            )
-            .at(crate::text::escape(path))
-            .hint("name another file")),
+            Ok(Some((bytes, _))) if !holds_only_certificates(&bytes) => {
+                Err(Error::usage("`--ca-out` would replace a file that has other content than certificates")
+                    .at(crate::text::escape(path))
+                    .hint("name another file"))
+            }
             Ok(_) => Ok(()),
             Err(error) => Err(error),
         }

@@ -28,11 +28,17 @@ const KEY: &str = "key.pem";
 const ANSWER: &str = "issued.pem";
 const RECORD: &str = "pending.json";
 const ENROLLED: &str = "enrolled.json";
+/// An ACME order, which may outlive the key that it was placed with: no key is named before its last request.
+const ORDER: &str = "order.json";
 /// The last attempts are what a diagnosis can use.
 const MAX_ATTEMPTS: usize = 20;
 
 const FORMAT: Format =
     Format { what: "record of a key in progress", field: Field::Schema, newest: 1, unnamed: None };
+
+/// The format of an ACME order in progress: its fields are the method's.
+pub const ORDER_FORMAT: Format =
+    Format { what: "record of an ACME order in progress", field: Field::Schema, newest: 1, unnamed: None };
 
 /// What is known of the run that left something behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +87,7 @@ impl Pending {
         OwnDirectory::open(host, &wanted).map_err(|why| match why {
             Unavailable::Busy(lock) => Error::failed("another run of trustup works on this pair")
                 .at(lock)
-                .hint("wait for it to end; `--timeout` says how long we wait"),
+                .hint("wait for it to end; `--timeout` sets how long trustup waits"),
             Unavailable::Failed(error) if error.kind() == error::Kind::Unsupported => error
                 .hint("give `--key` a path on a file system with locks, such as a local volume or a tmpfs"),
             Unavailable::Failed(error) if error.cause::<Errno>().is_some() => {
@@ -204,8 +210,32 @@ impl Pending {
         self.own.write(&account(id), content)
     }
 
-    /// The pair is placed, or nothing came of it: removes everything but the history and the other files that stay anyhow.
+    /// The ACME order in progress.
+    pub fn order(&self) -> Result<Option<Vec<u8>>> {
+        Ok(self.own.read(ORDER, FILE_LIMIT)?.map(|(bytes, _)| bytes))
+    }
+
+    /// Keeps it, on disk; `None` removes it.
+    pub fn save_order(&mut self, content: Option<&[u8]>) -> Result<()> {
+        match content {
+            Some(content) => self.own.write(ORDER, content),
+            None => self.own.remove(ORDER),
+        }
+    }
+
+    /// Where it is, for messages.
+    pub fn order_path(&self) -> String {
+        child(self.own.path(), ORDER)
+    }
+
+    /// The pair is placed: removes everything but the history and the other files that stay anyhow.
     pub fn discard(mut self) -> Result<()> {
+        self.own.remove(ORDER)?;
+        self.discard_key()
+    }
+
+    /// Nothing came of the key in progress: removes it. An order that can be resumed stays.
+    pub fn discard_key(&mut self) -> Result<()> {
         self.save_history()?;
         [ANSWER, KEY, RECORD].iter().try_for_each(|name| self.own.remove(name))
     }
@@ -235,7 +265,7 @@ impl Pending {
 /// What it left is damaged, or of a newer trustup, and stays.
 pub fn tidy(host: &Sysroot, outputs: &Outputs) -> Result<()> {
     let is_left = |name| matches!(host.lstat(&child(&directory_path(outputs), name)), Ok(Some(_)));
-    if [LOCK, KEY, ANSWER, RECORD].into_iter().any(is_left)
+    if [LOCK, KEY, ANSWER, RECORD, ORDER].into_iter().any(is_left)
         && let Ok(own) = Pending::lock(host, outputs, Duration::ZERO)
     {
         // Where it cannot be removed it does no harm.
@@ -251,8 +281,8 @@ pub(super) fn directory_path(outputs: &Outputs) -> String {
 }
 
 /// The files whose version decides whether this trustup may work on the pair, with their formats.
-pub fn versioned(outputs: &Outputs) -> [(String, &'static Format); 2] {
-    [(RECORD, &FORMAT), (history::FILE, &history::FORMAT)]
+pub fn versioned(outputs: &Outputs) -> [(String, &'static Format); 3] {
+    [(RECORD, &FORMAT), (history::FILE, &history::FORMAT), (ORDER, &ORDER_FORMAT)]
         .map(|(name, format): (&str, &'static Format)| (child(&directory_path(outputs), name), format))
 }
 
@@ -276,7 +306,7 @@ fn refuse_foreign(meta: &Meta, path: &str) -> Result<()> {
     if meta.uid != uid {
         return Err(Error::failed("another user keeps here what is under way for this pair")
             .at(path)
-            .because(anyhow::anyhow!("it belongs to user {}, and we are {uid}", meta.uid))
+            .because(anyhow::anyhow!("it belongs to user {}, and trustup runs as user {uid}", meta.uid))
             .hint(
                 "run trustup as the same user each time: root gives the files to the service with `--owner`",
             )
@@ -291,7 +321,7 @@ fn narrow(own: &OwnDirectory, is_shared: bool) -> Result<bool> {
     let mut removed = false;
     // Before, in case this run is killed; afterwards, in case another user is at work there right now.
     for _ in 0..2 {
-        for name in [KEY, ANSWER, RECORD, history::FILE].into_iter().filter(|_| !is_shared) {
+        for name in [KEY, ANSWER, RECORD, ORDER, history::FILE].into_iter().filter(|_| !is_shared) {
             removed |= own.directory().lstat(name)?.is_some();
             own.remove(name)?;
         }

@@ -69,7 +69,7 @@ impl Sysroot {
     }
 
     fn no_directory(&self, path: &str) -> Error {
-        Error::failed("there is no such directory").at(self.display(path))
+        Error::failed("no such directory").at(self.display(path))
     }
 }
 
@@ -129,9 +129,10 @@ impl Directory {
         match self.lstat(name)? {
             None => return Ok(None),
             Some(meta) if meta.kind != Kind::File => {
-                return Err(not_a_file()
-                    .at(self.shown(name))
-                    .hint(format!("check what `{}` is, and name or put a regular file", self.shown(name))));
+                return Err(not_a_file().at(self.shown(name)).hint(format!(
+                    "check what `{}` is, and replace it with a regular file or name another path",
+                    self.shown(name)
+                )));
             }
             Some(_) => {}
         }
@@ -142,9 +143,10 @@ impl Directory {
         };
         let Some(meta) = meta_of(&file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
         if meta.kind != Kind::File {
-            return Err(not_a_file()
-                .at(self.shown(name))
-                .hint(format!("check what `{}` is, and name or put a regular file", self.shown(name))));
+            return Err(not_a_file().at(self.shown(name)).hint(format!(
+                "check what `{}` is, and replace it with a regular file or name another path",
+                self.shown(name)
+            )));
         }
         budget::read(&file, meta.size, limit, &self.shown(name))
             .map(|bytes| Some((bytes, meta)))
@@ -219,16 +221,17 @@ impl Directory {
             .map_err(|error| self.failed("could not open", name, error))?;
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
             Some(meta) if meta.kind == Kind::File => Ok(file),
-            _ => Err(not_a_file()
-                .at(self.shown(name))
-                .hint(format!("check what `{}` is, and name or put a regular file", self.shown(name)))),
+            _ => Err(not_a_file().at(self.shown(name)).hint(format!(
+                "check what `{}` is, and replace it with a regular file or name another path",
+                self.shown(name)
+            ))),
         }
     }
 
     /// Makes the link `staged`, which must not exist, to `target`.
     pub(super) fn stage_link(&self, staged: &str, target: &str, modified: Option<(i64, u32)>) -> Result<()> {
         as_user(self.user, || rustix::fs::symlinkat(target, &self.fd, staged))
-            .map_err(|error| self.failed("could not make the link", staged, error))?;
+            .map_err(|error| self.failed("could not create the link", staged, error))?;
         match modified {
             Some(modified) => self.stamp_entry(staged, modified),
             None => Ok(()),
@@ -276,7 +279,7 @@ impl Directory {
             // Against the umask, and for those who gave us `--sysroot` as root.
             rustix::fs::fchmod(&made, Mode::from_raw_mode(attributes.mode))
         });
-        made.map_err(|error| self.failed("could not make the directory", name, error))
+        made.map_err(|error| self.failed("could not create the directory", name, error))
     }
 
     /// Sets the permission bits of the directory itself, octal.

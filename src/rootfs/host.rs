@@ -17,12 +17,12 @@ use crate::error::{Error, Result};
 /// # Errors
 /// Missing, no regular file, too large, no permission.
 pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
-    let meta = stat(path)?.ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
+    let meta = stat(path)?.ok_or_else(|| Error::usage("no such file").at(path.display()))?;
     refuse_other_than_file(path, &meta)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = open(path, flags)?.ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
+    let file = open(path, flags)?.ok_or_else(|| Error::usage("no such file").at(path.display()))?;
     let meta = meta_of(&file, "", AtFlags::EMPTY_PATH)?
-        .ok_or_else(|| Error::usage("there is no such file").at(path.display()))?;
+        .ok_or_else(|| Error::usage("no such file").at(path.display()))?;
     refuse_other_than_file(path, &meta)?;
     let place = path.display().to_string();
     budget::read(&file, meta.size, limit, &place).map_err(|error| error.at(place))
@@ -67,8 +67,7 @@ pub(super) fn open(path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
 /// The names in the directory at `path`, sorted by bytes; names that are not UTF-8 are left out.
 pub fn list_dir(path: &Path) -> Result<Vec<String>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory =
-        open(path, flags)?.ok_or_else(|| Error::usage("there is no such directory").at(path.display()))?;
+    let directory = open(path, flags)?.ok_or_else(|| Error::usage("no such directory").at(path.display()))?;
     super::list_of(&directory).map_err(|error| error.at(path.display()))
 }
 
@@ -174,14 +173,14 @@ pub(super) fn read_bounded(file: &OwnedFd, size: u64, limit: u64) -> Result<Vec<
 fn refuse_other_than_file(path: &Path, meta: &Meta) -> Result<()> {
     match meta.kind {
         Kind::File => Ok(()),
-        Kind::Directory => Err(Error::usage("a directory stands where a file should be").at(path.display())),
+        Kind::Directory => Err(Error::usage("expected a file, found a directory").at(path.display())),
         Kind::Link | Kind::Special => {
-            Err(Error::usage("a device, socket or FIFO stands where a file should be").at(path.display()))
+            Err(Error::usage("expected a file, found a device, socket or FIFO").at(path.display()))
         }
     }
 }
 
 fn too_large(limit: u64) -> Error {
     Error::failed(format!("the file is larger than {} KiB", limit / 1024))
-        .hint("no file of this kind is that large: look what it is, and name or put the right one")
+        .hint("files of this kind are never that large: check what it is, and name or mount the right file")
 }

@@ -56,7 +56,7 @@ impl Directory {
         {
             return Err(Error::failed("expected the lock, a regular file, found something else")
                 .at(self.shown(name))
-                .hint("find out what put it there; then move it away and run again"));
+                .hint("find out which program created it, move it away, and run again"));
         }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let open = |flags| rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600));
@@ -100,7 +100,7 @@ impl Directory {
         match self.lstat(name)? {
             None => return Ok(false),
             Some(meta) if meta.kind == Kind::File => {}
-            Some(_) => return Err(Error::failed("the lock is no regular file").at(self.shown(name))),
+            Some(_) => return Err(Error::failed("the lock is not a regular file").at(self.shown(name))),
         }
         let file =
             self.open_to_read(name).map_err(|error| self.failed("could not open the lock", name, error))?;

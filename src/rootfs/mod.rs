@@ -232,7 +232,7 @@ impl Sysroot {
     }
 
     /// The names in the directory at `path` (links followed), sorted by bytes, without `.` and `..`.
-    /// `None` if there is no such directory.
+    /// `None` if no such directory.
     pub fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
         match self.stat(path)? {
             None => return Ok(None),
@@ -246,15 +246,15 @@ impl Sysroot {
 
     fn not_a_file(&self, path: &str, kind: Kind) -> Error {
         let what = match kind {
-            Kind::Directory => "a directory stands where a file should be",
-            Kind::Link => "a link stands where a file should be",
-            Kind::File | Kind::Special => "a device, socket or FIFO stands where a file should be",
+            Kind::Directory => "expected a file, found a directory",
+            Kind::Link => "expected a file, found a link",
+            Kind::File | Kind::Special => "expected a file, found a device, socket or FIFO",
         };
         // Never a word of removing it: `/dev/null` may be what was named.
         let place = self.display(path);
         Error::failed(what)
             .at(&place)
-            .hint(format!("check what `{place}` is, and name or put a regular file"))
+            .hint(format!("check what `{place}` is, and replace it with a regular file or name another path"))
     }
 
     /// Forgets which directories it looked into, so that what is read next is what is there next.
@@ -333,10 +333,10 @@ impl Sysroot {
     fn open_error(&self, path: &str, error: Errno) -> Error {
         let place = self.display(path);
         match error {
-            Errno::LOOP => Error::failed("the links on the way to this path loop or lead through procfs")
+            Errno::LOOP => Error::failed("the links in this path loop or lead through procfs")
                 .at(&place)
                 .hint(format!(
-                    "check the links on the way to `{place}`: let each lead to a file or directory; paths through procfs, such as `/dev/fd`, cannot be used"
+                    "check the links in the path `{place}`: each must lead to a file or directory; paths through procfs, such as `/dev/fd`, cannot be used"
                 )),
             Errno::ACCESS | Errno::PERM => Error::failed("no permission to read")
                 .at(&place)

@@ -102,7 +102,7 @@ impl OutputOption {
                 Kind::Link => {
                     hops += 1;
                     if hops > MAX_HOPS {
-                        return Err(self.no_file("the links on the way loop").at(place()));
+                        return Err(self.no_file("the links in the path loop").at(place()));
                     }
                     let target = sysroot.read_link(&here)?.unwrap_or_default();
                     if target.starts_with('/') {
@@ -118,10 +118,10 @@ impl OutputOption {
                 Kind::Directory => done = here,
                 Kind::File if pending.is_empty() => return Ok(()),
                 Kind::File => {
-                    return Err(self.no_file("a file stands where a directory is needed").at(place()));
+                    return Err(self.no_file("expected a directory, found a file").at(place()));
                 }
                 Kind::Special => {
-                    return Err(self.no_file("a device, socket or FIFO stands there").at(place()));
+                    return Err(self.no_file("it is a device, socket or FIFO").at(place()));
                 }
             }
         }

@@ -115,7 +115,7 @@ impl OwnDirectory {
         if meta.kind != Kind::Directory {
             return Err(Error::failed("expected a directory of trustup's own, found something else")
                 .at(sysroot.display(wanted.path))
-                .hint("find out what put it there; then move it away and run again"));
+                .hint("find out which program created it, move it away, and run again"));
         }
         (wanted.accept)(&meta)?;
         let vanished = |parent: &Directory| {

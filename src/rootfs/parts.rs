@@ -30,7 +30,7 @@ impl Sysroot {
             Some(meta) if meta.kind == Kind::File => {
                 Ok(Some(PartialFile { file, size: meta.size, place: self.display(path), read: Cell::new(0) }))
             }
-            _ => Err(Error::failed("this path changed while we read it").at(self.display(path))),
+            _ => Err(Error::failed("this path changed while it was read").at(self.display(path))),
         }
     }
 }

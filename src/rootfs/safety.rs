@@ -17,15 +17,17 @@ impl Sysroot {
         while let Some(directory) = pending.pop() {
             match self.lstat(&directory)? {
                 Some(Meta { uid: owner, .. }) if !is_trusted(owner) => {
-                    return Ok(Some(format!("`{directory}` on the way belongs to user {owner}")));
+                    return Ok(Some(format!("its parent directory `{directory}` belongs to user {owner}")));
                 }
                 Some(Meta { kind: Kind::Directory, mode, uid: owner, .. })
                     if mode & 0o022 != 0 && !(mode & 0o1000 != 0 && owner == 0) =>
                 {
-                    return Ok(Some(format!("others can write `{directory}` on the way (mode {mode:04o})")));
+                    return Ok(Some(format!(
+                        "other users can write its parent directory `{directory}` (mode {mode:04o})"
+                    )));
                 }
                 Some(Meta { kind: Kind::Directory | Kind::Link, .. }) | None => {}
-                Some(_) => return Ok(Some(format!("`{directory}` on the way is no directory"))),
+                Some(_) => return Ok(Some(format!("`{directory}` in its path is not a directory"))),
             }
             if directory != "/" {
                 pending.push(split(&directory).0.to_owned());

@@ -158,7 +158,7 @@ fn file(content: Vec<u8>, meta: &Meta) -> Node {
 }
 
 fn changed_while_reading(place: String) -> Error {
-    Error::failed("this path changed while we read it")
+    Error::failed("this path changed while it was read")
         .at(place)
-        .hint("run again when nobody else works on the root file system")
+        .hint("run again when no other program changes the root file system")
 }

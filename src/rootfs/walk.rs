@@ -122,7 +122,7 @@ impl ForeignLink {
         ))
         .at(&link)
         .because(Errno::PERM)
-        .hint(format!("name the real path, or replace the link with one of root's: `chown -h 0:0 {link}`")))
+        .hint(format!("name the real path, or make root the owner of the link: `chown -h 0:0 {link}`")))
     }
 }
 

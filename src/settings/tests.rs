@@ -352,10 +352,7 @@ fn values_come_from_files_as_well() {
         (format!("[ca]\nfingerprint_file = \"{empty}\""), "2: `ca.fingerprint` is empty"),
         ("[ca]\nprovisioner_file = \"x\"".to_owned(), "2: `ca.provisioner_file` should be an absolute path"),
         ("[ca]\nprovisioner_file = 3".to_owned(), "2: `ca.provisioner_file` is a number"),
-        (
-            "[ca]\nprovisioner_file = \"/nowhere/x\"".to_owned(),
-            "there is no such file `ca.provisioner_file` names it",
-        ),
+        ("[ca]\nprovisioner_file = \"/nowhere/x\"".to_owned(), "no such file `ca.provisioner_file` names it"),
         (format!("[ca]\nprovisioner = \"x\"\nprovisioner_file = \"{two}\""), "both given"),
     ] {
         let found = problems(&text);

@@ -119,7 +119,7 @@ fn from_earlier_run(run: &mut Run<'_>, origin: &Origin<'_>, why: Error) -> Resul
         return Err(why);
     }
     run.collected.warn(format!(
-        "{why}; going on with the {} of {} certificates of it that an earlier run installed (`--require-fresh` makes this an error)",
+        "{why}; continuing with the {} of {} certificates of it that an earlier run installed (`--require-fresh` makes this an error)",
         kept.len(),
         previous.fingerprints.len()
     ));

@@ -14,7 +14,7 @@ use crate::fingerprint::Fingerprint;
 
 /// What a person does about a fingerprint that does not match. Never a ready option with the received value: who
 /// copies that has trusted first and checked never (threat T8).
-pub(super) const COMPARE_HINT: &str = "compare on the CA's host: `step certificate fingerprint $(step path)/certs/root_ca.crt` (or `openssl x509 -in root_ca.crt -noout -fingerprint -sha256`); if it differs from the expected value, the pin is wrong or old; if it is the same, somebody stands in between";
+pub(super) const COMPARE_HINT: &str = "compare on the CA's host: `step certificate fingerprint $(step path)/certs/root_ca.crt` (or `openssl x509 -in root_ca.crt -noout -fingerprint -sha256`); if it differs from the expected value, the pin is wrong or old; if it is the same, the connection is intercepted";
 
 /// How many received certificates an error lists.
 const LISTED: usize = 5;
@@ -140,7 +140,7 @@ impl<'a> Collected<'a> {
                 origin,
                 certificate.subject(),
                 Some(fingerprint),
-                "no given fingerprint is its own".to_owned(),
+                "it matches no `--fingerprint`".to_owned(),
             );
             return Ok(false);
         }
@@ -150,7 +150,7 @@ impl<'a> Collected<'a> {
                     Error::usage(format!("unsuitable certificate `{}`: {reason}", certificate.subject()))
                         .at(place(origin));
                 return Err(match policy::remedy(&certificate, &self.policy) {
-                    Some(option) => error.hint(format!("`{option}` accepts it all the same")),
+                    Some(option) => error.hint(format!("`{option}` accepts it anyway")),
                     None => error.hint(
                         "what becomes trusted must be a CA's root certificate, valid now; for a step-ca it is `$(step path)/certs/root_ca.crt`",
                     ),
@@ -207,7 +207,7 @@ impl<'a> Collected<'a> {
                 subject => format!("`{subject}`: {}", left.reason),
             })
             .collect();
-        let error = Error::usage("no usable certificate is in it").at(place(origin));
+        let error = Error::usage("it has no usable certificate").at(place(origin));
         match reasons.len() {
             0 => error,
             count => {

@@ -23,7 +23,7 @@ pub(super) fn read(run: &mut Run<'_>, index: usize, path: &Path) -> Result<()> {
         run.collected.take_file(&origin, file, pins)?
     } else {
         let found = host::stat(path)?.ok_or_else(|| {
-            Error::usage("there is no such file or directory")
+            Error::usage("no such file or directory")
                 .at(path.display())
                 .hint("is it mounted into the container?")
         })?;
@@ -79,7 +79,7 @@ fn read_directory(run: &mut Run<'_>, id: &str, pins: &[Fingerprint], directory: 
             Ok(Some(found)) if found.kind == Kind::Directory => continue,
             Ok(Some(found)) if found.kind == Kind::File => found,
             Ok(None) => {
-                run.collected.leave_out(&origin, String::new(), None, "a link that leads nowhere".to_owned());
+                run.collected.leave_out(&origin, String::new(), None, "a dangling symlink".to_owned());
                 continue;
             }
             Ok(Some(_)) => {
@@ -130,7 +130,7 @@ fn refuse_key_name(path: &Path) -> Result<()> {
 fn warn_if_writable(run: &mut Run<'_>, path: &Path) -> Result<()> {
     if let Some(why) = host::writable_by_others(path)? {
         run.collected.warn(format!(
-            "somebody else may have put certificates into `{}`: {why}; a `--fingerprint` would settle it",
+            "another user may have put certificates into `{}`: {why}; `--fingerprint` would rule that out",
             text::escape(&path.to_string_lossy())
         ));
     }

@@ -182,7 +182,7 @@ impl<'a> Run<'a> {
     fn warn_of_password(&mut self, url: &url::Url) {
         if !url.username().is_empty() || url.password().is_some() {
             self.collected.warn(format!(
-                "the user and password in `{}` go to a server that is not verified (its answer is): use a login that is worth nothing elsewhere",
+                "the user and password in `{}` go to a server that is not verified (its answer is): use a login that is not used elsewhere",
                 crate::net::url::masked(url)
             ));
         }

@@ -188,7 +188,7 @@ impl Request {
     /// Usage errors, each naming the option or variable that is wrong.
     pub fn validate(&self) -> Result<()> {
         if self.sources.is_empty() {
-            return Err(Error::usage("nothing says where certificates come from").hint(
+            return Err(Error::usage("no source of certificates is given").hint(
                 "give `--ca-url URL --fingerprint HEX`, `--root-url URL --fingerprint HEX`, `--bundle-url URL` or `--ca-file FILE`",
             ));
         }
@@ -249,7 +249,7 @@ impl Request {
             Source::StepCa { .. } => ("--ca-url", "--fingerprint"),
             _ => ("--root-url", "--fingerprint"),
         };
-        Error::usage(format!("`{name}` needs a fingerprint: nobody else vouches for what it answers"))
+        Error::usage(format!("`{name}` needs a fingerprint: nothing else vouches for its answer"))
             .hint(format!("on the CA's host run `step certificate fingerprint $(step path)/certs/root_ca.crt`, and give what it prints as `{pin}`"))
     }
 }
@@ -355,7 +355,7 @@ mod tests {
             request.validate().expect("a good request");
         }
         let bad = [
-            ("nothing says", with(vec![], vec![], None)),
+            ("no source of certificates", with(vec![], vec![], None)),
             ("--ca-url", with(vec![step_ca("ca.test")], vec![], None)),
             ("CA_URL", with(vec![from_ca_url(), https()], vec![], None)),
             ("CA_FINGERPRINT", with(vec![https()], vec![], Some(pin()))),

@@ -82,7 +82,7 @@ pub(crate) fn trusted_roots(root: &Path, env: &Env) -> Result<TrustedRoots> {
     })
 }
 
-/// Where the distribution keeps its roots, and those roots; `None` if there is no such file.
+/// Where the distribution keeps its roots, and those roots; `None` if no such file.
 fn default_store(root: &Path) -> Result<Option<(Vec<CertificateDer<'static>>, String)>> {
     for path in BUNDLES.map(|path| root.join(path)) {
         if exists(&path) {
@@ -104,7 +104,7 @@ fn exists(path: &Path) -> bool {
 
 fn usable(roots: Vec<CertificateDer<'static>>, place: String) -> Result<TrustedRoots> {
     if roots.is_empty() {
-        return Err(Error::not_trusted("this system's trust store holds no certificate, so nobody vouches for the bundle's host")
+        return Err(Error::not_trusted("this system's trust store holds no certificate, so nothing vouches for the bundle's host")
             .at(place)
             .hint("repair it (Debian: `update-ca-certificates --fresh`), name a root that vouches (`--ca-url URL --fingerprint HEX`), or pin the bundle (`--bundle-sha256 HEX`)"));
     }

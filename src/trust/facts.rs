@@ -94,12 +94,12 @@ impl Facts {
         }
         let named = match (view.sysroot().distribution(), view.ours().distribution.as_deref()) {
             (Some(id), _) => Some((id, "`--distribution` names it")),
-            (None, Some(id)) => Some((id, "an earlier run got it with `--distribution`")),
+            (None, Some(id)) => Some((id, "an earlier run was given it with `--distribution`")),
             (None, None) => None,
         };
         if let Some((id, why)) = named {
             let row = distro::by_id(id, false).ok_or_else(|| {
-                Error::usage(format!("there is no distribution `{}`", text::escape(id)))
+                Error::usage(format!("unknown distribution `{}`", text::escape(id)))
                     .hint("`trustup detect --list` lists the names")
             })?;
             let facts = Facts::of_row(view, row, why.to_owned(), os_release::read(view.sysroot())?)?;
@@ -133,7 +133,7 @@ impl Facts {
         }
         match self.native(view)? {
             Ok(program) => {
-                let why = format!("`{program}` is there and has all that it needs");
+                let why = format!("`{program}` exists and has everything it needs");
                 Ok(Chosen { updater: UpdaterUsed::Native(program), why, notable: false })
             }
             Err(WhyNot::Harmful(why)) if choice == UpdaterChoice::Auto => Ok(builtin(why, true)),
@@ -165,9 +165,7 @@ impl Facts {
         };
         for needed in tool.needs {
             if native::find(sysroot, needed)?.is_none() {
-                return Ok(Err(WhyNot::Unusable(format!(
-                    "`{program}` needs `{needed}`, which is not there"
-                ))));
+                return Ok(Err(WhyNot::Unusable(format!("`{program}` needs `{needed}`, which is missing"))));
             }
         }
         if !rustix::process::geteuid().is_root() {
@@ -215,7 +213,7 @@ impl Facts {
             let more = unsourced.len().saturating_sub(names.len());
             let more = if more == 0 { String::new() } else { format!(" and {more} more") };
             return Ok(Err(WhyNot::Harmful(format!(
-                "`{program}` would drop what somebody added to an output: {}{more}",
+                "`{program}` would drop certificates that another program added to an output: {}{more}",
                 names.join(", ")
             ))));
         }

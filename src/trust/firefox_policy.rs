@@ -63,8 +63,8 @@ pub fn named(existing: &[u8]) -> Vec<String> {
 }
 
 fn malformed() -> Error {
-    Error::failed("Firefox's policy file is no JSON, so that Firefox does not read it either")
-        .hint("mend it or remove it, and run again")
+    Error::failed("Firefox's policy file is not valid JSON, so Firefox does not read it either")
+        .hint("repair or remove it, and run again")
 }
 
 fn fresh(ours: &[String]) -> String {
@@ -111,12 +111,15 @@ impl ListPosition {
         let mut inner = Item { whole: value.clone(), key: None, value };
         let mut way = Vec::new();
         for depth in 0..=KEYS.len() {
-            let wanted = if depth < KEYS.len() { ('{', "object") } else { ('[', "list") };
+            let wanted = if depth < KEYS.len() { ('{', "object") } else { ('[', "array") };
             if !text[inner.value.clone()].starts_with(wanted.0) {
                 let name =
                     if depth == 0 { "its top".to_owned() } else { format!("`{}`", KEYS[..depth].join(".")) };
-                return Err(Error::failed(format!("in Firefox's policy file, {name} is no {}", wanted.1))
-                    .hint("mend it or remove it, and run again"));
+                return Err(Error::failed(format!(
+                    "in Firefox's policy file, expected {name} to be an {}",
+                    wanted.1
+                ))
+                .hint("repair or remove it, and run again"));
             }
             let items = items(text, &inner.value);
             way.push(inner);

@@ -23,7 +23,7 @@ static CLOSED: Closed = Closed {
     why: "it is in Nix's store, where only Nix writes",
     hint: "add the root in the Nix configuration of the image",
     refusal: "a directory of this path is a link into Nix's store, where only Nix writes",
-    remedy: "make its directory a real one where the image is built, or take the root in there, with `cacert.override`",
+    remedy: "create a real directory when the image is built, or add the root to the store with `cacert.override`",
 };
 
 impl Owner for NixStore {

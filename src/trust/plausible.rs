@@ -293,7 +293,7 @@ fn raises_trust(
         return Ok(None);
     }
     let Node::File(actual) = actual.as_ref() else {
-        return Ok(Some("there is no database any more".to_owned()));
+        return Ok(Some("the database no longer exists".to_owned()));
     };
     let keys = view.actual(&child(directory, KEY_DB))?;
     let open = |content: &[u8]| match keys.as_ref() {
@@ -303,10 +303,10 @@ fn raises_trust(
     Ok(match (open(&before.content), open(&actual.content)) {
         (Some(before), Some(now)) => match before.trusts_no_more_than(&now, known) {
             Ok(true) => None,
-            Ok(false) => Some("it would trust a certificate more than now".to_owned()),
+            Ok(false) => Some("it would trust a certificate more than it does now".to_owned()),
             Err(refusal) => Some(refusal.into_error().what().to_owned()),
         },
-        _ => Some("it is no database that can be read".to_owned()),
+        _ => Some("it is not a readable database".to_owned()),
     })
 }
 
@@ -325,7 +325,7 @@ fn opened_otherwise(
     let now = if let Node::File(now) = actual.as_ref() { open(&now.content) } else { None };
     Ok(match (open(before), now) {
         (Some(before), Some(now)) if before.has_password_of(&now).unwrap_or(false) => None,
-        _ => Some("it would be opened by another password than now".to_owned()),
+        _ => Some("it would have another password than now".to_owned()),
     })
 }
 

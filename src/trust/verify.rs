@@ -90,7 +90,7 @@ fn bundle(view: &View, side: Side, path: &str, offer: &mut Offer) -> Result<()> 
     let Some((location, node)) = side.follow(view, path)? else { return Ok(()) };
     offer.exists = true;
     let Node::File(file) = node.as_ref() else {
-        offer.damage = Some(format!("{} stands where a file should be", node.kind()));
+        offer.damage = Some(format!("expected a file, found {}", node.kind()));
         return Ok(());
     };
     offer.mount_point = file.mount_point;
@@ -117,7 +117,7 @@ fn signature_list(view: &View, side: Side, path: &str, offer: &mut Offer) -> Res
     offer.mount_point = file.mount_point;
     match certificates_in_edk2(&file.content) {
         Some(certificates) => offer.roots = certificates.iter().map(name).collect(),
-        None => offer.damage = Some("it is no list of EFI signatures".to_owned()),
+        None => offer.damage = Some("it is not a list of EFI signatures".to_owned()),
     }
     Ok(())
 }
@@ -253,7 +253,7 @@ pub fn compare(
             }
             if excused.withdrawn.contains(fingerprint) {
                 notes.push(format!(
-                    "`{path}` no longer holds `{name}` ({fingerprint}): the distribution withdrew it"
+                    "`{path}` no longer holds `{name}` ({fingerprint}): the distribution removed it"
                 ));
                 continue;
             }
@@ -261,7 +261,7 @@ pub fn compare(
                 "the update lost a root that was trusted before: `{name}` ({fingerprint})"
             ))
             .at(path)
-            .hint("nothing is kept of this run; `--updater builtin` keeps every root that is there"));
+            .hint("this run was undone; `--updater builtin` keeps every root that is there"));
         }
         if !came.is_empty() {
             let more = came.len().saturating_sub(NAMED);
@@ -290,9 +290,9 @@ pub fn compare(
                     .at(path);
             return Err(match why {
                 Some(why) => error.because(anyhow::anyhow!("{why}")),
-                None => error.hint(
-                    "nothing is kept of this run; `trustup doctor` shows what is wrong with that store",
-                ),
+                None => {
+                    error.hint("this run was undone; `trustup doctor` shows what is wrong with that store")
+                }
             });
         }
     }

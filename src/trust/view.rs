@@ -358,7 +358,7 @@ impl<'a> View<'a> {
                 self.sysroot.display(real)
             ))
             .at(self.sysroot.display(path))
-            .hint(format!("replace the link with one of root's: `chown -h 0:0 {}`", self.sysroot.display(path))));
+            .hint(format!("make root the owner of the link: `chown -h 0:0 {}`", self.sysroot.display(path))));
         }
         Ok(end)
     }
@@ -389,9 +389,9 @@ impl<'a> View<'a> {
                 _ => return Ok(Some((canonical, node))),
             }
         }
-        Err(Error::failed("the links on the way to this path loop")
+        Err(Error::failed("the links in this path loop")
             .at(self.sysroot.display(&path))
-            .hint("check the link: let it lead to a file, and run again"))
+            .hint("check the link: it must lead to a file; then run again"))
     }
 
     /// The content of the file at `path` without us, links followed; `None` if there is nothing.
@@ -402,14 +402,12 @@ impl<'a> View<'a> {
         match self.follow(path)? {
             None => Ok(None),
             Some((_, node)) if matches!(node.as_ref(), Node::File(_)) => Ok(Some(node)),
-            Some((real, node)) => {
-                Err(Error::failed(format!("{} stands where a file should be", node.kind()))
-                    .at(self.sysroot.display(&real))
-                    .hint(format!(
-                        "check what `{}` is, and put a regular file there",
-                        self.sysroot.display(&real)
-                    )))
-            }
+            Some((real, node)) => Err(Error::failed(format!("expected a file, found {}", node.kind()))
+                .at(self.sysroot.display(&real))
+                .hint(format!(
+                    "check what `{}` is, and replace it with a regular file",
+                    self.sysroot.display(&real)
+                ))),
         }
     }
 

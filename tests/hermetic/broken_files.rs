@@ -60,7 +60,7 @@ fn broken(root: &Root) -> Vec<(&'static str, Vec<u8>, bool)> {
         ("a form feed", pem.replacen("\n-----END", "\n\x0c\n-----END", 1).into(), true),
         ("doubled line ends", pem.replace('\n', "\n\n").into(), true),
         ("RFC 1421 headers", pem.replacen('\n', "\nComment: text\n\n", 1).into(), true),
-        ("text in front of BEGIN", format!("subject=CN {pem}").into(), true),
+        ("text before BEGIN", format!("subject=CN {pem}").into(), true),
         ("text behind END", format!("{} text\n", pem.trim_end()).into(), true),
         ("four dashes behind END", pem.replace("END CERTIFICATE-----", "END CERTIFICATE----").into(), false),
         (
@@ -233,7 +233,7 @@ fn a_bundle_offers_only_what_its_readers_find() {
                 "encryption headers",
                 root.pem.replacen('\n', "\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00\n\n", 1),
             ),
-            ("text in front of BEGIN", format!("subject=CN {}", root.pem)),
+            ("text before BEGIN", format!("subject=CN {}", root.pem)),
         ] {
             let scene = Scene::new(fixture);
             root.write(scene.given.path(), "root.pem");

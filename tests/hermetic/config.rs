@@ -60,7 +60,7 @@ fn check_says_what_it_would_do_and_all_that_is_wrong() {
         "`certificate.names` should be a host name",
         "`certificate.cert` should be an absolute path",
         "could not read `certificate.enroll.token`: `/nowhere/token`",
-        "there is no such file",
+        "no such file",
         "`certificate.enroll.token_file` names it",
         "`certificate.enroll.password` is not there",
         "the variable `NOPE` is not set",
@@ -191,12 +191,12 @@ fn t23_the_current_directory_is_never_looked_at() {
     let mut command = binary::command();
     command.current_dir(directory.path()).arg("--sysroot").arg(scene.root.path());
     let run = Trustup::through(command, ["bootstrap"]);
-    scene.refuses(run, 2, ["nothing says where certificates come from"]);
+    scene.refuses(run, 2, ["no source of certificates is given"]);
     // Nor is what lies in a foreign root file system.
     fs::create_dir_all(scene.root.path().join("etc/trustup")).unwrap();
     fs::copy(directory.path().join("trustup.toml"), scene.root.path().join("etc/trustup/trustup.toml"))
         .unwrap();
-    scene.trustup(["bootstrap"]).fails(2).says(["nothing says where certificates come from"]);
+    scene.trustup(["bootstrap"]).fails(2).says(["no source of certificates is given"]);
 }
 
 /// T1: command line before environment before file; who names a source names all of them.
@@ -247,7 +247,7 @@ fn bootstrap_takes_what_nobody_else_says() {
         assert!(scene.root.path().join(anchor).exists(), "{run}");
     }
     let run = wrong.trustup(["bootstrap"]).env("CA_FINGERPRINT", &pin).env("TRUSTUP_CONFIG", &config);
-    wrong.refuses(run.env("PIN", &pin), 2, ["nothing says where certificates come from"]);
+    wrong.refuses(run.env("PIN", &pin), 2, ["no source of certificates is given"]);
 
     // Options one by one: command line before environment before file.
     let run = scene.trustup(["bootstrap", "--config"]).arg(&config).env("PIN", &pin);

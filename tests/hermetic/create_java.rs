@@ -221,7 +221,7 @@ fn without_a_bundle_it_holds_ours_alone() {
     let scene = Scene::new();
     fs::remove_file(scene.at(BUNDLE)).unwrap();
     let json = scene.bootstrap().args(["--create-java", "--stores", "java"]).ok().json();
-    assert!(json["warnings"].to_string().contains("holds yours alone"), "{json}");
+    assert!(json["warnings"].to_string().contains("contains only yours"), "{json}");
     assert_eq!(scene.held(CACERTS), [scene.ca.fingerprint].into());
 }
 

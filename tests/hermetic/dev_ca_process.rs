@@ -65,7 +65,7 @@ fn it_ends_with_sigterm_and_is_the_same_afterwards() {
     fs::write(state.join("ca.json"), "{}").expect("written");
     Trustup::new(second).fails(1).says(["it is no state of ours"]);
     fs::set_permissions(&state, fs::Permissions::from_mode(0o777)).expect("mode");
-    Trustup::new(second).fails(1).says(["others can write in the directory", "chmod 700"]);
+    Trustup::new(second).fails(1).says(["other users can write to the directory", "chmod 700"]);
 }
 
 #[test]

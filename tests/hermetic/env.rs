@@ -184,7 +184,7 @@ fn what_is_set_already_is_kept_and_said() {
     assert_eq!(variables["GIT_SSL_CAINFO"], BUNDLE, "empty is unset");
     assert_eq!(variables["REQUESTS_CA_BUNDLE"], BUNDLE, "requests does not read the user's");
     let comments: Vec<&str> = run.stdout.lines().filter(|line| line.starts_with('#')).collect();
-    assert!(comments.contains(&"# SSL_CERT_FILE is set already, and kept: /user/own.pem"), "{run}");
+    assert!(comments.contains(&"# SSL_CERT_FILE is already set and keeps its value: /user/own.pem"), "{run}");
     assert!(comments.iter().any(|line| line.starts_with("# CURL_CA_BUNDLE stays unset")), "{run}");
 
     let answer = with(scene.trustup(["env", "--json"])).ok().json();
@@ -311,7 +311,7 @@ fn a_private_store_is_named_whole() {
     let run = private.trustup(["env"]).env("SSL_CERT_FILE", "/user/own.pem").ok();
     assert_eq!(printed(&run, "export ", "'").get("SSL_CERT_FILE"), None);
     let kept = private.trustup(["env", "--format", "docker"]).env("SSL_CERT_FILE", "/user/own.pem").ok();
-    kept.says(["SSL_CERT_FILE is set already, and kept: /user/own.pem"]);
+    kept.says(["SSL_CERT_FILE is already set and keeps its value: /user/own.pem"]);
     assert!(!kept.stdout.contains("SSL_CERT_FILE="), "{kept}");
     let system = Trustup::new(["detect", "--json"]).ok().json();
     let outputs = system["outputs"].as_array().unwrap().iter();
@@ -338,7 +338,7 @@ fn a_private_store_is_named_whole() {
     fs::set_permissions(private.store(), fs::Permissions::from_mode(0o777)).unwrap();
     let refused = private.trustup(["env"]).fails(1);
     assert_eq!(refused.stdout, "");
-    refused.says(["others can write", "hint:"]);
+    refused.says(["other users can write", "hint:"]);
 }
 
 /// Root installed, another user asks: the record is root's alone, but that there is one says that roots were installed.

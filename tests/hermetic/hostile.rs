@@ -89,7 +89,7 @@ impl Scene {
                 self.trustup(&["status"]).ok();
                 self.trustup(&["untrust", "--all"]).ok();
                 let after = Tree::of(&self.sysroot());
-                if run.stderr.contains("the distribution withdrew it") {
+                if run.stderr.contains("the distribution removed it") {
                     // Its files are gone, as if the vendor had withdrawn them: that is named, and no root comes back by
                     // the state's word alone (threat T34).
                     let changed = before.changed_paths(&after);

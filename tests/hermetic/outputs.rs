@@ -259,7 +259,7 @@ fn t37_a_copy_of_the_roots_replaces_only_certificates() {
         let path = format!("/srv/{name}");
         let run = scene.bootstrap(sysroot.path(), &path).run();
         is_refused(&run, "--ca-out", &path);
-        run.says(["something else than certificates"]);
+        run.says(["other content than certificates"]);
         assert_eq!(&fs::read_to_string(at("srv").join(name)).unwrap(), content, "{name}");
         // And where a certificate is enrolled.
         let path = at("srv").join(name).display().to_string();

@@ -141,12 +141,12 @@ fn what_others_may_have_planted_is_refused() {
             fs::create_dir(path.with_extension("real")).unwrap();
             symlink(path.with_extension("real"), path).unwrap();
         }),
-        ("others can write it (mode 0777)", |path| {
+        ("other users can write it (mode 0777)", |path| {
             fs::create_dir(path).unwrap();
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
         }),
-        ("it is no directory", |path| fs::write(path, "").unwrap()),
-        ("others can write `", |path| {
+        ("it is not a directory", |path| fs::write(path, "").unwrap()),
+        ("other users can write its parent directory `", |path| {
             fs::create_dir(path).unwrap();
             fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
         }),

@@ -157,7 +157,10 @@ fn what_is_set_is_added_to_and_never_replaced() {
     let theirs = "-Djavax.net.ssl.trustStore=/theirs -Xmx1g";
     let kept = env(Some(theirs));
     assert_eq!(value(&kept), None);
-    assert!(kept.stdout.contains(&format!("# {VARIABLE} is set already, and kept: {theirs}")), "{kept}");
+    assert!(
+        kept.stdout.contains(&format!("# {VARIABLE} is already set and keeps its value: {theirs}")),
+        "{kept}"
+    );
     let json = home.trustup(["env", "--json"]).env(VARIABLE, "-Xmx1g").ok().json();
     assert_eq!(json["keystore"], home.keystore().to_str().unwrap());
     let row = json["variables"].as_array().unwrap().iter().find(|row| row["name"] == VARIABLE).unwrap();

@@ -127,7 +127,7 @@ fn what_somebody_made_of_the_file_stays_and_a_lost_one_comes_back() {
     assert_eq!(fs::read(at(&scene, PROFILE)).unwrap(), text);
 
     fs::write(at(&scene, PROFILE), "# mine now\n").unwrap();
-    scene.trustup(["env", "--install"]).fails(1).says(["trustup did not make"]);
+    scene.trustup(["env", "--install"]).fails(1).says(["trustup did not create"]);
     let run = scene.with_file(&scene.file("root.pem")).ok();
     run.says(["warning", "etc/profile.d/trustup.sh"]);
     let again = scene.with_file(&scene.file("root.pem")).ok();

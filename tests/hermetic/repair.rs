@@ -138,7 +138,11 @@ fn t1_nothing_is_mended_without_the_word() {
     let answer = repair(&scene).arg("--dry-run").ok().json();
     assert!(answer["plan"].as_array().unwrap().iter().any(|step| step["action"] == "write-file"), "{answer}");
     before.assert_same(&tree(&scene), "after --dry-run");
-    scene.trustup(["bootstrap"]).env("TRUSTUP_REPAIR", "1").fails(2).says(["nothing says where"]);
+    scene
+        .trustup(["bootstrap"])
+        .env("TRUSTUP_REPAIR", "1")
+        .fails(2)
+        .says(["no source of certificates is given"]);
     before.assert_same(&tree(&scene), "the variable counts");
     // A bundle that programs cannot read is no place for a root: that is repaired without the word, and said.
     let (bundle, _) = stores(&scene);
@@ -155,7 +159,10 @@ fn repair_has_its_limits() {
     scene.trustup(["bootstrap", "--repair", "--updater", "native"]).fails(2).says(["--repair"]);
     scene.trustup(["bootstrap", "--repair", "--stores", "private"]).fails(2).says(["--repair"]);
     let pin = scene.ca.pin();
-    scene.trustup(["bootstrap", "--repair", "--fingerprint", &pin]).fails(2).says(["nothing says where"]);
+    scene
+        .trustup(["bootstrap", "--repair", "--fingerprint", &pin])
+        .fails(2)
+        .says(["no source of certificates is given"]);
 }
 
 #[test]

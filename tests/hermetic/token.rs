@@ -138,7 +138,7 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_asked() {
     for (own, code, words) in [
         (vec![], 2, ["nothing to sign", "--x5c-cert"]),
         (vec!["--password-file", &path(&empty)], 2, ["the password is empty", "mounted"]),
-        (vec!["--password-file", "/"], 2, ["a directory stands", "/"]),
+        (vec!["--password-file", "/"], 2, ["expected a file, found a directory", "/"]),
         (vec!["--password-file", "fd:987"], 2, ["descriptor", "fd:987"]),
         (vec!["--password-file", "fd:1"], 2, ["descriptor 1 is for what trustup prints", "fd:3"]),
         (vec!["--x5c-key", &path(&key)], 2, ["go together", "--x5c-cert"]),

@@ -48,7 +48,7 @@ fn t23_the_default_file_is_read() {
     root.write("etc/other.toml", "[ca]\nprovisioner = \"x\"\n");
     root.trustup_inside_after("", &["TRUSTUP_CONFIG=/etc/other.toml"], ["bootstrap"])
         .fails(2)
-        .says(["nothing says where certificates come from"]);
+        .says(["no source of certificates is given"]);
     // A link that another user could turn elsewhere.
     root.run(&["mkdir", "-m", "0777", "/srv/open"]);
     root.run(&["mv", "/etc/trustup/trustup.toml", "/srv/open/real.toml"]);

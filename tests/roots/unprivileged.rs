@@ -344,8 +344,8 @@ fn a_place_that_somebody_else_made_is_refused() {
             std::os::unix::fs::symlink("/srv/other", root.at(path)).unwrap();
             std::os::unix::fs::lchown(root.at(path), Some(1001), Some(1001)).unwrap();
         }),
-        ("others can write it (mode 0777)", |root, path| make_directory(root, path, 1000, 0o777)),
-        ("it is no directory", |root, path| root.write(path, "")),
+        ("other users can write it (mode 0777)", |root, path| make_directory(root, path, 1000, 0o777)),
+        ("it is not a directory", |root, path| root.write(path, "")),
     ];
     for (says, plant) in plant {
         for (place, variables) in [(STORE, ["HOME=/home/user"]), ("/tmp/trustup-1000", ["NO=HOME"])] {

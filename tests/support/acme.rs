@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
-use trustup::acme::{AccountStore, Report, Settings, obtain};
+use trustup::acme::{Accept, AccountStore, KeptOrder, Report, Settings, obtain};
 use trustup::cert::{Certificate, SubjectAltName};
 use trustup::env::Env;
 use trustup::error::{Error, Result};
+use trustup::key::{KeyType, PrivateKey};
 use trustup::net::dns;
 use trustup::net::{Net, Trust};
 use url::Url;
@@ -27,6 +28,8 @@ pub struct MemoryStore {
     pub saved: usize,
     /// What was set aside.
     pub aside: Vec<Vec<u8>>,
+    /// The order in progress.
+    pub order: Option<KeptOrder>,
     /// It cannot be saved.
     pub is_full: bool,
 }
@@ -38,6 +41,15 @@ impl AccountStore for MemoryStore {
 
     fn prepare(&mut self) -> Result<()> {
         if self.is_full { Err(Error::failed("could not create").at(self.place())) } else { Ok(()) }
+    }
+
+    fn order(&mut self) -> Result<Option<KeptOrder>> {
+        Ok(self.order.clone())
+    }
+
+    fn save_order(&mut self, order: Option<&KeptOrder>) -> Result<()> {
+        self.order = order.cloned();
+        Ok(())
     }
 
     fn before_request(&mut self) -> Result<()> {
@@ -79,6 +91,8 @@ pub struct AcmeClient {
     pub hosts: String,
     /// Called with every line of the report.
     pub on_line: Box<dyn Fn(&str)>,
+    /// Whether a chain may be used.
+    pub accept: Box<Accept<'static>>,
     roots: Vec<CertificateDer<'static>>,
     lines: RefCell<Vec<String>>,
 }
@@ -98,12 +112,16 @@ impl AcmeClient {
                 contact: Vec::new(),
                 agree_tos: true,
                 profile: None,
+                not_after: None,
+                preferred_chain: None,
+                account_key_type: KeyType::EcP256,
             },
             store: MemoryStore::default(),
             timeout: Duration::from_secs(60),
             variables: Vec::new(),
             hosts: String::new(),
             on_line: Box::new(|_| {}),
+            accept: Box::new(|_| Ok(())),
             roots: vec![CertificateDer::from(root.to_vec())],
             lines: RefCell::default(),
         }
@@ -128,6 +146,7 @@ impl AcmeClient {
         let env = Env::fixed(variables, Env::os().now());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let (store, settings, lines, on_line) = (&mut self.store, &self.settings, &self.lines, &self.on_line);
+        let accept = &*self.accept;
         lines.borrow_mut().clear();
         let hosts = dns::Settings::from_texts(None, Some(self.hosts.as_bytes()));
         let chain = runtime.block_on(async {
@@ -139,7 +158,7 @@ impl AcmeClient {
                 on_line(line);
             };
             let report = Report { say: &report, warn: &report };
-            let obtained = obtain(&client, settings, store, &names, csr.der(), &report).await;
+            let obtained = obtain(&client, settings, store, &names, csr.der(), accept, &report).await;
             obtained.map_err(|failed| failed.error)
         })?;
         let mut got = chain[0].subject_alt_names().expect("names");
@@ -176,6 +195,11 @@ impl AcmeClient {
     pub fn said(&self, words: &str) -> bool {
         self.lines.borrow().iter().any(|line| line.contains(words))
     }
+}
+
+/// A new private key in PEM, as other software keeps that of its account.
+pub fn key_of_other_software(kind: KeyType) -> Vec<u8> {
+    PrivateKey::generate(kind).expect("key").to_pem().as_bytes().to_vec()
 }
 
 /// 127.0.0.1 and a port.

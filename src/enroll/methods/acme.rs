@@ -10,21 +10,23 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::{About, Failure, Issue, Method, Order, trust};
-use crate::acme::{self, AccountStore, ChallengeType, DnsSolver, Eab, Rfc2136};
+use crate::acme::{self, AccountStore, ChallengeType, DnsSolver, Eab, KeptOrder, Rfc2136};
 use crate::cert::Certificate;
 use crate::enroll::trust::Ca;
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::key::KeyType;
 use crate::net::Trust;
 use crate::net::url::same_origin;
 use crate::pair::FILE_LIMIT;
-use crate::pair::pending::{Attempt, Pending};
+use crate::pair::pending::{Attempt, ORDER_FORMAT, Pending};
 use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::{try_write_file, write_file};
 use crate::rootfs::{Sysroot, split};
 use crate::secret::{Secret, Source};
 use crate::source::system;
+use crate::versioned::Unreadable;
 
 /// What the method is called.
 pub(super) const NAME: &str = "acme";
@@ -76,6 +78,10 @@ pub struct Options {
     pub agree_tos: bool,
     /// One of the server's profiles.
     pub profile: Option<String>,
+    /// The common name of the root that the chain should lead to.
+    pub preferred_chain: Option<String>,
+    /// The kind of the key of a new account; `None` for the usual one.
+    pub account_key_type: Option<KeyType>,
 }
 
 /// An ACME server.
@@ -112,17 +118,13 @@ impl Method for Acme {
     }
 
     fn check(&self, about: &About<'_>) -> Result<()> {
-        if about.not_after.is_some() {
-            return Err(Error::usage("`--not-after` does not go with `acme`: what sends the order cannot send it")
-                .hint("leave it out; how long the certificate lives is a matter of the CA's provisioner, or of its `--profile`s"));
-        }
         let directory = match &self.options.directory {
             Some(directory) => directory,
             None => {
                 about.ca.url().map_err(|error| error.hint("or name the server with `--directory URL`"))?
             }
         };
-        self.settings(directory, about.env)?.check(about.names)
+        self.settings(directory, about)?.check(about.names)
     }
 
     fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
@@ -142,7 +144,7 @@ impl Acme {
             None => self.directory_of_ca(order).await?,
         };
         let client = order.net.client(&directory, &self.believed(order, &directory)?)?;
-        let settings = self.settings(&directory, order.about.env)?;
+        let settings = self.settings(&directory, &order.about)?;
         // Once: a server that is not up yet is asked again.
         self.secrets(order.about.env)?.warnings.take().iter().for_each(|warning| (order.warn)(warning));
         let csr = order.key.csr(order.about.names, None)?;
@@ -150,9 +152,11 @@ impl Acme {
             Some(path) => Place::At(path),
             None => Place::Beside(Fingerprint::of(directory.as_str().as_bytes()).short(16)),
         };
-        let mut account = Account { place, env: order.about.env, pending: order.pending };
+        let mut account = Account { place, env: order.about.env, pending: order.pending, warn: order.warn };
         let report = acme::Report { say: order.say, warn: order.warn };
-        let obtained = acme::obtain(&client, &settings, &mut account, order.about.names, &csr, &report).await;
+        let obtained =
+            acme::obtain(&client, &settings, &mut account, order.about.names, &csr, order.accept, &report)
+                .await;
         obtained.map_err(|failed| {
             let acme::Failed { error, again, unsettled } = failed;
             Failure { error, again, unsettled }
@@ -160,8 +164,8 @@ impl Acme {
     }
 
     /// As the client of the protocol takes them; secrets are read.
-    fn settings(&self, directory: &Url, env: &Env) -> Result<acme::Settings> {
-        let secrets = self.secrets(env)?;
+    fn settings(&self, directory: &Url, about: &About<'_>) -> Result<acme::Settings> {
+        let secrets = self.secrets(about.env)?;
         Ok(acme::Settings {
             directory: directory.clone(),
             challenge: self.options.challenge,
@@ -173,6 +177,9 @@ impl Acme {
             contact: self.options.contact.clone(),
             agree_tos: self.options.agree_tos,
             profile: self.options.profile.clone(),
+            not_after: about.not_after,
+            preferred_chain: self.options.preferred_chain.clone(),
+            account_key_type: self.options.account_key_type.unwrap_or_default(),
         })
     }
 
@@ -273,6 +280,7 @@ struct Account<'a> {
     place: Place<'a>,
     env: &'a Env,
     pending: &'a mut Pending,
+    warn: &'a dyn Fn(&str),
 }
 
 /// Where the account's key is kept.
@@ -349,6 +357,28 @@ impl AccountStore for Account<'_> {
                 file.replace(&file.path, content)
             }
         }
+    }
+
+    fn order(&mut self) -> Result<Option<KeptOrder>> {
+        let Some(bytes) = self.pending.order()? else { return Ok(None) };
+        match ORDER_FORMAT.read(&bytes, &self.pending.order_path()) {
+            Ok(order) => Ok(Some(order)),
+            Err(Unreadable::Newer(error)) => Err(error),
+            Err(Unreadable::Damaged(cause)) => {
+                let place = self.pending.order_path();
+                (self.warn)(&format!(
+                    "`{place}` is damaged, so the order of an earlier run is not resumed: {cause}"
+                ));
+                Ok(None)
+            }
+        }
+    }
+
+    fn save_order(&mut self, order: Option<&KeptOrder>) -> Result<()> {
+        let bytes = order.map(serde_json::to_vec).transpose().map_err(|error| {
+            Error::failed("could not write the record of the order in progress").because(error)
+        })?;
+        self.pending.save_order(bytes.as_deref())
     }
 
     fn before_request(&mut self) -> Result<()> {

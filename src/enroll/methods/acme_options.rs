@@ -11,6 +11,7 @@ use super::acme::{Acme, Dns, Options};
 use super::table::{MethodRow, Published};
 use crate::acme::ChallengeType;
 use crate::error::{Error, Result};
+use crate::key::KeyType;
 use crate::listener::Listener;
 use crate::secret::Source;
 use crate::settings::{Opt, Origin, Reason, Row, Settings};
@@ -41,7 +42,7 @@ static DNS_HOOK: Opt<String, true> = Opt::text("dns-hook", "PROGRAM")
     .never(Reason::RunsAProgram)
     .keys(&["enroll.dns_hook"])
     .help(
-        "A program for dns-01, called with `present|cleanup FQDN. VALUE`; given again: its first arguments",
+        "A program for dns-01, called with `present|cleanup FQDN. VALUE` (VALUE may begin with `-`); given again: its first arguments",
     );
 static RFC2136_SERVER: Opt<String> = Opt::text("rfc2136-server", "HOST[:PORT]")
     .keys(&["enroll.rfc2136.server"])
@@ -69,6 +70,9 @@ static EAB_HMAC_KEY_FILE: Opt<Source> = Opt::secret("eab-hmac-key-file")
 static ACCOUNT_KEY: Opt<PathBuf> = Opt::path("account-key", "FILE")
     .keys(&["enroll.account_key"])
     .help("Where the account's key is kept [default: beside `--key`, one for each server]");
+static ACCOUNT_KEY_TYPE: Opt<KeyType> = Opt::words("account-key-type", "TYPE")
+    .keys(&["enroll.account_key_type"])
+    .help("Kind of a new account's key [default: ec-p256]");
 static CONTACT: Opt<String, true> = Opt::text("contact", "EMAIL")
     .repeatable()
     .keys(&["enroll.contact"])
@@ -77,6 +81,10 @@ static AGREE_TOS: Opt<bool> =
     Opt::switch("agree-tos").keys(&["enroll.agree_tos"]).help("Agree to the server's terms of service");
 static PROFILE: Opt<String> =
     Opt::text("profile", "NAME").keys(&["enroll.profile"]).help("One of the server's profiles");
+
+static PREFERRED_CHAIN: Opt<String> = Opt::text("preferred-chain", "NAME")
+    .keys(&["enroll.preferred_chain"])
+    .help("Common name of the root that the chain should lead to, where the server offers several chains");
 
 /// Its row in the table of methods.
 pub(super) static ROW: MethodRow = MethodRow {
@@ -101,9 +109,11 @@ pub(super) static ROW: MethodRow = MethodRow {
         EAB_KID.taken(),
         EAB_HMAC_KEY_FILE.taken(),
         ACCOUNT_KEY.taken(),
+        ACCOUNT_KEY_TYPE.taken(),
         CONTACT.taken(),
         AGREE_TOS.taken(),
         PROFILE.taken(),
+        PREFERRED_CHAIN.taken(),
     ],
     rows: &[
         &DIRECTORY,
@@ -121,9 +131,11 @@ pub(super) static ROW: MethodRow = MethodRow {
         &EAB_KID,
         &EAB_HMAC_KEY_FILE,
         &ACCOUNT_KEY,
+        &ACCOUNT_KEY_TYPE,
         &CONTACT,
         &AGREE_TOS,
         &PROFILE,
+        &PREFERRED_CHAIN,
     ],
     required: &["rfc2136.server", "rfc2136.key_name", "rfc2136.secret"],
     beside_file: &[],
@@ -162,6 +174,8 @@ fn options(settings: &Settings) -> Result<Options> {
         contact: settings.all(&CONTACT).to_vec(),
         agree_tos: settings.is(&AGREE_TOS),
         profile: settings.get(&PROFILE).cloned(),
+        preferred_chain: settings.get(&PREFERRED_CHAIN).cloned(),
+        account_key_type: settings.get(&ACCOUNT_KEY_TYPE).copied(),
     })
 }
 

@@ -108,6 +108,8 @@ pub struct Order<'a> {
     pub key: &'a PrivateKey,
     /// Where what is spent is written down before.
     pub pending: &'a mut Pending,
+    /// Says whether an issued chain may be used, where a CA offers several: the check that each has to pass afterwards.
+    pub accept: &'a dyn Fn(&[Certificate]) -> Result<(), String>,
     /// Says what goes on, in one line.
     pub say: &'a dyn Fn(&str),
     /// Says what is not as it should be.

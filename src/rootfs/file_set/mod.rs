@@ -341,9 +341,9 @@ fn read_back(staged: &Staged) -> Result<()> {
 }
 
 fn changed(place: String) -> Error {
-    Error::failed("this path changed while we worked")
+    Error::failed("this path changed during the run")
         .at(place)
-        .hint("run again when nobody else works on the root file system")
+        .hint("run again when no other program changes the root file system")
 }
 
 #[cfg(test)]

@@ -51,9 +51,9 @@ impl FileSet<'_> {
         };
         for other in change.rules.unless_beside {
             if directory.lstat(other)?.is_some() {
-                return Err(Error::failed("another program began to write here while we worked")
+                return Err(Error::failed("another program started to write here during the run")
                     .at(format!("{}/{other}", directory.display()))
-                    .hint("end the program that uses it (a browser), and run again"));
+                    .hint("stop the program that uses it (a browser), and run again"));
             }
         }
         if let (Some((uid, _)), Some(meta)) = (directory.user(), meta)
@@ -65,7 +65,7 @@ impl FileSet<'_> {
             ))
             .at(shown())
             .because(Errno::PERM)
-            .hint(format!("`chown {uid} {}`, or leave it out with `--stores`", shown())));
+            .hint(format!("`chown {uid} {}`, or omit it with `--stores`", shown())));
         }
         let mounted = meta.is_some_and(|meta| meta.mount_point && meta.kind == Kind::File);
         let is_done = is_there(&change, meta.as_ref(), former.as_ref());

@@ -86,7 +86,7 @@ fn nothing_is_placed_where_one_change_cannot_be_staged() {
     let before = tree(temp.path());
     let sysroot = Sysroot::open(temp.path()).unwrap();
     let mut set = FileSet::new(&sysroot, "test", None);
-    // A directory is no file, a wrong expectation is no go, and there is no such directory.
+    // A directory is no file, a wrong expectation is no go, and no such directory.
     let expects = node("something else");
     let wrong = Change { before: Before::Is(&expects), ..put("/a", "x") };
     for bad in [put("/b", "x"), wrong, put("/missing/x", "x")] {

@@ -49,7 +49,7 @@ impl FileSet<'_> {
         directory.remove(&temporary)?;
         let placed = match &done.former {
             None | Some(Node::Special) => {
-                return Err(Error::failed("what was there before could not be read"));
+                return Err(Error::failed("could not read the previous content"));
             }
             Some(Node::Absent) if now == Some(Kind::Directory) => {
                 directory.remove_empty_directory(name)?;
@@ -75,6 +75,6 @@ impl FileSet<'_> {
                 directory.rename(&temporary, name)?
             }
         };
-        if placed { Ok(()) } else { Err(Error::failed("something was mounted here meanwhile")) }
+        if placed { Ok(()) } else { Err(Error::failed("a file system was mounted here during the run")) }
     }
 }

@@ -39,15 +39,15 @@ pub(super) fn faults(content: &[u8]) -> Vec<ReaderFault> {
         match (marker, open) {
             (Some((at, begins)), _) => {
                 if text[..at].starts_with(b"\xef\xbb\xbf") {
-                    fault("a byte order mark in front of BEGIN");
+                    fault("a byte order mark before BEGIN");
                 } else if at > 0 {
-                    fault(if begins { "text in front of BEGIN" } else { "text in front of END" });
+                    fault(if begins { "text before BEGIN" } else { "text before END" });
                 }
                 let label = &text[at + if begins { BEGIN.len() } else { END.len() }..];
                 let closed = find(label, DASHES, 0);
                 match closed {
                     None => fault("a marker without its five dashes at the end"),
-                    Some(end) if label.len() > end + DASHES.len() => fault("text behind a marker"),
+                    Some(end) if label.len() > end + DASHES.len() => fault("text after a marker"),
                     Some(_) if !raw.ends_with(b"-") && text.len() < raw.trim_ascii_end().len() => {}
                     Some(_) => {}
                 }
@@ -73,7 +73,7 @@ pub(super) fn faults(content: &[u8]) -> Vec<ReaderFault> {
                 {
                     fault("a control character at the end of a line");
                 } else if short && text.len() > 64 {
-                    fault("a line of base64 behind a shorter one");
+                    fault("a line of base64 after a shorter one");
                 }
                 short |= text.len() < 64;
             }

@@ -3,7 +3,7 @@
 //!
 //! `cert::pem` accepts what people have, because it is encoded anew before it is used. An output is different: it is
 //! worth what the programs find in it, and they disagree about anything unusual. OpenSSL refuses a whole file for one
-//! empty line in a body, Go passes over a block with text in front of BEGIN, p11-kit stops at the first END line that
+//! empty line in a body, Go passes over a block with text before BEGIN, p11-kit stops at the first END line that
 //! does not fit. So an output offers a root only if every reader of that kind of output finds it.
 
 mod base64;
@@ -166,7 +166,7 @@ pub fn read(content: &[u8], readers: &[Reader]) -> Reading {
         faults = diagnosis::faults(content);
         if faults.is_empty() {
             let offset = found.iter().find_map(|(_, findings)| findings.gives_up).unwrap_or(0);
-            let what = "programs do not agree on what begins here";
+            let what = "programs disagree about what begins here";
             faults.push(ReaderFault { line: line_of(content, offset), what });
         }
     }

@@ -51,9 +51,9 @@ pub fn kept(variables: &[Variable]) -> Vec<String> {
     let said = |variable: &Variable| {
         let (name, value) = (variable.name, text::escape(&variable.value));
         match variable.kept? {
-            set if set == name => Some(format!("{name} is set already, and kept: {value}")),
+            set if set == name => Some(format!("{name} is already set and keeps its value: {value}")),
             set => {
-                Some(format!("{name} stays unset: it would go before {set}, which is set already: {value}"))
+                Some(format!("{name} stays unset: it would override {set}, which is already set: {value}"))
             }
         }
     };
@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn t15_what_is_kept_cannot_leave_its_comment() {
         let lines = sh(&kept_from("/x\ntouch y", "CURL_CA_BUNDLE")).unwrap();
-        assert_eq!(lines, [r"# CURL_CA_BUNDLE is set already, and kept: /x\u{a}touch y"]);
+        assert_eq!(lines, [r"# CURL_CA_BUNDLE is already set and keeps its value: /x\u{a}touch y"]);
         let lines = sh(&kept_from("/x", "SSL_CERT_FILE")).unwrap();
         assert!(lines[0].contains("stays unset") && lines[0].contains("SSL_CERT_FILE"), "{lines:?}");
         assert!(docker(&kept_from("/x", "CURL_CA_BUNDLE")).unwrap().is_empty());

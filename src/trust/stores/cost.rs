@@ -25,7 +25,7 @@ pub(super) fn set_aside(
     }
     budget::iterations(&sysroot.display(path), count).map_err(|error| {
         let word = if kind == OutputKind::NssDatabase { "nss" } else { "java" };
-        error.hint(format!("`--stores {word}` changes it all the same, however long that takes"))
+        error.hint(format!("`--stores {word}` changes it anyway, however long that takes"))
     })
 }
 

@@ -93,14 +93,17 @@ pub(super) fn find(
                 Held::Keystore if updater.native_writes(&found.path) && !is_output(&found.path) => {
                     let error = Error::unsupported("the update of the distribution cannot change this keystore")
                         .at(sysroot.display(&found.path))
-                        .hint("`keytool -importkeystore` into a new file with the password `changeit` makes one that it can");
+                        .hint("`keytool -importkeystore` into a new file with the password `changeit` makes a keystore that it can change");
                     problems.push(error);
                 }
                 Held::Keystore if NAMES.contains(&split(&found.path).1) => paths.push(found.path.clone()),
                 Held::Keystore => {
                     let error = Error::unsupported("a keystore of this name is not changed")
                         .at(sysroot.display(&found.path))
-                        .hint(format!("rename it to `cacerts`, and let the links of Java lead there; expected one of {}", NAMES.join(", ")));
+                        .hint(format!(
+                            "rename it to `cacerts`, and point Java's links to it; expected one of {}",
+                            NAMES.join(", ")
+                        ));
                     problems.push(error);
                 }
                 Held::Nothing(names) => missing.extend(names),
@@ -112,9 +115,11 @@ pub(super) fn find(
             let place = sysroot.display(&name);
             match search.foreign_way(&name) {
                 Some(why) => problems.push(
-                    Error::unsupported(format!("this Java has no keystore, and none is made: {why}"))
-                        .at(place)
-                        .hint("run trustup as that user, with `--create-java`"),
+                    Error::unsupported(format!(
+                        "this Java has no keystore, and trustup did not create one: {why}"
+                    ))
+                    .at(place)
+                    .hint("run trustup as that user, with `--create-java`"),
                 ),
                 None if selection.create_java || added.contains_key(&location) => {
                     if !made.contains(&location) {
@@ -220,7 +225,7 @@ fn make(
     system.retain(|root| root.allows(Purpose::ServerAuth) && OutputKind::Keystore.refusal(root).is_none());
     if system.is_empty() {
         stores.warnings.push(format!(
-            "this system has no roots of its own, so the keystore `{}` holds yours alone",
+            "this system has no roots of its own, so the keystore `{}` contains only yours",
             crate::text::escape(path)
         ));
     }
@@ -265,7 +270,7 @@ pub(super) fn plan(
         return make(view, updater, selection, found, wanted, before_us, stores);
     }
     let Node::File(file) = actual.as_ref() else {
-        return Err(at(Error::failed(format!("{} stands where a keystore should be", actual.kind()))));
+        return Err(at(Error::failed(format!("expected a keystore, found {}", actual.kind()))));
     };
     set_aside(
         view.sysroot(),
@@ -288,7 +293,7 @@ pub(super) fn plan(
         Rc::new(Node::File(File { content, modified: None, ..file.clone() }))
     };
     let Node::File(base_file) = base.as_ref() else {
-        return Err(at(Error::failed("it was no file before trustup")));
+        return Err(at(Error::failed("it was not a file before trustup")));
     };
     let mut rest = open(&base_file.content)?;
     stores.offers.insert(path.clone(), offer_of(OutputKind::Keystore, Ok(Some(names(&keystore)))));
@@ -319,7 +324,7 @@ pub(super) fn plan(
         Node::File(File { content, modified: None, ..file.clone() })
     };
     stores.bases.insert(path.clone(), base.as_ref().clone());
-    stores.nodes.push(Desired { path: path.clone(), node, reason: "Java trusts what is in here".to_owned() });
+    stores.nodes.push(Desired { path: path.clone(), node, reason: "Java reads this keystore".to_owned() });
     Ok(added)
 }
 

@@ -69,7 +69,9 @@ pub(super) fn find(
                 Ok(looked) => looked,
                 // A container's HOME may be another user's, whom the current user cannot look into.
                 Err(error) if selection.nss != Wish::Named => {
-                    stores.warnings.push(format!("no NSS database is looked for in this home: {error}"));
+                    stores.warnings.push(format!(
+                        "skipped the search for NSS databases in this home directory: {error}"
+                    ));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -163,8 +165,8 @@ fn open(
         ))),
         Read::Incomplete(name) => Err(at(Error::failed(format!("`{name}` is missing beside the other file"))
             .hint("restore it, or move the other file away so that a new database is made"))),
-        Read::InUse(name) => Err(at(Error::failed(format!("`{name}` says that the database is in use, or was left half-written"))
-            .hint("end the program that uses it (a browser), and run again"))),
+        Read::InUse(name) => Err(at(Error::failed(format!("`{name}` shows that the database is in use, or was left half-written"))
+            .hint("stop the program that uses it (a browser), and run again"))),
         Read::Databases { cert9, key4 } => {
             let refused = |refusal: NssRefusal| at(refusal.into_error());
             let password = selection.nss_password.as_ref();
@@ -267,7 +269,7 @@ pub(super) fn plan(
         for directory in missing(sysroot, directory)? {
             let mode = if found.path == find::SYSTEM { DIRECTORY_MODE_OF_ALL } else { DIRECTORY_MODE };
             let node = Node::Directory { mode };
-            stores.nodes.push(Desired { path: directory, node, reason: "a directory on the way".to_owned() });
+            stores.nodes.push(Desired { path: directory, node, reason: "a parent directory".to_owned() });
         }
     }
     let [cert_node, key_node] = nodes;
@@ -278,7 +280,7 @@ pub(super) fn plan(
     }
     for (path, node, base) in pair {
         stores.bases.insert(path.clone(), base);
-        stores.nodes.push(Desired { path, node, reason: "browsers trust what is in here".to_owned() });
+        stores.nodes.push(Desired { path, node, reason: "browsers read this database".to_owned() });
     }
     Ok(added)
 }

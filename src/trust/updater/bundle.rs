@@ -195,7 +195,7 @@ impl Bundles {
             }
             if let Some((first, others)) = links.split_first() {
                 if !is_done {
-                    let reason = "in place of a link into Nix's store: what it led to, and the root";
+                    let reason = "replaces a link into Nix's store: the roots of its target, and yours";
                     desires.want(first, Node::File(File::new(content, 0o644)), reason);
                 }
                 for link in others {
@@ -298,7 +298,7 @@ fn what_lasts(view: &View, path: &str) -> Result<String> {
         )
     } else {
         format!(
-            "a variable that names a file below `/nix` (SSL_CERT_FILE, NIX_SSL_CERT_FILE, GIT_SSL_CAINFO) leads programs to the roots without this one: let it name `{path}`"
+            "a variable that names a file below `/nix` (SSL_CERT_FILE, NIX_SSL_CERT_FILE, GIT_SSL_CAINFO) makes programs read the roots without this one: set it to `{path}`"
         )
     })
 }

@@ -138,7 +138,7 @@ pub(super) fn fault(content: &[u8]) -> Option<ReaderFault> {
         let first = reading.faults.into_iter().next()?;
         Some(ReaderFault { line: first.line.saturating_sub(lines_before).max(1), ..first })
     });
-    fault.or(Some(ReaderFault { line: 1, what: "programs do not agree on how to read this file" }))
+    fault.or(Some(ReaderFault { line: 1, what: "programs disagree about how to read this file" }))
 }
 
 /// The certificates in PEM blocks of `content` that are well-formed, each once.

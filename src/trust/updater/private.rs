@@ -165,14 +165,14 @@ impl Updater for PrivateStore {
         desires.want(
             BUNDLE,
             Node::File(File::new(content, MODE)),
-            "the system's roots and ours in one bundle",
+            "the system's roots and yours in one bundle",
         );
         if let Some(keystore) = PrivateStore::keystore(view, wanted, &combined)? {
-            desires.want(KEYSTORE, keystore, "the roots of the system's Java and ours, for Java");
+            desires.want(KEYSTORE, keystore, "the roots of the system's Java and yours, for Java");
         }
         if view.beneath().roots.is_empty() && !wanted.web_pki {
             desires.warnings.push(
-                "this system has no roots of its own, so the private store holds yours alone; `--with-web-pki` adds the Web PKI's"
+                "this system has no roots of its own, so the private store contains only yours; `--with-web-pki` adds the Web PKI's"
                     .to_owned(),
             );
         }

@@ -178,7 +178,7 @@ pub(super) fn want_links(
         let path = child(directory, &name);
         match target {
             Some(target) => desires.want(path, Node::Link { target }, reason),
-            None => desires.want(path, Node::Absent, "it leads nowhere any more"),
+            None => desires.want(path, Node::Absent, "it is a dangling symlink"),
         }
     }
 }

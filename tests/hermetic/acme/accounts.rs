@@ -3,11 +3,16 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use serde_json::json;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+use trustup::acme::Eab;
+use trustup::key::KeyType;
 
 use super::command::Place;
-use super::server::{AcmeServer, Instead, problem, usual};
+use super::server::{AcmeServer, Instead, directory, problem};
 use super::{FINISHED, honest, listening, server};
+use crate::support::acme::key_of_other_software;
 
 #[test]
 fn an_account_file_that_is_none_is_an_error_without_its_content() {
@@ -16,10 +21,6 @@ fn an_account_file_that_is_none_is_an_error_without_its_content() {
     client.store.content = Some(b"hunter2".to_vec());
     let error = client.fails(&["a.test"]);
     assert!(error.kind().exit_code() == 2 && !error.to_string().contains("hunter2"), "{error}");
-    let rsa = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).expect("key").serialize_pem();
-    client.store.content = Some(rsa.into_bytes());
-    let error = client.fails(&["a.test"]);
-    assert!(error.kind().exit_code() == 2 && error.to_string().contains("P-256"), "{error}");
     assert_eq!(client.store.saved, 0);
 }
 
@@ -90,7 +91,7 @@ fn an_account_that_cannot_be_kept_is_not_made() {
     client.store.is_full = true;
     client.fails(&["a.test"]);
     // Nor is one looked for with a key of other software.
-    client.store.content = Some(rcgen::KeyPair::generate().expect("key").serialize_pem().into_bytes());
+    client.store.content = Some(key_of_other_software(KeyType::EcP256));
     client.fails(&["a.test"]);
     assert_eq!(server.count("/account"), 0);
 
@@ -154,32 +155,56 @@ fn one_file_for_two_cas_loses_no_key() {
 }
 
 #[test]
-fn contacts_reach_the_server_however_the_account_is_made() {
+fn contacts_and_external_account_reach_the_server_however_the_account_is_made() {
     for bare in [false, true] {
         let server = AcmeServer::start(|asked, base| match asked.path.as_str() {
+            "/dir" => {
+                let mut directory = directory(base);
+                directory["meta"] = json!({ "externalAccountRequired": true });
+                Some(Instead::Json(200, directory))
+            }
             "/account" if asked.payload["onlyReturnExisting"] == true => {
                 Some(Instead::Json(400, problem("accountDoesNotExist", "no such account")))
             }
-            "/account/1" => Some(Instead::Json(200, json!({ "status": "valid" }))),
-            _ => Some(usual(asked, base)),
+            _ => None,
         });
         let mut client = listening(&server);
         client.settings.contact = vec!["admin@a.test".to_owned(), "mailto:ops@a.test".to_owned()];
-        if bare {
-            let key = rcgen::KeyPair::generate().expect("key").serialize_pem();
-            client.store.content = Some(key.into_bytes());
-        }
+        client.settings.eab = Some(Eab::from_texts("kid-1", "c2VjcmV0LXNlY3JldA").expect("EAB"));
+        client.store.content = bare.then(|| key_of_other_software(KeyType::EcP256));
         assert!(client.fails(&["a.test"]).to_string().contains(FINISHED));
-        let path = if bare { "/account/1" } else { "/account" };
-        let told: Vec<_> = server.asked().into_iter().filter(|asked| asked.path == path).collect();
-        let contact = json!(["mailto:admin@a.test", "mailto:ops@a.test"]);
-        assert_eq!((told.len(), &told[0].payload["contact"]), (1, &contact), "bare: {bare}");
+        let asked = server.asked();
+        let mut told = asked.iter().filter(|asked| asked.path == "/account");
+        if bare {
+            let lookup = &told.next().expect("a lookup").payload;
+            assert_eq!(*lookup, json!({ "onlyReturnExisting": true }));
+        }
+        let made = told.next().expect("an account");
+        assert_eq!(
+            (&made.payload["contact"], told.next().is_none()),
+            (&json!(["mailto:admin@a.test", "mailto:ops@a.test"]), true)
+        );
+        // RFC 8555 section 7.3.4.
+        let binding = &made.payload["externalAccountBinding"];
+        let part = |name: &str| URL_SAFE_NO_PAD.decode(binding[name].as_str().expect(name)).expect(name);
+        let header: Value = serde_json::from_slice(&part("protected")).expect("JSON");
+        assert_eq!(header, json!({ "alg": "HS256", "kid": "kid-1", "url": made.protected["url"] }));
+        let key: Value = serde_json::from_slice(&part("payload")).expect("JSON");
+        assert_eq!(key, made.protected["jwk"], "bare: {bare}");
     }
-    // An account is good without them.
-    let server = server("/account/1", |_, _| Instead::Json(400, problem("invalidContact", "whose is that?")));
-    let mut client = listening(&server);
-    client.settings.contact = vec!["admin@a.test".to_owned()];
-    client.store.content = Some(rcgen::KeyPair::generate().expect("key").serialize_pem().into_bytes());
-    assert!(client.fails(&["a.test"]).to_string().contains(FINISHED));
-    assert_eq!(client.store.saved, 1);
+}
+
+#[test]
+fn an_account_that_is_not_good_any_more_is_not_taken() {
+    for status in ["deactivated", "revoked"] {
+        let server = server("/account", move |_, base| {
+            Instead::With(200, vec![("Location", format!("{base}/account/1"))], json!({ "status": status }))
+        });
+        let mut client = listening(&server);
+        client.store.content = Some(key_of_other_software(KeyType::EcP256));
+        let error = client.fails(&["a.test"]);
+        assert!(error.kind().exit_code() == 4 && error.to_string().contains(status), "{error}");
+        assert!(error.hints()[0].contains("/memory/account.pem"), "{:?}", error.hints());
+        assert_eq!((client.store.saved, server.count("/order")), (0, 0));
+    }
 }

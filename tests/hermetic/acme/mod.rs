@@ -1,11 +1,14 @@
 //! The ACME client against a small server that does as it is told: the conversation, accounts, refusals and waits.
 
+mod account_keys;
 mod accounts;
 pub(super) mod command;
 mod hostile;
+mod issuing;
 mod listeners;
 mod name_server;
 mod patience;
+mod resumed;
 pub(crate) mod server;
 mod solvers;
 
@@ -55,8 +58,8 @@ fn an_honest_server_is_asked_in_order() {
         server.asked().iter().map(|asked| format!("{} {}", asked.method, asked.path)).collect();
     assert_eq!(
         asked[..5],
-        ["GET /dir", "HEAD /nonce", "POST /account", "HEAD /nonce", "POST /order"],
-        "{asked:?}"
+        ["GET /dir", "HEAD /nonce", "POST /account", "POST /order", "POST /authz"],
+        "each answer has the nonce of the next request: {asked:?}"
     );
     for asked in server.asked() {
         assert!(asked.head.contains("user-agent: trustup/"), "{}", asked.head);
@@ -71,6 +74,20 @@ fn an_honest_server_is_asked_in_order() {
     let order = server.asked().into_iter().find(|asked| asked.path == "/order").expect("order");
     assert_eq!(order.payload, json!({ "identifiers": [{ "type": "dns", "value": "a.test" }] }));
     assert!(order.protected["kid"].as_str().expect("kid").ends_with("/account/1"));
+    for asked in server.asked().iter().filter(|asked| asked.method == "POST") {
+        let url = asked.protected["url"].as_str().expect("url");
+        assert!(url.ends_with(&asked.path) && asked.protected["alg"] == "ES256", "{asked:?}");
+        assert_eq!(asked.protected["jwk"].is_null(), asked.path != "/account", "{asked:?}");
+    }
+    let mut nonces: Vec<String> = server
+        .asked()
+        .iter()
+        .filter_map(|asked| Some(asked.protected["nonce"].as_str()?.to_owned()))
+        .collect();
+    let all = nonces.len();
+    nonces.sort();
+    nonces.dedup();
+    assert_eq!(nonces.len(), all, "none is used twice");
 }
 
 #[test]

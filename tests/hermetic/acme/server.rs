@@ -35,6 +35,8 @@ pub(crate) struct Asked {
 pub(crate) enum Instead {
     Json(u16, Value),
     Text(u16, &'static str, String),
+    /// Text with these headers beside the usual ones.
+    TextWith(u16, &'static str, Vec<(&'static str, String)>, String),
     /// With these headers beside the usual ones.
     With(u16, Vec<(&'static str, String)>, Value),
     /// Bytes on the wire, whatever they are.
@@ -78,6 +80,7 @@ impl AcmeServer {
             let (status, headers, kind, body) = match answer {
                 Instead::Json(status, value) => (status, Vec::new(), "application/json", value.to_string()),
                 Instead::Text(status, kind, text) => (status, Vec::new(), kind, text),
+                Instead::TextWith(status, kind, headers, text) => (status, headers, kind, text),
                 Instead::With(status, headers, value) => {
                     (status, headers, "application/json", value.to_string())
                 }

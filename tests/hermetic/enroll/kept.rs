@@ -157,7 +157,7 @@ fn t21_a_key_that_others_know_or_could_have_put_there_is_replaced() {
     let run = scene.enroll().run();
     // It cannot be made good where others can write: that is said, and what stands there is named.
     assert_ne!(run.code, Some(0), "{run}");
-    run.says(["others can write", "--allow-shared-directory"]);
+    run.says(["other users can write", "--allow-shared-directory"]);
     let shared = |run: crate::support::run::Trustup| done(&run.arg("--allow-shared-directory").ok()).0;
     assert_eq!(shared(scene.enroll()), "kept");
     assert_eq!(shared(scene.enroll().arg("--force")), "issued");
@@ -180,15 +180,15 @@ fn t21_a_planted_pair_with_the_right_names_is_replaced() {
     let mut params = CertificateParams::new(["web.test".to_owned()]).unwrap();
     params.not_after = rcgen::date_time_ymd(2036, 1, 1);
     let planted = params.self_signed(&key).unwrap();
-    write(&scene.path("server.crt"), planted.pem().as_bytes(), 0o644);
-    write(&scene.path("server.key"), key.serialize_pem().as_bytes(), 0o600);
+    write(&scene.path("server.crt"), pem("CERTIFICATE", planted.der()).as_bytes(), 0o644);
+    write(&scene.path("server.key"), pem("PRIVATE KEY", &key.serialize_der()).as_bytes(), 0o600);
     // The second time the CA's root is known here, so that nobody has to be asked to see it.
     for _ in 0..2 {
         let run = scene.enroll().ok();
         assert_eq!(done(&run).0, "issued");
         assert!(done(&run).1.contains("its chain does not end at"), "{run}");
-        write(&scene.path("server.crt"), planted.pem().as_bytes(), 0o644);
-        write(&scene.path("server.key"), key.serialize_pem().as_bytes(), 0o600);
+        write(&scene.path("server.crt"), pem("CERTIFICATE", planted.der()).as_bytes(), 0o644);
+        write(&scene.path("server.key"), pem("PRIVATE KEY", &key.serialize_der()).as_bytes(), 0o600);
     }
 }
 
@@ -205,7 +205,7 @@ pub(super) fn pair_of_hours(scene: &Scene, from: i64, until: i64) -> std::path::
     (params.not_before, params.not_after) = (moment(from), moment(until));
     let leaf = authority.sign_for(params, &key);
     write(&scene.path("server.crt"), pem("CERTIFICATE", &leaf).as_bytes(), 0o644);
-    write(&scene.path("server.key"), key.serialize_pem().as_bytes(), 0o600);
+    write(&scene.path("server.key"), pem("PRIVATE KEY", &key.serialize_der()).as_bytes(), 0o600);
     authority.write(scene.directory.path(), "own.pem")
 }
 

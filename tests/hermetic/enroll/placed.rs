@@ -5,6 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
 use super::{Scene, done, mode};
 use crate::support::binary;
+use crate::support::ca::pem;
 use crate::support::program::copy_for_all;
 
 #[test]
@@ -218,7 +219,7 @@ fn what_cannot_be_written_is_said_before_anything_is_spent() {
         let binary = copy_for_all(binary::trustup(), scene.directory.path(), 0o755);
         let as_user = || scene.enroll().binary(&binary).env("HOME", scene.directory.path()).uid(4711);
         let run = as_user().fails(1);
-        run.says(["could not make the directory", "a directory that trustup can write"]);
+        run.says(["could not create the directory", "a directory that trustup can write"]);
         as_user().args(["--owner", "0:0"]).fails(2).says(["only root can give files"]);
         assert_eq!(scene.server.connections(), 0);
     }
@@ -278,9 +279,9 @@ fn t21_what_lies_where_a_key_under_way_is_kept_must_be_ours() {
     fs::create_dir(&pending).unwrap();
     fs::set_permissions(&pending, fs::Permissions::from_mode(0o700)).unwrap();
     let planted = rcgen::KeyPair::generate().unwrap();
-    super::write(&pending.join("key.pem"), planted.serialize_pem().as_bytes(), 0o600);
+    super::write(&pending.join("key.pem"), pem("PRIVATE KEY", &planted.serialize_der()).as_bytes(), 0o600);
     scene.enroll().ok();
-    assert_ne!(scene.pair().1, planted.serialize_pem().into_bytes());
+    assert_ne!(scene.pair().1, pem("PRIVATE KEY", &planted.serialize_der()).into_bytes());
 }
 
 /// Volumes get their rights changed as a whole: what others could have put there is not believed, and the directory is
@@ -320,6 +321,6 @@ fn what_is_on_the_way_and_no_directory_is_said() {
     let scene = Scene::new();
     super::write(&scene.path("file"), b"", 0o644);
     let run = scene.enroll().arg("--chain").arg(scene.path("file/below/chain.crt")).fails(2);
-    run.says(["`--chain` cannot write there", "a file stands where a directory is needed", "hint:"]);
+    run.says(["`--chain` cannot write there", "expected a directory, found a file", "hint:"]);
     assert_eq!(scene.server.connections(), 0);
 }

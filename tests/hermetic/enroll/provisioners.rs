@@ -56,7 +56,7 @@ fn a_birth_certificate_that_is_its_key_is_said() {
     run.fails(2).says(["holds a private key", "`--x5c-cert` is"]);
     let run = by_birth(&scene);
     fs::remove_file(scene.path("birth.crt")).expect("removed");
-    run.fails(2).says(["there is no such file", "`--x5c-cert` is"]);
+    run.fails(2).says(["no such file", "`--x5c-cert` is"]);
 }
 
 /// Every option that names a secret's file says which secret is not there, and what to look at.
@@ -140,7 +140,7 @@ fn a_token_that_an_earlier_run_sent_is_said_to_be_that() {
 fn an_address_of_a_web_server_draws_a_warning() {
     let scene = Scene::new();
     let ca = ["--ca-url", &scene.server.url(), "--fingerprint", &scene.ca.fingerprint().hex()];
-    let warning = "`web.test` is what is meant as a rule";
+    let warning = "you probably mean `web.test`";
     // What the CA makes of it is its own matter.
     let run = scene.enroll_for(&["https://web.test"]).run();
     run.says([warning]);

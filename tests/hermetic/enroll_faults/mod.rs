@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, PublicKeyData as _};
 use rustix::process::Signal;
+use trustup::key::PrivateKey;
 
 use crate::support::binary;
 use crate::support::ca::{self, pem};
@@ -208,7 +209,8 @@ fn a_ca_without_a_fault_issues() {
         for (path, old) in &before {
             assert_ne!(old.0, after[path].0, "{way:?}: {}", path.display());
         }
-        let key = KeyPair::from_pem(&fs::read_to_string(scene.path("tls/server.key")).unwrap()).unwrap();
+        let key = PrivateKey::from_pem(&fs::read(scene.path("tls/server.key")).unwrap()).unwrap();
+        let key = KeyPair::try_from(key.pkcs8()).unwrap();
         let chain = fs::read_to_string(scene.path("tls/server.crt")).unwrap();
         assert_eq!(ca::fingerprints(&chain).len(), 2, "leaf and intermediate");
         let (_, leaf) = x509_parser::pem::parse_x509_pem(chain.as_bytes()).unwrap();

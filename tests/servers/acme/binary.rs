@@ -114,7 +114,6 @@ fn what_the_ca_refuses_and_what_cannot_be_have_their_exit_codes() {
         ])
     };
     bound(&["blocked.test"]).fails(4).says(["rejectedIdentifier", "blocked.test"]);
-    bound(&["a.test"]).args(["--not-after", "24h"]).fails(2).says(["--not-after"]);
     bound(&["a.test"]).args(["--profile", "none"]).fails(2).says(["`default`"]);
     bound(&["*.a.test"]).fails(2).says(["dns-01"]);
     bound(&["a@b.test"]).fails(2).says(["e-mail"]);
@@ -140,6 +139,59 @@ fn what_the_ca_refuses_and_what_cannot_be_have_their_exit_codes() {
     let kept = std::fs::read_to_string(&account).expect("account");
     assert!(kept.contains(&pebble.directory_url()), "{kept:?}");
     passes(Command::new("openssl").args(["pkey", "-noout", "-in", &account]));
+}
+
+#[test]
+#[ignore = "needs pebble and openssl"]
+fn the_end_of_life_is_that_of_the_order() {
+    let (pebble, _dns) = pebble(PebbleOptions::default());
+    let place = Place::new();
+    // pebble does as it is told, whatever its profile says; the longest and the shortest that make sense.
+    for (asked, seconds) in [("24h", 24 * 3600), ("400d", 400 * 24 * 3600), ("10m", 600)] {
+        let run = place.at(&pebble, &["a.test"]).args(["--force", "--not-after", asked]).ok();
+        assert!(!run.stderr.contains("a life of"), "{run}");
+        let pem = std::fs::read(place.path("server.crt")).expect("certificate");
+        let (_, block) = x509_parser::pem::parse_x509_pem(&pem).expect("PEM");
+        let leaf = trustup::cert::Certificate::from_der(&block.contents).expect("certificate");
+        let life = leaf.not_after() - leaf.not_before();
+        assert!((seconds - 60..=seconds).contains(&life), "{asked}: {life}");
+    }
+    // What it does not know of is an error of its own.
+    let run = place.at(&pebble, &["a.test"]).args(["--force", "--not-after", "2020-01-01T00:00:00Z"]).run();
+    assert_ne!(run.code, Some(0), "a certificate that is over is not placed: {run}");
+}
+
+#[test]
+#[ignore = "needs pebble and openssl"]
+fn alternate_chains_of_pebble() {
+    let (pebble, _dns) = pebble(PebbleOptions { alternate_roots: 2, ..PebbleOptions::default() });
+    let place = Place::new();
+    let file = |number| match number {
+        0 => pebble.issuer_root_file(),
+        number => pebble.alternate_root_file(number),
+    };
+    let name = |number| {
+        let pem = std::fs::read(file(number)).expect("root");
+        let (_, block) = x509_parser::pem::parse_x509_pem(&pem).expect("PEM");
+        let root = trustup::cert::Certificate::from_der(&block.contents).expect("certificate");
+        root.issuer_common_name().expect("a name")
+    };
+    let text = |number| file(number).to_str().expect("UTF-8").to_owned();
+    for number in 0..3 {
+        // By its name, and by its pin alone.
+        place.at(&pebble, &["a.test"]).args(["--force", "--preferred-chain", &name(number)]).ok();
+        place.verify(&file(number), "a.test");
+        let run =
+            place.at(&pebble, &["a.test"]).args(["--force", "--json", "--issuer-root", &text(number)]).ok();
+        assert_eq!(run.json()["certificates"][0]["pinned"], true, "{run}");
+        place.verify(&file(number), "a.test");
+    }
+    let run = place.at(&pebble, &["a.test"]).args(["--force", "--preferred-chain", "None of them"]).ok();
+    run.says(["no chain to `None of them`", &*name(0), &*name(1), &*name(2)]);
+    place.verify(&file(0), "a.test");
+    let run = place.at(&pebble, &["a.test"]).args(["--force", "--issuer-root", &text(0)]);
+    run.args(["--preferred-chain", &name(1)]).ok().says(["is not used, because it does not end at a root"]);
+    place.verify(&file(0), "a.test");
 }
 
 #[test]
@@ -370,7 +422,7 @@ fn a_signal_takes_everything_down_again() {
     let kept = std::fs::read_dir(place.path(".server.key.trustup")).expect("directory");
     for entry in kept {
         let name = entry.expect("entry").file_name().into_string().expect("UTF-8");
-        assert!(name.starts_with("account-"), "{name} is left");
+        assert!(name.starts_with("account-") || name == "order.json", "{name} is left");
     }
     let listen = format!("127.0.0.1:{}", ca.http_port());
     place.enroll(&["a.example.test"]).args(common).args(["--http-listen", &listen]).ok();

@@ -12,6 +12,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use tempfile::TempDir;
 use trustup::acme::{ChallengeType, Eab};
+use trustup::key::KeyType;
 
 use super::{FileServer, client, pebble};
 use crate::support::acme::loopback;
@@ -236,6 +237,30 @@ fn validations_that_pebble_remembers_are_used() {
         "{:#?}",
         client.lines()
     );
+}
+
+#[test]
+#[ignore = "needs pebble"]
+fn account_keys_that_pebble_takes() {
+    let (pebble, _dns) = pebble(PebbleOptions::default());
+    for (kind, is_taken) in [
+        (KeyType::EcP256, true),
+        (KeyType::EcP384, true),
+        (KeyType::Rsa2048, true),
+        (KeyType::Rsa4096, true),
+        (KeyType::Ed25519, false),
+    ] {
+        let mut client = client(&pebble).listening(pebble.http_port());
+        client.settings.account_key_type = kind;
+        if is_taken {
+            client.obtain(&["a.test"]).unwrap_or_else(|error| panic!("{kind}: {error}"));
+            continue;
+        }
+        let error = client.fails(&["a.test"]);
+        assert_eq!((error.kind().exit_code(), client.store.saved), (4, 0), "{kind}: {error}");
+        assert!(error.to_string().contains("badSignatureAlgorithm"), "{kind}: {error}");
+        assert!(error.hints()[0].contains("--account-key-type"), "{kind}: {:?}", error.hints());
+    }
 }
 
 #[test]

@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use trustup::acme::Eab;
+use trustup::cert::NotAfter;
+use trustup::key::KeyType;
 
 use super::{FileServer, step_ca};
-use crate::support::acme::{AcmeClient, loopback};
+use crate::support::acme::{AcmeClient, key_of_other_software, loopback};
 use crate::support::servers::{Caddy, StepCa, StepCaOptions};
 
 #[test]
@@ -99,8 +101,7 @@ fn a_key_of_other_software_finds_its_account() {
     client.obtain(&["localhost"]).expect("issued");
     assert!(client.said("account of the given key found"), "{:#?}", client.lines());
     assert_eq!(client.store.account_url(), account);
-    let key = rcgen::KeyPair::generate().expect("key").serialize_pem();
-    client.store.content = Some(key.into_bytes());
+    client.store.content = Some(key_of_other_software(KeyType::EcP256));
     client.obtain(&["localhost"]).expect("issued");
     assert!(client.said("account of the given key made"), "{:#?}", client.lines());
 }
@@ -121,6 +122,40 @@ fn an_external_account_is_asked_for_where_step_ca_wants_one() {
     // "The server experienced an internal error" is what it says of a key that it does not know.
     assert_eq!((error.kind().exit_code(), client.store.saved), (6, 0), "{error}");
     assert!(error.hints().iter().any(|hint| hint.contains("external account")), "{:?}", error.hints());
+}
+
+#[test]
+#[ignore = "needs step-ca"]
+fn account_keys_that_step_ca_takes() {
+    let (ca, client) = step_ca(StepCaOptions::default());
+    drop(client);
+    for kind in KeyType::ALL {
+        let mut client = AcmeClient::new(&ca.acme_directory(), ca.root_der());
+        client.settings.http_listen = Some(loopback(ca.http_port()));
+        client.settings.account_key_type = kind;
+        for _ in 0..2 {
+            client.obtain(&["localhost"]).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        }
+        assert_eq!(client.store.saved, 1, "{kind}");
+    }
+}
+
+#[test]
+#[ignore = "needs step-ca"]
+fn step_ca_takes_an_end_of_life_within_its_limits() {
+    let (ca, mut client) = step_ca(StepCaOptions::default());
+    client.settings.http_listen = Some(loopback(ca.http_port()));
+    for hours in [1, 23] {
+        client.settings.not_after = Some(NotAfter::Duration(hours * 3600));
+        let chain = client.obtain(&["localhost"]).expect("issued");
+        let life = (chain[0].not_after() - chain[0].not_before()).unsigned_abs();
+        // Dated back by a minute.
+        assert!(life.abs_diff(hours * 3600) <= 120, "{hours} h: {life} s");
+    }
+    client.settings.not_after = Some(NotAfter::Duration(24 * 365 * 3600));
+    let error = client.fails(&["localhost"]);
+    let hints = error.hints().join(" ");
+    assert!(hints.contains("omit `--not-after`") && hints.contains("maxTLSCertDuration"), "{error}: {hints}");
 }
 
 #[test]

@@ -33,6 +33,8 @@ pub struct PebbleOptions {
     pub retry_after: u8,
     /// Per cent of authorizations that are used again for a later order of the same account.
     pub reused_authorizations: u8,
+    /// Chains to other roots that it offers.
+    pub alternate_roots: u8,
 }
 
 impl Default for PebbleOptions {
@@ -46,6 +48,7 @@ impl Default for PebbleOptions {
             slow_validation: None,
             retry_after: 1,
             reused_authorizations: 0,
+            alternate_roots: 0,
         }
     }
 }
@@ -118,6 +121,7 @@ impl Pebble {
         };
         command.env("PEBBLE_WFE_NONCEREJECT", self.options.refused_nonces.to_string());
         command.env("PEBBLE_AUTHZREUSE", self.options.reused_authorizations.to_string());
+        command.env("PEBBLE_ALTERNATE_ROOTS", self.options.alternate_roots.to_string());
         let mut daemon = Daemon::start("pebble", command, place);
         let answers = |port: &Port, path| {
             matches!(get(port.address(), "localhost", &self.root.der, path), Ok((200, _)))
@@ -162,6 +166,12 @@ impl Pebble {
     /// The same in a file.
     pub fn issuer_root_file(&self) -> PathBuf {
         write(self.directory.path(), "issuer-root.pem", self.issuer_root())
+    }
+
+    /// The root of an alternate chain, from 1, in a file.
+    pub fn alternate_root_file(&self, number: u8) -> PathBuf {
+        let root = self.managed(&format!("/roots/{number}"));
+        write(self.directory.path(), &format!("alternate-root-{number}.pem"), root)
     }
 
     /// `GET path` of the management interface.

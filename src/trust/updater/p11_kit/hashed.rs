@@ -1,5 +1,5 @@
 //! Hashed directories and the links to them elsewhere. What p11-kit wrote tells the order of its roots, so ours goes
-//! in front as in every other output. Where somebody else changed the directory, ours is added beside what is there,
+//! in front as in every other output. Where somebody else changed the directory, the root is added to what is there,
 //! under names and numbers that are free.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -154,7 +154,7 @@ impl Hashed {
             }
         }
         for name in old_links.keys().filter(|name| !links.contains_key(*name)) {
-            desires.want(child(self.path, name), Node::Absent, "it leads nowhere any more");
+            desires.want(child(self.path, name), Node::Absent, "it is a dangling symlink");
         }
         for (name, target) in links.iter().filter(|(name, target)| old_links.get(*name) != Some(*target)) {
             let node = Node::Link { target: target.clone() };
@@ -180,7 +180,7 @@ impl Hashed {
             wanted.extend(files.keys().map(|name| (name.as_str(), target(name, name))));
         }
         for name in standing.iter().filter(|name| !wanted.contains_key(name.as_str())) {
-            desires.want(child(copies.directory, name), Node::Absent, "it leads nowhere any more");
+            desires.want(child(copies.directory, name), Node::Absent, "it is a dangling symlink");
         }
         for (name, target) in wanted {
             desires.want(
@@ -195,7 +195,7 @@ impl Hashed {
     /// Adds ours to a directory of any shape.
     fn beside(&self, view: &View, front: &Front, desires: &mut Desires) -> Result<()> {
         desires.builtin_warnings.push(format!(
-            "`{}` is not as the family's tool writes it: ours is added beside what is there",
+            "`{}` is not as the family's tool writes it: the root is added to what is there",
             self.path
         ));
         let mut taken: BTreeSet<String> = view.names(self.path)?.into_iter().collect();

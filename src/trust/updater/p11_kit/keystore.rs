@@ -1,5 +1,5 @@
 //! The Java keystore among the outputs. Where p11-kit made it, ours goes to its front and the aliases are numbered
-//! anew; where somebody else did, ours is added beside what is there.
+//! anew; where somebody else did, the root is added to what is there.
 
 use std::collections::BTreeMap;
 

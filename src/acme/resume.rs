@@ -1,0 +1,189 @@
+//! An order that an earlier run placed: it was killed, or out of time. It is used where it is the one that would be placed
+//! now, so that no order is placed for nothing and no certificate that was issued is lost. What is kept of it proves
+//! nothing: the server is asked, and every rule for a new order holds.
+
+use serde::{Deserialize, Serialize};
+
+use super::account::AcmeAccount;
+use super::chain;
+use super::messages::{Identifier, OrderObject, OrderStatus};
+use super::order::{self, CurrentOrder, Placed, Terms};
+use super::problem::explain;
+use super::transport::Transport;
+use super::{Accept, AccountStore, Failed, Report, Settings};
+use crate::cert::{Certificate, NotAfter};
+use crate::error::{Error, Kind, Result};
+use crate::versioned::UnknownFields;
+
+/// What is kept of an order in progress, as JSON. No secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeptOrder {
+    schema: u64,
+    /// The directory that it was placed at.
+    directory: String,
+    /// The URL of the account.
+    account: String,
+    /// Its own URL.
+    order: String,
+    /// The names, as they were ordered.
+    names: Vec<String>,
+    /// The end of life that was asked for, RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    not_after: Option<String>,
+    /// The profile that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    profile: Option<String>,
+    /// What only a newer trustup knows.
+    #[serde(flatten)]
+    unknown: UnknownFields,
+}
+
+impl KeptOrder {
+    /// An order that was placed at `url` by `account` for `terms`.
+    pub(super) fn new(
+        transport: &Transport,
+        account: &AcmeAccount<'_>,
+        url: &str,
+        terms: &Terms<'_>,
+    ) -> Self {
+        KeptOrder {
+            schema: 1,
+            directory: transport.url().to_string(),
+            account: account.url().to_owned(),
+            order: url.to_owned(),
+            names: sorted(terms.identifiers),
+            not_after: terms.not_after.clone(),
+            profile: terms.profile.map(ToOwned::to_owned),
+            unknown: UnknownFields::default(),
+        }
+    }
+
+    /// Whether it is the order that would be placed now.
+    fn is_for(
+        &self,
+        transport: &Transport,
+        account: &AcmeAccount<'_>,
+        terms: &Terms<'_>,
+        wanted: Option<NotAfter>,
+    ) -> bool {
+        self.directory == transport.url().as_str()
+            && self.account == account.url()
+            && self.names == sorted(terms.identifiers)
+            && self.profile.as_deref() == terms.profile
+            && same_end(self.not_after.as_deref(), terms.not_after.as_deref(), wanted)
+    }
+}
+
+/// Whether an order with the end of life `kept` has the one that an order now would have. A duration counts from the
+/// order, and a little later it is the same for everybody.
+fn same_end(kept: Option<&str>, now: Option<&str>, wanted: Option<NotAfter>) -> bool {
+    const LEEWAY: u64 = 120;
+    let (Some(kept), Some(now)) = (kept, now) else { return kept == now };
+    let seconds = |text: &str| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second);
+    match (wanted, seconds(kept), seconds(now)) {
+        (Some(NotAfter::Duration(_)), Some(kept), Some(now)) => kept.abs_diff(now) <= LEEWAY,
+        _ => kept == now,
+    }
+}
+
+fn sorted(identifiers: &[Identifier]) -> Vec<String> {
+    let mut names: Vec<String> = identifiers.iter().map(ToString::to_string).collect();
+    names.sort();
+    names
+}
+
+/// What came of the order that was kept.
+pub(super) enum Resumed<'a> {
+    /// The certificate was issued, for the key that is used now.
+    Issued(Vec<Certificate>),
+    /// It goes on from where it stands.
+    Open(Box<Placed<'a>>),
+    /// There is none, or it is good for nothing.
+    Nothing(AcmeAccount<'a>),
+}
+
+/// Takes up the order that was kept.
+///
+/// # Errors
+/// The server does not answer, or not in time.
+pub(super) async fn resume<'a>(
+    transport: &'a Transport,
+    account: AcmeAccount<'a>,
+    settings: &Settings,
+    store: &mut dyn AccountStore,
+    terms: &Terms<'_>,
+    accept: &Accept<'_>,
+    report: &Report<'_>,
+) -> Result<Resumed<'a>, Failed> {
+    let Some(kept) = store.order()? else { return Ok(Resumed::Nothing(account)) };
+    if !kept.is_for(transport, &account, terms, settings.not_after) {
+        return Ok(Resumed::Nothing(account));
+    }
+    let object = match read(transport, &account, &kept.order).await {
+        Ok(object) => object,
+        Err(error) if error.kind() == Kind::Unreachable => return Err(error.into()),
+        Err(_) => return Ok(Resumed::Nothing(account)),
+    };
+    let mut order = CurrentOrder::new(account, kept.order, object);
+    if order.is_lost() || !order.is_for(terms.identifiers) || order.check(transport, terms).is_err() {
+        return Ok(Resumed::Nothing(order.account));
+    }
+    report.say(&format!("resuming the order of an earlier run for {}", order::shown(terms.identifiers)));
+    match order.status() {
+        OrderStatus::Processing | OrderStatus::Valid => {
+            match issued(transport, settings, &mut order, accept, report).await {
+                Ok(chain) if accept(&chain).is_ok() => return Ok(Resumed::Issued(chain)),
+                // What was sent for it may have been issued for all that is known.
+                Err(error) if error.kind() == Kind::Unreachable => return Err(Failed::unsettled(error)),
+                Ok(_) | Err(_) => {}
+            }
+        }
+        _ => match order::answers(transport, settings, &order, terms.identifiers, report).await {
+            Ok(answers) => return Ok(Resumed::Open(Box::new(Placed { order, answers }))),
+            Err(error) if error.kind() == Kind::Unreachable => return Err(error.into()),
+            Err(_) => {}
+        },
+    }
+    report.say("the order of the earlier run cannot be used any more: placing another");
+    Ok(Resumed::Nothing(order.account))
+}
+
+async fn read(transport: &Transport, account: &AcmeAccount<'_>, url: &str) -> Result<OrderObject> {
+    const WHAT: &str = "show the order of an earlier run";
+    let answer = account.read(url).await.map_err(|error| explain(error, WHAT, transport))?;
+    answer.json(WHAT, transport)
+}
+
+/// The chain of an order whose request was sent by an earlier run.
+async fn issued(
+    transport: &Transport,
+    settings: &Settings,
+    order: &mut CurrentOrder<'_>,
+    accept: &Accept<'_>,
+    report: &Report<'_>,
+) -> Result<Vec<Certificate>> {
+    order::wait_for(transport, order, "issue the certificate", &[OrderStatus::Valid]).await?;
+    let sent = order::download(transport, order).await?;
+    let preferred = settings.preferred_chain.as_deref();
+    let chain = chain::choose(transport, &order.account, &sent, preferred, accept, report).await;
+    chain.map_err(|what| transport.error(Error::failed(what)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_life_is_the_same_within_a_moment() {
+        let (at, later) = (Some("2030-01-01T00:00:00Z"), Some("2030-01-01T00:02:00Z"));
+        let too_late = Some("2030-01-01T00:02:01Z");
+        let duration = Some(NotAfter::Duration(3600));
+        assert!(same_end(None, None, None) && same_end(at, at, duration) && same_end(at, later, duration));
+        assert!(
+            !same_end(at, too_late, duration) && !same_end(None, at, duration) && !same_end(at, None, None)
+        );
+        let moment = Some(NotAfter::Moment(1_893_456_000));
+        assert!(same_end(at, at, moment) && !same_end(at, later, moment));
+        assert!(!same_end(Some("soon"), at, duration));
+    }
+}
