@@ -7,6 +7,7 @@ pub mod apply;
 mod bootstrap;
 pub mod cert;
 pub mod cli;
+mod config_check;
 pub mod converge;
 pub mod demo;
 pub mod dev_ca;

@@ -1,17 +1,15 @@
-//! `trustup config check`: everything that is wrong with trustup.toml at once, and what each certificate would do. It builds
-//! the same requests as the runs of bootstrap and enroll.
+//! `trustup config check`: everything that is wrong with trustup.toml at once, and what each certificate would do.
 
 use serde_json::{Value, json};
 
 use super::options::args;
 use super::{CommandRow, Context, EXIT_CODES};
-use crate::bootstrap::request as trust_request;
-use crate::enroll::methods::table::{self, MethodRow};
-use crate::enroll::request::{self, IssueInput, with_ca};
+use crate::config_check;
+use crate::enroll::methods::table;
 use crate::error::{Error, Kind, Result};
 use crate::settings::file::Checked;
 use crate::settings::rows::{CERT, CONFIG, KEY, NAMES};
-use crate::settings::{self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Scope, Settings};
+use crate::settings::{self, CertificateTable, ConfigFile, DEFAULT, Scope};
 use crate::text;
 use crate::ui::{Lost, Ui};
 
@@ -46,29 +44,11 @@ fn run(context: &Context<'_>) -> Result<u8> {
         )?;
         return Ok(0);
     };
-    let mut warnings = Vec::new();
-    // What is wrong in itself would be refused for what is missing of it, too.
-    if file.is_whole {
-        let above = super::settings_of(&super::bootstrap::ROW, env)?;
-        let merged = trust_request::with_file(&above, Some(&file));
-        match trust_request::check(&merged, &file) {
-            None => {}
-            Some((error, true)) => problems.push(error),
-            Some((error, false)) => warnings.push(format!("bootstrap would refuse this: {error}")),
-        }
-    }
-    let above = super::settings_of(&super::enroll::ROW, env)?;
-    let (merged, ca) = with_ca(&above, Some(&file), &mut Vec::new());
-    let input = IssueInput { env, settings: &merged, host: None };
-    for table in file.certificates.iter().filter(|table| table.is_whole) {
-        let made = request::configured(input, table, None, &ca, &mut warnings);
-        problems.extend(made.err().map(|error| request::blamed(error, &table.place)));
-    }
-    for one in &file.certificates {
-        let (missing, warned) = secrets(context, one)?;
-        problems.extend(missing);
-        warnings.extend(warned);
-    }
+    let above = |row| super::settings_of(row, env);
+    let (of_bootstrap, of_enroll) = (above(&super::bootstrap::ROW)?, above(&super::enroll::ROW)?);
+    let found = config_check::inspect(&file, &of_bootstrap, &of_enroll, env)?;
+    problems.extend(found.problems);
+    let warnings = found.warnings;
     let reported = match ui.json {
         true => ui.result(COMMAND, as_json(&file, &problems, &warnings)),
         false => show(ui, &file),
@@ -80,33 +60,6 @@ fn run(context: &Context<'_>) -> Result<u8> {
     problems.iter().for_each(|error| talk.error(COMMAND, error));
     reported?;
     Ok(if problems.is_empty() { 0 } else { Kind::Usage.exit_code() })
-}
-
-/// What is wrong with the secrets of a certificate: errors, but where another of its methods has all that it needs. A token
-/// that was spent may be gone, and `enroll` goes on.
-fn secrets(context: &Context<'_>, one: &CertificateTable) -> Result<(Vec<Error>, Vec<String>)> {
-    let mut found = Vec::new();
-    let mut complete = Vec::new();
-    for entry in &one.enroll {
-        let Some(method) = table::by_word(entry.word) else { continue };
-        let wrong = request::missing_secrets(method, entry, context.env);
-        if wrong.is_empty() && is_complete(method, entry)? {
-            complete.push(method.word);
-        }
-        found.extend(wrong);
-    }
-    Ok(match complete.first() {
-        None => (found, Vec::new()),
-        Some(word) => {
-            let line = |error| format!("{}: only the method `{word}` can be used now: {error}", one.place);
-            (Vec::new(), found.into_iter().map(line).collect())
-        }
-    })
-}
-
-/// Whether what a method needs beside secrets is there.
-fn is_complete(method: &MethodRow, entry: &EntryTable) -> Result<bool> {
-    (method.is_complete)(&Settings::new([entry.layer.clone()]))
 }
 
 fn methods(one: &CertificateTable) -> Vec<&'static str> {

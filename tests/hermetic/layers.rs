@@ -17,6 +17,7 @@ const LAYERS: &[&[&str]] = &[
     &["apply", "enroll", "doctor", "demo", "ui"],
     &["converge", "token"],
     &["bootstrap"],
+    &["config_check"],
     &["cli"],
 ];
 
@@ -34,8 +35,15 @@ const CORE: &[&str] = &[
 ];
 
 /// What names no enrollment method: those are rows of a table.
-const METHODS_UNNAMED: &[&str] =
-    &["settings", "enroll/mod.rs", "enroll/request.rs", "enroll/request", "cli/enroll", "cli/config.rs"];
+const METHODS_UNNAMED: &[&str] = &[
+    "settings",
+    "enroll/mod.rs",
+    "enroll/request.rs",
+    "enroll/request",
+    "cli/enroll",
+    "cli/config.rs",
+    "config_check.rs",
+];
 
 /// Words of a module, type or function by which a path names a format; the modules of the owners are added to them.
 const FORMATS: &[&str] = &["firefox", "nss", "nix", "keystore", "java", "p11", "profile", "bundle"];

@@ -154,7 +154,7 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_asked() {
             ["signed with one key", "either"],
         ),
         (vec!["--provisioner-key", &password], 2, ["no private key", "password"]),
-        (vec!["--password-file", &password, "--san", "no name"], 2, ["no host name", "no name"]),
+        (vec!["--password-file", &password, "--san", "no name"], 2, ["not a host name", "no name"]),
         (
             vec!["--password-file", &password, "--out", &path(&missing)],
             1,
