@@ -44,7 +44,7 @@ pub(crate) fn inspect(
             let made = request::configured(input, table, None, &ca, &mut found.warnings);
             found.problems.extend(made.err().map(|error| request::blamed(error, &table.place)));
         }
-        let (missing, warned) = secrets(env, table)?;
+        let (missing, warned) = secrets(table)?;
         found.problems.extend(missing);
         found.warnings.extend(warned);
     }
@@ -53,12 +53,12 @@ pub(crate) fn inspect(
 
 /// What is wrong with the secrets of a certificate: errors, but where another of its methods has all that it needs. A token
 /// that was spent may be gone, and `enroll` goes on.
-fn secrets(env: &Env, one: &CertificateTable) -> Result<(Vec<Error>, Vec<String>)> {
+fn secrets(one: &CertificateTable) -> Result<(Vec<Error>, Vec<String>)> {
     let mut found = Vec::new();
     let mut complete = Vec::new();
     for entry in &one.enroll {
         let Some(method) = table::by_word(entry.word) else { continue };
-        let wrong = request::missing_secrets(method, entry, env);
+        let wrong = request::missing_secrets(method, entry);
         if wrong.is_empty() && is_complete(method, entry)? {
             complete.push(method.word);
         }

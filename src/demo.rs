@@ -56,7 +56,8 @@ pub struct Stage<'a> {
 
 /// What was proven.
 #[derive(Debug, Serialize)]
-pub struct DemoReport {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct DemoProof {
     /// The CA's root.
     pub fingerprint: Fingerprint,
     /// One for each root file system.
@@ -69,6 +70,7 @@ pub struct DemoReport {
 
 /// What was proven of one root file system.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SystemReport {
     /// The fixture's name.
     pub name: &'static str,
@@ -84,6 +86,7 @@ pub struct SystemReport {
 
 /// One store: where programs read roots.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StoreReport {
     /// Path inside the root file system.
     pub path: String,
@@ -101,7 +104,7 @@ pub struct StoreReport {
 ///
 /// # Errors
 /// The first claim that could not be proven.
-pub fn run(env: &Env, temporary: &Path, stage: &Stage) -> Result<DemoReport> {
+pub fn run(env: &Env, temporary: &Path, stage: &Stage) -> Result<DemoProof> {
     let ca = Arc::new(DevCa::new(env)?);
     let server = Server::start(Arc::clone(&ca), ([127, 0, 0, 1], 0).into(), &["127.0.0.1", "localhost"])?;
     let scratch = Scratch::new(temporary.join(format!("trustup-demo-{}", ca.fingerprint().short(12))))?;
@@ -124,7 +127,7 @@ pub fn run(env: &Env, temporary: &Path, stage: &Stage) -> Result<DemoReport> {
     let Some(directory) = last else { return Err(unproven("no root file system is embedded", &scratch.0)) };
     demo.wrong_pin(&directory)?;
     let enrollment = demo.enrollment(&scratch.0, &directory)?;
-    Ok(DemoReport { fingerprint: ca.fingerprint(), systems, wrong_pin_refused: true, enrollment })
+    Ok(DemoProof { fingerprint: ca.fingerprint(), systems, wrong_pin_refused: true, enrollment })
 }
 
 struct Demo<'a> {
@@ -401,7 +404,7 @@ mod tests {
     use super::*;
 
     /// Runs the demo with a trustup of which `alter` changes arguments or result.
-    fn demo(alter: impl Fn(&[String]) -> Option<u8>) -> Result<DemoReport, String> {
+    fn demo(alter: impl Fn(&[String]) -> Option<u8>) -> Result<DemoProof, String> {
         let temporary = tempfile::tempdir().expect("temporary directory");
         let env = Env::fixed([], Env::os().now());
         let trustup = |arguments: &[String]| {

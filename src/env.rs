@@ -103,6 +103,8 @@ impl fmt::Debug for Env {
 pub(crate) enum Hook {
     /// The number of the checkpoint at which the process ends by SIGKILL.
     KillAt,
+    /// The number of the checkpoint at which the process stops by SIGSTOP, until somebody lets it go on.
+    StopAt,
     /// The kernel is taken for one without openat2.
     NoOpenat2,
 }
@@ -113,6 +115,7 @@ pub(crate) enum Hook {
 pub(crate) fn test_hook(hook: Hook) -> Option<String> {
     let name = match hook {
         Hook::KillAt => "TRUSTUP_TEST_KILL_AT",
+        Hook::StopAt => "TRUSTUP_TEST_STOP_AT",
         Hook::NoOpenat2 => "TRUSTUP_TEST_NO_OPENAT2",
     };
     let value = std::env::var(name).ok()?;

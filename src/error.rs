@@ -4,12 +4,15 @@
 //! Nothing here prints: `ui` does. Never put a secret or file content into an error.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Result of everything in this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What kind of failure it is; decides heading and exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Failed, nothing changed: exit 1.
     Failed,
@@ -43,20 +46,6 @@ impl Kind {
             Kind::NoCommand => 127,
         }
     }
-
-    /// The word that stands for the kind in `--json`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Kind::Failed => "failed",
-            Kind::Usage => "usage",
-            Kind::NotTrusted => "not-trusted",
-            Kind::Unsupported => "unsupported",
-            Kind::Unreachable => "unreachable",
-            Kind::Changed => "changed",
-            Kind::NotExecutable => "not-executable",
-            Kind::NoCommand => "no-command",
-        }
-    }
 }
 
 /// A failure with all that a person needs who was not watching.
@@ -71,6 +60,7 @@ struct Inner {
     cause: Option<anyhow::Error>,
     hints: Vec<String>,
     changed: Vec<String>,
+    retry_after: Option<Duration>,
 }
 
 impl Error {
@@ -83,6 +73,7 @@ impl Error {
             cause: None,
             hints: Vec::new(),
             changed: Vec::new(),
+            retry_after: None,
         }))
     }
 
@@ -129,6 +120,12 @@ impl Error {
         self
     }
 
+    /// When the server said that it may be asked again: so long after its answer.
+    pub fn with_retry_after(mut self, wait: impl Into<Option<Duration>>) -> Self {
+        self.0.retry_after = wait.into();
+        self
+    }
+
     /// Turns the error into "failed, and these paths are changed".
     pub fn with_changed(mut self, paths: impl IntoIterator<Item = String>) -> Self {
         self.0.changed.extend(paths);
@@ -166,6 +163,11 @@ impl Error {
     /// What to do next.
     pub fn hints(&self) -> &[String] {
         &self.0.hints
+    }
+
+    /// How long the server wants not to be asked, if it said so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.retry_after
     }
 
     /// Paths that are changed although the command failed.

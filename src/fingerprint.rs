@@ -55,7 +55,8 @@ impl FromStr for Fingerprint {
         }
         if let Some(bad) = digits.chars().find(|c| !c.is_ascii_hexdigit()) {
             return Err(Error::usage(format!(
-                "the fingerprint has a character that is no hex digit: {bad:?}"
+                "the fingerprint has a character that is no hex digit: `{}`",
+                crate::text::escape(&bad.to_string())
             ))
             .hint("a fingerprint is 64 hex digits, with or without colons"));
         }
@@ -94,6 +95,21 @@ impl fmt::Debug for Fingerprint {
 impl serde::Serialize for Fingerprint {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+impl schemars::JsonSchema for Fingerprint {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Fingerprint".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "SHA-256: of a certificate's DER, or of a file.",
+            "pattern": "^[0-9a-f]{64}$",
+        })
     }
 }
 

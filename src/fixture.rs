@@ -116,15 +116,10 @@ impl Fixture {
             .collect()
     }
 
-    /// The paths of the tree.
-    pub fn entries(&self) -> &[FixtureEntry] {
-        &self.entries
-    }
-
     /// Writes the tree into `into`, an existing directory of ours, which should be empty. Modes are exact whatever
     /// the umask; owners are set only where we are root.
     pub fn unpack(&self, into: &Path) -> Result<()> {
-        let root = rustix::process::geteuid().is_root();
+        let root = crate::privilege::is_root();
         for entry in &self.entries {
             entry.create(into, root).map_err(|error| {
                 Error::failed("could not unpack a fixture")
@@ -289,7 +284,7 @@ mod tests {
             parse("# head\n\nd 0755 0:0 etc\nl 0:0 etc/x -> ../y\nf 4640 7:8 etc/f = roots/A.pem LF roots/A.pem\nf 0600 0:0 e =\n")
                 .expect("parses");
         let nodes: Vec<_> =
-            fixture.entries().iter().map(|entry| (entry.path.as_str(), entry.uid, &entry.node)).collect();
+            fixture.entries.iter().map(|entry| (entry.path.as_str(), entry.uid, &entry.node)).collect();
         assert_eq!(
             nodes,
             [

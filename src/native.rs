@@ -340,7 +340,8 @@ fn tail(said: &str) -> String {
 }
 
 /// Puts `command` in our place, with `variables` added to the environment: never returns on success. It gets no secret
-/// of ours (threat T16). The exit code of the error is a shell's: 127 where there is no such program, else 126.
+/// of ours (threat T16). The exit code of the error is a shell's: 127 where there is no such program, else 126;
+/// what was done before is for the caller to add.
 pub fn replace_us(env: &Env, command: &[String], variables: &[(String, String)]) -> Error {
     let Some((program, arguments)) = command.split_first() else {
         return Error::usage("the command after `--` is empty");
@@ -362,11 +363,7 @@ pub fn replace_us(env: &Env, command: &[String], variables: &[(String, String)])
             "`ls -l` shows whether it is a file that this user may execute; also check its interpreter",
         ),
     };
-    Error::new(kind, "could not start the command")
-        .at(text::escape(program))
-        .because(cause)
-        .hint(hint)
-        .hint("what trustup had to do before is done, and is not repeated by the next run")
+    Error::new(kind, "could not start the command").at(text::escape(program)).because(cause).hint(hint)
 }
 
 /// The descriptors that a service manager means for the service: socket activation (sd_listen_fds(3)) names the

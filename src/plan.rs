@@ -91,11 +91,45 @@ impl Plan {
     }
 }
 
+/// What a step does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum StepAction {
+    /// Make a directory, or give it another mode.
+    MakeDirectory,
+    /// Write a file.
+    WriteFile,
+    /// Make a symbolic link.
+    MakeLink,
+    /// Remove a file or link.
+    Remove,
+    /// Remove an empty directory.
+    RemoveDirectory,
+    /// Run a program.
+    Run,
+}
+
+impl StepAction {
+    /// As it is shown to people: the word that JSON has.
+    pub fn word(self) -> &'static str {
+        match self {
+            StepAction::MakeDirectory => "make-directory",
+            StepAction::WriteFile => "write-file",
+            StepAction::MakeLink => "make-link",
+            StepAction::Remove => "remove",
+            StepAction::RemoveDirectory => "remove-directory",
+            StepAction::Run => "run",
+        }
+    }
+}
+
 /// A step as data, for `--json`, and as one line.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StepView {
-    /// `make-directory`, `write-file`, `make-link`, `remove`, `remove-directory` or `run`.
-    pub action: &'static str,
+    /// What it does.
+    pub action: StepAction,
     /// The path changed, or the program run.
     pub path: String,
     /// A link's target.
@@ -115,7 +149,7 @@ impl From<&Step> for StepView {
     fn from(step: &Step) -> Self {
         match step {
             Step::Run(run) => StepView {
-                action: "run",
+                action: StepAction::Run,
                 path: run.program.clone(),
                 target: None,
                 mode: None,
@@ -124,11 +158,11 @@ impl From<&Step> for StepView {
             },
             Step::Change(change) => {
                 let action = match (&change.from, &change.to) {
-                    (_, Node::Directory { .. }) => "make-directory",
-                    (_, Node::File(_)) => "write-file",
-                    (_, Node::Link { .. }) => "make-link",
-                    (Node::Directory { .. }, _) => "remove-directory",
-                    _ => "remove",
+                    (_, Node::Directory { .. }) => StepAction::MakeDirectory,
+                    (_, Node::File(_)) => StepAction::WriteFile,
+                    (_, Node::Link { .. }) => StepAction::MakeLink,
+                    (Node::Directory { .. }, _) => StepAction::RemoveDirectory,
+                    _ => StepAction::Remove,
                 };
                 let (target, mode) = match &change.to {
                     Node::Link { target } => (Some(target.clone()), None),

@@ -76,7 +76,7 @@ pub fn find(env: &Env, given: Option<&Path>) -> Result<Place> {
 }
 
 fn in_tmp() -> String {
-    format!("/tmp/trustup-{}", rustix::process::geteuid().as_raw())
+    format!("/tmp/trustup-{}", crate::privilege::uid())
 }
 
 /// Where it may be, the best first.
@@ -101,7 +101,7 @@ fn candidates(env: &Env, given: Option<&Path>) -> Result<Vec<String>> {
 }
 
 fn fit(host: &Sysroot, path: &str) -> Result<Fit> {
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = crate::privilege::uid();
     // A home that we may not even look into is no place for us.
     let Ok(there) = host.lstat(path) else {
         return Ok(Fit::Unusable("it cannot be inspected".to_owned()));

@@ -7,7 +7,6 @@ use std::str::FromStr;
 
 use zeroize::Zeroizing;
 
-use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::rootfs::host;
 use crate::text;
@@ -27,8 +26,6 @@ pub enum Source {
     Stdin,
     /// A descriptor that the caller left us, by number.
     Descriptor(u32),
-    /// A variable, by name.
-    Variable(String),
     /// It is here already: where it came from, and what it is.
     Value(String, Zeroizing<String>),
     /// It is known that it is not there: where it should be, and why.
@@ -75,7 +72,6 @@ impl fmt::Display for Source {
             Source::File(path) => f.write_str(&text::escape(&path.to_string_lossy())),
             Source::Stdin => f.write_str("-"),
             Source::Descriptor(number) => write!(f, "fd:{number}"),
-            Source::Variable(name) => write!(f, "${name}"),
             Source::Value(name, _) | Source::Missing(name, _) => f.write_str(name),
         }
     }
@@ -100,7 +96,7 @@ impl Secret {
     ///
     /// # Errors
     /// Nothing there, empty, larger than 64 KiB.
-    pub fn read(source: &Source, what: &str, env: &Env) -> Result<Self> {
+    pub fn read(source: &Source, what: &str) -> Result<Self> {
         let (bytes, warning) = match source {
             Source::File(path) => {
                 let bytes = host::read_file(path, LIMIT).map_err(|error| unreadable(&error, what))?;
@@ -108,7 +104,6 @@ impl Secret {
             }
             Source::Stdin => (host::read_stdin(LIMIT)?, None),
             Source::Descriptor(number) => (host::read_descriptor(*number, LIMIT)?, None),
-            Source::Variable(name) => (env.var(name).unwrap_or_default().as_bytes().to_vec(), None),
             Source::Value(_, value) => (value.as_bytes().to_vec(), None),
             Source::Missing(name, why) => {
                 return Err(Error::usage(format!("{what} is not there"))
@@ -189,46 +184,48 @@ mod tests {
         }
     }
 
+    fn value(text: &str) -> Source {
+        Source::Value("P".to_owned(), text.to_owned().into())
+    }
+
     #[test]
     fn the_end_is_trimmed_and_nothing_else() {
-        let env = Env::fixed([("P", " a b \r\n\n"), ("EMPTY", ""), ("BLANK", "\n")], 0);
-        let read = |name: &str| Secret::read(&Source::Variable(name.to_owned()), "the password", &env);
-        assert_eq!(read("P").expect("a password").bytes(), b" a b");
-        for name in ["EMPTY", "BLANK", "MISSING"] {
-            let error = read(name).expect_err(name);
+        let read = |text: &str| Secret::read(&value(text), "the password");
+        assert_eq!(read(" a b \r\n\n").expect("a password").bytes(), b" a b");
+        for text in ["", "\n"] {
+            let error = read(text).expect_err(text);
             assert_eq!((error.what(), error.kind().exit_code()), ("the password is empty", 2));
         }
-        assert!(!format!("{:?}", read("P")).contains('a'), "{:?}", read("P"));
+        let secret = read("a");
+        assert!(!format!("{secret:?}").contains('a'), "{secret:?}");
     }
 
     #[test]
     fn what_stands_before_a_text_is_no_part_of_it() {
-        let env = Env::fixed([("T", "\u{feff} \r\n a.b \n"), ("MARK", "\u{feff}"), ("P", " p ")], 0);
-        let read = |name: &str| Secret::read(&Source::Variable(name.to_owned()), "the token", &env);
-        assert_eq!(read("T").expect("a token").text("the token").expect("text"), "a.b");
-        let empty = read("MARK").expect("bytes");
+        let read = |text: &str| Secret::read(&value(text), "the token");
+        assert_eq!(read("\u{feff} \r\n a.b \n").expect("a token").text("the token").expect("text"), "a.b");
+        let empty = read("\u{feff}").expect("bytes");
         assert_eq!(empty.text("the token").expect_err("nothing").what(), "the token is empty");
-        assert_eq!(read("P").expect("a password").bytes(), b" p", "a password may begin with a blank");
+        assert_eq!(read(" p ").expect("a password").bytes(), b" p", "a password may begin with a blank");
     }
 
     #[test]
     fn files_pipes_and_who_can_read_them() {
         use std::io::Write as _;
         use std::os::fd::AsRawFd as _;
-        let env = Env::fixed([], 0);
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(b"hunter2\n").expect("written");
         let source = Source::File(file.path().to_owned());
-        let read = Secret::read(&source, "the password", &env).expect("read");
+        let read = Secret::read(&source, "the password").expect("read");
         assert_eq!((read.bytes(), &read.warning), (&b"hunter2"[..], &None));
         rustix::fs::chmod(file.path(), 0o644.into()).expect("chmod");
-        let warning = Secret::read(&source, "the password", &env).expect("read").warning;
+        let warning = Secret::read(&source, "the password").expect("read").warning;
         assert!(warning.is_some_and(|warning| warning.contains("chmod 600") && !warning.contains("hunter2")));
 
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
         let source = Source::Descriptor(u32::try_from(reader.as_raw_fd()).expect("a number"));
         // One of ours is none that somebody handed over; that would have come through `exec`.
-        let error = Secret::read(&source, "the token", &env).expect_err("refused");
+        let error = Secret::read(&source, "the token").expect_err("refused");
         assert!(error.what().ends_with("is not open") && error.hints()[0].contains("<FILE"), "{error}");
         rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::empty()).expect("kept");
         // In pieces, the second when the reader is waiting.
@@ -238,22 +235,22 @@ mod tests {
             writer.write_all(b"ter2\n").expect("written");
         });
         assert_eq!(
-            Secret::read(&source, "the token", &env).expect("read").text("the token").expect("text"),
+            Secret::read(&source, "the token").expect("read").text("the token").expect("text"),
             "hunter2"
         );
         thread.join().expect("joined");
         // Its writer is gone.
-        assert!(Secret::read(&source, "the token", &env).is_err());
+        assert!(Secret::read(&source, "the token").is_err());
 
         for source in
             [Source::Descriptor(99_999), Source::File("/".into()), Source::File("/nowhere/at/all".into())]
         {
-            let error = Secret::read(&source, "the token", &env).expect_err("refused");
+            let error = Secret::read(&source, "the token").expect_err("refused");
             assert!(error.kind().exit_code() == 2 && !error.hints().is_empty(), "{error}");
             let named = error.what() == "could not read the token" || error.what().contains("descriptor");
             assert!(named && error.place().is_some(), "{error}");
         }
         file.as_file().set_len(LIMIT + 1).expect("grown");
-        assert!(Secret::read(&Source::File(file.path().to_owned()), "it", &env).is_err());
+        assert!(Secret::read(&Source::File(file.path().to_owned()), "it").is_err());
     }
 }

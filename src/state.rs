@@ -106,6 +106,7 @@ pub struct StoredAnchor {
 
 /// How a root came to be trusted here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// We put it in.
@@ -383,7 +384,7 @@ pub fn refuse_newer(sysroot: &Sysroot) -> Result<()> {
 /// Whether root keeps a record of this system that the current user cannot read. The directory goes with the last anchor,
 /// so there is one.
 pub fn is_closed(sysroot: &Sysroot) -> Result<bool> {
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = crate::privilege::uid();
     let meta = sysroot.lstat(STATE_DIRECTORY)?;
     let of_root = |meta: Meta| meta.kind == Kind::Directory && meta.uid == 0 && meta.mode & 0o077 == 0;
     Ok(uid != 0 && meta.is_some_and(of_root))
@@ -392,7 +393,7 @@ pub fn is_closed(sysroot: &Sysroot) -> Result<bool> {
 /// On `/`, state that somebody else could have written is an error: wrong owner, wider mode, or a link.
 fn check_directory(sysroot: &Sysroot) -> Result<()> {
     let Some(meta) = sysroot.lstat(sysroot.state_directory())? else { return Ok(()) };
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = crate::privilege::uid();
     let what = if meta.kind != Kind::Directory {
         "the state directory is not a directory".to_owned()
     } else if !sysroot.is_host() {

@@ -7,9 +7,6 @@ use url::Url;
 /// What [`escape`] lets through at most, in bytes.
 pub const TEXT_LIMIT: usize = 1024;
 
-/// What [`escape_output`] lets through at most, in bytes.
-pub const OUTPUT_LIMIT: usize = 8 * 1024;
-
 /// The longest name that [`slug`] makes, in bytes.
 pub const SLUG_LIMIT: usize = 64;
 
@@ -26,27 +23,6 @@ pub fn is_unsafe(c: char) -> bool {
 /// One line, safe to show: unsafe characters as `\u{..}`, cut to [`TEXT_LIMIT`] bytes.
 pub fn escape(text: &str) -> String {
     escape_within(text, TEXT_LIMIT, |c| !is_unsafe(c))
-}
-
-/// The output of a tool, safe to show: line ends and tabs stay, other unsafe characters become `\u{..}`. Only
-/// the last [`OUTPUT_LIMIT`] bytes stay, since tools say last what went wrong.
-pub fn escape_output(output: &str) -> String {
-    let mut start = output.len().saturating_sub(OUTPUT_LIMIT);
-    while !output.is_char_boundary(start) {
-        start += 1;
-    }
-    let mut escaped = String::new();
-    for c in output[start..].replace("\r\n", "\n").chars() {
-        push_escaped(&mut escaped, c, matches!(c, '\n' | '\t') || !is_unsafe(c));
-    }
-    let mut from = escaped.len().saturating_sub(OUTPUT_LIMIT - CUT.len_utf8());
-    if start == 0 && escaped.len() <= OUTPUT_LIMIT {
-        return escaped;
-    }
-    while !escaped.is_char_boundary(from) {
-        from += 1;
-    }
-    format!("{CUT}{}", &escaped[from..])
 }
 
 fn escape_within(text: &str, limit: usize, plain: impl Fn(char) -> bool) -> String {
@@ -162,21 +138,48 @@ pub fn slug(text: &str) -> String {
     if trimmed.is_empty() { "certificate".to_owned() } else { trimmed.to_owned() }
 }
 
-/// A moment as `2026-11-23` (UTC); `seconds` since 1970.
-pub fn date(seconds: i64) -> String {
-    // Not a `jiff::Timestamp`, which ends a day before 9999-12-31, the date of certificates that never expire
-    // (RFC 5280 section 4.1.2.5).
-    let date = seconds.checked_sub(seconds.rem_euclid(24 * 3600)).and_then(|midnight| {
-        jiff::civil::date(1970, 1, 1).checked_add(jiff::SignedDuration::from_secs(midnight)).ok()
-    });
-    date.map_or_else(|| format!("{seconds} seconds since 1970"), |date| date.to_string())
+/// The name of an error of a library as words: `CaUsedAsEndEntity` and `InvalidVersion { .. }` are `ca used as end entity`
+/// and `invalid version`. For what only `Debug` names; nothing of the values in it is shown.
+pub fn words(error: &dyn std::fmt::Debug) -> String {
+    let name = format!("{error:?}");
+    let mut words = String::new();
+    let mut follows_lower = false;
+    for c in name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_') {
+        if c.is_ascii_uppercase() && follows_lower || c == '_' {
+            words.push(' ');
+        }
+        words.extend(c.to_lowercase().filter(|c| *c != '_'));
+        follows_lower = c.is_ascii_lowercase() || c.is_ascii_digit();
+    }
+    words
 }
 
-/// A moment as `2026-11-23 21:30:00 UTC`; `seconds` since 1970.
+/// The first and the last second that can be written with a year of four digits: of the years 0 and 9999.
+const WRITABLE: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
+
+/// A moment as `2026-11-23` (UTC); `seconds` since 1970. What is before the year 0 or after the year 9999, which no
+/// certificate can say, is shown as the first or the last day of these.
+pub fn date(seconds: i64) -> String {
+    let seconds = seconds.clamp(*WRITABLE.start(), *WRITABLE.end());
+    // Not a `jiff::Timestamp`, which ends a day before 9999-12-31, the date of certificates that never expire
+    // (RFC 5280 section 4.1.2.5).
+    let midnight = jiff::SignedDuration::from_secs(seconds - seconds.rem_euclid(24 * 3600));
+    jiff::civil::date(1970, 1, 1).saturating_add(midnight).to_string()
+}
+
+/// A moment as `2026-11-23 21:30:00 UTC`; `seconds` since 1970, with the limits of [`date`].
 pub fn moment(seconds: i64) -> String {
-    let of_day = seconds.rem_euclid(24 * 3600);
-    let (hours, minutes) = (of_day / 3600, of_day / 60 % 60);
-    format!("{} {hours:02}:{minutes:02}:{:02} UTC", date(seconds), of_day % 60)
+    format!("{} {} UTC", date(seconds), time_of_day(seconds))
+}
+
+/// A moment as `2026-11-23T21:30:00Z` (RFC 3339), for JSON; `seconds` since 1970, with the limits of [`date`].
+pub fn rfc3339(seconds: i64) -> String {
+    format!("{}T{}Z", date(seconds), time_of_day(seconds))
+}
+
+fn time_of_day(seconds: i64) -> String {
+    let of_day = seconds.clamp(*WRITABLE.start(), *WRITABLE.end()).rem_euclid(24 * 3600);
+    format!("{:02}:{:02}:{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60)
 }
 
 #[cfg(test)]
@@ -197,6 +200,32 @@ mod tests {
     }
 
     #[test]
+    fn names_of_errors_become_words() {
+        #[derive(Debug)]
+        enum Odd {
+            CaUsedAsEndEntity,
+            Tls12NotOffered,
+            #[expect(dead_code, reason = "only shown")]
+            Context {
+                secret: u8,
+            },
+            #[expect(dead_code, reason = "only shown")]
+            Other(u8),
+        }
+        let shown = [Odd::CaUsedAsEndEntity, Odd::Tls12NotOffered, Odd::Context { secret: 1 }, Odd::Other(2)]
+            .map(|odd| words(&odd));
+        assert_eq!(shown, ["ca used as end entity", "tls12 not offered", "context", "other"]);
+    }
+
+    #[test]
+    fn moments_are_rfc_3339_and_have_limits() {
+        assert_eq!(rfc3339(1_795_469_814), "2026-11-23T21:36:54Z");
+        assert_eq!(rfc3339(-1), "1969-12-31T23:59:59Z");
+        assert_eq!(rfc3339(253_402_300_799), "9999-12-31T23:59:59Z");
+        assert_eq!([i64::MIN, i64::MAX].map(rfc3339), ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59Z"]);
+    }
+
+    #[test]
     fn t15_text_is_cut_to_one_kibibyte_at_a_character() {
         let exact = "x".repeat(TEXT_LIMIT);
         assert_eq!(escape(&exact), exact);
@@ -210,21 +239,6 @@ mod tests {
             }
         }
         assert!(escape(&"x".repeat(TEXT_LIMIT + 1)).ends_with(CUT));
-    }
-
-    #[test]
-    fn t15_tool_output_keeps_lines_and_its_end() {
-        assert_eq!(escape_output("one\r\ntwo\tx\x1b[0m\n"), "one\ntwo\tx\\u{1b}[0m\n");
-        let long = format!("{}the reason\n", "é noise\n".repeat(5000));
-        let escaped = escape_output(&long);
-        assert!(
-            escaped.len() <= OUTPUT_LIMIT
-                && escaped.starts_with(CUT)
-                && escaped.ends_with("noise\nthe reason\n")
-        );
-        assert!(escape_output(&"\u{1}".repeat(OUTPUT_LIMIT)).len() <= OUTPUT_LIMIT);
-        let exact = "x".repeat(OUTPUT_LIMIT);
-        assert_eq!(escape_output(&exact), exact);
     }
 
     #[test]
@@ -304,6 +318,6 @@ mod tests {
         assert_eq!(date(-1), "1969-12-31");
         assert_eq!(date(253_402_300_799), "9999-12-31");
         assert_eq!([date(86_399), date(86_400)], ["1970-01-01", "1970-01-02"]);
-        assert!(date(i64::MAX).contains("seconds") && date(i64::MIN).contains("seconds"));
+        assert_eq!([date(i64::MAX), date(i64::MIN)], ["9999-12-31", "0000-01-01"]);
     }
 }

@@ -12,23 +12,23 @@
 //!
 //! Nothing is buffered, so that no error is left for a flush at exit, where nobody would see it.
 
+pub(crate) mod json;
+
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _};
 use std::os::fd::AsFd;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use serde::Serialize;
-use serde_json::json;
 
+use self::json::{ErrorDetails, FailureReport, JsonDocument, JsonReport};
 use crate::error::{Error, Kind, Result};
 use crate::filled_in::without_filled_in;
 use crate::plan::StepView;
-
-/// Version of every JSON object that we print.
-pub const SCHEMA: u32 = 1;
 
 /// A report that could not be written to standard output.
 #[derive(Debug)]
@@ -95,6 +95,8 @@ pub struct Ui {
     pub verbose: bool,
     color: bool,
     color_out: bool,
+    /// Every warning so far, for the `warnings` of the JSON object: copies of a `Ui` share them.
+    warnings: &'static Mutex<Vec<String>>,
 }
 
 impl Ui {
@@ -106,7 +108,9 @@ impl Ui {
             Color::Auto => is_terminal && !no_color,
         };
         let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
-        Ui { json, quiet, verbose, color: color_on(err), color_out: color_on(out) }
+        // Of each command line that is run there is one, and it is needed until the process ends.
+        let warnings = Box::leak(Box::default());
+        Ui { json, quiet, verbose, color: color_on(err), color_out: color_on(out), warnings }
     }
 
     /// Shows on a terminal that something takes its time, until the answer is dropped.
@@ -136,17 +140,19 @@ impl Ui {
         }
     }
 
-    /// A warning.
+    /// A warning: a line on stderr (not with `-q`), and an element of `warnings` in the JSON object that follows.
     pub fn warn(&self, line: impl AsRef<str>) {
+        let line = without_filled_in(line.as_ref());
         if !self.quiet {
-            to_stderr(&format!("{} {}", self.paint("33", "warning:"), without_filled_in(line.as_ref())));
+            to_stderr(&format!("{} {line}", self.paint("33", "warning:")));
         }
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(line.into_owned());
     }
 
     /// The steps of a plan.
     pub fn plan(&self, steps: &[StepView]) {
         for step in steps {
-            let mut line = format!("  {} {}", self.paint("1", step.action), step.path);
+            let mut line = format!("  {} {}", self.paint("1", step.action.word()), step.path);
             if let Some(target) = &step.target {
                 line.push_str(&format!(" -> {target}"));
             }
@@ -190,32 +196,26 @@ impl Ui {
         to_stderr(&without_filled_in(text.trim_end_matches('\n')));
     }
 
-    /// The result as JSON, if `--json` was given: `fields` plus schema and command.
+    /// The report as a JSON object, if `--json` was given. The warnings so far are in it.
     ///
     /// # Errors
     /// As [`Ui::data`].
-    pub fn result(&self, command: &str, fields: impl Serialize) -> Result<(), Lost> {
-        if self.json { self.object(command, fields) } else { Ok(()) }
+    pub fn result<R: JsonReport>(&self, report: &R) -> Result<(), Lost> {
+        if self.json { self.object(report) } else { Ok(()) }
     }
 
-    /// A JSON object that was asked for: `fields` plus schema and command.
+    /// The report as a JSON object that was asked for. The warnings so far are in it.
     ///
     /// # Errors
     /// As [`Ui::data`].
-    pub fn object(&self, command: &str, fields: impl Serialize) -> Result<(), Lost> {
-        let mut object = serde_json::Map::from_iter([
-            ("schema".to_owned(), json!(SCHEMA)),
-            ("command".to_owned(), json!(command)),
-        ]);
-        if let Ok(serde_json::Value::Object(mut fields)) = serde_json::to_value(fields) {
-            // What people read is here, too.
-            for (_, field) in fields.iter_mut().filter(|(name, _)| matches!(&name[..], "warnings" | "notes"))
-            {
-                unfill(field);
-            }
-            object.extend(fields);
-        }
-        self.data(serde_json::Value::Object(object).to_string())
+    pub fn object<R: JsonReport>(&self, report: &R) -> Result<(), Lost> {
+        self.document(R::COMMAND, report)
+    }
+
+    fn document(&self, command: &str, report: impl Serialize) -> Result<(), Lost> {
+        let warnings = self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let text = serde_json::to_string(&JsonDocument::new(command, report, warnings));
+        self.data(text.map_err(|error| Lost(error.into()))?)
     }
 
     /// An error: heading, place, causes, hints; with `--json` as an object, too.
@@ -231,26 +231,9 @@ impl Ui {
         error.hints().iter().for_each(|hint| line(&self.paint("36", "hint:"), hint));
         to_stderr(&without_filled_in(&text));
         // stderr has it, whatever becomes of stdout.
-        let _ = self.result(command, json!({ "error": Ui::fields(error) }));
-    }
-
-    /// An error as it stands in JSON.
-    pub fn fields(error: &Error) -> serde_json::Value {
-        let all = |texts: &[String]| {
-            texts.iter().map(|text| without_filled_in(text).into_owned()).collect::<Vec<_>>()
-        };
-        // A place is quoted where people read it.
-        let place =
-            error.place().map(|place| without_filled_in(&format!("`{place}`")).trim_matches('`').to_owned());
-        json!({
-            "kind": error.kind().word(),
-            "exit_code": error.kind().exit_code(),
-            "what": without_filled_in(error.what()),
-            "place": place,
-            "causes": all(&error.causes()),
-            "hints": all(error.hints()),
-            "changed": all(error.changed()),
-        })
+        if self.json {
+            let _ = self.document(command, FailureReport { error: ErrorDetails::from(error) });
+        }
     }
 
     fn paint(&self, code: &str, text: &str) -> String {
@@ -279,16 +262,6 @@ pub fn report_panics() {
         )]
         std::process::exit(DEFECT);
     }));
-}
-
-/// The texts in a value, without what was filled in.
-fn unfill(value: &mut serde_json::Value) {
-    match value {
-        serde_json::Value::String(text) => *text = without_filled_in(text).into_owned(),
-        serde_json::Value::Array(values) => values.iter_mut().for_each(unfill),
-        serde_json::Value::Object(fields) => fields.iter_mut().for_each(|(_, value)| unfill(value)),
-        _ => {}
-    }
 }
 
 /// Writes a line that is for people; where that is not possible, nobody is there to be told.

@@ -112,7 +112,9 @@ pub(super) async fn renew<'a>(
     let kept = load(store)?;
     match kept.filter(|kept| is_lost && !is_elsewhere(kept, transport)) {
         Some(kept) => {
-            store.prepare()?;
+            if !kept.is_jwk {
+                store.prepare()?;
+            }
             let account = with_key(transport, settings, kept.key).await?;
             keep(&account, store, report)?;
             report.say(&format!("account made at {}", origin(transport.url())));
@@ -241,7 +243,7 @@ fn keep(account: &AcmeAccount<'_>, store: &mut dyn AccountStore, report: &Report
     let mut unknown = Vec::new();
     if let Some(before) = load(store)? {
         if before.key.public_key() == account.key.public_key() {
-            // Who wrote it reads nothing else: the account is found by its key each time.
+            // The program that wrote it reads nothing else: the account is found by its key each time.
             if before.is_jwk {
                 return Ok(());
             }

@@ -108,6 +108,7 @@ impl Failed {
 
 /// Gets a certificate for `names` with the request `csr_der` (PKCS#10, DER, without a CN): leaf first, then what the
 /// server sent behind it. Of the chains that the server offers, one that `accept` takes; if there is none, the server's own.
+/// An order of an earlier run is resumed; `accept` has to refuse a certificate for another key than the request's.
 /// `report` gets a line for each stage. Bounded by the client's deadline. What was put
 /// up for a challenge is taken away before this returns, and where it is dropped before, without a word.
 ///
@@ -152,14 +153,14 @@ pub async fn obtain(
     if let Err(error) = validated {
         // A name that was refused once is lost for this order.
         if error.kind() == Kind::NotTrusted {
-            account.save_order(None)?;
+            forget(account);
         }
         return Err(error.into());
     }
     account.before_request()?;
     let sent = match order::finalize(&transport, settings, &mut order, csr_der).await {
         Err(failed) if !failed.unsettled && failed.error.kind() == Kind::NotTrusted => {
-            account.save_order(None)?;
+            forget(account);
             return Err(failed);
         }
         sent => sent?,
@@ -169,4 +170,9 @@ pub async fn obtain(
     let chain = chain.map_err(|what| Failed::unsettled(transport.error(Error::failed(what))))?;
     report.say("certificate issued");
     Ok(chain)
+}
+
+/// Removes the record of an order that the CA refused. One that cannot be removed is found to be lost by the next run.
+fn forget(account: &mut dyn AccountStore) {
+    drop(account.save_order(None));
 }

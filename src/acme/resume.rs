@@ -132,7 +132,9 @@ pub(super) async fn resume<'a>(
     match order.status() {
         OrderStatus::Processing | OrderStatus::Valid => {
             match issued(transport, settings, &mut order, accept, report).await {
-                Ok(chain) if accept(&chain).is_ok() => return Ok(Resumed::Issued(chain)),
+                Ok(chain) if accept(&chain).is_ok() && is_fresh(&chain, transport.now()) => {
+                    return Ok(Resumed::Issued(chain));
+                }
                 // What was sent for it may have been issued for all that is known.
                 Err(error) if error.kind() == Kind::Unreachable => return Err(Failed::unsettled(error)),
                 Ok(_) | Err(_) => {}
@@ -146,6 +148,15 @@ pub(super) async fn resume<'a>(
     }
     report.say("the order of the earlier run cannot be used any more: placing another");
     Ok(Resumed::Nothing(order.account))
+}
+
+/// Whether a certificate that was issued earlier has most of its life before it: the run may have been killed long ago,
+/// and a certificate that is due for renewal is not what was asked for.
+fn is_fresh(chain: &[Certificate], now: i64) -> bool {
+    chain.first().is_some_and(|leaf| {
+        let life = leaf.not_after().saturating_sub(leaf.not_before());
+        now.saturating_sub(leaf.not_before()) < life / 3
+    })
 }
 
 async fn read(transport: &Transport, account: &AcmeAccount<'_>, url: &str) -> Result<OrderObject> {

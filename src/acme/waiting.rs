@@ -2,25 +2,14 @@
 
 use std::time::Duration;
 
-use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap};
 
 use crate::net::date;
+pub(super) use crate::net::retry::retry_after;
 
 /// By how many seconds clocks may differ before it is worth a word: a new certificate that is not valid yet by our clock
 /// is refused here, and CAs date theirs back by a minute or more.
 const LEEWAY: i64 = 60;
-
-/// Retry-After as a number of seconds or a date (RFC 9110 section 10.2.3); a date is held against the clock of who sent
-/// it, if it is known, else against ours (`now`, seconds since 1970).
-pub(super) fn retry_after(headers: &HeaderMap, now: i64) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let there = date(headers, &DATE).unwrap_or(now);
-    let until = date(headers, &RETRY_AFTER)?;
-    Some(Duration::from_secs(u64::try_from(until.saturating_sub(there)).unwrap_or(0)))
-}
 
 /// How many seconds the server's clock is ahead of ours, if it says what time it is.
 pub(super) fn skew(headers: &HeaderMap, now: i64) -> Option<i64> {
@@ -65,33 +54,6 @@ mod tests {
 
     // 1994-11-06 08:49:37 UTC, a little before.
     const NOW: i64 = 784_111_770;
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        for (text, wanted) in [
-            ("120", Some(120)),
-            ("0", Some(0)),
-            ("18446744073709551615", Some(u64::MAX)),
-            ("18446744073709551616", None),
-            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
-            ("Sun, 06 Nov 1994 08:49:00 GMT", Some(0)),
-            ("-1", None),
-            ("soon", None),
-            ("", None),
-        ] {
-            let found = retry_after(&headers(&[(RETRY_AFTER, text)]), NOW);
-            assert_eq!(found, wanted.map(Duration::from_secs), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_date_is_held_against_the_clock_of_who_sent_it() {
-        let after = (RETRY_AFTER, "Sun, 06 Nov 1994 08:49:37 GMT");
-        let sent = |date: &str| retry_after(&headers(&[after.clone(), (DATE, date)]), NOW);
-        assert_eq!(sent("Sun, 06 Nov 1994 08:49:07 GMT"), Some(Duration::from_secs(30)));
-        assert_eq!(sent("Sun, 06 Nov 1994 09:49:07 GMT"), Some(Duration::ZERO));
-        assert_eq!(sent("some day"), Some(Duration::from_secs(7)));
-    }
 
     #[test]
     fn clocks_that_are_far_apart_are_worth_a_word() {

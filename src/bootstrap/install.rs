@@ -6,16 +6,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::request::TrustRequest;
 use super::trees::Trees;
 use crate::cert::anchor_name;
-use crate::converge::{AnchorView, Extra, Goal, Options, Outcome, Skipped, Target, converge};
+use crate::converge::{AnchorOutcome, AnchorView, Extra, Goal, Options, Outcome, Skipped, Target, converge};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::plan::StepView;
+use crate::plan::{StepAction, StepView};
 use crate::settings::rows::Store;
 use crate::source::{Acquired, Known, PreviousSource, SourceReport};
 use crate::state::{State, Status, StoredAnchor, StoredSource};
 use crate::text;
 use crate::trust::distro::PRIVATE;
-use crate::trust::facts::{Facts, UpdaterChoice};
+use crate::trust::facts::{Facts, UpdaterChoice, UpdaterKind};
 use crate::trust::view::View;
 
 /// What was done to the system, and to the private store.
@@ -160,14 +160,14 @@ fn foretold(trees: &Trees, acquired: &Acquired) -> Outcome {
         subject: anchor.certificate.subject(),
         source: anchor.source.clone(),
         file: None,
-        status: "installed",
+        status: AnchorOutcome::Installed,
     });
     Outcome {
         row: PRIVATE.id,
-        updater: ("builtin", "a private store has no other".to_owned()),
+        updater: (UpdaterKind::Builtin, "a private store has no other".to_owned()),
         changed: true,
         steps: vec![StepView {
-            action: "make-directory",
+            action: StepAction::MakeDirectory,
             path,
             target: None,
             mode: None,

@@ -52,7 +52,7 @@ impl Trees {
                 .hint("run trustup inside that root file system, as the user who needs it");
             return Ok(Trees { system, private: None, place: None, unfit: Some(unfit), java_home: None });
         }
-        let is_root = rustix::process::geteuid().is_root();
+        let is_root = crate::privilege::is_root();
         let (place, unfit) = match private_store::find(env, given) {
             Ok(place) => (Some(place), None),
             // For root a planted directory matters only where it is needed.

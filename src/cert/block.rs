@@ -5,6 +5,16 @@ use super::{Certificate, cert_aux, der, pem};
 use crate::fingerprint::Fingerprint;
 
 impl Certificate {
+    /// The certificates in a file, PEM or DER, that can be made out, whether a program reads them or not; what cannot be
+    /// parsed is omitted. What programs find there is for [`super::readers`] to say.
+    pub fn all_in(content: &[u8]) -> Vec<Certificate> {
+        let blocks = pem::blocks(content);
+        if blocks.is_empty() {
+            return Certificate::from_der(content).into_iter().collect();
+        }
+        blocks.iter().filter_map(Certificate::from_block).collect()
+    }
+
     /// The certificate of a block of an existing bundle, as programs see it: of a TRUSTED CERTIFICATE the certificate
     /// before the trust settings. `None` for blocks with another label, and for what cannot be parsed.
     pub fn from_block(block: &pem::PemBlock) -> Option<Certificate> {

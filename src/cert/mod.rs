@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use x509_parser::certificate::X509Certificate;
+use x509_parser::error::X509Error;
 use x509_parser::extensions::{BasicConstraints, ParsedExtension};
 use x509_parser::nom;
 use x509_parser::prelude::FromDer;
@@ -15,6 +16,7 @@ use x509_parser::public_key::PublicKey;
 use x509_parser::signature_algorithm::RsaSsaPssParams;
 
 use crate::fingerprint::Fingerprint;
+use crate::text;
 
 mod anchor_name;
 mod block;
@@ -35,7 +37,7 @@ pub mod policy;
 mod primitives;
 mod private_key;
 mod purpose;
-
+pub mod readers;
 mod san;
 mod self_signature;
 mod structure;
@@ -101,6 +103,14 @@ pub enum WeakHash {
     Sha1,
 }
 
+/// What the parser found, in words: its own texts have more of its insides than of the certificate's.
+fn parser_words(error: &X509Error) -> String {
+    match error {
+        X509Error::Der(error) => text::words(error),
+        error => text::words(error),
+    }
+}
+
 impl Certificate {
     /// Parses the DER of one certificate; bytes behind it are an error (threat T3). The error is a reason, in a form
     /// that can follow a colon.
@@ -110,7 +120,9 @@ impl Certificate {
         }
         let (rest, parsed) = X509Certificate::from_der(der).map_err(|error| match error {
             nom::Err::Incomplete(_) => "not an X.509 certificate: cut off".to_owned(),
-            nom::Err::Error(error) | nom::Err::Failure(error) => format!("not an X.509 certificate: {error}"),
+            nom::Err::Error(error) | nom::Err::Failure(error) => {
+                format!("not an X.509 certificate: {}", parser_words(&error))
+            }
         })?;
         if !rest.is_empty() {
             return Err(format!("{} after the certificate", bytes(rest.len())));
@@ -234,11 +246,6 @@ impl Certificate {
     /// Size of the modulus, if the key is an RSA key.
     pub fn rsa_bits(&self) -> Option<usize> {
         self.0.rsa_bits
-    }
-
-    /// The signature algorithm's object identifier, dotted.
-    pub fn signature_algorithm(&self) -> &str {
-        &self.0.signature_algorithm
     }
 
     /// The hash of the signature, if it is a weak one.
@@ -399,7 +406,10 @@ mod tests {
             (Some(true), Some(true), None)
         );
         assert_eq!(root.public_key(), rcgen::PublicKeyData::subject_public_key_info(key()));
-        assert_eq!((root.signature_algorithm(), root.weak_signature_hash()), ("1.2.840.10045.4.3.2", None));
+        assert_eq!(
+            (root.0.signature_algorithm.as_str(), root.weak_signature_hash()),
+            ("1.2.840.10045.4.3.2", None)
+        );
         assert!(!root.is_self_issued() && parse(&TestCertificate::default()).is_self_issued());
         assert_eq!(root.rsa_bits(), None);
         assert_eq!(

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::duration;
 use crate::error::Error;
 use crate::text;
 
@@ -41,37 +42,17 @@ impl NotAfter {
 impl FromStr for NotAfter {
     type Err = Error;
 
-    /// Numbers with units, largest first or not (`24h`, `1h30m`, `30d`, `90s`), or RFC 3339.
+    /// A duration of at least a second, or RFC 3339.
     fn from_str(text: &str) -> Result<Self, Error> {
-        let wrong = || {
-            Error::usage("this is no end of a certificate's life")
-                .at(text::escape(text))
-                .hint("write a duration (`24h`, `1h30m`, `30d`) or a moment (`2026-12-24T18:00:00Z`)")
-        };
-        if let Ok(moment) = text.parse::<jiff::Timestamp>() {
+        if let Ok(moment) = text.trim().parse::<jiff::Timestamp>() {
             return Ok(NotAfter::Moment(moment.as_second()));
         }
-        let mut rest = text;
-        let mut seconds: u64 = 0;
-        while !rest.is_empty() {
-            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
-            let unit = match rest[digits..].chars().next() {
-                Some('d') => 86_400,
-                Some('h') => 3_600,
-                Some('m') => 60,
-                Some('s') => 1,
-                _ => return Err(wrong()),
-            };
-            seconds =
-                number.checked_mul(unit).and_then(|more| seconds.checked_add(more)).ok_or_else(wrong)?;
-            rest = &rest[digits + 1..];
-        }
-        // A hundred years is a slip of the pen, and more than Go's durations hold in twice that time.
-        if seconds == 0 || seconds > 100 * 366 * 86_400 {
-            Err(wrong())
-        } else {
-            Ok(NotAfter::Duration(seconds))
+        match duration::parse(text) {
+            Ok(life) if life.subsec_nanos() == 0 && !life.is_zero() => Ok(NotAfter::Duration(life.as_secs())),
+            _ => Err(Error::usage("invalid end of a certificate's life").at(text::escape(text)).hint(format!(
+                "write {}; or a moment (`2026-12-24T18:00:00Z`). A certificate lives for at least a second",
+                duration::FORM
+            ))),
         }
     }
 }
@@ -87,15 +68,18 @@ mod tests {
             ("1h30m", "5400s"),
             ("30d", "2592000s"),
             ("90s", "90s"),
+            (" 90 ", "90s"),
+            ("1d1h", "90000s"),
             ("2026-12-24T18:00:00Z", "2026-12-24T18:00:00Z"),
             ("2026-12-24T18:00:00+02:00", "2026-12-24T16:00:00Z"),
         ] {
             assert_eq!(text.parse::<NotAfter>().unwrap().to_string(), wanted);
         }
         for text in
-            ["", "0s", "h", "24", "-1h", "1.5h", "1w", "24h ", "99999999999999999999h", "1000000d", "é"]
+            ["", "0s", "h", "-1h", "1.5h", "1w", "99999999999999999999h", "1000000d", "é", "500ms", "1s1ms"]
         {
-            assert!(text.parse::<NotAfter>().is_err(), "{text}");
+            let error = text.parse::<NotAfter>().unwrap_err();
+            assert!(error.hints()[0].contains(duration::FORM), "{text}: {error:?}");
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `trustup config check`: everything that is wrong with trustup.toml at once, and what each certificate would do.
 
-use serde_json::{Value, json};
-
 use super::options::args;
-use super::{CommandRow, Context, EXIT_CODES};
+use super::output::config::{ConfigReport, ConfiguredCertificate};
+use super::output::shown_path;
+use super::{CommandRow, Context};
 use crate::config_check;
 use crate::enroll::methods::table;
 use crate::error::{Error, Kind, Result};
@@ -11,6 +11,7 @@ use crate::settings::file::Checked;
 use crate::settings::rows::{CERT, CONFIG, KEY, NAMES};
 use crate::settings::{self, CertificateTable, ConfigFile, DEFAULT, Scope};
 use crate::text;
+use crate::ui::json::{ErrorDetails, JsonReport as _};
 use crate::ui::{Lost, Ui};
 
 pub(super) static ROW: CommandRow = CommandRow {
@@ -22,7 +23,7 @@ pub(super) static ROW: CommandRow = CommandRow {
     options: || vec![CONFIG.taken()],
     reads_variables: true,
     shape: |command, own| {
-        let check = clap::Command::new("check").about(CHECK).args(args(own)).after_help(EXIT_CODES);
+        let check = clap::Command::new("check").about(CHECK).args(args(own));
         command.args(args(own)).subcommand_required(true).arg_required_else_help(true).subcommand(check)
     },
     run,
@@ -30,18 +31,13 @@ pub(super) static ROW: CommandRow = CommandRow {
 
 const CHECK: &str = "Read it, with its variables and files, and say what each certificate would do and all that is wrong (exit 2; a missing secret is an error only where no other method of the certificate is complete)";
 
-const COMMAND: &str = "config";
-
 fn run(context: &Context<'_>) -> Result<u8> {
     let (ui, env) = (context.ui, context.env);
     let named = context.settings.get(&CONFIG).map(|path| path.as_path());
     let Some(Checked { file, mut problems }) = settings::check(env, named, Scope::All, &table::variants())?
     else {
         ui.say(format!("there is no `{DEFAULT}`, and no other file is named"));
-        ui.result(
-            COMMAND,
-            json!({ "path": null, "ok": true, "problems": [], "warnings": [], "certificates": [] }),
-        )?;
+        ui.result(&ConfigReport { path: None, ok: true, problems: Vec::new(), certificates: Vec::new() })?;
         return Ok(0);
     };
     let above = |row| super::settings_of(row, env);
@@ -49,15 +45,15 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let found = config_check::inspect(&file, &of_bootstrap, &of_enroll, env)?;
     problems.extend(found.problems);
     let warnings = found.warnings;
+    warnings.iter().for_each(|line| ui.warn(line));
     let reported = match ui.json {
-        true => ui.result(COMMAND, as_json(&file, &problems, &warnings)),
+        true => ui.result(&as_json(&file, &problems)),
         false => show(ui, &file),
     };
-    warnings.iter().for_each(|line| ui.warn(line));
     // Each as a run would say it; the object above holds them, too.
     let mut talk = ui;
     talk.json = false;
-    problems.iter().for_each(|error| talk.error(COMMAND, error));
+    problems.iter().for_each(|error| talk.error(ConfigReport::COMMAND, error));
     reported?;
     Ok(if problems.is_empty() { 0 } else { Kind::Usage.exit_code() })
 }
@@ -66,24 +62,23 @@ fn methods(one: &CertificateTable) -> Vec<&'static str> {
     one.enroll.iter().map(|entry| entry.word).collect()
 }
 
-fn as_json(file: &ConfigFile, problems: &[Error], warnings: &[String]) -> Value {
+fn as_json(file: &ConfigFile, problems: &[Error]) -> ConfigReport {
     let certificate = |one: &CertificateTable| {
         let first = |row| one.layer.shown(row).first().cloned().unwrap_or_default();
-        json!({
-            "names": one.layer.shown(&NAMES),
-            "cert": first(&CERT),
-            "key": first(&KEY),
-            "methods": methods(one),
-            "place": one.place,
-        })
+        ConfiguredCertificate {
+            names: one.layer.shown(&NAMES).to_vec(),
+            cert: first(&CERT),
+            key: first(&KEY),
+            methods: methods(one),
+            place: one.place.clone(),
+        }
     };
-    json!({
-        "path": file.path,
-        "ok": problems.is_empty(),
-        "problems": problems.iter().map(Ui::fields).collect::<Vec<_>>(),
-        "warnings": warnings,
-        "certificates": file.certificates.iter().map(certificate).collect::<Vec<_>>(),
-    })
+    ConfigReport {
+        path: Some(shown_path(&file.path)),
+        ok: problems.is_empty(),
+        problems: problems.iter().map(ErrorDetails::from).collect(),
+        certificates: file.certificates.iter().map(certificate).collect(),
+    }
 }
 
 fn show(ui: Ui, file: &ConfigFile) -> Result<(), Lost> {

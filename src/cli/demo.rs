@@ -3,9 +3,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use serde_json::json;
-
 use super::options::plain;
+use super::output::demo::DemoReport;
 use super::{CommandRow, Context};
 use crate::demo::{self, Stage};
 use crate::env::Env;
@@ -57,6 +56,6 @@ fn run(context: &Context<'_>) -> Result<u8> {
         "proven: {} root file systems, {stores} stores trusted the CA and gave it back, a wrong fingerprint was refused, a server with a certificate of the CA was accepted",
         report.systems.len()
     ));
-    ui.result("demo", json!({ "changed": false, "proven": report }))?;
+    ui.result(&DemoReport { changed: false, proven: report })?;
     Ok(0)
 }

@@ -1,8 +1,8 @@
 //! `trustup detect`: what this root file system is, and what bootstrap would use.
 
-use serde_json::json;
-
 use super::options::plain;
+use super::output::detect::{DetectListReport, DetectReport, DetectedStore, DistroRow, OsFields};
+use super::output::shown_path;
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
 use super::{CommandRow, Context};
 use crate::bootstrap::selection::selection;
@@ -53,37 +53,35 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let anchors = facts.row.updater.anchor_directory().map(|directory| directory.path);
     let release = facts.release.clone().unwrap_or_default();
     let ui = context.ui;
+    warnings.iter().for_each(|warning| ui.warn(warning));
     if ui.json {
-        ui.result(
-            "detect",
-            json!({
-                "sysroot": sysroot.path(),
-                "row": facts.row.id,
-                "name": facts.row.name,
-                "why": facts.why,
-                "os": {
-                    "id": text::escape(&release.id),
-                    "id_like": release.id_like.iter().map(|id| text::escape(id)).collect::<Vec<_>>(),
-                    "version_id": text::escape(&release.version_id),
-                },
-                "anchor_directory": anchors,
-                "updater": updater.word(),
-                "updater_why": updater_why,
-                "outputs": outputs,
-                "stores": beside.found.iter().map(|found| json!({
-                    "path": found.path,
-                    "kind": found.kind,
-                    "certificates": held(&found.path),
-                    "skipped": found.skipped,
-                })).collect::<Vec<_>>(),
-                "warnings": warnings,
-            }),
-        )?;
+        let stores = beside.found.iter().map(|found| DetectedStore {
+            path: found.path.clone(),
+            kind: found.kind,
+            certificates: held(&found.path),
+            skipped: found.skipped.clone(),
+        });
+        ui.result(&DetectReport {
+            sysroot: shown_path(sysroot.path()),
+            row: facts.row.id,
+            name: facts.row.name,
+            why: facts.why.clone(),
+            os: OsFields {
+                id: text::escape(&release.id),
+                id_like: release.id_like.iter().map(|id| text::escape(id)).collect(),
+                version_id: text::escape(&release.version_id),
+            },
+            anchor_directory: anchors.map(ToOwned::to_owned),
+            updater: updater.kind(),
+            updater_why,
+            outputs,
+            stores: stores.collect(),
+        })?;
         return Ok(0);
     }
     ui.data(format!("distribution      {} ({}): {}", facts.row.id, facts.row.name, facts.why))?;
     ui.data(format!("anchor directory  {}", anchors.unwrap_or("none: only bundles are written")))?;
-    ui.data(format!("updater           {}: {updater_why}", updater.word()))?;
+    ui.data(format!("updater           {}: {updater_why}", updater.kind().word()))?;
     for output in outputs {
         let kind = output.kind.words();
         let state = match (&output.damage, output.exists) {
@@ -109,19 +107,18 @@ fn run(context: &Context<'_>) -> Result<u8> {
             found.kind.words()
         ))?;
     }
-    for warning in &warnings {
-        ui.warn(warning);
-    }
     Ok(0)
 }
 
 fn list(context: &Context) -> Result<u8> {
-    let rows: Vec<_> = DISTROS
-        .iter()
-        .map(|row| json!({ "row": row.id, "name": row.name, "ids": row.ids, "proof": row.proof.describe() }))
-        .collect();
     if context.ui.json {
-        context.ui.result("detect", json!({ "rows": rows }))?;
+        let rows = DISTROS.iter().map(|row| DistroRow {
+            row: row.id,
+            name: row.name,
+            ids: row.ids,
+            proof: row.proof.describe(),
+        });
+        context.ui.result(&DetectListReport { rows: rows.collect() })?;
         return Ok(0);
     }
     for row in DISTROS {

@@ -4,9 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::json;
-
 use super::options::plain;
+use super::output::dev_ca::DevCaReport;
 use super::{CommandRow, Context};
 use crate::cert::SubjectAltName;
 use crate::dev_ca::{DevCa, JWK, KeptCa, Server, ServerSettings, allowed};
@@ -17,6 +16,7 @@ use crate::settings::{Opt, Reason};
 use crate::text;
 use crate::trust::runtimes::render::quote;
 use crate::ui::Ui;
+use crate::ui::json::UtcTime;
 
 static LISTEN: Opt<SocketAddr> = Opt::new("listen", "ADDRESS:PORT", "an address and a port", listen)
     .default("127.0.0.1:9443", || SocketAddr::from(([127, 0, 0, 1], 9443)))
@@ -128,20 +128,17 @@ fn announce(
     if context.settings.is(&ALLOW_OTHER_HOSTS) && !listen.ip().is_loopback() {
         ui.warn("other hosts can reach this CA: whoever has the password gets certificates");
     }
-    ui.result(
-        "dev-ca",
-        json!({
-            "changed": kept.is_some_and(|kept| kept.is_new),
-            "url": url,
-            "address": server.address().to_string(),
-            "fingerprint": ca.fingerprint(),
-            "root_file": kept.map(|kept| kept.root_file.display().to_string()),
-            "root_ends": text::date(ca.root().not_after()),
-            "provisioner": ca.provisioner(),
-            "password_file": password_file,
-            "pid": std::process::id(),
-        }),
-    )
+    ui.result(&DevCaReport {
+        changed: kept.is_some_and(|kept| kept.is_new),
+        url: &url,
+        address: server.address().to_string(),
+        fingerprint: ca.fingerprint(),
+        root_file: kept.map(|kept| kept.root_file.display().to_string()),
+        root_not_after: UtcTime(ca.root().not_after()),
+        provisioner: ca.provisioner(),
+        password_file: password_file.as_deref(),
+        pid: std::process::id(),
+    })
     // Whoever asked for JSON learns the address from it alone.
     .map_err(|lost| {
         let made = kept.filter(|kept| kept.is_new).map(|kept| kept.root_file.display().to_string());

@@ -1,8 +1,8 @@
 //! `trustup doctor`: what the TLS clients here would do, and why.
 
-use serde_json::json;
-
 use super::options::plain;
+use super::output::doctor::{ConnectedServer, DoctorAnchor, DoctorReport, SentCertificate};
+use super::output::shown_path;
 use super::{CommandRow, Context};
 use crate::bootstrap::trees::Trees;
 use crate::cert::Certificate;
@@ -67,25 +67,22 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let findings = doctor::findings(&view, &facts, env)?;
     let all_good = clients.iter().filter(|client| client.installed).all(|client| client.verdict.is_good());
     if context.ui.json {
-        let connect = server
-            .zip(presented.as_ref())
-            .map(|(target, presented)| json!({ "server": text::escape(target), "chain": chain(presented) }));
-        let anchors = anchors
-            .iter()
-            .map(|anchor| json!({ "fingerprint": anchor.fingerprint(), "subject": anchor.subject() }))
-            .collect::<Vec<_>>();
-        context.ui.result(
-            "doctor",
-            json!({
-                "sysroot": system.path(),
-                "row": facts.row.id,
-                "connect": connect,
-                "anchors": anchors,
-                "all_good": all_good,
-                "clients": clients,
-                "findings": findings,
+        let connect = server.zip(presented.as_ref());
+        context.ui.result(&DoctorReport {
+            sysroot: shown_path(system.path()),
+            row: facts.row.id,
+            connect: connect.map(|(target, presented)| ConnectedServer {
+                server: text::escape(target),
+                chain: chain(presented),
             }),
-        )?;
+            anchors: anchors
+                .iter()
+                .map(|anchor| DoctorAnchor { fingerprint: anchor.fingerprint(), subject: anchor.subject() })
+                .collect(),
+            all_good,
+            clients,
+            findings,
+        })?;
     } else {
         show(context, presented.as_ref(), &anchors, &clients)?;
         show_findings(context, &findings)?;
@@ -144,10 +141,14 @@ fn private_bundle(trees: &Trees) -> Result<Option<String>> {
     Ok(roots.map(|roots| private.display(&roots.bundle)))
 }
 
-fn chain(presented: &Presented) -> Vec<serde_json::Value> {
+fn chain(presented: &Presented) -> Vec<SentCertificate> {
     let certificates = presented.chain.iter().filter_map(|der| Certificate::from_der(der).ok());
     certificates
-        .map(|one| json!({ "fingerprint": one.fingerprint(), "subject": one.subject(), "issuer": one.issuer() }))
+        .map(|one| SentCertificate {
+            fingerprint: one.fingerprint(),
+            subject: one.subject(),
+            issuer: one.issuer(),
+        })
         .collect()
 }
 

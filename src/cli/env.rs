@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::json;
-
 use super::options::plain;
+use super::output::env::{EnvInstallReport, EnvReport, EnvVariable};
+use super::output::shown_path;
 use super::{CommandRow, Context};
 use crate::bootstrap::trees::Trees;
 use crate::converge::{Extra, Goal, Options, converge, system_roots, system_stores};
@@ -230,23 +230,22 @@ fn print(context: &Context<'_>) -> Result<u8> {
         Format::Json => {
             // The same rules as for the others: who reads the object will put the values into one of them.
             render::sh(&variables)?;
-            let rows: Vec<_> = variables
-                .iter()
-                .map(|variable| {
-                    json!({
-                        "name": variable.name,
-                        "value": variable.value,
-                        "readers": variable.readers,
-                        "kept": variable.kept.is_some(),
-                        "kept_for": variable.kept,
-                    })
-                })
-                .collect();
+            let rows = variables.iter().map(|variable| EnvVariable {
+                name: variable.name,
+                value: &variable.value,
+                readers: variable.readers,
+                kept: variable.kept.is_some(),
+                kept_for: variable.kept,
+            });
             let RootLocations { bundle, directory, anchor, keystore } = &located.roots;
-            ui.object(
-                "env",
-                json!({ "sysroot": sysroot.path(), "bundle": bundle, "directory": directory, "anchor": anchor, "keystore": keystore, "variables": rows }),
-            )?;
+            ui.object(&EnvReport {
+                sysroot: shown_path(sysroot.path()),
+                bundle,
+                directory: directory.as_deref(),
+                anchor: anchor.as_deref(),
+                keystore: keystore.as_deref(),
+                variables: rows.collect(),
+            })?;
             return Ok(0);
         }
     };
@@ -313,19 +312,15 @@ fn install(context: &Context) -> Result<u8> {
         (true, false) => format!("every login shell from now on reads `{file}`"),
         (false, false) => "nothing to do".to_owned(),
     });
-    ui.result(
-        "env",
-        json!({
-            "sysroot": sysroot.path(),
-            "row": outcome.row,
-            "updater": outcome.updater.0,
-            "changed": changed,
-            "file": profile::PATH,
-            "plan": outcome.steps,
-            "gained": outcome.gained,
-            "warnings": outcome.warnings,
-        }),
-    )
+    ui.result(&EnvInstallReport {
+        sysroot: shown_path(sysroot.path()),
+        row: outcome.row,
+        updater: outcome.updater.0,
+        changed,
+        file: profile::PATH,
+        plan: &outcome.steps,
+        gained: &outcome.gained,
+    })
     .map_err(|lost| {
         let next = "the same command again reports that there is nothing to do";
         outcome.blame(lost.after_work(changed, next), changed)

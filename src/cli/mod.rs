@@ -10,12 +10,14 @@ mod doctor;
 mod enroll;
 mod env;
 mod options;
+mod output;
 mod status;
 mod stores;
 #[cfg(test)]
 mod tests;
 mod token;
 mod untrust;
+mod version;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -69,7 +71,7 @@ struct CommandRow {
 }
 
 /// All of them, in the order of the help.
-static COMMANDS: [&CommandRow; 11] = [
+static COMMANDS: [&CommandRow; 12] = [
     &detect::ROW,
     &bootstrap::ROW,
     &untrust::ROW,
@@ -81,6 +83,7 @@ static COMMANDS: [&CommandRow; 11] = [
     &config::ROW,
     &demo::ROW,
     &dev_ca::ROW,
+    &version::ROW,
 ];
 
 /// What every command gets.
@@ -240,18 +243,21 @@ fn command() -> clap::Command {
         .about(ABOUT)
         .after_help(EXIT_CODES)
         .max_term_width(110)
-        .disable_help_subcommand(true)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .args(GLOBAL.iter().map(|taken| taken.arg().global(true)));
-    top.subcommands(COMMANDS.iter().map(|row| subcommand(row)))
+    with_exit_codes(top.subcommands(COMMANDS.iter().map(|row| subcommand(row))))
+}
+
+fn with_exit_codes(command: clap::Command) -> clap::Command {
+    command.mut_subcommands(|command| {
+        let examples = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
+        with_exit_codes(command).after_help(format!("{examples}{EXIT_CODES}"))
+    })
 }
 
 fn subcommand(row: &CommandRow) -> clap::Command {
-    let command = clap::Command::new(row.name)
-        .about(row.about)
-        .after_help(format!("{}\n\n{EXIT_CODES}", row.after_help))
-        .disable_help_subcommand(true);
+    let command = clap::Command::new(row.name).about(row.about).after_help(row.after_help);
     (row.shape)(command, &(row.options)())
 }
 
@@ -266,7 +272,11 @@ fn usage(ui: &Ui, error: &clap::Error) -> u8 {
     if ui.json {
         let text = error.to_string();
         let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let hints = text.lines().filter_map(|line| line.trim_start().strip_prefix("hint: "));
+        // Ours are called hints, those of clap tips.
+        let hints = text.lines().filter_map(|line| {
+            let line = line.trim_start();
+            line.strip_prefix("hint: ").or(line.strip_prefix("tip: "))
+        });
         let error = hints.fold(Error::usage(what), Error::hint);
         ui.error("trustup", &error.hint("`trustup --help` lists the commands and options"));
     } else {

@@ -1,13 +1,13 @@
 //! `trustup status`: for every anchor and every store, whether it is there.
 
-use serde_json::json;
-
 use super::options::plain;
+use super::output::shown_path;
+use super::output::status::{StatusAnchor, StatusPrivate, StatusReport, StatusStore, StoreKind, StoreState};
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
 use super::{CommandRow, Context};
 use crate::bootstrap::selection::selection;
 use crate::cert::Purpose;
-use crate::converge::{describe_doubt, policy_state};
+use crate::converge::{describe_doubt, policy_holds};
 use crate::error::{Kind, Result};
 use crate::rootfs::Sysroot;
 use crate::rootfs::tree::Node;
@@ -32,15 +32,11 @@ pub(super) static ROW: CommandRow = CommandRow {
     run,
 };
 
-/// What is said of a store whose readers could load nothing of it with the root (threat T39).
-const LEFT_OUT: &str = "left out";
-
 /// An anchor, and what became of it in each store.
 struct Row {
     anchor: StoredAnchor,
     subject: String,
-    /// Path, kind, and `there`, `missing`, `damaged`, `unwritable`, `skipped` or `left out`.
-    stores: Vec<(String, &'static str, &'static str)>,
+    stores: Vec<StatusStore>,
 }
 
 fn run(context: &Context<'_>) -> Result<u8> {
@@ -56,9 +52,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let all = || system.iter().chain(&private);
     // Who asks whether all is well, where nothing was ever done, wants to know that it was not.
     let mut all_there = all().next().is_some();
-    all_there &= all()
-        .flat_map(|row| &row.stores)
-        .all(|(_, _, word)| matches!(*word, "there" | "unwritable" | "skipped" | LEFT_OUT));
+    all_there &= all().flat_map(|row| &row.stores).all(|store| store.state.is_good());
     let mut killed = false;
     let mut by_newer = false;
     for sysroot in trees.all() {
@@ -75,20 +69,18 @@ fn run(context: &Context<'_>) -> Result<u8> {
         ui.warn("a run was killed half-way; the next `trustup bootstrap` or `trustup untrust` turns back what it left");
     }
     if ui.json {
-        let private = trees.private_path().filter(|_| !private.is_empty()).map(|directory| {
-            json!({ "directory": directory, "anchors": private.iter().map(as_json).collect::<Vec<_>>() })
-        });
-        ui.result(
-            "status",
-            json!({
-                "sysroot": trees.system.path(),
-                "row": row,
-                "all_there": all_there,
-                "interrupted": killed,
-                "anchors": system.iter().map(as_json).collect::<Vec<_>>(),
-                "private": private,
-            }),
-        )?;
+        let private = trees
+            .private_path()
+            .filter(|_| !private.is_empty())
+            .map(|directory| StatusPrivate { directory, anchors: private.iter().map(as_json).collect() });
+        ui.result(&StatusReport {
+            sysroot: shown_path(trees.system.path()),
+            row,
+            all_there,
+            interrupted: killed,
+            anchors: system.iter().map(as_json).collect(),
+            private,
+        })?;
     } else {
         for row in all() {
             show(context, row)?;
@@ -100,15 +92,15 @@ fn run(context: &Context<'_>) -> Result<u8> {
     Ok(if all_there { 0 } else { Kind::NotTrusted.exit_code() })
 }
 
-fn as_json(row: &Row) -> serde_json::Value {
-    json!({
-        "fingerprint": row.anchor.fingerprint,
-        "subject": row.subject,
-        "status": row.anchor.status,
-        "file": row.anchor.file,
-        "sources": row.anchor.sources,
-        "stores": row.stores.iter().map(|(path, kind, word)| json!({"path": path, "kind": kind, "state": word})).collect::<Vec<_>>(),
-    })
+fn as_json(row: &Row) -> StatusAnchor<'_> {
+    StatusAnchor {
+        fingerprint: row.anchor.fingerprint,
+        subject: &row.subject,
+        status: row.anchor.status,
+        file: row.anchor.file.as_deref(),
+        sources: &row.anchor.sources,
+        stores: &row.stores,
+    }
 }
 
 fn show(context: &Context, row: &Row) -> Result<()> {
@@ -119,8 +111,8 @@ fn show(context: &Context, row: &Row) -> Result<()> {
     if row.anchor.status == Status::Recorded {
         ui.data("  recorded only: in no store")?;
     }
-    for (path, kind, word) in &row.stores {
-        ui.data(format!("  {word:<10} {path} ({kind})"))?;
+    for StatusStore { path, kind, state } in &row.stores {
+        ui.data(format!("  {:<10} {path} ({})", state.word(), kind.word()))?;
     }
     Ok(())
 }
@@ -152,46 +144,53 @@ fn rows(
         let certificate = anchor.certificate()?;
         let held_privately = private.iter().any(|row| {
             row.anchor.fingerprint == anchor.fingerprint
-                && row.stores.iter().all(|(_, _, word)| matches!(*word, "there" | LEFT_OUT))
+                && row
+                    .stores
+                    .iter()
+                    .all(|store| matches!(store.state, StoreState::There | StoreState::LeftOut))
         });
         let mut stores = Vec::new();
         if anchor.status != Status::Recorded {
             for found in &beside.found {
                 let offer = beside.offers.get(&found.path);
-                let word = match offer.map(|offer| offer.roots.contains_key(&anchor.fingerprint)) {
-                    Some(true) => "there",
+                let state = match offer.map(|offer| offer.roots.contains_key(&anchor.fingerprint)) {
+                    Some(true) => StoreState::There,
                     // Nobody asked for it there.
                     Some(false) if !state.kinds.has(found.kind) => continue,
-                    Some(false) if found.kind.refusal(&certificate).is_some() => LEFT_OUT,
+                    Some(false) if found.kind.refusal(&certificate).is_some() => StoreState::LeftOut,
                     // The private store has a keystore, but no NSS database.
                     Some(false)
                         if held_privately
                             && found.kind == OutputKind::Keystore
                             && state.skipped.contains(&found.path) =>
                     {
-                        "unwritable"
+                        StoreState::Unwritable
                     }
-                    Some(false) => "missing",
-                    None => "skipped",
+                    Some(false) => StoreState::Missing,
+                    None => StoreState::Skipped,
                 };
-                stores.push((found.path.clone(), found.kind.id(), word));
+                stores.push(StatusStore {
+                    path: found.path.clone(),
+                    kind: StoreKind::Output(found.kind),
+                    state,
+                });
             }
         }
         if anchor.status.is_in_system() {
             if let Some(path) = &anchor.file {
-                let word = match view.follow_actual(path)? {
+                let state = match view.follow_actual(path)? {
                     Some((location, node)) if matches!(node.as_ref(), Node::File(_)) => {
                         let is_read = view.contents(&location, &node).offers(&anchor.fingerprint)
                             || standing.iter().any(|(file, certificates)| {
                                 file == path && certificates.contains(&certificate)
                             });
-                        if is_read { "there" } else { "damaged" }
+                        if is_read { StoreState::There } else { StoreState::Damaged }
                     }
                     // A read-only mount over the anchor directory hides it.
-                    _ if held_privately && view.obstacle(path)?.is_some() => "unwritable",
-                    _ => "missing",
+                    _ if held_privately && view.obstacle(path)?.is_some() => StoreState::Unwritable,
+                    _ => StoreState::Missing,
                 };
-                stores.push((shown(path), "anchor-file", word));
+                stores.push(StatusStore { path: shown(path), kind: StoreKind::AnchorFile, state });
             }
             for (path, offer) in &facts.offers {
                 let hash = offer.kind == Some(OutputKind::HashDirectory);
@@ -203,24 +202,29 @@ fn rows(
                     continue;
                 }
                 let kind = offer.kind.unwrap_or(OutputKind::Bundle);
-                let word = match (offer.roots.contains_key(&anchor.fingerprint), &offer.damage) {
-                    (true, _) => "there",
-                    (false, Some(_)) => "damaged",
-                    (false, None) if kind.refusal(&certificate).is_some() => LEFT_OUT,
+                let state = match (offer.roots.contains_key(&anchor.fingerprint), &offer.damage) {
+                    (true, _) => StoreState::There,
+                    (false, Some(_)) => StoreState::Damaged,
+                    (false, None) if kind.refusal(&certificate).is_some() => StoreState::LeftOut,
                     (false, None)
                         if held_privately
                             && (state.skipped.contains(path)
                                 || output_obstacle(&view, kind, path)?.is_some()) =>
                     {
-                        "unwritable"
+                        StoreState::Unwritable
                     }
-                    (false, None) => "missing",
+                    (false, None) => StoreState::Missing,
                 };
-                stores.push((shown(path), kind.id(), word));
+                stores.push(StatusStore { path: shown(path), kind: StoreKind::Output(kind), state });
             }
         }
         if state.firefox_policy && anchor.status != Status::Recorded {
-            stores.push((shown(firefox_policy::PATH), "firefox-policy", policy_state(&view, anchor)?));
+            let holds = policy_holds(&view, anchor)?;
+            stores.push(StatusStore {
+                path: shown(firefox_policy::PATH),
+                kind: StoreKind::FirefoxPolicy,
+                state: if holds { StoreState::There } else { StoreState::Missing },
+            });
         }
         rows.push(Row { anchor: anchor.clone(), subject: certificate.subject(), stores });
     }

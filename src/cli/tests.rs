@@ -1,181 +1,159 @@
-//! The table of options: each can be set as it says, and none says two things.
+//! `docs/cli.md`: every command as Markdown, made from the same declarations as `--help`. A file that differs fails the
+//! test, and `SNAPSHOTS=overwrite cargo test --lib cli` writes it anew.
 
+mod options;
 mod reference;
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::Path;
 
-use clap::ArgAction;
+use clap::{Arg, Command};
+use snapbox::Data;
+use snapbox::assert::Assert;
+use snapbox::data::DataFormat;
 
-use super::*;
-use crate::enroll::methods::table::{METHODS, variants};
-use crate::settings::rows::ALL;
-use crate::settings::{Flag, Kind, Reason, Row, Variable};
+use super::EXIT_CODES;
 
-/// What each command needs besides options.
-fn line(command: &str) -> Vec<OsString> {
-    let rest: &[&str] = match command {
-        "token" => &["web.test"],
-        "untrust" => &["--all"],
-        "config" => &["check"],
-        _ => &[],
+const HEAD: &str = "\
+# The command line
+
+This page is made from the help texts (`trustup help COMMAND` prints them); change those, and run
+`SNAPSHOTS=overwrite cargo test --lib cli`. [schema/](schema/README.md) has what `--json` prints.
+";
+
+/// The whole page.
+fn page() -> String {
+    let mut top = super::command();
+    top.build();
+    let mut page = HEAD.to_owned();
+    let _ = write!(page, "\n{}\n", prose(&text(top.get_about())));
+    page.push_str("\n| command | |\n| --- | --- |\n");
+    let all = commands(&top, &[]);
+    for (path, command) in &all {
+        let name = path.join(" ");
+        let about = prose(&text(command.get_about()));
+        let _ = writeln!(page, "| [`trustup {name}`](#{}) | {about} |", anchor(&name));
+    }
+    arguments(&mut page, &top, &[]);
+    page.push_str("\n## Exit codes and variables\n");
+    behind(&mut page, EXIT_CODES);
+    let global: Vec<&str> = top.get_arguments().map(|arg| arg.get_id().as_str()).collect();
+    for (path, command) in all {
+        let _ = write!(page, "\n## `trustup {}`\n\n{}\n", path.join(" "), prose(&text(command.get_about())));
+        let usage = command.clone().render_usage().to_string();
+        let _ = write!(page, "\n```text\n{}\n```\n", usage.trim_start_matches("Usage: "));
+        arguments(&mut page, command, &global);
+        let help = text(command.get_after_help());
+        behind(&mut page, help.strip_suffix(EXIT_CODES).unwrap_or(&help));
+    }
+    page
+}
+
+/// Every command that does something, each before its own subcommands.
+fn commands<'a>(command: &'a Command, path: &[&'a str]) -> Vec<(Vec<&'a str>, &'a Command)> {
+    let mut found = Vec::new();
+    for one in command.get_subcommands().filter(|one| one.get_name() != "help") {
+        let path = [path, &[one.get_name()]].concat();
+        found.push((path.clone(), one));
+        found.extend(commands(one, &path));
+    }
+    found
+}
+
+/// How GitHub names the heading of a command.
+fn anchor(name: &str) -> String {
+    format!("trustup-{}", name.replace(' ', "-"))
+}
+
+fn text(styled: Option<&clap::builder::StyledStr>) -> String {
+    styled.map(ToString::to_string).unwrap_or_default()
+}
+
+/// The text with what Markdown would take for its own escaped; code in backticks stays as it is.
+fn prose(text: &str) -> String {
+    let escaped = |part: &str| part.replace('<', "\\<").replace('*', "\\*").replace('|', "\\|");
+    let parts = text.split('`').enumerate();
+    let parts: Vec<String> =
+        parts.map(|(at, part)| if at % 2 == 0 { escaped(part) } else { part.to_owned() }).collect();
+    parts.join("`")
+}
+
+/// The arguments under their headings, those in `left_out` aside.
+fn arguments(page: &mut String, command: &Command, left_out: &[&str]) {
+    let shown = |arg: &&Arg| {
+        !arg.is_hide_set()
+            && !left_out.contains(&arg.get_id().as_str())
+            && !matches!(arg.get_id().as_str(), "help" | "version")
     };
-    ["trustup", command].iter().chain(rest).map(OsString::from).collect()
+    let all: Vec<&Arg> = command.get_arguments().filter(shown).collect();
+    let mut headings: Vec<&str> = Vec::new();
+    for arg in &all {
+        if !headings.contains(&heading(arg)) {
+            headings.push(heading(arg));
+        }
+    }
+    for wanted in headings {
+        let level = if left_out.is_empty() { "##" } else { "###" };
+        let _ = write!(page, "\n{level} {wanted}\n\n");
+        for arg in all.iter().filter(|arg| heading(arg) == wanted) {
+            let _ = writeln!(page, "- {}", argument(arg));
+        }
+    }
 }
 
-/// What the command gets with this variable.
-fn with(row: &CommandRow, variable: &str, value: &str) -> Option<Settings> {
-    let env = Env::fixed([(variable, value)], 0);
-    let matches = command().try_get_matches_from(line(row.name)).expect("a command line");
-    let (_, own) = matches.subcommand().expect("a command");
-    settings(row, own, &env).ok().map(|(settings, _)| settings)
+fn heading(arg: &Arg) -> &str {
+    arg.get_help_heading().unwrap_or(if arg.is_positional() { "Arguments" } else { "Options" })
 }
 
-/// Values of which each option takes one.
-fn values(row: &dyn Row) -> Vec<String> {
-    let pin = "ab".repeat(32);
-    let values = ["30s", "http-01", "127.0.0.1:80", "0640", "ec-p256", "web.test", "https://a.test/x", &pin];
-    let words = match row.spec().kind {
-        Kind::Words(words) => words(),
-        _ => Vec::new(),
+/// An argument, what it is for, and its values.
+fn argument(arg: &Arg) -> String {
+    let takes_value = arg.get_action().takes_values();
+    let names = arg.get_value_names().unwrap_or_default();
+    let value = names.iter().map(|name| format!("<{name}>")).collect::<Vec<_>>().join(" ");
+    let written = match (arg.get_short(), arg.get_long()) {
+        (Some(short), Some(long)) if takes_value => format!("-{short}, --{long} {value}"),
+        (Some(short), Some(long)) => format!("-{short}, --{long}"),
+        (None, Some(long)) if takes_value => format!("--{long} {value}"),
+        (None, Some(long)) => format!("--{long}"),
+        _ if arg.is_last_set() => format!("-- {value}…"),
+        _ => value,
     };
-    words.into_iter().chain(values.map(ToOwned::to_owned)).collect()
-}
-
-/// Every row: those of the table, of the methods, and of single commands.
-fn rows() -> Vec<&'static dyn Row> {
-    let methods = METHODS.iter().flat_map(|method| method.rows.iter().copied());
-    let commands = COMMANDS.iter().flat_map(|row| (row.options)()).map(|taken| taken.row);
-    let global = GLOBAL.iter().map(|taken| taken.row);
-    ALL.iter().copied().chain(methods).chain(commands).chain(global).collect()
-}
-
-/// The same row, not one of the same name.
-fn is_same(one: &dyn Row, other: &dyn Row) -> bool {
-    std::ptr::addr_eq(one, other)
-}
-
-#[test]
-fn every_option_of_every_command_can_be_set_by_its_variable() {
-    let mut switches = 0;
-    for row in COMMANDS {
-        let own = if row.reads_variables { (row.options)() } else { Vec::new() };
-        for taken in GLOBAL.iter().chain(&own) {
-            let spec = taken.row.spec();
-            let Some(variable) = spec.variable() else { continue };
-            let command = row.name;
-            if let Kind::Switch = spec.kind {
-                switches += 1;
-                for (value, wanted) in [("1", true), ("yes", true), ("0", false), ("off", false), ("", false)]
-                {
-                    let settings = with(row, &variable, value);
-                    let settings = settings.unwrap_or_else(|| panic!("{command}: {variable}={value}"));
-                    assert_eq!(settings.has(taken.row), wanted, "{command}: {variable}={value}");
-                }
-                assert!(with(row, &variable, "maybe").is_none(), "{command}: {variable}=maybe");
-                continue;
-            }
-            let set = values(taken.row).into_iter().find_map(|value| with(row, &variable, &value));
-            let settings = set.unwrap_or_else(|| panic!("{command}: {variable} takes nothing"));
-            let origin = settings.origin(taken.row);
-            assert_eq!(origin, Some(&crate::settings::Origin::Variable(variable.clone())), "{command}");
-        }
+    let mut line = format!("`{written}`: {}", prose(&text(arg.get_help())));
+    let values = arg.get_possible_values();
+    if takes_value && !values.is_empty() && !arg.is_hide_possible_values_set() {
+        let shown = values.iter().map(|value| {
+            let help = prose(&text(value.get_help()));
+            let help = if help.is_empty() { help } else { format!(": {help}") };
+            format!("\n  - `{}`{help}", value.get_name())
+        });
+        line.extend(shown);
     }
-    assert!(switches > 30, "{switches} switches");
+    let default = arg.get_default_values();
+    if takes_value && !default.is_empty() && !arg.is_hide_default_value_set() {
+        let default: Vec<_> = default.iter().map(|value| value.to_string_lossy()).collect();
+        let at = line.find('\n').unwrap_or(line.len());
+        line.insert_str(at, &format!(" [default: {}]", default.join(", ")));
+    }
+    line
 }
 
-/// T1: what has no variable has none.
-#[test]
-fn t1_an_option_without_a_variable_is_not_set_by_one() {
-    let mut seen = 0;
-    for row in COMMANDS {
-        for taken in (row.options)() {
-            let spec = taken.row.spec();
-            if spec.flag != Flag::Long || row.reads_variables && spec.variable().is_some() {
-                continue;
+/// What follows the options: examples and lists as they are, sentences as Markdown.
+fn behind(page: &mut String, help: &str) {
+    for part in help.split("\n\n").map(str::trim_end).filter(|part| !part.is_empty()) {
+        match part.split_once(":\n  ") {
+            Some((title, lines)) => {
+                let _ = write!(page, "\n{title}:\n\n```text\n  {lines}\n```\n");
             }
-            seen += 1;
-            let variable = format!("TRUSTUP_{}", spec.name.to_uppercase().replace('-', "_"));
-            for value in values(taken.row).into_iter().chain(["1".to_owned()]) {
-                let settings = with(row, &variable, &value).unwrap_or_default();
-                assert!(!settings.has(taken.row) || settings.is_given(taken.row), "{}: {variable}", row.name);
+            None => {
+                let _ = write!(page, "\n{}\n", prose(part));
             }
         }
     }
-    assert!(seen > 10, "{seen} options");
 }
 
 #[test]
-fn every_option_has_a_variable_or_a_reason_for_none() {
-    for row in rows() {
-        let spec = row.spec();
-        let is_loose = spec.name.starts_with("allow-") || matches!(spec.name, "force");
-        match spec.variable {
-            Variable::Allowed => {
-                assert_eq!(spec.flag, Flag::Long, "{}", spec.name);
-                assert!(!is_loose, "{} loosens a check", spec.name);
-            }
-            Variable::Never(Reason::LoosensACheck) => assert!(is_loose, "{}", spec.name),
-            Variable::Never(Reason::NoFlag) => assert_ne!(spec.flag, Flag::Long, "{}", spec.name),
-            Variable::Never(_) => assert_eq!(spec.flag, Flag::Long, "{}", spec.name),
-        }
-        // Nothing that loosens a check, runs at once or takes trust away is a key of the file; a hook is.
-        if matches!(spec.variable, Variable::Never(reason) if reason != Reason::RunsAProgram) {
-            assert!(spec.keys.is_empty() || spec.flag != Flag::Long, "{}", spec.name);
-        }
-        assert!(!spec.help.is_empty(), "{} has no help", spec.name);
-    }
-}
-
-/// A flag, a variable, a published variable or a key means one thing.
-#[test]
-fn no_two_options_share_a_name() {
-    let mut names: BTreeMap<String, &'static dyn Row> = BTreeMap::new();
-    for row in rows() {
-        let spec = row.spec();
-        let is_ambiguous = spec.variable == Variable::Never(Reason::Ambiguous);
-        let flag = (!is_ambiguous).then(|| spec.shown());
-        let keys = spec.keys.iter().map(|key| format!("[{key}]"));
-        let published = spec.published.map(ToOwned::to_owned);
-        for name in flag.into_iter().chain(keys).chain(published).chain(spec.variable()) {
-            let known = names.entry(name.clone()).or_insert(row);
-            // A published variable that has no option of its own is called by its name.
-            assert!(is_same(*known, row), "{name} is two options");
-        }
-    }
-    assert!(names.len() > 100, "{} names", names.len());
-}
-
-/// What a method says of itself agrees.
-#[test]
-fn methods_are_what_their_rows_say() {
-    for method in METHODS {
-        for taken in method.options {
-            assert!(method.rows.iter().any(|row| is_same(*row, taken.row)), "{}", taken.row.spec().name);
-        }
-        for required in method.required {
-            let mut keys = method.rows.iter().filter_map(|row| row.spec().key_in("enroll"));
-            assert!(keys.any(|key| key == *required), "{required}");
-        }
-        assert!(method.beside_file.iter().all(|row| method.has(*row)), "{}", method.word);
-    }
-    assert_eq!(variants().len(), METHODS.len());
-}
-
-/// clap's own checks of how an option is set panic in debug builds.
-#[test]
-fn the_tree_of_commands_is_one_that_clap_takes() {
-    command().debug_assert();
-    let tree = command();
-    let enroll = tree.find_subcommand("enroll").expect("enroll");
-    for method in METHODS {
-        let own = enroll.find_subcommand(method.word).expect(method.word);
-        for taken in METHODS.iter().flat_map(|other| other.options) {
-            let name = taken.row.spec().name;
-            let arg = own.get_arguments().find(|arg| arg.get_id() == name).expect(name);
-            assert_eq!(arg.is_hide_set(), !method.has(taken.row), "{} {name}", method.word);
-        }
-    }
-    let flags = tree.get_subcommands().flat_map(|command| command.get_arguments());
-    assert!(flags.filter(|arg| matches!(arg.get_action(), ArgAction::SetTrue)).count() > 20);
+fn the_page_of_the_command_line_is_made_from_the_help() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md");
+    let file = Data::read_from(&file, Some(DataFormat::Text)).raw();
+    Assert::new().action_env("SNAPSHOTS").eq(Data::text(page()), file);
 }

@@ -1,9 +1,8 @@
 //! `trustup token`: makes a one-time token on the host for a container, as `step ca token` does. How it is made is in
 //! [`crate::token`].
 
-use serde_json::json;
-
 use super::options::plain;
+use super::output::token::TokenReport;
 use super::{CommandRow, Context};
 use crate::enroll::methods::PROVISIONER;
 use crate::enroll::methods::provisioner::{PASSWORD_FILE, PROVISIONER_KEY};
@@ -18,6 +17,7 @@ use crate::settings::{Scope, load};
 use crate::text;
 use crate::token::TokenInput;
 use crate::token::options::{CNF_CSR, OUT, SAN, SUBJECT, VALID_FOR};
+use crate::ui::json::UtcTime;
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "token",
@@ -83,7 +83,17 @@ fn run(context: &Context<'_>) -> Result<u8> {
             None => "the only JWK provisioner".to_owned(),
         };
         ui.say(format!("would make a token for `{subject}`, of {of} at `{ca_url}`"));
-        ui.result("token", json!({ "changed": false, "dry_run": true }))?;
+        ui.result(&TokenReport {
+            changed: false,
+            dry_run: true,
+            subject,
+            provisioner: input.provisioner.as_deref(),
+            ca_url,
+            root: input.root(),
+            expires: None,
+            out: input.out.as_ref().map(|out| out.path.as_str()),
+            token: None,
+        })?;
         return Ok(0);
     }
     let busy = input.asks_the_ca().then(|| ui.busy("asking the CA")).flatten();
@@ -92,10 +102,6 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let made = made?;
     let until = text::moment(made.expires);
     let out = input.out.as_ref();
-    let mut fields = json!({
-        "changed": out.is_some(), "subject": subject, "provisioner": made.provisioner, "ca_url": ca_url,
-        "root": made.root, "expires": until, "out": out.map(|out| &out.path),
-    });
     match out {
         Some(out) => {
             out.write(&made.token)?.iter().for_each(|warning| ui.warn(warning));
@@ -104,13 +110,24 @@ fn run(context: &Context<'_>) -> Result<u8> {
                 text::escape(&out.path)
             ));
         }
-        None if ui.json => fields["token"] = made.token.as_str().into(),
+        None if ui.json => {}
         None => {
             ui.data(made.token.as_str())?;
             ui.detail(format!("it works once, until {until}"));
         }
     }
-    ui.result("token", fields).map_err(|lost| {
+    let report = TokenReport {
+        changed: out.is_some(),
+        dry_run: false,
+        subject,
+        provisioner: Some(&made.provisioner),
+        ca_url,
+        root: made.root,
+        expires: Some(UtcTime(made.expires)),
+        out: out.map(|out| out.path.as_str()),
+        token: out.is_none().then_some(made.token.as_str()),
+    };
+    ui.result(&report).map_err(|lost| {
         let file = out.map(|out| text::escape(&out.path));
         lost.after_work(out.is_some(), "the token works; its time limit is in the token itself")
             .with_changed(file)

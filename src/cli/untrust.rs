@@ -1,8 +1,8 @@
 //! `trustup untrust`: takes out exactly what bootstrap put in.
 
-use serde_json::json;
-
 use super::options::plain;
+use super::output::shown_path;
+use super::output::untrust::{UntrustPrivate, UntrustReport};
 use super::stores::{JAVA_PASSWORD, NSS_PASSWORD};
 use super::{CommandRow, Context};
 use crate::bootstrap::selection;
@@ -133,26 +133,24 @@ fn run(context: &Context<'_>) -> Result<u8> {
     if gone.is_empty() {
         ui.say("nothing to take out");
     }
-    ui.result(
-        "untrust",
-        json!({
-            "sysroot": trees.system.path(),
-            "row": outcome.row,
-            "updater": outcome.updater.0,
-            "changed": changed,
-            "removed": gone.iter().map(|anchor| anchor.fingerprint).collect::<Vec<_>>(),
-            "unknown": unknown,
-            "anchors": outcome.anchors,
-            "plan": outcome.steps,
-            "outputs": outcome.outputs,
-            "stores": outcome.stores,
-            "gained": outcomes().flat_map(|outcome| &outcome.gained).collect::<Vec<_>>(),
-            "private": private.as_ref().map(|private| json!({
-                "directory": place, "anchors": private.anchors, "plan": private.steps,
-            })),
-            "warnings": outcomes().flat_map(|outcome| &outcome.warnings).collect::<Vec<_>>(),
+    ui.result(&UntrustReport {
+        sysroot: shown_path(trees.system.path()),
+        row: outcome.row,
+        updater: outcome.updater.0,
+        changed,
+        removed: gone.iter().map(|anchor| anchor.fingerprint).collect(),
+        unknown,
+        anchors: &outcome.anchors,
+        plan: &outcome.steps,
+        outputs: &outcome.outputs,
+        stores: &outcome.stores,
+        gained: outcomes().flat_map(|outcome| &outcome.gained).collect(),
+        private: private.as_ref().map(|private| UntrustPrivate {
+            directory: &place,
+            anchors: &private.anchors,
+            plan: &private.steps,
         }),
-    )
+    })
     .map_err(|lost| {
         let error = lost.after_work(changed, "`trustup status` shows the roots that are left");
         outcomes().fold(error, |error, outcome| outcome.blame(error, changed))

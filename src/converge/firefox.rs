@@ -45,7 +45,7 @@ pub(super) fn want_policy(
 ///
 /// # Errors
 /// Something that is no file stands in a place, or cannot be read.
-pub fn policy_state(view: &View, anchor: &StoredAnchor) -> Result<&'static str> {
+pub fn policy_holds(view: &View, anchor: &StoredAnchor) -> Result<bool> {
     let path = match anchor_file(view, anchor)? {
         Some(path) => path,
         None => policy::certificate_file(&anchor.name),
@@ -59,7 +59,7 @@ pub fn policy_state(view: &View, anchor: &StoredAnchor) -> Result<&'static str> 
     };
     let found = view.actual_certificates(&path).unwrap_or_default();
     let holds = found.iter().any(|certificate| certificate.fingerprint() == anchor.fingerprint);
-    Ok(if named && holds { "there" } else { "missing" })
+    Ok(named && holds)
 }
 
 /// The PEM file that names this root: its anchor file if it has one that holds nothing else, or one of our own.

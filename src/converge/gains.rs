@@ -23,6 +23,7 @@ use crate::trust::view::View;
 
 /// A root that an output gained although this run was not asked for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Gain {
     /// SHA-256 of the DER.
     pub fingerprint: Fingerprint,

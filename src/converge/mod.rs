@@ -19,11 +19,11 @@ use self::draft::{
     left_out, make_plan, passed_over, plan_stores, refuse_damaged_outputs, refuse_vendor_names, settle,
     updater_for_broken_inputs,
 };
-pub use self::firefox::policy_state;
+pub use self::firefox::policy_holds;
 use self::gains::Baseline;
 pub use self::gains::Gain;
 pub use self::goal::{Goal, Options, Target};
-pub use self::outcome::{AnchorView, Outcome, RemovedView};
+pub use self::outcome::{AnchorOutcome, AnchorView, Outcome, RemovedView, StoreView};
 pub use self::runtimes::{Extra, system_roots, system_stores};
 pub use self::unwritable::Skipped;
 use self::unwritable::{Guard, Left, PlanInput, Refused};

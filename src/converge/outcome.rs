@@ -10,6 +10,7 @@ use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
 use crate::rootfs::Sysroot;
 use crate::state::{State, Status};
+use crate::trust::facts::UpdaterKind;
 use crate::trust::updater::OutputKind;
 
 /// What was found and done.
@@ -17,8 +18,8 @@ use crate::trust::updater::OutputKind;
 pub struct Outcome {
     /// The row of the table.
     pub row: &'static str,
-    /// `native` or `builtin`, and why.
-    pub updater: (&'static str, String),
+    /// The updater, and why it was chosen.
+    pub updater: (UpdaterKind, String),
     /// Whether anything changed (with `--dry-run`: would).
     pub changed: bool,
     /// The steps.
@@ -41,6 +42,7 @@ pub struct Outcome {
 
 /// A root of an earlier run that went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct RemovedView {
     /// SHA-256 of the DER.
     pub fingerprint: Fingerprint,
@@ -72,6 +74,7 @@ impl Outcome {
 
 /// A store beside the family's own, as it is shown.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StoreView {
     /// The keystore, or the directory of the database.
     pub path: String,
@@ -84,6 +87,7 @@ pub struct StoreView {
 
 /// An anchor as it is shown.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AnchorView {
     /// SHA-256 of the DER.
     pub fingerprint: Fingerprint,
@@ -93,8 +97,29 @@ pub struct AnchorView {
     pub source: String,
     /// The anchor file.
     pub file: Option<String>,
-    /// `installed` (now), `already`, `vendor`, `mounted`, `beside`, `recorded` or `unwritable`.
-    pub status: &'static str,
+    /// How it came to be trusted.
+    pub status: AnchorOutcome,
+}
+
+/// What became of an anchor in this run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum AnchorOutcome {
+    /// Installed now (with `--dry-run`: would be).
+    Installed,
+    /// An earlier run installed it.
+    Already,
+    /// The distribution trusts it anyway.
+    Vendor,
+    /// Its file is in the anchor directory already (a mount); only the outputs were made.
+    Mounted,
+    /// Only in keystores and databases, as `--stores` asks.
+    Beside,
+    /// Recorded, in no store.
+    Recorded,
+    /// The system's stores cannot be written; the private store has it.
+    Unwritable,
 }
 
 impl Draft<'_> {
@@ -117,13 +142,13 @@ impl Draft<'_> {
                 source: anchor.sources.first().cloned().unwrap_or_default(),
                 file: anchor.file.clone(),
                 status: match anchor.status {
-                    Status::Installed if in_stores(&anchor.fingerprint) => "already",
-                    Status::Installed => "installed",
-                    Status::Mounted => "mounted",
-                    Status::Vendor => "vendor",
-                    Status::Beside => "beside",
-                    Status::Recorded if self.out_of_reach => "unwritable",
-                    Status::Recorded => "recorded",
+                    Status::Installed if in_stores(&anchor.fingerprint) => AnchorOutcome::Already,
+                    Status::Installed => AnchorOutcome::Installed,
+                    Status::Mounted => AnchorOutcome::Mounted,
+                    Status::Vendor => AnchorOutcome::Vendor,
+                    Status::Beside => AnchorOutcome::Beside,
+                    Status::Recorded if self.out_of_reach => AnchorOutcome::Unwritable,
+                    Status::Recorded => AnchorOutcome::Recorded,
                 },
             })
             .collect();
@@ -140,7 +165,7 @@ impl Draft<'_> {
         let removed = removed.collect();
         Outcome {
             row: self.facts.row.id,
-            updater: (self.updater.updater.word(), self.updater.why),
+            updater: (self.updater.updater.kind(), self.updater.why),
             changed: !self.plan.is_empty()
                 || (before != now
                     || self.profile != state.profile

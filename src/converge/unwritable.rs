@@ -11,13 +11,13 @@ use crate::fingerprint::Fingerprint;
 use crate::plan::{self, PlannedChange};
 use crate::rootfs::path::join;
 use crate::rootfs::tree::Node;
-use crate::rootfs::{Kind, Obstacle, split};
+use crate::rootfs::{Kind, MAX_HOPS, Obstacle, split};
 use crate::state::StoredAnchor;
 use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::stores::{Selection, Stores, Wish};
 use crate::trust::updater::{Desires, Output, OutputKind, UpdaterInput};
-use crate::trust::view::{MAX_HOPS, View};
+use crate::trust::view::View;
 
 /// An output, store or directory that is skipped, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -30,6 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What was proven of enrollment.
 #[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct EnrollmentReport {
     /// What the certificate is for.
     pub name: &'static str,

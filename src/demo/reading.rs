@@ -1,6 +1,7 @@
 //! The roots of a store as a program that reads it finds them. Judges nothing, and takes nothing from what a command says.
 
-use crate::cert::{Certificate, pem};
+use crate::cert::Certificate;
+use crate::cert::readers::{Reader, openssl};
 use crate::error::Result;
 use crate::keystore::{EntryContent, Keystore, StorePassword};
 use crate::net::MAX_BODY;
@@ -32,7 +33,7 @@ pub(super) fn database(sysroot: &Sysroot, directory: &str) -> Result<Option<Vec<
 
 /// The certificates of a PEM bundle; `None` if no such file.
 pub(super) fn bundle(sysroot: &Sysroot, path: &str) -> Result<Option<Vec<Vec<u8>>>> {
-    Ok(sysroot.read(path, MAX_BODY)?.map(|(bytes, _)| certificates(&bytes)))
+    Ok(sysroot.read(path, MAX_BODY)?.map(|(bytes, _)| Reader::OpenSsl.read(&bytes).certificates))
 }
 
 /// The certificates that a directory has under names such as `4042bcee.0`; `None` if it has no such name.
@@ -54,15 +55,9 @@ pub(super) fn hash_directory(sysroot: &Sysroot, path: &str) -> Result<Option<Vec
             Certificate::from_der(der)
                 .is_ok_and(|certificate| format!("{:08x}", certificate.subject_hash()) == wanted)
         };
-        found.get_or_insert_with(Vec::new).extend(certificates(&bytes).into_iter().filter(hashed));
+        found
+            .get_or_insert_with(Vec::new)
+            .extend(openssl::read_hashed(&bytes).certificates.into_iter().filter(hashed));
     }
     Ok(found)
-}
-
-fn certificates(bytes: &[u8]) -> Vec<Vec<u8>> {
-    pem::blocks(bytes)
-        .into_iter()
-        .filter(|block| block.label == "CERTIFICATE")
-        .filter_map(|block| block.der)
-        .collect()
 }

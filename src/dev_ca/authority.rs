@@ -211,8 +211,7 @@ fn validity(params: &mut CertificateParams, not_before: u64, not_after: u64) {
 /// 127 random bits, as the real one has them.
 fn serial() -> Result<SerialNumber> {
     let mut bytes = [0; 16];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut bytes)
-        .map_err(|_| Error::failed("the system has no randomness"))?;
+    crate::random::fill(&mut bytes)?;
     // Positive, and without leading zeros.
     bytes[0] = bytes[0] & 0x7f | 0x40;
     Ok(SerialNumber::from_slice(&bytes))

@@ -27,7 +27,7 @@ use self::names::PermittedNames;
 use self::provisioners::{JwkProvisioner, ProvisionerSet};
 use crate::cert::{Certificate, SubjectAltName};
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 
 /// Characters of a password, 5 bits each.
@@ -131,8 +131,7 @@ fn seconds(env: &Env) -> u64 {
 fn password() -> Result<Zeroizing<String>> {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut bytes = Zeroizing::new([0; PASSWORD_LENGTH]);
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), bytes.as_mut_slice())
-        .map_err(|_| Error::failed("the system has no randomness"))?;
+    crate::random::fill(bytes.as_mut_slice())?;
     Ok(Zeroizing::new(bytes.iter().map(|byte| char::from(DIGITS[usize::from(byte & 31)])).collect()))
 }
 

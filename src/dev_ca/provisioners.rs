@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::jose::jws::DecodedToken;
 use crate::jose::{jwe, jwk, jws};
 use crate::key::{KeyType, PrivateKey, PublicKey};
+use crate::net::tls_words;
 
 /// How much two clocks may differ, in seconds.
 const LEEWAY: i64 = 60;
@@ -199,7 +200,7 @@ impl ProvisionerSet {
         let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now.unsigned_abs()));
         super::server::client_verifier([&self.root])
             .and_then(|verifier| verifier.verify_client_cert(leaf, rest, time))
-            .map_err(|error| format!("the token's certificate is not trusted: {error}"))?;
+            .map_err(|error| format!("the token's certificate is not trusted: {}", tls_words::tls(&error)))?;
         if !signs(leaf) {
             return Err("the token's certificate cannot be used for digital signatures".to_owned());
         }

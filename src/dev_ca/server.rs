@@ -29,7 +29,7 @@ use super::authority::DAY;
 use super::{DevCa, seconds};
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
-use crate::net::tls;
+use crate::net::{tls, tls_words};
 
 const MAX_HEAD: usize = 8 * 1024;
 /// A CSR for an RSA key and a token with a chain of certificates take 16 KiB.
@@ -89,7 +89,7 @@ impl Server {
             };
             Error::failed("could not start the CA's server").at(address).because(error).hint(hint)
         };
-        let no_tls = |error: rustls::Error| Error::failed("could not set up TLS for the CA").because(error);
+        let no_tls = |error| tls_words::could_not_set_up(&error);
         let clients = client_verifier([
             &ca.authority.root().der().to_vec().into(),
             &ca.authority.intermediate().der().to_vec().into(),
@@ -206,7 +206,7 @@ impl OwnCertificate {
         let now = seconds(&ca.env);
         let issued = ca.authority.serve(names, now)?;
         let key = CertifiedKey::from_der(issued.chain, issued.key, &tls::provider())
-            .map_err(|error| Error::failed("could not set up TLS for the CA").because(error))?;
+            .map_err(|error| tls_words::could_not_set_up(&error))?;
         Ok((Arc::new(key), now + DAY * 2 / 3))
     }
 

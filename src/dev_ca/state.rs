@@ -12,12 +12,12 @@ use super::DevCa;
 use super::authority::Authority;
 use super::names::PermittedNames;
 use super::provisioners::{JWK, JwkProvisioner};
-use crate::cert::{Certificate, SubjectAltName, pem};
+use crate::cert::{Certificate, SubjectAltName};
 use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::key::PrivateKey;
 use crate::rootfs::own_directory::{DirectoryRequest, OwnDirectory, Unavailable};
-use crate::rootfs::{Meta, Sysroot};
+use crate::rootfs::{Meta, Sysroot, host};
 use crate::text;
 use crate::versioned::{Field, Format, Unreadable};
 
@@ -100,7 +100,7 @@ impl DevCa {
         let (ca, is_new) = match place.read(STATE, LIMIT)? {
             Some((bytes, meta)) => {
                 let bytes = Zeroizing::new(bytes);
-                if meta.mode & 0o077 != 0 || meta.uid != rustix::process::geteuid().as_raw() {
+                if meta.mode & 0o077 != 0 || meta.uid != crate::privilege::uid() {
                     return Err(damaged(
                         &"it is not ours alone: others can read its keys, or have written it",
                     ));
@@ -162,8 +162,7 @@ impl StateFile {
 
     fn restore(self, env: &Env) -> Result<DevCa> {
         let certificate = |text: &str| {
-            let block = pem::blocks(text.as_bytes()).into_iter().next();
-            let found = block.as_ref().and_then(Certificate::from_block);
+            let found = Certificate::all_in(text.as_bytes()).into_iter().next();
             found.ok_or_else(|| Error::failed("a certificate in it cannot be read"))
         };
         let names = self.names.iter().map(|name| name.parse()).collect::<Result<Vec<_>>>()?;
@@ -179,18 +178,14 @@ impl StateFile {
 
 /// The directory's absolute path; where it is there already, without a link at its end.
 fn absolute(host: &Sysroot, directory: &Path) -> Result<String> {
-    let absolute = std::path::absolute(directory).map_err(|error| {
-        Error::usage("could not tell where this is").at(directory.display()).because(error)
-    })?;
-    let path =
-        absolute.to_str().ok_or_else(|| Error::usage("the path is not UTF-8").at(directory.display()))?;
-    let path = if path.len() > 1 { path.trim_end_matches('/') } else { path };
+    let path = host::absolute_text(directory)?;
+    let path = if path.len() > 1 { path.trim_end_matches('/') } else { &path };
     Ok(host.canonical(path)?.unwrap_or_else(|| path.to_owned()))
 }
 
 /// Nobody else may write in the directory.
 fn refuse_shared(meta: &Meta, path: &str) -> Result<()> {
-    let us = rustix::process::geteuid().as_raw();
+    let us = crate::privilege::uid();
     if meta.mode & 0o022 == 0 && (meta.uid == us || meta.uid == 0) {
         return Ok(());
     }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::text;
+
 /// A member `notBefore` or `notAfter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
@@ -87,10 +89,7 @@ impl fmt::Display for GoDuration {
 
 /// A moment as Go shows it: `2026-11-23 21:36:54 +0000 UTC`.
 pub(super) fn moment(seconds: i64) -> String {
-    match jiff::Timestamp::from_second(seconds) {
-        Ok(moment) => format!("{} +0000 UTC", moment.strftime("%Y-%m-%d %H:%M:%S")),
-        Err(_) => format!("{seconds} seconds since 1970"),
-    }
+    text::moment(seconds).replace(" UTC", " +0000 UTC")
 }
 
 #[cfg(test)]

@@ -48,6 +48,7 @@ pub struct Question<'a> {
 
 /// What a client would do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientVerdict {
     /// Believe the server.
@@ -83,13 +84,33 @@ impl ClientVerdict {
     }
 }
 
+/// How a client reads a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum PlaceKind {
+    /// A PEM file.
+    Bundle,
+    /// A directory, searched by subject hash.
+    HashDirectory,
+    /// Every file of a directory.
+    Directory,
+    /// A Java keystore.
+    Keystore,
+    /// An NSS database.
+    NssDatabase,
+    /// The list inside the program.
+    CompiledIn,
+}
+
 /// A place that a client reads.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlaceView {
     /// Where it is; escaped.
     pub path: String,
     /// How it is read.
-    pub kind: &'static str,
+    pub kind: PlaceKind,
     /// The variable that names it; `None`: the client's default.
     pub variable: Option<&'static str>,
     /// How many roots the client gets from it.
@@ -103,6 +124,7 @@ pub struct PlaceView {
 
 /// A client, and what it would do.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct ClientView {
     /// Its row in the table.
     pub client: &'static str,
@@ -220,7 +242,7 @@ impl Doctor<'_, '_, '_> {
         let anchors = self.question.anchors.iter().map(Certificate::fingerprint);
         PlaceView {
             path: text::escape(&source.path),
-            kind: source.reads.id(),
+            kind: source.reads.kind(),
             variable: source.variable,
             roots: roots.len(),
             anchors: anchors.filter(|anchor| roots.contains_key(anchor)).collect(),

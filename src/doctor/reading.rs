@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::PlaceKind;
 use crate::cert::Certificate;
+use crate::cert::readers::{self, Reader as PemReader};
 use crate::fingerprint::Fingerprint;
 use crate::keystore::{Keystore, KeystoreFormat, KeystoreProblem};
 use crate::nss::{self, Databases};
@@ -12,7 +14,6 @@ use crate::rootfs::budget::{self, Category};
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::text;
-use crate::trust::readers::{self, Reader as PemReader};
 use crate::trust::verify::{Side, hashed_certificates};
 use crate::trust::view::View;
 
@@ -38,15 +39,15 @@ pub(super) enum Reads {
 }
 
 impl Reads {
-    /// What it is called in data.
-    pub(super) fn id(self) -> &'static str {
+    /// What is read, whatever a program minds in it.
+    pub(super) fn kind(self) -> PlaceKind {
         match self {
-            Reads::PemFile | Reads::GnuTlsFile | Reads::PemBlocks => "bundle",
-            Reads::HashDirectory => "hash-directory",
-            Reads::Directory => "directory",
-            Reads::Keystore => "keystore",
-            Reads::NssDatabase => "nss-database",
-            Reads::CompiledIn => "compiled-in",
+            Reads::PemFile | Reads::GnuTlsFile | Reads::PemBlocks => PlaceKind::Bundle,
+            Reads::HashDirectory => PlaceKind::HashDirectory,
+            Reads::Directory => PlaceKind::Directory,
+            Reads::Keystore => PlaceKind::Keystore,
+            Reads::NssDatabase => PlaceKind::NssDatabase,
+            Reads::CompiledIn => PlaceKind::CompiledIn,
         }
     }
 }

@@ -8,12 +8,12 @@ use super::findings::{
     out_of_step_anchors,
 };
 use crate::cert::pem;
+use crate::cert::readers::{self, Reader as PemReader};
 use crate::error::Result;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::{File, Node};
 use crate::text;
 use crate::trust::facts::Facts;
-use crate::trust::readers::{self, Reader as PemReader};
 use crate::trust::updater::{Desires, OutputKind, rehash, rewritten};
 use crate::trust::view::View;
 

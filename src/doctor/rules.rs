@@ -1,10 +1,11 @@
 //! What each client reads: one function for a row of the table ([`super::clients`]), or for several that are alike.
 
 use super::reading::{Installation, ReadSource, Reads};
-use super::scope::{BUNDLES, RuleScope, directories};
+use super::scope::{RuleScope, directories};
 use crate::rootfs::Kind;
 use crate::rootfs::path::child;
 use crate::trust::firefox_policy;
+use crate::well_known::{BUNDLES, DIRECTORIES, bundles_of_go};
 use crate::{keystore, native, nss};
 
 fn one(found: Option<String>, sources: Vec<ReadSource>) -> Vec<Installation> {
@@ -166,18 +167,17 @@ pub(super) fn deno(scope: &RuleScope, found: Option<String>) -> Vec<Installation
 
 /// crypto/x509, root_linux.go and root_unix.go: the first file that can be read, and all files of the directories.
 pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
-    const FILES: [&str; 6] = [BUNDLES[0], BUNDLES[1], BUNDLES[2], BUNDLES[3], BUNDLES[4], BUNDLES[5]];
     let mut sources = vec![match scope.env.var("SSL_CERT_FILE") {
         Some(file) => ReadSource::new(Reads::PemBlocks, file).by("SSL_CERT_FILE"),
         None => {
-            let there = FILES.into_iter().find(|path| scope.is(path, Kind::File));
-            ReadSource::new(Reads::PemBlocks, there.unwrap_or(FILES[0]))
+            let there = bundles_of_go().iter().find(|path| scope.is(path, Kind::File));
+            ReadSource::new(Reads::PemBlocks, *there.unwrap_or(&BUNDLES[0]))
         }
     }];
     match scope.env.var("SSL_CERT_DIR") {
         Some(list) => sources.extend(directories(list, Reads::Directory, "SSL_CERT_DIR")),
         None => {
-            let there = ["/etc/ssl/certs", "/etc/pki/tls/certs"].into_iter();
+            let there = DIRECTORIES.into_iter();
             let there = there.filter(|path| scope.is(path, Kind::Directory));
             sources.extend(there.map(|path| ReadSource::new(Reads::Directory, path)));
         }
@@ -193,7 +193,7 @@ fn native_certs(scope: &RuleScope) -> Vec<ReadSource> {
         const FILES: [usize; 6] = [0, 4, 1, 2, 3, 5];
         let there = FILES.into_iter().map(|at| BUNDLES[at]).find(|path| scope.is(path, Kind::File));
         let file = ReadSource::new(Reads::PemBlocks, there.unwrap_or(BUNDLES[0]));
-        let there = ["/etc/ssl/certs", "/etc/pki/tls/certs"].into_iter();
+        let there = DIRECTORIES.into_iter();
         let there = there.filter(|path| scope.is(path, Kind::Directory));
         return std::iter::once(file)
             .chain(there.map(|path| ReadSource::new(Reads::Directory, path)))

@@ -9,20 +9,10 @@ use crate::error::Result;
 use crate::native;
 use crate::rootfs::{Kind, Sysroot};
 use crate::trust::view::View;
+use crate::well_known::compiled_in_bundles;
 
 /// Where a shell looks for programs if nobody says.
 const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-
-/// Names of the bundle that libraries have compiled in.
-pub(super) const BUNDLES: [&str; 7] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/etc/ssl/certs/ca-bundle.crt",
-];
 
 /// Directories of certificates that libraries have compiled in.
 const DIRECTORIES: [&str; 4] =
@@ -116,7 +106,8 @@ impl<'v, 's> RuleScope<'v, 's> {
     /// What GnuTLS takes for the system's roots: a bundle, or p11-kit, whose bundle has the same.
     pub(super) fn gnutls_sources(&self) -> Vec<ReadSource> {
         let library = self.binaries.library("libgnutls.so");
-        let bundle = library.and_then(|library| BUNDLES.into_iter().find(|path| library.holds(path)));
+        let bundle = library
+            .and_then(|library| compiled_in_bundles().iter().copied().find(|path| library.holds(path)));
         let bundle = bundle.map(str::to_owned).or_else(|| self.bundle.clone());
         bundle.map(|bundle| ReadSource::new(Reads::GnuTlsFile, bundle).fixed()).into_iter().collect()
     }
@@ -129,7 +120,7 @@ impl<'v, 's> RuleScope<'v, 's> {
         };
         let find = |known: &[&str]| known.iter().find(|path| library.holds(path)).map(ToString::to_string);
         Libcurl {
-            file: find(&BUNDLES),
+            file: find(compiled_in_bundles()),
             directory: find(&DIRECTORIES).map(|path| path.trim_end_matches('/').to_owned()),
             gnutls: library.loads("libgnutls.so"),
         }
@@ -169,7 +160,7 @@ impl<'v, 's> RuleScope<'v, 's> {
         let code = self.sysroot().read(&format!("{directory}/certifi/core.py"), 1024 * 1024).ok()??.0;
         let code = String::from_utf8_lossy(&code);
         // Distributions that patch it leave the list of its own beside it, unread.
-        let path = BUNDLES.into_iter().find(|path| code.contains(path)).map(str::to_owned);
+        let path = compiled_in_bundles().iter().copied().find(|path| code.contains(path)).map(str::to_owned);
         let path = path.unwrap_or_else(|| format!("{directory}/certifi/cacert.pem"));
         Some(ReadSource::new(Reads::PemFile, path).needed())
     }

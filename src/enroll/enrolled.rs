@@ -6,10 +6,9 @@ use url::Url;
 
 use super::trust::{self, Ca};
 
-use crate::cert::Certificate;
+use crate::cert::{Certificate, readers};
 use crate::error::{Error, Result};
 use crate::pair::check::{MAX_PINNED, Roots};
-use crate::pair::facts::certificates;
 use crate::pair::pending::Attempt;
 use crate::versioned::{Field, Format, UnknownFields, Unreadable};
 
@@ -72,7 +71,7 @@ impl Enrolled {
 
     /// The roots.
     pub(super) fn roots(&self) -> Vec<Certificate> {
-        let mut roots = certificates(self.roots.as_bytes()).unwrap_or_default();
+        let mut roots = readers::read_chain(self.roots.as_bytes()).unwrap_or_default();
         roots.truncate(MAX_PINNED);
         roots
     }

@@ -15,7 +15,7 @@ pub mod trust;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::cert::{Certificate, NotAfter, SubjectAltName};
+use crate::cert::{Certificate, NotAfter, SubjectAltName, readers};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::{KeyType, PrivateKey};
@@ -337,7 +337,7 @@ fn interrupted<'a>(
     pending: &Pending,
     now: i64,
 ) -> Result<Option<Issued<'a>>> {
-    let Some(chain) = pending.answer()?.and_then(|answer| facts::certificates(&answer).ok()) else {
+    let Some(chain) = pending.answer()?.and_then(|answer| readers::read_chain(&answer).ok()) else {
         return Ok(None);
     };
     for method in &settled.request.methods {

@@ -9,20 +9,17 @@ use super::settle::{Settled, roots_for};
 use super::trust::{self, Recorded};
 use super::{Request, World};
 use crate::cert::Certificate;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::PrivateKey;
 use crate::net::Net;
 use crate::net::dns::Settings;
+use crate::net::retry::{self, Backoff, Retry};
 use crate::net::url::{masked, same_origin};
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::pending::Pending;
 use crate::runtime;
 
-/// Pauses between tries: doubled from the first to the last, each cut by up to a half at random, so that a thousand
-/// containers that were started together do not come back together.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LAST_PAUSE: Duration = Duration::from_secs(10);
 /// A try for which less than this part of the time would be left is not begun: that it was cut short would hide what the
 /// one before it met.
 const LEAST: u32 = 10;
@@ -134,9 +131,33 @@ impl Patience {
         self.until.saturating_duration_since(Instant::now())
     }
 
-    /// Whether another try after `pause` is worth it.
-    fn lasts(&self, pause: Duration) -> bool {
-        self.left() > pause + self.least
+    /// The tries within that time.
+    fn tries(&self) -> Tries {
+        let last_start = self.until.checked_sub(self.least).unwrap_or(self.until);
+        Tries { retry: Retry::until(last_start, Backoff::ISSUING), earlier: None }
+    }
+}
+
+/// The tries of one question.
+struct Tries {
+    retry: Retry,
+    /// What the one before met.
+    earlier: Option<String>,
+}
+
+impl Tries {
+    /// How long to wait before the next try, said with the reason.
+    ///
+    /// # Errors
+    /// The given one, where no other try follows.
+    fn again(&mut self, world: &World<'_>, error: Error, is_worth_it: bool) -> Result<Duration> {
+        let pause = is_worth_it.then(|| self.retry.pause(error.retry_after())).flatten();
+        let Some(pause) = pause else {
+            return Err(with_earlier(error, self.earlier.take()));
+        };
+        (world.say)(&format!("{error}: trying again in {} ms", pause.as_millis()));
+        self.earlier = Some(error.to_string());
+        Ok(pause)
     }
 }
 
@@ -193,25 +214,19 @@ fn by(
             warn: world.warn,
             step_ca: None,
         };
-        let mut pause = FIRST_PAUSE;
+        let mut tries = patience.tries();
         // What one try left open, no later one settles.
         let mut unsettled = false;
-        let mut earlier = None;
         loop {
             let failure = match method.issue(&mut order).await {
                 Ok(chain) => return Ok(chain),
                 Err(failure) => failure,
             };
             unsettled |= failure.unsettled;
-            let wait = jittered(pause);
-            if !failure.again || !patience.lasts(wait) {
-                let error = with_earlier(failure.error, earlier);
-                return Err(Failure { error, unsettled, ..failure });
+            match tries.again(world, failure.error, failure.again) {
+                Ok(pause) => tokio::time::sleep(pause).await,
+                Err(error) => return Err(Failure { error, again: failure.again, unsettled }),
             }
-            (world.say)(&format!("{}: trying again in {} ms", failure.error, wait.as_millis()));
-            earlier = Some(failure.error.to_string());
-            tokio::time::sleep(wait).await;
-            pause = (pause * 2).min(LAST_PAUSE);
         }
     });
     // Ended by a signal, wherever that met it: what was recorded as about to be sent may have been sent.
@@ -256,22 +271,16 @@ fn fetch_roots(
         Some(url) => url,
         None => settled.ca.url()?.clone(),
     };
-    let (mut pause, mut earlier) = (FIRST_PAUSE, None);
+    let mut tries = patience.tries();
     loop {
         let timeout = patience.left().max(Duration::from_millis(1));
-        match trust::fetch(&url, &settled.ca.pins, world.env, timeout, None, world.warn) {
+        let error = match trust::fetch(&url, &settled.ca.pins, world.env, timeout, None, world.warn) {
             Ok(roots) => return Ok(roots),
-            Err(error) => {
-                let wait = jittered(pause);
-                if error.kind() != Kind::Unreachable || !patience.lasts(wait) {
-                    return Err(with_earlier(error, earlier));
-                }
-                (world.say)(&format!("{error}: trying again in {} ms", wait.as_millis()));
-                earlier = Some(error.to_string());
-                runtime::block_on(async { tokio::time::sleep(wait).await })?;
-                pause = (pause * 2).min(LAST_PAUSE);
-            }
-        }
+            Err(error) => error,
+        };
+        let may_pass = retry::may_pass(&error);
+        let pause = tries.again(world, error, may_pass)?;
+        runtime::block_on(async { tokio::time::sleep(pause).await })?;
     }
 }
 
@@ -295,12 +304,4 @@ pub(super) fn with_fetched_roots(settled: &Settled<'_>, world: &World<'_>) -> Op
     let mut recorded = world.recorded.clone();
     recorded.add_known(roots.certificates);
     Some(recorded)
-}
-
-/// Between a half and the whole of it.
-fn jittered(pause: Duration) -> Duration {
-    let mut random = [0u8; 1];
-    // Without randomness it is the whole.
-    let _ = rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty());
-    pause - pause.mul_f64(f64::from(random[0]) / 512.0)
 }

@@ -7,7 +7,9 @@ use crate::pair::decide::{self, Policy, Verdict};
 use crate::pair::place::Placed;
 
 /// What was done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
 pub enum Action {
     /// The pair is good and not due.
     Kept,

@@ -13,6 +13,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::pair::decide::Policy;
 use crate::pair::{CERT_MODE, KEY_MODE, Outputs, owner};
+use crate::privilege;
 use crate::rootfs::Sysroot;
 use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::secret::{Secret, Source};
@@ -271,11 +272,11 @@ pub(crate) fn configured(
 }
 
 /// The secrets of an `enroll` table that cannot be read now.
-pub(crate) fn missing_secrets(method: &MethodRow, entry: &EntryTable, env: &Env) -> Vec<Error> {
+pub(crate) fn missing_secrets(method: &MethodRow, entry: &EntryTable) -> Vec<Error> {
     let secret = |row: &&'static dyn Row| {
         let (source, origin) = entry.layer.source(*row)?;
         let Origin::File { key, .. } = origin else { return None };
-        let error = Secret::read(source, &format!("`{key}`"), env).err()?;
+        let error = Secret::read(source, &format!("`{key}`")).err()?;
         Some(match source {
             Source::File(_) => error.hint(format!("`{key}_file` names it")),
             _ => error,
@@ -349,13 +350,13 @@ fn output(path: &Path, name: &'static str) -> Result<String> {
 /// Owners are looked up before anything is spent; only root can give files to another user.
 fn owner_of(host: &Sysroot, text: &str) -> Result<(u32, u32)> {
     let owner = owner::resolve(host, text)?;
-    let us = rustix::process::geteuid();
-    if !us.is_root() && owner.0 != us.as_raw() {
+    let (us, is_root) = (privilege::uid(), privilege::is_root());
+    if !is_root && owner.0 != us {
         return Err(Error::usage("only root can give files to another user")
             .at(crate::text::escape(text))
             .hint("run trustup as that user, or as root; or omit the owner"));
     }
-    if !us.is_root() && !is_ours(owner.1) {
+    if !is_root && !is_ours(owner.1) {
         return Err(Error::usage("only root can give files to a group that the user is not in")
             .at(crate::text::escape(text))
             .hint("run trustup with this group (`docker run --group-add`), or as root; or omit the owner"));
@@ -366,5 +367,5 @@ fn owner_of(host: &Sysroot, text: &str) -> Result<(u32, u32)> {
 /// Whether the current user is in this group.
 fn is_ours(group: u32) -> bool {
     let groups = rustix::process::getgroups().unwrap_or_default();
-    rustix::process::getegid().as_raw() == group || groups.iter().any(|gid| gid.as_raw() == group)
+    privilege::gid() == group || groups.iter().any(|gid| gid.as_raw() == group)
 }

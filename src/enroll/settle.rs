@@ -6,7 +6,7 @@ use super::enrolled::Enrolled;
 use super::methods::Method;
 use super::trust::{self, Ca};
 use super::{Request, World};
-use crate::cert::SubjectAltName;
+use crate::cert::{SubjectAltName, readers};
 use crate::error::{Error, Result};
 use crate::pair::check::Roots;
 use crate::pair::facts::{self, Standing};
@@ -39,7 +39,7 @@ pub(super) fn settle<'a>(request: &'a Request, world: &World<'_>, began: Instant
         recorded.add_known(kept.roots());
     }
     // A token that cannot be read matters only if it is needed: its method says so then.
-    let token = request.methods.iter().find_map(|method| method.token(world.env).ok().flatten());
+    let token = request.methods.iter().find_map(|method| method.token().ok().flatten());
     let mut ca = trust::resolve(&request.ca, &recorded, token.as_ref())?;
     for root in &ca.recorded {
         (world.note)(&format!("the CA's root counts because `trustup bootstrap` recorded it: {root}"));
@@ -70,7 +70,7 @@ fn kept(world: &World<'_>, outputs: &Outputs) -> Result<Option<Result<Enrolled, 
 
 /// The content of a file in our directory beside the key, if nobody else can have written it.
 fn of_ours(world: &World<'_>, outputs: &Outputs, path: &str) -> Result<Option<Vec<u8>>> {
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = crate::privilege::uid();
     let ours = |meta: Meta| meta.uid == uid && (outputs.allow_shared || meta.mode & 0o077 == 0);
     let is_safe = world.host.lstat(split(path).0).ok().flatten().is_some_and(ours)
         && outputs.unsafe_way(world.host, path)?.is_none();
@@ -91,11 +91,11 @@ pub(super) fn saved_answer(world: &World<'_>, outputs: &Outputs) -> Result<Optio
 fn names(request: &Request, world: &World<'_>) -> Result<Vec<SubjectAltName>> {
     let mut names = request.names.clone();
     if names.is_empty() {
-        let of_token = request.methods.iter().find_map(|method| method.token_names(world.env).ok().flatten());
+        let of_token = request.methods.iter().find_map(|method| method.token_names().ok().flatten());
         names = of_token.unwrap_or_default();
     }
     let names_of = |bytes: Vec<u8>| {
-        let chain = facts::certificates(&bytes).ok();
+        let chain = readers::read_chain(&bytes).ok();
         chain.and_then(|chain| chain.first()?.subject_alt_names().ok()).unwrap_or_default()
     };
     if names.is_empty() {
@@ -108,7 +108,7 @@ fn names(request: &Request, world: &World<'_>) -> Result<Vec<SubjectAltName>> {
     if names.is_empty() {
         // A token that cannot be read is what is wrong, if there is one.
         for method in &request.methods {
-            method.token_names(world.env)?;
+            method.token_names()?;
         }
         return Err(Error::usage("nothing says which names the certificate is for")
             .hint("name them behind the method, such as `trustup enroll provisioner web.internal …`"));

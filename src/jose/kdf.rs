@@ -18,6 +18,8 @@ const OUTPUT: usize = 32;
 
 /// Derives 32 bytes; `iterations` of 0 counts as 1.
 pub(super) fn pbkdf2(password: &[u8], salt: &[u8], iterations: u32) -> Zeroizing<[u8; OUTPUT]> {
+    #[cfg(test)]
+    crate::cert::testing::derived_blocks(iterations, 1);
     // RFC 2104: a key that is longer than a block is hashed first.
     let mut key = Zeroizing::new([0; BLOCK]);
     if password.len() > BLOCK {

@@ -14,7 +14,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType};
-use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
     ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm, Ed25519KeyPair, KeyPair as _,
@@ -24,6 +23,8 @@ use zeroize::Zeroizing;
 
 use crate::cert::{SubjectAltName, der, pem};
 use crate::error::{Error, Result};
+use crate::random;
+use crate::text;
 
 pub use self::public::{Curve, PublicKey};
 
@@ -111,7 +112,7 @@ impl PrivateKey {
             KeyType::Rsa4096 => Self::from_pkcs1(&rsa::generate(4096)?),
             KeyType::Ed25519 => {
                 let mut seed = Zeroizing::new([0; 32]);
-                SystemRandom::new().fill(seed.as_mut_slice()).map_err(no_randomness)?;
+                random::fill(seed.as_mut_slice())?;
                 Self::from_seed(seed.as_slice(), None)
             }
         }
@@ -192,9 +193,8 @@ impl PrivateKey {
     }
 
     fn generate_ec(curve: Curve) -> Result<Self> {
-        let random = SystemRandom::new();
-        let made =
-            EcdsaKeyPair::generate_pkcs8(ec_algorithm(curve, false), &random).map_err(no_randomness)?;
+        let made = EcdsaKeyPair::generate_pkcs8(ec_algorithm(curve, false), &random::source())
+            .map_err(random::unavailable)?;
         // Written anew, so that all keys have one form.
         read::pkcs8(made.as_ref())
     }
@@ -202,7 +202,7 @@ impl PrivateKey {
     /// An EC key from its number and its point (uncompressed, SEC 1).
     fn from_ec(curve: Curve, scalar: &[u8], point: &[u8]) -> Result<Self> {
         let algorithm = ec_algorithm(curve, false);
-        EcdsaKeyPair::from_private_key_and_public_key(algorithm, scalar, point, &SystemRandom::new())
+        EcdsaKeyPair::from_private_key_and_public_key(algorithm, scalar, point, &random::source())
             .map_err(|error| rejected(&error))?;
         let public = PublicKey::Ec { curve, point: point.to_vec() };
         let number = Zeroizing::new(der::element(der::OCTET_STRING, scalar));
@@ -247,12 +247,12 @@ impl PrivateKey {
     }
 
     fn sign_as(&self, message: &[u8], asn1: bool) -> Result<Vec<u8>> {
-        let random = SystemRandom::new();
+        let source = random::source();
         match &self.public {
             PublicKey::Ec { curve, .. } => {
-                let pair = EcdsaKeyPair::from_pkcs8(ec_algorithm(*curve, asn1), &self.pkcs8, &random)
+                let pair = EcdsaKeyPair::from_pkcs8(ec_algorithm(*curve, asn1), &self.pkcs8, &source)
                     .map_err(|error| rejected(&error))?;
-                Ok(pair.sign(&random, message).map_err(no_randomness)?.as_ref().to_vec())
+                Ok(pair.sign(&source, message).map_err(random::unavailable)?.as_ref().to_vec())
             }
             PublicKey::Ed25519 { .. } => {
                 let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&self.pkcs8)
@@ -262,7 +262,8 @@ impl PrivateKey {
             PublicKey::Rsa { .. } => {
                 let pair = RsaKeyPair::from_pkcs8(&self.pkcs8).map_err(|error| rejected(&error))?;
                 let mut signature = vec![0; pair.public().modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut signature).map_err(no_randomness)?;
+                pair.sign(&RSA_PKCS1_SHA256, &source, message, &mut signature)
+                    .map_err(random::unavailable)?;
                 Ok(signature)
             }
         }
@@ -304,10 +305,6 @@ fn secret_sequence(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
 /// ring says no more than that something is wrong; two wrong halves are the likeliest.
 fn rejected(error: &ring::error::KeyRejected) -> Error {
     Error::usage("the private key is damaged, or its public half belongs to another key")
-        .because(anyhow::anyhow!("{error}"))
+        .because(anyhow::anyhow!("{}", text::words(&format_args!("{error}"))))
         .hint("`openssl pkey -in KEY -check -noout` says more")
-}
-
-fn no_randomness(_: ring::error::Unspecified) -> Error {
-    Error::failed("the system gave no random bytes")
 }

@@ -1,15 +1,13 @@
 //! Makes RSA keys, which ring cannot. The only place that calls the `rsa` crate: its operations with a private key are
 //! not constant in time (RUSTSEC-2023-0071), so it makes keys and never uses one (docs/decisions/0011-rsa.md).
 
-use std::fmt;
-
-use ring::rand::{SecureRandom as _, SystemRandom};
 use rsa::rand_core::{TryCryptoRng, TryRng};
 use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
 use zeroize::Zeroizing;
 
 use crate::cert::der;
 use crate::error::{Error, Result};
+use crate::random;
 
 /// A new key as PKCS#1's RSAPrivateKey (RFC 8017 appendix A.1.2): two primes, exponent 65537.
 pub(super) fn generate(bits: usize) -> Result<Zeroizing<Vec<u8>>> {
@@ -32,38 +30,26 @@ pub(super) fn encode(numbers: [Zeroizing<Vec<u8>>; 8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(der::element(der::SEQUENCE, &body))
 }
 
-/// The system's randomness by way of ring, so that there is one source of it.
+/// The one source of randomness, as the crate draws from it.
 struct RingRandom;
 
-/// The system gave none.
-#[derive(Debug)]
-struct NoRandomness;
-
-impl fmt::Display for NoRandomness {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the system gave no random bytes")
-    }
-}
-
-impl std::error::Error for NoRandomness {}
-
 impl TryRng for RingRandom {
-    type Error = NoRandomness;
+    type Error = Error;
 
-    fn try_next_u32(&mut self) -> Result<u32, NoRandomness> {
+    fn try_next_u32(&mut self) -> Result<u32> {
         let mut bytes = [0; 4];
         self.try_fill_bytes(&mut bytes)?;
         Ok(u32::from_ne_bytes(bytes))
     }
 
-    fn try_next_u64(&mut self) -> Result<u64, NoRandomness> {
+    fn try_next_u64(&mut self) -> Result<u64> {
         let mut bytes = [0; 8];
         self.try_fill_bytes(&mut bytes)?;
         Ok(u64::from_ne_bytes(bytes))
     }
 
-    fn try_fill_bytes(&mut self, into: &mut [u8]) -> Result<(), NoRandomness> {
-        SystemRandom::new().fill(into).map_err(|_| NoRandomness)
+    fn try_fill_bytes(&mut self, into: &mut [u8]) -> Result<()> {
+        random::fill(into)
     }
 }
 

@@ -1,11 +1,11 @@
 //! What opening and writing a keystore costs is known before (threat T36): counted, not timed.
 
-use super::kdf::tests::counted;
 use super::testing::{
     certificate, encrypted, key_bag, mac_sha256, pbes2, pfx, pfx_plain, pkcs12_pbe, plain, salts, trusted_bag,
 };
 use super::tests::with_password;
 use super::*;
+use crate::cert::testing::counted;
 
 fn parse(bytes: &[u8]) -> Keystore {
     Keystore::parse(bytes, &StorePassword::default()).unwrap()

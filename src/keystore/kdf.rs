@@ -110,7 +110,7 @@ impl Hash {
     ) -> Zeroizing<Vec<u8>> {
         use pbkdf2::pbkdf2_hmac;
         #[cfg(test)]
-        tests::derived_blocks(iterations, length.div_ceil(self.size()));
+        crate::cert::testing::derived_blocks(iterations, length.div_ceil(self.size()));
         let mut key = Zeroizing::new(vec![0; length]);
         with_hash!(self, pbkdf2_hmac(&secret.utf8, salt, iterations, &mut key));
         key
@@ -126,7 +126,7 @@ impl Hash {
         length: usize,
     ) -> Zeroizing<Vec<u8>> {
         #[cfg(test)]
-        tests::derived_blocks(iterations, length.div_ceil(self.size()));
+        crate::cert::testing::derived_blocks(iterations, length.div_ceil(self.size()));
         let block = self.block();
         let filled = |bytes: &[u8]| bytes.len().div_ceil(block) * block;
         let (of_salt, of_password) = (filled(salt), filled(&secret.bmp));
@@ -170,26 +170,8 @@ fn digest_again<D: Digest>(digest: &mut [u8]) {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use std::cell::Cell;
-
+mod tests {
     use super::*;
-
-    thread_local! {
-        /// All iterations of the key derivations of this thread.
-        static DONE: Cell<u64> = const { Cell::new(0) };
-    }
-
-    pub(super) fn derived_blocks(iterations: u32, blocks: usize) {
-        DONE.set(DONE.get() + u64::from(iterations) * blocks as u64);
-    }
-
-    /// The iterations that `work` takes.
-    pub(in crate::keystore) fn counted<T>(work: impl FnOnce() -> T) -> (T, u64) {
-        let before = DONE.get();
-        let result = work();
-        (result, DONE.get() - before)
-    }
 
     fn derived(
         hash: Hash,

@@ -58,11 +58,6 @@ impl KeystoreFormat {
             _ => Err(KeystoreProblem::NotAKeystore),
         }
     }
-
-    /// Whether a password other than the right one cannot open it.
-    pub fn has_password(self) -> bool {
-        self != KeystoreFormat::Pkcs12Plain
-    }
 }
 
 /// A keystore's password; wiped when it goes, never shown.
@@ -368,24 +363,14 @@ impl Keystore {
         Ok(true)
     }
 
-    /// Removes each entry in which Java trusts this certificate; says how many there were.
+    /// Removes each entry in which Java trusts this certificate; says how many there were. Nothing else is ever removed.
     pub fn remove(&mut self, fingerprint: &Fingerprint) -> usize {
-        self.remove_where(|entry| entry.fingerprint().as_ref() == Some(fingerprint))
-    }
-
-    /// Removes the trusted certificate of this alias (without case); `false` if there is none. Nothing else is ever
-    /// removed.
-    pub fn remove_alias(&mut self, alias: &str) -> bool {
-        let alias = alias.to_lowercase();
-        self.remove_where(|entry| entry.fingerprint().is_some() && entry.alias.to_lowercase() == alias) > 0
-    }
-
-    fn remove_where(&mut self, gone: impl Fn(&KeystoreEntry) -> bool) -> usize {
+        let is_gone = |entry: &KeystoreEntry| entry.fingerprint().as_ref() == Some(fingerprint);
         let before = self.entries.len();
         if let Frame::Pkcs12(pfx) = &mut self.frame {
-            self.entries.iter().filter(|entry| gone(entry)).for_each(|entry| pfx.removed(entry.safe));
+            self.entries.iter().filter(|entry| is_gone(entry)).for_each(|entry| pfx.removed(entry.safe));
         }
-        self.entries.retain(|entry| !gone(entry));
+        self.entries.retain(|entry| !is_gone(entry));
         before - self.entries.len()
     }
 

@@ -8,7 +8,9 @@ use super::testing::{
     mac_sha256, pbes2, pbmac1, pfx, pfx_of_keytool, pfx_plain, pkcs12_pbe, plain, salts, trusted_bag,
 };
 use super::*;
-use crate::cert::testing::{TestCertificate, UTF8, Xorshift as Generator, attribute, common_name, name};
+use crate::cert::testing::{
+    TestCertificate, UTF8, Xorshift as Generator, attribute, common_name, counted, name,
+};
 
 const HMAC_SHA256: Option<&str> = Some("1.2.840.113549.2.9");
 
@@ -111,7 +113,7 @@ fn without_a_password_adding_and_removing_gives_the_first_bytes_back() {
         );
         assert_eq!(bytes_of(&keystore), with, "{what}");
         assert_eq!(keystore.remove(&ours.fingerprint()), 1);
-        assert!(keystore.remove_alias("OTHER") && !keystore.remove_alias("other"));
+        assert_eq!([1, 0].map(|_| keystore.remove(&others.fingerprint())), [1, 0]);
         assert_eq!(bytes_of(&keystore), first, "{what}");
     }
 }
@@ -122,7 +124,6 @@ fn with_a_password_all_but_ours_stays() {
         for (what, first) in with_password(password) {
             let secret = StorePassword::new(password.to_owned());
             let mut keystore = Keystore::parse(&first, &secret).expect(what);
-            assert!(keystore.format().has_password());
             assert_eq!(bytes_of(&keystore), first, "unchanged: {what}");
             let key = keystore.entries().iter().find(|entry| entry.alias() == "mykey").unwrap();
             assert!(
@@ -181,7 +182,9 @@ fn iterations_are_never_lowered() {
     assert_eq!(with.windows(4).filter(|part| *part == count).count(), 2);
     // And the encrypted part keeps them when it is empty.
     let mut keystore = parse(&with);
-    keystore.remove_alias("ours");
+    for fingerprint in keystore.fingerprints() {
+        keystore.remove(&fingerprint);
+    }
     let without = bytes_of(&keystore);
     assert_eq!(without.windows(4).filter(|part| *part == count).count(), 2);
     assert_eq!(parse(&without).entries().len(), 0);
@@ -237,7 +240,7 @@ fn a_certificate_that_java_does_not_trust_is_no_entry_of_trust() {
     let first = pfx_plain(&[plain(&[certificate_bag(root.der(), &[friendly("root")])])]);
     let mut keystore = parse(&first);
     assert!(keystore.fingerprints().is_empty() && keystore.entries()[0].content() == &EntryContent::Other);
-    assert!(!keystore.remove_alias("root") && keystore.remove(&root.fingerprint()) == 0);
+    assert_eq!(keystore.remove(&root.fingerprint()), 0);
     assert_eq!(keystore.add("Root", &root, 0), Err(KeystoreProblem::Alias("Root".to_owned())));
     assert!(keystore.add(&alias_for(&root), &root, 0).unwrap());
     assert_eq!(parse(&bytes_of(&keystore)).fingerprints(), [root.fingerprint()]);
@@ -246,7 +249,6 @@ fn a_certificate_that_java_does_not_trust_is_no_entry_of_trust() {
 #[test]
 fn nothing_but_trusted_certificates_is_ever_removed() {
     let mut keystore = parse(&with_password("changeit").remove(0).1);
-    assert!(!keystore.remove_alias("mykey"));
     assert_eq!(aliases(&keystore), ["mykey", "vendor"]);
     assert_eq!(
         keystore.add("MyKey", &certificate("Ours"), 0),
@@ -347,17 +349,12 @@ fn t19_costs_are_refused_before_derivation() {
             pfx_plain(&[with(&pkcs12_pbe(6, count))]),
             pfx(&[plain(&bag())], dear_mac(count)),
         ] {
-            let start = Instant::now();
-            assert_eq!(problem(&bytes), KeystoreProblem::TooCostly, "{count}");
-            // The smallest count would take several seconds.
-            assert!(start.elapsed() < Duration::from_secs(2), "{count}: {:?}", start.elapsed());
+            assert_eq!(counted(|| problem(&bytes)), (KeystoreProblem::TooCostly, 0), "{count}");
         }
     }
     // Many that are allowed one by one.
     let many = pfx_plain(&vec![with(&pbes2(256, HMAC_SHA256, 4_000_000)); 3]);
-    let start = Instant::now();
-    assert_eq!(problem(&many), KeystoreProblem::TooCostly);
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert_eq!(counted(|| problem(&many)), (KeystoreProblem::TooCostly, 0));
     for zero in [pfx_plain(&[with(&pbes2(256, HMAC_SHA256, 0))]), pfx(&[], dear_mac(0))] {
         assert_eq!(problem(&zero), KeystoreProblem::Damaged("an iteration count"));
     }
@@ -381,10 +378,8 @@ fn t19_lengths_are_checked_against_what_is_there() {
         many(0, &[1]),
         many(u32::MAX, &jks_trusted(b"a", 0, b"x").repeat(100)),
     ] {
-        let start = Instant::now();
+        // No memory holds four thousand million entries, and no test lives long enough to see them read.
         assert_eq!(problem(&file), KeystoreProblem::Damaged("the entries"));
-        // Four thousand million entries would take longer, and no memory holds them.
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
     }
 }
 
@@ -460,8 +455,7 @@ fn any_alias_and_any_subject_go_in_and_come_out() {
             let ours = alias_for(root);
             assert!(ours.ends_with(&format!("-{}", root.fingerprint())) && ours.len() <= 64 + 65);
             assert!(ours.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b'-')));
-            assert!(keystore.remove_alias(&alias.to_uppercase()) || alias.contains(['ß', 'İ']), "{alias:?}");
-            keystore.remove(&root.fingerprint());
+            assert_eq!(keystore.remove(&root.fingerprint()), 1, "{alias:?}");
         }
         assert_eq!(keystore.entries().len(), start);
     }
@@ -476,13 +470,11 @@ fn thousands_of_entries_are_no_trouble() {
     let entries: Vec<_> = named.iter().map(|(alias, der)| jks_trusted(alias.as_bytes(), 0, der)).collect();
     let bags: Vec<_> = named.iter().map(|(alias, der)| trusted_bag(alias, der)).collect();
     for first in [jks(2, "changeit", &entries), pfx_plain(&[plain(&bags)])] {
-        let start = Instant::now();
         let mut keystore = parse(&first);
         assert_eq!(keystore.entries().len(), COUNT);
         keystore.add("ours", &certificate("Ours"), 0).unwrap();
         keystore.remove(&Fingerprint::of(&ders[COUNT / 2]));
         assert_eq!(parse(&bytes_of(&keystore)).fingerprints().len(), COUNT);
-        assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     }
 }
 

@@ -311,7 +311,6 @@ mod tests {
         for text in [None, Some(&b""[..]), Some(b"search example.com\n"), Some(b"nameserver nonsense\n")] {
             let settings = Settings::from_texts(text, Some(b"192.0.2.7 ca.test\n"));
             assert_eq!(settings.servers, [], "{text:?}");
-            let started = std::time::Instant::now();
             let (known, literal, unknown) = block_on(async {
                 let dns = Dns::new(&settings).expect("resolver");
                 assert!(dns.resolvers.is_empty(), "nobody to ask, so nothing that could ask");
@@ -322,7 +321,6 @@ mod tests {
             let error = unknown.expect_err("nobody can know it");
             assert_eq!(error.reason, Reason::NoServers);
             assert!(error.to_string().contains("/etc/resolv.conf"), "{error}");
-            assert!(started.elapsed() < settings.timeout, "no time-out was waited for");
         }
     }
 

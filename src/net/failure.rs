@@ -10,6 +10,7 @@ use url::Url;
 use super::dns::NameError;
 use super::proxy::Proxy;
 use super::tls::Trust;
+use super::tls_words;
 use super::url::{authority, masked};
 use crate::error::{Error, Kind, Result};
 use crate::text;
@@ -87,7 +88,7 @@ fn explain_tls(error: &rustls::Error, url: &Url, trust: &Trust) -> Error {
     let rustls::Error::InvalidCertificate(reason) = error else {
         let failure = Error::failed(format!("the TLS handshake with `{host}` failed"))
             .at(place)
-            .because(anyhow::anyhow!("{}", text::escape(&error.to_string())));
+            .because(anyhow::anyhow!("{}", tls_words::tls(error)));
         return match error {
             rustls::Error::InvalidMessage(_) => failure
                 .hint("the server does not seem to speak TLS at this port: is it an `http://` address?"),
@@ -120,7 +121,7 @@ fn explain_tls(error: &rustls::Error, url: &Url, trust: &Trust) -> Error {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
             ("its certificate is not meant for a TLS server".to_owned(), None)
         }
-        other => (format!("its certificate cannot be verified ({})", text::escape(&other.to_string())), None),
+        other => (format!("its certificate cannot be verified: {}", tls_words::certificate(other)), None),
     };
     let failure = Error::not_trusted(format!("`{host}` is not trusted: {why}")).at(place);
     match hint {
@@ -144,10 +145,7 @@ fn names(presented: &[String]) -> String {
 }
 
 fn date(time: UnixTime) -> String {
-    i64::try_from(time.as_secs())
-        .ok()
-        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
-        .map_or_else(|| format!("second {}", time.as_secs()), |time| time.to_string())
+    text::rfc3339(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
 }
 
 fn slow(server: &str) -> Error {
@@ -189,7 +187,7 @@ pub(super) fn refuse<T>(url: &Url, what: impl Into<String>, hint: &str) -> Resul
 }
 
 /// The first error of type `T` in the chain below `error`, those wrapped in an [`io::Error`] included.
-fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+pub(super) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<T>() {

@@ -1,26 +1,21 @@
 //! One GET, with every limit: time, size, redirects; and `--wait`, which asks an unreachable server again.
 
-use std::time::Duration;
-
 use reqwest::header::{HeaderMap, HeaderName, LOCATION};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::Net;
 use super::client::{Client, MAX_MESSAGE, Request};
 use super::failure::{self, refuse};
+use super::retry::{Backoff, Retry, retry_after};
 use super::tls::Trust;
 use super::url::{masked, origin, same_origin};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 
 /// Largest body: as much as the largest bundle that is read from a disk (threat T9).
 pub const MAX_BODY: u64 = 32 * 1024 * 1024;
 
 const MAX_REDIRECTS: usize = 5;
-
-/// Pauses between tries of `--wait`: doubled from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(3);
 
 /// An answer, whatever its status.
 #[derive(Clone, Debug)]
@@ -63,19 +58,9 @@ impl Net {
     /// GETs `url`, believing `trust`. Redirects are followed by hand, at most five, within the origin only.
     pub async fn get(&self, url: &Url, trust: &Trust) -> Result<Answer> {
         let client = self.client(url, trust)?;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let error = match try_once(&client, self, url).await {
-                Err(error) if error.kind() == Kind::Unreachable => error,
-                done => return done,
-            };
-            let now = Instant::now();
-            match self.wait_until {
-                Some(until) if now < until => sleep(pause.min(until - now)).await,
-                _ => return Err(error),
-            }
-            pause = (pause * 2).min(LAST_PAUSE);
-        }
+        let last_start = self.wait_until.unwrap_or_else(Instant::now);
+        let mut retry = Retry::until(last_start.into_std(), Backoff::STARTING);
+        retry.run(async || try_once(&client, self, url).await).await
     }
 }
 
@@ -94,7 +79,8 @@ async fn follow(client: &Client, start: &Url) -> Result<Answer> {
         if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             let answer = client.read(url, response, (MAX_BODY, MAX_MESSAGE)).await?;
             if failure::is_temporary(answer.status) {
-                return Err(failure::status(&answer.url, answer.status, answer.message().as_deref()));
+                let error = failure::status(&answer.url, answer.status, answer.message().as_deref());
+                return Err(error.with_retry_after(retry_after(&answer.headers, client.env().now())));
             }
             return Ok(answer);
         }

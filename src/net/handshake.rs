@@ -12,7 +12,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::dns::{Dns, Settings};
+use super::failure::find;
 use super::tls::{Clock, provider};
+use super::tls_words;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::runtime;
@@ -64,7 +66,10 @@ impl Presented {
             Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
                 Err(Doubt::UnknownIssuer)
             }
-            Err(error) => Err(Doubt::Server(text::escape(&error.to_string()))),
+            Err(rustls::Error::InvalidCertificate(reason)) => {
+                Err(Doubt::Server(tls_words::certificate(&reason)))
+            }
+            Err(error) => Err(Doubt::Server(tls_words::tls(&error))),
         }
     }
 }
@@ -120,15 +125,19 @@ async fn exchange(settings: &Settings, host: &str, port: u16, env: &Env) -> Resu
     let witness = Arc::new(Witness::default());
     let config = ClientConfig::builder_with_details(provider(), Arc::new(Clock(env.clone())))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::failed("could not set up TLS").because(error))?
+        .map_err(|error| tls_words::could_not_set_up(&error))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(&witness) as Arc<dyn ServerCertVerifier>)
         .with_no_client_auth();
     let shaken = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await;
     let chain = std::mem::take(&mut *witness.0.lock().unwrap_or_else(PoisonError::into_inner));
     if let Err(error) = shaken {
+        let cause = match find::<rustls::Error>(&error) {
+            Some(error) => tls_words::tls(error),
+            None => text::escape(&error.to_string()),
+        };
         return Err(Error::failed("the TLS handshake failed")
-            .because(anyhow::anyhow!("{}", text::escape(&error.to_string())))
+            .because(anyhow::anyhow!("{}", cause))
             .hint("does a TLS server listen there, one that speaks TLS as soon as it is connected?"));
     }
     Presented::new(chain, host, env.now())

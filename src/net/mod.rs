@@ -10,7 +10,9 @@ mod failure;
 mod fetch;
 pub mod handshake;
 pub mod proxy;
+pub(crate) mod retry;
 pub mod tls;
+pub(crate) mod tls_words;
 pub mod url;
 
 use std::sync::Arc;

@@ -7,6 +7,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
+use super::tls_words;
 use crate::env::Env;
 use crate::error::{Error, Result};
 
@@ -33,7 +34,7 @@ pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 pub fn client_config(trust: &Trust, env: &Env) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_details(provider(), Arc::new(Clock(env.clone())))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::failed("could not set up TLS").because(error))?;
+        .map_err(|error| tls_words::could_not_set_up(&error))?;
     let mut config = match trust {
         Trust::Unverified => {
             builder.dangerous().with_custom_certificate_verifier(Arc::new(Anybody)).with_no_client_auth()

@@ -30,11 +30,6 @@ impl Former {
         Former { certificate, trust: Vec::new(), unknown: UnknownFields::default() }
     }
 
-    /// Whether there was nothing of the certificate.
-    pub fn is_absent(&self) -> bool {
-        !self.certificate && self.trust.is_empty()
-    }
-
     /// Whether this can be what [`super::Databases::add`] gave for `certificate`.
     pub(super) fn fits(&self, certificate: &Certificate) -> bool {
         let serial = objects::serial_number(certificate);

@@ -60,15 +60,6 @@ pub const MAX_ITERATIONS: u32 = 5_000_000;
 /// Settings of one certificate that are signed anew when one of them changes: NSS keeps at most one of each of two kinds.
 const SETTINGS_LIMIT: usize = 2;
 
-/// Whether `content` is a database of the old format (Berkeley DB 1.85, hash: the magic number stands in front, in
-/// either byte order).
-pub fn is_dbm(content: &[u8]) -> bool {
-    const MAGIC: u32 = 0x0006_1561;
-    content
-        .first_chunk()
-        .is_some_and(|head| u32::from_be_bytes(*head) == MAGIC || u32::from_le_bytes(*head) == MAGIC)
-}
-
 /// The nickname of `certificate`: the name that its anchor has in other stores, with part of the fingerprint in it,
 /// so that two never collide (threat T4).
 pub fn nickname_for(certificate: &Certificate) -> String {

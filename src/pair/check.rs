@@ -5,8 +5,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
 use crate::cert::{Certificate, SubjectAltName};
-use crate::fingerprint::Fingerprint;
-use crate::net::tls;
+use crate::net::{tls, tls_words};
 use crate::text;
 
 /// Longer chains nobody uses; every certificate costs a signature to check (threat T24).
@@ -131,7 +130,7 @@ fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], no
         roots.iter().filter_map(|root| webpki::anchor_from_trusted_cert(root).ok()).collect();
     let leaf = der(leaf);
     let leaf = EndEntityCert::try_from(&leaf)
-        .map_err(|error| Doubt::Other(format!("it cannot be verified: {error}")))?;
+        .map_err(|error| Doubt::Other(format!("it cannot be verified: {}", tls_words::chain(&error))))?;
     // Within the leeway it is as good as valid: what is asked here is who issued it.
     let seconds = u64::try_from(now.saturating_add(LEEWAY)).unwrap_or_default();
     let late = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
@@ -170,7 +169,7 @@ fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], no
             "a signature in its chain is not of the key that is known for the CA's name (a CA made anew under the same name?)"
                 .to_owned(),
         ),
-        Some(error) => Doubt::Other(format!("its chain cannot be verified: {error}")),
+        Some(error) => Doubt::Other(format!("its chain cannot be verified: {}", tls_words::chain(&error))),
         None => Doubt::Other("its chain cannot be verified".to_owned()),
     })
 }
@@ -181,11 +180,6 @@ pub fn without_root(mut chain: Vec<Certificate>) -> Vec<Certificate> {
         chain.pop();
     }
     chain
-}
-
-/// The fingerprints of the roots, for reports.
-pub fn fingerprints(roots: &Roots) -> Vec<Fingerprint> {
-    roots.certificates.iter().map(Certificate::fingerprint).collect()
 }
 
 #[cfg(test)]

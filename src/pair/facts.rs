@@ -3,9 +3,10 @@
 use super::check::{self, Roots, Vouched, Wanted};
 use super::place::{current, is_as_asked};
 use super::{Content, FILE_LIMIT, Layout, Outputs};
-use crate::cert::{Certificate, SubjectAltName, pem};
+use crate::cert::{Certificate, SubjectAltName, readers};
 use crate::error::Result;
 use crate::key::{KeyType, PrivateKey};
+use crate::privilege;
 use crate::rootfs::{Kind, Meta, Sysroot};
 
 /// What a pair has to be to be good (threat T21).
@@ -69,7 +70,7 @@ pub fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now: i64) 
     if let Some(why) = unsafe_key(host, outputs, &key_meta)? {
         return bad(why);
     }
-    let chain = match certificates(&cert_bytes) {
+    let chain = match readers::read_chain(&cert_bytes) {
         Ok(chain) => chain,
         Err(why) => return bad(format!("the certificate file cannot be used: {why}")),
     };
@@ -92,19 +93,6 @@ pub fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now: i64) 
     Ok(Standing::Good(Box::new(Good { chain, key, vouched, is_whole, is_neat })))
 }
 
-/// The certificates of a file, in its order.
-pub(crate) fn certificates(bytes: &[u8]) -> Result<Vec<Certificate>, String> {
-    let mut chain = Vec::new();
-    for block in pem::blocks(bytes) {
-        if block.label != "CERTIFICATE" {
-            continue;
-        }
-        let der = block.der.as_deref().ok_or("a block in it is damaged")?;
-        chain.push(Certificate::from_der(der)?);
-    }
-    if chain.is_empty() { Err("there is no certificate in it".to_owned()) } else { Ok(chain) }
-}
-
 fn read(host: &Sysroot, path: &str) -> Result<Option<(Vec<u8>, Meta)>> {
     host.read(path, FILE_LIMIT)
 }
@@ -112,12 +100,12 @@ fn read(host: &Sysroot, path: &str) -> Result<Option<(Vec<u8>, Meta)>> {
 /// What belongs to somebody else and cannot even be read, as after a change of `USER` in an image; it can be replaced
 /// where the directory is ours.
 fn unreadable(host: &Sysroot, outputs: &Outputs) -> Result<Option<String>> {
-    let us = rustix::process::geteuid();
+    let us = privilege::uid();
     for (what, path) in [("certificate", &outputs.cert), ("key", &outputs.key)] {
         if let Some(meta) = host.stat(path)?
             && meta.kind == Kind::File
-            && meta.uid != us.as_raw()
-            && !us.is_root()
+            && meta.uid != us
+            && us != 0
             && read(host, path).is_err()
         {
             return Ok(Some(format!("the {what} belongs to user {}, and cannot be read", meta.uid)));
@@ -128,7 +116,7 @@ fn unreadable(host: &Sysroot, outputs: &Outputs) -> Result<Option<String>> {
 
 /// Who else may know the key, or could have put it there.
 fn unsafe_key(host: &Sysroot, outputs: &Outputs, meta: &Meta) -> Result<Option<String>> {
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = privilege::uid();
     let owner = outputs.owner.map(|(uid, _)| uid);
     if meta.uid != uid && Some(meta.uid) != owner {
         return Ok(Some(format!("the key belongs to user {}", meta.uid)));

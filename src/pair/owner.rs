@@ -25,7 +25,7 @@ pub fn resolve(host: &Sysroot, text: &str) -> Result<(u32, u32)> {
             .at(text::escape(text))
             .hint("an owner is `USER:GROUP`, `USER` or `:GROUP`; names come from /etc/passwd and /etc/group, numbers are ids")
     };
-    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let own = (crate::privilege::uid(), crate::privilege::gid());
     let (uid, own_group) = if user.is_empty() {
         (own.0, Some(own.1))
     } else if let Some(id) = id(user).map_err(&wrong)? {
@@ -78,7 +78,7 @@ mod tests {
         let passwd = b"root:x:0:0::/root:/bin/sh\nredis:x:999:998::/:\n1000:x:5:5::/:\nbad:x:no:1::/:\nhuge:x:4294967295:1::/:\n";
         std::fs::write(temp.path().join("etc/passwd"), passwd).unwrap();
         std::fs::write(temp.path().join("etc/group"), b"root:x:0:\ntls:x:77:redis\n").unwrap();
-        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let own = (crate::privilege::uid(), crate::privilege::gid());
         for (text, wanted) in [
             ("redis", Some((999, 998))),
             ("redis:", Some((999, 998))),

@@ -153,7 +153,7 @@ impl Pending {
         let Some(recorded) = self.record.key else { return Ok(None) };
         let Some((bytes, meta)) = self.own.read(KEY, FILE_LIMIT)? else { return Ok(None) };
         let bytes = Zeroizing::new(bytes);
-        let ours = meta.uid == rustix::process::geteuid().as_raw() && meta.mode == 0o600 && meta.links == 1;
+        let ours = meta.uid == crate::privilege::uid() && meta.mode == 0o600 && meta.links == 1;
         if !ours || Fingerprint::of(&bytes) != recorded {
             return Ok(None);
         }
@@ -199,7 +199,7 @@ impl Pending {
     /// The key of the account with the ACME server `id`, as it was kept; one that others could have written is none.
     pub fn account(&self, id: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let found = self.own.read(&account(id), FILE_LIMIT)?;
-        let uid = rustix::process::geteuid().as_raw();
+        let uid = crate::privilege::uid();
         Ok(found
             .filter(|(_, meta)| meta.uid == uid && (self.is_shared || meta.mode & 0o077 == 0))
             .map(|(bytes, _)| Zeroizing::new(bytes)))
@@ -302,7 +302,7 @@ fn account(id: &str) -> String {
 
 /// A directory that another user made is not ours to work in.
 fn refuse_foreign(meta: &Meta, path: &str) -> Result<()> {
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = crate::privilege::uid();
     if meta.uid != uid {
         return Err(Error::failed("another user keeps here what is under way for this pair")
             .at(path)

@@ -1,4 +1,7 @@
-//! Where the crash tests kill us, so that every instant of a change can be looked at. Does nothing outside debug builds.
+//! Where the crash tests kill us, so that every instant of a change can be looked at, and others stop us, to change something
+//! right then. Does nothing outside debug builds.
+
+use rustix::process::Signal;
 
 use crate::env;
 
@@ -19,13 +22,15 @@ impl Checkpoints {
             return;
         }
         self.0 += 1;
-        let Some(wanted) = env::test_hook(env::Hook::KillAt) else { return };
-        let here = match wanted.parse::<usize>() {
-            Ok(number) => self.0 == number,
-            Err(_) => wanted.split_once(' ') == Some((step, path)),
-        };
-        if here {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        for (hook, signal) in [(env::Hook::StopAt, Signal::STOP), (env::Hook::KillAt, Signal::KILL)] {
+            let Some(wanted) = env::test_hook(hook) else { continue };
+            let here = match wanted.parse::<usize>() {
+                Ok(number) => self.0 == number,
+                Err(_) => wanted.split_once(' ') == Some((step, path)),
+            };
+            if here {
+                let _ = rustix::process::kill_process(rustix::process::getpid(), signal);
+            }
         }
     }
 }

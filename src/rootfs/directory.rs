@@ -273,7 +273,7 @@ impl Directory {
             rustix::fs::mkdirat(&self.fd, name, at_first)?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
             let made = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
-            if let Some((uid, gid)) = attributes.owner.filter(|_| rustix::process::geteuid().is_root()) {
+            if let Some((uid, gid)) = attributes.owner.filter(|_| crate::privilege::is_root()) {
                 rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
             }
             // Against the umask, and for those who gave us `--sysroot` as root.
@@ -401,7 +401,7 @@ fn give(file: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
     if (stat.st_uid, stat.st_gid) == (uid, gid) {
         return Ok(());
     }
-    if rustix::process::geteuid().is_root() {
+    if crate::privilege::is_root() {
         return rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     }
     if stat.st_uid == uid {

@@ -3,14 +3,15 @@
 
 use std::io::Read as _;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Kind, Meta, Sysroot, budget, meta_of};
+use super::{Kind, MAX_HOPS, Meta, Sysroot, budget, meta_of, split};
 use crate::env;
 use crate::error::{Error, Result};
+use crate::text;
 
 /// The content of the regular file at `path`, links followed, at most `limit` bytes.
 ///
@@ -133,10 +134,55 @@ fn is_handed_over(number: u32) -> Result<bool, Errno> {
     Ok(!closes)
 }
 
+/// `path` as seen from `/`, by the current directory; nothing is looked up, and no link followed.
+///
+/// # Errors
+/// It is empty, or there is no current directory.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path)
+        .map_err(|error| Error::usage("this path cannot be used").at(shown(path)).because(error))
+}
+
+/// [`absolute`] as text.
+///
+/// # Errors
+/// As there, or it is not UTF-8: then as much of it as can be shown.
+pub(crate) fn absolute_text(path: &Path) -> Result<String> {
+    let absolute = absolute(path)?;
+    match absolute.to_str() {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(Error::usage("this path is not UTF-8").at(shown(&absolute))),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    text::escape(&path.to_string_lossy())
+}
+
+/// Says who but root and us could change the file at `path`, an absolute path, or put another in its place: its owner and
+/// mode, and those of every directory on the way, of the links that lead there too, each with its own directory
+/// (threats T12, T21 and T23). `None` if nobody could.
+pub(crate) fn replaceable_by_others(path: &str) -> Result<Option<String>> {
+    if let Some(why) = writable_by_others(Path::new(path))? {
+        return Ok(Some(why));
+    }
+    let root = Sysroot::open(Path::new("/"))?;
+    let mut next = path.to_owned();
+    for _ in 0..MAX_HOPS {
+        if let Some(why) = root.unsafe_way(&next, &[])? {
+            return Ok(Some(why));
+        }
+        let Some(target) = root.read_link(&next)? else { return Ok(None) };
+        let parent = root.canonical(split(&next).0)?.unwrap_or_default();
+        next = if target.starts_with('/') { target } else { format!("{parent}/{target}") };
+    }
+    Ok(Some("its links loop".to_owned()))
+}
+
 /// Says who but root and us could change `path` (threat T6): its owner or its mode. `None` if nobody.
 pub fn writable_by_others(path: &Path) -> Result<Option<String>> {
     let Some(meta) = stat(path)? else { return Ok(None) };
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = crate::privilege::uid();
     if meta.uid != 0 && meta.uid != uid {
         return Ok(Some(format!("it belongs to user {}", meta.uid)));
     }

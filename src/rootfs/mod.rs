@@ -44,7 +44,7 @@ use self::meta::meta_of;
 pub use self::meta::{Kind, Meta};
 
 /// How many links one path may pass through, as in the kernel.
-const MAX_HOPS: usize = 40;
+pub(crate) const MAX_HOPS: usize = 40;
 
 /// How many entries of one directory are read; a directory of anchors has a few hundred.
 const MAX_ENTRIES: usize = 100_000;
@@ -160,7 +160,7 @@ impl Sysroot {
     /// Whether nothing that this user owns can be used against us: root, the current user, and the owner of the root
     /// directory (an image that an ordinary user unpacked), see threat T35.
     pub fn is_trusted(&self, uid: u32) -> bool {
-        uid == 0 || uid == self.owner || uid == rustix::process::geteuid().as_raw()
+        uid == 0 || uid == self.owner || uid == crate::privilege::uid()
     }
 
     /// The directory as it was given.

@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::path::{child, join};
-use super::{Kind, MAX_HOPS, Sysroot, split};
+use super::{Kind, MAX_HOPS, Sysroot, host, split};
 use crate::error::{Error, Result};
 use crate::text;
 
@@ -54,15 +54,12 @@ impl OutputOption {
                 .at(text::escape(path))
                 .hint(format!("name a file, such as `{} {}`", self.name, example(path))));
         }
-        let absolute = std::path::absolute(path).map_err(|error| {
-            Error::usage("this path cannot be used").at(text::escape(path)).because(error)
-        })?;
-        match absolute.to_str() {
+        let absolute = host::absolute_text(Path::new(path))?;
+        match is_standard(&absolute) {
             // Relative to `/dev`, for example.
-            Some(absolute) if is_standard(absolute) && self.takes_standard => Ok(OutputTarget::Standard),
-            Some(absolute) if is_standard(absolute) => Err(self.no_standard(path)),
-            Some(absolute) => Ok(OutputTarget::File(absolute.to_owned())),
-            None => Err(Error::usage("the current directory is not UTF-8").at(text::escape(path))),
+            true if self.takes_standard => Ok(OutputTarget::Standard),
+            true => Err(self.no_standard(path)),
+            false => Ok(OutputTarget::File(absolute)),
         }
     }
 

@@ -54,8 +54,6 @@ pub struct OwnDirectory {
     parent: Directory,
     name: String,
     path: String,
-    /// Whether this run made it.
-    is_new: bool,
     /// Directories above it that this run made, outermost first, each with its parent.
     made: Vec<(String, Directory)>,
     stamp: Option<i64>,
@@ -142,7 +140,6 @@ impl OwnDirectory {
             parent,
             name: name.to_owned(),
             path: wanted.path.to_owned(),
-            is_new,
             made: std::mem::take(made),
             stamp: wanted.stamp,
             lock: Some(lock),
@@ -162,11 +159,6 @@ impl OwnDirectory {
     /// The directory, as seen inside the root file system.
     pub fn path(&self) -> &str {
         &self.path
-    }
-
-    /// Whether this run made it.
-    pub fn is_new(&self) -> bool {
-        self.is_new
     }
 
     /// Directories above it that this run made, outermost first.

@@ -8,7 +8,7 @@ impl Sysroot {
     /// there belongs to root, us or one of `trusted` (user ids) and nobody else can write it, or it is root's and
     /// sticky, like `/tmp`. `None` if nobody could; else why.
     pub fn unsafe_way(&self, path: &str, trusted: &[u32]) -> Result<Option<String>> {
-        let uid = rustix::process::geteuid().as_raw();
+        let uid = crate::privilege::uid();
         let is_trusted = |owner: u32| owner == 0 || owner == uid || trusted.contains(&owner);
         let mut pending = vec![split(path).0.to_owned()];
         if let Some(real) = self.canonical(split(path).0)? {

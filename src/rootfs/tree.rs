@@ -1,7 +1,6 @@
 //! What is at a path, as plain data: the alphabet of plans, undo and state.
 
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
 use crate::rootfs::budget::{self, Category};
 use crate::rootfs::directory::Directory;
 use crate::rootfs::{Kind, Meta, Sysroot};
@@ -86,14 +85,6 @@ impl Node {
             Node::Special => "a device, socket or FIFO",
         }
     }
-
-    /// The SHA-256 of a file's content.
-    pub fn digest(&self) -> Option<Fingerprint> {
-        match self {
-            Node::File(file) => Some(Fingerprint::of(&file.content)),
-            _ => None,
-        }
-    }
 }
 
 /// What is at `path` now; a link at its end is not followed.
@@ -151,7 +142,7 @@ fn file(content: Vec<u8>, meta: &Meta) -> Node {
     Node::File(File {
         content,
         mode: meta.mode & !SPECIAL,
-        owner: rustix::process::geteuid().is_root().then_some((meta.uid, meta.gid)),
+        owner: crate::privilege::is_root().then_some((meta.uid, meta.gid)),
         modified: Some(meta.modified),
         mount_point: meta.mount_point,
     })

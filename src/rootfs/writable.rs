@@ -59,7 +59,7 @@ impl fmt::Display for Obstacle {
         match self {
             Obstacle::ReadOnly => f.write_str("read-only file system"),
             Obstacle::Permission { directory, uid, gid, mode } => {
-                let us = rustix::process::geteuid().as_raw();
+                let us = crate::privilege::uid();
                 write!(
                     f,
                     "permission denied: `{}` is owned by {uid}:{gid} (mode {mode:04o}), and trustup runs as user {us}",
@@ -156,13 +156,13 @@ impl Sysroot {
         if meta.immutable {
             return Ok(Some(Obstacle::Immutable(path.to_owned())));
         }
-        let us = rustix::process::geteuid();
-        if us.is_root() || meta.uid == us.as_raw() {
+        let us = crate::privilege::uid();
+        if us == 0 || meta.uid == us {
             return Ok(None);
         }
         let directory = self.stat(split(path).0)?;
         let is_sticky =
-            directory.is_some_and(|directory| directory.mode & 0o1000 != 0 && directory.uid != us.as_raw());
+            directory.is_some_and(|directory| directory.mode & 0o1000 != 0 && directory.uid != us);
         Ok(is_sticky.then_some(Obstacle::Sticky { uid: meta.uid }))
     }
 }
@@ -170,7 +170,7 @@ impl Sysroot {
 impl Sysroot {
     /// Whether we are root, and the directory at `path` (or the nearest one above it) is another user's.
     pub fn is_of_other_user(&self, path: &str) -> Result<bool> {
-        if !rustix::process::geteuid().is_root() {
+        if !crate::privilege::is_root() {
             return Ok(false);
         }
         let mut path = path;

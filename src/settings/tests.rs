@@ -24,10 +24,6 @@ fn read(text: &str) -> Checked {
     parse(&env(), Path::new("/etc/trustup/trustup.toml"), text, Scope::All, &variants())
 }
 
-fn nothing() -> Env {
-    Env::fixed([], 0)
-}
-
 #[track_caller]
 fn good(text: &str) -> ConfigFile {
     let Checked { file, problems } = read(text);
@@ -65,7 +61,7 @@ fn secret(table: &EntryTable) -> crate::error::Result<Secret> {
     let rows = by_word(table.word).expect("a method").rows;
     let found = rows.iter().find_map(|row| table.layer.source(*row));
     let (source, _) = found.expect("a secret");
-    Secret::read(source, "it", &nothing())
+    Secret::read(source, "it")
 }
 
 #[test]
@@ -128,6 +124,8 @@ fn everything_that_can_be_said_arrives() {
         contact = ["mailto:a@b.test"]
         agree_tos = "${YES}"
         profile = "short"
+        preferred_chain = "Root X1"
+        account_key_type = "rsa-2048"
         "#;
     let config = good(&text);
     assert_eq!(config.ca.values(&CA_URL), ["web.test:9000"]);
@@ -163,6 +161,8 @@ fn everything_that_can_be_said_arrives() {
         "account-key",
         "contact",
         "profile",
+        "preferred-chain",
+        "account-key-type",
     ] {
         let row = by_word("acme").unwrap().rows.iter().find(|row| row.spec().name == name).unwrap();
         assert!(acme.entry(*row).is_some(), "{name}");
@@ -212,7 +212,16 @@ fn what_is_wrong_is_said_with_its_line() {
             &method("method = \"acme\"\ntoken_file = \"/x\""),
             &["7: unknown key `certificate.enroll.token_file` `token_file` belongs to the method `token`"],
         ),
-        (&method("method = \"provisioner\""), &["5: `certificate.enroll.password` is missing"]),
+        (
+            &method("method = \"provisioner\"\nprovisioner_key = \"dev.jwk\""),
+            &["7: `certificate.enroll.provisioner_key` should be an absolute path"],
+        ),
+        (
+            &method("method = \"x5c\"\nx5c_cert = \"/x\"\nx5c_key = \"/x\"\nprovisioner_key = \"/x\""),
+            &[
+                "9: unknown key `certificate.enroll.provisioner_key` `provisioner_key` belongs to the method `provisioner`",
+            ],
+        ),
         (
             &method("method = \"provisioner\"\npassword = \"\""),
             &["7: `certificate.enroll.password` is empty"],
@@ -279,7 +288,10 @@ fn a_life_may_end_at_a_moment() {
         ("\"2026-12-24T18:00:00Z\"", Some(NotAfter::Moment(1_798_135_200))),
         ("\"30d\"", Some(NotAfter::Duration(30 * 86_400))),
         ("2026-12-24", None),
-        ("24", None),
+        ("90", Some(NotAfter::Duration(90))),
+        ("\"1d12h\"", Some(NotAfter::Duration(36 * 3600))),
+        ("\"500ms\"", None),
+        ("-90", None),
         ("true", None),
     ] {
         let Checked { file, problems } =

@@ -5,24 +5,12 @@ use std::path::Path;
 
 use rustls::pki_types::CertificateDer;
 
-use crate::cert::{Certificate, pem};
+use crate::cert::Certificate;
+use crate::cert::readers::{Findings, Reader, openssl};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::rootfs::{Kind, host};
-
-/// Where distributions keep their bundle; the first that exists counts. The order of Go's `crypto/x509`
-/// (root_linux.go): Debian, Fedora and RHEL, openSUSE, OpenELEC, RHEL 7, Alpine.
-const BUNDLES: [&str; 6] = [
-    "etc/ssl/certs/ca-certificates.crt",
-    "etc/pki/tls/certs/ca-bundle.crt",
-    "etc/ssl/ca-bundle.pem",
-    "etc/pki/tls/cacert.pem",
-    "etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "etc/ssl/cert.pem",
-];
-
-/// Directories of single certificates, if there is no bundle.
-const DIRECTORIES: [&str; 2] = ["etc/ssl/certs", "etc/pki/tls/certs"];
+use crate::well_known;
 
 /// Largest bundle that is read.
 const MAX_BUNDLE: u64 = 32 * 1024 * 1024;
@@ -84,12 +72,13 @@ pub(crate) fn trusted_roots(root: &Path, env: &Env) -> Result<TrustedRoots> {
 
 /// Where the distribution keeps its roots, and those roots; `None` if no such file.
 fn default_store(root: &Path) -> Result<Option<(Vec<CertificateDer<'static>>, String)>> {
-    for path in BUNDLES.map(|path| root.join(path)) {
+    let below = |path: &&str| root.join(path.trim_start_matches('/'));
+    for path in well_known::bundles_of_go().iter().map(below) {
         if exists(&path) {
             return Ok(Some((bundle(&path)?, path.display().to_string())));
         }
     }
-    for path in DIRECTORIES.map(|path| root.join(path)) {
+    for path in well_known::DIRECTORIES.iter().map(below) {
         if let Some(found) = certificates_in(&path)? {
             return Ok(Some((found, path.display().to_string())));
         }
@@ -111,12 +100,15 @@ fn usable(roots: Vec<CertificateDer<'static>>, place: String) -> Result<TrustedR
     Ok(TrustedRoots { roots, named: format!("the roots of `{place}`"), warning: None })
 }
 
-/// The certificates of a bundle: other people's file, so what cannot be read is passed over.
+/// The certificates that OpenSSL finds in a bundle: what no other program here trusts vouches for nothing (threat T33).
 fn bundle(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let bytes = host::read_file(path, MAX_BUNDLE)?;
-    let blocks = pem::blocks(&bytes).into_iter();
-    let ders = blocks.filter(|block| block.label == "CERTIFICATE").filter_map(|block| block.der);
-    Ok(ders.filter(|der| Certificate::from_der(der).is_ok()).map(CertificateDer::from).collect())
+    Ok(parsed(Reader::OpenSsl.read(&host::read_file(path, MAX_BUNDLE)?)))
+}
+
+/// Those that can be parsed.
+fn parsed(findings: Findings) -> Vec<CertificateDer<'static>> {
+    let found = findings.certificates.into_iter();
+    found.filter(|der| Certificate::from_der(der).is_ok()).map(CertificateDer::from).collect()
 }
 
 /// The certificates in the files of a directory, hash links included, each once; `None` if there are no files.
@@ -133,8 +125,8 @@ fn certificates_in(directory: &Path) -> Result<Option<Vec<CertificateDer<'static
         }
         files += 1;
         // A key that we may not read is no certificate.
-        let Ok(more) = bundle(&path) else { continue };
-        for certificate in more {
+        let Ok(content) = host::read_file(&path, MAX_BUNDLE) else { continue };
+        for certificate in parsed(openssl::read_hashed(&content)) {
             if !found.contains(&certificate) {
                 found.push(certificate);
             }
@@ -148,6 +140,7 @@ mod tests {
     #![allow(clippy::disallowed_methods, reason = "tests drive the real world")]
 
     use super::*;
+    use crate::cert::pem;
 
     fn at(now: i64) -> TrustedRoots {
         let root = tempfile::tempdir().expect("root");

@@ -13,7 +13,7 @@ use crate::cert::NotAfter;
 use crate::cert::{Certificate, pem};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
+use crate::net::retry::retry_after;
 use crate::net::url::masked;
 use crate::net::{self, Answer, Net, Request, Trust};
 
@@ -114,26 +114,6 @@ impl StepCaClient {
         Err(self.unusable(Error::unreachable(what).at(masked(&self.base))))
     }
 
-    /// The root with this fingerprint; whoever sent it, it is that one.
-    pub async fn root(&self, fingerprint: Fingerprint) -> Result<Certificate, RequestFailure> {
-        #[derive(Deserialize)]
-        struct Root {
-            ca: String,
-        }
-        let path = format!("/root/{fingerprint}");
-        let root: Root = self.get(&path).await?;
-        let certificates =
-            answers::certificates_of(&root.ca, &self.base).map_err(|error| self.unusable(error))?;
-        match <[Certificate; 1]>::try_from(certificates) {
-            Ok([certificate]) if certificate.fingerprint() == fingerprint => Ok(certificate),
-            _ => Err(self.unusable(
-                Error::not_trusted("the CA sent another root than the one that was asked for")
-                    .at(masked(&self.base))
-                    .hint("compare the fingerprint with what `step certificate fingerprint root_ca.crt` prints on the CA's host"),
-            )),
-        }
-    }
-
     /// All its provisioners, page by page. What cannot be read is left out.
     pub async fn provisioners(&self) -> Result<Provisioners, RequestFailure> {
         #[derive(Deserialize)]
@@ -165,20 +145,6 @@ impl StepCaClient {
             }
         }
         Err(self.unusable(answers::not_a_step_ca("its list of provisioners does not end", &self.base)))
-    }
-
-    /// The encrypted private key of the provisioner's key `kid`: a compact JWE.
-    pub async fn encrypted_key(&self, kid: &str) -> Result<String, RequestFailure> {
-        #[derive(Deserialize)]
-        struct Key {
-            key: String,
-        }
-        let mut url = self.base.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.clear().extend(["provisioners", kid, "encrypted-key"]);
-        }
-        let key: Key = self.get_url(url).await?;
-        Ok(key.key)
     }
 
     /// Has `csr` (DER) signed. One try: whatever comes of it, the token is used up once the CA has seen it.
@@ -235,7 +201,10 @@ impl StepCaClient {
         }
         match answers::check(&answer) {
             Ok(()) => Ok(answer),
-            Err(error) => Err(RequestFailure { error, status: Some(answer.status), sent: true }),
+            Err(error) => {
+                let error = error.with_retry_after(retry_after(&answer.headers, self.env.now()));
+                Err(RequestFailure { error, status: Some(answer.status), sent: true })
+            }
         }
     }
 

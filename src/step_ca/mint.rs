@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -20,7 +19,7 @@ use crate::jose::{jwe, jwk, jws};
 use crate::key::PrivateKey;
 use crate::text;
 
-use super::{Provisioners, StepCaClient};
+use super::Provisioners;
 
 /// How long a token lives if nobody says otherwise: what step gives it.
 pub const VALID_FOR: Duration = Duration::from_secs(300);
@@ -101,7 +100,7 @@ pub fn mint(request: &TokenRequest<'_>, signer: &Signer<'_>) -> Result<Zeroizing
             .hint("the default of `--valid-for` is 5m: long enough to start a container"));
     }
     let mut random = [0; 32];
-    SystemRandom::new().fill(&mut random).map_err(|_| Error::failed("the system gave no random bytes"))?;
+    crate::random::fill(&mut random)?;
     let sans = match request.names {
         [] => vec![request.subject.to_owned()],
         names => names.iter().map(ToString::to_string).collect(),
@@ -155,17 +154,8 @@ pub struct ProvisionerKey {
     pub kid: String,
 }
 
-/// Fetches the encrypted key of the JWK provisioner `name` and decrypts it. Where several provisioners have that name,
-/// it is the one whose key has this password.
-///
-/// # Errors
-/// Unreachable, no such provisioner, a wrong password.
-pub async fn fetch_key(client: &StepCaClient, name: &str, password: &[u8]) -> Result<ProvisionerKey> {
-    let provisioners = client.provisioners().await.map_err(|failed| failed.error)?;
-    decrypt_key(&provisioners, name, password)
-}
-
-/// The same from a list that is known.
+/// Decrypts the key of the JWK provisioner `name`, which the CA's list has encrypted. Where several provisioners have that
+/// name, it is the one whose key has this password.
 ///
 /// # Errors
 /// No such provisioner, a wrong password.

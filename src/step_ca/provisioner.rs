@@ -120,7 +120,9 @@ impl Provisioners {
                 "the CA does not keep the private key of the provisioner `{}`",
                 text::escape(name)
             ))
-            .hint("give the key as a file with `--key FILE`"));
+            .hint(
+                "give the key as a file with `--provisioner-key FILE` (`provisioner_key` in trustup.toml)",
+            ));
         }
         Ok(keys)
     }
@@ -218,7 +220,7 @@ mod tests {
         );
         assert_eq!(all.encrypted_keys("dev").expect("keys"), [("1", "one"), ("2", "two")]);
         for (name, what, hint) in [
-            ("bare", "does not keep", "--key"),
+            ("bare", "does not keep", "`--provisioner-key FILE`"),
             ("birth", "of the kind X5C", "`dev`, `dev`, `bare`"),
             ("nobody\x1b", r"no provisioner `nobody\u{1b}`", "`dev`"),
         ] {

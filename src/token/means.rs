@@ -1,20 +1,16 @@
 //! With what a token is signed.
 
-use std::path::Path;
-
 use zeroize::Zeroizing;
 
-use crate::cert::{Certificate, input};
+use crate::cert::Certificate;
 use crate::enroll::methods::provisioner::{PASSWORD_FILE, PROVISIONER_KEY};
 use crate::enroll::methods::x5c::{self, X5C_CERT, X5C_KEY};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
-use crate::rootfs::host;
 use crate::secret::{Secret, Source};
 use crate::settings::Settings;
 use crate::step_ca::mint::{self, ProvisionerKey};
-use crate::text;
 
 /// With what the token is to be signed.
 pub(super) enum Means {
@@ -42,7 +38,7 @@ impl Means {
     /// What the token is to be signed with; read before anybody is asked.
     pub(super) fn from_settings(settings: &Settings, env: &Env, warn: &dyn Fn(&str)) -> Result<Means> {
         let read = |source: &Source, what: &str| {
-            let secret = Secret::read(source, what, env)?;
+            let secret = Secret::read(source, what)?;
             if let Some(warning) = &secret.warning {
                 warn(warning);
             }
@@ -56,7 +52,7 @@ impl Means {
         let (cert, key) = (settings.get(&X5C_CERT), settings.get(&X5C_KEY));
         match (cert, key, settings.get(&PROVISIONER_KEY), settings.get(&PASSWORD_FILE)) {
             (Some(cert), Some(key), None, None) => {
-                let chain = birth_certificate(cert)?;
+                let chain = x5c::birth_certificate(cert)?;
                 let key = PrivateKey::from_pem(read(key, "the birth certificate's key")?.bytes())
                     .map_err(|error| error.at(key))?;
                 mint::check_birth_certificate(&chain, &key, env.now())?;
@@ -82,17 +78,5 @@ impl Means {
             _ => Err(Error::usage("a token is signed with one key")
                 .hint("give either a birth certificate, or the provisioner's password or key")),
         }
-    }
-}
-
-fn birth_certificate(path: &Path) -> Result<Vec<Certificate>> {
-    let shown = path.display().to_string();
-    let bytes = host::read_file(path, super::LIMIT)?;
-    let file = input::read(&bytes, &shown).map_err(|error| x5c::explained(error, &bytes))?;
-    match file.problems.first() {
-        Some(problem) => Err(Error::usage("the birth certificate's file cannot be used")
-            .at(text::escape(&shown))
-            .because(anyhow::anyhow!("{}", problem.what))),
-        None => Ok(file.certificates),
     }
 }

@@ -5,7 +5,7 @@ pub(crate) mod options;
 mod output;
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::prelude::FromDer as _;
@@ -18,8 +18,9 @@ use crate::cert::{SubjectAltName, pem};
 use crate::enroll::methods::{self, named_provisioner};
 use crate::enroll::trust::{self, Ca, Given, Recorded};
 use crate::env::Env;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::net::retry::{Backoff, Retry};
 use crate::net::{Net, dns};
 use crate::pair::check::Roots;
 use crate::rootfs::host;
@@ -31,12 +32,8 @@ use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 use crate::step_ca::{StepCaClient, diagnosis};
 use url::Url;
 
-/// The largest certificate signing request, or file of a birth certificate, in bytes.
+/// The largest certificate signing request, in bytes.
 const LIMIT: u64 = 256 * 1024;
-
-/// Pauses between tries of `--wait`: doubled from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LAST_PAUSE: Duration = Duration::from_secs(3);
 
 /// A token that is asked for, with all that was read for it.
 pub(crate) struct TokenInput {
@@ -115,6 +112,11 @@ impl TokenInput {
         })
     }
 
+    /// The root that the token names, as far as it is known before the CA is asked.
+    pub(crate) fn root(&self) -> Option<Fingerprint> {
+        root_of(&self.ca)
+    }
+
     /// Whether the CA is asked for the provisioner's key.
     pub(crate) fn asks_the_ca(&self) -> bool {
         matches!(self.means, Means::AtTheCa(_))
@@ -187,20 +189,10 @@ fn fetch(
     let (name, key) = runtime::block_on(async {
         let net = Net::new(env, &names, settings.timeout(), settings.wait())?;
         let client = StepCaClient::new(&net, env, url, &methods::trust(&roots))?;
-        let until = tokio::time::Instant::now() + settings.wait().unwrap_or_default();
-        let mut pause = FIRST_PAUSE;
-        let provisioners = loop {
-            let error = match client.provisioners().await {
-                Ok(provisioners) => break provisioners,
-                Err(failed) => failed.error,
-            };
-            let left = until.saturating_duration_since(tokio::time::Instant::now());
-            if error.kind() != Kind::Unreachable || left.is_zero() {
-                return Err(error);
-            }
-            tokio::time::sleep(pause.min(left)).await;
-            pause = (pause * 2).min(LAST_PAUSE);
-        };
+        let last_start = Instant::now() + settings.wait().unwrap_or_default();
+        let mut retry = Retry::until(last_start, Backoff::STARTING);
+        let provisioners =
+            retry.run(async || client.provisioners().await.map_err(|failed| failed.error)).await?;
         // The token's times are ours.
         if let Some(warning) = client.skew().and_then(diagnosis::clock_warning) {
             warn(&format!("the CA may refuse the token: {warning}"));

@@ -38,11 +38,32 @@ pub enum UpdaterUsed {
 }
 
 impl UpdaterUsed {
-    /// `native` or `builtin`.
-    pub fn word(&self) -> &'static str {
+    /// Which of the two it is.
+    pub fn kind(&self) -> UpdaterKind {
         match self {
-            UpdaterUsed::Native(_) => "native",
-            UpdaterUsed::Builtin => "builtin",
+            UpdaterUsed::Native(_) => UpdaterKind::Native,
+            UpdaterUsed::Builtin => UpdaterKind::Builtin,
+        }
+    }
+}
+
+/// Who writes the outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdaterKind {
+    /// The distribution's own program.
+    Native,
+    /// trustup itself.
+    Builtin,
+}
+
+impl UpdaterKind {
+    /// As it is shown to people: the word that JSON has.
+    pub fn word(self) -> &'static str {
+        match self {
+            UpdaterKind::Native => "native",
+            UpdaterKind::Builtin => "builtin",
         }
     }
 }
@@ -168,7 +189,7 @@ impl Facts {
                 return Ok(Err(WhyNot::Unusable(format!("`{program}` needs `{needed}`, which is missing"))));
             }
         }
-        if !rustix::process::geteuid().is_root() {
+        if !crate::privilege::is_root() {
             return Ok(Err(WhyNot::Unusable(format!("`{program}` needs root"))));
         }
         if let Some(why) = native::unsafe_to_run(sysroot, &program)? {
@@ -223,6 +244,7 @@ impl Facts {
 
 /// An output as `detect` shows it.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct OutputView {
     /// Where programs look.
     pub path: String,

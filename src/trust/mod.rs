@@ -12,7 +12,6 @@ pub mod owners;
 pub mod p11_format;
 pub mod pem_file;
 pub mod plausible;
-pub mod readers;
 pub mod runtimes;
 pub mod stores;
 pub mod unknown;

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use crate::cert::readers::{self, Reader};
 use crate::cert::{Certificate, is_decodable, pem};
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
@@ -16,9 +17,9 @@ use crate::rootfs::tree::{File, Node};
 use crate::text;
 use crate::trust::nix_store;
 use crate::trust::p11_format::certificates_in_edk2;
-use crate::trust::readers::{self, Reader};
-use crate::trust::updater::{bundle, rehash};
+use crate::trust::updater::rehash;
 use crate::trust::view::View;
+use crate::well_known;
 
 /// The names of Java's keystores.
 const KEYSTORES: [&str; 3] = ["cacerts", "jssecacerts", "java-cacerts"];
@@ -258,7 +259,7 @@ fn elsewhere(view: &View, path: &str, before: &Node) -> Result<BTreeSet<Fingerpr
         }
     }
     if matches!(before, Node::Link { .. }) || KEYSTORES.contains(&name) {
-        for bundle in bundle::KNOWN.iter().take(bundle::WIDELY_READ) {
+        for bundle in well_known::widely_read_bundles() {
             found.extend(offered(view, bundle)?);
         }
     }

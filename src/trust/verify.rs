@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use crate::cert::readers::{self, Reader, openssl};
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -12,7 +13,6 @@ use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::text;
 use crate::trust::p11_format::certificates_in_edk2;
-use crate::trust::readers::{self, Reader, openssl};
 use crate::trust::updater::rehash;
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::view::{FileCertificates, View};

@@ -13,19 +13,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+pub use self::contents::FileCertificates;
 use self::contents::ParsedCertificates;
-pub use self::contents::{FileCertificates, certificates_in};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::rootfs::budget;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::tree::{self, Node};
-use crate::rootfs::{Meta, Obstacle, Sysroot, split};
+use crate::rootfs::{MAX_HOPS, Meta, Obstacle, Sysroot, split};
 use crate::trust::ours::Ours;
 use crate::trust::owners::{self, Existing, Rest};
-
-/// As in the kernel.
-pub const MAX_HOPS: usize = 40;
 
 /// The nodes that stood, or would stand, at one place, and what is in them.
 type SeenNodes = Vec<(Rc<Node>, Rc<FileCertificates>)>;

@@ -13,9 +13,9 @@ use tempfile::TempDir;
 
 use crate::dockerd::{Container, Ended, engine};
 use crate::images::import;
-use crate::support::binary;
 use crate::support::program::copy_for_all;
 use crate::support::servers::{Port, wait_for};
+use crate::support::{binary, schema};
 
 const IMAGE: &str = "trustup-test/bare";
 /// What the service of these tests says.
@@ -60,6 +60,7 @@ fn a_container_enrolls_from_the_ca_in_another() {
         let line = log.lines().find(|line| line.starts_with('{'))?;
         serde_json::from_str::<serde_json::Value>(line).ok()
     });
+    schema::check(&said);
     assert_eq!(said["pid"], 1);
     let text = |name: &str| said[name].as_str().expect("text").to_owned();
     let (url, pin) = (text("url"), text("fingerprint"));

@@ -126,7 +126,7 @@ fn usage_errors_are_exit_code_2_with_a_hint() {
             (&"usage".into(), &2.into()),
             "{answer}"
         );
-        assert_eq!(error["schema"], 1);
+        assert_eq!(error["schema_version"], 1);
     }
     let nowhere = Trustup::at(Path::new("/nowhere/at/all"), ["detect"]).fails(2);
     nowhere.says(["/nowhere/at/all", "hint:"]);
@@ -148,7 +148,7 @@ fn each_kind_has_its_exit_code_and_its_json() {
         assert!(people.stderr.starts_with("error"), "{people}");
         let data = scene.trustup(args.iter().copied()).arg("--json").fails(*code);
         let answer = data.json();
-        assert_eq!(answer["schema"], 1);
+        assert_eq!(answer["schema_version"], 1);
         assert_eq!(answer["command"], "bootstrap");
         let error = &answer["error"];
         assert_eq!(error["kind"], *kind);

@@ -35,7 +35,7 @@ fn the_demo_as_json_is_one_object() {
     let temporary = TempDir::new().expect("temporary directory");
     let run = Trustup::new(["--json", "demo"]).env("TMPDIR", temporary.path()).run();
     assert_eq!(run.code, Some(0), "{run:?}");
-    let object: serde_json::Value = serde_json::from_str(&run.stdout).expect("one JSON object");
+    let object: serde_json::Value = run.json();
     assert_eq!(object["command"], "demo");
     assert_eq!(object["proven"]["systems"].as_array().map(Vec::len), Some(5), "{object}");
     assert_eq!(object["proven"]["wrong_pin_refused"], true);

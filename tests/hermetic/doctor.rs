@@ -9,7 +9,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::CertificateDer;
 use serde_json::Value;
 use trustup::cert::Certificate;
-use trustup::doctor::{ClientVerdict, ClientView, Question, clients};
+use trustup::doctor::{ClientVerdict, ClientView, PlaceKind, Question, clients};
 use trustup::env::Env;
 use trustup::net::handshake::Presented;
 use trustup::rootfs::Sysroot;
@@ -130,7 +130,10 @@ fn clients_read_what_their_files_say() {
     let read: Vec<_> = curl.reads.iter().map(|place| (place.path.as_str(), place.kind)).collect();
     assert_eq!(
         read,
-        [("/etc/ssl/certs/ca-certificates.crt", "bundle"), ("/etc/ssl/certs", "hash-directory")]
+        [
+            ("/etc/ssl/certs/ca-certificates.crt", PlaceKind::Bundle),
+            ("/etc/ssl/certs", PlaceKind::HashDirectory)
+        ]
     );
     assert_eq!((curl.verdict, curl.installed), (Refuses, true));
     assert!(curl.why.contains("issued by CN=Doctor Root"), "{}", curl.why);

@@ -92,7 +92,7 @@ fn every_format_names_the_same_variables() {
     let data = scene.trustup(["env", "--format", "json"]).ok();
     assert_eq!(data.stdout, scene.trustup(["env", "--json"]).ok().stdout);
     let answer = data.json();
-    assert_eq!((&answer["schema"], &answer["command"]), (&json!(1), &json!("env")));
+    assert_eq!((&answer["schema_version"], &answer["command"]), (&json!(1), &json!("env")));
     assert_eq!(
         (&answer["bundle"], &answer["directory"], &answer["anchor"]),
         (&json!(BUNDLE), &json!("/etc/ssl/certs"), &json!(ANCHOR))

@@ -6,11 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
 
-use rustix::fs::{CWD, FileType, Mode, RenameFlags};
+use rustix::fs::{CWD, FileType, Mode};
 
 use crate::support::ca::{self, Root};
 use crate::support::run::{Run, Trustup, fixtures};
@@ -49,7 +46,7 @@ impl Scene {
         self.directory.path().join("sysroot")
     }
 
-    fn outside(&self) -> PathBuf {
+    pub(super) fn outside(&self) -> PathBuf {
         self.directory.path().join("outside")
     }
 
@@ -401,57 +398,4 @@ fn a_file_with_another_name_outside_is_not_written_in_place() {
             outside.assert_same(&Tree::of(&scene.outside()).ignoring_hard_links(), "outside, after untrust");
         }
     }
-}
-
-/// T10: while runs go on, `etc/ssl` is exchanged for a link that leads outside, and back, as fast as it goes.
-fn swapped(fallback: bool) {
-    const RUNS: usize = 2_000;
-    const AT_LEAST: usize = 300;
-    let scene = Scene::new("alpine-3.20", fallback);
-    let outside = Tree::of(&scene.outside());
-    symlink(scene.outside().join("etc/ssl"), scene.at("etc/swap")).unwrap();
-    let (from, to) = (scene.at("etc/ssl"), scene.at("etc/swap"));
-    let stop = AtomicBool::new(false);
-    let started = Instant::now();
-    let (mut runs, mut done) = (0, 0);
-    let swaps = thread::scope(|scope| {
-        let swapper = scope.spawn(|| {
-            let mut swaps: u64 = 0;
-            while !stop.load(Ordering::Relaxed) {
-                rustix::fs::renameat_with(CWD, &from, CWD, &to, RenameFlags::EXCHANGE).unwrap();
-                swaps += 1;
-            }
-            swaps
-        });
-        while runs < RUNS && (runs < AT_LEAST || started.elapsed() < Duration::from_secs(20)) {
-            let run = if runs % 2 == 0 {
-                scene.bootstrap().run()
-            } else {
-                scene.trustup(&["untrust", "--all"]).run()
-            };
-            let known = matches!(run.code, Some(0 | 1 | 2 | 5 | 7));
-            if !known {
-                stop.store(true, Ordering::Relaxed);
-                panic!("{run}");
-            }
-            done += usize::from(run.code == Some(0));
-            runs += 1;
-        }
-        stop.store(true, Ordering::Relaxed);
-        swapper.join().unwrap()
-    });
-    eprintln!("{runs} runs, {done} of them succeeded, {swaps} exchanges");
-    assert!(swaps > 1_000, "only {swaps} exchanges");
-    assert!(done > 0, "no run succeeded, so nothing was raced");
-    outside.assert_same(&Tree::of(&scene.outside()), "outside");
-}
-
-#[test]
-fn a_directory_swapped_for_a_link_outside_during_many_runs() {
-    swapped(false);
-}
-
-#[test]
-fn a_directory_swapped_for_a_link_outside_during_many_runs_without_openat2() {
-    swapped(true);
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// The modules of the crate, from the bottom up: each uses only modules of the lines before its own.
 const LAYERS: &[&[&str]] = &[
-    &["error", "text", "env", "duration", "privilege", "listener", "filled_in"],
-    &["fingerprint", "versioned", "runtime"],
+    &["error", "text", "env", "duration", "privilege", "listener", "filled_in", "well_known"],
+    &["fingerprint", "versioned", "runtime", "random"],
     &["cert", "rootfs"],
     &["key", "keystore", "nss", "native", "net", "secret", "private_store"],
     &["jose"],
@@ -53,7 +53,7 @@ fn sources() -> PathBuf {
 }
 
 /// The files below `path` that are no tests, as seen from `src`.
-fn files(path: &str) -> Vec<String> {
+pub(super) fn files(path: &str) -> Vec<String> {
     let full = sources().join(path);
     if !full.is_dir() {
         assert!(full.is_file(), "{path} is gone: this test has to know where its content is now");
@@ -77,19 +77,26 @@ fn modules(file: &str) -> Vec<&str> {
     stem.strip_suffix("/mod").unwrap_or(stem).split('/').collect()
 }
 
-fn read(file: &str) -> String {
+pub(super) fn read(file: &str) -> String {
     fs::read_to_string(sources().join(file)).unwrap()
+}
+
+/// A source without the tests at its end.
+pub(super) fn without_tests(source: &str) -> &str {
+    let end = source
+        .match_indices("#[cfg(test)]\n")
+        .find(|(at, attribute)| {
+            let mut behind = source[at + attribute.len()..].lines();
+            // Other attributes may stand between.
+            behind.find(|line| !line.starts_with("#[")).is_some_and(|line| line.contains("mod tests {"))
+        })
+        .map_or(source.len(), |(at, _)| at);
+    &source[..end]
 }
 
 /// Identifiers, `::` as one token, and single characters; without comments, literals and the tests at the end.
 fn tokens(source: &str) -> Vec<String> {
-    let end = source
-        .match_indices("#[cfg(test)]\n")
-        .find(|(at, attribute)| {
-            source[at + attribute.len()..].lines().next().unwrap().contains("mod tests {")
-        })
-        .map_or(source.len(), |(at, _)| at);
-    let mut rest = &source[..end];
+    let mut rest = without_tests(source);
     let mut found = Vec::new();
     let is_word = |char: char| char.is_alphanumeric() || char == '_';
     while let Some(first) = rest.chars().next() {

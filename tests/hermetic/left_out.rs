@@ -112,10 +112,10 @@ impl Scene {
         assert_eq!(status["all_there"], true, "{status}");
         let stores = status["anchors"][0]["stores"].as_array().unwrap();
         for store in stores {
-            let wanted = if store["path"] == format!("/{keystore}") { "left out" } else { "there" };
+            let wanted = if store["path"] == format!("/{keystore}") { "left-out" } else { "there" };
             assert_eq!(store["state"], wanted, "{status}");
         }
-        assert!(stores.len() > 1 && stores.iter().any(|store| store["state"] == "left out"), "{status}");
+        assert!(stores.len() > 1 && stores.iter().any(|store| store["state"] == "left-out"), "{status}");
         let text = self.trustup(["status"]).ok().stdout;
         assert!(text.contains(&format!("left out   /{keystore}")), "{text}");
 
@@ -202,7 +202,7 @@ fn t39_a_root_that_one_program_passes_over_is_installed_with_a_warning() {
     let warnings = answer["warnings"].to_string();
     assert!(warnings.contains("programs built on Go do not load CN=Two Policies"), "{warnings}");
     let status = scene.trustup(["status", "--json"]).ok().json();
-    assert!(!status.to_string().contains("left out"), "{status}");
+    assert!(!status.to_string().contains("left-out"), "{status}");
 }
 
 #[test]

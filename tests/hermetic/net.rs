@@ -319,6 +319,28 @@ fn waiting_outlasts_a_server_that_starts_later() {
 }
 
 #[test]
+fn waiting_heeds_what_the_server_says_of_the_time() {
+    let busy = std::sync::atomic::AtomicUsize::new(0);
+    let server =
+        WebServer::http(move |_, stream| match busy.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => respond(stream, 503, &[("Retry-After", "2")], b""),
+            _ => respond(stream, 200, &[], b"up"),
+        });
+    let mut get = Get::new(server.url("/"));
+    get.wait = Some(Duration::from_secs(60));
+    let started = Instant::now();
+    assert_eq!(get.run().expect("waited for").body, b"up");
+    assert!(started.elapsed() >= Duration::from_secs(2), "asked before its time");
+
+    // An hour is more than there is.
+    let server = WebServer::http(|_, stream| respond(stream, 503, &[("Retry-After", "3600")], b""));
+    let mut get = Get::new(server.url("/"));
+    get.wait = Some(Duration::from_secs(60));
+    check(&get.fails(), Kind::Unreachable, &["503"]);
+    assert_eq!(server.connections(), 1);
+}
+
+#[test]
 fn waiting_ends_and_only_the_unreachable_is_waited_for() {
     let mut get = Get::new(format!("http://{}/", nobody()));
     get.wait = Some(Duration::from_millis(600));

@@ -146,7 +146,7 @@ fn what_others_may_have_planted_is_refused() {
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
         }),
         ("it is not a directory", |path| fs::write(path, "").unwrap()),
-        ("other users can write its parent directory `", |path| {
+        ("others can write `", |path| {
             fs::create_dir(path).unwrap();
             fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o777)).unwrap();
         }),

@@ -234,7 +234,7 @@ fn t39_a_root_that_java_cannot_load_is_left_out_of_the_private_keystore() {
     let bundle = fs::read_to_string(home.home().join(".local/state/trustup/ca-bundle.pem")).unwrap();
     assert!(ca::fingerprint_set(&bundle).contains(&odd.fingerprint));
     let status = home.trustup(["status", "--json"]).ok().json();
-    assert!(status.to_string().contains("\"left out\""), "{status}");
+    assert!(status.to_string().contains("\"left-out\""), "{status}");
     assert_eq!(home.bootstrap().arg("--json").ok().json()["changed"], false);
     home.trustup(["untrust", "--all"]).ok();
 }

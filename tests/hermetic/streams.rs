@@ -43,6 +43,9 @@ fn a_command_that_only_reports_fails() {
         &["bootstrap", "--help"],
         &["enroll", "--help"],
         &["-h"],
+        &["help"],
+        &["help", "enroll"],
+        &["version"],
         &["detect"],
         &["detect", "--list"],
         &["status"],
@@ -54,8 +57,11 @@ fn a_command_that_only_reports_fails() {
     for arguments in report_only {
         let run = || Trustup::at(root.path(), *arguments);
         only_reports(run());
-        only_reports(run().arg("-q"));
-        if !arguments.iter().any(|one| ["--help", "-h", "--version", "--format"].contains(one)) {
+        // What follows `help` is a command.
+        if arguments[0] != "help" {
+            only_reports(run().arg("-q"));
+        }
+        if !arguments.iter().any(|one| ["--help", "-h", "help", "--version", "--format"].contains(one)) {
             only_reports(run().arg("--json"));
         }
         let code = run().run().code;

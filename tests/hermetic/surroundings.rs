@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use crate::support::ca;
+use crate::support::enrollment::Scene;
 use crate::support::program::write_program;
 use crate::support::run::{Run, Trustup, unpacked};
 
@@ -137,6 +138,36 @@ fn run(case: &Case, place: &Path, surrounding: &Surrounding) -> Run {
         run = if value.is_empty() { run.without(name) } else { run.env(name, value) };
     }
     if surrounding.streams.is_empty() { run } else { run.redirected(surrounding.streams) }.run()
+}
+
+/// What was done before a command that cannot be started is said as it was.
+#[test]
+fn a_command_that_cannot_be_started_says_what_was_done() {
+    let place = tempfile::tempdir().unwrap();
+    let root = ca::root("Surroundings Root").write(place.path(), "root.pem");
+    let home = place.path().join("home");
+    fs::create_dir(&home).unwrap();
+    let private = home.join("private");
+    for (what, not) in [
+        ("the trust stores are changed as asked", "nothing was changed"),
+        ("the trust stores were as asked before, and nothing was changed", "are changed"),
+    ] {
+        let run = Trustup::new(["--private-dir"]).arg(&private).args(["bootstrap", "--stores", "private"]);
+        let run = run.arg("--ca-file").arg(&root).args(["--", "/no/such/program"]).env("HOME", &home).run();
+        assert_eq!(run.code, Some(127), "{run}");
+        run.says([what]);
+        assert!(!run.stderr.contains(not), "{run}");
+    }
+    let scene = Scene::new();
+    for (what, not) in [
+        ("the certificates and keys are in place, and the next run", "nothing was changed"),
+        ("the key pairs were in place before, and nothing was changed", "the next run"),
+    ] {
+        let run = scene.enroll().args(["--", "/no/such/program"]).run();
+        assert_eq!(run.code, Some(127), "{run}");
+        run.says([what]);
+        assert!(!run.stderr.contains(not) && !run.stderr.contains("trust stores"), "{run}");
+    }
 }
 
 #[test]

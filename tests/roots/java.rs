@@ -56,7 +56,7 @@ fn java_25_with_its_defaults_trusts_what_we_added_and_nothing_before() {
     keystore.add(&alias_for(&held_out), &held_out, 1).expect("added");
     write(root.path(), CACERTS, &keystore);
     accepts().expect("after");
-    keystore.remove_alias(&alias_for(&held_out));
+    keystore.remove(&held_out.fingerprint());
     write(root.path(), CACERTS, &keystore);
     accepts().expect_err("removed");
     assert_eq!(root.read(CACERTS), first);

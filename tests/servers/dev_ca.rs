@@ -5,9 +5,9 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::binary;
 use crate::support::dev_ca::DevCaProcess;
 use crate::support::servers::{Daemon, passes, said, step, wait_for};
+use crate::support::{binary, schema};
 
 /// A home whose `step` knows the CA.
 fn bootstrapped(ca: &DevCaProcess) -> TempDir {
@@ -179,6 +179,7 @@ fn as_process_1_it_ends_with_sigterm() {
         let line = log.lines().find(|line| line.starts_with('{'))?;
         serde_json::from_str::<serde_json::Value>(line).ok()
     });
+    schema::check(&said);
     assert_eq!(said["pid"], 1);
     let children = format!("/proc/{0}/task/{0}/children", daemon.pid());
     let inner = std::fs::read_to_string(children).expect("children");

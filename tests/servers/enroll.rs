@@ -127,6 +127,35 @@ fn action(run: &Run) -> String {
     run.json()["certificates"][0]["action"].as_str().expect("an action").to_owned()
 }
 
+/// Administrators take the encrypted keys out of the CA's public list; then the key is a file.
+#[test]
+#[ignore = "needs step-ca and openssl"]
+fn a_provisioners_key_in_a_file_needs_nothing_of_the_ca_list() {
+    let scene = Scene::new(StepCaOptions { keeps_key: false, ..StepCaOptions::default() });
+    let listed = |log: &str| log.matches("\"path\":\"/provisioners").count();
+    let run = scene.by_password().arg("web.internal").fails(2);
+    run.says(["does not keep the private key", "--provisioner-key FILE"]);
+    let before = listed(&scene.ca.log());
+    assert!(before > 0, "the list was asked for");
+    let key = scene.ca.provisioner_key_file();
+    let by_key = || {
+        let run = scene.by_password().arg("web.internal").arg("--force").arg("--provisioner-key");
+        run.arg(&key)
+    };
+    let run = by_key().ok();
+    assert_eq!(action(&run), "issued", "{run}");
+    scene.verify();
+    assert_eq!(listed(&scene.ca.log()), before, "the list is not needed: {}", scene.ca.log());
+    // Its list explains what it refuses.
+    let stranger = PrivateKey::generate(trustup::key::KeyType::EcP256).expect("a key").to_pem();
+    std::fs::write(scene.at("other.pem"), stranger.as_bytes()).expect("written");
+    let run =
+        scene.of_ca("provisioner").args(["--provisioner", StepCa::PROVISIONER, "web.internal", "--force"]);
+    let run = run.arg("--provisioner-key").arg(scene.at("other.pem")).fails(4);
+    run.says(["refused"]);
+    assert!(listed(&scene.ca.log()) > before);
+}
+
 #[test]
 #[ignore = "needs step-ca and openssl"]
 fn every_method_ends_in_a_pair_that_openssl_verifies() {

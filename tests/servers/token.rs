@@ -118,19 +118,12 @@ fn what_the_ca_says_of_itself_is_understood() {
         assert_eq!(client.skew(), None);
         client.health().await.expect("well");
         assert!(client.skew().is_some_and(|skew| (99..=130).contains(&skew)), "{:?}", client.skew());
-        let root = client.root(ca.fingerprint().parse().expect("a fingerprint")).await.expect("the root");
-        assert_eq!(root.der(), ca.root_der());
-        let other = "aa".repeat(32).parse().expect("a fingerprint");
-        let unknown = client.root(other).await.expect_err("no such root");
-        assert_eq!((unknown.status, unknown.error.kind().exit_code()), (Some(404), 1));
-        let key = client.encrypted_key(ca.kid()).await.expect("the key");
-        let json = jwe::decrypt(&key, ca.password().as_bytes()).expect("decrypted");
-        let key = PrivateKey::from_jwk(&json).expect("a key");
         let listed = client.provisioners().await.expect("a list");
-        assert!(listed.encrypted_keys(StepCa::PROVISIONER).expect("keys")[0].0 == ca.kid());
+        let (kid, key) = listed.encrypted_keys(StepCa::PROVISIONER).expect("keys")[0];
+        assert_eq!(kid, ca.kid());
+        let json = jwe::decrypt(key, ca.password().as_bytes()).expect("decrypted");
+        let key = PrivateKey::from_jwk(&json).expect("a key");
         assert_eq!(trustup::jose::jwk::thumbprint(key.public()), ca.kid());
-        let missing = client.encrypted_key("../x y").await.expect_err("no such key");
-        assert_eq!(missing.status, Some(404), "{:?}", missing.error);
     });
 }
 
@@ -211,8 +204,8 @@ fn step_takes_our_token_and_we_take_steps() {
 fn a_provisioners_key_and_a_birth_certificate_need_no_network() {
     let ca = StepCa::start(StepCaOptions::default());
     let place = place();
-    let encrypted =
-        with_client(&ca, None, async |client| client.encrypted_key(ca.kid()).await.expect("a key"));
+    let listed = with_client(&ca, None, async |client| client.provisioners().await.expect("a list"));
+    let encrypted = listed.encrypted_keys(StepCa::PROVISIONER).expect("keys")[0].1.to_owned();
     let json = jwe::decrypt(&encrypted, ca.password().as_bytes()).expect("decrypted");
     let pem = PrivateKey::from_jwk(&json).expect("a key").to_pem();
     let before = ca.log().lines().count();
@@ -326,7 +319,8 @@ fn wrong_passwords_provisioners_and_roots_are_told_apart() {
 /// Our key for the CA's JWK provisioner.
 fn provisioner_key(ca: &StepCa) -> ProvisionerKey {
     with_client(ca, None, async |client| {
-        mint::fetch_key(client, StepCa::PROVISIONER, ca.password().as_bytes()).await.expect("the key")
+        let listed = client.provisioners().await.expect("a list");
+        mint::decrypt_key(&listed, StepCa::PROVISIONER, ca.password().as_bytes()).expect("the key")
     })
 }
 
@@ -476,7 +470,7 @@ fn step_decrypts_what_we_encrypt() {
         ],
     ));
     let json = std::fs::read(at("private")).expect("a key");
-    let compact = jwe::encrypt(&json, "jwk+json", b"correct horse", jwe::ITERATIONS).expect("encrypted");
+    let compact = jwe::encrypt(&json, "jwk+json", b"correct horse", 600_000).expect("encrypted");
     std::fs::write(at("encrypted"), &compact).expect("written");
     // step signs with the key in it, and the signature is that of its public half.
     let mut signing = step(

@@ -161,6 +161,8 @@ impl AcmeClient {
             let obtained = obtain(&client, settings, store, &names, csr.der(), accept, &report).await;
             obtained.map_err(|failed| failed.error)
         })?;
+        // The command does this when it has placed the pair.
+        self.store.order = None;
         let mut got = chain[0].subject_alt_names().expect("names");
         let mut wanted = names;
         got.sort();

@@ -6,8 +6,8 @@ use std::process::Command;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::binary;
 use super::servers::Daemon;
+use super::{binary, schema};
 
 /// A running development CA, kept in a directory.
 pub struct DevCaProcess {
@@ -45,6 +45,7 @@ impl DevCaProcess {
         };
         daemon.wait_until(|| object().is_some());
         self.said = object().expect("JSON");
+        schema::check(&self.said);
         self.daemon = Some(daemon);
     }
 

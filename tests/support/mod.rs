@@ -16,6 +16,7 @@ pub mod network;
 pub mod program;
 pub mod roots;
 pub mod run;
+pub mod schema;
 pub mod servers;
 pub mod silent_server;
 pub mod step_api;

@@ -8,11 +8,11 @@ use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::Value;
 use tempfile::NamedTempFile;
 
-use super::binary;
+use super::{binary, schema};
 
 /// No run of a test takes longer.
 const HANGS: Duration = Duration::from_secs(120);
@@ -125,6 +125,14 @@ impl Trustup {
     #[track_caller]
     pub fn killed_at_if_it_gets_there(self, step: usize) -> Self {
         Trustup { hook: None, ..self.killed_at(step) }
+    }
+
+    /// Runs the debug build, which stops right before this step, if it gets there ([`Running::stops`]); with `fallback` as on
+    /// a kernel without openat2.
+    #[track_caller]
+    pub fn stopped_at(self, step: usize, fallback: bool) -> Self {
+        let run = Trustup { hook: None, ..self.hooked("TRUSTUP_TEST_STOP_AT", &step.to_string()) };
+        if fallback { run.env("TRUSTUP_TEST_NO_OPENAT2", "1") } else { run }
     }
 
     /// Runs it as on a kernel without openat2: strace refuses the call to the shipped binary, and the debug build has a
@@ -283,6 +291,14 @@ impl Running {
         kill_process(pid, signal).expect("a signal");
     }
 
+    /// Waits until it stops, or ends: whether it stopped.
+    pub fn stops(&self) -> bool {
+        let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        let pid = Pid::from_child(&self.child);
+        let status = waitid(WaitId::Pid(pid), options).expect("waits").expect("waits without NOHANG");
+        status.stopped()
+    }
+
     /// Waits for its end; one that hangs is killed and fails the test.
     pub fn end(mut self) -> Run {
         let started = Instant::now();
@@ -318,11 +334,13 @@ impl Drop for Running {
 }
 
 impl Run {
-    /// The one JSON object on stdout.
+    /// The one JSON object on stdout; it is as its published schema says.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout)
-            .unwrap_or_else(|error| panic!("no JSON on stdout ({error}): {self}"))
+        let object = serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("no JSON on stdout ({error}): {self}"));
+        schema::check(&object);
+        object
     }
 
     /// Wants each of `words` on stderr.

@@ -46,7 +46,12 @@ impl TlsServer {
         let mut params =
             CertificateParams::new(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("names");
         params.distinguished_name.push(DnType::CommonName, "localhost");
-        let certificate = CertificateDer::from(root.sign_for(params, &key));
+        TlsServer::with(root.sign_for(params, &key), &key)
+    }
+
+    /// Starts a server with this certificate (DER).
+    pub fn with(certificate: Vec<u8>, key: &KeyPair) -> TlsServer {
+        let certificate = CertificateDer::from(certificate);
         let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")

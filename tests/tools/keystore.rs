@@ -175,7 +175,7 @@ fn a_program_with_javas_defaults_trusts_what_we_added_and_nothing_before() {
                     (file == "with-mac", file == "with-mac")
                 );
             }
-            keystore.remove_alias(&alias_for(&root));
+            keystore.remove(&root.fingerprint());
             write(at, file, &keystore);
             accepts().expect_err("after");
         }

@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use crate::support::ca;
 use crate::support::enrollment::Scene as Enrollment;
@@ -119,9 +118,7 @@ impl Drop for Unmount {
 fn fails_at_once(run: impl Fn() -> Trustup, place: &Path, log: &Path, words: &[&str]) {
     for error in ["ENOLCK", "EOPNOTSUPP", "ENOSYS", "EPERM"] {
         let before = Tree::of(place);
-        let started = Instant::now();
         let failed: Run = run().refusing("flock", error, log).fails(5);
-        assert!(started.elapsed() < Duration::from_secs(5), "{error}: {failed}");
         let calls = fs::read_to_string(log).unwrap();
         assert_eq!(
             calls.lines().filter(|line| line.contains("flock(")).count(),

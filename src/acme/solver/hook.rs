@@ -13,7 +13,7 @@ use crate::env::Env;
 use crate::error::{Error, Kind, Result};
 use crate::native;
 use crate::net::Client;
-use crate::rootfs::{Sysroot, host, split};
+use crate::rootfs::host;
 use crate::runtime;
 use crate::text;
 
@@ -50,33 +50,13 @@ pub(super) fn check(command: &[String]) -> Result<()> {
             .at(path.display())
             .hint("`--dns-hook /path/to/program`: is it installed here, in this image?"));
     }
-    let why = match host::writable_by_others(path)? {
-        Some(why) => Some(why),
-        None => unsafe_way(program)?,
-    };
-    let Some(why) = why else { return Ok(()) };
+    let Some(why) = host::replaceable_by_others(program)? else { return Ok(()) };
     Err(Error::usage("the DNS hook could be replaced by others")
         .at(path.display())
         .because(anyhow::anyhow!("{why}"))
         .hint(
             "it and every directory above it must belong to root or to you, and nobody else may write there",
         ))
-}
-
-/// Who could put another program at `path`: every directory on the way counts, and those of the links that lead there.
-fn unsafe_way(path: &str) -> Result<Option<String>> {
-    const MAX_LINKS: usize = 40;
-    let root = Sysroot::open(Path::new("/"))?;
-    let mut next = path.to_owned();
-    for _ in 0..MAX_LINKS {
-        if let Some(why) = root.unsafe_way(&next, &[])? {
-            return Ok(Some(why));
-        }
-        let Some(target) = root.read_link(&next)? else { return Ok(None) };
-        let parent = root.canonical(split(&next).0)?.unwrap_or_default();
-        next = if target.starts_with('/') { target } else { format!("{parent}/{target}") };
-    }
-    Ok(Some("its links loop".to_owned()))
 }
 
 impl<'a> Hook<'a> {
@@ -139,7 +119,7 @@ impl<'a> Hook<'a> {
                 return error;
             }
             // The command with its arguments is where it failed.
-            let uid = rustix::process::geteuid().as_raw();
+            let uid = crate::privilege::uid();
             error.hint(format!("run this very command by hand, as this user (uid {uid}): what does it say?"))
         })
     }

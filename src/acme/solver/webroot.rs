@@ -139,7 +139,7 @@ fn directory_path() -> &'static str {
 /// Whether the very answer stands there already, as a file of ours: a run that was killed could not take it away, and many
 /// CAs give out the same token again while a name is to be validated.
 fn is_left(directory: &Directory, name: &str, content: &[u8]) -> Result<bool> {
-    let (uid, size) = (rustix::process::geteuid().as_raw(), content.len() as u64);
+    let (uid, size) = (crate::privilege::uid(), content.len() as u64);
     let ours = |meta: Meta| meta.kind == Kind::File && meta.uid == uid && meta.size == size;
     if !directory.lstat(name)?.is_some_and(ours) {
         return Ok(false);

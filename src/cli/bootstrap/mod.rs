@@ -171,7 +171,12 @@ fn run(context: &Context<'_>) -> Result<u8> {
             for_command(&located.roots, located.current(env))
         }
     };
-    Err(native::replace_us(env, command, &variables))
+    let before = if done.changed {
+        "the trust stores are changed as asked, and the next run does not repeat that"
+    } else {
+        "the trust stores were as asked before, and nothing was changed"
+    };
+    Err(native::replace_us(env, command, &variables).hint(before))
 }
 
 /// With `--repair` what is still damaged afterwards is an error that says why.

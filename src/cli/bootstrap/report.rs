@@ -1,12 +1,14 @@
 //! What bootstrap says of what it did, to people and as data.
 
-use serde_json::json;
-
 use super::super::Context;
+use super::super::output::bootstrap::{
+    BootstrapPrivate, BootstrapReport, LeftOutView, SourceView, UnwritableView,
+};
+use super::super::output::shown_path;
 use crate::bootstrap::install::Done;
 use crate::bootstrap::request::TrustRequest;
 use crate::bootstrap::trees::Trees;
-use crate::converge::RemovedView;
+use crate::converge::{AnchorOutcome, RemovedView};
 use crate::fingerprint::Fingerprint;
 use crate::settings::rows::Store;
 use crate::source::Acquired;
@@ -56,7 +58,7 @@ pub(super) fn report(
         for warning in &outcome.warnings {
             ui.warn(warning);
         }
-        ui.detail(format!("{}: {} updater: {}", outcome.row, outcome.updater.0, outcome.updater.1));
+        ui.detail(format!("{}: {} updater: {}", outcome.row, outcome.updater.0.word(), outcome.updater.1));
         if context.is_dry_run() || ui.verbose || request.repair {
             ui.plan(&outcome.steps);
         }
@@ -78,19 +80,21 @@ pub(super) fn report(
     if let Some(outcome) = &done.system {
         for anchor in outcome.anchors.iter().filter(|anchor| came(&anchor.fingerprint)) {
             let what = match anchor.status {
-                "installed" if context.is_dry_run() => "would be trusted",
-                "installed" => "now trusted",
-                "already" => "already trusted",
-                "vendor" => "already trusted by the distribution",
-                "mounted" => "trusted from its place in the anchor directory",
-                "beside" if outcome.stores.iter().all(|store| store.skipped.is_some()) => {
+                AnchorOutcome::Installed if context.is_dry_run() => "would be trusted",
+                AnchorOutcome::Installed => "now trusted",
+                AnchorOutcome::Already => "already trusted",
+                AnchorOutcome::Vendor => "already trusted by the distribution",
+                AnchorOutcome::Mounted => "trusted from its place in the anchor directory",
+                AnchorOutcome::Beside if outcome.stores.iter().all(|store| store.skipped.is_some()) => {
                     "recorded; there is no store of the named kinds"
                 }
-                "beside" if context.is_dry_run() => "would be trusted by the stores of the named kinds",
-                "beside" => "trusted by the stores of the named kinds",
+                AnchorOutcome::Beside if context.is_dry_run() => {
+                    "would be trusted by the stores of the named kinds"
+                }
+                AnchorOutcome::Beside => "trusted by the stores of the named kinds",
                 // The private store says what became of it.
-                "unwritable" => continue,
-                _ => "recorded, in no store",
+                AnchorOutcome::Unwritable => continue,
+                AnchorOutcome::Recorded => "recorded, in no store",
             };
             ui.say(format!("{what}: {} ({})", anchor.subject, anchor.fingerprint));
         }
@@ -107,8 +111,8 @@ pub(super) fn report(
     if let Some(outcome) = &done.private {
         for anchor in outcome.anchors.iter().filter(|anchor| came(&anchor.fingerprint)) {
             let what = match anchor.status {
-                "installed" if context.is_dry_run() => "would be trusted",
-                "installed" => "now trusted",
+                AnchorOutcome::Installed if context.is_dry_run() => "would be trusted",
+                AnchorOutcome::Installed => "now trusted",
                 _ => "already trusted",
             };
             ui.say(format!(
@@ -131,42 +135,46 @@ pub(super) fn report(
         }
     }
     let Some(first) = done.system.as_ref().or(done.private.as_ref()) else { return Ok(()) };
-    ui.result(
-        "bootstrap",
-        json!({
-            "sysroot": trees.system.path(),
-            "row": first.row,
-            "updater": first.updater.0,
-            "updater_why": first.updater.1,
-            "changed": done.changed,
-            "anchors": first.anchors,
-            "left_out": acquired.left_out.iter().map(|left| json!({
-                "fingerprint": left.fingerprint, "subject": left.subject, "source": left.source, "reason": left.reason,
-            })).collect::<Vec<_>>(),
-            "sources": acquired.sources.iter().map(|source| json!({
-                "id": source.id, "contacted": source.contacted, "fresh": source.fresh,
-                "vouched_by": source.vouched_by, "proxy": source.proxy,
-            })).collect::<Vec<_>>(),
-            "plan": first.steps,
-            "outputs": first.outputs,
-            "stores": first.stores,
-            "unwritable": unwritable,
-            "skipped": done.unwritable().iter().map(|skipped| json!({
-                "path": skipped.path, "reason": skipped.why.to_string(),
-            })).collect::<Vec<_>>(),
-            "removed": removed(done),
-            "gained": done.system.iter().chain(&done.private).flat_map(|outcome| &outcome.gained).collect::<Vec<_>>(),
-            "private": done.private.as_ref().map(|private| json!({
-                "directory": done.place,
-                "anchors": private.anchors,
-                "plan": private.steps,
-                "outputs": private.outputs,
-            })),
-            "warnings": acquired.warnings.iter()
-                .chain(done.system.iter().chain(&done.private).flat_map(|outcome| &outcome.warnings))
-                .collect::<Vec<_>>(),
+    let left_out = acquired.left_out.iter().map(|left| LeftOutView {
+        fingerprint: left.fingerprint,
+        subject: &left.subject,
+        source: &left.source,
+        reason: &left.reason,
+    });
+    let sources = acquired.sources.iter().map(|source| SourceView {
+        id: &source.id,
+        contacted: source.contacted,
+        fresh: source.fresh,
+        vouched_by: source.vouched_by.as_deref(),
+        proxy: source.proxy.as_deref(),
+    });
+    let skipped = done
+        .unwritable()
+        .iter()
+        .map(|skipped| UnwritableView { path: &skipped.path, reason: skipped.why.to_string() });
+    ui.result(&BootstrapReport {
+        sysroot: shown_path(trees.system.path()),
+        row: first.row,
+        updater: first.updater.0,
+        updater_why: &first.updater.1,
+        changed: done.changed,
+        anchors: &first.anchors,
+        left_out: left_out.collect(),
+        sources: sources.collect(),
+        plan: &first.steps,
+        outputs: &first.outputs,
+        stores: &first.stores,
+        unwritable,
+        skipped: skipped.collect(),
+        removed: removed(done),
+        gained: done.system.iter().chain(&done.private).flat_map(|outcome| &outcome.gained).collect(),
+        private: done.private.as_ref().map(|private| BootstrapPrivate {
+            directory: &done.place,
+            anchors: &private.anchors,
+            plan: &private.steps,
+            outputs: &private.outputs,
         }),
-    )?;
+    })?;
     if done.private.is_some() && !before_service && !context.is_dry_run() {
         ui.say("programs use the private store only with its variables set: eval \"$(trustup env)\"");
     }

@@ -5,7 +5,7 @@ mod report;
 
 use std::time::Instant;
 
-use super::{CommandRow, Context, EXIT_CODES, options};
+use super::{CommandRow, Context, options};
 use crate::enroll::methods::table::{self, METHODS, MethodRow, Published};
 use crate::enroll::request::{IssueInput, IssueRequests, requests};
 use crate::enroll::{self, Outcome, Request, World};
@@ -103,7 +103,7 @@ fn shape(command: clap::Command, all: &[Taken]) -> clap::Command {
     let method = |word: &'static str, about: &'static str, example: String, own: &[Taken]| {
         clap::Command::new(word)
             .about(about)
-            .after_help(format!("Examples:\n{example}\n\n{EXIT_CODES}"))
+            .after_help(format!("Examples:\n{example}"))
             .args(options::args(own))
     };
     let any = behind(&|method| !method.beside_file.is_empty());
@@ -148,9 +148,7 @@ A second run finds a good pair and does nothing, without any network: it can sta
 and cannot be replaced stays while it works: exit 0, with a warning, and `kept-for-now` in the JSON. `any NAME…` takes those
 certificates of trustup.toml that have one of the names. `--dry-run` asks no server. Published
 images' variables CA_URL, CA_FINGERPRINT, {variable}, CA_PROVISIONER_NAME, TLS_DOMAINS, TLS_CERT_LOCATION,
-TLS_KEY_LOCATION and TLS_CA_CERT_LOCATION work alone, too; without {variable} by `{word}`, whose options may be added.
-
-{EXIT_CODES}"
+TLS_KEY_LOCATION and TLS_CA_CERT_LOCATION work alone, too; without {variable} by `{word}`, whose options may be added."
     )
 }
 
@@ -198,9 +196,15 @@ fn run(context: &Context<'_>) -> Result<u8> {
     }
     let command = settings.all(&COMMAND);
     let before_service = !command.is_empty() && !context.is_dry_run();
+    let changed = results.iter().any(|(_, done)| done.as_ref().is_ok_and(Outcome::is_changed));
     let code = report::report(context, results, before_service)?;
     if code != 0 || !before_service {
         return Ok(code);
     }
-    Err(native::replace_us(env, command, &[]))
+    let done = if changed {
+        "the certificates and keys are in place, and the next run does not repeat that"
+    } else {
+        "the key pairs were in place before, and nothing was changed"
+    };
+    Err(native::replace_us(env, command, &[]).hint(done))
 }

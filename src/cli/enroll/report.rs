@@ -1,14 +1,15 @@
 //! What `trustup enroll` says of what it did, to people and as JSON.
 
-use serde_json::{Value, json};
-
 use crate::cli::Context;
+use crate::cli::output::enroll::{
+    CertificateReport, EnrollFailure, EnrollReport, EnrolledReport, FailedAction, LeafFields, PairFiles,
+    SkippedMethod,
+};
 use crate::enroll::{Action, Outcome, Request};
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
 use crate::pair::check::Vouched;
 use crate::text;
-use crate::ui::Ui;
+use crate::ui::json::{ErrorDetails, UtcTime};
 
 /// The hint where the report is lost.
 const REPORT_AGAIN: &str =
@@ -53,8 +54,7 @@ pub(super) fn report(
     }
     match failed {
         None => {
-            let reported = ui.result("enroll", json!({ "changed": changed, "certificates": certificates }));
-            match reported {
+            match ui.result(&EnrollReport { changed, certificates, error: None }) {
                 Ok(()) => {}
                 Err(lost) if before_service => lost.mention(ui),
                 Err(lost) => return Err(lost.after_work(changed, REPORT_AGAIN).with_changed(wrote)),
@@ -62,9 +62,8 @@ pub(super) fn report(
             Ok(0)
         }
         Some(error) if many => {
-            let fields =
-                json!({ "changed": changed, "certificates": certificates, "error": Ui::fields(&error) });
-            if let Err(lost) = ui.result("enroll", fields) {
+            let report = EnrollReport { changed, certificates, error: Some(ErrorDetails::from(&error)) };
+            if let Err(lost) = ui.result(&report) {
                 // Each certificate that failed is named above; the exit code says why.
                 lost.mention(ui);
             }
@@ -123,55 +122,51 @@ fn say(context: &Context, request: &Request, outcome: &Outcome) {
     }
 }
 
-fn as_json(request: &Request, outcome: &Outcome) -> Value {
-    let action = match outcome.action {
-        Action::Kept => "kept",
-        Action::PlacedAgain => "placed-again",
-        Action::TakenUp => "taken-up",
-        Action::Issued => "issued",
-        Action::Planned => "planned",
-        Action::KeptForNow => "kept-for-now",
-    };
-    let leaf = outcome.chain.first();
+fn as_json(request: &Request, outcome: &Outcome) -> CertificateReport {
+    let skipped = outcome.skipped.iter().map(|(method, why)| SkippedMethod { method, why: why.clone() });
+    let certificate = outcome.chain.first().map(|leaf| LeafFields {
+        fingerprint: leaf.fingerprint(),
+        serial: hex::encode(leaf.serial()),
+        subject: leaf.subject(),
+        issuer: leaf.issuer(),
+        not_before: UtcTime(leaf.not_before()),
+        not_after: UtcTime(leaf.not_after()),
+        due: outcome.due.map(UtcTime),
+    });
     let roots = outcome.roots.as_ref();
-    let roots: Option<Vec<Fingerprint>> =
-        roots.map(|roots| roots.certificates.iter().map(|root| root.fingerprint()).collect());
-    json!({
-        "action": action,
-        "changed": outcome.is_changed(),
-        "reason": outcome.reason,
-        "method": outcome.method,
-        "skipped": outcome.skipped.iter().map(|(method, why)| json!({ "method": method, "why": why })).collect::<Vec<_>>(),
-        "names": names(request, outcome),
-        "files": files(request),
-        "wrote": outcome.placed.changed,
-        "wrote_in_place": outcome.placed.in_place,
-        "certificate": leaf.map(|leaf| json!({
-            "fingerprint": leaf.fingerprint(),
-            "serial": hex::encode(leaf.serial()),
-            "subject": leaf.subject(),
-            "issuer": leaf.issuer(),
-            "not_before": leaf.not_before(),
-            "not_after": leaf.not_after(),
-            "due": outcome.due,
-        })),
-        "pinned": outcome.vouched.map(|vouched| vouched == Vouched::Pinned),
-        "roots": roots,
-        "problem": outcome.problem.as_ref().map(Ui::fields),
-    })
+    CertificateReport::Done(Box::new(EnrolledReport {
+        action: outcome.action,
+        changed: outcome.is_changed(),
+        reason: outcome.reason.clone(),
+        method: outcome.method,
+        skipped: skipped.collect(),
+        names: names(request, outcome),
+        files: files(request),
+        wrote: outcome.placed.changed.clone(),
+        wrote_in_place: outcome.placed.in_place.clone(),
+        certificate,
+        pinned: outcome.vouched.map(|vouched| vouched == Vouched::Pinned),
+        roots: roots.map(|roots| roots.certificates.iter().map(|root| root.fingerprint()).collect()),
+        problem: outcome.problem.as_ref().map(ErrorDetails::from),
+    }))
 }
 
-fn failure(request: &Request, error: &Error) -> Value {
-    json!({
-        "action": "failed",
-        "changed": !error.changed().is_empty(),
-        "names": request.names.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "files": files(request),
-        "error": Ui::fields(error),
-    })
+fn failure(request: &Request, error: &Error) -> CertificateReport {
+    CertificateReport::Failed(Box::new(EnrollFailure {
+        action: FailedAction::Failed,
+        changed: !error.changed().is_empty(),
+        names: request.names.iter().map(ToString::to_string).collect(),
+        files: files(request),
+        error: ErrorDetails::from(error),
+    }))
 }
 
-fn files(request: &Request) -> Value {
+fn files(request: &Request) -> PairFiles {
     let outputs = &request.outputs;
-    json!({ "cert": outputs.cert, "key": outputs.key, "chain": outputs.chain, "ca_out": outputs.ca_out })
+    PairFiles {
+        cert: outputs.cert.clone(),
+        key: outputs.key.clone(),
+        chain: outputs.chain.clone(),
+        ca_out: outputs.ca_out.clone(),
+    }
 }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{StoreFinding, What, command, repair, shown};
+use crate::cert::readers::{self, Reader as PemReader};
 use crate::cert::{Certificate, Purpose, input, malformed_part, pem};
 use crate::error::Result;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::trust::facts::Facts;
-use crate::trust::readers::{self, Reader as PemReader};
 use crate::trust::updater::{OutputKind, rehash};
 use crate::trust::view::View;
 

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{SHOWN, StoreFinding, What, count, repair, shown};
 use crate::cert::Certificate;
+use crate::cert::readers::openssl;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::text;
 use crate::trust::facts::Facts;
-use crate::trust::readers::openssl;
 use crate::trust::updater::{OutputKind, rehash};
 use crate::trust::view::View;
 

@@ -38,6 +38,7 @@ const SHOWN: usize = 3;
 
 /// What was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
     /// Hash links that lead nowhere.
@@ -72,6 +73,7 @@ pub enum What {
 
 /// A finding.
 #[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct StoreFinding {
     /// What it is.
     pub kind: What,

@@ -23,7 +23,7 @@ use crate::pair::FILE_LIMIT;
 use crate::pair::pending::{Attempt, ORDER_FORMAT, Pending};
 use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::{try_write_file, write_file};
-use crate::rootfs::{Sysroot, split};
+use crate::rootfs::{Sysroot, host, split};
 use crate::secret::{Secret, Source};
 use crate::source::system;
 use crate::versioned::Unreadable;
@@ -146,7 +146,7 @@ impl Acme {
         let client = order.net.client(&directory, &self.believed(order, &directory)?)?;
         let settings = self.settings(&directory, &order.about)?;
         // Once: a server that is not up yet is asked again.
-        self.secrets(order.about.env)?.warnings.take().iter().for_each(|warning| (order.warn)(warning));
+        self.secrets()?.warnings.take().iter().for_each(|warning| (order.warn)(warning));
         let csr = order.key.csr(order.about.names, None)?;
         let place = match &self.options.account_key {
             Some(path) => Place::At(path),
@@ -165,7 +165,7 @@ impl Acme {
 
     /// As the client of the protocol takes them; secrets are read.
     fn settings(&self, directory: &Url, about: &About<'_>) -> Result<acme::Settings> {
-        let secrets = self.secrets(about.env)?;
+        let secrets = self.secrets()?;
         Ok(acme::Settings {
             directory: directory.clone(),
             challenge: self.options.challenge,
@@ -217,13 +217,13 @@ impl Acme {
         Ok(Trust::Roots { roots, vouched_by: system.named })
     }
 
-    fn secrets(&self, env: &Env) -> Result<&Secrets> {
+    fn secrets(&self) -> Result<&Secrets> {
         if let Some(secrets) = self.secrets.get() {
             return Ok(secrets);
         }
         let mut warnings = Vec::new();
         let mut read = |source: &Source, what: &str| {
-            let mut secret = Secret::read(source, what, env)?;
+            let mut secret = Secret::read(source, what)?;
             warnings.extend(secret.warning.take());
             Ok::<_, Error>(secret)
         };
@@ -308,7 +308,7 @@ impl AccountStore for Account<'_> {
         match &self.place {
             Place::Beside(id) => self.pending.account(id),
             Place::At(path) => {
-                let (host, path) = (Sysroot::open(Path::new("/"))?, absolute(path)?);
+                let (host, path) = (Sysroot::open(Path::new("/"))?, host::absolute_text(path)?);
                 let Some((bytes, meta)) = host.read(&path, FILE_LIMIT)? else { return Ok(None) };
                 let bytes = Zeroizing::new(bytes);
                 if meta.mode & 0o077 != 0 {
@@ -396,7 +396,7 @@ const FILE_ATTRIBUTES: Attributes = Attributes { mode: 0o600, owner: None, modif
 
 impl File {
     fn open(path: &Path) -> Result<File> {
-        let path = absolute(path)?;
+        let path = host::absolute_text(path)?;
         let host = Sysroot::open(Path::new("/"))?;
         host.directory(split(&path).0).map_err(|error| {
             error.hint("`--account-key FILE` is where the account's key is kept: make its directory first")
@@ -413,12 +413,4 @@ impl File {
     fn replace(&self, path: &str, content: &[u8]) -> Result<()> {
         write_file(&self.host, path, content, FILE_ATTRIBUTES).map(drop)
     }
-}
-
-fn absolute(path: &Path) -> Result<String> {
-    let absolute = std::path::absolute(path)
-        .map_err(|error| Error::usage("this path cannot be used").at(path.display()).because(error))?;
-    absolute.to_str().map(ToOwned::to_owned).ok_or_else(|| {
-        Error::usage("this path is not UTF-8").at(crate::text::escape(&path.to_string_lossy()))
-    })
 }

@@ -48,7 +48,7 @@ pub trait Method {
     ///
     /// # Errors
     /// There is no token, or it cannot be one.
-    fn token(&self, _env: &Env) -> Result<Option<FromToken>> {
+    fn token(&self) -> Result<Option<FromToken>> {
         Ok(None)
     }
 
@@ -56,7 +56,7 @@ pub trait Method {
     ///
     /// # Errors
     /// As [`Method::token`].
-    fn token_names(&self, _env: &Env) -> Result<Option<Vec<SubjectAltName>>> {
+    fn token_names(&self) -> Result<Option<Vec<SubjectAltName>>> {
         Ok(None)
     }
 
@@ -212,8 +212,8 @@ pub(super) fn minting<'a>(
 pub(super) enum Spending<'a> {
     /// Somebody else made it, and there is no other.
     Once,
-    /// It was made here, for one of these provisioners; another one can be made.
-    Minted(&'a Provisioners),
+    /// It was made here; another one can be made. The provisioners are those that the CA listed, if it was asked.
+    Minted(Option<&'a Provisioners>),
 }
 
 /// Has the CA sign for these names, and says why it does not.
@@ -229,7 +229,7 @@ pub(super) async fn sign(
     let presented_before = order.pending.first_sent(&id);
     let provisioners = match &spending {
         Spending::Once => None,
-        Spending::Minted(provisioners) => Some(*provisioners),
+        Spending::Minted(provisioners) => *provisioners,
     };
     let now = order.about.env.now();
     let facts = diagnosis::RefusalFacts {
@@ -260,9 +260,9 @@ pub(super) async fn sign(
     let unsettled = failed.is_unsettled();
     let error = if failed.status == Some(401) {
         // The token is spent in any case: what else the CA says only explains.
-        let asked = match spending {
-            Spending::Once => ca.provisioners().await.ok(),
-            Spending::Minted(_) => None,
+        let asked = match provisioners {
+            None => ca.provisioners().await.ok(),
+            Some(_) => None,
         };
         let provisioners = provisioners.or(asked.as_ref());
         let facts = diagnosis::RefusalFacts { skew: ca.skew(), provisioners, presented_before, ..facts };

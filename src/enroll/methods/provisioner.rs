@@ -1,27 +1,30 @@
-//! By a provisioner's password: its key is fetched, decrypted here, and signs a token of our own.
+//! By a provisioner's key, which signs a token of our own: the CA's copy of it, decrypted here with the provisioner's
+//! password, or a file.
 
 use std::cell::OnceCell;
 
 use super::table::{MethodRow, Published, TIMEOUT};
 use super::{About, Failure, Issue, Method, Order, PROVISIONER, Spending, minting, named_provisioner, sign};
 use crate::cert::Certificate;
-use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::rootfs::host;
 use crate::secret::{Secret, Source};
 use crate::settings::Opt;
-use crate::step_ca::mint::{self, Signer};
+use crate::step_ca::mint::{self, ProvisionerKey, Signer};
+
+use zeroize::Zeroizing;
 
 pub(crate) static PASSWORD_FILE: Opt<Source> = Opt::secret("password-file")
     .keys(&["enroll.password"])
     .help("Its password: a file, `-` for standard input, or `fd:N`");
-
-pub(crate) static PROVISIONER_KEY: Opt<Source> = Opt::secret("provisioner-key")
-    .help("Its key: a private JWK, encrypted or not, or PEM; then the CA is not asked");
+pub(crate) static PROVISIONER_KEY: Opt<Source> = Opt::key_file("provisioner-key")
+    .keys(&["enroll.provisioner_key"])
+    .help("Its key: a private JWK, encrypted or not, or PEM, in a file, `-` or `fd:N`; then the CA is not asked for it");
 
 /// Its row in the table of methods.
 pub(super) static ROW: MethodRow = MethodRow {
     word: "provisioner",
-    help: "With a provisioner's password: the token is made here",
+    help: "With a provisioner's password or key: the token is made here",
     example: (
         "With a provisioner's password, from the CA that `trustup bootstrap` was given",
         "web.internal --provisioner dev --password-file /run/secrets/password \\\n      --cert /run/tls/server.crt --key /run/tls/server.key --owner nginx",
@@ -29,28 +32,38 @@ pub(super) static ROW: MethodRow = MethodRow {
     options: &[
         PROVISIONER.taken_as("The provisioner's name [default: the only JWK provisioner]"),
         PASSWORD_FILE.taken(),
+        PROVISIONER_KEY.taken(),
     ],
-    rows: &[&PROVISIONER, &PASSWORD_FILE],
-    required: &["password"],
+    rows: &[&PROVISIONER, &PASSWORD_FILE, &PROVISIONER_KEY],
+    required: &[],
     beside_file: &[],
     published: Published::Never,
     timeout: TIMEOUT,
     build: |settings, _| {
-        let Some(password) = settings.get(&PASSWORD_FILE) else {
-            return Err(Error::usage("this method needs `--password-file`")
-                .hint("`--password-file FILE` holds the provisioner's password; `-` is standard input"));
-        };
-        Ok(Box::new(Provisioner::new(named_provisioner(settings), password.clone())))
+        let (password, key) = (settings.get(&PASSWORD_FILE), settings.get(&PROVISIONER_KEY));
+        if password.is_none() && key.is_none() {
+            return Err(Error::usage("this method needs `--password-file` or `--provisioner-key`").hint(
+                "`--password-file FILE` holds the provisioner's password, `--provisioner-key FILE` its key; in trustup.toml they are `password` and `provisioner_key`",
+            ));
+        }
+        Ok(Box::new(Provisioner::new(named_provisioner(settings), password.cloned(), key.cloned())))
     },
-    is_complete: |_| Ok(true),
+    is_complete: |settings| match settings.get(&PROVISIONER_KEY) {
+        Some(Source::File(path)) => Ok(host::stat(path)?.is_some()),
+        _ => Ok(true),
+    },
 };
 
-/// A JWK provisioner and its password.
+/// A JWK provisioner, and how its key is had.
 pub struct Provisioner {
     name: Option<String>,
-    source: Source,
+    /// Where its password is.
+    password: Option<Source>,
+    /// Where its key is; else the CA is asked for it.
+    key: Option<Source>,
     /// Read once, since a pipe gives it once.
-    password: OnceCell<Secret>,
+    read_password: OnceCell<Secret>,
+    read_key: OnceCell<(ProvisionerKey, Option<String>)>,
 }
 
 impl Method for Provisioner {
@@ -60,11 +73,26 @@ impl Method for Provisioner {
 
     fn check(&self, about: &About<'_>) -> Result<()> {
         about.ca.url()?;
-        // What can be read only once is read when it is needed.
-        if matches!(self.source, Source::Stdin | Source::Descriptor(_)) {
-            return Ok(());
+        if self.key.is_some() && self.name.is_none() {
+            return Err(Error::usage("the provisioner's key is given, but not its name").hint(
+                "name it with `--provisioner NAME` (`provisioner` in trustup.toml); `step ca provisioner list` on the CA's host shows it",
+            ));
         }
-        self.read(about.env).map(drop)
+        let is_stream = |source: &&Source| matches!(source, Source::Stdin | Source::Descriptor(_));
+        let (key, password) = (self.key.as_ref(), self.password.as_ref());
+        if key.filter(is_stream).is_some() && key == password {
+            return Err(Error::usage(
+                "the provisioner's key and its password cannot come from the same stream",
+            )
+            .hint("give one of them as a file, or by a descriptor of its own (`fd:3`)"));
+        }
+        // What can be read only once is read when it is needed.
+        let has_stream = [key, password].into_iter().flatten().any(|source| is_stream(&source));
+        match self.key {
+            _ if has_stream => Ok(()),
+            Some(_) => self.key_of_file().map(drop),
+            None => self.password().map(drop),
+        }
     }
 
     fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
@@ -72,38 +100,73 @@ impl Method for Provisioner {
     }
 }
 
-const WHAT: &str = "the provisioner's password";
-
 impl Provisioner {
-    /// The provisioner of this name (`None` for the only one), whose password is at `source`.
-    pub fn new(name: Option<String>, source: Source) -> Self {
-        Provisioner { name, source, password: OnceCell::new() }
+    /// The provisioner of this name (`None` for the only one). Its key is the one at `key`, which may be encrypted with the
+    /// password at `password`; else the CA is asked for it, and the password is needed.
+    pub fn new(name: Option<String>, password: Option<Source>, key: Option<Source>) -> Self {
+        let (read_password, read_key) = (OnceCell::new(), OnceCell::new());
+        Provisioner { name, password, key, read_password, read_key }
     }
 
-    fn read(&self, env: &Env) -> Result<&Secret> {
-        if let Some(password) = self.password.get() {
+    fn password(&self) -> Result<&Secret> {
+        if let Some(password) = self.read_password.get() {
             return Ok(password);
         }
-        let password = Secret::read(&self.source, WHAT, env)?;
-        Ok(self.password.get_or_init(|| password))
+        let source = self.password.as_ref().ok_or_else(|| {
+            let what = match self.key {
+                Some(_) => "the provisioner's key is encrypted, and there is no password",
+                None => "there is no password of the provisioner",
+            };
+            Error::usage(what).hint("add `--password-file FILE` (`password_file` in trustup.toml)")
+        })?;
+        let password = Secret::read(source, "the provisioner's password")?;
+        Ok(self.read_password.get_or_init(|| password))
+    }
+
+    /// The key in the file, with a warning if others can read it.
+    fn key_of_file(&self) -> Result<Option<&(ProvisionerKey, Option<String>)>> {
+        let Some(source) = &self.key else { return Ok(None) };
+        if let Some(read) = self.read_key.get() {
+            return Ok(Some(read));
+        }
+        let secret = Secret::read(source, "the provisioner's key")?;
+        let password = || Ok(Zeroizing::new(self.password()?.bytes().to_vec()));
+        let key = mint::read_key(secret.bytes(), password).map_err(|error| match error.place() {
+            None => error.at(source),
+            Some(_) => error,
+        })?;
+        Ok(Some(self.read_key.get_or_init(|| (key, secret.warning.clone()))))
     }
 
     async fn obtain(&self, order: &mut Order<'_>) -> Result<Vec<Certificate>, Failure> {
-        let ca = order.ca()?;
-        let provisioners = ca.provisioners().await?;
-        let name = match &self.name {
-            Some(name) => name.clone(),
-            None => super::only(&provisioners, "JWK")?,
+        let key_of_file = self.key_of_file()?;
+        let key_of_ca;
+        let (name, key, provisioners) = match (key_of_file, &self.name) {
+            (Some((key, warning)), Some(name)) => {
+                if let Some(warning) = warning {
+                    (order.warn)(warning);
+                }
+                (name.clone(), key, None)
+            }
+            _ => {
+                let ca = order.ca()?;
+                let provisioners = ca.provisioners().await?;
+                let name = match &self.name {
+                    Some(name) => name.clone(),
+                    None => super::only(&provisioners, "JWK")?,
+                };
+                let password = self.password()?;
+                key_of_ca = mint::decrypt_key(&provisioners, &name, password.bytes())?;
+                (name, &key_of_ca, Some(provisioners))
+            }
         };
-        let password = self.read(order.about.env)?;
-        if let Some(warning) = &password.warning {
+        if let Some(warning) = self.read_password.get().and_then(|password| password.warning.as_ref()) {
             (order.warn)(warning);
         }
-        let key = mint::decrypt_key(&provisioners, &name, password.bytes())?;
         let subject = order.about.names[0].to_string();
         let signer = Signer::Jwk { key: &key.key, kid: &key.kid };
         let token = mint::mint(&minting(order, &name, &subject)?, &signer)?;
         let names = order.about.names;
-        sign(order, Method::name(self), names, &token, Spending::Minted(&provisioners)).await
+        sign(order, Method::name(self), names, &token, Spending::Minted(provisioners.as_ref())).await
     }
 }

@@ -11,7 +11,6 @@ use super::table::{Building, MethodRow, Published, TIMEOUT};
 use super::{About, Issue, Method, Order, Spending, sign};
 use crate::cert::SubjectAltName;
 use crate::enroll::trust::{self, FromToken};
-use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::jose::jws;
 use crate::rootfs::host;
@@ -104,11 +103,11 @@ impl Token {
         Token { source, secret: OnceCell::new(), said: OnceCell::new() }
     }
 
-    fn read(&self, env: &Env) -> Result<Read<'_>> {
+    fn read(&self) -> Result<Read<'_>> {
         let secret = match self.secret.get() {
             Some(secret) => secret,
             None => {
-                let secret = Secret::read(&self.source, WHAT, env).map_err(|error| {
+                let secret = Secret::read(&self.source, WHAT).map_err(|error| {
                     error.hint("make one on the CA's host with `trustup token` or `step ca token`, and hand it over as a file (`--token-file`) or in TRUSTUP_TOKEN")
                 })?;
                 self.secret.get_or_init(|| secret)
@@ -156,8 +155,8 @@ impl Method for Token {
         "token"
     }
 
-    fn token(&self, env: &Env) -> Result<Option<FromToken>> {
-        let said = self.read(env)?.said;
+    fn token(&self) -> Result<Option<FromToken>> {
+        let said = self.read()?.said;
         let audiences = said.audience().into_iter().filter_map(|audience| Url::parse(audience).ok());
         let audiences = audiences.filter(|url| url.scheme() == "https" && url.has_host()).collect();
         let root = match said.claim("sha") {
@@ -167,14 +166,14 @@ impl Method for Token {
         Ok(Some(FromToken { audiences, root }))
     }
 
-    fn token_names(&self, env: &Env) -> Result<Option<Vec<SubjectAltName>>> {
-        self.read(env)?.names().map(Some)
+    fn token_names(&self) -> Result<Option<Vec<SubjectAltName>>> {
+        self.read()?.names().map(Some)
     }
 
     fn check(&self, about: &About<'_>) -> Result<()> {
-        let read = self.read(about.env)?;
+        let read = self.read()?;
         about.ca.url()?;
-        if let Some(token) = self.token(about.env)? {
+        if let Some(token) = self.token()? {
             trust::agree(about.ca, &token)?;
         }
         let allowed = read.names()?;
@@ -207,7 +206,7 @@ impl Method for Token {
 
     fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
         Box::pin(async move {
-            let read = self.read(order.about.env)?;
+            let read = self.read()?;
             if let Some(warning) = &read.secret.warning {
                 (order.warn)(warning);
             }

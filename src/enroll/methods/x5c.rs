@@ -1,19 +1,19 @@
 //! By a birth certificate: its key signs a token of our own, and the certificate says who we are.
 
 use std::cell::OnceCell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::table::{MethodRow, Published, TIMEOUT};
 use super::{About, Failure, Issue, Method, Order, PROVISIONER, Spending, minting, named_provisioner, sign};
 use crate::cert::{Certificate, input};
-use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
-use crate::pair::{FILE_LIMIT, facts};
+use crate::pair::FILE_LIMIT;
 use crate::rootfs::host;
 use crate::secret::{Secret, Source};
 use crate::settings::Opt;
 use crate::step_ca::mint::{self, Signer};
+use crate::text;
 
 pub(crate) static X5C_CERT: Opt<PathBuf> = Opt::path("x5c-cert", "FILE")
     .keys(&["enroll.x5c_cert"])
@@ -76,7 +76,7 @@ impl Method for X5c {
 
     fn check(&self, about: &About<'_>) -> Result<()> {
         about.ca.url()?;
-        let (chain, key, _) = self.read(about.env)?;
+        let (chain, key, _) = self.read()?;
         mint::check_birth_certificate(&chain, key, about.env.now())
             .map_err(|error| error.at(self.cert.display()))
     }
@@ -94,7 +94,7 @@ impl X5c {
     }
 
     async fn obtain(&self, order: &mut Order<'_>) -> Result<Vec<Certificate>, Failure> {
-        let (chain, key, warning) = self.read(order.about.env)?;
+        let (chain, key, warning) = self.read()?;
         let provisioners = order.ca()?.provisioners().await?;
         if let Some(warning) = warning {
             (order.warn)(warning);
@@ -109,19 +109,14 @@ impl X5c {
         let subject = order.about.names[0].to_string();
         let token = mint::mint(&minting(order, &name, &subject)?, &Signer::X5c { key, chain: &chain })?;
         let names = order.about.names;
-        sign(order, Method::name(self), names, &token, Spending::Minted(&provisioners)).await
+        sign(order, Method::name(self), names, &token, Spending::Minted(Some(&provisioners))).await
     }
 
     /// Certificate and key, and who else can read the key.
-    fn read(&self, env: &Env) -> Result<(Vec<Certificate>, &PrivateKey, Option<&str>)> {
-        let bytes = host::read_file(&self.cert, FILE_LIMIT)
-            .map_err(|error| error.hint("`--x5c-cert` is the file of the birth certificate"))?;
-        let chain = facts::certificates(&bytes).map_err(|why| {
-            let error = Error::usage("the birth certificate cannot be used").at(self.cert.display());
-            explained(error.because(anyhow::anyhow!("{why}")), &bytes)
-        })?;
+    fn read(&self) -> Result<(Vec<Certificate>, &PrivateKey, Option<&str>)> {
+        let chain = birth_certificate(&self.cert)?;
         if self.read.get().is_none() {
-            let secret = Secret::read(&self.key, "the birth certificate's key", env)?;
+            let secret = Secret::read(&self.key, "the birth certificate's key")?;
             let key = PrivateKey::from_pem(secret.bytes()).map_err(|error| error.at(&self.key))?;
             self.read.get_or_init(|| (key, secret.warning));
         }
@@ -132,8 +127,26 @@ impl X5c {
     }
 }
 
-/// What is wrong with the file of a birth certificate that holds `bytes`, with which option is for which file.
-pub(crate) fn explained(error: Error, bytes: &[u8]) -> Error {
+/// A birth certificate with its intermediates.
+///
+/// # Errors
+/// The file cannot be read, or there is something in it that is not a certificate.
+pub(crate) fn birth_certificate(path: &Path) -> Result<Vec<Certificate>> {
+    let bytes = host::read_file(path, FILE_LIMIT)
+        .map_err(|error| error.hint("`--x5c-cert` is the file of the birth certificate"))?;
+    let shown = path.display().to_string();
+    let file = input::read(&bytes, &shown).map_err(|error| explained(error, &bytes))?;
+    match file.problems.first() {
+        Some(problem) => {
+            let error = Error::usage("the birth certificate cannot be used").at(text::escape(&shown));
+            Err(explained(error.because(anyhow::anyhow!("{}", problem.what)), &bytes))
+        }
+        None => Ok(file.certificates),
+    }
+}
+
+/// Says which option is for which file.
+fn explained(error: Error, bytes: &[u8]) -> Error {
     const OPTIONS: &str = "`--x5c-cert` is the birth certificate with its intermediates, `--x5c-key` its key";
     let error = error.hint(OPTIONS);
     if input::holds_private_key(bytes) { error.hint("this file holds a private key") } else { error }

@@ -82,7 +82,7 @@ fn new_databases_are_the_same_bytes_each_time() {
         let mut databases = Databases::new().expect("new");
         for name in ["A", "B", "C"] {
             let former = databases.add(&root_of(name), name).expect("added");
-            assert!(former.expect("new").is_absent());
+            assert_eq!(former, Some(Former::new(false)));
         }
         databases.into_files().expect("bytes")
     };
@@ -122,7 +122,7 @@ fn what_was_added_is_found_and_goes_again() {
         let mut databases = open(&databases.into_files().expect("bytes"), Some(&password));
         let before = databases.cert9.all(&attributes::COLUMNS).expect("rows");
         let former = databases.add(&ours, "ours").expect("added").expect("new");
-        assert!(former.is_absent());
+        assert_eq!(former, Former::new(false));
         assert_eq!(databases.add(&ours, "again").expect("there"), None);
         let files = databases.into_files().expect("bytes");
         let mut databases = open(&files, Some(&password));
@@ -357,7 +357,7 @@ fn a_kill_between_the_two_files_never_leaves_an_unsigned_setting() {
             assert!(signed(&files.cert9, &files.key4));
             let mut databases = open(&files, Some(&password));
             let former = databases.add(&ours, "ours").expect("added").expect("changed");
-            assert_eq!(former.is_absent(), changed.is_empty());
+            assert_eq!(former == Former::new(false), changed.is_empty());
             let added = databases.into_files().expect("bytes");
             assert!(signed(&files.cert9, &added.key4) && signed(&added.cert9, &added.key4));
             let mut databases = open(&added, Some(&password));

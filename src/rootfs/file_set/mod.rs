@@ -76,8 +76,7 @@ impl<'a> FileSet<'a> {
     /// The kernel gives no random bytes.
     pub fn unlocked(sysroot: &'a Sysroot, stamp: Option<i64>) -> Result<Self> {
         let mut random = [0_u8; 16];
-        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())
-            .map_err(|error| Error::failed("the kernel gives no random bytes").because(error))?;
+        crate::random::fill(&mut random)?;
         Ok(FileSet::new(sysroot, hex::encode(random), stamp))
     }
 
@@ -204,7 +203,7 @@ impl<'a> FileSet<'a> {
             self.sysroot.directory(path)?
         };
         let foreign = directory.owner()?.filter(|(uid, _)| !self.sysroot.is_trusted(*uid));
-        let user = foreign.filter(|_| rules.with_owners_rights && rustix::process::geteuid().is_root());
+        let user = foreign.filter(|_| rules.with_owners_rights && crate::privilege::is_root());
         let directory = Rc::new(directory.with_rights_of(user));
         self.directories.insert(key, Rc::clone(&directory));
         Ok(directory)

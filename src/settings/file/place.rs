@@ -7,22 +7,18 @@ use zeroize::Zeroizing;
 
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::rootfs::{Kind, Sysroot, host, split};
+use crate::rootfs::host;
 
 /// Where the file is if nobody says otherwise.
 pub(crate) const DEFAULT: &str = "/etc/trustup/trustup.toml";
 /// A file of a thousand certificates has 300 KiB.
 const LIMIT: u64 = 1024 * 1024;
-/// Links that one path may pass through, as in the kernel.
-const MAX_LINKS: usize = 40;
 
 /// The path, and whether somebody named it: then it has to be there.
 pub(super) fn choose(env: &Env, given: Option<&Path>) -> Result<(PathBuf, bool)> {
     let named = given.or_else(|| env.var("TRUSTUP_CONFIG").map(Path::new));
     let Some(named) = named else { return Ok((DEFAULT.into(), false)) };
-    let path = std::path::absolute(named)
-        .map_err(|error| Error::usage("this path cannot be used").at(named.display()).because(error))?;
-    Ok((path, true))
+    Ok((host::absolute(named)?, true))
 }
 
 /// The file's text; `None` if nobody named it and it is not there.
@@ -53,23 +49,11 @@ pub(super) fn refuse_others(path: &Path) -> Result<()> {
             // The directory of a ConfigMap has the mode 0777.
             .hint("in Kubernetes mount it from a Secret, or by itself (`subPath`)")
     };
-    if let Some(why) = host::writable_by_others(path)? {
-        return Err(refused(why));
-    }
-    let root = Sysroot::open(Path::new("/"))?;
     let not_text = || Error::usage("the path of the configuration file is not UTF-8").at(path.display());
-    let mut next = path.to_str().ok_or_else(not_text)?.to_owned();
-    // Each link's own directory counts, not only the first and the last.
-    for _ in 0..MAX_LINKS {
-        if let Some(why) = root.unsafe_way(&next, &[])? {
-            return Err(refused(why));
-        }
-        let Some(Kind::Link) = root.lstat(&next)?.map(|meta| meta.kind) else { return Ok(()) };
-        let target = root.read_link(&next)?.unwrap_or_default();
-        let parent = root.canonical(split(&next).0)?.unwrap_or_default();
-        next = if target.starts_with('/') { target } else { format!("{parent}/{target}") };
+    match host::replaceable_by_others(path.to_str().ok_or_else(not_text)?)? {
+        Some(why) => Err(refused(why)),
+        None => Ok(()),
     }
-    Err(refused("its links loop".to_owned()))
 }
 
 #[cfg(test)]

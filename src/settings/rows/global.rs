@@ -13,7 +13,7 @@ use crate::settings::{Opt, Settings};
 use crate::trust::distro::DISTROS;
 
 /// What a duration should be, for messages.
-pub(super) const DURATION: &str = "a duration: a number and a unit, such as `30s`, `5m` or `24h`";
+pub(super) const DURATION: &str = "a duration: whole numbers with units, such as `500ms`, `30s`, `5m`, `1h30m` or `30d`; a plain number is seconds";
 /// How long servers, and other runs that hold the lock, are waited for.
 const SERVERS: Duration = Duration::from_secs(30);
 /// How long the distribution's own tool may take; its hooks may start a JVM, and emulation is slow.

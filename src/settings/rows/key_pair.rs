@@ -9,7 +9,7 @@ use crate::pair::Layout;
 use crate::settings::{Opt, Reason};
 
 const MODE: &str = "a file mode in octal, such as `\"0640\"`";
-const LIFE: &str = "a duration (`24h`, `1h30m`, `30d`) or a moment (`2026-12-24T18:00:00Z`)";
+const LIFE: &str = "a duration of at least a second or a moment (`2026-12-24T18:00:00Z`): whole numbers with units, such as `30s`, `1h30m` or `30d`; a plain number is seconds";
 
 pub(crate) static NAMES: Opt<SubjectAltName, true> =
     Opt::address("NAME", "NAME", "a host name, an address, an e-mail address or a URI", str::parse)
@@ -47,6 +47,7 @@ pub(crate) static KEY_TYPE: Opt<KeyType> =
     Opt::words("key-type", "TYPE").keys(&["certificate.key_type"]).help("Kind of the key [default: ec-p256]");
 pub(crate) static NOT_AFTER: Opt<NotAfter> = Opt::new("not-after", "WHEN", LIFE, str::parse)
     .moments()
+    .integers(10)
     .keys(&["certificate.not_after"])
     .help("How long it lives: 24h, 30d, or a moment (RFC 3339) [default: what the CA says]");
 pub(crate) static FORCE: Opt<bool> =

@@ -10,6 +10,7 @@ use crate::fingerprint::Fingerprint;
 use crate::keystore::{
     EntryContent, Keystore, KeystoreFormat, KeystoreProblem, StorePassword, alias_for, find, p11_kit,
 };
+use crate::random;
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
 use crate::trust::ours::Ours;
@@ -289,7 +290,7 @@ pub(super) fn plan(
     } else {
         let mut keystore = open(&file.content)?;
         let gone: usize = before.keys().map(|fingerprint| keystore.remove(fingerprint)).sum();
-        let content = if gone == 0 { file.content.clone() } else { keystore.to_bytes(&mut random)? };
+        let content = if gone == 0 { file.content.clone() } else { keystore.to_bytes(&mut random::fill)? };
         Rc::new(Node::File(File { content, modified: None, ..file.clone() }))
     };
     let Node::File(base_file) = base.as_ref() else {
@@ -320,7 +321,7 @@ pub(super) fn plan(
     } else if added.is_empty() {
         base.as_ref().clone()
     } else {
-        let content = rest.to_bytes(&mut random)?;
+        let content = rest.to_bytes(&mut random::fill)?;
         Node::File(File { content, modified: None, ..file.clone() })
     };
     stores.bases.insert(path.clone(), base.as_ref().clone());
@@ -358,14 +359,4 @@ pub(super) fn offer(after: &View, path: &str, selection: &Selection) -> Offer {
 fn names(keystore: &Keystore) -> BTreeMap<Fingerprint, String> {
     let entries = keystore.entries().iter();
     entries.filter_map(|entry| Some((entry.fingerprint()?, crate::text::escape(entry.alias())))).collect()
-}
-
-/// From the kernel.
-fn random(bytes: &mut [u8]) -> Result<()> {
-    let mut filled = 0;
-    while filled < bytes.len() {
-        filled += rustix::rand::getrandom(&mut bytes[filled..], rustix::rand::GetRandomFlags::empty())
-            .map_err(|error| Error::failed("the kernel gives no random bytes").because(error))?;
-    }
-    Ok(())
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::inputs;
 use super::nix_links::{self, Way};
 use super::{AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Updater, UpdaterInput};
+use crate::cert::readers::{self, Reader};
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -17,27 +18,8 @@ use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
 use crate::trust::nix_store;
 use crate::trust::owners::Owner;
-use crate::trust::readers::{self, Reader};
 use crate::trust::view::View;
-
-/// Where programs look for a bundle, in the order in which Go's crypto/x509 and rustls-native-certs do; then the
-/// copies that only one program reads (kaniko's executor, Amazon ECS's exec agent).
-pub const KNOWN: [&str; 11] = [
-    "/etc/ssl/certs/ca-certificates.crt",
-    "/etc/pki/tls/certs/ca-bundle.crt",
-    "/etc/ssl/ca-bundle.pem",
-    "/etc/pki/tls/cacert.pem",
-    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-    "/etc/ssl/cert.pem",
-    "/etc/ssl/certs/ca-bundle.crt",
-    "/etc/pki/tls/cert.pem",
-    "/etc/ssl1.1/cert.pem",
-    "/kaniko/ssl/certs/ca-certificates.crt",
-    "/var/lib/ecs/deps/execute-command/certs/tls-ca-bundle.pem",
-];
-
-/// How many of [`KNOWN`] more than one program reads: those in front.
-pub const WIDELY_READ: usize = 9;
+use crate::well_known::BUNDLES;
 
 /// The known paths of bundles, as an owner: which file they lead to is the distribution's matter.
 #[derive(Debug)]
@@ -45,7 +27,7 @@ pub struct WellKnown;
 
 impl Owner for WellKnown {
     fn known_paths(&self) -> &'static [&'static str] {
-        &KNOWN
+        &BUNDLES
     }
 }
 
@@ -75,7 +57,7 @@ impl Bundles {
     /// Every known path, the primary one first.
     fn known(&self) -> impl Iterator<Item = &'static str> + Clone + use<> {
         let primary = self.primary;
-        std::iter::once(primary).chain(KNOWN.into_iter().filter(move |path| *path != primary))
+        std::iter::once(primary).chain(BUNDLES.into_iter().filter(move |path| *path != primary))
     }
 
     fn found(&self, view: &View) -> Result<Vec<DistinctBundle>> {
@@ -393,7 +375,7 @@ mod tests {
 
     #[test]
     fn directories_on_the_way_are_ours_to_make() {
-        let bundles = Bundles { primary: KNOWN[0], links: &[] };
+        let bundles = Bundles { primary: BUNDLES[0], links: &[] };
         assert_eq!(bundles.owns("/etc"), Ownership::OnTheWay);
         assert_eq!(bundles.owns("/etc/ssl/certs"), Ownership::OnTheWay);
         assert_eq!(bundles.owns("/etc/ssl/cert.pem"), Ownership::Entry);

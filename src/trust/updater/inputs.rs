@@ -6,11 +6,11 @@ use std::collections::HashSet;
 
 use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
 
+use crate::cert::readers::{self, Reader, ReaderFault};
 use crate::cert::{Certificate, is_decodable, is_well_formed, pem};
 use crate::error::Result;
 use crate::rootfs::tree::Node;
 use crate::text;
-use crate::trust::readers::{self, Reader, ReaderFault};
 use crate::trust::view::View;
 
 /// An input file that would spoil the bundle.

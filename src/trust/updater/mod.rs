@@ -90,6 +90,7 @@ pub enum Ownership {
 
 /// What programs read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum OutputKind {
     /// A PEM file with every root.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::error::Result;
 use crate::rootfs::path::join;
-use crate::rootfs::split;
 use crate::rootfs::tree::Node;
+use crate::rootfs::{MAX_HOPS, split};
 use crate::trust::nix_store::holds;
-use crate::trust::view::{MAX_HOPS, View};
+use crate::trust::view::View;
 
 /// How a path comes into the store.
 #[derive(Clone, Debug, PartialEq, Eq)]

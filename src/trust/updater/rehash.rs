@@ -11,11 +11,11 @@ use sha1::{Digest, Sha1};
 
 use super::Desires;
 use crate::cert::Certificate;
+use crate::cert::readers::openssl;
 use crate::error::Result;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::split;
 use crate::rootfs::tree::Node;
-use crate::trust::readers::openssl;
 use crate::trust::view::View;
 
 /// The endings that are looked at, in any case.

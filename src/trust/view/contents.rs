@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::cert::readers::{self, Reader, Reading};
 use crate::cert::{Certificate, pem};
 use crate::fingerprint::Fingerprint;
-use crate::trust::readers::{self, Reader, Reading};
 
 /// Certificates that were parsed already, by the SHA-256 of their DER (with a label, where the file is irregular): the same
 /// roots are in many files.
@@ -46,8 +46,7 @@ pub(super) fn parse(content: &[u8], parsed: &mut ParsedCertificates, most: u64) 
     let reading = readers::read(content, &Reader::OF_BUNDLES);
     let blocks = pem::blocks(content);
     if blocks.is_empty() {
-        let certificates = Certificate::from_der(content).into_iter().collect();
-        return Some(FileCertificates { certificates, reading });
+        return Some(FileCertificates { certificates: Certificate::all_in(content), reading });
     }
     let mut certificates = Vec::new();
     for block in &blocks {
@@ -60,13 +59,4 @@ pub(super) fn parse(content: &[u8], parsed: &mut ParsedCertificates, most: u64) 
         }
     }
     Some(FileCertificates { certificates, reading })
-}
-
-/// Every certificate of a file, PEM or DER.
-pub fn certificates_in(content: &[u8]) -> Vec<Certificate> {
-    let blocks = pem::blocks(content);
-    if blocks.is_empty() {
-        return Certificate::from_der(content).into_iter().collect();
-    }
-    blocks.iter().filter_map(Certificate::from_block).collect()
 }

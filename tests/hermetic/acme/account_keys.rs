@@ -125,6 +125,27 @@ fn a_key_of_certbot_finds_its_account_and_stays_as_it_is() {
 }
 
 #[test]
+fn a_key_of_certbot_without_an_account_gets_one_and_stays_as_it_is() {
+    let server = server("/account", |asked, base| {
+        if asked.payload["onlyReturnExisting"] == true && asked.before == 0 {
+            return Instead::Json(400, problem("accountDoesNotExist", "no such account"));
+        }
+        Instead::With(201, vec![("Location", format!("{base}/account/1"))], json!({ "status": "valid" }))
+    });
+    let mut client = listening(&server);
+    let written = certbots(&PrivateKey::generate(KeyType::Rsa2048).expect("key")).into_bytes();
+    client.store.content = Some(written.clone());
+    // Nothing has to be written.
+    client.store.is_full = true;
+    for what in ["made", "found"] {
+        assert!(client.fails(&["a.test"]).to_string().contains(FINISHED), "{what}");
+        assert!(client.said(&format!("account of the given key {what}")), "{:?}", client.lines());
+        assert_eq!((client.store.saved, client.store.content.as_ref()), (0, Some(&written)));
+    }
+    assert_eq!(server.count("/account"), 3);
+}
+
+#[test]
 fn keys_in_pem_of_every_kind_and_form_are_used() {
     let mut all: Vec<(Vec<u8>, &str)> =
         KINDS.iter().map(|(kind, algorithm, _)| (key_of_other_software(*kind), *algorithm)).collect();

@@ -1,6 +1,7 @@
 //! Orders that an earlier run placed: resumed where they are the ones that would be placed now, and replaced where not.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -78,6 +79,19 @@ fn a_certificate_that_was_issued_for_a_run_that_was_killed_is_fetched() {
     let run = enroll(&place, "20s").arg("--force").ok();
     run.says([RESUMED, "cannot be used any more: placing another"]);
     assert_eq!(counts(&ca.server), [3, 3, 3], "{run}");
+}
+
+#[test]
+fn a_certificate_that_was_issued_too_long_ago_is_not_fetched() {
+    // A minute of two and a half is over when it is issued.
+    let ca = Issuing::start(90, |_, _| None);
+    let place = Place::at(&ca.server);
+    let key_path = place.path("tls.key").display().to_string();
+    let run = enroll(&place, "60s").killed_before("save", &key_path).run();
+    assert_eq!(run.code, None, "{run}");
+    let run = enroll(&place, "20s").ok();
+    run.says([RESUMED, "cannot be used any more: placing another"]);
+    assert_eq!(ca.server.count("/order"), 2, "{run}");
 }
 
 #[test]
@@ -259,4 +273,12 @@ fn t21_a_record_proves_nothing() {
     killed(&place, &ca.server, &[]);
     fs::write(place.path(ORDER), "{\"schema\":1}").expect("record");
     unused(&place, &ca, "damaged").says(["order.json` is damaged"]);
+
+    // Others could have put it there.
+    let ca = hanging(|_, _| None);
+    let place = Place::at(&ca.server);
+    killed(&place, &ca.server, &[]);
+    let directory = place.path(".tls.key.trustup");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o777)).expect("mode");
+    unused(&place, &ca, "open to others");
 }

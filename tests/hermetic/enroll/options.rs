@@ -8,11 +8,12 @@ use crate::support::run::Trustup;
 fn an_option_that_the_method_does_not_take_is_refused() {
     let file = "/nowhere/file";
     // What somebody gives, with its value; the methods that take it.
-    let options: [(&[&str], &[&str]); 13] = [
+    let options: [(&[&str], &[&str]); 14] = [
         (&["--token-file", file], &["token"]),
         (&["--token", "abc"], &["token"]),
         (&["--provisioner", "dev"], &["provisioner", "x5c", "acme"]),
         (&["--password-file", file], &["provisioner"]),
+        (&["--provisioner-key", file], &["provisioner"]),
         (&["--x5c-cert", file], &["x5c"]),
         (&["--x5c-key", file], &["x5c"]),
         (&["--directory", "https://localhost/directory"], &["acme"]),

@@ -6,10 +6,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 use serde_json::json;
 use trustup::dev_ca::X5C;
+use trustup::jose::jwe;
+use trustup::key::{KeyType, PrivateKey};
+use trustup::step_ca::mint;
 
 use crate::acme::server::{AcmeServer, Instead};
 use crate::support::ca::{self, pem};
-use crate::support::enrollment::{Scene, write};
+use crate::support::enrollment::{Scene, done, write};
 use crate::support::run::Trustup;
 
 /// `trustup enroll x5c web.test` with a birth certificate that could sign.
@@ -57,6 +60,61 @@ fn a_birth_certificate_that_is_its_key_is_said() {
     let run = by_birth(&scene);
     fs::remove_file(scene.path("birth.crt")).expect("removed");
     run.fails(2).says(["no such file", "`--x5c-cert` is"]);
+}
+
+/// The key of a provisioner in every form that `trustup token` takes, and what it lacks.
+#[test]
+fn a_provisioners_key_is_enough() {
+    let scene = Scene::new();
+    let password = || Ok(scene.ca.password().as_bytes().to_vec().into());
+    let key = mint::read_key(scene.ca.provisioner_key().as_bytes(), password).expect("the key");
+    let plain = jwe::decrypt(scene.ca.provisioner_key(), scene.ca.password().as_bytes()).expect("decrypted");
+    write(&scene.path("encrypted.jwk"), scene.ca.provisioner_key().as_bytes(), 0o600);
+    write(&scene.path("plain.jwk"), &plain, 0o600);
+    write(&scene.path("plain.pem"), key.key.to_pem().as_bytes(), 0o600);
+    let nameless = || {
+        let run =
+            scene.plain("provisioner").arg("web.test").args(["--force", "--ca-url", &scene.server.url()]);
+        run.args(["--fingerprint", &scene.ca.fingerprint().hex(), "--provisioner-key"])
+    };
+    let named = |file: &str| nameless().arg(scene.path(file)).args(["--provisioner", scene.ca.provisioner()]);
+    let with_password = || named("encrypted.jwk").arg("--password-file").arg(scene.path("password"));
+    for run in [with_password(), named("plain.jwk"), named("plain.pem")] {
+        assert_eq!(done(&run.ok()).0, "issued");
+        scene.pair();
+    }
+    nameless().arg("-").args(["--provisioner", scene.ca.provisioner()]).stdin(plain.to_vec()).ok();
+
+    named("encrypted.jwk").fails(2).says(["key is encrypted", "--password-file"]);
+    named("password").fails(2).says(["no private key", "password"]);
+    named("missing").fails(2).says(["could not read the provisioner's key", "mounted"]);
+    nameless().arg(scene.path("plain.jwk")).fails(2).says(["not its name", "--provisioner NAME"]);
+    let run = nameless().args(["-", "--password-file", "-", "--provisioner", scene.ca.provisioner()]);
+    run.stdin(b"x".to_vec()).fails(2).says(["cannot come from the same stream", "fd:3"]);
+    write(&scene.path("wrong"), b"wrong", 0o600);
+    let run = named("encrypted.jwk").arg("--password-file").arg(scene.path("wrong"));
+    run.fails(4).says(["password"]);
+    // Another provisioner's key: the CA refuses it, and its list says why.
+    let other = PrivateKey::generate(KeyType::EcP256).expect("a key");
+    write(&scene.path("other.pem"), other.to_pem().as_bytes(), 0o600);
+    named("other.pem").fails(4).says(["refused"]);
+
+    let file = scene.path("trustup.toml");
+    let (crt, pair_key) = (scene.path("web.crt"), scene.path("web.key"));
+    let config = |more: &str| {
+        let text = format!(
+            "[ca]\nurl = {:?}\nfingerprint = {:?}\nprovisioner = {:?}\n[[certificate]]\nnames = [\"web.test\"]\ncert = {crt:?}\nkey = {pair_key:?}\nenroll = {{ method = \"provisioner\", provisioner_key = {:?}{more} }}\n",
+            scene.server.url(),
+            scene.ca.fingerprint().hex(),
+            scene.ca.provisioner(),
+            scene.path("encrypted.jwk"),
+        );
+        fs::write(&file, text).expect("written");
+        Trustup::new(["--json", "enroll", "--config"]).arg(&file).env("HOME", scene.directory.path())
+    };
+    config("").fails(2).says(["key is encrypted", "password_file"]);
+    let run = config(&format!(", password_file = {:?}", scene.path("password"))).ok();
+    assert_eq!(done(&run).0, "issued");
 }
 
 /// Every option that names a secret's file says which secret is not there, and what to look at.

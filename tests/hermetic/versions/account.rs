@@ -41,6 +41,33 @@ fn every_version_of_an_account_is_used() {
 }
 
 #[test]
+fn every_version_of_an_order_in_progress_is_resumed_and_a_newer_one_refused() {
+    let server = AcmeServer::start(|asked, _| {
+        // No order is ever finished.
+        let hangs = asked.path == "/finalize";
+        hangs.then(|| Instead::Text(504, "text/html", "<html>".to_owned()))
+    });
+    let place = Place::at(&server);
+    let enroll = || place.enroll().args(["-v", "--not-after", "2040-02-03T04:05:06Z"]);
+    enroll().fails(6);
+    let file = place.path(".tls.key.trustup/order.json");
+    let now = read_json(&file);
+    let planted = filled("acme-order-1.json", &|placeholder| now[placeholder].clone());
+    assert_eq!(planted, now, "the newest version is what is written");
+    // Fields of a newer trustup do no harm, and stay while the order does.
+    let mut planted = planted;
+    planted[FUTURE] = future();
+    write_json(&file, &planted);
+    enroll().fails(6).says(["resuming the order of an earlier run"]);
+    assert_eq!((server.count("/order"), read_json(&file)), (1, planted.clone()));
+    planted["schema"] = json!(99);
+    write_json(&file, &planted);
+    let asked = server.asked().len();
+    refuses(&enroll().fails(1), &file, 1);
+    assert_eq!((server.asked().len(), read_json(&file)), (asked, planted), "nobody is asked, and it stays");
+}
+
+#[test]
 fn t38_unknown_lines_of_an_account_are_kept_with_its_key() {
     // The server has lost its accounts: the same key gets another one.
     let server = AcmeServer::start(|asked, base| {

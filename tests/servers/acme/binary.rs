@@ -346,6 +346,34 @@ fn the_acme_provisioner_of_step_ca_is_found() {
     }
 }
 
+#[test]
+#[ignore = "needs pebble, step-ca and openssl"]
+fn a_certificate_that_was_issued_for_a_run_that_was_killed_is_fetched() {
+    let (pebble, _dns) = pebble(PebbleOptions::default());
+    let place = Place::new();
+    let key = place.path("server.key");
+    let run = place.at(&pebble, &["a.test"]).killed_before("save", &key).run();
+    assert_eq!(run.code, None, "{run}");
+    place.at(&pebble, &["a.test"]).arg("-v").ok().says(["resuming the order of an earlier run"]);
+    place.verify(&pebble.issuer_root_file(), "a.test");
+    // pebble refuses one nonce in twenty: an order that is sent again is counted by what it says of it.
+    assert_eq!(pebble.log().matches("There are now 1 orders in the db").count(), 1, "{}", pebble.log());
+    assert_eq!(pebble.log().matches("There are now 2 orders in the db").count(), 0, "{}", pebble.log());
+
+    let ca = StepCa::start(StepCaOptions::default());
+    let place = Place::new();
+    let listen = format!("127.0.0.1:{}", ca.http_port());
+    let enroll = || {
+        let options =
+            ["--ca-url", &ca.url(), "--fingerprint", &ca.fingerprint(), "--http-listen", &listen, "-v"];
+        place.enroll(&["localhost"]).args(options)
+    };
+    let run = enroll().killed_before("save", &place.path("server.key")).run();
+    assert_eq!(run.code, None, "{run}");
+    enroll().ok().says(["resuming the order of an earlier run"]);
+    place.verify(&ca.root_file(), "localhost");
+}
+
 /// step-ca asks again and again for what it does not find, so that a signal always meets us while everything is up.
 #[test]
 #[ignore = "needs step-ca, BIND and openssl"]

@@ -43,6 +43,13 @@ fn step_ca_is_asked_again_until_it_gets_through() {
     let error = client.fails(&["localhost"]);
     assert_eq!(error.kind().exit_code(), 6, "{error}");
     assert!(error.to_string().contains("the CA says:"), "{error}");
+
+    // The next run goes on with that order.
+    client.timeout = Duration::from_secs(60);
+    client.settings.webroot = None;
+    client.settings.http_listen = Some(loopback(ca.http_port()));
+    client.obtain(&["localhost"]).expect("issued");
+    assert!(client.said("resuming the order") && !client.said("order placed"), "{:#?}", client.lines());
 }
 
 #[test]

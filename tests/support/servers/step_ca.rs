@@ -45,6 +45,8 @@ pub struct StepCaOptions {
     /// One more ACME provisioner, which wants an external account (step-ca without smallstep's hosted service has no
     /// way to make one: only the refusal can be seen).
     pub external_accounts: bool,
+    /// The CA keeps the JWK provisioner's private key, encrypted, and gives it to who asks.
+    pub keeps_key: bool,
     /// Provisioners before the others, so that the list has pages.
     pub more_provisioners: usize,
 }
@@ -62,6 +64,7 @@ impl Default for StepCaOptions {
             resolver: None,
             usual_ports: false,
             external_accounts: false,
+            keeps_key: true,
             more_provisioners: 0,
         }
     }
@@ -113,8 +116,12 @@ impl StepCa {
         let mut provisioners: Vec<Value> = (0..options.more_provisioners)
             .map(|number| json!({ "type": "ACME", "name": format!("more-{number}") }))
             .collect();
+        let mut jwk = json!({ "type": "JWK", "name": StepCa::PROVISIONER, "key": public });
+        if options.keeps_key {
+            jwk["encryptedKey"] = encrypted.into();
+        }
         provisioners.extend([
-            json!({ "type": "JWK", "name": StepCa::PROVISIONER, "key": public, "encryptedKey": encrypted }),
+            jwk,
             json!({ "type": "X5C", "name": StepCa::X5C, "roots": STANDARD.encode(&birth.pem) }),
             json!({ "type": "ACME", "name": StepCa::ACME }),
         ]);
@@ -248,6 +255,11 @@ impl StepCa {
 
     pub fn password(&self) -> String {
         password(self.directory.path())
+    }
+
+    /// The private key of the JWK provisioner, encrypted with its password, as step wrote it.
+    pub fn provisioner_key_file(&self) -> PathBuf {
+        self.directory.path().join("jwk.private")
     }
 
     /// The key id of the JWK provisioner.

@@ -241,6 +241,12 @@ impl Store {
     }
 }
 
+/// Whether there was nothing of the certificate.
+fn was_absent(former: &Former) -> bool {
+    let kept = serde_json::to_value(former).expect("JSON");
+    kept["certificate"] == false && kept["trust"].as_array().is_some_and(Vec::is_empty)
+}
+
 fn nickname(root: &Root) -> String {
     nickname_for(&Certificate::from_der(&root.der).expect("parses"))
 }

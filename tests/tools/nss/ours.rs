@@ -10,7 +10,7 @@ fn certutil_and_tstclnt_believe_what_we_added() {
         let server = TlsServer::start(&root);
         assert!(!store.connects(&server), "{made:?}: refused before");
         let former = store.add(&root).expect("it was not there");
-        assert!(former.is_absent());
+        assert!(was_absent(&former));
         assert_eq!(store.list(), BTreeMap::from([(nickname(&root), "C,,".to_owned())]), "{made:?}");
         assert!(store.is_valid(&nickname(&root)), "{made:?}");
         assert!(store.connects(&server), "{made:?}");

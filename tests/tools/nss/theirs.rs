@@ -33,7 +33,7 @@ fn what_certutil_made_comes_back_as_it_was() {
             assert_eq!(listed.len(), 2, "{listed:?}");
             assert_eq!(listed["their name"], after, "{flags}");
             if let Some(former) = former {
-                assert!(!former.is_absent());
+                assert!(!was_absent(&former));
                 // It survives the state file.
                 let kept = serde_json::to_string(&former).expect("JSON");
                 store.remove(&root, Some(&serde_json::from_str(&kept).expect("read back")));

@@ -1,4 +1,4 @@
-//! `trust::readers` beside the readers themselves: OpenSSL and GnuTLS (a small C program), Go, p11-kit. Each model finds
+//! `cert::readers` beside the readers themselves: OpenSSL and GnuTLS (a small C program), Go, p11-kit. Each model finds
 //! what its original finds, file by file; so what we call offered is what every real client has.
 
 mod variations;
@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use trustup::cert::pem;
+use trustup::cert::readers::{self, Findings, Reader, openssl};
 use trustup::fingerprint::Fingerprint;
-use trustup::trust::readers::{self, Findings, Reader, openssl};
 
 use self::variations::{Certificates, Variation};
 use crate::support::{ca, go};

@@ -14,7 +14,7 @@ use crate::trust::updater::bundle::push_certificate;
 use crate::trust::updater::inputs;
 use crate::trust::updater::rehash::{self, want_links};
 use crate::trust::updater::{Desires, Updater as _, UpdaterInput};
-use crate::trust::view::{View, certificates_in};
+use crate::trust::view::View;
 
 impl CaCertificates {
     /// Whether a link of the hashed directory leads to nothing, with `links` put over what is there.
@@ -163,7 +163,7 @@ impl CaCertificates {
             .map(Certificate::fingerprint)
             .collect();
         local.sort_by_key(|(_, content)| {
-            let first = certificates_in(content).first().map(Certificate::fingerprint);
+            let first = Certificate::all_in(content).first().map(Certificate::fingerprint);
             first.and_then(|first| there.iter().rposition(|one| *one == first)).unwrap_or(usize::MAX)
         });
         local

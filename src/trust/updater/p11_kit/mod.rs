@@ -17,6 +17,7 @@ use super::{
     Anchor, AnchorDirectory, Desires, NativeTool, Output, OutputKind, Ownership, Refusals, Updater,
     UpdaterInput, rehash,
 };
+use crate::cert::readers::{self, Reader};
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -24,7 +25,6 @@ use crate::rootfs::path::child;
 use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
 use crate::trust::p11_format::{Distrusted, List, P11Format, distrusted, with_first};
-use crate::trust::readers::{self, Reader};
 use crate::trust::view::View;
 
 /// What is extracted into one file.

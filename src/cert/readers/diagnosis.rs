@@ -1,7 +1,7 @@
 //! What is unusual in a file of PEM certificates, for people: where, and what. Says nothing about which reader minds.
 
+use super::super::{der, is_decodable, pem};
 use super::{ReaderFault, find, line_of};
-use crate::cert::{der, is_decodable, pem};
 
 const DASHES: &[u8] = b"-----";
 const BEGIN: &[u8] = b"-----BEGIN ";

@@ -16,7 +16,7 @@ mod regular;
 
 use std::collections::BTreeMap;
 
-use crate::cert::{der, is_decodable, pem};
+use super::{Certificate, der, is_decodable, pem};
 use crate::fingerprint::Fingerprint;
 
 /// A program, or a library of many programs, that reads PEM bundles.
@@ -121,6 +121,21 @@ pub fn read_regular(content: &[u8]) -> Option<Vec<Vec<u8>>> {
     regular::read(content)
 }
 
+/// The chain of a server's certificate, leaf first, as a server with OpenSSL loads it.
+///
+/// # Errors
+/// Why it loads no certificate, or not all of them; without content of the file.
+pub fn read_chain(content: &[u8]) -> Result<Vec<Certificate>, String> {
+    let findings = openssl::read_chain(content);
+    if let Some(offset) = findings.gives_up {
+        return Err(format!("the PEM block at line {} is damaged", line_of(content, offset)));
+    }
+    if findings.certificates.is_empty() {
+        return Err("there is no certificate in it".to_owned());
+    }
+    findings.certificates.iter().map(|der| Certificate::from_der(der)).collect()
+}
+
 /// Reads `content` as `readers` do.
 pub fn read(content: &[u8], readers: &[Reader]) -> Reading {
     // A file of the form that everybody writes needs no models: what they agree on is checked once.
@@ -200,4 +215,40 @@ fn find(content: &[u8], needle: &[u8], from: usize) -> Option<usize> {
 /// The certificate that these bytes are, if they are one that a reader can decode, and nothing more.
 fn whole_certificate(bytes: &[u8]) -> Option<&[u8]> {
     is_decodable(bytes).then_some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use webpki_root_certs::TLS_SERVER_ROOT_CERTS;
+
+    use super::*;
+
+    #[test]
+    fn a_chain_is_read_as_a_server_loads_it() {
+        let (leaf, other) = (pem::encode(&TLS_SERVER_ROOT_CERTS[0]), pem::encode(&TLS_SERVER_ROOT_CERTS[1]));
+        let chain = [&TLS_SERVER_ROOT_CERTS[0], &TLS_SERVER_ROOT_CERTS[1]];
+        let key = pem::armor("PRIVATE KEY", b"x");
+        for text in [
+            format!("{leaf}{other}"),
+            format!("# leaf\n{key}{leaf}\ntext\n{other}").replace('\n', "\r\n"),
+            format!("{leaf}{}{other}", pem::armor("X509 CRL", b"x")),
+        ] {
+            let found = read_chain(text.as_bytes()).expect("a chain");
+            let ders: Vec<&[u8]> = found.iter().map(Certificate::der).collect();
+            assert_eq!(ders, chain.map(|root| &**root), "{text}");
+        }
+        let behind = pem::encode(&[&TLS_SERVER_ROOT_CERTS[0][..], b"\x05\x00"].concat());
+        for (text, why) in [
+            (String::new(), "no certificate"),
+            (key.clone(), "no certificate"),
+            (format!("# {leaf}"), "no certificate"),
+            (format!("{leaf}{}", &other[..other.len() - 10]), "line"),
+            (format!("{leaf}{}", other.replacen('\n', "\n\n", 2)), "line"),
+            (format!("{}{leaf}", key.replace("eA", "!A")), "at line 1 is damaged"),
+            (behind, "at line 1 is damaged"),
+        ] {
+            let error = read_chain(text.as_bytes()).expect_err(why);
+            assert!(error.contains(why), "{error}: {text}");
+        }
+    }
 }

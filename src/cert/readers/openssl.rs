@@ -2,8 +2,8 @@
 //! (`X509_load_cert_crl_file`) loses everything for one block that cannot be read, a file of a CApath
 //! (`X509_load_cert_file`) only what follows. 1.1.1 to 3.5.
 
+use super::super::{der, has_readable_settings, is_decodable};
 use super::{Findings, base64};
-use crate::cert::{der, has_readable_settings, is_decodable};
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
 
@@ -80,6 +80,29 @@ pub fn only_certificate(content: &[u8]) -> Option<Vec<u8>> {
     let regular = super::regular::read(content);
     let mut found = regular.unwrap_or_else(|| read_file(content).certificates);
     if found.len() == 1 { found.pop() } else { None }
+}
+
+/// The chain of a server's certificate (`SSL_CTX_use_certificate_chain_file`): blocks of other kinds, such as a key, must be
+/// PEM, and are passed over.
+pub(super) fn read_chain(content: &[u8]) -> Findings {
+    on_both_processors(content, |sign| {
+        let mut findings = Findings::default();
+        let mut lines = Lines { content, at: 0, sign };
+        loop {
+            match next_block(&mut lines) {
+                Next::End => return findings,
+                Next::Fault(at) => return Findings { gives_up: Some(at), ..findings },
+                // Stricter than OpenSSL, which passes over what follows a plain certificate: not all servers do.
+                Next::Block(block) if block.is_certificate() => match block.certificate(false) {
+                    Some(der) if der.len() == block.body.len() || block.label == b"TRUSTED CERTIFICATE" => {
+                        findings.certificates.push(der.to_vec());
+                    }
+                    _ => return Findings { gives_up: Some(block.start), ..findings },
+                },
+                Next::Block(_) => {}
+            }
+        }
+    })
 }
 
 /// A file that a hash link of a CApath names. What comes before a fault is found; the fault ends the search of this

@@ -1,8 +1,8 @@
 //! p11-kit: `p11_pem_parse` (common/pem.c, 0.24 and 0.25). It searches for markers wherever they are, ends at the first
 //! pair that does not fit and at a NUL byte, and passes over bodies that it cannot decode.
 
+use super::super::{der, has_readable_settings, is_decodable};
 use super::{Findings, base64, find};
-use crate::cert::{der, has_readable_settings, is_decodable};
 
 const DASHES: &[u8] = b"-----";
 const BEGIN: &[u8] = b"-----BEGIN ";

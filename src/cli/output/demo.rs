@@ -1,0 +1,20 @@
+//! `trustup demo --json`.
+
+use serde::Serialize;
+
+use crate::demo::DemoProof;
+use crate::ui::json::JsonReport;
+
+/// What the demo proved.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct DemoReport {
+    /// Always false: the demo works on root file systems of its own.
+    pub(crate) changed: bool,
+    /// What was proven.
+    pub(crate) proven: DemoProof,
+}
+
+impl JsonReport for DemoReport {
+    const COMMAND: &'static str = "demo";
+}

@@ -1,0 +1,63 @@
+//! `trustup doctor --json`.
+
+use serde::Serialize;
+
+use crate::doctor::{ClientView, StoreFinding};
+use crate::fingerprint::Fingerprint;
+use crate::ui::json::JsonReport;
+
+/// What the TLS clients of a root file system would do, and why.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct DoctorReport {
+    /// The root file system.
+    pub(crate) sysroot: String,
+    /// The row of the table of distributions.
+    pub(crate) row: &'static str,
+    /// The server of `--connect`; null where none was named.
+    pub(crate) connect: Option<ConnectedServer>,
+    /// The roots that trustup installed.
+    pub(crate) anchors: Vec<DoctorAnchor>,
+    /// Whether all clients that are installed accept the server, or hold the roots; the exit code says the same.
+    pub(crate) all_good: bool,
+    /// The clients.
+    pub(crate) clients: Vec<ClientView>,
+    /// What others left damaged in the stores, and variables that mislead.
+    pub(crate) findings: Vec<StoreFinding>,
+}
+
+impl JsonReport for DoctorReport {
+    const COMMAND: &'static str = "doctor";
+}
+
+/// The server of `--connect`.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ConnectedServer {
+    /// Host and port.
+    pub(crate) server: String,
+    /// The certificates that it sent, its own first.
+    pub(crate) chain: Vec<SentCertificate>,
+}
+
+/// A certificate that a server sent.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct SentCertificate {
+    /// SHA-256 of the DER.
+    pub(crate) fingerprint: Fingerprint,
+    /// The subject, for people.
+    pub(crate) subject: String,
+    /// The issuer, for people.
+    pub(crate) issuer: String,
+}
+
+/// A root that trustup installed.
+#[derive(Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct DoctorAnchor {
+    /// SHA-256 of the DER.
+    pub(crate) fingerprint: Fingerprint,
+    /// The subject, for people.
+    pub(crate) subject: String,
+}

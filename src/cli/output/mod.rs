@@ -1,0 +1,26 @@
+//! What each command prints with `--json`: one struct for each report. `docs/schema/` has a JSON Schema of each, made from
+//! these structs (`tests`); what all have in common is in [`crate::ui::json`].
+
+pub(super) mod bootstrap;
+pub(super) mod config;
+pub(super) mod demo;
+pub(super) mod detect;
+pub(super) mod dev_ca;
+pub(super) mod doctor;
+pub(super) mod enroll;
+pub(super) mod env;
+pub(super) mod status;
+pub(super) mod token;
+pub(super) mod untrust;
+pub(super) mod version;
+
+#[cfg(test)]
+mod tests;
+use std::path::Path;
+
+use crate::text;
+
+/// A path as it is shown: escaped.
+pub(super) fn shown_path(path: &Path) -> String {
+    text::escape(&path.to_string_lossy())
+}
