@@ -236,7 +236,7 @@ fn chosen(
         if let Some(row) = given.filter(|_| !is_used) {
             let (option, word) = (row.spec().shown(), method.word);
             return Err(Error::usage(format!("`{option}` is given, and no certificate uses the method `{word}`"))
-                .hint(format!("`trustup enroll {word} --cert FILE --key FILE` takes it; in trustup.toml it is `method = {word:?}`")));
+                .hint(format!("`trustup enroll {word} --cert FILE --key FILE` takes it; in trustup.toml it is `method = \"{word}\"`")));
         }
     }
     Ok(certificates)

@@ -106,9 +106,9 @@ fn run(context: &Context<'_>) -> Result<u8> {
             "ignored, since the command line or the environment names a source: those of `{path}`"
         ));
     }
+    let stamp = context.stamp()?;
     let request = TrustRequest::from_settings(&settings)?;
     check_ca_out(context, &request, &trees)?;
-    let stamp = context.stamp()?;
     trees.refuse_newer()?;
 
     // Files are read anyway: what is here already matters only to sources that are asked over the network.

@@ -111,6 +111,7 @@ fn shape(command: clap::Command, all: &[Taken]) -> clap::Command {
     command
         .args(options::args(&before))
         .override_usage("trustup enroll [OPTIONS] [METHOD] [NAME]... [-- <COMMAND>...]")
+        .disable_help_subcommand(true)
         .subcommand_value_name("METHOD")
         .subcommand_help_heading("Methods")
         .subcommands(METHODS.map(|row| {
