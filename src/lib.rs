@@ -4,9 +4,10 @@
 
 pub mod acme;
 pub mod apply;
+mod bootstrap;
 pub mod cert;
 pub mod cli;
-pub mod config;
+mod config_check;
 pub mod converge;
 pub mod demo;
 pub mod dev_ca;
@@ -33,10 +34,12 @@ mod random;
 pub mod rootfs;
 pub mod runtime;
 pub mod secret;
+mod settings;
 pub mod source;
 pub mod state;
 pub mod step_ca;
 pub mod text;
+mod token;
 pub mod trust;
 pub mod ui;
 pub mod versioned;

@@ -28,23 +28,6 @@ impl ChallengeType {
     /// All of them.
     pub const ALL: [ChallengeType; 3] =
         [ChallengeType::Http01, ChallengeType::TlsAlpn01, ChallengeType::Dns01];
-
-    /// The challenge that an option (by its name with `_`) is for; `None` for an option of all of them.
-    pub(crate) fn of_option(id: &str) -> Option<Self> {
-        match id {
-            "http_listen" | "webroot" => Some(ChallengeType::Http01),
-            "tls_listen" => Some(ChallengeType::TlsAlpn01),
-            "dns_hook" => Some(ChallengeType::Dns01),
-            id if id.starts_with("rfc2136") => Some(ChallengeType::Dns01),
-            _ => None,
-        }
-    }
-
-    /// The first of these options that this challenge never uses, and the one that it is for.
-    pub(crate) fn unused<'a>(self, ids: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, Self)> {
-        let with_its_own = |id| Some((id, ChallengeType::of_option(id)?));
-        ids.into_iter().filter_map(with_its_own).find(|(_, own)| *own != self)
-    }
 }
 
 impl fmt::Display for ChallengeType {

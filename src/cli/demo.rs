@@ -3,31 +3,34 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use clap::Args;
-
-use super::Context;
+use super::options::plain;
 use super::output::demo::DemoReport;
+use super::{CommandRow, Context};
 use crate::demo::{self, Stage};
 use crate::env::Env;
 use crate::error::{Error, Result};
 
-/// Show it all on throwaway root file systems: a CA, bootstrap, a TLS client before and after, a certificate, untrust
-#[derive(Debug, Args)]
-#[command(
-    after_help = "It needs no network, no root rights and no other program, changes nothing on this machine, and ends with a
+pub(super) static ROW: CommandRow = CommandRow {
+    name: "demo",
+    about: "Show it all on throwaway root file systems: a CA, bootstrap, a TLS client before and after, a certificate, untrust",
+    after_help: "It needs no network, no root rights and no other program, changes nothing on this machine, and ends with a
 code other than 0 if any step is not proven.
 
 Examples:
   trustup demo
-  trustup demo --json -q"
-)]
-pub(super) struct DemoArgs {}
+  trustup demo --json -q",
+    options: || vec![],
+    reads_variables: true,
+    shape: plain,
+    run,
+};
 
-pub(super) fn run(context: &Context, _args: &DemoArgs) -> Result<u8> {
+fn run(context: &Context<'_>) -> Result<u8> {
     let ui = context.ui;
-    if context.global.sysroot != Path::new("/") {
-        return Err(Error::usage("the demo works on root file systems of its own")
-            .hint("leave `--sysroot` out; to see what would be done to a root file system, use `--dry-run bootstrap`"));
+    if context.settings.root() != Path::new("/") {
+        return Err(Error::usage("the demo works on root file systems of its own").hint(
+            "omit `--sysroot`; to see what would be done to a root file system, use `--dry-run bootstrap`",
+        ));
     }
     // Nothing of this machine's environment decides what the demo shows.
     let env = Env::fixed([], context.env.now());

@@ -1,12 +1,13 @@
 //! `trustup detect`: what this root file system is, and what bootstrap would use.
 
-use clap::Args;
-
-use super::Context;
+use super::options::plain;
 use super::output::detect::{DetectListReport, DetectReport, DetectedStore, DistroRow, OsFields};
 use super::output::shown_path;
-use super::stores::{Create, StoreArgs};
+use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
+use super::{CommandRow, Context};
+use crate::bootstrap::selection::selection;
 use crate::error::Result;
+use crate::settings::Opt;
 use crate::state::State;
 use crate::text;
 use crate::trust::distro::DISTROS;
@@ -15,22 +16,24 @@ use crate::trust::stores::{self, Wish};
 use crate::trust::unknown;
 use crate::trust::view::View;
 
-/// Show what this root file system is: distribution, anchor directory, updater, every trust store
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
+static LIST: Opt<bool> =
+    Opt::switch("list").help("List every distribution that trustup knows, and how it is proven");
+
+pub(super) static ROW: CommandRow = CommandRow {
+    name: "detect",
+    about: "Show what this root file system is: distribution, anchor directory, updater, every trust store",
+    after_help: "Examples:
   trustup detect
   trustup --sysroot ./rootfs detect --json
-  trustup detect --list")]
-pub(super) struct DetectArgs {
-    /// List every distribution that trustup knows, and how it is proven
-    #[arg(long)]
-    list: bool,
-    #[command(flatten)]
-    stores: StoreArgs,
-}
+  trustup detect --list",
+    options: || vec![LIST.taken(), JAVA_PASSWORD, NSS_PASSWORD, USERS, DATABASES],
+    reads_variables: true,
+    shape: plain,
+    run,
+};
 
-pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
-    if args.list {
+fn run(context: &Context<'_>) -> Result<u8> {
+    if context.settings.is(&LIST) {
         return list(context);
     }
     let trees = context.trees()?;
@@ -41,8 +44,8 @@ pub(super) fn run(context: &Context, args: &DetectArgs) -> Result<u8> {
     let chosen = facts.updater(&view, UpdaterChoice::Auto)?;
     let (updater, updater_why) = (chosen.updater, chosen.why);
     let outputs = output_views(&view, &facts)?;
-    let selection =
-        args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), Create::default())?;
+    let wishes = (Wish::IfThere, Wish::IfThere);
+    let selection = selection(context.settings, context.env, &trees, wishes)?;
     let beside = stores::look(&view, facts.row.updater, &selection, &state.added)?;
     let mut warnings = beside.warnings.clone();
     warnings.extend(unknown::overlooked_tool(&view, &facts)?);

@@ -4,93 +4,102 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use clap::Args;
-
-use super::Context;
+use super::options::plain;
 use super::output::dev_ca::DevCaReport;
+use super::{CommandRow, Context};
 use crate::cert::SubjectAltName;
 use crate::dev_ca::{DevCa, JWK, KeptCa, Server, ServerSettings, allowed};
+use crate::enroll::methods::PROVISIONER;
 use crate::error::{Error, Result};
 use crate::runtime::{self, Signals};
+use crate::settings::{Opt, Reason};
 use crate::text;
 use crate::trust::runtimes::render::quote;
 use crate::ui::Ui;
 use crate::ui::json::UtcTime;
 
-/// Run a small CA for development, with step-ca's interface: not for production
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Its root may vouch for localhost, .test, .internal and the names of `--name` only, and ends after 30 days.
+static LISTEN: Opt<SocketAddr> = Opt::new("listen", "ADDRESS:PORT", "an address and a port", listen)
+    .default("127.0.0.1:9443", || SocketAddr::from(([127, 0, 0, 1], 9443)))
+    .help("Where to listen; port 0 is any free one");
+static STATE: Opt<PathBuf> = Opt::path("state", "DIR")
+    .help("Keep root, keys and password in DIR, which is made if it is not there, and use them again");
+/// Not `--name` of bootstrap.
+static HOST_NAME: Opt<SubjectAltName, true> =
+    Opt::address("name", "NAME", "a host name or an address", str::parse)
+        .repeatable()
+        .never(Reason::Ambiguous)
+        .help("A host name (and all names below it) or an address that certificates may be for besides local ones; the CA answers to it too (repeatable)");
+static ALLOW_OTHER_HOSTS: Opt<bool> = Opt::switch("allow-other-hosts").never(Reason::LoosensACheck).help(
+    "Listen on another address than loopback: everyone who reaches it and has the password gets certificates",
+);
+
+pub(super) static ROW: CommandRow = CommandRow {
+    name: "dev-ca",
+    about: "Run a small CA for development, with step-ca's interface: not for production",
+    after_help: "Its root may vouch for localhost, .test, .internal and the names of `--name` only, and ends after 30 days.
 Without `--state` it is gone with the process, key and all. It runs until SIGTERM or SIGINT.
 
 Examples:
   trustup dev-ca --state ./dev-ca
-  trustup dev-ca --listen 0.0.0.0:9443 --allow-other-hosts --name ca --name web --state /state"
-)]
-pub(super) struct DevCaArgs {
-    /// Where to listen; port 0 is any free one
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9443")]
-    listen: SocketAddr,
-    /// Keep root, keys and password in DIR, which is made if it is not there, and use them again
-    #[arg(long, value_name = "DIR")]
-    state: Option<PathBuf>,
-    /// A host name (and all names below it) or an address that certificates may be for besides local ones; the CA
-    /// answers to it too (repeatable)
-    #[arg(long, value_name = "NAME")]
-    name: Vec<SubjectAltName>,
-    /// The name of the provisioner whose password gives certificates [default: that of the CA that is kept, else `dev`]
-    #[arg(long, value_name = "NAME")]
-    provisioner: Option<String>,
-    /// Listen on another address than loopback: whoever reaches it and has the password gets certificates
-    #[arg(long)]
-    allow_other_hosts: bool,
-}
+  trustup dev-ca --listen 0.0.0.0:9443 --allow-other-hosts --name ca --name web --state /state",
+    options: || vec![LISTEN.taken(), STATE.taken(), HOST_NAME.taken(),
+        PROVISIONER.taken_as("The name of the provisioner whose password gives certificates [default: that of the CA that is kept, else `dev`]"),
+        ALLOW_OTHER_HOSTS.taken()],
+    reads_variables: true,
+    shape: plain,
+    run,
+};
 
-pub(super) fn run(context: &Context, args: &DevCaArgs) -> Result<u8> {
-    let ui = context.ui;
-    if context.global.sysroot != Path::new("/") {
+fn run(context: &Context<'_>) -> Result<u8> {
+    let (ui, settings) = (context.ui, context.settings);
+    let listen = settings.get(&LISTEN).copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9443)));
+    let others = settings.is(&ALLOW_OTHER_HOSTS);
+    if context.settings.root() != Path::new("/") {
         return Err(Error::usage("a CA runs on this machine, in no other root file system")
-            .hint("leave `--sysroot` out; `--state DIR` says where the CA is kept"));
+            .hint("omit `--sysroot`; `--state DIR` says where the CA is kept"));
     }
-    if ui.json && args.state.is_none() {
+    if ui.json && !settings.has(&STATE) {
         return Err(Error::usage("a CA that is not kept would have to show its password in the JSON")
             .hint("keep it: `trustup --json dev-ca --state DIR`"));
     }
-    if let Some(name) = &args.provisioner
+    let provisioner = settings.get(&PROVISIONER);
+    if let Some(name) = provisioner
         && (name.is_empty() || name.contains(char::is_control))
     {
         return Err(Error::usage("this is no name of a provisioner").at(text::escape(name)));
     }
     // Before anything is made.
-    allowed(args.listen, args.allow_other_hosts)?;
-    let mut names = args.name.clone();
-    let listens_at = SubjectAltName::Ip(args.listen.ip());
-    if !args.listen.ip().is_loopback() && !args.listen.ip().is_unspecified() && !names.contains(&listens_at) {
+    allowed(listen, others)?;
+    let mut names = settings.all(&HOST_NAME).to_vec();
+    let listens_at = SubjectAltName::Ip(listen.ip());
+    if !listen.ip().is_loopback() && !listen.ip().is_unspecified() && !names.contains(&listens_at) {
         names.push(listens_at);
     }
-    if context.global.dry_run {
-        ui.say(format!("would run a CA for development at https://{}", args.listen));
+    if context.is_dry_run() {
+        ui.say(format!("would run a CA for development at https://{}", listen));
         return Ok(0);
     }
-    let kept = match &args.state {
-        Some(directory) => Some(DevCa::open(context.env, directory, args.provisioner.as_deref(), &names)?),
+    let kept = match settings.get(&STATE) {
+        Some(directory) => {
+            Some(DevCa::open(context.env, directory, provisioner.map(String::as_str), &names)?)
+        }
         None => None,
     };
     let ca = match &kept {
         Some(kept) => Arc::clone(&kept.ca),
-        None => Arc::new(DevCa::with(context.env, args.provisioner.as_deref().unwrap_or(JWK), &names)?),
+        None => Arc::new(DevCa::with(context.env, provisioner.map(String::as_str).unwrap_or(JWK), &names)?),
     };
-    let settings = ServerSettings {
-        listen: args.listen,
-        other_hosts: args.allow_other_hosts,
+    let server_settings = ServerSettings {
+        listen,
+        other_hosts: others,
         names: names.clone(),
         log: Arc::new(move |line| ui.say(line)),
     };
     let served = runtime::block_on(async {
         // Before the server: a signal that comes while it starts ends it too.
         let signals = Signals::new()?;
-        let server = Server::start_with(Arc::clone(&ca), settings)?;
-        announce(ui, args, kept.as_ref(), &ca, &server)?;
+        let server = Server::start_with(Arc::clone(&ca), server_settings)?;
+        announce(context, listen, kept.as_ref(), &ca, &server)?;
         signals.next().await;
         Ok(())
     });
@@ -99,12 +108,24 @@ pub(super) fn run(context: &Context, args: &DevCaArgs) -> Result<u8> {
     Ok(0)
 }
 
+fn listen(text: &str) -> Result<SocketAddr> {
+    text.parse().map_err(|_| Error::usage("it should be an address and a port, such as `127.0.0.1:9443`"))
+}
+
 /// Says that it runs, and where.
-fn announce(ui: Ui, args: &DevCaArgs, kept: Option<&KeptCa>, ca: &DevCa, server: &Server) -> Result<()> {
-    let url = url(server, args);
+fn announce(
+    context: &Context<'_>,
+    listen: SocketAddr,
+    kept: Option<&KeptCa>,
+    ca: &DevCa,
+    server: &Server,
+) -> Result<()> {
+    let ui = context.ui;
+    let names = context.settings.all(&HOST_NAME);
+    let url = url(server, listen, names);
     let password_file = kept.map(|kept| kept.password_file.display().to_string());
     show(ui, ca, &url, password_file.as_deref());
-    if args.allow_other_hosts && !args.listen.ip().is_loopback() {
+    if context.settings.is(&ALLOW_OTHER_HOSTS) && !listen.ip().is_loopback() {
         ui.warn("other hosts can reach this CA: whoever has the password gets certificates");
     }
     ui.result(&DevCaReport {
@@ -126,11 +147,11 @@ fn announce(ui: Ui, args: &DevCaArgs, kept: Option<&KeptCa>, ca: &DevCa, server:
 }
 
 /// Under the name that others reach it by, if it has one.
-fn url(server: &Server, args: &DevCaArgs) -> String {
-    let host = match args.name.first() {
+fn url(server: &Server, listen: SocketAddr, names: &[SubjectAltName]) -> String {
+    let host = match names.first() {
         Some(SubjectAltName::Ip(address)) if address.is_ipv6() => format!("[{address}]"),
-        Some(name) if !args.listen.ip().is_loopback() => name.to_string(),
-        _ if args.listen.ip().is_unspecified() || args.listen.ip().is_loopback() => "localhost".to_owned(),
+        Some(name) if !listen.ip().is_loopback() => name.to_string(),
+        _ if listen.ip().is_unspecified() || listen.ip().is_loopback() => "localhost".to_owned(),
         _ => return server.url(),
     };
     format!("https://{host}:{}", server.address().port())

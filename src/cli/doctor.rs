@@ -1,11 +1,10 @@
 //! `trustup doctor`: what the TLS clients here would do, and why.
 
-use clap::Args;
-
-use super::Context;
+use super::options::plain;
 use super::output::doctor::{ConnectedServer, DoctorAnchor, DoctorReport, SentCertificate};
 use super::output::shown_path;
-use super::trees::Trees;
+use super::{CommandRow, Context};
+use crate::bootstrap::trees::Trees;
 use crate::cert::Certificate;
 use crate::converge::system_roots;
 use crate::doctor::{self, ClientView, Question, StoreFinding, count};
@@ -14,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::net::dns::Settings;
 use crate::net::handshake::{self, Presented};
 use crate::rootfs::Sysroot;
+use crate::settings::Opt;
 use crate::state::{self, State, Status};
 use crate::text;
 use crate::trust::facts::Facts;
@@ -22,31 +22,35 @@ use crate::trust::view::View;
 /// Largest `/etc/resolv.conf` or `/etc/hosts` that is read.
 const SETTINGS_LIMIT: u64 = 4 * 1024 * 1024;
 
-/// Show for each TLS client here (curl, Python, Node, Java, Go, git, browsers, …) what it reads, whether the installed
-/// roots are in there, whether it would believe a server, and the first thing to change
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
+static CONNECT: Opt<String> =
+    Opt::text("connect", "HOST:PORT").help("The server that clients are to believe; `/` only");
+
+pub(super) static ROW: CommandRow = CommandRow {
+    name: "doctor",
+    about: "Show for each TLS client here (curl, Python, Node, Java, Go, git, browsers, …) what it reads, whether the installed roots are in there, whether it would believe a server, and the first thing to change",
+    after_help: "Examples:
   trustup doctor
   trustup doctor --connect ca.internal:9000
   trustup --sysroot ./rootfs doctor --json
 
 No program is run, and nothing is changed. With --connect one TLS handshake shows the server's chain, which is then
 judged with the roots of each client. The variables of this shell count as they would for the client; in another sysroot
-there are none. Exit 0 only if all clients that are there accept the server, or hold the installed roots; else 4.")]
-pub(super) struct DoctorArgs {
-    /// The server that clients are to believe; `/` only
-    #[arg(long, value_name = "HOST:PORT")]
-    connect: Option<String>,
-}
+there are none. Exit 0 only if all clients that are there accept the server, or hold the installed roots; else 4.",
+    options: || vec![CONNECT.taken()],
+    reads_variables: true,
+    shape: plain,
+    run,
+};
 
-pub(super) fn run(context: &Context, args: &DoctorArgs) -> Result<u8> {
+fn run(context: &Context<'_>) -> Result<u8> {
     let trees = context.trees()?;
     let system = &trees.system;
-    let target = args.connect.as_deref().map(target).transpose()?;
+    let server = context.settings.get(&CONNECT);
+    let target = server.map(|text| target(text)).transpose()?;
     if target.is_some() && !system.is_host() {
         return Err(Error::usage("a server can be asked only for the system that we run in")
             .at(system.path().display())
-            .hint("leave out `--connect`, or run trustup inside that root file system"));
+            .hint("omit `--connect`, or run trustup inside that root file system"));
     }
     let nothing = Env::fixed([], context.env.now());
     let env = if system.is_host() { context.env } else { &nothing };
@@ -63,7 +67,7 @@ pub(super) fn run(context: &Context, args: &DoctorArgs) -> Result<u8> {
     let findings = doctor::findings(&view, &facts, env)?;
     let all_good = clients.iter().filter(|client| client.installed).all(|client| client.verdict.is_good());
     if context.ui.json {
-        let connect = args.connect.as_deref().zip(presented.as_ref());
+        let connect = server.zip(presented.as_ref());
         context.ui.result(&DoctorReport {
             sysroot: shown_path(system.path()),
             row: facts.row.id,

@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use clap::Args;
-
-use super::Context;
+use super::options::plain;
 use super::output::env::{EnvInstallReport, EnvReport, EnvVariable};
 use super::output::shown_path;
-use super::trees::Trees;
+use super::{CommandRow, Context};
+use crate::bootstrap::trees::Trees;
 use crate::converge::{Extra, Goal, Options, converge, system_roots, system_stores};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::rootfs::Sysroot;
+use crate::settings::Opt;
 use crate::state::{self, State, StoredAnchor};
 use crate::text;
 use crate::trust::facts::{Facts, UpdaterChoice};
@@ -34,9 +34,15 @@ enum Format {
     Json,
 }
 
-/// Print the variables that programs need which do not read the system store (Node, Python, git, cargo, curl, …)
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
+static FORMAT: Opt<Format> = Opt::words("format", "FORMAT").help("How to write the variables [default: sh]");
+static INSTALL: Opt<bool> = Opt::switch("install")
+    .excludes(&["format"])
+    .help("Write /etc/profile.d/trustup.sh, so that every login shell sets them");
+
+pub(super) static ROW: CommandRow = CommandRow {
+    name: "env",
+    about: "Print the variables that programs need which do not read the system store (Node, Python, git, cargo, curl, …)",
+    after_help: "Examples:
   In a script, after bootstrap:
     eval \"$(trustup env)\"
   For a container:
@@ -48,18 +54,15 @@ enum Format {
 
 Variables that replace a program's roots name the combined bundle, those that add to them the one root. What is set
 already is kept, and said; so is a variable that would go before one that is set. JAVA_TOOL_OPTIONS, which only a private
-store needs, is added to. `dockerfile` and `docker` lines for another sysroot do not look at the variables of this shell.")]
-pub(super) struct EnvArgs {
-    /// How to write the variables [default: sh]
-    #[arg(long, value_name = "FORMAT")]
-    format: Option<Format>,
-    /// Write /etc/profile.d/trustup.sh, so that every login shell sets them
-    #[arg(long, conflicts_with = "format")]
-    install: bool,
-}
+store needs, is added to. `dockerfile` and `docker` lines for another sysroot do not look at the variables of this shell.",
+    options: || vec![FORMAT.taken(), INSTALL.taken()],
+    reads_variables: true,
+    shape: plain,
+    run,
+};
 
-pub(super) fn run(context: &Context, args: &EnvArgs) -> Result<u8> {
-    if args.install { install(context) } else { print(context, args) }
+fn run(context: &Context<'_>) -> Result<u8> {
+    if context.settings.is(&INSTALL) { install(context) } else { print(context) }
 }
 
 /// Whether this root is one that programs were meant to trust.
@@ -194,12 +197,13 @@ fn superseded(system: &Sysroot, held: &BTreeSet<Fingerprint>) -> Result<BTreeSet
     Ok(covered.map(|(path, _)| path).collect())
 }
 
-fn print(context: &Context, args: &EnvArgs) -> Result<u8> {
-    let (ui, json) = (context.ui, context.global.json);
-    let format = match args.format {
+fn print(context: &Context<'_>) -> Result<u8> {
+    let (ui, json) = (context.ui, context.ui.json);
+    let format = match context.settings.get(&FORMAT).copied() {
         Some(format) if json && format != Format::Json => {
-            return Err(Error::usage("`--json` and another `--format` exclude each other")
-                .hint("leave one of them out"));
+            return Err(
+                Error::usage("`--json` and another `--format` exclude each other").hint("omit one of them")
+            );
         }
         Some(format) => format,
         None if json => Format::Json,
@@ -268,7 +272,7 @@ fn install(context: &Context) -> Result<u8> {
                 "or run `trustup bootstrap` and `trustup env --install` as root, for the system's stores",
             ));
     }
-    let (ui, dry_run) = (context.ui, context.global.dry_run);
+    let (ui, dry_run) = (context.ui, context.is_dry_run());
     let options = Options {
         stores: None,
         updater: UpdaterChoice::Auto,

@@ -1,5 +1,5 @@
-//! The command line: the tree of commands, the options that all of them share, and what an exit code means. Each
-//! command has its own file; none of them prints or reads variables by itself.
+//! The command line: the table of commands, the options that all of them share, and what an exit code means. Each command
+//! has its own file; none of them prints or reads variables by itself.
 
 mod bootstrap;
 mod config;
@@ -9,34 +9,32 @@ mod dev_ca;
 mod doctor;
 mod enroll;
 mod env;
+mod options;
 mod output;
 mod status;
 mod stores;
 #[cfg(test)]
 mod tests;
 mod token;
-mod trees;
 mod untrust;
-mod variables;
 mod version;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
-use clap::error::ErrorKind;
-use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::ArgMatches;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
-use crate::duration;
+use crate::bootstrap::trees::Trees;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::fingerprint::Fingerprint;
-use crate::rootfs::{Sysroot, budget};
-use crate::trust::distro::DISTROS;
+use crate::rootfs::budget;
+use crate::settings::rows::{DRY_RUN, stamp};
+use crate::settings::{Layer, Settings, Taken, from_environment, from_matches, is_on, join, meant};
+use crate::text;
 use crate::ui::{Color, Ui};
 
-use self::trees::Trees;
+use self::options::{COLOR, GLOBAL, JSON, QUIET, VERBOSE};
 
 /// Printed below the help of every command.
 const EXIT_CODES: &str = "\
@@ -55,133 +53,82 @@ Every option can also be set by a variable: TRUSTUP_ and its name in capitals (-
 TRUSTUP_CA_URL), but for those that loosen a check (--allow-…, --force, --repair) or run a program
 (--dns-hook), and those of untrust.";
 
-/// Takes a container from "trusts nobody" to "serves a fresh certificate": detects the distribution, fetches a root
-/// certificate or bundle, checks its pinned SHA-256, installs it in every trust store and proves it; then gets a
-/// certificate from step-ca or any ACME server.
-#[derive(Debug, Parser)]
-#[command(name = "trustup", version, after_help = EXIT_CODES, max_term_width = 110)]
-struct Cli {
-    #[command(flatten)]
-    global: Global,
-    #[command(subcommand)]
-    command: Command,
+const ABOUT: &str = "Takes a container from \"trusts nobody\" to \"serves a fresh certificate\": detects the distribution, fetches a root certificate or bundle, checks its pinned SHA-256, installs it in every trust store and proves it; then gets a certificate from step-ca or any ACME server";
+
+/// One command of trustup.
+struct CommandRow {
+    name: &'static str,
+    about: &'static str,
+    /// Examples, and what else its help ends with.
+    after_help: &'static str,
+    /// Its own options.
+    options: fn() -> Vec<Taken>,
+    /// Whether variables set them: not those of a command that takes trust away (threat T1).
+    reads_variables: bool,
+    /// The command with these options, and what of it is more than that.
+    shape: fn(clap::Command, &[Taken]) -> clap::Command,
+    run: fn(&Context<'_>) -> Result<u8>,
 }
 
-/// Options of every command.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Options of every command")]
-struct Global {
-    /// Work on the root file system in DIR instead of `/`; none of its programs is run
-    #[arg(long, global = true, value_name = "DIR", default_value = "/", hide_default_value = true)]
-    sysroot: PathBuf,
-    /// Take the root file system for this distribution, whatever its os-release says (`trustup detect --list`)
-    #[arg(long, global = true, value_name = "ROW", value_parser = distributions(), hide_possible_values = true)]
-    distribution: Option<String>,
-    /// Where the private store is, for users who cannot write the system's stores [default: below
-    /// $XDG_STATE_HOME, ~/.local/state or /tmp]
-    #[arg(long, global = true, value_name = "DIR")]
-    private_dir: Option<PathBuf>,
-    /// Show what would change, and stop there
-    #[arg(long, global = true)]
-    dry_run: bool,
-    /// Print plan and result as one JSON object on stdout
-    #[arg(long, global = true)]
-    json: bool,
-    /// Show every step and its reason
-    #[arg(short, long, global = true)]
-    verbose: bool,
-    /// Say nothing but errors
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
-    quiet: bool,
-    /// When to use colour
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    color: Color,
-    /// How long everything may take, such as 30s or 2m [default: 30s for servers, 5m for ACME
-    /// and for the distribution's tool]
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse)]
-    timeout: Option<Duration>,
-    /// How long to keep trying while a server cannot be reached yet
-    #[arg(long, global = true, value_name = "DURATION", value_parser = duration::parse)]
-    wait: Option<Duration>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Detect(detect::DetectArgs),
-    Bootstrap(Box<bootstrap::BootstrapArgs>),
-    Untrust(untrust::UntrustArgs),
-    Status(status::StatusArgs),
-    Doctor(doctor::DoctorArgs),
-    Env(env::EnvArgs),
-    Token(Box<token::TokenArgs>),
-    Enroll(Box<enroll::EnrollArgs>),
-    Config(config::ConfigArgs),
-    Demo(demo::DemoArgs),
-    DevCa(dev_ca::DevCaArgs),
-    Version(version::VersionArgs),
-}
-
-impl Command {
-    fn name(&self) -> &'static str {
-        match self {
-            Command::Detect(_) => "detect",
-            Command::Bootstrap(_) => "bootstrap",
-            Command::Untrust(_) => "untrust",
-            Command::Status(_) => "status",
-            Command::Doctor(_) => "doctor",
-            Command::Env(_) => "env",
-            Command::Token(_) => "token",
-            Command::Enroll(_) => "enroll",
-            Command::Config(_) => "config",
-            Command::Demo(_) => "demo",
-            Command::DevCa(_) => "dev-ca",
-            Command::Version(_) => "version",
-        }
-    }
-}
+/// All of them, in the order of the help.
+static COMMANDS: [&CommandRow; 12] = [
+    &detect::ROW,
+    &bootstrap::ROW,
+    &untrust::ROW,
+    &status::ROW,
+    &doctor::ROW,
+    &env::ROW,
+    &token::ROW,
+    &enroll::ROW,
+    &config::ROW,
+    &demo::ROW,
+    &dev_ca::ROW,
+    &version::ROW,
+];
 
 /// What every command gets.
 struct Context<'a> {
     env: &'a Env,
     ui: Ui,
-    global: &'a Global,
+    settings: &'a Settings,
+    /// The word behind the command's own, where it has such (`enroll METHOD`).
+    subcommand: Option<&'a str>,
 }
 
 impl Context<'_> {
-    /// How long servers, and other runs that hold the lock, are waited for.
     fn timeout(&self) -> Duration {
-        self.global.timeout.unwrap_or(Duration::from_secs(30))
+        self.settings.timeout()
     }
 
-    /// How long the distribution's own tool may take; its hooks may start a JVM, and emulation is slow.
     fn tool_timeout(&self) -> Duration {
-        self.global.timeout.unwrap_or(Duration::from_secs(300))
+        self.settings.tool_timeout()
+    }
+
+    fn is_dry_run(&self) -> bool {
+        self.settings.is(&DRY_RUN)
     }
 
     fn trees(&self) -> Result<Trees> {
-        Trees::open(self)
+        Trees::open(self.settings, self.env)
     }
 
-    fn sysroot(&self) -> Result<Sysroot> {
-        Ok(Sysroot::open(&self.global.sysroot)?.with_distribution(self.global.distribution.clone()))
-    }
-
-    /// `SOURCE_DATE_EPOCH` in seconds: the times of what we write, never "now" (threat T7).
     fn stamp(&self) -> Result<Option<i64>> {
-        let Some(value) = self.env.var("SOURCE_DATE_EPOCH") else { return Ok(None) };
-        match value.parse() {
-            Ok(seconds) => Ok(Some(seconds)),
-            Err(error) => Err(Error::usage("SOURCE_DATE_EPOCH is no number of seconds")
-                .because(error)
-                .hint("set it to what `git log -1 --pretty=%ct` prints, or unset it")),
+        stamp(self.env)
+    }
+
+    /// Says which variables do not count, because the command line names a source (threat T1).
+    fn say_ignored(&self) {
+        let ignored = &self.settings.ignored;
+        if !ignored.is_empty() {
+            self.ui.say(format!("ignored, since the command line names a source: {}", ignored.join(", ")));
         }
     }
 }
 
 /// Runs the command line `args` (the program's name first) and answers with the exit code.
 pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
-    let asked_for_json = args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
-        || variables::is_on(env, "TRUSTUP_JSON");
+    let asked_for_json =
+        args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json") || is_on(env, "TRUSTUP_JSON");
     let plain = env.var("NO_COLOR").is_some() || env.var("TERM") == Some("dumb");
     let early = Ui::new(asked_for_json, false, false, Color::Auto, plain);
     if crate::privilege::is_raised() {
@@ -194,43 +141,89 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     }
     // Neither a core dump nor a process of the same user gets at what we hold in memory (threat T16).
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-    let parsed = match variables::parse(at_width(command(), env), &args, env) {
-        Ok(parsed) => parsed,
-        Err(variables::Failure::Clap(error)) => return usage(&early, &error),
-        Err(variables::Failure::Ours(error)) => {
-            early.error("trustup", &error);
+    let matches = match at_width(command(), env).try_get_matches_from(args) {
+        Ok(matches) => matches,
+        Err(error) => match unknown_word(&error) {
+            None => return usage(&early, &error),
+            Some(error) => {
+                early.error(enroll::ROW.name, &error);
+                return error.kind().exit_code();
+            }
+        },
+    };
+    let Some((row, own)) = matches.subcommand().and_then(|(name, own)| Some((row(name)?, own))) else {
+        let error = Error::usage("there is no command").hint("`trustup --help` lists the commands");
+        early.error("trustup", &error);
+        return error.kind().exit_code();
+    };
+    let (settings, subcommand) = match settings(row, own, env) {
+        Ok(settings) => settings,
+        Err(error) => {
+            early.error(row.name, &error);
             return error.kind().exit_code();
         }
     };
-    let cli = match Cli::from_arg_matches(&parsed.matches) {
-        Ok(cli) => cli,
-        Err(error) => return usage(&early, &error),
-    };
-    let global = &cli.global;
-    let ui = Ui::new(global.json, global.quiet, global.verbose, global.color, plain);
-    let context = Context { env, ui, global };
+    let is = |switch| settings.is(switch);
+    let ui = Ui::new(is(&JSON), is(&QUIET), is(&VERBOSE), settings.or_default(&COLOR), plain);
+    let context = Context { env, ui, settings: &settings, subcommand: subcommand.as_deref() };
     budget::begin();
-    let result = match &cli.command {
-        Command::Detect(args) => detect::run(&context, args),
-        Command::Bootstrap(args) => bootstrap::run(&context, args, &parsed),
-        Command::Untrust(args) => untrust::run(&context, args),
-        Command::Status(args) => status::run(&context, args),
-        Command::Doctor(args) => doctor::run(&context, args),
-        Command::Env(args) => env::run(&context, args),
-        Command::Token(args) => token::run(&context, args, &parsed.sources),
-        Command::Enroll(args) => enroll::run(&context, args, &parsed),
-        Command::Config(args) => config::run(&context, args),
-        Command::Demo(args) => demo::run(&context, args),
-        Command::DevCa(args) => dev_ca::run(&context, args),
-        Command::Version(args) => version::run(&context, args),
-    };
-    match result {
+    match (row.run)(&context) {
         Ok(code) => code,
         Err(error) => {
-            ui.error(cli.command.name(), &error);
+            ui.error(row.name, &error);
             error.kind().exit_code()
         }
     }
+}
+
+fn row(name: &str) -> Option<&'static CommandRow> {
+    COMMANDS.into_iter().find(|row| row.name == name)
+}
+
+/// What command line and environment say, and the word behind the command's own.
+fn settings(row: &CommandRow, matches: &ArgMatches, env: &Env) -> Result<(Settings, Option<String>)> {
+    let own = (row.options)();
+    let inner = matches.subcommand();
+    let deepest = inner.map_or(matches, |(_, inner)| inner);
+    let mut line = from_matches(&own, matches)?;
+    if let Some((_, inner)) = inner {
+        line = join(&own, &line, &from_matches(&own, inner)?)?;
+    }
+    line.add(from_matches(GLOBAL, deepest)?);
+    let readable: &[Taken] = if row.reads_variables { &own } else { &[] };
+    let readable: Vec<Taken> = GLOBAL.iter().chain(readable).copied().collect();
+    let (environment, ignored) = from_environment(&readable, &line, env)?;
+    let mut settings = Settings::new([line, environment]);
+    settings.ignored = ignored;
+    Ok((settings, inner.map(|(name, _)| name.to_owned())))
+}
+
+/// That `enroll` has no such method: clap, which expects arguments behind `--` there, does not say which there are.
+fn unknown_word(error: &clap::Error) -> Option<Error> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
+    if error.kind() != ErrorKind::UnknownArgument || word.starts_with('-') {
+        return None;
+    }
+    // Every other command names its arguments or has none.
+    let row = &enroll::ROW;
+    let has_usage = |text: &str| text.contains(&format!("trustup {}", row.name));
+    if !matches!(error.get(ContextKind::Usage), Some(ContextValue::StyledStr(usage)) if has_usage(&usage.to_string()))
+    {
+        return None;
+    }
+    let command = subcommand(row);
+    let words: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let error = Error::usage(format!("`trustup {}` has no method `{}`", row.name, text::escape(word)));
+    let listed = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    let error = meant(word, words.iter().copied()).into_iter().fold(error, Error::hint);
+    Some(error.hint(format!("the methods are {listed}; `trustup {} --help` says more", row.name)))
+}
+
+/// What the environment says to a command whose command line says nothing.
+fn settings_of(row: &CommandRow, env: &Env) -> Result<Settings> {
+    let taken: Vec<Taken> = GLOBAL.iter().copied().chain((row.options)()).collect();
+    let (environment, _) = from_environment(&taken, &Layer::default(), env)?;
+    Ok(Settings::new([environment]))
 }
 
 /// Help texts are as wide as the terminal, or as COLUMNS says, which clap reads by itself. Some programs that start
@@ -245,7 +238,15 @@ fn at_width(command: clap::Command, env: &Env) -> clap::Command {
 
 /// The tree of commands; every help text ends with the exit codes.
 fn command() -> clap::Command {
-    with_exit_codes(Cli::command())
+    let top = clap::Command::new("trustup")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(ABOUT)
+        .after_help(EXIT_CODES)
+        .max_term_width(110)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .args(GLOBAL.iter().map(|taken| taken.arg().global(true)));
+    with_exit_codes(top.subcommands(COMMANDS.iter().map(|row| subcommand(row))))
 }
 
 fn with_exit_codes(command: clap::Command) -> clap::Command {
@@ -255,19 +256,9 @@ fn with_exit_codes(command: clap::Command) -> clap::Command {
     })
 }
 
-/// Reads a fingerprint for clap; its error says what to do next.
-fn fingerprint(text: &str) -> Result<Fingerprint, String> {
-    text.parse().map_err(|error| for_clap(&error))
-}
-
-/// The names of the rows of the table of distributions.
-fn distributions() -> PossibleValuesParser {
-    PossibleValuesParser::new(DISTROS.iter().map(|row| row.id))
-}
-
-/// One of our errors as clap shows it.
-fn for_clap(error: &Error) -> String {
-    error.hints().iter().fold(error.what().to_owned(), |text, hint| format!("{text}\n  hint: {hint}"))
+fn subcommand(row: &CommandRow) -> clap::Command {
+    let command = clap::Command::new(row.name).about(row.about).after_help(row.after_help);
+    (row.shape)(command, &(row.options)())
 }
 
 /// What clap says: help and version go to stdout with 0, everything else is a usage error.

@@ -1,11 +1,11 @@
 //! `trustup status`: for every anchor and every store, whether it is there.
 
-use clap::Args;
-
-use super::Context;
+use super::options::plain;
 use super::output::shown_path;
 use super::output::status::{StatusAnchor, StatusPrivate, StatusReport, StatusStore, StoreKind, StoreState};
-use super::stores::{Create, StoreArgs};
+use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
+use super::{CommandRow, Context};
+use crate::bootstrap::selection::selection;
 use crate::cert::Purpose;
 use crate::converge::{describe_doubt, policy_holds};
 use crate::error::{Kind, Result};
@@ -20,15 +20,17 @@ use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 use crate::versioned::is_newer;
 
-/// Show, for every root that bootstrap installed and every trust store, whether it is there; exit 0 only if all are
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
+pub(super) static ROW: CommandRow = CommandRow {
+    name: "status",
+    about: "Show, for every root that bootstrap installed and every trust store, whether it is there; exit 0 only if all are",
+    after_help: "Examples:
   trustup status
-  trustup --sysroot ./rootfs status --json")]
-pub(super) struct StatusArgs {
-    #[command(flatten)]
-    stores: StoreArgs,
-}
+  trustup --sysroot ./rootfs status --json",
+    options: || vec![JAVA_PASSWORD, NSS_PASSWORD, USERS, DATABASES],
+    reads_variables: true,
+    shape: plain,
+    run,
+};
 
 /// An anchor, and what became of it in each store.
 struct Row {
@@ -37,15 +39,15 @@ struct Row {
     stores: Vec<StatusStore>,
 }
 
-pub(super) fn run(context: &Context, args: &StatusArgs) -> Result<u8> {
+fn run(context: &Context<'_>) -> Result<u8> {
     let trees = context.trees()?;
     let ui = context.ui;
     let private = match &trees.private {
         Some(sysroot) => rows(context, sysroot, &[], None)?.1,
         None => Vec::new(),
     };
-    let selection =
-        args.stores.selection(context, &trees, (Wish::IfThere, Wish::IfThere), Create::default())?;
+    let wishes = (Wish::IfThere, Wish::IfThere);
+    let selection = selection(context.settings, context.env, &trees, wishes)?;
     let (row, system) = rows(context, &trees.system, &private, Some(&selection))?;
     let all = || system.iter().chain(&private);
     // Who asks whether all is well, where nothing was ever done, wants to know that it was not.

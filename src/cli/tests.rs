@@ -1,6 +1,9 @@
 //! `docs/cli.md`: every command as Markdown, made from the same declarations as `--help`. A file that differs fails the
 //! test, and `SNAPSHOTS=overwrite cargo test --lib cli` writes it anew.
 
+mod options;
+mod reference;
+
 use std::fmt::Write as _;
 use std::path::Path;
 

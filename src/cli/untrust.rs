@@ -1,44 +1,52 @@
 //! `trustup untrust`: takes out exactly what bootstrap put in.
 
-use clap::Args;
-
-use super::Context;
+use super::options::plain;
 use super::output::shown_path;
 use super::output::untrust::{UntrustPrivate, UntrustReport};
-use super::stores::Passwords;
+use super::stores::{JAVA_PASSWORD, NSS_PASSWORD};
+use super::{CommandRow, Context};
+use crate::bootstrap::selection;
 use crate::converge::{Goal, Options, Target, converge};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::settings::rows::{FINGERPRINT, UPDATER};
+use crate::settings::{Opt, Reason};
 use crate::state::{State, StoredAnchor};
-use crate::trust::facts::{Facts, UpdaterChoice};
+use crate::trust::facts::Facts;
 use crate::trust::view::View;
 
-/// Take out what bootstrap put in; with the last root, everything is as it was before
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
+static ALL: Opt<bool> =
+    Opt::switch("all").never(Reason::RemovesTrust).help("Remove every root that trustup installed");
+
+pub(super) static ROW: CommandRow = CommandRow {
+    name: "untrust",
+    about: "Take out what bootstrap put in; with the last root, everything is as it was before",
+    after_help: "Examples:
   trustup untrust --all
   trustup untrust --fingerprint 2f0c…9a
-  trustup --sysroot ./rootfs --dry-run untrust --all")]
-#[command(group = clap::ArgGroup::new("which").args(["fingerprint", "all"]).required(true))]
-pub(super) struct UntrustArgs {
-    /// Take out the root with this SHA-256 fingerprint (repeatable)
-    #[arg(long, value_name = "HEX", value_parser = super::fingerprint)]
-    fingerprint: Vec<Fingerprint>,
-    /// Take out every root that trustup put in
-    #[arg(long)]
-    all: bool,
-    /// Which trust update to use
-    #[arg(long, value_name = "WHICH", default_value = "auto")]
-    updater: UpdaterChoice,
-    #[command(flatten)]
-    passwords: Passwords,
-}
+  trustup --sysroot ./rootfs --dry-run untrust --all",
+    options: || {
+        vec![
+            FINGERPRINT.taken_as("Remove the root with this SHA-256 fingerprint (repeatable)"),
+            ALL.taken(),
+            UPDATER.taken(),
+            JAVA_PASSWORD,
+            NSS_PASSWORD,
+        ]
+    },
+    reads_variables: false,
+    shape: |command, own| {
+        plain(command, own).group(clap::ArgGroup::new("which").args(["fingerprint", "all"]).required(true))
+    },
+    run,
+};
 
-pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
+fn run(context: &Context<'_>) -> Result<u8> {
     let mut trees = context.trees()?;
     trees.refuse_newer()?;
-    let ui = context.ui;
-    let goes = |anchor: &StoredAnchor| args.all || args.fingerprint.contains(&anchor.fingerprint);
+    let (ui, settings) = (context.ui, context.settings);
+    let (all, given) = (settings.is(&ALL), settings.all(&FINGERPRINT));
+    let goes = |anchor: &StoredAnchor| all || given.contains(&anchor.fingerprint);
     let mut before: Vec<StoredAnchor> = Vec::new();
     for sysroot in trees.all() {
         let here = State::load(sysroot)?.anchors;
@@ -48,8 +56,7 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
                 .collect::<Vec<_>>(),
         );
     }
-    let unknown: Vec<Fingerprint> = args
-        .fingerprint
+    let unknown: Vec<Fingerprint> = given
         .iter()
         .filter(|fingerprint| !before.iter().any(|anchor| anchor.fingerprint == **fingerprint))
         .copied()
@@ -57,15 +64,15 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
     for fingerprint in &unknown {
         ui.warn(format!("trustup did not put {fingerprint} in: nothing to take out"));
     }
-    let selection = args.passwords.selection()?;
+    let selection = selection::of_earlier_runs(settings)?;
     let options = Options {
         stores: Some(&selection),
-        updater: args.updater,
+        updater: settings.or_default(&UPDATER),
         leave_unwritable: trees.system.is_host(),
         strict: false,
         require_pin: false,
         repair: false,
-        dry_run: context.global.dry_run,
+        dry_run: context.is_dry_run(),
         patience: context.timeout(),
         tool_timeout: context.tool_timeout(),
         stamp: context.stamp()?,
@@ -92,14 +99,14 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
             ..Goal::default()
         })
     };
-    let outcome = converge(&trees.system, options, goal).map_err(|error| hint_at_status(error, args.all))?;
+    let outcome = converge(&trees.system, options, goal).map_err(|error| hint_at_status(error, all))?;
     let private = match &trees.private {
         None => None,
         Some(sysroot) => {
             let beneath = trees.beneath()?;
             let private = converge(Target { sysroot, beneath: &beneath }, options, goal);
             let private =
-                private.map_err(|error| outcome.blame(error, outcome.changed && !context.global.dry_run))?;
+                private.map_err(|error| outcome.blame(error, outcome.changed && !context.is_dry_run()))?;
             Some(private.displayed(sysroot))
         }
     };
@@ -108,17 +115,17 @@ pub(super) fn run(context: &Context, args: &UntrustArgs) -> Result<u8> {
         for warning in &outcome.warnings {
             ui.warn(warning);
         }
-        if context.global.dry_run || ui.verbose {
+        if context.is_dry_run() || ui.verbose {
             ui.plan(&outcome.steps);
         }
     }
-    let changed = !context.global.dry_run && outcomes().any(|outcome| outcome.changed);
+    let changed = !context.is_dry_run() && outcomes().any(|outcome| outcome.changed);
     let place = trees.private_path().unwrap_or_default().to_owned();
-    if !context.global.dry_run {
+    if !context.is_dry_run() {
         trees.tidy(options.stamp)?;
     }
     let gone: Vec<&StoredAnchor> = before.iter().filter(|anchor| goes(anchor)).collect();
-    let would = if context.global.dry_run { "would take out" } else { "took out" };
+    let would = if context.is_dry_run() { "would take out" } else { "took out" };
     for anchor in &gone {
         let subject = anchor.certificate().map(|certificate| certificate.subject()).unwrap_or_default();
         ui.say(format!("{would} {subject} ({})", anchor.fingerprint));

@@ -1,19 +1,23 @@
 //! `trustup version`: what `--version` prints, as a command, and as data with `--json`.
 
-use clap::Args;
-
-use super::Context;
+use super::options::plain;
 use super::output::version::VersionReport;
+use super::{CommandRow, Context};
 use crate::error::Result;
 
-/// Print the version
-#[derive(Debug, Args)]
-#[command(after_help = "Examples:
+pub(super) static ROW: CommandRow = CommandRow {
+    name: "version",
+    about: "Print the version",
+    after_help: "Examples:
   trustup version
-  trustup version --json")]
-pub(super) struct VersionArgs {}
+  trustup version --json",
+    options: Vec::new,
+    reads_variables: true,
+    shape: plain,
+    run,
+};
 
-pub(super) fn run(context: &Context, _args: &VersionArgs) -> Result<u8> {
+fn run(context: &Context<'_>) -> Result<u8> {
     let version = env!("CARGO_PKG_VERSION");
     if context.ui.json {
         context.ui.result(&VersionReport { version })?;

@@ -8,6 +8,7 @@ mod enrolled;
 pub mod methods;
 mod obtain;
 mod outcome;
+pub(crate) mod request;
 mod settle;
 pub mod trust;
 

@@ -13,6 +13,7 @@ use crate::support::ca;
 use crate::support::run::Trustup;
 
 const SECRET: &str = "hunter2-correct-horse";
+const PAIR: &str = "[[certificate]]\nnames = [\"a.test\"]\ncert = \"/c\"\nkey = \"/k\"\n";
 
 fn check(file: &Path) -> Trustup {
     Trustup::new(["config", "check", "--config"]).arg(file)
@@ -263,8 +264,13 @@ fn a_step_ca_of_the_file_needs_its_pin() {
     );
     let run = scene.trustup(["bootstrap", "--config"]).arg(&config);
     scene.refuses(run, 2, ["`ca.url` needs a fingerprint"]);
-    // Enroll may know the root from elsewhere.
-    check(&config).ok().says(["bootstrap would refuse this"]);
+    check(&config).fails(2).says(["`ca.url` needs a fingerprint", "trustup.toml:2"]);
+    // Enroll may know the root from an earlier bootstrap.
+    let config = scene.put(
+        "trustup.toml",
+        format!("[ca]\nurl = \"https://127.0.0.1:1\"\n{PAIR}enroll = {{method = \"acme\"}}\n"),
+    );
+    check(&config).ok().says(["bootstrap would refuse this: `ca.url` needs a fingerprint"]);
 }
 
 /// T23: whatever is filled in is shown nowhere, when all is well and when it is not.

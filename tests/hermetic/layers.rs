@@ -13,9 +13,11 @@ const LAYERS: &[&[&str]] = &[
     &["key", "keystore", "nss", "native", "net", "secret", "private_store"],
     &["jose"],
     &["acme", "pair", "source", "trust", "fixture"],
-    &["dev_ca", "step_ca", "state", "plan"],
+    &["dev_ca", "step_ca", "state", "plan", "settings"],
     &["apply", "enroll", "doctor", "demo", "ui"],
-    &["config", "converge"],
+    &["converge", "token"],
+    &["bootstrap"],
+    &["config_check"],
     &["cli"],
 ];
 
@@ -30,6 +32,17 @@ const CORE: &[&str] = &[
     "trust/ours.rs",
     "trust/view.rs",
     "trust/view",
+];
+
+/// What names no enrollment method: those are rows of a table.
+const METHODS_UNNAMED: &[&str] = &[
+    "settings",
+    "enroll/mod.rs",
+    "enroll/request.rs",
+    "enroll/request",
+    "cli/enroll",
+    "cli/config.rs",
+    "config_check.rs",
 ];
 
 /// Words of a module, type or function by which a path names a format; the modules of the owners are added to them.
@@ -241,6 +254,30 @@ fn the_generic_core_names_no_format() {
         wrong.extend(of_file.map(|path| format!("{file}: {}", path.join("::"))));
     }
     assert!(wrong.is_empty(), "formats answer by `trust::owners` instead: {wrong:#?}");
+}
+
+/// `enroll/methods/table.rs` alone lists them; a new one is a file and a row.
+#[test]
+fn generic_code_names_no_enrollment_method() {
+    let table = paths(&read("enroll/methods/table.rs"));
+    let rows = table.iter().filter(|path| path.last().is_some_and(|name| name == "ROW"));
+    let methods: BTreeSet<&String> = rows.map(|path| &path[path.len() - 2]).collect();
+    assert!(methods.len() > 3, "{methods:?}");
+    let mut wrong = Vec::new();
+    for file in METHODS_UNNAMED.iter().flat_map(|path| files(path)) {
+        let source = read(&file);
+        for path in paths(&source) {
+            let leads_there = path.windows(2).any(|pair| pair[0] == "methods" && methods.contains(&pair[1]));
+            if leads_there {
+                wrong.push(format!("{file}: {}", path.join("::")));
+            }
+        }
+        let names = tokens(&source)
+            .into_iter()
+            .filter(|token| words(token).iter().any(|word| word == "acme" || word == "x5c"));
+        wrong.extend(names.map(|name| format!("{file}: {name}")));
+    }
+    assert!(wrong.is_empty(), "methods are rows of `enroll::methods::table`: {wrong:#?}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ mod broken_files;
 mod budgets;
 mod cli;
 mod config;
+mod config_check;
 mod create_java;
 mod demo;
 mod dev_ca;

@@ -43,6 +43,6 @@ fn what_an_option_needs_may_come_from_variables() {
     let run = scene.with_file(&root).args(["--bundle-sha256", &pin]).env("CA_BUNDLE_URL", bundle);
     scene.refuses(run, 2, ["--bundle-sha256", "--bundle-url"]);
     let run = scene.trustup(["bootstrap"]).env("TRUSTUP_BUNDLE_SHA256", &pin);
-    scene.refuses(run, 2, ["--bundle-sha256", "--bundle-url"]);
+    scene.refuses(run, 2, ["`TRUSTUP_BUNDLE_SHA256` pins a bundle", "--bundle-url"]);
     scene.with_file(&root).env("TRUSTUP_ALL_ROOTS", "1").ok();
 }

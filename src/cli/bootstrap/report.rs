@@ -5,11 +5,12 @@ use super::super::output::bootstrap::{
     BootstrapPrivate, BootstrapReport, LeftOutView, SourceView, UnwritableView,
 };
 use super::super::output::shown_path;
-use super::super::trees::Trees;
-use super::install::Done;
-use super::{BootstrapArgs, Store};
+use crate::bootstrap::install::Done;
+use crate::bootstrap::request::TrustRequest;
+use crate::bootstrap::trees::Trees;
 use crate::converge::{AnchorOutcome, RemovedView};
 use crate::fingerprint::Fingerprint;
+use crate::settings::rows::Store;
 use crate::source::Acquired;
 use crate::text;
 use crate::ui::Lost;
@@ -46,7 +47,8 @@ fn removed(done: &Done) -> Vec<&RemovedView> {
 
 pub(super) fn report(
     context: &Context,
-    args: &BootstrapArgs,
+    request: &TrustRequest,
+    before_service: bool,
     trees: &Trees,
     acquired: &Acquired,
     done: &Done,
@@ -57,14 +59,14 @@ pub(super) fn report(
             ui.warn(warning);
         }
         ui.detail(format!("{}: {} updater: {}", outcome.row, outcome.updater.0.word(), outcome.updater.1));
-        if context.global.dry_run || ui.verbose || args.repair {
+        if context.is_dry_run() || ui.verbose || request.repair {
             ui.plan(&outcome.steps);
         }
     }
     for removed in removed(done) {
         let sources: Vec<String> =
             removed.sources.iter().map(|source| format!("`{}`", text::escape(source))).collect();
-        let what = if context.global.dry_run { "would remove" } else { "removed" };
+        let what = if context.is_dry_run() { "would remove" } else { "removed" };
         ui.say(format!(
             "{what}: {} ({}), which came from {}",
             removed.subject,
@@ -78,7 +80,7 @@ pub(super) fn report(
     if let Some(outcome) = &done.system {
         for anchor in outcome.anchors.iter().filter(|anchor| came(&anchor.fingerprint)) {
             let what = match anchor.status {
-                AnchorOutcome::Installed if context.global.dry_run => "would be trusted",
+                AnchorOutcome::Installed if context.is_dry_run() => "would be trusted",
                 AnchorOutcome::Installed => "now trusted",
                 AnchorOutcome::Already => "already trusted",
                 AnchorOutcome::Vendor => "already trusted by the distribution",
@@ -86,7 +88,7 @@ pub(super) fn report(
                 AnchorOutcome::Beside if outcome.stores.iter().all(|store| store.skipped.is_some()) => {
                     "recorded; there is no store of the named kinds"
                 }
-                AnchorOutcome::Beside if context.global.dry_run => {
+                AnchorOutcome::Beside if context.is_dry_run() => {
                     "would be trusted by the stores of the named kinds"
                 }
                 AnchorOutcome::Beside => "trusted by the stores of the named kinds",
@@ -109,7 +111,7 @@ pub(super) fn report(
     if let Some(outcome) = &done.private {
         for anchor in outcome.anchors.iter().filter(|anchor| came(&anchor.fingerprint)) {
             let what = match anchor.status {
-                AnchorOutcome::Installed if context.global.dry_run => "would be trusted",
+                AnchorOutcome::Installed if context.is_dry_run() => "would be trusted",
                 AnchorOutcome::Installed => "now trusted",
                 _ => "already trusted",
             };
@@ -122,11 +124,11 @@ pub(super) fn report(
         }
     }
     let steps: usize = done.system.iter().chain(&done.private).map(|outcome| outcome.steps.len()).sum();
-    if context.global.dry_run {
+    if context.is_dry_run() {
         ui.say(format!("{steps} steps; nothing was changed (--dry-run)"));
     } else if !done.changed {
         ui.say("nothing to do");
-    } else if !args.stores.contains(&Store::None) {
+    } else if !request.stores.contains(&Store::None) {
         let outputs = done.outputs();
         if !outputs.is_empty() {
             ui.say(format!("proven by reading back: {}", outputs.join(", ")));
@@ -173,7 +175,7 @@ pub(super) fn report(
             outputs: &private.outputs,
         }),
     })?;
-    if done.private.is_some() && args.command.is_empty() && !context.global.dry_run {
+    if done.private.is_some() && !before_service && !context.is_dry_run() {
         ui.say("programs use the private store only with its variables set: eval \"$(trustup env)\"");
     }
     Ok(())

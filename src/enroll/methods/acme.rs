@@ -29,7 +29,9 @@ use crate::source::system;
 use crate::versioned::Unreadable;
 
 /// What the method is called.
-const NAME: &str = "acme";
+pub(super) const NAME: &str = "acme";
+
+pub(super) use super::acme_options::ROW;
 
 /// Who writes the records of dns-01.
 #[derive(Clone, Debug)]

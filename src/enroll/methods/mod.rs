@@ -2,7 +2,9 @@
 //! answer with.
 
 pub mod acme;
+mod acme_options;
 pub mod provisioner;
+pub(crate) mod table;
 pub mod token;
 pub mod x5c;
 
@@ -17,6 +19,8 @@ use crate::key::PrivateKey;
 use crate::net::{Net, Trust};
 use crate::pair::check::Roots;
 use crate::pair::pending::{Attempt, Pending};
+use crate::settings::rows::DEFAULT_PROVISIONER;
+use crate::settings::{Opt, Settings};
 use crate::step_ca::{Provisioners, RequestFailure, StepCaClient, diagnosis, mint};
 use crate::text;
 
@@ -24,6 +28,16 @@ use url::Url;
 
 use super::trust::{Ca, FromToken};
 use crate::cert::NotAfter;
+
+pub(crate) static PROVISIONER: Opt<String> = Opt::text("provisioner", "NAME")
+    .keys(&["enroll.provisioner"])
+    .published("CA_PROVISIONER_NAME")
+    .help("The provisioner's name [default: the only one that fits]");
+
+/// The provisioner that signs tokens: that of the method, else that of `[ca]`.
+pub(crate) fn named_provisioner(settings: &Settings) -> Option<String> {
+    settings.get(&PROVISIONER).or_else(|| settings.get(&DEFAULT_PROVISIONER)).cloned()
+}
 
 /// One way to a certificate.
 pub trait Method {

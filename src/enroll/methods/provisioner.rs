@@ -3,13 +3,56 @@
 
 use std::cell::OnceCell;
 
-use super::{About, Failure, Issue, Method, Order, Spending, minting, sign};
+use super::table::{MethodRow, Published, TIMEOUT};
+use super::{About, Failure, Issue, Method, Order, PROVISIONER, Spending, minting, named_provisioner, sign};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
+use crate::rootfs::host;
 use crate::secret::{Secret, Source};
+use crate::settings::Opt;
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 
 use zeroize::Zeroizing;
+
+pub(crate) static PASSWORD_FILE: Opt<Source> = Opt::secret("password-file")
+    .keys(&["enroll.password"])
+    .help("Its password: a file, `-` for standard input, or `fd:N`");
+pub(crate) static PROVISIONER_KEY: Opt<Source> = Opt::key_file("provisioner-key")
+    .keys(&["enroll.provisioner_key"])
+    .help("Its key: a private JWK, encrypted or not, or PEM, in a file, `-` or `fd:N`; then the CA is not asked for it");
+
+/// Its row in the table of methods.
+pub(super) static ROW: MethodRow = MethodRow {
+    word: "provisioner",
+    help: "With a provisioner's password or key: the token is made here",
+    example: (
+        "With a provisioner's password, from the CA that `trustup bootstrap` was given",
+        "web.internal --provisioner dev --password-file /run/secrets/password \\\n      --cert /run/tls/server.crt --key /run/tls/server.key --owner nginx",
+    ),
+    options: &[
+        PROVISIONER.taken_as("The provisioner's name [default: the only JWK provisioner]"),
+        PASSWORD_FILE.taken(),
+        PROVISIONER_KEY.taken(),
+    ],
+    rows: &[&PROVISIONER, &PASSWORD_FILE, &PROVISIONER_KEY],
+    required: &[],
+    beside_file: &[],
+    published: Published::Never,
+    timeout: TIMEOUT,
+    build: |settings, _| {
+        let (password, key) = (settings.get(&PASSWORD_FILE), settings.get(&PROVISIONER_KEY));
+        if password.is_none() && key.is_none() {
+            return Err(Error::usage("this method needs `--password-file` or `--provisioner-key`").hint(
+                "`--password-file FILE` holds the provisioner's password, `--provisioner-key FILE` its key; in trustup.toml they are `password` and `provisioner_key`",
+            ));
+        }
+        Ok(Box::new(Provisioner::new(named_provisioner(settings), password.cloned(), key.cloned())))
+    },
+    is_complete: |settings| match settings.get(&PROVISIONER_KEY) {
+        Some(Source::File(path)) => Ok(host::stat(path)?.is_some()),
+        _ => Ok(true),
+    },
+};
 
 /// A JWK provisioner, and how its key is had.
 pub struct Provisioner {

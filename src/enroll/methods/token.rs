@@ -2,18 +2,86 @@
 //! once.
 
 use std::cell::OnceCell;
+use std::path::Path;
 
 use url::Url;
+use zeroize::Zeroizing;
 
+use super::table::{Building, MethodRow, Published, TIMEOUT};
 use super::{About, Issue, Method, Order, Spending, sign};
 use crate::cert::SubjectAltName;
 use crate::enroll::trust::{self, FromToken};
 use crate::error::{Error, Result};
 use crate::jose::jws;
+use crate::rootfs::host;
 use crate::secret::{Secret, Source};
+use crate::settings::{Opt, Origin, Reason, Settings};
 use crate::step_ca::diagnosis;
 
 const WHAT: &str = "the token";
+/// Where container engines put a token that was given to them as a secret.
+const SECRETS: [&str; 2] = ["/run/secrets/trustup_token", "/run/secrets/ca_token"];
+/// The token of published images.
+const PUBLISHED: &str = "CA_TOKEN";
+
+static TOKEN: Opt<Zeroizing<String>> =
+    Opt::new("token", "TOKEN", "a token", |text| Ok(Zeroizing::new(text.to_owned())))
+        .never(Reason::ReadByItsMethod)
+        .excludes(&["token-file"])
+        .help("The token itself: better in a file or in TRUSTUP_TOKEN, since others see command lines");
+static TOKEN_FILE: Opt<Source> = Opt::secret("token-file")
+    .keys(&["enroll.token"])
+    .help("The token: a file, `-` for standard input, or `fd:N` [default: TRUSTUP_TOKEN, /run/secrets/trustup_token, /run/secrets/ca_token]");
+
+/// Its row in the table of methods.
+pub(super) static ROW: MethodRow = MethodRow {
+    word: "token",
+    help: "With a one-time token that the CA's administrator made (`trustup token`, `step ca token`)",
+    example: (
+        "With a one-time token, which names the CA and its root by itself",
+        "--token-file /run/secrets/ca_token --cert /run/tls/server.crt --key /run/tls/server.key",
+    ),
+    options: &[TOKEN.taken(), TOKEN_FILE.taken()],
+    rows: &[&TOKEN, &TOKEN_FILE],
+    required: &[],
+    beside_file: &[&TOKEN, &TOKEN_FILE],
+    published: Published::If(PUBLISHED),
+    timeout: TIMEOUT,
+    build: |settings, building| Ok(Box::new(Token::new(find(settings, building)?))),
+    // Where it is found that nothing names is seen only then.
+    is_complete: |settings| Ok(settings.has(&TOKEN) || settings.has(&TOKEN_FILE)),
+};
+
+/// Where the token is, the first that is there: the command line's, TRUSTUP_TOKEN_FILE, TRUSTUP_TOKEN, the file's, that of
+/// published images, a secret of the container engine.
+fn find(settings: &Settings, building: &mut Building<'_>) -> Result<Source> {
+    if let Some(token) = settings.get(&TOKEN) {
+        building.warnings.push("a token on the command line is seen by everybody on this machine: put it into a file (`--token-file`) or into TRUSTUP_TOKEN".to_owned());
+        return Ok(Source::Value("--token".to_owned(), token.clone()));
+    }
+    let variable = |name: &str| {
+        let token = building.env.var(name)?;
+        Some(Source::Value(name.to_owned(), Zeroizing::new(token.to_owned())))
+    };
+    let of_file = matches!(settings.origin(&TOKEN_FILE), Some(Origin::File { .. }));
+    let file = settings.get(&TOKEN_FILE).cloned();
+    let named = match (file, variable("TRUSTUP_TOKEN")) {
+        (Some(file), None) => Some(file),
+        (Some(file), Some(_)) if !of_file => Some(file),
+        (_, variable) => variable,
+    };
+    if let Some(source) = named.or_else(|| variable(PUBLISHED)) {
+        return Ok(source);
+    }
+    for path in SECRETS {
+        if host::stat(Path::new(path))?.is_some() {
+            return Ok(Source::File(path.into()));
+        }
+    }
+    let why =
+        format!("neither `--token-file`, TRUSTUP_TOKEN, `{}` nor `{}` says one", SECRETS[0], SECRETS[1]);
+    Ok(Source::Missing("token".to_owned(), why))
+}
 
 /// A one-time token.
 pub struct Token {

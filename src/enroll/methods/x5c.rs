@@ -1,16 +1,61 @@
 //! By a birth certificate: its key signs a token of our own, and the certificate says who we are.
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use super::{About, Failure, Issue, Method, Order, Spending, minting, sign};
+use super::table::{MethodRow, Published, TIMEOUT};
+use super::{About, Failure, Issue, Method, Order, PROVISIONER, Spending, minting, named_provisioner, sign};
 use crate::cert::{Certificate, input};
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
 use crate::pair::FILE_LIMIT;
 use crate::rootfs::host;
 use crate::secret::{Secret, Source};
+use crate::settings::Opt;
 use crate::step_ca::mint::{self, Signer};
 use crate::text;
+
+pub(crate) static X5C_CERT: Opt<PathBuf> = Opt::path("x5c-cert", "FILE")
+    .keys(&["enroll.x5c_cert"])
+    .help("The birth certificate with its intermediates");
+pub(crate) static X5C_KEY: Opt<Source> = Opt::key_file("x5c-key")
+    .keys(&["enroll.x5c_key"])
+    .help("Its key: a file, `-` for standard input, or `fd:N`");
+
+/// Its row in the table of methods.
+pub(super) static ROW: MethodRow = MethodRow {
+    word: "x5c",
+    help: "With a birth certificate and its key: the token is made here",
+    example: (
+        "With a birth certificate, from the CA that `trustup bootstrap` was given",
+        "web.internal --x5c-cert birth.crt --x5c-key birth.key \\\n      --cert /run/tls/server.crt --key /run/tls/server.key",
+    ),
+    options: &[
+        PROVISIONER.taken_as("The provisioner's name [default: the only X5C provisioner]"),
+        X5C_CERT.taken(),
+        X5C_KEY.taken(),
+    ],
+    rows: &[&PROVISIONER, &X5C_CERT, &X5C_KEY],
+    required: &["x5c_cert", "x5c_key"],
+    beside_file: &[],
+    published: Published::Never,
+    timeout: TIMEOUT,
+    build: |settings, _| {
+        let (Some(cert), Some(key)) = (settings.get(&X5C_CERT), settings.get(&X5C_KEY)) else {
+            return Err(Error::usage("this method needs `--x5c-cert` and `--x5c-key`")
+                .hint("they are the birth certificate with its intermediates, and its key"));
+        };
+        Ok(Box::new(X5c::new(named_provisioner(settings), cert.clone(), key.clone())))
+    },
+    is_complete: |settings| {
+        let key = match settings.get(&X5C_KEY) {
+            Some(Source::File(path)) => Some(path),
+            _ => None,
+        };
+        let mut files = settings.get(&X5C_CERT).into_iter().chain(key);
+        files.try_fold(true, |all, path| Ok(all && host::stat(path)?.is_some()))
+    },
+};
 
 /// A birth certificate and its key.
 pub struct X5c {
@@ -19,7 +64,9 @@ pub struct X5c {
     /// The certificate with its intermediates, PEM.
     pub cert: PathBuf,
     /// Its key, PEM.
-    pub key: PathBuf,
+    pub key: Source,
+    /// The key, and who else can read it: read once, since a pipe gives it once.
+    read: OnceCell<(PrivateKey, Option<String>)>,
 }
 
 impl Method for X5c {
@@ -30,7 +77,7 @@ impl Method for X5c {
     fn check(&self, about: &About<'_>) -> Result<()> {
         about.ca.url()?;
         let (chain, key, _) = self.read()?;
-        mint::check_birth_certificate(&chain, &key, about.env.now())
+        mint::check_birth_certificate(&chain, key, about.env.now())
             .map_err(|error| error.at(self.cert.display()))
     }
 
@@ -40,10 +87,16 @@ impl Method for X5c {
 }
 
 impl X5c {
+    /// The birth certificate in the file `cert` with the key at `key`, for the X5C provisioner `name` (`None` for the only
+    /// one).
+    pub fn new(name: Option<String>, cert: PathBuf, key: Source) -> Self {
+        X5c { name, cert, key, read: OnceCell::new() }
+    }
+
     async fn obtain(&self, order: &mut Order<'_>) -> Result<Vec<Certificate>, Failure> {
         let (chain, key, warning) = self.read()?;
         let provisioners = order.ca()?.provisioners().await?;
-        if let Some(warning) = &warning {
+        if let Some(warning) = warning {
             (order.warn)(warning);
         }
         let name = match &self.name {
@@ -54,17 +107,23 @@ impl X5c {
             None => super::only(&provisioners, "X5C")?,
         };
         let subject = order.about.names[0].to_string();
-        let token = mint::mint(&minting(order, &name, &subject)?, &Signer::X5c { key: &key, chain: &chain })?;
+        let token = mint::mint(&minting(order, &name, &subject)?, &Signer::X5c { key, chain: &chain })?;
         let names = order.about.names;
         sign(order, Method::name(self), names, &token, Spending::Minted(Some(&provisioners))).await
     }
 
     /// Certificate and key, and who else can read the key.
-    fn read(&self) -> Result<(Vec<Certificate>, PrivateKey, Option<String>)> {
+    fn read(&self) -> Result<(Vec<Certificate>, &PrivateKey, Option<&str>)> {
         let chain = birth_certificate(&self.cert)?;
-        let secret = Secret::read(&Source::File(self.key.clone()), "the birth certificate's key")?;
-        let key = PrivateKey::from_pem(secret.bytes()).map_err(|error| error.at(self.key.display()))?;
-        Ok((chain, key, secret.warning))
+        if self.read.get().is_none() {
+            let secret = Secret::read(&self.key, "the birth certificate's key")?;
+            let key = PrivateKey::from_pem(secret.bytes()).map_err(|error| error.at(&self.key))?;
+            self.read.get_or_init(|| (key, secret.warning));
+        }
+        match self.read.get() {
+            Some((key, warning)) => Ok((chain, key, warning.as_deref())),
+            None => Err(Error::failed("could not read the birth certificate's key")),
+        }
     }
 }
 

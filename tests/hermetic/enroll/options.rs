@@ -32,7 +32,7 @@ fn an_option_that_the_method_does_not_take_is_refused() {
             }
             let run = scene.plain(method).arg("web.test").args(given).fails(2);
             run.says([
-                &*format!("`{}` does not go with `{method}`", given[0]),
+                &*format!("`{}` is not an option of `{method}`", given[0]),
                 &*format!("`{}`", methods[0]),
             ]);
         }
@@ -70,7 +70,7 @@ fn what_published_variables_leave_open_can_be_said() {
     }
     // Compose fills a missing variable with nothing.
     let empty = enroll().env("CA_TOKEN", "").args(directory).args(["--webroot", missing]).fails(2);
-    empty.says(["`CA_TOKEN` is set, and empty", "by ACME"]);
+    empty.says(["`CA_TOKEN` is set, and empty", "requested with `acme`"]);
     let by_token = enroll().env("CA_TOKEN", "abc");
     by_token.args(["--webroot", missing]).fails(2).says(["`--webroot` needs a method"]);
     assert!(!scene.path("server.key").exists());
@@ -95,7 +95,7 @@ fn an_option_of_another_challenge_is_refused() {
     for (given, own) in options {
         for challenge in ["http-01", "tls-alpn-01", "dns-01"] {
             let run = enroll().args(["--challenge", challenge]).args(given).run();
-            let wanted = format!("`{}` does not go with the challenge {challenge}", given[0]);
+            let wanted = format!("`{}` is not for the challenge {challenge}", given[0]);
             assert_eq!(run.stderr.contains(&wanted), own != challenge, "{run}");
             if own != challenge {
                 assert_eq!(run.code, Some(2), "{run}");
@@ -111,7 +111,7 @@ fn an_option_of_another_challenge_is_refused() {
     let text = "[[certificate]]\nnames = [\"a.test\"]\ncert = \"/c\"\nkey = \"/k\"\nenroll = {method = \"acme\", challenge = \"dns-01\", dns_hook = [\"/bin/hook\"], webroot = \"/srv\"}\n";
     write(&file, text.as_bytes(), 0o600);
     let run = Trustup::new(["config", "check", "--config"]).arg(&file).fails(2);
-    run.says(["`webroot` is for the challenge http-01"]);
+    run.says(["`webroot` is not for the challenge dns-01", "it is for http-01"]);
 }
 
 /// Variables are options, too: what means something only together is there whole, or that is said.
@@ -133,7 +133,7 @@ fn what_belongs_together_may_come_from_both_and_must_be_whole() {
         (enroll().args(["--rfc2136-zone", "test"]), ["`--rfc2136-zone` needs `--rfc2136-server`", "hint"]),
         (
             enroll().args(["--dns-hook", "/nowhere/hook", "--rfc2136-server", "127.0.0.1"]),
-            ["both say who writes", "leave one out"],
+            ["both say who writes", "omit one of them"],
         ),
         // A hook of the command line goes before a name server of the variables.
         (
@@ -187,7 +187,7 @@ fn what_the_command_line_says_goes_before_what_the_file_says() {
     assert_eq!(key().key_type(), Some(trustup::key::KeyType::EcP384));
     run().args(["--key-type", "ec-p256"]).ok();
     assert_eq!(key().key_type(), Some(trustup::key::KeyType::EcP256));
-    run().args(["--token-file", "/nowhere"]).fails(2).says(["no certificate is had by one"]);
+    run().args(["--token-file", "/nowhere"]).fails(2).says(["no certificate uses the method `token`"]);
     let by_token = config.replace("\"provisioner\", password_file", "\"token\", token_file");
     write(&scene.path("trustup.toml"), by_token.as_bytes(), 0o600);
     run().args(["--force", "--token-file", "/nowhere/token"]).fails(2).says(["/nowhere/token"]);

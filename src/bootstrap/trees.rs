@@ -1,25 +1,30 @@
 //! The trees that a command works on: the root file system, and the private store of the current user.
 
-use super::Context;
+use std::path::PathBuf;
+
 use crate::apply;
 use crate::cert::{Certificate, Purpose};
+use crate::enroll::trust::Recorded;
+use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::keystore::find::FoundKeystore;
 use crate::keystore::{self, Keystore};
 use crate::private_store::{self, Place};
 use crate::rootfs::Sysroot;
 use crate::rootfs::tree::FILE_LIMIT;
+use crate::settings::Settings;
+use crate::settings::rows::PRIVATE_DIR;
 use crate::state::{self, State};
 use crate::trust::facts::Facts;
 use crate::trust::updater::OutputKind;
 use crate::trust::view::{Beneath, View};
 
 /// The root file system, and where the private store is.
-pub(super) struct Trees {
+pub(crate) struct Trees {
     /// The root file system.
-    pub(super) system: Sysroot,
+    pub(crate) system: Sysroot,
     /// The private store, if there is one.
-    pub(super) private: Option<Sysroot>,
+    pub(crate) private: Option<Sysroot>,
     /// The private store's place, there or not.
     place: Option<Place>,
     /// Why there is none.
@@ -31,21 +36,24 @@ pub(super) struct Trees {
 impl Trees {
     /// Opens the root file system and finds the private store. Users other than root keep what they did to the
     /// system in there (threat T11), as does root where the system's own place for it is read-only.
-    pub(super) fn open(context: &Context) -> Result<Self> {
-        let mut system = context.sysroot()?;
-        let given = context.global.private_dir.as_deref();
+    ///
+    /// # Errors
+    /// There is no such root file system; another user could have written the private store.
+    pub(crate) fn open(settings: &Settings, env: &Env) -> Result<Self> {
+        let mut system = settings.sysroot()?;
+        let given = settings.get(&PRIVATE_DIR).map(PathBuf::as_path);
         if !system.is_host() {
             if given.is_some() {
                 return Err(Error::usage("a private store belongs to the system that we run in")
                     .at(system.path().display())
-                    .hint("leave out `--private-dir`, or `--sysroot`"));
+                    .hint("omit `--private-dir`, or `--sysroot`"));
             }
             let unfit = Error::unsupported("a foreign sysroot has no private store")
                 .hint("run trustup inside that root file system, as the user who needs it");
             return Ok(Trees { system, private: None, place: None, unfit: Some(unfit), java_home: None });
         }
         let is_root = crate::privilege::is_root();
-        let (place, unfit) = match private_store::find(context.env, given) {
+        let (place, unfit) = match private_store::find(env, given) {
             Ok(place) => (Some(place), None),
             // For root a planted directory matters only where it is needed.
             Err(error) if is_root && given.is_none() => (None, Some(error)),
@@ -58,17 +66,17 @@ impl Trees {
             }
         }
         let private = place.as_ref().filter(|place| place.exists()).map(Place::open).transpose()?;
-        let java_home = context.env.var("JAVA_HOME").map(ToOwned::to_owned);
+        let java_home = env.var("JAVA_HOME").map(ToOwned::to_owned);
         Ok(Trees { system, private, place, unfit, java_home })
     }
 
     /// Where the private store is, there or not.
-    pub(super) fn private_path(&self) -> Option<&str> {
+    pub(crate) fn private_path(&self) -> Option<&str> {
         self.place.as_ref().map(Place::path)
     }
 
     /// Whether there is a private store, or a place for one.
-    pub(super) fn can_be_private(&self) -> bool {
+    pub(crate) fn can_be_private(&self) -> bool {
         self.place.as_ref().is_some_and(Place::is_usable)
     }
 
@@ -76,7 +84,7 @@ impl Trees {
     ///
     /// # Errors
     /// There is no safe place for it.
-    pub(super) fn make_private(&mut self, stamp: Option<i64>) -> Result<&Sysroot> {
+    pub(crate) fn make_private(&mut self, stamp: Option<i64>) -> Result<&Sysroot> {
         let Some(place) = &mut self.place else {
             return Err(self.unfit.take().unwrap_or_else(|| Error::unsupported("there is no private store")));
         };
@@ -88,18 +96,18 @@ impl Trees {
     }
 
     /// Whether what we do to the system is recorded in the private directory, which has to be there first.
-    pub(super) fn records_privately(&self) -> bool {
+    pub(crate) fn records_privately(&self) -> bool {
         self.place.as_ref().is_some_and(|place| self.system.state_directory() == place.system_state())
     }
 
     /// Takes the private directory away if nothing is left in it.
-    pub(super) fn tidy(&mut self, stamp: Option<i64>) -> Result<()> {
+    pub(crate) fn tidy(&mut self, stamp: Option<i64>) -> Result<()> {
         self.place.as_mut().map_or(Ok(()), |place| place.tidy(stamp))
     }
 
     /// What a private store above the system is made of: the roots that its first bundle that is there holds now, and
     /// those of its Java.
-    pub(super) fn beneath(&self) -> Result<Beneath> {
+    pub(crate) fn beneath(&self) -> Result<Beneath> {
         let state = State::load(&self.system)?;
         let view = View::new(&self.system, state.ours())?;
         let facts = Facts::gather(&view)?;
@@ -139,7 +147,7 @@ impl Trees {
     ///
     /// # Errors
     /// A newer trustup wrote such a file.
-    pub(super) fn refuse_newer(&self) -> Result<()> {
+    pub(crate) fn refuse_newer(&self) -> Result<()> {
         for tree in self.all() {
             state::refuse_newer(tree)?;
             apply::was_killed(tree)?;
@@ -147,8 +155,23 @@ impl Trees {
         Ok(())
     }
 
+    /// What bootstrap recorded of CAs, as far as the current user may read it; with `--require-pin` none of it counts by
+    /// itself.
+    ///
+    /// # Errors
+    /// A state file that is damaged.
+    pub(crate) fn recorded(&self, require_pin: bool) -> Result<Recorded> {
+        let mut recorded = if require_pin { Recorded::ignored() } else { Recorded::default() };
+        for tree in self.all() {
+            if !state::is_closed(tree)? {
+                recorded.add(&State::load(tree)?)?;
+            }
+        }
+        Ok(recorded)
+    }
+
     /// Every tree that may have something of ours.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Sysroot> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Sysroot> {
         std::iter::once(&self.system).chain(&self.private)
     }
 }

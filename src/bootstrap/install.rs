@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::trees::Trees;
-use super::{BootstrapArgs, Store};
+use super::request::TrustRequest;
+use super::trees::Trees;
 use crate::cert::anchor_name;
 use crate::converge::{AnchorOutcome, AnchorView, Extra, Goal, Options, Outcome, Skipped, Target, converge};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::plan::{CA_OUT, StepAction, StepView};
-use crate::rootfs::output::OutputTarget;
+use crate::plan::{StepAction, StepView};
+use crate::settings::rows::Store;
 use crate::source::{Acquired, Known, PreviousSource, SourceReport};
 use crate::state::{State, Status, StoredAnchor, StoredSource};
 use crate::text;
@@ -19,23 +19,23 @@ use crate::trust::facts::{Facts, UpdaterChoice, UpdaterKind};
 use crate::trust::view::View;
 
 /// What was done to the system, and to the private store.
-pub(super) struct Done {
-    pub(super) system: Option<Outcome>,
-    pub(super) private: Option<Outcome>,
+pub(crate) struct Done {
+    pub(crate) system: Option<Outcome>,
+    pub(crate) private: Option<Outcome>,
     /// Where the private store is, or would be.
-    pub(super) place: String,
-    pub(super) changed: bool,
+    pub(crate) place: String,
+    pub(crate) changed: bool,
 }
 
 impl Done {
     /// An error that came after the work was done names what is changed.
-    pub(super) fn blame(&self, error: Error) -> Error {
+    pub(crate) fn blame(&self, error: Error) -> Error {
         let outcomes = self.system.iter().chain(&self.private);
         outcomes.fold(error, |error, outcome| outcome.blame(error, self.changed && outcome.changed))
     }
 
     /// Where programs find the roots.
-    pub(super) fn outputs(&self) -> Vec<String> {
+    pub(crate) fn outputs(&self) -> Vec<String> {
         let of_system = |outcome: &Outcome| {
             let stores = outcome.stores.iter().filter(|store| store.skipped.is_none());
             outcome.outputs.iter().cloned().chain(stores.map(|store| store.path.clone())).collect::<Vec<_>>()
@@ -45,29 +45,29 @@ impl Done {
     }
 
     /// What cannot be written of the system.
-    pub(super) fn unwritable(&self) -> &[Skipped] {
+    pub(crate) fn unwritable(&self) -> &[Skipped] {
         self.system.as_ref().map_or(&[], |system| &system.unwritable)
     }
 }
 
 /// The system's stores; where they cannot be written, or if that is what is asked for, the private one.
-pub(super) fn install(
+pub(crate) fn install(
     trees: &mut Trees,
     options: Options,
-    args: &BootstrapArgs,
+    request: &TrustRequest,
     acquired: &Acquired,
 ) -> Result<Done> {
-    let to_system = args.stores != [Store::Private];
+    let to_system = request.stores != [Store::Private];
     let mut system = None;
     if to_system {
-        let goal = |state: &State, view: &View, _: &Facts| goal(state, view, args, acquired);
-        let must_write = args.require_system || args.strict;
+        let goal = |state: &State, view: &View, _: &Facts| goal(state, view, request, acquired);
+        let must_write = request.require_system || request.strict;
         let no_place = trees.system.is_host() && !trees.can_be_private();
         if must_write || no_place || trees.records_privately() {
             // Nothing is written before it is clear that it can be.
             let preview = converge(&trees.system, Options { dry_run: true, ..options }, goal)?;
             if must_write && !preview.unwritable.is_empty() {
-                return Err(cannot_write(&preview.unwritable, args, trees.system.is_host()));
+                return Err(cannot_write(&preview.unwritable, request, trees.system.is_host()));
             }
             if no_place && !preview.unwritable.is_empty() {
                 trees.make_private(options.stamp)?;
@@ -90,8 +90,8 @@ pub(super) fn install(
     // Who has a private store keeps using it: it is brought up to date with the system.
     let has_one = trees.private.as_ref().map(State::load).transpose()?.is_some_and(|state| !state.is_empty());
     let needs_one = trees.system.is_host() && !done.unwritable().is_empty();
-    if args.stores.contains(&Store::Private) || has_one || needs_one {
-        let private = install_privately(trees, options, args, acquired);
+    if request.stores.contains(&Store::Private) || has_one || needs_one {
+        let private = install_privately(trees, options, request, acquired);
         done.private = Some(private.map_err(|error| done.blame(error))?);
     }
     let outcomes = [&done.system, &done.private];
@@ -100,9 +100,9 @@ pub(super) fn install(
 }
 
 /// The error of `--require-system` and `--strict`: every path that cannot be written, and what to do about each.
-fn cannot_write(unwritable: &[Skipped], args: &BootstrapArgs, is_host: bool) -> Error {
+fn cannot_write(unwritable: &[Skipped], request: &TrustRequest, is_host: bool) -> Error {
     let each = |skipped: &Skipped| format!("`{}`: {}", text::escape(&skipped.path), skipped.why);
-    let option = if args.require_system { "--require-system" } else { "--strict" };
+    let option = if request.require_system { "--require-system" } else { "--strict" };
     let error = Error::failed("the system's stores cannot be written");
     let mut error = match unwritable {
         [only] => error.at(text::escape(&only.path)).because(anyhow::anyhow!("{}", only.why)),
@@ -124,12 +124,12 @@ fn cannot_write(unwritable: &[Skipped], args: &BootstrapArgs, is_host: bool) -> 
 fn install_privately(
     trees: &mut Trees,
     options: Options,
-    args: &BootstrapArgs,
+    request: &TrustRequest,
     acquired: &Acquired,
 ) -> Result<Outcome> {
     let beneath = trees.beneath()?;
     let goal = |state: &State, view: &View, _: &Facts| {
-        goal(state, view, args, acquired).map(|goal| Goal {
+        goal(state, view, request, acquired).map(|goal| Goal {
             copy: None,
             firefox_policy: Extra::Absent,
             ..goal
@@ -186,7 +186,7 @@ fn foretold(trees: &Trees, acquired: &Acquired) -> Outcome {
 
 /// What an earlier run, or the image, brought already: a pin found there needs no request, since the pin is the
 /// hash of the certificate wherever it comes from.
-pub(super) fn known(trees: &Trees) -> Result<Known> {
+pub(crate) fn known(trees: &Trees) -> Result<Known> {
     let mut known = Known::default();
     for sysroot in trees.all() {
         let state = State::load(sysroot)?;
@@ -209,7 +209,7 @@ pub(super) fn known(trees: &Trees) -> Result<Known> {
 
 /// The roots that this run was asked for: what a fingerprint names, and what a source gave now. What an earlier run
 /// recorded of a source that cannot be reached was asked for then, or is forged (threat T33).
-fn asked(args: &BootstrapArgs, acquired: &Acquired) -> BTreeSet<Fingerprint> {
+fn asked(request: &TrustRequest, acquired: &Acquired) -> BTreeSet<Fingerprint> {
     let gave = |fingerprint: &Fingerprint| {
         let mut reports = acquired.sources.iter();
         reports.any(|report| report.contacted && report.fresh && report.fingerprints.contains(fingerprint))
@@ -217,7 +217,7 @@ fn asked(args: &BootstrapArgs, acquired: &Acquired) -> BTreeSet<Fingerprint> {
     let came = acquired.anchors.iter().map(|anchor| (anchor.certificate.fingerprint(), anchor.pinned));
     let mut asked: BTreeSet<Fingerprint> =
         came.filter(|(fingerprint, pinned)| *pinned || gave(fingerprint)).map(|(one, _)| one).collect();
-    if args.with_web_pki {
+    if request.with_web_pki {
         asked.extend(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().map(|der| Fingerprint::of(der)));
     }
     asked
@@ -251,10 +251,10 @@ fn take_over(
 }
 
 /// What is to be trusted afterwards: all that was, but for what its bundle no longer holds, and what came now.
-fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -> Result<Goal> {
+fn goal(state: &State, view: &View, request: &TrustRequest, acquired: &Acquired) -> Result<Goal> {
     // A private store is a system of its own.
-    let to_system = args.wants(Store::System) || view.sysroot().is_private();
-    let beside = args.wants(Store::Java) || args.wants(Store::Nss);
+    let to_system = request.wants(Store::System) || view.sysroot().is_private();
+    let beside = request.wants(Store::Java) || request.wants(Store::Nss);
     let mut anchors = state.anchors.clone();
     let mut sources = state.sources.clone();
     for report in &acquired.sources {
@@ -282,7 +282,8 @@ fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -
     }
     for came in &acquired.anchors {
         let fingerprint = came.certificate.fingerprint();
-        let name = args.anchor_name().map_or_else(|| anchor_name(&came.certificate), ToOwned::to_owned);
+        let name =
+            request.anchor_name.as_deref().map_or_else(|| anchor_name(&came.certificate), ToOwned::to_owned);
         let index = match anchors.iter().position(|anchor| anchor.fingerprint == fingerprint) {
             Some(index) => index,
             None => {
@@ -291,7 +292,7 @@ fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -
             }
         };
         let anchor = &mut anchors[index];
-        if args.name.is_some() {
+        if request.anchor_name.is_some() {
             anchor.name = name;
         }
         anchor.pinned |= came.pinned
@@ -314,25 +315,15 @@ fn goal(state: &State, view: &View, args: &BootstrapArgs, acquired: &Acquired) -
     }
     anchors.retain(|anchor| !anchor.sources.is_empty());
     // A name that is given again passes to the new certificate.
-    if let (Some(name), Some(came)) = (args.anchor_name(), acquired.anchors.first()) {
+    if let (Some(name), Some(came)) = (request.anchor_name.as_deref(), acquired.anchors.first()) {
         let fingerprint = came.certificate.fingerprint();
         anchors.retain(|anchor| anchor.name != name || anchor.fingerprint == fingerprint);
     }
-    let copy = match &args.ca_out {
-        None => None,
-        Some(path) if CA_OUT.parse(path)? == OutputTarget::Standard => None,
-        Some(path) => {
-            let path = path
-                .to_str()
-                .ok_or_else(|| Error::usage("the path of `--ca-out` is not UTF-8").at(path.display()))?;
-            Some((
-                path.to_owned(),
-                acquired.anchors.iter().map(|anchor| anchor.certificate.to_pem()).collect(),
-            ))
-        }
-    };
-    let web_pki = state.web_pki || args.with_web_pki;
+    let copy = request.ca_out.as_ref().map(|path| {
+        (path.clone(), acquired.anchors.iter().map(|anchor| anchor.certificate.to_pem()).collect())
+    });
+    let web_pki = state.web_pki || request.with_web_pki;
     let profile = state.profile.into();
-    let firefox_policy = if args.firefox_policy { Extra::Installed } else { state.firefox_policy.into() };
-    Ok(Goal { anchors, sources, web_pki, copy, profile, firefox_policy, asked: asked(args, acquired) })
+    let firefox_policy = if request.firefox_policy { Extra::Installed } else { state.firefox_policy.into() };
+    Ok(Goal { anchors, sources, web_pki, copy, profile, firefox_policy, asked: asked(request, acquired) })
 }

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::rootfs::host;
 
 /// Where the file is if nobody says otherwise.
-pub const DEFAULT: &str = "/etc/trustup/trustup.toml";
+pub(crate) const DEFAULT: &str = "/etc/trustup/trustup.toml";
 /// A file of a thousand certificates has 300 KiB.
 const LIMIT: u64 = 1024 * 1024;
 

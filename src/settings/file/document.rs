@@ -5,7 +5,6 @@
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
-use clap::ValueEnum;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
@@ -13,36 +12,36 @@ use zeroize::Zeroizing;
 use super::fill::{fill, remember_lines};
 use super::meant::meant;
 use super::place;
-use super::secret::Secret;
 use crate::env::Env;
 use crate::error::Error;
 use crate::rootfs::host;
+use crate::secret::Source;
 use crate::text;
 
 /// A value in a file of its own.
 const FILE_LIMIT: u64 = 64 * 1024;
 
 /// What all sections of a file share.
-pub(super) struct Reader<'a> {
-    pub(super) env: &'a Env,
-    pub(super) path: &'a Path,
+pub(in crate::settings) struct Reader<'a> {
+    pub(in crate::settings) env: &'a Env,
+    pub(in crate::settings) path: &'a Path,
     /// Where each line begins.
     lines: Vec<usize>,
     problems: RefCell<Vec<(usize, Error)>>,
 }
 
 /// A string of the file, filled in.
-pub(super) struct Value {
-    pub(super) text: Zeroizing<String>,
+pub(in crate::settings) struct Value {
+    pub(in crate::settings) text: Zeroizing<String>,
     /// As it stands in the file: what may be shown.
-    pub(super) shown: String,
+    pub(in crate::settings) shown: String,
     /// Its key with the tables around it.
-    pub(super) name: String,
-    pub(super) line: usize,
+    pub(in crate::settings) name: String,
+    pub(in crate::settings) line: usize,
 }
 
 /// A table, and which of its keys were asked for.
-pub(super) struct Section<'a> {
+pub(in crate::settings) struct Section<'a> {
     reader: &'a Reader<'a>,
     name: String,
     table: &'a DeTable<'a>,
@@ -51,7 +50,7 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(env: &'a Env, path: &'a Path, text: &'a str) -> Self {
+    pub(in crate::settings) fn new(env: &'a Env, path: &'a Path, text: &'a str) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         Reader { env, path, lines: std::iter::once(0).chain(ends).collect(), problems: RefCell::default() }
     }
@@ -60,17 +59,17 @@ impl<'a> Reader<'a> {
         self.lines.partition_point(|begin| *begin <= offset)
     }
 
-    pub(super) fn place(&self, line: usize) -> String {
+    pub(in crate::settings) fn place(&self, line: usize) -> String {
         format!("{}:{line}", self.path.display())
     }
 
-    pub(super) fn problem(&self, line: usize, error: Error) {
+    pub(in crate::settings) fn problem(&self, line: usize, error: Error) {
         let error = if error.place().is_some() { error } else { error.at(self.place(line)) };
         self.problems.borrow_mut().push((line, error));
     }
 
     /// What the parser says; its own display quotes the line, which may hold a secret.
-    pub(super) fn syntax(&self, error: &toml::de::Error) {
+    pub(in crate::settings) fn syntax(&self, error: &toml::de::Error) {
         let line = self.line(error.span().map_or(0, |span| span.start));
         let what = Error::usage("this is no TOML")
             .because(anyhow::anyhow!("{}", text::escape(error.message())))
@@ -79,33 +78,39 @@ impl<'a> Reader<'a> {
     }
 
     /// All that is wrong, in the order of the file.
-    pub(super) fn into_problems(self) -> Vec<Error> {
+    pub(in crate::settings) fn into_problems(self) -> Vec<Error> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|(line, _)| *line);
         problems.into_iter().map(|(_, error)| error).collect()
     }
 
-    pub(super) fn root(&'a self, table: &'a DeTable<'a>) -> Section<'a> {
+    pub(in crate::settings) fn root(&'a self, table: &'a DeTable<'a>) -> Section<'a> {
         Section { reader: self, name: String::new(), table, line: 1, known: RefCell::default() }
     }
 }
 
 impl<'a> Section<'a> {
-    pub(super) fn line(&self) -> usize {
-        self.line
-    }
-
     /// `certificate.enroll.KEY`
-    pub(super) fn name_of(&self, key: &str) -> String {
+    pub(in crate::settings) fn name_of(&self, key: &str) -> String {
         if self.name.is_empty() { key.to_owned() } else { format!("{}.{key}", self.name) }
     }
 
+    /// How many problems the file has so far.
+    pub(in crate::settings) fn problem_count(&self) -> usize {
+        self.reader.problems.borrow().len()
+    }
+
+    /// File and line.
+    pub(in crate::settings) fn place_of(&self, line: usize) -> String {
+        self.reader.place(line)
+    }
+
     /// Where the section stands.
-    pub(super) fn place(&self) -> String {
+    pub(in crate::settings) fn place(&self) -> String {
         self.reader.place(self.line)
     }
 
-    pub(super) fn problem(&self, line: usize, error: Error) {
+    pub(in crate::settings) fn problem(&self, line: usize, error: Error) {
         self.reader.problem(line, error);
     }
 
@@ -118,7 +123,7 @@ impl<'a> Section<'a> {
         Some((value, self.reader.line(value.span().start)))
     }
 
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(in crate::settings) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
@@ -211,7 +216,7 @@ impl<'a> Section<'a> {
     }
 
     /// A string, or the text of the file that `KEY_file` names.
-    pub(super) fn string(&self, key: &str) -> Option<Value> {
+    pub(in crate::settings) fn string(&self, key: &str) -> Option<Value> {
         self.know(key);
         match self.entry(key) {
             None => {
@@ -233,7 +238,7 @@ impl<'a> Section<'a> {
     }
 
     /// A list of strings; one string is a list of one; a file has one in each line.
-    pub(super) fn list(&self, key: &str) -> Vec<Value> {
+    pub(in crate::settings) fn list(&self, key: &str) -> Vec<Value> {
         self.know(key);
         let Some((value, line)) = self.entry(key) else {
             let Some((text, shown, line)) = self.text_of_file(key) else { return Vec::new() };
@@ -277,7 +282,7 @@ impl<'a> Section<'a> {
     }
 
     /// `true` or `false`; from a variable or file the same words.
-    pub(super) fn switch(&self, key: &str) -> Option<bool> {
+    pub(in crate::settings) fn switch(&self, key: &str) -> Option<bool> {
         if let Some((value, _)) = self.entry(key)
             && let DeValue::Boolean(on) = value.get_ref()
         {
@@ -289,7 +294,7 @@ impl<'a> Section<'a> {
     }
 
     /// A string that `parse` understands; `wanted` says what that is.
-    pub(super) fn parsed<T>(
+    pub(in crate::settings) fn parsed<T>(
         &self,
         key: &str,
         wanted: &str,
@@ -300,7 +305,7 @@ impl<'a> Section<'a> {
     }
 
     /// As [`Section::parsed`], of a value that is there already.
-    pub(super) fn parse<T>(
+    pub(in crate::settings) fn parse<T>(
         &self,
         value: &Value,
         wanted: &str,
@@ -314,43 +319,34 @@ impl<'a> Section<'a> {
         parsed
     }
 
-    /// As [`Section::parsed`]; a whole number is taken as its digits (its base is the second argument, 0 for text), a
-    /// moment as RFC 3339.
-    pub(super) fn plain<T>(
+    /// A string; where `base` says so a whole number of this base, as its digits; where `moments` says so a moment, as RFC
+    /// 3339.
+    pub(in crate::settings) fn plain(
         &self,
         key: &str,
         wanted: &str,
-        parse: impl FnOnce(&str, u32) -> Option<T>,
-    ) -> Option<T> {
-        let entry = self.entry(key).map(|(value, line)| (value.get_ref(), line));
-        let (parsed, line) = match entry {
-            Some((DeValue::Integer(number), line)) => (parse(number.as_str(), number.radix()), line),
-            Some((DeValue::Datetime(moment), line)) => (parse(&moment.to_string(), 0), line),
-            _ => return self.parsed(key, wanted, |text| parse(text, 0)),
+        base: Option<u32>,
+        moments: bool,
+    ) -> Option<Value> {
+        let (text, line) = match self.entry(key).map(|(value, line)| (value.get_ref(), line)) {
+            Some((DeValue::Integer(number), line)) if base.is_some() => {
+                if base != Some(number.radix()) {
+                    self.know(key);
+                    self.wrong(key, line, &format!("should be {wanted}"));
+                    return None;
+                }
+                (number.as_str().to_owned(), line)
+            }
+            Some((DeValue::Datetime(moment), line)) if moments => (moment.to_string(), line),
+            _ => return self.string(key),
         };
         self.know(key);
         self.file_of(key);
-        if parsed.is_none() {
-            self.wrong(key, line, &format!("should be {wanted}"));
-        }
-        parsed
+        Some(Value { shown: text.clone(), text: Zeroizing::new(text), name: self.name_of(key), line })
     }
 
-    /// One of `words`.
-    pub(super) fn word(&self, key: &str, words: &[&str]) -> Option<String> {
-        let value = self.string(key)?;
-        self.one_of(&value, words)
-    }
-
-    /// One of the words that an option of the command line takes.
-    pub(super) fn choice<T: ValueEnum>(&self, key: &str) -> Option<T> {
-        let words: Vec<_> = T::value_variants().iter().filter_map(T::to_possible_value).collect();
-        let names: Vec<&str> = words.iter().map(|word| word.get_name()).collect();
-        self.word(key, &names).and_then(|word| T::from_str(&word, false).ok())
-    }
-
-    /// As [`Section::word`], of a value that is there already.
-    pub(super) fn one_of(&self, value: &Value, words: &[&str]) -> Option<String> {
+    /// One of `words`, of a value that is there already.
+    pub(in crate::settings) fn one_of(&self, value: &Value, words: &[&str]) -> Option<String> {
         if words.contains(&value.text.as_str()) {
             return Some(value.text.to_string());
         }
@@ -363,7 +359,7 @@ impl<'a> Section<'a> {
     }
 
     /// An absolute path. There is no `KEY_file`: the value names a file already.
-    pub(super) fn path(&self, key: &str) -> Option<(PathBuf, Value)> {
+    pub(in crate::settings) fn path(&self, key: &str) -> Option<Value> {
         self.know(key);
         let (value, line) = self.entry(key)?;
         let DeValue::String(raw) = value.get_ref() else {
@@ -371,14 +367,21 @@ impl<'a> Section<'a> {
             return None;
         };
         let value = self.filled(key, line, raw)?;
-        Some((self.absolute(&value)?, value))
+        self.absolute(&value)?;
+        Some(value)
     }
 
     /// A list of absolute paths.
-    pub(super) fn paths(&self, key: &str) -> Vec<PathBuf> {
+    pub(in crate::settings) fn paths(&self, key: &str) -> Vec<Value> {
         self.know(key);
         let Some((value, line)) = self.entry(key) else { return Vec::new() };
-        self.strings(key, value, line).iter().filter_map(|value| self.absolute(value)).collect()
+        let values = self.strings(key, value, line);
+        values.into_iter().filter(|value| self.absolute(value).is_some()).collect()
+    }
+
+    /// The line of a key that is there, else that of the section.
+    pub(in crate::settings) fn line_of(&self, key: &str) -> usize {
+        self.entry(key).map_or(self.line, |(_, line)| line)
     }
 
     /// What a path in this file has to be: the directory that trustup is run in does not matter.
@@ -393,34 +396,34 @@ impl<'a> Section<'a> {
         None
     }
 
-    /// A secret: not read if it is in a file, and an unset variable is no error before somebody needs it.
-    pub(super) fn secret(&self, key: &str) -> Option<Secret> {
+    /// A secret, where it is and in which line: not read if it is in a file, and an unset variable is no error before the
+    /// secret is needed.
+    pub(in crate::settings) fn secret(&self, key: &str) -> Option<(Source, usize)> {
         self.know(key);
-        let name = self.name_of(key);
         let Some((value, line)) = self.entry(key) else {
-            let (path, _) = self.file_of(key)?;
-            return Some(Secret::in_file(name, path));
+            let (path, line) = self.file_of(key)?;
+            return Some((Source::File(path), line));
         };
         self.file_of(key);
         let DeValue::String(raw) = value.get_ref() else {
             self.wrong_type(key, line, value.get_ref(), "a string");
             return None;
         };
+        let name = format!("{} ({})", self.name_of(key), self.reader.place(line));
         // Not only our own variables hold secrets: no program of the user's gets those that do.
         let env = self.reader.env;
-        let secret = match fill(raw, env, |name| env.withhold(name)) {
+        match fill(raw, env, |name| env.withhold(name)) {
             Ok(text) if text.is_empty() => {
                 self.wrong(key, line, "is empty");
-                return None;
+                None
             }
-            Ok(text) => Secret::new(name, text),
-            Err(why) => Secret::missing(name, why),
-        };
-        Some(secret.at(&self.reader.place(line)))
+            Ok(text) => Some((Source::Value(name, text), line)),
+            Err(why) => Some((Source::Missing(name, why), line)),
+        }
     }
 
     /// A table below this one.
-    pub(super) fn section(&self, key: &str) -> Option<Section<'a>> {
+    pub(in crate::settings) fn section(&self, key: &str) -> Option<Section<'a>> {
         self.know(key);
         let (value, line) = self.entry(key)?;
         match value.get_ref() {
@@ -433,7 +436,7 @@ impl<'a> Section<'a> {
     }
 
     /// The tables of a list; one table is a list of one.
-    pub(super) fn sections(&self, key: &str) -> Vec<Section<'a>> {
+    pub(in crate::settings) fn sections(&self, key: &str) -> Vec<Section<'a>> {
         self.know(key);
         let Some((value, line)) = self.entry(key) else { return Vec::new() };
         let wanted = format!("a table or several: `[[{}]]`", self.name_of(key));
@@ -467,19 +470,19 @@ impl<'a> Section<'a> {
     }
 
     /// Leaves a table to somebody else.
-    pub(super) fn pass_over(&self, key: &str) {
+    pub(in crate::settings) fn pass_over(&self, key: &str) {
         self.know(key);
     }
 
     /// `key` has to be there.
-    pub(super) fn require(&self, key: &str) {
+    pub(in crate::settings) fn require(&self, key: &str) {
         if !self.has(key) && !self.has(&format!("{key}_file")) {
             self.problem(self.line, Error::usage(format!("`{}` is missing", self.name_of(key))));
         }
     }
 
     /// Every key that nobody asked for is an error; `why` knows what to say of some.
-    pub(super) fn finish(&self, why: impl Fn(&str) -> Option<String>) {
+    pub(in crate::settings) fn finish(&self, why: impl Fn(&str) -> Option<String>) {
         let known = self.known.borrow();
         for (key, _) in self.table.iter() {
             let (name, line) = (key.get_ref(), self.reader.line(key.span().start));

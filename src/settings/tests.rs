@@ -1,21 +1,34 @@
+//! trustup.toml: what is read, and what is said of what is wrong. What requests refuse is with their builders.
+
+use std::time::Duration;
+
+use super::file::{Checked, parse};
+use super::rows::*;
 use super::*;
-use crate::acme::ChallengeType;
-use crate::enroll::methods::acme::Dns;
+use crate::cert::{NotAfter, SubjectAltName};
+use crate::enroll::methods::table::{by_word, variants};
+use crate::env::Env;
+use crate::key::KeyType;
+use crate::pair::Layout;
+use crate::secret::Secret;
+use std::path::Path;
 
 const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const SECRET: &str = "hunter2-correct-horse";
 
+fn env() -> Env {
+    Env::fixed([("HOST", "web"), ("PIN", HEX), ("PASSWORD", SECRET), ("EMPTY", ""), ("YES", "true")], 0)
+}
+
 fn read(text: &str) -> Checked {
-    let env =
-        Env::fixed([("HOST", "web"), ("PIN", HEX), ("PASSWORD", SECRET), ("EMPTY", ""), ("YES", "true")], 0);
-    parse(&env, Path::new("/etc/trustup/trustup.toml"), text, Scope::All)
+    parse(&env(), Path::new("/etc/trustup/trustup.toml"), text, Scope::All, &variants())
 }
 
 #[track_caller]
-fn good(text: &str) -> Config {
-    let Checked { config, problems } = read(text);
+fn good(text: &str) -> ConfigFile {
+    let Checked { file, problems } = read(text);
     assert!(problems.is_empty(), "{problems:?}");
-    config
+    file
 }
 
 /// What is wrong, each with its line.
@@ -36,23 +49,25 @@ fn method(rest: &str) -> String {
     certificate(&format!("[certificate.enroll]\n{rest}"))
 }
 
-#[test]
-fn an_empty_file_asks_for_nothing() {
-    let config = good("# nothing\n");
-    assert!(config.ca.is_none() && config.trust.is_none() && config.certificates.is_empty());
+/// The values of an option in a layer, by the option's name.
+fn shown(layer: &Layer, name: &str) -> Vec<String> {
+    let rows = variants().iter().flat_map(|variant| variant.rows.to_vec()).collect::<Vec<_>>();
+    let row = rows.into_iter().chain(ALL.iter().copied()).find(|row| row.spec().name == name);
+    layer.shown(row.expect("an option")).to_vec()
+}
+
+/// The secret of an `enroll` table.
+fn secret(table: &EntryTable) -> crate::error::Result<Secret> {
+    let rows = by_word(table.word).expect("a method").rows;
+    let found = rows.iter().find_map(|row| table.layer.source(*row));
+    let (source, _) = found.expect("a secret");
+    Secret::read(source, "it")
 }
 
 #[test]
-fn a_challenge_takes_its_own_keys() {
-    for (word, kind, keys) in [
-        ("http-01", ChallengeType::Http01, "http_listen = \":8080\"\nwebroot = \"/srv\""),
-        ("tls-alpn-01", ChallengeType::TlsAlpn01, "tls_listen = \":8443\""),
-        ("dns-01", ChallengeType::Dns01, "dns_hook = [\"/bin/hook\"]"),
-    ] {
-        let config = good(&method(&format!("method = \"acme\"\nchallenge = \"{word}\"\n{keys}")));
-        let Method::Acme { options, .. } = &config.certificates[0].enroll[0] else { panic!("{word}") };
-        assert_eq!(options.challenge, Some(kind));
-    }
+fn an_empty_file_asks_for_nothing() {
+    let config = good("# nothing\n");
+    assert!(!config.names_sources() && config.certificates.is_empty());
 }
 
 #[test]
@@ -113,48 +128,47 @@ fn everything_that_can_be_said_arrives() {
         account_key_type = "rsa-2048"
         "#;
     let config = good(&text);
-    let ca = config.ca.as_ref().expect("ca");
-    assert_eq!(ca.url.as_ref().map(Url::as_str), Some("https://web.test:9000/"));
-    assert_eq!(ca.fingerprints, [HEX.parse().unwrap(), HEX.parse().unwrap()]);
+    assert_eq!(config.ca.values(&CA_URL), ["web.test:9000"]);
+    assert_eq!(config.ca.values(&FINGERPRINT), [HEX.parse().unwrap(), HEX.parse().unwrap()]);
     let one = &config.certificates[0];
-    assert_eq!(one.names.len(), 4);
-    assert_eq!(one.names[0], SubjectAltName::Dns("web.test".to_owned()));
-    assert_eq!(
-        (one.cert.to_str(), one.shown.cert.as_str()),
-        (Some("/run/tls/web.pem"), "/run/tls/${HOST}.pem")
-    );
-    assert_eq!((one.cert_mode, one.key_mode), (Some(0o640), Some(0o600)));
-    assert_eq!((one.key_type, one.not_after), (Some(KeyType::EcP384), Some(NotAfter::Duration(86_400))));
-    assert_eq!((one.layout, one.timeout), (Some(Layout::Versioned), Some(Duration::from_secs(90))));
+    let layer = &one.layer;
+    assert_eq!(layer.values(&NAMES).len(), 4);
+    assert_eq!(layer.values(&NAMES)[0], SubjectAltName::Dns("web.test".to_owned()));
+    assert_eq!(layer.values(&CERT), [Path::new("/run/tls/web.pem")]);
+    assert_eq!(layer.shown(&CERT), ["/run/tls/${HOST}.pem"]);
+    assert_eq!((layer.values(&CERT_MODE), layer.values(&KEY_MODE)), (&[0o640][..], &[0o600][..]));
+    assert_eq!(layer.values(&KEY_TYPE), [KeyType::EcP384]);
+    assert_eq!(layer.values(&NOT_AFTER), [NotAfter::Duration(86_400)]);
+    assert_eq!(layer.values(&LAYOUT), [Layout::Versioned]);
+    assert_eq!(layer.values(&TIMEOUT), [Duration::from_secs(90)]);
     assert_eq!(one.place, "/etc/trustup/trustup.toml:7");
-    assert_eq!(
-        one.enroll.iter().map(Method::word).collect::<Vec<_>>(),
-        ["token", "provisioner", "x5c", "acme"]
-    );
-    let Method::Provisioner { password, .. } = &one.enroll[1] else { panic!("{:?}", one.enroll[1]) };
-    let password = password.as_ref().expect("a password");
-    assert_eq!(password.read().unwrap().bytes(), format!("x{SECRET}").as_bytes());
-    let Method::Acme { options: acme, .. } = &one.enroll[3] else { panic!("{:?}", one.enroll[3]) };
-    assert!(acme.agree_tos && acme.challenge.is_none());
-    assert!(matches!(&acme.dns, Some(Dns::Hook(hook)) if hook.len() == 2));
-    assert_eq!(acme.eab.as_ref().map(|(kid, _)| kid.as_str()), Some("kid"));
-    assert_eq!(acme.preferred_chain.as_deref(), Some("Root X1"));
-    assert_eq!(acme.account_key_type, Some(KeyType::Rsa2048));
-    assert_eq!(one.enroll[3].secrets().len(), 1);
-    // T23: no secret is in what might be printed.
-    assert!(!format!("{config:?}").contains(SECRET));
-}
-
-#[test]
-fn a_provisioners_key_needs_no_password() {
-    for (more, has_password) in [("", false), ("\npassword = \"x\"", true)] {
-        let keys = format!("method = \"provisioner\"\nprovisioner_key = \"/dev.jwk\"{more}");
-        let config = good(&method(&keys));
-        let Method::Provisioner { password, key, .. } = &config.certificates[0].enroll[0] else {
-            panic!("{keys}")
-        };
-        assert_eq!((key.as_deref(), password.is_some()), (Some(Path::new("/dev.jwk")), has_password));
+    let origin =
+        Origin::File { place: "/etc/trustup/trustup.toml:9".to_owned(), key: "certificate.cert".to_owned() };
+    assert_eq!(layer.entry(&CERT).map(|entry| &entry.origin), Some(&origin));
+    let words: Vec<&str> = one.enroll.iter().map(|table| table.word).collect();
+    assert_eq!(words, ["token", "provisioner", "x5c", "acme"]);
+    assert_eq!(secret(&one.enroll[1]).unwrap().bytes(), format!("x{SECRET}").as_bytes());
+    let acme = &one.enroll[3].layer;
+    assert_eq!(shown(acme, "dns-hook"), ["/bin/hook", "--zone"]);
+    assert_eq!(shown(acme, "eab-kid"), ["kid"]);
+    assert_eq!(secret(&one.enroll[3]).unwrap().bytes(), SECRET.as_bytes());
+    for name in [
+        "agree-tos",
+        "http-listen",
+        "tls-listen",
+        "webroot",
+        "directory",
+        "account-key",
+        "contact",
+        "profile",
+        "preferred-chain",
+        "account-key-type",
+    ] {
+        let row = by_word("acme").unwrap().rows.iter().find(|row| row.spec().name == name).unwrap();
+        assert!(acme.entry(*row).is_some(), "{name}");
     }
+    // T23: no secret is in what might be printed.
+    assert!(!format!("{config:?}").contains(SECRET), "{config:?}");
 }
 
 #[test]
@@ -180,7 +194,7 @@ fn what_is_wrong_is_said_with_its_line() {
         ("ca = 3", &["1: `ca` is a number, and should be a table"]),
         ("[trust]\nallow_expired = true", &["2: unknown key `trust.allow_expired` what loosens a check"]),
         ("[trust]\nrepair = true", &["2: unknown key `trust.repair` `--repair` is for the command line"]),
-        ("[trust]\nca_url = \"x\"", &["2: unknown key `trust.ca_url` the CA's address is `url` in `[ca]`"]),
+        ("[trust]\nca_url = \"x\"", &["2: unknown key `trust.ca_url` it is `url` in `[ca]`"]),
         ("[trust]\nrequire_pin = 1", &["2: `trust.require_pin` is a number"]),
         ("[trust]\nrequire_pin = \"maybe\"", &["2: `trust.require_pin` should be `true` or `false`"]),
         ("[trust]\nstores = \"sytem\"", &["2: `trust.stores` is `sytem`, and should be one of `system`"]),
@@ -188,8 +202,6 @@ fn what_is_wrong_is_said_with_its_line() {
             "[trust]\nbundle_url = \"pki.test/x\"",
             &["2: `trust.bundle_url` should be an http or https address"],
         ),
-        (&format!("[trust]\nbundle_sha256 = \"{HEX}\""), &["1: `trust.bundle_sha256` has nothing to pin"]),
-        ("[trust]\nall_roots = true", &["1: `trust.all_roots` asks a step-ca"]),
         ("[certificate]", &["missing", "missing", "missing", "missing"]),
         (&method("method = \"tokne\""), &["6: `certificate.enroll.method` is `tokne`"]),
         (
@@ -200,7 +212,6 @@ fn what_is_wrong_is_said_with_its_line() {
             &method("method = \"acme\"\ntoken_file = \"/x\""),
             &["7: unknown key `certificate.enroll.token_file` `token_file` belongs to the method `token`"],
         ),
-        (&method("method = \"provisioner\""), &["5: `certificate.enroll.password` is missing"]),
         (
             &method("method = \"provisioner\"\nprovisioner_key = \"dev.jwk\""),
             &["7: `certificate.enroll.provisioner_key` should be an absolute path"],
@@ -222,24 +233,8 @@ fn what_is_wrong_is_said_with_its_line() {
         (&method("method = \"x5c\"\nx5c_cert = \"/x\""), &["5: `certificate.enroll.x5c_key` is missing"]),
         (&method("method = \"acme\"\nchallenge = \"dns\""), &["7: `certificate.enroll.challenge` is `dns`"]),
         (
-            &method("method = \"acme\"\nchallenge = \"http-01\"\ntls_listen = \":8443\""),
-            &["5: `tls_listen` is for the challenge tls-alpn-01, and another one is chosen"],
-        ),
-        (
             &method("method = \"acme\"\nhttp_listen = \"80\""),
             &["7: `certificate.enroll.http_listen` should be an address and a port"],
-        ),
-        (
-            &method("method = \"acme\"\neab_kid = \"x\""),
-            &["5: `eab_kid` and `eab_hmac_key` (or `eab_hmac_key_file`) go together"],
-        ),
-        (
-            &method("method = \"acme\"\ndns_hook = [\"hook\"]"),
-            &["7: `certificate.enroll.dns_hook` should begin with the absolute path"],
-        ),
-        (
-            &method("method = \"acme\"\ndirectory = \"https://x/\"\nprovisioner = \"y\""),
-            &["5: `directory` and `provisioner`"],
         ),
         (
             &certificate("cert_mode = 640\nkey_mode = \"rw\"\nenroll = {method = \"token\"}"),
@@ -252,14 +247,6 @@ fn what_is_wrong_is_said_with_its_line() {
         (
             &certificate("key_type = \"ec-p521\"\nenroll = {method = \"token\"}"),
             &["5: `certificate.key_type` is `ec-p521`"],
-        ),
-        (
-            &certificate("key_mode = \"0644\"\nenroll = {method = \"token\"}"),
-            &["1: `certificate`: a private key cannot have the mode 0644"],
-        ),
-        (
-            &certificate("chain = \"/x/chain\"\nlayout = \"versioned\"\nenroll = {method = \"token\"}"),
-            &["1: `certificate`: the files of a versioned pair must be in one directory"],
         ),
         (&certificate("enroll = []"), &["5: `certificate.enroll` is empty"]),
     ];
@@ -285,7 +272,6 @@ fn no_file_is_written_twice() {
         "cert = \"/k\"\nkey = \"/k2\"",
         "cert = \"/ca\"\nkey = \"/k2\"",
         "cert = \"//c\"\nkey = \"/k2\"",
-        "cert = \"/x\"\nkey = \"/x\"",
         "cert = \"/x\"\nkey = \"/y\"\nca_out = \"/k\"",
         "cert = \"/x\"\nkey = \"/y\"\nchain = \"/c\"",
     ] {
@@ -308,10 +294,10 @@ fn a_life_may_end_at_a_moment() {
         ("-90", None),
         ("true", None),
     ] {
-        let Checked { config, problems } =
+        let Checked { file, problems } =
             read(&certificate(&format!("not_after = {text}\nenroll = {{method = \"token\"}}")));
         assert_eq!(
-            (config.certificates[0].not_after, problems.len()),
+            (file.certificates[0].layer.values(&NOT_AFTER).first().copied(), problems.len()),
             (wanted, usize::from(wanted.is_none())),
             "{text}"
         );
@@ -340,12 +326,13 @@ fn a_damaged_file_is_never_quoted() {
 #[test]
 fn a_secret_is_missed_when_it_is_needed() {
     let config = good(&method("method = \"token\"\ntoken = \"${NOPE}\""));
-    let secrets = config.certificates[0].enroll[0].secrets();
-    let error = secrets[0].read().expect_err("unset").to_string();
+    let error = secret(&config.certificates[0].enroll[0]).expect_err("unset").to_string();
     assert!(error.contains("`NOPE` is not set") && error.contains("trustup.toml:7"), "{error}");
     let config = good(&method("method = \"token\"\ntoken_file = \"/nowhere/token\""));
-    let secrets = config.certificates[0].enroll[0].secrets();
-    assert_eq!(secrets[0].read().expect_err("missing").place(), Some("/nowhere/token"));
+    assert_eq!(
+        secret(&config.certificates[0].enroll[0]).expect_err("missing").place(),
+        Some("/nowhere/token")
+    );
 }
 
 #[test]
@@ -366,10 +353,10 @@ fn values_come_from_files_as_well() {
     let config = good(&format!(
         "[ca]\nurl_file = \"{url}\"\nfingerprint_file = \"{pin}\"\n[[certificate]]\nnames_file = \"{names}\"\ncert = \"/c\"\nkey = \"/k\"\nenroll = {{method = \"provisioner\", password_file = \"{password}\"}}"
     ));
-    let ca = config.ca.expect("ca");
-    assert_eq!((ca.url.map(String::from).as_deref(), ca.fingerprints.len()), (Some("https://ca.test/"), 1));
-    assert_eq!(config.certificates[0].names.len(), 2);
-    let password = config.certificates[0].enroll[0].secrets()[0].read().unwrap();
+    assert_eq!(config.ca.values(&CA_URL), ["https://ca.test"]);
+    assert_eq!(config.ca.values(&FINGERPRINT).len(), 1);
+    assert_eq!(config.certificates[0].layer.values(&NAMES).len(), 2);
+    let password = secret(&config.certificates[0].enroll[0]).unwrap();
     assert_eq!(password.bytes(), b"a b");
     for (text, wanted) in [
         (format!("[ca]\nprovisioner_file = \"{empty}\""), "2: `ca.provisioner` is empty"),
@@ -392,65 +379,45 @@ fn what_is_not_wanted_may_be_incomplete() {
     let text =
         format!("[ca]\nprovisioner = \"x\"\n{}", method("method = \"token\"\ntoken = 3\nx = \"${NOPE}\""));
     let path = Path::new("/x");
-    assert_eq!(parse(&env, path, &text, Scope::Trust).problems.len(), 0);
-    assert_eq!(parse(&env, path, &text, Scope::All).problems.len(), 2);
+    assert_eq!(parse(&env, path, &text, Scope::Trust, &variants()).problems.len(), 0);
+    assert_eq!(parse(&env, path, &text, Scope::All, &variants()).problems.len(), 2);
 }
 
 #[test]
-fn t1_sources_count_together_or_not_at_all() {
-    let options = |text: &str, with: bool| good(text).bootstrap_options(with);
-    let names = |options: &Options| options.iter().map(|(name, _)| *name).collect::<Vec<_>>();
-    let text = format!(
-        "[ca]\nurl = \"https://ca.test\"\nfingerprint = \"{HEX}\"\n[trust]\nca_file = \"/x.pem\"\nstores = [\"system\"]\nall_roots = true\nrequire_pin = true\nstrict = false\nfingerprint = \"{HEX}\""
+fn t1_sources_of_the_file_count_together_or_not_at_all() {
+    let names = |layer: &Layer| -> Vec<&str> {
+        ALL.iter().filter(|row| layer.entry(**row).is_some()).map(|row| row.spec().name).collect()
+    };
+    let file = good(&format!(
+        "[ca]\nurl = \"https://ca.test\"\nfingerprint = \"{HEX}\"\nprovisioner = \"x\"\n[trust]\nca_file = \"/x.pem\"\nstores = [\"system\"]\nall_roots = true\nrequire_pin = true\nstrict = false\nfingerprint = \"{HEX}\""
+    ));
+    let all = file.trust_layer();
+    assert_eq!(
+        names(&all),
+        ["ca-url", "ca-file", "fingerprint", "ca.provisioner", "require-pin", "all-roots", "stores"]
     );
-    let all = options(&text, true).unwrap();
-    assert_eq!(names(&all), ["ca_file", "fingerprint", "all_roots", "require_pin", "stores", "ca_url"]);
-    assert_eq!(all[1].1.len(), 2, "{all:?}");
-    assert_eq!(names(&options(&text, false).unwrap()), ["require_pin", "stores"]);
-    // The file is the root: nothing is fetched.
-    let text = "[ca]\nurl = \"https://ca.test\"\nroot = \"/root.pem\"";
-    assert_eq!(names(&options(text, true).unwrap()), ["ca_file"]);
-    assert!(good(text).names_sources() && !good("[ca]\nprovisioner = \"x\"").names_sources());
-    let error = options("[ca]\nurl = \"https://ca.test\"", true).expect_err("no pin");
-    assert!(error.what().contains("needs a fingerprint"), "{error}");
-    assert!(options("[ca]\nurl = \"https://ca.test\"", false).is_ok());
+    assert_eq!(all.values(&FINGERPRINT).len(), 2, "the pins of both tables");
+    assert_eq!(names(&file.without_sources()), ["ca.provisioner", "require-pin", "stores"]);
+    assert!(file.names_sources() && !good("[ca]\nprovisioner = \"x\"").names_sources());
 }
 
 #[test]
-fn variables_of_published_images() {
-    let all = [
-        ("TLS_DOMAINS", "db.test, 10.0.0.5\tb.test"),
-        ("TLS_CERT_LOCATION", "/run/tls/server.crt"),
-        ("TLS_KEY_LOCATION", "/run/tls/server.key"),
-        ("TLS_CA_CERT_LOCATION", "/run/tls/ca.crt"),
-        ("CA_PROVISIONER_NAME", "acme"),
-        ("CA_TOKEN", SECRET),
-    ];
-    let with =
-        |names: &[&str]| published(&Env::fixed(all.into_iter().filter(|(name, _)| names.contains(name)), 0));
-    let files = ["TLS_DOMAINS", "TLS_CERT_LOCATION", "TLS_KEY_LOCATION"];
-    let given =
-        with(&[files[0], files[1], files[2], "CA_TOKEN", "TLS_CA_CERT_LOCATION"]).unwrap().expect("asked");
-    assert_eq!(given.shown.names, ["db.test", "10.0.0.5", "b.test"]);
-    assert_eq!(given.ca_out, Some("/run/tls/ca.crt".into()));
-    let [Method::Token { token: Some(token) }] = &given.enroll[..] else { panic!("{given:?}") };
-    assert_eq!(token.read().unwrap().bytes(), SECRET.as_bytes());
-    assert!(!format!("{given:?}").contains(SECRET));
-    let given = with(&[files[0], files[1], files[2], "CA_PROVISIONER_NAME"]).unwrap().expect("asked");
-    let [Method::Acme { options: acme, .. }] = &given.enroll[..] else { panic!("{given:?}") };
-    assert_eq!(acme.provisioner.as_deref(), Some("acme"));
-    assert!(with(&["CA_TOKEN", files[1], files[2]]).unwrap().is_none());
-    for missing in [1, 2] {
-        let error = with(&[files[0], files[missing]]).expect_err("a path is missing");
-        assert!(error.what().contains(files[3 - missing]), "{error}");
-    }
-    for (name, value) in [
-        ("TLS_DOMAINS", " , "),
-        ("TLS_CERT_LOCATION", "server.crt"),
-        ("TLS_KEY_LOCATION", "/run/tls/server.crt"),
-    ] {
-        let mut changed = all;
-        changed.iter_mut().filter(|(this, _)| *this == name).for_each(|(_, old)| *old = value);
-        assert!(published(&Env::fixed(changed, 0)).is_err(), "{name}={value}");
-    }
+fn layers_count_in_their_order_and_know_where_a_value_is_from() {
+    let file = good("[trust]\nname = \"file\"\nstrict = true\nstores = \"java\"");
+    let variables = Env::fixed(
+        [("TRUSTUP_NAME", "variable"), ("TRUSTUP_STRICT", "0"), ("TRUSTUP_STORES", "nss,system")],
+        0,
+    );
+    let taken = [NAME.taken(), STRICT.taken(), STORES.taken()];
+    let (environment, ignored) = from_environment(&taken, &Layer::default(), &variables).unwrap();
+    assert!(ignored.is_empty());
+    let settings = Settings::new([environment, file.trust.clone()]);
+    assert_eq!(settings.get(&NAME).map(String::as_str), Some("variable"));
+    assert_eq!(settings.name(&NAME), "TRUSTUP_NAME");
+    // T1: off is no more than unset, so a variable takes back no check that the file asks for.
+    assert!(settings.is(&STRICT));
+    assert_eq!(settings.name(&STRICT), "trust.strict");
+    assert_eq!(settings.all(&STORES), [Store::Nss, Store::System]);
+    assert_eq!(settings.origin(&UPDATER), None);
+    assert_eq!(settings.or_default(&UPDATER), crate::trust::facts::UpdaterChoice::Auto);
 }

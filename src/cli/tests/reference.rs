@@ -1,0 +1,91 @@
+//! docs/trustup-toml.md: every key of trustup.toml, from the rows that read it.
+
+#![expect(clippy::disallowed_methods, reason = "a test reads and writes a document of this repository")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::super::{CommandRow, bootstrap, enroll};
+use crate::enroll::methods::table::METHODS;
+use crate::settings::rows::ALL;
+use crate::settings::{Kind, Row};
+
+const HEAD: &str = "# Keys of trustup.toml
+
+Made from the table of options (`TRUSTUP_WRITE_DOCS=1 cargo test --lib reference`). What the file is for, with an example:
+[guide](guide/configuration.md). A key with the value *secret* or *text* may be `KEY_file` instead, which names a file that holds it.
+";
+
+/// What a key takes, in a word or two.
+fn value(row: &dyn Row) -> String {
+    let word = match row.spec().kind {
+        Kind::Switch => return "`true`, `false`".to_owned(),
+        Kind::Words(words) => {
+            return words().iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+        }
+        Kind::Path => "absolute path",
+        Kind::Secret => "secret",
+        Kind::Address if row.spec().value_name != "URL" => "text",
+        Kind::Address => "URL",
+        Kind::Text if row.spec().integers == Some(8) => "octal mode",
+        Kind::Text => "text",
+    };
+    if row.is_repeatable() { format!("list: {word}") } else { word.to_owned() }
+}
+
+fn section(
+    text: &mut String,
+    heading: &str,
+    table: &str,
+    rows: &[(&'static dyn Row, &str)],
+    required: &[&str],
+) {
+    let _ = write!(text, "\n## `{heading}`\n\n| key | value | meaning |\n| --- | --- | --- |\n");
+    for (row, help) in rows {
+        let Some(key) = row.spec().key_in(table) else { continue };
+        let needed = if required.contains(&key) { ", required" } else { "" };
+        // In the file the key holds the secret itself.
+        let help = help.replace(": a file, `-` for standard input, or `fd:N`", "").replace('|', "\\|");
+        let _ = writeln!(text, "| `{key}` | {}{needed} | {help} |", value(*row));
+    }
+}
+
+fn reference() -> String {
+    let mut text = HEAD.to_owned();
+    // As the help of the command that reads the table has it.
+    let of = |command: &CommandRow| -> Vec<_> {
+        let options = (command.options)();
+        let help = |row: &dyn Row| {
+            let own = options.iter().find(|taken| taken.row.spec().name == row.spec().name);
+            own.map_or(row.spec().help, |taken| taken.help)
+        };
+        ALL.iter().map(|row| (*row, help(*row))).collect()
+    };
+    section(&mut text, "[ca]", "ca", &of(&enroll::ROW), &[]);
+    section(&mut text, "[trust]", "trust", &of(&bootstrap::ROW), &[]);
+    section(&mut text, "[[certificate]]", "certificate", &of(&enroll::ROW), &["names", "cert", "key"]);
+    for method in METHODS {
+        let help = |row: &'static dyn Row| {
+            let taken = method.options.iter().find(|taken| taken.row.spec().name == row.spec().name);
+            (row, taken.map_or(row.spec().help, |taken| taken.help))
+        };
+        let rows: Vec<_> = method.rows.iter().map(|row| help(*row)).collect();
+        let heading = format!("[[certificate.enroll]] method = \"{}\"", method.word);
+        section(&mut text, &heading, "enroll", &rows, method.required);
+    }
+    text
+}
+
+#[test]
+fn the_reference_is_what_the_rows_say() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/trustup-toml.md");
+    let made = reference();
+    if std::env::var_os("TRUSTUP_WRITE_DOCS").is_some() {
+        std::fs::write(&path, &made).expect("written");
+    }
+    let kept = std::fs::read_to_string(&path).expect("docs/trustup-toml.md");
+    assert!(
+        kept == made,
+        "docs/trustup-toml.md is not what the rows say: TRUSTUP_WRITE_DOCS=1 writes it anew"
+    );
+}

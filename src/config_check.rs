@@ -1,0 +1,79 @@
+//! What the runs of bootstrap and enroll would refuse in trustup.toml: the same requests are built as there, by the same
+//! builders. What depends on this machine is no problem of the file: recorded roots, users and groups, files of roots.
+
+use crate::bootstrap::request as trust_request;
+use crate::enroll::methods::table::{self, MethodRow};
+use crate::enroll::request::{self, IssueInput, with_ca};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::settings::{CertificateTable, ConfigFile, EntryTable, Settings};
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(crate) struct Inspection {
+    /// What a run refuses.
+    pub(crate) problems: Vec<Error>,
+    /// What a run may refuse, or does without.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Inspects what could be read of the file. `of_bootstrap` and `of_enroll` are what the environment says to these commands.
+///
+/// # Errors
+/// A file that a method needs cannot be inspected.
+pub(crate) fn inspect(
+    file: &ConfigFile,
+    of_bootstrap: &Settings,
+    of_enroll: &Settings,
+    env: &Env,
+) -> Result<Inspection> {
+    let mut found = Inspection::default();
+    // What is wrong in itself would be refused for what is missing of it, too.
+    if file.is_whole {
+        let merged = trust_request::with_file(of_bootstrap, Some(file));
+        match trust_request::check(&merged, file) {
+            None => {}
+            Some((error, true)) => found.problems.push(error),
+            Some((error, false)) => found.warnings.push(format!("bootstrap would refuse this: {error}")),
+        }
+    }
+    let (merged, ca) = with_ca(of_enroll, Some(file), &mut Vec::new());
+    let input = IssueInput { env, settings: &merged, host: None };
+    for table in &file.certificates {
+        if table.is_whole {
+            let made = request::configured(input, table, None, &ca, &mut found.warnings);
+            found.problems.extend(made.err().map(|error| request::blamed(error, &table.place)));
+        }
+        let (missing, warned) = secrets(table)?;
+        found.problems.extend(missing);
+        found.warnings.extend(warned);
+    }
+    Ok(found)
+}
+
+/// What is wrong with the secrets of a certificate: errors, but where another of its methods has all that it needs. A token
+/// that was spent may be gone, and `enroll` goes on.
+fn secrets(one: &CertificateTable) -> Result<(Vec<Error>, Vec<String>)> {
+    let mut found = Vec::new();
+    let mut complete = Vec::new();
+    for entry in &one.enroll {
+        let Some(method) = table::by_word(entry.word) else { continue };
+        let wrong = request::missing_secrets(method, entry);
+        if wrong.is_empty() && is_complete(method, entry)? {
+            complete.push(method.word);
+        }
+        found.extend(wrong);
+    }
+    Ok(match complete.first() {
+        None => (found, Vec::new()),
+        Some(word) => {
+            let line = |error| format!("{}: only the method `{word}` can be used now: {error}", one.place);
+            (Vec::new(), found.into_iter().map(line).collect())
+        }
+    })
+}
+
+/// Whether what a method needs beside secrets is there.
+fn is_complete(method: &MethodRow, entry: &EntryTable) -> Result<bool> {
+    (method.is_complete)(&Settings::new([entry.layer.clone()]))
+}

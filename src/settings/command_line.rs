@@ -1,0 +1,113 @@
+//! The command line: options as clap takes them, and as a layer: what clap found there, and nothing that it would have found by default.
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches};
+
+use super::{Flag, Kind, Layer, Origin, Row};
+use crate::error::{Error, Result};
+
+/// A row as an option of one command.
+#[derive(Clone, Copy)]
+pub(crate) struct Taken {
+    pub(crate) row: &'static dyn Row,
+    pub(crate) help: &'static str,
+    pub(crate) heading: Option<&'static str>,
+    /// It is read, to be refused with a better message than clap has.
+    pub(crate) is_hidden: bool,
+}
+
+impl Taken {
+    /// Under this heading of the help.
+    pub(crate) const fn under(mut self, heading: &'static str) -> Self {
+        self.heading = Some(heading);
+        self
+    }
+
+    /// As clap takes it.
+    pub(crate) fn arg(&self) -> Arg {
+        let spec = self.row.spec();
+        let mut arg = Arg::new(spec.name).help(self.help).hide(self.is_hidden);
+        arg = match spec.flag {
+            Flag::Long => arg.long(spec.name),
+            Flag::Trailing => arg.last(true),
+            Flag::Positional | Flag::Absent => arg,
+        };
+        if let Some(short) = spec.short {
+            arg = arg.short(short);
+        }
+        if let Some(heading) = self.heading {
+            arg = arg.help_heading(heading);
+        }
+        if matches!(spec.kind, Kind::Switch) {
+            return arg.action(ArgAction::SetTrue).conflicts_with_all(spec.excludes);
+        }
+        let action = if self.row.is_repeatable() { ArgAction::Append } else { ArgAction::Set };
+        arg = arg.action(action).value_name(spec.value_name).value_parser(self.row.value_parser());
+        if self.row.is_repeatable() && spec.flag != Flag::Long {
+            arg = arg.num_args(1..);
+        }
+        if spec.is_delimited {
+            arg = arg.value_delimiter(',');
+        }
+        if let Some(default) = spec.default.filter(|_| spec.flag == Flag::Long) {
+            arg = arg.default_value(default);
+        }
+        arg.hide_possible_values(spec.hides_words)
+            .allow_hyphen_values(spec.takes_hyphens)
+            .conflicts_with_all(spec.excludes)
+    }
+}
+
+/// What `matches` says of these options.
+///
+/// # Errors
+/// A value that is none, of an option whose values clap is not to show.
+pub(crate) fn from_matches(taken: &[Taken], matches: &ArgMatches) -> Result<Layer> {
+    let mut layer = Layer::default();
+    for Taken { row, .. } in taken {
+        let spec = row.spec();
+        let is_known = matches.try_contains_id(spec.name).is_ok();
+        if spec.flag == Flag::Absent
+            || !is_known
+            || matches.value_source(spec.name) != Some(ValueSource::CommandLine)
+        {
+            continue;
+        }
+        if let Some(values) = row.matched(matches)? {
+            layer.insert(*row, values, Origin::CommandLine, Vec::new());
+        }
+    }
+    Ok(layer)
+}
+
+/// What stands before a subcommand's word and behind it, as one layer.
+///
+/// # Errors
+/// An option is given twice, or with another that excludes it.
+pub(crate) fn join(taken: &[Taken], before: &Layer, behind: &Layer) -> Result<Layer> {
+    let mut all = before.clone();
+    for row in taken.iter().map(|taken| taken.row) {
+        let Some(entry) = behind.entry(row) else { continue };
+        let spec = row.spec();
+        let values = match before.entry(row) {
+            Some(earlier) if row.is_repeatable() => row.joined(&earlier.values, &entry.values),
+            Some(_) if !matches!(spec.kind, Kind::Switch) => {
+                return Err(Error::usage(format!("`{}` is given twice", spec.shown())).hint("give it once"));
+            }
+            _ => entry.values.clone(),
+        };
+        all.insert(row, values, Origin::CommandLine, Vec::new());
+    }
+    let excluded = taken.iter().map(|taken| taken.row.spec()).find_map(|spec| {
+        let other = |name: &&&str| all.entries.contains_key(**name);
+        let is_there = all.entries.contains_key(spec.name);
+        spec.excludes.iter().find(other).filter(|_| is_there).map(|other| (spec, other))
+    });
+    match excluded {
+        None => Ok(all),
+        Some((spec, other)) => {
+            Err(Error::usage(format!("`{}` and `--{other}` exclude each other", spec.shown()))
+                .hint("omit one of them"))
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Variables as layers: `TRUSTUP_` and the option's name, for every command the same, and the sources and pins that
+//! published images name. The exceptions are threat T1's.
+
+use super::option::{invalid, switch};
+use super::{Group, Kind, Layer, Origin, Row, Taken};
+use crate::env::Env;
+use crate::error::{Error, Result};
+
+/// What the environment says of these options. If `line` names a source or pin, variables name none: those that would are
+/// in the second answer.
+///
+/// # Errors
+/// An empty pin; a value that is none.
+pub(crate) fn from_environment(taken: &[Taken], line: &Layer, env: &Env) -> Result<(Layer, Vec<String>)> {
+    let names_source = names_sources(line, taken);
+    let mut layer = Layer::default();
+    let mut ignored = Vec::new();
+    for Taken { row, .. } in taken {
+        let spec = row.spec();
+        let ours = spec.variable();
+        // What has a flag says the same by a published variable only where no trustup.toml says it (`enroll`).
+        let published = spec.published.filter(|_| spec.flag == super::Flag::Absent);
+        let Some(name) = ours.as_deref().or(published) else { continue };
+        let Some(text) = env.raw(name).filter(|_| line.entry(*row).is_none()) else { continue };
+        if names_source && spec.group.names_sources() {
+            ignored.push(name.to_owned());
+            continue;
+        }
+        if text.is_empty() {
+            if spec.group == Group::Pin {
+                return Err(empty_pin(name));
+            }
+            continue;
+        }
+        let origin = match published {
+            Some(name) => Origin::Published(name),
+            None => Origin::Variable(name.to_owned()),
+        };
+        if let Some(values) = value(*row, name, text)? {
+            layer.insert(*row, values, origin, Vec::new());
+        }
+    }
+    Ok((layer, ignored))
+}
+
+fn value(row: &dyn Row, variable: &str, text: &str) -> Result<Option<super::Values>> {
+    let spec = row.spec();
+    if let Kind::Switch = spec.kind {
+        let on = switch(text).map_err(|error| {
+            let hints = error.hints().to_vec();
+            hints
+                .into_iter()
+                .fold(Error::usage(format!("`{variable}` is neither true nor false")), Error::hint)
+        })?;
+        // Off is as good as unset: a variable takes back no check that the file asks for (threat T1).
+        return Ok(if on { row.switched(true) } else { None });
+    }
+    let texts: Vec<&str> = if spec.is_delimited { text.split(',').collect() } else { vec![text] };
+    let values = row.parsed(&texts);
+    values.map(Some).map_err(|(at, error)| invalid(spec, variable, texts[at], &error))
+}
+
+/// Whether this layer names a source or pin.
+pub(super) fn names_sources(layer: &Layer, taken: &[Taken]) -> bool {
+    let mut rows = taken.iter().map(|taken| taken.row);
+    rows.any(|row| row.spec().group.names_sources() && layer.entry(row).is_some())
+}
+
+/// That a pin is set, and empty (threat T1).
+pub(crate) fn empty_pin(variable: &str) -> Error {
+    Error::usage(format!("`{variable}` is set, and empty: that pins nothing"))
+        .hint(format!("give the build argument (`--build-arg {variable}=…`), or unset the variable"))
+}
+
+/// Whether the variable of the switch `name` turns it on, for what is needed before the command line is read.
+pub(crate) fn is_on(env: &Env, name: &str) -> bool {
+    env.var(name).is_some_and(|text| switch(text).is_ok_and(|on| on))
+}

@@ -1,0 +1,75 @@
+//! `[[certificate]]`: which names, which files, and how to get it, in the order to be tried.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::document::Section;
+use super::{CertificateTable, EntryTable, Variant, table};
+use crate::error::Error;
+use crate::settings::Row;
+use crate::settings::rows::{ALL, CA_OUT, CERT, CHAIN, KEY};
+
+/// What is missing or wrong is among the problems, and missing in the answer.
+pub(super) fn certificate(section: &Section<'_>, variants: &[Variant]) -> CertificateTable {
+    let before = section.problem_count();
+    for key in ["names", "cert", "key", "enroll"] {
+        section.require(key);
+    }
+    let layer = table::layer(section, "certificate", ALL);
+    let enroll = section.sections("enroll");
+    let enroll = enroll.iter().filter_map(|section| entry(section, variants)).collect();
+    section.finish(|_| None);
+    let is_whole = section.problem_count() == before;
+    CertificateTable { layer, enroll, is_whole, place: section.place() }
+}
+
+fn entry(section: &Section<'_>, variants: &[Variant]) -> Option<EntryTable> {
+    let words: Vec<&str> = variants.iter().map(|variant| variant.word).collect();
+    section.require("method");
+    let value = section.string("method")?;
+    let word = section.one_of(&value, &words)?;
+    // What the other keys should be depends on it.
+    let variant = variants.iter().find(|variant| variant.word == word)?;
+    for key in variant.required.iter().filter(|key| !key.contains('.')) {
+        section.require(key);
+    }
+    let layer = table::layer_with(section, "enroll", variant.rows, variant.required);
+    section.finish(|key| {
+        let base = key.strip_suffix("_file").unwrap_or(key);
+        let has = |row: &&dyn Row| {
+            let own = row.spec().key_in("enroll").map(|own| own.split('.').next().unwrap_or(own));
+            own.is_some_and(|own| own == base || own == key)
+        };
+        let others =
+            variants.iter().filter(|variant| variant.rows.iter().any(|row| has(&(*row as &dyn Row))));
+        let others: Vec<String> = others.map(|variant| format!("`{}`", variant.word)).collect();
+        (!others.is_empty()).then(|| format!("`{key}` belongs to the method {}", others.join(" and ")))
+    });
+    Some(EntryTable { word: variant.word, layer, place: section.place() })
+}
+
+/// No file is written twice by two certificates, but for the roots: those of one CA are the same.
+pub(super) fn check_paths(certificates: &[CertificateTable]) -> Vec<Error> {
+    // Paths compare by components: `//` makes no other path.
+    let mut seen: BTreeMap<&Path, (&str, bool)> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for certificate in certificates {
+        let paths = [(&CERT, false), (&KEY, false), (&CHAIN, false), (&CA_OUT, true)];
+        let paths = paths.into_iter().flat_map(|(row, is_roots)| {
+            certificate.layer.values(row).iter().map(move |path| (path.as_path(), is_roots))
+        });
+        for (path, is_roots) in paths {
+            let place = certificate.place.as_str();
+            let (other, other_is_roots) = *seen.entry(path).or_insert((place, is_roots));
+            // Of one certificate that was said.
+            if other != place && !(is_roots && other_is_roots) {
+                problems.push(
+                    Error::usage(format!("a file would be written twice: the other is that of `{other}`"))
+                        .at(place)
+                        .hint("give each certificate, key and chain a file of its own"),
+                );
+            }
+        }
+    }
+    problems
+}

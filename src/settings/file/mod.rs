@@ -1,0 +1,206 @@
+//! trustup.toml as layers: whom to trust (`[ca]`, `[trust]`) and which certificates to get (`[[certificate]]`), with all
+//! that is wrong in it. Every key is that of a row ([`super::rows`]; those of an `enroll` table are the caller's).
+//!
+//! The file is the one that `--config` or TRUSTUP_CONFIG names, else `/etc/trustup/trustup.toml` if that is there. Paths
+//! in it are absolute. `${NAME}` in a string is filled in from the environment; `KEY_file` names a file that holds the
+//! value of `KEY` (for a list, one in each line), unless the value of `KEY` is a path already.
+
+mod certificate;
+mod document;
+mod fill;
+mod meant;
+mod place;
+mod table;
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use toml::de::DeTable;
+
+use self::document::Reader;
+use super::rows::{self, CA_ROOT, CA_URL, FINGERPRINT};
+use super::{Layer, Row};
+use crate::env::Env;
+use crate::error::{Error, Result};
+
+pub(crate) use self::meant::meant;
+pub(crate) use self::place::DEFAULT;
+
+/// How much of the file is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// `[ca]` and `[trust]`: what stands in `[[certificate]]` need not be there yet when an image is built.
+    Trust,
+    /// Everything.
+    All,
+}
+
+/// One kind of `enroll` table: the word that names it, and the options whose keys it has.
+#[derive(Clone, Copy)]
+pub(crate) struct Variant {
+    /// The value of `method`.
+    pub(crate) word: &'static str,
+    /// Options with a key in `enroll`.
+    pub(crate) rows: &'static [&'static dyn Row],
+    /// Keys that have to be there; one of a table below, if that table is there.
+    pub(crate) required: &'static [&'static str],
+}
+
+/// What the file says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ConfigFile {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// `[ca]`: the CA that certificates come from.
+    pub(crate) ca: Layer,
+    /// `[trust]`: what bootstrap takes, as its options.
+    pub(crate) trust: Layer,
+    /// Nothing is wrong in `[ca]` and `[trust]`.
+    pub(crate) is_whole: bool,
+    /// `[[certificate]]`, in the file's order.
+    pub(crate) certificates: Vec<CertificateTable>,
+}
+
+/// `[[certificate]]`: one certificate.
+#[derive(Clone, Debug)]
+pub(crate) struct CertificateTable {
+    /// What it says.
+    pub(crate) layer: Layer,
+    /// Its `enroll` tables: how to get it, in the order to be tried.
+    pub(crate) enroll: Vec<EntryTable>,
+    /// Nothing is wrong in it.
+    pub(crate) is_whole: bool,
+    /// File and line.
+    pub(crate) place: String,
+}
+
+/// An `enroll` table.
+#[derive(Clone, Debug)]
+pub(crate) struct EntryTable {
+    /// Its [`Variant::word`].
+    pub(crate) word: &'static str,
+    /// What it says.
+    pub(crate) layer: Layer,
+    /// File and line.
+    pub(crate) place: String,
+}
+
+/// A file, and all that is wrong with it; what is wrong is missing in `file`.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    /// What could be read.
+    pub(crate) file: ConfigFile,
+    /// In the order of the file.
+    pub(crate) problems: Vec<Error>,
+}
+
+impl ConfigFile {
+    /// `[trust]` and `[ca]` as one layer for bootstrap: the pins of both count.
+    pub(crate) fn trust_layer(&self) -> Layer {
+        let mut layer = self.ca.clone();
+        for row in rows::ALL {
+            let Some(entry) = self.trust.entry(*row) else { continue };
+            let mut entry = entry.clone();
+            if row.spec().name == FINGERPRINT.spec().name {
+                let pins = [self.trust.values(&FINGERPRINT), self.ca.values(&FINGERPRINT)].concat();
+                entry.values = Rc::new(pins);
+            }
+            layer.insert(*row, entry.values, entry.origin, entry.shown);
+        }
+        layer
+    }
+
+    /// Whether `[ca]` or `[trust]` say where certificates come from, or pin them.
+    pub(crate) fn names_sources(&self) -> bool {
+        let layer = self.trust_layer();
+        rows::ALL.iter().any(|row| is_of_sources(*row) && layer.entry(*row).is_some())
+    }
+
+    /// `[trust]` and `[ca]` without what says where certificates come from, because something else says that (threat T1).
+    pub(crate) fn without_sources(&self) -> Layer {
+        let names: Vec<&str> =
+            rows::ALL.iter().filter(|row| is_of_sources(**row)).map(|row| row.spec().name).collect();
+        self.trust_layer().without(|name| names.contains(&name))
+    }
+
+    /// Whether `[ca]` names a CA or a pin.
+    pub(crate) fn names_ca(&self) -> bool {
+        self.ca.has_any(&[&CA_URL, &FINGERPRINT, &CA_ROOT])
+    }
+}
+
+/// Whether the file's value of this option counts only where the file names the sources.
+fn is_of_sources(row: &dyn Row) -> bool {
+    row.spec().group != super::Group::None
+}
+
+/// The configuration: the file that `given` or TRUSTUP_CONFIG names, else the default one. `None` if there is none.
+///
+/// # Errors
+/// A named file that is missing; a file that somebody else could have written, or with anything wrong in it.
+pub(crate) fn load(
+    env: &Env,
+    given: Option<&Path>,
+    scope: Scope,
+    variants: &[Variant],
+) -> Result<Option<ConfigFile>> {
+    let Some(Checked { file, problems }) = check(env, given, scope, variants)? else { return Ok(None) };
+    let more = problems.len().saturating_sub(1);
+    match problems.into_iter().next() {
+        None => Ok(Some(file)),
+        Some(first) if more == 0 && !first.hints().is_empty() => Err(first),
+        Some(first) if more == 0 => Err(first.hint("`trustup config check` looks at the whole file")),
+        Some(first) => Err(first.hint(format!("`trustup config check` lists this and {more} more"))),
+    }
+}
+
+/// As [`load`], with all that is wrong in the file.
+///
+/// # Errors
+/// The file itself: missing, not to be trusted, not readable.
+pub(crate) fn check(
+    env: &Env,
+    given: Option<&Path>,
+    scope: Scope,
+    variants: &[Variant],
+) -> Result<Option<Checked>> {
+    let (path, named) = place::choose(env, given)?;
+    let Some(text) = place::read(&path, named)? else { return Ok(None) };
+    Ok(Some(parse(env, &path, &text, scope, variants)))
+}
+
+/// The text of the file at `path`.
+pub(super) fn parse(env: &Env, path: &Path, text: &str, scope: Scope, variants: &[Variant]) -> Checked {
+    let reader = Reader::new(env, path, text);
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut file = ConfigFile { path: path.to_owned(), ..ConfigFile::default() };
+    if !errors.is_empty() {
+        // What was recovered would say more than is wrong.
+        errors.iter().for_each(|error| reader.syntax(error));
+        return Checked { file, problems: reader.into_problems() };
+    }
+    let mut doubles = Vec::new();
+    {
+        let root = reader.root(document.get_ref());
+        for (name, layer) in [("ca", &mut file.ca), ("trust", &mut file.trust)] {
+            if let Some(section) = root.section(name) {
+                *layer = table::layer(&section, name, rows::ALL);
+                section.finish(|key| table::why_not(key, rows::ALL));
+            }
+        }
+        file.is_whole = root.problem_count() == 0;
+        match scope {
+            Scope::Trust => root.pass_over("certificate"),
+            Scope::All => {
+                let sections = root.sections("certificate");
+                file.certificates =
+                    sections.iter().map(|section| certificate::certificate(section, variants)).collect();
+                doubles = certificate::check_paths(&file.certificates);
+            }
+        }
+        root.finish(|_| None);
+    }
+    let mut problems = reader.into_problems();
+    problems.extend(doubles);
+    Checked { file, problems }
+}

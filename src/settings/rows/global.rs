@@ -1,0 +1,100 @@
+//! Options of every command, and those of every command that does something.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, ValueParser};
+
+use super::a_duration;
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::rootfs::Sysroot;
+use crate::settings::{Opt, Settings};
+use crate::trust::distro::DISTROS;
+
+/// What a duration should be, for messages.
+pub(super) const DURATION: &str = "a duration: whole numbers with units, such as `500ms`, `30s`, `5m`, `1h30m` or `30d`; a plain number is seconds";
+/// How long servers, and other runs that hold the lock, are waited for.
+const SERVERS: Duration = Duration::from_secs(30);
+/// How long the distribution's own tool may take; its hooks may start a JVM, and emulation is slow.
+const TOOL: Duration = Duration::from_secs(300);
+
+pub(crate) static SYSROOT: Opt<PathBuf> = Opt::path("sysroot", "DIR")
+    .help("Work on the root file system in DIR instead of `/`; none of its programs is run");
+pub(crate) static DISTRIBUTION: Opt<String> = Opt::one_of(
+    "distribution",
+    "ROW",
+    distribution_words,
+    |text| Ok(text.to_owned()),
+)
+.clap(distribution_parser)
+.hides_words()
+.help(
+    "Take the root file system for this distribution, whatever its os-release says (`trustup detect --list`)",
+);
+pub(crate) static PRIVATE_DIR: Opt<PathBuf> = Opt::path("private-dir", "DIR")
+    .keys(&["trust.private_dir"])
+    .help("Where the private store is, for users who cannot write the system's stores [default: below $XDG_STATE_HOME, ~/.local/state or /tmp]");
+pub(crate) static DRY_RUN: Opt<bool> = Opt::switch("dry-run").help("Show what would change, and stop there");
+pub(crate) static TIMEOUT: Opt<Duration> = Opt::new("timeout", "DURATION", DURATION, a_duration)
+    .integers(10)
+    .keys(&["certificate.timeout"])
+    .help("How long everything may take, such as 30s or 2m [default: 30s for servers, 5m for ACME and for the distribution's tool]");
+pub(crate) static WAIT: Opt<Duration> = Opt::new("wait", "DURATION", DURATION, a_duration)
+    .help("How long to keep trying while a server cannot be reached yet");
+pub(crate) static CONFIG: Opt<PathBuf> = Opt::path("config", "FILE")
+    .help("The configuration file [default: /etc/trustup/trustup.toml, if it is there]");
+pub(crate) static COMMAND: Opt<String, true> =
+    Opt::text("COMMAND", "COMMAND").repeatable().trailing().help("Exec COMMAND on success");
+
+fn distribution_words() -> Vec<String> {
+    DISTROS.iter().map(|row| row.id.to_owned()).collect()
+}
+
+fn distribution_parser() -> ValueParser {
+    PossibleValuesParser::new(DISTROS.iter().map(|row| row.id)).into()
+}
+
+impl Settings {
+    /// How long servers, and other runs that hold the lock, are waited for.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.get(&TIMEOUT).copied().unwrap_or(SERVERS)
+    }
+
+    /// How long the distribution's own tool may take.
+    pub(crate) fn tool_timeout(&self) -> Duration {
+        self.get(&TIMEOUT).copied().unwrap_or(TOOL)
+    }
+
+    /// How long an unreachable server is asked again.
+    pub(crate) fn wait(&self) -> Option<Duration> {
+        self.get(&WAIT).copied()
+    }
+
+    /// The directory of the root file system.
+    pub(crate) fn root(&self) -> &Path {
+        self.get(&SYSROOT).map_or(Path::new("/"), PathBuf::as_path)
+    }
+
+    /// The root file system, taken for the distribution that is named.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) fn sysroot(&self) -> Result<Sysroot> {
+        Ok(Sysroot::open(self.root())?.with_distribution(self.get(&DISTRIBUTION).cloned()))
+    }
+}
+
+/// `SOURCE_DATE_EPOCH` in seconds: the times of what we write, never "now" (threat T7).
+///
+/// # Errors
+/// Something else than a number.
+pub(crate) fn stamp(env: &Env) -> Result<Option<i64>> {
+    let Some(value) = env.var("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    match value.parse() {
+        Ok(seconds) => Ok(Some(seconds)),
+        Err(error) => Err(Error::usage("SOURCE_DATE_EPOCH is no number of seconds")
+            .because(error)
+            .hint("set it to what `git log -1 --pretty=%ct` prints, or unset it")),
+    }
+}

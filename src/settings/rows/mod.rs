@@ -1,0 +1,82 @@
+//! The table of options that more than one command or the file knows; those of an enrollment method stand beside the method
+//! (`enroll/methods`), those of a single command beside the command (`cli`).
+
+mod ca;
+mod global;
+mod key_pair;
+mod trust;
+
+use super::Row;
+use crate::duration;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+
+pub(crate) use self::ca::*;
+pub(crate) use self::global::*;
+pub(crate) use self::key_pair::*;
+pub(crate) use self::trust::*;
+
+/// All of them.
+pub(crate) static ALL: &[&dyn Row] = &[
+    &SYSROOT,
+    &DISTRIBUTION,
+    &PRIVATE_DIR,
+    &DRY_RUN,
+    &TIMEOUT,
+    &WAIT,
+    &CONFIG,
+    &COMMAND,
+    &CA_URL,
+    &ROOT_URL,
+    &BUNDLE_URL,
+    &CA_FILE,
+    &FINGERPRINT,
+    &BUNDLE_SHA256,
+    &CA_ROOT,
+    &PUBLISHED_CA_URL,
+    &PUBLISHED_CA_FINGERPRINT,
+    &PUBLISHED_BUNDLE_URL,
+    &DEFAULT_PROVISIONER,
+    &REQUIRE_PIN,
+    &ALL_ROOTS,
+    &REQUIRE_FRESH,
+    &ALLOW_EXPIRED,
+    &ALLOW_INTERMEDIATE,
+    &ALLOW_ROLLBACK,
+    &NAME,
+    &REQUIRE_SYSTEM,
+    &STORES,
+    &STRICT,
+    &CREATE_JAVA,
+    &CREATE_NSS,
+    &UPDATER,
+    &REPAIR,
+    &WITH_WEB_PKI,
+    &CA_OUT,
+    &FIREFOX_POLICY,
+    &JAVA_STOREPASS_FILE,
+    &NSS_PASSWORD_FILE,
+    &NSS_USER,
+    &NSS_DB,
+    &NAMES,
+    &CERT,
+    &KEY,
+    &CHAIN,
+    &OWNER,
+    &CERT_MODE,
+    &KEY_MODE,
+    &LAYOUT,
+    &KEY_TYPE,
+    &NOT_AFTER,
+    &FORCE,
+    &ALLOW_SHARED_DIRECTORY,
+    &ISSUER_ROOT,
+];
+
+pub(crate) fn a_duration(text: &str) -> Result<std::time::Duration> {
+    duration::parse(text).map_err(Error::usage)
+}
+
+fn a_fingerprint(text: &str) -> Result<Fingerprint> {
+    text.parse()
+}

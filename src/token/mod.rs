@@ -1,0 +1,240 @@
+//! One-time tokens, made on the host for a container: from settings to what is asked for, and the token itself.
+
+mod means;
+pub(crate) mod options;
+mod output;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use x509_parser::certification_request::X509CertificationRequest;
+use x509_parser::prelude::FromDer as _;
+use zeroize::Zeroizing;
+
+use self::means::{Means, With};
+use self::options::{CNF_CSR, OUT, SAN, SUBJECT, VALID_FOR};
+use self::output::TokenFile;
+use crate::cert::{SubjectAltName, pem};
+use crate::enroll::methods::{self, named_provisioner};
+use crate::enroll::trust::{self, Ca, Given, Recorded};
+use crate::env::Env;
+use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
+use crate::net::retry::{Backoff, Retry};
+use crate::net::{Net, dns};
+use crate::pair::check::Roots;
+use crate::rootfs::host;
+use crate::rootfs::output::OutputTarget;
+use crate::runtime;
+use crate::secret::Secret;
+use crate::settings::Settings;
+use crate::step_ca::mint::{self, ProvisionerKey, Signer};
+use crate::step_ca::{StepCaClient, diagnosis};
+use url::Url;
+
+/// The largest certificate signing request, in bytes.
+const LIMIT: u64 = 256 * 1024;
+
+/// A token that is asked for, with all that was read for it.
+pub(crate) struct TokenInput {
+    /// The first name.
+    pub(crate) subject: String,
+    names: Vec<SubjectAltName>,
+    /// The provisioner that is named.
+    pub(crate) provisioner: Option<String>,
+    means: Means,
+    csr: Option<Vec<u8>>,
+    valid_for: Duration,
+    /// The file that it goes to; standard output, if none.
+    pub(crate) out: Option<TokenFile>,
+    ca: Ca,
+    url: Url,
+}
+
+/// A token that was made.
+pub(crate) struct MintedToken {
+    /// The token itself.
+    pub(crate) token: Zeroizing<String>,
+    /// The provisioner that it is of.
+    pub(crate) provisioner: String,
+    /// The root that it names.
+    pub(crate) root: Option<Fingerprint>,
+    /// Until when it works, in seconds since 1970.
+    pub(crate) expires: i64,
+}
+
+impl TokenInput {
+    /// What these settings ask for; secrets are read, and no server is asked. `ca` is what they say of the CA, `recorded`
+    /// what bootstrap left.
+    ///
+    /// # Errors
+    /// Something is missing, or cannot be meant so.
+    pub(crate) fn from_settings(
+        settings: &Settings,
+        env: &Env,
+        ca: &Given,
+        recorded: impl FnOnce() -> Result<Recorded>,
+        note: &dyn Fn(&str),
+        warn: &dyn Fn(&str),
+    ) -> Result<TokenInput> {
+        let provisioner = named_provisioner(settings);
+        if provisioner.is_none() && !Means::asks_the_ca(settings) {
+            return Err(Error::usage("the provisioner of the token is not named")
+                .hint("add `--provisioner NAME`; on the CA's host `step ca provisioner list` shows them"));
+        }
+        let subject = settings.get(&SUBJECT).ok_or_else(|| Error::usage("the token has no subject"))?;
+        let names = settings.all(&SAN);
+        for doubt in names.iter().chain([subject]).filter_map(SubjectAltName::doubt) {
+            warn(&doubt);
+        }
+        let csr = settings.get(&CNF_CSR).map(|path| request(path)).transpose()?;
+        let out = settings.get(&OUT).map(|path| output::OUT.parse(path)).transpose()?;
+        let out = match out {
+            Some(OutputTarget::File(path)) => Some(TokenFile::open(path)?),
+            Some(OutputTarget::Standard) | None => None,
+        };
+        let ca = trust::resolve(ca, &recorded()?, None)?;
+        for root in &ca.recorded {
+            note(&format!("using the CA's root that `trustup bootstrap` recorded: {root}"));
+        }
+        let url = ca.url()?.clone();
+        let means = Means::from_settings(settings, env, warn)?;
+        Ok(TokenInput {
+            subject: subject.to_string(),
+            names: names.to_vec(),
+            provisioner,
+            means,
+            csr,
+            valid_for: settings.get(&VALID_FOR).copied().unwrap_or(mint::VALID_FOR),
+            out,
+            ca,
+            url,
+        })
+    }
+
+    /// The root that the token names, as far as it is known before the CA is asked.
+    pub(crate) fn root(&self) -> Option<Fingerprint> {
+        root_of(&self.ca)
+    }
+
+    /// Whether the CA is asked for the provisioner's key.
+    pub(crate) fn asks_the_ca(&self) -> bool {
+        matches!(self.means, Means::AtTheCa(_))
+    }
+
+    /// The CA's address.
+    pub(crate) fn ca_url(&self) -> &Url {
+        &self.url
+    }
+
+    /// Makes the token; for a provisioner's password the CA is asked for its key.
+    ///
+    /// Blocks; must not be called inside an async runtime.
+    ///
+    /// # Errors
+    /// The CA cannot be asked, or has no such provisioner; the password is another one.
+    pub(crate) fn make(&self, settings: &Settings, env: &Env, warn: &dyn Fn(&str)) -> Result<MintedToken> {
+        let fetched;
+        let (ca, provisioner, with) = match &self.means {
+            Means::AtTheCa(password) => {
+                let named = self.provisioner.as_deref();
+                let (roots, name, key) = fetch(settings, env, &self.ca, named, password, warn)?;
+                fetched = (Ca { roots: Some(roots), ..self.ca.clone() }, With::Key(key));
+                (&fetched.0, name, &fetched.1)
+            }
+            Means::Here(with) => (&self.ca, self.provisioner.clone().unwrap_or_default(), with),
+        };
+        let root = root_of(ca);
+        if root.is_none() {
+            warn(
+                "the token does not name the CA's root, since there are several: the container needs `--fingerprint`",
+            );
+        }
+        let now = env.now();
+        let request = mint::TokenRequest {
+            provisioner: &provisioner,
+            subject: &self.subject,
+            names: &self.names,
+            ca_url: &self.url,
+            root,
+            now,
+            valid_for: self.valid_for,
+            csr: self.csr.as_deref(),
+        };
+        let signer = match with {
+            With::Key(key) => Signer::Jwk { key: &key.key, kid: &key.kid },
+            With::Birth(chain, key) => Signer::X5c { key, chain },
+        };
+        let token = mint::mint(&request, &signer)?;
+        let expires = now.saturating_add(i64::try_from(self.valid_for.as_secs()).unwrap_or(i64::MAX));
+        Ok(MintedToken { token, provisioner, root, expires })
+    }
+}
+
+/// The CA's roots, and from the CA the provisioner's name and key: of the one that is named, else of the only one.
+fn fetch(
+    settings: &Settings,
+    env: &Env,
+    ca: &Ca,
+    named: Option<&str>,
+    password: &Secret,
+    warn: &dyn Fn(&str),
+) -> Result<(Roots, String, ProvisionerKey)> {
+    let url = ca.url()?;
+    let roots = match &ca.roots {
+        Some(roots) => roots.clone(),
+        None => trust::fetch(url, &ca.pins, env, settings.timeout(), settings.wait(), warn)?,
+    };
+    let names = dns::Settings::of_root(Path::new("/"), &mut |line| warn(&line));
+    let (name, key) = runtime::block_on(async {
+        let net = Net::new(env, &names, settings.timeout(), settings.wait())?;
+        let client = StepCaClient::new(&net, env, url, &methods::trust(&roots))?;
+        let last_start = Instant::now() + settings.wait().unwrap_or_default();
+        let mut retry = Retry::until(last_start, Backoff::STARTING);
+        let provisioners =
+            retry.run(async || client.provisioners().await.map_err(|failed| failed.error)).await?;
+        // The token's times are ours.
+        if let Some(warning) = client.skew().and_then(diagnosis::clock_warning) {
+            warn(&format!("the CA may refuse the token: {warning}"));
+        }
+        let name = match named {
+            Some(name) => name.to_owned(),
+            None => methods::only(&provisioners, "JWK")?,
+        };
+        let key = mint::decrypt_key(&provisioners, &name, password.bytes())?;
+        Ok((name, key))
+    })
+    .flatten()?;
+    Ok((roots, name, key))
+}
+
+/// The root that the token names: the pinned one, else the only one that is known.
+fn root_of(ca: &Ca) -> Option<Fingerprint> {
+    let known = ca.roots.as_ref().map(|roots| roots.certificates.as_slice()).unwrap_or_default();
+    match (ca.pins.as_slice(), known) {
+        ([pin, ..], _) => Some(*pin),
+        ([], [root]) => Some(root.fingerprint()),
+        _ => None,
+    }
+}
+
+/// The DER of a certificate signing request, PEM or DER; its own signature is checked.
+fn request(path: &Path) -> Result<Vec<u8>> {
+    let bytes = host::read_file(path, LIMIT)?;
+    let labels = ["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"];
+    let block = pem::blocks(&bytes).into_iter().find(|block| labels.contains(&block.label.as_str()));
+    let der = match block {
+        Some(block) => block.der.unwrap_or_default(),
+        None => bytes,
+    };
+    let is_good = matches!(
+        X509CertificationRequest::from_der(&der),
+        Ok((&[], request)) if request.verify_signature().is_ok()
+    );
+    if is_good {
+        return Ok(der);
+    }
+    Err(Error::usage("this is no certificate signing request, or it is damaged")
+        .at(path.display())
+        .hint("`openssl req -in FILE -verify -noout` says more"))
+}
