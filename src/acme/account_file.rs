@@ -8,7 +8,7 @@ use crate::key::PrivateKey;
 use crate::versioned::{self, Field, Format};
 
 const HEAD: &str =
-    "ACME account of trustup. Anyone with the key below can use the account: keep it secret.\n";
+    "ACME account of trustup. Whoever has the key below can use the account: keep it secret.\n";
 /// Version 1 names itself only since it was written with this line.
 const VERSION: &str = "Version: ";
 const FORMAT: Format = Format { what: "ACME account", field: Field::Version, newest: 1, unnamed: Some(1) };

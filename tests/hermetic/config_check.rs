@@ -79,7 +79,7 @@ fn check_refuses_what_enroll_refuses() {
         (acme(&format!("dns_hook = [\"/bin/hook\"], {rfc2136}")), "both say who writes"),
         (token("key_mode = \"0644\""), "a private key cannot have the mode 0644"),
         (token("cert_mode = \"0666\""), "a certificate cannot have the mode 0666"),
-        (token("chain = \"/x/chain\"\nlayout = \"versioned\""), "stand in one directory"),
+        (token("chain = \"/x/chain\"\nlayout = \"versioned\""), "must be in one directory"),
         (token("chain = \"/nowhere/c\""), "two of the files have the same path"),
         (token("ca_out = \"/dev/stdout\""), "standard output"),
     ];

@@ -149,8 +149,8 @@ fn a_command_that_cannot_be_started_says_what_was_done() {
     fs::create_dir(&home).unwrap();
     let private = home.join("private");
     for (what, not) in [
-        ("the trust stores are changed as asked", "nothing was changed"),
-        ("the trust stores were as asked before, and nothing was changed", "are changed"),
+        ("the trust stores are changed as requested", "nothing was changed"),
+        ("the trust stores were already as requested, and nothing was changed", "are changed"),
     ] {
         let run = Trustup::new(["--private-dir"]).arg(&private).args(["bootstrap", "--stores", "private"]);
         let run = run.arg("--ca-file").arg(&root).args(["--", "/no/such/program"]).env("HOME", &home).run();

@@ -184,7 +184,7 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_asked() {
     run.fails(2).says(["descriptor 3 is not open", "3<FILE"]);
     let no_pin = plain(&scene).args(["--ca-url", &scene.server.url(), "--password-file", &password]);
     no_pin.fails(2).says(["no fingerprint", "--ca-root"]);
-    plain(&scene).args(["--password-file", &password]).fails(2).says(["which CA"]);
+    plain(&scene).args(["--password-file", &password]).fails(2).says(["the CA is not given"]);
     assert_eq!(scene.server.connections(), 0);
 }
 
