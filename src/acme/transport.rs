@@ -383,10 +383,12 @@ fn absent(error: Error) -> Failed {
     Failed { again: error.kind() == Kind::Unreachable, ..error.into() }
 }
 
-/// Sends `request` until there is an answer that is none of "not now".
+/// Sends `request` until there is an answer other than "not now". Where time runs out during a further try, the answer
+/// before it is given: it says more than that the time is up.
 async fn send(client: &Client, request: Request, again: Again) -> Result<Answer, Broken> {
     let mut pause = Pause::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut tries = 1;
+    let mut not_now = None;
     loop {
         let (outcome, wait) = match client.send(request.clone()).await {
             Err(broken) => {
@@ -407,7 +409,11 @@ async fn send(client: &Client, request: Request, again: Again) -> Result<Answer,
             }
         };
         match wait {
-            Some(wait) if tries < again.tries && wait < client.left() => sleep(wait).await,
+            Some(wait) if tries < again.tries && wait < client.left() => {
+                not_now = outcome.ok();
+                sleep(wait).await;
+            }
+            _ if outcome.is_err() && client.left().is_zero() => return not_now.map_or(outcome, Ok),
             _ => return outcome,
         }
         tries = tries.saturating_add(1);
