@@ -1,9 +1,11 @@
 //! docs/trustup-toml.md: every key of trustup.toml, from the rows that read it.
 
-#![expect(clippy::disallowed_methods, reason = "a test reads and writes a document of this repository")]
-
 use std::fmt::Write as _;
 use std::path::Path;
+
+use snapbox::Data;
+use snapbox::assert::Assert;
+use snapbox::data::DataFormat;
 
 use super::super::{CommandRow, bootstrap, enroll};
 use crate::enroll::methods::table::METHODS;
@@ -12,7 +14,7 @@ use crate::settings::{Kind, Row};
 
 const HEAD: &str = "# Keys of trustup.toml
 
-Made from the table of options (`TRUSTUP_WRITE_DOCS=1 cargo test --lib reference`). What the file is for, with an example:
+Made from the table of options (`SNAPSHOTS=overwrite cargo test --lib cli`). What the file is for, with an example:
 [guide](guide/configuration.md). A key with the value *secret* or *text* may be `KEY_file` instead, which names a file that holds it.
 ";
 
@@ -78,14 +80,7 @@ fn reference() -> String {
 
 #[test]
 fn the_reference_is_what_the_rows_say() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/trustup-toml.md");
-    let made = reference();
-    if std::env::var_os("TRUSTUP_WRITE_DOCS").is_some() {
-        std::fs::write(&path, &made).expect("written");
-    }
-    let kept = std::fs::read_to_string(&path).expect("docs/trustup-toml.md");
-    assert!(
-        kept == made,
-        "docs/trustup-toml.md is not what the rows say: TRUSTUP_WRITE_DOCS=1 writes it anew"
-    );
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/trustup-toml.md");
+    let file = Data::read_from(&file, Some(DataFormat::Text)).raw();
+    Assert::new().action_env("SNAPSHOTS").eq(Data::text(reference()), file);
 }
