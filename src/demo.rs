@@ -39,7 +39,7 @@ use crate::trust::stores::{self, Selection, Wish};
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::view::View;
 
-pub use self::enrollment::EnrollmentReport;
+pub(crate) use self::enrollment::EnrollmentReport;
 
 use self::reading::{bundle, database, hash_directory, keystore};
 
@@ -47,64 +47,64 @@ use self::reading::{bundle, database, hash_directory, keystore};
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How the demo reaches the rest of the program, and the person who watches.
-pub struct Stage<'a> {
+pub(crate) struct Stage<'a> {
     /// Says a line.
-    pub say: &'a dyn Fn(&str),
+    pub(crate) say: &'a dyn Fn(&str),
     /// Runs trustup with these arguments (without the program's name), and gives its exit code.
-    pub trustup: &'a dyn Fn(&[String]) -> u8,
+    pub(crate) trustup: &'a dyn Fn(&[String]) -> u8,
 }
 
 /// What was proven.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct DemoProof {
+pub(crate) struct DemoProof {
     /// The CA's root.
-    pub fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     /// One for each root file system.
-    pub systems: Vec<SystemReport>,
+    pub(crate) systems: Vec<SystemReport>,
     /// A wrong fingerprint was refused, and nothing was changed.
-    pub wrong_pin_refused: bool,
+    pub(crate) wrong_pin_refused: bool,
     /// A certificate from the CA, served and accepted.
-    pub enrollment: EnrollmentReport,
+    pub(crate) enrollment: EnrollmentReport,
 }
 
 /// What was proven of one root file system.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct SystemReport {
+pub(crate) struct SystemReport {
     /// The fixture's name.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The row of the table of distributions.
-    pub row: &'static str,
+    pub(crate) row: &'static str,
     /// Every store.
-    pub stores: Vec<StoreReport>,
+    pub(crate) stores: Vec<StoreReport>,
     /// The second run changed nothing and asked no server.
-    pub second_run_idle: bool,
+    pub(crate) second_run_idle: bool,
     /// `untrust` gave back the first tree.
-    pub restored: bool,
+    pub(crate) restored: bool,
 }
 
 /// One store: where programs read roots.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct StoreReport {
+pub(crate) struct StoreReport {
     /// Path inside the root file system.
-    pub path: String,
+    pub(crate) path: String,
     /// How many roots it had before; `None` if it was not there.
-    pub roots_before: Option<usize>,
+    pub(crate) roots_before: Option<usize>,
     /// How many it has with the CA's root.
-    pub roots_after: usize,
+    pub(crate) roots_after: usize,
     /// Whether a client with these roots refused the CA's server before.
-    pub refused_before: bool,
+    pub(crate) refused_before: bool,
     /// Whether it accepted the server afterwards.
-    pub accepted_after: bool,
+    pub(crate) accepted_after: bool,
 }
 
 /// Runs the demo in a new directory below `temporary`.
 ///
 /// # Errors
 /// The first claim that could not be proven.
-pub fn run(env: &Env, temporary: &Path, stage: &Stage) -> Result<DemoProof> {
+pub(crate) fn run(env: &Env, temporary: &Path, stage: &Stage) -> Result<DemoProof> {
     let ca = Arc::new(DevCa::new(env)?);
     let server = Server::start(Arc::clone(&ca), ([127, 0, 0, 1], 0).into(), &["127.0.0.1", "localhost"])?;
     let scratch = Scratch::new(temporary.join(format!("trustup-demo-{}", ca.fingerprint().short(12))))?;

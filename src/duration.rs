@@ -18,7 +18,7 @@ const LONGEST: u64 = 100 * 366 * 86_400_000;
 /// # Errors
 /// How to write one, without what was written: there is nothing, a sign, a fraction, an unknown unit, or more than a
 /// hundred years.
-pub fn parse(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     milliseconds(text.trim())
         .filter(|time| *time <= LONGEST)
         .map(Duration::from_millis)

@@ -51,32 +51,32 @@ impl Env {
     }
 
     /// From now on no program that we start gets this variable: it holds a secret (threat T16).
-    pub fn withhold(&self, name: &str) {
+    pub(crate) fn withhold(&self, name: &str) {
         self.withheld.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
     }
 
     /// Whether no program that we start gets this variable.
-    pub fn is_withheld(&self, name: &str) -> bool {
+    pub(crate) fn is_withheld(&self, name: &str) -> bool {
         self.withheld.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
     /// A variable's value; an empty one counts as unset (`ENV X=${X}` without a build argument sets it so).
-    pub fn var(&self, name: &str) -> Option<&str> {
+    pub(crate) fn var(&self, name: &str) -> Option<&str> {
         self.raw(name).filter(|value| !value.is_empty())
     }
 
     /// A variable's value, empty or not: for pins, where empty is an error (threat T1).
-    pub fn raw(&self, name: &str) -> Option<&str> {
+    pub(crate) fn raw(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str)
     }
 
     /// A variable's value as it can be shown, UTF-8 or not: for who only wants to know what is set.
-    pub fn shown(&self, name: &str) -> Option<&str> {
+    pub(crate) fn shown(&self, name: &str) -> Option<&str> {
         self.var(name).or_else(|| self.opaque.get(name).map(String::as_str))
     }
 
     /// The names of all variables.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str)
     }
 

@@ -65,7 +65,7 @@ struct Inner {
 
 impl Error {
     /// An error of `kind`; `what` says what failed.
-    pub fn new(kind: Kind, what: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: Kind, what: impl Into<String>) -> Self {
         Error(Box::new(Inner {
             kind,
             what: what.into(),
@@ -83,22 +83,22 @@ impl Error {
     }
 
     /// Usage or bad input.
-    pub fn usage(what: impl Into<String>) -> Self {
+    pub(crate) fn usage(what: impl Into<String>) -> Self {
         Error::new(Kind::Usage, what)
     }
 
     /// Not trusted, or refused.
-    pub fn not_trusted(what: impl Into<String>) -> Self {
+    pub(crate) fn not_trusted(what: impl Into<String>) -> Self {
         Error::new(Kind::NotTrusted, what)
     }
 
     /// Not supported here.
-    pub fn unsupported(what: impl Into<String>) -> Self {
+    pub(crate) fn unsupported(what: impl Into<String>) -> Self {
         Error::new(Kind::Unsupported, what)
     }
 
     /// Unreachable or timed out.
-    pub fn unreachable(what: impl Into<String>) -> Self {
+    pub(crate) fn unreachable(what: impl Into<String>) -> Self {
         Error::new(Kind::Unreachable, what)
     }
 
@@ -109,25 +109,25 @@ impl Error {
     }
 
     /// Why: the underlying error.
-    pub fn because(mut self, cause: impl Into<anyhow::Error>) -> Self {
+    pub(crate) fn because(mut self, cause: impl Into<anyhow::Error>) -> Self {
         self.0.cause = Some(cause.into());
         self
     }
 
     /// What to do next; may be called more than once.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hints.push(hint.into());
         self
     }
 
     /// When the server said that it may be asked again: so long after its answer.
-    pub fn with_retry_after(mut self, wait: impl Into<Option<Duration>>) -> Self {
+    pub(crate) fn with_retry_after(mut self, wait: impl Into<Option<Duration>>) -> Self {
         self.0.retry_after = wait.into();
         self
     }
 
     /// Turns the error into "failed, and these paths are changed".
-    pub fn with_changed(mut self, paths: impl IntoIterator<Item = String>) -> Self {
+    pub(crate) fn with_changed(mut self, paths: impl IntoIterator<Item = String>) -> Self {
         self.0.changed.extend(paths);
         if !self.0.changed.is_empty() {
             self.0.kind = Kind::Changed;
@@ -151,7 +151,7 @@ impl Error {
     }
 
     /// The cause, if it is of this type: an `Errno` of a system call, for example.
-    pub fn cause<T: fmt::Display + fmt::Debug + Send + Sync + 'static>(&self) -> Option<&T> {
+    pub(crate) fn cause<T: fmt::Display + fmt::Debug + Send + Sync + 'static>(&self) -> Option<&T> {
         self.0.cause.as_ref()?.downcast_ref::<T>()
     }
 
@@ -166,12 +166,12 @@ impl Error {
     }
 
     /// How long the server wants not to be asked, if it said so.
-    pub fn retry_after(&self) -> Option<Duration> {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }
 
     /// Paths that are changed although the command failed.
-    pub fn changed(&self) -> &[String] {
+    pub(crate) fn changed(&self) -> &[String] {
         &self.0.changed
     }
 }

@@ -21,7 +21,7 @@ impl Fingerprint {
     }
 
     /// The 32 bytes.
-    pub fn bytes(&self) -> &[u8; 32] {
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 

@@ -26,20 +26,20 @@ pub struct Fixture {
 
 /// One path of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FixtureEntry {
+pub(crate) struct FixtureEntry {
     /// Relative to the root of the tree, without `.` or `..`.
-    pub path: String,
+    pub(crate) path: String,
     /// Numbers, as the image has them.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// Numbers, as the image has them.
-    pub gid: u32,
+    pub(crate) gid: u32,
     /// What is there.
-    pub node: FixtureNode,
+    pub(crate) node: FixtureNode,
 }
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FixtureNode {
+pub(crate) enum FixtureNode {
     /// A directory with these mode bits.
     Directory {
         /// Permission bits with set-id and sticky bits.
@@ -62,7 +62,7 @@ pub enum FixtureNode {
 impl Fixture {
     /// Reads a manifest. `content` looks up a part of a file by the name that the manifest gives it
     /// (`root/etc/os-release`: of this image; anything else, such as `roots/ISRG_Root_X1.pem`: shared).
-    pub fn parse(manifest: &str, content: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Fixture> {
+    pub(crate) fn parse(manifest: &str, content: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Fixture> {
         let mut entries = Vec::new();
         let mut directories = BTreeSet::new();
         let mut seen = BTreeSet::new();
@@ -103,7 +103,7 @@ impl Fixture {
 
     /// The fixtures that are part of the binary: one with Debian's tool, one with Alpine's layout, one with nothing, one
     /// with a Java keystore, one with NSS databases.
-    pub fn embedded() -> Result<Vec<(&'static str, Fixture)>> {
+    pub(crate) fn embedded() -> Result<Vec<(&'static str, Fixture)>> {
         EMBEDDED
             .iter()
             .map(|(name, manifest, own)| {

@@ -1,19 +1,25 @@
 //! trustup: takes a container from "trusts nobody" to "serves a fresh certificate", and keeps it there.
 //!
 //! Data flows one way: Request → Facts → Plan → apply → verify → state. `docs/architecture.md` has the map.
+//!
+//! This is not a library for others: `pub` is what the binary (`cli`, `env`, `ui`) and the integration tests need, and all else
+//! is `pub(crate)`, so that the compiler finds code without a caller. The tests need the readers of what they inspect
+//! (`cert`, `key`, `jose`, `keystore`, `nss`, `fingerprint`, `trust`, `rootfs`), protocols below a command (`acme`, `net`,
+//! `source`, `step_ca`, `doctor`, `error`), and what they set up (`dev_ca`, `fixture`).
+#![allow(rustdoc::private_intra_doc_links, reason = "its documentation is for those who change it")]
 
 pub mod acme;
-pub mod apply;
+pub(crate) mod apply;
 mod bootstrap;
 pub mod cert;
 pub mod cli;
 mod config_check;
-pub mod converge;
-pub mod demo;
+pub(crate) mod converge;
+pub(crate) mod demo;
 pub mod dev_ca;
 pub mod doctor;
-pub mod duration;
-pub mod enroll;
+pub(crate) mod duration;
+pub(crate) mod enroll;
 pub mod env;
 pub mod error;
 mod filled_in;
@@ -23,24 +29,24 @@ pub mod jose;
 pub mod key;
 pub mod keystore;
 mod listener;
-pub mod native;
+pub(crate) mod native;
 pub mod net;
 pub mod nss;
-pub mod pair;
-pub mod plan;
-pub mod private_store;
-pub mod privilege;
+pub(crate) mod pair;
+pub(crate) mod plan;
+pub(crate) mod private_store;
+pub(crate) mod privilege;
 mod random;
 pub mod rootfs;
-pub mod runtime;
-pub mod secret;
+pub(crate) mod runtime;
+pub(crate) mod secret;
 mod settings;
 pub mod source;
-pub mod state;
+pub(crate) mod state;
 pub mod step_ca;
-pub mod text;
+pub(crate) mod text;
 mod token;
 pub mod trust;
 pub mod ui;
-pub mod versioned;
+pub(crate) mod versioned;
 mod well_known;

@@ -22,7 +22,7 @@ use crate::runtime;
 use crate::text;
 
 /// Where system programs are; the caller's `PATH` never counts (threat T14).
-pub const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+pub(crate) const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// How much of a failed program's output is shown (threat T15).
 const SHOWN: usize = 8 * 1024;
@@ -37,12 +37,12 @@ const LOOK: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_secs(2);
 
 /// The absolute path of a system program in the sysroot; `None` if it is not there.
-pub fn find(sysroot: &Sysroot, program: &str) -> Result<Option<String>> {
+pub(crate) fn find(sysroot: &Sysroot, program: &str) -> Result<Option<String>> {
     find_in(sysroot, DIRECTORIES, program)
 }
 
 /// The same for the first of `directories` that has it.
-pub fn find_in(
+pub(crate) fn find_in(
     sysroot: &Sysroot,
     directories: impl IntoIterator<Item = impl std::fmt::Display>,
     program: &str,
@@ -61,7 +61,7 @@ pub fn find_in(
 
 /// Why the program at `path` must not be run as root; `None` if it may: it and its directory belong to root and only
 /// root can write them.
-pub fn unsafe_to_run(sysroot: &Sysroot, path: &str) -> Result<Option<String>> {
+pub(crate) fn unsafe_to_run(sysroot: &Sysroot, path: &str) -> Result<Option<String>> {
     for path in [path, split(path).0] {
         if let Some(meta) = sysroot.stat(path)? {
             if meta.uid != 0 {
@@ -77,12 +77,12 @@ pub fn unsafe_to_run(sysroot: &Sysroot, path: &str) -> Result<Option<String>> {
 
 /// Why a program failed.
 #[derive(Debug)]
-pub struct ToolFailure {
+pub(crate) struct ToolFailure {
     /// What it said, and what to do.
-    pub error: Error,
+    pub(crate) error: Error,
     /// It, or a program that it ran, was killed by a signal or could not be run at all, as under an emulator that cannot
     /// run it: no verdict on what it was to do.
-    pub crashed: bool,
+    pub(crate) crashed: bool,
 }
 
 impl From<Error> for ToolFailure {
@@ -104,7 +104,7 @@ impl fmt::Display for ToolFailure {
 ///
 /// # Errors
 /// It could not be started, failed, or took too long; the error shows what it said.
-pub fn run_tool(
+pub(crate) fn run_tool(
     program: &str,
     arguments: &[String],
     temporary: &str,
@@ -137,7 +137,7 @@ pub fn run_tool(
 ///
 /// # Errors
 /// It could not be started, failed, or took too long; the error shows what it said. A signal came.
-pub fn run_hook(env: &Env, program: &str, arguments: &[&str], timeout: Duration) -> Result<()> {
+pub(crate) fn run_hook(env: &Env, program: &str, arguments: &[&str], timeout: Duration) -> Result<()> {
     runtime::check()?;
     hook(env, program, arguments, timeout, &runtime::check)
 }
@@ -146,7 +146,12 @@ pub fn run_hook(env: &Env, program: &str, arguments: &[&str], timeout: Duration)
 ///
 /// # Errors
 /// It could not be started, failed, or took too long; the error shows what it said.
-pub fn run_hook_after_all(env: &Env, program: &str, arguments: &[&str], timeout: Duration) -> Result<()> {
+pub(crate) fn run_hook_after_all(
+    env: &Env,
+    program: &str,
+    arguments: &[&str],
+    timeout: Duration,
+) -> Result<()> {
     hook(env, program, arguments, timeout, &|| Ok(()))
 }
 
@@ -342,7 +347,7 @@ fn tail(said: &str) -> String {
 /// Puts `command` in our place, with `variables` added to the environment: never returns on success. It gets no secret
 /// of ours (threat T16). The exit code of the error is a shell's: 127 where there is no such program, else 126;
 /// what was done before is for the caller to add.
-pub fn replace_us(env: &Env, command: &[String], variables: &[(String, String)]) -> Error {
+pub(crate) fn replace_us(env: &Env, command: &[String], variables: &[(String, String)]) -> Error {
     let Some((program, arguments)) = command.split_first() else {
         return Error::usage("the command after `--` is empty");
     };
@@ -392,7 +397,7 @@ fn is_secret(name: &str) -> bool {
 }
 
 /// What a native tool may change, before it runs.
-pub fn snapshot(sysroot: &Sysroot, paths: &[String]) -> Result<BTreeMap<String, tree::Node>> {
+pub(crate) fn snapshot(sysroot: &Sysroot, paths: &[String]) -> Result<BTreeMap<String, tree::Node>> {
     paths.iter().map(|path| Ok((path.clone(), tree::read(sysroot, path)?))).collect()
 }
 

@@ -23,14 +23,14 @@ const COPY_MODE: u32 = 0o644;
 
 /// What would change.
 #[derive(Clone, Debug, Default)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// In the order of execution.
-    pub steps: Vec<Step>,
+    pub(crate) steps: Vec<Step>,
 }
 
 /// One step.
 #[derive(Clone, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     /// One path changes.
     Change(PlannedChange),
     /// The family's own program runs.
@@ -39,7 +39,7 @@ pub enum Step {
 
 impl Step {
     /// The path that changes; `None` for a program that runs.
-    pub fn change(&self) -> Option<&PlannedChange> {
+    pub(crate) fn change(&self) -> Option<&PlannedChange> {
         match self {
             Step::Change(change) => Some(change),
             Step::Run(_) => None,
@@ -49,44 +49,44 @@ impl Step {
 
 /// A path that changes.
 #[derive(Clone, Debug)]
-pub struct PlannedChange {
+pub(crate) struct PlannedChange {
     /// Where.
-    pub path: String,
+    pub(crate) path: String,
     /// What stands there now; found otherwise, the step fails.
-    pub from: Node,
+    pub(crate) from: Node,
     /// What will stand there.
-    pub to: Node,
+    pub(crate) to: Node,
     /// Why.
-    pub reason: String,
+    pub(crate) reason: String,
     /// A copy for one service (`--ca-out`): not a store, so neither recorded nor taken out by untrust.
-    pub is_copy: bool,
+    pub(crate) is_copy: bool,
 }
 
 /// A run of the family's own program.
 #[derive(Clone, Debug)]
-pub struct ToolRun {
+pub(crate) struct ToolRun {
     /// Its absolute path.
-    pub program: String,
+    pub(crate) program: String,
     /// Its arguments.
-    pub arguments: Vec<String>,
+    pub(crate) arguments: Vec<String>,
     /// Every path that it may change and that is there now.
-    pub watched: Vec<String>,
+    pub(crate) watched: Vec<String>,
     /// The directories in which it may make new ones.
-    pub directories: Vec<String>,
+    pub(crate) directories: Vec<String>,
     /// Files of it that are leftovers if it is killed.
-    pub leftovers: Vec<String>,
+    pub(crate) leftovers: Vec<String>,
     /// Why.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 impl Plan {
     /// Whether nothing would change.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
 
     /// The paths that change (not what a native tool changes).
-    pub fn changes(&self) -> impl Iterator<Item = &PlannedChange> {
+    pub(crate) fn changes(&self) -> impl Iterator<Item = &PlannedChange> {
         self.steps.iter().filter_map(Step::change)
     }
 }
@@ -95,7 +95,7 @@ impl Plan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum StepAction {
+pub(crate) enum StepAction {
     /// Make a directory, or give it another mode.
     MakeDirectory,
     /// Write a file.
@@ -112,7 +112,7 @@ pub enum StepAction {
 
 impl StepAction {
     /// As it is shown to people: the word that JSON has.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             StepAction::MakeDirectory => "make-directory",
             StepAction::WriteFile => "write-file",
@@ -127,22 +127,22 @@ impl StepAction {
 /// A step as data, for `--json`, and as one line.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct StepView {
+pub(crate) struct StepView {
     /// What it does.
-    pub action: StepAction,
+    pub(crate) action: StepAction,
     /// The path changed, or the program run.
-    pub path: String,
+    pub(crate) path: String,
     /// A link's target.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
+    pub(crate) target: Option<String>,
     /// A file's mode, octal.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<String>,
+    pub(crate) mode: Option<String>,
     /// A program's arguments.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub arguments: Option<Vec<String>>,
+    pub(crate) arguments: Option<Vec<String>>,
     /// Why.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 impl From<&Step> for StepView {
@@ -179,7 +179,7 @@ impl From<&Step> for StepView {
 
 /// The changes that turn what is there into what is desired: for every path that the desires, the state or the
 /// outputs name. What nobody desires becomes again what it was without us.
-pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<Vec<PlannedChange>> {
+pub(crate) fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<Vec<PlannedChange>> {
     let mut wanted: BTreeMap<&str, (&Node, &str)> = BTreeMap::new();
     let mut order: Vec<&str> = Vec::new();
     for desired in &desires.nodes {
@@ -264,7 +264,7 @@ pub fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<
 ///
 /// # Errors
 /// One of them is there.
-pub fn refuse_closed(view: &View, changes: &[PlannedChange]) -> Result<()> {
+pub(crate) fn refuse_closed(view: &View, changes: &[PlannedChange]) -> Result<()> {
     changes.iter().try_for_each(|change| refuse_if_closed(view, &change.path))
 }
 
@@ -278,14 +278,19 @@ fn refuse_if_closed(view: &View, path: &str) -> Result<()> {
 }
 
 /// Where a copy of the roots goes.
-pub const CA_OUT: OutputOption = OutputOption { name: "--ca-out", takes_standard: true };
+pub(crate) const CA_OUT: OutputOption = OutputOption { name: "--ca-out", takes_standard: true };
 
 /// The changes that put a copy of the roots (PEM) at `path`, for one service.
 ///
 /// # Errors
 /// The path is one of the trust stores or of trustup's own, is taken by something that is no bundle, or cannot be
 /// reached.
-pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> Result<Vec<PlannedChange>> {
+pub(crate) fn copy(
+    view: &View,
+    updater: &dyn Updater,
+    path: &str,
+    content: String,
+) -> Result<Vec<PlannedChange>> {
     let place = view.sysroot().display(path);
     let elsewhere = || "`--ca-out` writes a copy for one service, such as `/run/tls/ca.crt`".to_owned();
     if !path.starts_with('/') || path.ends_with('/') || path.split('/').any(|part| matches!(part, "." | ".."))
@@ -343,7 +348,7 @@ pub fn copy(view: &View, updater: &dyn Updater, path: &str, content: String) -> 
 
 /// What has to be recorded after the changes: for each path that now differs from what it was without us
 /// (`original`), how to bring that back. `now` reads what stands there after the changes.
-pub fn records(
+pub(crate) fn records(
     paths: impl IntoIterator<Item = String>,
     original: impl Fn(&str) -> Result<Node>,
     now: impl Fn(&str) -> Result<Node>,
@@ -362,7 +367,7 @@ pub fn records(
 }
 
 /// Every path that a run may have changed: what earlier runs recorded, and what this plan changes.
-pub fn touched(ours: &Ours, plan: &Plan) -> BTreeSet<String> {
+pub(crate) fn touched(ours: &Ours, plan: &Plan) -> BTreeSet<String> {
     let mut paths: BTreeSet<String> = ours.records.keys().chain(&ours.files).cloned().collect();
     for step in &plan.steps {
         match step {

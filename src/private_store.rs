@@ -29,7 +29,7 @@ const LIMIT: u64 = 64 * 1024;
 
 /// The private store's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     path: String,
     exists: bool,
     /// Why none of the places will do.
@@ -52,7 +52,7 @@ enum Fit {
 ///
 /// # Errors
 /// Something of somebody else's is where it should be.
-pub fn find(env: &Env, given: Option<&Path>) -> Result<Place> {
+pub(crate) fn find(env: &Env, given: Option<&Path>) -> Result<Place> {
     let host = Sysroot::open(Path::new("/"))?;
     let mut chosen: Option<Place> = None;
     let mut reasons = Vec::new();
@@ -133,22 +133,22 @@ fn fit(host: &Sysroot, path: &str) -> Result<Fit> {
 
 impl Place {
     /// The directory.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
     /// Whether it was there when we looked.
-    pub fn exists(&self) -> bool {
+    pub(crate) fn exists(&self) -> bool {
         self.exists
     }
 
     /// Whether it is there or can be made.
-    pub fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         self.exists || self.reasons.is_empty()
     }
 
     /// Where the state of the root file system itself is, for users other than root.
-    pub fn system_state(&self) -> String {
+    pub(crate) fn system_state(&self) -> String {
         child(&self.path, SYSTEM_STATE)
     }
 
@@ -156,7 +156,7 @@ impl Place {
     ///
     /// # Errors
     /// It cannot be made, or somebody else was faster.
-    pub fn make(&mut self, stamp: Option<i64>) -> Result<()> {
+    pub(crate) fn make(&mut self, stamp: Option<i64>) -> Result<()> {
         if self.exists {
             return Ok(());
         }
@@ -211,13 +211,13 @@ impl Place {
     ///
     /// # Errors
     /// It is not there.
-    pub fn open(&self) -> Result<Sysroot> {
+    pub(crate) fn open(&self) -> Result<Sysroot> {
         Sysroot::open_private(Path::new(&self.path))
     }
 
     /// Takes the directory away if nothing is left in it but our list, and with it the directories that we made for
     /// it; with a `stamp`, what stays gets that time.
-    pub fn tidy(&mut self, stamp: Option<i64>) -> Result<()> {
+    pub(crate) fn tidy(&mut self, stamp: Option<i64>) -> Result<()> {
         if !self.exists {
             return Ok(());
         }

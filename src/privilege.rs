@@ -23,7 +23,7 @@ pub(crate) fn is_root() -> bool {
 
 /// Whether the binary is setuid or setgid, or has file capabilities. The kernel's own word for it (`AT_SECURE`,
 /// getauxval(3)) cannot be read without unsafe code or `/proc`, so its conditions are checked one by one.
-pub fn is_raised() -> bool {
+pub(crate) fn is_raised() -> bool {
     if getuid() != geteuid() || getgid() != getegid() {
         return true;
     }

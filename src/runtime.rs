@@ -31,7 +31,7 @@ struct Heeded {
 ///
 /// # Errors
 /// The system takes no handler.
-pub fn heed_signals() -> Result<()> {
+pub(crate) fn heed_signals() -> Result<()> {
     let (by_default, came) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
     let heeded = Heeded { by_default: Arc::clone(&by_default), came: Arc::clone(&came) };
     if HEEDED.set(heeded).is_err() {
@@ -54,7 +54,7 @@ pub fn heed_signals() -> Result<()> {
 ///
 /// # Errors
 /// A signal came while this process waited.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let came = HEEDED.get().map_or(0, |heeded| heeded.came.load(Ordering::SeqCst));
     match i32::try_from(came) {
         Ok(0) => Ok(()),
@@ -67,7 +67,7 @@ pub fn check() -> Result<()> {
 ///
 /// # Errors
 /// The system gives no runtime; a signal came, now or in an earlier wait, and `future` was dropped where it waited.
-pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     check()?;
     block_on_after_all(future)
 }
@@ -76,7 +76,7 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
 ///
 /// # Errors
 /// The system gives no runtime; a signal came.
-pub fn block_on_after_all<T>(future: impl Future<Output = T>) -> Result<T> {
+pub(crate) fn block_on_after_all<T>(future: impl Future<Output = T>) -> Result<T> {
     let runtime =
         build().map_err(|error| Error::failed("could not start the network runtime").because(error))?;
     let Some(heeded) = HEEDED.get() else {
@@ -99,7 +99,7 @@ pub fn block_on_after_all<T>(future: impl Future<Output = T>) -> Result<T> {
 ///
 /// # Errors
 /// The system gives none.
-pub fn build() -> std::io::Result<tokio::runtime::Runtime> {
+pub(crate) fn build() -> std::io::Result<tokio::runtime::Runtime> {
     // tokio panics where it gets no pair for signals, which comes after epoll, a copy of it and its waker: five descriptors
     // have to be there at once.
     let room = [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
@@ -109,7 +109,7 @@ pub fn build() -> std::io::Result<tokio::runtime::Runtime> {
 
 /// SIGTERM and SIGINT, to be waited for. Made inside a runtime.
 #[derive(Debug)]
-pub struct Signals {
+pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
 }
@@ -119,7 +119,7 @@ impl Signals {
     ///
     /// # Errors
     /// The system takes no handler.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let listen = |kind| signal(kind).map_err(no_signals);
         Ok(Signals {
             terminate: listen(SignalKind::terminate())?,
@@ -128,7 +128,7 @@ impl Signals {
     }
 
     /// The name of the next one.
-    pub async fn next(mut self) -> &'static str {
+    pub(crate) async fn next(mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

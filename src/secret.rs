@@ -19,7 +19,7 @@ const ENGINES: [&str; 2] = ["/run/secrets/", "/var/run/secrets/"];
 
 /// Where a secret is.
 #[derive(Clone, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// A regular file.
     File(PathBuf),
     /// Standard input.
@@ -78,10 +78,10 @@ impl fmt::Display for Source {
 }
 
 /// A secret.
-pub struct Secret {
+pub(crate) struct Secret {
     value: Zeroizing<Vec<u8>>,
     /// For people: who else can read it.
-    pub warning: Option<String>,
+    pub(crate) warning: Option<String>,
 }
 
 impl fmt::Debug for Secret {
@@ -96,7 +96,7 @@ impl Secret {
     ///
     /// # Errors
     /// Nothing there, empty, larger than 64 KiB.
-    pub fn read(source: &Source, what: &str) -> Result<Self> {
+    pub(crate) fn read(source: &Source, what: &str) -> Result<Self> {
         let (bytes, warning) = match source {
             Source::File(path) => {
                 let bytes = host::read_file(path, LIMIT).map_err(|error| unreadable(&error, what))?;
@@ -123,7 +123,7 @@ impl Secret {
     }
 
     /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         &self.value
     }
 
@@ -132,7 +132,7 @@ impl Secret {
     ///
     /// # Errors
     /// It is none.
-    pub fn text(&self, what: &str) -> Result<&str> {
+    pub(crate) fn text(&self, what: &str) -> Result<&str> {
         let text = str::from_utf8(&self.value).map_err(|_| Error::usage(format!("{what} is not text")))?;
         let text = text.trim_start_matches('\u{feff}').trim_start();
         if text.is_empty() { Err(Error::usage(format!("{what} is empty"))) } else { Ok(text) }

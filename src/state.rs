@@ -24,13 +24,13 @@ use crate::trust::stores::{Additions, Kinds};
 use crate::trust::updater::Ownership;
 use crate::versioned::{Field, Format, UnknownFields, Unreadable, check_values, is_newer};
 
-pub use self::check::{Unclaimed, attribute, check_records, row};
+pub(crate) use self::check::{Unclaimed, attribute, check_records, row};
 
 /// The state file in the sysroot's state directory, 0600.
-pub const FILE: &str = "state.json";
+pub(crate) const FILE: &str = "state.json";
 
 /// A state names a few hundred paths and certificates. A larger one is neither read nor written.
-pub const LIMIT: u64 = 64 * 1024 * 1024;
+pub(crate) const LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Version 1: the first. Version 2: a file that says by `row_named`, `records.*.via` or `added.*.*.certificate` what a
 /// trustup that does not know these would get wrong.
@@ -38,67 +38,67 @@ const FORMAT: Format = Format { what: "trust state", field: Field::Schema, newes
 
 /// What we did, as recorded by the last run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct State {
+pub(crate) struct State {
     /// Version of the format: the lowest whose readers get nothing wrong.
-    pub schema: u64,
+    pub(crate) schema: u64,
     /// The row of the table of distributions.
-    pub row: String,
+    pub(crate) row: String,
     /// Whether the user named that row (`--distribution`), so that os-release does not count.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub row_named: bool,
+    pub(crate) row_named: bool,
     /// Whether the compiled-in Web PKI was put into a bundle that we made.
-    pub web_pki: bool,
+    pub(crate) web_pki: bool,
     /// The roots asked for, in the order of their arrival.
-    pub anchors: Vec<StoredAnchor>,
+    pub(crate) anchors: Vec<StoredAnchor>,
     /// What each source gave last.
-    pub sources: BTreeMap<String, StoredSource>,
+    pub(crate) sources: BTreeMap<String, StoredSource>,
     /// What stood at each path that we changed, before and after.
-    pub records: BTreeMap<String, PathRecord>,
+    pub(crate) records: BTreeMap<String, PathRecord>,
     /// Whether login shells get the variables (`env --install`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub profile: bool,
+    pub(crate) profile: bool,
     /// Whether Firefox's policy file names the roots (`--firefox-policy`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub firefox_policy: bool,
+    pub(crate) firefox_policy: bool,
     /// Which stores beside the family's outputs are looked after.
     #[serde(default, skip_serializing_if = "Kinds::is_default")]
-    pub kinds: Kinds,
+    pub(crate) kinds: Kinds,
     /// What we added to keystores and databases beside the family's outputs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub added: Additions,
+    pub(crate) added: Additions,
     /// Outputs and stores that could not be written, so that the private store has what they lack. Only shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub skipped: Vec<String>,
+    pub(crate) skipped: Vec<String>,
     /// Directories on the way to our own that we made, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub directories: Vec<String>,
+    pub(crate) directories: Vec<String>,
     /// Records of the file that no longer say anything that can be acted on: never written.
     #[serde(skip)]
-    pub unclaimed: Vec<Unclaimed>,
+    pub(crate) unclaimed: Vec<Unclaimed>,
     /// What only a newer trustup knows.
     #[serde(flatten)]
-    pub unknown: UnknownFields,
+    pub(crate) unknown: UnknownFields,
 }
 
 /// A root that the user asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredAnchor {
+pub(crate) struct StoredAnchor {
     /// SHA-256 of the DER.
-    pub fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     /// The DER, base64.
     certificate: String,
     /// The anchor file's name without extension.
-    pub name: String,
+    pub(crate) name: String,
     /// The anchor file: ours, or one that was there.
-    pub file: Option<String>,
+    pub(crate) file: Option<String>,
     /// How it came to be trusted here.
-    pub status: Status,
+    pub(crate) status: Status,
     /// The sources that named it.
-    pub sources: Vec<String>,
+    pub(crate) sources: Vec<String>,
     /// Whether it came with a fingerprint, or over a connection that a root with a fingerprint vouched for: only then
     /// does enrollment believe it (threat T34). Missing in what older versions wrote.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub pinned: bool,
+    pub(crate) pinned: bool,
     /// What only a newer trustup knows.
     #[serde(flatten)]
     unknown: UnknownFields,
@@ -108,7 +108,7 @@ pub struct StoredAnchor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum Status {
+pub(crate) enum Status {
     /// We put it in.
     Installed,
     /// Its file stood in the anchor directory (a mount); we only made the outputs.
@@ -123,20 +123,20 @@ pub enum Status {
 
 impl Status {
     /// Whether the system's own stores are to hold it.
-    pub fn is_in_system(self) -> bool {
+    pub(crate) fn is_in_system(self) -> bool {
         !matches!(self, Status::Recorded | Status::Beside)
     }
 }
 
 /// What a source gave last.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StoredSource {
+pub(crate) struct StoredSource {
     /// Its set is to equal what the source gives (a bundle), rather than only grow.
-    pub replaces: bool,
+    pub(crate) replaces: bool,
     /// What it gave.
-    pub fingerprints: Vec<Fingerprint>,
+    pub(crate) fingerprints: Vec<Fingerprint>,
     /// What it once gave and then no longer did (threat T5).
-    pub removed: Vec<Fingerprint>,
+    pub(crate) removed: Vec<Fingerprint>,
     /// What only a newer trustup knows.
     #[serde(flatten)]
     unknown: UnknownFields,
@@ -144,7 +144,7 @@ pub struct StoredSource {
 
 impl StoredAnchor {
     /// A root that came from `source`.
-    pub fn new(certificate: &Certificate, name: String, source: String) -> Self {
+    pub(crate) fn new(certificate: &Certificate, name: String, source: String) -> Self {
         StoredAnchor {
             fingerprint: certificate.fingerprint(),
             certificate: BASE64.encode(certificate.der()),
@@ -158,7 +158,7 @@ impl StoredAnchor {
     }
 
     /// Whether any store is to hold it.
-    pub fn is_in_stores(&self) -> bool {
+    pub(crate) fn is_in_stores(&self) -> bool {
         self.status != Status::Recorded
     }
 
@@ -166,7 +166,7 @@ impl StoredAnchor {
     ///
     /// # Errors
     /// The state is damaged or forged.
-    pub fn certificate(&self) -> Result<Certificate> {
+    pub(crate) fn certificate(&self) -> Result<Certificate> {
         decode(&self.certificate, &self.fingerprint)
     }
 }
@@ -181,7 +181,7 @@ fn decode(text: &str, fingerprint: &Fingerprint) -> Result<Certificate> {
 
 impl State {
     /// What is ours in the tree.
-    pub fn ours(&self) -> Ours {
+    pub(crate) fn ours(&self) -> Ours {
         let installed = self.anchors.iter().filter(|anchor| anchor.status == Status::Installed);
         Ours {
             records: self.records.clone(),
@@ -207,7 +207,7 @@ impl State {
     ///
     /// # Errors
     /// The state is damaged or forged.
-    pub fn certificates(&self) -> Result<BTreeMap<Fingerprint, Certificate>> {
+    pub(crate) fn certificates(&self) -> Result<BTreeMap<Fingerprint, Certificate>> {
         let mut known = BTreeMap::new();
         for anchor in &self.anchors {
             known.insert(anchor.fingerprint, anchor.certificate()?);
@@ -223,7 +223,7 @@ impl State {
     /// Keeps, beside what is still in a store, the certificates that `former` had as anchors and that are anchors no
     /// longer.
     #[must_use]
-    pub fn keeping_certificates_of(mut self, former: &State) -> Self {
+    pub(crate) fn keeping_certificates_of(mut self, former: &State) -> Self {
         let anchors = &self.anchors;
         for (fingerprint, addition) in self.added.values_mut().flatten() {
             let is = |anchor: &&StoredAnchor| anchor.fingerprint == *fingerprint;
@@ -237,12 +237,12 @@ impl State {
     }
 
     /// Whether there is nothing to remember.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.anchors.is_empty() && self.records.is_empty() && self.added.is_empty()
     }
 
     /// Whether both say the same, the version aside.
-    pub fn same_content(&self, other: &State) -> bool {
+    pub(crate) fn same_content(&self, other: &State) -> bool {
         State { schema: 0, ..self.clone() } == State { schema: 0, ..other.clone() }
             || (self.is_empty() && other.is_empty())
     }
@@ -256,7 +256,7 @@ impl State {
     }
 
     /// The file's bytes.
-    pub fn to_bytes(&self) -> Result<Vec<u8>> {
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>> {
         let state = State { schema: self.version(), ..self.clone() };
         let mut bytes = serde_json::to_vec_pretty(&state)
             .map_err(|error| Error::failed("could not write the state").because(error))?;
@@ -268,7 +268,7 @@ impl State {
     ///
     /// # Errors
     /// The state is too large, or names something that is not trustup's to change.
-    pub fn check_before_writing(&self, sysroot: &Sysroot) -> Result<()> {
+    pub(crate) fn check_before_writing(&self, sysroot: &Sysroot) -> Result<()> {
         let place = || sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
         if self.is_empty() {
             // It is not written: the file goes.
@@ -298,7 +298,7 @@ impl State {
     ///
     /// # Errors
     /// Damaged, of a newer version, or naming anything that is not ours to change (threat T11).
-    pub fn load(sysroot: &Sysroot) -> Result<Self> {
+    pub(crate) fn load(sysroot: &Sysroot) -> Result<Self> {
         let path = format!("{}/{FILE}", sysroot.state_directory());
         check_directory(sysroot)?;
         if sysroot.lstat(&path)?.is_none() {
@@ -312,7 +312,7 @@ impl State {
     ///
     /// # Errors
     /// As [`State::load`].
-    pub fn parse(sysroot: &Sysroot, bytes: &[u8]) -> Result<Self> {
+    pub(crate) fn parse(sysroot: &Sysroot, bytes: &[u8]) -> Result<Self> {
         let place = sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
         let damaged = |error: Error| {
             error.at(&place).hint(format!(
@@ -372,7 +372,7 @@ impl State {
 ///
 /// # Errors
 /// A newer trustup wrote it.
-pub fn refuse_newer(sysroot: &Sysroot) -> Result<()> {
+pub(crate) fn refuse_newer(sysroot: &Sysroot) -> Result<()> {
     let path = format!("{}/{FILE}", sysroot.state_directory());
     match sysroot.read(&path, LIMIT) {
         Ok(Some((bytes, _))) => FORMAT.refuse_newer(&bytes, &sysroot.display(&path)),
@@ -383,7 +383,7 @@ pub fn refuse_newer(sysroot: &Sysroot) -> Result<()> {
 
 /// Whether root keeps a record of this system that the current user cannot read. The directory goes with the last anchor,
 /// so there is one.
-pub fn is_closed(sysroot: &Sysroot) -> Result<bool> {
+pub(crate) fn is_closed(sysroot: &Sysroot) -> Result<bool> {
     let uid = crate::privilege::uid();
     let meta = sysroot.lstat(STATE_DIRECTORY)?;
     let of_root = |meta: Meta| meta.kind == Kind::Directory && meta.uid == 0 && meta.mode & 0o077 == 0;

@@ -5,23 +5,23 @@
 use url::Url;
 
 /// What [`escape`] lets through at most, in bytes.
-pub const TEXT_LIMIT: usize = 1024;
+pub(crate) const TEXT_LIMIT: usize = 1024;
 
 /// The longest name that [`slug`] makes, in bytes.
-pub const SLUG_LIMIT: usize = 64;
+pub(crate) const SLUG_LIMIT: usize = 64;
 
 /// Stands where text was cut.
 const CUT: char = '…';
 
 /// Whether a character has no business in a line of text: C0, DEL and C1 controls, line and paragraph separators,
 /// and the bidirectional controls that make text read otherwise than it is (Unicode's `Bidi_Control` property).
-pub fn is_unsafe(c: char) -> bool {
+pub(crate) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// One line, safe to show: unsafe characters as `\u{..}`, cut to [`TEXT_LIMIT`] bytes.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     escape_within(text, TEXT_LIMIT, |c| !is_unsafe(c))
 }
 
@@ -55,7 +55,7 @@ fn push_escaped(into: &mut String, c: char, plain: bool) {
 ///
 /// What is no URL is masked more rather than less: all before the last `@` goes, and all behind the host. In
 /// `https://host:password/` what should be a port is one that somebody forgot to put a user before.
-pub fn mask_url(url: &str) -> String {
+pub(crate) fn mask_url(url: &str) -> String {
     let scheme = scheme_end(url);
     // What has a scheme alone may be a host and its password: `host:password`.
     if !Url::parse(url).is_ok_and(|url| url.has_host()) {
@@ -120,7 +120,7 @@ fn scheme_end(url: &str) -> usize {
 
 /// A file name made of any text: ASCII letters, digits, `.`, `_`, `-`; runs of anything else become one `_`. It
 /// never begins with `.` or `-`, is never empty, and has at most [`SLUG_LIMIT`] bytes (threat T4).
-pub fn slug(text: &str) -> String {
+pub(crate) fn slug(text: &str) -> String {
     let mut slug = String::new();
     for c in text.chars() {
         match c {
@@ -140,7 +140,7 @@ pub fn slug(text: &str) -> String {
 
 /// The name of an error of a library as words: `CaUsedAsEndEntity` and `InvalidVersion { .. }` are `ca used as end entity`
 /// and `invalid version`. For what only `Debug` names; nothing of the values in it is shown.
-pub fn words(error: &dyn std::fmt::Debug) -> String {
+pub(crate) fn words(error: &dyn std::fmt::Debug) -> String {
     let name = format!("{error:?}");
     let mut words = String::new();
     let mut follows_lower = false;
@@ -159,7 +159,7 @@ const WRITABLE: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_300_79
 
 /// A moment as `2026-11-23` (UTC); `seconds` since 1970. What is before the year 0 or after the year 9999, which no
 /// certificate can say, is shown as the first or the last day of these.
-pub fn date(seconds: i64) -> String {
+pub(crate) fn date(seconds: i64) -> String {
     let seconds = seconds.clamp(*WRITABLE.start(), *WRITABLE.end());
     // Not a `jiff::Timestamp`, which ends a day before 9999-12-31, the date of certificates that never expire
     // (RFC 5280 section 4.1.2.5).
@@ -168,12 +168,12 @@ pub fn date(seconds: i64) -> String {
 }
 
 /// A moment as `2026-11-23 21:30:00 UTC`; `seconds` since 1970, with the limits of [`date`].
-pub fn moment(seconds: i64) -> String {
+pub(crate) fn moment(seconds: i64) -> String {
     format!("{} {} UTC", date(seconds), time_of_day(seconds))
 }
 
 /// A moment as `2026-11-23T21:30:00Z` (RFC 3339), for JSON; `seconds` since 1970, with the limits of [`date`].
-pub fn rfc3339(seconds: i64) -> String {
+pub(crate) fn rfc3339(seconds: i64) -> String {
     format!("{}T{}Z", date(seconds), time_of_day(seconds))
 }
 

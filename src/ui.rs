@@ -33,7 +33,7 @@ use crate::plan::StepView;
 /// A report that could not be written to standard output.
 #[derive(Debug)]
 #[must_use]
-pub struct Lost(io::Error);
+pub(crate) struct Lost(io::Error);
 
 /// In a command that only reports: the report was all that it was for.
 impl From<Lost> for Error {
@@ -47,7 +47,7 @@ impl From<Lost> for Error {
 impl Lost {
     /// In a command that has finished its work: whether it changed anything decides the exit code. `next` is the hint on
     /// how to get the report; the caller adds the changed paths.
-    pub fn after_work(self, changed: bool, next: &str) -> Error {
+    pub(crate) fn after_work(self, changed: bool, next: &str) -> Error {
         if !changed {
             return self.into();
         }
@@ -57,14 +57,14 @@ impl Lost {
 
     /// Where something else decides the exit code (a service that is to start, another error): a line on stderr says what
     /// is missing.
-    pub fn mention(self, ui: Ui) {
+    pub(crate) fn mention(self, ui: Ui) {
         ui.warn(format!("the report could not be written to standard output: {}", self.0));
     }
 }
 
 /// When to use colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Color {
+pub(crate) enum Color {
     /// On a terminal, unless NO_COLOR is set.
     #[default]
     Auto,
@@ -76,7 +76,7 @@ pub enum Color {
 
 /// A moving sign on a terminal; gone when dropped.
 #[derive(Debug)]
-pub struct Busy(ProgressBar);
+pub(crate) struct Busy(ProgressBar);
 
 impl Drop for Busy {
     fn drop(&mut self) {
@@ -86,13 +86,13 @@ impl Drop for Busy {
 
 /// How to talk.
 #[derive(Clone, Copy, Debug)]
-pub struct Ui {
+pub(crate) struct Ui {
     /// `--json`: one object on stdout.
-    pub json: bool,
+    pub(crate) json: bool,
     /// `-q`: errors only.
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// `-v`: the plan and the reasons, too.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     color: bool,
     color_out: bool,
     /// Every warning so far, for the `warnings` of the JSON object: copies of a `Ui` share them.
@@ -101,7 +101,7 @@ pub struct Ui {
 
 impl Ui {
     /// Decides how to print; `no_color` is whether the environment asks for plain text.
-    pub fn new(json: bool, quiet: bool, verbose: bool, color: Color, no_color: bool) -> Self {
+    pub(crate) fn new(json: bool, quiet: bool, verbose: bool, color: Color, no_color: bool) -> Self {
         let color_on = |is_terminal: bool| match color {
             Color::Always => true,
             Color::Never => false,
@@ -114,7 +114,7 @@ impl Ui {
     }
 
     /// Shows on a terminal that something takes its time, until the answer is dropped.
-    pub fn busy(&self, with: &'static str) -> Option<Busy> {
+    pub(crate) fn busy(&self, with: &'static str) -> Option<Busy> {
         let shown = !self.quiet && !self.json && io::stderr().is_terminal();
         // The ticking needs a thread, and indicatif panics where the system gives none.
         let has_threads =
@@ -127,21 +127,21 @@ impl Ui {
     }
 
     /// A line about what goes on.
-    pub fn say(&self, line: impl AsRef<str>) {
+    pub(crate) fn say(&self, line: impl AsRef<str>) {
         if !self.quiet {
             to_stderr(&without_filled_in(line.as_ref()));
         }
     }
 
     /// A line for `-v` only.
-    pub fn detail(&self, line: impl AsRef<str>) {
+    pub(crate) fn detail(&self, line: impl AsRef<str>) {
         if self.verbose {
             self.say(line);
         }
     }
 
     /// A warning: a line on stderr (not with `-q`), and an element of `warnings` in the JSON object that follows.
-    pub fn warn(&self, line: impl AsRef<str>) {
+    pub(crate) fn warn(&self, line: impl AsRef<str>) {
         let line = without_filled_in(line.as_ref());
         if !self.quiet {
             to_stderr(&format!("{} {line}", self.paint("33", "warning:")));
@@ -150,7 +150,7 @@ impl Ui {
     }
 
     /// The steps of a plan.
-    pub fn plan(&self, steps: &[StepView]) {
+    pub(crate) fn plan(&self, steps: &[StepView]) {
         for step in steps {
             let mut line = format!("  {} {}", self.paint("1", step.action.word()), step.path);
             if let Some(target) = &step.target {
@@ -172,7 +172,7 @@ impl Ui {
     ///
     /// # Errors
     /// It cannot be written; a reader that closed the pipe (`| head`) is no error.
-    pub fn data(&self, line: impl AsRef<str>) -> Result<(), Lost> {
+    pub(crate) fn data(&self, line: impl AsRef<str>) -> Result<(), Lost> {
         match write_line(io::stdout(), line.as_ref()) {
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Lost(error)),
             _ => Ok(()),
@@ -183,14 +183,14 @@ impl Ui {
     ///
     /// # Errors
     /// As [`Ui::data`].
-    pub fn help(&self, text: &clap::Error) -> Result<(), Lost> {
+    pub(crate) fn help(&self, text: &clap::Error) -> Result<(), Lost> {
         let text = text.render();
         let text = if self.color_out { text.ansi().to_string() } else { text.to_string() };
         self.data(text.trim_end_matches('\n'))
     }
 
     /// A usage error as clap words it.
-    pub fn usage(&self, error: &clap::Error) {
+    pub(crate) fn usage(&self, error: &clap::Error) {
         let text = error.render();
         let text = if self.color { text.ansi().to_string() } else { text.to_string() };
         to_stderr(&without_filled_in(text.trim_end_matches('\n')));
@@ -200,7 +200,7 @@ impl Ui {
     ///
     /// # Errors
     /// As [`Ui::data`].
-    pub fn result<R: JsonReport>(&self, report: &R) -> Result<(), Lost> {
+    pub(crate) fn result<R: JsonReport>(&self, report: &R) -> Result<(), Lost> {
         if self.json { self.object(report) } else { Ok(()) }
     }
 
@@ -208,7 +208,7 @@ impl Ui {
     ///
     /// # Errors
     /// As [`Ui::data`].
-    pub fn object<R: JsonReport>(&self, report: &R) -> Result<(), Lost> {
+    pub(crate) fn object<R: JsonReport>(&self, report: &R) -> Result<(), Lost> {
         self.document(R::COMMAND, report)
     }
 
@@ -219,7 +219,7 @@ impl Ui {
     }
 
     /// An error: heading, place, causes, hints; with `--json` as an object, too.
-    pub fn error(&self, command: &str, error: &Error) {
+    pub(crate) fn error(&self, command: &str, error: &Error) {
         let place = error.place().map(|place| format!(": `{place}`")).unwrap_or_default();
         let mut text = format!("{} {}{place}", self.paint("31;1", "error:"), error.what());
         let mut line = |label: &str, said: &str| {

@@ -20,11 +20,11 @@ const MAX_VALUES: usize = 2_000_000;
 /// Fields of a state file that this trustup does not know: kept, with `#[serde(flatten)]`, when the file is rewritten.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct UnknownFields(Map<String, Value>);
+pub(crate) struct UnknownFields(Map<String, Value>);
 
 /// The field of a file that holds its version, an integer from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Field {
+pub(crate) enum Field {
     /// `schema`.
     Schema,
     /// `version`.
@@ -33,20 +33,20 @@ pub enum Field {
 
 /// The format of a state file, as far as its version goes.
 #[derive(Clone, Copy, Debug)]
-pub struct Format {
+pub(crate) struct Format {
     /// What the file is, for messages, such as `trust state`.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
     /// Where its version is.
-    pub field: Field,
+    pub(crate) field: Field,
     /// The newest version that this trustup reads. It reads every older one, too.
-    pub newest: u64,
+    pub(crate) newest: u64,
     /// The version of a file that does not name one; `None` where every version names itself.
-    pub unnamed: Option<u64>,
+    pub(crate) unnamed: Option<u64>,
 }
 
 /// Why a state file cannot be used.
 #[derive(Debug)]
-pub enum Unreadable {
+pub(crate) enum Unreadable {
     /// A newer trustup wrote it; the error names the file and both versions.
     Newer(Error),
     /// It is damaged. The cause may quote its content.
@@ -67,7 +67,7 @@ impl Format {
     ///
     /// # Errors
     /// A newer trustup wrote it, or it is damaged.
-    pub fn read<T: DeserializeOwned>(&self, bytes: &[u8], place: &str) -> Result<T, Unreadable> {
+    pub(crate) fn read<T: DeserializeOwned>(&self, bytes: &[u8], place: &str) -> Result<T, Unreadable> {
         let version = self.version(bytes).map_err(Unreadable::Damaged)?;
         self.check(version, place).map_err(Unreadable::Newer)?;
         serde_json::from_slice(bytes).map_err(|error| match unknown_variant(&error) {
@@ -80,7 +80,7 @@ impl Format {
     ///
     /// # Errors
     /// A newer trustup wrote it.
-    pub fn refuse_newer(&self, bytes: &[u8], place: &str) -> Result<()> {
+    pub(crate) fn refuse_newer(&self, bytes: &[u8], place: &str) -> Result<()> {
         self.version(bytes).map_or(Ok(()), |version| self.check(version, place))
     }
 
@@ -88,7 +88,7 @@ impl Format {
     ///
     /// # Errors
     /// It is newer than [`Format::newest`].
-    pub fn check(&self, version: u64, place: &str) -> Result<()> {
+    pub(crate) fn check(&self, version: u64, place: &str) -> Result<()> {
         if version <= self.newest {
             return Ok(());
         }
@@ -97,7 +97,7 @@ impl Format {
 
     /// The error where a file of a version that this trustup reads has a value that it does not know, such as
     /// "the distribution row `x`".
-    pub fn unknown_value(&self, version: u64, place: &str, value: &str) -> Error {
+    pub(crate) fn unknown_value(&self, version: u64, place: &str, value: &str) -> Error {
         let value = Some(text::escape(value));
         self.newer(place, Newer { found: version, newest: self.newest, value })
     }
@@ -130,7 +130,7 @@ impl Format {
 }
 
 /// A version as text: a positive integer. One that no number here can hold is a version, too, and a newer one.
-pub fn positive(text: &str) -> Option<u64> {
+pub(crate) fn positive(text: &str) -> Option<u64> {
     let huge = || text.parse::<f64>().ok().filter(|huge| *huge >= 1e19).map(|_| u64::MAX);
     text.parse().ok().filter(|version| *version > 0).or_else(huge)
 }
@@ -139,7 +139,7 @@ pub fn positive(text: &str) -> Option<u64> {
 ///
 /// # Errors
 /// How many there may be.
-pub fn check_values(bytes: &[u8]) -> Result<(), String> {
+pub(crate) fn check_values(bytes: &[u8]) -> Result<(), String> {
     let (mut values, mut in_string, mut escaped) = (0, false, false);
     for byte in bytes {
         match byte {
@@ -186,7 +186,7 @@ impl fmt::Display for Newer {
 impl std::error::Error for Newer {}
 
 /// Whether an error says that a newer trustup wrote a file: then nobody must be told to remove it.
-pub fn is_newer(error: &Error) -> bool {
+pub(crate) fn is_newer(error: &Error) -> bool {
     error.cause::<Newer>().is_some()
 }
 

@@ -14,7 +14,7 @@ impl Settings {
     ///
     /// # Errors
     /// What is missing or cannot work.
-    pub fn check(&self, names: &[SubjectAltName]) -> Result<()> {
+    pub(crate) fn check(&self, names: &[SubjectAltName]) -> Result<()> {
         self.check_directory()?;
         identifier::identifiers(names)?;
         choice::check(self, names)?;

@@ -87,9 +87,9 @@ pub struct Failed {
     /// What to tell.
     pub error: Error,
     /// Whether the server was not there at all, so that all of it may be tried again.
-    pub again: bool,
+    pub(crate) again: bool,
     /// Whether the CA may have issued a certificate all the same: it got the request, and did not refuse it.
-    pub unsettled: bool,
+    pub(crate) unsettled: bool,
 }
 
 impl From<Error> for Failed {

@@ -26,7 +26,7 @@ pub enum ChallengeType {
 
 impl ChallengeType {
     /// All of them.
-    pub const ALL: [ChallengeType; 3] =
+    pub(crate) const ALL: [ChallengeType; 3] =
         [ChallengeType::Http01, ChallengeType::TlsAlpn01, ChallengeType::Dns01];
 }
 
@@ -89,9 +89,9 @@ impl fmt::Debug for Rfc2136 {
 #[derive(Clone)]
 pub struct Eab {
     /// The key's identifier.
-    pub kid: String,
+    pub(crate) kid: String,
     /// The MAC key, decoded (CAs give it in base64url).
-    pub hmac_key: Zeroizing<Vec<u8>>,
+    pub(crate) hmac_key: Zeroizing<Vec<u8>>,
 }
 
 impl Eab {

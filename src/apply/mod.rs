@@ -26,11 +26,11 @@ use crate::state::{self, State};
 use crate::trust::owners;
 
 use journal::Journal;
-pub use recovery::{BroughtBack, foretold};
+pub(crate) use recovery::{BroughtBack, foretold};
 
 /// A run that may change the sysroot: holds the lock until it is dropped.
 #[derive(Debug)]
-pub struct Session<'a> {
+pub(crate) struct Session<'a> {
     sysroot: &'a Sysroot,
     /// `SOURCE_DATE_EPOCH`: stamps what we write, and the directories that we write into.
     stamp: Option<i64>,
@@ -65,7 +65,7 @@ impl<'a> Session<'a> {
     /// # Errors
     /// The state directory cannot be made or is not ours; another run holds the lock; a journal that is damaged or
     /// names paths that are not ours.
-    pub fn begin(
+    pub(crate) fn begin(
         sysroot: &'a Sysroot,
         stamp: Option<i64>,
         patience: Duration,
@@ -113,17 +113,17 @@ impl<'a> Session<'a> {
 
     /// The path that the kernel refused to write in the plan that failed last, and its reason: for what nobody could
     /// foresee (a security module, a mount of another namespace).
-    pub fn refused(&mut self) -> Option<(String, Errno)> {
+    pub(crate) fn refused(&mut self) -> Option<(String, Errno)> {
         self.refused.take()
     }
 
     /// What of the journal of a killed run was not believed, for people.
-    pub fn recovery_notes(&mut self) -> Vec<String> {
+    pub(crate) fn recovery_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.recovery_notes)
     }
 
     /// Carries out the plan. On an error, everything is as before, or the error names the paths that are not.
-    pub fn apply(&mut self, plan: &Plan, row: &str) -> Result<()> {
+    pub(crate) fn apply(&mut self, plan: &Plan, row: &str) -> Result<()> {
         let journaled = self.write_journal(plan, row);
         journaled.map_err(|error| self.refused_to_record(error))?;
         let mut steps = plan.steps.as_slice();
@@ -184,7 +184,7 @@ impl<'a> Session<'a> {
     }
 
     /// Turns back every step done so far. The error comes back, with the paths that are still changed.
-    pub fn undo(&mut self, error: Error) -> Error {
+    pub(crate) fn undo(&mut self, error: Error) -> Error {
         let mut changed = Vec::new();
         let ran = self.done.iter().any(|done| matches!(done, CarriedOut::Run { .. }));
         let error = if ran {
@@ -221,7 +221,7 @@ impl<'a> Session<'a> {
     ///
     /// # Errors
     /// It cannot be written, or trustup would not accept it afterwards (threat T38).
-    pub fn commit(&mut self, state: &State) -> Result<()> {
+    pub(crate) fn commit(&mut self, state: &State) -> Result<()> {
         self.record(state).map_err(|error| self.refused_to_record(error))
     }
 
@@ -293,19 +293,19 @@ fn unavailable(sysroot: &Sysroot, why: Unavailable) -> Error {
 
 /// The reason of a refused write, if `error` is one that other paths need not have: a read-only file system, a missing
 /// permission, a mount point, a file in use.
-pub fn refusal(error: &Error) -> Option<Errno> {
+pub(crate) fn refusal(error: &Error) -> Option<Errno> {
     let errno = *error.cause::<Errno>()?;
     matches!(errno, Errno::ROFS | Errno::ACCESS | Errno::PERM | Errno::BUSY | Errno::TXTBSY).then_some(errno)
 }
 
 /// Whether a killed run left a journal behind.
-pub fn was_killed(sysroot: &Sysroot) -> Result<bool> {
+pub(crate) fn was_killed(sysroot: &Sysroot) -> Result<bool> {
     Journal::is_there(sysroot)
 }
 
 /// Whether a killed run left anything behind that the current user can remove: a journal, what it staged in our own
 /// directory, or a lock that nobody holds.
-pub fn left_behind(sysroot: &Sysroot) -> Result<bool> {
+pub(crate) fn left_behind(sysroot: &Sysroot) -> Result<bool> {
     let own = sysroot.state_directory();
     Ok(was_killed(sysroot)?
         || own_directory::has_leftovers(sysroot, own, &[state::FILE]) && sysroot.is_writable(own)?)

@@ -27,13 +27,13 @@ const ALPINES: &str = "bundle";
 
 /// A root that the journal of a killed run brings back to a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BroughtBack {
+pub(crate) struct BroughtBack {
     /// SHA-256 of the DER.
-    pub fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     /// The subject, for people.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The file.
-    pub path: String,
+    pub(crate) path: String,
 }
 
 /// The state before the killed run, and the roots that come back when it is turned back; `None` if no run was killed.
@@ -41,7 +41,7 @@ pub struct BroughtBack {
 ///
 /// # Errors
 /// The journal is damaged or forged.
-pub fn foretold(sysroot: &Sysroot) -> Result<Option<(State, Vec<BroughtBack>)>> {
+pub(crate) fn foretold(sysroot: &Sysroot) -> Result<Option<(State, Vec<BroughtBack>)>> {
     let Some(journal) = Journal::load(sysroot)? else { return Ok(None) };
     let recovery = Recovery::new(sysroot, &journal)?;
     let mut back = Vec::new();

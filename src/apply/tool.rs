@@ -27,7 +27,7 @@ pub(super) enum ToolEnd {
 
 impl Session<'_> {
     /// What a native tool said that it does not call a failure.
-    pub fn complaints(&mut self) -> Vec<String> {
+    pub(crate) fn complaints(&mut self) -> Vec<String> {
         std::mem::take(&mut self.complaints)
     }
 
@@ -35,7 +35,7 @@ impl Session<'_> {
     /// may do better: it left out or lost what it should have kept, a program of it crashed, or the `openssl` that it runs
     /// makes no hash link (a cross build under an emulator). `pem` is a certificate to see that with. A tool that
     /// says why it failed while its programs work has its reason, which is an error.
-    pub fn tool_is_at_fault(&self, uses_openssl: bool, pem: &str) -> bool {
+    pub(crate) fn tool_is_at_fault(&self, uses_openssl: bool, pem: &str) -> bool {
         match self.tool {
             None => false,
             Some(ToolEnd::Well | ToolEnd::Failed { crashed: true }) => true,

@@ -9,7 +9,7 @@ pub fn anchor_name(certificate: &Certificate) -> String {
 }
 
 /// Whether an anchor may be called so: letters, digits, `.`, `_` and `-`, not hidden, not an option.
-pub fn is_anchor_name(name: &str) -> bool {
+pub(crate) fn is_anchor_name(name: &str) -> bool {
     let plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'));
     plain && !name.is_empty() && name.len() <= 200 && !name.starts_with(['.', '-'])
 }

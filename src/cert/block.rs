@@ -7,7 +7,7 @@ use crate::fingerprint::Fingerprint;
 impl Certificate {
     /// The certificates in a file, PEM or DER, that can be made out, whether a program reads them or not; what cannot be
     /// parsed is omitted. What programs find there is for [`super::readers`] to say.
-    pub fn all_in(content: &[u8]) -> Vec<Certificate> {
+    pub(crate) fn all_in(content: &[u8]) -> Vec<Certificate> {
         let blocks = pem::blocks(content);
         if blocks.is_empty() {
             return Certificate::from_der(content).into_iter().collect();
@@ -31,7 +31,7 @@ impl Certificate {
 
     /// The fingerprint of the certificate in a block, whether it can be parsed or not; of a TRUSTED CERTIFICATE that of
     /// the certificate before the trust settings.
-    pub fn fingerprint_of_block(block: &pem::PemBlock) -> Option<Fingerprint> {
+    pub(crate) fn fingerprint_of_block(block: &pem::PemBlock) -> Option<Fingerprint> {
         let der = block.der.as_deref()?;
         Some(Fingerprint::of(match block.label.as_str() {
             "TRUSTED CERTIFICATE" => der::DerReader::new(der).take(der::SEQUENCE)?.raw,
@@ -40,12 +40,12 @@ impl Certificate {
     }
 
     /// The alias in a TRUSTED CERTIFICATE block.
-    pub fn alias_of_block(block: &pem::PemBlock) -> Option<String> {
+    pub(crate) fn alias_of_block(block: &pem::PemBlock) -> Option<String> {
         cert_aux::alias(trust_settings(block)?)
     }
 
     /// Whether p11-kit distrusts the certificate of a block in one of its source files.
-    pub fn is_distrusted_by_block(block: &pem::PemBlock) -> bool {
+    pub(crate) fn is_distrusted_by_block(block: &pem::PemBlock) -> bool {
         trust_settings(block).is_some_and(cert_aux::is_distrusted)
     }
 }

@@ -4,7 +4,7 @@
 
 use super::der::{self, DerReader, Tlv};
 
-/// Whether `CertAux` (OpenSSL's x509_aux: trust, reject [0], alias, keyid, other [1]) lets the certificate vouch for
+/// Whether `CertAux` (OpenSSL's x509_aux: trust, reject `[0]`, alias, keyid, other `[1]`) lets the certificate vouch for
 /// TLS servers. None at all does. The error follows the certificate's fingerprint.
 pub(super) fn tls_server_trust(aux: &[u8]) -> Result<(), &'static str> {
     const MALFORMED: &str = "has trust settings that cannot be read";

@@ -34,9 +34,9 @@ pub struct CertificateFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputProblem {
     /// Where and why, in one line that is safe to show.
-    pub what: String,
+    pub(crate) what: String,
     /// The certificate's fingerprint, if it is one.
-    pub fingerprint: Option<Fingerprint>,
+    pub(crate) fingerprint: Option<Fingerprint>,
 }
 
 /// Reads PEM (`CERTIFICATE`, `X509 CERTIFICATE`, `TRUSTED CERTIFICATE`, `PKCS7`; any number), DER (one certificate),
@@ -52,7 +52,7 @@ pub fn read(bytes: &[u8], origin: &str) -> Result<CertificateFile> {
 
 /// Whether there is a private key in `bytes`, as far as one can tell: then [`read`] fails, and so must a run that
 /// would pass over an unreadable file (a directory of mounted files).
-pub fn holds_private_key(bytes: &[u8]) -> bool {
+pub(crate) fn holds_private_key(bytes: &[u8]) -> bool {
     private_key::find(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)).is_some()
 }
 

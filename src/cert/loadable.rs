@@ -57,7 +57,7 @@ pub struct LibraryRefusal {
     /// What that costs.
     pub harm: Harm,
     /// Why, with the certificate as its subject: "its serial number is negative".
-    pub why: String,
+    pub(crate) why: String,
 }
 
 /// The readers that cannot load this certificate, each once.
@@ -74,7 +74,7 @@ pub fn refusals(certificate: &Certificate) -> Vec<LibraryRefusal> {
 
 impl Certificate {
     /// Why Java could load nothing of a keystore that holds this certificate; `None` if Java can load it.
-    pub fn refused_by_java(&self) -> Option<String> {
+    pub(crate) fn refused_by_java(&self) -> Option<String> {
         let fields = match structure::fields(self.der()) {
             Ok(fields) => fields,
             Err(part) => return Some(format!("its {part} is malformed")),

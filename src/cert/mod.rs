@@ -46,13 +46,14 @@ mod subject_hash;
 pub(crate) mod testing;
 mod validity;
 
-pub use anchor_name::{anchor_name, is_anchor_name};
-pub use only::holds_only_certificates;
-pub use purpose::Purpose;
+pub use anchor_name::anchor_name;
+pub(crate) use anchor_name::is_anchor_name;
+pub(crate) use only::holds_only_certificates;
+pub(crate) use purpose::Purpose;
 use purpose::Usages;
 pub use san::SubjectAltName;
 pub(crate) use san::general_name;
-pub use self_signature::SelfSignature;
+pub(crate) use self_signature::SelfSignature;
 pub(crate) use structure::{is_decodable, is_well_formed, malformed_part};
 pub use validity::NotAfter;
 
@@ -96,7 +97,7 @@ struct CachedFields {
 
 /// A hash function that must not be relied on in a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WeakHash {
+pub(crate) enum WeakHash {
     /// MD5 or an older one of its family.
     Md5,
     /// SHA-1.
@@ -157,7 +158,7 @@ impl Certificate {
     }
 
     /// Whether it has this issuer (a Name) and this serial number (an INTEGER), both DER.
-    pub fn is_issued_as(&self, issuer: &[u8], serial: &[u8]) -> bool {
+    pub(crate) fn is_issued_as(&self, issuer: &[u8], serial: &[u8]) -> bool {
         let serial = der::only(serial, der::INTEGER);
         self.0.issuer == issuer && serial.is_some_and(|serial| serial.body == self.0.serial)
     }
@@ -179,7 +180,7 @@ impl Certificate {
     }
 
     /// Whether the subject has a CN, OU or O for [`Certificate::label`] to show.
-    pub fn has_label(&self) -> bool {
+    pub(crate) fn has_label(&self) -> bool {
         !name::labels(&self.0.subject).is_empty()
     }
 
@@ -189,7 +190,7 @@ impl Certificate {
     }
 
     /// The issuer in one line for people, like [`Certificate::subject`].
-    pub fn issuer(&self) -> String {
+    pub(crate) fn issuer(&self) -> String {
         name::one_line(&self.0.issuer)
     }
 
@@ -214,7 +215,7 @@ impl Certificate {
     }
 
     /// 1, 2 or 3.
-    pub fn version(&self) -> u32 {
+    pub(crate) fn version(&self) -> u32 {
         self.0.version
     }
 
@@ -224,7 +225,7 @@ impl Certificate {
     }
 
     /// The number of OpenSSL before 1.0, what `openssl x509 -subject_hash_old` prints.
-    pub fn subject_hash_old(&self) -> u32 {
+    pub(crate) fn subject_hash_old(&self) -> u32 {
         subject_hash::subject_hash_old(&self.0.subject)
     }
 
@@ -244,12 +245,12 @@ impl Certificate {
     }
 
     /// Size of the modulus, if the key is an RSA key.
-    pub fn rsa_bits(&self) -> Option<usize> {
+    pub(crate) fn rsa_bits(&self) -> Option<usize> {
         self.0.rsa_bits
     }
 
     /// The hash of the signature, if it is a weak one.
-    pub fn weak_signature_hash(&self) -> Option<WeakHash> {
+    pub(crate) fn weak_signature_hash(&self) -> Option<WeakHash> {
         self.0.signature_hash
     }
 
@@ -259,17 +260,17 @@ impl Certificate {
     }
 
     /// Whether keyUsage has keyCertSign; `None` where there is no keyUsage.
-    pub fn signs_certificates(&self) -> Option<bool> {
+    pub(crate) fn signs_certificates(&self) -> Option<bool> {
         self.0.signs_certificates
     }
 
     /// Whether extended key usage has serverAuth or anyExtendedKeyUsage; `None` where there is none (all allowed).
-    pub fn serves_tls(&self) -> Option<bool> {
+    pub(crate) fn serves_tls(&self) -> Option<bool> {
         self.0.usages.map(|usages| usages.any || usages.server_auth)
     }
 
     /// Whether subject and issuer are the same name.
-    pub fn is_self_issued(&self) -> bool {
+    pub(crate) fn is_self_issued(&self) -> bool {
         self.0.subject == self.0.issuer
     }
 

@@ -8,7 +8,7 @@ const LABELS: [&str; 3] = ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICA
 /// Whether `content` is empty, or PEM of certificates that can be read, with nothing around them but empty lines and
 /// comments (`#`, as in the bundles of distributions). A private key, a certificate signing request or text of another file
 /// is something else (threat T37).
-pub fn holds_only_certificates(content: &[u8]) -> bool {
+pub(crate) fn holds_only_certificates(content: &[u8]) -> bool {
     if content.iter().all(u8::is_ascii_whitespace) {
         return true;
     }

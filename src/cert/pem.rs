@@ -25,21 +25,21 @@ const LABEL_LIMIT: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PemBlock {
     /// What stands between `-----BEGIN ` and the dashes: printable ASCII.
-    pub label: String,
+    pub(crate) label: String,
     /// The decoded body; `None` if there is none that can be decoded (see `fault`).
     pub der: Option<Vec<u8>>,
     /// Why there is no `der`.
-    pub fault: Option<PemFault>,
+    pub(crate) fault: Option<PemFault>,
     /// The block's bytes in the file, its END line and that line's ending included.
     pub range: Range<usize>,
     /// Whether BEGIN and END stand alone on their lines. OpenSSL reads no other block, and refuses the whole file
     /// where something follows on the END line.
-    pub own_lines: bool,
+    pub(crate) own_lines: bool,
 }
 
 /// What is wrong with a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PemFault {
+pub(crate) enum PemFault {
     /// No END line of this label before the next BEGIN line.
     NoEnd,
     /// The body is not base64.

@@ -34,7 +34,7 @@ pub fn check(certificate: &Certificate, policy: &AcceptancePolicy) -> Result<(),
 }
 
 /// The option that would let a refused certificate pass, if one alone would.
-pub fn remedy(certificate: &Certificate, policy: &AcceptancePolicy) -> Option<&'static str> {
+pub(crate) fn remedy(certificate: &Certificate, policy: &AcceptancePolicy) -> Option<&'static str> {
     let passes = |policy: AcceptancePolicy| check(certificate, &policy).is_ok();
     if passes(*policy) {
         None

@@ -13,7 +13,7 @@ pub(super) struct Usages {
 
 /// What a root may be trusted for; `None` of extended key usage allows all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(crate) enum Purpose {
     /// TLS servers.
     ServerAuth,
     /// E-mail.
@@ -24,7 +24,7 @@ pub enum Purpose {
 
 impl Certificate {
     /// Whether the certificate's own extended key usage allows this purpose.
-    pub fn allows(&self, purpose: Purpose) -> bool {
+    pub(crate) fn allows(&self, purpose: Purpose) -> bool {
         self.0.usages.is_none_or(|usages| {
             usages.any
                 || match purpose {

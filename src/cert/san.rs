@@ -31,12 +31,12 @@ pub enum SubjectAltName {
 
 impl SubjectAltName {
     /// Whether it stands for all names one level below.
-    pub fn is_wildcard(&self) -> bool {
+    pub(crate) fn is_wildcard(&self) -> bool {
         matches!(self, SubjectAltName::Dns(name) if name.starts_with("*."))
     }
 
     /// For people: that the address of a web server is hardly meant as a URI, which no TLS client looks for.
-    pub fn doubt(&self) -> Option<String> {
+    pub(crate) fn doubt(&self) -> Option<String> {
         let SubjectAltName::Uri(uri) = self else { return None };
         let url = url::Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
         let host = text::escape(url.host_str()?);

@@ -10,7 +10,7 @@ use super::Certificate;
 
 /// Whether a certificate is signed with its own key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SelfSignature {
+pub(crate) enum SelfSignature {
     /// It is.
     Valid,
     /// Its signature is not one of its own key.
@@ -23,7 +23,7 @@ pub enum SelfSignature {
 impl Certificate {
     /// Whether the certificate is signed with its own key. Costs a signature check: not for every root of a bundle
     /// that is only looked at.
-    pub fn self_signature(&self) -> SelfSignature {
+    pub(crate) fn self_signature(&self) -> SelfSignature {
         let Ok((_, parsed)) = X509Certificate::from_der(&self.0.der) else { return SelfSignature::Invalid };
         match parsed.verify_signature(None) {
             Ok(()) => SelfSignature::Valid,

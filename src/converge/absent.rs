@@ -98,7 +98,7 @@ pub(super) fn doubts(view: &View) -> Result<Vec<String>> {
 }
 
 /// One record that is not believed, in words.
-pub fn describe(view: &View, path: &str, why: &str) -> String {
+pub(crate) fn describe(view: &View, path: &str, why: &str) -> String {
     format!(
         "the record of what `{}` was before trustup is not believed: {why}; only trustup's own roots are removed from it",
         text::escape(&view.sysroot().display(path))

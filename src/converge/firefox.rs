@@ -45,7 +45,7 @@ pub(super) fn want_policy(
 ///
 /// # Errors
 /// Something that is no file stands in a place, or cannot be read.
-pub fn policy_holds(view: &View, anchor: &StoredAnchor) -> Result<bool> {
+pub(crate) fn policy_holds(view: &View, anchor: &StoredAnchor) -> Result<bool> {
     let path = match anchor_file(view, anchor)? {
         Some(path) => path,
         None => policy::certificate_file(&anchor.name),

@@ -24,15 +24,15 @@ use crate::trust::view::View;
 /// A root that an output gained although this run was not asked for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct Gain {
+pub(crate) struct Gain {
     /// SHA-256 of the DER.
-    pub fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     /// The subject, for people; the label where the certificate itself cannot be read.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The output or store.
-    pub path: String,
+    pub(crate) path: String,
     /// Where it came from, for people.
-    pub origin: String,
+    pub(crate) origin: String,
 }
 
 /// What outputs and stores offered when the run began.

@@ -13,31 +13,31 @@ use crate::trust::view::{Beneath, NOTHING_BENEATH};
 
 /// What is to be the case afterwards.
 #[derive(Clone, Debug, Default)]
-pub struct Goal {
+pub(crate) struct Goal {
     /// Every anchor, old and new. [`Status::Recorded`](crate::state::Status::Recorded) stays out of the stores; for the others, the pipeline finds
     /// out which status they have.
-    pub anchors: Vec<StoredAnchor>,
+    pub(crate) anchors: Vec<StoredAnchor>,
     /// What the sources gave.
-    pub sources: BTreeMap<String, StoredSource>,
+    pub(crate) sources: BTreeMap<String, StoredSource>,
     /// Put the compiled-in Web PKI into a bundle that has to be made.
-    pub web_pki: bool,
+    pub(crate) web_pki: bool,
     /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
-    pub copy: Option<(String, String)>,
+    pub(crate) copy: Option<(String, String)>,
     /// Tell login shells where the roots are.
-    pub profile: Extra,
+    pub(crate) profile: Extra,
     /// Name the roots in Firefox's policy file.
-    pub firefox_policy: Extra,
+    pub(crate) firefox_policy: Extra,
     /// The roots that this run was asked for: no other root may become trusted unmentioned (threat T33).
-    pub asked: BTreeSet<Fingerprint>,
+    pub(crate) asked: BTreeSet<Fingerprint>,
 }
 
 /// What is to be changed.
 #[derive(Clone, Copy, Debug)]
-pub struct Target<'a> {
+pub(crate) struct Target<'a> {
     /// The root file system, or the private store.
-    pub sysroot: &'a Sysroot,
+    pub(crate) sysroot: &'a Sysroot,
     /// For a private store: what the system beneath it trusts.
-    pub beneath: &'a Beneath,
+    pub(crate) beneath: &'a Beneath,
 }
 
 impl<'a> From<&'a Sysroot> for Target<'a> {
@@ -48,27 +48,27 @@ impl<'a> From<&'a Sysroot> for Target<'a> {
 
 /// How to get there.
 #[derive(Clone, Copy, Debug)]
-pub struct Options<'a> {
+pub(crate) struct Options<'a> {
     /// Which stores beside the family's own; `None` for a tree that has none.
-    pub stores: Option<&'a Selection>,
+    pub(crate) stores: Option<&'a Selection>,
     /// Native or built-in.
-    pub updater: UpdaterChoice,
+    pub(crate) updater: UpdaterChoice,
     /// Leave what the current user cannot write, and say so, instead of failing.
-    pub leave_unwritable: bool,
+    pub(crate) leave_unwritable: bool,
     /// An input or output that programs cannot read is an error, not a warning.
-    pub strict: bool,
+    pub(crate) strict: bool,
     /// A root that becomes trusted although nobody asked this run for it is an error (`--require-pin`).
-    pub require_pin: bool,
+    pub(crate) require_pin: bool,
     /// Mend what others left damaged in the stores.
-    pub repair: bool,
+    pub(crate) repair: bool,
     /// Stop before anything is changed.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// How long to wait for the lock.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
     /// How long the distribution's program may take.
-    pub tool_timeout: Duration,
+    pub(crate) tool_timeout: Duration,
     /// `SOURCE_DATE_EPOCH`, seconds since 1970.
-    pub stamp: Option<i64>,
+    pub(crate) stamp: Option<i64>,
     /// The time, seconds since 1970.
-    pub now: i64,
+    pub(crate) now: i64,
 }

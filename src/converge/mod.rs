@@ -14,18 +14,18 @@ mod unwritable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use self::absent::describe as describe_doubt;
+pub(crate) use self::absent::describe as describe_doubt;
 use self::draft::{
     left_out, make_plan, passed_over, plan_stores, refuse_damaged_outputs, refuse_vendor_names, settle,
     updater_for_broken_inputs,
 };
-pub use self::firefox::policy_holds;
+pub(crate) use self::firefox::policy_holds;
 use self::gains::Baseline;
-pub use self::gains::Gain;
-pub use self::goal::{Goal, Options, Target};
-pub use self::outcome::{AnchorOutcome, AnchorView, Outcome, RemovedView, StoreView};
-pub use self::runtimes::{Extra, system_roots, system_stores};
-pub use self::unwritable::Skipped;
+pub(crate) use self::gains::Gain;
+pub(crate) use self::goal::{Goal, Options, Target};
+pub(crate) use self::outcome::{AnchorOutcome, AnchorView, Outcome, RemovedView, StoreView};
+pub(crate) use self::runtimes::{Extra, system_roots, system_stores};
+pub(crate) use self::unwritable::Skipped;
 use self::unwritable::{Guard, Left, PlanInput, Refused};
 use crate::apply::{BroughtBack, Session, refusal};
 use crate::doctor;
@@ -84,7 +84,7 @@ struct Draft<'a> {
 ///
 /// # Errors
 /// Anything that cannot be read, planned, applied or proven; what was changed is turned back, or named.
-pub fn converge<'a>(
+pub(crate) fn converge<'a>(
     target: impl Into<Target<'a>>,
     options: Options<'a>,
     goal: impl Fn(&State, &View, &Facts) -> Result<Goal>,

@@ -15,47 +15,47 @@ use crate::trust::updater::OutputKind;
 
 /// What was found and done.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// The row of the table.
-    pub row: &'static str,
+    pub(crate) row: &'static str,
     /// The updater, and why it was chosen.
-    pub updater: (UpdaterKind, String),
+    pub(crate) updater: (UpdaterKind, String),
     /// Whether anything changed (with `--dry-run`: would).
-    pub changed: bool,
+    pub(crate) changed: bool,
     /// The steps.
-    pub steps: Vec<StepView>,
+    pub(crate) steps: Vec<StepView>,
     /// The anchors, with their status.
-    pub anchors: Vec<AnchorView>,
+    pub(crate) anchors: Vec<AnchorView>,
     /// Where programs read them.
-    pub outputs: Vec<String>,
+    pub(crate) outputs: Vec<String>,
     /// The stores beside the family's own.
-    pub stores: Vec<StoreView>,
+    pub(crate) stores: Vec<StoreView>,
     /// What should hold them and cannot be written.
-    pub unwritable: Vec<Skipped>,
+    pub(crate) unwritable: Vec<Skipped>,
     /// Roots that became trusted although this run was not asked for them (with `--dry-run`: would).
-    pub gained: Vec<Gain>,
+    pub(crate) gained: Vec<Gain>,
     /// Roots of earlier runs that went (with `--dry-run`: would go).
-    pub removed: Vec<RemovedView>,
+    pub(crate) removed: Vec<RemovedView>,
     /// What a person should know.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A root of an earlier run that went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct RemovedView {
+pub(crate) struct RemovedView {
     /// SHA-256 of the DER.
-    pub fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     /// The subject, for people.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The sources that had named it.
-    pub sources: Vec<String>,
+    pub(crate) sources: Vec<String>,
 }
 
 impl Outcome {
     /// The same with every path as a person finds it: a private store's have its directory in front.
     #[must_use]
-    pub fn displayed(mut self, sysroot: &Sysroot) -> Self {
+    pub(crate) fn displayed(mut self, sysroot: &Sysroot) -> Self {
         let files = self.anchors.iter_mut().filter_map(|anchor| anchor.file.as_mut());
         let gained = self.gained.iter_mut().map(|gain| &mut gain.path);
         let steps = self.steps.iter_mut().map(|step| &mut step.path);
@@ -67,7 +67,7 @@ impl Outcome {
     }
 
     /// An error that came after the work was done names what is changed.
-    pub fn blame(&self, error: Error, changed: bool) -> Error {
+    pub(crate) fn blame(&self, error: Error, changed: bool) -> Error {
         if changed { error.with_changed(self.steps.iter().map(|step| step.path.clone())) } else { error }
     }
 }
@@ -75,37 +75,37 @@ impl Outcome {
 /// A store beside the family's own, as it is shown.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct StoreView {
+pub(crate) struct StoreView {
     /// The keystore, or the directory of the database.
-    pub path: String,
+    pub(crate) path: String,
     /// How it is read.
-    pub kind: OutputKind,
+    pub(crate) kind: OutputKind,
     /// Why it is left alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<String>,
+    pub(crate) skipped: Option<String>,
 }
 
 /// An anchor as it is shown.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct AnchorView {
+pub(crate) struct AnchorView {
     /// SHA-256 of the DER.
-    pub fingerprint: Fingerprint,
+    pub(crate) fingerprint: Fingerprint,
     /// The subject, for people.
-    pub subject: String,
+    pub(crate) subject: String,
     /// The source that named it first.
-    pub source: String,
+    pub(crate) source: String,
     /// The anchor file.
-    pub file: Option<String>,
+    pub(crate) file: Option<String>,
     /// How it came to be trusted.
-    pub status: AnchorOutcome,
+    pub(crate) status: AnchorOutcome,
 }
 
 /// What became of an anchor in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum AnchorOutcome {
+pub(crate) enum AnchorOutcome {
     /// Installed now (with `--dry-run`: would be).
     Installed,
     /// An earlier run installed it.

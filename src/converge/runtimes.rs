@@ -12,7 +12,7 @@ use crate::trust::view::View;
 
 /// What is wanted of a file that stands beside the stores: the one for login shells, Firefox's policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Extra {
+pub(crate) enum Extra {
     /// Not there.
     #[default]
     Absent,
@@ -30,7 +30,11 @@ impl From<bool> for Extra {
 }
 
 /// Where the roots are, once these anchors are in the stores; `None` if none of them is.
-pub fn system_roots(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<Option<RootLocations>> {
+pub(crate) fn system_roots(
+    view: &View,
+    facts: &Facts,
+    anchors: &[StoredAnchor],
+) -> Result<Option<RootLocations>> {
     let in_stores: Vec<_> = anchors.iter().filter(|anchor| anchor.status.is_in_system()).collect();
     let anchor = match in_stores.as_slice() {
         [] => return Ok(None),
@@ -41,7 +45,7 @@ pub fn system_roots(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Res
 }
 
 /// Where the roots are, whichever we put there.
-pub fn system_stores(view: &View, facts: &Facts) -> Result<Option<RootLocations>> {
+pub(crate) fn system_stores(view: &View, facts: &Facts) -> Result<Option<RootLocations>> {
     let find = |kind| {
         let mut outputs = facts.outputs.iter();
         let first = outputs.find(|output| output.kind == kind && output.purpose == Some(Purpose::ServerAuth));

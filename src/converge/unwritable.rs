@@ -21,11 +21,11 @@ use crate::trust::view::View;
 
 /// An output, store or directory that is skipped, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
+pub(crate) struct Skipped {
     /// The output, the store, or the directory of anything else.
-    pub path: String,
+    pub(crate) path: String,
     /// Why it cannot be written.
-    pub why: Obstacle,
+    pub(crate) why: Obstacle,
 }
 
 /// What the kernel refused to write in this very run, although nothing foretold it.

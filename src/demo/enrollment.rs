@@ -31,15 +31,15 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What was proven of enrollment.
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct EnrollmentReport {
+pub(crate) struct EnrollmentReport {
     /// What the certificate is for.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The stores whose clients accepted a server with the pair.
-    pub accepted_by: Vec<String>,
+    pub(crate) accepted_by: Vec<String>,
     /// How many connections the CA saw for it.
-    pub connections: usize,
+    pub(crate) connections: usize,
     /// The second run changed nothing and asked no server.
-    pub second_run_idle: bool,
+    pub(crate) second_run_idle: bool,
 }
 
 /// Bytes, time of last change and inode of a file.

@@ -21,7 +21,7 @@ const ROOT_DAYS: u64 = 30;
 pub(super) const BACKDATE: u64 = 60;
 
 /// What the subject of every root of a development CA begins with; `doctor` knows them by it.
-pub const ROOT_NAME: &str = "trustup development CA";
+pub(crate) const ROOT_NAME: &str = "trustup development CA";
 
 /// A certificate with its chain and its key.
 pub struct IssuedPair {

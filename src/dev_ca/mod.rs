@@ -17,10 +17,13 @@ mod times;
 
 use zeroize::Zeroizing;
 
-pub use self::authority::{IssuedPair, ROOT_NAME};
-pub use self::provisioners::{JWK, X5C};
-pub use self::server::{Server, ServerSettings, allowed};
-pub use self::state::KeptCa;
+pub use self::authority::IssuedPair;
+pub(crate) use self::authority::ROOT_NAME;
+pub(crate) use self::provisioners::JWK;
+pub use self::provisioners::X5C;
+pub use self::server::Server;
+pub(crate) use self::server::{ServerSettings, allowed};
+pub(crate) use self::state::KeptCa;
 
 use self::authority::Authority;
 use self::names::PermittedNames;
@@ -52,7 +55,7 @@ impl DevCa {
     ///
     /// # Errors
     /// A name is neither a host nor an address.
-    pub fn with(env: &Env, provisioner: &str, names: &[SubjectAltName]) -> Result<Self> {
+    pub(crate) fn with(env: &Env, provisioner: &str, names: &[SubjectAltName]) -> Result<Self> {
         let authority = Authority::generate(seconds(env), PermittedNames::new(names)?)?;
         let password = password()?;
         let jwk = JwkProvisioner::generate(provisioner, &password)?;
@@ -106,7 +109,7 @@ impl DevCa {
     }
 
     /// What it may vouch for, for people.
-    pub fn permitted(&self) -> String {
+    pub(crate) fn permitted(&self) -> String {
         self.authority.names().to_string()
     }
 

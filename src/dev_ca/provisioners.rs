@@ -31,7 +31,7 @@ const MAX_USED: usize = 100_000;
 const MAX_CHAIN: usize = 10;
 
 /// The name of the JWK provisioner, unless another is given.
-pub const JWK: &str = "dev";
+pub(crate) const JWK: &str = "dev";
 /// The name of the X5C provisioner.
 pub const X5C: &str = "x5c";
 

@@ -37,15 +37,15 @@ const MAX_BODY: usize = 64 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How the server is reached.
-pub struct ServerSettings {
+pub(crate) struct ServerSettings {
     /// Where it listens (port 0: any free port).
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Whether that may be something else than loopback.
-    pub other_hosts: bool,
+    pub(crate) other_hosts: bool,
     /// Names of its certificate, beside those of the CA.
-    pub names: Vec<SubjectAltName>,
+    pub(crate) names: Vec<SubjectAltName>,
     /// Gets a line about every certificate that was issued or refused, escaped.
-    pub log: Arc<dyn Fn(&str) + Send + Sync>,
+    pub(crate) log: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
 /// A running server; it stops when this is dropped.
@@ -76,7 +76,7 @@ impl Server {
     ///
     /// # Errors
     /// An address that is not loopback where that is not allowed, a port that is taken.
-    pub fn start_with(ca: Arc<DevCa>, settings: ServerSettings) -> Result<Self> {
+    pub(crate) fn start_with(ca: Arc<DevCa>, settings: ServerSettings) -> Result<Self> {
         let address = settings.listen;
         allowed(address, settings.other_hosts)?;
         let failed = |error: std::io::Error| {
@@ -159,7 +159,7 @@ impl Drop for Server {
 ///
 /// # Errors
 /// It is not loopback, and nobody said that other hosts may come.
-pub fn allowed(listen: SocketAddr, other_hosts: bool) -> Result<()> {
+pub(crate) fn allowed(listen: SocketAddr, other_hosts: bool) -> Result<()> {
     if listen.ip().is_loopback() || other_hosts {
         return Ok(());
     }

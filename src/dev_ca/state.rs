@@ -50,15 +50,15 @@ struct StateFile {
 }
 
 /// A CA in a directory; nobody else runs it as long as this lives.
-pub struct KeptCa {
+pub(crate) struct KeptCa {
     /// The CA.
-    pub ca: Arc<DevCa>,
+    pub(crate) ca: Arc<DevCa>,
     /// Whether it was made by this run.
-    pub is_new: bool,
+    pub(crate) is_new: bool,
     /// The file with its password.
-    pub password_file: PathBuf,
+    pub(crate) password_file: PathBuf,
     /// The file with its root.
-    pub root_file: PathBuf,
+    pub(crate) root_file: PathBuf,
     _place: OwnDirectory,
 }
 
@@ -69,7 +69,7 @@ impl DevCa {
     /// # Errors
     /// The directory cannot be made or used safely, another process runs this CA, it has ended, or it was made for
     /// other names or with another provisioner than the one that is named.
-    pub fn open(
+    pub(crate) fn open(
         env: &Env,
         directory: &Path,
         provisioner: Option<&str>,

@@ -19,9 +19,9 @@ use serde::Serialize;
 
 use self::binary::Binaries;
 use self::clients::{TABLE, TlsClient};
-pub use self::findings::{StoreFinding, What, count, findings, unrepaired};
+pub(crate) use self::findings::{StoreFinding, count, findings, unrepaired};
 use self::reading::{Installation, ReadSource, Reads, RootsByFingerprint, StoreReader};
-pub use self::repair::mend;
+pub(crate) use self::repair::mend;
 use self::scope::RuleScope;
 use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
@@ -67,12 +67,12 @@ pub enum ClientVerdict {
 
 impl ClientVerdict {
     /// Whether there is nothing to change.
-    pub fn is_good(self) -> bool {
+    pub(crate) fn is_good(self) -> bool {
         matches!(self, ClientVerdict::Accepts | ClientVerdict::Holds | ClientVerdict::Reads)
     }
 
     /// As a person reads it.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             ClientVerdict::Accepts => "accepts the server",
             ClientVerdict::Refuses => "refuses the server",
@@ -112,9 +112,9 @@ pub struct PlaceView {
     /// How it is read.
     pub kind: PlaceKind,
     /// The variable that names it; `None`: the client's default.
-    pub variable: Option<&'static str>,
+    pub(crate) variable: Option<&'static str>,
     /// How many roots the client gets from it.
-    pub roots: usize,
+    pub(crate) roots: usize,
     /// The roots in question that are among them.
     pub anchors: Vec<Fingerprint>,
     /// Why there are none, or not all.
@@ -129,7 +129,7 @@ pub struct ClientView {
     /// Its row in the table.
     pub client: &'static str,
     /// For people.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether it is there.
     pub installed: bool,
     /// Its program, or what else tells that it is there.
@@ -145,7 +145,7 @@ pub struct ClientView {
     pub first_to_change: Option<String>,
     /// What else is to be known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<&'static str>,
+    pub(crate) note: Option<&'static str>,
 }
 
 /// Looks at every client of the table.

@@ -5,12 +5,12 @@
 //! answers is on disk before it is placed. How a certificate is had is each method's own business ([`methods`]).
 
 mod enrolled;
-pub mod methods;
+pub(crate) mod methods;
 mod obtain;
 mod outcome;
 pub(crate) mod request;
 mod settle;
-pub mod trust;
+pub(crate) mod trust;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -36,48 +36,48 @@ use self::methods::{About, Method};
 use self::settle::{Settled, look, roots_for, saved_answer, settle};
 use self::trust::Recorded;
 
-pub use self::outcome::{Action, Outcome};
+pub(crate) use self::outcome::{Action, Outcome};
 
 /// What is asked for.
-pub struct Request {
+pub(crate) struct Request {
     /// Names; none where a token says them.
-    pub names: Vec<SubjectAltName>,
+    pub(crate) names: Vec<SubjectAltName>,
     /// Where the pair goes.
-    pub outputs: Outputs,
+    pub(crate) outputs: Outputs,
     /// The kind of the key.
-    pub key_type: KeyType,
+    pub(crate) key_type: KeyType,
     /// How long the certificate is to live; `None` leaves it to the CA.
-    pub not_after: Option<NotAfter>,
+    pub(crate) not_after: Option<NotAfter>,
     /// What the user says of the CA.
-    pub ca: trust::Given,
+    pub(crate) ca: trust::Given,
     /// The roots that the issued chain has to end at, where they are not those of the CA's connection.
-    pub issuer_root: Option<PathBuf>,
+    pub(crate) issuer_root: Option<PathBuf>,
     /// The ways to try, in this order.
-    pub methods: Vec<Box<dyn Method>>,
+    pub(crate) methods: Vec<Box<dyn Method>>,
     /// For everything.
     pub timeout: Duration,
     /// A good pair that is not due is replaced all the same.
-    pub force: bool,
+    pub(crate) force: bool,
     /// When a certificate is due.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
 }
 
 /// Where it is done.
-pub struct World<'a> {
+pub(crate) struct World<'a> {
     /// Variables and clock.
-    pub env: &'a Env,
+    pub(crate) env: &'a Env,
     /// The root file system that we run in.
-    pub host: &'a Sysroot,
+    pub(crate) host: &'a Sysroot,
     /// What bootstrap recorded.
-    pub recorded: Recorded,
+    pub(crate) recorded: Recorded,
     /// Nothing is changed and nobody asked.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Says what goes on, in one line.
-    pub say: &'a dyn Fn(&str),
+    pub(crate) say: &'a dyn Fn(&str),
     /// Says what a person should see each time.
-    pub note: &'a dyn Fn(&str),
+    pub(crate) note: &'a dyn Fn(&str),
     /// Says what is not as it should be.
-    pub warn: &'a dyn Fn(&str),
+    pub(crate) warn: &'a dyn Fn(&str),
 }
 
 /// Ensures that a good pair is in place.
@@ -86,7 +86,7 @@ pub struct World<'a> {
 ///
 /// # Errors
 /// There is no good pair, and none could be had; what stood there before is there still, unless the error names it.
-pub fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
+pub(crate) fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
     request.outputs.validate()?;
     request.outputs.check(world.host)?;
     let began = Instant::now();

@@ -10,7 +10,7 @@ use crate::pair::place::Placed;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum Action {
+pub(crate) enum Action {
     /// The pair is good and not due.
     Kept,
     /// The pair is good; only files, modes or owners were corrected.
@@ -27,27 +27,27 @@ pub enum Action {
 
 /// The result.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// What was done.
-    pub action: Action,
+    pub(crate) action: Action,
     /// Why, in one line.
-    pub reason: String,
+    pub(crate) reason: String,
     /// The method that the certificate came by.
-    pub method: Option<&'static str>,
+    pub(crate) method: Option<&'static str>,
     /// The methods that were not used, each with the reason.
-    pub skipped: Vec<(&'static str, String)>,
+    pub(crate) skipped: Vec<(&'static str, String)>,
     /// Leaf first; empty where there is none yet.
-    pub chain: Vec<Certificate>,
+    pub(crate) chain: Vec<Certificate>,
     /// How far it is vouched for.
-    pub vouched: Option<Vouched>,
+    pub(crate) vouched: Option<Vouched>,
     /// The roots that it was held against.
-    pub roots: Option<Roots>,
+    pub(crate) roots: Option<Roots>,
     /// What changed.
-    pub placed: Placed,
+    pub(crate) placed: Placed,
     /// When it is due, seconds since 1970.
-    pub due: Option<i64>,
+    pub(crate) due: Option<i64>,
     /// Why a pair that is due was kept.
-    pub problem: Option<Error>,
+    pub(crate) problem: Option<Error>,
 }
 
 impl Outcome {
@@ -81,7 +81,7 @@ impl Outcome {
     }
 
     /// Whether anything is different now.
-    pub fn is_changed(&self) -> bool {
+    pub(crate) fn is_changed(&self) -> bool {
         !self.placed.changed.is_empty()
     }
 }

@@ -21,22 +21,22 @@ const LIMIT: u64 = 32 * 1024 * 1024;
 
 /// What the user says of the CA.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Given {
+pub(crate) struct Given {
     /// Its address.
-    pub url: Option<String>,
+    pub(crate) url: Option<String>,
     /// Fingerprints of its root.
-    pub pins: Vec<Fingerprint>,
+    pub(crate) pins: Vec<Fingerprint>,
     /// A file with its roots.
-    pub root: Option<PathBuf>,
+    pub(crate) root: Option<PathBuf>,
 }
 
 /// What a one-time token says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FromToken {
+pub(crate) struct FromToken {
     /// The origins in its audience.
-    pub audiences: Vec<Url>,
+    pub(crate) audiences: Vec<Url>,
     /// The fingerprint of the root.
-    pub root: Option<Fingerprint>,
+    pub(crate) root: Option<Fingerprint>,
 }
 
 impl FromToken {
@@ -48,7 +48,7 @@ impl FromToken {
 
 /// What earlier runs left on this system.
 #[derive(Clone, Debug, Default)]
-pub struct Recorded {
+pub(crate) struct Recorded {
     anchors: Vec<(Certificate, Vec<String>)>,
     /// Certificates that count only where a pin names them.
     others: Vec<Certificate>,
@@ -66,7 +66,7 @@ impl Recorded {
     ///
     /// # Errors
     /// The state is damaged.
-    pub fn add(&mut self, state: &State) -> Result<()> {
+    pub(crate) fn add(&mut self, state: &State) -> Result<()> {
         for anchor in &state.anchors {
             if anchor.pinned && !self.ignored {
                 self.anchors.push((anchor.certificate()?, anchor.sources.clone()));
@@ -81,12 +81,12 @@ impl Recorded {
     }
 
     /// With `--require-pin`: whatever is added counts only where a pin names it.
-    pub fn ignored() -> Self {
+    pub(crate) fn ignored() -> Self {
         Recorded { ignored: true, ..Recorded::default() }
     }
 
     /// Whether what earlier runs left says nothing of whom to trust.
-    pub fn is_ignored(&self) -> bool {
+    pub(crate) fn is_ignored(&self) -> bool {
         self.ignored
     }
 
@@ -101,7 +101,7 @@ impl Recorded {
     }
 
     /// Adds roots that count only where a pin names them.
-    pub fn add_known(&mut self, certificates: impl IntoIterator<Item = Certificate>) {
+    pub(crate) fn add_known(&mut self, certificates: impl IntoIterator<Item = Certificate>) {
         self.others.extend(certificates);
     }
 
@@ -198,27 +198,27 @@ impl Recorded {
 
 /// The CA, and what is known of its roots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ca {
+pub(crate) struct Ca {
     /// Its address; none is needed where only a directory is asked.
-    pub url: Option<Url>,
+    pub(crate) url: Option<Url>,
     /// Fingerprints that its roots must have; where the roots are not known they are fetched.
-    pub pins: Vec<Fingerprint>,
+    pub(crate) pins: Vec<Fingerprint>,
     /// The roots, if they are known here.
-    pub roots: Option<Roots>,
+    pub(crate) roots: Option<Roots>,
     /// The user said so now, rather than to bootstrap.
-    pub is_given: bool,
+    pub(crate) is_given: bool,
     /// The addresses that bootstrap was given, where they are several and nobody says which.
-    pub candidates: Vec<Url>,
+    pub(crate) candidates: Vec<Url>,
     /// The roots that count because an earlier run recorded them, each with its fingerprint and where it came from: to
     /// be said each time, since an image may have brought the record (threat T34).
-    pub recorded: Vec<String>,
+    pub(crate) recorded: Vec<String>,
     /// Why records say nothing of the CA, and what to do about that.
-    pub unheeded: Option<&'static str>,
+    pub(crate) unheeded: Option<&'static str>,
 }
 
 impl Ca {
     /// Whether nobody said anything of it.
-    pub fn is_unknown(&self) -> bool {
+    pub(crate) fn is_unknown(&self) -> bool {
         self.url.is_none() && self.pins.is_empty() && self.roots.is_none()
     }
 
@@ -226,7 +226,7 @@ impl Ca {
     ///
     /// # Errors
     /// Nobody said it.
-    pub fn url(&self) -> Result<&Url> {
+    pub(crate) fn url(&self) -> Result<&Url> {
         self.url.as_ref().ok_or_else(|| {
             if !self.candidates.is_empty() {
                 let list = self.candidates.iter().map(|url| format!("`{}`", masked(url)));
@@ -248,7 +248,7 @@ impl Ca {
 ///
 /// # Errors
 /// A pin without anything to pin, or a CA without a pin; roots that are not those of the pins; a token that says too little.
-pub fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) -> Result<Ca> {
+pub(crate) fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) -> Result<Ca> {
     let url = match &given.url {
         Some(text) => Some(step_ca_base(text)?),
         None => None,
@@ -316,7 +316,7 @@ fn pinned(url: Option<Url>, pins: Vec<Fingerprint>, recorded: &Recorded, how: &s
 }
 
 /// Roots in words; more than a handful are no pin.
-pub fn described(certificates: &[Certificate], how: &str) -> String {
+pub(crate) fn described(certificates: &[Certificate], how: &str) -> String {
     match certificates {
         [only] => format!("the root of {how} (`{}`)", only.subject()),
         many if many.len() > MAX_PINNED => {
@@ -327,7 +327,7 @@ pub fn described(certificates: &[Certificate], how: &str) -> String {
 }
 
 /// The roots of a file; where pins are given, those that they name.
-pub fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<Roots> {
+pub(crate) fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<Roots> {
     let place = path.display().to_string();
     let file = input::read(&host::read_file(path, LIMIT)?, &place)?;
     if let Some(problem) = file.problems.first() {
@@ -354,7 +354,7 @@ pub fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<Roots> 
 ///
 /// # Errors
 /// Unreachable, another root, no step-ca.
-pub fn fetch(
+pub(crate) fn fetch(
     url: &Url,
     pins: &[Fingerprint],
     env: &Env,
@@ -404,7 +404,7 @@ fn from_token(token: &FromToken, recorded: &Recorded) -> Result<Ca> {
 ///
 /// # Errors
 /// They do not.
-pub fn agree(ca: &Ca, token: &FromToken) -> Result<()> {
+pub(crate) fn agree(ca: &Ca, token: &FromToken) -> Result<()> {
     if let Some(url) = &ca.url
         && !token.audiences.is_empty()
         && !token.audiences.iter().any(|audience| audience.host_str() == url.host_str())

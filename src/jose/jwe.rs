@@ -14,7 +14,7 @@ use super::{decode, encode};
 use crate::error::{Error, Result};
 
 /// More are refused before anything is derived: they cost seconds, and somebody else wrote the number.
-pub const MAX_ITERATIONS: u32 = 5_000_000;
+pub(crate) const MAX_ITERATIONS: u32 = 5_000_000;
 
 /// The longest input, in bytes: a private RSA key of 4096 bits needs 6 KiB.
 const MAX_LENGTH: usize = 64 * 1024;

@@ -54,7 +54,7 @@ pub fn thumbprint(key: &PublicKey) -> String {
 }
 
 /// What a JWK says of itself: `kid`.
-pub fn key_id(jwk: &[u8]) -> Option<String> {
+pub(crate) fn key_id(jwk: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Named {
         kid: Option<String>,

@@ -47,7 +47,7 @@ impl DecodedToken {
     }
 
     /// A member of the header that is one text or a list of them.
-    pub fn header_texts(&self, name: &str) -> Vec<&str> {
+    pub(crate) fn header_texts(&self, name: &str) -> Vec<&str> {
         texts(self.header.get(name))
     }
 }
@@ -86,7 +86,7 @@ pub fn sign(
 ///
 /// # Errors
 /// The system has no randomness.
-pub fn flattened(key: &PrivateKey, header: Map<String, Value>, payload: &[u8]) -> Result<Value> {
+pub(crate) fn flattened(key: &PrivateKey, header: Map<String, Value>, payload: &[u8]) -> Result<Value> {
     flattened_by(key.public().jws_algorithm(), header, payload, |message| key.sign(message))
 }
 
@@ -94,7 +94,11 @@ pub fn flattened(key: &PrivateKey, header: Map<String, Value>, payload: &[u8]) -
 ///
 /// # Errors
 /// None.
-pub fn flattened_with_mac(mac_key: &[u8], header: Map<String, Value>, payload: &[u8]) -> Result<Value> {
+pub(crate) fn flattened_with_mac(
+    mac_key: &[u8],
+    header: Map<String, Value>,
+    payload: &[u8],
+) -> Result<Value> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, mac_key);
     flattened_by("HS256", header, payload, |message| Ok(hmac::sign(&key, message).as_ref().to_vec()))
 }

@@ -10,7 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// The longest token that is read, in bytes: one with a chain of certificates in its header has 5 KiB.
-pub const MAX_TOKEN: usize = 64 * 1024;
+pub(crate) const MAX_TOKEN: usize = 64 * 1024;
 
 /// Base64url without padding (RFC 7515 section 2).
 pub(crate) fn encode(bytes: &[u8]) -> String {

@@ -26,7 +26,8 @@ use crate::error::{Error, Result};
 use crate::random;
 use crate::text;
 
-pub use self::public::{Curve, PublicKey};
+pub(crate) use self::public::Curve;
+pub use self::public::PublicKey;
 
 /// What can be made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
@@ -55,7 +56,7 @@ impl KeyType {
         [KeyType::EcP256, KeyType::EcP384, KeyType::Rsa2048, KeyType::Rsa4096, KeyType::Ed25519];
 
     /// As it is written on the command line.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             KeyType::EcP256 => "ec-p256",
             KeyType::EcP384 => "ec-p384",
@@ -86,7 +87,7 @@ impl FromStr for KeyType {
 
 /// A private key with its public half.
 pub struct PrivateKey {
-    /// PKCS#8 as [`pkcs8`] writes it: ring reads it without further ado.
+    /// PKCS#8 as [`PrivateKey::new`] writes it: ring reads it as it is.
     pkcs8: Zeroizing<Vec<u8>>,
     public: PublicKey,
     /// SubjectPublicKeyInfo.

@@ -25,7 +25,7 @@ pub enum Curve {
 
 impl Curve {
     /// Bytes of a coordinate, and of the private number.
-    pub fn size(self) -> usize {
+    pub(crate) fn size(self) -> usize {
         match self {
             Curve::P256 => 32,
             Curve::P384 => 48,
@@ -33,7 +33,7 @@ impl Curve {
     }
 
     /// NIST's name, which JWK uses.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Curve::P256 => "P-256",
             Curve::P384 => "P-384",
@@ -41,7 +41,7 @@ impl Curve {
     }
 
     /// By NIST's name.
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         [Curve::P256, Curve::P384].into_iter().find(|curve| curve.name() == name)
     }
 
@@ -83,7 +83,7 @@ pub enum PublicKey {
 
 impl PublicKey {
     /// Reads a SubjectPublicKeyInfo; `None` if it is damaged or of another kind.
-    pub fn from_der(info: &[u8]) -> Option<Self> {
+    pub(crate) fn from_der(info: &[u8]) -> Option<Self> {
         let mut fields = DerReader::new(der::only(info, der::SEQUENCE)?.body);
         let mut algorithm = DerReader::new(fields.take(der::SEQUENCE)?.body);
         let kind = algorithm.take(der::OID)?.body;
@@ -119,7 +119,7 @@ impl PublicKey {
     }
 
     /// SubjectPublicKeyInfo.
-    pub fn to_der(&self) -> Vec<u8> {
+    pub(crate) fn to_der(&self) -> Vec<u8> {
         let key = match self {
             PublicKey::Ec { point: bytes, .. } | PublicKey::Ed25519 { bytes } => bytes.clone(),
             PublicKey::Rsa { modulus, exponent } => {
@@ -162,13 +162,13 @@ impl PublicKey {
     }
 
     /// Size of the modulus, if it is an RSA key.
-    pub fn rsa_bits(&self) -> Option<usize> {
+    pub(crate) fn rsa_bits(&self) -> Option<usize> {
         let PublicKey::Rsa { modulus, .. } = self else { return None };
         Some(modulus.first().map_or(0, |first| modulus.len() * 8 - first.leading_zeros() as usize))
     }
 
     /// The algorithm that JWS signs with under this key (RFC 7518 section 3.1, RFC 8037 section 3.1).
-    pub fn jws_algorithm(&self) -> &'static str {
+    pub(crate) fn jws_algorithm(&self) -> &'static str {
         match self {
             PublicKey::Ec { curve: Curve::P256, .. } => "ES256",
             PublicKey::Ec { curve: Curve::P384, .. } => "ES384",
@@ -196,7 +196,7 @@ impl PublicKey {
     }
 
     /// For people.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         match self {
             PublicKey::Ec { curve, .. } => format!("EC {}", curve.name()),
             PublicKey::Rsa { .. } => format!("RSA {}", self.rsa_bits().unwrap_or_default()),

@@ -15,7 +15,7 @@ pub fn alias_for(certificate: &Certificate) -> String {
 
 /// A label as p11-kit makes an alias of it, before it numbers those that clash: ASCII in lower case without white
 /// space; `None` (a certificate without a label) is `unlabeled`.
-pub fn p11_alias(label: Option<&str>) -> String {
+pub(crate) fn p11_alias(label: Option<&str>) -> String {
     let kept = |c: &char| c.is_ascii() && !matches!(c, ' ' | '\t'..='\r');
     label.unwrap_or("unlabeled").chars().filter(kept).map(|c| c.to_ascii_lowercase()).collect()
 }

@@ -19,7 +19,7 @@ const SDKMAN: &str = ".sdkman/candidates/java";
 /// Where a shell would look for `java`.
 const BIN: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
 /// What distributions keep for every Java: Debian and Alpine (and Arch, where it is a link), RHEL, SUSE.
-pub const SHARED: [&str; 4] = [
+pub(crate) const SHARED: [&str; 4] = [
     "/etc/ssl/certs/java/cacerts",
     "/etc/pki/java/cacerts",
     "/etc/pki/ca-trust/extracted/java/cacerts",
@@ -36,7 +36,7 @@ pub struct FoundKeystore {
     /// The real file, all links resolved inside the root file system.
     pub path: String,
     /// The names that lead there; the first is the one to show.
-    pub names: Vec<String>,
+    pub(crate) names: Vec<String>,
 }
 
 /// What a search found.
@@ -48,7 +48,7 @@ pub struct Search {
     /// nobody.
     pub missing: Vec<String>,
     /// Homes of Java on whose way another user could put something, and why: nothing is made there (threat T35).
-    pub foreign: BTreeMap<String, String>,
+    pub(crate) foreign: BTreeMap<String, String>,
     /// What could not be looked at: loops of links, something else than a file.
     pub problems: Vec<Error>,
 }
@@ -83,7 +83,7 @@ pub fn find(sysroot: &Sysroot, homes: &[String]) -> Search {
 
 impl Search {
     /// Why nothing must be made at `name` (a keystore below a home of Java); `None` if there is no reason.
-    pub fn foreign_way(&self, name: &str) -> Option<&str> {
+    pub(crate) fn foreign_way(&self, name: &str) -> Option<&str> {
         let below =
             |home: &String| name.strip_prefix(home.as_str()).is_some_and(|rest| rest.starts_with('/'));
         self.foreign.iter().find(|(home, _)| below(home)).map(|(_, why)| why.as_str())

@@ -29,10 +29,11 @@ mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use alias::{alias_for, p11_alias};
+pub use alias::alias_for;
+pub(crate) use alias::p11_alias;
 
 /// Where salts come from: fills the slice.
-pub type SaltSource<'a> = &'a mut dyn FnMut(&mut [u8]) -> crate::error::Result<()>;
+pub(crate) type SaltSource<'a> = &'a mut dyn FnMut(&mut [u8]) -> crate::error::Result<()>;
 
 /// What a keystore is written as; a changed one stays what it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,7 +290,7 @@ impl Keystore {
 
     /// The most iterations of key derivation that one [`Keystore::parse`] of these bytes takes, or one
     /// [`Keystore::to_bytes`] of what comes of it; nothing is derived. 0 for what cannot be parsed.
-    pub fn cost(bytes: &[u8]) -> u64 {
+    pub(crate) fn cost(bytes: &[u8]) -> u64 {
         match KeystoreFormat::of(bytes) {
             Ok(KeystoreFormat::Pkcs12) => pkcs12::cost(bytes).unwrap_or(0),
             _ => 0,
@@ -298,7 +299,7 @@ impl Keystore {
 
     /// Reads a keystore that Java reads whole as it opens `cacerts`, without a password, and that can be changed without
     /// randomness: a JKS with `changeit`, or PKCS#12 without MAC and encryption.
-    pub fn parse_cacerts(bytes: &[u8]) -> Result<Keystore, KeystoreProblem> {
+    pub(crate) fn parse_cacerts(bytes: &[u8]) -> Result<Keystore, KeystoreProblem> {
         match KeystoreFormat::of(bytes)? {
             KeystoreFormat::Jks | KeystoreFormat::Pkcs12Plain => {
                 Keystore::parse(bytes, &StorePassword::default())
@@ -316,7 +317,7 @@ impl Keystore {
     }
 
     /// The same certificates; what cannot be parsed is left out.
-    pub fn roots_without_password(bytes: &[u8]) -> Result<Vec<Certificate>, KeystoreProblem> {
+    pub(crate) fn roots_without_password(bytes: &[u8]) -> Result<Vec<Certificate>, KeystoreProblem> {
         let entries = read_without_password(bytes)?;
         let ders = entries.iter().filter_map(|entry| match entry.content() {
             EntryContent::Trusted { der, .. } => Some(der),

@@ -15,7 +15,7 @@ pub struct ListedRoot {
     /// What [`super::p11_alias`] made of its label.
     pub alias: String,
     /// The certificate.
-    pub certificate: Certificate,
+    pub(crate) certificate: Certificate,
 }
 
 impl ListedRoot {
@@ -40,7 +40,11 @@ pub fn write(roots: &[ListedRoot], date: i64) -> Result<Vec<u8>, super::Keystore
 
 /// The same, but with the date of `standing` where that is the file of these roots already: the date alone is no reason
 /// to write it again.
-pub fn renew(roots: &[ListedRoot], standing: &[u8], date: i64) -> Result<Vec<u8>, super::KeystoreProblem> {
+pub(crate) fn renew(
+    roots: &[ListedRoot],
+    standing: &[u8],
+    date: i64,
+) -> Result<Vec<u8>, super::KeystoreProblem> {
     let dated = Keystore::parse(standing, &StorePassword::default()).ok();
     let dated = dated.and_then(|keystore| keystore.entries().first().and_then(super::KeystoreEntry::date));
     match dated {
@@ -54,7 +58,7 @@ pub fn renew(roots: &[ListedRoot], standing: &[u8], date: i64) -> Result<Vec<u8>
 
 /// A keystore that opens without a password, without these roots: as p11-kit would number what is left, if it made the
 /// file. `None` if it is none, or holds none of them.
-pub fn without(content: &[u8], gone: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
+pub(crate) fn without(content: &[u8], gone: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
     let mut keystore = Keystore::parse_cacerts(content).ok()?;
     if !keystore.fingerprints().iter().any(|fingerprint| gone.contains(fingerprint)) {
         return None;

@@ -20,41 +20,41 @@ pub(super) const MAX_MESSAGE: u64 = 16 * 1024;
 
 /// A request.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub(crate) struct Request {
     /// GET, HEAD or POST.
-    pub method: Method,
+    pub(crate) method: Method,
     /// Absolute.
-    pub url: Url,
+    pub(crate) url: Url,
     /// Beside those that are always sent (`User-Agent`, `Host`, `Content-Length`).
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// Empty for none.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
     /// The largest body of a success that is read, in bytes.
-    pub limit: u64,
+    pub(crate) limit: u64,
     /// How much is read of the body of any other answer, in bytes: for its message only.
-    pub message_limit: u64,
+    pub(crate) message_limit: u64,
 }
 
 impl Request {
     /// A GET of `url`.
-    pub fn get(url: Url) -> Self {
+    pub(crate) fn get(url: Url) -> Self {
         let (method, headers) = (Method::GET, HeaderMap::new());
         Request { method, url, headers, body: Vec::new(), limit: MAX_BODY, message_limit: MAX_MESSAGE }
     }
 
     /// A POST of `body` to `url`.
-    pub fn post(url: Url, body: Vec<u8>) -> Self {
+    pub(crate) fn post(url: Url, body: Vec<u8>) -> Self {
         Request { method: Method::POST, body, ..Request::get(url) }
     }
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
-pub struct Broken {
+pub(crate) struct Broken {
     /// What to tell; of kind `Unreachable` where asking again may help.
-    pub error: Error,
+    pub(crate) error: Error,
     /// Whether the request may have reached the server: what can be spent once only may be spent.
-    pub sent: bool,
+    pub(crate) sent: bool,
 }
 
 /// The means to ask the server of one address.
@@ -96,7 +96,7 @@ impl Net {
     }
 
     /// The time that is left for everything.
-    pub fn left(&self) -> std::time::Duration {
+    pub(crate) fn left(&self) -> std::time::Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
 }
@@ -106,7 +106,7 @@ impl Client {
     ///
     /// # Errors
     /// No answer in time, one that is too large, compressed or no HTTP, or a server that is not trusted.
-    pub async fn send(&self, request: Request) -> Result<Answer, Broken> {
+    pub(crate) async fn send(&self, request: Request) -> Result<Answer, Broken> {
         let url = request.url.clone();
         let most = self.net.left().min(self.net.timeout);
         let attempt = async {
@@ -123,7 +123,7 @@ impl Client {
     }
 
     /// The time that is left for everything.
-    pub fn left(&self) -> std::time::Duration {
+    pub(crate) fn left(&self) -> std::time::Duration {
         self.net.left()
     }
 

@@ -55,7 +55,7 @@ pub struct Settings {
 impl Settings {
     /// Those of the root file system at `root`. A file that cannot be read is done without, and said: an address, or a
     /// name from the other file, may be all that is needed.
-    pub fn of_root(root: &Path, warn: &mut dyn FnMut(String)) -> Self {
+    pub(crate) fn of_root(root: &Path, warn: &mut dyn FnMut(String)) -> Self {
         let mut read = |path: &str| {
             let path = root.join(path);
             let text = host::stat(&path)
@@ -146,7 +146,7 @@ fn canonical(name: &str) -> String {
 }
 
 /// The resolver that the HTTP client is given.
-pub struct Dns {
+pub(crate) struct Dns {
     hosts: BTreeMap<String, Vec<IpAddr>>,
     /// One for each server, in order.
     resolvers: Vec<TokioResolver>,
@@ -164,7 +164,7 @@ impl fmt::Debug for Dns {
 
 impl Dns {
     /// A resolver for these settings. Asks nobody yet. Must be called inside a tokio runtime.
-    pub fn new(settings: &Settings) -> Result<Self> {
+    pub(crate) fn new(settings: &Settings) -> Result<Self> {
         // No servers, no resolver: the crate's own defaults are public servers.
         let resolver = |server: &SocketAddr| {
             TokioResolver::builder_with_config(
@@ -181,7 +181,7 @@ impl Dns {
     }
 
     /// The addresses of `name`.
-    pub async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, NameError> {
+    pub(crate) async fn lookup(&self, name: &str) -> Result<Vec<IpAddr>, NameError> {
         let failed = |reason| NameError { name: name.to_owned(), reason };
         if is_localhost(name) {
             return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
@@ -218,16 +218,16 @@ impl Dns {
 
 /// Why a name has no address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NameError {
+pub(crate) struct NameError {
     /// The name asked for.
-    pub name: String,
+    pub(crate) name: String,
     /// What happened.
-    pub reason: Reason,
+    pub(crate) reason: Reason,
 }
 
 /// Kinds of name errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reason {
+pub(crate) enum Reason {
     /// No `resolv.conf`, or it names no server, and `/etc/hosts` does not have the name.
     NoServers,
     /// The servers say that there is none.
@@ -240,7 +240,7 @@ pub enum Reason {
 
 impl NameError {
     /// What to do about it.
-    pub fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &'static str {
         match self.reason {
             Reason::NoServers => {
                 "give this machine a name server in `/etc/resolv.conf`, a line in `/etc/hosts`, or use an IP address in the URL"

@@ -21,18 +21,18 @@ const MAX_REDIRECTS: usize = 5;
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// Where it came from, redirects followed.
-    pub url: Url,
+    pub(crate) url: Url,
     /// HTTP status; of [`Net::get`] never a redirect, never 502, 503 or 504 (those are errors).
     pub status: u16,
     /// As the server sent them.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// As many bytes as the request allowed, [`MAX_BODY`] at most; of a failure the first 16 KiB, if it did not ask for
     /// more.
     pub body: Vec<u8>,
 }
 
 /// A header that is a date (RFC 9110 section 5.6.7), seconds since 1970. The name of the day does not matter.
-pub fn date(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
+pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
     let text = headers.get(name)?.to_str().ok()?.trim();
     let parser = jiff::fmt::rfc2822::DateTimeParser::new().relaxed_weekday(true);
     parser.parse_timestamp(text).ok().map(jiff::Timestamp::as_second)
@@ -48,7 +48,7 @@ impl Answer {
     }
 
     /// What the server says of a failure, if it is JSON such as step-ca's `{"status":404,"message":"..."}`.
-    pub fn message(&self) -> Option<String> {
+    pub(crate) fn message(&self) -> Option<String> {
         let value: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
         value.get("message")?.as_str().map(ToOwned::to_owned)
     }

@@ -31,7 +31,7 @@ pub struct Presented {
 
 /// Why a chain is not believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Doubt {
+pub(crate) enum Doubt {
     /// It ends at none of the roots.
     UnknownIssuer,
     /// Anything else is wrong with it, whatever the roots: in a form that can follow a colon.
@@ -49,7 +49,7 @@ impl Presented {
     }
 
     /// Whether a client with these roots (DER), and no others, believes the server.
-    pub fn judge<'a>(&self, roots: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Doubt> {
+    pub(crate) fn judge<'a>(&self, roots: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Doubt> {
         let mut store = RootCertStore::empty();
         let ders = roots.into_iter().map(|der| CertificateDer::from(der.to_vec()));
         let (usable, _) = store.add_parsable_certificates(ders);
@@ -78,7 +78,7 @@ impl Presented {
 ///
 /// # Errors
 /// The name is unknown, nobody answers, or what answers is no TLS server.
-pub fn shake_hands(
+pub(crate) fn shake_hands(
     settings: &Settings,
     host: &str,
     port: u16,

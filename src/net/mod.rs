@@ -4,12 +4,12 @@
 //! plug-ins, no proxy read behind our back, no redirect to another origin, no body or wait without an end.
 //! Nothing here writes to disk; bytes that came over unverified TLS stay in memory until a pin matched.
 
-pub mod client;
+pub(crate) mod client;
 pub mod dns;
 mod failure;
 mod fetch;
 pub mod handshake;
-pub mod proxy;
+pub(crate) mod proxy;
 pub(crate) mod retry;
 pub mod tls;
 pub(crate) mod tls_words;
@@ -20,8 +20,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use self::client::{Broken, Client, Request};
-pub use self::fetch::{Answer, MAX_BODY, date};
+pub(crate) use self::client::{Broken, Client, Request};
+pub(crate) use self::fetch::date;
+pub use self::fetch::{Answer, MAX_BODY};
 pub use self::tls::Trust;
 
 use self::dns::Dns;
@@ -66,7 +67,7 @@ impl Net {
     }
 
     /// The proxy that requests to `url` go through, credentials masked (threat T17).
-    pub fn proxy_shown(&self, url: &::url::Url) -> Option<String> {
+    pub(crate) fn proxy_shown(&self, url: &::url::Url) -> Option<String> {
         self.proxies.for_url(url).map(proxy::Proxy::shown)
     }
 }

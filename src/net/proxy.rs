@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// The proxies of an environment.
 #[derive(Clone, Debug, Default)]
-pub struct Proxies {
+pub(crate) struct Proxies {
     http: Option<Proxy>,
     https: Option<Proxy>,
     exceptions: Vec<Exception>,
@@ -20,7 +20,7 @@ pub struct Proxies {
 
 /// One proxy, and the variable that it came from.
 #[derive(Clone)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     url: Url,
     variable: &'static str,
 }
@@ -37,7 +37,7 @@ impl Proxy {
     }
 
     /// Without its credentials.
-    pub fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         masked(&self.url)
     }
 }
@@ -50,7 +50,7 @@ impl fmt::Debug for Proxy {
 
 impl Proxies {
     /// Reads the variables; all of them are checked, used or not.
-    pub fn from_env(env: &Env) -> Result<Self> {
+    pub(crate) fn from_env(env: &Env) -> Result<Self> {
         let all = read(env, &["all_proxy", "ALL_PROXY"])?;
         // A CGI program's HTTP_PROXY is the client's `Proxy:` header (CVE-2016-5385).
         let http_names: &[&'static str] =
@@ -66,7 +66,7 @@ impl Proxies {
     }
 
     /// The proxy for `url`: none for loopback (threat T17) and for what `no_proxy` lists.
-    pub fn for_url(&self, url: &Url) -> Option<&Proxy> {
+    pub(crate) fn for_url(&self, url: &Url) -> Option<&Proxy> {
         let proxy = if url.scheme() == "https" { self.https.as_ref() } else { self.http.as_ref() }?;
         let direct = is_loopback(url) || self.exceptions.iter().any(|exception| exception.matches(url));
         (!direct).then_some(proxy)

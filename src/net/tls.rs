@@ -31,7 +31,7 @@ pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
 }
 
 /// A client configuration: TLS 1.2 and 1.3, HTTP/1.1, no client certificate.
-pub fn client_config(trust: &Trust, env: &Env) -> Result<ClientConfig> {
+pub(crate) fn client_config(trust: &Trust, env: &Env) -> Result<ClientConfig> {
     let builder = ClientConfig::builder_with_details(provider(), Arc::new(Clock(env.clone())))
         .with_safe_default_protocol_versions()
         .map_err(|error| tls_words::could_not_set_up(&error))?;

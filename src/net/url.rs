@@ -29,24 +29,24 @@ pub fn parse(value: &str, option: &str) -> Result<Url> {
 }
 
 /// The URL as it may be shown and stored: user info, query and fragment masked (threat T15).
-pub fn masked(url: &Url) -> String {
+pub(crate) fn masked(url: &Url) -> String {
     text::mask_url(url.as_str())
 }
 
 /// Whether both have the same scheme, host and port.
-pub fn same_origin(one: &Url, other: &Url) -> bool {
+pub(crate) fn same_origin(one: &Url, other: &Url) -> bool {
     one.scheme() == other.scheme()
         && one.host() == other.host()
         && one.port_or_known_default() == other.port_or_known_default()
 }
 
 /// Scheme, host and port, for messages.
-pub fn origin(url: &Url) -> String {
+pub(crate) fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
 /// Host and port, for messages.
-pub fn authority(url: &Url) -> String {
+pub(crate) fn authority(url: &Url) -> String {
     match (url.host_str(), url.port_or_known_default()) {
         (Some(host), Some(port)) => format!("{host}:{port}"),
         (host, _) => host.unwrap_or_default().to_owned(),
@@ -55,7 +55,7 @@ pub fn authority(url: &Url) -> String {
 
 /// Whether the URL's host is this machine by its very name: a loopback address, `localhost` or below it
 /// (RFC 6761 section 6.3).
-pub fn is_loopback(url: &Url) -> bool {
+pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => IpAddr::V6(address).to_canonical().is_loopback(),
@@ -65,7 +65,7 @@ pub fn is_loopback(url: &Url) -> bool {
 }
 
 /// `localhost` or a name below it, with or without the final dot.
-pub fn is_localhost(name: &str) -> bool {
+pub(crate) fn is_localhost(name: &str) -> bool {
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
     name == "localhost" || name.ends_with(".localhost")
 }

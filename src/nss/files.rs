@@ -16,16 +16,16 @@ const KEY_DB_JOURNALS: [&str; 2] = ["key4.db-journal", "key4.db-wal"];
 
 /// A file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DatabaseFile {
+pub(crate) struct DatabaseFile {
     /// Its content.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Owner, mode and so on.
-    pub meta: Meta,
+    pub(crate) meta: Meta,
 }
 
 /// What there is in a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FoundDatabase {
+pub(crate) enum FoundDatabase {
     /// No databases.
     Nothing,
     /// Databases of the format before SQLite, and no others.
@@ -48,7 +48,7 @@ pub enum FoundDatabase {
 ///
 /// # Errors
 /// Something other than a regular file is there, is too large, or cannot be read.
-pub fn read(directory: &Directory) -> Result<FoundDatabase> {
+pub(crate) fn read(directory: &Directory) -> Result<FoundDatabase> {
     if let Some(journal) = journal(directory)? {
         return Ok(FoundDatabase::InUse(journal));
     }

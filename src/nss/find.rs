@@ -14,11 +14,11 @@ use crate::error::Result;
 use crate::rootfs::{Kind, Sysroot};
 
 /// The database of the system (RHEL and its kin: curl of RHEL 7, nss-sysinit).
-pub const SYSTEM: &str = "/etc/pki/nssdb";
+pub(crate) const SYSTEM: &str = "/etc/pki/nssdb";
 
 /// Whose database it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum DatabaseOwner {
+pub(crate) enum DatabaseOwner {
     /// Shared by the programs of a user; Chromium's.
     Shared,
     /// A Firefox profile's.
@@ -29,11 +29,11 @@ pub enum DatabaseOwner {
 
 /// A directory with databases.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Location {
+pub(crate) struct Location {
     /// Its path inside the sysroot, without any link in it.
-    pub directory: String,
+    pub(crate) directory: String,
     /// Whose.
-    pub owner: DatabaseOwner,
+    pub(crate) owner: DatabaseOwner,
 }
 
 /// What holds profiles, below a home.
@@ -58,7 +58,7 @@ const NEW: &str = ".local/share/pki/nssdb";
 ///
 /// # Errors
 /// A directory cannot be read.
-pub fn of_user(sysroot: &Sysroot, home: &str, xdg_data_home: Option<&str>) -> Result<Vec<Location>> {
+pub(crate) fn of_user(sysroot: &Sysroot, home: &str, xdg_data_home: Option<&str>) -> Result<Vec<Location>> {
     let Some(home) = sysroot.canonical(home)? else { return Ok(Vec::new()) };
     let mut candidates = vec![(child(&home, OLD), DatabaseOwner::Shared)];
     candidates.extend(absolute(xdg_data_home).map(|data| (child(data, "pki/nssdb"), DatabaseOwner::Shared)));
@@ -90,7 +90,7 @@ pub fn of_user(sysroot: &Sysroot, home: &str, xdg_data_home: Option<&str>) -> Re
 ///
 /// # Errors
 /// A directory cannot be read.
-pub fn shared(sysroot: &Sysroot, home: &str, xdg_data_home: Option<&str>) -> Result<Option<String>> {
+pub(crate) fn shared(sysroot: &Sysroot, home: &str, xdg_data_home: Option<&str>) -> Result<Option<String>> {
     let Some(home) = sysroot.canonical(home)? else { return Ok(None) };
     let old = child(&home, OLD);
     if is_plain_directory(sysroot, &old)? {

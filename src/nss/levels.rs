@@ -96,7 +96,7 @@ impl Databases {
     ///
     /// # Errors
     /// A database is damaged.
-    pub fn trusts_no_more_than(&self, now: &Databases, known: &BTreeSet<Fingerprint>) -> Result<bool> {
+    pub(crate) fn trusts_no_more_than(&self, now: &Databases, known: &BTreeSet<Fingerprint>) -> Result<bool> {
         let mut wanted = SIGNED.to_vec();
         wanted.extend([CLASS, VALUE, ISSUER, SERIAL_NUMBER]);
         let (former, now) = (self.cert9.all(&wanted)?, now.cert9.all(&wanted)?);
@@ -162,7 +162,7 @@ impl Databases {
     ///
     /// # Errors
     /// A database is damaged.
-    pub fn has_password_of(&self, other: &Databases) -> Result<bool> {
+    pub(crate) fn has_password_of(&self, other: &Databases) -> Result<bool> {
         let of = |databases: &Databases| databases.key4.meta_data(super::password::ENTRY);
         Ok(of(self)? == of(other)?)
     }

@@ -21,8 +21,8 @@
 mod attributes;
 mod change;
 mod database;
-pub mod files;
-pub mod find;
+pub(crate) mod files;
+pub(crate) mod find;
 mod former;
 mod levels;
 mod objects;
@@ -36,7 +36,8 @@ use std::collections::BTreeMap;
 pub use former::Former;
 pub use objects::ServerTrust;
 pub use password::{NssPassword, SettingsProtection};
-pub use refusal::{NssRefusal, Result};
+pub use refusal::NssRefusal;
+pub(crate) use refusal::Result;
 
 use database::{Database, MAX_ID, ObjectRow};
 use password::SigningKey;
@@ -49,13 +50,13 @@ pub const CERT_DB: &str = "cert9.db";
 /// The file of keys, password and signatures.
 pub const KEY_DB: &str = "key4.db";
 /// What is behind the name of a database while it is being written, or after its writer was killed.
-pub const JOURNALS: [&str; 2] = ["-journal", "-wal"];
+pub(crate) const JOURNALS: [&str; 2] = ["-journal", "-wal"];
 /// The files of the format before SQLite, which current NSS cannot read either.
-pub const DBM_FILES: [&str; 3] = ["cert8.db", "key3.db", "secmod.db"];
+pub(crate) const DBM_FILES: [&str; 3] = ["cert8.db", "key3.db", "secmod.db"];
 /// No database is larger, in bytes: a browser's with all it has seen has 1 MiB.
-pub const SIZE_LIMIT: usize = 32 << 20;
+pub(crate) const SIZE_LIMIT: usize = 32 << 20;
 /// More iterations than these are not tried (threat T19); NSS' default is 10,000.
-pub const MAX_ITERATIONS: u32 = 5_000_000;
+pub(crate) const MAX_ITERATIONS: u32 = 5_000_000;
 
 /// Settings of one certificate that are signed anew when one of them changes: NSS keeps at most one of each of two kinds.
 const SETTINGS_LIMIT: usize = 2;
@@ -84,7 +85,7 @@ pub enum SettingsSignature {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NssCertificate {
     /// The certificate.
-    pub certificate: Certificate,
+    pub(crate) certificate: Certificate,
     /// SHA-256.
     pub fingerprint: Fingerprint,
     /// The first nickname; raw text of the database, empty if it has none.
@@ -146,7 +147,7 @@ impl Databases {
     ///
     /// # Errors
     /// The files are damaged, too large, or not made by NSS.
-    pub fn read(cert9: &[u8], key4: &[u8]) -> Result<Databases> {
+    pub(crate) fn read(cert9: &[u8], key4: &[u8]) -> Result<Databases> {
         let cert9 = Database::open(CERT_DB, schema::PUBLIC, cert9)?;
         let key4 = Database::open(KEY_DB, schema::PRIVATE, key4)?;
         Ok(Databases { cert9, key4, protection: SettingsProtection::Locked, key: None })
@@ -156,7 +157,7 @@ impl Databases {
     ///
     /// # Errors
     /// The password is wrong, or cannot be checked.
-    pub fn unlock(mut self, password: Option<&NssPassword>) -> Result<Databases> {
+    pub(crate) fn unlock(mut self, password: Option<&NssPassword>) -> Result<Databases> {
         (self.protection, self.key) = password::unlock(self.key4.meta_data(password::ENTRY)?, password)?;
         Ok(self)
     }
@@ -165,7 +166,7 @@ impl Databases {
     ///
     /// # Errors
     /// The password entry is damaged, or asks for too many.
-    pub fn cost_of_unlocking(&self, password: Option<&NssPassword>) -> Result<u64> {
+    pub(crate) fn cost_of_unlocking(&self, password: Option<&NssPassword>) -> Result<u64> {
         password::cost(self.key4.meta_data(password::ENTRY)?, password)
     }
 
@@ -174,7 +175,7 @@ impl Databases {
     ///
     /// # Errors
     /// The database is damaged.
-    pub fn cost_of_checking(&self) -> Result<u64> {
+    pub(crate) fn cost_of_checking(&self) -> Result<u64> {
         if self.key.is_none() {
             return Ok(0);
         }
@@ -188,7 +189,7 @@ impl Databases {
     }
 
     /// The iterations that the signatures take which one call of [`Databases::add`] or [`Databases::remove`] makes.
-    pub fn cost_of_signing(&self) -> u64 {
+    pub(crate) fn cost_of_signing(&self) -> u64 {
         let most = (SETTINGS_LIMIT * attributes::SIGNED.len()) as u64;
         self.key.as_ref().map_or(0, |key| most * u64::from(key.iterations))
     }

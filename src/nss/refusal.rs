@@ -5,7 +5,7 @@ use std::fmt;
 use crate::error::{Error, Kind};
 
 /// Result of everything in this module.
-pub type Result<T> = std::result::Result<T, NssRefusal>;
+pub(crate) type Result<T> = std::result::Result<T, NssRefusal>;
 
 /// Why a database stays as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub enum NssRefusal {
 impl NssRefusal {
     /// The same for people; add the place with [`Error::at`]. (No `From`: it would take from the compiler what it
     /// infers elsewhere.)
-    pub fn into_error(self) -> Error {
+    pub(crate) fn into_error(self) -> Error {
         let error = Error::new(self.kind(), "could not use the NSS database");
         let error = match self.hint() {
             Some(hint) => error.hint(hint),

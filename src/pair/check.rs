@@ -11,7 +11,7 @@ use crate::text;
 /// Longer chains nobody uses; every certificate costs a signature to check (threat T24).
 const MAX_CHAIN: usize = 10;
 /// More roots than these are no pin (threat T24).
-pub const MAX_PINNED: usize = 10;
+pub(crate) const MAX_PINNED: usize = 10;
 /// How far a CA's clock may be ahead of ours: step-ca's own leeway, seconds.
 const LEEWAY: i64 = 60;
 /// emailProtection, 1.3.6.1.5.5.7.3.4: the content of the OBJECT IDENTIFIER (RFC 5280 section 4.2.1.12).
@@ -19,36 +19,36 @@ const EMAIL_PROTECTION: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x04
 
 /// Which roots a chain may end at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Roots {
+pub(crate) struct Roots {
     /// May be none.
-    pub certificates: Vec<Certificate>,
+    pub(crate) certificates: Vec<Certificate>,
     /// For people: whose roots these are.
-    pub described: String,
+    pub(crate) described: String,
     /// A chain that ends elsewhere is taken if it is consistent in itself, and is not called pinned.
-    pub or_itself: bool,
+    pub(crate) or_itself: bool,
 }
 
 impl Roots {
     /// Whether a root is pinned.
-    pub fn are_pinned(&self) -> bool {
+    pub(crate) fn are_pinned(&self) -> bool {
         (1..=MAX_PINNED).contains(&self.certificates.len())
     }
 }
 
 /// What a chain must be.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub(crate) struct Wanted<'a> {
     /// SubjectPublicKeyInfo, DER.
-    pub public_key: &'a [u8],
+    pub(crate) public_key: &'a [u8],
     /// The names, in any order.
-    pub names: &'a [SubjectAltName],
+    pub(crate) names: &'a [SubjectAltName],
     /// Where it has to end.
-    pub roots: &'a Roots,
+    pub(crate) roots: &'a Roots,
 }
 
 /// How far a chain is vouched for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Vouched {
+pub(crate) enum Vouched {
     /// It ends at a pinned root.
     Pinned,
     /// It is consistent in itself, and that is all that is known.
@@ -56,7 +56,7 @@ pub enum Vouched {
 }
 
 /// Checks `chain` (leaf first). The error is a reason, in words that can follow "the certificate" and a colon.
-pub fn check(chain: &[Certificate], wanted: &Wanted<'_>, now: i64) -> Result<Vouched, String> {
+pub(crate) fn check(chain: &[Certificate], wanted: &Wanted<'_>, now: i64) -> Result<Vouched, String> {
     let (leaf, others) = chain.split_first().ok_or("there is none")?;
     if chain.len() > MAX_CHAIN {
         return Err(format!(
@@ -179,7 +179,7 @@ fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], no
 }
 
 /// The chain as it is kept: without the root, which everybody who relies on it has.
-pub fn without_root(mut chain: Vec<Certificate>) -> Vec<Certificate> {
+pub(crate) fn without_root(mut chain: Vec<Certificate>) -> Vec<Certificate> {
     while chain.len() > 1 && chain.last().is_some_and(Certificate::is_self_issued) {
         chain.pop();
     }

@@ -5,9 +5,9 @@ use crate::text;
 
 /// When a certificate is due.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// The part of its life after which it is due, in hundredths.
-    pub used_percent: u8,
+    pub(crate) used_percent: u8,
 }
 
 impl Default for Policy {
@@ -19,7 +19,7 @@ impl Default for Policy {
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Nothing before this moment (seconds since 1970).
     Keep(i64),
     /// It works, and is to be replaced since this moment.
@@ -32,7 +32,7 @@ pub enum Verdict {
 
 impl Verdict {
     /// Why, in words that can follow "the certificate".
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         match self {
             Verdict::Keep(due) => format!("is not due before {}", text::moment(*due)),
             Verdict::Due(since) => format!("is due since {}", text::moment(*since)),
@@ -43,7 +43,7 @@ impl Verdict {
 }
 
 /// What is to be done with `certificate` at `now` (seconds since 1970).
-pub fn decide(certificate: &Certificate, now: i64, policy: Policy) -> Verdict {
+pub(crate) fn decide(certificate: &Certificate, now: i64, policy: Policy) -> Verdict {
     let (from, until) = (certificate.not_before(), certificate.not_after());
     if now < from {
         return Verdict::NotYetValid(from);

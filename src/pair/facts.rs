@@ -11,18 +11,18 @@ use crate::rootfs::{Kind, Meta, Sysroot};
 
 /// What a pair has to be to be good (threat T21).
 #[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// Its names.
-    pub names: &'a [SubjectAltName],
+    pub(crate) names: &'a [SubjectAltName],
     /// The kind of its key.
-    pub key_type: KeyType,
+    pub(crate) key_type: KeyType,
     /// Where its chain ends.
-    pub roots: &'a Roots,
+    pub(crate) roots: &'a Roots,
 }
 
 /// What is there.
 #[derive(Debug)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// Nothing at all.
     Nothing,
     /// Something that is to be replaced; why, in words that can follow a colon.
@@ -33,24 +33,24 @@ pub enum Standing {
 
 /// A pair that works and is ours.
 #[derive(Debug)]
-pub struct Good {
+pub(crate) struct Good {
     /// Leaf first.
-    pub chain: Vec<Certificate>,
+    pub(crate) chain: Vec<Certificate>,
     /// Its key.
-    pub key: PrivateKey,
+    pub(crate) key: PrivateKey,
     /// How far its chain is vouched for.
-    pub vouched: Vouched,
+    pub(crate) vouched: Vouched,
     /// Whether every file that is asked for is there, and laid out so.
-    pub is_whole: bool,
+    pub(crate) is_whole: bool,
     /// Whether modes and owners are as asked for, too.
-    pub is_neat: bool,
+    pub(crate) is_neat: bool,
 }
 
 /// Looks at what is at `outputs`.
 ///
 /// # Errors
 /// Something cannot be read.
-pub fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now: i64) -> Result<Standing> {
+pub(crate) fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now: i64) -> Result<Standing> {
     let bad = |why: String| Ok(Standing::Bad(why));
     if let Some(why) = unreadable(host, outputs)? {
         return bad(why);

@@ -18,14 +18,14 @@ pub(super) const FORMAT: Format =
 
 /// Something that a CA may have taken.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
+pub(crate) struct Attempt {
     /// The method's name.
-    pub method: String,
+    pub(crate) method: String,
     /// SHA-256 of the one-time token, if one was spent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<Fingerprint>,
+    pub(crate) token: Option<Fingerprint>,
     /// When it was sent, seconds since 1970.
-    pub sent: i64,
+    pub(crate) sent: i64,
     /// What only a newer trustup knows.
     #[serde(flatten)]
     unknown: UnknownFields,
@@ -33,7 +33,7 @@ pub struct Attempt {
 
 impl Attempt {
     /// A request that is about to be sent, with the hash of its one-time token.
-    pub fn new(method: &str, token: Option<Fingerprint>, sent: i64) -> Self {
+    pub(crate) fn new(method: &str, token: Option<Fingerprint>, sent: i64) -> Self {
         Attempt { method: method.to_owned(), token, sent, unknown: UnknownFields::default() }
     }
 

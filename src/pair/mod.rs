@@ -2,13 +2,13 @@
 //!
 //! Nothing here asks a server, and nothing here knows how a certificate was had.
 
-pub mod check;
-pub mod decide;
-pub mod facts;
+pub(crate) mod check;
+pub(crate) mod decide;
+pub(crate) mod facts;
 mod history;
-pub mod owner;
-pub mod pending;
-pub mod place;
+pub(crate) mod owner;
+pub(crate) mod pending;
+pub(crate) mod place;
 
 use std::path::Path;
 
@@ -25,16 +25,16 @@ use crate::rootfs::{Sysroot, split};
 pub(crate) const FILE_LIMIT: u64 = 1024 * 1024;
 
 /// Mode of certificates where nobody says another.
-pub const CERT_MODE: u32 = 0o644;
+pub(crate) const CERT_MODE: u32 = 0o644;
 /// Mode of a key where nobody says another.
-pub const KEY_MODE: u32 = 0o600;
+pub(crate) const KEY_MODE: u32 = 0o600;
 
 /// How the files of a pair are laid out.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize, serde::Deserialize,
 )]
 #[serde(rename_all = "kebab-case")]
-pub enum Layout {
+pub(crate) enum Layout {
     /// Plain files, each replaced by a rename
     #[default]
     Files,
@@ -44,25 +44,25 @@ pub enum Layout {
 
 /// Where a pair goes, and what it is like there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outputs {
+pub(crate) struct Outputs {
     /// Leaf and intermediates, PEM.
-    pub cert: String,
+    pub(crate) cert: String,
     /// The private key, PKCS#8 PEM.
-    pub key: String,
+    pub(crate) key: String,
     /// The intermediates once more, PEM.
-    pub chain: Option<String>,
+    pub(crate) chain: Option<String>,
     /// The roots that the chain ends at, PEM.
-    pub ca_out: Option<String>,
+    pub(crate) ca_out: Option<String>,
     /// User and group of the files; `None` for the current user.
-    pub owner: Option<(u32, u32)>,
+    pub(crate) owner: Option<(u32, u32)>,
     /// Permission bits of the certificates, octal.
-    pub cert_mode: u32,
+    pub(crate) cert_mode: u32,
     /// Permission bits of the key, octal.
-    pub key_mode: u32,
+    pub(crate) key_mode: u32,
     /// Plain files or links.
-    pub layout: Layout,
+    pub(crate) layout: Layout,
     /// The directories may be writable by others, such as a volume that a pod's containers share.
-    pub allow_shared: bool,
+    pub(crate) allow_shared: bool,
 }
 
 impl Outputs {
@@ -71,7 +71,7 @@ impl Outputs {
     /// # Errors
     /// Paths that are not absolute, no paths of files, or the same twice; a key that everybody may read or that its
     /// owner may not; files of one version in several directories.
-    pub fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         let mut seen: Vec<&str> = Vec::new();
         for (option, path) in self.paths() {
             OutputOption { name: option, takes_standard: false }.parse(Path::new(path))?;
@@ -120,7 +120,7 @@ impl Outputs {
     /// # Errors
     /// A device, FIFO, socket or directory is there; a path leads into `/dev` or procfs, or through a link of another
     /// user; `--ca-out` would replace something else than certificates.
-    pub fn check(&self, host: &Sysroot) -> Result<()> {
+    pub(crate) fn check(&self, host: &Sysroot) -> Result<()> {
         for (name, path) in self.paths() {
             OutputOption { name, takes_standard: false }.check(host, path)?;
         }
@@ -140,7 +140,7 @@ impl Outputs {
     ///
     /// # Errors
     /// A directory on the way cannot be looked at.
-    pub fn unsafe_way(&self, host: &Sysroot, path: &str) -> Result<Option<String>> {
+    pub(crate) fn unsafe_way(&self, host: &Sysroot, path: &str) -> Result<Option<String>> {
         if self.allow_shared {
             return Ok(None);
         }
@@ -149,7 +149,7 @@ impl Outputs {
     }
 
     /// The files with the options that name them.
-    pub fn paths(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let chain = self.chain.as_deref().map(|path| ("--chain", path));
         let roots = self.ca_out.as_deref().map(|path| ("--ca-out", path));
         [("--cert", self.cert.as_str()), ("--key", self.key.as_str())].into_iter().chain(chain).chain(roots)
@@ -157,20 +157,20 @@ impl Outputs {
 }
 
 /// What goes into the files.
-pub struct Content {
+pub(crate) struct Content {
     /// PKCS#8 PEM.
-    pub key: Zeroizing<String>,
+    pub(crate) key: Zeroizing<String>,
     /// Leaf and intermediates, PEM.
-    pub cert: String,
+    pub(crate) cert: String,
     /// The intermediates, PEM.
-    pub chain: String,
+    pub(crate) chain: String,
     /// The roots, PEM.
-    pub roots: String,
+    pub(crate) roots: String,
 }
 
 impl Content {
     /// The files of this key, this chain (leaf first) and the roots that it ends at.
-    pub fn new(key: &PrivateKey, chain: &[Certificate], roots: &Roots) -> Self {
+    pub(crate) fn new(key: &PrivateKey, chain: &[Certificate], roots: &Roots) -> Self {
         let pem =
             |certificates: &[Certificate]| certificates.iter().map(Certificate::to_pem).collect::<String>();
         Content {

@@ -15,7 +15,7 @@ const MAX_ID: u32 = i32::MAX as u32;
 ///
 /// # Errors
 /// No such user or group; an id that is none; a user id without a group where `/etc/passwd` does not know it.
-pub fn resolve(host: &Sysroot, text: &str) -> Result<(u32, u32)> {
+pub(crate) fn resolve(host: &Sysroot, text: &str) -> Result<(u32, u32)> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, group),
         None => (text, ""),

@@ -20,7 +20,7 @@ use crate::rootfs::path::child;
 use crate::rootfs::{Meta, Sysroot, split};
 use crate::versioned::{Field, Format, UnknownFields, Unreadable};
 
-pub use super::history::Attempt;
+pub(crate) use super::history::Attempt;
 
 /// Left by a run that was killed.
 const LOCK: &str = "lock";
@@ -37,17 +37,17 @@ const FORMAT: Format =
     Format { what: "record of a key in progress", field: Field::Schema, newest: 1, unnamed: None };
 
 /// The format of an ACME order in progress: its fields are the method's.
-pub const ORDER_FORMAT: Format =
+pub(crate) const ORDER_FORMAT: Format =
     Format { what: "record of an ACME order in progress", field: Field::Schema, newest: 1, unnamed: None };
 
 /// What is known of the run that left something behind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     schema: u64,
     /// SHA-256 of the key's file: a key that another program put there is not it.
     key: Option<Fingerprint>,
     /// What was sent to a CA for this key, the oldest first. The tokens are in the history.
-    pub attempts: Vec<Attempt>,
+    pub(crate) attempts: Vec<Attempt>,
     /// One-time tokens, where a trustup without [`History`] kept them: read, and never written.
     #[serde(default, skip_serializing)]
     spent: Vec<Attempt>,
@@ -58,7 +58,7 @@ pub struct Record {
 
 /// The directory beside the key, locked.
 #[derive(Debug)]
-pub struct Pending {
+pub(crate) struct Pending {
     own: OwnDirectory,
     record: Record,
     history: History,
@@ -75,7 +75,7 @@ impl Pending {
     ///
     /// # Errors
     /// It cannot be made, or is not ours; another run holds it; what is in it is damaged, or of a newer trustup.
-    pub fn open(host: &Sysroot, outputs: &Outputs, patience: Duration) -> Result<Pending> {
+    pub(crate) fn open(host: &Sysroot, outputs: &Outputs, patience: Duration) -> Result<Pending> {
         Pending::load(Pending::lock(host, outputs, patience)?, outputs)
     }
 
@@ -124,32 +124,32 @@ impl Pending {
     }
 
     /// Where it is, for people.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         self.own.path()
     }
 
     /// What the user should know of what was found here; each once.
-    pub fn take_warnings(&mut self) -> Vec<String> {
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
 
     /// When this one-time token was sent for the first time, seconds since 1970; `None` if it never was.
-    pub fn first_sent(&self, token: &Fingerprint) -> Option<i64> {
+    pub(crate) fn first_sent(&self, token: &Fingerprint) -> Option<i64> {
         self.history.first_sent(token)
     }
 
     /// Adds the one-time tokens of these attempts to the history: where a trustup without a history kept them elsewhere.
-    pub fn remember<'a>(&mut self, attempts: impl IntoIterator<Item = &'a Attempt>) {
+    pub(crate) fn remember<'a>(&mut self, attempts: impl IntoIterator<Item = &'a Attempt>) {
         self.history.add(attempts);
     }
 
     /// What an earlier run left behind.
-    pub fn record(&self) -> &Record {
+    pub(crate) fn record(&self) -> &Record {
         &self.record
     }
 
     /// The key that an earlier run saved, if it is that key: ours, 0600, of the wanted kind, and its hash in the record.
-    pub fn key(&self, wanted: KeyType) -> Result<Option<PrivateKey>> {
+    pub(crate) fn key(&self, wanted: KeyType) -> Result<Option<PrivateKey>> {
         let Some(recorded) = self.record.key else { return Ok(None) };
         let Some((bytes, meta)) = self.own.read(KEY, FILE_LIMIT)? else { return Ok(None) };
         let bytes = Zeroizing::new(bytes);
@@ -161,7 +161,7 @@ impl Pending {
     }
 
     /// Saves `key`, on disk when this returns. What was there before is forgotten.
-    pub fn save_key(&mut self, key: &PrivateKey) -> Result<()> {
+    pub(crate) fn save_key(&mut self, key: &PrivateKey) -> Result<()> {
         let pem = key.to_pem();
         let key = Some(Fingerprint::of(pem.as_bytes()));
         self.record.key = key;
@@ -172,7 +172,7 @@ impl Pending {
     }
 
     /// Records, on disk, that something is about to be sent that a CA takes only once.
-    pub fn save_attempt(&mut self, attempt: Attempt) -> Result<()> {
+    pub(crate) fn save_attempt(&mut self, attempt: Attempt) -> Result<()> {
         self.history.add([&attempt]);
         self.record.attempts.push(attempt.without_token());
         let surplus = self.record.attempts.len().saturating_sub(MAX_ATTEMPTS);
@@ -181,23 +181,23 @@ impl Pending {
     }
 
     /// The answer that an earlier run saved and did not place, PEM.
-    pub fn answer(&self) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn answer(&self) -> Result<Option<Vec<u8>>> {
         Ok(self.own.read(ANSWER, FILE_LIMIT)?.map(|(bytes, _)| bytes))
     }
 
     /// Saves the CA's answer (PEM), on disk when this returns.
-    pub fn save_answer(&mut self, chain: &str) -> Result<()> {
+    pub(crate) fn save_answer(&mut self, chain: &str) -> Result<()> {
         self.own.write(ANSWER, chain.as_bytes())
     }
 
     /// Keeps, on disk, where the pair came from; it stays when the rest is discarded.
-    pub fn save_enrolled(&mut self, content: &[u8]) -> Result<()> {
+    pub(crate) fn save_enrolled(&mut self, content: &[u8]) -> Result<()> {
         self.save_history()?;
         self.own.write(ENROLLED, content)
     }
 
     /// The key of the account with the ACME server `id`, as it was kept; one that others could have written is none.
-    pub fn account(&self, id: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
+    pub(crate) fn account(&self, id: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let found = self.own.read(&account(id), FILE_LIMIT)?;
         let uid = crate::privilege::uid();
         Ok(found
@@ -206,17 +206,17 @@ impl Pending {
     }
 
     /// Keeps it, on disk, 0600; it stays when the rest is discarded.
-    pub fn save_account(&mut self, id: &str, content: &[u8]) -> Result<()> {
+    pub(crate) fn save_account(&mut self, id: &str, content: &[u8]) -> Result<()> {
         self.own.write(&account(id), content)
     }
 
     /// The ACME order in progress.
-    pub fn order(&self) -> Result<Option<Vec<u8>>> {
+    pub(crate) fn order(&self) -> Result<Option<Vec<u8>>> {
         Ok(self.own.read(ORDER, FILE_LIMIT)?.map(|(bytes, _)| bytes))
     }
 
     /// Keeps it, on disk; `None` removes it.
-    pub fn save_order(&mut self, content: Option<&[u8]>) -> Result<()> {
+    pub(crate) fn save_order(&mut self, content: Option<&[u8]>) -> Result<()> {
         match content {
             Some(content) => self.own.write(ORDER, content),
             None => self.own.remove(ORDER),
@@ -224,18 +224,18 @@ impl Pending {
     }
 
     /// Where it is, for messages.
-    pub fn order_path(&self) -> String {
+    pub(crate) fn order_path(&self) -> String {
         child(self.own.path(), ORDER)
     }
 
     /// The pair is placed: removes everything but the history and the other files that stay anyhow.
-    pub fn discard(mut self) -> Result<()> {
+    pub(crate) fn discard(mut self) -> Result<()> {
         self.own.remove(ORDER)?;
         self.discard_key()
     }
 
     /// Nothing came of the key in progress: removes it. An order that can be resumed stays.
-    pub fn discard_key(&mut self) -> Result<()> {
+    pub(crate) fn discard_key(&mut self) -> Result<()> {
         self.save_history()?;
         [ANSWER, KEY, RECORD].iter().try_for_each(|name| self.own.remove(name))
     }
@@ -263,7 +263,7 @@ impl Pending {
 ///
 /// # Errors
 /// What it left is damaged, or of a newer trustup, and stays.
-pub fn tidy(host: &Sysroot, outputs: &Outputs) -> Result<()> {
+pub(crate) fn tidy(host: &Sysroot, outputs: &Outputs) -> Result<()> {
     let is_left = |name| matches!(host.lstat(&child(&directory_path(outputs), name)), Ok(Some(_)));
     if [LOCK, KEY, ANSWER, RECORD, ORDER].into_iter().any(is_left)
         && let Ok(own) = Pending::lock(host, outputs, Duration::ZERO)
@@ -281,18 +281,18 @@ pub(super) fn directory_path(outputs: &Outputs) -> String {
 }
 
 /// The files whose version decides whether this trustup may work on the pair, with their formats.
-pub fn versioned(outputs: &Outputs) -> [(String, &'static Format); 3] {
+pub(crate) fn versioned(outputs: &Outputs) -> [(String, &'static Format); 3] {
     [(RECORD, &FORMAT), (history::FILE, &history::FORMAT), (ORDER, &ORDER_FORMAT)]
         .map(|(name, format): (&str, &'static Format)| (child(&directory_path(outputs), name), format))
 }
 
 /// The file that says where the pair came from.
-pub fn enrolled_path(outputs: &Outputs) -> String {
+pub(crate) fn enrolled_path(outputs: &Outputs) -> String {
     child(&directory_path(outputs), ENROLLED)
 }
 
 /// The file with a CA's answer that is not placed yet.
-pub fn answer_path(outputs: &Outputs) -> String {
+pub(crate) fn answer_path(outputs: &Outputs) -> String {
     child(&directory_path(outputs), ANSWER)
 }
 

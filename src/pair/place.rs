@@ -18,22 +18,22 @@ const DIRECTORY_MODE: u32 = 0o755;
 
 /// What was done.
 #[derive(Debug, Default)]
-pub struct Placed {
+pub(crate) struct Placed {
     /// The paths that are different now.
-    pub changed: Vec<String>,
+    pub(crate) changed: Vec<String>,
     /// Of these, those that were written in place, because they are mounted one by one.
-    pub in_place: Vec<String>,
+    pub(crate) in_place: Vec<String>,
     /// Links of ours into a former version that nobody asks for any more, and that are gone with it.
-    pub dropped: Vec<String>,
+    pub(crate) dropped: Vec<String>,
     /// What else a person should know.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Makes the directories that are missing. The set can undo that, as far as nothing is in them.
 ///
 /// # Errors
 /// They cannot be made, or others could put files there; nothing is left behind.
-pub fn prepare<'a>(host: &'a Sysroot, outputs: &Outputs) -> Result<FileSet<'a>> {
+pub(crate) fn prepare<'a>(host: &'a Sysroot, outputs: &Outputs) -> Result<FileSet<'a>> {
     let mut made = file_set(host, outputs);
     let prepared = make_all_directories(host, outputs, &mut made);
     if prepared.is_err() {
@@ -89,7 +89,7 @@ fn make_directories(host: &Sysroot, path: &str, made: &mut FileSet) -> Result<()
 ///
 /// # Errors
 /// They cannot; nothing is changed.
-pub fn try_out(host: &Sysroot, outputs: &Outputs) -> Result<()> {
+pub(crate) fn try_out(host: &Sysroot, outputs: &Outputs) -> Result<()> {
     let paths: Vec<(&str, &str)> = outputs.paths().collect();
     let probe = |path| file(path, b"", attributes(outputs, 0o600), outputs.layout == Layout::Files);
     let changes: Vec<Change> = paths.iter().map(|(_, path)| probe(path)).collect();

@@ -26,18 +26,18 @@ const MIB: u64 = 1024 * 1024;
 const LEAST: u64 = 1024;
 
 /// Certificates that are parsed in one run, each once. The trust stores of a large distribution hold about 500.
-pub const CERTIFICATES: u64 = 20_000;
+pub(crate) const CERTIFICATES: u64 = 20_000;
 
 /// Iterations of key derivation in stores that nobody named, in one run. A keystore of keytool takes 20,000 to open, and is
 /// opened a few times.
-pub const ITERATIONS: u64 = 10_000_000;
+pub(crate) const ITERATIONS: u64 = 10_000_000;
 
 /// How long one run waits for programs that are writing in databases.
-pub const WAITING: Duration = Duration::from_secs(3);
+pub(crate) const WAITING: Duration = Duration::from_secs(3);
 
 /// What a file is read for; each has a budget of its own, so that one cannot use up that of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Category {
+pub(crate) enum Category {
     /// Trust stores of the distribution, their inputs, and certificates that the user names. They stay in memory, and plans
     /// hold copies of them.
     Trust,
@@ -56,7 +56,7 @@ impl Category {
         [Category::Trust, Category::Stores, Category::Databases, Category::Programs, Category::Other];
 
     /// The bytes of all files together.
-    pub fn limit(self) -> u64 {
+    pub(crate) fn limit(self) -> u64 {
         match self {
             Category::Trust | Category::Programs => 64 * MIB,
             Category::Stores | Category::Databases => 32 * MIB,
@@ -123,7 +123,7 @@ thread_local! {
 }
 
 /// Begins another run: nothing is spent yet.
-pub fn begin() {
+pub(crate) fn begin() {
     RUN.with_borrow_mut(|run| *run = CurrentBudgets::default());
 }
 
@@ -132,7 +132,7 @@ pub fn begin() {
 ///
 /// # Errors
 /// All files of this category together would be larger than its limit; the error names the largest.
-pub fn pay(category: Category, place: &str, size: u64) -> Result<()> {
+pub(crate) fn pay(category: Category, place: &str, size: u64) -> Result<()> {
     RUN.with_borrow_mut(|run| {
         let cost = size.max(LEAST);
         let known = Category::ALL.into_iter().find(|of| run.bytes[*of as usize].by_place.contains_key(place));
@@ -173,7 +173,7 @@ pub(super) fn read(file: &OwnedFd, size: u64, limit: u64, place: &str) -> Result
 ///
 /// # Errors
 /// The run has parsed [`CERTIFICATES`] already; the error names the file with the most.
-pub fn certificates(place: &str, count: u64) -> Result<()> {
+pub(crate) fn certificates(place: &str, count: u64) -> Result<()> {
     RUN.with_borrow_mut(|run| {
         if run.certificates.pay(place, count, CERTIFICATES) {
             return Ok(());
@@ -191,7 +191,7 @@ pub fn certificates(place: &str, count: u64) -> Result<()> {
 }
 
 /// How many more certificates of the file at `place` may be parsed in this run, those of it that were parsed included.
-pub fn certificates_left(place: &str) -> u64 {
+pub(crate) fn certificates_left(place: &str) -> u64 {
     RUN.with_borrow(|run| {
         let account = &run.certificates;
         (CERTIFICATES - account.spent) + account.by_place.get(place).copied().unwrap_or(0)
@@ -203,7 +203,7 @@ pub fn certificates_left(place: &str) -> u64 {
 ///
 /// # Errors
 /// That is more than is left of [`ITERATIONS`].
-pub fn iterations(place: &str, count: u64) -> Result<()> {
+pub(crate) fn iterations(place: &str, count: u64) -> Result<()> {
     RUN.with_borrow_mut(|run| {
         if run.iterations.pay(place, count, ITERATIONS) {
             return Ok(());
@@ -217,12 +217,12 @@ pub fn iterations(place: &str, count: u64) -> Result<()> {
 }
 
 /// How much longer this run may wait for programs that are writing in databases.
-pub fn patience() -> Duration {
+pub(crate) fn patience() -> Duration {
     RUN.with_borrow(|run| WAITING.saturating_sub(run.waited))
 }
 
 /// Notes that the run waited.
-pub fn waited(time: Duration) {
+pub(crate) fn waited(time: Duration) {
     RUN.with_borrow_mut(|run| run.waited += time);
 }
 
@@ -231,7 +231,7 @@ pub fn waited(time: Duration) {
 ///
 /// # Errors
 /// The first such refusal.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     RUN.with_borrow(|run| match &run.refused {
         Some((what, hint)) => Err(Error::failed(what).hint(hint)),
         None => Ok(()),

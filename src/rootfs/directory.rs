@@ -21,7 +21,7 @@ const FORBIDDEN: [(u64, &str); 5] = [
 
 /// An open directory of a sysroot.
 #[derive(Debug)]
-pub struct Directory {
+pub(crate) struct Directory {
     pub(super) fd: OwnedFd,
     /// The directory's path with the sysroot in front, for messages.
     shown: String,
@@ -31,13 +31,13 @@ pub struct Directory {
 
 /// What a new file gets beside its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attributes {
+pub(crate) struct Attributes {
     /// Permission bits, octal.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// Owner and group; `None` leaves them to the system (us).
-    pub owner: Option<(u32, u32)>,
+    pub(crate) owner: Option<(u32, u32)>,
     /// Time of last change in seconds since 1970 and nanoseconds; `None` is now.
-    pub modified: Option<(i64, u32)>,
+    pub(crate) modified: Option<(i64, u32)>,
 }
 
 impl Sysroot {
@@ -45,7 +45,7 @@ impl Sysroot {
     ///
     /// # Errors
     /// It is missing, no directory, or on a file system that is no place for files.
-    pub fn directory(&self, path: &str) -> Result<Directory> {
+    pub(crate) fn directory(&self, path: &str) -> Result<Directory> {
         let canonical = self.canonical(path)?.ok_or_else(|| self.no_directory(path))?;
         self.open_directory(path, &canonical)
     }
@@ -54,7 +54,7 @@ impl Sysroot {
     ///
     /// # Errors
     /// As above; something on the way is a link.
-    pub fn directory_without_links(&self, path: &str) -> Result<Directory> {
+    pub(crate) fn directory_without_links(&self, path: &str) -> Result<Directory> {
         self.open_directory(path, path)
     }
 
@@ -87,7 +87,7 @@ impl Directory {
     ///
     /// # Errors
     /// It is missing, no directory, or on a file system that is no place for files.
-    pub fn child(&self, name: &str) -> Result<Directory> {
+    pub(crate) fn child(&self, name: &str) -> Result<Directory> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())
             .map_err(|error| self.failed("could not open the directory", name, error))?;
@@ -105,17 +105,17 @@ impl Directory {
     }
 
     /// What the directory itself is.
-    pub fn meta(&self) -> Result<Option<Meta>> {
+    pub(crate) fn meta(&self) -> Result<Option<Meta>> {
         meta_of(&self.fd, "", AtFlags::EMPTY_PATH).map_err(|error| error.at(&self.shown))
     }
 
     /// What is at `name`, a link not followed.
-    pub fn lstat(&self, name: &str) -> Result<Option<Meta>> {
+    pub(crate) fn lstat(&self, name: &str) -> Result<Option<Meta>> {
         meta_of(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| error.at(self.shown(name)))
     }
 
     /// Where the link at `name` points.
-    pub fn read_link(&self, name: &str) -> Result<Option<String>> {
+    pub(crate) fn read_link(&self, name: &str) -> Result<Option<String>> {
         read_link_at(&self.fd, name).map_err(|error| error.at(self.shown(name)))
     }
 
@@ -124,7 +124,7 @@ impl Directory {
     ///
     /// # Errors
     /// It is no regular file, larger than `limit` bytes, or cannot be read.
-    pub fn read(&self, name: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
+    pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
         // A first look without opening: opening a device can have effects of its own.
         match self.lstat(name)? {
             None => return Ok(None),
@@ -154,7 +154,7 @@ impl Directory {
     }
 
     /// The names in here, sorted.
-    pub fn list(&self) -> Result<Vec<String>> {
+    pub(crate) fn list(&self) -> Result<Vec<String>> {
         list_of(&self.fd).map_err(|error| error.at(&self.shown))
     }
 
@@ -260,7 +260,7 @@ impl Directory {
     }
 
     /// Who it belongs to: user and group.
-    pub fn owner(&self) -> Result<Option<(u32, u32)>> {
+    pub(crate) fn owner(&self) -> Result<Option<(u32, u32)>> {
         Ok(self.meta()?.map(|meta| (meta.uid, meta.gid)))
     }
 
@@ -316,7 +316,7 @@ impl Directory {
     }
 
     /// Brings the directory's entries to disk.
-    pub fn sync(&self) -> Result<()> {
+    pub(crate) fn sync(&self) -> Result<()> {
         match rustix::fs::fsync(&self.fd) {
             // Some file systems do not know how.
             Ok(()) | Err(Errno::INVAL) => Ok(()),
@@ -325,7 +325,7 @@ impl Directory {
     }
 
     /// The directory's path for messages.
-    pub fn display(&self) -> &str {
+    pub(crate) fn display(&self) -> &str {
         &self.shown
     }
 

@@ -17,7 +17,7 @@ use crate::text;
 ///
 /// # Errors
 /// Missing, no regular file, too large, no permission.
-pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let meta = stat(path)?.ok_or_else(|| Error::usage("no such file").at(path.display()))?;
     refuse_other_than_file(path, &meta)?;
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -30,7 +30,7 @@ pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
 }
 
 /// What is at `path`, links followed; `None` if there is nothing.
-pub fn stat(path: &Path) -> Result<Option<Meta>> {
+pub(crate) fn stat(path: &Path) -> Result<Option<Meta>> {
     match open(path, OFlags::PATH | OFlags::CLOEXEC)? {
         Some(file) => meta_of(&file, "", AtFlags::EMPTY_PATH),
         None => Ok(None),
@@ -66,14 +66,14 @@ pub(super) fn open(path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
 }
 
 /// The names in the directory at `path`, sorted by bytes; names that are not UTF-8 are left out.
-pub fn list_dir(path: &Path) -> Result<Vec<String>> {
+pub(crate) fn list_dir(path: &Path) -> Result<Vec<String>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = open(path, flags)?.ok_or_else(|| Error::usage("no such directory").at(path.display()))?;
     super::list_of(&directory).map_err(|error| error.at(path.display()))
 }
 
 /// Standard input up to its end, at most `limit` bytes.
-pub fn read_stdin(limit: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_stdin(limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     std::io::stdin()
         .lock()
@@ -88,7 +88,7 @@ pub fn read_stdin(limit: u64) -> Result<Vec<u8>> {
 
 /// What is behind a descriptor that the caller left us, up to its end, at most `limit` bytes: a pipe (`<(…)` of a shell) or a file
 /// that was opened for us. Waits for its writer, as for standard input.
-pub fn read_descriptor(number: u32, limit: u64) -> Result<Vec<u8>> {
+pub(crate) fn read_descriptor(number: u32, limit: u64) -> Result<Vec<u8>> {
     // Safe code cannot use a bare number; the kernel opens the same thing again. A pipe without a writer must not
     // stop that.
     let path = format!("/proc/self/fd/{number}");
@@ -180,7 +180,7 @@ pub(crate) fn replaceable_by_others(path: &str) -> Result<Option<String>> {
 }
 
 /// Says who but root and us could change `path` (threat T6): its owner or its mode. `None` if nobody.
-pub fn writable_by_others(path: &Path) -> Result<Option<String>> {
+pub(crate) fn writable_by_others(path: &Path) -> Result<Option<String>> {
     let Some(meta) = stat(path)? else { return Ok(None) };
     let uid = crate::privilege::uid();
     if meta.uid != 0 && meta.uid != uid {

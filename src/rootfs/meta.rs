@@ -19,7 +19,7 @@ const MOUNTS_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// What a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// A directory.
     Directory,
     /// A regular file.
@@ -32,29 +32,29 @@ pub enum Kind {
 
 /// What the kernel says of one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Meta {
+pub(crate) struct Meta {
     /// What it is.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Permission bits, the upper three included (octal `0o7777` mask).
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// Owner.
-    pub uid: u32,
+    pub(crate) uid: u32,
     /// Group.
-    pub gid: u32,
+    pub(crate) gid: u32,
     /// Bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// How many names the file has.
-    pub links: u32,
+    pub(crate) links: u32,
     /// Last change of the content: seconds since 1970 and nanoseconds.
-    pub modified: (i64, u32),
+    pub(crate) modified: (i64, u32),
     /// Last change of anything, mode and owner included, as the kernel counts it: nobody can set it.
-    pub changed: (i64, u32),
+    pub(crate) changed: (i64, u32),
     /// Device and inode: two paths with the same pair are one file.
-    pub identity: (u64, u64),
+    pub(crate) identity: (u64, u64),
     /// Something is mounted exactly here: it can be neither renamed over nor removed.
-    pub mount_point: bool,
+    pub(crate) mount_point: bool,
     /// It has the attribute `immutable` or `append-only`: not even root can replace or remove it.
-    pub immutable: bool,
+    pub(crate) immutable: bool,
 }
 
 /// What is at `name` below `directory`; `None` if there is nothing.

@@ -6,27 +6,27 @@
 //! invisible here. This file reads; [`directory`] changes; [`host`] reads what the user names on the command line.
 
 mod attributes;
-pub mod budget;
+pub(crate) mod budget;
 pub(crate) mod checkpoint;
 mod credentials;
-pub mod directory;
-pub mod file_set;
-pub mod host;
+pub(crate) mod directory;
+pub(crate) mod file_set;
+pub(crate) mod host;
 mod lock;
 mod meta;
-pub mod output;
-pub mod own_directory;
-pub mod parts;
-pub mod path;
-pub mod record;
+pub(crate) mod output;
+pub(crate) mod own_directory;
+pub(crate) mod parts;
+pub(crate) mod path;
+pub(crate) mod record;
 mod safety;
-pub mod staged;
-pub mod tree;
+pub(crate) mod staged;
+pub(crate) mod tree;
 mod walk;
 mod writable;
 
-pub use path::split;
-pub use writable::Obstacle;
+pub(crate) use path::split;
+pub(crate) use writable::Obstacle;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ use crate::env;
 use crate::error::{Error, Result};
 
 use self::meta::meta_of;
-pub use self::meta::{Kind, Meta};
+pub(crate) use self::meta::{Kind, Meta};
 
 /// How many links one path may pass through, as in the kernel.
 pub(crate) const MAX_HOPS: usize = 40;
@@ -50,7 +50,7 @@ pub(crate) const MAX_HOPS: usize = 40;
 const MAX_ENTRIES: usize = 100_000;
 
 /// Where state, journal and lock are, if nobody says otherwise.
-pub const STATE_DIRECTORY: &str = "/var/lib/trustup";
+pub(crate) const STATE_DIRECTORY: &str = "/var/lib/trustup";
 /// Where they are in a private store.
 const PRIVATE_STATE_DIRECTORY: &str = "/state";
 
@@ -120,56 +120,56 @@ impl Sysroot {
     ///
     /// # Errors
     /// It is missing, or no directory.
-    pub fn open_private(path: &Path) -> Result<Self> {
+    pub(crate) fn open_private(path: &Path) -> Result<Self> {
         let sysroot = Sysroot::open(path)?.with_state_directory(PRIVATE_STATE_DIRECTORY);
         Ok(Sysroot { is_private: true, ..sysroot })
     }
 
     /// The same root file system, with state, journal and lock in another directory (as seen inside).
     #[must_use]
-    pub fn with_state_directory(self, path: impl Into<String>) -> Self {
+    pub(crate) fn with_state_directory(self, path: impl Into<String>) -> Self {
         Sysroot { state_directory: path.into(), ..self }
     }
 
     /// The same root file system, of the distribution that the user names, whatever is in it.
     #[must_use]
-    pub fn with_distribution(self, distribution: Option<String>) -> Self {
+    pub(crate) fn with_distribution(self, distribution: Option<String>) -> Self {
         Sysroot { distribution, ..self }
     }
 
     /// The distribution that the user named.
-    pub fn distribution(&self) -> Option<&str> {
+    pub(crate) fn distribution(&self) -> Option<&str> {
         self.distribution.as_deref()
     }
 
     /// The directory of state, journal and lock, 0700, as seen inside.
-    pub fn state_directory(&self) -> &str {
+    pub(crate) fn state_directory(&self) -> &str {
         &self.state_directory
     }
 
     /// Whether this is the root that we run in, so that its own programs may be run.
-    pub fn is_host(&self) -> bool {
+    pub(crate) fn is_host(&self) -> bool {
         self.is_host
     }
 
     /// Whether this is no root file system, but a private store.
-    pub fn is_private(&self) -> bool {
+    pub(crate) fn is_private(&self) -> bool {
         self.is_private
     }
 
     /// Whether nothing that this user owns can be used against us: root, the current user, and the owner of the root
     /// directory (an image that an ordinary user unpacked), see threat T35.
-    pub fn is_trusted(&self, uid: u32) -> bool {
+    pub(crate) fn is_trusted(&self, uid: u32) -> bool {
         uid == 0 || uid == self.owner || uid == crate::privilege::uid()
     }
 
     /// The directory as it was given.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// `path` as a person finds it: with the sysroot in front.
-    pub fn display(&self, path: &str) -> String {
+    pub(crate) fn display(&self, path: &str) -> String {
         if self.is_host {
             path.to_owned()
         } else {
@@ -181,23 +181,23 @@ impl Sysroot {
     ///
     /// # Errors
     /// A loop of links, a magic link of procfs, or a directory that cannot be read.
-    pub fn canonical(&self, path: &str) -> Result<Option<String>> {
+    pub(crate) fn canonical(&self, path: &str) -> Result<Option<String>> {
         walk::canonical(self, path, true)
     }
 
     /// As [`Sysroot::canonical`], but the last component may be missing and is not followed.
-    pub fn canonical_parent(&self, path: &str) -> Result<Option<String>> {
+    pub(crate) fn canonical_parent(&self, path: &str) -> Result<Option<String>> {
         walk::canonical(self, path, false)
     }
 
     /// What is at `path`; a link at its end is not followed. `None` if there is nothing.
-    pub fn lstat(&self, path: &str) -> Result<Option<Meta>> {
+    pub(crate) fn lstat(&self, path: &str) -> Result<Option<Meta>> {
         let Some((parent, name)) = self.open_parent(path)? else { return Ok(None) };
         meta_of(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| error.at(self.display(path)))
     }
 
     /// What is at `path`, links followed. `None` if there is nothing.
-    pub fn stat(&self, path: &str) -> Result<Option<Meta>> {
+    pub(crate) fn stat(&self, path: &str) -> Result<Option<Meta>> {
         match self.open_path(path, OFlags::PATH)? {
             None => Ok(None),
             Some(file) => meta_of(&file, "", AtFlags::EMPTY_PATH),
@@ -205,7 +205,7 @@ impl Sysroot {
     }
 
     /// Where the link at `path` points, as it is written there. `None` if there is no link.
-    pub fn read_link(&self, path: &str) -> Result<Option<String>> {
+    pub(crate) fn read_link(&self, path: &str) -> Result<Option<String>> {
         let Some((parent, name)) = self.open_parent(path)? else { return Ok(None) };
         read_link_at(&parent, &name).map_err(|error| error.at(self.display(path)))
     }
@@ -215,7 +215,7 @@ impl Sysroot {
     ///
     /// # Errors
     /// It is no regular file, larger than `limit` bytes, or cannot be read.
-    pub fn read(&self, path: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
+    pub(crate) fn read(&self, path: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
         let Some(file) = self.open_file(path)? else { return Ok(None) };
         self.read_opened(&file, path, limit)
     }
@@ -233,7 +233,7 @@ impl Sysroot {
 
     /// The names in the directory at `path` (links followed), sorted by bytes, without `.` and `..`.
     /// `None` if no such directory.
-    pub fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
+    pub(crate) fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
         match self.stat(path)? {
             None => return Ok(None),
             Some(meta) if meta.kind != Kind::Directory => return Ok(None),
@@ -258,7 +258,7 @@ impl Sysroot {
     }
 
     /// Forgets which directories it looked into, so that what is read next is what is there next.
-    pub fn look_again(&self) {
+    pub(crate) fn look_again(&self) {
         self.opened.borrow_mut().clear();
     }
 
@@ -266,7 +266,7 @@ impl Sysroot {
     ///
     /// # Errors
     /// As [`Sysroot::read`].
-    pub fn read_no_link(&self, path: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
+    pub(crate) fn read_no_link(&self, path: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
         let Some((parent, name)) = self.open_parent(path)? else { return Ok(None) };
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&*parent, name.as_str(), flags, Mode::empty()) {

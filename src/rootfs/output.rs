@@ -17,16 +17,16 @@ const SHARED_MEMORY: &str = "/dev/shm";
 
 /// An output option, and whether it can write to standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputOption {
+pub(crate) struct OutputOption {
     /// As on the command line.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether what it writes makes sense there.
-    pub takes_standard: bool,
+    pub(crate) takes_standard: bool,
 }
 
 /// Where it writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OutputTarget {
+pub(crate) enum OutputTarget {
     /// To standard output.
     Standard,
     /// To the file at this path: as it was given, relative to the current directory.
@@ -38,7 +38,7 @@ impl OutputOption {
     ///
     /// # Errors
     /// No UTF-8; no path of a file; standard output where the option does not take that.
-    pub fn parse(self, given: &Path) -> Result<OutputTarget> {
+    pub(crate) fn parse(self, given: &Path) -> Result<OutputTarget> {
         let path = given.to_str().ok_or_else(|| {
             Error::usage(format!("the path of `{}` is not UTF-8", self.name))
                 .at(text::escape(&given.to_string_lossy()))
@@ -68,7 +68,7 @@ impl OutputOption {
     /// # Errors
     /// A directory, device, FIFO or socket is there; the path leads into `/dev`, procfs or sysfs; a link of another user
     /// leads to what that user does not own (threat T35).
-    pub fn check(self, sysroot: &Sysroot, path: &str) -> Result<()> {
+    pub(crate) fn check(self, sysroot: &Sysroot, path: &str) -> Result<()> {
         self.check_kind(sysroot, path)?;
         sysroot.canonical_parent(path).map(drop)
     }

@@ -24,22 +24,22 @@ const MODE_ABOVE: u32 = 0o755;
 const FORMER_STAGED: &str = "new";
 
 /// What is asked for.
-pub struct DirectoryRequest<'a> {
+pub(crate) struct DirectoryRequest<'a> {
     /// The directory, as seen inside the root file system; its last component is never a link.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// How long to wait for a run that holds the lock.
-    pub patience: Duration,
+    pub(crate) patience: Duration,
     /// Make the directories above it, too.
-    pub make_above: bool,
+    pub(crate) make_above: bool,
     /// The time that files in it get, seconds since 1970; `None` is now.
-    pub stamp: Option<i64>,
+    pub(crate) stamp: Option<i64>,
     /// Refuses a directory that is there and that must not be used.
-    pub accept: &'a dyn Fn(&Meta) -> Result<()>,
+    pub(crate) accept: &'a dyn Fn(&Meta) -> Result<()>,
 }
 
 /// Why there is no lock.
 #[derive(Debug)]
-pub enum Unavailable {
+pub(crate) enum Unavailable {
     /// Another run held it for as long as we waited. The lock, as it is displayed.
     Busy(String),
     /// Nothing can be locked there, or something else failed.
@@ -49,7 +49,7 @@ pub enum Unavailable {
 /// A directory of trustup's own, locked until this is dropped. One that is empty by then is removed, and with it the
 /// directories above it that were made for it.
 #[derive(Debug)]
-pub struct OwnDirectory {
+pub(crate) struct OwnDirectory {
     directory: Directory,
     parent: Directory,
     name: String,
@@ -67,7 +67,7 @@ impl OwnDirectory {
     /// # Errors
     /// Another run holds the lock; nothing can be locked there ([`error::Kind::Unsupported`], at once); it cannot be
     /// made, or `accept` refuses it. Nothing is left behind.
-    pub fn open(sysroot: &Sysroot, wanted: &DirectoryRequest) -> Result<Self, Unavailable> {
+    pub(crate) fn open(sysroot: &Sysroot, wanted: &DirectoryRequest) -> Result<Self, Unavailable> {
         let began = Instant::now();
         let mut made = Vec::new();
         loop {
@@ -157,12 +157,12 @@ impl OwnDirectory {
     }
 
     /// The directory, as seen inside the root file system.
-    pub fn path(&self) -> &str {
+    pub(crate) fn path(&self) -> &str {
         &self.path
     }
 
     /// Directories above it that this run made, outermost first.
-    pub fn made(&self) -> Vec<String> {
+    pub(crate) fn made(&self) -> Vec<String> {
         self.made.iter().map(|(path, _)| path.clone()).collect()
     }
 
@@ -170,7 +170,7 @@ impl OwnDirectory {
     ///
     /// # Errors
     /// One of them cannot be reached.
-    pub fn take_over(&mut self, sysroot: &Sysroot, paths: &[String]) -> Result<()> {
+    pub(crate) fn take_over(&mut self, sysroot: &Sysroot, paths: &[String]) -> Result<()> {
         for path in paths.iter().rev() {
             if !self.made.iter().any(|(known, _)| known == path) {
                 self.made.insert(0, (path.clone(), sysroot.directory(split(path).0)?));
@@ -180,7 +180,7 @@ impl OwnDirectory {
     }
 
     /// For reading.
-    pub fn directory(&self) -> &Directory {
+    pub(crate) fn directory(&self) -> &Directory {
         &self.directory
     }
 
@@ -188,17 +188,17 @@ impl OwnDirectory {
     ///
     /// # Errors
     /// It is no regular file, larger than `limit` bytes, or cannot be read.
-    pub fn read(&self, name: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
+    pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
         self.directory.read(name, limit)
     }
 
     /// Replaces the file `name` (mode 0600) as a whole, on disk when this returns.
-    pub fn write(&self, name: &str, content: &[u8]) -> Result<()> {
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<()> {
         self.write_with_mode(name, content, FILE_MODE)
     }
 
     /// As [`OwnDirectory::write`], with other permission bits (octal).
-    pub fn write_with_mode(&self, name: &str, content: &[u8], mode: u32) -> Result<()> {
+    pub(crate) fn write_with_mode(&self, name: &str, content: &[u8], mode: u32) -> Result<()> {
         let staged = staged::name(&self.path, name);
         let modified = self.stamp.map(|seconds| (seconds, 0));
         self.directory.remove(&staged)?;
@@ -214,12 +214,12 @@ impl OwnDirectory {
     }
 
     /// Removes the file `name`, if it is there.
-    pub fn remove(&self, name: &str) -> Result<()> {
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
         self.directory.remove(name)
     }
 
     /// Closes the directory to others again (0700).
-    pub fn narrow(&self) -> Result<()> {
+    pub(crate) fn narrow(&self) -> Result<()> {
         self.directory.set_mode(MODE)
     }
 
@@ -227,7 +227,7 @@ impl OwnDirectory {
     ///
     /// # Errors
     /// One of them cannot be stamped.
-    pub fn stamp_above(&self, seconds: i64) -> Result<()> {
+    pub(crate) fn stamp_above(&self, seconds: i64) -> Result<()> {
         self.made
             .iter()
             .map(|(_, parent)| parent)
@@ -240,7 +240,7 @@ impl OwnDirectory {
     ///
     /// # Errors
     /// It cannot be made or removed.
-    pub fn with_scratch<T>(
+    pub(crate) fn with_scratch<T>(
         &self,
         name: &str,
         file: (&str, &[u8]),
@@ -283,7 +283,7 @@ impl Drop for OwnDirectory {
 
 /// Whether the own directory at `path` holds something else than the files `kept`, and no run is at work there: what a
 /// killed run left. One that cannot be looked into holds nothing.
-pub fn has_leftovers(sysroot: &Sysroot, path: &str, kept: &[&str]) -> bool {
+pub(crate) fn has_leftovers(sysroot: &Sysroot, path: &str, kept: &[&str]) -> bool {
     let names = sysroot.list(path).ok().flatten().unwrap_or_default();
     let left = names.iter().any(|name| !kept.contains(&name.as_str()));
     left && !sysroot.directory(path).and_then(|directory| directory.is_locked(LOCK)).unwrap_or(true)

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 /// A regular file, open for reading parts of it.
 #[derive(Debug)]
-pub struct PartialFile {
+pub(crate) struct PartialFile {
     file: OwnedFd,
     size: u64,
     place: String,
@@ -24,7 +24,7 @@ impl Sysroot {
     ///
     /// # Errors
     /// It is no regular file, or cannot be opened.
-    pub fn parts(&self, path: &str) -> Result<Option<PartialFile>> {
+    pub(crate) fn parts(&self, path: &str) -> Result<Option<PartialFile>> {
         let Some(file) = self.open_file(path)? else { return Ok(None) };
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
             Some(meta) if meta.kind == Kind::File => {
@@ -37,7 +37,7 @@ impl Sysroot {
 
 impl PartialFile {
     /// Bytes of the whole file.
-    pub fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
@@ -45,7 +45,7 @@ impl PartialFile {
     ///
     /// # Errors
     /// The file ends before, cannot be read, or the budget of this run for programs is used up.
-    pub fn at(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
+    pub(crate) fn at(&self, offset: u64, length: u64) -> Result<Vec<u8>> {
         let failed = |error: Errno| Error::failed("could not read").at(&self.place).because(error);
         if offset.checked_add(length).is_none_or(|end| end > self.size) {
             return Err(failed(Errno::NODATA));

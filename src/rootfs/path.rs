@@ -1,7 +1,7 @@
 //! Paths as text: absolute, as seen inside a root file system.
 
 /// Splits `/a/b/c` into `/a/b` and `c`.
-pub fn split(path: &str) -> (&str, &str) {
+pub(crate) fn split(path: &str) -> (&str, &str) {
     match path.trim_end_matches('/').rsplit_once('/') {
         Some(("", name)) => ("/", name),
         Some((parent, name)) => (parent, name),
@@ -10,7 +10,7 @@ pub fn split(path: &str) -> (&str, &str) {
 }
 
 /// `name` in the directory `path`.
-pub fn child(path: &str, name: &str) -> String {
+pub(crate) fn child(path: &str, name: &str) -> String {
     // By hand: this is called for every entry of every directory, and `format!` is what it would cost most.
     let directory = path.trim_end_matches('/');
     let mut child = String::with_capacity(directory.len() + 1 + name.len());
@@ -21,6 +21,6 @@ pub fn child(path: &str, name: &str) -> String {
 }
 
 /// Where a link in `directory` with this target leads, not yet resolved.
-pub fn join(directory: &str, target: &str) -> String {
+pub(crate) fn join(directory: &str, target: &str) -> String {
     if target.starts_with('/') { target.to_owned() } else { child(directory, target) }
 }

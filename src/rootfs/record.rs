@@ -12,20 +12,20 @@ use crate::versioned::UnknownFields;
 
 /// One path that we changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PathRecord {
+pub(crate) struct PathRecord {
     /// What stood there before our first run.
-    pub before: Saved,
+    pub(crate) before: Saved,
     /// What we left there.
-    pub after: Mark,
+    pub(crate) after: Mark,
     /// The known path that led there by a link, where nothing else says that the path is ours to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub via: Option<String>,
+    pub(crate) via: Option<String>,
     /// The set-id bits that the file had before us: they are never given back, but spoken of (threat T38).
     #[serde(default, skip_serializing_if = "is_zero")]
-    pub special: u32,
+    pub(crate) special: u32,
     /// What only a newer trustup knows.
     #[serde(flatten)]
-    pub unknown: UnknownFields,
+    pub(crate) unknown: UnknownFields,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -36,7 +36,7 @@ fn is_zero(bits: &u32) -> bool {
 /// A node that can be brought back, given what is there now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Saved {
+pub(crate) enum Saved {
     /// Nothing.
     Absent,
     /// A directory.
@@ -83,7 +83,7 @@ pub enum Saved {
 
 /// What a file held, where that differs from what is there now at the same offsets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Places {
+pub(crate) struct Places {
     /// How many bytes it had.
     length: usize,
     /// Offset, and the bytes from there, base64.
@@ -138,7 +138,7 @@ impl Places {
 /// Enough to recognise a node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Mark {
+pub(crate) enum Mark {
     /// Nothing.
     Absent,
     /// A directory.
@@ -151,18 +151,18 @@ pub enum Mark {
 
 impl PathRecord {
     /// A record of a path that is ours by its name.
-    pub fn new(before: Saved, after: Mark) -> Self {
+    pub(crate) fn new(before: Saved, after: Mark) -> Self {
         PathRecord { before, after, via: None, special: 0, unknown: UnknownFields::default() }
     }
 
     /// Keeps what only a newer trustup knows of the same path: of what was there before only while that is the same.
-    pub fn keep_unknown_of(&mut self, former: &PathRecord) {
+    pub(crate) fn keep_unknown_of(&mut self, former: &PathRecord) {
         self.unknown = former.unknown.clone();
         self.before.keep_unknown_of(&former.before);
     }
 
     /// Whether a directory came or went, and nothing else.
-    pub fn is_of_directory(&self) -> bool {
+    pub(crate) fn is_of_directory(&self) -> bool {
         matches!(self.before, Saved::Absent | Saved::Directory { .. })
             && matches!(self.after, Mark::Absent | Mark::Directory)
     }
@@ -170,7 +170,7 @@ impl PathRecord {
 
 impl Mark {
     /// The mark of a node; `None` for what we never touch.
-    pub fn of(node: &Node) -> Option<Self> {
+    pub(crate) fn of(node: &Node) -> Option<Self> {
         Some(match node {
             Node::Absent => Mark::Absent,
             Node::Directory { .. } => Mark::Directory,
@@ -181,14 +181,14 @@ impl Mark {
     }
 
     /// Whether `node` is what was marked.
-    pub fn matches(&self, node: &Node) -> bool {
+    pub(crate) fn matches(&self, node: &Node) -> bool {
         Mark::of(node).as_ref() == Some(self)
     }
 }
 
 impl Saved {
     /// Keeps `before`, given what is there `after`: of a file only what the two do not share.
-    pub fn new(before: &Node, after: &Node) -> Result<Self> {
+    pub(crate) fn new(before: &Node, after: &Node) -> Result<Self> {
         Ok(match before {
             Node::Absent => Saved::Absent,
             Node::Directory { mode } => Saved::Directory { mode: *mode, unknown: UnknownFields::default() },
@@ -227,7 +227,7 @@ impl Saved {
     /// The same without any byte of what was there: then [`Saved::restore`] answers `None`, and what is ours is taken out
     /// of what is there instead.
     #[must_use]
-    pub fn without_content(self) -> Self {
+    pub(crate) fn without_content(self) -> Self {
         match self {
             Saved::File { mode, owner, modified, sha256, unknown, .. } => Saved::File {
                 mode,
@@ -268,7 +268,7 @@ impl Saved {
     }
 
     /// The node as it was, made from what is there now. `None` if `now` is not what we left.
-    pub fn restore(&self, now: &Node) -> Option<Node> {
+    pub(crate) fn restore(&self, now: &Node) -> Option<Node> {
         Some(match self {
             Saved::Absent => Node::Absent,
             Saved::Directory { mode, .. } => Node::Directory { mode: *mode },

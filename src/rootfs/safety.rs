@@ -7,7 +7,7 @@ impl Sysroot {
     /// Whether somebody else could put something at `path` or replace what is there: each directory on the way that is
     /// there belongs to root, us or one of `trusted` (user ids) and nobody else can write it, or it is root's and
     /// sticky, like `/tmp`. `None` if nobody could; else why.
-    pub fn unsafe_way(&self, path: &str, trusted: &[u32]) -> Result<Option<String>> {
+    pub(crate) fn unsafe_way(&self, path: &str, trusted: &[u32]) -> Result<Option<String>> {
         let uid = crate::privilege::uid();
         let is_trusted = |owner: u32| owner == 0 || owner == uid || trusted.contains(&owner);
         let mut pending = vec![split(path).0.to_owned()];
@@ -39,7 +39,7 @@ impl Sysroot {
     /// Whether another user (not root, not the caller, not the owner of the root directory) owns something on the way to
     /// `path`, or `path` itself: links as they are given, and the directories that they really lead to (threat T35).
     /// `None` if nobody does; else what, and who.
-    pub fn others_way(&self, path: &str) -> Result<Option<String>> {
+    pub(crate) fn others_way(&self, path: &str) -> Result<Option<String>> {
         for way in std::iter::once(path.to_owned()).chain(self.canonical(path)?) {
             let mut path = way.as_str();
             loop {

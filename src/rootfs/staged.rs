@@ -11,13 +11,13 @@ const DIGITS: usize = 16;
 
 /// The name under which `name` is staged by the writer `set`: the path of the directory whose lock it holds, or random
 /// bytes where it holds none. Two writers never meet, and the next run of the same writer finds what this one left.
-pub fn name(set: &str, name: &str) -> String {
+pub(crate) fn name(set: &str, name: &str) -> String {
     let digest = Fingerprint::of(format!("{set}\0{name}").as_bytes());
     format!("{PREFIX}{}{SUFFIX}", digest.short(DIGITS))
 }
 
 /// Whether this is the name of a staged file, whatever it is for.
-pub fn is_staged(name: &str) -> bool {
+pub(crate) fn is_staged(name: &str) -> bool {
     let digits = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
     digits.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|c| c.is_ascii_hexdigit()))
 }

@@ -6,14 +6,14 @@ use crate::rootfs::directory::Directory;
 use crate::rootfs::{Kind, Meta, Sysroot};
 
 /// The largest file that we read or keep: a bundle of all the world's roots has a tenth of it (threat T9).
-pub const FILE_LIMIT: u64 = 32 * 1024 * 1024;
+pub(crate) const FILE_LIMIT: u64 = 32 * 1024 * 1024;
 
 /// The set-id bits of a mode. A node never has them: they are neither copied nor given back (threat T38).
-pub const SPECIAL: u32 = 0o6000;
+pub(crate) const SPECIAL: u32 = 0o6000;
 
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Node {
+pub(crate) enum Node {
     /// Nothing.
     Absent,
     /// A directory; its entries are nodes of their own.
@@ -34,22 +34,22 @@ pub enum Node {
 
 /// A regular file with all that a replacement must keep.
 #[derive(Clone, PartialEq, Eq)]
-pub struct File {
+pub(crate) struct File {
     /// The bytes.
-    pub content: Vec<u8>,
+    pub(crate) content: Vec<u8>,
     /// Permission bits, octal.
-    pub mode: u32,
+    pub(crate) mode: u32,
     /// Owner and group; `None` in a plan: the current user. Also `None` where we could not give a file away anyway.
-    pub owner: Option<(u32, u32)>,
+    pub(crate) owner: Option<(u32, u32)>,
     /// Last change, seconds since 1970 and nanoseconds; `None` in a plan: now, or `SOURCE_DATE_EPOCH`.
-    pub modified: Option<(i64, u32)>,
+    pub(crate) modified: Option<(i64, u32)>,
     /// Something is mounted exactly here, so that it cannot be replaced.
-    pub mount_point: bool,
+    pub(crate) mount_point: bool,
 }
 
 impl File {
     /// A file that a plan makes: this content and mode, owned by the current user.
-    pub fn new(content: Vec<u8>, mode: u32) -> Self {
+    pub(crate) fn new(content: Vec<u8>, mode: u32) -> Self {
         File { content, mode, owner: None, modified: None, mount_point: false }
     }
 }
@@ -63,7 +63,7 @@ impl std::fmt::Debug for File {
 
 impl Node {
     /// Whether `self` is what `wanted` asks for: kind, target, content and mode; owner where the plan names one.
-    pub fn satisfies(&self, wanted: &Node) -> bool {
+    pub(crate) fn satisfies(&self, wanted: &Node) -> bool {
         match (self, wanted) {
             (Node::File(actual), Node::File(wanted)) => {
                 actual.content == wanted.content
@@ -76,7 +76,7 @@ impl Node {
     }
 
     /// A short word for messages.
-    pub fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Node::Absent => "nothing",
             Node::Directory { .. } => "a directory",
@@ -91,7 +91,7 @@ impl Node {
 ///
 /// # Errors
 /// A file over 32 MiB, or one that cannot be read.
-pub fn read(sysroot: &Sysroot, path: &str) -> Result<Node> {
+pub(crate) fn read(sysroot: &Sysroot, path: &str) -> Result<Node> {
     match sysroot.lstat(path)? {
         None => Ok(Node::Absent),
         Some(meta) => read_known(sysroot, path, &meta),
@@ -99,7 +99,7 @@ pub fn read(sysroot: &Sysroot, path: &str) -> Result<Node> {
 }
 
 /// The same where it is known what kind of thing is there.
-pub fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
+pub(crate) fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
     Ok(match meta.kind {
         Kind::Directory => Node::Directory { mode: meta.mode & !SPECIAL },
         Kind::Special => Node::Special,
@@ -124,7 +124,7 @@ pub fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
 ///
 /// # Errors
 /// A file over 32 MiB, or one that cannot be read.
-pub fn read_entry(directory: &Directory, name: &str) -> Result<(Node, Option<Meta>)> {
+pub(crate) fn read_entry(directory: &Directory, name: &str) -> Result<(Node, Option<Meta>)> {
     let Some(meta) = directory.lstat(name)? else { return Ok((Node::Absent, None)) };
     let changed = || changed_while_reading(format!("{}/{name}", directory.display()));
     Ok(match meta.kind {

@@ -13,7 +13,7 @@ use crate::error::Result;
 
 /// Why a path cannot be made, replaced or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Obstacle {
+pub(crate) enum Obstacle {
     /// The file system is mounted read-only.
     ReadOnly,
     /// The caller has no permission to change the directory.
@@ -88,7 +88,7 @@ impl fmt::Display for Obstacle {
 
 impl Obstacle {
     /// What the administrator can do about it.
-    pub fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
             Obstacle::ReadOnly => {
                 "mount the file system read-write, or mount a writable volume (such as an emptyDir or a tmpfs) at that directory"
@@ -112,13 +112,13 @@ impl Obstacle {
 impl Sysroot {
     /// Whether the current user can create entries in the directory at `path`, or, where there is none, in the nearest
     /// one above it.
-    pub fn is_writable(&self, path: &str) -> Result<bool> {
+    pub(crate) fn is_writable(&self, path: &str) -> Result<bool> {
         Ok(self.directory_obstacle(path)?.is_none())
     }
 
     /// Why the caller cannot create entries in the directory at `path`, or, where there is none, in the nearest one
     /// above it; `None` if it can.
-    pub fn directory_obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
+    pub(crate) fn directory_obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
         let mut path = path;
         loop {
             if let Some(meta) = self.stat(path)? {
@@ -148,7 +148,7 @@ impl Sysroot {
 
     /// Why the caller cannot replace or remove what is at `path`, in a directory in which it can create entries;
     /// `None` if it can, or if nothing is there.
-    pub fn entry_obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
+    pub(crate) fn entry_obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
         let Some(meta) = self.lstat(path)? else { return Ok(None) };
         if meta.mount_point {
             return Ok(Some(Obstacle::Mounted));
@@ -169,7 +169,7 @@ impl Sysroot {
 
 impl Sysroot {
     /// Whether we are root, and the directory at `path` (or the nearest one above it) is another user's.
-    pub fn is_of_other_user(&self, path: &str) -> Result<bool> {
+    pub(crate) fn is_of_other_user(&self, path: &str) -> Result<bool> {
         if !crate::privilege::is_root() {
             return Ok(false);
         }
@@ -185,7 +185,7 @@ impl Sysroot {
 
     /// Why root cannot change what is at `path` with the rights of the user who owns its directory (or the nearest one
     /// above it); `None` if it can, or if the directory is no other user's.
-    pub fn other_users_obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
+    pub(crate) fn other_users_obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
         let (parent, name) = split(path);
         if !self.is_of_other_user(parent)? {
             return Ok(None);
@@ -214,7 +214,7 @@ fn permission(directory: &str, meta: &Meta) -> Obstacle {
 
 impl Directory {
     /// Whether we may create entries here.
-    pub fn is_writable(&self) -> bool {
+    pub(crate) fn is_writable(&self) -> bool {
         self.access().is_ok()
     }
 

@@ -22,11 +22,11 @@ const LISTED: usize = 5;
 /// Where a batch of certificates comes from.
 pub(super) struct Origin<'a> {
     /// Source id.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// The file, for file sources.
-    pub file: Option<&'a Path>,
+    pub(crate) file: Option<&'a Path>,
     /// Whether unsuitable ones are left out (a source of many roots) or fail the run (a source that names one).
-    pub many: bool,
+    pub(crate) many: bool,
 }
 
 pub(super) struct Collected<'a> {

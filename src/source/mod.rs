@@ -19,7 +19,8 @@ use crate::net::Net;
 use crate::net::dns::Settings;
 use crate::runtime;
 
-pub use self::request::{Request, Source, step_ca_base};
+pub(crate) use self::request::step_ca_base;
+pub use self::request::{Request, Source};
 
 use self::collect::Collected;
 
@@ -71,7 +72,7 @@ pub struct Anchor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeftOut {
     /// For people, escaped; empty if it could not be read.
-    pub subject: String,
+    pub(crate) subject: String,
     /// If it could be read.
     pub fingerprint: Option<Fingerprint>,
     /// Id of the source, or the file within it.
@@ -86,7 +87,7 @@ pub struct SourceReport {
     /// [`Source::id`]: stable, the state's key.
     pub id: String,
     /// The key that older versions gave it, if that was another one.
-    pub former_id: Option<String>,
+    pub(crate) former_id: Option<String>,
     /// Whether the source's set is to be made equal to what it gave now.
     pub replaces: bool,
     /// Whether it was asked or read.
@@ -94,7 +95,7 @@ pub struct SourceReport {
     /// Whether its anchors are what it gives now, not what an earlier run was given.
     pub fresh: bool,
     /// Whether each certificate of it is named by a fingerprint, or came from a CA whose root is.
-    pub by_pin: bool,
+    pub(crate) by_pin: bool,
     /// Who vouched for it, for people.
     pub vouched_by: Option<String>,
     /// The proxy that it was asked through, masked.
@@ -109,7 +110,7 @@ pub struct SourceReport {
 ///
 /// # Errors
 /// Usage errors first (threat T1); then the first source that fails. Nothing is accepted in part.
-pub fn acquire(request: &Request, known: &Known, env: &Env) -> Result<Acquired> {
+pub(crate) fn acquire(request: &Request, known: &Known, env: &Env) -> Result<Acquired> {
     acquire_in(Path::new("/"), request, known, env)
 }
 

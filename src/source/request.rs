@@ -102,7 +102,7 @@ impl Source {
     }
 
     /// The name that older versions gave it, if that was another one: two sources may have had it.
-    pub fn former_id(&self) -> Option<String> {
+    pub(crate) fn former_id(&self) -> Option<String> {
         let url = self.url().ok().flatten()?;
         let (id, former) = (self.id().ok()?, masked(&url));
         (id != former && !matches!(self, Source::StepCa { .. })).then_some(former)
@@ -134,7 +134,7 @@ fn with_scheme(value: &str) -> String {
 ///
 /// # Errors
 /// No URL, or one that is not https.
-pub fn step_ca_base(value: &str) -> Result<Url> {
+pub(crate) fn step_ca_base(value: &str) -> Result<Url> {
     let mut url = parse(&with_scheme(value.trim()), "--ca-url")?;
     if url.scheme() != "https" {
         return Err(Error::usage("a step-ca is reached over https").at(masked(&url)).hint(
@@ -186,7 +186,7 @@ impl Request {
     ///
     /// # Errors
     /// Usage errors, each naming the option or variable that is wrong.
-    pub fn validate(&self) -> Result<()> {
+    pub(crate) fn validate(&self) -> Result<()> {
         if self.sources.is_empty() {
             return Err(Error::usage("no source of certificates is given").hint(
                 "give `--ca-url URL --fingerprint HEX`, `--root-url URL --fingerprint HEX`, `--bundle-url URL` or `--ca-file FILE`",

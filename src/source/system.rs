@@ -23,10 +23,10 @@ const OLD_AFTER: i64 = 365 * 24 * 60 * 60;
 
 /// Trusted roots, and whose they are.
 pub(crate) struct TrustedRoots {
-    pub roots: Vec<CertificateDer<'static>>,
+    pub(crate) roots: Vec<CertificateDer<'static>>,
     /// For people: "the roots of …".
-    pub named: String,
-    pub warning: Option<String>,
+    pub(crate) named: String,
+    pub(crate) warning: Option<String>,
 }
 
 /// The roots of the system below `root`. `SSL_CERT_FILE` and `SSL_CERT_DIR` name them if they are set. The compiled-in

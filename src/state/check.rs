@@ -16,13 +16,13 @@ use crate::trust::updater::Ownership;
 
 /// A record that was right when it was written, and that nothing in the tree supports any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unclaimed {
+pub(crate) struct Unclaimed {
     /// The path recorded.
-    pub path: String,
+    pub(crate) path: String,
     /// The known path that led there; `None` for a directory that we made for something that is gone.
-    pub via: Option<String>,
+    pub(crate) via: Option<String>,
     /// What is there, or what the record says was there, is no trust store.
-    pub is_no_store: bool,
+    pub(crate) is_no_store: bool,
 }
 
 /// Whether what is at a path and what stood there before are trust stores. Behind a link (`is_linked`) the two may
@@ -49,7 +49,7 @@ fn is_of_a_store(sysroot: &Sysroot, path: &str, record: &PathRecord, is_linked: 
 
 /// The row of the table that a state or a journal of this tree names. The error says which row it is that this trustup
 /// does not know, if a newer one may know it; a row that is known belongs to another kind of tree.
-pub fn row(id: &str, sysroot: &Sysroot) -> Result<&'static distro::Distro, Option<String>> {
+pub(crate) fn row(id: &str, sysroot: &Sysroot) -> Result<&'static distro::Distro, Option<String>> {
     let is_known = || [false, true].into_iter().any(|is_private| distro::by_id(id, is_private).is_some());
     distro::by_id(id, sysroot.is_private())
         .ok_or_else(|| (!is_known()).then(|| format!("the row `{id}` of the table of distributions")))
@@ -60,7 +60,7 @@ pub fn row(id: &str, sysroot: &Sysroot) -> Result<&'static distro::Distro, Optio
 ///
 /// # Errors
 /// Somebody other than trustup wrote a record.
-pub fn check_records<'a>(
+pub(crate) fn check_records<'a>(
     sysroot: &Sysroot,
     row: &distro::Distro,
     records: impl Iterator<Item = (&'a String, &'a PathRecord)> + Clone,
@@ -117,7 +117,7 @@ pub fn check_records<'a>(
 
 /// Notes in a record that is about to be written which known path leads there, where nothing else makes it ours:
 /// that link may be gone when the record is read. `former` is what the state said before.
-pub fn attribute(
+pub(crate) fn attribute(
     sysroot: &Sysroot,
     row: &distro::Distro,
     path: &str,

@@ -90,7 +90,7 @@ impl StepCaClient {
     }
 
     /// Its address.
-    pub fn base(&self) -> &Url {
+    pub(crate) fn base(&self) -> &Url {
         &self.base
     }
 

@@ -25,9 +25,9 @@ use super::Provisioners;
 pub const VALID_FOR: Duration = Duration::from_secs(300);
 
 /// step-ca sets no limit; a day is more than any start of a container takes.
-pub const LONGEST: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Shorter than a request may take.
-pub const SHORTEST: Duration = Duration::from_secs(10);
+pub(crate) const SHORTEST: Duration = Duration::from_secs(10);
 
 /// What a token says.
 #[derive(Clone, Debug)]
@@ -221,7 +221,7 @@ fn compact(bytes: &[u8]) -> Option<String> {
 ///
 /// # Errors
 /// What step-ca would refuse without saying why.
-pub fn check_birth_certificate(chain: &[Certificate], key: &PrivateKey, now: i64) -> Result<()> {
+pub(crate) fn check_birth_certificate(chain: &[Certificate], key: &PrivateKey, now: i64) -> Result<()> {
     let Some(leaf) = chain.first() else {
         return Err(Error::usage("there is no birth certificate"));
     };

@@ -10,7 +10,7 @@ pub mod mint;
 mod provisioner;
 
 pub use self::client::{RequestFailure, SignedChain, StepCaClient};
-pub use self::provisioner::{Provisioner, ProvisionerKind, Provisioners};
+pub(crate) use self::provisioner::{Provisioner, ProvisionerKind, Provisioners};
 
 /// How far a token's times may be off (step-ca's `jwt.go`, both ways), in seconds.
-pub const LEEWAY: i64 = 60;
+pub(crate) const LEEWAY: i64 = 60;

@@ -12,14 +12,14 @@ use crate::text;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Provisioner {
     /// Its name: `iss` of its tokens.
-    pub name: String,
+    pub(crate) name: String,
     /// Its kind, and what matters of it.
-    pub kind: ProvisionerKind,
+    pub(crate) kind: ProvisionerKind,
 }
 
 /// What a provisioner accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProvisionerKind {
+pub(crate) enum ProvisionerKind {
     /// Tokens signed with a key of its own.
     Jwk {
         /// Key id: `kid` of its tokens.
@@ -68,7 +68,7 @@ impl Provisioner {
     }
 
     /// For people: `JWK`, `X5C`, `ACME`, …
-    pub fn word(&self) -> &str {
+    pub(crate) fn word(&self) -> &str {
         match &self.kind {
             ProvisionerKind::Jwk { .. } => "JWK",
             ProvisionerKind::X5c => "X5C",
@@ -84,7 +84,7 @@ pub struct Provisioners(pub Vec<Provisioner>);
 
 impl Provisioners {
     /// Those with this name.
-    pub fn named(&self, name: &str) -> impl Iterator<Item = &Provisioner> {
+    pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = &Provisioner> {
         self.0.iter().filter(move |provisioner| provisioner.name == name)
     }
 
@@ -92,7 +92,7 @@ impl Provisioners {
     ///
     /// # Errors
     /// There is none: as [`Provisioners::missing`].
-    pub fn require(&self, name: &str, word: &str) -> Result<()> {
+    pub(crate) fn require(&self, name: &str, word: &str) -> Result<()> {
         if self.named(name).any(|provisioner| provisioner.word() == word) {
             return Ok(());
         }
@@ -128,7 +128,7 @@ impl Provisioners {
     }
 
     /// The error for a name that no provisioner of this kind has; it lists those that there are.
-    pub fn missing(&self, name: &str, word: &str) -> Error {
+    pub(crate) fn missing(&self, name: &str, word: &str) -> Error {
         const SHOWN: usize = 10;
         let shown = text::escape(name);
         let of_kind: Vec<&Provisioner> =

@@ -16,23 +16,23 @@ pub struct Distro {
     /// The row's name in messages, JSON and state.
     pub id: &'static str,
     /// What people call the family.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The values of os-release's `ID` (lower case) that choose this row; `ID_LIKE` is held against the same list.
-    pub ids: &'static [&'static str],
+    pub(crate) ids: &'static [&'static str],
     /// Values of `ID` that more than one family has, with how os-release's `NAME` begins where it is this one. They go
     /// before `ids`.
-    pub named: &'static [(&'static str, &'static str)],
+    pub(crate) named: &'static [(&'static str, &'static str)],
     /// Which files the family has and what its tool does with them.
-    pub updater: &'static dyn Updater,
+    pub(crate) updater: &'static dyn Updater,
     /// How to get the family's native tool; empty where there is none.
-    pub install_hint: &'static str,
+    pub(crate) install_hint: &'static str,
     /// How the row is proven, for the listing.
-    pub proof: Proof,
+    pub(crate) proof: Proof,
 }
 
 /// How a row is proven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proof {
+pub(crate) enum Proof {
     /// Against the distribution's own tool in a real root file system.
     RealTool,
     /// The same tool as a proven row's, and a fixture of this distribution's image.
@@ -43,7 +43,7 @@ pub enum Proof {
 
 impl Proof {
     /// The proof in a few words, for `detect --list` and the README.
-    pub fn describe(self) -> String {
+    pub(crate) fn describe(self) -> String {
         match self {
             Proof::RealTool => "real tool, file for file".to_owned(),
             Proof::SameTool(row) => format!("fixture; same tool as {row}"),
@@ -216,7 +216,7 @@ pub static DISTROS: &[Distro] = &[
 ];
 
 /// No distribution: the private store of a user who cannot write the system's stores.
-pub static PRIVATE: Distro = Distro {
+pub(crate) static PRIVATE: Distro = Distro {
     id: "private",
     name: "private stores",
     ids: &[],
@@ -228,7 +228,7 @@ pub static PRIVATE: Distro = Distro {
 
 /// The row for this os-release and why it was chosen: `ID` first (with `NAME` where families share one), then `ID_LIKE` in its order; no or an unknown
 /// os-release is "bundle-only". Nothing else counts: directories of other families lie around in real images.
-pub fn choose(release: Option<&Release>) -> (&'static Distro, String) {
+pub(crate) fn choose(release: Option<&Release>) -> (&'static Distro, String) {
     let fallback = &DISTROS[DISTROS.len() - 1];
     let Some(release) = release else {
         return (fallback, "there is no os-release".to_owned());
@@ -252,7 +252,7 @@ pub fn choose(release: Option<&Release>) -> (&'static Distro, String) {
 }
 
 /// The row with this name, for state written by an earlier run; a private store has its own row and no other.
-pub fn by_id(id: &str, is_private: bool) -> Option<&'static Distro> {
+pub(crate) fn by_id(id: &str, is_private: bool) -> Option<&'static Distro> {
     let rows = if is_private { std::slice::from_ref(&PRIVATE) } else { DISTROS };
     rows.iter().find(|row| row.id == id)
 }

@@ -18,7 +18,7 @@ use crate::trust::view::View;
 
 /// Which updater the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum UpdaterChoice {
+pub(crate) enum UpdaterChoice {
     /// The distribution's program where it can run and loses nothing, else our own.
     #[default]
     Auto,
@@ -30,7 +30,7 @@ pub enum UpdaterChoice {
 
 /// Which updater it will be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum UpdaterUsed {
+pub(crate) enum UpdaterUsed {
     /// The distribution's, at this absolute path.
     Native(String),
     /// Our own.
@@ -39,7 +39,7 @@ pub enum UpdaterUsed {
 
 impl UpdaterUsed {
     /// Which of the two it is.
-    pub fn kind(&self) -> UpdaterKind {
+    pub(crate) fn kind(&self) -> UpdaterKind {
         match self {
             UpdaterUsed::Native(_) => UpdaterKind::Native,
             UpdaterUsed::Builtin => UpdaterKind::Builtin,
@@ -51,7 +51,7 @@ impl UpdaterUsed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum UpdaterKind {
+pub(crate) enum UpdaterKind {
     /// The distribution's own program.
     Native,
     /// trustup itself.
@@ -60,7 +60,7 @@ pub enum UpdaterKind {
 
 impl UpdaterKind {
     /// As it is shown to people: the word that JSON has.
-    pub fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             UpdaterKind::Native => "native",
             UpdaterKind::Builtin => "builtin",
@@ -70,13 +70,13 @@ impl UpdaterKind {
 
 /// The updater chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Chosen {
+pub(crate) struct Chosen {
     /// Native or built-in.
-    pub updater: UpdaterUsed,
+    pub(crate) updater: UpdaterUsed,
     /// Why.
-    pub why: String,
+    pub(crate) why: String,
     /// Whether a person should hear of it unasked: the native one is there, and would do harm.
-    pub notable: bool,
+    pub(crate) notable: bool,
 }
 
 /// Why the native updater is not used.
@@ -91,17 +91,17 @@ enum WhyNot {
 #[derive(Debug)]
 pub struct Facts {
     /// The row of the table.
-    pub row: &'static Distro,
+    pub(crate) row: &'static Distro,
     /// Why that row.
-    pub why: String,
+    pub(crate) why: String,
     /// Whether the user named it.
-    pub is_named: bool,
+    pub(crate) is_named: bool,
     /// os-release, if there is one.
-    pub release: Option<Release>,
+    pub(crate) release: Option<Release>,
     /// The outputs that are there or will be made.
-    pub outputs: Vec<Output>,
+    pub(crate) outputs: Vec<Output>,
     /// What each of them offers now.
-    pub offers: verify::Offers,
+    pub(crate) offers: verify::Offers,
 }
 
 impl Facts {
@@ -132,7 +132,7 @@ impl Facts {
     }
 
     /// The facts as an earlier run saw them, whatever os-release says now: to take out what that run put in.
-    pub fn gather_as(view: &View, row: &'static Distro) -> Result<Self> {
+    pub(crate) fn gather_as(view: &View, row: &'static Distro) -> Result<Self> {
         Facts::of_row(view, row, "an earlier run worked with this row".to_owned(), None)
     }
 
@@ -147,7 +147,7 @@ impl Facts {
     ///
     /// # Errors
     /// `native` was asked for and cannot be had.
-    pub fn updater(&self, view: &View, choice: UpdaterChoice) -> Result<Chosen> {
+    pub(crate) fn updater(&self, view: &View, choice: UpdaterChoice) -> Result<Chosen> {
         let builtin = |why, notable| Chosen { updater: UpdaterUsed::Builtin, why, notable };
         if choice == UpdaterChoice::Builtin {
             return Ok(builtin("asked for".to_owned(), false));
@@ -164,7 +164,7 @@ impl Facts {
     }
 
     /// The error of `--updater native` where the family's program cannot be used.
-    pub fn no_native(&self, why: &str) -> Error {
+    pub(crate) fn no_native(&self, why: &str) -> Error {
         let error = Error::unsupported(format!("the distribution's own trust update cannot be used: {why}"))
             .hint("`--updater auto` uses the built-in updater instead");
         let install = self.row.install_hint;
@@ -245,28 +245,28 @@ impl Facts {
 /// An output as `detect` shows it.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct OutputView {
+pub(crate) struct OutputView {
     /// Where programs look.
-    pub path: String,
+    pub(crate) path: String,
     /// How it is read.
-    pub kind: OutputKind,
+    pub(crate) kind: OutputKind,
     /// Whether it is there.
-    pub exists: bool,
+    pub(crate) exists: bool,
     /// The path with every link resolved.
-    pub real_path: Option<String>,
+    pub(crate) real_path: Option<String>,
     /// How many roots it offers.
-    pub certificates: usize,
+    pub(crate) certificates: usize,
     /// Whether it can be replaced by the current user.
-    pub writable: bool,
+    pub(crate) writable: bool,
     /// Something is mounted exactly there: it is never replaced.
-    pub mounted: bool,
+    pub(crate) mounted: bool,
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub damage: Option<String>,
+    pub(crate) damage: Option<String>,
 }
 
 /// Why the current user cannot write an output, links followed; `None` if it can.
-pub fn output_obstacle(view: &View, kind: OutputKind, path: &str) -> Result<Option<Obstacle>> {
+pub(crate) fn output_obstacle(view: &View, kind: OutputKind, path: &str) -> Result<Option<Obstacle>> {
     match (kind, view.follow_actual(path)?) {
         (OutputKind::HashDirectory | OutputKind::NssDatabase, _) => view.directory_obstacle(path),
         (_, Some((real, _))) => view.obstacle(&real),
@@ -275,7 +275,7 @@ pub fn output_obstacle(view: &View, kind: OutputKind, path: &str) -> Result<Opti
 }
 
 /// The outputs as `detect` shows them.
-pub fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
+pub(crate) fn output_views(view: &View, facts: &Facts) -> Result<Vec<OutputView>> {
     let sysroot = view.sysroot();
     let mut views = Vec::new();
     for output in &facts.outputs {

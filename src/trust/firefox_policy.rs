@@ -14,21 +14,21 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
-pub use self::owner::Policy;
+pub(crate) use self::owner::Policy;
 use crate::error::{Error, Result};
 
 /// Where Firefox looks on Linux, for every user.
-pub const PATH: &str = "/etc/firefox/policies/policies.json";
+pub(crate) const PATH: &str = "/etc/firefox/policies/policies.json";
 /// A policy file that we make: browsers of every user read it.
-pub const MODE: u32 = 0o644;
+pub(crate) const MODE: u32 = 0o644;
 /// Where certificates go that have no anchor file of their own; Firefox looks here for relative names.
-pub const CERTIFICATES: &str = "/usr/lib/mozilla/certificates";
+pub(crate) const CERTIFICATES: &str = "/usr/lib/mozilla/certificates";
 
 /// The keys that lead to the list.
 const KEYS: [&str; 3] = ["policies", "Certificates", "Install"];
 
 /// The file of an anchor of this name that has none elsewhere.
-pub fn certificate_file(name: &str) -> String {
+pub(crate) fn certificate_file(name: &str) -> String {
     format!("{CERTIFICATES}/{name}.pem")
 }
 
@@ -37,7 +37,11 @@ pub fn certificate_file(name: &str) -> String {
 ///
 /// # Errors
 /// What is there is no JSON, or has another type where the list should be.
-pub fn merged(existing: Option<&[u8]>, ours: &[String], former_ours: &[String]) -> Result<Option<Vec<u8>>> {
+pub(crate) fn merged(
+    existing: Option<&[u8]>,
+    ours: &[String],
+    former_ours: &[String],
+) -> Result<Option<Vec<u8>>> {
     let Some(existing) = existing else {
         return Ok((!ours.is_empty()).then(|| fresh(ours).into_bytes()));
     };
@@ -52,7 +56,7 @@ pub fn merged(existing: Option<&[u8]>, ours: &[String], former_ours: &[String]) 
 }
 
 /// The certificates that a policy file names; none if it is damaged, as for Firefox.
-pub fn named(existing: &[u8]) -> Vec<String> {
+pub(crate) fn named(existing: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(existing).unwrap_or_default();
     match serde_json::from_str::<IgnoredAny>(text).ok().and_then(|_| ListPosition::find(text).ok()) {
         Some(place) if place.missing.is_empty() => {

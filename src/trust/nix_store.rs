@@ -6,10 +6,10 @@ use crate::trust::owners::{Closed, Owner};
 const READ_ONLY: [&str; 2] = ["/nix", "/etc/static"];
 
 /// The file that marks a NixOS system; the images of Nix alone do not have it.
-pub const NIXOS: &str = "/etc/NIXOS";
+pub(crate) const NIXOS: &str = "/etc/NIXOS";
 
 /// Whether only Nix may write at `location`, a path whose directories are resolved.
-pub fn holds(location: &str) -> bool {
+pub(crate) fn holds(location: &str) -> bool {
     READ_ONLY
         .iter()
         .any(|top| location.strip_prefix(top).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
@@ -17,7 +17,7 @@ pub fn holds(location: &str) -> bool {
 
 /// What only Nix writes, as an owner.
 #[derive(Debug)]
-pub struct NixStore;
+pub(crate) struct NixStore;
 
 static CLOSED: Closed = Closed {
     why: "it is in Nix's store, where only Nix writes",

@@ -9,33 +9,33 @@ use crate::error::Result;
 use crate::rootfs::Sysroot;
 
 /// Where os-release is looked for, in this order (os-release(5)).
-pub const PATHS: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
+pub(crate) const PATHS: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
 /// An os-release has a few hundred bytes; threat T9.
 const LIMIT: u64 = 64 * 1024;
 
 /// What os-release says of a system.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Release {
+pub(crate) struct Release {
     /// `ID`, lower case.
-    pub id: String,
+    pub(crate) id: String,
     /// `NAME`.
-    pub name: String,
+    pub(crate) name: String,
     /// `ID_LIKE`, nearest first, lower case.
-    pub id_like: Vec<String>,
+    pub(crate) id_like: Vec<String>,
     /// `VERSION_ID`; empty on rolling distributions.
-    pub version_id: String,
+    pub(crate) version_id: String,
     /// `PRETTY_NAME`.
-    pub pretty_name: String,
+    pub(crate) pretty_name: String,
     /// The file that said so.
-    pub file: String,
+    pub(crate) file: String,
 }
 
 /// Reads the first os-release that is there; `None` if there is none.
 ///
 /// # Errors
 /// One is there and is no regular file of at most 64 KiB.
-pub fn read(sysroot: &Sysroot) -> Result<Option<Release>> {
+pub(crate) fn read(sysroot: &Sysroot) -> Result<Option<Release>> {
     for path in PATHS {
         if let Some((bytes, _)) = sysroot.read(path, LIMIT)? {
             return Ok(Some(Release { file: path.to_owned(), ..parse(&String::from_utf8_lossy(&bytes)) }));
@@ -45,7 +45,7 @@ pub fn read(sysroot: &Sysroot) -> Result<Option<Release>> {
 }
 
 /// Reads the text of an os-release. Lines that are no `KEY=value` (NUL bytes, a lone quote) are left out.
-pub fn parse(text: &str) -> Release {
+pub(crate) fn parse(text: &str) -> Release {
     let lines = text.trim_start_matches('\u{feff}').lines().filter_map(checked).map(str::to_owned);
     let release: OsRelease = lines.collect();
     Release {

@@ -9,13 +9,13 @@ use crate::rootfs::record::PathRecord;
 #[derive(Clone, Debug, Default)]
 pub struct Ours {
     /// What stood at each path that we changed, before and after.
-    pub records: BTreeMap<String, PathRecord>,
+    pub(crate) records: BTreeMap<String, PathRecord>,
     /// The roots that we put in.
-    pub installed: BTreeSet<Fingerprint>,
+    pub(crate) installed: BTreeSet<Fingerprint>,
     /// Their anchor files.
-    pub files: BTreeSet<String>,
+    pub(crate) files: BTreeSet<String>,
     /// The certificate files that text of others (a policy) names for us.
-    pub named: Vec<String>,
+    pub(crate) named: Vec<String>,
     /// The row of the table of distributions, if the user named it (`--distribution`).
-    pub distribution: Option<String>,
+    pub(crate) distribution: Option<String>,
 }

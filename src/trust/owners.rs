@@ -20,7 +20,7 @@ use crate::trust::{firefox_policy, nix_store, p11_format, pem_file};
 /// accepts it only byte for byte (p11-kit's comments and EDK2's lists, keystores); then PEM blocks, which are found in
 /// any file. For [`known_paths`] the order is the one in which links are asked where they lead: bundles, then
 /// keystores. For all other questions at most one owner answers.
-pub static OWNERS: [&dyn Owner; 8] = [
+pub(crate) static OWNERS: [&dyn Owner; 8] = [
     &nix_store::NixStore,
     &profile::Profile,
     &firefox_policy::Policy,
@@ -32,7 +32,7 @@ pub static OWNERS: [&dyn Owner; 8] = [
 ];
 
 /// A format, and the paths that it has. Each method has a default for formats that have no rule of the kind.
-pub trait Owner: Debug + Sync {
+pub(crate) trait Owner: Debug + Sync {
     /// Whether state and journal may hold this record of a path that the format has in every root file system
     /// (threat T11).
     fn may_record(&self, _path: &str, _record: &PathRecord) -> bool {
@@ -89,18 +89,18 @@ pub trait Owner: Debug + Sync {
 
 /// A file as it is now.
 #[derive(Clone, Copy, Debug)]
-pub struct Existing<'a> {
+pub(crate) struct Existing<'a> {
     /// Where it really is.
-    pub location: &'a str,
+    pub(crate) location: &'a str,
     /// The path under which the state records it; `None`: our last run did not change it.
-    pub recorded: Option<&'a str>,
+    pub(crate) recorded: Option<&'a str>,
     /// Its bytes.
-    pub content: &'a [u8],
+    pub(crate) content: &'a [u8],
 }
 
 /// A file without what is ours in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Rest {
+pub(crate) enum Rest {
     /// It stays as it is.
     Same,
     /// Without ours there would be no file.
@@ -111,27 +111,27 @@ pub enum Rest {
 
 /// A place where only another program writes, whatever links lead there.
 #[derive(Debug)]
-pub struct Closed {
+pub(crate) struct Closed {
     /// Why a store in there is left as it is.
-    pub why: &'static str,
+    pub(crate) why: &'static str,
     /// What the administrator can do about that.
-    pub hint: &'static str,
+    pub(crate) hint: &'static str,
     /// The error where a path of a plan leads there by a link.
-    pub refusal: &'static str,
+    pub(crate) refusal: &'static str,
     /// What the administrator can do about that error.
-    pub remedy: &'static str,
+    pub(crate) remedy: &'static str,
 }
 
 impl Closed {
     /// The same as what stands in the way of a change.
-    pub fn obstacle(&self) -> Obstacle {
+    pub(crate) fn obstacle(&self) -> Obstacle {
         Obstacle::Reserved { why: self.why, hint: self.hint }
     }
 }
 
 /// Whether a record may name this path (threat T11): a path that a format has; a store by its name; or a directory on
 /// the way to a store that `all` of the recorded paths name by its name, or that is one of the recorded `stores`.
-pub fn may_record<'a>(
+pub(crate) fn may_record<'a>(
     path: &str,
     record: &PathRecord,
     mut all: impl Iterator<Item = &'a String>,
@@ -151,7 +151,7 @@ pub fn may_record<'a>(
 }
 
 /// Why a state may not keep one of these records (threat T11); `None` if it may keep all.
-pub fn objection<'a>(
+pub(crate) fn objection<'a>(
     records: impl Iterator<Item = (&'a String, &'a PathRecord)> + Clone,
 ) -> Option<&'static str> {
     let of = |owner: &&dyn Owner| records.clone().find_map(|(path, record)| owner.objection(path, record));
@@ -159,48 +159,48 @@ pub fn objection<'a>(
 }
 
 /// Whether a state may keep this record.
-pub fn may_keep(path: &str, record: &PathRecord) -> bool {
+pub(crate) fn may_keep(path: &str, record: &PathRecord) -> bool {
     OWNERS.iter().all(|owner| owner.objection(path, record).is_none())
 }
 
 /// Whether the name of this path is that of a store that can be in any directory.
-pub fn is_store_by_name(path: &str) -> bool {
+pub(crate) fn is_store_by_name(path: &str) -> bool {
     let name = split(path).1;
     OWNERS.iter().any(|owner| owner.is_store_name(name))
 }
 
 /// The paths at which programs look for stores.
-pub fn known_paths() -> impl Iterator<Item = &'static str> {
+pub(crate) fn known_paths() -> impl Iterator<Item = &'static str> {
     OWNERS.iter().flat_map(|owner| owner.known_paths()).copied()
 }
 
 /// Whether trustup makes the file at this path for a format.
-pub fn is_own_file(path: &str) -> bool {
+pub(crate) fn is_own_file(path: &str) -> bool {
     OWNERS.iter().any(|owner| owner.own_files().contains(&path))
 }
 
 /// The files that formats have for an anchor of this name.
-pub fn certificate_files(anchor: &str) -> impl Iterator<Item = String> {
+pub(crate) fn certificate_files(anchor: &str) -> impl Iterator<Item = String> {
     OWNERS.iter().filter_map(move |owner| owner.certificate_file(anchor))
 }
 
 /// The content of a file without what is ours; `None` if there is nothing of ours in it.
-pub fn without_ours(file: &Existing, ours: &Ours) -> Option<Rest> {
+pub(crate) fn without_ours(file: &Existing, ours: &Ours) -> Option<Rest> {
     OWNERS.iter().find_map(|owner| owner.without_ours(file, ours))
 }
 
 /// Whether two files of a store differ in nothing but certificates (threat T34).
-pub fn differ_only_in_certificates(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn differ_only_in_certificates(one: &[u8], other: &[u8]) -> bool {
     OWNERS.iter().any(|owner| owner.differ_only_in_certificates(one, other))
 }
 
 /// How the path of a trust store may be written.
-pub fn rules(path: &str) -> Rules<'static> {
+pub(crate) fn rules(path: &str) -> Rules<'static> {
     let name = split(path).1;
     OWNERS.iter().find_map(|owner| owner.write_rules(name)).unwrap_or_default()
 }
 
 /// Whether only another program may write at `location`, a path whose directories are resolved.
-pub fn closed(location: &str) -> Option<&'static Closed> {
+pub(crate) fn closed(location: &str) -> Option<&'static Closed> {
     OWNERS.iter().find_map(|owner| owner.closed(location))
 }

@@ -8,7 +8,7 @@ use crate::trust::plausible;
 
 /// Any file with PEM blocks.
 #[derive(Debug)]
-pub struct PemFile;
+pub(crate) struct PemFile;
 
 impl Owner for PemFile {
     /// Our blocks are removed, and all else stays as it is. A file of which nothing is left goes if it is an anchor file

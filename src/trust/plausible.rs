@@ -28,7 +28,7 @@ const NAMED: usize = 3;
 
 /// What became of a recorded former content.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Plausibility {
+pub(crate) enum Plausibility {
     /// It may come back, as this node. The text says what of it is not given back: bits of a mode, an owner.
     Believed(Node, Option<String>),
     /// It may not; why.
@@ -39,7 +39,12 @@ pub enum Plausibility {
 ///
 /// # Errors
 /// A path on the way cannot be read.
-pub fn judge(view: &View, path: &str, before: Node, known: &BTreeSet<Fingerprint>) -> Result<Plausibility> {
+pub(crate) fn judge(
+    view: &View,
+    path: &str,
+    before: Node,
+    known: &BTreeSet<Fingerprint>,
+) -> Result<Plausibility> {
     let actual = view.actual(path)?;
     if let Some(why) = raises_trust(view, path, &before, &actual, known)? {
         return Ok(Plausibility::Doubted(why));
@@ -83,7 +88,7 @@ pub fn judge(view: &View, path: &str, before: Node, known: &BTreeSet<Fingerprint
 ///
 /// # Errors
 /// A path on the way cannot be read.
-pub fn gained(view: &View, path: &str, before: &Node) -> Result<Vec<(Fingerprint, String)>> {
+pub(crate) fn gained(view: &View, path: &str, before: &Node) -> Result<Vec<(Fingerprint, String)>> {
     let Node::File(file) = before else { return Ok(Vec::new()) };
     let (directory, name) = split(path);
     if name == CERT_DB {
@@ -185,7 +190,7 @@ fn ders(content: &[u8]) -> Vec<Vec<u8>> {
 ///
 /// # Errors
 /// A path on the way cannot be read.
-pub fn present(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> {
+pub(crate) fn present(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> {
     let mut found = BTreeSet::new();
     if let Some((location, node)) = view.follow_actual(path)?
         && let Node::File(file) = node.as_ref()
@@ -197,7 +202,7 @@ pub fn present(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> {
 }
 
 /// The fingerprints of what at least one kind of program could find in a file of these bytes.
-pub fn in_content(content: &[u8]) -> BTreeSet<Fingerprint> {
+pub(crate) fn in_content(content: &[u8]) -> BTreeSet<Fingerprint> {
     readable(content).into_iter().map(|root| root.fingerprint).collect()
 }
 
@@ -207,7 +212,7 @@ pub fn in_content(content: &[u8]) -> BTreeSet<Fingerprint> {
 ///
 /// # Errors
 /// A path on the way cannot be read.
-pub fn offered(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> {
+pub(crate) fn offered(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> {
     let end = view.follow_actual(path)?;
     let Some(Node::File(file)) = end.as_ref().map(|(_, node)| node.as_ref()) else {
         return Ok(BTreeSet::new());
@@ -344,7 +349,7 @@ fn is_cut_out_of(before: &[u8], now: &[u8]) -> bool {
 }
 
 /// Whether these bytes are a trust store of some kind, or an empty file in the place of one.
-pub fn is_store(content: &[u8]) -> bool {
+pub(crate) fn is_store(content: &[u8]) -> bool {
     const SQLITE: &[u8] = b"SQLite format 3\0";
     content.iter().all(u8::is_ascii_whitespace)
         || !ders(content).is_empty()
@@ -355,13 +360,13 @@ pub fn is_store(content: &[u8]) -> bool {
 }
 
 /// Whether these bytes are a Java keystore.
-pub fn is_keystore(content: &[u8]) -> bool {
+pub(crate) fn is_keystore(content: &[u8]) -> bool {
     KeystoreFormat::of(content) != Err(KeystoreProblem::NotAKeystore)
 }
 
 /// Whether two files of certificates differ in nothing but certificates: the text between the blocks is the same, and
 /// neither holds a private key.
-pub fn differ_only_in_certificates(one: &[u8], other: &[u8]) -> bool {
+pub(crate) fn differ_only_in_certificates(one: &[u8], other: &[u8]) -> bool {
     let rest = |content: &[u8]| -> Option<Vec<u8>> {
         let (mut rest, mut from) = (Vec::new(), 0);
         for block in pem::blocks(content) {

@@ -13,7 +13,7 @@ use crate::trust::view::View;
 ///
 /// # Errors
 /// Something on the way to a program cannot be read.
-pub fn overlooked_tool(view: &View, facts: &Facts) -> Result<Option<String>> {
+pub(crate) fn overlooked_tool(view: &View, facts: &Facts) -> Result<Option<String>> {
     if view.sysroot().is_private() || facts.is_named || facts.row.updater.anchor_directory().is_some() {
         return Ok(None);
     }

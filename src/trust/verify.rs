@@ -22,27 +22,27 @@ const NAMED: usize = 20;
 
 /// What an output offers.
 #[derive(Clone, Debug, Default)]
-pub struct Offer {
+pub(crate) struct Offer {
     /// How it is read.
-    pub kind: Option<OutputKind>,
+    pub(crate) kind: Option<OutputKind>,
     /// The purpose for which its roots are trusted.
-    pub purpose: Option<Purpose>,
+    pub(crate) purpose: Option<Purpose>,
     /// The roots, and a name for each.
-    pub roots: BTreeMap<Fingerprint, String>,
+    pub(crate) roots: BTreeMap<Fingerprint, String>,
     /// Why it cannot be read as what it is.
-    pub damage: Option<String>,
+    pub(crate) damage: Option<String>,
     /// Whether it is there.
-    pub exists: bool,
+    pub(crate) exists: bool,
     /// Whether something is mounted exactly there.
-    pub mount_point: bool,
+    pub(crate) mount_point: bool,
 }
 
 /// What each output offers, by path.
-pub type Offers = BTreeMap<String, Offer>;
+pub(crate) type Offers = BTreeMap<String, Offer>;
 
 /// Which of the two trees is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// What is there.
     Actual,
     /// What would stand there without us.
@@ -66,7 +66,7 @@ impl Side {
 }
 
 /// Reads every output as programs would.
-pub fn offers(view: &View, side: Side, outputs: &[Output]) -> Offers {
+pub(crate) fn offers(view: &View, side: Side, outputs: &[Output]) -> Offers {
     outputs.iter().map(|output| (output.path.clone(), offer(view, side, output))).collect()
 }
 
@@ -146,7 +146,7 @@ fn hash_directory(view: &View, side: Side, path: &str, offer: &mut Offer) -> Res
 ///
 /// # Errors
 /// The directory cannot be read.
-pub fn hashed_certificates(view: &View, side: Side, path: &str) -> Result<Vec<Certificate>> {
+pub(crate) fn hashed_certificates(view: &View, side: Side, path: &str) -> Result<Vec<Certificate>> {
     let names = side.names(view, path)?;
     let mut certificates = Vec::new();
     let mut buckets: BTreeMap<u32, BTreeSet<usize>> = BTreeMap::new();
@@ -199,16 +199,16 @@ fn name(certificate: &Certificate) -> (Fingerprint, String) {
 
 /// What may be missing afterwards without being an error.
 #[derive(Clone, Debug, Default)]
-pub struct Excused {
+pub(crate) struct Excused {
     /// What each output would offer without us: what is not among it came with us, and may go.
-    pub original: Offers,
+    pub(crate) original: Offers,
     /// Roots that the vendor's or administrator's own inputs no longer hold.
-    pub withdrawn: BTreeSet<Fingerprint>,
+    pub(crate) withdrawn: BTreeSet<Fingerprint>,
     /// The roots that trustup knows that it installed; what else came with an earlier run, as the record says, is named
     /// when it goes.
-    pub installed: BTreeSet<Fingerprint>,
+    pub(crate) installed: BTreeSet<Fingerprint>,
     /// Why the native tool may have left an anchor out.
-    pub left_out: BTreeMap<Fingerprint, String>,
+    pub(crate) left_out: BTreeMap<Fingerprint, String>,
 }
 
 /// Holds the offers after a run against those before: ours must be everywhere, nobody else's may be lost. Answers
@@ -216,7 +216,7 @@ pub struct Excused {
 ///
 /// # Errors
 /// An anchor is missing somewhere, or a root was lost.
-pub fn compare(
+pub(crate) fn compare(
     before: &Offers,
     after: &Offers,
     anchors: &[(Certificate, bool)],

@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
-pub use self::contents::FileCertificates;
+pub(crate) use self::contents::FileCertificates;
 use self::contents::ParsedCertificates;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
@@ -32,15 +32,15 @@ type Stood = (Option<Meta>, Rc<Node>);
 
 /// For a private store: what the system beneath it trusts.
 #[derive(Clone, Debug, Default)]
-pub struct Beneath {
+pub(crate) struct Beneath {
     /// The roots of its bundle.
-    pub roots: Vec<Certificate>,
+    pub(crate) roots: Vec<Certificate>,
     /// The roots of its Java, in the keystore's order; `None` where there is no Java.
-    pub java: Option<Vec<Certificate>>,
+    pub(crate) java: Option<Vec<Certificate>>,
 }
 
 /// No system.
-pub static NOTHING_BENEATH: Beneath = Beneath { roots: Vec::new(), java: None };
+pub(crate) static NOTHING_BENEATH: Beneath = Beneath { roots: Vec::new(), java: None };
 
 /// The view; reads each path once.
 #[derive(Debug)]
@@ -116,18 +116,18 @@ impl<'a> View<'a> {
 
     /// The same view of a private store, above a system that trusts this.
     #[must_use]
-    pub fn above(self, system: &Beneath) -> Self {
+    pub(crate) fn above(self, system: &Beneath) -> Self {
         View { beneath: Rc::new(system.clone()), ..self }
     }
 
     /// For a private store: what the system beneath it trusts.
-    pub fn beneath(&self) -> &Beneath {
+    pub(crate) fn beneath(&self) -> &Beneath {
         &self.beneath
     }
 
     /// Where `path` really is: links in its directories resolved, its last component as it is. A path whose
     /// directories are not there stays as it is.
-    pub fn location(&self, path: &str) -> Result<String> {
+    pub(crate) fn location(&self, path: &str) -> Result<String> {
         let (directory, name) = split(path);
         if name.is_empty() {
             return Ok(path.to_owned());
@@ -142,12 +142,12 @@ impl<'a> View<'a> {
     }
 
     /// Whether the current user may change what is in `directory`, or make it: never where only another program writes.
-    pub fn is_writable(&self, directory: &str) -> Result<bool> {
+    pub(crate) fn is_writable(&self, directory: &str) -> Result<bool> {
         Ok(self.directory_obstacle(directory)?.is_none())
     }
 
     /// Why the current user cannot change what is in `directory`, or make it; `None` if it can.
-    pub fn directory_obstacle(&self, directory: &str) -> Result<Option<Obstacle>> {
+    pub(crate) fn directory_obstacle(&self, directory: &str) -> Result<Option<Obstacle>> {
         let real = self.location(&child(directory, "x"))?;
         match owners::closed(&real) {
             Some(closed) => Ok(Some(closed.obstacle())),
@@ -156,7 +156,7 @@ impl<'a> View<'a> {
     }
 
     /// Why the current user cannot put something else at `path` (a link at its end is not followed); `None` if it can.
-    pub fn obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
+    pub(crate) fn obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
         let location = self.location(path)?;
         match self.directory_obstacle(split(&location).0)? {
             Some(why) => Ok(Some(why)),
@@ -165,18 +165,18 @@ impl<'a> View<'a> {
     }
 
     /// The root file system looked at.
-    pub fn sysroot(&self) -> &'a Sysroot {
+    pub(crate) fn sysroot(&self) -> &'a Sysroot {
         self.sysroot
     }
 
     /// What is ours in the tree.
-    pub fn ours(&self) -> &Ours {
+    pub(crate) fn ours(&self) -> &Ours {
         &self.ours
     }
 
     /// Reads `paths` and then looks at the root file system no more: from here on the view is how it was at this
     /// moment, whatever is changed; a path that it has not seen counts as absent.
-    pub fn freeze<'p>(&self, paths: impl IntoIterator<Item = &'p String>) -> Result<()> {
+    pub(crate) fn freeze<'p>(&self, paths: impl IntoIterator<Item = &'p String>) -> Result<()> {
         for path in paths {
             self.original(path)?;
         }
@@ -185,7 +185,7 @@ impl<'a> View<'a> {
     }
 
     /// What stands at `path` now.
-    pub fn actual(&self, path: &str) -> Result<Rc<Node>> {
+    pub(crate) fn actual(&self, path: &str) -> Result<Rc<Node>> {
         let path = &self.location(path)?;
         if let Some((_, node)) = self.actual.borrow().get(path) {
             return Ok(Rc::clone(node));
@@ -201,7 +201,7 @@ impl<'a> View<'a> {
     }
 
     /// What would stand at `path` without us.
-    pub fn original(&self, path: &str) -> Result<Rc<Node>> {
+    pub(crate) fn original(&self, path: &str) -> Result<Rc<Node>> {
         let path = &self.location(path)?;
         if let Some(node) = self.original.borrow().get(path) {
             return Ok(Rc::clone(node));
@@ -227,14 +227,14 @@ impl<'a> View<'a> {
 
     /// From now on `node` is what would stand at `path` without us: what was there is damage that is mended, and not to
     /// come back.
-    pub fn assume(&self, path: &str, node: Node) -> Result<()> {
+    pub(crate) fn assume(&self, path: &str, node: Node) -> Result<()> {
         self.original.borrow_mut().insert(self.location(path)?, Rc::new(node));
         self.names.borrow_mut().clear();
         Ok(())
     }
 
     /// Whether what stands at `path` is exactly what our last run left there.
-    pub fn is_as_we_left_it(&self, path: &str) -> Result<bool> {
+    pub(crate) fn is_as_we_left_it(&self, path: &str) -> Result<bool> {
         let location = self.location(path)?;
         let record = self.recorded.get(&location).and_then(|recorded| self.ours.records.get(recorded));
         Ok(match record {
@@ -249,7 +249,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether our last run did not change what stands at `path`.
-    pub fn is_unrecorded(&self, path: &str) -> Result<bool> {
+    pub(crate) fn is_unrecorded(&self, path: &str) -> Result<bool> {
         Ok(!self.recorded.contains_key(&self.location(path)?))
     }
 
@@ -290,7 +290,7 @@ impl<'a> View<'a> {
     }
 
     /// The names in the directory `path` without us, sorted; empty if there is none.
-    pub fn names(&self, path: &str) -> Result<Vec<String>> {
+    pub(crate) fn names(&self, path: &str) -> Result<Vec<String>> {
         if let Some(names) = self.names.borrow().get(path) {
             return Ok(names.clone());
         }
@@ -314,7 +314,7 @@ impl<'a> View<'a> {
     }
 
     /// Every name in the directory `path` now.
-    pub fn actual_names(&self, path: &str) -> Result<Vec<String>> {
+    pub(crate) fn actual_names(&self, path: &str) -> Result<Vec<String>> {
         if let Some(names) = self.actual_names.borrow().get(path) {
             return Ok(names.clone());
         }
@@ -329,7 +329,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// The links loop.
-    pub fn follow(&self, path: &str) -> Result<Option<(String, Rc<Node>)>> {
+    pub(crate) fn follow(&self, path: &str) -> Result<Option<(String, Rc<Node>)>> {
         self.follow_links(path, |_| Ok(()))
     }
 
@@ -338,7 +338,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// The links loop, or one of another user leads to something that this user does not own.
-    pub fn target(&self, path: &str) -> Result<Option<(String, Rc<Node>)>> {
+    pub(crate) fn target(&self, path: &str) -> Result<Option<(String, Rc<Node>)>> {
         let foreign = Cell::new(None);
         let end = self.follow_links(path, |link| {
             let owner = self.owner(link)?.filter(|uid| !self.sysroot.is_trusted(*uid));
@@ -395,7 +395,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// Something other than a file is there.
-    pub fn read(&self, path: &str) -> Result<Option<Rc<Node>>> {
+    pub(crate) fn read(&self, path: &str) -> Result<Option<Rc<Node>>> {
         match self.follow(path)? {
             None => Ok(None),
             Some((_, node)) if matches!(node.as_ref(), Node::File(_)) => Ok(Some(node)),
@@ -409,7 +409,7 @@ impl<'a> View<'a> {
     }
 
     /// Where `path` leads now, with us: as [`View::follow`], for what stands there.
-    pub fn follow_actual(&self, path: &str) -> Result<Option<(String, Rc<Node>)>> {
+    pub(crate) fn follow_actual(&self, path: &str) -> Result<Option<(String, Rc<Node>)>> {
         let mut path = path.to_owned();
         for _ in 0..MAX_HOPS {
             let location = self.location(&path)?;
@@ -424,7 +424,7 @@ impl<'a> View<'a> {
     }
 
     /// What is in a node that stands, or would stand, at `location`.
-    pub fn contents(&self, location: &str, node: &Rc<Node>) -> Rc<FileCertificates> {
+    pub(crate) fn contents(&self, location: &str, node: &Rc<Node>) -> Rc<FileCertificates> {
         let mut cache = self.contents.borrow_mut();
         let known = cache.entry(location.to_owned()).or_default();
         if let Some((_, contents)) = known.iter().find(|(seen, _)| Rc::ptr_eq(seen, node)) {
@@ -454,7 +454,7 @@ impl<'a> View<'a> {
     }
 
     /// The certificates in the file at `path` without us; what cannot be parsed is left out.
-    pub fn certificates(&self, path: &str) -> Result<Vec<Certificate>> {
+    pub(crate) fn certificates(&self, path: &str) -> Result<Vec<Certificate>> {
         if self.read(path)?.is_none() {
             return Ok(Vec::new());
         }
@@ -465,14 +465,14 @@ impl<'a> View<'a> {
     }
 
     /// The certificates in the file at `path` as it is now; `None` if it cannot be read as a file.
-    pub fn actual_certificates(&self, path: &str) -> Option<Vec<Certificate>> {
+    pub(crate) fn actual_certificates(&self, path: &str) -> Option<Vec<Certificate>> {
         let (location, node) = self.follow_actual(path).ok()??;
         matches!(node.as_ref(), Node::File(_)).then(|| self.contents(&location, &node).certificates.clone())
     }
 
     /// A view that looks at everything again, for what came after this one. Only what has the same inode and has not
     /// been changed by the kernel's own count (which no program can set) is taken from here.
-    pub fn afresh(&self) -> Result<View<'a>> {
+    pub(crate) fn afresh(&self) -> Result<View<'a>> {
         self.sysroot.look_again();
         let view = View::of(self.sysroot, Rc::clone(&self.ours))?;
         Ok(View {

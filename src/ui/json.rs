@@ -11,7 +11,7 @@ use crate::text;
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// The report of one command, as `--json` prints it.
-pub trait JsonReport: Serialize {
+pub(crate) trait JsonReport: Serialize {
     /// The command, as it is typed.
     const COMMAND: &'static str;
 }

@@ -68,11 +68,11 @@ pub struct Findings {
 
 /// Something unusual in a file for which at least one reader loses a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReaderFault {
+pub(crate) struct ReaderFault {
     /// The line, counted from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// What is there, without content of the file.
-    pub what: &'static str,
+    pub(crate) what: &'static str,
 }
 
 impl std::fmt::Display for ReaderFault {
@@ -87,19 +87,19 @@ pub struct Reading {
     /// The SHA-256 fingerprints of the certificates that every reader finds, in the order of the file.
     pub offered: Vec<Fingerprint>,
     /// Where the file makes a reader lose a certificate. Empty if every reader finds all `CERTIFICATE` blocks.
-    pub faults: Vec<ReaderFault>,
+    pub(crate) faults: Vec<ReaderFault>,
     /// The readers that lose something.
-    pub losers: Vec<Reader>,
+    pub(crate) losers: Vec<Reader>,
 }
 
 impl Reading {
     /// Whether every reader finds this certificate.
-    pub fn offers(&self, fingerprint: &Fingerprint) -> bool {
+    pub(crate) fn offers(&self, fingerprint: &Fingerprint) -> bool {
         self.offered.contains(fingerprint)
     }
 
     /// Why the file is not what it should be, in one line; `None` for a good one.
-    pub fn problem(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         let fault = self.faults.first()?;
         let losers: Vec<&str> = self.losers.iter().map(|reader| reader.name()).collect();
         Some(format!("{fault} ({} cannot read all of it)", join_names(&losers)))
@@ -117,7 +117,7 @@ fn join_names(names: &[&str]) -> String {
 
 /// The certificates of a file of the form in which every program writes bundles, as DER: all readers find all of them.
 /// `None` for any other file.
-pub fn read_regular(content: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub(crate) fn read_regular(content: &[u8]) -> Option<Vec<Vec<u8>>> {
     regular::read(content)
 }
 
@@ -125,7 +125,7 @@ pub fn read_regular(content: &[u8]) -> Option<Vec<Vec<u8>>> {
 ///
 /// # Errors
 /// Why it loads no certificate, or not all of them; without content of the file.
-pub fn read_chain(content: &[u8]) -> Result<Vec<Certificate>, String> {
+pub(crate) fn read_chain(content: &[u8]) -> Result<Vec<Certificate>, String> {
     let findings = openssl::read_chain(content);
     if let Some(offset) = findings.gives_up {
         return Err(format!("the PEM block at line {} is damaged", line_of(content, offset)));
@@ -189,7 +189,7 @@ pub fn read(content: &[u8], readers: &[Reader]) -> Reading {
 }
 
 /// Everything unusual in `content`, whether a reader minds or not.
-pub fn faults(content: &[u8]) -> Vec<ReaderFault> {
+pub(crate) fn faults(content: &[u8]) -> Vec<ReaderFault> {
     diagnosis::faults(content)
 }
 

@@ -40,7 +40,7 @@ const SHOWN: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum What {
+pub(crate) enum What {
     /// Hash links that lead nowhere.
     DanglingHashLinks,
     /// Hash links to a certificate of another name, or behind a hole in the numbers.
@@ -74,19 +74,19 @@ pub enum What {
 /// A finding.
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub struct StoreFinding {
+pub(crate) struct StoreFinding {
     /// What it is.
-    pub kind: What,
+    pub(crate) kind: What,
     /// Where: a path, or a variable.
-    pub place: String,
+    pub(crate) place: String,
     /// What was found, for people.
-    pub what: String,
+    pub(crate) what: String,
     /// Why it matters.
-    pub why: &'static str,
+    pub(crate) why: &'static str,
     /// The first thing to do.
-    pub first_to_change: String,
+    pub(crate) first_to_change: String,
     /// Whether `bootstrap --repair` mends it.
-    pub mendable: bool,
+    pub(crate) mendable: bool,
 }
 
 /// A command of ours that works on the root file system that was looked at, as it is typed.
@@ -107,7 +107,7 @@ fn repair(view: &View) -> String {
 ///
 /// # Errors
 /// A store cannot be read.
-pub fn findings(view: &View, facts: &Facts, env: &Env) -> Result<Vec<StoreFinding>> {
+pub(crate) fn findings(view: &View, facts: &Facts, env: &Env) -> Result<Vec<StoreFinding>> {
     let mut found = Vec::new();
     for output in &facts.outputs {
         if output.kind == OutputKind::HashDirectory {
@@ -188,7 +188,7 @@ fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<StoreFinding
 ///
 /// # Errors
 /// A store cannot be read.
-pub fn unrepaired(view: &View, facts: &Facts) -> Result<Vec<StoreFinding>> {
+pub(crate) fn unrepaired(view: &View, facts: &Facts) -> Result<Vec<StoreFinding>> {
     let mut found = Vec::new();
     for output in facts.outputs.iter().filter(|output| output.kind == OutputKind::HashDirectory) {
         hash_links(view, &output.path, &mut found)?;
@@ -234,6 +234,6 @@ fn shown(view: &View, path: &str) -> String {
 }
 
 /// `1 root`, `2 roots`.
-pub fn count(number: usize, what: &str) -> String {
+pub(crate) fn count(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }

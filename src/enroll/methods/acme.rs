@@ -35,7 +35,7 @@ pub(super) use super::acme_options::ROW;
 
 /// Who writes the records of dns-01.
 #[derive(Clone, Debug)]
-pub enum Dns {
+pub(crate) enum Dns {
     /// A program with its first arguments.
     Hook(Vec<String>),
     /// A name server that takes updates.
@@ -53,40 +53,40 @@ pub enum Dns {
 
 /// What the user says of the server.
 #[derive(Clone, Debug, Default)]
-pub struct Options {
+pub(crate) struct Options {
     /// The directory; `None` for that of an ACME provisioner of the CA.
-    pub directory: Option<Url>,
+    pub(crate) directory: Option<Url>,
     /// The ACME provisioner; `None` for the only one.
-    pub provisioner: Option<String>,
+    pub(crate) provisioner: Option<String>,
     /// The challenge; `None` for one that fits.
-    pub challenge: Option<ChallengeType>,
+    pub(crate) challenge: Option<ChallengeType>,
     /// Where http-01 listens.
-    pub http_listen: Option<SocketAddr>,
+    pub(crate) http_listen: Option<SocketAddr>,
     /// Where tls-alpn-01 listens.
-    pub tls_listen: Option<SocketAddr>,
+    pub(crate) tls_listen: Option<SocketAddr>,
     /// A running web server's directory.
-    pub webroot: Option<PathBuf>,
+    pub(crate) webroot: Option<PathBuf>,
     /// Who writes the records of dns-01.
-    pub dns: Option<Dns>,
+    pub(crate) dns: Option<Dns>,
     /// The external account: identifier and MAC key in base64url.
-    pub eab: Option<(String, Source)>,
+    pub(crate) eab: Option<(String, Source)>,
     /// Where the account's key is kept; `None` for beside the pair's key.
-    pub account_key: Option<PathBuf>,
+    pub(crate) account_key: Option<PathBuf>,
     /// For a new account.
-    pub contact: Vec<String>,
+    pub(crate) contact: Vec<String>,
     /// The server's terms of service are agreed to.
-    pub agree_tos: bool,
+    pub(crate) agree_tos: bool,
     /// One of the server's profiles.
-    pub profile: Option<String>,
+    pub(crate) profile: Option<String>,
     /// The common name of the root that the chain should lead to.
-    pub preferred_chain: Option<String>,
+    pub(crate) preferred_chain: Option<String>,
     /// The kind of the key of a new account; `None` for the usual one.
-    pub account_key_type: Option<KeyType>,
+    pub(crate) account_key_type: Option<KeyType>,
 }
 
 /// An ACME server.
 #[derive(Debug)]
-pub struct Acme {
+pub(crate) struct Acme {
     options: Options,
     secrets: OnceCell<Secrets>,
 }
@@ -134,7 +134,7 @@ impl Method for Acme {
 
 impl Acme {
     /// With these options; secrets are read when they are needed.
-    pub fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options) -> Self {
         Acme { options, secrets: OnceCell::new() }
     }
 

@@ -1,12 +1,12 @@
 //! The ways to a certificate. One file each; what they share is the order that they get and the failure that they
 //! answer with.
 
-pub mod acme;
+pub(crate) mod acme;
 mod acme_options;
-pub mod provisioner;
+pub(crate) mod provisioner;
 pub(crate) mod table;
-pub mod token;
-pub mod x5c;
+pub(crate) mod token;
+pub(crate) mod x5c;
 
 use std::pin::Pin;
 use std::rc::Rc;
@@ -40,7 +40,7 @@ pub(crate) fn named_provisioner(settings: &Settings) -> Option<String> {
 }
 
 /// One way to a certificate.
-pub trait Method {
+pub(crate) trait Method {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
@@ -81,52 +81,52 @@ pub trait Method {
 }
 
 /// What a method answers with.
-pub type Issue<'a> = Pin<Box<dyn Future<Output = Result<Vec<Certificate>, Failure>> + 'a>>;
+pub(crate) type Issue<'a> = Pin<Box<dyn Future<Output = Result<Vec<Certificate>, Failure>> + 'a>>;
 
 /// What is known before anything is asked.
 #[derive(Clone, Copy, Debug)]
-pub struct About<'a> {
+pub(crate) struct About<'a> {
     /// The clock.
-    pub env: &'a Env,
+    pub(crate) env: &'a Env,
     /// The CA.
-    pub ca: &'a Ca,
+    pub(crate) ca: &'a Ca,
     /// The names.
-    pub names: &'a [SubjectAltName],
+    pub(crate) names: &'a [SubjectAltName],
     /// How long it is to live.
-    pub not_after: Option<NotAfter>,
+    pub(crate) not_after: Option<NotAfter>,
 }
 
 /// What a method works on.
-pub struct Order<'a> {
+pub(crate) struct Order<'a> {
     /// What is known.
-    pub about: About<'a>,
+    pub(crate) about: About<'a>,
     /// The network and the time that is left.
-    pub net: &'a Net,
+    pub(crate) net: &'a Net,
     /// The roots that vouch for the CA's connection; `None` where only the method knows.
-    pub roots: Option<&'a Roots>,
+    pub(crate) roots: Option<&'a Roots>,
     /// The new key.
-    pub key: &'a PrivateKey,
+    pub(crate) key: &'a PrivateKey,
     /// Where what is spent is written down before.
-    pub pending: &'a mut Pending,
+    pub(crate) pending: &'a mut Pending,
     /// Says whether an issued chain may be used, where a CA offers several: the check that each has to pass afterwards.
-    pub accept: &'a dyn Fn(&[Certificate]) -> Result<(), String>,
+    pub(crate) accept: &'a dyn Fn(&[Certificate]) -> Result<(), String>,
     /// Says what goes on, in one line.
-    pub say: &'a dyn Fn(&str),
+    pub(crate) say: &'a dyn Fn(&str),
     /// Says what is not as it should be.
-    pub warn: &'a dyn Fn(&str),
+    pub(crate) warn: &'a dyn Fn(&str),
     /// The connection to the CA, once there is one: it is used again.
-    pub step_ca: Option<Rc<StepCaClient>>,
+    pub(crate) step_ca: Option<Rc<StepCaClient>>,
 }
 
 /// Why there is no certificate.
 #[derive(Debug)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// What to tell.
-    pub error: Error,
+    pub(crate) error: Error,
     /// Whether the same may be tried again.
-    pub again: bool,
+    pub(crate) again: bool,
     /// Whether the CA may have issued one all the same.
-    pub unsettled: bool,
+    pub(crate) unsettled: bool,
 }
 
 impl From<Error> for Failure {
@@ -148,7 +148,7 @@ impl Order<'_> {
     ///
     /// # Errors
     /// Its address or its roots are not known.
-    pub fn ca(&mut self) -> Result<Rc<StepCaClient>> {
+    pub(crate) fn ca(&mut self) -> Result<Rc<StepCaClient>> {
         if let Some(client) = &self.step_ca {
             return Ok(Rc::clone(client));
         }
@@ -277,7 +277,7 @@ pub(super) async fn sign(
 }
 
 /// These roots as those that vouch for a connection.
-pub fn trust(roots: &Roots) -> Trust {
+pub(crate) fn trust(roots: &Roots) -> Trust {
     let ders = roots.certificates.iter().map(|root| root.der().to_vec().into()).collect();
     Trust::Roots { roots: ders, vouched_by: roots.described.clone() }
 }

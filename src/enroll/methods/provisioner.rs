@@ -55,7 +55,7 @@ pub(super) static ROW: MethodRow = MethodRow {
 };
 
 /// A JWK provisioner, and how its key is had.
-pub struct Provisioner {
+pub(crate) struct Provisioner {
     name: Option<String>,
     /// Where its password is.
     password: Option<Source>,
@@ -103,7 +103,7 @@ impl Method for Provisioner {
 impl Provisioner {
     /// The provisioner of this name (`None` for the only one). Its key is the one at `key`, which may be encrypted with the
     /// password at `password`; else the CA is asked for it, and the password is needed.
-    pub fn new(name: Option<String>, password: Option<Source>, key: Option<Source>) -> Self {
+    pub(crate) fn new(name: Option<String>, password: Option<Source>, key: Option<Source>) -> Self {
         let (read_password, read_key) = (OnceCell::new(), OnceCell::new());
         Provisioner { name, password, key, read_password, read_key }
     }

@@ -84,7 +84,7 @@ fn find(settings: &Settings, building: &mut Building<'_>) -> Result<Source> {
 }
 
 /// A one-time token.
-pub struct Token {
+pub(crate) struct Token {
     source: Source,
     /// Read once, since a pipe gives it once; also where it turns out to be no token.
     secret: OnceCell<Secret>,
@@ -99,7 +99,7 @@ struct Read<'a> {
 
 impl Token {
     /// The token at `source`, which is read when it is needed: a spent one may be gone while the pair is good.
-    pub fn new(source: Source) -> Self {
+    pub(crate) fn new(source: Source) -> Self {
         Token { source, secret: OnceCell::new(), said: OnceCell::new() }
     }
 

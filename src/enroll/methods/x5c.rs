@@ -58,13 +58,13 @@ pub(super) static ROW: MethodRow = MethodRow {
 };
 
 /// A birth certificate and its key.
-pub struct X5c {
+pub(crate) struct X5c {
     /// The X5C provisioner; `None` for the only one.
-    pub name: Option<String>,
+    pub(crate) name: Option<String>,
     /// The certificate with its intermediates, PEM.
-    pub cert: PathBuf,
+    pub(crate) cert: PathBuf,
     /// Its key, PEM.
-    pub key: Source,
+    pub(crate) key: Source,
     /// The key, and who else can read it: read once, since a pipe gives it once.
     read: OnceCell<(PrivateKey, Option<String>)>,
 }
@@ -89,7 +89,7 @@ impl Method for X5c {
 impl X5c {
     /// The birth certificate in the file `cert` with the key at `key`, for the X5C provisioner `name` (`None` for the only
     /// one).
-    pub fn new(name: Option<String>, cert: PathBuf, key: Source) -> Self {
+    pub(crate) fn new(name: Option<String>, cert: PathBuf, key: Source) -> Self {
         X5c { name, cert, key, read: OnceCell::new() }
     }
 

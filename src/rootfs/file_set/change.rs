@@ -5,20 +5,20 @@ use crate::rootfs::tree::Node;
 
 /// One path that changes.
 #[derive(Clone, Copy, Debug)]
-pub struct Change<'a> {
+pub(crate) struct Change<'a> {
     /// Where, as seen inside the root file system.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// What is expected there.
-    pub before: Before<'a>,
+    pub(crate) before: Before<'a>,
     /// What will be there.
-    pub after: After<'a>,
+    pub(crate) after: After<'a>,
     /// How it may be done.
-    pub rules: Rules<'a>,
+    pub(crate) rules: Rules<'a>,
 }
 
 /// What is expected at a path.
 #[derive(Clone, Copy, Debug)]
-pub enum Before<'a> {
+pub(crate) enum Before<'a> {
     /// Exactly this: anything else is an error.
     Is(&'a Node),
     /// Nothing, or something that can be replaced: a file or a link.
@@ -27,7 +27,7 @@ pub enum Before<'a> {
 
 /// What will be at a path.
 #[derive(Clone, Copy, Debug)]
-pub enum After<'a> {
+pub(crate) enum After<'a> {
     /// Nothing. A directory is removed only if it is empty.
     Absent,
     /// A directory with this mode (octal) and owner (user and group id; `None` is the current user).
@@ -40,14 +40,14 @@ pub enum After<'a> {
 
 /// How a path may be changed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Rules<'a> {
+pub(crate) struct Rules<'a> {
     /// No directory on the way may be a link: for what belongs to a user who could put one there.
-    pub no_links: bool,
+    pub(crate) no_links: bool,
     /// Root changes a directory of another user with that user's rights, and what is made there is that user's
     /// (threats T13 and T35).
-    pub with_owners_rights: bool,
+    pub(crate) with_owners_rights: bool,
     /// Names that must not be beside it: something that is in use.
-    pub unless_beside: &'a [&'a str],
+    pub(crate) unless_beside: &'a [&'a str],
     /// A file that is mounted by itself is written in place. Without this, it is an error.
-    pub in_place: bool,
+    pub(crate) in_place: bool,
 }

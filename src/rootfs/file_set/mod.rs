@@ -17,7 +17,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 
-pub use self::change::{After, Before, Change, Rules};
+pub(crate) use self::change::{After, Before, Change, Rules};
 use self::stage::{Staged, former, mount_point, unstage};
 use self::undo::UndoStep;
 use super::checkpoint::Checkpoints;
@@ -28,7 +28,7 @@ use crate::error::{Error, Result};
 
 /// A set of files that change together, in a root file system.
 #[derive(Debug)]
-pub struct FileSet<'a> {
+pub(crate) struct FileSet<'a> {
     sysroot: &'a Sysroot,
     /// Whose staged files: see [`staged::name`].
     writer: String,
@@ -58,7 +58,7 @@ impl Access {
 
 impl<'a> FileSet<'a> {
     /// An empty set. `writer` names whoever holds a lock, by its path: no other run stages under the same names.
-    pub fn new(sysroot: &'a Sysroot, writer: impl Into<String>, stamp: Option<i64>) -> Self {
+    pub(crate) fn new(sysroot: &'a Sysroot, writer: impl Into<String>, stamp: Option<i64>) -> Self {
         FileSet {
             sysroot,
             writer: writer.into(),
@@ -74,14 +74,14 @@ impl<'a> FileSet<'a> {
     ///
     /// # Errors
     /// The kernel gives no random bytes.
-    pub fn unlocked(sysroot: &'a Sysroot, stamp: Option<i64>) -> Result<Self> {
+    pub(crate) fn unlocked(sysroot: &'a Sysroot, stamp: Option<i64>) -> Result<Self> {
         let mut random = [0_u8; 16];
         crate::random::fill(&mut random)?;
         Ok(FileSet::new(sysroot, hex::encode(random), stamp))
     }
 
     /// The name beside `path` under which it is staged.
-    pub fn staged_name(&self, path: &str) -> String {
+    pub(crate) fn staged_name(&self, path: &str) -> String {
         staged::name(&self.writer, split(path).1)
     }
 
@@ -127,7 +127,7 @@ impl<'a> FileSet<'a> {
     ///
     /// # Errors
     /// They cannot. Answers with which change it was.
-    pub fn try_out(&mut self, changes: &[Change]) -> Result<(), (usize, Error)> {
+    pub(crate) fn try_out(&mut self, changes: &[Change]) -> Result<(), (usize, Error)> {
         for (index, change) in changes.iter().enumerate() {
             let staged = self.stage(*change).map_err(|error| (index, error))?;
             unstage(&[staged]);
@@ -213,7 +213,7 @@ impl<'a> FileSet<'a> {
     ///
     /// # Errors
     /// The disk does not take them.
-    pub fn sync(&self) -> Result<()> {
+    pub(crate) fn sync(&self) -> Result<()> {
         self.directories.values().try_for_each(|directory| directory.sync())
     }
 
@@ -221,7 +221,7 @@ impl<'a> FileSet<'a> {
     ///
     /// # Errors
     /// A directory that is still there cannot be stamped.
-    pub fn stamp_directories(&self, seconds: i64) -> Result<()> {
+    pub(crate) fn stamp_directories(&self, seconds: i64) -> Result<()> {
         self.directories.values().try_for_each(|directory| directory.stamp((seconds, 0)))
     }
 
@@ -229,12 +229,12 @@ impl<'a> FileSet<'a> {
     ///
     /// # Errors
     /// It cannot be opened or stamped.
-    pub fn stamp_directory(sysroot: &Sysroot, path: &str, seconds: i64) -> Result<()> {
+    pub(crate) fn stamp_directory(sysroot: &Sysroot, path: &str, seconds: i64) -> Result<()> {
         sysroot.directory(path)?.stamp((seconds, 0))
     }
 
     /// The same for a file or link.
-    pub fn stamp_entry(sysroot: &Sysroot, path: &str, seconds: i64) -> Result<()> {
+    pub(crate) fn stamp_entry(sysroot: &Sysroot, path: &str, seconds: i64) -> Result<()> {
         let (directory, name) = split(path);
         sysroot.directory(directory)?.stamp_entry(name, (seconds, 0))
     }
@@ -243,7 +243,7 @@ impl<'a> FileSet<'a> {
     ///
     /// # Errors
     /// It cannot be removed.
-    pub fn remove_staged(&self, path: &str, name: &str) -> Result<()> {
+    pub(crate) fn remove_staged(&self, path: &str, name: &str) -> Result<()> {
         match self.sysroot.directory(split(path).0) {
             Ok(directory) => directory.remove(name),
             Err(_) => Ok(()),
@@ -251,19 +251,19 @@ impl<'a> FileSet<'a> {
     }
 
     /// Every path that was changed, as it is displayed.
-    pub fn changed(&self) -> Vec<String> {
+    pub(crate) fn changed(&self) -> Vec<String> {
         let path =
             |done: &UndoStep| format!("{}/{}", done.directory.display().trim_end_matches('/'), done.name);
         self.done.iter().map(path).collect()
     }
 
     /// Files that were written in place, because they are mounted by themselves, as they are displayed.
-    pub fn written_in_place(&self) -> &[String] {
+    pub(crate) fn written_in_place(&self) -> &[String] {
         &self.written_in_place
     }
 
     /// What a person should know of attributes that could not be kept (threat T37).
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let line = |(path, lost): &(String, Vec<String>)| {
             let lost: Vec<String> = lost.iter().map(|name| crate::text::escape(name)).collect();
             format!("`{path}` lost extended attributes that could not be copied: {}", lost.join(", "))
@@ -277,7 +277,7 @@ impl<'a> FileSet<'a> {
 ///
 /// # Errors
 /// Something else than a file or link is there, or it cannot be written; then it is as it was.
-pub fn write_file(
+pub(crate) fn write_file(
     sysroot: &Sysroot,
     path: &str,
     content: &[u8],
@@ -295,7 +295,7 @@ pub fn write_file(
 ///
 /// # Errors
 /// It could not.
-pub fn try_write_file(sysroot: &Sysroot, path: &str, attributes: Attributes) -> Result<()> {
+pub(crate) fn try_write_file(sysroot: &Sysroot, path: &str, attributes: Attributes) -> Result<()> {
     let after = After::File(b"", attributes);
     let change = Change { path, before: Before::Anything, after, rules: Rules::default() };
     FileSet::unlocked(sysroot, None)?.try_out(&[change]).map_err(|(_, error)| error)

@@ -32,7 +32,7 @@ impl Drop for UndoStep {
 
 impl FileSet<'_> {
     /// Undoes every change that was made, in reverse. Answers with the paths that could not be restored.
-    pub fn undo(&mut self) -> Vec<String> {
+    pub(crate) fn undo(&mut self) -> Vec<String> {
         let mut left = Vec::new();
         while let Some(done) = self.done.pop() {
             if self.restore(&done).is_err() {

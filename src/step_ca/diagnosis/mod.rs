@@ -67,9 +67,9 @@ pub struct RefusalReason {
     /// Which it is.
     pub cause: Cause,
     /// What is wrong, as the end of a sentence that begins with "the CA refused the token:".
-    pub what: String,
+    pub(crate) what: String,
     /// What to do about it.
-    pub hint: String,
+    pub(crate) hint: String,
 }
 
 impl RefusalReason {
@@ -100,7 +100,7 @@ pub fn diagnose(facts: &RefusalFacts<'_>) -> Vec<RefusalReason> {
 ///
 /// # Errors
 /// It is used up, expired, not valid yet by our clock, for another CA, or from nobody whom the CA knows.
-pub fn before(facts: &RefusalFacts<'_>) -> Result<Vec<String>> {
+pub(crate) fn before(facts: &RefusalFacts<'_>) -> Result<Vec<String>> {
     jws::peek(facts.token)?;
     // By our clock alone: what the CA's header says may only explain.
     let ours = RefusalFacts { skew: None, ..*facts };
@@ -142,7 +142,7 @@ pub fn explain(error: Error, facts: &RefusalFacts<'_>) -> Error {
 }
 
 /// Words about clocks that differ too much; `skew` is the CA's minus ours.
-pub fn clock_warning(skew: i64) -> Option<String> {
+pub(crate) fn clock_warning(skew: i64) -> Option<String> {
     (skew.saturating_abs() > LEEWAY).then(|| {
         let side = if skew > 0 { "behind" } else { "ahead of" };
         format!(

@@ -10,7 +10,7 @@ use crate::trust::owners::{Existing, Owner, Rest};
 
 /// The policy file and the certificates beside it, as an owner.
 #[derive(Debug)]
-pub struct Policy;
+pub(crate) struct Policy;
 
 impl Owner for Policy {
     /// A record that we make of the policy file, of a certificate beside it, or of a directory on the way.

@@ -17,7 +17,7 @@ use crate::trust::owners::{Existing, Owner, Rest};
 
 /// The formats, as an owner: wherever one of their files stands, our roots go out as the tool would leave them out.
 #[derive(Debug)]
-pub struct Extracted;
+pub(crate) struct Extracted;
 
 impl Owner for Extracted {
     fn without_ours(&self, file: &Existing, ours: &Ours) -> Option<Rest> {
@@ -48,7 +48,7 @@ pub(crate) struct List {
 
 /// How a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum P11Format {
+pub(crate) enum P11Format {
     /// PEM blocks, each behind a comment with its label and, from the second on, an empty line.
     CommentedPem,
     /// The same with OpenSSL's TRUSTED CERTIFICATE blocks, which carry trust settings (x509(1)).
@@ -188,7 +188,7 @@ fn read_edk2(mut content: &[u8]) -> Option<List> {
 }
 
 /// The certificates in EDK2's lists; `None` if they cannot be read whole.
-pub fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
+pub(crate) fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
     let list = read_edk2(content)?;
     list.entries
         .iter()
@@ -198,7 +198,7 @@ pub fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
 
 /// An output as p11-kit would write it without these roots; `None` if it is none of its outputs with comments and no
 /// EDK2 list, or holds none of them.
-pub fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
+pub(crate) fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
     // Trust settings stand in the blocks, which are kept as they are: one format reads both kinds of bundle.
     let edk2 = content.starts_with(&X509_GUID);
     let format = if edk2 { P11Format::Edk2 } else { P11Format::CommentedPem };

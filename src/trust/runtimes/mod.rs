@@ -29,7 +29,7 @@ pub struct RootLocations {
 
 /// What a program does with the roots that a variable names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     /// It trusts these and no others, so that they have to be all: a file.
     Replaces,
     /// The same, and it names a hashed directory.
@@ -42,16 +42,16 @@ pub enum Effect {
 
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
-pub struct RuntimeVariable {
+pub(crate) struct RuntimeVariable {
     /// The variable.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What it does.
-    pub effect: Effect,
+    pub(crate) effect: Effect,
     /// Who reads it.
-    pub readers: &'static str,
+    pub(crate) readers: &'static str,
     /// Variables that its readers fall back on. Where the user set one of them, this one would go before it, and stays
     /// unset.
-    pub falls_back_on: &'static [&'static str],
+    pub(crate) falls_back_on: &'static [&'static str],
 }
 
 const OPENSSL: &[&str] = &["SSL_CERT_FILE", "SSL_CERT_DIR"];
@@ -67,7 +67,7 @@ impl RuntimeVariable {
 }
 
 /// Every variable that we set; one that goes before another stands above it.
-pub const TABLE: &[RuntimeVariable] = &[
+pub(crate) const TABLE: &[RuntimeVariable] = &[
     row("PIP_CERT", Effect::Replaces, "pip").before(&["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]),
     row("AWS_CA_BUNDLE", Effect::Replaces, "AWS CLI and SDKs").before(&["REQUESTS_CA_BUNDLE"]),
     row("REQUESTS_CA_BUNDLE", Effect::Replaces, "Python requests, Azure CLI, conda")
@@ -90,7 +90,7 @@ pub const TABLE: &[RuntimeVariable] = &[
 ];
 
 /// What every Java virtual machine reads before its command line.
-pub const JAVA_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
+pub(crate) const JAVA_OPTIONS: &str = "JAVA_TOOL_OPTIONS";
 
 /// What names Java's trust store among options; the password alone does not.
 const TRUST_STORE: [&str; 3] =
@@ -104,7 +104,7 @@ pub struct Variable {
     /// What it is, or is to be. Of one that is kept through another: the other's value.
     pub value: String,
     /// Who reads it.
-    pub readers: &'static str,
+    pub(crate) readers: &'static str,
     /// What the user set before: this variable, or one that its readers fall back on. Then it is left alone.
     pub kept: Option<&'static str>,
 }
@@ -137,7 +137,10 @@ pub fn variables(roots: &RootLocations, current: impl Fn(&str) -> Option<String>
 }
 
 /// What a program that we start gets beside its environment: names and values.
-pub fn for_command(roots: &RootLocations, current: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
+pub(crate) fn for_command(
+    roots: &RootLocations,
+    current: impl Fn(&str) -> Option<String>,
+) -> Vec<(String, String)> {
     variables(roots, current)
         .into_iter()
         .filter(|variable| variable.kept.is_none())
@@ -170,7 +173,7 @@ fn java_options(roots: &RootLocations, row: &RuntimeVariable, current: Option<St
 
 /// Why JAVA_TOOL_OPTIONS is not among the variables though there is a keystore: Java takes quotes for its own, while
 /// scripts that pass the value on split it at white space (threat T15); and what the user set must stay as it is.
-pub fn left_out(roots: &RootLocations, java_options: Option<&str>) -> Option<String> {
+pub(crate) fn left_out(roots: &RootLocations, java_options: Option<&str>) -> Option<String> {
     let keystore = roots.keystore.as_deref()?;
     if keystore.contains(|c: char| c.is_whitespace() || matches!(c, '"' | '\'')) {
         let keystore = crate::text::escape(keystore);

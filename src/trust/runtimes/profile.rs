@@ -7,9 +7,9 @@ use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::trust::owners::Owner;
 
 /// Where it stands.
-pub const PATH: &str = "/etc/profile.d/trustup.sh";
+pub(crate) const PATH: &str = "/etc/profile.d/trustup.sh";
 /// Shells of every user read it.
-pub const MODE: u32 = 0o644;
+pub(crate) const MODE: u32 = 0o644;
 
 const HEAD: &str = "\
 # Made by `trustup env --install`; goes with `trustup untrust --all`. What is set already stays as it is, and what is
@@ -36,7 +36,7 @@ pub fn content(roots: &RootLocations) -> Result<String> {
 
 /// The file, as an owner.
 #[derive(Debug)]
-pub struct Profile;
+pub(crate) struct Profile;
 
 impl Owner for Profile {
     /// A record that we make of this file or of the directories on the way to it.

@@ -47,7 +47,7 @@ pub fn docker(variables: &[Variable]) -> Result<Vec<String>> {
 }
 
 /// What is said about the variables that are left alone, a line each.
-pub fn kept(variables: &[Variable]) -> Vec<String> {
+pub(crate) fn kept(variables: &[Variable]) -> Vec<String> {
     let said = |variable: &Variable| {
         let (name, value) = (variable.name, text::escape(&variable.value));
         match variable.kept? {

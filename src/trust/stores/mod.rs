@@ -28,7 +28,7 @@ use crate::versioned::UnknownFields;
 
 /// Whether stores of a kind are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Wish {
+pub(crate) enum Wish {
     /// No.
     #[default]
     No,
@@ -40,75 +40,75 @@ pub enum Wish {
 
 /// Which stores, and what it takes to open them.
 #[derive(Clone, Debug, Default)]
-pub struct Selection {
+pub(crate) struct Selection {
     /// Java's keystores.
-    pub java: Wish,
+    pub(crate) java: Wish,
     /// NSS databases.
-    pub nss: Wish,
+    pub(crate) nss: Wish,
     /// Homes of Java that the caller's JAVA_HOME names.
-    pub java_homes: Vec<String>,
+    pub(crate) java_homes: Vec<String>,
     /// The keystores' password, if it is not Java's own.
-    pub java_password: Option<keystore::StorePassword>,
+    pub(crate) java_password: Option<keystore::StorePassword>,
     /// The NSS databases' password.
-    pub nss_password: Option<database::NssPassword>,
+    pub(crate) nss_password: Option<database::NssPassword>,
     /// Homes in which NSS databases are looked for, as seen inside.
-    pub homes: Vec<String>,
+    pub(crate) homes: Vec<String>,
     /// `XDG_DATA_HOME` of the current user.
-    pub xdg_data_home: Option<String>,
+    pub(crate) xdg_data_home: Option<String>,
     /// Directories of NSS databases that were named; made if they are not there.
-    pub nss_directories: Vec<String>,
+    pub(crate) nss_directories: Vec<String>,
     /// Make the database that browsers share, where there is none.
-    pub create_nss: bool,
+    pub(crate) create_nss: bool,
     /// Make a keystore for each Java that has none.
-    pub create_java: bool,
+    pub(crate) create_java: bool,
     /// What new entries are dated, milliseconds since 1970.
-    pub date: i64,
+    pub(crate) date: i64,
 }
 
 /// What we added to a store, by certificate: with it, `untrust` knows what to take out of a store that somebody else
 /// changed since.
-pub type Additions = BTreeMap<String, BTreeMap<Fingerprint, Addition>>;
+pub(crate) type Additions = BTreeMap<String, BTreeMap<Fingerprint, Addition>>;
 
 /// One certificate that we added to a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Addition {
+pub(crate) struct Addition {
     /// What stood in an NSS database before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub former: Option<database::Former>,
+    pub(crate) former: Option<database::Former>,
     /// The certificate (DER, base64) of a root that was taken out everywhere else, while this store could not be
     /// changed: the run that can change it needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub certificate: Option<String>,
+    pub(crate) certificate: Option<String>,
     /// What only a newer trustup knows.
     #[serde(flatten)]
-    pub unknown: UnknownFields,
+    pub(crate) unknown: UnknownFields,
 }
 
 /// Which kinds of stores the last bootstrap was about.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Kinds {
+pub(crate) struct Kinds {
     /// Java's keystores.
-    pub java: bool,
+    pub(crate) java: bool,
     /// NSS databases.
-    pub nss: bool,
+    pub(crate) nss: bool,
     /// What only a newer trustup knows.
     #[serde(flatten)]
-    pub unknown: UnknownFields,
+    pub(crate) unknown: UnknownFields,
 }
 
 impl Kinds {
     /// Whether it was about neither.
-    pub fn is_none(&self) -> bool {
+    pub(crate) fn is_none(&self) -> bool {
         !self.java && !self.nss
     }
 
     /// Whether there is nothing to record.
-    pub fn is_default(&self) -> bool {
+    pub(crate) fn is_default(&self) -> bool {
         *self == Kinds::default()
     }
 
     /// Whether it was about this kind.
-    pub fn has(&self, kind: OutputKind) -> bool {
+    pub(crate) fn has(&self, kind: OutputKind) -> bool {
         if kind == OutputKind::NssDatabase { self.nss } else { self.java }
     }
 }
@@ -125,56 +125,56 @@ impl Selection {
     }
 
     /// Which kinds are wanted.
-    pub fn kinds(&self) -> Kinds {
+    pub(crate) fn kinds(&self) -> Kinds {
         Kinds { java: self.java != Wish::No, nss: self.nss != Wish::No, ..Kinds::default() }
     }
 }
 
 /// A store that was found.
 #[derive(Clone, Debug)]
-pub struct FoundStore {
+pub(crate) struct FoundStore {
     /// What it is.
-    pub kind: OutputKind,
+    pub(crate) kind: OutputKind,
     /// The keystore, or the directory of the database; every link resolved.
-    pub path: String,
+    pub(crate) path: String,
     /// Why it is left alone; `None` if it is not.
-    pub skipped: Option<String>,
+    pub(crate) skipped: Option<String>,
     /// Whether it is there; one that is not will be made.
-    pub exists: bool,
+    pub(crate) exists: bool,
     /// The user whose directory it is in, and the only one whose it may be when we write (threat T13).
-    pub owner: Option<(u32, u32)>,
+    pub(crate) owner: Option<(u32, u32)>,
 }
 
 /// What is to be done with the stores.
 #[derive(Debug, Default)]
-pub struct Stores {
+pub(crate) struct Stores {
     /// The stores.
-    pub found: Vec<FoundStore>,
+    pub(crate) found: Vec<FoundStore>,
     /// Those among them that get their first bytes back without being opened: they are not in `found` any more.
-    pub restored: Vec<FoundStore>,
+    pub(crate) restored: Vec<FoundStore>,
     /// What should stand where.
-    pub nodes: Vec<Desired>,
+    pub(crate) nodes: Vec<Desired>,
     /// What stood there without us, where somebody else changed it since.
-    pub bases: BTreeMap<String, Node>,
+    pub(crate) bases: BTreeMap<String, Node>,
     /// What we will have added.
-    pub additions: Additions,
+    pub(crate) additions: Additions,
     /// What they offer now, and without us.
-    pub offers: Offers,
+    pub(crate) offers: Offers,
     /// The same without us.
-    pub original: Offers,
+    pub(crate) original: Offers,
     /// What a person should know.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// A root that the stores are to hold: the certificate, and the name of its anchor.
-pub type NamedRoot = (Certificate, String);
+pub(crate) type NamedRoot = (Certificate, String);
 
 /// Finds the stores and plans them: the wanted roots in, those that we added and nobody wants any more out (`known` has
 /// their certificates).
 ///
 /// # Errors
 /// A store that was named cannot be changed; one that is found by itself is left alone.
-pub fn plan(
+pub(crate) fn plan(
     view: &View,
     updater: &dyn Updater,
     selection: &Selection,
@@ -236,7 +236,12 @@ pub fn plan(
 ///
 /// # Errors
 /// A directory cannot be read.
-pub fn look(view: &View, updater: &dyn Updater, selection: &Selection, added: &Additions) -> Result<Stores> {
+pub(crate) fn look(
+    view: &View,
+    updater: &dyn Updater,
+    selection: &Selection,
+    added: &Additions,
+) -> Result<Stores> {
     let mut stores = Stores::default();
     java::find(view, updater, selection, added, &mut stores)?;
     nss::find(view, selection, added, &mut stores)?;
@@ -326,7 +331,7 @@ impl Stores {
 
     /// Notes that these paths stay as they are, since the current user cannot write them; what an earlier run added
     /// stays on record.
-    pub fn leave(&mut self, paths: &BTreeSet<String>, added: &Additions) {
+    pub(crate) fn leave(&mut self, paths: &BTreeSet<String>, added: &Additions) {
         for found in &mut self.found {
             if found.skipped.is_none() && found.files().iter().any(|path| paths.contains(path)) {
                 found.skipped = Some("it cannot be written".to_owned());
@@ -339,7 +344,7 @@ impl Stores {
     }
 
     /// The paths that each store consists of.
-    pub fn paths(&self) -> BTreeSet<String> {
+    pub(crate) fn paths(&self) -> BTreeSet<String> {
         self.found.iter().flat_map(FoundStore::files).collect()
     }
 }
@@ -348,7 +353,7 @@ impl Stores {
 ///
 /// # Errors
 /// A file of one cannot be read.
-pub fn as_they_are(view: &View, added: &Additions) -> Result<Stores> {
+pub(crate) fn as_they_are(view: &View, added: &Additions) -> Result<Stores> {
     let mut stores = Stores::default();
     for path in added.keys() {
         let databases = [database::KEY_DB, database::CERT_DB].map(|name| format!("{path}/{name}"));
@@ -365,7 +370,7 @@ pub fn as_they_are(view: &View, added: &Additions) -> Result<Stores> {
 
 impl FoundStore {
     /// The files of the store.
-    pub fn files(&self) -> Vec<String> {
+    pub(crate) fn files(&self) -> Vec<String> {
         match self.kind {
             OutputKind::NssDatabase => {
                 [database::KEY_DB, database::CERT_DB].map(|name| format!("{}/{name}", self.path)).to_vec()
@@ -376,7 +381,7 @@ impl FoundStore {
 }
 
 /// What the stores offer after a run: read back from what is there.
-pub fn offers(after: &View, found: &[FoundStore], selection: &Selection) -> Offers {
+pub(crate) fn offers(after: &View, found: &[FoundStore], selection: &Selection) -> Offers {
     let mut offers = Offers::new();
     for store in found.iter().filter(|store| store.skipped.is_none()) {
         let offer = match store.kind {
@@ -389,7 +394,7 @@ pub fn offers(after: &View, found: &[FoundStore], selection: &Selection) -> Offe
 }
 
 /// What is said where a root is left out of an output whose readers could load nothing of it with that root.
-pub fn left_out_words(kind: OutputKind, path: &str, root: &Certificate, why: &str) -> String {
+pub(crate) fn left_out_words(kind: OutputKind, path: &str, root: &Certificate, why: &str) -> String {
     format!(
         "the {} `{}` does not get {} ({}): {why}; with it, Java could load no root of this keystore",
         kind.words(),
@@ -400,7 +405,7 @@ pub fn left_out_words(kind: OutputKind, path: &str, root: &Certificate, why: &st
 }
 
 /// The error where that store was named.
-pub fn left_out_error(root: &Certificate, why: &str) -> Error {
+pub(crate) fn left_out_error(root: &Certificate, why: &str) -> Error {
     Error::unsupported(format!(
         "Java cannot load {} ({}): {why}; with it, Java could load no root of this keystore",
         root.subject(),
@@ -424,7 +429,7 @@ fn offer_of(kind: OutputKind, roots: Result<Option<BTreeMap<Fingerprint, String>
 ///
 /// # Errors
 /// `/etc/passwd` cannot be read.
-pub fn homes(sysroot: &Sysroot) -> Result<BTreeMap<String, String>> {
+pub(crate) fn homes(sysroot: &Sysroot) -> Result<BTreeMap<String, String>> {
     let passwd = sysroot.read("/etc/passwd", 1 << 20)?.map(|(bytes, _)| bytes).unwrap_or_default();
     let mut homes = BTreeMap::new();
     for line in String::from_utf8_lossy(&passwd).lines() {

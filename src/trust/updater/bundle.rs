@@ -23,7 +23,7 @@ use crate::well_known::BUNDLES;
 
 /// The known paths of bundles, as an owner: which file they lead to is the distribution's matter.
 #[derive(Debug)]
-pub struct WellKnown;
+pub(crate) struct WellKnown;
 
 impl Owner for WellKnown {
     fn known_paths(&self) -> &'static [&'static str] {
@@ -33,11 +33,11 @@ impl Owner for WellKnown {
 
 /// The bundles of a family.
 #[derive(Clone, Copy, Debug)]
-pub struct Bundles {
+pub(crate) struct Bundles {
     /// The path that must exist afterwards.
-    pub primary: &'static str,
+    pub(crate) primary: &'static str,
     /// Paths that become links to it where the image has no bundle at all.
-    pub links: &'static [&'static str],
+    pub(crate) links: &'static [&'static str],
 }
 
 /// A distinct bundle.
@@ -93,7 +93,7 @@ impl Bundles {
     }
 
     /// The bundles that are there or will be made, each once, at its real path.
-    pub fn outputs(&self, view: &View) -> Result<Vec<Output>> {
+    pub(crate) fn outputs(&self, view: &View) -> Result<Vec<Output>> {
         let mut outputs: Vec<Output> = Vec::new();
         for found in self.found(view)? {
             outputs.push(Output {
@@ -116,7 +116,7 @@ impl Bundles {
     }
 
     /// Every known bundle path that is there now.
-    pub fn watched(&self, view: &View) -> Result<Vec<String>> {
+    pub(crate) fn watched(&self, view: &View) -> Result<Vec<String>> {
         let mut locations = BTreeSet::new();
         let mut paths = Vec::new();
         for path in self.known() {
@@ -128,7 +128,7 @@ impl Bundles {
     }
 
     /// Whether `path` is a known bundle or a directory on the way to one.
-    pub fn owns(&self, path: &str) -> Ownership {
+    pub(crate) fn owns(&self, path: &str) -> Ownership {
         let mut known = self.known().chain(self.links.iter().copied());
         if known.clone().any(|known| known == path) {
             Ownership::Entry
@@ -141,7 +141,7 @@ impl Bundles {
 
     /// Appends what is `wanted` to every bundle that is there (except `done`, written already), makes the primary one
     /// if it is missing, and the links if there is none at all.
-    pub fn append(
+    pub(crate) fn append(
         &self,
         view: &View,
         wanted: &UpdaterInput,
@@ -252,7 +252,7 @@ fn with_anchors(bundle: &[u8], wanted: &UpdaterInput) -> Vec<u8> {
 }
 
 /// Appends a certificate, on a line of its own: OpenSSL refuses a whole bundle in which END and BEGIN share one.
-pub fn push_certificate(bundle: &mut Vec<u8>, certificate: &Certificate) {
+pub(crate) fn push_certificate(bundle: &mut Vec<u8>, certificate: &Certificate) {
     if !bundle.is_empty() && !bundle.ends_with(b"\n") {
         bundle.push(b'\n');
     }

@@ -15,18 +15,18 @@ use crate::trust::view::View;
 
 /// An input file that would spoil the bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BrokenInput {
+pub(crate) struct BrokenInput {
     /// Its path.
-    pub path: String,
+    pub(crate) path: String,
     /// The first thing that is wrong with it.
-    pub fault: ReaderFault,
+    pub(crate) fault: ReaderFault,
     /// The certificates of it that the built-in updater writes anew.
-    pub certificates: Vec<Certificate>,
+    pub(crate) certificates: Vec<Certificate>,
 }
 
 impl BrokenInput {
     /// What a person should know: where, what, and what became of it.
-    pub fn describe(&self) -> String {
+    pub(crate) fn describe(&self) -> String {
         let named = |one: &Certificate| format!("{} ({})", text::escape(&one.subject()), one.fingerprint());
         let kept = if self.certificates.is_empty() {
             "no certificate in it can be read".to_owned()

@@ -3,19 +3,18 @@
 //! An updater is a pure function of a [`View`]: it says which nodes should stand where. It changes nothing and
 //! runs nothing. Paths are as seen inside the sysroot.
 
-pub mod bundle;
-pub mod ca_certificates;
+pub(crate) mod bundle;
+pub(crate) mod ca_certificates;
 mod inputs;
 mod nix_links;
-pub mod p11_kit;
-pub mod pem_directory;
-pub mod private;
-pub mod rehash;
+pub(crate) mod p11_kit;
+pub(crate) mod pem_directory;
+pub(crate) mod private;
+pub(crate) mod rehash;
 
 use std::fmt::Debug;
 
-pub use inputs::BrokenInput;
-pub(crate) use inputs::rewritten;
+pub(crate) use inputs::{BrokenInput, rewritten};
 
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
@@ -25,61 +24,61 @@ use crate::trust::view::View;
 
 /// A root to be trusted.
 #[derive(Clone, Debug)]
-pub struct Anchor {
+pub(crate) struct Anchor {
     /// The certificate.
     pub certificate: Certificate,
     /// The anchor file's name without extension.
-    pub name: String,
+    pub(crate) name: String,
     /// Its file, if it stands in the anchor directory without us (a mount, an administrator's copy).
-    pub standing: Option<String>,
+    pub(crate) standing: Option<String>,
     /// Its file cannot be written: an output that would link to it holds the certificate itself.
-    pub unplaced: bool,
+    pub(crate) unplaced: bool,
 }
 
 /// All that an updater is asked for.
 #[derive(Clone, Debug, Default)]
-pub struct UpdaterInput {
+pub(crate) struct UpdaterInput {
     /// The roots to add, in order.
-    pub anchors: Vec<Anchor>,
+    pub(crate) anchors: Vec<Anchor>,
     /// Put the compiled-in Web PKI into a bundle that has to be made.
-    pub web_pki: bool,
+    pub(crate) web_pki: bool,
     /// What a format that keeps a date is to say, seconds since 1970: `SOURCE_DATE_EPOCH`, else the time of this run.
     /// The date alone is no reason to write an output again.
-    pub date: i64,
+    pub(crate) date: i64,
 }
 
 /// A node that should stand somewhere, and why.
 #[derive(Clone, Debug)]
-pub struct Desired {
+pub(crate) struct Desired {
     /// Where.
-    pub path: String,
+    pub(crate) path: String,
     /// What.
-    pub node: Node,
+    pub(crate) node: Node,
     /// Why, for the plan.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// The answer of an updater.
 #[derive(Clone, Debug, Default)]
-pub struct Desires {
+pub(crate) struct Desires {
     /// In the order in which they are to be made; a later entry for the same path replaces the earlier.
-    pub nodes: Vec<Desired>,
+    pub(crate) nodes: Vec<Desired>,
     /// What a person should know.
-    pub warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// The same, but only where the built-in updater does the work.
-    pub builtin_warnings: Vec<String>,
+    pub(crate) builtin_warnings: Vec<String>,
 }
 
 impl Desires {
     /// Adds a node.
-    pub fn want(&mut self, path: impl Into<String>, node: Node, reason: impl Into<String>) {
+    pub(crate) fn want(&mut self, path: impl Into<String>, node: Node, reason: impl Into<String>) {
         self.nodes.push(Desired { path: path.into(), node, reason: reason.into() });
     }
 }
 
 /// Whether a path is a family's to change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ownership {
+pub(crate) enum Ownership {
     /// Not at all.
     Foreign,
     /// A directory on the way: it may be made, and taken away when it is empty.
@@ -92,7 +91,7 @@ pub enum Ownership {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum OutputKind {
+pub(crate) enum OutputKind {
     /// A PEM file with every root.
     Bundle,
     /// A directory that OpenSSL searches by subject hash.
@@ -107,7 +106,7 @@ pub enum OutputKind {
 
 impl OutputKind {
     /// What it is called in data.
-    pub fn id(self) -> &'static str {
+    pub(crate) fn id(self) -> &'static str {
         match self {
             OutputKind::Bundle => "bundle",
             OutputKind::HashDirectory => "hash-directory",
@@ -118,7 +117,7 @@ impl OutputKind {
     }
 
     /// What it is called in sentences.
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             OutputKind::Bundle => "bundle",
             OutputKind::HashDirectory => "hash directory",
@@ -131,7 +130,7 @@ impl OutputKind {
     /// Why this root is left out of outputs of this kind: with it, their readers could load nothing of them (threat T39).
     /// Only Java's keystores have such roots. What would do that to a bundle becomes no anchor at all, and NSS and EFI
     /// load every root that does.
-    pub fn refusal(self, certificate: &Certificate) -> Option<String> {
+    pub(crate) fn refusal(self, certificate: &Certificate) -> Option<String> {
         match self {
             OutputKind::Keystore => certificate.refused_by_java(),
             OutputKind::Bundle
@@ -144,27 +143,27 @@ impl OutputKind {
 
 /// A place that programs read roots from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Output {
+pub(crate) struct Output {
     /// Where programs look.
-    pub path: String,
+    pub(crate) path: String,
     /// How it is read.
-    pub kind: OutputKind,
+    pub(crate) kind: OutputKind,
     /// The purpose for which its roots are trusted; `None`: it holds all, with their trust settings.
-    pub purpose: Option<Purpose>,
+    pub(crate) purpose: Option<Purpose>,
 }
 
 /// Where an administrator's anchors go.
 #[derive(Clone, Copy, Debug)]
-pub struct AnchorDirectory {
+pub(crate) struct AnchorDirectory {
     /// The directory.
-    pub path: &'static str,
+    pub(crate) path: &'static str,
     /// What we put behind an anchor's name; the family's tool takes files that end so.
-    pub extension: &'static str,
+    pub(crate) extension: &'static str,
 }
 
 impl AnchorDirectory {
     /// The file of the anchor with this name.
-    pub fn file(&self, name: &str) -> String {
+    pub(crate) fn file(&self, name: &str) -> String {
         format!("{}/{name}{}", self.path, self.extension)
     }
 
@@ -189,26 +188,26 @@ impl AnchorDirectory {
 
 /// A family's own update program.
 #[derive(Debug)]
-pub struct NativeTool {
+pub(crate) struct NativeTool {
     /// Its name in the system directories.
-    pub program: &'static str,
+    pub(crate) program: &'static str,
     /// Arguments when anchors were only added.
-    pub arguments: &'static [&'static str],
+    pub(crate) arguments: &'static [&'static str],
     /// Arguments when an anchor was removed or replaced.
-    pub fresh_arguments: &'static [&'static str],
+    pub(crate) fresh_arguments: &'static [&'static str],
     /// Programs without which it fails half-way.
-    pub needs: &'static [&'static str],
+    pub(crate) needs: &'static [&'static str],
     /// Files that a killed run leaves and the next one trips over.
-    pub leftovers: &'static [&'static str],
+    pub(crate) leftovers: &'static [&'static str],
     /// Links with their targets that it makes, whatever else is there: it moves that away, whole directories too.
-    pub links: &'static [(&'static str, &'static str)],
+    pub(crate) links: &'static [(&'static str, &'static str)],
 }
 
 /// Says of a root why it is not trusted; `None` if it is.
-pub type Refusals = Box<dyn Fn(&Certificate) -> Option<String>>;
+pub(crate) type Refusals = Box<dyn Fn(&Certificate) -> Option<String>>;
 
 /// The update program of a family, as a function.
-pub trait Updater: Debug + Sync {
+pub(crate) trait Updater: Debug + Sync {
     /// The real program, where the family has one.
     fn native(&self) -> Option<&NativeTool>;
 

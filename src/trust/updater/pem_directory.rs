@@ -27,13 +27,13 @@ const EXTENSION: &str = ".pem";
 
 /// Where a family of this kind has things.
 #[derive(Debug)]
-pub struct PemDirectory {
+pub(crate) struct PemDirectory {
     /// The hashed directory with the PEM files.
-    pub certs: &'static str,
+    pub(crate) certs: &'static str,
     /// Their concatenation.
-    pub bundle: &'static str,
+    pub(crate) bundle: &'static str,
     /// The program.
-    pub tool: NativeTool,
+    pub(crate) tool: NativeTool,
 }
 
 /// Whether the vendor's package calls a file so: the subject hash of its root, eight digits in lower case.

@@ -21,11 +21,11 @@ use crate::rootfs::tree::{File, Node};
 use crate::trust::view::View;
 
 /// The combined bundle.
-pub const BUNDLE: &str = "/ca-bundle.pem";
+pub(crate) const BUNDLE: &str = "/ca-bundle.pem";
 /// The hashed directory.
-pub const HASHED: &str = "/certs";
+pub(crate) const HASHED: &str = "/certs";
 /// The keystore; Java is told its password, `changeit`.
-pub const KEYSTORE: &str = "/cacerts";
+pub(crate) const KEYSTORE: &str = "/cacerts";
 /// The anchors, each in a file of its own.
 const ANCHORS: &str = "/anchors";
 /// Roots are public, and a service that drops its rights still reads them.
@@ -33,7 +33,7 @@ const MODE: u32 = 0o644;
 
 /// See the module.
 #[derive(Debug)]
-pub struct PrivateStore;
+pub(crate) struct PrivateStore;
 
 impl PrivateStore {
     /// Every root that programs are to find: the system's, then ours.

@@ -23,23 +23,23 @@ const EXTENSIONS: [&str; 4] = ["pem", "crt", "cer", "crl"];
 
 /// One entry of the directory.
 #[derive(Clone, Debug)]
-pub struct HashedEntry {
+pub(crate) struct HashedEntry {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// If it is a link: the target as written.
-    pub target: Option<String>,
+    pub(crate) target: Option<String>,
     /// If it leads to a file with exactly one certificate: that.
-    pub certificate: Option<Certificate>,
+    pub(crate) certificate: Option<Certificate>,
 }
 
 /// Whether a file of this name is looked at for a certificate.
-pub fn is_candidate(name: &str) -> bool {
+pub(crate) fn is_candidate(name: &str) -> bool {
     name.rsplit_once('.')
         .is_some_and(|(_, extension)| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
 }
 
 /// The hash and number of a certificate's hash link; `None` for other names, and for those of revocation lists.
-pub fn parse_name(name: &str) -> Option<(u32, usize)> {
+pub(crate) fn parse_name(name: &str) -> Option<(u32, usize)> {
     let (hash, number) = name.split_once('.')?;
     if hash.len() != 8 || number.is_empty() || !number.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -80,7 +80,7 @@ impl Bucket {
 
 /// The links to make (`Some(target)`) and to remove (`None`), by name. With `keep_duplicates`, as Alpine's program
 /// does, a second file with the same certificate keeps the link that it has.
-pub fn changes(entries: &[HashedEntry], keep_duplicates: bool) -> BTreeMap<String, Option<String>> {
+pub(crate) fn changes(entries: &[HashedEntry], keep_duplicates: bool) -> BTreeMap<String, Option<String>> {
     let mut buckets: BTreeMap<u32, Bucket> = BTreeMap::new();
     for entry in entries {
         if let (Some(target), Some((hash, number))) = (&entry.target, parse_name(&entry.name)) {
@@ -119,7 +119,7 @@ pub fn changes(entries: &[HashedEntry], keep_duplicates: bool) -> BTreeMap<Strin
 }
 
 /// The entries of `directory`: what is there without us, with `links` (`None`: gone) and `ours` (by path) put over it.
-pub fn entries(
+pub(crate) fn entries(
     view: &View,
     directory: &str,
     links: &BTreeMap<String, Option<String>>,

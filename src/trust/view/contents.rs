@@ -12,16 +12,16 @@ pub(super) type ParsedCertificates = BTreeMap<Fingerprint, Option<Certificate>>;
 
 /// What is in a file of certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileCertificates {
+pub(crate) struct FileCertificates {
     /// The certificates that can be made out, in order, whether a program reads them or not.
-    pub certificates: Vec<Certificate>,
+    pub(crate) certificates: Vec<Certificate>,
     /// What every program finds that reads bundles.
-    pub reading: Reading,
+    pub(crate) reading: Reading,
 }
 
 impl FileCertificates {
     /// Whether every program that reads bundles finds this root here.
-    pub fn offers(&self, fingerprint: &Fingerprint) -> bool {
+    pub(crate) fn offers(&self, fingerprint: &Fingerprint) -> bool {
         self.reading.offers(fingerprint)
     }
 }

@@ -29,7 +29,7 @@ impl View<'_> {
     ///
     /// # Errors
     /// A recorded path cannot be read.
-    pub fn doubts(&self) -> Result<BTreeMap<String, String>> {
+    pub(crate) fn doubts(&self) -> Result<BTreeMap<String, String>> {
         for path in self.ours.records.keys() {
             self.original(path)?;
         }
@@ -37,7 +37,7 @@ impl View<'_> {
     }
 
     /// What of a former mode or owner is not given back, by recorded path; as far as the paths were looked at.
-    pub fn lessened(&self) -> BTreeMap<String, String> {
+    pub(crate) fn lessened(&self) -> BTreeMap<String, String> {
         self.lessened.borrow().clone()
     }
 }

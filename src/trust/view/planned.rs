@@ -14,7 +14,7 @@ impl<'a> View<'a> {
     ///
     /// # Errors
     /// Links loop.
-    pub fn with<'n>(&self, nodes: impl IntoIterator<Item = (&'n str, &'n Node)>) -> Result<View<'a>> {
+    pub(crate) fn with<'n>(&self, nodes: impl IntoIterator<Item = (&'n str, &'n Node)>) -> Result<View<'a>> {
         let view = View::of(self.sysroot, Rc::clone(&self.ours))?;
         let mut view = View {
             parsed: Rc::clone(&self.parsed),

@@ -31,7 +31,7 @@ const MAX_DEPTH: usize = 16;
 
 /// How a family's program makes hash links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hashing {
+pub(crate) enum Hashing {
     /// `openssl rehash`, after dangling links are gone.
     OpensslRehash,
     /// Alpine's C program `c_rehash`, which ends at the same links.
@@ -40,33 +40,33 @@ pub enum Hashing {
 
 /// What the two programs have in common, and where they differ.
 #[derive(Debug)]
-pub struct CaCertificates {
+pub(crate) struct CaCertificates {
     /// The list of the vendor's certificates, one a line, below `vendor`; `!` deselects.
-    pub conf: &'static str,
+    pub(crate) conf: &'static str,
     /// The vendor's certificates.
-    pub vendor: &'static str,
+    pub(crate) vendor: &'static str,
     /// The administrator's.
-    pub local: &'static str,
+    pub(crate) local: &'static str,
     /// The administrator's files go into the bundle in byte order of their paths, not in that of the directory.
-    pub sorted: bool,
+    pub(crate) sorted: bool,
     /// Folders below `local` count.
-    pub recursive: bool,
+    pub(crate) recursive: bool,
     /// What names in `local` must end with; `None`: everything but dot files.
-    pub extension: Option<&'static str>,
+    pub(crate) extension: Option<&'static str>,
     /// The hashed directory.
-    pub certs: &'static str,
+    pub(crate) certs: &'static str,
     /// The bundle.
-    pub bundle: &'static str,
+    pub(crate) bundle: &'static str,
     /// Links to the bundle that the family's package of the bundle has, for an image that has no bundle at all.
-    pub bundle_links: &'static [&'static str],
+    pub(crate) bundle_links: &'static [&'static str],
     /// What link names begin with.
-    pub link_prefix: &'static str,
+    pub(crate) link_prefix: &'static str,
     /// Each input is followed by a line feed in the bundle (Alpine); else only if it does not end in one (Debian).
-    pub always_newline: bool,
+    pub(crate) always_newline: bool,
     /// How hash links are made.
-    pub hashing: Hashing,
+    pub(crate) hashing: Hashing,
     /// The program.
-    pub tool: NativeTool,
+    pub(crate) tool: NativeTool,
 }
 
 /// An input of the program: a file and what is in it.

@@ -18,26 +18,26 @@ use crate::trust::view::View;
 
 /// A directory that OpenSSL searches: a file for each root, links to it by its subject hashes.
 #[derive(Debug)]
-pub struct Hashed {
+pub(crate) struct Hashed {
     /// Where.
-    pub path: &'static str,
+    pub(crate) path: &'static str,
     /// How each file is written.
-    pub format: P11Format,
+    pub(crate) format: P11Format,
     /// Roots for this purpose; `None`: for any.
-    pub purpose: Option<Purpose>,
+    pub(crate) purpose: Option<Purpose>,
     /// Links to it elsewhere.
-    pub copies: Option<Copies>,
+    pub(crate) copies: Option<Copies>,
 }
 
 /// A directory of links to the files of a hashed directory.
 #[derive(Debug)]
-pub struct Copies {
+pub(crate) struct Copies {
     /// Where.
-    pub directory: &'static str,
+    pub(crate) directory: &'static str,
     /// Not the hash links alone, but the files' names too.
-    pub names: bool,
+    pub(crate) names: bool,
     /// Absolute targets.
-    pub absolute: bool,
+    pub(crate) absolute: bool,
 }
 
 /// What is in a hashed directory.

@@ -10,7 +10,7 @@ mod keystore;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::front::Front;
-pub use self::hashed::{Copies, Hashed};
+pub(crate) use self::hashed::{Copies, Hashed};
 use super::bundle::{self, Bundles, relative_target};
 use super::inputs;
 use super::{
@@ -29,36 +29,36 @@ use crate::trust::view::View;
 
 /// What is extracted into one file.
 #[derive(Debug)]
-pub struct Extract {
+pub(crate) struct Extract {
     /// Where.
-    pub path: &'static str,
+    pub(crate) path: &'static str,
     /// How.
-    pub format: P11Format,
+    pub(crate) format: P11Format,
     /// Roots for this purpose; `None`: every certificate, with its trust settings.
-    pub purpose: Option<Purpose>,
+    pub(crate) purpose: Option<Purpose>,
 }
 
 /// A family.
 #[derive(Debug)]
-pub struct P11Kit {
+pub(crate) struct P11Kit {
     /// The administrator's token: anchors are in `anchors` below it, what is blocked in `blocklist`.
-    pub admin: &'static str,
+    pub(crate) admin: &'static str,
     /// The anchor directory: `anchors` below `admin`.
-    pub anchors: &'static str,
+    pub(crate) anchors: &'static str,
     /// The vendor's token.
-    pub vendor: &'static str,
+    pub(crate) vendor: &'static str,
     /// The directory that holds all outputs.
-    pub extracted: &'static str,
+    pub(crate) extracted: &'static str,
     /// The outputs that are single files; the TLS bundle first.
-    pub extracts: &'static [Extract],
+    pub(crate) extracts: &'static [Extract],
     /// The hashed directories.
-    pub hashed: &'static [Hashed],
+    pub(crate) hashed: &'static [Hashed],
     /// The Java keystore.
-    pub keystore: &'static str,
+    pub(crate) keystore: &'static str,
     /// Links to the TLS bundle, for an image that has no bundle at all.
-    pub links: &'static [&'static str],
+    pub(crate) links: &'static [&'static str],
     /// The program.
-    pub tool: NativeTool,
+    pub(crate) tool: NativeTool,
 }
 
 impl P11Kit {
