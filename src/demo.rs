@@ -25,17 +25,17 @@ use serde::Serialize;
 use crate::cert::Purpose;
 use crate::dev_ca::{DevCa, Server};
 use crate::env::Env;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::fixture::Fixture;
-use crate::net::dns::Settings;
+use crate::net::dns::ResolverSettings;
 use crate::net::{Net, Trust};
 use crate::rootfs::Sysroot;
 use crate::rootfs::tree::{self, Node};
 use crate::runtime;
 use crate::state::State;
 use crate::trust::facts::Facts;
-use crate::trust::stores::{self, Selection, Wish};
+use crate::trust::stores::{self, Selection, StorePolicy};
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::view::View;
 
@@ -211,7 +211,7 @@ impl Demo<'_> {
         let url = format!("{}/roots.pem", self.server.url());
         let code = self
             .trustup(directory, &["bootstrap", "--root-url", url.as_str(), "--fingerprint", wrong.as_str()]);
-        expect(code, Kind::NotTrusted.exit_code(), "bootstrap with a wrong fingerprint")?;
+        expect(code, ErrorKind::NotTrusted.exit_code(), "bootstrap with a wrong fingerprint")?;
         same(&first, &snapshot(&sysroot)?, "a refused certificate changed the root file system", directory)?;
         self.say("  refused, and nothing was changed");
         Ok(())
@@ -273,12 +273,12 @@ impl Demo<'_> {
         let hosts = format!("127.0.0.1 {}\n", enrollment::HOST);
         let env = Env::fixed([], self.env.now());
         let answer = runtime::block_on(async {
-            let settings = Settings::from_texts(None, Some(hosts.as_bytes()));
+            let settings = ResolverSettings::from_texts(None, Some(hosts.as_bytes()));
             Net::new(&env, &settings, CLIENT_TIMEOUT, None)?.get(&url, &trust).await
         })?;
-        match answer.and_then(crate::net::Answer::success) {
+        match answer.and_then(crate::net::FetchAnswer::success) {
             Ok(_) => Ok(true),
-            Err(error) if error.kind() == Kind::NotTrusted => Ok(false),
+            Err(error) if error.kind() == ErrorKind::NotTrusted => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -316,7 +316,8 @@ fn look(sysroot: &Sysroot) -> Result<(&'static str, String, Vec<Output>)> {
     let view = View::new(sysroot, state.ours())?;
     let facts = Facts::gather(&view)?;
     let homes = stores::homes(sysroot)?.into_values().collect();
-    let all = Selection { java: Wish::IfThere, nss: Wish::IfThere, homes, ..Selection::default() };
+    let all =
+        Selection { java: StorePolicy::IfThere, nss: StorePolicy::IfThere, homes, ..Selection::default() };
     let beside = stores::look(&view, facts.row.updater, &all, &state.added)?;
     let beside = beside.found.into_iter().map(|found| Output {
         path: found.path,

@@ -16,11 +16,11 @@ pub struct Env {
     opaque: BTreeMap<String, String>,
     /// Variables that no child gets; clones share them.
     withheld: Arc<Mutex<BTreeSet<String>>>,
-    clock: Clock,
+    clock: TimeSource,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Clock {
+enum TimeSource {
     System,
     Fixed(i64),
 }
@@ -28,7 +28,7 @@ enum Clock {
 impl Env {
     /// The process's own environment; of variables that are not UTF-8 it is only known that they are there.
     pub fn os() -> Self {
-        let mut env = Env::new(BTreeMap::new(), Clock::System);
+        let mut env = Env::new(BTreeMap::new(), TimeSource::System);
         for (name, value) in std::env::vars_os() {
             let Ok(name) = name.into_string() else { continue };
             match value.into_string() {
@@ -43,10 +43,10 @@ impl Env {
     pub fn fixed<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>, now: i64) -> Self {
         let variables =
             variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Env::new(variables, Clock::Fixed(now))
+        Env::new(variables, TimeSource::Fixed(now))
     }
 
-    fn new(variables: BTreeMap<String, String>, clock: Clock) -> Self {
+    fn new(variables: BTreeMap<String, String>, clock: TimeSource) -> Self {
         Env { variables, opaque: BTreeMap::new(), withheld: Arc::default(), clock }
     }
 
@@ -83,8 +83,8 @@ impl Env {
     /// Seconds since 1970, from the real clock: never from `SOURCE_DATE_EPOCH` (threat T7).
     pub fn now(&self) -> i64 {
         match self.clock {
-            Clock::Fixed(now) => now,
-            Clock::System => match SystemTime::now().duration_since(UNIX_EPOCH) {
+            TimeSource::Fixed(now) => now,
+            TimeSource::System => match SystemTime::now().duration_since(UNIX_EPOCH) {
                 Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
                 Err(_) => 0,
             },
@@ -100,7 +100,7 @@ impl fmt::Debug for Env {
 
 /// A variable that only tests set, and only debug builds know: no shipped binary has even its name.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Hook {
+pub(crate) enum TestHook {
     /// The number of the checkpoint at which the process ends by SIGKILL.
     KillAt,
     /// The number of the checkpoint at which the process stops by SIGSTOP, until somebody lets it go on.
@@ -112,11 +112,11 @@ pub(crate) enum Hook {
 /// The value of a hook. Its name is written to the file that TRUSTUP_TEST_HOOK_SEEN names: a test that relies on a hook
 /// fails where the binary has none, or never came by it.
 #[cfg(debug_assertions)]
-pub(crate) fn test_hook(hook: Hook) -> Option<String> {
+pub(crate) fn test_hook(hook: TestHook) -> Option<String> {
     let name = match hook {
-        Hook::KillAt => "TRUSTUP_TEST_KILL_AT",
-        Hook::StopAt => "TRUSTUP_TEST_STOP_AT",
-        Hook::NoOpenat2 => "TRUSTUP_TEST_NO_OPENAT2",
+        TestHook::KillAt => "TRUSTUP_TEST_KILL_AT",
+        TestHook::StopAt => "TRUSTUP_TEST_STOP_AT",
+        TestHook::NoOpenat2 => "TRUSTUP_TEST_NO_OPENAT2",
     };
     let value = std::env::var(name).ok()?;
     if let Some(seen) = std::env::var_os("TRUSTUP_TEST_HOOK_SEEN") {
@@ -128,6 +128,6 @@ pub(crate) fn test_hook(hook: Hook) -> Option<String> {
 
 /// Always unset.
 #[cfg(not(debug_assertions))]
-pub(crate) fn test_hook(_: Hook) -> Option<String> {
+pub(crate) fn test_hook(_: TestHook) -> Option<String> {
     None
 }

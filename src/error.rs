@@ -13,7 +13,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum ErrorKind {
     /// Failed, nothing changed: exit 1.
     Failed,
     /// Usage or bad input: exit 2.
@@ -32,18 +32,18 @@ pub enum Kind {
     NoCommand,
 }
 
-impl Kind {
+impl ErrorKind {
     /// The process exit code; the same in every command (`--help` lists them).
     pub fn exit_code(self) -> u8 {
         match self {
-            Kind::Failed => 1,
-            Kind::Usage => 2,
-            Kind::NotTrusted => 4,
-            Kind::Unsupported => 5,
-            Kind::Unreachable => 6,
-            Kind::Changed => 7,
-            Kind::NotExecutable => 126,
-            Kind::NoCommand => 127,
+            ErrorKind::Failed => 1,
+            ErrorKind::Usage => 2,
+            ErrorKind::NotTrusted => 4,
+            ErrorKind::Unsupported => 5,
+            ErrorKind::Unreachable => 6,
+            ErrorKind::Changed => 7,
+            ErrorKind::NotExecutable => 126,
+            ErrorKind::NoCommand => 127,
         }
     }
 }
@@ -54,7 +54,7 @@ pub struct Error(Box<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    kind: Kind,
+    kind: ErrorKind,
     what: String,
     place: Option<String>,
     cause: Option<anyhow::Error>,
@@ -65,7 +65,7 @@ struct Inner {
 
 impl Error {
     /// An error of `kind`; `what` says what failed.
-    pub(crate) fn new(kind: Kind, what: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         Error(Box::new(Inner {
             kind,
             what: what.into(),
@@ -79,27 +79,27 @@ impl Error {
 
     /// Failed, nothing changed.
     pub fn failed(what: impl Into<String>) -> Self {
-        Error::new(Kind::Failed, what)
+        Error::new(ErrorKind::Failed, what)
     }
 
     /// Usage or bad input.
     pub(crate) fn usage(what: impl Into<String>) -> Self {
-        Error::new(Kind::Usage, what)
+        Error::new(ErrorKind::Usage, what)
     }
 
     /// Not trusted, or refused.
     pub(crate) fn not_trusted(what: impl Into<String>) -> Self {
-        Error::new(Kind::NotTrusted, what)
+        Error::new(ErrorKind::NotTrusted, what)
     }
 
     /// Not supported here.
     pub(crate) fn unsupported(what: impl Into<String>) -> Self {
-        Error::new(Kind::Unsupported, what)
+        Error::new(ErrorKind::Unsupported, what)
     }
 
     /// Unreachable or timed out.
     pub(crate) fn unreachable(what: impl Into<String>) -> Self {
-        Error::new(Kind::Unreachable, what)
+        Error::new(ErrorKind::Unreachable, what)
     }
 
     /// Where: a path or a URL (mask user info and query of a URL before).
@@ -130,13 +130,13 @@ impl Error {
     pub(crate) fn with_changed(mut self, paths: impl IntoIterator<Item = String>) -> Self {
         self.0.changed.extend(paths);
         if !self.0.changed.is_empty() {
-            self.0.kind = Kind::Changed;
+            self.0.kind = ErrorKind::Changed;
         }
         self
     }
 
     /// The kind.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::env::Env;
-use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::rootfs::tree;
-use crate::rootfs::{Kind, Sysroot, split};
+use crate::rootfs::{FileKind, Sysroot, split};
 use crate::runtime;
 use crate::text;
 
@@ -50,7 +50,7 @@ pub(crate) fn find_in(
     for directory in directories {
         let path = format!("{directory}/{program}");
         if let Some(meta) = sysroot.stat(&path)?
-            && meta.kind == Kind::File
+            && meta.kind == FileKind::File
             && meta.mode & 0o111 != 0
         {
             return Ok(Some(path));

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::rootfs::output::OutputOption;
 use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::rootfs::tree::{File, Node};
-use crate::rootfs::{Kind, split};
+use crate::rootfs::{FileKind, split};
 use crate::trust::ours::Ours;
 use crate::trust::owners;
 use crate::trust::updater::{Desires, Ownership, Updater};
@@ -397,7 +397,7 @@ fn missing_ancestors(view: &View, path: &str) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     for directory in ancestors(path) {
         match view.sysroot().stat(&directory)? {
-            Some(meta) if meta.kind == Kind::Directory => {}
+            Some(meta) if meta.kind == FileKind::Directory => {}
             Some(_) => {
                 return Err(Error::failed("expected a directory, found a file")
                     .at(view.sysroot().display(&directory))

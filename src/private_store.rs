@@ -14,7 +14,7 @@ use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::{After, Before, Change, FileSet, Rules};
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
-use crate::rootfs::{Kind, Sysroot, split};
+use crate::rootfs::{FileKind, Sysroot, split};
 
 /// State, journal and lock of what we changed in the root file system itself, for users other than root (threat T11).
 const SYSTEM_STATE: &str = "system";
@@ -29,7 +29,7 @@ const LIMIT: u64 = 64 * 1024;
 
 /// The private store's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct StoreLocation {
     path: String,
     exists: bool,
     /// Why none of the places will do.
@@ -48,19 +48,19 @@ enum Fit {
     Foreign(String),
 }
 
-/// Finds the place: the one that is there, else the first that can be made; else [`Place::make`] will say why none can.
+/// Finds the place: the one that is there, else the first that can be made; else [`StoreLocation::make`] will say why none can.
 ///
 /// # Errors
 /// Something of somebody else's is where it should be.
-pub(crate) fn find(env: &Env, given: Option<&Path>) -> Result<Place> {
+pub(crate) fn find(env: &Env, given: Option<&Path>) -> Result<StoreLocation> {
     let host = Sysroot::open(Path::new("/"))?;
-    let mut chosen: Option<Place> = None;
+    let mut chosen: Option<StoreLocation> = None;
     let mut reasons = Vec::new();
     for path in candidates(env, given)? {
         match fit(&host, &path)? {
-            Fit::Ours => return Ok(Place { path, exists: true, reasons: Vec::new() }),
+            Fit::Ours => return Ok(StoreLocation { path, exists: true, reasons: Vec::new() }),
             Fit::CanBeMade if chosen.is_none() => {
-                chosen = Some(Place { path, exists: false, reasons: Vec::new() })
+                chosen = Some(StoreLocation { path, exists: false, reasons: Vec::new() })
             }
             Fit::Unusable(why) if chosen.is_none() => reasons.push(format!("`{path}`: {why}")),
             // A planted directory is no reason to stop while there is a better place.
@@ -72,7 +72,7 @@ pub(crate) fn find(env: &Env, given: Option<&Path>) -> Result<Place> {
             Fit::CanBeMade | Fit::Unusable(_) | Fit::Foreign(_) => {}
         }
     }
-    Ok(chosen.unwrap_or_else(|| Place { path: in_tmp(), exists: false, reasons }))
+    Ok(chosen.unwrap_or_else(|| StoreLocation { path: in_tmp(), exists: false, reasons }))
 }
 
 fn in_tmp() -> String {
@@ -109,16 +109,16 @@ fn fit(host: &Sysroot, path: &str) -> Result<Fit> {
     let unsafe_way = host.unsafe_way(path, &[])?;
     if let Some(meta) = there {
         return Ok(match (&meta.kind, unsafe_way) {
-            (Kind::Link, _) => Fit::Foreign("it is a link".to_owned()),
-            (Kind::File | Kind::Special, _) => Fit::Foreign("it is not a directory".to_owned()),
-            (Kind::Directory, _) if meta.uid != uid => {
+            (FileKind::Link, _) => Fit::Foreign("it is a link".to_owned()),
+            (FileKind::File | FileKind::Special, _) => Fit::Foreign("it is not a directory".to_owned()),
+            (FileKind::Directory, _) if meta.uid != uid => {
                 Fit::Foreign(format!("it belongs to user {}, and trustup runs as user {uid}", meta.uid))
             }
-            (Kind::Directory, _) if meta.mode & 0o022 != 0 => {
+            (FileKind::Directory, _) if meta.mode & 0o022 != 0 => {
                 Fit::Foreign(format!("other users can write it (mode {:04o})", meta.mode))
             }
-            (Kind::Directory, Some(why)) => Fit::Foreign(why),
-            (Kind::Directory, None) => Fit::Ours,
+            (FileKind::Directory, Some(why)) => Fit::Foreign(why),
+            (FileKind::Directory, None) => Fit::Ours,
         });
     }
     if let Some(why) = unsafe_way {
@@ -131,7 +131,7 @@ fn fit(host: &Sysroot, path: &str) -> Result<Fit> {
     })
 }
 
-impl Place {
+impl StoreLocation {
     /// The directory.
     pub(crate) fn path(&self) -> &str {
         &self.path

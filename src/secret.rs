@@ -19,7 +19,7 @@ const ENGINES: [&str; 2] = ["/run/secrets/", "/var/run/secrets/"];
 
 /// Where a secret is.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Source {
+pub(crate) enum SecretSource {
     /// A regular file.
     File(PathBuf),
     /// Standard input.
@@ -32,19 +32,19 @@ pub(crate) enum Source {
     Missing(String, String),
 }
 
-impl fmt::Debug for Source {
+impl fmt::Debug for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl FromStr for Source {
+impl FromStr for SecretSource {
     type Err = Error;
 
     /// `-`, `fd:3` (`/dev/fd/3`, `/proc/self/fd/3`), or a path. A variable is never meant by text.
     fn from_str(text: &str) -> Result<Self> {
         if matches!(text, "-" | "/dev/stdin") {
-            return Ok(Source::Stdin);
+            return Ok(SecretSource::Stdin);
         }
         if text.is_empty() {
             return Err(Error::usage("the name of the file is empty"));
@@ -56,23 +56,23 @@ impl FromStr for Source {
                     .at(text::escape(text))
                     .hint("give it by another one: `fd:3`, and `3<FILE` in the shell; `-` is standard input"))
             }
-            Some(Ok(number)) => Ok(Source::Descriptor(number)),
+            Some(Ok(number)) => Ok(SecretSource::Descriptor(number)),
             Some(Err(error)) => Err(Error::usage("not a descriptor number")
                 .at(text::escape(text))
                 .because(anyhow::Error::from(error))
                 .hint("write it as `fd:3`")),
-            None => Ok(Source::File(PathBuf::from(text))),
+            None => Ok(SecretSource::File(PathBuf::from(text))),
         }
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for SecretSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::File(path) => f.write_str(&text::escape(&path.to_string_lossy())),
-            Source::Stdin => f.write_str("-"),
-            Source::Descriptor(number) => write!(f, "fd:{number}"),
-            Source::Value(name, _) | Source::Missing(name, _) => f.write_str(name),
+            SecretSource::File(path) => f.write_str(&text::escape(&path.to_string_lossy())),
+            SecretSource::Stdin => f.write_str("-"),
+            SecretSource::Descriptor(number) => write!(f, "fd:{number}"),
+            SecretSource::Value(name, _) | SecretSource::Missing(name, _) => f.write_str(name),
         }
     }
 }
@@ -96,16 +96,16 @@ impl Secret {
     ///
     /// # Errors
     /// Nothing there, empty, larger than 64 KiB.
-    pub(crate) fn read(source: &Source, what: &str) -> Result<Self> {
+    pub(crate) fn read(source: &SecretSource, what: &str) -> Result<Self> {
         let (bytes, warning) = match source {
-            Source::File(path) => {
+            SecretSource::File(path) => {
                 let bytes = host::read_file(path, LIMIT).map_err(|error| unreadable(&error, what))?;
                 (bytes, readable_by_others(path, what)?)
             }
-            Source::Stdin => (host::read_stdin(LIMIT)?, None),
-            Source::Descriptor(number) => (host::read_descriptor(*number, LIMIT)?, None),
-            Source::Value(_, value) => (value.as_bytes().to_vec(), None),
-            Source::Missing(name, why) => {
+            SecretSource::Stdin => (host::read_stdin(LIMIT)?, None),
+            SecretSource::Descriptor(number) => (host::read_descriptor(*number, LIMIT)?, None),
+            SecretSource::Value(_, value) => (value.as_bytes().to_vec(), None),
+            SecretSource::Missing(name, why) => {
                 return Err(Error::usage(format!("{what} is not there"))
                     .at(name)
                     .because(anyhow::anyhow!("{why}")));
@@ -169,23 +169,23 @@ mod tests {
     #[test]
     fn sources_are_told_apart() {
         for (text, wanted) in [
-            ("-", Source::Stdin),
-            ("/dev/stdin", Source::Stdin),
-            ("fd:3", Source::Descriptor(3)),
-            ("/dev/fd/63", Source::Descriptor(63)),
-            ("/proc/self/fd/4", Source::Descriptor(4)),
-            ("/run/secrets/password", Source::File("/run/secrets/password".into())),
-            ("fdx", Source::File("fdx".into())),
+            ("-", SecretSource::Stdin),
+            ("/dev/stdin", SecretSource::Stdin),
+            ("fd:3", SecretSource::Descriptor(3)),
+            ("/dev/fd/63", SecretSource::Descriptor(63)),
+            ("/proc/self/fd/4", SecretSource::Descriptor(4)),
+            ("/run/secrets/password", SecretSource::File("/run/secrets/password".into())),
+            ("fdx", SecretSource::File("fdx".into())),
         ] {
-            assert_eq!(text.parse::<Source>().expect(text), wanted);
+            assert_eq!(text.parse::<SecretSource>().expect(text), wanted);
         }
         for text in ["", "fd:", "fd:x", "fd:-1", "/dev/fd/3/x", "fd:1", "/dev/fd/2"] {
-            assert!(text.parse::<Source>().is_err(), "{text}");
+            assert!(text.parse::<SecretSource>().is_err(), "{text}");
         }
     }
 
-    fn value(text: &str) -> Source {
-        Source::Value("P".to_owned(), text.to_owned().into())
+    fn value(text: &str) -> SecretSource {
+        SecretSource::Value("P".to_owned(), text.to_owned().into())
     }
 
     #[test]
@@ -215,7 +215,7 @@ mod tests {
         use std::os::fd::AsRawFd as _;
         let mut file = tempfile::NamedTempFile::new().expect("a file");
         file.write_all(b"hunter2\n").expect("written");
-        let source = Source::File(file.path().to_owned());
+        let source = SecretSource::File(file.path().to_owned());
         let read = Secret::read(&source, "the password").expect("read");
         assert_eq!((read.bytes(), &read.warning), (&b"hunter2"[..], &None));
         rustix::fs::chmod(file.path(), 0o644.into()).expect("chmod");
@@ -223,7 +223,7 @@ mod tests {
         assert!(warning.is_some_and(|warning| warning.contains("chmod 600") && !warning.contains("hunter2")));
 
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
-        let source = Source::Descriptor(u32::try_from(reader.as_raw_fd()).expect("a number"));
+        let source = SecretSource::Descriptor(u32::try_from(reader.as_raw_fd()).expect("a number"));
         // One of ours is none that somebody handed over; that would have come through `exec`.
         let error = Secret::read(&source, "the token").expect_err("refused");
         assert!(error.what().ends_with("is not open") && error.hints()[0].contains("<FILE"), "{error}");
@@ -242,15 +242,17 @@ mod tests {
         // Its writer is gone.
         assert!(Secret::read(&source, "the token").is_err());
 
-        for source in
-            [Source::Descriptor(99_999), Source::File("/".into()), Source::File("/nowhere/at/all".into())]
-        {
+        for source in [
+            SecretSource::Descriptor(99_999),
+            SecretSource::File("/".into()),
+            SecretSource::File("/nowhere/at/all".into()),
+        ] {
             let error = Secret::read(&source, "the token").expect_err("refused");
             assert!(error.kind().exit_code() == 2 && !error.hints().is_empty(), "{error}");
             let named = error.what() == "could not read the token" || error.what().contains("descriptor");
             assert!(named && error.place().is_some(), "{error}");
         }
         file.as_file().set_len(LIMIT + 1).expect("grown");
-        assert!(Secret::read(&Source::File(file.path().to_owned()), "it").is_err());
+        assert!(Secret::read(&SecretSource::File(file.path().to_owned()), "it").is_err());
     }
 }

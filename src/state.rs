@@ -17,7 +17,7 @@ use crate::cert::{Certificate, is_anchor_name};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::rootfs::record::PathRecord;
-use crate::rootfs::{Kind, Meta, STATE_DIRECTORY, Sysroot};
+use crate::rootfs::{FileKind, Meta, STATE_DIRECTORY, Sysroot};
 use crate::trust::ours::Ours;
 use crate::trust::owners;
 use crate::trust::stores::{Additions, Kinds};
@@ -386,7 +386,7 @@ pub(crate) fn refuse_newer(sysroot: &Sysroot) -> Result<()> {
 pub(crate) fn is_closed(sysroot: &Sysroot) -> Result<bool> {
     let uid = crate::privilege::uid();
     let meta = sysroot.lstat(STATE_DIRECTORY)?;
-    let of_root = |meta: Meta| meta.kind == Kind::Directory && meta.uid == 0 && meta.mode & 0o077 == 0;
+    let of_root = |meta: Meta| meta.kind == FileKind::Directory && meta.uid == 0 && meta.mode & 0o077 == 0;
     Ok(uid != 0 && meta.is_some_and(of_root))
 }
 
@@ -394,7 +394,7 @@ pub(crate) fn is_closed(sysroot: &Sysroot) -> Result<bool> {
 fn check_directory(sysroot: &Sysroot) -> Result<()> {
     let Some(meta) = sysroot.lstat(sysroot.state_directory())? else { return Ok(()) };
     let uid = crate::privilege::uid();
-    let what = if meta.kind != Kind::Directory {
+    let what = if meta.kind != FileKind::Directory {
         "the state directory is not a directory".to_owned()
     } else if !sysroot.is_host() {
         return Ok(());

@@ -26,7 +26,7 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use self::json::{ErrorDetails, FailureReport, JsonDocument, JsonReport};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::filled_in::without_filled_in;
 use crate::plan::StepView;
 
@@ -52,7 +52,7 @@ impl Lost {
             return self.into();
         }
         let what = "the work is done; only its report could not be written to standard output";
-        Error::new(Kind::Changed, what).because(self.0).hint(next)
+        Error::new(ErrorKind::Changed, what).because(self.0).hint(next)
     }
 
     /// Where something else decides the exit code (a service that is to start, another error): a line on stderr says what

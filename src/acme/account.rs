@@ -8,7 +8,7 @@ use super::account_file::Kept;
 use super::messages::{AccountObject, AccountStatus, NewAccount};
 use super::problem::{EXTERNAL_ACCOUNT, explain, is};
 use super::transport::{CallError, SignedBy, Success, Transport};
-use super::{AccountStore, Report, Settings};
+use super::{AccountStore, AcmeSettings, Report};
 use crate::error::{Error, Result};
 use crate::jose::{jwk, jws};
 use crate::key::PrivateKey;
@@ -57,7 +57,7 @@ fn load(store: &mut dyn AccountStore) -> Result<Option<Kept>> {
 /// The account that was kept, or a new one; says which.
 pub(super) async fn open<'a>(
     transport: &'a Transport,
-    settings: &Settings,
+    settings: &AcmeSettings,
     store: &mut dyn AccountStore,
     report: &Report<'_>,
 ) -> Result<AcmeAccount<'a>> {
@@ -82,7 +82,7 @@ pub(super) fn is_forgotten(account: &AcmeAccount<'_>, error: &CallError) -> bool
 /// A new account with a new key.
 async fn register<'a>(
     transport: &'a Transport,
-    settings: &Settings,
+    settings: &AcmeSettings,
     store: &mut dyn AccountStore,
     report: &Report<'_>,
 ) -> Result<AcmeAccount<'a>> {
@@ -102,7 +102,7 @@ async fn register<'a>(
 /// the file may as well hold the account of another CA (one `--account-key` for two of them), the old key is kept, too.
 pub(super) async fn renew<'a>(
     transport: &'a Transport,
-    settings: &Settings,
+    settings: &AcmeSettings,
     store: &mut dyn AccountStore,
     refusal: &CallError,
     report: &Report<'_>,
@@ -133,7 +133,7 @@ fn is_elsewhere(kept: &Kept, transport: &Transport) -> bool {
 /// The account of a key that other software made, or a new account for that key.
 async fn adopt<'a>(
     transport: &'a Transport,
-    settings: &Settings,
+    settings: &AcmeSettings,
     kept: Kept,
     store: &mut dyn AccountStore,
     report: &Report<'_>,
@@ -163,7 +163,7 @@ async fn adopt<'a>(
 /// A new account for this key.
 async fn with_key<'a>(
     transport: &'a Transport,
-    settings: &Settings,
+    settings: &AcmeSettings,
     key: PrivateKey,
 ) -> Result<AcmeAccount<'a>> {
     const WHAT: &str = "make an account";
@@ -190,7 +190,7 @@ async fn with_key<'a>(
 }
 
 /// What binds the key to the external account (RFC 8555 section 7.3.4).
-fn binding(transport: &Transport, settings: &Settings, key: &PrivateKey) -> Result<Option<Value>> {
+fn binding(transport: &Transport, settings: &AcmeSettings, key: &PrivateKey) -> Result<Option<Value>> {
     let Some(eab) = &settings.eab else { return Ok(None) };
     let url = transport.directory().new_account.as_str();
     let header =
@@ -261,7 +261,7 @@ fn keep(account: &AcmeAccount<'_>, store: &mut dyn AccountStore, report: &Report
 }
 
 /// Terms are agreed to by the user or not at all.
-fn agree(transport: &Transport, settings: &Settings) -> Result<()> {
+fn agree(transport: &Transport, settings: &AcmeSettings) -> Result<()> {
     match transport.terms() {
         Some(terms) if !settings.agree_tos => Err(transport
             .error(Error::usage("the CA has terms of service, and they have not been agreed to"))

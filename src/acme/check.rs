@@ -1,6 +1,6 @@
 //! Whether settings can work: before anybody is asked, and by what the server's directory says.
 
-use super::settings::Settings;
+use super::settings::AcmeSettings;
 use super::transport::{Transport, shorter};
 use super::{choice, identifier, solver};
 use crate::cert::SubjectAltName;
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::net::url::masked;
 use crate::text;
 
-impl Settings {
+impl AcmeSettings {
     /// What can be checked before anybody is asked: whether the settings and the names go together, the webroot, the hook,
     /// the contacts.
     ///

@@ -1,6 +1,6 @@
 //! Which challenge for which name: what is configured, what the name allows, what the server offers. Pure.
 
-use super::{ChallengeType, Settings};
+use super::{AcmeSettings, ChallengeType};
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
 
@@ -12,7 +12,7 @@ pub(super) struct Choice {
 }
 
 /// What would be answered for `name`, best first: only what is configured, and what needs no configuration.
-fn candidates(settings: &Settings, name: &SubjectAltName) -> Vec<Choice> {
+fn candidates(settings: &AcmeSettings, name: &SubjectAltName) -> Vec<Choice> {
     use ChallengeType::{Dns01, Http01, TlsAlpn01};
     let mut all = Vec::new();
     if let Some(kind) = settings.challenge {
@@ -45,7 +45,7 @@ fn candidates(settings: &Settings, name: &SubjectAltName) -> Vec<Choice> {
 }
 
 /// Whether every name can be validated with these settings, before anybody is asked.
-pub(super) fn check(settings: &Settings, names: &[SubjectAltName]) -> Result<()> {
+pub(super) fn check(settings: &AcmeSettings, names: &[SubjectAltName]) -> Result<()> {
     if settings.challenge == Some(ChallengeType::Dns01) && settings.dns.is_none() {
         return Err(Error::usage("dns-01 needs a way to write DNS records").hint(DNS));
     }
@@ -73,7 +73,7 @@ const DNS: &str = "`--dns-hook PROGRAM` names a program that writes TXT records;
 
 /// The first of our candidates that the server offers.
 pub(super) fn choose(
-    settings: &Settings,
+    settings: &AcmeSettings,
     name: &SubjectAltName,
     offered: &[ChallengeType],
 ) -> Result<Choice> {
@@ -105,8 +105,8 @@ mod tests {
     use crate::acme::DnsSolver;
     use crate::key::KeyType;
 
-    fn settings() -> Settings {
-        Settings {
+    fn settings() -> AcmeSettings {
+        AcmeSettings {
             directory: url::Url::parse("https://ca.test/dir").expect("URL"),
             challenge: None,
             http_listen: None,
@@ -127,7 +127,7 @@ mod tests {
         text.parse().expect("name")
     }
 
-    fn kind(settings: &Settings, text: &str, offered: &[ChallengeType]) -> Option<ChallengeType> {
+    fn kind(settings: &AcmeSettings, text: &str, offered: &[ChallengeType]) -> Option<ChallengeType> {
         choose(settings, &name(text), offered).ok().map(|choice| choice.kind)
     }
 
@@ -144,13 +144,13 @@ mod tests {
 
     #[test]
     fn what_is_configured_goes_first() {
-        let with_dns = Settings { dns: Some(DnsSolver::Hook(vec!["/hook".to_owned()])), ..settings() };
+        let with_dns = AcmeSettings { dns: Some(DnsSolver::Hook(vec!["/hook".to_owned()])), ..settings() };
         assert_eq!(kind(&with_dns, "*.a.test", &[Dns01]), Some(Dns01));
         assert_eq!(kind(&with_dns, "a.test", &ChallengeType::ALL), Some(Dns01));
         assert_eq!(kind(&with_dns, "10.0.0.1", &ChallengeType::ALL), Some(Http01), "no dns-01 for addresses");
-        let with_tls = Settings { tls_listen: Some(([0, 0, 0, 0], 8443).into()), ..settings() };
+        let with_tls = AcmeSettings { tls_listen: Some(([0, 0, 0, 0], 8443).into()), ..settings() };
         assert_eq!(kind(&with_tls, "a.test", &ChallengeType::ALL), Some(TlsAlpn01));
-        let only = Settings { challenge: Some(TlsAlpn01), ..with_dns };
+        let only = AcmeSettings { challenge: Some(TlsAlpn01), ..with_dns };
         assert_eq!(kind(&only, "a.test", &ChallengeType::ALL), Some(TlsAlpn01));
         assert_eq!(kind(&only, "a.test", &[Http01]), None);
         let error = choose(&only, &name("a.test"), &[Http01]).expect_err("not offered").to_string();
@@ -159,12 +159,12 @@ mod tests {
 
     #[test]
     fn what_cannot_work_is_said_before_anybody_is_asked() {
-        let dns = Settings { challenge: Some(Dns01), ..settings() };
+        let dns = AcmeSettings { challenge: Some(Dns01), ..settings() };
         assert!(check(&dns, &[name("a.test")]).is_err());
-        let http = Settings { challenge: Some(Http01), ..settings() };
+        let http = AcmeSettings { challenge: Some(Http01), ..settings() };
         let error = check(&http, &[name("a.test"), name("*.a.test")]).expect_err("a wildcard");
         assert_eq!((error.kind().exit_code(), error.place()), (2, Some("*.a.test")));
-        let both = Settings {
+        let both = AcmeSettings {
             http_listen: Some(([0, 0, 0, 0], 80).into()),
             webroot: Some("/srv".into()),
             ..settings()

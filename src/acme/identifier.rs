@@ -30,17 +30,17 @@ pub(super) fn identifiers(names: &[SubjectAltName]) -> Result<Vec<Identifier>> {
 
 /// A challenge's token that is fit for a path, a file name and an argument (threat T20).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Token(String);
+pub(super) struct ChallengeToken(String);
 
 /// 128 bits in base64url are 22 characters (RFC 8555 section 8); nobody sends more than a few times that.
 const LONGEST_TOKEN: usize = 128;
 
-impl Token {
+impl ChallengeToken {
     /// `None` if it is anything but 1 to 128 characters of base64url.
-    pub(super) fn new(token: &str) -> Option<Token> {
+    pub(super) fn new(token: &str) -> Option<ChallengeToken> {
         let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
         let good = (1..=LONGEST_TOKEN).contains(&token.len()) && token.bytes().all(plain);
-        good.then(|| Token(token.to_owned()))
+        good.then(|| ChallengeToken(token.to_owned()))
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -48,7 +48,7 @@ impl Token {
     }
 }
 
-impl fmt::Display for Token {
+impl fmt::Display for ChallengeToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -62,10 +62,10 @@ mod tests {
     fn t20_a_token_is_base64url_or_nothing() {
         let long = "a".repeat(129);
         for token in ["", "../../x", "a/b", "a.b", "a b", "a\n", "a=", "ä", "a\0", "%2e", &long] {
-            assert_eq!(Token::new(token), None, "{token:?}");
+            assert_eq!(ChallengeToken::new(token), None, "{token:?}");
         }
         for token in ["a", "evaGxfADs6pSRb2LAv9IZf17Dt3juxGJ-PCt92wr-oA", "-_", &long[1..]] {
-            assert_eq!(Token::new(token).expect("good").as_str(), token);
+            assert_eq!(ChallengeToken::new(token).expect("good").as_str(), token);
         }
     }
 

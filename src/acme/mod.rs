@@ -25,14 +25,14 @@ use zeroize::Zeroizing;
 
 pub use self::chain::Accept;
 pub use self::resume::KeptOrder;
-pub use self::settings::{ChallengeType, DnsSolver, Eab, Rfc2136, Settings};
+pub use self::settings::{AcmeSettings, ChallengeType, DnsSolver, Eab, Rfc2136};
 
-use self::order::{Placed, Terms};
+use self::order::{PlacedOrder, Terms};
 use self::resume::Resumed;
 use self::solver::Solvers;
 use self::transport::Transport;
 use crate::cert::{Certificate, SubjectAltName};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::net::Client;
 
 /// Where the account's key is kept between runs: a file of ours, 0600, for the server's directory; and who writes down that
@@ -117,7 +117,7 @@ impl Failed {
 /// not answer or validate in time.
 pub async fn obtain(
     client: &Client,
-    settings: &Settings,
+    settings: &AcmeSettings,
     account: &mut dyn AccountStore,
     names: &[SubjectAltName],
     csr_der: &[u8],
@@ -135,7 +135,7 @@ pub async fn obtain(
     let terms = Terms::new(&identifiers, settings, transport.now())?;
     let opened = account::open(&transport, settings, account, report).await?;
     let resumed = resume::resume(&transport, opened, settings, account, &terms, accept, report).await?;
-    let Placed { mut order, answers } = match resumed {
+    let PlacedOrder { mut order, answers } = match resumed {
         Resumed::Issued(chain) => {
             report.say("certificate issued");
             return Ok(chain);
@@ -152,14 +152,14 @@ pub async fn obtain(
     solvers.take_away(report).await;
     if let Err(error) = validated {
         // A name that was refused once is lost for this order.
-        if error.kind() == Kind::NotTrusted {
+        if error.kind() == ErrorKind::NotTrusted {
             forget(account);
         }
         return Err(error.into());
     }
     account.before_request()?;
     let sent = match order::finalize(&transport, settings, &mut order, csr_der).await {
-        Err(failed) if !failed.unsettled && failed.error.kind() == Kind::NotTrusted => {
+        Err(failed) if !failed.unsettled && failed.error.kind() == ErrorKind::NotTrusted => {
             forget(account);
             return Err(failed);
         }

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::account::AcmeAccount;
 use super::choice::{self, Choice};
-use super::identifier::Token;
+use super::identifier::ChallengeToken;
 use super::messages::{
     Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Identifier, NewOrder, OrderObject,
     OrderStatus, SentIdentifier,
@@ -16,7 +16,7 @@ use super::pause::Pause;
 use super::problem::{explain, may_be_about_validity, nonsense, said};
 use super::resume::KeptOrder;
 use super::transport::{CallError, Success, Transport};
-use super::{AccountStore, ChallengeType, Failed, Report, Settings, account};
+use super::{AccountStore, AcmeSettings, ChallengeType, Failed, Report, account};
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
 use crate::jose::{encode, jwk};
@@ -36,7 +36,7 @@ pub(super) struct Answer {
     /// For messages.
     pub(super) shown: String,
     pub(super) kind: ChallengeType,
-    pub(super) token: Token,
+    pub(super) token: ChallengeToken,
     /// Token and the account key's thumbprint (section 8.1).
     pub(super) key_authorization: String,
     /// SHA-256 of the key authorization.
@@ -46,7 +46,7 @@ pub(super) struct Answer {
 }
 
 /// An order with what is still to be shown for it.
-pub(super) struct Placed<'a> {
+pub(super) struct PlacedOrder<'a> {
     pub(super) order: CurrentOrder<'a>,
     pub(super) answers: Vec<Answer>,
 }
@@ -113,7 +113,7 @@ pub(super) struct Terms<'a> {
 impl<'a> Terms<'a> {
     /// # Errors
     /// The end of life is beyond all calendars.
-    pub(super) fn new(identifiers: &'a [Identifier], settings: &'a Settings, now: i64) -> Result<Self> {
+    pub(super) fn new(identifiers: &'a [Identifier], settings: &'a AcmeSettings, now: i64) -> Result<Self> {
         let not_after = settings.not_after.map(|end| rfc3339(end.from_start(now))).transpose()?;
         Ok(Terms { identifiers, not_after, profile: settings.profile.as_deref() })
     }
@@ -123,11 +123,11 @@ impl<'a> Terms<'a> {
 pub(super) async fn place<'a>(
     transport: &'a Transport,
     mut account: AcmeAccount<'a>,
-    settings: &Settings,
+    settings: &AcmeSettings,
     store: &mut dyn AccountStore,
     terms: &Terms<'_>,
     report: &Report<'_>,
-) -> Result<Placed<'a>> {
+) -> Result<PlacedOrder<'a>> {
     const WHAT: &str = "take the order";
     let Terms { identifiers, not_after, profile } = terms;
     let new = NewOrder { identifiers, not_after: not_after.as_deref(), profile: *profile };
@@ -146,7 +146,7 @@ pub(super) async fn place<'a>(
     report.say(&format!("order placed for {}", shown(identifiers)));
     store.save_order(Some(&KeptOrder::new(transport, &order.account, &order.url, terms)))?;
     let answers = answers(transport, settings, &order, identifiers, report).await?;
-    Ok(Placed { order, answers })
+    Ok(PlacedOrder { order, answers })
 }
 
 /// A moment, seconds since 1970, as ACME has it (RFC 8555 section 7.4).
@@ -159,7 +159,7 @@ fn rfc3339(seconds: i64) -> Result<String> {
 }
 
 /// Why the CA did not do `what` for the order, with what to do if it is the end of life that it refuses.
-fn refused(error: CallError, what: &str, transport: &Transport, settings: &Settings) -> Error {
+fn refused(error: CallError, what: &str, transport: &Transport, settings: &AcmeSettings) -> Error {
     let hint = matches!(&error, CallError::Problem(problem) if may_be_about_validity(problem));
     let error = explain(error, what, transport);
     if hint && settings.not_after.is_some() { error.hint(VALIDITY) } else { error }
@@ -178,7 +178,7 @@ fn order_url(placed: &Success, what: &str, transport: &Transport) -> Result<Stri
 /// What has to be answered: nothing for a name that the CA still holds for valid.
 pub(super) async fn answers(
     transport: &Transport,
-    settings: &Settings,
+    settings: &AcmeSettings,
     order: &CurrentOrder<'_>,
     identifiers: &[Identifier],
     report: &Report<'_>,
@@ -271,7 +271,7 @@ fn name_of(
     }
 }
 
-fn chosen(settings: &Settings, name: &SubjectAltName, authorization: &Authorization) -> Result<Choice> {
+fn chosen(settings: &AcmeSettings, name: &SubjectAltName, authorization: &Authorization) -> Result<Choice> {
     let offered = |kind: &ChallengeType| challenge(authorization, *kind).is_some();
     let kinds: Vec<ChallengeType> = ChallengeType::ALL.into_iter().filter(offered).collect();
     // The authorization of a wildcard is for the name below the star.
@@ -283,9 +283,9 @@ fn chosen(settings: &Settings, name: &SubjectAltName, authorization: &Authorizat
 }
 
 /// Before file, hook or listener see anything of it (threat T20).
-fn check_challenge(transport: &Transport, challenge: &Challenge) -> Result<Token> {
+fn check_challenge(transport: &Transport, challenge: &Challenge) -> Result<ChallengeToken> {
     transport.check(&challenge.url)?;
-    Token::new(&challenge.token).ok_or_else(|| {
+    ChallengeToken::new(&challenge.token).ok_or_else(|| {
         transport.error(
             Error::not_trusted(
                 "the ACME server sends a challenge whose token is not 1 to 128 characters of base64url",
@@ -304,7 +304,7 @@ pub(super) fn shown(identifiers: &[Identifier]) -> String {
 /// or takes too long once the request is sent leaves that open.
 pub(super) async fn finalize(
     transport: &Transport,
-    settings: &Settings,
+    settings: &AcmeSettings,
     order: &mut CurrentOrder<'_>,
     csr_der: &[u8],
 ) -> Result<Success, Failed> {

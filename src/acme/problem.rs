@@ -3,7 +3,7 @@
 use super::messages::ProblemDocument;
 use super::transport::{CallError, Transport};
 use super::waiting::shown_duration;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::text;
 
 const PREFIX: &str = "urn:ietf:params:acme:error:";
@@ -93,35 +93,37 @@ pub(super) fn may_be_about_validity(problem: &ProblemDocument) -> bool {
 /// The CA's refusal to do `what`.
 fn refused(problem: &ProblemDocument, what: &str, transport: &Transport) -> Error {
     let (kind, hint) = match short_type(problem) {
-        "rateLimited" => (Kind::Unreachable, Some(wait(transport))),
+        "rateLimited" => (ErrorKind::Unreachable, Some(wait(transport))),
         "userActionRequired" => (
-            Kind::Usage,
+            ErrorKind::Usage,
             Some("the CA's terms may have changed: read them, then agree with `--agree-tos`".to_owned()),
         ),
-        "externalAccountRequired" => (Kind::Usage, Some(EXTERNAL_ACCOUNT.to_owned())),
-        "badNonce" | "serverInternal" => (Kind::Unreachable, None),
+        "externalAccountRequired" => (ErrorKind::Usage, Some(EXTERNAL_ACCOUNT.to_owned())),
+        "badNonce" | "serverInternal" => (ErrorKind::Unreachable, None),
         "accountDoesNotExist" | "unauthorized" => (
-            Kind::NotTrusted,
+            ErrorKind::NotTrusted,
             Some(format!(
                 "if the account no longer exists, remove `{}`, where its key is kept, and try again",
                 transport.account_place()
             )),
         ),
-        "rejectedIdentifier" | "unsupportedIdentifier" => (Kind::NotTrusted, Some(POLICY.to_owned())),
+        "rejectedIdentifier" | "unsupportedIdentifier" => (ErrorKind::NotTrusted, Some(POLICY.to_owned())),
         "badSignatureAlgorithm" if !problem.algorithms.is_empty() => {
-            (Kind::NotTrusted, Some(accepted_algorithms(problem)))
+            (ErrorKind::NotTrusted, Some(accepted_algorithms(problem)))
         }
         "badSignatureAlgorithm" | "badPublicKey" => {
             let kinds = "`ec-p256` (what every CA accepts), `ec-p384`, `rsa-2048` or `rsa-4096`";
             (
-                Kind::NotTrusted,
+                ErrorKind::NotTrusted,
                 Some(format!("the CA does not accept this kind of account key: {ANOTHER_KEY} {kinds}")),
             )
         }
-        other if transport.last().status >= 500 && !REFUSALS.contains(&other) => (Kind::Unreachable, None),
-        _ => (Kind::NotTrusted, None),
+        other if transport.last().status >= 500 && !REFUSALS.contains(&other) => {
+            (ErrorKind::Unreachable, None)
+        }
+        _ => (ErrorKind::NotTrusted, None),
     };
-    let verb = if kind == Kind::NotTrusted { "the CA refused to" } else { "could not" };
+    let verb = if kind == ErrorKind::NotTrusted { "the CA refused to" } else { "could not" };
     let error = Error::new(kind, format!("{verb} {what}")).because(anyhow::anyhow!("{}", said(problem)));
     let error = transport.error(error);
     match hint {

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::account::AcmeAccount;
 use super::chain;
 use super::messages::{Identifier, OrderObject, OrderStatus};
-use super::order::{self, CurrentOrder, Placed, Terms};
+use super::order::{self, CurrentOrder, PlacedOrder, Terms};
 use super::problem::explain;
 use super::transport::Transport;
-use super::{Accept, AccountStore, Failed, Report, Settings};
+use super::{Accept, AccountStore, AcmeSettings, Failed, Report};
 use crate::cert::{Certificate, NotAfter};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::versioned::UnknownFields;
 
 /// What is kept of an order in progress, as JSON. No secrets.
@@ -97,7 +97,7 @@ pub(super) enum Resumed<'a> {
     /// The certificate was issued, for the key that is used now.
     Issued(Vec<Certificate>),
     /// It goes on from where it stands.
-    Open(Box<Placed<'a>>),
+    Open(Box<PlacedOrder<'a>>),
     /// There is none, or it is good for nothing.
     Nothing(AcmeAccount<'a>),
 }
@@ -109,7 +109,7 @@ pub(super) enum Resumed<'a> {
 pub(super) async fn resume<'a>(
     transport: &'a Transport,
     account: AcmeAccount<'a>,
-    settings: &Settings,
+    settings: &AcmeSettings,
     store: &mut dyn AccountStore,
     terms: &Terms<'_>,
     accept: &Accept<'_>,
@@ -121,7 +121,7 @@ pub(super) async fn resume<'a>(
     }
     let object = match read(transport, &account, &kept.order).await {
         Ok(object) => object,
-        Err(error) if error.kind() == Kind::Unreachable => return Err(error.into()),
+        Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error.into()),
         Err(_) => return Ok(Resumed::Nothing(account)),
     };
     let mut order = CurrentOrder::new(account, kept.order, object);
@@ -136,13 +136,13 @@ pub(super) async fn resume<'a>(
                     return Ok(Resumed::Issued(chain));
                 }
                 // What was sent for it may have been issued for all that is known.
-                Err(error) if error.kind() == Kind::Unreachable => return Err(Failed::unsettled(error)),
+                Err(error) if error.kind() == ErrorKind::Unreachable => return Err(Failed::unsettled(error)),
                 Ok(_) | Err(_) => {}
             }
         }
         _ => match order::answers(transport, settings, &order, terms.identifiers, report).await {
-            Ok(answers) => return Ok(Resumed::Open(Box::new(Placed { order, answers }))),
-            Err(error) if error.kind() == Kind::Unreachable => return Err(error.into()),
+            Ok(answers) => return Ok(Resumed::Open(Box::new(PlacedOrder { order, answers }))),
+            Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error.into()),
             Err(_) => {}
         },
     }
@@ -168,7 +168,7 @@ async fn read(transport: &Transport, account: &AcmeAccount<'_>, url: &str) -> Re
 /// The chain of an order whose request was sent by an earlier run.
 async fn issued(
     transport: &Transport,
-    settings: &Settings,
+    settings: &AcmeSettings,
     order: &mut CurrentOrder<'_>,
     accept: &Accept<'_>,
     report: &Report<'_>,

@@ -124,7 +124,7 @@ impl fmt::Debug for Eab {
 
 /// Everything about one server.
 #[derive(Clone, Debug)]
-pub struct Settings {
+pub struct AcmeSettings {
     /// The server's directory, https.
     pub directory: Url,
     /// The challenge; chosen by what is configured and what the server offers if not given.
@@ -153,7 +153,7 @@ pub struct Settings {
     pub account_key_type: KeyType,
 }
 
-impl Settings {
+impl AcmeSettings {
     /// The contacts as URIs (RFC 8555 section 7.3): an e-mail address alone gets its scheme.
     pub(super) fn contacts(&self) -> Result<Vec<String>> {
         let uri = |contact: &String| {

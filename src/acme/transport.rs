@@ -17,11 +17,11 @@ use super::messages::{AcmeDirectory, ProblemDocument};
 use super::pause::Pause;
 use super::problem::{self, beginning, is};
 use super::waiting::{retry_after, shown_duration, skew};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::jose::{jwk, jws};
 use crate::key::PrivateKey;
 use crate::net::url::{authority, masked, origin, same_origin};
-use crate::net::{Answer, Broken, Client, Request};
+use crate::net::{Broken, Client, FetchAnswer, HttpRequest};
 use crate::text;
 
 /// The largest answer: a chain of certificates, or an order of a hundred names.
@@ -118,7 +118,8 @@ impl Transport {
     /// `account_place` says where the account is kept.
     pub(super) async fn open(client: &Client, url: &Url, account_place: String) -> Result<Self, Failed> {
         let place = masked(url);
-        let request = Request { limit: MAX_ANSWER, message_limit: MAX_MESSAGE, ..Request::get(url.clone()) };
+        let request =
+            HttpRequest { limit: MAX_ANSWER, message_limit: MAX_MESSAGE, ..HttpRequest::get(url.clone()) };
         let answer = send(client, request, Again { harmless: true, tries: TRIES }).await;
         let answer = answer.map_err(|broken| absent(broken.error))?;
         let hint = "is this the directory? step-ca's is `https://HOST/acme/PROVISIONER/directory`";
@@ -300,7 +301,7 @@ impl Transport {
                 None => header.insert("jwk".to_owned(), jwk::of(by.key.public())),
             };
             let body = jws::flattened(by.key, header, payload)?.to_string().into_bytes();
-            let mut request = Request::post(checked.clone(), body);
+            let mut request = HttpRequest::post(checked.clone(), body);
             request.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/jose+json"));
             left -= 1;
             match self.exchange(request, again).await {
@@ -316,14 +317,14 @@ impl Transport {
             return Ok(nonce);
         }
         let url = self.check(&self.directory.new_nonce)?;
-        let request = Request { method: reqwest::Method::HEAD, ..Request::get(url) };
+        let request = HttpRequest { method: reqwest::Method::HEAD, ..HttpRequest::get(url) };
         self.exchange(request, Again { harmless: true, tries: u32::MAX }).await?;
         self.nonce.take().ok_or_else(|| {
             self.error(Error::failed("the ACME server answers without a nonce (`Replay-Nonce`)")).into()
         })
     }
 
-    async fn exchange(&self, mut request: Request, again: Again) -> Result<Success, CallError> {
+    async fn exchange(&self, mut request: HttpRequest, again: Again) -> Result<Success, CallError> {
         (request.limit, request.message_limit) = (MAX_ANSWER, MAX_MESSAGE);
         let answer = send(&self.client, request, again).await;
         if !again.harmless && answer.as_ref().map_or_else(|broken| broken.sent, |_| true) {
@@ -380,19 +381,19 @@ struct Again {
 
 /// An error of a server that may only not be there yet.
 fn absent(error: Error) -> Failed {
-    Failed { again: error.kind() == Kind::Unreachable, ..error.into() }
+    Failed { again: error.kind() == ErrorKind::Unreachable, ..error.into() }
 }
 
 /// Sends `request` until there is an answer other than "not now". Where time runs out during a further try, the answer
 /// before it is given: it says more than that the time is up.
-async fn send(client: &Client, request: Request, again: Again) -> Result<Answer, Broken> {
+async fn send(client: &Client, request: HttpRequest, again: Again) -> Result<FetchAnswer, Broken> {
     let mut pause = Pause::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut tries = 1;
     let mut not_now = None;
     loop {
         let (outcome, wait) = match client.send(request.clone()).await {
             Err(broken) => {
-                let worth = broken.error.kind() == Kind::Unreachable && (again.harmless || !broken.sent);
+                let worth = broken.error.kind() == ErrorKind::Unreachable && (again.harmless || !broken.sent);
                 (Err(broken), worth.then(|| pause.take()))
             }
             // A request that a server or its proxy turned away at the door was not worked on. One that a server is
@@ -443,7 +444,7 @@ fn problem_of(body: &[u8]) -> Option<ProblemDocument> {
 }
 
 /// For an answer that is no success and no problem document.
-fn no_success(answer: &Answer) -> Error {
+fn no_success(answer: &FetchAnswer) -> Error {
     let what = format!("`{}` answered with HTTP status {}", authority(&answer.url), answer.status);
     let error = match answer.status {
         502..=504 | 429 => Error::unreachable(what),

@@ -16,7 +16,7 @@ use super::{ChallengeType, Report};
 use crate::error::{Error, Result};
 
 /// How a challenge stands.
-enum Standing {
+enum AuthorizationState {
     Valid,
     /// For good.
     Invalid(Option<ProblemDocument>),
@@ -60,10 +60,12 @@ async fn wait_for(
     let mut told = false;
     loop {
         let in_time = match inspect(transport, order, answer).await? {
-            Standing::Valid => return Ok(()),
-            Standing::Invalid(problem) => return Err(lost(transport, answer, problem.or(failed).as_ref())),
-            Standing::Working => transport.wait_to_ask(&mut polling).await,
-            Standing::Failed(problem) => {
+            AuthorizationState::Valid => return Ok(()),
+            AuthorizationState::Invalid(problem) => {
+                return Err(lost(transport, answer, problem.or(failed).as_ref()));
+            }
+            AuthorizationState::Working => transport.wait_to_ask(&mut polling).await,
+            AuthorizationState::Failed(problem) => {
                 if !told {
                     report.warn(&format!(
                         "{} not validated yet, asking again: {}",
@@ -102,20 +104,24 @@ async fn tell(
     told.json::<Challenge>(&what, transport).map(|challenge| challenge.error)
 }
 
-async fn inspect(transport: &Transport, order: &CurrentOrder<'_>, answer: &Answer) -> Result<Standing> {
+async fn inspect(
+    transport: &Transport,
+    order: &CurrentOrder<'_>,
+    answer: &Answer,
+) -> Result<AuthorizationState> {
     let what = format!("validate {}", answer.shown);
     let authorization = order::authorization(transport, &order.account, &answer.authorization, &what).await?;
     let mine = order::challenge(&authorization, answer.kind);
     let problem = mine.and_then(|challenge| challenge.error.clone());
     Ok(match (authorization.status, mine.map(|challenge| challenge.status), problem) {
-        (AuthorizationStatus::Valid, _, _) => Standing::Valid,
+        (AuthorizationStatus::Valid, _, _) => AuthorizationState::Valid,
         (AuthorizationStatus::Pending, Some(ChallengeStatus::Pending), Some(problem)) => {
-            Standing::Failed(problem)
+            AuthorizationState::Failed(problem)
         }
         (AuthorizationStatus::Pending, Some(status), _) if status != ChallengeStatus::Invalid => {
-            Standing::Working
+            AuthorizationState::Working
         }
-        (_, _, problem) => Standing::Invalid(problem),
+        (_, _, problem) => AuthorizationState::Invalid(problem),
     })
 }
 

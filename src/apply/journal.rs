@@ -13,7 +13,7 @@ use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::path::child;
 use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::rootfs::tree::{self, Node};
-use crate::rootfs::{Kind, Sysroot};
+use crate::rootfs::{FileKind, Sysroot};
 use crate::state::{self, State};
 use crate::trust::distro::{self, Distro};
 use crate::trust::updater::Ownership;
@@ -274,7 +274,7 @@ pub(super) fn restore_watched(
                 continue;
             }
             let kind = sysroot.lstat(&path).ok().flatten().map(|meta| meta.kind);
-            if matches!(kind, Some(Kind::File | Kind::Link))
+            if matches!(kind, Some(FileKind::File | FileKind::Link))
                 && put_one(sysroot, &path, &Node::Absent).is_err()
             {
                 failed.push(sysroot.display(&path));

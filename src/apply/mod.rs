@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::plan::{Plan, PlannedChange, Step};
 use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::directory::Attributes;
@@ -273,7 +273,7 @@ fn unavailable(sysroot: &Sysroot, why: Unavailable) -> Error {
         Unavailable::Busy(lock) => Error::failed("another run of trustup holds the lock")
             .at(lock)
             .hint("wait for it to end; `--timeout` sets how long trustup waits"),
-        Unavailable::Failed(error) if error.kind() != Kind::Unsupported => {
+        Unavailable::Failed(error) if error.kind() != ErrorKind::Unsupported => {
             match error.cause::<Errno>() {
                 Some(_) => error.hint("trustup keeps what it needs for `untrust` there"),
                 None => error,

@@ -14,7 +14,7 @@ use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::path::{child, join};
 use crate::rootfs::record::{Mark, Saved};
 use crate::rootfs::tree::{self, Node};
-use crate::rootfs::{Kind, Sysroot, split};
+use crate::rootfs::{FileKind, Sysroot, split};
 use crate::state::{State, Status};
 use crate::text;
 use crate::trust::ours::Ours;
@@ -262,7 +262,7 @@ impl Journal {
         for path in &self.leftovers {
             let removed = || -> Result<()> {
                 match sysroot.lstat(path)?.map(|meta| meta.kind) {
-                    Some(Kind::File | Kind::Link) => put_one(sysroot, path, &Node::Absent),
+                    Some(FileKind::File | FileKind::Link) => put_one(sysroot, path, &Node::Absent),
                     _ => Ok(()),
                 }
             };

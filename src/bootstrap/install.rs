@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::request::TrustRequest;
 use super::trees::Trees;
 use crate::cert::anchor_name;
-use crate::converge::{AnchorOutcome, AnchorView, Extra, Goal, Options, Outcome, Skipped, Target, converge};
+use crate::converge::{
+    AnchorOutcome, AnchorView, Extra, Goal, Outcome, ReconcileOptions, Skipped, Target, converge,
+};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{StepAction, StepView};
@@ -53,7 +55,7 @@ impl Done {
 /// The system's stores; where they cannot be written, or if that is what is asked for, the private one.
 pub(crate) fn install(
     trees: &mut Trees,
-    options: Options,
+    options: ReconcileOptions,
     request: &TrustRequest,
     acquired: &Acquired,
 ) -> Result<Done> {
@@ -65,7 +67,7 @@ pub(crate) fn install(
         let no_place = trees.system.is_host() && !trees.can_be_private();
         if must_write || no_place || trees.records_privately() {
             // Nothing is written before it is clear that it can be.
-            let preview = converge(&trees.system, Options { dry_run: true, ..options }, goal)?;
+            let preview = converge(&trees.system, ReconcileOptions { dry_run: true, ..options }, goal)?;
             if must_write && !preview.unwritable.is_empty() {
                 return Err(cannot_write(&preview.unwritable, request, trees.system.is_host()));
             }
@@ -81,7 +83,8 @@ pub(crate) fn install(
         }
         if system.is_none() {
             // What the kernel refuses only when it is written fails the run, too, if everything must be written.
-            let options = Options { leave_unwritable: options.leave_unwritable && !must_write, ..options };
+            let options =
+                ReconcileOptions { leave_unwritable: options.leave_unwritable && !must_write, ..options };
             system = Some(converge(&trees.system, options, goal)?);
         }
     }
@@ -123,7 +126,7 @@ fn cannot_write(unwritable: &[Skipped], request: &TrustRequest, is_host: bool) -
 
 fn install_privately(
     trees: &mut Trees,
-    options: Options,
+    options: ReconcileOptions,
     request: &TrustRequest,
     acquired: &Acquired,
 ) -> Result<Outcome> {
@@ -135,7 +138,7 @@ fn install_privately(
             ..goal
         })
     };
-    let options = Options {
+    let options = ReconcileOptions {
         updater: UpdaterChoice::Auto,
         leave_unwritable: false,
         stores: None,

@@ -15,15 +15,15 @@ use crate::settings::rows::{
     REQUIRE_SYSTEM, ROOT_URL, STORES, STRICT, Store, UPDATER, WITH_WEB_PKI,
 };
 use crate::settings::{ConfigFile, Origin, Row, Scope, Settings};
-use crate::source::{Acquired, Request, Source};
+use crate::source::{Acquired, Source, SourceRequest};
 use crate::trust::facts::UpdaterChoice;
-use crate::trust::stores::Wish;
+use crate::trust::stores::StorePolicy;
 
 /// What bootstrap is asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct TrustRequest {
     /// Where certificates come from, and what pins them; no source with `--repair` alone.
-    pub(crate) sources: Request,
+    pub(crate) sources: SourceRequest,
     /// The name of the anchor file, without extension.
     pub(crate) anchor_name: Option<String>,
     /// The stores that are named; all that are there, if none is.
@@ -107,7 +107,7 @@ impl TrustRequest {
             },
         };
         let request = TrustRequest {
-            sources: Request {
+            sources: SourceRequest {
                 sources: Vec::new(),
                 pins: settings.all(&FINGERPRINT).to_vec(),
                 ca_url_pin: settings.get(&PUBLISHED_CA_FINGERPRINT).copied(),
@@ -159,11 +159,11 @@ impl TrustRequest {
     }
 
     /// What is wanted of keystores and databases.
-    pub(crate) fn wishes(&self) -> (Wish, Wish) {
+    pub(crate) fn wishes(&self) -> (StorePolicy, StorePolicy) {
         let wish = |store| match self.wants(store) {
-            false => Wish::No,
-            true if self.strict || self.stores.contains(&store) => Wish::Named,
-            true => Wish::IfThere,
+            false => StorePolicy::No,
+            true if self.strict || self.stores.contains(&store) => StorePolicy::Named,
+            true => StorePolicy::IfThere,
         };
         (wish(Store::Java), wish(Store::Nss))
     }

@@ -12,7 +12,7 @@ use crate::settings::rows::{
     CREATE_JAVA, CREATE_NSS, JAVA_STOREPASS_FILE, NSS_DB, NSS_PASSWORD_FILE, NSS_USER, stamp,
 };
 use crate::settings::{Opt, Settings};
-use crate::trust::stores::{self, Selection, Wish};
+use crate::trust::stores::{self, Selection, StorePolicy};
 
 /// A password is a line.
 const LIMIT: u64 = 64 * 1024;
@@ -45,7 +45,7 @@ pub(crate) fn selection(
     settings: &Settings,
     env: &Env,
     trees: &Trees,
-    (java, nss): (Wish, Wish),
+    (java, nss): (StorePolicy, StorePolicy),
 ) -> Result<Selection> {
     let databases = databases(settings)?;
     let users = settings.all(&NSS_USER);

@@ -9,7 +9,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::keystore::find::FoundKeystore;
 use crate::keystore::{self, Keystore};
-use crate::private_store::{self, Place};
+use crate::private_store::{self, StoreLocation};
 use crate::rootfs::Sysroot;
 use crate::rootfs::tree::FILE_LIMIT;
 use crate::settings::Settings;
@@ -17,7 +17,7 @@ use crate::settings::rows::PRIVATE_DIR;
 use crate::state::{self, State};
 use crate::trust::facts::Facts;
 use crate::trust::updater::OutputKind;
-use crate::trust::view::{Beneath, View};
+use crate::trust::view::{BaseTrust, View};
 
 /// The root file system, and where the private store is.
 pub(crate) struct Trees {
@@ -26,7 +26,7 @@ pub(crate) struct Trees {
     /// The private store, if there is one.
     pub(crate) private: Option<Sysroot>,
     /// The private store's place, there or not.
-    place: Option<Place>,
+    place: Option<StoreLocation>,
     /// Why there is none.
     unfit: Option<Error>,
     /// The caller's JAVA_HOME.
@@ -65,19 +65,19 @@ impl Trees {
                 system = system.with_state_directory(place.system_state());
             }
         }
-        let private = place.as_ref().filter(|place| place.exists()).map(Place::open).transpose()?;
+        let private = place.as_ref().filter(|place| place.exists()).map(StoreLocation::open).transpose()?;
         let java_home = env.var("JAVA_HOME").map(ToOwned::to_owned);
         Ok(Trees { system, private, place, unfit, java_home })
     }
 
     /// Where the private store is, there or not.
     pub(crate) fn private_path(&self) -> Option<&str> {
-        self.place.as_ref().map(Place::path)
+        self.place.as_ref().map(StoreLocation::path)
     }
 
     /// Whether there is a private store, or a place for one.
     pub(crate) fn can_be_private(&self) -> bool {
-        self.place.as_ref().is_some_and(Place::is_usable)
+        self.place.as_ref().is_some_and(StoreLocation::is_usable)
     }
 
     /// The private store; its directory is made if it is not there.
@@ -107,7 +107,7 @@ impl Trees {
 
     /// What a private store above the system is made of: the roots that its first bundle that is there holds now, and
     /// those of its Java.
-    pub(crate) fn beneath(&self) -> Result<Beneath> {
+    pub(crate) fn beneath(&self) -> Result<BaseTrust> {
         let state = State::load(&self.system)?;
         let view = View::new(&self.system, state.ours())?;
         let facts = Facts::gather(&view)?;
@@ -116,7 +116,7 @@ impl Trees {
         let mut bundles = facts.outputs.iter().filter(|output| output.kind == OutputKind::Bundle);
         let first = bundles
             .find_map(|output| view.actual_certificates(&output.path).filter(|_| output.purpose == servers));
-        Ok(Beneath { roots: first.unwrap_or_default(), java: self.java_roots() })
+        Ok(BaseTrust { roots: first.unwrap_or_default(), java: self.java_roots() })
     }
 
     /// The roots of the keystore that Java on the system reads: that of the caller's JAVA_HOME, else the first; none if

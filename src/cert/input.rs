@@ -261,7 +261,7 @@ mod tests {
         CLIENT_AUTH, SERVER_AUTH, TestCertificate, Xorshift, common_name, key, sequence,
     };
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
     fn named(name: &str) -> Vec<u8> {
         TestCertificate::named(common_name(name)).der()
@@ -280,7 +280,7 @@ mod tests {
     /// The error's one line, its hints behind it.
     fn error(bytes: &[u8]) -> String {
         let error = read(bytes, "/x/ca.crt").expect_err("refused");
-        assert_eq!((error.kind(), error.place()), (Kind::Usage, Some("/x/ca.crt")));
+        assert_eq!((error.kind(), error.place()), (ErrorKind::Usage, Some("/x/ca.crt")));
         assert!(!error.hints().is_empty());
         format!("{error} {}", error.hints().join(" "))
     }

@@ -6,7 +6,7 @@ use super::output::shown_path;
 use super::{CommandRow, Context};
 use crate::config_check;
 use crate::enroll::methods::table;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::settings::file::Checked;
 use crate::settings::rows::{CERT, CONFIG, KEY, NAMES};
 use crate::settings::{self, CertificateTable, ConfigFile, DEFAULT, Scope};
@@ -55,7 +55,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     talk.json = false;
     problems.iter().for_each(|error| talk.error(ConfigReport::COMMAND, error));
     reported?;
-    Ok(if problems.is_empty() { 0 } else { Kind::Usage.exit_code() })
+    Ok(if problems.is_empty() { 0 } else { ErrorKind::Usage.exit_code() })
 }
 
 fn methods(one: &CertificateTable) -> Vec<&'static str> {

@@ -12,7 +12,7 @@ use crate::state::State;
 use crate::text;
 use crate::trust::distro::DISTROS;
 use crate::trust::facts::{Facts, UpdaterChoice, output_views};
-use crate::trust::stores::{self, Wish};
+use crate::trust::stores::{self, StorePolicy};
 use crate::trust::unknown;
 use crate::trust::view::View;
 
@@ -44,7 +44,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let chosen = facts.updater(&view, UpdaterChoice::Auto)?;
     let (updater, updater_why) = (chosen.updater, chosen.why);
     let outputs = output_views(&view, &facts)?;
-    let wishes = (Wish::IfThere, Wish::IfThere);
+    let wishes = (StorePolicy::IfThere, StorePolicy::IfThere);
     let selection = selection(context.settings, context.env, &trees, wishes)?;
     let beside = stores::look(&view, facts.row.updater, &selection, &state.added)?;
     let mut warnings = beside.warnings.clone();

@@ -9,8 +9,8 @@ use crate::cert::Certificate;
 use crate::converge::system_roots;
 use crate::doctor::{self, ClientView, Question, StoreFinding, count};
 use crate::env::Env;
-use crate::error::{Error, Kind, Result};
-use crate::net::dns::Settings;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::dns::ResolverSettings;
 use crate::net::handshake::{self, Presented};
 use crate::rootfs::Sysroot;
 use crate::settings::Opt;
@@ -87,7 +87,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
         show(context, presented.as_ref(), &anchors, &clients)?;
         show_findings(context, &findings)?;
     }
-    Ok(if all_good { 0 } else { Kind::NotTrusted.exit_code() })
+    Ok(if all_good { 0 } else { ErrorKind::NotTrusted.exit_code() })
 }
 
 /// Host and port of `--connect`.
@@ -104,7 +104,7 @@ fn target(text: &str) -> Result<(String, u16)> {
 fn ask(context: &Context, system: &Sysroot, host: &str, port: u16) -> Result<Presented> {
     let read = |path| system.read(path, SETTINGS_LIMIT).ok().flatten().map(|(bytes, _)| bytes);
     let (resolv_conf, hosts) = (read("/etc/resolv.conf"), read("/etc/hosts"));
-    let settings = Settings::from_texts(resolv_conf.as_deref(), hosts.as_deref());
+    let settings = ResolverSettings::from_texts(resolv_conf.as_deref(), hosts.as_deref());
     let _busy = context.ui.busy("connecting");
     handshake::shake_hands(&settings, host, port, context.env, context.timeout())
 }

@@ -7,7 +7,7 @@ use super::output::env::{EnvInstallReport, EnvReport, EnvVariable};
 use super::output::shown_path;
 use super::{CommandRow, Context};
 use crate::bootstrap::trees::Trees;
-use crate::converge::{Extra, Goal, Options, converge, system_roots, system_stores};
+use crate::converge::{Extra, Goal, ReconcileOptions, converge, system_roots, system_stores};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -23,7 +23,7 @@ use crate::trust::view::View;
 
 /// How to write the variables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
+enum EnvFormat {
     /// For `eval "$(trustup env)"` in any shell
     Sh,
     /// `ENV` lines for a Dockerfile
@@ -34,7 +34,8 @@ enum Format {
     Json,
 }
 
-static FORMAT: Opt<Format> = Opt::words("format", "FORMAT").help("How to write the variables [default: sh]");
+static FORMAT: Opt<EnvFormat> =
+    Opt::words("format", "FORMAT").help("How to write the variables [default: sh]");
 static INSTALL: Opt<bool> = Opt::switch("install")
     .excludes(&["format"])
     .help("Write /etc/profile.d/trustup.sh, so that every login shell sets them");
@@ -200,19 +201,19 @@ fn superseded(system: &Sysroot, held: &BTreeSet<Fingerprint>) -> Result<BTreeSet
 fn print(context: &Context<'_>) -> Result<u8> {
     let (ui, json) = (context.ui, context.ui.json);
     let format = match context.settings.get(&FORMAT).copied() {
-        Some(format) if json && format != Format::Json => {
+        Some(format) if json && format != EnvFormat::Json => {
             return Err(
                 Error::usage("`--json` and another `--format` exclude each other").hint("omit one of them")
             );
         }
         Some(format) => format,
-        None if json => Format::Json,
-        None => Format::Sh,
+        None if json => EnvFormat::Json,
+        None => EnvFormat::Sh,
     };
     let trees = context.trees()?;
     let sysroot = &trees.system;
     let located = locate(context, &trees)?;
-    let for_container = matches!(format, Format::Dockerfile | Format::Docker);
+    let for_container = matches!(format, EnvFormat::Dockerfile | EnvFormat::Docker);
     let looks = sysroot.is_host() || !for_container;
     let current = located.current(context.env);
     let variables = variables(&located.roots, |name| if looks { current(name) } else { None });
@@ -220,14 +221,14 @@ fn print(context: &Context<'_>) -> Result<u8> {
     left_out(&located.roots, set).iter().for_each(|why| ui.warn(why));
     let replaced = if looks { located.replaced(context.env) } else { Vec::new() };
     let lines = match format {
-        Format::Sh => {
+        EnvFormat::Sh => {
             let mut lines = render::sh(&variables)?;
             lines.extend(replaced.iter().map(|line| format!("# {line}")));
             lines
         }
-        Format::Dockerfile => render::dockerfile(&variables)?,
-        Format::Docker => render::docker(&variables)?,
-        Format::Json => {
+        EnvFormat::Dockerfile => render::dockerfile(&variables)?,
+        EnvFormat::Docker => render::docker(&variables)?,
+        EnvFormat::Json => {
             // The same rules as for the others: who reads the object will put the values into one of them.
             render::sh(&variables)?;
             let rows = variables.iter().map(|variable| EnvVariable {
@@ -273,7 +274,7 @@ fn install(context: &Context) -> Result<u8> {
             ));
     }
     let (ui, dry_run) = (context.ui, context.is_dry_run());
-    let options = Options {
+    let options = ReconcileOptions {
         stores: None,
         updater: UpdaterChoice::Auto,
         leave_unwritable: false,

@@ -8,14 +8,14 @@ use super::{CommandRow, Context};
 use crate::bootstrap::selection::selection;
 use crate::cert::Purpose;
 use crate::converge::{describe_doubt, policy_holds};
-use crate::error::{Kind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::rootfs::Sysroot;
 use crate::rootfs::tree::Node;
 use crate::state::{State, Status, StoredAnchor};
 use crate::text;
 use crate::trust::facts::{Facts, output_obstacle};
 use crate::trust::firefox_policy;
-use crate::trust::stores::{self, Selection, Stores, Wish};
+use crate::trust::stores::{self, Selection, StorePolicy, Stores};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 use crate::versioned::is_newer;
@@ -33,7 +33,7 @@ pub(super) static ROW: CommandRow = CommandRow {
 };
 
 /// An anchor, and what became of it in each store.
-struct Row {
+struct StoreRow {
     anchor: StoredAnchor,
     subject: String,
     stores: Vec<StatusStore>,
@@ -46,7 +46,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
         Some(sysroot) => rows(context, sysroot, &[], None)?.1,
         None => Vec::new(),
     };
-    let wishes = (Wish::IfThere, Wish::IfThere);
+    let wishes = (StorePolicy::IfThere, StorePolicy::IfThere);
     let selection = selection(context.settings, context.env, &trees, wishes)?;
     let (row, system) = rows(context, &trees.system, &private, Some(&selection))?;
     let all = || system.iter().chain(&private);
@@ -89,10 +89,10 @@ fn run(context: &Context<'_>) -> Result<u8> {
             ui.say("trustup installed no root here");
         }
     }
-    Ok(if all_there { 0 } else { Kind::NotTrusted.exit_code() })
+    Ok(if all_there { 0 } else { ErrorKind::NotTrusted.exit_code() })
 }
 
-fn as_json(row: &Row) -> StatusAnchor<'_> {
+fn as_json(row: &StoreRow) -> StatusAnchor<'_> {
     StatusAnchor {
         fingerprint: row.anchor.fingerprint,
         subject: &row.subject,
@@ -103,7 +103,7 @@ fn as_json(row: &Row) -> StatusAnchor<'_> {
     }
 }
 
-fn show(context: &Context, row: &Row) -> Result<()> {
+fn show(context: &Context, row: &StoreRow) -> Result<()> {
     let ui = context.ui;
     ui.data(format!("{} ({})", row.subject, row.anchor.fingerprint))?;
     let sources: Vec<String> = row.anchor.sources.iter().map(|source| text::escape(source)).collect();
@@ -122,9 +122,9 @@ fn show(context: &Context, row: &Row) -> Result<()> {
 fn rows(
     context: &Context,
     sysroot: &Sysroot,
-    private: &[Row],
+    private: &[StoreRow],
     selection: Option<&Selection>,
-) -> Result<(&'static str, Vec<Row>)> {
+) -> Result<(&'static str, Vec<StoreRow>)> {
     let state = State::load(sysroot)?;
     let view = View::new(sysroot, state.ours())?;
     for (path, why) in view.doubts()? {
@@ -226,7 +226,7 @@ fn rows(
                 state: if holds { StoreState::There } else { StoreState::Missing },
             });
         }
-        rows.push(Row { anchor: anchor.clone(), subject: certificate.subject(), stores });
+        rows.push(StoreRow { anchor: anchor.clone(), subject: certificate.subject(), stores });
     }
     Ok((facts.row.id, rows))
 }

@@ -6,7 +6,7 @@ use super::output::untrust::{UntrustPrivate, UntrustReport};
 use super::stores::{JAVA_PASSWORD, NSS_PASSWORD};
 use super::{CommandRow, Context};
 use crate::bootstrap::selection;
-use crate::converge::{Goal, Options, Target, converge};
+use crate::converge::{Goal, ReconcileOptions, Target, converge};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::settings::rows::{FINGERPRINT, UPDATER};
@@ -65,7 +65,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
         ui.warn(format!("trustup did not put {fingerprint} in: nothing to take out"));
     }
     let selection = selection::of_earlier_runs(settings)?;
-    let options = Options {
+    let options = ReconcileOptions {
         stores: Some(&selection),
         updater: settings.or_default(&UPDATER),
         leave_unwritable: trees.system.is_host(),

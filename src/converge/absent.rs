@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::goal::Options;
+use super::goal::ReconcileOptions;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
 use crate::state::{State, Status, StoredAnchor};
@@ -23,7 +23,7 @@ use crate::trust::view::View;
 pub(super) fn set_aside(
     view: &View,
     facts: &Facts,
-    options: &Options,
+    options: &ReconcileOptions,
     state: &State,
     asked: &BTreeSet<Fingerprint>,
     anchors: &mut [StoredAnchor],

@@ -12,7 +12,7 @@ use crate::rootfs::split;
 use crate::rootfs::tree::Node;
 use crate::state::{State, Status, StoredAnchor};
 use crate::trust::facts::{Chosen, Facts, UpdaterChoice, UpdaterUsed};
-use crate::trust::stores::{self, Selection, Stores, Wish};
+use crate::trust::stores::{self, Selection, StorePolicy, Stores};
 use crate::trust::updater::{Anchor, BrokenInput, OutputKind, UpdaterInput};
 use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
@@ -184,7 +184,7 @@ pub(super) fn left_out(
     for anchor in &wanted.anchors {
         for output in &facts.outputs {
             let Some(why) = output.kind.refusal(&anchor.certificate) else { continue };
-            if selection.is_some_and(|selection| selection.java == Wish::Named) {
+            if selection.is_some_and(|selection| selection.java == StorePolicy::Named) {
                 let error = stores::left_out_error(&anchor.certificate, &why);
                 return Err(error.at(view.sysroot().display(&output.path)));
             }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{Draft, Goal, Options};
+use super::{Goal, PlannedRun, ReconcileOptions};
 use crate::apply::{self, BroughtBack};
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ impl Baseline {
     ///
     /// # Errors
     /// An output cannot be read.
-    pub(super) fn of(draft: &Draft) -> Result<Self> {
+    pub(super) fn of(draft: &PlannedRun) -> Result<Self> {
         let (view, facts) = (&draft.view, &draft.facts);
         let mut baseline = Baseline::default();
         let beneath = view.beneath();
@@ -113,7 +113,7 @@ fn offered(view: &View, output: &Output, offer: &Offer) -> Result<BTreeSet<Finge
     Ok(roots)
 }
 
-impl Draft<'_> {
+impl PlannedRun<'_> {
     /// What the stores offer that a full `untrust` gives back without opening them.
     fn restored_offers(&self, view: &View) -> Offers {
         self.selection
@@ -131,7 +131,7 @@ impl Draft<'_> {
         baseline: &Baseline,
         state: &State,
         journal: &[BroughtBack],
-        options: Options,
+        options: ReconcileOptions,
     ) -> Result<Vec<Gain>> {
         if !options.dry_run && !options.require_pin || self.changes.is_empty() && journal.is_empty() {
             return Ok(Vec::new());
@@ -196,7 +196,7 @@ impl Draft<'_> {
         state: &State,
         (view, mut after): (&View, Offers),
         journal: &[BroughtBack],
-        options: Options,
+        options: ReconcileOptions,
     ) -> Result<Vec<Gain>> {
         after.extend(self.restored_offers(view));
         let gains = self.gains_in(baseline, state, view, &after, journal)?;
@@ -288,7 +288,7 @@ struct Origins {
 
 impl Origins {
     fn new(
-        draft: &Draft,
+        draft: &PlannedRun,
         state: &State,
         after: &View,
         offers: &Offers,

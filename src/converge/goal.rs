@@ -9,7 +9,7 @@ use crate::rootfs::Sysroot;
 use crate::state::{StoredAnchor, StoredSource};
 use crate::trust::facts::UpdaterChoice;
 use crate::trust::stores::Selection;
-use crate::trust::view::{Beneath, NOTHING_BENEATH};
+use crate::trust::view::{BaseTrust, NOTHING_BENEATH};
 
 /// What is to be the case afterwards.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +37,7 @@ pub(crate) struct Target<'a> {
     /// The root file system, or the private store.
     pub(crate) sysroot: &'a Sysroot,
     /// For a private store: what the system beneath it trusts.
-    pub(crate) beneath: &'a Beneath,
+    pub(crate) beneath: &'a BaseTrust,
 }
 
 impl<'a> From<&'a Sysroot> for Target<'a> {
@@ -48,7 +48,7 @@ impl<'a> From<&'a Sysroot> for Target<'a> {
 
 /// How to get there.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Options<'a> {
+pub(crate) struct ReconcileOptions<'a> {
     /// Which stores beside the family's own; `None` for a tree that has none.
     pub(crate) stores: Option<&'a Selection>,
     /// Native or built-in.

@@ -22,7 +22,7 @@ use self::draft::{
 pub(crate) use self::firefox::policy_holds;
 use self::gains::Baseline;
 pub(crate) use self::gains::Gain;
-pub(crate) use self::goal::{Goal, Options, Target};
+pub(crate) use self::goal::{Goal, ReconcileOptions, Target};
 pub(crate) use self::outcome::{AnchorOutcome, AnchorView, Outcome, RemovedView, StoreView};
 pub(crate) use self::runtimes::{Extra, system_roots, system_stores};
 pub(crate) use self::unwritable::Skipped;
@@ -44,7 +44,7 @@ use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
 /// A plan with all that was computed on the way.
-struct Draft<'a> {
+struct PlannedRun<'a> {
     view: View<'a>,
     facts: Facts,
     updater: Chosen,
@@ -86,7 +86,7 @@ struct Draft<'a> {
 /// Anything that cannot be read, planned, applied or proven; what was changed is turned back, or named.
 pub(crate) fn converge<'a>(
     target: impl Into<Target<'a>>,
-    options: Options<'a>,
+    options: ReconcileOptions<'a>,
     goal: impl Fn(&State, &View, &Facts) -> Result<Goal>,
 ) -> Result<Outcome> {
     let target = target.into();
@@ -95,7 +95,7 @@ pub(crate) fn converge<'a>(
     // The journal of a newer trustup is refused before anything is planned.
     crate::apply::was_killed(sysroot)?;
     let mut refused = Refused::default();
-    let first = Draft::new(target, &state, options, &goal, &refused)?;
+    let first = PlannedRun::new(target, &state, options, &goal, &refused)?;
     let baseline = Baseline::of(&first)?;
     let journal = first.journal_gains(&goal)?;
     let foreseen = first.foreseen_gains(&baseline, &state, &journal, options)?;
@@ -109,7 +109,7 @@ pub(crate) fn converge<'a>(
             // Without a record nothing may change: then all of this tree is what cannot be written.
             refused.state =
                 options.leave_unwritable.then(|| refusal(&error)).flatten().map(|why| why.to_string());
-            let draft = Draft::new(target, &state, options, &goal, &refused)?;
+            let draft = PlannedRun::new(target, &state, options, &goal, &refused)?;
             return if draft.is_beyond_us(options)? {
                 Ok(draft.outcome(&state, Vec::new()))
             } else {
@@ -122,7 +122,7 @@ pub(crate) fn converge<'a>(
     let (current, mut draft) = if recovered || again != state {
         // Somebody was faster, or a killed run was turned back: look again.
         drop(first);
-        (&again, Draft::new(target, &again, options, &goal, &refused)?)
+        (&again, PlannedRun::new(target, &again, options, &goal, &refused)?)
     } else {
         (&state, first)
     };
@@ -156,18 +156,18 @@ pub(crate) fn converge<'a>(
             (None, _) => return Err(error),
         }
         sysroot.look_again();
-        draft = Draft::new(target, current, options, &goal, &refused)?;
+        draft = PlannedRun::new(target, current, options, &goal, &refused)?;
         if draft.is_beyond_us(options)? {
             return Ok(draft.outcome(current, Vec::new()));
         }
     }
 }
 
-impl<'a> Draft<'a> {
+impl<'a> PlannedRun<'a> {
     fn new(
         target: Target<'a>,
         state: &'a State,
-        options: Options<'a>,
+        options: ReconcileOptions<'a>,
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
         refused: &Refused,
     ) -> Result<Self> {
@@ -322,7 +322,7 @@ impl<'a> Draft<'a> {
         rebased.append(&mut stores.bases);
         budget::check()?;
         recorded::refuse_what_is_too_large(sysroot, &plan)?;
-        Ok(Draft {
+        Ok(PlannedRun {
             view,
             facts,
             updater,
@@ -347,7 +347,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Whether there is nothing that the current user could change: the stores, or at least our own record of them.
-    fn is_beyond_us(&self, options: Options) -> Result<bool> {
+    fn is_beyond_us(&self, options: ReconcileOptions) -> Result<bool> {
         let sysroot = self.view.sysroot();
         Ok(options.leave_unwritable
             && self.plan.is_empty()
@@ -416,7 +416,7 @@ impl<'a> Draft<'a> {
         session: &mut Session,
         (state, baseline, journal): (&State, &Baseline, &[BroughtBack]),
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
-        options: Options,
+        options: ReconcileOptions,
     ) -> Result<Outcome> {
         let next = self.next_state(state, goal)?;
         let special = recorded::special_bits(&self.view, &self.plan)?;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Draft, Gain, Skipped, gains};
+use super::{Gain, PlannedRun, Skipped, gains};
 use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
@@ -122,7 +122,7 @@ pub(crate) enum AnchorOutcome {
     Unwritable,
 }
 
-impl Draft<'_> {
+impl PlannedRun<'_> {
     /// What a person is told of this draft, carried out or not.
     pub(super) fn outcome(self, state: &State, gained: Vec<Gain>) -> Outcome {
         let warnings = self.warnings.into_iter().chain(gains::warnings(&gained)).collect();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Draft;
+use super::PlannedRun;
 use super::draft::stored_roots;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
@@ -12,7 +12,7 @@ use crate::trust::stores;
 use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::View;
 
-impl Draft<'_> {
+impl PlannedRun<'_> {
     /// What a person should know, and what outputs and stores offer now.
     pub(super) fn verify(&self, after_run: &View) -> Result<(Vec<String>, Offers)> {
         budget::check()?;

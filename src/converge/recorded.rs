@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Draft;
+use super::PlannedRun;
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::plan::{self, Plan};
@@ -48,7 +48,7 @@ pub(super) fn refuse_what_is_too_large(sysroot: &Sysroot, plan: &Plan) -> Result
     Ok(())
 }
 
-impl Draft<'_> {
+impl PlannedRun<'_> {
     /// Refuses a plan whose record could not be read again. What a native tool will write is not known yet; that is
     /// checked when it has run.
     pub(super) fn check_before_the_first_change(&self, state: &State, next: &State) -> Result<()> {

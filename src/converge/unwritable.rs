@@ -5,17 +5,17 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Options;
+use super::ReconcileOptions;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{self, PlannedChange};
 use crate::rootfs::path::join;
 use crate::rootfs::tree::Node;
-use crate::rootfs::{Kind, MAX_HOPS, Obstacle, split};
+use crate::rootfs::{FileKind, MAX_HOPS, Obstacle, split};
 use crate::state::StoredAnchor;
 use crate::text;
 use crate::trust::facts::Facts;
-use crate::trust::stores::{Selection, Stores, Wish};
+use crate::trust::stores::{Selection, StorePolicy, Stores};
 use crate::trust::updater::{Desires, Output, OutputKind, UpdaterInput};
 use crate::trust::view::View;
 
@@ -71,7 +71,7 @@ pub(super) struct Guard<'v> {
 }
 
 impl<'v> Guard<'v> {
-    pub(super) fn new(view: &'v View<'v>, options: &Options, refused: &'v Refused) -> Result<Self> {
+    pub(super) fn new(view: &'v View<'v>, options: &ReconcileOptions, refused: &'v Refused) -> Result<Self> {
         let sysroot = view.sysroot();
         let state = sysroot.state_directory();
         let why = match &refused.state {
@@ -136,7 +136,7 @@ impl<'v> Guard<'v> {
             return Ok(None);
         }
         for directory in facts.row.updater.native_directories() {
-            if self.view.sysroot().stat(&directory)?.is_some_and(|meta| meta.kind == Kind::Directory)
+            if self.view.sysroot().stat(&directory)?.is_some_and(|meta| meta.kind == FileKind::Directory)
                 && let Some(why) = self.directory_obstacle(&directory)?
             {
                 return Ok(Some((directory, why)));
@@ -315,9 +315,10 @@ impl PlanInput<'_> {
                 (_, Some(found)) => {
                     let named = self.selection.is_some_and(|selection| match found.kind {
                         OutputKind::NssDatabase => {
-                            selection.nss == Wish::Named || selection.nss_directories.contains(&found.path)
+                            selection.nss == StorePolicy::Named
+                                || selection.nss_directories.contains(&found.path)
                         }
-                        _ => selection.java == Wish::Named,
+                        _ => selection.java == StorePolicy::Named,
                     });
                     // The private store has a keystore, but no NSS database.
                     if named && (found.kind == OutputKind::NssDatabase || !guard.skips_all) {

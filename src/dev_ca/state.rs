@@ -14,7 +14,7 @@ use super::names::PermittedNames;
 use super::provisioners::{JWK, JwkProvisioner};
 use crate::cert::{Certificate, SubjectAltName};
 use crate::env::Env;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::key::PrivateKey;
 use crate::rootfs::own_directory::{DirectoryRequest, OwnDirectory, Unavailable};
 use crate::rootfs::{Meta, Sysroot, host};
@@ -86,7 +86,7 @@ impl DevCa {
             Unavailable::Busy(_) => Error::failed("another process runs the CA of this directory")
                 .at(directory.display())
                 .hint("use that one, or stop it first; a second CA needs another directory (`--state DIR`)"),
-            Unavailable::Failed(error) if error.kind() == Kind::Unsupported => {
+            Unavailable::Failed(error) if error.kind() == ErrorKind::Unsupported => {
                 error.hint("`--state DIR` names a directory on a file system with locks, such as a local disk or a tmpfs")
             }
             Unavailable::Failed(error) => error,

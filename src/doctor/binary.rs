@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::elf;
-use crate::rootfs::{Kind, Sysroot};
+use crate::rootfs::{FileKind, Sysroot};
 
 /// Longer texts are no names of files.
 const LONGEST: usize = 200;
@@ -96,7 +96,7 @@ impl<'a> Binaries<'a> {
                     && self
                         .sysroot
                         .stat(&path)
-                        .is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == Kind::File))
+                        .is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == FileKind::File))
             };
             if let Some(name) = names.iter().rfind(fits) {
                 return Some(format!("{directory}/{name}"));

@@ -27,7 +27,7 @@ use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
-use crate::net::handshake::{Doubt, Presented};
+use crate::net::handshake::{HandshakeDoubt, Presented};
 use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
@@ -194,7 +194,7 @@ struct Doctor<'q, 'v, 's> {
     bundle: Option<String>,
     reader: StoreReader<'v, 's>,
     /// What a client with these roots thinks of the server.
-    judged: BTreeMap<Vec<Fingerprint>, Option<Doubt>>,
+    judged: BTreeMap<Vec<Fingerprint>, Option<HandshakeDoubt>>,
 }
 
 impl Doctor<'_, '_, '_> {
@@ -279,7 +279,7 @@ impl Doctor<'_, '_, '_> {
             None => {
                 (ClientVerdict::Accepts, "the server's chain ends at a root that it reads".to_owned(), None)
             }
-            Some(Doubt::Server(problem)) => {
+            Some(HandshakeDoubt::Server(problem)) => {
                 let why = format!("the server's certificate is not valid: {problem}");
                 (
                     ClientVerdict::Refuses,
@@ -287,7 +287,7 @@ impl Doctor<'_, '_, '_> {
                     Some("give the server another certificate: installing a root does not help".to_owned()),
                 )
             }
-            Some(Doubt::UnknownIssuer) => {
+            Some(HandshakeDoubt::UnknownIssuer) => {
                 let why = format!(
                     "the chain ends at none of its {}{}",
                     count(roots.len(), "root"),

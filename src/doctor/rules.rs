@@ -2,7 +2,7 @@
 
 use super::reading::{Installation, ReadSource, Reads};
 use super::scope::{RuleScope, directories};
-use crate::rootfs::Kind;
+use crate::rootfs::FileKind;
 use crate::rootfs::path::child;
 use crate::trust::firefox_policy;
 use crate::well_known::{BUNDLES, DIRECTORIES, bundles_of_go};
@@ -48,7 +48,7 @@ pub(super) fn git(scope: &RuleScope, found: Option<String>) -> Vec<Installation>
     let helper = ["/usr/lib/git-core", "/usr/libexec/git-core", "/usr/local/libexec/git-core"]
         .map(|directory| format!("{directory}/git-remote-https"))
         .into_iter()
-        .find(|path| scope.is(path, Kind::File));
+        .find(|path| scope.is(path, FileKind::File));
     // Without it there is no https in this git.
     let found = found.and(helper);
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
@@ -112,7 +112,7 @@ fn of_requests(
 ) -> Vec<Installation> {
     let named = scope.first_set(named).map(|(variable, path)| {
         // A directory is searched by hash.
-        if scope.is(&path, Kind::Directory) {
+        if scope.is(&path, FileKind::Directory) {
             ReadSource::new(Reads::HashDirectory, path).by(variable)
         } else {
             ReadSource::new(Reads::PemFile, path).by(variable).needed()
@@ -121,7 +121,7 @@ fn of_requests(
     let mut installations = Vec::new();
     for directory in scope.site_packages() {
         let path = child(&directory, package);
-        if scope.is(&path, Kind::Directory) {
+        if scope.is(&path, FileKind::Directory) {
             let (mut sources, list) = own(&directory);
             sources.extend(named.clone().or(list));
             installations.push(Installation { found: Some(path), sources, note: None });
@@ -169,7 +169,7 @@ pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> 
     let mut sources = vec![match scope.env.var("SSL_CERT_FILE") {
         Some(file) => ReadSource::new(Reads::PemBlocks, file).by("SSL_CERT_FILE"),
         None => {
-            let there = bundles_of_go().iter().find(|path| scope.is(path, Kind::File));
+            let there = bundles_of_go().iter().find(|path| scope.is(path, FileKind::File));
             ReadSource::new(Reads::PemBlocks, *there.unwrap_or(&BUNDLES[0]))
         }
     }];
@@ -177,7 +177,7 @@ pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> 
         Some(list) => sources.extend(directories(list, Reads::Directory, "SSL_CERT_DIR")),
         None => {
             let there = DIRECTORIES.into_iter();
-            let there = there.filter(|path| scope.is(path, Kind::Directory));
+            let there = there.filter(|path| scope.is(path, FileKind::Directory));
             sources.extend(there.map(|path| ReadSource::new(Reads::Directory, path)));
         }
     }
@@ -190,10 +190,10 @@ fn native_certs(scope: &RuleScope) -> Vec<ReadSource> {
     let list = scope.first_set(&["SSL_CERT_DIR"]);
     if file.is_none() && list.is_none() {
         const FILES: [usize; 6] = [0, 4, 1, 2, 3, 5];
-        let there = FILES.into_iter().map(|at| BUNDLES[at]).find(|path| scope.is(path, Kind::File));
+        let there = FILES.into_iter().map(|at| BUNDLES[at]).find(|path| scope.is(path, FileKind::File));
         let file = ReadSource::new(Reads::PemBlocks, there.unwrap_or(BUNDLES[0]));
         let there = DIRECTORIES.into_iter();
-        let there = there.filter(|path| scope.is(path, Kind::Directory));
+        let there = there.filter(|path| scope.is(path, FileKind::Directory));
         return std::iter::once(file)
             .chain(there.map(|path| ReadSource::new(Reads::Directory, path)))
             .collect();
@@ -231,11 +231,11 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
     ];
     let there = |name: &str, kind| scope.env.var(name).filter(|path| scope.is(path, kind));
     let paths = PLACES.iter().flat_map(|place| FILES.map(|file| format!("{place}/{file}")));
-    let probed = match there("SSL_CERT_FILE", Kind::File) {
+    let probed = match there("SSL_CERT_FILE", FileKind::File) {
         Some(path) => Some(ReadSource::new(Reads::PemFile, path).by("SSL_CERT_FILE")),
         None => paths
             .into_iter()
-            .find(|path| scope.is(path, Kind::File))
+            .find(|path| scope.is(path, FileKind::File))
             .map(|path| ReadSource::new(Reads::PemFile, path)),
     };
     let file = match named {
@@ -243,12 +243,12 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
         None => probed,
     };
     let mut sources: Vec<ReadSource> = file.map(ReadSource::needed).into_iter().collect();
-    let directory = match there("SSL_CERT_DIR", Kind::Directory) {
+    let directory = match there("SSL_CERT_DIR", FileKind::Directory) {
         Some(path) => Some(ReadSource::new(Reads::HashDirectory, path).by("SSL_CERT_DIR")),
         None => PLACES
             .map(|place| format!("{place}/certs"))
             .into_iter()
-            .find(|path| scope.is(path, Kind::Directory))
+            .find(|path| scope.is(path, FileKind::Directory))
             .map(|path| ReadSource::new(Reads::HashDirectory, path)),
     };
     sources.extend(directory);
@@ -265,7 +265,7 @@ pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation
         });
     let named = named.next_back().map(|(variable, path)| ReadSource::new(Reads::Keystore, path).by(variable));
     // One that is not there is passed over: seen with OpenJDK 17 and 25.
-    if let Some(source) = named.clone().filter(|source| scope.is(&source.path, Kind::File)) {
+    if let Some(source) = named.clone().filter(|source| scope.is(&source.path, FileKind::File)) {
         return one(found, vec![source.needed()]);
     }
     let homes: Vec<String> = scope.env.var("JAVA_HOME").map(ToOwned::to_owned).into_iter().collect();
@@ -310,7 +310,7 @@ pub(super) fn firefox(scope: &RuleScope, found: Option<String>) -> Vec<Installat
             Some(name)
         } else {
             let mut places = CERTIFICATES.map(|directory| child(directory, &name)).into_iter();
-            places.find(|path| scope.is(path, Kind::File))
+            places.find(|path| scope.is(path, FileKind::File))
         };
         sources.extend(path.map(|path| ReadSource::new(Reads::PemBlocks, path)));
     }

@@ -7,7 +7,7 @@ use super::reading::{ReadSource, Reads};
 use crate::env::Env;
 use crate::error::Result;
 use crate::native;
-use crate::rootfs::{Kind, Sysroot};
+use crate::rootfs::{FileKind, Sysroot};
 use crate::trust::view::View;
 use crate::well_known::compiled_in_bundles;
 
@@ -60,7 +60,7 @@ impl<'v, 's> RuleScope<'v, 's> {
         self.binaries.at(real.as_deref().unwrap_or(path))
     }
 
-    pub(super) fn is(&self, path: &str, kind: Kind) -> bool {
+    pub(super) fn is(&self, path: &str, kind: FileKind) -> bool {
         self.sysroot().stat(path).is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == kind))
     }
 

@@ -21,25 +21,25 @@ use crate::error::{Error, Result};
 use crate::key::{KeyType, PrivateKey};
 use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
-use crate::pair::decide::{self, Policy, Verdict};
-use crate::pair::facts::{self, Good, Standing};
+use crate::pair::decide::{self, RenewalPolicy, Verdict};
+use crate::pair::facts::{self, Good, PairState};
 use crate::pair::pending::{self, Pending};
 use crate::pair::place::{self, Placed};
-use crate::pair::{Content, Outputs};
+use crate::pair::{Outputs, PairContent};
 use crate::rootfs::Sysroot;
 use crate::rootfs::checkpoint::Checkpoints;
 use crate::runtime;
 use crate::text;
 
 use self::enrolled::Enrolled;
-use self::methods::{About, Method};
+use self::methods::{IssueFacts, Method};
 use self::settle::{Settled, look, roots_for, saved_answer, settle};
 use self::trust::Recorded;
 
-pub(crate) use self::outcome::{Action, Outcome};
+pub(crate) use self::outcome::{IssueAction, IssueOutcome};
 
 /// What is asked for.
-pub(crate) struct Request {
+pub(crate) struct IssueRequest {
     /// Names; none where a token says them.
     pub(crate) names: Vec<SubjectAltName>,
     /// Where the pair goes.
@@ -59,11 +59,11 @@ pub(crate) struct Request {
     /// A good pair that is not due is replaced all the same.
     pub(crate) force: bool,
     /// When a certificate is due.
-    pub(crate) policy: Policy,
+    pub(crate) policy: RenewalPolicy,
 }
 
 /// Where it is done.
-pub(crate) struct World<'a> {
+pub(crate) struct IssueContext<'a> {
     /// Variables and clock.
     pub(crate) env: &'a Env,
     /// The root file system that we run in.
@@ -86,7 +86,7 @@ pub(crate) struct World<'a> {
 ///
 /// # Errors
 /// There is no good pair, and none could be had; what stood there before is there still, unless the error names it.
-pub(crate) fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
+pub(crate) fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
     request.outputs.validate()?;
     request.outputs.check(world.host)?;
     let began = Instant::now();
@@ -97,25 +97,25 @@ pub(crate) fn enroll(request: &Request, world: &World<'_>) -> Result<Outcome> {
     begun(request, world, settled)
 }
 
-fn begun(request: &Request, world: &World<'_>, settled: Settled<'_>) -> Result<Outcome> {
+fn begun(request: &IssueRequest, world: &IssueContext<'_>, settled: Settled<'_>) -> Result<IssueOutcome> {
     let now = world.env.now();
     let (standing, roots) = look(&settled, world, now)?;
     // A pair may be here without what is kept beside it, such as one that was copied, or another user's.
-    if matches!(standing, Standing::Bad(_))
+    if matches!(standing, PairState::Bad(_))
         && let Some(recorded) = obtain::with_fetched_roots(&settled, world)
     {
-        let &World { env, host, dry_run, say, note, warn, .. } = world;
-        let world = World { env, host, recorded, dry_run, say, note, warn };
+        let &IssueContext { env, host, dry_run, say, note, warn, .. } = world;
+        let world = IssueContext { env, host, recorded, dry_run, say, note, warn };
         let settled = settle(request, &world, settled.began)?;
         return begun(request, &world, settled);
     }
     let (good, reason) = match standing {
-        Standing::Nothing => (None, "there was no certificate".to_owned()),
-        Standing::Bad(why) => {
+        PairState::Nothing => (None, "there was no certificate".to_owned()),
+        PairState::Bad(why) => {
             (world.warn)(&format!("the existing certificate cannot be used: {why}"));
             (None, why)
         }
-        Standing::Good(good) => match decide::decide(&good.chain[0], now, request.policy) {
+        PairState::Good(good) => match decide::decide(&good.chain[0], now, request.policy) {
             verdict if !request.force && may_stay(verdict) => {
                 if good.is_neat || world.dry_run {
                     return Ok(keep(&settled, world, *good, &roots, now));
@@ -142,9 +142,9 @@ fn begun(request: &Request, world: &World<'_>, settled: Settled<'_>) -> Result<O
         (Err(error), Some(good))
             if !request.force && error.changed().is_empty() && runtime::check().is_ok() =>
         {
-            let outcome = Outcome::new(Action::KeptForNow, reason);
+            let outcome = IssueOutcome::new(IssueAction::KeptForNow, reason);
             let outcome = outcome.with_chain(good.chain, good.vouched, &roots, request.policy, now);
-            Ok(Outcome { problem: Some(error), ..outcome })
+            Ok(IssueOutcome { problem: Some(error), ..outcome })
         }
         (done, _) => done,
     }
@@ -157,13 +157,19 @@ fn may_stay(verdict: Verdict) -> bool {
 }
 
 /// The pair stays as it is; where it is not as asked for, a dry run says what would be done.
-fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now: i64) -> Outcome {
+fn keep(
+    settled: &Settled<'_>,
+    world: &IssueContext<'_>,
+    good: Good,
+    roots: &Roots,
+    now: i64,
+) -> IssueOutcome {
     let request = settled.request;
     let outcome = if good.is_neat || !world.dry_run {
         let verdict = decide::decide(&good.chain[0], now, request.policy);
-        Outcome::new(Action::Kept, format!("the pair is good, and {}", verdict.reason()))
+        IssueOutcome::new(IssueAction::Kept, format!("the pair is good, and {}", verdict.reason()))
     } else {
-        Outcome::new(Action::Planned, "files, modes or owners of the pair are not as requested")
+        IssueOutcome::new(IssueAction::Planned, "files, modes or owners of the pair are not as requested")
     };
     if !world.dry_run
         && let Err(error) = pending::tidy(world.host, &request.outputs)
@@ -176,22 +182,22 @@ fn keep(settled: &Settled<'_>, world: &World<'_>, good: Good, roots: &Roots, now
 /// The pair stays; modes, owners and what else is not as asked for are corrected. Only under the lock.
 fn put_right(
     settled: &Settled<'_>,
-    world: &World<'_>,
+    world: &IssueContext<'_>,
     good: Good,
     roots: &Roots,
     now: i64,
-) -> Result<Outcome> {
+) -> Result<IssueOutcome> {
     let request = settled.request;
     place::try_out(world.host, &request.outputs)?;
-    let content = Content::new(&good.key, &good.chain, roots);
+    let content = PairContent::new(&good.key, &good.chain, roots);
     let placed = place::place(world.host, &request.outputs, &content, &mut Checkpoints::default())?;
     warn_of_what_was_placed(world, &placed);
     let why = "the pair is good; files, modes or owners were not as requested";
-    let outcome = Outcome { placed, ..Outcome::new(Action::PlacedAgain, why) };
+    let outcome = IssueOutcome { placed, ..IssueOutcome::new(IssueAction::PlacedAgain, why) };
     Ok(outcome.with_chain(good.chain, good.vouched, roots, request.policy, now))
 }
 
-fn warn_of_what_was_placed(world: &World<'_>, placed: &Placed) {
+fn warn_of_what_was_placed(world: &IssueContext<'_>, placed: &Placed) {
     placed.warnings.iter().for_each(|warning| (world.warn)(warning));
     for path in &placed.dropped {
         (world.warn)(&format!(
@@ -206,7 +212,7 @@ fn warn_of_what_was_placed(world: &World<'_>, placed: &Placed) {
 }
 
 /// A new pair takes the place of what is there.
-fn replace(settled: &Settled<'_>, world: &World<'_>, reason: &str, now: i64) -> Result<Outcome> {
+fn replace(settled: &Settled<'_>, world: &IssueContext<'_>, reason: &str, now: i64) -> Result<IssueOutcome> {
     let request = settled.request;
     let usable = match obtain::usable(request, &about(settled, world)) {
         Ok(usable) => Some(usable),
@@ -215,8 +221,8 @@ fn replace(settled: &Settled<'_>, world: &World<'_>, reason: &str, now: i64) -> 
         Err(error) => return Err(error),
     };
     if let Some(usable) = usable.as_ref().filter(|_| world.dry_run) {
-        let outcome = Outcome::new(Action::Planned, reason);
-        return Ok(Outcome {
+        let outcome = IssueOutcome::new(IssueAction::Planned, reason);
+        return Ok(IssueOutcome {
             method: usable.first().map(|method| method.name()),
             skipped: usable.skipped.clone(),
             ..outcome
@@ -224,26 +230,27 @@ fn replace(settled: &Settled<'_>, world: &World<'_>, reason: &str, now: i64) -> 
     }
     let outcome = under_lock(settled, world, usable, now)?;
     Ok(match outcome.action {
-        Action::Kept | Action::PlacedAgain => {
-            Outcome { reason: format!("another run got it in the meantime: {}", outcome.reason), ..outcome }
-        }
-        _ => Outcome { reason: reason.to_owned(), ..outcome },
+        IssueAction::Kept | IssueAction::PlacedAgain => IssueOutcome {
+            reason: format!("another run got it in the meantime: {}", outcome.reason),
+            ..outcome
+        },
+        _ => IssueOutcome { reason: reason.to_owned(), ..outcome },
     })
 }
 
-fn about<'a>(settled: &'a Settled<'_>, world: &World<'a>) -> About<'a> {
+fn about<'a>(settled: &'a Settled<'_>, world: &IssueContext<'a>) -> IssueFacts<'a> {
     let not_after = settled.request.not_after;
-    About { env: world.env, ca: &settled.ca, names: &settled.names, not_after }
+    IssueFacts { env: world.env, ca: &settled.ca, names: &settled.names, not_after }
 }
 
 /// Everything that changes something, one run at a time. `usable`: the methods, where it is settled already that there are
 /// some.
 fn under_lock(
     settled: &Settled<'_>,
-    world: &World<'_>,
+    world: &IssueContext<'_>,
     usable: Option<obtain::Usable<'_>>,
     now: i64,
-) -> Result<Outcome> {
+) -> Result<IssueOutcome> {
     let request = settled.request;
     let mut made = place::prepare(world.host, &request.outputs)?;
     let left = request.timeout.saturating_sub(settled.began.elapsed());
@@ -257,11 +264,11 @@ fn under_lock(
 
 fn with_pending(
     settled: &Settled<'_>,
-    world: &World<'_>,
+    world: &IssueContext<'_>,
     usable: Option<obtain::Usable<'_>>,
     mut pending: Pending,
     now: i64,
-) -> Result<Outcome> {
+) -> Result<IssueOutcome> {
     let request = settled.request;
     // Another run may have been at work while we waited for it, and an interrupted one may have left more than was seen.
     world.host.look_again();
@@ -270,7 +277,7 @@ fn with_pending(
         (world.warn)(&warning);
     }
     pending.remember(settled.kept.iter().flat_map(|kept| &kept.spent));
-    if let (Standing::Good(good), roots) = look(settled, world, now)?
+    if let (PairState::Good(good), roots) = look(settled, world, now)?
         && may_stay(decide::decide(&good.chain[0], now, request.policy))
         && !request.force
     {
@@ -287,7 +294,7 @@ fn with_pending(
         && let Some(issued) = interrupted(settled, key, &pending, now)?
     {
         (world.say)("an earlier run was interrupted after the CA had answered: placing its certificate now");
-        return finish(settled, world, issued, pending, Action::TakenUp, &mut checkpoints);
+        return finish(settled, world, issued, pending, IssueAction::TakenUp, &mut checkpoints);
     }
     let about = about(settled, world);
     let able = match usable {
@@ -323,7 +330,7 @@ fn with_pending(
         roots: obtained.roots,
         method: obtained.method,
     };
-    let mut outcome = finish(settled, world, issued, pending, Action::Issued, &mut checkpoints)?;
+    let mut outcome = finish(settled, world, issued, pending, IssueAction::Issued, &mut checkpoints)?;
     outcome.skipped = obtained.skipped;
     Ok(outcome)
 }
@@ -370,7 +377,7 @@ fn give_up(failure: methods::Failure, mut pending: Pending, before: usize) -> Er
 }
 
 /// The pair is there: nothing is under way any more.
-fn put_away(world: &World<'_>, pending: Pending) {
+fn put_away(world: &IssueContext<'_>, pending: Pending) {
     let path = pending.path().to_owned();
     if let Err(error) = pending.discard() {
         (world.warn)(&format!("could not remove in-progress state in `{path}`: {error}"));
@@ -387,7 +394,7 @@ struct Issued<'a> {
 }
 
 /// A life that is not the one that was asked for, or of which too much is over already, is worth a word.
-fn warn_of_its_life(world: &World<'_>, request: &Request, leaf: &Certificate, now: i64) {
+fn warn_of_its_life(world: &IssueContext<'_>, request: &IssueRequest, leaf: &Certificate, now: i64) {
     let end = text::moment(leaf.not_after());
     // Of the time between the order and the certificate, and of how far CAs date a certificate back.
     const LEEWAY: i64 = 120;
@@ -418,15 +425,15 @@ fn warn_of_its_life(world: &World<'_>, request: &Request, leaf: &Certificate, no
 /// Saves, places, reads back and records.
 fn finish(
     settled: &Settled<'_>,
-    world: &World<'_>,
+    world: &IssueContext<'_>,
     issued: Issued<'_>,
     mut pending: Pending,
-    action: Action,
+    action: IssueAction,
     checkpoints: &mut Checkpoints,
-) -> Result<Outcome> {
+) -> Result<IssueOutcome> {
     let request = settled.request;
     let now = world.env.now();
-    let content = Content::new(issued.key, &issued.chain, &issued.roots);
+    let content = PairContent::new(issued.key, &issued.chain, &issued.roots);
     // First whose answer it is: who takes it up has to know where its chain ends.
     let ca = issued.method.asks(&settled.ca).as_ref().map(masked);
     let kept = settled.kept.as_ref();
@@ -445,14 +452,15 @@ fn finish(
     let placed = place::place(world.host, &request.outputs, &content, checkpoints)
         .map_err(|error| error.hint(&left))?;
     warn_of_what_was_placed(world, &placed);
-    let about = facts::Request { names: &settled.names, key_type: request.key_type, roots: &issued.roots };
+    let about =
+        facts::PairRequirements { names: &settled.names, key_type: request.key_type, roots: &issued.roots };
     let standing = facts::look(world.host, &request.outputs, &about, now)
         .map_err(|error| error.with_changed(placed.changed.clone()))?;
     let elsewise = match standing {
-        Standing::Good(good) if good.chain == issued.chain => None,
-        Standing::Bad(why) => Some(why),
-        Standing::Nothing => Some("nothing is there".to_owned()),
-        Standing::Good(_) => Some("another pair is there".to_owned()),
+        PairState::Good(good) if good.chain == issued.chain => None,
+        PairState::Bad(why) => Some(why),
+        PairState::Nothing => Some("nothing is there".to_owned()),
+        PairState::Good(_) => Some("another pair is there".to_owned()),
     };
     if let Some(why) = elsewise {
         return Err(Error::failed("the pair changed after it was written")
@@ -468,7 +476,7 @@ fn finish(
         );
     }
     warn_of_its_life(world, request, &issued.chain[0], now);
-    let outcome = Outcome::new(action, String::new());
-    let outcome = Outcome { method: Some(issued.method.name()), placed, ..outcome };
+    let outcome = IssueOutcome::new(action, String::new());
+    let outcome = IssueOutcome { method: Some(issued.method.name()), placed, ..outcome };
     Ok(outcome.with_chain(issued.chain, issued.vouched, &issued.roots, request.policy, now))
 }

@@ -4,16 +4,16 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::methods::{About, Failure, Method, Order};
+use super::methods::{Failure, IssueFacts, IssueOrder, Method};
 use super::settle::{Settled, roots_for};
 use super::trust::{self, Recorded};
-use super::{Request, World};
+use super::{IssueContext, IssueRequest};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::PrivateKey;
 use crate::net::Net;
-use crate::net::dns::Settings;
+use crate::net::dns::ResolverSettings;
 use crate::net::retry::{self, Backoff, Retry};
 use crate::net::url::{masked, same_origin};
 use crate::pair::check::{self, Roots, Vouched, Wanted};
@@ -41,7 +41,7 @@ impl<'a> Usable<'a> {
 ///
 /// # Errors
 /// None can work.
-pub(super) fn usable<'a>(request: &'a Request, about: &About<'_>) -> Result<Usable<'a>> {
+pub(super) fn usable<'a>(request: &'a IssueRequest, about: &IssueFacts<'_>) -> Result<Usable<'a>> {
     let mut usable = Usable { methods: Vec::new(), skipped: Vec::new() };
     let mut first = None;
     for method in &request.methods {
@@ -81,8 +81,8 @@ pub(super) struct Obtained<'a> {
 /// Gets a certificate for `key` by the first method that gives one.
 pub(super) fn obtain<'a>(
     settled: &Settled<'_>,
-    world: &World<'_>,
-    about: &About<'_>,
+    world: &IssueContext<'_>,
+    about: &IssueFacts<'_>,
     usable: &Usable<'a>,
     key: &PrivateKey,
     pending: &mut Pending,
@@ -150,7 +150,7 @@ impl Tries {
     ///
     /// # Errors
     /// The given one, where no other try follows.
-    fn again(&mut self, world: &World<'_>, error: Error, is_worth_it: bool) -> Result<Duration> {
+    fn again(&mut self, world: &IssueContext<'_>, error: Error, is_worth_it: bool) -> Result<Duration> {
         let pause = is_worth_it.then(|| self.retry.pause(error.retry_after())).flatten();
         let Some(pause) = pause else {
             return Err(with_earlier(error, self.earlier.take()));
@@ -164,8 +164,8 @@ impl Tries {
 /// One method, again and again while that can help.
 fn by(
     settled: &Settled<'_>,
-    world: &World<'_>,
-    about: &About<'_>,
+    world: &IssueContext<'_>,
+    about: &IssueFacts<'_>,
     method: &dyn Method,
     key: &PrivateKey,
     pending: &mut Pending,
@@ -195,7 +195,7 @@ fn by(
         None => Err("the root that it must end at is not known".to_owned()),
     };
     let mut warned = |text: String| (world.warn)(&text);
-    let names = Settings::of_root(Path::new("/"), &mut warned);
+    let names = ResolverSettings::of_root(Path::new("/"), &mut warned);
     let issued = runtime::block_on(async {
         let net = Net::new(world.env, &names, patience.left(), None)?;
         if let Some(url) = method.asks(&settled.ca)
@@ -203,7 +203,7 @@ fn by(
         {
             (world.say)(&format!("`{}` is asked through {proxy}", masked(&url)));
         }
-        let mut order = Order {
+        let mut order = IssueOrder {
             about: *about,
             net: &net,
             roots: connection.as_ref(),
@@ -264,7 +264,7 @@ fn with_earlier(error: Error, earlier: Option<String>) -> Error {
 /// The CA's roots by their pins, asked for while that can help and time is left.
 fn fetch_roots(
     settled: &Settled<'_>,
-    world: &World<'_>,
+    world: &IssueContext<'_>,
     method: &dyn Method,
     patience: Patience,
 ) -> Result<Roots> {
@@ -287,7 +287,7 @@ fn fetch_roots(
 
 /// What is known with the CA's roots, if they are pinned, not known here, and can be had at once: a pair that is there
 /// can be judged by them, before anything is spent to replace it.
-pub(super) fn with_fetched_roots(settled: &Settled<'_>, world: &World<'_>) -> Option<Recorded> {
+pub(super) fn with_fetched_roots(settled: &Settled<'_>, world: &IssueContext<'_>) -> Option<Recorded> {
     if world.dry_run || settled.ca.roots.is_some() || settled.ca.pins.is_empty() {
         return None;
     }

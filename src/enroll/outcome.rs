@@ -3,14 +3,14 @@
 use crate::cert::Certificate;
 use crate::error::Error;
 use crate::pair::check::{Roots, Vouched};
-use crate::pair::decide::{self, Policy, Verdict};
+use crate::pair::decide::{self, RenewalPolicy, Verdict};
 use crate::pair::place::Placed;
 
 /// What was done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Action {
+pub(crate) enum IssueAction {
     /// The pair is good and not due.
     Kept,
     /// The pair is good; only files, modes or owners were corrected.
@@ -27,9 +27,9 @@ pub(crate) enum Action {
 
 /// The result.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct IssueOutcome {
     /// What was done.
-    pub(crate) action: Action,
+    pub(crate) action: IssueAction,
     /// Why, in one line.
     pub(crate) reason: String,
     /// The method that the certificate came by.
@@ -50,9 +50,9 @@ pub(crate) struct Outcome {
     pub(crate) problem: Option<Error>,
 }
 
-impl Outcome {
-    pub(super) fn new(action: Action, reason: impl Into<String>) -> Self {
-        Outcome {
+impl IssueOutcome {
+    pub(super) fn new(action: IssueAction, reason: impl Into<String>) -> Self {
+        IssueOutcome {
             action,
             reason: reason.into(),
             method: None,
@@ -71,13 +71,13 @@ impl Outcome {
         chain: Vec<Certificate>,
         vouched: Vouched,
         roots: &Roots,
-        policy: Policy,
+        policy: RenewalPolicy,
         now: i64,
     ) -> Self {
         let due = chain.first().map(|leaf| match decide::decide(leaf, now, policy) {
             Verdict::Keep(at) | Verdict::Due(at) | Verdict::Expired(at) | Verdict::NotYetValid(at) => at,
         });
-        Outcome { chain, vouched: Some(vouched), roots: Some(roots.clone()), due, ..self }
+        IssueOutcome { chain, vouched: Some(vouched), roots: Some(roots.clone()), due, ..self }
     }
 
     /// Whether anything is different now.

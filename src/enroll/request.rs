@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use super::methods::Method;
 use super::methods::table::{self, Building, METHODS, MethodRow};
-use super::{Request, trust};
+use super::{IssueRequest, trust};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::pair::decide::Policy;
+use crate::pair::decide::RenewalPolicy;
 use crate::pair::{CERT_MODE, KEY_MODE, Outputs, owner};
 use crate::privilege;
 use crate::rootfs::Sysroot;
 use crate::rootfs::output::{OutputOption, OutputTarget};
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, SecretSource};
 use crate::settings::rows::{
     ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CERT, CERT_MODE as CERT_MODE_OPTION, CHAIN, CONFIG,
     FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE as KEY_MODE_OPTION, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER,
     OWNER, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, TIMEOUT,
 };
 use crate::settings::{
-    self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Kind, Opt, Origin, Row, Scope, Settings,
+    self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Opt, OptionKind, Origin, Row, Scope, Settings,
 };
 
 /// Options of one certificate: of all that a file describes, none of these is meant.
@@ -44,7 +44,7 @@ pub(crate) struct IssueInput<'a> {
 #[derive(Default)]
 pub(crate) struct IssueRequests {
     /// One for each certificate.
-    pub(crate) requests: Vec<Request>,
+    pub(crate) requests: Vec<IssueRequest>,
     /// What people should know of it.
     pub(crate) notes: Vec<String>,
     /// What is not as it should be.
@@ -183,7 +183,7 @@ fn described(
     ca: &trust::Given,
     has_file: bool,
     warnings: &mut Vec<String>,
-) -> Result<Request> {
+) -> Result<IssueRequest> {
     let settings = input.settings;
     if !settings.has(&CERT) || !settings.has(&KEY) {
         let error = Error::usage("where the certificate and its key go is not given")
@@ -250,7 +250,7 @@ pub(crate) fn configured(
     published: Option<&'static MethodRow>,
     ca: &trust::Given,
     warnings: &mut Vec<String>,
-) -> Result<Request> {
+) -> Result<IssueRequest> {
     let (mut methods, mut timeout) = (Vec::new(), Duration::ZERO);
     for entry in &table.enroll {
         let Some(method) = table::by_word(entry.word) else { continue };
@@ -278,11 +278,16 @@ pub(crate) fn missing_secrets(method: &MethodRow, entry: &EntryTable) -> Vec<Err
         let Origin::File { key, .. } = origin else { return None };
         let error = Secret::read(source, &format!("`{key}`")).err()?;
         Some(match source {
-            Source::File(_) => error.hint(format!("`{key}_file` names it")),
+            SecretSource::File(_) => error.hint(format!("`{key}_file` names it")),
             _ => error,
         })
     };
-    method.rows.iter().filter(|row| matches!(row.spec().kind, Kind::Secret)).filter_map(secret).collect()
+    method
+        .rows
+        .iter()
+        .filter(|row| matches!(row.spec().kind, OptionKind::Secret))
+        .filter_map(secret)
+        .collect()
 }
 
 /// Whether an option is about one certificate: its names, its files, how it is had.
@@ -298,7 +303,7 @@ fn request(
     ca: &trust::Given,
     methods: Vec<Box<dyn Method>>,
     timeout: Duration,
-) -> Result<Request> {
+) -> Result<IssueRequest> {
     let path = |option: &Opt<std::path::PathBuf>, name| {
         settings.get(option).map(|path| output(path, name)).transpose()
     };
@@ -318,7 +323,7 @@ fn request(
         allow_shared: settings.is(&ALLOW_SHARED_DIRECTORY),
     };
     outputs.validate()?;
-    Ok(Request {
+    Ok(IssueRequest {
         names: settings.all(&NAMES).to_vec(),
         outputs,
         key_type: settings.or_default(&KEY_TYPE),
@@ -333,7 +338,7 @@ fn request(
             .unwrap_or(timeout)
             .saturating_add(settings.wait().unwrap_or_default()),
         force: settings.is(&FORCE),
-        policy: Policy::default(),
+        policy: RenewalPolicy::default(),
     })
 }
 

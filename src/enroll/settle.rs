@@ -5,18 +5,18 @@ use std::time::Instant;
 use super::enrolled::Enrolled;
 use super::methods::Method;
 use super::trust::{self, Ca};
-use super::{Request, World};
+use super::{IssueContext, IssueRequest};
 use crate::cert::{SubjectAltName, readers};
 use crate::error::{Error, Result};
 use crate::pair::check::Roots;
-use crate::pair::facts::{self, Standing};
+use crate::pair::facts::{self, PairState};
 use crate::pair::pending;
 use crate::pair::{FILE_LIMIT, Outputs};
 use crate::rootfs::{Meta, split};
 
 /// What is settled before anything is asked or changed.
 pub(super) struct Settled<'a> {
-    pub(super) request: &'a Request,
+    pub(super) request: &'a IssueRequest,
     pub(super) ca: Ca,
     pub(super) names: Vec<SubjectAltName>,
     /// What an earlier enrollment left beside the key.
@@ -27,7 +27,11 @@ pub(super) struct Settled<'a> {
 }
 
 /// Settles whom it is about, by what is said and what is known here.
-pub(super) fn settle<'a>(request: &'a Request, world: &World<'_>, began: Instant) -> Result<Settled<'a>> {
+pub(super) fn settle<'a>(
+    request: &'a IssueRequest,
+    world: &IssueContext<'_>,
+    began: Instant,
+) -> Result<Settled<'a>> {
     refuse_newer(world, &request.outputs)?;
     let (kept, damage) = match kept(world, &request.outputs)? {
         Some(Ok(kept)) => (Some(kept), None),
@@ -53,7 +57,7 @@ pub(super) fn settle<'a>(request: &'a Request, world: &World<'_>, began: Instant
 }
 
 /// Refuses to work on a pair that a newer trustup works on.
-fn refuse_newer(world: &World<'_>, outputs: &Outputs) -> Result<()> {
+fn refuse_newer(world: &IssueContext<'_>, outputs: &Outputs) -> Result<()> {
     for (path, format) in pending::versioned(outputs) {
         if let Some(bytes) = of_ours(world, outputs, &path)? {
             format.refuse_newer(&bytes, &path)?;
@@ -63,13 +67,13 @@ fn refuse_newer(world: &World<'_>, outputs: &Outputs) -> Result<()> {
 }
 
 /// What an earlier enrollment left beside the key.
-fn kept(world: &World<'_>, outputs: &Outputs) -> Result<Option<Result<Enrolled, String>>> {
+fn kept(world: &IssueContext<'_>, outputs: &Outputs) -> Result<Option<Result<Enrolled, String>>> {
     let path = pending::enrolled_path(outputs);
     of_ours(world, outputs, &path)?.map(|bytes| Enrolled::parse(&bytes, &path)).transpose()
 }
 
 /// The content of a file in our directory beside the key, if nobody else can have written it.
-fn of_ours(world: &World<'_>, outputs: &Outputs, path: &str) -> Result<Option<Vec<u8>>> {
+fn of_ours(world: &IssueContext<'_>, outputs: &Outputs, path: &str) -> Result<Option<Vec<u8>>> {
     let uid = crate::privilege::uid();
     let ours = |meta: Meta| meta.uid == uid && (outputs.allow_shared || meta.mode & 0o077 == 0);
     let is_safe = world.host.lstat(split(path).0).ok().flatten().is_some_and(ours)
@@ -82,13 +86,13 @@ fn of_ours(world: &World<'_>, outputs: &Outputs, path: &str) -> Result<Option<Ve
 }
 
 /// A CA's answer that an interrupted run saved and did not place, PEM.
-pub(super) fn saved_answer(world: &World<'_>, outputs: &Outputs) -> Result<Option<Vec<u8>>> {
+pub(super) fn saved_answer(world: &IssueContext<'_>, outputs: &Outputs) -> Result<Option<Vec<u8>>> {
     of_ours(world, outputs, &pending::answer_path(outputs))
 }
 
 /// The names: those that were given, else the token's, else those of a certificate that waits to be placed, else those
 /// of the one that is there.
-fn names(request: &Request, world: &World<'_>) -> Result<Vec<SubjectAltName>> {
+fn names(request: &IssueRequest, world: &IssueContext<'_>) -> Result<Vec<SubjectAltName>> {
     let mut names = request.names.clone();
     if names.is_empty() {
         let of_token = request.methods.iter().find_map(|method| method.token_names().ok().flatten());
@@ -134,19 +138,20 @@ pub(super) fn roots_for(settled: &Settled<'_>, method: &dyn Method) -> Result<Op
 }
 
 /// What is there, held against the roots of each method; and those that it was held against.
-pub(super) fn look(settled: &Settled<'_>, world: &World<'_>, now: i64) -> Result<(Standing, Roots)> {
+pub(super) fn look(settled: &Settled<'_>, world: &IssueContext<'_>, now: i64) -> Result<(PairState, Roots)> {
     let request = settled.request;
     let unknown = Roots {
         certificates: Vec::new(),
         described: "the CA's root, which is not known here yet".to_owned(),
         or_itself: false,
     };
-    let mut seen: Option<(Standing, Roots)> = None;
+    let mut seen: Option<(PairState, Roots)> = None;
     for method in &request.methods {
         let roots = roots_for(settled, method.as_ref())?.unwrap_or_else(|| unknown.clone());
-        let about = facts::Request { names: &settled.names, key_type: request.key_type, roots: &roots };
+        let about =
+            facts::PairRequirements { names: &settled.names, key_type: request.key_type, roots: &roots };
         let standing = facts::look(world.host, &request.outputs, &about, now)?;
-        let is_good = matches!(standing, Standing::Good(_));
+        let is_good = matches!(standing, PairState::Good(_));
         if seen.is_none() || is_good {
             seen = Some((standing, roots));
         }
@@ -154,5 +159,5 @@ pub(super) fn look(settled: &Settled<'_>, world: &World<'_>, now: i64) -> Result
             break;
         }
     }
-    Ok(seen.unwrap_or((Standing::Nothing, unknown)))
+    Ok(seen.unwrap_or((PairState::Nothing, unknown)))
 }

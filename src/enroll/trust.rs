@@ -362,7 +362,7 @@ pub(crate) fn fetch(
     wait: Option<Duration>,
     warn: &dyn Fn(&str),
 ) -> Result<Roots> {
-    let request = source::Request {
+    let request = source::SourceRequest {
         sources: vec![Source::StepCa { url: url.to_string(), all_roots: false, from_ca_url: false }],
         pins: pins.to_vec(),
         ca_url_pin: None,

@@ -39,9 +39,9 @@ struct Header {
 /// Decrypts a compact JWE.
 ///
 /// # Errors
-/// Damaged, encrypted in another way, too many iterations; a wrong password is [`Kind::NotTrusted`] and says so.
+/// Damaged, encrypted in another way, too many iterations; a wrong password is [`ErrorKind::NotTrusted`] and says so.
 ///
-/// [`Kind::NotTrusted`]: crate::error::Kind::NotTrusted
+/// [`ErrorKind::NotTrusted`]: crate::error::ErrorKind::NotTrusted
 pub fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
     let compact = compact.trim_ascii();
     if compact.len() > MAX_LENGTH {

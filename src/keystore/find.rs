@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::rootfs::{Kind, Sysroot};
+use crate::rootfs::{FileKind, Sysroot};
 
 /// Directories with a Java in each subdirectory.
 const OF_HOMES: [&str; 5] =
@@ -67,7 +67,7 @@ pub fn find(sysroot: &Sysroot, homes: &[String]) -> Search {
             let there = |name: &&String| sysroot.lstat(name).is_ok_and(|meta| meta.is_some());
             match Some(instead).filter(|_| leads_somewhere).or(Some(usual).filter(there)) {
                 Some(name) => search.take(sysroot, name, &mut seen),
-                None if is(sysroot, &directory, Kind::Directory) => search.missing.push(usual.clone()),
+                None if is(sysroot, &directory, FileKind::Directory) => search.missing.push(usual.clone()),
                 None => {}
             }
         }
@@ -96,7 +96,7 @@ impl Search {
             None => Ok(None),
         });
         match looked {
-            Ok(Some((path, meta))) if meta.kind == Kind::File => {
+            Ok(Some((path, meta))) if meta.kind == FileKind::File => {
                 let at = *seen.entry(meta.identity).or_insert(self.found.len());
                 match self.found.get_mut(at) {
                     Some(found) => found.names.push(name.to_owned()),
@@ -156,7 +156,7 @@ fn all_homes(sysroot: &Sysroot, named: &[String], search: &mut Search) -> Vec<St
 fn resolved(sysroot: &Sysroot, path: &str, search: &mut Search) -> Option<String> {
     let looked: Result<Option<String>> = sysroot.canonical(path);
     match looked {
-        Ok(home) => home.filter(|home| is(sysroot, home, Kind::Directory)),
+        Ok(home) => home.filter(|home| is(sysroot, home, FileKind::Directory)),
         Err(error) => {
             search.problems.push(error);
             None
@@ -164,7 +164,7 @@ fn resolved(sysroot: &Sysroot, path: &str, search: &mut Search) -> Option<String
     }
 }
 
-fn is(sysroot: &Sysroot, path: &str, kind: Kind) -> bool {
+fn is(sysroot: &Sysroot, path: &str, kind: FileKind) -> bool {
     sysroot.stat(path).is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == kind))
 }
 

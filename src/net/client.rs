@@ -11,7 +11,7 @@ use url::Url;
 use super::failure::{self, refuse};
 use super::proxy::Proxy;
 use super::tls::{self, Trust};
-use super::{Answer, MAX_BODY, Net};
+use super::{FetchAnswer, MAX_BODY, Net};
 use crate::env::Env;
 use crate::error::{Error, Result};
 
@@ -20,7 +20,7 @@ pub(super) const MAX_MESSAGE: u64 = 16 * 1024;
 
 /// A request.
 #[derive(Clone, Debug)]
-pub(crate) struct Request {
+pub(crate) struct HttpRequest {
     /// GET, HEAD or POST.
     pub(crate) method: Method,
     /// Absolute.
@@ -35,16 +35,16 @@ pub(crate) struct Request {
     pub(crate) message_limit: u64,
 }
 
-impl Request {
+impl HttpRequest {
     /// A GET of `url`.
     pub(crate) fn get(url: Url) -> Self {
         let (method, headers) = (Method::GET, HeaderMap::new());
-        Request { method, url, headers, body: Vec::new(), limit: MAX_BODY, message_limit: MAX_MESSAGE }
+        HttpRequest { method, url, headers, body: Vec::new(), limit: MAX_BODY, message_limit: MAX_MESSAGE }
     }
 
     /// A POST of `body` to `url`.
     pub(crate) fn post(url: Url, body: Vec<u8>) -> Self {
-        Request { method: Method::POST, body, ..Request::get(url) }
+        HttpRequest { method: Method::POST, body, ..HttpRequest::get(url) }
     }
 }
 
@@ -106,7 +106,7 @@ impl Client {
     ///
     /// # Errors
     /// No answer in time, one that is too large, compressed or no HTTP, or a server that is not trusted.
-    pub(crate) async fn send(&self, request: Request) -> Result<Answer, Broken> {
+    pub(crate) async fn send(&self, request: HttpRequest) -> Result<FetchAnswer, Broken> {
         let url = request.url.clone();
         let most = self.net.left().min(self.net.timeout);
         let attempt = async {
@@ -141,8 +141,8 @@ impl Client {
     }
 
     /// Sends the request and waits for the head of the answer.
-    pub(super) async fn begin(&self, request: Request) -> Result<Response, Broken> {
-        let Request { method, url, headers, body, .. } = request;
+    pub(super) async fn begin(&self, request: HttpRequest) -> Result<Response, Broken> {
+        let HttpRequest { method, url, headers, body, .. } = request;
         let mut sending = self.http.request(method, url.clone()).headers(headers);
         if !body.is_empty() {
             sending = sending.body(body);
@@ -154,7 +154,12 @@ impl Client {
     }
 
     /// Reads the body, counting; the limits are those of a success and of anything else.
-    pub(super) async fn read(&self, url: Url, mut response: Response, limits: (u64, u64)) -> Result<Answer> {
+    pub(super) async fn read(
+        &self,
+        url: Url,
+        mut response: Response,
+        limits: (u64, u64),
+    ) -> Result<FetchAnswer> {
         let status = response.status().as_u16();
         let is_success = response.status().is_success();
         let limit = if is_success { limits.0 } else { limits.1 };
@@ -196,6 +201,6 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         let headers = std::mem::take(response.headers_mut());
-        Ok(Answer { url, status, headers, body })
+        Ok(FetchAnswer { url, status, headers, body })
     }
 }

@@ -33,7 +33,7 @@ const MAX_CONFIGURATION: u64 = 4 * 1024 * 1024;
 
 /// How names are resolved: a plain value, made from texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
+pub struct ResolverSettings {
     /// `/etc/hosts`: lower-case name to its addresses, in the file's order.
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
     /// Name servers in the file's order; empty if there is no `resolv.conf` or it names none.
@@ -52,7 +52,7 @@ pub struct Settings {
     pub ipv4_only: bool,
 }
 
-impl Settings {
+impl ResolverSettings {
     /// Those of the root file system at `root`. A file that cannot be read is done without, and said: an address, or a
     /// name from the other file, may be all that is needed.
     pub(crate) fn of_root(root: &Path, warn: &mut dyn FnMut(String)) -> Self {
@@ -66,7 +66,7 @@ impl Settings {
             })
         };
         let (resolv_conf, hosts) = (read("etc/resolv.conf"), read("etc/hosts"));
-        Settings::from_texts(resolv_conf.as_deref(), hosts.as_deref())
+        ResolverSettings::from_texts(resolv_conf.as_deref(), hosts.as_deref())
     }
 
     /// From the texts of `/etc/resolv.conf` and `/etc/hosts`, `None` if a file does not exist. Lines that make no
@@ -79,7 +79,7 @@ impl Settings {
             .map(|server| SocketAddr::new(IpAddr::from(server), 53))
             .take(MAX_SERVERS)
             .collect();
-        Settings {
+        ResolverSettings {
             hosts: parse_hosts(hosts.unwrap_or_default()),
             servers,
             search: parsed
@@ -164,7 +164,7 @@ impl fmt::Debug for Dns {
 
 impl Dns {
     /// A resolver for these settings. Asks nobody yet. Must be called inside a tokio runtime.
-    pub(crate) fn new(settings: &Settings) -> Result<Self> {
+    pub(crate) fn new(settings: &ResolverSettings) -> Result<Self> {
         // No servers, no resolver: the crate's own defaults are public servers.
         let resolver = |server: &SocketAddr| {
             TokioResolver::builder_with_config(
@@ -195,7 +195,7 @@ impl Dns {
         // As glibc does: each server in turn, each with its own time-out, for some rounds. The first answer counts,
         // also if it is that there is no such name. The resolver crate's pool has one time-out for all servers
         // together, so that a dead first one would hide the others.
-        let mut reason = Reason::NoServers;
+        let mut reason = NoAddress::NoServers;
         for _ in 0..self.attempts {
             for resolver in &self.resolvers {
                 reason = match resolver.lookup_ip(name).await {
@@ -204,11 +204,13 @@ impl Dns {
                         if !addresses.is_empty() {
                             return Ok(addresses);
                         }
-                        return Err(failed(Reason::NoAddress));
+                        return Err(failed(NoAddress::NoAddress));
                     }
-                    Err(NetError::Dns(DnsError::NoRecordsFound(_))) => return Err(failed(Reason::NoAddress)),
-                    Err(NetError::Timeout) => Reason::NoAnswer,
-                    Err(error) => Reason::Other(text::escape(&error.to_string())),
+                    Err(NetError::Dns(DnsError::NoRecordsFound(_))) => {
+                        return Err(failed(NoAddress::NoAddress));
+                    }
+                    Err(NetError::Timeout) => NoAddress::NoAnswer,
+                    Err(error) => NoAddress::Other(text::escape(&error.to_string())),
                 };
             }
         }
@@ -222,12 +224,12 @@ pub(crate) struct NameError {
     /// The name asked for.
     pub(crate) name: String,
     /// What happened.
-    pub(crate) reason: Reason,
+    pub(crate) reason: NoAddress,
 }
 
 /// Kinds of name errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum NoAddress {
     /// No `resolv.conf`, or it names no server, and `/etc/hosts` does not have the name.
     NoServers,
     /// The servers say that there is none.
@@ -242,13 +244,13 @@ impl NameError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> &'static str {
         match self.reason {
-            Reason::NoServers => {
+            NoAddress::NoServers => {
                 "give this machine a name server in `/etc/resolv.conf`, a line in `/etc/hosts`, or use an IP address in the URL"
             }
-            Reason::NoAddress => {
+            NoAddress::NoAddress => {
                 "check the name; in a compose file the service must be on the same network, and up (`--wait 60s` gives it a minute more)"
             }
-            Reason::NoAnswer | Reason::Other(_) => {
+            NoAddress::NoAnswer | NoAddress::Other(_) => {
                 "check the name servers in `/etc/resolv.conf`; `--wait 60s` gives them a minute more"
             }
         }
@@ -259,12 +261,12 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
         match &self.reason {
-            Reason::NoServers => {
+            NoAddress::NoServers => {
                 write!(f, "`{name}` is not in `/etc/hosts`, and `/etc/resolv.conf` names no server")
             }
-            Reason::NoAddress => write!(f, "the name server knows no address of `{name}`"),
-            Reason::NoAnswer => write!(f, "no name server of `/etc/resolv.conf` answered for `{name}`"),
-            Reason::Other(text) => write!(f, "`{name}`: {text}"),
+            NoAddress::NoAddress => write!(f, "the name server knows no address of `{name}`"),
+            NoAddress::NoAnswer => write!(f, "no name server of `/etc/resolv.conf` answered for `{name}`"),
+            NoAddress::Other(text) => write!(f, "`{name}`: {text}"),
         }
     }
 }
@@ -297,7 +299,7 @@ mod tests {
     #[test]
     fn resolv_conf_is_honoured() {
         let text = b"# comment\nnameserver 10.0.0.2\nnameserver fd00::2\nnameserver 10.0.0.3\nnameserver 10.0.0.4\nnonsense\nsearch svc.cluster.local cluster.local\noptions ndots:5 timeout:3 attempts:9 no-aaaa\n";
-        let settings = Settings::from_texts(Some(text), None);
+        let settings = ResolverSettings::from_texts(Some(text), None);
         let servers: Vec<String> = settings.servers.iter().map(ToString::to_string).collect();
         assert_eq!(servers, ["10.0.0.2:53", "[fd00::2]:53", "10.0.0.3:53"]);
         assert_eq!(settings.search, ["svc.cluster.local", "cluster.local"]);
@@ -309,7 +311,7 @@ mod tests {
     #[test]
     fn without_resolv_conf_there_is_no_server_at_all() {
         for text in [None, Some(&b""[..]), Some(b"search example.com\n"), Some(b"nameserver nonsense\n")] {
-            let settings = Settings::from_texts(text, Some(b"192.0.2.7 ca.test\n"));
+            let settings = ResolverSettings::from_texts(text, Some(b"192.0.2.7 ca.test\n"));
             assert_eq!(settings.servers, [], "{text:?}");
             let (known, literal, unknown) = block_on(async {
                 let dns = Dns::new(&settings).expect("resolver");
@@ -319,7 +321,7 @@ mod tests {
             assert_eq!(known, Ok(vec!["192.0.2.7".parse().expect("address")]));
             assert_eq!(literal, Ok(vec![Ipv6Addr::LOCALHOST.into()]));
             let error = unknown.expect_err("nobody can know it");
-            assert_eq!(error.reason, Reason::NoServers);
+            assert_eq!(error.reason, NoAddress::NoServers);
             assert!(error.to_string().contains("/etc/resolv.conf"), "{error}");
         }
     }
@@ -336,7 +338,7 @@ mod tests {
 
     #[test]
     fn localhost_is_loopback_whatever_the_files_say() {
-        let settings = Settings::from_texts(None, Some(b"10.9.9.9 localhost x.localhost\n"));
+        let settings = ResolverSettings::from_texts(None, Some(b"10.9.9.9 localhost x.localhost\n"));
         let found = block_on(async { Dns::new(&settings).expect("resolver").lookup("x.localhost").await });
         assert!(found.expect("addresses").iter().all(IpAddr::is_loopback));
     }

@@ -12,7 +12,7 @@ use super::proxy::Proxy;
 use super::tls::Trust;
 use super::tls_words;
 use super::url::{authority, masked};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::text;
 
 /// Explains a failed exchange with the server of `url`.
@@ -170,7 +170,7 @@ pub(super) fn is_temporary(status: u16) -> bool {
 
 /// An error for a status that is no success; `message` is the server's own word, if it said one.
 pub(super) fn status(url: &Url, status: u16, message: Option<&str>) -> Error {
-    let kind = if is_temporary(status) { Kind::Unreachable } else { Kind::Failed };
+    let kind = if is_temporary(status) { ErrorKind::Unreachable } else { ErrorKind::Failed };
     let failure =
         Error::new(kind, format!("`{}` answered with HTTP status {status}", authority(url))).at(masked(url));
     let failure = match message {

@@ -5,7 +5,7 @@ use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::Net;
-use super::client::{Client, MAX_MESSAGE, Request};
+use super::client::{Client, HttpRequest, MAX_MESSAGE};
 use super::failure::{self, refuse};
 use super::retry::{Backoff, Retry, retry_after};
 use super::tls::Trust;
@@ -19,7 +19,7 @@ const MAX_REDIRECTS: usize = 5;
 
 /// An answer, whatever its status.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct FetchAnswer {
     /// Where it came from, redirects followed.
     pub(crate) url: Url,
     /// HTTP status; of [`Net::get`] never a redirect, never 502, 503 or 504 (those are errors).
@@ -38,7 +38,7 @@ pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
     parser.parse_timestamp(text).ok().map(jiff::Timestamp::as_second)
 }
 
-impl Answer {
+impl FetchAnswer {
     /// The body of a success. step-ca answers 201 where others say 200.
     pub fn success(self) -> Result<Vec<u8>> {
         match self.status {
@@ -56,7 +56,7 @@ impl Answer {
 
 impl Net {
     /// GETs `url`, believing `trust`. Redirects are followed by hand, at most five, within the origin only.
-    pub async fn get(&self, url: &Url, trust: &Trust) -> Result<Answer> {
+    pub async fn get(&self, url: &Url, trust: &Trust) -> Result<FetchAnswer> {
         let client = self.client(url, trust)?;
         let last_start = self.wait_until.unwrap_or_else(Instant::now);
         let mut retry = Retry::until(last_start.into_std(), Backoff::STARTING);
@@ -65,17 +65,17 @@ impl Net {
 }
 
 /// One try, redirects followed, within what is left of the time.
-async fn try_once(client: &Client, net: &Net, url: &Url) -> Result<Answer> {
+async fn try_once(client: &Client, net: &Net, url: &Url) -> Result<FetchAnswer> {
     match timeout(net.left().min(net.timeout), follow(client, url)).await {
         Ok(done) => done,
         Err(_) => Err(failure::timed_out(url, net.timeout.as_secs_f64())),
     }
 }
 
-async fn follow(client: &Client, start: &Url) -> Result<Answer> {
+async fn follow(client: &Client, start: &Url) -> Result<FetchAnswer> {
     let mut url = start.clone();
     for _ in 0..=MAX_REDIRECTS {
-        let response = client.begin(Request::get(url.clone())).await.map_err(|broken| broken.error)?;
+        let response = client.begin(HttpRequest::get(url.clone())).await.map_err(|broken| broken.error)?;
         if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
             let answer = client.read(url, response, (MAX_BODY, MAX_MESSAGE)).await?;
             if failure::is_temporary(answer.status) {

@@ -11,7 +11,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::dns::{Dns, Settings};
+use super::dns::{Dns, ResolverSettings};
 use super::failure::find;
 use super::tls::{Clock, provider};
 use super::tls_words;
@@ -31,7 +31,7 @@ pub struct Presented {
 
 /// Why a chain is not believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Doubt {
+pub(crate) enum HandshakeDoubt {
     /// It ends at none of the roots.
     UnknownIssuer,
     /// Anything else is wrong with it, whatever the roots: in a form that can follow a colon.
@@ -49,27 +49,27 @@ impl Presented {
     }
 
     /// Whether a client with these roots (DER), and no others, believes the server.
-    pub(crate) fn judge<'a>(&self, roots: impl IntoIterator<Item = &'a [u8]>) -> Result<(), Doubt> {
+    pub(crate) fn judge<'a>(&self, roots: impl IntoIterator<Item = &'a [u8]>) -> Result<(), HandshakeDoubt> {
         let mut store = RootCertStore::empty();
         let ders = roots.into_iter().map(|der| CertificateDer::from(der.to_vec()));
         let (usable, _) = store.add_parsable_certificates(ders);
         if usable == 0 {
-            return Err(Doubt::UnknownIssuer);
+            return Err(HandshakeDoubt::UnknownIssuer);
         }
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider()).build();
-        let verifier = verifier.map_err(|error| Doubt::Server(error.to_string()))?;
+        let verifier = verifier.map_err(|error| HandshakeDoubt::Server(error.to_string()))?;
         let Some((server, others)) = self.chain.split_first() else {
-            return Err(Doubt::Server("it sent no certificate".to_owned()));
+            return Err(HandshakeDoubt::Server("it sent no certificate".to_owned()));
         };
         match verifier.verify_server_cert(server, others, &self.name, &[], self.now) {
             Ok(_) => Ok(()),
             Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-                Err(Doubt::UnknownIssuer)
+                Err(HandshakeDoubt::UnknownIssuer)
             }
             Err(rustls::Error::InvalidCertificate(reason)) => {
-                Err(Doubt::Server(tls_words::certificate(&reason)))
+                Err(HandshakeDoubt::Server(tls_words::certificate(&reason)))
             }
-            Err(error) => Err(Doubt::Server(tls_words::tls(&error))),
+            Err(error) => Err(HandshakeDoubt::Server(tls_words::tls(&error))),
         }
     }
 }
@@ -79,7 +79,7 @@ impl Presented {
 /// # Errors
 /// The name is unknown, nobody answers, or what answers is no TLS server.
 pub(crate) fn shake_hands(
-    settings: &Settings,
+    settings: &ResolverSettings,
     host: &str,
     port: u16,
     env: &Env,
@@ -97,7 +97,7 @@ pub(crate) fn shake_hands(
     presented.map_err(|error| error.at(place))
 }
 
-async fn exchange(settings: &Settings, host: &str, port: u16, env: &Env) -> Result<Presented> {
+async fn exchange(settings: &ResolverSettings, host: &str, port: u16, env: &Env) -> Result<Presented> {
     let name = server_name(host)?;
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let addresses = Dns::new(settings)?.lookup(bare).await.map_err(|error| {

@@ -20,9 +20,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub(crate) use self::client::{Broken, Client, Request};
+pub(crate) use self::client::{Broken, Client, HttpRequest};
 pub(crate) use self::fetch::date;
-pub use self::fetch::{Answer, MAX_BODY};
+pub use self::fetch::{FetchAnswer, MAX_BODY};
 pub use self::tls::Trust;
 
 use self::dns::Dns;
@@ -51,7 +51,7 @@ impl Net {
     /// Must be called inside a tokio runtime.
     pub fn new(
         env: &Env,
-        settings: &dns::Settings,
+        settings: &dns::ResolverSettings,
         timeout: Duration,
         wait: Option<Duration>,
     ) -> Result<Self> {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use super::date;
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::random;
 
 /// A shorter `Retry-After` is answered with a pause of ours: a server is not asked without a break, whatever it says.
@@ -125,7 +125,7 @@ impl<S: Surroundings> Retry<S> {
 
 /// Whether the same request may succeed later: a server that cannot be reached, is not up, or has too much to do.
 pub(crate) fn may_pass(error: &Error) -> bool {
-    error.kind() == Kind::Unreachable
+    error.kind() == ErrorKind::Unreachable
 }
 
 /// `Retry-After` as a number of seconds or a date (RFC 9110 section 10.2.3); a date is compared with the clock of its

@@ -11,7 +11,7 @@
 
 use super::{CERT_DB, DBM_FILES, KEY_DB};
 use crate::error::Result;
-use crate::rootfs::{Kind, Sysroot};
+use crate::rootfs::{FileKind, Sysroot};
 
 /// The database of the system (RHEL and its kin: curl of RHEL 7, nss-sysinit).
 pub(crate) const SYSTEM: &str = "/etc/pki/nssdb";
@@ -119,7 +119,7 @@ fn directories(sysroot: &Sysroot, parent: &str) -> Result<Vec<String>> {
 
 /// Whether `path` is a directory and has no link in it.
 fn is_plain_directory(sysroot: &Sysroot, path: &str) -> Result<bool> {
-    Ok(sysroot.lstat(path)?.is_some_and(|meta| meta.kind == Kind::Directory)
+    Ok(sysroot.lstat(path)?.is_some_and(|meta| meta.kind == FileKind::Directory)
         && sysroot.canonical(path)?.as_deref() == Some(path))
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 
 /// Result of everything in this module.
 pub(crate) type Result<T> = std::result::Result<T, NssRefusal>;
@@ -63,14 +63,14 @@ impl NssRefusal {
         }
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> ErrorKind {
         match self {
             NssRefusal::WrongPassword
             | NssRefusal::Locked
             | NssRefusal::Nickname
-            | NssRefusal::NicknameTaken => Kind::Usage,
-            NssRefusal::Encryption => Kind::Unsupported,
-            _ => Kind::Failed,
+            | NssRefusal::NicknameTaken => ErrorKind::Usage,
+            NssRefusal::Encryption => ErrorKind::Unsupported,
+            _ => ErrorKind::Failed,
         }
     }
 

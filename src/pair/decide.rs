@@ -5,15 +5,15 @@ use crate::text;
 
 /// When a certificate is due.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Policy {
+pub(crate) struct RenewalPolicy {
     /// The part of its life after which it is due, in hundredths.
     pub(crate) used_percent: u8,
 }
 
-impl Default for Policy {
+impl Default for RenewalPolicy {
     /// Two thirds of its life, as step and most others do: one third is left to get over an outage.
     fn default() -> Self {
-        Policy { used_percent: 66 }
+        RenewalPolicy { used_percent: 66 }
     }
 }
 
@@ -43,7 +43,7 @@ impl Verdict {
 }
 
 /// What is to be done with `certificate` at `now` (seconds since 1970).
-pub(crate) fn decide(certificate: &Certificate, now: i64, policy: Policy) -> Verdict {
+pub(crate) fn decide(certificate: &Certificate, now: i64, policy: RenewalPolicy) -> Verdict {
     let (from, until) = (certificate.not_before(), certificate.not_after());
     if now < from {
         return Verdict::NotYetValid(from);
@@ -71,14 +71,14 @@ mod tests {
         let certificate = Certificate::from_der(&TestCertificate::default().der()).unwrap();
         let (from, until) = (certificate.not_before(), certificate.not_after());
         let due = from + (until - from) / 100 * 66;
-        let verdict = |now| decide(&certificate, now, Policy::default());
+        let verdict = |now| decide(&certificate, now, RenewalPolicy::default());
         assert_eq!(verdict(from - 1), Verdict::NotYetValid(from));
         assert_eq!(verdict(from), Verdict::Keep(due));
         assert_eq!(verdict(due - 1), Verdict::Keep(due));
         assert_eq!(verdict(due), Verdict::Due(due));
         assert_eq!(verdict(until), Verdict::Due(due));
         assert_eq!(verdict(until + 1), Verdict::Expired(until + 1));
-        assert_eq!(decide(&certificate, from, Policy { used_percent: 0 }), Verdict::Due(from));
+        assert_eq!(decide(&certificate, from, RenewalPolicy { used_percent: 0 }), Verdict::Due(from));
         assert_eq!(verdict(i64::MIN), Verdict::NotYetValid(from));
         assert_eq!(verdict(i64::MAX), Verdict::Expired(until + 1));
     }

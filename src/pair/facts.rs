@@ -2,16 +2,16 @@
 
 use super::check::{self, Roots, Vouched, Wanted};
 use super::place::{current, is_as_asked};
-use super::{Content, FILE_LIMIT, Layout, Outputs};
+use super::{FILE_LIMIT, Layout, Outputs, PairContent};
 use crate::cert::{Certificate, SubjectAltName, readers};
 use crate::error::Result;
 use crate::key::{KeyType, PrivateKey};
 use crate::privilege;
-use crate::rootfs::{Kind, Meta, Sysroot};
+use crate::rootfs::{FileKind, Meta, Sysroot};
 
 /// What a pair has to be to be good (threat T21).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Request<'a> {
+pub(crate) struct PairRequirements<'a> {
     /// Its names.
     pub(crate) names: &'a [SubjectAltName],
     /// The kind of its key.
@@ -22,7 +22,7 @@ pub(crate) struct Request<'a> {
 
 /// What is there.
 #[derive(Debug)]
-pub(crate) enum Standing {
+pub(crate) enum PairState {
     /// Nothing at all.
     Nothing,
     /// Something that is to be replaced; why, in words that can follow a colon.
@@ -50,22 +50,27 @@ pub(crate) struct Good {
 ///
 /// # Errors
 /// Something cannot be read.
-pub(crate) fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now: i64) -> Result<Standing> {
-    let bad = |why: String| Ok(Standing::Bad(why));
+pub(crate) fn look(
+    host: &Sysroot,
+    outputs: &Outputs,
+    request: &PairRequirements<'_>,
+    now: i64,
+) -> Result<PairState> {
+    let bad = |why: String| Ok(PairState::Bad(why));
     if let Some(why) = unreadable(host, outputs)? {
         return bad(why);
     }
     let cert = read(host, &outputs.cert)?;
     let key = read(host, &outputs.key)?;
     let ((cert_bytes, cert_meta), (key_bytes, key_meta)) = match (cert, key) {
-        (None, None) => return Ok(Standing::Nothing),
+        (None, None) => return Ok(PairState::Nothing),
         (None, Some(_)) => return bad("there is a key without a certificate".to_owned()),
         (Some(_), None) => return bad("there is a certificate without its key".to_owned()),
         (Some(cert), Some(key)) => (cert, key),
     };
     if cert_bytes.iter().chain(&key_bytes).all(u8::is_ascii_whitespace) {
         // Files that were made to be mounted over.
-        return Ok(Standing::Nothing);
+        return Ok(PairState::Nothing);
     }
     if let Some(why) = unsafe_key(host, outputs, &key_meta)? {
         return bad(why);
@@ -87,10 +92,10 @@ pub(crate) fn look(host: &Sysroot, outputs: &Outputs, request: &Request<'_>, now
         Err(why) => return bad(format!("the certificate: {why}")),
     };
     let metas = [(&cert_meta, outputs.cert_mode), (&key_meta, outputs.key_mode)];
-    let is_whole =
-        has_others(host, outputs, &Content::new(&key, &chain, request.roots))? && has_layout(host, outputs)?;
+    let is_whole = has_others(host, outputs, &PairContent::new(&key, &chain, request.roots))?
+        && has_layout(host, outputs)?;
     let is_neat = is_whole && metas.iter().all(|(meta, mode)| is_as_asked(meta, outputs, *mode));
-    Ok(Standing::Good(Box::new(Good { chain, key, vouched, is_whole, is_neat })))
+    Ok(PairState::Good(Box::new(Good { chain, key, vouched, is_whole, is_neat })))
 }
 
 fn read(host: &Sysroot, path: &str) -> Result<Option<(Vec<u8>, Meta)>> {
@@ -103,7 +108,7 @@ fn unreadable(host: &Sysroot, outputs: &Outputs) -> Result<Option<String>> {
     let us = privilege::uid();
     for (what, path) in [("certificate", &outputs.cert), ("key", &outputs.key)] {
         if let Some(meta) = host.stat(path)?
-            && meta.kind == Kind::File
+            && meta.kind == FileKind::File
             && meta.uid != us
             && us != 0
             && read(host, path).is_err()
@@ -137,7 +142,7 @@ fn unsafe_key(host: &Sysroot, outputs: &Outputs, meta: &Meta) -> Result<Option<S
 }
 
 /// Whether the files beside certificate and key hold what they should.
-fn has_others(host: &Sysroot, outputs: &Outputs, content: &Content) -> Result<bool> {
+fn has_others(host: &Sysroot, outputs: &Outputs, content: &PairContent) -> Result<bool> {
     for (path, wanted) in [(&outputs.chain, &content.chain), (&outputs.ca_out, &content.roots)] {
         let Some(path) = path else { continue };
         let is_so = read(host, path)?.is_some_and(|(bytes, meta)| {

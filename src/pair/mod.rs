@@ -157,7 +157,7 @@ impl Outputs {
 }
 
 /// What goes into the files.
-pub(crate) struct Content {
+pub(crate) struct PairContent {
     /// PKCS#8 PEM.
     pub(crate) key: Zeroizing<String>,
     /// Leaf and intermediates, PEM.
@@ -168,12 +168,12 @@ pub(crate) struct Content {
     pub(crate) roots: String,
 }
 
-impl Content {
+impl PairContent {
     /// The files of this key, this chain (leaf first) and the roots that it ends at.
     pub(crate) fn new(key: &PrivateKey, chain: &[Certificate], roots: &Roots) -> Self {
         let pem =
             |certificates: &[Certificate]| certificates.iter().map(Certificate::to_pem).collect::<String>();
-        Content {
+        PairContent {
             key: key.to_pem(),
             cert: pem(chain),
             chain: pem(chain.get(1..).unwrap_or_default()),

@@ -3,15 +3,15 @@
 //!
 //! A run that is killed in between has saved the whole pair before (`pending`): the next run places it again.
 
-use super::{Content, FILE_LIMIT, Layout, Outputs, pending};
-use crate::error::{Error, Kind as ErrorKind, Result};
+use super::{FILE_LIMIT, Layout, Outputs, PairContent, pending};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::directory::{Attributes, Directory};
 use crate::rootfs::file_set::{After, Before, Change, FileSet, Rules};
 use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
-use crate::rootfs::{Kind, Meta, Sysroot, split};
+use crate::rootfs::{FileKind, Meta, Sysroot, split};
 
 /// Directories on the way that are made.
 const DIRECTORY_MODE: u32 = 0o755;
@@ -61,7 +61,7 @@ fn make_directories(host: &Sysroot, path: &str, made: &mut FileSet) -> Result<()
     while path != "/" {
         match host.stat(path)? {
             None => missing.push(path),
-            Some(meta) if meta.kind == Kind::Directory => break,
+            Some(meta) if meta.kind == FileKind::Directory => break,
             Some(_) => {
                 return Err(Error::usage("expected a directory for the files, found something else")
                     .at(host.display(path))
@@ -114,7 +114,7 @@ pub(crate) fn try_out(host: &Sysroot, outputs: &Outputs) -> Result<()> {
 pub(crate) fn place(
     host: &Sysroot,
     outputs: &Outputs,
-    content: &Content,
+    content: &PairContent,
     checkpoints: &mut Checkpoints,
 ) -> Result<Placed> {
     match outputs.layout {
@@ -150,7 +150,7 @@ fn apply(set: &mut FileSet, changes: &[Change], checkpoints: &mut Checkpoints) -
 fn place_files(
     host: &Sysroot,
     outputs: &Outputs,
-    content: &Content,
+    content: &PairContent,
     checkpoints: &mut Checkpoints,
 ) -> Result<Placed> {
     let mut set = file_set(host, outputs);
@@ -238,7 +238,7 @@ fn version_prefix(outputs: &Outputs) -> String {
 fn place_version(
     host: &Sysroot,
     outputs: &Outputs,
-    content: &Content,
+    content: &PairContent,
     checkpoints: &mut Checkpoints,
 ) -> Result<Placed> {
     let (directory, _) = open(host, &outputs.key)?;
@@ -296,7 +296,7 @@ fn place_version(
 
 /// The names that a version with this content may have, by what is in it: the same twice has the same name, and a second
 /// one is for when the first is damaged.
-fn version_names(outputs: &Outputs, content: &Content) -> [String; 2] {
+fn version_names(outputs: &Outputs, content: &PairContent) -> [String; 2] {
     let mut all = format!("{:?}\n", outputs.owner).into_bytes();
     for (path, bytes, mode) in content.files(outputs) {
         all.extend_from_slice(format!("{} {mode:o} {}\n", split(path).1, Fingerprint::of(bytes)).as_bytes());
@@ -311,7 +311,7 @@ fn version_names(outputs: &Outputs, content: &Content) -> [String; 2] {
 fn is_version_whole(
     directory: &Directory,
     outputs: &Outputs,
-    content: &Content,
+    content: &PairContent,
     version: &str,
 ) -> Result<bool> {
     let Ok(inside) = directory.child(version) else { return Ok(false) };
@@ -326,14 +326,14 @@ fn is_version_whole(
 
 /// Removes a version's directory, with the plain files in it and nothing else.
 fn remove_version(host: &Sysroot, directory: &Directory, outputs: &Outputs, name: &str) -> Result<()> {
-    let Some(meta) = directory.lstat(name)?.filter(|meta| meta.kind == Kind::Directory) else {
+    let Some(meta) = directory.lstat(name)?.filter(|meta| meta.kind == FileKind::Directory) else {
         return Ok(());
     };
     let path = child(split(&outputs.key).0, name);
     let inside = directory.child(name)?;
     let mut files = Vec::new();
     for file in inside.list()? {
-        if inside.lstat(&file)?.is_some_and(|meta| meta.kind == Kind::File) {
+        if inside.lstat(&file)?.is_some_and(|meta| meta.kind == FileKind::File) {
             files.push(child(&path, &file));
         }
     }

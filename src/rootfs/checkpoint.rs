@@ -22,7 +22,7 @@ impl Checkpoints {
             return;
         }
         self.0 += 1;
-        for (hook, signal) in [(env::Hook::StopAt, Signal::STOP), (env::Hook::KillAt, Signal::KILL)] {
+        for (hook, signal) in [(env::TestHook::StopAt, Signal::STOP), (env::TestHook::KillAt, Signal::KILL)] {
             let Some(wanted) = env::test_hook(hook) else { continue };
             let here = match wanted.parse::<usize>() {
                 Ok(number) => self.0 == number,

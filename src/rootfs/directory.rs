@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::credentials::as_user;
-use super::{Kind, Meta, Sysroot, attributes, budget, list_of, meta_of, read_link_at, walk};
+use super::{FileKind, Meta, Sysroot, attributes, budget, list_of, meta_of, read_link_at, walk};
 use crate::error::{Error, Result};
 
 /// File systems that are no place for files: writing there does something else (magic numbers of `statfs(2)`).
@@ -128,7 +128,7 @@ impl Directory {
         // A first look without opening: opening a device can have effects of its own.
         match self.lstat(name)? {
             None => return Ok(None),
-            Some(meta) if meta.kind != Kind::File => {
+            Some(meta) if meta.kind != FileKind::File => {
                 return Err(not_a_file().at(self.shown(name)).hint(format!(
                     "check what `{}` is, and replace it with a regular file or name another path",
                     self.shown(name)
@@ -142,7 +142,7 @@ impl Directory {
             Err(error) => return Err(self.failed("could not read", name, error)),
         };
         let Some(meta) = meta_of(&file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
-        if meta.kind != Kind::File {
+        if meta.kind != FileKind::File {
             return Err(not_a_file().at(self.shown(name)).hint(format!(
                 "check what `{}` is, and replace it with a regular file or name another path",
                 self.shown(name)
@@ -220,7 +220,7 @@ impl Directory {
         let file = rustix::fs::openat(&self.fd, name, flags, Mode::empty())
             .map_err(|error| self.failed("could not open", name, error))?;
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
-            Some(meta) if meta.kind == Kind::File => Ok(file),
+            Some(meta) if meta.kind == FileKind::File => Ok(file),
             _ => Err(not_a_file().at(self.shown(name)).hint(format!(
                 "check what `{}` is, and replace it with a regular file or name another path",
                 self.shown(name)

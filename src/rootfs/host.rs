@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::{Kind, MAX_HOPS, Meta, Sysroot, budget, meta_of, split};
+use super::{FileKind, MAX_HOPS, Meta, Sysroot, budget, meta_of, split};
 use crate::env;
 use crate::error::{Error, Result};
 use crate::text;
@@ -42,7 +42,7 @@ pub(crate) fn stat(path: &Path) -> Result<Option<Meta>> {
 pub(super) fn open(path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
     let opened = if path == Path::new("/") || path.starts_with("/dev") || path.starts_with("/proc") {
         rustix::fs::openat(CWD, path, flags, Mode::empty())
-    } else if env::test_hook(env::Hook::NoOpenat2).is_some() {
+    } else if env::test_hook(env::TestHook::NoOpenat2).is_some() {
         Err(Errno::NOSYS)
     } else {
         rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
@@ -108,7 +108,7 @@ pub(crate) fn read_descriptor(number: u32, limit: u64) -> Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(CWD, path.as_str(), flags, Mode::empty()).map_err(failed)?;
     let meta = meta_of(&file, "", AtFlags::EMPTY_PATH)?;
-    if meta.is_some_and(|meta| meta.kind == Kind::Directory) {
+    if meta.is_some_and(|meta| meta.kind == FileKind::Directory) {
         return Err(failed(Errno::ISDIR));
     }
     rustix::fs::fcntl_setfl(&file, OFlags::empty()).map_err(failed)?;
@@ -186,7 +186,7 @@ pub(crate) fn writable_by_others(path: &Path) -> Result<Option<String>> {
     if meta.uid != 0 && meta.uid != uid {
         return Ok(Some(format!("it belongs to user {}", meta.uid)));
     }
-    if meta.mode & 0o022 != 0 && !(meta.kind == Kind::Directory && meta.mode & 0o1000 != 0) {
+    if meta.mode & 0o022 != 0 && !(meta.kind == FileKind::Directory && meta.mode & 0o1000 != 0) {
         return Ok(Some(format!("its mode is {:04o}", meta.mode)));
     }
     Ok(None)
@@ -218,9 +218,9 @@ pub(super) fn read_bounded(file: &OwnedFd, size: u64, limit: u64) -> Result<Vec<
 
 fn refuse_other_than_file(path: &Path, meta: &Meta) -> Result<()> {
     match meta.kind {
-        Kind::File => Ok(()),
-        Kind::Directory => Err(Error::usage("expected a file, found a directory").at(path.display())),
-        Kind::Link | Kind::Special => {
+        FileKind::File => Ok(()),
+        FileKind::Directory => Err(Error::usage("expected a file, found a directory").at(path.display())),
+        FileKind::Link | FileKind::Special => {
             Err(Error::usage("expected a file, found a device, socket or FIFO").at(path.display()))
         }
     }

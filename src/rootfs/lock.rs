@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Kind;
+use super::FileKind;
 use super::directory::Directory;
 use super::meta::meta_of;
 use crate::error::{self, Error, Result};
@@ -47,12 +47,12 @@ impl Directory {
     /// `None` if another process holds it, or has removed this directory.
     ///
     /// # Errors
-    /// The file cannot be opened; or nothing can be locked here ([`error::Kind::Unsupported`]), which waiting does not change:
+    /// The file cannot be opened; or nothing can be locked here ([`error::ErrorKind::Unsupported`]), which waiting does not change:
     /// then the file that was created is gone again.
     pub(super) fn try_lock(&self, name: &str) -> Result<Option<OwnedFd>> {
         // Nothing but a file is ever opened: opening a device or a terminal has effects of its own.
         if let Some(meta) = self.lstat(name)?
-            && meta.kind != Kind::File
+            && meta.kind != FileKind::File
         {
             return Err(Error::failed("expected the lock, a regular file, found something else")
                 .at(self.shown(name))
@@ -99,7 +99,7 @@ impl Directory {
     pub(super) fn is_locked(&self, name: &str) -> Result<bool> {
         match self.lstat(name)? {
             None => return Ok(false),
-            Some(meta) if meta.kind == Kind::File => {}
+            Some(meta) if meta.kind == FileKind::File => {}
             Some(_) => return Err(Error::failed("the lock is not a regular file").at(self.shown(name))),
         }
         let file =
@@ -114,7 +114,7 @@ impl Directory {
             Err(_) => "of an unknown type".to_owned(),
         };
         let failed = Error::new(
-            error::Kind::Unsupported,
+            error::ErrorKind::Unsupported,
             format!("files cannot be locked here (flock; the file system is {system})"),
         )
         .at(self.shown(name))

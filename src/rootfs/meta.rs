@@ -19,7 +19,7 @@ const MOUNTS_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// What a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FileKind {
     /// A directory.
     Directory,
     /// A regular file.
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
     /// What it is.
-    pub(crate) kind: Kind,
+    pub(crate) kind: FileKind,
     /// Permission bits, the upper three included (octal `0o7777` mask).
     pub(crate) mode: u32,
     /// Owner.
@@ -117,19 +117,19 @@ fn without_statx(directory: &OwnedFd, name: &str, flags: AtFlags) -> Result<Opti
     }))
 }
 
-fn kind_of(mode: u32) -> Kind {
+fn kind_of(mode: u32) -> FileKind {
     match FileType::from_raw_mode(mode) {
-        FileType::Directory => Kind::Directory,
-        FileType::RegularFile => Kind::File,
-        FileType::Symlink => Kind::Link,
-        _ => Kind::Special,
+        FileType::Directory => FileKind::Directory,
+        FileType::RegularFile => FileKind::File,
+        FileType::Symlink => FileKind::Link,
+        _ => FileKind::Special,
     }
 }
 
 /// Whether the file `name` below `directory` (or the file `directory` itself, where there is no name) is mounted there by
 /// itself. Only of files does anything depend on it.
-fn is_mounted_file(directory: &OwnedFd, name: &str, kind: Kind, stat: Option<&Stat>) -> bool {
-    if kind != Kind::File {
+fn is_mounted_file(directory: &OwnedFd, name: &str, kind: FileKind, stat: Option<&Stat>) -> bool {
+    if kind != FileKind::File {
         return false;
     }
     let by_table = mount_points().zip(path_of(directory, name)).map(|(mounts, path)| {
@@ -210,7 +210,7 @@ mod tests {
                 let with = meta_of(&directory, &name, flags).unwrap().expect("there");
                 let without = without_statx(&directory, &name, flags).unwrap().expect("there");
                 // Of directories nobody asks whether they are mounted.
-                let asked = with.kind == Kind::File;
+                let asked = with.kind == FileKind::File;
                 let with = Meta { mount_point: asked && with.mount_point, ..with };
                 assert_eq!(with, without, "{place}/{name}");
                 kinds.insert(format!("{:?}", with.kind));

@@ -41,7 +41,7 @@ use crate::env;
 use crate::error::{Error, Result};
 
 use self::meta::meta_of;
-pub(crate) use self::meta::{Kind, Meta};
+pub(crate) use self::meta::{FileKind, Meta};
 
 /// How many links one path may pass through, as in the kernel.
 pub(crate) const MAX_HOPS: usize = 40;
@@ -97,7 +97,7 @@ impl Sysroot {
         let owner = top.map_or(0, |meta| meta.uid);
         let is_host = top.map(|meta| meta.identity)
             == meta_of(&host, "", AtFlags::EMPTY_PATH)?.map(|meta| meta.identity);
-        let kernel_resolves = env::test_hook(env::Hook::NoOpenat2).is_none()
+        let kernel_resolves = env::test_hook(env::TestHook::NoOpenat2).is_none()
             && rustix::fs::openat2(&root, ".", flags, Mode::empty(), resolve_flags()).is_ok();
         let opened = RefCell::default();
         let state_directory = STATE_DIRECTORY.to_owned();
@@ -225,7 +225,7 @@ impl Sysroot {
         // A first look without opening: opening a device can have effects of its own.
         match self.stat(path)? {
             None => return Ok(None),
-            Some(meta) if meta.kind != Kind::File => return Err(self.not_a_file(path, meta.kind)),
+            Some(meta) if meta.kind != FileKind::File => return Err(self.not_a_file(path, meta.kind)),
             Some(_) => {}
         }
         self.open_path(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
@@ -236,7 +236,7 @@ impl Sysroot {
     pub(crate) fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
         match self.stat(path)? {
             None => return Ok(None),
-            Some(meta) if meta.kind != Kind::Directory => return Ok(None),
+            Some(meta) if meta.kind != FileKind::Directory => return Ok(None),
             Some(_) => {}
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NONBLOCK;
@@ -244,11 +244,11 @@ impl Sysroot {
         list_of(&directory).map(Some).map_err(|error| error.at(self.display(path)))
     }
 
-    fn not_a_file(&self, path: &str, kind: Kind) -> Error {
+    fn not_a_file(&self, path: &str, kind: FileKind) -> Error {
         let what = match kind {
-            Kind::Directory => "expected a file, found a directory",
-            Kind::Link => "expected a file, found a link",
-            Kind::File | Kind::Special => "expected a file, found a device, socket or FIFO",
+            FileKind::Directory => "expected a file, found a directory",
+            FileKind::Link => "expected a file, found a link",
+            FileKind::File | FileKind::Special => "expected a file, found a device, socket or FIFO",
         };
         // Never a word of removing it: `/dev/null` may be what was named.
         let place = self.display(path);
@@ -279,7 +279,7 @@ impl Sysroot {
 
     fn read_opened(&self, file: &OwnedFd, path: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
         let Some(meta) = meta_of(file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
-        if meta.kind != Kind::File {
+        if meta.kind != FileKind::File {
             return Err(self.not_a_file(path, meta.kind));
         }
         let place = self.display(path);

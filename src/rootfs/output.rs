@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use super::path::{child, join};
-use super::{Kind, MAX_HOPS, Sysroot, host, split};
+use super::{FileKind, MAX_HOPS, Sysroot, host, split};
 use crate::error::{Error, Result};
 use crate::text;
 
@@ -96,7 +96,7 @@ impl OutputOption {
                 };
             };
             match meta.kind {
-                Kind::Link => {
+                FileKind::Link => {
                     hops += 1;
                     if hops > MAX_HOPS {
                         return Err(self.no_file("the links in the path loop").at(place()));
@@ -107,17 +107,17 @@ impl OutputOption {
                     }
                     pending.extend(components(&join("", &target)));
                 }
-                Kind::Directory if pending.is_empty() => {
+                FileKind::Directory if pending.is_empty() => {
                     return Err(Error::usage(format!("`{}` names a directory", self.name))
                         .at(place())
                         .hint(format!("name a file in it, such as `{} {}`", self.name, example(path))));
                 }
-                Kind::Directory => done = here,
-                Kind::File if pending.is_empty() => return Ok(()),
-                Kind::File => {
+                FileKind::Directory => done = here,
+                FileKind::File if pending.is_empty() => return Ok(()),
+                FileKind::File => {
                     return Err(self.no_file("expected a directory, found a file").at(place()));
                 }
-                Kind::Special => {
+                FileKind::Special => {
                     return Err(self.no_file("it is a device, socket or FIFO").at(place()));
                 }
             }

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::directory::{Attributes, Directory};
 use super::path::{child, split};
-use super::{Kind, Meta, Sysroot, staged};
+use super::{FileKind, Meta, Sysroot, staged};
 use crate::error::{self, Error, Result};
 
 /// The lock's file.
@@ -65,7 +65,7 @@ impl OwnDirectory {
     /// is removed.
     ///
     /// # Errors
-    /// Another run holds the lock; nothing can be locked there ([`error::Kind::Unsupported`], at once); it cannot be
+    /// Another run holds the lock; nothing can be locked there ([`error::ErrorKind::Unsupported`], at once); it cannot be
     /// made, or `accept` refuses it. Nothing is left behind.
     pub(crate) fn open(sysroot: &Sysroot, wanted: &DirectoryRequest) -> Result<Self, Unavailable> {
         let began = Instant::now();
@@ -110,7 +110,7 @@ impl OwnDirectory {
             }
         }
         let Some(meta) = parent.lstat(name)? else { return Ok(None) };
-        if meta.kind != Kind::Directory {
+        if meta.kind != FileKind::Directory {
             return Err(Error::failed("expected a directory of trustup's own, found something else")
                 .at(sysroot.display(wanted.path))
                 .hint("find out which program created it, move it away, and run again"));
@@ -129,7 +129,7 @@ impl OwnDirectory {
             Ok(None) => return Ok(None),
             Err(_) if vanished(&parent)? => return Ok(None),
             Err(error) => {
-                if is_new && error.kind() == error::Kind::Unsupported {
+                if is_new && error.kind() == error::ErrorKind::Unsupported {
                     parent.remove_empty_directory(name)?;
                 }
                 return Err(error);

@@ -7,7 +7,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::budget::{self, Category};
-use super::{Kind, Sysroot, meta_of};
+use super::{FileKind, Sysroot, meta_of};
 use crate::error::{Error, Result};
 
 /// A regular file, open for reading parts of it.
@@ -27,7 +27,7 @@ impl Sysroot {
     pub(crate) fn parts(&self, path: &str) -> Result<Option<PartialFile>> {
         let Some(file) = self.open_file(path)? else { return Ok(None) };
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
-            Some(meta) if meta.kind == Kind::File => {
+            Some(meta) if meta.kind == FileKind::File => {
                 Ok(Some(PartialFile { file, size: meta.size, place: self.display(path), read: Cell::new(0) }))
             }
             _ => Err(Error::failed("this path changed while it was read").at(self.display(path))),

@@ -1,6 +1,6 @@
 //! Who but us could put something at a path, or replace what is there (threats T12 and T21).
 
-use super::{Kind, Meta, Sysroot, split};
+use super::{FileKind, Meta, Sysroot, split};
 use crate::error::Result;
 
 impl Sysroot {
@@ -19,14 +19,14 @@ impl Sysroot {
                 Some(Meta { uid: owner, .. }) if !is_trusted(owner) => {
                     return Ok(Some(format!("its parent directory `{directory}` belongs to user {owner}")));
                 }
-                Some(Meta { kind: Kind::Directory, mode, uid: owner, .. })
+                Some(Meta { kind: FileKind::Directory, mode, uid: owner, .. })
                     if mode & 0o022 != 0 && !(mode & 0o1000 != 0 && owner == 0) =>
                 {
                     return Ok(Some(format!(
                         "other users can write its parent directory `{directory}` (mode {mode:04o})"
                     )));
                 }
-                Some(Meta { kind: Kind::Directory | Kind::Link, .. }) | None => {}
+                Some(Meta { kind: FileKind::Directory | FileKind::Link, .. }) | None => {}
                 Some(_) => return Ok(Some(format!("`{directory}` in its path is not a directory"))),
             }
             if directory != "/" {

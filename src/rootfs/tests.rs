@@ -42,7 +42,7 @@ fn links_resolve_inside() {
         assert!(sysroot.directory("/leave").is_err());
         assert_eq!(sysroot.canonical_parent("/dir/new").unwrap().as_deref(), Some("/a/b/new"));
         assert_eq!(sysroot.canonical("/").unwrap().as_deref(), Some("/"));
-        assert_eq!(sysroot.lstat("/dangling").unwrap().unwrap().kind, Kind::Link);
+        assert_eq!(sysroot.lstat("/dangling").unwrap().unwrap().kind, FileKind::Link);
         assert_eq!(sysroot.list("/dir").unwrap().unwrap(), ["up"]);
         assert!(sysroot.list("/a/file").unwrap().is_none());
     }

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::rootfs::budget::{self, Category};
 use crate::rootfs::directory::Directory;
-use crate::rootfs::{Kind, Meta, Sysroot};
+use crate::rootfs::{FileKind, Meta, Sysroot};
 
 /// The largest file that we read or keep: a bundle of all the world's roots has a tenth of it (threat T9).
 pub(crate) const FILE_LIMIT: u64 = 32 * 1024 * 1024;
@@ -101,13 +101,13 @@ pub(crate) fn read(sysroot: &Sysroot, path: &str) -> Result<Node> {
 /// The same where it is known what kind of thing is there.
 pub(crate) fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
     Ok(match meta.kind {
-        Kind::Directory => Node::Directory { mode: meta.mode & !SPECIAL },
-        Kind::Special => Node::Special,
-        Kind::Link => match sysroot.read_link(path)? {
+        FileKind::Directory => Node::Directory { mode: meta.mode & !SPECIAL },
+        FileKind::Special => Node::Special,
+        FileKind::Link => match sysroot.read_link(path)? {
             Some(target) => Node::Link { target },
             None => return Err(changed_while_reading(sysroot.display(path))),
         },
-        Kind::File => {
+        FileKind::File => {
             if meta.size <= FILE_LIMIT {
                 let place = sysroot.display(path);
                 budget::pay(Category::Trust, &place, meta.size).map_err(|error| error.at(place))?;
@@ -128,10 +128,12 @@ pub(crate) fn read_entry(directory: &Directory, name: &str) -> Result<(Node, Opt
     let Some(meta) = directory.lstat(name)? else { return Ok((Node::Absent, None)) };
     let changed = || changed_while_reading(format!("{}/{name}", directory.display()));
     Ok(match meta.kind {
-        Kind::Directory => (Node::Directory { mode: meta.mode & !SPECIAL }, Some(meta)),
-        Kind::Special => (Node::Special, Some(meta)),
-        Kind::Link => (Node::Link { target: directory.read_link(name)?.ok_or_else(changed)? }, Some(meta)),
-        Kind::File => {
+        FileKind::Directory => (Node::Directory { mode: meta.mode & !SPECIAL }, Some(meta)),
+        FileKind::Special => (Node::Special, Some(meta)),
+        FileKind::Link => {
+            (Node::Link { target: directory.read_link(name)?.ok_or_else(changed)? }, Some(meta))
+        }
+        FileKind::File => {
             let (content, meta) = directory.read(name, FILE_LIMIT)?.ok_or_else(changed)?;
             (file(content, &meta), Some(meta))
         }

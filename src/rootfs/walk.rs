@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Kind, MAX_HOPS, Sysroot, meta_of, read_link_at};
+use super::{FileKind, MAX_HOPS, Sysroot, meta_of, read_link_at};
 use crate::error::{Error, Result};
 
 /// The magic number of procfs (`statfs(2)`): its links are not text but doors.
@@ -51,7 +51,7 @@ pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Res
             return Ok(None);
         };
         match meta.kind {
-            Kind::Link => {
+            FileKind::Link => {
                 hops += 1;
                 let magic =
                     rustix::fs::fstatfs(directory).is_ok_and(|fs| fs.f_type as u64 == PROC_SUPER_MAGIC);
@@ -70,7 +70,7 @@ pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Res
                 }
                 pending.extend(pieces(&target));
             }
-            Kind::Directory => {
+            FileKind::Directory => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 match rustix::fs::openat(directory, component.as_str(), flags, Mode::empty()) {
                     Ok(opened) => done.push((component, opened)),
@@ -78,8 +78,8 @@ pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Res
                     Err(error) => return Err(sysroot.open_error(path, error)),
                 }
             }
-            Kind::File | Kind::Special if is_last => last = Some((component, meta.uid)),
-            Kind::File | Kind::Special => return Ok(None),
+            FileKind::File | FileKind::Special if is_last => last = Some((component, meta.uid)),
+            FileKind::File | FileKind::Special => return Ok(None),
         }
     }
     let mut canonical = joined(&done);

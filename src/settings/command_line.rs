@@ -3,7 +3,7 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
-use super::{Flag, Kind, Layer, Origin, Row};
+use super::{Flag, Layer, OptionKind, Origin, Row};
 use crate::error::{Error, Result};
 
 /// A row as an option of one command.
@@ -38,7 +38,7 @@ impl Taken {
         if let Some(heading) = self.heading {
             arg = arg.help_heading(heading);
         }
-        if matches!(spec.kind, Kind::Switch) {
+        if matches!(spec.kind, OptionKind::Switch) {
             return arg.action(ArgAction::SetTrue).conflicts_with_all(spec.excludes);
         }
         let action = if self.row.is_repeatable() { ArgAction::Append } else { ArgAction::Set };
@@ -91,7 +91,7 @@ pub(crate) fn join(taken: &[Taken], before: &Layer, behind: &Layer) -> Result<La
         let spec = row.spec();
         let values = match before.entry(row) {
             Some(earlier) if row.is_repeatable() => row.joined(&earlier.values, &entry.values),
-            Some(_) if !matches!(spec.kind, Kind::Switch) => {
+            Some(_) if !matches!(spec.kind, OptionKind::Switch) => {
                 return Err(Error::usage(format!("`{}` is given twice", spec.shown())).hint("give it once"));
             }
             _ => entry.values.clone(),

@@ -2,7 +2,7 @@
 //! published images name. The exceptions are threat T1's.
 
 use super::option::{invalid, switch};
-use super::{Group, Kind, Layer, Origin, Row, Taken};
+use super::{Group, Layer, OptionKind, Origin, Row, Taken};
 use crate::env::Env;
 use crate::error::{Error, Result};
 
@@ -45,7 +45,7 @@ pub(crate) fn from_environment(taken: &[Taken], line: &Layer, env: &Env) -> Resu
 
 fn value(row: &dyn Row, variable: &str, text: &str) -> Result<Option<super::Values>> {
     let spec = row.spec();
-    if let Kind::Switch = spec.kind {
+    if let OptionKind::Switch = spec.kind {
         let on = switch(text).map_err(|error| {
             let hints = error.hints().to_vec();
             hints

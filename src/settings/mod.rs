@@ -17,7 +17,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use crate::error::Error;
-use crate::secret::Source;
+use crate::secret::SecretSource;
 
 pub(crate) use self::command_line::{Taken, from_matches, join};
 pub(crate) use self::environment::{from_environment, is_on};
@@ -25,7 +25,7 @@ pub(crate) use self::file::{
     CertificateTable, ConfigFile, DEFAULT, EntryTable, Scope, Variant, check, load, meant,
 };
 pub(crate) use self::option::{Opt, Row, Values};
-pub(crate) use self::spec::{Flag, Group, Kind, Reason, Variable};
+pub(crate) use self::spec::{Flag, Group, OptionKind, Reason, Variable};
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,9 +103,9 @@ impl Layer {
     }
 
     /// Where the secret is that it names for this option.
-    pub(crate) fn source(&self, row: &dyn Row) -> Option<(&Source, &Origin)> {
+    pub(crate) fn source(&self, row: &dyn Row) -> Option<(&SecretSource, &Origin)> {
         let entry = self.entry(row)?;
-        let sources = entry.values.downcast_ref::<Vec<Source>>()?;
+        let sources = entry.values.downcast_ref::<Vec<SecretSource>>()?;
         Some((sources.first()?, &entry.origin))
     }
 

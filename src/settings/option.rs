@@ -9,9 +9,9 @@ use clap::builder::{EnumValueParser, ValueParser};
 use clap::{ArgMatches, ValueEnum};
 
 use super::Taken;
-use super::spec::{Flag, Group, Kind, Reason, SPEC, Spec, Variable};
+use super::spec::{Flag, Group, OptionKind, Reason, SPEC, Spec, Variable};
 use crate::error::{Error, Result};
-use crate::secret::Source;
+use crate::secret::SecretSource;
 
 /// The values of one option, a `Vec<T>`.
 pub(crate) type Values = Rc<dyn Any>;
@@ -43,7 +43,7 @@ pub(crate) trait Row: Sync {
     fn switched(&self, on: bool) -> Option<Values>;
 
     /// The place of a secret as its value; `None` for an option that is none.
-    fn sourced(&self, source: Source) -> Option<Values>;
+    fn sourced(&self, source: SecretSource) -> Option<Values>;
 
     /// Both values, of an option that may be given again.
     fn joined(&self, one: &Values, other: &Values) -> Values;
@@ -77,7 +77,7 @@ impl<T: 'static> Opt<T> {
         wanted: &'static str,
         parse: fn(&str) -> Result<T>,
     ) -> Self {
-        let spec = Spec { name, value_name, wanted, kind: Kind::Address, ..SPEC };
+        let spec = Spec { name, value_name, wanted, kind: OptionKind::Address, ..SPEC };
         Opt { spec, parse, clap: None, default: None }
     }
 
@@ -88,7 +88,7 @@ impl<T: 'static> Opt<T> {
         words: fn() -> Vec<String>,
         parse: fn(&str) -> Result<T>,
     ) -> Self {
-        let spec = Spec { name, value_name, kind: Kind::Words(words), ..SPEC };
+        let spec = Spec { name, value_name, kind: OptionKind::Words(words), ..SPEC };
         Opt { spec, parse, clap: None, default: None }
     }
 
@@ -109,7 +109,7 @@ impl Opt<bool> {
     /// `--NAME`
     pub(crate) const fn switch(name: &'static str) -> Self {
         let wanted = "`true` or `false`";
-        let spec = Spec { name, kind: Kind::Switch, wanted, ..SPEC };
+        let spec = Spec { name, kind: OptionKind::Switch, wanted, ..SPEC };
         Opt { spec, parse: switch, clap: None, default: None }
     }
 }
@@ -125,21 +125,21 @@ impl Opt<String> {
 impl Opt<PathBuf> {
     /// `--NAME PATH`
     pub(crate) const fn path(name: &'static str, value_name: &'static str) -> Self {
-        let spec = Spec { name, value_name, kind: Kind::Path, ..SPEC };
+        let spec = Spec { name, value_name, kind: OptionKind::Path, ..SPEC };
         Opt { spec, parse: path, clap: Some(ValueParser::path_buf), default: None }
     }
 }
 
-impl Opt<Source> {
+impl Opt<SecretSource> {
     /// `--NAME FILE`: where a secret is.
     pub(crate) const fn secret(name: &'static str) -> Self {
-        let spec = Spec { name, value_name: "FILE", kind: Kind::Secret, ..SPEC };
+        let spec = Spec { name, value_name: "FILE", kind: OptionKind::Secret, ..SPEC };
         Opt { spec, parse: str::parse, clap: None, default: None }
     }
 
     /// `--NAME FILE`: where a private key is; in trustup.toml it is the path of a file.
     pub(crate) const fn key_file(name: &'static str) -> Self {
-        let spec = Spec { name, value_name: "FILE", kind: Kind::Path, ..SPEC };
+        let spec = Spec { name, value_name: "FILE", kind: OptionKind::Path, ..SPEC };
         Opt { spec, parse: str::parse, clap: None, default: None }
     }
 }
@@ -147,7 +147,7 @@ impl Opt<Source> {
 impl<T: ValueEnum + Clone + Send + Sync + 'static> Opt<T> {
     /// `--NAME WORD`, the words of `T`.
     pub(crate) const fn words(name: &'static str, value_name: &'static str) -> Self {
-        let spec = Spec { name, value_name, kind: Kind::Words(words_of::<T>), ..SPEC };
+        let spec = Spec { name, value_name, kind: OptionKind::Words(words_of::<T>), ..SPEC };
         Opt { spec, parse: word::<T>, clap: Some(enum_parser::<T>), default: None }
     }
 }
@@ -278,7 +278,7 @@ impl<T: Clone + Send + Sync + 'static, const MANY: bool> Row for Opt<T, MANY> {
         match (self.clap, self.spec.kind) {
             (Some(parser), _) => parser(),
             // clap would show its password.
-            (None, Kind::Address) => ValueParser::string(),
+            (None, OptionKind::Address) => ValueParser::string(),
             (None, _) => {
                 let parse = self.parse;
                 ValueParser::new(move |text: &str| parse(text).map_err(|error| for_clap(&error)))
@@ -289,8 +289,8 @@ impl<T: Clone + Send + Sync + 'static, const MANY: bool> Row for Opt<T, MANY> {
     fn matched(&self, matches: &ArgMatches) -> Result<Option<Values>> {
         let id = self.spec.name;
         match self.spec.kind {
-            Kind::Switch => Ok(matches.get_flag(id).then(|| self.switched(true)).flatten()),
-            Kind::Address => {
+            OptionKind::Switch => Ok(matches.get_flag(id).then(|| self.switched(true)).flatten()),
+            OptionKind::Address => {
                 let texts: Vec<&str> =
                     matches.get_many::<String>(id).into_iter().flatten().map(String::as_str).collect();
                 let values = self
@@ -316,7 +316,7 @@ impl<T: Clone + Send + Sync + 'static, const MANY: bool> Row for Opt<T, MANY> {
         value.downcast::<T>().ok().map(|value| Rc::new(vec![*value]) as Values)
     }
 
-    fn sourced(&self, source: Source) -> Option<Values> {
+    fn sourced(&self, source: SecretSource) -> Option<Values> {
         let value: Box<dyn Any> = Box::new(source);
         value.downcast::<T>().ok().map(|value| Rc::new(vec![*value]) as Values)
     }

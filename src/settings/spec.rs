@@ -17,7 +17,7 @@ pub(crate) enum Flag {
 
 /// What kind of value an option takes: how it is written in trustup.toml, and how messages show it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
+pub(crate) enum OptionKind {
     /// `true` or `false`.
     Switch,
     /// A string.
@@ -90,7 +90,7 @@ pub(crate) struct Spec {
     pub(crate) short: Option<char>,
     pub(crate) value_name: &'static str,
     pub(crate) help: &'static str,
-    pub(crate) kind: Kind,
+    pub(crate) kind: OptionKind,
     /// Whether the possible values are left out of the help.
     pub(crate) hides_words: bool,
     /// What a value should be, for messages about the file.
@@ -138,7 +138,7 @@ impl Spec {
     /// A value as messages may show it.
     pub(crate) fn show(&self, text: &str) -> String {
         match self.kind {
-            Kind::Address => text::mask_url(text),
+            OptionKind::Address => text::mask_url(text),
             _ => text::escape(text),
         }
     }
@@ -151,7 +151,7 @@ pub(super) const SPEC: Spec = Spec {
     short: None,
     value_name: "",
     help: "",
-    kind: Kind::Text,
+    kind: OptionKind::Text,
     hides_words: false,
     wanted: "",
     is_delimited: false,

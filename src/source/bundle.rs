@@ -1,18 +1,22 @@
 //! A bundle from the web: many roots at one address. Somebody must vouch for its host (threat T2) or a hash for the
 //! file; what left it may not silently come back (threat T5).
 
-use super::collect::Origin;
-use super::{Run, SourceReport, system};
+use super::collect::CertificateOrigin;
+use super::{Acquisition, SourceReport, system};
 use crate::cert::input;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::Trust;
 
 /// Fetches the bundle, or takes what an earlier run got from it if its server cannot be reached.
-pub(super) async fn fetch(run: &mut Run<'_>, index: usize, sha256: Option<Fingerprint>) -> Result<()> {
+pub(super) async fn fetch(
+    run: &mut Acquisition<'_>,
+    index: usize,
+    sha256: Option<Fingerprint>,
+) -> Result<()> {
     let url = run.url(index)?;
     let id = run.source(index).id()?;
-    let origin = Origin { id: &id, file: None, many: true };
+    let origin = CertificateOrigin { id: &id, file: None, many: true };
     let (trust, vouched_by) = whom_to_believe(run, sha256)?;
     let net = run.net()?;
     if matches!(trust, Trust::Unverified) {
@@ -29,10 +33,10 @@ pub(super) async fn fetch(run: &mut Run<'_>, index: usize, sha256: Option<Finger
         proxy: net.proxy_shown(&url),
         fingerprints: Vec::new(),
     };
-    let body = match net.get(&url, &trust).await.and_then(crate::net::Answer::success) {
+    let body = match net.get(&url, &trust).await.and_then(crate::net::FetchAnswer::success) {
         Ok(body) => body,
         Err(error)
-            if error.kind() == Kind::Unreachable
+            if error.kind() == ErrorKind::Unreachable
                 && run.previous(&id).is_some()
                 && !run.request.require_fresh =>
         {
@@ -43,7 +47,7 @@ pub(super) async fn fetch(run: &mut Run<'_>, index: usize, sha256: Option<Finger
             run.collected.report(index, report);
             return Ok(());
         }
-        Err(error) if error.kind() == Kind::NotTrusted => return Err(explain_trust(error, run)),
+        Err(error) if error.kind() == ErrorKind::NotTrusted => return Err(explain_trust(error, run)),
         Err(error) => return Err(error),
     };
     if let Some(expected) = sha256 {
@@ -74,7 +78,7 @@ pub(super) async fn fetch(run: &mut Run<'_>, index: usize, sha256: Option<Finger
 }
 
 /// A pinned file needs nobody; else pinned roots alone; else what this system trusts (threat T2).
-fn whom_to_believe(run: &mut Run<'_>, sha256: Option<Fingerprint>) -> Result<(Trust, String)> {
+fn whom_to_believe(run: &mut Acquisition<'_>, sha256: Option<Fingerprint>) -> Result<(Trust, String)> {
     if sha256.is_some() {
         return Ok((Trust::Unverified, "the pinned SHA-256 of the file".to_owned()));
     }
@@ -93,7 +97,7 @@ fn whom_to_believe(run: &mut Run<'_>, sha256: Option<Fingerprint>) -> Result<(Tr
     Ok((Trust::Roots { roots, vouched_by: vouched_by.clone() }, vouched_by))
 }
 
-fn explain_trust(error: Error, run: &Run<'_>) -> Error {
+fn explain_trust(error: Error, run: &Acquisition<'_>) -> Error {
     let error = if run.collected.pinned().next().is_some() {
         error.hint(
             "with a pinned root, that root alone vouches for the bundle's host, not the roots of this system",
@@ -104,13 +108,13 @@ fn explain_trust(error: Error, run: &Run<'_>) -> Error {
     error.hint("or pin the file, whoever serves it: `--bundle-sha256 HEX`")
 }
 
-fn has_come_back(run: &Run<'_>, id: &str, fingerprint: Fingerprint) -> bool {
+fn has_come_back(run: &Acquisition<'_>, id: &str, fingerprint: Fingerprint) -> bool {
     !run.request.allow_rollback
         && run.previous(id).is_some_and(|previous| previous.removed.contains(&fingerprint))
 }
 
 /// An unreachable server does not take trust away that an earlier run gave.
-fn from_earlier_run(run: &mut Run<'_>, origin: &Origin<'_>, why: Error) -> Result<()> {
+fn from_earlier_run(run: &mut Acquisition<'_>, origin: &CertificateOrigin<'_>, why: Error) -> Result<()> {
     let known = run.known;
     let Some(previous) = run.previous(origin.id) else { return Err(why) };
     let kept: Vec<_> =

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Acquired, Anchor, LeftOut, Request, SourceReport};
+use super::{Acquired, AcquiredAnchor, LeftOut, SourceReport, SourceRequest};
 use crate::cert::Certificate;
 use crate::cert::input::CertificateFile;
 use crate::cert::policy::{self, AcceptancePolicy};
@@ -20,7 +20,7 @@ pub(super) const COMPARE_HINT: &str = "compare on the CA's host: `step certifica
 const LISTED: usize = 5;
 
 /// Where a batch of certificates comes from.
-pub(super) struct Origin<'a> {
+pub(super) struct CertificateOrigin<'a> {
     /// Source id.
     pub(crate) id: &'a str,
     /// The file, for file sources.
@@ -30,9 +30,9 @@ pub(super) struct Origin<'a> {
 }
 
 pub(super) struct Collected<'a> {
-    request: &'a Request,
+    request: &'a SourceRequest,
     policy: AcceptancePolicy,
-    anchors: Vec<Anchor>,
+    anchors: Vec<AcquiredAnchor>,
     left_out: Vec<LeftOut>,
     reports: Vec<(usize, SourceReport)>,
     /// What was accepted from each source, by id, whoever else brought it too.
@@ -47,7 +47,7 @@ pub(super) struct Collected<'a> {
 }
 
 impl<'a> Collected<'a> {
-    pub(super) fn new(request: &'a Request, env: &Env) -> Self {
+    pub(super) fn new(request: &'a SourceRequest, env: &Env) -> Self {
         Collected {
             request,
             policy: AcceptancePolicy {
@@ -87,14 +87,14 @@ impl<'a> Collected<'a> {
     }
 
     /// The accepted anchors that a pin names.
-    pub(super) fn pinned(&self) -> impl Iterator<Item = &Anchor> {
+    pub(super) fn pinned(&self) -> impl Iterator<Item = &AcquiredAnchor> {
         self.anchors.iter().filter(|anchor| anchor.pinned)
     }
 
     /// Takes what a certificate file holds, against `pins` if there are any. Returns how many were accepted.
     pub(super) fn take_file(
         &mut self,
-        origin: &Origin,
+        origin: &CertificateOrigin,
         file: CertificateFile,
         pins: &[Fingerprint],
     ) -> Result<usize> {
@@ -117,7 +117,7 @@ impl<'a> Collected<'a> {
     /// Takes one certificate. `Ok(false)`: left out.
     pub(super) fn take(
         &mut self,
-        origin: &Origin,
+        origin: &CertificateOrigin,
         certificate: Certificate,
         pins: &[Fingerprint],
         many: bool,
@@ -168,7 +168,7 @@ impl<'a> Collected<'a> {
         }
         match self.anchors.iter_mut().find(|anchor| anchor.certificate.fingerprint() == fingerprint) {
             Some(anchor) => anchor.pinned |= pinned,
-            None => self.anchors.push(Anchor {
+            None => self.anchors.push(AcquiredAnchor {
                 certificate,
                 source: origin.id.to_owned(),
                 pinned,
@@ -181,7 +181,7 @@ impl<'a> Collected<'a> {
     /// Names what is not taken.
     pub(super) fn leave_out(
         &mut self,
-        origin: &Origin,
+        origin: &CertificateOrigin,
         subject: String,
         fingerprint: Option<Fingerprint>,
         reason: String,
@@ -197,7 +197,7 @@ impl<'a> Collected<'a> {
     }
 
     /// An error for a source of which nothing is left, with the reasons.
-    pub(super) fn nothing_left(&self, origin: &Origin) -> Error {
+    pub(super) fn nothing_left(&self, origin: &CertificateOrigin) -> Error {
         let reasons: Vec<String> = self
             .left_out
             .iter()
@@ -242,7 +242,7 @@ impl<'a> Collected<'a> {
     }
 }
 
-fn place(origin: &Origin) -> String {
+fn place(origin: &CertificateOrigin) -> String {
     origin.file.map_or_else(|| origin.id.to_owned(), |file| file.display().to_string())
 }
 

@@ -3,22 +3,22 @@
 
 use std::path::{Path, PathBuf};
 
-use super::collect::Origin;
-use super::{Run, SourceReport};
+use super::collect::CertificateOrigin;
+use super::{Acquisition, SourceReport};
 use crate::cert::input;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::MAX_BODY;
 use crate::rootfs::budget::{self, Category};
-use crate::rootfs::{Kind, Meta, host};
+use crate::rootfs::{FileKind, Meta, host};
 use crate::text;
 
 /// Reads a `--ca-file`.
-pub(super) fn read(run: &mut Run<'_>, index: usize, path: &Path) -> Result<()> {
+pub(super) fn read(run: &mut Acquisition<'_>, index: usize, path: &Path) -> Result<()> {
     let id = run.source(index).id()?;
     let pins = run.request.pins_for(run.source(index));
     let accepted = if path.as_os_str() == "-" {
-        let origin = Origin { id: &id, file: None, many: false };
+        let origin = CertificateOrigin { id: &id, file: None, many: false };
         let file = input::read(&host::read_stdin(MAX_BODY)?, "standard input")?;
         run.collected.take_file(&origin, file, pins)?
     } else {
@@ -28,17 +28,17 @@ pub(super) fn read(run: &mut Run<'_>, index: usize, path: &Path) -> Result<()> {
                 .hint("is it mounted into the container?")
         })?;
         warn_if_writable(run, path)?;
-        if found.kind == Kind::Directory {
+        if found.kind == FileKind::Directory {
             read_directory(run, &id, pins, path)?
         } else {
-            let origin = Origin { id: &id, file: Some(path), many: false };
+            let origin = CertificateOrigin { id: &id, file: Some(path), many: false };
             refuse_key_name(path)?;
             let file = input::read(&read_paid(path, &found)?, &id)?;
             run.collected.take_file(&origin, file, pins)?
         }
     };
     if accepted == 0 {
-        let origin = Origin { id: &id, file: None, many: true };
+        let origin = CertificateOrigin { id: &id, file: None, many: true };
         if pins.is_empty() {
             return Err(run.collected.nothing_left(&origin));
         }
@@ -67,17 +67,22 @@ pub(super) fn read(run: &mut Run<'_>, index: usize, path: &Path) -> Result<()> {
 
 /// All files of a directory, links followed; what the kubelet keeps beside them (`..data`) and directories are
 /// passed over.
-fn read_directory(run: &mut Run<'_>, id: &str, pins: &[Fingerprint], directory: &Path) -> Result<usize> {
+fn read_directory(
+    run: &mut Acquisition<'_>,
+    id: &str,
+    pins: &[Fingerprint],
+    directory: &Path,
+) -> Result<usize> {
     let mut accepted = 0;
     for name in host::list_dir(directory)? {
         if name.starts_with("..") {
             continue;
         }
         let path: PathBuf = directory.join(&name);
-        let origin = Origin { id, file: Some(&path), many: true };
+        let origin = CertificateOrigin { id, file: Some(&path), many: true };
         let found = match host::stat(&path) {
-            Ok(Some(found)) if found.kind == Kind::Directory => continue,
-            Ok(Some(found)) if found.kind == Kind::File => found,
+            Ok(Some(found)) if found.kind == FileKind::Directory => continue,
+            Ok(Some(found)) if found.kind == FileKind::File => found,
             Ok(None) => {
                 run.collected.leave_out(&origin, String::new(), None, "a dangling symlink".to_owned());
                 continue;
@@ -127,7 +132,7 @@ fn refuse_key_name(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn warn_if_writable(run: &mut Run<'_>, path: &Path) -> Result<()> {
+fn warn_if_writable(run: &mut Acquisition<'_>, path: &Path) -> Result<()> {
     if let Some(why) = host::writable_by_others(path)? {
         run.collected.warn(format!(
             "another user may have put certificates into `{}`: {why}; `--fingerprint` would rule that out",

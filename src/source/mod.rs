@@ -16,11 +16,11 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::Net;
-use crate::net::dns::Settings;
+use crate::net::dns::ResolverSettings;
 use crate::runtime;
 
 pub(crate) use self::request::step_ca_base;
-pub use self::request::{Request, Source};
+pub use self::request::{Source, SourceRequest};
 
 use self::collect::Collected;
 
@@ -46,7 +46,7 @@ pub struct PreviousSource {
 #[derive(Clone, Debug, Default)]
 pub struct Acquired {
     /// Accepted, each once: the first source that has it names it.
-    pub anchors: Vec<Anchor>,
+    pub anchors: Vec<AcquiredAnchor>,
     /// Not accepted, each with its reason.
     pub left_out: Vec<LeftOut>,
     /// One for each source, in the request's order.
@@ -57,7 +57,7 @@ pub struct Acquired {
 
 /// A certificate that may be trusted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Anchor {
+pub struct AcquiredAnchor {
     /// The certificate.
     pub certificate: Certificate,
     /// Id of the source that brought it.
@@ -110,14 +110,15 @@ pub struct SourceReport {
 ///
 /// # Errors
 /// Usage errors first (threat T1); then the first source that fails. Nothing is accepted in part.
-pub(crate) fn acquire(request: &Request, known: &Known, env: &Env) -> Result<Acquired> {
+pub(crate) fn acquire(request: &SourceRequest, known: &Known, env: &Env) -> Result<Acquired> {
     acquire_in(Path::new("/"), request, known, env)
 }
 
 /// [`acquire`], with the files that belong to this system (resolver configuration, trusted roots) below `root`.
-pub fn acquire_in(root: &Path, request: &Request, known: &Known, env: &Env) -> Result<Acquired> {
+pub fn acquire_in(root: &Path, request: &SourceRequest, known: &Known, env: &Env) -> Result<Acquired> {
     request.validate()?;
-    let mut run = Run { root, request, known, env, collected: Collected::new(request, env), net: None };
+    let mut run =
+        Acquisition { root, request, known, env, collected: Collected::new(request, env), net: None };
     // Files first: a pin that a file satisfies needs no request. Bundles last: pinned roots vouch for them.
     for (index, source) in request.sources.iter().enumerate() {
         if let Source::File { path } = source {
@@ -150,16 +151,16 @@ pub fn acquire_in(root: &Path, request: &Request, known: &Known, env: &Env) -> R
 }
 
 /// One acquisition under way.
-struct Run<'a> {
+struct Acquisition<'a> {
     root: &'a Path,
-    request: &'a Request,
+    request: &'a SourceRequest,
     known: &'a Known,
     env: &'a Env,
     collected: Collected<'a>,
     net: Option<Net>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> Acquisition<'a> {
     fn source(&self, index: usize) -> &'a Source {
         &self.request.sources[index]
     }
@@ -174,7 +175,7 @@ impl<'a> Run<'a> {
         if let Some(net) = &self.net {
             return Ok(net.clone());
         }
-        let settings = Settings::of_root(self.root, &mut |warning| self.collected.warn(warning));
+        let settings = ResolverSettings::of_root(self.root, &mut |warning| self.collected.warn(warning));
         let net = Net::new(self.env, &settings, self.request.timeout, self.request.wait)?;
         Ok(self.net.insert(net).clone())
     }

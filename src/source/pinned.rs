@@ -4,14 +4,14 @@
 use serde::Deserialize;
 use url::Url;
 
-use super::collect::{COMPARE_HINT, Origin, mismatch};
-use super::{Run, Source, SourceReport};
+use super::collect::{COMPARE_HINT, CertificateOrigin, mismatch};
+use super::{Acquisition, Source, SourceReport};
 use crate::cert::Certificate;
 use crate::cert::input;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::url::{authority, masked};
-use crate::net::{Answer, Net, Trust};
+use crate::net::{FetchAnswer, Net, Trust};
 
 /// `GET /root/{sha256}`.
 #[derive(Deserialize)]
@@ -26,11 +26,11 @@ struct RootsAnswer {
 }
 
 /// A step-ca: each pin at `/root/{pin}`; then, if asked for, `/roots` over TLS that those roots verify.
-pub(super) async fn step_ca(run: &mut Run<'_>, index: usize, all_roots: bool) -> Result<()> {
+pub(super) async fn step_ca(run: &mut Acquisition<'_>, index: usize, all_roots: bool) -> Result<()> {
     let base = run.url(index)?;
     let id = run.source(index).id()?;
     let pins = run.request.pins_for(run.source(index));
-    let origin = Origin { id: &id, file: None, many: false };
+    let origin = CertificateOrigin { id: &id, file: None, many: false };
     let mut report = SourceReport {
         id: id.clone(),
         former_id: run.source(index).former_id(),
@@ -95,10 +95,10 @@ async fn root(net: &Net, base: &Url, pin: Fingerprint) -> Result<Result<Certific
 
 /// `/roots`, verified by `own` alone. An earlier run's answer stands if all of it is on this system still.
 async fn other_roots(
-    run: &mut Run<'_>,
+    run: &mut Acquisition<'_>,
     index: usize,
     base: &Url,
-    origin: &Origin<'_>,
+    origin: &CertificateOrigin<'_>,
     own: Vec<Certificate>,
     report: &mut SourceReport,
 ) -> Result<()> {
@@ -134,18 +134,18 @@ async fn other_roots(
     let answer = net.get(&url, &Trust::Roots { roots, vouched_by: vouched_by.clone() }).await?;
     for pem in parse::<RootsAnswer>(answer)?.crts {
         let file = input::read(pem.as_bytes(), &masked(&url))?;
-        run.collected.take_file(&Origin { many: true, ..*origin }, file, &[])?;
+        run.collected.take_file(&CertificateOrigin { many: true, ..*origin }, file, &[])?;
     }
     report.vouched_by = Some(vouched_by);
     Ok(())
 }
 
 /// Certificates at any address, pinned.
-pub(super) async fn root_url(run: &mut Run<'_>, index: usize) -> Result<()> {
+pub(super) async fn root_url(run: &mut Acquisition<'_>, index: usize) -> Result<()> {
     let url = run.url(index)?;
     let id = run.source(index).id()?;
     let pins = run.request.pins_for(run.source(index));
-    let origin = Origin { id: &id, file: None, many: false };
+    let origin = CertificateOrigin { id: &id, file: None, many: false };
     let mut report = SourceReport {
         id: id.clone(),
         former_id: run.source(index).former_id(),
@@ -190,7 +190,7 @@ enum Local<'a> {
     Unknown,
 }
 
-fn local<'a>(run: &Run<'a>, id: &str, pin: &Fingerprint) -> Local<'a> {
+fn local<'a>(run: &Acquisition<'a>, id: &str, pin: &Fingerprint) -> Local<'a> {
     let Some(certificate) = run.known.certificates.get(pin) else { return Local::Unknown };
     let brought = |id: &str| run.previous(id).is_some_and(|previous| previous.fingerprints.contains(pin));
     let by_another = run.request.sources.iter().any(|source| {
@@ -212,7 +212,7 @@ fn at(base: &Url, path: &str) -> Result<Url> {
         .map_err(|error| Error::failed("could not build the CA's address").at(masked(base)).because(error))
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(answer: Answer) -> Result<T> {
+fn parse<T: for<'de> Deserialize<'de>>(answer: FetchAnswer) -> Result<T> {
     let url = answer.url.clone();
     let body = answer.success()?;
     serde_json::from_slice(&body).map_err(|_| not_a_step_ca("it is not the JSON that a step-ca sends", &url))

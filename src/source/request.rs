@@ -149,7 +149,7 @@ pub(crate) fn step_ca_base(value: &str) -> Result<Url> {
 
 /// What is to be trusted, and under which conditions.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct SourceRequest {
     /// At least one.
     pub sources: Vec<Source>,
     /// `--fingerprint`: for all sources but bundles.
@@ -172,7 +172,7 @@ pub struct Request {
     pub wait: Option<Duration>,
 }
 
-impl Request {
+impl SourceRequest {
     /// The pins that certificates of `source` are compared with. None for a bundle.
     pub(super) fn pins_for(&self, source: &Source) -> &[Fingerprint] {
         match (source, &self.ca_url_pin) {
@@ -258,8 +258,8 @@ impl Request {
 mod tests {
     use super::*;
 
-    fn request(sources: Vec<Source>) -> Request {
-        Request {
+    fn request(sources: Vec<Source>) -> SourceRequest {
+        SourceRequest {
             sources,
             pins: Vec::new(),
             ca_url_pin: None,
@@ -335,10 +335,8 @@ mod tests {
 
     #[test]
     fn t1_pins_and_sources_belong_together() {
-        let with = |sources: Vec<Source>, pins: Vec<Fingerprint>, ca_url_pin: Option<Fingerprint>| Request {
-            pins,
-            ca_url_pin,
-            ..request(sources)
+        let with = |sources: Vec<Source>, pins: Vec<Fingerprint>, ca_url_pin: Option<Fingerprint>| {
+            SourceRequest { pins, ca_url_pin, ..request(sources) }
         };
         let from_ca_url = || Source::from_ca_url("https://ca.test", false).expect("CA_URL");
         let https = || bundle("https://pki.test/b.pem");
@@ -363,7 +361,7 @@ mod tests {
             ("--fingerprint", with(vec![https()], vec![pin()], None)),
             ("--fingerprint", with(vec![from_ca_url(), https()], vec![pin()], Some(pin()))),
             ("plain http", with(vec![bundle("http://pki.test/b.pem")], vec![], None)),
-            ("--require-pin", Request { require_pin: true, ..with(vec![file("/x")], vec![], None) }),
+            ("--require-pin", SourceRequest { require_pin: true, ..with(vec![file("/x")], vec![], None) }),
             ("once", with(vec![file("-"), file("-")], vec![], None)),
             (
                 "same address",
@@ -383,7 +381,7 @@ mod tests {
     #[test]
     fn ca_fingerprint_pins_only_what_ca_url_brings() {
         let other = Fingerprint::of(b"other");
-        let request = Request {
+        let request = SourceRequest {
             pins: vec![other],
             ca_url_pin: Some(pin()),
             ..request(vec![Source::from_ca_url("https://ca.test", false).expect("CA_URL"), file("/x")])

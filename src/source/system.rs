@@ -9,7 +9,7 @@ use crate::cert::Certificate;
 use crate::cert::readers::{Findings, Reader, openssl};
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::rootfs::{Kind, host};
+use crate::rootfs::{FileKind, host};
 use crate::well_known;
 
 /// Largest bundle that is read.
@@ -120,7 +120,7 @@ fn certificates_in(directory: &Path) -> Result<Option<Vec<CertificateDer<'static
     let mut found = Vec::new();
     for name in host::list_dir(directory)? {
         let path = directory.join(name);
-        if !host::stat(&path).is_ok_and(|found| found.is_some_and(|found| found.kind == Kind::File)) {
+        if !host::stat(&path).is_ok_and(|found| found.is_some_and(|found| found.kind == FileKind::File)) {
             continue;
         }
         files += 1;

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::cert::{Certificate, input};
-use crate::error::{Error, Kind, Result};
-use crate::net::Answer;
+use crate::error::{Error, ErrorKind, Result};
+use crate::net::FetchAnswer;
 use crate::net::url::{authority, masked};
 use crate::text;
 
@@ -13,42 +13,48 @@ use crate::text;
 const MAX_CHAIN: usize = 10;
 
 /// Parses the JSON of a success.
-pub(super) fn parse<T: for<'de> Deserialize<'de>>(answer: &Answer) -> Result<T> {
+pub(super) fn parse<T: for<'de> Deserialize<'de>>(answer: &FetchAnswer) -> Result<T> {
     serde_json::from_slice(&answer.body)
         .map_err(|_| not_a_step_ca("it is not the JSON that a step-ca sends", &answer.url))
 }
 
 /// An error for an answer that is no success: 200 and 201 are, whatever the documentation of the endpoint says.
-pub(super) fn check(answer: &Answer) -> Result<()> {
+pub(super) fn check(answer: &FetchAnswer) -> Result<()> {
     let (kind, what, hint) = match answer.status {
         200 | 201 => return Ok(()),
         400 => (
-            Kind::Usage,
+            ErrorKind::Usage,
             "did not understand the request",
             Some("it was asked for names, a key type and `--not-after`; its log says more"),
         ),
-        401 => (Kind::NotTrusted, "refused", None),
+        401 => (ErrorKind::NotTrusted, "refused", None),
         403 => (
-            Kind::NotTrusted,
+            ErrorKind::NotTrusted,
             "does not allow this",
             Some(
                 "the provisioner's limits (names, lifetime) and the token's names say what it allows; its log says more",
             ),
         ),
-        404 => {
-            (Kind::Failed, "does not have the requested object", Some("is this the address of a step-ca?"))
+        404 => (
+            ErrorKind::Failed,
+            "does not have the requested object",
+            Some("is this the address of a step-ca?"),
+        ),
+        429 => (ErrorKind::Unreachable, "has too much to do", Some("try again later")),
+        501 => (ErrorKind::Unsupported, "cannot do this", Some("its version or its configuration lacks it")),
+        502..=504 => {
+            (ErrorKind::Unreachable, "is not up", Some("is it starting? then try again in a moment"))
         }
-        429 => (Kind::Unreachable, "has too much to do", Some("try again later")),
-        501 => (Kind::Unsupported, "cannot do this", Some("its version or its configuration lacks it")),
-        502..=504 => (Kind::Unreachable, "is not up", Some("is it starting? then try again in a moment")),
-        500..=599 => (Kind::Unreachable, "failed", Some("its log says why; it may work when tried again")),
+        500..=599 => {
+            (ErrorKind::Unreachable, "failed", Some("its log says why; it may work when tried again"))
+        }
         300..=399 => (
-            Kind::Usage,
+            ErrorKind::Usage,
             "sends us elsewhere",
             Some("a step-ca never redirects: give its own address, not that of a proxy in front of it"),
         ),
         _ => (
-            Kind::Failed,
+            ErrorKind::Failed,
             "sent an answer that a step-ca does not send",
             Some("is this the address of a step-ca?"),
         ),
@@ -140,9 +146,9 @@ mod tests {
     use super::*;
     use crate::cert::testing::{TestCertificate, Xorshift};
 
-    fn answer(status: u16, body: &str) -> Answer {
+    fn answer(status: u16, body: &str) -> FetchAnswer {
         let url = Url::parse("https://ca.test/1.0/sign").expect("a URL");
-        Answer { url, status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() }
+        FetchAnswer { url, status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() }
     }
 
     #[test]

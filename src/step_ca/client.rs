@@ -15,7 +15,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::net::retry::retry_after;
 use crate::net::url::masked;
-use crate::net::{self, Answer, Net, Request, Trust};
+use crate::net::{self, FetchAnswer, HttpRequest, Net, Trust};
 
 /// The largest answer, in bytes: a page of provisioners with many roots each.
 const LIMIT: u64 = 4 * 1024 * 1024;
@@ -132,7 +132,7 @@ impl StepCaClient {
                 query.append_pair("cursor", &cursor);
             }
             let answer =
-                self.send(Request::get(self.at(&format!("/provisioners?{}", query.finish()))?)).await?;
+                self.send(HttpRequest::get(self.at(&format!("/provisioners?{}", query.finish()))?)).await?;
             bytes += answer.body.len();
             if bytes > ALL_PAGES {
                 break;
@@ -159,7 +159,7 @@ impl StepCaClient {
         let body = serde_json::to_vec(&request)
             .map_err(|error| unsent(Error::failed("could not write the request").because(error)))?;
         let url = self.at("/1.0/sign")?;
-        let answer = self.send(Request::post(url, body)).await?;
+        let answer = self.send(HttpRequest::post(url, body)).await?;
         let chain = answers::parse::<SignAnswer>(&answer).and_then(|answer| answer.chain(&self.base));
         Ok(SignedChain { chain: chain.map_err(|error| self.unusable(error))? })
     }
@@ -169,11 +169,11 @@ impl StepCaClient {
     }
 
     async fn get_url<T: for<'de> Deserialize<'de>>(&self, url: Url) -> Result<T, RequestFailure> {
-        let answer = self.send(Request::get(url)).await?;
+        let answer = self.send(HttpRequest::get(url)).await?;
         self.parsed(&answer)
     }
 
-    fn parsed<T: for<'de> Deserialize<'de>>(&self, answer: &Answer) -> Result<T, RequestFailure> {
+    fn parsed<T: for<'de> Deserialize<'de>>(&self, answer: &FetchAnswer) -> Result<T, RequestFailure> {
         answers::parse(answer).map_err(|error| self.unusable(error))
     }
 
@@ -183,8 +183,8 @@ impl StepCaClient {
         })
     }
 
-    async fn send(&self, request: Request) -> Result<Answer, RequestFailure> {
-        let mut request = Request { limit: LIMIT, ..request };
+    async fn send(&self, request: HttpRequest) -> Result<FetchAnswer, RequestFailure> {
+        let mut request = HttpRequest { limit: LIMIT, ..request };
         if !request.body.is_empty() {
             request.headers.insert(
                 reqwest::header::CONTENT_TYPE,

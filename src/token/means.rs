@@ -8,7 +8,7 @@ use crate::enroll::methods::x5c::{self, X5C_CERT, X5C_KEY};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, SecretSource};
 use crate::settings::Settings;
 use crate::step_ca::mint::{self, ProvisionerKey};
 
@@ -37,7 +37,7 @@ impl Means {
 
     /// What the token is to be signed with; read before anybody is asked.
     pub(super) fn from_settings(settings: &Settings, env: &Env, warn: &dyn Fn(&str)) -> Result<Means> {
-        let read = |source: &Source, what: &str| {
+        let read = |source: &SecretSource, what: &str| {
             let secret = Secret::read(source, what)?;
             if let Some(warning) = &secret.warning {
                 warn(warning);

@@ -185,7 +185,7 @@ fn fetch(
         Some(roots) => roots.clone(),
         None => trust::fetch(url, &ca.pins, env, settings.timeout(), settings.wait(), warn)?,
     };
-    let names = dns::Settings::of_root(Path::new("/"), &mut |line| warn(&line));
+    let names = dns::ResolverSettings::of_root(Path::new("/"), &mut |line| warn(&line));
     let (name, key) = runtime::block_on(async {
         let net = Net::new(env, &names, settings.timeout(), settings.wait())?;
         let client = StepCaClient::new(&net, env, url, &methods::trust(&roots))?;

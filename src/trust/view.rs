@@ -32,7 +32,7 @@ type Stood = (Option<Meta>, Rc<Node>);
 
 /// For a private store: what the system beneath it trusts.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Beneath {
+pub(crate) struct BaseTrust {
     /// The roots of its bundle.
     pub(crate) roots: Vec<Certificate>,
     /// The roots of its Java, in the keystore's order; `None` where there is no Java.
@@ -40,14 +40,14 @@ pub(crate) struct Beneath {
 }
 
 /// No system.
-pub(crate) static NOTHING_BENEATH: Beneath = Beneath { roots: Vec::new(), java: None };
+pub(crate) static NOTHING_BENEATH: BaseTrust = BaseTrust { roots: Vec::new(), java: None };
 
 /// The view; reads each path once.
 #[derive(Debug)]
 pub struct View<'a> {
     sysroot: &'a Sysroot,
     ours: Rc<Ours>,
-    beneath: Rc<Beneath>,
+    beneath: Rc<BaseTrust>,
     /// The recorded paths, by where they really are.
     recorded: BTreeMap<String, String>,
     /// Our anchor files, by where they really are.
@@ -116,12 +116,12 @@ impl<'a> View<'a> {
 
     /// The same view of a private store, above a system that trusts this.
     #[must_use]
-    pub(crate) fn above(self, system: &Beneath) -> Self {
+    pub(crate) fn above(self, system: &BaseTrust) -> Self {
         View { beneath: Rc::new(system.clone()), ..self }
     }
 
     /// For a private store: what the system beneath it trusts.
-    pub(crate) fn beneath(&self) -> &Beneath {
+    pub(crate) fn beneath(&self) -> &BaseTrust {
         &self.beneath
     }
 

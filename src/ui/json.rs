@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, ErrorKind};
 use crate::filled_in::without_filled_in;
 use crate::text;
 
@@ -78,7 +78,7 @@ pub(crate) struct FailureReport {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ErrorDetails {
     /// The kind of failure, which decides the exit code.
-    kind: Kind,
+    kind: ErrorKind,
     /// The exit code of the command.
     exit_code: u8,
     /// What failed.

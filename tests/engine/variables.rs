@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use trustup::trust::runtimes::{RootLocations, Variable, render, variables};
+use trustup::trust::runtimes::{ProgramVariable, RootLocations, render, variables};
 
 use crate::dockerd::{Ended, engine};
 use crate::images::import;
@@ -13,7 +13,7 @@ const IMAGE: &str = "trustup-test/empty";
 /// As in the shell's test: quotes, expansions, spaces, letters beyond ASCII, what a Dockerfile takes for its own.
 const TRAP: &str = "/it's a \"trap\" $(touch x) ${PATH} $PATH \\$PATH \\\" \\\\ # = `y` ü 日本 \\";
 
-fn wanted() -> Vec<Variable> {
+fn wanted() -> Vec<ProgramVariable> {
     let path = |name: &str| format!("{TRAP}/{name}");
     let roots = RootLocations {
         bundle: path("bundle.pem"),

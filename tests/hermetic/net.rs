@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use trustup::dev_ca::{DevCa, Server};
 use trustup::env::Env;
-use trustup::error::{Error, Kind, Result};
-use trustup::net::dns::Settings;
-use trustup::net::{Answer, MAX_BODY, Net, Trust, url};
+use trustup::error::{Error, ErrorKind, Result};
+use trustup::net::dns::ResolverSettings;
+use trustup::net::{FetchAnswer, MAX_BODY, Net, Trust, url};
 
 use crate::servers::{ConnectProxy, Manner, NameServer, Stream, WebServer, listen, nobody, path_of, respond};
 
@@ -17,7 +17,7 @@ struct Get {
     url: String,
     trust: Trust,
     variables: Vec<(String, String)>,
-    settings: Settings,
+    settings: ResolverSettings,
     timeout: Duration,
     wait: Option<Duration>,
     now: i64,
@@ -29,7 +29,7 @@ impl Get {
             url: url.into(),
             trust: Trust::Unverified,
             variables: Vec::new(),
-            settings: Settings::from_texts(None, None),
+            settings: ResolverSettings::from_texts(None, None),
             timeout: Duration::from_secs(20),
             wait: None,
             now: Env::os().now(),
@@ -49,7 +49,7 @@ impl Get {
         self
     }
 
-    fn run(self) -> Result<Answer> {
+    fn run(self) -> Result<FetchAnswer> {
         let variables = self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let env = Env::fixed(variables, self.now);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
@@ -72,7 +72,7 @@ fn ca() -> Arc<DevCa> {
 }
 
 /// Each error of this file is shown to people: it has a place, and no line of it has a control character.
-fn check(error: &Error, kind: Kind, words: &[&str]) {
+fn check(error: &Error, kind: ErrorKind, words: &[&str]) {
     let shown = format!("{error} {}", error.hints().join(" "));
     assert_eq!(error.kind(), kind, "{shown}");
     assert!(error.place().is_some(), "{shown}");
@@ -119,17 +119,17 @@ fn redirects_stay_within_the_origin() {
     let error = Get::new(server.url("/other")).fails();
     check(
         &error,
-        Kind::Failed,
+        ErrorKind::Failed,
         &[&server.address().to_string(), &other.address().to_string(), "another origin"],
     );
     assert!(!error.to_string().contains("hunter2"), "{error}");
     assert_eq!(other.connections(), 0, "the other origin was never asked");
 
     let before = server.connections();
-    check(&Get::new(server.url("/loop")).fails(), Kind::Failed, &["more than 5 times"]);
+    check(&Get::new(server.url("/loop")).fails(), ErrorKind::Failed, &["more than 5 times"]);
     assert_eq!(server.connections() - before, 6);
-    check(&Get::new(server.url("/nowhere")).fails(), Kind::Failed, &["without an address"]);
-    check(&Get::new(server.url("/nonsense")).fails(), Kind::Failed, &["invalid URL"]);
+    check(&Get::new(server.url("/nowhere")).fails(), ErrorKind::Failed, &["without an address"]);
+    check(&Get::new(server.url("/nonsense")).fails(), ErrorKind::Failed, &["invalid URL"]);
 }
 
 #[test]
@@ -142,7 +142,7 @@ fn https_is_never_left_for_http() {
         WebServer::https(issued, move |_, stream| respond(stream, 302, &[("Location", &target)], b""));
     check(
         &Get::new(server.url("/")).believing(&ca).fails(),
-        Kind::Failed,
+        ErrorKind::Failed,
         &["another origin", "http://127.0.0.1"],
     );
     assert_eq!(plain.connections(), 0);
@@ -161,7 +161,7 @@ fn a_slow_drip_ends_at_the_time_out() {
     let started = Instant::now();
     let mut get = Get::new(server.url("/"));
     get.timeout = Duration::from_millis(700);
-    check(&get.fails(), Kind::Unreachable, &["0.7 s", "--timeout"]);
+    check(&get.fails(), ErrorKind::Unreachable, &["0.7 s", "--timeout"]);
     // It would go on for ever.
     assert!(started.elapsed() < Duration::from_secs(60));
 }
@@ -180,7 +180,7 @@ fn a_body_over_the_limit_is_refused_declared_or_not() {
         }
     });
     for path in ["/declared", "/streamed"] {
-        check(&Get::new(server.url(path)).fails(), Kind::Failed, &["larger than 32 MiB"]);
+        check(&Get::new(server.url(path)).fails(), ErrorKind::Failed, &["larger than 32 MiB"]);
     }
 }
 
@@ -194,7 +194,7 @@ fn an_end_without_a_close_notify_has_a_next_step() {
     let error = Get::new(server.url("/")).believing(&ca).fails();
     check(
         &error,
-        Kind::Unreachable,
+        ErrorKind::Unreachable,
         &["closed the connection early", "check that the CA itself answers there"],
     );
     assert!(!error.to_string().contains("docs.rs"), "{error}");
@@ -211,22 +211,22 @@ fn broken_conversations_say_what_broke() {
         _ => Ok(()),
     });
     for (path, kind, words) in [
-        ("/early", Kind::Unreachable, "closed the connection"),
-        ("/silent", Kind::Unreachable, "closed the connection"),
-        ("/head", Kind::Unreachable, "closed the connection"),
-        ("/ssh", Kind::Failed, "not answer as a web server"),
-        ("/gzip", Kind::Failed, "compressed"),
+        ("/early", ErrorKind::Unreachable, "closed the connection"),
+        ("/silent", ErrorKind::Unreachable, "closed the connection"),
+        ("/head", ErrorKind::Unreachable, "closed the connection"),
+        ("/ssh", ErrorKind::Failed, "not answer as a web server"),
+        ("/gzip", ErrorKind::Failed, "compressed"),
     ] {
         check(&Get::new(server.url(path)).fails(), kind, &[words]);
     }
     check(
         &Get::new(format!("http://{}/", nobody())).fails(),
-        Kind::Unreachable,
+        ErrorKind::Unreachable,
         &["refused the connection", "--wait"],
     );
     // TLS spoken to a plain port.
     let plain = server.url("/").replace("http:", "https:");
-    check(&Get::new(plain).fails(), Kind::Failed, &["TLS", "http://"]);
+    check(&Get::new(plain).fails(), ErrorKind::Failed, &["TLS", "http://"]);
 }
 
 #[test]
@@ -236,22 +236,22 @@ fn statuses_are_errors_with_the_servers_own_word() {
         respond(stream, status, &[], b"{\"status\":1,\"message\":\"no \x1b[31mway\\n\\u202e\"}")
     });
     for (status, kind) in [
-        (400, Kind::Failed),
-        (404, Kind::Failed),
-        (500, Kind::Failed),
-        (204, Kind::Failed),
-        (502, Kind::Unreachable),
-        (503, Kind::Unreachable),
-        (504, Kind::Unreachable),
+        (400, ErrorKind::Failed),
+        (404, ErrorKind::Failed),
+        (500, ErrorKind::Failed),
+        (204, ErrorKind::Failed),
+        (502, ErrorKind::Unreachable),
+        (503, ErrorKind::Unreachable),
+        (504, ErrorKind::Unreachable),
     ] {
         let url = server.url(&format!("/{status}"));
-        let error = Get::new(url).run().and_then(Answer::success).expect_err("no success");
+        let error = Get::new(url).run().and_then(FetchAnswer::success).expect_err("no success");
         check(&error, kind, &[&status.to_string()]);
     }
     let server =
         WebServer::http(|_, stream| respond(stream, 403, &[], b"{\"message\":\"no \\u001b[31mway\\u202e\"}"));
-    let error = Get::new(server.url("/")).run().and_then(Answer::success).expect_err("no success");
-    check(&error, Kind::Failed, &["the server says: no \\u{1b}[31mway\\u{202e}", "login"]);
+    let error = Get::new(server.url("/")).run().and_then(FetchAnswer::success).expect_err("no success");
+    check(&error, ErrorKind::Failed, &["the server says: no \\u{1b}[31mway\\u{202e}", "login"]);
 }
 
 #[test]
@@ -263,20 +263,20 @@ fn an_untrusted_server_is_named_with_the_reason() {
 
     let stranger = self::ca();
     let error = Get::new(good.url("/")).believing(&stranger).fails();
-    check(&error, Kind::NotTrusted, &["not issued by the test's root", "127.0.0.1"]);
+    check(&error, ErrorKind::NotTrusted, &["not issued by the test's root", "127.0.0.1"]);
 
     let error =
         Get::new(good.url_at(&format!("localhost:{}", good.address().port()), "/")).believing(&ca).fails();
-    check(&error, Kind::NotTrusted, &["not for `localhost`", "`127.0.0.1`"]);
+    check(&error, ErrorKind::NotTrusted, &["not for `localhost`", "`127.0.0.1`"]);
 
     let named = WebServer::https(ca.issue(&["ca.test", "b.test"]).expect("issued"), serve);
     let error = Get::new(named.url("/")).believing(&ca).fails();
-    check(&error, Kind::NotTrusted, &["not for `127.0.0.1`", "`ca.test`, `b.test`"]);
+    check(&error, ErrorKind::NotTrusted, &["not for `127.0.0.1`", "`ca.test`, `b.test`"]);
 
     for (days, words) in [(2, "expired on"), (-2, "not valid before")] {
         let mut get = Get::new(good.url("/")).believing(&ca);
         get.now += days * 24 * 3600;
-        check(&get.fails(), Kind::NotTrusted, &[words, "clock"]);
+        check(&get.fails(), ErrorKind::NotTrusted, &[words, "clock"]);
     }
 
     let mut issued = ca.issue(&["127.0.0.1"]).expect("issued");
@@ -284,7 +284,7 @@ fn an_untrusted_server_is_named_with_the_reason() {
     let lone = WebServer::https(issued, serve);
     check(
         &Get::new(lone.url("/")).believing(&ca).fails(),
-        Kind::NotTrusted,
+        ErrorKind::NotTrusted,
         &["not issued by", "intermediate"],
     );
 }
@@ -296,7 +296,7 @@ fn a_dead_host_costs_no_more_than_the_time_out() {
     let mut get = Get::new(format!("https://{}/", listener.local_addr().expect("address")));
     get.timeout = Duration::from_millis(300);
     let started = Instant::now();
-    check(&get.fails(), Kind::Unreachable, &["in time", "--timeout"]);
+    check(&get.fails(), ErrorKind::Unreachable, &["in time", "--timeout"]);
     // Nobody would ever answer.
     assert!(started.elapsed() < Duration::from_secs(60));
 }
@@ -340,7 +340,7 @@ fn waiting_heeds_what_the_server_says_of_the_time() {
     let server = WebServer::http(|_, stream| respond(stream, 503, &[("Retry-After", "3600")], b""));
     let mut get = Get::new(server.url("/"));
     get.wait = Some(Duration::from_secs(60));
-    check(&get.fails(), Kind::Unreachable, &["503"]);
+    check(&get.fails(), ErrorKind::Unreachable, &["503"]);
     assert_eq!(server.connections(), 1);
 }
 
@@ -349,14 +349,14 @@ fn waiting_ends_and_only_the_unreachable_is_waited_for() {
     let mut get = Get::new(format!("http://{}/", nobody()));
     get.wait = Some(Duration::from_millis(600));
     let started = Instant::now();
-    check(&get.fails(), Kind::Unreachable, &["refused"]);
+    check(&get.fails(), ErrorKind::Unreachable, &["refused"]);
     assert!(started.elapsed() >= Duration::from_millis(600));
 
     let server = WebServer::http(|_, stream| respond(stream, 302, &[("Location", "http://192.0.2.1/")], b""));
     let mut get = Get::new(server.url("/"));
     get.wait = Some(Duration::from_secs(60));
     let started = Instant::now();
-    check(&get.fails(), Kind::Failed, &["another origin"]);
+    check(&get.fails(), ErrorKind::Failed, &["another origin"]);
     assert!(started.elapsed() < Duration::from_secs(30), "it was waited for");
     assert_eq!(server.connections(), 1);
 }
@@ -365,11 +365,11 @@ fn waiting_ends_and_only_the_unreachable_is_waited_for() {
 fn names_are_asked_of_the_configured_server_with_search_domains() {
     let names = NameServer::knowing("ca.corp.test", Manner::Plain);
     let server = WebServer::http(|_, stream| respond(stream, 200, &[], b"named"));
-    let settings = |search: &[&str], ndots| Settings {
+    let settings = |search: &[&str], ndots| ResolverSettings {
         servers: vec![names.address()],
         search: search.iter().map(|domain| (*domain).to_owned()).collect(),
         ndots,
-        ..Settings::from_texts(None, None)
+        ..ResolverSettings::from_texts(None, None)
     };
     let url = |name: &str| server.url_at(&format!("{name}:{}", server.address().port()), "/");
     for (name, search, ndots) in [
@@ -386,14 +386,14 @@ fn names_are_asked_of_the_configured_server_with_search_domains() {
 
     let mut get = Get::new(url("other.test"));
     get.settings = settings(&[], 1);
-    check(&get.fails(), Kind::Unreachable, &["knows no address of `other.test`"]);
+    check(&get.fails(), ErrorKind::Unreachable, &["knows no address of `other.test`"]);
 
     let mut get = Get::new(url("ca.corp.test"));
-    get.settings = Settings::from_texts(None, None);
-    check(&get.fails(), Kind::Unreachable, &["/etc/resolv.conf", "/etc/hosts"]);
+    get.settings = ResolverSettings::from_texts(None, None);
+    check(&get.fails(), ErrorKind::Unreachable, &["/etc/resolv.conf", "/etc/hosts"]);
 
     let mut get = Get::new(url("in-hosts"));
-    get.settings = Settings::from_texts(None, Some(b"127.0.0.1 in-hosts\n"));
+    get.settings = ResolverSettings::from_texts(None, Some(b"127.0.0.1 in-hosts\n"));
     assert_eq!(get.run().expect("from /etc/hosts").body, b"named");
 }
 
@@ -433,7 +433,7 @@ fn a_silent_name_server_costs_no_more_than_the_time_out() {
     get.settings.timeout = Duration::from_secs(30);
     get.timeout = Duration::from_millis(500);
     let started = Instant::now();
-    check(&get.fails(), Kind::Unreachable, &["in time", "--timeout"]);
+    check(&get.fails(), ErrorKind::Unreachable, &["in time", "--timeout"]);
     assert!(started.elapsed() < Duration::from_secs(20), "the server's own time-out was waited for");
 }
 
@@ -475,7 +475,7 @@ fn plain_http_goes_through_the_proxy_whole() {
     assert_eq!(get(&proxy).run().expect("through the proxy").body, b"GET http://pki.test/root.crt HTTP/1.1");
     let redirecting =
         WebServer::http(|_, stream| respond(stream, 302, &[("Location", "http://other.test/")], b""));
-    check(&get(&redirecting).fails(), Kind::Failed, &["another origin", "http://other.test"]);
+    check(&get(&redirecting).fails(), ErrorKind::Failed, &["another origin", "http://other.test"]);
     assert_eq!(redirecting.connections(), 1);
 }
 
@@ -499,15 +499,15 @@ fn proxy_failures_name_the_proxy_and_its_variable() {
     let wanting = ConnectProxy::wanting_a_password();
     let error =
         Get::new("https://ca.test/").with("all_proxy", format!("http://{}", wanting.address())).fails();
-    check(&error, Kind::Failed, &["requires a user and a password", "`all_proxy`"]);
+    check(&error, ErrorKind::Failed, &["requires a user and a password", "`all_proxy`"]);
 
     let dead = nobody();
     let error =
         Get::new("https://ca.test/").with("https_proxy", format!("http://bob:hunter2@{dead}")).fails();
-    check(&error, Kind::Unreachable, &["through the proxy", &dead.to_string(), "`https_proxy`"]);
+    check(&error, ErrorKind::Unreachable, &["through the proxy", &dead.to_string(), "`https_proxy`"]);
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
 
     let error = Get::new("https://ca.test/").with("https_proxy", "socks5://x").fails();
-    assert_eq!(error.kind(), Kind::Usage);
+    assert_eq!(error.kind(), ErrorKind::Usage);
     assert!(error.what().contains("`https_proxy`"), "{error}");
 }

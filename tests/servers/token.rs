@@ -12,7 +12,7 @@ use trustup::env::Env;
 use trustup::error::Error;
 use trustup::jose::{jwe, jws};
 use trustup::key::{KeyType, PrivateKey};
-use trustup::net::dns::Settings;
+use trustup::net::dns::ResolverSettings;
 use trustup::net::{Net, Trust};
 use trustup::step_ca::diagnosis::{self, Cause};
 use trustup::step_ca::mint::{self, ProvisionerKey, Signer};
@@ -57,7 +57,7 @@ fn with_client<T>(ca: &StepCa, our_clock: Option<i64>, work: impl AsyncFnOnce(&S
             Some(now) => Env::fixed([], now),
             None => Env::os(),
         };
-        let settings = Settings::from_texts(None, Some(b"127.0.0.1 localhost"));
+        let settings = ResolverSettings::from_texts(None, Some(b"127.0.0.1 localhost"));
         let net =
             Net::new(&Env::fixed([], now()), &settings, Duration::from_secs(30), None).expect("a network");
         let roots = vec![ca.root_der().to_vec().into()];

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rcgen::{CertificateParams, DistinguishedName, KeyPair, PublicKeyData as _};
 use rustls::pki_types::CertificateDer;
-use trustup::acme::{Accept, AccountStore, KeptOrder, Report, Settings, obtain};
+use trustup::acme::{Accept, AccountStore, AcmeSettings, KeptOrder, Report, obtain};
 use trustup::cert::{Certificate, SubjectAltName};
 use trustup::env::Env;
 use trustup::error::{Error, Result};
@@ -83,7 +83,7 @@ impl MemoryStore {
 
 /// One who asks an ACME server for certificates.
 pub struct AcmeClient {
-    pub settings: Settings,
+    pub settings: AcmeSettings,
     pub store: MemoryStore,
     pub timeout: Duration,
     pub variables: Vec<(String, String)>,
@@ -101,7 +101,7 @@ impl AcmeClient {
     /// For the server with this directory, whose HTTPS ends in `root` (DER).
     pub fn new(directory: &str, root: &[u8]) -> AcmeClient {
         AcmeClient {
-            settings: Settings {
+            settings: AcmeSettings {
                 directory: Url::parse(directory).expect("URL"),
                 challenge: None,
                 http_listen: None,
@@ -148,7 +148,7 @@ impl AcmeClient {
         let (store, settings, lines, on_line) = (&mut self.store, &self.settings, &self.lines, &self.on_line);
         let accept = &*self.accept;
         lines.borrow_mut().clear();
-        let hosts = dns::Settings::from_texts(None, Some(self.hosts.as_bytes()));
+        let hosts = dns::ResolverSettings::from_texts(None, Some(self.hosts.as_bytes()));
         let chain = runtime.block_on(async {
             let net = Net::new(&env, &hosts, self.timeout, None)?;
             let trust = Trust::Roots { roots: self.roots.clone(), vouched_by: "the test's root".to_owned() };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use tempfile::TempDir;
 use trustup::cert::{Certificate, input};
-use trustup::error::Kind;
+use trustup::error::ErrorKind;
 
 use crate::openssl::openssl;
 
@@ -127,7 +127,7 @@ fn t6_private_keys_are_recognised_in_every_format() {
             continue;
         }
         let error = read(directory.path(), &name).expect_err(&name);
-        assert_eq!(error.kind(), Kind::Usage);
+        assert_eq!(error.kind(), ErrorKind::Usage);
         assert!(error.what().contains("private key"), "{name}: {error}");
     }
     // What is public is not mistaken for a key, though it is no certificate either.

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use trustup::trust::runtimes::{RootLocations, Variable, profile, render, variables};
+use trustup::trust::runtimes::{ProgramVariable, RootLocations, profile, render, variables};
 
 use crate::support::binary;
 
@@ -81,7 +81,7 @@ impl Scene {
         stdout
     }
 
-    fn wanted(&self) -> Vec<Variable> {
+    fn wanted(&self) -> Vec<ProgramVariable> {
         variables(&self.roots, |_| None)
     }
 }
@@ -103,7 +103,7 @@ fn ours(environment: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-fn expected(variables: &[Variable]) -> Vec<Vec<u8>> {
+fn expected(variables: &[ProgramVariable]) -> Vec<Vec<u8>> {
     let mut all: Vec<Vec<u8>> =
         variables.iter().map(|one| format!("{}={}", one.name, one.value).into_bytes()).collect();
     all.sort();
@@ -136,7 +136,7 @@ fn t15_a_comment_about_what_is_kept_runs_nothing() {
     let set = "/x\ntouch x\r\n$(touch x)\u{2028}`touch x`'";
     let kept = variables(&scene.roots, |name| (name == "SSL_CERT_FILE").then(|| set.to_owned()));
     let printed = render::sh(&kept).unwrap().join("\n");
-    let given: Vec<Variable> = kept.into_iter().filter(|variable| variable.kept.is_none()).collect();
+    let given: Vec<ProgramVariable> = kept.into_iter().filter(|variable| variable.kept.is_none()).collect();
     for shell in SHELLS {
         let environment = scene.shell(shell, "-euc", "eval \"$1\"; env -0", &printed);
         assert_eq!(ours(&environment), expected(&given), "{shell:?}");

@@ -33,7 +33,7 @@ impl Key {
 
 /// What is done with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum UpdateAction {
     Add,
     /// This record alone: others of the same name stay.
     Delete,
@@ -59,7 +59,7 @@ pub(super) fn update(
     zone: &Name,
     name: &Name,
     value: &str,
-    action: Action,
+    action: UpdateAction,
     key: &Key,
     now: u64,
 ) -> Result<(u16, Vec<u8>)> {
@@ -67,7 +67,7 @@ pub(super) fn update(
     message.add_query(Query::query(zone.clone(), RecordType::SOA));
     let text = RData::TXT(TXT::new(vec![value.to_owned()]));
     let mut record = Record::from_rdata(name.clone(), TTL, text);
-    if action == Action::Delete {
+    if action == UpdateAction::Delete {
         // RFC 2136 section 2.5.4.
         (record.dns_class, record.ttl) = (DNSClass::NONE, 0);
     }

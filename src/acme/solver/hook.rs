@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::acme::Report;
 use crate::acme::order::Answer;
 use crate::env::Env;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::native;
 use crate::net::Client;
 use crate::rootfs::host;
@@ -74,7 +74,7 @@ impl<'a> Hook<'a> {
             self.present.push(record.clone());
             let left = self.client.left();
             self.call(native::run_hook, "present", &record, left.min(CALL_TIMEOUT)).map_err(|error| {
-                let is_late = error.kind() == Kind::Unreachable && left < CALL_TIMEOUT;
+                let is_late = error.kind() == ErrorKind::Unreachable && left < CALL_TIMEOUT;
                 if is_late { error.hint("`--timeout 10m` gives it more time") } else { error }
             })?;
             report.say(&format!("dns-01: `{}` wrote the record at {}", self.program, record[0]));
@@ -115,7 +115,7 @@ impl<'a> Hook<'a> {
         let arguments: Vec<&str> =
             self.arguments.iter().map(String::as_str).chain([action, &record[0], &record[1]]).collect();
         run(self.client.env(), self.program, &arguments, timeout).map_err(|error| {
-            if error.kind() != Kind::Failed {
+            if error.kind() != ErrorKind::Failed {
                 return error;
             }
             // The command with its arguments is where it failed.
@@ -141,7 +141,7 @@ mod tests {
     fn records_that_cannot_be_taken_away_take_their_time_together() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
         let _inside = runtime.enter();
-        let (env, names) = (Env::fixed([], 0), dns::Settings::from_texts(None, None));
+        let (env, names) = (Env::fixed([], 0), dns::ResolverSettings::from_texts(None, None));
         let net = Net::new(&env, &names, Duration::from_secs(60), None).expect("net");
         let url = "https://ca.test/".parse().expect("URL");
         let client = net.client(&url, &Trust::Unverified).expect("client");

@@ -16,7 +16,7 @@ use self::hook::Hook;
 use self::rfc2136::Zone;
 use self::webroot::Webroot;
 use super::order::Answer;
-use super::{ChallengeType, DnsSolver, Report, Settings};
+use super::{AcmeSettings, ChallengeType, DnsSolver, Report};
 use crate::error::{Error, Result};
 use crate::listener::Listener;
 use crate::net::Client;
@@ -25,7 +25,7 @@ use crate::net::Client;
 ///
 /// # Errors
 /// A webroot that is no directory, a hook that is not safe to run, a name server that is none.
-pub(super) fn check(settings: &Settings) -> Result<()> {
+pub(super) fn check(settings: &AcmeSettings) -> Result<()> {
     if let Some(webroot) = &settings.webroot {
         Webroot::open(webroot)?;
     }
@@ -38,7 +38,7 @@ pub(super) fn check(settings: &Settings) -> Result<()> {
 
 /// The means of all challenges, and what is up.
 pub(super) struct Solvers<'a> {
-    settings: &'a Settings,
+    settings: &'a AcmeSettings,
     listeners: Vec<Listener>,
     webroot: Option<Webroot>,
     hook: Option<Hook<'a>>,
@@ -47,7 +47,7 @@ pub(super) struct Solvers<'a> {
 
 impl<'a> Solvers<'a> {
     /// The means of these settings, checked with [`check`]; nothing is put up.
-    pub(super) fn new(client: &'a Client, settings: &'a Settings) -> Result<Self> {
+    pub(super) fn new(client: &'a Client, settings: &'a AcmeSettings) -> Result<Self> {
         let (hook, zone) = match &settings.dns {
             Some(DnsSolver::Hook(command)) => (Hook::new(command, client), None),
             Some(DnsSolver::Rfc2136(server)) => (None, Some(Zone::new(server, client)?)),

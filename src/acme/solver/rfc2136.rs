@@ -10,12 +10,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-use super::dns_update::{self as message, Action, Key};
+use super::dns_update::{self as message, Key, UpdateAction};
 use crate::acme::Report;
 use crate::acme::order::Answer;
 use crate::acme::pause::Pause;
 use crate::acme::settings::Rfc2136;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::net::Client;
 use crate::runtime;
 use crate::text;
@@ -100,7 +100,7 @@ impl<'a> Zone<'a> {
         let mut at = name.clone();
         for _ in 0..=MAX_ALIASES {
             let done = self.update(&at, value).await;
-            let is_silent = done.as_ref().is_err_and(|error| error.kind() == Kind::Unreachable);
+            let is_silent = done.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unreachable);
             let target = if is_silent { None } else { self.alias_of(&at).await? };
             match (done, target) {
                 (Err(error), None) if at == *name => return Err(error),
@@ -129,11 +129,11 @@ impl<'a> Zone<'a> {
             None => self.find_zone(name).await?,
         };
         let written = Written { zone, name: name.clone(), value: value.to_owned() };
-        let (id, request) = self.message(&written, Action::Add)?;
+        let (id, request) = self.message(&written, UpdateAction::Add)?;
         // Before the answer: an update that was not answered may have been made all the same.
         self.written.push(written);
         let done = self.send(name, id, &request).await;
-        if done.as_ref().is_err_and(|error| error.kind() != Kind::Unreachable) {
+        if done.as_ref().is_err_and(|error| error.kind() != ErrorKind::Unreachable) {
             self.written.pop();
         }
         done
@@ -156,7 +156,7 @@ impl<'a> Zone<'a> {
         // Taken at the end: cut short, it is done again by `drop`.
         for written in self.written.iter().rev() {
             let done = async {
-                let (id, request) = self.message(written, Action::Delete)?;
+                let (id, request) = self.message(written, UpdateAction::Delete)?;
                 self.send(&written.name, id, &request).await
             };
             match timeout_at(until, done).await {
@@ -169,7 +169,7 @@ impl<'a> Zone<'a> {
     }
 
     /// The number of the update, and its bytes.
-    fn message(&self, written: &Written, action: Action) -> Result<(u16, Vec<u8>)> {
+    fn message(&self, written: &Written, action: UpdateAction) -> Result<(u16, Vec<u8>)> {
         let now = u64::try_from(self.client.env().now()).unwrap_or_default();
         let Written { zone, name, value } = written;
         message::update(zone, name, value, action, &self.key, now)
@@ -223,7 +223,7 @@ impl<'a> Zone<'a> {
                     "the name server `{}` accepted the update, but does not answer with the record",
                     text::escape(&self.host)
                 );
-                return Err(Error::new(Kind::Unreachable, what).at(&written.name));
+                return Err(Error::new(ErrorKind::Unreachable, what).at(&written.name));
             }
             sleep(wait).await;
         }

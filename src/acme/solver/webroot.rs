@@ -11,7 +11,7 @@ use crate::rootfs::directory::{Attributes, Directory};
 use crate::rootfs::file_set::{After, Before, Change, FileSet, Rules};
 use crate::rootfs::path::child;
 use crate::rootfs::tree::{self, Node};
-use crate::rootfs::{Kind, Meta, Sysroot, host};
+use crate::rootfs::{FileKind, Meta, Sysroot, host};
 
 /// What a web server of another user must be able to enter and read.
 const DIRECTORY_MODE: u32 = 0o755;
@@ -30,7 +30,7 @@ impl Webroot {
     /// Opens `directory`; links in its own path are the user's.
     pub(super) fn open(directory: &Path) -> Result<Self> {
         match host::stat(directory)? {
-            Some(meta) if meta.kind == Kind::Directory => {}
+            Some(meta) if meta.kind == FileKind::Directory => {}
             _ => {
                 return Err(Error::usage("the webroot is not a directory")
                     .at(directory.display())
@@ -82,7 +82,7 @@ impl Webroot {
                     self.apply(&path, &Node::Absent, After::Directory(DIRECTORY_MODE, None))?;
                     self.made.push(path.clone());
                 }
-                Some(meta) if meta.kind == Kind::Directory => {}
+                Some(meta) if meta.kind == FileKind::Directory => {}
                 Some(_) => {
                     return Err(Error::failed(
                         "expected a directory for the answer, found something else",
@@ -140,7 +140,7 @@ fn directory_path() -> &'static str {
 /// CAs give out the same token again while a name is to be validated.
 fn is_left(directory: &Directory, name: &str, content: &[u8]) -> Result<bool> {
     let (uid, size) = (crate::privilege::uid(), content.len() as u64);
-    let ours = |meta: Meta| meta.kind == Kind::File && meta.uid == uid && meta.size == size;
+    let ours = |meta: Meta| meta.kind == FileKind::File && meta.uid == uid && meta.size == size;
     if !directory.lstat(name)?.is_some_and(ours) {
         return Ok(false);
     }

@@ -11,7 +11,7 @@ use crate::bootstrap::install::{install, known};
 use crate::bootstrap::request::{self, TrustRequest};
 use crate::bootstrap::selection::selection;
 use crate::bootstrap::trees::Trees;
-use crate::converge::Options;
+use crate::converge::ReconcileOptions;
 use crate::doctor;
 use crate::error::{Error, Result};
 use crate::native;
@@ -128,7 +128,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     request.check_name_of(&acquired)?;
 
     let selection = selection(&settings, env, &trees, request.wishes())?;
-    let options = Options {
+    let options = ReconcileOptions {
         stores: Some(&selection),
         updater: request.updater,
         leave_unwritable: trees.system.is_host(),

@@ -8,7 +8,7 @@ use std::time::Instant;
 use super::{CommandRow, Context, options};
 use crate::enroll::methods::table::{self, METHODS, MethodRow, Published};
 use crate::enroll::request::{IssueInput, IssueRequests, requests};
-use crate::enroll::{self, Outcome, Request, World};
+use crate::enroll::{self, IssueContext, IssueOutcome, IssueRequest};
 use crate::error::{Error, Result};
 use crate::native;
 use crate::runtime;
@@ -171,7 +171,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let recorded = context.trees()?.recorded(settings.is(&REQUIRE_PIN))?;
     let say = |line: &str| ui.detail(line);
     let warn = |line: &str| ui.warn(line);
-    let mut results: Vec<(Request, Result<Outcome>)> = Vec::new();
+    let mut results: Vec<(IssueRequest, Result<IssueOutcome>)> = Vec::new();
     // `--timeout` is for everything: a server that hangs leaves the other certificates their part of it.
     let wait = settings.wait().unwrap_or_default();
     let until = settings.get(&TIMEOUT).map(|timeout| Instant::now() + timeout.saturating_add(wait));
@@ -181,7 +181,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
             request.timeout = request.timeout.min(until.saturating_duration_since(Instant::now()) / others);
         }
         others = others.saturating_sub(1).max(1);
-        let world = World {
+        let world = IssueContext {
             env,
             host: &host,
             recorded: recorded.clone(),
@@ -197,7 +197,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     }
     let command = settings.all(&COMMAND);
     let before_service = !command.is_empty() && !context.is_dry_run();
-    let changed = results.iter().any(|(_, done)| done.as_ref().is_ok_and(Outcome::is_changed));
+    let changed = results.iter().any(|(_, done)| done.as_ref().is_ok_and(IssueOutcome::is_changed));
     let code = report::report(context, results, before_service)?;
     if code != 0 || !before_service {
         return Ok(code);

@@ -5,7 +5,7 @@ use crate::cli::output::enroll::{
     CertificateReport, EnrollFailure, EnrollReport, EnrolledReport, FailedAction, LeafFields, PairFiles,
     SkippedMethod,
 };
-use crate::enroll::{Action, Outcome, Request};
+use crate::enroll::{IssueAction, IssueOutcome, IssueRequest};
 use crate::error::{Error, Result};
 use crate::pair::check::Vouched;
 use crate::text;
@@ -19,7 +19,7 @@ const REPORT_AGAIN: &str =
 /// whether a command is executed next: a lost report does not stop it.
 pub(super) fn report(
     context: &Context,
-    results: Vec<(Request, Result<Outcome>)>,
+    results: Vec<(IssueRequest, Result<IssueOutcome>)>,
     before_service: bool,
 ) -> Result<u8> {
     let ui = context.ui;
@@ -73,12 +73,12 @@ pub(super) fn report(
     }
 }
 
-fn names(request: &Request, outcome: &Outcome) -> Vec<String> {
+fn names(request: &IssueRequest, outcome: &IssueOutcome) -> Vec<String> {
     let of_chain = outcome.chain.first().and_then(|leaf| leaf.subject_alt_names().ok());
     of_chain.unwrap_or_else(|| request.names.clone()).iter().map(ToString::to_string).collect()
 }
 
-fn say(context: &Context, request: &Request, outcome: &Outcome) {
+fn say(context: &Context, request: &IssueRequest, outcome: &IssueOutcome) {
     let ui = context.ui;
     for (method, why) in &outcome.skipped {
         ui.say(format!("`{method}` was not used: {why}"));
@@ -86,20 +86,20 @@ fn say(context: &Context, request: &Request, outcome: &Outcome) {
     let names = names(request, outcome).join(", ");
     let (cert, reason) = (&request.outputs.cert, &outcome.reason);
     match outcome.action {
-        Action::Kept => ui.say(format!("nothing to do: `{cert}` for {names}: {reason}")),
-        Action::PlacedAgain => ui.say(format!("put right `{cert}` for {names}: {reason}")),
-        Action::Planned => match outcome.method {
+        IssueAction::Kept => ui.say(format!("nothing to do: `{cert}` for {names}: {reason}")),
+        IssueAction::PlacedAgain => ui.say(format!("put right `{cert}` for {names}: {reason}")),
+        IssueAction::Planned => match outcome.method {
             Some(method) => ui.say(format!("would get `{cert}` for {names} by `{method}`: {reason}")),
             None => ui.say(format!("would put right `{cert}` for {names}: {reason}")),
         },
-        Action::TakenUp => {
+        IssueAction::TakenUp => {
             ui.say(format!("placed `{cert}` for {names}, from a run that was interrupted: {reason}"))
         }
-        Action::Issued => {
+        IssueAction::Issued => {
             let by = outcome.method.map(|method| format!(" by `{method}`")).unwrap_or_default();
             ui.say(format!("got `{cert}` for {names}{by}: {reason}"));
         }
-        Action::KeptForNow => {
+        IssueAction::KeptForNow => {
             let until = outcome.chain.first().map(|leaf| text::moment(leaf.not_after())).unwrap_or_default();
             // Also where only errors are wanted: the next that is heard of it may be that it has expired.
             let mut loud = ui;
@@ -113,7 +113,7 @@ fn say(context: &Context, request: &Request, outcome: &Outcome) {
             }
         }
     }
-    if let (Some(leaf), false) = (outcome.chain.first(), outcome.action == Action::KeptForNow) {
+    if let (Some(leaf), false) = (outcome.chain.first(), outcome.action == IssueAction::KeptForNow) {
         let due = outcome.due.map(|due| format!(", due from {}", text::moment(due))).unwrap_or_default();
         ui.say(format!("  valid until {}{due}; issued by {}", text::moment(leaf.not_after()), leaf.issuer()));
     }
@@ -122,7 +122,7 @@ fn say(context: &Context, request: &Request, outcome: &Outcome) {
     }
 }
 
-fn as_json(request: &Request, outcome: &Outcome) -> CertificateReport {
+fn as_json(request: &IssueRequest, outcome: &IssueOutcome) -> CertificateReport {
     let skipped = outcome.skipped.iter().map(|(method, why)| SkippedMethod { method, why: why.clone() });
     let certificate = outcome.chain.first().map(|leaf| LeafFields {
         fingerprint: leaf.fingerprint(),
@@ -151,7 +151,7 @@ fn as_json(request: &Request, outcome: &Outcome) -> CertificateReport {
     }))
 }
 
-fn failure(request: &Request, error: &Error) -> CertificateReport {
+fn failure(request: &IssueRequest, error: &Error) -> CertificateReport {
     CertificateReport::Failed(Box::new(EnrollFailure {
         action: FailedAction::Failed,
         changed: !error.changed().is_empty(),
@@ -161,7 +161,7 @@ fn failure(request: &Request, error: &Error) -> CertificateReport {
     }))
 }
 
-fn files(request: &Request) -> PairFiles {
+fn files(request: &IssueRequest) -> PairFiles {
     let outputs = &request.outputs;
     PairFiles {
         cert: outputs.cert.clone(),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::enroll::Action;
+use crate::enroll::IssueAction;
 use crate::fingerprint::Fingerprint;
 use crate::ui::json::{ErrorDetails, JsonReport, UtcTime};
 
@@ -39,7 +39,7 @@ pub(crate) enum CertificateReport {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct EnrolledReport {
     /// What was done.
-    pub(crate) action: Action,
+    pub(crate) action: IssueAction,
     /// Whether any file changed.
     pub(crate) changed: bool,
     /// Why, in one line.

@@ -8,7 +8,7 @@ use clap::ArgAction;
 use super::super::*;
 use crate::enroll::methods::table::{METHODS, variants};
 use crate::settings::rows::ALL;
-use crate::settings::{Flag, Kind, Reason, Row, Variable};
+use crate::settings::{Flag, OptionKind, Reason, Row, Variable};
 
 /// What each command needs besides options.
 fn line(command: &str) -> Vec<OsString> {
@@ -34,7 +34,7 @@ fn values(row: &dyn Row) -> Vec<String> {
     let pin = "ab".repeat(32);
     let values = ["30s", "http-01", "127.0.0.1:80", "0640", "ec-p256", "web.test", "https://a.test/x", &pin];
     let words = match row.spec().kind {
-        Kind::Words(words) => words(),
+        OptionKind::Words(words) => words(),
         _ => Vec::new(),
     };
     words.into_iter().chain(values.map(ToOwned::to_owned)).collect()
@@ -62,7 +62,7 @@ fn every_option_of_every_command_can_be_set_by_its_variable() {
             let spec = taken.row.spec();
             let Some(variable) = spec.variable() else { continue };
             let command = row.name;
-            if let Kind::Switch = spec.kind {
+            if let OptionKind::Switch = spec.kind {
                 switches += 1;
                 for (value, wanted) in [("1", true), ("yes", true), ("0", false), ("off", false), ("", false)]
                 {

@@ -10,7 +10,7 @@ use snapbox::data::DataFormat;
 use super::super::{CommandRow, bootstrap, enroll};
 use crate::enroll::methods::table::METHODS;
 use crate::settings::rows::ALL;
-use crate::settings::{Kind, Row};
+use crate::settings::{OptionKind, Row};
 
 const HEAD: &str = "# Keys of trustup.toml
 
@@ -21,16 +21,16 @@ Made from the table of options (`SNAPSHOTS=overwrite cargo test --lib cli`). Wha
 /// What a key takes, in a word or two.
 fn value(row: &dyn Row) -> String {
     let word = match row.spec().kind {
-        Kind::Switch => return "`true`, `false`".to_owned(),
-        Kind::Words(words) => {
+        OptionKind::Switch => return "`true`, `false`".to_owned(),
+        OptionKind::Words(words) => {
             return words().iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
         }
-        Kind::Path => "absolute path",
-        Kind::Secret => "secret",
-        Kind::Address if row.spec().value_name != "URL" => "text",
-        Kind::Address => "URL",
-        Kind::Text if row.spec().integers == Some(8) => "octal mode",
-        Kind::Text => "text",
+        OptionKind::Path => "absolute path",
+        OptionKind::Secret => "secret",
+        OptionKind::Address if row.spec().value_name != "URL" => "text",
+        OptionKind::Address => "URL",
+        OptionKind::Text if row.spec().integers == Some(8) => "octal mode",
+        OptionKind::Text => "text",
     };
     if row.is_repeatable() { format!("list: {word}") } else { word.to_owned() }
 }

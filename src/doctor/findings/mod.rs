@@ -19,7 +19,7 @@ use crate::cert::Purpose;
 use crate::dev_ca::ROOT_NAME;
 use crate::env::Env;
 use crate::error::Result;
-use crate::rootfs::Kind;
+use crate::rootfs::FileKind;
 use crate::rootfs::path::child;
 use crate::text;
 use crate::trust::facts::Facts;
@@ -157,7 +157,7 @@ fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<StoreFinding
                         mendable: false,
                     });
                 }
-                Some(meta) if meta.kind == Kind::Directory => {
+                Some(meta) if meta.kind == FileKind::Directory => {
                     for name in view.actual_names(path)? {
                         roots += view.actual_certificates(&child(path, &name)).map_or(0, |found| found.len());
                     }

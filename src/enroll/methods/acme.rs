@@ -9,12 +9,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::{About, Failure, Issue, Method, Order, trust};
+use super::{Failure, Issue, IssueFacts, IssueOrder, Method, trust};
 use crate::acme::{self, AccountStore, ChallengeType, DnsSolver, Eab, KeptOrder, Rfc2136};
 use crate::cert::Certificate;
 use crate::enroll::trust::Ca;
 use crate::env::Env;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::KeyType;
 use crate::net::Trust;
@@ -24,7 +24,7 @@ use crate::pair::pending::{Attempt, ORDER_FORMAT, Pending};
 use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::{try_write_file, write_file};
 use crate::rootfs::{Sysroot, host, split};
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, SecretSource};
 use crate::source::system;
 use crate::versioned::Unreadable;
 
@@ -35,7 +35,7 @@ pub(super) use super::acme_options::ROW;
 
 /// Who writes the records of dns-01.
 #[derive(Clone, Debug)]
-pub(crate) enum Dns {
+pub(crate) enum DnsMethod {
     /// A program with its first arguments.
     Hook(Vec<String>),
     /// A name server that takes updates.
@@ -47,13 +47,13 @@ pub(crate) enum Dns {
         /// Name of the TSIG key.
         key_name: String,
         /// The key in base64.
-        secret: Source,
+        secret: SecretSource,
     },
 }
 
 /// What the user says of the server.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Options {
+pub(crate) struct AcmeOptions {
     /// The directory; `None` for that of an ACME provisioner of the CA.
     pub(crate) directory: Option<Url>,
     /// The ACME provisioner; `None` for the only one.
@@ -67,9 +67,9 @@ pub(crate) struct Options {
     /// A running web server's directory.
     pub(crate) webroot: Option<PathBuf>,
     /// Who writes the records of dns-01.
-    pub(crate) dns: Option<Dns>,
+    pub(crate) dns: Option<DnsMethod>,
     /// The external account: identifier and MAC key in base64url.
-    pub(crate) eab: Option<(String, Source)>,
+    pub(crate) eab: Option<(String, SecretSource)>,
     /// Where the account's key is kept; `None` for beside the pair's key.
     pub(crate) account_key: Option<PathBuf>,
     /// For a new account.
@@ -86,8 +86,8 @@ pub(crate) struct Options {
 
 /// An ACME server.
 #[derive(Debug)]
-pub(crate) struct Acme {
-    options: Options,
+pub(crate) struct AcmeMethod {
+    options: AcmeOptions,
     secrets: OnceCell<Secrets>,
 }
 
@@ -99,7 +99,7 @@ struct Secrets {
     warnings: RefCell<Vec<String>>,
 }
 
-impl Method for Acme {
+impl Method for AcmeMethod {
     fn name(&self) -> &'static str {
         NAME
     }
@@ -117,7 +117,7 @@ impl Method for Acme {
         })
     }
 
-    fn check(&self, about: &About<'_>) -> Result<()> {
+    fn check(&self, about: &IssueFacts<'_>) -> Result<()> {
         let directory = match &self.options.directory {
             Some(directory) => directory,
             None => {
@@ -127,18 +127,18 @@ impl Method for Acme {
         self.settings(directory, about)?.check(about.names)
     }
 
-    fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
+    fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a> {
         Box::pin(self.obtain(order))
     }
 }
 
-impl Acme {
+impl AcmeMethod {
     /// With these options; secrets are read when they are needed.
-    pub(crate) fn new(options: Options) -> Self {
-        Acme { options, secrets: OnceCell::new() }
+    pub(crate) fn new(options: AcmeOptions) -> Self {
+        AcmeMethod { options, secrets: OnceCell::new() }
     }
 
-    async fn obtain(&self, order: &mut Order<'_>) -> Result<Vec<Certificate>, Failure> {
+    async fn obtain(&self, order: &mut IssueOrder<'_>) -> Result<Vec<Certificate>, Failure> {
         let directory = match &self.options.directory {
             Some(directory) => directory.clone(),
             None => self.directory_of_ca(order).await?,
@@ -149,8 +149,8 @@ impl Acme {
         self.secrets()?.warnings.take().iter().for_each(|warning| (order.warn)(warning));
         let csr = order.key.csr(order.about.names, None)?;
         let place = match &self.options.account_key {
-            Some(path) => Place::At(path),
-            None => Place::Beside(Fingerprint::of(directory.as_str().as_bytes()).short(16)),
+            Some(path) => AccountLocation::At(path),
+            None => AccountLocation::Beside(Fingerprint::of(directory.as_str().as_bytes()).short(16)),
         };
         let mut account = Account { place, env: order.about.env, pending: order.pending, warn: order.warn };
         let report = acme::Report { say: order.say, warn: order.warn };
@@ -164,9 +164,9 @@ impl Acme {
     }
 
     /// As the client of the protocol takes them; secrets are read.
-    fn settings(&self, directory: &Url, about: &About<'_>) -> Result<acme::Settings> {
+    fn settings(&self, directory: &Url, about: &IssueFacts<'_>) -> Result<acme::AcmeSettings> {
         let secrets = self.secrets()?;
-        Ok(acme::Settings {
+        Ok(acme::AcmeSettings {
             directory: directory.clone(),
             challenge: self.options.challenge,
             http_listen: self.options.http_listen,
@@ -184,7 +184,7 @@ impl Acme {
     }
 
     /// The directory of the CA's ACME provisioner.
-    async fn directory_of_ca(&self, order: &mut Order<'_>) -> Result<Url, Failure> {
+    async fn directory_of_ca(&self, order: &mut IssueOrder<'_>) -> Result<Url, Failure> {
         let mut url = order.about.ca.url()?.clone();
         let name = match &self.options.provisioner {
             Some(name) => {
@@ -201,7 +201,7 @@ impl Acme {
 
     /// Whom the connection believes: roots that were given now or are the CA's alone; for another server the system's
     /// and what bootstrap recorded.
-    fn believed(&self, order: &Order<'_>, directory: &Url) -> Result<Trust> {
+    fn believed(&self, order: &IssueOrder<'_>, directory: &Url) -> Result<Trust> {
         let is_the_ca = order.about.ca.url.as_ref().is_some_and(|url| same_origin(url, directory));
         if let Some(roots) = order.roots.filter(|_| order.about.ca.is_given || is_the_ca) {
             return Ok(trust(roots));
@@ -222,7 +222,7 @@ impl Acme {
             return Ok(secrets);
         }
         let mut warnings = Vec::new();
-        let mut read = |source: &Source, what: &str| {
+        let mut read = |source: &SecretSource, what: &str| {
             let mut secret = Secret::read(source, what)?;
             warnings.extend(secret.warning.take());
             Ok::<_, Error>(secret)
@@ -236,8 +236,8 @@ impl Acme {
         };
         let dns = match &self.options.dns {
             None => None,
-            Some(Dns::Hook(program)) => Some(DnsSolver::Hook(program.clone())),
-            Some(Dns::Rfc2136 { server, zone, key_name, secret }) => {
+            Some(DnsMethod::Hook(program)) => Some(DnsSolver::Hook(program.clone())),
+            Some(DnsMethod::Rfc2136 { server, zone, key_name, secret }) => {
                 let what = "the TSIG key";
                 let decoded = BASE64.decode(read(secret, what)?.text(what)?.trim()).map_err(|_| {
                     Error::usage("the TSIG key is not base64")
@@ -258,7 +258,7 @@ impl Acme {
 
 /// Whether the CA has this ACME provisioner, as far as it says which ones it has: not every server that has such
 /// directories is a step-ca.
-async fn look_up(order: &mut Order<'_>, name: &str) -> Result<(), Failure> {
+async fn look_up(order: &mut IssueOrder<'_>, name: &str) -> Result<(), Failure> {
     if order.roots.is_none() {
         return Ok(());
     }
@@ -267,7 +267,7 @@ async fn look_up(order: &mut Order<'_>, name: &str) -> Result<(), Failure> {
         // Nor would it answer the next question.
         Err(failed)
             if failed.status.is_none()
-                && matches!(failed.error.kind(), Kind::Unreachable | Kind::NotTrusted) =>
+                && matches!(failed.error.kind(), ErrorKind::Unreachable | ErrorKind::NotTrusted) =>
         {
             Err(failed.into())
         }
@@ -277,14 +277,14 @@ async fn look_up(order: &mut Order<'_>, name: &str) -> Result<(), Failure> {
 
 /// The account's key, and what is under way for the pair.
 struct Account<'a> {
-    place: Place<'a>,
+    place: AccountLocation<'a>,
     env: &'a Env,
     pending: &'a mut Pending,
     warn: &'a dyn Fn(&str),
 }
 
 /// Where the account's key is kept.
-enum Place<'a> {
+enum AccountLocation<'a> {
     At(&'a Path),
     /// Beside the pair's key, under the name of the server.
     Beside(String),
@@ -299,15 +299,15 @@ impl Account<'_> {
 impl AccountStore for Account<'_> {
     fn place(&self) -> String {
         match &self.place {
-            Place::At(path) => path.display().to_string(),
-            Place::Beside(id) => self.beside(id),
+            AccountLocation::At(path) => path.display().to_string(),
+            AccountLocation::Beside(id) => self.beside(id),
         }
     }
 
     fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>> {
         match &self.place {
-            Place::Beside(id) => self.pending.account(id),
-            Place::At(path) => {
+            AccountLocation::Beside(id) => self.pending.account(id),
+            AccountLocation::At(path) => {
                 let (host, path) = (Sysroot::open(Path::new("/"))?, host::absolute_text(path)?);
                 let Some((bytes, meta)) = host.read(&path, FILE_LIMIT)? else { return Ok(None) };
                 let bytes = Zeroizing::new(bytes);
@@ -327,8 +327,8 @@ impl AccountStore for Account<'_> {
     fn prepare(&mut self) -> Result<()> {
         match &self.place {
             // The new key of the pair was written there a moment ago.
-            Place::Beside(_) => Ok(()),
-            Place::At(path) => File::open(path)?.prepare(),
+            AccountLocation::Beside(_) => Ok(()),
+            AccountLocation::At(path) => AccountFile::open(path)?.prepare(),
         }
     }
 
@@ -336,13 +336,13 @@ impl AccountStore for Account<'_> {
         let Some(content) = self.load()? else { return Ok(None) };
         let suffix = format!("old-{}", Fingerprint::of(&content).short(8));
         match &self.place {
-            Place::Beside(id) => {
+            AccountLocation::Beside(id) => {
                 let id = format!("{id}.{suffix}");
                 self.pending.save_account(&id, &content)?;
                 Ok(Some(self.beside(&id)))
             }
-            Place::At(path) => {
-                let file = File::open(path)?;
+            AccountLocation::At(path) => {
+                let file = AccountFile::open(path)?;
                 file.replace(&format!("{}.{suffix}", file.path), &content)?;
                 Ok(Some(format!("{}.{suffix}", file.path)))
             }
@@ -351,9 +351,9 @@ impl AccountStore for Account<'_> {
 
     fn save(&mut self, content: &[u8]) -> Result<()> {
         match &self.place {
-            Place::Beside(id) => self.pending.save_account(id, content),
-            Place::At(path) => {
-                let file = File::open(path)?;
+            AccountLocation::Beside(id) => self.pending.save_account(id, content),
+            AccountLocation::At(path) => {
+                let file = AccountFile::open(path)?;
                 file.replace(&file.path, content)
             }
         }
@@ -387,21 +387,21 @@ impl AccountStore for Account<'_> {
 }
 
 /// A file that the user named, in its directory.
-struct File {
+struct AccountFile {
     path: String,
     host: Sysroot,
 }
 
 const FILE_ATTRIBUTES: Attributes = Attributes { mode: 0o600, owner: None, modified: None };
 
-impl File {
-    fn open(path: &Path) -> Result<File> {
+impl AccountFile {
+    fn open(path: &Path) -> Result<AccountFile> {
         let path = host::absolute_text(path)?;
         let host = Sysroot::open(Path::new("/"))?;
         host.directory(split(&path).0).map_err(|error| {
             error.hint("`--account-key FILE` keeps the account's key: create its directory first")
         })?;
-        Ok(File { path, host })
+        Ok(AccountFile { path, host })
     }
 
     /// Whether it can be replaced, found out as far as that goes without doing it.

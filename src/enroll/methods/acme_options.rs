@@ -7,13 +7,13 @@ use std::time::Duration;
 use url::Url;
 
 use super::PROVISIONER;
-use super::acme::{Acme, Dns, Options};
+use super::acme::{AcmeMethod, AcmeOptions, DnsMethod};
 use super::table::{MethodRow, Published};
 use crate::acme::ChallengeType;
 use crate::error::{Error, Result};
 use crate::key::KeyType;
 use crate::listener::Listener;
-use crate::secret::Source;
+use crate::secret::SecretSource;
 use crate::settings::{Opt, Origin, Reason, Row, Settings};
 
 /// An ACME server looks at names from outside, and takes its time.
@@ -59,12 +59,12 @@ static RFC2136_ALGORITHM: Opt<String> =
         .without_flag()
         .keys(&["enroll.rfc2136.algorithm"])
         .help("The algorithm of the TSIG key");
-static RFC2136_KEY_FILE: Opt<Source> = Opt::secret("rfc2136-key-file")
+static RFC2136_KEY_FILE: Opt<SecretSource> = Opt::secret("rfc2136-key-file")
     .keys(&["enroll.rfc2136.secret"])
     .help("The TSIG key in base64: a file, `-` for standard input, or `fd:N`");
 static EAB_KID: Opt<String> =
     Opt::text("eab-kid", "KID").keys(&["enroll.eab_kid"]).help("Identifier of the external account");
-static EAB_HMAC_KEY_FILE: Opt<Source> = Opt::secret("eab-hmac-key-file")
+static EAB_HMAC_KEY_FILE: Opt<SecretSource> = Opt::secret("eab-hmac-key-file")
     .keys(&["enroll.eab_hmac_key"])
     .help("Its MAC key in base64url: a file, `-` for standard input, or `fd:N`");
 static ACCOUNT_KEY: Opt<PathBuf> = Opt::path("account-key", "FILE")
@@ -141,7 +141,7 @@ pub(super) static ROW: MethodRow = MethodRow {
     beside_file: &[],
     published: Published::Otherwise,
     timeout: TIMEOUT,
-    build: |settings, _| Ok(Box::new(Acme::new(options(settings)?))),
+    build: |settings, _| Ok(Box::new(AcmeMethod::new(options(settings)?))),
     is_complete: |_| Ok(true),
 };
 
@@ -149,7 +149,7 @@ pub(super) static ROW: MethodRow = MethodRow {
 ///
 /// # Errors
 /// A part of what belongs together; what says the same twice; what the chosen challenge never uses.
-fn options(settings: &Settings) -> Result<Options> {
+fn options(settings: &Settings) -> Result<AcmeOptions> {
     let eab: [&dyn Row; 2] = [&EAB_KID, &EAB_HMAC_KEY_FILE];
     all_or_none(settings, &eab)?;
     if settings.has(&DIRECTORY) && settings.has(&PROVISIONER) {
@@ -161,7 +161,7 @@ fn options(settings: &Settings) -> Result<Options> {
         ));
     }
     refuse_unused(settings)?;
-    Ok(Options {
+    Ok(AcmeOptions {
         directory: settings.get(&DIRECTORY).cloned(),
         provisioner: settings.get(&PROVISIONER).cloned(),
         challenge: settings.get(&CHALLENGE).copied(),
@@ -216,7 +216,7 @@ fn refuse_unused(settings: &Settings) -> Result<()> {
 }
 
 /// Who writes the records of dns-01. A hook is never a variable, and so goes before a name server of the variables.
-fn dns(settings: &Settings) -> Result<Option<Dns>> {
+fn dns(settings: &Settings) -> Result<Option<DnsMethod>> {
     let server: [&dyn Row; 4] = [&RFC2136_SERVER, &RFC2136_ZONE, &RFC2136_KEY_NAME, &RFC2136_KEY_FILE];
     let hook = settings.all(&DNS_HOOK);
     if let Some(program) = hook.first() {
@@ -233,7 +233,7 @@ fn dns(settings: &Settings) -> Result<Option<Dns>> {
             let error = error.hint("it is run without a shell, and found without PATH");
             return Err(settings.blame(&DNS_HOOK, error));
         }
-        return Ok(Some(Dns::Hook(hook.to_vec())));
+        return Ok(Some(DnsMethod::Hook(hook.to_vec())));
     }
     all_or_none(settings, &[&RFC2136_SERVER, &RFC2136_KEY_NAME, &RFC2136_KEY_FILE])?;
     let there =
@@ -245,7 +245,7 @@ fn dns(settings: &Settings) -> Result<Option<Dns>> {
         }
         return Ok(None);
     };
-    Ok(Some(Dns::Rfc2136 {
+    Ok(Some(DnsMethod::Rfc2136 {
         server: server.clone(),
         zone: settings.get(&RFC2136_ZONE).cloned(),
         key_name: key_name.clone(),

@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use crate::cert::{Certificate, SubjectAltName};
 use crate::env::Env;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::key::PrivateKey;
 use crate::net::{Net, Trust};
@@ -74,10 +74,10 @@ pub(crate) trait Method {
     ///
     /// # Errors
     /// What is missing or cannot work.
-    fn check(&self, about: &About<'_>) -> Result<()>;
+    fn check(&self, about: &IssueFacts<'_>) -> Result<()>;
 
     /// Gets the certificate: the chain, leaf first. One try.
-    fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a>;
+    fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a>;
 }
 
 /// What a method answers with.
@@ -85,7 +85,7 @@ pub(crate) type Issue<'a> = Pin<Box<dyn Future<Output = Result<Vec<Certificate>,
 
 /// What is known before anything is asked.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct About<'a> {
+pub(crate) struct IssueFacts<'a> {
     /// The clock.
     pub(crate) env: &'a Env,
     /// The CA.
@@ -97,9 +97,9 @@ pub(crate) struct About<'a> {
 }
 
 /// What a method works on.
-pub(crate) struct Order<'a> {
+pub(crate) struct IssueOrder<'a> {
     /// What is known.
-    pub(crate) about: About<'a>,
+    pub(crate) about: IssueFacts<'a>,
     /// The network and the time that is left.
     pub(crate) net: &'a Net,
     /// The roots that vouch for the CA's connection; `None` where only the method knows.
@@ -132,7 +132,7 @@ pub(crate) struct Failure {
 impl From<Error> for Failure {
     /// A server that cannot be reached may be tried again; nothing was spent.
     fn from(error: Error) -> Self {
-        Failure { again: error.kind() == Kind::Unreachable, error, unsettled: false }
+        Failure { again: error.kind() == ErrorKind::Unreachable, error, unsettled: false }
     }
 }
 
@@ -143,7 +143,7 @@ impl From<RequestFailure> for Failure {
     }
 }
 
-impl Order<'_> {
+impl IssueOrder<'_> {
     /// The configured step-ca, over a connection that its roots vouch for.
     ///
     /// # Errors
@@ -191,7 +191,7 @@ pub(crate) fn only(provisioners: &Provisioners, word: &str) -> Result<String> {
 /// # Errors
 /// There is no name, or no CA.
 pub(super) fn minting<'a>(
-    order: &'a Order<'_>,
+    order: &'a IssueOrder<'_>,
     provisioner: &'a str,
     subject: &'a str,
 ) -> Result<mint::TokenRequest<'a>> {
@@ -218,7 +218,7 @@ pub(super) enum Spending<'a> {
 
 /// Has the CA sign for these names, and says why it does not.
 pub(super) async fn sign(
-    order: &mut Order<'_>,
+    order: &mut IssueOrder<'_>,
     method: &str,
     names: &[SubjectAltName],
     token: &str,
@@ -256,7 +256,7 @@ pub(super) async fn sign(
         Ok(signed) => return Ok(signed.chain),
         Err(failed) => failed,
     };
-    let again = failed.error.kind() == Kind::Unreachable;
+    let again = failed.error.kind() == ErrorKind::Unreachable;
     let unsettled = failed.is_unsettled();
     let error = if failed.status == Some(401) {
         // The token is spent in any case: what else the CA says only explains.

@@ -4,20 +4,22 @@
 use std::cell::OnceCell;
 
 use super::table::{MethodRow, Published, TIMEOUT};
-use super::{About, Failure, Issue, Method, Order, PROVISIONER, Spending, minting, named_provisioner, sign};
+use super::{
+    Failure, Issue, IssueFacts, IssueOrder, Method, PROVISIONER, Spending, minting, named_provisioner, sign,
+};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::rootfs::host;
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, SecretSource};
 use crate::settings::Opt;
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 
 use zeroize::Zeroizing;
 
-pub(crate) static PASSWORD_FILE: Opt<Source> = Opt::secret("password-file")
+pub(crate) static PASSWORD_FILE: Opt<SecretSource> = Opt::secret("password-file")
     .keys(&["enroll.password"])
     .help("Its password: a file, `-` for standard input, or `fd:N`");
-pub(crate) static PROVISIONER_KEY: Opt<Source> = Opt::key_file("provisioner-key")
+pub(crate) static PROVISIONER_KEY: Opt<SecretSource> = Opt::key_file("provisioner-key")
     .keys(&["enroll.provisioner_key"])
     .help("Its key: a private JWK, encrypted or not, or PEM, in a file, `-` or `fd:N`; then the CA is not asked for it");
 
@@ -46,39 +48,40 @@ pub(super) static ROW: MethodRow = MethodRow {
                 "`--password-file FILE` holds the provisioner's password, `--provisioner-key FILE` its key; in trustup.toml they are `password` and `provisioner_key`",
             ));
         }
-        Ok(Box::new(Provisioner::new(named_provisioner(settings), password.cloned(), key.cloned())))
+        Ok(Box::new(ProvisionerMethod::new(named_provisioner(settings), password.cloned(), key.cloned())))
     },
     is_complete: |settings| match settings.get(&PROVISIONER_KEY) {
-        Some(Source::File(path)) => Ok(host::stat(path)?.is_some()),
+        Some(SecretSource::File(path)) => Ok(host::stat(path)?.is_some()),
         _ => Ok(true),
     },
 };
 
 /// A JWK provisioner, and how its key is had.
-pub(crate) struct Provisioner {
+pub(crate) struct ProvisionerMethod {
     name: Option<String>,
     /// Where its password is.
-    password: Option<Source>,
+    password: Option<SecretSource>,
     /// Where its key is; else the CA is asked for it.
-    key: Option<Source>,
+    key: Option<SecretSource>,
     /// Read once, since a pipe gives it once.
     read_password: OnceCell<Secret>,
     read_key: OnceCell<(ProvisionerKey, Option<String>)>,
 }
 
-impl Method for Provisioner {
+impl Method for ProvisionerMethod {
     fn name(&self) -> &'static str {
         "provisioner"
     }
 
-    fn check(&self, about: &About<'_>) -> Result<()> {
+    fn check(&self, about: &IssueFacts<'_>) -> Result<()> {
         about.ca.url()?;
         if self.key.is_some() && self.name.is_none() {
             return Err(Error::usage("the provisioner's key is given, but not its name").hint(
                 "name it with `--provisioner NAME` (`provisioner` in trustup.toml); `step ca provisioner list` on the CA's host shows it",
             ));
         }
-        let is_stream = |source: &&Source| matches!(source, Source::Stdin | Source::Descriptor(_));
+        let is_stream =
+            |source: &&SecretSource| matches!(source, SecretSource::Stdin | SecretSource::Descriptor(_));
         let (key, password) = (self.key.as_ref(), self.password.as_ref());
         if key.filter(is_stream).is_some() && key == password {
             return Err(Error::usage(
@@ -95,17 +98,21 @@ impl Method for Provisioner {
         }
     }
 
-    fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
+    fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a> {
         Box::pin(self.obtain(order))
     }
 }
 
-impl Provisioner {
+impl ProvisionerMethod {
     /// The provisioner of this name (`None` for the only one). Its key is the one at `key`, which may be encrypted with the
     /// password at `password`; else the CA is asked for it, and the password is needed.
-    pub(crate) fn new(name: Option<String>, password: Option<Source>, key: Option<Source>) -> Self {
+    pub(crate) fn new(
+        name: Option<String>,
+        password: Option<SecretSource>,
+        key: Option<SecretSource>,
+    ) -> Self {
         let (read_password, read_key) = (OnceCell::new(), OnceCell::new());
-        Provisioner { name, password, key, read_password, read_key }
+        ProvisionerMethod { name, password, key, read_password, read_key }
     }
 
     fn password(&self) -> Result<&Secret> {
@@ -138,7 +145,7 @@ impl Provisioner {
         Ok(Some(self.read_key.get_or_init(|| (key, secret.warning.clone()))))
     }
 
-    async fn obtain(&self, order: &mut Order<'_>) -> Result<Vec<Certificate>, Failure> {
+    async fn obtain(&self, order: &mut IssueOrder<'_>) -> Result<Vec<Certificate>, Failure> {
         let key_of_file = self.key_of_file()?;
         let key_of_ca;
         let (name, key, provisioners) = match (key_of_file, &self.name) {

@@ -8,13 +8,13 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::table::{Building, MethodRow, Published, TIMEOUT};
-use super::{About, Issue, Method, Order, Spending, sign};
+use super::{Issue, IssueFacts, IssueOrder, Method, Spending, sign};
 use crate::cert::SubjectAltName;
 use crate::enroll::trust::{self, FromToken};
 use crate::error::{Error, Result};
 use crate::jose::jws;
 use crate::rootfs::host;
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, SecretSource};
 use crate::settings::{Opt, Origin, Reason, Settings};
 use crate::step_ca::diagnosis;
 
@@ -29,7 +29,7 @@ static TOKEN: Opt<Zeroizing<String>> =
         .never(Reason::ReadByItsMethod)
         .excludes(&["token-file"])
         .help("The token itself: better in a file or in TRUSTUP_TOKEN, since others see command lines");
-static TOKEN_FILE: Opt<Source> = Opt::secret("token-file")
+static TOKEN_FILE: Opt<SecretSource> = Opt::secret("token-file")
     .keys(&["enroll.token"])
     .help("The token: a file, `-` for standard input, or `fd:N` [default: TRUSTUP_TOKEN, /run/secrets/trustup_token, /run/secrets/ca_token]");
 
@@ -47,21 +47,21 @@ pub(super) static ROW: MethodRow = MethodRow {
     beside_file: &[&TOKEN, &TOKEN_FILE],
     published: Published::If(PUBLISHED),
     timeout: TIMEOUT,
-    build: |settings, building| Ok(Box::new(Token::new(find(settings, building)?))),
+    build: |settings, building| Ok(Box::new(TokenMethod::new(find(settings, building)?))),
     // Where it is found that nothing names is seen only then.
     is_complete: |settings| Ok(settings.has(&TOKEN) || settings.has(&TOKEN_FILE)),
 };
 
 /// Where the token is, the first that is there: the command line's, TRUSTUP_TOKEN_FILE, TRUSTUP_TOKEN, the file's, that of
 /// published images, a secret of the container engine.
-fn find(settings: &Settings, building: &mut Building<'_>) -> Result<Source> {
+fn find(settings: &Settings, building: &mut Building<'_>) -> Result<SecretSource> {
     if let Some(token) = settings.get(&TOKEN) {
         building.warnings.push("a token on the command line is seen by everybody on this machine: put it into a file (`--token-file`) or into TRUSTUP_TOKEN".to_owned());
-        return Ok(Source::Value("--token".to_owned(), token.clone()));
+        return Ok(SecretSource::Value("--token".to_owned(), token.clone()));
     }
     let variable = |name: &str| {
         let token = building.env.var(name)?;
-        Some(Source::Value(name.to_owned(), Zeroizing::new(token.to_owned())))
+        Some(SecretSource::Value(name.to_owned(), Zeroizing::new(token.to_owned())))
     };
     let of_file = matches!(settings.origin(&TOKEN_FILE), Some(Origin::File { .. }));
     let file = settings.get(&TOKEN_FILE).cloned();
@@ -75,17 +75,17 @@ fn find(settings: &Settings, building: &mut Building<'_>) -> Result<Source> {
     }
     for path in SECRETS {
         if host::stat(Path::new(path))?.is_some() {
-            return Ok(Source::File(path.into()));
+            return Ok(SecretSource::File(path.into()));
         }
     }
     let why =
         format!("neither `--token-file`, TRUSTUP_TOKEN, `{}` nor `{}` says one", SECRETS[0], SECRETS[1]);
-    Ok(Source::Missing("token".to_owned(), why))
+    Ok(SecretSource::Missing("token".to_owned(), why))
 }
 
 /// A one-time token.
-pub(crate) struct Token {
-    source: Source,
+pub(crate) struct TokenMethod {
+    source: SecretSource,
     /// Read once, since a pipe gives it once; also where it turns out to be no token.
     secret: OnceCell<Secret>,
     said: OnceCell<jws::DecodedToken>,
@@ -97,10 +97,10 @@ struct Read<'a> {
     said: &'a jws::DecodedToken,
 }
 
-impl Token {
+impl TokenMethod {
     /// The token at `source`, which is read when it is needed: a spent one may be gone while the pair is good.
-    pub(crate) fn new(source: Source) -> Self {
-        Token { source, secret: OnceCell::new(), said: OnceCell::new() }
+    pub(crate) fn new(source: SecretSource) -> Self {
+        TokenMethod { source, secret: OnceCell::new(), said: OnceCell::new() }
     }
 
     fn read(&self) -> Result<Read<'_>> {
@@ -150,7 +150,7 @@ impl<'a> Read<'a> {
     }
 }
 
-impl Method for Token {
+impl Method for TokenMethod {
     fn name(&self) -> &'static str {
         "token"
     }
@@ -170,7 +170,7 @@ impl Method for Token {
         self.read()?.names().map(Some)
     }
 
-    fn check(&self, about: &About<'_>) -> Result<()> {
+    fn check(&self, about: &IssueFacts<'_>) -> Result<()> {
         let read = self.read()?;
         about.ca.url()?;
         if let Some(token) = self.token()? {
@@ -204,7 +204,7 @@ impl Method for Token {
         diagnosis::before(&facts).map(drop).map_err(|error| error.at(&self.source))
     }
 
-    fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
+    fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a> {
         Box::pin(async move {
             let read = self.read()?;
             if let Some(warning) = &read.secret.warning {

@@ -4,13 +4,15 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
 use super::table::{MethodRow, Published, TIMEOUT};
-use super::{About, Failure, Issue, Method, Order, PROVISIONER, Spending, minting, named_provisioner, sign};
+use super::{
+    Failure, Issue, IssueFacts, IssueOrder, Method, PROVISIONER, Spending, minting, named_provisioner, sign,
+};
 use crate::cert::{Certificate, input};
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
 use crate::pair::FILE_LIMIT;
 use crate::rootfs::host;
-use crate::secret::{Secret, Source};
+use crate::secret::{Secret, SecretSource};
 use crate::settings::Opt;
 use crate::step_ca::mint::{self, Signer};
 use crate::text;
@@ -18,7 +20,7 @@ use crate::text;
 pub(crate) static X5C_CERT: Opt<PathBuf> = Opt::path("x5c-cert", "FILE")
     .keys(&["enroll.x5c_cert"])
     .help("The birth certificate with its intermediates");
-pub(crate) static X5C_KEY: Opt<Source> = Opt::key_file("x5c-key")
+pub(crate) static X5C_KEY: Opt<SecretSource> = Opt::key_file("x5c-key")
     .keys(&["enroll.x5c_key"])
     .help("Its key: a file, `-` for standard input, or `fd:N`");
 
@@ -45,11 +47,11 @@ pub(super) static ROW: MethodRow = MethodRow {
             return Err(Error::usage("this method needs `--x5c-cert` and `--x5c-key`")
                 .hint("they are the birth certificate with its intermediates, and its key"));
         };
-        Ok(Box::new(X5c::new(named_provisioner(settings), cert.clone(), key.clone())))
+        Ok(Box::new(X5cMethod::new(named_provisioner(settings), cert.clone(), key.clone())))
     },
     is_complete: |settings| {
         let key = match settings.get(&X5C_KEY) {
-            Some(Source::File(path)) => Some(path),
+            Some(SecretSource::File(path)) => Some(path),
             _ => None,
         };
         let mut files = settings.get(&X5C_CERT).into_iter().chain(key);
@@ -58,42 +60,42 @@ pub(super) static ROW: MethodRow = MethodRow {
 };
 
 /// A birth certificate and its key.
-pub(crate) struct X5c {
+pub(crate) struct X5cMethod {
     /// The X5C provisioner; `None` for the only one.
     pub(crate) name: Option<String>,
     /// The certificate with its intermediates, PEM.
     pub(crate) cert: PathBuf,
     /// Its key, PEM.
-    pub(crate) key: Source,
+    pub(crate) key: SecretSource,
     /// The key, and who else can read it: read once, since a pipe gives it once.
     read: OnceCell<(PrivateKey, Option<String>)>,
 }
 
-impl Method for X5c {
+impl Method for X5cMethod {
     fn name(&self) -> &'static str {
         "x5c"
     }
 
-    fn check(&self, about: &About<'_>) -> Result<()> {
+    fn check(&self, about: &IssueFacts<'_>) -> Result<()> {
         about.ca.url()?;
         let (chain, key, _) = self.read()?;
         mint::check_birth_certificate(&chain, key, about.env.now())
             .map_err(|error| error.at(self.cert.display()))
     }
 
-    fn issue<'a>(&'a self, order: &'a mut Order<'_>) -> Issue<'a> {
+    fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a> {
         Box::pin(self.obtain(order))
     }
 }
 
-impl X5c {
+impl X5cMethod {
     /// The birth certificate in the file `cert` with the key at `key`, for the X5C provisioner `name` (`None` for the only
     /// one).
-    pub(crate) fn new(name: Option<String>, cert: PathBuf, key: Source) -> Self {
-        X5c { name, cert, key, read: OnceCell::new() }
+    pub(crate) fn new(name: Option<String>, cert: PathBuf, key: SecretSource) -> Self {
+        X5cMethod { name, cert, key, read: OnceCell::new() }
     }
 
-    async fn obtain(&self, order: &mut Order<'_>) -> Result<Vec<Certificate>, Failure> {
+    async fn obtain(&self, order: &mut IssueOrder<'_>) -> Result<Vec<Certificate>, Failure> {
         let (chain, key, warning) = self.read()?;
         let provisioners = order.ca()?.provisioners().await?;
         if let Some(warning) = warning {

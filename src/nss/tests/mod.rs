@@ -12,7 +12,7 @@ use rusqlite::{Connection, MAIN_DB};
 use super::attributes::AttributeNumber;
 use super::*;
 use crate::cert::testing::{TestCertificate, common_name, rsa_key, sequence, tlv};
-use crate::error::Kind;
+use crate::error::ErrorKind;
 
 fn root(name: &str) -> Certificate {
     Certificate::from_der(&TestCertificate::named(common_name(name)).der()).expect("parses")
@@ -163,7 +163,7 @@ fn a_password_is_needed_and_has_to_be_right() {
     assert_eq!(locked.entries().expect("listed")[0].signed, SettingsSignature::Unknown);
     assert_eq!(locked.add(&ours, "ours").expect("there"), None);
     assert!(locked.remove(&ours, None).expect("needs no password"));
-    assert_eq!(NssRefusal::Locked.into_error().kind(), Kind::Usage);
+    assert_eq!(NssRefusal::Locked.into_error().kind(), ErrorKind::Usage);
     assert!(NssRefusal::Locked.into_error().hints()[0].contains("--nss-password-file"));
 }
 

@@ -23,7 +23,7 @@ use self::undo::UndoStep;
 use super::checkpoint::Checkpoints;
 use super::directory::{Attributes, Directory};
 use super::path::split;
-use super::{Kind, Meta, Sysroot, staged};
+use super::{FileKind, Meta, Sysroot, staged};
 use crate::error::{Error, Result};
 
 /// A set of files that change together, in a root file system.
@@ -140,7 +140,7 @@ impl<'a> FileSet<'a> {
         let (directory, name) = (Rc::clone(&staged.directory), staged.name);
         let shown = || self.sysroot.display(staged.change.path);
         let now = directory.lstat(name)?;
-        let is_directory = |meta: Option<Meta>| meta.is_some_and(|meta| meta.kind == Kind::Directory);
+        let is_directory = |meta: Option<Meta>| meta.is_some_and(|meta| meta.kind == FileKind::Directory);
         if !(is_same(staged.meta, now) || is_directory(now) && is_directory(staged.meta)) {
             match staged.change.before {
                 Before::Is(_) => return Err(changed(shown())),

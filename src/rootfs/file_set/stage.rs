@@ -11,7 +11,7 @@ use crate::error::{self, Error, Result};
 use crate::rootfs::directory::{Attributes, Directory};
 use crate::rootfs::path::split;
 use crate::rootfs::tree::{self, Node};
-use crate::rootfs::{Kind, Meta, staged};
+use crate::rootfs::{FileKind, Meta, staged};
 
 /// A change that is staged.
 pub(super) struct Staged<'c> {
@@ -67,7 +67,7 @@ impl FileSet<'_> {
             .because(Errno::PERM)
             .hint(format!("`chown {uid} {}`, or omit it with `--stores`", shown())));
         }
-        let mounted = meta.is_some_and(|meta| meta.mount_point && meta.kind == Kind::File);
+        let mounted = meta.is_some_and(|meta| meta.mount_point && meta.kind == FileKind::File);
         let is_done = is_there(&change, meta.as_ref(), former.as_ref());
         let mut staged =
             Staged { change, directory, name, meta, former, file: None, in_place: false, is_done };
@@ -129,7 +129,7 @@ impl FileSet<'_> {
                 let is_trusted =
                     |meta: &Meta| directory.user().is_some() || self.sysroot.is_trusted(meta.uid);
                 let like =
-                    staged.meta.filter(|meta| meta.kind == Kind::File && is_trusted(meta)).map(|_| name);
+                    staged.meta.filter(|meta| meta.kind == FileKind::File && is_trusted(meta)).map(|_| name);
                 let attributes = Attributes { modified, ..attributes };
                 let (meta, lost) = directory.stage_file(&temporary, content, attributes, like)?;
                 if !lost.is_empty() {
@@ -147,11 +147,11 @@ pub(super) fn former(directory: &Directory, name: &str) -> Result<(Option<Meta>,
     let Some(meta) = directory.lstat(name)? else { return Ok((None, Some(Node::Absent))) };
     let shown = || format!("{}/{name}", directory.display().trim_end_matches('/'));
     match meta.kind {
-        Kind::Directory => Err(Error::usage("expected a regular file, found a directory").at(shown())),
-        Kind::Special => {
+        FileKind::Directory => Err(Error::usage("expected a regular file, found a directory").at(shown())),
+        FileKind::Special => {
             Err(Error::usage("expected a regular file, found a device, socket or FIFO").at(shown()))
         }
-        Kind::File | Kind::Link => match tree::read_entry(directory, name) {
+        FileKind::File | FileKind::Link => match tree::read_entry(directory, name) {
             Ok((node, meta)) => Ok((meta, Some(node))),
             // A file of another user: it can be replaced, and not restored.
             Err(error) if error.cause::<Errno>() == Some(&Errno::ACCESS) => Ok((Some(meta), None)),
@@ -189,7 +189,7 @@ pub(super) fn unstage(staged: &[Staged]) {
 }
 
 pub(super) fn mount_point(place: String) -> Error {
-    Error::new(error::Kind::Unsupported, "this path is a mount point and cannot be replaced")
+    Error::new(error::ErrorKind::Unsupported, "this path is a mount point and cannot be replaced")
         .at(place)
         .because(Errno::BUSY)
         .hint("mount the directory, not the file")

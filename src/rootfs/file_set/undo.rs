@@ -8,7 +8,7 @@ use super::FileSet;
 use crate::error::{Error, Result};
 use crate::rootfs::directory::{Attributes, Directory};
 use crate::rootfs::tree::Node;
-use crate::rootfs::{Kind, staged};
+use crate::rootfs::{FileKind, staged};
 
 /// A change that was made, with what restores it.
 #[derive(Debug)]
@@ -51,12 +51,12 @@ impl FileSet<'_> {
             None | Some(Node::Special) => {
                 return Err(Error::failed("could not read the previous content"));
             }
-            Some(Node::Absent) if now == Some(Kind::Directory) => {
+            Some(Node::Absent) if now == Some(FileKind::Directory) => {
                 directory.remove_empty_directory(name)?;
                 return Ok(());
             }
             Some(Node::Absent) => return directory.remove(name),
-            Some(Node::Directory { .. }) if now == Some(Kind::Directory) => return Ok(()),
+            Some(Node::Directory { .. }) if now == Some(FileKind::Directory) => return Ok(()),
             Some(Node::Directory { mode }) => {
                 return directory
                     .make_directory(name, Attributes { mode: *mode, owner: None, modified: None });
@@ -70,7 +70,7 @@ impl FileSet<'_> {
                 if done.in_place {
                     return directory.overwrite(name, &file.content, attributes);
                 }
-                let like = (now == Some(Kind::File)).then_some(name);
+                let like = (now == Some(FileKind::File)).then_some(name);
                 directory.stage_file(&temporary, &file.content, attributes, like)?;
                 directory.rename(&temporary, name)?
             }

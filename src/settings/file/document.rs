@@ -15,7 +15,7 @@ use super::place;
 use crate::env::Env;
 use crate::error::Error;
 use crate::rootfs::host;
-use crate::secret::Source;
+use crate::secret::SecretSource;
 use crate::text;
 
 /// A value in a file of its own.
@@ -398,11 +398,11 @@ impl<'a> Section<'a> {
 
     /// A secret, where it is and in which line: not read if it is in a file, and an unset variable is no error before the
     /// secret is needed.
-    pub(in crate::settings) fn secret(&self, key: &str) -> Option<(Source, usize)> {
+    pub(in crate::settings) fn secret(&self, key: &str) -> Option<(SecretSource, usize)> {
         self.know(key);
         let Some((value, line)) = self.entry(key) else {
             let (path, line) = self.file_of(key)?;
-            return Some((Source::File(path), line));
+            return Some((SecretSource::File(path), line));
         };
         self.file_of(key);
         let DeValue::String(raw) = value.get_ref() else {
@@ -417,8 +417,8 @@ impl<'a> Section<'a> {
                 self.wrong(key, line, "is empty");
                 None
             }
-            Ok(text) => Some((Source::Value(name, text), line)),
-            Err(why) => Some((Source::Missing(name, why), line)),
+            Ok(text) => Some((SecretSource::Value(name, text), line)),
+            Err(why) => Some((SecretSource::Missing(name, why), line)),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A table of the file, read by the rows that have a key in it.
 
 use super::document::{Section, Value};
-use crate::settings::{Kind, Layer, Origin, Reason, Row, Variable};
+use crate::settings::{Layer, OptionKind, Origin, Reason, Row, Variable};
 
 /// What the keys of this table say, `table.KEY` for each of these rows that has one. A table below it is read where a row's
 /// key is in one (`enroll.rfc2136.server`).
@@ -48,15 +48,15 @@ fn add(layer: &mut Layer, section: &Section<'_>, row: &dyn Row, key: &str) {
     let mut line = section.line_of(key);
     let mut shown = Vec::new();
     let values = match spec.kind {
-        Kind::Switch => section.switch(key).filter(|on| *on).and_then(|on| row.switched(on)),
-        Kind::Secret => section.secret(key).and_then(|(source, at)| {
+        OptionKind::Switch => section.switch(key).filter(|on| *on).and_then(|on| row.switched(on)),
+        OptionKind::Secret => section.secret(key).and_then(|(source, at)| {
             line = at;
             row.sourced(source)
         }),
         kind => {
             let values = values(section, row, key);
             let values: Vec<Value> = match kind {
-                Kind::Words(words) => {
+                OptionKind::Words(words) => {
                     let words = words();
                     let words: Vec<&str> = words.iter().map(String::as_str).collect();
                     values.into_iter().filter(|value| section.one_of(value, &words).is_some()).collect()
@@ -75,8 +75,8 @@ fn add(layer: &mut Layer, section: &Section<'_>, row: &dyn Row, key: &str) {
 fn values(section: &Section<'_>, row: &dyn Row, key: &str) -> Vec<Value> {
     let spec = row.spec();
     match (spec.kind, row.is_repeatable()) {
-        (Kind::Path, true) => section.paths(key),
-        (Kind::Path, false) => section.path(key).into_iter().collect(),
+        (OptionKind::Path, true) => section.paths(key),
+        (OptionKind::Path, false) => section.path(key).into_iter().collect(),
         (_, true) => section.list(key),
         (_, false) => {
             section.plain(key, spec.wanted, spec.integers, spec.takes_moments).into_iter().collect()

@@ -98,7 +98,7 @@ const TRUST_STORE: [&str; 3] =
 
 /// A variable with its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variable {
+pub struct ProgramVariable {
     /// Its name.
     pub name: &'static str,
     /// What it is, or is to be. Of one that is kept through another: the other's value.
@@ -111,7 +111,7 @@ pub struct Variable {
 
 /// The variables for `roots`, in the order of the table. `current` says what a variable is set to now; who has it set
 /// to something else keeps it.
-pub fn variables(roots: &RootLocations, current: impl Fn(&str) -> Option<String>) -> Vec<Variable> {
+pub fn variables(roots: &RootLocations, current: impl Fn(&str) -> Option<String>) -> Vec<ProgramVariable> {
     let mut variables = Vec::new();
     for row in TABLE {
         if row.effect == Effect::JavaOptions {
@@ -131,7 +131,7 @@ pub fn variables(roots: &RootLocations, current: impl Fn(&str) -> Option<String>
             Some((name, set)) => (Some(name), set),
             None => (None, value.to_owned()),
         };
-        variables.push(Variable { name: row.name, value, readers: row.readers, kept });
+        variables.push(ProgramVariable { name: row.name, value, readers: row.readers, kept });
     }
     variables
 }
@@ -159,10 +159,14 @@ fn value<'a>(roots: &'a RootLocations, row: &RuntimeVariable) -> Option<&'a str>
 }
 
 /// The options of the Java virtual machine: what is set, and the keystore behind it. Who names a trust store keeps it.
-fn java_options(roots: &RootLocations, row: &RuntimeVariable, current: Option<String>) -> Option<Variable> {
+fn java_options(
+    roots: &RootLocations,
+    row: &RuntimeVariable,
+    current: Option<String>,
+) -> Option<ProgramVariable> {
     let keystore = roots.keystore.as_deref().filter(|_| left_out(roots, current.as_deref()).is_none())?;
     let ours = format!("{}{keystore} -Djavax.net.ssl.trustStorePassword=changeit", TRUST_STORE[0]);
-    let variable = |value, kept| Some(Variable { name: row.name, value, readers: row.readers, kept });
+    let variable = |value, kept| Some(ProgramVariable { name: row.name, value, readers: row.readers, kept });
     match current {
         None => variable(ours, None),
         Some(set) if set.contains(&ours) => variable(set, None),
@@ -207,7 +211,7 @@ mod tests {
         move |name| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
     }
 
-    fn find(variables: &[Variable], name: &str) -> Variable {
+    fn find(variables: &[ProgramVariable], name: &str) -> ProgramVariable {
         variables.iter().find(|variable| variable.name == name).cloned().unwrap()
     }
 

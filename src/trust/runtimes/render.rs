@@ -1,7 +1,7 @@
 //! Variables as text that somebody else reads: a shell, a Dockerfile, `docker run --env-file` (threat T15). What a
 //! format cannot say is an error. Pure; nothing here prints.
 
-use super::Variable;
+use super::ProgramVariable;
 use crate::error::{Error, Result};
 use crate::text;
 
@@ -9,7 +9,7 @@ use crate::text;
 ///
 /// # Errors
 /// A value with a line end or NUL.
-pub fn sh(variables: &[Variable]) -> Result<Vec<String>> {
+pub fn sh(variables: &[ProgramVariable]) -> Result<Vec<String>> {
     let mut lines = ours(variables, |name, value| Ok(format!("export {name}={}", quote(value))))?;
     lines.extend(kept(variables).into_iter().map(|line| format!("# {line}")));
     Ok(lines)
@@ -20,7 +20,7 @@ pub fn sh(variables: &[Variable]) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// As [`sh`].
-pub fn dockerfile(variables: &[Variable]) -> Result<Vec<String>> {
+pub fn dockerfile(variables: &[ProgramVariable]) -> Result<Vec<String>> {
     ours(variables, |name, value| {
         let mut escaped = String::with_capacity(value.len());
         for c in value.chars() {
@@ -37,7 +37,7 @@ pub fn dockerfile(variables: &[Variable]) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// As [`sh`]; and a carriage return, which its reader takes for a part of the line's end.
-pub fn docker(variables: &[Variable]) -> Result<Vec<String>> {
+pub fn docker(variables: &[ProgramVariable]) -> Result<Vec<String>> {
     ours(variables, |name, value| {
         if value.contains('\r') {
             return Err(unspeakable(name, value, "a carriage return, which an --env-file cannot hold"));
@@ -47,8 +47,8 @@ pub fn docker(variables: &[Variable]) -> Result<Vec<String>> {
 }
 
 /// What is said about the variables that are left alone, a line each.
-pub(crate) fn kept(variables: &[Variable]) -> Vec<String> {
-    let said = |variable: &Variable| {
+pub(crate) fn kept(variables: &[ProgramVariable]) -> Vec<String> {
+    let said = |variable: &ProgramVariable| {
         let (name, value) = (variable.name, text::escape(&variable.value));
         match variable.kept? {
             set if set == name => Some(format!("{name} is already set and keeps its value: {value}")),
@@ -67,7 +67,7 @@ pub(crate) fn quote(value: &str) -> String {
 
 /// One line for each variable that is ours to set.
 pub(super) fn ours(
-    variables: &[Variable],
+    variables: &[ProgramVariable],
     line: impl Fn(&str, &str) -> Result<String>,
 ) -> Result<Vec<String>> {
     let ours = variables.iter().filter(|variable| variable.kept.is_none());
@@ -90,14 +90,14 @@ fn unspeakable(name: &str, value: &str, what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Kind;
+    use crate::error::ErrorKind;
 
-    fn one(value: &str) -> [Variable; 1] {
-        [Variable { name: "SSL_CERT_FILE", value: value.to_owned(), readers: "", kept: None }]
+    fn one(value: &str) -> [ProgramVariable; 1] {
+        [ProgramVariable { name: "SSL_CERT_FILE", value: value.to_owned(), readers: "", kept: None }]
     }
 
-    fn kept_from(value: &str, set: &'static str) -> [Variable; 1] {
-        [Variable { name: "CURL_CA_BUNDLE", value: value.to_owned(), readers: "", kept: Some(set) }]
+    fn kept_from(value: &str, set: &'static str) -> [ProgramVariable; 1] {
+        [ProgramVariable { name: "CURL_CA_BUNDLE", value: value.to_owned(), readers: "", kept: Some(set) }]
     }
 
     #[test]
@@ -119,7 +119,7 @@ mod tests {
         for bad in ["/a\nb", "/a\0b"] {
             for render in [sh, dockerfile, docker] {
                 let error = render(&one(bad)).unwrap_err();
-                assert_eq!(error.kind(), Kind::Usage);
+                assert_eq!(error.kind(), ErrorKind::Usage);
                 assert!(!error.hints().is_empty());
             }
         }

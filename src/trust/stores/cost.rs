@@ -4,7 +4,7 @@ use super::{FoundStore, Selection, Stores};
 use crate::error::{Error, Result};
 use crate::rootfs::budget::{self, Category};
 use crate::rootfs::tree::FILE_LIMIT;
-use crate::rootfs::{Kind, Sysroot};
+use crate::rootfs::{FileKind, Sysroot};
 use crate::text;
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
@@ -64,7 +64,7 @@ impl Stores {
         for path in found.files() {
             let place = sysroot.display(&path);
             let size =
-                sysroot.stat(&path)?.filter(|meta| meta.kind == Kind::File).map_or(0, |meta| meta.size);
+                sysroot.stat(&path)?.filter(|meta| meta.kind == FileKind::File).map_or(0, |meta| meta.size);
             if !view.is_unrecorded(&path)? {
                 continue;
             }

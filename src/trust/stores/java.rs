@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::{Addition, FoundStore, NamedRoot, Selection, Stores, Wish, offer_of, set_aside};
+use super::{Addition, FoundStore, NamedRoot, Selection, StorePolicy, Stores, offer_of, set_aside};
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -73,7 +73,7 @@ pub(super) fn find(
     // What the family's own update writes is an output of its own, also where a link there leads elsewhere.
     let outputs = updater.outputs(view)?;
     let is_output = |path: &str| outputs.iter().any(|output| output.path == path);
-    if selection.java != Wish::No {
+    if selection.java != StorePolicy::No {
         let mut search = find::find(sysroot, &selection.java_homes);
         let mut problems = std::mem::take(&mut search.problems);
         let mut missing = std::mem::take(&mut search.missing);
@@ -135,7 +135,7 @@ pub(super) fn find(
             }
         }
         for error in problems {
-            if selection.java == Wish::Named {
+            if selection.java == StorePolicy::Named {
                 return Err(error);
             }
             let hints = error.hints().iter().map(|hint| format!("; {hint}")).collect::<String>();

@@ -19,7 +19,7 @@ use crate::fingerprint::Fingerprint;
 use crate::keystore;
 use crate::nss as database;
 use crate::rootfs::tree::Node;
-use crate::rootfs::{Kind, Sysroot};
+use crate::rootfs::{FileKind, Sysroot};
 use crate::text;
 use crate::trust::updater::{Desired, OutputKind, Updater};
 use crate::trust::verify::{Offer, Offers};
@@ -28,7 +28,7 @@ use crate::versioned::UnknownFields;
 
 /// Whether stores of a kind are wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum StorePolicy {
     /// No.
     #[default]
     No,
@@ -42,9 +42,9 @@ pub(crate) enum Wish {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Selection {
     /// Java's keystores.
-    pub(crate) java: Wish,
+    pub(crate) java: StorePolicy,
     /// NSS databases.
-    pub(crate) nss: Wish,
+    pub(crate) nss: StorePolicy,
     /// Homes of Java that the caller's JAVA_HOME names.
     pub(crate) java_homes: Vec<String>,
     /// The keystores' password, if it is not Java's own.
@@ -121,12 +121,12 @@ impl Selection {
 
     fn names_path(&self, kind: OutputKind, path: &String) -> bool {
         let wish = if kind == OutputKind::NssDatabase { self.nss } else { self.java };
-        wish == Wish::Named || self.nss_directories.contains(path)
+        wish == StorePolicy::Named || self.nss_directories.contains(path)
     }
 
     /// Which kinds are wanted.
     pub(crate) fn kinds(&self) -> Kinds {
-        Kinds { java: self.java != Wish::No, nss: self.nss != Wish::No, ..Kinds::default() }
+        Kinds { java: self.java != StorePolicy::No, nss: self.nss != StorePolicy::No, ..Kinds::default() }
     }
 }
 
@@ -441,7 +441,7 @@ pub(crate) fn homes(sysroot: &Sysroot) -> Result<BTreeMap<String, String>> {
         if is_person
             && home.starts_with('/')
             && home != "/"
-            && sysroot.stat(home)?.is_some_and(|meta| meta.kind == Kind::Directory)
+            && sysroot.stat(home)?.is_some_and(|meta| meta.kind == FileKind::Directory)
         {
             homes.insert(name.to_owned(), home.trim_end_matches('/').to_owned());
         }

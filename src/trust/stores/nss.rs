@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Addition, FoundStore, NamedRoot, Selection, Stores, Wish, offer_of};
+use super::{Addition, FoundStore, NamedRoot, Selection, StorePolicy, Stores, offer_of};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -14,7 +14,7 @@ use crate::rootfs::budget;
 use crate::rootfs::file_set::Rules;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::{File, Node};
-use crate::rootfs::{Kind, Sysroot, split};
+use crate::rootfs::{FileKind, Sysroot, split};
 use crate::trust::owners::Owner;
 use crate::trust::updater::{Desired, OutputKind};
 use crate::trust::verify::Offer;
@@ -55,7 +55,7 @@ pub(super) fn find(
             directories.push((directory, owner));
         }
     };
-    if selection.nss != Wish::No {
+    if selection.nss != StorePolicy::No {
         if let Some(system) = sysroot.canonical(find::SYSTEM)?
             && sysroot.stat(&child(&system, CERT_DB))?.is_some()
         {
@@ -68,7 +68,7 @@ pub(super) fn find(
             let (owner, locations) = match looked {
                 Ok(looked) => looked,
                 // A container's HOME may be another user's, whom the current user cannot look into.
-                Err(error) if selection.nss != Wish::Named => {
+                Err(error) if selection.nss != StorePolicy::Named => {
                     stores.warnings.push(format!(
                         "skipped the search for NSS databases in this home directory: {error}"
                     ));
@@ -154,7 +154,7 @@ fn open(
     selection: &Selection,
     (openings, roots): (u64, usize),
 ) -> Result<Option<Databases>> {
-    if sysroot.stat(directory)?.is_none_or(|meta| meta.kind != Kind::Directory) {
+    if sysroot.stat(directory)?.is_none_or(|meta| meta.kind != FileKind::Directory) {
         return Ok(None);
     }
     let at = |error: Error| error.at(sysroot.display(directory));

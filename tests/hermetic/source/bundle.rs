@@ -17,7 +17,7 @@ fn t2_the_systems_roots_vouch_for_a_bundle_without_a_pin() {
     // Not somebody else's roots.
     Run::new([bundle(server.url("/b.pem"))])
         .file(SYSTEM_BUNDLE, self::ca().root_pem())
-        .fails(Kind::NotTrusted, &["not issued by", SYSTEM_BUNDLE, "--bundle-sha256"]);
+        .fails(ErrorKind::NotTrusted, &["not issued by", SYSTEM_BUNDLE, "--bundle-sha256"]);
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn t2_a_pinned_root_vouches_alone() {
     Run::new([step_ca(step.url(), false), bundle(foreign.url("/b.pem"))])
         .pin(ca.fingerprint())
         .file(SYSTEM_BUNDLE, trusted.root_pem())
-        .fails(Kind::NotTrusted, &["not issued by the pinned root", "that root alone"]);
+        .fails(ErrorKind::NotTrusted, &["not issued by the pinned root", "that root alone"]);
 }
 
 #[test]
@@ -46,13 +46,14 @@ fn t2_an_empty_or_damaged_store_vouches_for_nobody() {
     for content in
         ["", "# no certificate\n", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
     {
-        Run::new([bundle(server.url("/b.pem"))])
-            .file(SYSTEM_BUNDLE, content)
-            .fails(Kind::NotTrusted, &["holds no certificate", "update-ca-certificates", "--bundle-sha256"]);
+        Run::new([bundle(server.url("/b.pem"))]).file(SYSTEM_BUNDLE, content).fails(
+            ErrorKind::NotTrusted,
+            &["holds no certificate", "update-ca-certificates", "--bundle-sha256"],
+        );
     }
     assert_eq!(server.connections(), 0, "nobody vouches, so nobody is asked");
     // No store at all: the compiled-in roots, which do not know this CA.
-    Run::new([bundle(server.url("/b.pem"))]).fails(Kind::NotTrusted, &["compiled into trustup"]);
+    Run::new([bundle(server.url("/b.pem"))]).fails(ErrorKind::NotTrusted, &["compiled into trustup"]);
     assert_eq!(server.connections(), 1);
 }
 
@@ -70,7 +71,7 @@ fn t2_the_variables_of_openssl_name_the_systems_roots() {
     for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
         run()
             .variable(name, "/nonexistent-for-this-test")
-            .fails(Kind::NotTrusted, &["holds no certificate", name]);
+            .fails(ErrorKind::NotTrusted, &["holds no certificate", name]);
     }
 }
 
@@ -82,10 +83,10 @@ fn a_pinned_file_needs_no_host_to_be_trusted() {
     let plain = WebServer::http(move |_, stream| respond(stream, 200, &[], content.as_bytes()));
     let source = |sha256| Source::Bundle { url: plain.url("/b.pem"), sha256 };
     assert_eq!(Run::new([source(Some(sha256))]).succeeds().anchors.len(), 1);
-    Run::new([source(None)]).fails(Kind::Usage, &["plain http", "--bundle-sha256"]);
+    Run::new([source(None)]).fails(ErrorKind::Usage, &["plain http", "--bundle-sha256"]);
     let wrong = Fingerprint::of(b"another file");
     let error =
-        Run::new([source(Some(wrong))]).fails(Kind::NotTrusted, &["expected", "received", &wrong.hex()]);
+        Run::new([source(Some(wrong))]).fails(ErrorKind::NotTrusted, &["expected", "received", &wrong.hex()]);
     let received = sha256.hex();
     assert!(error.what().contains(&received) && !error.hints().join(" ").contains(&received), "{error}");
     assert_eq!(plain.connections(), 2, "the refused request was never made");
@@ -107,7 +108,7 @@ fn a_bundle_leaves_the_unsuitable_out_and_fails_if_nothing_is_left() {
         Ok(acquired) => panic!("{acquired:?}"),
         Err(error) => error,
     };
-    assert_eq!(error.kind(), Kind::Usage);
+    assert_eq!(error.kind(), ErrorKind::Usage);
     assert!(error.to_string().contains("no usable certificate"), "{error}");
 }
 
@@ -116,7 +117,7 @@ fn an_unreachable_bundle_is_a_warning_if_an_earlier_run_had_it() {
     let ca = ca();
     let url = format!("https://{}/b.pem", nobody());
     let run = || Run::new([bundle(&url)]).file(SYSTEM_BUNDLE, ca.root_pem());
-    run().fails(Kind::Unreachable, &["refused"]);
+    run().fails(ErrorKind::Unreachable, &["refused"]);
 
     let known = || run().knowing(&ca).previous(&url, &[ca.fingerprint()], &[]);
     let acquired = known().succeeds();
@@ -128,9 +129,9 @@ fn an_unreachable_bundle_is_a_warning_if_an_earlier_run_had_it() {
         acquired.warnings
     );
 
-    known().with(|request| request.require_fresh = true).fails(Kind::Unreachable, &["refused"]);
+    known().with(|request| request.require_fresh = true).fails(ErrorKind::Unreachable, &["refused"]);
     // Recorded, but not on this system any more: there is nothing to go on with.
-    run().previous(&url, &[ca.fingerprint()], &[]).fails(Kind::Unreachable, &["refused"]);
+    run().previous(&url, &[ca.fingerprint()], &[]).fails(ErrorKind::Unreachable, &["refused"]);
     // Reached and not trusted is not unreachable.
     let foreign = giving(&self::ca(), ca.root_pem());
     let url = foreign.url("/b.pem");
@@ -138,7 +139,7 @@ fn an_unreachable_bundle_is_a_warning_if_an_earlier_run_had_it() {
         .file(SYSTEM_BUNDLE, ca.root_pem())
         .knowing(&ca)
         .previous(&url, &[ca.fingerprint()], &[])
-        .fails(Kind::NotTrusted, &["not issued by"]);
+        .fails(ErrorKind::NotTrusted, &["not issued by"]);
 }
 
 #[test]
@@ -153,7 +154,7 @@ fn t5_a_root_that_left_the_bundle_may_not_come_back() {
             &[gone.fingerprint()],
         )
     };
-    run().fails(Kind::NotTrusted, &[&gone.fingerprint().hex(), "--allow-rollback"]);
+    run().fails(ErrorKind::NotTrusted, &[&gone.fingerprint().hex(), "--allow-rollback"]);
     let acquired = run().with(|request| request.allow_rollback = true).succeeds();
     assert_eq!(fingerprints(&acquired), [ca.fingerprint(), gone.fingerprint()]);
 }
@@ -170,7 +171,7 @@ fn a_bundle_of_nothing_but_broken_parts_is_refused_in_time() {
         let server = WebServer::http(move |_, stream| respond(stream, 200, &[], content.as_bytes()));
         let started = Instant::now();
         Run::new([Source::Bundle { url: server.url("/b.pem"), sha256 }])
-            .fails(Kind::Usage, &["10000 PEM blocks"]);
+            .fails(ErrorKind::Usage, &["10000 PEM blocks"]);
         assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     }
 }

@@ -40,7 +40,7 @@ fn a_private_key_anywhere_fails_the_run() {
         let path = mount.path().join(name);
         fs::write(&path, content).expect("key");
         for source in [mount.path(), path.as_path()] {
-            let error = Run::new([file(source)]).fails(Kind::Usage, &["private key"]);
+            let error = Run::new([file(source)]).fails(ErrorKind::Usage, &["private key"]);
             assert!(!format!("{error:?}").contains(&body), "the key is quoted");
         }
         fs::remove_file(path).expect("removed");
@@ -69,10 +69,10 @@ fn t6_require_pin_makes_an_unpinned_certificate_an_error() {
     let path = place.path().join("ca.pem");
     fs::write(&path, one.root_pem()).expect("file");
     let strict = |run: Run| run.with(|request| request.require_pin = true);
-    strict(Run::new([file(&path)])).fails(Kind::Usage, &["--require-pin"]);
+    strict(Run::new([file(&path)])).fails(ErrorKind::Usage, &["--require-pin"]);
     assert_eq!(strict(Run::new([file(&path)]).pin(one.fingerprint())).succeeds().anchors.len(), 1);
     fs::write(&path, one.root_pem() + &other.root_pem()).expect("file");
-    strict(Run::new([file(&path)]).pin(one.fingerprint())).fails(Kind::NotTrusted, &["not pinned"]);
+    strict(Run::new([file(&path)]).pin(one.fingerprint())).fails(ErrorKind::NotTrusted, &["not pinned"]);
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn a_file_that_names_one_root_must_be_a_root() {
     let path = place.path().join("x.crt");
     fs::write(&path, leaf(&ca)).expect("file");
     let error = Run::new([file(&path)]).run().expect_err("a leaf");
-    assert!(error.kind() == Kind::Usage && error.what().contains("unsuitable"), "{error}");
+    assert!(error.kind() == ErrorKind::Usage && error.what().contains("unsuitable"), "{error}");
     fs::write(&path, pem::encode(&leaf(&ca)) + &ca.root_pem()).expect("file");
     assert_eq!(
         fingerprints(&Run::new([file(&path)]).succeeds()),
@@ -90,5 +90,5 @@ fn a_file_that_names_one_root_must_be_a_root() {
         "with several it is left out"
     );
     let missing = place.path().join("missing");
-    Run::new([file(&missing)]).fails(Kind::Usage, &["no such file", "mounted"]);
+    Run::new([file(&missing)]).fails(ErrorKind::Usage, &["no such file", "mounted"]);
 }

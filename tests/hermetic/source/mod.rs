@@ -17,9 +17,9 @@ use tempfile::TempDir;
 use trustup::cert::{Certificate, pem};
 use trustup::dev_ca::{DevCa, Server};
 use trustup::env::Env;
-use trustup::error::{Error, Kind, Result};
+use trustup::error::{Error, ErrorKind, Result};
 use trustup::fingerprint::Fingerprint;
-use trustup::source::{Acquired, Known, PreviousSource, Request, Source, acquire_in};
+use trustup::source::{Acquired, Known, PreviousSource, Source, SourceRequest, acquire_in};
 
 use crate::servers::{ConnectProxy, Stream, WebServer, nobody, path_of, respond};
 
@@ -28,7 +28,7 @@ const SYSTEM_BUNDLE: &str = "etc/ssl/certs/ca-certificates.crt";
 
 /// A request, what is known, and the system that it runs on.
 struct Run {
-    request: Request,
+    request: SourceRequest,
     known: Known,
     system: TempDir,
     variables: Vec<(String, String)>,
@@ -38,7 +38,7 @@ struct Run {
 impl Run {
     fn new(sources: impl IntoIterator<Item = Source>) -> Self {
         Run {
-            request: Request {
+            request: SourceRequest {
                 sources: sources.into_iter().collect(),
                 pins: Vec::new(),
                 ca_url_pin: None,
@@ -62,7 +62,7 @@ impl Run {
         self
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Request)) -> Self {
+    fn with(mut self, change: impl FnOnce(&mut SourceRequest)) -> Self {
         change(&mut self.request);
         self
     }
@@ -102,14 +102,14 @@ impl Run {
         self.run().unwrap_or_else(|error| panic!("{error} {:?}", error.hints()))
     }
 
-    fn fails(self, kind: Kind, words: &[&str]) -> Error {
+    fn fails(self, kind: ErrorKind, words: &[&str]) -> Error {
         let error = match self.run() {
             Ok(acquired) => panic!("should have failed: {acquired:?}"),
             Err(error) => error,
         };
         let shown = format!("{error} {}", error.hints().join(" "));
         assert_eq!(error.kind(), kind, "{shown}");
-        assert!(!error.hints().is_empty() || error.kind() == Kind::Failed, "no hint: {shown}");
+        assert!(!error.hints().is_empty() || error.kind() == ErrorKind::Failed, "no hint: {shown}");
         for word in words {
             assert!(shown.contains(word), "{word:?} is missing: {shown}");
         }

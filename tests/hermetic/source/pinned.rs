@@ -28,7 +28,7 @@ fn t8_a_wrong_fingerprint_shows_both_and_offers_neither() {
     let expected = honest.fingerprint();
     let error = Run::new([step_ca(server.url(""), false)])
         .pin(expected)
-        .fails(Kind::NotTrusted, &["expected", "received", "step certificate fingerprint"]);
+        .fails(ErrorKind::NotTrusted, &["expected", "received", "step certificate fingerprint"]);
     assert!(
         error.what().contains(&expected.hex()) && error.what().contains(&other.fingerprint().hex()),
         "{error}"
@@ -41,7 +41,7 @@ fn t8_a_wrong_fingerprint_shows_both_and_offers_neither() {
     let server = giving(&honest, other.root_pem());
     let error = Run::new([root_url(server.url("/root.crt"))])
         .pin(expected)
-        .fails(Kind::NotTrusted, &["expected", "received"]);
+        .fails(ErrorKind::NotTrusted, &["expected", "received"]);
     assert!(
         error.what().contains(&expected.hex()) && error.what().contains(&other.fingerprint().hex()),
         "{error}"
@@ -55,7 +55,7 @@ fn a_root_that_the_ca_does_not_know_is_not_trusted() {
     let pin = Fingerprint::of(b"another root");
     Run::new([step_ca(server.url(), false)])
         .pin(pin)
-        .fails(Kind::NotTrusted, &["does not know", &pin.hex(), "--root-url"]);
+        .fails(ErrorKind::NotTrusted, &["does not know", &pin.hex(), "--root-url"]);
 }
 
 #[test]
@@ -63,10 +63,10 @@ fn what_is_no_step_ca_is_told_apart() {
     let ca = ca();
     let two = format!("{{\"ca\":{:?}}}", ca.root_pem() + &self::ca().root_pem());
     for (content, kind, words) in [
-        ("<!DOCTYPE html><html><body>It works!</body></html>".to_owned(), Kind::Usage, "--root-url"),
-        ("{}".to_owned(), Kind::Usage, "does not answer as a step-ca"),
-        ("{\"ca\":\"\"}".to_owned(), Kind::Usage, "empty"),
-        (two, Kind::Usage, "exactly one"),
+        ("<!DOCTYPE html><html><body>It works!</body></html>".to_owned(), ErrorKind::Usage, "--root-url"),
+        ("{}".to_owned(), ErrorKind::Usage, "does not answer as a step-ca"),
+        ("{\"ca\":\"\"}".to_owned(), ErrorKind::Usage, "empty"),
+        (two, ErrorKind::Usage, "exactly one"),
     ] {
         let server = giving(&ca, content);
         Run::new([step_ca(server.url(""), false)]).pin(ca.fingerprint()).fails(kind, &[words]);
@@ -74,7 +74,7 @@ fn what_is_no_step_ca_is_told_apart() {
     let server = WebServer::https(ca.issue(&["127.0.0.1"]).expect("issued"), |_, stream| {
         respond(stream, 500, &[], b"oops")
     });
-    Run::new([step_ca(server.url(""), false)]).pin(ca.fingerprint()).fails(Kind::Failed, &["500"]);
+    Run::new([step_ca(server.url(""), false)]).pin(ca.fingerprint()).fails(ErrorKind::Failed, &["500"]);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn several_pins_are_each_asked_for_and_each_must_be_found() {
     assert_eq!(fingerprints(&acquired), [one.fingerprint(), other.fingerprint()]);
     assert_eq!(acquired.anchors[1].source, format!("{}/", second.url()));
     let third = Fingerprint::of(b"nobody's");
-    Run::new(sources()).pin(one.fingerprint()).pin(third).fails(Kind::NotTrusted, &[&third.hex()]);
+    Run::new(sources()).pin(one.fingerprint()).pin(third).fails(ErrorKind::NotTrusted, &[&third.hex()]);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn all_roots_come_over_tls_that_the_pinned_root_verifies() {
     let between = WebServer::https(attacker.issue(&["127.0.0.1"]).expect("issued"), answer.clone());
     Run::new([step_ca(between.url(""), true)])
         .pin(ca.fingerprint())
-        .fails(Kind::NotTrusted, &["not issued by"]);
+        .fails(ErrorKind::NotTrusted, &["not issued by"]);
 
     // The CA itself may name others, and they need no pin.
     let honest = WebServer::https(ca.issue(&["127.0.0.1"]).expect("issued"), answer);
@@ -153,7 +153,8 @@ fn t15_a_login_in_the_url_is_used_masked_and_warned_of() {
     let acquired = Run::new([source("bob:hunter2@")]).pin(ca.fingerprint()).succeeds();
     assert!(acquired.warnings[0].contains("not verified"), "{:?}", acquired.warnings);
     assert!(!format!("{acquired:?}").contains("hunter2"), "{acquired:?}");
-    let error = Run::new([source("bob:wrong@")]).pin(ca.fingerprint()).fails(Kind::Failed, &["401", "login"]);
+    let error =
+        Run::new([source("bob:wrong@")]).pin(ca.fingerprint()).fails(ErrorKind::Failed, &["401", "login"]);
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
 }
 
@@ -173,7 +174,7 @@ fn what_is_no_certificate_is_an_error_with_a_hint() {
     for (what, content) in contents {
         let server = giving(&ca, content);
         for source in [root_url(server.url("/x.crt")), step_ca(server.url(""), false)] {
-            let error = Run::new([source]).pin(ca.fingerprint()).fails(Kind::Usage, &[]);
+            let error = Run::new([source]).pin(ca.fingerprint()).fails(ErrorKind::Usage, &[]);
             assert!(!error.to_string().contains("BEGIN"), "{what}: content is quoted: {error}");
         }
     }
@@ -186,7 +187,7 @@ fn a_pinned_leaf_is_still_no_root() {
     let server = giving(&ca, leaf.clone());
     Run::new([root_url(server.url("/leaf.crt"))])
         .pin(Fingerprint::of(&leaf))
-        .fails(Kind::Usage, &["unsuitable"]);
+        .fails(ErrorKind::Usage, &["unsuitable"]);
 }
 
 #[test]
@@ -195,7 +196,7 @@ fn an_expired_root_needs_leave() {
     let server = serve(&ca);
     let mut run = Run::new([step_ca(server.url(), false)]).pin(ca.fingerprint());
     run.now += 31 * 24 * 3600;
-    run.fails(Kind::Usage, &["expired", "--allow-expired"]);
+    run.fails(ErrorKind::Usage, &["expired", "--allow-expired"]);
     let mut run = Run::new([step_ca(server.url(), false)])
         .pin(ca.fingerprint())
         .with(|request| request.allow_expired = true);

@@ -83,10 +83,10 @@ fn t1_a_request_that_is_wrong_asks_nobody() {
     let ca = ca();
     let server = serve(&ca);
     let from_ca_url = || Source::from_ca_url(&server.url(), false).expect("CA_URL");
-    Run::new([from_ca_url()]).fails(Kind::Usage, &["CA_URL", "CA_FINGERPRINT"]);
-    Run::new([from_ca_url(), bundle("https://pki.test/b.pem")]).fails(Kind::Usage, &["CA_FINGERPRINT"]);
-    Run::new([bundle(server.url())]).pin(ca.fingerprint()).fails(Kind::Usage, &["nothing to pin"]);
-    Run::new([]).fails(Kind::Usage, &["--ca-url"]);
+    Run::new([from_ca_url()]).fails(ErrorKind::Usage, &["CA_URL", "CA_FINGERPRINT"]);
+    Run::new([from_ca_url(), bundle("https://pki.test/b.pem")]).fails(ErrorKind::Usage, &["CA_FINGERPRINT"]);
+    Run::new([bundle(server.url())]).pin(ca.fingerprint()).fails(ErrorKind::Usage, &["nothing to pin"]);
+    Run::new([]).fails(ErrorKind::Usage, &["--ca-url"]);
     assert_eq!(server.connections(), 0);
     let acquired =
         Run::new([from_ca_url()]).with(|request| request.ca_url_pin = Some(ca.fingerprint())).succeeds();
@@ -106,8 +106,8 @@ fn t17_the_proxy_is_used_and_shown_without_its_password() {
     let acquired = run().variable("HTTPS_PROXY", &value).succeeds();
     assert_eq!(acquired.sources[0].proxy, Some(format!("http://***@{}/", proxy.address())));
     assert_eq!(proxy.heads().len(), 1);
-    run().variable("HTTPS_PROXY", "socks5h://x").fails(Kind::Usage, &["`HTTPS_PROXY`", "no_proxy"]);
-    run().fails(Kind::Unreachable, &["pki.test", "/etc/resolv.conf"]);
+    run().variable("HTTPS_PROXY", "socks5h://x").fails(ErrorKind::Usage, &["`HTTPS_PROXY`", "no_proxy"]);
+    run().fails(ErrorKind::Unreachable, &["pki.test", "/etc/resolv.conf"]);
     let acquired =
         run().file("etc/hosts", "127.0.0.1 other.test\n").variable("https_proxy", &value).succeeds();
     assert!(acquired.sources[0].proxy.is_some());
