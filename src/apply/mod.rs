@@ -26,7 +26,7 @@ use crate::state::{self, State};
 use crate::trust::owners;
 
 use journal::Journal;
-pub(crate) use recovery::{BroughtBack, foretold};
+pub(crate) use recovery::{BroughtBack, predicted_recovery};
 
 /// A run that may change the sysroot: holds the lock until it is dropped.
 #[derive(Debug)]

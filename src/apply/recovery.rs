@@ -41,7 +41,7 @@ pub(crate) struct BroughtBack {
 ///
 /// # Errors
 /// The journal is damaged or forged.
-pub(crate) fn foretold(sysroot: &Sysroot) -> Result<Option<(State, Vec<BroughtBack>)>> {
+pub(crate) fn predicted_recovery(sysroot: &Sysroot) -> Result<Option<(State, Vec<BroughtBack>)>> {
     let Some(journal) = Journal::load(sysroot)? else { return Ok(None) };
     let recovery = Recovery::new(sysroot, &journal)?;
     let mut back = Vec::new();

@@ -7,7 +7,7 @@ use super::request::TrustRequest;
 use super::trees::Trees;
 use crate::cert::anchor_name;
 use crate::converge::{
-    AnchorOutcome, AnchorView, Extra, Goal, Outcome, ReconcileOptions, Skipped, Target, converge,
+    AnchorOutcome, AnchorView, Extra, Goal, Outcome, ReconcileOptions, Skipped, Target, reconcile,
 };
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -67,7 +67,7 @@ pub(crate) fn install(
         let no_place = trees.system.is_host() && !trees.can_be_private();
         if must_write || no_place || trees.records_privately() {
             // Nothing is written before it is clear that it can be.
-            let preview = converge(&trees.system, ReconcileOptions { dry_run: true, ..options }, goal)?;
+            let preview = reconcile(&trees.system, ReconcileOptions { dry_run: true, ..options }, goal)?;
             if must_write && !preview.unwritable.is_empty() {
                 return Err(cannot_write(&preview.unwritable, request, trees.system.is_host()));
             }
@@ -85,7 +85,7 @@ pub(crate) fn install(
             // What the kernel refuses only when it is written fails the run, too, if everything must be written.
             let options =
                 ReconcileOptions { leave_unwritable: options.leave_unwritable && !must_write, ..options };
-            system = Some(converge(&trees.system, options, goal)?);
+            system = Some(reconcile(&trees.system, options, goal)?);
         }
     }
     let place = trees.private_path().unwrap_or_default().to_owned();
@@ -147,14 +147,14 @@ fn install_privately(
         ..options
     };
     if options.dry_run && trees.private.is_none() {
-        return Ok(foretold(trees, acquired));
+        return Ok(preview_private_store(trees, acquired));
     }
     let sysroot = trees.make_private(options.stamp)?;
-    Ok(converge(Target { sysroot, beneath: &beneath }, options, goal)?.displayed(sysroot))
+    Ok(reconcile(Target { sysroot, beneath: &beneath }, options, goal)?.displayed(sysroot))
 }
 
 /// What would become of a private store that is not there yet: there is no tree to make a plan for.
-fn foretold(trees: &Trees, acquired: &Acquired) -> Outcome {
+fn preview_private_store(trees: &Trees, acquired: &Acquired) -> Outcome {
     let path = trees.private_path().unwrap_or_default().to_owned();
     let reason =
         "the private store: one bundle with the system's roots and these, and a hashed directory".to_owned();
@@ -228,7 +228,7 @@ fn asked(request: &TrustRequest, acquired: &Acquired) -> BTreeSet<Fingerprint> {
 
 /// Gives what an older version recorded under a source's former name its name of today. Two sources may have had that
 /// name: the one is meant that still gives something of it.
-fn take_over(
+fn rename_source(
     report: &SourceReport,
     sources: &mut BTreeMap<String, StoredSource>,
     anchors: &mut [StoredAnchor],
@@ -261,7 +261,7 @@ fn goal(state: &State, view: &View, request: &TrustRequest, acquired: &Acquired)
     let mut anchors = state.anchors.clone();
     let mut sources = state.sources.clone();
     for report in &acquired.sources {
-        take_over(report, &mut sources, &mut anchors);
+        rename_source(report, &mut sources, &mut anchors);
         let stored = sources.entry(report.id.clone()).or_default();
         stored.replaces |= report.replaces;
         if !report.fresh {

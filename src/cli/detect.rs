@@ -46,7 +46,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let outputs = output_views(&view, &facts)?;
     let wishes = (StorePolicy::IfThere, StorePolicy::IfThere);
     let selection = selection(context.settings, context.env, &trees, wishes)?;
-    let beside = stores::look(&view, facts.row.updater, &selection, &state.added)?;
+    let beside = stores::discover_stores(&view, facts.row.updater, &selection, &state.added)?;
     let mut warnings = beside.warnings.clone();
     warnings.extend(unknown::overlooked_tool(&view, &facts)?);
     let held = |path: &str| beside.offers.get(path).map_or(0, |offer| offer.roots.len());

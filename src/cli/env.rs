@@ -7,7 +7,7 @@ use super::output::env::{EnvInstallReport, EnvReport, EnvVariable};
 use super::output::shown_path;
 use super::{CommandRow, Context};
 use crate::bootstrap::trees::Trees;
-use crate::converge::{Extra, Goal, ReconcileOptions, converge, system_roots, system_stores};
+use crate::converge::{Extra, Goal, ReconcileOptions, reconcile, system_roots, system_stores};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -287,7 +287,7 @@ fn install(context: &Context) -> Result<u8> {
         stamp: context.stamp()?,
         now: context.env.now(),
     };
-    let outcome = converge(sysroot, options, |state, _, _| {
+    let outcome = reconcile(sysroot, options, |state, _, _| {
         if !state.anchors.iter().any(is_in_stores) {
             return Err(nothing_trusted(sysroot));
         }

@@ -30,7 +30,7 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::rootfs::budget;
 use crate::settings::rows::{DRY_RUN, stamp};
-use crate::settings::{Layer, Settings, Taken, from_environment, from_matches, is_on, join, meant};
+use crate::settings::{Layer, Settings, Taken, did_you_mean, from_environment, from_matches, is_on, join};
 use crate::text;
 use crate::ui::{Color, Ui};
 
@@ -215,7 +215,7 @@ fn unknown_word(error: &clap::Error) -> Option<Error> {
     let words: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
     let error = Error::usage(format!("`trustup {}` has no method `{}`", row.name, text::escape(word)));
     let listed = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-    let error = meant(word, words.iter().copied()).into_iter().fold(error, Error::hint);
+    let error = did_you_mean(word, words.iter().copied()).into_iter().fold(error, Error::hint);
     Some(error.hint(format!("the methods are {listed}; `trustup {} --help` says more", row.name)))
 }
 

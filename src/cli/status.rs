@@ -136,7 +136,7 @@ fn rows(
     // As seen inside a root file system; a private store's are named as a person finds them.
     let shown = |path: &str| if sysroot.is_private() { sysroot.display(path) } else { path.to_owned() };
     let beside = match selection {
-        Some(selection) => stores::look(&view, facts.row.updater, selection, &state.added)?,
+        Some(selection) => stores::discover_stores(&view, facts.row.updater, selection, &state.added)?,
         None => Stores::default(),
     };
     let mut rows = Vec::new();

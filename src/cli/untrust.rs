@@ -6,7 +6,7 @@ use super::output::untrust::{UntrustPrivate, UntrustReport};
 use super::stores::{JAVA_PASSWORD, NSS_PASSWORD};
 use super::{CommandRow, Context};
 use crate::bootstrap::selection;
-use crate::converge::{Goal, ReconcileOptions, Target, converge};
+use crate::converge::{Goal, ReconcileOptions, Target, reconcile};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::settings::rows::{FINGERPRINT, UPDATER};
@@ -99,12 +99,12 @@ fn run(context: &Context<'_>) -> Result<u8> {
             ..Goal::default()
         })
     };
-    let outcome = converge(&trees.system, options, goal).map_err(|error| hint_at_status(error, all))?;
+    let outcome = reconcile(&trees.system, options, goal).map_err(|error| hint_at_status(error, all))?;
     let private = match &trees.private {
         None => None,
         Some(sysroot) => {
             let beneath = trees.beneath()?;
-            let private = converge(Target { sysroot, beneath: &beneath }, options, goal);
+            let private = reconcile(Target { sysroot, beneath: &beneath }, options, goal);
             let private =
                 private.map_err(|error| outcome.blame(error, outcome.changed && !context.is_dry_run()))?;
             Some(private.displayed(sysroot))

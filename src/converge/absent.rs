@@ -51,7 +51,7 @@ pub(super) fn set_aside(
         missing.retain(|fingerprint| !held.contains(fingerprint));
     }
     if let (false, Some(selection)) = (missing.is_empty(), options.stores) {
-        let found = stores::look(view, facts.row.updater, selection, &state.added)?;
+        let found = stores::discover_stores(view, facts.row.updater, selection, &state.added)?;
         missing.retain(|one| !found.offers.values().any(|offer| offer.roots.contains_key(one)));
         // What cannot be opened may hold what was put in.
         let closed = found.found.iter().filter(|found| found.skipped.is_some());

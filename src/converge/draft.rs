@@ -18,7 +18,7 @@ use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
 /// Finds each anchor's status, and which of them the updater has to place.
-pub(super) fn settle(
+pub(super) fn classify_anchors(
     view: &View,
     facts: &Facts,
     broken: &[BrokenInput],

@@ -177,7 +177,9 @@ impl PlannedRun<'_> {
         &self,
         goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>,
     ) -> Result<Vec<BroughtBack>> {
-        let Some((former, mut back)) = apply::foretold(self.view.sysroot())? else { return Ok(Vec::new()) };
+        let Some((former, mut back)) = apply::predicted_recovery(self.view.sysroot())? else {
+            return Ok(Vec::new());
+        };
         let stays = goal(&former, &self.view, &self.facts)?.anchors;
         back.retain(|back| {
             let is = |anchor: &StoredAnchor| anchor.fingerprint == back.fingerprint;

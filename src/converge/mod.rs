@@ -16,8 +16,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use self::absent::describe as describe_doubt;
 use self::draft::{
-    left_out, make_plan, passed_over, plan_stores, refuse_damaged_outputs, refuse_vendor_names, settle,
-    updater_for_broken_inputs,
+    classify_anchors, left_out, make_plan, passed_over, plan_stores, refuse_damaged_outputs,
+    refuse_vendor_names, updater_for_broken_inputs,
 };
 pub(crate) use self::firefox::policy_holds;
 use self::gains::Baseline;
@@ -84,7 +84,7 @@ struct PlannedRun<'a> {
 ///
 /// # Errors
 /// Anything that cannot be read, planned, applied or proven; what was changed is turned back, or named.
-pub(crate) fn converge<'a>(
+pub(crate) fn reconcile<'a>(
     target: impl Into<Target<'a>>,
     options: ReconcileOptions<'a>,
     goal: impl Fn(&State, &View, &Facts) -> Result<Goal>,
@@ -99,7 +99,7 @@ pub(crate) fn converge<'a>(
     let baseline = Baseline::of(&first)?;
     let journal = first.journal_gains(&goal)?;
     let foreseen = first.foreseen_gains(&baseline, &state, &journal, options)?;
-    if options.dry_run || first.is_beyond_us(options)? || first.is_done(&state, &goal)? {
+    if options.dry_run || first.cannot_write_anything(options)? || first.is_done(&state, &goal)? {
         return Ok(first.outcome(&state, foreseen));
     }
     let begun = Session::begin(sysroot, options.stamp, options.patience, options.tool_timeout);
@@ -110,7 +110,7 @@ pub(crate) fn converge<'a>(
             refused.state =
                 options.leave_unwritable.then(|| refusal(&error)).flatten().map(|why| why.to_string());
             let draft = PlannedRun::new(target, &state, options, &goal, &refused)?;
-            return if draft.is_beyond_us(options)? {
+            return if draft.cannot_write_anything(options)? {
                 Ok(draft.outcome(&state, Vec::new()))
             } else {
                 Err(error)
@@ -157,7 +157,7 @@ pub(crate) fn converge<'a>(
         }
         sysroot.look_again();
         draft = PlannedRun::new(target, current, options, &goal, &refused)?;
-        if draft.is_beyond_us(options)? {
+        if draft.cannot_write_anything(options)? {
             return Ok(draft.outcome(current, Vec::new()));
         }
     }
@@ -172,7 +172,7 @@ impl<'a> PlannedRun<'a> {
         refused: &Refused,
     ) -> Result<Self> {
         let (sysroot, choice) = (target.sysroot, options.updater);
-        let view = View::new(sysroot, state.ours())?.above(target.beneath);
+        let view = View::new(sysroot, state.ours())?.over_system(target.beneath);
         let mut facts = Facts::gather(&view)?;
         let former = distro::by_id(&state.row, sysroot.is_private())
             .filter(|row| !state.is_empty() && row.id != facts.row.id);
@@ -186,7 +186,8 @@ impl<'a> PlannedRun<'a> {
                 .hint("run `trustup untrust --all` first: it removes what that run installed; then bootstrap again"));
             }
         }
-        let mut mended = if options.repair { doctor::mend(&view, &facts)? } else { Desires::default() };
+        let mut mended =
+            if options.repair { doctor::plan_repair(&view, &facts)? } else { Desires::default() };
         let goal = goal(state, &view, &facts)?;
         let mut anchors = goal.anchors.clone();
         let set_aside = absent::set_aside(&view, &facts, &options, state, &goal.asked, &mut anchors)?;
@@ -197,7 +198,7 @@ impl<'a> PlannedRun<'a> {
         };
         refuse_vendor_names(&view, &facts, &anchors)?;
         let broken = facts.row.updater.broken_inputs(&view)?;
-        let refusals = settle(&view, &facts, &broken, &mut anchors, &mut wanted)?;
+        let refusals = classify_anchors(&view, &facts, &broken, &mut anchors, &mut wanted)?;
         let guard = Guard::new(&view, &options, refused)?;
         guard.mark_unplaced(&facts, &mut wanted)?;
         let mut updater = facts.updater(&view, choice)?;
@@ -347,7 +348,7 @@ impl<'a> PlannedRun<'a> {
     }
 
     /// Whether there is nothing that the current user could change: the stores, or at least our own record of them.
-    fn is_beyond_us(&self, options: ReconcileOptions) -> Result<bool> {
+    fn cannot_write_anything(&self, options: ReconcileOptions) -> Result<bool> {
         let sysroot = self.view.sysroot();
         Ok(options.leave_unwritable
             && self.plan.is_empty()

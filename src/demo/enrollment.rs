@@ -15,7 +15,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde::Serialize;
 
-use super::{Demo, could_not, expect, look, unproven};
+use super::{Demo, could_not, expect, inspect_root_file_system, unproven};
 use crate::cert::pem;
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
@@ -74,7 +74,7 @@ impl Demo<'_> {
         let first = [see(&cert)?, see(&key)?];
 
         let pair = PairServer::start(&first[0].0, &first[1].0)?;
-        let (_, _, outputs) = look(&sysroot)?;
+        let (_, _, outputs) = inspect_root_file_system(&sysroot)?;
         let url = format!("https://{HOST}:{}", pair.address.port());
         let mut accepted_by = Vec::new();
         for (store, answer) in self.ask_with_every_store(&sysroot, &outputs, &url, "a server with it")? {

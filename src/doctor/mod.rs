@@ -21,7 +21,7 @@ use self::binary::Binaries;
 use self::clients::{TABLE, TlsClient};
 pub(crate) use self::findings::{StoreFinding, count, findings, unrepaired};
 use self::reading::{Installation, ReadSource, Reads, RootsByFingerprint, StoreReader};
-pub(crate) use self::repair::mend;
+pub(crate) use self::repair::plan_repair;
 use self::scope::RuleScope;
 use crate::cert::{Certificate, Purpose};
 use crate::env::Env;

@@ -80,7 +80,7 @@ impl ReadSource {
         }
     }
 
-    pub(super) fn by(self, variable: &'static str) -> ReadSource {
+    pub(super) fn named_by(self, variable: &'static str) -> ReadSource {
         ReadSource { variable: Some(variable), ..self }
     }
 

@@ -22,7 +22,7 @@ use crate::trust::view::View;
 ///
 /// # Errors
 /// A store cannot be read.
-pub(crate) fn mend(view: &View, facts: &Facts) -> Result<Desires> {
+pub(crate) fn plan_repair(view: &View, facts: &Facts) -> Result<Desires> {
     let mut mended = Desires::default();
     let mut want = |path: &str, node: Node, reason: &str| -> Result<()> {
         if *view.original(path)? == node && *view.actual(path)? == node {

@@ -8,23 +8,23 @@ use crate::trust::firefox_policy;
 use crate::well_known::{BUNDLES, DIRECTORIES, bundles_of_go};
 use crate::{keystore, native, nss};
 
-fn one(found: Option<String>, sources: Vec<ReadSource>) -> Vec<Installation> {
+fn one_installation(found: Option<String>, sources: Vec<ReadSource>) -> Vec<Installation> {
     vec![Installation { found, sources, note: None }]
 }
 
 pub(super) fn openssl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let found = found.or_else(|| scope.binaries.library_path("libssl.so"));
-    one(found, scope.openssl_sources())
+    one_installation(found, scope.openssl_sources())
 }
 
 /// A program that takes OpenSSL's defaults as they are.
 pub(super) fn of_openssl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
-    one(found, scope.openssl_sources())
+    one_installation(found, scope.openssl_sources())
 }
 
 pub(super) fn gnutls(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let found = found.or_else(|| scope.binaries.library_path("libgnutls.so"));
-    one(found, scope.gnutls_sources())
+    one_installation(found, scope.gnutls_sources())
 }
 
 pub(super) fn curl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -41,7 +41,7 @@ pub(super) fn curl(scope: &RuleScope, found: Option<String>) -> Vec<Installation
             file = scope.first_set(&["SSL_CERT_FILE"]);
         }
     }
-    one(found, scope.libcurl(&binary).sources(scope, file, directory))
+    one_installation(found, scope.libcurl(&binary).sources(scope, file, directory))
 }
 
 pub(super) fn git(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -54,7 +54,10 @@ pub(super) fn git(scope: &RuleScope, found: Option<String>) -> Vec<Installation>
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     // Empty ones count.
     let set = |name: &'static str| Some((name, scope.env.raw(name)?.to_owned()));
-    one(found, scope.libcurl(&binary).sources(scope, set("GIT_SSL_CAINFO"), set("GIT_SSL_CAPATH")))
+    one_installation(
+        found,
+        scope.libcurl(&binary).sources(scope, set("GIT_SSL_CAINFO"), set("GIT_SSL_CAPATH")),
+    )
 }
 
 pub(super) fn wget(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -62,7 +65,7 @@ pub(super) fn wget(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     if binary.loads("libgnutls.so") {
         let mut sources = scope.gnutls_sources();
         sources.push(ReadSource::new(Reads::Directory, "/etc/ssl/certs").fixed().last_resort());
-        return one(found, sources);
+        return one_installation(found, sources);
     }
     let real = found.as_deref().and_then(|path| scope.sysroot().canonical(path).ok().flatten());
     let is_busybox = real.is_some_and(|path| path.ends_with("/busybox"));
@@ -71,7 +74,7 @@ pub(super) fn wget(scope: &RuleScope, found: Option<String>) -> Vec<Installation
         let note = Some("BusyBox checks no certificate here: it has no `ssl_client`");
         return vec![Installation { found: None, sources: Vec::new(), note }];
     }
-    one(found, scope.openssl_sources())
+    one_installation(found, scope.openssl_sources())
 }
 
 pub(super) fn requests(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {
@@ -113,9 +116,9 @@ fn of_requests(
     let named = scope.first_set(named).map(|(variable, path)| {
         // A directory is searched by hash.
         if scope.is(&path, FileKind::Directory) {
-            ReadSource::new(Reads::HashDirectory, path).by(variable)
+            ReadSource::new(Reads::HashDirectory, path).named_by(variable)
         } else {
-            ReadSource::new(Reads::PemFile, path).by(variable).needed()
+            ReadSource::new(Reads::PemFile, path).named_by(variable).needed()
         }
     });
     let mut installations = Vec::new();
@@ -142,7 +145,7 @@ pub(super) fn node(scope: &RuleScope, found: Option<String>) -> Vec<Installation
         vec![ReadSource::compiled_in()]
     };
     let extra = scope.first_set(&["NODE_EXTRA_CA_CERTS"]);
-    sources.extend(extra.map(|(variable, path)| ReadSource::new(Reads::PemBlocks, path).by(variable)));
+    sources.extend(extra.map(|(variable, path)| ReadSource::new(Reads::PemBlocks, path).named_by(variable)));
     let system = option("--use-system-ca") || scope.env.var("NODE_USE_SYSTEM_CA") == Some("1");
     let note =
         system.then_some("the setting to use the system's roots has no effect: versions before 22.19 cannot");
@@ -159,15 +162,16 @@ pub(super) fn deno(scope: &RuleScope, found: Option<String>) -> Vec<Installation
         }
     }
     let extra = scope.first_set(&["DENO_CERT"]);
-    sources
-        .extend(extra.map(|(variable, path)| ReadSource::new(Reads::PemBlocks, path).by(variable).needed()));
-    one(found, sources)
+    sources.extend(
+        extra.map(|(variable, path)| ReadSource::new(Reads::PemBlocks, path).named_by(variable).needed()),
+    );
+    one_installation(found, sources)
 }
 
 /// crypto/x509, root_linux.go and root_unix.go: the first file that can be read, and all files of the directories.
 pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let mut sources = vec![match scope.env.var("SSL_CERT_FILE") {
-        Some(file) => ReadSource::new(Reads::PemBlocks, file).by("SSL_CERT_FILE"),
+        Some(file) => ReadSource::new(Reads::PemBlocks, file).named_by("SSL_CERT_FILE"),
         None => {
             let there = bundles_of_go().iter().find(|path| scope.is(path, FileKind::File));
             ReadSource::new(Reads::PemBlocks, *there.unwrap_or(&BUNDLES[0]))
@@ -181,7 +185,7 @@ pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> 
             sources.extend(there.map(|path| ReadSource::new(Reads::Directory, path)));
         }
     }
-    one(found, sources)
+    one_installation(found, sources)
 }
 
 /// rustls-native-certs 0.8: as Go, but that either variable alone replaces everything.
@@ -199,7 +203,7 @@ fn native_certs(scope: &RuleScope) -> Vec<ReadSource> {
             .collect();
     }
     let mut sources: Vec<ReadSource> = file
-        .map(|(variable, path)| ReadSource::new(Reads::PemBlocks, path).by(variable))
+        .map(|(variable, path)| ReadSource::new(Reads::PemBlocks, path).named_by(variable))
         .into_iter()
         .collect();
     sources.extend(list.iter().flat_map(|(_, list)| directories(list, Reads::Directory, "SSL_CERT_DIR")));
@@ -210,7 +214,10 @@ pub(super) fn uv(scope: &RuleScope, found: Option<String>) -> Vec<Installation> 
     let on = |name| scope.env.var(name).is_some_and(|value| matches!(value, "1" | "true"));
     let system = on("UV_NATIVE_TLS") || on("UV_SYSTEM_CERTS");
     let named = scope.first_set(&["SSL_CERT_FILE", "SSL_CERT_DIR"]).is_some();
-    one(found, if system || named { native_certs(scope) } else { vec![ReadSource::compiled_in()] })
+    one_installation(
+        found,
+        if system || named { native_certs(scope) } else { vec![ReadSource::compiled_in()] },
+    )
 }
 
 /// Cargo has libcurl and OpenSSL in it and looks for the places itself (openssl-probe); a distribution's loads libcurl.
@@ -218,7 +225,7 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     let named = scope.first_set(&["CARGO_HTTP_CAINFO"]);
     if binary.loads("libcurl") {
-        return one(found, scope.libcurl(&binary).sources(scope, named, None));
+        return one_installation(found, scope.libcurl(&binary).sources(scope, named, None));
     }
     const PLACES: [&str; 4] = ["/usr/lib/ssl", "/etc/pki/ca-trust/extracted/pem", "/etc/pki/tls", "/etc/ssl"];
     const FILES: [&str; 6] = [
@@ -232,19 +239,19 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
     let there = |name: &str, kind| scope.env.var(name).filter(|path| scope.is(path, kind));
     let paths = PLACES.iter().flat_map(|place| FILES.map(|file| format!("{place}/{file}")));
     let probed = match there("SSL_CERT_FILE", FileKind::File) {
-        Some(path) => Some(ReadSource::new(Reads::PemFile, path).by("SSL_CERT_FILE")),
+        Some(path) => Some(ReadSource::new(Reads::PemFile, path).named_by("SSL_CERT_FILE")),
         None => paths
             .into_iter()
             .find(|path| scope.is(path, FileKind::File))
             .map(|path| ReadSource::new(Reads::PemFile, path)),
     };
     let file = match named {
-        Some((variable, path)) => Some(ReadSource::new(Reads::PemFile, path).by(variable)),
+        Some((variable, path)) => Some(ReadSource::new(Reads::PemFile, path).named_by(variable)),
         None => probed,
     };
     let mut sources: Vec<ReadSource> = file.map(ReadSource::needed).into_iter().collect();
     let directory = match there("SSL_CERT_DIR", FileKind::Directory) {
-        Some(path) => Some(ReadSource::new(Reads::HashDirectory, path).by("SSL_CERT_DIR")),
+        Some(path) => Some(ReadSource::new(Reads::HashDirectory, path).named_by("SSL_CERT_DIR")),
         None => PLACES
             .map(|place| format!("{place}/certs"))
             .into_iter()
@@ -252,7 +259,7 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
             .map(|path| ReadSource::new(Reads::HashDirectory, path)),
     };
     sources.extend(directory);
-    one(found, sources)
+    one_installation(found, sources)
 }
 
 pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -263,10 +270,11 @@ pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation
             let options = scope.env.var(variable)?.split_whitespace();
             Some((variable, options.filter_map(|option| option.strip_prefix(OPTION)).next_back()?))
         });
-    let named = named.next_back().map(|(variable, path)| ReadSource::new(Reads::Keystore, path).by(variable));
+    let named =
+        named.next_back().map(|(variable, path)| ReadSource::new(Reads::Keystore, path).named_by(variable));
     // One that is not there is passed over: seen with OpenJDK 17 and 25.
     if let Some(source) = named.clone().filter(|source| scope.is(&source.path, FileKind::File)) {
-        return one(found, vec![source.needed()]);
+        return one_installation(found, vec![source.needed()]);
     }
     let homes: Vec<String> = scope.env.var("JAVA_HOME").map(ToOwned::to_owned).into_iter().collect();
     let search = keystore::find::find(scope.sysroot(), &homes);
@@ -297,7 +305,7 @@ fn browser(scope: &RuleScope, owner: nss::find::DatabaseOwner) -> Vec<ReadSource
 }
 
 pub(super) fn chromium(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
-    one(found, browser(scope, nss::find::DatabaseOwner::Shared))
+    one_installation(found, browser(scope, nss::find::DatabaseOwner::Shared))
 }
 
 /// Also what the policy of the system names; a name without a path stands in Mozilla's own directories.
@@ -314,5 +322,5 @@ pub(super) fn firefox(scope: &RuleScope, found: Option<String>) -> Vec<Installat
         };
         sources.extend(path.map(|path| ReadSource::new(Reads::PemBlocks, path)));
     }
-    one(found, sources)
+    one_installation(found, sources)
 }

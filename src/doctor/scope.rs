@@ -93,7 +93,7 @@ impl<'v, 's> RuleScope<'v, 's> {
     pub(super) fn openssl_sources(&self) -> Vec<ReadSource> {
         let (file, directory) = self.openssl_paths();
         let mut sources = vec![match self.env.raw("SSL_CERT_FILE") {
-            Some(file) => ReadSource::new(Reads::PemFile, file).by("SSL_CERT_FILE"),
+            Some(file) => ReadSource::new(Reads::PemFile, file).named_by("SSL_CERT_FILE"),
             None => ReadSource::new(Reads::PemFile, file),
         }];
         match self.env.raw("SSL_CERT_DIR") {
@@ -191,14 +191,16 @@ impl Libcurl {
         }
         let mut sources = Vec::new();
         match (file, self.file) {
-            (Some((variable, path)), _) => sources.push(ReadSource::new(of_file, path).by(variable).needed()),
+            (Some((variable, path)), _) => {
+                sources.push(ReadSource::new(of_file, path).named_by(variable).needed())
+            }
             (None, Some(path)) => sources.push(ReadSource::new(of_file, path).needed()),
             (None, None) => {}
         }
         match (directory, self.directory) {
             // OpenSSL takes a list, and looks into a directory when it needs it; GnuTLS reads one first.
             (Some((variable, path)), _) if self.gnutls => {
-                sources.push(ReadSource::new(of_directory, path).by(variable).needed());
+                sources.push(ReadSource::new(of_directory, path).named_by(variable).needed());
             }
             (None, Some(path)) if self.gnutls => sources.push(ReadSource::new(of_directory, path).needed()),
             (Some((variable, list)), _) => sources.extend(directories(&list, of_directory, variable)),
@@ -215,5 +217,7 @@ pub(super) fn directories(
     reads: Reads,
     variable: &'static str,
 ) -> impl Iterator<Item = ReadSource> {
-    list.split(':').filter(|path| !path.is_empty()).map(move |path| ReadSource::new(reads, path).by(variable))
+    list.split(':')
+        .filter(|path| !path.is_empty())
+        .map(move |path| ReadSource::new(reads, path).named_by(variable))
 }

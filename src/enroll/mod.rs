@@ -33,7 +33,7 @@ use crate::text;
 
 use self::enrolled::Enrolled;
 use self::methods::{IssueFacts, Method};
-use self::settle::{Settled, look, roots_for, saved_answer, settle};
+use self::settle::{ResolvedInputs, inspect_pair, resolve_inputs, roots_for, saved_answer};
 use self::trust::Recorded;
 
 pub(crate) use self::outcome::{IssueAction, IssueOutcome};
@@ -90,24 +90,28 @@ pub(crate) fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> Result
     request.outputs.validate()?;
     request.outputs.check(world.host)?;
     let began = Instant::now();
-    let settled = settle(request, world, began)?;
+    let settled = resolve_inputs(request, world, began)?;
     if let Some(damage) = &settled.damage {
         (world.warn)(damage);
     }
-    begun(request, world, settled)
+    resume_or_start(request, world, settled)
 }
 
-fn begun(request: &IssueRequest, world: &IssueContext<'_>, settled: Settled<'_>) -> Result<IssueOutcome> {
+fn resume_or_start(
+    request: &IssueRequest,
+    world: &IssueContext<'_>,
+    settled: ResolvedInputs<'_>,
+) -> Result<IssueOutcome> {
     let now = world.env.now();
-    let (standing, roots) = look(&settled, world, now)?;
+    let (standing, roots) = inspect_pair(&settled, world, now)?;
     // A pair may be here without what is kept beside it, such as one that was copied, or another user's.
     if matches!(standing, PairState::Bad(_))
         && let Some(recorded) = obtain::with_fetched_roots(&settled, world)
     {
         let &IssueContext { env, host, dry_run, say, note, warn, .. } = world;
         let world = IssueContext { env, host, recorded, dry_run, say, note, warn };
-        let settled = settle(request, &world, settled.began)?;
-        return begun(request, &world, settled);
+        let settled = resolve_inputs(request, &world, settled.began)?;
+        return resume_or_start(request, &world, settled);
     }
     let (good, reason) = match standing {
         PairState::Nothing => (None, "there was no certificate".to_owned()),
@@ -158,7 +162,7 @@ fn may_stay(verdict: Verdict) -> bool {
 
 /// The pair stays as it is; where it is not as asked for, a dry run says what would be done.
 fn keep(
-    settled: &Settled<'_>,
+    settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     good: Good,
     roots: &Roots,
@@ -180,8 +184,8 @@ fn keep(
 }
 
 /// The pair stays; modes, owners and what else is not as asked for are corrected. Only under the lock.
-fn put_right(
-    settled: &Settled<'_>,
+fn correct_files(
+    settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     good: Good,
     roots: &Roots,
@@ -212,9 +216,14 @@ fn warn_of_what_was_placed(world: &IssueContext<'_>, placed: &Placed) {
 }
 
 /// A new pair takes the place of what is there.
-fn replace(settled: &Settled<'_>, world: &IssueContext<'_>, reason: &str, now: i64) -> Result<IssueOutcome> {
+fn replace(
+    settled: &ResolvedInputs<'_>,
+    world: &IssueContext<'_>,
+    reason: &str,
+    now: i64,
+) -> Result<IssueOutcome> {
     let request = settled.request;
-    let usable = match obtain::usable(request, &about(settled, world)) {
+    let usable = match obtain::usable_methods(request, &issue_facts(settled, world)) {
         Ok(usable) => Some(usable),
         // Where the CA has answered already, no method is needed: its token may have expired since, or be gone.
         Err(_) if !world.dry_run && saved_answer(world, &request.outputs)?.is_some() => None,
@@ -238,7 +247,7 @@ fn replace(settled: &Settled<'_>, world: &IssueContext<'_>, reason: &str, now: i
     })
 }
 
-fn about<'a>(settled: &'a Settled<'_>, world: &IssueContext<'a>) -> IssueFacts<'a> {
+fn issue_facts<'a>(settled: &'a ResolvedInputs<'_>, world: &IssueContext<'a>) -> IssueFacts<'a> {
     let not_after = settled.request.not_after;
     IssueFacts { env: world.env, ca: &settled.ca, names: &settled.names, not_after }
 }
@@ -246,7 +255,7 @@ fn about<'a>(settled: &'a Settled<'_>, world: &IssueContext<'a>) -> IssueFacts<'
 /// Everything that changes something, one run at a time. `usable`: the methods, where it is settled already that there are
 /// some.
 fn under_lock(
-    settled: &Settled<'_>,
+    settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     usable: Option<obtain::Usable<'_>>,
     now: i64,
@@ -263,7 +272,7 @@ fn under_lock(
 }
 
 fn with_pending(
-    settled: &Settled<'_>,
+    settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     usable: Option<obtain::Usable<'_>>,
     mut pending: Pending,
@@ -272,18 +281,18 @@ fn with_pending(
     let request = settled.request;
     // Another run may have been at work while we waited for it, and an interrupted one may have left more than was seen.
     world.host.look_again();
-    let settled = &settle(request, world, settled.began)?;
+    let settled = &resolve_inputs(request, world, settled.began)?;
     for warning in pending.take_warnings() {
         (world.warn)(&warning);
     }
     pending.remember(settled.kept.iter().flat_map(|kept| &kept.spent));
-    if let (PairState::Good(good), roots) = look(settled, world, now)?
+    if let (PairState::Good(good), roots) = inspect_pair(settled, world, now)?
         && may_stay(decide::decide(&good.chain[0], now, request.policy))
         && !request.force
     {
         let outcome = match good.is_neat {
             true => keep(settled, world, *good, &roots, now),
-            false => put_right(settled, world, *good, &roots, now)?,
+            false => correct_files(settled, world, *good, &roots, now)?,
         };
         put_away(world, pending);
         return Ok(outcome);
@@ -296,10 +305,10 @@ fn with_pending(
         (world.say)("an earlier run was interrupted after the CA had answered: placing its certificate now");
         return finish(settled, world, issued, pending, IssueAction::TakenUp, &mut checkpoints);
     }
-    let about = about(settled, world);
+    let about = issue_facts(settled, world);
     let able = match usable {
         Some(usable) => Ok(usable),
-        None => obtain::usable(request, &about),
+        None => obtain::usable_methods(request, &about),
     };
     let able = able.and_then(|usable| place::try_out(world.host, &request.outputs).map(|()| usable));
     let before = pending.record().attempts.len();
@@ -337,7 +346,7 @@ fn with_pending(
 
 /// What a CA answered to a run that was interrupted before it placed it, if that is what is asked for now.
 fn interrupted<'a>(
-    settled: &Settled<'a>,
+    settled: &ResolvedInputs<'a>,
     key: &'a PrivateKey,
     pending: &Pending,
     now: i64,
@@ -424,7 +433,7 @@ fn warn_of_its_life(world: &IssueContext<'_>, request: &IssueRequest, leaf: &Cer
 
 /// Saves, places, reads back and records.
 fn finish(
-    settled: &Settled<'_>,
+    settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     issued: Issued<'_>,
     mut pending: Pending,
@@ -454,7 +463,7 @@ fn finish(
     warn_of_what_was_placed(world, &placed);
     let about =
         facts::PairRequirements { names: &settled.names, key_type: request.key_type, roots: &issued.roots };
-    let standing = facts::look(world.host, &request.outputs, &about, now)
+    let standing = facts::inspect_pair(world.host, &request.outputs, &about, now)
         .map_err(|error| error.with_changed(placed.changed.clone()))?;
     let elsewise = match standing {
         PairState::Good(good) if good.chain == issued.chain => None,
@@ -470,7 +479,7 @@ fn finish(
             .with_changed(placed.changed));
     }
     put_away(world, pending);
-    if issued.vouched == Vouched::ByItself {
+    if issued.vouched == Vouched::SelfConsistent {
         (world.warn)(
             "no root was given for the issued chain: it is only consistent in itself (`--issuer-root FILE` pins it)",
         );

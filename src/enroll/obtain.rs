@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::methods::{Failure, IssueFacts, IssueOrder, Method};
-use super::settle::{Settled, roots_for};
+use super::settle::{ResolvedInputs, roots_for};
 use super::trust::{self, Recorded};
 use super::{IssueContext, IssueRequest};
 use crate::cert::Certificate;
@@ -41,7 +41,7 @@ impl<'a> Usable<'a> {
 ///
 /// # Errors
 /// None can work.
-pub(super) fn usable<'a>(request: &'a IssueRequest, about: &IssueFacts<'_>) -> Result<Usable<'a>> {
+pub(super) fn usable_methods<'a>(request: &'a IssueRequest, about: &IssueFacts<'_>) -> Result<Usable<'a>> {
     let mut usable = Usable { methods: Vec::new(), skipped: Vec::new() };
     let mut first = None;
     for method in &request.methods {
@@ -80,7 +80,7 @@ pub(super) struct Obtained<'a> {
 
 /// Gets a certificate for `key` by the first method that gives one.
 pub(super) fn obtain<'a>(
-    settled: &Settled<'_>,
+    settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     about: &IssueFacts<'_>,
     usable: &Usable<'a>,
@@ -94,7 +94,7 @@ pub(super) fn obtain<'a>(
         // A server that hangs leaves the others their part of the time.
         let left = settled.request.timeout.saturating_sub(settled.began.elapsed());
         let others = u32::try_from(usable.methods.len() - at).unwrap_or(u32::MAX);
-        match by(settled, world, about, *method, key, pending, Patience::of(left / others)) {
+        match try_method(settled, world, about, *method, key, pending, Patience::of(left / others)) {
             Ok((chain, vouched, roots)) => {
                 return Ok(Obtained { chain, vouched, roots, method: *method, skipped });
             }
@@ -162,8 +162,8 @@ impl Tries {
 }
 
 /// One method, again and again while that can help.
-fn by(
-    settled: &Settled<'_>,
+fn try_method(
+    settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     about: &IssueFacts<'_>,
     method: &dyn Method,
@@ -246,7 +246,7 @@ fn by(
 }
 
 /// Whether the method asks another server than the CA that somebody named: what vouches for that CA says nothing of it.
-fn is_elsewhere(settled: &Settled<'_>, method: &dyn Method) -> bool {
+fn is_elsewhere(settled: &ResolvedInputs<'_>, method: &dyn Method) -> bool {
     match (&settled.ca.url, method.asks(&settled.ca)) {
         (Some(ca), Some(asked)) => settled.request.ca.url.is_some() && !same_origin(ca, &asked),
         _ => false,
@@ -263,7 +263,7 @@ fn with_earlier(error: Error, earlier: Option<String>) -> Error {
 
 /// The CA's roots by their pins, asked for while that can help and time is left.
 fn fetch_roots(
-    settled: &Settled<'_>,
+    settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
     method: &dyn Method,
     patience: Patience,
@@ -287,7 +287,7 @@ fn fetch_roots(
 
 /// What is known with the CA's roots, if they are pinned, not known here, and can be had at once: a pair that is there
 /// can be judged by them, before anything is spent to replace it.
-pub(super) fn with_fetched_roots(settled: &Settled<'_>, world: &IssueContext<'_>) -> Option<Recorded> {
+pub(super) fn with_fetched_roots(settled: &ResolvedInputs<'_>, world: &IssueContext<'_>) -> Option<Recorded> {
     if world.dry_run || settled.ca.roots.is_some() || settled.ca.pins.is_empty() {
         return None;
     }

@@ -15,7 +15,7 @@ use crate::pair::{FILE_LIMIT, Outputs};
 use crate::rootfs::{Meta, split};
 
 /// What is settled before anything is asked or changed.
-pub(super) struct Settled<'a> {
+pub(super) struct ResolvedInputs<'a> {
     pub(super) request: &'a IssueRequest,
     pub(super) ca: Ca,
     pub(super) names: Vec<SubjectAltName>,
@@ -27,11 +27,11 @@ pub(super) struct Settled<'a> {
 }
 
 /// Settles whom it is about, by what is said and what is known here.
-pub(super) fn settle<'a>(
+pub(super) fn resolve_inputs<'a>(
     request: &'a IssueRequest,
     world: &IssueContext<'_>,
     began: Instant,
-) -> Result<Settled<'a>> {
+) -> Result<ResolvedInputs<'a>> {
     refuse_newer(world, &request.outputs)?;
     let (kept, damage) = match kept(world, &request.outputs)? {
         Some(Ok(kept)) => (Some(kept), None),
@@ -53,7 +53,7 @@ pub(super) fn settle<'a>(
         ca = kept.as_ca();
     }
     let names = names(request, world)?;
-    Ok(Settled { request, ca, names, kept, damage, began })
+    Ok(ResolvedInputs { request, ca, names, kept, damage, began })
 }
 
 /// Refuses to work on a pair that a newer trustup works on.
@@ -127,18 +127,22 @@ fn names(request: &IssueRequest, world: &IssueContext<'_>) -> Result<Vec<Subject
 }
 
 /// Where a chain of this method has to end; `None` where the roots have to be fetched first.
-pub(super) fn roots_for(settled: &Settled<'_>, method: &dyn Method) -> Result<Option<Roots>> {
+pub(super) fn roots_for(settled: &ResolvedInputs<'_>, method: &dyn Method) -> Result<Option<Roots>> {
     if let Some(path) = &settled.request.issuer_root {
         return trust::from_file(path, &[]).map(Some);
     }
-    let or_itself = !method.issues_under_the_roots_of_its_connection();
+    let or_itself = !method.chain_must_match_tls_roots();
     let roots = settled.ca.roots.clone().map(|roots| Roots { or_itself, ..roots });
     let nobodys = || Roots { certificates: Vec::new(), described: "no root".to_owned(), or_itself: true };
     Ok(if or_itself { roots.or_else(|| Some(nobodys())) } else { roots })
 }
 
 /// What is there, held against the roots of each method; and those that it was held against.
-pub(super) fn look(settled: &Settled<'_>, world: &IssueContext<'_>, now: i64) -> Result<(PairState, Roots)> {
+pub(super) fn inspect_pair(
+    settled: &ResolvedInputs<'_>,
+    world: &IssueContext<'_>,
+    now: i64,
+) -> Result<(PairState, Roots)> {
     let request = settled.request;
     let unknown = Roots {
         certificates: Vec::new(),
@@ -150,7 +154,7 @@ pub(super) fn look(settled: &Settled<'_>, world: &IssueContext<'_>, now: i64) ->
         let roots = roots_for(settled, method.as_ref())?.unwrap_or_else(|| unknown.clone());
         let about =
             facts::PairRequirements { names: &settled.names, key_type: request.key_type, roots: &roots };
-        let standing = facts::look(world.host, &request.outputs, &about, now)?;
+        let standing = facts::inspect_pair(world.host, &request.outputs, &about, now)?;
         let is_good = matches!(standing, PairState::Good(_));
         if seen.is_none() || is_good {
             seen = Some((standing, roots));

@@ -52,7 +52,7 @@ pub(crate) enum Vouched {
     /// It ends at a pinned root.
     Pinned,
     /// It is consistent in itself, and that is all that is known.
-    ByItself,
+    SelfConsistent,
 }
 
 /// Checks `chain` (leaf first). The error is a reason, in words that can follow "the certificate" and a colon.
@@ -83,8 +83,8 @@ pub(crate) fn check(chain: &[Certificate], wanted: &Wanted<'_>, now: i64) -> Res
     let roots = wanted.roots;
     match ends_at(leaf, others, &roots.certificates, now) {
         Ok(()) if roots.are_pinned() => Ok(Vouched::Pinned),
-        Ok(()) => Ok(Vouched::ByItself),
-        Err(_) if roots.or_itself => consistent(leaf, others, now).map(|()| Vouched::ByItself),
+        Ok(()) => Ok(Vouched::SelfConsistent),
+        Err(_) if roots.or_itself => consistent(leaf, others, now).map(|()| Vouched::SelfConsistent),
         Err(Doubt::Elsewhere) => Err(match others {
             [] => format!("its chain does not end at {}: no intermediate came with it", roots.described),
             _ => format!("its chain does not end at {}", roots.described),
@@ -322,8 +322,8 @@ mod tests {
             chain.check_with(&whole[..1], &right, NOW).unwrap_err().contains("no intermediate came with it")
         );
         assert_eq!(chain.check_with(&whole, &itself(&right), NOW), Ok(Vouched::Pinned));
-        assert_eq!(chain.check_with(&whole, &itself(&wrong), NOW), Ok(Vouched::ByItself));
-        assert_eq!(chain.check_with(&whole, &itself(&roots(&[])), NOW), Ok(Vouched::ByItself));
+        assert_eq!(chain.check_with(&whole, &itself(&wrong), NOW), Ok(Vouched::SelfConsistent));
+        assert_eq!(chain.check_with(&whole, &itself(&roots(&[])), NOW), Ok(Vouched::SelfConsistent));
         assert!(chain.check_with(&whole, &roots(&[]), NOW).is_err());
         // Certificates that do not belong together are no chain, whatever is pinned.
         let mixed = [chain.leaf(|_| {}), parsed(&other)];
@@ -338,7 +338,7 @@ mod tests {
         // More roots than a handful are no pin.
         let many: Vec<_> = (0..MAX_PINNED).map(|at| issuer(&format!("Root {at}"), None)).collect();
         let many: Vec<_> = many.iter().chain([&chain.root]).collect();
-        assert_eq!(chain.check_with(&whole, &roots(&many), NOW), Ok(Vouched::ByItself));
+        assert_eq!(chain.check_with(&whole, &roots(&many), NOW), Ok(Vouched::SelfConsistent));
         let with_root = [whole[0].clone(), whole[1].clone(), parsed(&chain.root)];
         assert_eq!(without_root(with_root.to_vec()), whole.to_vec());
     }

@@ -50,7 +50,7 @@ pub(crate) struct Good {
 ///
 /// # Errors
 /// Something cannot be read.
-pub(crate) fn look(
+pub(crate) fn inspect_pair(
     host: &Sysroot,
     outputs: &Outputs,
     request: &PairRequirements<'_>,

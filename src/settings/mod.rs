@@ -22,7 +22,7 @@ use crate::secret::SecretSource;
 pub(crate) use self::command_line::{Taken, from_matches, join};
 pub(crate) use self::environment::{from_environment, is_on};
 pub(crate) use self::file::{
-    CertificateTable, ConfigFile, DEFAULT, EntryTable, Scope, Variant, check, load, meant,
+    CertificateTable, ConfigFile, DEFAULT, EntryTable, Scope, Variant, check, did_you_mean, load,
 };
 pub(crate) use self::option::{Opt, Row, Values};
 pub(crate) use self::spec::{Flag, Group, OptionKind, Reason, Variable};

@@ -57,7 +57,7 @@ pub(crate) fn trusted_roots(root: &Path, env: &Env) -> Result<TrustedRoots> {
         };
     }
     if let Some((found, place)) = store.map_or_else(|| default_store(root), |store| Ok(Some(store)))? {
-        return usable(found, place);
+        return usable_roots(found, place);
     }
     let old = env.now() > COMPILED_IN_SINCE + OLD_AFTER;
     Ok(TrustedRoots {
@@ -91,7 +91,7 @@ fn exists(path: &Path) -> bool {
     !matches!(host::stat(path), Ok(None))
 }
 
-fn usable(roots: Vec<CertificateDer<'static>>, place: String) -> Result<TrustedRoots> {
+fn usable_roots(roots: Vec<CertificateDer<'static>>, place: String) -> Result<TrustedRoots> {
     if roots.is_empty() {
         return Err(Error::not_trusted("this system's trust store holds no certificate, so nothing vouches for the bundle's host")
             .at(place)

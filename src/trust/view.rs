@@ -116,7 +116,7 @@ impl<'a> View<'a> {
 
     /// The same view of a private store, above a system that trusts this.
     #[must_use]
-    pub(crate) fn above(self, system: &BaseTrust) -> Self {
+    pub(crate) fn over_system(self, system: &BaseTrust) -> Self {
         View { beneath: Rc::new(system.clone()), ..self }
     }
 

@@ -104,7 +104,7 @@ impl Method for AcmeMethod {
         NAME
     }
 
-    fn issues_under_the_roots_of_its_connection(&self) -> bool {
+    fn chain_must_match_tls_roots(&self) -> bool {
         // A CA of one's own is one with its root; who is asked by a directory may have a web server like any other.
         self.options.directory.is_none()
     }

@@ -61,7 +61,7 @@ pub(crate) trait Method {
     }
 
     /// Whether the issued chain has to end at the roots that vouch for the connection, if nobody says otherwise.
-    fn issues_under_the_roots_of_its_connection(&self) -> bool {
+    fn chain_must_match_tls_roots(&self) -> bool {
         true
     }
 

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 use super::fill::{fill, remember_lines};
-use super::meant::meant;
+use super::meant::did_you_mean;
 use super::place;
 use crate::env::Env;
 use crate::error::Error;
@@ -353,7 +353,7 @@ impl<'a> Section<'a> {
         let listed = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
         let error =
             Error::usage(format!("`{}` is `{}`, and should be one of {listed}", value.name, value.shown));
-        let meant = meant(&value.shown, words.iter().copied());
+        let meant = did_you_mean(&value.shown, words.iter().copied());
         self.problem(value.line, meant.into_iter().fold(error, Error::hint));
         None
     }
@@ -490,7 +490,7 @@ impl<'a> Section<'a> {
                 continue;
             }
             let error = Error::usage(format!("unknown key `{}`", text::escape(&self.name_of(name))));
-            let hint = why(name).or_else(|| meant(name, known.iter().map(String::as_str)));
+            let hint = why(name).or_else(|| did_you_mean(name, known.iter().map(String::as_str)));
             self.problem(line, hint.into_iter().fold(error, Error::hint));
         }
     }

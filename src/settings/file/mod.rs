@@ -23,7 +23,7 @@ use super::{Layer, Row};
 use crate::env::Env;
 use crate::error::{Error, Result};
 
-pub(crate) use self::meant::meant;
+pub(crate) use self::meant::did_you_mean;
 pub(crate) use self::place::DEFAULT;
 
 /// How much of the file is wanted.

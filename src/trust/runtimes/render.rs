@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    fn one(value: &str) -> [ProgramVariable; 1] {
+    fn single_variable(value: &str) -> [ProgramVariable; 1] {
         [ProgramVariable { name: "SSL_CERT_FILE", value: value.to_owned(), readers: "", kept: None }]
     }
 
@@ -104,27 +104,27 @@ mod tests {
     fn t15_values_are_quoted_as_each_reader_wants_it() {
         let value = "/it's \"$(touch x)\" \\ `y` ü/ca.pem";
         assert_eq!(
-            sh(&one(value)).unwrap(),
+            sh(&single_variable(value)).unwrap(),
             [r#"export SSL_CERT_FILE='/it'\''s "$(touch x)" \ `y` ü/ca.pem'"#]
         );
         assert_eq!(
-            dockerfile(&one(value)).unwrap(),
+            dockerfile(&single_variable(value)).unwrap(),
             [r#"ENV SSL_CERT_FILE="/it's \"\$(touch x)\" \\ `y` ü/ca.pem""#]
         );
-        assert_eq!(docker(&one(value)).unwrap(), [format!("SSL_CERT_FILE={value}")]);
+        assert_eq!(docker(&single_variable(value)).unwrap(), [format!("SSL_CERT_FILE={value}")]);
     }
 
     #[test]
     fn t15_what_a_format_cannot_say_is_an_error() {
         for bad in ["/a\nb", "/a\0b"] {
             for render in [sh, dockerfile, docker] {
-                let error = render(&one(bad)).unwrap_err();
+                let error = render(&single_variable(bad)).unwrap_err();
                 assert_eq!(error.kind(), ErrorKind::Usage);
                 assert!(!error.hints().is_empty());
             }
         }
-        assert!(docker(&one("/a\r")).is_err());
-        assert!(sh(&one("/a\r")).is_ok());
+        assert!(docker(&single_variable("/a\r")).is_err());
+        assert!(sh(&single_variable("/a\r")).is_ok());
     }
 
     #[test]

@@ -236,7 +236,7 @@ pub(crate) fn plan(
 ///
 /// # Errors
 /// A directory cannot be read.
-pub(crate) fn look(
+pub(crate) fn discover_stores(
     view: &View,
     updater: &dyn Updater,
     selection: &Selection,
