@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::request::TrustRequest;
 use super::trees::Trees;
 use crate::cert::anchor_name;
-use crate::converge::{
-    AnchorOutcome, AnchorView, Extra, Goal, Outcome, ReconcileOptions, Skipped, Target, reconcile,
-};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{StepAction, StepView};
+use crate::reconcile::{
+    AnchorOutcome, AnchorView, Extra, Goal, Outcome, ReconcileOptions, Skipped, Target, reconcile,
+};
 use crate::settings::rows::Store;
 use crate::source::{Acquired, Known, PreviousSource, SourceReport};
 use crate::state::{State, Status, StoredAnchor, StoredSource};

@@ -188,7 +188,7 @@ fn check_name(settings: &Settings, request: &TrustRequest) -> Result<()> {
     let error = Error::usage(
         "the name of an anchor has letters, digits, `.`, `_` and `-`, and begins with a letter or digit",
     );
-    let error = error.at(crate::text::escape(name)).hint("such as `--name corp-root-2026`");
+    let error = error.at(crate::text::escape(name)).hint("for example `--name corp-root-2026`");
     Err(settings.blame(&NAME, error))
 }
 

@@ -44,7 +44,7 @@ impl Trees {
         let given = settings.get(&PRIVATE_DIR).map(PathBuf::as_path);
         if !system.is_host() {
             if given.is_some() {
-                return Err(Error::usage("a private store belongs to the system that we run in")
+                return Err(Error::usage("a private store belongs to the running system")
                     .at(system.path().display())
                     .hint("omit `--private-dir`, or `--sysroot`"));
             }

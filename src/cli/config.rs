@@ -16,7 +16,7 @@ use crate::ui::{Lost, Ui};
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "config",
-    about: "Inspect trustup.toml without doing what it says",
+    about: "Check trustup.toml without acting on it",
     after_help: "Examples:
   trustup config check
   trustup config check --config ./trustup.toml --json",
@@ -29,14 +29,14 @@ pub(super) static ROW: CommandRow = CommandRow {
     run,
 };
 
-const CHECK: &str = "Read it, with its variables and files, and say what each certificate would do and all that is wrong (exit 2; a missing secret is an error only where no other method of the certificate is complete)";
+const CHECK: &str = "Read it, with its variables and files, and report what each certificate would do and everything that is wrong (exit 2; a missing secret is an error only where no other method of the certificate is complete)";
 
 fn run(context: &Context<'_>) -> Result<u8> {
     let (ui, env) = (context.ui, context.env);
     let named = context.settings.get(&CONFIG).map(|path| path.as_path());
     let Some(Checked { file, mut problems }) = settings::check(env, named, Scope::All, &table::variants())?
     else {
-        ui.say(format!("there is no `{DEFAULT}`, and no other file is named"));
+        ui.say(format!("`{DEFAULT}` does not exist, and no other file is named"));
         ui.result(&ConfigReport { path: None, ok: true, problems: Vec::new(), certificates: Vec::new() })?;
         return Ok(0);
     };

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "demo",
-    about: "Show it all on throwaway root file systems: a CA, bootstrap, a TLS client before and after, a certificate, untrust",
+    about: "Show the whole life cycle on throwaway root file systems: a CA, bootstrap, a TLS client before and after, a certificate, untrust",
     after_help: "It needs no network, no root rights and no other program, changes nothing on this machine, and ends with a
 code other than 0 if any step is not proven.
 
@@ -28,7 +28,7 @@ Examples:
 fn run(context: &Context<'_>) -> Result<u8> {
     let ui = context.ui;
     if context.settings.root() != Path::new("/") {
-        return Err(Error::usage("the demo works on root file systems of its own").hint(
+        return Err(Error::usage("the demo uses its own root file systems").hint(
             "omit `--sysroot`; to see what would be done to a root file system, use `--dry-run bootstrap`",
         ));
     }

@@ -22,7 +22,7 @@ static LISTEN: Opt<SocketAddr> = Opt::new("listen", "ADDRESS:PORT", "an address 
     .default("127.0.0.1:9443", || SocketAddr::from(([127, 0, 0, 1], 9443)))
     .help("Where to listen; port 0 is any free one");
 static STATE: Opt<PathBuf> = Opt::path("state", "DIR")
-    .help("Keep root, keys and password in DIR, which is made if it is not there, and use them again");
+    .help("Keep root, keys and password in DIR, and use them again; DIR is created if it does not exist");
 /// Not `--name` of bootstrap.
 static HOST_NAME: Opt<SubjectAltName, true> =
     Opt::address("name", "NAME", "a host name or an address", str::parse)
@@ -30,13 +30,13 @@ static HOST_NAME: Opt<SubjectAltName, true> =
         .never(Reason::Ambiguous)
         .help("A host name (and all names below it) or an address that certificates may be for besides local ones; the CA answers to it too (repeatable)");
 static ALLOW_OTHER_HOSTS: Opt<bool> = Opt::switch("allow-other-hosts").never(Reason::LoosensACheck).help(
-    "Listen on another address than loopback: everyone who reaches it and has the password gets certificates",
+    "Listen on another address than loopback: anyone who can reach it and has the password gets certificates",
 );
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "dev-ca",
     about: "Run a small CA for development, with step-ca's interface: not for production",
-    after_help: "Its root may vouch for localhost, .test, .internal and the names of `--name` only, and ends after 30 days.
+    after_help: "Its root can certify only localhost, .test, .internal and the names of `--name`, and expires after 30 days.
 Without `--state` it is gone with the process, key and all. It runs until SIGTERM or SIGINT.
 
 Examples:
@@ -55,8 +55,8 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let listen = settings.get(&LISTEN).copied().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9443)));
     let others = settings.is(&ALLOW_OTHER_HOSTS);
     if context.settings.root() != Path::new("/") {
-        return Err(Error::usage("a CA runs on this machine, in no other root file system")
-            .hint("omit `--sysroot`; `--state DIR` says where the CA is kept"));
+        return Err(Error::usage("a CA runs on this machine, not in another root file system")
+            .hint("omit `--sysroot`; `--state DIR` sets where the CA is kept"));
     }
     if ui.json && !settings.has(&STATE) {
         return Err(Error::usage("a CA that is not kept would have to show its password in the JSON")
@@ -66,7 +66,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     if let Some(name) = provisioner
         && (name.is_empty() || name.contains(char::is_control))
     {
-        return Err(Error::usage("this is no name of a provisioner").at(text::escape(name)));
+        return Err(Error::usage("not a provisioner name").at(text::escape(name)));
     }
     // Before anything is made.
     allowed(listen, others)?;
@@ -76,7 +76,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
         names.push(listens_at);
     }
     if context.is_dry_run() {
-        ui.say(format!("would run a CA for development at https://{}", listen));
+        ui.say(format!("would run a development CA at https://{}", listen));
         return Ok(0);
     }
     let kept = match settings.get(&STATE) {
@@ -126,7 +126,7 @@ fn announce(
     let password_file = kept.map(|kept| kept.password_file.display().to_string());
     show(ui, ca, &url, password_file.as_deref());
     if context.settings.is(&ALLOW_OTHER_HOSTS) && !listen.ip().is_loopback() {
-        ui.warn("other hosts can reach this CA: whoever has the password gets certificates");
+        ui.warn("other hosts can reach this CA: anyone with the password gets certificates");
     }
     ui.result(&DevCaReport {
         changed: kept.is_some_and(|kept| kept.is_new),
@@ -159,11 +159,11 @@ fn url(server: &Server, listen: SocketAddr, names: &[SubjectAltName]) -> String 
 
 fn show(ui: Ui, ca: &DevCa, url: &str, password_file: Option<&str>) {
     let (fingerprint, provisioner) = (ca.fingerprint().hex(), text::escape(ca.provisioner()));
-    ui.say("a CA for development is up (not for production), and answers as step-ca does");
+    ui.say("a development CA is running (not for production), with step-ca's interface");
     ui.say(format!("  URL          {url}"));
     ui.say(format!("  fingerprint  {fingerprint}"));
     ui.say(format!(
-        "  root         ends on {}, vouches for {}",
+        "  root         expires on {}, can certify {}",
         text::date(ca.root().not_after()),
         ca.permitted()
     ));

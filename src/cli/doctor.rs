@@ -6,12 +6,12 @@ use super::output::shown_path;
 use super::{CommandRow, Context};
 use crate::bootstrap::trees::Trees;
 use crate::cert::Certificate;
-use crate::converge::system_roots;
 use crate::doctor::{self, ClientView, Question, StoreFinding, count};
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::dns::ResolverSettings;
 use crate::net::handshake::{self, Presented};
+use crate::reconcile::system_roots;
 use crate::rootfs::Sysroot;
 use crate::settings::Opt;
 use crate::state::{self, State, Status};
@@ -23,11 +23,11 @@ use crate::trust::view::View;
 const SETTINGS_LIMIT: u64 = 4 * 1024 * 1024;
 
 static CONNECT: Opt<String> =
-    Opt::text("connect", "HOST:PORT").help("The server that clients are to believe; `/` only");
+    Opt::text("connect", "HOST:PORT").help("The server that clients should accept; `/` only");
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "doctor",
-    about: "Show for each TLS client here (curl, Python, Node, Java, Go, git, browsers, …) what it reads, whether the installed roots are in there, whether it would believe a server, and the first thing to change",
+    about: "Show for each TLS client here (curl, Python, Node, Java, Go, git, browsers, …) what it reads, whether it finds the installed roots, whether it would accept a server, and what to change first",
     after_help: "Examples:
   trustup doctor
   trustup doctor --connect ca.internal:9000
@@ -48,7 +48,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let server = context.settings.get(&CONNECT);
     let target = server.map(|text| target(text)).transpose()?;
     if target.is_some() && !system.is_host() {
-        return Err(Error::usage("a server can be asked only for the system that we run in")
+        return Err(Error::usage("a server can be checked only for the running system")
             .at(system.path().display())
             .hint("omit `--connect`, or run trustup inside that root file system"));
     }
@@ -95,9 +95,9 @@ fn target(text: &str) -> Result<(String, u16)> {
     let parts = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
     match parts.map(|(host, port)| (host.to_owned(), port.parse::<u16>())) {
         Some((host, Ok(port))) if port != 0 => Ok((host, port)),
-        _ => Err(Error::usage("`--connect` wants HOST:PORT")
+        _ => Err(Error::usage("`--connect` needs HOST:PORT")
             .at(text::escape(text))
-            .hint("such as `--connect ca.internal:9000`, or `[::1]:443` for an IPv6 address")),
+            .hint("for example `--connect ca.internal:9000`, or `[::1]:443` for an IPv6 address")),
     }
 }
 

@@ -7,10 +7,10 @@ use super::output::env::{EnvInstallReport, EnvReport, EnvVariable};
 use super::output::shown_path;
 use super::{CommandRow, Context};
 use crate::bootstrap::trees::Trees;
-use crate::converge::{Extra, Goal, ReconcileOptions, reconcile, system_roots, system_stores};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::reconcile::{Extra, Goal, ReconcileOptions, reconcile, system_roots, system_stores};
 use crate::rootfs::Sysroot;
 use crate::settings::Opt;
 use crate::state::{self, State, StoredAnchor};
@@ -42,7 +42,7 @@ static INSTALL: Opt<bool> = Opt::switch("install")
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "env",
-    about: "Print the variables that programs need which do not read the system store (Node, Python, git, cargo, curl, …)",
+    about: "Print the variables for programs that do not read the system store (Node, Python, git, cargo, curl, …)",
     after_help: "Examples:
   In a script, after bootstrap:
     eval \"$(trustup env)\"
@@ -266,12 +266,12 @@ fn install(context: &Context) -> Result<u8> {
     if let Some(private) = &trees.private
         && !State::load(private)?.anchors.is_empty()
     {
-        return Err(Error::unsupported("a private store is for one user, and login shells are everybody's")
-            .at(text::escape(trees.private_path().unwrap_or_default()))
-            .hint("put `eval \"$(trustup env)\"` into that user's own `~/.profile`")
-            .hint(
-                "or run `trustup bootstrap` and `trustup env --install` as root, for the system's stores",
-            ));
+        return Err(Error::unsupported(
+            "a private store is for one user, and login shells are for all users",
+        )
+        .at(text::escape(trees.private_path().unwrap_or_default()))
+        .hint("put `eval \"$(trustup env)\"` into that user's own `~/.profile`")
+        .hint("or run `trustup bootstrap` and `trustup env --install` as root, for the system's stores"));
     }
     let (ui, dry_run) = (context.ui, context.is_dry_run());
     let options = ReconcileOptions {

@@ -135,7 +135,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         let error = Error::unsupported(
             "trustup does not run with raised rights (setuid, setgid or file capabilities)",
         )
-        .hint("take the bits off the binary and run it as the user who has the rights");
+        .hint("remove these bits from the binary and run it as the user who has the rights");
         early.error("trustup", &error);
         return error.kind().exit_code();
     }

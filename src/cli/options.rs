@@ -11,7 +11,7 @@ pub(super) static JSON: Opt<bool> =
 pub(super) static VERBOSE: Opt<bool> =
     Opt::switch("verbose").short('v').help("Show every step and its reason");
 pub(super) static QUIET: Opt<bool> =
-    Opt::switch("quiet").short('q').excludes(&["verbose"]).help("Say nothing but errors");
+    Opt::switch("quiet").short('q').excludes(&["verbose"]).help("Print errors only");
 pub(super) static COLOR: Opt<Color> =
     Opt::words("color", "WHEN").default("auto", || Color::Auto).help("When to use colour");
 

@@ -7,8 +7,8 @@ use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
 use super::{CommandRow, Context};
 use crate::bootstrap::selection::selection;
 use crate::cert::Purpose;
-use crate::converge::{describe_doubt, policy_holds};
 use crate::error::{ErrorKind, Result};
+use crate::reconcile::{describe_doubt, policy_holds};
 use crate::rootfs::Sysroot;
 use crate::rootfs::tree::Node;
 use crate::state::{State, Status, StoredAnchor};
@@ -66,7 +66,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     }
     all_there &= !killed;
     if killed && !by_newer {
-        ui.warn("a run was killed half-way; the next `trustup bootstrap` or `trustup untrust` turns back what it left");
+        ui.warn("a run was killed half-way; the next `trustup bootstrap` or `trustup untrust` undoes it");
     }
     if ui.json {
         let private = trees

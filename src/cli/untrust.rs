@@ -6,9 +6,9 @@ use super::output::untrust::{UntrustPrivate, UntrustReport};
 use super::stores::{JAVA_PASSWORD, NSS_PASSWORD};
 use super::{CommandRow, Context};
 use crate::bootstrap::selection;
-use crate::converge::{Goal, ReconcileOptions, Target, reconcile};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::reconcile::{Goal, ReconcileOptions, Target, reconcile};
 use crate::settings::rows::{FINGERPRINT, UPDATER};
 use crate::settings::{Opt, Reason};
 use crate::state::{State, StoredAnchor};
@@ -20,7 +20,7 @@ static ALL: Opt<bool> =
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "untrust",
-    about: "Take out what bootstrap put in; with the last root, everything is as it was before",
+    about: "Remove what bootstrap installed; with the last root, everything is as it was before",
     after_help: "Examples:
   trustup untrust --all
   trustup untrust --fingerprint 2f0c…9a
@@ -62,7 +62,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
         .copied()
         .collect();
     for fingerprint in &unknown {
-        ui.warn(format!("trustup did not put {fingerprint} in: nothing to take out"));
+        ui.warn(format!("trustup did not install {fingerprint}: nothing to remove"));
     }
     let selection = selection::of_earlier_runs(settings)?;
     let options = ReconcileOptions {
@@ -125,13 +125,13 @@ fn run(context: &Context<'_>) -> Result<u8> {
         trees.tidy(options.stamp)?;
     }
     let gone: Vec<&StoredAnchor> = before.iter().filter(|anchor| goes(anchor)).collect();
-    let would = if context.is_dry_run() { "would take out" } else { "took out" };
+    let would = if context.is_dry_run() { "would remove" } else { "removed" };
     for anchor in &gone {
         let subject = anchor.certificate().map(|certificate| certificate.subject()).unwrap_or_default();
         ui.say(format!("{would} {subject} ({})", anchor.fingerprint));
     }
     if gone.is_empty() {
-        ui.say("nothing to take out");
+        ui.say("nothing to remove");
     }
     ui.result(&UntrustReport {
         sysroot: shown_path(trees.system.path()),
@@ -159,5 +159,5 @@ fn run(context: &Context<'_>) -> Result<u8> {
 }
 
 fn hint_at_status(error: Error, all: bool) -> Error {
-    if all { error } else { error.hint("`trustup status` lists what trustup put in") }
+    if all { error } else { error.hint("`trustup status` lists the roots that trustup installed") }
 }

@@ -9,7 +9,7 @@ pub(crate) mod methods;
 mod obtain;
 mod outcome;
 pub(crate) mod request;
-mod settle;
+mod resolve;
 pub(crate) mod trust;
 
 use std::path::PathBuf;
@@ -33,7 +33,7 @@ use crate::text;
 
 use self::enrolled::Enrolled;
 use self::methods::{IssueFacts, Method};
-use self::settle::{ResolvedInputs, inspect_pair, resolve_inputs, roots_for, saved_answer};
+use self::resolve::{ResolvedInputs, inspect_pair, resolve_inputs, roots_for, saved_answer};
 use self::trust::Recorded;
 
 pub(crate) use self::outcome::{IssueAction, IssueOutcome};

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::methods::{Failure, IssueFacts, IssueOrder, Method};
-use super::settle::{ResolvedInputs, roots_for};
+use super::resolve::{ResolvedInputs, roots_for};
 use super::trust::{self, Recorded};
 use super::{IssueContext, IssueRequest};
 use crate::cert::Certificate;

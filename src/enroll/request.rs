@@ -70,7 +70,7 @@ pub(crate) fn requests(input: IssueInput<'_>, method: Option<&'static MethodRow>
     let mut asked = IssueRequests::default();
     if let Some(file) = file.as_ref().filter(|_| describes && env.var("TLS_DOMAINS").is_some()) {
         asked.notes.push(format!(
-            "ignored, since `{}` says which certificates to get: TLS_DOMAINS, and what belongs to it",
+            "ignored, since `{}` lists the certificates to get: TLS_DOMAINS and its related variables",
             crate::text::escape(&file.path.to_string_lossy())
         ));
     }
@@ -135,7 +135,7 @@ fn refuse_unused(
         let named = of.iter().map(|method| format!("`{}`", method.word)).collect::<Vec<_>>().join(", ");
         return Err(match method {
             None => Error::usage(format!("{option} needs a method")).hint(format!(
-                "it is for {named}: `trustup enroll {} NAME… --cert FILE --key FILE`; without a method, trustup.toml says all of it",
+                "it is for {named}: `trustup enroll {} NAME… --cert FILE --key FILE`; without a method, trustup.toml has all settings",
                 of.first().map(|method| method.word).unwrap_or_default()
             )),
             Some(method) => Error::usage(format!("{option} is not an option of `{}`", method.word))
@@ -186,7 +186,7 @@ fn described(
 ) -> Result<IssueRequest> {
     let settings = input.settings;
     if !settings.has(&CERT) || !settings.has(&KEY) {
-        let error = Error::usage("where the certificate and its key go is not given")
+        let error = Error::usage("the paths of the certificate and its key are missing")
             .hint("add `--cert FILE` and `--key FILE`, for example `--cert /run/tls/server.crt --key /run/tls/server.key`");
         return Err(match has_file {
             true => error.hint("the certificates of trustup.toml are for `trustup enroll` without a method, or `trustup enroll any NAME…`"),
@@ -208,11 +208,12 @@ fn chosen(
     let settings = input.settings;
     let words = METHODS.map(|method| method.word).join("|");
     if settings.has(&CERT) || settings.has(&KEY) {
-        return Err(Error::usage("`TRUSTUP_CERT` and `TRUSTUP_KEY` need a method")
-            .hint(format!("`trustup enroll {words} NAME…`; without a method, trustup.toml says all of it")));
+        return Err(Error::usage("`TRUSTUP_CERT` and `TRUSTUP_KEY` need a method").hint(format!(
+            "`trustup enroll {words} NAME…`; without a method, trustup.toml has all settings"
+        )));
     }
     if certificates.is_empty() {
-        return Err(Error::usage("nothing says which certificate to get").hint(format!(
+        return Err(Error::usage("no certificate is requested").hint(format!(
             "name a method (`trustup enroll {words} NAME… --cert FILE --key FILE`), or write a `[[certificate]]` into `{}`",
             file.unwrap_or(Path::new(DEFAULT)).display()
         )));
@@ -223,7 +224,7 @@ fn chosen(
         if let Some(unknown) =
             wanted.iter().find(|name| !certificates.iter().any(|(table, _)| has(table, name)))
         {
-            return Err(Error::usage("no certificate of the configuration has this name")
+            return Err(Error::usage("no certificate in the configuration has this name")
                 .at(unknown)
                 .hint("omit the names to get all of them; `trustup config check` lists them"));
         }

@@ -382,6 +382,6 @@ fn words_of<T: ValueEnum>() -> Vec<String> {
 fn word<T: ValueEnum>(text: &str) -> Result<T> {
     T::from_str(text, false).map_err(|_| {
         let words: Vec<String> = words_of::<T>().iter().map(|word| format!("`{word}`")).collect();
-        Error::usage("there is no such value").hint(format!("one of {}", words.join(", ")))
+        Error::usage("unknown value").hint(format!("one of {}", words.join(", ")))
     })
 }

@@ -175,7 +175,7 @@ fn everything_that_can_be_said_arrives() {
 fn what_is_wrong_is_said_with_its_line() {
     let cases: &[(&str, &[&str])] = &[
         ("[cas]\nurl = 1", &["1: unknown key `cas` did you mean `ca`?"]),
-        ("[ca]\nurl = 1", &["2: `ca.url` is a number, and should be a string"]),
+        ("[ca]\nurl = 1", &["2: `ca.url` is a number, expected a string"]),
         ("[ca]\nurl = \"\"", &["2: `ca.url` is empty"]),
         ("[ca]\nurl = \"http://ca.test\"", &["2: `ca.url` should be the https address"]),
         ("[ca]\n\nurl = \"${NOPE}\"", &["3: `ca.url`: the variable `NOPE` is not set"]),
@@ -191,13 +191,13 @@ fn what_is_wrong_is_said_with_its_line() {
         ("[ca]\nroot = \"/etc/../root.pem\"", &["2: `ca.root` should be an absolute path"]),
         ("[ca]\nroot_file = \"/root.pem\"", &["2: unknown key `ca.root_file` did you mean `root`?"]),
         ("[ca]\nprovisioner = \"a\\nb\"", &["2: `ca.provisioner` has a control character"]),
-        ("ca = 3", &["1: `ca` is a number, and should be a table"]),
-        ("[trust]\nallow_expired = true", &["2: unknown key `trust.allow_expired` what loosens a check"]),
+        ("ca = 3", &["1: `ca` is a number, expected a table"]),
+        ("[trust]\nallow_expired = true", &["2: unknown key `trust.allow_expired` an option that loosens a check"]),
         ("[trust]\nrepair = true", &["2: unknown key `trust.repair` `--repair` is for the command line"]),
         ("[trust]\nca_url = \"x\"", &["2: unknown key `trust.ca_url` it is `url` in `[ca]`"]),
         ("[trust]\nrequire_pin = 1", &["2: `trust.require_pin` is a number"]),
         ("[trust]\nrequire_pin = \"maybe\"", &["2: `trust.require_pin` should be `true` or `false`"]),
-        ("[trust]\nstores = \"sytem\"", &["2: `trust.stores` is `sytem`, and should be one of `system`"]),
+        ("[trust]\nstores = \"sytem\"", &["2: `trust.stores` is `sytem`, expected one of `system`"]),
         (
             "[trust]\nbundle_url = \"pki.test/x\"",
             &["2: `trust.bundle_url` should be an http or https address"],

@@ -234,7 +234,7 @@ fn request(path: &Path) -> Result<Vec<u8>> {
     if is_good {
         return Ok(der);
     }
-    Err(Error::usage("this is no certificate signing request, or it is damaged")
+    Err(Error::usage("not a certificate signing request, or damaged")
         .at(path.display())
         .hint("`openssl req -in FILE -verify -noout` says more"))
 }

@@ -29,11 +29,11 @@ impl TokenFile {
         let directory = output
             .host
             .directory(parent)
-            .map_err(|error| error.hint("make the directory first, or name another with `--out FILE`"))?;
+            .map_err(|error| error.hint("create the directory first, or name another with `--out FILE`"))?;
         if !directory.is_writable() {
             return Err(Error::usage("`--out` cannot be written to")
                 .at(text::escape(&output.path))
-                .hint("name a file in a directory that is there and that you can write to"));
+                .hint("name a file in an existing directory that you can write to"));
         }
         Ok(output)
     }

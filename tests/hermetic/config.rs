@@ -112,7 +112,7 @@ fn a_secret_that_is_gone_is_a_warning_beside_a_complete_method() {
 fn a_named_file_has_to_be_there_and_be_a_small_file() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("trustup.toml");
-    check(&file).fails(2).says(["there is no such configuration file", "hint:"]);
+    check(&file).fails(2).says(["no such configuration file", "hint:"]);
     Trustup::new(["bootstrap"]).env("TRUSTUP_CONFIG", &file).fails(2).says(["no such configuration file"]);
     check(directory.path()).fails(2).says(["directory"]);
     fs::write(&file, vec![b'#'; 2 * 1024 * 1024]).unwrap();
@@ -132,7 +132,7 @@ fn t23_a_file_that_others_could_have_written_is_refused() {
     let file = right(&inner);
     let refused = |what: &str| {
         for run in [check(&file), Trustup::new(["bootstrap", "--config"]).arg(&file)] {
-            run.fails(2).says(["somebody else could have written this file", "hint:", what]);
+            run.fails(2).says(["another user could have written this file", "hint:", what]);
         }
     };
     check(&file).ok();
@@ -166,7 +166,7 @@ fn t23_a_file_that_others_could_have_written_is_refused() {
     mode(&pin, 0o666);
     fs::write(&file, format!("[ca]\nfingerprint_file = \"{}\"\n", pin.display())).unwrap();
     check(&file).fails(2).says([
-        "somebody else could have written",
+        "another user could have written",
         "0666",
         "`ca.fingerprint_file` names it",
     ]);

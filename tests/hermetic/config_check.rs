@@ -76,7 +76,7 @@ fn check_refuses_what_enroll_refuses() {
         (acme("challenge = \"tls-alpn-01\", webroot = \"/w\""), "`webroot` is not for the challenge"),
         (acme(&format!("challenge = \"http-01\", {rfc2136}")), "`rfc2136.server` is not for the challenge"),
         (acme("dns_hook = [\"hook\"]"), "should begin with the absolute path"),
-        (acme(&format!("dns_hook = [\"/bin/hook\"], {rfc2136}")), "both say who writes"),
+        (acme(&format!("dns_hook = [\"/bin/hook\"], {rfc2136}")), "both configure DNS updates"),
         (token("key_mode = \"0644\""), "a private key cannot have the mode 0644"),
         (token("cert_mode = \"0666\""), "a certificate cannot have the mode 0666"),
         (token("chain = \"/x/chain\"\nlayout = \"versioned\""), "must be in one directory"),
@@ -157,7 +157,7 @@ fn options_stand_before_and_behind_the_method() {
     ]);
     // A command behind `--` is no method, even if it is called so.
     let run = Trustup::new(["enroll", "--", "token"]).env("HOME", "/none").fails(2);
-    run.says(["nothing says which certificate to get"]);
+    run.says(["no certificate is requested"]);
 }
 
 #[test]

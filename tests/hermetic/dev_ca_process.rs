@@ -87,7 +87,7 @@ fn t25_other_hosts_need_a_flag_and_no_variable_sets_it() {
     // The variable is that of `bootstrap --name`, the name of a file.
     Trustup::new(["--dry-run", "dev-ca"]).env("TRUSTUP_NAME", "no host").ok();
     let dry = Trustup::new(["--dry-run", "dev-ca", "--state", state, "--listen", "127.0.0.1:9443"]).ok();
-    dry.says(["would run a CA for development at https://127.0.0.1:9443"]);
+    dry.says(["would run a development CA at https://127.0.0.1:9443"]);
     let ca = DevCaProcess::start(&["--allow-other-hosts", "--listen", "0.0.0.0:0", "--name", "ca"]);
     assert!(ca.url().starts_with("https://ca:"), "{}", ca.url());
     assert!(ca.log().contains("other hosts can reach this CA"), "{}", ca.log());

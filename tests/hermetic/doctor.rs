@@ -459,7 +459,7 @@ fn a_server_that_cannot_be_asked_is_an_error() {
     let root = unpacked("debian-12");
     Trustup::at(root.path(), ["doctor", "--connect", &authority])
         .fails(2)
-        .says(["only for the system that we run in"]);
+        .says(["only for the running system"]);
 }
 
 #[test]

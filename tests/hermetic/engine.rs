@@ -138,7 +138,7 @@ fn t11_only_a_regular_file_is_taken_for_the_lock() {
     }
 }
 
-/// Wherever a run is killed, the next `untrust --all` leaves nothing of it, also where there is nothing to take out.
+/// Wherever a run is killed, the next `untrust --all` leaves nothing of it, also where there is nothing to remove.
 #[test]
 fn what_a_killed_run_left_goes_with_the_next_run() {
     let scene = Scene::new();

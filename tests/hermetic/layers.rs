@@ -15,7 +15,7 @@ const LAYERS: &[&[&str]] = &[
     &["acme", "pair", "source", "trust", "fixture"],
     &["dev_ca", "step_ca", "state", "plan", "settings"],
     &["apply", "enroll", "doctor", "demo", "ui"],
-    &["converge", "token"],
+    &["reconcile", "token"],
     &["bootstrap"],
     &["config_check"],
     &["cli"],

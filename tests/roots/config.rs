@@ -38,7 +38,7 @@ fn t23_the_default_file_is_read() {
         let before = root.tree();
         root.trustup_inside(["bootstrap"])
             .fails(2)
-            .says(["somebody else could have written this file", wide]);
+            .says(["another user could have written this file", wide]);
         before.assert_same(&root.tree(), name);
         mode(narrow, name);
     }
@@ -53,5 +53,5 @@ fn t23_the_default_file_is_read() {
     root.run(&["mkdir", "-m", "0777", "/srv/open"]);
     root.run(&["mv", "/etc/trustup/trustup.toml", "/srv/open/real.toml"]);
     root.run(&["ln", "-s", "/srv/open/real.toml", "/etc/trustup/trustup.toml"]);
-    root.trustup_inside(["config", "check"]).fails(2).says(["somebody else could have written", "/srv/open"]);
+    root.trustup_inside(["config", "check"]).fails(2).says(["another user could have written", "/srv/open"]);
 }

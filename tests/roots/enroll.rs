@@ -111,7 +111,7 @@ fn a_good_pair_that_cannot_be_changed_is_kept() {
     let read_only = |more: &[&str]| after(mount, &scene, more);
     let run = read_only(&[]);
     assert_eq!((run.code, done(&run).0.as_str()), (Some(0), "kept"), "{run}");
-    run.says(["warning: modes or owners of the pair are not as asked for, and cannot be put right"]);
+    run.says(["warning: modes or owners of the pair are not as requested, and cannot be corrected"]);
     // A file that is missing is another matter.
     let chain = scene.path("chain.crt").display().to_string();
     let run = read_only(&["--chain", &chain]);

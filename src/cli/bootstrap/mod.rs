@@ -11,11 +11,11 @@ use crate::bootstrap::install::{install, known};
 use crate::bootstrap::request::{self, TrustRequest};
 use crate::bootstrap::selection::selection;
 use crate::bootstrap::trees::Trees;
-use crate::converge::ReconcileOptions;
 use crate::doctor;
 use crate::error::{Error, Result};
 use crate::native;
 use crate::plan::CA_OUT as CA_OUT_OPTION;
+use crate::reconcile::ReconcileOptions;
 use crate::runtime;
 use crate::settings::rows::{
     ALL_ROOTS, ALLOW_EXPIRED, ALLOW_INTERMEDIATE, ALLOW_ROLLBACK, BUNDLE_SHA256, BUNDLE_URL, CA_FILE, CA_OUT,
@@ -59,7 +59,7 @@ are silent, [ca] and [trust] of trustup.toml say what to trust.",
         PUBLISHED_CA_FINGERPRINT.taken(),
         PUBLISHED_BUNDLE_URL.taken(),
         ALL_ROOTS.taken(),
-        REQUIRE_PIN.taken_as("Make an unpinned certificate of --ca-file an error, and every root that would become trusted unasked"),
+        REQUIRE_PIN.taken_as("Make an unpinned certificate of --ca-file an error, and every root that would become trusted without being requested"),
         REQUIRE_FRESH.taken(),
         ALLOW_EXPIRED.taken(),
         ALLOW_INTERMEDIATE.taken(),

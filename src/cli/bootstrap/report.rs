@@ -8,8 +8,8 @@ use super::super::output::shown_path;
 use crate::bootstrap::install::Done;
 use crate::bootstrap::request::TrustRequest;
 use crate::bootstrap::trees::Trees;
-use crate::converge::{AnchorOutcome, RemovedView};
 use crate::fingerprint::Fingerprint;
+use crate::reconcile::{AnchorOutcome, RemovedView};
 use crate::settings::rows::Store;
 use crate::source::Acquired;
 use crate::text;
@@ -22,7 +22,7 @@ pub(super) fn report_sources(context: &Context, acquired: &Acquired) {
     }
     for left in &acquired.left_out {
         let fingerprint = left.fingerprint.map(|one| format!(" ({one})")).unwrap_or_default();
-        ui.say(format!("left out: {}{fingerprint} from {}: {}", left.subject, left.source, left.reason));
+        ui.say(format!("omitted: {}{fingerprint} from {}: {}", left.subject, left.source, left.reason));
     }
     for source in &acquired.sources {
         let vouched =
@@ -84,7 +84,7 @@ pub(super) fn report(
                 AnchorOutcome::Installed => "now trusted",
                 AnchorOutcome::Already => "already trusted",
                 AnchorOutcome::Vendor => "already trusted by the distribution",
-                AnchorOutcome::Mounted => "trusted from its place in the anchor directory",
+                AnchorOutcome::Mounted => "trusted from its file in the anchor directory",
                 AnchorOutcome::Beside if outcome.stores.iter().all(|store| store.skipped.is_some()) => {
                     "recorded; there is no store of the named kinds"
                 }

@@ -58,13 +58,13 @@ static COMMON: &[Taken] = &[
 /// All options: those of each method are known to all, so that one of another method is refused by a message that says what
 /// it is for.
 fn all() -> Vec<Taken> {
-    let names = NAMES.taken_as("What it is for: host names, addresses, e-mail addresses, URIs [default with a token: what the token says]");
+    let names = NAMES.taken_as("The certificate's names: host names, addresses, e-mail addresses, URIs [default with a token: what the token says]");
     [names].into_iter().chain(COMMON.iter().copied()).chain(of_methods(|_| true)).collect()
 }
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "enroll",
-    about: "Get a certificate: from step-ca or any ACME server, in one command that does nothing while the pair is good",
+    about: "Get a certificate: from step-ca or any ACME server, in one command that does nothing while the key pair is valid",
     after_help: "",
     options: all,
     reads_variables: true,

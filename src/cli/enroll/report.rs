@@ -87,10 +87,10 @@ fn say(context: &Context, request: &IssueRequest, outcome: &IssueOutcome) {
     let (cert, reason) = (&request.outputs.cert, &outcome.reason);
     match outcome.action {
         IssueAction::Kept => ui.say(format!("nothing to do: `{cert}` for {names}: {reason}")),
-        IssueAction::PlacedAgain => ui.say(format!("put right `{cert}` for {names}: {reason}")),
+        IssueAction::PlacedAgain => ui.say(format!("corrected `{cert}` for {names}: {reason}")),
         IssueAction::Planned => match outcome.method {
             Some(method) => ui.say(format!("would get `{cert}` for {names} by `{method}`: {reason}")),
-            None => ui.say(format!("would put right `{cert}` for {names}: {reason}")),
+            None => ui.say(format!("would corrected `{cert}` for {names}: {reason}")),
         },
         IssueAction::TakenUp => {
             ui.say(format!("placed `{cert}` for {names}, from a run that was interrupted: {reason}"))

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::converge::{AnchorView, Gain, RemovedView, StoreView};
 use crate::fingerprint::Fingerprint;
 use crate::plan::StepView;
+use crate::reconcile::{AnchorView, Gain, RemovedView, StoreView};
 use crate::trust::facts::UpdaterKind;
 use crate::ui::json::JsonReport;
 

@@ -9,7 +9,7 @@ use crate::ui::json::JsonReport;
 #[derive(Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct DemoReport {
-    /// Always false: the demo works on root file systems of its own.
+    /// Always false: the demo uses its own root file systems.
     pub(crate) changed: bool,
     /// What was proven.
     pub(crate) proven: DemoProof,

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::converge::Gain;
 use crate::plan::StepView;
+use crate::reconcile::Gain;
 use crate::trust::facts::UpdaterKind;
 use crate::ui::json::JsonReport;
 

@@ -156,8 +156,7 @@ fn options(settings: &Settings) -> Result<AcmeOptions> {
         let (one, other) = (label(settings, &DIRECTORY), label(settings, &PROVISIONER));
         return Err(settings.blame(
             &DIRECTORY,
-            Error::usage(format!("`{one}` and `{other}` both say where the ACME server is"))
-                .hint("omit one of them"),
+            Error::usage(format!("`{one}` and `{other}` both name the ACME server")).hint("omit one of them"),
         ));
     }
     refuse_unused(settings)?;
@@ -222,7 +221,7 @@ fn dns(settings: &Settings) -> Result<Option<DnsMethod>> {
     if let Some(program) = hook.first() {
         if let Some(row) = server.into_iter().find(|row| is_meant(settings, *row)) {
             let (one, other) = (label(settings, &DNS_HOOK), label(settings, row));
-            let error = Error::usage(format!("`{one}` and `{other}` both say who writes the records"));
+            let error = Error::usage(format!("`{one}` and `{other}` both configure DNS updates"));
             return Err(settings.blame(&DNS_HOOK, error.hint("omit one of them")));
         }
         if matches!(settings.origin(&DNS_HOOK), Some(Origin::File { .. })) && !program.starts_with('/') {
@@ -281,7 +280,7 @@ fn all_or_none(settings: &Settings, rows: &[&dyn Row]) -> Result<()> {
 }
 
 fn directory(text: &str) -> Result<Url> {
-    let url = Url::parse(text).map_err(|error| Error::usage(format!("it is no URL: {error}")))?;
+    let url = Url::parse(text).map_err(|error| Error::usage(format!("not a URL: {error}")))?;
     match url.scheme() == "https" && url.has_host() {
         true => Ok(url),
         false => Err(Error::usage("an ACME server is reached over https").hint("write `https://…`")),

@@ -56,7 +56,7 @@ pub(super) static ROW: MethodRow = MethodRow {
 /// published images, a secret of the container engine.
 fn find(settings: &Settings, building: &mut Building<'_>) -> Result<SecretSource> {
     if let Some(token) = settings.get(&TOKEN) {
-        building.warnings.push("a token on the command line is seen by everybody on this machine: put it into a file (`--token-file`) or into TRUSTUP_TOKEN".to_owned());
+        building.warnings.push("a token on the command line is visible to every user of this machine: put it into a file (`--token-file`) or into TRUSTUP_TOKEN".to_owned());
         return Ok(SecretSource::Value("--token".to_owned(), token.clone()));
     }
     let variable = |name: &str| {
@@ -79,7 +79,7 @@ fn find(settings: &Settings, building: &mut Building<'_>) -> Result<SecretSource
         }
     }
     let why =
-        format!("neither `--token-file`, TRUSTUP_TOKEN, `{}` nor `{}` says one", SECRETS[0], SECRETS[1]);
+        format!("none of `--token-file`, TRUSTUP_TOKEN, `{}` and `{}` gives one", SECRETS[0], SECRETS[1]);
     Ok(SecretSource::Missing("token".to_owned(), why))
 }
 

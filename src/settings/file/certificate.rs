@@ -64,7 +64,7 @@ pub(super) fn check_paths(certificates: &[CertificateTable]) -> Vec<Error> {
             // Of one certificate that was said.
             if other != place && !(is_roots && other_is_roots) {
                 problems.push(
-                    Error::usage(format!("a file would be written twice: the other is that of `{other}`"))
+                    Error::usage(format!("a file would be written twice: also by `{other}`"))
                         .at(place)
                         .hint("give each certificate, key and chain a file of its own"),
                 );

@@ -10,8 +10,8 @@ use toml::de::{DeTable, DeValue};
 use zeroize::Zeroizing;
 
 use super::fill::{fill, remember_lines};
-use super::meant::did_you_mean;
 use super::place;
+use super::suggestion::did_you_mean;
 use crate::env::Env;
 use crate::error::Error;
 use crate::rootfs::host;
@@ -73,7 +73,7 @@ impl<'a> Reader<'a> {
         let line = self.line(error.span().map_or(0, |span| span.start));
         let what = Error::usage("this is no TOML")
             .because(anyhow::anyhow!("{}", text::escape(error.message())))
-            .hint("strings stand in quotes, and modes, too (`key_mode = \"0640\"`); a list stands in square brackets: `names = [\"web.internal\"]`");
+            .hint("strings and modes need quotes (`key_mode = \"0640\"`); a list needs square brackets: `names = [\"web.internal\"]`");
         self.problem(line, what);
     }
 
@@ -141,7 +141,7 @@ impl<'a> Section<'a> {
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
         };
-        self.wrong(key, line, &format!("is {is}, and should be {wanted}"));
+        self.wrong(key, line, &format!("is {is}, expected {wanted}"));
     }
 
     /// A string that is filled in; what it has to be is checked elsewhere.
@@ -178,11 +178,7 @@ impl<'a> Section<'a> {
         self.know(&file_key);
         let (value, line) = self.entry(&file_key)?;
         if self.has(key) {
-            self.wrong(
-                &file_key,
-                line,
-                &format!("and `{}` are both given: leave one out", self.name_of(key)),
-            );
+            self.wrong(&file_key, line, &format!("and `{}` are both given: omit one", self.name_of(key)));
             return None;
         }
         let DeValue::String(raw) = value.get_ref() else {
@@ -352,7 +348,7 @@ impl<'a> Section<'a> {
         }
         let listed = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
         let error =
-            Error::usage(format!("`{}` is `{}`, and should be one of {listed}", value.name, value.shown));
+            Error::usage(format!("`{}` is `{}`, expected one of {listed}", value.name, value.shown));
         let meant = did_you_mean(&value.shown, words.iter().copied());
         self.problem(value.line, meant.into_iter().fold(error, Error::hint));
         None

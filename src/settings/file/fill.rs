@@ -33,7 +33,7 @@ pub(super) fn fill(text: &str, env: &Env, mut used: impl FnMut(&str)) -> Result<
         let name = &rest[at + 2..at + end];
         if !is_name(name) {
             return Err(
-                "between `${` and `}` stands no variable's name: write `$${` if it is meant so".to_owned()
+                "between `${` and `}` there is no variable name: write `$${` if it is meant so".to_owned()
             );
         }
         match env.raw(name) {
@@ -121,10 +121,10 @@ mod tests {
             ("x${MISSING}y", "`MISSING` is not set"),
             ("${EMPTY}", "`EMPTY` is set, and empty"),
             ("${HOST", "never closed"),
-            ("${}", "no variable's name"),
-            ("${1x}", "no variable's name"),
-            ("${HOST:-web}", "no variable's name"),
-            ("${a b}", "no variable's name"),
+            ("${}", "there is no variable name"),
+            ("${1x}", "there is no variable name"),
+            ("${HOST:-web}", "there is no variable name"),
+            ("${a b}", "there is no variable name"),
         ] {
             let error = filled(text).expect_err(text);
             assert!(error.contains(wanted), "{text}: {error}");

@@ -8,8 +8,8 @@
 mod certificate;
 mod document;
 mod fill;
-mod meant;
 mod place;
+mod suggestion;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ use super::{Layer, Row};
 use crate::env::Env;
 use crate::error::{Error, Result};
 
-pub(crate) use self::meant::did_you_mean;
 pub(crate) use self::place::DEFAULT;
+pub(crate) use self::suggestion::did_you_mean;
 
 /// How much of the file is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,9 +27,9 @@ pub(super) fn read(path: &Path, named: bool) -> Result<Option<Zeroizing<String>>
         if !named {
             return Ok(None);
         }
-        return Err(Error::usage("there is no such configuration file")
+        return Err(Error::usage("no such configuration file")
             .at(path.display())
-            .hint("is it mounted? `--config` and TRUSTUP_CONFIG name it; without them it is /etc/trustup/trustup.toml, if that is there"));
+            .hint("is it mounted? `--config` and TRUSTUP_CONFIG name it; without them it is /etc/trustup/trustup.toml, if that exists"));
     }
     refuse_others(path)?;
     let bytes = Zeroizing::new(host::read_file(path, LIMIT)?);
@@ -43,9 +43,9 @@ pub(super) fn read(path: &Path, named: bool) -> Result<Option<Zeroizing<String>>
 /// which programs are run.
 pub(super) fn refuse_others(path: &Path) -> Result<()> {
     let refused = |why: String| {
-        Error::usage(format!("somebody else could have written this file: {why}"))
+        Error::usage(format!("another user could have written this file: {why}"))
             .at(path.display())
-            .hint("file and directories belong to root or to the user who runs trustup, and nobody else can write them: `chown root FILE`, `chmod go-w FILE`, the same for the directory")
+            .hint("the file and its directories must belong to root or to the user who runs trustup, and no other user may be able to write to them: `chown root FILE`, `chmod go-w FILE`, the same for the directory")
             // The directory of a ConfigMap has the mode 0777.
             .hint("in Kubernetes mount it from a Secret, or by itself (`subPath`)")
     };

@@ -109,9 +109,9 @@ pub(super) fn why_not(key: &str, rows: &[&'static dyn Row]) -> Option<String> {
     let spec = rows.iter().map(|row| row.spec()).find(|spec| spec.name == flag)?;
     match spec.variable {
         Variable::Never(Reason::LoosensACheck) => {
-            Some("what loosens a check is for the command line alone".to_owned())
+            Some("an option that loosens a check is for the command line only".to_owned())
         }
-        Variable::Never(Reason::OneRun) => Some(format!("`{}` is for the command line alone", spec.shown())),
+        Variable::Never(Reason::OneRun) => Some(format!("`{}` is for the command line only", spec.shown())),
         _ => {
             let (table, key) = spec.keys.first()?.split_once('.')?;
             Some(format!("it is `{key}` in `[{table}]`"))

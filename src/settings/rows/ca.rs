@@ -71,7 +71,7 @@ pub(crate) static PUBLISHED_BUNDLE_URL: Opt<String> =
 pub(crate) static DEFAULT_PROVISIONER: Opt<String> = Opt::text("ca.provisioner", "NAME")
     .without_flag()
     .keys(&["ca.provisioner"])
-    .help("The provisioner of methods that name none");
-pub(crate) static REQUIRE_PIN: Opt<bool> = Opt::switch("require-pin")
-    .keys(&["trust.require_pin"])
-    .help("Trust no CA that only an earlier run recorded: a fingerprint, a file or a token has to say which");
+    .help("The provisioner for methods without one");
+pub(crate) static REQUIRE_PIN: Opt<bool> = Opt::switch("require-pin").keys(&["trust.require_pin"]).help(
+    "Do not trust a CA that only an earlier run recorded: a fingerprint, a file or a token must name it",
+);

@@ -30,12 +30,12 @@ pub(crate) static DISTRIBUTION: Opt<String> = Opt::one_of(
 .clap(distribution_parser)
 .hides_words()
 .help(
-    "Take the root file system for this distribution, whatever its os-release says (`trustup detect --list`)",
+    "Treat the root file system as this distribution, whatever its os-release says (`trustup detect --list`)",
 );
 pub(crate) static PRIVATE_DIR: Opt<PathBuf> = Opt::path("private-dir", "DIR")
     .keys(&["trust.private_dir"])
     .help("Where the private store is, for users who cannot write the system's stores [default: below $XDG_STATE_HOME, ~/.local/state or /tmp]");
-pub(crate) static DRY_RUN: Opt<bool> = Opt::switch("dry-run").help("Show what would change, and stop there");
+pub(crate) static DRY_RUN: Opt<bool> = Opt::switch("dry-run").help("Show what would change, and stop");
 pub(crate) static TIMEOUT: Opt<Duration> = Opt::new("timeout", "DURATION", DURATION, a_duration)
     .integers(10)
     .keys(&["certificate.timeout"])
@@ -93,7 +93,7 @@ pub(crate) fn stamp(env: &Env) -> Result<Option<i64>> {
     let Some(value) = env.var("SOURCE_DATE_EPOCH") else { return Ok(None) };
     match value.parse() {
         Ok(seconds) => Ok(Some(seconds)),
-        Err(error) => Err(Error::usage("SOURCE_DATE_EPOCH is no number of seconds")
+        Err(error) => Err(Error::usage("SOURCE_DATE_EPOCH is not a number of seconds")
             .because(error)
             .hint("set it to what `git log -1 --pretty=%ct` prints, or unset it")),
     }

@@ -17,7 +17,7 @@ pub(crate) static NAMES: Opt<SubjectAltName, true> =
         .positional()
         .published("TLS_DOMAINS")
         .keys(&["certificate.names"])
-        .help("What it is for: host names, addresses, e-mail addresses, URIs");
+        .help("The certificate's names: host names, addresses, e-mail addresses, URIs");
 pub(crate) static CERT: Opt<PathBuf> = Opt::path("cert", "FILE")
     .keys(&["certificate.cert"])
     .published("TLS_CERT_LOCATION")
@@ -26,9 +26,8 @@ pub(crate) static KEY: Opt<PathBuf> = Opt::path("key", "FILE")
     .keys(&["certificate.key"])
     .published("TLS_KEY_LOCATION")
     .help("The private key, PKCS#8 PEM");
-pub(crate) static CHAIN: Opt<PathBuf> = Opt::path("chain", "FILE")
-    .keys(&["certificate.chain"])
-    .help("The intermediates once more, by themselves");
+pub(crate) static CHAIN: Opt<PathBuf> =
+    Opt::path("chain", "FILE").keys(&["certificate.chain"]).help("The intermediates alone");
 pub(crate) static OWNER: Opt<String> = Opt::text("owner", "USER:GROUP").keys(&["certificate.owner"]).help(
     "Owner of the files: names from /etc/passwd and /etc/group, or ids [default: the user who runs trustup]",
 );
@@ -49,12 +48,13 @@ pub(crate) static NOT_AFTER: Opt<NotAfter> = Opt::new("not-after", "WHEN", LIFE,
     .moments()
     .integers(10)
     .keys(&["certificate.not_after"])
-    .help("How long it lives: 24h, 30d, or a moment (RFC 3339) [default: what the CA says]");
+    .help("How long it is valid: 24h, 30d, or a time (RFC 3339) [default: the CA decides]");
 pub(crate) static FORCE: Opt<bool> =
-    Opt::switch("force").never(Reason::LoosensACheck).help("Replace a good pair, too");
-pub(crate) static ALLOW_SHARED_DIRECTORY: Opt<bool> = Opt::switch("allow-shared-directory")
-    .never(Reason::LoosensACheck)
-    .help("Take directories that others can write, such as a volume that only containers of yours share");
+    Opt::switch("force").never(Reason::LoosensACheck).help("Replace a valid key pair, too");
+pub(crate) static ALLOW_SHARED_DIRECTORY: Opt<bool> =
+    Opt::switch("allow-shared-directory").never(Reason::LoosensACheck).help(
+        "Accept directories that other users can write to, such as a volume that only your containers share",
+    );
 pub(crate) static ISSUER_ROOT: Opt<PathBuf> = Opt::path("issuer-root", "FILE")
     .keys(&["certificate.issuer_root"])
     .help("A file with the root that the issued chain ends at, where that is not the root of the CA's own connection");

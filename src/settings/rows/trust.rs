@@ -29,12 +29,13 @@ pub(crate) static REQUIRE_FRESH: Opt<bool> = Opt::switch("require-fresh")
     .help("Make a bundle that cannot be reached an error even if an earlier run installed it");
 pub(crate) static ALLOW_EXPIRED: Opt<bool> = Opt::switch("allow-expired")
     .never(Reason::LoosensACheck)
-    .help("Take roots that are expired or not yet valid");
-pub(crate) static ALLOW_INTERMEDIATE: Opt<bool> =
-    Opt::switch("allow-intermediate").never(Reason::LoosensACheck).help("Take intermediate CA certificates");
+    .help("Accept roots that are expired or not yet valid");
+pub(crate) static ALLOW_INTERMEDIATE: Opt<bool> = Opt::switch("allow-intermediate")
+    .never(Reason::LoosensACheck)
+    .help("Accept intermediate CA certificates");
 pub(crate) static ALLOW_ROLLBACK: Opt<bool> = Opt::switch("allow-rollback")
     .never(Reason::LoosensACheck)
-    .help("Take roots that left this bundle before and are in it again");
+    .help("Accept roots that were removed from this bundle and are in it again");
 pub(crate) static NAME: Opt<String> = Opt::text("name", "NAME")
     .keys(&["trust.name"])
     .help("Name of the anchor file, without extension [default: from subject and fingerprint]");
@@ -45,33 +46,33 @@ pub(crate) static STORES: Opt<Store, true> = Opt::words("stores", "LIST")
     .repeatable()
     .delimited()
     .keys(&["trust.stores"])
-    .help("Which stores to write [default: system, java and nss, as far as they are there]");
+    .help("Which stores to write [default: system, java and nss, where they exist]");
 pub(crate) static STRICT: Opt<bool> = Opt::switch("strict")
     .keys(&["trust.strict"])
     .help("Make it an error if any store cannot be changed (the system's, a Java without a keystore, a database), and if a certificate file or store of the distribution is damaged");
 pub(crate) static CREATE_JAVA: Opt<bool> = Opt::switch("create-java")
     .keys(&["trust.create_java"])
-    .help("Make a keystore from the system's roots and yours for each Java that has none (a dangling link, a link to a bundle)");
+    .help("Create a keystore from the system's roots and yours for each Java that has none (a dangling link, a link to a bundle)");
 pub(crate) static CREATE_NSS: Opt<bool> = Opt::switch("create-nss")
     .keys(&["trust.create_nss"])
-    .help("Make the NSS database that browsers share, where there is none");
+    .help("Create the NSS database that browsers share, where there is none");
 pub(crate) static UPDATER: Opt<UpdaterChoice> = Opt::words("updater", "WHICH")
     .default("auto", || UpdaterChoice::Auto)
     .keys(&["trust.updater"])
     .help("Which trust update to use");
 pub(crate) static REPAIR: Opt<bool> = Opt::switch("repair")
     .never(Reason::OneRun)
-    .help("Repair what others left damaged in the system's stores, as `trustup doctor` finds it; works without a source, too");
+    .help("Repair damage in the system's stores that `trustup doctor` reports; works without a source, too");
 pub(crate) static WITH_WEB_PKI: Opt<bool> = Opt::switch("with-web-pki")
     .keys(&["trust.with_web_pki"])
-    .help("If the image has no bundle at all, begin it with the Web PKI's roots");
+    .help("If the image has no bundle, start it with the Web PKI's roots");
 pub(crate) static CA_OUT: Opt<PathBuf> = Opt::path("ca-out", "FILE")
     .keys(&["trust.ca_out", "certificate.ca_out"])
     .published("TLS_CA_CERT_LOCATION")
     .help("The roots that the chain ends at, PEM");
 pub(crate) static FIREFOX_POLICY: Opt<bool> = Opt::switch("firefox-policy")
     .keys(&["trust.firefox_policy"])
-    .help("Also name the roots in Firefox's policy file (/etc/firefox/policies/policies.json), for profiles that are not there yet");
+    .help("Also name the roots in Firefox's policy file (/etc/firefox/policies/policies.json), for profiles that do not exist yet");
 pub(crate) static JAVA_STOREPASS_FILE: Opt<PathBuf> = Opt::path("java-storepass-file", "FILE")
     .keys(&["trust.java_storepass_file"])
     .help("File with the password of Java's keystores [default: Java's own, `changeit`]");
@@ -81,8 +82,8 @@ pub(crate) static NSS_PASSWORD_FILE: Opt<PathBuf> = Opt::path("nss-password-file
 pub(crate) static NSS_USER: Opt<String, true> = Opt::text("nss-user", "USER")
     .repeatable()
     .keys(&["trust.nss_user"])
-    .help("A user whose NSS databases are looked for (repeatable) [default: who runs trustup; in a sysroot, everybody]");
+    .help("A user whose NSS databases are searched for (repeatable) [default: the current user; in a sysroot, all users]");
 pub(crate) static NSS_DB: Opt<PathBuf, true> = Opt::path("nss-db", "DIR")
     .repeatable()
     .keys(&["trust.nss_db"])
-    .help("A directory with an NSS database; made if it is not there (repeatable)");
+    .help("A directory with an NSS database, which is created if it does not exist (repeatable)");

@@ -133,7 +133,7 @@ fn what_belongs_together_may_come_from_both_and_must_be_whole() {
         (enroll().args(["--rfc2136-zone", "test"]), ["`--rfc2136-zone` needs `--rfc2136-server`", "hint"]),
         (
             enroll().args(["--dns-hook", "/nowhere/hook", "--rfc2136-server", "127.0.0.1"]),
-            ["both say who writes", "omit one of them"],
+            ["both configure DNS updates", "omit one of them"],
         ),
         // A hook of the command line goes before a name server of the variables.
         (

@@ -272,7 +272,7 @@ fn a_token_on_the_command_line_gets_a_warning() {
     let scene = Scene::new();
     let token = std::fs::read_to_string(own_token(&scene)).unwrap();
     let run = scene.plain("token").args(["--token", &token]).ok();
-    run.says(["warning: a token on the command line is seen by everybody", "--token-file"]);
+    run.says(["warning: a token on the command line is visible to every user", "--token-file"]);
     let said = format!("{}{}", run.stdout, run.stderr);
     assert!(!said.contains(&token) && !said.contains(&token[token.len() - 40..]), "{run}");
 }
@@ -472,7 +472,7 @@ fn the_configured_methods_are_tried_in_their_order() {
     assert_eq!(result["skipped"][0]["method"], "token", "{first}");
     assert_eq!(done(&run().ok()).0, "kept");
     run().args(["any", "web.test"]).ok();
-    run().args(["any", "other.test"]).fails(2).says(["no certificate of the configuration has this name"]);
+    run().args(["any", "other.test"]).fails(2).says(["no certificate in the configuration has this name"]);
 }
 
 /// A private store that records the scene's CA as `bootstrap` was told, and its state file.
