@@ -83,7 +83,7 @@ fn t25_other_hosts_need_a_flag_and_no_variable_sets_it() {
     Trustup::new(["--json", "dev-ca"]).fails(2).says(["--state DIR"]);
     Trustup::at(place.path(), ["dev-ca"]).fails(2);
     Trustup::new(["dev-ca", "--name", "*.example.com"]).fails(2);
-    Trustup::new(["dev-ca", "--provisioner", "a\nb"]).fails(2).says(["no name of a provisioner"]);
+    Trustup::new(["dev-ca", "--provisioner", "a\nb"]).fails(2).says(["not a provisioner name"]);
     // The variable is that of `bootstrap --name`, the name of a file.
     Trustup::new(["--dry-run", "dev-ca"]).env("TRUSTUP_NAME", "no host").ok();
     let dry = Trustup::new(["--dry-run", "dev-ca", "--state", state, "--listen", "127.0.0.1:9443"]).ok();

@@ -157,7 +157,7 @@ fn what_cannot_be_meant_is_refused_before_anybody_is_asked() {
         (
             vec!["--password-file", &password, "--out", &path(&missing)],
             1,
-            ["no such directory", "make the directory"],
+            ["no such directory", "create the directory"],
         ),
         (vec!["--password-file", "/nowhere/password"], 2, ["could not read the password", "mounted"]),
         (vec!["--x5c-cert", &path(&key), "--x5c-key", &path(&cert)], 2, ["private key", "`--x5c-cert` is"]),

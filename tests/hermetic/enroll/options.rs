@@ -140,7 +140,7 @@ fn what_belongs_together_may_come_from_both_and_must_be_whole() {
             enroll().args(["--dns-hook", "/nowhere/hook"]).env("TRUSTUP_RFC2136_SERVER", "127.0.0.1"),
             ["the DNS hook does not exist", "/nowhere/hook"],
         ),
-        (at("https://u:hunter2@[/"), ["is no URL", "***"]),
+        (at("https://u:hunter2@[/"), ["not a URL", "***"]),
     ] {
         let run = run.fails(2);
         run.says(words);
