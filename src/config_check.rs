@@ -2,6 +2,8 @@
 //! builders. What depends on this machine is no problem of the file: recorded roots, users and groups, files of roots.
 
 use crate::bootstrap::request as trust_request;
+use crate::enroll::IssueRequest;
+use crate::enroll::methods::Method;
 use crate::enroll::methods::table::{self, MethodRow};
 use crate::enroll::request::{self, IssueInput, with_ca};
 use crate::env::Env;
@@ -15,6 +17,22 @@ pub(crate) struct Inspection {
     pub(crate) problems: Vec<Error>,
     /// What a run may refuse, or does without.
     pub(crate) warnings: Vec<String>,
+}
+
+impl Inspection {
+    /// Adds what the methods of a certificate have against its names: a warning, unless no method is left.
+    fn add_names(&mut self, request: &IssueRequest, place: &str) {
+        let refused = |method: &dyn Method| Some((method.name(), method.check_names(&request.names).err()?));
+        let mut refusals: Vec<_> =
+            request.methods.iter().filter_map(|method| refused(method.as_ref())).collect();
+        if refusals.len() == request.methods.len() && !refusals.is_empty() {
+            let (_, first) = refusals.swap_remove(0);
+            self.problems.push(request::blamed(first, place));
+            return;
+        }
+        let line = |(method, error): (&str, Error)| format!("{place}: `{method}` cannot be used: {error}");
+        self.warnings.extend(refusals.into_iter().map(line));
+    }
 }
 
 /// Inspects what could be read of the file. `of_bootstrap` and `of_enroll` are what the environment says to these commands.
@@ -41,8 +59,10 @@ pub(crate) fn inspect(
     let input = IssueInput { env, settings: &merged, host: None };
     for table in &file.certificates {
         if table.is_whole {
-            let made = request::configured(input, table, None, &ca, &mut found.warnings);
-            found.problems.extend(made.err().map(|error| request::blamed(error, &table.place)));
+            match request::configured(input, table, None, &ca, &mut found.warnings) {
+                Ok(made) => found.add_names(&made, &table.place),
+                Err(error) => found.problems.push(request::blamed(error, &table.place)),
+            }
         }
         let (missing, warned) = secrets(table)?;
         found.problems.extend(missing);

@@ -2,7 +2,7 @@
 
 use super::settings::AcmeSettings;
 use super::transport::{Transport, shorter};
-use super::{choice, identifier, solver};
+use super::{ChallengeSetup, solver};
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
 use crate::net::url::masked;
@@ -16,10 +16,20 @@ impl AcmeSettings {
     /// What is missing or cannot work.
     pub(crate) fn check(&self, names: &[SubjectAltName]) -> Result<()> {
         self.check_directory()?;
-        identifier::identifiers(names)?;
-        choice::check(self, names)?;
+        self.setup().check(names)?;
         solver::check(self)?;
         self.contacts().map(drop)
+    }
+
+    /// What is configured to answer challenges.
+    pub(super) fn setup(&self) -> ChallengeSetup<'_> {
+        ChallengeSetup {
+            challenge: self.challenge,
+            writes_dns: self.dns.is_some(),
+            webroot: self.webroot.as_deref(),
+            http_listen: self.http_listen,
+            tls_listen: self.tls_listen,
+        }
     }
 
     fn check_directory(&self) -> Result<()> {

@@ -1,8 +1,37 @@
 //! Which challenge for which name: what is configured, what the name allows, what the server offers. Pure.
 
-use super::{AcmeSettings, ChallengeType};
+use std::net::SocketAddr;
+use std::path::Path;
+
+use super::{ChallengeType, identifier};
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
+
+/// What is configured to answer challenges, as far as the choice depends on it. It has no secret.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ChallengeSetup<'a> {
+    /// The only challenge to answer.
+    pub(crate) challenge: Option<ChallengeType>,
+    /// Whether there is a way to write DNS records.
+    pub(crate) writes_dns: bool,
+    /// The directory that a web server publishes.
+    pub(crate) webroot: Option<&'a Path>,
+    /// Where http-01 listens.
+    pub(crate) http_listen: Option<SocketAddr>,
+    /// Where tls-alpn-01 listens.
+    pub(crate) tls_listen: Option<SocketAddr>,
+}
+
+impl ChallengeSetup<'_> {
+    /// Checks, before any request, whether ACME has certificates for these names and whether each can be validated.
+    ///
+    /// # Errors
+    /// A name that no ACME server can validate, or that needs another challenge than what is configured.
+    pub(crate) fn check(&self, names: &[SubjectAltName]) -> Result<()> {
+        identifier::identifiers(names)?;
+        check(self, names)
+    }
+}
 
 /// A challenge and the reason for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,22 +41,22 @@ pub(super) struct Choice {
 }
 
 /// What would be answered for `name`, best first: only what is configured, and what needs no configuration.
-fn candidates(settings: &AcmeSettings, name: &SubjectAltName) -> Vec<Choice> {
+fn candidates(setup: &ChallengeSetup<'_>, name: &SubjectAltName) -> Vec<Choice> {
     use ChallengeType::{Dns01, Http01, TlsAlpn01};
     let mut all = Vec::new();
-    if let Some(kind) = settings.challenge {
+    if let Some(kind) = setup.challenge {
         all.push(Choice { kind, reason: "as configured" });
     } else {
-        if settings.dns.is_some() {
+        if setup.writes_dns {
             all.push(Choice { kind: Dns01, reason: "a way to write DNS records is configured" });
         }
-        if settings.webroot.is_some() {
+        if setup.webroot.is_some() {
             all.push(Choice { kind: Http01, reason: "a webroot is configured" });
         }
-        if settings.http_listen.is_some() {
+        if setup.http_listen.is_some() {
             all.push(Choice { kind: Http01, reason: "an address to listen at is configured" });
         }
-        if settings.tls_listen.is_some() {
+        if setup.tls_listen.is_some() {
             all.push(Choice { kind: TlsAlpn01, reason: "an address to listen at is configured" });
         }
         // What needs only a port is always possible.
@@ -35,7 +64,7 @@ fn candidates(settings: &AcmeSettings, name: &SubjectAltName) -> Vec<Choice> {
         all.push(Choice { kind: TlsAlpn01, reason: "the CA does not offer http-01" });
     }
     all.retain(|choice| match (name, choice.kind) {
-        (_, Dns01) if settings.dns.is_none() => false,
+        (_, Dns01) if !setup.writes_dns => false,
         // RFC 8738 section 7: there is no dns-01 for addresses.
         (SubjectAltName::Ip(_), kind) => kind != Dns01,
         // RFC 8555 section 8.4, RFC 8737 section 3: a wildcard is shown by dns-01 alone.
@@ -45,19 +74,19 @@ fn candidates(settings: &AcmeSettings, name: &SubjectAltName) -> Vec<Choice> {
 }
 
 /// Whether every name can be validated with these settings, before anybody is asked.
-pub(super) fn check(settings: &AcmeSettings, names: &[SubjectAltName]) -> Result<()> {
-    if settings.challenge == Some(ChallengeType::Dns01) && settings.dns.is_none() {
+fn check(setup: &ChallengeSetup<'_>, names: &[SubjectAltName]) -> Result<()> {
+    if setup.challenge == Some(ChallengeType::Dns01) && !setup.writes_dns {
         return Err(Error::usage("dns-01 needs a way to write DNS records").hint(DNS));
     }
-    if let Some(webroot) = &settings.webroot
-        && let Some(address) = settings.http_listen
+    if let Some(webroot) = setup.webroot
+        && let Some(address) = setup.http_listen
     {
         return Err(Error::usage("http-01 either listens on a port or writes into a webroot")
             .at(webroot.display())
             .hint(format!("omit `--webroot` or `--http-listen {address}`")));
     }
     for name in names {
-        if candidates(settings, name).is_empty() {
+        if candidates(setup, name).is_empty() {
             let error = match name {
                 SubjectAltName::Ip(_) => Error::usage("an address cannot be validated by dns-01")
                     .hint("`--challenge http-01` or `--challenge tls-alpn-01`, or omit `--challenge`"),
@@ -73,11 +102,11 @@ const DNS: &str = "`--dns-hook PROGRAM` names a program that writes TXT records;
 
 /// The first of our candidates that the server offers.
 pub(super) fn choose(
-    settings: &AcmeSettings,
+    setup: &ChallengeSetup<'_>,
     name: &SubjectAltName,
     offered: &[ChallengeType],
 ) -> Result<Choice> {
-    let candidates = candidates(settings, name);
+    let candidates = candidates(setup, name);
     candidates.iter().find(|choice| offered.contains(&choice.kind)).copied().ok_or_else(|| {
         let list = |kinds: &mut dyn Iterator<Item = ChallengeType>| {
             let mut kinds: Vec<String> = kinds.map(|kind| kind.to_string()).collect();
@@ -102,7 +131,7 @@ pub(super) fn choose(
 mod tests {
     use super::ChallengeType::{Dns01, Http01, TlsAlpn01};
     use super::*;
-    use crate::acme::DnsSolver;
+    use crate::acme::{AcmeSettings, DnsSolver};
     use crate::key::KeyType;
 
     fn settings() -> AcmeSettings {
@@ -128,7 +157,7 @@ mod tests {
     }
 
     fn kind(settings: &AcmeSettings, text: &str, offered: &[ChallengeType]) -> Option<ChallengeType> {
-        choose(settings, &name(text), offered).ok().map(|choice| choice.kind)
+        choose(&settings.setup(), &name(text), offered).ok().map(|choice| choice.kind)
     }
 
     #[test]
@@ -138,8 +167,8 @@ mod tests {
         assert_eq!(kind(&settings, "10.0.0.1", &ChallengeType::ALL), Some(Http01));
         assert_eq!(kind(&settings, "a.test", &[TlsAlpn01, Dns01]), Some(TlsAlpn01));
         assert_eq!(kind(&settings, "a.test", &[Dns01]), None);
-        assert!(check(&settings, &[name("*.a.test")]).is_err());
-        assert!(check(&settings, &[name("a.test"), name("::1")]).is_ok());
+        assert!(check(&settings.setup(), &[name("*.a.test")]).is_err());
+        assert!(check(&settings.setup(), &[name("a.test"), name("::1")]).is_ok());
     }
 
     #[test]
@@ -153,22 +182,22 @@ mod tests {
         let only = AcmeSettings { challenge: Some(TlsAlpn01), ..with_dns };
         assert_eq!(kind(&only, "a.test", &ChallengeType::ALL), Some(TlsAlpn01));
         assert_eq!(kind(&only, "a.test", &[Http01]), None);
-        let error = choose(&only, &name("a.test"), &[Http01]).expect_err("not offered").to_string();
+        let error = choose(&only.setup(), &name("a.test"), &[Http01]).expect_err("not offered").to_string();
         assert!(error.contains("http-01") && error.contains("tls-alpn-01"), "{error}");
     }
 
     #[test]
     fn what_cannot_work_is_said_before_anybody_is_asked() {
         let dns = AcmeSettings { challenge: Some(Dns01), ..settings() };
-        assert!(check(&dns, &[name("a.test")]).is_err());
+        assert!(check(&dns.setup(), &[name("a.test")]).is_err());
         let http = AcmeSettings { challenge: Some(Http01), ..settings() };
-        let error = check(&http, &[name("a.test"), name("*.a.test")]).expect_err("a wildcard");
+        let error = check(&http.setup(), &[name("a.test"), name("*.a.test")]).expect_err("a wildcard");
         assert_eq!((error.kind().exit_code(), error.place()), (2, Some("*.a.test")));
         let both = AcmeSettings {
             http_listen: Some(([0, 0, 0, 0], 80).into()),
             webroot: Some("/srv".into()),
             ..settings()
         };
-        assert!(check(&both, &[name("a.test")]).is_err());
+        assert!(check(&both.setup(), &[name("a.test")]).is_err());
     }
 }

@@ -24,6 +24,7 @@ mod waiting;
 use zeroize::Zeroizing;
 
 pub use self::chain::Accept;
+pub(crate) use self::choice::ChallengeSetup;
 pub use self::resume::KeptOrder;
 pub use self::settings::{AcmeSettings, ChallengeType, DnsSolver, Eab, Rfc2136};
 

@@ -279,7 +279,7 @@ fn chosen(settings: &AcmeSettings, name: &SubjectAltName, authorization: &Author
         SubjectAltName::Dns(name) if authorization.wildcard => SubjectAltName::Dns(format!("*.{name}")),
         name => name.clone(),
     };
-    choice::choose(settings, &whole, &kinds)
+    choice::choose(&settings.setup(), &whole, &kinds)
 }
 
 /// Before file, hook or listener see anything of it (threat T20).

@@ -192,7 +192,10 @@ fn what_is_wrong_is_said_with_its_line() {
         ("[ca]\nroot_file = \"/root.pem\"", &["2: unknown key `ca.root_file` did you mean `root`?"]),
         ("[ca]\nprovisioner = \"a\\nb\"", &["2: `ca.provisioner` has a control character"]),
         ("ca = 3", &["1: `ca` is a number, expected a table"]),
-        ("[trust]\nallow_expired = true", &["2: unknown key `trust.allow_expired` an option that loosens a check"]),
+        (
+            "[trust]\nallow_expired = true",
+            &["2: unknown key `trust.allow_expired` an option that loosens a check"],
+        ),
         ("[trust]\nrepair = true", &["2: unknown key `trust.repair` `--repair` is for the command line"]),
         ("[trust]\nca_url = \"x\"", &["2: unknown key `trust.ca_url` it is `url` in `[ca]`"]),
         ("[trust]\nrequire_pin = 1", &["2: `trust.require_pin` is a number"]),

@@ -165,11 +165,7 @@ fn t23_a_file_that_others_could_have_written_is_refused() {
     fs::write(&pin, "00".repeat(32)).unwrap();
     mode(&pin, 0o666);
     fs::write(&file, format!("[ca]\nfingerprint_file = \"{}\"\n", pin.display())).unwrap();
-    check(&file).fails(2).says([
-        "another user could have written",
-        "0666",
-        "`ca.fingerprint_file` names it",
-    ]);
+    check(&file).fails(2).says(["another user could have written", "0666", "`ca.fingerprint_file` names it"]);
     mode(&pin, 0o644);
     check(&file).ok();
 

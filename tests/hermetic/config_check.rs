@@ -77,6 +77,20 @@ fn check_refuses_what_enroll_refuses() {
         (acme(&format!("challenge = \"http-01\", {rfc2136}")), "`rfc2136.server` is not for the challenge"),
         (acme("dns_hook = [\"hook\"]"), "should begin with the absolute path"),
         (acme(&format!("dns_hook = [\"/bin/hook\"], {rfc2136}")), "both configure DNS updates"),
+        (
+            acme("directory = \"https://127.0.0.1:1/d\", challenge = \"http-01\"")
+                .replace("a.test", "*.a.test"),
+            "a wildcard can be validated by dns-01 only",
+        ),
+        (
+            acme("directory = \"https://127.0.0.1:1/d\"").replace("a.test", "a@b.test"),
+            "ACME has no certificates for e-mail",
+        ),
+        (
+            acme(&format!("directory = \"https://127.0.0.1:1/d\", challenge = \"dns-01\", {rfc2136}"))
+                .replace("a.test", "10.0.0.1"),
+            "an address cannot be validated by dns-01",
+        ),
         (token("key_mode = \"0644\""), "a private key cannot have the mode 0644"),
         (token("cert_mode = \"0666\""), "a certificate cannot have the mode 0666"),
         (token("chain = \"/x/chain\"\nlayout = \"versioned\""), "must be in one directory"),

@@ -36,9 +36,7 @@ fn t23_the_default_file_is_read() {
     ] {
         mode(wide, name);
         let before = root.tree();
-        root.trustup_inside(["bootstrap"])
-            .fails(2)
-            .says(["another user could have written this file", wide]);
+        root.trustup_inside(["bootstrap"]).fails(2).says(["another user could have written this file", wide]);
         before.assert_same(&root.tree(), name);
         mode(narrow, name);
     }

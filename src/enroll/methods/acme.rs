@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use super::{Failure, Issue, IssueFacts, IssueOrder, Method, trust};
 use crate::acme::{self, AccountStore, ChallengeType, DnsSolver, Eab, KeptOrder, Rfc2136};
 use crate::cert::Certificate;
+use crate::cert::SubjectAltName;
 use crate::enroll::trust::Ca;
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -125,6 +126,18 @@ impl Method for AcmeMethod {
             }
         };
         self.settings(directory, about)?.check(about.names)
+    }
+
+    fn check_names(&self, names: &[SubjectAltName]) -> Result<()> {
+        let options = &self.options;
+        let setup = acme::ChallengeSetup {
+            challenge: options.challenge,
+            writes_dns: options.dns.is_some(),
+            webroot: options.webroot.as_deref(),
+            http_listen: options.http_listen,
+            tls_listen: options.tls_listen,
+        };
+        setup.check(names)
     }
 
     fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a> {

@@ -76,6 +76,14 @@ pub(crate) trait Method {
     /// What is missing or cannot work.
     fn check(&self, about: &IssueFacts<'_>) -> Result<()>;
 
+    /// Checks, without a secret or a request, whether it can be used for these names.
+    ///
+    /// # Errors
+    /// A name that it can get no certificate for, as it is configured.
+    fn check_names(&self, _names: &[SubjectAltName]) -> Result<()> {
+        Ok(())
+    }
+
     /// Gets the certificate: the chain, leaf first. One try.
     fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a>;
 }

@@ -347,8 +347,7 @@ impl<'a> Section<'a> {
             return Some(value.text.to_string());
         }
         let listed = words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-        let error =
-            Error::usage(format!("`{}` is `{}`, expected one of {listed}", value.name, value.shown));
+        let error = Error::usage(format!("`{}` is `{}`, expected one of {listed}", value.name, value.shown));
         let meant = did_you_mean(&value.shown, words.iter().copied());
         self.problem(value.line, meant.into_iter().fold(error, Error::hint));
         None
