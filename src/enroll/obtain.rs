@@ -55,8 +55,9 @@ pub(super) fn usable_methods<'a>(request: &'a IssueRequest, about: &IssueFacts<'
     }
     match first {
         Some(error) if usable.methods.is_empty() => Err(with_others(error, &usable.skipped)),
-        None if usable.methods.is_empty() => Err(Error::usage("no enrollment method is given")
-            .hint("`trustup enroll token|provisioner|x5c|acme NAME…`, or an `enroll` block in trustup.toml")),
+        None if usable.methods.is_empty() => Err(Error::usage("no enrollment method is given").hint(
+            "name one, as `trustup enroll --help` lists them, or write an `enroll` block in trustup.toml",
+        )),
         _ => Ok(usable),
     }
 }

@@ -79,6 +79,28 @@ fn links_lead_to_files_and_headings() {
     assert!(links > 30, "{links} links");
 }
 
+/// A page that names a source file should send nobody to a place that was moved.
+#[test]
+fn source_files_that_pages_name_are_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut named = 0;
+    for page in pages() {
+        let text = read(&page);
+        for quoted in text.split('`').skip(1).step_by(2) {
+            let path = quoted.split("::").next().unwrap_or_default();
+            let is_file = path.ends_with(".rs") && !path.contains(['…', '*', '{', ' ']);
+            if !is_file {
+                continue;
+            }
+            named += 1;
+            let places = ["", "src/", "tests/"];
+            let is_there = places.iter().any(|place| root.join(format!("{place}{path}")).is_file());
+            assert!(is_there, "{}: `{path}` is not there", page.display());
+        }
+    }
+    assert!(named > 40, "{named} files");
+}
+
 /// The words of a line as a shell would split it; the pages use no other syntax.
 fn words(line: &str) -> Vec<String> {
     let line = line.split_once(" #").map_or(line, |(command, _)| command);
