@@ -32,7 +32,7 @@ pub use self::public::PublicKey;
 /// What can be made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum KeyType {
-    /// ECDSA on NIST's P-256: what everybody reads.
+    /// ECDSA on NIST's P-256: every client reads it.
     #[value(name = "ec-p256")]
     #[default]
     EcP256,

@@ -18,6 +18,8 @@ mod alias;
 #[cfg(test)]
 mod cost_tests;
 pub mod find;
+#[cfg(test)]
+mod hostile_tests;
 mod jks;
 mod kdf;
 mod mac;
