@@ -114,7 +114,7 @@ impl<'a> Terms<'a> {
     /// # Errors
     /// The end of life is beyond all calendars.
     pub(super) fn new(identifiers: &'a [Identifier], settings: &'a AcmeSettings, now: i64) -> Result<Self> {
-        let not_after = settings.not_after.map(|end| rfc3339(end.from_start(now))).transpose()?;
+        let not_after = settings.not_after.map(|end| rfc3339(end.end_after(now))).transpose()?;
         Ok(Terms { identifiers, not_after, profile: settings.profile.as_deref() })
     }
 }

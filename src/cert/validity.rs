@@ -31,7 +31,7 @@ impl fmt::Display for NotAfter {
 
 impl NotAfter {
     /// The moment, in whole seconds since 1970, of a certificate that begins at `start`.
-    pub(crate) fn from_start(self, start: i64) -> i64 {
+    pub(crate) fn end_after(self, start: i64) -> i64 {
         match self {
             NotAfter::Duration(seconds) => start.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX)),
             NotAfter::Moment(seconds) => seconds,

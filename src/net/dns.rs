@@ -195,7 +195,7 @@ impl Dns {
         // As glibc does: each server in turn, each with its own time-out, for some rounds. The first answer counts,
         // also if it is that there is no such name. The resolver crate's pool has one time-out for all servers
         // together, so that a dead first one would hide the others.
-        let mut reason = NoAddress::NoServers;
+        let mut reason = ResolutionFailure::NoServers;
         for _ in 0..self.attempts {
             for resolver in &self.resolvers {
                 reason = match resolver.lookup_ip(name).await {
@@ -204,13 +204,13 @@ impl Dns {
                         if !addresses.is_empty() {
                             return Ok(addresses);
                         }
-                        return Err(failed(NoAddress::NoAddress));
+                        return Err(failed(ResolutionFailure::NoAddress));
                     }
                     Err(NetError::Dns(DnsError::NoRecordsFound(_))) => {
-                        return Err(failed(NoAddress::NoAddress));
+                        return Err(failed(ResolutionFailure::NoAddress));
                     }
-                    Err(NetError::Timeout) => NoAddress::NoAnswer,
-                    Err(error) => NoAddress::Other(text::escape(&error.to_string())),
+                    Err(NetError::Timeout) => ResolutionFailure::NoAnswer,
+                    Err(error) => ResolutionFailure::Other(text::escape(&error.to_string())),
                 };
             }
         }
@@ -224,12 +224,12 @@ pub(crate) struct NameError {
     /// The name asked for.
     pub(crate) name: String,
     /// What happened.
-    pub(crate) reason: NoAddress,
+    pub(crate) reason: ResolutionFailure,
 }
 
 /// Kinds of name errors.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum NoAddress {
+pub(crate) enum ResolutionFailure {
     /// No `resolv.conf`, or it names no server, and `/etc/hosts` does not have the name.
     NoServers,
     /// The servers say that there is none.
@@ -244,13 +244,13 @@ impl NameError {
     /// What to do about it.
     pub(crate) fn hint(&self) -> &'static str {
         match self.reason {
-            NoAddress::NoServers => {
+            ResolutionFailure::NoServers => {
                 "give this machine a name server in `/etc/resolv.conf`, a line in `/etc/hosts`, or use an IP address in the URL"
             }
-            NoAddress::NoAddress => {
+            ResolutionFailure::NoAddress => {
                 "check the name; in a compose file the service must be on the same network, and up (`--wait 60s` gives it a minute more)"
             }
-            NoAddress::NoAnswer | NoAddress::Other(_) => {
+            ResolutionFailure::NoAnswer | ResolutionFailure::Other(_) => {
                 "check the name servers in `/etc/resolv.conf`; `--wait 60s` gives them a minute more"
             }
         }
@@ -261,12 +261,14 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.name;
         match &self.reason {
-            NoAddress::NoServers => {
+            ResolutionFailure::NoServers => {
                 write!(f, "`{name}` is not in `/etc/hosts`, and `/etc/resolv.conf` names no server")
             }
-            NoAddress::NoAddress => write!(f, "the name server knows no address of `{name}`"),
-            NoAddress::NoAnswer => write!(f, "no name server of `/etc/resolv.conf` answered for `{name}`"),
-            NoAddress::Other(text) => write!(f, "`{name}`: {text}"),
+            ResolutionFailure::NoAddress => write!(f, "the name server knows no address of `{name}`"),
+            ResolutionFailure::NoAnswer => {
+                write!(f, "no name server of `/etc/resolv.conf` answered for `{name}`")
+            }
+            ResolutionFailure::Other(text) => write!(f, "`{name}`: {text}"),
         }
     }
 }
@@ -321,7 +323,7 @@ mod tests {
             assert_eq!(known, Ok(vec!["192.0.2.7".parse().expect("address")]));
             assert_eq!(literal, Ok(vec![Ipv6Addr::LOCALHOST.into()]));
             let error = unknown.expect_err("nobody can know it");
-            assert_eq!(error.reason, NoAddress::NoServers);
+            assert_eq!(error.reason, ResolutionFailure::NoServers);
             assert!(error.to_string().contains("/etc/resolv.conf"), "{error}");
         }
     }
