@@ -318,7 +318,7 @@ fn a_directory_may_be_of_another_server_than_the_ca() {
     assert!(pinned(&run), "{run}");
     let run = acme().arg("--ca-root").arg(scene.ca.root_file()).arg("--issuer-root").arg(named.root_file());
     // Both CAs of the tests have one name.
-    run.fails(4).says(["is not of the key that is known for the CA's name"]);
+    run.fails(4).says(["is not by the known key of the CA with that name"]);
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn a_token_that_cannot_work_is_not_sent() {
         (scene.token(now() - 1000, &url, &[]), 4, ["expired", "trustup token"]),
         (scene.token(now() + 1000, &url, &[]), 4, ["not valid before", "clock"]),
         (scene.token(now(), "https://elsewhere.test", &[]), 2, ["elsewhere.test", "--ca-url"]),
-        ("no.token".to_owned(), 2, ["no token", "trustup token"]),
+        ("no.token".to_owned(), 2, ["not a token", "trustup token"]),
         (" \n".to_owned(), 2, ["the token is empty", "trustup token"]),
     ] {
         let run = scene.by_token(&token).arg("web.internal").fails(code);
@@ -475,7 +475,7 @@ fn passwords_provisioners_and_birth_certificates_that_do_not_fit() {
     std::fs::write(&old.key, crate::support::ca::pem("PRIVATE KEY", &key.serialize_der())).expect("written");
     by(StepCa::X5C).fails(4).says([
         "the CA refused the token",
-        "nothing that can be seen from here",
+        "trustup found no reason for that",
         "authority of the birth certificate",
     ]);
     by("nobody").fails(2).says(["no provisioner `nobody`"]);

@@ -278,7 +278,7 @@ fn a_token_for_one_request_takes_no_other() {
     by_password(&ca, &["web.internal", "--cnf-csr"])
         .arg(&file)
         .fails(2)
-        .says(["no certificate signing request"]);
+        .says(["not a certificate signing request"]);
 }
 
 #[test]
@@ -295,7 +295,7 @@ fn wrong_passwords_provisioners_and_roots_are_told_apart() {
     run.says(["the password is wrong", StepCa::PROVISIONER]);
     assert!(!format!("{}{}", run.stdout, run.stderr).contains("hunter2"), "{run}");
     base("nobody", &wrong).fails(2).says(["no provisioner `nobody`", "`dev`"]);
-    base(StepCa::X5C, &wrong).fails(2).says(["of the kind X5C", "`dev`"]);
+    base(StepCa::X5C, &wrong).fails(2).says(["of type X5C", "`dev`"]);
     let home = place.path();
     Trustup::new(["token", "web.internal", "--provisioner", "dev", "--ca-url", &ca.url(), "--fingerprint"])
         .env("HOME", home)

@@ -339,7 +339,7 @@ fn the_acme_provisioner_of_step_ca_is_found() {
     common(&["localhost"]).args(["--force", "--provisioner", StepCa::ACME]).ok();
     // Another name than those of its list is an error before its directory is asked for.
     for (name, what) in
-        [("nobody", "no provisioner `nobody`"), (StepCa::PROVISIONER, "of the kind JWK, not ACME")]
+        [("nobody", "no provisioner `nobody`"), (StepCa::PROVISIONER, "of type JWK, not ACME")]
     {
         let run = common(&["localhost"]).args(["--force", "--provisioner", name]).fails(2);
         run.says([what, &*format!("`{}`", StepCa::ACME)]);

@@ -69,7 +69,7 @@ fn a_hook_that_fails_is_quoted_and_cleaned_up_after() {
     client.timeout = Duration::from_secs(5);
     let started = Instant::now();
     let error = client.fails(&["a.test"]);
-    assert!(error.to_string().contains("was ended"), "{error}");
+    assert!(error.to_string().contains("was stopped"), "{error}");
     assert!(started.elapsed() < Duration::from_secs(20));
     assert_eq!(std::fs::read_to_string(&log).expect("calls"), "present\ncleanup\npresent\ncleanup\n");
 }
@@ -129,9 +129,9 @@ fn a_zone_that_takes_no_update_says_why() {
     let pebble = Pebble::start(PebbleOptions { dns: Some(bind.address()), ..PebbleOptions::default() });
     let mut client = client(&pebble);
     for (settings, words) in [
-        (Rfc2136 { key_name: "nobody".to_owned(), ..rfc2136(&bind) }, "does not know the key"),
+        (Rfc2136 { key_name: "nobody".to_owned(), ..rfc2136(&bind) }, "does not know a key"),
         (Rfc2136 { secret: Zeroizing::new(b"wrong".to_vec()), ..rfc2136(&bind) }, "signature is wrong"),
-        (Rfc2136 { zone: Some("other.test".to_owned()), ..rfc2136(&bind) }, "not responsible"),
+        (Rfc2136 { zone: Some("other.test".to_owned()), ..rfc2136(&bind) }, "not authoritative"),
     ] {
         client.settings.dns = Some(DnsSolver::Rfc2136(settings));
         let error = client.fails(&["example.test"]);

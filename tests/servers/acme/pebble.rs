@@ -200,7 +200,7 @@ fn an_account_that_pebble_forgot_is_made_anew() {
     let before = client.store.account_url();
     pebble.restart();
     client.obtain(&["a.test"]).expect("issued");
-    assert!(client.said("does not know the account"), "{:#?}", client.lines());
+    assert!(client.said("no longer knows the account"), "{:#?}", client.lines());
     assert_eq!(client.store.saved, 2);
     assert_ne!(client.store.account_url(), before);
 }

@@ -90,7 +90,7 @@ fn an_account_outlives_a_new_name_of_step_ca() {
     client.store.content =
         Some(content.replace("https://localhost:", "https://elsewhere.test:").into_bytes());
     client.obtain(&["localhost"]).expect("issued with a new account");
-    assert!(client.said("does not know the account"), "{:#?}", client.lines());
+    assert!(client.said("no longer knows the account"), "{:#?}", client.lines());
     let again = String::from_utf8(client.store.content.clone().expect("kept")).expect("text");
     assert_ne!(again.split_once("BEGIN").expect("key").1, content.split_once("BEGIN").expect("key").1);
     assert_eq!(client.store.aside.len(), 1, "the key of what may be another CA's account is kept");
