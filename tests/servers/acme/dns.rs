@@ -139,7 +139,7 @@ fn a_zone_that_takes_no_update_says_why() {
     }
     client.settings.dns = Some(DnsSolver::Rfc2136(rfc2136(&bind)));
     let error = client.fails(&["elsewhere.test"]);
-    assert!(error.to_string().contains("does not tell the zone"), "{error}");
+    assert!(error.to_string().contains("does not report the zone"), "{error}");
 }
 
 #[test]
