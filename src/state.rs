@@ -110,9 +110,9 @@ pub(crate) struct StoredAnchor {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Status {
-    /// We installed it.
+    /// We put it in.
     Installed,
-    /// Its file was in the anchor directory (a mount); we only made the outputs.
+    /// Its file stood in the anchor directory (a mount); we only made the outputs.
     Mounted,
     /// The distribution trusts it anyway.
     Vendor,

@@ -19,8 +19,8 @@ const MAX_ALTERNATES: usize = 10;
 /// Decides whether a chain may be used, or gives the reason in words that can follow a colon.
 pub type Accept<'a> = dyn Fn(&[Certificate]) -> Result<(), String> + 'a;
 
-/// The chain to use. The alternates are requested only if the CA's own choice is not wanted: `preferred` is the common
-/// name of the desired root.
+/// The chain to use. The alternates are requested only if its own choice is unwanted: `preferred` is the root's common
+/// name.
 ///
 /// # Errors
 /// Why the CA's own chain cannot be read.

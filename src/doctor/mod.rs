@@ -51,15 +51,15 @@ pub struct Question<'a> {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientVerdict {
-    /// Accept the server.
+    /// Believe the server.
     Accepts,
-    /// Refuse it.
+    /// Not believe it.
     Refuses,
-    /// Stop before any connection: what it has to load cannot be loaded.
+    /// Stop before it asks anybody: what it has to load cannot be loaded.
     Stops,
-    /// Accept servers of all the roots in question.
+    /// Believe servers of all the roots in question.
     Holds,
-    /// Refuse those of one of them.
+    /// Not believe those of one of them.
     Lacks,
     /// Nothing is in question.
     Reads,
@@ -107,7 +107,7 @@ pub enum PlaceKind {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlaceView {
-    /// Its path, escaped.
+    /// Where it is; escaped.
     pub path: String,
     /// How it is read.
     pub kind: PlaceKind,
@@ -117,7 +117,7 @@ pub struct PlaceView {
     pub(crate) roots: usize,
     /// The roots in question that are among them.
     pub anchors: Vec<Fingerprint>,
-    /// Why it has none, or not all.
+    /// Why there are none, or not all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
@@ -130,9 +130,9 @@ pub struct ClientView {
     pub client: &'static str,
     /// For people.
     pub(crate) name: &'static str,
-    /// Whether it is installed.
+    /// Whether it is there.
     pub installed: bool,
-    /// Its program, or other evidence that it is installed.
+    /// Its program, or what else tells that it is there.
     pub found: Option<String>,
     /// What it would do.
     pub verdict: ClientVerdict,
@@ -143,7 +143,7 @@ pub struct ClientView {
     /// The first thing to change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_to_change: Option<String>,
-    /// What else to know.
+    /// What else is to be known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<&'static str>,
 }

@@ -21,7 +21,7 @@ pub(crate) enum IssueAction {
     Issued,
     /// Nothing: `--dry-run`.
     Planned,
-    /// It is due, could not be renewed, and still works.
+    /// It is due, could not be had anew, and works still.
     KeptForNow,
 }
 

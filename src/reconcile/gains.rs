@@ -27,7 +27,7 @@ use crate::trust::view::View;
 pub(crate) struct Gain {
     /// SHA-256 of the DER.
     pub(crate) fingerprint: Fingerprint,
-    /// The subject, for people; the label if the certificate itself cannot be read.
+    /// The subject, for people; the label where the certificate itself cannot be read.
     pub(crate) subject: String,
     /// The output or store.
     pub(crate) path: String,

@@ -40,7 +40,7 @@ pub(crate) struct Outcome {
     pub(crate) warnings: Vec<String>,
 }
 
-/// A root of an earlier run that was removed.
+/// A root of an earlier run that went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct RemovedView {
@@ -48,7 +48,7 @@ pub(crate) struct RemovedView {
     pub(crate) fingerprint: Fingerprint,
     /// The subject, for people.
     pub(crate) subject: String,
-    /// The sources that named it.
+    /// The sources that had named it.
     pub(crate) sources: Vec<String>,
 }
 
@@ -80,7 +80,7 @@ pub(crate) struct StoreView {
     pub(crate) path: String,
     /// How it is read.
     pub(crate) kind: OutputKind,
-    /// Why it is skipped.
+    /// Why it is left alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) skipped: Option<String>,
 }
@@ -101,7 +101,7 @@ pub(crate) struct AnchorView {
     pub(crate) status: AnchorOutcome,
 }
 
-/// The result for an anchor in this run.
+/// What became of an anchor in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]

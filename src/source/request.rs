@@ -86,8 +86,8 @@ impl Source {
         }
     }
 
-    /// Its name in reports and in the state: the path, or the masked URL; if something is masked, with the URL's hash,
-    /// so that two addresses with different queries are two sources.
+    /// Its name in reports and in the state: the path, or the masked URL; if masked, with the URL's hash, so that two
+    /// addresses that differ in their query are two sources.
     ///
     /// # Errors
     /// A URL that cannot be fetched.

@@ -1,6 +1,5 @@
-//! One-time tokens for `/sign`, as step-ca accepts them from JWK and X5C provisioners. Made here, signed here, and
-//! worth as much as a certificate until they expire: a token is wiped when it is dropped, and shown only to its
-//! requester.
+//! One-time tokens for `/sign`, as step-ca accepts them from JWK and X5C provisioners. Made here, signed here, and as
+//! valuable as a certificate until they expire: a token is wiped when dropped, and shown only to its requester.
 
 use std::time::Duration;
 

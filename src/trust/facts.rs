@@ -19,7 +19,7 @@ use crate::trust::view::View;
 /// Which updater the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum UpdaterChoice {
-    /// The distribution's program where it can run and loses no root, else our own.
+    /// The distribution's program where it can run and loses nothing, else our own.
     #[default]
     Auto,
     /// The distribution's program, or an error.
@@ -246,7 +246,7 @@ impl Facts {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct OutputView {
-    /// Where programs read it.
+    /// Where programs look.
     pub(crate) path: String,
     /// How it is read.
     pub(crate) kind: OutputKind,
@@ -258,7 +258,7 @@ pub(crate) struct OutputView {
     pub(crate) certificates: usize,
     /// Whether it can be replaced by the current user.
     pub(crate) writable: bool,
-    /// Something is mounted exactly at this path: it is never replaced.
+    /// Something is mounted exactly there: it is never replaced.
     pub(crate) mounted: bool,
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -41,9 +41,9 @@ const SHOWN: usize = 3;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum What {
-    /// Dangling hash links.
+    /// Hash links that lead nowhere.
     DanglingHashLinks,
-    /// Hash links to a certificate of another name, or after a gap in the numbers.
+    /// Hash links to a certificate of another name, or behind a hole in the numbers.
     StaleHashLinks,
     /// Certificates of a hash directory without a hash link.
     MissingHashLinks,
@@ -51,19 +51,19 @@ pub(crate) enum What {
     KilledUpdate,
     /// END and BEGIN on one line.
     JoinedBlocks,
-    /// No line end at the end: appending joins two blocks.
+    /// No line end at the end: whoever appends joins two blocks.
     NoFinalNewline,
     /// A block that some programs cannot read.
     DamagedBlock,
-    /// Another program's certificate for which some programs refuse the whole bundle.
+    /// A certificate of somebody else's for which some programs refuse the whole bundle.
     MalformedCertificate,
     /// A certificate file in the anchor directory that no program reads.
     UnreadInput,
     /// A certificate file that would spoil the bundle at the next run of the distribution's update.
     BrokenInput,
-    /// A variable that replaces all roots with a few.
+    /// A variable that puts a few roots in the place of all.
     FewRoots,
-    /// A variable that names a missing file.
+    /// A variable that names what is not there.
     MissingFile,
     /// An anchor file whose certificate is in no bundle.
     OutOfStep,
@@ -77,7 +77,7 @@ pub(crate) enum What {
 pub(crate) struct StoreFinding {
     /// What it is.
     pub(crate) kind: What,
-    /// A path, or a variable.
+    /// Where: a path, or a variable.
     pub(crate) place: String,
     /// What was found, for people.
     pub(crate) what: String,
@@ -85,7 +85,7 @@ pub(crate) struct StoreFinding {
     pub(crate) why: &'static str,
     /// The first thing to do.
     pub(crate) first_to_change: String,
-    /// Whether `bootstrap --repair` repairs it.
+    /// Whether `bootstrap --repair` mends it.
     pub(crate) mendable: bool,
 }
 
