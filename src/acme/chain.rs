@@ -19,11 +19,10 @@ const MAX_ALTERNATES: usize = 10;
 /// Decides whether a chain may be used, or gives the reason in words that can follow a colon.
 pub type Accept<'a> = dyn Fn(&[Certificate]) -> Result<(), String> + 'a;
 
-/// The chain to use. The alternates are requested only if its own choice is unwanted: `preferred` is the root's common
-/// name.
+/// The chain to use. The alternates are requested only if the CA's own choice is not wanted: `preferred` is the common
+/// name of the root to which the chain should lead.
 ///
 /// # Errors
-/// Why the CA's own chain cannot be read.
 /// Why the CA's own chain cannot be read.
 pub(super) async fn choose(
     transport: &Transport,

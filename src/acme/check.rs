@@ -9,10 +9,10 @@ use crate::net::url::masked;
 use crate::text;
 
 impl AcmeSettings {
-    /// What can be checked before any request: that settings and names are compatible, webroot, hook, contacts.
+    /// What can be checked before any request: whether settings and names are compatible, the webroot, the hook, the
+    /// contacts.
     ///
     /// # Errors
-    /// What is missing or cannot work.
     /// What is missing or cannot work.
     pub(crate) fn check(&self, names: &[SubjectAltName]) -> Result<()> {
         self.check_directory()?;

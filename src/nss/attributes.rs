@@ -1,7 +1,7 @@
 //! PKCS#11 attributes as NSS stores them: one column each, named `a` and the number in hex; numbers as four bytes,
 //! big-endian, whatever the machine; booleans as one byte.
-//! The numbers are those of PKCS#11 (2.40 and 3.2) and of NSS' own range (`0xce534350`). Nothing here decides what a
-//! trust setting means to us.
+//!
+//! The numbers are those of PKCS#11 (2.40 and 3.2) and of NSS' own range (`0xce534350`). Nothing here decides what
 //! a trust setting means to us.
 
 /// The number of an attribute.

@@ -91,7 +91,6 @@ impl Source {
     ///
     /// # Errors
     /// A URL that cannot be fetched.
-    /// A URL that cannot be fetched.
     pub fn id(&self) -> Result<String> {
         Ok(match self {
             Source::File { path } => path.to_string_lossy().into_owned(),
