@@ -48,7 +48,7 @@ impl ErrorKind {
     }
 }
 
-/// A failure with all that a reader needs who was not watching.
+/// A failure with every detail for a reader who was not watching.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 

@@ -52,7 +52,7 @@ impl FromStr for ChallengeType {
     }
 }
 
-/// Who writes the TXT records of dns-01.
+/// The writer of dns-01's TXT records.
 #[derive(Clone, Debug)]
 pub enum DnsSolver {
     /// A program with its first arguments. It is called as `PROGRAM ARGUMENT… present|cleanup FQDN. VALUE`, without a

@@ -93,7 +93,7 @@ pub(super) struct Success {
 pub(super) enum CallError {
     /// The server refuses, or failed.
     Problem(Box<ProblemDocument>),
-    /// Anything else, ready to be shown.
+    /// Anything else, ready to display.
     Other(Error),
 }
 

@@ -112,7 +112,7 @@ mod tests {
     fn t36_damaged_headers_give_no_section_and_no_panic() {
         let program = this_program();
         let table = u64::from_le_bytes(program[0x28..0x30].try_into().unwrap()) as usize;
-        // The headers alone, behind zeros where the sections were.
+        // The headers alone, after zeros in place of the sections.
         let mut small = program[..64].to_vec();
         small[0x28..0x30].copy_from_slice(&64_u64.to_le_bytes());
         small.extend(&program[table..]);

@@ -39,7 +39,7 @@ struct Header {
 /// Decrypts a compact JWE.
 ///
 /// # Errors
-/// Damaged, encrypted in another way, too many iterations; a wrong password is [`ErrorKind::NotTrusted`] and says so.
+/// Damaged, encrypted in another way, too many iterations; a wrong password is [`ErrorKind::NotTrusted`].
 ///
 /// [`ErrorKind::NotTrusted`]: crate::error::ErrorKind::NotTrusted
 pub fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>> {

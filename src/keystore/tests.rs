@@ -1,4 +1,4 @@
-//! What holds for every format, on keystores that are built here; `tests/tools/keystore.rs` has Java's own.
+//! The rules of every format, on keystores that are built here; `tests/tools/keystore.rs` has Java's own.
 
 use std::time::{Duration, Instant};
 
@@ -172,7 +172,7 @@ fn encrypted_parts_that_do_not_change_are_not_encrypted_again() {
 
 #[test]
 fn iterations_are_never_lowered() {
-    // Nothing but a MAC: what keytool leaves when the last entry goes.
+    // Only a MAC: what keytool leaves when the last entry is removed.
     let empty = pfx(&[], |content| mac_sha256("changeit", 12_345, content));
     let mut keystore = parse(&empty);
     keystore.add("ours", &certificate("Ours"), 0).unwrap();
@@ -329,7 +329,7 @@ fn what_is_no_keystore_of_ours_says_what_it_is() {
 #[test]
 fn t19_costs_are_refused_before_derivation() {
     let bag = || vec![trusted_bag("a", certificate("A").der())];
-    // An encrypted part; nobody gets as far as what is in it.
+    // An encrypted part; its content is never reached.
     let with = |algorithm: &[u8]| {
         use crate::cert::testing::{oid, sequence, tlv};
         let inner = sequence(&[&oid("1.2.840.113549.1.7.1"), algorithm, &tlv(0x80, &[0; 64])]);
@@ -352,7 +352,7 @@ fn t19_costs_are_refused_before_derivation() {
             assert_eq!(counted(|| problem(&bytes)), (KeystoreProblem::TooCostly, 0), "{count}");
         }
     }
-    // Many that are allowed one by one.
+    // Each is allowed by itself.
     let many = pfx_plain(&vec![with(&pbes2(256, HMAC_SHA256, 4_000_000)); 3]);
     assert_eq!(counted(|| problem(&many)), (KeystoreProblem::TooCostly, 0));
     for zero in [pfx_plain(&[with(&pbes2(256, HMAC_SHA256, 0))]), pfx(&[], dear_mac(0))] {
@@ -398,7 +398,7 @@ fn damaged_files_are_errors_and_never_change_their_meaning() {
             let Ok(keystore) = Keystore::parse(&mutant, &StorePassword::default()) else { continue };
             // What opens is written again as it was read.
             assert_eq!(bytes_of(&keystore), mutant, "{what}");
-            // With a checksum over everything that has a meaning.
+            // With a checksum over every significant byte.
             if *what != "plain" {
                 let first = Keystore::parse(file, &StorePassword::default()).unwrap();
                 assert_eq!(aliases(&keystore), aliases(&first), "{what}");

@@ -71,7 +71,7 @@ struct PlannedRun<'a> {
     /// The outputs according to the vendor's inputs now, if that differs from the nodes before us: neither a root that
     /// the vendor withdrew since, nor later damage, may be restored by `untrust`.
     rebased: BTreeMap<String, Node>,
-    /// The changes that the plan will bring, whoever makes them; only if gains have to be foreseen.
+    /// The changes that the plan will bring, by any program; only if gains have to be foreseen.
     changes: Vec<PlannedChange>,
     /// The roots that earlier runs installed, as far as the state has them.
     installed: BTreeSet<Fingerprint>,

@@ -1,4 +1,4 @@
-//! Parts of a file: for what is too large to be read whole, such as programs.
+//! Parts of a file: for files that are too large to read whole, such as programs.
 
 use std::cell::Cell;
 use std::os::fd::OwnedFd;

@@ -92,7 +92,7 @@ pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Res
     Ok(Some(canonical))
 }
 
-/// What is still to be walked.
+/// The remaining path.
 enum Piece {
     Name(String),
     /// The target of this link is walked.

@@ -1,6 +1,5 @@
-//! An option of trustup, declared once: one row has its flag, its type with the parser, its help, its variable, its
-//! keys in trustup.toml and its class under threat T1. The same rows read the command line, the environment and the
-//! file.
+//! An option of trustup, declared once: one row has its flag, type with parser, help, variable, keys in trustup.toml
+//! and class under threat T1. The same rows read the command line, the environment and the file.
 
 use std::any::Any;
 use std::path::PathBuf;

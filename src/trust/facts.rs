@@ -83,7 +83,7 @@ pub(crate) struct Chosen {
 enum WhyNot {
     /// It is not there, or cannot run.
     Unusable(String),
-    /// It could run, and would lose roots or fail half-way.
+    /// It could run, and would lose roots or fail midway.
     Harmful(String),
 }
 

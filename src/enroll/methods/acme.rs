@@ -33,7 +33,7 @@ pub(super) const NAME: &str = "acme";
 
 pub(super) use super::acme_options::ROW;
 
-/// Who writes the records of dns-01.
+/// The writer of dns-01's records.
 #[derive(Clone, Debug)]
 pub(crate) enum DnsMethod {
     /// A program with its first arguments.
@@ -66,7 +66,7 @@ pub(crate) struct AcmeOptions {
     pub(crate) tls_listen: Option<SocketAddr>,
     /// A running web server's directory.
     pub(crate) webroot: Option<PathBuf>,
-    /// Who writes the records of dns-01.
+    /// The writer of dns-01's records.
     pub(crate) dns: Option<DnsMethod>,
     /// The external account: identifier and MAC key in base64url.
     pub(crate) eab: Option<(String, SecretSource)>,

@@ -214,7 +214,7 @@ fn refuse_unused(settings: &Settings) -> Result<()> {
     Err(settings.blame(row, error.hint(format!("it is for {own}: omit it, or set `{choice}` to `{own}`"))))
 }
 
-/// Who writes the records of dns-01. A hook is never a variable, and so overrides a name server from variables.
+/// The writer of dns-01's records. A hook is never a variable, and so overrides a name server from variables.
 fn dns(settings: &Settings) -> Result<Option<DnsMethod>> {
     let server: [&dyn Row; 4] = [&RFC2136_SERVER, &RFC2136_ZONE, &RFC2136_KEY_NAME, &RFC2136_KEY_FILE];
     let hook = settings.all(&DNS_HOOK);

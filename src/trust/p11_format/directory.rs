@@ -17,7 +17,7 @@ impl<K> Default for Series<K> {
 }
 
 impl<K: Ord + Clone> Series<K> {
-    /// The first name of the series that is not taken; it has to be taken then.
+    /// The first name of the series that is not taken; the caller must then take it.
     pub(crate) fn free(
         &mut self,
         series: &K,

@@ -47,7 +47,7 @@ pub(crate) struct RuntimeVariable {
     pub(crate) name: &'static str,
     /// What it does.
     pub(crate) effect: Effect,
-    /// Who reads it.
+    /// The programs that read it.
     pub(crate) readers: &'static str,
     /// Variables that its readers fall back on. If the user set one of them, this variable would override it, and is
     /// left unset.
@@ -103,7 +103,7 @@ pub struct ProgramVariable {
     pub name: &'static str,
     /// Its current or intended value. If it is kept because of another variable: that variable's value.
     pub value: String,
-    /// Who reads it.
+    /// The programs that read it.
     pub(crate) readers: &'static str,
     /// What the user set before: this variable, or one that its readers fall back on. Then it is left unchanged.
     pub kept: Option<&'static str>,

@@ -22,7 +22,7 @@ use crate::fingerprint::Fingerprint;
 use crate::rootfs::tree::{File, Node};
 use crate::trust::view::View;
 
-/// A root to be trusted.
+/// A root to trust.
 #[derive(Clone, Debug)]
 pub(crate) struct Anchor {
     /// The certificate.
@@ -261,8 +261,8 @@ pub(crate) trait Updater: Debug + Sync {
     /// Roots that the vendor or administrator removed on purpose: deselected, or gone from the inputs.
     fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>>;
 
-    /// Why the distribution forbids trust in a root, whoever asks; `None` if it does not. The inputs are read once for
-    /// all roots.
+    /// Why the distribution forbids trust in a root, for any caller; `None` if it does not. The inputs are read once
+    /// for all roots.
     fn refusals(&self, _view: &View) -> Result<Refusals> {
         Ok(Box::new(|_| None))
     }
