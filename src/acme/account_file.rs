@@ -9,7 +9,7 @@ use crate::versioned::{self, Field, Format};
 
 const HEAD: &str =
     "ACME account of trustup. Whoever has the key below can use the account: keep it secret.\n";
-/// Version 1 has been written with this line only in later releases.
+/// A file of version 1 may lack this line, which was added later.
 const VERSION: &str = "Version: ";
 const FORMAT: Format = Format { what: "ACME account", field: Field::Version, newest: 1, unnamed: Some(1) };
 const DIRECTORY: &str = "Directory: ";

@@ -148,7 +148,7 @@ impl PairServer {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                // A client that refuses the certificate ends the handshake, and that is the question.
+                // A client that refuses the certificate ends the handshake, and that is the answer.
                 let _ = stream.and_then(|stream| answer(stream, Arc::clone(&config)));
             }
         };

@@ -5,7 +5,7 @@ use crate::error::Result;
 
 impl Sysroot {
     /// Whether another user could put something at `path` or replace its node: each existing directory on the way must
-    /// belong to root, us or one of `trusted` (user ids) and be writable only by its owner, or be root's and sticky,
+    /// belong to root, us or one of `trusted` (user ids) and not be writable by anyone else, or be root's and sticky,
     /// like `/tmp`. `None` if no user could; else why.
     pub(crate) fn unsafe_way(&self, path: &str, trusted: &[u32]) -> Result<Option<String>> {
         let uid = crate::privilege::uid();

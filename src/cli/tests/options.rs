@@ -144,7 +144,7 @@ fn no_two_options_share_a_name() {
     assert!(names.len() > 100, "{} names", names.len());
 }
 
-/// A method's own statements agree.
+/// The parts of a method's row agree.
 #[test]
 fn methods_are_what_their_rows_say() {
     for method in METHODS {
