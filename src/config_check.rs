@@ -1,5 +1,5 @@
-//! What the runs of bootstrap and enroll would refuse in trustup.toml: the same requests are built as there, by the same
-//! builders. What depends on this machine is no problem of the file: recorded roots, users and groups, files of roots.
+//! What the runs of bootstrap and enroll would refuse in trustup.toml: the same builders make the same requests. What
+//! depends on this machine is not a problem of the file: recorded roots, users and groups, files of roots.
 
 use crate::bootstrap::request as trust_request;
 use crate::enroll::IssueRequest;
@@ -10,12 +10,12 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::settings::{CertificateTable, ConfigFile, EntryTable, Settings};
 
-/// What was found.
+/// The result.
 #[derive(Debug, Default)]
 pub(crate) struct Inspection {
     /// What a run refuses.
     pub(crate) problems: Vec<Error>,
-    /// What a run may refuse, or does without.
+    /// What a run may refuse, or ignores.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ pub(crate) fn inspect(
     env: &Env,
 ) -> Result<Inspection> {
     let mut found = Inspection::default();
-    // What is wrong in itself would be refused for what is missing of it, too.
+    // Errors would otherwise be reported again as missing values.
     if file.is_whole {
         let merged = trust_request::with_file(of_bootstrap, Some(file));
         match trust_request::check(&merged, file) {
@@ -71,8 +71,8 @@ pub(crate) fn inspect(
     Ok(found)
 }
 
-/// What is wrong with the secrets of a certificate: errors, but where another of its methods has all that it needs. A token
-/// that was spent may be gone, and `enroll` goes on.
+/// The problems with the secrets of a certificate: errors, unless another of its methods has all that it needs. A spent
+/// token may be gone, and `enroll` continues.
 fn secrets(one: &CertificateTable) -> Result<(Vec<Error>, Vec<String>)> {
     let mut found = Vec::new();
     let mut complete = Vec::new();
@@ -93,7 +93,7 @@ fn secrets(one: &CertificateTable) -> Result<(Vec<Error>, Vec<String>)> {
     })
 }
 
-/// Whether what a method needs beside secrets is there.
+/// Whether all that a method needs besides secrets exists.
 fn is_complete(method: &MethodRow, entry: &EntryTable) -> Result<bool> {
     (method.is_complete)(&Settings::new([entry.layer.clone()]))
 }

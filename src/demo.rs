@@ -1,9 +1,9 @@
-//! The demo: the whole of trustup's work on throwaway things. A CA in this process, root file systems of real images
-//! unpacked into a temporary directory, trustup's own commands on them, and a TLS client that says, for every store,
-//! whether it accepts the CA's server. Nothing of this machine is changed but that directory, which goes at the end.
+//! The demo: all of trustup's work, thrown away afterwards. A CA in this process, root file systems of real images in a
+//! temporary directory, trustup's own commands on them, and a TLS client that reports, for every store, whether it
+//! accepts the CA's server. Nothing of this machine changes but that directory, which is removed at the end.
 //!
-//! It proves or fails: each claim is looked at from outside (the client, the trees, the CA's count of connections),
-//! never taken from what a command says of itself.
+//! It proves or fails: each claim is checked from outside (the client, the trees, the CA's count of connections), never
+//! taken from a command's own output.
 
 #![expect(
     clippy::disallowed_methods,
@@ -46,11 +46,11 @@ use self::reading::{bundle, database, hash_directory, keystore};
 /// The client on loopback needs no patience.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How the demo reaches the rest of the program, and the person who watches.
+/// The demo's interface to the rest of the program, and to the user.
 pub(crate) struct Stage<'a> {
-    /// Says a line.
+    /// Prints a line.
     pub(crate) say: &'a dyn Fn(&str),
-    /// Runs trustup with these arguments (without the program's name), and gives its exit code.
+    /// Runs trustup with these arguments (without the program's name), and returns its exit code.
     pub(crate) trustup: &'a dyn Fn(&[String]) -> u8,
 }
 
@@ -135,7 +135,7 @@ struct Demo<'a> {
     ca: &'a DevCa,
     server: &'a Server,
     stage: &'a Stage<'a>,
-    /// Long values that are shown as variables.
+    /// Long values to show as variables.
     names: &'a [(&'static str, String)],
 }
 
@@ -221,7 +221,7 @@ impl Demo<'_> {
         self.ask_with_every_store(sysroot, outputs, &self.server.url(), "the CA's server")
     }
 
-    /// Asks the server at `url` with the roots of each store, and nothing but those.
+    /// Asks the server at `url` with the roots of each store, and no others.
     fn ask_with_every_store(
         &self,
         sysroot: &Sysroot,
@@ -247,13 +247,13 @@ impl Demo<'_> {
     fn ask(&self, sysroot: &Sysroot, output: &Output, url: &str) -> Result<Option<ClientAnswer>> {
         let roots = match output.kind {
             OutputKind::Bundle => bundle(sysroot, &output.path)?,
-            // Firmware reads these, no TLS client of a container.
+            // Firmware reads these, not a TLS client of a container.
             OutputKind::SignatureList => return Ok(None),
             OutputKind::Keystore => keystore(sysroot, &output.path)?,
             OutputKind::NssDatabase => database(sysroot, &output.path)?,
             OutputKind::HashDirectory => {
                 let found = hash_directory(sysroot, &output.path)?;
-                // Without hash links, OpenSSL finds nothing in a directory, and nobody asks it to.
+                // Without hash links, OpenSSL finds nothing in a directory, and it is not asked to.
                 if found.is_none() {
                     return Ok(None);
                 }
@@ -265,7 +265,7 @@ impl Demo<'_> {
         Ok(Some(ClientAnswer { roots: count, accepted: !roots.is_empty() && self.accepts(roots, url)? }))
     }
 
-    /// Whether a TLS client that trusts `roots` alone gets through to the server at `url`.
+    /// Whether a TLS client that trusts `roots` alone can connect to the server at `url`.
     fn accepts(&self, roots: Vec<Vec<u8>>, url: &str) -> Result<bool> {
         let roots = roots.into_iter().map(Into::into).collect();
         let trust = Trust::Roots { roots, vouched_by: "the store's roots".to_owned() };
@@ -305,7 +305,7 @@ impl Demo<'_> {
 }
 
 struct ClientAnswer {
-    /// How many; `None` if the store is not there.
+    /// Their number; `None` if the store does not exist.
     roots: Option<usize>,
     accepted: bool,
 }
@@ -328,7 +328,7 @@ fn inspect_root_file_system(sysroot: &Sysroot) -> Result<(&'static str, String, 
     Ok((facts.row.id, format!("{} ({})", facts.row.name, facts.why), outputs))
 }
 
-/// Every path of a root file system and what is there; when it was written does not count.
+/// Every path of a root file system and its node; times are ignored.
 fn snapshot(sysroot: &Sysroot) -> Result<BTreeMap<String, Node>> {
     let mut paths = BTreeMap::new();
     let mut directories = vec![String::new()];
@@ -382,11 +382,11 @@ fn could_not(path: &Path, error: std::io::Error) -> Error {
         .hint("TMPDIR names the directory that it is made in")
 }
 
-/// A directory of ours that goes with this value.
+/// A directory of ours that is removed with this value.
 struct Scratch(PathBuf);
 
 impl Scratch {
-    /// Fails if anything is there already: somebody else may have put it there.
+    /// Fails if anything is there already: another user may have put it there.
     fn new(path: PathBuf) -> Result<Self> {
         DirBuilder::new().mode(0o700).create(&path).map_err(|error| could_not(&path, error))?;
         Ok(Scratch(path))
@@ -395,7 +395,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What cannot be taken away is in a temporary directory, readable to us alone.
+        // What cannot be removed is in a temporary directory, readable by us alone.
         let _ = fs::remove_dir_all(&self.0);
     }
 }

@@ -1,5 +1,5 @@
-//! Durations as people write them, the same in every option, variable and key of trustup.toml: `500ms`, `30s`, `1h30m`, `30d`,
-//! or plain seconds. What protocols call a duration (Go's, in step-ca's messages) is read where they are spoken.
+//! Durations as people write them, the same in every option, variable and key of trustup.toml: `500ms`, `30s`, `1h30m`,
+//! `30d`, or plain seconds. Protocols' own durations (Go's, in step-ca's messages) are read with those protocols.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(crate) const FORM: &str =
     "whole numbers with units, such as `500ms`, `30s`, `5m`, `1h30m` or `30d`; a plain number is seconds";
 
-/// Units by their name, in milliseconds; none is the beginning of one that comes later.
+/// Units by their name, in milliseconds; none is a prefix of a later one.
 const UNITS: [(&str, u64); 5] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// A longer one is a mistake, and overflows clocks: a hundred years, in milliseconds.
@@ -16,7 +16,7 @@ const LONGEST: u64 = 100 * 366 * 86_400_000;
 /// Reads a duration.
 ///
 /// # Errors
-/// How to write one, without what was written: there is nothing, a sign, a fraction, an unknown unit, or more than a
+/// How to write one, without quoting the input: it is empty, has a sign, a fraction, an unknown unit, or exceeds a
 /// hundred years.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     milliseconds(text.trim())

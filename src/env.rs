@@ -12,9 +12,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Clone)]
 pub struct Env {
     variables: BTreeMap<String, String>,
-    /// Variables whose values are no UTF-8, as they would be shown.
+    /// Variables whose values are not UTF-8, in displayable form.
     opaque: BTreeMap<String, String>,
-    /// Variables that no child gets; clones share them.
+    /// Variables that no child process gets; clones share them.
     withheld: Arc<Mutex<BTreeSet<String>>>,
     clock: TimeSource,
 }
@@ -26,7 +26,7 @@ enum TimeSource {
 }
 
 impl Env {
-    /// The process's own environment; of variables that are not UTF-8 it is only known that they are there.
+    /// The process's own environment; for variables that are not UTF-8, only their presence is known.
     pub fn os() -> Self {
         let mut env = Env::new(BTreeMap::new(), TimeSource::System);
         for (name, value) in std::env::vars_os() {
@@ -39,7 +39,7 @@ impl Env {
         env
     }
 
-    /// An environment with these variables only, and a clock that stands at `now` (seconds since 1970).
+    /// An environment with only these variables, and a clock fixed at `now` (seconds since 1970).
     pub fn fixed<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>, now: i64) -> Self {
         let variables =
             variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
@@ -70,7 +70,7 @@ impl Env {
         self.variables.get(name).map(String::as_str)
     }
 
-    /// A variable's value as it can be shown, UTF-8 or not: for who only wants to know what is set.
+    /// A variable's value in displayable form, UTF-8 or not: for callers that only need to know what is set.
     pub(crate) fn shown(&self, name: &str) -> Option<&str> {
         self.var(name).or_else(|| self.opaque.get(name).map(String::as_str))
     }
@@ -103,14 +103,14 @@ impl fmt::Debug for Env {
 pub(crate) enum TestHook {
     /// The number of the checkpoint at which the process ends by SIGKILL.
     KillAt,
-    /// The number of the checkpoint at which the process stops by SIGSTOP, until somebody lets it go on.
+    /// The number of the checkpoint at which the process stops by SIGSTOP, until it is continued.
     StopAt,
-    /// The kernel is taken for one without openat2.
+    /// The kernel is treated as one without openat2.
     NoOpenat2,
 }
 
 /// The value of a hook. Its name is written to the file that TRUSTUP_TEST_HOOK_SEEN names: a test that relies on a hook
-/// fails where the binary has none, or never came by it.
+/// fails if the binary has none, or never reached it.
 #[cfg(debug_assertions)]
 pub(crate) fn test_hook(hook: TestHook) -> Option<String> {
     let name = match hook {

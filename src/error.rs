@@ -48,7 +48,7 @@ impl ErrorKind {
     }
 }
 
-/// A failure with all that a person needs who was not watching.
+/// A failure with every detail for a reader who was not watching.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 
@@ -64,7 +64,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of `kind`; `what` says what failed.
+    /// An error of `kind`; `what` is the failure.
     pub(crate) fn new(kind: ErrorKind, what: impl Into<String>) -> Self {
         Error(Box::new(Inner {
             kind,
@@ -120,7 +120,7 @@ impl Error {
         self
     }
 
-    /// When the server said that it may be asked again: so long after its answer.
+    /// When the server allows another request: this long after its answer.
     pub(crate) fn with_retry_after(mut self, wait: impl Into<Option<Duration>>) -> Self {
         self.0.retry_after = wait.into();
         self
@@ -165,7 +165,7 @@ impl Error {
         &self.0.hints
     }
 
-    /// How long the server wants not to be asked, if it said so.
+    /// How long the server wants no request, if it said so.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

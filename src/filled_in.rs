@@ -5,13 +5,13 @@ use std::cell::RefCell;
 
 use zeroize::Zeroizing;
 
-/// Shorter values are no secrets.
+/// Shorter values are not secrets.
 const SHORTEST: usize = 3;
-/// Values of less bytes are looked for in quoted parts of a message alone: in its words they may occur by chance.
+/// Values of fewer bytes are replaced only in quoted parts of a message: in its words they may occur by chance.
 const IN_WORDS: usize = 8;
 
 thread_local! {
-    /// What was filled in, and how it is written in the file.
+    /// The filled-in values, each with its form in the file.
     static FILLED: RefCell<Vec<(Zeroizing<String>, String)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -30,8 +30,8 @@ pub(crate) fn remember(value: &str, shown: &str) {
     });
 }
 
-/// A message with every value that was filled in as it is written in the file, also in another case: whatever an error is about, and
-/// wherever it comes from, it shows no such value (threat T23). All messages pass here (`ui`).
+/// A message in which every filled-in value is replaced by its form in the file, also in another case: whatever an
+/// error is about, and wherever it comes from, it shows no such value (threat T23). All messages pass here (`ui`).
 pub(crate) fn without_filled_in(message: &str) -> Cow<'_, str> {
     FILLED.with_borrow(|all| {
         if all.is_empty() {

@@ -1,5 +1,5 @@
-//! SHA-256 fingerprints: of a certificate (over its DER, RFC 5280 has no name for it; what `step` and
-//! `openssl x509 -fingerprint -sha256` print) and of a whole file (`--bundle-sha256`).
+//! SHA-256 fingerprints: of a certificate (over its DER, RFC 5280 has no name for it; the output of `step` and `openssl
+//! x509 -fingerprint -sha256`) and of a whole file (`--bundle-sha256`).
 //!
 //! A value of this type is a real 32-byte digest: an empty, short or misspelt pin cannot be represented.
 
@@ -41,7 +41,7 @@ impl Fingerprint {
 impl FromStr for Fingerprint {
     type Err = Error;
 
-    /// Accepts 64 hex digits in any case, with or without colons or spaces, with or without `sha256:` in front.
+    /// Accepts 64 hex digits in any case, with or without colons or spaces, with or without the prefix `sha256:`.
     fn from_str(text: &str) -> Result<Self> {
         let trimmed = text.trim();
         let body = match trimmed.get(..7) {

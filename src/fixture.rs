@@ -29,15 +29,15 @@ pub struct Fixture {
 pub(crate) struct FixtureEntry {
     /// Relative to the root of the tree, without `.` or `..`.
     pub(crate) path: String,
-    /// Numbers, as the image has them.
+    /// Numeric, as in the image.
     pub(crate) uid: u32,
-    /// Numbers, as the image has them.
+    /// Numeric, as in the image.
     pub(crate) gid: u32,
-    /// What is there.
+    /// Its node.
     pub(crate) node: FixtureNode,
 }
 
-/// What is at a path.
+/// The node at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FixtureNode {
     /// A directory with these mode bits.
@@ -54,14 +54,14 @@ pub(crate) enum FixtureNode {
     },
     /// A symbolic link, target as stored.
     Link {
-        /// Relative or absolute; an absolute one means the sysroot.
+        /// Relative or absolute; an absolute one starts at the sysroot.
         target: String,
     },
 }
 
 impl Fixture {
-    /// Reads a manifest. `content` looks up a part of a file by the name that the manifest gives it
-    /// (`root/etc/os-release`: of this image; anything else, such as `roots/ISRG_Root_X1.pem`: shared).
+    /// Reads a manifest. `content` looks up a part of a file by its name in the manifest (`root/etc/os-release`: of
+    /// this image; anything else, such as `roots/ISRG_Root_X1.pem`: shared).
     pub(crate) fn parse(manifest: &str, content: impl Fn(&str) -> Option<Vec<u8>>) -> Result<Fixture> {
         let mut entries = Vec::new();
         let mut directories = BTreeSet::new();
@@ -88,7 +88,7 @@ impl Fixture {
         Ok(Fixture { entries })
     }
 
-    /// Reads `directory` (`…/distro-fixtures/NAME`); shared content lies in its parent.
+    /// Reads `directory` (`…/distro-fixtures/NAME`); shared content is in its parent.
     pub fn load(directory: &Path) -> Result<Fixture> {
         let file = directory.join("manifest.txt");
         let unreadable = |error| Error::usage("no fixture there").at(file.display()).because(error);
@@ -116,8 +116,8 @@ impl Fixture {
             .collect()
     }
 
-    /// Writes the tree into `into`, an existing directory of ours, which should be empty. Modes are exact whatever
-    /// the umask; owners are set only where we are root.
+    /// Writes the tree into `into`, an existing directory of ours, which should be empty. Modes are exact whatever the
+    /// umask; owners are set only if we are root.
     pub fn unpack(&self, into: &Path) -> Result<()> {
         let root = crate::privilege::is_root();
         for entry in &self.entries {
@@ -194,7 +194,7 @@ fn parse_line(line: &str, content: &impl Fn(&str) -> Option<Vec<u8>>) -> Result<
     }
 }
 
-/// The parts one after the other, or what is made of them.
+/// The parts one after the other, or the file generated from them.
 fn file(parts: &[&str], content: &impl Fn(&str) -> Option<Vec<u8>>) -> Result<Vec<u8>, String> {
     if let Some((kind, rest)) = parts.split_first()
         && let Some(made) = generated::content(kind, rest.iter().copied(), content)
@@ -328,7 +328,7 @@ mod tests {
         assert_eq!((mode("etc"), mode("etc/f"), mode("tmp")), (0o555, 0o640, 0o1777));
         assert_eq!(fs::read(directory.path().join("etc/f")).expect("f"), b"A\n");
         assert_eq!(fs::read_link(directory.path().join("etc/l")).expect("l"), Path::new("/etc/f"));
-        // So that a run without root rights can take it away again.
+        // So that a run without root rights can remove it again.
         fs::set_permissions(directory.path().join("etc"), fs::Permissions::from_mode(0o755)).expect("chmod");
     }
 

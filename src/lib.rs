@@ -1,11 +1,11 @@
-//! trustup: takes a container from "trusts nobody" to "serves a fresh certificate", and keeps it there.
+//! trustup: takes a container from trusting no private CA to serving a fresh certificate, and keeps it there.
 //!
 //! Data flows one way: Request → Facts → Plan → apply → verify → state. `docs/architecture.md` has the map.
 //!
-//! This is not a library for others: `pub` is what the binary (`cli`, `env`, `ui`) and the integration tests need, and all else
-//! is `pub(crate)`, so that the compiler finds code without a caller. The tests need the readers of what they inspect
-//! (`cert`, `key`, `jose`, `keystore`, `nss`, `fingerprint`, `trust`, `rootfs`), protocols below a command (`acme`, `net`,
-//! `source`, `step_ca`, `doctor`, `error`), and what they set up (`dev_ca`, `fixture`).
+//! This is not a library for others: `pub` is what the binary (`cli`, `env`, `ui`) and the integration tests need.
+//! Everything else is `pub(crate)`, so that the compiler finds code without a caller. The tests need the readers of
+//! what they inspect (`cert`, `key`, `jose`, `keystore`, `nss`, `fingerprint`, `trust`, `rootfs`), the protocols below
+//! a command (`acme`, `net`, `source`, `step_ca`, `doctor`, `error`), and what they set up (`dev_ca`, `fixture`).
 #![allow(rustdoc::private_intra_doc_links, reason = "its documentation is for those who change it")]
 
 pub mod acme;

@@ -1,5 +1,5 @@
-//! Connections to a listener that anybody may open: at most 64 at a time, and an end for each (threat T26). What is
-//! spoken on them is for the caller.
+//! Connections to a listener that any client may open: at most 64 at a time, and a time limit for each (threat T26).
+//! The caller handles the protocol.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 /// How long a connection may last.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONNECTIONS: usize = 64;
-/// How many may wait to be accepted: a crowd that comes at once is let in and sorted out.
+/// How many may wait to be accepted: a burst is let in and sorted out.
 const BACKLOG: u32 = 1024;
 
 /// A listener at work; it and its connections end when this is dropped.
@@ -25,22 +25,21 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Reads `ADDRESS:PORT`, or `:PORT` for that port of all addresses, which is `[::]:PORT`. `None` if it is neither.
+    /// Reads `ADDRESS:PORT`, or `:PORT` for that port on all addresses, which is `[::]:PORT`. `None` if it is neither.
     pub(crate) fn parse(text: &str) -> Option<SocketAddr> {
         let Some(port) = text.strip_prefix(':') else { return text.parse().ok() };
         Some(Listener::all(port.parse().ok()?))
     }
 
-    /// `port` of all addresses of this machine.
+    /// `port` on all addresses of this machine.
     pub(crate) fn all(port: u16) -> SocketAddr {
         (Ipv6Addr::UNSPECIFIED, port).into()
     }
 
-    /// Binds `address`; `[::]` stands for those of both families, as far as they are here. Must be called inside a tokio
-    /// runtime.
+    /// Binds `address`; `[::]` covers both families, as far as available. Must be called inside a tokio runtime.
     pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
         match Listener::bind_one(address) {
-            // No IPv6 here at all.
+            // No IPv6 on this system.
             Err(error)
                 if address.ip() == Ipv6Addr::UNSPECIFIED
                     && !matches!(
@@ -56,10 +55,10 @@ impl Listener {
 
     fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        // One that ended a moment ago does not hold the port.
+        // A listener that ended a moment ago does not hold the port.
         socket.set_reuseaddr(true)?;
         if address.ip() == Ipv6Addr::UNSPECIFIED {
-            // Some systems have it otherwise (`net.ipv6.bindv6only`).
+            // Some systems have another default (`net.ipv6.bindv6only`).
             rustix::net::sockopt::set_ipv6_v6only(&socket, false)?;
         }
         socket.bind(address)?;
@@ -75,14 +74,14 @@ impl Listener {
         let address = listener.local_addr()?;
         let limited = move |stream| {
             let served = timeout(CONNECTION_TIMEOUT, handle(stream));
-            // A peer that is too slow is simply gone.
+            // A peer that is too slow is simply dropped.
             async move { drop(served.await) }
         };
         let task = tokio::spawn(accept(listener, limited)).abort_handle();
         Ok(Listener { address, task })
     }
 
-    /// Where it listens.
+    /// Its listening address.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
@@ -95,7 +94,7 @@ impl Drop for Listener {
 }
 
 /// Has every connection handled by `handle`, which limits its time, until this is dropped; then all of them end. At the
-/// limit the oldest connection makes room: a crowd of slow ones cannot lock a quick one out.
+/// limit the oldest connection is dropped: many slow ones cannot lock a quick one out.
 pub(crate) async fn accept<H, F>(listener: TcpListener, handle: H)
 where
     H: Fn(TcpStream) -> F,
@@ -105,7 +104,7 @@ where
     let mut open: VecDeque<AbortHandle> = VecDeque::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors, or a peer that is gone already: neither ends the listener.
+            // Out of descriptors, or the peer is already gone: neither ends the listener.
             sleep(Duration::from_millis(20)).await;
             continue;
         };

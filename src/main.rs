@@ -1,4 +1,4 @@
-//! The binary: hands the process over to the library.
+//! The binary: passes control to the library.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! Programs of others: a family's trust update, and the service that takes our place after `bootstrap -- COMMAND`.
-//! The only module that starts processes. No shell is ever involved.
+//! External programs: a family's trust update, and the service that replaces us after `bootstrap -- COMMAND`. The only
+//! module that starts processes. No shell is ever involved.
 
 #![expect(clippy::disallowed_methods, reason = "this module owns the starting of programs")]
 
@@ -21,7 +21,7 @@ use crate::rootfs::{FileKind, Sysroot, split};
 use crate::runtime;
 use crate::text;
 
-/// Where system programs are; the caller's `PATH` never counts (threat T14).
+/// The directories of system programs; the caller's `PATH` is never used (threat T14).
 pub(crate) const DIRECTORIES: [&str; 4] = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// How much of a failed program's output is shown (threat T15).
@@ -30,13 +30,13 @@ const SHOWN: usize = 8 * 1024;
 /// How much of its output is kept in memory at all.
 const KEPT: usize = 1024 * 1024;
 
-/// How often it is looked whether a signal came.
+/// How often to check for a signal.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// How long a program has to end by itself when a signal came, and what it left running to close its output.
+/// How long a program may take to end by itself after a signal, and processes that it left running to close its output.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The absolute path of a system program in the sysroot; `None` if it is not there.
+/// The absolute path of a system program in the sysroot; `None` if it does not exist.
 pub(crate) fn find(sysroot: &Sysroot, program: &str) -> Result<Option<String>> {
     find_in(sysroot, DIRECTORIES, program)
 }
@@ -78,10 +78,10 @@ pub(crate) fn unsafe_to_run(sysroot: &Sysroot, path: &str) -> Result<Option<Stri
 /// Why a program failed.
 #[derive(Debug)]
 pub(crate) struct ToolFailure {
-    /// What it said, and what to do.
+    /// Its output, with a hint.
     pub(crate) error: Error,
-    /// It, or a program that it ran, was killed by a signal or could not be run at all, as under an emulator that cannot
-    /// run it: no verdict on what it was to do.
+    /// It, or a program that it ran, was killed by a signal or could not be run at all, as under an emulator that
+    /// cannot run it: this tells nothing about its task.
     pub(crate) crashed: bool,
 }
 
@@ -97,13 +97,13 @@ impl fmt::Display for ToolFailure {
     }
 }
 
-/// Runs a family's tool: fixed environment (its temporary files go to `temporary`, ours alone), standard input closed, output kept for the error, its whole process
-/// group ended after `timeout`.
+/// Runs a family's tool: fixed environment (its temporary files go to `temporary`, ours alone), standard input closed,
+/// output kept for the error, its whole process group ended after `timeout`.
 ///
-/// `stamp` is its `SOURCE_DATE_EPOCH`: p11-kit dates the entries of the Java keystore so. Answers with what it said.
+/// `stamp` is its `SOURCE_DATE_EPOCH`, with which p11-kit dates the entries of the Java keystore. Returns its output.
 ///
 /// # Errors
-/// It could not be started, failed, or took too long; the error shows what it said.
+/// It could not be started, failed, or took too long; the error shows its output.
 pub(crate) fn run_tool(
     program: &str,
     arguments: &[String],
@@ -131,21 +131,21 @@ pub(crate) fn run_tool(
     })
 }
 
-/// Runs a program that the user named: the caller's environment without our secrets (threat T16), standard input closed,
-/// output kept for the error, its whole process group ended after `timeout`, or when a signal comes that is heeded
-/// ([`runtime::heed_signals`]). `program` is an absolute path.
+/// Runs a program that the user named: the caller's environment without our secrets (threat T16), standard input
+/// closed, output kept for the error, its whole process group ended after `timeout`, or on a signal if signals are
+/// handled ([`runtime::heed_signals`]). `program` is an absolute path.
 ///
 /// # Errors
-/// It could not be started, failed, or took too long; the error shows what it said. A signal came.
+/// It could not be started, failed, or took too long; the error shows its output. A signal came.
 pub(crate) fn run_hook(env: &Env, program: &str, arguments: &[&str], timeout: Duration) -> Result<()> {
     runtime::check()?;
     hook(env, program, arguments, timeout, &runtime::check)
 }
 
-/// [`run_hook`] for what is to be taken away at the end: no signal ends it.
+/// [`run_hook`] for cleaning up at the end: no signal ends it.
 ///
 /// # Errors
-/// It could not be started, failed, or took too long; the error shows what it said.
+/// It could not be started, failed, or took too long; the error shows its output.
 pub(crate) fn run_hook_after_all(
     env: &Env,
     program: &str,
@@ -171,9 +171,9 @@ fn hook(
     ran.map(drop).map_err(|failure| failure.error)
 }
 
-/// Runs `command` to its end, as long as `go_on` has no error, and gives back what it said; `who` and `shown` are for the
-/// error, which is of the kind beside the time that it has where that was too short. It crashed where its end was
-/// a signal, or a shell's status for that (128 and more) or for a program that cannot be run (126, 127).
+/// Runs `command` to its end, as long as `go_on` has no error, and returns its output; `who` and `shown` are for the
+/// error, which has the kind paired with the timeout if that was too short. It crashed if it ended by a signal, or with
+/// a shell's status for that (128 and more) or for a program that cannot be run (126, 127).
 fn run(
     mut command: Command,
     who: &str,
@@ -191,7 +191,7 @@ fn run(
     close_fds::set_fds_cloexec(3, &[]);
     let not_started =
         |error| Error::failed(format!("could not start {who}")).at(shown).because(anyhow::Error::from(error));
-    // First: where there is no room for a thread, no program is left without a reader.
+    // First: if there is no room for a thread, no program is left without a reader.
     let said = Arc::default();
     let closed = listen(output, Arc::clone(&said)).map_err(not_started)?;
     let child = command.spawn().map_err(not_started)?;
@@ -203,7 +203,7 @@ fn run(
         .wait()
         .map_err(|error| Error::failed(format!("could not wait for {who}")).because(error))?;
     if !matches!(ended, ProgramEnd::ByItself) {
-        // What it said last, unless somebody outside of its group keeps its output open.
+        // Its last output, unless a process outside its group keeps its output open.
         running.closes_within(GRACE);
     }
     let said = said.lock().unwrap_or_else(PoisonError::into_inner);
@@ -224,8 +224,8 @@ fn run(
     Err(ToolFailure { error, crashed })
 }
 
-/// Reads what a program says into `said`, until nobody can write it any more; then the receiver hears of it. Whoever keeps
-/// the output open for longer than the program lives is read from all the same, so that it does not get stuck or killed.
+/// Reads a program's output into `said`, until no process can write it any more; then the receiver is notified. A
+/// process that keeps the output open after the program's end is still read from, so that it is not blocked or killed.
 fn listen(mut output: PipeReader, said: Arc<Mutex<Vec<u8>>>) -> std::io::Result<Receiver<()>> {
     let (sender, closed) = mpsc::channel();
     std::thread::Builder::new().spawn(move || {
@@ -239,17 +239,17 @@ fn listen(mut output: PipeReader, said: Arc<Mutex<Vec<u8>>>) -> std::io::Result<
                     said.extend_from_slice(&part[..length.min(room)]);
                 }
                 Err(error) if error.kind() == ErrorKindOfIo::Interrupted => {}
-                // A program that closes its output early has said all.
+                // A program that closes its output early has written everything.
                 Err(_) => break,
             }
         }
-        // Nobody may be waiting any more.
+        // The receiver may be gone.
         let _ = sender.send(());
     })?;
     Ok(closed)
 }
 
-/// How a program came to its end.
+/// How a program ended.
 enum ProgramEnd {
     ByItself,
     Late,
@@ -259,15 +259,15 @@ enum ProgramEnd {
 /// A program that leads a process group of its own.
 struct Running {
     child: Child,
-    /// Hears when nobody can write to its output any more.
+    /// Notified when no process can write to its output any more.
     closed: Receiver<()>,
     has_closed: bool,
-    /// When it was seen to have exited.
+    /// When its exit was noticed.
     exited: Option<Instant>,
 }
 
 impl Running {
-    /// Waits for its end, and ends its process group where that is too late, or not to be waited for.
+    /// Waits for its end, and ends its process group if that is too late, or must not be waited for.
     fn wait(&mut self, timeout: Duration, go_on: &dyn Fn() -> Result<()>) -> ProgramEnd {
         let deadline = Instant::now() + timeout;
         loop {
@@ -277,7 +277,7 @@ impl Running {
             }
             if let Err(error) = go_on() {
                 self.end(Signal::TERM);
-                // Who keeps its output open may be one of the group that takes no notice.
+                // The process that keeps its output open may be one of the group that ignores the signal.
                 if !(self.ends_within(GRACE) && self.has_closed) {
                     self.end(Signal::KILL);
                 }
@@ -290,8 +290,8 @@ impl Running {
         }
     }
 
-    /// Whether it has exited, and its output is closed by whoever of its children has it, or they had their time for it:
-    /// one that it leaves running is not ours to wait for.
+    /// Whether it has exited, and its children have closed its output, or had their time for it: we do not wait for a
+    /// process that it leaves running.
     fn ends_within(&mut self, time: Duration) -> bool {
         let until = Instant::now() + time;
         let mut pause = Duration::from_millis(1);
@@ -310,7 +310,7 @@ impl Running {
                 std::thread::sleep(pause.min(left));
                 pause = (pause * 2).min(LOOK);
             } else {
-                // As a rule its end is a moment away then.
+                // Usually its end is a moment away then.
                 self.closes_within(left.min(LOOK));
             }
         }
@@ -322,15 +322,15 @@ impl Running {
         self.has_closed
     }
 
-    /// Whether it has exited. It is not waited for in the sense of wait(2), so that its number still names the group.
+    /// Whether it has exited. It is not reaped by wait(2), so that its number still names the group.
     fn has_exited(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        // What goes wrong here is said by the wait at the end.
+        // The final wait reports any error here.
         !matches!(rustix::process::waitid(WaitId::Pid(Pid::from_child(&self.child)), options), Ok(None))
     }
 
     fn end(&self, signal: Signal) {
-        // Where it is gone already, nothing is left to end.
+        // If it is already gone, nothing is left to end.
         let _ = rustix::process::kill_process_group(Pid::from_child(&self.child), signal);
     }
 }
@@ -344,9 +344,9 @@ fn tail(said: &str) -> String {
     said[from..].lines().map(text::escape).collect::<Vec<_>>().join("\n    ")
 }
 
-/// Puts `command` in our place, with `variables` added to the environment: never returns on success. It gets no secret
-/// of ours (threat T16). The exit code of the error is a shell's: 127 where there is no such program, else 126;
-/// what was done before is for the caller to add.
+/// Execs `command`, with `variables` added to the environment: never returns on success. It gets no secret of ours
+/// (threat T16). The exit code of the error is a shell's: 127 if there is no such program, else 126; the caller adds
+/// what was done before.
 pub(crate) fn replace_us(env: &Env, command: &[String], variables: &[(String, String)]) -> Error {
     let Some((program, arguments)) = command.split_first() else {
         return Error::usage("the command after `--` is empty");
@@ -371,8 +371,8 @@ pub(crate) fn replace_us(env: &Env, command: &[String], variables: &[(String, St
     Error::new(kind, "could not start the command").at(text::escape(program)).because(cause).hint(hint)
 }
 
-/// The descriptors that a service manager means for the service: socket activation (sd_listen_fds(3)) names the
-/// process, and the service takes our place as that very process.
+/// The descriptors that a service manager passes to the service: socket activation (sd_listen_fds(3)) names the
+/// process, and the service replaces us as that same process.
 fn passed_on(env: &Env) -> Vec<i32> {
     let for_us =
         env.var("LISTEN_PID") == Some(rustix::process::getpid().as_raw_nonzero().to_string().as_str());

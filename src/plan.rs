@@ -1,5 +1,5 @@
-//! A plan: what would change, step by step, each with its reason. Made by pure functions, shown by `ui`, carried out
-//! by `apply` alone.
+//! A plan: what would change, step by step, each with its reason. Pure functions make it, `ui` shows it, and only
+//! `apply` executes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,9 +16,9 @@ use crate::trust::owners;
 use crate::trust::updater::{Desires, Ownership, Updater};
 use crate::trust::view::View;
 
-/// New directories on the way to an output: what every family's package gives them.
+/// Mode of new directories on the way to an output, as in every family's package.
 const DIRECTORY_MODE: u32 = 0o755;
-/// A copy of public certificates: anybody may read it.
+/// A copy of public certificates: any user may read it.
 const COPY_MODE: u32 = 0o644;
 
 /// What would change.
@@ -50,15 +50,15 @@ impl Step {
 /// A path that changes.
 #[derive(Clone, Debug)]
 pub(crate) struct PlannedChange {
-    /// Where.
+    /// The path.
     pub(crate) path: String,
-    /// What stands there now; found otherwise, the step fails.
+    /// The current node; if another is found, the step fails.
     pub(crate) from: Node,
-    /// What will stand there.
+    /// The new node.
     pub(crate) to: Node,
     /// Why.
     pub(crate) reason: String,
-    /// A copy for one service (`--ca-out`): not a store, so neither recorded nor taken out by untrust.
+    /// A copy for one service (`--ca-out`): not a store, so it is neither recorded nor removed by untrust.
     pub(crate) is_copy: bool,
 }
 
@@ -69,11 +69,11 @@ pub(crate) struct ToolRun {
     pub(crate) program: String,
     /// Its arguments.
     pub(crate) arguments: Vec<String>,
-    /// Every path that it may change and that is there now.
+    /// Every existing path that it may change.
     pub(crate) watched: Vec<String>,
-    /// The directories in which it may make new ones.
+    /// The directories in which it may create new paths.
     pub(crate) directories: Vec<String>,
-    /// Files of it that are leftovers if it is killed.
+    /// Its files that remain if it is killed.
     pub(crate) leftovers: Vec<String>,
     /// Why.
     pub(crate) reason: String,
@@ -111,7 +111,7 @@ pub(crate) enum StepAction {
 }
 
 impl StepAction {
-    /// As it is shown to people: the word that JSON has.
+    /// The word shown to people, the same as in JSON.
     pub(crate) fn word(self) -> &'static str {
         match self {
             StepAction::MakeDirectory => "make-directory",
@@ -177,8 +177,8 @@ impl From<&Step> for StepView {
     }
 }
 
-/// The changes that turn what is there into what is desired: for every path that the desires, the state or the
-/// outputs name. What nobody desires becomes again what it was without us.
+/// The changes from the current to the desired nodes, for every path that the desires, the state or the outputs name. A
+/// path that is no longer desired is restored to what it was without us.
 pub(crate) fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> Result<Vec<PlannedChange>> {
     let mut wanted: BTreeMap<&str, (&Node, &str)> = BTreeMap::new();
     let mut order: Vec<&str> = Vec::new();
@@ -189,7 +189,7 @@ pub(crate) fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> 
     }
     let mut reverted: BTreeSet<String> = view.ours().records.keys().cloned().collect();
     reverted.extend(updater.watched(view)?);
-    // Of an anchor of ours the file is ours, whether the state records it or was made to say nothing.
+    // The file of one of our anchors is ours, even if the state was altered so that it does not record it.
     reverted.extend(view.ours().files.iter().cloned());
 
     let mut made = Vec::new();
@@ -251,7 +251,7 @@ pub(crate) fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> 
         };
         if *original == Node::Absent { removed.push(change) } else { made.push(change) }
     }
-    // Directories go last, the deepest first: they are empty only then.
+    // Directories last, the deepest first: they are empty only then.
     removed.sort_by_key(|change| {
         let is_directory = matches!(change.from, Node::Directory { .. });
         (is_directory, std::cmp::Reverse(if is_directory { change.path.matches('/').count() } else { 0 }))
@@ -260,10 +260,10 @@ pub(crate) fn changes(view: &View, updater: &dyn Updater, desires: &Desires) -> 
     Ok(made)
 }
 
-/// Refuses changes where only another program writes, whatever links and state name.
+/// Refuses changes in places where only another program writes, whatever links and state name.
 ///
 /// # Errors
-/// One of them is there.
+/// There is such a change.
 pub(crate) fn refuse_closed(view: &View, changes: &[PlannedChange]) -> Result<()> {
     changes.iter().try_for_each(|change| refuse_if_closed(view, &change.path))
 }
@@ -277,14 +277,14 @@ fn refuse_if_closed(view: &View, path: &str) -> Result<()> {
     }
 }
 
-/// Where a copy of the roots goes.
+/// Where to write a copy of the roots.
 pub(crate) const CA_OUT: OutputOption = OutputOption { name: "--ca-out", takes_standard: true };
 
 /// The changes that put a copy of the roots (PEM) at `path`, for one service.
 ///
 /// # Errors
-/// The path is one of the trust stores or of trustup's own, is taken by something that is no bundle, or cannot be
-/// reached.
+/// The path is one of the trust stores or of trustup's own files, is occupied by something other than a bundle, or
+/// cannot be reached.
 pub(crate) fn copy(
     view: &View,
     updater: &dyn Updater,
@@ -346,8 +346,8 @@ pub(crate) fn copy(
     Ok(changes)
 }
 
-/// What has to be recorded after the changes: for each path that now differs from what it was without us
-/// (`original`), how to bring that back. `now` reads what stands there after the changes.
+/// What to record after the changes: for each path that now differs from its state without us (`original`), how to
+/// restore it. `now` reads the node after the changes.
 pub(crate) fn records(
     paths: impl IntoIterator<Item = String>,
     original: impl Fn(&str) -> Result<Node>,
@@ -366,7 +366,7 @@ pub(crate) fn records(
     Ok(records)
 }
 
-/// Every path that a run may have changed: what earlier runs recorded, and what this plan changes.
+/// Every path that a run may have changed: those that earlier runs recorded, and those that this plan changes.
 pub(crate) fn touched(ours: &Ours, plan: &Plan) -> BTreeSet<String> {
     let mut paths: BTreeSet<String> = ours.records.keys().chain(&ours.files).cloned().collect();
     for step in &plan.steps {
@@ -392,7 +392,7 @@ fn ancestors(path: &str) -> Vec<String> {
     found
 }
 
-/// The directories on the way to `path` that are not there, outermost first.
+/// The missing directories on the way to `path`, outermost first.
 fn missing_ancestors(view: &View, path: &str) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     for directory in ancestors(path) {

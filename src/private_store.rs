@@ -1,9 +1,9 @@
-//! Where the private store of the current user is, and whether it is safe to use (threat T12): a directory with a bundle,
-//! a hashed directory and our state, for users who cannot write the system's stores. What is in it is another module's
-//! business.
+//! Where the private store of the current user is, and whether it is safe to use (threat T12): a directory with a
+//! bundle, a hashed directory and our state, for users who cannot write the system's stores. Its content is another
+//! module's responsibility.
 //!
-//! `--private-dir`, else `$XDG_STATE_HOME/trustup`, else `$HOME/.local/state/trustup`, else `/tmp/trustup-UID`. One that
-//! is there must be ours; one that is not is made where nobody else could have put or replaced it.
+//! `--private-dir`, else `$XDG_STATE_HOME/trustup`, else `$HOME/.local/state/trustup`, else `/tmp/trustup-UID`. An
+//! existing one must be ours; a new one is made where no other user could have put or replaced it.
 
 use std::path::Path;
 
@@ -18,40 +18,40 @@ use crate::rootfs::{FileKind, Sysroot, split};
 
 /// State, journal and lock of what we changed in the root file system itself, for users other than root (threat T11).
 const SYSTEM_STATE: &str = "system";
-/// The directories on the way that we made, one a line, so that the last `untrust` takes them away again.
+/// The directories on the way that we made, one a line, so that the last `untrust` removes them again.
 const MADE: &str = "made";
-/// Everybody may read the roots; services that drop their rights do.
+/// Any user may read the roots; services that drop their privileges do.
 const MODE: u32 = 0o755;
-/// What the XDG Base Directory Specification says of directories that a program has to make.
+/// The mode in the XDG Base Directory Specification for directories that a program has to make.
 const MODE_ON_THE_WAY: u32 = 0o700;
 /// A list of a few directories.
 const LIMIT: u64 = 64 * 1024;
 
-/// The private store's place.
+/// The private store's location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoreLocation {
     path: String,
     exists: bool,
-    /// Why none of the places will do.
+    /// Why none of the candidates is usable.
     reasons: Vec<String>,
 }
 
-/// What a candidate is good for.
+/// The status of a candidate.
 enum Fit {
-    /// It is there and ours.
+    /// It exists and is ours.
     Ours,
-    /// It is not there, and can be made.
+    /// It does not exist, and can be made.
     CanBeMade,
-    /// It is not there, and can or should not be made.
+    /// It does not exist, and cannot or should not be made.
     Unusable(String),
-    /// Something is there that may be somebody else's.
+    /// Something is there that may be another user's.
     Foreign(String),
 }
 
-/// Finds the place: the one that is there, else the first that can be made; else [`StoreLocation::make`] will say why none can.
+/// Finds the location: the existing one, else the first that can be made; [`StoreLocation::make`] reports why none can.
 ///
 /// # Errors
-/// Something of somebody else's is where it should be.
+/// Another user's file or directory is where it should be.
 pub(crate) fn find(env: &Env, given: Option<&Path>) -> Result<StoreLocation> {
     let host = Sysroot::open(Path::new("/"))?;
     let mut chosen: Option<StoreLocation> = None;
@@ -63,7 +63,7 @@ pub(crate) fn find(env: &Env, given: Option<&Path>) -> Result<StoreLocation> {
                 chosen = Some(StoreLocation { path, exists: false, reasons: Vec::new() })
             }
             Fit::Unusable(why) if chosen.is_none() => reasons.push(format!("`{path}`: {why}")),
-            // A planted directory is no reason to stop while there is a better place.
+            // A planted directory is no reason to stop while there is a better candidate.
             Fit::Foreign(why) if chosen.is_none() => {
                 return Err(Error::failed(format!("this directory cannot be the private store: {why}")).at(path).hint(
                     "`--private-dir DIR` names another place, in a directory that no other user can write",
@@ -79,7 +79,7 @@ fn in_tmp() -> String {
     format!("/tmp/trustup-{}", crate::privilege::uid())
 }
 
-/// Where it may be, the best first.
+/// The candidates, the best first.
 fn candidates(env: &Env, given: Option<&Path>) -> Result<Vec<String>> {
     if let Some(given) = given {
         let path = given.to_str().filter(|path| path.starts_with('/'));
@@ -102,7 +102,7 @@ fn candidates(env: &Env, given: Option<&Path>) -> Result<Vec<String>> {
 
 fn fit(host: &Sysroot, path: &str) -> Result<Fit> {
     let uid = crate::privilege::uid();
-    // A home that we may not even look into is no place for us.
+    // A home that we may not even inspect is unusable for us.
     let Ok(there) = host.lstat(path) else {
         return Ok(Fit::Unusable("it cannot be inspected".to_owned()));
     };
@@ -137,12 +137,12 @@ impl StoreLocation {
         &self.path
     }
 
-    /// Whether it was there when we looked.
+    /// Whether it existed when we inspected it.
     pub(crate) fn exists(&self) -> bool {
         self.exists
     }
 
-    /// Whether it is there or can be made.
+    /// Whether it exists or can be made.
     pub(crate) fn is_usable(&self) -> bool {
         self.exists || self.reasons.is_empty()
     }
@@ -152,10 +152,10 @@ impl StoreLocation {
         child(&self.path, SYSTEM_STATE)
     }
 
-    /// Makes it, if it is not there. `stamp` (`SOURCE_DATE_EPOCH`) stamps what is made.
+    /// Makes it, if it does not exist. `stamp` (`SOURCE_DATE_EPOCH`) stamps what is made.
     ///
     /// # Errors
-    /// It cannot be made, or somebody else was faster.
+    /// It cannot be made, or another process was faster.
     pub(crate) fn make(&mut self, stamp: Option<i64>) -> Result<()> {
         if self.exists {
             return Ok(());
@@ -184,7 +184,7 @@ impl StoreLocation {
             let after = After::Directory(mode, None);
             match apply(&mut set, path, Before::Is(&Node::Absent), after) {
                 Ok(()) => made.push(path.clone()),
-                // Another run of ours may be faster; what is there now is held against the same rules.
+                // Another run of ours may be faster; its result is checked against the same rules.
                 Err(_) if host.lstat(path)?.is_some() => {}
                 Err(error) => return Err(error),
             }
@@ -210,13 +210,13 @@ impl StoreLocation {
     /// The store as a tree of its own.
     ///
     /// # Errors
-    /// It is not there.
+    /// It does not exist.
     pub(crate) fn open(&self) -> Result<Sysroot> {
         Sysroot::open_private(Path::new(&self.path))
     }
 
-    /// Takes the directory away if nothing is left in it but our list, and with it the directories that we made for
-    /// it; with a `stamp`, what stays gets that time.
+    /// Removes the directory if nothing is left in it but our list, and with it the directories that we made for it;
+    /// with a `stamp`, what stays gets that time.
     pub(crate) fn tidy(&mut self, stamp: Option<i64>) -> Result<()> {
         if !self.exists {
             return Ok(());
@@ -226,7 +226,7 @@ impl StoreLocation {
         let list =
             host.read_no_link(&child(&self.path, MADE), LIMIT)?.map(|(list, _)| list).unwrap_or_default();
         let list = String::from_utf8_lossy(&list).into_owned();
-        // Only what is on the way to us, whatever the list says (threat T11).
+        // Only directories on our path, whatever the list contains (threat T11).
         let made: Vec<&str> = list
             .lines()
             .filter(|path| {

@@ -1,11 +1,11 @@
-//! As which user trustup acts, and whether it was started with more rights than whoever started it (threat T16). Such a
-//! process must not obey variables and paths of its caller; trustup has no reason ever to be one, and refuses.
+//! The user as which trustup acts, and whether it was started with more rights than its caller has (threat T16). Such a
+//! process must not obey variables and paths of its caller; trustup never needs to be one, and refuses.
 #![expect(clippy::disallowed_methods, reason = "this module owns the question as which user trustup acts")]
 
 use rustix::process::{getegid, geteuid, getgid, getuid};
 use rustix::thread::{CapabilitySet, capabilities, capability_is_in_ambient_set};
 
-/// The user that the calling thread acts as. It is asked for each time: Linux keeps it per thread, and work in another
+/// The user that the calling thread acts as. It is queried each time: Linux keeps it per thread, and work in another
 /// user's directory is done in a thread with that user's rights (`rootfs::credentials`).
 pub(crate) fn uid() -> u32 {
     geteuid().as_raw()
@@ -21,7 +21,7 @@ pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }
 
-/// Whether the binary is setuid or setgid, or has file capabilities. The kernel's own word for it (`AT_SECURE`,
+/// Whether the binary is setuid or setgid, or has file capabilities. The kernel's own flag for it (`AT_SECURE`,
 /// getauxval(3)) cannot be read without unsafe code or `/proc`, so its conditions are checked one by one.
 pub(crate) fn is_raised() -> bool {
     if getuid() != geteuid() || getgid() != getegid() {

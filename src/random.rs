@@ -1,11 +1,11 @@
-//! Random bytes from the kernel by way of ring: the only source, for keys, tokens, names of staged files and pauses.
+//! Random bytes from the kernel through ring: the only source, for keys, tokens, names of staged files and pauses.
 #![expect(clippy::disallowed_methods, reason = "this is the one place that asks the system for randomness")]
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use crate::error::{Error, Result};
 
-/// The source, for functions of ring that draw from it themselves.
+/// The source, for functions of ring that use it themselves.
 pub(crate) fn source() -> SystemRandom {
     SystemRandom::new()
 }
@@ -18,7 +18,7 @@ pub(crate) fn fill(bytes: &mut [u8]) -> Result<()> {
     source().fill(bytes).map_err(unavailable)
 }
 
-/// The error where ring, drawing from [`source`], failed: it gives no reason of its own.
+/// The error if ring, using [`source`], failed: it gives no reason.
 pub(crate) fn unavailable(_: ring::error::Unspecified) -> Error {
     Error::failed("the kernel gave no random bytes")
         .hint("a sandbox that filters system calls must allow `getrandom`")

@@ -1,9 +1,9 @@
-//! The runtime that waits for the network, on the thread that asks for it, and what a signal does to such a wait.
+//! The runtime that waits for the network, on the calling thread, and the effect of a signal on such a wait.
 //!
-//! By itself a signal ends the process on the spot: nothing here has to be tidied up that the next run does not. Where a
-//! command asks for it ([`heed_signals`]), SIGTERM and SIGINT end a wait as an error does: what was put up for others to
-//! see is taken down, and locks, keys and files are left as after any failure. As process 1 of a container it is the only
-//! way to end at all, since the kernel does nothing to process 1 by itself.
+//! By default a signal ends the process at once: nothing here needs cleanup that the next run does not do. If a command
+//! requests it ([`heed_signals`]), SIGTERM and SIGINT end a wait like an error: what was published is removed, and
+//! locks, keys and files are left as after any failure. As process 1 of a container this is the only way to end at all,
+//! since the kernel has no default action for process 1.
 
 use std::future::Future;
 use std::os::unix::net::UnixStream;
@@ -16,21 +16,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::{Error, Result};
 
-/// What the handlers of signals and the waits know of each other; not there at all where nobody asked to heed them.
+/// The state shared by signal handlers and waits; absent unless signals are handled.
 static HEEDED: OnceLock<Heeded> = OnceLock::new();
 
 struct Heeded {
     /// Whether the default action applies: while nothing waits.
     by_default: Arc<AtomicBool>,
-    /// The number of the signal that came while something waited; 0 for none. It was meant for the whole command.
+    /// The number of the signal that came during a wait; 0 for none. It was meant for the whole command.
     came: Arc<AtomicUsize>,
 }
 
-/// From now on SIGTERM and SIGINT end what [`block_on`] waits for; outside of it they end the process as ever, and as
-/// process 1, too.
+/// From now on SIGTERM and SIGINT end what [`block_on`] waits for; outside of it they end the process as before, even
+/// as process 1.
 ///
 /// # Errors
-/// The system takes no handler.
+/// The system accepts no handler.
 pub(crate) fn heed_signals() -> Result<()> {
     let (by_default, came) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
     let heeded = Heeded { by_default: Arc::clone(&by_default), came: Arc::clone(&came) };
@@ -40,7 +40,7 @@ pub(crate) fn heed_signals() -> Result<()> {
     for signal in [SIGTERM, SIGINT] {
         let number = usize::try_from(signal).unwrap_or_default();
         let ends = if rustix::process::getpid().is_init() {
-            // There is no default action to fall back to; the exit code is the one that a shell would give.
+            // There is no default action to fall back on; the exit code is the one that a shell would return.
             flag::register_conditional_shutdown(signal, 128 + signal, Arc::clone(&by_default))
         } else {
             flag::register_conditional_default(signal, Arc::clone(&by_default))
@@ -50,7 +50,7 @@ pub(crate) fn heed_signals() -> Result<()> {
     Ok(())
 }
 
-/// To be asked before something else is begun.
+/// Call this before starting anything else.
 ///
 /// # Errors
 /// A signal came while this process waited.
@@ -63,19 +63,19 @@ pub(crate) fn check() -> Result<()> {
     }
 }
 
-/// Waits for `future`, on a runtime of its own. Must not be called inside another.
+/// Waits for `future`, on a runtime of its own. Must not be called inside another runtime.
 ///
 /// # Errors
-/// The system gives no runtime; a signal came, now or in an earlier wait, and `future` was dropped where it waited.
+/// The system provides no runtime; a signal came, now or in an earlier wait, and `future` was dropped where it waited.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     check()?;
     block_on_after_all(future)
 }
 
-/// [`block_on`] for what is to be taken away at the end, also when a signal came already; the next one ends it.
+/// [`block_on`] for cleaning up at the end, even if a signal came already; the next one ends it.
 ///
 /// # Errors
-/// The system gives no runtime; a signal came.
+/// The system provides no runtime; a signal came.
 pub(crate) fn block_on_after_all<T>(future: impl Future<Output = T>) -> Result<T> {
     let runtime =
         build().map_err(|error| Error::failed("could not start the network runtime").because(error))?;
@@ -95,19 +95,19 @@ pub(crate) fn block_on_after_all<T>(future: impl Future<Output = T>) -> Result<T
     done
 }
 
-/// A runtime for the thread that asks for it.
+/// A runtime for the calling thread.
 ///
 /// # Errors
-/// The system gives none.
+/// The system provides none.
 pub(crate) fn build() -> std::io::Result<tokio::runtime::Runtime> {
-    // tokio panics where it gets no pair for signals, which comes after epoll, a copy of it and its waker: five descriptors
-    // have to be there at once.
+    // tokio panics if it gets no socket pair for signals, which comes after epoll, a copy of it and its waker: five
+    // descriptors must be available at once.
     let room = [UnixStream::pair()?, UnixStream::pair()?, UnixStream::pair()?];
     drop(room);
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
-/// SIGTERM and SIGINT, to be waited for. Made inside a runtime.
+/// SIGTERM and SIGINT, to wait for. Made inside a runtime.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
@@ -115,10 +115,10 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// From now on none of the two is missed.
+    /// From now on neither of the two is missed.
     ///
     /// # Errors
-    /// The system takes no handler.
+    /// The system accepts no handler.
     pub(crate) fn new() -> Result<Self> {
         let listen = |kind| signal(kind).map_err(no_signals);
         Ok(Signals {

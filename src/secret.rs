@@ -1,4 +1,4 @@
-//! Passwords, tokens and other secrets from where people keep them: files, standard input, descriptors, variables; never
+//! Passwords, tokens and other secrets from their usual places: files, standard input, descriptors, variables; never
 //! the command line. Bounded, wiped when dropped, never shown.
 
 use std::fmt;
@@ -14,10 +14,10 @@ use crate::text;
 /// The largest secret, in bytes: a token with a chain of certificates, a key with its certificates.
 const LIMIT: u64 = 64 * 1024;
 
-/// Where container engines put secrets: in memory, and readable by all in the container, whose choice that is not.
+/// Container engines put secrets here: in memory, readable by all in the container; users cannot change that.
 const ENGINES: [&str; 2] = ["/run/secrets/", "/var/run/secrets/"];
 
-/// Where a secret is.
+/// The location of a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum SecretSource {
     /// A regular file.
@@ -26,9 +26,9 @@ pub(crate) enum SecretSource {
     Stdin,
     /// A descriptor that the caller left us, by number.
     Descriptor(u32),
-    /// It is here already: where it came from, and what it is.
+    /// Already here: its origin, and its value.
     Value(String, Zeroizing<String>),
-    /// It is known that it is not there: where it should be, and why.
+    /// Known to be missing: its location, and why.
     Missing(String, String),
 }
 
@@ -41,7 +41,7 @@ impl fmt::Debug for SecretSource {
 impl FromStr for SecretSource {
     type Err = Error;
 
-    /// `-`, `fd:3` (`/dev/fd/3`, `/proc/self/fd/3`), or a path. A variable is never meant by text.
+    /// `-`, `fd:3` (`/dev/fd/3`, `/proc/self/fd/3`), or a path. Text never names a variable.
     fn from_str(text: &str) -> Result<Self> {
         if matches!(text, "-" | "/dev/stdin") {
             return Ok(SecretSource::Stdin);
@@ -91,8 +91,8 @@ impl fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// Reads it whole; white space at its end goes (an editor's newline is no part of a password; step does the same).
-    /// `what` names it in errors, such as "the password".
+    /// Reads it whole; trailing white space is removed (an editor's newline is not part of a password; step does the
+    /// same). `what` names it in errors, such as "the password".
     ///
     /// # Errors
     /// Nothing there, empty, larger than 64 KiB.
@@ -127,11 +127,11 @@ impl Secret {
         &self.value
     }
 
-    /// As text that has no white space at its ends: a token. What an editor puts in front (a byte order mark) is no part
-    /// of it either.
+    /// As text without white space at its ends: a token. An editor's byte order mark at the beginning is not part of it
+    /// either.
     ///
     /// # Errors
-    /// It is none.
+    /// It is not such text.
     pub(crate) fn text(&self, what: &str) -> Result<&str> {
         let text = str::from_utf8(&self.value).map_err(|_| Error::usage(format!("{what} is not text")))?;
         let text = text.trim_start_matches('\u{feff}').trim_start();
@@ -224,11 +224,11 @@ mod tests {
 
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
         let source = SecretSource::Descriptor(u32::try_from(reader.as_raw_fd()).expect("a number"));
-        // One of ours is none that somebody handed over; that would have come through `exec`.
+        // Our own descriptor was not handed over; such a one would have come through `exec`.
         let error = Secret::read(&source, "the token").expect_err("refused");
         assert!(error.what().ends_with("is not open") && error.hints()[0].contains("<FILE"), "{error}");
         rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::empty()).expect("kept");
-        // In pieces, the second when the reader is waiting.
+        // In pieces, the second while the reader is waiting.
         let thread = std::thread::spawn(move || {
             writer.write_all(b"hun").expect("written");
             std::thread::yield_now();
@@ -239,7 +239,7 @@ mod tests {
             "hunter2"
         );
         thread.join().expect("joined");
-        // Its writer is gone.
+        // Its writer has exited.
         assert!(Secret::read(&source, "the token").is_err());
 
         for source in [

@@ -1,7 +1,8 @@
-//! What trustup did to a root file system, so that a second run and `untrust` are exact: one JSON file in the
-//! sysroot's state directory (`/var/lib/trustup`, for others than root one in their private store). It holds no times and no secrets; the same inputs give the same bytes.
+//! What trustup did to a root file system, so that a second run and `untrust` are exact: one JSON file in the sysroot's
+//! state directory (`/var/lib/trustup`; in the private store for users other than root). It holds no times and no
+//! secrets; the same inputs give the same bytes.
 //!
-//! The file may come from a hostile image: everything in it is checked before it is believed (threat T11). What we write
+//! The file may come from a hostile image: everything in it is checked before it is used (threat T11). What we write
 //! passes the same checks before the first change (threat T38): trustup always accepts a state that it wrote, whatever
 //! others change in the tree afterwards.
 
@@ -32,27 +33,27 @@ pub(crate) const FILE: &str = "state.json";
 /// A state names a few hundred paths and certificates. A larger one is neither read nor written.
 pub(crate) const LIMIT: u64 = 64 * 1024 * 1024;
 
-/// Version 1: the first. Version 2: a file that says by `row_named`, `records.*.via` or `added.*.*.certificate` what a
-/// trustup that does not know these would get wrong.
+/// Version 1: the first. Version 2: a file in which `row_named`, `records.*.via` or `added.*.*.certificate` carries
+/// what a trustup that does not know these fields would get wrong.
 const FORMAT: Format = Format { what: "trust state", field: Field::Schema, newest: 2, unnamed: None };
 
 /// What we did, as recorded by the last run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
-    /// Version of the format: the lowest whose readers get nothing wrong.
+    /// Version of the format: the lowest whose readers interpret the file correctly.
     pub(crate) schema: u64,
     /// The row of the table of distributions.
     pub(crate) row: String,
-    /// Whether the user named that row (`--distribution`), so that os-release does not count.
+    /// Whether the user named that row (`--distribution`), so that os-release is ignored.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) row_named: bool,
     /// Whether the compiled-in Web PKI was put into a bundle that we made.
     pub(crate) web_pki: bool,
-    /// The roots asked for, in the order of their arrival.
+    /// The roots asked for, in the order in which they were added.
     pub(crate) anchors: Vec<StoredAnchor>,
-    /// What each source gave last.
+    /// What each source last gave.
     pub(crate) sources: BTreeMap<String, StoredSource>,
-    /// What stood at each path that we changed, before and after.
+    /// The node at each path that we changed, before and after.
     pub(crate) records: BTreeMap<String, PathRecord>,
     /// Whether login shells get the variables (`env --install`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -60,19 +61,19 @@ pub(crate) struct State {
     /// Whether Firefox's policy file names the roots (`--firefox-policy`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) firefox_policy: bool,
-    /// Which stores beside the family's outputs are looked after.
+    /// Which stores beside the family's outputs are maintained.
     #[serde(default, skip_serializing_if = "Kinds::is_default")]
     pub(crate) kinds: Kinds,
     /// What we added to keystores and databases beside the family's outputs.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) added: Additions,
-    /// Outputs and stores that could not be written, so that the private store has what they lack. Only shown.
+    /// Outputs and stores that could not be written, so that the private store makes up for them. Only shown.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) skipped: Vec<String>,
     /// Directories on the way to our own that we made, outermost first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) directories: Vec<String>,
-    /// Records of the file that no longer say anything that can be acted on: never written.
+    /// Records in the file that can no longer be acted on: never written.
     #[serde(skip)]
     pub(crate) unclaimed: Vec<Unclaimed>,
     /// What only a newer trustup knows.
@@ -89,14 +90,14 @@ pub(crate) struct StoredAnchor {
     certificate: String,
     /// The anchor file's name without extension.
     pub(crate) name: String,
-    /// The anchor file: ours, or one that was there.
+    /// The anchor file: ours, or an existing one.
     pub(crate) file: Option<String>,
     /// How it came to be trusted here.
     pub(crate) status: Status,
     /// The sources that named it.
     pub(crate) sources: Vec<String>,
-    /// Whether it came with a fingerprint, or over a connection that a root with a fingerprint vouched for: only then
-    /// does enrollment believe it (threat T34). Missing in what older versions wrote.
+    /// Whether it came with a fingerprint, or over a connection that a root with a fingerprint vouched for: enrollment
+    /// accepts only such roots (threat T34). Missing in what older versions wrote.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) pinned: bool,
     /// What only a newer trustup knows.
@@ -109,9 +110,9 @@ pub(crate) struct StoredAnchor {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Status {
-    /// We put it in.
+    /// We installed it.
     Installed,
-    /// Its file stood in the anchor directory (a mount); we only made the outputs.
+    /// Its file was in the anchor directory (a mount); we only made the outputs.
     Mounted,
     /// The distribution trusts it anyway.
     Vendor,
@@ -122,20 +123,20 @@ pub(crate) enum Status {
 }
 
 impl Status {
-    /// Whether the system's own stores are to hold it.
+    /// Whether the system's own stores must hold it.
     pub(crate) fn is_in_system(self) -> bool {
         !matches!(self, Status::Recorded | Status::Beside)
     }
 }
 
-/// What a source gave last.
+/// What a source last gave.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredSource {
-    /// Its set is to equal what the source gives (a bundle), rather than only grow.
+    /// The source's set must equal what it gives (a bundle), rather than only grow.
     pub(crate) replaces: bool,
     /// What it gave.
     pub(crate) fingerprints: Vec<Fingerprint>,
-    /// What it once gave and then no longer did (threat T5).
+    /// What it gave earlier but no longer gives (threat T5).
     pub(crate) removed: Vec<Fingerprint>,
     /// What only a newer trustup knows.
     #[serde(flatten)]
@@ -157,7 +158,7 @@ impl StoredAnchor {
         }
     }
 
-    /// Whether any store is to hold it.
+    /// Whether any store must hold it.
     pub(crate) fn is_in_stores(&self) -> bool {
         self.status != Status::Recorded
     }
@@ -171,7 +172,7 @@ impl StoredAnchor {
     }
 }
 
-/// The certificate that is kept as base64; its fingerprint is the one that it is kept under.
+/// The certificate stored as base64; its fingerprint must match the one it is stored under.
 fn decode(text: &str, fingerprint: &Fingerprint) -> Result<Certificate> {
     let damaged = || Error::failed("the state names a certificate that does not fit its fingerprint");
     let der = BASE64.decode(text).map_err(|_| damaged())?;
@@ -192,7 +193,7 @@ impl State {
         }
     }
 
-    /// All that Firefox's policy file may name for us: of each root in the stores, its anchor file and the one beside
+    /// All that Firefox's policy file may name for us: for each root in the stores, its anchor file and the one beside
     /// the policy.
     fn named(&self) -> Vec<String> {
         let named =
@@ -203,7 +204,7 @@ impl State {
         files.collect()
     }
 
-    /// Every certificate that is in a store because of us, or still has to be taken out of one.
+    /// Every certificate that is in a store because of us, or still has to be removed from one.
     ///
     /// # Errors
     /// The state is damaged or forged.
@@ -220,8 +221,8 @@ impl State {
         Ok(known)
     }
 
-    /// Keeps, beside what is still in a store, the certificates that `former` had as anchors and that are anchors no
-    /// longer.
+    /// Keeps, in addition to what is still in a store, the certificates that were anchors in `former` and no longer
+    /// are.
     #[must_use]
     pub(crate) fn keeping_certificates_of(mut self, former: &State) -> Self {
         let anchors = &self.anchors;
@@ -236,18 +237,18 @@ impl State {
         self
     }
 
-    /// Whether there is nothing to remember.
+    /// Whether there is nothing to record.
     pub(crate) fn is_empty(&self) -> bool {
         self.anchors.is_empty() && self.records.is_empty() && self.added.is_empty()
     }
 
-    /// Whether both say the same, the version aside.
+    /// Whether both have the same content, the version aside.
     pub(crate) fn same_content(&self, other: &State) -> bool {
         State { schema: 0, ..self.clone() } == State { schema: 0, ..other.clone() }
             || (self.is_empty() && other.is_empty())
     }
 
-    /// The lowest version of the format whose readers get nothing wrong.
+    /// The lowest version of the format whose readers interpret this state correctly.
     fn version(&self) -> u64 {
         let via = self.records.values().any(|record| record.via.is_some());
         let mut additions = self.added.values().flat_map(BTreeMap::values);
@@ -267,11 +268,11 @@ impl State {
     /// Refuses what [`State::load`] would refuse afterwards (threat T38).
     ///
     /// # Errors
-    /// The state is too large, or names something that is not trustup's to change.
+    /// The state is too large, or names something that trustup may not change.
     pub(crate) fn check_before_writing(&self, sysroot: &Sysroot) -> Result<()> {
         let place = || sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
         if self.is_empty() {
-            // It is not written: the file goes.
+            // It is not written: the file is removed.
             return Ok(());
         }
         let bytes = self.to_bytes()?;
@@ -297,7 +298,7 @@ impl State {
     /// Reads and checks the state of a root file system; an empty one if there is none.
     ///
     /// # Errors
-    /// Damaged, of a newer version, or naming anything that is not ours to change (threat T11).
+    /// Damaged, of a newer version, or naming anything that we may not change (threat T11).
     pub(crate) fn load(sysroot: &Sysroot) -> Result<Self> {
         let path = format!("{}/{FILE}", sysroot.state_directory());
         check_directory(sysroot)?;
@@ -329,7 +330,7 @@ impl State {
         Ok(state)
     }
 
-    /// Holds every path and mode against the row's table; records that cannot be acted on any more become `unclaimed`.
+    /// Checks every path and mode against the row's table; records that can no longer be acted on become `unclaimed`.
     fn check(&mut self, sysroot: &Sysroot) -> Result<()> {
         let row = row(&self.row, sysroot).map_err(|unknown| match unknown {
             Some(row) => {
@@ -376,13 +377,13 @@ pub(crate) fn refuse_newer(sysroot: &Sysroot) -> Result<()> {
     let path = format!("{}/{FILE}", sysroot.state_directory());
     match sysroot.read(&path, LIMIT) {
         Ok(Some((bytes, _))) => FORMAT.refuse_newer(&bytes, &sysroot.display(&path)),
-        // What else is wrong with it is said when it is loaded.
+        // Any other problem is reported when it is loaded.
         Ok(None) | Err(_) => Ok(()),
     }
 }
 
-/// Whether root keeps a record of this system that the current user cannot read. The directory goes with the last anchor,
-/// so there is one.
+/// Whether root keeps a record of this system that the current user cannot read. The directory is removed with the last
+/// anchor, so an existing directory means that there is a record.
 pub(crate) fn is_closed(sysroot: &Sysroot) -> Result<bool> {
     let uid = crate::privilege::uid();
     let meta = sysroot.lstat(STATE_DIRECTORY)?;
@@ -390,7 +391,7 @@ pub(crate) fn is_closed(sysroot: &Sysroot) -> Result<bool> {
     Ok(uid != 0 && meta.is_some_and(of_root))
 }
 
-/// On `/`, state that somebody else could have written is an error: wrong owner, wider mode, or a link.
+/// On `/`, state that another user could have written is an error: wrong owner, wider mode, or a link.
 fn check_directory(sysroot: &Sysroot) -> Result<()> {
     let Some(meta) = sysroot.lstat(sysroot.state_directory())? else { return Ok(()) };
     let uid = crate::privilege::uid();

@@ -1,20 +1,19 @@
-//! Text that comes from outside (network, certificates, images, tools) made fit for a terminal, a log, a file
-//! name. Every module that shows such text sends it through here (threat T15). Pure functions; nothing here
-//! prints, reads or decides.
+//! Makes text from outside (network, certificates, images, tools) safe for a terminal, a log, a file name. Every module
+//! that shows such text passes it through here (threat T15). Pure functions; nothing here prints, reads or decides.
 
 use url::Url;
 
-/// What [`escape`] lets through at most, in bytes.
+/// The most that [`escape`] returns, in bytes.
 pub(crate) const TEXT_LIMIT: usize = 1024;
 
 /// The longest name that [`slug`] makes, in bytes.
 pub(crate) const SLUG_LIMIT: usize = 64;
 
-/// Stands where text was cut.
+/// Marks where text was cut.
 const CUT: char = '…';
 
-/// Whether a character has no business in a line of text: C0, DEL and C1 controls, line and paragraph separators,
-/// and the bidirectional controls that make text read otherwise than it is (Unicode's `Bidi_Control` property).
+/// Whether a character does not belong in a line of text: C0, DEL and C1 controls, line and paragraph separators, and
+/// the bidirectional controls that make text read differently (Unicode's `Bidi_Control` property).
 pub(crate) fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
@@ -53,11 +52,11 @@ fn push_escaped(into: &mut String, c: char, plain: bool) {
 
 /// A URL with user info and query (and fragment) replaced by `***`, safe to show and to keep (threat T15).
 ///
-/// What is no URL is masked more rather than less: all before the last `@` goes, and all behind the host. In
-/// `https://host:password/` what should be a port is one that somebody forgot to put a user before.
+/// What is not a URL is masked more rather than less: everything before the last `@`, and everything after the host. In
+/// `https://host:password/` the port may be a password whose user was forgotten.
 pub(crate) fn mask_url(url: &str) -> String {
     let scheme = scheme_end(url);
-    // What has a scheme alone may be a host and its password: `host:password`.
+    // Text with only a scheme may be a host and its password: `host:password`.
     if !Url::parse(url).is_ok_and(|url| url.has_host()) {
         return escape(&mask_malformed_url(url, scheme));
     }
@@ -75,7 +74,7 @@ pub(crate) fn mask_url(url: &str) -> String {
     escape(&masked)
 }
 
-/// Of what is no URL the scheme, the first characters of a host, and a port that is a number.
+/// For an invalid URL: the scheme, the first characters of a host, and a port that is a number.
 fn mask_malformed_url(url: &str, scheme: usize) -> String {
     let start = scheme + url[scheme..].bytes().take_while(|b| matches!(b, b'/' | b'\\')).count();
     let (mut masked, rest) = match url[start..].rfind('@') {
@@ -105,7 +104,7 @@ fn mask_malformed_url(url: &str, scheme: usize) -> String {
     masked
 }
 
-/// Behind `scheme:` where a hierarchical one stands in front, else 0.
+/// The position after `scheme:` if a hierarchical one is in front, else 0.
 fn scheme_end(url: &str) -> usize {
     match url.find(':') {
         Some(at)
@@ -118,8 +117,8 @@ fn scheme_end(url: &str) -> usize {
     }
 }
 
-/// A file name made of any text: ASCII letters, digits, `.`, `_`, `-`; runs of anything else become one `_`. It
-/// never begins with `.` or `-`, is never empty, and has at most [`SLUG_LIMIT`] bytes (threat T4).
+/// A file name made from any text: ASCII letters, digits, `.`, `_`, `-`; runs of anything else become one `_`. It never
+/// begins with `.` or `-`, is never empty, and has at most [`SLUG_LIMIT`] bytes (threat T4).
 pub(crate) fn slug(text: &str) -> String {
     let mut slug = String::new();
     for c in text.chars() {
@@ -138,8 +137,8 @@ pub(crate) fn slug(text: &str) -> String {
     if trimmed.is_empty() { "certificate".to_owned() } else { trimmed.to_owned() }
 }
 
-/// The name of an error of a library as words: `CaUsedAsEndEntity` and `InvalidVersion { .. }` are `ca used as end entity`
-/// and `invalid version`. For what only `Debug` names; nothing of the values in it is shown.
+/// The name of a library's error as words: `CaUsedAsEndEntity` and `InvalidVersion { .. }` are `ca used as end entity`
+/// and `invalid version`. For errors that only `Debug` names; none of their values is shown.
 pub(crate) fn words(error: &dyn std::fmt::Debug) -> String {
     let name = format!("{error:?}");
     let mut words = String::new();
@@ -157,8 +156,8 @@ pub(crate) fn words(error: &dyn std::fmt::Debug) -> String {
 /// The first and the last second that can be written with a year of four digits: of the years 0 and 9999.
 const WRITABLE: std::ops::RangeInclusive<i64> = -62_167_219_200..=253_402_300_799;
 
-/// A moment as `2026-11-23` (UTC); `seconds` since 1970. What is before the year 0 or after the year 9999, which no
-/// certificate can say, is shown as the first or the last day of these.
+/// A moment as `2026-11-23` (UTC); `seconds` since 1970. Times before the year 0 or after the year 9999, which no
+/// certificate can express, are shown as the first or the last day of these.
 pub(crate) fn date(seconds: i64) -> String {
     let seconds = seconds.clamp(*WRITABLE.start(), *WRITABLE.end());
     // Not a `jiff::Timestamp`, which ends a day before 9999-12-31, the date of certificates that never expire

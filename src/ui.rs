@@ -1,16 +1,16 @@
-//! The only place that prints. stdout is data (JSON, reports that were asked for), stderr is for people. Text from
-//! certificates, servers, images and tools arrives here escaped (`text::escape`).
+//! The only module that prints. stdout is data (JSON, requested reports), stderr is for people. Text from certificates,
+//! servers, images and tools arrives here escaped (`text::escape`).
 //!
 //! The rules for standard streams, the same in every command:
 //!
 //! - A stream that is closed at start is `/dev/null` (the standard library opens it before `main`).
-//! - Data that cannot be written is [`Lost`]. A command that only reports fails with it (exit 1); a command that changed
-//!   something has finished its work before it reports, and says that only the report is missing (exit 7,
-//!   [`Lost::after_work`]); `-- COMMAND` is executed all the same.
-//! - A reader that closed the pipe (`| head`) has what it wants: no error, no message, the command's own exit code.
+//! - Data that cannot be written is [`Lost`]. A command that only reports fails with it (exit 1); a command that
+//!   changed something has finished its work before it reports, and reports that only the report is missing (exit 7,
+//!   [`Lost::after_work`]); `-- COMMAND` is executed nevertheless.
+//! - A reader that closed the pipe (`| head`) has enough: no error, no message, the command's own exit code.
 //! - A message that cannot be written to stderr is dropped: it never changes what the command does, nor its exit code.
 //!
-//! Nothing is buffered, so that no error is left for a flush at exit, where nobody would see it.
+//! Nothing is buffered, so that no error is left for a flush at exit, where it would go unnoticed.
 
 pub(crate) mod json;
 
@@ -35,7 +35,7 @@ use crate::plan::StepView;
 #[must_use]
 pub(crate) struct Lost(io::Error);
 
-/// In a command that only reports: the report was all that it was for.
+/// In a command that only reports: the report was its only purpose.
 impl From<Lost> for Error {
     fn from(lost: Lost) -> Error {
         Error::failed("could not write to standard output")
@@ -55,8 +55,8 @@ impl Lost {
         Error::new(ErrorKind::Changed, what).because(self.0).hint(next)
     }
 
-    /// Where something else decides the exit code (a service that is to start, another error): a line on stderr says what
-    /// is missing.
+    /// If something else decides the exit code (a service to start, another error): a line on stderr says what is
+    /// missing.
     pub(crate) fn mention(self, ui: Ui) {
         ui.warn(format!("the report could not be written to standard output: {}", self.0));
     }
@@ -84,7 +84,7 @@ impl Drop for Busy {
     }
 }
 
-/// How to talk.
+/// The output settings.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ui {
     /// `--json`: one object on stdout.
@@ -100,7 +100,7 @@ pub(crate) struct Ui {
 }
 
 impl Ui {
-    /// Decides how to print; `no_color` is whether the environment asks for plain text.
+    /// Decides how to print; `no_color`: whether the environment requests plain text.
     pub(crate) fn new(json: bool, quiet: bool, verbose: bool, color: Color, no_color: bool) -> Self {
         let color_on = |is_terminal: bool| match color {
             Color::Always => true,
@@ -108,15 +108,15 @@ impl Ui {
             Color::Auto => is_terminal && !no_color,
         };
         let (out, err) = (io::stdout().is_terminal(), io::stderr().is_terminal());
-        // Of each command line that is run there is one, and it is needed until the process ends.
+        // There is one per command line, needed until the process ends.
         let warnings = Box::leak(Box::default());
         Ui { json, quiet, verbose, color: color_on(err), color_out: color_on(out), warnings }
     }
 
-    /// Shows on a terminal that something takes its time, until the answer is dropped.
+    /// Shows on a terminal that something takes time, until the result is dropped.
     pub(crate) fn busy(&self, with: &'static str) -> Option<Busy> {
         let shown = !self.quiet && !self.json && io::stderr().is_terminal();
-        // The ticking needs a thread, and indicatif panics where the system gives none.
+        // The ticking needs a thread, and indicatif panics if the system provides none.
         let has_threads =
             || std::thread::Builder::new().spawn(|| ()).is_ok_and(|thread| thread.join().is_ok());
         (shown && has_threads()).then(|| {
@@ -126,7 +126,7 @@ impl Ui {
         })
     }
 
-    /// A line about what goes on.
+    /// A line about progress.
     pub(crate) fn say(&self, line: impl AsRef<str>) {
         if !self.quiet {
             to_stderr(&without_filled_in(line.as_ref()));
@@ -168,7 +168,7 @@ impl Ui {
         }
     }
 
-    /// A line of a report that was asked for.
+    /// A line of a requested report.
     ///
     /// # Errors
     /// It cannot be written; a reader that closed the pipe (`| head`) is no error.
@@ -179,7 +179,7 @@ impl Ui {
         }
     }
 
-    /// The help or version text that clap was asked for.
+    /// The requested help or version text of clap.
     ///
     /// # Errors
     /// As [`Ui::data`].
@@ -189,7 +189,7 @@ impl Ui {
         self.data(text.trim_end_matches('\n'))
     }
 
-    /// A usage error as clap words it.
+    /// A usage error in clap's words.
     pub(crate) fn usage(&self, error: &clap::Error) {
         let text = error.render();
         let text = if self.color { text.ansi().to_string() } else { text.to_string() };
@@ -204,7 +204,7 @@ impl Ui {
         if self.json { self.object(report) } else { Ok(()) }
     }
 
-    /// The report as a JSON object that was asked for. The warnings so far are in it.
+    /// The requested report as a JSON object. The warnings so far are in it.
     ///
     /// # Errors
     /// As [`Ui::data`].
@@ -230,7 +230,7 @@ impl Ui {
         error.changed().iter().for_each(|path| line(&self.paint("31", "left changed:"), path));
         error.hints().iter().for_each(|hint| line(&self.paint("36", "hint:"), hint));
         to_stderr(&without_filled_in(&text));
-        // stderr has it, whatever becomes of stdout.
+        // stderr has it, whatever happens to stdout.
         if self.json {
             let _ = self.document(command, FailureReport { error: ErrorDetails::from(error) });
         }
@@ -244,8 +244,8 @@ impl Ui {
 /// The exit code of a defect of ours: Rust's own for a panic.
 const DEFECT: i32 = 101;
 
-/// From now on a panic, which is a defect of trustup, ends the process with a message like any other and exit code 101:
-/// no backtrace whatever the environment says, and no signal, which an init would take for a crash of the service.
+/// From now on a panic, which is a defect of trustup, ends the process with a normal message and exit code 101: no
+/// backtrace whatever the environment says, and no signal, which an init would treat as a crash of the service.
 pub fn report_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
@@ -261,12 +261,12 @@ pub fn report_panics() {
     }));
 }
 
-/// Writes a line that is for people; where that is not possible, nobody is there to be told.
+/// Writes a line for people; if that fails, there is no one to tell.
 fn to_stderr(line: &str) {
     let _ = write_line(io::stderr(), line);
 }
 
-/// Writes a line in one piece, as far as the system takes it so, past the buffers of the standard library.
+/// Writes a line in one piece, as far as the system accepts it, bypassing the buffers of the standard library.
 fn write_line(stream: impl AsFd, line: &str) -> io::Result<()> {
     let text = format!("{line}\n");
     let mut left = text.as_bytes();
@@ -275,7 +275,7 @@ fn write_line(stream: impl AsFd, line: &str) -> io::Result<()> {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => left = &left[written..],
             Err(Errno::INTR) => {}
-            // Whoever started us shares a stream that does not block (node does so with its pipes).
+            // Our caller may share a stream that does not block (node does so with its pipes).
             Err(Errno::AGAIN) => {
                 rustix::event::poll(&mut [PollFd::new(&stream, PollFlags::OUT)], None)
                     .or_else(|error| if error == Errno::INTR { Ok(0) } else { Err(error) })?;

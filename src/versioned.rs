@@ -1,5 +1,5 @@
-//! The versions of trustup's own state files. The version of a file is read first, and tolerantly, so that a file of a
-//! newer trustup is called that and never "damaged": removing it would lose what the newer one still needs.
+//! The versions of trustup's own state files. The version of a file is read first, and tolerantly, so that a newer
+//! trustup's file is reported as such and never as "damaged": removing it would lose what the newer one still needs.
 //!
 //! Fields that only a newer trustup knows are kept ([`UnknownFields`]); a field whose loss would matter raises the
 //! version. `docs/decisions/0023-versioned-state.md` has the policy. Nothing here knows what is in a file.
@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use crate::error::{Error, Result};
 use crate::text;
 
-/// The most values that a file may have. Each takes many times its size in memory, and what is not known is read, too
+/// The most values that a file may have. Each takes many times its size in memory, and unknown fields are read, too
 /// (threat T36); the largest trust store leads to a few thousand.
 const MAX_VALUES: usize = 2_000_000;
 
@@ -34,13 +34,13 @@ pub(crate) enum Field {
 /// The format of a state file, as far as its version goes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Format {
-    /// What the file is, for messages, such as `trust state`.
+    /// The kind of file, for messages, such as `trust state`.
     pub(crate) what: &'static str,
-    /// Where its version is.
+    /// The field of its version.
     pub(crate) field: Field,
     /// The newest version that this trustup reads. It reads every older one, too.
     pub(crate) newest: u64,
-    /// The version of a file that does not name one; `None` where every version names itself.
+    /// The version of a file that does not name one; `None` if every version names itself.
     pub(crate) unnamed: Option<u64>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) enum Unreadable {
     Damaged(serde_json::Error),
 }
 
-/// The top of a file: everything else is passed over.
+/// The top of a file: everything else is ignored.
 #[derive(Deserialize)]
 struct Head {
     #[serde(default)]
@@ -76,7 +76,7 @@ impl Format {
         })
     }
 
-    /// Refuses a JSON file of a newer trustup, and nothing else: damage is for who reads the file.
+    /// Refuses a JSON file of a newer trustup, and nothing else: the reader of the file reports damage.
     ///
     /// # Errors
     /// A newer trustup wrote it.
@@ -95,8 +95,8 @@ impl Format {
         Err(self.newer(place, Newer { found: version, newest: self.newest, value: None }))
     }
 
-    /// The error where a file of a version that this trustup reads has a value that it does not know, such as
-    /// "the distribution row `x`".
+    /// The error if a file of a version that this trustup reads has an unknown value, such as "the distribution row
+    /// `x`".
     pub(crate) fn unknown_value(&self, version: u64, place: &str, value: &str) -> Error {
         let value = Some(text::escape(value));
         self.newer(place, Newer { found: version, newest: self.newest, value })
@@ -129,7 +129,7 @@ impl Format {
     }
 }
 
-/// A version as text: a positive integer. One that no number here can hold is a version, too, and a newer one.
+/// A version as text: a positive integer. One beyond the range of all numbers here is also a version, and a newer one.
 pub(crate) fn positive(text: &str) -> Option<u64> {
     let huge = || text.parse::<f64>().ok().filter(|huge| *huge >= 1e19).map(|_| u64::MAX);
     text.parse().ok().filter(|version| *version > 0).or_else(huge)
@@ -138,7 +138,7 @@ pub(crate) fn positive(text: &str) -> Option<u64> {
 /// Refuses a JSON file with too many values. Reading does, and so does writing (threat T38).
 ///
 /// # Errors
-/// How many there may be.
+/// The maximum number.
 pub(crate) fn check_values(bytes: &[u8]) -> Result<(), String> {
     let (mut values, mut in_string, mut escaped) = (0, false, false);
     for byte in bytes {
@@ -154,7 +154,7 @@ pub(crate) fn check_values(bytes: &[u8]) -> Result<(), String> {
     if values <= MAX_VALUES { Ok(()) } else { Err(format!("it has more than {MAX_VALUES} values")) }
 }
 
-/// What serde says of a variant of an enumeration that this trustup does not know; `None` for any other error.
+/// serde's message on a variant of an enumeration that this trustup does not know; `None` for any other error.
 fn unknown_variant(error: &serde_json::Error) -> Option<String> {
     let said = error.to_string();
     said.starts_with("unknown variant").then_some(said)
@@ -185,7 +185,7 @@ impl fmt::Display for Newer {
 
 impl std::error::Error for Newer {}
 
-/// Whether an error says that a newer trustup wrote a file: then nobody must be told to remove it.
+/// Whether an error says that a newer trustup wrote a file: then users must never be told to remove it.
 pub(crate) fn is_newer(error: &Error) -> bool {
     error.cause::<Newer>().is_some()
 }

@@ -1,9 +1,9 @@
-//! The paths at which programs look for the system's root certificates: one list, in the order in which Go's `crypto/x509`
-//! (root_linux.go) looks. Whether a file is there, and what it holds, is for others to say.
+//! The paths at which programs look for the system's root certificates: one list, in the order of Go's `crypto/x509`
+//! (root_linux.go). Whether a file exists, and what it contains, is decided elsewhere.
 
-/// Bundles: PEM files with every root. Debian; Fedora and Red Hat; openSUSE; OpenELEC; Red Hat 7 and newer; Alpine; then what
-/// rustls-native-certs and others add, and last the copies that only one program reads (kaniko's executor, Amazon ECS's
-/// exec agent).
+/// Bundles: PEM files with every root. Debian; Fedora and Red Hat; openSUSE; OpenELEC; Red Hat 7 and newer; Alpine;
+/// then the paths that rustls-native-certs and others add, and last the copies that only one program reads (kaniko's
+/// executor, Amazon ECS's exec agent).
 pub(crate) const BUNDLES: [&str; 11] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -23,7 +23,7 @@ pub(crate) fn bundles_of_go() -> &'static [&'static str] {
     &BUNDLES[..6]
 }
 
-/// The bundles whose names libraries have compiled in.
+/// The bundles whose names are compiled into libraries.
 pub(crate) fn compiled_in_bundles() -> &'static [&'static str] {
     &BUNDLES[..7]
 }
@@ -33,5 +33,5 @@ pub(crate) fn widely_read_bundles() -> &'static [&'static str] {
     &BUNDLES[..9]
 }
 
-/// Directories of single certificates, where Go looks if there is no bundle.
+/// Directories of single certificates, which Go reads if there is no bundle.
 pub(crate) const DIRECTORIES: [&str; 2] = ["/etc/ssl/certs", "/etc/pki/tls/certs"];

@@ -1,4 +1,4 @@
-//! The account: the one that was kept, or a new one. A new one is saved before anything is done with it.
+//! The account: the stored one, or a new one. A new one is saved before anything is done with it.
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -28,17 +28,17 @@ impl AcmeAccount<'_> {
         &self.key
     }
 
-    /// Its URL, as it was when it was made.
+    /// Its URL at the time of its creation.
     pub(super) fn url(&self) -> &str {
         &self.url
     }
 
-    /// Sends `payload` to `url` in its name.
+    /// Sends `payload` to `url` on behalf of the account.
     pub(super) async fn post(&self, url: &str, payload: &impl Serialize) -> Result<Success, CallError> {
         self.transport.post(self.signer(), url, payload).await
     }
 
-    /// Reads `url` in its name.
+    /// Reads `url` on behalf of the account.
     pub(super) async fn read(&self, url: &str) -> Result<Success, CallError> {
         self.transport.read(self.signer(), url).await
     }
@@ -48,13 +48,13 @@ impl AcmeAccount<'_> {
     }
 }
 
-/// The account that was kept.
+/// The stored account.
 fn load(store: &mut dyn AccountStore) -> Result<Option<Kept>> {
     let Some(content) = store.load()? else { return Ok(None) };
     Kept::from_text(&content, &store.place()).map(Some)
 }
 
-/// The account that was kept, or a new one; says which.
+/// The stored account, or a new one; reports which.
 pub(super) async fn open<'a>(
     transport: &'a Transport,
     settings: &AcmeSettings,
@@ -62,17 +62,17 @@ pub(super) async fn open<'a>(
     report: &Report<'_>,
 ) -> Result<AcmeAccount<'a>> {
     let Some(kept) = load(store)? else { return register(transport, settings, store, report).await };
-    // The URL as it was at creation, whatever the server is called today: step-ca wants exactly that.
+    // The URL at creation, whatever the server's name is today: step-ca expects exactly that.
     let Some(url) = kept.url else { return adopt(transport, settings, kept, store, report).await };
     report.say("using the existing account");
     Ok(AcmeAccount { transport, key: kept.key, url })
 }
 
-/// Whether the server's answer to an order means that it does not know this account (any more), so that a new one may be
-/// made in its place.
+/// Whether the server's answer to an order means that it does not know this account (any more), so that a new one may
+/// replace it.
 ///
-/// step-ca binds an account to the URL it was made under: newer versions answer 401 to another, those before 0.25 refuse
-/// with `malformed` a URL that does not begin with the name they are asked under now.
+/// step-ca binds an account to the URL it was made under: newer versions answer 401 to another, those before 0.25
+/// refuse with `malformed` a URL that does not begin with the name by which they are addressed now.
 pub(super) fn is_forgotten(account: &AcmeAccount<'_>, error: &CallError) -> bool {
     let CallError::Problem(problem) = error else { return false };
     let moved = || Url::parse(&account.url).map_or(true, |url| !same_origin(&url, account.transport.url()));
@@ -95,11 +95,11 @@ async fn register<'a>(
     Ok(account)
 }
 
-/// A new account in place of one that the server does not know, or not any more.
+/// A new account in place of one that the server does not know, or no longer knows.
 ///
-/// Where it says just that (`accountDoesNotExist`: its database was lost), the same key gets another account. Where it is
-/// the account's URL that it refuses, the key would only find that account again, so that there is a new one; and since
-/// the file may as well hold the account of another CA (one `--account-key` for two of them), the old key is kept, too.
+/// If it reports exactly that (`accountDoesNotExist`: its database was lost), the same key gets another account. If it
+/// refuses the account's URL, the key would only find that account again, so there is a new key; and since the file may
+/// also hold the account of another CA (one `--account-key` for two of them), the old key is kept, too.
 pub(super) async fn renew<'a>(
     transport: &'a Transport,
     settings: &AcmeSettings,
@@ -181,7 +181,7 @@ async fn with_key<'a>(
     ask(transport, key, &new, WHAT).await.map_err(|(error, _)| {
         let error = explain(error, WHAT, transport);
         match &settings.eab {
-            // step-ca says of a key that it does not know that it has an internal error.
+            // For an unknown key, step-ca reports an internal error.
             Some(_) => error
                 .hint("check identifier and key of the external account: each usually works for one account"),
             None => error,
@@ -199,7 +199,7 @@ fn binding(transport: &Transport, settings: &AcmeSettings, key: &PrivateKey) -> 
     jws::flattened_with_mac(&eab.hmac_key, header, payload.as_bytes()).map(Some)
 }
 
-/// Sends `request` signed with `key`, which comes back where there is no account.
+/// Sends `request` signed with `key`, which is returned if there is no account.
 async fn ask<'a>(
     transport: &'a Transport,
     key: PrivateKey,
@@ -223,7 +223,7 @@ fn account_url(answer: &Success, what: &str, transport: &Transport) -> Result<St
     let url = answer.location.clone().ok_or_else(|| {
         super::problem::nonsense("it does not give the account's URL (`Location`)", what, transport)
     })?;
-    // It is never asked, only named: it must not carry anything else either.
+    // It is never requested, only named: it must not carry anything else either.
     transport.check(&url)?;
     if object.status != AccountStatus::Valid {
         let word = if object.status == AccountStatus::Revoked { "revoked" } else { "deactivated" };
@@ -236,8 +236,8 @@ fn account_url(answer: &Success, what: &str, transport: &Transport) -> Result<St
     Ok(url)
 }
 
-/// Saves the account. Another key that was kept there is kept beside it: it may be the only one of an account that is
-/// good elsewhere.
+/// Saves the account. Another key that was stored there is kept beside it: it may be the only one of an account that is
+/// valid elsewhere.
 fn keep(account: &AcmeAccount<'_>, store: &mut dyn AccountStore, report: &Report<'_>) -> Result<()> {
     let mut unknown = Vec::new();
     if let Some(before) = load(store)? {
@@ -260,7 +260,7 @@ fn keep(account: &AcmeAccount<'_>, store: &mut dyn AccountStore, report: &Report
     store.save(Kept::text(&account.key, &account.url, directory, &unknown).as_bytes())
 }
 
-/// Terms are agreed to by the user or not at all.
+/// The user agrees to the terms, or no one does.
 fn agree(transport: &Transport, settings: &AcmeSettings) -> Result<()> {
     match transport.terms() {
         Some(terms) if !settings.agree_tos => Err(transport

@@ -1,5 +1,5 @@
-//! The account as it is kept: its key in PEM, and above it (RFC 7468 section 5.2 allows text there) the URLs of the
-//! directory and the account, and the version of the format. To and from text only.
+//! The stored account: its key in PEM, and above it (RFC 7468 section 5.2 allows text there) the URLs of the directory
+//! and the account, and the version of the format. To and from text only.
 
 use zeroize::Zeroizing;
 
@@ -9,16 +9,16 @@ use crate::versioned::{self, Field, Format};
 
 const HEAD: &str =
     "ACME account of trustup. Whoever has the key below can use the account: keep it secret.\n";
-/// Version 1 names itself only since it was written with this line.
+/// A file of version 1 may lack this line, which was added later.
 const VERSION: &str = "Version: ";
 const FORMAT: Format = Format { what: "ACME account", field: Field::Version, newest: 1, unnamed: Some(1) };
 const DIRECTORY: &str = "Directory: ";
 const ACCOUNT: &str = "Account: ";
 
-/// What an account file says.
+/// The content of an account file.
 pub(super) struct Kept {
     pub(super) key: PrivateKey,
-    /// A JSON Web Key, as certbot keeps it.
+    /// A JSON Web Key, as certbot stores it.
     pub(super) is_jwk: bool,
     /// The account's URL; `None` in a key that other software made.
     pub(super) url: Option<String>,
@@ -29,13 +29,13 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Reads what [`Kept::text`] made to `place`, or a bare key of other software: PEM in any of the usual
-    /// forms (lego, acme.sh), or a JSON Web Key (certbot).
+    /// Reads what [`Kept::text`] made to `place`, or a bare key of other software: PEM in any of the usual forms (lego,
+    /// acme.sh), or a JSON Web Key (certbot).
     ///
     /// # Errors
-    /// A newer trustup wrote it; there is no usable key in it. The error shows nothing of the content.
+    /// A newer trustup wrote it; it contains no usable key. The error shows nothing of the content.
     pub(super) fn from_text(content: &[u8], place: &str) -> Result<Self> {
-        // Only what stands above the key is ours.
+        // Only the lines above the key are ours.
         let text = String::from_utf8_lossy(content);
         let head: Vec<&str> = text.lines().take_while(|line| !line.starts_with("-----BEGIN")).collect();
         let said = |name: &str| {
@@ -81,7 +81,7 @@ impl Kept {
         let key = key.to_pem();
         let unknown: String = unknown.iter().flat_map(|line| [line, "\n"]).collect();
         let parts = [HEAD, VERSION, "1\n", DIRECTORY, directory, "\n", ACCOUNT, url, "\n", &unknown, &key];
-        // Room for all of it: text that grows leaves copies behind.
+        // Capacity for all of it: text that grows leaves copies behind.
         let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
         parts.iter().for_each(|part| text.push_str(part));
         text
@@ -118,12 +118,12 @@ mod tests {
         let old = format!("{HEAD}{DIRECTORY}https://ca.test/dir\n{ACCOUNT}{url}\n{}", &*key);
         let kept = Kept::from_text(old.as_bytes(), "/x").expect("version 1");
         assert_eq!((kept.url.as_deref(), kept.unknown.is_empty()), (Some(url), true));
-        // Whatever a newer version has for a key.
+        // Whatever form of key a newer version has.
         for version in ["0", "-1", "one", "1.5"] {
             let damaged = old.replace(DIRECTORY, &format!("{VERSION}{version}\n{DIRECTORY}"));
             let Err(error) = Kept::from_text(damaged.as_bytes(), "/x") else { panic!("{version}") };
             assert!(!versioned::is_newer(&error), "{error}");
-            // In a key of other software it is none of ours.
+            // In a key of other software it is not ours.
             assert!(Kept::from_text(format!("{VERSION}{version}\n{}", &*key).as_bytes(), "/x").is_ok());
         }
         let newer = format!("{HEAD}{VERSION}99\n{ACCOUNT}{url}\n-----BEGIN SEALED KEY-----\n");

@@ -1,5 +1,5 @@
-//! Which of the chains that the CA offers for a certificate is taken (RFC 8555 section 7.4.2). What may be taken at all is
-//! for the caller to say: a chain that its pins refuse is never chosen by its name.
+//! Chooses among the chains that the CA offers for a certificate (RFC 8555 section 7.4.2). The caller decides which are
+//! acceptable at all: a chain that its pins refuse is never chosen by its name.
 
 use url::Url;
 
@@ -13,14 +13,14 @@ use crate::text;
 /// No server sends more certificates in a chain (threat T24: the caller's limit is lower still).
 const MAX_CHAIN: usize = 100;
 
-/// No more alternates are asked for; CAs have one or two.
+/// No more alternates are requested; CAs have one or two.
 const MAX_ALTERNATES: usize = 10;
 
-/// Says whether a chain may be used, or in words that can follow a colon why not.
+/// Decides whether a chain may be used, or gives the reason in words that can follow a colon.
 pub type Accept<'a> = dyn Fn(&[Certificate]) -> Result<(), String> + 'a;
 
-/// The chain to use. The alternates are asked for only where the CA's own choice is not what is wanted: `preferred` is the
-/// common name of the root that the chain should lead to.
+/// The chain to use. The alternates are requested only if the CA's own choice is not wanted: `preferred` is the common
+/// name of the root to which the chain should lead.
 ///
 /// # Errors
 /// Why the CA's own chain cannot be read.
@@ -54,7 +54,7 @@ pub(super) async fn choose(
     {
         report.warn(&not_there(name, &chains));
     }
-    // Where none may be used, the caller says why of the CA's own.
+    // If none may be used, the caller reports why for the CA's own.
     let chosen = chosen.unwrap_or_default();
     if chosen > 0 {
         report.say(&format!("using the CA's alternate chain that leads to `{}`", top(&chains[chosen])));
@@ -62,7 +62,7 @@ pub(super) async fn choose(
     Ok(chains.swap_remove(chosen))
 }
 
-/// Why the preferred chain is not taken, with the names there are.
+/// Why the preferred chain is not used, with the available names.
 fn not_there(name: &str, chains: &[Vec<Certificate>]) -> String {
     let mut names: Vec<String> = Vec::new();
     for chain in chains {
@@ -87,7 +87,7 @@ fn leads_to(chain: &[Certificate], name: &str) -> bool {
     chain.last().and_then(Certificate::issuer_common_name).as_deref() == Some(name)
 }
 
-/// What the last certificate's issuer is called, for people.
+/// The name of the last certificate's issuer, for people.
 fn top(chain: &[Certificate]) -> String {
     let Some(last) = chain.last() else { return String::new() };
     last.issuer_common_name().map_or_else(|| last.issuer(), |name| text::escape(&name))

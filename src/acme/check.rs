@@ -1,4 +1,4 @@
-//! Whether settings can work: before anybody is asked, and by what the server's directory says.
+//! Whether settings can work: before any request, and according to the server's directory.
 
 use super::settings::AcmeSettings;
 use super::transport::{Transport, shorter};
@@ -9,8 +9,8 @@ use crate::net::url::masked;
 use crate::text;
 
 impl AcmeSettings {
-    /// What can be checked before anybody is asked: whether the settings and the names go together, the webroot, the hook,
-    /// the contacts.
+    /// What can be checked before any request: whether settings and names are compatible, the webroot, the hook, the
+    /// contacts.
     ///
     /// # Errors
     /// What is missing or cannot work.
@@ -35,7 +35,7 @@ impl AcmeSettings {
     fn check_directory(&self) -> Result<()> {
         let directory = &self.directory;
         let error = if !directory.username().is_empty() || directory.password().is_some() {
-            // They would go with the URL into every signed message, and into the account's file.
+            // They would be in every signed message with the URL, and in the account's file.
             Error::usage("an ACME server is asked without user and password: accounts have keys instead")
                 .hint("omit them from `--directory`; if the CA gave both, they may be those of `--eab-kid` and `--eab-hmac-key-file`")
         } else if directory.scheme() != "https" {
@@ -48,8 +48,8 @@ impl AcmeSettings {
         Err(error.at(shorter(&masked(directory))))
     }
 
-    /// Whether the server knows the profile, before it is asked for anything: some answer an unknown one with whatever
-    /// they like.
+    /// Whether the server knows the profile, before anything is requested: some answer an unknown one with an arbitrary
+    /// error.
     pub(super) fn check_profile(&self, transport: &Transport) -> Result<()> {
         let Some(profile) = &self.profile else { return Ok(()) };
         let known = &transport.directory().meta.profiles;

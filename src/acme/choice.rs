@@ -40,7 +40,7 @@ pub(super) struct Choice {
     pub(super) reason: &'static str,
 }
 
-/// What would be answered for `name`, best first: only what is configured, and what needs no configuration.
+/// The possible challenges for `name`, best first: only what is configured, and what needs no configuration.
 fn candidates(setup: &ChallengeSetup<'_>, name: &SubjectAltName) -> Vec<Choice> {
     use ChallengeType::{Dns01, Http01, TlsAlpn01};
     let mut all = Vec::new();
@@ -67,13 +67,13 @@ fn candidates(setup: &ChallengeSetup<'_>, name: &SubjectAltName) -> Vec<Choice> 
         (_, Dns01) if !setup.writes_dns => false,
         // RFC 8738 section 7: there is no dns-01 for addresses.
         (SubjectAltName::Ip(_), kind) => kind != Dns01,
-        // RFC 8555 section 8.4, RFC 8737 section 3: a wildcard is shown by dns-01 alone.
+        // RFC 8555 section 8.4, RFC 8737 section 3: only dns-01 proves control over a wildcard.
         (name, kind) => !name.is_wildcard() || kind == Dns01,
     });
     all
 }
 
-/// Whether every name can be validated with these settings, before anybody is asked.
+/// Whether every name can be validated with these settings, before any request.
 fn check(setup: &ChallengeSetup<'_>, names: &[SubjectAltName]) -> Result<()> {
     if setup.challenge == Some(ChallengeType::Dns01) && !setup.writes_dns {
         return Err(Error::usage("dns-01 needs a way to write DNS records").hint(DNS));

@@ -6,7 +6,7 @@ use super::messages::Identifier;
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
 
-/// The names as an order takes them, each once.
+/// The names as an order contains them, each once.
 ///
 /// # Errors
 /// An e-mail address or a URI: no ACME server can validate one.
@@ -28,11 +28,11 @@ pub(super) fn identifiers(names: &[SubjectAltName]) -> Result<Vec<Identifier>> {
     Ok(identifiers)
 }
 
-/// A challenge's token that is fit for a path, a file name and an argument (threat T20).
+/// A challenge's token that is safe in a path, a file name and an argument (threat T20).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ChallengeToken(String);
 
-/// 128 bits in base64url are 22 characters (RFC 8555 section 8); nobody sends more than a few times that.
+/// 128 bits in base64url are 22 characters (RFC 8555 section 8); no server sends more than a few times that.
 const LONGEST_TOKEN: usize = 128;
 
 impl ChallengeToken {

@@ -1,5 +1,5 @@
-//! ACME's objects as they are sent (RFC 8555 section 7.1), nothing but data. What is not needed is ignored; a status that
-//! the RFC does not have is an error where it is read.
+//! ACME's objects as they are sent (RFC 8555 section 7.1), plain data only. What is not needed is ignored; a status
+//! that the RFC does not define is an error where it is read.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,7 +22,7 @@ pub(super) struct AcmeDirectory {
     pub(super) meta: DirectoryMeta,
 }
 
-/// What a directory says of its server.
+/// A directory's description of its server.
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct DirectoryMeta {
@@ -55,7 +55,7 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// An account (section 7.1.2), as far as it matters.
+/// An account (section 7.1.2), as far as it is needed.
 #[derive(Debug, Deserialize)]
 pub(super) struct AccountObject {
     pub(super) status: AccountStatus,
@@ -117,7 +117,7 @@ pub(super) struct SentIdentifier {
 }
 
 impl SentIdentifier {
-    /// What it is, if it is of a kind that is ordered.
+    /// The identifier, if its kind can be ordered.
     pub(super) fn parsed(&self) -> Option<Identifier> {
         match self.kind.as_str() {
             "dns" => Some(Identifier::Dns(self.value.to_ascii_lowercase())),
@@ -227,15 +227,15 @@ pub(super) struct ProblemDocument {
     #[serde(rename = "type")]
     pub(super) kind: Option<String>,
     pub(super) detail: Option<String>,
-    /// What it has to say of single names (section 6.7.1).
+    /// Its details on single names (section 6.7.1).
     #[serde(default)]
     pub(super) subproblems: Vec<Subproblem>,
-    /// With `badSignatureAlgorithm`: what the server takes (section 6.2).
+    /// With `badSignatureAlgorithm`: what the server accepts (section 6.2).
     #[serde(default)]
     pub(super) algorithms: Vec<String>,
 }
 
-/// What a problem document says of one name.
+/// A problem document's details on one name.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Subproblem {
     #[serde(rename = "type")]

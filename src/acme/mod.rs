@@ -1,8 +1,8 @@
 //! Certificates from an ACME server (RFC 8555): account, order, challenges, finalisation.
 //!
-//! Every byte goes through our own HTTP client (`transport`), which lets no request leave the directory's origin. What a
-//! server sends is checked here before a file, a hook or a listener sees it (threat T20). Must not judge the certificate that comes back (the caller does), make the
-//! certificate's key, or write anything but a webroot's challenge files.
+//! Every byte goes through our own HTTP client (`transport`), which lets no request leave the directory's origin. What
+//! a server sends is checked here before a file, a hook or a listener sees it (threat T20). Must not judge the returned
+//! certificate (the caller does), make the certificate's key, or write anything but a webroot's challenge files.
 
 mod account;
 mod account_file;
@@ -36,39 +36,39 @@ use crate::cert::{Certificate, SubjectAltName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Client;
 
-/// Where the account's key is kept between runs: a file of ours, 0600, for the server's directory; and who writes down that
-/// a request is on its way.
+/// Stores the account's key between runs: a file of ours, 0600, for the server's directory; and records that a request
+/// is on its way.
 ///
-/// What is kept is text: a PKCS#8 key in PEM with the directory's and the account's URL above it, so that OpenSSL reads
+/// The content is text: a PKCS#8 key in PEM with the directory's and the account's URL above it, so that OpenSSL reads
 /// it as well. A PEM key of an account that other software made is understood too.
 pub trait AccountStore {
-    /// Where it is, for messages.
+    /// Its path, for messages.
     fn place(&self) -> String;
     /// What was saved last; `None` if nothing was.
     fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>>;
     /// Makes sure that [`AccountStore::save`] will work: asked before an account is made, which may be possible once
     /// only. Changes nothing.
     fn prepare(&mut self) -> Result<()>;
-    /// Keeps what was saved last under another name beside it, too, so that it outlives the next save; says where.
-    /// `None` if nothing was saved.
+    /// Also keeps what was saved last under another name beside it, so that it outlives the next save; returns its
+    /// path. `None` if nothing was saved.
     fn set_aside(&mut self) -> Result<Option<String>>;
-    /// Keeps `content` in place of what was there, on disk when this returns.
+    /// Replaces the stored content with `content`, on disk when this returns.
     fn save(&mut self, content: &[u8]) -> Result<()>;
-    /// The order in progress that was kept last; `None` if there is none, or what is there cannot be used.
+    /// The stored order in progress; `None` if there is none, or if it cannot be used.
     fn order(&mut self) -> Result<Option<KeptOrder>>;
-    /// Keeps `order` in place of what was there, on disk when this returns; `None` removes it. The caller of [`obtain`]
-    /// removes it as well once it keeps the certificate.
+    /// Replaces the stored order with `order`, on disk when this returns; `None` removes it. The caller of [`obtain`]
+    /// removes it as well once it has stored the certificate.
     fn save_order(&mut self, order: Option<&KeptOrder>) -> Result<()>;
-    /// Hears, right before the certificate's request is sent, that the CA may issue from now on. An error ends it.
+    /// Called right before the certificate's request is sent: from now on the CA may issue. An error ends it.
     fn before_request(&mut self) -> Result<()>;
 }
 
-/// Who is told what goes on, a line at a time.
+/// Receives progress, one line at a time.
 #[derive(Clone, Copy)]
 pub struct Report<'a> {
     /// The stages.
     pub say: &'a dyn Fn(&str),
-    /// What is not as it should be, and does not end it.
+    /// Problems that do not end it.
     pub warn: &'a dyn Fn(&str),
 }
 
@@ -82,14 +82,14 @@ impl Report<'_> {
     }
 }
 
-/// Why there is no certificate.
+/// Why no certificate was issued.
 #[derive(Debug)]
 pub struct Failed {
-    /// What to tell.
+    /// The error to report.
     pub error: Error,
-    /// Whether the server was not there at all, so that all of it may be tried again.
+    /// Whether the server was not reachable at all, so that everything may be tried again.
     pub(crate) again: bool,
-    /// Whether the CA may have issued a certificate all the same: it got the request, and did not refuse it.
+    /// Whether the CA may have issued a certificate nevertheless: it received the request, and did not refuse it.
     pub(crate) unsettled: bool,
 }
 
@@ -101,21 +101,21 @@ impl From<Error> for Failed {
 }
 
 impl Failed {
-    /// The CA has the request, and nobody knows what it made of it.
+    /// The CA has the request, and its decision is unknown.
     fn unsettled(error: Error) -> Self {
         Failed { unsettled: true, ..error.into() }
     }
 }
 
 /// Gets a certificate for `names` with the request `csr_der` (PKCS#10, DER, without a CN): leaf first, then what the
-/// server sent behind it. Of the chains that the server offers, one that `accept` takes; if there is none, the server's own.
-/// An order of an earlier run is resumed; `accept` has to refuse a certificate for another key than the request's.
-/// `report` gets a line for each stage. Bounded by the client's deadline. What was put
-/// up for a challenge is taken away before this returns, and where it is dropped before, without a word.
+/// server sent after it. Of the chains that the server offers, one that `accept` accepts; if there is none, the
+/// server's own. An order of an earlier run is resumed; `accept` must refuse a certificate for another key than the
+/// request's. `report` gets a line for each stage. Bounded by the client's deadline. Published challenge answers are
+/// removed before this returns, and if it is dropped earlier, silently.
 ///
 /// # Errors
-/// `Usage` for names and settings that do not go together, `NotTrusted` where the CA refuses, `Unreachable` where it does
-/// not answer or validate in time.
+/// `Usage` for incompatible names and settings, `NotTrusted` if the CA refuses, `Unreachable` if it does not answer or
+/// validate in time.
 pub async fn obtain(
     client: &Client,
     settings: &AcmeSettings,
@@ -173,7 +173,7 @@ pub async fn obtain(
     Ok(chain)
 }
 
-/// Removes the record of an order that the CA refused. One that cannot be removed is found to be lost by the next run.
+/// Removes the record of an order that the CA refused. If that fails, the next run finds that the order is lost.
 fn forget(account: &mut dyn AccountStore) {
     drop(account.save_order(None));
 }

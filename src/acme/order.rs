@@ -1,4 +1,4 @@
-//! An order from its placing to the chain (RFC 8555 sections 7.4 and 7.5), and what has to be answered for it.
+//! An order from its creation to the chain (RFC 8555 sections 7.4 and 7.5), and the challenges to answer for it.
 
 use std::time::Duration;
 
@@ -22,16 +22,16 @@ use crate::error::{Error, Result};
 use crate::jose::{encode, jwk};
 use crate::text;
 
-/// What a challenge is answered with.
+/// The answer to a challenge.
 #[derive(Debug)]
 pub(super) struct Answer {
     /// The URL of the authorization.
     pub(super) authorization: String,
     /// The URL of the challenge.
     pub(super) challenge: String,
-    /// Whether the CA looks already, because an earlier run told it to.
+    /// Whether the CA checks already, because an earlier run told it to.
     pub(super) is_told: bool,
-    /// The name without `*.`: where the CA looks.
+    /// The name without `*.`: where the CA checks.
     pub(super) name: SubjectAltName,
     /// For messages.
     pub(super) shown: String,
@@ -45,7 +45,7 @@ pub(super) struct Answer {
     pub(super) dns_value: String,
 }
 
-/// An order with what is still to be shown for it.
+/// An order with the answers that are still to be published.
 pub(super) struct PlacedOrder<'a> {
     pub(super) order: CurrentOrder<'a>,
     pub(super) answers: Vec<Answer>,
@@ -63,7 +63,7 @@ impl<'a> CurrentOrder<'a> {
         CurrentOrder { account, url, object }
     }
 
-    /// Every URL of an order is known before anything is done for it (threat T20).
+    /// Every URL of an order is checked before anything is done for it (threat T20).
     pub(super) fn check(&self, transport: &Transport, terms: &Terms<'_>) -> Result<()> {
         transport.check(&self.url)?;
         transport.check(&self.object.finalize)?;
@@ -75,7 +75,7 @@ impl<'a> CurrentOrder<'a> {
         authorizations.iter().try_for_each(|url| transport.check(url).map(drop))
     }
 
-    /// Whether it says that it is for these names and no others.
+    /// Whether it is for exactly these names.
     pub(super) fn is_for(&self, identifiers: &[Identifier]) -> bool {
         let own: Option<Vec<Identifier>> =
             self.object.identifiers.iter().map(SentIdentifier::parsed).collect();
@@ -93,7 +93,7 @@ impl<'a> CurrentOrder<'a> {
         self.object.status
     }
 
-    /// Asks how it stands.
+    /// Requests its status.
     pub(super) async fn refresh(&mut self, transport: &Transport) -> Result<()> {
         const WHAT: &str = "show the order";
         let answer = self.account.read(&self.url).await.map_err(|error| explain(error, WHAT, transport))?;
@@ -102,7 +102,7 @@ impl<'a> CurrentOrder<'a> {
     }
 }
 
-/// What is ordered.
+/// The terms of the order.
 pub(super) struct Terms<'a> {
     pub(super) identifiers: &'a [Identifier],
     /// RFC 3339.
@@ -112,14 +112,14 @@ pub(super) struct Terms<'a> {
 
 impl<'a> Terms<'a> {
     /// # Errors
-    /// The end of life is beyond all calendars.
+    /// The end of life exceeds all calendars.
     pub(super) fn new(identifiers: &'a [Identifier], settings: &'a AcmeSettings, now: i64) -> Result<Self> {
         let not_after = settings.not_after.map(|end| rfc3339(end.end_after(now))).transpose()?;
         Ok(Terms { identifiers, not_after, profile: settings.profile.as_deref() })
     }
 }
 
-/// Places the order, and keeps its URL; a forgotten account is made anew.
+/// Places the order, and stores its URL; a forgotten account is replaced.
 pub(super) async fn place<'a>(
     transport: &'a Transport,
     mut account: AcmeAccount<'a>,
@@ -149,7 +149,7 @@ pub(super) async fn place<'a>(
     Ok(PlacedOrder { order, answers })
 }
 
-/// A moment, seconds since 1970, as ACME has it (RFC 8555 section 7.4).
+/// A moment, seconds since 1970, in ACME's format (RFC 8555 section 7.4).
 fn rfc3339(seconds: i64) -> Result<String> {
     let moment = jiff::Timestamp::from_second(seconds);
     moment.map(|moment| moment.to_string()).map_err(|_| {
@@ -158,14 +158,14 @@ fn rfc3339(seconds: i64) -> Result<String> {
     })
 }
 
-/// Why the CA did not do `what` for the order, with what to do if it is the end of life that it refuses.
+/// Why the CA did not do `what` for the order, with a hint in case it refuses the end of life.
 fn refused(error: CallError, what: &str, transport: &Transport, settings: &AcmeSettings) -> Error {
     let hint = matches!(&error, CallError::Problem(problem) if may_be_about_validity(problem));
     let error = explain(error, what, transport);
     if hint && settings.not_after.is_some() { error.hint(VALIDITY) } else { error }
 }
 
-/// What to do where a CA may have refused the end of life that was asked for.
+/// The hint if a CA may have refused the requested end of life.
 const VALIDITY: &str = "the CA may not issue with the wanted end of life: omit `--not-after`, or ask for a shorter life (step-ca: the provisioner's `maxTLSCertDuration`)";
 
 fn order_url(placed: &Success, what: &str, transport: &Transport) -> Result<String> {
@@ -175,7 +175,7 @@ fn order_url(placed: &Success, what: &str, transport: &Transport) -> Result<Stri
         .ok_or_else(|| nonsense("it does not give the order's URL (`Location`)", what, transport))
 }
 
-/// What has to be answered: nothing for a name that the CA still holds for valid.
+/// The challenges to answer: none for a name that the CA still considers valid.
 pub(super) async fn answers(
     transport: &Transport,
     settings: &AcmeSettings,
@@ -244,8 +244,8 @@ pub(super) fn challenge(authorization: &Authorization, kind: ChallengeType) -> O
     authorization.challenges.iter().find(|challenge| challenge.kind == word)
 }
 
-/// The name of an authorization, without `*.`, and as it is shown. Only what was ordered is answered for: names go to a
-/// hook and into DNS messages.
+/// The name of an authorization, without `*.`, and as it is shown. Only names that were ordered are answered: they are
+/// passed to a hook and into DNS messages.
 fn name_of(
     transport: &Transport,
     authorization: &Authorization,
@@ -300,8 +300,8 @@ pub(super) fn shown(identifiers: &[Identifier]) -> String {
     text::escape(&names.join(", "))
 }
 
-/// Sends the request and waits for the chain, as PEM. Only a refusal says that there is no certificate: what breaks, fails
-/// or takes too long once the request is sent leaves that open.
+/// Sends the request and waits for the chain, as PEM. Only a refusal proves that no certificate was issued: what
+/// breaks, fails or takes too long once the request is sent leaves that open.
 pub(super) async fn finalize(
     transport: &Transport,
     settings: &AcmeSettings,
@@ -336,7 +336,7 @@ pub(super) async fn download(transport: &Transport, order: &CurrentOrder<'_>) ->
     order.account.read(url).await.map_err(|error| explain(error, "send the certificate", transport))
 }
 
-/// Whether the CA said no, and not only that it failed.
+/// Whether the CA refused, and did not merely fail.
 fn is_refusal(error: &CallError, transport: &Transport) -> bool {
     matches!(error, CallError::Problem(_)) && (400..500).contains(&transport.last().status)
 }

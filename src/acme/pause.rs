@@ -1,3 +1,3 @@
-//! Pauses between requests: those of all that waits for a server.
+//! Pauses between requests: those of every wait for a server.
 
 pub(super) use crate::net::retry::Backoff as Pause;

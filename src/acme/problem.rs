@@ -1,4 +1,4 @@
-//! What went wrong, for people: ACME's problem documents (RFC 8555 section 6.7) as our errors.
+//! Errors for people: ACME's problem documents (RFC 8555 section 6.7) as our errors.
 
 use super::messages::ProblemDocument;
 use super::transport::{CallError, Transport};
@@ -8,8 +8,8 @@ use crate::text;
 
 const PREFIX: &str = "urn:ietf:params:acme:error:";
 
-/// What a server can refuse (RFC 8555 section 6.7, RFC 8739, RFC 9773, profiles): trying again changes nothing. Any other
-/// word that comes with a status of 500 or more is a server that failed.
+/// What a server can refuse (RFC 8555 section 6.7, RFC 8739, RFC 9773, profiles): trying again changes nothing. Any
+/// other type with a status of 500 or more is a server failure.
 const REFUSALS: [&str; 22] = [
     "alreadyReplaced",
     "alreadyRevoked",
@@ -40,7 +40,7 @@ pub(super) fn is(problem: &ProblemDocument, kind: &str) -> bool {
     short_type(problem) == kind
 }
 
-/// The type without what all types begin with.
+/// The type without the common prefix of all types.
 fn short_type(problem: &ProblemDocument) -> &str {
     shortened(problem.kind.as_deref().unwrap_or_default())
 }
@@ -49,7 +49,7 @@ fn shortened(kind: &str) -> &str {
     kind.strip_prefix(PREFIX).unwrap_or(kind)
 }
 
-/// What became of a request while `what` was done ("take the order"); a refusal becomes exit code 4.
+/// The result of a request while `what` was done ("take the order"); a refusal becomes exit code 4.
 pub(super) fn explain(error: CallError, what: &str, transport: &Transport) -> Error {
     match error {
         CallError::Problem(problem) => refused(&problem, what, transport),
@@ -65,8 +65,8 @@ pub(super) fn nonsense(why: &str, what: &str, transport: &Transport) -> Error {
     )
 }
 
-/// Whether a refusal may be about the end of life that was asked for: servers have no type of its own for that (Let's
-/// Encrypt says `malformed`, step-ca `serverInternal`).
+/// Whether a refusal may be about the requested end of life: servers have no separate type for that (Let's Encrypt uses
+/// `malformed`, step-ca `serverInternal`).
 pub(super) fn may_be_about_validity(problem: &ProblemDocument) -> bool {
     const OTHERS: [&str; 17] = [
         "accountDoesNotExist",
@@ -132,7 +132,7 @@ fn refused(problem: &ProblemDocument, what: &str, transport: &Transport) -> Erro
     }
 }
 
-/// What a CA takes instead of the signature that it refuses (RFC 8555 section 6.2).
+/// What a CA accepts instead of the signature that it refuses (RFC 8555 section 6.2).
 fn accepted_algorithms(problem: &ProblemDocument) -> String {
     const SHOWN: usize = 10;
     let all = problem.algorithms.iter().take(SHOWN).map(|name| format!("`{}`", text::escape(name)));
@@ -153,11 +153,11 @@ const ACCOUNT_KEYS: [(&str, &str); 4] =
 const ANOTHER_KEY: &str =
     "name a file that does not exist yet with `--account-key`, and its kind with `--account-key-type`:";
 
-/// How a CA that wants external accounts is satisfied.
+/// The hint for a CA that requires external accounts.
 pub(super) const EXTERNAL_ACCOUNT: &str =
     "get a key identifier and a key from the CA: `--eab-kid ID --eab-hmac-key-file FILE`";
 
-/// Why a CA takes no order for a name.
+/// Why a CA accepts no order for a name.
 const POLICY: &str = "the CA does not issue for such names: use other names, or ask the CA's administrator to allow them (step-ca: `policy` in ca.json)";
 
 fn wait(transport: &Transport) -> String {
@@ -167,7 +167,7 @@ fn wait(transport: &Transport) -> String {
     }
 }
 
-/// What the CA says: detail, type, and the same for each name.
+/// The CA's message: detail, type, and the same for each name.
 pub(super) fn said(problem: &ProblemDocument) -> String {
     const SHOWN: usize = 5;
     let detail = problem.detail.as_deref().unwrap_or("no reason given");

@@ -1,6 +1,6 @@
-//! An order that an earlier run placed: it was killed, or out of time. It is used where it is the one that would be placed
-//! now, so that no order is placed for nothing and no certificate that was issued is lost. What is kept of it proves
-//! nothing: the server is asked, and every rule for a new order holds.
+//! An order that an earlier run placed before it was killed, or out of time. It is used if it is the one that would be
+//! placed now, so that no order is wasted and no issued certificate is lost. The stored data prove nothing: the server
+//! is asked, and every rule for a new order holds.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,11 +15,11 @@ use crate::cert::{Certificate, NotAfter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::versioned::UnknownFields;
 
-/// What is kept of an order in progress, as JSON. No secrets.
+/// The stored data of an order in progress, as JSON. No secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeptOrder {
     schema: u64,
-    /// The directory that it was placed at.
+    /// The directory at which it was placed.
     directory: String,
     /// The URL of the account.
     account: String,
@@ -27,10 +27,10 @@ pub struct KeptOrder {
     order: String,
     /// The names, as they were ordered.
     names: Vec<String>,
-    /// The end of life that was asked for, RFC 3339.
+    /// The requested end of life, RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     not_after: Option<String>,
-    /// The profile that was asked for.
+    /// The requested profile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     profile: Option<String>,
     /// What only a newer trustup knows.
@@ -74,8 +74,8 @@ impl KeptOrder {
     }
 }
 
-/// Whether an order with the end of life `kept` has the one that an order now would have. A duration counts from the
-/// order, and a little later it is the same for everybody.
+/// Whether a stored order with the end of life `kept` has the same as a new order. A duration counts from the order,
+/// and a little later it gives the same end for all.
 fn same_end(kept: Option<&str>, now: Option<&str>, wanted: Option<NotAfter>) -> bool {
     const LEEWAY: u64 = 120;
     let (Some(kept), Some(now)) = (kept, now) else { return kept == now };
@@ -92,17 +92,17 @@ fn sorted(identifiers: &[Identifier]) -> Vec<String> {
     names
 }
 
-/// What came of the order that was kept.
+/// The result for the stored order.
 pub(super) enum Resumed<'a> {
     /// The certificate was issued, for the key that is used now.
     Issued(Vec<Certificate>),
-    /// It goes on from where it stands.
+    /// It continues from its current state.
     Open(Box<PlacedOrder<'a>>),
-    /// There is none, or it is good for nothing.
+    /// There is none, or it is useless.
     Nothing(AcmeAccount<'a>),
 }
 
-/// Takes up the order that was kept.
+/// Resumes the stored order.
 ///
 /// # Errors
 /// The server does not answer, or not in time.
@@ -135,7 +135,7 @@ pub(super) async fn resume<'a>(
                 Ok(chain) if accept(&chain).is_ok() && is_fresh(&chain, transport.now()) => {
                     return Ok(Resumed::Issued(chain));
                 }
-                // What was sent for it may have been issued for all that is known.
+                // A certificate may have been issued for the request, for all that is known.
                 Err(error) if error.kind() == ErrorKind::Unreachable => return Err(Failed::unsettled(error)),
                 Ok(_) | Err(_) => {}
             }
@@ -150,8 +150,8 @@ pub(super) async fn resume<'a>(
     Ok(Resumed::Nothing(order.account))
 }
 
-/// Whether a certificate that was issued earlier has most of its life before it: the run may have been killed long ago,
-/// and a certificate that is due for renewal is not what was asked for.
+/// Whether a certificate that was issued earlier has most of its life left: the run may have been killed long ago, and
+/// a certificate that is due for renewal is not what was requested.
 fn is_fresh(chain: &[Certificate], now: i64) -> bool {
     chain.first().is_some_and(|leaf| {
         let life = leaf.not_after().saturating_sub(leaf.not_before());

@@ -1,4 +1,4 @@
-//! What the user can say about ACME: plain values, checked where they meet a server or a name.
+//! The user's ACME settings: plain values, checked where they meet a server or a name.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::key::KeyType;
 use crate::text;
 
-/// How control over a name is shown (RFC 8555 section 8, RFC 8737).
+/// How control over a name is proven (RFC 8555 section 8, RFC 8737).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ChallengeType {
     /// A file below `/.well-known/acme-challenge/` on port 80.
@@ -52,7 +52,7 @@ impl FromStr for ChallengeType {
     }
 }
 
-/// Who writes the TXT records of dns-01.
+/// The writer of dns-01's TXT records.
 #[derive(Clone, Debug)]
 pub enum DnsSolver {
     /// A program with its first arguments. It is called as `PROGRAM ARGUMENT… present|cleanup FQDN. VALUE`, without a
@@ -85,7 +85,7 @@ impl fmt::Debug for Rfc2136 {
     }
 }
 
-/// External account binding (RFC 8555 section 7.3.4): who the CA knows the new account as.
+/// External account binding (RFC 8555 section 7.3.4): the CA's existing account for the new one.
 #[derive(Clone)]
 pub struct Eab {
     /// The key's identifier.
@@ -122,12 +122,12 @@ impl fmt::Debug for Eab {
     }
 }
 
-/// Everything about one server.
+/// All settings for one server.
 #[derive(Clone, Debug)]
 pub struct AcmeSettings {
     /// The server's directory, https.
     pub directory: Url,
-    /// The challenge; chosen by what is configured and what the server offers if not given.
+    /// The challenge; if not given, chosen by the configuration and the server's offer.
     pub challenge: Option<ChallengeType>,
     /// Where http-01 listens; port 80 of all addresses if not given.
     pub http_listen: Option<SocketAddr>,
@@ -137,7 +137,7 @@ pub struct AcmeSettings {
     pub webroot: Option<PathBuf>,
     /// How dns-01 writes its records.
     pub dns: Option<DnsSolver>,
-    /// For a new account, where the CA wants one.
+    /// For a new account, if the CA requires one.
     pub eab: Option<Eab>,
     /// E-mail addresses or `mailto:` URIs for a new account.
     pub contact: Vec<String>,
@@ -147,7 +147,7 @@ pub struct AcmeSettings {
     pub profile: Option<String>,
     /// The end of the certificate's life, for the order; the CA's own if not given.
     pub not_after: Option<NotAfter>,
-    /// The common name of the root that the chain should lead to, where the CA offers several.
+    /// The common name of the root to which the chain should lead, if the CA offers several.
     pub preferred_chain: Option<String>,
     /// The kind of the key of a new account.
     pub account_key_type: KeyType,

@@ -1,6 +1,6 @@
-//! The HTTP below the messages: signed requests with their nonces, and on every request and answer the rules that hold for
-//! all of them: no URL outside the directory's origin (threat T20), no body without an end, errors that are no JSON,
-//! Retry-After, a second try where that is harmless.
+//! The HTTP below the messages: signed requests with their nonces, and on every request and answer the rules for all of
+//! them: no URL outside the directory's origin (threat T20), no endless body, errors that are not JSON, Retry-After, a
+//! second try if that is harmless.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -27,17 +27,17 @@ use crate::text;
 /// The largest answer: a chain of certificates, or an order of a hundred names.
 const MAX_ANSWER: u64 = 1024 * 1024;
 
-/// The largest problem document: it may have a word on each of a hundred names.
+/// The largest problem document: it may have details on each of a hundred names.
 const MAX_MESSAGE: u64 = 256 * 1024;
 
-/// How often a request is sent that does not get through and may not arrive twice.
+/// How often to send a request that does not get through and may not arrive twice.
 const TRIES: u32 = 4;
 
-/// How often a request is sent with another nonce (RFC 8555 section 6.5): a server that refuses every second one refuses
-/// them all once in a billion requests.
+/// How often to send a request with another nonce (RFC 8555 section 6.5): a server that refuses every second one
+/// refuses them all once in a billion requests.
 const NONCES: u32 = 30;
 
-/// The longest URL that is asked.
+/// The longest URL that is requested.
 const MAX_URL: usize = 64 * 1024 - 1;
 
 const REPLAY_NONCE: HeaderName = HeaderName::from_static("replay-nonce");
@@ -48,9 +48,9 @@ pub(super) struct Transport {
     client: Client,
     url: Url,
     directory: AcmeDirectory,
-    /// Where the account is kept, for messages.
+    /// The account's path, for messages.
     account_place: String,
-    /// How far its clock is ahead of ours, in seconds, by the answer that the directory came with.
+    /// How far its clock is ahead of ours, in seconds, according to the answer with the directory.
     skew: Option<i64>,
     /// The nonce of the last answer.
     nonce: RefCell<Option<String>>,
@@ -59,41 +59,41 @@ pub(super) struct Transport {
     sent: Cell<bool>,
 }
 
-/// What was remarkable about the last answer.
+/// Details of the last answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Last {
     /// Its HTTP status.
     pub(super) status: u16,
-    /// What Retry-After said.
+    /// The value of Retry-After.
     pub(super) retry_after: Option<Duration>,
 }
 
-/// Who signs a request.
+/// The signer of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SignedBy<'a> {
     pub(super) key: &'a PrivateKey,
-    /// The account's URL; `None` where the key itself is sent (RFC 8555 section 6.2).
+    /// The account's URL; `None` if the key itself is sent (RFC 8555 section 6.2).
     pub(super) account: Option<&'a str>,
 }
 
-/// What was answered with a status of 200 to 299.
+/// An answer with a status of 200 to 299.
 #[derive(Debug)]
 pub(super) struct Success {
-    /// What was asked.
+    /// The requested URL.
     pub(super) url: Url,
     /// The values of `Link`.
     pub(super) links: Vec<String>,
-    /// What `Location` says.
+    /// The value of `Location`.
     pub(super) location: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
-/// Why a request has no success.
+/// Why a request failed.
 #[derive(Debug)]
 pub(super) enum CallError {
-    /// The server says no, or that it failed.
+    /// The server refuses, or failed.
     Problem(Box<ProblemDocument>),
-    /// Anything else, ready to be shown.
+    /// Anything else, ready to display.
     Other(Error),
 }
 
@@ -104,7 +104,7 @@ impl From<Error> for CallError {
 }
 
 impl Success {
-    /// The body as `T`; `what` was asked for ("take the order").
+    /// The body as `T`; `what` was requested ("take the order").
     pub(super) fn json<T: DeserializeOwned>(&self, what: &str, transport: &Transport) -> Result<T> {
         serde_json::from_slice(&self.body)
             .map_err(|error| problem::nonsense(&error.to_string(), what, transport))
@@ -112,10 +112,10 @@ impl Success {
 }
 
 impl Transport {
-    /// Fetches the directory at `url`. A server that is not there (yet) is asked a few times only: who waits for it says
-    /// so between the tries.
+    /// Fetches the directory at `url`. A server that is not reachable (yet) is asked a few times only: a caller that
+    /// waits for it reports that between the tries.
     ///
-    /// `account_place` says where the account is kept.
+    /// `account_place` is the account's path.
     pub(super) async fn open(client: &Client, url: &Url, account_place: String) -> Result<Self, Failed> {
         let place = masked(url);
         let request =
@@ -150,8 +150,8 @@ impl Transport {
         Ok(transport)
     }
 
-    /// A URL that the server sent, as it may be asked: https, on the directory's origin, and a URL as RFC 3986 has it:
-    /// what the URL standard repairs (a blank) would be signed in one form and asked in another.
+    /// Checks that a URL that the server sent may be requested: https, on the directory's origin, and a URL as in RFC
+    /// 3986: what the URL standard repairs (a blank) would be signed in one form and requested in another.
     pub(super) fn check(&self, url: &str) -> Result<Url> {
         let (here, shown) = (&self.url, text::mask_url(url));
         let no_url = |error: anyhow::Error| {
@@ -187,17 +187,17 @@ impl Transport {
         &self.url
     }
 
-    /// Where the account is kept, for messages.
+    /// The account's path, for messages.
     pub(super) fn account_place(&self) -> &str {
         &self.account_place
     }
 
-    /// How far the server's clock is ahead of ours, in seconds, if it said what time it is there. Never "now" (threat T7).
+    /// How far the server's clock is ahead of ours, in seconds, if it gave its time. Never "now" (threat T7).
     pub(super) fn skew(&self) -> Option<i64> {
         self.skew
     }
 
-    /// Where the terms of service are, if there are any.
+    /// The URL of the terms of service, if there are any.
     pub(super) fn terms(&self) -> Option<&str> {
         self.directory.meta.terms_of_service.as_deref()
     }
@@ -207,12 +207,12 @@ impl Transport {
         self.directory.meta.external_account_required
     }
 
-    /// What was remarkable about the last answer.
+    /// Details of the last answer.
     pub(super) fn last(&self) -> Last {
         self.last.get()
     }
 
-    /// From now on it is watched what is sent.
+    /// Starts to watch what is sent.
     pub(super) fn forget(&self) {
         self.sent.set(false);
     }
@@ -227,20 +227,20 @@ impl Transport {
         self.client.env().now()
     }
 
-    /// The time that is left for everything.
+    /// The time left for everything.
     pub(super) fn left(&self) -> Duration {
         self.client.left()
     }
 
-    /// Waits for `pause`; says whether there is time left afterwards.
+    /// Waits for `pause`; returns whether there is time left afterwards.
     pub(super) async fn wait(&self, pause: Duration) -> bool {
         let left = self.left();
         sleep(pause.min(left)).await;
         pause < left
     }
 
-    /// Waits until the server may be asked again: as long as it said, but not without any pause, else for the next of
-    /// `pause`. Says whether there is time left; if the server wants more than that, at once.
+    /// Waits until the server may be asked again: as long as it said, but never without a pause, else for the next of
+    /// `pause`. Returns whether there is time left; immediately if the server wants more than that.
     pub(super) async fn wait_to_ask(&self, pause: &mut Pause) -> bool {
         let wait = at_least(self.last().retry_after.unwrap_or_default(), pause);
         if wait >= self.left() {
@@ -249,7 +249,7 @@ impl Transport {
         self.wait(wait).await
     }
 
-    /// That the time is up before the CA did `what`, and what it says of the time that it needs.
+    /// The error that the time is up before the CA did `what`, with the CA's word on the time that it needs.
     pub(super) fn out_of_time(&self, what: &str) -> Error {
         let error = self.error(Error::unreachable(format!("the CA did not {what} in time")));
         match self.last().retry_after {
@@ -311,7 +311,7 @@ impl Transport {
         }
     }
 
-    /// A nonce that was not used: that of the last answer, else a new one (RFC 8555 section 7.2).
+    /// An unused nonce: that of the last answer, else a new one (RFC 8555 section 7.2).
     async fn nonce(&self) -> Result<String, CallError> {
         if let Some(nonce) = self.nonce.take() {
             return Ok(nonce);
@@ -347,7 +347,7 @@ impl Transport {
                 let error = Error::failed("the ACME server redirects, which the protocol does not allow");
                 Err(error.at(masked(&answer.url)).into())
             }
-            // An answer to HEAD has no document that would say more.
+            // An answer to HEAD has no document with details.
             _ => Err(match problem_of(&answer.body) {
                 Some(problem) => CallError::Problem(Box::new(problem)),
                 None => no_success(&answer).into(),
@@ -361,8 +361,8 @@ fn values(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = String
     headers.get_all(name).iter().filter_map(|value| value.to_str().ok().map(ToOwned::to_owned))
 }
 
-/// A nonce is base64url, and any other is ignored (RFC 8555 section 6.5.1); but one in the other alphabet, or padded, does
-/// no harm.
+/// A nonce is base64url, and any other is ignored (RFC 8555 section 6.5.1); but one in the other alphabet, or padded,
+/// does no harm.
 fn nonce_of(headers: &HeaderMap) -> Option<String> {
     const LONGEST: usize = 1024;
     let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'+' | b'/' | b'=');
@@ -370,7 +370,7 @@ fn nonce_of(headers: &HeaderMap) -> Option<String> {
         .find(|nonce| (1..=LONGEST).contains(&nonce.len()) && nonce.bytes().all(plain))
 }
 
-/// Whether and how often a request is sent again.
+/// Whether and how often to repeat a request.
 #[derive(Clone, Copy)]
 struct Again {
     /// It may reach the server twice.
@@ -379,13 +379,13 @@ struct Again {
     tries: u32,
 }
 
-/// An error of a server that may only not be there yet.
+/// An error of a server that may merely not be up yet.
 fn absent(error: Error) -> Failed {
     Failed { again: error.kind() == ErrorKind::Unreachable, ..error.into() }
 }
 
-/// Sends `request` until there is an answer other than "not now". Where time runs out during a further try, the answer
-/// before it is given: it says more than that the time is up.
+/// Sends `request` until there is an answer other than "not now". If time runs out during a further try, the previous
+/// answer is returned: it is more precise than a timeout.
 async fn send(client: &Client, request: HttpRequest, again: Again) -> Result<FetchAnswer, Broken> {
     let mut pause = Pause::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut tries = 1;
@@ -396,13 +396,13 @@ async fn send(client: &Client, request: HttpRequest, again: Again) -> Result<Fet
                 let worth = broken.error.kind() == ErrorKind::Unreachable && (again.harmless || !broken.sent);
                 (Err(broken), worth.then(|| pause.take()))
             }
-            // A request that a server or its proxy turned away at the door was not worked on. One that a server is
-            // too busy for says when; a limit that ends tomorrow is an answer.
+            // A request that a server or its proxy rejected at once was not processed. A server that is too busy tells
+            // when to return; a limit that ends tomorrow is an answer.
             Ok(answer) => {
                 let wait = match (answer.status, retry_after(&answer.headers, client.env().now())) {
                     (429 | 503, Some(after)) => Some(at_least(after, &mut pause)),
                     (502..=504, _) if again.harmless => Some(pause.take()),
-                    // A limit that says nothing of its end; an ACME server's own word on it is an answer.
+                    // A limit without an end; an ACME server's own word on it is an answer.
                     (429, _) if again.harmless && problem_of(&answer.body).is_none() => Some(pause.take()),
                     _ => None,
                 };
@@ -421,8 +421,8 @@ async fn send(client: &Client, request: HttpRequest, again: Again) -> Result<Fet
     }
 }
 
-/// What a server says of the time to wait, or the next of `pause` where that is none: it is not asked without a break,
-/// whatever it says.
+/// The server's waiting time, or the next of `pause` if there is none: it is not asked without a break, whatever it
+/// says.
 fn at_least(after: Duration, pause: &mut Pause) -> Duration {
     if after < Duration::from_secs(1) { pause.take() } else { after }
 }
@@ -436,14 +436,14 @@ pub(super) fn shorter(url: &str) -> String {
     }
 }
 
-/// An error's body, if it is a problem document (RFC 7807) that says anything.
+/// An error's body, if it is a problem document (RFC 7807) with any content.
 fn problem_of(body: &[u8]) -> Option<ProblemDocument> {
     serde_json::from_slice::<ProblemDocument>(body)
         .ok()
         .filter(|problem| problem.kind.is_some() || problem.detail.is_some())
 }
 
-/// For an answer that is no success and no problem document.
+/// For an answer that is neither a success nor a problem document.
 fn no_success(answer: &FetchAnswer) -> Error {
     let what = format!("`{}` answered with HTTP status {}", authority(&answer.url), answer.status);
     let error = match answer.status {

@@ -1,4 +1,4 @@
-//! Telling the CA that the answers are up, and waiting for its word on each name.
+//! Tells the CA that the answers are published, and waits for its decision on each name.
 //!
 //! The challenge is watched, not only the order: step-ca leaves an order pending whose challenge is lost, and keeps a
 //! challenge pending that it could not reach, until it is asked again. Most others fail a challenge at once, for good.
@@ -15,18 +15,18 @@ use super::transport::Transport;
 use super::{ChallengeType, Report};
 use crate::error::{Error, Result};
 
-/// How a challenge stands.
+/// The status of a challenge.
 enum AuthorizationState {
     Valid,
     /// For good.
     Invalid(Option<ProblemDocument>),
-    /// The CA is at it, or has not looked.
+    /// The CA is validating, or has not begun.
     Working,
-    /// The CA looked in vain, and looks again only if it is asked to.
+    /// The CA's check failed, and it checks again only on request.
     Failed(ProblemDocument),
 }
 
-/// Has every answer validated; the order is ready afterwards.
+/// Has every answer validated; then the order is ready.
 pub(super) async fn validate(
     transport: &Transport,
     order: &mut CurrentOrder<'_>,
@@ -92,7 +92,7 @@ async fn wait_for(
     }
 }
 
-/// Asks the CA to look. What it says at once about an attempt that failed is not final: the challenge's state is.
+/// Asks the CA to check. Its immediate answer about a failed attempt is not final: the challenge's state is.
 async fn tell(
     transport: &Transport,
     order: &CurrentOrder<'_>,
@@ -131,7 +131,7 @@ fn lost(transport: &Transport, answer: &Answer, problem: Option<&ProblemDocument
     transport.error(error.because(anyhow::anyhow!("{reason}"))).hint(advice(answer))
 }
 
-/// What has to be so that the CA gets through.
+/// What is required for the CA to get through.
 fn advice(answer: &Answer) -> String {
     let name = &answer.name;
     match answer.kind {

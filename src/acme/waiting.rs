@@ -1,4 +1,4 @@
-//! What a server says of time: when to ask again, and what time it is there. To and from values only.
+//! A server's times: when to ask again, and its current time. To and from values only.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use reqwest::header::{DATE, HeaderMap};
 use crate::net::date;
 pub(super) use crate::net::retry::retry_after;
 
-/// By how many seconds clocks may differ before it is worth a word: a new certificate that is not valid yet by our clock
-/// is refused here, and CAs date theirs back by a minute or more.
+/// By how many seconds clocks may differ without a warning: a new certificate that is not valid yet by our clock is
+/// refused here, and CAs backdate theirs by a minute or more.
 const LEEWAY: i64 = 60;
 
-/// How many seconds the server's clock is ahead of ours, if it says what time it is.
+/// How many seconds the server's clock is ahead of ours, if it gives its time.
 pub(super) fn skew(headers: &HeaderMap, now: i64) -> Option<i64> {
     Some(date(headers, &DATE)?.saturating_sub(now))
 }
 
-/// Words about clocks that differ too much; `skew` is the server's minus ours. They explain, and nothing is computed from
-/// them (threat T7).
+/// The warning about clocks that differ too much; `skew` is the server's minus ours. It explains, and nothing is
+/// computed from it (threat T7).
 pub(super) fn clock_warning(skew: i64) -> Option<String> {
     (skew.saturating_abs() > LEEWAY).then(|| {
         let apart = shown_duration(Duration::from_secs(skew.unsigned_abs()));
@@ -32,7 +32,7 @@ pub(super) fn clock_warning(skew: i64) -> Option<String> {
     })
 }
 
-/// A waiting time as people say it.
+/// A waiting time in words.
 pub(super) fn shown_duration(time: Duration) -> String {
     match time.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),

@@ -1,6 +1,5 @@
-//! The journal: how to turn back every step of a run that was killed. Written whole before the first step, removed
-//! after the state is recorded. It may come from a hostile image: it is held against the row's table before it is
-//! believed (threat T11).
+//! The journal: how to undo every step of a killed run. Written whole before the first step, removed after the state is
+//! recorded. It may come from a hostile image: it is checked against the row's table before it is used (threat T11).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,14 +23,14 @@ pub(super) const FILE: &str = "journal.json";
 /// Room for the former bundles of a native run.
 const LIMIT: u64 = 256 * 1024 * 1024;
 
-/// Version 1 does not name itself. Version 2: a record says by `via` why its path was ours to change.
+/// Version 1 does not name itself. Version 2: `via` in a record gives the reason why its path was ours to change.
 const FORMAT: Format =
     Format { what: "journal of a killed run", field: Field::Schema, newest: 2, unnamed: Some(1) };
 
-/// How to turn a run back. It is read once and removed: fields that only a newer trustup knows are passed over.
+/// How to undo a run. It is read once and removed: fields that only a newer trustup knows are ignored.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Journal {
-    /// Version of the format: the lowest whose readers get nothing wrong.
+    /// Version of the format: the lowest whose readers interpret the file correctly.
     #[serde(default = "unnamed", skip_serializing_if = "is_unnamed")]
     schema: u64,
     pub(super) row: String,
@@ -41,13 +40,13 @@ pub(super) struct Journal {
     pub(super) watched: Vec<Watched>,
     pub(super) directories: Vec<String>,
     pub(super) leftovers: Vec<String>,
-    /// The state file before this run, as text; `Some(None)` if there was none, `None` in the first journals, which do not
-    /// name it.
+    /// The state file before this run, as text; `Some(None)` if there was none, `None` in the first journals, which do
+    /// not contain it.
     #[serde(default, deserialize_with = "named", skip_serializing_if = "Option::is_none")]
     state: Option<Option<String>>,
 }
 
-/// A field that is there, `null` included.
+/// A field that is present, `null` included.
 fn named<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
@@ -68,14 +67,14 @@ pub(super) struct JournalStep {
     pub(super) record: PathRecord,
 }
 
-/// A path that a native tool may change: what stood there, whole.
+/// A path that a native tool may change: its former node, whole.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Watched {
     pub(super) path: String,
     pub(super) before: Saved,
 }
 
-/// The row that a run works with.
+/// The row of a run.
 fn known_row(id: &str) -> Result<&'static Distro> {
     [false, true]
         .into_iter()
@@ -104,7 +103,7 @@ impl Journal {
         let set = file_set(sysroot, None);
         for step in &plan.steps {
             match step {
-                // A copy is somebody's file, not a store: nobody may name it in a journal.
+                // A copy is a user's file, not a store: no journal may name it.
                 Step::Change(change) if change.is_copy => {}
                 Step::Change(change) => {
                     let Some(after) = Mark::of(&change.to) else { continue };
@@ -119,7 +118,7 @@ impl Journal {
                 Step::Run(run) => {
                     for path in &run.watched {
                         let before = tree::read(sysroot, path)?;
-                        // Neither is the tool's to change: a device, and a directory in the place of a store's file.
+                        // The tool may change neither: a device, nor a directory in place of a store's file.
                         let odd = before == Node::Special
                             || matches!(before, Node::Directory { .. })
                                 && known_row(row)?.updater.owns(path) == Ownership::Foreign;
@@ -142,7 +141,7 @@ impl Journal {
     /// The bytes to write; what [`Journal::load`] would refuse afterwards is refused now (threat T38).
     ///
     /// # Errors
-    /// The journal is too large, or names something that is not trustup's to change.
+    /// The journal is too large, or names something that trustup may not change.
     pub(super) fn to_bytes(&self, sysroot: &Sysroot) -> Result<Vec<u8>> {
         let at = |error: Error| error.at(sysroot.display(&child(sysroot.state_directory(), FILE)));
         let bytes = serde_json::to_vec(self)
@@ -171,7 +170,7 @@ impl Journal {
         if sysroot.lstat(&path)?.is_none() {
             return Ok(false);
         }
-        // What else is wrong with it is said when it is loaded.
+        // Any other problem is reported when it is loaded.
         if let Ok(Some((bytes, _))) = sysroot.read(&path, LIMIT) {
             FORMAT.refuse_newer(&bytes, &sysroot.display(&path))?;
         }
@@ -203,8 +202,8 @@ impl Journal {
         Ok(Some(journal))
     }
 
-    /// Holds every path and mode against the row's table. Answers with the paths that nothing in the tree supports any
-    /// more: they are not turned back.
+    /// Checks every path and mode against the row's table. Returns the paths that nothing in the tree supports any
+    /// more: they are not undone.
     fn check(&self, sysroot: &Sysroot) -> Result<BTreeSet<String>> {
         let row = state::row(&self.row, sysroot).map_err(|unknown| match unknown {
             Some(row) => FORMAT.unknown_value(self.schema, "", &row),
@@ -223,7 +222,7 @@ impl Journal {
         let stores = former.records.keys().chain(former.added.keys());
         let all = steps.chain(watched.iter().map(|(path, record)| (path, record)));
         let unclaimed = state::check_records(sysroot, row, all, stores)?;
-        // Only on `/` does a native tool ever run, and only in these directories.
+        // A native tool runs only on `/`, and only in these directories.
         let tool = row.updater.native().filter(|_| sysroot.is_host());
         let directories = row.updater.native_directories();
         let of_the_tool = tool.map_or(
@@ -247,20 +246,20 @@ impl Journal {
         }
     }
 
-    /// Where the row's anchors go.
+    /// The directory of the row's anchors.
     pub(super) fn anchor_directory(&self, sysroot: &Sysroot) -> Option<&'static str> {
         let row = distro::by_id(&self.row, sysroot.is_private())?;
         row.updater.anchor_directory().map(|directory| directory.path)
     }
 
-    /// The state file to bring back, once everything else is back.
+    /// The state file to restore, once everything else is restored.
     pub(super) fn former_state(&self) -> Option<&[u8]> {
         self.state.as_ref()?.as_ref().map(String::as_bytes)
     }
 }
 
-/// Brings back what a native tool changed: the watched paths, and new names in the directories go. Answers with the
-/// paths that could not be brought back.
+/// Restores what a native tool changed: the watched paths are restored, new names in the directories removed. Returns
+/// the paths that could not be restored.
 pub(super) fn restore_watched(
     sysroot: &Sysroot,
     before: &BTreeMap<String, Node>,

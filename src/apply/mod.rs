@@ -1,8 +1,8 @@
 //! The one executor: lock, journal, atomic steps, undo. Nothing else changes the trust stores of a root file system.
 //!
 //! Every step is a rename or an unlink of the file-set engine, so that a path is the old or the new one at any instant.
-//! Before the first step, the journal says how to turn each of them back; a run that is killed leaves it behind, and the next
-//! run turns everything back before it begins.
+//! Before the first step, the journal records how to undo each of them; a killed run leaves it behind, and the next run
+//! undoes everything before it begins.
 
 mod journal;
 mod recovery;
@@ -32,7 +32,7 @@ pub(crate) use recovery::{BroughtBack, predicted_recovery};
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     sysroot: &'a Sysroot,
-    /// `SOURCE_DATE_EPOCH`: stamps what we write, and the directories that we write into.
+    /// `SOURCE_DATE_EPOCH`: the time of what we write, and of the directories that we write into.
     stamp: Option<i64>,
     own: OwnDirectory,
     done: Vec<CarriedOut<'a>>,
@@ -41,17 +41,17 @@ pub(crate) struct Session<'a> {
     former_state: Option<Vec<u8>>,
     state_replaced: bool,
     tool_timeout: Duration,
-    /// What a native tool said that it does not call a failure.
+    /// Messages of a native tool that did not fail.
     complaints: Vec<String>,
     /// How the native tool ended, if it ran.
     tool: Option<tool::ToolEnd>,
-    /// The path that the kernel refused to write in the last plan, and its reason.
+    /// The path that the kernel refused to write in the last plan, and the reason.
     refused: Option<(String, Errno)>,
-    /// What of a killed run's journal was not believed, for people.
+    /// What in a killed run's journal was not accepted, for people.
     recovery_notes: Vec<String>,
 }
 
-/// What has been carried out, with what it takes to turn it back.
+/// What has been executed, with what is needed to undo it.
 #[derive(Debug)]
 enum CarriedOut<'a> {
     Set(FileSet<'a>),
@@ -59,8 +59,8 @@ enum CarriedOut<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Takes the lock, waiting up to `patience` (a native tool may take `tool_timeout`), and turns back what a killed run left half-done. Says whether it had
-    /// to: then the caller has to look again before it plans.
+    /// Takes the lock, waiting up to `patience` (a native tool may take `tool_timeout`), and undoes what a killed run
+    /// left unfinished. Returns whether it had to: the caller must then inspect the tree again before it plans.
     ///
     /// # Errors
     /// The state directory cannot be made or is not ours; another run holds the lock; a journal that is damaged or
@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
             Some(journal) => {
                 session.own.take_over(sysroot, &journal.made)?;
                 session.recovery_notes = journal.turn_back(sysroot)?;
-                // The killed run may have recorded its state already: journal and state say the same again.
+                // The killed run may have recorded its state already: this makes journal and state agree again.
                 match journal.former_state() {
                     Some(state) => session.own.write(state::FILE, state)?,
                     None => session.own.remove(state::FILE)?,
@@ -111,18 +111,18 @@ impl<'a> Session<'a> {
         Ok((session, recovered))
     }
 
-    /// The path that the kernel refused to write in the plan that failed last, and its reason: for what nobody could
-    /// foresee (a security module, a mount of another namespace).
+    /// The path that the kernel refused to write in the plan that failed last, and the reason: for what cannot be
+    /// foreseen (a security module, a mount of another namespace).
     pub(crate) fn refused(&mut self) -> Option<(String, Errno)> {
         self.refused.take()
     }
 
-    /// What of the journal of a killed run was not believed, for people.
+    /// What in the journal of a killed run was not accepted, for people.
     pub(crate) fn recovery_notes(&mut self) -> Vec<String> {
         std::mem::take(&mut self.recovery_notes)
     }
 
-    /// Carries out the plan. On an error, everything is as before, or the error names the paths that are not.
+    /// Executes the plan. On an error, everything is as before, or the error names the paths that are not.
     pub(crate) fn apply(&mut self, plan: &Plan, row: &str) -> Result<()> {
         let journaled = self.write_journal(plan, row);
         journaled.map_err(|error| self.refused_to_record(error))?;
@@ -163,14 +163,14 @@ impl<'a> Session<'a> {
         })
     }
 
-    /// Notes that it is our own directory that cannot be written.
+    /// Notes that the directory that cannot be written is our own.
     fn refused_to_record(&mut self, error: Error) -> Error {
         let own = self.sysroot.state_directory().to_owned();
         self.refused = refusal(&error).map(|why| (own, why));
         error
     }
 
-    /// Brings the entries of every directory that was changed to disk.
+    /// Writes the entries of every changed directory to disk.
     fn sync(&self) -> Result<()> {
         self.done.iter().try_for_each(|done| match done {
             CarriedOut::Set(set) => set.sync(),
@@ -183,7 +183,7 @@ impl<'a> Session<'a> {
         self.own.write(journal::FILE, &journal.to_bytes(self.sysroot)?)
     }
 
-    /// Turns back every step done so far. The error comes back, with the paths that are still changed.
+    /// Undoes every step done so far. Returns the error, with the paths that are still changed.
     pub(crate) fn undo(&mut self, error: Error) -> Error {
         let mut changed = Vec::new();
         let ran = self.done.iter().any(|done| matches!(done, CarriedOut::Run { .. }));
@@ -210,14 +210,14 @@ impl<'a> Session<'a> {
             }
         }
         if changed.is_empty() {
-            // The journal has nothing left to turn back.
+            // The journal has nothing left to undo.
             let _ = self.own.remove(journal::FILE);
             return error;
         }
         error.with_changed(changed).hint("the journal is kept: the next run tries again to undo this")
     }
 
-    /// Records `state` and forgets the journal: the run is complete. An empty state takes everything of ours away.
+    /// Records `state` and removes the journal: the run is complete. An empty state removes everything of ours.
     ///
     /// # Errors
     /// It cannot be written, or trustup would not accept it afterwards (threat T38).
@@ -247,7 +247,7 @@ impl<'a> Session<'a> {
         self.stamp_directories()
     }
 
-    /// With `SOURCE_DATE_EPOCH`, the directories that we wrote into get that time too: image layers hold it.
+    /// With `SOURCE_DATE_EPOCH`, the directories that we wrote into get that time too: image layers record it.
     fn stamp_directories(&mut self) -> Result<()> {
         let Some(seconds) = self.stamp else { return Ok(()) };
         let mut watched = BTreeSet::new();
@@ -266,7 +266,7 @@ impl<'a> Session<'a> {
     }
 }
 
-/// Why there is no session, with the way out.
+/// Why there is no session, with a hint.
 fn unavailable(sysroot: &Sysroot, why: Unavailable) -> Error {
     let place = sysroot.display(sysroot.state_directory());
     match why {
@@ -291,7 +291,7 @@ fn unavailable(sysroot: &Sysroot, why: Unavailable) -> Error {
     }
 }
 
-/// The reason of a refused write, if `error` is one that other paths need not have: a read-only file system, a missing
+/// The reason of a refused write, if `error` is one that other paths may not have: a read-only file system, a missing
 /// permission, a mount point, a file in use.
 pub(crate) fn refusal(error: &Error) -> Option<Errno> {
     let errno = *error.cause::<Errno>()?;
@@ -304,7 +304,7 @@ pub(crate) fn was_killed(sysroot: &Sysroot) -> Result<bool> {
 }
 
 /// Whether a killed run left anything behind that the current user can remove: a journal, what it staged in our own
-/// directory, or a lock that nobody holds.
+/// directory, or a lock that no process holds.
 pub(crate) fn left_behind(sysroot: &Sysroot) -> Result<bool> {
     let own = sysroot.state_directory();
     Ok(was_killed(sysroot)?

@@ -1,7 +1,7 @@
-//! What the journal of a killed run brings back. A hostile image may ship one (threat T34), so it is believed only as
-//! far as it is plausible: a root comes back only if the journal's own former state records it, no mode and no owner
-//! gives more than now, and a new name goes only if it leads to what the run put in. What a program of the
-//! distribution changed since is left as that program made it.
+//! What the journal of a killed run restores. A hostile image may ship one (threat T34), so it is accepted only as far
+//! as it is plausible: a root is restored only if the journal's own former state records it, no mode and no owner gives
+//! more than now, and a new name is removed only if it leads to what the run installed. What a program of the
+//! distribution has changed since stays as that program made it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,10 +22,10 @@ use crate::trust::plausible::{self, Plausibility};
 use crate::trust::updater::rehash;
 use crate::trust::view::View;
 
-/// What Alpine's program calls the bundle while it writes it, before six random characters.
+/// Alpine's program's name for the bundle while it writes it, before six random characters.
 const ALPINES: &str = "bundle";
 
-/// A root that the journal of a killed run brings back to a file.
+/// A root that the journal of a killed run restores in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BroughtBack {
     /// SHA-256 of the DER.
@@ -36,8 +36,8 @@ pub(crate) struct BroughtBack {
     pub(crate) path: String,
 }
 
-/// The state before the killed run, and the roots that come back when it is turned back; `None` if no run was killed.
-/// Changes nothing.
+/// The state before the killed run, and the roots that undoing it restores; `None` if no run was killed. Changes
+/// nothing.
 ///
 /// # Errors
 /// The journal is damaged or forged.
@@ -56,21 +56,21 @@ pub(crate) fn predicted_recovery(sysroot: &Sysroot) -> Result<Option<(State, Vec
     Ok(Some((recovery.former, back)))
 }
 
-/// What is to be turned back, decided before anything changes.
+/// What to undo, decided before anything changes.
 struct Recovery<'a> {
-    /// The tree as the killed run left it, and without the roots that it put in.
+    /// The tree as the killed run left it, and without the roots that it installed.
     view: View<'a>,
     /// The state before that run.
     former: State,
-    /// The roots that it put in.
+    /// The roots that it installed.
     introduced: BTreeSet<Fingerprint>,
     /// Their anchor files.
     files: BTreeSet<String>,
-    /// What comes back at the paths of steps, in the order of the steps.
+    /// The nodes to restore at the paths of steps, in the order of the steps.
     steps: Vec<(String, Node)>,
-    /// The same of what the distribution's own program may have changed.
+    /// The same for what the distribution's own program may have changed.
     watched: Vec<(String, Node)>,
-    /// What is not believed, for people.
+    /// What is not accepted, for people.
     notes: Vec<String>,
 }
 
@@ -100,7 +100,7 @@ impl<'a> Recovery<'a> {
         };
         for step in &journal.steps {
             let actual = recovery.view.actual(&step.path)?;
-            // What somebody else changed since stays.
+            // What others have changed since stays.
             if step.record.after.matches(&actual)
                 && let Some(before) = step.record.before.restore(&actual)
             {
@@ -112,8 +112,8 @@ impl<'a> Recovery<'a> {
         Ok(recovery)
     }
 
-    /// What the distribution's own program may have changed: as it was, unless the vendor's files changed since. Then what
-    /// was made of them is right, but for what the killed run put in.
+    /// What the distribution's own program may have changed: restored, unless the vendor's files changed since. Then
+    /// its outputs are right, except for what the killed run installed.
     fn watch(&mut self, journal: &Journal, recorded: &BTreeSet<Fingerprint>) -> Result<()> {
         let mut changed = false;
         for watched in &journal.watched {
@@ -138,7 +138,7 @@ impl<'a> Recovery<'a> {
         Ok(())
     }
 
-    /// `before` as far as it is plausible; else what is there, without what the killed run put in.
+    /// `before` as far as it is plausible; else the current node, without what the killed run installed.
     fn believed(&mut self, path: &str, before: Node, recorded: &BTreeSet<Fingerprint>) -> Result<Node> {
         Ok(match plausible::judge(&self.view, path, before, recorded)? {
             Plausibility::Believed(node, _) => node,
@@ -161,7 +161,7 @@ impl<'a> Recovery<'a> {
     }
 
     /// Whether a new file is one that the distribution's program was writing: named after an output, of a form that no
-    /// program reads, and with nothing in it that the outputs or the killed run did not have.
+    /// program reads, and with no roots that the outputs or the killed run did not have.
     fn is_temporary(&self, name: &str, roots: &BTreeSet<Fingerprint>) -> Result<bool> {
         let is_read = rehash::is_candidate(name) || rehash::parse_name(name).is_some();
         let mut held = self.introduced.clone();
@@ -175,9 +175,9 @@ impl<'a> Recovery<'a> {
         Ok(!is_read && is_named && roots.is_subset(&held))
     }
 
-    /// The names that the distribution's program made of what the killed run put in: links that lead to those files, or
-    /// nowhere, and files with nothing but those roots. Only these go: the journal cannot know the new names, and somebody else may
-    /// have made others (threat T34).
+    /// The names that the distribution's program made from what the killed run installed: links that lead to those
+    /// files, or dangle, and files with nothing but those roots. Only these are removed: the journal cannot know the
+    /// new names, and another program may have made others (threat T34).
     fn new_names(&self, directories: &[String]) -> Result<Vec<(String, String)>> {
         let listed: BTreeSet<String> =
             self.watched.iter().map(|(path, _)| self.view.location(path)).collect::<Result<_>>()?;
@@ -219,8 +219,8 @@ impl<'a> Recovery<'a> {
     }
 }
 
-/// The roots that the killed run put in, and their anchor files: what its steps made where nothing was, and what is not
-/// of an earlier run.
+/// The roots that the killed run installed, and their anchor files: what its steps made where nothing was, and what did
+/// not come from an earlier run.
 fn introduced(
     sysroot: &Sysroot,
     journal: &Journal,
@@ -247,8 +247,8 @@ fn introduced(
 }
 
 impl Journal {
-    /// Brings every path back to what it was before the killed run, as far as the journal is plausible; a path that
-    /// somebody else changed since stays. Answers with what is not believed, for people.
+    /// Restores every path to its state before the killed run, as far as the journal is plausible; a path that others
+    /// have changed since stays. Returns what is not accepted, for people.
     pub(super) fn turn_back(&self, sysroot: &Sysroot) -> Result<Vec<String>> {
         let recovery = Recovery::new(sysroot, self)?;
         let mut failed = Vec::new();
@@ -258,7 +258,7 @@ impl Journal {
                 failed.push(sysroot.display(&path));
             }
         }
-        // The program's own temporary files, by the table of programs.
+        // The program's own temporary files, from the table of programs.
         for path in &self.leftovers {
             let removed = || -> Result<()> {
                 match sysroot.lstat(path)?.map(|meta| meta.kind) {

@@ -1,4 +1,4 @@
-//! The one step that is a program of somebody else: run, listened to, and judged when the run fails.
+//! The one step that runs an external program: its output is read, and judged if the run fails.
 
 use super::{CarriedOut, Session};
 use crate::error::Result;
@@ -16,7 +16,7 @@ const PROBE_FILE: &str = "probe.pem";
 /// How the tool ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ToolEnd {
-    /// It says that all is well.
+    /// It reports success.
     Well,
     /// It failed.
     Failed {
@@ -26,15 +26,15 @@ pub(super) enum ToolEnd {
 }
 
 impl Session<'_> {
-    /// What a native tool said that it does not call a failure.
+    /// Messages of a native tool that did not fail.
     pub(crate) fn complaints(&mut self) -> Vec<String> {
         std::mem::take(&mut self.complaints)
     }
 
-    /// Whether a run that was turned back failed because the native tool does not work here, so that the built-in updater
-    /// may do better: it left out or lost what it should have kept, a program of it crashed, or the `openssl` that it runs
-    /// makes no hash link (a cross build under an emulator). `pem` is a certificate to see that with. A tool that
-    /// says why it failed while its programs work has its reason, which is an error.
+    /// Whether a run that was undone failed because the native tool does not work here, so that the built-in updater
+    /// may do better: it omitted or lost what it should have kept, a program of it crashed, or the `openssl` that it
+    /// runs makes no hash link (a cross build under an emulator). `pem` is a certificate to test that with. If a tool
+    /// reports why it failed while its programs work, that reason is an error.
     pub(crate) fn tool_is_at_fault(&self, uses_openssl: bool, pem: &str) -> bool {
         match self.tool {
             None => false,
@@ -78,7 +78,7 @@ impl Session<'_> {
             .filter(|line| ["E: ", "W: ", "Warning!", "p11-kit: "].iter().any(|mark| line.starts_with(mark)));
         for line in complaints {
             let complaint = format!("`{}` says: {}", run.program, text::escape(line));
-            // p11-kit says the same at every extraction.
+            // p11-kit repeats it at every extraction.
             if !self.complaints.contains(&complaint) {
                 self.complaints.push(complaint);
             }
@@ -86,7 +86,7 @@ impl Session<'_> {
         self.stamp_what_the_tool_wrote()
     }
 
-    /// With `SOURCE_DATE_EPOCH`, what the tool made gets that time: it dates no file by the variable.
+    /// With `SOURCE_DATE_EPOCH`, what the tool made gets that time: the tool ignores the variable.
     fn stamp_what_the_tool_wrote(&self) -> Result<()> {
         let (Some(seconds), Some(CarriedOut::Run { before, directories })) = (self.stamp, self.done.last())
         else {

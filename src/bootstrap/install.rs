@@ -1,4 +1,4 @@
-//! What bootstrap does with the roots that came: the goal for the system's stores and, where those cannot be written, for
+//! What bootstrap does with the acquired roots: the goal for the system's stores and, if those cannot be written, for
 //! the private one.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,7 +30,7 @@ pub(crate) struct Done {
 }
 
 impl Done {
-    /// An error that came after the work was done names what is changed.
+    /// An error that came after the work was done names the changed paths.
     pub(crate) fn blame(&self, error: Error) -> Error {
         let outcomes = self.system.iter().chain(&self.private);
         outcomes.fold(error, |error, outcome| outcome.blame(error, self.changed && outcome.changed))
@@ -46,13 +46,13 @@ impl Done {
         system.chain(self.private.iter().flat_map(|outcome| outcome.outputs.clone())).collect()
     }
 
-    /// What cannot be written of the system.
+    /// What cannot be written in the system.
     pub(crate) fn unwritable(&self) -> &[Skipped] {
         self.system.as_ref().map_or(&[], |system| &system.unwritable)
     }
 }
 
-/// The system's stores; where they cannot be written, or if that is what is asked for, the private one.
+/// The system's stores; the private one if they cannot be written, or if it is what was asked for.
 pub(crate) fn install(
     trees: &mut Trees,
     options: ReconcileOptions,
@@ -66,7 +66,7 @@ pub(crate) fn install(
         let must_write = request.require_system || request.strict;
         let no_place = trees.system.is_host() && !trees.can_be_private();
         if must_write || no_place || trees.records_privately() {
-            // Nothing is written before it is clear that it can be.
+            // Nothing is written before it is clear that everything can be.
             let preview = reconcile(&trees.system, ReconcileOptions { dry_run: true, ..options }, goal)?;
             if must_write && !preview.unwritable.is_empty() {
                 return Err(cannot_write(&preview.unwritable, request, trees.system.is_host()));
@@ -75,14 +75,14 @@ pub(crate) fn install(
                 trees.make_private(options.stamp)?;
             }
             if trees.records_privately() && preview.steps.is_empty() && trees.private.is_none() {
-                // Every store is as it should be: that is worth no directory of our own.
+                // Every store is already correct: a directory of our own is not worth making.
                 system = Some(Outcome { changed: false, ..preview });
             } else if preview.changed && trees.records_privately() && !options.dry_run {
                 trees.make_private(options.stamp)?;
             }
         }
         if system.is_none() {
-            // What the kernel refuses only when it is written fails the run, too, if everything must be written.
+            // A write that the kernel refuses only at that moment fails the run, too, if everything must be written.
             let options =
                 ReconcileOptions { leave_unwritable: options.leave_unwritable && !must_write, ..options };
             system = Some(reconcile(&trees.system, options, goal)?);
@@ -90,7 +90,7 @@ pub(crate) fn install(
     }
     let place = trees.private_path().unwrap_or_default().to_owned();
     let mut done = Done { system, private: None, place, changed: false };
-    // Who has a private store keeps using it: it is brought up to date with the system.
+    // Users who have a private store keep using it: it is brought up to date with the system.
     let has_one = trees.private.as_ref().map(State::load).transpose()?.is_some_and(|state| !state.is_empty());
     let needs_one = trees.system.is_host() && !done.unwritable().is_empty();
     if request.stores.contains(&Store::Private) || has_one || needs_one {
@@ -102,7 +102,7 @@ pub(crate) fn install(
     Ok(done)
 }
 
-/// The error of `--require-system` and `--strict`: every path that cannot be written, and what to do about each.
+/// The error of `--require-system` and `--strict`: every path that cannot be written, with a hint for each.
 fn cannot_write(unwritable: &[Skipped], request: &TrustRequest, is_host: bool) -> Error {
     let each = |skipped: &Skipped| format!("`{}`: {}", text::escape(&skipped.path), skipped.why);
     let option = if request.require_system { "--require-system" } else { "--strict" };
@@ -153,7 +153,7 @@ fn install_privately(
     Ok(reconcile(Target { sysroot, beneath: &beneath }, options, goal)?.displayed(sysroot))
 }
 
-/// What would become of a private store that is not there yet: there is no tree to make a plan for.
+/// The preview of a private store that does not exist yet: there is no tree to make a plan for.
 fn preview_private_store(trees: &Trees, acquired: &Acquired) -> Outcome {
     let path = trees.private_path().unwrap_or_default().to_owned();
     let reason =
@@ -187,8 +187,8 @@ fn preview_private_store(trees: &Trees, acquired: &Acquired) -> Outcome {
     }
 }
 
-/// What an earlier run, or the image, brought already: a pin found there needs no request, since the pin is the
-/// hash of the certificate wherever it comes from.
+/// What an earlier run, or the image, brought already: a pin found there needs no request, since the pin is the hash of
+/// the certificate wherever it comes from.
 pub(crate) fn known(trees: &Trees) -> Result<Known> {
     let mut known = Known::default();
     for sysroot in trees.all() {
@@ -210,8 +210,8 @@ pub(crate) fn known(trees: &Trees) -> Result<Known> {
     Ok(known)
 }
 
-/// The roots that this run was asked for: what a fingerprint names, and what a source gave now. What an earlier run
-/// recorded of a source that cannot be reached was asked for then, or is forged (threat T33).
+/// The roots that this run was asked for: those that a fingerprint names, and those that a source gave now. What an
+/// earlier run recorded of an unreachable source was asked for then, or is forged (threat T33).
 fn asked(request: &TrustRequest, acquired: &Acquired) -> BTreeSet<Fingerprint> {
     let gave = |fingerprint: &Fingerprint| {
         let mut reports = acquired.sources.iter();
@@ -226,8 +226,8 @@ fn asked(request: &TrustRequest, acquired: &Acquired) -> BTreeSet<Fingerprint> {
     asked
 }
 
-/// Gives what an older version recorded under a source's former name its name of today. Two sources may have had that
-/// name: the one is meant that still gives something of it.
+/// Renames a source that an older version recorded under a former name. If two sources had that name, the one that
+/// still gives some of its roots is meant.
 fn rename_source(
     report: &SourceReport,
     sources: &mut BTreeMap<String, StoredSource>,
@@ -253,7 +253,7 @@ fn rename_source(
     }
 }
 
-/// What is to be trusted afterwards: all that was, but for what its bundle no longer holds, and what came now.
+/// What must be trusted afterwards: all that was, except what its bundle no longer holds, and the new roots.
 fn goal(state: &State, view: &View, request: &TrustRequest, acquired: &Acquired) -> Result<Goal> {
     // A private store is a system of its own.
     let to_system = request.wants(Store::System) || view.sysroot().is_private();
@@ -317,7 +317,7 @@ fn goal(state: &State, view: &View, request: &TrustRequest, acquired: &Acquired)
         }
     }
     anchors.retain(|anchor| !anchor.sources.is_empty());
-    // A name that is given again passes to the new certificate.
+    // A reused name passes to the new certificate.
     if let (Some(name), Some(came)) = (request.anchor_name.as_deref(), acquired.anchors.first()) {
         let fingerprint = came.certificate.fingerprint();
         anchors.retain(|anchor| anchor.name != name || anchor.fingerprint == fingerprint);

@@ -1,5 +1,5 @@
-//! Bootstrap below the command line: from settings to what is asked for ([`request`]), the trees that it is about
-//! ([`trees`]), the stores beside the system's ([`selection`]), and the goal that is reconciled ([`install`]).
+//! Bootstrap below the command line: from settings to the request ([`request`]), the trees that it covers ([`trees`]),
+//! the stores beside the system's ([`selection`]), and the goal that is reconciled ([`install`]).
 
 pub(crate) mod install;
 pub(crate) mod request;

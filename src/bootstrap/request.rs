@@ -1,5 +1,5 @@
-//! What is to be trusted and where, from settings. All that can be refused without looking at this machine is refused here,
-//! so `config check` sees it too.
+//! What to trust and where, from settings. All that can be refused without inspecting this machine is refused here, so
+//! `config check` sees it too.
 
 use std::path::Path;
 
@@ -19,14 +19,14 @@ use crate::source::{Acquired, Source, SourceRequest};
 use crate::trust::facts::UpdaterChoice;
 use crate::trust::stores::StorePolicy;
 
-/// What bootstrap is asked for.
+/// The request to bootstrap.
 #[derive(Clone, Debug)]
 pub(crate) struct TrustRequest {
     /// Where certificates come from, and what pins them; no source with `--repair` alone.
     pub(crate) sources: SourceRequest,
     /// The name of the anchor file, without extension.
     pub(crate) anchor_name: Option<String>,
-    /// The stores that are named; all that are there, if none is.
+    /// The named stores; if none is named, all that exist.
     pub(crate) stores: Vec<Store>,
     /// A store that cannot be changed is an error.
     pub(crate) strict: bool,
@@ -51,7 +51,7 @@ pub(crate) struct TrustRequest {
 /// # Errors
 /// The file cannot be read, or `[ca]` or `[trust]` is wrong.
 pub(crate) fn settings(above: &Settings, env: &Env) -> Result<Settings> {
-    // What this machine is to trust says nothing of a root file system that lies on it.
+    // What this machine should trust does not apply to a root file system that is stored on it.
     if above.root() != Path::new("/") && !above.has(&CONFIG) {
         return Ok(above.clone());
     }
@@ -72,17 +72,17 @@ pub(crate) fn with_file(settings: &Settings, file: Option<&ConfigFile>) -> Setti
     all
 }
 
-/// Whether these settings say where certificates come from, or pin them.
+/// Whether these settings name or pin a source of certificates.
 pub(crate) fn names_sources(settings: &Settings) -> bool {
     let mut rows = crate::settings::rows::ALL.iter();
     rows.any(|row| row.spec().group.names_sources() && settings.has(*row))
 }
 
 impl TrustRequest {
-    /// What these settings ask for.
+    /// The request in these settings.
     ///
     /// # Errors
-    /// Usage errors, each naming the option, variable or key that is wrong.
+    /// Usage errors, each naming the wrong option, variable or key.
     pub(crate) fn from_settings(settings: &Settings) -> Result<Self> {
         let mut request = TrustRequest::without_sources(settings)?;
         let sources = sources(settings)?;
@@ -93,7 +93,7 @@ impl TrustRequest {
         Ok(request)
     }
 
-    /// All but where certificates come from, for a file that leaves that to somebody else.
+    /// Everything but the sources of certificates, for a file that leaves those to other settings.
     ///
     /// # Errors
     /// As [`TrustRequest::from_settings`].
@@ -102,7 +102,7 @@ impl TrustRequest {
             None => (None, false),
             Some(path) => match CA_OUT_OPTION.parse(path)? {
                 OutputTarget::Standard => (None, true),
-                // A path that is not absolute is refused where the plan is made.
+                // A path that is not absolute is refused when the plan is made.
                 OutputTarget::File(_) => (path.to_str().map(ToOwned::to_owned), false),
             },
         };
@@ -150,7 +150,7 @@ impl TrustRequest {
             .hint("omit `--name`: then each name is made from subject and fingerprint"))
     }
 
-    /// Whether this store is to be written; all that are there, if none is named.
+    /// Whether this store must be written; if none is named, all that exist.
     pub(crate) fn wants(&self, store: Store) -> bool {
         match store {
             Store::System | Store::Java | Store::Nss if self.stores.is_empty() => true,
@@ -158,7 +158,7 @@ impl TrustRequest {
         }
     }
 
-    /// What is wanted of keystores and databases.
+    /// The policies for keystores and databases.
     pub(crate) fn wishes(&self) -> (StorePolicy, StorePolicy) {
         let wish = |store| match self.wants(store) {
             false => StorePolicy::No,
@@ -168,13 +168,13 @@ impl TrustRequest {
         (wish(Store::Java), wish(Store::Nss))
     }
 
-    /// Whether nothing is to be fetched or read: what is trusted stays as it is, and the stores are repaired.
+    /// Whether nothing has to be fetched or read: what is trusted stays as it is, and the stores are repaired.
     pub(crate) fn is_only_repair(&self) -> bool {
         let sources = &self.sources;
         self.repair && sources.sources.is_empty() && sources.pins.is_empty() && sources.ca_url_pin.is_none()
     }
 
-    /// Whether every source is a file, which is read in any case: what is installed already does not matter then.
+    /// Whether every source is a file, which is read in any case: what is installed already is then irrelevant.
     pub(crate) fn is_of_files(&self) -> bool {
         self.sources.sources.iter().all(|source| matches!(source, Source::File { .. }))
     }
@@ -192,7 +192,7 @@ fn check_name(settings: &Settings, request: &TrustRequest) -> Result<()> {
     Err(settings.blame(&NAME, error))
 }
 
-/// `none` excludes every other store, and what belongs to a store needs it.
+/// `none` excludes every other store, and options of a store need that store.
 fn check_stores(settings: &Settings, request: &TrustRequest) -> Result<()> {
     let refused =
         |row: &dyn Row, what: &str, hint: &str| Err(settings.blame(row, Error::usage(what).hint(hint)));
@@ -254,7 +254,7 @@ fn sources(settings: &Settings) -> Result<Vec<Source>> {
     let mut sources: Vec<Source> = Vec::new();
     sources.extend(settings.all(&CA_FILE).iter().map(|path| Source::File { path: path.clone() }));
     match (settings.get(&CA_ROOT), settings.get(&CA_URL)) {
-        // The file is the root: nothing is fetched but the CA's other roots.
+        // The file is the root: only the CA's other roots are fetched.
         (Some(root), _) if !all_roots => sources.push(Source::File { path: root.clone() }),
         (_, Some(url)) => {
             sources.push(Source::StepCa { url: url.clone(), all_roots, from_ca_url: false });
@@ -272,15 +272,15 @@ fn sources(settings: &Settings) -> Result<Vec<Source>> {
     if let Some(value) = settings.get(&PUBLISHED_CA_URL) {
         sources.push(Source::from_ca_url(value, all_roots)?);
     }
-    // Of two bundles the pin is that of the option it belongs to.
+    // Of two bundles the pin belongs to the one named by its option.
     if let Some(url) = settings.get(&PUBLISHED_BUNDLE_URL) {
         sources.push(Source::Bundle { url: url.clone(), sha256: sha256.filter(|_| bundle_url.is_none()) });
     }
     Ok(sources)
 }
 
-/// An option that needs a source has one. A variable alone is there for every run of an image; a pin must never pin nothing
-/// (threat T1).
+/// An option that needs a source must have one. A variable alone is set for every run of an image; a pin must never pin
+/// nothing (threat T1).
 fn check_sources(settings: &Settings) -> Result<()> {
     let of_file = |row: &dyn Row| matches!(settings.origin(row), Some(Origin::File { .. }));
     let refused = |row: &dyn Row, what: &str, of_others: &str, in_file: &str| {
@@ -318,15 +318,15 @@ fn check_sources(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// What `config check` says of `[ca]` and `[trust]`: what bootstrap would refuse in this environment. The second is whether
-/// that is an error of the file: `[ca]` alone may be for `enroll`, which knows roots that an earlier bootstrap recorded.
+/// What `config check` reports on `[ca]` and `[trust]`: what bootstrap would refuse in this environment. The second:
+/// whether that is the file's error: `[ca]` alone may be for `enroll`, which knows roots of an earlier bootstrap.
 ///
 /// `settings` are the environment's, with the file below them.
 pub(crate) fn check(settings: &Settings, file: &ConfigFile) -> Option<(Error, bool)> {
     let names_any = names_sources(settings);
     let asked = match names_any || settings.is(&ALL_ROOTS) {
         true => TrustRequest::from_settings(settings),
-        // The sources come from the command line: what belongs to stores is wrong in any case.
+        // The sources come from the command line: errors in store options are errors in any case.
         false => TrustRequest::without_sources(settings),
     };
     let error = asked.err()?;

@@ -1,4 +1,4 @@
-//! Which of Java's keystores and NSS databases are looked at, and what opens them; the same in every command.
+//! Which of Java's keystores and NSS databases are inspected, and with which passwords; the same in every command.
 
 use std::path::PathBuf;
 
@@ -14,10 +14,10 @@ use crate::settings::rows::{
 use crate::settings::{Opt, Settings};
 use crate::trust::stores::{self, Selection, StorePolicy};
 
-/// A password is a line.
+/// A password is one line.
 const LIMIT: u64 = 64 * 1024;
 
-/// Stores of earlier runs alone, and what opens them.
+/// Only stores of earlier runs, and the passwords that open them.
 ///
 /// # Errors
 /// A password file that cannot be read.
@@ -37,7 +37,7 @@ pub(crate) fn of_earlier_runs(settings: &Settings) -> Result<Selection> {
     Ok(Selection { java_password, nss_password, ..Selection::default() })
 }
 
-/// What the pipeline is asked for.
+/// The selection for the pipeline.
 ///
 /// # Errors
 /// A password file that cannot be read, an unknown user, a path that is not absolute.

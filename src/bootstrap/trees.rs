@@ -19,13 +19,13 @@ use crate::trust::facts::Facts;
 use crate::trust::updater::OutputKind;
 use crate::trust::view::{BaseTrust, View};
 
-/// The root file system, and where the private store is.
+/// The root file system, and the location of the private store.
 pub(crate) struct Trees {
     /// The root file system.
     pub(crate) system: Sysroot,
     /// The private store, if there is one.
     pub(crate) private: Option<Sysroot>,
-    /// The private store's place, there or not.
+    /// The location of the private store, whether it exists or not.
     place: Option<StoreLocation>,
     /// Why there is none.
     unfit: Option<Error>,
@@ -34,8 +34,8 @@ pub(crate) struct Trees {
 }
 
 impl Trees {
-    /// Opens the root file system and finds the private store. Users other than root keep what they did to the
-    /// system in there (threat T11), as does root where the system's own place for it is read-only.
+    /// Opens the root file system and finds the private store. Users other than root record there what they did to the
+    /// system (threat T11), as does root if the system's own state directory is read-only.
     ///
     /// # Errors
     /// There is no such root file system; another user could have written the private store.
@@ -55,7 +55,7 @@ impl Trees {
         let is_root = crate::privilege::is_root();
         let (place, unfit) = match private_store::find(env, given) {
             Ok(place) => (Some(place), None),
-            // For root a planted directory matters only where it is needed.
+            // For root a planted directory matters only if it is needed.
             Err(error) if is_root && given.is_none() => (None, Some(error)),
             Err(error) => return Err(error),
         };
@@ -70,20 +70,20 @@ impl Trees {
         Ok(Trees { system, private, place, unfit, java_home })
     }
 
-    /// Where the private store is, there or not.
+    /// The path of the private store, whether it exists or not.
     pub(crate) fn private_path(&self) -> Option<&str> {
         self.place.as_ref().map(StoreLocation::path)
     }
 
-    /// Whether there is a private store, or a place for one.
+    /// Whether there is a private store, or a location for one.
     pub(crate) fn can_be_private(&self) -> bool {
         self.place.as_ref().is_some_and(StoreLocation::is_usable)
     }
 
-    /// The private store; its directory is made if it is not there.
+    /// The private store; its directory is made if it does not exist.
     ///
     /// # Errors
-    /// There is no safe place for it.
+    /// There is no safe location for it.
     pub(crate) fn make_private(&mut self, stamp: Option<i64>) -> Result<&Sysroot> {
         let Some(place) = &mut self.place else {
             return Err(self.unfit.take().unwrap_or_else(|| Error::unsupported("there is no private store")));
@@ -95,24 +95,24 @@ impl Trees {
         }
     }
 
-    /// Whether what we do to the system is recorded in the private directory, which has to be there first.
+    /// Whether our changes to the system are recorded in the private directory, which has to exist first.
     pub(crate) fn records_privately(&self) -> bool {
         self.place.as_ref().is_some_and(|place| self.system.state_directory() == place.system_state())
     }
 
-    /// Takes the private directory away if nothing is left in it.
+    /// Removes the private directory if nothing is left in it.
     pub(crate) fn tidy(&mut self, stamp: Option<i64>) -> Result<()> {
         self.place.as_mut().map_or(Ok(()), |place| place.tidy(stamp))
     }
 
-    /// What a private store above the system is made of: the roots that its first bundle that is there holds now, and
-    /// those of its Java.
+    /// What a private store above the system is made of: the roots in the system's first existing bundle, and those of
+    /// its Java.
     pub(crate) fn beneath(&self) -> Result<BaseTrust> {
         let state = State::load(&self.system)?;
         let view = View::new(&self.system, state.ours())?;
         let facts = Facts::gather(&view)?;
         let servers = Some(Purpose::ServerAuth);
-        // The first one may be yet to be made.
+        // The first one may not exist yet.
         let mut bundles = facts.outputs.iter().filter(|output| output.kind == OutputKind::Bundle);
         let first = bundles
             .find_map(|output| view.actual_certificates(&output.path).filter(|_| output.purpose == servers));
@@ -120,7 +120,7 @@ impl Trees {
     }
 
     /// The roots of the keystore that Java on the system reads: that of the caller's JAVA_HOME, else the first; none if
-    /// it cannot be read. `None` where there is no Java.
+    /// it cannot be read. `None` without Java.
     fn java_roots(&self) -> Option<Vec<Certificate>> {
         let search = keystore::find::find(&self.system, self.java_home.as_slice());
         if search.found.is_empty() && search.missing.is_empty() {
@@ -155,8 +155,8 @@ impl Trees {
         Ok(())
     }
 
-    /// What bootstrap recorded of CAs, as far as the current user may read it; with `--require-pin` none of it counts by
-    /// itself.
+    /// What bootstrap recorded of CAs, as far as the current user may read it; with `--require-pin` none of it counts
+    /// by itself.
     ///
     /// # Errors
     /// A state file that is damaged.
@@ -170,7 +170,7 @@ impl Trees {
         Ok(recorded)
     }
 
-    /// Every tree that may have something of ours.
+    /// Every tree that may contain something of ours.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Sysroot> {
         std::iter::once(&self.system).chain(&self.private)
     }

@@ -1,12 +1,12 @@
-//! Certificates as PEM blocks of files that are there already, OpenSSL's TRUSTED CERTIFICATE blocks among them. Nothing
-//! here decides what may become an anchor; [`super::input`] does.
+//! Certificates as PEM blocks of existing files, OpenSSL's TRUSTED CERTIFICATE blocks among them. Nothing here decides
+//! what may become an anchor; [`super::input`] does.
 
 use super::{Certificate, cert_aux, der, pem};
 use crate::fingerprint::Fingerprint;
 
 impl Certificate {
-    /// The certificates in a file, PEM or DER, that can be made out, whether a program reads them or not; what cannot be
-    /// parsed is omitted. What programs find there is for [`super::readers`] to say.
+    /// The readable certificates in a file, PEM or DER, whether a program reads them or not; what cannot be parsed is
+    /// omitted. [`super::readers`] decides what programs find there.
     pub(crate) fn all_in(content: &[u8]) -> Vec<Certificate> {
         let blocks = pem::blocks(content);
         if blocks.is_empty() {

@@ -4,8 +4,8 @@
 
 use super::der::{self, DerReader, Tlv};
 
-/// Whether `CertAux` (OpenSSL's x509_aux: trust, reject `[0]`, alias, keyid, other `[1]`) lets the certificate vouch for
-/// TLS servers. None at all does. The error follows the certificate's fingerprint.
+/// Whether `CertAux` (OpenSSL's x509_aux: trust, reject `[0]`, alias, keyid, other `[1]`) lets the certificate vouch
+/// for TLS servers. Without settings it may. The error follows the certificate's fingerprint.
 pub(super) fn tls_server_trust(aux: &[u8]) -> Result<(), &'static str> {
     const MALFORMED: &str = "has trust settings that cannot be read";
     if aux.is_empty() {
@@ -48,8 +48,8 @@ pub(super) fn alias(aux: &[u8]) -> Option<String> {
     String::from_utf8(fields.take(der::UTF8_STRING)?.body.to_vec()).ok()
 }
 
-/// Whether p11-kit takes the certificate for a distrusted one where it finds these settings in its sources: settings that
-/// name no trusted purpose (seen with 0.24.1; OpenSSL takes them otherwise).
+/// Whether p11-kit considers the certificate distrusted if its sources contain these settings: settings that name no
+/// trusted purpose (seen with 0.24.1; OpenSSL interprets them differently).
 pub(super) fn is_distrusted(aux: &[u8]) -> bool {
     let trust = || DerReader::new(der::only(aux, der::SEQUENCE)?.body).take(der::SEQUENCE);
     !aux.is_empty() && trust().is_none_or(|trust| trust.body.is_empty())

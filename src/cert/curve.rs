@@ -1,5 +1,5 @@
-//! Whether a point lies on its curve, for the curves whose points Go checks when it loads a root: a root whose key is
-//! damaged is no root, and not every such key is found out by the root's own signature. Nothing here is secret.
+//! Whether a point lies on its curve, for the curves whose points Go checks when it loads a root: a damaged key makes a
+//! root useless, and the root's own signature does not reveal every such key. Nothing here is secret.
 
 /// Wide enough for a sum of two numbers of 521 bits.
 const LIMBS: usize = 9;
@@ -50,7 +50,7 @@ pub(super) fn is_nist(oid: &[u8]) -> bool {
     CURVES.iter().any(|curve| curve.oid == oid)
 }
 
-/// Whether an uncompressed point (its first byte left out) lies on the curve with this object identifier; `None` for
+/// Whether an uncompressed point (its first byte omitted) lies on the curve with this object identifier; `None` for
 /// curves that are not known here.
 pub(super) fn holds(oid: &[u8], coordinates: &[u8]) -> Option<bool> {
     let curve = CURVES.iter().find(|curve| curve.oid == oid)?;

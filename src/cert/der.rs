@@ -1,6 +1,6 @@
-//! Just enough DER (X.690 chapter 10) to walk names, `CertAux` and PKCS#7, which x509-parser does not read or
-//! does not give back. Definite, minimal lengths and one-byte tags only; no recursion, no copies, no allocation
-//! that the input asks for.
+//! Just enough DER (X.690 chapter 10) to walk names, `CertAux` and PKCS#7, which x509-parser does not read or does not
+//! return. Definite, minimal lengths and one-byte tags only; no recursion, no copies, no allocation whose size the
+//! input determines.
 
 /// SEQUENCE, SEQUENCE OF.
 pub(crate) const SEQUENCE: u8 = 0x30;
@@ -44,7 +44,7 @@ impl<'a> DerReader<'a> {
         DerReader(bytes)
     }
 
-    /// What has not been read.
+    /// The unread rest.
     pub(crate) fn rest(&self) -> &'a [u8] {
         self.0
     }
@@ -54,7 +54,7 @@ impl<'a> DerReader<'a> {
         self.0.is_empty()
     }
 
-    /// The next element; `None` at the end, and where the bytes are not DER.
+    /// The next element; `None` at the end, and if the bytes are not DER.
     pub(crate) fn next(&mut self) -> Option<Tlv<'a>> {
         let (&tag, rest) = self.0.split_first()?;
         if tag & 0x1f == 0x1f {
@@ -129,7 +129,7 @@ pub(crate) fn unsigned(value: u32) -> Vec<u8> {
 /// The same, of any size, from its big-endian bytes.
 pub(crate) fn unsigned_bytes(number: &[u8]) -> Vec<u8> {
     let bare = &number[number.iter().take_while(|digit| **digit == 0).count()..];
-    // A zero in front where the first bit would be a sign, or where there is no digit.
+    // A zero in front if the first bit would be a sign, or if there is no digit.
     let zero = bare.first().is_none_or(|first| *first >= 0x80);
     let mut bytes = Vec::with_capacity(bare.len() + 7);
     push_head(&mut bytes, INTEGER, bare.len() + usize::from(zero));

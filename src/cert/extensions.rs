@@ -1,8 +1,8 @@
-//! The form of the standard extensions (RFC 5280 section 4.2), which not every parser checks: OpenSSL calls a root with
-//! a malformed one no CA, GnuTLS refuses the whole bundle for some of them, and Java the whole keystore where it is
-//! critical (threat T39). So a root has to pass here before it becomes an anchor.
+//! The form of the standard extensions (RFC 5280 section 4.2), which not every parser checks: OpenSSL does not accept a
+//! root with a malformed one as a CA, GnuTLS refuses the whole bundle for some of them, and Java the whole keystore if
+//! it is critical (threat T39). So a root has to pass here before it becomes an anchor.
 //!
-//! Form only; what one kind of reader does not take although the form is right is in [`super::loadable`].
+//! Form only; what one kind of reader rejects despite its correct form is in [`super::loadable`].
 
 use super::der::{self, DerReader, Tlv};
 use super::general_name::{self, GeneralName, is_one};
@@ -22,7 +22,7 @@ pub(super) mod id {
     pub(in crate::cert) const POLICIES: &[u8] = &[0x55, 0x1d, 32];
     pub(in crate::cert) const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 35];
     pub(in crate::cert) const FRESHEST_CRL: &[u8] = &[0x55, 0x1d, 46];
-    /// 1.3.6.1.5.5.7.1, below which the rest of RFC 5280's are.
+    /// 1.3.6.1.5.5.7.1, the arc of RFC 5280's other extensions.
     pub(in crate::cert) const AUTHORITY_INFO: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 1];
     pub(in crate::cert) const SUBJECT_INFO: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 11];
 }
@@ -178,7 +178,7 @@ pub(super) fn subtrees(value: &[u8]) -> Option<Vec<GeneralName<'_>>> {
     Some(bases).filter(|bases| !bases.is_empty())
 }
 
-/// The names of a distribution point; it has some, its own or the issuer's.
+/// The names of a distribution point; it must have some, its own or the issuer's.
 fn crl_point(element: &Tlv<'_>) -> Option<()> {
     point_names(element).map(drop)
 }
@@ -254,7 +254,7 @@ fn access(element: &Tlv<'_>) -> Option<()> {
     end(&parts)
 }
 
-/// What of an extension's names readers look at: all of them, and whether one is relative to the issuer's.
+/// The names of an extension that readers use: all of them, and whether one is relative to the issuer's.
 #[derive(Debug, Default)]
 pub(super) struct ExtensionNames<'a> {
     pub(super) names: Vec<GeneralName<'a>>,
@@ -314,7 +314,7 @@ mod tests {
         structure::check(&TestCertificate::default().with(id, value.to_vec()).der())
     }
 
-    /// Each extension in a form that is right, and in forms that are not.
+    /// Each extension in a correct form, and in wrong forms.
     #[test]
     fn t39_standard_extensions_have_the_form_of_rfc_5280() {
         let critical: &[u8] = &[1, 1, 0xff];
@@ -461,7 +461,7 @@ mod tests {
             assert_eq!(checked(id, &good), Ok(()), "{name}");
             for value in bad {
                 assert_eq!(checked(id, &value), Err(name), "{value:x?}");
-                // And so no root has it; what cannot be parsed at all is no certificate.
+                // So no root has it; what cannot be parsed at all is not a certificate.
                 let Ok(root) = Certificate::from_der(&TestCertificate::default().with(id, value).der())
                 else {
                     continue;

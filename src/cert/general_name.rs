@@ -40,7 +40,7 @@ impl<'a> GeneralName<'a> {
         }
     }
 
-    /// Whether it can stand as a name, and not only as a constraint: GnuTLS refuses a whole bundle for an empty one.
+    /// Whether it is valid as a name, and not only as a constraint: GnuTLS refuses a whole bundle for an empty one.
     pub(super) fn is_whole(&self) -> bool {
         match self {
             GeneralName::Email(text) | GeneralName::Dns(text) | GeneralName::Uri(text) => !text.is_empty(),

@@ -1,5 +1,5 @@
-//! What we are given: a file, a body from the network, standard input. The strict reader: it names all that it does
-//! not take, refuses private keys, and takes nothing that it did not parse (threat T3).
+//! Input: a file, a body from the network, standard input. The strict reader: it names all that it does not accept,
+//! refuses private keys, and accepts nothing that it did not parse (threat T3).
 //!
 //! Never quotes content: a file that was given by mistake may be a secret (threat T6).
 
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::text;
 
-/// p11-kit reads a file that has this anywhere as its own format, in which roots can hide from a PEM reader.
+/// p11-kit reads a file that contains this anywhere as its own format, in which roots can hide from a PEM reader.
 const P11_KIT: &[u8] = b"[p11-kit-object-v1]";
 
 /// UTF-8's byte order mark.
@@ -21,16 +21,16 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// More PEM blocks than any bundle has; a hostile one could hold millions of empty ones.
 const BLOCKS_LIMIT: usize = 10_000;
 
-/// What a file holds.
+/// The content of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateFile {
     /// The certificates in order, each once. At least one.
     pub certificates: Vec<Certificate>,
-    /// What was there beside them and was not taken.
+    /// What else was there and was not accepted.
     pub problems: Vec<InputProblem>,
 }
 
-/// A part of a file that was not taken.
+/// A part of a file that was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InputProblem {
     /// Where and why, in one line that is safe to show.
@@ -39,19 +39,19 @@ pub struct InputProblem {
     pub(crate) fingerprint: Option<Fingerprint>,
 }
 
-/// Reads PEM (`CERTIFICATE`, `X509 CERTIFICATE`, `TRUSTED CERTIFICATE`, `PKCS7`; any number), DER (one certificate),
-/// or PKCS#7 as DER. `origin` is the path or the masked URL, for errors.
+/// Reads PEM (`CERTIFICATE`, `X509 CERTIFICATE`, `TRUSTED CERTIFICATE`, `PKCS7`; any number), DER (one certificate), or
+/// PKCS#7 as DER. `origin` is the path or the masked URL, for errors.
 ///
-/// A damaged block among good ones is a [`InputProblem`]. These fail the whole input: no certificate at all, a file that
-/// is cut off, a private key anywhere, bytes behind a certificate's DER, p11-kit's format, a certificate that the
+/// A damaged block among good ones is a [`InputProblem`]. These fail the whole input: no certificate at all, a
+/// truncated file, a private key anywhere, bytes after a certificate's DER, p11-kit's format, a certificate that the
 /// file itself distrusts for TLS servers.
 pub fn read(bytes: &[u8], origin: &str) -> Result<CertificateFile> {
     read_any(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes))
         .map_err(|error| error.at(text::escape(origin)))
 }
 
-/// Whether there is a private key in `bytes`, as far as one can tell: then [`read`] fails, and so must a run that
-/// would pass over an unreadable file (a directory of mounted files).
+/// Whether `bytes` contain a recognisable private key: then [`read`] fails, and so must a run that would skip an
+/// unreadable file (a directory of mounted files).
 pub(crate) fn holds_private_key(bytes: &[u8]) -> bool {
     private_key::find(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)).is_some()
 }
@@ -76,7 +76,7 @@ fn read_any(bytes: &[u8]) -> Result<CertificateFile> {
             "give its certificates as PEM: `trust extract --format=pem-bundle --filter=ca-anchors ca.pem`",
         ));
     }
-    // No text has such a second byte, and none that is one short element can hold a certificate.
+    // No text has such a second byte, and no text that is one short element can hold a certificate.
     if matches!(bytes, [0x30, 0x80..=0x84, ..]) || der::only(bytes, der::SEQUENCE).is_some() {
         return read_der(bytes);
     }
@@ -125,11 +125,11 @@ fn read_pem(bytes: &[u8], blocks: &[PemBlock]) -> Result<CertificateFile> {
             continue;
         };
         match block.label.as_str() {
-            // Microsoft's CA gives PKCS#7 this label.
+            // Microsoft's CA uses this label for PKCS#7.
             "CERTIFICATE" if pkcs7::is_pkcs7(der) => found.pkcs7(der, &place)?,
             "CERTIFICATE" | "X509 CERTIFICATE" => found.certificate(der, &place)?,
             "TRUSTED CERTIFICATE" => found.trusted_certificate(der, &place)?,
-            // OpenSSL's label, what Netscape called it, RFC 7468's.
+            // OpenSSL's label, Netscape's, RFC 7468's.
             "PKCS7" | "PKCS #7 SIGNED DATA" | "CMS" => found.pkcs7(der, &place)?,
             other => found.problem(format!("{place}a `{}` is not a certificate", text::escape(other))),
         }
@@ -149,7 +149,7 @@ impl InputContents {
         self.file.problems.push(InputProblem { what, fingerprint: None });
     }
 
-    /// Takes one certificate; `place` stands in front of what is said about it.
+    /// Accepts one certificate; `place` is the prefix of messages about it.
     fn certificate(&mut self, der: &[u8], place: &str) -> Result<()> {
         let mut reader = DerReader::new(der);
         let whole = reader.take(der::SEQUENCE);
@@ -175,8 +175,8 @@ impl InputContents {
         Ok(())
     }
 
-    /// OpenSSL's certificate with trust settings behind it. A reader that drops them installs what the file
-    /// distrusts (threat T3).
+    /// OpenSSL's certificate followed by trust settings. A reader that drops them installs what the file distrusts
+    /// (threat T3).
     fn trusted_certificate(&mut self, der: &[u8], place: &str) -> Result<()> {
         let mut reader = DerReader::new(der);
         let Some(certificate) = reader.take(der::SEQUENCE) else {
@@ -277,7 +277,7 @@ mod tests {
         file.certificates.iter().map(Certificate::label).collect()
     }
 
-    /// The error's one line, its hints behind it.
+    /// The error's one line, followed by its hints.
     fn error(bytes: &[u8]) -> String {
         let error = read(bytes, "/x/ca.crt").expect_err("refused");
         assert_eq!((error.kind(), error.place()), (ErrorKind::Usage, Some("/x/ca.crt")));
@@ -394,7 +394,7 @@ mod tests {
             let error = error(&bytes);
             assert!(error.contains("bytes behind it") && error.contains(&fingerprint), "{error}");
         }
-        // Trust settings are such bytes under a label that has none.
+        // Trust settings are such bytes under a label that allows none.
         let stapled = [named("B"), aux(None, None)].concat();
         assert!(error(pem::encode(&stapled).as_bytes()).contains("bytes behind it"));
         assert!(error(&bag(&[&good, b"\x30\x00x"])).contains("malformed PKCS#7"));

@@ -1,12 +1,12 @@
 //! The form of a root's public key. Java loads nothing of a keystore that holds a key which it cannot decode, and Go
-//! passes over such a root, so only what every reader decodes becomes an anchor (threat T39): curves by name, points as
-//! they are and on their curve, sizes that readers have room for. Keys of unknown algorithms pass; nobody decodes them.
+//! skips such a root, so only what every reader decodes becomes an anchor (threat T39): curves by name, uncompressed
+//! points that lie on their curve, sizes that readers support. Keys of unknown algorithms pass; no reader decodes them.
 
 use super::curve;
 use super::der::{self, DerReader, Tlv};
 use super::primitives::is_integer;
 
-/// The largest RSA key that Java, OpenSSL and GnuTLS take.
+/// The largest RSA key that Java, OpenSSL and GnuTLS accept.
 const RSA_MAXIMUM: usize = 16384;
 
 /// Object identifiers of key algorithms.
@@ -14,7 +14,7 @@ pub(super) mod id {
     pub(in crate::cert) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
     pub(in crate::cert) const RSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10];
     pub(in crate::cert) const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
-    /// Other names that Java has for RSA and DSA keys (`sun.security.util.KnownOIDs`): the arc of PKCS #1, X.509's of 1988,
+    /// Java's other names for RSA and DSA keys (`sun.security.util.KnownOIDs`): the arc of PKCS #1, X.509's of 1988,
     /// and that of the OIW.
     pub(super) const RSA_OF_JAVA: [&[u8]; 2] =
         [&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1], &[0x55, 0x08, 1, 1]];
@@ -34,14 +34,14 @@ pub(super) mod id {
     const ECMQV: &[u8] = &[0x2b, 0x81, 0x04, 1, 13];
     const X25519: &[u8] = &[0x2b, 0x65, 110];
     const X448: &[u8] = &[0x2b, 0x65, 111];
-    /// Keys that agree on a secret or encrypt; none of them signs anything.
+    /// Keys for key agreement or encryption; none of them signs anything.
     pub(super) const NOT_SIGNING: [&[u8]; 10] =
         [DH, DH_X942, RSA_OAEP, ECDH, ECMQV, X25519, X448, ML_KEM[0], ML_KEM[1], ML_KEM[2]];
     pub(super) const ED25519: &[u8] = &[0x2b, 0x65, 112];
     pub(super) const ED448: &[u8] = &[0x2b, 0x65, 113];
 }
 
-/// A SubjectPublicKeyInfo in its parts.
+/// The parts of a SubjectPublicKeyInfo.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PublicKeyInfo<'a> {
     /// The algorithm: the content of the OBJECT IDENTIFIER.
@@ -53,7 +53,7 @@ pub(super) struct PublicKeyInfo<'a> {
 }
 
 impl<'a> PublicKeyInfo<'a> {
-    /// Takes a SubjectPublicKeyInfo apart.
+    /// Splits a SubjectPublicKeyInfo.
     pub(super) fn of(info: &Tlv<'a>) -> Option<PublicKeyInfo<'a>> {
         let mut parts = DerReader::new(info.body);
         let (algorithm, parameters) = algorithm(&parts.take(der::SEQUENCE)?)?;
@@ -218,7 +218,7 @@ mod tests {
             (&sequence(&[]), point, "explicit"),
             (&[5, 0], point, "names no curve"),
             (&[], point, "names no curve"),
-            // Brainpool's, which is not computed here.
+            // Brainpool's curve, which is not computed here.
             (&oid("1.3.36.3.3.2.8.1.1.7"), point, ""),
         ] {
             let result = check(&info(&[&ec, parameters], bytes));

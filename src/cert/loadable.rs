@@ -1,9 +1,9 @@
-//! Which programs cannot load a certificate that is well-formed (threat T39), and what that costs: the root alone, or
-//! every root of the store that holds it. A pure function of the certificate; `tests/tools/odd_certificates` holds it against
+//! Which programs cannot load a well-formed certificate (threat T39), and what that costs: the root alone, or every
+//! root of the store that holds it. A pure function of the certificate; `tests/tools/odd_certificates` compares it with
 //! the real OpenSSL, GnuTLS, Go, Java, NSS, p11-kit and rustls.
 //!
-//! Where a reader's rule is intricate (which URI Java's or Go's parser takes), only plain forms count as loadable: a
-//! root that is left out with a warning does less harm than a store that no program can open.
+//! Where a reader's rule is intricate (which URI Java's or Go's parser accepts), only plain forms count as loadable: a
+//! root that is omitted with a warning does less harm than a store that no program can open.
 
 use super::Certificate;
 use super::curve;
@@ -18,18 +18,18 @@ use super::structure::{self, CertificateFields};
 /// A library that parses the roots of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Library {
-    /// OpenSSL, and what is built on it (curl, Python, Ruby, PHP, Node with its options).
+    /// OpenSSL, and its users (curl, Python, Ruby, PHP, Node with its options).
     OpenSsl,
     /// Go's crypto/x509.
     Go,
     /// Java's keystores.
     Java,
-    /// rustls, and what else is built on rustls-webpki.
+    /// rustls, and other users of rustls-webpki.
     Rustls,
 }
 
 impl Library {
-    /// What it is called in sentences.
+    /// Its name in sentences.
     pub fn words(self) -> &'static str {
         match self {
             Library::OpenSsl => "OpenSSL",
@@ -40,10 +40,10 @@ impl Library {
     }
 }
 
-/// What programs lose by a certificate that it cannot load.
+/// What programs lose because of a certificate that it cannot load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Harm {
-    /// This root; the others of the store are there.
+    /// This root; the others of the store remain.
     Root,
     /// Every root of the store that holds it.
     Store,
@@ -52,11 +52,11 @@ pub enum Harm {
 /// Why a library cannot load a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LibraryRefusal {
-    /// Which.
+    /// The library.
     pub library: Library,
-    /// What that costs.
+    /// Its cost.
     pub harm: Harm,
-    /// Why, with the certificate as its subject: "its serial number is negative".
+    /// The reason, with the certificate as its subject: "its serial number is negative".
     pub(crate) why: String,
 }
 
@@ -83,8 +83,8 @@ impl Certificate {
     }
 }
 
-/// Extensions that OpenSSL takes apart when it asks whether a certificate is a CA, and for which it says no: of proxy
-/// certificates always, of address and AS blocks (RFC 3779) where they are malformed, which is not looked at here.
+/// Extensions that OpenSSL parses when it checks whether a certificate is a CA, and for which it denies that: always
+/// for proxy certificates, for address and AS blocks (RFC 3779) if they are malformed, which is not checked here.
 const PROXY: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 14];
 const RESOURCES: [&[u8]; 2] = [&[0x2b, 6, 1, 5, 5, 7, 1, 7], &[0x2b, 6, 1, 5, 5, 7, 1, 8]];
 
@@ -100,7 +100,7 @@ fn openssl(fields: &CertificateFields<'_>) -> Option<String> {
 }
 
 fn rustls(der: &[u8], fields: &CertificateFields<'_>) -> Option<String> {
-    /// webpki reads lengths of two bytes at most.
+    /// webpki reads lengths of at most two bytes.
     const LIMIT: usize = 0xffff;
     if fields.has_unique_ids {
         Some("it has a unique identifier of version 2 certificates".to_owned())
@@ -109,7 +109,7 @@ fn rustls(der: &[u8], fields: &CertificateFields<'_>) -> Option<String> {
     }
 }
 
-/// An exponent above this is "too large" to crypto/rsa.
+/// crypto/rsa calls an exponent above this "too large".
 const GO_EXPONENT_BITS: usize = 31;
 
 fn go(certificate: &Certificate, fields: &CertificateFields<'_>) -> Option<String> {
@@ -125,7 +125,7 @@ fn go(certificate: &Certificate, fields: &CertificateFields<'_>) -> Option<Strin
     go_key(&key).or_else(|| fields.extensions.iter().find_map(go_extension))
 }
 
-/// Go checks the alphabet of each string type, and knows some types only.
+/// Go checks the alphabet of each string type, and knows only some types.
 fn go_name(name: &[u8]) -> Option<&'static str> {
     name::rdns(name)?.iter().flatten().find_map(|attribute| {
         let value = attribute.value;
@@ -143,7 +143,7 @@ fn go_name(name: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// Go's alphabet of a PrintableString: X.680 section 41.4, and two that CAs use all the same.
+/// Go's alphabet of a PrintableString: X.680 section 41.4, and two characters that CAs use nevertheless.
 fn is_printable(c: u8) -> bool {
     c.is_ascii_alphanumeric() || b" '()+,-./:=?*&".contains(&c)
 }
@@ -230,7 +230,7 @@ fn is_go_constraint(name: &GeneralName<'_>) -> bool {
     }
 }
 
-/// Labels of characters that can be seen, with dots between them; a dot may stand in front.
+/// Labels of visible characters, separated by dots; a leading dot is allowed.
 fn is_go_domain(text: &[u8]) -> bool {
     let bare = text.strip_prefix(b".").unwrap_or(text);
     bare.split(|c| *c == b'.').all(|label| !label.is_empty() && label.iter().all(u8::is_ascii_graphic))
@@ -249,7 +249,7 @@ fn is_mask(mask: &[u8]) -> bool {
 }
 
 /// The curves that Java knows by name, and the bytes of a coordinate: NIST's, secp256k1, and Brainpool's `r1`. Java has
-/// others (`sect233k1`, `secp160r1`), which nobody signs with and builds of distributions leave out.
+/// others (`sect233k1`, `secp160r1`), which are not used for signing and which builds of distributions omit.
 const JAVA_CURVES: [(&[u8], usize); 9] = [
     (&[0x2b, 0x81, 0x04, 0x00, 0x21], 28),
     (&[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7], 32),
@@ -262,10 +262,10 @@ const JAVA_CURVES: [(&[u8], usize); 9] = [
     (&[0x2b, 0x24, 3, 3, 2, 8, 1, 1, 13], 64),
 ];
 
-/// Extensions of certificate revocation lists (RFC 5280 section 5), which Java takes apart in certificates too.
+/// Extensions of certificate revocation lists (RFC 5280 section 5), which Java also parses in certificates.
 const CRL_EXTENSIONS: [u8; 6] = [20, 21, 24, 27, 28, 29];
 
-/// SHA-1, SHA-224 to SHA-512/256 and SHA3: what Java takes in RSASSA-PSS-params.
+/// SHA-1, SHA-224 to SHA-512/256 and SHA3: what Java accepts in RSASSA-PSS-params.
 const SHA1: &[u8] = &[0x2b, 14, 3, 2, 26];
 const SHA2: &[u8] = &[0x60, 0x86, 0x48, 1, 0x65, 3, 4, 2];
 
@@ -291,15 +291,15 @@ fn java_key(key: &PublicKeyInfo<'_>) -> Option<String> {
         }
         key_form::id::DSA | key_form::id::DSA_OF_JAVA => None,
         key_form::id::HSS_LMS => Some("Java takes its HSS/LMS key apart".to_owned()),
-        // GOST's parameters, which Java does not take apart.
+        // GOST's parameters, which Java does not parse.
         [0x2a, 0x85, 0x03, ..] => None,
         algorithm => (!are_plain_parameters(algorithm, key.parameters))
             .then(|| "the parameters of its key are not ones that Java reads".to_owned()),
     }
 }
 
-/// None, NULL, or those of RSASSA-PSS (RFC 4055 section 3.1). Java takes apart the parameters of algorithms that it
-/// knows, so others may be such.
+/// None, NULL, or those of RSASSA-PSS (RFC 4055 section 3.1). Java parses the parameters of algorithms that it knows,
+/// so others may be of such a kind.
 fn are_plain_parameters(algorithm: &[u8], parameters: Option<Tlv<'_>>) -> bool {
     match parameters {
         None => true,
@@ -336,7 +336,7 @@ fn is_hash(identifier: &[u8]) -> Option<()> {
     (known && rest_is_null).then_some(())
 }
 
-/// Java takes apart the critical extensions that it knows, and refuses the certificate where that fails.
+/// Java parses the critical extensions that it knows, and refuses the certificate if that fails.
 fn java_extension(extension: &Extension<'_>) -> Option<String> {
     let constrains = extension.oid == id::NAME_CONSTRAINTS;
     if let [0x55, 0x1d, last] = extension.oid
@@ -409,7 +409,7 @@ mod tests {
         }
         assert_eq!(refused(&constraint(&tlv(0x81, b""))), java);
         assert_eq!(refused(&TestCertificate::default().with("2.5.29.20", vec![2, 1, 0])), java);
-        // Only where it is critical.
+        // Only if it is critical.
         let mut draft = constraint(&tlv(0x86, b"https://example.com"));
         for (_, critical, _) in &mut draft.extensions {
             *critical = false;

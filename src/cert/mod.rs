@@ -1,8 +1,8 @@
 //! X.509 certificates (RFC 5280) as plain owned data: what was parsed is what is compared, shown and written.
 //!
-//! A [`Certificate`] exists only if its DER parses and nothing follows it; it is written from there, never as the
-//! bytes that came in (threat T3). Whether it may become an anchor is [`policy`]'s to say. Nothing here reads files,
-//! the clock or the network.
+//! A [`Certificate`] exists only if its DER parses and nothing follows it; it is written from there, never as the bytes
+//! that came in (threat T3). [`policy`] decides whether it may become an anchor. Nothing here reads files, the clock or
+//! the network.
 
 use std::fmt;
 use std::sync::Arc;
@@ -57,13 +57,13 @@ pub(crate) use self_signature::SelfSignature;
 pub(crate) use structure::{is_decodable, is_well_formed, malformed_part};
 pub use validity::NotAfter;
 
-/// Whether OpenSSL reads `bytes` as the trust settings behind a certificate.
+/// Whether OpenSSL reads `bytes` as the trust settings after a certificate.
 pub(crate) fn has_readable_settings(bytes: &[u8]) -> bool {
     cert_aux::is_well_formed(bytes)
 }
 
-/// No certificate is larger: those with the largest signatures known (SLH-DSA) have 50 KiB. What is parsed takes a
-/// multiple of its size in memory.
+/// No certificate is larger: those with the largest signatures known (SLH-DSA) have 50 KiB. Parsing takes a multiple of
+/// its size in memory.
 const SIZE_LIMIT: usize = 256 * 1024;
 
 /// The hash function's own object identifier.
@@ -104,7 +104,7 @@ pub(crate) enum WeakHash {
     Sha1,
 }
 
-/// What the parser found, in words: its own texts have more of its insides than of the certificate's.
+/// The parser's error in words: its own texts describe its internals more than the certificate.
 fn parser_words(error: &X509Error) -> String {
     match error {
         X509Error::Der(error) => text::words(error),
@@ -113,7 +113,7 @@ fn parser_words(error: &X509Error) -> String {
 }
 
 impl Certificate {
-    /// Parses the DER of one certificate; bytes behind it are an error (threat T3). The error is a reason, in a form
+    /// Parses the DER of one certificate; bytes after it are an error (threat T3). The error is a reason, in a form
     /// that can follow a colon.
     pub fn from_der(der: &[u8]) -> Result<Certificate, String> {
         if der.len() > SIZE_LIMIT {
@@ -209,7 +209,7 @@ impl Certificate {
         &self.0.issuer
     }
 
-    /// The serial number: the content of the INTEGER, big-endian, with the leading zero byte where DER has one.
+    /// The serial number: the content of the INTEGER, big-endian, with the leading zero byte if DER has one.
     pub fn serial(&self) -> &[u8] {
         &self.0.serial
     }
@@ -254,17 +254,17 @@ impl Certificate {
         self.0.signature_hash
     }
 
-    /// What basicConstraints say; `None` where there are none.
+    /// The value of basicConstraints; `None` if there are none.
     pub fn is_ca(&self) -> Option<bool> {
         self.0.is_ca
     }
 
-    /// Whether keyUsage has keyCertSign; `None` where there is no keyUsage.
+    /// Whether keyUsage has keyCertSign; `None` without keyUsage.
     pub(crate) fn signs_certificates(&self) -> Option<bool> {
         self.0.signs_certificates
     }
 
-    /// Whether extended key usage has serverAuth or anyExtendedKeyUsage; `None` where there is none (all allowed).
+    /// Whether extended key usage has serverAuth or anyExtendedKeyUsage; `None` if there is none (all allowed).
     pub(crate) fn serves_tls(&self) -> Option<bool> {
         self.0.usages.map(|usages| usages.any || usages.server_auth)
     }
@@ -286,7 +286,7 @@ impl fmt::Debug for Certificate {
     }
 }
 
-/// What the extensions say, as far as it matters here.
+/// The content of the extensions, as far as it matters here.
 #[derive(Default)]
 struct Extensions {
     is_ca: Option<bool>,
@@ -318,7 +318,7 @@ impl Extensions {
                 ParsedExtension::AuthorityKeyIdentifier(id) => {
                     found.authority_key_id = id.key_identifier.as_ref().map(|id| id.0.to_vec());
                 }
-                // The three that decide must be readable; a damaged one may mean anything.
+                // The three that decide must be readable; a damaged one could mean anything.
                 ParsedExtension::ParseError { .. } | ParsedExtension::Unparsed
                     if matches!(
                         extension.oid.to_id_string().as_str(),

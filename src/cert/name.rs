@@ -1,13 +1,13 @@
-//! Distinguished names (RFC 5280 section 4.1.2.4): their attributes as text, the label that trust stores show,
-//! one line for people, and what makes a name unfit to be shown at all (threat T4).
+//! Distinguished names (RFC 5280 section 4.1.2.4): their attributes as text, the label that trust stores show, one line
+//! for people, and why a name cannot be shown at all (threat T4).
 
 use super::der::{self, DerReader};
 use crate::text;
 
-/// CN, OU, O: where a label is taken from, in this order.
+/// CN, OU, O: the attributes for a label, in this order.
 const LABEL_OIDS: [&[u8]; 3] = [&[0x55, 4, 3], &[0x55, 4, 11], &[0x55, 4, 10]];
 
-/// Short names of attribute types: RFC 4514 section 3, then what OpenSSL calls the others that roots have.
+/// Short names of attribute types: RFC 4514 section 3, then OpenSSL's names for the others that roots have.
 const SHORT_NAMES: [(&str, &str); 15] = [
     ("2.5.4.3", "CN"),
     ("2.5.4.7", "L"),
@@ -31,20 +31,20 @@ const SHORT_NAMES: [(&str, &str); 15] = [
 pub(super) struct NameAttribute<'a> {
     /// Its type: the content of the OBJECT IDENTIFIER.
     pub(super) oid: &'a [u8],
-    /// The type as it stands, tag and length included.
+    /// The encoded type, tag and length included.
     pub(super) oid_raw: &'a [u8],
     /// Its value.
     pub(super) value: der::Tlv<'a>,
 }
 
-/// An attribute's value, as text where it is text.
+/// An attribute's value, as text if it is text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AttributeValue {
     /// A string type, decoded.
     Text(String),
-    /// A string type whose bytes are none (broken UTF-8, half a character, a surrogate).
+    /// A string type whose bytes are not text (broken UTF-8, half a character, a surrogate).
     Broken,
-    /// No string type.
+    /// Not a string type.
     Binary,
 }
 
@@ -102,7 +102,7 @@ pub(super) fn label(name: &[u8]) -> String {
     labels(name).into_iter().next().unwrap_or_else(|| "certificate".to_owned())
 }
 
-/// All names that some version of p11-kit would show: up to 0.25 it takes the first CN (OU, O), since 0.26 the last.
+/// All names that some version of p11-kit would show: up to 0.25 it uses the first CN (OU, O), since 0.26 the last.
 pub(super) fn labels(name: &[u8]) -> Vec<String> {
     let rdns = rdns(name).unwrap_or_default();
     let of_type = |oid: &&[u8]| {
@@ -128,7 +128,7 @@ pub(super) fn common_name(name: &[u8]) -> Option<String> {
     })
 }
 
-/// One line for people, in the way of RFC 4514 (most specific part first), escaped and cut.
+/// One line for people, in the style of RFC 4514 (most specific part first), escaped and cut.
 pub(super) fn one_line(name: &[u8]) -> String {
     let Some(rdns) = rdns(name) else { return "(malformed name)".to_owned() };
     if rdns.is_empty() {
@@ -202,8 +202,8 @@ pub(super) fn dotted(oid: &[u8]) -> String {
     text
 }
 
-/// Why a name cannot be shown as it is, if so: control or bidirectional characters in any attribute (p11-kit's
-/// `trust extract --comment` turned such a CN into an additional trusted root), or bytes that are no text.
+/// Why a name cannot be shown as it is, if so: control or bidirectional characters in any attribute (p11-kit's `trust
+/// extract --comment` turned such a CN into an additional trusted root), or bytes that are not text.
 pub(super) fn unfit(name: &[u8]) -> Option<String> {
     let Some(rdns) = rdns(name) else { return Some("is malformed".to_owned()) };
     rdns.iter().flatten().find_map(|attribute| match attribute.text() {

@@ -1,13 +1,13 @@
-//! Whether a file may be replaced by certificates: whether it holds anything else.
+//! Whether a file may be replaced by certificates: whether it contains anything else.
 
 use super::{Certificate, pem, private_key};
 
 /// Labels of blocks that hold a certificate.
 const LABELS: [&str; 3] = ["CERTIFICATE", "X509 CERTIFICATE", "TRUSTED CERTIFICATE"];
 
-/// Whether `content` is empty, or PEM of certificates that can be read, with nothing around them but empty lines and
-/// comments (`#`, as in the bundles of distributions). A private key, a certificate signing request or text of another file
-/// is something else (threat T37).
+/// Whether `content` is empty, or PEM of readable certificates, surrounded only by empty lines and comments (`#`, as in
+/// the bundles of distributions). A private key, a certificate signing request or other text is something else (threat
+/// T37).
 pub(crate) fn holds_only_certificates(content: &[u8]) -> bool {
     if content.iter().all(u8::is_ascii_whitespace) {
         return true;

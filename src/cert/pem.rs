@@ -1,8 +1,8 @@
-//! PEM (RFC 7468): a lenient reader of bundles as they are found, and the one writer.
+//! PEM (RFC 7468): a lenient reader of existing bundles, and the one writer.
 //!
-//! The reader never fails, never panics, and takes time in proportion to the input: it reports what is there, whole
-//! or not. What may be trusted of it is decided elsewhere (`input` for what we are given). The writer is the only
-//! place where a certificate becomes text.
+//! The reader never fails, never panics, and takes time in proportion to the input: it reports what is there, whole or
+//! not. What of it may be trusted is decided elsewhere (`input` for our input). The writer is the only code that turns
+//! a certificate into text.
 
 use std::ops::Range;
 
@@ -11,33 +11,33 @@ use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use zeroize::{Zeroize as _, Zeroizing};
 
-/// As OpenSSL and Go decode: padding is needed, the bits that the last character has too many may be anything.
+/// As OpenSSL and Go decode: padding is required, excess bits of the last character may have any value.
 const LENIENT: GeneralPurpose =
     GeneralPurpose::new(&ALPHABET, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// RFC 7468 section 2: 64 characters a line.
 const COLUMNS: usize = 64;
 
-/// Longer is no label of ours or anybody's.
+/// No label is longer.
 const LABEL_LIMIT: usize = 64;
 
 /// One block of a PEM file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PemBlock {
-    /// What stands between `-----BEGIN ` and the dashes: printable ASCII.
+    /// The text between `-----BEGIN ` and the dashes: printable ASCII.
     pub(crate) label: String,
-    /// The decoded body; `None` if there is none that can be decoded (see `fault`).
+    /// The decoded body; `None` if it cannot be decoded (see `fault`).
     pub der: Option<Vec<u8>>,
     /// Why there is no `der`.
     pub(crate) fault: Option<PemFault>,
     /// The block's bytes in the file, its END line and that line's ending included.
     pub range: Range<usize>,
-    /// Whether BEGIN and END stand alone on their lines. OpenSSL reads no other block, and refuses the whole file
-    /// where something follows on the END line.
+    /// Whether BEGIN and END are alone on their lines. OpenSSL reads no other block, and refuses the whole file if
+    /// something follows on the END line.
     pub(crate) own_lines: bool,
 }
 
-/// What is wrong with a block.
+/// The fault of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PemFault {
     /// No END line of this label before the next BEGIN line.
@@ -59,7 +59,7 @@ pub fn blocks(bytes: &[u8]) -> Vec<PemBlock> {
     iter(bytes).collect()
 }
 
-/// The same, one after the other: for input that may be hostile, where a block costs more memory than its bytes.
+/// The same, one after the other: for possibly hostile input, in which a block costs more memory than its bytes.
 pub(super) fn iter(bytes: &[u8]) -> impl Iterator<Item = PemBlock> {
     let mut open: Option<Boundary<'_>> = None;
     let mut position = 0;
@@ -91,7 +91,7 @@ pub fn encode(der: &[u8]) -> String {
     armor("CERTIFICATE", der)
 }
 
-/// Anything as PEM, as [`encode`] does it.
+/// Any content as PEM, like [`encode`].
 pub(crate) fn armor(label: &str, der: &[u8]) -> String {
     // It may be a key.
     let body = Zeroizing::new(STANDARD.encode(der));
@@ -111,7 +111,7 @@ pub(crate) fn armor(label: &str, der: &[u8]) -> String {
     pem
 }
 
-/// Bytes of base64 with any white space in between; `None` if they are something else.
+/// Bytes of base64 with any white space in between; `None` if they are anything else.
 pub(super) fn decode_base64(body: &[u8]) -> Option<Vec<u8>> {
     LENIENT.decode(without_blanks(body)).ok()
 }
@@ -134,7 +134,7 @@ fn block(
     let der = fault.is_none().then(|| {
         let mut dense = without_blanks(without_headers(&bytes[body]));
         let der = LENIENT.decode(&dense).ok();
-        // Certificates are many and no secret.
+        // Certificates are many and not secret.
         if begin.label.ends_with("PRIVATE KEY") {
             dense.zeroize();
         }
@@ -150,7 +150,7 @@ fn block(
     }
 }
 
-/// The next marker at or behind `from`.
+/// The next marker at or after `from`.
 fn next_boundary(bytes: &[u8], mut from: usize) -> Option<Boundary<'_>> {
     const DASHES: &[u8] = b"-----";
     loop {
@@ -175,12 +175,12 @@ fn next_boundary(bytes: &[u8], mut from: usize) -> Option<Boundary<'_>> {
                 return Some(Boundary { begin, label, range: start..end });
             }
         }
-        // One further only: of six dashes the last five may be the marker's.
+        // Only one further: of six dashes the last five may be the marker's.
         from = start + 1;
     }
 }
 
-/// Where the line goes on behind `from` if only blanks stand there: behind its ending.
+/// The position after the line's ending, if only blanks follow `from`.
 fn line_end(bytes: &[u8], from: usize) -> Option<usize> {
     let blanks = bytes[from..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     let at = from + blanks;
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn many_markers_take_linear_time() {
-        // Two mebibytes each of what makes a careless reader quadratic; a quadratic one would not end.
+        // Two mebibytes each of what makes a careless reader quadratic; a quadratic one would not finish.
         for piece in
             ["-----BEGIN X-----\n", "-----END X-----", "-----BEGIN ", "-", "-----BEGIN X-----\nA: b\n"]
         {

@@ -1,5 +1,5 @@
 //! PKCS#7 / CMS SignedData (RFC 5652 section 5.1) as a bag of certificates: `.p7b`, `.p7c`, EST's `cacerts`, AIA's
-//! caIssuers. Signatures in it are not looked at: what vouches for the certificates is the pin or the connection.
+//! caIssuers. Signatures in it are not checked: the pin or the connection vouches for the certificates.
 
 use super::der::{self, DerReader};
 
@@ -19,7 +19,7 @@ pub(super) fn is_pkcs7(bytes: &[u8]) -> bool {
     content.is_some_and(|content| content.body.starts_with(PKCS7))
 }
 
-/// The members of the certificates field as they stand, whatever they are; the error is a reason.
+/// The encoded members of the certificates field, whatever they are; the error is a reason.
 pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
     const MALFORMED: &str = "malformed PKCS#7";
     let info = der::only(bytes, der::SEQUENCE).ok_or("malformed PKCS#7, or bytes follow it")?;
@@ -48,7 +48,7 @@ pub(super) fn certificates(bytes: &[u8]) -> Result<Vec<&[u8]>, &'static str> {
             members.push(reader.next().ok_or(MALFORMED)?.raw);
         }
     }
-    // crls [1] and signerInfos; nothing may hide behind them.
+    // crls [1] and signerInfos; nothing may hide after them.
     signed.take(der::CONTEXT_1);
     signed.take(der::SET).filter(|_| signed.is_empty()).ok_or(MALFORMED)?;
     Ok(members)

@@ -1,7 +1,7 @@
-//! Host names and URIs in certificates of a form that every parser takes: Java's `java.net.URI` and Go's `net/url` both
-//! refuse a certificate for one that they cannot parse, each by rules of its own.
+//! Host names and URIs in certificates in a form that every parser accepts: Java's `java.net.URI` and Go's `net/url`
+//! both refuse a certificate for one that they cannot parse, each by its own rules.
 
-/// Letters, digits and hyphens in labels with dots between them; a dot may stand in front.
+/// Letters, digits and hyphens in labels separated by dots; a leading dot is allowed.
 pub(super) fn is_plain_domain(text: &[u8]) -> bool {
     let bare = text.strip_prefix(b".").unwrap_or(text);
     let is_label = |label: &[u8]| {
@@ -30,7 +30,7 @@ pub(super) fn is_plain_uri(text: &[u8]) -> bool {
         None => (host, &b"1"[..]),
     };
     let is_port = (1..=5).contains(&port.len()) && port.iter().all(u8::is_ascii_digit);
-    // Java takes a name whose last label begins with a digit for an address.
+    // Java interprets a name whose last label begins with a digit as an address.
     let is_host = is_plain_domain(name) && !name.starts_with(b".");
     let has_name =
         host.is_empty() && rest.starts_with(b"///") || host.is_empty() && !rest.starts_with(b"//") || is_host;

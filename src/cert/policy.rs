@@ -1,6 +1,6 @@
-//! Which certificates may become anchors. A pure function of certificate, clock and options; the first reason found
-//! is the one given. One refused certificate fails a source that names one root, and is left out of a source of
-//! many: that is the caller's decision.
+//! Which certificates may become anchors. A pure function of certificate, clock and options; the first reason found is
+//! reported. One refused certificate fails a source that names one root, and is omitted from a source of many: that is
+//! the caller's decision.
 
 use super::{Certificate, SelfSignature, WeakHash, key_form, name, structure};
 use crate::text;
@@ -11,7 +11,7 @@ const LABEL_LIMIT: usize = 200;
 /// Below this an RSA key is refused, as OpenSSL's default security level does.
 const RSA_MINIMUM: usize = 2048;
 
-/// What the user allowed, and what time it is.
+/// What the user allowed, and the current time.
 #[derive(Clone, Copy, Debug)]
 pub struct AcceptancePolicy {
     /// Seconds since 1970, from the real clock (threat T7).
@@ -33,7 +33,7 @@ pub fn check(certificate: &Certificate, policy: &AcceptancePolicy) -> Result<(),
     validity(certificate, policy)
 }
 
-/// The option that would let a refused certificate pass, if one alone would.
+/// The option that would let a refused certificate pass, if a single one would.
 pub(crate) fn remedy(certificate: &Certificate, policy: &AcceptancePolicy) -> Option<&'static str> {
     let passes = |policy: AcceptancePolicy| check(certificate, &policy).is_ok();
     if passes(*policy) {
@@ -47,7 +47,7 @@ pub(crate) fn remedy(certificate: &Certificate, policy: &AcceptancePolicy) -> Op
     }
 }
 
-/// Would every program that reads the bundle get past it?
+/// Would every program that reads the bundle accept it?
 fn form(certificate: &Certificate) -> Result<(), String> {
     structure::check(certificate.der()).map_err(|part| {
         format!(
@@ -74,7 +74,7 @@ fn name(certificate: &Certificate) -> Result<(), String> {
 /// Is it a CA, and one for TLS servers?
 ///
 /// A version 1 certificate has no basicConstraints and is refused like any other without them, although OpenSSL and
-/// p11-kit take one that issued itself for a CA: nothing in it tells a root from the self-signed certificate of a
+/// p11-kit accept a self-issued one as a CA: nothing in it distinguishes a root from the self-signed certificate of a
 /// server, and Go, for one, will not follow a chain that has it in the middle.
 fn authority(certificate: &Certificate) -> Result<(), String> {
     match certificate.is_ca() {

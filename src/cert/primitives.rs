@@ -1,5 +1,5 @@
 //! Whether primitive values, and the names made of them, are DER (X.690) in the form that every reader of certificates
-//! takes.
+//! accepts.
 
 use super::der::{self, Tlv};
 use super::name;
@@ -7,10 +7,10 @@ use super::name;
 const BIT_STRING: u8 = 0x03;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
-/// GnuTLS keeps an object identifier as text in this many bytes, the final NUL included.
+/// GnuTLS stores an object identifier as text in this many bytes, the final NUL included.
 const OID_TEXT_LIMIT: usize = 128;
 
-/// A Name of string types that OpenSSL reads in a name, decodable all.
+/// A Name of string types that OpenSSL reads in a name, all decodable.
 pub(super) fn is_name(name: &Tlv<'_>) -> bool {
     name::rdns(name.raw).is_some_and(|rdns| {
         rdns.iter().all(|rdn| {
@@ -32,8 +32,8 @@ pub(super) fn is_name(name: &Tlv<'_>) -> bool {
     })
 }
 
-/// Every arc ends, none begins with a padding byte (X.690 section 8.19.2) and all are below 2^31: Go has no room for
-/// others, nor GnuTLS for more than 127 characters.
+/// Every arc ends, none begins with a padding byte (X.690 section 8.19.2) and all are below 2^31: Go cannot represent
+/// others, nor GnuTLS more than 127 characters.
 pub(super) fn is_oid(oid: &Tlv<'_>) -> bool {
     let mut arc: u32 = 0;
     let mut digits = 0;

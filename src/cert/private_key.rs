@@ -1,10 +1,10 @@
-//! Finds private keys in what was given as certificates: a key that gets into a trust store, or into an image
-//! layer, is lost for good. Says what kind of key it is, never any of its bytes.
+//! Finds private keys in input that should be certificates: a key that gets into a trust store, or into an image layer,
+//! is compromised for good. Names the kind of key, never any of its bytes.
 
 use super::der::{self, DerReader};
 use super::pem;
 
-/// What kind of private key `bytes` hold anywhere, if they do, as far as one can tell.
+/// The kind of private key that `bytes` contain anywhere, as far as it is recognisable.
 pub(super) fn find(bytes: &[u8]) -> Option<&'static str> {
     let utf_16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
     let narrowed: Vec<u8>;
@@ -25,7 +25,7 @@ pub(super) fn find(bytes: &[u8]) -> Option<&'static str> {
     })
 }
 
-/// By the words that stand in front of keys: PEM, OpenSSH, SSH2, PGP; whole or cut off.
+/// By the words before keys: PEM, OpenSSH, SSH2, PGP; whole or truncated.
 fn in_text(text: &[u8]) -> Option<&'static str> {
     const BEGIN: &[u8] = b"BEGIN ";
     const WORDS: &[u8] = b"PRIVATE KEY";
@@ -81,7 +81,7 @@ mod tests {
         pem::encode(der).replace("CERTIFICATE", label)
     }
 
-    /// Shapes of keys; the numbers in them are no keys.
+    /// Shapes of keys; the numbers in them are not keys.
     fn shapes() -> Vec<(&'static str, Vec<u8>)> {
         let number = |n: usize| tlv(0x02, &vec![0x11; n]);
         let algorithm = sequence(&[&oid("1.2.840.113549.1.5.13"), &sequence(&[])]);

@@ -1,8 +1,8 @@
-//! What a root may be used for: its own extended key usage (RFC 5280 section 4.2.1.12), as trust stores ask for it.
+//! The purposes of a root: its own extended key usage (RFC 5280 section 4.2.1.12), as trust stores query it.
 
 use super::Certificate;
 
-/// What extended key usage allows (RFC 5280 section 4.2.1.12), as far as trust stores ask.
+/// The purposes that extended key usage allows (RFC 5280 section 4.2.1.12), as far as trust stores query them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Usages {
     pub(super) any: bool,
@@ -11,7 +11,7 @@ pub(super) struct Usages {
     pub(super) code_signing: bool,
 }
 
-/// What a root may be trusted for; `None` of extended key usage allows all.
+/// The purpose for which a root may be trusted; an extended key usage of `None` allows all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// TLS servers.

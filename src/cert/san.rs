@@ -1,5 +1,5 @@
-//! The names that a certificate is for (subjectAltName, RFC 5280 section 4.2.1.6), as text that people write and as what
-//! a certificate holds.
+//! The names that a certificate is for (subjectAltName, RFC 5280 section 4.2.1.6), as text that people write and as a
+//! certificate's content.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -30,12 +30,12 @@ pub enum SubjectAltName {
 }
 
 impl SubjectAltName {
-    /// Whether it stands for all names one level below.
+    /// Whether it matches all names one level below.
     pub(crate) fn is_wildcard(&self) -> bool {
         matches!(self, SubjectAltName::Dns(name) if name.starts_with("*."))
     }
 
-    /// For people: that the address of a web server is hardly meant as a URI, which no TLS client looks for.
+    /// The warning that a web server's address is probably not meant as a URI, which no TLS client checks.
     pub(crate) fn doubt(&self) -> Option<String> {
         let SubjectAltName::Uri(uri) = self else { return None };
         let url = url::Url::parse(uri).ok().filter(|url| matches!(url.scheme(), "http" | "https"))?;
@@ -58,11 +58,11 @@ impl fmt::Display for SubjectAltName {
 impl FromStr for SubjectAltName {
     type Err = Error;
 
-    /// Tells the kinds apart as step does: an address, a URI with a scheme, something with `@`, else a host name.
+    /// Distinguishes the kinds as step does: an address, a URI with a scheme, something with `@`, else a host name.
     fn from_str(text: &str) -> Result<Self, Error> {
         let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
         if let Ok(address) = bare.parse::<IpAddr>() {
-            // `::ffff:10.0.0.1` is 10.0.0.1, and that is what certificates of it hold.
+            // `::ffff:10.0.0.1` is 10.0.0.1, and its certificates contain that.
             return Ok(SubjectAltName::Ip(address.to_canonical()));
         }
         if text.contains("://") || text.starts_with("urn:") {
@@ -86,7 +86,7 @@ impl FromStr for SubjectAltName {
     }
 }
 
-/// What a name is whose kind has no other use here.
+/// The kind of a name that has no other use here.
 fn kind_of(name: &GeneralName<'_>) -> &'static str {
     match name {
         GeneralName::OtherName(..) => "otherName",
@@ -113,7 +113,7 @@ fn host_name(text: &str) -> Result<String, Error> {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')
             && !label.ends_with('-')
-            // The underscore is no letter of host names, and stands in the names of services all the same.
+            // The underscore is not a letter of host names, but occurs in the names of services.
             && label.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
     };
     if ascii.len() > 253 || !ascii.split('.').all(label) {
@@ -123,7 +123,7 @@ fn host_name(text: &str) -> Result<String, Error> {
 }
 
 fn refused(what: &str, text: &str) -> Error {
-    // What has a colon may be an address with a password in it.
+    // Text with a colon may be an address with a password in it.
     let shown = if text.contains(':') { text::mask_url(text) } else { text::escape(text) };
     Error::usage(what).at(shown).hint(
         "a certificate is for host names (`web.internal`), addresses (`10.0.0.1`), e-mail addresses or URIs (`spiffe://…`)",
@@ -131,7 +131,7 @@ fn refused(what: &str, text: &str) -> Error {
 }
 
 impl SubjectAltName {
-    /// The same for who makes certificates and requests.
+    /// The same for the code that makes certificates and requests.
     ///
     /// # Errors
     /// It is not ASCII.
@@ -146,10 +146,10 @@ impl SubjectAltName {
 }
 
 impl Certificate {
-    /// The names that it is for, in its order; the subject's CN is none of them.
+    /// The names that it is for, in its order; the subject's CN is not one of them.
     ///
     /// # Errors
-    /// The extension is damaged, or holds a kind of name that we do not know. In a form that can follow a colon.
+    /// The extension is damaged, or holds an unknown kind of name. In a form that can follow a colon.
     pub fn subject_alt_names(&self) -> Result<Vec<SubjectAltName>, String> {
         let damaged = |why: String| format!("its names cannot be read: {why}");
         // It was parsed before.

@@ -1,5 +1,5 @@
-//! Is a certificate signed with its own key? Tells a root from a cross-certificate that bears the same name, and from
-//! a damaged file that still parses. It adds no trust: anybody can sign his own certificate.
+//! Is a certificate signed with its own key? Distinguishes a root from a cross-certificate with the same name, and from
+//! a damaged file that still parses. It adds no trust: anyone can sign their own certificate.
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::error::X509Error;
@@ -13,7 +13,7 @@ use super::Certificate;
 pub(crate) enum SelfSignature {
     /// It is.
     Valid,
-    /// Its signature is not one of its own key.
+    /// Its signature was not made with its own key.
     Invalid,
     /// An algorithm or a key size that is not verified here (P-521, MD5, small RSA keys); the key identifiers do not
     /// contradict it.
@@ -21,14 +21,14 @@ pub(crate) enum SelfSignature {
 }
 
 impl Certificate {
-    /// Whether the certificate is signed with its own key. Costs a signature check: not for every root of a bundle
-    /// that is only looked at.
+    /// Whether the certificate is signed with its own key. Costs a signature check: not for every root of a bundle that
+    /// is only inspected.
     pub(crate) fn self_signature(&self) -> SelfSignature {
         let Ok((_, parsed)) = X509Certificate::from_der(&self.0.der) else { return SelfSignature::Invalid };
         match parsed.verify_signature(None) {
             Ok(()) => SelfSignature::Valid,
             Err(error) if self.is_conclusive(&parsed, &error) => SelfSignature::Invalid,
-            // What OpenSSL goes by, which never verifies a root's own signature.
+            // OpenSSL's criterion: it never verifies a root's own signature.
             Err(_) => match (&self.0.authority_key_id, &self.0.subject_key_id) {
                 (Some(authority), Some(subject)) if authority != subject => SelfSignature::Invalid,
                 _ => SelfSignature::NotChecked,
@@ -36,7 +36,7 @@ impl Certificate {
         }
     }
 
-    /// Whether a failed verification says something about the signature, and not about the limits of ring.
+    /// Whether a failed verification is due to the signature, and not to the limits of ring.
     fn is_conclusive(&self, parsed: &X509Certificate<'_>, error: &X509Error) -> bool {
         match self.0.signature_algorithm.as_str() {
             // RSA (PKCS #1 1.5) with SHA-1, SHA-256, SHA-384, SHA-512.
@@ -49,7 +49,7 @@ impl Certificate {
                     self.0.rsa_bits.is_some_and(|bits| (2048..=8192).contains(&bits))
                         && key.try_exponent().is_ok_and(|exponent| (3..1 << 33).contains(&exponent))
                 }
-                // An RSA signature is not one of another kind of key.
+                // An RSA signature cannot be from another kind of key.
                 _ => true,
             },
             // ECDSA with SHA-256, SHA-384: ring has P-256 and P-384.
@@ -94,7 +94,7 @@ mod tests {
         ] {
             assert_eq!(parse(&draft).self_signature(), SelfSignature::Invalid);
         }
-        // Beyond ring: the key identifiers decide.
+        // Unsupported by ring: the key identifiers decide.
         let unknown = TestCertificate { signature: "2.16.840.1.101.3.4.3.17", ..TestCertificate::default() };
         assert_eq!(parse(&unknown).self_signature(), SelfSignature::NotChecked);
         let subject = tlv(0x04, b"mine");

@@ -1,8 +1,8 @@
-//! Is a certificate built exactly as RFC 5280 section 4.1 and DER say? x509-parser is more tolerant than the programs
-//! that will read our bundles, and OpenSSL refuses a WHOLE bundle for one certificate in it that it cannot decode: an
-//! anchor like that would take every other root away with it. So an anchor has to pass here first.
+//! Is a certificate built exactly as RFC 5280 section 4.1 and DER require? x509-parser is more tolerant than the
+//! programs that will read our bundles, and OpenSSL refuses a WHOLE bundle for one certificate in it that it cannot
+//! decode: such an anchor would disable every other root. So an anchor has to pass here first.
 //!
-//! Checks form only: tags, lengths, that nothing is left over. What the fields mean is [`super::policy`]'s part.
+//! Checks form only: tags, lengths, that nothing is left over. [`super::policy`] judges what the fields mean.
 
 use super::der::{self, DerReader, Tlv};
 use super::extensions::{self, Extension};
@@ -34,18 +34,18 @@ pub(super) struct CertificateFields<'a> {
     pub(super) extensions: Vec<Extension<'a>>,
 }
 
-/// Whether `bytes` are one certificate that OpenSSL and GnuTLS decode, and nothing more. Looks at the outer form only.
+/// Whether `bytes` are exactly one certificate that OpenSSL and GnuTLS decode. Checks the outer form only.
 pub(crate) fn is_decodable(bytes: &[u8]) -> bool {
     decode(bytes).is_ok()
 }
 
-/// Whether `bytes` are one certificate built as RFC 5280 section 4.1 and DER say, in every standard extension too: what
-/// trustup itself may add to a store.
+/// Whether `bytes` are one certificate built as RFC 5280 section 4.1 and DER require, in every standard extension too:
+/// what trustup itself may add to a store.
 pub(crate) fn is_well_formed(bytes: &[u8]) -> bool {
     malformed_part(bytes).is_none()
 }
 
-/// The part of a certificate that is not built so; `None` for a well-formed one.
+/// The malformed part of a certificate; `None` for a well-formed one.
 pub(crate) fn malformed_part(bytes: &[u8]) -> Option<&'static str> {
     check(bytes).err()
 }
@@ -55,7 +55,7 @@ pub(super) fn check(der: &[u8]) -> Result<(), &'static str> {
     fields(der).map(drop)
 }
 
-/// Checks a whole certificate and gives back what it is made of; the error names the part that is malformed.
+/// Checks a whole certificate and returns its fields; the error names the part that is malformed.
 pub(super) fn fields(der: &[u8]) -> Result<CertificateFields<'_>, &'static str> {
     let fields = decode(der)?;
     // Java loads nothing of a keystore that holds a certificate without a subject.
@@ -69,7 +69,7 @@ pub(super) fn fields(der: &[u8]) -> Result<CertificateFields<'_>, &'static str> 
 }
 
 /// What OpenSSL and GnuTLS need to read a certificate at all: they refuse a whole file for one that lacks it. Less than
-/// [`check`], which says what trustup itself may add to a store.
+/// [`check`], which decides what trustup itself may add to a store.
 pub(super) fn decode(der: &[u8]) -> Result<CertificateFields<'_>, &'static str> {
     let certificate = der::only(der, der::SEQUENCE).ok_or("certificate")?;
     let mut fields = DerReader::new(certificate.body);
@@ -112,7 +112,7 @@ pub(super) fn decode(der: &[u8]) -> Result<CertificateFields<'_>, &'static str> 
     Ok(CertificateFields { serial, algorithm, issuer, subject, public_key, has_unique_ids, extensions })
 }
 
-/// 1 to 3. The first is the default, which DER leaves out.
+/// 1 to 3. The first is the default, which DER omits.
 fn version(fields: &mut DerReader<'_>) -> Option<u8> {
     match fields.take(der::CONTEXT_0) {
         None => Some(1),
@@ -234,7 +234,7 @@ mod tests {
             let mut draft = TestCertificate::default();
             draft.extensions.clear();
             let plain = draft.der();
-            // A TBSCertificate without extensions, and these bytes behind its fields.
+            // A TBSCertificate without extensions, with these bytes after its fields.
             let tbs = der::DerReader::new(&plain[4..]).clone().take(der::SEQUENCE).expect("tbs");
             let rest = &plain[4 + tbs.raw.len()..];
             sequence(&[&tlv(0x30, &[tbs.body, &value].concat()), rest])

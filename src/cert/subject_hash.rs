@@ -1,5 +1,5 @@
-//! The number that names links in a hashed certificate directory (`4042bcee.0`): what
-//! `openssl x509 -subject_hash` prints since OpenSSL 1.0. A name for lookup, nothing that is trusted.
+//! The number that names links in a hashed certificate directory (`4042bcee.0`): the output of `openssl x509
+//! -subject_hash` since OpenSSL 1.0. A name for lookup, not used for trust.
 
 use md5::Md5;
 use sha1::{Digest, Sha1};
@@ -23,7 +23,7 @@ pub(super) fn subject_hash(name: &[u8]) -> u32 {
     u32::from_le_bytes([digest[0], digest[1], digest[2], digest[3]])
 }
 
-/// The hash of OpenSSL before 1.0: MD5 over the whole Name as it stands; its first four bytes as a little-endian number
+/// The hash of OpenSSL before 1.0: MD5 over the whole encoded Name; its first four bytes as a little-endian number
 /// (OpenSSL: `X509_NAME_hash_old`).
 pub(super) fn subject_hash_old(name: &[u8]) -> u32 {
     let digest: [u8; 16] = Md5::digest(name).into();
@@ -41,9 +41,9 @@ fn canonical_attribute(attribute: &NameAttribute<'_>) -> Vec<u8> {
     whole
 }
 
-/// White space trimmed and collapsed, ASCII letters in lower case; `None` for the types that OpenSSL hashes as they
-/// are (NumericString is one of them). A string that is broken has no canonical form: OpenSSL cannot read such a
-/// certificate at all.
+/// White space trimmed and collapsed, ASCII letters in lower case; `None` for the types that OpenSSL hashes as they are
+/// (NumericString is one of them). A broken string has no canonical form: OpenSSL cannot read such a certificate at
+/// all.
 fn canonical_value(attribute: &NameAttribute<'_>) -> Option<String> {
     if !matches!(attribute.value.tag, 0x0c | 0x13 | 0x14 | 0x16 | 0x1a | 0x1c | 0x1e) {
         return None;

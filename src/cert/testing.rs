@@ -80,7 +80,7 @@ pub(crate) fn usages(oids: &[&str]) -> Vec<u8> {
     tlv(0x30, &oids.iter().map(|dotted| oid(dotted)).collect::<Vec<_>>().concat())
 }
 
-/// An RSA SubjectPublicKeyInfo of this many bits (the modulus is no product of two primes: nobody uses the key).
+/// An RSA SubjectPublicKeyInfo of this many bits (the modulus is not a product of two primes: the key is never used).
 pub(crate) fn rsa_key(bits: usize) -> Vec<u8> {
     let mut modulus = vec![0x5a; bits.div_ceil(8)];
     modulus[0] = 1 << ((bits - 1) % 8);
@@ -92,7 +92,7 @@ pub(crate) fn rsa_key(bits: usize) -> Vec<u8> {
     sequence(&[&algorithm, &tlv(0x03, &[&[0][..], &key].concat())])
 }
 
-/// A certificate to be: by default a good root that signed itself.
+/// A certificate to build: by default a good root that signed itself.
 #[derive(Clone)]
 pub(crate) struct TestCertificate {
     /// 1 or 3.
@@ -103,7 +103,7 @@ pub(crate) struct TestCertificate {
     pub(crate) not_before: &'static str,
     pub(crate) not_after: &'static str,
     pub(crate) public_key: Option<Vec<u8>>,
-    /// OID of the signature; what stands there is an ECDSA-SHA256 signature all the same.
+    /// OID of the signature; the value is always an ECDSA-SHA256 signature.
     pub(crate) signature: &'static str,
     /// OID, critical, value.
     pub(crate) extensions: Vec<(&'static str, bool, Vec<u8>)>,
@@ -181,7 +181,7 @@ impl TestCertificate {
     }
 }
 
-/// A small deterministic generator (xorshift), so that a failing mutation is found again.
+/// A small deterministic generator (xorshift), so that a failing mutation can be reproduced.
 pub(crate) struct Xorshift(pub(crate) u64);
 
 impl Xorshift {

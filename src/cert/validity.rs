@@ -1,4 +1,4 @@
-//! How long a certificate is to live: `24h`, `30d` or a moment, as people write it and as step-ca takes it.
+//! A certificate's lifetime: `24h`, `30d` or a moment, as people write it and as step-ca accepts it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +17,7 @@ pub enum NotAfter {
 }
 
 impl fmt::Display for NotAfter {
-    /// As step-ca takes it: a duration of Go, or RFC 3339.
+    /// As step-ca accepts it: a duration of Go, or RFC 3339.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NotAfter::Duration(seconds) => write!(f, "{seconds}s"),

@@ -1,4 +1,4 @@
-//! `trustup config check`: everything that is wrong with trustup.toml at once, and what each certificate would do.
+//! `trustup config check`: all errors in trustup.toml at once, and what each certificate would do.
 
 use super::options::args;
 use super::output::config::{ConfigReport, ConfiguredCertificate};
@@ -50,7 +50,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
         true => ui.result(&as_json(&file, &problems)),
         false => show(ui, &file),
     };
-    // Each as a run would say it; the object above holds them, too.
+    // Each as a run would report it; the object above contains them, too.
     let mut talk = ui;
     talk.json = false;
     problems.iter().for_each(|error| talk.error(ConfigReport::COMMAND, error));
@@ -88,7 +88,7 @@ fn show(ui: Ui, file: &ConfigFile) -> Result<(), Lost> {
         let names = one.layer.shown(&NAMES).join(", ");
         let (cert, key) = (one.layer.shown(&CERT), one.layer.shown(&KEY));
         let ([cert, ..], [key, ..], [_, ..]) = (cert, key, methods.as_slice()) else {
-            // What is missing is among the errors.
+            // Missing values are among the errors.
             continue;
         };
         ui.data(format!("  {names}: {cert} and {key}, by {}", methods.join(", else ")))?;

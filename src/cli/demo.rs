@@ -1,4 +1,4 @@
-//! `trustup demo`: shows, and proves, what trustup does, on throwaway root file systems.
+//! `trustup demo`: shows, and proves, trustup's work on throwaway root file systems.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -32,7 +32,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
             "omit `--sysroot`; to see what would be done to a root file system, use `--dry-run bootstrap`",
         ));
     }
-    // Nothing of this machine's environment decides what the demo shows.
+    // This machine's environment must not affect what the demo shows.
     let env = Env::fixed([], context.env.now());
     let quiet = ui.quiet || ui.json;
     let say = |line: &str| {

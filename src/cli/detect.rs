@@ -1,4 +1,4 @@
-//! `trustup detect`: what this root file system is, and what bootstrap would use.
+//! `trustup detect`: the kind of this root file system, and what bootstrap would use.
 
 use super::options::plain;
 use super::output::detect::{DetectListReport, DetectReport, DetectedStore, DistroRow, OsFields};

@@ -68,7 +68,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     {
         return Err(Error::usage("not a provisioner name").at(text::escape(name)));
     }
-    // Before anything is made.
+    // Before anything is created.
     allowed(listen, others)?;
     let mut names = settings.all(&HOST_NAME).to_vec();
     let listens_at = SubjectAltName::Ip(listen.ip());
@@ -96,7 +96,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
         log: Arc::new(move |line| ui.say(line)),
     };
     let served = runtime::block_on(async {
-        // Before the server: a signal that comes while it starts ends it too.
+        // Before the server: a signal during its start ends it too.
         let signals = Signals::new()?;
         let server = Server::start_with(Arc::clone(&ca), server_settings)?;
         announce(context, listen, kept.as_ref(), &ca, &server)?;
@@ -112,7 +112,7 @@ fn listen(text: &str) -> Result<SocketAddr> {
     text.parse().map_err(|_| Error::usage("it should be an address and a port, such as `127.0.0.1:9443`"))
 }
 
-/// Says that it runs, and where.
+/// Reports that it runs, and where.
 fn announce(
     context: &Context<'_>,
     listen: SocketAddr,
@@ -139,14 +139,14 @@ fn announce(
         password_file: password_file.as_deref(),
         pid: std::process::id(),
     })
-    // Whoever asked for JSON learns the address from it alone.
+    // With JSON, the address is in the report only.
     .map_err(|lost| {
         let made = kept.filter(|kept| kept.is_new).map(|kept| kept.root_file.display().to_string());
         Error::from(lost).with_changed(made)
     })
 }
 
-/// Under the name that others reach it by, if it has one.
+/// With the name by which others reach it, if it has one.
 fn url(server: &Server, listen: SocketAddr, names: &[SubjectAltName]) -> String {
     let host = match names.first() {
         Some(SubjectAltName::Ip(address)) if address.is_ipv6() => format!("[{address}]"),
@@ -185,7 +185,7 @@ fn show(ui: Ui, ca: &DevCa, url: &str, password_file: Option<&str>) {
     ));
 }
 
-/// For a shell.
+/// Quoted for a shell.
 fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
     if text.chars().all(plain) { text.to_owned() } else { quote(text) }

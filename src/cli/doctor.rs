@@ -114,7 +114,7 @@ fn state_of(sysroot: &Sysroot) -> Result<State> {
     if state::is_closed(sysroot)? { Ok(State::default()) } else { State::load(sysroot) }
 }
 
-/// The roots that are to be in the stores, those of the private store included.
+/// The roots that must be in the stores, those of the private store included.
 fn anchors(context: &Context, trees: &Trees) -> Result<Vec<Certificate>> {
     let mut anchors: Vec<Certificate> = Vec::new();
     for sysroot in trees.all() {
@@ -131,7 +131,7 @@ fn anchors(context: &Context, trees: &Trees) -> Result<Vec<Certificate>> {
     Ok(anchors)
 }
 
-/// The bundle of the private store: with its roots in question, it is what variables should name.
+/// The bundle of the private store: if it has the roots in question, variables should name it.
 fn private_bundle(trees: &Trees) -> Result<Option<String>> {
     let Some(private) = &trees.private else { return Ok(None) };
     let state = state_of(private)?;

@@ -77,21 +77,21 @@ fn nothing_trusted(sysroot: &Sysroot) -> Error {
         .hint("run `trustup bootstrap` first")
 }
 
-/// Where the roots are, for the current user.
+/// The location of the roots, for the current user.
 pub(super) struct Located {
     pub(super) roots: RootLocations,
-    /// Places of the system whose roots are all in a private store: images set variables to these, and who has a
-    /// private store wants more than them.
+    /// Places of the system whose roots are all in a private store: images set variables to these, and users of a
+    /// private store want more than them.
     superseded: BTreeSet<String>,
 }
 
 impl Located {
-    /// What the variables are set to now, for [`variables`] and `for_command`.
+    /// The current values of the variables, for [`variables`] and `for_command`.
     pub(super) fn current<'a>(&'a self, env: &'a Env) -> impl Fn(&str) -> Option<String> + 'a {
         |name| env.shown(name).filter(|value| !self.superseded.contains(*value)).map(ToOwned::to_owned)
     }
 
-    /// What is said of the variables that named such a place.
+    /// The messages about the variables that named such a place.
     fn replaced(&self, env: &Env) -> Vec<String> {
         let set = TABLE.iter().filter_map(|row| Some((row.name, env.shown(row.name)?)));
         set.filter(|(_, value)| self.superseded.contains(*value))
@@ -105,10 +105,10 @@ impl Located {
     }
 }
 
-/// Finds the roots: in the private store, if there is one, else in the system's. The one place that decides it.
+/// Finds the roots: in the private store, if there is one, else in the system's. The only code that decides it.
 ///
 /// # Errors
-/// None was installed, or one of them is no longer where programs look.
+/// None was installed, or one of them is no longer where programs read.
 pub(super) fn locate(context: &Context, trees: &Trees) -> Result<Located> {
     if let Some(private) = &trees.private
         && let Some((roots, held)) = of_tree(private)?
@@ -135,7 +135,7 @@ pub(super) fn locate(context: &Context, trees: &Trees) -> Result<Located> {
     Ok(Located { roots, superseded: BTreeSet::new() })
 }
 
-/// Where the roots that we put into this tree are, and all that the bundle holds; `None` if there are none.
+/// The location of the roots that we installed in this tree, and all that the bundle holds; `None` if there are none.
 fn of_tree(sysroot: &Sysroot) -> Result<Option<(RootLocations, BTreeSet<Fingerprint>)>> {
     let state = State::load(sysroot)?;
     let view = View::new(sysroot, state.ours())?;
@@ -154,7 +154,7 @@ fn of_tree(sysroot: &Sysroot) -> Result<Option<(RootLocations, BTreeSet<Fingerpr
     Ok(Some((roots, held)))
 }
 
-/// What the bundle holds, if it is sound and has all of `anchors`, and so is the keystore where there is one.
+/// The content of the bundle, if it is sound and has all of `anchors`, and so has the keystore, if there is one.
 fn whole(
     sysroot: &Sysroot,
     facts: &Facts,
@@ -189,7 +189,7 @@ fn holds(
         .hint("`trustup bootstrap` with the same options repairs it; `trustup status` shows all stores"))
 }
 
-/// The system's places for TLS clients that offer no root beyond `held`.
+/// The system's places for TLS clients that offer no root other than those in `held`.
 fn superseded(system: &Sysroot, held: &BTreeSet<Fingerprint>) -> Result<BTreeSet<String>> {
     let view = View::new(system, State::load(system)?.ours())?;
     let facts = Facts::gather(&view)?;
@@ -229,7 +229,7 @@ fn print(context: &Context<'_>) -> Result<u8> {
         EnvFormat::Dockerfile => render::dockerfile(&variables)?,
         EnvFormat::Docker => render::docker(&variables)?,
         EnvFormat::Json => {
-            // The same rules as for the others: who reads the object will put the values into one of them.
+            // The same rules as for the other formats: readers of the object will put the values into one of them.
             render::sh(&variables)?;
             let rows = variables.iter().map(|variable| EnvVariable {
                 name: variable.name,
@@ -259,7 +259,7 @@ fn print(context: &Context<'_>) -> Result<u8> {
     Ok(0)
 }
 
-/// Writes the file for login shells, through the pipeline: the goal is what is, and this file.
+/// Writes the file for login shells, through the pipeline: the goal is the current state plus this file.
 fn install(context: &Context) -> Result<u8> {
     let trees = context.trees()?;
     let sysroot = &trees.system;

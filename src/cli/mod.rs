@@ -1,5 +1,5 @@
-//! The command line: the table of commands, the options that all of them share, and what an exit code means. Each command
-//! has its own file; none of them prints or reads variables by itself.
+//! The command line: the table of commands, their common options, and the meaning of exit codes. Each command has its
+//! own file; none of them prints or reads variables by itself.
 
 mod bootstrap;
 mod config;
@@ -59,13 +59,13 @@ const ABOUT: &str = "Takes a container from \"trusts nobody\" to \"serves a fres
 struct CommandRow {
     name: &'static str,
     about: &'static str,
-    /// Examples, and what else its help ends with.
+    /// Examples, and whatever else ends its help.
     after_help: &'static str,
     /// Its own options.
     options: fn() -> Vec<Taken>,
-    /// Whether variables set them: not those of a command that takes trust away (threat T1).
+    /// Whether variables set them: not those of a command that removes trust (threat T1).
     reads_variables: bool,
-    /// The command with these options, and what of it is more than that.
+    /// The command with these options, and its other arguments.
     shape: fn(clap::Command, &[Taken]) -> clap::Command,
     run: fn(&Context<'_>) -> Result<u8>,
 }
@@ -86,12 +86,12 @@ static COMMANDS: [&CommandRow; 12] = [
     &version::ROW,
 ];
 
-/// What every command gets.
+/// The context of every command.
 struct Context<'a> {
     env: &'a Env,
     ui: Ui,
     settings: &'a Settings,
-    /// The word behind the command's own, where it has such (`enroll METHOD`).
+    /// The word after the command's own, if it has one (`enroll METHOD`).
     subcommand: Option<&'a str>,
 }
 
@@ -116,7 +116,7 @@ impl Context<'_> {
         stamp(self.env)
     }
 
-    /// Says which variables do not count, because the command line names a source (threat T1).
+    /// Reports which variables are ignored, because the command line names a source (threat T1).
     fn say_ignored(&self) {
         let ignored = &self.settings.ignored;
         if !ignored.is_empty() {
@@ -125,7 +125,7 @@ impl Context<'_> {
     }
 }
 
-/// Runs the command line `args` (the program's name first) and answers with the exit code.
+/// Runs the command line `args` (the program's name first) and returns the exit code.
 pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     let asked_for_json =
         args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json") || is_on(env, "TRUSTUP_JSON");
@@ -139,7 +139,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         early.error("trustup", &error);
         return error.kind().exit_code();
     }
-    // Neither a core dump nor a process of the same user gets at what we hold in memory (threat T16).
+    // Neither a core dump nor a process of the same user can read our memory (threat T16).
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
     let matches = match at_width(command(), env).try_get_matches_from(args) {
         Ok(matches) => matches,
@@ -180,7 +180,7 @@ fn row(name: &str) -> Option<&'static CommandRow> {
     COMMANDS.into_iter().find(|row| row.name == name)
 }
 
-/// What command line and environment say, and the word behind the command's own.
+/// The settings of command line and environment, and the word after the command's own.
 fn settings(row: &CommandRow, matches: &ArgMatches, env: &Env) -> Result<(Settings, Option<String>)> {
     let own = (row.options)();
     let inner = matches.subcommand();
@@ -198,7 +198,7 @@ fn settings(row: &CommandRow, matches: &ArgMatches, env: &Env) -> Result<(Settin
     Ok((settings, inner.map(|(name, _)| name.to_owned())))
 }
 
-/// That `enroll` has no such method: clap, which expects arguments behind `--` there, does not say which there are.
+/// The error for an unknown method of `enroll`: clap, which expects arguments after `--` there, lists no methods.
 fn unknown_word(error: &clap::Error) -> Option<Error> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else { return None };
     if error.kind() != ErrorKind::UnknownArgument || word.starts_with('-') {
@@ -219,15 +219,15 @@ fn unknown_word(error: &clap::Error) -> Option<Error> {
     Some(error.hint(format!("the methods are {listed}; `trustup {} --help` says more", row.name)))
 }
 
-/// What the environment says to a command whose command line says nothing.
+/// The environment's settings for a command with an empty command line.
 fn settings_of(row: &CommandRow, env: &Env) -> Result<Settings> {
     let taken: Vec<Taken> = GLOBAL.iter().copied().chain((row.options)()).collect();
     let (environment, _) = from_environment(&taken, &Layer::default(), env)?;
     Ok(Settings::new([environment]))
 }
 
-/// Help texts are as wide as the terminal, or as COLUMNS says, which clap reads by itself. Some programs that start
-/// containers set it to 0 or 1: one word on each line is no help.
+/// Help texts are as wide as the terminal, or as COLUMNS, which clap reads by itself. Some programs that start
+/// containers set it to 0 or 1: one word per line is useless.
 fn at_width(command: clap::Command, env: &Env) -> clap::Command {
     const LEAST: usize = 60;
     match env.var("COLUMNS").map(str::parse) {
@@ -261,7 +261,7 @@ fn subcommand(row: &CommandRow) -> clap::Command {
     (row.shape)(command, &(row.options)())
 }
 
-/// What clap says: help and version go to stdout with 0, everything else is a usage error.
+/// clap's message: help and version go to stdout with 0, everything else is a usage error.
 fn usage(ui: &Ui, error: &clap::Error) -> u8 {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         let Err(lost) = ui.help(error) else { return 0 };
@@ -272,7 +272,7 @@ fn usage(ui: &Ui, error: &clap::Error) -> u8 {
     if ui.json {
         let text = error.to_string();
         let what = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        // Ours are called hints, those of clap tips.
+        // We call them hints, clap tips.
         let hints = text.lines().filter_map(|line| {
             let line = line.trim_start();
             line.strip_prefix("hint: ").or(line.strip_prefix("tip: "))

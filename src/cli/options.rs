@@ -30,7 +30,7 @@ pub(super) static GLOBAL: &[Taken] = &[
     WAIT.taken().under(HEADING),
 ];
 
-/// As clap takes them; published variables are no arguments.
+/// As clap arguments; published variables are not arguments.
 pub(super) fn args(taken: &[Taken]) -> impl Iterator<Item = Arg> {
     taken.iter().filter(|taken| taken.row.spec().flag != Flag::Absent).map(Taken::arg)
 }

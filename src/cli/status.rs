@@ -1,4 +1,4 @@
-//! `trustup status`: for every anchor and every store, whether it is there.
+//! `trustup status`: for every anchor and every store, whether the anchor is in it.
 
 use super::options::plain;
 use super::output::shown_path;
@@ -32,7 +32,7 @@ pub(super) static ROW: CommandRow = CommandRow {
     run,
 };
 
-/// An anchor, and what became of it in each store.
+/// An anchor, and its state in each store.
 struct StoreRow {
     anchor: StoredAnchor,
     subject: String,
@@ -50,7 +50,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let selection = selection(context.settings, context.env, &trees, wishes)?;
     let (row, system) = rows(context, &trees.system, &private, Some(&selection))?;
     let all = || system.iter().chain(&private);
-    // Who asks whether all is well, where nothing was ever done, wants to know that it was not.
+    // A user who asks whether all is well must be told if nothing was ever installed.
     let mut all_there = all().next().is_some();
     all_there &= all().flat_map(|row| &row.stores).all(|store| store.state.is_good());
     let mut killed = false;
@@ -117,8 +117,8 @@ fn show(context: &Context, row: &StoreRow) -> Result<()> {
     Ok(())
 }
 
-/// The tree's row of the table, its anchors, and what became of them. What the system should hold and cannot be written is no
-/// failure where the private store holds it.
+/// The tree's row of the table, its anchors, and their state in each store. A system store that should hold them and
+/// cannot be written is not a failure if the private store holds them.
 fn rows(
     context: &Context,
     sysroot: &Sysroot,
@@ -133,7 +133,7 @@ fn rows(
     let facts = Facts::gather(&view)?;
     let managed = facts.row.updater.is_managed(&view)?;
     let standing = facts.row.updater.standing(&view)?;
-    // As seen inside a root file system; a private store's are named as a person finds them.
+    // As seen inside a root file system; a private store's as seen outside.
     let shown = |path: &str| if sysroot.is_private() { sysroot.display(path) } else { path.to_owned() };
     let beside = match selection {
         Some(selection) => stores::discover_stores(&view, facts.row.updater, selection, &state.added)?,
@@ -155,7 +155,7 @@ fn rows(
                 let offer = beside.offers.get(&found.path);
                 let state = match offer.map(|offer| offer.roots.contains_key(&anchor.fingerprint)) {
                     Some(true) => StoreState::There,
-                    // Nobody asked for it there.
+                    // It was not requested there.
                     Some(false) if !state.kinds.has(found.kind) => continue,
                     Some(false) if found.kind.refusal(&certificate).is_some() => StoreState::LeftOut,
                     // The private store has a keystore, but no NSS database.
@@ -194,7 +194,7 @@ fn rows(
             }
             for (path, offer) in &facts.offers {
                 let hash = offer.kind == Some(OutputKind::HashDirectory);
-                // The vendor's own roots need only be where TLS clients look.
+                // The vendor's own roots must be only where TLS clients read.
                 let only_vendor =
                     anchor.status == Status::Vendor && offer.purpose != Some(Purpose::ServerAuth);
                 let not_for_this = offer.purpose.is_some_and(|purpose| !certificate.allows(purpose));

@@ -1,4 +1,4 @@
-//! Options about Java's keystores and NSS databases, the same in every command that looks at them.
+//! Options for Java's keystores and NSS databases, the same in every command that inspects them.
 
 use crate::settings::Taken;
 use crate::settings::rows::{JAVA_STOREPASS_FILE, NSS_DB, NSS_PASSWORD_FILE, NSS_USER};

@@ -1,5 +1,5 @@
 //! `docs/cli.md`: every command as Markdown, made from the same declarations as `--help`. A file that differs fails the
-//! test, and `SNAPSHOTS=overwrite cargo test --lib cli` writes it anew.
+//! test, and `SNAPSHOTS=overwrite cargo test --lib cli` rewrites it.
 
 mod options;
 mod reference;
@@ -60,7 +60,7 @@ fn commands<'a>(command: &'a Command, path: &[&'a str]) -> Vec<(Vec<&'a str>, &'
     found
 }
 
-/// How GitHub names the heading of a command.
+/// GitHub's anchor for the heading of a command.
 fn anchor(name: &str) -> String {
     format!("trustup-{}", name.replace(' ', "-"))
 }
@@ -69,7 +69,7 @@ fn text(styled: Option<&clap::builder::StyledStr>) -> String {
     styled.map(ToString::to_string).unwrap_or_default()
 }
 
-/// The text with what Markdown would take for its own escaped; code in backticks stays as it is.
+/// The text with Markdown's special characters escaped; code in backticks stays as it is.
 fn prose(text: &str) -> String {
     let escaped = |part: &str| part.replace('<', "\\<").replace('*', "\\*").replace('|', "\\|");
     let parts = text.split('`').enumerate();
@@ -78,7 +78,7 @@ fn prose(text: &str) -> String {
     parts.join("`")
 }
 
-/// The arguments under their headings, those in `left_out` aside.
+/// The arguments under their headings, except those in `left_out`.
 fn arguments(page: &mut String, command: &Command, left_out: &[&str]) {
     let shown = |arg: &&Arg| {
         !arg.is_hide_set()
@@ -105,7 +105,7 @@ fn heading(arg: &Arg) -> &str {
     arg.get_help_heading().unwrap_or(if arg.is_positional() { "Arguments" } else { "Options" })
 }
 
-/// An argument, what it is for, and its values.
+/// An argument, its purpose, and its values.
 fn argument(arg: &Arg) -> String {
     let takes_value = arg.get_action().takes_values();
     let names = arg.get_value_names().unwrap_or_default();
@@ -137,7 +137,7 @@ fn argument(arg: &Arg) -> String {
     line
 }
 
-/// What follows the options: examples and lists as they are, sentences as Markdown.
+/// The text after the options: examples and lists as they are, sentences as Markdown.
 fn behind(page: &mut String, help: &str) {
     for part in help.split("\n\n").map(str::trim_end).filter(|part| !part.is_empty()) {
         match part.split_once(":\n  ") {

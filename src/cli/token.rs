@@ -1,5 +1,5 @@
-//! `trustup token`: makes a one-time token on the host for a container, as `step ca token` does. How it is made is in
-//! [`crate::token`].
+//! `trustup token`: makes a one-time token on the host for a container, as `step ca token` does. The implementation is
+//! in [`crate::token`].
 
 use super::options::plain;
 use super::output::token::TokenReport;

@@ -1,4 +1,4 @@
-//! `trustup untrust`: takes out exactly what bootstrap put in.
+//! `trustup untrust`: removes exactly what bootstrap installed.
 
 use super::options::plain;
 use super::output::shown_path;
@@ -87,7 +87,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
                 .fingerprints
                 .retain(|fingerprint| anchors.iter().any(|anchor| anchor.fingerprint == *fingerprint));
         }
-        // A bundle's record stays while it says what once was removed; the others have nothing left to say.
+        // A bundle's record stays while it names roots that were once removed; the others are no longer needed.
         sources.retain(|_, source| !source.fingerprints.is_empty() || !source.removed.is_empty());
         let web_pki = state.web_pki && !anchors.is_empty();
         Ok(Goal {

@@ -1,4 +1,4 @@
-//! The second half of what trustup does: a certificate from the demo's CA, a TLS server that serves it, and clients with
+//! The second half of trustup's work: a certificate from the demo's CA, a TLS server that serves it, and clients with
 //! the stores of a root file system that accept that server.
 
 use std::fs::{self, OpenOptions};
@@ -22,10 +22,10 @@ use crate::key::PrivateKey;
 use crate::net::tls;
 use crate::rootfs::Sysroot;
 
-/// What the certificate is for; the client finds it on loopback.
+/// The certificate's name; the client finds it on loopback.
 pub(super) const HOST: &str = "web.internal";
 
-/// A client that says nothing is left alone after this.
+/// A silent client is dropped after this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What was proven of enrollment.
@@ -148,7 +148,7 @@ impl PairServer {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
-                // A client that refuses the certificate ends the handshake, and that is what is asked.
+                // A client that refuses the certificate ends the handshake, and that is the answer.
                 let _ = stream.and_then(|stream| answer(stream, Arc::clone(&config)));
             }
         };
@@ -161,7 +161,7 @@ impl PairServer {
 impl Drop for PairServer {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::SeqCst);
-        // Wakes the thread that waits for a client.
+        // Wakes the thread waiting for a client.
         drop(TcpStream::connect(self.address));
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

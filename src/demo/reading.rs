@@ -1,4 +1,4 @@
-//! The roots of a store as a program that reads it finds them. Judges nothing, and takes nothing from what a command says.
+//! The roots of a store as a program that reads it finds them. Judges nothing, and uses no output of a command.
 
 use crate::cert::Certificate;
 use crate::cert::readers::{Reader, openssl};

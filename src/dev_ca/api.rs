@@ -1,4 +1,4 @@
-//! step-ca's interface: what a request gets. The same paths, status codes and sentences as step-ca 0.30 has, so that a
+//! step-ca's interface: the answers to requests. The same paths, status codes and sentences as step-ca 0.30, so that a
 //! client that works here works there; ACME, SSH, SCEP, revocation and administration are not here.
 
 use base64::Engine as _;
@@ -20,7 +20,7 @@ use crate::text;
 
 const LOGS: &str = "Please see the certificate authority logs for more info.";
 
-/// How many provisioners a page has at most, and by default.
+/// The largest page of provisioners, and the default.
 const PAGE: usize = 100;
 
 /// A request, read whole.
@@ -39,7 +39,7 @@ pub(super) struct Reply {
     content_type: Option<&'static str>,
     pub(super) body: Bytes,
     allow: Option<&'static str>,
-    /// For the CA's log: what was done, or why not; escaped.
+    /// For the CA's log: what was done, or the reason for a refusal; escaped.
     pub(super) note: Option<String>,
 }
 
@@ -61,19 +61,19 @@ impl Reply {
         Reply::json(status, &json!({ "status": status, "message": message.into() }))
     }
 
-    /// 400 with what is wrong.
+    /// 400 with the reason.
     pub(super) fn bad(what: &str) -> Self {
         Reply::error(400, format!("The request could not be completed: {what}.")).noted(what)
     }
 
-    /// 403 with what is wrong.
+    /// 403 with the reason.
     pub(super) fn forbidden(what: &str) -> Self {
         let what = text::escape(what);
         Reply::error(403, format!("The request was forbidden by the certificate authority: {what}."))
             .noted(&what)
     }
 
-    /// 401, without a word of why.
+    /// 401, without the reason.
     pub(super) fn unauthorized(why: &str) -> Self {
         let message = format!("The request lacked necessary authorization to be completed. {LOGS}");
         Reply::error(401, message).noted(why)
@@ -129,7 +129,7 @@ struct RekeyBody {
 }
 
 impl DevCa {
-    /// What the CA answers, under `/` and `/1.0/`.
+    /// The CA's answers, under `/` and `/1.0/`.
     pub(super) fn answer(&self, request: &ApiRequest<'_>) -> Reply {
         let path = request.path;
         let path = path.strip_prefix("/1.0").filter(|rest| rest.starts_with('/')).unwrap_or(path);
@@ -160,7 +160,7 @@ impl DevCa {
             "/version" => {
                 Reply::json(200, &json!({ "version": concat!("trustup-", env!("CARGO_PKG_VERSION")) }))
             }
-            // 201 is what the real one says.
+            // The real one answers 201.
             "/roots" | "/federation" => Reply::json(201, &json!({ "crts": [root.to_pem()] })),
             "/roots.pem" => Reply::pem(root.to_pem()),
             "/intermediates" => Reply::json(201, &json!({ "crts": [intermediate.to_pem()] })),
@@ -207,7 +207,7 @@ impl DevCa {
             },
         };
         let all = self.provisioners.list();
-        // A cursor of ours is the number of those that were shown.
+        // Our cursor is the number of provisioners already shown.
         let from = parameter("cursor").and_then(|cursor| cursor.parse().ok()).unwrap_or(0).min(all.len());
         let to = from.saturating_add(limit).min(all.len());
         let next = if to < all.len() { to.to_string() } else { String::new() };
@@ -252,7 +252,7 @@ impl DevCa {
         }
     }
 
-    /// A new certificate that says what `client` says, for the same key or another.
+    /// A new certificate with the content of `client`, for the same key or another.
     fn again(&self, client: &CertificateDer<'static>, key: Option<&crate::key::PublicKey>) -> Reply {
         match self.reissue(client, key) {
             Ok(leaf) => self.signed(&leaf),

@@ -1,4 +1,4 @@
-//! Root and intermediate, and the certificates that the intermediate signs. The root's key is thrown away as soon as it
+//! Root and intermediate, and the certificates that the intermediate signs. The root's key is discarded as soon as it
 //! has signed the intermediate, which lives as long: nothing else is ever below that root.
 
 use std::time::Duration;
@@ -20,7 +20,7 @@ const ROOT_DAYS: u64 = 30;
 /// How far certificates are backdated, as step-ca does: clocks differ.
 pub(super) const BACKDATE: u64 = 60;
 
-/// What the subject of every root of a development CA begins with; `doctor` knows them by it.
+/// The prefix of the subject of every root of a development CA; `doctor` recognises them by it.
 pub(crate) const ROOT_NAME: &str = "trustup development CA";
 
 /// A certificate with its chain and its key.
@@ -39,7 +39,7 @@ pub(super) struct Authority {
     names: PermittedNames,
 }
 
-/// What a certificate is to say.
+/// The content of a certificate.
 pub(super) struct Leaf<'a> {
     pub(super) common_name: Option<&'a str>,
     pub(super) names: &'a [SubjectAltName],
@@ -47,7 +47,7 @@ pub(super) struct Leaf<'a> {
     /// Seconds since 1970, both.
     pub(super) not_before: u64,
     pub(super) not_after: u64,
-    /// Whether it may be shown to servers, too: then it can renew itself.
+    /// Whether it may also be presented to servers: then it can renew itself.
     pub(super) client: bool,
     /// The content of the extension that names the provisioner.
     pub(super) provisioner: Option<Vec<u8>>,
@@ -56,7 +56,7 @@ pub(super) struct Leaf<'a> {
 /// smallstep's extension that names the provisioner.
 pub(super) const PROVISIONER: [u64; 9] = [1, 3, 6, 1, 4, 1, 37476, 9000, 64];
 
-/// What [`PROVISIONER`] is followed by.
+/// The arc that follows [`PROVISIONER`].
 pub(super) const PROVISIONER_LEAF: u64 = 1;
 
 impl Authority {
@@ -78,7 +78,7 @@ impl Authority {
         Authority::load(read(root.der())?, read(intermediate.der())?, key, names)
     }
 
-    /// From what [`Authority::generate`] made earlier.
+    /// Loads what [`Authority::generate`] made earlier.
     ///
     /// # Errors
     /// The key is not that of the intermediate, or that has no name.
@@ -174,13 +174,13 @@ impl Authority {
         })
     }
 
-    /// The leaf and what goes with it.
+    /// The leaf with its chain.
     pub(super) fn chain(&self, leaf: &Certificate) -> [Certificate; 2] {
         [leaf.clone(), self.intermediate.clone()]
     }
 }
 
-/// The key that a certificate is for, as rcgen wants it; and its SubjectPublicKeyInfo.
+/// The key that a certificate is for, as rcgen expects it; and its SubjectPublicKeyInfo.
 struct SubjectKey<'a>(&'a PublicKey, Vec<u8>);
 
 impl PublicKeyData for SubjectKey<'_> {
@@ -208,7 +208,7 @@ fn validity(params: &mut CertificateParams, not_before: u64, not_after: u64) {
     params.not_after = epoch + Duration::from_secs(not_after);
 }
 
-/// 127 random bits, as the real one has them.
+/// 127 random bits, as in the real one.
 fn serial() -> Result<SerialNumber> {
     let mut bytes = [0; 16];
     crate::random::fill(&mut bytes)?;

@@ -1,5 +1,5 @@
-//! From a request and a good token, or from a certificate that is renewed, to a new certificate: step-ca's rules about
-//! names and times, with its sentences.
+//! From a request and a good token, or from a certificate to renew, to a new certificate: step-ca's rules about names
+//! and times, with its sentences.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use crate::key::PublicKey;
 
 type NamePredicate = fn(&SubjectAltName) -> bool;
 
-/// The kinds of names in the order in which step-ca compares them, and what it calls them.
+/// The kinds of names in the order in which step-ca compares them, and its names for them.
 const KINDS: [(&str, NamePredicate); 4] = [
     ("DNS names", |name| matches!(name, SubjectAltName::Dns(_))),
     ("email addresses", |name| matches!(name, SubjectAltName::Email(_))),
@@ -51,7 +51,7 @@ impl DevCa {
         if let Some(name) = &csr.common_name {
             let mut allowed = vec![grant.subject.clone()];
             allowed.extend(grant.names.iter().map(ToString::to_string));
-            // An X5C token allows its subject alone.
+            // An X5C token allows only its subject.
             let want = match grant.credential {
                 Some(_) => {
                     allowed.truncate(1);
@@ -70,7 +70,7 @@ impl DevCa {
                 names.iter().filter(|name| is(name)).cloned().collect()
             };
             let (got, want) = (of(&csr.names), of(&grant.names));
-            // None of a kind is no disagreement: the token decides.
+            // No name of a kind is not a mismatch: the token decides.
             if !got.is_empty() && got != want {
                 return Err(Reply::forbidden(&format!(
                     "certificate request does not contain the valid {kind} - got {}, want {}",
@@ -150,7 +150,7 @@ impl DevCa {
         Ok((start.unsigned_abs(), ends.unsigned_abs()))
     }
 
-    /// What `client` says, again: the same names, the same length of life; for the same key unless another is given.
+    /// The content of `client` again: the same names, the same lifetime; for the same key unless another is given.
     pub(super) fn reissue(
         &self,
         client: &CertificateDer<'static>,
@@ -158,7 +158,7 @@ impl DevCa {
     ) -> Result<Certificate, Reply> {
         let refused = |why: &str| Reply::unauthorized(&format!("renewal refused: {why}"));
         let old = Certificate::from_der(client).map_err(|why| refused(&why))?;
-        // TLS took a certificate of the root's, too; only those of the intermediate are ours to renew.
+        // TLS accepted a certificate of the root's, too; we renew only those of the intermediate.
         if old.issuer_der() != self.authority.intermediate().subject_der() {
             return Err(refused("the certificate is not from this CA"));
         }
@@ -194,7 +194,7 @@ fn provisioner_of(certificate: &[u8]) -> Option<Vec<u8>> {
     Some(found.value.to_vec())
 }
 
-/// As Go shows a list.
+/// A list in Go's format.
 fn listed<T: ToString>(items: impl Iterator<Item = T>) -> String {
     format!("[{}]", items.map(|item| item.to_string()).collect::<Vec<_>>().join(" "))
 }

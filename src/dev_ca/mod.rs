@@ -1,9 +1,9 @@
-//! A certificate authority inside this process, for the demo, for tests, and for laptops and compose files
-//! (`trustup dev-ca`): a root that lives 30 days and may only name local things (threat T25), an intermediate, and an
-//! HTTPS server with step-ca's interface: bootstrap, one-time tokens of a JWK and an X5C provisioner, renewal.
+//! A certificate authority inside this process, for the demo, for tests, and for laptops and compose files (`trustup
+//! dev-ca`): a root that lives 30 days and may only name local hosts (threat T25), an intermediate, and an HTTPS server
+//! with step-ca's interface: bootstrap, one-time tokens of a JWK and an X5C provisioner, renewal.
 //!
-//! Must not be reachable from another machine unless whoever starts it says so, and must not be what production runs:
-//! no revocation, no log that is kept, a password that it shows the way to.
+//! Must not be reachable from another machine unless the user allows it, and must not be used in production: no
+//! revocation, no stored log, a password whose location it shows.
 
 mod api;
 mod authority;
@@ -51,7 +51,7 @@ impl DevCa {
     }
 
     /// The same with another name for its JWK provisioner, and host names and addresses that it may vouch for besides
-    /// local ones; it answers to those, too.
+    /// local ones; it also uses those names itself.
     ///
     /// # Errors
     /// A name is neither a host nor an address.
@@ -103,12 +103,12 @@ impl DevCa {
         &self.password
     }
 
-    /// Its private key under the password, a compact JWE, as `/provisioners` gives it to anybody.
+    /// Its private key under the password, a compact JWE, as `/provisioners` returns it to any client.
     pub fn provisioner_key(&self) -> &str {
         &self.provisioners.jwk().encrypted_key
     }
 
-    /// What it may vouch for, for people.
+    /// The names that it may vouch for, for people.
     pub(crate) fn permitted(&self) -> String {
         self.authority.names().to_string()
     }
@@ -125,12 +125,12 @@ impl DevCa {
     }
 }
 
-/// Seconds since 1970, of a clock that is not set before that.
+/// Seconds since 1970, of a clock that is not set to an earlier time.
 fn seconds(env: &Env) -> u64 {
     u64::try_from(env.now()).unwrap_or_default()
 }
 
-/// 160 random bits in letters and digits that nobody confuses (RFC 4648 section 6, in lower case).
+/// 160 random bits in letters and digits that are not easily confused (RFC 4648 section 6, in lower case).
 fn password() -> Result<Zeroizing<String>> {
     const DIGITS: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let mut bytes = Zeroizing::new([0; PASSWORD_LENGTH]);
@@ -277,7 +277,7 @@ mod tests {
         let csr = pem::armor("CERTIFICATE REQUEST", &key.csr(&[name], None).expect("request"));
         let mut claims = json!({
             "iss": ca.provisioner(), "sub": "a.test", "aud": "https://localhost/sign", "iat": NOW, "exp": NOW + 60,
-            // Two tokens that say the same are one to the CA.
+            // Two tokens with the same content are one to the CA.
             "jti": x5c.to_string(),
         });
         let header = Map::from_iter([("kid".to_owned(), json!(jwk::thumbprint(private.public())))]);
@@ -319,7 +319,7 @@ mod tests {
                         let (status, _) = post(&ca, changed.to_string().as_bytes());
                         assert!(matches!(status, 400 | 401), "{status}: {}", changed["ott"]);
                     } else {
-                        // Not spent: most changes of a request are seen before its token is looked at.
+                        // Not spent: most changes of a request are detected before its token is checked.
                         let text = changed["csr"].as_str().expect("text");
                         let _ = request::Csr::parse(text);
                     }

@@ -1,5 +1,5 @@
-//! What the development CA may vouch for: local names, and those that it was told (threat T25). The root's name
-//! constraints say so to every client; the CA says so earlier, and in words.
+//! The names that the development CA may vouch for: local names, and those that it was given (threat T25). The root's
+//! name constraints tell every client; the CA refuses earlier, and in words.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -33,7 +33,7 @@ impl PermittedNames {
         Ok(PermittedNames { given: given.to_vec() })
     }
 
-    /// Those that were given.
+    /// The given ones.
     pub(super) fn given(&self) -> &[SubjectAltName] {
         &self.given
     }
@@ -81,7 +81,7 @@ impl PermittedNames {
         }
     }
 
-    /// Hosts that the CA itself answers to: those a token's audience may name.
+    /// The CA's own hosts: those that a token's audience may name.
     pub(super) fn own(&self) -> Vec<SubjectAltName> {
         let local = [SubjectAltName::Dns("localhost".to_owned())].into_iter();
         local.chain(ADDRESSES.map(SubjectAltName::Ip)).chain(self.given.iter().cloned()).collect()

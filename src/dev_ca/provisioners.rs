@@ -1,6 +1,6 @@
-//! The CA's two provisioners, and whether a one-time token of theirs is good (JWK: signed with the provisioner's key; X5C:
-//! with the key of a certificate that this CA issued). A token that is refused is refused with one sentence for all
-//! causes, as step-ca does it; the cause is for the CA's own log.
+//! The CA's two provisioners, and whether a one-time token of theirs is good (JWK: signed with the provisioner's key;
+//! X5C: with the key of a certificate that this CA issued). Every refused token gets the same sentence, as in step-ca;
+//! the cause is for the CA's own log.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -25,7 +25,7 @@ use crate::net::tls_words;
 const LEEWAY: i64 = 60;
 /// The password is random, of 160 bits: deriving a key slowly would protect nothing.
 const ITERATIONS: u32 = 10_000;
-/// Tokens that are remembered as used; whoever can make so many holds the provisioner's key.
+/// Tokens that are remembered as used; a user who can make so many holds the provisioner's key.
 const MAX_USED: usize = 100_000;
 /// Certificates in a token's header.
 const MAX_CHAIN: usize = 10;
@@ -35,7 +35,7 @@ pub(crate) const JWK: &str = "dev";
 /// The name of the X5C provisioner.
 pub const X5C: &str = "x5c";
 
-/// How long certificates may live, in seconds: what step-ca has where nothing else is configured, but for the minimum.
+/// How long certificates may live, in seconds: step-ca's defaults, except for the minimum.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LifetimeClaims {
     pub(super) min: i64,
@@ -45,7 +45,7 @@ pub(super) struct LifetimeClaims {
 
 pub(super) const CLAIMS: LifetimeClaims = LifetimeClaims { min: 60, max: DAY as i64, default: DAY as i64 };
 
-/// The JWK provisioner, as it is kept.
+/// The JWK provisioner, as it is stored.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct JwkProvisioner {
     pub(super) name: String,
@@ -93,13 +93,13 @@ pub(super) struct Grant {
     pub(super) names: Vec<SubjectAltName>,
     /// SHA-256 of the request that it is bound to, base64url.
     pub(super) request: Option<String>,
-    /// The certificate behind an X5C token; nothing that comes of it outlives it.
+    /// The certificate behind an X5C token; nothing issued with it outlives it.
     pub(super) credential: Option<Certificate>,
     /// The content of the extension that names the provisioner.
     pub(super) provisioner: Vec<u8>,
 }
 
-/// Both provisioners, and which tokens they have seen.
+/// Both provisioners, and the tokens that they have seen.
 pub(super) struct ProvisionerSet {
     jwk: JwkProvisioner,
     key: PublicKey,
@@ -107,7 +107,7 @@ pub(super) struct ProvisionerSet {
     root_pem: String,
     /// Hosts that an audience may name.
     hosts: Vec<String>,
-    /// Seconds since 1970: older tokens are not taken, for nobody knows whether they were used.
+    /// Seconds since 1970: older tokens are refused, since it is unknown whether they were used.
     started: i64,
     /// Used tokens, and when they would have ended.
     used: Mutex<HashMap<String, i64>>,
@@ -153,7 +153,7 @@ impl ProvisionerSet {
         ]
     }
 
-    /// Whether `token` is good for one certificate, and for which; it is used up by this.
+    /// Whether `token` is good for one certificate, and for which; this uses it up.
     ///
     /// # Errors
     /// For the CA's log only.
@@ -211,7 +211,7 @@ impl ProvisionerSet {
         grant(&token, Some(leaf), extension(7, X5C, ""))
     }
 
-    /// The audience is the CA's `sign`, under any of its names; ports do not matter, and X5C has its name behind.
+    /// The audience is the CA's `sign`, under any of its names; ports are ignored, and for X5C its name follows.
     fn audience(&self, token: &DecodedToken, x5c: Option<&str>) -> Result<(), String> {
         let fits = |audience: &&str| {
             let Ok(url) = url::Url::parse(audience) else {
@@ -231,7 +231,7 @@ impl ProvisionerSet {
         }
     }
 
-    /// Whether the token's times are good; what it is remembered by, and until when.
+    /// Whether the token's times are good; its key among used tokens, and until when it is kept.
     fn timely(&self, token: &str, claims: &DecodedToken, now: i64) -> Result<(String, i64), String> {
         let [issued, not_before, ends] = ["iat", "nbf", "exp"].map(|name| claims.time(name));
         if issued.is_some_and(|issued| issued < self.started) {
@@ -246,8 +246,8 @@ impl ProvisionerSet {
             return Err("the token has expired".to_owned());
         }
         let id = claims.claim("jti").filter(|id| !id.is_empty()).map_or_else(
-            // Without an id by what is signed. Not by the signature: of an ECDSA signature (r, s) everybody can make
-            // another one that is as good, (r, n - s).
+            // Without an id, by its signed content. Not by the signature: for an ECDSA signature (r, s) anyone can make
+            // another valid one, (r, n - s).
             || hex::encode(Sha256::digest(token.rsplit_once('.').map_or(token, |(signed, _)| signed))),
             |id| hex::encode(Sha256::digest(format!("{}\n{id}", claims.claim("iss").unwrap_or_default()))),
         );
@@ -255,7 +255,7 @@ impl ProvisionerSet {
     }
 }
 
-/// What the token says of the certificate.
+/// What the token allows for the certificate.
 fn grant(
     token: &DecodedToken,
     credential: Option<Certificate>,

@@ -1,4 +1,4 @@
-//! A certificate signing request (PKCS#10, RFC 2986) as step-ca looks at one: its key, its own signature, its names.
+//! A certificate signing request (PKCS#10, RFC 2986) as step-ca checks it: its key, its own signature, its names.
 
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::ParsedExtension;
@@ -11,7 +11,7 @@ use crate::key::PublicKey;
 /// The smallest RSA key that step-ca signs for.
 const MIN_RSA_BITS: usize = 2048;
 
-/// What a request says.
+/// The content of a request.
 pub(super) struct Csr {
     pub(super) der: Vec<u8>,
     pub(super) common_name: Option<String>,
@@ -19,12 +19,12 @@ pub(super) struct Csr {
     pub(super) key: PublicKey,
 }
 
-/// Why a request is none.
+/// Why a request is invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unfit {
     /// Not PEM, not PKCS#10.
     Unreadable,
-    /// Its signature is not that of its key.
+    /// Its signature was not made with its key.
     Signature,
     /// A key that is too small, or of another kind.
     Key(&'static str),

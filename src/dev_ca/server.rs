@@ -1,5 +1,5 @@
-//! The CA's HTTPS server: bounded in every direction (threat T26), client certificates looked at if they are shown, a
-//! certificate of its own that is new long before it ends.
+//! The CA's HTTPS server: bounded in every direction (threat T26), client certificates are checked if they are
+//! presented, and its own certificate is renewed long before it ends.
 
 use std::fmt;
 use std::net::{SocketAddr, TcpListener};
@@ -38,9 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How the server is reached.
 pub(crate) struct ServerSettings {
-    /// Where it listens (port 0: any free port).
+    /// Its address (port 0: any free port).
     pub(crate) listen: SocketAddr,
-    /// Whether that may be something else than loopback.
+    /// Whether that may be something other than loopback.
     pub(crate) other_hosts: bool,
     /// Names of its certificate, beside those of the CA.
     pub(crate) names: Vec<SubjectAltName>,
@@ -63,7 +63,7 @@ struct Shared {
 }
 
 impl Server {
-    /// Serves `ca` at an address of loopback, with a server certificate for `names`, on a thread of its own.
+    /// Serves `ca` at a loopback address, with a server certificate for `names`, on a thread of its own.
     ///
     /// # Errors
     /// An address that is not loopback, a port that is taken.
@@ -72,7 +72,7 @@ impl Server {
         Server::start_with(ca, ServerSettings { listen, other_hosts: false, names, log: Arc::new(|_| {}) })
     }
 
-    /// The same with more to choose.
+    /// The same with more options.
     ///
     /// # Errors
     /// An address that is not loopback where that is not allowed, a port that is taken.
@@ -127,7 +127,7 @@ impl Server {
         Ok(Server { address, connections, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Where it listens.
+    /// Its listening address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -158,7 +158,7 @@ impl Drop for Server {
 /// Whether a development CA may listen there.
 ///
 /// # Errors
-/// It is not loopback, and nobody said that other hosts may come.
+/// It is not loopback, and other hosts were not allowed.
 pub(crate) fn allowed(listen: SocketAddr, other_hosts: bool) -> Result<()> {
     if listen.ip().is_loopback() || other_hosts {
         return Ok(());
@@ -168,7 +168,7 @@ pub(crate) fn allowed(listen: SocketAddr, other_hosts: bool) -> Result<()> {
     ))
 }
 
-/// Believes clients below `anchors`, and lets those in that show no certificate.
+/// Accepts clients below `anchors`, and clients without a certificate.
 pub(super) fn client_verifier<'a>(
     anchors: impl IntoIterator<Item = &'a CertificateDer<'static>>,
 ) -> Result<Arc<dyn ClientCertVerifier>, rustls::Error> {
@@ -182,11 +182,11 @@ pub(super) fn client_verifier<'a>(
         .map_err(|error| rustls::Error::General(error.to_string()))
 }
 
-/// The server's own certificate; made anew when a third of its day is left.
+/// The server's own certificate; renewed when a third of its day is left.
 struct OwnCertificate {
     ca: Arc<DevCa>,
     names: Vec<SubjectAltName>,
-    /// With the moment from which on there has to be another.
+    /// With the moment from which it must be replaced.
     current: Mutex<(Arc<CertifiedKey>, u64)>,
 }
 
@@ -244,7 +244,7 @@ async fn accept(listener: TcpListener, acceptor: &TlsAcceptor, shared: &Arc<Shar
 }
 
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
-    // A peer that does not finish its handshake, or sends nonsense, is simply gone.
+    // A peer that does not finish its handshake, or sends nonsense, is simply dropped.
     let Ok(Ok(stream)) = timeout(PATIENCE, acceptor.accept(stream)).await else { return };
     let client = stream.get_ref().1.peer_certificates().and_then(<[_]>::first).cloned();
     let service = service_fn(move |request: hyper::Request<Incoming>| {
@@ -288,7 +288,7 @@ async fn respond(
     reply.into_response()
 }
 
-/// `None` if it is too large, too slow or broken; one that says so beforehand is not waited for.
+/// `None` if it is too large, too slow or broken; a body announced as too large is not waited for.
 async fn read_body(body: Incoming) -> Option<Bytes> {
     if body.size_hint().lower() > MAX_BODY as u64 {
         return None;

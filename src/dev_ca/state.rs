@@ -1,5 +1,5 @@
-//! A development CA that outlives its process: one file with all that it is, written once, readable to its owner alone.
-//! Beside it stand the root and the password, for people and their commands.
+//! A development CA that outlives its process: one file with its whole state, written once, readable only by its owner.
+//! Beside it are the root and the password, for people and their commands.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,13 +43,13 @@ struct StateFile {
     intermediate: String,
     /// PKCS#8.
     intermediate_key: Zeroizing<String>,
-    /// Beside local ones.
+    /// In addition to local ones.
     names: Vec<String>,
     provisioner: JwkProvisioner,
     password: Zeroizing<String>,
 }
 
-/// A CA in a directory; nobody else runs it as long as this lives.
+/// A CA in a directory; no other process runs it as long as this lives.
 pub(crate) struct KeptCa {
     /// The CA.
     pub(crate) ca: Arc<DevCa>,
@@ -63,12 +63,12 @@ pub(crate) struct KeptCa {
 }
 
 impl DevCa {
-    /// The CA that is kept in `directory`; if there is none, it is made as [`DevCa::with`] does, with the provisioner
-    /// [`JWK`] where none is named.
+    /// The CA stored in `directory`; if there is none, it is made as by [`DevCa::with`], with the provisioner [`JWK`]
+    /// if none is named.
     ///
     /// # Errors
     /// The directory cannot be made or used safely, another process runs this CA, it has ended, or it was made for
-    /// other names or with another provisioner than the one that is named.
+    /// other names or with another provisioner than the named one.
     pub(crate) fn open(
         env: &Env,
         directory: &Path,
@@ -174,14 +174,14 @@ impl StateFile {
     }
 }
 
-/// The directory's absolute path; where it is there already, without a link at its end.
+/// The directory's absolute path; if it exists, without a link at its end.
 fn absolute(host: &Sysroot, directory: &Path) -> Result<String> {
     let path = host::absolute_text(directory)?;
     let path = if path.len() > 1 { path.trim_end_matches('/') } else { &path };
     Ok(host.canonical(path)?.unwrap_or_else(|| path.to_owned()))
 }
 
-/// Nobody else may write in the directory.
+/// No other user may write in the directory.
 fn refuse_shared(meta: &Meta, path: &str) -> Result<()> {
     let us = crate::privilege::uid();
     if meta.mode & 0o022 == 0 && (meta.uid == us || meta.uid == 0) {

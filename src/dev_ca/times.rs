@@ -1,4 +1,4 @@
-//! Times as step-ca's requests have them: an RFC 3339 moment, or a duration as Go writes it.
+//! Times in step-ca's requests: an RFC 3339 moment, or a duration in Go's format.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ pub(super) enum When {
     Default,
     /// Seconds since 1970.
     At(i64),
-    /// Seconds from something that is known elsewhere.
+    /// Seconds from a known moment.
     After(i64),
 }
 
@@ -27,7 +27,7 @@ impl When {
         go_duration(text).map(When::After)
     }
 
-    /// The moment, if `from` is what a duration counts from.
+    /// The moment; a duration counts from `from`.
     pub(super) fn resolve(self, from: i64) -> Option<i64> {
         match self {
             When::Default => None,
@@ -71,7 +71,7 @@ fn go_duration(text: &str) -> Option<i64> {
     (seconds < 9.2e9).then_some((sign * seconds) as i64)
 }
 
-/// Seconds as Go shows a duration: `24h1m0s`.
+/// Seconds as a duration in Go's format: `24h1m0s`.
 pub(super) struct GoDuration(pub(super) i64);
 
 impl fmt::Display for GoDuration {
@@ -87,7 +87,7 @@ impl fmt::Display for GoDuration {
     }
 }
 
-/// A moment as Go shows it: `2026-11-23 21:36:54 +0000 UTC`.
+/// A moment in Go's format: `2026-11-23 21:36:54 +0000 UTC`.
 pub(super) fn moment(seconds: i64) -> String {
     text::moment(seconds).replace(" UTC", " +0000 UTC")
 }

@@ -1,6 +1,5 @@
-//! What the file of a program or of a library says of itself, without running it: which libraries it loads and which
-//! paths were compiled into it. Distributions build the same client against different libraries, and with different
-//! defaults.
+//! What the file of a program or library reveals, without running it: which libraries it loads and which paths were
+//! compiled into it. Distributions build the same client against different libraries, and with different defaults.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,17 +8,17 @@ use std::rc::Rc;
 use super::elf;
 use crate::rootfs::{FileKind, Sysroot};
 
-/// Longer texts are no names of files.
+/// Longer texts are not file names.
 const LONGEST: usize = 200;
-/// Where libraries are; and, on Debian, the directories below named after the machine.
+/// Directories of libraries; and, on Debian, the directories below named after the machine.
 const LIBRARIES: [&str; 5] = ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib"];
 
-/// The texts in an executable file that look like names of files, or like what its build left.
+/// The texts in an executable file that resemble file names, or traces of its build.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Binary(Vec<String>);
 
 impl Binary {
-    /// Looks through bytes of an executable file.
+    /// Searches bytes of an executable file.
     pub(super) fn of(bytes: &[u8]) -> Binary {
         let printable = |byte: &u8| (b' '..=b'~').contains(byte);
         let texts = bytes.split(|byte| *byte == 0).filter_map(|part| {
@@ -37,7 +36,7 @@ impl Binary {
         self.0.iter().any(|one| one == text)
     }
 
-    /// Whether it loads a library whose name begins so.
+    /// Whether it loads a library with this prefix.
     pub(super) fn loads(&self, library: &str) -> bool {
         self.0.iter().any(|text| text.starts_with(library) && text.contains(".so"))
     }
@@ -67,7 +66,7 @@ impl<'a> Binaries<'a> {
         Binaries { sysroot, read: RefCell::default(), directories }
     }
 
-    /// What the file at `path` says; nothing if it is no ELF file, cannot be read or is too large.
+    /// The content of the file at `path`; nothing if it is not an ELF file, cannot be read or is too large.
     pub(super) fn at(&self, path: &str) -> Rc<Binary> {
         if let Some(known) = self.read.borrow().get(path) {
             return Rc::clone(known);
@@ -81,7 +80,7 @@ impl<'a> Binaries<'a> {
         binary
     }
 
-    /// What the library says whose file name begins with `prefix`.
+    /// The content of the library whose file name begins with `prefix`.
     pub(super) fn library(&self, prefix: &str) -> Option<Rc<Binary>> {
         self.library_path(prefix).map(|path| self.at(&path))
     }

@@ -1,6 +1,6 @@
-//! The one table of clients: how each is found, which variables it obeys and in which order, which places it reads by
-//! default, and what it does where one is missing. Where distributions build a client differently, its own files say
-//! how ([`super::binary`]); where they do not, the row of the distribution does. Looks only.
+//! The one table of clients: how to find each, which variables it obeys and in which order, which places it reads by
+//! default, and what it does if one is missing. Where distributions build a client differently, its own files show how
+//! ([`super::binary`]); otherwise the row of the distribution does. Only reads.
 //!
 //! Seen with the real programs, on Debian 12 and 13 (`tests/roots/doctor.rs`): curl 7.88, wget 1.21 with GnuTLS, OpenSSL
 //! 3.0, Python 3.11, requests 2.28 and 2.32, git 2.39 with GnuTLS, Debian's Node 18, Go, Cargo, OpenJDK 25. The others
@@ -82,7 +82,7 @@ pub(super) const TABLE: &[TlsClient] = &[
 ];
 
 impl TlsClient {
-    /// Where it is in the root file system, and what it reads there; one for each place where it is more than once.
+    /// Its path in the root file system, and what it reads there; one entry for each copy.
     ///
     /// # Errors
     /// A directory of programs cannot be read.

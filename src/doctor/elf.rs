@@ -1,9 +1,9 @@
-//! The sections of an ELF file by name (System V ABI, "Object Files"): of a program of a hundred megabytes a few are of
-//! interest. Every number in the file is untrusted; what does not fit gives no section.
+//! The sections of an ELF file by name (System V ABI, "Object Files"): of a program of a hundred megabytes only a few
+//! are needed. Every number in the file is untrusted; an inconsistent one gives no section.
 
 use crate::rootfs::parts::PartialFile;
 
-/// More sections than a linker makes are not looked at.
+/// More sections than a linker makes are not read.
 const SECTIONS_LIMIT: u64 = 4096;
 /// Names of sections are short: together they have a few hundred bytes.
 const NAMES_LIMIT: u64 = 64 * 1024;
@@ -34,7 +34,7 @@ impl ElfLayout {
     }
 }
 
-/// The bytes of the sections whose name `is_wanted`, in file order; none if this is no ELF file.
+/// The bytes of the sections whose name `is_wanted`, in file order; none if the file is not ELF.
 pub(super) fn sections(file: &PartialFile, is_wanted: impl Fn(&str) -> bool) -> Vec<Vec<u8>> {
     read(file, is_wanted).unwrap_or_default()
 }
@@ -94,7 +94,7 @@ mod tests {
         sections(&sysroot.parts("/program").unwrap().expect("there"), |it| it == name)
     }
 
-    /// The program that runs this test: what its linker made.
+    /// The program that runs this test: real linker output.
     fn this_program() -> Vec<u8> {
         std::fs::read(std::env::current_exe().unwrap()).unwrap()
     }
@@ -112,7 +112,7 @@ mod tests {
     fn t36_damaged_headers_give_no_section_and_no_panic() {
         let program = this_program();
         let table = u64::from_le_bytes(program[0x28..0x30].try_into().unwrap()) as usize;
-        // The headers alone, behind zeros where the sections were.
+        // The headers alone, after zeros in place of the sections.
         let mut small = program[..64].to_vec();
         small[0x28..0x30].copy_from_slice(&64_u64.to_le_bytes());
         small.extend(&program[table..]);

@@ -1,8 +1,8 @@
 //! What the TLS clients of a root file system would do, and why: which store or variable each reads, whether the roots
-//! that trustup installed are in there, whether they would believe a given server, and the first thing to change.
+//! that trustup installed are in there, whether they would trust a given server, and the first thing to change.
 //!
-//! Looks only: no program is run, nothing is written. A pure function of the view, the variables and what a server
-//! showed ([`crate::net::handshake`]).
+//! Only reads: no program is run, nothing is written. A pure function of the view, the variables and what a server
+//! presented ([`crate::net::handshake`]).
 
 mod binary;
 mod clients;
@@ -34,11 +34,11 @@ use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 
-/// What is to be looked at.
+/// What to inspect.
 pub struct Question<'a> {
     /// The roots that the clients should hold.
     pub anchors: &'a [Certificate],
-    /// What the server showed that they should believe.
+    /// The server's chain that they should accept.
     pub presented: Option<&'a Presented>,
     /// The caller's variables; none in a foreign sysroot.
     pub env: &'a Env,
@@ -51,15 +51,15 @@ pub struct Question<'a> {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum ClientVerdict {
-    /// Believe the server.
+    /// Accept the server.
     Accepts,
-    /// Not believe it.
+    /// Refuse it.
     Refuses,
-    /// Stop before it asks anybody: what it has to load cannot be loaded.
+    /// Stop before any connection: what it has to load cannot be loaded.
     Stops,
-    /// Believe servers of all the roots in question.
+    /// Accept servers of all the roots in question.
     Holds,
-    /// Not believe those of one of them.
+    /// Refuse those of one of them.
     Lacks,
     /// Nothing is in question.
     Reads,
@@ -71,7 +71,7 @@ impl ClientVerdict {
         matches!(self, ClientVerdict::Accepts | ClientVerdict::Holds | ClientVerdict::Reads)
     }
 
-    /// As a person reads it.
+    /// In words for people.
     pub(crate) fn word(self) -> &'static str {
         match self {
             ClientVerdict::Accepts => "accepts the server",
@@ -107,7 +107,7 @@ pub enum PlaceKind {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct PlaceView {
-    /// Where it is; escaped.
+    /// Its path, escaped.
     pub path: String,
     /// How it is read.
     pub kind: PlaceKind,
@@ -117,7 +117,7 @@ pub struct PlaceView {
     pub(crate) roots: usize,
     /// The roots in question that are among them.
     pub anchors: Vec<Fingerprint>,
-    /// Why there are none, or not all.
+    /// Why it has none, or not all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
 }
@@ -130,9 +130,9 @@ pub struct ClientView {
     pub client: &'static str,
     /// For people.
     pub(crate) name: &'static str,
-    /// Whether it is there.
+    /// Whether it is installed.
     pub installed: bool,
-    /// Its program, or what else tells that it is there.
+    /// Its program, or other evidence that it is installed.
     pub found: Option<String>,
     /// What it would do.
     pub verdict: ClientVerdict,
@@ -143,12 +143,12 @@ pub struct ClientView {
     /// The first thing to change.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_to_change: Option<String>,
-    /// What else is to be known.
+    /// What else to know.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<&'static str>,
 }
 
-/// Looks at every client of the table.
+/// Inspects every client of the table.
 ///
 /// # Errors
 /// The root file system cannot be read.
@@ -179,7 +179,7 @@ pub fn clients(view: &View, facts: &Facts, question: &Question) -> Result<Vec<Cl
     Ok(views)
 }
 
-/// Whose browsers are looked at: the caller's, and in a foreign sysroot those of everybody with a home.
+/// Whose browsers are inspected: the caller's, and in a foreign sysroot those of all users with a home.
 fn homes(view: &View, env: &Env) -> Result<Vec<String>> {
     if view.sysroot().is_host() {
         return Ok(env.var("HOME").map(ToOwned::to_owned).into_iter().collect());
@@ -190,10 +190,10 @@ fn homes(view: &View, env: &Env) -> Result<Vec<String>> {
 
 struct Doctor<'q, 'v, 's> {
     question: &'q Question<'q>,
-    /// What a variable should name that replaces a client's roots.
+    /// The value for a variable that replaces a client's roots.
     bundle: Option<String>,
     reader: StoreReader<'v, 's>,
-    /// What a client with these roots thinks of the server.
+    /// The verdict of a client with these roots on the server.
     judged: BTreeMap<Vec<Fingerprint>, Option<HandshakeDoubt>>,
 }
 
@@ -293,7 +293,7 @@ impl Doctor<'_, '_, '_> {
                     count(roots.len(), "root"),
                     issuer(presented)
                 );
-                // Where the roots in question are all there, it is not for lack of them.
+                // If the roots in question are all there, their absence is not the reason.
                 let change = if missing.is_empty() && !anchors.is_empty() {
                     "the server has another root, or does not send an intermediate: install its root with `trustup bootstrap`, or fix the server's chain".to_owned()
                 } else {
@@ -306,7 +306,7 @@ impl Doctor<'_, '_, '_> {
 
     /// What leads this client to the roots that it lacks.
     fn change(&self, client: &TlsClient, used: &[ReadSource]) -> String {
-        // Of what a variable names first: it may be all that keeps the client from its default.
+        // Of what a variable names first: it may be all that separates the client from its default.
         let replaced = used.iter().find(|source| source.variable.is_some() && !is_extra(source));
         if let Some(source) = replaced {
             return self.instead_of(source);
@@ -316,7 +316,7 @@ impl Doctor<'_, '_, '_> {
                 || source.path.ends_with("/certifi/cacert.pem")
                 || is_extra(source)
         };
-        // Who has a private store reaches it through variables only.
+        // Users with a private store reach it only through variables.
         if self.question.bundle.is_some() {
             match client.variable.filter(|_| !is_deaf(used)) {
                 Some(variable) => return format!("`eval \"$(trustup env)\"` sets {variable} for it"),
@@ -367,7 +367,7 @@ impl Doctor<'_, '_, '_> {
     }
 }
 
-/// Whether what the variable names comes on top of the client's own roots.
+/// Whether what the variable names is added to the client's own roots.
 fn is_extra(source: &ReadSource) -> bool {
     VARIABLES.iter().any(|row| row.effect == Effect::Adds && Some(row.name) == source.variable)
 }
@@ -377,7 +377,7 @@ fn is_deaf(used: &[ReadSource]) -> bool {
     used.iter().all(|source| source.fixed)
 }
 
-/// A place as it stands in a sentence.
+/// A place in a sentence.
 fn named(source: &ReadSource) -> String {
     let path = text::escape(&source.path);
     match source.variable {
@@ -386,7 +386,7 @@ fn named(source: &ReadSource) -> String {
     }
 }
 
-/// Who issued the last certificate that the server sent.
+/// The issuer of the last certificate that the server sent.
 fn issuer(presented: &Presented) -> String {
     let last = presented.chain.last().and_then(|der| Certificate::from_der(der).ok());
     last.map(|last| format!("; its last certificate was issued by {}", last.issuer())).unwrap_or_default()

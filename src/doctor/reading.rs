@@ -1,4 +1,4 @@
-//! What is in the places that a client reads: the roots that it ends up with. Reads through the view, changes nothing.
+//! The content of the places that a client reads: its resulting roots. Reads through the view, changes nothing.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -22,9 +22,9 @@ use crate::trust::view::View;
 pub(super) enum Reads {
     /// A PEM file, as OpenSSL does: one bad block, and none of it counts.
     PemFile,
-    /// A PEM file, as GnuTLS does, which refuses it for one bad block, too, but minds other things.
+    /// A PEM file, as GnuTLS does, which also refuses it for one bad block, but checks other things.
     GnuTlsFile,
-    /// A PEM file, as Go does, and about so all that pass over a bad block.
+    /// A PEM file, as Go does, and roughly all programs that skip a bad block.
     PemBlocks,
     /// A directory, by subject hash.
     HashDirectory,
@@ -39,7 +39,7 @@ pub(super) enum Reads {
 }
 
 impl Reads {
-    /// What is read, whatever a program minds in it.
+    /// The kind of place, whatever a program checks in it.
     pub(super) fn kind(self) -> PlaceKind {
         match self {
             Reads::PemFile | Reads::GnuTlsFile | Reads::PemBlocks => PlaceKind::Bundle,
@@ -52,17 +52,17 @@ impl Reads {
     }
 }
 
-/// A place that a client reads, and how it came to it.
+/// A place that a client reads, and the reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ReadSource {
     pub(super) reads: Reads,
-    /// As the client names it; of a compiled-in list what it is called.
+    /// As the client names it; for a compiled-in list its name.
     pub(super) path: String,
     /// The variable that names it; `None`: the client's default.
     pub(super) variable: Option<&'static str>,
-    /// It stops with an error where this cannot be loaded, instead of going on without.
+    /// It stops with an error if this cannot be loaded, instead of continuing without it.
     pub(super) needed: bool,
-    /// It is read only where what is before it gave no root.
+    /// It is read only if the places before it gave no root.
     pub(super) last_resort: bool,
     /// No variable leads to another place.
     pub(super) fixed: bool,
@@ -101,23 +101,23 @@ impl ReadSource {
     }
 }
 
-/// A client that is there, or would be: what it reads.
+/// An installed client, or one that could be: what it reads.
 pub(super) struct Installation {
-    /// Its program, or what else tells that it is there.
+    /// Its program, or other evidence that it is installed.
     pub(super) found: Option<String>,
     pub(super) sources: Vec<ReadSource>,
-    /// What else is to be known of it.
+    /// What else to know about it.
     pub(super) note: Option<&'static str>,
 }
 
 /// Roots by fingerprint.
 pub(super) type RootsByFingerprint = BTreeMap<Fingerprint, Certificate>;
 
-/// What reading a place gave.
+/// The result of reading a place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Loaded {
     pub(super) roots: RootsByFingerprint,
-    /// Why there are none, or not all: in a form that can follow the path and a colon.
+    /// Why it has none, or not all: in a form that can follow the path and a colon.
     pub(super) problem: Option<String>,
 }
 
@@ -234,7 +234,7 @@ fn of_directory(view: &View, path: &str, certificates: Vec<Certificate>) -> Load
 fn every_file(view: &View, path: &str) -> crate::error::Result<Vec<Certificate>> {
     let mut found = Vec::new();
     for name in view.actual_names(path)? {
-        // What cannot be read is passed over, as the programs do.
+        // What cannot be read is skipped, as the programs do.
         if let Some((location, node)) = view.follow_actual(&child(path, &name)).ok().flatten()
             && let Node::File(file) = node.as_ref()
         {
@@ -247,7 +247,7 @@ fn every_file(view: &View, path: &str) -> crate::error::Result<Vec<Certificate>>
     Ok(found)
 }
 
-/// Pays for reading a store that a search found (threat T36).
+/// Charges for reading a store that a search found (threat T36).
 fn pay(sysroot: &Sysroot, category: Category, path: &str) -> crate::error::Result<()> {
     match (sysroot.canonical(path)?, sysroot.stat(path)?) {
         (Some(real), Some(meta)) => budget::pay(category, &sysroot.display(&real), meta.size),

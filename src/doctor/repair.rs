@@ -1,5 +1,5 @@
-//! What of the damage that others left is ours to mend, as the nodes that should stand there without us: what
-//! `bootstrap --repair` makes, through the pipeline. Changes nothing itself.
+//! Which damage that others left is ours to repair, as the desired nodes without us: what `bootstrap --repair` makes,
+//! through the pipeline. Changes nothing itself.
 
 use std::collections::BTreeMap;
 
@@ -17,8 +17,8 @@ use crate::trust::facts::Facts;
 use crate::trust::updater::{Desires, OutputKind, rehash, rewritten};
 use crate::trust::view::View;
 
-/// The nodes that mend the stores of `facts`, each with its reason. `view` takes them for what is there without us
-/// from now on: so plans build on them, and nothing that is recorded brings the damage back.
+/// The nodes that repair the stores of `facts`, each with its reason. `view` treats them as the state without us from
+/// now on: so plans build on them, and no record restores the damage.
 ///
 /// # Errors
 /// A store cannot be read.
@@ -85,7 +85,7 @@ pub(crate) fn plan_repair(view: &View, facts: &Facts) -> Result<Desires> {
             OutputKind::SignatureList | OutputKind::Keystore | OutputKind::NssDatabase => {}
         }
     }
-    // Where a package says what the outputs should be, they are made from its inputs.
+    // If a package defines the outputs, they are made from its inputs.
     if spoilt {
         for desired in facts.row.updater.regenerated(view)?.nodes {
             want(&desired.path, desired.node, "made again from the vendor's and the administrator's files")?;
@@ -94,7 +94,7 @@ pub(crate) fn plan_repair(view: &View, facts: &Facts) -> Result<Desires> {
     Ok(mended)
 }
 
-/// The links of a directory that are wrong, and what should stand in their place: what is left, numbered without holes.
+/// The wrong links of a directory, and their replacements: what is left, numbered without gaps.
 fn hash_links(view: &View, directory: &str) -> Result<Vec<(String, Node)>> {
     let links = look_at_hash_links(view, directory)?;
     let mut buckets: BTreeMap<u32, Vec<(usize, String)>> = BTreeMap::new();
@@ -113,7 +113,7 @@ fn hash_links(view: &View, directory: &str) -> Result<Vec<(String, Node)>> {
         for (_, name) in &bucket {
             let path = child(directory, name);
             nodes.insert(path.clone(), Node::Absent);
-            // Only behind a hole: it is found once the hole is gone.
+            // Only after a gap: it is found once the gap is closed.
             let fits = view.follow_actual(&path)?.is_some_and(|(location, node)| {
                 let contents = view.contents(&location, &node);
                 contents
@@ -133,8 +133,8 @@ fn hash_links(view: &View, directory: &str) -> Result<Vec<(String, Node)>> {
     Ok(nodes.into_iter().collect())
 }
 
-/// The links that a directory of files lacks, under the first numbers that are free once what is wrong is gone. Ours are
-/// made with everything else of ours.
+/// The links that a directory of files lacks, under the first numbers that are free once wrong links are removed. Ours
+/// are made with everything else of ours.
 fn missing_links(view: &View, directory: &str, mut missing: Vec<MissingLink>) -> Result<Vec<(String, Node)>> {
     // p11-kit numbers files of one label (`NAME.pem`, `NAME.1.pem`) in the order in which it numbers links.
     missing.sort_by_cached_key(|link| {
@@ -169,7 +169,7 @@ fn with_line_ends(content: &[u8]) -> Vec<u8> {
     let mut mended = Vec::with_capacity(content.len() + 16);
     let mut from = 0;
     for block in pem::blocks(content) {
-        // The block's range begins with its BEGIN marker, wherever on a line that is.
+        // The block's range begins with its BEGIN marker, at whatever position in a line.
         let start = block.range.start;
         mended.extend_from_slice(&content[from..start]);
         if content[start..].starts_with(BEGIN) && mended.last().is_some_and(|last| *last != b'\n') {

@@ -1,4 +1,4 @@
-//! What each client reads: one function for a row of the table ([`super::clients`]), or for several that are alike.
+//! What each client reads: one function for a row of the table ([`super::clients`]), or for several similar ones.
 
 use super::reading::{Installation, ReadSource, Reads};
 use super::scope::{RuleScope, directories};
@@ -17,7 +17,7 @@ pub(super) fn openssl(scope: &RuleScope, found: Option<String>) -> Vec<Installat
     one_installation(found, scope.openssl_sources())
 }
 
-/// A program that takes OpenSSL's defaults as they are.
+/// A program that uses OpenSSL's defaults unchanged.
 pub(super) fn of_openssl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     one_installation(found, scope.openssl_sources())
 }
@@ -32,7 +32,7 @@ pub(super) fn curl(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     let (mut file, mut directory) = (scope.first_set(&["CURL_CA_BUNDLE"]), None);
     if file.is_none() {
         directory = scope.first_set(&["SSL_CERT_DIR"]);
-        // Before curl 8.2 the directory alone counted where both are set.
+        // Before curl 8.2 only the directory counted if both are set.
         let version = binary.after("curl/").and_then(|text| {
             let mut numbers = text.split('.').map(|number| number.parse::<u32>().ok());
             Some((numbers.next()??, numbers.next()??))
@@ -49,7 +49,7 @@ pub(super) fn git(scope: &RuleScope, found: Option<String>) -> Vec<Installation>
         .map(|directory| format!("{directory}/git-remote-https"))
         .into_iter()
         .find(|path| scope.is(path, FileKind::File));
-    // Without it there is no https in this git.
+    // Without it this git has no https.
     let found = found.and(helper);
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     // Empty ones count.
@@ -89,7 +89,7 @@ pub(super) fn requests(scope: &RuleScope, _: Option<String>) -> Vec<Installation
 }
 
 pub(super) fn pip(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {
-    // Its own comes last: what requests reads goes before what pip tells it.
+    // Its own comes last: what requests reads overrides what pip gives it.
     const NAMED: &[&str] = &["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT"];
     of_requests(scope, "pip", NAMED, |directory| {
         let names = scope.sysroot().list(directory).ok().flatten().unwrap_or_default();
@@ -97,7 +97,7 @@ pub(super) fn pip(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {
             .iter()
             .find_map(|name| name.strip_prefix("pip-")?.split_once(".dist-info")?.0.split_once('.'));
         let number = |text: &str| text.split('.').next().and_then(|text| text.parse::<u32>().ok());
-        // Since 24.2 the system's roots as well, whatever is named.
+        // Since 24.2 also the system's roots, whatever is named.
         let also_system =
             version.is_some_and(|(major, minor)| (number(major), number(minor)) >= (Some(24), Some(2)));
         let system = if also_system { scope.openssl_sources() } else { Vec::new() };
@@ -105,8 +105,8 @@ pub(super) fn pip(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {
     })
 }
 
-/// What reads roots through requests, in each directory of packages that has it. `own` says of such a directory what
-/// it always reads, and where its list is if none of the variables `named` leads it elsewhere.
+/// What reads roots through requests, in each directory of packages that has it. `own` gives for such a directory what
+/// it always reads, and its list if none of the variables `named` leads it elsewhere.
 fn of_requests(
     scope: &RuleScope,
     package: &str,
@@ -137,7 +137,7 @@ pub(super) fn node(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     let options = scope.env.var("NODE_OPTIONS").unwrap_or_default();
     let option = |wanted: &str| options.split_whitespace().any(|option| option == wanted);
-    // Distributions build it to take OpenSSL's roots; with the one of nodejs.org that is an option.
+    // Distributions build it to use OpenSSL's roots; with the one of nodejs.org that is an option.
     let of_distribution = binary.loads("libnode.so") || binary.loads("libssl.so");
     let mut sources = if (of_distribution && !option("--use-bundled-ca")) || option("--use-openssl-ca") {
         scope.openssl_sources()
@@ -188,7 +188,7 @@ pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> 
     one_installation(found, sources)
 }
 
-/// rustls-native-certs 0.8: as Go, but that either variable alone replaces everything.
+/// rustls-native-certs 0.8: as Go, except that either variable alone replaces everything.
 fn native_certs(scope: &RuleScope) -> Vec<ReadSource> {
     let file = scope.first_set(&["SSL_CERT_FILE"]);
     let list = scope.first_set(&["SSL_CERT_DIR"]);
@@ -220,7 +220,7 @@ pub(super) fn uv(scope: &RuleScope, found: Option<String>) -> Vec<Installation> 
     )
 }
 
-/// Cargo has libcurl and OpenSSL in it and looks for the places itself (openssl-probe); a distribution's loads libcurl.
+/// Cargo contains libcurl and OpenSSL and finds the places itself (openssl-probe); a distribution's loads libcurl.
 pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     let named = scope.first_set(&["CARGO_HTTP_CAINFO"]);
@@ -264,7 +264,7 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
 
 pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     const OPTION: &str = "-Djavax.net.ssl.trustStore=";
-    // What is later goes before what is earlier: seen with OpenJDK 17.
+    // Later options override earlier ones: seen with OpenJDK 17.
     let mut named =
         ["JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "_JAVA_OPTIONS"].into_iter().filter_map(|variable| {
             let options = scope.env.var(variable)?.split_whitespace();
@@ -272,7 +272,7 @@ pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation
         });
     let named =
         named.next_back().map(|(variable, path)| ReadSource::new(Reads::Keystore, path).named_by(variable));
-    // One that is not there is passed over: seen with OpenJDK 17 and 25.
+    // A missing one is skipped: seen with OpenJDK 17 and 25.
     if let Some(source) = named.clone().filter(|source| scope.is(&source.path, FileKind::File)) {
         return one_installation(found, vec![source.needed()]);
     }
@@ -281,7 +281,7 @@ pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     let names = search.found.iter().filter_map(|found| found.names.first()).chain(&search.missing);
     let mut installations = Vec::new();
     for name in names {
-        // A keystore for all Javas is nobody's as long as there is none.
+        // A keystore for all Javas belongs to none as long as there is no Java.
         let home = name.rsplit_once("/lib/security/").map(|(home, _)| home.to_owned());
         if let Some(home) = home {
             let default = ReadSource::new(Reads::Keystore, name).needed();
@@ -308,7 +308,7 @@ pub(super) fn chromium(scope: &RuleScope, found: Option<String>) -> Vec<Installa
     one_installation(found, browser(scope, nss::find::DatabaseOwner::Shared))
 }
 
-/// Also what the policy of the system names; a name without a path stands in Mozilla's own directories.
+/// Also what the policy of the system names; a name without a path is in Mozilla's own directories.
 pub(super) fn firefox(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     const CERTIFICATES: [&str; 2] = [firefox_policy::CERTIFICATES, "/usr/lib64/mozilla/certificates"];
     let mut sources = browser(scope, nss::find::DatabaseOwner::Firefox);

@@ -1,4 +1,4 @@
-//! What the rules of the clients look at: the root file system, the variables, and how the libraries there were built.
+//! What the rules of the clients inspect: the root file system, the variables, and how the libraries there were built.
 
 use std::rc::Rc;
 
@@ -11,14 +11,14 @@ use crate::rootfs::{FileKind, Sysroot};
 use crate::trust::view::View;
 use crate::well_known::compiled_in_bundles;
 
-/// Where a shell looks for programs if nobody says.
+/// The default directories in which a shell looks for programs.
 const PATH: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// Directories of certificates that libraries have compiled in.
 const DIRECTORIES: [&str; 4] =
     ["/etc/ssl/certs", "/etc/ssl/certs/", "/etc/pki/tls/certs", "/var/lib/ca-certificates/pem"];
 
-/// What the rules look at.
+/// The input of the rules.
 pub(super) struct RuleScope<'v, 's> {
     pub(super) view: &'v View<'s>,
     /// The caller's variables; none in a foreign sysroot.
@@ -28,7 +28,7 @@ pub(super) struct RuleScope<'v, 's> {
     /// The row's bundle for TLS clients.
     pub(super) bundle: Option<String>,
     pub(super) binaries: Binaries<'s>,
-    /// Home directories of those whose programs are looked at.
+    /// Home directories of the users whose programs are inspected.
     pub(super) homes: Vec<String>,
 }
 
@@ -54,7 +54,7 @@ impl<'v, 's> RuleScope<'v, 's> {
         Ok(None)
     }
 
-    /// What a file says of itself, links followed.
+    /// What a file reveals, links followed.
     pub(super) fn binary(&self, path: &str) -> Rc<Binary> {
         let real = self.sysroot().canonical(path).ok().flatten();
         self.binaries.at(real.as_deref().unwrap_or(path))
@@ -69,7 +69,7 @@ impl<'v, 's> RuleScope<'v, 's> {
         names.iter().find_map(|name| Some((*name, self.env.var(name)?.to_owned())))
     }
 
-    /// OpenSSL's file and directory, as compiled into the library; else as the family has them.
+    /// OpenSSL's file and directory, as compiled into the library; else as in the family.
     pub(super) fn openssl_paths(&self) -> (String, String) {
         let library = self.binaries.library("libcrypto.so");
         let compiled = library.as_deref().and_then(|library| {
@@ -89,7 +89,7 @@ impl<'v, 's> RuleScope<'v, 's> {
         (format!("{directory}/cert.pem"), hashed)
     }
 
-    /// What OpenSSL reads by default: either variable replaces its own default alone, an empty one by nothing.
+    /// What OpenSSL reads by default: either variable replaces only its own default, an empty one with nothing.
     pub(super) fn openssl_sources(&self) -> Vec<ReadSource> {
         let (file, directory) = self.openssl_paths();
         let mut sources = vec![match self.env.raw("SSL_CERT_FILE") {
@@ -103,7 +103,7 @@ impl<'v, 's> RuleScope<'v, 's> {
         sources
     }
 
-    /// What GnuTLS takes for the system's roots: a bundle, or p11-kit, whose bundle has the same.
+    /// What GnuTLS uses as the system's roots: a bundle, or p11-kit, whose bundle has the same.
     pub(super) fn gnutls_sources(&self) -> Vec<ReadSource> {
         let library = self.binaries.library("libgnutls.so");
         let bundle = library
@@ -155,18 +155,18 @@ impl<'v, 's> RuleScope<'v, 's> {
         found
     }
 
-    /// Where Python's certifi in `directory` finds its roots: a list of its own, or what a distribution made of it.
+    /// The roots of Python's certifi in `directory`: a list of its own, or a distribution's replacement.
     pub(super) fn certifi(&self, directory: &str) -> Option<ReadSource> {
         let code = self.sysroot().read(&format!("{directory}/certifi/core.py"), 1024 * 1024).ok()??.0;
         let code = String::from_utf8_lossy(&code);
-        // Distributions that patch it leave the list of its own beside it, unread.
+        // Distributions that patch it leave its own list beside it, unread.
         let path = compiled_in_bundles().iter().copied().find(|path| code.contains(path)).map(str::to_owned);
         let path = path.unwrap_or_else(|| format!("{directory}/certifi/cacert.pem"));
         Some(ReadSource::new(Reads::PemFile, path).needed())
     }
 }
 
-/// What a libcurl was built with.
+/// The build settings of a libcurl.
 pub(super) struct Libcurl {
     file: Option<String>,
     directory: Option<String>,
@@ -174,7 +174,7 @@ pub(super) struct Libcurl {
 }
 
 impl Libcurl {
-    /// What it reads, where `file` and `directory` (each with its variable) go before its own.
+    /// What it reads if `file` and `directory` (each with its variable) override its own.
     pub(super) fn sources(
         self,
         scope: &RuleScope,
@@ -198,7 +198,7 @@ impl Libcurl {
             (None, None) => {}
         }
         match (directory, self.directory) {
-            // OpenSSL takes a list, and looks into a directory when it needs it; GnuTLS reads one first.
+            // OpenSSL reads a list, and searches a directory when it needs it; GnuTLS reads one first.
             (Some((variable, path)), _) if self.gnutls => {
                 sources.push(ReadSource::new(of_directory, path).named_by(variable).needed());
             }

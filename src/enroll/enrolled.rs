@@ -1,5 +1,5 @@
-//! What is kept of an enrollment beside the key: which CA it was and what its roots are, so that the next run can judge
-//! the pair without asking anybody. No secrets.
+//! The record of an enrollment beside the key: the CA and its roots, so that the next run can judge the pair without
+//! asking any server. No secrets.
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -15,17 +15,17 @@ use crate::versioned::{Field, Format, UnknownFields, Unreadable};
 const FORMAT: Format =
     Format { what: "record of the CA that a pair came from", field: Field::Schema, newest: 1, unnamed: None };
 
-/// What is kept.
+/// The record.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Enrolled {
     schema: u64,
-    /// The method that the pair came by.
+    /// The method that issued the pair.
     pub(super) method: String,
     /// The CA's address or directory.
     pub(super) ca: Option<String>,
     /// The roots that its chain ends at, PEM.
     roots: String,
-    /// One-time tokens, where a trustup without a history of them kept them: read, and never written.
+    /// One-time tokens, if a trustup without a history stored them: read, and never written.
     #[serde(default, skip_serializing)]
     pub(super) spent: Vec<Attempt>,
     /// What only a newer trustup knows.
@@ -34,7 +34,7 @@ pub(super) struct Enrolled {
 }
 
 impl Enrolled {
-    /// What is to be kept of a pair that came from `ca` by `method`; `former` is what was kept of the one before.
+    /// The record of a pair that came from `ca` by `method`; `former` is the record of the previous pair.
     pub(super) fn new(method: &str, ca: Option<String>, roots: &Roots, former: Option<&Enrolled>) -> Self {
         let roots = if roots.are_pinned() {
             roots.certificates.iter().map(Certificate::to_pem).collect()
@@ -54,7 +54,7 @@ impl Enrolled {
             .map_err(|error| Error::failed("could not record which CA the pair came from").because(error))
     }
 
-    /// Reads the file at `place`. A damaged one says nothing of the pair, which a new enrollment replaces: the error
+    /// Reads the file at `place`. A damaged one tells nothing of the pair, which a new enrollment replaces: the error
     /// inside is a warning.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl Enrolled {
         roots
     }
 
-    /// The CA as it was then.
+    /// The CA at that time.
     pub(super) fn as_ca(&self) -> Ca {
         let certificates = self.roots();
         let described = trust::described(&certificates, "the CA that it came from");

@@ -1,8 +1,8 @@
-//! Enrollment: a certificate and its key, where there is no good one. Request → facts → decision → what the CA issued,
+//! Enrollment: a certificate and its key, where no good pair exists. Request → facts → decision → what the CA issued,
 //! checked → placed → read back → recorded.
 //!
-//! Whatever can be checked is checked before anything is spent; the key is on disk before a CA hears of it; what the CA
-//! answers is on disk before it is placed. How a certificate is had is each method's own business ([`methods`]).
+//! Whatever can be checked is checked before anything is spent; the key is on disk before a CA hears of it; the CA's
+//! answer is on disk before it is placed. How to get a certificate is up to each method ([`methods`]).
 
 mod enrolled;
 pub(crate) mod methods;
@@ -38,31 +38,31 @@ use self::trust::Recorded;
 
 pub(crate) use self::outcome::{IssueAction, IssueOutcome};
 
-/// What is asked for.
+/// The request.
 pub(crate) struct IssueRequest {
-    /// Names; none where a token says them.
+    /// The names; empty if a token names them.
     pub(crate) names: Vec<SubjectAltName>,
-    /// Where the pair goes.
+    /// The paths of the pair.
     pub(crate) outputs: Outputs,
     /// The kind of the key.
     pub(crate) key_type: KeyType,
-    /// How long the certificate is to live; `None` leaves it to the CA.
+    /// The requested lifetime; `None` leaves it to the CA.
     pub(crate) not_after: Option<NotAfter>,
-    /// What the user says of the CA.
+    /// The user's settings for the CA.
     pub(crate) ca: trust::Given,
-    /// The roots that the issued chain has to end at, where they are not those of the CA's connection.
+    /// The roots at which the issued chain must end, if they are not those of the CA's connection.
     pub(crate) issuer_root: Option<PathBuf>,
     /// The ways to try, in this order.
     pub(crate) methods: Vec<Box<dyn Method>>,
-    /// For everything.
+    /// For the whole enrollment.
     pub timeout: Duration,
-    /// A good pair that is not due is replaced all the same.
+    /// A good pair that is not due is replaced nevertheless.
     pub(crate) force: bool,
     /// When a certificate is due.
     pub(crate) policy: RenewalPolicy,
 }
 
-/// Where it is done.
+/// The environment of an enrollment.
 pub(crate) struct IssueContext<'a> {
     /// Variables and clock.
     pub(crate) env: &'a Env,
@@ -70,13 +70,13 @@ pub(crate) struct IssueContext<'a> {
     pub(crate) host: &'a Sysroot,
     /// What bootstrap recorded.
     pub(crate) recorded: Recorded,
-    /// Nothing is changed and nobody asked.
+    /// Nothing is changed and no server asked.
     pub(crate) dry_run: bool,
-    /// Says what goes on, in one line.
+    /// Reports progress, in one line.
     pub(crate) say: &'a dyn Fn(&str),
-    /// Says what a person should see each time.
+    /// Reports what the user should see each time.
     pub(crate) note: &'a dyn Fn(&str),
-    /// Says what is not as it should be.
+    /// Reports a problem.
     pub(crate) warn: &'a dyn Fn(&str),
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct IssueContext<'a> {
 /// Blocks; must not be called inside an async runtime.
 ///
 /// # Errors
-/// There is no good pair, and none could be had; what stood there before is there still, unless the error names it.
+/// There is no good pair, and none could be obtained; what was there before is still there, unless the error names it.
 pub(crate) fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
     request.outputs.validate()?;
     request.outputs.check(world.host)?;
@@ -104,7 +104,7 @@ fn resume_or_start(
 ) -> Result<IssueOutcome> {
     let now = world.env.now();
     let (standing, roots) = inspect_pair(&settled, world, now)?;
-    // A pair may be here without what is kept beside it, such as one that was copied, or another user's.
+    // A pair may exist without its record beside it, such as one that was copied, or another user's.
     if matches!(standing, PairState::Bad(_))
         && let Some(recorded) = obtain::with_fetched_roots(&settled, world)
     {
@@ -124,9 +124,9 @@ fn resume_or_start(
                 if good.is_neat || world.dry_run {
                     return Ok(keep(&settled, world, *good, &roots, now));
                 }
-                // Another run may be at work there: nothing is corrected but under the lock.
+                // Another run may be at work there: files are corrected only under the lock.
                 return match under_lock(&settled, world, None, now) {
-                    // A key that is read-only, and narrower than it would have to be, is as good as any.
+                    // A read-only key with a mode narrower than required is as good as any.
                     Err(error) if good.is_whole && error.changed().is_empty() && runtime::check().is_ok() => {
                         (world.warn)(&format!(
                             "modes or owners of the pair are not as requested, and cannot be corrected: {error}"
@@ -141,8 +141,8 @@ fn resume_or_start(
         },
     };
     match (replace(&settled, world, &reason, now), good) {
-        // It works still: a service that starts now is better off with it than without.
-        // Not so where somebody wants us to end: then nothing should be started.
+        // It still works: a service that starts now is better off with it than without. This does not apply when we are
+        // told to stop: then nothing should be started.
         (Err(error), Some(good))
             if !request.force && error.changed().is_empty() && runtime::check().is_ok() =>
         {
@@ -154,13 +154,13 @@ fn resume_or_start(
     }
 }
 
-/// Whether a good pair with this verdict is left alone. One that is valid in a minute is one that the CA issued a moment
-/// ago: clocks differ.
+/// Whether a good pair with this verdict is kept. One that becomes valid in a minute was issued by the CA a moment ago:
+/// clocks differ.
 fn may_stay(verdict: Verdict) -> bool {
     matches!(verdict, Verdict::Keep(_) | Verdict::NotYetValid(_))
 }
 
-/// The pair stays as it is; where it is not as asked for, a dry run says what would be done.
+/// Keeps the pair; if it is not as requested, a dry run reports what would be done.
 fn keep(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
@@ -183,7 +183,7 @@ fn keep(
     outcome.with_chain(good.chain, good.vouched, roots, request.policy, now)
 }
 
-/// The pair stays; modes, owners and what else is not as asked for are corrected. Only under the lock.
+/// Keeps the pair; corrects modes, owners and whatever else is not as requested. Only under the lock.
 fn correct_files(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
@@ -215,7 +215,7 @@ fn warn_of_what_was_placed(world: &IssueContext<'_>, placed: &Placed) {
     }
 }
 
-/// A new pair takes the place of what is there.
+/// Replaces what is there with a new pair.
 fn replace(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
@@ -225,7 +225,7 @@ fn replace(
     let request = settled.request;
     let usable = match obtain::usable_methods(request, &issue_facts(settled, world)) {
         Ok(usable) => Some(usable),
-        // Where the CA has answered already, no method is needed: its token may have expired since, or be gone.
+        // If the CA has already answered, no method is needed: its token may have expired since, or be gone.
         Err(_) if !world.dry_run && saved_answer(world, &request.outputs)?.is_some() => None,
         Err(error) => return Err(error),
     };
@@ -252,7 +252,7 @@ fn issue_facts<'a>(settled: &'a ResolvedInputs<'_>, world: &IssueContext<'a>) ->
     IssueFacts { env: world.env, ca: &settled.ca, names: &settled.names, not_after }
 }
 
-/// Everything that changes something, one run at a time. `usable`: the methods, where it is settled already that there are
+/// Everything that changes something, one run at a time. `usable`: the methods, if it is already known that there are
 /// some.
 fn under_lock(
     settled: &ResolvedInputs<'_>,
@@ -279,7 +279,7 @@ fn with_pending(
     now: i64,
 ) -> Result<IssueOutcome> {
     let request = settled.request;
-    // Another run may have been at work while we waited for it, and an interrupted one may have left more than was seen.
+    // Another run may have been at work while we waited, and an interrupted one may have left more than was seen.
     world.host.look_again();
     let settled = &resolve_inputs(request, world, settled.began)?;
     for warning in pending.take_warnings() {
@@ -344,7 +344,7 @@ fn with_pending(
     Ok(outcome)
 }
 
-/// What a CA answered to a run that was interrupted before it placed it, if that is what is asked for now.
+/// A CA's answer that an interrupted run did not place, if it matches the current request.
 fn interrupted<'a>(
     settled: &ResolvedInputs<'a>,
     key: &'a PrivateKey,
@@ -364,8 +364,8 @@ fn interrupted<'a>(
     Ok(None)
 }
 
-/// What is kept after a failure: the key, if a CA may have issued a certificate for it. `before`: how much had been sent
-/// for it before this run.
+/// What is kept after a failure: the key, if a CA may have issued a certificate for it. `before`: how much had been
+/// sent for it before this run.
 fn give_up(failure: methods::Failure, mut pending: Pending, before: usize) -> Error {
     if failure.unsettled {
         let kept = pending.path().to_owned();
@@ -373,7 +373,7 @@ fn give_up(failure: methods::Failure, mut pending: Pending, before: usize) -> Er
             "the request may have reached the CA, which may have issued a certificate that is lost; the key is kept in `{kept}`, and the next run uses it again"
         ));
     }
-    // Nobody was asked this time: what an earlier run left open is open still.
+    // No server was asked this time: what an earlier run left open is still open.
     if before > 0 && pending.record().attempts.len() == before {
         return failure.error;
     }
@@ -385,7 +385,7 @@ fn give_up(failure: methods::Failure, mut pending: Pending, before: usize) -> Er
     }
 }
 
-/// The pair is there: nothing is under way any more.
+/// The pair is there: no state is in progress any more.
 fn put_away(world: &IssueContext<'_>, pending: Pending) {
     let path = pending.path().to_owned();
     if let Err(error) = pending.discard() {
@@ -402,10 +402,10 @@ struct Issued<'a> {
     method: &'a dyn Method,
 }
 
-/// A life that is not the one that was asked for, or of which too much is over already, is worth a word.
+/// Warns if the lifetime is not the requested one, or if too much of it is already over.
 fn warn_of_its_life(world: &IssueContext<'_>, request: &IssueRequest, leaf: &Certificate, now: i64) {
     let end = text::moment(leaf.not_after());
-    // Of the time between the order and the certificate, and of how far CAs date a certificate back.
+    // For the time between the order and the certificate, and for how far CAs backdate a certificate.
     const LEEWAY: i64 = 120;
     let away = |asked: i64, got: i64, leeway: i64| asked.abs_diff(got) > leeway.unsigned_abs();
     match request.not_after {
@@ -443,7 +443,7 @@ fn finish(
     let request = settled.request;
     let now = world.env.now();
     let content = PairContent::new(issued.key, &issued.chain, &issued.roots);
-    // First whose answer it is: who takes it up has to know where its chain ends.
+    // First the origin of the answer: a run that resumes must know where its chain ends.
     let ca = issued.method.asks(&settled.ca).as_ref().map(masked);
     let kept = settled.kept.as_ref();
     let enrolled = Enrolled::new(issued.method.name(), ca, &issued.roots, kept).to_bytes()?;

@@ -1,5 +1,5 @@
-//! Asks: the methods in their order, each again while that can help and time is left, and what comes back is checked
-//! before anybody sees it.
+//! Requests the certificate: the methods in their order, each repeated while that can help and time is left; the answer
+//! is checked before it is passed on.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::pending::Pending;
 use crate::runtime;
 
-/// A try for which less than this part of the time would be left is not begun: that it was cut short would hide what the
-/// one before it met.
+/// A try with less than this part of the time left is not started: cutting it short would hide the error of the
+/// previous try.
 const LEAST: u32 = 10;
 
 /// The methods that can work, and why the others cannot.
@@ -31,13 +31,13 @@ pub(super) struct Usable<'a> {
 }
 
 impl<'a> Usable<'a> {
-    /// The one that is tried first.
+    /// The first one to try.
     pub(super) fn first(&self) -> Option<&'a dyn Method> {
         self.methods.first().copied()
     }
 }
 
-/// Checks every method before anything is asked, changed or spent.
+/// Checks every method before anything is requested, changed or spent.
 ///
 /// # Errors
 /// None can work.
@@ -62,7 +62,7 @@ pub(super) fn usable_methods<'a>(request: &'a IssueRequest, about: &IssueFacts<'
     }
 }
 
-/// An error with what became of the other methods.
+/// An error with what happened to the other methods.
 fn with_others(error: Error, skipped: &[(&'static str, String)]) -> Error {
     if skipped.len() < 2 {
         return error;
@@ -92,7 +92,7 @@ pub(super) fn obtain<'a>(
     let mut unsettled = false;
     let mut last = None;
     for (at, method) in usable.methods.iter().enumerate() {
-        // A server that hangs leaves the others their part of the time.
+        // A server that hangs leaves the others their share of the time.
         let left = settled.request.timeout.saturating_sub(settled.began.elapsed());
         let others = u32::try_from(usable.methods.len() - at).unwrap_or(u32::MAX);
         match try_method(settled, world, about, *method, key, pending, Patience::of(left / others)) {
@@ -142,15 +142,15 @@ impl Patience {
 /// The tries of one question.
 struct Tries {
     retry: Retry,
-    /// What the one before met.
+    /// The error of the previous try.
     earlier: Option<String>,
 }
 
 impl Tries {
-    /// How long to wait before the next try, said with the reason.
+    /// How long to wait before the next try, reported with the reason.
     ///
     /// # Errors
-    /// The given one, where no other try follows.
+    /// The given one, if no other try follows.
     fn again(&mut self, world: &IssueContext<'_>, error: Error, is_worth_it: bool) -> Result<Duration> {
         let pause = is_worth_it.then(|| self.retry.pause(error.retry_after())).flatten();
         let Some(pause) = pause else {
@@ -162,7 +162,7 @@ impl Tries {
     }
 }
 
-/// One method, again and again while that can help.
+/// One method, repeated while that can help.
 fn try_method(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
@@ -180,7 +180,7 @@ fn try_method(
         None => Some(fetch_roots(settled, world, method, patience)?),
     };
     let roots = match (roots_for(settled, method)?, &connection) {
-        // The server of a directory: its own root, if that is known, is the first that its chain may end at.
+        // The server of a directory: its own root, if known, is the first at which its chain may end.
         (Some(roots), Some(connection)) if roots.certificates.is_empty() => {
             Some(Roots { or_itself: roots.or_itself, ..connection.clone() })
         }
@@ -216,7 +216,7 @@ fn try_method(
             step_ca: None,
         };
         let mut tries = patience.tries();
-        // What one try left open, no later one settles.
+        // What one try left open, no later one resolves.
         let mut unsettled = false;
         loop {
             let failure = match method.issue(&mut order).await {
@@ -230,7 +230,7 @@ fn try_method(
             }
         }
     });
-    // Ended by a signal, wherever that met it: what was recorded as about to be sent may have been sent.
+    // Ended by a signal at any point: what was recorded as about to be sent may have been sent.
     let unsettled = pending.record().attempts.len() > sent_before;
     let issued: Result<_, Failure> = issued.map_err(|error| Failure { error, again: false, unsettled })?;
     let chain = check::without_root(issued?);
@@ -246,7 +246,7 @@ fn try_method(
     }
 }
 
-/// Whether the method asks another server than the CA that somebody named: what vouches for that CA says nothing of it.
+/// Whether the method asks another server than the configured CA: what vouches for that CA does not apply to it.
 fn is_elsewhere(settled: &ResolvedInputs<'_>, method: &dyn Method) -> bool {
     match (&settled.ca.url, method.asks(&settled.ca)) {
         (Some(ca), Some(asked)) => settled.request.ca.url.is_some() && !same_origin(ca, &asked),
@@ -254,7 +254,7 @@ fn is_elsewhere(settled: &ResolvedInputs<'_>, method: &dyn Method) -> bool {
     }
 }
 
-/// An error with what an earlier try met, where that was something else: the last one may have been cut short.
+/// An error with an earlier try's, if that was a different one: the last try may have been cut short.
 fn with_earlier(error: Error, earlier: Option<String>) -> Error {
     match earlier.filter(|earlier| *earlier != error.to_string()) {
         Some(earlier) => error.hint(format!("the attempt before failed for another reason: {earlier}")),
@@ -262,7 +262,7 @@ fn with_earlier(error: Error, earlier: Option<String>) -> Error {
     }
 }
 
-/// The CA's roots by their pins, asked for while that can help and time is left.
+/// The CA's roots by their pins, requested while that can help and time is left.
 fn fetch_roots(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,
@@ -286,8 +286,8 @@ fn fetch_roots(
     }
 }
 
-/// What is known with the CA's roots, if they are pinned, not known here, and can be had at once: a pair that is there
-/// can be judged by them, before anything is spent to replace it.
+/// The known facts with the CA's roots, if they are pinned, not known here, and available at once: an existing pair can
+/// be judged by them, before anything is spent to replace it.
 pub(super) fn with_fetched_roots(settled: &ResolvedInputs<'_>, world: &IssueContext<'_>) -> Option<Recorded> {
     if world.dry_run || settled.ca.roots.is_some() || settled.ca.pins.is_empty() {
         return None;
@@ -296,9 +296,9 @@ pub(super) fn with_fetched_roots(settled: &ResolvedInputs<'_>, world: &IssueCont
     let method = methods.find(|method| !is_elsewhere(settled, method.as_ref()))?;
     let url = method.asks(&settled.ca)?;
     let left = settled.request.timeout.saturating_sub(settled.began.elapsed());
-    // What goes wrong is said when it is asked for in earnest.
+    // An error is reported when the roots are really needed.
     let roots = trust::fetch(&url, &settled.ca.pins, world.env, left / 4, None, &|_| {}).ok()?;
-    // Known is only what every pin leads to.
+    // Known are only roots that cover every pin.
     let is_there = |pin: &Fingerprint| roots.certificates.iter().any(|root| root.fingerprint() == *pin);
     if !settled.ca.pins.iter().all(is_there) {
         return None;

@@ -1,4 +1,4 @@
-//! What an enrollment did: plain data, for who says it to people and to programs.
+//! What an enrollment did: plain data, to report to people and to programs.
 
 use crate::cert::Certificate;
 use crate::error::Error;
@@ -21,7 +21,7 @@ pub(crate) enum IssueAction {
     Issued,
     /// Nothing: `--dry-run`.
     Planned,
-    /// It is due, could not be had anew, and works still.
+    /// It is due, could not be renewed, and still works.
     KeptForNow,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct IssueOutcome {
     pub(crate) action: IssueAction,
     /// Why, in one line.
     pub(crate) reason: String,
-    /// The method that the certificate came by.
+    /// The method that issued the certificate.
     pub(crate) method: Option<&'static str>,
     /// The methods that were not used, each with the reason.
     pub(crate) skipped: Vec<(&'static str, String)>,
@@ -40,7 +40,7 @@ pub(crate) struct IssueOutcome {
     pub(crate) chain: Vec<Certificate>,
     /// How far it is vouched for.
     pub(crate) vouched: Option<Vouched>,
-    /// The roots that it was held against.
+    /// The roots that it was checked against.
     pub(crate) roots: Option<Roots>,
     /// What changed.
     pub(crate) placed: Placed,

@@ -1,4 +1,4 @@
-//! What is asked for, from settings: one certificate that the command line describes, or those of trustup.toml, or the one
+//! The requests, from settings: one certificate that the command line describes, or those of trustup.toml, or the one
 //! that the variables of published images describe. Names no method: those are rows of [`METHODS`].
 
 mod published;
@@ -26,10 +26,10 @@ use crate::settings::{
     self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Opt, OptionKind, Origin, Row, Scope, Settings,
 };
 
-/// Options of one certificate: of all that a file describes, none of these is meant.
+/// Options of one certificate: for all certificates of a file, they are not allowed.
 static FILES: [&dyn Row; 4] = [&CERT, &KEY, &CHAIN, &CA_OUT];
 
-/// What requests are made of.
+/// The input for requests.
 #[derive(Clone, Copy)]
 pub(crate) struct IssueInput<'a> {
     /// Variables that hold secrets.
@@ -40,24 +40,24 @@ pub(crate) struct IssueInput<'a> {
     pub(crate) host: Option<&'a Sysroot>,
 }
 
-/// What is asked for, in the order in which it is done.
+/// The requests, in the order in which they are executed.
 #[derive(Default)]
 pub(crate) struct IssueRequests {
     /// One for each certificate.
     pub(crate) requests: Vec<IssueRequest>,
-    /// What people should know of it.
+    /// What to report to the user.
     pub(crate) notes: Vec<String>,
-    /// What is not as it should be.
+    /// Problems to report.
     pub(crate) warnings: Vec<String>,
 }
 
-/// What is asked for: by this method, or by those of the file.
+/// The requests: by this method, or by those of the file.
 ///
 /// # Errors
-/// Nothing is, or it cannot be meant so.
+/// There is none, or it is contradictory.
 pub(crate) fn requests(input: IssueInput<'_>, method: Option<&'static MethodRow>) -> Result<IssueRequests> {
     let IssueInput { env, settings, .. } = input;
-    // What the certificates of the file lack does not matter to one that the command line names.
+    // Incomplete certificates of the file are irrelevant for one that the command line names.
     let scope = if method.is_some() { Scope::Trust } else { Scope::All };
     let config = settings.get(&CONFIG).map(|path| path.as_path());
     let file = settings::load(env, config, scope, &table::variants())?;
@@ -95,7 +95,7 @@ pub(crate) fn requests(input: IssueInput<'_>, method: Option<&'static MethodRow>
     Ok(asked)
 }
 
-/// The error of a certificate or of an `enroll` table of the file, with where it is.
+/// The error of a certificate or of an `enroll` table of the file, with its location.
 pub(crate) fn blamed(error: Error, place: &str) -> Error {
     match error.place() {
         None => error.at(place),
@@ -108,8 +108,8 @@ pub(crate) fn blamed(error: Error, place: &str) -> Error {
     }
 }
 
-/// An option that has no meaning for the method is an error: it is not ignored in silence. Variables are there for
-/// everything that runs here. `published` is the method that published images' variables ask by.
+/// An option that the method does not use is an error: it is not silently ignored. Variables are set for everything
+/// that runs here. `published` is the method that published images' variables select.
 fn refuse_unused(
     settings: &Settings,
     method: Option<&'static MethodRow>,
@@ -121,7 +121,7 @@ fn refuse_unused(
         let of: Vec<&MethodRow> = METHODS.into_iter().filter(|method| of_files || method.has(row)).collect();
         let is_taken = match method {
             Some(method) => of_files || method.has(row),
-            // What those variables leave open is said as with the method; where the files go, they say themselves.
+            // Those variables set the paths of the files; what they leave open is set as with the method.
             None => {
                 let beside =
                     of.iter().any(|method| method.beside_file.iter().any(|one| table::is(*one, row)));
@@ -176,7 +176,7 @@ pub(crate) fn with_ca(
     (all, given)
 }
 
-/// One certificate, as command line and variables say.
+/// One certificate, from command line and variables.
 fn described(
     input: IssueInput<'_>,
     method: &'static MethodRow,
@@ -243,8 +243,8 @@ fn chosen(
     Ok(certificates)
 }
 
-/// One certificate of the file, or of published images' variables. What the command line says of all certificates goes before
-/// what the file says.
+/// One certificate of the file, or of published images' variables. What the command line sets for all certificates
+/// overrides the file.
 pub(crate) fn configured(
     input: IssueInput<'_>,
     table: &CertificateTable,
@@ -255,7 +255,7 @@ pub(crate) fn configured(
     let (mut methods, mut timeout) = (Vec::new(), Duration::ZERO);
     for entry in &table.enroll {
         let Some(method) = table::by_word(entry.word) else { continue };
-        // A method of the file has its options there; what published images' variables leave open is said as with the method.
+        // A method of the file has its options there; what published images' variables omit is set as with the method.
         let is_kept = |name: &str| match published {
             Some(published) => published.rows.iter().any(|row| row.spec().name == name),
             None => method.beside_file.iter().any(|row| row.spec().name == name),
@@ -291,7 +291,7 @@ pub(crate) fn missing_secrets(method: &MethodRow, entry: &EntryTable) -> Vec<Err
         .collect()
 }
 
-/// Whether an option is about one certificate: its names, its files, how it is had.
+/// Whether an option applies to one certificate: its names, its files, how to get it.
 fn is_of_one(name: &str) -> bool {
     let own = METHODS.iter().flat_map(|method| method.rows.iter().copied());
     let names: &dyn Row = &NAMES;
@@ -332,7 +332,7 @@ fn request(
         ca: ca.clone(),
         issuer_root: settings.get(&ISSUER_ROOT).cloned(),
         methods,
-        // For everything: `--timeout`, and `--wait` for a server that is not there yet.
+        // For everything: `--timeout`, and `--wait` for a server that is not up yet.
         timeout: settings
             .get(&TIMEOUT)
             .copied()
@@ -343,8 +343,8 @@ fn request(
     })
 }
 
-/// The path of a file that is written. A pair is read back and replaced where it stands, so none of its files can be
-/// standard output.
+/// The path of a file that is written. A pair is read back and replaced in place, so none of its files can be standard
+/// output.
 fn output(path: &Path, name: &'static str) -> Result<String> {
     match (OutputOption { name, takes_standard: false }).parse(path)? {
         OutputTarget::File(path) => Ok(path),

@@ -1,4 +1,4 @@
-//! What is settled before anything is asked or changed: which CA, which names, and what is there already.
+//! What is resolved before anything is requested or changed: which CA, which names, and what already exists.
 
 use std::time::Instant;
 
@@ -14,19 +14,19 @@ use crate::pair::pending;
 use crate::pair::{FILE_LIMIT, Outputs};
 use crate::rootfs::{Meta, split};
 
-/// What is settled before anything is asked or changed.
+/// What is resolved before anything is requested or changed.
 pub(super) struct ResolvedInputs<'a> {
     pub(super) request: &'a IssueRequest,
     pub(super) ca: Ca,
     pub(super) names: Vec<SubjectAltName>,
     /// What an earlier enrollment left beside the key.
     pub(super) kept: Option<Enrolled>,
-    /// What is damaged of that.
+    /// The damage in that record.
     pub(super) damage: Option<String>,
     pub(super) began: Instant,
 }
 
-/// Settles whom it is about, by what is said and what is known here.
+/// Resolves the CA and the names, from the settings and what is known here.
 pub(super) fn resolve_inputs<'a>(
     request: &'a IssueRequest,
     world: &IssueContext<'_>,
@@ -42,14 +42,14 @@ pub(super) fn resolve_inputs<'a>(
     if let Some(kept) = &kept {
         recorded.add_known(kept.roots());
     }
-    // A token that cannot be read matters only if it is needed: its method says so then.
+    // An unreadable token matters only if it is needed: its method reports it then.
     let token = request.methods.iter().find_map(|method| method.token().ok().flatten());
     let mut ca = trust::resolve(&request.ca, &recorded, token.as_ref())?;
     for root in &ca.recorded {
         (world.note)(&format!("using the CA's root that `trustup bootstrap` recorded: {root}"));
     }
     if let Some(kept) = kept.as_ref().filter(|_| ca.is_unknown() && !recorded.is_ignored()) {
-        // A token that is spent may be gone; the pair that it brought is judged by the CA that it named.
+        // A spent token may be gone; the pair that it brought is judged by the CA that it named.
         ca = kept.as_ca();
     }
     let names = names(request, world)?;
@@ -72,7 +72,7 @@ fn kept(world: &IssueContext<'_>, outputs: &Outputs) -> Result<Option<Result<Enr
     of_ours(world, outputs, &path)?.map(|bytes| Enrolled::parse(&bytes, &path)).transpose()
 }
 
-/// The content of a file in our directory beside the key, if nobody else can have written it.
+/// The content of a file in our directory beside the key, if no other user can have written it.
 fn of_ours(world: &IssueContext<'_>, outputs: &Outputs, path: &str) -> Result<Option<Vec<u8>>> {
     let uid = crate::privilege::uid();
     let ours = |meta: Meta| meta.uid == uid && (outputs.allow_shared || meta.mode & 0o077 == 0);
@@ -91,7 +91,7 @@ pub(super) fn saved_answer(world: &IssueContext<'_>, outputs: &Outputs) -> Resul
 }
 
 /// The names: those that were given, else the token's, else those of a certificate that waits to be placed, else those
-/// of the one that is there.
+/// of the existing one.
 fn names(request: &IssueRequest, world: &IssueContext<'_>) -> Result<Vec<SubjectAltName>> {
     let mut names = request.names.clone();
     if names.is_empty() {
@@ -110,7 +110,7 @@ fn names(request: &IssueRequest, world: &IssueContext<'_>) -> Result<Vec<Subject
         names = standing.map(|(bytes, _)| names_of(bytes)).unwrap_or_default();
     }
     if names.is_empty() {
-        // A token that cannot be read is what is wrong, if there is one.
+        // If there is an unreadable token, it is the error to report.
         for method in &request.methods {
             method.token_names()?;
         }
@@ -126,7 +126,7 @@ fn names(request: &IssueRequest, world: &IssueContext<'_>) -> Result<Vec<Subject
     Ok(unique)
 }
 
-/// Where a chain of this method has to end; `None` where the roots have to be fetched first.
+/// Where a chain of this method must end; `None` if the roots have to be fetched first.
 pub(super) fn roots_for(settled: &ResolvedInputs<'_>, method: &dyn Method) -> Result<Option<Roots>> {
     if let Some(path) = &settled.request.issuer_root {
         return trust::from_file(path, &[]).map(Some);
@@ -137,7 +137,7 @@ pub(super) fn roots_for(settled: &ResolvedInputs<'_>, method: &dyn Method) -> Re
     Ok(if or_itself { roots.or_else(|| Some(nobodys())) } else { roots })
 }
 
-/// What is there, held against the roots of each method; and those that it was held against.
+/// The existing pair, checked against the roots of each method; and the roots that it was checked against.
 pub(super) fn inspect_pair(
     settled: &ResolvedInputs<'_>,
     world: &IssueContext<'_>,

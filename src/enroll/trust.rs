@@ -1,5 +1,5 @@
-//! Which CA is asked, and which roots vouch for it: what the user says, else what bootstrap recorded, else what the
-//! token says (threats T1 and T22). Never "insecure", never a system store's word for a CA of one's own.
+//! Which CA is asked, and which roots vouch for it: the user's settings, else what bootstrap recorded, else the token
+//! (threats T1 and T22). Never "insecure", and never a system store's trust for a private CA.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::state::State;
 /// The largest file of roots that is read: as for bundles (threat T9).
 const LIMIT: u64 = 32 * 1024 * 1024;
 
-/// What the user says of the CA.
+/// The user's settings for the CA.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Given {
     /// Its address.
@@ -30,7 +30,7 @@ pub(crate) struct Given {
     pub(crate) root: Option<PathBuf>,
 }
 
-/// What a one-time token says of it.
+/// What a one-time token says about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FromToken {
     /// The origins in its audience.
@@ -40,7 +40,7 @@ pub(crate) struct FromToken {
 }
 
 impl FromToken {
-    /// Whether it names one address, and one of these as the CA's root.
+    /// Whether it names one address, and one of these certificates as the CA's root.
     fn is_of_one_of(&self, roots: &[Certificate]) -> bool {
         self.audiences.len() == 1 && roots.iter().any(|root| self.root == Some(root.fingerprint()))
     }
@@ -50,14 +50,14 @@ impl FromToken {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Recorded {
     anchors: Vec<(Certificate, Vec<String>)>,
-    /// Certificates that count only where a pin names them.
+    /// Certificates that count only if a pin names them.
     others: Vec<Certificate>,
-    /// Sources that are bundles: what they hold vouches for no CA.
+    /// Sources that are bundles: their content vouches for no CA.
     bundles: Vec<String>,
-    /// Roots that came without a fingerprint: they count only where a pin names them (threat T34), and keep a token from
-    /// naming another one (threat T22).
+    /// Roots that came without a fingerprint: they count only if a pin names them (threat T34), and prevent a token
+    /// from naming another one (threat T22).
     unpinned: Vec<(Certificate, Vec<String>)>,
-    /// Nothing that earlier runs left says whom to trust (`--require-pin`).
+    /// Nothing that earlier runs left establishes trust (`--require-pin`).
     ignored: bool,
 }
 
@@ -80,12 +80,12 @@ impl Recorded {
         Ok(())
     }
 
-    /// With `--require-pin`: whatever is added counts only where a pin names it.
+    /// With `--require-pin`: whatever is added counts only if a pin names it.
     pub(crate) fn ignored() -> Self {
         Recorded { ignored: true, ..Recorded::default() }
     }
 
-    /// Whether what earlier runs left says nothing of whom to trust.
+    /// Whether what earlier runs left establishes no trust.
     pub(crate) fn is_ignored(&self) -> bool {
         self.ignored
     }
@@ -100,7 +100,7 @@ impl Recorded {
         format!("{} ({}) from {}", root.subject(), root.fingerprint(), sources.join(", "))
     }
 
-    /// Adds roots that count only where a pin names them.
+    /// Adds roots that count only if a pin names them.
     pub(crate) fn add_known(&mut self, certificates: impl IntoIterator<Item = Certificate>) {
         self.others.extend(certificates);
     }
@@ -135,7 +135,7 @@ impl Recorded {
         urls
     }
 
-    /// Why records say nothing of the CA, where there are some.
+    /// Why existing records do not apply to the CA.
     fn unheeded(&self) -> Option<&'static str> {
         if self.ignored {
             Some(
@@ -150,7 +150,7 @@ impl Recorded {
         }
     }
 
-    /// Whether a token may say which CA is meant: not where bootstrap was given other roots (threat T22).
+    /// Whether a token may name the CA: not if bootstrap was given other roots (threat T22).
     fn lets_name_a_ca(&self, token: &FromToken) -> bool {
         let is_bundle = |source: &String| self.bundles.contains(source);
         let mut roots = self.unpinned.iter().filter(|(_, sources)| !sources.iter().all(is_bundle)).peekable();
@@ -159,7 +159,7 @@ impl Recorded {
             || roots.any(|(root, _)| token.is_of_one_of(std::slice::from_ref(root)))
     }
 
-    /// Refuses pins that are not those of the roots that were recorded for the same CA: one of the two is wrong.
+    /// Refuses pins that differ from the roots recorded for the same CA: one of the two is wrong.
     fn agrees(&self, url: Option<&Url>, pins: &[Fingerprint]) -> Result<()> {
         let Some(url) = url else { return Ok(()) };
         let of_this = self.of_this_ca(url);
@@ -196,28 +196,28 @@ impl Recorded {
     }
 }
 
-/// The CA, and what is known of its roots.
+/// The CA, and its known roots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Ca {
-    /// Its address; none is needed where only a directory is asked.
+    /// Its address; not needed if only a directory is asked.
     pub(crate) url: Option<Url>,
-    /// Fingerprints that its roots must have; where the roots are not known they are fetched.
+    /// Fingerprints that its roots must have; unknown roots are fetched.
     pub(crate) pins: Vec<Fingerprint>,
-    /// The roots, if they are known here.
+    /// The roots, if they are known.
     pub(crate) roots: Option<Roots>,
-    /// The user said so now, rather than to bootstrap.
+    /// The user named it now, rather than to bootstrap.
     pub(crate) is_given: bool,
-    /// The addresses that bootstrap was given, where they are several and nobody says which.
+    /// The addresses that bootstrap was given, if there are several and none is chosen.
     pub(crate) candidates: Vec<Url>,
-    /// The roots that count because an earlier run recorded them, each with its fingerprint and where it came from: to
-    /// be said each time, since an image may have brought the record (threat T34).
+    /// The roots that count because an earlier run recorded them, each with its fingerprint and origin: reported each
+    /// time, since an image may have brought the record (threat T34).
     pub(crate) recorded: Vec<String>,
-    /// Why records say nothing of the CA, and what to do about that.
+    /// Why records do not apply to the CA, with a hint.
     pub(crate) unheeded: Option<&'static str>,
 }
 
 impl Ca {
-    /// Whether nobody said anything of it.
+    /// Whether nothing is known of it.
     pub(crate) fn is_unknown(&self) -> bool {
         self.url.is_none() && self.pins.is_empty() && self.roots.is_none()
     }
@@ -225,7 +225,7 @@ impl Ca {
     /// Its address.
     ///
     /// # Errors
-    /// Nobody said it.
+    /// It is not configured.
     pub(crate) fn url(&self) -> Result<&Url> {
         self.url.as_ref().ok_or_else(|| {
             if !self.candidates.is_empty() {
@@ -244,10 +244,10 @@ impl Ca {
     }
 }
 
-/// Settles which CA is meant. `token` is what a one-time token says, if one is to be used.
+/// Resolves which CA is meant. `token` is the content of a one-time token, if one is used.
 ///
 /// # Errors
-/// A pin without anything to pin, or a CA without a pin; roots that are not those of the pins; a token that says too little.
+/// A pin without anything to pin, or a CA without a pin; roots that do not match the pins; an insufficient token.
 pub(crate) fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) -> Result<Ca> {
     let url = match &given.url {
         Some(text) => Some(step_ca_base(text)?),
@@ -269,7 +269,7 @@ pub(crate) fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromTok
         let url = url.or_else(|| recorded.step_ca());
         let certificates = recorded.of_ca(url.as_ref());
         match (certificates.is_empty(), url, token) {
-            // Bootstrap was given the CA's root and not its address: the token may say that, since the root vouches for it.
+            // Bootstrap got the CA's root but not its address: the token may name that, since the root vouches for it.
             (false, None, Some(token)) if token.is_of_one_of(&certificates) => from_token(token, recorded)?,
             (false, url, _) => {
                 let described = match certificates.len() {
@@ -315,7 +315,7 @@ fn pinned(url: Option<Url>, pins: Vec<Fingerprint>, recorded: &Recorded, how: &s
     Ca { url, pins, roots, is_given: true, ..Ca::default() }
 }
 
-/// Roots in words; more than a handful are no pin.
+/// Roots in words; more than a handful do not count as a pin.
 pub(crate) fn described(certificates: &[Certificate], how: &str) -> String {
     match certificates {
         [only] => format!("the root of {how} (`{}`)", only.subject()),
@@ -326,7 +326,7 @@ pub(crate) fn described(certificates: &[Certificate], how: &str) -> String {
     }
 }
 
-/// The roots of a file; where pins are given, those that they name.
+/// The roots of a file; if pins are given, those that they name.
 pub(crate) fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<Roots> {
     let place = path.display().to_string();
     let file = input::read(&host::read_file(path, LIMIT)?, &place)?;
@@ -348,12 +348,12 @@ pub(crate) fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<
     Ok(Roots { described: described(&certificates, &format!("`{place}`")), certificates, or_itself: false })
 }
 
-/// Fetches the roots with these fingerprints from the step-ca at `url`: nobody is believed, the fingerprints decide.
+/// Fetches the roots with these fingerprints from the step-ca at `url`: no server is trusted, the fingerprints decide.
 ///
 /// Blocks; must not be called inside an async runtime.
 ///
 /// # Errors
-/// Unreachable, another root, no step-ca.
+/// Unreachable, another root, not a step-ca.
 pub(crate) fn fetch(
     url: &Url,
     pins: &[Fingerprint],
@@ -382,7 +382,7 @@ pub(crate) fn fetch(
     Ok(Roots { certificates, described, or_itself: false })
 }
 
-/// Threat T22: a token says everything only where nobody else says anything.
+/// Threat T22: a token decides everything only if no other source decides anything.
 fn from_token(token: &FromToken, recorded: &Recorded) -> Result<Ca> {
     let missing = |what: &str| {
         Error::usage(format!("no CA is configured, and the token {what}"))

@@ -1,7 +1,7 @@
-//! JSON Web Encryption (RFC 7516) under a password, as step-ca keeps its provisioners' keys: PBES2-HS256+A128KW
-//! (RFC 7518 section 4.8) around A256GCM or A128GCM, and nothing else: no compression, no extensions (threat T19).
+//! JSON Web Encryption (RFC 7516) under a password, as step-ca stores its provisioners' keys: PBES2-HS256+A128KW (RFC
+//! 7518 section 4.8) around A256GCM or A128GCM, and nothing else: no compression, no extensions (threat T19).
 //!
-//! PBKDF2 is on RustCrypto's `sha2`, built for speed: it takes half of the time that ring's takes.
+//! PBKDF2 uses RustCrypto's `sha2`, built for speed: it takes half the time of ring's.
 
 use aes_kw::{KeyInit as _, KwAes128};
 use ring::aead::{AES_128_GCM, AES_256_GCM, Aad, Algorithm, LessSafeKey, Nonce, UnboundKey};
@@ -13,13 +13,13 @@ use super::kdf::pbkdf2;
 use super::{decode, encode};
 use crate::error::{Error, Result};
 
-/// More are refused before anything is derived: they cost seconds, and somebody else wrote the number.
+/// More are refused before anything is derived: they cost seconds, and the number is untrusted.
 pub(crate) const MAX_ITERATIONS: u32 = 5_000_000;
 
 /// The longest input, in bytes: a private RSA key of 4096 bits needs 6 KiB.
 const MAX_LENGTH: usize = 64 * 1024;
 
-/// RFC 7518 section 4.8.1.1 wants 8 bytes at least.
+/// RFC 7518 section 4.8.1.1 requires 8 bytes at least.
 const SALT: std::ops::RangeInclusive<usize> = 8..=1024;
 
 const ALGORITHM: &str = "PBES2-HS256+A128KW";
@@ -39,7 +39,7 @@ struct Header {
 /// Decrypts a compact JWE.
 ///
 /// # Errors
-/// Damaged, encrypted in another way, too many iterations; a wrong password is [`ErrorKind::NotTrusted`] and says so.
+/// Damaged, encrypted in another way, too many iterations; a wrong password is [`ErrorKind::NotTrusted`].
 ///
 /// [`ErrorKind::NotTrusted`]: crate::error::ErrorKind::NotTrusted
 pub fn decrypt(compact: &str, password: &[u8]) -> Result<Zeroizing<Vec<u8>>> {
@@ -113,7 +113,7 @@ pub fn encrypt(plain: &[u8], content_type: &str, password: &[u8], iterations: u3
     Ok(parts.join("."))
 }
 
-/// Whether the header names what we do, and no more.
+/// Whether the header names exactly our algorithms.
 fn accept(header: &Header) -> Result<&'static Algorithm> {
     let refuse = |what: String| Err(Error::unsupported(format!("the key is encrypted {what}")));
     if header.alg != ALGORITHM {
@@ -209,7 +209,7 @@ mod tests {
         assert_ne!(encrypt(b"x", "a", b"p", 3).expect("one"), encrypt(b"x", "a", b"p", 3).expect("two"));
     }
 
-    /// `VECTOR` with another header; the rest need not fit, for the header is judged first.
+    /// `VECTOR` with another header; the rest need not match, because the header is judged first.
     fn with_header(header: &str) -> String {
         let (_, rest) = VECTOR.split_once('.').expect("parts");
         format!("{}.{rest}", encode(header.as_bytes()))
@@ -217,7 +217,7 @@ mod tests {
 
     #[test]
     fn the_older_encoding_is_read() {
-        // A128GCM differs in the length of the content key and in nothing else.
+        // A128GCM differs only in the length of the content key.
         let protected =
             encode(br#"{"alg":"PBES2-HS256+A128KW","enc":"A128GCM","p2c":5,"p2s":"AAAAAAAAAAAAAAAAAAAAAA"}"#);
         let mut wrapped = [0; 24];
@@ -289,7 +289,7 @@ mod tests {
         for _ in 0..2000 {
             let changed = random.mutate(compact.as_bytes());
             let Ok(changed) = str::from_utf8(&changed) else { continue };
-            // A changed count would be paid for.
+            // A changed count would cost that work.
             let Some(header) = decode(changed.split('.').next().unwrap_or_default()) else { continue };
             if header.windows(8).all(|window| window != b"\"p2c\":3,") {
                 continue;

@@ -22,7 +22,7 @@ pub fn of(key: &PublicKey) -> Value {
     }
 }
 
-/// Reads a public key; members that are not needed (those of a private key too) are passed over.
+/// Reads a public key; members that are not needed (also those of a private key) are ignored.
 ///
 /// # Errors
 /// Damaged, or of a kind that is not supported.
@@ -53,7 +53,7 @@ pub fn thumbprint(key: &PublicKey) -> String {
     encode(&Sha256::digest(of(key).to_string()))
 }
 
-/// What a JWK says of itself: `kid`.
+/// A JWK's own `kid`.
 pub(crate) fn key_id(jwk: &[u8]) -> Option<String> {
     #[derive(serde::Deserialize)]
     struct Named {

@@ -32,11 +32,11 @@ impl DecodedToken {
     /// A claim that is a time (RFC 7519 section 2, NumericDate), in whole seconds since 1970.
     pub fn time(&self, name: &str) -> Option<i64> {
         let value = self.claims.get(name)?;
-        // As a cast does it: what is out of range becomes the nearest number.
+        // As a cast: what is out of range becomes the nearest number.
         value.as_i64().or_else(|| value.as_f64().map(|seconds| seconds as i64))
     }
 
-    /// Whom the token is for: one text or several (RFC 7519 section 4.1.3).
+    /// The token's recipients: one text or several (RFC 7519 section 4.1.3).
     pub fn audience(&self) -> Vec<&str> {
         self.texts("aud")
     }
@@ -116,10 +116,10 @@ fn flattened_by(
     Ok(json!({ "protected": protected, "payload": payload, "signature": signature }))
 }
 
-/// Header and claims of a token whose signature nobody has checked: for messages, never for decisions about trust.
+/// Header and claims of a token whose signature was not checked: for messages, never for decisions about trust.
 ///
 /// # Errors
-/// It is no token: not three parts of base64url, not JSON.
+/// It is not a token: not three parts of base64url, not JSON.
 pub fn peek(token: &str) -> Result<DecodedToken> {
     read(token).map(|(token, ..)| token)
 }
@@ -127,7 +127,7 @@ pub fn peek(token: &str) -> Result<DecodedToken> {
 /// The token, if `key` signed it.
 ///
 /// # Errors
-/// It is no token, another algorithm than the key's, has critical extensions, or the signature is not the key's.
+/// It is not a token, names another algorithm than the key's, has critical extensions, or a signature of another key.
 pub fn verify(token: &str, key: &PublicKey) -> Result<DecodedToken> {
     let (parsed, message, signature) = read(token)?;
     if parsed.header("alg") != Some(key.jws_algorithm()) || parsed.header.contains_key("crit") {
@@ -139,7 +139,7 @@ pub fn verify(token: &str, key: &PublicKey) -> Result<DecodedToken> {
     Ok(parsed)
 }
 
-/// The token, what is signed, and the signature.
+/// The token, the signed text, and the signature.
 fn read(token: &str) -> Result<(DecodedToken, &str, Vec<u8>)> {
     if token.len() > MAX_TOKEN {
         return Err(no_token(&format!("it is longer than {} KiB", MAX_TOKEN / 1024)));

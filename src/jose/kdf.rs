@@ -1,8 +1,8 @@
-//! PBKDF2 with HMAC-SHA-256 (RFC 8018 section 5.2) for one block of 32 bytes, which is all that a JWE's password needs.
+//! PBKDF2 with HMAC-SHA-256 (RFC 8018 section 5.2) for one block of 32 bytes, which suffices for a JWE's password.
 //!
-//! Every round hashes one block of known shape twice, so the compression function alone is called: the generic code
-//! between it and PBKDF2 is built small in what is shipped, and costs a quarter of the time of an enrollment there
-//! (`cargo xtask bench --only-enroll`).
+//! Every round hashes one block of known shape twice, so only the compression function is called: the generic code
+//! between it and PBKDF2 is optimised for size in the shipped binary, and costs a quarter of the time of an enrollment
+//! there (`cargo xtask bench --only-enroll`).
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::block_api::compress256;
@@ -20,7 +20,7 @@ const OUTPUT: usize = 32;
 pub(super) fn pbkdf2(password: &[u8], salt: &[u8], iterations: u32) -> Zeroizing<[u8; OUTPUT]> {
     #[cfg(test)]
     crate::cert::testing::derived_blocks(iterations, 1);
-    // RFC 2104: a key that is longer than a block is hashed first.
+    // RFC 2104: a key longer than a block is hashed first.
     let mut key = Zeroizing::new([0; BLOCK]);
     if password.len() > BLOCK {
         key[..OUTPUT].copy_from_slice(&Sha256::digest(password));
@@ -33,11 +33,11 @@ pub(super) fn pbkdf2(password: &[u8], salt: &[u8], iterations: u32) -> Zeroizing
         compress256(&mut state, std::slice::from_ref(&*block));
         state
     });
-    // The first round alone has an input of any length.
+    // Only the first round has an input of any length.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(password) else { return Zeroizing::new([0; OUTPUT]) };
     mac.update(salt);
     mac.update(&1_u32.to_be_bytes());
-    // What is hashed from then on: 32 bytes behind a block of the key, and FIPS 180-4's padding for 96 bytes.
+    // The input of the other rounds: 32 bytes after a block of the key, and FIPS 180-4's padding for 96 bytes.
     let mut block = Zeroizing::new([0; BLOCK]);
     block[..OUTPUT].copy_from_slice(&mac.finalize().into_bytes());
     block[OUTPUT] = 0x80;

@@ -1,5 +1,6 @@
-//! JOSE, as much of it as step-ca's tokens and keys and ACME's requests need: JWS (RFC 7515), JWK (RFC 7517), JWE
-//! (RFC 7516), in the compact form; for ACME JWS in the flattened one. Pure functions; what comes in is bounded before it costs anything, and no error holds a token or a key.
+//! JOSE, as far as step-ca's tokens and keys and ACME's requests need it: JWS (RFC 7515), JWK (RFC 7517), JWE (RFC
+//! 7516), in the compact form; for ACME JWS in the flattened one. Pure functions; input is bounded before it costs
+//! anything, and no error holds a token or a key.
 
 pub mod jwe;
 pub mod jwk;

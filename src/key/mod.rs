@@ -1,8 +1,8 @@
 //! Private keys: made, read (PKCS#8, SEC 1, PKCS#1 as PEM; JWK), written as PKCS#8, and used to sign.
 //!
-//! A [`PrivateKey`] exists only if its two halves belong together. Its bytes are wiped when it goes; the copy that ring
-//! works on during a signature is freed, not wiped. Nothing here reads or writes files, and no error or `Debug` holds a
-//! byte of a key.
+//! A [`PrivateKey`] exists only if its two halves belong together. Its bytes are wiped when it is dropped; the copy
+//! that ring uses during a signature is freed, not wiped. Nothing here reads or writes files, and no error or `Debug`
+//! holds a byte of a key.
 
 mod public;
 mod read;
@@ -55,7 +55,7 @@ impl KeyType {
     pub const ALL: [KeyType; 5] =
         [KeyType::EcP256, KeyType::EcP384, KeyType::Rsa2048, KeyType::Rsa4096, KeyType::Ed25519];
 
-    /// As it is written on the command line.
+    /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             KeyType::EcP256 => "ec-p256",
@@ -87,7 +87,7 @@ impl FromStr for KeyType {
 
 /// A private key with its public half.
 pub struct PrivateKey {
-    /// PKCS#8 as [`PrivateKey::new`] writes it: ring reads it as it is.
+    /// PKCS#8 as [`PrivateKey::new`] writes it: ring reads it unchanged.
     pkcs8: Zeroizing<Vec<u8>>,
     public: PublicKey,
     /// SubjectPublicKeyInfo.
@@ -119,7 +119,7 @@ impl PrivateKey {
         }
     }
 
-    /// Reads the private key of a PEM file; certificates and parameters beside it are passed over.
+    /// Reads the private key of a PEM file; certificates and parameters beside it are skipped.
     ///
     /// # Errors
     /// None or several, encrypted, damaged, of a kind that is not supported.
@@ -155,7 +155,7 @@ impl PrivateKey {
         &self.public
     }
 
-    /// The type, if it is one that can be made (an RSA key of 3072 bits can be read only).
+    /// The type, if it is one that can be made (an RSA key of 3072 bits can only be read).
     pub fn key_type(&self) -> Option<KeyType> {
         match &self.public {
             PublicKey::Ec { curve: Curve::P256, .. } => Some(KeyType::EcP256),
@@ -169,12 +169,12 @@ impl PrivateKey {
         }
     }
 
-    /// Signs as JWS wants it (RFC 7518 section 3, RFC 8037): ECDSA as r and s, RSA as PKCS#1 v1.5 with SHA-256.
+    /// Signs as JWS requires (RFC 7518 section 3, RFC 8037): ECDSA as r and s, RSA as PKCS#1 v1.5 with SHA-256.
     pub fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
         self.sign_as(message, false)
     }
 
-    /// A certificate signing request (PKCS#10, RFC 2986), DER; the subject is empty but for `common_name`.
+    /// A certificate signing request (PKCS#10, RFC 2986), DER; the subject is empty except for `common_name`.
     ///
     /// # Errors
     /// A name that is not ASCII.
@@ -196,7 +196,7 @@ impl PrivateKey {
     fn generate_ec(curve: Curve) -> Result<Self> {
         let made = EcdsaKeyPair::generate_pkcs8(ec_algorithm(curve, false), &random::source())
             .map_err(random::unavailable)?;
-        // Written anew, so that all keys have one form.
+        // Re-encoded, so that all keys have one form.
         read::pkcs8(made.as_ref())
     }
 
@@ -303,7 +303,7 @@ fn secret_sequence(parts: &[&[u8]]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(der::element(der::SEQUENCE, &body))
 }
 
-/// ring says no more than that something is wrong; two wrong halves are the likeliest.
+/// ring gives no details; two halves that do not match are the likeliest fault.
 fn rejected(error: &ring::error::KeyRejected) -> Error {
     Error::usage("the private key is damaged, or its public half belongs to another key")
         .because(anyhow::anyhow!("{}", text::words(&format_args!("{error}"))))

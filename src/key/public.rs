@@ -141,7 +141,7 @@ impl PublicKey {
         der::element(der::SEQUENCE, &[der::element(der::OID, kind), parameters].concat())
     }
 
-    /// What the BIT STRING of `info`, this key's SubjectPublicKeyInfo, holds.
+    /// The content of the BIT STRING of `info`, this key's SubjectPublicKeyInfo.
     pub(crate) fn bit_string_of<'a>(&self, info: &'a [u8]) -> &'a [u8] {
         let bits = || {
             let mut fields = DerReader::new(der::only(info, der::SEQUENCE)?.body);
@@ -151,7 +151,7 @@ impl PublicKey {
         bits().unwrap_or_default()
     }
 
-    /// What rcgen calls it.
+    /// rcgen's name for it.
     pub(crate) fn rcgen_algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
         match self {
             PublicKey::Ec { curve: Curve::P256, .. } => &rcgen::PKCS_ECDSA_P256_SHA256,

@@ -1,5 +1,5 @@
 //! Reads private keys: PEM of PKCS#8 (RFC 5208, RFC 5958), SEC 1 (RFC 5915) and PKCS#1 (RFC 8017), and JWK (RFC 7517,
-//! RFC 7518 section 6, RFC 8037). What is read is checked by ring before it becomes a [`PrivateKey`].
+//! RFC 7518 section 6, RFC 8037). ring checks every key before it becomes a [`PrivateKey`].
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,7 +13,7 @@ use crate::cert::pem as armor;
 use crate::error::{Error, Result};
 use crate::text;
 
-/// What decrypts a key, for the hints.
+/// How to decrypt a key, for the hints.
 const DECRYPT: &str = "decrypt it first: `openssl pkey -in KEY -out PLAIN-KEY`";
 
 pub(super) fn pem(bytes: &[u8]) -> Result<PrivateKey> {
@@ -50,7 +50,7 @@ pub(super) fn pem(bytes: &[u8]) -> Result<PrivateKey> {
     }
 }
 
-/// By shape, whatever the label says: the second field tells the three forms apart.
+/// By shape, whatever the label is: the second field distinguishes the three forms.
 fn from_der(bytes: &[u8]) -> Result<PrivateKey> {
     let second = || {
         let mut fields = DerReader::new(der::only(bytes, der::SEQUENCE)?.body);
@@ -95,7 +95,7 @@ pub(super) fn pkcs8(bytes: &[u8]) -> Result<PrivateKey> {
     }
 }
 
-/// SEC 1's ECPrivateKey; `curve` is what PKCS#8 says around it.
+/// SEC 1's ECPrivateKey; `curve` is the curve in the enclosing PKCS#8.
 fn sec1(bytes: &[u8], curve: Option<&[u8]>) -> Result<PrivateKey> {
     let fields = || {
         let mut fields = DerReader::new(der::only(bytes, der::SEQUENCE)?.body);
@@ -175,7 +175,7 @@ fn decoded(member: Option<&str>) -> Result<Zeroizing<Vec<u8>>> {
     bytes.map(Zeroizing::new).ok_or_else(damaged_jwk)
 }
 
-/// `number` with as many leading zeros as make it `size` bytes: some programs leave them out.
+/// `number` padded with leading zeros to `size` bytes: some programs omit them.
 fn filled(number: &[u8], size: usize) -> Result<Zeroizing<Vec<u8>>> {
     let missing = size.checked_sub(number.len()).ok_or_else(damaged)?;
     let mut bytes = Zeroizing::new(vec![0; size]);

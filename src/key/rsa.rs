@@ -1,4 +1,4 @@
-//! Makes RSA keys, which ring cannot. The only place that calls the `rsa` crate: its operations with a private key are
+//! Makes RSA keys, which ring cannot. The only code that calls the `rsa` crate: its operations with a private key are
 //! not constant in time (RUSTSEC-2023-0071), so it makes keys and never uses one (docs/decisions/0011-rsa.md).
 
 use rsa::rand_core::{TryCryptoRng, TryRng};
@@ -30,7 +30,7 @@ pub(super) fn encode(numbers: [Zeroizing<Vec<u8>>; 8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(der::element(der::SEQUENCE, &body))
 }
 
-/// The one source of randomness, as the crate draws from it.
+/// The one source of randomness, in the crate's interface.
 struct RingRandom;
 
 impl TryRng for RingRandom {

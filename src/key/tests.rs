@@ -1,4 +1,4 @@
-//! Keys made, written, read back and damaged. `tests/tools` holds them against OpenSSL.
+//! Keys made, written, read back and damaged. `tests/tools` compares them with OpenSSL.
 
 use std::sync::OnceLock;
 
@@ -57,7 +57,7 @@ fn other_forms_of_pem_are_read() {
         };
         let mut der = inner(key);
         if let PublicKey::Ec { curve, point } = key.public() {
-            // SEC 1 names the curve itself when it stands alone.
+            // SEC 1 without PKCS#8 around it names the curve itself.
             let fields = der::only(&der, der::SEQUENCE).expect("a sequence").body;
             let (scalar, rest) = (&fields[..3 + 2 + curve.size()], &fields[3 + 2 + curve.size()..]);
             let name = der::element(der::CONTEXT_0, &der::element(der::OID, curve.oid()));

@@ -6,15 +6,15 @@ use std::collections::{HashMap, HashSet};
 use crate::cert::Certificate;
 use crate::text;
 
-/// The name of an entry of ours: what the subject is called, in lower case (Java compares without case), and the
-/// SHA-256 in hex. ASCII letters, digits, `.`, `_`, `-` only (threat T4).
+/// The name of an entry of ours: the subject's label, in lower case (Java compares without case), and the SHA-256 in
+/// hex. ASCII letters, digits, `.`, `_`, `-` only (threat T4).
 pub fn alias_for(certificate: &Certificate) -> String {
     let name = text::slug(&certificate.label()).to_ascii_lowercase();
     format!("{name}-{}", certificate.fingerprint())
 }
 
-/// A label as p11-kit makes an alias of it, before it numbers those that clash: ASCII in lower case without white
-/// space; `None` (a certificate without a label) is `unlabeled`.
+/// p11-kit's alias for a label, before it numbers those that clash: ASCII in lower case without white space; `None` (a
+/// certificate without a label) is `unlabeled`.
 pub(crate) fn p11_alias(label: Option<&str>) -> String {
     let kept = |c: &char| c.is_ascii() && !matches!(c, ' ' | '\t'..='\r');
     label.unwrap_or("unlabeled").chars().filter(kept).map(|c| c.to_ascii_lowercase()).collect()
@@ -86,7 +86,7 @@ mod tests {
             numbered(["a-1", "a", "a", "a-1", "a", "a-2", "a"]),
             ["a-1", "a", "a-2", "a-1-1", "a-3", "a-2-1", "a-4"]
         );
-        // With a look at every lower number for each, this takes minutes.
+        // If each tried every lower number, this would take minutes.
         let many = numbered(std::iter::repeat_n("x", 200_000));
         assert_eq!((many[0].as_str(), many[199_999].as_str()), ("x", "x-199999"));
     }

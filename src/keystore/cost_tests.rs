@@ -1,4 +1,4 @@
-//! What opening and writing a keystore costs is known before (threat T36): counted, not timed.
+//! The cost of opening and writing a keystore is known beforehand (threat T36): counted, not timed.
 
 use super::testing::{
     certificate, encrypted, key_bag, mac_sha256, pbes2, pfx, pfx_plain, pkcs12_pbe, plain, salts, trusted_bag,

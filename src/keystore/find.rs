@@ -1,5 +1,5 @@
-//! Where Java's trust stores are in a root file system: in every JDK and JRE that is there, and where distributions
-//! keep one for all. Looks only; links resolve inside the root file system, and each real file is named once.
+//! Where Java's trust stores are in a root file system: in every installed JDK and JRE, and where distributions keep
+//! one for all. Only reads; links resolve inside the root file system, and each real file is named once.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +11,14 @@ use crate::rootfs::{FileKind, Sysroot};
 /// Directories with a Java in each subdirectory.
 const OF_HOMES: [&str; 5] =
     ["/usr/lib/jvm", "/usr/lib64/jvm", "/opt/java", "/usr/java", "/root/.sdkman/candidates/java"];
-/// Directories with a Java in those subdirectories whose name begins so.
+/// Directories with a Java in those subdirectories whose name has this prefix.
 const BY_PREFIX: [(&str, &str); 3] = [("/opt", "jdk"), ("/opt", "jre"), ("/usr/local", "openjdk-")];
-/// Where the users' directories are; each may have its own SDKMAN.
+/// The directory of the users' homes; each may have its own SDKMAN.
 const USERS: &str = "/home";
 const SDKMAN: &str = ".sdkman/candidates/java";
-/// Where a shell would look for `java`.
+/// The directories in which a shell would find `java`.
 const BIN: [&str; 3] = ["/usr/local/bin", "/usr/bin", "/bin"];
-/// What distributions keep for every Java: Debian and Alpine (and Arch, where it is a link), RHEL, SUSE.
+/// The distributions' keystores for every Java: Debian and Alpine (and Arch, where it is a link), RHEL, SUSE.
 pub(crate) const SHARED: [&str; 4] = [
     "/etc/ssl/certs/java/cacerts",
     "/etc/pki/java/cacerts",
@@ -27,7 +27,7 @@ pub(crate) const SHARED: [&str; 4] = [
 ];
 /// Below a home: of a JDK since 9 and of a JRE, of a JDK 8.
 const SECURITY: [&str; 2] = ["lib/security", "jre/lib/security"];
-/// In this order: the first that is there is the one that Java reads.
+/// In this order: Java reads the first that exists.
 const NAMES: [&str; 2] = ["jssecacerts", "cacerts"];
 
 /// A keystore that Java reads by default.
@@ -39,17 +39,16 @@ pub struct FoundKeystore {
     pub(crate) names: Vec<String>,
 }
 
-/// What a search found.
+/// The result of a search.
 #[derive(Debug, Default)]
 pub struct Search {
     /// The keystores, by path.
     pub found: Vec<FoundKeystore>,
-    /// Names that a Java would read and that lead nowhere (a dangling link), or where nothing stands: it trusts
-    /// nobody.
+    /// Names that a Java would read and that are dangling links or missing: it trusts no root.
     pub missing: Vec<String>,
-    /// Homes of Java on whose way another user could put something, and why: nothing is made there (threat T35).
+    /// Homes of Java on whose path another user could put something, and why: nothing is made there (threat T35).
     pub(crate) foreign: BTreeMap<String, String>,
-    /// What could not be looked at: loops of links, something else than a file.
+    /// What could not be inspected: loops of links, something other than a file.
     pub problems: Vec<Error>,
 }
 
@@ -62,7 +61,7 @@ pub fn find(sysroot: &Sysroot, homes: &[String]) -> Search {
             let directory = format!("{}/{security}", home.trim_end_matches('/'));
             let names = NAMES.map(|name| format!("{directory}/{name}"));
             let [instead, usual] = &names;
-            // Java passes over a `jssecacerts` that leads nowhere.
+            // Java skips a dangling `jssecacerts`.
             let leads_somewhere = sysroot.stat(instead).is_ok_and(|meta| meta.is_some());
             let there = |name: &&String| sysroot.lstat(name).is_ok_and(|meta| meta.is_some());
             match Some(instead).filter(|_| leads_somewhere).or(Some(usual).filter(there)) {
@@ -82,14 +81,14 @@ pub fn find(sysroot: &Sysroot, homes: &[String]) -> Search {
 }
 
 impl Search {
-    /// Why nothing must be made at `name` (a keystore below a home of Java); `None` if there is no reason.
+    /// Why nothing may be made at `name` (a keystore below a home of Java); `None` if there is no reason.
     pub(crate) fn foreign_way(&self, name: &str) -> Option<&str> {
         let below =
             |home: &String| name.strip_prefix(home.as_str()).is_some_and(|rest| rest.starts_with('/'));
         self.foreign.iter().find(|(home, _)| below(home)).map(|(_, why)| why.as_str())
     }
 
-    /// Notes the file that `name` leads to, under its identity: a hard link is another name of the same file.
+    /// Notes the file to which `name` leads, under its identity: a hard link is another name of the same file.
     fn take(&mut self, sysroot: &Sysroot, name: &str, seen: &mut BTreeMap<(u64, u64), usize>) {
         let looked = sysroot.canonical(name).and_then(|path| match path {
             Some(path) => Ok(sysroot.stat(&path)?.map(|meta| (path, meta))),
@@ -126,7 +125,7 @@ fn all_homes(sysroot: &Sysroot, named: &[String], search: &mut Search) -> Vec<St
             let names = names.iter().filter(|name| name.starts_with(prefix));
             candidates.extend(names.map(|name| format!("{directory}/{name}")));
         }
-        // A Java that the caller may not even look at is none that it runs: root's, in root's home.
+        // A Java that the caller may not even inspect is not one that it runs: root's, in root's home.
         Err(error) if error.cause::<Errno>() == Some(&Errno::ACCESS) => {}
         Err(error) => search.problems.push(error),
     };
@@ -144,7 +143,7 @@ fn all_homes(sysroot: &Sysroot, named: &[String], search: &mut Search) -> Vec<St
             Ok(Some(why)) => drop(search.foreign.insert(home.clone(), why)),
             Err(error) => drop(search.foreign.insert(home.clone(), error.to_string())),
         }
-        // A `java` in /usr/bin that is no link is somebody's script: there is no Java in /usr.
+        // A `java` in /usr/bin that is not a link is a user's script: there is no Java in /usr.
         if !homes.contains(&home) && home != "/usr" && home != "/" {
             homes.push(home);
         }

@@ -1,6 +1,5 @@
-//! JKS, Java's own format: big-endian, entries one behind the other, a SHA-1 over password and contents at the end
-//! (the source is `sun.security.provider.JavaKeyStore`). Entries are kept as they were read; private keys are never
-//! looked into.
+//! JKS, Java's own format: big-endian, entries one after the other, a SHA-1 over password and contents at the end (the
+//! source is `sun.security.provider.JavaKeyStore`). Entries are kept as they were read; private keys are never parsed.
 
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
@@ -8,16 +7,16 @@ use zeroize::Zeroizing;
 use super::{EntryContent, KeystoreEntry, KeystoreProblem, StorePassword};
 use crate::cert::Certificate;
 
-/// What the file begins with.
+/// The magic number at the beginning of the file.
 pub(super) const MAGIC: [u8; 4] = [0xfe, 0xed, 0xfe, 0xed];
-/// What goes into the checksum between password and contents.
+/// The text in the checksum between password and contents.
 const WHITENER: &[u8] = b"Mighty Aphrodite";
 const CHECKSUM: usize = 20;
 const PRIVATE_KEY: u32 = 1;
 const TRUSTED: u32 = 2;
 const X509: &str = "X.509";
 
-/// A file's version and its entries; without a password the checksum is not looked at, as Java does.
+/// A file's version and its entries; without a password the checksum is not checked, as in Java.
 pub(super) fn read(
     bytes: &[u8],
     password: Option<&StorePassword>,
@@ -100,7 +99,7 @@ impl<'a> JksReader<'a> {
         self.bytes(4)?.try_into().ok().map(u32::from_be_bytes)
     }
 
-    /// Bytes behind their length.
+    /// Bytes after their length.
     fn counted(&mut self) -> Option<&'a [u8]> {
         let count = usize::try_from(self.u32()?).ok()?;
         self.bytes(count)
@@ -145,7 +144,7 @@ impl<'a> JksReader<'a> {
         Some(KeystoreEntry { alias, date: Some(date), content, raw, safe: 0, is_certificate })
     }
 
-    /// A certificate's type, which is there since version 2, and its bytes.
+    /// A certificate's type, which is present since version 2, and its bytes.
     fn certificate(&mut self, version: u32) -> Option<(String, &'a [u8])> {
         let kind = if version > 1 { self.utf()? } else { X509.to_owned() };
         Some((kind, self.counted()?))

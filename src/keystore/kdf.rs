@@ -1,5 +1,5 @@
-//! Keys from passwords: PKCS#12's own derivation (RFC 7292 appendix B) and PBKDF2 (RFC 8018 section 5.2). Derived
-//! keys are wiped when they go. Pure; the callers bound iterations before they come here (threat T19).
+//! Keys from passwords: PKCS#12's own derivation (RFC 7292 appendix B) and PBKDF2 (RFC 8018 section 5.2). Derived keys
+//! are wiped when they are dropped. Pure; the callers bound the iterations first (threat T19).
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
@@ -8,7 +8,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::StorePassword;
 
-/// A password as the two derivations take it.
+/// A password in the forms that the two derivations need.
 pub(super) struct EncodedPassword {
     /// UTF-8, for PBKDF2.
     pub(super) utf8: Zeroizing<Vec<u8>>,
@@ -17,7 +17,7 @@ pub(super) struct EncodedPassword {
 }
 
 impl EncodedPassword {
-    /// As RFC 7292 has it.
+    /// As in RFC 7292.
     pub(super) fn of(password: &StorePassword) -> EncodedPassword {
         let mut bmp = password.utf_16();
         bmp.extend([0, 0]);
@@ -40,7 +40,7 @@ pub(super) enum Hash {
     Sha512,
 }
 
-/// What a key derived by PKCS#12's own function is for (RFC 7292 appendix B.3).
+/// The purpose of a key derived by PKCS#12's own function (RFC 7292 appendix B.3).
 #[derive(Clone, Copy, Debug)]
 pub(super) enum DerivationPurpose {
     Encryption = 1,
@@ -73,7 +73,7 @@ impl Hash {
         }
     }
 
-    /// Bytes of the blocks that it works on.
+    /// Bytes of its blocks.
     fn block(self) -> usize {
         match self {
             Hash::Sha1 | Hash::Sha224 | Hash::Sha256 => 64,
@@ -85,7 +85,7 @@ impl Hash {
     pub(super) fn hmac(self, key: &[u8], message: &[u8]) -> Vec<u8> {
         macro_rules! hmac {
             ($hash:ty) => {
-                // A key of any length is taken.
+                // A key of any length is accepted.
                 Hmac::<$hash>::new_from_slice(key)
                     .map(|mac| mac.chain_update(message).finalize().into_bytes().to_vec())
                     .unwrap_or_default()

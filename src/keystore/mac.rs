@@ -1,4 +1,4 @@
-//! The MAC of a PKCS#12 file (RFC 7292 section 5.1, PBMAC1 of RFC 9879): checked with a password, and made again with
+//! The MAC of a PKCS#12 file (RFC 7292 section 5.1, PBMAC1 of RFC 9879): checked with a password, and recomputed with
 //! the same parameters over other contents.
 
 use std::ops::Range;
@@ -14,11 +14,11 @@ const PBMAC1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 14];
 const SHA1: &[u8] = &[0x2b, 14, 3, 2, 26];
 const NIST_HASH: &[u8] = &[0x60, 0x86, 0x48, 1, 101, 3, 4, 2];
 
-/// A MacData, understood.
+/// A parsed MacData.
 #[derive(Clone, Debug)]
 pub(super) struct Mac {
     raw: Vec<u8>,
-    /// Where the MAC itself stands in it.
+    /// The position of the MAC itself in it.
     value: Range<usize>,
     kind: MacAlgorithm,
 }
@@ -50,7 +50,7 @@ impl Mac {
             let mut fields = DerReader::new(der::only(parameters, der::SEQUENCE).ok_or_else(damaged)?.body);
             let pbkdf2 = Pbkdf2Parameters::read(fields.take(der::SEQUENCE).ok_or_else(damaged)?.raw, raw)?;
             let hash = pbe::hmac(fields.take(der::SEQUENCE).ok_or_else(damaged)?.raw)?;
-            // RFC 9879 section 5: the length has to be there.
+            // RFC 9879 section 5: the length must be present.
             let key_length = pbkdf2.key_length.ok_or_else(damaged)?;
             (hash, MacAlgorithm::Pbmac1 { hash, pbkdf2, key_length })
         } else {
@@ -68,7 +68,7 @@ impl Mac {
         &self.raw
     }
 
-    /// How often the derivation hashes.
+    /// The number of iterations of the derivation.
     pub(super) fn iterations(&self) -> u32 {
         match &self.kind {
             MacAlgorithm::Pkcs12 { iterations, .. } => *iterations,

@@ -1,8 +1,8 @@
-//! Java's keystores without Java: JKS and PKCS#12 read, and written again with trusted certificates added or removed.
-//! Format, password, and every other entry stay, byte for byte where the format allows it.
+//! Java's keystores without Java: JKS and PKCS#12 are read, and written again with trusted certificates added or
+//! removed. Format, password, and every other entry stay, byte for byte if the format allows it.
 //!
 //! Bytes in, bytes out: nothing here reads files, the clock or a source of randomness, and nothing decrypts a private
-//! key. Input is untrusted: lengths are checked against what is there, iteration counts are bounded before a key is
+//! key. Input is untrusted: lengths are checked against the actual size, iteration counts are bounded before a key is
 //! derived (threat T19), passwords and keys are wiped and never shown.
 
 use std::fmt;
@@ -34,10 +34,10 @@ mod tests;
 pub use alias::alias_for;
 pub(crate) use alias::p11_alias;
 
-/// Where salts come from: fills the slice.
+/// The source of salts: fills the slice.
 pub(crate) type SaltSource<'a> = &'a mut dyn FnMut(&mut [u8]) -> crate::error::Result<()>;
 
-/// What a keystore is written as; a changed one stays what it was.
+/// The format of a keystore; a changed one keeps its format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeystoreFormat {
     /// Java's own, with a checksum over the password: what every JDK reads.
@@ -49,7 +49,7 @@ pub enum KeystoreFormat {
 }
 
 impl KeystoreFormat {
-    /// What `bytes` are, as far as one can tell without a password.
+    /// The format of `bytes`, as far as it can be determined without a password.
     pub fn of(bytes: &[u8]) -> Result<KeystoreFormat, KeystoreProblem> {
         let unsupported = |what: &str| Err(KeystoreProblem::Unsupported(what.to_owned()));
         match bytes {
@@ -63,7 +63,7 @@ impl KeystoreFormat {
     }
 }
 
-/// A keystore's password; wiped when it goes, never shown.
+/// A keystore's password; wiped when it is dropped, never shown.
 #[derive(Clone)]
 pub struct StorePassword(Zeroizing<String>);
 
@@ -79,7 +79,7 @@ impl StorePassword {
 
     /// UTF-16, big-endian.
     fn utf_16(&self) -> Zeroizing<Vec<u8>> {
-        // Room for the final zero that PKCS#12 appends, so that nothing is left behind by growing.
+        // Capacity for the final zero that PKCS#12 appends, so that growing leaves no copy behind.
         let mut bytes = Zeroizing::new(Vec::with_capacity(2 * self.0.len() + 2));
         bytes.extend(self.0.encode_utf16().flat_map(u16::to_be_bytes));
         bytes
@@ -102,11 +102,11 @@ impl fmt::Debug for StorePassword {
 /// Why a keystore cannot be read or changed; nothing has been touched then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeystoreProblem {
-    /// Neither JKS nor PKCS#12, nor a kind that is known and unsupported.
+    /// Neither JKS nor PKCS#12, nor a kind that is known to be unsupported.
     NotAKeystore,
     /// A kind of keystore, or an algorithm in one, that is known not to be supported: which.
     Unsupported(String),
-    /// The password is wrong; or the file was changed behind its checksum, which cannot be told apart.
+    /// The password is wrong; or the file was changed without its checksum, which cannot be distinguished.
     WrongPassword,
     /// Broken: which part.
     Damaged(&'static str),
@@ -163,7 +163,7 @@ impl fmt::Display for KeystoreProblem {
     }
 }
 
-/// What an entry holds.
+/// The content of an entry.
 #[derive(Clone, PartialEq, Eq)]
 pub enum EntryContent {
     /// A certificate that Java trusts.
@@ -192,9 +192,9 @@ pub struct KeystoreEntry {
     alias: String,
     date: Option<i64>,
     content: EntryContent,
-    /// As it stands in the file, or in its part when that is decrypted.
+    /// As encoded in the file, or in its decrypted part.
     raw: Zeroizing<Vec<u8>>,
-    /// Which part of a PKCS#12 file it is in.
+    /// The part of a PKCS#12 file that contains it.
     safe: usize,
     /// Whether it holds a certificate, trusted or not, and nothing else.
     is_certificate: bool,
@@ -211,7 +211,7 @@ impl KeystoreEntry {
         self.date
     }
 
-    /// What it holds.
+    /// Its content.
     pub fn content(&self) -> &EntryContent {
         &self.content
     }
@@ -244,7 +244,7 @@ pub struct Keystore {
     frame: Frame,
 }
 
-/// What is around the entries.
+/// The structure around the entries.
 enum Frame {
     Jks { version: u32 },
     Pkcs12(pkcs12::Pfx),
@@ -291,7 +291,7 @@ impl Keystore {
     }
 
     /// The most iterations of key derivation that one [`Keystore::parse`] of these bytes takes, or one
-    /// [`Keystore::to_bytes`] of what comes of it; nothing is derived. 0 for what cannot be parsed.
+    /// [`Keystore::to_bytes`] of its result; nothing is derived. 0 for what cannot be parsed.
     pub(crate) fn cost(bytes: &[u8]) -> u64 {
         match KeystoreFormat::of(bytes) {
             Ok(KeystoreFormat::Pkcs12) => pkcs12::cost(bytes).unwrap_or(0),
@@ -299,8 +299,8 @@ impl Keystore {
         }
     }
 
-    /// Reads a keystore that Java reads whole as it opens `cacerts`, without a password, and that can be changed without
-    /// randomness: a JKS with `changeit`, or PKCS#12 without MAC and encryption.
+    /// Reads a keystore that Java reads whole when it opens `cacerts`, without a password, and that can be changed
+    /// without randomness: a JKS with `changeit`, or PKCS#12 without MAC and encryption.
     pub(crate) fn parse_cacerts(bytes: &[u8]) -> Result<Keystore, KeystoreProblem> {
         match KeystoreFormat::of(bytes)? {
             KeystoreFormat::Jks | KeystoreFormat::Pkcs12Plain => {
@@ -312,13 +312,13 @@ impl Keystore {
         }
     }
 
-    /// The fingerprints of the certificates that Java trusts which opens the file as it opens `cacerts`: without a
-    /// password. That is all of a JKS, whatever its password, and of PKCS#12 what is not encrypted, often nothing.
+    /// The fingerprints of the certificates that a Java trusts that opens the file like `cacerts`: without a password.
+    /// That is all of a JKS, whatever its password, and the unencrypted part of PKCS#12, often nothing.
     pub fn trusted_without_password(bytes: &[u8]) -> Result<Vec<Fingerprint>, KeystoreProblem> {
         Ok(read_without_password(bytes)?.iter().filter_map(KeystoreEntry::fingerprint).collect())
     }
 
-    /// The same certificates; what cannot be parsed is left out.
+    /// The same certificates; what cannot be parsed is omitted.
     pub(crate) fn roots_without_password(bytes: &[u8]) -> Result<Vec<Certificate>, KeystoreProblem> {
         let entries = read_without_password(bytes)?;
         let ders = entries.iter().filter_map(|entry| match entry.content() {
@@ -328,7 +328,7 @@ impl Keystore {
         Ok(ders.filter_map(|der| Certificate::from_der(der).ok()).collect())
     }
 
-    /// What it is written as.
+    /// Its format.
     pub fn format(&self) -> KeystoreFormat {
         self.format
     }
@@ -343,8 +343,8 @@ impl Keystore {
         self.entries.iter().filter_map(KeystoreEntry::fingerprint).collect()
     }
 
-    /// Adds a certificate that Java is to trust; `date` in milliseconds since 1970, where the format keeps one.
-    /// `false` if it is there already, under whatever alias.
+    /// Adds a certificate that Java should trust; `date` in milliseconds since 1970, if the format keeps one. `false`
+    /// if it is there already, under any alias.
     pub fn add(
         &mut self,
         alias: &str,
@@ -366,7 +366,7 @@ impl Keystore {
         Ok(true)
     }
 
-    /// Removes each entry in which Java trusts this certificate; says how many there were. Nothing else is ever removed.
+    /// Removes each entry in which Java trusts this certificate; returns their number. Nothing else is ever removed.
     pub fn remove(&mut self, fingerprint: &Fingerprint) -> usize {
         let is_gone = |entry: &KeystoreEntry| entry.fingerprint().as_ref() == Some(fingerprint);
         let before = self.entries.len();
@@ -377,8 +377,8 @@ impl Keystore {
         before - self.entries.len()
     }
 
-    /// The file. What did not change is as it was read; `random` is asked for salts when something encrypted or
-    /// signed did.
+    /// The file. What did not change is as it was read; `random` is asked for salts if something encrypted or signed
+    /// changed.
     pub fn to_bytes(&self, random: SaltSource<'_>) -> crate::error::Result<Vec<u8>> {
         match &self.frame {
             Frame::Jks { version } => Ok(jks::write(*version, &self.entries, &self.password)),

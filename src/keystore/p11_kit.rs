@@ -1,5 +1,5 @@
 //! The `java-cacerts` file that p11-kit's `trust extract` writes: a JKS with `changeit`, one date for all entries,
-//! aliases made of labels. Seen on p11-kit 0.24.1.
+//! aliases made from labels. Seen on p11-kit 0.24.1.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ pub struct ListedRoot {
 }
 
 impl ListedRoot {
-    /// The root that p11-kit makes of an anchor with no label of its own.
+    /// p11-kit's root for an anchor with no label of its own.
     pub fn of(certificate: &Certificate) -> ListedRoot {
         let label = certificate.has_label().then(|| certificate.label());
         ListedRoot { alias: super::p11_alias(label.as_deref()), certificate: certificate.clone() }
@@ -38,8 +38,8 @@ pub fn write(roots: &[ListedRoot], date: i64) -> Result<Vec<u8>, super::Keystore
     Ok(jks::write(VERSION, &entries?, &StorePassword::default()))
 }
 
-/// The same, but with the date of `standing` where that is the file of these roots already: the date alone is no reason
-/// to write it again.
+/// The same, but with the date of `standing` if that is already the file of these roots: the date alone is no reason to
+/// write it again.
 pub(crate) fn renew(
     roots: &[ListedRoot],
     standing: &[u8],
@@ -56,8 +56,8 @@ pub(crate) fn renew(
     }
 }
 
-/// A keystore that opens without a password, without these roots: as p11-kit would number what is left, if it made the
-/// file. `None` if it is none, or holds none of them.
+/// A keystore that opens without a password, without these roots: numbered as p11-kit would, if it made the file.
+/// `None` if it is not such a keystore, or holds none of them.
 pub(crate) fn without(content: &[u8], gone: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
     let mut keystore = Keystore::parse_cacerts(content).ok()?;
     if !keystore.fingerprints().iter().any(|fingerprint| gone.contains(fingerprint)) {
@@ -73,15 +73,15 @@ pub(crate) fn without(content: &[u8], gone: &BTreeSet<Fingerprint>) -> Option<Ve
     keystore.to_bytes(&mut no_salt).ok()
 }
 
-/// What opens without a password has no salts.
+/// A keystore that opens without a password has no salts.
 fn no_salt(_: &mut [u8]) -> crate::error::Result<()> {
     Err(Error::failed("this keystore has no salts"))
 }
 
-/// The roots and the date of such a file (`None` where it has no root); `None` if writing them again would not give
-/// these very bytes.
+/// The roots and the date of such a file (`None` if it has no root); `None` if writing them again would not give
+/// exactly these bytes.
 ///
-/// An alias `x-1` behind an `x` is read as a second `x`: whoever puts another `x` in front gets `x-1` and `x-2`.
+/// An alias `x-1` after an `x` is read as a second `x`: with another `x` in front they become `x-1` and `x-2`.
 pub fn read(bytes: &[u8]) -> Option<(Vec<ListedRoot>, Option<i64>)> {
     let keystore = Keystore::parse(bytes, &StorePassword::default()).ok()?;
     let mut roots: Vec<ListedRoot> = Vec::new();

@@ -1,5 +1,5 @@
-//! Password-based encryption in PKCS#12 files: PBES2 (RFC 8018 section 6.2) with AES-CBC, what keytool uses since
-//! JDK 16, and PKCS#12's own schemes (RFC 7292 appendix C) with RC2 and triple DES, what it used before. An algorithm
+//! Password-based encryption in PKCS#12 files: PBES2 (RFC 8018 section 6.2) with AES-CBC, keytool's choice since JDK
+//! 16, and PKCS#12's own schemes (RFC 7292 appendix C) with RC2 and triple DES, its choice before. An algorithm
 //! identifier is kept as it was read; only salt and initial value in it are replaced when contents are encrypted again.
 
 use cbc::cipher::block_padding::Pkcs7;
@@ -13,11 +13,11 @@ use crate::cert::der::{self, DerReader};
 /// PBES2, PBKDF2 (RFC 8018 appendix A).
 const PBES2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 13];
 const PBKDF2: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 5, 12];
-/// pkcs-12PbeIds: the last number says which (RFC 7292 appendix C).
+/// pkcs-12PbeIds: the last number selects one (RFC 7292 appendix C).
 const PKCS12_PBE: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 12, 1];
-/// digestAlgorithm of RSADSI: the last number says which HMAC (RFC 8018 appendix B.1).
+/// digestAlgorithm of RSADSI: the last number selects the HMAC (RFC 8018 appendix B.1).
 const RSADSI_DIGEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 2];
-/// NIST's AES: the last number says which size and mode.
+/// NIST's AES: the last number selects size and mode.
 const NIST_AES: &[u8] = &[0x60, 0x86, 0x48, 1, 101, 3, 4, 1];
 
 /// Bytes of the initial value of PKCS#12's own schemes: the blocks of RC2 and triple DES.
@@ -38,14 +38,14 @@ enum Cipher {
 /// PBKDF2's parameters.
 #[derive(Clone, Debug)]
 pub(super) struct Pbkdf2Parameters {
-    /// Where the salt stands in the algorithm identifier that holds these parameters.
+    /// The position of the salt in the algorithm identifier that holds these parameters.
     pub(super) salt: std::ops::Range<usize>,
     pub(super) iterations: u32,
     pub(super) key_length: Option<usize>,
     pub(super) prf: Hash,
 }
 
-/// An AlgorithmIdentifier of password-based encryption, understood.
+/// A parsed AlgorithmIdentifier of password-based encryption.
 #[derive(Clone, Debug)]
 pub(super) struct Scheme {
     raw: Vec<u8>,
@@ -100,7 +100,7 @@ impl Scheme {
         Ok(Scheme { raw: raw.to_vec(), cipher, kind: PbeAlgorithm::Pbes2 { pbkdf2, iv: place(raw, iv) } })
     }
 
-    /// What keytool takes for certificates since JDK 16: AES-256, HMAC-SHA256, salt of 20 bytes; with this many
+    /// keytool's choice for certificates since JDK 16: AES-256, HMAC-SHA256, salt of 20 bytes; with this many
     /// iterations.
     pub(super) fn of_keytool(iterations: u32) -> Result<Scheme, KeystoreProblem> {
         let sequence = |parts: &[&[u8]]| der::element(der::SEQUENCE, &parts.concat());
@@ -122,7 +122,7 @@ impl Scheme {
         &self.raw
     }
 
-    /// How often the derivation hashes.
+    /// The number of iterations of the derivation.
     pub(super) fn iterations(&self) -> u32 {
         match &self.kind {
             PbeAlgorithm::Pbes2 { pbkdf2, .. } => pbkdf2.iterations,
@@ -222,7 +222,7 @@ impl Scheme {
 }
 
 impl Pbkdf2Parameters {
-    /// Reads the AlgorithmIdentifier `raw` of PBKDF2, which stands in `inside`.
+    /// Reads the AlgorithmIdentifier `raw` of PBKDF2, which is part of `inside`.
     pub(super) fn read(raw: &[u8], inside: &[u8]) -> Result<Pbkdf2Parameters, KeystoreProblem> {
         let damaged = || KeystoreProblem::damaged("the parameters of PBKDF2");
         let (oid, parameters) = algorithm(raw).ok_or_else(damaged)?;
@@ -254,7 +254,7 @@ impl Pbkdf2Parameters {
         u64::from(self.iterations) * length.div_ceil(self.prf.size()) as u64
     }
 
-    /// The key; `inside` is what the salt stands in.
+    /// The key; `inside` contains the salt.
     pub(super) fn derive(
         &self,
         inside: &[u8],
@@ -300,7 +300,7 @@ pub(super) fn iterations(body: &[u8]) -> Result<u32, KeystoreProblem> {
     }
 }
 
-/// Where `part`, a piece of `whole`, stands in it.
+/// The position of `part`, a piece of `whole`, in it.
 pub(super) fn place(whole: &[u8], part: &[u8]) -> std::ops::Range<usize> {
     let from = part.as_ptr() as usize - whole.as_ptr() as usize;
     from..from + part.len()

@@ -1,6 +1,6 @@
 //! PKCS#12 (RFC 7292) as Java's trust stores use it: which certificates Java trusts, and the file again with a bag
-//! added or taken out. What is not touched stays as it was read, byte for byte: bags, whole encrypted parts, the
-//! parameters of encryption and MAC. Bags with private keys are never decrypted.
+//! added or removed. Everything else stays as it was read, byte for byte: bags, whole encrypted parts, the parameters
+//! of encryption and MAC. Bags with private keys are never decrypted.
 
 use zeroize::Zeroizing;
 
@@ -43,7 +43,7 @@ pub(super) struct Pfx {
 
 /// One ContentInfo of the AuthenticatedSafe.
 struct Safe {
-    /// As it was read; empty for one that is new.
+    /// As it was read; empty for a new one.
     raw: Vec<u8>,
     protection: BagProtection,
     /// Whether its bags are no longer those in `raw`.
@@ -59,9 +59,9 @@ enum BagProtection {
     PublicKey,
 }
 
-/// What can be seen without a password.
+/// The parts visible without a password.
 struct Outline<'a> {
-    /// What the MAC is over: the AuthenticatedSafe.
+    /// The input of the MAC: the AuthenticatedSafe.
     content: &'a [u8],
     safes: Vec<(&'a [u8], ContentPart<'a>)>,
     mac: Option<Mac>,
@@ -74,14 +74,14 @@ enum ContentPart<'a> {
     Enveloped,
 }
 
-/// Whether a password is needed to read it, from its outline.
+/// Whether a password is needed to read it, according to its outline.
 pub(super) fn format(bytes: &[u8]) -> Result<KeystoreFormat, KeystoreProblem> {
     let outline = Outline::read(bytes)?;
     let encrypted = outline.safes.iter().any(|(_, part)| matches!(part, ContentPart::Encrypted(..)));
     Ok(if outline.mac.is_some() || encrypted { KeystoreFormat::Pkcs12 } else { KeystoreFormat::Pkcs12Plain })
 }
 
-/// The bags that can be read without a password; the MAC is not looked at, as Java does.
+/// The bags that can be read without a password; the MAC is not checked, as in Java.
 pub(super) fn read_plain(bytes: &[u8]) -> Result<Vec<KeystoreEntry>, KeystoreProblem> {
     let mut entries = Vec::new();
     for (at, (_, part)) in Outline::read(bytes)?.safes.iter().enumerate() {
@@ -92,7 +92,7 @@ pub(super) fn read_plain(bytes: &[u8]) -> Result<Vec<KeystoreEntry>, KeystorePro
     Ok(entries)
 }
 
-/// How many hashes or HMACs it takes to derive the keys of all parts and of the MAC, also where a part has to be added.
+/// How many hashes or HMACs the keys of all parts and of the MAC take, even if a part has to be added.
 pub(super) fn cost(bytes: &[u8]) -> Result<u64, KeystoreProblem> {
     let outline = Outline::read(bytes)?;
     let parts = outline.safes.iter().filter_map(|(_, part)| match part {
@@ -190,7 +190,7 @@ impl Pfx {
                 }
                 ContentPart::Encrypted(scheme, content) => {
                     let bags = scheme.decrypt(&secret, content);
-                    // A wrong password may by chance leave a good padding, never a good structure.
+                    // A wrong password may accidentally produce valid padding, never a valid structure.
                     bags.and_then(|bags| read_bags(&bags, at, &mut entries)).ok_or(
                         if outline.mac.is_some() {
                             KeystoreProblem::damaged("the encrypted bags")
@@ -207,7 +207,7 @@ impl Pfx {
         Ok((Pfx { safes, mac: outline.mac, secret }, entries))
     }
 
-    /// Puts a trusted certificate behind the last certificate.
+    /// Appends a trusted certificate after the last certificate.
     pub(super) fn add(
         &mut self,
         entries: &mut Vec<KeystoreEntry>,
@@ -229,7 +229,7 @@ impl Pfx {
         Ok(())
     }
 
-    /// Where certificates go in a file that has none: into what is encrypted, else into a part of their own.
+    /// The part for certificates in a file that has none: an encrypted part, else a new one.
     fn for_certificates(&mut self) -> Result<usize, KeystoreProblem> {
         let encrypted = |safe: &Safe| matches!(safe.protection, BagProtection::Password(_));
         if let Some(at) = self.safes.iter().rposition(encrypted) {
@@ -245,12 +245,12 @@ impl Pfx {
         Ok(self.safes.len() - 1)
     }
 
-    /// Notes that a bag of this part is gone.
+    /// Notes that a bag of this part was removed.
     pub(super) fn removed(&mut self, safe: usize) {
         self.safes[safe].changed = true;
     }
 
-    /// The file: parts that did not change as they were, others built, encrypted and signed again.
+    /// The file: unchanged parts as they were, others rebuilt, encrypted and signed again.
     pub(super) fn write(
         &self,
         entries: &[KeystoreEntry],
@@ -268,7 +268,7 @@ impl Pfx {
             bags.for_each(|entry| body.extend_from_slice(&entry.raw));
             let content = Zeroizing::new(der::element(der::SEQUENCE, &body));
             match &safe.protection {
-                // A part that held nothing but what we added and took out again.
+                // A part that held only what we added and then removed.
                 BagProtection::None if body.is_empty() => {}
                 BagProtection::None => infos.extend(info(DATA, &der::element(der::OCTET_STRING, &content))),
                 BagProtection::Password(scheme) => {
@@ -300,7 +300,7 @@ impl Pfx {
 }
 
 impl Outline<'_> {
-    /// Refuses what would take long (threat T19): single counts were bounded when reading, here their sum is.
+    /// Refuses excessive work (threat T19): single counts were bounded when reading, here their sum is.
     fn check_costs(&self) -> Result<(), KeystoreProblem> {
         let parts = self.safes.iter().map(|(_, part)| match part {
             ContentPart::Encrypted(scheme, _) => u64::from(scheme.iterations()),
@@ -311,7 +311,7 @@ impl Outline<'_> {
         if sum > 2 * u64::from(pbe::MOST_ITERATIONS) { Err(KeystoreProblem::TooCostly) } else { Ok(()) }
     }
 
-    /// The password in the form that fits the MAC; unchecked where there is none.
+    /// The password in the form that matches the MAC; unchecked if there is none.
     fn unlock(&self, password: &StorePassword) -> Result<EncodedPassword, KeystoreProblem> {
         let secret = EncodedPassword::of(password);
         match &self.mac {
@@ -330,7 +330,7 @@ fn info(kind: &[u8], content: &[u8]) -> Vec<u8> {
     der::element(der::SEQUENCE, &body)
 }
 
-/// Appends the bags of a SafeContents; `None` if it is none.
+/// Appends the bags of a SafeContents; `None` if it is not one.
 fn read_bags(contents: &[u8], safe: usize, entries: &mut Vec<KeystoreEntry>) -> Option<()> {
     let mut bags = DerReader::new(der::only(contents, der::SEQUENCE)?.body);
     while !bags.is_empty() {
@@ -376,7 +376,7 @@ fn certificate_in(value: &[u8]) -> Option<&[u8]> {
     Some(der::only(certificate.body, der::OCTET_STRING)?.body)
 }
 
-/// What Java looks at in a bag's attributes.
+/// The attributes of a bag that Java uses.
 #[derive(Default)]
 struct BagAttributes {
     alias: String,
@@ -399,7 +399,7 @@ impl BagAttributes {
                     let units: Vec<u16> = units.iter().map(|unit| u16::from_be_bytes(*unit)).collect();
                     found.alias = String::from_utf16_lossy(&units);
                 }
-                // Java keeps the date of a key in there: `Time` and milliseconds.
+                // Java stores the date of a key there: `Time` and milliseconds.
                 (LOCAL_KEY_ID, Some(value)) if value.tag == der::OCTET_STRING => {
                     let text = str::from_utf8(value.body).ok();
                     found.date = text.and_then(|text| text.strip_prefix("Time ")?.parse().ok());

@@ -24,7 +24,7 @@ pub(super) fn certificate(name: &str) -> Certificate {
     MADE.lock().unwrap().entry(name.to_owned()).or_insert_with(make).clone()
 }
 
-/// A source of salts that is good for tests only: counts on from `seed`.
+/// A source of salts for tests only: counts up from `seed`.
 pub(super) fn salts(seed: u64) -> impl FnMut(&mut [u8]) -> Result<()> {
     let mut random = Xorshift(seed);
     move |bytes| {
@@ -65,7 +65,7 @@ pub(super) fn trusted_bag(alias: &str, der: &[u8]) -> Vec<u8> {
     certificate_bag(der, &[friendly(alias), trusted_for_all()])
 }
 
-/// A bag with an encrypted key; what is in there is none of anyone's business.
+/// A bag with an encrypted key, whose content does not matter.
 pub(super) fn key_bag() -> Vec<u8> {
     let encrypted = sequence(&[&sequence(&[&oid("1.2.3.4")]), &tlv(4, b"opaque")]);
     bag(KEY_BAG, &encrypted, &[friendly("mykey"), local_key_id(b"Time 1700000000123")])
@@ -145,7 +145,7 @@ pub(super) fn pbmac1(password: &str, iterations: u32, content: &[u8]) -> Vec<u8>
     sequence(&[&digest, &tlv(4, b"NOT USED"), &integer(1)])
 }
 
-/// A PKCS#12 file of these parts; `mac` makes what is at its end.
+/// A PKCS#12 file of these parts; `mac` makes its end.
 pub(super) fn pfx(parts: &[Vec<u8>], mac: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     let content = tlv(0x30, &parts.concat());
     let safe = sequence(&[&oid(DATA), &tlv(0xa0, &tlv(4, &content))]);
@@ -179,7 +179,7 @@ pub(super) fn jks(version: u32, password: &str, entries: &[Vec<u8>]) -> Vec<u8> 
     file
 }
 
-/// A byte string behind its length.
+/// A byte string after its length.
 fn counted(bytes: &[u8]) -> Vec<u8> {
     [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat()
 }

@@ -1,4 +1,4 @@
-//! What holds for every format, on keystores that are built here; `tests/tools/keystore.rs` has Java's own.
+//! The rules of every format, on keystores that are built here; `tests/tools/keystore.rs` has Java's own.
 
 use super::kdf::Hash;
 use super::testing::{
@@ -168,7 +168,7 @@ fn encrypted_parts_that_do_not_change_are_not_encrypted_again() {
 
 #[test]
 fn iterations_are_never_lowered() {
-    // Nothing but a MAC: what keytool leaves when the last entry goes.
+    // Only a MAC: what keytool leaves when the last entry is removed.
     let empty = pfx(&[], |content| mac_sha256("changeit", 12_345, content));
     let mut keystore = parse(&empty);
     keystore.add("ours", &certificate("Ours"), 0).unwrap();

@@ -1,5 +1,5 @@
 //! One server, asked as often as needed over the same connections: every limit on time and size, no redirects, and
-//! every status is an answer. What an answer means, and whether to ask again, is for who asks to decide.
+//! every status is an answer. The caller decides what an answer means, and whether to ask again.
 
 use std::net::IpAddr;
 
@@ -15,7 +15,7 @@ use super::{FetchAnswer, MAX_BODY, Net};
 use crate::env::Env;
 use crate::error::{Error, Result};
 
-/// How much of an answer that is no success is read, if nobody asks for more.
+/// How much to read of an unsuccessful answer, by default.
 pub(super) const MAX_MESSAGE: u64 = 16 * 1024;
 
 /// A request.
@@ -25,7 +25,7 @@ pub(crate) struct HttpRequest {
     pub(crate) method: Method,
     /// Absolute.
     pub(crate) url: Url,
-    /// Beside those that are always sent (`User-Agent`, `Host`, `Content-Length`).
+    /// In addition to those that are always sent (`User-Agent`, `Host`, `Content-Length`).
     pub(crate) headers: HeaderMap,
     /// Empty for none.
     pub(crate) body: Vec<u8>,
@@ -51,13 +51,13 @@ impl HttpRequest {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) struct Broken {
-    /// What to tell; of kind `Unreachable` where asking again may help.
+    /// The error to report; of kind `Unreachable` if asking again may help.
     pub(crate) error: Error,
-    /// Whether the request may have reached the server: what can be spent once only may be spent.
+    /// Whether the request may have reached the server: a one-time token in it may be spent.
     pub(crate) sent: bool,
 }
 
-/// The means to ask the server of one address.
+/// The client for the server of one address.
 #[derive(Clone, Debug)]
 pub struct Client {
     net: Net,
@@ -67,7 +67,7 @@ pub struct Client {
 }
 
 impl Net {
-    /// A client for the server of `base`, believing `trust`; proxies as for that address. Its connections are reused.
+    /// A client for the server of `base`, trusting `trust`; proxies as for that address. Its connections are reused.
     ///
     /// # Errors
     /// None of the roots can be used.
@@ -76,14 +76,14 @@ impl Net {
         let failed = |error: reqwest::Error| {
             Error::failed("could not set up the HTTP client").because(error.without_url())
         };
-        // `no_proxy` first: otherwise the client reads the variables of the process by itself.
+        // `no_proxy` first: otherwise the client reads the process's variables itself.
         let mut builder = reqwest::Client::builder()
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
             .http1_only()
-            // Shared out among a host's addresses: a dead one does not use up the time of the next.
+            // Shared among a host's addresses: a dead one does not use up the time of the next.
             .connect_timeout(self.timeout.mul_f64(0.9))
             .user_agent(concat!("trustup/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(super::dns::Resolver(self.dns.clone()))
@@ -95,7 +95,7 @@ impl Net {
         Ok(Client { net: self.clone(), http, trust: trust.clone(), proxy })
     }
 
-    /// The time that is left for everything.
+    /// The time left for everything.
     pub(crate) fn left(&self) -> std::time::Duration {
         self.deadline.saturating_duration_since(Instant::now())
     }
@@ -105,7 +105,7 @@ impl Client {
     /// Sends one request, once. Every status is an answer.
     ///
     /// # Errors
-    /// No answer in time, one that is too large, compressed or no HTTP, or a server that is not trusted.
+    /// No answer in time, one that is too large, compressed or not HTTP, or a server that is not trusted.
     pub(crate) async fn send(&self, request: HttpRequest) -> Result<FetchAnswer, Broken> {
         let url = request.url.clone();
         let most = self.net.left().min(self.net.timeout);
@@ -122,7 +122,7 @@ impl Client {
         }
     }
 
-    /// The time that is left for everything.
+    /// The time left for everything.
     pub(crate) fn left(&self) -> std::time::Duration {
         self.net.left()
     }
@@ -132,7 +132,7 @@ impl Client {
         &self.net.env
     }
 
-    /// The addresses of a host that is no part of a URL (a name server), as for URLs.
+    /// The addresses of a host that is not part of a URL (a name server), as for URLs.
     pub(crate) async fn addresses(&self, host: &str) -> Result<Vec<IpAddr>> {
         self.net.dns.lookup(host).await.map_err(|error| {
             let hint = error.hint();
@@ -186,7 +186,7 @@ impl Client {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
-                // The status says enough when the message cannot be had.
+                // The status is sufficient if the message cannot be read.
                 Err(_) if !is_success => break,
                 Err(error) => {
                     return Err(failure::explain(&error, &url, &self.trust, self.proxy.as_ref()));

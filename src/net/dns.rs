@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 use crate::rootfs::host;
 use crate::text;
 
-/// glibc and musl both look at no more than three name servers (resolv.conf(5), MAXNS).
+/// glibc and musl both use at most three name servers (resolv.conf(5), MAXNS).
 const MAX_SERVERS: usize = 3;
 
 /// Largest `/etc/resolv.conf` and `/etc/hosts` that are read.
@@ -38,7 +38,7 @@ pub struct ResolverSettings {
     pub hosts: BTreeMap<String, Vec<IpAddr>>,
     /// Name servers in the file's order; empty if there is no `resolv.conf` or it names none.
     pub servers: Vec<SocketAddr>,
-    /// Domains that are tried behind a short name.
+    /// Domains that are appended to a short name.
     pub search: Vec<String>,
     /// A name with fewer dots is tried with the search domains first.
     pub ndots: usize,
@@ -53,8 +53,8 @@ pub struct ResolverSettings {
 }
 
 impl ResolverSettings {
-    /// Those of the root file system at `root`. A file that cannot be read is done without, and said: an address, or a
-    /// name from the other file, may be all that is needed.
+    /// Those of the root file system at `root`. An unreadable file is ignored with a warning: an address, or a name
+    /// from the other file, may be all that is needed.
     pub(crate) fn of_root(root: &Path, warn: &mut dyn FnMut(String)) -> Self {
         let mut read = |path: &str| {
             let path = root.join(path);
@@ -69,8 +69,8 @@ impl ResolverSettings {
         ResolverSettings::from_texts(resolv_conf.as_deref(), hosts.as_deref())
     }
 
-    /// From the texts of `/etc/resolv.conf` and `/etc/hosts`, `None` if a file does not exist. Lines that make no
-    /// sense are skipped, as the C libraries do.
+    /// From the texts of `/etc/resolv.conf` and `/etc/hosts`, `None` if a file does not exist. Invalid lines are
+    /// skipped, as the C libraries do.
     pub fn from_texts(resolv_conf: Option<&[u8]>, hosts: Option<&[u8]>) -> Self {
         let (parsed, _bad_lines) = resolv_conf::Config::parse_with_errors(resolv_conf.unwrap_or_default());
         let servers = parsed
@@ -96,7 +96,7 @@ impl ResolverSettings {
         }
     }
 
-    /// For one server alone.
+    /// For one server only.
     fn resolver_config(&self, server: &SocketAddr) -> ResolverConfig {
         let at_port = |mut connection: ConnectionConfig| {
             connection.port = server.port();
@@ -115,7 +115,7 @@ impl ResolverSettings {
         // Rounds are ours: see `Dns::lookup`.
         options.attempts = 0;
         options.edns0 = self.edns0;
-        // A first: where both exist, IPv4 is what container networks have; the connector tries the rest.
+        // A first: if both exist, IPv4 is what container networks have; the connector tries the rest.
         options.ip_strategy =
             if self.ipv4_only { LookupIpStrategy::Ipv4Only } else { LookupIpStrategy::Ipv4AndIpv6 };
         // `Auto` would open /etc/hosts itself.
@@ -129,7 +129,7 @@ fn parse_hosts(text: &[u8]) -> BTreeMap<String, Vec<IpAddr>> {
     let mut hosts: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
     for line in String::from_utf8_lossy(text).trim_start_matches('\u{feff}').lines() {
         let mut words = line.split('#').next().unwrap_or_default().split_whitespace();
-        // A scope (`fe80::1%eth0`) cannot be dialled without an interface: skipped like any other bad address.
+        // A scope (`fe80::1%eth0`) cannot be used without an interface: skipped like any other bad address.
         let Some(address) = words.next().and_then(|word| word.parse::<IpAddr>().ok()) else { continue };
         for name in words {
             let addresses = hosts.entry(canonical(name)).or_default();
@@ -145,7 +145,7 @@ fn canonical(name: &str) -> String {
     name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
 }
 
-/// The resolver that the HTTP client is given.
+/// The resolver for the HTTP client.
 pub(crate) struct Dns {
     hosts: BTreeMap<String, Vec<IpAddr>>,
     /// One for each server, in order.
@@ -163,7 +163,7 @@ impl fmt::Debug for Dns {
 }
 
 impl Dns {
-    /// A resolver for these settings. Asks nobody yet. Must be called inside a tokio runtime.
+    /// A resolver for these settings. Sends no query yet. Must be called inside a tokio runtime.
     pub(crate) fn new(settings: &ResolverSettings) -> Result<Self> {
         // No servers, no resolver: the crate's own defaults are public servers.
         let resolver = |server: &SocketAddr| {
@@ -193,7 +193,7 @@ impl Dns {
             return Ok(addresses.clone());
         }
         // As glibc does: each server in turn, each with its own time-out, for some rounds. The first answer counts,
-        // also if it is that there is no such name. The resolver crate's pool has one time-out for all servers
+        // even if it is that there is no such name. The resolver crate's pool has one time-out for all servers
         // together, so that a dead first one would hide the others.
         let mut reason = ResolutionFailure::NoServers;
         for _ in 0..self.attempts {
@@ -232,7 +232,7 @@ pub(crate) struct NameError {
 pub(crate) enum ResolutionFailure {
     /// No `resolv.conf`, or it names no server, and `/etc/hosts` does not have the name.
     NoServers,
-    /// The servers say that there is none.
+    /// The servers report that there is none.
     NoAddress,
     /// No server answered in time.
     NoAnswer,
@@ -275,7 +275,7 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-/// [`Dns`] as reqwest wants it.
+/// [`Dns`] as reqwest expects it.
 #[derive(Clone, Debug)]
 pub(super) struct Resolver(pub(super) Arc<Dns>);
 

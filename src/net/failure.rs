@@ -1,4 +1,4 @@
-//! Turns what went wrong below the HTTP client into an error that says what, where, why and what to do next.
+//! Turns failures below the HTTP client into an error that states what, where, why and what to do next.
 
 use std::error::Error as StdError;
 use std::io;
@@ -76,11 +76,11 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
     }
 }
 
-/// For a conversation that a server of ours would have gone on with.
+/// For a handshake that a server of ours would have continued.
 const OTHER: &str =
     "check that the CA itself answers there, and not another server or proxy; its log may say why";
 
-/// A library's message without the page of its manual for programmers.
+/// A library's message without the link to its manual for programmers.
 fn without_manual(cause: &str) -> &str {
     cause.split_once(": https://docs.rs/").map_or(cause, |(message, _)| message)
 }
@@ -168,7 +168,7 @@ pub(super) fn is_temporary(status: u16) -> bool {
     matches!(status, 502..=504)
 }
 
-/// An error for a status that is no success; `message` is the server's own word, if it said one.
+/// An error for an unsuccessful status; `message` is the server's own message, if it sent one.
 pub(super) fn status(url: &Url, status: u16, message: Option<&str>) -> Error {
     let kind = if is_temporary(status) { ErrorKind::Unreachable } else { ErrorKind::Failed };
     let failure =
@@ -185,7 +185,7 @@ pub(super) fn status(url: &Url, status: u16, message: Option<&str>) -> Error {
     }
 }
 
-/// What fails whatever is retried.
+/// A failure that no retry helps.
 pub(super) fn refuse<T>(url: &Url, what: impl Into<String>, hint: &str) -> Result<T> {
     Err(Error::failed(what).at(masked(url)).hint(hint))
 }
@@ -207,7 +207,7 @@ pub(super) fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static
     None
 }
 
-/// The messages below `error`, outermost first (its own holds the URL, and is left out).
+/// The messages below `error`, outermost first (its own holds the URL, and is omitted).
 fn causes(error: &reqwest::Error) -> Vec<String> {
     let mut texts = Vec::new();
     let mut next = error.source();

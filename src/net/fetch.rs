@@ -1,4 +1,4 @@
-//! One GET, with every limit: time, size, redirects; and `--wait`, which asks an unreachable server again.
+//! One GET, with every limit: time, size, redirects; and `--wait`, which retries an unreachable server.
 
 use reqwest::header::{HeaderMap, HeaderName, LOCATION};
 use tokio::time::{Instant, timeout};
@@ -12,7 +12,7 @@ use super::tls::Trust;
 use super::url::{masked, origin, same_origin};
 use crate::error::Result;
 
-/// Largest body: as much as the largest bundle that is read from a disk (threat T9).
+/// Largest body: as much as the largest bundle that is read from disk (threat T9).
 pub const MAX_BODY: u64 = 32 * 1024 * 1024;
 
 const MAX_REDIRECTS: usize = 5;
@@ -20,13 +20,13 @@ const MAX_REDIRECTS: usize = 5;
 /// An answer, whatever its status.
 #[derive(Clone, Debug)]
 pub struct FetchAnswer {
-    /// Where it came from, redirects followed.
+    /// Its URL, redirects followed.
     pub(crate) url: Url,
     /// HTTP status; of [`Net::get`] never a redirect, never 502, 503 or 504 (those are errors).
     pub status: u16,
     /// As the server sent them.
     pub(crate) headers: HeaderMap,
-    /// As many bytes as the request allowed, [`MAX_BODY`] at most; of a failure the first 16 KiB, if it did not ask for
+    /// As many bytes as the request allowed, [`MAX_BODY`] at most; of a failure the first 16 KiB, unless it asked for
     /// more.
     pub body: Vec<u8>,
 }
@@ -39,7 +39,7 @@ pub(crate) fn date(headers: &HeaderMap, name: &HeaderName) -> Option<i64> {
 }
 
 impl FetchAnswer {
-    /// The body of a success. step-ca answers 201 where others say 200.
+    /// The body of a success. step-ca answers 201 where others answer 200.
     pub fn success(self) -> Result<Vec<u8>> {
         match self.status {
             200 | 201 => Ok(self.body),
@@ -47,7 +47,7 @@ impl FetchAnswer {
         }
     }
 
-    /// What the server says of a failure, if it is JSON such as step-ca's `{"status":404,"message":"..."}`.
+    /// The server's message on a failure, if it is JSON such as step-ca's `{"status":404,"message":"..."}`.
     pub(crate) fn message(&self) -> Option<String> {
         let value: serde_json::Value = serde_json::from_slice(&self.body).ok()?;
         value.get("message")?.as_str().map(ToOwned::to_owned)
@@ -55,7 +55,7 @@ impl FetchAnswer {
 }
 
 impl Net {
-    /// GETs `url`, believing `trust`. Redirects are followed by hand, at most five, within the origin only.
+    /// GETs `url`, trusting `trust`. Redirects are followed by hand, at most five, within the origin only.
     pub async fn get(&self, url: &Url, trust: &Trust) -> Result<FetchAnswer> {
         let client = self.client(url, trust)?;
         let last_start = self.wait_until.unwrap_or_else(Instant::now);
@@ -64,7 +64,7 @@ impl Net {
     }
 }
 
-/// One try, redirects followed, within what is left of the time.
+/// One try, redirects followed, within the time left.
 async fn try_once(client: &Client, net: &Net, url: &Url) -> Result<FetchAnswer> {
     match timeout(net.left().min(net.timeout), follow(client, url)).await {
         Ok(done) => done,

@@ -1,5 +1,5 @@
-//! One TLS handshake that shows which chain a server sends; who would believe it is judged afterwards, against any set
-//! of roots. Nothing is sent but the handshake.
+//! One TLS handshake that shows which chain a server sends; which clients would accept it is judged afterwards, against
+//! any set of roots. Nothing is sent but the handshake.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::runtime;
 use crate::text;
 
-/// What a server showed, having proven that it has the key of the first certificate.
+/// What a server presented, having proven possession of the first certificate's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presented {
     /// DER: the server's own first, then what it sent with it.
@@ -29,17 +29,17 @@ pub struct Presented {
     now: UnixTime,
 }
 
-/// Why a chain is not believed.
+/// Why a chain is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum HandshakeDoubt {
     /// It ends at none of the roots.
     UnknownIssuer,
-    /// Anything else is wrong with it, whatever the roots: in a form that can follow a colon.
+    /// Any other fault, whatever the roots: in a form that can follow a colon.
     Server(String),
 }
 
 impl Presented {
-    /// What a server called `name` showed at `now` (seconds since 1970).
+    /// What a server called `name` presented at `now` (seconds since 1970).
     ///
     /// # Errors
     /// The name is neither a DNS name nor an address.
@@ -48,7 +48,7 @@ impl Presented {
         Ok(Presented { chain, name: server_name(name)?, now })
     }
 
-    /// Whether a client with these roots (DER), and no others, believes the server.
+    /// Whether a client with these roots (DER), and no others, accepts the server.
     pub(crate) fn judge<'a>(&self, roots: impl IntoIterator<Item = &'a [u8]>) -> Result<(), HandshakeDoubt> {
         let mut store = RootCertStore::empty();
         let ders = roots.into_iter().map(|der| CertificateDer::from(der.to_vec()));
@@ -77,7 +77,7 @@ impl Presented {
 /// Connects to `host`:`port`, directly as most clients would without a proxy, and shakes hands.
 ///
 /// # Errors
-/// The name is unknown, nobody answers, or what answers is no TLS server.
+/// The name is unknown, no server answers, or what answers is not a TLS server.
 pub(crate) fn shake_hands(
     settings: &ResolverSettings,
     host: &str,
@@ -149,7 +149,7 @@ fn server_name(host: &str) -> Result<ServerName<'static>> {
         .map_err(|error| Error::usage("this is no name of a host").at(text::escape(host)).because(error))
 }
 
-/// Believes whatever it is shown, and keeps it; but the server has to have the key.
+/// Accepts and stores whatever is presented; but the server must have the key.
 #[derive(Debug, Default)]
 struct Witness(Mutex<Vec<CertificateDer<'static>>>);
 

@@ -1,8 +1,8 @@
 //! The network: an HTTP/1.1 client for the few documents that trustup fetches.
 //!
-//! It decides names (`dns`), proxies (`proxy`), whom to believe (`tls`) and limits (`fetch`) by itself: no NSS
-//! plug-ins, no proxy read behind our back, no redirect to another origin, no body or wait without an end.
-//! Nothing here writes to disk; bytes that came over unverified TLS stay in memory until a pin matched.
+//! It decides names (`dns`), proxies (`proxy`), trust (`tls`) and limits (`fetch`) by itself: no NSS plug-ins, no proxy
+//! read behind our back, no redirect to another origin, no endless body or wait. Nothing here writes to disk; bytes
+//! that came over unverified TLS stay in memory until a pin matched.
 
 pub(crate) mod client;
 pub mod dns;
@@ -30,23 +30,23 @@ use self::proxy::Proxies;
 use crate::env::Env;
 use crate::error::Result;
 
-/// What all requests of one run share: names, proxies, clock and the time that is left.
+/// What all requests of one run share: names, proxies, clock and the time left.
 #[derive(Clone, Debug)]
 pub struct Net {
     dns: Arc<Dns>,
     proxies: Proxies,
     env: Env,
-    /// Most time that one attempt may take.
+    /// Longest time for one attempt.
     timeout: Duration,
-    /// Whether `--wait` was given: an unreachable server is asked again until then.
+    /// Whether `--wait` was given: an unreachable server is retried until then.
     wait_until: Option<Instant>,
-    /// The end of everything.
+    /// The deadline for everything.
     deadline: Instant,
 }
 
 impl Net {
-    /// Starts the clock: from now on `timeout` is left (and `wait` more, if an unreachable server is to be
-    /// asked again). Fails if a proxy variable cannot be understood.
+    /// Starts the clock: from now on `timeout` is left (and `wait` more, if an unreachable server is to be retried).
+    /// Fails if a proxy variable is invalid.
     ///
     /// Must be called inside a tokio runtime.
     pub fn new(

@@ -1,5 +1,5 @@
-//! Which proxy a URL goes through: `https_proxy`, `http_proxy`, `all_proxy`, `no_proxy` (lower case first, then
-//! upper case), as curl and Go read them. A value that cannot be used is an error, never silently no proxy.
+//! Which proxy a URL goes through: `https_proxy`, `http_proxy`, `all_proxy`, `no_proxy` (lower case first, then upper
+//! case), as curl and Go read them. An unusable value is an error, never silently no proxy.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -18,7 +18,7 @@ pub(crate) struct Proxies {
     exceptions: Vec<Exception>,
 }
 
-/// One proxy, and the variable that it came from.
+/// One proxy, and the variable that set it.
 #[derive(Clone)]
 pub(crate) struct Proxy {
     url: Url,
@@ -83,7 +83,7 @@ fn read(env: &Env, names: &[&'static str]) -> Result<Option<Proxy>> {
                 .hint(format!("set it to `{variable}=http://HOST:PORT`, or unset it; hosts that need no proxy go into `no_proxy`"))
         };
         let url = Url::parse(&whole).map_err(|error| invalid(format!("it is not a URL ({error})")))?;
-        // TLS to the proxy would need trust of its own, before there is any; SOCKS is not spoken.
+        // TLS to the proxy would need its own trust, before there is any; SOCKS is not supported.
         if url.scheme() != "http" {
             return Err(invalid(format!(
                 "its scheme is `{}`, only `http` is spoken to a proxy",

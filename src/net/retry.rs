@@ -1,6 +1,6 @@
-//! When a failed request is sent again: the one policy for everything that waits for a server. Pauses double from a first
-//! to a largest one and are cut by up to a half at random, so that a thousand containers that start together do not come
-//! back together. What the server says of the time (`Retry-After`) counts more than that.
+//! When to repeat a failed request: the one policy for every wait for a server. Pauses double from a first to a largest
+//! one and are shortened by up to a half at random, so that a thousand containers that start together do not return
+//! together. The server's own time (`Retry-After`) takes precedence.
 //!
 //! The pauses are awaited on the runtime, so that a signal ends them as it ends any other wait ([`crate::runtime`]).
 
@@ -12,14 +12,14 @@ use super::date;
 use crate::error::{Error, ErrorKind};
 use crate::random;
 
-/// A shorter `Retry-After` is answered with a pause of ours: a server is not asked without a break, whatever it says.
+/// A shorter `Retry-After` is replaced by a pause of ours: a server is not asked without a break, whatever it says.
 const SHORTEST_ANSWER: Duration = Duration::from_secs(1);
 
 /// Clock and randomness of a policy; tests bring their own, and do not wait.
 pub(crate) trait Surroundings {
-    /// What time it is.
+    /// The current time.
     fn now(&self) -> Instant;
-    /// A byte nobody can guess; 0 where there is none, which leaves a pause whole.
+    /// An unpredictable byte; 0 if there is none, which leaves a pause whole.
     fn random_byte(&self) -> u8;
     /// Waits, on the runtime.
     async fn sleep(&self, time: Duration);
@@ -91,8 +91,8 @@ impl Retry {
 }
 
 impl<S: Surroundings> Retry<S> {
-    /// How long to wait before the next attempt; `after` is what the server said of that. `None`: there is no time for
-    /// another attempt, or the server wants to be left alone for longer than that.
+    /// How long to wait before the next attempt; `after` is the server's own word on that. `None`: there is no time for
+    /// another attempt, or the server wants a longer pause than that.
     pub(crate) fn pause(&mut self, after: Option<Duration>) -> Option<Duration> {
         let left = self.last_start.saturating_duration_since(self.surroundings.now());
         if left.is_zero() {
@@ -123,7 +123,7 @@ impl<S: Surroundings> Retry<S> {
     }
 }
 
-/// Whether the same request may succeed later: a server that cannot be reached, is not up, or has too much to do.
+/// Whether the same request may succeed later: a server that cannot be reached, is not up, or is too busy.
 pub(crate) fn may_pass(error: &Error) -> bool {
     error.kind() == ErrorKind::Unreachable
 }
@@ -148,7 +148,7 @@ mod tests {
 
     use super::*;
 
-    /// A clock that only sleeping moves.
+    /// A clock that advances only by sleeping.
     struct Simulated {
         now: Cell<Instant>,
         random: u8,
@@ -215,7 +215,7 @@ mod tests {
         let busy = |seconds| move || Error::unreachable("x").with_retry_after(Duration::from_secs(seconds));
         let (slept, attempts) = pauses(&simulated(255), Duration::from_secs(5), &busy(2));
         assert_eq!((slept, attempts), (vec![2000, 2000], 3));
-        // Longer than there is time: there is no use in waiting.
+        // Longer than the time left: waiting is useless.
         let (slept, attempts) = pauses(&simulated(0), Duration::from_secs(5), &busy(6));
         assert_eq!((slept, attempts), (vec![], 1));
         let (slept, _) = pauses(&simulated(0), Duration::from_secs(5), &busy(u64::MAX));

@@ -1,4 +1,4 @@
-//! Whom a connection believes. One crypto provider (ring), passed explicitly; the clock is `Env`'s.
+//! What a connection trusts. One crypto provider (ring), passed explicitly; the clock is `Env`'s.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use super::tls_words;
 use crate::env::Env;
 use crate::error::{Error, Result};
 
-/// Whom to believe.
+/// What to trust.
 #[derive(Clone, Debug)]
 pub enum Trust {
-    /// Nobody: the answer is worth nothing until its pin matched. Only for pinned fetches.
+    /// Nothing: the answer is worthless until its pin matched. Only for pinned fetches.
     Unverified,
     /// A server whose chain ends at one of these roots, and no other.
     Roots {
@@ -64,8 +64,8 @@ impl TimeProvider for Clock {
     }
 }
 
-/// Believes every server. What comes over such a connection is checked against a pin before any use, so even the
-/// handshake's signature proves nothing that is needed; it is not asked of servers with odd certificates.
+/// Accepts every server. What comes over such a connection is checked against a pin before any use, so not even the
+/// handshake's signature is needed as proof; it is not required of servers with odd certificates.
 #[derive(Debug)]
 struct Anybody;
 

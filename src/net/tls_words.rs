@@ -1,4 +1,4 @@
-//! What rustls and webpki found, in words: their own texts are for programmers (`Other(OtherError(CaUsedAsEndEntity))`,
+//! Errors of rustls and webpki in words: their own texts are for programmers (`Other(OtherError(CaUsedAsEndEntity))`,
 //! seconds since 1970).
 
 use rustls::CertificateError;
@@ -6,12 +6,12 @@ use rustls::pki_types::UnixTime;
 
 use crate::text::{self, words};
 
-/// The error of a configuration of TLS that cannot be made.
+/// The error of a TLS configuration that cannot be made.
 pub(crate) fn could_not_set_up(error: &rustls::Error) -> crate::error::Error {
     crate::error::Error::failed("could not set up TLS").because(anyhow::anyhow!("{}", tls(error)))
 }
 
-/// What is wrong with a TLS connection, in a form that can follow a colon.
+/// The fault of a TLS connection, in a form that can follow a colon.
 pub(crate) fn tls(error: &rustls::Error) -> String {
     use rustls::Error;
     match error {
@@ -25,7 +25,7 @@ pub(crate) fn tls(error: &rustls::Error) -> String {
         }
         Error::PeerIncompatible(reason) => format!("the other side is incompatible: {}", words(reason)),
         Error::PeerMisbehaved(reason) => format!("the other side broke the protocol: {}", words(reason)),
-        // As RFC 8446 section 6 names it, and every other program's log.
+        // The name in RFC 8446 section 6, and in every other program's log.
         Error::AlertReceived(alert) => {
             format!("received the TLS alert {}", words(alert).replace(' ', "_"))
         }
@@ -39,12 +39,12 @@ pub(crate) fn tls(error: &rustls::Error) -> String {
             format!("certificate and key do not belong together: {}", words(reason))
         }
         Error::General(reason) => text::escape(reason),
-        // The others have texts, and nothing in them.
+        // The others have texts, and no content.
         other => text::escape(&other.to_string()),
     }
 }
 
-/// What is wrong with a certificate, in a form that can follow a colon: "it" is the certificate.
+/// The fault of a certificate, in a form that can follow a colon: "it" is the certificate.
 pub(crate) fn certificate(error: &CertificateError) -> String {
     use CertificateError as Reason;
     let words = match error {
@@ -76,7 +76,7 @@ pub(crate) fn certificate(error: &CertificateError) -> String {
     words.to_owned()
 }
 
-/// What is wrong with a chain of certificates, in a form that can follow a colon: "it" is the leaf.
+/// The fault of a chain of certificates, in a form that can follow a colon: "it" is the leaf.
 pub(crate) fn chain(error: &webpki::Error) -> String {
     use webpki::Error;
     let words = match error {

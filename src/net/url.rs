@@ -53,8 +53,8 @@ pub(crate) fn authority(url: &Url) -> String {
     }
 }
 
-/// Whether the URL's host is this machine by its very name: a loopback address, `localhost` or below it
-/// (RFC 6761 section 6.3).
+/// Whether the URL's host is this machine by its name: a loopback address, `localhost` or below it (RFC 6761 section
+/// 6.3).
 pub(crate) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),

@@ -51,17 +51,17 @@ pub(super) const TRUST_ANCHOR: u32 = 2;
 pub(super) const NOT_TRUSTED: u32 = 3;
 /// CKT_NSS_TRUSTED_DELEGATOR: a trusted CA, the `C` (and `T`) of certutil.
 pub(super) const NSS_TRUSTED_DELEGATOR: u32 = 0xce53_4352;
-/// CKT_NSS_MUST_VERIFY_TRUST: nothing is said.
+/// CKT_NSS_MUST_VERIFY_TRUST: no statement.
 pub(super) const NSS_MUST_VERIFY_TRUST: u32 = 0xce53_4353;
 /// CKT_NSS_NOT_TRUSTED: the `p` of certutil, distrust.
 pub(super) const NSS_NOT_TRUSTED: u32 = 0xce53_435a;
 /// CKT_NSS_VALID_DELEGATOR: the `c` of certutil, a CA that is valid but not trusted.
 pub(super) const NSS_VALID_DELEGATOR: u32 = 0xce53_435b;
 
-/// What is in a column whose attribute is there and empty.
+/// The content of a column whose attribute is present and empty.
 pub(super) const EMPTY: [u8; 3] = [0xa5, 0x00, 0x5a];
 
-/// The attributes that NSS wants signed once a database has a password, the empty one included
+/// The attributes that must be signed once a database has a password, even an empty one
 /// (`sftkdb_isAuthenticatedAttribute`), as far as trust objects have them.
 pub(super) const SIGNED: [AttributeNumber; 13] = [
     NAME_HASH_ALGORITHM,
@@ -84,7 +84,7 @@ pub(super) fn column(attribute: AttributeNumber) -> String {
     format!("a{attribute:x}")
 }
 
-/// The attribute of the column `name`; `None` for a name that NSS would not give.
+/// The attribute of the column `name`; `None` for a name that NSS would not use.
 pub(super) fn attribute(name: &str) -> Option<AttributeNumber> {
     let digits = name.strip_prefix('a')?;
     let number = u32::from_str_radix(digits, 16).ok()?;

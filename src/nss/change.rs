@@ -9,7 +9,7 @@ use super::{
 use crate::cert::Certificate;
 
 impl Databases {
-    /// Makes these databases trust the certificate. Answers with what was there before.
+    /// Makes these databases trust the certificate. Returns what was there before.
     pub(super) fn set(&mut self, certificate: &Certificate, nickname: &str, there: There) -> Result<Former> {
         let mut former = Former::new(!there.certificates.is_empty());
         if !former.certificate {
@@ -19,7 +19,7 @@ impl Databases {
         for row in &there.trust {
             let believed = self.is_signed(row)? != SettingsSignature::Invalid;
             former.trust.push(FormerTrust::new(row, &self.key4.signatures(row.id)?, believed));
-            // A new number, and the signatures of the old one stay: so either `cert9.db` is good with this `key4.db`.
+            // A new number; the signatures of the old one stay: so either `cert9.db` is valid with this `key4.db`.
             let changed = objects::trusting(row, certificate);
             let id = self.cert9.free_id(preferred_id(certificate) % MAX_ID + 1, &self.key4)?;
             self.cert9.delete(row.id)?;
@@ -33,7 +33,7 @@ impl Databases {
         Ok(former)
     }
 
-    /// Takes that back: what was there before is restored, as far as it trusts no more than what is there now.
+    /// Undoes that: what was there before is restored, as far as it trusts no more than what is there now.
     pub(super) fn unset(
         &mut self,
         certificate: &Certificate,
@@ -48,14 +48,14 @@ impl Databases {
             self.cert9.delete(row.id)?;
             self.key4.delete_signatures(row.id)?;
         }
-        // A certificate that its owner removed since takes its former trust with it.
+        // If its owner has removed the certificate since, its former trust is removed as well.
         if there.certificates.is_empty() || there.another {
             return Ok(());
         }
         let mut restored = Vec::new();
         for former in former.iter().flat_map(|former| &former.trust) {
             let Some(mut row) = former.row() else { return Err(NssRefusal::Former) };
-            // What the state says may be forged: it never trusts more than what is there (threat T34).
+            // The state may be forged: it never trusts more than what is there (threat T34).
             let lowered = levels::lowered(&row, &there.trust, certificate);
             let is_as_it_was = lowered == row;
             row = lowered;
@@ -77,7 +77,7 @@ impl Databases {
             }
         }
         self.afford(&restored)?;
-        // What NSS believed it believes again, even if a password was set or changed since.
+        // NSS accepts again what it accepted before, even if a password was set or changed since.
         for row in &restored {
             if self.is_signed(row)? == SettingsSignature::Invalid {
                 self.sign(row)?;

@@ -1,12 +1,12 @@
-//! One SQLite database in memory: the only place that calls SQLite.
+//! One SQLite database in memory: the only code that calls SQLite.
 //!
-//! SQLite gets bytes (`sqlite3_deserialize`) and gives bytes back; it never opens a path, so no link, journal or lock
+//! SQLite receives bytes (`sqlite3_deserialize`) and returns bytes; it never opens a path, so no link, journal or lock
 //! of an image reaches it (threat T18). It runs in defensive mode, does not trust the schema, runs no triggers and
-//! views and attaches nothing; and before the first table is read, the schema must be one that NSS makes. Nothing
-//! here knows what an object means.
+//! views and attaches nothing; and before the first table is read, the schema must be one that NSS makes. Nothing here
+//! knows what an object means.
 //!
-//! A database in WAL mode is read as if it were not (a memory database cannot have a log; the caller has seen that
-//! there is none), and written with its mode as it was: whoever opens it next finds what it had chosen.
+//! A database in WAL mode is read as if it were not (a memory database cannot have a log; the caller has checked that
+//! there is none), and written with its mode as it was: the next program to open it finds the mode that it had.
 #![expect(clippy::disallowed_methods, reason = "the one user of SQLite; opens memory, never a path")]
 
 use std::collections::BTreeMap;
@@ -20,11 +20,11 @@ use super::refusal::{NssRefusal, Result};
 use super::schema::{self, Object};
 use crate::text;
 
-/// What the file of every SQLite database begins with.
+/// The magic number at the beginning of every SQLite database.
 const MAGIC: &[u8] = b"SQLite format 3\0";
-/// Where its header says how large a page is.
+/// The position of the page size in its header.
 const PAGE_SIZE: std::ops::Range<usize> = 16..18;
-/// Where it says which journal it uses (two bytes, for writing and reading), and the two answers.
+/// The position of the journal mode (two bytes, for writing and reading), and the two values.
 const JOURNAL_VERSIONS: std::ops::Range<usize> = 18..20;
 const ROLLBACK: [u8; 2] = [1, 1];
 const WAL: [u8; 2] = [2, 2];
@@ -41,7 +41,7 @@ fn page_size(bytes: &[u8]) -> usize {
 /// The largest number of an object: NSS uses 30 bits.
 pub(super) const MAX_ID: u32 = 0x3fff_ffff;
 
-/// An object: its number and its attributes, as they stand in the columns.
+/// An object: its number and its attributes, as in the columns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ObjectRow {
     /// From 1 to [`MAX_ID`].
@@ -59,7 +59,7 @@ impl ObjectRow {
         })
     }
 
-    /// The number that `attribute` is.
+    /// The value of `attribute` as a number.
     pub(super) fn number(&self, attribute: AttributeNumber) -> Option<u32> {
         self.get(attribute)?.try_into().ok().map(u32::from_be_bytes)
     }
@@ -70,7 +70,7 @@ pub(super) struct Database {
     connection: Connection,
     /// The name of the file, for messages.
     file: &'static str,
-    /// The bytes that it was read from.
+    /// The original bytes.
     read: Option<Vec<u8>>,
     /// The table of objects.
     table: &'static str,
@@ -91,7 +91,7 @@ impl Database {
         Ok(Database { connection, file, read: None, table, columns, has_meta_data: meta_data })
     }
 
-    /// Reads the database with the objects in `table` that `bytes` are.
+    /// Opens `bytes` as the database with the objects in `table`.
     pub(super) fn open(file: &'static str, table: &'static str, bytes: &[u8]) -> Result<Database> {
         if bytes.len() > super::SIZE_LIMIT {
             return Err(NssRefusal::TooLarge(file));
@@ -105,7 +105,7 @@ impl Database {
             Some(versions) if *versions == ROLLBACK => {}
             _ => return Err(NssRefusal::Damaged(file, "a header that SQLite does not write".to_owned())),
         }
-        // SQLite itself would fill up a last page that is cut off.
+        // SQLite itself would complete a truncated last page.
         if !bytes.len().is_multiple_of(page_size(bytes)) {
             return Err(NssRefusal::Damaged(file, "cut off".to_owned()));
         }
@@ -237,7 +237,7 @@ impl Database {
         let mut statement = self.connection.prepare(&sql).map_err(|e| self.failed(&e))?;
         let mut rows = statement.query(params_from_iter(values)).map_err(|e| self.failed(&e))?;
         while let Some(row) = rows.next().map_err(|e| self.failed(&e))? {
-            // NSS writes no other numbers; what has one is not an object of its.
+            // NSS writes no other numbers; an object with one is not NSS's.
             let ValueRef::Integer(id) = row.get_ref(0).map_err(|e| self.failed(&e))? else { continue };
             let Some(id) = u32::try_from(id).ok().filter(|id| (1..=MAX_ID).contains(id)) else { continue };
             let mut object = ObjectRow { id, values: BTreeMap::new() };
@@ -247,7 +247,7 @@ impl Database {
                     ValueRef::Blob(value) | ValueRef::Text(value) => {
                         object.values.insert(*column, value.to_vec());
                     }
-                    // Nothing that NSS writes; it would get the text.
+                    // NSS does not write that; it would get the text.
                     ValueRef::Integer(number) => {
                         object.values.insert(*column, number.to_string().into_bytes());
                     }
@@ -341,7 +341,7 @@ fn signature_name(id: u32, attribute: AttributeNumber) -> String {
     format!("sig_cert_{id:08x}_{attribute:08x}")
 }
 
-/// From the first name that a signature of `id` can have to behind the last: `` ` `` follows `_`.
+/// From the first name that a signature of `id` can have to after the last: `` ` `` follows `_`.
 fn signature_range(id: u32) -> [String; 2] {
     [format!("sig_cert_{id:08x}_"), format!("sig_cert_{id:08x}`")]
 }
@@ -361,7 +361,7 @@ fn connect() -> rusqlite::Result<Connection> {
     ] {
         connection.set_db_config(setting, value)?;
     }
-    // Checks of damaged pages before they are used.
+    // Checks damaged pages before they are used.
     connection
         .execute_batch("PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0")?;
     Ok(connection)
@@ -374,7 +374,7 @@ fn read_schema(connection: &Connection) -> rusqlite::Result<Vec<Object>> {
     rows.collect()
 }
 
-/// SQLite's words may quote the database (threat T15).
+/// SQLite's message may quote the database (threat T15).
 fn damaged(file: &'static str, error: &rusqlite::Error) -> NssRefusal {
     NssRefusal::Damaged(file, format!("SQLite says `{}`", text::escape(&error.to_string())))
 }

@@ -1,8 +1,8 @@
-//! The databases of a directory: whether they are there, whole, and used by nobody at the moment.
+//! The databases of a directory: whether they exist, are whole, and not in use at the moment.
 //!
 //! The files are read through one descriptor of the directory, no link is followed, and SQLite sees nothing of this
-//! (threat T18): a journal beside a database means that somebody is writing, or was killed while writing; then the
-//! database is what it is only together with the journal, and it is left alone.
+//! (threat T18): a journal beside a database means that a program is writing, or was killed while writing; then the
+//! database is complete only together with the journal, and it is skipped.
 
 use super::{CERT_DB, DBM_FILES, JOURNALS, KEY_DB, SIZE_LIMIT};
 use crate::error::{Error, Result};
@@ -23,7 +23,7 @@ pub(crate) struct DatabaseFile {
     pub(crate) meta: Meta,
 }
 
-/// What there is in a directory.
+/// The content of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum FoundDatabase {
     /// No databases.
@@ -32,8 +32,7 @@ pub(crate) enum FoundDatabase {
     Dbm,
     /// One of the two files is missing (its name): NSS does not open the other without it.
     Incomplete(&'static str),
-    /// Somebody is writing, or was killed while writing: the journal, or the database that changed while it was
-    /// read.
+    /// A program is writing, or was killed while writing: the journal, or the database that changed while it was read.
     InUse(String),
     /// Both files.
     Databases {
@@ -69,7 +68,7 @@ pub(crate) fn read(directory: &Directory) -> Result<FoundDatabase> {
             return Ok(FoundDatabase::Nothing);
         }
     };
-    // Somebody may have begun, or even ended, while we read.
+    // A program may have begun, or even finished, while we read.
     if let Some(journal) = journal(directory)? {
         return Ok(FoundDatabase::InUse(journal));
     }
@@ -81,8 +80,8 @@ pub(crate) fn read(directory: &Directory) -> Result<FoundDatabase> {
     Ok(FoundDatabase::Databases { cert9, key4 })
 }
 
-/// How a file of this name may be written: databases are in directories of users, who must not lead us elsewhere by a link
-/// (threat T13), and one that is in use is left alone (threat T18). `None` for other files.
+/// How a file of this name may be written: databases are in directories of users, who must not redirect us by a link
+/// (threat T13), and one that is in use is skipped (threat T18). `None` for other files.
 pub(crate) fn write_rules(name: &str) -> Option<Rules<'static>> {
     let unless_beside: &[&str] = match name {
         CERT_DB => &CERT_DB_JOURNALS,
@@ -136,7 +135,7 @@ mod tests {
         };
         assert_eq!((cert9.bytes, key4.bytes), (files.cert9.clone(), files.key4.clone()));
         for journal in ["cert9.db-journal", "cert9.db-wal", "key4.db-journal", "key4.db-wal"] {
-            // Hot or empty, file or link: SQLite might take it for a journal, so nobody gets that far.
+            // Hot or empty, file or link: SQLite might treat it as a journal, so we stop before that.
             put(journal, b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7");
             assert_eq!(look().expect("read"), FoundDatabase::InUse(journal.to_owned()));
             gone(journal);

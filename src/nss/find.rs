@@ -6,17 +6,17 @@
 //! | the same as snaps | `snap/NAME/current/.pki/nssdb` |
 //! | Firefox, Thunderbird | one in each profile, also of their snaps and flatpaks |
 //!
-//! No link below a home is followed, but for a snap's `current`, which may name a directory beside it and nothing
-//! else: the files belong to a user, and root must not be led away by them. Nothing here reads a database.
+//! No link below a home is followed, except for a snap's `current`, which may name a directory beside it and nothing
+//! else: the files belong to a user, and they must not redirect root. Nothing here reads a database.
 
 use super::{CERT_DB, DBM_FILES, KEY_DB};
 use crate::error::Result;
 use crate::rootfs::{FileKind, Sysroot};
 
-/// The database of the system (RHEL and its kin: curl of RHEL 7, nss-sysinit).
+/// The database of the system (RHEL and similar: curl of RHEL 7, nss-sysinit).
 pub(crate) const SYSTEM: &str = "/etc/pki/nssdb";
 
-/// Whose database it is.
+/// The owner of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum DatabaseOwner {
     /// Shared by the programs of a user; Chromium's.
@@ -32,11 +32,11 @@ pub(crate) enum DatabaseOwner {
 pub(crate) struct Location {
     /// Its path inside the sysroot, without any link in it.
     pub(crate) directory: String,
-    /// Whose.
+    /// The owner.
     pub(crate) owner: DatabaseOwner,
 }
 
-/// What holds profiles, below a home.
+/// Directories of profiles, below a home.
 const PROFILES: [(&str, DatabaseOwner); 9] = [
     (".mozilla/firefox", DatabaseOwner::Firefox),
     (".config/mozilla/firefox", DatabaseOwner::Firefox),
@@ -49,12 +49,12 @@ const PROFILES: [(&str, DatabaseOwner); 9] = [
     (".var/app/org.mozilla.thunderbird/.thunderbird", DatabaseOwner::Thunderbird),
 ];
 
-/// The first place of the shared database, and the last.
+/// The first location of the shared database, and the last.
 const OLD: &str = ".pki/nssdb";
 const NEW: &str = ".local/share/pki/nssdb";
 
-/// The directories that have databases of the user with this home, in a fixed order, each once. `xdg_data_home` is
-/// the variable where it is set; one that is not absolute is ignored (XDG Base Directory Specification).
+/// The directories that contain databases of the user with this home, in a fixed order, each once. `xdg_data_home` is
+/// the variable if it is set; one that is not absolute is ignored (XDG Base Directory Specification).
 ///
 /// # Errors
 /// A directory cannot be read.

@@ -1,6 +1,6 @@
-//! What stood in a database before a certificate was added, so that [`super::Databases::remove`] can put it back.
+//! What a database contained before a certificate was added, so that [`super::Databases::remove`] can restore it.
 //!
-//! It is kept as JSON in the state; what comes back from there is checked against the certificate before use.
+//! It is stored as JSON in the state; a value read from there is checked against the certificate before use.
 
 use std::collections::BTreeMap;
 
@@ -25,12 +25,12 @@ pub struct Former {
 }
 
 impl Former {
-    /// The certificate itself was there, or not, and no trust settings yet.
+    /// Whether the certificate itself was there, without trust settings yet.
     pub(super) fn new(certificate: bool) -> Self {
         Former { certificate, trust: Vec::new(), unknown: UnknownFields::default() }
     }
 
-    /// Whether this can be what [`super::Databases::add`] gave for `certificate`.
+    /// Whether this can be the result of [`super::Databases::add`] for `certificate`.
     pub(super) fn fits(&self, certificate: &Certificate) -> bool {
         let serial = objects::serial_number(certificate);
         self.trust.iter().all(|former| {
@@ -44,13 +44,13 @@ impl Former {
     }
 }
 
-/// Trust settings as they stood: attributes and values in hex.
+/// The former trust settings: attributes and values in hex.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FormerTrust {
     id: u32,
     values: BTreeMap<String, String>,
     signatures: BTreeMap<String, String>,
-    /// Whether NSS believed them: no password was set, or the signatures were good.
+    /// Whether NSS accepted them: no password was set, or the signatures were good.
     pub(super) believed: bool,
     /// What only a newer trustup knows.
     #[serde(flatten)]

@@ -1,4 +1,4 @@
-//! How much trust settings give, so that what the state says of former ones never raises it (threat T34).
+//! How much trust settings give, so that the state's former settings never raise it (threat T34).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,7 @@ const NSS_PURPOSES: [AttributeNumber; 4] =
 enum Level {
     Distrusted,
     Unset,
-    /// A CA that is valid, and not trusted by this setting.
+    /// A CA that is valid, but not trusted by this setting.
     Valid,
     Trusted,
 }
@@ -64,7 +64,7 @@ pub(super) fn distrusts(settings: &[ObjectRow], certificate: &Certificate) -> bo
     settings.iter().any(|row| effective(row, purposes(row)[0], certificate) == Level::Distrusted)
 }
 
-/// The former settings `former`, with nothing in them that trusts the certificate more than `now` does.
+/// The former settings `former`, reduced so that they trust the certificate no more than `now` does.
 pub(super) fn lowered(former: &ObjectRow, now: &[ObjectRow], certificate: &Certificate) -> ObjectRow {
     let mut row = former.clone();
     let same = |other: &&ObjectRow| other.number(CLASS) == former.number(CLASS);
@@ -87,11 +87,11 @@ pub(super) fn lowered(former: &ObjectRow, now: &[ObjectRow], certificate: &Certi
     row
 }
 
-/// What settings are about.
+/// The subject of settings.
 type SettingsSubject = (Option<u32>, Vec<u8>, Vec<u8>);
 
 impl Databases {
-    /// Whether these databases hold no certificate that `now` has not, and trust none more than it does; certificates
+    /// Whether these databases hold no certificate that is not in `now`, and trust none more than it does; certificates
     /// of `known` aside.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Databases {
             let others = of_now.get(subject).map(Vec::as_slice).unwrap_or_default();
             !rows.iter().all(|row| others.iter().any(|other| no_more(row, other)))
         });
-        // Distrust that is gone would be trust again.
+        // Removed distrust would become trust again.
         let forgotten = of_now.iter().any(|(subject, rows)| {
             let distrusts =
                 |row: &ObjectRow| purposes(row).iter().any(|one| level(row, *one) == Level::Distrusted);
@@ -158,7 +158,7 @@ impl Databases {
         certificates.filter_map(|der| Certificate::from_der(der).ok()).any(|one| objects::fits(row, &one))
     }
 
-    /// Whether both are opened by the same password, or none.
+    /// Whether the same password opens both, or none is needed.
     ///
     /// # Errors
     /// A database is damaged.

@@ -1,5 +1,5 @@
-//! NSS databases (`cert9.db` and `key4.db`), read and changed without NSS: what Chromium, Firefox, Thunderbird and
-//! certutil keep their certificates in.
+//! NSS databases (`cert9.db` and `key4.db`), read and changed without NSS: the certificate stores of Chromium, Firefox,
+//! Thunderbird and certutil.
 //!
 //! ```text
 //! cert9.db   nssPublic    certificates, and trust settings found by issuer and serial number
@@ -7,16 +7,16 @@
 //!            nssPrivate   keys: never touched
 //! ```
 //!
-//! [`Databases`] is bytes in, bytes out; [`find`] says where databases are, and [`files`] reads them through
-//! [`crate::rootfs`] (in use or damaged if one of [`JOURNALS`] stands beside them, threat T18). The caller writes what
-//! changed, each file by a rename, **key4.db first, then cert9.db**: [`Files`] has them in that order. A kill in between
-//! leaves signatures of an object that is not there, which nothing reads; the other way round an unsigned trust setting
-//! would be left, which NSS takes for distrust. What takes a certificate out goes the other way, **cert9.db first**,
-//! for the same reason. Settings that are changed or put back get another number or their old one, and the signatures
-//! of both are there meanwhile, so that these orders hold for them too.
-//! A running browser keeps what it has read: it sees the change when it is started next.
+//! [`Databases`] is bytes in, bytes out; [`find`] locates databases, and [`files`] reads them through [`crate::rootfs`]
+//! (in use or damaged if one of [`JOURNALS`] is beside them, threat T18). The caller writes what changed, each file by
+//! a rename, **key4.db first, then cert9.db**: [`Files`] has them in that order. A kill in between leaves signatures of
+//! an object that does not exist, which nothing reads; the other order would leave an unsigned trust setting, which NSS
+//! treats as distrust. Removing a certificate uses the reverse order, **cert9.db first**, for the same reason. Settings
+//! that are changed or restored get another number or their old one, and the signatures of both exist meanwhile, so
+//! that these orders work for them too.
+//! A running browser keeps what it has read: it sees the change after its next start.
 //!
-//! Nothing here changes a file, prints, or decides which databases are to be changed.
+//! Nothing here changes a file, prints, or decides which databases to change.
 
 mod attributes;
 mod change;
@@ -49,7 +49,7 @@ use crate::fingerprint::Fingerprint;
 pub const CERT_DB: &str = "cert9.db";
 /// The file of keys, password and signatures.
 pub const KEY_DB: &str = "key4.db";
-/// What is behind the name of a database while it is being written, or after its writer was killed.
+/// The suffix of a database's journal while it is being written, or after its writer was killed.
 pub(crate) const JOURNALS: [&str; 2] = ["-journal", "-wal"];
 /// The files of the format before SQLite, which current NSS cannot read either.
 pub(crate) const DBM_FILES: [&str; 3] = ["cert8.db", "key3.db", "secmod.db"];
@@ -58,26 +58,25 @@ pub(crate) const SIZE_LIMIT: usize = 32 << 20;
 /// More iterations than these are not tried (threat T19); NSS' default is 10,000.
 pub(crate) const MAX_ITERATIONS: u32 = 5_000_000;
 
-/// Settings of one certificate that are signed anew when one of them changes: NSS keeps at most one of each of two kinds.
+/// Settings of one certificate that are re-signed when one of them changes: NSS keeps at most one of each of two kinds.
 const SETTINGS_LIMIT: usize = 2;
 
-/// The nickname of `certificate`: the name that its anchor has in other stores, with part of the fingerprint in it,
-/// so that two never collide (threat T4).
+/// The nickname of `certificate`: its anchor's name in other stores, with part of the fingerprint in it, so that two
+/// never collide (threat T4).
 pub fn nickname_for(certificate: &Certificate) -> String {
     crate::cert::anchor_name(certificate)
 }
 
-/// Whether trust settings are signed as the database needs it.
+/// Whether trust settings are signed as the database requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SettingsSignature {
-    /// There is no password, so NSS believes them as they are.
+    /// There is no password, so NSS accepts them unsigned.
     NotNeeded,
     /// They are.
     Valid,
-    /// They are not: NSS takes them for distrust.
+    /// They are not: NSS treats them as distrust.
     Invalid,
-    /// The password is not known. NSS believes them until it is entered, and drops them then if the signature is
-    /// bad.
+    /// The password is not known. NSS accepts them until it is entered, and then drops them if the signature is bad.
     Unknown,
 }
 
@@ -90,14 +89,14 @@ pub struct NssCertificate {
     pub fingerprint: Fingerprint,
     /// The first nickname; raw text of the database, empty if it has none.
     pub nickname: String,
-    /// What the trust settings say.
+    /// Its trust settings.
     pub trust: ServerTrust,
-    /// Whether NSS believes them.
+    /// Whether NSS accepts them.
     pub signed: SettingsSignature,
 }
 
 impl NssCertificate {
-    /// Whether NSS takes the certificate for a root of servers.
+    /// Whether NSS accepts the certificate as a root for servers.
     pub fn is_trusted(&self) -> bool {
         self.trust == ServerTrust::Trusted && self.signed != SettingsSignature::Invalid
     }
@@ -134,8 +133,8 @@ impl Databases {
         })
     }
 
-    /// Reads the databases. A password is used only where there is one that is not empty; without it such databases
-    /// can be read ([`SettingsProtection::Locked`]).
+    /// Reads the databases. A password is used only if there is one that is not empty; without it such databases can be
+    /// read ([`SettingsProtection::Locked`]).
     ///
     /// # Errors
     /// The files are damaged, too large, or not made by NSS; the password is wrong, or cannot be checked.
@@ -153,7 +152,7 @@ impl Databases {
         Ok(Databases { cert9, key4, protection: SettingsProtection::Locked, key: None })
     }
 
-    /// Finds out how the databases are protected, with the password if there is one.
+    /// Determines how the databases are protected, with the password if there is one.
     ///
     /// # Errors
     /// The password is wrong, or cannot be checked.
@@ -188,7 +187,7 @@ impl Databases {
         Ok(sum)
     }
 
-    /// The iterations that the signatures take which one call of [`Databases::add`] or [`Databases::remove`] makes.
+    /// The iterations for the signatures of one call of [`Databases::add`] or [`Databases::remove`].
     pub(crate) fn cost_of_signing(&self) -> u64 {
         let most = (SETTINGS_LIMIT * attributes::SIGNED.len()) as u64;
         self.key.as_ref().map_or(0, |key| most * u64::from(key.iterations))
@@ -200,7 +199,7 @@ impl Databases {
     }
 
     /// The certificates, each once, with the trust that NSS gives them. What cannot be parsed as a certificate is
-    /// left out.
+    /// omitted.
     ///
     /// # Errors
     /// The database is damaged, or its signatures cost too much.
@@ -244,8 +243,8 @@ impl Databases {
     }
 
     /// Makes `certificate` a root for servers: adds it under `nickname` if it is not there under any, and sets its
-    /// trust (certutil's `C,,`; of settings that are there only the one for servers changes). `None` if NSS trusts
-    /// it so already; else what [`Databases::remove`] needs to put back.
+    /// trust (certutil's `C,,`; of existing settings only the one for servers changes). `None` if NSS trusts it so
+    /// already; else what [`Databases::remove`] needs for restoring.
     ///
     /// # Errors
     /// [`NssRefusal::Locked`], [`NssRefusal::SerialTaken`], [`NssRefusal::Nickname`], [`NssRefusal::NicknameTaken`]; the database
@@ -278,7 +277,7 @@ impl Databases {
         self.change(|databases| databases.set(certificate, nickname, there)).map(Some)
     }
 
-    /// Takes `certificate` out as `certutil -D` does, or puts back what stood there before it was added. Whether
+    /// Removes `certificate` as `certutil -D` does, or restores what was there before it was added. Returns whether
     /// anything of it was there.
     ///
     /// # Errors
@@ -291,7 +290,7 @@ impl Databases {
         if there.certificates.is_empty() && (there.trust.is_empty() || there.another) {
             return Ok(false);
         }
-        // Who distrusts it by now has the last word (threat T34).
+        // Distrust set since then takes precedence (threat T34).
         if levels::distrusts(&there.trust, certificate) && !there.another {
             return Ok(false);
         }
@@ -299,7 +298,7 @@ impl Databases {
         Ok(true)
     }
 
-    /// The bytes of both files; those that were read, where nothing was changed.
+    /// The bytes of both files; the original ones if nothing was changed.
     ///
     /// # Errors
     /// SQLite fails (memory).
@@ -332,7 +331,7 @@ impl Databases {
         Ok(self.cert9.find(&name)?.iter().any(is_other))
     }
 
-    /// What NSS makes of trust settings: it looks at those of PKCS#11 3.2 first, and at the first of a kind.
+    /// How NSS interprets trust settings: it reads those of PKCS#11 3.2 first, and the first of a kind.
     fn judge(
         &self,
         certificate: &Certificate,
@@ -345,7 +344,7 @@ impl Databases {
         Ok((objects::said(row, certificate), signed))
     }
 
-    /// Whether the signatures of what decides in trust settings are good; [`Databases::afford`] comes first.
+    /// Whether the signatures of the deciding trust settings are good; [`Databases::afford`] comes first.
     fn is_signed(&self, row: &ObjectRow) -> Result<SettingsSignature> {
         let key = match (self.protection, &self.key) {
             (SettingsProtection::None, _) => return Ok(SettingsSignature::NotNeeded),
@@ -362,7 +361,7 @@ impl Databases {
         Ok(if good { SettingsSignature::Valid } else { SettingsSignature::Invalid })
     }
 
-    /// Refuses signatures that ask for more work than they can be worth, before any of it is done (threat T19).
+    /// Refuses signatures that require excessive work, before any of it is done (threat T19).
     fn afford<'a>(&self, settings: impl IntoIterator<Item = &'a ObjectRow>) -> Result<()> {
         let mut left = signature::BUDGET;
         for row in settings {
@@ -371,7 +370,7 @@ impl Databases {
         Ok(())
     }
 
-    /// The iterations that it takes to check the signatures of what decides in trust settings.
+    /// The iterations for checking the signatures of the deciding trust settings.
     fn cost_of(&self, row: &ObjectRow) -> Result<u64> {
         let signatures = self.key4.signatures(row.id)?;
         let deciding = objects::deciding(row).into_iter();
@@ -389,7 +388,7 @@ impl Databases {
         result
     }
 
-    /// Adds trust settings, signed where that is needed.
+    /// Adds trust settings, signed if necessary.
     fn write(&mut self, row: &ObjectRow) -> Result<()> {
         self.cert9.insert(row)?;
         self.sign(row)
@@ -408,7 +407,7 @@ impl Databases {
     }
 }
 
-/// What a database has with the issuer and serial number of a certificate.
+/// What a database contains with the issuer and serial number of a certificate.
 #[derive(Default)]
 struct There {
     /// The certificate itself.
@@ -419,7 +418,7 @@ struct There {
     trust: Vec<ObjectRow>,
 }
 
-/// The number that a certificate gets if it is free: from the fingerprint, so that the same additions give the same
+/// The number of a certificate if it is free: derived from the fingerprint, so that the same additions give the same
 /// bytes. Its trust settings get the next.
 fn preferred_id(certificate: &Certificate) -> u32 {
     let [a, b, c, d, ..] = *certificate.fingerprint().bytes();

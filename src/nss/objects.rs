@@ -1,8 +1,8 @@
 //! The objects of a database: a certificate, and the trust settings for it.
 //!
-//! NSS finds trust settings by issuer and serial number, and believes them if the hash in them is that of the
-//! certificate. There are two kinds: its own (CKO_NSS_TRUST), which every version reads, and PKCS#11 3.2's
-//! (CKO_TRUST), which NSS writes since 3.114 and looks for first.
+//! NSS finds trust settings by issuer and serial number, and accepts them if the hash in them is that of the
+//! certificate. There are two kinds: its own (CKO_NSS_TRUST), which every version reads, and PKCS#11 3.2's (CKO_TRUST),
+//! which NSS writes since 3.114 and looks for first.
 
 use md5::Md5;
 use sha1::{Digest, Sha1};
@@ -20,14 +20,14 @@ const RSA_ENCRYPTION: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
 const TRUE: [u8; 1] = [1];
 const FALSE: [u8; 1] = [0];
 
-/// How an application sees a certificate as a root for servers.
+/// How an application treats a certificate as a root for servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerTrust {
-    /// A root that server certificates may end at.
+    /// A root at which server certificates may end.
     Trusted,
     /// Refused, whatever else vouches for it.
     Distrusted,
-    /// Nothing is said.
+    /// No statement.
     Unset,
 }
 
@@ -105,8 +105,8 @@ pub(super) fn trusting(row: &ObjectRow, certificate: &Certificate) -> ObjectRow 
     row
 }
 
-/// What trust settings say of the certificate, their signatures aside. Settings with another certificate's hash act
-/// as distrust in NSS.
+/// The statement of trust settings about the certificate, their signatures aside. Settings with another certificate's
+/// hash act as distrust in NSS.
 pub(super) fn said(row: &ObjectRow, certificate: &Certificate) -> ServerTrust {
     let server_auth = row.number(server_auth(row));
     let (trusted, distrusted) = match row.number(CLASS) {
@@ -126,7 +126,7 @@ pub(super) fn said(row: &ObjectRow, certificate: &Certificate) -> ServerTrust {
     }
 }
 
-/// The attributes that decide what [`said`] says.
+/// The attributes that decide the result of [`said`].
 pub(super) fn deciding(row: &ObjectRow) -> [AttributeNumber; 2] {
     match row.number(CLASS) {
         Some(CLASS_TRUST) => [TRUST_SERVER_AUTH, HASH_OF_CERTIFICATE],

@@ -33,7 +33,7 @@ pub(super) const HMAC_SHA256: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x02\x09";
 /// 2.16.840.1.101.3.4.1.42
 const AES_256_CBC: &[u8] = b"\x60\x86\x48\x01\x65\x03\x04\x01\x2a";
 
-/// The password of a database, as the user gave it. Wiped when it goes, never shown.
+/// The password of a database, as the user gave it. Wiped when it is dropped, never shown.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NssPassword(Zeroizing<Vec<u8>>);
 
@@ -61,19 +61,19 @@ impl fmt::Debug for NssPassword {
 pub enum SettingsProtection {
     /// No password was ever set: settings are honoured unsigned, and NSS signs them when it sets one.
     None,
-    /// The empty password: settings need signatures, which anybody can make.
+    /// The empty password: settings need signatures, which anyone can make.
     Empty,
-    /// A password, which is known: it was given, and is right.
+    /// A known password: it was given, and is right.
     Unlocked,
-    /// A password that is not known. Signatures can be neither checked nor made.
+    /// An unknown password. Signatures can be neither checked nor made.
     Locked,
 }
 
-/// What signatures are made with: the hash of salt and password, and how many iterations new ones get.
+/// The key for signatures: the hash of salt and password, and how many iterations new ones get.
 pub(super) struct SigningKey {
     pub(super) hash: Zeroizing<Vec<u8>>,
     pub(super) iterations: u32,
-    /// The salt of the database, which is no secret.
+    /// The salt of the database, which is not secret.
     pub(super) salt: Vec<u8>,
 }
 
@@ -89,7 +89,7 @@ impl SigningKey {
     }
 }
 
-/// Finds out how the database is protected that has this password entry (both items).
+/// Determines how a database with this password entry (both items) is protected.
 ///
 /// # Errors
 /// The password is wrong; the entry is damaged, of another kind, or asks for too many iterations.
@@ -132,7 +132,7 @@ pub(super) struct Pbkdf2 {
 }
 
 impl Pbkdf2 {
-    /// Reads an AlgorithmIdentifier. `Ok(None)`: another algorithm, or no DER.
+    /// Reads an AlgorithmIdentifier. `Ok(None)`: another algorithm, or not DER.
     ///
     /// # Errors
     /// Too many iterations.
@@ -146,7 +146,7 @@ impl Pbkdf2 {
         Ok((iterations > 0).then_some(Pbkdf2 { salt, iterations }))
     }
 
-    /// The key that follows from `password`.
+    /// The key derived from `password`.
     pub(super) fn derive(&self, password: &[u8]) -> Zeroizing<[u8; 32]> {
         #[cfg(test)]
         crate::cert::testing::derived_blocks(self.iterations, 1);
@@ -166,7 +166,7 @@ fn parse_pbkdf2(reader: &mut DerReader<'_>) -> Option<(Vec<u8>, u64)> {
     (length == 32).then_some((salt, iterations))
 }
 
-/// An INTEGER that is not negative; one that is too large for anything is the largest.
+/// An INTEGER that is not negative; one beyond all ranges becomes the largest.
 fn number(body: &[u8]) -> Option<u64> {
     if body.first().is_none_or(|first| *first >= 0x80) {
         return None;
@@ -201,7 +201,7 @@ impl StoredCheck {
     }
 }
 
-/// The parameters of PBES2, and what is encrypted.
+/// The parameters of PBES2, and the ciphertext.
 fn parse_pbes2(item2: &[u8]) -> Option<(DerReader<'_>, &[u8])> {
     let mut outer = DerReader::new(der::only(item2, der::SEQUENCE)?.body);
     let mut algorithm = DerReader::new(outer.take(der::SEQUENCE)?.body);
@@ -210,7 +210,7 @@ fn parse_pbes2(item2: &[u8]) -> Option<(DerReader<'_>, &[u8])> {
     Some((DerReader::new(algorithm.take(der::SEQUENCE)?.body), encrypted))
 }
 
-/// The initial vector: NSS stores 14 bytes of it, and takes the two of the DER header for the others.
+/// The initial vector: NSS stores 14 bytes of it, and uses the two of the DER header for the others.
 fn parse_aes(algorithm: &mut DerReader<'_>) -> Option<[u8; 16]> {
     let mut aes = DerReader::new(algorithm.take(der::SEQUENCE)?.body);
     aes.take(der::OID).filter(|oid| oid.body == AES_256_CBC)?;

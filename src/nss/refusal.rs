@@ -12,19 +12,19 @@ pub(crate) type Result<T> = std::result::Result<T, NssRefusal>;
 pub enum NssRefusal {
     /// This file (`cert9.db`, `key4.db`) is larger than [`super::SIZE_LIMIT`] bytes.
     TooLarge(&'static str),
-    /// This file is no SQLite database.
+    /// This file is not a SQLite database.
     NotSqlite(&'static str),
-    /// This file is damaged, or not laid out as NSS lays it out; the text says what is wrong, in a form that can
-    /// follow a colon.
+    /// This file is damaged, or does not have NSS's layout; the text gives the fault, in a form that can follow a
+    /// colon.
     Damaged(&'static str, String),
     /// This file has a schema that NSS does not make (threat T18): a view, a trigger, other columns. The text names
     /// it.
     Schema(&'static str, String),
     /// The password entry is encrypted in a way that current NSS does not use.
     Encryption,
-    /// The password entry asks for this many iterations, more than [`super::MAX_ITERATIONS`] (threat T19).
+    /// The password entry requires this many iterations, more than [`super::MAX_ITERATIONS`] (threat T19).
     Iterations(u64),
-    /// The signatures of the database ask for more work than anybody's own would (threat T19).
+    /// The signatures of the database require more work than genuine ones would (threat T19).
     Costs,
     /// The password that was given is not that of the database.
     WrongPassword,
@@ -34,15 +34,15 @@ pub enum NssRefusal {
     SerialTaken,
     /// The nickname has characters that we do not write (threat T4).
     Nickname,
-    /// Another certificate, of another subject, has the nickname; NSS would take one for the other.
+    /// Another certificate, of another subject, has the nickname; NSS would confuse them.
     NicknameTaken,
-    /// What was remembered of a former trust setting does not belong to this certificate.
+    /// The stored former trust setting does not belong to this certificate.
     Former,
 }
 
 impl NssRefusal {
-    /// The same for people; add the place with [`Error::at`]. (No `From`: it would take from the compiler what it
-    /// infers elsewhere.)
+    /// The same for people; add the place with [`Error::at`]. (No `From`: it would break the compiler's inference
+    /// elsewhere.)
     pub(crate) fn into_error(self) -> Error {
         let error = Error::new(self.kind(), "could not use the NSS database");
         let error = match self.hint() {
@@ -52,7 +52,7 @@ impl NssRefusal {
         error.because(self)
     }
 
-    /// The file that is wrong, where one is.
+    /// The affected file, if any.
     fn file(&self) -> Option<&'static str> {
         match self {
             NssRefusal::TooLarge(file)

@@ -1,8 +1,8 @@
-//! The schema of NSS' databases: how we make it, and what of an existing one we accept.
+//! The schema of NSS' databases: how we make it, and which existing ones we accept.
 //!
-//! SQLite evaluates what a schema says (views, triggers, checks, generated columns, expressions in indexes) when a
+//! SQLite evaluates a schema's content (views, triggers, checks, generated columns, expressions in indexes) when a
 //! table is read or written. So a database is used only if its schema, as text, is what NSS makes: plain tables,
-//! columns that are nothing but a name, plain indexes (threat T18). Nothing here runs SQL.
+//! columns that are only a name, plain indexes (threat T18). Nothing here runs SQL.
 
 use super::attributes::{self, AttributeNumber, COLUMNS};
 
@@ -56,13 +56,13 @@ fn objects_head(table: &str) -> String {
 /// The tables of an accepted schema.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tables {
-    /// The attributes that a table of objects has columns for, in order, by table.
+    /// The attributes that have columns in a table of objects, in order, by table.
     pub(super) objects: Vec<(&'static str, Vec<AttributeNumber>)>,
     /// Whether there is meta data.
     pub(super) meta_data: bool,
 }
 
-/// What the schema has; the error says what there is that NSS does not make.
+/// The tables of the schema; the error names what NSS does not make.
 pub(super) fn check(schema: &[Object]) -> Result<Tables, String> {
     let mut tables = Tables::default();
     for object in schema {
@@ -102,7 +102,7 @@ fn add_objects(tables: &mut Tables, table: &'static str, sql: &str) -> bool {
             None => return false,
         }
     }
-    // What is before the first comma would belong to `id`.
+    // Text before the first comma would belong to `id`.
     if columns.split(',').next().is_none_or(|before| !before.trim().is_empty()) {
         return false;
     }
@@ -110,7 +110,7 @@ fn add_objects(tables: &mut Tables, table: &'static str, sql: &str) -> bool {
     true
 }
 
-/// `CREATE INDEX name ON table (column, …)`, of columns and nothing else.
+/// `CREATE INDEX name ON table (column, …)`, of columns only.
 fn is_plain_index(name: &str, sql: &str) -> bool {
     let is_word = |text: &str| {
         !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

@@ -1,8 +1,8 @@
-//! Signatures of trust settings: PBMAC1 (RFC 8018 section 7.1) with PBKDF2 and HMAC-SHA256, under the password of
-//! the database. What is signed is the number of the object, of the attribute, and the value.
+//! Signatures of trust settings: PBMAC1 (RFC 8018 section 7.1) with PBKDF2 and HMAC-SHA256, under the password of the
+//! database. The signed data are the number of the object, of the attribute, and the value.
 //!
-//! The salt of ours follows from the database's own salt and what is signed, so that the same change gives the same
-//! bytes. It depends on nothing secret, and differs from database to database as that salt does.
+//! Our salt is derived from the database's own salt and the signed data, so that the same change gives the same bytes.
+//! It depends on nothing secret, and differs between databases as their salts do.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -14,8 +14,8 @@ use crate::cert::der::{self, DerReader};
 /// 1.2.840.113549.1.5.14
 const PBMAC1: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0e";
 
-/// How many iterations all checks of one listing or change may take together (threat T19): 140 roots with NSS'
-/// 10,000 take 2,800,000.
+/// How many iterations all checks of one listing or change may take together (threat T19): 140 roots with NSS' 10,000
+/// take 2,800,000.
 pub(super) const BUDGET: u64 = 20_000_000;
 
 /// Signs `value` of `attribute` of object `id`: the DER that NSS stores.
@@ -46,7 +46,7 @@ pub(super) fn cost(signature: &[u8]) -> u64 {
     pbkdf2.map_or(0, |pbkdf2| u64::from(pbkdf2.iterations))
 }
 
-/// Whether `signature` is one of `value`.
+/// Whether `signature` is a signature of `value`.
 pub(super) fn verify(
     key: &SigningKey,
     id: u32,
@@ -55,7 +55,7 @@ pub(super) fn verify(
     signature: &[u8],
 ) -> bool {
     let Some((mut parameters, wanted)) = parse(signature) else { return false };
-    // A count beyond the limit is nothing that NSS writes, so no signature.
+    // NSS does not write a count beyond the limit, so it is not a signature.
     let Ok(Some(pbkdf2)) = Pbkdf2::parse(&mut parameters) else { return false };
     let algorithm = parameters.take(der::SEQUENCE).and_then(|body| DerReader::new(body.body).take(der::OID));
     if algorithm.is_none_or(|oid| oid.body != HMAC_SHA256) {

@@ -1,5 +1,5 @@
-//! Whether a chain is what was asked for: the key, the names, the time, and the root that it ends at. The same for what
-//! a CA sent (threat T24) and for what is on disk (T21).
+//! Whether a chain is what was requested: the key, the names, the time, and the root at which it ends. The same for
+//! what a CA sent (threat T24) and for what is on disk (T21).
 
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
@@ -8,9 +8,9 @@ use crate::cert::{Certificate, SubjectAltName};
 use crate::net::{tls, tls_words};
 use crate::text;
 
-/// Longer chains nobody uses; every certificate costs a signature to check (threat T24).
+/// Longer chains are not used in practice; every certificate costs a signature to check (threat T24).
 const MAX_CHAIN: usize = 10;
-/// More roots than these are no pin (threat T24).
+/// More roots than these do not count as a pin (threat T24).
 pub(crate) const MAX_PINNED: usize = 10;
 /// How far a CA's clock may be ahead of ours: step-ca's own leeway, seconds.
 const LEEWAY: i64 = 60;
@@ -20,11 +20,11 @@ const EMAIL_PROTECTION: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x04
 /// Which roots a chain may end at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Roots {
-    /// May be none.
+    /// May be empty.
     pub(crate) certificates: Vec<Certificate>,
     /// For people: whose roots these are.
     pub(crate) described: String,
-    /// A chain that ends elsewhere is taken if it is consistent in itself, and is not called pinned.
+    /// A chain that ends elsewhere is accepted if it is consistent in itself, and is not called pinned.
     pub(crate) or_itself: bool,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) public_key: &'a [u8],
     /// The names, in any order.
     pub(crate) names: &'a [SubjectAltName],
-    /// Where it has to end.
+    /// Where it must end.
     pub(crate) roots: &'a Roots,
 }
 
@@ -51,7 +51,7 @@ pub(crate) struct Wanted<'a> {
 pub(crate) enum Vouched {
     /// It ends at a pinned root.
     Pinned,
-    /// It is consistent in itself, and that is all that is known.
+    /// It is consistent in itself, and nothing more is known.
     SelfConsistent,
 }
 
@@ -99,7 +99,7 @@ enum Doubt {
     Other(String),
 }
 
-/// Whether what came belongs together: the last certificate stands in for the root.
+/// Whether these certificates belong together: the last certificate stands in for the root.
 fn consistent(leaf: &Certificate, others: &[Certificate], now: i64) -> Result<(), String> {
     match others.split_last() {
         Some((last, between)) => {
@@ -135,7 +135,7 @@ fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], no
     let leaf = der(leaf);
     let leaf = EndEntityCert::try_from(&leaf)
         .map_err(|error| Doubt::Other(format!("it cannot be verified: {}", tls_words::chain(&error))))?;
-    // Within the leeway it is as good as valid: what is asked here is who issued it.
+    // Within the leeway it is as good as valid: this check is about the issuer.
     let seconds = u64::try_from(now.saturating_add(LEEWAY)).unwrap_or_default();
     let late = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
     let seconds = u64::try_from(now).unwrap_or_default();
@@ -168,7 +168,7 @@ fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], no
         Some(webpki::Error::RequiredEkuNotFoundContext(_)) => {
             Doubt::Other("it is neither for TLS nor for e-mail (extended key usage)".to_owned())
         }
-        // A CA that was made anew, as a rule: its name is the old one, and its key is not.
+        // Usually a CA that was recreated: it has the old name, but another key.
         Some(webpki::Error::InvalidSignatureForPublicKey) => Doubt::Other(
             "a signature in its chain is not by the known key of the CA with that name (was the CA created again under the same name?)"
                 .to_owned(),
@@ -178,7 +178,7 @@ fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], no
     })
 }
 
-/// The chain as it is kept: without the root, which everybody who relies on it has.
+/// The chain as it is stored: without the root, which everyone who relies on it has.
 pub(crate) fn without_root(mut chain: Vec<Certificate>) -> Vec<Certificate> {
     while chain.len() > 1 && chain.last().is_some_and(Certificate::is_self_issued) {
         chain.pop();
@@ -325,17 +325,17 @@ mod tests {
         assert_eq!(chain.check_with(&whole, &itself(&wrong), NOW), Ok(Vouched::SelfConsistent));
         assert_eq!(chain.check_with(&whole, &itself(&roots(&[])), NOW), Ok(Vouched::SelfConsistent));
         assert!(chain.check_with(&whole, &roots(&[]), NOW).is_err());
-        // Certificates that do not belong together are no chain, whatever is pinned.
+        // Certificates that do not belong together are not a chain, whatever is pinned.
         let mixed = [chain.leaf(|_| {}), parsed(&other)];
         assert!(
             chain.check_with(&mixed, &itself(&roots(&[])), NOW).unwrap_err().contains("do not belong to it")
         );
-        // A CA that was made anew has the old one's name.
+        // A recreated CA has the old one's name.
         let anew = roots(&[&issuer("Root", None)]);
         assert!(
             chain.check_with(&whole, &anew, NOW).unwrap_err().contains("created again under the same name")
         );
-        // More roots than a handful are no pin.
+        // More roots than a handful do not count as a pin.
         let many: Vec<_> = (0..MAX_PINNED).map(|at| issuer(&format!("Root {at}"), None)).collect();
         let many: Vec<_> = many.iter().chain([&chain.root]).collect();
         assert_eq!(chain.check_with(&whole, &roots(&many), NOW), Ok(Vouched::SelfConsistent));

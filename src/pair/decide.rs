@@ -1,4 +1,4 @@
-//! Whether a certificate is to be replaced: a pure function of it, the time and a policy.
+//! Whether to replace a certificate: a pure function of it, the time and a policy.
 
 use crate::cert::Certificate;
 use crate::text;
@@ -11,20 +11,20 @@ pub(crate) struct RenewalPolicy {
 }
 
 impl Default for RenewalPolicy {
-    /// Two thirds of its life, as step and most others do: one third is left to get over an outage.
+    /// Two thirds of its life, as step and most others do: one third is left to survive an outage.
     fn default() -> Self {
         RenewalPolicy { used_percent: 66 }
     }
 }
 
-/// What is to be done.
+/// The decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     /// Nothing before this moment (seconds since 1970).
     Keep(i64),
-    /// It works, and is to be replaced since this moment.
+    /// It works, and has been due since this moment.
     Due(i64),
-    /// It works no longer, since this moment.
+    /// It has not worked since this moment.
     Expired(i64),
     /// It does not work before this moment: a clock is wrong.
     NotYetValid(i64),
@@ -42,7 +42,7 @@ impl Verdict {
     }
 }
 
-/// What is to be done with `certificate` at `now` (seconds since 1970).
+/// The decision on `certificate` at `now` (seconds since 1970).
 pub(crate) fn decide(certificate: &Certificate, now: i64, policy: RenewalPolicy) -> Verdict {
     let (from, until) = (certificate.not_before(), certificate.not_after());
     if now < from {

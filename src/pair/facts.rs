@@ -1,4 +1,4 @@
-//! What is where a pair goes: read once, changed never.
+//! What exists at the paths of a pair: read once, changed never.
 
 use super::check::{self, Roots, Vouched, Wanted};
 use super::place::{current, is_as_asked};
@@ -9,7 +9,7 @@ use crate::key::{KeyType, PrivateKey};
 use crate::privilege;
 use crate::rootfs::{FileKind, Meta, Sysroot};
 
-/// What a pair has to be to be good (threat T21).
+/// What a good pair requires (threat T21).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PairRequirements<'a> {
     /// Its names.
@@ -25,7 +25,7 @@ pub(crate) struct PairRequirements<'a> {
 pub(crate) enum PairState {
     /// Nothing at all.
     Nothing,
-    /// Something that is to be replaced; why, in words that can follow a colon.
+    /// Something to replace; the reason, in words that can follow a colon.
     Bad(String),
     /// A pair that works and is ours.
     Good(Box<Good>),
@@ -40,13 +40,13 @@ pub(crate) struct Good {
     pub(crate) key: PrivateKey,
     /// How far its chain is vouched for.
     pub(crate) vouched: Vouched,
-    /// Whether every file that is asked for is there, and laid out so.
+    /// Whether every requested file exists, in the requested layout.
     pub(crate) is_whole: bool,
-    /// Whether modes and owners are as asked for, too.
+    /// Whether modes and owners are as requested, too.
     pub(crate) is_neat: bool,
 }
 
-/// Looks at what is at `outputs`.
+/// Inspects what is at `outputs`.
 ///
 /// # Errors
 /// Something cannot be read.
@@ -69,7 +69,7 @@ pub(crate) fn inspect_pair(
         (Some(cert), Some(key)) => (cert, key),
     };
     if cert_bytes.iter().chain(&key_bytes).all(u8::is_ascii_whitespace) {
-        // Files that were made to be mounted over.
+        // Files that were made as mount points.
         return Ok(PairState::Nothing);
     }
     if let Some(why) = unsafe_key(host, outputs, &key_meta)? {
@@ -102,8 +102,8 @@ fn read(host: &Sysroot, path: &str) -> Result<Option<(Vec<u8>, Meta)>> {
     host.read(path, FILE_LIMIT)
 }
 
-/// What belongs to somebody else and cannot even be read, as after a change of `USER` in an image; it can be replaced
-/// where the directory is ours.
+/// A file that belongs to another user and cannot even be read, as after a change of `USER` in an image; it can be
+/// replaced if the directory is ours.
 fn unreadable(host: &Sysroot, outputs: &Outputs) -> Result<Option<String>> {
     let us = privilege::uid();
     for (what, path) in [("certificate", &outputs.cert), ("key", &outputs.key)] {
@@ -162,7 +162,7 @@ fn has_layout(host: &Sysroot, outputs: &Outputs) -> Result<bool> {
         let target = host.read_link(path)?;
         let is_as_asked = match outputs.layout {
             Layout::Versioned => target.is_some(),
-            // Links that somebody else made are fine: they lead to a good pair.
+            // Links that another program made are fine: they lead to a good pair.
             Layout::Files => !target.is_some_and(|target| target.starts_with(&current)),
         };
         if !is_as_asked {

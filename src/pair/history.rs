@@ -1,6 +1,6 @@
-//! Which one-time tokens were sent to a CA for a pair: with it, a CA that refuses a token that was used before can be
-//! explained. It has a file of its own beside the key, so that in-progress state can be discarded without it. It holds no
-//! token, only hashes.
+//! Which one-time tokens were sent to a CA for a pair: with it, a CA's refusal of a token that was used before can be
+//! explained. It has a file of its own beside the key, so that in-progress state can be discarded without it. It holds
+//! no token, only hashes.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ use crate::versioned::{Field, Format, UnknownFields, Unreadable};
 
 /// The file's name in the directory beside the key.
 pub(super) const FILE: &str = "history.json";
-/// A token that is older than this many others has expired long ago.
+/// A token older than this many others has expired long ago.
 const MAX_SPENT: usize = 100;
 
 pub(super) const FORMAT: Format =
@@ -37,7 +37,7 @@ impl Attempt {
         Attempt { method: method.to_owned(), token, sent, unknown: UnknownFields::default() }
     }
 
-    /// The same without the token: the history has it.
+    /// The same without the token, which is in the history.
     pub(super) fn without_token(&self) -> Self {
         Attempt { token: None, ..self.clone() }
     }
@@ -60,8 +60,8 @@ impl Default for History {
 }
 
 impl History {
-    /// Reads the file at `place`. A damaged one costs an explanation, and no certificate: it counts as empty, and the
-    /// second value says so.
+    /// Reads the file at `place`. A damaged one costs an explanation, not a certificate: it counts as empty, and the
+    /// second value reports it.
     ///
     /// # Errors
     /// A newer trustup wrote it.
@@ -87,7 +87,7 @@ impl History {
             .map_err(|error| Error::failed("could not write the history of one-time tokens").because(error))
     }
 
-    /// Adds the attempts that sent a one-time token, and are not in it yet.
+    /// Adds the attempts that sent a one-time token, and are not yet in it.
     pub(super) fn add<'a>(&mut self, attempts: impl IntoIterator<Item = &'a Attempt>) {
         for attempt in attempts {
             let is_known = |known: &Attempt| (known.token, known.sent) == (attempt.token, attempt.sent);
@@ -99,7 +99,7 @@ impl History {
         self.spent.drain(..self.spent.len().saturating_sub(MAX_SPENT));
     }
 
-    /// When this token was sent for the first time: that is what used it up.
+    /// When this token was sent for the first time, which used it up.
     pub(super) fn first_sent(&self, token: &Fingerprint) -> Option<i64> {
         self.spent.iter().find(|attempt| attempt.token.as_ref() == Some(token)).map(|attempt| attempt.sent)
     }

@@ -1,6 +1,6 @@
-//! A certificate and its key: where they go, whether what is there is good, and how a new pair takes its place.
+//! A certificate and its key: their paths, whether the existing pair is good, and how a new pair replaces it.
 //!
-//! Nothing here asks a server, and nothing here knows how a certificate was had.
+//! Nothing here asks a server, or knows how a certificate was obtained.
 
 pub(crate) mod check;
 pub(crate) mod decide;
@@ -21,12 +21,12 @@ use crate::pair::check::Roots;
 use crate::rootfs::output::OutputOption;
 use crate::rootfs::{Sysroot, split};
 
-/// The largest file of a pair: ten certificates of the largest kind have less.
+/// The largest file of a pair: ten certificates of the largest kind are smaller.
 pub(crate) const FILE_LIMIT: u64 = 1024 * 1024;
 
-/// Mode of certificates where nobody says another.
+/// Default mode of certificates.
 pub(crate) const CERT_MODE: u32 = 0o644;
-/// Mode of a key where nobody says another.
+/// Default mode of a key.
 pub(crate) const KEY_MODE: u32 = 0o600;
 
 /// How the files of a pair are laid out.
@@ -42,7 +42,7 @@ pub(crate) enum Layout {
     Versioned,
 }
 
-/// Where a pair goes, and what it is like there.
+/// The paths of a pair, and their attributes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Outputs {
     /// Leaf and intermediates, PEM.
@@ -66,10 +66,10 @@ pub(crate) struct Outputs {
 }
 
 impl Outputs {
-    /// Checks what can be checked without looking at anything.
+    /// Checks what can be checked without inspecting any file.
     ///
     /// # Errors
-    /// Paths that are not absolute, no paths of files, or the same twice; a key that everybody may read or that its
+    /// Paths that are not absolute or not of files, or the same path twice; a key that every user may read or that its
     /// owner may not; files of one version in several directories.
     pub(crate) fn validate(&self) -> Result<()> {
         let mut seen: Vec<&str> = Vec::new();
@@ -115,11 +115,11 @@ impl Outputs {
         Ok(())
     }
 
-    /// Checks that files can stand at the paths (threat T37): before a server is asked, or anything is read there.
+    /// Checks that files can be written at the paths (threat T37): before a server is asked, or anything is read there.
     ///
     /// # Errors
     /// A device, FIFO, socket or directory is there; a path leads into `/dev` or procfs, or through a link of another
-    /// user; `--ca-out` would replace something else than certificates.
+    /// user; `--ca-out` would replace something other than certificates.
     pub(crate) fn check(&self, host: &Sysroot) -> Result<()> {
         for (name, path) in self.paths() {
             OutputOption { name, takes_standard: false }.check(host, path)?;
@@ -136,10 +136,10 @@ impl Outputs {
         }
     }
 
-    /// Who but us could put something at `path`, if that matters here: a directory above it that others can write.
+    /// Who but us could replace the file at `path`, if that matters here: a directory above it that others can write.
     ///
     /// # Errors
-    /// A directory on the way cannot be looked at.
+    /// A directory on the way cannot be inspected.
     pub(crate) fn unsafe_way(&self, host: &Sysroot, path: &str) -> Result<Option<String>> {
         if self.allow_shared {
             return Ok(None);
@@ -156,7 +156,7 @@ impl Outputs {
     }
 }
 
-/// What goes into the files.
+/// The content of the files.
 pub(crate) struct PairContent {
     /// PKCS#8 PEM.
     pub(crate) key: Zeroizing<String>,
@@ -169,7 +169,7 @@ pub(crate) struct PairContent {
 }
 
 impl PairContent {
-    /// The files of this key, this chain (leaf first) and the roots that it ends at.
+    /// The files of this key, this chain (leaf first) and the roots at which it ends.
     pub(crate) fn new(key: &PrivateKey, chain: &[Certificate], roots: &Roots) -> Self {
         let pem =
             |certificates: &[Certificate]| certificates.iter().map(Certificate::to_pem).collect::<String>();

@@ -1,5 +1,5 @@
-//! `USER:GROUP` as `chown` understands it, from `/etc/passwd` and `/etc/group` alone: no name service is asked, so that
-//! the static binary gives the same answer everywhere.
+//! `USER:GROUP` as in `chown`, from `/etc/passwd` and `/etc/group` alone: no name service is asked, so that the static
+//! binary gives the same answer everywhere.
 
 use crate::error::{Error, Result};
 use crate::rootfs::Sysroot;
@@ -7,14 +7,14 @@ use crate::text;
 
 /// The largest user or group file that is read.
 const LIMIT: u64 = 4 * 1024 * 1024;
-/// The largest id: above are the "no such user" of the kernel and its relatives.
+/// The largest id: the ids above include the kernel's "no such user" and similar values.
 const MAX_ID: u32 = i32::MAX as u32;
 
 /// Resolves `USER`, `USER:GROUP`, `USER:` or `:GROUP` to ids; a user alone brings its own group. Digits are ids and are
 /// never looked up as a name (threat T31).
 ///
 /// # Errors
-/// No such user or group; an id that is none; a user id without a group where `/etc/passwd` does not know it.
+/// No such user or group; an invalid id; a user id without a group if `/etc/passwd` does not contain it.
 pub(crate) fn resolve(host: &Sysroot, text: &str) -> Result<(u32, u32)> {
     let (user, group) = match text.split_once(':') {
         Some((user, group)) => (user, group),
@@ -87,7 +87,7 @@ mod tests {
             ("999", Some((999, 998))),
             ("1000:1000", Some((1000, 1000))),
             (":tls", Some((own.0, 77))),
-            // Digits are no name, although a user is called so.
+            // Digits are not a name, even if a user has that name.
             ("1000", None),
             ("nobody-here", None),
             ("redis:nobody", None),

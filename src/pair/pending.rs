@@ -1,8 +1,8 @@
-//! What is under way for a pair: a directory of ours beside the key, where the key is saved before anything is spent on
-//! it, and the CA's answer before it is placed. A run that was killed is taken up there by the next (threat T21).
+//! The in-progress state of a pair: a directory of ours beside the key, in which the key is saved before anything is
+//! spent on it, and the CA's answer before it is placed. The next run resumes a killed one from it (threat T21).
 //!
-//! It stands beside the key, and not with our other state, because only there is it sure that we can write, also with a
-//! read-only root and any uid, and because what is placed by a rename has to be on the same file system.
+//! It is beside the key, and not with our other state, because only there are we sure to be able to write, even with a
+//! read-only root and any uid, and because a rename must stay on the same file system.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::versioned::{Field, Format, UnknownFields, Unreadable};
 
 pub(crate) use super::history::Attempt;
 
-/// Left by a run that was killed.
+/// Left by a killed run.
 const LOCK: &str = "lock";
 const KEY: &str = "key.pem";
 const ANSWER: &str = "issued.pem";
@@ -30,7 +30,7 @@ const RECORD: &str = "pending.json";
 const ENROLLED: &str = "enrolled.json";
 /// An ACME order, which may outlive the key that it was placed with: no key is named before its last request.
 const ORDER: &str = "order.json";
-/// The last attempts are what a diagnosis can use.
+/// Only the last attempts are useful for a diagnosis.
 const MAX_ATTEMPTS: usize = 20;
 
 const FORMAT: Format =
@@ -40,15 +40,15 @@ const FORMAT: Format =
 pub(crate) const ORDER_FORMAT: Format =
     Format { what: "record of an ACME order in progress", field: Field::Schema, newest: 1, unnamed: None };
 
-/// What is known of the run that left something behind.
+/// What is known of an interrupted run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Record {
     schema: u64,
-    /// SHA-256 of the key's file: a key that another program put there is not it.
+    /// SHA-256 of the key's file: it tells our key from one that another program put there.
     key: Option<Fingerprint>,
     /// What was sent to a CA for this key, the oldest first. The tokens are in the history.
     pub(crate) attempts: Vec<Attempt>,
-    /// One-time tokens, where a trustup without [`History`] kept them: read, and never written.
+    /// One-time tokens, if a trustup without [`History`] stored them: read, and never written.
     #[serde(default, skip_serializing)]
     spent: Vec<Attempt>,
     /// What only a newer trustup knows.
@@ -64,9 +64,9 @@ pub(crate) struct Pending {
     history: History,
     /// The history as it is on disk.
     saved_history: History,
-    /// What the user should know of what was found here.
+    /// What to report about the state found here.
     warnings: Vec<String>,
-    /// Whether others who can read and write here are ours, too.
+    /// Whether others who can read and write here count as us, too.
     is_shared: bool,
 }
 
@@ -97,7 +97,7 @@ impl Pending {
         })
     }
 
-    /// Reads what is in the directory. Where that fails, nothing that is believed is changed.
+    /// Reads the directory. If that fails, nothing that was accepted is changed.
     fn load(own: OwnDirectory, outputs: &Outputs) -> Result<Pending> {
         let is_shared = outputs.allow_shared;
         let mut warnings = Vec::new();
@@ -123,12 +123,12 @@ impl Pending {
         Ok(Pending { own, record, history, saved_history, warnings, is_shared })
     }
 
-    /// Where it is, for people.
+    /// Its path, for people.
     pub(crate) fn path(&self) -> &str {
         self.own.path()
     }
 
-    /// What the user should know of what was found here; each once.
+    /// What to report about the state found here; each once.
     pub(crate) fn take_warnings(&mut self) -> Vec<String> {
         std::mem::take(&mut self.warnings)
     }
@@ -138,7 +138,7 @@ impl Pending {
         self.history.first_sent(token)
     }
 
-    /// Adds the one-time tokens of these attempts to the history: where a trustup without a history kept them elsewhere.
+    /// Adds the one-time tokens of these attempts to the history, if a trustup without a history stored them elsewhere.
     pub(crate) fn remember<'a>(&mut self, attempts: impl IntoIterator<Item = &'a Attempt>) {
         self.history.add(attempts);
     }
@@ -148,7 +148,7 @@ impl Pending {
         &self.record
     }
 
-    /// The key that an earlier run saved, if it is that key: ours, 0600, of the wanted kind, and its hash in the record.
+    /// The key that an earlier run saved, if it is really that: ours, 0600, of the wanted kind, its hash in the record.
     pub(crate) fn key(&self, wanted: KeyType) -> Result<Option<PrivateKey>> {
         let Some(recorded) = self.record.key else { return Ok(None) };
         let Some((bytes, meta)) = self.own.read(KEY, FILE_LIMIT)? else { return Ok(None) };
@@ -160,7 +160,7 @@ impl Pending {
         Ok(PrivateKey::from_pem(&bytes).ok().filter(|key| key.key_type() == Some(wanted)))
     }
 
-    /// Saves `key`, on disk when this returns. What was there before is forgotten.
+    /// Saves `key`, on disk when this returns. What was there before is discarded.
     pub(crate) fn save_key(&mut self, key: &PrivateKey) -> Result<()> {
         let pem = key.to_pem();
         let key = Some(Fingerprint::of(pem.as_bytes()));
@@ -190,13 +190,13 @@ impl Pending {
         self.own.write(ANSWER, chain.as_bytes())
     }
 
-    /// Keeps, on disk, where the pair came from; it stays when the rest is discarded.
+    /// Records, on disk, the origin of the pair; it stays when the rest is discarded.
     pub(crate) fn save_enrolled(&mut self, content: &[u8]) -> Result<()> {
         self.save_history()?;
         self.own.write(ENROLLED, content)
     }
 
-    /// The key of the account with the ACME server `id`, as it was kept; one that others could have written is none.
+    /// The stored key of the account with the ACME server `id`; one that others could have written does not count.
     pub(crate) fn account(&self, id: &str) -> Result<Option<Zeroizing<Vec<u8>>>> {
         let found = self.own.read(&account(id), FILE_LIMIT)?;
         let uid = crate::privilege::uid();
@@ -205,7 +205,7 @@ impl Pending {
             .map(|(bytes, _)| Zeroizing::new(bytes)))
     }
 
-    /// Keeps it, on disk, 0600; it stays when the rest is discarded.
+    /// Stores it, on disk, 0600; it stays when the rest is discarded.
     pub(crate) fn save_account(&mut self, id: &str, content: &[u8]) -> Result<()> {
         self.own.write(&account(id), content)
     }
@@ -215,7 +215,7 @@ impl Pending {
         Ok(self.own.read(ORDER, FILE_LIMIT)?.map(|(bytes, _)| bytes))
     }
 
-    /// Keeps it, on disk; `None` removes it.
+    /// Stores it, on disk; `None` removes it.
     pub(crate) fn save_order(&mut self, content: Option<&[u8]>) -> Result<()> {
         match content {
             Some(content) => self.own.write(ORDER, content),
@@ -223,24 +223,24 @@ impl Pending {
         }
     }
 
-    /// Where it is, for messages.
+    /// Its path, for messages.
     pub(crate) fn order_path(&self) -> String {
         child(self.own.path(), ORDER)
     }
 
-    /// The pair is placed: removes everything but the history and the other files that stay anyhow.
+    /// The pair is placed: removes everything but the history and the other files that stay anyway.
     pub(crate) fn discard(mut self) -> Result<()> {
         self.own.remove(ORDER)?;
         self.discard_key()
     }
 
-    /// Nothing came of the key in progress: removes it. An order that can be resumed stays.
+    /// The key in progress is not needed: removes it. An order that can be resumed stays.
     pub(crate) fn discard_key(&mut self) -> Result<()> {
         self.save_history()?;
         [ANSWER, KEY, RECORD].iter().try_for_each(|name| self.own.remove(name))
     }
 
-    /// The history goes first: the record of a newer key does not name the tokens of an older one.
+    /// The history first: the record of a newer key does not name the tokens of an older one.
     fn save_record(&mut self) -> Result<()> {
         self.save_history()?;
         self.record.schema = 1;
@@ -259,7 +259,7 @@ impl Pending {
     }
 }
 
-/// Removes what an interrupted run left, if there is something and nobody is at work there; the pair is good without.
+/// Removes what an interrupted run left, if anything, and if no run is at work there; the pair is good without it.
 ///
 /// # Errors
 /// What it left is damaged, or of a newer trustup, and stays.
@@ -268,7 +268,7 @@ pub(crate) fn tidy(host: &Sysroot, outputs: &Outputs) -> Result<()> {
     if [LOCK, KEY, ANSWER, RECORD, ORDER].into_iter().any(is_left)
         && let Ok(own) = Pending::lock(host, outputs, Duration::ZERO)
     {
-        // Where it cannot be removed it does no harm.
+        // If it cannot be removed it does no harm.
         let _ = Pending::load(own, outputs)?.discard();
     }
     Ok(())
@@ -286,12 +286,12 @@ pub(crate) fn versioned(outputs: &Outputs) -> [(String, &'static Format); 3] {
         .map(|(name, format): (&str, &'static Format)| (child(&directory_path(outputs), name), format))
 }
 
-/// The file that says where the pair came from.
+/// The file that records the pair's origin.
 pub(crate) fn enrolled_path(outputs: &Outputs) -> String {
     child(&directory_path(outputs), ENROLLED)
 }
 
-/// The file with a CA's answer that is not placed yet.
+/// The file with a CA's answer that is not yet placed.
 pub(crate) fn answer_path(outputs: &Outputs) -> String {
     child(&directory_path(outputs), ANSWER)
 }
@@ -300,7 +300,7 @@ fn account(id: &str) -> String {
     format!("account-{id}.pem")
 }
 
-/// A directory that another user made is not ours to work in.
+/// Refuses a directory that another user made.
 fn refuse_foreign(meta: &Meta, path: &str) -> Result<()> {
     let uid = crate::privilege::uid();
     if meta.uid != uid {
@@ -315,8 +315,8 @@ fn refuse_foreign(meta: &Meta, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// Volumes get their rights changed as a whole (`fsGroup`, `chmod -R`): the directory is closed again. What others could
-/// have put there is not believed, unless they are ours. Whether anything was removed for that.
+/// Volumes get their permissions changed as a whole (`fsGroup`, `chmod -R`): the directory is closed again. What others
+/// could have put there is not trusted, unless they count as us. Returns whether anything was removed for that.
 fn narrow(own: &OwnDirectory, is_shared: bool) -> Result<bool> {
     let mut removed = false;
     // Before, in case this run is killed; afterwards, in case another user is at work there right now.
@@ -330,7 +330,7 @@ fn narrow(own: &OwnDirectory, is_shared: bool) -> Result<bool> {
     Ok(removed)
 }
 
-/// The record of the key in progress; damage is not for trustup to call nothing.
+/// The record of the key in progress; trustup may not treat damage as absence.
 fn load_record(own: &OwnDirectory) -> Result<Record> {
     let Some((bytes, _)) = own.read(RECORD, FILE_LIMIT)? else { return Ok(Record::default()) };
     let place = child(own.path(), RECORD);

@@ -1,7 +1,7 @@
-//! Puts a pair where it belongs: plain files, each by a rename, or a directory of this version and one swap of a link.
-//! Where a step fails, what was there before is restored.
+//! Places a pair: plain files, each by a rename, or a directory of this version and one swap of a link. If a step
+//! fails, what was there before is restored.
 //!
-//! A run that is killed in between has saved the whole pair before (`pending`): the next run places it again.
+//! A run that is killed in between has already saved the whole pair (`pending`): the next run places it again.
 
 use super::{FILE_LIMIT, Layout, Outputs, PairContent, pending};
 use crate::error::{Error, ErrorKind, Result};
@@ -13,23 +13,23 @@ use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::rootfs::{FileKind, Meta, Sysroot, split};
 
-/// Directories on the way that are made.
+/// Mode of directories that are made on the way.
 const DIRECTORY_MODE: u32 = 0o755;
 
 /// What was done.
 #[derive(Debug, Default)]
 pub(crate) struct Placed {
-    /// The paths that are different now.
+    /// The changed paths.
     pub(crate) changed: Vec<String>,
-    /// Of these, those that were written in place, because they are mounted one by one.
+    /// Of these, those that were written in place, because they are mounted individually.
     pub(crate) in_place: Vec<String>,
-    /// Links of ours into a former version that nobody asks for any more, and that are gone with it.
+    /// Links of ours into a former version that are no longer requested, and were removed with it.
     pub(crate) dropped: Vec<String>,
-    /// What else a person should know.
+    /// What else to report to the user.
     pub(crate) warnings: Vec<String>,
 }
 
-/// Makes the directories that are missing. The set can undo that, as far as nothing is in them.
+/// Makes the missing directories. The set can undo that, as long as they are empty.
 ///
 /// # Errors
 /// They cannot be made, or others could put files there; nothing is left behind.
@@ -84,8 +84,8 @@ fn make_directories(host: &Sysroot, path: &str, made: &mut FileSet) -> Result<()
     Ok(())
 }
 
-/// Tries whether files with the wanted owner and mode can stand where they should. Only a run that holds the pair's lock
-/// may: the files that are tried have the names of those that are placed.
+/// Tests whether files with the wanted owner and mode can be written at their paths. Only for a run that holds the
+/// pair's lock: the test files have the names of those that are placed.
 ///
 /// # Errors
 /// They cannot; nothing is changed.
@@ -110,7 +110,7 @@ pub(crate) fn try_out(host: &Sysroot, outputs: &Outputs) -> Result<()> {
 /// Places the files.
 ///
 /// # Errors
-/// A step failed: what was there before is back, or the error names what is not.
+/// A step failed: what was there before is restored, or the error names what is not.
 pub(crate) fn place(
     host: &Sysroot,
     outputs: &Outputs,
@@ -123,8 +123,8 @@ pub(crate) fn place(
     }
 }
 
-/// An empty set of this pair's files. Pairs that share a file, such as that of their roots, have locks of their own: each
-/// stages under names of its own, too.
+/// An empty set of this pair's files. Pairs that share a file, such as that of their roots, have separate locks, so
+/// each also stages under its own names.
 fn file_set<'a>(host: &'a Sysroot, outputs: &Outputs) -> FileSet<'a> {
     FileSet::new(host, pending::directory_path(outputs), None)
 }
@@ -141,7 +141,7 @@ fn link<'c>(path: &'c str, target: Option<&'c str>) -> Change<'c> {
     Change { path, before: Before::Anything, after, rules: Rules::default() }
 }
 
-/// Makes changes of a set and brings them to disk; on an error, everything that the set did is undone.
+/// Makes the changes of a set and writes them to disk; on an error, everything that the set did is undone.
 fn apply(set: &mut FileSet, changes: &[Change], checkpoints: &mut Checkpoints) -> Result<()> {
     let applied = set.apply(changes, checkpoints).map_err(|(_, error)| error);
     applied.and_then(|()| set.sync()).map_err(|error| error.with_changed(set.undo()))
@@ -167,7 +167,7 @@ fn place_files(
         warnings: set.warnings(),
         dropped: Vec::new(),
     };
-    // From here on the pair is placed. A link and versions of the other layout hold a key that nobody needs.
+    // From here on the pair is placed. A link and versions of the other layout hold a key that is no longer needed.
     let _ = remove_versions(host, outputs, &mut placed);
     Ok(placed)
 }
@@ -183,7 +183,7 @@ fn remove_versions(host: &Sysroot, outputs: &Outputs, placed: &mut Placed) -> Re
     remove_other_versions(host, &directory, outputs, None)
 }
 
-/// Removes links of ours into the current version but those of `kept`: they would be dangling.
+/// Removes links of ours into the current version except those of `kept`: they would be dangling.
 fn drop_links(
     host: &Sysroot,
     outputs: &Outputs,
@@ -250,7 +250,7 @@ fn place_version(
         Some(former) if names.contains(former) && is_version_whole(&directory, outputs, content, former)? => {
             former.clone()
         }
-        // The same once more, where the one that is there is damaged.
+        // The same content again, if the existing version is damaged.
         former => names.into_iter().find(|name| Some(name) != former.as_ref()).unwrap_or_default(),
     };
     let mut set = file_set(host, outputs);
@@ -277,7 +277,7 @@ fn place_version(
         apply(&mut set, &changes, checkpoints)?;
         apply(&mut set, &[link(&current_path, Some(&version))], checkpoints)?;
     }
-    // The links from the files' own names; only the first time do they change.
+    // The links from the files' own names; they change only the first time.
     let links: Vec<(&str, String)> =
         outputs.paths().map(|(_, path)| (path, format!("{current}/{}", split(path).1))).collect();
     let changes: Vec<Change> = links.iter().map(|(path, target)| link(path, Some(target))).collect();
@@ -287,15 +287,15 @@ fn place_version(
     let changed = set.changed();
     let changed = all.filter(|path| is_new || changed.contains(path)).collect();
     let mut placed = Placed { changed, warnings: set.warnings(), ..Placed::default() };
-    // Former versions: what holds a key that nobody needs goes. What cannot be removed now goes the next time.
+    // Former versions: what holds a key that is no longer needed is removed. If that fails, the next run removes it.
     let names: Vec<&str> = outputs.paths().map(|(_, path)| split(path).1).collect();
     let _ = drop_links(host, outputs, &directory, &names, &mut placed)
         .and_then(|()| remove_other_versions(host, &directory, outputs, Some(&version)));
     Ok(placed)
 }
 
-/// The names that a version with this content may have, by what is in it: the same twice has the same name, and a second
-/// one is for when the first is damaged.
+/// The names that a version with this content may have, derived from the content: equal content has the same name, and
+/// the second name is for when the first is damaged.
 fn version_names(outputs: &Outputs, content: &PairContent) -> [String; 2] {
     let mut all = format!("{:?}\n", outputs.owner).into_bytes();
     for (path, bytes, mode) in content.files(outputs) {
@@ -307,7 +307,7 @@ fn version_names(outputs: &Outputs, content: &PairContent) -> [String; 2] {
     [first, second].map(|of| format!("{prefix}{}", of.short(16)))
 }
 
-/// Whether the version's directory holds just these files, as asked for.
+/// Whether the version's directory holds exactly these files, as requested.
 fn is_version_whole(
     directory: &Directory,
     outputs: &Outputs,
@@ -354,7 +354,7 @@ fn attributes(outputs: &Outputs, mode: u32) -> Attributes {
     Attributes { mode, owner: outputs.owner, modified: None }
 }
 
-/// Whether a file has the owner that is asked for, and this mode.
+/// Whether a file has the requested owner, and this mode.
 pub(super) fn is_as_asked(meta: &Meta, outputs: &Outputs, mode: u32) -> bool {
     meta.mode == mode && outputs.owner.is_none_or(|owner| owner == (meta.uid, meta.gid))
 }

@@ -1,5 +1,5 @@
-//! Anchors that only the state knows (threat T34): an image may ship a state that says that a root was installed. One that
-//! is in none of the outputs is not installed again; it stays on record, and is named.
+//! Anchors that only the state knows (threat T34): an image may ship a state that records a root as installed. One that
+//! is in none of the outputs is not installed again; it stays on record, and is reported.
 
 use std::collections::BTreeSet;
 
@@ -15,8 +15,8 @@ use crate::trust::updater::OutputKind;
 use crate::trust::verify::{self, Side};
 use crate::trust::view::View;
 
-/// Makes anchors [`Status::Recorded`] that this run was not `asked` for and that no output and no store holds. Answers
-/// with what a person should know of each.
+/// Sets anchors to [`Status::Recorded`] that this run was not `asked` for and that no output and no store holds.
+/// Returns what to report about each.
 ///
 /// # Errors
 /// An output or store cannot be read.
@@ -36,7 +36,7 @@ pub(super) fn set_aside(
         .map(|anchor| anchor.fingerprint)
         .filter(|fingerprint| !offered(fingerprint))
         .collect();
-    // Where an output is damaged, what can be made out in it counts.
+    // Where an output is damaged, every certificate that can be read in it counts.
     for output in &facts.outputs {
         if missing.is_empty() {
             return Ok(Vec::new());
@@ -53,7 +53,7 @@ pub(super) fn set_aside(
     if let (false, Some(selection)) = (missing.is_empty(), options.stores) {
         let found = stores::discover_stores(view, facts.row.updater, selection, &state.added)?;
         missing.retain(|one| !found.offers.values().any(|offer| offer.roots.contains_key(one)));
-        // What cannot be opened may hold what was put in.
+        // A store that cannot be opened may hold what was installed.
         let closed = found.found.iter().filter(|found| found.skipped.is_some());
         for added in closed.filter_map(|found| state.added.get(&found.path)) {
             missing.retain(|one| !added.contains_key(one));
@@ -87,8 +87,7 @@ pub(super) fn installed(state: &State) -> Result<BTreeSet<Fingerprint>> {
     Ok(installed)
 }
 
-/// What a person should know of records whose former content is not believed, and of modes and owners that are not
-/// given back.
+/// The reports about records whose former content is not accepted, and about modes and owners that are not restored.
 ///
 /// # Errors
 /// A recorded path cannot be read.
@@ -97,7 +96,7 @@ pub(super) fn doubts(view: &View) -> Result<Vec<String>> {
     Ok(doubts.collect())
 }
 
-/// One record that is not believed, in words.
+/// One record that is not accepted, in words.
 pub(crate) fn describe(view: &View, path: &str, why: &str) -> String {
     format!(
         "the record of what `{}` was before trustup is not believed: {why}; only trustup's own roots are removed from it",

@@ -1,5 +1,5 @@
-//! The decisions before a plan: each anchor's status, names that must not be taken, and what is left for us to do where
-//! the family's own program does the rest. Only looks; the pipeline is in the parent.
+//! The decisions before a plan: each anchor's status, names that must not be taken, and what is left for us to do if
+//! the family's own program does the rest. Only reads; the pipeline is in the parent.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +17,7 @@ use crate::trust::updater::{Anchor, BrokenInput, OutputKind, UpdaterInput};
 use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
-/// Finds each anchor's status, and which of them the updater has to place.
+/// Finds each anchor's status, and which of them the updater must place.
 pub(super) fn classify_anchors(
     view: &View,
     facts: &Facts,
@@ -54,7 +54,7 @@ pub(super) fn classify_anchors(
             refused.insert(fingerprint);
             continue;
         }
-        // What an output has only from a broken file goes when somebody repairs or removes that file.
+        // What an output has only from a broken file is lost when a user repairs or removes that file.
         let is_sound = !broken.iter().any(|input| input.certificates.contains(&certificate));
         if is_sound && trusted.as_ref().is_some_and(|trusted| trusted.contains(&fingerprint)) {
             anchor.status = if here.is_some() { Status::Mounted } else { Status::Vendor };
@@ -81,8 +81,8 @@ pub(super) fn classify_anchors(
     Ok(warnings)
 }
 
-/// The roots that every output holds without us; `None` if there is no output yet. Those that Java cannot load are not
-/// asked of keystores.
+/// The roots that every output holds without us; `None` if there is no output yet. Keystores need not hold those that
+/// Java cannot load.
 fn trusted_without_us(
     view: &View,
     facts: &Facts,
@@ -90,9 +90,9 @@ fn trusted_without_us(
     unfit_for_java: &BTreeSet<Fingerprint>,
 ) -> Result<Option<BTreeSet<Fingerprint>>> {
     let mut common: Option<BTreeSet<Fingerprint>> = None;
-    // A root that is there for e-mail only is no TLS root yet.
+    // A root trusted only for e-mail is not yet a TLS root.
     for output in facts.outputs.iter().filter(|output| output.purpose == Some(Purpose::ServerAuth)) {
-        // Where no package makes hash links, programs read the bundle.
+        // If no package makes hash links, programs read the bundle.
         if output.kind == OutputKind::HashDirectory && !managed {
             continue;
         }
@@ -110,7 +110,7 @@ fn trusted_without_us(
     Ok(common)
 }
 
-/// A name that the vendor's roots have would take away their links (threat T4).
+/// A name that the vendor's roots have would remove their links (threat T4).
 pub(super) fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<()> {
     let names = facts.row.updater.vendor_names(view)?;
     match anchors.iter().find(|anchor| names.contains(&anchor.name)) {
@@ -125,7 +125,7 @@ pub(super) fn refuse_vendor_names(view: &View, facts: &Facts, anchors: &[StoredA
     }
 }
 
-/// Which updater serves where input files would spoil an output: only the built-in one can do without their bytes.
+/// The updater to use if input files would spoil an output: only the built-in one can work without their bytes.
 ///
 /// # Errors
 /// The distribution's own was asked for, or `--strict`: the error names every such file.
@@ -169,8 +169,8 @@ pub(super) fn refuse_damaged_outputs(view: &View, offers: &Offers) -> Result<()>
     Ok(())
 }
 
-/// The roots that are left out of an output of the family's, whose readers could load nothing of it with them (threat
-/// T39); and the first output that the family's own tool would put one into all the same.
+/// The roots that are omitted from an output of the family's, whose readers could load nothing of it with them (threat
+/// T39); and the first output to which the family's own tool would add one nevertheless.
 ///
 /// # Errors
 /// That kind of store was named.
@@ -197,7 +197,7 @@ pub(super) fn left_out(
     Ok((warnings, by_tool))
 }
 
-/// Says of each root that comes in now which programs pass over it while others load it.
+/// Reports for each root that is added now which programs skip it while others load it.
 pub(super) fn passed_over(wanted: &UpdaterInput, state: &State) -> Vec<String> {
     let is_new = |anchor: &&Anchor| {
         !state.anchors.iter().any(|known| known.fingerprint == anchor.certificate.fingerprint())
@@ -224,8 +224,8 @@ pub(super) fn stored_roots(anchors: &[StoredAnchor]) -> Result<Vec<(Certificate,
     stored.map(|anchor| Ok((anchor.certificate()?, anchor.name.clone()))).collect()
 }
 
-/// The keystores and databases beside the family's outputs. Those that an earlier run changed are looked after even
-/// if nobody selects them any more.
+/// The keystores and databases beside the family's outputs. Those that an earlier run changed are maintained even if
+/// they are no longer selected.
 pub(super) fn plan_stores(
     view: &View,
     facts: &Facts,
@@ -258,7 +258,7 @@ pub(super) fn make_plan(
         row.anchor_directory().is_some_and(|directory| split(&change.path).0 == directory.path)
     };
     let fresh = by_us.iter().any(|change| in_anchors(change) && change.from != Node::Absent);
-    // Directories that we made go when the tool has emptied them: `restore_what_the_tool_left`.
+    // Directories that we made are removed when the tool has emptied them: `restore_what_the_tool_left`.
     let left_to_the_end = |change: &PlannedChange| {
         !by_tool.is_empty() && matches!((&change.from, &change.to), (Node::Directory { .. }, Node::Absent))
     };

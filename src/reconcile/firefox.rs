@@ -1,5 +1,5 @@
-//! Firefox's policy file as part of a plan: which file names each root there, and what is wanted of the policy. Only
-//! looks; the pipeline is in the parent, the format in [`crate::trust::firefox_policy`].
+//! Firefox's policy file as part of a plan: which file names each root there, and what the policy should contain. Only
+//! reads; the pipeline is in the parent, the format in [`crate::trust::firefox_policy`].
 
 use super::runtimes::{Extra, anchor_file};
 use crate::error::{Error, Result};
@@ -10,12 +10,12 @@ use crate::trust::firefox_policy as policy;
 use crate::trust::updater::Desires;
 use crate::trust::view::View;
 
-/// Adds the policy file to what is desired, as long as there is a root in the stores, and a certificate file for each
-/// root that has none to name. Answers whether the policy is ours to keep up to date.
+/// Adds the policy file to the desired nodes, as long as there is a root in the stores, and a certificate file for each
+/// root without a file to name. Returns whether the policy is ours to keep up to date.
 ///
 /// # Errors
-/// It was asked for now, and the file is damaged, is no file, or cannot be written. What an earlier run made and
-/// cannot be kept up to date is left, with a warning.
+/// It was asked for now, and the file is damaged, is not a regular file, or cannot be written. What an earlier run made
+/// and cannot be kept up to date is left, with a warning.
 pub(super) fn want_policy(
     view: &View,
     anchors: &[StoredAnchor],
@@ -41,10 +41,10 @@ pub(super) fn want_policy(
     Ok(true)
 }
 
-/// What became of this root in the policy: `there`, or `missing` from the file or where the file leads.
+/// The status of this root in the policy: `there`, or `missing` from the file or from its target.
 ///
 /// # Errors
-/// Something that is no file stands in a place, or cannot be read.
+/// Something other than a file is at a path, or cannot be read.
 pub(crate) fn policy_holds(view: &View, anchor: &StoredAnchor) -> Result<bool> {
     let path = match anchor_file(view, anchor)? {
         Some(path) => path,
@@ -62,7 +62,7 @@ pub(crate) fn policy_holds(view: &View, anchor: &StoredAnchor) -> Result<bool> {
     Ok(named && holds)
 }
 
-/// The PEM file that names this root: its anchor file if it has one that holds nothing else, or one of our own.
+/// The PEM file that names this root: its anchor file if that holds nothing else, or one of our own.
 fn file_of(view: &View, anchor: &StoredAnchor, own: &mut Desires) -> Result<String> {
     if let Some(path) = anchor_file(view, anchor)? {
         return Ok(path);

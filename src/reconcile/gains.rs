@@ -1,6 +1,6 @@
-//! Roots that an output gains by a run which nobody asked that run for (threat T33): a dormant file of the image, an
-//! anchor that only the state knows, what the journal of a killed run brings back. Compares what outputs offered when
-//! the run began with what they offer afterwards; changes nothing.
+//! Roots that an output gains by a run that was not asked for them (threat T33): a dormant file of the image, an anchor
+//! that only the state knows, what the journal of a killed run restores. Compares what outputs offered when the run
+//! began with what they offer afterwards; changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ use crate::trust::view::View;
 pub(crate) struct Gain {
     /// SHA-256 of the DER.
     pub(crate) fingerprint: Fingerprint,
-    /// The subject, for people; the label where the certificate itself cannot be read.
+    /// The subject, for people; the label if the certificate itself cannot be read.
     pub(crate) subject: String,
     /// The output or store.
     pub(crate) path: String,
@@ -38,14 +38,14 @@ pub(crate) struct Gain {
 /// What outputs and stores offered when the run began.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Baseline {
-    /// By path, and by where that leads; what was not there is missing.
+    /// By path and resolved path; what did not exist is missing.
     offered: BTreeMap<String, BTreeSet<Fingerprint>>,
-    /// What the bundle offered that programs read first; for a private store, what the system beneath it trusts.
+    /// What the bundle that programs read first offered; for a private store, what the system beneath it trusts.
     main: BTreeSet<Fingerprint>,
 }
 
 impl Baseline {
-    /// What is the case before a draft is carried out.
+    /// The baseline before a draft is executed.
     ///
     /// # Errors
     /// An output cannot be read.
@@ -77,7 +77,7 @@ impl Baseline {
     }
 
     /// The roots in `after` that were not offered before and that are neither `asked` for, nor the system's own.
-    /// `recorded` are the anchors of earlier runs: only a run that is asked for them spreads those.
+    /// `recorded` are the anchors of earlier runs: only a run that is asked for them adds those to more stores.
     fn compare(
         &self,
         view: &View,
@@ -90,7 +90,7 @@ impl Baseline {
             let location = view.follow_actual(path)?.map(|(location, _)| location);
             let own = self.offered.get(path).or_else(|| self.offered.get(location.as_ref()?));
             for (root, label) in &offer.roots {
-                // A hashed directory is the index of what the bundle holds.
+                // A hashed directory indexes what the bundle holds.
                 let follows_system =
                     offer.kind == Some(OutputKind::HashDirectory) || !recorded.contains(root);
                 let was_there =
@@ -104,7 +104,7 @@ impl Baseline {
     }
 }
 
-/// What programs could find in an output: where it is damaged, what any of them finds.
+/// What programs could find in an output: if it is damaged, what any of them finds.
 fn offered(view: &View, output: &Output, offer: &Offer) -> Result<BTreeSet<Fingerprint>> {
     let mut roots: BTreeSet<Fingerprint> = offer.roots.keys().copied().collect();
     if offer.damage.is_some() && output.kind == OutputKind::Bundle {
@@ -114,14 +114,14 @@ fn offered(view: &View, output: &Output, offer: &Offer) -> Result<BTreeSet<Finge
 }
 
 impl PlannedRun<'_> {
-    /// What the stores offer that a full `untrust` gives back without opening them.
+    /// What the stores offer that a full `untrust` restores without opening them.
     fn restored_offers(&self, view: &View) -> Offers {
         self.selection
             .map(|selection| stores::offers(view, &self.stores.restored, selection))
             .unwrap_or_default()
     }
 
-    /// The gains that this draft will bring, as far as its changes tell: those of the distribution's own program are
+    /// The gains that this draft will bring, as far as its changes show: those of the distribution's own program are
     /// those of the built-in updater.
     ///
     /// # Errors
@@ -144,7 +144,7 @@ impl PlannedRun<'_> {
             let (databases, others): (Vec<_>, Vec<_>) =
                 self.stores.found.iter().cloned().partition(|found| found.kind == OutputKind::NssDatabase);
             after.extend(stores::offers(&view, &others, selection));
-            // A database is read from the disk; what comes into it is known.
+            // A database is read from disk; what is added to it is known.
             for found in databases.iter().filter(|found| found.skipped.is_none()) {
                 let mut offer = self.stores.offers.get(&found.path).cloned().unwrap_or_default();
                 for anchor in self.anchors.iter().filter(|anchor| anchor.is_in_stores()) {
@@ -154,7 +154,7 @@ impl PlannedRun<'_> {
             }
         }
         let mut gains = self.gains_in(baseline, state, &view, &after, journal)?;
-        // What the journal of a killed run brings back is not in these files yet.
+        // What the journal of a killed run restores is not in these files yet.
         for back in journal {
             let is_named = gains.iter().any(|gain| gain.fingerprint == back.fingerprint);
             if !is_named && !self.asked.contains(&back.fingerprint) {
@@ -169,7 +169,7 @@ impl PlannedRun<'_> {
         if options.require_pin { refuse(&gains).map(|()| gains) } else { Ok(gains) }
     }
 
-    /// What the journal of a killed run brings back and this run does not take out.
+    /// What the journal of a killed run restores and this run does not remove.
     ///
     /// # Errors
     /// The journal is damaged or forged.
@@ -188,7 +188,7 @@ impl PlannedRun<'_> {
         Ok(back)
     }
 
-    /// The gains of a run, read back from what stands there `after` it.
+    /// The gains of a run, read back from the nodes `after` it.
     ///
     /// # Errors
     /// An output cannot be read.
@@ -231,7 +231,7 @@ impl PlannedRun<'_> {
     }
 }
 
-/// What is said of all gains, each root once.
+/// The warnings for all gains, each root once.
 pub(super) fn warnings(gains: &[Gain]) -> Vec<String> {
     let mut by_root: BTreeMap<&Fingerprint, Vec<&Gain>> = BTreeMap::new();
     for gain in gains {
@@ -281,7 +281,7 @@ pub(super) fn refuse(gains: &[Gain]) -> Result<()> {
 const OF_RECORD: &str = "the record of an earlier run";
 const OF_JOURNAL: &str = "the journal of a killed run, which is undone";
 
-/// Where roots can come from.
+/// The possible origins of roots.
 struct Origins {
     subjects: BTreeMap<Fingerprint, String>,
     known: BTreeMap<Fingerprint, String>,

@@ -1,4 +1,4 @@
-//! What the pipeline is asked for: the goal, the tree, and how to get there.
+//! The input of the pipeline: the goal, the tree, and the options.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -11,15 +11,15 @@ use crate::trust::facts::UpdaterChoice;
 use crate::trust::stores::Selection;
 use crate::trust::view::{BaseTrust, NOTHING_BENEATH};
 
-/// What is to be the case afterwards.
+/// The desired result.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Goal {
-    /// Every anchor, old and new. [`Status::Recorded`](crate::state::Status::Recorded) stays out of the stores; for the others, the pipeline finds
-    /// out which status they have.
+    /// Every anchor, old and new. [`Status::Recorded`](crate::state::Status::Recorded) stays out of the stores; for the
+    /// others, the pipeline determines the status.
     pub(crate) anchors: Vec<StoredAnchor>,
     /// What the sources gave.
     pub(crate) sources: BTreeMap<String, StoredSource>,
-    /// Put the compiled-in Web PKI into a bundle that has to be made.
+    /// Put the compiled-in Web PKI into a bundle that must be made.
     pub(crate) web_pki: bool,
     /// A copy of the accepted roots for one service: path inside the sysroot and PEM.
     pub(crate) copy: Option<(String, String)>,
@@ -27,11 +27,11 @@ pub(crate) struct Goal {
     pub(crate) profile: Extra,
     /// Name the roots in Firefox's policy file.
     pub(crate) firefox_policy: Extra,
-    /// The roots that this run was asked for: no other root may become trusted unmentioned (threat T33).
+    /// The roots that this run was asked for: no other root may become trusted without a report (threat T33).
     pub(crate) asked: BTreeSet<Fingerprint>,
 }
 
-/// What is to be changed.
+/// The tree to change.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Target<'a> {
     /// The root file system, or the private store.
@@ -46,20 +46,20 @@ impl<'a> From<&'a Sysroot> for Target<'a> {
     }
 }
 
-/// How to get there.
+/// The options of a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReconcileOptions<'a> {
     /// Which stores beside the family's own; `None` for a tree that has none.
     pub(crate) stores: Option<&'a Selection>,
     /// Native or built-in.
     pub(crate) updater: UpdaterChoice,
-    /// Leave what the current user cannot write, and say so, instead of failing.
+    /// Skip what the current user cannot write, and report it, instead of failing.
     pub(crate) leave_unwritable: bool,
     /// An input or output that programs cannot read is an error, not a warning.
     pub(crate) strict: bool,
-    /// A root that becomes trusted although nobody asked this run for it is an error (`--require-pin`).
+    /// A root that becomes trusted without being asked for in this run is an error (`--require-pin`).
     pub(crate) require_pin: bool,
-    /// Mend what others left damaged in the stores.
+    /// Repair damage that others left in the stores.
     pub(crate) repair: bool,
     /// Stop before anything is changed.
     pub(crate) dry_run: bool,

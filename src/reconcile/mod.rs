@@ -43,7 +43,7 @@ use crate::trust::updater::{BrokenInput, Desires, UpdaterInput};
 use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
-/// A plan with all that was computed on the way.
+/// A plan with all that was computed along with it.
 struct PlannedRun<'a> {
     view: View<'a>,
     facts: Facts,
@@ -58,9 +58,9 @@ struct PlannedRun<'a> {
     withdrawn: Vec<Fingerprint>,
     /// Outputs, stores and directories that cannot be written.
     unwritable: Vec<Skipped>,
-    /// Every path that is left as it is because of them.
+    /// Every path that is skipped because of them.
     left: BTreeSet<String>,
-    /// Nothing of what is wanted can be written, nor was before.
+    /// Nothing of what is wanted can be written, nor could it before.
     out_of_reach: bool,
     /// Keystores and databases beside the family's outputs.
     stores: Stores,
@@ -68,10 +68,10 @@ struct PlannedRun<'a> {
     selection: Option<&'a Selection>,
     /// What the outputs would offer without us.
     original_offers: Offers,
-    /// What the vendor's inputs say now, where that is no longer what stood there before us: neither a root that the
-    /// vendor withdrew since, nor what somebody damaged since, must come back with `untrust`.
+    /// The outputs according to the vendor's inputs now, if that differs from the nodes before us: neither a root that
+    /// the vendor withdrew since, nor later damage, may be restored by `untrust`.
     rebased: BTreeMap<String, Node>,
-    /// The changes that the plan is to bring about, whoever makes them; only where gains have to be foreseen.
+    /// The changes that the plan will bring, by any program; only if gains have to be foreseen.
     changes: Vec<PlannedChange>,
     /// The roots that earlier runs installed, as far as the state has them.
     installed: BTreeSet<Fingerprint>,
@@ -80,10 +80,10 @@ struct PlannedRun<'a> {
     warnings: Vec<String>,
 }
 
-/// Makes `goal` the case in `target`.
+/// Makes `target` match `goal`.
 ///
 /// # Errors
-/// Anything that cannot be read, planned, applied or proven; what was changed is turned back, or named.
+/// Anything that cannot be read, planned, applied or proven; what was changed is undone, or named.
 pub(crate) fn reconcile<'a>(
     target: impl Into<Target<'a>>,
     options: ReconcileOptions<'a>,
@@ -106,7 +106,7 @@ pub(crate) fn reconcile<'a>(
     let (mut session, recovered) = match begun {
         Ok(begun) => begun,
         Err(error) => {
-            // Without a record nothing may change: then all of this tree is what cannot be written.
+            // Without a record nothing may change: then the whole tree counts as unwritable.
             refused.state =
                 options.leave_unwritable.then(|| refusal(&error)).flatten().map(|why| why.to_string());
             let draft = PlannedRun::new(target, &state, options, &goal, &refused)?;
@@ -120,7 +120,7 @@ pub(crate) fn reconcile<'a>(
     sysroot.look_again();
     let again = State::load(sysroot)?;
     let (current, mut draft) = if recovered || again != state {
-        // Somebody was faster, or a killed run was turned back: look again.
+        // Another run was faster, or a killed run was undone: inspect again.
         drop(first);
         (&again, PlannedRun::new(target, &again, options, &goal, &refused)?)
     } else {
@@ -143,7 +143,7 @@ pub(crate) fn reconcile<'a>(
         };
         // Everything is as before the run.
         match (session.refused().filter(|_| options.leave_unwritable), native) {
-            // What the kernel refuses is left as it is, like everything else that cannot be written.
+            // What the kernel refuses is skipped, like everything else that cannot be written.
             (Some((path, why)), _) if path == sysroot.state_directory() => {
                 refused.state = Some(why.to_string())
             }
@@ -222,7 +222,7 @@ impl<'a> PlannedRun<'a> {
             updater = Chosen { updater: UpdaterUsed::Builtin, why, notable: false };
         }
         let mut of_anchors = facts.row.updater.desired(&view, &wanted)?;
-        // First what stands there without us: what is desired because of the anchors goes before it.
+        // First the nodes without us: what is desired because of the anchors overrides it.
         mended.nodes.append(&mut of_anchors.nodes);
         mended.warnings.append(&mut of_anchors.warnings);
         let mut desires = mended;
@@ -311,7 +311,7 @@ impl<'a> PlannedRun<'a> {
         for (path, _) in original_offers.iter().filter(|(_, offer)| offer.damage.is_some()) {
             spoilt |= !view.is_as_we_left_it(path)?;
         }
-        // What the vendor withdrew before our first run does not come back by `untrust` either (threat T34).
+        // What the vendor withdrew before our first run is not restored by `untrust` either (threat T34).
         let goes =
             withdrawn.iter().any(|root| facts.offers.values().any(|offer| offer.roots.contains_key(root)));
         if (goes || (!withdrawn.is_empty() || spoilt) && !state.records.is_empty())
@@ -357,7 +357,7 @@ impl<'a> PlannedRun<'a> {
 
     /// Whether nothing is left to do, the state included.
     fn is_done(&self, state: &State, goal: &impl Fn(&State, &View, &Facts) -> Result<Goal>) -> Result<bool> {
-        // What the state says to no effect goes with the next write.
+        // State entries without effect are removed at the next write.
         let unclaimed = !state.unclaimed.is_empty() || !self.view.doubts()?.is_empty();
         if !self.plan.is_empty() || unclaimed || crate::apply::left_behind(self.view.sysroot())? {
             return Ok(false);
@@ -367,7 +367,7 @@ impl<'a> PlannedRun<'a> {
         Ok(next.same_content(state))
     }
 
-    /// The state to record, but for the records.
+    /// The state to record, except for the records.
     fn next_state(
         &self,
         state: &State,
@@ -445,8 +445,8 @@ impl<'a> PlannedRun<'a> {
         Ok(self.outcome(state, gained))
     }
 
-    /// The native tool takes out what it put in, but not always to the byte: with no anchor left, what still differs
-    /// from the first tree is put right.
+    /// The native tool removes what it installed, but not always to the byte: with no anchor left, what still differs
+    /// from the first tree is restored.
     fn restore_what_the_tool_left(&mut self, session: &mut Session) -> Result<()> {
         let ran = self.plan.steps.iter().any(|step| matches!(step, Step::Run(_)));
         if !ran || !self.wanted.anchors.is_empty() {
@@ -480,7 +480,7 @@ impl<'a> PlannedRun<'a> {
     }
 }
 
-/// What a person should know of a tool that the row does not use.
+/// The warning about a tool that the row does not use.
 fn unknown_tool(view: &View, facts: &Facts, anchors: &[StoredAnchor]) -> Result<Option<String>> {
     let installed = anchors.iter().any(|anchor| anchor.status.is_in_system());
     if installed { unknown::overlooked_tool(view, facts) } else { Ok(None) }

@@ -1,4 +1,4 @@
-//! What the pipeline answers with: what was found, and what was done.
+//! The result of the pipeline: what was found, and what was done.
 
 use std::collections::BTreeSet;
 
@@ -30,17 +30,17 @@ pub(crate) struct Outcome {
     pub(crate) outputs: Vec<String>,
     /// The stores beside the family's own.
     pub(crate) stores: Vec<StoreView>,
-    /// What should hold them and cannot be written.
+    /// The outputs and stores that should hold them and cannot be written.
     pub(crate) unwritable: Vec<Skipped>,
     /// Roots that became trusted although this run was not asked for them (with `--dry-run`: would).
     pub(crate) gained: Vec<Gain>,
-    /// Roots of earlier runs that went (with `--dry-run`: would go).
+    /// Roots of earlier runs that were removed (with `--dry-run`: would be).
     pub(crate) removed: Vec<RemovedView>,
-    /// What a person should know.
+    /// What to report to the user.
     pub(crate) warnings: Vec<String>,
 }
 
-/// A root of an earlier run that went.
+/// A root of an earlier run that was removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct RemovedView {
@@ -48,12 +48,12 @@ pub(crate) struct RemovedView {
     pub(crate) fingerprint: Fingerprint,
     /// The subject, for people.
     pub(crate) subject: String,
-    /// The sources that had named it.
+    /// The sources that named it.
     pub(crate) sources: Vec<String>,
 }
 
 impl Outcome {
-    /// The same with every path as a person finds it: a private store's have its directory in front.
+    /// The same with every path as seen outside: a private store's with its directory in front.
     #[must_use]
     pub(crate) fn displayed(mut self, sysroot: &Sysroot) -> Self {
         let files = self.anchors.iter_mut().filter_map(|anchor| anchor.file.as_mut());
@@ -66,7 +66,7 @@ impl Outcome {
         self
     }
 
-    /// An error that came after the work was done names what is changed.
+    /// An error that came after the work was done names the changed paths.
     pub(crate) fn blame(&self, error: Error, changed: bool) -> Error {
         if changed { error.with_changed(self.steps.iter().map(|step| step.path.clone())) } else { error }
     }
@@ -80,7 +80,7 @@ pub(crate) struct StoreView {
     pub(crate) path: String,
     /// How it is read.
     pub(crate) kind: OutputKind,
-    /// Why it is left alone.
+    /// Why it is skipped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) skipped: Option<String>,
 }
@@ -101,7 +101,7 @@ pub(crate) struct AnchorView {
     pub(crate) status: AnchorOutcome,
 }
 
-/// What became of an anchor in this run.
+/// The result for an anchor in this run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
@@ -123,7 +123,7 @@ pub(crate) enum AnchorOutcome {
 }
 
 impl PlannedRun<'_> {
-    /// What a person is told of this draft, carried out or not.
+    /// The report on this draft, executed or not.
     pub(super) fn outcome(self, state: &State, gained: Vec<Gain>) -> Outcome {
         let warnings = self.warnings.into_iter().chain(gains::warnings(&gained)).collect();
         let was: BTreeSet<Fingerprint> = state.anchors.iter().map(|anchor| anchor.fingerprint).collect();

@@ -1,4 +1,4 @@
-//! Proof of a run: every output and store read back, and held against what it offered before.
+//! Proof of a run: every output and store read back, and compared with what it offered before.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::trust::verify::{self, Excused, Offers, Side};
 use crate::trust::view::View;
 
 impl PlannedRun<'_> {
-    /// What a person should know, and what outputs and stores offer now.
+    /// What to report, and what outputs and stores offer now.
     pub(super) fn verify(&self, after_run: &View) -> Result<(Vec<String>, Offers)> {
         budget::check()?;
         let sysroot = self.view.sysroot();
@@ -21,7 +21,7 @@ impl PlannedRun<'_> {
         let exists = |path: &str| Ok::<bool, Error>(sysroot.stat(path)?.is_some());
         let mut present = Vec::new();
         for output in outputs {
-            // Nothing is asked of an output that nobody has: with no anchor left it went with the last one.
+            // Nothing is required of an output that no longer exists: it was removed with the last anchor.
             let asked_for = !self.wanted.anchors.is_empty() && !self.is_skipped(&output.path);
             if asked_for || exists(&output.path)? && self.wanted.anchors.is_empty() {
                 present.push(output);
@@ -60,7 +60,7 @@ impl PlannedRun<'_> {
         self.unwritable.iter().any(|skipped| skipped.path == path)
     }
 
-    /// Keystores and databases are compared like the outputs: every root that is in any store has to be in all of them.
+    /// Keystores and databases are compared like the outputs: every root that is in any store must be in all of them.
     fn verify_stores(&self, after: &View) -> Result<(Vec<String>, Offers)> {
         let Some(selection) = self.selection else { return Ok((Vec::new(), Offers::new())) };
         let after = stores::offers(after, &self.stores.found, selection);

@@ -1,5 +1,5 @@
-//! What the state records of a run: for each path that now differs from what it was without us, how to bring that
-//! back. What is recorded passes the checks of reading before the first change (threat T38).
+//! What the state records of a run: for each path that now differs from its state without us, how to restore it. What
+//! is recorded passes the checks of reading before the first change (threat T38).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,7 +50,7 @@ pub(super) fn refuse_what_is_too_large(sysroot: &Sysroot, plan: &Plan) -> Result
 
 impl PlannedRun<'_> {
     /// Refuses a plan whose record could not be read again. What a native tool will write is not known yet; that is
-    /// checked when it has run.
+    /// checked after it has run.
     pub(super) fn check_before_the_first_change(&self, state: &State, next: &State) -> Result<()> {
         let planned: BTreeMap<&str, &Node> =
             self.plan.changes().map(|change| (change.path.as_str(), &change.to)).collect();
@@ -72,7 +72,7 @@ impl PlannedRun<'_> {
         })
     }
 
-    /// What has to be recorded, read back from what stands there `after` the run.
+    /// What to record, read back from the nodes `after` the run.
     pub(super) fn records_after(
         &mut self,
         after: &View,
@@ -93,7 +93,7 @@ impl PlannedRun<'_> {
             };
         }
         self.fit(&mut records, state);
-        // Only where a root went can a former content hold one that is not there any more.
+        // Only if a root was removed can a former content hold one that no longer exists.
         if root_is_gone {
             without_doubtful_content(after, &mut records)?;
         }
@@ -101,7 +101,7 @@ impl PlannedRun<'_> {
         Ok(records)
     }
 
-    /// What stood at `path` without us, as the state is to bring it back.
+    /// The node at `path` without us, as the state must restore it.
     fn original(&self, path: &str) -> Result<Node> {
         match self.rebased.get(path) {
             Some(node) => with_former_attributes(node, &*self.view.original(path)?),
@@ -109,22 +109,22 @@ impl PlannedRun<'_> {
         }
     }
 
-    /// Makes of every record one that the state may hold, with what a newer trustup recorded of the path.
+    /// Turns every record into one that the state may hold, with what a newer trustup recorded of the path.
     fn fit(&self, records: &mut BTreeMap<String, PathRecord>, state: &State) {
         for (path, record) in records {
             if let Some(former) = state.records.get(path) {
                 record.keep_unknown_of(former);
             }
             state::attribute(self.view.sysroot(), self.facts.row, path, record, state.records.get(path));
-            // Somebody wrote between our entries of the policy: bringing the file back takes ours out of its text.
+            // Another program wrote between our entries of the policy: restoring the file removes ours from its text.
             if !owners::may_keep(path, record) {
                 record.before = record.before.clone().without_content();
             }
         }
     }
 
-    /// A directory that we made and that was to go is somebody else's once that somebody put a file in: it stays, and
-    /// is recorded no longer. With the last root gone, that is every directory that holds nothing of ours.
+    /// A directory that we made and would remove belongs to others once they put a file in: it stays, and is no longer
+    /// recorded. With the last root removed, that is every directory that holds nothing of ours.
     fn give_up_directories(
         &mut self,
         after: &View,
@@ -160,7 +160,7 @@ impl PlannedRun<'_> {
         Ok(())
     }
 
-    /// Says what is not as it was before, and why.
+    /// Reports what is not as it was before, and why.
     fn explain(
         &mut self,
         state: &State,
@@ -202,8 +202,8 @@ impl PlannedRun<'_> {
         }
     }
 
-    /// A file of the stores that held one of our anchors before us and did not change is recorded as it is: the next run
-    /// must not take that certificate for one that we brought.
+    /// A file of the stores that held one of our anchors before us and did not change is recorded as it is: the next
+    /// run must not treat that certificate as one that we brought.
     fn record_what_had_ours_before(
         &self,
         after: &View,
@@ -234,8 +234,8 @@ impl PlannedRun<'_> {
     }
 }
 
-/// A former content with roots that are gone would not be believed later (threats T34, T38): it is not kept, so that what
-/// is ours is taken out of what is there.
+/// A former content with removed roots would be rejected later (threats T34, T38): it is not kept, so that ours are
+/// removed from the current content.
 fn without_doubtful_content(after: &View, records: &mut BTreeMap<String, PathRecord>) -> Result<()> {
     for (path, record) in records.iter_mut().filter(|(_, record)| matches!(record.before, Saved::File { .. }))
     {
@@ -247,7 +247,7 @@ fn without_doubtful_content(after: &View, records: &mut BTreeMap<String, PathRec
     Ok(())
 }
 
-/// A node of the built-in updater, with owner and time of what stood there: the state can only record whole files.
+/// A node of the built-in updater, with owner and time of the former node: the state can only record whole files.
 fn with_former_attributes(node: &Node, former: &Node) -> Result<Node> {
     Ok(match (node, former) {
         (Node::File(file), Node::File(former)) => Node::File(tree::File {

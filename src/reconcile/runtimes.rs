@@ -1,5 +1,5 @@
-//! Where the roots of a system are for programs that have to be told, and the file that tells login shells. Only
-//! looks; the pipeline is in the parent.
+//! Where the roots of a system are, for programs that must be told, and the file that tells login shells. Only reads;
+//! the pipeline is in the parent.
 
 use crate::cert::{Purpose, pem};
 use crate::error::{Error, Result};
@@ -10,20 +10,20 @@ use crate::trust::runtimes::{RootLocations, profile};
 use crate::trust::updater::{Desires, OutputKind};
 use crate::trust::view::View;
 
-/// What is wanted of a file that stands beside the stores: the one for login shells, Firefox's policy.
+/// The wanted state of a file beside the stores: the one for login shells, Firefox's policy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Extra {
     /// Not there.
     #[default]
     Absent,
-    /// There, as an earlier run made it; what somebody else made of it since stays.
+    /// There, as an earlier run made it; later changes by others stay.
     Kept,
     /// There.
     Installed,
 }
 
 impl From<bool> for Extra {
-    /// From what the state says.
+    /// From the state's value.
     fn from(installed: bool) -> Self {
         if installed { Extra::Kept } else { Extra::Absent }
     }
@@ -44,22 +44,22 @@ pub(crate) fn system_roots(
     Ok(system_stores(view, facts)?.map(|roots| RootLocations { anchor, ..roots }))
 }
 
-/// Where the roots are, whichever we put there.
+/// Where the roots are, whatever we installed there.
 pub(crate) fn system_stores(view: &View, facts: &Facts) -> Result<Option<RootLocations>> {
     let find = |kind| {
         let mut outputs = facts.outputs.iter();
         let first = outputs.find(|output| output.kind == kind && output.purpose == Some(Purpose::ServerAuth));
         first.map(|output| output.path.clone())
     };
-    // Where no package makes hash links, the directory holds ours and not the distribution's roots.
+    // If no package makes hash links, the directory holds ours and not the distribution's roots.
     let managed = facts.row.updater.is_managed(view)?;
     let directory = if managed { find(OutputKind::HashDirectory) } else { None };
-    // Java finds the system's by itself.
+    // Java finds the system's by default.
     let keystore = if view.sysroot().is_private() { find(OutputKind::Keystore) } else { None };
     Ok(find(OutputKind::Bundle).map(|bundle| RootLocations { bundle, directory, anchor: None, keystore }))
 }
 
-/// The anchor's file, if it is the PEM file of this one certificate: one that somebody mounted may be anything.
+/// The anchor's file, if it is the PEM file of this one certificate: a mounted one may be anything.
 pub(super) fn anchor_file(view: &View, anchor: &StoredAnchor) -> Result<Option<String>> {
     let Some(path) = &anchor.file else { return Ok(None) };
     let usable = match anchor.status {
@@ -75,10 +75,10 @@ pub(super) fn anchor_file(view: &View, anchor: &StoredAnchor) -> Result<Option<S
     Ok(usable.then(|| path.clone()))
 }
 
-/// Adds the file for login shells to what is desired, as long as there is an anchor. Answers whether it is ours.
+/// Adds the file for login shells to the desired nodes, as long as there is an anchor. Returns whether it is ours.
 ///
 /// # Errors
-/// Somebody else's file, or something that is no file, stands in its place.
+/// Another program's file, or something other than a file, is in its place.
 pub(super) fn want_profile(
     view: &View,
     facts: &Facts,

@@ -1,6 +1,6 @@
-//! What of a plan cannot be written, found before anything changes: it is left as it is, and so is whatever depends on it
-//! (a link to a file that is not made, the other links of the same hashed directory). Only looks; the pipeline is in the
-//! parent, the reasons come from [`crate::rootfs::Obstacle`].
+//! What a plan cannot write, found before anything changes: it is skipped, and so is whatever depends on it (a link to
+//! a file that is not made, the other links of the same hashed directory). Only reads; the pipeline is in the parent,
+//! the reasons come from [`crate::rootfs::Obstacle`].
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,13 +22,13 @@ use crate::trust::view::View;
 /// An output, store or directory that is skipped, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Skipped {
-    /// The output, the store, or the directory of anything else.
+    /// The output, the store, or, for anything else, its directory.
     pub(crate) path: String,
     /// Why it cannot be written.
     pub(crate) why: Obstacle,
 }
 
-/// What the kernel refused to write in this very run, although nothing foretold it.
+/// What the kernel refused to write in this run, although it could not be foreseen.
 #[derive(Debug, Default)]
 pub(super) struct Refused {
     paths: BTreeMap<String, String>,
@@ -57,10 +57,10 @@ impl Refused {
     }
 }
 
-/// Says of each path whether the caller can write it.
+/// Tells for each path whether the caller can write it.
 pub(super) struct Guard<'v> {
     view: &'v View<'v>,
-    /// Everything that cannot be written is skipped; otherwise mount points alone are.
+    /// Everything that cannot be written is skipped; otherwise only mount points are.
     skips_all: bool,
     /// Why nothing of this tree can be changed: what could not be recorded could not be undone either.
     cannot_record: Option<Obstacle>,
@@ -87,7 +87,7 @@ impl<'v> Guard<'v> {
         Ok(Guard { view, skips_all, cannot_record, refused, directories, of_other_users })
     }
 
-    /// Why the caller cannot put something else at `path`.
+    /// Why the caller cannot replace the node at `path`.
     pub(super) fn obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
         let location = self.view.location(path)?;
         if self.is_of_other_user(split(&location).0)?
@@ -162,38 +162,38 @@ impl<'v> Guard<'v> {
     }
 }
 
-/// What a run leaves as it is.
+/// What a run skips.
 #[derive(Debug, Default)]
 pub(super) struct Left {
     /// Every path.
     pub(super) paths: BTreeSet<String>,
     /// The same, each with the reason.
     whys: BTreeMap<String, Obstacle>,
-    /// Where they really are.
+    /// Their real paths.
     locations: BTreeSet<String>,
-    /// Hashed directories of which nothing is changed.
+    /// Hashed directories in which nothing is changed.
     hashed: BTreeSet<String>,
     /// What is skipped although it lacks a root, each once.
     pub(super) skipped: Vec<Skipped>,
 }
 
-/// What the plan is made of.
+/// The input of the plan.
 pub(super) struct PlanInput<'p> {
     pub(super) view: &'p View<'p>,
     pub(super) facts: &'p Facts,
     pub(super) wanted: &'p UpdaterInput,
-    /// Roots that earlier runs installed and that are not wanted any more.
+    /// Roots that earlier runs installed and that are no longer wanted.
     pub(super) unwanted: Vec<&'p StoredAnchor>,
     pub(super) stores: &'p Stores,
     pub(super) selection: Option<&'p Selection>,
 }
 
 impl PlanInput<'_> {
-    /// The changes that `desires` need and that can be written. What cannot is desired as it is from now on, and noted
-    /// in `left`.
+    /// The changes that `desires` need and that can be written. What cannot be written is desired as it is from now on,
+    /// and noted in `left`.
     ///
     /// # Errors
-    /// A root that is to be removed is where nothing can be removed; a store that was named cannot be written.
+    /// A root to remove is where nothing can be removed; a store that was named cannot be written.
     pub(super) fn writable_changes(
         &self,
         guard: &Guard,
@@ -251,7 +251,7 @@ impl PlanInput<'_> {
         guard.tool_obstacle(self.facts)
     }
 
-    /// Why a change has to be left that could be written by itself: it is a link to what is left.
+    /// Why a change must be skipped that could be written by itself: it is a link to what is skipped.
     fn dependency(&self, change: &PlannedChange, left: &Left) -> Result<Option<Obstacle>> {
         if left.locations.is_empty() {
             return Ok(None);
@@ -273,8 +273,8 @@ impl PlanInput<'_> {
         Ok(None)
     }
 
-    /// Adds to `more` the changes that make no sense without those in it: the rest of a hashed directory, whose links
-    /// are numbered, and the other file of an NSS database.
+    /// Adds to `more` the changes that are useless without those in it: the rest of a hashed directory, whose links are
+    /// numbered, and the other file of an NSS database.
     fn with_the_rest<'c>(&self, changes: &'c [PlannedChange], more: &mut BTreeMap<&'c str, Obstacle>) {
         for output in self.facts.outputs.iter().filter(|output| output.kind == OutputKind::HashDirectory) {
             let in_it = |path: &str| self.output_of(path).is_some_and(|found| found == output);
@@ -303,7 +303,7 @@ impl PlanInput<'_> {
         })
     }
 
-    /// Notes that a change is left out, and what is skipped with it.
+    /// Notes that a change is skipped, and what is skipped with it.
     fn note(&self, guard: &Guard, change: &PlannedChange, why: Obstacle, left: &mut Left) -> Result<()> {
         let path = &change.path;
         left.paths.insert(path.clone());
@@ -348,7 +348,7 @@ impl PlanInput<'_> {
         Ok(())
     }
 
-    /// Whether an output offers every root already that it should: then it is as good as written.
+    /// Whether an output already offers every root that it should: then it is as good as written.
     fn holds_all(&self, output: &Output) -> bool {
         self.facts.offers.get(&output.path).is_some_and(|offer| {
             offer.damage.is_none()
@@ -359,7 +359,7 @@ impl PlanInput<'_> {
         })
     }
 
-    /// A root that is to go must not stay without a word.
+    /// A root that should be removed must not stay silently.
     fn refuse_to_keep_unwanted(&self, output: &Output, why: &Obstacle) -> Result<()> {
         let offered = |fingerprint: &Fingerprint| {
             self.facts.offers.get(&output.path).is_some_and(|offer| offer.roots.contains_key(fingerprint))
@@ -381,12 +381,12 @@ impl PlanInput<'_> {
     }
 }
 
-/// Whether the change at `path` makes a directory that other changes need: it goes with them.
+/// Whether the change at `path` makes a directory that other changes need: it is skipped with them.
 fn is_on_the_way(changes: &[PlannedChange], path: &str) -> bool {
     changes.iter().any(|change| change.path == path && matches!(change.to, Node::Directory { .. }))
 }
 
-/// What to say of each path that is skipped.
+/// The warning for each path that is skipped.
 pub(super) fn warnings(skipped: &[Skipped]) -> impl Iterator<Item = String> {
     skipped.iter().map(|skipped| format!("skipped `{}`: {}", text::escape(&skipped.path), skipped.why))
 }

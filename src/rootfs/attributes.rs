@@ -5,19 +5,19 @@ use std::os::fd::OwnedFd;
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-/// Attributes that say something of the former content or give rights to a program: never copied.
+/// Attributes that describe the former content or give rights to a program: never copied.
 const OF_CONTENT: [&str; 3] = ["security.capability", "security.ima", "security.evm"];
-/// More than any file has; a list that is longer counts as unreadable.
+/// More than any file has; a longer list counts as unreadable.
 const LIMIT: usize = 64 * 1024;
 
-/// Copies the extended attributes of `from` to `to`, POSIX access control lists among them. Answers with the names of
-/// those that could not be copied.
+/// Copies the extended attributes of `from` to `to`, POSIX access control lists among them. Returns the names of those
+/// that could not be copied.
 pub(super) fn copy(from: &OwnedFd, to: &OwnedFd) -> Vec<String> {
     let Ok(names) = list(from) else { return Vec::new() };
     let mut lost = Vec::new();
     for name in names.into_iter().filter(|name| !OF_CONTENT.contains(&name.as_str())) {
         let copied = value(from, &name).and_then(|value| {
-            // A security module may have labelled the new file alike already, and refuse that anybody else does.
+            // A security module may have labelled the new file the same already, and refuse that any program does so.
             if self::value(to, &name).is_ok_and(|there| there == value) {
                 return Ok(());
             }

@@ -1,13 +1,13 @@
 //! What one run may read and compute, whatever an image holds (threat T36). Limits of single files do not bound a run: an
 //! image of one megabyte can hold hundreds of sparse files of 32 MiB each.
 //!
-//! A file costs its size, not its allocated blocks, and pays before memory is allocated for it; so a sparse file costs what
-//! it would take. Each path pays once, its largest size: plans are made again where something changed, and a run that reads
-//! a bundle three times is as legitimate as one that reads it once. Another name of the same file (a hard link) pays again,
-//! since its content is held again.
+//! A file costs its size, not its allocated blocks, and is charged before memory is allocated for it; so a sparse file
+//! costs what it would take. Each path is charged once, with its largest size: plans are made again if something
+//! changed, and a run that reads a bundle three times is as legitimate as one that reads it once. Another name of the
+//! same file (a hard link) is charged again, since its content is held again.
 //!
-//! The counters belong to the thread, which is the one thread of a command. A service that runs for long calls [`begin`]
-//! before each round.
+//! The counters belong to the thread, of which a command has one. A long-running service calls [`begin`] before each
+//! round.
 
 use std::cell::RefCell;
 use std::cmp::Reverse;
@@ -28,18 +28,18 @@ const LEAST: u64 = 1024;
 /// Certificates that are parsed in one run, each once. The trust stores of a large distribution hold about 500.
 pub(crate) const CERTIFICATES: u64 = 20_000;
 
-/// Iterations of key derivation in stores that nobody named, in one run. A keystore of keytool takes 20,000 to open, and is
-/// opened a few times.
+/// Iterations of key derivation in stores that were not named, in one run. A keystore of keytool takes 20,000 to open,
+/// and is opened a few times.
 pub(crate) const ITERATIONS: u64 = 10_000_000;
 
 /// How long one run waits for programs that are writing in databases.
 pub(crate) const WAITING: Duration = Duration::from_secs(3);
 
-/// What a file is read for; each has a budget of its own, so that one cannot use up that of another.
+/// The purpose of reading a file; each has a budget of its own, so that one cannot use up that of another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Category {
-    /// Trust stores of the distribution, their inputs, and certificates that the user names. They stay in memory, and plans
-    /// hold copies of them.
+    /// Trust stores of the distribution, their inputs, and certificates that the user names. They stay in memory, and
+    /// plans hold copies of them.
     Trust,
     /// Trust stores of one file that a search found.
     Stores,
@@ -75,7 +75,7 @@ impl Category {
     }
 }
 
-/// What was spent of one budget, and by which paths.
+/// How much of one budget was used, and by which paths.
 #[derive(Debug, Default)]
 struct BudgetAccount {
     by_place: HashMap<String, u64>,
@@ -83,7 +83,7 @@ struct BudgetAccount {
 }
 
 impl BudgetAccount {
-    /// Notes that `place` needs `cost` in all; `false`, with nothing noted, where that is beyond `limit`.
+    /// Notes that `place` needs `cost` in total; `false`, with nothing noted, if that is beyond `limit`.
     fn pay(&mut self, place: &str, cost: u64, limit: u64) -> bool {
         let before = self.by_place.get(place).copied().unwrap_or(0);
         let spent = self.spent.saturating_add(cost.saturating_sub(before));
@@ -100,7 +100,7 @@ impl BudgetAccount {
     /// The place with the largest cost, `place` with `cost` included.
     fn largest<'a>(&'a self, place: &'a str, cost: u64) -> (&'a str, u64) {
         let others = self.by_place.iter().map(|(place, cost)| (place.as_str(), *cost));
-        // Of several that cost the same the first by name, so that the message is the same in every run.
+        // Of several with the same cost the first by name, so that the message is the same in every run.
         others
             .chain([(place, cost)])
             .max_by_key(|(place, cost)| (*cost, Reverse(*place)))
@@ -122,13 +122,13 @@ thread_local! {
     static RUN: RefCell<CurrentBudgets> = RefCell::default();
 }
 
-/// Begins another run: nothing is spent yet.
+/// Begins another run: no budget is used yet.
 pub(crate) fn begin() {
     RUN.with_borrow_mut(|run| *run = CurrentBudgets::default());
 }
 
-/// Pays for a file of `size` bytes at `place` (the path as it is shown), before it is read. A path that paid already pays
-/// what it has grown since, out of the budget that it was first read for.
+/// Charges for a file of `size` bytes at `place` (the path as it is shown), before it is read. A path that was charged
+/// already is charged for its growth since, from the budget that it was first read for.
 ///
 /// # Errors
 /// All files of this category together would be larger than its limit; the error names the largest.
@@ -154,7 +154,7 @@ pub(crate) fn pay(category: Category, place: &str, size: u64) -> Result<()> {
     })
 }
 
-/// Reads `file`, which has `size` bytes and is shown as `place`, to its end; pays for it before.
+/// Reads `file`, which has `size` bytes and is shown as `place`, to its end; charges for it before.
 ///
 /// # Errors
 /// It has more than `limit` bytes, cannot be read, or the budget of this run is used up.
@@ -168,8 +168,8 @@ pub(super) fn read(file: &OwnedFd, size: u64, limit: u64, place: &str) -> Result
     Ok(bytes)
 }
 
-/// Counts certificates of the file at `place` that are parsed for the first time in this run; `count` are all of that file
-/// so far.
+/// Counts certificates of the file at `place` that are parsed for the first time in this run; `count` is the number in
+/// that file so far.
 ///
 /// # Errors
 /// The run has parsed [`CERTIFICATES`] already; the error names the file with the most.
@@ -190,7 +190,7 @@ pub(crate) fn certificates(place: &str, count: u64) -> Result<()> {
     })
 }
 
-/// How many more certificates of the file at `place` may be parsed in this run, those of it that were parsed included.
+/// How many more certificates of the file at `place` may be parsed in this run, including those parsed already.
 pub(crate) fn certificates_left(place: &str) -> u64 {
     RUN.with_borrow(|run| {
         let account = &run.certificates;
@@ -198,7 +198,7 @@ pub(crate) fn certificates_left(place: &str) -> u64 {
     })
 }
 
-/// Sets aside `count` iterations of key derivation for the store at `place`, which nobody named: all that this run will
+/// Reserves `count` iterations of key derivation for the store at `place`, which was not named: all that this run will
 /// compute for it.
 ///
 /// # Errors
@@ -226,8 +226,8 @@ pub(crate) fn waited(time: Duration) {
     RUN.with_borrow_mut(|run| run.waited += time);
 }
 
-/// Fails where a trust store or an input of the system was refused in this run, also if the caller took it for a damaged file:
-/// nothing may be planned from what is only a part.
+/// Fails if a trust store or an input of the system was refused in this run, even if the caller took it for a damaged
+/// file: nothing may be planned from only a part.
 ///
 /// # Errors
 /// The first such refusal.

@@ -1,21 +1,21 @@
-//! Where the crash tests kill us, so that every instant of a change can be looked at, and others stop us, to change something
-//! right then. Does nothing outside debug builds.
+//! Points at which the crash tests kill us, so that every instant of a change can be inspected, and others stop us, to
+//! change something at that instant. Does nothing outside debug builds.
 
 use rustix::process::Signal;
 
 use crate::env;
 
-/// The moments that a run passes between two changes: each has a number, and a name of what comes next.
+/// The checkpoints that a run passes between two changes: each has a number, and a name of what comes next.
 #[derive(Debug, Default)]
 pub(crate) struct Checkpoints(usize);
 
 impl Checkpoints {
-    /// For what is no step of a change: nothing is counted, and nobody is killed.
+    /// For what is not a step of a change: nothing is counted, and no process is killed.
     pub(crate) fn off() -> Self {
         Checkpoints(usize::MAX)
     }
 
-    /// Passes the next moment, before `step` of `path`: right here the process ends if the test named its number, or
+    /// Passes the next checkpoint, before `step` of `path`: the process ends here if the test named its number, or
     /// `STEP PATH`.
     pub(crate) fn pass(&mut self, step: &str, path: &str) {
         if self.0 == usize::MAX {

@@ -1,4 +1,4 @@
-//! Work in a directory of another user is done with that user's rights (threats T13 and T35): in a thread of its own that
+//! Work in a directory of another user is done with that user's rights (threats T13 and T35): in a separate thread that
 //! ends afterwards, since Linux keeps credentials per thread, and the others keep theirs.
 
 use std::thread;

@@ -1,5 +1,5 @@
-//! One open directory: every call names its descriptor and a last component (threat T10). Reading is for everybody; what
-//! changes something is for [`super::file_set`] and [`super::own_directory`] alone.
+//! One open directory: every call names its descriptor and a last component (threat T10). Any module may read; only
+//! [`super::file_set`] and [`super::own_directory`] may change anything.
 
 use std::os::fd::OwnedFd;
 
@@ -10,7 +10,7 @@ use super::credentials::as_user;
 use super::{FileKind, Meta, Sysroot, attributes, budget, list_of, meta_of, read_link_at, walk};
 use crate::error::{Error, Result};
 
-/// File systems that are no place for files: writing there does something else (magic numbers of `statfs(2)`).
+/// File systems on which no files may be written: writing there has other effects (magic numbers of `statfs(2)`).
 const FORBIDDEN: [(u64, &str); 5] = [
     (0x9fa0, "procfs"),
     (0x6265_6572, "sysfs"),
@@ -23,13 +23,13 @@ const FORBIDDEN: [(u64, &str); 5] = [
 #[derive(Debug)]
 pub(crate) struct Directory {
     pub(super) fd: OwnedFd,
-    /// The directory's path with the sysroot in front, for messages.
+    /// The directory's path with the sysroot as prefix, for messages.
     shown: String,
-    /// User and group with whose rights changes are made here; `None` for the current user.
+    /// User and group whose rights are used for changes here; `None` for the current user.
     user: Option<(u32, u32)>,
 }
 
-/// What a new file gets beside its content.
+/// The attributes of a new file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Attributes {
     /// Permission bits, octal.
@@ -44,13 +44,13 @@ impl Sysroot {
     /// Opens the directory at `path` for changes in it; links on the way resolve inside the sysroot, once.
     ///
     /// # Errors
-    /// It is missing, no directory, or on a file system that is no place for files.
+    /// It is missing, not a directory, or on a file system on which no files may be written.
     pub(crate) fn directory(&self, path: &str) -> Result<Directory> {
         let canonical = self.canonical(path)?.ok_or_else(|| self.no_directory(path))?;
         self.open_directory(path, &canonical)
     }
 
-    /// The same, where no component of `path` may be a link: for what belongs to somebody who could put one there.
+    /// The same, but no component of `path` may be a link: for paths of a user who could put one there.
     ///
     /// # Errors
     /// As above; something on the way is a link.
@@ -86,7 +86,7 @@ impl Directory {
     /// Opens the directory `name` in this one, by this one's descriptor; a link is an error.
     ///
     /// # Errors
-    /// It is missing, no directory, or on a file system that is no place for files.
+    /// It is missing, not a directory, or on a file system on which no files may be written.
     pub(crate) fn child(&self, name: &str) -> Result<Directory> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())
@@ -99,12 +99,12 @@ impl Directory {
         Directory { user, ..self }
     }
 
-    /// With whose rights changes are made here, if not with the current user's.
+    /// The user whose rights are used for changes here, if not the current one.
     pub(super) fn user(&self) -> Option<(u32, u32)> {
         self.user
     }
 
-    /// What the directory itself is.
+    /// The metadata of the directory itself.
     pub(crate) fn meta(&self) -> Result<Option<Meta>> {
         meta_of(&self.fd, "", AtFlags::EMPTY_PATH).map_err(|error| error.at(&self.shown))
     }
@@ -119,13 +119,12 @@ impl Directory {
         read_link_at(&self.fd, name).map_err(|error| error.at(self.shown(name)))
     }
 
-    /// The content of the regular file `name`, and what `statx` says of it; a link is an error. `None` if there is
-    /// nothing.
+    /// The content of the regular file `name`, and its `statx` result; a link is an error. `None` if there is nothing.
     ///
     /// # Errors
-    /// It is no regular file, larger than `limit` bytes, or cannot be read.
+    /// It is not a regular file, larger than `limit` bytes, or cannot be read.
     pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
-        // A first look without opening: opening a device can have effects of its own.
+        // First without opening: opening a device can have effects of its own.
         match self.lstat(name)? {
             None => return Ok(None),
             Some(meta) if meta.kind != FileKind::File => {
@@ -158,8 +157,8 @@ impl Directory {
         list_of(&self.fd).map_err(|error| error.at(&self.shown))
     }
 
-    /// Writes the file `staged`, which must not exist, complete and on disk; the extended attributes of the file `like` are
-    /// copied. Answers with what the new file is, and the attributes that were lost. A failure leaves no file.
+    /// Writes the file `staged`, which must not exist, complete and on disk; the extended attributes of the file `like`
+    /// are copied. Returns the new file's metadata, and the attributes that were lost. A failure leaves no file.
     pub(super) fn stage_file(
         &self,
         staged: &str,
@@ -192,8 +191,8 @@ impl Directory {
         }
     }
 
-    /// Writes into the file `name` as it is there: for a file that is mounted by itself, which cannot be replaced
-    /// (threat T13). Readers may see half of it.
+    /// Writes into the existing file `name`: for an individually mounted file, which cannot be replaced (threat T13).
+    /// Readers may see half of it.
     ///
     /// # Errors
     /// It cannot be opened for writing, or not get its mode or, as root, its owner.
@@ -238,8 +237,8 @@ impl Directory {
         }
     }
 
-    /// Renames `staged` over `name`. `false`, with `staged` where it was, if `name` is a mount point; on an error, `staged`
-    /// is removed.
+    /// Renames `staged` over `name`. `false`, with `staged` unchanged, if `name` is a mount point; on an error,
+    /// `staged` is removed.
     pub(super) fn rename(&self, staged: &str, name: &str) -> Result<bool> {
         match as_user(self.user, || rustix::fs::renameat(&self.fd, staged, &self.fd, name)) {
             Ok(()) => Ok(true),
@@ -251,7 +250,7 @@ impl Directory {
         }
     }
 
-    /// Removes the file or link `name`; that it is gone already is no error.
+    /// Removes the file or link `name`; it is no error if it is already gone.
     pub(super) fn remove(&self, name: &str) -> Result<()> {
         match as_user(self.user, || rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -259,7 +258,7 @@ impl Directory {
         }
     }
 
-    /// Who it belongs to: user and group.
+    /// Its owner: user and group.
     pub(crate) fn owner(&self) -> Result<Option<(u32, u32)>> {
         Ok(self.meta()?.map(|meta| (meta.uid, meta.gid)))
     }
@@ -267,8 +266,8 @@ impl Directory {
     /// Makes the directory `name`, with exactly this mode.
     pub(super) fn make_directory(&self, name: &str, attributes: Attributes) -> Result<()> {
         let made = as_user(self.user, || {
-            // A run that is killed here leaves a directory that others can use as they will be able to: `/var` with 0700
-            // would lock them out. Nobody but its owner writes there before the owner is set.
+            // A run killed here leaves a directory that others can use as they will be able to: `/var` with 0700 would
+            // lock them out. Only its owner writes there before the owner is set.
             let at_first = Mode::from_raw_mode(attributes.mode & 0o755 | 0o700);
             rustix::fs::mkdirat(&self.fd, name, at_first)?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -276,7 +275,7 @@ impl Directory {
             if let Some((uid, gid)) = attributes.owner.filter(|_| crate::privilege::is_root()) {
                 rustix::fs::fchown(&made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
             }
-            // Against the umask, and for those who gave us `--sysroot` as root.
+            // Overrides the umask, also for users who gave us `--sysroot` as root.
             rustix::fs::fchmod(&made, Mode::from_raw_mode(attributes.mode))
         });
         made.map_err(|error| self.failed("could not create the directory", name, error))
@@ -288,7 +287,7 @@ impl Directory {
             .map_err(|error| self.failed("could not change the mode", "", error))
     }
 
-    /// Removes the directory `name` if it is empty; says whether it is gone.
+    /// Removes the directory `name` if it is empty; returns whether it is gone.
     pub(super) fn remove_empty_directory(&self, name: &str) -> Result<bool> {
         match as_user(self.user, || rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)) {
             Ok(()) | Err(Errno::NOENT) => Ok(true),
@@ -303,22 +302,22 @@ impl Directory {
             .map_err(|error| self.failed("could not stamp", "", error))
     }
 
-    /// Sets the times of an entry; of a link itself, not of what it leads to.
+    /// Sets the times of an entry; of a link itself, not of its target.
     pub(super) fn stamp_entry(&self, name: &str, modified: (i64, u32)) -> Result<()> {
         let stamp = || rustix::fs::utimensat(&self.fd, name, &times(modified), AtFlags::SYMLINK_NOFOLLOW);
         as_user(self.user, stamp).map_err(|error| self.failed("could not stamp", name, error))
     }
 
-    /// Opens the regular file `name` for reading; the caller checks what it is.
+    /// Opens the regular file `name` for reading; the caller checks its kind.
     pub(super) fn open_to_read(&self, name: &str) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&self.fd, name, flags, Mode::empty())
     }
 
-    /// Brings the directory's entries to disk.
+    /// Writes the directory's entries to disk.
     pub(crate) fn sync(&self) -> Result<()> {
         match rustix::fs::fsync(&self.fd) {
-            // Some file systems do not know how.
+            // Some file systems do not support it.
             Ok(()) | Err(Errno::INVAL) => Ok(()),
             Err(error) => Err(self.failed("could not write to disk", "", error)),
         }
@@ -342,7 +341,7 @@ impl Directory {
     }
 
     pub(super) fn failed(&self, what: &str, name: &str, error: Errno) -> Error {
-        // Right for every command: some write to this system alone, some keep what a server gave them.
+        // Correct for every command: some write only to this system, some store what a server gave them.
         let hint = match error {
             Errno::ROFS => {
                 "the file system is mounted read-only: mount it read-write, or put a volume or tmpfs at the directory that is written"
@@ -363,7 +362,7 @@ fn not_a_file() -> Error {
 }
 
 /// Writes the content, then owner, other attributes, mode (after the access control list, whose mask it is) and times.
-/// Answers with what `copy_attributes` does.
+/// Returns what `copy_attributes` does.
 fn fill(
     file: &OwnedFd,
     mut content: &[u8],
@@ -393,8 +392,8 @@ fn times((seconds, nanoseconds): (i64, u32)) -> Timestamps {
     Timestamps { last_access: time, last_modification: time }
 }
 
-/// Gives a file its owner. Others than root cannot give one away: where they may replace one, it is theirs from then on;
-/// to a group that they are in, they can.
+/// Gives a file its owner. Only root can give one away: users who may replace one own it from then on; to a group that
+/// they are in, they can give it.
 fn give(file: &OwnedFd, owner: Option<(u32, u32)>) -> Result<(), Errno> {
     let Some((uid, gid)) = owner else { return Ok(()) };
     let stat = rustix::fs::fstat(file)?;

@@ -16,7 +16,7 @@ use crate::text;
 /// The content of the regular file at `path`, links followed, at most `limit` bytes.
 ///
 /// # Errors
-/// Missing, no regular file, too large, no permission.
+/// Missing, not a regular file, too large, no permission.
 pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let meta = stat(path)?.ok_or_else(|| Error::usage("no such file").at(path.display()))?;
     refuse_other_than_file(path, &meta)?;
@@ -38,7 +38,7 @@ pub(crate) fn stat(path: &Path) -> Result<Option<Meta>> {
 }
 
 /// Opens `path`; `None` if there is nothing. Links of other users lead only to what those users own (threat T35); the
-/// kernel's own (`/dev/stdin`, `/proc/self/fd/3`) lead where the kernel says.
+/// kernel's own (`/dev/stdin`, `/proc/self/fd/3`) lead where the kernel decides.
 pub(super) fn open(path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
     let opened = if path == Path::new("/") || path.starts_with("/dev") || path.starts_with("/proc") {
         rustix::fs::openat(CWD, path, flags, Mode::empty())
@@ -48,7 +48,7 @@ pub(super) fn open(path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
         rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
     };
     let opened = match opened {
-        // There is a link, or no openat2: our own walk asks who owns it.
+        // There is a link, or no openat2: our own walk checks its owner.
         Err(Errno::LOOP | Errno::NOSYS | Errno::PERM | Errno::AGAIN) => {
             let absolute = std::path::absolute(path).ok();
             let Some(absolute) = absolute.as_ref().and_then(|path| path.to_str()) else {
@@ -65,7 +65,7 @@ pub(super) fn open(path: &Path, flags: OFlags) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// The names in the directory at `path`, sorted by bytes; names that are not UTF-8 are left out.
+/// The names in the directory at `path`, sorted by bytes; names that are not UTF-8 are omitted.
 pub(crate) fn list_dir(path: &Path) -> Result<Vec<String>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let directory = open(path, flags)?.ok_or_else(|| Error::usage("no such directory").at(path.display()))?;
@@ -86,11 +86,11 @@ pub(crate) fn read_stdin(limit: u64) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// What is behind a descriptor that the caller left us, up to its end, at most `limit` bytes: a pipe (`<(…)` of a shell) or a file
-/// that was opened for us. Waits for its writer, as for standard input.
+/// The content of a descriptor that the caller left us, up to its end, at most `limit` bytes: a pipe (`<(…)` of a
+/// shell) or a file that was opened for us. Waits for its writer, as for standard input.
 pub(crate) fn read_descriptor(number: u32, limit: u64) -> Result<Vec<u8>> {
-    // Safe code cannot use a bare number; the kernel opens the same thing again. A pipe without a writer must not
-    // stop that.
+    // Safe code cannot use a bare number; the kernel opens the same file again. A pipe without a writer must not block
+    // that.
     let path = format!("/proc/self/fd/{number}");
     let failed = |error: Errno| {
         Error::usage("could not read the descriptor")
@@ -115,13 +115,13 @@ pub(crate) fn read_descriptor(number: u32, limit: u64) -> Result<Vec<u8>> {
     read_bounded(&file, 0, limit).map_err(|error| error.at(format!("fd:{number}")))
 }
 
-/// Whether the caller left us this descriptor. Those that we open ourselves close on `exec`; what came through it cannot.
+/// Whether the caller left us this descriptor. Those that we open ourselves close on `exec`; an inherited one cannot.
 fn is_handed_over(number: u32) -> Result<bool, Errno> {
     let path = format!("/proc/self/fdinfo/{number}");
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(CWD, path.as_str(), flags, Mode::empty()) {
         Ok(file) => file,
-        // Not without `/proc`, where nothing is known.
+        // Not without `/proc`: nothing is known then.
         Err(Errno::NOENT) if matches!(stat(Path::new("/proc/self/fdinfo")), Ok(Some(_))) => return Ok(false),
         Err(error) => return Err(error),
     };
@@ -134,7 +134,7 @@ fn is_handed_over(number: u32) -> Result<bool, Errno> {
     Ok(!closes)
 }
 
-/// `path` as seen from `/`, by the current directory; nothing is looked up, and no link followed.
+/// `path` as seen from `/`, by the current directory; nothing is resolved, and no link followed.
 ///
 /// # Errors
 /// It is empty, or there is no current directory.
@@ -159,9 +159,9 @@ fn shown(path: &Path) -> String {
     text::escape(&path.to_string_lossy())
 }
 
-/// Says who but root and us could change the file at `path`, an absolute path, or put another in its place: its owner and
-/// mode, and those of every directory on the way, of the links that lead there too, each with its own directory
-/// (threats T12, T21 and T23). `None` if nobody could.
+/// Names who but root and us could change the file at `path`, an absolute path, or replace it: its owner and mode, and
+/// those of every directory on the way, including the links that lead there, each with its own directory (threats T12,
+/// T21 and T23). `None` if no user could.
 pub(crate) fn replaceable_by_others(path: &str) -> Result<Option<String>> {
     if let Some(why) = writable_by_others(Path::new(path))? {
         return Ok(Some(why));
@@ -179,7 +179,7 @@ pub(crate) fn replaceable_by_others(path: &str) -> Result<Option<String>> {
     Ok(Some("its links loop".to_owned()))
 }
 
-/// Says who but root and us could change `path` (threat T6): its owner or its mode. `None` if nobody.
+/// Names who but root and us could change `path` (threat T6): by its owner or its mode. `None` if no user could.
 pub(crate) fn writable_by_others(path: &Path) -> Result<Option<String>> {
     let Some(meta) = stat(path)? else { return Ok(None) };
     let uid = crate::privilege::uid();
@@ -192,7 +192,7 @@ pub(crate) fn writable_by_others(path: &Path) -> Result<Option<String>> {
     Ok(None)
 }
 
-/// Reads `file` to its end; `size` is what `statx` said, for the error before any memory is used.
+/// Reads `file` to its end; `size` is the value of `statx`, for the error before any memory is used.
 pub(super) fn read_bounded(file: &OwnedFd, size: u64, limit: u64) -> Result<Vec<u8>> {
     if size > limit {
         return Err(too_large(limit));
@@ -205,7 +205,7 @@ pub(super) fn read_bounded(file: &OwnedFd, size: u64, limit: u64) -> Result<Vec<
         }
         match rustix::io::read(file, rustix::buffer::spare_capacity(&mut bytes)) {
             Ok(0) => return Ok(bytes),
-            // All that was promised: asking for the end as well would double the calls for small files.
+            // All that `statx` reported: asking for the end as well would double the calls for small files.
             Ok(_) if bytes.len() as u64 == size => return Ok(bytes),
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Error::failed("could not read").because(error)),

@@ -1,5 +1,5 @@
-//! The lock on a file of ours: `flock`, exclusive, without waiting. Where a file system or a sandbox has none, that is an
-//! error at once, and not a lock that somebody else holds.
+//! The lock on a file of ours: `flock`, exclusive, without waiting. If a file system or a sandbox does not support it,
+//! that is an error at once, and not a lock that another process holds.
 
 use std::os::fd::OwnedFd;
 
@@ -43,14 +43,14 @@ const FILE_SYSTEMS: [(u64, &str); 27] = [
 ];
 
 impl Directory {
-    /// Opens (and creates, mode 0600) a file of ours and takes the exclusive lock on it, without waiting.
-    /// `None` if another process holds it, or has removed this directory.
+    /// Opens (and creates, mode 0600) a file of ours and takes the exclusive lock on it, without waiting. `None` if
+    /// another process holds it, or has removed this directory.
     ///
     /// # Errors
-    /// The file cannot be opened; or nothing can be locked here ([`error::ErrorKind::Unsupported`]), which waiting does not change:
-    /// then the file that was created is gone again.
+    /// The file cannot be opened; or locking does not work here ([`error::ErrorKind::Unsupported`]), however long we
+    /// wait: then the file that was created is removed again.
     pub(super) fn try_lock(&self, name: &str) -> Result<Option<OwnedFd>> {
-        // Nothing but a file is ever opened: opening a device or a terminal has effects of its own.
+        // Only a regular file is ever opened: opening a device or a terminal has effects of its own.
         if let Some(meta) = self.lstat(name)?
             && meta.kind != FileKind::File
         {
@@ -65,7 +65,7 @@ impl Directory {
             opened => (opened, true),
         };
         if matches!(file, Err(Errno::NOENT)) {
-            // Whoever held the lock took the directory away with it.
+            // The former holder of the lock removed the directory with it.
             return Ok(None);
         }
         let file = file.map_err(|error| self.failed("could not open the lock", name, error))?;
@@ -79,7 +79,7 @@ impl Directory {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => {
-                // One that was there may be held by somebody whom the sandbox lets lock.
+                // An existing one may be held by a process that the sandbox allows to lock.
                 if is_new {
                     let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
                 }
@@ -95,7 +95,7 @@ impl Directory {
     /// Whether a process holds the lock on `name`; nothing is created.
     ///
     /// # Errors
-    /// It is no regular file, or cannot be opened.
+    /// It is not a regular file, or cannot be opened.
     pub(super) fn is_locked(&self, name: &str) -> Result<bool> {
         match self.lstat(name)? {
             None => return Ok(false),
@@ -127,7 +127,7 @@ impl Directory {
     }
 }
 
-/// What a file system is called, by the magic number of `statfs`.
+/// The name of a file system, by the magic number of `statfs`.
 fn file_system(magic: u64) -> String {
     // The kernel's type is signed on some processors.
     let magic = magic & 0xffff_ffff;

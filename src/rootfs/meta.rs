@@ -1,10 +1,10 @@
-//! What is at one path: by `statx`, or by `fstatat` where the kernel or a sandbox refuses it (Linux before 4.11, the
-//! seccomp profiles of old container engines, some emulators), as [`super::walk`] stands in for `openat2`.
+//! The metadata of one path: by `statx`, or by `fstatat` if the kernel or a sandbox refuses it (Linux before 4.11, the
+//! seccomp profiles of old container engines, some emulators), as [`super::walk`] replaces `openat2`.
 //!
-//! Nothing that rules rely on is weaker without `statx`: links are not followed by either call, owner, mode, size, times
-//! and identity are the same. Only `statx` says whether something is mounted exactly here (and only since Linux 5.8);
-//! without that, `/proc/self/mountinfo` says it. Without `/proc` as well, another device than the directory's tells
-//! of most mounts, and a rename over the others fails with EBUSY and changes nothing.
+//! No rule is weaker without `statx`: neither call follows links; owner, mode, size, times and identity are the same.
+//! Only `statx` reports whether something is mounted exactly here (and only since Linux 5.8); without that,
+//! `/proc/self/mountinfo` does. Without `/proc` as well, a device other than the directory's reveals most mounts, and a
+//! rename over the others fails with EBUSY and changes nothing.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// `mountinfo` has a line for each mount; a node of a cluster has thousands.
 const MOUNTS_LIMIT: u64 = 16 * 1024 * 1024;
 
-/// What a path is.
+/// The kind of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FileKind {
     /// A directory.
@@ -30,10 +30,10 @@ pub(crate) enum FileKind {
     Special,
 }
 
-/// What the kernel says of one path.
+/// The kernel's metadata of one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Meta {
-    /// What it is.
+    /// Its kind.
     pub(crate) kind: FileKind,
     /// Permission bits, the upper three included (octal `0o7777` mask).
     pub(crate) mode: u32,
@@ -47,7 +47,7 @@ pub(crate) struct Meta {
     pub(crate) links: u32,
     /// Last change of the content: seconds since 1970 and nanoseconds.
     pub(crate) modified: (i64, u32),
-    /// Last change of anything, mode and owner included, as the kernel counts it: nobody can set it.
+    /// Last change of anything, mode and owner included, as the kernel counts it: no program can set it.
     pub(crate) changed: (i64, u32),
     /// Device and inode: two paths with the same pair are one file.
     pub(crate) identity: (u64, u64),
@@ -62,7 +62,7 @@ pub(super) fn meta_of(directory: &OwnedFd, name: &str, flags: AtFlags) -> Result
     let stat = match rustix::fs::statx(directory, name, flags, StatxFlags::BASIC_STATS) {
         Ok(stat) => stat,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-        // EPERM is a sandbox's refusal: of a file that may not be searched for, statx says EACCES.
+        // EPERM is a sandbox's refusal: for a file in a directory without search permission, statx returns EACCES.
         Err(Errno::NOSYS | Errno::PERM) => return without_statx(directory, name, flags),
         Err(error) => return Err(Error::failed("could not look at").because(error)),
     };
@@ -112,7 +112,7 @@ fn without_statx(directory: &OwnedFd, name: &str, flags: AtFlags) -> Result<Opti
             stat.st_ino as u64,
         ),
         mount_point: is_mounted_file(directory, name, kind, Some(&stat)),
-        // Not told without statx: a change that fails says so.
+        // Unknown without statx: a change that fails reports it.
         immutable: false,
     }))
 }
@@ -126,8 +126,8 @@ fn kind_of(mode: u32) -> FileKind {
     }
 }
 
-/// Whether the file `name` below `directory` (or the file `directory` itself, where there is no name) is mounted there by
-/// itself. Only of files does anything depend on it.
+/// Whether the file `name` below `directory` (or the file `directory` itself, without a name) is individually mounted
+/// there. Only for files does anything depend on it.
 fn is_mounted_file(directory: &OwnedFd, name: &str, kind: FileKind, stat: Option<&Stat>) -> bool {
     if kind != FileKind::File {
         return false;
@@ -141,7 +141,7 @@ fn is_mounted_file(directory: &OwnedFd, name: &str, kind: FileKind, stat: Option
     })
 }
 
-/// The path of an entry as the kernel knows it, in the root directory that we are in.
+/// The path of an entry as the kernel knows it, in our root directory.
 fn path_of(directory: &OwnedFd, name: &str) -> Option<Vec<u8>> {
     let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
     let mut path = rustix::fs::readlinkat(CWD, link.as_str(), Vec::new()).ok()?.into_bytes();
@@ -209,7 +209,7 @@ mod tests {
                 let flags = AtFlags::SYMLINK_NOFOLLOW;
                 let with = meta_of(&directory, &name, flags).unwrap().expect("there");
                 let without = without_statx(&directory, &name, flags).unwrap().expect("there");
-                // Of directories nobody asks whether they are mounted.
+                // For directories it does not matter whether they are mounted.
                 let asked = with.kind == FileKind::File;
                 let with = Meta { mount_point: asked && with.mount_point, ..with };
                 assert_eq!(with, without, "{place}/{name}");

@@ -1,9 +1,9 @@
 //! Every path goes through [`Sysroot`]: a root file system, `/` or a directory given with `--sysroot`.
 //!
-//! Links resolve inside it, as they would after a `chroot`: by the kernel (`openat2` with `RESOLVE_IN_ROOT`) where
-//! it lets us, else by our own walk with a hop limit. A hostile image cannot make us read or write outside
-//! (threats T9, T10). Paths are absolute, as seen inside (`/etc/ssl/certs`), and UTF-8: names that are not are
-//! invisible here. This file reads; [`directory`] changes; [`host`] reads what the user names on the command line.
+//! Links resolve inside it, as they would after a `chroot`: by the kernel (`openat2` with `RESOLVE_IN_ROOT`) if it lets
+//! us, else by our own walk with a hop limit. A hostile image cannot make us read or write outside (threats T9, T10).
+//! Paths are absolute, as seen inside (`/etc/ssl/certs`), and UTF-8: other names are invisible here. This file reads;
+//! [`directory`] changes; [`host`] reads what the user names on the command line.
 
 mod attributes;
 pub(crate) mod budget;
@@ -49,9 +49,9 @@ pub(crate) const MAX_HOPS: usize = 40;
 /// How many entries of one directory are read; a directory of anchors has a few hundred.
 const MAX_ENTRIES: usize = 100_000;
 
-/// Where state, journal and lock are, if nobody says otherwise.
+/// The default directory of state, journal and lock.
 pub(crate) const STATE_DIRECTORY: &str = "/var/lib/trustup";
-/// Where they are in a private store.
+/// Their directory in a private store.
 const PRIVATE_STATE_DIRECTORY: &str = "/state";
 
 /// A root file system.
@@ -66,7 +66,7 @@ pub struct Sysroot {
     owner: u32,
     state_directory: String,
     distribution: Option<String>,
-    /// Directories that were looked into, open: a tree of hundreds of certificates has a handful of them.
+    /// Open directories that were inspected: a tree of hundreds of certificates has a handful of them.
     opened: RefCell<BTreeMap<String, Rc<OwnedFd>>>,
 }
 
@@ -74,7 +74,7 @@ impl Sysroot {
     /// Opens the directory `path` as a root file system.
     ///
     /// # Errors
-    /// It is missing, or no directory.
+    /// It is missing, or not a directory.
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let cannot = || {
@@ -83,7 +83,7 @@ impl Sysroot {
             )
         };
         let root = host::open(path, flags).map_err(|error| match error.cause::<Errno>() {
-            // A link of another user: that error says more.
+            // A link of another user: that error is more precise.
             Some(&Errno::PERM) | None => error,
             Some(errno) => cannot().because(*errno),
         })?;
@@ -115,11 +115,11 @@ impl Sysroot {
         })
     }
 
-    /// Opens a private store: a small tree of its own with bundle, hashed directory, anchors and state. Whoever calls
-    /// has checked that nobody else can write there (threat T12).
+    /// Opens a private store: a small tree of its own with bundle, hashed directory, anchors and state. The caller has
+    /// checked that no other user can write there (threat T12).
     ///
     /// # Errors
-    /// It is missing, or no directory.
+    /// It is missing, or not a directory.
     pub(crate) fn open_private(path: &Path) -> Result<Self> {
         let sysroot = Sysroot::open(path)?.with_state_directory(PRIVATE_STATE_DIRECTORY);
         Ok(Sysroot { is_private: true, ..sysroot })
@@ -152,13 +152,13 @@ impl Sysroot {
         self.is_host
     }
 
-    /// Whether this is no root file system, but a private store.
+    /// Whether this is a private store rather than a root file system.
     pub(crate) fn is_private(&self) -> bool {
         self.is_private
     }
 
-    /// Whether nothing that this user owns can be used against us: root, the current user, and the owner of the root
-    /// directory (an image that an ordinary user unpacked), see threat T35.
+    /// Whether no file of this user can be used against us: root, the current user, and the owner of the root directory
+    /// (an image that an ordinary user unpacked), see threat T35.
     pub(crate) fn is_trusted(&self, uid: u32) -> bool {
         uid == 0 || uid == self.owner || uid == crate::privilege::uid()
     }
@@ -168,7 +168,7 @@ impl Sysroot {
         &self.path
     }
 
-    /// `path` as a person finds it: with the sysroot in front.
+    /// `path` as seen outside: with the sysroot as prefix.
     pub(crate) fn display(&self, path: &str) -> String {
         if self.is_host {
             path.to_owned()
@@ -204,25 +204,24 @@ impl Sysroot {
         }
     }
 
-    /// Where the link at `path` points, as it is written there. `None` if there is no link.
+    /// The target of the link at `path`, as written there. `None` if there is no link.
     pub(crate) fn read_link(&self, path: &str) -> Result<Option<String>> {
         let Some((parent, name)) = self.open_parent(path)? else { return Ok(None) };
         read_link_at(&parent, &name).map_err(|error| error.at(self.display(path)))
     }
 
-    /// The content of the regular file at `path`, links followed, and what `statx` says of it. `None` if there is
-    /// nothing.
+    /// The content of the regular file at `path`, links followed, and its `statx` result. `None` if there is nothing.
     ///
     /// # Errors
-    /// It is no regular file, larger than `limit` bytes, or cannot be read.
+    /// It is not a regular file, larger than `limit` bytes, or cannot be read.
     pub(crate) fn read(&self, path: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
         let Some(file) = self.open_file(path)? else { return Ok(None) };
         self.read_opened(&file, path, limit)
     }
 
-    /// Opens the regular file at `path`, links followed, for reading; the caller asks the descriptor once more what it is.
+    /// Opens the regular file at `path`, links followed, for reading; the caller checks the descriptor once more.
     fn open_file(&self, path: &str) -> Result<Option<OwnedFd>> {
-        // A first look without opening: opening a device can have effects of its own.
+        // First without opening: opening a device can have effects of its own.
         match self.stat(path)? {
             None => return Ok(None),
             Some(meta) if meta.kind != FileKind::File => return Err(self.not_a_file(path, meta.kind)),
@@ -250,14 +249,14 @@ impl Sysroot {
             FileKind::Link => "expected a file, found a link",
             FileKind::File | FileKind::Special => "expected a file, found a device, socket or FIFO",
         };
-        // Never a word of removing it: `/dev/null` may be what was named.
+        // Never suggest removing it: `/dev/null` may have been named.
         let place = self.display(path);
         Error::failed(what)
             .at(&place)
             .hint(format!("check what `{place}` is, and replace it with a regular file or name another path"))
     }
 
-    /// Forgets which directories it looked into, so that what is read next is what is there next.
+    /// Forgets the inspected directories, so that the next read sees the current ones.
     pub(crate) fn look_again(&self) {
         self.opened.borrow_mut().clear();
     }
@@ -283,7 +282,7 @@ impl Sysroot {
             return Err(self.not_a_file(path, meta.kind));
         }
         let place = self.display(path);
-        // State and journal have limits of their own; a run that could not read them could not be turned back.
+        // State and journal have limits of their own; a run that could not read them could not be undone.
         let read = if split(path).0 == self.state_directory {
             host::read_bounded(file, meta.size, limit)
         } else {
@@ -297,12 +296,12 @@ impl Sysroot {
         let flags = flags | OFlags::CLOEXEC;
         if self.kernel_resolves {
             let relative = relative(path);
-            // The kernel does not ask who owns a link (threat T35): where there is one, our own walk does.
+            // The kernel does not check who owns a link (threat T35): if there is one, our own walk does.
             let resolve = resolve_flags().union(ResolveFlags::NO_SYMLINKS);
             match rustix::fs::openat2(&self.root, relative, flags, Mode::empty(), resolve) {
                 Ok(file) => return Ok(Some(file)),
                 Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
-                // A race with a rename (EAGAIN) is settled by the walk below.
+                // The walk below resolves a race with a rename (EAGAIN).
                 Err(Errno::AGAIN | Errno::LOOP) => {}
                 Err(error) => return Err(self.open_error(path, error)),
             }

@@ -1,9 +1,9 @@
 //! Where an output option writes (`--out`, `--cert`, `--key`, `--chain`, `--ca-out`): a file, or standard output (threat T37).
 //!
-//! Standard output is meant where a path names it: `-`, `/dev/stdout`, `/dev/fd/1`, `/proc/self/fd/1`. It is never opened by
-//! that path, so neither a device nor a link to one is ever replaced. Every other path into `/dev` or procfs, every device,
-//! FIFO and socket is an error. Shared memory (`/dev/shm`) holds files like any other directory. Whose links are followed is
-//! decided where the path is resolved (threat T35).
+//! Standard output is meant if a path names it: `-`, `/dev/stdout`, `/dev/fd/1`, `/proc/self/fd/1`. It is never opened
+//! by that path, so neither a device nor a link to one is ever replaced. Every other path into `/dev` or procfs, every
+//! device, FIFO and socket is an error. Shared memory (`/dev/shm`) holds files like any other directory. Which users'
+//! links are followed is decided where the path is resolved (threat T35).
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::{FileKind, MAX_HOPS, Sysroot, host, split};
 use crate::error::{Error, Result};
 use crate::text;
 
-/// Below `/dev`, what holds files.
+/// The directory below `/dev` that holds files.
 const SHARED_MEMORY: &str = "/dev/shm";
 
 /// An output option, and whether it can write to standard output.
@@ -20,7 +20,7 @@ const SHARED_MEMORY: &str = "/dev/shm";
 pub(crate) struct OutputOption {
     /// As on the command line.
     pub(crate) name: &'static str,
-    /// Whether what it writes makes sense there.
+    /// Whether its output makes sense there.
     pub(crate) takes_standard: bool,
 }
 
@@ -34,10 +34,10 @@ pub(crate) enum OutputTarget {
 }
 
 impl OutputOption {
-    /// What the path of this option means; nothing is looked at.
+    /// What the path of this option means; no file is inspected.
     ///
     /// # Errors
-    /// No UTF-8; no path of a file; standard output where the option does not take that.
+    /// Not UTF-8; not a path of a file; standard output if the option does not allow that.
     pub(crate) fn parse(self, given: &Path) -> Result<OutputTarget> {
         let path = given.to_str().ok_or_else(|| {
             Error::usage(format!("the path of `{}` is not UTF-8", self.name))
@@ -63,11 +63,11 @@ impl OutputOption {
         }
     }
 
-    /// Looks whether a file may stand at `path`, an absolute path inside `sysroot`. What is missing on the way is no error.
+    /// Checks that a file may be at `path`, an absolute path inside `sysroot`. What is missing on the way is no error.
     ///
     /// # Errors
-    /// A directory, device, FIFO or socket is there; the path leads into `/dev`, procfs or sysfs; a link of another user
-    /// leads to what that user does not own (threat T35).
+    /// A directory, device, FIFO or socket is there; the path leads into `/dev`, procfs or sysfs; a link of another
+    /// user leads to what that user does not own (threat T35).
     pub(crate) fn check(self, sysroot: &Sysroot, path: &str) -> Result<()> {
         self.check_kind(sysroot, path)?;
         sysroot.canonical_parent(path).map(drop)
@@ -88,7 +88,7 @@ impl OutputOption {
                 return Err(self.no_file("the path leads into `/dev`, procfs or sysfs").at(place()));
             }
             let Some(meta) = sysroot.lstat(&here)? else {
-                // The rest is made, or its absence is an error that says so.
+                // The rest is made, or its absence is a clear error.
                 let rest: String = pending.iter().rev().map(|name| format!("/{name}")).collect();
                 return match is_of_kernel(&format!("{here}{rest}")) {
                     true => Err(self.no_file("the path leads into `/dev`, procfs or sysfs").at(place())),

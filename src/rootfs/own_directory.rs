@@ -1,4 +1,4 @@
-//! A directory that is trustup's own, with its lock: state and journal, what is in progress beside a key, dev-ca's state.
+//! A directory that is trustup's own, with its lock: state and journal, in-progress state beside a key, dev-ca's state.
 //! One run at a time works in it; other users cannot hold the lock, since they cannot open it (threat T11).
 
 use std::os::fd::OwnedFd;
@@ -13,17 +13,17 @@ use crate::error::{self, Error, Result};
 
 /// The lock's file.
 const LOCK: &str = "lock";
-/// Between two tries to get the lock.
+/// Time between two tries to get the lock.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Permission bits of the directory, and of the files in it where nothing else is asked for.
+/// Permission bits of the directory, and the default for files in it.
 const MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
-/// Permission bits of directories above it that are made.
+/// Permission bits of directories that are made above it.
 const MODE_ABOVE: u32 = 0o755;
-/// The end of the names that versions before the file-set engine staged under.
+/// The suffix of staged files of versions before the file-set engine.
 const FORMER_STAGED: &str = "new";
 
-/// What is asked for.
+/// The request.
 pub(crate) struct DirectoryRequest<'a> {
     /// The directory, as seen inside the root file system; its last component is never a link.
     pub(crate) path: &'a str,
@@ -33,16 +33,16 @@ pub(crate) struct DirectoryRequest<'a> {
     pub(crate) make_above: bool,
     /// The time that files in it get, seconds since 1970; `None` is now.
     pub(crate) stamp: Option<i64>,
-    /// Refuses a directory that is there and that must not be used.
+    /// Refuses an existing directory that must not be used.
     pub(crate) accept: &'a dyn Fn(&Meta) -> Result<()>,
 }
 
 /// Why there is no lock.
 #[derive(Debug)]
 pub(crate) enum Unavailable {
-    /// Another run held it for as long as we waited. The lock, as it is displayed.
+    /// Another run held it for as long as we waited. The lock, as displayed.
     Busy(String),
-    /// Nothing can be locked there, or something else failed.
+    /// Locking does not work there, or something else failed.
     Failed(Error),
 }
 
@@ -61,12 +61,12 @@ pub(crate) struct OwnDirectory {
 }
 
 impl OwnDirectory {
-    /// Opens the directory (and makes it, 0700, where it is missing) and takes its lock. What a killed run staged in it
-    /// is removed.
+    /// Opens the directory (and makes it, 0700, if it is missing) and takes its lock. What a killed run staged in it is
+    /// removed.
     ///
     /// # Errors
-    /// Another run holds the lock; nothing can be locked there ([`error::ErrorKind::Unsupported`], at once); it cannot be
-    /// made, or `accept` refuses it. Nothing is left behind.
+    /// Another run holds the lock; locking does not work there ([`error::ErrorKind::Unsupported`], at once); it cannot
+    /// be made, or `accept` refuses it. Nothing is left behind.
     pub(crate) fn open(sysroot: &Sysroot, wanted: &DirectoryRequest) -> Result<Self, Unavailable> {
         let began = Instant::now();
         let mut made = Vec::new();
@@ -102,7 +102,7 @@ impl OwnDirectory {
         if is_new {
             let attributes = Attributes { mode: MODE, owner: None, modified: None };
             match parent.make_directory(name, attributes) {
-                // What is saved in it is to be found after a power cut, too.
+                // What is saved in it must survive a power cut, too.
                 Ok(()) => parent.sync()?,
                 // Another run was faster.
                 Err(_) if parent.lstat(name)?.is_some() => {}
@@ -166,7 +166,7 @@ impl OwnDirectory {
         self.made.iter().map(|(path, _)| path.clone()).collect()
     }
 
-    /// Takes over directories above it that an earlier run made: they go with this one's, when it is empty at last.
+    /// Takes over directories above it that an earlier run made: they are removed with this one's, once it is empty.
     ///
     /// # Errors
     /// One of them cannot be reached.
@@ -184,10 +184,10 @@ impl OwnDirectory {
         &self.directory
     }
 
-    /// The content of the file `name`, and what `statx` says of it; `None` if there is none.
+    /// The content of the file `name`, and its `statx` result; `None` if there is none.
     ///
     /// # Errors
-    /// It is no regular file, larger than `limit` bytes, or cannot be read.
+    /// It is not a regular file, larger than `limit` bytes, or cannot be read.
     pub(crate) fn read(&self, name: &str, limit: u64) -> Result<Option<(Vec<u8>, Meta)>> {
         self.directory.read(name, limit)
     }
@@ -213,7 +213,7 @@ impl OwnDirectory {
         self.directory.sync()
     }
 
-    /// Removes the file `name`, if it is there.
+    /// Removes the file `name`, if it exists.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         self.directory.remove(name)
     }
@@ -276,20 +276,20 @@ impl OwnDirectory {
 
 impl Drop for OwnDirectory {
     fn drop(&mut self) {
-        // What cannot be removed now is an empty directory, or a lock that nobody holds.
+        // What cannot be removed now is an empty directory, or a lock that no process holds.
         let _ = self.close();
     }
 }
 
-/// Whether the own directory at `path` holds something else than the files `kept`, and no run is at work there: what a
-/// killed run left. One that cannot be looked into holds nothing.
+/// Whether the own directory at `path` holds anything other than the files `kept`, and no run is at work there: what a
+/// killed run left. An unreadable one counts as empty.
 pub(crate) fn has_leftovers(sysroot: &Sysroot, path: &str, kept: &[&str]) -> bool {
     let names = sysroot.list(path).ok().flatten().unwrap_or_default();
     let left = names.iter().any(|name| !kept.contains(&name.as_str()));
     left && !sysroot.directory(path).and_then(|directory| directory.is_locked(LOCK)).unwrap_or(true)
 }
 
-/// Removes directories that were made, the innermost first, as far as nothing is in them.
+/// Removes directories that were made, the innermost first, as long as they are empty.
 fn remove_made(made: &mut Vec<(String, Directory)>) {
     while let Some((path, parent)) = made.pop() {
         if !matches!(parent.remove_empty_directory(split(&path).1), Ok(true)) {
@@ -298,7 +298,7 @@ fn remove_made(made: &mut Vec<(String, Directory)>) {
     }
 }
 
-/// Makes the directories on the way to `path` that are missing, and `path`.
+/// Makes the missing directories on the way to `path`, and `path`.
 fn make_above(sysroot: &Sysroot, path: &str, made: &mut Vec<(String, Directory)>) -> Result<()> {
     let mut so_far = String::from("/");
     for name in path.split('/').filter(|name| !name.is_empty()) {

@@ -1,4 +1,4 @@
-//! Parts of a file: for what is too large to be read whole, such as programs.
+//! Parts of a file: for files that are too large to read whole, such as programs.
 
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
@@ -23,7 +23,7 @@ impl Sysroot {
     /// Opens the regular file at `path`, links followed, to read parts of it. `None` if there is nothing.
     ///
     /// # Errors
-    /// It is no regular file, or cannot be opened.
+    /// It is not a regular file, or cannot be opened.
     pub(crate) fn parts(&self, path: &str) -> Result<Option<PartialFile>> {
         let Some(file) = self.open_file(path)? else { return Ok(None) };
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
@@ -41,7 +41,7 @@ impl PartialFile {
         self.size
     }
 
-    /// The `length` bytes from `offset` on. They are paid for like files that are read whole (threat T36).
+    /// The `length` bytes from `offset` on. They are charged like files that are read whole (threat T36).
     ///
     /// # Errors
     /// The file ends before, cannot be read, or the budget of this run for programs is used up.

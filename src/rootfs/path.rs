@@ -11,7 +11,7 @@ pub(crate) fn split(path: &str) -> (&str, &str) {
 
 /// `name` in the directory `path`.
 pub(crate) fn child(path: &str, name: &str) -> String {
-    // By hand: this is called for every entry of every directory, and `format!` is what it would cost most.
+    // Without `format!`, which would cost most: this is called for every entry of every directory.
     let directory = path.trim_end_matches('/');
     let mut child = String::with_capacity(directory.len() + 1 + name.len());
     child.push_str(directory);

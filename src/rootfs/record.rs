@@ -1,5 +1,5 @@
-//! How to bring back what stood at a path before us, given what is there now: plain data, and pure. The state
-//! keeps records, the view of a tree without us is made of them, the journal turns runs back with them.
+//! How to restore the former node of a path, given its current one: plain data, and pure. The state keeps records, the
+//! view of a tree without us is made from them, the journal undoes runs with them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -13,14 +13,14 @@ use crate::versioned::UnknownFields;
 /// One path that we changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PathRecord {
-    /// What stood there before our first run.
+    /// The node before our first run.
     pub(crate) before: Saved,
-    /// What we left there.
+    /// The node that we left.
     pub(crate) after: Mark,
-    /// The known path that led there by a link, where nothing else says that the path is ours to change.
+    /// The known path that led there by a link, if nothing else makes the path ours to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) via: Option<String>,
-    /// The set-id bits that the file had before us: they are never given back, but spoken of (threat T38).
+    /// The set-id bits that the file had before us: they are never restored, but reported (threat T38).
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(crate) special: u32,
     /// What only a newer trustup knows.
@@ -33,7 +33,7 @@ fn is_zero(bits: &u32) -> bool {
     *bits == 0
 }
 
-/// A node that can be brought back, given what is there now.
+/// A node that can be restored, given the current one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Saved {
@@ -65,14 +65,14 @@ pub(crate) enum Saved {
         modified: (i64, u32),
         /// SHA-256 of the content.
         sha256: Fingerprint,
-        /// How many bytes it has in common with the beginning of what we left there.
+        /// How many bytes it shares with the beginning of what we left there.
         prefix: usize,
         /// And with its end.
         suffix: usize,
-        /// What stood between, base64: nothing, where we only added.
+        /// What was between, base64: empty if we only added.
         middle: String,
-        /// The same for files that change in several places and stay as they are between them (databases, and
-        /// keystores with a count in front and a checksum at the end): then the three above say nothing.
+        /// The same for files that change in several places and stay as they are between them (databases, and keystores
+        /// with a count in front and a checksum at the end): then the three fields above are unused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         places: Option<Places>,
         /// What only a newer trustup knows.
@@ -81,10 +81,10 @@ pub(crate) enum Saved {
     },
 }
 
-/// What a file held, where that differs from what is there now at the same offsets.
+/// A file's former content, where it differs from the current content at the same offsets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Places {
-    /// How many bytes it had.
+    /// Its former size in bytes.
     length: usize,
     /// Offset, and the bytes from there, base64.
     changed: Vec<(usize, String)>,
@@ -93,9 +93,9 @@ pub(crate) struct Places {
     unknown: UnknownFields,
 }
 
-/// A file that changed in more places is kept in one piece: a state may have only so many values.
+/// A file that changed in more places is stored in one piece: a state may have only so many values.
 const MAX_PLACES: usize = 10_000;
-/// Bytes that are equal between two changes and cost less kept than another change would.
+/// Equal bytes between two changes that are cheaper to store than another change would be.
 const GAP: usize = 32;
 
 impl Places {
@@ -112,7 +112,7 @@ impl Places {
         Places { length: old.len(), changed, unknown: UnknownFields::default() }
     }
 
-    /// How many bytes it takes in the state, about.
+    /// How many bytes it takes in the state, approximately.
     fn cost(&self) -> usize {
         self.changed.iter().map(|(_, bytes)| bytes.len() + 16).sum()
     }
@@ -121,7 +121,7 @@ impl Places {
         let mut content = now.get(..self.length.min(now.len()))?.to_vec();
         for (offset, bytes) in &self.changed {
             let bytes = BASE64.decode(bytes).ok()?;
-            // What is there now may be shorter; a gap behind its end can only be forged (threat T11).
+            // The current file may be shorter; a gap after its end can only be forged (threat T11).
             let end = offset.checked_add(bytes.len()).filter(|end| *end <= self.length)?;
             if *offset > content.len() {
                 return None;
@@ -155,13 +155,13 @@ impl PathRecord {
         PathRecord { before, after, via: None, special: 0, unknown: UnknownFields::default() }
     }
 
-    /// Keeps what only a newer trustup knows of the same path: of what was there before only while that is the same.
+    /// Keeps what only a newer trustup knows of the same path: for the former node only while that is the same.
     pub(crate) fn keep_unknown_of(&mut self, former: &PathRecord) {
         self.unknown = former.unknown.clone();
         self.before.keep_unknown_of(&former.before);
     }
 
-    /// Whether a directory came or went, and nothing else.
+    /// Whether a directory was made or removed, and nothing else.
     pub(crate) fn is_of_directory(&self) -> bool {
         matches!(self.before, Saved::Absent | Saved::Directory { .. })
             && matches!(self.after, Mark::Absent | Mark::Directory)
@@ -187,7 +187,7 @@ impl Mark {
 }
 
 impl Saved {
-    /// Keeps `before`, given what is there `after`: of a file only what the two do not share.
+    /// Stores `before`, given the node `after`: of a file only what the two do not share.
     pub(crate) fn new(before: &Node, after: &Node) -> Result<Self> {
         Ok(match before {
             Node::Absent => Saved::Absent,
@@ -224,8 +224,8 @@ impl Saved {
         })
     }
 
-    /// The same without any byte of what was there: then [`Saved::restore`] answers `None`, and what is ours is taken out
-    /// of what is there instead.
+    /// The same without any former byte: then [`Saved::restore`] returns `None`, and ours is removed from the current
+    /// content instead.
     #[must_use]
     pub(crate) fn without_content(self) -> Self {
         match self {
@@ -267,7 +267,7 @@ impl Saved {
         }
     }
 
-    /// The node as it was, made from what is there now. `None` if `now` is not what we left.
+    /// The node as it was, made from the current one. `None` if `now` is not what we left.
     pub(crate) fn restore(&self, now: &Node) -> Option<Node> {
         Some(match self {
             Saved::Absent => Node::Absent,

@@ -1,12 +1,12 @@
-//! Who but us could put something at a path, or replace what is there (threats T12 and T21).
+//! Who but us could put something at a path, or replace the existing node (threats T12 and T21).
 
 use super::{FileKind, Meta, Sysroot, split};
 use crate::error::Result;
 
 impl Sysroot {
-    /// Whether somebody else could put something at `path` or replace what is there: each directory on the way that is
-    /// there belongs to root, us or one of `trusted` (user ids) and nobody else can write it, or it is root's and
-    /// sticky, like `/tmp`. `None` if nobody could; else why.
+    /// Whether another user could put something at `path` or replace its node: each existing directory on the way must
+    /// belong to root, us or one of `trusted` (user ids) and not be writable by anyone else, or be root's and sticky,
+    /// like `/tmp`. `None` if no user could; else why.
     pub(crate) fn unsafe_way(&self, path: &str, trusted: &[u32]) -> Result<Option<String>> {
         let uid = crate::privilege::uid();
         let is_trusted = |owner: u32| owner == 0 || owner == uid || trusted.contains(&owner);
@@ -36,9 +36,9 @@ impl Sysroot {
         Ok(None)
     }
 
-    /// Whether another user (not root, not the caller, not the owner of the root directory) owns something on the way to
-    /// `path`, or `path` itself: links as they are given, and the directories that they really lead to (threat T35).
-    /// `None` if nobody does; else what, and who.
+    /// Whether another user (not root, not the caller, not the owner of the root directory) owns something on the way
+    /// to `path`, or `path` itself: links as they are given, and the directories to which they really lead (threat
+    /// T35). `None` if not; else what, and who.
     pub(crate) fn others_way(&self, path: &str) -> Result<Option<String>> {
         for way in std::iter::once(path.to_owned()).chain(self.canonical(path)?) {
             let mut path = way.as_str();

@@ -4,19 +4,19 @@
 use crate::fingerprint::Fingerprint;
 
 const PREFIX: &str = ".trustup-";
-/// No trust update takes a file of this name for a certificate.
+/// No trust update reads a file of this name as a certificate.
 const SUFFIX: &str = ".tmp";
 /// Hexadecimal digits between the two.
 const DIGITS: usize = 16;
 
-/// The name under which `name` is staged by the writer `set`: the path of the directory whose lock it holds, or random
-/// bytes where it holds none. Two writers never meet, and the next run of the same writer finds what this one left.
+/// The staged name of `name` for the writer `set`: the path of the directory whose lock it holds, or random bytes if it
+/// holds none. Two writers never collide, and the next run of the same writer finds what this one left.
 pub(crate) fn name(set: &str, name: &str) -> String {
     let digest = Fingerprint::of(format!("{set}\0{name}").as_bytes());
     format!("{PREFIX}{}{SUFFIX}", digest.short(DIGITS))
 }
 
-/// Whether this is the name of a staged file, whatever it is for.
+/// Whether this is the name of a staged file, whatever its purpose.
 pub(crate) fn is_staged(name: &str) -> bool {
     let digits = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
     digits.is_some_and(|digits| digits.len() == DIGITS && digits.bytes().all(|c| c.is_ascii_hexdigit()))

@@ -1,4 +1,4 @@
-//! What is at a path, as plain data: the alphabet of plans, undo and state.
+//! The node at a path, as plain data: the alphabet of plans, undo and state.
 
 use crate::error::{Error, Result};
 use crate::rootfs::budget::{self, Category};
@@ -8,7 +8,7 @@ use crate::rootfs::{FileKind, Meta, Sysroot};
 /// The largest file that we read or keep: a bundle of all the world's roots has a tenth of it (threat T9).
 pub(crate) const FILE_LIMIT: u64 = 32 * 1024 * 1024;
 
-/// The set-id bits of a mode. A node never has them: they are neither copied nor given back (threat T38).
+/// The set-id bits of a mode. A node never has them: they are neither copied nor restored (threat T38).
 pub(crate) const SPECIAL: u32 = 0o6000;
 
 /// What is at a path.
@@ -39,11 +39,11 @@ pub(crate) struct File {
     pub(crate) content: Vec<u8>,
     /// Permission bits, octal.
     pub(crate) mode: u32,
-    /// Owner and group; `None` in a plan: the current user. Also `None` where we could not give a file away anyway.
+    /// Owner and group; `None` in a plan: the current user. Also `None` if we could not give a file away anyway.
     pub(crate) owner: Option<(u32, u32)>,
     /// Last change, seconds since 1970 and nanoseconds; `None` in a plan: now, or `SOURCE_DATE_EPOCH`.
     pub(crate) modified: Option<(i64, u32)>,
-    /// Something is mounted exactly here, so that it cannot be replaced.
+    /// Something is mounted exactly at this path, so that it cannot be replaced.
     pub(crate) mount_point: bool,
 }
 
@@ -62,7 +62,7 @@ impl std::fmt::Debug for File {
 }
 
 impl Node {
-    /// Whether `self` is what `wanted` asks for: kind, target, content and mode; owner where the plan names one.
+    /// Whether `self` matches `wanted`: kind, target, content and mode; owner if the plan names one.
     pub(crate) fn satisfies(&self, wanted: &Node) -> bool {
         match (self, wanted) {
             (Node::File(actual), Node::File(wanted)) => {
@@ -98,7 +98,7 @@ pub(crate) fn read(sysroot: &Sysroot, path: &str) -> Result<Node> {
     }
 }
 
-/// The same where it is known what kind of thing is there.
+/// The same if the kind of the node is known.
 pub(crate) fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<Node> {
     Ok(match meta.kind {
         FileKind::Directory => Node::Directory { mode: meta.mode & !SPECIAL },
@@ -120,7 +120,7 @@ pub(crate) fn read_known(sysroot: &Sysroot, path: &str, meta: &Meta) -> Result<N
     })
 }
 
-/// What is at `name` in an open directory, and what `statx` says of it; a link is not followed.
+/// The node at `name` in an open directory, and its `statx` result; a link is not followed.
 ///
 /// # Errors
 /// A file over 32 MiB, or one that cannot be read.

@@ -1,8 +1,8 @@
-//! Our own resolution of a path inside a sysroot: for canonical paths (the kernel gives none without `/proc`), and
-//! for kernels and sandboxes that refuse `openat2`. Follows links as a `chroot` would: absolute targets begin at the
+//! Our own resolution of a path inside a sysroot: for canonical paths (the kernel gives none without `/proc`), and for
+//! kernels and sandboxes that refuse `openat2`. Follows links as a `chroot` would: absolute targets begin at the
 //! sysroot, `..` stops there.
 //!
-//! A link leads nobody astray (threat T35): one that another user owns is followed only to what that user owns.
+//! A link cannot mislead us (threat T35): one that another user owns is followed only to what that user owns.
 
 use std::os::fd::OwnedFd;
 
@@ -12,11 +12,11 @@ use rustix::io::Errno;
 use super::{FileKind, MAX_HOPS, Sysroot, meta_of, read_link_at};
 use crate::error::{Error, Result};
 
-/// The magic number of procfs (`statfs(2)`): its links are not text but doors.
+/// The magic number of procfs (`statfs(2)`): its links are not text but magic links.
 const PROC_SUPER_MAGIC: u64 = 0x9fa0;
 
 /// The path without links, `.` and `..`. With `follow_last` the last component must exist; without, it is taken as it
-/// is and may be missing. `None` if something on the way is missing or no directory.
+/// is and may be missing. `None` if something on the way is missing or not a directory.
 pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Result<Option<String>> {
     let mut pending: Vec<Piece> = pieces(path).collect();
     let mut done: Vec<(String, OwnedFd)> = Vec::new();
@@ -42,7 +42,7 @@ pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Res
         }
         let is_last = !pending.iter().any(|piece| matches!(piece, Piece::Name(_)));
         if is_last && !follow_last {
-            // What this is called is the caller's; where it is may be a link's doing.
+            // The caller chooses the name; the location may result from a link.
             let owner = meta_of(directory, "", AtFlags::EMPTY_PATH)?.map_or(0, |meta| meta.uid);
             last = Some((component, owner));
             continue;
@@ -92,7 +92,7 @@ pub(super) fn canonical(sysroot: &Sysroot, path: &str, follow_last: bool) -> Res
     Ok(Some(canonical))
 }
 
-/// What is still to be walked.
+/// The remaining path.
 enum Piece {
     Name(String),
     /// The target of this link is walked.
@@ -130,8 +130,8 @@ fn joined(directories: &[(String, OwnedFd)]) -> String {
     directories.iter().map(|(name, _)| format!("/{name}")).collect()
 }
 
-/// Opens a canonical path, one component after the other, following no link at all: if somebody puts a link in the
-/// way after we resolved the path, this fails instead of leaving the sysroot.
+/// Opens a canonical path, one component after the other, following no link at all: if a link is put in the way after
+/// we resolved the path, this fails instead of leaving the sysroot.
 pub(super) fn open_without_links(
     sysroot: &Sysroot,
     canonical: &str,

@@ -1,4 +1,4 @@
-//! Whether a path can be made, replaced or removed, and why not. Only looks: nothing is written to find out. What this
+//! Whether a path can be made, replaced or removed, and why not. Only reads: nothing is written to find out. What this
 //! cannot foresee (a security module's refusal, a mount of another namespace) is an error of the write itself.
 
 use std::fmt;
@@ -27,7 +27,7 @@ pub(crate) enum Obstacle {
         /// Its permission bits, octal.
         mode: u32,
     },
-    /// Something is mounted exactly there: a mount point can be neither renamed over nor removed.
+    /// Something is mounted exactly at this path: a mount point can be neither renamed over nor removed.
     Mounted,
     /// The file or its directory (which of them) has the attribute `immutable` or `append-only`.
     Immutable(String),
@@ -45,7 +45,7 @@ pub(crate) enum Obstacle {
     },
     /// Only another program writes there.
     Reserved {
-        /// Whose it is, in words that follow the path.
+        /// Its owner, in words that follow the path.
         why: &'static str,
         /// What the administrator can do about it.
         hint: &'static str,
@@ -110,14 +110,14 @@ impl Obstacle {
 }
 
 impl Sysroot {
-    /// Whether the current user can create entries in the directory at `path`, or, where there is none, in the nearest
-    /// one above it.
+    /// Whether the current user can create entries in the directory at `path`, or, if it is missing, in the nearest one
+    /// above it.
     pub(crate) fn is_writable(&self, path: &str) -> Result<bool> {
         Ok(self.directory_obstacle(path)?.is_none())
     }
 
-    /// Why the caller cannot create entries in the directory at `path`, or, where there is none, in the nearest one
-    /// above it; `None` if it can.
+    /// Why the caller cannot create entries in the directory at `path`, or, if it is missing, in the nearest one above
+    /// it; `None` if it can.
     pub(crate) fn directory_obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
         let mut path = path;
         loop {
@@ -146,7 +146,7 @@ impl Sysroot {
         }
     }
 
-    /// Why the caller cannot replace or remove what is at `path`, in a directory in which it can create entries;
+    /// Why the caller cannot replace or remove the node at `path`, in a directory in which it can create entries;
     /// `None` if it can, or if nothing is there.
     pub(crate) fn entry_obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
         let Some(meta) = self.lstat(path)? else { return Ok(None) };
@@ -183,8 +183,8 @@ impl Sysroot {
         }
     }
 
-    /// Why root cannot change what is at `path` with the rights of the user who owns its directory (or the nearest one
-    /// above it); `None` if it can, or if the directory is no other user's.
+    /// Why root cannot change the node at `path` with the rights of the user who owns its directory (or the nearest one
+    /// above it); `None` if it can, or if the directory does not belong to another user.
     pub(crate) fn other_users_obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
         let (parent, name) = split(path);
         if !self.is_of_other_user(parent)? {

@@ -1,4 +1,4 @@
-//! The command line: options as clap takes them, and as a layer: what clap found there, and nothing that it would have found by default.
+//! The command line: options as clap accepts them, and as a layer: what clap found there, without clap's defaults.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
@@ -12,7 +12,7 @@ pub(crate) struct Taken {
     pub(crate) row: &'static dyn Row,
     pub(crate) help: &'static str,
     pub(crate) heading: Option<&'static str>,
-    /// It is read, to be refused with a better message than clap has.
+    /// It is read only to be refused with a better message than clap's.
     pub(crate) is_hidden: bool,
 }
 
@@ -23,7 +23,7 @@ impl Taken {
         self
     }
 
-    /// As clap takes it.
+    /// As a clap argument.
     pub(crate) fn arg(&self) -> Arg {
         let spec = self.row.spec();
         let mut arg = Arg::new(spec.name).help(self.help).hide(self.is_hidden);
@@ -58,10 +58,10 @@ impl Taken {
     }
 }
 
-/// What `matches` says of these options.
+/// The values of these options in `matches`.
 ///
 /// # Errors
-/// A value that is none, of an option whose values clap is not to show.
+/// An invalid value of an option whose values clap must not show.
 pub(crate) fn from_matches(taken: &[Taken], matches: &ArgMatches) -> Result<Layer> {
     let mut layer = Layer::default();
     for Taken { row, .. } in taken {
@@ -80,7 +80,7 @@ pub(crate) fn from_matches(taken: &[Taken], matches: &ArgMatches) -> Result<Laye
     Ok(layer)
 }
 
-/// What stands before a subcommand's word and behind it, as one layer.
+/// The options before a subcommand's word and after it, as one layer.
 ///
 /// # Errors
 /// An option is given twice, or with another that excludes it.

@@ -1,16 +1,16 @@
-//! Variables as layers: `TRUSTUP_` and the option's name, for every command the same, and the sources and pins that
-//! published images name. The exceptions are threat T1's.
+//! Variables as layers: `TRUSTUP_` and the option's name, for every command the same, and the sources and pins of
+//! published images' variables. The exceptions are threat T1's.
 
 use super::option::{invalid, switch};
 use super::{Group, Layer, OptionKind, Origin, Row, Taken};
 use crate::env::Env;
 use crate::error::{Error, Result};
 
-/// What the environment says of these options. If `line` names a source or pin, variables name none: those that would are
-/// in the second answer.
+/// The environment's values of these options. If `line` names a source or pin, variables may name none: the ignored
+/// ones are in the second result.
 ///
 /// # Errors
-/// An empty pin; a value that is none.
+/// An empty pin; an invalid value.
 pub(crate) fn from_environment(taken: &[Taken], line: &Layer, env: &Env) -> Result<(Layer, Vec<String>)> {
     let names_source = names_sources(line, taken);
     let mut layer = Layer::default();
@@ -18,7 +18,7 @@ pub(crate) fn from_environment(taken: &[Taken], line: &Layer, env: &Env) -> Resu
     for Taken { row, .. } in taken {
         let spec = row.spec();
         let ours = spec.variable();
-        // What has a flag says the same by a published variable only where no trustup.toml says it (`enroll`).
+        // For an option with a flag, a published variable counts only without a trustup.toml value (`enroll`).
         let published = spec.published.filter(|_| spec.flag == super::Flag::Absent);
         let Some(name) = ours.as_deref().or(published) else { continue };
         let Some(text) = env.raw(name).filter(|_| line.entry(*row).is_none()) else { continue };
@@ -52,7 +52,7 @@ fn value(row: &dyn Row, variable: &str, text: &str) -> Result<Option<super::Valu
                 .into_iter()
                 .fold(Error::usage(format!("`{variable}` is neither true nor false")), Error::hint)
         })?;
-        // Off is as good as unset: a variable takes back no check that the file asks for (threat T1).
+        // Off is the same as unset: a variable disables no check that the file requires (threat T1).
         return Ok(if on { row.switched(true) } else { None });
     }
     let texts: Vec<&str> = if spec.is_delimited { text.split(',').collect() } else { vec![text] };
@@ -66,13 +66,13 @@ pub(super) fn names_sources(layer: &Layer, taken: &[Taken]) -> bool {
     rows.any(|row| row.spec().group.names_sources() && layer.entry(row).is_some())
 }
 
-/// That a pin is set, and empty (threat T1).
+/// The error for a pin that is set, but empty (threat T1).
 pub(crate) fn empty_pin(variable: &str) -> Error {
     Error::usage(format!("`{variable}` is set, and empty: that pins nothing"))
         .hint(format!("give the build argument (`--build-arg {variable}=…`), or unset the variable"))
 }
 
-/// Whether the variable of the switch `name` turns it on, for what is needed before the command line is read.
+/// Whether its variable turns the switch `name` on, for what is needed before the command line is read.
 pub(crate) fn is_on(env: &Env, name: &str) -> bool {
     env.var(name).is_some_and(|text| switch(text).is_ok_and(|on| on))
 }

@@ -1,7 +1,6 @@
-//! Settings: what the user says, by command line, variables, trustup.toml and the variables of published images. Each
-//! option is one row ([`Opt`]); each source is a layer of typed values that know where they come from; the first layer that
-//! has a value counts. Nothing here asks a server, and no value that came from a variable or a secret's file is shown
-//! (threat T23).
+//! Settings: the user's input from command line, variables, trustup.toml and the variables of published images. Each
+//! option is one row ([`Opt`]); each source is a layer of typed values that know their origin; the first layer with a
+//! value counts. Nothing here asks a server, and no value from a variable or a secret's file is shown (threat T23).
 
 mod command_line;
 mod environment;
@@ -27,7 +26,7 @@ pub(crate) use self::file::{
 pub(crate) use self::option::{Opt, Row, Values};
 pub(crate) use self::spec::{Flag, Group, OptionKind, Reason, Variable};
 
-/// Where a value comes from.
+/// The origin of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// The command line.
@@ -50,12 +49,12 @@ pub(crate) enum Origin {
 pub(crate) struct Entry {
     values: Values,
     pub(crate) origin: Origin,
-    /// As the file has them, with variables not filled in.
+    /// As in the file, with variables not filled in.
     pub(crate) shown: Vec<String>,
 }
 
 impl fmt::Debug for Entry {
-    /// No value: some are secrets.
+    /// Shows no value: some are secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Entry")
             .field("origin", &self.origin)
@@ -64,70 +63,70 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// What one source says.
+/// The values of one source.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Layer {
     entries: BTreeMap<&'static str, Entry>,
 }
 
 impl Layer {
-    /// Adds what it says of an option.
+    /// Adds its values of an option.
     pub(crate) fn insert(&mut self, row: &dyn Row, values: Values, origin: Origin, shown: Vec<String>) {
         self.entries.insert(row.spec().name, Entry { values, origin, shown });
     }
 
-    /// Adds what another layer says.
+    /// Adds the values of another layer.
     pub(crate) fn add(&mut self, other: Layer) {
         self.entries.extend(other.entries);
     }
 
-    /// What it says of this option.
+    /// Its values of this option.
     pub(crate) fn entry(&self, row: &dyn Row) -> Option<&Entry> {
         self.entries.get(row.spec().name)
     }
 
-    /// Whether it says anything of one of these.
+    /// Whether it has a value of one of these.
     pub(crate) fn has_any(&self, rows: &[&'static dyn Row]) -> bool {
         rows.iter().any(|row| self.entry(*row).is_some())
     }
 
-    /// It without the options for which `goes` holds.
+    /// The layer without the options for which `goes` holds.
     pub(crate) fn without(&self, goes: impl Fn(&str) -> bool) -> Layer {
         let entries = self.entries.iter().filter(|(name, _)| !goes(name));
         Layer { entries: entries.map(|(name, entry)| (*name, entry.clone())).collect() }
     }
 
-    /// What it says of an option as the file has it, for people.
+    /// Its values of an option as in the file, for people.
     pub(crate) fn shown(&self, row: &dyn Row) -> &[String] {
         self.entry(row).map(|entry| entry.shown.as_slice()).unwrap_or_default()
     }
 
-    /// Where the secret is that it names for this option.
+    /// The location of the secret that it names for this option.
     pub(crate) fn source(&self, row: &dyn Row) -> Option<(&SecretSource, &Origin)> {
         let entry = self.entry(row)?;
         let sources = entry.values.downcast_ref::<Vec<SecretSource>>()?;
         Some((sources.first()?, &entry.origin))
     }
 
-    /// The values that it has for this option.
+    /// Its values of this option.
     pub(crate) fn values<T: 'static, const MANY: bool>(&self, option: &Opt<T, MANY>) -> &[T] {
         let entry = self.entries.get(option.spec.name);
         entry.and_then(|entry| entry.values.downcast_ref::<Vec<T>>()).map(Vec::as_slice).unwrap_or_default()
     }
 }
 
-/// All layers, the first of them the one that counts most.
+/// All layers, by precedence, the highest first.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Settings {
     layers: Vec<Layer>,
-    /// Variables that were set and do not count, because the command line names a source (threat T1).
+    /// Variables that were set but are ignored, because the command line names a source (threat T1).
     pub(crate) ignored: Vec<String>,
-    /// The configuration file whose sources do not count, because the command line or the environment names one (threat T1).
+    /// The configuration file whose sources are ignored, because the command line or environment names one (threat T1).
     pub(crate) ignored_file: Option<PathBuf>,
 }
 
 impl Settings {
-    /// These layers, the first counts most.
+    /// These layers, the highest precedence first.
     pub(crate) fn new(layers: impl IntoIterator<Item = Layer>) -> Self {
         Settings { layers: layers.into_iter().collect(), ..Settings::default() }
     }
@@ -145,22 +144,22 @@ impl Settings {
         Settings { layers, ..self.clone() }
     }
 
-    /// What the first layer that has it says of this option.
+    /// The value of this option in the first layer that has one.
     pub(crate) fn entry(&self, row: &dyn Row) -> Option<&Entry> {
         self.layers.iter().find_map(|layer| layer.entry(row))
     }
 
-    /// Whether any layer says it.
+    /// Whether any layer has it.
     pub(crate) fn has(&self, row: &dyn Row) -> bool {
         self.entry(row).is_some()
     }
 
-    /// Where it comes from.
+    /// Its origin.
     pub(crate) fn origin(&self, row: &dyn Row) -> Option<&Origin> {
         self.entry(row).map(|entry| &entry.origin)
     }
 
-    /// Whether the command line itself says it.
+    /// Whether the command line itself sets it.
     pub(crate) fn is_given(&self, row: &dyn Row) -> bool {
         self.origin(row) == Some(&Origin::CommandLine)
     }
@@ -176,7 +175,7 @@ impl Settings {
         self.get(option).cloned().unwrap_or_else(default)
     }
 
-    /// All values of an option that may be given again.
+    /// All values of an option that may be repeated.
     pub(crate) fn all<T: 'static>(&self, option: &Opt<T, true>) -> &[T] {
         self.values(option)
     }
@@ -191,7 +190,7 @@ impl Settings {
         values.into_iter().find(|values| !values.is_empty()).unwrap_or_default()
     }
 
-    /// How messages name this option: as it was given, by flag, variable or key.
+    /// This option's name in messages: as it was given, by flag, variable or key.
     pub(crate) fn name(&self, row: &dyn Row) -> String {
         match self.origin(row) {
             None | Some(Origin::CommandLine) => row.spec().shown(),
@@ -201,7 +200,7 @@ impl Settings {
         }
     }
 
-    /// An error about this option with the line of the file that gives it, if one does.
+    /// An error about this option with the line of the file that sets it, if one does.
     pub(crate) fn blame(&self, row: &dyn Row, error: Error) -> Error {
         match self.origin(row) {
             Some(Origin::File { place, .. }) if error.place().is_none() => error.at(place),

@@ -1,5 +1,5 @@
-//! An option of trustup, declared once: one row says its flag, its type with the parser, its help, its variable, its keys in
-//! trustup.toml and what threat T1 says of it. The command line, the environment and the file are read by the same rows.
+//! An option of trustup, declared once: one row has its flag, type with parser, help, variable, keys in trustup.toml
+//! and class under threat T1. The same rows read the command line, the environment and the file.
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -18,49 +18,49 @@ pub(crate) type Values = Rc<dyn Any>;
 
 /// An option whose type is not known here, for lists of options.
 pub(crate) trait Row: Sync {
-    /// All but its type.
+    /// Everything but its type.
     fn spec(&self) -> &Spec;
 
-    /// Whether it may be given again.
+    /// Whether it may be repeated.
     fn is_repeatable(&self) -> bool;
 
     /// How clap reads a value.
     fn value_parser(&self) -> ValueParser;
 
-    /// The values that the command line says.
+    /// The values on the command line.
     ///
     /// # Errors
-    /// A value that clap was not to judge, since it would show it.
+    /// An invalid value that clap was not to check, since it would show it.
     fn matched(&self, matches: &ArgMatches) -> Result<Option<Values>>;
 
     /// The values of these texts.
     ///
     /// # Errors
-    /// The index of the first that is none, and why.
+    /// The index of the first invalid one, with the reason.
     fn parsed(&self, texts: &[&str]) -> Result<Values, (usize, Error)>;
 
     /// The value of a switch; `None` for another option.
     fn switched(&self, on: bool) -> Option<Values>;
 
-    /// The place of a secret as its value; `None` for an option that is none.
+    /// The location of a secret as its value; `None` for an option that is not a secret.
     fn sourced(&self, source: SecretSource) -> Option<Values>;
 
-    /// Both values, of an option that may be given again.
+    /// Both values, of an option that may be repeated.
     fn joined(&self, one: &Values, other: &Values) -> Values;
 }
 
-/// An option with values of type `T`; `MANY`: given again, it adds a value.
+/// An option with values of type `T`; `MANY`: repeated, it adds a value.
 #[derive(Debug)]
 pub(crate) struct Opt<T: 'static, const MANY: bool = false> {
     pub(super) spec: Spec,
     parse: fn(&str) -> Result<T>,
-    /// How clap reads it, where that is not `parse` alone.
+    /// How clap reads it, if not by `parse` alone.
     clap: Option<fn() -> ValueParser>,
     pub(super) default: Option<fn() -> T>,
 }
 
 impl<T: 'static> Opt<T> {
-    /// `--NAME VALUE`, read by `parse`; `wanted` says what a value should be.
+    /// `--NAME VALUE`, read by `parse`; `wanted` describes a value.
     pub(crate) const fn new(
         name: &'static str,
         value_name: &'static str,
@@ -92,12 +92,12 @@ impl<T: 'static> Opt<T> {
         Opt { spec, parse, clap: None, default: None }
     }
 
-    /// It may be given again.
+    /// It may be repeated.
     pub(crate) const fn repeatable(self) -> Opt<T, true> {
         Opt { spec: self.spec, parse: self.parse, clap: self.clap, default: self.default }
     }
 
-    /// What counts where nothing is said; `shown` in the help.
+    /// The default value; `shown` in the help.
     pub(crate) const fn default(mut self, shown: &'static str, value: fn() -> T) -> Self {
         self.spec.default = Some(shown);
         self.default = Some(value);
@@ -131,13 +131,13 @@ impl Opt<PathBuf> {
 }
 
 impl Opt<SecretSource> {
-    /// `--NAME FILE`: where a secret is.
+    /// `--NAME FILE`: the location of a secret.
     pub(crate) const fn secret(name: &'static str) -> Self {
         let spec = Spec { name, value_name: "FILE", kind: OptionKind::Secret, ..SPEC };
         Opt { spec, parse: str::parse, clap: None, default: None }
     }
 
-    /// `--NAME FILE`: where a private key is; in trustup.toml it is the path of a file.
+    /// `--NAME FILE`: the location of a private key; in trustup.toml it is the path of a file.
     pub(crate) const fn key_file(name: &'static str) -> Self {
         let spec = Spec { name, value_name: "FILE", kind: OptionKind::Path, ..SPEC };
         Opt { spec, parse: str::parse, clap: None, default: None }
@@ -153,7 +153,7 @@ impl<T: ValueEnum + Clone + Send + Sync + 'static> Opt<T> {
 }
 
 impl<T: 'static, const MANY: bool> Opt<T, MANY> {
-    /// What the help says of it.
+    /// Its help.
     pub(crate) const fn help(mut self, help: &'static str) -> Self {
         self.spec.help = help;
         self
@@ -178,27 +178,27 @@ impl<T: 'static, const MANY: bool> Opt<T, MANY> {
         self
     }
 
-    /// The arguments behind `--`.
+    /// The arguments after `--`.
     pub(crate) const fn trailing(mut self) -> Self {
         self.spec.flag = Flag::Trailing;
         self.spec.variable = Variable::Never(Reason::NoFlag);
         self
     }
 
-    /// No flag: a published variable, or a key of trustup.toml alone.
+    /// No flag: a published variable, or only a key of trustup.toml.
     pub(crate) const fn without_flag(mut self) -> Self {
         self.spec.flag = Flag::Absent;
         self.spec.variable = Variable::Never(Reason::NoFlag);
         self
     }
 
-    /// The possible values are not in the help.
+    /// The possible values are omitted from the help.
     pub(crate) const fn hides_words(mut self) -> Self {
         self.spec.hides_words = true;
         self
     }
 
-    /// Values are separated by commas, too.
+    /// Values may also be separated by commas.
     pub(crate) const fn delimited(mut self) -> Self {
         self.spec.is_delimited = true;
         self
@@ -210,13 +210,13 @@ impl<T: 'static, const MANY: bool> Opt<T, MANY> {
         self
     }
 
-    /// In trustup.toml a whole number of base 8 or 10 is a value, too.
+    /// In trustup.toml a whole number of base 8 or 10 is also a value.
     pub(crate) const fn integers(mut self, base: u32) -> Self {
         self.spec.integers = Some(base);
         self
     }
 
-    /// In trustup.toml a date and time is a value, too.
+    /// In trustup.toml a date and time is also a value.
     pub(crate) const fn moments(mut self) -> Self {
         self.spec.takes_moments = true;
         self
@@ -234,7 +234,7 @@ impl<T: 'static, const MANY: bool> Opt<T, MANY> {
         self
     }
 
-    /// The variable of published images that says the same.
+    /// The variable of published images with the same meaning.
     pub(crate) const fn published(mut self, variable: &'static str) -> Self {
         self.spec.published = Some(variable);
         self
@@ -246,7 +246,7 @@ impl<T: 'static, const MANY: bool> Opt<T, MANY> {
         self
     }
 
-    /// The group that it belongs to.
+    /// Its group.
     pub(crate) const fn group(mut self, group: Group) -> Self {
         self.spec.group = group;
         self
@@ -254,7 +254,7 @@ impl<T: 'static, const MANY: bool> Opt<T, MANY> {
 }
 
 impl<T: Clone + Send + Sync + 'static, const MANY: bool> Opt<T, MANY> {
-    /// It as an option of a command, with its own help.
+    /// The option for a command, with its own help.
     pub(crate) const fn taken(&'static self) -> Taken {
         Taken { row: self, help: self.spec.help, heading: None, is_hidden: false }
     }
@@ -327,12 +327,12 @@ impl<T: Clone + Send + Sync + 'static, const MANY: bool> Row for Opt<T, MANY> {
     }
 }
 
-/// One of our errors as clap shows it.
+/// One of our errors for display by clap.
 pub(crate) fn for_clap(error: &Error) -> String {
     error.hints().iter().fold(error.what().to_owned(), |text, hint| format!("{text}\n  hint: {hint}"))
 }
 
-/// That `text`, which `place` says (a flag, a variable), is no value of this option.
+/// The error that `text`, from `place` (a flag, a variable), is not a value of this option.
 pub(super) fn invalid(spec: &Spec, place: &str, text: &str, error: &Error) -> Error {
     let option = match spec.flag {
         Flag::Long if place != spec.shown() => {
@@ -353,7 +353,7 @@ pub(super) fn invalid(spec: &Spec, place: &str, text: &str, error: &Error) -> Er
     hints.iter().cloned().chain(fallback).fold(invalid, Error::hint)
 }
 
-/// The words for on and off, as variables and files have them.
+/// The words for on and off in variables and files.
 pub(super) fn switch(text: &str) -> Result<bool> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),

@@ -1,38 +1,38 @@
-//! What an option is, all but its type: how it is written, what may set it, and where it stands in trustup.toml.
+//! An option's declaration, all but its type: its form, what may set it, and its place in trustup.toml.
 
 use crate::text;
 
-/// How an option is written on the command line.
+/// The form of an option on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flag {
     /// `--NAME`
     Long,
     /// By its position.
     Positional,
-    /// What stands behind `--`.
+    /// The arguments after `--`.
     Trailing,
-    /// Not at all: a variable or the file alone.
+    /// None: only a variable or the file.
     Absent,
 }
 
-/// What kind of value an option takes: how it is written in trustup.toml, and how messages show it.
+/// The kind of an option's value: its form in trustup.toml, and in messages.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum OptionKind {
     /// `true` or `false`.
     Switch,
     /// A string.
     Text,
-    /// A URL, or what may be one: messages show it without its password.
+    /// A URL, or text that may be one: messages show it without its password.
     Address,
     /// A path: absolute in the file, and without a `KEY_file`.
     Path,
-    /// Where a secret is: a file, `-`, or `fd:N`. In the file the key holds the secret, or `KEY_file` names its file.
+    /// The location of a secret: a file, `-`, or `fd:N`. In the file the key holds it, or `KEY_file` names its file.
     Secret,
     /// One of these words.
     Words(fn() -> Vec<String>),
 }
 
-/// Which option may be set by a variable, `TRUSTUP_` and the flag in capitals.
+/// Which options a variable may set, `TRUSTUP_` and the flag in capitals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Variable {
     /// It may.
@@ -44,9 +44,9 @@ pub(crate) enum Variable {
 /// Why an option has no variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reason {
-    /// It loosens a check, so the command line alone may say it (threat T1).
+    /// It loosens a check, so only the command line may set it (threat T1).
     LoosensACheck,
-    /// It takes trust away (threat T1).
+    /// It removes trust (threat T1).
     RemovesTrust,
     /// It names a program that is run (threat T1).
     RunsAProgram,
@@ -54,13 +54,13 @@ pub(crate) enum Reason {
     ReadByItsMethod,
     /// Another command has an option of this name with another meaning, and a variable has one meaning.
     Ambiguous,
-    /// It asks for one run of one command.
+    /// It applies to one run of one command.
     OneRun,
-    /// It is no option but an argument, or a key of trustup.toml alone, or a published variable by itself.
+    /// It is not an option but an argument, or only a key of trustup.toml, or a published variable by itself.
     NoFlag,
 }
 
-/// Options that say where certificates come from (threat T1): they are taken from one layer as a whole.
+/// Options that name sources of certificates (threat T1): they are read from one layer as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
     /// Not one of them.
@@ -69,8 +69,8 @@ pub(crate) enum Group {
     Source,
     /// Pins a source: empty is an error, never "no pin".
     Pin,
-    /// Widens what is taken of a source: it names none, and where another layer names the sources, that of the file does not
-    /// count.
+    /// Widens what is accepted from a source: it names none, and if another layer names the sources, that of the file
+    /// is ignored.
     Widening,
 }
 
@@ -81,42 +81,42 @@ impl Group {
     }
 }
 
-/// All of an option but its type.
+/// Everything of an option but its type.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spec {
-    /// The flag without dashes; the name of the argument, variable or key of what has no flag. Unique.
+    /// The flag without dashes; without a flag, the name of the argument, variable or key. Unique.
     pub(crate) name: &'static str,
     pub(crate) flag: Flag,
     pub(crate) short: Option<char>,
     pub(crate) value_name: &'static str,
     pub(crate) help: &'static str,
     pub(crate) kind: OptionKind,
-    /// Whether the possible values are left out of the help.
+    /// Whether the possible values are omitted from the help.
     pub(crate) hides_words: bool,
-    /// What a value should be, for messages about the file.
+    /// The form of a value, for messages about the file.
     pub(crate) wanted: &'static str,
     /// Values in one argument or variable are separated by commas.
     pub(crate) is_delimited: bool,
     /// Values may begin with `-`.
     pub(crate) takes_hyphens: bool,
-    /// In trustup.toml a whole number of this base is a value, too.
+    /// In trustup.toml a whole number of this base is also a value.
     pub(crate) integers: Option<u32>,
-    /// In trustup.toml a date and time is a value, too.
+    /// In trustup.toml a date and time is also a value.
     pub(crate) takes_moments: bool,
     /// Flags that exclude this one.
     pub(crate) excludes: &'static [&'static str],
     pub(crate) variable: Variable,
-    /// The variable of published images that says the same.
+    /// The variable of published images with the same meaning.
     pub(crate) published: Option<&'static str>,
     /// Its keys in trustup.toml, with their table: `trust.root_url`.
     pub(crate) keys: &'static [&'static str],
     pub(crate) group: Group,
-    /// As the help shows it.
+    /// As shown in the help.
     pub(crate) default: Option<&'static str>,
 }
 
 impl Spec {
-    /// `--NAME` as messages show it.
+    /// `--NAME` for messages.
     pub(crate) fn shown(&self) -> String {
         match self.flag {
             Flag::Long => format!("--{}", self.name),
@@ -144,7 +144,7 @@ impl Spec {
     }
 }
 
-/// What an option is unless it says otherwise.
+/// The default declaration of an option.
 pub(super) const SPEC: Spec = Spec {
     name: "",
     flag: Flag::Long,

@@ -1,4 +1,4 @@
-//! trustup.toml: what is read, and what is said of what is wrong. What requests refuse is with their builders.
+//! trustup.toml: what is read, and the errors that are reported. The tests of requests are with their builders.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ fn good(text: &str) -> ConfigFile {
     file
 }
 
-/// What is wrong, each with its line.
+/// The problems, each with its line.
 fn problems(text: &str) -> Vec<String> {
     let lines = |error: &Error| {
         let place = error.place().unwrap_or_default().rsplit(':').next().unwrap_or_default().to_owned();
@@ -167,7 +167,7 @@ fn everything_that_can_be_said_arrives() {
         let row = by_word("acme").unwrap().rows.iter().find(|row| row.spec().name == name).unwrap();
         assert!(acme.entry(*row).is_some(), "{name}");
     }
-    // T23: no secret is in what might be printed.
+    // T23: no secret is in any possible output.
     assert!(!format!("{config:?}").contains(SECRET), "{config:?}");
 }
 
@@ -417,7 +417,7 @@ fn layers_count_in_their_order_and_know_where_a_value_is_from() {
     let settings = Settings::new([environment, file.trust.clone()]);
     assert_eq!(settings.get(&NAME).map(String::as_str), Some("variable"));
     assert_eq!(settings.name(&NAME), "TRUSTUP_NAME");
-    // T1: off is no more than unset, so a variable takes back no check that the file asks for.
+    // T1: off is the same as unset, so a variable disables no check that the file requires.
     assert!(settings.is(&STRICT));
     assert_eq!(settings.name(&STRICT), "trust.strict");
     assert_eq!(settings.all(&STORES), [Store::Nss, Store::System]);

@@ -1,5 +1,5 @@
-//! A bundle from the web: many roots at one address. Somebody must vouch for its host (threat T2) or a hash for the
-//! file; what left it may not silently come back (threat T5).
+//! A bundle from the web: many roots at one address. Its host must be vouched for (threat T2), or the file by a hash;
+//! what left it may not silently come back (threat T5).
 
 use super::collect::CertificateOrigin;
 use super::{Acquisition, SourceReport, system};
@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::Trust;
 
-/// Fetches the bundle, or takes what an earlier run got from it if its server cannot be reached.
+/// Fetches the bundle, or uses an earlier run's result if its server cannot be reached.
 pub(super) async fn fetch(
     run: &mut Acquisition<'_>,
     index: usize,
@@ -41,7 +41,7 @@ pub(super) async fn fetch(
                 && !run.request.require_fresh =>
         {
             from_earlier_run(run, &origin, error)?;
-            // Nothing was learned about what it holds now.
+            // Nothing was learned about its current content.
             report.replaces = false;
             report.fresh = false;
             run.collected.report(index, report);
@@ -77,7 +77,7 @@ pub(super) async fn fetch(
     Ok(())
 }
 
-/// A pinned file needs nobody; else pinned roots alone; else what this system trusts (threat T2).
+/// A pinned file needs no trust; else pinned roots alone; else what this system trusts (threat T2).
 fn whom_to_believe(run: &mut Acquisition<'_>, sha256: Option<Fingerprint>) -> Result<(Trust, String)> {
     if sha256.is_some() {
         return Ok((Trust::Unverified, "the pinned SHA-256 of the file".to_owned()));
@@ -113,7 +113,7 @@ fn has_come_back(run: &Acquisition<'_>, id: &str, fingerprint: Fingerprint) -> b
         && run.previous(id).is_some_and(|previous| previous.removed.contains(&fingerprint))
 }
 
-/// An unreachable server does not take trust away that an earlier run gave.
+/// An unreachable server does not remove trust that an earlier run gave.
 fn from_earlier_run(run: &mut Acquisition<'_>, origin: &CertificateOrigin<'_>, why: Error) -> Result<()> {
     let known = run.known;
     let Some(previous) = run.previous(origin.id) else { return Err(why) };

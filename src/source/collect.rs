@@ -1,5 +1,5 @@
-//! Accepts or leaves out, one certificate at a time, and checks at the end that every pin was met. All sources go
-//! through here, so that one rule holds for all. Pure: no file, no network.
+//! Accepts or omits, one certificate at a time, and checks at the end that every pin was met. All sources go through
+//! here, so that one rule holds for all. Pure: no file, no network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,8 +12,8 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 
-/// What a person does about a fingerprint that does not match. Never a ready option with the received value: who
-/// copies that has trusted first and checked never (threat T8).
+/// The hint for a fingerprint that does not match. Never a ready option with the received value: a user who copies that
+/// trusts first and never checks (threat T8).
 pub(super) const COMPARE_HINT: &str = "compare on the CA's host: `step certificate fingerprint $(step path)/certs/root_ca.crt` (or `openssl x509 -in root_ca.crt -noout -fingerprint -sha256`); if it differs from the expected value, the pin is wrong or old; if it is the same, the connection is intercepted";
 
 /// How many received certificates an error lists.
@@ -25,7 +25,7 @@ pub(super) struct CertificateOrigin<'a> {
     pub(crate) id: &'a str,
     /// The file, for file sources.
     pub(crate) file: Option<&'a Path>,
-    /// Whether unsuitable ones are left out (a source of many roots) or fail the run (a source that names one).
+    /// Whether unsuitable ones are omitted (a source of many roots) or fail the run (a source that names one).
     pub(crate) many: bool,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Collected<'a> {
     anchors: Vec<AcquiredAnchor>,
     left_out: Vec<LeftOut>,
     reports: Vec<(usize, SourceReport)>,
-    /// What was accepted from each source, by id, whoever else brought it too.
+    /// What was accepted from each source, by id, even if another also brought it.
     brought: BTreeMap<String, Vec<Fingerprint>>,
     warnings: Vec<String>,
     /// Pins that a certificate was accepted for.
@@ -72,7 +72,7 @@ impl<'a> Collected<'a> {
         }
     }
 
-    /// Ends a source; what was accepted from it is filled in at the end.
+    /// Finishes a source; its accepted certificates are filled in at the end.
     pub(super) fn report(&mut self, index: usize, report: SourceReport) {
         self.reports.push((index, report));
     }
@@ -91,7 +91,7 @@ impl<'a> Collected<'a> {
         self.anchors.iter().filter(|anchor| anchor.pinned)
     }
 
-    /// Takes what a certificate file holds, against `pins` if there are any. Returns how many were accepted.
+    /// Accepts the content of a certificate file, against `pins` if there are any. Returns how many were accepted.
     pub(super) fn take_file(
         &mut self,
         origin: &CertificateOrigin,
@@ -114,7 +114,7 @@ impl<'a> Collected<'a> {
         Ok(accepted)
     }
 
-    /// Takes one certificate. `Ok(false)`: left out.
+    /// Accepts one certificate. `Ok(false)`: omitted.
     pub(super) fn take(
         &mut self,
         origin: &CertificateOrigin,
@@ -178,7 +178,7 @@ impl<'a> Collected<'a> {
         Ok(true)
     }
 
-    /// Names what is not taken.
+    /// Names what is not accepted.
     pub(super) fn leave_out(
         &mut self,
         origin: &CertificateOrigin,

@@ -1,5 +1,5 @@
-//! Certificates that somebody put on this machine: a file, a mounted directory, standard input. Read through the
-//! bounded reader only; who else could have written them is said (threat T6), their content never.
+//! Certificates that a user put on this machine: a file, a mounted directory, standard input. Read through the bounded
+//! reader only; other users who could have written them are named (threat T6), their content never.
 
 use std::path::{Path, PathBuf};
 
@@ -65,8 +65,7 @@ pub(super) fn read(run: &mut Acquisition<'_>, index: usize, path: &Path) -> Resu
     Ok(())
 }
 
-/// All files of a directory, links followed; what the kubelet keeps beside them (`..data`) and directories are
-/// passed over.
+/// All files of a directory, links followed; the kubelet's entries beside them (`..data`) and directories are skipped.
 fn read_directory(
     run: &mut Acquisition<'_>,
     id: &str,
@@ -111,7 +110,7 @@ fn read_directory(
     Ok(accepted)
 }
 
-/// The content of a file that was looked at before; it counts as a trust store of this run (threat T36).
+/// The content of a file that was inspected before; it counts as a trust store of this run (threat T36).
 fn read_paid(path: &Path, found: &Meta) -> Result<Vec<u8>> {
     if found.size <= MAX_BODY {
         let place = path.display().to_string();
@@ -120,7 +119,7 @@ fn read_paid(path: &Path, found: &Meta) -> Result<Vec<u8>> {
     host::read_file(path, MAX_BODY)
 }
 
-/// A key is refused by its name too: it may be in a form that nothing recognises.
+/// A key is refused by its name too: it may be in a form that is not recognised.
 fn refuse_key_name(path: &Path) -> Result<()> {
     if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("key")) {
         return Err(Error::usage("a private key does not belong among certificates")

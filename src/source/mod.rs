@@ -1,5 +1,5 @@
-//! Gets certificates from where the user said, and lets through only what is pinned, verified or handed over as a
-//! file. Its result is data: nothing here writes, and nothing is kept that was not checked (design rule 7).
+//! Gets certificates from the user's sources, and accepts only what is pinned, verified or given as a file. Its result
+//! is data: nothing here writes, and nothing is kept that was not checked (design rule 7).
 
 mod bundle;
 mod collect;
@@ -38,7 +38,7 @@ pub struct Known {
 pub struct PreviousSource {
     /// What it brought.
     pub fingerprints: Vec<Fingerprint>,
-    /// What it once brought, and no longer did at a later run (threat T5).
+    /// What it once brought, but no longer did at a later run (threat T5).
     pub removed: Vec<Fingerprint>,
 }
 
@@ -81,24 +81,24 @@ pub struct LeftOut {
     pub reason: String,
 }
 
-/// What became of one source.
+/// The result of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceReport {
     /// [`Source::id`]: stable, the state's key.
     pub id: String,
-    /// The key that older versions gave it, if that was another one.
+    /// The key that older versions gave it, if different.
     pub(crate) former_id: Option<String>,
-    /// Whether the source's set is to be made equal to what it gave now.
+    /// Whether to make the source's set equal to what it gave now.
     pub replaces: bool,
-    /// Whether it was asked or read.
+    /// Whether it was requested or read.
     pub contacted: bool,
-    /// Whether its anchors are what it gives now, not what an earlier run was given.
+    /// Whether its anchors are its current ones, not those of an earlier run.
     pub fresh: bool,
     /// Whether each certificate of it is named by a fingerprint, or came from a CA whose root is.
     pub(crate) by_pin: bool,
-    /// Who vouched for it, for people.
+    /// What vouched for it, for people.
     pub vouched_by: Option<String>,
-    /// The proxy that it was asked through, masked.
+    /// The proxy through which it was requested, masked.
     pub proxy: Option<String>,
     /// Every certificate that was accepted from it, also those that another source named first.
     pub fingerprints: Vec<Fingerprint>,
@@ -135,7 +135,7 @@ pub fn acquire_in(root: &Path, request: &SourceRequest, known: &Known, env: &Env
                     Source::Bundle { .. } | Source::File { .. } => {}
                 }
             }
-            // Before any bundle is asked for: its host must not be asked in the name of a pin that nobody met.
+            // Before any bundle is requested: its host must not be contacted for a pin that was not met.
             run.collected.check_pins()?;
             for (index, source) in request.sources.iter().enumerate() {
                 if let Source::Bundle { sha256, .. } = source {
@@ -150,7 +150,7 @@ pub fn acquire_in(root: &Path, request: &SourceRequest, known: &Known, env: &Env
     Ok(run.collected.finish())
 }
 
-/// One acquisition under way.
+/// One acquisition in progress.
 struct Acquisition<'a> {
     root: &'a Path,
     request: &'a SourceRequest,
@@ -180,7 +180,7 @@ impl<'a> Acquisition<'a> {
         Ok(self.net.insert(net).clone())
     }
 
-    /// Says that a password in `url` goes to a server that nobody vouches for: whoever stands in between reads it.
+    /// Warns that a password in `url` goes to a server that nothing vouches for: a man in the middle can read it.
     fn warn_of_password(&mut self, url: &url::Url) {
         if !url.username().is_empty() || url.password().is_some() {
             self.collected.warn(format!(

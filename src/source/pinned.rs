@@ -1,5 +1,5 @@
-//! Certificates that a fingerprint names: from a step-ca, or from any address. They are fetched without believing
-//! anybody, held in memory, hashed and compared; what does not match is dropped.
+//! Certificates that a fingerprint names: from a step-ca, or from any address. They are fetched without trusting any
+//! server, held in memory, hashed and compared; what does not match is dropped.
 
 use serde::Deserialize;
 use url::Url;
@@ -63,7 +63,7 @@ pub(super) async fn step_ca(run: &mut Acquisition<'_>, index: usize, all_roots: 
         }
     }
     if all_roots {
-        // Whoever brought them: a file may have met the pin.
+        // From any source: a file may have met the pin.
         let pinned = run.collected.pinned().map(|anchor| &anchor.certificate);
         let own = pinned.filter(|certificate| pins.contains(&certificate.fingerprint())).cloned().collect();
         other_roots(run, index, &base, &origin, own, &mut report).await?;
@@ -93,7 +93,7 @@ async fn root(net: &Net, base: &Url, pin: Fingerprint) -> Result<Result<Certific
     }
 }
 
-/// `/roots`, verified by `own` alone. An earlier run's answer stands if all of it is on this system still.
+/// `/roots`, verified by `own` alone. An earlier run's answer is used if all of it is still on this system.
 async fn other_roots(
     run: &mut Acquisition<'_>,
     index: usize,
@@ -123,7 +123,7 @@ async fn other_roots(
     }
     let subjects: Vec<String> = own.iter().map(|root| format!("`{}`", root.subject())).collect();
     if own.is_empty() {
-        // No pin was met; the final check says which.
+        // No pin was met; the final check reports which.
         return Ok(());
     }
     let vouched_by = format!("the pinned root {}", subjects.join(", "));
@@ -183,8 +183,8 @@ pub(super) async fn root_url(run: &mut Acquisition<'_>, index: usize) -> Result<
 enum Local<'a> {
     /// The certificate is in every store.
     Here(&'a Certificate),
-    /// So it is, and an earlier run got it from another source of this request: that one takes it, so that the
-    /// record of who brought what stays as it is.
+    /// The same, and an earlier run got it from another source of this request: that one accepts it, so that the record
+    /// of its sources stays as it is.
     Elsewhere,
     /// Nothing.
     Unknown,

@@ -1,5 +1,5 @@
-//! What the user asked for, as a value that can be checked before anything is opened or asked (threat T1).
-//! Pure: no file, no network.
+//! The user's request, as a value that can be checked before anything is opened or requested (threat T1). Pure: no
+//! file, no network.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::fingerprint::Fingerprint;
 use crate::net::url::{masked, parse};
 use crate::text;
 
-/// Endings of certificate files, as published Dockerfiles have them in `CA_URL`.
+/// Extensions of certificate files, as in the `CA_URL` of published Dockerfiles.
 const CERTIFICATE_ENDINGS: [&str; 6] = [".crt", ".pem", ".cer", ".der", ".p7b", ".p7c"];
 
 /// Where certificates come from.
@@ -21,19 +21,19 @@ pub enum Source {
     StepCa {
         /// Scheme (`https://` if none is given), host and port; a path is ignored.
         url: String,
-        /// Whether `/roots` is asked for the CA's other roots, which need no pin.
+        /// Whether `/roots` is requested for the CA's other roots, which need no pin.
         all_roots: bool,
-        /// Whether this is what `CA_URL` named, so that `CA_FINGERPRINT` pins it.
+        /// Whether `CA_URL` named this, so that `CA_FINGERPRINT` pins it.
         from_ca_url: bool,
     },
     /// Certificates at any address: PEM, DER or PKCS#7.
     RootUrl {
         /// An http or https URL.
         url: String,
-        /// Whether this is what `CA_URL` named, so that `CA_FINGERPRINT` pins it.
+        /// Whether `CA_URL` named this, so that `CA_FINGERPRINT` pins it.
         from_ca_url: bool,
     },
-    /// A file of many roots, whose host somebody must vouch for (threat T2).
+    /// A file of many roots, whose host must be vouched for (threat T2).
     Bundle {
         /// An https URL, or an http URL with `sha256`.
         url: String,
@@ -47,12 +47,12 @@ pub enum Source {
     },
 }
 
-/// The masked URL, and the hash of the whole where that hides something. The password is no part of it: a weak one could
+/// The masked URL, and the hash of the whole if that hides something. The password is not part of it: a weak one could
 /// be guessed from the hash, which reports show. Nor is the fragment, which no server sees.
 fn identified(url: &Url) -> String {
     let mut whole = url.clone();
     whole.set_fragment(None);
-    // A URL without a host has no password to take away.
+    // A URL without a host has no password to remove.
     let _ = whole.set_password(None);
     let shown = masked(url);
     let mut bare = whole.clone();
@@ -86,22 +86,22 @@ impl Source {
         }
     }
 
-    /// Its name in reports and in the state: the path, or the masked URL; where something is masked, with the hash of the
-    /// URL, so that two addresses that differ in their query alone are two sources.
+    /// Its name in reports and in the state: the path, or the masked URL; if masked, with the URL's hash, so that two
+    /// addresses that differ in their query are two sources.
     ///
     /// # Errors
     /// A URL that cannot be fetched.
     pub fn id(&self) -> Result<String> {
         Ok(match self {
             Source::File { path } => path.to_string_lossy().into_owned(),
-            // Not the CA's own: what a run without `--all-roots` recorded says nothing of the other roots.
+            // Not the CA's own: what a run without `--all-roots` recorded does not cover the other roots.
             Source::StepCa { url, all_roots: true, .. } => format!("{}roots", masked(&step_ca_base(url)?)),
             Source::StepCa { .. } => self.url()?.map(|url| masked(&url)).unwrap_or_default(),
             _ => self.url()?.map(|url| identified(&url)).unwrap_or_default(),
         })
     }
 
-    /// The name that older versions gave it, if that was another one: two sources may have had it.
+    /// The name that older versions gave it, if different: two sources may have had it.
     pub(crate) fn former_id(&self) -> Option<String> {
         let url = self.url().ok().flatten()?;
         let (id, former) = (self.id().ok()?, masked(&url));
@@ -130,10 +130,10 @@ fn with_scheme(value: &str) -> String {
     if is_whole { value.to_owned() } else { format!("https://{value}") }
 }
 
-/// The address of a step-ca as people write it: https is meant where no scheme is given, path and query do not count.
+/// The address of a step-ca as people write it: without a scheme https is meant, path and query are ignored.
 ///
 /// # Errors
-/// No URL, or one that is not https.
+/// Not a URL, or not https.
 pub(crate) fn step_ca_base(value: &str) -> Result<Url> {
     let mut url = parse(&with_scheme(value.trim()), "--ca-url")?;
     if url.scheme() != "https" {
@@ -147,7 +147,7 @@ pub(crate) fn step_ca_base(value: &str) -> Result<Url> {
     Ok(url)
 }
 
-/// What is to be trusted, and under which conditions.
+/// What to trust, and under which conditions.
 #[derive(Clone, Debug)]
 pub struct SourceRequest {
     /// At least one.
@@ -158,7 +158,7 @@ pub struct SourceRequest {
     pub ca_url_pin: Option<Fingerprint>,
     /// `--require-pin`: certificates of files must be pinned too.
     pub require_pin: bool,
-    /// `--require-fresh`: an earlier run's certificates do not stand in for a source that cannot be reached.
+    /// `--require-fresh`: an earlier run's certificates do not replace a source that cannot be reached.
     pub require_fresh: bool,
     /// `--allow-expired`
     pub allow_expired: bool,
@@ -168,7 +168,7 @@ pub struct SourceRequest {
     pub allow_rollback: bool,
     /// `--timeout`: for all requests together.
     pub timeout: Duration,
-    /// `--wait`: how long an unreachable server is asked again.
+    /// `--wait`: how long an unreachable server is retried.
     pub wait: Option<Duration>,
 }
 
@@ -182,10 +182,10 @@ impl SourceRequest {
         }
     }
 
-    /// Checks all that can be checked without looking at anything (threat T1).
+    /// Checks all that can be checked without inspecting any file (threat T1).
     ///
     /// # Errors
-    /// Usage errors, each naming the option or variable that is wrong.
+    /// Usage errors, each naming the wrong option or variable.
     pub(crate) fn validate(&self) -> Result<()> {
         if self.sources.is_empty() {
             return Err(Error::usage("no source of certificates is given").hint(
@@ -195,7 +195,7 @@ impl SourceRequest {
         let mut standard_input = 0;
         let mut ids: Vec<(String, &Source)> = Vec::new();
         for source in &self.sources {
-            // Fails for what is no URL.
+            // Fails for an invalid URL.
             let url = source.url()?;
             let place = url.as_ref().map(masked).unwrap_or_default();
             match source {

@@ -1,5 +1,5 @@
-//! The roots that this system trusts already: they vouch for a bundle's host when no pinned root does (threat T2).
-//! Only of the root that we run in, never of another sysroot. Reads; decides nothing about stores.
+//! The roots that this system trusts already: they vouch for a bundle's host if no pinned root does (threat T2). Only
+//! of the root that we run in, never of another sysroot. Reads; decides nothing about stores.
 
 use std::path::Path;
 
@@ -15,13 +15,13 @@ use crate::well_known;
 /// Largest bundle that is read.
 const MAX_BUNDLE: u64 = 32 * 1024 * 1024;
 
-/// When the compiled-in roots were published: 2026-10-23, version 1.0.11 of webpki-root-certs. To be changed with it.
+/// When the compiled-in roots were published: 2026-10-23, version 1.0.11 of webpki-root-certs. Change both together.
 const COMPILED_IN_SINCE: i64 = 1_792_713_600;
 
-/// After that long they are old: roots come and go.
+/// After that long they are old: roots change.
 const OLD_AFTER: i64 = 365 * 24 * 60 * 60;
 
-/// Trusted roots, and whose they are.
+/// Trusted roots, and their origin.
 pub(crate) struct TrustedRoots {
     pub(crate) roots: Vec<CertificateDer<'static>>,
     /// For people: "the roots of …".
@@ -48,8 +48,8 @@ pub(crate) fn trusted_roots(root: &Path, env: &Env) -> Result<TrustedRoots> {
         let place = [("SSL_CERT_FILE", file), ("SSL_CERT_DIR", directories)]
             .map(|(name, value)| Some(format!("{name}={}", value?)));
         let place = place.into_iter().flatten().collect::<Vec<_>>().join(" ");
-        // What the variables name replaces the rest, as for OpenSSL, even if nothing is there: unless there is
-        // nothing anywhere.
+        // What the variables name replaces the rest, as for OpenSSL, even if nothing is there: unless there is nothing
+        // anywhere.
         store = match (named, default_store(root)?) {
             (Some(found), _) => Some((found, place)),
             (None, Some(_)) => Some((Vec::new(), place)),
@@ -70,7 +70,7 @@ pub(crate) fn trusted_roots(root: &Path, env: &Env) -> Result<TrustedRoots> {
     })
 }
 
-/// Where the distribution keeps its roots, and those roots; `None` if no such file.
+/// The distribution's store, and its roots; `None` if no such file.
 fn default_store(root: &Path) -> Result<Option<(Vec<CertificateDer<'static>>, String)>> {
     let below = |path: &&str| root.join(path.trim_start_matches('/'));
     for path in well_known::bundles_of_go().iter().map(below) {
@@ -86,7 +86,7 @@ fn default_store(root: &Path) -> Result<Option<(Vec<CertificateDer<'static>>, St
     Ok(None)
 }
 
-/// Something is there, or it cannot be said that nothing is.
+/// Something is there, or its absence cannot be established.
 fn exists(path: &Path) -> bool {
     !matches!(host::stat(path), Ok(None))
 }
@@ -124,7 +124,7 @@ fn certificates_in(directory: &Path) -> Result<Option<Vec<CertificateDer<'static
             continue;
         }
         files += 1;
-        // A key that we may not read is no certificate.
+        // A key that we may not read is not a certificate.
         let Ok(content) = host::read_file(&path, MAX_BUNDLE) else { continue };
         for certificate in parsed(openssl::read_hashed(&content)) {
             if !found.contains(&certificate) {

@@ -2,7 +2,7 @@
 //! through a known link; no set-id modes. Reading and writing use the same rules (threat T38).
 //!
 //! A rule that depends on the tree (a link that leads to the path, a store below a directory) can stop holding because
-//! somebody else changed the tree. Then the record is not forged, but nothing can be done with it: it is unclaimed.
+//! others changed the tree. Then the record is not forged, but it can no longer be acted on: it is unclaimed.
 
 use super::Result;
 use crate::error::Error;
@@ -14,21 +14,21 @@ use crate::trust::owners;
 use crate::trust::plausible;
 use crate::trust::updater::Ownership;
 
-/// A record that was right when it was written, and that nothing in the tree supports any more.
+/// A record that was right when it was written, but that nothing in the tree supports any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unclaimed {
     /// The path recorded.
     pub(crate) path: String,
-    /// The known path that led there; `None` for a directory that we made for something that is gone.
+    /// The known path that led there; `None` for a directory that we made for something that no longer exists.
     pub(crate) via: Option<String>,
-    /// What is there, or what the record says was there, is no trust store.
+    /// The current node, or the recorded former one, is not a trust store.
     pub(crate) is_no_store: bool,
 }
 
-/// Whether what is at a path and what stood there before are trust stores. Behind a link (`is_linked`) the two may
-/// differ in nothing but certificates: the link can lead to any file.
+/// Whether the current and the former node of a path are trust stores. Behind a link (`is_linked`) the two may differ
+/// only in certificates: the link can lead to any file.
 fn is_of_a_store(sysroot: &Sysroot, path: &str, record: &PathRecord, is_linked: bool) -> bool {
-    // What somebody changed since, or what cannot be read, is not acted on anyway.
+    // What others changed since, or what cannot be read, is not acted on anyway.
     let Ok(now) = tree::read(sysroot, path) else { return true };
     if !record.after.matches(&now) {
         return true;
@@ -47,19 +47,19 @@ fn is_of_a_store(sysroot: &Sysroot, path: &str, record: &PathRecord, is_linked: 
     fits && is_store(&now) && before.as_ref().is_none_or(is_store)
 }
 
-/// The row of the table that a state or a journal of this tree names. The error says which row it is that this trustup
-/// does not know, if a newer one may know it; a row that is known belongs to another kind of tree.
+/// The row of the table that a state or a journal of this tree names. The error names the unknown row, if a newer
+/// trustup may know it; a known row belongs to another kind of tree.
 pub(crate) fn row(id: &str, sysroot: &Sysroot) -> Result<&'static distro::Distro, Option<String>> {
     let is_known = || [false, true].into_iter().any(|is_private| distro::by_id(id, is_private).is_some());
     distro::by_id(id, sysroot.is_private())
         .ok_or_else(|| (!is_known()).then(|| format!("the row `{id}` of the table of distributions")))
 }
 
-/// Refuses records that name a path which is not the row's to change, or a mode with set-id bits. Answers with those
-/// that must not be acted on. `stores` are the stores beside the family's own that the same file names.
+/// Refuses records that name a path which the row may not change, or a mode with set-id bits. Returns those that must
+/// not be acted on. `stores` are the stores beside the family's own that the same file names.
 ///
 /// # Errors
-/// Somebody other than trustup wrote a record.
+/// A program other than trustup wrote a record.
 pub(crate) fn check_records<'a>(
     sysroot: &Sysroot,
     row: &distro::Distro,
@@ -80,7 +80,7 @@ pub(crate) fn check_records<'a>(
                 Ownership::OnTheWay => record.is_of_directory(),
                 Ownership::Foreign => beside() || known_link(sysroot, path).is_some(),
             };
-        // A link, or a name, makes nothing a store that is none (threat T34).
+        // A link, or a name, makes no other file a store (threat T34).
         if ours && row.updater.owns(path) == Ownership::Foreign && !record.is_of_directory() {
             let known = known_link(sysroot, path);
             let is_named = !sysroot.is_private() && owners::is_store_by_name(path);
@@ -92,7 +92,7 @@ pub(crate) fn check_records<'a>(
         }
         let was_linked =
             record.via.as_deref().is_some_and(|via| owners::known_paths().any(|known| known == via));
-        // Such a record can only remove an empty directory, and without its reason it does not even that.
+        // Such a record can only remove an empty directory, and without its reason not even that.
         let of_directory_made = record.before == Saved::Absent && record.after == Mark::Directory;
         if !ours && !strange && (was_linked || of_directory_made) {
             let via = record.via.clone().filter(|_| was_linked);
@@ -115,8 +115,8 @@ pub(crate) fn check_records<'a>(
     Ok(unclaimed)
 }
 
-/// Notes in a record that is about to be written which known path leads there, where nothing else makes it ours:
-/// that link may be gone when the record is read. `former` is what the state said before.
+/// Notes in a record that is about to be written which known path leads there, if nothing else makes it ours: that link
+/// may be gone when the record is read. `former` is the previous state.
 pub(crate) fn attribute(
     sysroot: &Sysroot,
     row: &distro::Distro,
@@ -131,8 +131,7 @@ pub(crate) fn attribute(
     }
 }
 
-/// The known path that is a link which leads to `path`; never where only another program
-/// writes. A link that loops leads nowhere.
+/// The known path that is a link to `path`; never where only another program writes. A link that loops leads nowhere.
 fn known_link(sysroot: &Sysroot, path: &str) -> Option<&'static str> {
     if owners::closed(path).is_some() {
         return None;

@@ -1,4 +1,4 @@
-//! What step-ca answers: JSON of its own, errors of three shapes, and whatever a proxy in front of it says.
+//! step-ca's answers: JSON of its own, errors of three shapes, and whatever a proxy in front of it sends.
 
 use serde::Deserialize;
 use url::Url;
@@ -9,7 +9,7 @@ use crate::net::FetchAnswer;
 use crate::net::url::{authority, masked};
 use crate::text;
 
-/// More certificates are in no chain (threat T24).
+/// No chain has more certificates (threat T24).
 const MAX_CHAIN: usize = 10;
 
 /// Parses the JSON of a success.
@@ -18,7 +18,7 @@ pub(super) fn parse<T: for<'de> Deserialize<'de>>(answer: &FetchAnswer) -> Resul
         .map_err(|_| not_a_step_ca("it is not the JSON that a step-ca sends", &answer.url))
 }
 
-/// An error for an answer that is no success: 200 and 201 are, whatever the documentation of the endpoint says.
+/// An error for an unsuccessful answer: 200 and 201 are successes, whatever the documentation of the endpoint says.
 pub(super) fn check(answer: &FetchAnswer) -> Result<()> {
     let (kind, what, hint) = match answer.status {
         200 | 201 => return Ok(()),
@@ -63,7 +63,7 @@ pub(super) fn check(answer: &FetchAnswer) -> Result<()> {
         Error::new(kind, format!("the CA {what} (HTTP status {})", answer.status)).at(masked(&answer.url));
     let error = match message(&answer.body) {
         Some(message) => error.because(anyhow::anyhow!("the CA says: {}", text::escape(&message))),
-        // 404 of an unknown path, or a page of a proxy: its text says nothing that the status does not say.
+        // 404 of an unknown path, or a page of a proxy: its text adds nothing to the status.
         None if !answer.body.is_empty() => {
             error.because(anyhow::anyhow!("its answer is not a step-ca message"))
         }
@@ -75,7 +75,7 @@ pub(super) fn check(answer: &FetchAnswer) -> Result<()> {
     })
 }
 
-/// The CA's own words: `{"status":…,"message":…}`, and ACME's problems (RFC 7807) where it mixes them up.
+/// The CA's own message: `{"status":…,"message":…}`, and ACME's problems (RFC 7807) where it mixes them up.
 fn message(body: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Message {
@@ -86,7 +86,7 @@ fn message(body: &[u8]) -> Option<String> {
     parsed.message.or(parsed.detail).filter(|text| !text.trim().is_empty())
 }
 
-/// The answer to `/sign` and its like. PEM in JSON; members may be missing, null or empty.
+/// The answer to `/sign` and similar. PEM in JSON; members may be missing, null or empty.
 #[derive(Deserialize)]
 pub(super) struct SignAnswer {
     crt: Option<String>,

@@ -1,5 +1,5 @@
-//! The CA's API, as far as enrollment needs it: one request each, over connections that are used again. What failed
-//! says whether asking again can help, and whether a token may be used up.
+//! The CA's API, as far as enrollment needs it: one request each, over reused connections. A failure tells whether
+//! asking again can help, and whether a token may be used up.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -31,10 +31,10 @@ const ALL_PAGES: usize = 16 * 1024 * 1024;
 /// No clock is known.
 const UNKNOWN: i64 = i64::MIN;
 
-/// Why there is no answer that can be used.
+/// Why there is no usable answer.
 #[derive(Debug)]
 pub struct RequestFailure {
-    /// What to tell; of kind `Unreachable` where asking again may help.
+    /// The error to report; of kind `Unreachable` if asking again may help.
     pub error: Error,
     /// The HTTP status of the CA's answer, if there was one.
     pub status: Option<u16>,
@@ -43,16 +43,16 @@ pub struct RequestFailure {
 }
 
 impl RequestFailure {
-    /// Whether the CA may have done what was asked, although nothing of it arrived: no answer, or one that is no use.
+    /// Whether the CA may have done what was requested without a usable answer: it is missing, or invalid.
     pub fn is_unsettled(&self) -> bool {
         self.sent && self.status.is_none_or(|status| (200..300).contains(&status))
     }
 }
 
-/// What `/sign` gave.
+/// The result of `/sign`.
 #[derive(Clone, Debug)]
 pub struct SignedChain {
-    /// Leaf first, without the root. Nobody has checked it yet.
+    /// Leaf first, without the root. Not checked yet.
     pub chain: Vec<Certificate>,
 }
 
@@ -62,7 +62,7 @@ pub struct StepCaClient {
     http: net::Client,
     base: Url,
     env: Env,
-    /// What the CA's clock said minus what ours said, in seconds, at the last answer.
+    /// The CA's clock minus ours, in seconds, at the last answer.
     skew: AtomicI64,
 }
 
@@ -76,7 +76,7 @@ struct SignRequest<'a> {
 }
 
 impl StepCaClient {
-    /// A client for the CA at `base` (path and query do not count), believing `trust`.
+    /// A client for the CA at `base` (path and query are ignored), trusting `trust`.
     ///
     /// # Errors
     /// None of the roots can be used.
@@ -95,12 +95,12 @@ impl StepCaClient {
     }
 
     /// How many seconds the CA's clock is ahead of ours, by the `Date` of its last answer. It explains, and is never
-    /// "now" (threat T7).
+    /// used as "now" (threat T7).
     pub fn skew(&self) -> Option<i64> {
         Some(self.skew.load(Ordering::Relaxed)).filter(|skew| *skew != UNKNOWN)
     }
 
-    /// Whether it says that it is well.
+    /// Whether its health check succeeds.
     pub async fn health(&self) -> Result<(), RequestFailure> {
         #[derive(Deserialize)]
         struct Health {
@@ -114,7 +114,7 @@ impl StepCaClient {
         Err(self.unusable(Error::unreachable(what).at(masked(&self.base))))
     }
 
-    /// All its provisioners, page by page. What cannot be read is left out.
+    /// All its provisioners, page by page. What cannot be read is omitted.
     pub async fn provisioners(&self) -> Result<Provisioners, RequestFailure> {
         #[derive(Deserialize)]
         struct Page {
@@ -147,7 +147,7 @@ impl StepCaClient {
         Err(self.unusable(answers::not_a_step_ca("its list of provisioners does not end", &self.base)))
     }
 
-    /// Has `csr` (DER) signed. One try: whatever comes of it, the token is used up once the CA has seen it.
+    /// Has `csr` (DER) signed. One try: whatever the result, the token is used up once the CA has seen it.
     pub async fn sign(
         &self,
         csr: &[u8],
@@ -208,7 +208,7 @@ impl StepCaClient {
         }
     }
 
-    /// The CA answered, and the answer is no good.
+    /// The CA answered, and the answer is unusable.
     fn unusable(&self, error: Error) -> RequestFailure {
         RequestFailure { error, status: Some(200), sent: true }
     }

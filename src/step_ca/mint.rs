@@ -1,5 +1,5 @@
-//! One-time tokens for `/sign`, as step-ca takes them from JWK and X5C provisioners. Made here, signed here, and worth
-//! as much as a certificate until they expire: a token is wiped when it goes, and shown by nobody but who asked for it.
+//! One-time tokens for `/sign`, as step-ca accepts them from JWK and X5C provisioners. Made here, signed here, and as
+//! valuable as a certificate until they expire: a token is wiped when dropped, and shown only to its requester.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::text;
 
 use super::Provisioners;
 
-/// How long a token lives if nobody says otherwise: what step gives it.
+/// The default lifetime of a token: the same as step's.
 pub const VALID_FOR: Duration = Duration::from_secs(300);
 
 /// step-ca sets no limit; a day is more than any start of a container takes.
@@ -29,7 +29,7 @@ pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// Shorter than a request may take.
 pub(crate) const SHORTEST: Duration = Duration::from_secs(10);
 
-/// What a token says.
+/// The content of a token.
 #[derive(Clone, Debug)]
 pub struct TokenRequest<'a> {
     /// The provisioner's name.
@@ -40,7 +40,7 @@ pub struct TokenRequest<'a> {
     pub names: &'a [SubjectAltName],
     /// The CA's address.
     pub ca_url: &'a Url,
-    /// The CA's root, for who gets the token and knows no CA.
+    /// The CA's root, for a recipient of the token that knows no CA.
     pub root: Option<Fingerprint>,
     /// Seconds since 1970.
     pub now: i64,
@@ -50,7 +50,7 @@ pub struct TokenRequest<'a> {
     pub csr: Option<&'a [u8]>,
 }
 
-/// With what it is signed.
+/// The key that signs it.
 #[derive(Clone, Debug)]
 pub enum Signer<'a> {
     /// The key of a JWK provisioner.
@@ -139,7 +139,7 @@ pub(super) fn audience(ca_url: &Url) -> String {
     format!("{}/1.0/sign", crate::net::url::origin(ca_url))
 }
 
-/// What `cnf` says of a certificate signing request.
+/// The value of `cnf` for a certificate signing request.
 pub(super) fn thumbprint(csr: &[u8]) -> String {
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     URL_SAFE_NO_PAD.encode(Fingerprint::of(csr).bytes())
@@ -154,13 +154,13 @@ pub struct ProvisionerKey {
     pub kid: String,
 }
 
-/// Decrypts the key of the JWK provisioner `name`, which the CA's list has encrypted. Where several provisioners have that
-/// name, it is the one whose key has this password.
+/// Decrypts the key of the JWK provisioner `name`, which is encrypted in the CA's list. If several provisioners have
+/// that name, it is the one whose key has this password.
 ///
 /// # Errors
 /// No such provisioner, a wrong password.
 pub fn decrypt_key(provisioners: &Provisioners, name: &str, password: &[u8]) -> Result<ProvisionerKey> {
-    /// Each costs a derivation.
+    /// Each costs a key derivation.
     const TRIES: usize = 5;
     let keys = provisioners.encrypted_keys(name)?;
     let mut refused = None;
@@ -181,8 +181,8 @@ pub fn decrypt_key(provisioners: &Provisioners, name: &str, password: &[u8]) -> 
     Err(error.at(format!("provisioner {}", text::escape(name))))
 }
 
-/// Reads a provisioner's key as a file holds it: a private JWK, one that is encrypted (compact or JSON, as `step crypto
-/// jwk create` writes it), or PEM. `password` is asked for only where it is needed.
+/// Reads a provisioner's key from a file: a private JWK, an encrypted one (compact or JSON, as `step crypto jwk create`
+/// writes it), or PEM. `password` is asked for only if it is needed.
 ///
 /// # Errors
 /// None of these, damaged, a wrong password, or an encrypted key and no password.
@@ -380,7 +380,7 @@ mod tests {
     }
 
     fn jwk_of(key: &PrivateKey, kid: &str) -> String {
-        // PKCS#8 of a P-256 key holds its number behind the fixed part of 36 bytes.
+        // PKCS#8 of a P-256 key holds its number after the fixed part of 36 bytes.
         let mut jwk = jwk::of(key.public());
         let text = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(&key.pkcs8()[36..68]);
         jwk["d"] = json!(text);

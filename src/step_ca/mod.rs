@@ -1,7 +1,7 @@
-//! A client of step-ca: its API, the one-time tokens that it takes, and what may be wrong with one that it refused.
+//! A client of step-ca: its API, the one-time tokens that it accepts, and what may be wrong with one that it refused.
 //!
-//! Whom the connection believes is decided elsewhere and handed over; nothing here writes a file. Tokens and keys are in
-//! no error and no message.
+//! What the connection trusts is decided elsewhere and passed in; nothing here writes a file. Tokens and keys are in no
+//! error and no message.
 
 mod answers;
 mod client;

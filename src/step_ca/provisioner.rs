@@ -1,4 +1,4 @@
-//! The CA's provisioners, as `/provisioners` lists them. Kinds and members that are not needed are passed over: every
+//! The CA's provisioners, as `/provisioners` lists them. Kinds and members that are not needed are ignored: every
 //! version of step-ca adds some.
 
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::text;
 pub struct Provisioner {
     /// Its name: `iss` of its tokens.
     pub(crate) name: String,
-    /// Its kind, and what matters of it.
+    /// Its kind, with the relevant details.
     pub(crate) kind: ProvisionerKind,
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum ProvisionerKind {
     X5c,
     /// ACME orders.
     Acme {
-        /// Whether accounts have to be bound to something outside.
+        /// Whether accounts must be bound to an external one.
         requires_eab: bool,
     },
     /// Anything else, by step-ca's word for it.
@@ -88,7 +88,7 @@ impl Provisioners {
         self.0.iter().filter(move |provisioner| provisioner.name == name)
     }
 
-    /// That one of this kind (`JWK`, `X5C`, `ACME`) has this name.
+    /// Requires that one of this kind (`JWK`, `X5C`, `ACME`) has this name.
     ///
     /// # Errors
     /// There is none: as [`Provisioners::missing`].
@@ -127,7 +127,7 @@ impl Provisioners {
         Ok(keys)
     }
 
-    /// The error for a name that no provisioner of this kind has; it lists those that there are.
+    /// The error for a name that no provisioner of this kind has; it lists the existing ones.
     pub(crate) fn missing(&self, name: &str, word: &str) -> Error {
         const SHOWN: usize = 10;
         let shown = text::escape(name);

@@ -1,4 +1,4 @@
-//! With what a token is signed.
+//! The key that signs a token.
 
 use zeroize::Zeroizing;
 
@@ -12,15 +12,15 @@ use crate::secret::{Secret, SecretSource};
 use crate::settings::Settings;
 use crate::step_ca::mint::{self, ProvisionerKey};
 
-/// With what the token is to be signed.
+/// How to sign the token.
 pub(super) enum Means {
-    /// The provisioner's key, which the CA keeps under this password.
+    /// The provisioner's key, which the CA stores under this password.
     AtTheCa(Secret),
-    /// What was given.
+    /// The given key.
     Here(With),
 }
 
-/// With what the token is signed.
+/// The key that signs the token.
 pub(super) enum With {
     /// The provisioner's key.
     Key(ProvisionerKey),
@@ -29,13 +29,13 @@ pub(super) enum With {
 }
 
 impl Means {
-    /// Whether the CA is asked for the provisioner's key, and so knows which provisioners there are.
+    /// Whether the CA is asked for the provisioner's key, and so lists its provisioners.
     pub(super) fn asks_the_ca(settings: &Settings) -> bool {
         let signs_here = settings.has(&X5C_CERT) || settings.has(&X5C_KEY) || settings.has(&PROVISIONER_KEY);
         settings.has(&PASSWORD_FILE) && !signs_here
     }
 
-    /// What the token is to be signed with; read before anybody is asked.
+    /// The key for the token; read before any server is asked.
     pub(super) fn from_settings(settings: &Settings, env: &Env, warn: &dyn Fn(&str)) -> Result<Means> {
         let read = |source: &SecretSource, what: &str| {
             let secret = Secret::read(source, what)?;

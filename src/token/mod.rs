@@ -1,4 +1,4 @@
-//! One-time tokens, made on the host for a container: from settings to what is asked for, and the token itself.
+//! One-time tokens, made on the host for a container: from settings to the request, and the token itself.
 
 mod means;
 pub(crate) mod options;
@@ -35,27 +35,27 @@ use url::Url;
 /// The largest certificate signing request, in bytes.
 const LIMIT: u64 = 256 * 1024;
 
-/// A token that is asked for, with all that was read for it.
+/// A requested token, with all that was read for it.
 pub(crate) struct TokenInput {
     /// The first name.
     pub(crate) subject: String,
     names: Vec<SubjectAltName>,
-    /// The provisioner that is named.
+    /// The named provisioner.
     pub(crate) provisioner: Option<String>,
     means: Means,
     csr: Option<Vec<u8>>,
     valid_for: Duration,
-    /// The file that it goes to; standard output, if none.
+    /// The file to write; standard output, if none.
     pub(crate) out: Option<TokenFile>,
     ca: Ca,
     url: Url,
 }
 
-/// A token that was made.
+/// A finished token.
 pub(crate) struct MintedToken {
     /// The token itself.
     pub(crate) token: Zeroizing<String>,
-    /// The provisioner that it is of.
+    /// Its provisioner.
     pub(crate) provisioner: String,
     /// The root that it names.
     pub(crate) root: Option<Fingerprint>,
@@ -64,11 +64,11 @@ pub(crate) struct MintedToken {
 }
 
 impl TokenInput {
-    /// What these settings ask for; secrets are read, and no server is asked. `ca` is what they say of the CA, `recorded`
-    /// what bootstrap left.
+    /// The request in these settings; secrets are read, and no server is asked. `ca` holds their values for the CA,
+    /// `recorded` what bootstrap left.
     ///
     /// # Errors
-    /// Something is missing, or cannot be meant so.
+    /// Something is missing, or contradictory.
     pub(crate) fn from_settings(
         settings: &Settings,
         env: &Env,
@@ -112,7 +112,7 @@ impl TokenInput {
         })
     }
 
-    /// The root that the token names, as far as it is known before the CA is asked.
+    /// The root that the token names, if it is known before the CA is asked.
     pub(crate) fn root(&self) -> Option<Fingerprint> {
         root_of(&self.ca)
     }
@@ -127,12 +127,12 @@ impl TokenInput {
         &self.url
     }
 
-    /// Makes the token; for a provisioner's password the CA is asked for its key.
+    /// Makes the token; with a provisioner's password, its key is requested from the CA.
     ///
     /// Blocks; must not be called inside an async runtime.
     ///
     /// # Errors
-    /// The CA cannot be asked, or has no such provisioner; the password is another one.
+    /// The CA cannot be asked, or has no such provisioner; the password is wrong.
     pub(crate) fn make(&self, settings: &Settings, env: &Env, warn: &dyn Fn(&str)) -> Result<MintedToken> {
         let fetched;
         let (ca, provisioner, with) = match &self.means {
@@ -171,7 +171,7 @@ impl TokenInput {
     }
 }
 
-/// The CA's roots, and from the CA the provisioner's name and key: of the one that is named, else of the only one.
+/// The CA's roots, and from the CA the provisioner's name and key: of the named one, else of the only one.
 fn fetch(
     settings: &Settings,
     env: &Env,
@@ -208,7 +208,7 @@ fn fetch(
     Ok((roots, name, key))
 }
 
-/// The root that the token names: the pinned one, else the only one that is known.
+/// The root that the token names: the pinned one, else the only known one.
 fn root_of(ca: &Ca) -> Option<Fingerprint> {
     let known = ca.roots.as_ref().map(|roots| roots.certificates.as_slice()).unwrap_or_default();
     match (ca.pins.as_slice(), known) {

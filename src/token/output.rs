@@ -1,4 +1,4 @@
-//! The file that the token goes to.
+//! The token's file.
 
 use std::path::Path;
 
@@ -11,17 +11,17 @@ use crate::rootfs::output::OutputOption;
 use crate::rootfs::{Sysroot, split};
 use crate::text;
 
-/// Where the token goes.
+/// The option for the token's file.
 pub(super) const OUT: OutputOption = OutputOption { name: "--out", takes_standard: true };
 
-/// A file that is to be written, in a directory that is there.
+/// A file to write, in an existing directory.
 pub(crate) struct TokenFile {
     pub(crate) path: String,
     host: Sysroot,
 }
 
 impl TokenFile {
-    /// Checks where it goes, before anything is asked.
+    /// Checks the path, before any server is asked.
     pub(super) fn open(path: String) -> Result<TokenFile> {
         let output = TokenFile { path, host: Sysroot::open(Path::new("/"))? };
         OUT.check(&output.host, &output.path)?;
@@ -38,7 +38,7 @@ impl TokenFile {
         Ok(output)
     }
 
-    /// Puts the token there, whole or not at all.
+    /// Writes the token, whole or not at all.
     pub(crate) fn write(&self, token: &str) -> Result<Vec<String>> {
         let content = Zeroizing::new(format!("{token}\n"));
         let attributes = Attributes { mode: 0o600, owner: None, modified: None };

@@ -1,7 +1,7 @@
 //! The one table of distributions, and the pure function that chooses a row of it.
 //!
-//! A row names what os-release says, the updater whose files the family has, and how it is proven. A new
-//! distribution is a row here and a folder in `distro-fixtures/`; nothing else asks which distribution it is.
+//! A row names the os-release values, the updater of the family's files, and how the row is proven. A new distribution
+//! is a row here and a folder in `distro-fixtures/`; no other code asks which distribution it is.
 
 mod families;
 
@@ -15,12 +15,12 @@ use crate::trust::updater::private::PrivateStore;
 pub struct Distro {
     /// The row's name in messages, JSON and state.
     pub id: &'static str,
-    /// What people call the family.
+    /// The family's common name.
     pub(crate) name: &'static str,
-    /// The values of os-release's `ID` (lower case) that choose this row; `ID_LIKE` is held against the same list.
+    /// The values of os-release's `ID` (lower case) that choose this row; `ID_LIKE` is compared with the same list.
     pub(crate) ids: &'static [&'static str],
-    /// Values of `ID` that more than one family has, with how os-release's `NAME` begins where it is this one. They go
-    /// before `ids`.
+    /// Values of `ID` that several families share, with the prefix of os-release's `NAME` that identifies this one.
+    /// They override `ids`.
     pub(crate) named: &'static [(&'static str, &'static str)],
     /// Which files the family has and what its tool does with them.
     pub(crate) updater: &'static dyn Updater,
@@ -52,7 +52,7 @@ impl Proof {
     }
 }
 
-/// Every distribution that trustup knows. The last row takes what no other row takes.
+/// Every distribution that trustup knows. The last row matches what no other row matches.
 pub static DISTROS: &[Distro] = &[
     Distro {
         id: "debian",
@@ -226,8 +226,9 @@ pub(crate) static PRIVATE: Distro = Distro {
     proof: Proof::RealClients,
 };
 
-/// The row for this os-release and why it was chosen: `ID` first (with `NAME` where families share one), then `ID_LIKE` in its order; no or an unknown
-/// os-release is "bundle-only". Nothing else counts: directories of other families lie around in real images.
+/// The row for this os-release and why it was chosen: `ID` first (with `NAME` where families share one), then `ID_LIKE`
+/// in its order. Without os-release, or with an unknown one, the row is "bundle-only". Nothing else counts: real images
+/// contain directories of other families.
 pub(crate) fn choose(release: Option<&Release>) -> (&'static Distro, String) {
     let fallback = &DISTROS[DISTROS.len() - 1];
     let Some(release) = release else {
@@ -251,7 +252,7 @@ pub(crate) fn choose(release: Option<&Release>) -> (&'static Distro, String) {
     (fallback, format!("{id} in {}", release.file))
 }
 
-/// The row with this name, for state written by an earlier run; a private store has its own row and no other.
+/// The row with this name, for state written by an earlier run; a private store has only its own row.
 pub(crate) fn by_id(id: &str, is_private: bool) -> Option<&'static Distro> {
     let rows = if is_private { std::slice::from_ref(&PRIVATE) } else { DISTROS };
     rows.iter().find(|row| row.id == id)

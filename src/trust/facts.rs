@@ -1,5 +1,5 @@
-//! Everything that a plan depends on, gathered once, read-only: what this root file system is, where its trust
-//! stores are, what its update program can do.
+//! Everything that a plan depends on, gathered once, read-only: the kind of root file system, the location of its trust
+//! stores, what its update program can do.
 
 use serde::Serialize;
 
@@ -19,7 +19,7 @@ use crate::trust::view::View;
 /// Which updater the user asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum UpdaterChoice {
-    /// The distribution's program where it can run and loses nothing, else our own.
+    /// The distribution's program where it can run and loses no root, else our own.
     #[default]
     Auto,
     /// The distribution's program, or an error.
@@ -28,7 +28,7 @@ pub(crate) enum UpdaterChoice {
     Builtin,
 }
 
-/// Which updater it will be.
+/// Which updater is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum UpdaterUsed {
     /// The distribution's, at this absolute path.
@@ -59,7 +59,7 @@ pub(crate) enum UpdaterKind {
 }
 
 impl UpdaterKind {
-    /// As it is shown to people: the word that JSON has.
+    /// The word shown to people, the same as in JSON.
     pub(crate) fn word(self) -> &'static str {
         match self {
             UpdaterKind::Native => "native",
@@ -75,7 +75,7 @@ pub(crate) struct Chosen {
     pub(crate) updater: UpdaterUsed,
     /// Why.
     pub(crate) why: String,
-    /// Whether a person should hear of it unasked: the native one is there, and would do harm.
+    /// Whether to report it without being asked: the native updater exists, and would do harm.
     pub(crate) notable: bool,
 }
 
@@ -83,7 +83,7 @@ pub(crate) struct Chosen {
 enum WhyNot {
     /// It is not there, or cannot run.
     Unusable(String),
-    /// It could run, and would lose roots or fail half-way.
+    /// It could run, and would lose roots or fail midway.
     Harmful(String),
 }
 
@@ -98,7 +98,7 @@ pub struct Facts {
     pub(crate) is_named: bool,
     /// os-release, if there is one.
     pub(crate) release: Option<Release>,
-    /// The outputs that are there or will be made.
+    /// The outputs that exist or will be made.
     pub(crate) outputs: Vec<Output>,
     /// What each of them offers now.
     pub(crate) offers: verify::Offers,
@@ -131,7 +131,7 @@ impl Facts {
         Facts::of_row(view, row, text::escape(&why), release)
     }
 
-    /// The facts as an earlier run saw them, whatever os-release says now: to take out what that run put in.
+    /// The facts as an earlier run saw them, whatever os-release contains now: to remove what that run installed.
     pub(crate) fn gather_as(view: &View, row: &'static Distro) -> Result<Self> {
         Facts::of_row(view, row, "an earlier run worked with this row".to_owned(), None)
     }
@@ -143,10 +143,10 @@ impl Facts {
         Ok(Facts { row, why, is_named: false, release, outputs, offers })
     }
 
-    /// Chooses between the family's program and our own, and says why.
+    /// Chooses between the family's program and our own, and gives the reason.
     ///
     /// # Errors
-    /// `native` was asked for and cannot be had.
+    /// `native` was asked for and cannot be used.
     pub(crate) fn updater(&self, view: &View, choice: UpdaterChoice) -> Result<Chosen> {
         let builtin = |why, notable| Chosen { updater: UpdaterUsed::Builtin, why, notable };
         if choice == UpdaterChoice::Builtin {
@@ -246,7 +246,7 @@ impl Facts {
 #[derive(Clone, Debug, Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct OutputView {
-    /// Where programs look.
+    /// Where programs read it.
     pub(crate) path: String,
     /// How it is read.
     pub(crate) kind: OutputKind,
@@ -258,7 +258,7 @@ pub(crate) struct OutputView {
     pub(crate) certificates: usize,
     /// Whether it can be replaced by the current user.
     pub(crate) writable: bool,
-    /// Something is mounted exactly there: it is never replaced.
+    /// Something is mounted exactly at this path: it is never replaced.
     pub(crate) mounted: bool,
     /// What is wrong with it.
     #[serde(skip_serializing_if = "Option::is_none")]

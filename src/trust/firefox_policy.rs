@@ -1,6 +1,6 @@
-//! Firefox's enterprise policy file, for Firefox where no profile (and so no NSS database) is there yet: the list of
-//! certificates that every profile takes for roots. What is ours is inserted into the text in one piece, so that all else
-//! stays as somebody wrote it, byte for byte, and what we record of the file can never bring anything in (threat T11).
+//! Firefox's enterprise policy file, for Firefox without a profile (and so without an NSS database): the list of
+//! certificates that every profile accepts as roots. What is ours is inserted into the text in one piece, so that
+//! everything else keeps its bytes, and what we record of the file can never add anything (threat T11).
 //!
 //! ```json
 //! {"policies": {"Certificates": {"Install": ["/usr/local/share/ca-certificates/corp.crt"]}}}
@@ -17,26 +17,26 @@ use serde::de::IgnoredAny;
 pub(crate) use self::owner::Policy;
 use crate::error::{Error, Result};
 
-/// Where Firefox looks on Linux, for every user.
+/// Where Firefox reads it on Linux, for every user.
 pub(crate) const PATH: &str = "/etc/firefox/policies/policies.json";
 /// A policy file that we make: browsers of every user read it.
 pub(crate) const MODE: u32 = 0o644;
-/// Where certificates go that have no anchor file of their own; Firefox looks here for relative names.
+/// Directory for certificates that have no anchor file of their own; Firefox resolves relative names here.
 pub(crate) const CERTIFICATES: &str = "/usr/lib/mozilla/certificates";
 
 /// The keys that lead to the list.
 const KEYS: [&str; 3] = ["policies", "Certificates", "Install"];
 
-/// The file of an anchor of this name that has none elsewhere.
+/// The file of an anchor of this name that has no other file.
 pub(crate) fn certificate_file(name: &str) -> String {
     format!("{CERTIFICATES}/{name}.pem")
 }
 
-/// The policy file that names `ours` (absolute paths) and, of what earlier runs put in (`former_ours`), nothing else.
-/// `None`: there should be none, since nothing would be in it. Whatever else is in it stays, order and spaces too.
+/// The policy file that names `ours` (absolute paths) and nothing else of what earlier runs inserted (`former_ours`).
+/// `None`: the file should not exist, since it would be empty. Everything else in it stays, order and spaces too.
 ///
 /// # Errors
-/// What is there is no JSON, or has another type where the list should be.
+/// The existing file is not JSON, or has another type where the list should be.
 pub(crate) fn merged(
     existing: Option<&[u8]>,
     ours: &[String],
@@ -89,11 +89,11 @@ fn string(json: &str) -> Option<String> {
     serde_json::from_str(json).ok()
 }
 
-/// Where the list is, or as far as the way there is laid.
+/// Where the list is, or how much of the path to it exists.
 struct ListPosition {
-    /// The keys that are not there; none: the list itself is.
+    /// The missing keys; none if the list itself exists.
     missing: &'static [&'static str],
-    /// The containers on the way, outermost first, each an item of the one before; the last is the innermost.
+    /// The containers on the path, outermost first, each an item of the one before; the last is the innermost.
     way: Vec<Item>,
     /// What is in the innermost.
     items: Vec<Item>,
@@ -127,7 +127,7 @@ impl ListPosition {
             }
             let items = items(text, &inner.value);
             way.push(inner);
-            // Of a key that is there twice, the last counts, for Firefox too.
+            // Of a key that occurs twice, the last counts, as in Firefox.
             let next = KEYS.get(depth).and_then(|wanted| {
                 let is_it = |key: &Range<usize>| string(&text[key.clone()]).as_deref() == Some(*wanted);
                 items.iter().rev().find(|item| item.key.as_ref().is_some_and(is_it))
@@ -161,7 +161,7 @@ fn insert(text: &mut String, ours: &[String]) -> Result<()> {
         }
     };
     let (at, piece) = match (place.items.last(), place.way.last()) {
-        // As what stands before it: on a line of its own, or not.
+        // As the item before it: on a line of its own, or not.
         (Some(last), _) => {
             let before = &text[..last.whole.start];
             let spaces = &before[before.trim_end().len()..];
@@ -175,7 +175,7 @@ fn insert(text: &mut String, ours: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Takes those out of the list that are `gone`, and then what is left empty by that. Whether anything was taken out.
+/// Removes those that are `gone` from the list, then any containers left empty. Returns whether anything was removed.
 fn remove(text: &mut String, gone: impl Fn(&String) -> bool) -> Result<bool> {
     let mut removed = false;
     loop {
@@ -198,7 +198,7 @@ fn remove(text: &mut String, gone: impl Fn(&String) -> bool) -> Result<bool> {
     }
 }
 
-/// Takes an item out, with the comma that it leaves over.
+/// Removes an item and its comma.
 fn cut(text: &mut String, items: &[Item], index: usize) {
     let whole = items[index].whole.clone();
     let range = match (index.checked_sub(1).map(|index| &items[index]), items.get(index + 1)) {
@@ -323,7 +323,7 @@ mod tests {
             assert_eq!(merge(Some(before), &["/n"], &[]).expect(before).as_deref(), Some(after));
             assert_eq!(merge(Some(before), &[], &[]).expect(before).as_deref(), Some(before));
             assert!(named(after.as_bytes()).contains(&"/n".to_owned()), "{after}");
-            // What we record of it only takes out, whatever was there.
+            // Our record of it only removes, whatever was there.
             let node = |text: &str| {
                 crate::rootfs::tree::Node::File(crate::rootfs::tree::File::new(text.into(), MODE))
             };

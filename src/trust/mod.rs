@@ -1,6 +1,6 @@
-//! Trust stores of a root file system: which there are, what they hold, and what should change.
+//! Trust stores of a root file system: which exist, what they hold, and what should change.
 //!
-//! Everything here only reads. `plan` says what would change, `apply` does it.
+//! Everything here only reads. `plan` decides what would change, `apply` does it.
 
 pub mod distro;
 pub mod facts;

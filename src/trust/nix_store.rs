@@ -1,8 +1,8 @@
-//! Nix's store: files that only Nix writes. Whatever a link says, nothing below `/nix` is ever changed.
+//! Nix's store: files that only Nix writes. Wherever a link leads, nothing below `/nix` is ever changed.
 
 use crate::trust::owners::{Closed, Owner};
 
-/// What only Nix writes: the store and the profiles that lead into it, and what NixOS makes of it at every activation.
+/// What only Nix writes: the store, the profiles that lead into it, and what NixOS makes of it at every activation.
 const READ_ONLY: [&str; 2] = ["/nix", "/etc/static"];
 
 /// The file that marks a NixOS system; the images of Nix alone do not have it.

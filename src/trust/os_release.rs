@@ -1,7 +1,7 @@
 //! os-release (os-release(5)): the only thing that chooses a row of the table of distributions.
 //!
-//! The os-release crate reads the keys, but it panics on a value that is one lone quote and follows no escapes: it
-//! gets lines that are checked here, read through [`Sysroot`], never a path.
+//! The os-release crate reads the keys, but it panics on a value that is a single quote character and does not process
+//! escapes: it gets lines that are checked here, read through [`Sysroot`], never a path.
 
 use os_release::OsRelease;
 
@@ -14,7 +14,7 @@ pub(crate) const PATHS: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 /// An os-release has a few hundred bytes; threat T9.
 const LIMIT: u64 = 64 * 1024;
 
-/// What os-release says of a system.
+/// What os-release contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Release {
     /// `ID`, lower case.
@@ -27,14 +27,14 @@ pub(crate) struct Release {
     pub(crate) version_id: String,
     /// `PRETTY_NAME`.
     pub(crate) pretty_name: String,
-    /// The file that said so.
+    /// The file that it was read from.
     pub(crate) file: String,
 }
 
-/// Reads the first os-release that is there; `None` if there is none.
+/// Reads the first os-release that exists; `None` if there is none.
 ///
 /// # Errors
-/// One is there and is no regular file of at most 64 KiB.
+/// One exists and is not a regular file of at most 64 KiB.
 pub(crate) fn read(sysroot: &Sysroot) -> Result<Option<Release>> {
     for path in PATHS {
         if let Some((bytes, _)) = sysroot.read(path, LIMIT)? {
@@ -44,7 +44,7 @@ pub(crate) fn read(sysroot: &Sysroot) -> Result<Option<Release>> {
     Ok(None)
 }
 
-/// Reads the text of an os-release. Lines that are no `KEY=value` (NUL bytes, a lone quote) are left out.
+/// Reads the text of an os-release. Lines that are not `KEY=value` (NUL bytes, a lone quote) are omitted.
 pub(crate) fn parse(text: &str) -> Release {
     let lines = text.trim_start_matches('\u{feff}').lines().filter_map(checked).map(str::to_owned);
     let release: OsRelease = lines.collect();
@@ -58,14 +58,14 @@ pub(crate) fn parse(text: &str) -> Release {
     }
 }
 
-/// The line without white space around, if the crate can take it.
+/// The trimmed line, if the crate accepts it.
 fn checked(line: &str) -> Option<&str> {
     let line = line.trim();
     let (key, value) = line.split_once('=')?;
     let named = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     let value = value.trim();
     let quotes = value.matches(['"', '\'']).count();
-    // A lone quote, as in `ID="`, is where the crate panics; an odd number of them is no value either.
+    // A lone quote, as in `ID="`, makes the crate panic; an odd number of quotes is not a value either.
     let spoilt = (value.len() == 1 && quotes == 1) || line.contains('\0');
     (named && !spoilt).then_some(line)
 }
@@ -91,7 +91,7 @@ mod tests {
             ["ID=\"", "ID='", "ID=\"\"", "\0\0=\0", "ID=", "=", "ID=\u{1F600}", "ID=\"\u{e9}", "\u{feff}ID=x"]
         {
             let found = parse(text);
-            // What cannot be a value is none; a distribution of another name than any that is known is no row.
+            // What cannot be a value is none; an unknown distribution name matches no row.
             let id = match text {
                 "\u{feff}ID=x" => "x",
                 "ID=\u{1F600}" => "\u{1F600}",

@@ -1,4 +1,4 @@
-//! What the state says is ours in a tree: the view of the tree without us is made of it.
+//! What is ours in a tree according to the state: the view of the tree without us is made from it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,13 @@ use crate::rootfs::record::PathRecord;
 /// All that is ours in a tree.
 #[derive(Clone, Debug, Default)]
 pub struct Ours {
-    /// What stood at each path that we changed, before and after.
+    /// The node at each path that we changed, before and after.
     pub(crate) records: BTreeMap<String, PathRecord>,
-    /// The roots that we put in.
+    /// The roots that we installed.
     pub(crate) installed: BTreeSet<Fingerprint>,
     /// Their anchor files.
     pub(crate) files: BTreeSet<String>,
-    /// The certificate files that text of others (a policy) names for us.
+    /// The certificate files that files of others (a policy) name for us.
     pub(crate) named: Vec<String>,
     /// The row of the table of distributions, if the user named it (`--distribution`).
     pub(crate) distribution: Option<String>,

@@ -1,6 +1,6 @@
-//! The one table of formats: which paths each format owns, and what it asks of programs that write there. `plan`,
-//! `state`, `apply` and the view ask here and name no format; a new format is one file that implements [`Owner`], and
-//! one row.
+//! The one table of formats: which paths each format owns, and what it requires of programs that write there. `plan`,
+//! `state`, `apply` and the view use this table and name no format; a new format is one file that implements [`Owner`],
+//! and one row.
 //!
 //! Nothing here reads or writes a file, and asking allocates nothing: hundreds of paths are asked about in a run.
 
@@ -16,10 +16,10 @@ use crate::trust::updater::bundle;
 use crate::trust::{firefox_policy, nix_store, p11_format, pem_file};
 
 /// Every owner. For [`Owner::without_ours`] the first that answers decides, so the order goes from the certain to the
-/// general: formats that stand at a path of their own; then formats whose content is unmistakable, because a reader
-/// accepts it only byte for byte (p11-kit's comments and EDK2's lists, keystores); then PEM blocks, which are found in
-/// any file. For [`known_paths`] the order is the one in which links are asked where they lead: bundles, then
-/// keystores. For all other questions at most one owner answers.
+/// general: formats with a path of their own; then formats whose content is unmistakable, because a reader accepts it
+/// only byte for byte (p11-kit's comments and EDK2's lists, keystores); then PEM blocks, which occur in any file. For
+/// [`known_paths`] the order is the one in which links are resolved: bundles, then keystores. For all other questions
+/// at most one owner answers.
 pub(crate) static OWNERS: [&dyn Owner; 8] = [
     &nix_store::NixStore,
     &profile::Profile,
@@ -31,7 +31,7 @@ pub(crate) static OWNERS: [&dyn Owner; 8] = [
     &pem_file::PemFile,
 ];
 
-/// A format, and the paths that it has. Each method has a default for formats that have no rule of the kind.
+/// A format and its paths. Each method has a default for formats that have no such rule.
 pub(crate) trait Owner: Debug + Sync {
     /// Whether state and journal may hold this record of a path that the format has in every root file system
     /// (threat T11).
@@ -44,23 +44,23 @@ pub(crate) trait Owner: Debug + Sync {
         None
     }
 
-    /// Whether a file with this name is a store of this format, in whatever directory it is.
+    /// Whether a file with this name is a store of this format, in any directory.
     fn is_store_name(&self, _name: &str) -> bool {
         false
     }
 
-    /// Paths at which programs look for a store of this format. Distributions make links of them, so that a link
-    /// decides which file is the store.
+    /// Paths at which programs expect a store of this format. Distributions make links of them, so that a link decides
+    /// which file is the store.
     fn known_paths(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Files that trustup makes for this format only: no copy of the roots goes there.
+    /// Files that trustup makes only for this format: no copy of the roots may be written there.
     fn own_files(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// The file that this format has for an anchor of this name, where the anchor has no file of its own.
+    /// This format's file for an anchor of this name, where the anchor has no file of its own.
     fn certificate_file(&self, _anchor: &str) -> Option<String> {
         None
     }
@@ -71,7 +71,7 @@ pub(crate) trait Owner: Debug + Sync {
         None
     }
 
-    /// Whether two files are of this format and differ in nothing but certificates (threat T34).
+    /// Whether two files are of this format and differ only in certificates (threat T34).
     fn differ_only_in_certificates(&self, _one: &[u8], _other: &[u8]) -> bool {
         false
     }
@@ -90,7 +90,7 @@ pub(crate) trait Owner: Debug + Sync {
 /// A file as it is now.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Existing<'a> {
-    /// Where it really is.
+    /// The resolved path.
     pub(crate) location: &'a str,
     /// The path under which the state records it; `None`: our last run did not change it.
     pub(crate) recorded: Option<&'a str>,
@@ -112,7 +112,7 @@ pub(crate) enum Rest {
 /// A place where only another program writes, whatever links lead there.
 #[derive(Debug)]
 pub(crate) struct Closed {
-    /// Why a store in there is left as it is.
+    /// Why a store there is not changed.
     pub(crate) why: &'static str,
     /// What the administrator can do about that.
     pub(crate) hint: &'static str,
@@ -123,13 +123,13 @@ pub(crate) struct Closed {
 }
 
 impl Closed {
-    /// The same as what stands in the way of a change.
+    /// The same as an obstacle to a change.
     pub(crate) fn obstacle(&self) -> Obstacle {
         Obstacle::Reserved { why: self.why, hint: self.hint }
     }
 }
 
-/// Whether a record may name this path (threat T11): a path that a format has; a store by its name; or a directory on
+/// Whether a record may name this path (threat T11): a path that a format owns; a store, by its name; or a directory on
 /// the way to a store that `all` of the recorded paths name by its name, or that is one of the recorded `stores`.
 pub(crate) fn may_record<'a>(
     path: &str,
@@ -141,7 +141,7 @@ pub(crate) fn may_record<'a>(
         return true;
     }
     if is_store_by_name(path) {
-        // A store is a file. One that is not there yet may be watched while the family's own program runs.
+        // A store is a file. One that does not exist yet may be watched while the family's own program runs.
         return !matches!(record.before, Saved::Directory { .. }) && record.after != Mark::Directory;
     }
     let below = |other: &String| other.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
@@ -169,7 +169,7 @@ pub(crate) fn is_store_by_name(path: &str) -> bool {
     OWNERS.iter().any(|owner| owner.is_store_name(name))
 }
 
-/// The paths at which programs look for stores.
+/// The paths at which programs expect stores.
 pub(crate) fn known_paths() -> impl Iterator<Item = &'static str> {
     OWNERS.iter().flat_map(|owner| owner.known_paths()).copied()
 }
@@ -189,7 +189,7 @@ pub(crate) fn without_ours(file: &Existing, ours: &Ours) -> Option<Rest> {
     OWNERS.iter().find_map(|owner| owner.without_ours(file, ours))
 }
 
-/// Whether two files of a store differ in nothing but certificates (threat T34).
+/// Whether two files of a store differ only in certificates (threat T34).
 pub(crate) fn differ_only_in_certificates(one: &[u8], other: &[u8]) -> bool {
     OWNERS.iter().any(|owner| owner.differ_only_in_certificates(one, other))
 }

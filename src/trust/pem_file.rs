@@ -1,5 +1,5 @@
-//! Files with PEM blocks, whatever else is in them. Every other format is asked first: this one finds our certificates
-//! in any file.
+//! Files with PEM blocks, whatever else is in them. Every other format is asked first: this one matches our
+//! certificates in any file.
 
 use crate::cert::{Certificate, pem};
 use crate::trust::ours::Ours;
@@ -11,8 +11,8 @@ use crate::trust::plausible;
 pub(crate) struct PemFile;
 
 impl Owner for PemFile {
-    /// Our blocks are removed, and all else stays as it is. A file of which nothing is left goes if it is an anchor file
-    /// of ours.
+    /// Our blocks are removed, and everything else stays as it is. If nothing is left and the file is one of our anchor
+    /// files, it is removed.
     fn without_ours(&self, file: &Existing, ours: &Ours) -> Option<Rest> {
         if ours.installed.is_empty() {
             return None;
@@ -25,7 +25,7 @@ impl Owner for PemFile {
             if is_ours {
                 rest.extend_from_slice(&file.content[from..block.range.start]);
                 from = block.range.end;
-                // Alpine's program puts an empty line behind every certificate.
+                // Alpine's program puts an empty line after every certificate.
                 let behind_empty_line = rest.is_empty() || rest.ends_with(b"\n\n");
                 if behind_empty_line && file.content.get(from) == Some(&b'\n') {
                     from += 1;

@@ -1,6 +1,6 @@
-//! Whether a recorded former content may come back (threat T34). State and journal may come from the image's vendor, so
-//! what they say is believed only as far as it is plausible: no root comes back that the path does not hold now, no
-//! mode adds a right, no owner is another than now. Pure but for reading through a [`View`]; changes nothing.
+//! Whether a recorded former content may be restored (threat T34). State and journal may come from the image's vendor,
+//! so they are trusted only as far as they are plausible: no root is restored that the path does not hold now, no mode
+//! adds a right, and the owner stays as it is now. Pure but for reading through a [`View`]; changes nothing.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -26,16 +26,16 @@ const KEYSTORES: [&str; 3] = ["cacerts", "jssecacerts", "java-cacerts"];
 /// How many of the roots a message names.
 const NAMED: usize = 3;
 
-/// What became of a recorded former content.
+/// The verdict on a recorded former content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Plausibility {
-    /// It may come back, as this node. The text says what of it is not given back: bits of a mode, an owner.
+    /// It may be restored, as this node. The text names what of it is not restored: bits of a mode, an owner.
     Believed(Node, Option<String>),
-    /// It may not; why.
+    /// It may not be restored, for this reason.
     Doubted(String),
 }
 
-/// Holds the recorded content `before` against what is at `path` now. Roots of `known` may come back as well.
+/// Compares the recorded content `before` with what is at `path` now. Roots of `known` may be restored as well.
 ///
 /// # Errors
 /// A path on the way cannot be read.
@@ -50,17 +50,17 @@ pub(crate) fn judge(
         return Ok(Plausibility::Doubted(why));
     }
     let former = match &before {
-        // By far the most frequent: certificates were added to a bundle.
+        // By far the most frequent case: certificates were added to a bundle.
         Node::File(file) if matches!(actual.as_ref(), Node::File(now) if is_cut_out_of(&file.content, &now.content)) => {
             Vec::new()
         }
         Node::File(file) => readable(&file.content),
         Node::Link { target } => match view.follow_actual(&join(split(&view.location(path)?).0, target))? {
-            // Only Nix writes in its store: the link follows its profile, and what that brings is named as a gain.
+            // Only Nix writes in its store: the link follows its profile, and what that adds is reported as a gain.
             Some((end, _)) if nix_store::holds(&end) => Vec::new(),
             Some((_, end)) => match end.as_ref() {
                 Node::File(file) => readable(&file.content),
-                // A whole directory of roots takes the place of what is here: nobody can say what it holds.
+                // A whole directory of roots replaces the current node: its content cannot be known.
                 Node::Directory { .. } if *actual != before => {
                     return Ok(Plausibility::Doubted("it would be a link to a directory".to_owned()));
                 }
@@ -108,7 +108,7 @@ pub(crate) fn gained(view: &View, path: &str, before: &Node) -> Result<Vec<(Fing
     Ok(former.map(|root| (root.fingerprint, root.name)).collect())
 }
 
-/// The same mode and owner as now, as far as `before` would add to them.
+/// The current mode and owner, where `before` would add to them.
 fn attributes(before: Node, actual: &Node) -> Plausibility {
     let before = match before {
         Node::File(before) => before,
@@ -117,7 +117,7 @@ fn attributes(before: Node, actual: &Node) -> Plausibility {
         }
         other => return Plausibility::Believed(other, None),
     };
-    // What is made anew is what a program of the system would make.
+    // A newly made node gets what a program of the system would give it.
     let (mode, owner) = match actual {
         Node::File(now) => (before.mode & now.mode, now.owner),
         _ => (before.mode & 0o755, before.owner.map(|_| (0, 0))),
@@ -186,7 +186,7 @@ fn ders(content: &[u8]) -> Vec<Vec<u8>> {
     found
 }
 
-/// The fingerprints of everything that can be made out in the file to which `path` leads now.
+/// The fingerprints of every certificate that can be read in the file to which `path` leads now.
 ///
 /// # Errors
 /// A path on the way cannot be read.
@@ -206,9 +206,9 @@ pub(crate) fn in_content(content: &[u8]) -> BTreeSet<Fingerprint> {
     readable(content).into_iter().map(|root| root.fingerprint).collect()
 }
 
-/// The fingerprints of what the file to which `path` leads offers now: in a damaged one, what at least one kind of
-/// program finds there, in a block that nothing is wrong with. A block that only some programs read is none that is
-/// offered: written anew, it is read by all.
+/// The fingerprints that the file at the end of `path` offers now. In a damaged file these are what at least one kind
+/// of program finds there, in an intact block. A block that only some programs read does not count: rewritten, it is
+/// read by all.
 ///
 /// # Errors
 /// A path on the way cannot be read.
@@ -243,8 +243,8 @@ pub(crate) fn offered(view: &View, path: &str) -> Result<BTreeSet<Fingerprint>> 
     Ok(sound)
 }
 
-/// The roots that are where the same programs look: under the other numbers of a subject hash or, where p11-kit names
-/// files, of a label; for a link and in the place of a keystore, in the bundles.
+/// The roots in the other places that the same programs read: under the other numbers of a subject hash or, where
+/// p11-kit names files, of a label; for a link or in place of a keystore, in the bundles.
 fn elsewhere(view: &View, path: &str, before: &Node) -> Result<BTreeSet<Fingerprint>> {
     let mut found = BTreeSet::new();
     let (directory, name) = split(path);
@@ -255,7 +255,7 @@ fn elsewhere(view: &View, path: &str, before: &Node) -> Result<BTreeSet<Fingerpr
             }
         }
     }
-    // A root of ours with the label of a vendor's takes its name, and the vendor's gets the next number.
+    // A root of ours with the same label as a vendor's takes its name, and the vendor's gets the next number.
     if let Some(label) = label_of(name) {
         for other in view.actual_names(directory)? {
             if label_of(&other) == Some(label) {
@@ -271,7 +271,7 @@ fn elsewhere(view: &View, path: &str, before: &Node) -> Result<BTreeSet<Fingerpr
     Ok(found)
 }
 
-/// What the numbered names of one label have in common: `NAME.pem`, `NAME.1.pem`.
+/// The common part of the numbered names of one label: `NAME.pem`, `NAME.1.pem`.
 fn label_of(name: &str) -> Option<&str> {
     let stem = name.strip_suffix(".pem")?;
     match stem.rsplit_once('.') {
@@ -282,7 +282,7 @@ fn label_of(name: &str) -> Option<&str> {
     }
 }
 
-/// Why an NSS database would trust more than the one that is there now.
+/// Why an NSS database would trust more than the current one.
 fn raises_trust(
     view: &View,
     path: &str,
@@ -316,7 +316,7 @@ fn raises_trust(
     })
 }
 
-/// Why a database of keys would open otherwise than the one that is there now: its signatures decide what counts.
+/// Why a key database would open differently from the current one: its signatures decide what counts.
 fn opened_otherwise(
     view: &View,
     directory: &str,
@@ -335,20 +335,20 @@ fn opened_otherwise(
     })
 }
 
-/// Whether `before` is `now` without some whole certificates that stand together in it, in the form that every reader
-/// reads the same way: then it holds nothing that `now` does not, and costs no parsing.
+/// Whether `before` is `now` without some consecutive whole certificates, in the form that every reader reads the same
+/// way: then it holds nothing that `now` does not, and needs no parsing.
 fn is_cut_out_of(before: &[u8], now: &[u8]) -> bool {
     const END: &[u8] = b"-----END CERTIFICATE-----\n";
     let Some(more) = now.len().checked_sub(before.len()) else { return false };
     let shared = before.iter().zip(now).take_while(|(one, other)| one == other).count();
-    // The cut is behind the last block that both share: what follows may begin alike.
+    // The cut is after the last block that both share: what follows may begin alike.
     let head = &now[..shared];
     let from = head.windows(END.len()).rposition(|window| window == END).map_or(0, |at| at + END.len());
     let (piece, rest) = now[from..].split_at(more);
     rest == &before[from..] && readers::read_regular(piece).is_some()
 }
 
-/// Whether these bytes are a trust store of some kind, or an empty file in the place of one.
+/// Whether these bytes are a trust store of some kind, or an empty file in place of one.
 pub(crate) fn is_store(content: &[u8]) -> bool {
     const SQLITE: &[u8] = b"SQLite format 3\0";
     content.iter().all(u8::is_ascii_whitespace)
@@ -364,8 +364,8 @@ pub(crate) fn is_keystore(content: &[u8]) -> bool {
     KeystoreFormat::of(content) != Err(KeystoreProblem::NotAKeystore)
 }
 
-/// Whether two files of certificates differ in nothing but certificates: the text between the blocks is the same, and
-/// neither holds a private key.
+/// Whether two files of certificates differ only in certificates: the text between the blocks is the same, and neither
+/// holds a private key.
 pub(crate) fn differ_only_in_certificates(one: &[u8], other: &[u8]) -> bool {
     let rest = |content: &[u8]| -> Option<Vec<u8>> {
         let (mut rest, mut from) = (Vec::new(), 0);
@@ -402,7 +402,7 @@ mod tests {
         assert!(is_cut_out_of(format!("{one}# two\n{two}").as_bytes(), all.as_bytes()));
         assert!(is_cut_out_of(all.as_bytes(), all.as_bytes()));
         assert!(!is_cut_out_of(all.as_bytes(), without.as_bytes()), "more than now");
-        // Two halves that make a whole once the piece between them is gone.
+        // Two halves that form a whole once the piece between them is removed.
         let (head, tail) = two.split_at(two.len() / 2);
         let halves = format!("{one}{head}\n-----END CERTIFICATE-----\n-----BEGIN CERTIFICATE-----\n{tail}");
         assert!(!is_cut_out_of(format!("{one}{two}").as_bytes(), halves.as_bytes()));

@@ -1,6 +1,6 @@
-//! A distribution that no row knows, with an update program that a row does know: what we write into its outputs lasts
-//! until that program runs next. That it is there is a fact to speak of, and no reason to take the system for another one
-//! (directories and programs of other families lie around in real images).
+//! A distribution that matches no row, with an update program that a row does know: what we write into its outputs
+//! lasts until that program runs next. Its presence is a fact to report, not a reason to treat the system as another
+//! one (real images contain directories and programs of other families).
 
 use crate::error::Result;
 use crate::native;
@@ -9,7 +9,7 @@ use crate::trust::distro::{DISTROS, Distro, Proof};
 use crate::trust::facts::Facts;
 use crate::trust::view::View;
 
-/// The warning, and what to do; `None` if the row has a program of its own, or there is none.
+/// The warning with its hint; `None` if the row has a program of its own, or there is none.
 ///
 /// # Errors
 /// Something on the way to a program cannot be read.
@@ -22,7 +22,7 @@ pub(crate) fn overlooked_tool(view: &View, facts: &Facts) -> Result<Option<Strin
     for row in DISTROS.iter().filter(|row| row.proof == Proof::RealTool) {
         let Some(tool) = row.updater.native() else { continue };
         let Some(program) = native::find(view.sysroot(), tool.program)? else { continue };
-        // What cannot be read does not fit.
+        // What cannot be read does not match.
         if row.updater.fits(view).unwrap_or(false) {
             fitting.push(row);
         }

@@ -1,5 +1,5 @@
 //! Proof by reading back: which roots each output really offers, before and after, compared as sets of fingerprints
-//! (threat T5). Success is claimed only after this.
+//! (threat T5). Success is reported only after this.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -17,7 +17,7 @@ use crate::trust::updater::rehash;
 use crate::trust::updater::{Output, OutputKind};
 use crate::trust::view::{FileCertificates, View};
 
-/// How many of the roots that went a message names.
+/// How many lost roots a message names.
 const NAMED: usize = 20;
 
 /// What an output offers.
@@ -33,7 +33,7 @@ pub(crate) struct Offer {
     pub(crate) damage: Option<String>,
     /// Whether it is there.
     pub(crate) exists: bool,
-    /// Whether something is mounted exactly there.
+    /// Whether something is mounted exactly at this path.
     pub(crate) mount_point: bool,
 }
 
@@ -43,9 +43,9 @@ pub(crate) type Offers = BTreeMap<String, Offer>;
 /// Which of the two trees is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
-    /// What is there.
+    /// The current tree.
     Actual,
-    /// What would stand there without us.
+    /// The tree without us.
     Original,
 }
 
@@ -77,7 +77,7 @@ fn offer(view: &View, side: Side, output: &Output) -> Offer {
         OutputKind::HashDirectory => hash_directory(view, side, &output.path, &mut offer),
         OutputKind::SignatureList => signature_list(view, side, &output.path, &mut offer),
         OutputKind::Keystore => keystore(view, side, &output.path, &mut offer),
-        // No family's own update writes one.
+        // No family's own update writes such a store.
         OutputKind::NssDatabase => Ok(()),
     };
     if let Err(error) = read {
@@ -142,7 +142,7 @@ fn hash_directory(view: &View, side: Side, path: &str, offer: &mut Offer) -> Res
     Ok(())
 }
 
-/// The certificates that OpenSSL finds: by subject hash, numbers counted up from 0 to the first that leads nowhere.
+/// The certificates that OpenSSL finds: by subject hash, with numbers from 0 up to the first that leads nowhere.
 ///
 /// # Errors
 /// The directory cannot be read.
@@ -200,19 +200,19 @@ fn name(certificate: &Certificate) -> (Fingerprint, String) {
 /// What may be missing afterwards without being an error.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Excused {
-    /// What each output would offer without us: what is not among it came with us, and may go.
+    /// What each output would offer without us: anything else came with us, and may be removed.
     pub(crate) original: Offers,
     /// Roots that the vendor's or administrator's own inputs no longer hold.
     pub(crate) withdrawn: BTreeSet<Fingerprint>,
-    /// The roots that trustup knows that it installed; what else came with an earlier run, as the record says, is named
-    /// when it goes.
+    /// The roots that trustup is known to have installed; anything else that the record attributes to an earlier run is
+    /// reported when it is removed.
     pub(crate) installed: BTreeSet<Fingerprint>,
-    /// Why the native tool may have left an anchor out.
+    /// Why the native tool may have omitted an anchor.
     pub(crate) left_out: BTreeMap<Fingerprint, String>,
 }
 
-/// Holds the offers after a run against those before: ours must be everywhere, nobody else's may be lost. Answers
-/// with what a person should know of (a vendor's withdrawal that went through).
+/// Compares the offers after a run with those before: ours must be everywhere, and no other root may be lost. Returns
+/// what to report to the user (a vendor's withdrawal that took effect).
 ///
 /// # Errors
 /// An anchor is missing somewhere, or a root was lost.
@@ -224,7 +224,7 @@ pub(crate) fn compare(
 ) -> Result<Vec<String>> {
     let mut notes = Vec::new();
     for (path, offer) in after {
-        // What was damaged before us may come back so.
+        // What was damaged before us may be damaged again.
         let was_damaged = |offers: &Offers| offers.get(path).is_some_and(|offer| offer.damage.is_some());
         if let Some(damage) = &offer.damage
             && !was_damaged(before)

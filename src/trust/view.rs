@@ -1,8 +1,8 @@
-//! A root file system as it would be without us: what is there now, with everything that the state records
-//! turned back. Plans are made from this view, so that a second run finds nothing to do and `untrust` is the same
-//! computation with fewer anchors.
+//! A root file system as it would be without us: its current content with everything that the state records undone.
+//! Plans are made from this view, so that a second run finds nothing to do and `untrust` is the same computation with
+//! fewer anchors.
 //!
-//! Where somebody else changed a file after us, our certificates are taken out of what stands there now; links that
+//! Where another program changed a file after us, our certificates are removed from its current content; links that
 //! others made to our anchor files count as absent.
 
 mod contents;
@@ -24,10 +24,10 @@ use crate::rootfs::{MAX_HOPS, Meta, Obstacle, Sysroot, split};
 use crate::trust::ours::Ours;
 use crate::trust::owners::{self, Existing, Rest};
 
-/// The nodes that stood, or would stand, at one place, and what is in them.
+/// The actual or original nodes of one place, and what is in them.
 type SeenNodes = Vec<(Rc<Node>, Rc<FileCertificates>)>;
 
-/// What stood at a path, and what `statx` said of it (`None`: there was nothing).
+/// The node at a path, and its `statx` result (`None`: there was nothing).
 type Stood = (Option<Meta>, Rc<Node>);
 
 /// For a private store: what the system beneath it trusts.
@@ -35,7 +35,7 @@ type Stood = (Option<Meta>, Rc<Node>);
 pub(crate) struct BaseTrust {
     /// The roots of its bundle.
     pub(crate) roots: Vec<Certificate>,
-    /// The roots of its Java, in the keystore's order; `None` where there is no Java.
+    /// The roots of its Java, in the keystore's order; `None` without Java.
     pub(crate) java: Option<Vec<Certificate>>,
 }
 
@@ -55,7 +55,7 @@ pub struct View<'a> {
     /// Directories by where they really are.
     directories: RefCell<HashMap<String, Option<String>>>,
     actual: RefCell<HashMap<String, Stood>>,
-    /// What an earlier view saw: a path that the kernel says is unchanged is not read again.
+    /// What an earlier view saw: a path that the kernel reports as unchanged is not read again.
     before: HashMap<String, Stood>,
     original: RefCell<HashMap<String, Rc<Node>>>,
     contents: RefCell<HashMap<String, SeenNodes>>,
@@ -64,11 +64,11 @@ pub struct View<'a> {
     names: RefCell<BTreeMap<String, Vec<String>>>,
     actual_names: RefCell<BTreeMap<String, Vec<String>>>,
     frozen: Cell<bool>,
-    /// What is planned, by where it is: whether anything will be there.
+    /// Planned nodes, by location: whether anything will exist there.
     planned: BTreeMap<String, bool>,
-    /// Recorded paths whose former content is not believed, and why.
+    /// Recorded paths whose former content is not accepted, and why.
     doubts: Rc<RefCell<BTreeMap<String, String>>>,
-    /// What of a former mode or owner is not given back, by path.
+    /// What of a former mode or owner is not restored, by path.
     lessened: Rc<RefCell<BTreeMap<String, String>>>,
 }
 
@@ -109,7 +109,7 @@ impl<'a> View<'a> {
             let location = view.location(path)?;
             view.our_files.insert(location);
         }
-        // A directory of ours that is gone by now must not be remembered as missing: it may come back.
+        // A directory of ours that is gone by now must not be cached as missing: it may be restored.
         view.directories.borrow_mut().clear();
         Ok(view)
     }
@@ -125,8 +125,8 @@ impl<'a> View<'a> {
         &self.beneath
     }
 
-    /// Where `path` really is: links in its directories resolved, its last component as it is. A path whose
-    /// directories are not there stays as it is.
+    /// The real location of `path`: links in its directories resolved, its last component as it is. A path whose
+    /// directories do not exist stays as it is.
     pub(crate) fn location(&self, path: &str) -> Result<String> {
         let (directory, name) = split(path);
         if name.is_empty() {
@@ -155,7 +155,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Why the current user cannot put something else at `path` (a link at its end is not followed); `None` if it can.
+    /// Why the current user cannot replace the node at `path` (a link at its end is not followed); `None` if it can.
     pub(crate) fn obstacle(&self, path: &str) -> Result<Option<Obstacle>> {
         let location = self.location(path)?;
         match self.directory_obstacle(split(&location).0)? {
@@ -164,7 +164,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The root file system looked at.
+    /// The root file system inspected.
     pub(crate) fn sysroot(&self) -> &'a Sysroot {
         self.sysroot
     }
@@ -174,8 +174,8 @@ impl<'a> View<'a> {
         &self.ours
     }
 
-    /// Reads `paths` and then looks at the root file system no more: from here on the view is how it was at this
-    /// moment, whatever is changed; a path that it has not seen counts as absent.
+    /// Reads `paths` and then never inspects the root file system again: from here on the view shows this moment,
+    /// whatever is changed; a path that it has not seen counts as absent.
     pub(crate) fn freeze<'p>(&self, paths: impl IntoIterator<Item = &'p String>) -> Result<()> {
         for path in paths {
             self.original(path)?;
@@ -184,7 +184,7 @@ impl<'a> View<'a> {
         Ok(())
     }
 
-    /// What stands at `path` now.
+    /// The node at `path` now.
     pub(crate) fn actual(&self, path: &str) -> Result<Rc<Node>> {
         let path = &self.location(path)?;
         if let Some((_, node)) = self.actual.borrow().get(path) {
@@ -200,7 +200,7 @@ impl<'a> View<'a> {
         Ok(node)
     }
 
-    /// What would stand at `path` without us.
+    /// The node at `path` without us.
     pub(crate) fn original(&self, path: &str) -> Result<Rc<Node>> {
         let path = &self.location(path)?;
         if let Some(node) = self.original.borrow().get(path) {
@@ -225,20 +225,20 @@ impl<'a> View<'a> {
         Ok(node)
     }
 
-    /// From now on `node` is what would stand at `path` without us: what was there is damage that is mended, and not to
-    /// come back.
+    /// From now on `node` is the node at `path` without us: the previous one is damage that is repaired and must not be
+    /// restored.
     pub(crate) fn assume(&self, path: &str, node: Node) -> Result<()> {
         self.original.borrow_mut().insert(self.location(path)?, Rc::new(node));
         self.names.borrow_mut().clear();
         Ok(())
     }
 
-    /// Whether what stands at `path` is exactly what our last run left there.
+    /// Whether the node at `path` is exactly what our last run left there.
     pub(crate) fn is_as_we_left_it(&self, path: &str) -> Result<bool> {
         let location = self.location(path)?;
         let record = self.recorded.get(&location).and_then(|recorded| self.ours.records.get(recorded));
         Ok(match record {
-            // What is not believed is nobody's word for what was there.
+            // A rejected record is no evidence of what was there.
             Some(record) if record.after.matches(&*self.actual(&location)?) => {
                 self.original(&location)?;
                 let path = self.recorded.get(&location).map_or(location.as_str(), String::as_str);
@@ -248,7 +248,7 @@ impl<'a> View<'a> {
         })
     }
 
-    /// Whether our last run did not change what stands at `path`.
+    /// Whether our last run did not change the node at `path`.
     pub(crate) fn is_unrecorded(&self, path: &str) -> Result<bool> {
         Ok(!self.recorded.contains_key(&self.location(path)?))
     }
@@ -259,7 +259,7 @@ impl<'a> View<'a> {
             return Ok(actual);
         }
         match actual.as_ref() {
-            // A file of somebody else's beside our anchors is an input that we never touched, whatever is in it.
+            // Another program's file beside our anchors is an input that we never touched, whatever is in it.
             Node::File(_) if self.is_beside_our_anchors(path) => Ok(actual),
             Node::File(file) => {
                 let recorded = self.recorded.get(path).map(String::as_str);
@@ -360,7 +360,7 @@ impl<'a> View<'a> {
         Ok(end)
     }
 
-    /// The owner of what stands at `location` now; `None` if there is nothing.
+    /// The owner of the node at `location` now; `None` if there is nothing.
     fn owner(&self, location: &str) -> Result<Option<u32>> {
         let location = &self.location(location)?;
         self.actual(location)?;
@@ -374,7 +374,7 @@ impl<'a> View<'a> {
     ) -> Result<Option<(String, Rc<Node>)>> {
         let mut path = path.to_owned();
         for _ in 0..MAX_HOPS {
-            // The directories on the way are not ours to link, so the sysroot's own resolution serves.
+            // The directories on the way contain no links of ours, so the sysroot's own resolution serves.
             let canonical = self.location(&path)?;
             let node = self.original(&canonical)?;
             match node.as_ref() {
@@ -408,7 +408,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Where `path` leads now, with us: as [`View::follow`], for what stands there.
+    /// Where `path` leads now, with us: as [`View::follow`], for the current nodes.
     pub(crate) fn follow_actual(&self, path: &str) -> Result<Option<(String, Rc<Node>)>> {
         let mut path = path.to_owned();
         for _ in 0..MAX_HOPS {
@@ -423,7 +423,7 @@ impl<'a> View<'a> {
         Ok(None)
     }
 
-    /// What is in a node that stands, or would stand, at `location`.
+    /// What is in a node that is, or would be, at `location`.
     pub(crate) fn contents(&self, location: &str, node: &Rc<Node>) -> Rc<FileCertificates> {
         let mut cache = self.contents.borrow_mut();
         let known = cache.entry(location.to_owned()).or_default();
@@ -438,13 +438,13 @@ impl<'a> View<'a> {
         contents
     }
 
-    /// Nothing where the run has parsed as many certificates as it may: then [`budget::check`] fails.
+    /// Nothing if the run has parsed as many certificates as it may: then [`budget::check`] fails.
     fn parse(&self, location: &str, content: &[u8]) -> FileCertificates {
         let place = self.sysroot.display(location);
         let mut parsed = self.parsed.borrow_mut();
         let before = parsed.len();
         let contents = contents::parse(content, &mut parsed, budget::certificates_left(&place));
-        // What the file holds in all is not known where too many of it are new.
+        // The total of the file is not known if too many of its certificates are new.
         let of_this_file = (parsed.len() - before) as u64;
         if budget::certificates(&place, of_this_file).is_ok() {
             contents.unwrap_or_default()
@@ -453,7 +453,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The certificates in the file at `path` without us; what cannot be parsed is left out.
+    /// The certificates in the file at `path` without us; what cannot be parsed is omitted.
     pub(crate) fn certificates(&self, path: &str) -> Result<Vec<Certificate>> {
         if self.read(path)?.is_none() {
             return Ok(Vec::new());
@@ -470,8 +470,8 @@ impl<'a> View<'a> {
         matches!(node.as_ref(), Node::File(_)).then(|| self.contents(&location, &node).certificates.clone())
     }
 
-    /// A view that looks at everything again, for what came after this one. Only what has the same inode and has not
-    /// been changed by the kernel's own count (which no program can set) is taken from here.
+    /// A view that reads everything again, for the time after this one. It takes over only nodes with the same inode
+    /// that have not changed according to the kernel's own count (which no program can set).
     pub(crate) fn afresh(&self) -> Result<View<'a>> {
         self.sysroot.look_again();
         let view = View::of(self.sysroot, Rc::clone(&self.ours))?;
@@ -485,7 +485,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Mode and owner that somebody else gave the file after us stay.
+/// Keeps the mode and owner that another program gave the file after us.
 fn keep_foreign_attributes(before: &mut Node, actual: &Node) {
     if let (Node::File(before), Node::File(actual)) = (before, actual) {
         before.mount_point = actual.mount_point;

@@ -1,4 +1,4 @@
-//! What every JSON object of ours has in common (`docs/schema/`): version, command, warnings; and an error as data.
+//! The common part of all our JSON objects (`docs/schema/`): version, command, warnings; and an error as data.
 
 use serde::Serialize;
 
@@ -6,8 +6,8 @@ use crate::error::{Error, ErrorKind};
 use crate::filled_in::without_filled_in;
 use crate::text;
 
-/// Version of every JSON object that we print. A change that breaks a reader (a field that is gone, renamed or of another
-/// type) makes it higher; a new field does not.
+/// Version of every JSON object that we print. A change that breaks a reader (a field that is removed, renamed or of
+/// another type) increases it; a new field does not.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
 /// The report of one command, as `--json` prints it.
@@ -98,7 +98,7 @@ impl From<&Error> for ErrorDetails {
         let all = |texts: &[String]| {
             texts.iter().map(|text| without_filled_in(text).into_owned()).collect::<Vec<_>>()
         };
-        // A place is quoted where people read it.
+        // Messages for people quote a place.
         let place =
             error.place().map(|place| without_filled_in(&format!("`{place}`")).trim_matches('`').to_owned());
         ErrorDetails {

@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, Result};
 use crate::text;
 
-/// How long others may keep the record, in seconds.
+/// How long others may cache the record, in seconds.
 const TTL: u32 = 60;
 
 /// How far the clocks of both sides may be apart, in seconds (RFC 8945 section 10).
@@ -31,11 +31,11 @@ impl Key {
     }
 }
 
-/// What is done with a record.
+/// What to do with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UpdateAction {
     Add,
-    /// This record alone: others of the same name stay.
+    /// Only this record: others of the same name stay.
     Delete,
 }
 
@@ -95,16 +95,16 @@ pub(super) fn answer(bytes: &[u8], id: u16) -> Option<Message> {
     (message.metadata.id == id && message.metadata.message_type == MessageType::Response).then_some(message)
 }
 
-/// The zone of a name, as the answer to a question for its SOA record tells it.
+/// The zone of a name, from the answer to a question for its SOA record.
 pub(super) fn zone_of(answer: &Message) -> Option<Name> {
     let mut records = answer.answers.iter().chain(&answer.authorities);
     records.find(|record| record.record_type() == RecordType::SOA).map(|record| record.name.clone())
 }
 
-/// The name that `name` is an alias of by the CNAMEs of an answer, the last one that they lead to; `None` if it is none.
+/// The name that `name` is an alias of by the CNAMEs of an answer, the last in the chain; `None` if it is not an alias.
 pub(super) fn target(answer: &Message, name: &Name) -> Option<Name> {
     let mut at = name.to_lowercase();
-    // As many steps as records: a circle of them has an end, too.
+    // As many steps as records: a loop of them ends, too.
     for _ in &answer.answers {
         let next = answer.answers.iter().find_map(|record| match &record.data {
             RData::CNAME(target) if record.name.to_lowercase() == at => Some(target.0.to_lowercase()),
@@ -126,7 +126,7 @@ pub(super) fn has_text(answer: &Message, value: &str) -> bool {
     })
 }
 
-/// Why an update was refused, and what to do; `None` if it was not.
+/// Why an update was refused, with a hint; `None` if it was not.
 pub(super) fn refusal(answer: &Message) -> Option<(String, &'static str)> {
     let code = answer.metadata.response_code;
     if code == ResponseCode::NoError {

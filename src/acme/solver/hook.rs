@@ -1,5 +1,5 @@
 //! dns-01 by a program of the user's: `PROGRAM ARGUMENT… present|cleanup FQDN. VALUE`, without a shell (the same call
-//! that lego's `exec` provider makes). It gets none of our secrets (threat T16), and an end if it hangs.
+//! as lego's `exec` provider). It gets none of our secrets (threat T16), and is ended if it hangs.
 //!
 //! VALUE is a SHA-256 that was computed here, in base64url: 43 characters, always the last argument. One in 64 begins with
 //! `-` (threat T20, docs/decisions/0028-acme-messages.md).
@@ -19,10 +19,10 @@ use crate::text;
 
 /// The longest that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
-/// For taking all records away, also when the time for everything is over.
+/// For removing all records, even when the total time is over.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One of the ways to run a program.
+/// One of the functions that run a program.
 type Run = fn(&Env, &str, &[&str], Duration) -> Result<()>;
 
 /// The program, and the records that it was asked to write.
@@ -33,7 +33,7 @@ pub(super) struct Hook<'a> {
     present: Vec<[String; 2]>,
 }
 
-/// Whether the program may be run: named by its absolute path, and nobody but root and us can replace it or put another in
+/// Whether the program may be run: named by its absolute path, and only root and we can replace it or put another in
 /// its place.
 pub(super) fn check(command: &[String]) -> Result<()> {
     let Some(program) = command.first() else {
@@ -70,7 +70,7 @@ impl<'a> Hook<'a> {
     pub(super) fn put_up(&mut self, answers: &[&Answer], report: &Report<'_>) -> Result<()> {
         for answer in answers {
             let record = [format!("_acme-challenge.{}.", answer.name), answer.dns_value.clone()];
-            // Before the call: one that failed half-way may have written it.
+            // Before the call: a failed one may have written it.
             self.present.push(record.clone());
             let left = self.client.left();
             self.call(native::run_hook, "present", &record, left.min(CALL_TIMEOUT)).map_err(|error| {
@@ -82,7 +82,7 @@ impl<'a> Hook<'a> {
         Ok(())
     }
 
-    /// Has all records taken away. The errors, if any.
+    /// Has all records removed. Returns the errors.
     pub(super) fn take_away(mut self) -> Vec<Error> {
         self.clean_up(self.time_to_clean_up())
     }
@@ -102,8 +102,8 @@ impl<'a> Hook<'a> {
         called.filter_map(Result::err).collect()
     }
 
-    /// For all records together. While there is plenty of time, many records may take half of it; who is told to end, or
-    /// has none left, gets a little more.
+    /// For all records together. While there is plenty of time, many records may take half of it; if we are told to
+    /// end, or no time is left, there is a little more.
     fn time_to_clean_up(&self) -> Duration {
         match runtime::check() {
             Ok(()) => (self.client.left() / 2).max(CLEANUP_TIMEOUT),
@@ -118,7 +118,7 @@ impl<'a> Hook<'a> {
             if error.kind() != ErrorKind::Failed {
                 return error;
             }
-            // The command with its arguments is where it failed.
+            // The error names the command with its arguments.
             let uid = crate::privilege::uid();
             error.hint(format!("run the command by hand, as this user (uid {uid}), to see its error"))
         })
@@ -127,7 +127,7 @@ impl<'a> Hook<'a> {
 
 impl Drop for Hook<'_> {
     fn drop(&mut self) {
-        // For when nobody waited for us: there is nobody left to tell.
+        // The future was dropped: there is no caller left to tell.
         drop(self.clean_up(self.time_to_clean_up()));
     }
 }

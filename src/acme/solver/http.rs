@@ -1,5 +1,5 @@
-//! http-01 by a listener of our own (RFC 8555 section 8.3): exactly the paths of the challenges, GET and HEAD, heads of
-//! at most 8 KiB (threat T26).
+//! http-01 by a listener of our own (RFC 8555 section 8.3): exactly the paths of the challenges, GET and HEAD, request
+//! heads of at most 8 KiB (threat T26).
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,7 +20,7 @@ use crate::listener::Listener;
 /// Below it, the token is the name of the file.
 pub(super) const DIRECTORY: &str = "/.well-known/acme-challenge/";
 
-/// hyper takes no less.
+/// hyper accepts no smaller value.
 const MAX_HEAD: usize = 8 * 1024;
 
 /// Path to key authorization.
@@ -43,7 +43,7 @@ async fn connection(stream: TcpStream, paths: Arc<Paths>) {
         .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service)
         .await;
-    // A peer that sends nonsense is simply gone.
+    // A peer that sends nonsense is simply dropped.
     drop(served);
 }
 

@@ -1,4 +1,4 @@
-//! What is put up so that the CA can see it, and taken away afterwards whatever happened.
+//! Publishes what the CA must see, and removes it afterwards whatever happened.
 
 mod dns_update;
 mod hook;
@@ -21,10 +21,10 @@ use crate::error::{Error, Result};
 use crate::listener::Listener;
 use crate::net::Client;
 
-/// Whether what is configured can be used; nobody is asked, and nothing is put up.
+/// Whether the configuration can be used; no server is asked, and nothing is published.
 ///
 /// # Errors
-/// A webroot that is no directory, a hook that is not safe to run, a name server that is none.
+/// A webroot that is not a directory, a hook that is not safe to run, an invalid name server.
 pub(super) fn check(settings: &AcmeSettings) -> Result<()> {
     if let Some(webroot) = &settings.webroot {
         Webroot::open(webroot)?;
@@ -36,7 +36,7 @@ pub(super) fn check(settings: &AcmeSettings) -> Result<()> {
     }
 }
 
-/// The means of all challenges, and what is up.
+/// The solvers of all challenges, and what they published.
 pub(super) struct Solvers<'a> {
     settings: &'a AcmeSettings,
     listeners: Vec<Listener>,
@@ -46,7 +46,7 @@ pub(super) struct Solvers<'a> {
 }
 
 impl<'a> Solvers<'a> {
-    /// The means of these settings, checked with [`check`]; nothing is put up.
+    /// The solvers of these settings, checked with [`check`]; nothing is published.
     pub(super) fn new(client: &'a Client, settings: &'a AcmeSettings) -> Result<Self> {
         let (hook, zone) = match &settings.dns {
             Some(DnsSolver::Hook(command)) => (Hook::new(command, client), None),
@@ -57,8 +57,8 @@ impl<'a> Solvers<'a> {
         Ok(Solvers { settings, listeners: Vec::new(), webroot, hook, zone })
     }
 
-    /// Puts the answers up; they can be seen when this returns. What is up after an error is taken away by
-    /// [`Solvers::take_away`] as well.
+    /// Publishes the answers; they are visible when this returns. After an error, [`Solvers::take_away`] also removes
+    /// what was published.
     pub(super) async fn put_up(&mut self, answers: &[Answer], report: &Report<'_>) -> Result<()> {
         let of = |kind| answers.iter().filter(move |answer| answer.kind == kind).collect::<Vec<_>>();
         let http = of(ChallengeType::Http01);
@@ -102,7 +102,7 @@ impl<'a> Solvers<'a> {
         Ok(())
     }
 
-    /// Takes everything away. What cannot be is reported: the certificate does not depend on it.
+    /// Removes everything. What cannot be removed is reported: the certificate does not depend on it.
     pub(super) async fn take_away(self, report: &Report<'_>) {
         drop(self.listeners);
         let mut failures = Vec::new();

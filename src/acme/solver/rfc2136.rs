@@ -25,9 +25,9 @@ const PORT: u16 = 53;
 /// For one try, and how many there are over UDP before TCP is tried.
 const TRY_TIMEOUT: Duration = Duration::from_secs(3);
 const UDP_TRIES: u32 = 2;
-/// How many aliases lead to the name that is written, at most.
+/// The most aliases that may lead to the written name.
 const MAX_ALIASES: usize = 8;
-/// For taking all records away, also when the time for everything is over.
+/// For removing all records, even when the total time is over.
 const CLEANUP_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A record that was written.
@@ -44,12 +44,12 @@ pub(super) struct Zone<'a> {
     key: Key,
     host: String,
     port: u16,
-    /// Of the host, asked for once.
+    /// Of the host, resolved once.
     addresses: OnceCell<Vec<IpAddr>>,
     written: Vec<Written>,
 }
 
-/// Whether server, zone and key can be what they should.
+/// Whether server, zone and key are valid.
 pub(super) fn check(settings: &Rfc2136) -> Result<()> {
     settings.zone.as_deref().map(message::fqdn).transpose()?;
     parts(settings).map(drop)
@@ -93,9 +93,9 @@ impl<'a> Zone<'a> {
         Ok(())
     }
 
-    /// Writes the record at `name`, or where that leads if it is an alias (CNAME): the CA follows it, too, and a server
-    /// ignores or refuses what should stand beside one (RFC 2136 section 3.4.2.2). It is tried first: a name that has an
-    /// alias by a wildcard only can have a record of its own.
+    /// Writes the record at `name`, or at its target if it is an alias (CNAME): the CA follows it, too, and a server
+    /// ignores or refuses records beside one (RFC 2136 section 3.4.2.2). `name` is tried first: a name that has an
+    /// alias only by a wildcard can have a record of its own.
     async fn write_record(&mut self, name: &Name, value: &str) -> Result<&Written> {
         let mut at = name.clone();
         for _ in 0..=MAX_ALIASES {
@@ -108,7 +108,7 @@ impl<'a> Zone<'a> {
                 (Ok(()), None) => break,
                 (done, Some(target)) => {
                     if done.is_ok() {
-                        // Ignored, as what should stand beside an alias is.
+                        // Ignored, like any record beside an alias.
                         self.written.pop();
                     }
                     at = target;
@@ -121,8 +121,8 @@ impl<'a> Zone<'a> {
         })
     }
 
-    /// Sends one update; nothing is known of what became of it but what the server says. Unless it was refused, the record
-    /// is among those that are taken away, whenever that ends.
+    /// Sends one update; only the server's answer tells its result. Unless it was refused, the record is among those
+    /// that are removed, however this ends.
     async fn update(&mut self, name: &Name, value: &str) -> Result<()> {
         let zone = match &self.settings.zone {
             Some(zone) => message::fqdn(zone)?,
@@ -130,7 +130,7 @@ impl<'a> Zone<'a> {
         };
         let written = Written { zone, name: name.clone(), value: value.to_owned() };
         let (id, request) = self.message(&written, UpdateAction::Add)?;
-        // Before the answer: an update that was not answered may have been made all the same.
+        // Before the answer: an update that was not answered may have been made nevertheless.
         self.written.push(written);
         let done = self.send(name, id, &request).await;
         if done.as_ref().is_err_and(|error| error.kind() != ErrorKind::Unreachable) {
@@ -139,13 +139,13 @@ impl<'a> Zone<'a> {
         done
     }
 
-    /// The name that `name` is an alias of, as far as the server tells; `None` if it is none.
+    /// The name that `name` is an alias of, according to the server; `None` if it is not an alias.
     async fn alias_of(&self, name: &Name) -> Result<Option<Name>> {
         let (id, request) = message::question(name, RecordType::TXT)?;
         Ok(message::target(&self.ask(id, &request).await?, name))
     }
 
-    /// Takes all records away. The errors, if any.
+    /// Removes all records. Returns the errors.
     pub(super) async fn take_away(mut self) -> Vec<Error> {
         self.clean_up().await
     }
@@ -153,7 +153,7 @@ impl<'a> Zone<'a> {
     async fn clean_up(&mut self) -> Vec<Error> {
         let mut errors = Vec::new();
         let until = Instant::now() + CLEANUP_TIMEOUT;
-        // Taken at the end: cut short, it is done again by `drop`.
+        // Removed from the list at the end: if interrupted, `drop` repeats it.
         for written in self.written.iter().rev() {
             let done = async {
                 let (id, request) = self.message(written, UpdateAction::Delete)?;
@@ -188,8 +188,8 @@ impl<'a> Zone<'a> {
         }
     }
 
-    /// The zone that `name` is in: the server tells it with its SOA record. Of an alias it tells that of the target, so that
-    /// the names above are asked for.
+    /// The zone of `name`: the server names it with its SOA record. For an alias it names that of the target, so the
+    /// names above are queried.
     async fn find_zone(&self, name: &Name) -> Result<Name> {
         let mut at = name.clone();
         loop {
@@ -234,7 +234,7 @@ impl<'a> Zone<'a> {
             .hint("it must be reachable over UDP or TCP from here")
     }
 
-    /// Sends a message until it is answered: over UDP, and over TCP where that fails or the answer is cut.
+    /// Sends a message until it is answered: over UDP, and over TCP if that fails or the answer is truncated.
     async fn ask(&self, id: u16, request: &[u8]) -> Result<Message> {
         let addresses = match (self.addresses.get(), self.host.parse()) {
             (Some(known), _) => known,
@@ -257,7 +257,7 @@ impl<'a> Zone<'a> {
                 };
                 match timeout(TRY_TIMEOUT, exchange).await {
                     Ok(Ok(Some(answer))) => return Ok(answer),
-                    // Cut: only TCP has it whole.
+                    // Truncated: only TCP has it whole.
                     Ok(Ok(None)) => {}
                     Ok(Err(error)) => last = Some(error),
                     Err(_) => last = None,
@@ -276,8 +276,8 @@ impl Drop for Zone<'_> {
         if self.written.is_empty() {
             return;
         }
-        // For when nobody waited for us: there is nobody left to tell. Inside a runtime nobody can wait, so that another
-        // thread does.
+        // The future was dropped: there is no caller left to tell. A runtime's thread may not block, so another thread
+        // waits.
         std::thread::scope(|scope| {
             let cleaning = std::thread::Builder::new();
             if let Ok(thread) = cleaning.spawn_scoped(scope, || runtime::block_on_after_all(self.clean_up()))
@@ -299,7 +299,7 @@ fn behind_alias(error: Error, name: &Name, target: &Name) -> Error {
         .hint("`--rfc2136-server` must serve the name that is written, and the key must be valid for it")
 }
 
-/// `None` if the answer is cut.
+/// `None` if the answer is truncated.
 async fn over_udp(server: SocketAddr, id: u16, request: &[u8]) -> std::io::Result<Option<Message>> {
     let local: SocketAddr = if server.is_ipv4() { ([0, 0, 0, 0], 0).into() } else { ([0u16; 8], 0).into() };
     let socket = UdpSocket::bind(local).await?;

@@ -1,5 +1,5 @@
 //! tls-alpn-01 by a listener of our own (RFC 8737; addresses: RFC 8738 section 6): a certificate for exactly one name
-//! with the digest in a critical extension, shown to who asks for `acme-tls/1` and that name, and nobody else.
+//! with the digest in a critical extension, shown only to clients that ask for `acme-tls/1` and that name.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -26,7 +26,7 @@ struct Certificates(BTreeMap<String, Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        // Without the protocol it is no CA that asks: a browser must never see such a certificate.
+        // A client without the protocol is not a CA: a browser must never see such a certificate.
         hello.alpn()?.find(|protocol| *protocol == PROTOCOL)?;
         self.0.get(&hello.server_name()?.to_ascii_lowercase()).cloned()
     }
@@ -45,7 +45,7 @@ pub(super) fn serve(listener: TcpListener, answers: &[&Answer]) -> Result<std::i
     let acceptor = TlsAcceptor::from(Arc::new(config));
     Ok(Listener::start(listener, move |stream| {
         let acceptor = acceptor.clone();
-        // The handshake is all that is asked for.
+        // Only the handshake is needed.
         async move { drop(acceptor.accept(stream).await) }
     }))
 }
@@ -73,11 +73,11 @@ fn certificate(answer: &Answer) -> Result<Arc<CertifiedKey>> {
     let (certificate, key) = make().map_err(failed)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key));
     let key = tls::provider().key_provider.load_private_key(key).map_err(failed)?;
-    // Not `from_der`, which looks into the certificate and knows nothing of the critical extension.
+    // Not `from_der`, which parses the certificate and does not know the critical extension.
     Ok(Arc::new(CertifiedKey::new(vec![certificate], key)))
 }
 
-/// The name that a CA asks for: of an address the one of its reverse mapping (RFC 8738 section 6).
+/// The name that a CA asks for: for an address the one of its reverse mapping (RFC 8738 section 6).
 fn server_name(name: &SubjectAltName) -> String {
     match name {
         SubjectAltName::Ip(IpAddr::V4(address)) => {

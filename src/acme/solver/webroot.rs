@@ -1,4 +1,4 @@
-//! http-01 through a web server of somebody else, which publishes a directory: files created new, following no link
+//! http-01 through an existing web server, which publishes a directory: files are newly created, following no link
 //! below it, and removed again (threat T20).
 
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::rootfs::path::child;
 use crate::rootfs::tree::{self, Node};
 use crate::rootfs::{FileKind, Meta, Sysroot, host};
 
-/// What a web server of another user must be able to enter and read.
+/// The mode with which a web server of another user can enter and read.
 const DIRECTORY_MODE: u32 = 0o755;
 const FILE_MODE: u32 = 0o644;
 
@@ -108,7 +108,7 @@ impl Webroot {
         })
     }
 
-    /// Removes what we put there. The errors, if any.
+    /// Removes what we put there. Returns the errors.
     pub(super) fn take_away(mut self) -> Vec<Error> {
         self.remove()
     }
@@ -122,7 +122,7 @@ impl Webroot {
             );
         }
         for path in std::mem::take(&mut self.made).iter().rev() {
-            // One that another program uses by now stays.
+            // A directory that another program uses by now stays.
             let made = Node::Directory { mode: DIRECTORY_MODE };
             let is_there = self.root.lstat(path).is_ok_and(|meta| meta.is_some());
             errors.extend(is_there.then(|| self.apply(path, &made, After::Absent)).and_then(Result::err));
@@ -136,8 +136,8 @@ fn directory_path() -> &'static str {
     http::DIRECTORY.trim_end_matches('/')
 }
 
-/// Whether the very answer stands there already, as a file of ours: a run that was killed could not take it away, and many
-/// CAs give out the same token again while a name is to be validated.
+/// Whether exactly this answer is already there, as a file of ours: a killed run could not remove it, and many CAs
+/// issue the same token again while a name is to be validated.
 fn is_left(directory: &Directory, name: &str, content: &[u8]) -> Result<bool> {
     let (uid, size) = (crate::privilege::uid(), content.len() as u64);
     let ours = |meta: Meta| meta.kind == FileKind::File && meta.uid == uid && meta.size == size;
@@ -149,7 +149,7 @@ fn is_left(directory: &Directory, name: &str, content: &[u8]) -> Result<bool> {
 
 impl Drop for Webroot {
     fn drop(&mut self) {
-        // For when nobody waited for us: there is nobody left to tell.
+        // The future was dropped: there is no caller left to tell.
         drop(self.remove());
     }
 }

@@ -1,10 +1,10 @@
-//! The base64 decoders of the readers: they differ in what they skip and in what they make of superfluous bits.
+//! The base64 decoders of the readers: they differ in what they skip and in how they treat excess bits.
 
 use ::base64::Engine as _;
 use ::base64::alphabet::STANDARD as ALPHABET;
 use ::base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 
-/// Padding is needed, the bits that the last character has too many may be anything.
+/// Padding is required, excess bits of the last character may have any value.
 const ANY_LAST_BITS: GeneralPurpose =
     GeneralPurpose::new(&ALPHABET, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
@@ -18,13 +18,12 @@ pub(super) fn go(body: &[u8]) -> Option<Vec<u8>> {
     decode(&ANY_LAST_BITS, body, |byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
 }
 
-/// GnuTLS (nettle): a dash ends the data, superfluous bits are zero.
+/// GnuTLS (nettle): a dash ends the data, excess bits must be zero.
 pub(super) fn gnutls(body: &[u8]) -> Option<Vec<u8>> {
     decode(&STANDARD, before_dash(body), is_space)
 }
 
-/// p11-kit: every white space is skipped, superfluous bits are zero. Behind the padding the very last character is not
-/// looked at.
+/// p11-kit: all white space is skipped, excess bits must be zero. After the padding the very last character is ignored.
 pub(super) fn p11_kit(body: &[u8]) -> Option<Vec<u8>> {
     let Some(padding) = body.iter().position(|byte| *byte == b'=') else {
         return decode(&STANDARD, body, is_space);

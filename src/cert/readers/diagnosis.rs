@@ -1,4 +1,4 @@
-//! What is unusual in a file of PEM certificates, for people: where, and what. Says nothing about which reader minds.
+//! Everything unusual in a file of PEM certificates, for people: where, and what. Not which reader objects to it.
 
 use super::super::{der, is_decodable, pem};
 use super::{ReaderFault, find, line_of};
@@ -7,7 +7,7 @@ const DASHES: &[u8] = b"-----";
 const BEGIN: &[u8] = b"-----BEGIN ";
 const END: &[u8] = b"-----END ";
 
-/// More say no more.
+/// Further faults add no information.
 const ENOUGH: usize = 20;
 
 /// Everything unusual in `content`, in the order of the lines.
@@ -22,7 +22,7 @@ pub(super) fn faults(content: &[u8]) -> Vec<ReaderFault> {
         return vec![ReaderFault { line: 1, what: "line ends that are a carriage return alone" }];
     }
     let mut faults = Vec::new();
-    // The label of the block under way.
+    // The label of the current block.
     let mut open: Option<&[u8]> = None;
     let mut short = false;
     for (index, raw) in content.split(|byte| *byte == b'\n').enumerate() {

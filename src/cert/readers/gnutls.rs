@@ -1,6 +1,6 @@
-//! GnuTLS: `gnutls_x509_crt_list_import` (lib/x509/x509.c) and `_gnutls_fbase64_decode` (lib/x509_b64.c), 3.7 and later.
-//! It searches for markers wherever they are, lines mean nothing to it, and one certificate that it cannot read makes
-//! it refuse the file.
+//! GnuTLS: `gnutls_x509_crt_list_import` (lib/x509/x509.c) and `_gnutls_fbase64_decode` (lib/x509_b64.c), 3.7 and
+//! later. It searches for markers anywhere, lines mean nothing to it, and it refuses the whole file for one certificate
+//! that it cannot read.
 
 use super::{Findings, base64, find, whole_certificate};
 
@@ -11,7 +11,7 @@ pub(super) fn read(content: &[u8]) -> Findings {
     let mut findings = Findings::default();
     let next = |from| find(content, BEGIN, from).or_else(|| find(content, OLD_BEGIN, from));
     let mut at = next(0);
-    // Where a body cannot be decoded, the first block with the old label behind it is taken instead.
+    // If a body cannot be decoded, the first following block with the old label is used instead.
     let last_old = last(content, OLD_BEGIN);
     while let Some(start) = at {
         let old = || {
@@ -28,7 +28,7 @@ pub(super) fn read(content: &[u8]) -> Findings {
     findings
 }
 
-/// The body of the first block with this beginning at or behind `from`, up to any END.
+/// The body of the first block with this beginning at or after `from`, up to any END.
 fn decode(content: &[u8], begin: &[u8], from: usize) -> Option<Vec<u8>> {
     const DASHES: &[u8] = b"-----";
     let start = find(content, begin, from)?;

@@ -1,5 +1,5 @@
-//! Go: `pem.Decode` (encoding/pem) as `CertPool.AppendCertsFromPEM` (crypto/x509) uses it. Markers begin a line, blocks
-//! with headers or another label are passed over, and so is what cannot be decoded.
+//! Go: `pem.Decode` (encoding/pem) as `CertPool.AppendCertsFromPEM` (crypto/x509) uses it. Markers begin a line; blocks
+//! with headers or another label are skipped, and so is what cannot be decoded.
 
 use super::{Findings, base64, find, whole_certificate};
 
@@ -17,7 +17,7 @@ pub(super) fn read(content: &[u8]) -> Findings {
     findings
 }
 
-/// The next block: its certificate, if it is one, and what is behind it.
+/// The next block: its certificate, if it is one, and the rest.
 fn next_block(data: &[u8]) -> Option<(Option<Vec<u8>>, &[u8])> {
     let mut rest = data;
     loop {
@@ -47,7 +47,7 @@ fn next_block(data: &[u8]) -> Option<(Option<Vec<u8>>, &[u8])> {
             headers = true;
             at = next;
         }
-        // The END line may directly follow the BEGIN line; behind headers it needs a line of its own.
+        // The END line may directly follow the BEGIN line; after headers it needs a line of its own.
         if headers && end < at {
             rest = skipped;
             continue;

@@ -1,10 +1,10 @@
 //! How real programs read a file of PEM certificates. One file for each reader, each a model of that reader's own code,
-//! held against the real one by `tests/tools/readers`.
+//! compared with the real one by `tests/tools/readers`.
 //!
-//! `cert::pem` accepts what people have, because it is encoded anew before it is used. An output is different: it is
+//! `cert::pem` accepts what people have, because it is re-encoded before it is used. An output is different: it is
 //! worth what the programs find in it, and they disagree about anything unusual. OpenSSL refuses a whole file for one
-//! empty line in a body, Go passes over a block with text before BEGIN, p11-kit stops at the first END line that
-//! does not fit. So an output offers a root only if every reader of that kind of output finds it.
+//! empty line in a body, Go skips a block with text before BEGIN, p11-kit stops at the first END line that does not
+//! match. So an output offers a root only if every reader of that kind of output finds it.
 
 mod base64;
 mod diagnosis;
@@ -36,7 +36,7 @@ impl Reader {
     /// The readers of a bundle of plain certificates.
     pub const OF_BUNDLES: [Reader; 4] = [Reader::OpenSsl, Reader::GnuTls, Reader::Go, Reader::P11Kit];
 
-    /// What it is called in sentences.
+    /// Its name in sentences.
     pub fn name(self) -> &'static str {
         match self {
             Reader::OpenSsl => "OpenSSL",
@@ -62,16 +62,16 @@ impl Reader {
 pub struct Findings {
     /// The certificates as DER, in its order.
     pub certificates: Vec<Vec<u8>>,
-    /// Where it gives up, as an offset into the file: what follows is lost to it, and often what came before.
+    /// The offset at which it gives up: what follows is lost to it, and often what came before.
     pub gives_up: Option<usize>,
 }
 
-/// Something unusual in a file for which at least one reader loses a certificate.
+/// Something unusual in a file because of which at least one reader loses a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ReaderFault {
     /// The line, counted from 1.
     pub(crate) line: usize,
-    /// What is there, without content of the file.
+    /// The fault, without content of the file.
     pub(crate) what: &'static str,
 }
 
@@ -98,7 +98,7 @@ impl Reading {
         self.offered.contains(fingerprint)
     }
 
-    /// Why the file is not what it should be, in one line; `None` for a good one.
+    /// The file's problem in one line; `None` for a good one.
     pub(crate) fn problem(&self) -> Option<String> {
         let fault = self.faults.first()?;
         let losers: Vec<&str> = self.losers.iter().map(|reader| reader.name()).collect();
@@ -115,7 +115,7 @@ fn join_names(names: &[&str]) -> String {
     }
 }
 
-/// The certificates of a file of the form in which every program writes bundles, as DER: all readers find all of them.
+/// The certificates of a file in the form in which every program writes bundles, as DER: all readers find all of them.
 /// `None` for any other file.
 pub(crate) fn read_regular(content: &[u8]) -> Option<Vec<Vec<u8>>> {
     regular::read(content)
@@ -138,14 +138,14 @@ pub(crate) fn read_chain(content: &[u8]) -> Result<Vec<Certificate>, String> {
 
 /// Reads `content` as `readers` do.
 pub fn read(content: &[u8], readers: &[Reader]) -> Reading {
-    // A file of the form that everybody writes needs no models: what they agree on is checked once.
+    // A file of the common form needs no models: what they agree on is checked once.
     if let Some(certificates) = regular::read(content) {
         let offered = certificates.iter().map(|der| Fingerprint::of(der)).collect();
         return Reading { offered, faults: Vec::new(), losers: Vec::new() };
     }
     let found: Vec<(Reader, Findings)> =
         readers.iter().map(|reader| (*reader, reader.read(content))).collect();
-    // Every certificate that is there for a person who looks, in the order of the file.
+    // Every certificate that can be read, in the order of the file.
     let mut there: Vec<Fingerprint> = Vec::new();
     for block in pem::blocks(content) {
         if let ("CERTIFICATE", Some(der)) = (block.label.as_str(), &block.der)
@@ -188,7 +188,7 @@ pub fn read(content: &[u8], readers: &[Reader]) -> Reading {
     Reading { offered, faults, losers }
 }
 
-/// Everything unusual in `content`, whether a reader minds or not.
+/// Everything unusual in `content`, whether a reader objects to it or not.
 pub(crate) fn faults(content: &[u8]) -> Vec<ReaderFault> {
     diagnosis::faults(content)
 }
@@ -198,7 +198,7 @@ fn line_of(content: &[u8], offset: usize) -> usize {
     1 + content[..offset.min(content.len())].iter().filter(|byte| **byte == b'\n').count()
 }
 
-/// Where `needle` begins in `content` at or behind `from`.
+/// Where `needle` begins in `content` at or after `from`.
 fn find(content: &[u8], needle: &[u8], from: usize) -> Option<usize> {
     let first = *needle.first()?;
     let mut at = from;
@@ -212,7 +212,7 @@ fn find(content: &[u8], needle: &[u8], from: usize) -> Option<usize> {
     None
 }
 
-/// The certificate that these bytes are, if they are one that a reader can decode, and nothing more.
+/// The certificate in these bytes, if they are exactly one that a reader can decode.
 fn whole_certificate(bytes: &[u8]) -> Option<&[u8]> {
     is_decodable(bytes).then_some(bytes)
 }

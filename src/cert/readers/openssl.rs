@@ -1,6 +1,6 @@
 //! OpenSSL: `PEM_read_bio` (crypto/pem/pem_lib.c) as its two kinds of store use it: a CAfile
-//! (`X509_load_cert_crl_file`) loses everything for one block that cannot be read, a file of a CApath
-//! (`X509_load_cert_file`) only what follows. 1.1.1 to 3.5.
+//! (`X509_load_cert_crl_file`) loses everything for one unreadable block, a file of a CApath (`X509_load_cert_file`)
+//! only what follows. 1.1.1 to 3.5.
 
 use super::super::{der, has_readable_settings, is_decodable};
 use super::{Findings, base64};
@@ -28,12 +28,12 @@ impl ReadBlock {
         matches!(self.label.as_slice(), b"CERTIFICATE" | b"X509 CERTIFICATE" | b"TRUSTED CERTIFICATE")
     }
 
-    /// Whether OpenSSL takes the block for encrypted, or fails: what is in front of an empty line is a header.
+    /// Whether OpenSSL considers the block encrypted, or fails: what precedes an empty line is a header.
     fn has_header(&self) -> bool {
         !matches!(self.header.first(), None | Some(b'\n'))
     }
 
-    /// The certificate as DER; `None` where OpenSSL fails. What follows it is trust settings, or with `tail` ignored.
+    /// The certificate as DER; `None` if OpenSSL fails. What follows it is trust settings, or with `tail` ignored.
     fn certificate(&self, tail: bool) -> Option<&[u8]> {
         let mut reader = der::DerReader::new(&self.body);
         let certificate = reader.take(der::SEQUENCE)?.raw;
@@ -46,7 +46,7 @@ impl ReadBlock {
         match self.label.as_slice() {
             b"X509 CRL" => self.has_header() || CertificateRevocationList::from_der(&self.body).is_err(),
             b"ENCRYPTED PRIVATE KEY" => self.has_header(),
-            // Nobody needs one there: it is not worth a parser.
+            // Not needed there: it is not worth a parser.
             label => label.ends_with(b"PRIVATE KEY"),
         }
     }
@@ -82,8 +82,8 @@ pub(crate) fn only_certificate(content: &[u8]) -> Option<Vec<u8>> {
     if found.len() == 1 { found.pop() } else { None }
 }
 
-/// The chain of a server's certificate (`SSL_CTX_use_certificate_chain_file`): blocks of other kinds, such as a key, must be
-/// PEM, and are passed over.
+/// The chain of a server's certificate (`SSL_CTX_use_certificate_chain_file`): blocks of other kinds, such as a key,
+/// must be PEM, and are skipped.
 pub(super) fn read_chain(content: &[u8]) -> Findings {
     on_both_processors(content, |sign| {
         let mut findings = Findings::default();
@@ -92,7 +92,7 @@ pub(super) fn read_chain(content: &[u8]) -> Findings {
             match next_block(&mut lines) {
                 Next::End => return findings,
                 Next::Fault(at) => return Findings { gives_up: Some(at), ..findings },
-                // Stricter than OpenSSL, which passes over what follows a plain certificate: not all servers do.
+                // Stricter than OpenSSL, which skips what follows a plain certificate: not all servers do.
                 Next::Block(block) if block.is_certificate() => match block.certificate(false) {
                     Some(der) if der.len() == block.body.len() || block.label == b"TRUSTED CERTIFICATE" => {
                         findings.certificates.push(der.to_vec());
@@ -197,7 +197,7 @@ fn next_block(lines: &mut Lines<'_>) -> Next {
         into.extend_from_slice(text);
         into.push(b'\n');
         if body.is_some() {
-            // Behind headers lines have 64 characters, but for the last.
+            // After headers lines have 64 characters, except for the last.
             if text.len() > 64 {
                 return Next::Fault(part.start);
             }
@@ -206,7 +206,7 @@ fn next_block(lines: &mut Lines<'_>) -> Next {
     }
     let body = match body {
         Some(body) => body,
-        // What ended without an empty line was the body, unless a line of it looked like a header.
+        // Text that ended without an empty line was the body, unless a line of it resembled a header.
         None if in_header => Vec::new(),
         None => std::mem::take(&mut header),
     };
@@ -235,7 +235,7 @@ struct Lines<'a> {
 struct LinePart<'a> {
     text: &'a [u8],
     start: usize,
-    /// The line goes on.
+    /// The line continues.
     is_partial: bool,
 }
 

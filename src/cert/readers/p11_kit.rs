@@ -1,5 +1,5 @@
-//! p11-kit: `p11_pem_parse` (common/pem.c, 0.24 and 0.25). It searches for markers wherever they are, ends at the first
-//! pair that does not fit and at a NUL byte, and passes over bodies that it cannot decode.
+//! p11-kit: `p11_pem_parse` (common/pem.c, 0.24 and 0.25). It searches for markers anywhere, ends at the first pair
+//! that does not match and at a NUL byte, and skips bodies that it cannot decode.
 
 use super::super::{der, has_readable_settings, is_decodable};
 use super::{Findings, base64, find};
@@ -40,7 +40,7 @@ pub(super) fn read(content: &[u8]) -> Findings {
     findings
 }
 
-/// The certificate in front of OpenSSL's trust settings.
+/// The certificate before OpenSSL's trust settings.
 fn trusted(bytes: &[u8]) -> Option<Vec<u8>> {
     let mut reader = der::DerReader::new(bytes);
     let certificate = reader.take(der::SEQUENCE)?.raw;

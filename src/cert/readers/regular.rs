@@ -1,5 +1,5 @@
 //! The form in which every program writes bundles, and which every reader reads the same way: a fast path, and the form
-//! that trustup's own writer keeps to.
+//! of trustup's own writer.
 
 use super::whole_certificate;
 use ::base64::Engine as _;
@@ -7,12 +7,12 @@ use ::base64::engine::general_purpose::STANDARD;
 
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const END: &[u8] = b"-----END CERTIFICATE-----";
-/// Lines of a body have this many characters, but for the last.
+/// Lines of a body have this many characters, except for the last.
 const COLUMNS: usize = 64;
 /// Longer lines are read in parts by OpenSSL, and a part might look like a marker.
 const LONGEST: usize = 250;
 
-/// The certificates of a file in that form, as DER; `None` where anything else is in it: another label, an odd line, a
+/// The certificates of a file in that form, as DER; `None` if it contains anything else: another label, an odd line, a
 /// marker inside text, a control character.
 pub(super) fn read(content: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut certificates = Vec::new();

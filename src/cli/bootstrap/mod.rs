@@ -1,5 +1,5 @@
-//! `trustup bootstrap`: fetch, check the pin, install, prove; then exec the service, if one is given. What is asked for and
-//! what is done with it is in [`crate::bootstrap`], what is said of it in [`report`].
+//! `trustup bootstrap`: fetch, check the pin, install, prove; then exec the service, if one is given. The request and
+//! its execution are in [`crate::bootstrap`], the report in [`report`].
 
 mod report;
 
@@ -86,7 +86,7 @@ are silent, [ca] and [trust] of trustup.toml say what to trust.",
     run,
 };
 
-/// The hint where the report is lost.
+/// The hint if the report is lost.
 const REPORT_AGAIN: &str = "`trustup status` shows which roots are in which store";
 
 fn run(context: &Context<'_>) -> Result<u8> {
@@ -111,14 +111,14 @@ fn run(context: &Context<'_>) -> Result<u8> {
     check_ca_out(context, &request, &trees)?;
     trees.refuse_newer()?;
 
-    // Files are read anyway: what is here already matters only to sources that are asked over the network.
+    // Files are read anyway: existing roots matter only to sources that are fetched over the network.
     let only_files = request.is_of_files();
     let known = if only_files { Known::default() } else { known(&trees)? };
     let busy = (!only_files).then(|| ui.busy("fetching certificates")).flatten();
     let acquired = if request.is_only_repair() {
         Ok(Acquired::default())
     } else {
-        // In front of a service it is process 1, and `--wait` may wait for minutes.
+        // Before a service it is process 1, and `--wait` may wait for minutes.
         runtime::heed_signals()?;
         source::acquire(&request.sources, &known, env)
     };
@@ -146,7 +146,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let done = done?;
     tidied?;
     let before_service = !command.is_empty() && !options.dry_run;
-    // Before the report, which has all warnings.
+    // Before the report, which contains all warnings.
     let variables = match &done.private {
         Some(_) if before_service => locate(context, &trees).map(|located| {
             left_out(&located.roots, env.shown(JAVA_OPTIONS)).iter().for_each(|why| ui.warn(why));
@@ -179,7 +179,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     Err(native::replace_us(env, command, &variables?).hint(before))
 }
 
-/// With `--repair` what is still damaged afterwards is an error that says why.
+/// With `--repair`, remaining damage is an error with its reason.
 fn refuse_unrepaired(trees: &Trees) -> Result<()> {
     let view = View::new(&trees.system, State::load(&trees.system)?.ours())?;
     let facts = Facts::gather(&view)?;
@@ -202,13 +202,13 @@ fn refuse_unrepaired(trees: &Trees) -> Result<()> {
 /// Checks where `--ca-out` writes.
 ///
 /// # Errors
-/// No file can be written there; or the report goes there, too.
+/// No file can be written there; or the report is written there, too.
 fn check_ca_out(context: &Context<'_>, request: &TrustRequest, trees: &Trees) -> Result<()> {
     if request.to_standard_output && context.ui.json {
         return Err(Error::usage("`--ca-out -` and `--json` both write to standard output")
             .hint("name a file with `--ca-out FILE`, or omit `--json`"));
     }
-    // A path that is not absolute is refused where the plan is made.
+    // A path that is not absolute is refused when the plan is made.
     match request.ca_out.as_deref().filter(|path| path.starts_with('/')) {
         Some(path) => CA_OUT_OPTION.check(&trees.system, path),
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! What bootstrap says of what it did, to people and as data.
+//! Bootstrap's report, for people and as data.
 
 use super::super::Context;
 use super::super::output::bootstrap::{
@@ -34,7 +34,7 @@ pub(super) fn report_sources(context: &Context, acquired: &Acquired) {
     }
 }
 
-/// The roots of earlier runs that went, each once.
+/// The removed roots of earlier runs, each once.
 fn removed(done: &Done) -> Vec<&RemovedView> {
     let mut all: Vec<&RemovedView> = Vec::new();
     for removed in done.system.iter().chain(&done.private).flat_map(|outcome| &outcome.removed) {
@@ -92,7 +92,7 @@ pub(super) fn report(
                     "would be trusted by the stores of the named kinds"
                 }
                 AnchorOutcome::Beside => "trusted by the stores of the named kinds",
-                // The private store says what became of it.
+                // The private store reports its status.
                 AnchorOutcome::Unwritable => continue,
                 AnchorOutcome::Recorded => "recorded, in no store",
             };

@@ -1,5 +1,5 @@
-//! `trustup enroll`: a certificate and its key, where there is no good one. The command line is here, its subcommands made
-//! from the table of methods; what it becomes in [`crate::enroll::request`], what is said of the result in [`report`].
+//! `trustup enroll`: a certificate and its key, if no good pair exists. This is the command line, with subcommands made
+//! from the table of methods; the requests are in [`crate::enroll::request`], the report in [`report`].
 
 mod report;
 
@@ -55,8 +55,8 @@ static COMMON: &[Taken] = &[
     COMMAND.taken(),
 ];
 
-/// All options: those of each method are known to all, so that one of another method is refused by a message that says what
-/// it is for.
+/// All options: every method knows those of the others, so that an option of another method is refused with a message
+/// that names its purpose.
 fn all() -> Vec<Taken> {
     let names = NAMES.taken_as("The certificate's names: host names, addresses, e-mail addresses, URIs [default with a token: what the token says]");
     [names].into_iter().chain(COMMON.iter().copied()).chain(of_methods(|_| true)).collect()
@@ -72,8 +72,8 @@ pub(super) static ROW: CommandRow = CommandRow {
     run,
 };
 
-/// The options of all methods, each once; hidden where `is_shown` holds for no method that has it. What several of those
-/// have is described for all of them.
+/// The options of all methods, each once; hidden if `is_shown` holds for no method that has it. An option that several
+/// of those have is described for all of them.
 fn of_methods(is_shown: impl Fn(&MethodRow) -> bool) -> Vec<Taken> {
     let mut all: Vec<Taken> = Vec::new();
     for method in METHODS {
@@ -92,7 +92,7 @@ fn of_methods(is_shown: impl Fn(&MethodRow) -> bool) -> Vec<Taken> {
     all
 }
 
-/// `enroll` with its methods as subcommands. Options may stand before the method and behind it.
+/// `enroll` with its methods as subcommands. Options may be before the method and after it.
 fn shape(command: clap::Command, all: &[Taken]) -> clap::Command {
     let is_name = |taken: &Taken| taken.row.spec().name == NAMES.taken().row.spec().name;
     let before: Vec<Taken> = all.iter().filter(|taken| !is_name(taken)).copied().collect();
@@ -172,7 +172,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let say = |line: &str| ui.detail(line);
     let warn = |line: &str| ui.warn(line);
     let mut results: Vec<(IssueRequest, Result<IssueOutcome>)> = Vec::new();
-    // `--timeout` is for everything: a server that hangs leaves the other certificates their part of it.
+    // `--timeout` is for everything: a server that hangs leaves the other certificates their share of it.
     let wait = settings.wait().unwrap_or_default();
     let until = settings.get(&TIMEOUT).map(|timeout| Instant::now() + timeout.saturating_add(wait));
     let mut others = u32::try_from(requests.len()).unwrap_or(u32::MAX);

@@ -1,4 +1,4 @@
-//! What `trustup enroll` says of what it did, to people and as JSON.
+//! The report of `trustup enroll`, for people and as JSON.
 
 use crate::cli::Context;
 use crate::cli::output::enroll::{
@@ -11,19 +11,19 @@ use crate::pair::check::Vouched;
 use crate::text;
 use crate::ui::json::{ErrorDetails, UtcTime};
 
-/// The hint where the report is lost.
+/// The hint if the report is lost.
 const REPORT_AGAIN: &str =
     "the same command again finds the key pair in place and reports it, without asking the CA";
 
-/// Reports all certificates; the exit code is that of the first one that could not be obtained. `before_service` is
-/// whether a command is executed next: a lost report does not stop it.
+/// Reports all certificates; the exit code is that of the first one that could not be obtained. `before_service`:
+/// whether a command is executed next, which a lost report does not stop.
 pub(super) fn report(
     context: &Context,
     results: Vec<(IssueRequest, Result<IssueOutcome>)>,
     before_service: bool,
 ) -> Result<u8> {
     let ui = context.ui;
-    // Errors of several are said one by one; on stdout there is one object all the same.
+    // Several errors are reported one by one; stdout has one object nevertheless.
     let mut talk = ui;
     talk.json = false;
     let (mut certificates, mut wrote) = (Vec::new(), Vec::new());
@@ -64,7 +64,7 @@ pub(super) fn report(
         Some(error) if many => {
             let report = EnrollReport { changed, certificates, error: Some(ErrorDetails::from(&error)) };
             if let Err(lost) = ui.result(&report) {
-                // Each certificate that failed is named above; the exit code says why.
+                // Each failed certificate is named above; the exit code gives the kind of failure.
                 lost.mention(ui);
             }
             Ok(error.kind().exit_code())
@@ -101,7 +101,7 @@ fn say(context: &Context, request: &IssueRequest, outcome: &IssueOutcome) {
         }
         IssueAction::KeptForNow => {
             let until = outcome.chain.first().map(|leaf| text::moment(leaf.not_after())).unwrap_or_default();
-            // Also where only errors are wanted: the next that is heard of it may be that it has expired.
+            // Even if only errors are wanted: the next message about it may be that it has expired.
             let mut loud = ui;
             loud.quiet = false;
             loud.warn(format!(

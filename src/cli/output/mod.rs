@@ -1,5 +1,5 @@
-//! What each command prints with `--json`: one struct for each report. `docs/schema/` has a JSON Schema of each, made from
-//! these structs (`tests`); what all have in common is in [`crate::ui::json`].
+//! The output of each command with `--json`: one struct for each report. `docs/schema/` has a JSON Schema of each, made
+//! from these structs (`tests`); their common parts are in [`crate::ui::json`].
 
 pub(super) mod bootstrap;
 pub(super) mod config;
@@ -20,7 +20,7 @@ use std::path::Path;
 
 use crate::text;
 
-/// A path as it is shown: escaped.
+/// A path for display: escaped.
 pub(super) fn shown_path(path: &Path) -> String {
     text::escape(&path.to_string_lossy())
 }

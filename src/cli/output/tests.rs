@@ -1,5 +1,5 @@
 //! The JSON Schemas in `docs/schema/`, made from the structs: a file that differs fails the test, and
-//! `SNAPSHOTS=overwrite cargo test --lib cli` writes it anew.
+//! `SNAPSHOTS=overwrite cargo test --lib cli` rewrites it.
 
 use std::path::{Path, PathBuf};
 
@@ -16,12 +16,12 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema")
 }
 
-/// The schema of a report; `command` is what its `command` says, any text where that is not given.
+/// The schema of a report; `command` is the value of its `command`, any text if not given.
 fn schema<R: JsonSchema>(title: &str, command: Option<&str>) -> Value {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let schema: Schema = generator.into_root_schema_for::<JsonDocument<'static, R>>();
     let mut schema = schema.to_value();
-    // This crate's name of the generic struct says nothing, and its description is that of all.
+    // The generic struct's name is not informative, and its description is the same for all.
     schema["title"] = json!(title);
     let description = R::json_schema(&mut SchemaSettings::draft2020_12().into_generator());
     schema["description"] = description.get("description").cloned().unwrap_or_default();
@@ -92,7 +92,7 @@ fn the_published_schemas_are_those_of_the_structs() {
 fn every_field_and_every_word_of_a_schema_is_described() {
     fn undescribed(schema: &Value, place: &str, found: &mut Vec<String>) {
         let Some(object) = schema.as_object() else { return };
-        // schemars writes the words of an enum so if none has a description.
+        // schemars writes the words of an enum this way if none has a description.
         if object.contains_key("enum") {
             found.push(format!("{place}: its words"));
         }

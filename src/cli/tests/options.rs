@@ -1,4 +1,4 @@
-//! The table of options: each can be set as it says, and none says two things.
+//! The table of options: each can be set as declared, and none has two meanings.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,7 +10,7 @@ use crate::enroll::methods::table::{METHODS, variants};
 use crate::settings::rows::ALL;
 use crate::settings::{Flag, OptionKind, Reason, Row, Variable};
 
-/// What each command needs besides options.
+/// The arguments that each command needs besides options.
 fn line(command: &str) -> Vec<OsString> {
     let rest: &[&str] = match command {
         "token" => &["web.test"],
@@ -21,7 +21,7 @@ fn line(command: &str) -> Vec<OsString> {
     ["trustup", command].iter().chain(rest).map(OsString::from).collect()
 }
 
-/// What the command gets with this variable.
+/// The command's value with this variable.
 fn with(row: &CommandRow, variable: &str, value: &str) -> Option<Settings> {
     let env = Env::fixed([(variable, value)], 0);
     let matches = command().try_get_matches_from(line(row.name)).expect("a command line");
@@ -29,7 +29,7 @@ fn with(row: &CommandRow, variable: &str, value: &str) -> Option<Settings> {
     settings(row, own, &env).ok().map(|(settings, _)| settings)
 }
 
-/// Values of which each option takes one.
+/// Values, of which each option accepts one.
 fn values(row: &dyn Row) -> Vec<String> {
     let pin = "ab".repeat(32);
     let values = ["30s", "http-01", "127.0.0.1:80", "0640", "ec-p256", "web.test", "https://a.test/x", &pin];
@@ -82,7 +82,7 @@ fn every_option_of_every_command_can_be_set_by_its_variable() {
     assert!(switches > 30, "{switches} switches");
 }
 
-/// T1: what has no variable has none.
+/// T1: an option without a variable is not set by one.
 #[test]
 fn t1_an_option_without_a_variable_is_not_set_by_one() {
     let mut seen = 0;
@@ -117,7 +117,7 @@ fn every_option_has_a_variable_or_a_reason_for_none() {
             Variable::Never(Reason::NoFlag) => assert_ne!(spec.flag, Flag::Long, "{}", spec.name),
             Variable::Never(_) => assert_eq!(spec.flag, Flag::Long, "{}", spec.name),
         }
-        // Nothing that loosens a check, runs at once or takes trust away is a key of the file; a hook is.
+        // Nothing that loosens a check, runs at once or removes trust is a key of the file; a hook is.
         if matches!(spec.variable, Variable::Never(reason) if reason != Reason::RunsAProgram) {
             assert!(spec.keys.is_empty() || spec.flag != Flag::Long, "{}", spec.name);
         }
@@ -137,14 +137,14 @@ fn no_two_options_share_a_name() {
         let published = spec.published.map(ToOwned::to_owned);
         for name in flag.into_iter().chain(keys).chain(published).chain(spec.variable()) {
             let known = names.entry(name.clone()).or_insert(row);
-            // A published variable that has no option of its own is called by its name.
+            // A published variable without an option of its own is named after itself.
             assert!(is_same(*known, row), "{name} is two options");
         }
     }
     assert!(names.len() > 100, "{} names", names.len());
 }
 
-/// What a method says of itself agrees.
+/// The parts of a method's row agree.
 #[test]
 fn methods_are_what_their_rows_say() {
     for method in METHODS {
@@ -160,7 +160,7 @@ fn methods_are_what_their_rows_say() {
     assert_eq!(variants().len(), METHODS.len());
 }
 
-/// clap's own checks of how an option is set panic in debug builds.
+/// clap's own checks of the options panic in debug builds.
 #[test]
 fn the_tree_of_commands_is_one_that_clap_takes() {
     command().debug_assert();

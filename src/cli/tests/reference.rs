@@ -18,7 +18,7 @@ Made from the table of options (`SNAPSHOTS=overwrite cargo test --lib cli`). Wha
 [guide](guide/configuration.md). A key with the value *secret* or *text* may be `KEY_file` instead, which names a file that holds it.
 ";
 
-/// What a key takes, in a word or two.
+/// The value of a key, in a word or two.
 fn value(row: &dyn Row) -> String {
     let word = match row.spec().kind {
         OptionKind::Switch => return "`true`, `false`".to_owned(),
@@ -54,7 +54,7 @@ fn section(
 
 fn reference() -> String {
     let mut text = HEAD.to_owned();
-    // As the help of the command that reads the table has it.
+    // As in the help of the command that reads the table.
     let of = |command: &CommandRow| -> Vec<_> {
         let options = (command.options)();
         let help = |row: &dyn Row| {

@@ -1,4 +1,4 @@
-//! Bundles and certificate files: damaged ones, unfinished ones, and those that no program reads. Looks only.
+//! Bundles and certificate files: damaged ones, unfinished ones, and those that no program reads. Only reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,15 +38,15 @@ pub(super) fn leftovers(view: &View, facts: &Facts, found: &mut Vec<StoreFinding
     Ok(())
 }
 
-/// What is wrong with the bytes of a bundle.
+/// The faults in the bytes of a bundle.
 pub(in crate::doctor) struct BundleFaults {
     pub(in crate::doctor) joined: bool,
-    /// Where and what, if a program loses a root for it.
+    /// Where and what, if a program loses a root because of it.
     pub(in crate::doctor) damaged: Option<String>,
     pub(in crate::doctor) no_final_newline: bool,
 }
 
-/// Looks at a bundle as its readers do.
+/// Inspects a bundle as its readers do.
 pub(in crate::doctor) fn inspect_bundle(content: &[u8], purpose: Option<Purpose>) -> BundleFaults {
     let blocks = pem::blocks(content);
     let readers: &[PemReader] =
@@ -54,7 +54,7 @@ pub(in crate::doctor) fn inspect_bundle(content: &[u8], purpose: Option<Purpose>
     let joined = blocks.iter().any(|block| block.der.is_some() && !block.own_lines);
     BundleFaults {
         joined,
-        // Blocks that share a line are a matter of their own.
+        // Blocks that share a line are a separate finding.
         damaged: readers::read(content, readers).problem().filter(|_| !joined),
         no_final_newline: !blocks.is_empty() && !content.ends_with(b"\n"),
     }
@@ -192,7 +192,7 @@ pub(in crate::doctor) fn out_of_step_anchors(
     Ok(lacking)
 }
 
-/// Files with certificates in the anchor directory that the distribution's update does not read, or reads in vain.
+/// Files with certificates in the anchor directory that the distribution's update ignores, or cannot read.
 pub(super) fn unread_inputs(view: &View, facts: &Facts, found: &mut Vec<StoreFinding>) -> Result<()> {
     let updater = facts.row.updater;
     let Some(directory) = updater.anchor_directory() else { return Ok(()) };
@@ -202,7 +202,7 @@ pub(super) fn unread_inputs(view: &View, facts: &Facts, found: &mut Vec<StoreFin
     for name in view.names(directory.path)? {
         let path = child(directory.path, &name);
         let stem = name.strip_suffix(directory.extension).unwrap_or(&name);
-        // The directory of the anchors may be an output, too.
+        // The anchor directory may be an output, too.
         let is_output = rehash::parse_name(&name).is_some()
             || vendor.iter().any(|known| known == stem)
             || facts.outputs.iter().any(|output| output.path == path);

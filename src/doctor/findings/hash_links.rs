@@ -1,4 +1,4 @@
-//! Hash links that OpenSSL follows in vain, and those that are missing. Looks only.
+//! Hash links that OpenSSL follows in vain, and missing ones. Only reads.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,16 +14,16 @@ use crate::trust::facts::Facts;
 use crate::trust::updater::{OutputKind, rehash};
 use crate::trust::view::View;
 
-/// What is wrong with the hash links of a directory.
+/// The faults of the hash links of a directory.
 #[derive(Debug, Default)]
 pub(in crate::doctor) struct HashLinks {
-    /// Names of links that lead nowhere.
+    /// Names of dangling links.
     pub(in crate::doctor) dangling: BTreeSet<String>,
     /// Names of those that OpenSSL does not find, or finds in vain.
     pub(in crate::doctor) stale: BTreeSet<String>,
 }
 
-/// Looks at every hash link of a directory as it stands.
+/// Inspects every hash link of a directory in its current state.
 pub(in crate::doctor) fn look_at_hash_links(view: &View, directory: &str) -> Result<HashLinks> {
     let mut links = HashLinks::default();
     let mut next: BTreeMap<u32, usize> = BTreeMap::new();
@@ -86,7 +86,7 @@ pub(super) fn hash_links(view: &View, directory: &str, found: &mut Vec<StoreFind
     Ok(())
 }
 
-/// A certificate of a hash directory that no link with its hash leads to.
+/// A certificate of a hash directory to which no link with its hash leads.
 pub(in crate::doctor) struct MissingLink {
     /// Its file in the directory.
     pub(in crate::doctor) file: String,
@@ -95,7 +95,7 @@ pub(in crate::doctor) struct MissingLink {
     pub(in crate::doctor) fingerprint: Fingerprint,
 }
 
-/// The certificates of a hash directory that OpenSSL does not find there. Nothing where no package makes the links.
+/// The certificates of a hash directory that OpenSSL does not find there. Nothing if no package makes the links.
 pub(in crate::doctor) fn look_for_missing_hash_links(
     view: &View,
     facts: &Facts,

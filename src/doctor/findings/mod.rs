@@ -1,6 +1,6 @@
-//! What others left in the stores, and in the variables: links that lead nowhere, files of an update that was killed,
-//! bundles that programs refuse, roots replaced by one, anchors that no store knows. Looks only; what of it is ours to
-//! repair is repaired by `bootstrap --repair` ([`super::repair`]).
+//! What others left in the stores, and in the variables: dangling links, files of a killed update, bundles that
+//! programs refuse, roots replaced by one, anchors that no store knows. Only reads; `bootstrap --repair` repairs what
+//! is ours to repair ([`super::repair`]).
 
 mod certificate_files;
 mod hash_links;
@@ -27,11 +27,11 @@ use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 
-/// A root that lives no longer (seconds) is one of a throwaway CA: threat T25's lives 30 days.
+/// A root whose lifetime (seconds) does not exceed this belongs to a throwaway CA: threat T25's lives 30 days.
 const SHORT_LIFE: i64 = 31 * 24 * 3600;
-/// What development CAs, ours and others', call their roots.
+/// The names that development CAs, ours and others', give their roots.
 const DEVELOPMENT: [&str; 4] = [ROOT_NAME, "mkcert development CA", "Caddy Local Authority", "localhost"];
-/// A bundle with fewer times as many roots as the system's is no whole one.
+/// The system's roots divided by this: a bundle with fewer is not a whole one.
 const FEWER: usize = 4;
 /// How many names are shown of a group.
 const SHOWN: usize = 3;
@@ -41,9 +41,9 @@ const SHOWN: usize = 3;
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum What {
-    /// Hash links that lead nowhere.
+    /// Dangling hash links.
     DanglingHashLinks,
-    /// Hash links to a certificate of another name, or behind a hole in the numbers.
+    /// Hash links to a certificate of another name, or after a gap in the numbers.
     StaleHashLinks,
     /// Certificates of a hash directory without a hash link.
     MissingHashLinks,
@@ -51,19 +51,19 @@ pub(crate) enum What {
     KilledUpdate,
     /// END and BEGIN on one line.
     JoinedBlocks,
-    /// No line end at the end: whoever appends joins two blocks.
+    /// No line end at the end: appending joins two blocks.
     NoFinalNewline,
     /// A block that some programs cannot read.
     DamagedBlock,
-    /// A certificate of somebody else's for which some programs refuse the whole bundle.
+    /// Another program's certificate for which some programs refuse the whole bundle.
     MalformedCertificate,
     /// A certificate file in the anchor directory that no program reads.
     UnreadInput,
     /// A certificate file that would spoil the bundle at the next run of the distribution's update.
     BrokenInput,
-    /// A variable that puts a few roots in the place of all.
+    /// A variable that replaces all roots with a few.
     FewRoots,
-    /// A variable that names what is not there.
+    /// A variable that names a missing file.
     MissingFile,
     /// An anchor file whose certificate is in no bundle.
     OutOfStep,
@@ -77,7 +77,7 @@ pub(crate) enum What {
 pub(crate) struct StoreFinding {
     /// What it is.
     pub(crate) kind: What,
-    /// Where: a path, or a variable.
+    /// A path, or a variable.
     pub(crate) place: String,
     /// What was found, for people.
     pub(crate) what: String,
@@ -85,11 +85,11 @@ pub(crate) struct StoreFinding {
     pub(crate) why: &'static str,
     /// The first thing to do.
     pub(crate) first_to_change: String,
-    /// Whether `bootstrap --repair` mends it.
+    /// Whether `bootstrap --repair` repairs it.
     pub(crate) mendable: bool,
 }
 
-/// A command of ours that works on the root file system that was looked at, as it is typed.
+/// A command of ours for the inspected root file system, as typed.
 pub(super) fn command(view: &View, arguments: &str) -> String {
     let sysroot = view.sysroot();
     if sysroot.is_host() {
@@ -103,7 +103,7 @@ fn repair(view: &View) -> String {
     format!("{} repairs it", command(view, "bootstrap --repair"))
 }
 
-/// Looks through the stores of `facts` and the variables of `env`.
+/// Inspects the stores of `facts` and the variables of `env`.
 ///
 /// # Errors
 /// A store cannot be read.
@@ -134,7 +134,7 @@ fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<StoreFinding
     for row in VARIABLES {
         let Some(value) = env.var(row.name) else { continue };
         let paths: Vec<&str> = match row.effect {
-            // Options of which a keystore may be one: Java's own row tells.
+            // Options of which a keystore may be one: Java's own row covers it.
             Effect::JavaOptions => continue,
             Effect::ReplacesDirectory => value.split(':').filter(|path| !path.is_empty()).collect(),
             Effect::Replaces | Effect::Adds => vec![value],

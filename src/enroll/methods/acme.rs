@@ -1,4 +1,4 @@
-//! From an ACME server: the directory that is named, or that of an ACME provisioner of the configured CA.
+//! From an ACME server: the named directory, or that of an ACME provisioner of the configured CA.
 
 use std::cell::{OnceCell, RefCell};
 use std::net::SocketAddr;
@@ -29,12 +29,12 @@ use crate::secret::{Secret, SecretSource};
 use crate::source::system;
 use crate::versioned::Unreadable;
 
-/// What the method is called.
+/// The method's name.
 pub(super) const NAME: &str = "acme";
 
 pub(super) use super::acme_options::ROW;
 
-/// Who writes the records of dns-01.
+/// The writer of dns-01's records.
 #[derive(Clone, Debug)]
 pub(crate) enum DnsMethod {
     /// A program with its first arguments.
@@ -52,7 +52,7 @@ pub(crate) enum DnsMethod {
     },
 }
 
-/// What the user says of the server.
+/// The user's settings for the server.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AcmeOptions {
     /// The directory; `None` for that of an ACME provisioner of the CA.
@@ -67,11 +67,11 @@ pub(crate) struct AcmeOptions {
     pub(crate) tls_listen: Option<SocketAddr>,
     /// A running web server's directory.
     pub(crate) webroot: Option<PathBuf>,
-    /// Who writes the records of dns-01.
+    /// The writer of dns-01's records.
     pub(crate) dns: Option<DnsMethod>,
     /// The external account: identifier and MAC key in base64url.
     pub(crate) eab: Option<(String, SecretSource)>,
-    /// Where the account's key is kept; `None` for beside the pair's key.
+    /// The file of the account's key; `None` for beside the pair's key.
     pub(crate) account_key: Option<PathBuf>,
     /// For a new account.
     pub(crate) contact: Vec<String>,
@@ -92,7 +92,7 @@ pub(crate) struct AcmeMethod {
     secrets: OnceCell<Secrets>,
 }
 
-/// What was read: once, since a pipe gives it once.
+/// The secrets, read once, since a pipe gives them once.
 #[derive(Debug)]
 struct Secrets {
     eab: Option<Eab>,
@@ -106,7 +106,7 @@ impl Method for AcmeMethod {
     }
 
     fn chain_must_match_tls_roots(&self) -> bool {
-        // A CA of one's own is one with its root; who is asked by a directory may have a web server like any other.
+        // A private CA is identified by its root; a server given by its directory may be any web server.
         self.options.directory.is_none()
     }
 
@@ -176,7 +176,7 @@ impl AcmeMethod {
         })
     }
 
-    /// As the client of the protocol takes them; secrets are read.
+    /// As the protocol's client expects them; secrets are read.
     fn settings(&self, directory: &Url, about: &IssueFacts<'_>) -> Result<acme::AcmeSettings> {
         let secrets = self.secrets()?;
         Ok(acme::AcmeSettings {
@@ -212,8 +212,8 @@ impl AcmeMethod {
         Ok(url)
     }
 
-    /// Whom the connection believes: roots that were given now or are the CA's alone; for another server the system's
-    /// and what bootstrap recorded.
+    /// Whom the connection trusts: roots that were given now or belong to the CA alone; for another server the system's
+    /// and those that bootstrap recorded.
     fn believed(&self, order: &IssueOrder<'_>, directory: &Url) -> Result<Trust> {
         let is_the_ca = order.about.ca.url.as_ref().is_some_and(|url| same_origin(url, directory));
         if let Some(roots) = order.roots.filter(|_| order.about.ca.is_given || is_the_ca) {
@@ -269,15 +269,15 @@ impl AcmeMethod {
     }
 }
 
-/// Whether the CA has this ACME provisioner, as far as it says which ones it has: not every server that has such
-/// directories is a step-ca.
+/// Whether the CA has this ACME provisioner, as far as it lists them: not every server with such directories is a
+/// step-ca.
 async fn look_up(order: &mut IssueOrder<'_>, name: &str) -> Result<(), Failure> {
     if order.roots.is_none() {
         return Ok(());
     }
     match order.ca()?.provisioners().await {
         Ok(list) if !list.0.is_empty() => Ok(list.require(name, "ACME")?),
-        // Nor would it answer the next question.
+        // The server would not answer the next question either.
         Err(failed)
             if failed.status.is_none()
                 && matches!(failed.error.kind(), ErrorKind::Unreachable | ErrorKind::NotTrusted) =>
@@ -288,7 +288,7 @@ async fn look_up(order: &mut IssueOrder<'_>, name: &str) -> Result<(), Failure> 
     }
 }
 
-/// The account's key, and what is under way for the pair.
+/// The account's key, and the in-progress state of the pair.
 struct Account<'a> {
     place: AccountLocation<'a>,
     env: &'a Env,
@@ -296,7 +296,7 @@ struct Account<'a> {
     warn: &'a dyn Fn(&str),
 }
 
-/// Where the account's key is kept.
+/// The location of the account's key.
 enum AccountLocation<'a> {
     At(&'a Path),
     /// Beside the pair's key, under the name of the server.
@@ -339,7 +339,7 @@ impl AccountStore for Account<'_> {
 
     fn prepare(&mut self) -> Result<()> {
         match &self.place {
-            // The new key of the pair was written there a moment ago.
+            // The pair's new key was written there a moment ago.
             AccountLocation::Beside(_) => Ok(()),
             AccountLocation::At(path) => AccountFile::open(path)?.prepare(),
         }
@@ -417,7 +417,7 @@ impl AccountFile {
         Ok(AccountFile { path, host })
     }
 
-    /// Whether it can be replaced, found out as far as that goes without doing it.
+    /// Whether it can be replaced, as far as that can be known without doing it.
     fn prepare(&self) -> Result<()> {
         try_write_file(&self.host, &self.path, FILE_ATTRIBUTES)
     }

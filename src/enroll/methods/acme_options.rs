@@ -1,4 +1,4 @@
-//! The options of the ACME method, and what of them belongs together.
+//! The options of the ACME method, and which of them belong together.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use crate::listener::Listener;
 use crate::secret::SecretSource;
 use crate::settings::{Opt, Origin, Reason, Row, Settings};
 
-/// An ACME server looks at names from outside, and takes its time.
+/// An ACME server validates names from outside, and takes its time.
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 const LISTEN: &str = "an address and a port, such as `127.0.0.1:8080`, or `:8080` for all addresses";
@@ -53,7 +53,7 @@ static RFC2136_ZONE: Opt<String> = Opt::text("rfc2136-zone", "ZONE")
 static RFC2136_KEY_NAME: Opt<String> = Opt::text("rfc2136-key-name", "NAME")
     .keys(&["enroll.rfc2136.key_name"])
     .help("Name of the TSIG key (HMAC-SHA256)");
-/// The one there is: people who copy a key's description write it down.
+/// The only supported value: people who copy a key's description write it down.
 static RFC2136_ALGORITHM: Opt<String> =
     Opt::one_of("rfc2136.algorithm", "", || vec!["hmac-sha256".to_owned()], |text| Ok(text.to_owned()))
         .without_flag()
@@ -145,10 +145,10 @@ pub(super) static ROW: MethodRow = MethodRow {
     is_complete: |_| Ok(true),
 };
 
-/// What these settings say.
+/// The options in these settings.
 ///
 /// # Errors
-/// A part of what belongs together; what says the same twice; what the chosen challenge never uses.
+/// Part of a group of options; the same option twice; an option that the chosen challenge never uses.
 fn options(settings: &Settings) -> Result<AcmeOptions> {
     let eab: [&dyn Row; 2] = [&EAB_KID, &EAB_HMAC_KEY_FILE];
     all_or_none(settings, &eab)?;
@@ -178,12 +178,12 @@ fn options(settings: &Settings) -> Result<AcmeOptions> {
     })
 }
 
-/// Whether it was meant for this certificate: a variable is there for everything that runs here.
+/// Whether it was meant for this certificate: a variable is set for everything that runs here.
 fn is_meant(settings: &Settings, row: &dyn Row) -> bool {
     matches!(settings.origin(row), Some(Origin::CommandLine | Origin::File { .. }))
 }
 
-/// How messages name an option: by its key where the file says it, else by its flag.
+/// An option's name in messages: its key if the file sets it, else its flag.
 fn label(settings: &Settings, row: &dyn Row) -> String {
     let spec = row.spec();
     match (settings.origin(row), spec.key_in("enroll")) {
@@ -192,7 +192,7 @@ fn label(settings: &Settings, row: &dyn Row) -> String {
     }
 }
 
-/// Refuses what the chosen challenge never uses.
+/// Refuses options that the chosen challenge never uses.
 fn refuse_unused(settings: &Settings) -> Result<()> {
     use ChallengeType::{Dns01, Http01, TlsAlpn01};
     let Some(&chosen) = settings.get(&CHALLENGE) else { return Ok(()) };
@@ -214,7 +214,7 @@ fn refuse_unused(settings: &Settings) -> Result<()> {
     Err(settings.blame(row, error.hint(format!("it is for {own}: omit it, or set `{choice}` to `{own}`"))))
 }
 
-/// Who writes the records of dns-01. A hook is never a variable, and so goes before a name server of the variables.
+/// The writer of dns-01's records. A hook is never a variable, and so overrides a name server from variables.
 fn dns(settings: &Settings) -> Result<Option<DnsMethod>> {
     let server: [&dyn Row; 4] = [&RFC2136_SERVER, &RFC2136_ZONE, &RFC2136_KEY_NAME, &RFC2136_KEY_FILE];
     let hook = settings.all(&DNS_HOOK);
@@ -252,7 +252,7 @@ fn dns(settings: &Settings) -> Result<Option<DnsMethod>> {
     }))
 }
 
-/// Options that mean something only together, wherever each comes from.
+/// Options that are valid only together, wherever each comes from.
 fn all_or_none(settings: &Settings, rows: &[&dyn Row]) -> Result<()> {
     let Some(first) = rows.iter().find(|row| settings.has(**row)) else { return Ok(()) };
     if rows.iter().all(|row| settings.has(*row)) {

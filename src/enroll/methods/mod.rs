@@ -1,5 +1,5 @@
-//! The ways to a certificate. One file each; what they share is the order that they get and the failure that they
-//! answer with.
+//! The methods of getting a certificate, one file each; they share the order that they receive and the failure that
+//! they return.
 
 pub(crate) mod acme;
 mod acme_options;
@@ -39,12 +39,12 @@ pub(crate) fn named_provisioner(settings: &Settings) -> Option<String> {
     settings.get(&PROVISIONER).or_else(|| settings.get(&DEFAULT_PROVISIONER)).cloned()
 }
 
-/// One way to a certificate.
+/// One method of getting a certificate.
 pub(crate) trait Method {
     /// Its name on the command line.
     fn name(&self) -> &'static str;
 
-    /// What its one-time token says of the CA, if it has one. Reads the token.
+    /// What its one-time token says about the CA, if it has one. Reads the token.
     ///
     /// # Errors
     /// There is no token, or it cannot be one.
@@ -60,17 +60,17 @@ pub(crate) trait Method {
         Ok(None)
     }
 
-    /// Whether the issued chain has to end at the roots that vouch for the connection, if nobody says otherwise.
+    /// Whether the issued chain must end at the roots that vouch for the connection, unless configured otherwise.
     fn chain_must_match_tls_roots(&self) -> bool {
         true
     }
 
-    /// The origin that it asks; `ca` is the one that is configured.
+    /// The origin that it asks; `ca` is the configured one.
     fn asks(&self, ca: &Ca) -> Option<Url> {
         ca.url.clone()
     }
 
-    /// Checks what can be checked before anything is asked, changed or spent.
+    /// Checks what can be checked before anything is requested, changed or spent.
     ///
     /// # Errors
     /// What is missing or cannot work.
@@ -88,10 +88,10 @@ pub(crate) trait Method {
     fn issue<'a>(&'a self, order: &'a mut IssueOrder<'_>) -> Issue<'a>;
 }
 
-/// What a method answers with.
+/// A method's result.
 pub(crate) type Issue<'a> = Pin<Box<dyn Future<Output = Result<Vec<Certificate>, Failure>> + 'a>>;
 
-/// What is known before anything is asked.
+/// The facts known before any request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IssueFacts<'a> {
     /// The clock.
@@ -100,40 +100,40 @@ pub(crate) struct IssueFacts<'a> {
     pub(crate) ca: &'a Ca,
     /// The names.
     pub(crate) names: &'a [SubjectAltName],
-    /// How long it is to live.
+    /// The requested lifetime.
     pub(crate) not_after: Option<NotAfter>,
 }
 
-/// What a method works on.
+/// The input of a method.
 pub(crate) struct IssueOrder<'a> {
     /// What is known.
     pub(crate) about: IssueFacts<'a>,
-    /// The network and the time that is left.
+    /// The network and the remaining time.
     pub(crate) net: &'a Net,
     /// The roots that vouch for the CA's connection; `None` where only the method knows.
     pub(crate) roots: Option<&'a Roots>,
     /// The new key.
     pub(crate) key: &'a PrivateKey,
-    /// Where what is spent is written down before.
+    /// Where what is about to be spent is recorded first.
     pub(crate) pending: &'a mut Pending,
-    /// Says whether an issued chain may be used, where a CA offers several: the check that each has to pass afterwards.
+    /// Decides whether an issued chain may be used, if a CA offers several: the check that each has to pass afterwards.
     pub(crate) accept: &'a dyn Fn(&[Certificate]) -> Result<(), String>,
-    /// Says what goes on, in one line.
+    /// Reports progress, in one line.
     pub(crate) say: &'a dyn Fn(&str),
-    /// Says what is not as it should be.
+    /// Reports a problem.
     pub(crate) warn: &'a dyn Fn(&str),
-    /// The connection to the CA, once there is one: it is used again.
+    /// The connection to the CA, once there is one: it is reused.
     pub(crate) step_ca: Option<Rc<StepCaClient>>,
 }
 
-/// Why there is no certificate.
+/// Why no certificate was issued.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    /// What to tell.
+    /// The error to report.
     pub(crate) error: Error,
     /// Whether the same may be tried again.
     pub(crate) again: bool,
-    /// Whether the CA may have issued one all the same.
+    /// Whether the CA may have issued one nevertheless.
     pub(crate) unsettled: bool,
 }
 
@@ -145,7 +145,7 @@ impl From<Error> for Failure {
 }
 
 impl From<RequestFailure> for Failure {
-    /// As for any question that spends nothing.
+    /// As for any request that spends nothing.
     fn from(failed: RequestFailure) -> Self {
         failed.error.into()
     }
@@ -194,7 +194,7 @@ pub(crate) fn only(provisioners: &Provisioners, word: &str) -> Result<String> {
     }
 }
 
-/// What a token of our own says.
+/// The content of a token of our own.
 ///
 /// # Errors
 /// There is no name, or no CA.
@@ -218,13 +218,13 @@ pub(super) fn minting<'a>(
 
 /// Where a token comes from.
 pub(super) enum Spending<'a> {
-    /// Somebody else made it, and there is no other.
+    /// Another program made it, and there is no other.
     Once,
     /// It was made here; another one can be made. The provisioners are those that the CA listed, if it was asked.
     Minted(Option<&'a Provisioners>),
 }
 
-/// Has the CA sign for these names, and says why it does not.
+/// Has the CA sign for these names, and reports why it does not.
 pub(super) async fn sign(
     order: &mut IssueOrder<'_>,
     method: &str,
@@ -246,7 +246,7 @@ pub(super) async fn sign(
         skew: ca.skew(),
         ca_url: ca.base(),
         provisioners,
-        // It may never have arrived: it is tried again, and explained if it is refused.
+        // It may never have arrived: the request is tried again, and explained if it is refused.
         presented_before: None,
         ca_started: None,
     };
@@ -257,7 +257,7 @@ pub(super) async fn sign(
         (order.warn)(&doubt);
     }
     let csr = order.key.csr(names, None)?;
-    // A token that is made anew for each try is never presented again.
+    // A token that is made for each try is never presented again.
     let token_id = matches!(spending, Spending::Once).then_some(id);
     order.pending.save_attempt(Attempt::new(method, token_id, now))?;
     let failed = match ca.sign(&csr, token, order.about.not_after).await {
@@ -267,7 +267,7 @@ pub(super) async fn sign(
     let again = failed.error.kind() == ErrorKind::Unreachable;
     let unsettled = failed.is_unsettled();
     let error = if failed.status == Some(401) {
-        // The token is spent in any case: what else the CA says only explains.
+        // The token is spent in any case: the CA's further answers only explain.
         let asked = match provisioners {
             None => ca.provisioners().await.ok(),
             Some(_) => None,
@@ -284,7 +284,7 @@ pub(super) async fn sign(
     }
 }
 
-/// These roots as those that vouch for a connection.
+/// These roots as trust for a connection.
 pub(crate) fn trust(roots: &Roots) -> Trust {
     let ders = roots.certificates.iter().map(|root| root.der().to_vec().into()).collect();
     Trust::Roots { roots: ders, vouched_by: roots.described.clone() }

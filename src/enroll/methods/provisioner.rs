@@ -1,5 +1,5 @@
-//! By a provisioner's key, which signs a token of our own: the CA's copy of it, decrypted here with the provisioner's
-//! password, or a file.
+//! By a provisioner's key, which signs a token of our own: either the CA's copy of it, decrypted here with the
+//! provisioner's password, or a file.
 
 use std::cell::OnceCell;
 
@@ -56,12 +56,12 @@ pub(super) static ROW: MethodRow = MethodRow {
     },
 };
 
-/// A JWK provisioner, and how its key is had.
+/// A JWK provisioner, and how to get its key.
 pub(crate) struct ProvisionerMethod {
     name: Option<String>,
     /// Where its password is.
     password: Option<SecretSource>,
-    /// Where its key is; else the CA is asked for it.
+    /// Where its key is; otherwise it is requested from the CA.
     key: Option<SecretSource>,
     /// Read once, since a pipe gives it once.
     read_password: OnceCell<Secret>,
@@ -104,8 +104,8 @@ impl Method for ProvisionerMethod {
 }
 
 impl ProvisionerMethod {
-    /// The provisioner of this name (`None` for the only one). Its key is the one at `key`, which may be encrypted with the
-    /// password at `password`; else the CA is asked for it, and the password is needed.
+    /// The provisioner of this name (`None` for the only one). Its key is the one at `key`, which may be encrypted with
+    /// the password at `password`; otherwise it is requested from the CA, and the password is needed.
     pub(crate) fn new(
         name: Option<String>,
         password: Option<SecretSource>,

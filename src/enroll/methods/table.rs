@@ -1,5 +1,5 @@
-//! The one table of enrollment methods. A row says all that is generic: the word of its subcommand and of `method` in
-//! trustup.toml, its options, and how it is built from settings. Nothing else names a method.
+//! The one table of enrollment methods. A row holds everything generic: the word of its subcommand and of `method` in
+//! trustup.toml, its options, and how it is built from settings. No other code names a method.
 
 use std::time::Duration;
 
@@ -8,36 +8,36 @@ use crate::env::Env;
 use crate::error::Result;
 use crate::settings::{Row, Settings, Taken, Variant};
 
-/// For everything, if nothing else is said.
+/// For everything, by default.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// One way to a certificate.
+/// One method of getting a certificate.
 pub(crate) struct MethodRow {
     /// `trustup enroll WORD`; `method = "WORD"`.
     pub(crate) word: &'static str,
-    /// What the help says of it.
+    /// Its description in the help.
     pub(crate) help: &'static str,
-    /// An example: in words, and the arguments behind the method's word.
+    /// An example: in words, and the arguments after the method's word.
     pub(crate) example: (&'static str, &'static str),
     /// Its own options.
     pub(crate) options: &'static [Taken],
     /// The same, for the keys of an `enroll` table.
     pub(crate) rows: &'static [&'static dyn Row],
-    /// Keys that such a table has to have.
+    /// Keys that such a table must have.
     pub(crate) required: &'static [&'static str],
-    /// Options of the command line and variables that count for a table of the file, too.
+    /// Options of the command line and variables that also apply to a table of the file.
     pub(crate) beside_file: &'static [&'static dyn Row],
-    /// When published images' variables ask by it.
+    /// When published images' variables select it.
     pub(crate) published: Published,
-    /// How long it may take, if nothing else is said.
+    /// How long it may take, by default.
     pub(crate) timeout: Duration,
-    /// It with these settings. What cannot be meant so is refused without looking at this machine.
+    /// Builds it from these settings. An impossible combination is refused without inspecting this machine.
     pub(crate) build: fn(&Settings, &mut Building<'_>) -> Result<Box<dyn Method>>,
-    /// Whether all that it needs besides secrets is there, as far as that can be known before it runs.
+    /// Whether all that it needs besides secrets exists, as far as that can be known before it runs.
     pub(crate) is_complete: fn(&Settings) -> Result<bool>,
 }
 
-/// When published images' variables ask by a method.
+/// When published images' variables select a method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Published {
     /// Never.
@@ -48,7 +48,7 @@ pub(crate) enum Published {
     Otherwise,
 }
 
-/// What a method is built with besides settings.
+/// The input for building a method besides settings.
 pub(crate) struct Building<'a> {
     /// Variables that hold secrets.
     pub(crate) env: &'a Env,

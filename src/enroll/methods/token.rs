@@ -1,4 +1,4 @@
-//! By a one-time token that somebody else made: it is read once, checked as far as it can be checked here, and spent
+//! By a one-time token that another program made: it is read once, checked as far as it can be checked here, and spent
 //! once.
 
 use std::cell::OnceCell;
@@ -19,7 +19,7 @@ use crate::settings::{Opt, Origin, Reason, Settings};
 use crate::step_ca::diagnosis;
 
 const WHAT: &str = "the token";
-/// Where container engines put a token that was given to them as a secret.
+/// Where container engines mount a token given as a secret.
 const SECRETS: [&str; 2] = ["/run/secrets/trustup_token", "/run/secrets/ca_token"];
 /// The token of published images.
 const PUBLISHED: &str = "CA_TOKEN";
@@ -48,12 +48,12 @@ pub(super) static ROW: MethodRow = MethodRow {
     published: Published::If(PUBLISHED),
     timeout: TIMEOUT,
     build: |settings, building| Ok(Box::new(TokenMethod::new(find(settings, building)?))),
-    // Where it is found that nothing names is seen only then.
+    // A location that no setting names is checked only then.
     is_complete: |settings| Ok(settings.has(&TOKEN) || settings.has(&TOKEN_FILE)),
 };
 
-/// Where the token is, the first that is there: the command line's, TRUSTUP_TOKEN_FILE, TRUSTUP_TOKEN, the file's, that of
-/// published images, a secret of the container engine.
+/// The location of the token, the first that exists: the command line's, TRUSTUP_TOKEN_FILE, TRUSTUP_TOKEN, the file's,
+/// that of published images, a secret of the container engine.
 fn find(settings: &Settings, building: &mut Building<'_>) -> Result<SecretSource> {
     if let Some(token) = settings.get(&TOKEN) {
         building.warnings.push("a token on the command line is visible to every user of this machine: put it into a file (`--token-file`) or into TRUSTUP_TOKEN".to_owned());
@@ -86,19 +86,19 @@ fn find(settings: &Settings, building: &mut Building<'_>) -> Result<SecretSource
 /// A one-time token.
 pub(crate) struct TokenMethod {
     source: SecretSource,
-    /// Read once, since a pipe gives it once; also where it turns out to be no token.
+    /// Read once, since a pipe gives it once; also if it turns out not to be a token.
     secret: OnceCell<Secret>,
     said: OnceCell<jws::DecodedToken>,
 }
 
-/// What was read.
+/// The parsed token.
 struct Read<'a> {
     secret: &'a Secret,
     said: &'a jws::DecodedToken,
 }
 
 impl TokenMethod {
-    /// The token at `source`, which is read when it is needed: a spent one may be gone while the pair is good.
+    /// The token at `source`, read when it is needed: a spent one may be gone while the pair is good.
     pub(crate) fn new(source: SecretSource) -> Self {
         TokenMethod { source, secret: OnceCell::new(), said: OnceCell::new() }
     }
@@ -125,7 +125,7 @@ impl TokenMethod {
 }
 
 impl<'a> Read<'a> {
-    /// The names that it allows as it has them: its list, else its subject.
+    /// The names that it allows, unchanged: its list, else its subject.
     fn texts(&self) -> Vec<&'a str> {
         let listed = self.said.texts("sans");
         if listed.is_empty() { self.said.claim("sub").into_iter().collect() } else { listed }
@@ -143,8 +143,8 @@ impl<'a> Read<'a> {
         Ok(names)
     }
 
-    /// Whether the CA, which compares letter by letter, finds our names in the token. `step ca token DB.Internal` keeps the
-    /// capitals, and so does the certificate.
+    /// Whether the CA, which compares letter by letter, finds our names in the token. `step ca token DB.Internal` keeps
+    /// the capitals, and so does the certificate.
     fn is_to_the_letter(&self, names: &[SubjectAltName]) -> bool {
         self.texts().iter().all(|text| names.iter().any(|name| name.to_string() == **text))
     }
@@ -210,9 +210,9 @@ impl Method for TokenMethod {
             if let Some(warning) = &read.secret.warning {
                 (order.warn)(warning);
             }
-            // Whether the CA answers, and whether it is that CA, is found out before the token is spent.
+            // Whether the CA answers, and whether it is the right CA, is checked before the token is spent.
             order.ca()?.health().await?;
-            // Without names in the request the CA takes the token's.
+            // Without names in the request the CA uses the token's.
             let names = if read.is_to_the_letter(order.about.names) { order.about.names } else { &[] };
             sign(order, self.name(), names, read.secret.text(WHAT)?, Spending::Once).await
         })

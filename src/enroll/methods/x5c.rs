@@ -1,4 +1,4 @@
-//! By a birth certificate: its key signs a token of our own, and the certificate says who we are.
+//! By a birth certificate: its key signs a token of our own, and the certificate proves our identity.
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -132,7 +132,7 @@ impl X5cMethod {
 /// A birth certificate with its intermediates.
 ///
 /// # Errors
-/// The file cannot be read, or there is something in it that is not a certificate.
+/// The file cannot be read, or contains something that is not a certificate.
 pub(crate) fn birth_certificate(path: &Path) -> Result<Vec<Certificate>> {
     let bytes = host::read_file(path, FILE_LIMIT)
         .map_err(|error| error.hint("`--x5c-cert` is the file of the birth certificate"))?;
@@ -147,7 +147,7 @@ pub(crate) fn birth_certificate(path: &Path) -> Result<Vec<Certificate>> {
     }
 }
 
-/// Says which option is for which file.
+/// Explains which option is for which file.
 fn explained(error: Error, bytes: &[u8]) -> Error {
     const OPTIONS: &str = "`--x5c-cert` is the birth certificate with its intermediates, `--x5c-key` its key";
     let error = error.hint(OPTIONS);

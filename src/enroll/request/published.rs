@@ -1,6 +1,6 @@
 //! The variables of published images that get a certificate at start-up: `TLS_DOMAINS`, `TLS_CERT_LOCATION`,
-//! `TLS_KEY_LOCATION`, `TLS_CA_CERT_LOCATION`, and those that choose the method and say more of it. Where the CA is
-//! (`CA_URL`, `CA_FINGERPRINT`) is bootstrap's business as well, and read with its options.
+//! `TLS_KEY_LOCATION`, `TLS_CA_CERT_LOCATION`, and those that choose the method and its details. The variables for the
+//! CA (`CA_URL`, `CA_FINGERPRINT`) concern bootstrap as well, and are read with its options.
 
 use std::path::PathBuf;
 
@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::settings::rows::{CA_OUT, CERT, KEY, NAMES};
 use crate::settings::{CertificateTable, EntryTable, Layer, Opt, Origin, Row};
 
-/// What the variables ask for, and by which method; `None` without `TLS_DOMAINS`.
+/// The request in these variables, and its method; `None` without `TLS_DOMAINS`.
 ///
 /// # Errors
-/// A name that is none; a path that is missing or not absolute.
+/// An invalid name; a path that is missing or not absolute.
 pub(super) fn table(env: &Env) -> Result<Option<(&'static MethodRow, CertificateTable)>> {
     let Some(domains) = published(&NAMES).and_then(|name| env.var(name)) else { return Ok(None) };
     let words: Vec<&str> =
@@ -58,7 +58,7 @@ fn method(env: &Env) -> Option<&'static MethodRow> {
     METHODS.iter().find(is_set).or_else(|| METHODS.iter().find(otherwise)).copied()
 }
 
-/// That a variable is set, and empty, which would have chosen another method.
+/// The warning for a variable that is set but empty, and would have chosen another method.
 pub(super) fn warnings(chosen: &MethodRow, env: &Env) -> Vec<String> {
     let empty = METHODS.iter().filter_map(|method| match method.published {
         Published::If(name) if env.raw(name) == Some("") => Some(name),

@@ -1,4 +1,4 @@
-//! Files, counts and states that somebody made to harm.
+//! Malicious files, counts and states.
 
 use super::*;
 use crate::cert::testing::{Xorshift, counted};
@@ -116,7 +116,7 @@ fn t18_a_schema_that_does_things_is_refused() {
         let error = Databases::open(&cert9, &files.key4, None).err().expect(sql);
         assert!(matches!(error, NssRefusal::Schema(CERT_DB, _)), "{sql}: {error}");
     }
-    // What `ANALYZE` and a later NSS leave is nothing to refuse.
+    // What `ANALYZE` and a later NSS leave is accepted.
     let cert9 = after_sql(&files.cert9, "ALTER TABLE nssPublic ADD COLUMN a62c; ANALYZE");
     open(&Files { cert9, ..files }, None).add(&root("Ours"), "ours").expect("added");
 }

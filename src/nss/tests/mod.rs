@@ -1,4 +1,4 @@
-//! Round trips without NSS. `tests/tools/nss` has NSS' opinion.
+//! Round trips without NSS. `tests/tools/nss` compares with NSS itself.
 #![allow(clippy::disallowed_methods, reason = "tests spoil databases with SQLite itself")]
 
 mod hostile;
@@ -50,7 +50,7 @@ fn password_item(salt: &[u8], password: &str, count: u32) -> Vec<u8> {
     let hash = <sha1::Sha1 as sha1::Digest>::digest([salt, password.as_bytes()].concat());
     let parameters = password::Pbkdf2 { salt: vec![7; 32], iterations: count };
     let vector = tlv(0x04, &[9; 14]);
-    // A count beyond the limit is there to be refused: nobody derives it.
+    // A count beyond the limit must be refused: no key is derived with it.
     let key = if count > MAX_ITERATIONS { [0; 32] } else { *parameters.derive(&hash) };
     let initial: [u8; 16] = vector.clone().try_into().expect("16 bytes");
     let mut buffer = *b"password-check--";
@@ -155,7 +155,7 @@ fn a_password_is_needed_and_has_to_be_right() {
     assert_eq!(locked.protection(), SettingsProtection::Locked);
     assert_eq!(locked.add(&root("Ours"), "ours"), Err(NssRefusal::Locked));
     assert_eq!(locked.into_files().expect("bytes"), files);
-    // With settings that are there, a locked database says what NSS does before the password is entered.
+    // With existing settings, a locked database shows what NSS does before the password is entered.
     let mut databases = open(&files, Some(&NssPassword::new("secret")));
     let ours = root("Ours");
     databases.add(&ours, "ours").expect("added");
@@ -201,7 +201,7 @@ fn numbers_that_are_taken_are_left_alone() {
     let ours = root("Ours");
     let preferred = preferred_id(&ours);
     let files = protected("", 1);
-    // An object that is no certificate has the first number, a signature of nothing the second.
+    // An object that is not a certificate has the first number, a signature of nothing the second.
     let sql = format!("INSERT INTO nssPublic (id, a0) VALUES ({preferred}, x'00000002')");
     let orphan =
         format!("INSERT INTO metaData VALUES ('sig_cert_{:08x}_ce536358', x'00', NULL)", preferred + 1);

@@ -1,9 +1,9 @@
-//! The file-set engine: the one way in which files, links and directories are written.
+//! The file-set engine: the only code that writes files, links and directories.
 //!
-//! A set is what changes together. Every path of it is resolved once; what is checked, written and read back goes through
-//! the descriptor of its directory, which stays open (threats T10 and T35). First everything that can fail for want of
-//! space or rights is staged beside its place; then each path changes by one rename or unlink, so that it is the old or
-//! the new one at any instant. What was there is kept, so that the set can be undone in reverse.
+//! A set is what changes together. Every path of it is resolved once; what is checked, written and read back goes
+//! through the descriptor of its directory, which stays open (threats T10 and T35). First everything that can fail for
+//! want of space or rights is staged beside its place; then each path changes by one rename or unlink, so that it is
+//! the old or the new one at any instant. The former nodes are kept, so that the set can be undone in reverse.
 //!
 //! A killed run leaves staged files. Their names are known beforehand ([`staged`]): the journal of the trust stores has
 //! them, and the next run of the same writer replaces them.
@@ -30,20 +30,20 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct FileSet<'a> {
     sysroot: &'a Sysroot,
-    /// Whose staged files: see [`staged::name`].
+    /// The owner of the staged files: see [`staged::name`].
     writer: String,
     /// The time that new files and links get, seconds since 1970; `None` is now.
     stamp: Option<i64>,
-    /// Every directory that was used, by its path as it was named and the rules that it was opened under.
+    /// Every directory that was used, by its path as named and the rules under which it was opened.
     directories: BTreeMap<(String, Access), Rc<Directory>>,
     done: Vec<UndoStep>,
-    /// Files that were written in place, as they are displayed.
+    /// Files that were written in place, as displayed.
     written_in_place: Vec<String>,
-    /// Files that lost extended attributes, as they are displayed, and which.
+    /// Files that lost extended attributes, as displayed, and which.
     lost_attributes: Vec<(String, Vec<String>)>,
 }
 
-/// How a directory is reached and changed: what of the rules is about the directory and not about the path in it.
+/// How a directory is reached and changed: the rules that apply to the directory and not to the path in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Access {
     no_links: bool,
@@ -57,7 +57,7 @@ impl Access {
 }
 
 impl<'a> FileSet<'a> {
-    /// An empty set. `writer` names whoever holds a lock, by its path: no other run stages under the same names.
+    /// An empty set. `writer` names the holder of a lock, by its path: no other run stages under the same names.
     pub(crate) fn new(sysroot: &'a Sysroot, writer: impl Into<String>, stamp: Option<i64>) -> Self {
         FileSet {
             sysroot,
@@ -80,13 +80,13 @@ impl<'a> FileSet<'a> {
         Ok(FileSet::new(sysroot, hex::encode(random), stamp))
     }
 
-    /// The name beside `path` under which it is staged.
+    /// The name beside `path` of its staged file.
     pub(crate) fn staged_name(&self, path: &str) -> String {
         staged::name(&self.writer, split(path).1)
     }
 
     /// Makes the changes, in their order; may be called more than once. On an error, the changes of this call that were
-    /// made before it can be undone ([`FileSet::undo`]), and nothing staged is left. Answers, with the error, which
+    /// made before it can be undone ([`FileSet::undo`]), and nothing staged is left. Returns, with the error, which
     /// change it was.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl<'a> FileSet<'a> {
     ) -> Result<(), (usize, Error)> {
         let mut ready: Vec<Staged> = Vec::with_capacity(changes.len());
         for (index, change) in changes.iter().enumerate() {
-            // In between, more of the same is staged.
+            // In between, more of the same kind is staged.
             if index == 0 || index + 1 == changes.len() {
                 checkpoints.pass("stage", change.path);
             }
@@ -126,7 +126,7 @@ impl<'a> FileSet<'a> {
     /// Stages the changes, and removes what was staged: whether they can be made, as far as that can be known.
     ///
     /// # Errors
-    /// They cannot. Answers with which change it was.
+    /// They cannot. Returns which change it was.
     pub(crate) fn try_out(&mut self, changes: &[Change]) -> Result<(), (usize, Error)> {
         for (index, change) in changes.iter().enumerate() {
             let staged = self.stage(*change).map_err(|error| (index, error))?;
@@ -150,7 +150,7 @@ impl<'a> FileSet<'a> {
         }
         match (staged.change.after, &staged.file) {
             (After::Absent, _) => {
-                // Another program may have put something in: then the directory is no longer ours to remove.
+                // Another program may have added a file: then the directory is no longer ours to remove.
                 if is_directory(now) {
                     directory.remove_empty_directory(name)?;
                 } else {
@@ -163,7 +163,7 @@ impl<'a> FileSet<'a> {
                 if directory.rename(temporary, name)? {
                     self.done(staged);
                 } else {
-                    // Not every kernel tells of a mount beforehand.
+                    // Not every kernel reports a mount beforehand.
                     directory.remove(temporary)?;
                     if !staged.change.rules.in_place {
                         return Err(mount_point(shown()));
@@ -175,7 +175,7 @@ impl<'a> FileSet<'a> {
         }
         if let (true, After::File(content, attributes)) = (staged.in_place, staged.change.after) {
             self.written_in_place.push(shown());
-            // It may be half written when this fails.
+            // It may be half written if this fails.
             self.done(staged);
             directory.overwrite(name, content, attributes)?;
         }
@@ -209,15 +209,15 @@ impl<'a> FileSet<'a> {
         Ok(directory)
     }
 
-    /// Brings the entries of every directory that was used to disk, each once.
+    /// Writes the entries of every directory that was used to disk, each once.
     ///
     /// # Errors
-    /// The disk does not take them.
+    /// The disk does not accept them.
     pub(crate) fn sync(&self) -> Result<()> {
         self.directories.values().try_for_each(|directory| directory.sync())
     }
 
-    /// Sets the time of every directory that was used, seconds since 1970: image layers hold it.
+    /// Sets the time of every directory that was used, seconds since 1970: image layers record it.
     ///
     /// # Errors
     /// A directory that is still there cannot be stamped.
@@ -239,7 +239,7 @@ impl<'a> FileSet<'a> {
         sysroot.directory(directory)?.stamp_entry(name, (seconds, 0))
     }
 
-    /// Removes what a killed run may have staged as `name` beside `path`. A directory that is not there has nothing.
+    /// Removes what a killed run may have staged as `name` beside `path`. A missing directory has nothing.
     ///
     /// # Errors
     /// It cannot be removed.
@@ -250,19 +250,19 @@ impl<'a> FileSet<'a> {
         }
     }
 
-    /// Every path that was changed, as it is displayed.
+    /// Every path that was changed, as displayed.
     pub(crate) fn changed(&self) -> Vec<String> {
         let path =
             |done: &UndoStep| format!("{}/{}", done.directory.display().trim_end_matches('/'), done.name);
         self.done.iter().map(path).collect()
     }
 
-    /// Files that were written in place, because they are mounted by themselves, as they are displayed.
+    /// Files that were written in place, because they are individually mounted, as displayed.
     pub(crate) fn written_in_place(&self) -> &[String] {
         &self.written_in_place
     }
 
-    /// What a person should know of attributes that could not be kept (threat T37).
+    /// The warnings about attributes that could not be kept (threat T37).
     pub(crate) fn warnings(&self) -> Vec<String> {
         let line = |(path, lost): &(String, Vec<String>)| {
             let lost: Vec<String> = lost.iter().map(|name| crate::text::escape(name)).collect();
@@ -273,10 +273,10 @@ impl<'a> FileSet<'a> {
 }
 
 /// Replaces the file (or link) at `path` as a whole, on disk when this returns; for one file of a writer that holds no
-/// lock. Extended attributes of the file that was there are kept, or a warning is answered.
+/// lock. Extended attributes of the former file are kept, or a warning is returned.
 ///
 /// # Errors
-/// Something else than a file or link is there, or it cannot be written; then it is as it was.
+/// Something other than a file or link is there, or it cannot be written; then it is as it was.
 pub(crate) fn write_file(
     sysroot: &Sysroot,
     path: &str,
@@ -301,8 +301,8 @@ pub(crate) fn try_write_file(sysroot: &Sysroot, path: &str, attributes: Attribut
     FileSet::unlocked(sysroot, None)?.try_out(&[change]).map_err(|(_, error)| error)
 }
 
-/// Whether nothing happened to a path since it was checked. That another name of the same file was replaced, in this very
-/// set for example, is no change of it.
+/// Whether a path is unchanged since it was checked. It is not a change of it if another name of the same file was
+/// replaced, for example in this set.
 fn is_same(checked: Option<Meta>, now: Option<Meta>) -> bool {
     match (checked, now) {
         (Some(checked), Some(now)) if checked.links != now.links => {
@@ -312,7 +312,7 @@ fn is_same(checked: Option<Meta>, now: Option<Meta>) -> bool {
     }
 }
 
-/// Holds what is there now against what was written.
+/// Compares what is there now with what was written.
 fn read_back(staged: &Staged) -> Result<()> {
     let (directory, name) = (&staged.directory, staged.name);
     let differs = || {
@@ -320,7 +320,7 @@ fn read_back(staged: &Staged) -> Result<()> {
             .hint("run again when no other program works on this path")
     };
     let now = directory.lstat(name)?;
-    // Where anything may be, another writer may have put the same there meanwhile.
+    // Where any node is accepted, another writer may have put the same there meanwhile.
     if let (Some((_, written)), Before::Is(_)) = (&staged.file, staged.change.before)
         && !staged.in_place
         && now.map(|meta| meta.identity) != Some(written.identity)

@@ -1,5 +1,5 @@
-//! The first half of a change: what is there is checked, and all that can fail for want of space or rights is prepared beside
-//! it.
+//! The first half of a change: the existing node is checked, and all that can fail for want of space or rights is
+//! prepared beside it.
 
 use std::rc::Rc;
 
@@ -19,18 +19,18 @@ pub(super) struct Staged<'c> {
     pub(super) directory: Rc<Directory>,
     pub(super) name: &'c str,
     pub(super) meta: Option<Meta>,
-    /// What was there; `None` if it could not be read: it can be replaced, but not restored.
+    /// The former node; `None` if it could not be read: it can be replaced, but not restored.
     pub(super) former: Option<Node>,
-    /// The staged file and what it is.
+    /// The staged file and its metadata.
     pub(super) file: Option<(String, Meta)>,
     pub(super) in_place: bool,
-    /// It is there already, or was made while it was staged.
+    /// It exists already, or was made while it was staged.
     pub(super) is_done: bool,
 }
 
 impl FileSet<'_> {
-    /// Checks what is there, and prepares all that can be prepared beside it. A directory is made at once: what follows
-    /// may be staged in it.
+    /// Checks the existing node, and prepares beside it all that can be prepared. A directory is made at once: what
+    /// follows may be staged in it.
     pub(super) fn stage<'c>(&mut self, change: Change<'c>) -> Result<Staged<'c>> {
         let (parent, name) = split(change.path);
         let directory = self.directory(parent, change.rules)?;
@@ -125,7 +125,7 @@ impl FileSet<'_> {
                 let temporary = staged::name(&self.writer, name);
                 directory.remove(&temporary)?;
                 let modified = attributes.modified.or(self.stamp.map(|seconds| (seconds, 0)));
-                // An access control list of another user must not open a file that takes the place of theirs.
+                // An access control list of another user must not open a file that replaces theirs.
                 let is_trusted =
                     |meta: &Meta| directory.user().is_some() || self.sysroot.is_trusted(meta.uid);
                 let like =
@@ -142,7 +142,7 @@ impl FileSet<'_> {
     }
 }
 
-/// What is at a path that may be replaced.
+/// The node at a path that may be replaced.
 pub(super) fn former(directory: &Directory, name: &str) -> Result<(Option<Meta>, Option<Node>)> {
     let Some(meta) = directory.lstat(name)? else { return Ok((None, Some(Node::Absent))) };
     let shown = || format!("{}/{name}", directory.display().trim_end_matches('/'));
@@ -160,7 +160,7 @@ pub(super) fn former(directory: &Directory, name: &str) -> Result<(Option<Meta>,
     }
 }
 
-/// Whether a path that may hold anything holds what is wanted. A plan that says exactly what it expects has compared.
+/// Whether a path that may hold anything holds what is wanted. A plan that states exactly what it expects has compared.
 fn is_there(change: &Change, meta: Option<&Meta>, former: Option<&Node>) -> bool {
     if let Before::Is(_) = change.before {
         return false;

@@ -22,7 +22,7 @@ fn put<'c>(path: &'c str, content: &'c str) -> Change<'c> {
     }
 }
 
-/// Every path below `root` with what is there.
+/// Every path below `root` with its node.
 fn tree(root: &Path) -> Vec<(String, String)> {
     let mut lines = Vec::new();
     let mut pending = vec![root.to_owned()];
@@ -86,7 +86,7 @@ fn nothing_is_placed_where_one_change_cannot_be_staged() {
     let before = tree(temp.path());
     let sysroot = Sysroot::open(temp.path()).unwrap();
     let mut set = FileSet::new(&sysroot, "test", None);
-    // A directory is no file, a wrong expectation is no go, and no such directory.
+    // A directory is not a file, a wrong expectation is an error, and so is a missing directory.
     let expects = node("something else");
     let wrong = Change { before: Before::Is(&expects), ..put("/a", "x") };
     for bad in [put("/b", "x"), wrong, put("/missing/x", "x")] {
@@ -104,7 +104,7 @@ fn nothing_is_placed_where_one_change_cannot_be_staged() {
     assert_eq!(fs::read_to_string(temp.path().join("a")).unwrap(), "a");
 }
 
-/// The directory that was checked is the one that is written, wherever its path leads by then.
+/// The directory that was checked is the one that is written to, wherever its path leads by then.
 #[test]
 fn t35_what_was_checked_is_what_is_written() {
     let temp = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Undo: what was there is restored, in reverse.
+//! Undo: the former nodes are restored, in reverse.
 
 use std::rc::Rc;
 
@@ -31,7 +31,7 @@ impl Drop for UndoStep {
 }
 
 impl FileSet<'_> {
-    /// Undoes every change that was made, in reverse. Answers with the paths that could not be restored.
+    /// Undoes every change that was made, in reverse. Returns the paths that could not be restored.
     pub(crate) fn undo(&mut self) -> Vec<String> {
         let mut left = Vec::new();
         while let Some(done) = self.done.pop() {

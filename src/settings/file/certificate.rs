@@ -1,4 +1,4 @@
-//! `[[certificate]]`: which names, which files, and how to get it, in the order to be tried.
+//! `[[certificate]]`: which names, which files, and how to get it, in the order in which to try.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::settings::Row;
 use crate::settings::rows::{ALL, CA_OUT, CERT, CHAIN, KEY};
 
-/// What is missing or wrong is among the problems, and missing in the answer.
+/// What is missing or wrong is reported as a problem, and missing in the result.
 pub(super) fn certificate(section: &Section<'_>, variants: &[Variant]) -> CertificateTable {
     let before = section.problem_count();
     for key in ["names", "cert", "key", "enroll"] {
@@ -28,7 +28,7 @@ fn entry(section: &Section<'_>, variants: &[Variant]) -> Option<EntryTable> {
     section.require("method");
     let value = section.string("method")?;
     let word = section.one_of(&value, &words)?;
-    // What the other keys should be depends on it.
+    // The other keys depend on it.
     let variant = variants.iter().find(|variant| variant.word == word)?;
     for key in variant.required.iter().filter(|key| !key.contains('.')) {
         section.require(key);
@@ -48,9 +48,9 @@ fn entry(section: &Section<'_>, variants: &[Variant]) -> Option<EntryTable> {
     Some(EntryTable { word: variant.word, layer, place: section.place() })
 }
 
-/// No file is written twice by two certificates, but for the roots: those of one CA are the same.
+/// No two certificates write the same file, except for the roots: those of one CA are the same.
 pub(super) fn check_paths(certificates: &[CertificateTable]) -> Vec<Error> {
-    // Paths compare by components: `//` makes no other path.
+    // Paths compare by components: `//` does not make another path.
     let mut seen: BTreeMap<&Path, (&str, bool)> = BTreeMap::new();
     let mut problems = Vec::new();
     for certificate in certificates {
@@ -61,7 +61,7 @@ pub(super) fn check_paths(certificates: &[CertificateTable]) -> Vec<Error> {
         for (path, is_roots) in paths {
             let place = certificate.place.as_str();
             let (other, other_is_roots) = *seen.entry(path).or_insert((place, is_roots));
-            // Of one certificate that was said.
+            // For one certificate it was already reported.
             if other != place && !(is_roots && other_is_roots) {
                 problems.push(
                     Error::usage(format!("a file would be written twice: also by `{other}`"))

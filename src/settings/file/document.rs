@@ -1,5 +1,5 @@
-//! A TOML document as tables whose every key has to be asked for: what nobody asked for is an error, with the name that
-//! was meant. All that is wrong is collected, with its line; a value is shown as it stands in the file, never as it was
+//! A TOML document as tables in which every key must be requested: a key that was not is an error, with the name that
+//! was meant. All errors are collected, with their lines; a value is shown as written in the file, never as it was
 //! filled in (threat T23).
 
 use std::cell::RefCell;
@@ -33,14 +33,14 @@ pub(in crate::settings) struct Reader<'a> {
 /// A string of the file, filled in.
 pub(in crate::settings) struct Value {
     pub(in crate::settings) text: Zeroizing<String>,
-    /// As it stands in the file: what may be shown.
+    /// As written in the file: what may be shown.
     pub(in crate::settings) shown: String,
     /// Its key with the tables around it.
     pub(in crate::settings) name: String,
     pub(in crate::settings) line: usize,
 }
 
-/// A table, and which of its keys were asked for.
+/// A table, and which of its keys were requested.
 pub(in crate::settings) struct Section<'a> {
     reader: &'a Reader<'a>,
     name: String,
@@ -68,7 +68,7 @@ impl<'a> Reader<'a> {
         self.problems.borrow_mut().push((line, error));
     }
 
-    /// What the parser says; its own display quotes the line, which may hold a secret.
+    /// The parser's error; its own display quotes the line, which may contain a secret.
     pub(in crate::settings) fn syntax(&self, error: &toml::de::Error) {
         let line = self.line(error.span().map_or(0, |span| span.start));
         let what = Error::usage("this is no TOML")
@@ -77,7 +77,7 @@ impl<'a> Reader<'a> {
         self.problem(line, what);
     }
 
-    /// All that is wrong, in the order of the file.
+    /// All problems, in the order of the file.
     pub(in crate::settings) fn into_problems(self) -> Vec<Error> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|(line, _)| *line);
@@ -105,7 +105,7 @@ impl<'a> Section<'a> {
         self.reader.place(line)
     }
 
-    /// Where the section stands.
+    /// The location of the section.
     pub(in crate::settings) fn place(&self) -> String {
         self.reader.place(self.line)
     }
@@ -127,7 +127,7 @@ impl<'a> Section<'a> {
         self.table.contains_key(key)
     }
 
-    /// Says that `key` is not as it should be.
+    /// Reports that `key` is wrong.
     fn wrong(&self, key: &str, line: usize, what: &str) {
         self.problem(line, Error::usage(format!("`{}` {what}", self.name_of(key))));
     }
@@ -144,7 +144,7 @@ impl<'a> Section<'a> {
         self.wrong(key, line, &format!("is {is}, expected {wanted}"));
     }
 
-    /// A string that is filled in; what it has to be is checked elsewhere.
+    /// A string that is filled in; its format is checked elsewhere.
     fn filled(&self, key: &str, line: usize, raw: &str) -> Option<Value> {
         let text = match fill(raw, self.reader.env, |_| ()) {
             Ok(text) => text,
@@ -189,7 +189,7 @@ impl<'a> Section<'a> {
         Some((self.absolute(&value)?, line))
     }
 
-    /// The text of the file that `KEY_file` names. It stands for a value of this file: who can write it is the same.
+    /// The text of the file that `KEY_file` names. It replaces a value of this file: the same users can write it.
     fn text_of_file(&self, key: &str) -> Option<(Zeroizing<String>, String, usize)> {
         let (path, line) = self.file_of(key)?;
         let read = || {
@@ -233,7 +233,7 @@ impl<'a> Section<'a> {
         }
     }
 
-    /// A list of strings; one string is a list of one; a file has one in each line.
+    /// A list of strings; one string is a list of one; a file has one on each line.
     pub(in crate::settings) fn list(&self, key: &str) -> Vec<Value> {
         self.know(key);
         let Some((value, line)) = self.entry(key) else {
@@ -289,7 +289,7 @@ impl<'a> Section<'a> {
         self.parsed(key, "`true` or `false`", |text| text.parse().ok())
     }
 
-    /// A string that `parse` understands; `wanted` says what that is.
+    /// A string that `parse` understands; `wanted` describes it.
     pub(in crate::settings) fn parsed<T>(
         &self,
         key: &str,
@@ -300,7 +300,7 @@ impl<'a> Section<'a> {
         self.parse(&value, wanted, parse)
     }
 
-    /// As [`Section::parsed`], of a value that is there already.
+    /// As [`Section::parsed`], for an existing value.
     pub(in crate::settings) fn parse<T>(
         &self,
         value: &Value,
@@ -315,7 +315,7 @@ impl<'a> Section<'a> {
         parsed
     }
 
-    /// A string; where `base` says so a whole number of this base, as its digits; where `moments` says so a moment, as RFC
+    /// A string; with `base` also a whole number of this base, as its digits; with `moments` also a moment, as RFC
     /// 3339.
     pub(in crate::settings) fn plain(
         &self,
@@ -341,7 +341,7 @@ impl<'a> Section<'a> {
         Some(Value { shown: text.clone(), text: Zeroizing::new(text), name: self.name_of(key), line })
     }
 
-    /// One of `words`, of a value that is there already.
+    /// One of `words`, for an existing value.
     pub(in crate::settings) fn one_of(&self, value: &Value, words: &[&str]) -> Option<String> {
         if words.contains(&value.text.as_str()) {
             return Some(value.text.to_string());
@@ -374,12 +374,12 @@ impl<'a> Section<'a> {
         values.into_iter().filter(|value| self.absolute(value).is_some()).collect()
     }
 
-    /// The line of a key that is there, else that of the section.
+    /// The line of an existing key, else that of the section.
     pub(in crate::settings) fn line_of(&self, key: &str) -> usize {
         self.entry(key).map_or(self.line, |(_, line)| line)
     }
 
-    /// What a path in this file has to be: the directory that trustup is run in does not matter.
+    /// The form of a path in this file: the directory in which trustup is run is irrelevant.
     fn absolute(&self, value: &Value) -> Option<PathBuf> {
         let path = Path::new(value.text.as_str());
         let plain = |part: std::path::Component<'_>| part != std::path::Component::ParentDir;
@@ -391,8 +391,8 @@ impl<'a> Section<'a> {
         None
     }
 
-    /// A secret, where it is and in which line: not read if it is in a file, and an unset variable is no error before the
-    /// secret is needed.
+    /// A secret, its location and its line: a file is not read, and an unset variable is no error before the secret is
+    /// needed.
     pub(in crate::settings) fn secret(&self, key: &str) -> Option<(SecretSource, usize)> {
         self.know(key);
         let Some((value, line)) = self.entry(key) else {
@@ -464,19 +464,19 @@ impl<'a> Section<'a> {
         Section { reader: self.reader, name: self.name_of(key), table, line, known: RefCell::default() }
     }
 
-    /// Leaves a table to somebody else.
+    /// Leaves a table to other code.
     pub(in crate::settings) fn pass_over(&self, key: &str) {
         self.know(key);
     }
 
-    /// `key` has to be there.
+    /// `key` is required.
     pub(in crate::settings) fn require(&self, key: &str) {
         if !self.has(key) && !self.has(&format!("{key}_file")) {
             self.problem(self.line, Error::usage(format!("`{}` is missing", self.name_of(key))));
         }
     }
 
-    /// Every key that nobody asked for is an error; `why` knows what to say of some.
+    /// Every key that was not requested is an error; `why` explains some.
     pub(in crate::settings) fn finish(&self, why: impl Fn(&str) -> Option<String>) {
         let known = self.known.borrow();
         for (key, _) in self.table.iter() {
@@ -491,7 +491,7 @@ impl<'a> Section<'a> {
     }
 }
 
-/// The text without one line end at its end.
+/// The text without a final line end.
 fn without_line_end(text: &str) -> &str {
     let text = text.strip_suffix('\n').unwrap_or(text);
     text.strip_suffix('\r').unwrap_or(text)

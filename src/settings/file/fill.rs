@@ -1,5 +1,5 @@
 //! `${NAME}` in a value of trustup.toml: filled in from the environment, once, and never parsed again (threat T23). A
-//! value that was filled in is never shown: errors name the variable.
+//! filled-in value is never shown: errors name the variable.
 
 use std::path::Path;
 
@@ -9,13 +9,13 @@ use crate::env::Env;
 use crate::filled_in::remember;
 use crate::text;
 
-/// Why a value cannot be filled in; the words name variables, never their values.
+/// Why a value cannot be filled in; the text names variables, never their values.
 pub(super) type Unfilled = String;
 
-/// `text` with each `${NAME}` replaced by the variable's value; `$${` stands for `${`. `used` gets the names.
+/// `text` with each `${NAME}` replaced by the variable's value; `$${` is an escaped `${`. `used` gets the names.
 ///
 /// # Errors
-/// A variable that is unset or empty, a name that is none, a brace that is never closed.
+/// A variable that is unset or empty, an invalid name, an unclosed brace.
 pub(super) fn fill(text: &str, env: &Env, mut used: impl FnMut(&str)) -> Result<Zeroizing<String>, Unfilled> {
     let mut filled = Zeroizing::new(String::with_capacity(text.len()));
     let mut rest = text;
@@ -61,7 +61,7 @@ pub(super) fn remember_lines(text: Zeroizing<String>, path: &Path) -> Zeroizing<
     text
 }
 
-/// A name as shells have them (POSIX, section 8.1).
+/// A name as in shells (POSIX, section 8.1).
 fn is_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_')

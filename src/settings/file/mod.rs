@@ -1,9 +1,9 @@
-//! trustup.toml as layers: whom to trust (`[ca]`, `[trust]`) and which certificates to get (`[[certificate]]`), with all
-//! that is wrong in it. Every key is that of a row ([`super::rows`]; those of an `enroll` table are the caller's).
+//! trustup.toml as layers: what to trust (`[ca]`, `[trust]`) and which certificates to get (`[[certificate]]`), with
+//! all its errors. Every key is that of a row ([`super::rows`]; those of an `enroll` table are the caller's).
 //!
-//! The file is the one that `--config` or TRUSTUP_CONFIG names, else `/etc/trustup/trustup.toml` if that is there. Paths
+//! The file is the one that `--config` or TRUSTUP_CONFIG names, else `/etc/trustup/trustup.toml` if that exists. Paths
 //! in it are absolute. `${NAME}` in a string is filled in from the environment; `KEY_file` names a file that holds the
-//! value of `KEY` (for a list, one in each line), unless the value of `KEY` is a path already.
+//! value of `KEY` (for a list, one on each line), unless the value of `KEY` is a path already.
 
 mod certificate;
 mod document;
@@ -26,10 +26,10 @@ use crate::error::{Error, Result};
 pub(crate) use self::place::DEFAULT;
 pub(crate) use self::suggestion::did_you_mean;
 
-/// How much of the file is wanted.
+/// Which part of the file is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// `[ca]` and `[trust]`: what stands in `[[certificate]]` need not be there yet when an image is built.
+    /// `[ca]` and `[trust]`: the values in `[[certificate]]` need not exist yet when an image is built.
     Trust,
     /// Everything.
     All,
@@ -42,20 +42,20 @@ pub(crate) struct Variant {
     pub(crate) word: &'static str,
     /// Options with a key in `enroll`.
     pub(crate) rows: &'static [&'static dyn Row],
-    /// Keys that have to be there; one of a table below, if that table is there.
+    /// Required keys; one of a table below, if that table exists.
     pub(crate) required: &'static [&'static str],
 }
 
-/// What the file says.
+/// The content of the file.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConfigFile {
     /// The file.
     pub(crate) path: PathBuf,
     /// `[ca]`: the CA that certificates come from.
     pub(crate) ca: Layer,
-    /// `[trust]`: what bootstrap takes, as its options.
+    /// `[trust]`: what bootstrap should trust, as its options.
     pub(crate) trust: Layer,
-    /// Nothing is wrong in `[ca]` and `[trust]`.
+    /// `[ca]` and `[trust]` are free of errors.
     pub(crate) is_whole: bool,
     /// `[[certificate]]`, in the file's order.
     pub(crate) certificates: Vec<CertificateTable>,
@@ -64,11 +64,11 @@ pub(crate) struct ConfigFile {
 /// `[[certificate]]`: one certificate.
 #[derive(Clone, Debug)]
 pub(crate) struct CertificateTable {
-    /// What it says.
+    /// Its values.
     pub(crate) layer: Layer,
-    /// Its `enroll` tables: how to get it, in the order to be tried.
+    /// Its `enroll` tables: how to get it, in the order in which to try.
     pub(crate) enroll: Vec<EntryTable>,
-    /// Nothing is wrong in it.
+    /// It is free of errors.
     pub(crate) is_whole: bool,
     /// File and line.
     pub(crate) place: String,
@@ -79,16 +79,16 @@ pub(crate) struct CertificateTable {
 pub(crate) struct EntryTable {
     /// Its [`Variant::word`].
     pub(crate) word: &'static str,
-    /// What it says.
+    /// Its values.
     pub(crate) layer: Layer,
     /// File and line.
     pub(crate) place: String,
 }
 
-/// A file, and all that is wrong with it; what is wrong is missing in `file`.
+/// A file, with all its problems; wrong values are missing in `file`.
 #[derive(Debug)]
 pub(crate) struct Checked {
-    /// What could be read.
+    /// The readable part.
     pub(crate) file: ConfigFile,
     /// In the order of the file.
     pub(crate) problems: Vec<Error>,
@@ -110,13 +110,13 @@ impl ConfigFile {
         layer
     }
 
-    /// Whether `[ca]` or `[trust]` say where certificates come from, or pin them.
+    /// Whether `[ca]` or `[trust]` name or pin a source of certificates.
     pub(crate) fn names_sources(&self) -> bool {
         let layer = self.trust_layer();
         rows::ALL.iter().any(|row| is_of_sources(*row) && layer.entry(*row).is_some())
     }
 
-    /// `[trust]` and `[ca]` without what says where certificates come from, because something else says that (threat T1).
+    /// `[trust]` and `[ca]` without the sources of certificates, because another layer names them (threat T1).
     pub(crate) fn without_sources(&self) -> Layer {
         let names: Vec<&str> =
             rows::ALL.iter().filter(|row| is_of_sources(**row)).map(|row| row.spec().name).collect();
@@ -129,7 +129,7 @@ impl ConfigFile {
     }
 }
 
-/// Whether the file's value of this option counts only where the file names the sources.
+/// Whether the file's value of this option counts only if the file names the sources.
 fn is_of_sources(row: &dyn Row) -> bool {
     row.spec().group != super::Group::None
 }
@@ -137,7 +137,7 @@ fn is_of_sources(row: &dyn Row) -> bool {
 /// The configuration: the file that `given` or TRUSTUP_CONFIG names, else the default one. `None` if there is none.
 ///
 /// # Errors
-/// A named file that is missing; a file that somebody else could have written, or with anything wrong in it.
+/// A named file that is missing; a file that another user could have written, or with any error in it.
 pub(crate) fn load(
     env: &Env,
     given: Option<&Path>,
@@ -154,10 +154,10 @@ pub(crate) fn load(
     }
 }
 
-/// As [`load`], with all that is wrong in the file.
+/// As [`load`], with all problems of the file.
 ///
 /// # Errors
-/// The file itself: missing, not to be trusted, not readable.
+/// The file itself: missing, untrusted, unreadable.
 pub(crate) fn check(
     env: &Env,
     given: Option<&Path>,
@@ -175,7 +175,7 @@ pub(super) fn parse(env: &Env, path: &Path, text: &str, scope: Scope, variants: 
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut file = ConfigFile { path: path.to_owned(), ..ConfigFile::default() };
     if !errors.is_empty() {
-        // What was recovered would say more than is wrong.
+        // Recovered values would cause misleading errors.
         errors.iter().for_each(|error| reader.syntax(error));
         return Checked { file, problems: reader.into_problems() };
     }

@@ -1,5 +1,5 @@
-//! Where trustup.toml is, and who else could have written it (threat T23). Never the current directory: a file that
-//! happens to lie there belongs to whoever made the directory.
+//! Where trustup.toml is, and who else could have written it (threat T23). Never the current directory: a file there
+//! belongs to the user who made the directory.
 
 use std::path::{Path, PathBuf};
 
@@ -9,19 +9,19 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::rootfs::host;
 
-/// Where the file is if nobody says otherwise.
+/// The default path of the file.
 pub(crate) const DEFAULT: &str = "/etc/trustup/trustup.toml";
 /// A file of a thousand certificates has 300 KiB.
 const LIMIT: u64 = 1024 * 1024;
 
-/// The path, and whether somebody named it: then it has to be there.
+/// The path, and whether it was named: then it must exist.
 pub(super) fn choose(env: &Env, given: Option<&Path>) -> Result<(PathBuf, bool)> {
     let named = given.or_else(|| env.var("TRUSTUP_CONFIG").map(Path::new));
     let Some(named) = named else { return Ok((DEFAULT.into(), false)) };
     Ok((host::absolute(named)?, true))
 }
 
-/// The file's text; `None` if nobody named it and it is not there.
+/// The file's text; `None` if it was not named and does not exist.
 pub(super) fn read(path: &Path, named: bool) -> Result<Option<Zeroizing<String>>> {
     if host::stat(path)?.is_none() {
         if !named {
@@ -39,7 +39,7 @@ pub(super) fn read(path: &Path, named: bool) -> Result<Option<Zeroizing<String>>
     }
 }
 
-/// Refuses a file that somebody else than root and us could have written or put there. It says where secrets go and
+/// Refuses a file that a user other than root and us could have written or put there. It decides where secrets go and
 /// which programs are run.
 pub(super) fn refuse_others(path: &Path) -> Result<()> {
     let refused = |why: String| {

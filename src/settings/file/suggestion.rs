@@ -1,9 +1,9 @@
-//! Which word was meant by one that is none.
+//! Which word was meant by an unknown one.
 
-/// How alike a word has to be; clap's own measure.
+/// The required similarity of a word; clap's own measure.
 const ALIKE: f64 = 0.7;
 
-/// "Did you mean", if one of `words` is like `word`.
+/// "Did you mean", if one of `words` is similar to `word`.
 pub(crate) fn did_you_mean<'w>(word: &str, words: impl Iterator<Item = &'w str>) -> Option<String> {
     let alike = words.map(|known| (strsim::jaro(word, known), known)).filter(|(alike, _)| *alike > ALIKE);
     let best = alike.max_by(|(one, _), (other, _)| one.total_cmp(other));

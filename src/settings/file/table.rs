@@ -3,13 +3,13 @@
 use super::document::{Section, Value};
 use crate::settings::{Layer, OptionKind, Origin, Reason, Row, Variable};
 
-/// What the keys of this table say, `table.KEY` for each of these rows that has one. A table below it is read where a row's
-/// key is in one (`enroll.rfc2136.server`).
+/// The values of this table's keys, `table.KEY` for each of these rows that has one. A table below it is read if a
+/// row's key is in one (`enroll.rfc2136.server`).
 pub(super) fn layer(section: &Section<'_>, table: &str, rows: &[&'static dyn Row]) -> Layer {
     layer_with(section, table, rows, &[])
 }
 
-/// As [`layer`]; of these keys of tables below, each has to be there if its table is.
+/// As [`layer`]; of these keys of tables below, each is required if its table exists.
 pub(super) fn layer_with(
     section: &Section<'_>,
     table: &str,
@@ -84,7 +84,7 @@ fn values(section: &Section<'_>, row: &dyn Row, key: &str) -> Vec<Value> {
     }
 }
 
-/// All that can be read; what cannot is among the problems.
+/// All readable values; the others are reported as problems.
 fn parsed(
     section: &Section<'_>,
     row: &dyn Row,
@@ -103,7 +103,7 @@ fn parsed(
     if texts.is_empty() { None } else { row.parsed(&texts).ok() }
 }
 
-/// What to say of a key that is not taken, by the option of that name.
+/// The explanation for an unsupported key, by the option of that name.
 pub(super) fn why_not(key: &str, rows: &[&'static dyn Row]) -> Option<String> {
     let flag = key.replace('_', "-");
     let spec = rows.iter().map(|row| row.spec()).find(|spec| spec.name == flag)?;

@@ -1,4 +1,4 @@
-//! Sources and pins: which CA, and which roots vouch for it. The group is taken from one layer as a whole (threat T1).
+//! Sources and pins: which CA, and which roots vouch for it. The group is read from one layer as a whole (threat T1).
 
 use std::path::PathBuf;
 
@@ -48,7 +48,7 @@ pub(crate) static BUNDLE_SHA256: Opt<Fingerprint> = Opt::new("bundle-sha256", "H
     .help("SHA-256 of the bundle's file (`sha256sum`); without TLS it is needed");
 pub(crate) static CA_ROOT: Opt<PathBuf> =
     Opt::path("ca-root", "FILE").group(Group::Source).keys(&["ca.root"]).help("A file with its root");
-/// What it names is a matter of the command: a step-ca, or for bootstrap a certificate, too.
+/// Its meaning depends on the command: a step-ca, or for bootstrap also a certificate.
 pub(crate) static PUBLISHED_CA_URL: Opt<String> =
     Opt::address("CA_URL", "", "the address of a step-ca or of a certificate", |text| Ok(text.to_owned()))
         .without_flag()
@@ -67,7 +67,7 @@ pub(crate) static PUBLISHED_BUNDLE_URL: Opt<String> =
         .group(Group::Source)
         .published("CA_BUNDLE_URL")
         .help("A file of many roots");
-/// Not `--provisioner`: only some methods take it from here.
+/// Not `--provisioner`: only some methods read it from here.
 pub(crate) static DEFAULT_PROVISIONER: Opt<String> = Opt::text("ca.provisioner", "NAME")
     .without_flag()
     .keys(&["ca.provisioner"])

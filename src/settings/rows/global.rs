@@ -1,4 +1,4 @@
-//! Options of every command, and those of every command that does something.
+//! Options of every command, and those of every command that changes or inspects something.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::trust::distro::DISTROS;
 
 /// What a duration should be, for messages.
 pub(super) const DURATION: &str = "a duration: whole numbers with units, such as `500ms`, `30s`, `5m`, `1h30m` or `30d`; a plain number is seconds";
-/// How long servers, and other runs that hold the lock, are waited for.
+/// How long to wait for servers, and for other runs that hold the lock.
 const SERVERS: Duration = Duration::from_secs(30);
 /// How long the distribution's own tool may take; its hooks may start a JVM, and emulation is slow.
 const TOOL: Duration = Duration::from_secs(300);
@@ -56,7 +56,7 @@ fn distribution_parser() -> ValueParser {
 }
 
 impl Settings {
-    /// How long servers, and other runs that hold the lock, are waited for.
+    /// How long to wait for servers, and for other runs that hold the lock.
     pub(crate) fn timeout(&self) -> Duration {
         self.get(&TIMEOUT).copied().unwrap_or(SERVERS)
     }
@@ -66,7 +66,7 @@ impl Settings {
         self.get(&TIMEOUT).copied().unwrap_or(TOOL)
     }
 
-    /// How long an unreachable server is asked again.
+    /// How long an unreachable server is retried.
     pub(crate) fn wait(&self) -> Option<Duration> {
         self.get(&WAIT).copied()
     }
@@ -76,10 +76,10 @@ impl Settings {
         self.get(&SYSROOT).map_or(Path::new("/"), PathBuf::as_path)
     }
 
-    /// The root file system, taken for the distribution that is named.
+    /// The root file system, treated as the named distribution.
     ///
     /// # Errors
-    /// It is not there.
+    /// It does not exist.
     pub(crate) fn sysroot(&self) -> Result<Sysroot> {
         Ok(Sysroot::open(self.root())?.with_distribution(self.get(&DISTRIBUTION).cloned()))
     }
@@ -88,7 +88,7 @@ impl Settings {
 /// `SOURCE_DATE_EPOCH` in seconds: the times of what we write, never "now" (threat T7).
 ///
 /// # Errors
-/// Something else than a number.
+/// Not a number.
 pub(crate) fn stamp(env: &Env) -> Result<Option<i64>> {
     let Some(value) = env.var("SOURCE_DATE_EPOCH") else { return Ok(None) };
     match value.parse() {

@@ -1,4 +1,4 @@
-//! The table of options that more than one command or the file knows; those of an enrollment method stand beside the method
+//! The table of options that several commands or the file know; those of an enrollment method are beside the method
 //! (`enroll/methods`), those of a single command beside the command (`cli`).
 
 mod ca;

@@ -1,4 +1,4 @@
-//! What bootstrap does with the roots: which are taken, which stores, and how.
+//! Bootstrap's use of the roots: which are accepted, which stores, and how.
 
 use std::path::PathBuf;
 

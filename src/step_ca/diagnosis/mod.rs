@@ -1,6 +1,6 @@
-//! What is wrong with a token. step-ca says the same sentence for every token that it refuses, and the reason to its own
-//! log only; most reasons can be known here all the same, from the token, the clocks and the CA's list of provisioners.
-//! Pure functions. The CA's clock explains, and decides nothing (threat T7).
+//! What is wrong with a token. step-ca answers every refused token with the same sentence, and writes the reason only
+//! to its own log; most reasons can be determined here nevertheless, from the token, the clocks and the CA's list of
+//! provisioners. Pure functions. The CA's clock explains, and decides nothing (threat T7).
 
 #[cfg(test)]
 mod tests;
@@ -15,20 +15,20 @@ use crate::key::PublicKey;
 use crate::net::url::{authority, masked};
 use crate::text;
 
-/// What is known of a token and of who takes it.
+/// What is known about a token and its recipient.
 #[derive(Clone, Copy, Debug)]
 pub struct RefusalFacts<'a> {
     /// The token, as it is presented.
     pub token: &'a str,
     /// Our clock, seconds since 1970.
     pub now: i64,
-    /// How many seconds the CA's clock is ahead of ours, if it said what time it is.
+    /// How many seconds the CA's clock is ahead of ours, if it gave its time.
     pub skew: Option<i64>,
-    /// Where it is presented.
+    /// The CA to which it is presented.
     pub ca_url: &'a Url,
     /// The CA's provisioners, if they are known.
     pub provisioners: Option<&'a Provisioners>,
-    /// When we presented this very token before, seconds since 1970.
+    /// When we presented this same token before, seconds since 1970.
     pub presented_before: Option<i64>,
     /// When the CA was started, seconds since 1970, if that is known.
     pub ca_started: Option<i64>,
@@ -37,7 +37,7 @@ pub struct RefusalFacts<'a> {
 /// A reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The clocks differ by more than is forgiven.
+    /// The clocks differ by more than the leeway.
     ClockSkew,
     /// It is too late.
     Expired,
@@ -45,7 +45,7 @@ pub enum Cause {
     NotYetValid,
     /// It was used.
     Reused,
-    /// The CA takes no token from before its start.
+    /// The CA accepts no token from before its start.
     IssuedBeforeStart,
     /// It is for another CA, or another purpose.
     WrongAudience,
@@ -55,9 +55,9 @@ pub enum Cause {
     UnknownKey,
     /// It was changed, or signed with another key.
     WrongSignature,
-    /// The certificate in it cannot be used any more.
+    /// The certificate in it can no longer be used.
     BirthCertificate,
-    /// It lacks what every token has.
+    /// It lacks a required part.
     Incomplete,
 }
 
@@ -66,7 +66,7 @@ pub enum Cause {
 pub struct RefusalReason {
     /// Which it is.
     pub cause: Cause,
-    /// What is wrong, as the end of a sentence that begins with "the CA refused the token:".
+    /// The fault, as the end of a sentence that begins with "the CA refused the token:".
     pub(crate) what: String,
     /// What to do about it.
     pub(crate) hint: String,
@@ -78,10 +78,10 @@ impl RefusalReason {
     }
 }
 
-/// Where new tokens come from.
+/// Where to get new tokens.
 const AGAIN: &str = "make a new one on the CA's host or with `trustup token`, and use it before it expires";
 
-/// All that is certainly wrong, the likeliest reason first.
+/// All certain faults, the likeliest reason first.
 pub fn diagnose(facts: &RefusalFacts<'_>) -> Vec<RefusalReason> {
     let Ok(token) = jws::peek(facts.token) else {
         return vec![RefusalReason::new(Cause::Incomplete, "it is not a token", AGAIN)];
@@ -96,13 +96,13 @@ pub fn diagnose(facts: &RefusalFacts<'_>) -> Vec<RefusalReason> {
     findings
 }
 
-/// Checks a token before it is presented: it works once. What is given back are warnings.
+/// Checks a token before it is presented: it works once. Returns warnings.
 ///
 /// # Errors
-/// It is used up, expired, not valid yet by our clock, for another CA, or from nobody whom the CA knows.
+/// It is used up, expired, not valid yet by our clock, for another CA, or from a provisioner that the CA does not know.
 pub(crate) fn before(facts: &RefusalFacts<'_>) -> Result<Vec<String>> {
     jws::peek(facts.token)?;
-    // By our clock alone: what the CA's header says may only explain.
+    // By our clock alone: the CA's header may only explain.
     let ours = RefusalFacts { skew: None, ..*facts };
     if let Some(finding) = diagnose(&ours).into_iter().next() {
         let what = format!("the CA would refuse the token, so it was not sent: {}", finding.what);
@@ -115,7 +115,7 @@ pub(crate) fn before(facts: &RefusalFacts<'_>) -> Result<Vec<String>> {
     Ok(facts.skew.and_then(clock_warning).into_iter().collect())
 }
 
-/// Explains why the CA refused a token; `error` is what the client made of its answer.
+/// Explains why the CA refused a token; `error` is the client's error for its answer.
 pub fn explain(error: Error, facts: &RefusalFacts<'_>) -> Error {
     let findings = diagnose(facts);
     let error = match findings.split_first() {
@@ -141,7 +141,7 @@ pub fn explain(error: Error, facts: &RefusalFacts<'_>) -> Error {
     }
 }
 
-/// Words about clocks that differ too much; `skew` is the CA's minus ours.
+/// The warning about clocks that differ too much; `skew` is the CA's minus ours.
 pub(crate) fn clock_warning(skew: i64) -> Option<String> {
     (skew.saturating_abs() > LEEWAY).then(|| {
         let side = if skew > 0 { "behind" } else { "ahead of" };
@@ -152,7 +152,7 @@ pub(crate) fn clock_warning(skew: i64) -> Option<String> {
     })
 }
 
-/// What cannot be seen from here.
+/// What cannot be determined from here.
 fn unseen(facts: &RefusalFacts<'_>) -> Vec<String> {
     let has_certificate = jws::peek(facts.token).is_ok_and(|token| token.header.contains_key("x5c"));
     [
@@ -179,7 +179,7 @@ fn reuse(facts: &RefusalFacts<'_>) -> Option<RefusalReason> {
     Some(RefusalReason::new(Cause::Reused, what, AGAIN))
 }
 
-/// Expiry and beginning, by the CA's clock if it is known; where ours sees it otherwise, the clocks are the reason.
+/// Expiry and beginning, by the CA's clock if it is known; if ours disagrees, the clocks are the reason.
 fn times(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason> {
     let skew = facts.skew.unwrap_or_default();
     let there = facts.now.saturating_add(skew);
@@ -229,15 +229,15 @@ fn start(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason
     })
 }
 
-/// Host names count, ports do not (step-ca compares without them). The host of a connection that was verified is a name
-/// that the CA knows itself by.
+/// Host names count, ports do not (step-ca compares without them). The host of a verified connection is one of the CA's
+/// own names.
 fn audience(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalReason> {
     let audiences = token.audience();
     let provisioner = token.claim("iss").unwrap_or_default();
     let is_x5c = token.header.contains_key("x5c");
     let mut other_host = None;
     for audience in &audiences {
-        // What step-ca calls itself whatever its name is.
+        // step-ca's own name for itself, whatever its host name is.
         if *audience == "step-certificate-authority" && !is_x5c {
             return None;
         }
@@ -356,7 +356,7 @@ fn content(token: &DecodedToken) -> Option<RefusalReason> {
     Some(RefusalReason::new(Cause::Incomplete, format!("it has no `{missing}`"), AGAIN))
 }
 
-/// A span of time for people.
+/// A duration for people.
 fn seconds(count: i64) -> String {
     match count {
         0..120 => format!("{count} s"),

@@ -1,4 +1,4 @@
-//! The table of reasons, and what nobody may conclude from a clock.
+//! The table of reasons, and what must not be concluded from a clock.
 
 use super::*;
 use crate::key::{KeyType, PrivateKey};
@@ -117,7 +117,7 @@ fn clocks_that_differ_are_the_reason_where_one_of_them_sees_no_other() {
         let found = diagnose(&facts);
         assert_eq!(causes(&found), wanted.into_iter().collect::<Vec<_>>(), "{skew}");
         assert!(found.iter().all(|finding| finding.hint.contains(side)), "{found:?}");
-        // It decides nothing beforehand (threat T7), and is said.
+        // It decides nothing beforehand (threat T7), and is reported.
         let warnings = before(&facts).expect("sent");
         assert_eq!(warnings.len(), usize::from(wanted.is_some()), "{skew}");
     }
@@ -185,7 +185,7 @@ fn t7_extreme_times_break_nothing() {
             let _ = (diagnose(&facts), before(&facts), explain(Error::not_trusted("x"), &facts));
         }
     }
-    // The verdict before is by our clock, whatever the CA's header says.
+    // The earlier verdict is by our clock, whatever the CA's header says.
     let good = token(json!({}));
     for skew in [978_307_200 - NOW, 4_070_908_800 - NOW] {
         assert!(before(&RefusalFacts { skew: Some(skew), ..facts(&good, &url, &all) }).is_ok());

@@ -27,7 +27,7 @@ pub(super) static DEBIAN: CaCertificates = CaCertificates {
         arguments: &[],
         // Without --fresh the script leaves the old hash links of a removed or replaced file dangling.
         fresh_arguments: &["--fresh"],
-        // Without openssl it exits 127 half-way, with a link made and no bundle written.
+        // Without openssl it exits 127 midway, with a link made and no bundle written.
         needs: &["openssl"],
         leftovers: &["/etc/ssl/certs/ca-certificates.crt.new"],
         links: &[],
@@ -107,7 +107,7 @@ pub(super) static RED_HAT: P11Kit = P11Kit {
     ],
     tool: NativeTool {
         program: "update-ca-trust",
-        // No word at all: the old script ignores `extract`, the new one takes nothing else, both extract without.
+        // No argument: the old script ignores `extract`, the new one accepts nothing else; both extract without it.
         arguments: &[],
         fresh_arguments: &[],
         needs: &["trust"],
@@ -167,8 +167,8 @@ pub(super) static ARCH: P11Kit = P11Kit {
     },
 };
 
-/// SUSE's `update-ca-certificates`, a shell script of package ca-certificates (read in 2026) that shares nothing but its
-/// name with Debian's: it runs `*.run` hooks, each of which extracts one output.
+/// SUSE's `update-ca-certificates`, a shell script of package ca-certificates (read in 2026) that shares only its name
+/// with Debian's: it runs `*.run` hooks, each of which extracts one output.
 pub(super) static SUSE: P11Kit = P11Kit {
     admin: "/etc/pki/trust",
     anchors: "/etc/pki/trust/anchors",
@@ -195,7 +195,7 @@ pub(super) static SUSE: P11Kit = P11Kit {
         },
     ],
     keystore: "/var/lib/ca-certificates/java-cacerts",
-    // OpenSSL's default file, and where SUSE's other programs look.
+    // OpenSSL's default file, and where SUSE's other programs read the bundle.
     links: &["/etc/ssl/ca-bundle.pem", "/etc/ssl/cert.pem"],
     tool: NativeTool {
         program: "update-ca-certificates",
@@ -208,8 +208,8 @@ pub(super) static SUSE: P11Kit = P11Kit {
     },
 };
 
-/// Photon's `rehash_ca_certificates.sh`, a shell script of package openssl-c_rehash (read in openssl 3.0.1 and later): it
-/// does all of what package ca-certificates does when it is installed.
+/// Photon's `rehash_ca_certificates.sh`, a shell script of package openssl-c_rehash (read in openssl 3.0.1 and later):
+/// it does all that package ca-certificates does when it is installed.
 pub(super) static PHOTON: PemDirectory = PemDirectory {
     certs: "/etc/ssl/certs",
     bundle: "/etc/pki/tls/certs/ca-bundle.crt",
@@ -217,22 +217,22 @@ pub(super) static PHOTON: PemDirectory = PemDirectory {
         program: "rehash_ca_certificates.sh",
         arguments: &[],
         fresh_arguments: &[],
-        // Without openssl or find it ends half-way, with the bundle as it was.
+        // Without openssl or find it ends midway, with the bundle unchanged.
         needs: &["bash", "openssl", "find"],
         leftovers: &[],
         links: &[],
     },
 };
 
-/// NixOS, and images that say they are: nothing but links to the bundle in the store.
+/// NixOS, and images that identify as NixOS: nothing but links to the bundle in the store.
 pub(super) static NIX: Bundles = Bundles {
     primary: "/etc/ssl/certs/ca-certificates.crt",
     links: &["/etc/ssl/certs/ca-bundle.crt", "/etc/pki/tls/certs/ca-bundle.crt"],
 };
 
-/// Images with no tool and no place for anchors: the bundles that programs read, and nothing else.
+/// Images with no tool and no anchor directory: only the bundles that programs read.
 pub(super) static BUNDLES: Bundles = Bundles {
     primary: "/etc/ssl/certs/ca-certificates.crt",
-    // What others look for: OpenSSL's own default on many builds, and Red Hat's and SUSE's names of the bundle.
+    // What other programs read: OpenSSL's own default on many builds, and Red Hat's and SUSE's names of the bundle.
     links: &["/etc/ssl/cert.pem", "/etc/ssl/certs/ca-bundle.crt", "/etc/pki/tls/certs/ca-bundle.crt"],
 };

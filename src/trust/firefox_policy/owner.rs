@@ -1,5 +1,5 @@
 //! The policy file and the certificates beside it as paths of a root file system: what state and journal may record of
-//! them, and what the file is without us.
+//! them, and the file's content without us.
 
 use super::{CERTIFICATES, PATH, certificate_file, merged};
 use crate::cert::is_anchor_name;
@@ -21,7 +21,7 @@ impl Owner for Policy {
                 && matches!(record.after, Mark::Absent | Mark::File(_));
         }
         if let Some(name) = name.and_then(|name| name.strip_suffix(".pem")) {
-            // We replace nobody's file; what was there can only be an older one of ours, whatever mode others gave it.
+            // We replace no other file; an earlier one can only be an older one of ours, whatever mode others gave it.
             return is_anchor_name(name)
                 && matches!(record.before, Saved::Absent | Saved::File { .. })
                 && matches!(record.after, Mark::Absent | Mark::File(_));
@@ -32,8 +32,8 @@ impl Owner for Policy {
         on_the_way && !path.is_empty() && record.is_of_directory()
     }
 
-    /// What we did to somebody's policy file was to insert, so that turning it back only takes out; and of our own
-    /// certificates none was there before.
+    /// We only insert into an existing policy file, so undoing only removes; and none of our own certificates existed
+    /// before.
     fn objection(&self, path: &str, record: &PathRecord) -> Option<&'static str> {
         let may_keep = match &record.before {
             Saved::File { middle, places, .. } if path == PATH => middle.is_empty() && places.is_none(),
@@ -51,7 +51,7 @@ impl Owner for Policy {
         Some(certificate_file(anchor))
     }
 
-    /// Only of the file in which we wrote. Damaged, it names nothing, and stays.
+    /// Only the file that we wrote to. Damaged, it names nothing, and stays.
     fn without_ours(&self, file: &Existing, ours: &Ours) -> Option<Rest> {
         if file.recorded != Some(PATH) {
             return None;

@@ -1,12 +1,12 @@
-//! Hashed directories: the names that p11-kit gives to files and links, and the order of the roots that they tell.
+//! Hashed directories: the names that p11-kit gives to files and links, and the order of roots that they show.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cert::Certificate;
 use crate::trust::updater::rehash;
 
-/// Names that are numbered, each series by what its names have in common. No number is free again once it is taken, so each
-/// series goes on where it was: an image can have thousands of roots with one subject (threat T36).
+/// Numbered names, each series keyed by their common part. A number, once taken, is never free again, so each series
+/// continues where it was: an image can have thousands of roots with one subject (threat T36).
 #[derive(Debug)]
 pub(crate) struct Series<K>(BTreeMap<K, usize>);
 
@@ -17,7 +17,7 @@ impl<K> Default for Series<K> {
 }
 
 impl<K: Ord + Clone> Series<K> {
-    /// The first name of the series that is not taken; it has to be taken then.
+    /// The first name of the series that is not taken; the caller must then take it.
     pub(crate) fn free(
         &mut self,
         series: &K,
@@ -61,8 +61,8 @@ pub(crate) fn directory(
     (files, links)
 }
 
-/// The roots of a hashed directory in an order from which [`directory`] makes these very names and links; `None` if
-/// p11-kit would write no such directory. Which of two roots came first shows only where they share a stem or a hash.
+/// The roots of a hashed directory in an order from which [`directory`] makes exactly these names and links; `None` if
+/// p11-kit would not write such a directory. Which of two roots came first shows only if they share a stem or a hash.
 pub(crate) fn list_of_directory(
     files: &BTreeMap<String, (String, Certificate)>,
     links: &BTreeMap<String, String>,
@@ -110,7 +110,7 @@ pub(crate) fn list_of_directory(
 }
 
 /// The label of the file `name` and its number among files of the same stem. If `label`, the best guess, gives another
-/// name, the name itself tells.
+/// name, the name itself decides.
 fn numbered(name: &str, label: &str, files: &BTreeMap<String, (String, Certificate)>) -> (String, usize) {
     let whole = name.strip_suffix(".pem").unwrap_or(name);
     if whole == file_stem(label) {
@@ -164,14 +164,14 @@ mod tests {
         let (files, links) = standing(&list, |root| known[&root.fingerprint()].clone());
         let read = list_of_directory(&files, &links).unwrap();
         assert_eq!(directory(&read), directory(&list));
-        // What a root at the front moves is the same.
+        // Moving a root at the front changes nothing.
         for label in ["A", "Same", "Vendor's", "Vendor's.1", "Z", "New"] {
             let first = (label.to_owned(), root("Same"));
             let with =
                 |list: &[(String, Certificate)]| directory(&[std::slice::from_ref(&first), list].concat());
             assert_eq!(with(&read), with(&list), "{label}");
         }
-        // Labels that nothing tells are read off the names.
+        // Labels that no other source gives are derived from the names.
         let (files, links) = standing(&list[..5], Certificate::label);
         let read = list_of_directory(&files, &links).unwrap();
         let first = ("Vendor's".to_owned(), root("x"));

@@ -1,8 +1,8 @@
-//! What a source file of p11-kit's distrusts: blocked by hand, or by the vendor. The rules were seen on p11-kit 0.24.1.
+//! What a p11-kit source file distrusts: blocked by hand, or by the vendor. The rules were seen on p11-kit 0.24.1.
 
 use crate::cert::{Certificate, pem};
 
-/// What a source file of p11-kit's distrusts.
+/// What a p11-kit source file distrusts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Distrusted {
     /// This certificate, and every other with its key.
@@ -12,7 +12,7 @@ pub(crate) enum Distrusted {
 }
 
 impl Distrusted {
-    /// Whether it is about this certificate: p11-kit blocks by public key, and by issuer and serial number.
+    /// Whether it applies to this certificate: p11-kit blocks by public key, and by issuer and serial number.
     pub(crate) fn is(&self, certificate: &Certificate) -> bool {
         match self {
             Distrusted::Certificate(blocked) => {
@@ -29,7 +29,7 @@ impl Distrusted {
 /// blocks whose settings name no trusted purpose.
 pub(crate) fn distrusted(content: &[u8]) -> Vec<Distrusted> {
     const HEAD: &str = "[p11-kit-object-v1]";
-    // A vendor's file is large, and most have none.
+    // A vendor's file is large, and most contain none.
     let Ok(text) = std::str::from_utf8(content) else { return Vec::new() };
     if text.contains(HEAD) && text.contains("x-distrusted:") {
         let objects = text.split(HEAD).filter(|object| attribute(object, "x-distrusted") == Some("true"));
@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert!(found[0].is(&root) && !found[0].is(&other));
         assert_eq!(distrusted(object("x-distrusted: false").as_bytes()), []);
-        // Bytes that need no escape may stand as they are.
+        // Bytes that need no escape may be unescaped.
         assert_eq!(unquoted("\"0%22a%00\"").as_deref(), Some(&b"0\x22a\0"[..]));
         for broken in ["", "\"", "x", "\"%\"", "\"%2\"", "\"%zz\""] {
             assert_eq!(unquoted(broken), None, "{broken}");

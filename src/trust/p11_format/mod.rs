@@ -15,7 +15,7 @@ use crate::fingerprint::Fingerprint;
 use crate::trust::ours::Ours;
 use crate::trust::owners::{Existing, Owner, Rest};
 
-/// The formats, as an owner: wherever one of their files stands, our roots go out as the tool would leave them out.
+/// The formats, as an owner: in each of their files, our roots are removed as the tool would omit them.
 #[derive(Debug)]
 pub(crate) struct Extracted;
 
@@ -35,11 +35,11 @@ pub(crate) struct P11Entry {
     pub(crate) fingerprint: Fingerprint,
     /// The comment's text in a PEM bundle.
     pub(crate) label: Option<String>,
-    /// The bytes of the block or list, as they stand in the output.
+    /// The bytes of the block or list, as in the output.
     pub(crate) body: Vec<u8>,
 }
 
-/// An output as a list, with what stands before the first root (SUSE's header).
+/// An output as a list, with the text before the first root (SUSE's header).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct List {
     pub(crate) header: Vec<u8>,
@@ -49,11 +49,11 @@ pub(crate) struct List {
 /// How a list is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum P11Format {
-    /// PEM blocks, each behind a comment with its label and, from the second on, an empty line.
+    /// PEM blocks, each after a comment with its label and, from the second on, an empty line.
     CommentedPem,
     /// The same with OpenSSL's TRUSTED CERTIFICATE blocks, which carry trust settings (x509(1)).
     CommentedTrustedPem,
-    /// PEM blocks one behind the other.
+    /// PEM blocks one after the other.
     PlainPem,
     /// The same with TRUSTED CERTIFICATE blocks.
     TrustedPem,
@@ -75,8 +75,8 @@ impl P11Format {
         matches!(self, P11Format::CommentedPem | P11Format::CommentedTrustedPem)
     }
 
-    /// The list that `content` holds; `None` if writing it again would not give these very bytes, or if something in
-    /// it is no root.
+    /// The list that `content` holds; `None` if writing it again would not give exactly these bytes, or if an item in
+    /// it is not a root.
     pub(crate) fn read(self, content: &[u8]) -> Option<List> {
         let list = if self == P11Format::Edk2 { read_edk2(content)? } else { self.read_pem(content)? };
         (self.write(&list) == content).then_some(list)
@@ -128,7 +128,7 @@ impl P11Format {
         let body = match self {
             P11Format::CommentedPem | P11Format::PlainPem => certificate.to_pem().into_bytes(),
             P11Format::CommentedTrustedPem | P11Format::TrustedPem => {
-                // The comment of a root whose subject has no name to show is `certificate`, its alias is left out.
+                // The comment of a root whose subject has no name to show is `certificate`; its alias is omitted.
                 trusted_pem(certificate, certificate.has_label().then_some(label.as_str()))
             }
             P11Format::Edk2 => signature_list(certificate.der()),
@@ -196,10 +196,10 @@ pub(crate) fn certificates_in_edk2(content: &[u8]) -> Option<Vec<Certificate>> {
         .collect()
 }
 
-/// An output as p11-kit would write it without these roots; `None` if it is none of its outputs with comments and no
+/// An output as p11-kit would write it without these roots; `None` if it is not one of its outputs with comments or an
 /// EDK2 list, or holds none of them.
 pub(crate) fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<Vec<u8>> {
-    // Trust settings stand in the blocks, which are kept as they are: one format reads both kinds of bundle.
+    // Trust settings are in the blocks, which are kept as they are: one format reads both kinds of bundle.
     let edk2 = content.starts_with(&X509_GUID);
     let format = if edk2 { P11Format::Edk2 } else { P11Format::CommentedPem };
     let mut list = format.read(content)?;
@@ -208,7 +208,7 @@ pub(crate) fn without(content: &[u8], roots: &BTreeSet<Fingerprint>) -> Option<V
     (list.entries.len() < count).then(|| format.write(&list))
 }
 
-/// Puts `first` in front, in this order; entries of the same certificates further behind go (an administrator's copy
+/// Puts `first` in front, in this order; later entries of the same certificates are removed (an administrator's copy
 /// replaces the vendor's entry).
 pub(crate) fn with_first(list: &List, first: Vec<P11Entry>) -> List {
     let brought: BTreeSet<Fingerprint> = first.iter().map(|entry| entry.fingerprint).collect();

@@ -1,14 +1,14 @@
-//! The variables that tell programs where the roots are, for those that do not read the system store: the one table of
-//! them, and what each has to be. Pure: it reads neither variables nor files.
+//! The variables that tell programs where the roots are, for programs that do not read the system store: the one table
+//! of them, and the value of each. Pure: it reads neither variables nor files.
 //!
-//! Variables that are not here on purpose:
-//! - `NPM_CONFIG_CAFILE`: npm takes Node's extra roots, and the variable would go before the `cafile` of the user's own
+//! Variables that are omitted on purpose:
+//! - `NPM_CONFIG_CAFILE`: npm uses Node's extra roots, and the variable would override the `cafile` of the user's own
 //!   `.npmrc` (seen with npm 11).
-//! - `YARN_HTTPS_CA_FILE_PATH`: Yarn takes Node's extra roots, and Yarn 3 refuses to do anything at all where it finds
-//!   this variable, a setting of Yarn 4 (seen with 3.8.7 and 4.9.1).
-//! - `GIT_SSL_CAPATH`, `HTTPS_CA_FILE`, `CONDA_SSL_VERIFY`: their programs read one that is here.
-//! - `DENO_TLS_CA_STORE`, `NODE_OPTIONS=--use-openssl-ca`: they exchange the whole store where roots can be added.
-//! - `PGSSLROOTCERT` and its like: they change what is verified, not only against what.
+//! - `YARN_HTTPS_CA_FILE_PATH`: Yarn uses Node's extra roots, and Yarn 3 refuses to run at all if it finds this
+//!   variable, a setting of Yarn 4 (seen with 3.8.7 and 4.9.1).
+//! - `GIT_SSL_CAPATH`, `HTTPS_CA_FILE`, `CONDA_SSL_VERIFY`: their programs also read a variable of this table.
+//! - `DENO_TLS_CA_STORE`, `NODE_OPTIONS=--use-openssl-ca`: they replace the whole store where roots can be added.
+//! - `PGSSLROOTCERT` and similar ones: they change what is verified, not only against which roots.
 //! - `VAULT_CACERT` and others of one service: its Go programs read `SSL_CERT_FILE`.
 
 pub mod profile;
@@ -23,20 +23,20 @@ pub struct RootLocations {
     pub directory: Option<String>,
     /// The PEM file of our only anchor; `None` if there are several, or if it has none.
     pub anchor: Option<String>,
-    /// A keystore of all roots with the password `changeit`, where Java does not read one by itself.
+    /// A keystore of all roots with the password `changeit`, where Java does not read one by default.
     pub keystore: Option<String>,
 }
 
 /// What a program does with the roots that a variable names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
-    /// It trusts these and no others, so that they have to be all: a file.
+    /// It trusts these and no others, so the file must hold all roots.
     Replaces,
     /// The same, and it names a hashed directory.
     ReplacesDirectory,
     /// It trusts them as well as its own: a file.
     Adds,
-    /// Options of the Java virtual machine, put behind those that are set; they name the keystore.
+    /// Options of the Java virtual machine, appended to those that are set; they name the keystore.
     JavaOptions,
 }
 
@@ -47,10 +47,10 @@ pub(crate) struct RuntimeVariable {
     pub(crate) name: &'static str,
     /// What it does.
     pub(crate) effect: Effect,
-    /// Who reads it.
+    /// The programs that read it.
     pub(crate) readers: &'static str,
-    /// Variables that its readers fall back on. Where the user set one of them, this one would go before it, and stays
-    /// unset.
+    /// Variables that its readers fall back on. If the user set one of them, this variable would override it, and is
+    /// left unset.
     pub(crate) falls_back_on: &'static [&'static str],
 }
 
@@ -66,7 +66,7 @@ impl RuntimeVariable {
     }
 }
 
-/// Every variable that we set; one that goes before another stands above it.
+/// Every variable that we set; one that overrides another comes before it.
 pub(crate) const TABLE: &[RuntimeVariable] = &[
     row("PIP_CERT", Effect::Replaces, "pip").before(&["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"]),
     row("AWS_CA_BUNDLE", Effect::Replaces, "AWS CLI and SDKs").before(&["REQUESTS_CA_BUNDLE"]),
@@ -101,16 +101,16 @@ const TRUST_STORE: [&str; 3] =
 pub struct ProgramVariable {
     /// Its name.
     pub name: &'static str,
-    /// What it is, or is to be. Of one that is kept through another: the other's value.
+    /// Its current or intended value. If it is kept because of another variable: that variable's value.
     pub value: String,
-    /// Who reads it.
+    /// The programs that read it.
     pub(crate) readers: &'static str,
-    /// What the user set before: this variable, or one that its readers fall back on. Then it is left alone.
+    /// What the user set before: this variable, or one that its readers fall back on. Then it is left unchanged.
     pub kept: Option<&'static str>,
 }
 
-/// The variables for `roots`, in the order of the table. `current` says what a variable is set to now; who has it set
-/// to something else keeps it.
+/// The variables for `roots`, in the order of the table. `current` gives a variable's current value; a different value
+/// is kept.
 pub fn variables(roots: &RootLocations, current: impl Fn(&str) -> Option<String>) -> Vec<ProgramVariable> {
     let mut variables = Vec::new();
     for row in TABLE {
@@ -136,7 +136,7 @@ pub fn variables(roots: &RootLocations, current: impl Fn(&str) -> Option<String>
     variables
 }
 
-/// What a program that we start gets beside its environment: names and values.
+/// What a program that we start gets in addition to its environment: names and values.
 pub(crate) fn for_command(
     roots: &RootLocations,
     current: impl Fn(&str) -> Option<String>,
@@ -148,7 +148,7 @@ pub(crate) fn for_command(
         .collect()
 }
 
-/// What a variable is to be; `None` where there is nothing that it could name.
+/// The value of a variable; `None` if there is nothing that it could name.
 fn value<'a>(roots: &'a RootLocations, row: &RuntimeVariable) -> Option<&'a str> {
     match row.effect {
         Effect::Replaces => Some(&roots.bundle),
@@ -158,7 +158,7 @@ fn value<'a>(roots: &'a RootLocations, row: &RuntimeVariable) -> Option<&'a str>
     }
 }
 
-/// The options of the Java virtual machine: what is set, and the keystore behind it. Who names a trust store keeps it.
+/// The options of the Java virtual machine: what is set, then the keystore. A trust store already named is kept.
 fn java_options(
     roots: &RootLocations,
     row: &RuntimeVariable,
@@ -175,7 +175,7 @@ fn java_options(
     }
 }
 
-/// Why JAVA_TOOL_OPTIONS is not among the variables though there is a keystore: Java takes quotes for its own, while
+/// Why JAVA_TOOL_OPTIONS is not among the variables though there is a keystore: Java interprets quotes itself, while
 /// scripts that pass the value on split it at white space (threat T15); and what the user set must stay as it is.
 pub(crate) fn left_out(roots: &RootLocations, java_options: Option<&str>) -> Option<String> {
     let keystore = roots.keystore.as_deref()?;
@@ -257,7 +257,7 @@ mod tests {
         let ours = |before: &str| Some((format!("{before}{OURS}"), None));
         assert_eq!(java("/k", None), ours(""));
         assert_eq!(java("/k", Some("-Xmx1g -Da='b c'")), ours("-Xmx1g -Da='b c' "));
-        // A second time adds nothing.
+        // A second run adds nothing.
         assert_eq!(java("/k", Some(OURS)), ours(""));
         let password = "-Djavax.net.ssl.trustStorePassword=x";
         assert_eq!(java("/k", Some(password)), ours(&format!("{password} ")), "the last one counts");
@@ -300,7 +300,7 @@ mod tests {
             "{given:?}"
         );
         assert!(given.contains(&("GIT_SSL_CAINFO".to_owned(), "/b.pem".to_owned())));
-        // Set to what we would give: nothing is gone before.
+        // Set to our own value: nothing is overridden.
         let all = variables(&roots(), set(&[("SSL_CERT_FILE", "/b.pem"), ("CURL_CA_BUNDLE", "/user.pem")]));
         assert_eq!(find(&all, "SSL_CERT_FILE").kept, None);
         assert_eq!(find(&all, "CURL_CA_BUNDLE").kept, Some("CURL_CA_BUNDLE"));

@@ -1,12 +1,12 @@
-//! The file that sets the variables in every login shell (`env --install`): what it says, and what state and journal
-//! may record of it (threat T11). Pure.
+//! The file that sets the variables in every login shell (`env --install`): its content, and what state and journal may
+//! record of it (threat T11). Pure.
 
 use super::{RootLocations, TABLE, render, variables};
 use crate::error::Result;
 use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::trust::owners::Owner;
 
-/// Where it stands.
+/// The file's path.
 pub(crate) const PATH: &str = "/etc/profile.d/trustup.sh";
 /// Shells of every user read it.
 pub(crate) const MODE: u32 = 0o644;
@@ -16,8 +16,8 @@ const HEAD: &str = "\
 # not there is not named.
 ";
 
-/// The file for `roots`: POSIX shell that never fails, under `set -eu` too. What the user set when the shell starts
-/// stays, and a variable whose file is missing stays unset.
+/// The file for `roots`: POSIX shell that never fails, under `set -eu` too. What the user set before the shell starts
+/// is kept, and a variable whose file is missing stays unset.
 ///
 /// # Errors
 /// A path with a line end or NUL.
@@ -42,7 +42,7 @@ impl Owner for Profile {
     /// A record that we make of this file or of the directories on the way to it.
     fn may_record(&self, path: &str, record: &PathRecord) -> bool {
         if path == PATH {
-            // We replace nobody's file; what was there can only be an older one of ours, whatever mode others gave it.
+            // We replace no other file; an earlier one can only be an older one of ours, whatever mode others gave it.
             let before = matches!(record.before, Saved::Absent | Saved::File { .. });
             return before && matches!(record.after, Mark::Absent | Mark::File(_));
         }

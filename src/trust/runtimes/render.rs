@@ -1,5 +1,5 @@
-//! Variables as text that somebody else reads: a shell, a Dockerfile, `docker run --env-file` (threat T15). What a
-//! format cannot say is an error. Pure; nothing here prints.
+//! Variables as text for other programs: a shell, a Dockerfile, `docker run --env-file` (threat T15). What a format
+//! cannot express is an error. Pure; nothing here prints.
 
 use super::ProgramVariable;
 use crate::error::{Error, Result};
@@ -33,10 +33,10 @@ pub fn dockerfile(variables: &[ProgramVariable]) -> Result<Vec<String>> {
     })
 }
 
-/// Lines for `docker run --env-file`: everything behind the first `=`, as it is.
+/// Lines for `docker run --env-file`: everything after the first `=`, as it is.
 ///
 /// # Errors
-/// As [`sh`]; and a carriage return, which its reader takes for a part of the line's end.
+/// As [`sh`]; and a carriage return, which its reader treats as part of the line end.
 pub fn docker(variables: &[ProgramVariable]) -> Result<Vec<String>> {
     ours(variables, |name, value| {
         if value.contains('\r') {
@@ -46,7 +46,7 @@ pub fn docker(variables: &[ProgramVariable]) -> Result<Vec<String>> {
     })
 }
 
-/// What is said about the variables that are left alone, a line each.
+/// One line for each variable that is left unchanged.
 pub(crate) fn kept(variables: &[ProgramVariable]) -> Vec<String> {
     let said = |variable: &ProgramVariable| {
         let (name, value) = (variable.name, text::escape(&variable.value));

@@ -9,7 +9,7 @@ use crate::text;
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 
-/// Sets aside the iterations of key derivation that a store takes which nobody named (threat T36).
+/// Reserves the iterations of key derivation for a store that was not named (threat T36).
 ///
 /// # Errors
 /// Too few are left in this run.
@@ -30,7 +30,7 @@ pub(super) fn set_aside(
 }
 
 impl Stores {
-    /// The indices of the stores: first those whose way is root's or the caller's, so that another user cannot use up
+    /// The indices of the stores: first those on a path of root's or the caller's, so that another user cannot use up
     /// what is left for them.
     pub(super) fn in_turn(&self, view: &View) -> Result<Vec<usize>> {
         let mut others = Vec::new();
@@ -41,12 +41,12 @@ impl Stores {
         Ok(others.into_iter().map(|(_, index)| index).collect())
     }
 
-    /// Pays for reading a store before anything of it is read (threat T36). One that a search found and that is too large,
-    /// alone or with the others, is left alone, with a warning; `false` then. What an earlier run changed has to be read: it
-    /// is paid for with the system's own.
+    /// Accounts for reading a store before anything of it is read (threat T36). A store that a search found and that is
+    /// too large, alone or with the others, is skipped with a warning; then the result is `false`. A store that an
+    /// earlier run changed has to be read: it is charged to the system's own budget.
     ///
     /// # Errors
-    /// A file cannot be looked at.
+    /// A file cannot be inspected.
     pub(super) fn admit(
         &mut self,
         view: &View,
@@ -88,7 +88,7 @@ impl Stores {
     }
 }
 
-/// What is said where a store is left alone.
+/// The message for a store that is skipped.
 pub(super) fn left_alone(found: &FoundStore, why: &str) -> String {
     format!("the {} `{}` is left alone: {why}", found.kind.words(), text::escape(&found.path))
 }

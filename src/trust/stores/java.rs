@@ -20,17 +20,17 @@ use crate::trust::updater::{Desired, OutputKind, Updater};
 use crate::trust::verify::Offer;
 use crate::trust::view::View;
 
-/// What keystores are called that Java opens by default.
+/// The names of keystores that Java opens by default.
 pub(super) const NAMES: [&str; 4] = ["cacerts", "jssecacerts", "java-cacerts", "java-cacerts.jks"];
 
-/// Of a keystore that we make: roots are public.
+/// Mode of a keystore that we make: roots are public.
 const MODE: u32 = 0o644;
 
-/// How often a run at most derives the keys of one keystore: it is opened three times and written twice for a plan, and
-/// opened when it is read back.
+/// How often a run derives the keys of one keystore at most: it is opened three times and written twice for a plan, and
+/// opened again to read it back.
 const OPENINGS: u64 = 6;
 
-/// Debian's package begins its aliases so; they end with the name of the certificate's link.
+/// The prefix of aliases in Debian's package; they end with the name of the certificate's link.
 const DEBIAN: &str = "debian:";
 
 /// Keystores, as an owner.
@@ -46,7 +46,7 @@ impl Owner for Keystores {
         &find::SHARED
     }
 
-    /// Only of keystores that open without a password.
+    /// Only for keystores that open without a password.
     fn without_ours(&self, file: &Existing, ours: &Ours) -> Option<Rest> {
         if ours.installed.is_empty() {
             return None;
@@ -70,7 +70,7 @@ pub(super) fn find(
     let sysroot = view.sysroot();
     let mut paths: Vec<String> = Vec::new();
     let mut made: Vec<String> = Vec::new();
-    // What the family's own update writes is an output of its own, also where a link there leads elsewhere.
+    // What the family's own update writes is an output of its own, even where a link there leads elsewhere.
     let outputs = updater.outputs(view)?;
     let is_output = |path: &str| outputs.iter().any(|output| output.path == path);
     if selection.java != StorePolicy::No {
@@ -81,7 +81,7 @@ pub(super) fn find(
         for found in &search.found {
             in_turn.push((sysroot.others_way(&found.path)?.is_some(), found));
         }
-        // What is root's or the caller's goes first, so that another user cannot use up what is left for it.
+        // Stores of root's or the caller's come first, so that another user cannot use up what is left for them.
         in_turn.sort_by_key(|(is_anothers, _)| *is_anothers);
         for (_, found) in in_turn {
             let mut store = store_at(found.path.clone(), true);
@@ -90,7 +90,7 @@ pub(super) fn find(
                 continue;
             }
             match held_by(view, found)? {
-                // The family's own update is to write it, and cannot.
+                // The family's own update has to write it, and cannot.
                 Held::Keystore if updater.native_writes(&found.path) && !is_output(&found.path) => {
                     let error = Error::unsupported("the update of the distribution cannot change this keystore")
                         .at(sysroot.display(&found.path))
@@ -160,16 +160,16 @@ fn store_at(path: String, exists: bool) -> FoundStore {
     FoundStore { kind: OutputKind::Keystore, path, skipped: None, exists, owner: None }
 }
 
-/// What is at the end of the names of a keystore.
+/// What the names of a keystore lead to.
 enum Held {
     /// A keystore, or something that is damaged.
     Keystore,
-    /// No keystore: these names of a Java lead to something else, such as the bundle.
+    /// No keystore: these names in a Java lead to something else, such as the bundle.
     Nothing(Vec<String>),
 }
 
 fn held_by(view: &View, found: &find::FoundKeystore) -> Result<Held> {
-    // A keystore for all Javas is nobody's as long as no Java has a link to it.
+    // A keystore for all Javas belongs to none as long as no Java has a link to it.
     let of_homes = || found.names.iter().filter(|name| name.contains("/lib/security/")).cloned().collect();
     let node = view.actual(&found.path)?;
     let Node::File(file) = node.as_ref() else { return Ok(Held::Keystore) };
@@ -188,8 +188,8 @@ fn is_keystore(node: &Node) -> bool {
     matches!(node, Node::File(file) if KeystoreFormat::of(&file.content) != Err(KeystoreProblem::NotAKeystore))
 }
 
-/// The keystore that we make for a Java without one, in the place of `base` (nothing, a link, a file that is none): the
-/// roots of the system for TLS servers, then ours. It follows the system at every run.
+/// The keystore that we make for a Java without one, in place of `base` (nothing, a link, a file that is not a
+/// keystore): the system's roots for TLS servers, then ours. It follows the system at every run.
 fn make(
     view: &View,
     updater: &dyn Updater,
@@ -222,7 +222,7 @@ fn make(
         Some(bundle) => view.certificates(&bundle.path)?,
         None => Vec::new(),
     };
-    // Also where the distribution is careless: one certificate that Java cannot load closes the whole keystore.
+    // Even if the distribution is careless: one certificate that Java cannot load makes the whole keystore unreadable.
     system.retain(|root| root.allows(Purpose::ServerAuth) && OutputKind::Keystore.refusal(root).is_none());
     if system.is_empty() {
         stores.warnings.push(format!(
@@ -232,7 +232,7 @@ fn make(
     }
     let mut seen = BTreeSet::new();
     let mut roots = Vec::new();
-    // Ours are ones that Java can load: the others were left out before.
+    // Java can load all of ours: the others were omitted before.
     for certificate in system.iter().chain(wanted.iter().map(|(root, _)| root)) {
         if seen.insert(certificate.fingerprint()) {
             roots.push(p11_kit::ListedRoot {
@@ -252,7 +252,7 @@ fn make(
     Ok(wanted.iter().map(|(root, _)| (root.fingerprint(), Addition::default())).collect())
 }
 
-/// The keystore with the wanted roots; answers with what of them we will have added.
+/// The keystore with the wanted roots; returns which of them we will have added.
 pub(super) fn plan(
     view: &View,
     updater: &dyn Updater,
@@ -305,7 +305,7 @@ pub(super) fn plan(
     for (certificate, name) in wanted {
         let alias =
             if is_debian { format!("{DEBIAN}{}.pem", name.to_lowercase()) } else { alias_for(certificate) };
-        // What is there already keeps the date that it has.
+        // Existing entries keep their date.
         let entry =
             keystore.entries().iter().find(|entry| entry.fingerprint() == Some(certificate.fingerprint()));
         let date = entry.and_then(|entry| entry.date()).unwrap_or(selection.date);
@@ -316,7 +316,7 @@ pub(super) fn plan(
     let all_there = wanted.iter().all(|(certificate, _)| there.contains(&certificate.fingerprint()));
     let stale = before.keys().any(|one| !added.contains_key(one) && there.contains(one));
     let node = if all_there && !stale && (!added.is_empty() || before.is_empty()) {
-        // As it should be: written again it would have other salts, or another date.
+        // Already correct: written again it would have other salts, or another date.
         actual.as_ref().clone()
     } else if added.is_empty() {
         base.as_ref().clone()
@@ -329,11 +329,11 @@ pub(super) fn plan(
     Ok(added)
 }
 
-/// What others put into a keystore and Java cannot load: with such an entry it may load none of the others (threat T39).
+/// What others put into a keystore and Java cannot load: because of it, Java may load no other entry (threat T39).
 fn unloadable(path: &str, keystore: &Keystore) -> Option<String> {
     keystore.entries().iter().find_map(|entry| {
         let EntryContent::Trusted { der, .. } = entry.content() else { return None };
-        // What is no certificate here has been read as one by Java, or by nobody.
+        // What is not a certificate here has been read as one by Java, or by no program.
         let why = Certificate::from_der(der).ok()?.refused_by_java()?;
         Some(format!(
             "Java may load no root of `{}`: {why} (the entry `{}`, which trustup did not add)",

@@ -1,7 +1,7 @@
 //! Trust stores beside the family's own outputs: Java's keystores and NSS databases, wherever they are. Found, planned
 //! and read back here; written by the same executor and recorded in the same state as everything else.
 //!
-//! A store that nobody named and that cannot be changed (unknown password, old format, in use) is left alone, with a
+//! A store that was not named and that cannot be changed (unknown password, old format, in use) is skipped with a
 //! warning; one that was named is an error before anything is written. Nothing here changes a file.
 
 mod cost;
@@ -32,13 +32,13 @@ pub(crate) enum StorePolicy {
     /// No.
     #[default]
     No,
-    /// Those that are there; what cannot be changed is left alone.
+    /// Those that exist; what cannot be changed is skipped.
     IfThere,
-    /// Those that are there; what cannot be changed is an error.
+    /// Those that exist; what cannot be changed is an error.
     Named,
 }
 
-/// Which stores, and what it takes to open them.
+/// Which stores, and the passwords that open them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Selection {
     /// Java's keystores.
@@ -47,7 +47,7 @@ pub(crate) struct Selection {
     pub(crate) nss: StorePolicy,
     /// Homes of Java that the caller's JAVA_HOME names.
     pub(crate) java_homes: Vec<String>,
-    /// The keystores' password, if it is not Java's own.
+    /// The keystores' password, if it is not Java's default.
     pub(crate) java_password: Option<keystore::StorePassword>,
     /// The NSS databases' password.
     pub(crate) nss_password: Option<database::NssPassword>,
@@ -55,28 +55,28 @@ pub(crate) struct Selection {
     pub(crate) homes: Vec<String>,
     /// `XDG_DATA_HOME` of the current user.
     pub(crate) xdg_data_home: Option<String>,
-    /// Directories of NSS databases that were named; made if they are not there.
+    /// Directories of NSS databases that were named; made if they do not exist.
     pub(crate) nss_directories: Vec<String>,
     /// Make the database that browsers share, where there is none.
     pub(crate) create_nss: bool,
     /// Make a keystore for each Java that has none.
     pub(crate) create_java: bool,
-    /// What new entries are dated, milliseconds since 1970.
+    /// The date of new entries, milliseconds since 1970.
     pub(crate) date: i64,
 }
 
-/// What we added to a store, by certificate: with it, `untrust` knows what to take out of a store that somebody else
-/// changed since.
+/// What we added to a store, by certificate: with it, `untrust` knows what to remove from a store that another program
+/// has changed since.
 pub(crate) type Additions = BTreeMap<String, BTreeMap<Fingerprint, Addition>>;
 
 /// One certificate that we added to a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Addition {
-    /// What stood in an NSS database before.
+    /// The earlier object in an NSS database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) former: Option<database::Former>,
-    /// The certificate (DER, base64) of a root that was taken out everywhere else, while this store could not be
-    /// changed: the run that can change it needs it.
+    /// The certificate (DER, base64) of a root that was removed everywhere else, while this store could not be changed:
+    /// the run that can change it needs it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) certificate: Option<String>,
     /// What only a newer trustup knows.
@@ -84,7 +84,7 @@ pub(crate) struct Addition {
     pub(crate) unknown: UnknownFields,
 }
 
-/// Which kinds of stores the last bootstrap was about.
+/// Which kinds of stores the last bootstrap covered.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Kinds {
     /// Java's keystores.
@@ -97,7 +97,7 @@ pub(crate) struct Kinds {
 }
 
 impl Kinds {
-    /// Whether it was about neither.
+    /// Whether it covered neither.
     pub(crate) fn is_none(&self) -> bool {
         !self.java && !self.nss
     }
@@ -107,7 +107,7 @@ impl Kinds {
         *self == Kinds::default()
     }
 
-    /// Whether it was about this kind.
+    /// Whether it covered this kind.
     pub(crate) fn has(&self, kind: OutputKind) -> bool {
         if kind == OutputKind::NssDatabase { self.nss } else { self.java }
     }
@@ -137,24 +137,24 @@ pub(crate) struct FoundStore {
     pub(crate) kind: OutputKind,
     /// The keystore, or the directory of the database; every link resolved.
     pub(crate) path: String,
-    /// Why it is left alone; `None` if it is not.
+    /// Why it is skipped; `None` if it is not.
     pub(crate) skipped: Option<String>,
-    /// Whether it is there; one that is not will be made.
+    /// Whether it exists; otherwise it will be made.
     pub(crate) exists: bool,
-    /// The user whose directory it is in, and the only one whose it may be when we write (threat T13).
+    /// The user whose directory it is in, and the only one who may own it when we write (threat T13).
     pub(crate) owner: Option<(u32, u32)>,
 }
 
-/// What is to be done with the stores.
+/// The plan for the stores.
 #[derive(Debug, Default)]
 pub(crate) struct Stores {
     /// The stores.
     pub(crate) found: Vec<FoundStore>,
-    /// Those among them that get their first bytes back without being opened: they are not in `found` any more.
+    /// Those among them whose original bytes are restored without opening them: they are no longer in `found`.
     pub(crate) restored: Vec<FoundStore>,
-    /// What should stand where.
+    /// The desired nodes.
     pub(crate) nodes: Vec<Desired>,
-    /// What stood there without us, where somebody else changed it since.
+    /// The nodes without us, where another program has changed them since.
     pub(crate) bases: BTreeMap<String, Node>,
     /// What we will have added.
     pub(crate) additions: Additions,
@@ -162,18 +162,18 @@ pub(crate) struct Stores {
     pub(crate) offers: Offers,
     /// The same without us.
     pub(crate) original: Offers,
-    /// What a person should know.
+    /// What to report to the user.
     pub(crate) warnings: Vec<String>,
 }
 
-/// A root that the stores are to hold: the certificate, and the name of its anchor.
+/// A root that the stores must hold: the certificate, and the name of its anchor.
 pub(crate) type NamedRoot = (Certificate, String);
 
-/// Finds the stores and plans them: the wanted roots in, those that we added and nobody wants any more out (`known` has
-/// their certificates).
+/// Finds the stores and plans them: the wanted roots are added, and those that we added and that are no longer wanted
+/// are removed (`known` has their certificates).
 ///
 /// # Errors
-/// A store that was named cannot be changed; one that is found by itself is left alone.
+/// A store that was named cannot be changed; one that a search found is skipped.
 pub(crate) fn plan(
     view: &View,
     updater: &dyn Updater,
@@ -219,7 +219,7 @@ pub(crate) fn plan(
                     return Err(error);
                 }
                 stores.skip(view, index, &error)?;
-                // What we put in stays on record, for the run that can take it out.
+                // What we added stays on record, for the run that can remove it.
                 if !before.is_empty() {
                     stores.additions.insert(found.path.clone(), before);
                 }
@@ -260,7 +260,7 @@ pub(crate) fn discover_stores(
 }
 
 impl Stores {
-    /// Gives back what stood there before us, where nobody has changed it since: for that, no store has to be opened.
+    /// Restores what was there before us, if it has not been changed since: no store has to be opened for that.
     fn restore(&mut self, view: &View, added: &Additions) -> Result<()> {
         for found in std::mem::take(&mut self.found) {
             let mut as_left = added.contains_key(&found.path);
@@ -274,11 +274,11 @@ impl Stores {
                 self.found.push(found);
                 continue;
             }
-            // The trust setting goes before its signature.
+            // The trust setting comes before its signature.
             for path in found.files().into_iter().rev() {
                 let node = (*view.original(&path)?).clone();
                 self.bases.insert(path.clone(), node.clone());
-                // What is somebody else's file is not wanted: with it, our directories around it would be.
+                // Other programs' files are not desired nodes: otherwise our directories around them would be, too.
                 if view.is_unrecorded(&path)? {
                     continue;
                 }
@@ -289,10 +289,10 @@ impl Stores {
         Ok(())
     }
 
-    /// The roots with which the store's readers can still load it (threat T39); says what is left out.
+    /// The roots with which the store's readers can still load it (threat T39); reports what is omitted.
     ///
     /// # Errors
-    /// A root would have to be left out of a store that was named.
+    /// A root would have to be omitted from a store that was named.
     fn loadable(
         &mut self,
         view: &View,
@@ -314,7 +314,7 @@ impl Stores {
         Ok(loadable)
     }
 
-    /// Leaves a store as it is, and says why.
+    /// Leaves a store as it is, and reports why.
     fn skip(&mut self, view: &View, index: usize, error: &Error) -> Result<()> {
         let found = &mut self.found[index];
         let why =
@@ -349,7 +349,7 @@ impl Stores {
     }
 }
 
-/// The stores of earlier runs, for a run that looks after none: they are to be what they are.
+/// The stores of earlier runs, for a run that maintains none: they must stay as they are.
 ///
 /// # Errors
 /// A file of one cannot be read.
@@ -393,7 +393,7 @@ pub(crate) fn offers(after: &View, found: &[FoundStore], selection: &Selection) 
     offers
 }
 
-/// What is said where a root is left out of an output whose readers could load nothing of it with that root.
+/// The message for a root that is omitted from an output whose readers could load nothing of it with that root.
 pub(crate) fn left_out_words(kind: OutputKind, path: &str, root: &Certificate, why: &str) -> String {
     format!(
         "the {} `{}` does not get {} ({}): {why}; with it, Java could load no root of this keystore",
@@ -404,7 +404,7 @@ pub(crate) fn left_out_words(kind: OutputKind, path: &str, root: &Certificate, w
     )
 }
 
-/// The error where that store was named.
+/// The error if that store was named.
 pub(crate) fn left_out_error(root: &Certificate, why: &str) -> Error {
     Error::unsupported(format!(
         "Java cannot load {} ({}): {why}; with it, Java could load no root of this keystore",
@@ -436,7 +436,7 @@ pub(crate) fn homes(sysroot: &Sysroot) -> Result<BTreeMap<String, String>> {
         let fields: Vec<&str> = line.split(':').collect();
         let [name, _, uid, _, _, home, ..] = fields[..] else { continue };
         let Ok(uid) = uid.parse::<u32>() else { continue };
-        // 65534 is nobody, whose home is nobody's.
+        // 65534 is nobody, whose home belongs to no user.
         let is_person = uid == 0 || (1000..65534).contains(&uid) || uid > 65534;
         if is_person
             && home.starts_with('/')

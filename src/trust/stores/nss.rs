@@ -1,5 +1,5 @@
-//! NSS databases: the system's, those of users, and those that are named. Two files change together, in the order that
-//! leaves no unsigned trust setting behind a kill (see [`crate::nss`]).
+//! NSS databases: the system's, those of users, and those that are named. Two files change together, in an order that
+//! leaves no unsigned trust setting after a kill (see [`crate::nss`]).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::trust::updater::{Desired, OutputKind};
 use crate::trust::verify::Offer;
 use crate::trust::view::View;
 
-/// Of a database that we make: like certutil's, and for the system's one that everybody reads.
+/// Mode of a database that we make: like certutil's, and for the system's database one that every user can read.
 const MODE: u32 = 0o600;
 const MODE_OF_ALL: u32 = 0o644;
-/// Of directories that we make: a user's, and the system's.
+/// Mode of directories that we make: a user's, and the system's.
 const DIRECTORY_MODE: u32 = 0o700;
 const DIRECTORY_MODE_OF_ALL: u32 = 0o755;
 
@@ -67,7 +67,7 @@ pub(super) fn find(
                 owner_of(sysroot, home).and_then(|owner| Ok((owner, find::of_user(sysroot, home, data)?)));
             let (owner, locations) = match looked {
                 Ok(looked) => looked,
-                // A container's HOME may be another user's, whom the current user cannot look into.
+                // A container's HOME may be another user's, which the current user cannot read.
                 Err(error) if selection.nss != StorePolicy::Named => {
                     stores.warnings.push(format!(
                         "skipped the search for NSS databases in this home directory: {error}"
@@ -95,7 +95,7 @@ pub(super) fn find(
             push(directory.clone(), owner_of(sysroot, directory)?);
         }
     }
-    // What is root's or the caller's goes first, so that another user cannot use up what is left for it.
+    // Stores of root's or the caller's come first, so that another user cannot use up what is left for them.
     let mut all = Vec::new();
     for (path, owner) in directories {
         let exists = sysroot.stat(&child(&path, CERT_DB))?.is_some();
@@ -126,14 +126,14 @@ fn owner_of(sysroot: &Sysroot, directory: &str) -> Result<Option<(u32, u32)>> {
     }
 }
 
-/// How often a run at most opens one database and checks all its signatures: to list it, to add, to remove, for what stood
-/// there without us, and when it is read back.
+/// How often a run opens one database and checks all its signatures at most: to list it, to add, to remove, for its
+/// state without us, and when it is read back.
 const OPENINGS: u64 = 5;
-/// How long between two looks, while a program is writing.
+/// The pause between two reads, while a program is writing.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// What is in the directory, once nobody is writing there any more (threat T18); a run waits for all databases together
-/// as long as for one (threat T36).
+/// The content of the directory, once no program is writing there any more (threat T18); a run waits for all databases
+/// together as long as for one (threat T36).
 fn read_when_idle(sysroot: &Sysroot, directory: &str) -> Result<Read> {
     loop {
         let found = files::read(&sysroot.directory_without_links(directory)?)?;
@@ -145,9 +145,9 @@ fn read_when_idle(sysroot: &Sysroot, directory: &str) -> Result<Read> {
     }
 }
 
-/// The database in memory, with what is there; `None` where there is nothing.
+/// The database in memory, with its content; `None` if there is none.
 ///
-/// What all `openings` of this run and their signatures of `roots` take is set aside first where nobody named the database.
+/// If it was not named, the cost of all `openings` of this run and their signatures of `roots` is reserved first.
 fn open(
     sysroot: &Sysroot,
     directory: &str,
@@ -185,7 +185,7 @@ fn open(
     }
 }
 
-/// The database with the wanted roots; answers with what of them we will have added.
+/// The database with the wanted roots; returns which of them we will have added.
 pub(super) fn plan(
     view: &View,
     selection: &Selection,
@@ -211,7 +211,7 @@ pub(super) fn plan(
     let there = if is_new { BTreeMap::new() } else { names(&databases).map_err(refused)? };
     let mut added = before.clone();
     let mut changed = false;
-    // What nobody wants any more goes; what it stood in the place of comes back.
+    // What is no longer wanted is removed; what it replaced is restored.
     let stale: Vec<Fingerprint> = before
         .keys()
         .filter(|fingerprint| {
@@ -234,7 +234,7 @@ pub(super) fn plan(
         }
     }
     // Without us: the same database without what we added.
-    // Without a password there is nothing of ours in key4.db.
+    // Without a password, key4.db holds nothing of ours.
     let as_left =
         view.is_as_we_left_it(&cert9)? && (view.is_as_we_left_it(&key4)? || view.is_unrecorded(&key4)?);
     let base = if as_left || before.is_empty() || is_new {
@@ -285,7 +285,7 @@ pub(super) fn plan(
     Ok(added)
 }
 
-/// The file with new content: owner and mode as they are, or as those of a new database are.
+/// The file with new content: owner and mode as they are, or those of a new database.
 fn file(view: &View, found: &FoundStore, path: &str, content: Vec<u8>) -> Result<Node> {
     Ok(Node::File(match view.actual(path)?.as_ref() {
         Node::File(file) => File { content, modified: None, ..file.clone() },
@@ -296,7 +296,7 @@ fn file(view: &View, found: &FoundStore, path: &str, content: Vec<u8>) -> Result
     }))
 }
 
-/// The directories on the way that are not there, the outermost first, this one included.
+/// The missing directories on the way, the outermost first, this one included.
 fn missing(sysroot: &Sysroot, directory: &str) -> Result<Vec<String>> {
     let mut missing = Vec::new();
     let mut directory = directory;

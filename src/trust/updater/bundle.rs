@@ -1,9 +1,9 @@
-//! Bundles: PEM files with every root, at the paths where programs look for one. Shared by all families, and the
-//! whole story for images that have no update program.
+//! Bundles: PEM files with every root, at the paths where programs look for one. Shared by all families, and all there
+//! is for images that have no update program.
 //!
-//! Programs read the first file that they find. So every distinct bundle that is there gets the anchor appended, and
-//! a path that we add beside an existing bundle is a link to it, never a file with our root alone. A bundle in Nix's
-//! store stays as it is: the first link that leads to it becomes a file, the others lead to that file.
+//! Programs read the first file that they find. So the anchor is appended to every distinct existing bundle, and a path
+//! that we add beside an existing bundle is a link to it, never a file with our root alone. A bundle in Nix's store
+//! stays as it is: the first link that leads to it becomes a file, the others lead to that file.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ use crate::trust::owners::Owner;
 use crate::trust::view::View;
 use crate::well_known::BUNDLES;
 
-/// The known paths of bundles, as an owner: which file they lead to is the distribution's matter.
+/// The known paths of bundles, as an owner: the distribution decides which file they lead to.
 #[derive(Debug)]
 pub(crate) struct WellKnown;
 
@@ -36,20 +36,20 @@ impl Owner for WellKnown {
 pub(crate) struct Bundles {
     /// The path that must exist afterwards.
     pub(crate) primary: &'static str,
-    /// Paths that become links to it where the image has no bundle at all.
+    /// Paths that become links to it if the image has no bundle at all.
     pub(crate) links: &'static [&'static str],
 }
 
 /// A distinct bundle.
 struct DistinctBundle {
-    /// Where it really is, every link resolved.
+    /// Its real path, every link resolved.
     real: String,
-    /// The name that we use: the first known path that is this very file, or where it really is.
+    /// The name that we use: the first known path that is this file, or its real path.
     path: String,
     file: File,
     /// If it is in Nix's store: the links through which known paths lead there, `path` first.
     links: Vec<String>,
-    /// A known path leads into Nix's store through a directory: it cannot be served.
+    /// A known path leads into Nix's store through a directory: it cannot be updated.
     shut: Option<&'static str>,
 }
 
@@ -115,7 +115,7 @@ impl Bundles {
         Ok(outputs)
     }
 
-    /// Every known bundle path that is there now.
+    /// Every known bundle path that exists now.
     pub(crate) fn watched(&self, view: &View) -> Result<Vec<String>> {
         let mut locations = BTreeSet::new();
         let mut paths = Vec::new();
@@ -139,8 +139,8 @@ impl Bundles {
         }
     }
 
-    /// Appends what is `wanted` to every bundle that is there (except `done`, written already), makes the primary one
-    /// if it is missing, and the links if there is none at all.
+    /// Appends what is `wanted` to every existing bundle (except `done`, already written), makes the primary one if it
+    /// is missing, and the links if there is no bundle at all.
     pub(crate) fn append(
         &self,
         view: &View,
@@ -168,7 +168,7 @@ impl Bundles {
                 continue;
             }
             if let Some(path) = shut {
-                // Nobody can write there: who makes the plan says so, or leaves it out.
+                // No user can write there: the planner reports it, or omits the path.
                 let node = Node::File(File::new(content.clone(), 0o644));
                 desires.want(*path, node, "programs read this bundle");
                 if links.is_empty() {
@@ -224,7 +224,7 @@ impl Bundles {
     }
 }
 
-/// What a person should know of a bundle that programs could not read before.
+/// The warning for a bundle that programs could not read before.
 pub(super) fn was_damaged(path: &str, problem: &str, content: &[u8]) -> String {
     let left_out = inputs::undecodable(content);
     let mut text = format!(
@@ -238,7 +238,7 @@ pub(super) fn was_damaged(path: &str, problem: &str, content: &[u8]) -> String {
     text
 }
 
-/// `bundle` with the wanted roots that it lacks at its end.
+/// `bundle` with the wanted roots that it lacks appended.
 fn with_anchors(bundle: &[u8], wanted: &UpdaterInput) -> Vec<u8> {
     let present: BTreeSet<Fingerprint> =
         readers::read(bundle, &Reader::OF_BUNDLES).offered.into_iter().collect();
@@ -259,7 +259,7 @@ pub(crate) fn push_certificate(bundle: &mut Vec<u8>, certificate: &Certificate) 
     bundle.extend_from_slice(certificate.to_pem().as_bytes());
 }
 
-/// A file without any block is something else, to which a link leads.
+/// A file without any block is another kind of file, to which a link leads.
 fn refuse_other_files(view: &View, path: &str, content: &[u8]) -> Result<()> {
     if pem::blocks(content).is_empty() && !content.iter().all(u8::is_ascii_whitespace) {
         let place = view.sysroot().display(path);
@@ -272,7 +272,7 @@ fn refuse_other_files(view: &View, path: &str, content: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// What a person should know of a bundle that came out of Nix's store.
+/// The warning for a bundle that was copied from Nix's store.
 fn what_lasts(view: &View, path: &str) -> Result<String> {
     Ok(if view.sysroot().lstat(nix_store::NIXOS)?.is_some() {
         format!(

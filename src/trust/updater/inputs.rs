@@ -1,5 +1,5 @@
-//! Input files that a family's program copies into its bundle as they are. One odd file among them takes every root
-//! away from OpenSSL, so the built-in updater writes a normalized copy of it instead, and the program is not run.
+//! Input files that a family's program copies into its bundle as they are. One malformed file makes OpenSSL lose every
+//! root, so the built-in updater writes a normalized copy of it instead, and the program is not run.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -18,14 +18,14 @@ use crate::trust::view::View;
 pub(crate) struct BrokenInput {
     /// Its path.
     pub(crate) path: String,
-    /// The first thing that is wrong with it.
+    /// Its first fault.
     pub(crate) fault: ReaderFault,
-    /// The certificates of it that the built-in updater writes anew.
+    /// Its certificates that the built-in updater re-encodes.
     pub(crate) certificates: Vec<Certificate>,
 }
 
 impl BrokenInput {
-    /// What a person should know: where, what, and what became of it.
+    /// The message for the user: where, what, and what was done about it.
     pub(crate) fn describe(&self) -> String {
         let named = |one: &Certificate| format!("{} ({})", text::escape(&one.subject()), one.fingerprint());
         let kept = if self.certificates.is_empty() {
@@ -38,7 +38,7 @@ impl BrokenInput {
     }
 }
 
-/// The content of `path` as an input; `None` if there is no file.
+/// The content of `path` as an input; `None` if no file exists.
 fn content(view: &View, path: &str) -> Result<Option<Vec<u8>>> {
     Ok(match view.follow(path)? {
         Some((_, node)) => match node.as_ref() {
@@ -71,8 +71,8 @@ pub(super) fn for_bundle(content: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
-/// A damaged bundle written anew: its certificates are encoded anew, and the text around them stays where every reader can
-/// then read the whole; else the certificates alone.
+/// A damaged bundle rewritten: its certificates are re-encoded, and the text around them stays if every reader can then
+/// read the whole; otherwise only the certificates are written.
 pub(crate) fn rewritten(bundle: &[u8]) -> Vec<u8> {
     let text = bundle.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bundle);
     let mut kept = Vec::with_capacity(text.len());
@@ -105,7 +105,7 @@ fn decodable(bundle: &[u8]) -> Vec<Certificate> {
     certificates_where(bundle, is_decodable)
 }
 
-/// The certificates in a damaged bundle that no program decodes: [`rewritten`] leaves them out.
+/// The certificates in a damaged bundle that no program decodes: [`rewritten`] omits them.
 pub(super) fn undecodable(bundle: &[u8]) -> Vec<Certificate> {
     certificates_where(bundle, |der| !is_decodable(der))
 }
@@ -115,7 +115,7 @@ fn normalized(content: &[u8]) -> Vec<u8> {
     certificates(content).iter().flat_map(|certificate| certificate.to_pem().into_bytes()).collect()
 }
 
-/// The first thing that is wrong with a file whose bytes go into a bundle between others: a program then loses one of its
+/// The first fault of a file whose bytes go into a bundle between others: because of it a program loses one of its
 /// certificates, or one beside it.
 pub(super) fn fault(content: &[u8]) -> Option<ReaderFault> {
     if readers::read_regular(content).is_some() {
@@ -133,7 +133,7 @@ pub(super) fn fault(content: &[u8]) -> Option<ReaderFault> {
     if reading.losers.is_empty() {
         return None;
     }
-    // The same without the neighbours, whose lines are not the file's.
+    // The same without the neighbours, whose lines are not part of the file.
     let fault = readers::faults(content).into_iter().next().or_else(|| {
         let first = reading.faults.into_iter().next()?;
         Some(ReaderFault { line: first.line.saturating_sub(lines_before).max(1), ..first })

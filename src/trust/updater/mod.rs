@@ -1,7 +1,7 @@
 //! What a family's trust update writes, computed instead of run: one file for each kind of update program.
 //!
-//! An updater is a pure function of a [`View`]: it says which nodes should stand where. It changes nothing and
-//! runs nothing. Paths are as seen inside the sysroot.
+//! An updater is a pure function of a [`View`]: it returns the desired nodes. It changes nothing and runs nothing.
+//! Paths are as seen inside the sysroot.
 
 pub(crate) mod bundle;
 pub(crate) mod ca_certificates;
@@ -22,50 +22,50 @@ use crate::fingerprint::Fingerprint;
 use crate::rootfs::tree::{File, Node};
 use crate::trust::view::View;
 
-/// A root to be trusted.
+/// A root to trust.
 #[derive(Clone, Debug)]
 pub(crate) struct Anchor {
     /// The certificate.
     pub certificate: Certificate,
     /// The anchor file's name without extension.
     pub(crate) name: String,
-    /// Its file, if it stands in the anchor directory without us (a mount, an administrator's copy).
+    /// Its file, if it is in the anchor directory without us (a mount, an administrator's copy).
     pub(crate) standing: Option<String>,
     /// Its file cannot be written: an output that would link to it holds the certificate itself.
     pub(crate) unplaced: bool,
 }
 
-/// All that an updater is asked for.
+/// The input of an updater.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UpdaterInput {
     /// The roots to add, in order.
     pub(crate) anchors: Vec<Anchor>,
-    /// Put the compiled-in Web PKI into a bundle that has to be made.
+    /// Put the compiled-in Web PKI into a bundle that must be made.
     pub(crate) web_pki: bool,
-    /// What a format that keeps a date is to say, seconds since 1970: `SOURCE_DATE_EPOCH`, else the time of this run.
-    /// The date alone is no reason to write an output again.
+    /// The date for formats that keep one, seconds since 1970: `SOURCE_DATE_EPOCH`, else the time of this run. A new
+    /// date alone is no reason to write an output again.
     pub(crate) date: i64,
 }
 
-/// A node that should stand somewhere, and why.
+/// A desired node, and the reason for it.
 #[derive(Clone, Debug)]
 pub(crate) struct Desired {
-    /// Where.
+    /// The path.
     pub(crate) path: String,
-    /// What.
+    /// The node.
     pub(crate) node: Node,
-    /// Why, for the plan.
+    /// The reason, for the plan.
     pub(crate) reason: String,
 }
 
 /// The answer of an updater.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Desires {
-    /// In the order in which they are to be made; a later entry for the same path replaces the earlier.
+    /// In the order in which to make them; a later entry for the same path replaces the earlier.
     pub(crate) nodes: Vec<Desired>,
-    /// What a person should know.
+    /// What to report to the user.
     pub(crate) warnings: Vec<String>,
-    /// The same, but only where the built-in updater does the work.
+    /// The same, but only if the built-in updater does the work.
     pub(crate) builtin_warnings: Vec<String>,
 }
 
@@ -76,12 +76,12 @@ impl Desires {
     }
 }
 
-/// Whether a path is a family's to change.
+/// Whether a family may change a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ownership {
     /// Not at all.
     Foreign,
-    /// A directory on the way: it may be made, and taken away when it is empty.
+    /// A directory on the way: it may be made, and removed when it is empty.
     OnTheWay,
     /// A file or link of the family's stores.
     Entry,
@@ -105,7 +105,7 @@ pub(crate) enum OutputKind {
 }
 
 impl OutputKind {
-    /// What it is called in data.
+    /// Its name in data.
     pub(crate) fn id(self) -> &'static str {
         match self {
             OutputKind::Bundle => "bundle",
@@ -116,7 +116,7 @@ impl OutputKind {
         }
     }
 
-    /// What it is called in sentences.
+    /// Its name in sentences.
     pub(crate) fn words(self) -> &'static str {
         match self {
             OutputKind::Bundle => "bundle",
@@ -127,9 +127,9 @@ impl OutputKind {
         }
     }
 
-    /// Why this root is left out of outputs of this kind: with it, their readers could load nothing of them (threat T39).
-    /// Only Java's keystores have such roots. What would do that to a bundle becomes no anchor at all, and NSS and EFI
-    /// load every root that does.
+    /// Why this root is omitted from outputs of this kind: with it, their readers could load nothing of them (threat
+    /// T39). This happens only with Java's keystores. A root that would break a bundle never becomes an anchor, and NSS
+    /// and EFI load every root that does.
     pub(crate) fn refusal(self, certificate: &Certificate) -> Option<String> {
         match self {
             OutputKind::Keystore => certificate.refused_by_java(),
@@ -141,10 +141,10 @@ impl OutputKind {
     }
 }
 
-/// A place that programs read roots from.
+/// A place from which programs read roots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Output {
-    /// Where programs look.
+    /// Where programs read it.
     pub(crate) path: String,
     /// How it is read.
     pub(crate) kind: OutputKind,
@@ -152,12 +152,12 @@ pub(crate) struct Output {
     pub(crate) purpose: Option<Purpose>,
 }
 
-/// Where an administrator's anchors go.
+/// The directory for an administrator's anchors.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AnchorDirectory {
     /// The directory.
     pub(crate) path: &'static str,
-    /// What we put behind an anchor's name; the family's tool takes files that end so.
+    /// The extension of an anchor's file; the family's tool reads files with it.
     pub(crate) extension: &'static str,
 }
 
@@ -167,7 +167,7 @@ impl AnchorDirectory {
         format!("{}/{name}{}", self.path, self.extension)
     }
 
-    /// Wants the file of every anchor that has none yet.
+    /// Adds the file of every anchor that has none yet to the desired nodes.
     ///
     /// # Errors
     /// Another file has the name.
@@ -195,15 +195,15 @@ pub(crate) struct NativeTool {
     pub(crate) arguments: &'static [&'static str],
     /// Arguments when an anchor was removed or replaced.
     pub(crate) fresh_arguments: &'static [&'static str],
-    /// Programs without which it fails half-way.
+    /// Programs without which it fails midway.
     pub(crate) needs: &'static [&'static str],
-    /// Files that a killed run leaves and the next one trips over.
+    /// Files that a killed run leaves and on which the next one fails.
     pub(crate) leftovers: &'static [&'static str],
-    /// Links with their targets that it makes, whatever else is there: it moves that away, whole directories too.
+    /// Links with their targets that it makes, whatever else is there: it moves that aside, whole directories too.
     pub(crate) links: &'static [(&'static str, &'static str)],
 }
 
-/// Says of a root why it is not trusted; `None` if it is.
+/// Returns why a root is not trusted; `None` if it is.
 pub(crate) type Refusals = Box<dyn Fn(&Certificate) -> Option<String>>;
 
 /// The update program of a family, as a function.
@@ -211,13 +211,13 @@ pub(crate) trait Updater: Debug + Sync {
     /// The real program, where the family has one.
     fn native(&self) -> Option<&NativeTool>;
 
-    /// Where anchors go; `None` where the family has no such place.
+    /// The directory for anchors; `None` if the family has none.
     fn anchor_directory(&self) -> Option<AnchorDirectory>;
 
-    /// Whether the vendor's package is there, so that the outputs follow from its inputs.
+    /// Whether the vendor's package is installed, so that the outputs follow from its inputs.
     fn is_managed(&self, view: &View) -> Result<bool>;
 
-    /// Whether the files in the tree are those of this family and of no other that has a program of the same name.
+    /// Whether the files in the tree are those of this family and not of another with a program of the same name.
     fn fits(&self, view: &View) -> Result<bool> {
         self.is_managed(view)
     }
@@ -230,7 +230,7 @@ pub(crate) trait Updater: Debug + Sync {
     /// The outputs that are there or will be made, without us.
     fn outputs(&self, view: &View) -> Result<Vec<Output>>;
 
-    /// Whether the native tool itself brings this path up to date (an output of it, not an anchor file).
+    /// Whether the native tool itself updates this path (an output of it, not an anchor file).
     fn native_writes(&self, path: &str) -> bool;
 
     /// The directories in which the native tool may make new files.
@@ -254,27 +254,27 @@ pub(crate) trait Updater: Debug + Sync {
     /// Names (without extension) that the vendor's own certificates have.
     fn vendor_names(&self, view: &View) -> Result<Vec<String>>;
 
-    /// Certificates in an output that none of the vendor's and administrator's inputs holds: the native tool would
+    /// Certificates in an output that are in none of the vendor's and administrator's inputs: the native tool would
     /// drop them.
     fn unsourced(&self, view: &View) -> Result<Vec<Certificate>>;
 
-    /// Roots whose loss is the vendor's or administrator's will: deselected, or gone from the inputs.
+    /// Roots that the vendor or administrator removed on purpose: deselected, or gone from the inputs.
     fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>>;
 
-    /// Why the distribution does not let a root be trusted, whoever asks; `None` if it does. The inputs are read once for
-    /// all roots.
+    /// Why the distribution forbids trust in a root, for any caller; `None` if it does not. The inputs are read once
+    /// for all roots.
     fn refusals(&self, _view: &View) -> Result<Refusals> {
         Ok(Box::new(|_| None))
     }
 
-    /// Why the native tool, which says nothing of it, left a root out of an output: as far as the inputs tell.
+    /// Why the native tool, which reports nothing, omitted a root from an output: as far as the inputs show.
     fn left_out(&self, view: &View) -> Result<Refusals> {
         self.refusals(view)
     }
 
-    /// What the family's inputs alone say that the outputs should be, without us; nothing where no package says so.
+    /// The outputs according to the family's inputs alone, without us; nothing if no package defines them.
     fn regenerated(&self, view: &View) -> Result<Desires>;
 
-    /// What should stand where, so that `wanted` is trusted and nothing else changes.
+    /// The desired nodes with which `wanted` is trusted and nothing else changes.
     fn desired(&self, view: &View, wanted: &UpdaterInput) -> Result<Desires>;
 }

@@ -1,4 +1,4 @@
-//! The links of `/etc` that lead into Nix's store. What they lead to is never changed: the link itself gives way to a file.
+//! Links of `/etc` that lead into Nix's store. Their targets are never changed: a file replaces the link itself.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use crate::rootfs::{MAX_HOPS, split};
 use crate::trust::nix_store::holds;
 use crate::trust::view::View;
 
-/// How a path comes into the store.
+/// How a path leads into the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     /// Not at all.
@@ -20,8 +20,8 @@ pub(super) enum Way {
     Directory,
 }
 
-/// How `path` comes into the store, without us. `replaceable` has the paths of links that may give way, by where they
-/// really are; of several on the way it is the last one, so that all that lead to it are served.
+/// How `path` leads into the store, without us. `replaceable` has the paths of links that may be replaced, by their
+/// real paths; of several on the way it is the last one, so that all paths that lead to it are updated.
 pub(super) fn way(view: &View, path: &str, replaceable: &BTreeMap<String, &str>) -> Result<Way> {
     let mut path = path.to_owned();
     let mut through = None;

@@ -1,8 +1,8 @@
-//! Photon's way: the PEM files in OpenSSL's hashed directory are the vendor's and the administrator's input alike, and
-//! the bundle is their concatenation. `rehash_ca_certificates.sh` (package openssl-c_rehash) and the package's own
+//! Photon's method: the PEM files in OpenSSL's hashed directory are the input of both vendor and administrator, and the
+//! bundle is their concatenation. `rehash_ca_certificates.sh` (package openssl-c_rehash) and the package's own
 //! `%posttrans` do the same: `openssl rehash` of the directory, then `cat DIRECTORY/*.pem > BUNDLE`.
 //!
-//! Where only the package of the bundle is installed (the base image), the root is appended to it, and its file waits in
+//! If only the package of the bundle is installed (the base image), the root is appended to it, and its file waits in
 //! the directory for the other package.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,10 +22,10 @@ use crate::rootfs::tree::{File, Node};
 use crate::trust::nix_store;
 use crate::trust::view::View;
 
-/// What `cat` takes.
+/// The extension that `cat` reads.
 const EXTENSION: &str = ".pem";
 
-/// Where a family of this kind has things.
+/// The paths of a family of this kind.
 #[derive(Debug)]
 pub(crate) struct PemDirectory {
     /// The hashed directory with the PEM files.
@@ -36,7 +36,7 @@ pub(crate) struct PemDirectory {
     pub(crate) tool: NativeTool,
 }
 
-/// Whether the vendor's package calls a file so: the subject hash of its root, eight digits in lower case.
+/// Whether the vendor's package uses such a name: the subject hash of its root, eight digits in lower case.
 fn is_vendor_name(name: &str) -> bool {
     let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     name.strip_suffix(EXTENSION).is_some_and(|stem| stem.len() == 8 && stem.bytes().all(digit))
@@ -51,7 +51,7 @@ impl PemDirectory {
         AnchorDirectory { path: self.certs, extension: EXTENSION }
     }
 
-    /// The names that `DIRECTORY/*.pem` stands for, in byte order (the shell's in the C locale), without us.
+    /// The names that `DIRECTORY/*.pem` expands to, in byte order (the shell's in the C locale), without us.
     fn inputs(&self, view: &View) -> Result<Vec<String>> {
         let mut inputs = Vec::new();
         for name in view.names(self.certs)? {
@@ -94,7 +94,7 @@ impl PemDirectory {
         }
         for anchor in &wanted.anchors {
             let path = anchor.standing.clone().unwrap_or_else(|| self.anchors().file(&anchor.name));
-            // A file that is there under a name that the program overlooks is taken all the same.
+            // An existing file whose name the program ignores is still used.
             files
                 .entry(split(&path).1.to_owned())
                 .or_insert_with(|| anchor.certificate.to_pem().into_bytes());
@@ -130,13 +130,13 @@ impl PemDirectory {
         self.bundles().append(view, wanted, &[&path], desires)
     }
 
-    /// Where no package of the files is: bundles get ours appended, the directory our hash links.
+    /// Without the package of the files: our roots are appended to bundles, our hash links added to the directory.
     fn unmanaged(&self, view: &View, wanted: &UpdaterInput, desires: &mut Desires) -> Result<()> {
         self.bundles().append(view, wanted, &[], desires)?;
         let ours = self.placed(wanted);
         let names: BTreeSet<&str> = ours.keys().map(|path| split(path).1).collect();
         let mut hashes = rehash::changes(&rehash::entries(view, self.certs, &BTreeMap::new(), &ours)?, false);
-        // What others left there is not ours to tidy where no package does.
+        // We do not remove what others left there if no package does.
         hashes.retain(|_, target| target.as_deref().is_some_and(|target| names.contains(target)));
         want_links(self.certs, hashes, "OpenSSL finds it by this subject hash", desires);
         Ok(())
@@ -153,7 +153,7 @@ impl Updater for PemDirectory {
     }
 
     fn is_managed(&self, view: &View) -> Result<bool> {
-        // Without the vendor's files the program would make a bundle of the administrator's alone.
+        // Without the vendor's files the program would make a bundle of only the administrator's.
         Ok(self.inputs(view)?.iter().any(|name| is_vendor_name(name)))
     }
 
@@ -234,7 +234,7 @@ impl Updater for PemDirectory {
     }
 
     fn withdrawn(&self, view: &View) -> Result<Vec<Fingerprint>> {
-        // A vendor's file that is gone leaves a hash link that dangles, whose name tells the subject.
+        // A missing vendor file leaves a dangling hash link, whose name contains the subject hash.
         let mut gone = BTreeSet::new();
         for name in view.names(self.certs)? {
             if let Some((hash, _)) = rehash::parse_name(&name)

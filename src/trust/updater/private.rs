@@ -1,9 +1,9 @@
-//! The private store: what programs read where the system's stores cannot be written. One bundle with the system's
-//! roots and ours, a hashed directory with the same roots, each anchor in a file of its own, and where there is a Java
-//! a keystore with the roots of the system's and ours.
+//! The private store: what programs read if the system's stores cannot be written. One bundle with the system's roots
+//! and ours, a hashed directory with the same roots, each anchor in a file of its own, and, if there is a Java, a
+//! keystore with the system's roots and ours.
 //!
-//! It follows the system's roots: what the system no longer trusts leaves it at the next run. Paths are as seen inside
-//! the private directory; where that is, and whether it is safe to use, is decided elsewhere (threat T12).
+//! It follows the system's roots: what the system no longer trusts is removed at the next run. Paths are as seen inside
+//! the private directory; its location, and whether it is safe to use, is decided elsewhere (threat T12).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,11 +24,11 @@ use crate::trust::view::View;
 pub(crate) const BUNDLE: &str = "/ca-bundle.pem";
 /// The hashed directory.
 pub(crate) const HASHED: &str = "/certs";
-/// The keystore; Java is told its password, `changeit`.
+/// The keystore; Java gets its password, `changeit`.
 pub(crate) const KEYSTORE: &str = "/cacerts";
 /// The anchors, each in a file of its own.
 const ANCHORS: &str = "/anchors";
-/// Roots are public, and a service that drops its rights still reads them.
+/// Roots are public, and a service that drops its privileges still reads them.
 const MODE: u32 = 0o644;
 
 /// See the module.
@@ -36,7 +36,7 @@ const MODE: u32 = 0o644;
 pub(crate) struct PrivateStore;
 
 impl PrivateStore {
-    /// Every root that programs are to find: the system's, then ours.
+    /// Every root that programs must find: the system's, then ours.
     fn combined(view: &View, wanted: &UpdaterInput) -> Vec<Certificate> {
         let web_pki = webpki_root_certs::TLS_SERVER_ROOT_CERTS
             .iter()
@@ -45,7 +45,7 @@ impl PrivateStore {
         with_ours(view.beneath().roots.iter().cloned().chain(web_pki), wanted)
     }
 
-    /// The keystore, if there is a Java: what its own holds, else all of `combined`, and ours.
+    /// The keystore, if there is a Java: the roots of Java's own keystore, else all of `combined`, and ours.
     fn keystore(view: &View, wanted: &UpdaterInput, combined: &[Certificate]) -> Result<Option<Node>> {
         let Some(java) = &view.beneath().java else { return Ok(None) };
         let system = if java.is_empty() { combined } else { java };
@@ -66,7 +66,7 @@ impl PrivateStore {
     }
 }
 
-/// The system's roots and ours, each once. Ours last: what the system holds already keeps its place.
+/// The system's roots and ours, each once. Ours last: what the system already holds keeps its position.
 fn with_ours(system: impl Iterator<Item = Certificate>, wanted: &UpdaterInput) -> Vec<Certificate> {
     let mut seen: BTreeSet<Fingerprint> = BTreeSet::new();
     let ours = wanted.anchors.iter().map(|anchor| anchor.certificate.clone());

@@ -1,9 +1,9 @@
 //! Hash links: how `openssl rehash` (3.x) names the certificates of a directory by subject hash, so that OpenSSL
 //! finds them: `HHHHHHHH.N` is a link to the file's name, N counts from 0 without holes.
 //!
-//! Follows the program's rules, numbering included: an existing link keeps its number; files are taken in byte order
-//! of their names; a certificate that is there under the same hash already is a duplicate. Alpine's `c_rehash` ends
-//! at the same links wherever no two new certificates share a hash (it loses some then; we do not).
+//! Follows the program's rules, numbering included: an existing link keeps its number; files are read in byte order of
+//! their names; a certificate that already exists under the same hash is a duplicate. Alpine's `c_rehash` makes the
+//! same links unless two new certificates share a hash (it loses some then; we do not).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -18,7 +18,7 @@ use crate::rootfs::split;
 use crate::rootfs::tree::Node;
 use crate::trust::view::View;
 
-/// The endings that are looked at, in any case.
+/// The extensions that are read, in any case.
 const EXTENSIONS: [&str; 4] = ["pem", "crt", "cer", "crl"];
 
 /// One entry of the directory.
@@ -32,7 +32,7 @@ pub(crate) struct HashedEntry {
     pub(crate) certificate: Option<Certificate>,
 }
 
-/// Whether a file of this name is looked at for a certificate.
+/// Whether a file of this name is read for a certificate.
 pub(crate) fn is_candidate(name: &str) -> bool {
     name.rsplit_once('.')
         .is_some_and(|(_, extension)| EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known)))
@@ -54,7 +54,7 @@ struct Slot {
     has_certificate: bool,
 }
 
-/// The links of one hash. An image can have thousands of certificates with one subject, so nothing here looks through all of
+/// The links of one hash. An image can have thousands of certificates with one subject, so nothing here searches all of
 /// them for each (threat T36).
 #[derive(Debug, Default)]
 struct Bucket {
@@ -118,7 +118,7 @@ pub(crate) fn changes(entries: &[HashedEntry], keep_duplicates: bool) -> BTreeMa
     changes
 }
 
-/// The entries of `directory`: what is there without us, with `links` (`None`: gone) and `ours` (by path) put over it.
+/// The entries of `directory`: its content without us, with `links` (`None`: removed) and `ours` (by path) overlaid.
 pub(crate) fn entries(
     view: &View,
     directory: &str,
@@ -167,7 +167,7 @@ fn only_certificate(view: &View, path: &str) -> Result<Option<Certificate>> {
     })
 }
 
-/// Wants the links of `directory`: a target for each name, or `None` for one that goes.
+/// Adds the links of `directory` to the desired nodes: a target for each name, or `None` for one to remove.
 pub(super) fn want_links(
     directory: &str,
     links: BTreeMap<String, Option<String>>,
@@ -245,7 +245,7 @@ mod tests {
         );
         entries.extend(files.clone());
         assert_eq!(made(changes(&entries, false)), [to(".3", "0.pem")]);
-        // One of three goes: the hole is filled; the old link stays, a duplicate that does no harm.
+        // One of three is removed: the hole is filled; the old link stays, a duplicate that does no harm.
         let entries =
             [link(name(hash, 1), "b.pem"), link(name(hash, 2), "c.pem"), files[1].clone(), files[2].clone()];
         assert_eq!(made(changes(&entries, false)), [to(".0", "c.pem")]);
@@ -256,7 +256,7 @@ mod tests {
         // Each file is an entry of its own certificate; with a pass over all of them for each, this takes hours.
         const MANY: usize = 10_000;
         let root = root("Same");
-        // Behind the version and the header of the serial number, which has 20 bytes.
+        // After the version and the header of the serial number, which has 20 bytes.
         let at = root.der().windows(3).position(|part| part == [0x02, 0x01, 0x02]).expect("version 3") + 5;
         let files: Vec<HashedEntry> = (0..MANY)
             .map(|number| {
@@ -270,7 +270,7 @@ mod tests {
         let changes = changes(&files, false);
         assert_eq!(changes.len(), MANY);
         assert_eq!(changes[&name(hash, MANY - 1)].as_deref(), Some("09999.pem"));
-        // Every second has its link already; those between fill the holes in order.
+        // Every second has its link already; the others fill the holes in order.
         let links = (0..MANY).step_by(2).map(|number| link(name(hash, number), &format!("{number:05}.pem")));
         let entries: Vec<HashedEntry> = links.chain(files).collect();
         let changes = super::changes(&entries, false);

@@ -1,4 +1,4 @@
-//! What is in a file of certificates: for people who look, and for programs that read it.
+//! What is in a file of certificates: as inspected, and as programs read it.
 
 use std::collections::BTreeMap;
 
@@ -6,16 +6,16 @@ use crate::cert::readers::{self, Reader, Reading};
 use crate::cert::{Certificate, pem};
 use crate::fingerprint::Fingerprint;
 
-/// Certificates that were parsed already, by the SHA-256 of their DER (with a label, where the file is irregular): the same
-/// roots are in many files.
+/// Certificates that were parsed already, by the SHA-256 of their DER (with a label, if the file is irregular): the
+/// same roots are in many files.
 pub(super) type ParsedCertificates = BTreeMap<Fingerprint, Option<Certificate>>;
 
 /// What is in a file of certificates.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct FileCertificates {
-    /// The certificates that can be made out, in order, whether a program reads them or not.
+    /// The certificates that can be read, in order, whether a program reads them or not.
     pub(crate) certificates: Vec<Certificate>,
-    /// What every program finds that reads bundles.
+    /// What every program that reads bundles finds.
     pub(crate) reading: Reading,
 }
 
@@ -26,8 +26,8 @@ impl FileCertificates {
     }
 }
 
-/// What is in these bytes; what was parsed before is taken from `parsed`. At most `most` entries are added to that (threat T36);
-/// `None` where that is not enough.
+/// What is in these bytes; what was parsed before comes from `parsed`. At most `most` entries are added to that (threat
+/// T36); `None` if that is not enough.
 pub(super) fn parse(content: &[u8], parsed: &mut ParsedCertificates, most: u64) -> Option<FileCertificates> {
     let most = parsed.len().saturating_add(usize::try_from(most).unwrap_or(usize::MAX));
     if let Some(regular) = readers::read_regular(content) {
@@ -51,7 +51,7 @@ pub(super) fn parse(content: &[u8], parsed: &mut ParsedCertificates, most: u64) 
     let mut certificates = Vec::new();
     for block in &blocks {
         let Some(der) = block.der.as_deref() else { continue };
-        // The label decides, too.
+        // The label matters, too.
         let key = Fingerprint::of(&[block.label.as_bytes(), b"\0", der].concat());
         certificates.extend(parsed.entry(key).or_insert_with(|| Certificate::from_block(block)).clone());
         if parsed.len() > most {

@@ -1,4 +1,4 @@
-//! What of the records is not believed (threat T34), and why.
+//! Which records are not accepted (threat T34), and why.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,7 +25,7 @@ impl View<'_> {
         })
     }
 
-    /// The recorded paths whose former content is not believed, each with the reason.
+    /// The recorded paths whose former content is not accepted, each with the reason.
     ///
     /// # Errors
     /// A recorded path cannot be read.
@@ -36,7 +36,7 @@ impl View<'_> {
         Ok(self.doubts.borrow().clone())
     }
 
-    /// What of a former mode or owner is not given back, by recorded path; as far as the paths were looked at.
+    /// What of a former mode or owner is not restored, by recorded path; only for inspected paths.
     pub(crate) fn lessened(&self) -> BTreeMap<String, String> {
         self.lessened.borrow().clone()
     }

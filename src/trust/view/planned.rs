@@ -10,7 +10,7 @@ use crate::rootfs::split;
 use crate::rootfs::tree::Node;
 
 impl<'a> View<'a> {
-    /// The view as it will be once `nodes` stand at these paths: what is planned, seen before it is made.
+    /// The view with `nodes` at these paths: what is planned, seen before it is made.
     ///
     /// # Errors
     /// Links loop.

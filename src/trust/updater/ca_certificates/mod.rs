@@ -4,8 +4,8 @@
 //!
 //! Where the package is installed, the outputs follow from its inputs, as the tool would write them: the bundle is
 //! every input in order, each input has a link, each link a hash link. Where it is not (bare and distroless images),
-//! the anchor goes into the anchor directory all the same, is appended to the bundles that are there, and gets its
-//! links; a package installed later finds it.
+//! the anchor is still written to the anchor directory, appended to the existing bundles, and linked; a package
+//! installed later finds it.
 
 mod outputs;
 
@@ -26,15 +26,15 @@ use crate::rootfs::split;
 use crate::rootfs::tree::Node;
 use crate::trust::view::View;
 
-/// Folders below the local directory that are looked into; a real one has one or two levels.
+/// How deep the folders below the local directory are read; a real one has one or two levels.
 const MAX_DEPTH: usize = 16;
 
 /// How a family's program makes hash links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hashing {
-    /// `openssl rehash`, after dangling links are gone.
+    /// `openssl rehash`, after dangling links are removed.
     OpensslRehash,
-    /// Alpine's C program `c_rehash`, which ends at the same links.
+    /// Alpine's C program `c_rehash`, which makes the same links.
     CRehash,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct CaCertificates {
     pub(crate) local: &'static str,
     /// The administrator's files go into the bundle in byte order of their paths, not in that of the directory.
     pub(crate) sorted: bool,
-    /// Folders below `local` count.
+    /// Whether folders below `local` count.
     pub(crate) recursive: bool,
     /// What names in `local` must end with; `None`: everything but dot files.
     pub(crate) extension: Option<&'static str>,
@@ -57,7 +57,7 @@ pub(crate) struct CaCertificates {
     pub(crate) certs: &'static str,
     /// The bundle.
     pub(crate) bundle: &'static str,
-    /// Links to the bundle that the family's package of the bundle has, for an image that has no bundle at all.
+    /// Links to the bundle as in the family's package of the bundle, for an image that has no bundle at all.
     pub(crate) bundle_links: &'static [&'static str],
     /// What link names begin with.
     pub(crate) link_prefix: &'static str,
@@ -167,7 +167,7 @@ impl CaCertificates {
         AnchorDirectory { path: self.local, extension: ".crt" }
     }
 
-    /// Our anchors by the path of their file; those that stand there without us are in the view already.
+    /// Our anchors by the path of their file; those that exist without us are in the view already.
     fn placed(&self, wanted: &UpdaterInput) -> BTreeMap<String, Certificate> {
         let ours = wanted.anchors.iter().filter(|anchor| anchor.standing.is_none());
         ours.map(|anchor| (self.anchors().file(&anchor.name), anchor.certificate.clone())).collect()
@@ -197,12 +197,12 @@ impl Updater for CaCertificates {
     }
 
     fn is_managed(&self, view: &View) -> Result<bool> {
-        // Without (or with an empty) configuration both programs take the vendor's set as empty and would drop it.
+        // Without (or with an empty) configuration both programs consider the vendor's set empty and would drop it.
         Ok(matches!(view.read(self.conf)?.as_deref(), Some(Node::File(file)) if !file.content.is_empty()))
     }
 
     fn fits(&self, view: &View) -> Result<bool> {
-        // Alpine's program puts this before the names of its links, Debian's nothing.
+        // Alpine's program puts this prefix before the names of its links, Debian's none.
         let names = view.names(self.certs)?;
         let alpine = names.iter().any(|name| name.starts_with("ca-cert-"));
         Ok(self.is_managed(view)? && alpine != self.link_prefix.is_empty())
@@ -258,7 +258,7 @@ impl Updater for CaCertificates {
         let mut found = Vec::new();
         for input in self.local_inputs(view)? {
             let contents = view.contents(&view.location(&input.path)?, &input.content);
-            // A file that would spoil the bundle is none to rely on.
+            // A file that would spoil the bundle cannot be relied on.
             let is_sound = inputs::fault(input.bytes()).is_none();
             let offered = contents.certificates.iter().filter(|one| contents.offers(&one.fingerprint()));
             let certificates = if is_sound { offered.cloned().collect() } else { Vec::new() };
@@ -299,7 +299,7 @@ impl Updater for CaCertificates {
                 withdrawn.extend(view.certificates(&path)?.iter().map(Certificate::fingerprint));
             }
         }
-        // A vendor's file that is gone leaves a link that dangles, and a hash link to it whose name tells the subject.
+        // A missing vendor file leaves a dangling link, and a hash link to it whose name contains the subject hash.
         let mut gone = BTreeSet::new();
         for name in view.names(self.certs)? {
             let Some((hash, _)) = rehash::parse_name(&name) else { continue };

@@ -17,7 +17,7 @@ use crate::trust::updater::{Desires, Updater as _, UpdaterInput};
 use crate::trust::view::View;
 
 impl CaCertificates {
-    /// Whether a link of the hashed directory leads to nothing, with `links` put over what is there.
+    /// Whether a link of the hashed directory dangles, with `links` overlaid on what is there.
     fn dangling(
         &self,
         view: &View,
@@ -25,11 +25,11 @@ impl CaCertificates {
         ours: &BTreeMap<String, Certificate>,
     ) -> Result<Vec<String>> {
         let mut gone = BTreeSet::new();
-        // A hash link to a link that dangles dangles itself, and may come before it.
+        // A hash link to a dangling link dangles itself, and may come before it.
         loop {
             let before = gone.len();
             for name in view.names(self.certs)? {
-                // The bundle is replaced, whatever stands in its place.
+                // The bundle is replaced, whatever is in its place.
                 let is_bundle = child(self.certs, &name) == self.bundle;
                 if is_bundle || gone.contains(&name) || links.contains_key(&name) {
                     continue;
@@ -67,7 +67,7 @@ impl CaCertificates {
             .map(|input| (input.path.clone(), input.bytes().to_vec()))
             .collect();
         for anchor in &wanted.anchors {
-            // A file that is there under a name that the program overlooks is taken all the same.
+            // An existing file whose name the program ignores is still used.
             local.entry(self.path_of(anchor)).or_insert_with(|| anchor.certificate.to_pem().into_bytes());
         }
         sources.extend(self.in_the_programs_order(view, local));
@@ -116,8 +116,8 @@ impl CaCertificates {
             self.hashing == Hashing::CRehash,
         );
 
-        // The script makes a new file, of root's. The owner stays all the same: a former one that is gone by then could not
-        // be told from a forged one (threat T34).
+        // The script makes a new file that root owns. We keep the owner nevertheless: a former owner who is gone by
+        // then could not be told from a forged one (threat T34).
         let owner = match view.original(self.bundle)?.as_ref() {
             Node::File(file) => file.owner,
             _ => None,
@@ -149,8 +149,8 @@ impl CaCertificates {
         want_links(self.certs, links, "the file's link in the hashed directory", desires);
     }
 
-    /// Alpine's program takes the administrator's files in the order of the directory, which nobody can foretell:
-    /// where the bundle holds them in some order already, that order stays, and new ones follow by name.
+    /// Alpine's program reads the administrator's files in the order of the directory, which cannot be predicted: an
+    /// order that the bundle already has is kept, and new files follow by name.
     fn in_the_programs_order(&self, view: &View, local: BTreeMap<String, Vec<u8>>) -> Vec<(String, Vec<u8>)> {
         let mut local: Vec<(String, Vec<u8>)> = local.into_iter().collect();
         if self.sorted {
@@ -169,7 +169,7 @@ impl CaCertificates {
         local
     }
 
-    /// The outputs of an image without the package: bundles get ours appended, the hashed directory our links.
+    /// The outputs of an image without the package: ours appended to bundles, our links in the hashed directory.
     pub(super) fn unmanaged(&self, view: &View, wanted: &UpdaterInput, desires: &mut Desires) -> Result<()> {
         self.bundles().append(view, wanted, &[], desires)?;
         let ours = self.placed(wanted);
@@ -181,7 +181,7 @@ impl CaCertificates {
         let names: BTreeSet<&str> = links.keys().map(String::as_str).collect();
         let entries = rehash::entries(view, self.certs, &links, &ours)?;
         let mut hashes = rehash::changes(&entries, self.hashing == Hashing::CRehash);
-        // What others left there is not ours to tidy where no package does.
+        // We do not remove what others left there if no package does.
         hashes.retain(|_, target| target.as_deref().is_some_and(|target| names.contains(target)));
         self.want_file_links(wanted, links.clone(), desires);
         want_links(self.certs, hashes, "OpenSSL finds it by this subject hash", desires);

@@ -1,5 +1,5 @@
-//! What is at the front of every output: what the administrator's own files say, and then the anchors, ours among
-//! them, each in the order of their files' names.
+//! The front of every output: what the administrator's own files contain, and then the anchors, ours among them, each
+//! in the order of their files' names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use crate::trust::view::View;
 
 /// The administrator's anchors.
 pub(super) struct Front {
-    /// In the order in which p11-kit takes them.
+    /// In the order in which p11-kit reads them.
     pub(super) certificates: Vec<Certificate>,
     ours: BTreeSet<Fingerprint>,
 }
@@ -45,8 +45,8 @@ impl Front {
         self.certificates.iter().filter(|certificate| self.ours.contains(&certificate.fingerprint()))
     }
 
-    /// What an output for `purpose` that holds `list` takes at its front: ours, made by `entry`, and what is there
-    /// of the administrator's. What p11-kit left out of it (blocked, no CA) stays out.
+    /// The front of an output for `purpose` that holds `list`: ours, made by `entry`, and the administrator's roots
+    /// that it holds. What p11-kit omitted from it (blocked, no CA) stays out.
     pub(super) fn entries(
         &self,
         purpose: Option<Purpose>,

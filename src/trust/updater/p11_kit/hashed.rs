@@ -1,6 +1,6 @@
-//! Hashed directories and the links to them elsewhere. What p11-kit wrote tells the order of its roots, so ours goes
-//! in front as in every other output. Where somebody else changed the directory, the root is added to what is there,
-//! under names and numbers that are free.
+//! Hashed directories and the links to them elsewhere. p11-kit's own names show the order of its roots, so ours goes in
+//! front as in every other output. Where another program changed the directory, the root is added to its content, under
+//! free names and numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use crate::trust::view::View;
 /// A directory that OpenSSL searches: a file for each root, links to it by its subject hashes.
 #[derive(Debug)]
 pub(crate) struct Hashed {
-    /// Where.
+    /// Its path.
     pub(crate) path: &'static str,
     /// How each file is written.
     pub(crate) format: P11Format,
@@ -32,9 +32,9 @@ pub(crate) struct Hashed {
 /// A directory of links to the files of a hashed directory.
 #[derive(Debug)]
 pub(crate) struct Copies {
-    /// Where.
+    /// Its path.
     pub(crate) directory: &'static str,
-    /// Not the hash links alone, but the files' names too.
+    /// Not only the hash links, but the files' names too.
     pub(crate) names: bool,
     /// Absolute targets.
     pub(crate) absolute: bool,
@@ -50,7 +50,7 @@ struct HashedDirectory {
 type HashedNames = (BTreeMap<String, Certificate>, BTreeMap<String, String>);
 
 impl Hashed {
-    /// What is there without us, with the best known labels; `None` if p11-kit would write it in another way.
+    /// The content without us, with the best known labels; `None` if p11-kit would write it differently.
     fn read(&self, view: &View, labels: &BTreeMap<Fingerprint, String>) -> Result<Option<HashedDirectory>> {
         let (mut files, mut links, mut bodies) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for name in view.names(self.path)? {
@@ -166,7 +166,7 @@ impl Hashed {
         }
     }
 
-    /// Links elsewhere to the files of the hashed directory, where the family (this version of it) has them.
+    /// Links elsewhere to the files of the hashed directory, if the family (in this version) has them.
     fn copy(&self, view: &View, copies: &Copies, names: &HashedNames, desires: &mut Desires) -> Result<()> {
         let (files, links) = names;
         let standing = self.copied(view, copies)?;
@@ -254,8 +254,8 @@ impl HashedDirectory {
 }
 
 impl P11Kit {
-    /// The aliases in the TRUSTED CERTIFICATE files of hashed directories: the labels of their roots, where no bundle
-    /// has comments.
+    /// The aliases in the TRUSTED CERTIFICATE files of hashed directories: the labels of their roots, if no bundle has
+    /// comments.
     pub(super) fn aliases(&self, view: &View) -> Result<BTreeMap<Fingerprint, String>> {
         let mut labels = BTreeMap::new();
         for hashed in self.hashed.iter().filter(|hashed| hashed.format == P11Format::TrustedPem) {
@@ -271,7 +271,7 @@ impl P11Kit {
     }
 }
 
-/// The first name of a numbered series that is free; it is taken then.
+/// The first free name of a numbered series, which is then taken.
 fn free<K: Ord + Clone>(
     taken: &mut BTreeSet<String>,
     all: &mut Series<K>,

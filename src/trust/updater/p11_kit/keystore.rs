@@ -1,5 +1,5 @@
-//! The Java keystore among the outputs. Where p11-kit made it, ours goes to its front and the aliases are numbered
-//! anew; where somebody else did, the root is added to what is there.
+//! The Java keystore among the outputs. If p11-kit made it, ours goes to its front and the aliases are renumbered; if
+//! another program did, the root is added to its content.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::trust::p11_format::{List, P11Entry, with_first};
 use crate::trust::updater::{Desires, Output, OutputKind, UpdaterInput};
 use crate::trust::view::View;
 
-/// The keystore holds roots for this alone.
+/// The keystore holds roots for this purpose only.
 const PURPOSE: Purpose = Purpose::ServerAuth;
 
 impl P11Kit {
@@ -72,7 +72,7 @@ impl P11Kit {
         Ok(())
     }
 
-    /// A keystore that somebody else shaped: ours go behind what is there, those that `standing` holds with their dates.
+    /// A keystore of another program's shape: ours are appended; those that `standing` holds keep their dates.
     fn beside(&self, mut keystore: Keystore, front: &Front, standing: &[u8], date: i64) -> Result<Vec<u8>> {
         let standing = Keystore::parse_cacerts(standing).ok();
         let dates: BTreeMap<Fingerprint, i64> = standing

@@ -1,7 +1,7 @@
-//! Families whose outputs p11-kit's `trust extract` makes: Red Hat's and Arch's (`update-ca-trust`), SUSE's (`update-ca-certificates`). An
-//! administrator's anchor stands at the front of every output, in the order of the anchor files' names, and an
-//! administrator's copy of a vendor root replaces the vendor's entry. So each output that is there takes ours at its
-//! front, and nothing else moves; outputs that are not there are not made.
+//! Families whose outputs p11-kit's `trust extract` makes: Red Hat's and Arch's (`update-ca-trust`), SUSE's
+//! (`update-ca-certificates`). An administrator's anchor is at the front of every output, in the order of the anchor
+//! files' names, and an administrator's copy of a vendor root replaces the vendor's entry. So ours is put at the front
+//! of each existing output, and nothing else moves; missing outputs are not made.
 
 mod front;
 mod hashed;
@@ -30,9 +30,9 @@ use crate::trust::view::View;
 /// What is extracted into one file.
 #[derive(Debug)]
 pub(crate) struct Extract {
-    /// Where.
+    /// Its path.
     pub(crate) path: &'static str,
-    /// How.
+    /// Its format.
     pub(crate) format: P11Format,
     /// Roots for this purpose; `None`: every certificate, with its trust settings.
     pub(crate) purpose: Option<Purpose>,
@@ -41,7 +41,7 @@ pub(crate) struct Extract {
 /// A family.
 #[derive(Debug)]
 pub(crate) struct P11Kit {
-    /// The administrator's token: anchors are in `anchors` below it, what is blocked in `blocklist`.
+    /// The administrator's token: anchors are in `anchors` below it, blocked certificates in `blocklist`.
     pub(crate) admin: &'static str,
     /// The anchor directory: `anchors` below `admin`.
     pub(crate) anchors: &'static str,
@@ -82,7 +82,7 @@ impl P11Kit {
         AnchorDirectory { path: self.anchors, extension: ".pem" }
     }
 
-    /// The file of an output, links followed; `None` where it is not there.
+    /// The file of an output, links followed; `None` if it does not exist.
     fn output_file(&self, view: &View, path: &str) -> Result<Option<File>> {
         Ok(match view.read(path)?.as_deref() {
             Some(Node::File(file)) => Some(file.clone()),
@@ -109,7 +109,7 @@ impl P11Kit {
     ) -> Result<()> {
         let Some(file) = self.output_file(view, extract.path)? else { return Ok(()) };
         let problem = extract.purpose.filter(|_| extract.format != P11Format::Edk2).and_then(|_| {
-            // With trust settings a bundle cannot be written anew from its certificates alone.
+            // A bundle with trust settings cannot be rewritten from its certificates alone.
             readers::read(&file.content, &Reader::OF_BUNDLES).problem()
         });
         let file = match problem {
@@ -135,7 +135,7 @@ impl P11Kit {
         Ok(())
     }
 
-    /// An output that somebody else shaped: ours goes in front, byte for byte before what is there.
+    /// An output of another program's shape: ours goes in front of its bytes.
     fn in_front_of_anything(&self, extract: &Extract, front: &Front, file: &File) -> Result<Vec<u8>> {
         if extract.format == P11Format::Edk2 {
             return Err(Error::failed("the list of EFI signatures is damaged")
@@ -178,7 +178,7 @@ impl P11Kit {
         Ok(files)
     }
 
-    /// The files of a directory, each with every certificate that can be made out in it.
+    /// The files of a directory, each with every certificate that can be read in it.
     fn files(&self, view: &View, directory: &str) -> Result<Vec<(String, Vec<Certificate>)>> {
         let mut found = Vec::new();
         for name in view.names(directory)? {
@@ -192,7 +192,7 @@ impl P11Kit {
         Ok(found)
     }
 
-    /// What the administrator or the vendor blocks or distrusts, and the file that says so.
+    /// What the administrator or the vendor blocks or distrusts, and the file in which they do.
     fn blocked(&self, view: &View) -> Result<Vec<(String, Distrusted)>> {
         let mut found = Vec::new();
         for token in [self.admin, self.vendor] {
@@ -214,8 +214,8 @@ impl P11Kit {
         Ok(found)
     }
 
-    /// Roots in files of the administrator's beside the anchors, each with that file: p11-kit reads it first, and what it says
-    /// holds. A root is refused where that is not trust for TLS servers.
+    /// Roots in the administrator's files beside the anchors, each with that file: p11-kit reads it first, and it takes
+    /// precedence. A root is refused if that file does not trust it for TLS servers.
     fn overruled(&self, view: &View) -> Result<BTreeMap<Fingerprint, String>> {
         let mut overruled = BTreeMap::new();
         if !self.is_managed(view)? {
@@ -332,7 +332,7 @@ impl Updater for P11Kit {
     }
 
     fn vendor_names(&self, _view: &View) -> Result<Vec<String>> {
-        // The vendor's roots have no files beside the administrator's.
+        // There are no files of the vendor's roots beside the administrator's.
         Ok(Vec::new())
     }
 
