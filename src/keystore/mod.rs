@@ -15,11 +15,7 @@ use crate::error::Error;
 use crate::fingerprint::Fingerprint;
 
 mod alias;
-#[cfg(test)]
-mod cost_tests;
 pub mod find;
-#[cfg(test)]
-mod hostile_tests;
 mod jks;
 mod kdf;
 mod mac;

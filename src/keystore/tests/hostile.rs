@@ -2,14 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use super::kdf::Hash;
-use super::testing::{
+use super::{HMAC_SHA256, aliases, bytes_of, problem, with_password};
+use crate::cert::testing::{Xorshift as Generator, counted};
+use crate::keystore::kdf::Hash;
+use crate::keystore::testing::{
     certificate, jks, jks_key, jks_trusted, key_bag, mac, mac_sha256, pbes2, pfx, pfx_plain, pkcs12_pbe,
     plain, trusted_bag,
 };
-use super::tests::{HMAC_SHA256, aliases, bytes_of, problem, with_password};
-use super::*;
-use crate::cert::testing::{Xorshift as Generator, counted};
+use crate::keystore::*;
 
 #[test]
 fn what_is_no_keystore_of_ours_says_what_it_is() {
@@ -24,8 +24,8 @@ fn what_is_no_keystore_of_ours_says_what_it_is() {
     unsupported(&jks(3, "changeit", &[]), "version 3");
     // RC4; AES-GCM; scrypt; MD5 as MAC.
     let scheme = |algorithm: &[u8]| Scheme::read(algorithm).unwrap_err();
-    use super::pbe::Scheme;
     use crate::cert::testing::{oid, sequence, tlv};
+    use crate::keystore::pbe::Scheme;
     assert_eq!(
         scheme(&pkcs12_pbe(1, 1)),
         KeystoreProblem::Unsupported("the encryption algorithm 1.2.840.113549.1.12.1.1".to_owned())

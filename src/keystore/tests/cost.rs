@@ -1,11 +1,11 @@
 //! The cost of opening and writing a keystore is known beforehand (threat T36): counted, not timed.
 
-use super::testing::{
+use super::with_password;
+use crate::cert::testing::counted;
+use crate::keystore::testing::{
     certificate, encrypted, key_bag, mac_sha256, pbes2, pfx, pfx_plain, pkcs12_pbe, plain, salts, trusted_bag,
 };
-use super::tests::with_password;
-use super::*;
-use crate::cert::testing::counted;
+use crate::keystore::*;
 
 fn parse(bytes: &[u8]) -> Keystore {
     Keystore::parse(bytes, &StorePassword::default()).unwrap()

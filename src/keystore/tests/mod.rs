@@ -1,5 +1,8 @@
 //! The rules of every format, on keystores that are built here; `tests/tools/keystore.rs` has Java's own.
 
+mod cost;
+mod hostile;
+
 use super::kdf::Hash;
 use super::testing::{
     bag, certificate, certificate_bag, encrypted, friendly, jks, jks_key, jks_trusted, key_bag, mac,
