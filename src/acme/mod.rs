@@ -12,7 +12,6 @@ mod choice;
 mod identifier;
 mod messages;
 mod order;
-mod pause;
 mod problem;
 mod resume;
 mod settings;

@@ -12,7 +12,6 @@ use super::messages::{
     Authorization, AuthorizationStatus, Challenge, ChallengeStatus, Identifier, NewOrder, OrderObject,
     OrderStatus, SentIdentifier,
 };
-use super::pause::Pause;
 use super::problem::{explain, may_be_about_validity, nonsense, said};
 use super::resume::KeptOrder;
 use super::transport::{CallError, Success, Transport};
@@ -20,6 +19,7 @@ use super::{AccountStore, AcmeSettings, ChallengeType, Failed, Report, account};
 use crate::cert::SubjectAltName;
 use crate::error::{Error, Result};
 use crate::jose::{encode, jwk};
+use crate::net::retry::Backoff;
 use crate::text;
 
 /// The answer to a challenge.
@@ -348,7 +348,7 @@ pub(super) async fn wait_for(
     what: &str,
     wanted: &[OrderStatus],
 ) -> Result<()> {
-    let mut pause = Pause::new(Duration::from_millis(250), Duration::from_secs(5));
+    let mut pause = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
     loop {
         if wanted.contains(&order.status()) {
             return Ok(());

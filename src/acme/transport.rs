@@ -14,12 +14,12 @@ use url::Url;
 
 use super::Failed;
 use super::messages::{AcmeDirectory, ProblemDocument};
-use super::pause::Pause;
 use super::problem::{self, beginning, is};
 use super::waiting::{retry_after, shown_duration, skew};
 use crate::error::{Error, ErrorKind, Result};
 use crate::jose::{jwk, jws};
 use crate::key::PrivateKey;
+use crate::net::retry::Backoff;
 use crate::net::url::{authority, masked, origin, same_origin};
 use crate::net::{Broken, Client, FetchAnswer, HttpRequest};
 use crate::text;
@@ -241,7 +241,7 @@ impl Transport {
 
     /// Waits until the server may be asked again: as long as it said, but never without a pause, else for the next of
     /// `pause`. Returns whether there is time left; immediately if the server wants more than that.
-    pub(super) async fn wait_to_ask(&self, pause: &mut Pause) -> bool {
+    pub(super) async fn wait_to_ask(&self, pause: &mut Backoff) -> bool {
         let wait = at_least(self.last().retry_after.unwrap_or_default(), pause);
         if wait >= self.left() {
             return false;
@@ -387,7 +387,7 @@ fn absent(error: Error) -> Failed {
 /// Sends `request` until there is an answer other than "not now". If time runs out during a further try, the previous
 /// answer is returned: it is more precise than a timeout.
 async fn send(client: &Client, request: HttpRequest, again: Again) -> Result<FetchAnswer, Broken> {
-    let mut pause = Pause::new(Duration::from_millis(200), Duration::from_secs(5));
+    let mut pause = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut tries = 1;
     let mut not_now = None;
     loop {
@@ -423,7 +423,7 @@ async fn send(client: &Client, request: HttpRequest, again: Again) -> Result<Fet
 
 /// The server's waiting time, or the next of `pause` if there is none: it is not asked without a break, whatever it
 /// says.
-fn at_least(after: Duration, pause: &mut Pause) -> Duration {
+fn at_least(after: Duration, pause: &mut Backoff) -> Duration {
     if after < Duration::from_secs(1) { pause.take() } else { after }
 }
 

@@ -9,11 +9,11 @@ use serde_json::json;
 
 use super::messages::{AuthorizationStatus, Challenge, ChallengeStatus, OrderStatus, ProblemDocument};
 use super::order::{self, Answer, CurrentOrder};
-use super::pause::Pause;
 use super::problem::{explain, said};
 use super::transport::Transport;
 use super::{ChallengeType, Report};
 use crate::error::{Error, Result};
+use crate::net::retry::Backoff;
 
 /// The status of a challenge.
 enum AuthorizationState {
@@ -55,8 +55,8 @@ async fn wait_for(
     mut failed: Option<ProblemDocument>,
     report: &Report<'_>,
 ) -> Result<()> {
-    let mut polling = Pause::new(Duration::from_millis(250), Duration::from_secs(5));
-    let mut repeating = Pause::new(Duration::from_secs(1), Duration::from_secs(15));
+    let mut polling = Backoff::new(Duration::from_millis(250), Duration::from_secs(5));
+    let mut repeating = Backoff::new(Duration::from_secs(1), Duration::from_secs(15));
     let mut told = false;
     loop {
         let in_time = match inspect(transport, order, answer).await? {

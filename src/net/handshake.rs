@@ -146,7 +146,7 @@ async fn exchange(settings: &ResolverSettings, host: &str, port: u16, env: &Env)
 fn server_name(host: &str) -> Result<ServerName<'static>> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     ServerName::try_from(bare.to_owned())
-        .map_err(|error| Error::usage("this is no name of a host").at(text::escape(host)).because(error))
+        .map_err(|error| Error::usage("not a host name").at(text::escape(host)).because(error))
 }
 
 /// Accepts and stores whatever is presented; but the server must have the key.

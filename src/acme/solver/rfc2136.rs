@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use super::dns_update::{self as message, Key, UpdateAction};
 use crate::acme::Report;
 use crate::acme::order::Answer;
-use crate::acme::pause::Pause;
 use crate::acme::settings::Rfc2136;
 use crate::error::{Error, ErrorKind, Result};
 use crate::net::Client;
+use crate::net::retry::Backoff;
 use crate::runtime;
 use crate::text;
 
@@ -211,7 +211,7 @@ impl<'a> Zone<'a> {
     }
 
     async fn wait_for(&self, written: &Written) -> Result<()> {
-        let mut pause = Pause::new(Duration::from_millis(100), Duration::from_secs(3));
+        let mut pause = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
         loop {
             let (id, request) = message::question(&written.name, RecordType::TXT)?;
             if message::has_text(&self.ask(id, &request).await?, &written.value) {

@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
     /// The parser's error; its own display quotes the line, which may contain a secret.
     pub(in crate::settings) fn syntax(&self, error: &toml::de::Error) {
         let line = self.line(error.span().map_or(0, |span| span.start));
-        let what = Error::usage("this is no TOML")
+        let what = Error::usage("invalid TOML")
             .because(anyhow::anyhow!("{}", text::escape(error.message())))
             .hint("strings and modes need quotes (`key_mode = \"0640\"`); a list needs square brackets: `names = [\"web.internal\"]`");
         self.problem(line, what);

@@ -187,7 +187,7 @@ pub(crate) fn left_out(roots: &RootLocations, java_options: Option<&str>) -> Opt
     }
     let set = java_options?;
     set.contains(['\n', '\r', '\0', char::REPLACEMENT_CHARACTER]).then(|| {
-        "JAVA_TOOL_OPTIONS is left out: what is set has line ends, or is no text, and cannot be repeated"
+        "JAVA_TOOL_OPTIONS is left out: its value has line ends, or is not text, and cannot be repeated"
             .to_owned()
     })
 }
