@@ -4,7 +4,8 @@
 use crate::bootstrap::request as trust_request;
 use crate::enroll::IssueRequest;
 use crate::enroll::methods::Method;
-use crate::enroll::methods::table::{self, MethodRow};
+use crate::enroll::methods::row::MethodRow;
+use crate::enroll::methods::table;
 use crate::enroll::request::{self, IssueInput, with_ca};
 use crate::env::Env;
 use crate::error::{Error, Result};

@@ -7,7 +7,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::methods::Method;
-use super::methods::table::{self, Building, METHODS, MethodRow};
+use super::methods::row::{self, Building, MethodRow};
+use super::methods::table::{self, METHODS};
 use super::{IssueRequest, trust};
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -117,14 +118,13 @@ fn refuse_unused(
 ) -> Result<()> {
     let own = METHODS.iter().flat_map(|method| method.options.iter().map(|taken| taken.row));
     for row in FILES.into_iter().chain(own).filter(|row| settings.is_given(*row)) {
-        let of_files = FILES.iter().any(|file| table::is(*file, row));
+        let of_files = FILES.iter().any(|file| row::is(*file, row));
         let of: Vec<&MethodRow> = METHODS.into_iter().filter(|method| of_files || method.has(row)).collect();
         let is_taken = match method {
             Some(method) => of_files || method.has(row),
             // Those variables set the paths of the files; what they leave open is set as with the method.
             None => {
-                let beside =
-                    of.iter().any(|method| method.beside_file.iter().any(|one| table::is(*one, row)));
+                let beside = of.iter().any(|method| method.beside_file.iter().any(|one| row::is(*one, row)));
                 beside || !of_files && published.is_some_and(|published| published.has(row))
             }
         };

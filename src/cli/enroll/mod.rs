@@ -6,7 +6,8 @@ mod report;
 use std::time::Instant;
 
 use super::{CommandRow, Context, options};
-use crate::enroll::methods::table::{self, METHODS, MethodRow, Published};
+use crate::enroll::methods::row::{MethodRow, Published};
+use crate::enroll::methods::table::{self, METHODS};
 use crate::enroll::request::{IssueInput, IssueRequests, requests};
 use crate::enroll::{self, IssueContext, IssueOutcome, IssueRequest};
 use crate::error::{Error, Result};

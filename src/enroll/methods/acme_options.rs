@@ -8,7 +8,7 @@ use url::Url;
 
 use super::PROVISIONER;
 use super::acme::{AcmeMethod, AcmeOptions, DnsMethod};
-use super::table::{MethodRow, Published};
+use super::row::{MethodRow, Published};
 use crate::acme::ChallengeType;
 use crate::error::{Error, Result};
 use crate::key::KeyType;

@@ -4,6 +4,7 @@
 pub(crate) mod acme;
 mod acme_options;
 pub(crate) mod provisioner;
+pub(crate) mod row;
 pub(crate) mod table;
 pub(crate) mod token;
 pub(crate) mod x5c;

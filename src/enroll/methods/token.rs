@@ -7,7 +7,7 @@ use std::path::Path;
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::table::{Building, MethodRow, Published, TIMEOUT};
+use super::row::{Building, MethodRow, Published, TIMEOUT};
 use super::{Issue, IssueFacts, IssueOrder, Method, Spending, sign};
 use crate::cert::SubjectAltName;
 use crate::enroll::trust::{self, FromToken};

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 
-use super::table::{MethodRow, Published, TIMEOUT};
+use super::row::{MethodRow, Published, TIMEOUT};
 use super::{
     Failure, Issue, IssueFacts, IssueOrder, Method, PROVISIONER, Spending, minting, named_provisioner, sign,
 };

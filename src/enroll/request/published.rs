@@ -5,7 +5,8 @@
 use std::path::PathBuf;
 
 use crate::cert::SubjectAltName;
-use crate::enroll::methods::table::{METHODS, MethodRow, Published};
+use crate::enroll::methods::row::{MethodRow, Published};
+use crate::enroll::methods::table::METHODS;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::settings::rows::{CA_OUT, CERT, KEY, NAMES};
