@@ -385,7 +385,8 @@ fn absent(error: Error) -> Failed {
 }
 
 /// Sends `request` until there is an answer other than "not now". If time runs out during a further try, the previous
-/// answer is returned: it is more precise than a timeout.
+/// answer is returned: it is more precise than a timeout. Not so for a request that may not be sent twice and may have
+/// reached the server: what became of it is unknown, and the caller has to know that.
 async fn send(client: &Client, request: HttpRequest, again: Again) -> Result<FetchAnswer, Broken> {
     let mut pause = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     let mut tries = 1;
@@ -411,11 +412,19 @@ async fn send(client: &Client, request: HttpRequest, again: Again) -> Result<Fet
         };
         match wait {
             Some(wait) if tries < again.tries && wait < client.left() => {
-                not_now = outcome.ok();
+                not_now = outcome.ok().or(not_now);
                 sleep(wait).await;
             }
-            _ if outcome.is_err() && client.left().is_zero() => return not_now.map_or(outcome, Ok),
-            _ => return outcome,
+            _ => {
+                return match (outcome, not_now) {
+                    (Err(broken), Some(answer))
+                        if client.left().is_zero() && (again.harmless || !broken.sent) =>
+                    {
+                        Ok(answer)
+                    }
+                    (outcome, _) => outcome,
+                };
+            }
         }
         tries = tries.saturating_add(1);
     }

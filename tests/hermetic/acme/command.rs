@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -130,6 +130,28 @@ fn ended_by(ending: Ending) -> (Option<Vec<u8>>, String) {
         assert_eq!(fs::read(place.path(".tls.key.trustup/key.pem")).ok().as_ref(), Some(key));
     }
     (kept, run.stderr)
+}
+
+/// The earlier "not now" must not hide that the last try was sent: the CA may have issued.
+#[test]
+fn a_try_that_is_lost_after_a_refusal_keeps_the_key() {
+    let tries = AtomicUsize::new(0);
+    let server = AcmeServer::start(move |asked, _| match asked.path.as_str() {
+        "/finalize" if tries.fetch_add(1, Ordering::SeqCst) == 0 => {
+            Some(Instead::With(503, vec![("Retry-After", "1".to_owned())], json!({})))
+        }
+        // Until the client gives up.
+        "/finalize" => Some(Instead::Raw(Box::new(|stream| {
+            while stream.read(&mut [0; 64])? > 0 {}
+            Ok(())
+        }))),
+        _ => None,
+    });
+    let place = Place::at(&server);
+    let run = place.enroll_within("4s").run();
+    assert_eq!((run.code, server.count("/finalize")), (Some(6), 2), "{run}");
+    run.says(["no complete answer", "may have issued a certificate that is lost; the key is kept in"]);
+    assert!(place.path(".tls.key.trustup/key.pem").exists(), "{run}");
 }
 
 #[test]
