@@ -38,6 +38,7 @@ mod primitives;
 mod private_key;
 mod purpose;
 pub mod readers;
+pub(crate) mod recognise;
 mod san;
 mod self_signature;
 mod structure;
@@ -45,6 +46,7 @@ mod subject_hash;
 #[cfg(test)]
 pub(crate) mod testing;
 mod validity;
+mod wrapped;
 
 pub use anchor_name::anchor_name;
 pub(crate) use anchor_name::is_anchor_name;
