@@ -39,6 +39,7 @@ mod primitives;
 mod private_key;
 mod purpose;
 pub mod readers;
+pub(crate) mod recognise;
 mod san;
 mod self_signature;
 pub mod signature;
@@ -47,6 +48,7 @@ mod subject_hash;
 #[cfg(test)]
 pub(crate) mod testing;
 mod validity;
+mod wrapped;
 
 pub use anchor_name::anchor_name;
 pub(crate) use anchor_name::is_anchor_name;

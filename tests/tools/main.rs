@@ -28,3 +28,4 @@ mod subject_hash;
 mod support;
 #[path = "../../src/cert/testing.rs"]
 mod testing;
+mod wrong_input;
