@@ -20,6 +20,7 @@ mod openssl;
 mod process;
 mod readers;
 mod refused_calls;
+mod signatures;
 mod smuggled_root;
 mod spoiled_bundles;
 mod subject_hash;
