@@ -40,6 +40,7 @@ mod purpose;
 pub mod readers;
 mod san;
 mod self_signature;
+pub mod signature;
 mod structure;
 mod subject_hash;
 #[cfg(test)]

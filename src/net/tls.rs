@@ -8,6 +8,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::tls_words;
+use crate::cert::signature;
 use crate::env::Env;
 use crate::error::{Error, Result};
 
@@ -25,9 +26,12 @@ pub enum Trust {
     },
 }
 
-/// The one crypto provider of this program.
+/// The one crypto provider of this program: ring, which verifies with what ring lacks too.
 pub fn provider() -> Arc<rustls::crypto::CryptoProvider> {
-    Arc::new(rustls::crypto::ring::default_provider())
+    Arc::new(rustls::crypto::CryptoProvider {
+        signature_verification_algorithms: signature::tls::SUPPORTED,
+        ..rustls::crypto::ring::default_provider()
+    })
 }
 
 /// A client configuration: TLS 1.2 and 1.3, HTTP/1.1, no client certificate.

@@ -4,8 +4,8 @@
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, KeyUsage};
 
-use crate::cert::{Certificate, SubjectAltName};
-use crate::net::{tls, tls_words};
+use crate::cert::{Certificate, SubjectAltName, signature};
+use crate::net::tls_words;
 use crate::text;
 
 /// Longer chains are not used in practice; every certificate costs a signature to check (threat T24).
@@ -140,7 +140,7 @@ fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], no
     let late = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
     let seconds = u64::try_from(now).unwrap_or_default();
     let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-    let algorithms = tls::provider().signature_verification_algorithms.all;
+    let algorithms = signature::tls::ALL;
     let mut reason = None;
     for time in [time, late] {
         for usage in [

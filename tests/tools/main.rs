@@ -21,6 +21,7 @@ mod process;
 mod proxies;
 mod readers;
 mod refused_calls;
+mod signatures;
 mod smuggled_root;
 mod spoiled_bundles;
 mod subject_hash;
