@@ -18,6 +18,7 @@ mod nss;
 mod odd_certificates;
 mod openssl;
 mod process;
+mod proxies;
 mod readers;
 mod refused_calls;
 mod signatures;
