@@ -192,9 +192,9 @@ fn try_method(
         check::check(chain, &wanted, world.env.now())
     };
     let accept = |chain: &[Certificate]| match &roots {
-        Some(roots) => check(&check::without_root(chain.to_vec()), roots)
-            .map(drop)
-            .map_err(|refusal| refusal.to_string()),
+        Some(roots) => {
+            check(&check::without_roots(chain), roots).map(drop).map_err(|refusal| refusal.to_string())
+        }
         None => Err("the root that it must end at is not known".to_owned()),
     };
     let mut warned = |text: String| (world.warn)(&text);
@@ -235,7 +235,7 @@ fn try_method(
     // Ended by a signal at any point: what was recorded as about to be sent may have been sent.
     let unsettled = pending.record().attempts.len() > sent_before;
     let issued: Result<_, Failure> = issued.map_err(|error| Failure { error, again: false, unsettled })?;
-    let chain = check::without_root(issued?);
+    let chain = check::without_roots(&issued?);
     let roots =
         roots.ok_or_else(|| Error::usage("the root that the certificate must end at is not known"))?;
     match check(&chain, &roots) {
