@@ -13,6 +13,8 @@ const RSA_MAXIMUM: usize = 16384;
 pub(super) mod id {
     pub(in crate::cert) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
     pub(in crate::cert) const RSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10];
+    /// The mask generation function of RSASSA-PSS (RFC 8017 appendix B.2.1).
+    pub(in crate::cert) const MGF1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 8];
     pub(in crate::cert) const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
     /// Java's other names for RSA and DSA keys (`sun.security.util.KnownOIDs`): the arc of PKCS #1, X.509's of 1988,
     /// and that of the OIW.
@@ -37,8 +39,8 @@ pub(super) mod id {
     /// Keys for key agreement or encryption; none of them signs anything.
     pub(super) const NOT_SIGNING: [&[u8]; 10] =
         [DH, DH_X942, RSA_OAEP, ECDH, ECMQV, X25519, X448, ML_KEM[0], ML_KEM[1], ML_KEM[2]];
-    pub(super) const ED25519: &[u8] = &[0x2b, 0x65, 112];
-    pub(super) const ED448: &[u8] = &[0x2b, 0x65, 113];
+    pub(in crate::cert) const ED25519: &[u8] = &[0x2b, 0x65, 112];
+    pub(in crate::cert) const ED448: &[u8] = &[0x2b, 0x65, 113];
 }
 
 /// The parts of a SubjectPublicKeyInfo.
@@ -95,6 +97,11 @@ pub(super) fn rsa_numbers(key: &[u8]) -> Option<(&[u8], &[u8])> {
     numbers.is_empty().then_some(found)
 }
 
+/// The bits of a number without a leading zero byte.
+pub(super) fn bits(number: &[u8]) -> usize {
+    number.len() * 8 - number.first().map_or(0, |first| first.leading_zeros() as usize)
+}
+
 /// The digits of a number above zero.
 fn positive<'a>(number: &Tlv<'a>) -> Option<&'a [u8]> {
     if !is_integer(number) {
@@ -109,7 +116,7 @@ fn positive<'a>(number: &Tlv<'a>) -> Option<&'a [u8]> {
 
 fn rsa(key: &[u8]) -> Result<(), String> {
     let (modulus, exponent) = rsa_numbers(key).ok_or("its RSA key is malformed")?;
-    let bits = modulus.len() * 8 - modulus.first().map_or(0, |first| first.leading_zeros() as usize);
+    let bits = bits(modulus);
     if bits > RSA_MAXIMUM {
         return Err(format!("its RSA key has {bits} bits, more than the {RSA_MAXIMUM} that programs take"));
     }

@@ -155,8 +155,7 @@ fn go_key(key: &PublicKeyInfo<'_>) -> Option<String> {
                 return Some("its RSA key lacks the NULL parameters".to_owned());
             }
             let (_, exponent) = key_form::rsa_numbers(key.bytes)?;
-            let bits =
-                exponent.len() * 8 - exponent.first().map_or(0, |first| first.leading_zeros() as usize);
+            let bits = key_form::bits(exponent);
             (bits > GO_EXPONENT_BITS).then(|| format!("the exponent of its RSA key has {bits} bits"))
         }
         key_form::id::EC => {
@@ -315,8 +314,7 @@ fn is_pss(parameters: &Tlv<'_>) -> Option<()> {
     }
     if let Some(mask) = fields.take(der::CONTEXT_1) {
         let mut parts = DerReader::new(der::only(mask.body, der::SEQUENCE)?.body);
-        const MGF1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 8];
-        parts.take(der::OID).filter(|oid| oid.body == MGF1)?;
+        parts.take(der::OID).filter(|oid| oid.body == key_form::id::MGF1)?;
         is_hash(parts.rest())?;
     }
     if let Some(salt) = fields.take(0xa2) {

@@ -1,12 +1,8 @@
 //! Is a certificate signed with its own key? Distinguishes a root from a cross-certificate with the same name, and from
 //! a damaged file that still parses. It adds no trust: anyone can sign their own certificate.
 
-use x509_parser::certificate::X509Certificate;
-use x509_parser::error::X509Error;
-use x509_parser::prelude::FromDer;
-use x509_parser::public_key::PublicKey;
-
 use super::Certificate;
+use super::signature::SignatureVerdict;
 
 /// Whether a certificate is signed with its own key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +11,7 @@ pub(crate) enum SelfSignature {
     Valid,
     /// Its signature was not made with its own key.
     Invalid,
-    /// An algorithm or a key size that is not verified here (P-521, MD5, small RSA keys); the key identifiers do not
-    /// contradict it.
+    /// An algorithm that is not verified here (MD5, Ed448); the key identifiers do not contradict it.
     NotChecked,
 }
 
@@ -24,42 +19,14 @@ impl Certificate {
     /// Whether the certificate is signed with its own key. Costs a signature check: not for every root of a bundle that
     /// is only inspected.
     pub(crate) fn self_signature(&self) -> SelfSignature {
-        let Ok((_, parsed)) = X509Certificate::from_der(&self.0.der) else { return SelfSignature::Invalid };
-        match parsed.verify_signature(None) {
-            Ok(()) => SelfSignature::Valid,
-            Err(error) if self.is_conclusive(&parsed, &error) => SelfSignature::Invalid,
+        match self.signature_by(self) {
+            SignatureVerdict::Valid => SelfSignature::Valid,
+            SignatureVerdict::Invalid => SelfSignature::Invalid,
             // OpenSSL's criterion: it never verifies a root's own signature.
-            Err(_) => match (&self.0.authority_key_id, &self.0.subject_key_id) {
+            SignatureVerdict::Unsupported(_) => match (&self.0.authority_key_id, &self.0.subject_key_id) {
                 (Some(authority), Some(subject)) if authority != subject => SelfSignature::Invalid,
                 _ => SelfSignature::NotChecked,
             },
-        }
-    }
-
-    /// Whether a failed verification is due to the signature, and not to the limits of ring.
-    fn is_conclusive(&self, parsed: &X509Certificate<'_>, error: &X509Error) -> bool {
-        match self.0.signature_algorithm.as_str() {
-            // RSA (PKCS #1 1.5) with SHA-1, SHA-256, SHA-384, SHA-512.
-            "1.2.840.113549.1.1.5"
-            | "1.3.14.3.2.29"
-            | "1.2.840.113549.1.1.11"
-            | "1.2.840.113549.1.1.12"
-            | "1.2.840.113549.1.1.13" => match parsed.public_key().parsed() {
-                Ok(PublicKey::RSA(key)) => {
-                    self.0.rsa_bits.is_some_and(|bits| (2048..=8192).contains(&bits))
-                        && key.try_exponent().is_ok_and(|exponent| (3..1 << 33).contains(&exponent))
-                }
-                // An RSA signature cannot be from another kind of key.
-                _ => true,
-            },
-            // ECDSA with SHA-256, SHA-384: ring has P-256 and P-384.
-            "1.2.840.10045.4.3.2" | "1.2.840.10045.4.3.3" => {
-                self.0.rsa_bits.is_some() || *error != X509Error::SignatureUnsupportedAlgorithm
-            }
-            // Ed25519.
-            "1.3.101.112" => true,
-            // RSASSA-PSS among them: ring fixes parameters (salt length, second hash) that are free there.
-            _ => false,
         }
     }
 }
@@ -76,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn self_signatures_are_verified_where_ring_can() {
+    fn self_signatures_are_verified() {
         assert_eq!(parse(&TestCertificate::default()).self_signature(), SelfSignature::Valid);
         assert_eq!(
             parse(&TestCertificate { signed: false, ..TestCertificate::default() }).self_signature(),
@@ -94,7 +61,7 @@ mod tests {
         ] {
             assert_eq!(parse(&draft).self_signature(), SelfSignature::Invalid);
         }
-        // Unsupported by ring: the key identifiers decide.
+        // Not verified here (ML-DSA): the key identifiers decide.
         let unknown = TestCertificate { signature: "2.16.840.1.101.3.4.3.17", ..TestCertificate::default() };
         assert_eq!(parse(&unknown).self_signature(), SelfSignature::NotChecked);
         let subject = tlv(0x04, b"mine");
@@ -107,6 +74,7 @@ mod tests {
                 .with("2.5.29.35", sequence(&[&tlv(0x80, authority)]));
             assert_eq!(parse(&draft).self_signature(), wanted);
         }
+        // Of sizes that ring refuses, and no key: the modulus is even.
         for bits in [1024, 16384] {
             let draft = TestCertificate {
                 signature: "1.2.840.113549.1.1.11",

@@ -191,6 +191,9 @@ fn show(
             };
             ui.data(format!("  reads {} ({by}): {said}", place.path))?;
         }
+        if ui.verbose {
+            ui.data(format!("  verifies servers with {}", client.library))?;
+        }
         if let Some(note) = client.note {
             ui.data(format!("  {note}"))?;
         }

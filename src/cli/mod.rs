@@ -28,8 +28,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::bootstrap::trees::Trees;
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::native;
 use crate::rootfs::budget;
-use crate::settings::rows::{DRY_RUN, stamp};
+use crate::settings::rows::{COMMAND, DRY_RUN, stamp};
 use crate::settings::{Layer, Settings, Taken, did_you_mean, from_environment, from_matches, is_on, join};
 use crate::text;
 use crate::ui::{Color, Ui};
@@ -141,6 +142,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     }
     // Neither a core dump nor a process of the same user can read our memory (threat T16).
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let ends_with_separator = args.iter().position(|arg| arg == "--").is_some_and(|at| at + 1 == args.len());
     let matches = match at_width(command(), env).try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => match unknown_word(&error) {
@@ -156,6 +158,11 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         early.error("trustup", &error);
         return error.kind().exit_code();
     };
+    if ends_with_separator && takes_command(row) {
+        let error = native::no_command();
+        early.error(row.name, &error);
+        return error.kind().exit_code();
+    }
     let (settings, subcommand) = match settings(row, own, env) {
         Ok(settings) => settings,
         Err(error) => {
@@ -174,6 +181,11 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
             error.kind().exit_code()
         }
     }
+}
+
+/// Whether this command ends with `-- COMMAND`.
+fn takes_command(row: &CommandRow) -> bool {
+    (row.options)().iter().any(|taken| taken.row.spec().name == COMMAND.taken().row.spec().name)
 }
 
 fn row(name: &str) -> Option<&'static CommandRow> {

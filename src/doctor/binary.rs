@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::elf;
+use super::library::TlsLibrary;
 use crate::rootfs::{FileKind, Sysroot};
 
 /// Longer texts are not file names.
@@ -25,7 +26,9 @@ impl Binary {
             let from = part.iter().rposition(|byte| !printable(byte)).map_or(0, |at| at + 1);
             let text = &part[from..];
             let may_be_one = (4..=LONGEST).contains(&text.len())
-                && (text.contains(&b'/') || text.windows(3).any(|three| three == b".so"));
+                && (text.contains(&b'/')
+                    || text.windows(3).any(|three| three == b".so")
+                    || text.starts_with(b"OpenSSL "));
             may_be_one.then(|| String::from_utf8_lossy(text).into_owned())
         });
         Binary(texts.collect())
@@ -39,6 +42,11 @@ impl Binary {
     /// Whether it loads a library with this prefix.
     pub(super) fn loads(&self, library: &str) -> bool {
         self.0.iter().any(|text| text.starts_with(library) && text.contains(".so"))
+    }
+
+    /// The library for TLS that it loads.
+    pub(super) fn tls_library(&self) -> Option<TlsLibrary> {
+        self.0.iter().find_map(|text| TlsLibrary::of_file_name(text).filter(|_| text.contains(".so")))
     }
 
     /// What follows `prefix` in a text that begins with it.

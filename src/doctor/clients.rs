@@ -8,8 +8,8 @@
 
 use super::reading::Installation;
 use super::rules::{
-    cargo, chromium, curl, deno, firefox, git, gnutls, go, java, node, of_openssl, openssl, pip, requests,
-    uv, wget,
+    cargo, chromium, curl, deno, firefox, git, gnutls, go, java, node, of_openssl, openssl, pip, python,
+    requests, uv, wget,
 };
 use super::scope::RuleScope;
 use crate::error::Result;
@@ -59,7 +59,7 @@ pub(super) const TABLE: &[TlsClient] = &[
     row("curl", "curl", &["curl"], Some("CURL_CA_BUNDLE"), curl),
     row("wget", "wget", &["wget"], Some("SSL_CERT_FILE"), wget),
     row("git", "git", &["git"], Some("GIT_SSL_CAINFO"), git),
-    row("python", "Python (ssl)", &["python3", "python"], Some("SSL_CERT_FILE"), of_openssl),
+    row("python", "Python (ssl)", &["python3", "python"], Some("SSL_CERT_FILE"), python),
     row("requests", "Python requests", &[], Some("REQUESTS_CA_BUNDLE"), requests),
     row("pip", "pip", &[], Some("PIP_CERT"), pip),
     row("node", "Node", &["node", "nodejs"], Some("NODE_EXTRA_CA_CERTS"), node),

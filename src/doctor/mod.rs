@@ -8,6 +8,7 @@ mod binary;
 mod clients;
 mod elf;
 mod findings;
+mod library;
 mod reading;
 mod repair;
 mod rules;
@@ -134,6 +135,8 @@ pub struct ClientView {
     pub installed: bool,
     /// Its program, or other evidence that it is installed.
     pub found: Option<String>,
+    /// The library that verifies servers for it.
+    pub(crate) library: String,
     /// What it would do.
     pub verdict: ClientVerdict,
     /// Why, for people.
@@ -199,7 +202,7 @@ struct Doctor<'q, 'v, 's> {
 
 impl Doctor<'_, '_, '_> {
     fn examine(&mut self, client: &TlsClient, installation: Installation) -> ClientView {
-        let Installation { found, sources, note } = installation;
+        let Installation { found, sources, library, note } = installation;
         let mut roots = RootsByFingerprint::new();
         let mut reads = Vec::new();
         let mut stops = None;
@@ -230,6 +233,7 @@ impl Doctor<'_, '_, '_> {
             name: client.name,
             installed: found.is_some(),
             found: found.map(|found| text::escape(&found)),
+            library: library.shown(),
             verdict,
             why,
             reads,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::PlaceKind;
+use super::library::TlsLibrary;
 use crate::cert::Certificate;
 use crate::cert::readers::{self, Reader as PemReader};
 use crate::fingerprint::Fingerprint;
@@ -106,6 +107,8 @@ pub(super) struct Installation {
     /// Its program, or other evidence that it is installed.
     pub(super) found: Option<String>,
     pub(super) sources: Vec<ReadSource>,
+    /// What verifies servers for it.
+    pub(super) library: TlsLibrary,
     /// What else to know about it.
     pub(super) note: Option<&'static str>,
 }

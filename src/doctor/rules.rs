@@ -1,30 +1,48 @@
 //! What each client reads: one function for a row of the table ([`super::clients`]), or for several similar ones.
 
+use super::binary::Binary;
+use super::library::{TlsLibrary, Version, version};
 use super::reading::{Installation, ReadSource, Reads};
-use super::scope::{RuleScope, directories};
+use super::scope::{Libcurl, RuleScope, directories};
 use crate::rootfs::FileKind;
 use crate::rootfs::path::child;
 use crate::trust::firefox_policy;
 use crate::well_known::{BUNDLES, DIRECTORIES, bundles_of_go};
 use crate::{keystore, native, nss};
 
-fn one_installation(found: Option<String>, sources: Vec<ReadSource>) -> Vec<Installation> {
-    vec![Installation { found, sources, note: None }]
+fn one_installation(
+    found: Option<String>,
+    library: TlsLibrary,
+    sources: Vec<ReadSource>,
+) -> Vec<Installation> {
+    vec![Installation { found, sources, library, note: None }]
 }
 
 pub(super) fn openssl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let found = found.or_else(|| scope.binaries.library_path("libssl.so"));
-    one_installation(found, scope.openssl_sources())
+    one_installation(found, scope.openssl_library(), scope.openssl_sources())
 }
 
 /// A program that uses OpenSSL's defaults unchanged.
 pub(super) fn of_openssl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
-    one_installation(found, scope.openssl_sources())
+    one_installation(found, scope.openssl_library(), scope.openssl_sources())
 }
+
+/// Python's `ssl.create_default_context`.
+pub(super) fn python(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
+    let is_new = found.as_deref().and_then(|path| scope.python_version(path)) >= Some(STRICT_PYTHON);
+    let library = scope.openssl_library().with_flags(is_new, is_new);
+    one_installation(found, library, scope.openssl_sources())
+}
+
+/// Since this Python, `ssl.create_default_context` sets VERIFY_X509_STRICT and VERIFY_X509_PARTIAL_CHAIN.
+const STRICT_PYTHON: Version = (3, 13);
+/// Since this urllib3, its contexts have the same flags, with such a Python.
+const STRICT_URLLIB3: Version = (2, 4);
 
 pub(super) fn gnutls(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let found = found.or_else(|| scope.binaries.library_path("libgnutls.so"));
-    one_installation(found, scope.gnutls_sources())
+    one_installation(found, TlsLibrary::GnuTls, scope.gnutls_sources())
 }
 
 pub(super) fn curl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -41,7 +59,8 @@ pub(super) fn curl(scope: &RuleScope, found: Option<String>) -> Vec<Installation
             file = scope.first_set(&["SSL_CERT_FILE"]);
         }
     }
-    one_installation(found, scope.libcurl(&binary).sources(scope, file, directory))
+    let libcurl = scope.libcurl(&binary);
+    one_installation(found, libcurl.library(scope), libcurl.sources(scope, file, directory))
 }
 
 pub(super) fn git(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -54,10 +73,9 @@ pub(super) fn git(scope: &RuleScope, found: Option<String>) -> Vec<Installation>
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     // Empty ones count.
     let set = |name: &'static str| Some((name, scope.env.raw(name)?.to_owned()));
-    one_installation(
-        found,
-        scope.libcurl(&binary).sources(scope, set("GIT_SSL_CAINFO"), set("GIT_SSL_CAPATH")),
-    )
+    let libcurl = scope.libcurl(&binary);
+    let sources = |libcurl: Libcurl| libcurl.sources(scope, set("GIT_SSL_CAINFO"), set("GIT_SSL_CAPATH"));
+    one_installation(found, libcurl.library(scope), sources(libcurl))
 }
 
 pub(super) fn wget(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -65,26 +83,32 @@ pub(super) fn wget(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     if binary.loads("libgnutls.so") {
         let mut sources = scope.gnutls_sources();
         sources.push(ReadSource::new(Reads::Directory, "/etc/ssl/certs").fixed().last_resort());
-        return one_installation(found, sources);
+        return one_installation(found, TlsLibrary::GnuTls, sources);
     }
     let real = found.as_deref().and_then(|path| scope.sysroot().canonical(path).ok().flatten());
     let is_busybox = real.is_some_and(|path| path.ends_with("/busybox"));
     let helper = native::find(scope.sysroot(), "ssl_client").ok().flatten();
     if is_busybox && helper.is_none() {
         let note = Some("BusyBox checks no certificate here: it has no `ssl_client`");
-        return vec![Installation { found: None, sources: Vec::new(), note }];
+        let library = TlsLibrary::Unverified;
+        return vec![Installation { found: None, sources: Vec::new(), library, note }];
     }
-    one_installation(found, scope.openssl_sources())
+    one_installation(found, scope.openssl_library(), scope.openssl_sources())
 }
 
 pub(super) fn requests(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {
     const NAMED: &[&str] = &["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
     of_requests(scope, "requests", NAMED, |directory| {
         let packages = scope.site_packages();
+        let urllib3 = |directory: &String| scope.package_version(directory, "urllib3");
+        let own = urllib3(&directory.to_owned());
+        let urllib3 = own.or_else(|| packages.iter().find_map(urllib3));
+        let is_new = scope.python_of(directory) >= Some(STRICT_PYTHON) && urllib3 >= Some(STRICT_URLLIB3);
+        let library = scope.openssl_library().with_flags(is_new, is_new);
         // Its certifi may be in another directory.
         let own = scope.certifi(directory);
         let certifi = own.or_else(|| packages.iter().find_map(|other| scope.certifi(other)));
-        (Vec::new(), certifi)
+        (library, Vec::new(), certifi)
     })
 }
 
@@ -92,26 +116,21 @@ pub(super) fn pip(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {
     // Its own comes last: what requests reads overrides what pip gives it.
     const NAMED: &[&str] = &["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT"];
     of_requests(scope, "pip", NAMED, |directory| {
-        let names = scope.sysroot().list(directory).ok().flatten().unwrap_or_default();
-        let version = names
-            .iter()
-            .find_map(|name| name.strip_prefix("pip-")?.split_once(".dist-info")?.0.split_once('.'));
-        let number = |text: &str| text.split('.').next().and_then(|text| text.parse::<u32>().ok());
         // Since 24.2 also the system's roots, whatever is named.
-        let also_system =
-            version.is_some_and(|(major, minor)| (number(major), number(minor)) >= (Some(24), Some(2)));
+        let also_system = scope.package_version(directory, "pip") >= Some((24, 2));
         let system = if also_system { scope.openssl_sources() } else { Vec::new() };
-        (system, scope.certifi(&format!("{directory}/pip/_vendor")))
+        // It has a urllib3 of its own, of before the flags.
+        (scope.openssl_library(), system, scope.certifi(&format!("{directory}/pip/_vendor")))
     })
 }
 
-/// What reads roots through requests, in each directory of packages that has it. `own` gives for such a directory what
-/// it always reads, and its list if none of the variables `named` leads it elsewhere.
+/// What reads roots through requests, in each directory of packages that has it. `own` gives for such a directory the
+/// library, what it always reads, and its list if none of the variables `named` leads it elsewhere.
 fn of_requests(
     scope: &RuleScope,
     package: &str,
     named: &[&'static str],
-    own: impl Fn(&str) -> (Vec<ReadSource>, Option<ReadSource>),
+    own: impl Fn(&str) -> (TlsLibrary, Vec<ReadSource>, Option<ReadSource>),
 ) -> Vec<Installation> {
     let named = scope.first_set(named).map(|(variable, path)| {
         // A directory is searched by hash.
@@ -125,9 +144,9 @@ fn of_requests(
     for directory in scope.site_packages() {
         let path = child(&directory, package);
         if scope.is(&path, FileKind::Directory) {
-            let (mut sources, list) = own(&directory);
+            let (library, mut sources, list) = own(&directory);
             sources.extend(named.clone().or(list));
-            installations.push(Installation { found: Some(path), sources, note: None });
+            installations.push(Installation { found: Some(path), sources, library, note: None });
         }
     }
     installations
@@ -149,7 +168,10 @@ pub(super) fn node(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     let system = option("--use-system-ca") || scope.env.var("NODE_USE_SYSTEM_CA") == Some("1");
     let note =
         system.then_some("the setting to use the system's roots has no effect: versions before 22.19 cannot");
-    vec![Installation { found, sources, note }]
+    // That of nodejs.org has an OpenSSL inside.
+    let library =
+        if of_distribution { scope.openssl_library() } else { TlsLibrary::openssl(openssl_inside(&binary)) };
+    vec![Installation { found, sources, library, note }]
 }
 
 pub(super) fn deno(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -165,7 +187,7 @@ pub(super) fn deno(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     sources.extend(
         extra.map(|(variable, path)| ReadSource::new(Reads::PemBlocks, path).named_by(variable).needed()),
     );
-    one_installation(found, sources)
+    one_installation(found, TlsLibrary::Rustls, sources)
 }
 
 /// crypto/x509, root_linux.go and root_unix.go: the first file that can be read, and all files of the directories.
@@ -185,7 +207,7 @@ pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> 
             sources.extend(there.map(|path| ReadSource::new(Reads::Directory, path)));
         }
     }
-    one_installation(found, sources)
+    one_installation(found, TlsLibrary::Go { version: None, debug: Vec::new() }, sources)
 }
 
 /// rustls-native-certs 0.8: as Go, except that either variable alone replaces everything.
@@ -214,10 +236,8 @@ pub(super) fn uv(scope: &RuleScope, found: Option<String>) -> Vec<Installation> 
     let on = |name| scope.env.var(name).is_some_and(|value| matches!(value, "1" | "true"));
     let system = on("UV_NATIVE_TLS") || on("UV_SYSTEM_CERTS");
     let named = scope.first_set(&["SSL_CERT_FILE", "SSL_CERT_DIR"]).is_some();
-    one_installation(
-        found,
-        if system || named { native_certs(scope) } else { vec![ReadSource::compiled_in()] },
-    )
+    let sources = if system || named { native_certs(scope) } else { vec![ReadSource::compiled_in()] };
+    one_installation(found, TlsLibrary::Rustls, sources)
 }
 
 /// Cargo contains libcurl and OpenSSL and finds the places itself (openssl-probe); a distribution's loads libcurl.
@@ -225,7 +245,8 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     let named = scope.first_set(&["CARGO_HTTP_CAINFO"]);
     if binary.loads("libcurl") {
-        return one_installation(found, scope.libcurl(&binary).sources(scope, named, None));
+        let libcurl = scope.libcurl(&binary);
+        return one_installation(found, libcurl.library(scope), libcurl.sources(scope, named, None));
     }
     const PLACES: [&str; 4] = ["/usr/lib/ssl", "/etc/pki/ca-trust/extracted/pem", "/etc/pki/tls", "/etc/ssl"];
     const FILES: [&str; 6] = [
@@ -259,7 +280,13 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
             .map(|path| ReadSource::new(Reads::HashDirectory, path)),
     };
     sources.extend(directory);
-    one_installation(found, sources)
+    let library = TlsLibrary::openssl(openssl_inside(&binary)).with_flags(false, true);
+    one_installation(found, library, sources)
+}
+
+/// The version of the OpenSSL that a program contains.
+fn openssl_inside(binary: &Binary) -> Option<Version> {
+    binary.after("OpenSSL ").and_then(version)
 }
 
 pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -274,7 +301,9 @@ pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation
         named.next_back().map(|(variable, path)| ReadSource::new(Reads::Keystore, path).named_by(variable));
     // A missing one is skipped: seen with OpenJDK 17 and 25.
     if let Some(source) = named.clone().filter(|source| scope.is(&source.path, FileKind::File)) {
-        return one_installation(found, vec![source.needed()]);
+        let library =
+            TlsLibrary::Java { release: found.as_deref().and_then(|path| scope.java_release(path)) };
+        return one_installation(found, library, vec![source.needed()]);
     }
     let homes: Vec<String> = scope.env.var("JAVA_HOME").map(ToOwned::to_owned).into_iter().collect();
     let search = keystore::find::find(scope.sysroot(), &homes);
@@ -286,7 +315,8 @@ pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation
         if let Some(home) = home {
             let default = ReadSource::new(Reads::Keystore, name).needed();
             let sources = named.iter().cloned().chain([default]).collect();
-            installations.push(Installation { found: Some(home), sources, note: None });
+            let library = TlsLibrary::Java { release: scope.java_release(&format!("{home}/bin/java")) };
+            installations.push(Installation { found: Some(home), sources, library, note: None });
         }
     }
     installations
@@ -297,7 +327,7 @@ fn browser(scope: &RuleScope, owner: nss::find::DatabaseOwner) -> Vec<ReadSource
     let mut sources = vec![ReadSource::compiled_in()];
     let data = scope.env.var("XDG_DATA_HOME");
     for home in &scope.homes {
-        let locations = nss::find::of_user(scope.sysroot(), home, data).unwrap_or_default();
+        let locations = nss::find::of_user(scope.sysroot(), home, data).unwrap_or_default().found;
         let of_browser = locations.into_iter().filter(|location| location.owner == owner);
         sources.extend(of_browser.map(|location| ReadSource::new(Reads::NssDatabase, location.directory)));
     }
@@ -305,7 +335,7 @@ fn browser(scope: &RuleScope, owner: nss::find::DatabaseOwner) -> Vec<ReadSource
 }
 
 pub(super) fn chromium(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
-    one_installation(found, browser(scope, nss::find::DatabaseOwner::Shared))
+    one_installation(found, TlsLibrary::Chromium, browser(scope, nss::find::DatabaseOwner::Shared))
 }
 
 /// Also what the policy of the system names; a name without a path is in Mozilla's own directories.
@@ -322,5 +352,5 @@ pub(super) fn firefox(scope: &RuleScope, found: Option<String>) -> Vec<Installat
         };
         sources.extend(path.map(|path| ReadSource::new(Reads::PemBlocks, path)));
     }
-    one_installation(found, sources)
+    one_installation(found, TlsLibrary::MozillaPkix, sources)
 }

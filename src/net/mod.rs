@@ -46,7 +46,6 @@ pub struct Net {
 
 impl Net {
     /// Starts the clock: from now on `timeout` is left (and `wait` more, if an unreachable server is to be retried).
-    /// Fails if a proxy variable is invalid.
     ///
     /// Must be called inside a tokio runtime.
     pub fn new(
@@ -58,7 +57,7 @@ impl Net {
         let start = Instant::now();
         Ok(Net {
             dns: Arc::new(Dns::new(settings)?),
-            proxies: Proxies::from_env(env)?,
+            proxies: Proxies::from_env(env),
             env: env.clone(),
             timeout,
             wait_until: wait.map(|wait| start + wait),
@@ -68,6 +67,7 @@ impl Net {
 
     /// The proxy that requests to `url` go through, credentials masked (threat T17).
     pub(crate) fn proxy_shown(&self, url: &::url::Url) -> Option<String> {
-        self.proxies.for_url(url).map(proxy::Proxy::shown)
+        // The request itself reports an unusable one.
+        self.proxies.for_url(url).ok().flatten().map(proxy::Proxy::shown)
     }
 }

@@ -53,6 +53,7 @@ mod profile;
 mod repair;
 mod sequences;
 mod servers;
+mod service;
 mod snapshots;
 mod source;
 mod stores;

@@ -20,6 +20,7 @@ pub mod run;
 pub mod schema;
 pub mod servers;
 pub mod silent_server;
+pub mod socks;
 pub mod step_api;
 pub mod strace;
 pub mod tls_server;

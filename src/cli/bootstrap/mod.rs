@@ -99,6 +99,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
             .at(trees.system.path().display())
             .hint("omit `-- COMMAND`, or run trustup inside that root file system"));
     }
+    native::check_command(command)?;
     context.say_ignored();
     if let Some(path) = &settings.ignored_file {
         let path = crate::text::escape(&path.to_string_lossy());

@@ -63,6 +63,7 @@ pub(super) fn report(
         for warning in &outcome.warnings {
             ui.warn(warning);
         }
+        outcome.notes.iter().for_each(|note| ui.detail(note));
         ui.detail(format!("{}: {} updater: {}", outcome.row, outcome.updater.0.word(), outcome.updater.1));
         if context.is_dry_run() || ui.verbose || request.repair {
             ui.plan(&outcome.steps);

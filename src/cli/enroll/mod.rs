@@ -162,6 +162,8 @@ fn run(context: &Context<'_>) -> Result<u8> {
             .at(host.path().display())
             .hint("omit `--sysroot`: a key has no place in an image"));
     }
+    let command = settings.all(&COMMAND);
+    native::check_command(command)?;
     context.say_ignored();
     runtime::heed_signals()?;
     let method = context.subcommand.and_then(table::by_word);
@@ -196,7 +198,6 @@ fn run(context: &Context<'_>) -> Result<u8> {
         drop(busy);
         results.push((request, done));
     }
-    let command = settings.all(&COMMAND);
     let before_service = !command.is_empty() && !context.is_dry_run();
     let changed = results.iter().any(|(_, done)| done.as_ref().is_ok_and(IssueOutcome::is_changed));
     let code = report::report(context, results, before_service)?;
