@@ -201,7 +201,7 @@ fn fetch(
             Some(name) => name.to_owned(),
             None => methods::only(&provisioners, "JWK")?,
         };
-        let key = mint::decrypt_key(&provisioners, &name, password.bytes())?;
+        let key = mint::decrypt_key(&provisioners, &name, password.password()?)?;
         Ok((name, key))
     })
     .flatten()?;
