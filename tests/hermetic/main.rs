@@ -63,3 +63,4 @@ mod token;
 mod unknown;
 mod variables;
 mod versions;
+mod waits;
