@@ -18,7 +18,7 @@ use crate::cert::{Certificate, is_anchor_name};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::rootfs::record::PathRecord;
-use crate::rootfs::{FileKind, Meta, STATE_DIRECTORY, Sysroot};
+use crate::rootfs::{FileKind, Meta, STATE_DIRECTORY, Sysroot, is_denied};
 use crate::trust::ours::Ours;
 use crate::trust::owners;
 use crate::trust::stores::{Additions, Kinds};
@@ -386,7 +386,11 @@ pub(crate) fn refuse_newer(sysroot: &Sysroot) -> Result<()> {
 /// anchor, so an existing directory means that there is a record.
 pub(crate) fn is_closed(sysroot: &Sysroot) -> Result<bool> {
     let uid = crate::privilege::uid();
-    let meta = sysroot.lstat(STATE_DIRECTORY)?;
+    let meta = match sysroot.lstat(STATE_DIRECTORY) {
+        // Not even the directory above it is open to this user: root may keep a record there.
+        Err(error) if is_denied(&error) => return Ok(uid != 0),
+        meta => meta?,
+    };
     let of_root = |meta: Meta| meta.kind == FileKind::Directory && meta.uid == 0 && meta.mode & 0o077 == 0;
     Ok(uid != 0 && meta.is_some_and(of_root))
 }

@@ -184,6 +184,7 @@ fn preview_private_store(trees: &Trees, acquired: &Acquired) -> Outcome {
         gained: Vec::new(),
         removed: Vec::new(),
         warnings: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

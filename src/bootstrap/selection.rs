@@ -57,6 +57,7 @@ pub(crate) fn selection(
         nss,
         java_homes: of_caller("JAVA_HOME").into_iter().collect(),
         homes: homes(users, env, trees)?,
+        homes_named: !users.is_empty(),
         xdg_data_home: of_caller("XDG_DATA_HOME").filter(|_| users.is_empty()),
         nss_directories: databases,
         create_java: settings.is(&CREATE_JAVA),

@@ -139,6 +139,7 @@ fn rows(
         Some(selection) => stores::discover_stores(&view, facts.row.updater, selection, &state.added)?,
         None => Stores::default(),
     };
+    beside.passed_over().iter().for_each(|note| context.ui.detail(note));
     let mut rows = Vec::new();
     for anchor in &state.anchors {
         let certificate = anchor.certificate()?;

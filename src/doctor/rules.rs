@@ -327,7 +327,7 @@ fn browser(scope: &RuleScope, owner: nss::find::DatabaseOwner) -> Vec<ReadSource
     let mut sources = vec![ReadSource::compiled_in()];
     let data = scope.env.var("XDG_DATA_HOME");
     for home in &scope.homes {
-        let locations = nss::find::of_user(scope.sysroot(), home, data).unwrap_or_default();
+        let locations = nss::find::of_user(scope.sysroot(), home, data).unwrap_or_default().found;
         let of_browser = locations.into_iter().filter(|location| location.owner == owner);
         sources.extend(of_browser.map(|location| ReadSource::new(Reads::NssDatabase, location.directory)));
     }

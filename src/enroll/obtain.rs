@@ -195,7 +195,9 @@ fn try_method(
         check::check(chain, &wanted, world.env.now())
     };
     let accept = |chain: &[Certificate]| match &roots {
-        Some(roots) => check(&check::without_root(chain.to_vec()), roots).map(drop),
+        Some(roots) => check(&check::without_root(chain.to_vec()), roots)
+            .map(drop)
+            .map_err(|refusal| refusal.to_string()),
         None => Err("the root that it must end at is not known".to_owned()),
     };
     let mut warned = |text: String| (world.warn)(&text);
@@ -242,9 +244,9 @@ fn try_method(
         roots.ok_or_else(|| Error::usage("the root that the certificate must end at is not known"))?;
     match check(&chain, &roots) {
         Ok(vouched) => Ok((chain, vouched, roots)),
-        Err(why) => Err(Error::not_trusted("the CA issued a certificate that cannot be used; it was discarded")
+        Err(refusal) => Err(Error::new(refusal.kind(), "the CA issued a certificate that cannot be used; it was discarded")
             .at(method.asks(&settled.ca).as_ref().map(masked).unwrap_or_default())
-            .because(anyhow::anyhow!("{why}"))
+            .because(anyhow::anyhow!("{refusal}"))
             .hint("check the CA's provisioner and its templates; `--issuer-root FILE` names another root for the issued chain")
             .into()),
     }

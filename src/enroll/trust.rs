@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::cert::{Certificate, input};
+use crate::cert::Certificate;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::keystore::given;
 use crate::net::progress::Note;
 use crate::net::url::masked;
 use crate::pair::check::{MAX_PINNED, Roots};
@@ -330,7 +331,7 @@ pub(crate) fn described(certificates: &[Certificate], how: &str) -> String {
 /// The roots of a file; if pins are given, those that they name.
 pub(crate) fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<Roots> {
     let place = path.display().to_string();
-    let file = input::read(&host::read_file(path, LIMIT)?, &place)?;
+    let file = given::read(&host::read_file(path, LIMIT)?, &place)?;
     if let Some(problem) = file.problems.first() {
         return Err(Error::usage("a certificate in this file cannot be used")
             .at(&place)

@@ -152,7 +152,14 @@ fn explain_tls(error: &rustls::Error, url: &Url, trust: &Trust) -> Error {
         }
         other => (format!("its certificate cannot be verified: {}", tls_words::certificate(other)), None),
     };
-    let failure = Error::not_trusted(format!("`{host}` is not trusted: {why}")).at(place);
+    // Nothing is wrong with such a server.
+    let is_unsupported = matches!(
+        reason,
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+    );
+    let kind = if is_unsupported { ErrorKind::Unsupported } else { ErrorKind::NotTrusted };
+    let failure = Error::new(kind, format!("`{host}` is not trusted: {why}")).at(place);
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,

@@ -4,6 +4,7 @@
 use rustls::CertificateError;
 use rustls::pki_types::UnixTime;
 
+use crate::cert::signature;
 use crate::text::{self, words};
 
 /// The error of a TLS configuration that cannot be made.
@@ -59,10 +60,13 @@ pub(crate) fn certificate(error: &CertificateError) -> String {
         Reason::UnhandledCriticalExtension => "it has a critical extension that is not supported",
         Reason::UnknownIssuer => "it was not issued by a trusted root",
         Reason::BadSignature => "a signature in its chain is wrong",
-        Reason::UnsupportedSignatureAlgorithmContext { .. }
-        | Reason::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "a signature algorithm in its chain is not supported"
+        Reason::UnsupportedSignatureAlgorithmContext { signature_algorithm_id: signature, .. } => {
+            return not_verified(signature, None);
         }
+        Reason::UnsupportedSignatureAlgorithmForPublicKeyContext {
+            signature_algorithm_id: signature,
+            public_key_algorithm_id: key,
+        } => return not_verified(signature, Some(key)),
         Reason::NotValidForName | Reason::NotValidForNameContext { .. } => "it is for another name",
         Reason::InvalidPurpose | Reason::InvalidPurposeContext { .. } => "it is not meant for this purpose",
         Reason::Other(other) => {
@@ -98,13 +102,20 @@ pub(crate) fn chain(error: &webpki::Error) -> String {
         Error::UnsupportedCertVersion => "it is not a certificate of X.509 version 3",
         Error::UnsupportedCriticalExtension => "it has a critical extension that is not supported",
         Error::RequiredEkuNotFoundContext(_) => "it is not meant for this purpose (extended key usage)",
-        Error::UnsupportedSignatureAlgorithmContext(_)
-        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            "a signature algorithm in its chain is not supported"
+        Error::UnsupportedSignatureAlgorithmContext(context) => {
+            return not_verified(&context.signature_algorithm_id, None);
+        }
+        Error::UnsupportedSignatureAlgorithmForPublicKeyContext(context) => {
+            return not_verified(&context.signature_algorithm_id, Some(&context.public_key_algorithm_id));
         }
         other => return words(other),
     };
     words.to_owned()
+}
+
+fn not_verified(signature: &[u8], key: Option<&[u8]>) -> String {
+    let name = signature::unusable_name(signature, key);
+    format!("its chain has a signature that trustup does not accept: {name}")
 }
 
 fn moment(time: UnixTime) -> String {

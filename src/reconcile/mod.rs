@@ -78,6 +78,8 @@ struct PlannedRun<'a> {
     /// The roots that this run was asked for.
     asked: BTreeSet<Fingerprint>,
     warnings: Vec<String>,
+    /// For `-v` only.
+    notes: Vec<String>,
 }
 
 /// Makes `target` match `goal`.
@@ -227,6 +229,7 @@ impl<'a> PlannedRun<'a> {
         mended.warnings.append(&mut of_anchors.warnings);
         let mut desires = mended;
         let mut stores = plan_stores(&view, &facts, options.stores, &anchors, state)?;
+        let notes = stores.passed_over().into_iter().collect();
         desires.nodes.append(&mut stores.nodes);
         desires.warnings.append(&mut stores.warnings);
         let unwanted = state.anchors.iter().filter(|known| {
@@ -344,6 +347,7 @@ impl<'a> PlannedRun<'a> {
             installed: absent::installed(state)?,
             asked: goal.asked,
             warnings,
+            notes,
         })
     }
 

@@ -230,6 +230,11 @@ impl Sysroot {
         self.open_path(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
     }
 
+    /// Whether the caller may read the regular file at `path`, links followed; nothing is read. `true` if there is none.
+    pub(crate) fn may_read(&self, path: &str) -> bool {
+        !self.open_file(path).is_err_and(|error| is_denied(&error))
+    }
+
     /// The names in the directory at `path` (links followed), sorted by bytes, without `.` and `..`.
     /// `None` if no such directory.
     pub(crate) fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
@@ -344,6 +349,12 @@ impl Sysroot {
         }
         .because(error)
     }
+}
+
+/// Whether the caller has no permission to look there. A search that nobody pointed there passes it over: what the
+/// caller may not read is nothing that its programs use.
+pub(crate) fn is_denied(error: &Error) -> bool {
+    error.cause::<Errno>() == Some(&Errno::ACCESS)
 }
 
 fn relative(path: &str) -> &str {

@@ -64,3 +64,4 @@ mod unknown;
 mod variables;
 mod versions;
 mod waits;
+mod wrong_input;

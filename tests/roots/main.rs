@@ -13,6 +13,7 @@ mod support;
 mod bases;
 mod broken_files;
 mod clients;
+mod closed_directories;
 mod config;
 mod doctor;
 mod enroll;

@@ -10,6 +10,7 @@ pub mod enrollment;
 pub mod go;
 pub mod guard;
 pub mod guide;
+pub mod hints;
 pub mod java;
 pub mod keystores;
 pub mod network;

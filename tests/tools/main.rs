@@ -29,3 +29,4 @@ mod subject_hash;
 mod support;
 #[path = "../../src/cert/testing.rs"]
 mod testing;
+mod wrong_input;

@@ -22,7 +22,12 @@ pub(super) fn report_sources(context: &Context, acquired: &Acquired) {
     }
     for left in &acquired.left_out {
         let fingerprint = left.fingerprint.map(|one| format!(" ({one})")).unwrap_or_default();
-        ui.say(format!("omitted: {}{fingerprint} from {}: {}", left.subject, left.source, left.reason));
+        let subject = match left.subject.as_str() {
+            "" if fingerprint.is_empty() => "a part",
+            "" => "a certificate",
+            subject => subject,
+        };
+        ui.say(format!("omitted: {subject}{fingerprint} from {}: {}", left.source, left.reason));
     }
     for source in &acquired.sources {
         let vouched =
@@ -58,6 +63,7 @@ pub(super) fn report(
         for warning in &outcome.warnings {
             ui.warn(warning);
         }
+        outcome.notes.iter().for_each(|note| ui.detail(note));
         ui.detail(format!("{}: {} updater: {}", outcome.row, outcome.updater.0.word(), outcome.updater.1));
         if context.is_dry_run() || ui.verbose || request.repair {
             ui.plan(&outcome.steps);
