@@ -19,6 +19,7 @@ use crate::cert::{Certificate, NotAfter, SubjectAltName, readers};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::{KeyType, PrivateKey};
+use crate::net::progress::Note;
 use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::decide::{self, RenewalPolicy, Verdict};
@@ -79,6 +80,8 @@ pub(crate) struct IssueContext<'a> {
     pub(crate) note: &'a dyn Fn(&str),
     /// Reports a problem.
     pub(crate) warn: &'a dyn Fn(&str),
+    /// Is told now and then what is waited for.
+    pub(crate) progress: Note,
 }
 
 /// Ensures that a good pair is in place.
@@ -109,8 +112,9 @@ fn resume_or_start(
     if matches!(standing, PairState::Bad(_))
         && let Some(recorded) = obtain::with_fetched_roots(&settled, world)
     {
-        let &IssueContext { env, host, dry_run, say, note, warn, .. } = world;
-        let world = IssueContext { env, host, recorded, dry_run, say, note, warn };
+        let &IssueContext { env, host, dry_run, say, note, warn, ref progress, .. } = world;
+        let progress = progress.clone();
+        let world = IssueContext { env, host, recorded, dry_run, say, note, warn, progress };
         let settled = resolve_inputs(request, &world, settled.began)?;
         return resume_or_start(request, &world, settled);
     }
