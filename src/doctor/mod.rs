@@ -8,6 +8,7 @@ mod binary;
 mod clients;
 mod elf;
 mod findings;
+mod judgement;
 mod library;
 mod reading;
 mod repair;
@@ -21,6 +22,9 @@ use serde::Serialize;
 use self::binary::Binaries;
 use self::clients::{TABLE, TlsClient};
 pub(crate) use self::findings::{StoreFinding, count, findings, unrepaired};
+use self::judgement::{FactsByFingerprint, Judge, Judgement};
+pub(crate) use self::judgement::{RootWarning, root_warnings};
+use self::library::TlsLibrary;
 use self::reading::{Installation, ReadSource, Reads, RootsByFingerprint, StoreReader};
 pub(crate) use self::repair::plan_repair;
 use self::scope::RuleScope;
@@ -28,7 +32,7 @@ use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
-use crate::net::handshake::{HandshakeDoubt, Presented};
+use crate::net::handshake::Presented;
 use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
@@ -56,6 +60,10 @@ pub enum ClientVerdict {
     Accepts,
     /// Refuse it.
     Refuses,
+    /// Accept any server: it verifies no certificate.
+    DoesNotVerify,
+    /// trustup does not know.
+    CannotJudge,
     /// Stop before any connection: what it has to load cannot be loaded.
     Stops,
     /// Accept servers of all the roots in question.
@@ -77,6 +85,8 @@ impl ClientVerdict {
         match self {
             ClientVerdict::Accepts => "accepts the server",
             ClientVerdict::Refuses => "refuses the server",
+            ClientVerdict::DoesNotVerify => "does not verify servers",
+            ClientVerdict::CannotJudge => "cannot judge",
             ClientVerdict::Stops => "fails before it connects",
             ClientVerdict::Holds => "holds the root",
             ClientVerdict::Lacks => "lacks the root",
@@ -171,7 +181,8 @@ pub fn clients(view: &View, facts: &Facts, question: &Question) -> Result<Vec<Cl
         question,
         bundle: question.bundle.clone().or_else(|| scope.bundle.clone()),
         reader: StoreReader::new(view),
-        judged: BTreeMap::new(),
+        distribution: facts.row.id,
+        known: BTreeMap::new(),
     };
     let mut views = Vec::new();
     for client in TABLE {
@@ -196,8 +207,10 @@ struct Doctor<'q, 'v, 's> {
     /// The value for a variable that replaces a client's roots.
     bundle: Option<String>,
     reader: StoreReader<'v, 's>,
-    /// The verdict of a client with these roots on the server.
-    judged: BTreeMap<Vec<Fingerprint>, Option<HandshakeDoubt>>,
+    /// The row of the table of distributions.
+    distribution: &'static str,
+    /// The facts of certificates, each read once.
+    known: FactsByFingerprint,
 }
 
 impl Doctor<'_, '_, '_> {
@@ -226,7 +239,7 @@ impl Doctor<'_, '_, '_> {
                 let why = format!("it must load {named}, and cannot: {problem}");
                 (ClientVerdict::Stops, why, Some(self.instead_of(&source)))
             }
-            None => self.verdict(client, &roots, &used),
+            None => self.verdict(client, &library, &roots, &used),
         };
         ClientView {
             client: client.id,
@@ -257,12 +270,17 @@ impl Doctor<'_, '_, '_> {
     fn verdict(
         &mut self,
         client: &TlsClient,
+        library: &TlsLibrary,
         roots: &RootsByFingerprint,
         used: &[ReadSource],
     ) -> (ClientVerdict, String, Option<String>) {
         let anchors = self.question.anchors;
         let missing: Vec<&Certificate> =
             anchors.iter().filter(|anchor| !roots.contains_key(&anchor.fingerprint())).collect();
+        if *library == TlsLibrary::Unverified {
+            let why = "it verifies no certificate: anyone on the way can read and change what it transfers";
+            return (ClientVerdict::DoesNotVerify, why.to_owned(), Some(UNVERIFIED.to_owned()));
+        }
         let Some(presented) = self.question.presented else {
             return match missing.first() {
                 None if anchors.is_empty() => (ClientVerdict::Reads, count(roots.len(), "root"), None),
@@ -273,33 +291,17 @@ impl Doctor<'_, '_, '_> {
                 }
             };
         };
-        let key: Vec<Fingerprint> = roots.keys().copied().collect();
-        let doubt = self
-            .judged
-            .entry(key)
-            .or_insert_with(|| presented.judge(roots.values().map(Certificate::der)).err())
-            .clone();
-        match doubt {
-            None => {
+        let judge = Judge { client: client.id, library, distribution: self.distribution };
+        match judge.judge(presented, roots, &mut self.known) {
+            Judgement::Accepts => {
                 (ClientVerdict::Accepts, "the server's chain ends at a root that it reads".to_owned(), None)
             }
-            Some(HandshakeDoubt::Server(problem)) => {
-                let why = format!("the server's certificate is not valid: {problem}");
-                (
-                    ClientVerdict::Refuses,
-                    why,
-                    Some("give the server another certificate: installing a root does not help".to_owned()),
-                )
-            }
-            Some(HandshakeDoubt::UnknownIssuer) => {
-                let why = format!(
-                    "the chain ends at none of its {}{}",
-                    count(roots.len(), "root"),
-                    issuer(presented)
-                );
+            Judgement::CannotJudge(why) => (ClientVerdict::CannotJudge, why, None),
+            Judgement::Refuses { why, change: Some(change) } => (ClientVerdict::Refuses, why, Some(change)),
+            Judgement::Refuses { why, change: None } => {
                 // If the roots in question are all there, their absence is not the reason.
                 let change = if missing.is_empty() && !anchors.is_empty() {
-                    "the server has another root, or does not send an intermediate: install its root with `trustup bootstrap`, or fix the server's chain".to_owned()
+                    "have the server send the certificate of that issuer if it is an intermediate; if it is a root, install it with `trustup bootstrap`".to_owned()
                 } else {
                     self.change(client, used)
                 };
@@ -390,8 +392,6 @@ fn named(source: &ReadSource) -> String {
     }
 }
 
-/// The issuer of the last certificate that the server sent.
-fn issuer(presented: &Presented) -> String {
-    let last = presented.chain.last().and_then(|der| Certificate::from_der(der).ok());
-    last.map(|last| format!("; its last certificate was issued by {}", last.issuer())).unwrap_or_default()
-}
+/// What helps a program that verifies nothing.
+const UNVERIFIED: &str =
+    "use another program: curl, GNU wget, or the wget of a BusyBox with `ssl_client` (Alpine)";
