@@ -6,14 +6,18 @@
 
 mod binary;
 mod clients;
+mod crates;
 mod elf;
 mod findings;
+mod go_build;
 mod judgement;
 mod library;
+mod program;
 mod reading;
 mod repair;
 mod rules;
 mod scope;
+mod search;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +32,7 @@ use self::library::TlsLibrary;
 use self::reading::{Installation, ReadSource, Reads, RootsByFingerprint, StoreReader};
 pub(crate) use self::repair::plan_repair;
 use self::scope::RuleScope;
+use self::search::Inventory;
 use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
 use crate::error::Result;
@@ -62,8 +67,6 @@ pub enum ClientVerdict {
     Refuses,
     /// Accept any server: it verifies no certificate.
     DoesNotVerify,
-    /// trustup does not know.
-    CannotJudge,
     /// Stop before any connection: what it has to load cannot be loaded.
     Stops,
     /// Accept servers of all the roots in question.
@@ -72,6 +75,8 @@ pub enum ClientVerdict {
     Lacks,
     /// Nothing is in question.
     Reads,
+    /// trustup does not know: its files do not show which roots it reads, or its rules are not known.
+    CannotJudge,
 }
 
 impl ClientVerdict {
@@ -86,11 +91,11 @@ impl ClientVerdict {
             ClientVerdict::Accepts => "accepts the server",
             ClientVerdict::Refuses => "refuses the server",
             ClientVerdict::DoesNotVerify => "does not verify servers",
-            ClientVerdict::CannotJudge => "cannot judge",
             ClientVerdict::Stops => "fails before it connects",
             ClientVerdict::Holds => "holds the root",
             ClientVerdict::Lacks => "lacks the root",
             ClientVerdict::Reads => "reads",
+            ClientVerdict::CannotJudge => "cannot be judged",
         }
     }
 }
@@ -145,6 +150,8 @@ pub struct ClientView {
     pub installed: bool,
     /// Its program, or other evidence that it is installed.
     pub found: Option<String>,
+    /// Other programs for which the same holds.
+    pub also: Vec<String>,
     /// The library that verifies servers for it.
     pub(crate) library: String,
     /// What it would do.
@@ -161,20 +168,88 @@ pub struct ClientView {
     pub(crate) note: Option<&'static str>,
 }
 
-/// Inspects every client of the table.
+/// A client that must be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// A row of the table.
+    Row(&'static str),
+    /// A program, by its path in the root file system.
+    Program(String),
+}
+
+/// A demanded client that is not there.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct MissingClient {
+    /// The row, or the path, as demanded.
+    pub(crate) client: String,
+    /// Why it is none.
+    pub(crate) why: String,
+}
+
+/// How far the search for programs came.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct SearchView {
+    /// How many executable files it looked at.
+    pub(crate) files: usize,
+    /// The bound at which it ended early; null: it saw every executable file.
+    pub(crate) ended_after: Option<String>,
+    /// Programs that everyone may execute, and trustup could not read.
+    pub(crate) unreadable: Vec<String>,
+}
+
+impl SearchView {
+    /// Whether every program was looked at.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.ended_after.is_none() && self.unreadable.is_empty()
+    }
+}
+
+/// The clients of a root file system.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    /// The clients, or those that were demanded.
+    pub(crate) clients: Vec<ClientView>,
+    /// What was demanded and is not there.
+    pub(crate) missing: Vec<MissingClient>,
+    /// The search that found them.
+    pub(crate) search: SearchView,
+}
+
+/// The rows of the table.
+pub(crate) fn rows() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|client| client.id)
+}
+
+/// Inspects every client.
 ///
 /// # Errors
 /// The root file system cannot be read.
 pub fn clients(view: &View, facts: &Facts, question: &Question) -> Result<Vec<ClientView>> {
+    inspect(view, facts, question, &[]).map(|inspection| inspection.clients)
+}
+
+/// Inspects every client, or only those that are demanded.
+///
+/// # Errors
+/// The root file system cannot be read.
+pub(crate) fn inspect(
+    view: &View,
+    facts: &Facts,
+    question: &Question,
+    demanded: &[Demand],
+) -> Result<Inspection> {
     let servers = Some(Purpose::ServerAuth);
     let is_bundle = |kind| kind == OutputKind::Bundle;
     let bundle = facts.outputs.iter().find(|output| is_bundle(output.kind) && output.purpose == servers);
-    let scope = RuleScope {
+    let mut scope = RuleScope {
         view,
         env: question.env,
         row: facts.row.id,
         bundle: bundle.map(|output| output.path.clone()),
         binaries: Binaries::new(view.sysroot()),
+        java_homes: Vec::new(),
         homes: homes(view, question.env)?,
     };
     let mut doctor = Doctor {
@@ -184,13 +259,44 @@ pub fn clients(view: &View, facts: &Facts, question: &Question) -> Result<Vec<Cl
         distribution: facts.row.id,
         known: BTreeMap::new(),
     };
-    let mut views = Vec::new();
-    for client in TABLE {
-        for installation in client.installations(&scope)? {
-            views.push(doctor.examine(client, installation));
+    // Programs that are named need no search.
+    let only_named = !demanded.is_empty() && demanded.iter().all(|one| matches!(one, Demand::Program(_)));
+    let inventory = if only_named { Inventory::default() } else { Inventory::search(&scope)? };
+    scope.java_homes = inventory.java_homes();
+    let search = SearchView {
+        files: inventory.files,
+        ended_after: inventory.bound.clone(),
+        unreadable: inventory.closed.iter().map(|path| text::escape(path)).collect(),
+    };
+    let all = if only_named { Vec::new() } else { inventory.installations(&scope)? };
+    let (mut clients, mut missing) = (Vec::new(), Vec::new());
+    if demanded.is_empty() {
+        clients.extend(all.into_iter().map(|(client, one)| doctor.examine(client, one)));
+        return Ok(Inspection { clients, missing, search });
+    }
+    for (at, one) in demanded.iter().enumerate() {
+        if demanded[..at].contains(one) {
+            continue;
+        }
+        match one {
+            Demand::Row(id) => {
+                let of_row = all.iter().filter(|(client, one)| client.id == *id && one.found.is_some());
+                let before = clients.len();
+                clients.extend(of_row.map(|(client, one)| doctor.examine(client, one.clone())));
+                if clients.len() == before {
+                    missing.push(MissingClient {
+                        client: (*id).to_owned(),
+                        why: "it is not installed".to_owned(),
+                    });
+                }
+            }
+            Demand::Program(path) => match search::named(&scope, path)? {
+                Ok((client, one)) => clients.push(doctor.examine(client, one)),
+                Err(why) => missing.push(MissingClient { client: text::escape(path), why }),
+            },
         }
     }
-    Ok(views)
+    Ok(Inspection { clients, missing, search })
 }
 
 /// Whose browsers are inspected: the caller's, and in a foreign sysroot those of all users with a home.
@@ -215,7 +321,7 @@ struct Doctor<'q, 'v, 's> {
 
 impl Doctor<'_, '_, '_> {
     fn examine(&mut self, client: &TlsClient, installation: Installation) -> ClientView {
-        let Installation { found, sources, library, note } = installation;
+        let Installation { found, also, sources, library, note, unjudged } = installation;
         let mut roots = RootsByFingerprint::new();
         let mut reads = Vec::new();
         let mut stops = None;
@@ -233,19 +339,21 @@ impl Doctor<'_, '_, '_> {
             roots.extend(loaded.roots.iter().map(|(fingerprint, root)| (*fingerprint, root.clone())));
             used.push(source);
         }
-        let (verdict, why, first_to_change) = match stops {
-            Some((source, problem)) => {
+        let (verdict, why, first_to_change) = match (unjudged, stops) {
+            (Some(why), _) => (ClientVerdict::CannotJudge, why, None),
+            (None, Some((source, problem))) => {
                 let named = named(&source);
                 let why = format!("it must load {named}, and cannot: {problem}");
                 (ClientVerdict::Stops, why, Some(self.instead_of(&source)))
             }
-            None => self.verdict(client, &library, &roots, &used),
+            (None, None) => self.verdict(client, &library, &roots, &used),
         };
         ClientView {
             client: client.id,
             name: client.name,
             installed: found.is_some(),
             found: found.map(|found| text::escape(&found)),
+            also: also.iter().map(|path| text::escape(path)).collect(),
             library: library.shown(),
             verdict,
             why,

@@ -63,4 +63,5 @@ mod token;
 mod unknown;
 mod variables;
 mod versions;
+mod waits;
 mod wrong_input;

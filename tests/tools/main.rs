@@ -30,3 +30,4 @@ mod support;
 #[path = "../../src/cert/testing.rs"]
 mod testing;
 mod wrong_input;
+mod wrong_secrets;

@@ -122,7 +122,9 @@ fn run(context: &Context<'_>) -> Result<u8> {
     } else {
         // Before a service it is process 1, and `--wait` may wait for minutes.
         runtime::heed_signals()?;
-        source::acquire(&request.sources, &known, env)
+        // Without `--wait` a server has seconds.
+        let note = request.sources.wait.map(|_| context.note()).unwrap_or_default();
+        source::acquire(&request.sources, &known, env, &note)
     };
     drop(busy);
     let acquired = acquired?;
