@@ -20,6 +20,7 @@ pub(crate) mod parts;
 pub(crate) mod path;
 pub(crate) mod record;
 mod safety;
+pub(crate) mod sharing;
 pub(crate) mod staged;
 pub(crate) mod tree;
 mod walk;
@@ -122,6 +123,14 @@ impl Sysroot {
     /// It is missing, or not a directory.
     pub(crate) fn open_private(path: &Path) -> Result<Self> {
         let sysroot = Sysroot::open(path)?.with_state_directory(PRIVATE_STATE_DIRECTORY);
+        // In a shared directory another user may have put a directory there since the path was checked (threat T41).
+        if sysroot.owner != crate::privilege::uid() {
+            return Err(Error::failed("another user replaced the private store's directory")
+                .at(path.display())
+                .hint(
+                    "`--private-dir DIR` names another place, in a directory that no other user can write",
+                ));
+        }
         Ok(Sysroot { is_private: true, ..sysroot })
     }
 

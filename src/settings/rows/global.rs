@@ -9,7 +9,7 @@ use super::a_duration;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::rootfs::Sysroot;
-use crate::settings::{Opt, Settings};
+use crate::settings::{Opt, Reason, Settings};
 use crate::trust::distro::DISTROS;
 
 /// What a duration should be, for messages.
@@ -35,6 +35,10 @@ pub(crate) static DISTRIBUTION: Opt<String> = Opt::one_of(
 pub(crate) static PRIVATE_DIR: Opt<PathBuf> = Opt::path("private-dir", "DIR")
     .keys(&["trust.private_dir"])
     .help("Where the private store is, for users who cannot write the system's stores [default: below $XDG_STATE_HOME, ~/.local/state or /tmp]");
+pub(crate) static ALLOW_SHARED_DIRECTORY: Opt<bool> = Opt::switch("allow-shared-directory")
+    .never(Reason::AcceptsSharedPlaces)
+    .keys(&["trust.allow_shared_directory", "certificate.allow_shared_directory"])
+    .help("Accept directories that other users can write to, such as a volume that only your containers share (Kubernetes' emptyDir), for the private store and for key pairs");
 pub(crate) static DRY_RUN: Opt<bool> = Opt::switch("dry-run").help("Show what would change, and stop");
 pub(crate) static TIMEOUT: Opt<Duration> = Opt::new("timeout", "DURATION", DURATION, a_duration)
     .integers(10)
@@ -44,6 +48,9 @@ pub(crate) static WAIT: Opt<Duration> = Opt::new("wait", "DURATION", DURATION, a
     .help("How long to keep trying while a server cannot be reached yet");
 pub(crate) static CONFIG: Opt<PathBuf> = Opt::path("config", "FILE")
     .help("The configuration file [default: /etc/trustup/trustup.toml, if it is there]");
+pub(crate) static ALLOW_SHARED_CONFIG: Opt<bool> = Opt::switch("allow-shared-config")
+    .never(Reason::LoosensACheck)
+    .help("Accept a configuration file that other users could have written, such as one in a directory of your laptop; a read-only mount needs no flag");
 pub(crate) static COMMAND: Opt<String, true> =
     Opt::text("COMMAND", "COMMAND").repeatable().trailing().help("Exec COMMAND on success");
 
