@@ -29,6 +29,20 @@ pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     budget::read(&file, meta.size, limit, &place).map_err(|error| error.at(place))
 }
 
+/// The first bytes of the regular file at `path`, at most `length`.
+///
+/// # Errors
+/// As [`read_file`].
+pub(super) fn read_head(path: &Path, length: u64) -> Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = open(path, flags)?.ok_or_else(|| Error::usage("no such file").at(path.display()))?;
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    let read = rustix::io::read(&file, &mut bytes)
+        .map_err(|error| Error::failed("could not read").at(path.display()).because(error))?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
 /// What is at `path`, links followed; `None` if there is nothing.
 pub(crate) fn stat(path: &Path) -> Result<Option<Meta>> {
     match open(path, OFlags::PATH | OFlags::CLOEXEC)? {

@@ -12,6 +12,7 @@ mod credentials;
 pub(crate) mod directory;
 pub(crate) mod file_set;
 pub(crate) mod host;
+pub(crate) mod image;
 mod lock;
 mod meta;
 pub(crate) mod output;
@@ -89,7 +90,13 @@ impl Sysroot {
             Some(errno) => cannot().because(*errno),
         })?;
         let root = root.ok_or_else(|| match host::stat(path) {
-            Ok(Some(_)) => cannot().because(Errno::NOTDIR),
+            Ok(Some(_)) => match image::archive_at(path) {
+                Ok(Some(what)) => Error::usage(format!("the sysroot is {what}, not a directory"))
+                    .at(path.display())
+                    .hint("unpack it into a directory, and name the directory; an archive of `docker save` holds layers: `docker load -i FILE`, then:")
+                    .hint(image::EXPORT),
+                _ => cannot().because(Errno::NOTDIR),
+            },
             _ => cannot().because(Errno::NOENT),
         })?;
         let host = rustix::fs::openat(CWD, "/", flags, Mode::empty())

@@ -9,6 +9,7 @@ use super::a_duration;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::rootfs::Sysroot;
+use crate::rootfs::image::refuse_other_than_root;
 use crate::settings::{Opt, Reason, Settings};
 use crate::trust::distro::DISTROS;
 
@@ -86,9 +87,14 @@ impl Settings {
     /// The root file system, treated as the named distribution.
     ///
     /// # Errors
-    /// It does not exist.
+    /// It does not exist, or holds no root file system.
     pub(crate) fn sysroot(&self) -> Result<Sysroot> {
-        Ok(Sysroot::open(self.root())?.with_distribution(self.get(&DISTRIBUTION).cloned()))
+        let sysroot = Sysroot::open(self.root())?;
+        // The root that we run in is one, whatever is in it: an image FROM scratch has nothing but trustup.
+        if !sysroot.is_host() {
+            refuse_other_than_root(&sysroot)?;
+        }
+        Ok(sysroot.with_distribution(self.get(&DISTRIBUTION).cloned()))
     }
 }
 
