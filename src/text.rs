@@ -3,6 +3,8 @@
 
 use url::Url;
 
+pub(crate) mod encoding;
+
 /// The most that [`escape`] returns, in bytes.
 pub(crate) const TEXT_LIMIT: usize = 1024;
 

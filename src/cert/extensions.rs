@@ -15,12 +15,15 @@ const IA5_STRING: u8 = 0x16;
 /// Object identifiers below 2.5.29, by their last arc.
 pub(super) mod id {
     pub(in crate::cert) const SUBJECT_KEY_ID: &[u8] = &[0x55, 0x1d, 14];
+    pub(in crate::cert) const KEY_USAGE: &[u8] = &[0x55, 0x1d, 15];
     pub(in crate::cert) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 17];
     pub(in crate::cert) const ISSUER_ALT_NAME: &[u8] = &[0x55, 0x1d, 18];
+    pub(in crate::cert) const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 19];
     pub(in crate::cert) const NAME_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 30];
     pub(in crate::cert) const CRL_POINTS: &[u8] = &[0x55, 0x1d, 31];
     pub(in crate::cert) const POLICIES: &[u8] = &[0x55, 0x1d, 32];
     pub(in crate::cert) const AUTHORITY_KEY_ID: &[u8] = &[0x55, 0x1d, 35];
+    pub(in crate::cert) const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 37];
     pub(in crate::cert) const FRESHEST_CRL: &[u8] = &[0x55, 0x1d, 46];
     /// 1.3.6.1.5.5.7.1, the arc of RFC 5280's other extensions.
     pub(in crate::cert) const AUTHORITY_INFO: &[u8] = &[0x2b, 6, 1, 5, 5, 7, 1, 1];
@@ -44,18 +47,18 @@ pub(super) fn check(extension: &Extension<'_>) -> Result<(), &'static str> {
     let (name, fine) = match extension.oid {
         [0x55, 0x1d, 9] => ("subjectDirectoryAttributes", each(value, attribute)),
         id::SUBJECT_KEY_ID => ("subjectKeyIdentifier", der::only(value, der::OCTET_STRING).map(drop)),
-        [0x55, 0x1d, 15] => ("keyUsage", der::only(value, BIT_STRING).filter(is_bits).map(drop)),
+        id::KEY_USAGE => ("keyUsage", der::only(value, BIT_STRING).filter(is_bits).map(drop)),
         [0x55, 0x1d, 16] => ("privateKeyUsagePeriod", usage_period(value)),
         id::SUBJECT_ALT_NAME => ("subjectAltName", names(value)),
         id::ISSUER_ALT_NAME => ("issuerAltName", names(value)),
-        [0x55, 0x1d, 19] => ("basicConstraints", basic_constraints(value)),
+        id::BASIC_CONSTRAINTS => ("basicConstraints", basic_constraints(value)),
         id::NAME_CONSTRAINTS => ("nameConstraints", subtrees(value).map(drop)),
         id::CRL_POINTS => ("cRLDistributionPoints", each(value, crl_point)),
         id::POLICIES => ("certificatePolicies", each(value, policy)),
         [0x55, 0x1d, 33] => ("policyMappings", each(value, mapping)),
         id::AUTHORITY_KEY_ID => ("authorityKeyIdentifier", authority_key_id(value)),
         [0x55, 0x1d, 36] => ("policyConstraints", policy_constraints(value)),
-        [0x55, 0x1d, 37] => ("extendedKeyUsage", oids(value)),
+        id::EXTENDED_KEY_USAGE => ("extendedKeyUsage", oids(value)),
         id::FRESHEST_CRL => ("freshestCRL", each(value, crl_point)),
         [0x55, 0x1d, 54] => ("inhibitAnyPolicy", der::only(value, der::INTEGER).filter(is_count).map(drop)),
         id::AUTHORITY_INFO => ("authorityInfoAccess", each(value, access)),
@@ -147,11 +150,18 @@ fn authority_key_id(value: &[u8]) -> Option<()> {
     end(&parts)
 }
 
+/// The names of a nameConstraints extension.
+#[derive(Debug, Default)]
+pub(super) struct Subtrees<'a> {
+    pub(super) permitted: Vec<GeneralName<'a>>,
+    pub(super) excluded: Vec<GeneralName<'a>>,
+}
+
 /// The names of a nameConstraints extension; at least one.
-pub(super) fn subtrees(value: &[u8]) -> Option<Vec<GeneralName<'_>>> {
+pub(super) fn subtrees(value: &[u8]) -> Option<Subtrees<'_>> {
     let mut lists = parts(&der::only(value, der::SEQUENCE)?)?;
-    let mut bases = Vec::new();
-    for tag in [der::CONTEXT_0, der::CONTEXT_1] {
+    let mut found = Subtrees::default();
+    for (tag, bases) in [(der::CONTEXT_0, &mut found.permitted), (der::CONTEXT_1, &mut found.excluded)] {
         let Some(list) = lists.take(tag) else { continue };
         let mut trees = DerReader::new(list.body);
         if trees.is_empty() {
@@ -175,7 +185,7 @@ pub(super) fn subtrees(value: &[u8]) -> Option<Vec<GeneralName<'_>>> {
         }
     }
     end(&lists)?;
-    Some(bases).filter(|bases| !bases.is_empty())
+    Some(found).filter(|found| !found.permitted.is_empty() || !found.excluded.is_empty())
 }
 
 /// The names of a distribution point; it must have some, its own or the issuer's.
@@ -271,7 +281,10 @@ pub(super) fn names_of<'a>(extension: &Extension<'a>) -> ExtensionNames<'a> {
         id::SUBJECT_ALT_NAME | id::ISSUER_ALT_NAME => {
             found.names.extend(general_name::read_all(list.rest()).unwrap_or_default());
         }
-        id::NAME_CONSTRAINTS => found.names.extend(subtrees(value).unwrap_or_default()),
+        id::NAME_CONSTRAINTS => {
+            let subtrees = subtrees(value).unwrap_or_default();
+            found.names.extend(subtrees.permitted.into_iter().chain(subtrees.excluded));
+        }
         id::CRL_POINTS | id::FRESHEST_CRL => {
             while let Some(point) = list.next() {
                 let (names, relative) = point_names(&point).unwrap_or_default();

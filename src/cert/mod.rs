@@ -24,12 +24,14 @@ mod cert_aux;
 mod curve;
 pub(crate) mod der;
 mod extensions;
+pub(crate) mod facts;
 mod general_name;
 pub mod input;
 mod key_form;
 pub mod loadable;
 mod name;
 mod only;
+pub(crate) mod path;
 pub mod pem;
 mod pkcs7;
 mod plain_uri;
@@ -38,6 +40,7 @@ mod primitives;
 mod private_key;
 mod purpose;
 pub mod readers;
+pub(crate) mod recognise;
 mod san;
 mod self_signature;
 pub mod signature;
@@ -46,9 +49,11 @@ mod subject_hash;
 #[cfg(test)]
 pub(crate) mod testing;
 mod validity;
+mod wrapped;
 
 pub use anchor_name::anchor_name;
 pub(crate) use anchor_name::is_anchor_name;
+pub(crate) use name::dotted;
 pub(crate) use only::holds_only_certificates;
 pub(crate) use purpose::Purpose;
 use purpose::Usages;
@@ -90,6 +95,7 @@ struct CachedFields {
     signature_algorithm: String,
     signature_hash: Option<WeakHash>,
     is_ca: Option<bool>,
+    path_length: Option<u32>,
     signs_certificates: Option<bool>,
     usages: Option<Usages>,
     subject_key_id: Option<Vec<u8>>,
@@ -150,6 +156,7 @@ impl Certificate {
             signature_algorithm: parsed.signature_algorithm.algorithm.to_id_string(),
             signature_hash: weak_hash(&parsed),
             is_ca: extensions.is_ca,
+            path_length: extensions.path_length,
             signs_certificates: extensions.signs_certificates,
             usages: extensions.usages,
             subject_key_id: extensions.subject_key_id,
@@ -260,6 +267,11 @@ impl Certificate {
         self.0.is_ca
     }
 
+    /// The most intermediates that basicConstraints allow below it.
+    pub(crate) fn path_length(&self) -> Option<usize> {
+        self.0.path_length.and_then(|length| usize::try_from(length).ok())
+    }
+
     /// Whether keyUsage has keyCertSign; `None` without keyUsage.
     pub(crate) fn signs_certificates(&self) -> Option<bool> {
         self.0.signs_certificates
@@ -291,6 +303,7 @@ impl fmt::Debug for Certificate {
 #[derive(Default)]
 struct Extensions {
     is_ca: Option<bool>,
+    path_length: Option<u32>,
     signs_certificates: Option<bool>,
     usages: Option<Usages>,
     subject_key_id: Option<Vec<u8>>,
@@ -305,12 +318,15 @@ impl Extensions {
         let mut found = Extensions::default();
         for extension in parsed.extensions() {
             match extension.parsed_extension() {
-                ParsedExtension::BasicConstraints(BasicConstraints { ca, .. }) => found.is_ca = Some(*ca),
+                ParsedExtension::BasicConstraints(BasicConstraints { ca, path_len_constraint }) => {
+                    (found.is_ca, found.path_length) = (Some(*ca), *path_len_constraint);
+                }
                 ParsedExtension::KeyUsage(usage) => found.signs_certificates = Some(usage.key_cert_sign()),
                 ParsedExtension::ExtendedKeyUsage(usage) => {
                     found.usages = Some(Usages {
                         any: usage.any,
                         server_auth: usage.server_auth,
+                        client_auth: usage.client_auth,
                         email_protection: usage.email_protection,
                         code_signing: usage.code_signing,
                     });

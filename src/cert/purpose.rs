@@ -7,6 +7,7 @@ use super::Certificate;
 pub(super) struct Usages {
     pub(super) any: bool,
     pub(super) server_auth: bool,
+    pub(super) client_auth: bool,
     pub(super) email_protection: bool,
     pub(super) code_signing: bool,
 }
@@ -16,6 +17,8 @@ pub(super) struct Usages {
 pub(crate) enum Purpose {
     /// TLS servers.
     ServerAuth,
+    /// TLS clients.
+    ClientAuth,
     /// E-mail.
     EmailProtection,
     /// Programs.
@@ -29,6 +32,7 @@ impl Certificate {
             usages.any
                 || match purpose {
                     Purpose::ServerAuth => usages.server_auth,
+                    Purpose::ClientAuth => usages.client_auth,
                     Purpose::EmailProtection => usages.email_protection,
                     Purpose::CodeSigning => usages.code_signing,
                 }

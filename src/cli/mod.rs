@@ -29,6 +29,7 @@ use crate::bootstrap::trees::Trees;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::native;
+use crate::net::progress::Note;
 use crate::rootfs::budget;
 use crate::settings::rows::{COMMAND, DRY_RUN, stamp};
 use crate::settings::{Layer, Settings, Taken, did_you_mean, from_environment, from_matches, is_on, join};
@@ -107,6 +108,12 @@ impl Context<'_> {
 
     fn is_dry_run(&self) -> bool {
         self.settings.is(&DRY_RUN)
+    }
+
+    /// Where lines about a wait for a server go.
+    fn note(&self) -> Note {
+        let ui = self.ui;
+        Note::to(move |line| ui.say(line))
     }
 
     fn trees(&self) -> Result<Trees> {

@@ -99,7 +99,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
         return Ok(0);
     }
     let busy = input.asks_the_ca().then(|| ui.busy("asking the CA")).flatten();
-    let made = input.make(&settings, env, &warn);
+    let made = input.make(&settings, env, &context.note(), &warn);
     drop(busy);
     let made = made?;
     let until = text::moment(made.expires);

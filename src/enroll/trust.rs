@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::cert::{Certificate, input};
+use crate::cert::Certificate;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::keystore::given;
+use crate::net::progress::Note;
 use crate::net::url::masked;
 use crate::pair::check::{MAX_PINNED, Roots};
 use crate::rootfs::host;
@@ -329,7 +331,7 @@ pub(crate) fn described(certificates: &[Certificate], how: &str) -> String {
 /// The roots of a file; if pins are given, those that they name.
 pub(crate) fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<Roots> {
     let place = path.display().to_string();
-    let file = input::read(&host::read_file(path, LIMIT)?, &place)?;
+    let file = given::read(&host::read_file(path, LIMIT)?, &place)?;
     if let Some(problem) = file.problems.first() {
         return Err(Error::usage("a certificate in this file cannot be used")
             .at(&place)
@@ -350,7 +352,7 @@ pub(crate) fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<
 
 /// Fetches the roots with these fingerprints from the step-ca at `url`: no server is trusted, the fingerprints decide.
 ///
-/// Blocks; must not be called inside an async runtime.
+/// Blocks; must not be called inside an async runtime. `note` is told now and then what it waits for.
 ///
 /// # Errors
 /// Unreachable, another root, not a step-ca.
@@ -360,6 +362,7 @@ pub(crate) fn fetch(
     env: &Env,
     timeout: Duration,
     wait: Option<Duration>,
+    note: &Note,
     warn: &dyn Fn(&str),
 ) -> Result<Roots> {
     let request = source::SourceRequest {
@@ -374,7 +377,7 @@ pub(crate) fn fetch(
         timeout,
         wait,
     };
-    let acquired = source::acquire(&request, &Known::default(), env)?;
+    let acquired = source::acquire(&request, &Known::default(), env, note)?;
     acquired.warnings.iter().for_each(|warning| warn(warning));
     let certificates: Vec<Certificate> =
         acquired.anchors.into_iter().map(|anchor| anchor.certificate).collect();

@@ -19,10 +19,17 @@ use crate::text;
 pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: Option<&Proxy>) -> Error {
     let place = masked(url);
     if let Some(error) = find::<NameError>(error) {
-        return Error::unreachable("could not resolve the host's name")
+        let failure = Error::unreachable("could not resolve the host's name")
             .at(place)
             .because(error.clone())
             .hint(error.hint());
+        return match proxy.filter(|proxy| proxy.resolves_here()) {
+            Some(proxy) => failure.hint(format!(
+                "the proxy in `{}` is asked for an address: with `socks5h://` it resolves the name itself",
+                proxy.variable()
+            )),
+            None => failure,
+        };
     }
     if let Some(error) = find::<rustls::Error>(error) {
         return explain_tls(error, url, trust);
@@ -30,6 +37,7 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
     let through = proxy.map(|proxy| format!(" through the proxy `{}`", proxy.shown())).unwrap_or_default();
     let server = format!("`{}`{through}", authority(url));
     let chain = causes(error);
+    let socks = chain.iter().find_map(|cause| cause.strip_prefix(SOCKS));
     let failure = match find::<hyper::Error>(error) {
         Some(error) if error.is_incomplete_message() => {
             Error::unreachable(format!("{server} closed the connection before the answer was complete"))
@@ -53,11 +61,17 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
             ) => Error::unreachable(format!("{server} closed the connection early")).hint(OTHER),
             Some(_) => Error::unreachable(format!("could not connect to {server}")),
             None if error.is_timeout() => slow(&server),
-            None if chain.iter().any(|cause| cause.contains("proxy authorization required")) => {
+            None if chain.iter().any(|cause| cause.contains("proxy authorization required"))
+                || socks.is_some_and(|cause| SOCKS_LOGIN.contains(&cause)) =>
+            {
                 Error::failed(format!(
                     "the proxy requires a user and a password to reach `{}`",
                     authority(url)
                 ))
+            }
+            None if socks == Some(SOCKS_UNREACHED) => {
+                let proxy = proxy.map(Proxy::shown).unwrap_or_default();
+                Error::unreachable(format!("could not connect to the proxy `{proxy}`"))
             }
             None if error.is_connect() => Error::unreachable(format!("could not connect to {server}")),
             None => Error::unreachable(format!("the connection to {server} failed")),
@@ -75,6 +89,17 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
         None => failure.at(place),
     }
 }
+
+/// How an error of hyper-util's SOCKS client begins.
+const SOCKS: &str = "SOCKS error: ";
+/// Its words if the proxy itself does not answer.
+const SOCKS_UNREACHED: &str = "failed to create underlying connection";
+/// Its words for a proxy that wants another user and password, or any.
+const SOCKS_LOGIN: [&str; 3] = [
+    "credentials not accepted",
+    "server does not support user/pass authentication",
+    "server implements authentication incorrectly",
+];
 
 /// For a handshake that a server of ours would have continued.
 const OTHER: &str =
@@ -127,7 +152,14 @@ fn explain_tls(error: &rustls::Error, url: &Url, trust: &Trust) -> Error {
         }
         other => (format!("its certificate cannot be verified: {}", tls_words::certificate(other)), None),
     };
-    let failure = Error::not_trusted(format!("`{host}` is not trusted: {why}")).at(place);
+    // Nothing is wrong with such a server.
+    let is_unsupported = matches!(
+        reason,
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+            | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+    );
+    let kind = if is_unsupported { ErrorKind::Unsupported } else { ErrorKind::NotTrusted };
+    let failure = Error::new(kind, format!("`{host}` is not trusted: {why}")).at(place);
     match hint {
         Some(hint) => failure.hint(hint),
         None => failure,

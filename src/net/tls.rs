@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::tls_words;
+use crate::cert::path::{self, Usage};
 use crate::cert::signature;
 use crate::env::Env;
 use crate::error::{Error, Result};
@@ -51,7 +54,9 @@ pub(crate) fn client_config(trust: &Trust, env: &Env) -> Result<ClientConfig> {
                     "none of {vouched_by} can be used to verify a TLS server"
                 )));
             }
-            builder.with_root_certificates(store).with_no_client_auth()
+            let verifier = Chains::new(store)
+                .map_err(|error| Error::failed("could not set up TLS").because(anyhow::anyhow!("{error}")))?;
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier)).with_no_client_auth()
         }
     };
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -65,6 +70,64 @@ impl TimeProvider for Clock {
     fn current_time(&self) -> Option<UnixTime> {
         let now = u64::try_from(self.0.now()).ok()?;
         Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(now)))
+    }
+}
+
+/// rustls's verifier, and longer chains than it follows.
+#[derive(Debug)]
+struct Chains {
+    roots: Arc<RootCertStore>,
+    inner: Arc<WebPkiServerVerifier>,
+}
+
+impl Chains {
+    fn new(roots: RootCertStore) -> Result<Chains, rustls::client::VerifierBuilderError> {
+        let roots = Arc::new(roots);
+        let inner = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider()).build()?;
+        Ok(Chains { roots, inner })
+    }
+}
+
+impl ServerCertVerifier for Chains {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verified =
+            self.inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        if verified.is_err()
+            && path::verify(end_entity, intermediates, &self.roots.roots, now, Usage::SERVER).is_ok()
+        {
+            let server = ParsedCertificate::try_from(end_entity)?;
+            return verify_server_name(&server, server_name).map(|()| ServerCertVerified::assertion());
+        }
+        verified
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
     }
 }
 

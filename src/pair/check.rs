@@ -2,20 +2,18 @@
 //! what a CA sent (threat T24) and for what is on disk (T21).
 
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
-use webpki::{EndEntityCert, KeyUsage};
 
-use crate::cert::{Certificate, SubjectAltName, signature};
+use crate::cert::path::{self, MAX_OTHERS, Usage};
+use crate::cert::signature::SignatureVerdict;
+use crate::cert::{Certificate, SelfSignature, SubjectAltName, WeakHash};
+use crate::error::ErrorKind;
 use crate::net::tls_words;
 use crate::text;
 
-/// Longer chains are not used in practice; every certificate costs a signature to check (threat T24).
-const MAX_CHAIN: usize = 10;
 /// More roots than these do not count as a pin (threat T24).
 pub(crate) const MAX_PINNED: usize = 10;
 /// How far a CA's clock may be ahead of ours: step-ca's own leeway, seconds.
 const LEEWAY: i64 = 60;
-/// emailProtection, 1.3.6.1.5.5.7.3.4: the content of the OBJECT IDENTIFIER (RFC 5280 section 4.2.1.12).
-const EMAIL_PROTECTION: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x04];
 
 /// Which roots a chain may end at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,60 +53,95 @@ pub(crate) enum Vouched {
     SelfConsistent,
 }
 
-/// Checks `chain` (leaf first). The error is a reason, in words that can follow "the certificate" and a colon.
-pub(crate) fn check(chain: &[Certificate], wanted: &Wanted<'_>, now: i64) -> Result<Vouched, String> {
+/// Why a chain is refused: a reason, in words that can follow "the certificate" and a colon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// A signature in it cannot be verified here.
+    Unsupported(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl Refusal {
+    /// The kind of the error, if the CA just issued the chain.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Refusal::Unsupported(_) => ErrorKind::Unsupported,
+            Refusal::Other(_) => ErrorKind::NotTrusted,
+        }
+    }
+}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (Refusal::Unsupported(why) | Refusal::Other(why)) = self;
+        f.write_str(why)
+    }
+}
+
+impl<T: Into<String>> From<T> for Refusal {
+    fn from(why: T) -> Self {
+        Refusal::Other(why.into())
+    }
+}
+
+/// Checks `chain` (leaf first).
+///
+/// # Errors
+/// It is not what is wanted.
+pub(crate) fn check(chain: &[Certificate], wanted: &Wanted<'_>, now: i64) -> Result<Vouched, Refusal> {
     let (leaf, others) = chain.split_first().ok_or("there is none")?;
-    if chain.len() > MAX_CHAIN {
-        return Err(format!(
-            "it comes with {} other certificates, more than {}",
-            others.len(),
-            MAX_CHAIN - 1
-        ));
+    if others.len() > MAX_OTHERS {
+        return Err(
+            format!("it comes with {} other certificates, more than {MAX_OTHERS}", others.len()).into()
+        );
     }
     if leaf.public_key() != wanted.public_key {
-        return Err("it is for another key".to_owned());
+        return Err("it is for another key".into());
     }
     if leaf.is_ca() == Some(true) {
-        return Err("it is a CA certificate (CA:TRUE), not a server's".to_owned());
+        return Err("it is a CA certificate (CA:TRUE), not a server's".into());
     }
     names(&leaf.subject_alt_names()?, wanted.names)?;
     if now < leaf.not_before().saturating_sub(LEEWAY) {
         let from = text::moment(leaf.not_before());
-        return Err(format!("it is not valid before {from}, and the clock here says {}", text::moment(now)));
+        return Err(
+            format!("it is not valid before {from}, and the clock here says {}", text::moment(now)).into()
+        );
     }
     if now > leaf.not_after() {
         let until = text::moment(leaf.not_after());
-        return Err(format!("it expired at {until}, and the clock here says {}", text::moment(now)));
+        return Err(format!("it expired at {until}, and the clock here says {}", text::moment(now)).into());
     }
     let roots = wanted.roots;
     match ends_at(leaf, others, &roots.certificates, now) {
         Ok(()) if roots.are_pinned() => Ok(Vouched::Pinned),
         Ok(()) => Ok(Vouched::SelfConsistent),
         Err(_) if roots.or_itself => consistent(leaf, others, now).map(|()| Vouched::SelfConsistent),
-        Err(Doubt::Elsewhere) => Err(match others {
+        Err(Doubt::Elsewhere) => Err(Refusal::Other(match others {
             [] => format!("its chain does not end at {}: no intermediate came with it", roots.described),
             _ => format!("its chain does not end at {}", roots.described),
-        }),
-        Err(Doubt::Other(why)) => Err(why),
+        })),
+        Err(Doubt::Refused(why)) => Err(why),
     }
 }
 
 /// Why no path leads to a root.
 enum Doubt {
     Elsewhere,
-    Other(String),
+    Refused(Refusal),
 }
 
 /// Whether these certificates belong together: the last certificate stands in for the root.
-fn consistent(leaf: &Certificate, others: &[Certificate], now: i64) -> Result<(), String> {
+fn consistent(leaf: &Certificate, others: &[Certificate], now: i64) -> Result<(), Refusal> {
     match others.split_last() {
         Some((last, between)) => {
             ends_at(leaf, between, std::slice::from_ref(last), now).map_err(|doubt| match doubt {
-                Doubt::Elsewhere => "the certificates that came with it do not belong to it".to_owned(),
-                Doubt::Other(why) => why,
+                Doubt::Elsewhere => "the certificates that came with it do not belong to it".into(),
+                Doubt::Refused(why) => why,
             })
         }
-        None if leaf.is_self_issued() => Err("it is self-signed".to_owned()),
+        None if leaf.is_self_issued() => Err("it is self-signed".into()),
         None => Ok(()),
     }
 }
@@ -129,27 +162,20 @@ fn names(has: &[SubjectAltName], wanted: &[SubjectAltName]) -> Result<(), String
 fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], now: i64) -> Result<(), Doubt> {
     let der = |certificate: &Certificate| CertificateDer::from(certificate.der().to_vec());
     let intermediates: Vec<CertificateDer<'_>> = others.iter().map(der).collect();
-    let roots: Vec<CertificateDer<'_>> = roots.iter().map(der).collect();
+    let root_ders: Vec<CertificateDer<'_>> = roots.iter().map(der).collect();
     let anchors: Vec<TrustAnchor<'_>> =
-        roots.iter().filter_map(|root| webpki::anchor_from_trusted_cert(root).ok()).collect();
-    let leaf = der(leaf);
-    let leaf = EndEntityCert::try_from(&leaf)
-        .map_err(|error| Doubt::Other(format!("it cannot be verified: {}", tls_words::chain(&error))))?;
+        root_ders.iter().filter_map(|root| webpki::anchor_from_trusted_cert(root).ok()).collect();
+    let leaf_der = der(leaf);
     // Within the leeway it is as good as valid: this check is about the issuer.
     let seconds = u64::try_from(now.saturating_add(LEEWAY)).unwrap_or_default();
     let late = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
     let seconds = u64::try_from(now).unwrap_or_default();
     let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-    let algorithms = signature::tls::ALL;
     let mut reason = None;
     for time in [time, late] {
-        for usage in [
-            KeyUsage::server_auth(),
-            KeyUsage::client_auth(),
-            KeyUsage::required_if_present(EMAIL_PROTECTION),
-        ] {
-            match leaf.verify_for_usage(algorithms, &anchors, &intermediates, time, usage, None, None) {
-                Ok(_) => return Ok(()),
+        for usage in [Usage::SERVER, Usage::CLIENT, Usage::EMAIL] {
+            match path::verify(&leaf_der, &intermediates, &anchors, time, usage) {
+                Ok(()) => return Ok(()),
                 Err(error @ webpki::Error::RequiredEkuNotFoundContext(_)) => {
                     reason.get_or_insert(error);
                 }
@@ -160,30 +186,63 @@ fn ends_at(leaf: &Certificate, others: &[Certificate], roots: &[Certificate], no
             }
         }
     }
-    Err(match reason {
-        Some(webpki::Error::UnknownIssuer) => Doubt::Elsewhere,
+    let why = match reason {
+        Some(webpki::Error::UnknownIssuer) => return Err(Doubt::Elsewhere),
         Some(webpki::Error::NameConstraintViolation) => {
-            Doubt::Other("its CA may not issue such names (name constraints)".to_owned())
+            "its CA may not issue such names (name constraints)".into()
         }
         Some(webpki::Error::RequiredEkuNotFoundContext(_)) => {
-            Doubt::Other("it is neither for TLS nor for e-mail (extended key usage)".to_owned())
+            "it is neither for TLS nor for e-mail (extended key usage)".into()
         }
         // Usually a CA that was recreated: it has the old name, but another key.
-        Some(webpki::Error::InvalidSignatureForPublicKey) => Doubt::Other(
+        Some(webpki::Error::InvalidSignatureForPublicKey) => {
             "a signature in its chain is not by the known key of the CA with that name (was the CA created again under the same name?)"
-                .to_owned(),
-        ),
-        Some(error) => Doubt::Other(format!("its chain cannot be verified: {}", tls_words::chain(&error))),
-        None => Doubt::Other("its chain cannot be verified".to_owned()),
+                .into()
+        }
+        Some(
+            error @ (webpki::Error::UnsupportedSignatureAlgorithmContext(_)
+            | webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)),
+        ) => signature(leaf, others, roots)
+            .unwrap_or_else(|| format!("its chain cannot be verified: {}", tls_words::chain(&error)).into()),
+        Some(error) => format!("its chain cannot be verified: {}", tls_words::chain(&error)).into(),
+        None => "its chain cannot be verified".into(),
+    };
+    Err(Doubt::Refused(why))
+}
+
+/// The signature in a chain that webpki did not verify, in words.
+fn signature(leaf: &Certificate, others: &[Certificate], roots: &[Certificate]) -> Option<Refusal> {
+    std::iter::once(leaf).chain(others).find_map(|certificate| {
+        let subject = certificate.subject();
+        match certificate.weak_signature_hash() {
+            Some(WeakHash::Md5) => {
+                return Some(format!("`{subject}` in its chain is signed with MD5").into());
+            }
+            Some(WeakHash::Sha1) => {
+                return Some(format!("`{subject}` in its chain is signed with SHA-1").into());
+            }
+            None => {}
+        }
+        let mut issuers =
+            others.iter().chain(roots).filter(|issuer| issuer.subject_der() == certificate.issuer_der());
+        issuers.find_map(|issuer| match certificate.signature_by(issuer) {
+            SignatureVerdict::Unsupported(how) => Some(Refusal::Unsupported(format!(
+                "`{subject}` in its chain is signed with {how}, which trustup cannot verify"
+            ))),
+            _ => None,
+        })
     })
 }
 
-/// The chain as it is stored: without the root, which everyone who relies on it has.
-pub(crate) fn without_root(mut chain: Vec<Certificate>) -> Vec<Certificate> {
-    while chain.len() > 1 && chain.last().is_some_and(Certificate::is_self_issued) {
-        chain.pop();
-    }
-    chain
+/// The chain as it is stored: without roots, which everyone who relies on them has. A certificate that names itself as
+/// its issuer, and that another key signed, is no root: a root that was renewed under its name comes with such a cross
+/// certificate, for programs that have only the old root (RFC 4210 section 4.4).
+pub(crate) fn without_roots(chain: &[Certificate]) -> Vec<Certificate> {
+    let is_root = |certificate: &Certificate| {
+        certificate.is_self_issued() && certificate.self_signature() != SelfSignature::Invalid
+    };
+    let (leaf, others) = chain.split_at(chain.len().min(1));
+    leaf.iter().chain(others.iter().filter(|other| !is_root(other))).cloned().collect()
 }
 
 #[cfg(test)]
@@ -245,7 +304,8 @@ mod tests {
         fn check_with(&self, chain: &[Certificate], roots: &Roots, now: i64) -> Result<Vouched, String> {
             let public_key = self.key.subject_public_key_info();
             let names = ["web.test".parse().unwrap()];
-            check(chain, &Wanted { public_key: &public_key, names: &names, roots }, now)
+            let wanted = Wanted { public_key: &public_key, names: &names, roots };
+            check(chain, &wanted, now).map_err(|refusal| refusal.to_string())
         }
 
         fn check(&self, change: impl FnOnce(&mut CertificateParams), now: i64) -> Result<Vouched, String> {
@@ -305,7 +365,7 @@ mod tests {
         assert!(other.check_with(&foreign, &roots(&[&chain.root]), NOW).unwrap_err().contains("another key"));
         assert!(chain.check_with(&[], &roots(&[&chain.root]), NOW).is_err());
         let mut long = vec![chain.leaf(|_| {})];
-        long.extend(std::iter::repeat_n(parsed(&chain.intermediate), MAX_CHAIN));
+        long.extend(std::iter::repeat_n(parsed(&chain.intermediate), MAX_OTHERS + 1));
         assert!(chain.check_with(&long, &roots(&[&chain.root]), NOW).unwrap_err().contains("more than 9"));
     }
 
@@ -340,7 +400,7 @@ mod tests {
         let many: Vec<_> = many.iter().chain([&chain.root]).collect();
         assert_eq!(chain.check_with(&whole, &roots(&many), NOW), Ok(Vouched::SelfConsistent));
         let with_root = [whole[0].clone(), whole[1].clone(), parsed(&chain.root)];
-        assert_eq!(without_root(with_root.to_vec()), whole.to_vec());
+        assert_eq!(without_roots(&with_root), whole.to_vec());
     }
 
     #[test]

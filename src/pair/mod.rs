@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod decide;
 pub(crate) mod facts;
 mod history;
+pub(crate) mod life;
 pub(crate) mod owner;
 pub(crate) mod pending;
 pub(crate) mod place;

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::cert::loadable::{self, Harm};
+use crate::cert::signature;
 use crate::cert::{Certificate, Purpose};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -197,7 +198,8 @@ pub(super) fn left_out(
     Ok((warnings, by_tool))
 }
 
-/// Reports for each root that is added now which programs skip it while others load it.
+/// Reports for each root that is added now which programs skip it while others load it, and whether trustup is one of
+/// those.
 pub(super) fn passed_over(wanted: &UpdaterInput, state: &State) -> Vec<String> {
     let is_new = |anchor: &&Anchor| {
         !state.anchors.iter().any(|known| known.fingerprint == anchor.certificate.fingerprint())
@@ -213,7 +215,14 @@ pub(super) fn passed_over(wanted: &UpdaterInput, state: &State) -> Vec<String> {
                 refusal.why
             )
         });
-        alone.collect::<Vec<_>>()
+        let by_trustup = signature::unsupported_key(anchor.certificate.public_key()).map(|how| {
+            format!(
+                "trustup cannot verify what {} ({}) signed ({how}), so `trustup enroll` gets no certificate from its CA (exit code 5)",
+                anchor.certificate.subject(),
+                anchor.certificate.fingerprint(),
+            )
+        });
+        alone.chain(by_trustup).collect::<Vec<_>>()
     };
     wanted.anchors.iter().filter(is_new).flat_map(of_one).collect()
 }

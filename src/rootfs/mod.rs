@@ -10,6 +10,7 @@ pub(crate) mod budget;
 pub(crate) mod checkpoint;
 mod credentials;
 pub(crate) mod directory;
+pub(crate) mod executables;
 pub(crate) mod file_set;
 pub(crate) mod host;
 pub(crate) mod image;

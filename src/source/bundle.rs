@@ -3,9 +3,9 @@
 
 use super::collect::CertificateOrigin;
 use super::{Acquisition, SourceReport, system};
-use crate::cert::input;
 use crate::error::{Error, ErrorKind, Result};
 use crate::fingerprint::Fingerprint;
+use crate::keystore::given;
 use crate::net::Trust;
 
 /// Fetches the bundle, or uses an earlier run's result if its server cannot be reached.
@@ -58,7 +58,7 @@ pub(super) async fn fetch(
                 .hint("compare with `sha256sum` of the file where it is made: a newer bundle needs a new `--bundle-sha256`"));
         }
     }
-    let file = input::read(&body, &id)?;
+    let file = given::read(&body, &id)?;
     if let Some(back) =
         file.certificates.iter().find(|certificate| has_come_back(run, &id, certificate.fingerprint()))
     {

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use super::collect::CertificateOrigin;
 use super::{Acquisition, SourceReport};
-use crate::cert::input;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::keystore::given;
 use crate::net::MAX_BODY;
 use crate::rootfs::budget::{self, Category};
 use crate::rootfs::sharing::{self, Sharing};
@@ -20,7 +20,7 @@ pub(super) fn read(run: &mut Acquisition<'_>, index: usize, path: &Path) -> Resu
     let pins = run.request.pins_for(run.source(index));
     let accepted = if path.as_os_str() == "-" {
         let origin = CertificateOrigin { id: &id, file: None, many: false };
-        let file = input::read(&host::read_stdin(MAX_BODY)?, "standard input")?;
+        let file = given::read(&host::read_stdin(MAX_BODY)?, "standard input")?;
         run.collected.take_file(&origin, file, pins)?
     } else {
         let found = host::stat(path)?.ok_or_else(|| {
@@ -34,7 +34,7 @@ pub(super) fn read(run: &mut Acquisition<'_>, index: usize, path: &Path) -> Resu
         } else {
             let origin = CertificateOrigin { id: &id, file: Some(path), many: false };
             refuse_key_name(path)?;
-            let file = input::read(&read_paid(path, &found)?, &id)?;
+            let file = given::read(&read_paid(path, &found)?, &id)?;
             run.collected.take_file(&origin, file, pins)?
         }
     };
@@ -98,13 +98,13 @@ fn read_directory(
         };
         refuse_key_name(&path)?;
         let bytes = read_paid(&path, &found)?;
-        match input::read(&bytes, &path.to_string_lossy()) {
+        match given::read(&bytes, &path.to_string_lossy()) {
             Ok(file) => {
                 budget::certificates(&path.to_string_lossy(), file.certificates.len() as u64)?;
                 warn_if_writable(run, &path)?;
                 accepted += run.collected.take_file(&origin, file, pins)?;
             }
-            Err(error) if input::holds_private_key(&bytes) => return Err(error),
+            Err(error) if given::may_hold_private_key(&bytes) => return Err(error),
             Err(error) => run.collected.leave_out(&origin, String::new(), None, error.what().to_owned()),
         }
     }

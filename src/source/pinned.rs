@@ -10,6 +10,7 @@ use crate::cert::Certificate;
 use crate::cert::input;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::keystore::given;
 use crate::net::url::{authority, masked};
 use crate::net::{FetchAnswer, Net, Trust};
 
@@ -172,7 +173,7 @@ pub(super) async fn root_url(run: &mut Acquisition<'_>, index: usize) -> Result<
         run.warn_of_password(&url);
         contacted(&mut report, &net, &url);
         let body = net.get(&url, &Trust::Unverified).await?.success()?;
-        let file = input::read(&body, &id)?;
+        let file = given::read(&body, &id)?;
         run.collected.take_file(&origin, file, pins)?;
     }
     run.collected.report(index, report);

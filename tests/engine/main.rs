@@ -15,6 +15,7 @@ mod support;
 mod authority;
 mod build_time;
 mod dockerd;
+mod doctor;
 mod enroll;
 mod guide;
 mod images;

@@ -15,24 +15,24 @@ use crate::support::run::{Run, Trustup};
 use crate::support::servers::{Database, StepCa, StepCaOptions, passes, said, step};
 
 /// A CA, and a place for a pair.
-struct Scene {
-    ca: StepCa,
-    place: TempDir,
+pub(crate) struct Scene {
+    pub(crate) ca: StepCa,
+    pub(crate) place: TempDir,
 }
 
 impl Scene {
-    fn new(options: StepCaOptions) -> Scene {
+    pub(crate) fn new(options: StepCaOptions) -> Scene {
         let place = TempDir::new().expect("a directory");
         std::fs::create_dir(place.path().join("tls")).expect("a directory");
         Scene { ca: StepCa::start(options), place }
     }
 
-    fn at(&self, name: &str) -> PathBuf {
+    pub(crate) fn at(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }
 
     /// `trustup enroll METHOD --cert … --key …`, and nothing about the CA.
-    fn plain(&self, method: &str) -> Trustup {
+    pub(crate) fn plain(&self, method: &str) -> Trustup {
         Trustup::new(["--json", "--timeout", "20s", "enroll", method])
             .env("HOME", self.place.path())
             .arg("--cert")
@@ -41,22 +41,22 @@ impl Scene {
             .arg(self.at("tls/web.key"))
     }
 
-    fn of_ca(&self, method: &str) -> Trustup {
+    pub(crate) fn of_ca(&self, method: &str) -> Trustup {
         self.plain(method).args(["--ca-url", &self.ca.url(), "--fingerprint", &self.ca.fingerprint()])
     }
 
-    fn by_password(&self) -> Trustup {
+    pub(crate) fn by_password(&self) -> Trustup {
         let run = self.of_ca("provisioner").args(["--provisioner", StepCa::PROVISIONER, "--password-file"]);
         run.arg(self.ca.password_file())
     }
 
-    fn by_token(&self, token: &str) -> Trustup {
+    pub(crate) fn by_token(&self, token: &str) -> Trustup {
         std::fs::write(self.at("token"), token).expect("written");
         self.of_ca("token").arg("--token-file").arg(self.at("token"))
     }
 
     /// A token for `web.internal` that we make ourselves.
-    fn token(&self, now: i64, ca_url: &str, names: &[&str]) -> String {
+    pub(crate) fn token(&self, now: i64, ca_url: &str, names: &[&str]) -> String {
         let (status, list) = self.ca.get("/provisioners");
         assert_eq!(status, 200, "{list}");
         let list: serde_json::Value = serde_json::from_str(&list).expect("JSON");
@@ -80,13 +80,13 @@ impl Scene {
     }
 
     /// How many certificates the CA was asked for.
-    fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.ca.log().lines().filter(|line| line.contains("\"path\":\"/1.0/sign\"")).count()
     }
 
     /// The pair is whole, and openssl finds its way from it to the root.
     #[track_caller]
-    fn verify(&self) {
+    pub(crate) fn verify(&self) {
         let (cert, key) = (self.at("tls/web.crt"), self.at("tls/web.key"));
         let verified = openssl(&[
             "verify",
@@ -102,28 +102,28 @@ impl Scene {
         assert_eq!(of_cert, openssl(&["pkey", "-in", path(&key), "-pubout"]));
     }
 
-    fn pair(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+    pub(crate) fn pair(&self) -> Option<(Vec<u8>, Vec<u8>)> {
         let read = |name: &str| std::fs::read(self.at(name)).ok();
         read("tls/web.crt").zip(read("tls/web.key"))
     }
 }
 
-fn path(path: &Path) -> &str {
+pub(crate) fn path(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
-fn openssl(arguments: &[&str]) -> String {
+pub(crate) fn openssl(arguments: &[&str]) -> String {
     let output = Command::new("/usr/bin/openssl").env_clear().args(arguments).stdin(Stdio::null()).output();
     let output = output.expect("openssl runs");
     assert!(output.status.success(), "openssl {arguments:?}: {}", said(&output));
     String::from_utf8(output.stdout).expect("text")
 }
 
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs() as i64
 }
 
-fn action(run: &Run) -> String {
+pub(crate) fn action(run: &Run) -> String {
     run.json()["certificates"][0]["action"].as_str().expect("an action").to_owned()
 }
 

@@ -11,6 +11,7 @@
 mod support;
 
 mod acme;
+mod authorities;
 mod config;
 mod dev_ca;
 mod enroll;

@@ -75,6 +75,13 @@ impl Root {
         }
     }
 
+    /// Another certificate takes its place; the key stays.
+    pub fn replace(&mut self, pem: &str) {
+        self.der = ders(pem).into_iter().next().expect("a certificate");
+        self.pem = pem.to_owned();
+        self.fingerprint = Fingerprint::of(&self.der);
+    }
+
     /// Writes the PEM into `directory` as `name`; returns the path.
     pub fn write(&self, directory: &Path, name: &str) -> PathBuf {
         let path = directory.join(name);

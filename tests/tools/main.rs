@@ -18,6 +18,7 @@ mod nss;
 mod odd_certificates;
 mod openssl;
 mod process;
+mod proxies;
 mod readers;
 mod refused_calls;
 mod signatures;
@@ -28,3 +29,5 @@ mod subject_hash;
 mod support;
 #[path = "../../src/cert/testing.rs"]
 mod testing;
+mod wrong_input;
+mod wrong_secrets;

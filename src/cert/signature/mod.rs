@@ -171,6 +171,21 @@ impl Certificate {
     }
 }
 
+/// The name of what this key (a SubjectPublicKeyInfo, DER) signs with, if [`verify`] cannot verify it.
+pub(crate) fn unsupported_key(public_key: &[u8]) -> Option<String> {
+    let key = PublicKeyInfo::of(&der::only(public_key, der::SEQUENCE)?)?;
+    match key.algorithm {
+        key_form::id::RSA | key_form::id::RSA_PSS | key_form::id::ED25519 => None,
+        key_form::id::EC => {
+            let curve = key.parameters.map_or(&[][..], |curve| curve.body);
+            let is_known = EcCurve::from_oid(curve).is_some();
+            (!is_known).then(|| format!("ECDSA on the curve {}", name::dotted(curve)))
+        }
+        key_form::id::DSA | key_form::id::DSA_OF_JAVA => Some("DSA".to_owned()),
+        other => Some(algorithm_name(other)),
+    }
+}
+
 /// SIGNED: what is signed, how, and the signature.
 struct Signed<'a> {
     message: &'a [u8],
@@ -190,12 +205,30 @@ impl<'a> Signed<'a> {
     }
 }
 
+/// The name of a way to sign that no chain may use: the contents of the AlgorithmIdentifiers of a signature and, if that
+/// is what does not fit, of the key.
+pub(crate) fn unusable_name(signature: &[u8], key: Option<&[u8]>) -> String {
+    let oid =
+        |content: &[u8]| DerReader::new(content).take(der::OID).map_or(&[][..], |oid| oid.body).to_vec();
+    let curve = key.and_then(|key| {
+        let mut parts = DerReader::new(key);
+        parts.take(der::OID).filter(|algorithm| algorithm.body == key_form::id::EC)?;
+        parts.take(der::OID)
+    });
+    match curve.filter(|curve| EcCurve::from_oid(curve.body).is_none()) {
+        Some(curve) => format!("ECDSA on the curve {}", name::dotted(curve.body)),
+        None => algorithm_name(&oid(signature)),
+    }
+}
+
 /// An algorithm's name for people, from the content of its OBJECT IDENTIFIER; the numbers of one without a name here.
 fn algorithm_name(oid: &[u8]) -> String {
     let name = match oid {
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 2] => "RSA with MD2",
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 3] => "RSA with MD4",
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 4] => "RSA with MD5",
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 5] | [0x2b, 14, 3, 2, 29] => "RSA with SHA-1",
+        [0x2a, 0x86, 0x48, 0xce, 0x3d, 4, 1] => "ECDSA with SHA-1",
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 10] => "RSASSA-PSS with unusual parameters",
         [0x2a, 0x86, 0x48, 0xce, 0x38, 4, 3] | [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 1 | 2] => "DSA",
         [0x60, 0x86, 0x48, 1, 0x65, 3, 4, 3, 17] => "ML-DSA-44",

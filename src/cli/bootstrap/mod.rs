@@ -8,6 +8,7 @@ use super::options::plain;
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
 use super::{CommandRow, Context};
 use crate::bootstrap::install::{install, known};
+use crate::bootstrap::refused_roots;
 use crate::bootstrap::request::{self, TrustRequest};
 use crate::bootstrap::selection::selection;
 use crate::bootstrap::trees::Trees;
@@ -123,12 +124,17 @@ fn run(context: &Context<'_>) -> Result<u8> {
     } else {
         // Before a service it is process 1, and `--wait` may wait for minutes.
         runtime::heed_signals()?;
-        source::acquire(&request.sources, &known, env)
+        // Without `--wait` a server has seconds.
+        let note = request.sources.wait.map(|_| context.note()).unwrap_or_default();
+        source::acquire(&request.sources, &known, env, &note)
     };
     drop(busy);
     let acquired = acquired?;
     report_sources(context, &acquired);
     request.check_name_of(&acquired)?;
+    for warning in refused_roots::warnings(&acquired, &request.sources.sources, env.now()) {
+        ui.warn(&warning);
+    }
 
     let selection = selection(&settings, env, &trees, request.wishes())?;
     let options = ReconcileOptions {

@@ -23,7 +23,12 @@ pub(super) fn report_sources(context: &Context, acquired: &Acquired) {
     }
     for left in &acquired.left_out {
         let fingerprint = left.fingerprint.map(|one| format!(" ({one})")).unwrap_or_default();
-        ui.say(format!("omitted: {}{fingerprint} from {}: {}", left.subject, left.source, left.reason));
+        let subject = match left.subject.as_str() {
+            "" if fingerprint.is_empty() => "a part",
+            "" => "a certificate",
+            subject => subject,
+        };
+        ui.say(format!("omitted: {subject}{fingerprint} from {}: {}", left.source, left.reason));
     }
     for source in &acquired.sources {
         let vouched =

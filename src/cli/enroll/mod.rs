@@ -193,6 +193,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
             say: &say,
             note: &|line| ui.say(line),
             warn: &warn,
+            progress: context.note(),
         };
         let busy = ui.busy("getting a certificate");
         let done = runtime::check().and_then(|()| enroll::enroll(&request, &world));

@@ -32,7 +32,17 @@ fn with(row: &CommandRow, variable: &str, value: &str) -> Option<Settings> {
 /// Values, of which each option accepts one.
 fn values(row: &dyn Row) -> Vec<String> {
     let pin = "ab".repeat(32);
-    let values = ["30s", "http-01", "127.0.0.1:80", "0640", "ec-p256", "web.test", "https://a.test/x", &pin];
+    let values = [
+        "30s",
+        "http-01",
+        "127.0.0.1:80",
+        "0640",
+        "ec-p256",
+        "web.test",
+        "https://a.test/x",
+        &pin,
+        "/app/server",
+    ];
     let words = match row.spec().kind {
         OptionKind::Words(words) => words(),
         _ => Vec::new(),

@@ -3,6 +3,7 @@
 //! that tests run side by side. What a server said is shown when its test fails.
 #![allow(unused_imports, reason = "each test binary uses a part of it")]
 
+pub mod authority;
 mod bind;
 mod caddy;
 mod pebble;
@@ -24,6 +25,7 @@ use tempfile::TempDir;
 
 use super::roots;
 
+pub use self::authority::{Authority, Level};
 pub use self::bind::Bind;
 pub use self::caddy::Caddy;
 pub use self::pebble::{ChallTestSrv, Pebble, PebbleOptions};

@@ -13,7 +13,7 @@ use rcgen::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{Daemon, Port, directory, get, go_program, passes, step, wait_for, write};
+use super::{Authority, Daemon, Port, directory, get, go_program, passes, step, wait_for, write};
 use crate::support::ca::{self, Root, root_params};
 
 /// Where the CA keeps what it has seen.
@@ -49,6 +49,10 @@ pub struct StepCaOptions {
     pub keeps_key: bool,
     /// Provisioners before the others, so that the list has pages.
     pub more_provisioners: usize,
+    /// Whose certificates it issues with; its own if `None`.
+    pub authority: Option<Authority>,
+    /// The template of the JWK provisioner's certificates.
+    pub template: Option<String>,
 }
 
 impl Default for StepCaOptions {
@@ -66,6 +70,8 @@ impl Default for StepCaOptions {
             external_accounts: false,
             keeps_key: true,
             more_provisioners: 0,
+            authority: None,
+            template: None,
         }
     }
 }
@@ -87,6 +93,8 @@ pub struct StepCa {
     kid: String,
     resolver: Option<SocketAddr>,
     port: Port,
+    /// Whether the test's own client can verify it.
+    is_plain: bool,
     /// Of http-01 and tls-alpn-01; the usual ones if `None`.
     challenges: Option<[Port; 2]>,
 }
@@ -104,12 +112,18 @@ impl StepCa {
     pub fn start(options: StepCaOptions) -> StepCa {
         let directory = directory();
         let place = directory.path();
-        let root = ca::root("Test Root CA");
+        let mut root = ca::root("Test Root CA");
         let intermediate_key = KeyPair::generate().expect("key");
         let mut params = root_params("Test Intermediate CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.use_authority_key_identifier_extension = true;
-        let intermediate_pem = ca::pem("CERTIFICATE", &root.sign_for(params, &intermediate_key));
+        let mut intermediate_pem = ca::pem("CERTIFICATE", &root.sign_for(params, &intermediate_key));
+        let mut key_pem = ca::pem("PRIVATE KEY", &intermediate_key.serialize_der());
+        let is_plain = options.authority.is_none();
+        if let Some(authority) = options.authority {
+            root.replace(&authority.root_pem);
+            (intermediate_pem, key_pem) = (authority.chain_pem, authority.key_pem);
+        }
         let birth = ca::root("Test Birth CA");
         write(place, "password", format!("{}\n", password(place)));
         let (public, encrypted, kid) = jwk(place);
@@ -119,6 +133,9 @@ impl StepCa {
         let mut jwk = json!({ "type": "JWK", "name": StepCa::PROVISIONER, "key": public });
         if options.keeps_key {
             jwk["encryptedKey"] = encrypted.into();
+        }
+        if let Some(template) = options.template {
+            jwk["options"] = json!({ "x509": { "template": template } });
         }
         provisioners.extend([
             jwk,
@@ -132,7 +149,7 @@ impl StepCa {
         let mut config = json!({
             "root": write(place, "root.pem", &root.pem),
             "crt": write(place, "intermediate.pem", &intermediate_pem),
-            "key": write(place, "intermediate.key", ca::pem("PRIVATE KEY", &intermediate_key.serialize_der())),
+            "key": write(place, "intermediate.key", key_pem),
             "address": port.address().to_string(),
             "dnsNames": options.names,
             "logger": { "format": "json" },
@@ -165,6 +182,7 @@ impl StepCa {
             kid,
             resolver: options.resolver,
             port,
+            is_plain,
             challenges: (!options.usual_ports).then(|| [Port::reserve(), Port::reserve()]),
         };
         ca.start_again();
@@ -184,7 +202,11 @@ impl StepCa {
         }
         let mut daemon = Daemon::start("step-ca", command, self.directory.path());
         let (address, root) = (self.port.address(), &self.root.der);
-        daemon.wait_until(|| matches!(get(address, "localhost", root, "/health"), Ok((200, _))));
+        let is_plain = self.is_plain;
+        daemon.wait_until(|| match is_plain {
+            true => matches!(get(address, "localhost", root, "/health"), Ok((200, _))),
+            false => std::net::TcpStream::connect(address).is_ok(),
+        });
         self.daemon = Some(daemon);
     }
 
