@@ -10,6 +10,7 @@ mod crates;
 mod elf;
 mod findings;
 mod go_build;
+mod judgement;
 mod library;
 mod program;
 mod reading;
@@ -25,6 +26,9 @@ use serde::Serialize;
 use self::binary::Binaries;
 use self::clients::{TABLE, TlsClient};
 pub(crate) use self::findings::{StoreFinding, count, findings, unrepaired};
+use self::judgement::{FactsByFingerprint, Judge, Judgement};
+pub(crate) use self::judgement::{RootWarning, root_warnings};
+use self::library::TlsLibrary;
 use self::reading::{Installation, ReadSource, Reads, RootsByFingerprint, StoreReader};
 pub(crate) use self::repair::plan_repair;
 use self::scope::RuleScope;
@@ -33,7 +37,7 @@ use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
-use crate::net::handshake::{HandshakeDoubt, Presented};
+use crate::net::handshake::Presented;
 use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
@@ -61,6 +65,8 @@ pub enum ClientVerdict {
     Accepts,
     /// Refuse it.
     Refuses,
+    /// Accept any server: it verifies no certificate.
+    DoesNotVerify,
     /// Stop before any connection: what it has to load cannot be loaded.
     Stops,
     /// Accept servers of all the roots in question.
@@ -69,7 +75,7 @@ pub enum ClientVerdict {
     Lacks,
     /// Nothing is in question.
     Reads,
-    /// Its files do not show which roots it reads.
+    /// trustup does not know: its files do not show which roots it reads, or its rules are not known.
     CannotJudge,
 }
 
@@ -84,6 +90,7 @@ impl ClientVerdict {
         match self {
             ClientVerdict::Accepts => "accepts the server",
             ClientVerdict::Refuses => "refuses the server",
+            ClientVerdict::DoesNotVerify => "does not verify servers",
             ClientVerdict::Stops => "fails before it connects",
             ClientVerdict::Holds => "holds the root",
             ClientVerdict::Lacks => "lacks the root",
@@ -249,7 +256,8 @@ pub(crate) fn inspect(
         question,
         bundle: question.bundle.clone().or_else(|| scope.bundle.clone()),
         reader: StoreReader::new(view),
-        judged: BTreeMap::new(),
+        distribution: facts.row.id,
+        known: BTreeMap::new(),
     };
     // Programs that are named need no search.
     let only_named = !demanded.is_empty() && demanded.iter().all(|one| matches!(one, Demand::Program(_)));
@@ -305,8 +313,10 @@ struct Doctor<'q, 'v, 's> {
     /// The value for a variable that replaces a client's roots.
     bundle: Option<String>,
     reader: StoreReader<'v, 's>,
-    /// The verdict of a client with these roots on the server.
-    judged: BTreeMap<Vec<Fingerprint>, Option<HandshakeDoubt>>,
+    /// The row of the table of distributions.
+    distribution: &'static str,
+    /// The facts of certificates, each read once.
+    known: FactsByFingerprint,
 }
 
 impl Doctor<'_, '_, '_> {
@@ -336,7 +346,7 @@ impl Doctor<'_, '_, '_> {
                 let why = format!("it must load {named}, and cannot: {problem}");
                 (ClientVerdict::Stops, why, Some(self.instead_of(&source)))
             }
-            (None, None) => self.verdict(client, &roots, &used),
+            (None, None) => self.verdict(client, &library, &roots, &used),
         };
         ClientView {
             client: client.id,
@@ -368,12 +378,17 @@ impl Doctor<'_, '_, '_> {
     fn verdict(
         &mut self,
         client: &TlsClient,
+        library: &TlsLibrary,
         roots: &RootsByFingerprint,
         used: &[ReadSource],
     ) -> (ClientVerdict, String, Option<String>) {
         let anchors = self.question.anchors;
         let missing: Vec<&Certificate> =
             anchors.iter().filter(|anchor| !roots.contains_key(&anchor.fingerprint())).collect();
+        if *library == TlsLibrary::Unverified {
+            let why = "it verifies no certificate: anyone on the way can read and change what it transfers";
+            return (ClientVerdict::DoesNotVerify, why.to_owned(), Some(UNVERIFIED.to_owned()));
+        }
         let Some(presented) = self.question.presented else {
             return match missing.first() {
                 None if anchors.is_empty() => (ClientVerdict::Reads, count(roots.len(), "root"), None),
@@ -384,33 +399,17 @@ impl Doctor<'_, '_, '_> {
                 }
             };
         };
-        let key: Vec<Fingerprint> = roots.keys().copied().collect();
-        let doubt = self
-            .judged
-            .entry(key)
-            .or_insert_with(|| presented.judge(roots.values().map(Certificate::der)).err())
-            .clone();
-        match doubt {
-            None => {
+        let judge = Judge { client: client.id, library, distribution: self.distribution };
+        match judge.judge(presented, roots, &mut self.known) {
+            Judgement::Accepts => {
                 (ClientVerdict::Accepts, "the server's chain ends at a root that it reads".to_owned(), None)
             }
-            Some(HandshakeDoubt::Server(problem)) => {
-                let why = format!("the server's certificate is not valid: {problem}");
-                (
-                    ClientVerdict::Refuses,
-                    why,
-                    Some("give the server another certificate: installing a root does not help".to_owned()),
-                )
-            }
-            Some(HandshakeDoubt::UnknownIssuer) => {
-                let why = format!(
-                    "the chain ends at none of its {}{}",
-                    count(roots.len(), "root"),
-                    issuer(presented)
-                );
+            Judgement::CannotJudge(why) => (ClientVerdict::CannotJudge, why, None),
+            Judgement::Refuses { why, change: Some(change) } => (ClientVerdict::Refuses, why, Some(change)),
+            Judgement::Refuses { why, change: None } => {
                 // If the roots in question are all there, their absence is not the reason.
                 let change = if missing.is_empty() && !anchors.is_empty() {
-                    "the server has another root, or does not send an intermediate: install its root with `trustup bootstrap`, or fix the server's chain".to_owned()
+                    "have the server send the certificate of that issuer if it is an intermediate; if it is a root, install it with `trustup bootstrap`".to_owned()
                 } else {
                     self.change(client, used)
                 };
@@ -507,8 +506,6 @@ fn named(source: &ReadSource) -> String {
     }
 }
 
-/// The issuer of the last certificate that the server sent.
-fn issuer(presented: &Presented) -> String {
-    let last = presented.chain.last().and_then(|der| Certificate::from_der(der).ok());
-    last.map(|last| format!("; its last certificate was issued by {}", last.issuer())).unwrap_or_default()
-}
+/// What helps a program that verifies nothing.
+const UNVERIFIED: &str =
+    "use another program: curl, GNU wget, or the wget of a BusyBox with `ssl_client` (Alpine)";

@@ -139,7 +139,7 @@ fn unsafe_key(host: &Sysroot, outputs: &Outputs, meta: &Meta) -> Result<Option<S
     for (_, path) in outputs.paths() {
         let real = host.canonical(path)?;
         for path in std::iter::once(path).chain(real.as_deref()) {
-            if let Some(why) = outputs.unsafe_way(host, path)? {
+            if let Some(why) = outputs.protection(host, path)?.danger {
                 return Ok(Some(format!("other users could have put it there: {why}")));
             }
         }

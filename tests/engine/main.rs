@@ -21,6 +21,7 @@ mod guide;
 mod images;
 mod programs;
 mod reproducible;
+mod shared_volumes;
 mod start_up;
 mod static_binary;
 mod unprivileged;

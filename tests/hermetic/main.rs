@@ -61,6 +61,7 @@ mod source;
 mod stores;
 mod streams;
 mod surroundings;
+mod sysroots;
 mod token;
 mod unknown;
 mod variables;
