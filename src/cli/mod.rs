@@ -7,6 +7,7 @@ mod demo;
 mod detect;
 mod dev_ca;
 mod doctor;
+mod ends;
 mod enroll;
 mod env;
 mod options;

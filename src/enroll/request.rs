@@ -1,6 +1,7 @@
 //! The requests, from settings: one certificate that the command line describes, or those of trustup.toml, or the one
 //! that the variables of published images describe. Names no method: those are rows of [`METHODS`].
 
+pub(crate) mod configured;
 mod published;
 
 use std::path::Path;

@@ -4,6 +4,7 @@
 
 pub(crate) mod check;
 pub(crate) mod decide;
+pub(crate) mod ends;
 pub(crate) mod facts;
 mod history;
 pub(crate) mod life;

@@ -23,6 +23,7 @@ mod dev_ca;
 mod dev_ca_api;
 mod dev_ca_process;
 mod doctor;
+mod ends;
 mod engine;
 mod enroll;
 mod enroll_faults;
