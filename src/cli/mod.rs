@@ -29,6 +29,7 @@ use crate::bootstrap::trees::Trees;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::native;
+use crate::net::progress::Note;
 use crate::rootfs::budget;
 use crate::settings::rows::{COMMAND, DRY_RUN, stamp};
 use crate::settings::{Layer, Settings, Taken, did_you_mean, from_environment, from_matches, is_on, join};
@@ -109,8 +110,16 @@ impl Context<'_> {
         self.settings.is(&DRY_RUN)
     }
 
+    /// Where lines about a wait for a server go.
+    fn note(&self) -> Note {
+        let ui = self.ui;
+        Note::to(move |line| ui.say(line))
+    }
+
     fn trees(&self) -> Result<Trees> {
-        Trees::open(self.settings, self.env)
+        let trees = Trees::open(self.settings, self.env)?;
+        trees.note().iter().for_each(|note| self.ui.detail(note));
+        Ok(trees)
     }
 
     fn stamp(&self) -> Result<Option<i64>> {

@@ -19,10 +19,12 @@ use crate::cert::{Certificate, NotAfter, SubjectAltName, readers};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::{KeyType, PrivateKey};
+use crate::net::progress::Note;
 use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::decide::{self, RenewalPolicy, Verdict};
 use crate::pair::facts::{self, Good, PairState};
+use crate::pair::life::Life;
 use crate::pair::pending::{self, Pending};
 use crate::pair::place::{self, Placed};
 use crate::pair::{Outputs, PairContent};
@@ -78,6 +80,8 @@ pub(crate) struct IssueContext<'a> {
     pub(crate) note: &'a dyn Fn(&str),
     /// Reports a problem.
     pub(crate) warn: &'a dyn Fn(&str),
+    /// Is told now and then what is waited for.
+    pub(crate) progress: Note,
 }
 
 /// Ensures that a good pair is in place.
@@ -89,6 +93,10 @@ pub(crate) struct IssueContext<'a> {
 pub(crate) fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
     request.outputs.validate()?;
     request.outputs.check(world.host)?;
+    for (_, path) in request.outputs.paths() {
+        let protection = request.outputs.protection(world.host, path)?;
+        protection.note(path).iter().for_each(|note| (world.say)(note));
+    }
     let began = Instant::now();
     let settled = resolve_inputs(request, world, began)?;
     if let Some(damage) = &settled.damage {
@@ -108,8 +116,9 @@ fn resume_or_start(
     if matches!(standing, PairState::Bad(_))
         && let Some(recorded) = obtain::with_fetched_roots(&settled, world)
     {
-        let &IssueContext { env, host, dry_run, say, note, warn, .. } = world;
-        let world = IssueContext { env, host, recorded, dry_run, say, note, warn };
+        let &IssueContext { env, host, dry_run, say, note, warn, ref progress, .. } = world;
+        let progress = progress.clone();
+        let world = IssueContext { env, host, recorded, dry_run, say, note, warn, progress };
         let settled = resolve_inputs(request, &world, settled.began)?;
         return resume_or_start(request, &world, settled);
     }
@@ -119,7 +128,7 @@ fn resume_or_start(
             (world.warn)(&format!("the existing certificate cannot be used: {why}"));
             (None, why)
         }
-        PairState::Good(good) => match decide::decide(&good.chain[0], now, request.policy) {
+        PairState::Good(good) => match decide::decide(&good.life, now, request.policy) {
             verdict if !request.force && may_stay(verdict) => {
                 if good.is_neat || world.dry_run {
                     return Ok(keep(&settled, world, *good, &roots, now));
@@ -170,7 +179,7 @@ fn keep(
 ) -> IssueOutcome {
     let request = settled.request;
     let outcome = if good.is_neat || !world.dry_run {
-        let verdict = decide::decide(&good.chain[0], now, request.policy);
+        let verdict = decide::decide(&good.life, now, request.policy);
         IssueOutcome::new(IssueAction::Kept, format!("the pair is good, and {}", verdict.reason()))
     } else {
         IssueOutcome::new(IssueAction::Planned, "files, modes or owners of the pair are not as requested")
@@ -287,7 +296,7 @@ fn with_pending(
     }
     pending.remember(settled.kept.iter().flat_map(|kept| &kept.spent));
     if let (PairState::Good(good), roots) = inspect_pair(settled, world, now)?
-        && may_stay(decide::decide(&good.chain[0], now, request.policy))
+        && may_stay(decide::decide(&good.life, now, request.policy))
         && !request.force
     {
         let outcome = match good.is_neat {
@@ -403,7 +412,9 @@ struct Issued<'a> {
 }
 
 /// Warns if the lifetime is not the requested one, or if too much of it is already over.
-fn warn_of_its_life(world: &IssueContext<'_>, request: &IssueRequest, leaf: &Certificate, now: i64) {
+fn warn_of_its_life(world: &IssueContext<'_>, request: &IssueRequest, issued: &Issued<'_>, now: i64) {
+    let leaf = &issued.chain[0];
+    let life = Life::of(&issued.chain, &issued.roots.certificates);
     let end = text::moment(leaf.not_after());
     // For the time between the order and the certificate, and for how far CAs backdate a certificate.
     const LEEWAY: i64 = 120;
@@ -424,7 +435,7 @@ fn warn_of_its_life(world: &IssueContext<'_>, request: &IssueRequest, leaf: &Cer
         )),
         _ => {}
     }
-    if !may_stay(decide::decide(leaf, now, request.policy)) {
+    if life.is_some_and(|life| !may_stay(decide::decide(&life, now, request.policy))) {
         (world.warn)(&format!(
             "the certificate is new, and most of its lifetime is over by the clock here: it ends at {end}; check the clock, and the lifetime that the CA issues"
         ));
@@ -484,7 +495,7 @@ fn finish(
             "no root was given for the issued chain: it is only consistent in itself (`--issuer-root FILE` pins it)",
         );
     }
-    warn_of_its_life(world, request, &issued.chain[0], now);
+    warn_of_its_life(world, request, &issued, now);
     let outcome = IssueOutcome::new(action, String::new());
     let outcome = IssueOutcome { method: Some(issued.method.name()), placed, ..outcome };
     Ok(outcome.with_chain(issued.chain, issued.vouched, &issued.roots, request.policy, now))

@@ -29,6 +29,8 @@ pub struct FetchAnswer {
     /// As many bytes as the request allowed, [`MAX_BODY`] at most; of a failure the first 16 KiB, unless it asked for
     /// more.
     pub body: Vec<u8>,
+    /// The server's certificate (DER), as the connection presented it.
+    pub(crate) server: Option<Vec<u8>>,
 }
 
 /// A header that is a date (RFC 9110 section 5.6.7), seconds since 1970. The name of the day does not matter.
@@ -59,7 +61,9 @@ impl Net {
     pub async fn get(&self, url: &Url, trust: &Trust) -> Result<FetchAnswer> {
         let client = self.client(url, trust)?;
         let last_start = self.wait_until.unwrap_or_else(Instant::now);
-        let mut retry = Retry::until(last_start.into_std(), Backoff::STARTING);
+        let until = self.wait_until.unwrap_or(self.deadline).into_std();
+        let retry = Retry::until(last_start.into_std(), Backoff::STARTING);
+        let mut retry = retry.saying(&self.note, origin(url), until);
         retry.run(async || try_once(&client, self, url).await).await
     }
 }

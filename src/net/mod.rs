@@ -9,6 +9,7 @@ pub mod dns;
 mod failure;
 mod fetch;
 pub mod handshake;
+pub(crate) mod progress;
 pub(crate) mod proxy;
 pub(crate) mod retry;
 pub mod tls;
@@ -26,6 +27,7 @@ pub use self::fetch::{FetchAnswer, MAX_BODY};
 pub use self::tls::Trust;
 
 use self::dns::Dns;
+use self::progress::Note;
 use self::proxy::Proxies;
 use crate::env::Env;
 use crate::error::Result;
@@ -42,6 +44,8 @@ pub struct Net {
     wait_until: Option<Instant>,
     /// The deadline for everything.
     deadline: Instant,
+    /// Who is told that [`Net::get`] waits.
+    note: Note,
 }
 
 impl Net {
@@ -62,7 +66,13 @@ impl Net {
             timeout,
             wait_until: wait.map(|wait| start + wait),
             deadline: start + timeout + wait.unwrap_or_default(),
+            note: Note::default(),
         })
+    }
+
+    /// The same, telling `note` now and then what it waits for.
+    pub(crate) fn telling(self, note: &Note) -> Self {
+        Net { note: note.clone(), ..self }
     }
 
     /// The proxy that requests to `url` go through, credentials masked (threat T17).

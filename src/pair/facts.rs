@@ -1,6 +1,7 @@
 //! What exists at the paths of a pair: read once, changed never.
 
 use super::check::{self, Roots, Vouched, Wanted};
+use super::life::Life;
 use super::place::{current, is_as_asked};
 use super::{FILE_LIMIT, Layout, Outputs, PairContent};
 use crate::cert::{Certificate, SubjectAltName, readers};
@@ -36,6 +37,8 @@ pub(crate) enum PairState {
 pub(crate) struct Good {
     /// Leaf first.
     pub(crate) chain: Vec<Certificate>,
+    /// How long it works.
+    pub(crate) life: Life,
     /// Its key.
     pub(crate) key: PrivateKey,
     /// How far its chain is vouched for.
@@ -91,11 +94,14 @@ pub(crate) fn inspect_pair(
         Ok(vouched) => vouched,
         Err(why) => return bad(format!("the certificate: {why}")),
     };
+    let Some(life) = Life::of(&chain, &request.roots.certificates) else {
+        return bad("the certificate file is empty".to_owned());
+    };
     let metas = [(&cert_meta, outputs.cert_mode), (&key_meta, outputs.key_mode)];
     let is_whole = has_others(host, outputs, &PairContent::new(&key, &chain, request.roots))?
         && has_layout(host, outputs)?;
     let is_neat = is_whole && metas.iter().all(|(meta, mode)| is_as_asked(meta, outputs, *mode));
-    Ok(PairState::Good(Box::new(Good { chain, key, vouched, is_whole, is_neat })))
+    Ok(PairState::Good(Box::new(Good { chain, life, key, vouched, is_whole, is_neat })))
 }
 
 fn read(host: &Sysroot, path: &str) -> Result<Option<(Vec<u8>, Meta)>> {
@@ -142,7 +148,7 @@ fn unsafe_key(host: &Sysroot, outputs: &Outputs, meta: &Meta) -> Result<Option<S
     for (_, path) in outputs.paths() {
         let real = host.canonical(path)?;
         for path in std::iter::once(path).chain(real.as_deref()) {
-            if let Some(why) = outputs.unsafe_way(host, path)? {
+            if let Some(why) = outputs.protection(host, path)?.danger {
                 return Ok(Some(format!("other users could have put it there: {why}")));
             }
         }

@@ -10,8 +10,10 @@ pub(crate) mod budget;
 pub(crate) mod checkpoint;
 mod credentials;
 pub(crate) mod directory;
+pub(crate) mod executables;
 pub(crate) mod file_set;
 pub(crate) mod host;
+pub(crate) mod image;
 mod lock;
 mod meta;
 pub(crate) mod output;
@@ -21,6 +23,7 @@ pub(crate) mod path;
 pub(crate) mod record;
 pub(crate) mod remedy;
 mod safety;
+pub(crate) mod sharing;
 pub(crate) mod staged;
 pub(crate) mod tree;
 mod walk;
@@ -89,7 +92,13 @@ impl Sysroot {
             Some(errno) => cannot().because(*errno),
         })?;
         let root = root.ok_or_else(|| match host::stat(path) {
-            Ok(Some(_)) => cannot().because(Errno::NOTDIR),
+            Ok(Some(_)) => match image::archive_at(path) {
+                Ok(Some(what)) => Error::usage(format!("the sysroot is {what}, not a directory"))
+                    .at(path.display())
+                    .hint("unpack it into a directory, and name the directory; an archive of `docker save` holds layers: `docker load -i FILE`, then:")
+                    .hint(image::EXPORT),
+                _ => cannot().because(Errno::NOTDIR),
+            },
             _ => cannot().because(Errno::NOENT),
         })?;
         let host = rustix::fs::openat(CWD, "/", flags, Mode::empty())
@@ -123,6 +132,14 @@ impl Sysroot {
     /// It is missing, or not a directory.
     pub(crate) fn open_private(path: &Path) -> Result<Self> {
         let sysroot = Sysroot::open(path)?.with_state_directory(PRIVATE_STATE_DIRECTORY);
+        // In a shared directory another user may have put a directory there since the path was checked (threat T41).
+        if sysroot.owner != crate::privilege::uid() {
+            return Err(Error::failed("another user replaced the private store's directory")
+                .at(path.display())
+                .hint(
+                    "`--private-dir DIR` names another place, in a directory that no other user can write",
+                ));
+        }
         Ok(Sysroot { is_private: true, ..sysroot })
     }
 

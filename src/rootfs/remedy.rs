@@ -58,6 +58,12 @@ pub(crate) fn chmod(path: &str, owner: u32, change: &str) -> String {
     }
 }
 
+/// How to make us the owner of `path`; only root can.
+pub(crate) fn chown(path: &str) -> String {
+    let command = format!("`chown {} {}`", privilege::uid(), quoted(path));
+    if privilege::is_root() { command } else { format!("{command}, as root") }
+}
+
 /// What gives trustup the rights that it lacks for a path of user `owner`, if the owner is known.
 pub(crate) fn permission(owner: Option<u32>) -> String {
     const AS_ROOT: &str = "as root (in a Dockerfile: `USER root` before, the service's user after)";

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::net::Net;
 use crate::net::dns::ResolverSettings;
+use crate::net::progress::Note;
 use crate::runtime;
 
 pub(crate) use self::request::step_ca_base;
@@ -106,19 +107,29 @@ pub struct SourceReport {
 
 /// Reads and fetches all sources of `request`.
 ///
-/// Blocks; must not be called inside an async runtime.
+/// Blocks; must not be called inside an async runtime. `note` is told now and then what it waits for.
 ///
 /// # Errors
 /// Usage errors first (threat T1); then the first source that fails. Nothing is accepted in part.
-pub(crate) fn acquire(request: &SourceRequest, known: &Known, env: &Env) -> Result<Acquired> {
-    acquire_in(Path::new("/"), request, known, env)
+pub(crate) fn acquire(request: &SourceRequest, known: &Known, env: &Env, note: &Note) -> Result<Acquired> {
+    acquire_with(Path::new("/"), request, known, env, note)
 }
 
 /// [`acquire`], with the files that belong to this system (resolver configuration, trusted roots) below `root`.
 pub fn acquire_in(root: &Path, request: &SourceRequest, known: &Known, env: &Env) -> Result<Acquired> {
+    acquire_with(root, request, known, env, &Note::default())
+}
+
+fn acquire_with(
+    root: &Path,
+    request: &SourceRequest,
+    known: &Known,
+    env: &Env,
+    note: &Note,
+) -> Result<Acquired> {
     request.validate()?;
-    let mut run =
-        Acquisition { root, request, known, env, collected: Collected::new(request, env), net: None };
+    let collected = Collected::new(request, env);
+    let mut run = Acquisition { root, request, known, env, note, collected, net: None };
     // Files first: a pin that a file satisfies needs no request. Bundles last: pinned roots vouch for them.
     for (index, source) in request.sources.iter().enumerate() {
         if let Source::File { path } = source {
@@ -156,6 +167,7 @@ struct Acquisition<'a> {
     request: &'a SourceRequest,
     known: &'a Known,
     env: &'a Env,
+    note: &'a Note,
     collected: Collected<'a>,
     net: Option<Net>,
 }
@@ -177,7 +189,7 @@ impl<'a> Acquisition<'a> {
         }
         let settings = ResolverSettings::of_root(self.root, &mut |warning| self.collected.warn(warning));
         let net = Net::new(self.env, &settings, self.request.timeout, self.request.wait)?;
-        Ok(self.net.insert(net).clone())
+        Ok(self.net.insert(net.telling(self.note)).clone())
     }
 
     /// Warns that a password in `url` goes to a server that nothing vouches for: a man in the middle can read it.

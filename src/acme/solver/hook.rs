@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::native;
 use crate::net::Client;
 use crate::rootfs::host;
+use crate::rootfs::sharing::{Sharing, protection_of_file};
 use crate::runtime;
 use crate::text;
 
@@ -50,7 +51,7 @@ pub(super) fn check(command: &[String]) -> Result<()> {
             .at(path.display())
             .hint("`--dns-hook /path/to/program`: is it installed here, in this image?"));
     }
-    let Some(why) = host::replaceable_by_others(program)? else { return Ok(()) };
+    let Some(why) = protection_of_file(program, Sharing::default())?.danger else { return Ok(()) };
     Err(Error::usage("other users could replace the DNS hook")
         .at(path.display())
         .because(anyhow::anyhow!("{why}"))

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::doctor::{ClientView, StoreFinding};
+use crate::doctor::{ClientView, MissingClient, SearchView, StoreFinding};
 use crate::fingerprint::Fingerprint;
 use crate::ui::json::JsonReport;
 
@@ -18,10 +18,15 @@ pub(crate) struct DoctorReport {
     pub(crate) connect: Option<ConnectedServer>,
     /// The roots that trustup installed.
     pub(crate) anchors: Vec<DoctorAnchor>,
-    /// Whether all clients that are installed accept the server, or hold the roots; the exit code says the same.
+    /// Whether all clients that are installed accept the server, or hold the roots, and none is unknown; the exit code
+    /// says the same.
     pub(crate) all_good: bool,
-    /// The clients.
+    /// The clients; with `--client` only those.
     pub(crate) clients: Vec<ClientView>,
+    /// Clients of `--client` that are not there.
+    pub(crate) missing: Vec<MissingClient>,
+    /// The search for programs.
+    pub(crate) search: SearchView,
     /// What others left damaged in the stores, and variables that mislead.
     pub(crate) findings: Vec<StoreFinding>,
 }
