@@ -46,7 +46,7 @@ fn make_all_directories(host: &Sysroot, outputs: &Outputs, made: &mut FileSet) -
     for (_, path) in outputs.paths() {
         make_directories(host, split(path).0, made)?;
         let protection = outputs.protection(host, path)?;
-        if let Some(why) = protection.danger {
+        if let Some(why) = &protection.danger {
             let error =
                 Error::failed(format!("this directory is not safe for a key and its certificate: {why}"))
                     .at(host.display(path));

@@ -190,3 +190,62 @@ fn the_ca_of_a_foreign_directory_is_given_to_its_user() {
     started.signal(rustix::process::Signal::TERM);
     assert_ne!(started.end().code, Some(1));
 }
+
+/// A directory whose **owner** is another user: no `chmod` helps, `--owner` does.
+#[test]
+#[ignore = "needs root"]
+fn a_directory_of_the_service_takes_its_owner() {
+    let scene = Scene::new();
+    let place = directory(&scene, "tls", USER, 0o755);
+    let refused = enroll(&scene, &place).fails(1);
+    refused.says(["belongs to user 1000", "`--owner 1000`"]);
+    assert!(!refused.stderr.contains("chmod"), "{refused}");
+    let option = hints::command(&refused, "--owner");
+    enroll(&scene, &place).args(option.split(' ')).ok();
+    assert_eq!(fs::metadata(place.join("tls.key")).unwrap().uid(), USER);
+    // The other way out: it is taken over.
+    let other = directory(&scene, "other", USER, 0o755);
+    let refused = enroll(&scene, &other).fails(1);
+    hints::follow(&hints::command(&refused, "chown"), &other, &[], "");
+    enroll(&scene, &other).ok();
+    // And the third: as this user.
+    let third = directory(&scene, "third", USER, 0o755);
+    enroll(&scene, &third).fails(1).says(["`docker run --user 1000`"]);
+    fs::set_permissions(scene.path("password"), fs::Permissions::from_mode(0o644)).unwrap();
+    let program = copy_for_all(binary::trustup(), scene.directory.path(), 0o755);
+    enroll(&scene, &third).binary(&program).uid(USER).ok();
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_directory_that_others_can_write_is_closed() {
+    let scene = Scene::new();
+    for (name, owner) in [("tls", 0), ("of-the-service", USER)] {
+        let place = directory(&scene, name, owner, 0o777);
+        let run = || match owner {
+            0 => enroll(&scene, &place),
+            _ => enroll(&scene, &place).args(["--owner", "1000"]),
+        };
+        let refused = run().fails(1);
+        hints::follow(&hints::command(&refused, "chmod go-w"), &place, &[], "");
+        run().ok();
+    }
+}
+
+/// trustup.toml of a laptop's bind mount: of another user, or writable by the group.
+#[test]
+#[ignore = "needs root"]
+fn a_configuration_file_is_given_to_root() {
+    let place = tempfile::tempdir().unwrap();
+    let root = ca::root("Configured Root").write(place.path(), "root.pem");
+    let file = place.path().join("trustup.toml");
+    let sysroot = unpacked("debian-12-minimal");
+    let run = || Trustup::at(sysroot.path(), ["bootstrap", "--dry-run", "--config"]).arg(&file);
+    write(&file, format!("[trust]\nca_file = [{root:?}]\n").as_bytes(), 0o664);
+    chown(&file, Some(USER), Some(USER)).unwrap();
+    let refused = run().fails(2);
+    hints::follow(&hints::command(&refused, "chown"), place.path(), &[], "");
+    let refused = run().fails(2);
+    hints::follow(&hints::command(&refused, "chmod go-w"), place.path(), &[], "");
+    run().ok();
+}

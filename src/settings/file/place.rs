@@ -60,7 +60,7 @@ pub(super) fn refuse_others(path: &Path, sharing: Sharing<'_>) -> Result<Option<
     let text = path.to_str().ok_or_else(not_text)?;
     let protection = protection_of_file(text, sharing)?;
     let note = protection.note(text);
-    let Some(why) = protection.danger else { return Ok(note) };
+    let Some(why) = &protection.danger else { return Ok(note) };
     let error = Error::usage(format!("another user could have written this file: {why}"))
         .at(path.display())
         .hint(format!(
