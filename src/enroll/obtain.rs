@@ -282,8 +282,8 @@ fn fetch_roots(
     let mut tries = patience.tries(&world.progress, origin(&url));
     loop {
         let timeout = patience.left().max(Duration::from_millis(1));
-        let (pins, note) = (&settled.ca.pins, &world.progress);
-        let error = match trust::fetch(&url, pins, world.env, timeout, None, note, world.warn) {
+        let how = fetching(settled, world, timeout, world.warn);
+        let error = match trust::fetch(&url, &settled.ca.pins, how) {
             Ok(roots) => return Ok(roots),
             Err(error) => error,
         };
@@ -291,6 +291,17 @@ fn fetch_roots(
         let pause = tries.again(world, error, may_pass)?;
         runtime::block_on(tries.retry.sleep(pause))?;
     }
+}
+
+/// How roots are fetched for this request, in one attempt.
+fn fetching<'a>(
+    settled: &'a ResolvedInputs<'_>,
+    world: &'a IssueContext<'_>,
+    timeout: Duration,
+    warn: &'a dyn Fn(&str),
+) -> trust::Fetching<'a> {
+    let cache = settled.request.ca.cache.as_deref();
+    trust::Fetching { env: world.env, timeout, wait: None, note: &world.progress, cache, warn }
 }
 
 /// The known facts with the CA's roots, if they are pinned, not known here, and available at once: an existing pair can
@@ -304,8 +315,8 @@ pub(super) fn with_fetched_roots(settled: &ResolvedInputs<'_>, world: &IssueCont
     let url = method.asks(&settled.ca)?;
     let left = settled.request.timeout.saturating_sub(settled.began.elapsed());
     // An error is reported when the roots are really needed.
-    let roots =
-        trust::fetch(&url, &settled.ca.pins, world.env, left / 4, None, &world.progress, &|_| {}).ok()?;
+    let how = fetching(settled, world, left / 4, &|_| {});
+    let roots = trust::fetch(&url, &settled.ca.pins, how).ok()?;
     // Known are only roots that cover every pin.
     let is_there = |pin: &Fingerprint| roots.certificates.iter().any(|root| root.fingerprint() == *pin);
     if !settled.ca.pins.iter().all(is_there) {

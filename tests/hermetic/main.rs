@@ -14,6 +14,7 @@ mod acme;
 mod beside;
 mod broken_files;
 mod budgets;
+mod cache;
 mod cli;
 mod config;
 mod config_check;
