@@ -8,7 +8,7 @@ use super::published;
 use crate::enroll::methods::table;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::settings::rows::{CERT, CONFIG};
+use crate::settings::rows::CERT;
 use crate::settings::{self, Scope, Settings};
 
 /// The certificates that are named.
@@ -26,8 +26,7 @@ pub(crate) struct CertificateFiles {
 /// The file is named and missing, or cannot be trusted or read; published images' variables that are malformed.
 pub(crate) fn certificate_files(settings: &Settings, env: &Env) -> Result<CertificateFiles> {
     let mut files: Vec<PathBuf> = settings.get(&CERT).cloned().into_iter().collect();
-    let named = settings.get(&CONFIG).map(PathBuf::as_path);
-    let (certificates, problems) = settings::check(env, named, Scope::All, &table::variants())?
+    let (certificates, problems) = settings::check(env, settings, Scope::All, &table::variants())?
         .map(|checked| (checked.file.certificates, checked.problems))
         .unwrap_or_default();
     let paths: Vec<Option<PathBuf>> =
