@@ -46,12 +46,20 @@ fn make_all_directories(host: &Sysroot, outputs: &Outputs, made: &mut FileSet) -
     for (_, path) in outputs.paths() {
         make_directories(host, split(path).0, made)?;
         let protection = outputs.protection(host, path)?;
-        if let Some(why) = protection.danger {
-            let error = Error::failed(format!(
-                "this directory is not safe for a key and its certificate: {why}"
-            ))
-            .at(host.display(path))
-            .hint("use a directory that no other user can write, such as `/run/tls`, or remove that right (`chmod go-w`)");
+        if let Some(why) = &protection.danger {
+            let error =
+                Error::failed(format!("this directory is not safe for a key and its certificate: {why}"))
+                    .at(host.display(path));
+            let remedy = protection.remedy().unwrap_or_default();
+            let error = match protection.foreign_owner() {
+                // Usual: the service's own directory.
+                Some(owner) => error.hint(format!(
+                    "if this user is to have the files: `--owner {owner}`, with trustup as root; or run trustup as this user (`docker run --user {owner}`)"
+                )).hint(format!("else use a directory that no other user can write, such as `/run/tls`, or take it over: {remedy}")),
+                None => error.hint(format!(
+                    "use a directory that no other user can write, such as `/run/tls`, or remove that right: {remedy}"
+                )),
+            };
             return Err(if protection.acceptable {
                 error.hint("a volume that only containers of yours share, such as Kubernetes' emptyDir: `--allow-shared-directory`")
             } else {

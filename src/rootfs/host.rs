@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
-use super::{FileKind, Meta, Sysroot, budget, meta_of};
+use super::{FileKind, Meta, Sysroot, budget, meta_of, remedy};
 use crate::env;
 use crate::error::{Error, Result};
 use crate::text;
@@ -209,13 +209,12 @@ pub(super) fn read_bounded(file: &OwnedFd, size: u64, limit: u64) -> Result<Vec<
 }
 
 fn refuse_other_than_file(path: &Path, meta: &Meta) -> Result<()> {
-    match meta.kind {
-        FileKind::File => Ok(()),
-        FileKind::Directory => Err(Error::usage("expected a file, found a directory").at(path.display())),
-        FileKind::Link | FileKind::Special => {
-            Err(Error::usage("expected a file, found a device, socket or FIFO").at(path.display()))
-        }
-    }
+    let what = match meta.kind {
+        FileKind::File => return Ok(()),
+        FileKind::Directory => "expected a file, found a directory",
+        FileKind::Link | FileKind::Special => "expected a file, found a device, socket or FIFO",
+    };
+    Err(Error::usage(what).at(path.display()).hint(remedy::not_a_file(&path.to_string_lossy())))
 }
 
 fn too_large(limit: u64) -> Error {

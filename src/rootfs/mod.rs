@@ -21,6 +21,7 @@ pub(crate) mod own_directory;
 pub(crate) mod parts;
 pub(crate) mod path;
 pub(crate) mod record;
+pub(crate) mod remedy;
 mod safety;
 pub(crate) mod sharing;
 pub(crate) mod staged;
@@ -273,9 +274,7 @@ impl Sysroot {
         };
         // Never suggest removing it: `/dev/null` may have been named.
         let place = self.display(path);
-        Error::failed(what)
-            .at(&place)
-            .hint(format!("check what `{place}` is, and replace it with a regular file or name another path"))
+        Error::failed(what).at(&place).hint(remedy::not_a_file(&place))
     }
 
     /// Forgets the inspected directories, so that the next read sees the current ones.
@@ -361,7 +360,7 @@ impl Sysroot {
                 )),
             Errno::ACCESS | Errno::PERM => Error::failed("no permission to read")
                 .at(&place)
-                .hint("run as root, or as the owner of this path"),
+                .hint(remedy::permission(remedy::owner_on_the_way(&place))),
             _ => Error::failed("could not open").at(&place),
         }
         .because(error)

@@ -17,7 +17,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::host::is_mounted_read_only;
-use super::{FileKind, MAX_HOPS, Meta, Sysroot, host, split};
+use super::{FileKind, MAX_HOPS, Meta, Sysroot, host, remedy, split};
 use crate::error::Result;
 use crate::text;
 
@@ -37,6 +37,8 @@ pub(crate) struct Protection {
     pub(crate) danger: Option<String>,
     /// Whether the option that accepts shared places would accept this one.
     pub(crate) acceptable: bool,
+    /// What others own or can write, if that is the danger.
+    culprit: Option<Culprit>,
     /// What would be a danger by owner and mode alone, and why it is none.
     exceptions: Vec<Exception>,
 }
@@ -81,6 +83,22 @@ impl Protection {
         })
     }
 
+    /// How to remove the danger: the right of the others, or with another owner ([`Protection::foreign_owner`]) the
+    /// owner. `None` if neither is the danger.
+    pub(crate) fn remedy(&self) -> Option<String> {
+        let culprit = self.culprit.as_ref()?;
+        Some(if culprit.is_foreign {
+            remedy::chown(&culprit.path)
+        } else {
+            remedy::chmod(&culprit.path, culprit.owner, "go-w")
+        })
+    }
+
+    /// The other user, if the danger is the owner and not the mode: then no `chmod` helps.
+    pub(crate) fn foreign_owner(&self) -> Option<u32> {
+        self.culprit.as_ref().filter(|culprit| culprit.is_foreign).map(|culprit| culprit.owner)
+    }
+
     /// Whether it is accepted only because of the option: then what we make there is closed to all others.
     pub(crate) fn is_shared(&self) -> bool {
         self.exceptions.iter().any(|exception| matches!(exception.part, Part::Option(_)))
@@ -96,6 +114,7 @@ impl Protection {
             Part::Option(name)
         } else {
             (self.danger, self.acceptable) = (Some(found.why), true);
+            self.culprit = Some(found.culprit);
             return;
         };
         let exception = Exception { path: found.path, meta: found.meta, part };
@@ -105,12 +124,21 @@ impl Protection {
     }
 }
 
+/// A file or directory that others own or can write: for the hint.
+#[derive(Clone, Debug)]
+struct Culprit {
+    path: String,
+    owner: u32,
+    is_foreign: bool,
+}
+
 /// A file or directory that others own or can write.
 struct Found {
     path: String,
     why: String,
     meta: String,
     is_sticky: bool,
+    culprit: Culprit,
 }
 
 impl Found {
@@ -138,7 +166,8 @@ impl Found {
             ),
             (false, false) => (format!("its mode is {mode:04o}"), format!("mode {mode:04o}")),
         };
-        Some(Found { path: path.to_owned(), why, meta, is_sticky })
+        let culprit = Culprit { path: path.to_owned(), owner, is_foreign };
+        Some(Found { path: path.to_owned(), why, meta, is_sticky, culprit })
     }
 }
 

@@ -60,10 +60,13 @@ pub(super) fn refuse_others(path: &Path, sharing: Sharing<'_>) -> Result<Option<
     let text = path.to_str().ok_or_else(not_text)?;
     let protection = protection_of_file(text, sharing)?;
     let note = protection.note(text);
-    let Some(why) = protection.danger else { return Ok(note) };
+    let Some(why) = &protection.danger else { return Ok(note) };
     let error = Error::usage(format!("another user could have written this file: {why}"))
         .at(path.display())
-        .hint("the file and its directories must belong to root or to the user who runs trustup, and no other user may be able to write to them: `chown root FILE`, `chmod go-w FILE`, the same for the directory")
+        .hint(format!(
+            "the file and its directories must belong to root or to the user who runs trustup, and no other user may be able to write to them{}",
+            protection.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default()
+        ))
         .hint("or mount it read-only: `docker run -v …:ro`, a ConfigMap or a Secret of Kubernetes");
     Err(if protection.acceptable {
         error.hint("where only you and your containers can write, such as in a directory of your laptop: `--allow-shared-config` on the command line")
