@@ -69,6 +69,7 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &KEY_TYPE,
     &NOT_AFTER,
     &FORCE,
+    &ALLOW_EXTRA_NAMES,
     &ALLOW_SHARED_DIRECTORY,
     &ISSUER_ROOT,
 ];
