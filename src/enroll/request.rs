@@ -20,9 +20,9 @@ use crate::rootfs::Sysroot;
 use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::secret::{Secret, SecretSource};
 use crate::settings::rows::{
-    ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE as CERT_MODE_OPTION, CHAIN,
-    FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE as KEY_MODE_OPTION, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER,
-    OWNER, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, TIMEOUT,
+    ALLOW_EXTRA_NAMES, ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT,
+    CERT_MODE as CERT_MODE_OPTION, CHAIN, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE as KEY_MODE_OPTION,
+    KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, TIMEOUT,
 };
 use crate::settings::{
     self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Opt, OptionKind, Origin, Row, Scope, Settings,
@@ -335,6 +335,7 @@ fn request(
         not_after: settings.get(&NOT_AFTER).copied(),
         ca: ca.clone(),
         issuer_root: settings.get(&ISSUER_ROOT).cloned(),
+        allow_extra_names: settings.is(&ALLOW_EXTRA_NAMES),
         methods,
         // For everything: `--timeout`, and `--wait` for a server that is not up yet.
         timeout: settings

@@ -15,8 +15,8 @@ use crate::native;
 use crate::runtime;
 use crate::settings::Taken;
 use crate::settings::rows::{
-    ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, COMMAND, CONFIG,
-    FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER,
+    ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, COMMAND,
+    CONFIG, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER,
     PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REQUIRE_PIN, TIMEOUT,
 };
 
@@ -41,6 +41,7 @@ static COMMON: &[Taken] = &[
     KEY_TYPE.taken().under(FILES),
     NOT_AFTER.taken().under(FILES),
     FORCE.taken().under(FILES),
+    ALLOW_EXTRA_NAMES.taken().under(FILES),
     CA_URL.taken().under(CA),
     FINGERPRINT
         .taken_as("SHA-256 fingerprint of its root (repeatable) [default: the root that bootstrap got with a fingerprint]")

@@ -72,6 +72,7 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &KEY_TYPE,
     &NOT_AFTER,
     &FORCE,
+    &ALLOW_EXTRA_NAMES,
     &ISSUER_ROOT,
 ];
 
