@@ -35,21 +35,41 @@ fn what_is_no_root_file_system_is_refused_by_name_and_left_as_it_is() {
     let cases: [(&str, &[(&str, &[u8])], &[&str]); 12] = [
         ("empty", &[], &["empty", "docker export", "/etc`"]),
         ("a home directory", &[(".bashrc", b""), ("Documents/", b"")], &["something else", "docker export"]),
-        ("docker save", &[("manifest.json", list), ("repositories", b"{}"), layer], &["docker save", "docker load"]),
+        (
+            "docker save",
+            &[("manifest.json", list), ("repositories", b"{}"), layer],
+            &["docker save", "docker load"],
+        ),
         ("an old docker save", &[("repositories", b"{}"), layer], &["docker save", "docker load"]),
         (
             "docker save since 25",
             &[("manifest.json", list), ("oci-layout", b"{}"), ("index.json", b"{}"), ("blobs/sha256/", b"")],
             &["docker save", "docker load"],
         ),
-        ("an OCI layout", &[("oci-layout", b"{}"), ("index.json", b"{}"), ("blobs/sha256/", b"")], &["OCI layout", "umoci unpack"]),
-        ("an OCI layout that lost its mark", &[("index.json", b"{}"), ("blobs/sha256/", b"")], &["OCI layout"]),
+        (
+            "an OCI layout",
+            &[("oci-layout", b"{}"), ("index.json", b"{}"), ("blobs/sha256/", b"")],
+            &["OCI layout", "umoci unpack"],
+        ),
+        (
+            "an OCI layout that lost its mark",
+            &[("index.json", b"{}"), ("blobs/sha256/", b"")],
+            &["OCI layout"],
+        ),
         (
             "skopeo's dir:",
-            &[("version", b"Directory Transport Version: 1.1\n"), ("manifest.json", b"{}"), ("0c5f", b"\x1f\x8b")],
+            &[
+                ("version", b"Directory Transport Version: 1.1\n"),
+                ("manifest.json", b"{}"),
+                ("0c5f", b"\x1f\x8b"),
+            ],
             &["skopeo copy dir:"],
         ),
-        ("a build's context", &[("Dockerfile", b"FROM scratch\n"), ("src/", b"")], &["Dockerfile", "build the image"]),
+        (
+            "a build's context",
+            &[("Dockerfile", b"FROM scratch\n"), ("src/", b"")],
+            &["Dockerfile", "build the image"],
+        ),
         ("a bundle of runc", &[("config.json", b"{}"), ("rootfs/etc/", b"")], &["rootfs` ", "--sysroot"]),
         ("an archive in a directory", &[("rootfs.tar", &tar)], &["tar archive", "rootfs.tar"]),
         ("a file named as a directory is", &[("etc", b"")], &["not a root file system"]),
