@@ -50,6 +50,7 @@ mod plausible;
 mod private;
 mod private_java;
 mod profile;
+mod refused_roots;
 mod repair;
 mod sequences;
 mod servers;

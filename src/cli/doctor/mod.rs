@@ -79,7 +79,8 @@ fn run(context: &Context<'_>) -> Result<u8> {
         let _busy = context.ui.busy("looking for programs");
         doctor::inspect(&view, &facts, &question, demanded)?
     };
-    let findings = doctor::findings(&view, &facts, env)?;
+    let mut findings = doctor::findings(&view, &facts, env)?;
+    findings.extend(doctor::unverified(&inspection.clients));
     let verdict = OverallVerdict::of(&inspection, &question, demanded);
     if context.ui.json {
         let connect = target.as_ref().zip(presented.as_ref());
@@ -89,6 +90,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
             connect: connect.map(|(target, presented)| ConnectedServer {
                 server: target.shown(),
                 chain: chain(presented),
+                proved_key: presented.is_proven,
             }),
             anchors: anchors
                 .iter()
@@ -285,6 +287,12 @@ fn show(
                 certificate.issuer()
             ))?;
         }
+    }
+    if presented.is_some_and(|presented| !presented.is_proven) {
+        ui.data(
+            "the server did not prove that it has the key: trustup cannot verify signatures of this kind"
+                .to_owned(),
+        )?;
     }
     for anchor in anchors {
         ui.data(format!("installed here: {} ({})", anchor.subject(), anchor.fingerprint()))?;
