@@ -86,6 +86,19 @@ impl FromStr for SubjectAltName {
     }
 }
 
+impl Certificate {
+    /// Its host names, in the spelling of the certificate: capitals count for step-ca.
+    pub(crate) fn dns_names_as_written(&self) -> Vec<String> {
+        let Ok((_, parsed)) = X509Certificate::from_der(self.der()) else { return Vec::new() };
+        let Ok(Some(names)) = parsed.subject_alternative_name() else { return Vec::new() };
+        let dns = names.value.general_names.iter().take(MAX_NAMES).filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            _ => None,
+        });
+        dns.collect()
+    }
+}
+
 /// The kind of a name that has no other use here.
 fn kind_of(name: &GeneralName<'_>) -> &'static str {
     match name {

@@ -428,6 +428,9 @@ impl Doctor<'_, '_, '_> {
         if let Some(source) = replaced {
             return self.instead_of(source);
         }
+        if used.iter().all(|source| source.reads == Reads::CompiledIn && source.fixed) {
+            return "its roots are inside it, and neither a variable nor a trust store changes them: build it to read the system's roots (in Rust with rustls-native-certs or rustls-platform-verifier)".to_owned();
+        }
         let own = |source: &ReadSource| {
             source.reads == Reads::CompiledIn
                 || source.path.ends_with("/certifi/cacert.pem")
@@ -462,6 +465,9 @@ impl Doctor<'_, '_, '_> {
     fn instead_of(&self, source: &ReadSource) -> String {
         let is_no_keystore = self.reader.is_no_keystore(&source.path);
         match (source.variable, &self.bundle) {
+            (Some(variable), _) if source.reads == Reads::CompiledIn => {
+                format!("set {variable}=x509usefallbackroots=0: then it reads the system's roots")
+            }
             (Some(variable), _) if source.reads == Reads::Keystore => {
                 format!(
                     "take `-Djavax.net.ssl.trustStore` out of {variable}, or set it to a keystore with the root"

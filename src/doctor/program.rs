@@ -7,6 +7,7 @@ use super::crates::{Crates, RustTls};
 use super::elf::Elf;
 use super::go_build::GoBuild;
 use super::library::{TlsLibrary, Version, version};
+use crate::rootfs::STATE_DIRECTORY;
 use crate::rootfs::parts::PartialFile;
 
 /// Constants of larger programs are not searched. Those of a browser have 60 MiB.
@@ -15,10 +16,6 @@ const CONSTANTS_LIMIT: u64 = 24 * 1024 * 1024;
 const OVERLAP: u64 = 128;
 /// The first line of a script is not longer than the kernel reads.
 const SCRIPT_LIMIT: u64 = 256;
-
-/// A mark by which trustup knows itself, in whatever version: it is no client of the image. It is in the constants of
-/// trustup because it is searched for.
-const OURSELVES: &[u8] = b"this program is trustup, which doctor does not judge";
 
 /// What a program's file shows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -116,7 +113,8 @@ impl Traces {
         self.handshake_traffic |= find(b"c hs traffic").is_some();
         self.loads_openssl |= find(b"libssl.so").is_some();
         self.is_busybox |= find(b"BusyBox v1").is_some();
-        self.is_trustup |= find(OURSELVES).is_some();
+        // Itself, in whatever version: it is no client of the image.
+        self.is_trustup |= find(STATE_DIRECTORY.as_bytes()).is_some();
         if self.openssl.is_none() {
             self.openssl = after(b"OpenSSL ").find_map(|text| version(&text));
         }

@@ -247,7 +247,7 @@ fn installation(scope: &RuleScope, kind: &ProgramKind, path: &str) -> Option<(&'
         ProgramKind::Rust(RustTls::Rustls(roots)) => {
             let library = TlsLibrary::Rustls;
             let one = match roots {
-                CrateRoots::CompiledIn => new(library, vec![ReadSource::compiled_in()]),
+                CrateRoots::CompiledIn => new(library, vec![ReadSource::compiled_in().fixed()]),
                 CrateRoots::System => new(library, native_certs(scope)),
                 CrateRoots::Either => unjudged(
                     library,
@@ -304,7 +304,7 @@ fn go(
     let mut sources = go_sources(scope);
     let mut note = None;
     if build.has_fallback && always_fallback {
-        sources = vec![ReadSource::compiled_in()];
+        sources = vec![ReadSource::compiled_in().named_by("GODEBUG")];
         note = Some("GODEBUG has `x509usefallbackroots=1`: it reads the list inside it, not the system's");
     } else if build.has_fallback {
         sources.push(ReadSource::compiled_in().last_resort());

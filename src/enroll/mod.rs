@@ -93,6 +93,10 @@ pub(crate) struct IssueContext<'a> {
 pub(crate) fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
     request.outputs.validate()?;
     request.outputs.check(world.host)?;
+    for (_, path) in request.outputs.paths() {
+        let protection = request.outputs.protection(world.host, path)?;
+        protection.note(path).iter().for_each(|note| (world.say)(note));
+    }
     let began = Instant::now();
     let settled = resolve_inputs(request, world, began)?;
     if let Some(damage) = &settled.damage {

@@ -1,6 +1,7 @@
 //! The CA's API, as far as enrollment needs it: one request each, over reused connections. A failure tells whether
 //! asking again can help, and whether a token may be used up.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::answers::{self, SignAnswer};
-use super::{Provisioner, Provisioners};
+use super::{Provisioner, Provisioners, spelling};
 use crate::cert::NotAfter;
 use crate::cert::{Certificate, pem};
 use crate::env::Env;
@@ -64,6 +65,8 @@ pub struct StepCaClient {
     env: Env,
     /// The CA's clock minus ours, in seconds, at the last answer.
     skew: AtomicI64,
+    /// Its own names for the host of `base`, once it has answered.
+    names: OnceLock<Vec<String>>,
 }
 
 /// The body of `/sign`.
@@ -86,12 +89,30 @@ impl StepCaClient {
             base: base.clone(),
             env: env.clone(),
             skew: AtomicI64::new(UNKNOWN),
+            names: OnceLock::new(),
         })
     }
 
     /// Its address.
     pub(crate) fn base(&self) -> &Url {
         &self.base
+    }
+
+    /// Its own names for the host of its address, in the spelling of its verified certificate; empty for an address, and
+    /// before its first answer.
+    pub(crate) fn names(&self) -> &[String] {
+        self.names.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The same; the CA is asked for its health if it has not answered yet.
+    ///
+    /// # Errors
+    /// It does not answer, or is not well.
+    pub(crate) async fn names_asked(&self) -> Result<&[String], RequestFailure> {
+        if self.names.get().is_none() && matches!(self.base.host(), Some(url::Host::Domain(_))) {
+            self.health().await?;
+        }
+        Ok(self.names())
     }
 
     /// How many seconds the CA's clock is ahead of ours, by the `Date` of its last answer. It explains, and is never
@@ -196,6 +217,10 @@ impl StepCaClient {
             status: None,
             sent: broken.sent,
         })?;
+        if let Some(server) = &answer.server {
+            let names = |certificate: Certificate| spelling::of_certificate(&certificate, &self.base);
+            self.names.get_or_init(|| Certificate::from_der(server).map(names).unwrap_or_default());
+        }
         if let Some(date) = net::date(&answer.headers, &reqwest::header::DATE) {
             self.skew.store(date.saturating_sub(self.env.now()), Ordering::Relaxed);
         }

@@ -3,6 +3,7 @@
 mod target;
 
 use self::target::{Target, target};
+use super::ends::{self, Ends, valid_until};
 use super::options::plain;
 use super::output::doctor::{ConnectedServer, DoctorAnchor, DoctorReport, SentCertificate};
 use super::output::shown_path;
@@ -21,6 +22,7 @@ use crate::state::{self, State, Status};
 use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::view::View;
+use crate::ui::json::UtcTime;
 
 /// Largest `/etc/resolv.conf` or `/etc/hosts` that is read.
 const SETTINGS_LIMIT: u64 = 4 * 1024 * 1024;
@@ -48,7 +50,7 @@ information of Go, the list of a Rust program's crates. With --connect one TLS h
 then judged with the roots of each client. The variables of this shell count as they would for the client; in another
 sysroot there are none. Exit 0 only if all clients that are there accept the server, or hold the installed roots; 4 if one
 does not or cannot be judged, if one of --client is not there, or if --connect finds no client at all.",
-    options: || vec![CONNECT.taken(), CLIENT.taken()],
+    options: || [CONNECT.taken(), CLIENT.taken()].into_iter().chain(ends::options()).collect(),
     reads_variables: true,
     shape: plain,
     run,
@@ -81,7 +83,9 @@ fn run(context: &Context<'_>) -> Result<u8> {
     };
     let mut findings = doctor::findings(&view, &facts, env)?;
     findings.extend(doctor::unverified(&inspection.clients));
-    let verdict = OverallVerdict::of(&inspection, &question, demanded);
+    let ends = Ends::of(context, system, &anchors)?;
+    ends.warn(context);
+    let verdict = OverallVerdict::of(&inspection, &question, demanded, &ends);
     if context.ui.json {
         let connect = target.as_ref().zip(presented.as_ref());
         context.ui.result(&DoctorReport {
@@ -94,17 +98,25 @@ fn run(context: &Context<'_>) -> Result<u8> {
             }),
             anchors: anchors
                 .iter()
-                .map(|anchor| DoctorAnchor { fingerprint: anchor.fingerprint(), subject: anchor.subject() })
+                .map(|anchor| DoctorAnchor {
+                    fingerprint: anchor.fingerprint(),
+                    subject: anchor.subject(),
+                    not_before: UtcTime(anchor.not_before()),
+                    not_after: UtcTime(anchor.not_after()),
+                })
                 .collect(),
             all_good: verdict.is_good(),
             clients: inspection.clients,
             missing: inspection.missing,
             search: inspection.search,
+            pairs: ends.pairs,
+            ends_early: ends.early,
             findings,
         })?;
         return Ok(if verdict.is_good() { 0 } else { ErrorKind::NotTrusted.exit_code() });
     }
     show(context, presented.as_ref(), &anchors, &inspection.clients)?;
+    ends.show(context)?;
     show_findings(context, &findings)?;
     verdict.finish(context, system, &inspection, target.as_ref())
 }
@@ -119,10 +131,12 @@ struct OverallVerdict {
     is_partial: bool,
     /// What was demanded and is not there.
     missing: usize,
+    /// No root or certificate ends too early.
+    ends_are_good: bool,
 }
 
 impl OverallVerdict {
-    fn of(inspection: &Inspection, question: &Question, demanded: &[Demand]) -> OverallVerdict {
+    fn of(inspection: &Inspection, question: &Question, demanded: &[Demand], ends: &Ends) -> OverallVerdict {
         let is_asked = question.presented.is_some() || !question.anchors.is_empty();
         let mut installed = inspection.clients.iter().filter(|client| client.installed);
         let none_found = installed.clone().next().is_none();
@@ -134,12 +148,13 @@ impl OverallVerdict {
             none_found: none_found && demanded.is_empty() && question.presented.is_some(),
             is_partial: is_asked && demanded.is_empty() && !inspection.search.is_complete(),
             missing: inspection.missing.len(),
+            ends_are_good: ends.are_good(),
         }
     }
 
     /// Whether the answer is yes.
     fn is_good(&self) -> bool {
-        self.are_good && !self.none_found && !self.is_partial && self.missing == 0
+        self.are_good && self.ends_are_good && !self.none_found && !self.is_partial && self.missing == 0
     }
 
     /// The end of the text: what keeps the answer from being yes, beside the clients' verdicts.
@@ -290,12 +305,12 @@ fn show(
     }
     if presented.is_some_and(|presented| !presented.is_proven) {
         ui.data(
-            "the server did not prove that it has the key: trustup cannot verify signatures of this kind"
-                .to_owned(),
+            "the server did not prove that it has the key: trustup cannot verify signatures of this kind",
         )?;
     }
     for anchor in anchors {
-        ui.data(format!("installed here: {} ({})", anchor.subject(), anchor.fingerprint()))?;
+        let end = valid_until(anchor.not_after());
+        ui.data(format!("installed here: {} ({}), {end}", anchor.subject(), anchor.fingerprint()))?;
     }
     if anchors.is_empty() {
         ui.say("trustup installed no root here");

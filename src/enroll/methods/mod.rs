@@ -22,7 +22,7 @@ use crate::pair::check::Roots;
 use crate::pair::pending::{Attempt, Pending};
 use crate::settings::rows::DEFAULT_PROVISIONER;
 use crate::settings::{Opt, Settings};
-use crate::step_ca::{Provisioners, RequestFailure, StepCaClient, diagnosis, mint};
+use crate::step_ca::{Provisioners, RequestFailure, StepCaClient, diagnosis, mint, spelling};
 use crate::text;
 
 use url::Url;
@@ -172,6 +172,16 @@ impl IssueOrder<'_> {
     }
 }
 
+/// The spellings of the CA's host for the audience of a token: from its verified certificate, which it shows now.
+///
+/// # Errors
+/// The CA does not answer.
+pub(super) async fn hosts(order: &mut IssueOrder<'_>) -> Result<Vec<String>, Failure> {
+    let ca = order.ca()?;
+    let written = order.about.ca.written.as_deref();
+    Ok(spelling::hosts(ca.names_asked().await?, written, ca.base()))
+}
+
 /// The name of the only provisioner of this kind (`JWK`, `X5C`, `ACME`).
 ///
 /// # Errors
@@ -203,6 +213,7 @@ pub(super) fn minting<'a>(
     order: &'a IssueOrder<'_>,
     provisioner: &'a str,
     subject: &'a str,
+    hosts: &'a [String],
 ) -> Result<mint::TokenRequest<'a>> {
     let about = &order.about;
     Ok(mint::TokenRequest {
@@ -210,6 +221,7 @@ pub(super) fn minting<'a>(
         subject,
         names: about.names,
         ca_url: about.ca.url()?,
+        hosts,
         root: order.roots.and_then(|roots| roots.certificates.first()).map(Certificate::fingerprint),
         now: about.env.now(),
         valid_for: mint::VALID_FOR,
@@ -246,6 +258,7 @@ pub(super) async fn sign(
         now,
         skew: ca.skew(),
         ca_url: ca.base(),
+        ca_names: ca.names(),
         provisioners,
         // It may never have arrived: the request is tried again, and explained if it is refused.
         presented_before: None,

@@ -172,7 +172,8 @@ impl ProvisionerMethod {
         }
         let subject = order.about.names[0].to_string();
         let signer = Signer::Jwk { key: &key.key, kid: &key.kid };
-        let token = mint::mint(&minting(order, &name, &subject)?, &signer)?;
+        let hosts = super::hosts(order).await?;
+        let token = mint::mint(&minting(order, &name, &subject, &hosts)?, &signer)?;
         let names = order.about.names;
         sign(order, Method::name(self), names, &token, Spending::Minted(provisioners.as_ref())).await
     }

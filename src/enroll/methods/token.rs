@@ -197,6 +197,7 @@ impl Method for TokenMethod {
             now: about.env.now(),
             skew: None,
             ca_url: about.ca.url()?,
+            ca_names: &[],
             provisioners: None,
             presented_before: None,
             ca_started: None,

@@ -109,7 +109,9 @@ impl X5cMethod {
             None => super::only(&provisioners, "X5C")?,
         };
         let subject = order.about.names[0].to_string();
-        let token = mint::mint(&minting(order, &name, &subject)?, &Signer::X5c { key, chain: &chain })?;
+        let hosts = super::hosts(order).await?;
+        let token =
+            mint::mint(&minting(order, &name, &subject, &hosts)?, &Signer::X5c { key, chain: &chain })?;
         let names = order.about.names;
         sign(order, Method::name(self), names, &token, Spending::Minted(Some(&provisioners))).await
     }

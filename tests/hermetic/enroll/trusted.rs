@@ -41,6 +41,7 @@ pub(super) fn token_with(
         subject: "web.test",
         names: &names,
         ca_url: &url::Url::parse(url).unwrap(),
+        hosts: &[],
         root,
         now: Env::os().now(),
         valid_for: Duration::from_secs(300),
