@@ -53,6 +53,7 @@ mod private;
 mod private_java;
 mod profile;
 mod programs;
+mod refused_roots;
 mod repair;
 mod sequences;
 mod servers;

@@ -82,7 +82,8 @@ fn run(context: &Context<'_>) -> Result<u8> {
         let _busy = context.ui.busy("looking for programs");
         doctor::inspect(&view, &facts, &question, demanded)?
     };
-    let findings = doctor::findings(&view, &facts, env)?;
+    let mut findings = doctor::findings(&view, &facts, env)?;
+    findings.extend(doctor::unverified(&inspection.clients));
     let ends = Ends::of(context, system, &anchors)?;
     ends.warn(context);
     let verdict = OverallVerdict::of(&inspection, &question, demanded, &ends);
@@ -94,6 +95,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
             connect: connect.map(|(target, presented)| ConnectedServer {
                 server: target.shown(),
                 chain: chain(presented),
+                proved_key: presented.is_proven,
             }),
             anchors: anchors
                 .iter()
@@ -296,6 +298,11 @@ fn show(
                 certificate.issuer()
             ))?;
         }
+    }
+    if presented.is_some_and(|presented| !presented.is_proven) {
+        ui.data(
+            "the server did not prove that it has the key: trustup cannot verify signatures of this kind",
+        )?;
     }
     for anchor in anchors {
         let end = valid_until(anchor.not_after());
