@@ -2,6 +2,7 @@
 //! that the variables of published images describe. Names no method: those are rows of [`METHODS`].
 
 mod published;
+mod step_variables;
 
 use std::path::Path;
 use std::time::Duration;
