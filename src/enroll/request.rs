@@ -3,6 +3,7 @@
 
 pub(crate) mod configured;
 mod published;
+mod step_variables;
 
 use std::path::Path;
 use std::time::Duration;
