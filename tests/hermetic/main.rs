@@ -34,6 +34,7 @@ mod firefox_policy;
 mod fixtures;
 mod foreign;
 mod guide;
+mod hints;
 mod hostile;
 mod input;
 mod killed;
