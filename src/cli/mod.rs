@@ -7,6 +7,7 @@ mod demo;
 mod detect;
 mod dev_ca;
 mod doctor;
+mod ends;
 mod enroll;
 mod env;
 mod options;
@@ -110,9 +111,12 @@ impl Context<'_> {
         self.settings.is(&DRY_RUN)
     }
 
-    /// Where lines about a wait for a server go.
+    /// Where lines about a wait for a server go. Without `--wait` a server has seconds, and nothing is said.
     fn note(&self) -> Note {
         let ui = self.ui;
+        if self.settings.wait().is_none() {
+            return Note::default();
+        }
         Note::to(move |line| ui.say(line))
     }
 

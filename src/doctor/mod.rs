@@ -14,6 +14,7 @@ mod judgement;
 mod library;
 mod program;
 mod reading;
+mod recommendation;
 mod repair;
 mod rules;
 mod scope;
@@ -25,11 +26,11 @@ use serde::Serialize;
 
 use self::binary::Binaries;
 use self::clients::{TABLE, TlsClient};
-pub(crate) use self::findings::{StoreFinding, count, findings, unrepaired};
+pub(crate) use self::findings::{StoreFinding, count, findings, unrepaired, unverified};
 use self::judgement::{FactsByFingerprint, Judge, Judgement};
 pub(crate) use self::judgement::{RootWarning, root_warnings};
 use self::library::TlsLibrary;
-use self::reading::{Installation, ReadSource, Reads, RootsByFingerprint, StoreReader};
+use self::reading::{Installation, ReadSource, RootsByFingerprint, StoreReader};
 pub(crate) use self::repair::plan_repair;
 use self::scope::RuleScope;
 use self::search::Inventory;
@@ -40,7 +41,6 @@ use crate::fingerprint::Fingerprint;
 use crate::net::handshake::Presented;
 use crate::text;
 use crate::trust::facts::Facts;
-use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 
@@ -321,7 +321,7 @@ struct Doctor<'q, 'v, 's> {
 
 impl Doctor<'_, '_, '_> {
     fn examine(&mut self, client: &TlsClient, installation: Installation) -> ClientView {
-        let Installation { found, also, sources, library, note, unjudged } = installation;
+        let Installation { found, also, sources, library, note, unjudged, names } = installation;
         let mut roots = RootsByFingerprint::new();
         let mut reads = Vec::new();
         let mut stops = None;
@@ -346,7 +346,11 @@ impl Doctor<'_, '_, '_> {
                 let why = format!("it must load {named}, and cannot: {problem}");
                 (ClientVerdict::Stops, why, Some(self.instead_of(&source)))
             }
-            (None, None) => self.verdict(client, &library, &roots, &used),
+            (None, None) => {
+                let judge =
+                    Judge { client: client.id, library: &library, distribution: self.distribution, names };
+                self.verdict(client, &judge, &roots, &used)
+            }
         };
         ClientView {
             client: client.id,
@@ -378,14 +382,14 @@ impl Doctor<'_, '_, '_> {
     fn verdict(
         &mut self,
         client: &TlsClient,
-        library: &TlsLibrary,
+        judge: &Judge<'_>,
         roots: &RootsByFingerprint,
         used: &[ReadSource],
     ) -> (ClientVerdict, String, Option<String>) {
         let anchors = self.question.anchors;
         let missing: Vec<&Certificate> =
             anchors.iter().filter(|anchor| !roots.contains_key(&anchor.fingerprint())).collect();
-        if *library == TlsLibrary::Unverified {
+        if *judge.library == TlsLibrary::Unverified {
             let why = "it verifies no certificate: anyone on the way can read and change what it transfers";
             return (ClientVerdict::DoesNotVerify, why.to_owned(), Some(UNVERIFIED.to_owned()));
         }
@@ -399,7 +403,6 @@ impl Doctor<'_, '_, '_> {
                 }
             };
         };
-        let judge = Judge { client: client.id, library, distribution: self.distribution };
         match judge.judge(presented, roots, &mut self.known) {
             Judgement::Accepts => {
                 (ClientVerdict::Accepts, "the server's chain ends at a root that it reads".to_owned(), None)
@@ -417,84 +420,6 @@ impl Doctor<'_, '_, '_> {
             }
         }
     }
-
-    /// What leads this client to the roots that it lacks.
-    fn change(&self, client: &TlsClient, used: &[ReadSource]) -> String {
-        // Of what a variable names first: it may be all that separates the client from its default.
-        let replaced = used.iter().find(|source| source.variable.is_some() && !is_extra(source));
-        if let Some(source) = replaced {
-            return self.instead_of(source);
-        }
-        if used.iter().all(|source| source.reads == Reads::CompiledIn && source.fixed) {
-            return "its roots are inside it, and neither a variable nor a trust store changes them: build it to read the system's roots (in Rust with rustls-native-certs or rustls-platform-verifier)".to_owned();
-        }
-        let own = |source: &ReadSource| {
-            source.reads == Reads::CompiledIn
-                || source.path.ends_with("/certifi/cacert.pem")
-                || is_extra(source)
-        };
-        // Users with a private store reach it only through variables.
-        if self.question.bundle.is_some() {
-            match client.variable.filter(|_| !is_deaf(used)) {
-                Some(variable) => return format!("`eval \"$(trustup env)\"` sets {variable} for it"),
-                None => {
-                    return "no variable makes it read a private store: run `trustup bootstrap` as root"
-                        .to_owned();
-                }
-            }
-        }
-        let has_database = used.iter().any(|source| source.reads == Reads::NssDatabase);
-        match client.variable {
-            Some(variable) if used.iter().all(own) => {
-                format!("`eval \"$(trustup env)\"` sets {variable} for it")
-            }
-            _ if used.iter().all(own) && !has_database => {
-                "start it once and then run `trustup bootstrap`; before its first start `--create-nss` (Chromium) or `--firefox-policy` (Firefox)".to_owned()
-            }
-            _ if self.question.anchors.is_empty() => {
-                "`trustup bootstrap` with the CA's root puts it there".to_owned()
-            }
-            _ => "`trustup bootstrap` with the same options as before puts it there".to_owned(),
-        }
-    }
-
-    /// What to do about a place that a variable names, or that is damaged.
-    fn instead_of(&self, source: &ReadSource) -> String {
-        let is_no_keystore = self.reader.is_no_keystore(&source.path);
-        match (source.variable, &self.bundle) {
-            (Some(variable), _) if source.reads == Reads::CompiledIn => {
-                format!("set {variable}=x509usefallbackroots=0: then it reads the system's roots")
-            }
-            (Some(variable), _) if source.reads == Reads::Keystore => {
-                format!(
-                    "take `-Djavax.net.ssl.trustStore` out of {variable}, or set it to a keystore with the root"
-                )
-            }
-            (Some(variable), Some(bundle)) if source.reads != Reads::HashDirectory => {
-                format!("unset {variable}, or set it to `{bundle}`, which has all roots")
-            }
-            (Some(variable), _) => format!("unset {variable}"),
-            (None, _) if source.reads == Reads::Keystore => {
-                if is_no_keystore {
-                    "`trustup bootstrap --create-java` makes a keystore from the system's roots and yours"
-                        .to_owned()
-                } else {
-                    "restore the keystore from its package or image".to_owned()
-                }
-            }
-            (None, _) => "`trustup bootstrap` makes it".to_owned(),
-        }
-    }
-}
-
-/// Whether what the variable names is added to the client's own roots.
-fn is_extra(source: &ReadSource) -> bool {
-    VARIABLES.iter().any(|row| row.effect == Effect::Adds && Some(row.name) == source.variable)
-}
-
-/// Whether no variable leads the client elsewhere: GnuTLS has none.
-fn is_deaf(used: &[ReadSource]) -> bool {
-    used.iter().all(|source| source.fixed)
 }
 
 /// A place in a sentence.

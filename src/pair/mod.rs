@@ -4,12 +4,14 @@
 
 pub(crate) mod check;
 pub(crate) mod decide;
+pub(crate) mod ends;
 pub(crate) mod facts;
 mod history;
 pub(crate) mod life;
 pub(crate) mod owner;
 pub(crate) mod pending;
 pub(crate) mod place;
+pub(crate) mod refusals;
 
 use std::path::Path;
 

@@ -3,11 +3,12 @@
 mod target;
 
 use self::target::{Target, target};
+use super::ends::{self, Ends, valid_until};
 use super::options::plain;
 use super::output::doctor::{ConnectedServer, DoctorAnchor, DoctorReport, SentCertificate};
 use super::output::shown_path;
 use super::{CommandRow, Context};
-use crate::bootstrap::trees::Trees;
+use crate::bootstrap::trees::{HIDDEN, HIDDEN_HINT, SystemRecord, Trees};
 use crate::cert::Certificate;
 use crate::doctor::{self, ClientVerdict, ClientView, Demand, Inspection, Question, StoreFinding, count};
 use crate::env::Env;
@@ -17,10 +18,11 @@ use crate::net::handshake::{self, Presented};
 use crate::reconcile::system_roots;
 use crate::rootfs::Sysroot;
 use crate::settings::{Opt, did_you_mean};
-use crate::state::{self, State, Status};
+use crate::state::{State, Status};
 use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::view::View;
+use crate::ui::json::UtcTime;
 
 /// Largest `/etc/resolv.conf` or `/etc/hosts` that is read.
 const SETTINGS_LIMIT: u64 = 4 * 1024 * 1024;
@@ -48,7 +50,7 @@ information of Go, the list of a Rust program's crates. With --connect one TLS h
 then judged with the roots of each client. The variables of this shell count as they would for the client; in another
 sysroot there are none. Exit 0 only if all clients that are there accept the server, or hold the installed roots; 4 if one
 does not or cannot be judged, if one of --client is not there, or if --connect finds no client at all.",
-    options: || vec![CONNECT.taken(), CLIENT.taken()],
+    options: || [CONNECT.taken(), CLIENT.taken()].into_iter().chain(ends::options()).collect(),
     reads_variables: true,
     shape: plain,
     run,
@@ -69,8 +71,9 @@ fn run(context: &Context<'_>) -> Result<u8> {
         Some(target) => Some(ask(context, system, target)?),
         None => None,
     };
-    let anchors = anchors(context, &trees)?;
-    let view = View::new(system, state_of(system)?.ours())?;
+    let record = trees.system_record()?;
+    let anchors = anchors(context, &trees, &record)?;
+    let view = View::new(system, record.ours)?;
     let facts = Facts::gather(&view)?;
     let bundle = private_bundle(&trees)?;
     let question = Question { anchors: &anchors, presented: presented.as_ref(), env, bundle };
@@ -79,8 +82,11 @@ fn run(context: &Context<'_>) -> Result<u8> {
         let _busy = context.ui.busy("looking for programs");
         doctor::inspect(&view, &facts, &question, demanded)?
     };
-    let findings = doctor::findings(&view, &facts, env)?;
-    let verdict = OverallVerdict::of(&inspection, &question, demanded);
+    let mut findings = doctor::findings(&view, &facts, env)?;
+    findings.extend(doctor::unverified(&inspection.clients));
+    let ends = Ends::of(context, system, &anchors)?;
+    ends.warn(context);
+    let verdict = OverallVerdict::of(&inspection, &question, demanded, &ends);
     if context.ui.json {
         let connect = target.as_ref().zip(presented.as_ref());
         context.ui.result(&DoctorReport {
@@ -89,20 +95,29 @@ fn run(context: &Context<'_>) -> Result<u8> {
             connect: connect.map(|(target, presented)| ConnectedServer {
                 server: target.shown(),
                 chain: chain(presented),
+                proved_key: presented.is_proven,
             }),
             anchors: anchors
                 .iter()
-                .map(|anchor| DoctorAnchor { fingerprint: anchor.fingerprint(), subject: anchor.subject() })
+                .map(|anchor| DoctorAnchor {
+                    fingerprint: anchor.fingerprint(),
+                    subject: anchor.subject(),
+                    not_before: UtcTime(anchor.not_before()),
+                    not_after: UtcTime(anchor.not_after()),
+                })
                 .collect(),
             all_good: verdict.is_good(),
             clients: inspection.clients,
             missing: inspection.missing,
             search: inspection.search,
+            pairs: ends.pairs,
+            ends_early: ends.early,
             findings,
         })?;
         return Ok(if verdict.is_good() { 0 } else { ErrorKind::NotTrusted.exit_code() });
     }
     show(context, presented.as_ref(), &anchors, &inspection.clients)?;
+    ends.show(context)?;
     show_findings(context, &findings)?;
     verdict.finish(context, system, &inspection, target.as_ref())
 }
@@ -117,10 +132,12 @@ struct OverallVerdict {
     is_partial: bool,
     /// What was demanded and is not there.
     missing: usize,
+    /// No root or certificate ends too early.
+    ends_are_good: bool,
 }
 
 impl OverallVerdict {
-    fn of(inspection: &Inspection, question: &Question, demanded: &[Demand]) -> OverallVerdict {
+    fn of(inspection: &Inspection, question: &Question, demanded: &[Demand], ends: &Ends) -> OverallVerdict {
         let is_asked = question.presented.is_some() || !question.anchors.is_empty();
         let mut installed = inspection.clients.iter().filter(|client| client.installed);
         let none_found = installed.clone().next().is_none();
@@ -132,12 +149,13 @@ impl OverallVerdict {
             none_found: none_found && demanded.is_empty() && question.presented.is_some(),
             is_partial: is_asked && demanded.is_empty() && !inspection.search.is_complete(),
             missing: inspection.missing.len(),
+            ends_are_good: ends.are_good(),
         }
     }
 
     /// Whether the answer is yes.
     fn is_good(&self) -> bool {
-        self.are_good && !self.none_found && !self.is_partial && self.missing == 0
+        self.are_good && self.ends_are_good && !self.none_found && !self.is_partial && self.missing == 0
     }
 
     /// The end of the text: what keeps the answer from being yes, beside the clients' verdicts.
@@ -227,23 +245,18 @@ fn ask(context: &Context, system: &Sysroot, target: &Target) -> Result<Presented
     handshake::shake_hands(&settings, &target.host, target.port, context.env, context.timeout())
 }
 
-/// The state, as far as the current user may read it.
-fn state_of(sysroot: &Sysroot) -> Result<State> {
-    if state::is_closed(sysroot)? { Ok(State::default()) } else { State::load(sysroot) }
-}
-
 /// The roots that must be in the stores, those of the private store included.
-fn anchors(context: &Context, trees: &Trees) -> Result<Vec<Certificate>> {
+fn anchors(context: &Context, trees: &Trees, record: &SystemRecord) -> Result<Vec<Certificate>> {
+    if record.is_hidden {
+        context.ui.say(format!("{HIDDEN}: {HIDDEN_HINT}"));
+    }
+    let private = trees.private.as_ref().map(State::load).transpose()?;
+    let stored = record.state.anchors.iter().chain(private.iter().flat_map(|private| &private.anchors));
     let mut anchors: Vec<Certificate> = Vec::new();
-    for sysroot in trees.all() {
-        if state::is_closed(sysroot)? {
-            context.ui.say("only root can read which roots trustup installed here");
-        }
-        for anchor in state_of(sysroot)?.anchors.iter().filter(|anchor| anchor.status != Status::Recorded) {
-            let certificate = anchor.certificate()?;
-            if !anchors.iter().any(|known| known.fingerprint() == certificate.fingerprint()) {
-                anchors.push(certificate);
-            }
+    for anchor in stored.filter(|anchor| anchor.status != Status::Recorded) {
+        let certificate = anchor.certificate()?;
+        if !anchors.iter().any(|known| known.fingerprint() == certificate.fingerprint()) {
+            anchors.push(certificate);
         }
     }
     Ok(anchors)
@@ -252,7 +265,7 @@ fn anchors(context: &Context, trees: &Trees) -> Result<Vec<Certificate>> {
 /// The bundle of the private store: if it has the roots in question, variables should name it.
 fn private_bundle(trees: &Trees) -> Result<Option<String>> {
     let Some(private) = &trees.private else { return Ok(None) };
-    let state = state_of(private)?;
+    let state = State::load(private)?;
     let view = View::new(private, state.ours())?;
     let facts = Facts::gather(&view)?;
     let roots = system_roots(&view, &facts, &state.anchors)?;
@@ -286,8 +299,14 @@ fn show(
             ))?;
         }
     }
+    if presented.is_some_and(|presented| !presented.is_proven) {
+        ui.data(
+            "the server did not prove that it has the key: trustup cannot verify signatures of this kind",
+        )?;
+    }
     for anchor in anchors {
-        ui.data(format!("installed here: {} ({})", anchor.subject(), anchor.fingerprint()))?;
+        let end = valid_until(anchor.not_after());
+        ui.data(format!("installed here: {} ({}), {end}", anchor.subject(), anchor.fingerprint()))?;
     }
     if anchors.is_empty() {
         ui.say("trustup installed no root here");

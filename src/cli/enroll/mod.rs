@@ -15,9 +15,9 @@ use crate::native;
 use crate::runtime;
 use crate::settings::Taken;
 use crate::settings::rows::{
-    ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CERT, CERT_MODE, CHAIN, COMMAND, CONFIG, FINGERPRINT,
-    FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER, PUBLISHED_BUNDLE_URL,
-    PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REQUIRE_PIN, TIMEOUT,
+    ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, COMMAND,
+    CONFIG, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER,
+    PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REQUIRE_PIN, TIMEOUT,
 };
 
 const FILES: &str = "Files";
@@ -41,12 +41,14 @@ static COMMON: &[Taken] = &[
     KEY_TYPE.taken().under(FILES),
     NOT_AFTER.taken().under(FILES),
     FORCE.taken().under(FILES),
+    ALLOW_EXTRA_NAMES.taken().under(FILES),
     CA_URL.taken().under(CA),
     FINGERPRINT
         .taken_as("SHA-256 fingerprint of its root (repeatable) [default: the root that bootstrap got with a fingerprint]")
         .under(CA),
     REQUIRE_PIN.taken().under(CA),
     CA_ROOT.taken().under(CA),
+    CACHE.taken().under(CA),
     ISSUER_ROOT.taken().under(CA),
     PUBLISHED_CA_URL.taken(),
     PUBLISHED_CA_FINGERPRINT.taken(),
