@@ -36,6 +36,7 @@ mod firefox_policy;
 mod fixtures;
 mod foreign;
 mod guide;
+mod hints;
 mod hostile;
 mod input;
 mod killed;
