@@ -18,7 +18,7 @@ use crate::cert::{Certificate, is_anchor_name};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::rootfs::record::PathRecord;
-use crate::rootfs::{FileKind, Meta, STATE_DIRECTORY, Sysroot, is_denied};
+use crate::rootfs::{FileKind, Meta, STATE_DIRECTORY, Sysroot, is_denied, remedy};
 use crate::trust::ours::Ours;
 use crate::trust::owners;
 use crate::trust::stores::{Additions, Kinds};
@@ -317,7 +317,8 @@ impl State {
         let place = sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
         let damaged = |error: Error| {
             error.at(&place).hint(format!(
-                "find out which program wrote it, then remove `{place}` and run bootstrap again"
+                "find out which program wrote it, then {} and run bootstrap again",
+                remedy::remove(&place)
             ))
         };
         let mut state: State = FORMAT.read(bytes, &place).map_err(|unreadable| match unreadable {

@@ -55,8 +55,7 @@ pub(crate) fn settings(above: &Settings, env: &Env) -> Result<Settings> {
     if above.root() != Path::new("/") && !above.has(&CONFIG) {
         return Ok(above.clone());
     }
-    let named = above.get(&CONFIG).map(|path| path.as_path());
-    let file = crate::settings::load(env, named, Scope::Trust, &[])?;
+    let file = crate::settings::load(env, above, Scope::Trust, &[])?;
     Ok(with_file(above, file.as_ref()))
 }
 
@@ -64,10 +63,13 @@ pub(crate) fn settings(above: &Settings, env: &Env) -> Result<Settings> {
 /// T1).
 pub(crate) fn with_file(settings: &Settings, file: Option<&ConfigFile>) -> Settings {
     let Some(file) = file else { return settings.clone() };
-    if !names_sources(settings) {
-        return settings.over(file.trust_layer());
+    let names_sources = names_sources(settings);
+    let below = if names_sources { file.without_sources() } else { file.trust_layer() };
+    let mut all = settings.over(below);
+    all.notes.clone_from(&file.notes);
+    if !names_sources {
+        return all;
     }
-    let mut all = settings.over(file.without_sources());
     all.ignored_file = file.names_sources().then(|| file.path.clone());
     all
 }

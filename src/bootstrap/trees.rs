@@ -13,8 +13,9 @@ use crate::private_store::{self, StoreLocation};
 use crate::rootfs::Sysroot;
 use crate::rootfs::tree::FILE_LIMIT;
 use crate::settings::Settings;
-use crate::settings::rows::PRIVATE_DIR;
+use crate::settings::rows::{ALLOW_SHARED_DIRECTORY, PRIVATE_DIR};
 use crate::state::{self, State};
+use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::updater::OutputKind;
 use crate::trust::view::{BaseTrust, View};
@@ -53,7 +54,7 @@ impl Trees {
             return Ok(Trees { system, private: None, place: None, unfit: Some(unfit), java_home: None });
         }
         let is_root = crate::privilege::is_root();
-        let (place, unfit) = match private_store::find(env, given) {
+        let (place, unfit) = match private_store::find(env, given, settings.is(&ALLOW_SHARED_DIRECTORY)) {
             Ok(place) => (Some(place), None),
             // For root a planted directory matters only if it is needed.
             Err(error) if is_root && given.is_none() => (None, Some(error)),
@@ -73,6 +74,24 @@ impl Trees {
     /// The path of the private store, whether it exists or not.
     pub(crate) fn private_path(&self) -> Option<&str> {
         self.place.as_ref().map(StoreLocation::path)
+    }
+
+    /// For `-v`: why no other user counts where the private store is; `None` without one.
+    pub(crate) fn note(&self) -> Option<&str> {
+        self.private.as_ref().and(self.place.as_ref()).and_then(StoreLocation::note)
+    }
+
+    /// The options with which another command finds the private store, in the form of a shell; empty for the default
+    /// place.
+    pub(crate) fn options_of_private(&self, settings: &Settings) -> String {
+        let directory = settings.get(&PRIVATE_DIR).map(|path| {
+            let path = text::escape(&path.to_string_lossy());
+            let plain = path.bytes().all(|c| c.is_ascii_alphanumeric() || b"/._-".contains(&c));
+            if plain { format!(" --private-dir {path}") } else { format!(" --private-dir '{path}'") }
+        });
+        let shared = self.place.as_ref().is_some_and(StoreLocation::is_shared);
+        let shared = if shared { " --allow-shared-directory" } else { "" };
+        format!("{}{shared}", directory.unwrap_or_default())
     }
 
     /// Whether there is a private store, or a location for one.

@@ -24,6 +24,7 @@ mod cert_aux;
 mod curve;
 pub(crate) mod der;
 mod extensions;
+pub(crate) mod facts;
 mod general_name;
 pub mod input;
 mod key_form;
@@ -52,6 +53,7 @@ mod wrapped;
 
 pub use anchor_name::anchor_name;
 pub(crate) use anchor_name::is_anchor_name;
+pub(crate) use name::dotted;
 pub(crate) use only::holds_only_certificates;
 pub(crate) use purpose::Purpose;
 use purpose::Usages;

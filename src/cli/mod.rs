@@ -7,6 +7,7 @@ mod demo;
 mod detect;
 mod dev_ca;
 mod doctor;
+mod ends;
 mod enroll;
 mod env;
 mod options;
@@ -120,7 +121,9 @@ impl Context<'_> {
     }
 
     fn trees(&self) -> Result<Trees> {
-        Trees::open(self.settings, self.env)
+        let trees = Trees::open(self.settings, self.env)?;
+        trees.note().iter().for_each(|note| self.ui.detail(note));
+        Ok(trees)
     }
 
     fn stamp(&self) -> Result<Option<i64>> {

@@ -1,12 +1,13 @@
 //! `trustup status`: for every anchor and every store, whether the anchor is in it.
 
+use super::ends::{self, Ends, valid_until};
 use super::options::plain;
 use super::output::shown_path;
 use super::output::status::{StatusAnchor, StatusPrivate, StatusReport, StatusStore, StoreKind, StoreState};
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
 use super::{CommandRow, Context};
 use crate::bootstrap::selection::selection;
-use crate::cert::Purpose;
+use crate::cert::{Certificate, Purpose};
 use crate::error::{ErrorKind, Result};
 use crate::reconcile::{describe_doubt, policy_holds};
 use crate::rootfs::Sysroot;
@@ -18,15 +19,20 @@ use crate::trust::firefox_policy;
 use crate::trust::stores::{self, Selection, StorePolicy, Stores};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
+use crate::ui::json::UtcTime;
 use crate::versioned::is_newer;
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "status",
-    about: "Show, for every root that bootstrap installed and every trust store, whether it is there; exit 0 only if all are",
+    about: "Show, for every root that bootstrap installed and every trust store, whether it is there; exit 0 only if all are, and none has ended",
     after_help: "Examples:
   trustup status
-  trustup --sysroot ./rootfs status --json",
-    options: || vec![JAVA_PASSWORD, NSS_PASSWORD, USERS, DATABASES],
+  trustup status --within 30d
+  trustup --sysroot ./rootfs status --json
+
+The certificates of trustup.toml, of --cert and of published images' variables are shown with their end: the earliest in
+the chain. A root or certificate that has ended, or that is not valid yet, is exit 4.",
+    options: || ends::options().into_iter().chain([JAVA_PASSWORD, NSS_PASSWORD, USERS, DATABASES]).collect(),
     reads_variables: true,
     shape: plain,
     run,
@@ -35,6 +41,7 @@ pub(super) static ROW: CommandRow = CommandRow {
 /// An anchor, and its state in each store.
 struct StoreRow {
     anchor: StoredAnchor,
+    certificate: Certificate,
     subject: String,
     stores: Vec<StatusStore>,
 }
@@ -68,6 +75,16 @@ fn run(context: &Context<'_>) -> Result<u8> {
     if killed && !by_newer {
         ui.warn("a run was killed half-way; the next `trustup bootstrap` or `trustup untrust` undoes it");
     }
+    let in_use = all().filter(|row| row.anchor.status != Status::Recorded);
+    let mut roots: Vec<Certificate> = Vec::new();
+    for row in in_use {
+        if !roots.contains(&row.certificate) {
+            roots.push(row.certificate.clone());
+        }
+    }
+    let ends = Ends::of(context, &trees.system, &roots)?;
+    ends.warn(context);
+    all_there &= ends.are_good();
     if ui.json {
         let private = trees
             .private_path()
@@ -80,11 +97,14 @@ fn run(context: &Context<'_>) -> Result<u8> {
             interrupted: killed,
             anchors: system.iter().map(as_json).collect(),
             private,
+            pairs: ends.pairs,
+            ends_early: ends.early,
         })?;
     } else {
         for row in all() {
             show(context, row)?;
         }
+        ends.show(context)?;
         if all().next().is_none() {
             ui.say("trustup installed no root here");
         }
@@ -96,6 +116,8 @@ fn as_json(row: &StoreRow) -> StatusAnchor<'_> {
     StatusAnchor {
         fingerprint: row.anchor.fingerprint,
         subject: &row.subject,
+        not_before: UtcTime(row.certificate.not_before()),
+        not_after: UtcTime(row.certificate.not_after()),
         status: row.anchor.status,
         file: row.anchor.file.as_deref(),
         sources: &row.anchor.sources,
@@ -108,6 +130,7 @@ fn show(context: &Context, row: &StoreRow) -> Result<()> {
     ui.data(format!("{} ({})", row.subject, row.anchor.fingerprint))?;
     let sources: Vec<String> = row.anchor.sources.iter().map(|source| text::escape(source)).collect();
     ui.data(format!("  from {}", sources.join(", ")))?;
+    ui.data(format!("  {}", valid_until(row.certificate.not_after())))?;
     if row.anchor.status == Status::Recorded {
         ui.data("  recorded only: in no store")?;
     }
@@ -227,7 +250,8 @@ fn rows(
                 state: if holds { StoreState::There } else { StoreState::Missing },
             });
         }
-        rows.push(StoreRow { anchor: anchor.clone(), subject: certificate.subject(), stores });
+        let subject = certificate.subject();
+        rows.push(StoreRow { anchor: anchor.clone(), certificate, subject, stores });
     }
     Ok((facts.row.id, rows))
 }

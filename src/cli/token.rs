@@ -11,8 +11,8 @@ use crate::enroll::request::with_ca;
 use crate::error::Result;
 use crate::net::url::masked;
 use crate::settings::rows::{
-    CA_ROOT, CA_URL, CACHE, CONFIG, FINGERPRINT, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT,
-    PUBLISHED_CA_URL,
+    ALLOW_SHARED_CONFIG, CA_ROOT, CA_URL, CACHE, CONFIG, FINGERPRINT, PUBLISHED_BUNDLE_URL,
+    PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL,
 };
 use crate::settings::{Scope, load};
 use crate::text;
@@ -44,6 +44,7 @@ pub(super) static ROW: CommandRow = CommandRow {
         VALID_FOR.taken(),
         OUT.taken(),
         CONFIG.taken(),
+        ALLOW_SHARED_CONFIG.taken(),
     ]
     },
     reads_variables: true,
@@ -70,8 +71,8 @@ unless you name others.";
 fn run(context: &Context<'_>) -> Result<u8> {
     let (env, ui) = (context.env, context.ui);
     context.say_ignored();
-    let named = context.settings.get(&CONFIG).map(|path| path.as_path());
-    let file = load(env, named, Scope::Trust, &[])?;
+    let file = load(env, context.settings, Scope::Trust, &[])?;
+    file.iter().flat_map(|file| &file.notes).for_each(|note| ui.detail(note));
     let mut notes = Vec::new();
     let (settings, ca) = with_ca(context.settings, file.as_ref(), &mut notes);
     notes.iter().for_each(|note| ui.say(note));

@@ -103,14 +103,26 @@ impl ReadSource {
 }
 
 /// An installed client, or one that could be: what it reads.
+#[derive(Clone, Debug)]
 pub(super) struct Installation {
     /// Its program, or other evidence that it is installed.
     pub(super) found: Option<String>,
+    /// Other programs for which the same holds.
+    pub(super) also: Vec<String>,
     pub(super) sources: Vec<ReadSource>,
     /// What verifies servers for it.
     pub(super) library: TlsLibrary,
     /// What else to know about it.
     pub(super) note: Option<&'static str>,
+    /// Why its roots cannot be known, in words that can be a sentence.
+    pub(super) unjudged: Option<String>,
+}
+
+impl Installation {
+    /// A program that reads these places.
+    pub(super) fn new(found: Option<String>, library: TlsLibrary, sources: Vec<ReadSource>) -> Installation {
+        Installation { found, also: Vec::new(), sources, library, note: None, unjudged: None }
+    }
 }
 
 /// Roots by fingerprint.

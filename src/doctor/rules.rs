@@ -1,7 +1,6 @@
 //! What each client reads: one function for a row of the table ([`super::clients`]), or for several similar ones.
 
-use super::binary::Binary;
-use super::library::{TlsLibrary, Version, version};
+use super::library::{TlsLibrary, Version};
 use super::reading::{Installation, ReadSource, Reads};
 use super::scope::{Libcurl, RuleScope, directories};
 use crate::rootfs::FileKind;
@@ -15,7 +14,7 @@ fn one_installation(
     library: TlsLibrary,
     sources: Vec<ReadSource>,
 ) -> Vec<Installation> {
-    vec![Installation { found, sources, library, note: None }]
+    vec![Installation::new(found, library, sources)]
 }
 
 pub(super) fn openssl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -91,7 +90,7 @@ pub(super) fn wget(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     if is_busybox && helper.is_none() {
         let note = Some("BusyBox checks no certificate here: it has no `ssl_client`");
         let library = TlsLibrary::Unverified;
-        return vec![Installation { found: None, sources: Vec::new(), library, note }];
+        return vec![Installation { note, ..Installation::new(None, library, Vec::new()) }];
     }
     one_installation(found, scope.openssl_library(), scope.openssl_sources())
 }
@@ -146,7 +145,7 @@ fn of_requests(
         if scope.is(&path, FileKind::Directory) {
             let (library, mut sources, list) = own(&directory);
             sources.extend(named.clone().or(list));
-            installations.push(Installation { found: Some(path), sources, library, note: None });
+            installations.push(Installation::new(Some(path), library, sources));
         }
     }
     installations
@@ -170,8 +169,8 @@ pub(super) fn node(scope: &RuleScope, found: Option<String>) -> Vec<Installation
         system.then_some("the setting to use the system's roots has no effect: versions before 22.19 cannot");
     // That of nodejs.org has an OpenSSL inside.
     let library =
-        if of_distribution { scope.openssl_library() } else { TlsLibrary::openssl(openssl_inside(&binary)) };
-    vec![Installation { found, sources, library, note }]
+        if of_distribution { scope.openssl_library() } else { TlsLibrary::openssl(binary.openssl_version()) };
+    vec![Installation { note, ..Installation::new(found, library, sources) }]
 }
 
 pub(super) fn deno(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -191,7 +190,7 @@ pub(super) fn deno(scope: &RuleScope, found: Option<String>) -> Vec<Installation
 }
 
 /// crypto/x509, root_linux.go and root_unix.go: the first file that can be read, and all files of the directories.
-pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn go_sources(scope: &RuleScope) -> Vec<ReadSource> {
     let mut sources = vec![match scope.env.var("SSL_CERT_FILE") {
         Some(file) => ReadSource::new(Reads::PemBlocks, file).named_by("SSL_CERT_FILE"),
         None => {
@@ -207,11 +206,21 @@ pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> 
             sources.extend(there.map(|path| ReadSource::new(Reads::Directory, path)));
         }
     }
-    one_installation(found, TlsLibrary::Go { version: None, debug: Vec::new() }, sources)
+    sources
+}
+
+/// Go programs by name: those that do not say what they are. The search finds the others.
+pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
+    one_installation(found, TlsLibrary::Go { version: None, debug: Vec::new() }, go_sources(scope))
+}
+
+/// Only the search finds such programs: nothing is read by a program that is not there.
+pub(super) fn only_searched(_: &RuleScope, _: Option<String>) -> Vec<Installation> {
+    Vec::new()
 }
 
 /// rustls-native-certs 0.8: as Go, except that either variable alone replaces everything.
-fn native_certs(scope: &RuleScope) -> Vec<ReadSource> {
+pub(super) fn native_certs(scope: &RuleScope) -> Vec<ReadSource> {
     let file = scope.first_set(&["SSL_CERT_FILE"]);
     let list = scope.first_set(&["SSL_CERT_DIR"]);
     if file.is_none() && list.is_none() {
@@ -248,6 +257,19 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
         let libcurl = scope.libcurl(&binary);
         return one_installation(found, libcurl.library(scope), libcurl.sources(scope, named, None));
     }
+    let library = TlsLibrary::openssl(binary.openssl_version()).with_flags(false, true);
+    let mut sources = probed(scope);
+    if let Some((variable, path)) = named {
+        sources.retain(|source| source.reads != Reads::PemFile);
+        sources.insert(0, ReadSource::new(Reads::PemFile, path).named_by(variable));
+    }
+    // libcurl stops if it cannot load the file.
+    let needed = |source: ReadSource| if source.reads == Reads::PemFile { source.needed() } else { source };
+    one_installation(found, library, sources.into_iter().map(needed).collect())
+}
+
+/// What openssl-probe finds: the first file and the first directory that exist.
+pub(super) fn probed(scope: &RuleScope) -> Vec<ReadSource> {
     const PLACES: [&str; 4] = ["/usr/lib/ssl", "/etc/pki/ca-trust/extracted/pem", "/etc/pki/tls", "/etc/ssl"];
     const FILES: [&str; 6] = [
         "cert.pem",
@@ -259,18 +281,13 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
     ];
     let there = |name: &str, kind| scope.env.var(name).filter(|path| scope.is(path, kind));
     let paths = PLACES.iter().flat_map(|place| FILES.map(|file| format!("{place}/{file}")));
-    let probed = match there("SSL_CERT_FILE", FileKind::File) {
+    let file = match there("SSL_CERT_FILE", FileKind::File) {
         Some(path) => Some(ReadSource::new(Reads::PemFile, path).named_by("SSL_CERT_FILE")),
         None => paths
             .into_iter()
             .find(|path| scope.is(path, FileKind::File))
             .map(|path| ReadSource::new(Reads::PemFile, path)),
     };
-    let file = match named {
-        Some((variable, path)) => Some(ReadSource::new(Reads::PemFile, path).named_by(variable)),
-        None => probed,
-    };
-    let mut sources: Vec<ReadSource> = file.map(ReadSource::needed).into_iter().collect();
     let directory = match there("SSL_CERT_DIR", FileKind::Directory) {
         Some(path) => Some(ReadSource::new(Reads::HashDirectory, path).named_by("SSL_CERT_DIR")),
         None => PLACES
@@ -279,14 +296,7 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
             .find(|path| scope.is(path, FileKind::Directory))
             .map(|path| ReadSource::new(Reads::HashDirectory, path)),
     };
-    sources.extend(directory);
-    let library = TlsLibrary::openssl(openssl_inside(&binary)).with_flags(false, true);
-    one_installation(found, library, sources)
-}
-
-/// The version of the OpenSSL that a program contains.
-fn openssl_inside(binary: &Binary) -> Option<Version> {
-    binary.after("OpenSSL ").and_then(version)
+    file.into_iter().chain(directory).collect()
 }
 
 pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -305,7 +315,8 @@ pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation
             TlsLibrary::Java { release: found.as_deref().and_then(|path| scope.java_release(path)) };
         return one_installation(found, library, vec![source.needed()]);
     }
-    let homes: Vec<String> = scope.env.var("JAVA_HOME").map(ToOwned::to_owned).into_iter().collect();
+    let homes = scope.env.var("JAVA_HOME").map(ToOwned::to_owned);
+    let homes: Vec<String> = homes.into_iter().chain(scope.java_homes.iter().cloned()).collect();
     let search = keystore::find::find(scope.sysroot(), &homes);
     let names = search.found.iter().filter_map(|found| found.names.first()).chain(&search.missing);
     let mut installations = Vec::new();
@@ -316,7 +327,7 @@ pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation
             let default = ReadSource::new(Reads::Keystore, name).needed();
             let sources = named.iter().cloned().chain([default]).collect();
             let library = TlsLibrary::Java { release: scope.java_release(&format!("{home}/bin/java")) };
-            installations.push(Installation { found: Some(home), sources, library, note: None });
+            installations.push(Installation::new(Some(home), library, sources));
         }
     }
     installations

@@ -29,6 +29,8 @@ pub(super) struct RuleScope<'v, 's> {
     /// The row's bundle for TLS clients.
     pub(super) bundle: Option<String>,
     pub(super) binaries: Binaries<'s>,
+    /// Homes of Java that a search found.
+    pub(super) java_homes: Vec<String>,
     /// Home directories of the users whose programs are inspected.
     pub(super) homes: Vec<String>,
 }
@@ -93,7 +95,7 @@ impl<'v, 's> RuleScope<'v, 's> {
     /// The OpenSSL that programs load, with no flag.
     pub(super) fn openssl_library(&self) -> TlsLibrary {
         let library = self.binaries.library("libcrypto.so");
-        TlsLibrary::openssl(library.and_then(|library| library.after("OpenSSL ").and_then(version)))
+        TlsLibrary::openssl(library.and_then(|library| library.openssl_version()))
     }
 
     /// The version of the Python at `path`, whose links end at `python3.13`.
@@ -133,6 +135,15 @@ impl<'v, 's> RuleScope<'v, 's> {
     /// What OpenSSL reads by default: either variable replaces only its own default, an empty one with nothing.
     pub(super) fn openssl_sources(&self) -> Vec<ReadSource> {
         let (file, directory) = self.openssl_paths();
+        self.openssl_sources_from(file, directory)
+    }
+
+    /// The same for a program with an OpenSSL of its own, whose defaults are in `directory`.
+    pub(super) fn openssl_sources_in(&self, directory: &str) -> Vec<ReadSource> {
+        self.openssl_sources_from(format!("{directory}/cert.pem"), format!("{directory}/certs"))
+    }
+
+    fn openssl_sources_from(&self, file: String, directory: String) -> Vec<ReadSource> {
         let mut sources = vec![match self.env.raw("SSL_CERT_FILE") {
             Some(file) => ReadSource::new(Reads::PemFile, file).named_by("SSL_CERT_FILE"),
             None => ReadSource::new(Reads::PemFile, file),

@@ -8,6 +8,7 @@ mod enrolled;
 pub(crate) mod methods;
 mod obtain;
 mod outcome;
+mod refused;
 pub(crate) mod request;
 mod resolve;
 pub(crate) mod trust;
@@ -24,6 +25,7 @@ use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::decide::{self, RenewalPolicy, Verdict};
 use crate::pair::facts::{self, Good, PairState};
+use crate::pair::life::Life;
 use crate::pair::pending::{self, Pending};
 use crate::pair::place::{self, Placed};
 use crate::pair::{Outputs, PairContent};
@@ -53,6 +55,8 @@ pub(crate) struct IssueRequest {
     pub(crate) ca: trust::Given,
     /// The roots at which the issued chain must end, if they are not those of the CA's connection.
     pub(crate) issuer_root: Option<PathBuf>,
+    /// Whether the CA may add names that were not requested.
+    pub(crate) allow_extra_names: bool,
     /// The ways to try, in this order.
     pub(crate) methods: Vec<Box<dyn Method>>,
     /// For the whole enrollment.
@@ -92,6 +96,10 @@ pub(crate) struct IssueContext<'a> {
 pub(crate) fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
     request.outputs.validate()?;
     request.outputs.check(world.host)?;
+    for (_, path) in request.outputs.paths() {
+        let protection = request.outputs.protection(world.host, path)?;
+        protection.note(path).iter().for_each(|note| (world.say)(note));
+    }
     let began = Instant::now();
     let settled = resolve_inputs(request, world, began)?;
     if let Some(damage) = &settled.damage {
@@ -123,7 +131,7 @@ fn resume_or_start(
             (world.warn)(&format!("the existing certificate cannot be used: {why}"));
             (None, why)
         }
-        PairState::Good(good) => match decide::decide(&good.chain[0], now, request.policy) {
+        PairState::Good(good) => match decide::decide(&good.life, now, request.policy) {
             verdict if !request.force && may_stay(verdict) => {
                 if good.is_neat || world.dry_run {
                     return Ok(keep(&settled, world, *good, &roots, now));
@@ -174,7 +182,7 @@ fn keep(
 ) -> IssueOutcome {
     let request = settled.request;
     let outcome = if good.is_neat || !world.dry_run {
-        let verdict = decide::decide(&good.chain[0], now, request.policy);
+        let verdict = decide::decide(&good.life, now, request.policy);
         IssueOutcome::new(IssueAction::Kept, format!("the pair is good, and {}", verdict.reason()))
     } else {
         IssueOutcome::new(IssueAction::Planned, "files, modes or owners of the pair are not as requested")
@@ -291,7 +299,7 @@ fn with_pending(
     }
     pending.remember(settled.kept.iter().flat_map(|kept| &kept.spent));
     if let (PairState::Good(good), roots) = inspect_pair(settled, world, now)?
-        && may_stay(decide::decide(&good.chain[0], now, request.policy))
+        && may_stay(decide::decide(&good.life, now, request.policy))
         && !request.force
     {
         let outcome = match good.is_neat {
@@ -360,7 +368,12 @@ fn interrupted<'a>(
     };
     for method in &settled.request.methods {
         let Some(roots) = roots_for(settled, method.as_ref())? else { continue };
-        let wanted = Wanted { public_key: key.public_key(), names: &settled.names, roots: &roots };
+        let wanted = Wanted {
+            allow_extra_names: settled.request.allow_extra_names,
+            public_key: key.public_key(),
+            names: &settled.names,
+            roots: &roots,
+        };
         if let Ok(vouched) = check::check(&chain, &wanted, now) {
             return Ok(Some(Issued { key, chain, vouched, roots, method: method.as_ref() }));
         }
@@ -407,7 +420,9 @@ struct Issued<'a> {
 }
 
 /// Warns if the lifetime is not the requested one, or if too much of it is already over.
-fn warn_of_its_life(world: &IssueContext<'_>, request: &IssueRequest, leaf: &Certificate, now: i64) {
+fn warn_of_its_life(world: &IssueContext<'_>, request: &IssueRequest, issued: &Issued<'_>, now: i64) {
+    let leaf = &issued.chain[0];
+    let life = Life::of(&issued.chain, &issued.roots.certificates);
     let end = text::moment(leaf.not_after());
     // For the time between the order and the certificate, and for how far CAs backdate a certificate.
     const LEEWAY: i64 = 120;
@@ -428,7 +443,7 @@ fn warn_of_its_life(world: &IssueContext<'_>, request: &IssueRequest, leaf: &Cer
         )),
         _ => {}
     }
-    if !may_stay(decide::decide(leaf, now, request.policy)) {
+    if life.is_some_and(|life| !may_stay(decide::decide(&life, now, request.policy))) {
         (world.warn)(&format!(
             "the certificate is new, and most of its lifetime is over by the clock here: it ends at {end}; check the clock, and the lifetime that the CA issues"
         ));
@@ -465,8 +480,12 @@ fn finish(
     let placed = place::place(world.host, &request.outputs, &content, checkpoints)
         .map_err(|error| error.hint(&left))?;
     warn_of_what_was_placed(world, &placed);
-    let about =
-        facts::PairRequirements { names: &settled.names, key_type: request.key_type, roots: &issued.roots };
+    let about = facts::PairRequirements {
+        names: &settled.names,
+        allow_extra_names: request.allow_extra_names,
+        key_type: request.key_type,
+        roots: &issued.roots,
+    };
     let standing = facts::inspect_pair(world.host, &request.outputs, &about, now)
         .map_err(|error| error.with_changed(placed.changed.clone()))?;
     let elsewise = match standing {
@@ -488,7 +507,7 @@ fn finish(
             "no root was given for the issued chain: it is only consistent in itself (`--issuer-root FILE` pins it)",
         );
     }
-    warn_of_its_life(world, request, &issued.chain[0], now);
+    warn_of_its_life(world, request, &issued, now);
     let outcome = IssueOutcome::new(action, String::new());
     let outcome = IssueOutcome { method: Some(issued.method.name()), placed, ..outcome };
     Ok(outcome.with_chain(issued.chain, issued.vouched, &issued.roots, request.policy, now))

@@ -4,6 +4,7 @@ use crate::cert::Certificate;
 use crate::error::Error;
 use crate::pair::check::{Roots, Vouched};
 use crate::pair::decide::{self, RenewalPolicy, Verdict};
+use crate::pair::life::Life;
 use crate::pair::place::Placed;
 
 /// What was done.
@@ -44,6 +45,8 @@ pub(crate) struct IssueOutcome {
     pub(crate) roots: Option<Roots>,
     /// What changed.
     pub(crate) placed: Placed,
+    /// How long it works.
+    pub(crate) life: Option<Life>,
     /// When it is due, seconds since 1970.
     pub(crate) due: Option<i64>,
     /// Why a pair that is due was kept.
@@ -61,6 +64,7 @@ impl IssueOutcome {
             vouched: None,
             roots: None,
             placed: Placed::default(),
+            life: None,
             due: None,
             problem: None,
         }
@@ -74,10 +78,11 @@ impl IssueOutcome {
         policy: RenewalPolicy,
         now: i64,
     ) -> Self {
-        let due = chain.first().map(|leaf| match decide::decide(leaf, now, policy) {
+        let life = Life::of(&chain, &roots.certificates);
+        let due = life.as_ref().map(|life| match decide::decide(life, now, policy) {
             Verdict::Keep(at) | Verdict::Due(at) | Verdict::Expired(at) | Verdict::NotYetValid(at) => at,
         });
-        IssueOutcome { chain, vouched: Some(vouched), roots: Some(roots.clone()), due, ..self }
+        IssueOutcome { chain, vouched: Some(vouched), roots: Some(roots.clone()), life, due, ..self }
     }
 
     /// Whether anything is different now.

@@ -1,6 +1,7 @@
 //! The requests, from settings: one certificate that the command line describes, or those of trustup.toml, or the one
 //! that the variables of published images describe. Names no method: those are rows of [`METHODS`].
 
+pub(crate) mod configured;
 mod published;
 
 use std::path::Path;
@@ -19,9 +20,9 @@ use crate::rootfs::Sysroot;
 use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::secret::{Secret, SecretSource};
 use crate::settings::rows::{
-    ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE as CERT_MODE_OPTION, CHAIN,
-    CONFIG, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE as KEY_MODE_OPTION, KEY_TYPE, LAYOUT, NAMES,
-    NOT_AFTER, OWNER, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, TIMEOUT,
+    ALLOW_EXTRA_NAMES, ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT,
+    CERT_MODE as CERT_MODE_OPTION, CHAIN, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE as KEY_MODE_OPTION,
+    KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, TIMEOUT,
 };
 use crate::settings::{
     self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Opt, OptionKind, Origin, Row, Scope, Settings,
@@ -48,6 +49,8 @@ pub(crate) struct IssueRequests {
     pub(crate) requests: Vec<IssueRequest>,
     /// What to report to the user.
     pub(crate) notes: Vec<String>,
+    /// What to report with `-v` only.
+    pub(crate) details: Vec<String>,
     /// Problems to report.
     pub(crate) warnings: Vec<String>,
 }
@@ -60,8 +63,7 @@ pub(crate) fn requests(input: IssueInput<'_>, method: Option<&'static MethodRow>
     let IssueInput { env, settings, .. } = input;
     // Incomplete certificates of the file are irrelevant for one that the command line names.
     let scope = if method.is_some() { Scope::Trust } else { Scope::All };
-    let config = settings.get(&CONFIG).map(|path| path.as_path());
-    let file = settings::load(env, config, scope, &table::variants())?;
+    let file = settings::load(env, settings, scope, &table::variants())?;
     let describes = file.as_ref().is_some_and(|file| !file.certificates.is_empty());
     let of_variables = match method {
         None if !describes => published::table(env)?,
@@ -69,6 +71,7 @@ pub(crate) fn requests(input: IssueInput<'_>, method: Option<&'static MethodRow>
     };
     refuse_unused(settings, method, of_variables.as_ref().map(|(by, _)| *by))?;
     let mut asked = IssueRequests::default();
+    asked.details.extend(file.iter().flat_map(|file| file.notes.iter().cloned()));
     if let Some(file) = file.as_ref().filter(|_| describes && env.var("TLS_DOMAINS").is_some()) {
         asked.notes.push(format!(
             "ignored, since `{}` lists the certificates to get: TLS_DOMAINS and its related variables",
@@ -335,6 +338,7 @@ fn request(
         not_after: settings.get(&NOT_AFTER).copied(),
         ca: ca.clone(),
         issuer_root: settings.get(&ISSUER_ROOT).cloned(),
+        allow_extra_names: settings.is(&ALLOW_EXTRA_NAMES),
         methods,
         // For everything: `--timeout`, and `--wait` for a server that is not up yet.
         timeout: settings

@@ -12,12 +12,13 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::keystore::given;
 use crate::net::progress::Note;
-use crate::net::url::masked;
+use crate::net::url::{host as host_of, masked, same_origin};
 use crate::pair::check::{MAX_PINNED, Roots};
 use crate::rootfs::host;
 use crate::source::cache::{Cache, keep};
 use crate::source::{self, Known, Source, step_ca_base};
 use crate::state::State;
+use crate::step_ca::spelling;
 
 /// The largest file of roots that is read: as for bundles (threat T9).
 const LIMIT: u64 = 32 * 1024 * 1024;
@@ -62,9 +63,20 @@ pub(crate) struct FromToken {
 }
 
 impl FromToken {
+    /// The origins in its audience, each once: a token may have several spellings of one.
+    fn addresses(&self) -> Vec<Url> {
+        let mut addresses: Vec<Url> = Vec::new();
+        for audience in &self.audiences {
+            if !addresses.iter().any(|known| same_origin(known, audience)) {
+                addresses.push(audience.clone());
+            }
+        }
+        addresses
+    }
+
     /// Whether it names one address, and one of these certificates as the CA's root.
     fn is_of_one_of(&self, roots: &[Certificate]) -> bool {
-        self.audiences.len() == 1 && roots.iter().any(|root| self.root == Some(root.fingerprint()))
+        self.addresses().len() == 1 && roots.iter().any(|root| self.root == Some(root.fingerprint()))
     }
 }
 
@@ -199,10 +211,15 @@ impl Recorded {
 
     /// The recorded roots that came from this CA.
     fn of_this_ca(&self, url: &Url) -> Vec<Certificate> {
-        let ids = [masked(url), format!("{}roots", masked(url))];
+        // A recorded source has no secrets, and may end its host with a dot.
+        let is_of_this = |id: &String| {
+            Url::parse(id).is_ok_and(|id| {
+                same_origin(&id, url) && matches!(id.path(), "/" | "/roots") && id.query().is_none()
+            })
+        };
         self.anchors
             .iter()
-            .filter(|(_, sources)| sources.iter().any(|id| ids.contains(id)))
+            .filter(|(_, sources)| sources.iter().any(is_of_this))
             .map(|(certificate, _)| certificate.clone())
             .collect()
     }
@@ -223,6 +240,8 @@ impl Recorded {
 pub(crate) struct Ca {
     /// Its address; not needed if only a directory is asked.
     pub(crate) url: Option<Url>,
+    /// Its host in the user's spelling.
+    pub(crate) written: Option<String>,
     /// Fingerprints that its roots must have; unknown roots are fetched.
     pub(crate) pins: Vec<Fingerprint>,
     /// The roots, if they are known.
@@ -271,10 +290,14 @@ impl Ca {
 /// # Errors
 /// A pin without anything to pin, or a CA without a pin; roots that do not match the pins; an insufficient token.
 pub(crate) fn resolve(given: &Given, recorded: &Recorded, token: Option<&FromToken>) -> Result<Ca> {
-    let url = match &given.url {
-        Some(text) => Some(step_ca_base(text)?),
-        None => None,
-    };
+    let url = given.url.as_deref().map(step_ca_base).transpose()?;
+    let written = given.url.as_deref().zip(url.as_ref());
+    let written = written.and_then(|(text, url)| spelling::as_written(text, url));
+    let ca = choose(url, given, recorded, token)?;
+    Ok(Ca { written, ..ca })
+}
+
+fn choose(url: Option<Url>, given: &Given, recorded: &Recorded, token: Option<&FromToken>) -> Result<Ca> {
     Ok(if let Some(path) = &given.root {
         let roots = from_file(path, &given.pins)?;
         Ca {
@@ -409,11 +432,10 @@ fn from_token(token: &FromToken, recorded: &Recorded) -> Result<Ca> {
         Error::usage(format!("no CA is configured, and the token {what}"))
             .hint("give `--ca-url URL --fingerprint HEX`, or a token that `step ca token` or `trustup token` made for this CA")
     };
-    let [url] = token.audiences.as_slice() else {
+    let Ok([mut url]) = <[Url; 1]>::try_from(token.addresses()) else {
         return Err(missing("does not name one address of a CA (`aud`)"));
     };
     let pin = token.root.ok_or_else(|| missing("does not name the CA's root (`sha`)"))?;
-    let mut url = url.clone();
     url.set_path("/");
     url.set_fragment(None);
     url.set_query(None);
@@ -428,7 +450,7 @@ fn from_token(token: &FromToken, recorded: &Recorded) -> Result<Ca> {
 pub(crate) fn agree(ca: &Ca, token: &FromToken) -> Result<()> {
     if let Some(url) = &ca.url
         && !token.audiences.is_empty()
-        && !token.audiences.iter().any(|audience| audience.host_str() == url.host_str())
+        && !token.audiences.iter().any(|audience| host_of(audience) == host_of(url))
     {
         let audience = token.audiences.iter().map(masked).collect::<Vec<_>>().join("`, `");
         return Err(Error::usage(format!("the token is for another CA, `{audience}`"))

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use reqwest::header::{CONTENT_ENCODING, HeaderMap};
+use reqwest::tls::TlsInfo;
 use reqwest::{Method, Response};
 use tokio::time::{Instant, timeout};
 use url::Url;
@@ -81,6 +82,7 @@ impl Net {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
+            .tls_info(true)
             .referer(false)
             .http1_only()
             // Shared among a host's addresses: a dead one does not use up the time of the next.
@@ -200,7 +202,9 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
+        let server = response.extensions().get::<TlsInfo>().and_then(TlsInfo::peer_certificate);
+        let server = server.map(<[u8]>::to_vec);
         let headers = std::mem::take(response.headers_mut());
-        Ok(FetchAnswer { url, status, headers, body })
+        Ok(FetchAnswer { url, status, headers, body, server })
     }
 }

@@ -29,6 +29,8 @@ pub struct FetchAnswer {
     /// As many bytes as the request allowed, [`MAX_BODY`] at most; of a failure the first 16 KiB, unless it asked for
     /// more.
     pub body: Vec<u8>,
+    /// The server's certificate (DER), as the connection presented it.
+    pub(crate) server: Option<Vec<u8>>,
 }
 
 /// A header that is a date (RFC 9110 section 5.6.7), seconds since 1970. The name of the day does not matter.

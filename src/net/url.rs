@@ -38,10 +38,17 @@ pub(crate) fn masked(url: &Url) -> String {
     text::mask_url(url.as_str())
 }
 
+/// The host without the final dot of an absolute name, which is not part of a name (RFC 1034 section 3.1); empty without
+/// a host. IPv6 addresses are in brackets.
+pub(crate) fn host(url: &Url) -> &str {
+    let host = url.host_str().unwrap_or_default();
+    host.strip_suffix('.').unwrap_or(host)
+}
+
 /// Whether both have the same scheme, host and port.
 pub(crate) fn same_origin(one: &Url, other: &Url) -> bool {
     one.scheme() == other.scheme()
-        && one.host() == other.host()
+        && host(one) == host(other)
         && one.port_or_known_default() == other.port_or_known_default()
 }
 
@@ -132,6 +139,7 @@ mod tests {
     fn an_origin_is_scheme_host_and_port() {
         let url = |text: &str| Url::parse(text).expect("test URL");
         assert!(same_origin(&url("https://h.test/a"), &url("https://H.test:443/b?c")));
+        assert!(same_origin(&url("https://h.test/a"), &url("https://h.test.")));
         for other in ["http://h.test/a", "https://h.test:444/a", "https://g.test/a"] {
             assert!(!same_origin(&url("https://h.test/a"), &url(other)), "{other}");
         }

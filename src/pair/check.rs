@@ -5,7 +5,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 
 use crate::cert::path::{self, MAX_OTHERS, Usage};
 use crate::cert::signature::SignatureVerdict;
-use crate::cert::{Certificate, SubjectAltName, WeakHash};
+use crate::cert::{Certificate, SelfSignature, SubjectAltName, WeakHash};
 use crate::error::ErrorKind;
 use crate::net::tls_words;
 use crate::text;
@@ -14,6 +14,9 @@ use crate::text;
 pub(crate) const MAX_PINNED: usize = 10;
 /// How far a CA's clock may be ahead of ours: step-ca's own leeway, seconds.
 const LEEWAY: i64 = 60;
+
+/// The beginning of the reason for names that were not requested.
+pub(crate) const EXTRA: &str = "it is also for ";
 
 /// Which roots a chain may end at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ impl Roots {
 /// What a chain must be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wanted<'a> {
+    /// Whether the CA may add other names.
+    pub(crate) allow_extra_names: bool,
     /// SubjectPublicKeyInfo, DER.
     pub(crate) public_key: &'a [u8],
     /// The names, in any order.
@@ -102,7 +107,10 @@ pub(crate) fn check(chain: &[Certificate], wanted: &Wanted<'_>, now: i64) -> Res
     if leaf.is_ca() == Some(true) {
         return Err("it is a CA certificate (CA:TRUE), not a server's".into());
     }
-    names(&leaf.subject_alt_names()?, wanted.names)?;
+    match wanted.allow_extra_names {
+        true => names(&leaf.known_alt_names()?, wanted.names, true)?,
+        false => names(&leaf.subject_alt_names()?, wanted.names, false)?,
+    }
     if now < leaf.not_before().saturating_sub(LEEWAY) {
         let from = text::moment(leaf.not_before());
         return Err(
@@ -146,7 +154,7 @@ fn consistent(leaf: &Certificate, others: &[Certificate], now: i64) -> Result<()
     }
 }
 
-fn names(has: &[SubjectAltName], wanted: &[SubjectAltName]) -> Result<(), String> {
+fn names(has: &[SubjectAltName], wanted: &[SubjectAltName], allow_extra: bool) -> Result<(), String> {
     let list = |names: Vec<&SubjectAltName>| {
         names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
     };
@@ -155,7 +163,7 @@ fn names(has: &[SubjectAltName], wanted: &[SubjectAltName]) -> Result<(), String
         return Err(format!("it is not for {}", list(missing)));
     }
     let extra: Vec<_> = has.iter().filter(|name| !wanted.contains(name)).collect();
-    if extra.is_empty() { Ok(()) } else { Err(format!("it is also for {}", list(extra))) }
+    if allow_extra || extra.is_empty() { Ok(()) } else { Err(format!("{EXTRA}{}", list(extra))) }
 }
 
 /// Whether a path leads from the leaf to one of the roots.
@@ -234,12 +242,15 @@ fn signature(leaf: &Certificate, others: &[Certificate], roots: &[Certificate]) 
     })
 }
 
-/// The chain as it is stored: without the root, which everyone who relies on it has.
-pub(crate) fn without_root(mut chain: Vec<Certificate>) -> Vec<Certificate> {
-    while chain.len() > 1 && chain.last().is_some_and(Certificate::is_self_issued) {
-        chain.pop();
-    }
-    chain
+/// The chain as it is stored: without roots, which everyone who relies on them has. A certificate that names itself as
+/// its issuer, and that another key signed, is no root: a root that was renewed under its name comes with such a cross
+/// certificate, for programs that have only the old root (RFC 4210 section 4.4).
+pub(crate) fn without_roots(chain: &[Certificate]) -> Vec<Certificate> {
+    let is_root = |certificate: &Certificate| {
+        certificate.is_self_issued() && certificate.self_signature() != SelfSignature::Invalid
+    };
+    let (leaf, others) = chain.split_at(chain.len().min(1));
+    leaf.iter().chain(others.iter().filter(|other| !is_root(other))).cloned().collect()
 }
 
 #[cfg(test)]
@@ -301,7 +312,7 @@ mod tests {
         fn check_with(&self, chain: &[Certificate], roots: &Roots, now: i64) -> Result<Vouched, String> {
             let public_key = self.key.subject_public_key_info();
             let names = ["web.test".parse().unwrap()];
-            let wanted = Wanted { public_key: &public_key, names: &names, roots };
+            let wanted = Wanted { allow_extra_names: false, public_key: &public_key, names: &names, roots };
             check(chain, &wanted, now).map_err(|refusal| refusal.to_string())
         }
 
@@ -397,7 +408,7 @@ mod tests {
         let many: Vec<_> = many.iter().chain([&chain.root]).collect();
         assert_eq!(chain.check_with(&whole, &roots(&many), NOW), Ok(Vouched::SelfConsistent));
         let with_root = [whole[0].clone(), whole[1].clone(), parsed(&chain.root)];
-        assert_eq!(without_root(with_root.to_vec()), whole.to_vec());
+        assert_eq!(without_roots(&with_root), whole.to_vec());
     }
 
     #[test]

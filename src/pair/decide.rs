@@ -1,6 +1,6 @@
 //! Whether to replace a certificate: a pure function of it, the time and a policy.
 
-use crate::cert::Certificate;
+use super::life::Life;
 use crate::text;
 
 /// When a certificate is due.
@@ -42,9 +42,9 @@ impl Verdict {
     }
 }
 
-/// The decision on `certificate` at `now` (seconds since 1970).
-pub(crate) fn decide(certificate: &Certificate, now: i64, policy: RenewalPolicy) -> Verdict {
-    let (from, until) = (certificate.not_before(), certificate.not_after());
+/// The decision on a certificate with this life at `now` (seconds since 1970).
+pub(crate) fn decide(life: &Life, now: i64, policy: RenewalPolicy) -> Verdict {
+    let &Life { from, until, .. } = life;
     if now < from {
         return Verdict::NotYetValid(from);
     }
@@ -63,22 +63,20 @@ pub(crate) fn decide(certificate: &Certificate, now: i64, policy: RenewalPolicy)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cert::testing::TestCertificate;
 
     #[test]
     fn a_life_has_five_parts() {
-        // 1577836800 to 2208988800, as in all drafts.
-        let certificate = Certificate::from_der(&TestCertificate::default().der()).unwrap();
-        let (from, until) = (certificate.not_before(), certificate.not_after());
+        let life = Life { from: 1_577_836_800, until: 2_208_988_800, limit: None };
+        let (from, until) = (life.from, life.until);
         let due = from + (until - from) / 100 * 66;
-        let verdict = |now| decide(&certificate, now, RenewalPolicy::default());
+        let verdict = |now| decide(&life, now, RenewalPolicy::default());
         assert_eq!(verdict(from - 1), Verdict::NotYetValid(from));
         assert_eq!(verdict(from), Verdict::Keep(due));
         assert_eq!(verdict(due - 1), Verdict::Keep(due));
         assert_eq!(verdict(due), Verdict::Due(due));
         assert_eq!(verdict(until), Verdict::Due(due));
         assert_eq!(verdict(until + 1), Verdict::Expired(until + 1));
-        assert_eq!(decide(&certificate, from, RenewalPolicy { used_percent: 0 }), Verdict::Due(from));
+        assert_eq!(decide(&life, from, RenewalPolicy { used_percent: 0 }), Verdict::Due(from));
         assert_eq!(verdict(i64::MIN), Verdict::NotYetValid(from));
         assert_eq!(verdict(i64::MAX), Verdict::Expired(until + 1));
     }

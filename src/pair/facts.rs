@@ -1,6 +1,7 @@
 //! What exists at the paths of a pair: read once, changed never.
 
 use super::check::{self, Roots, Vouched, Wanted};
+use super::life::Life;
 use super::place::{current, is_as_asked};
 use super::{FILE_LIMIT, Layout, Outputs, PairContent};
 use crate::cert::{Certificate, SubjectAltName, readers};
@@ -14,6 +15,8 @@ use crate::rootfs::{FileKind, Meta, Sysroot};
 pub(crate) struct PairRequirements<'a> {
     /// Its names.
     pub(crate) names: &'a [SubjectAltName],
+    /// Whether the CA may have added other names.
+    pub(crate) allow_extra_names: bool,
     /// The kind of its key.
     pub(crate) key_type: KeyType,
     /// Where its chain ends.
@@ -36,6 +39,8 @@ pub(crate) enum PairState {
 pub(crate) struct Good {
     /// Leaf first.
     pub(crate) chain: Vec<Certificate>,
+    /// How long it works.
+    pub(crate) life: Life,
     /// Its key.
     pub(crate) key: PrivateKey,
     /// How far its chain is vouched for.
@@ -86,16 +91,24 @@ pub(crate) fn inspect_pair(
     if key.key_type() != Some(request.key_type) {
         return bad(format!("the key is not of type {}", request.key_type));
     }
-    let wanted = Wanted { public_key: key.public_key(), names: request.names, roots: request.roots };
+    let wanted = Wanted {
+        allow_extra_names: request.allow_extra_names,
+        public_key: key.public_key(),
+        names: request.names,
+        roots: request.roots,
+    };
     let vouched = match check::check(&chain, &wanted, now) {
         Ok(vouched) => vouched,
         Err(why) => return bad(format!("the certificate: {why}")),
+    };
+    let Some(life) = Life::of(&chain, &request.roots.certificates) else {
+        return bad("the certificate file is empty".to_owned());
     };
     let metas = [(&cert_meta, outputs.cert_mode), (&key_meta, outputs.key_mode)];
     let is_whole = has_others(host, outputs, &PairContent::new(&key, &chain, request.roots))?
         && has_layout(host, outputs)?;
     let is_neat = is_whole && metas.iter().all(|(meta, mode)| is_as_asked(meta, outputs, *mode));
-    Ok(PairState::Good(Box::new(Good { chain, key, vouched, is_whole, is_neat })))
+    Ok(PairState::Good(Box::new(Good { chain, life, key, vouched, is_whole, is_neat })))
 }
 
 fn read(host: &Sysroot, path: &str) -> Result<Option<(Vec<u8>, Meta)>> {
@@ -128,12 +141,21 @@ fn unsafe_key(host: &Sysroot, outputs: &Outputs, meta: &Meta) -> Result<Option<S
     }
     let wider = meta.mode & 0o077 & !outputs.key_mode;
     if wider != 0 {
-        return Ok(Some(format!("other users could read or change the key (mode {:04o})", meta.mode)));
+        // A volume with `fsGroup` has this mode after each start of a pod, whatever trustup gave the file.
+        let remedy = if meta.mode & 0o007 == 0 && outputs.key_mode & 0o060 != 0o060 {
+            "; if its group may, as with Kubernetes' `fsGroup`: `--key-mode 0660`"
+        } else {
+            ""
+        };
+        return Ok(Some(format!(
+            "other users could read or change the key (mode {:04o}){remedy}",
+            meta.mode
+        )));
     }
     for (_, path) in outputs.paths() {
         let real = host.canonical(path)?;
         for path in std::iter::once(path).chain(real.as_deref()) {
-            if let Some(why) = outputs.unsafe_way(host, path)? {
+            if let Some(why) = outputs.protection(host, path)?.danger {
                 return Ok(Some(format!("other users could have put it there: {why}")));
             }
         }

@@ -125,6 +125,8 @@ pub(crate) struct Settings {
     pub(crate) empty: Vec<String>,
     /// The configuration file whose sources are ignored, because the command line or environment names one (threat T1).
     pub(crate) ignored_file: Option<PathBuf>,
+    /// For `-v`: [`ConfigFile::notes`].
+    pub(crate) notes: Vec<String>,
 }
 
 impl Settings {

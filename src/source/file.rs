@@ -10,6 +10,7 @@ use crate::fingerprint::Fingerprint;
 use crate::keystore::given;
 use crate::net::MAX_BODY;
 use crate::rootfs::budget::{self, Category};
+use crate::rootfs::sharing::{self, Sharing};
 use crate::rootfs::{FileKind, Meta, host};
 use crate::text;
 
@@ -133,10 +134,11 @@ fn refuse_key_name(path: &Path) -> Result<()> {
 }
 
 fn warn_if_writable(run: &mut Acquisition<'_>, path: &Path) -> Result<()> {
-    if let Some(why) = host::writable_by_others(path)? {
+    let name = path.to_string_lossy();
+    if let Some(why) = sharing::protection_of_node(path, Sharing::default())?.danger {
         run.collected.warn(format!(
             "another user may have put certificates into `{}`: {why}; `--fingerprint` would rule that out",
-            text::escape(&path.to_string_lossy())
+            text::escape(&name)
         ));
     }
     Ok(())

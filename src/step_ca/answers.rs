@@ -148,7 +148,7 @@ mod tests {
 
     fn answer(status: u16, body: &str) -> FetchAnswer {
         let url = Url::parse("https://ca.test/1.0/sign").expect("a URL");
-        FetchAnswer { url, status, headers: HeaderMap::new(), body: body.as_bytes().to_vec() }
+        FetchAnswer { url, status, headers: HeaderMap::new(), body: body.as_bytes().to_vec(), server: None }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The CA's API, as far as enrollment needs it: one request each, over reused connections. A failure tells whether
 //! asking again can help, and whether a token may be used up.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use serde::{Deserialize, Serialize};
@@ -8,11 +9,11 @@ use serde_json::Value;
 use url::Url;
 
 use super::answers::{self, SignAnswer};
-use super::{Provisioner, Provisioners};
+use super::{Provisioner, Provisioners, spelling};
 use crate::cert::NotAfter;
 use crate::cert::{Certificate, pem};
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::net::retry::retry_after;
 use crate::net::url::masked;
 use crate::net::{self, FetchAnswer, HttpRequest, Net, Trust};
@@ -40,6 +41,8 @@ pub struct RequestFailure {
     pub status: Option<u16>,
     /// Whether the request may have reached the CA: then a token in it may be used up.
     pub sent: bool,
+    /// Whether the CA issued a certificate in an answer that cannot be used: it would send the same again.
+    pub refused: bool,
 }
 
 impl RequestFailure {
@@ -64,6 +67,8 @@ pub struct StepCaClient {
     env: Env,
     /// The CA's clock minus ours, in seconds, at the last answer.
     skew: AtomicI64,
+    /// Its own names for the host of `base`, once it has answered.
+    names: OnceLock<Vec<String>>,
 }
 
 /// The body of `/sign`.
@@ -86,12 +91,30 @@ impl StepCaClient {
             base: base.clone(),
             env: env.clone(),
             skew: AtomicI64::new(UNKNOWN),
+            names: OnceLock::new(),
         })
     }
 
     /// Its address.
     pub(crate) fn base(&self) -> &Url {
         &self.base
+    }
+
+    /// Its own names for the host of its address, in the spelling of its verified certificate; empty for an address, and
+    /// before its first answer.
+    pub(crate) fn names(&self) -> &[String] {
+        self.names.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The same; the CA is asked for its health if it has not answered yet.
+    ///
+    /// # Errors
+    /// It does not answer, or is not well.
+    pub(crate) async fn names_asked(&self) -> Result<&[String], RequestFailure> {
+        if self.names.get().is_none() && matches!(self.base.host(), Some(url::Host::Domain(_))) {
+            self.health().await?;
+        }
+        Ok(self.names())
     }
 
     /// How many seconds the CA's clock is ahead of ours, by the `Date` of its last answer. It explains, and is never
@@ -160,8 +183,13 @@ impl StepCaClient {
             .map_err(|error| unsent(Error::failed("could not write the request").because(error)))?;
         let url = self.at("/1.0/sign")?;
         let answer = self.send(HttpRequest::post(url, body)).await?;
-        let chain = answers::parse::<SignAnswer>(&answer).and_then(|answer| answer.chain(&self.base));
-        Ok(SignedChain { chain: chain.map_err(|error| self.unusable(error))? })
+        let answer: SignAnswer = self.parsed(&answer)?;
+        let refused = |error: Error| {
+            // One that cannot be read may have been damaged on the way.
+            let refused = error.kind() == ErrorKind::NotTrusted;
+            RequestFailure { refused, ..self.unusable(error) }
+        };
+        Ok(SignedChain { chain: answer.chain(&self.base).map_err(refused)? })
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, RequestFailure> {
@@ -195,7 +223,12 @@ impl StepCaClient {
             error: broken.error,
             status: None,
             sent: broken.sent,
+            refused: false,
         })?;
+        if let Some(server) = &answer.server {
+            let names = |certificate: Certificate| spelling::of_certificate(&certificate, &self.base);
+            self.names.get_or_init(|| Certificate::from_der(server).map(names).unwrap_or_default());
+        }
         if let Some(date) = net::date(&answer.headers, &reqwest::header::DATE) {
             self.skew.store(date.saturating_sub(self.env.now()), Ordering::Relaxed);
         }
@@ -203,17 +236,17 @@ impl StepCaClient {
             Ok(()) => Ok(answer),
             Err(error) => {
                 let error = error.with_retry_after(retry_after(&answer.headers, self.env.now()));
-                Err(RequestFailure { error, status: Some(answer.status), sent: true })
+                Err(RequestFailure { error, status: Some(answer.status), sent: true, refused: false })
             }
         }
     }
 
     /// The CA answered, and the answer is unusable.
     fn unusable(&self, error: Error) -> RequestFailure {
-        RequestFailure { error, status: Some(200), sent: true }
+        RequestFailure { error, status: Some(200), sent: true, refused: false }
     }
 }
 
 fn unsent(error: Error) -> RequestFailure {
-    RequestFailure { error, status: None, sent: false }
+    RequestFailure { error, status: None, sent: false, refused: false }
 }

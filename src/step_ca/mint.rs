@@ -17,7 +17,8 @@ use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::jose::{jwe, jwk, jws};
 use crate::key::PrivateKey;
-use crate::text;
+use crate::net::url::host;
+use crate::text::{self, encoding};
 
 use super::Provisioners;
 
@@ -40,6 +41,8 @@ pub struct TokenRequest<'a> {
     pub names: &'a [SubjectAltName],
     /// The CA's address.
     pub ca_url: &'a Url,
+    /// The spellings of its host for the audience; the address's own if there are none.
+    pub hosts: &'a [String],
     /// The CA's root, for a recipient of the token that knows no CA.
     pub root: Option<Fingerprint>,
     /// Seconds since 1970.
@@ -69,9 +72,17 @@ pub enum Signer<'a> {
     },
 }
 
+/// One string or several (RFC 7519 section 4.1.3).
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Any(Vec<String>),
+}
+
 #[derive(Serialize)]
 struct TokenClaims<'a> {
-    aud: String,
+    aud: Audience,
     exp: i64,
     iat: i64,
     iss: &'a str,
@@ -120,7 +131,7 @@ pub fn mint(request: &TokenRequest<'_>, signer: &Signer<'_>) -> Result<Zeroizing
     // Seconds of a day: far below the limit.
     let seconds = i64::try_from(request.valid_for.as_secs()).unwrap_or(i64::MAX);
     let claims = TokenClaims {
-        aud: audience(request.ca_url) + &fragment,
+        aud: audience(request, &fragment),
         exp: request.now.saturating_add(seconds),
         iat: request.now,
         iss: request.provisioner,
@@ -135,8 +146,14 @@ pub fn mint(request: &TokenRequest<'_>, signer: &Signer<'_>) -> Result<Zeroizing
 }
 
 /// The audience of a token for `/sign`: scheme, host and port of the CA's address, and the path of its API.
-pub(super) fn audience(ca_url: &Url) -> String {
-    format!("{}/1.0/sign", crate::net::url::origin(ca_url))
+fn audience(request: &TokenRequest<'_>, fragment: &str) -> Audience {
+    let own = [host(request.ca_url).to_owned()];
+    let hosts = if request.hosts.is_empty() { &own } else { request.hosts };
+    let port = request.ca_url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let scheme = request.ca_url.scheme();
+    let mut all: Vec<String> =
+        hosts.iter().map(|host| format!("{scheme}://{host}{port}/1.0/sign{fragment}")).collect();
+    if all.len() == 1 { Audience::One(all.remove(0)) } else { Audience::Any(all) }
 }
 
 /// The value of `cnf` for a certificate signing request.
@@ -191,7 +208,7 @@ pub fn read_key(
     password: impl FnOnce() -> Result<Zeroizing<Vec<u8>>>,
 ) -> Result<ProvisionerKey> {
     let decrypted;
-    let bytes = bytes.trim_ascii();
+    let bytes = bytes.strip_prefix(encoding::UTF_8_MARK).unwrap_or(bytes).trim_ascii();
     let json = match compact(bytes) {
         Some(compact) => {
             decrypted = jwe::decrypt(&compact, &password()?)?;
@@ -277,6 +294,7 @@ mod tests {
             subject: "web.internal",
             names: &[],
             ca_url,
+            hosts: &[],
             root: Some(Fingerprint::of(b"root")),
             now: NOW,
             valid_for: VALID_FOR,

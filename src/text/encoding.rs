@@ -17,17 +17,31 @@ pub(crate) enum TextEncoding {
     Utf16 {
         /// Whether a byte order mark is in front.
         marked: bool,
+        /// Whether the first byte of a character is the less significant one.
+        little: bool,
     },
     /// UTF-32 with a byte order mark.
     Utf32,
+}
+
+impl TextEncoding {
+    /// Its name for `iconv`: one that removes a byte order mark.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            TextEncoding::Utf16 { marked: true, .. } => "UTF-16",
+            TextEncoding::Utf16 { little: true, .. } => "UTF-16LE",
+            TextEncoding::Utf16 { little: false, .. } => "UTF-16BE",
+            TextEncoding::Utf32 => "UTF-32",
+        }
+    }
 }
 
 impl fmt::Display for TextEncoding {
     /// Follows "text in".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            TextEncoding::Utf16 { marked: true } => "UTF-16 (with a byte order mark)",
-            TextEncoding::Utf16 { marked: false } => "UTF-16 (without a byte order mark)",
+            TextEncoding::Utf16 { marked: true, .. } => "UTF-16 (with a byte order mark)",
+            TextEncoding::Utf16 { marked: false, .. } => "UTF-16 (without a byte order mark)",
             TextEncoding::Utf32 => "UTF-32",
         })
     }
@@ -38,7 +52,9 @@ impl fmt::Display for TextEncoding {
 pub(crate) fn foreign(bytes: &[u8]) -> Option<TextEncoding> {
     match bytes {
         [0xff, 0xfe, 0, 0, ..] | [0, 0, 0xfe, 0xff, ..] => return Some(TextEncoding::Utf32),
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some(TextEncoding::Utf16 { marked: true }),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+            return Some(TextEncoding::Utf16 { marked: true, little: bytes[0] == 0xff });
+        }
         _ => {}
     }
     let zeros = |start: usize| bytes.iter().skip(start).step_by(2).filter(|byte| **byte == 0).count();
@@ -46,7 +62,7 @@ pub(crate) fn foreign(bytes: &[u8]) -> Option<TextEncoding> {
     let is_wide = (even == 0) != (odd == 0) && (even + odd) * 4 >= bytes.len();
     let is_wide = is_wide && bytes[..2].contains(&0);
     let is_text = bytes.iter().all(|byte| matches!(byte, 0 | b'\t' | b'\n' | b'\r' | 0x20..));
-    (is_wide && is_text).then_some(TextEncoding::Utf16 { marked: false })
+    (is_wide && is_text).then_some(TextEncoding::Utf16 { marked: false, little: even == 0 })
 }
 
 /// Where a part in UTF-16 begins in text that is otherwise ASCII or UTF-8, as a file to which two programs wrote: the
@@ -88,15 +104,16 @@ mod tests {
 
     #[test]
     fn utf_16_is_recognised_with_and_without_its_mark() {
-        for to_bytes in [u16::to_le_bytes as fn(u16) -> [u8; 2], u16::to_be_bytes] {
+        for (to_bytes, little) in [(u16::to_le_bytes as fn(u16) -> [u8; 2], true), (u16::to_be_bytes, false)]
+        {
             for text in ["p", "hunter2", "hunter2\r\n", "gr\u{fc}n", "-----BEGIN X-----\n"] {
                 assert_eq!(
                     foreign(&wide(text, to_bytes)),
-                    Some(TextEncoding::Utf16 { marked: false }),
+                    Some(TextEncoding::Utf16 { marked: false, little }),
                     "{text}"
                 );
                 let marked = wide(&format!("\u{feff}{text}"), to_bytes);
-                assert_eq!(foreign(&marked), Some(TextEncoding::Utf16 { marked: true }), "{text}");
+                assert_eq!(foreign(&marked), Some(TextEncoding::Utf16 { marked: true, little }), "{text}");
             }
         }
         assert_eq!(foreign(b"\xff\xfe\0\0a\0\0\0"), Some(TextEncoding::Utf32));

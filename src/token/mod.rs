@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use self::means::{Means, With};
 use self::options::{CNF_CSR, OUT, SAN, SUBJECT, VALID_FOR};
 use self::output::TokenFile;
+use crate::cert::signature::{self, SignatureVerdict};
 use crate::cert::{SubjectAltName, pem};
 use crate::enroll::methods::{self, named_provisioner};
 use crate::enroll::trust::{self, Ca, Given, Recorded};
@@ -32,7 +33,7 @@ use crate::secret::Secret;
 use crate::settings::Settings;
 use crate::settings::rows::CACHE;
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
-use crate::step_ca::{StepCaClient, diagnosis};
+use crate::step_ca::{StepCaClient, diagnosis, spelling};
 use url::Url;
 
 /// The largest certificate signing request, in bytes.
@@ -144,10 +145,12 @@ impl TokenInput {
         warn: &dyn Fn(&str),
     ) -> Result<MintedToken> {
         let fetched;
+        let mut names = Vec::new();
         let (ca, provisioner, with) = match &self.means {
             Means::AtTheCa(password) => {
                 let named = self.provisioner.as_deref();
-                let (roots, name, key) = fetch(settings, env, &self.ca, named, password, note, warn)?;
+                let (roots, name, key, own) = fetch(settings, env, &self.ca, named, password, note, warn)?;
+                names = own;
                 fetched = (Ca { roots: Some(roots), ..self.ca.clone() }, With::Key(key));
                 (&fetched.0, name, &fetched.1)
             }
@@ -160,11 +163,13 @@ impl TokenInput {
             );
         }
         let now = env.now();
+        let hosts = spelling::hosts(&names, self.ca.written.as_deref(), &self.url);
         let request = mint::TokenRequest {
             provisioner: &provisioner,
             subject: &self.subject,
             names: &self.names,
             ca_url: &self.url,
+            hosts: &hosts,
             root,
             now,
             valid_for: self.valid_for,
@@ -180,7 +185,8 @@ impl TokenInput {
     }
 }
 
-/// The CA's roots, and from the CA the provisioner's name and key: of the named one, else of the only one.
+/// The CA's roots, and from the CA the provisioner's name and key (of the named one, else of the only one), and the CA's
+/// own names for its host.
 fn fetch(
     settings: &Settings,
     env: &Env,
@@ -189,7 +195,7 @@ fn fetch(
     password: &Secret,
     note: &Note,
     warn: &dyn Fn(&str),
-) -> Result<(Roots, String, ProvisionerKey)> {
+) -> Result<(Roots, String, ProvisionerKey, Vec<String>)> {
     let url = ca.url()?;
     let roots = match &ca.roots {
         Some(roots) => roots.clone(),
@@ -200,7 +206,7 @@ fn fetch(
         }
     };
     let names = dns::ResolverSettings::of_root(Path::new("/"), &mut |line| warn(&line));
-    let (name, key) = runtime::block_on(async {
+    let (name, key, names) = runtime::block_on(async {
         let net = Net::new(env, &names, settings.timeout(), settings.wait())?.telling(note);
         let client = StepCaClient::new(&net, env, url, &methods::trust(&roots))?;
         let last_start = Instant::now() + settings.wait().unwrap_or_default();
@@ -215,11 +221,11 @@ fn fetch(
             Some(name) => name.to_owned(),
             None => methods::only(&provisioners, "JWK")?,
         };
-        let key = mint::decrypt_key(&provisioners, &name, password.bytes())?;
-        Ok((name, key))
+        let key = mint::decrypt_key(&provisioners, &name, password.password()?)?;
+        Ok((name, key, client.names().to_vec()))
     })
     .flatten()?;
-    Ok((roots, name, key))
+    Ok((roots, name, key, names))
 }
 
 /// The root that the token names: the pinned one, else the only known one.
@@ -243,7 +249,9 @@ fn request(path: &Path) -> Result<Vec<u8>> {
     };
     let is_good = matches!(
         X509CertificationRequest::from_der(&der),
-        Ok((&[], request)) if request.verify_signature().is_ok()
+        Ok((&[], request))
+            if signature::verify(&der, request.certification_request_info.subject_pki.raw)
+                == SignatureVerdict::Valid
     );
     if is_good {
         return Ok(der);

@@ -31,3 +31,4 @@ mod surroundings;
 mod twin;
 mod unprivileged;
 mod unwritable;
+mod verdicts;

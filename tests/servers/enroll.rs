@@ -42,7 +42,12 @@ impl Scene {
     }
 
     pub(crate) fn of_ca(&self, method: &str) -> Trustup {
-        self.plain(method).args(["--ca-url", &self.ca.url(), "--fingerprint", &self.ca.fingerprint()])
+        self.of_ca_at(&self.ca.url(), method)
+    }
+
+    /// The same with another spelling of the CA's address.
+    pub(crate) fn of_ca_at(&self, url: &str, method: &str) -> Trustup {
+        self.plain(method).args(["--ca-url", url, "--fingerprint", &self.ca.fingerprint()])
     }
 
     pub(crate) fn by_password(&self) -> Trustup {
@@ -71,6 +76,7 @@ impl Scene {
             subject: "web.internal",
             names: &names,
             ca_url: &ca_url.parse().expect("a URL"),
+            hosts: &[],
             root: Some(self.ca.fingerprint().parse().expect("a fingerprint")),
             now,
             valid_for: mint::VALID_FOR,

@@ -17,4 +17,5 @@ mod dev_ca;
 mod enroll;
 mod guards;
 mod same_as_step_ca;
+mod spelling;
 mod token;

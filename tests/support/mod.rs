@@ -6,6 +6,7 @@ pub mod acme;
 pub mod binary;
 pub mod ca;
 pub mod dev_ca;
+pub mod elf;
 pub mod enrollment;
 pub mod go;
 pub mod guard;

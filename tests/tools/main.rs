@@ -12,6 +12,7 @@ mod browsers;
 mod certificate_files;
 mod environment;
 mod from_outside;
+mod hints_followed;
 mod keys;
 mod keystore;
 mod nss;
@@ -30,3 +31,4 @@ mod support;
 #[path = "../../src/cert/testing.rs"]
 mod testing;
 mod wrong_input;
+mod wrong_secrets;

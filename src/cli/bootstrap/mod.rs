@@ -8,6 +8,7 @@ use super::options::plain;
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
 use super::{CommandRow, Context};
 use crate::bootstrap::install::{install, known};
+use crate::bootstrap::refused_roots;
 use crate::bootstrap::request::{self, TrustRequest};
 use crate::bootstrap::selection::selection;
 use crate::bootstrap::trees::Trees;
@@ -18,10 +19,10 @@ use crate::plan::CA_OUT as CA_OUT_OPTION;
 use crate::reconcile::ReconcileOptions;
 use crate::runtime;
 use crate::settings::rows::{
-    ALL_ROOTS, ALLOW_EXPIRED, ALLOW_INTERMEDIATE, ALLOW_ROLLBACK, BUNDLE_SHA256, BUNDLE_URL, CA_FILE, CA_OUT,
-    CA_URL, CACHE, COMMAND, CONFIG, CREATE_JAVA, CREATE_NSS, FINGERPRINT, FIREFOX_POLICY, NAME,
-    PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REPAIR, REQUIRE_FRESH, REQUIRE_PIN,
-    REQUIRE_SYSTEM, ROOT_URL, STORES, STRICT, UPDATER, WITH_WEB_PKI,
+    ALL_ROOTS, ALLOW_EXPIRED, ALLOW_INTERMEDIATE, ALLOW_ROLLBACK, ALLOW_SHARED_CONFIG, BUNDLE_SHA256,
+    BUNDLE_URL, CA_FILE, CA_OUT, CA_URL, CACHE, COMMAND, CONFIG, CREATE_JAVA, CREATE_NSS, FINGERPRINT,
+    FIREFOX_POLICY, NAME, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REPAIR,
+    REQUIRE_FRESH, REQUIRE_PIN, REQUIRE_SYSTEM, ROOT_URL, STORES, STRICT, UPDATER, WITH_WEB_PKI,
 };
 use crate::source::cache::{Cache, keep};
 use crate::source::{self, Acquired, Known};
@@ -78,6 +79,7 @@ are silent, [ca] and [trust] of trustup.toml say what to trust.",
         CA_OUT.taken_as("Also write the accepted roots to FILE of the sysroot, as PEM (a copy for one service; untrust leaves it), or to standard output (`-`)"),
         FIREFOX_POLICY.taken(),
         CONFIG.taken(),
+        ALLOW_SHARED_CONFIG.taken(),
         JAVA_PASSWORD,
         NSS_PASSWORD,
         USERS,
@@ -103,6 +105,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     }
     native::check_command(command)?;
     context.say_ignored();
+    settings.notes.iter().for_each(|note| ui.detail(note));
     if let Some(path) = &settings.ignored_file {
         let path = crate::text::escape(&path.to_string_lossy());
         ui.say(format!(
@@ -130,6 +133,9 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let acquired = acquired?;
     report_sources(context, &acquired);
     request.check_name_of(&acquired)?;
+    for warning in refused_roots::warnings(&acquired, &request.sources.sources, env.now()) {
+        ui.warn(&warning);
+    }
 
     let selection = selection(&settings, env, &trees, request.wishes())?;
     let options = ReconcileOptions {
@@ -164,13 +170,14 @@ fn run(context: &Context<'_>) -> Result<u8> {
         }),
         _ => Ok(Vec::new()),
     };
-    let reported = report(context, &request, before_service, &trees, &acquired, &done).and_then(|()| {
-        if !request.to_standard_output || options.dry_run {
-            return Ok(());
-        }
-        let roots = acquired.anchors.iter().map(|anchor| anchor.certificate.to_pem());
-        ui.data(roots.collect::<String>().trim_end())
-    });
+    let reported =
+        report(context, &settings, &request, before_service, &trees, &acquired, &done).and_then(|()| {
+            if !request.to_standard_output || options.dry_run {
+                return Ok(());
+            }
+            let roots = acquired.anchors.iter().map(|anchor| anchor.certificate.to_pem());
+            ui.data(roots.collect::<String>().trim_end())
+        });
     if request.repair && !options.dry_run {
         refuse_unrepaired(&trees).map_err(|error| done.blame(error))?;
     }

@@ -10,6 +10,7 @@ use crate::bootstrap::request::TrustRequest;
 use crate::bootstrap::trees::Trees;
 use crate::fingerprint::Fingerprint;
 use crate::reconcile::{AnchorOutcome, RemovedView};
+use crate::settings::Settings;
 use crate::settings::rows::Store;
 use crate::source::Acquired;
 use crate::text;
@@ -57,6 +58,7 @@ fn removed(done: &Done) -> Vec<&RemovedView> {
 
 pub(super) fn report(
     context: &Context,
+    settings: &Settings,
     request: &TrustRequest,
     before_service: bool,
     trees: &Trees,
@@ -110,6 +112,7 @@ pub(super) fn report(
             ui.say(format!("{what}: {} ({})", anchor.subject, anchor.fingerprint));
         }
     }
+    trees.note().iter().for_each(|note| ui.detail(note));
     let unwritable: Vec<&str> = done.unwritable().iter().map(|skipped| skipped.path.as_str()).collect();
     if !unwritable.is_empty() {
         let instead = match &done.private {
@@ -188,7 +191,10 @@ pub(super) fn report(
         }),
     })?;
     if done.private.is_some() && !before_service && !context.is_dry_run() {
-        ui.say("programs use the private store only with its variables set: eval \"$(trustup env)\"");
+        let options = trees.options_of_private(settings);
+        ui.say(format!(
+            "programs use the private store only with its variables set: eval \"$(trustup{options} env)\""
+        ));
     }
     Ok(())
 }

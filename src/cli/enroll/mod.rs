@@ -15,8 +15,8 @@ use crate::native;
 use crate::runtime;
 use crate::settings::Taken;
 use crate::settings::rows::{
-    ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, COMMAND, CONFIG,
-    FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER,
+    ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, COMMAND,
+    CONFIG, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER,
     PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REQUIRE_PIN, TIMEOUT,
 };
 
@@ -41,7 +41,7 @@ static COMMON: &[Taken] = &[
     KEY_TYPE.taken().under(FILES),
     NOT_AFTER.taken().under(FILES),
     FORCE.taken().under(FILES),
-    ALLOW_SHARED_DIRECTORY.taken().under(FILES),
+    ALLOW_EXTRA_NAMES.taken().under(FILES),
     CA_URL.taken().under(CA),
     FINGERPRINT
         .taken_as("SHA-256 fingerprint of its root (repeatable) [default: the root that bootstrap got with a fingerprint]")
@@ -54,6 +54,7 @@ static COMMON: &[Taken] = &[
     PUBLISHED_CA_FINGERPRINT.taken(),
     PUBLISHED_BUNDLE_URL.taken(),
     CONFIG.taken(),
+    ALLOW_SHARED_CONFIG.taken(),
     COMMAND.taken(),
 ];
 
@@ -169,7 +170,8 @@ fn run(context: &Context<'_>) -> Result<u8> {
     runtime::heed_signals()?;
     let method = context.subcommand.and_then(table::by_word);
     let input = IssueInput { env, settings, host: Some(&host) };
-    let IssueRequests { requests, notes, warnings } = requests(input, method)?;
+    let IssueRequests { requests, notes, details, warnings } = requests(input, method)?;
+    details.iter().for_each(|note| ui.detail(note));
     notes.iter().for_each(|note| ui.say(note));
     warnings.iter().for_each(|warning| ui.warn(warning));
     let recorded = context.trees()?.recorded(settings.is(&REQUIRE_PIN))?;

@@ -1,5 +1,6 @@
 //! The report of `trustup enroll`, for people and as JSON.
 
+use crate::cert::Certificate;
 use crate::cli::Context;
 use crate::cli::output::enroll::{
     CertificateReport, EnrollFailure, EnrollReport, EnrolledReport, FailedAction, LeafFields, PairFiles,
@@ -74,7 +75,7 @@ pub(super) fn report(
 }
 
 fn names(request: &IssueRequest, outcome: &IssueOutcome) -> Vec<String> {
-    let of_chain = outcome.chain.first().and_then(|leaf| leaf.subject_alt_names().ok());
+    let of_chain = outcome.chain.first().and_then(|leaf| leaf.known_alt_names().ok());
     of_chain.unwrap_or_else(|| request.names.clone()).iter().map(ToString::to_string).collect()
 }
 
@@ -100,7 +101,7 @@ fn say(context: &Context, request: &IssueRequest, outcome: &IssueOutcome) {
             ui.say(format!("got `{cert}` for {names}{by}: {reason}"));
         }
         IssueAction::KeptForNow => {
-            let until = outcome.chain.first().map(|leaf| text::moment(leaf.not_after())).unwrap_or_default();
+            let until = outcome.life.as_ref().map(|life| text::moment(life.until)).unwrap_or_default();
             // Even if only errors are wanted: the next message about it may be that it has expired.
             let mut loud = ui;
             loud.quiet = false;
@@ -113,9 +114,14 @@ fn say(context: &Context, request: &IssueRequest, outcome: &IssueOutcome) {
             }
         }
     }
-    if let (Some(leaf), false) = (outcome.chain.first(), outcome.action == IssueAction::KeptForNow) {
-        let due = outcome.due.map(|due| format!(", due from {}", text::moment(due))).unwrap_or_default();
-        ui.say(format!("  valid until {}{due}; issued by {}", text::moment(leaf.not_after()), leaf.issuer()));
+    if let (Some(leaf), Some(life)) = (outcome.chain.first(), &outcome.life) {
+        if outcome.action != IssueAction::KeptForNow {
+            let due = outcome.due.map(|due| format!(", due from {}", text::moment(due))).unwrap_or_default();
+            ui.say(format!("  valid until {}{due}; issued by {}", text::moment(life.until), leaf.issuer()));
+        }
+        if let Some(warning) = life.warning(leaf) {
+            ui.warn(format!("`{cert}`: {warning}"));
+        }
     }
     for path in &outcome.placed.changed {
         ui.detail(format!("  wrote `{path}`"));
@@ -130,7 +136,9 @@ fn as_json(request: &IssueRequest, outcome: &IssueOutcome) -> CertificateReport 
         subject: leaf.subject(),
         issuer: leaf.issuer(),
         not_before: UtcTime(leaf.not_before()),
-        not_after: UtcTime(leaf.not_after()),
+        not_after: UtcTime(outcome.life.as_ref().map_or(leaf.not_after(), |life| life.until)),
+        leaf_not_after: UtcTime(leaf.not_after()),
+        limited_by: outcome.life.as_ref().and_then(|life| life.limit.as_ref()).map(Certificate::subject),
         due: outcome.due.map(UtcTime),
     });
     let roots = outcome.roots.as_ref();

@@ -129,8 +129,12 @@ pub(crate) struct LeafFields {
     pub(crate) issuer: String,
     /// The beginning of its validity.
     pub(crate) not_before: UtcTime,
-    /// The end of its validity.
+    /// Until when it works: the earliest end in its chain.
     pub(crate) not_after: UtcTime,
+    /// The end of its own validity.
+    pub(crate) leaf_not_after: UtcTime,
+    /// The subject of the intermediate that ends before the leaf; null where none does.
+    pub(crate) limited_by: Option<String>,
     /// When it is due for replacement.
     pub(crate) due: Option<UtcTime>,
 }

@@ -22,7 +22,7 @@ use crate::pair::check::Roots;
 use crate::pair::pending::{Attempt, Pending};
 use crate::settings::rows::DEFAULT_PROVISIONER;
 use crate::settings::{Opt, Settings};
-use crate::step_ca::{Provisioners, RequestFailure, StepCaClient, diagnosis, mint};
+use crate::step_ca::{Provisioners, RequestFailure, StepCaClient, diagnosis, mint, spelling};
 use crate::text;
 
 use url::Url;
@@ -64,6 +64,11 @@ pub(crate) trait Method {
     /// Whether the issued chain must end at the roots that vouch for the connection, unless configured otherwise.
     fn chain_must_match_tls_roots(&self) -> bool {
         true
+    }
+
+    /// What else decides what it is given, such as the provisioner's name: another is another request.
+    fn identity(&self) -> String {
+        String::new()
     }
 
     /// The origin that it asks; `ca` is the configured one.
@@ -136,12 +141,14 @@ pub(crate) struct Failure {
     pub(crate) again: bool,
     /// Whether the CA may have issued one nevertheless.
     pub(crate) unsettled: bool,
+    /// Whether it issued one that cannot be used: it would issue the same again.
+    pub(crate) refused: bool,
 }
 
 impl From<Error> for Failure {
     /// A server that cannot be reached may be tried again; nothing was spent.
     fn from(error: Error) -> Self {
-        Failure { again: error.kind() == ErrorKind::Unreachable, error, unsettled: false }
+        Failure { again: error.kind() == ErrorKind::Unreachable, error, unsettled: false, refused: false }
     }
 }
 
@@ -170,6 +177,16 @@ impl IssueOrder<'_> {
             Rc::new(StepCaClient::new(self.net, self.about.env, self.about.ca.url()?, &trust(roots))?);
         Ok(Rc::clone(self.step_ca.insert(client)))
     }
+}
+
+/// The spellings of the CA's host for the audience of a token: from its verified certificate, which it shows now.
+///
+/// # Errors
+/// The CA does not answer.
+pub(super) async fn hosts(order: &mut IssueOrder<'_>) -> Result<Vec<String>, Failure> {
+    let ca = order.ca()?;
+    let written = order.about.ca.written.as_deref();
+    Ok(spelling::hosts(ca.names_asked().await?, written, ca.base()))
 }
 
 /// The name of the only provisioner of this kind (`JWK`, `X5C`, `ACME`).
@@ -203,6 +220,7 @@ pub(super) fn minting<'a>(
     order: &'a IssueOrder<'_>,
     provisioner: &'a str,
     subject: &'a str,
+    hosts: &'a [String],
 ) -> Result<mint::TokenRequest<'a>> {
     let about = &order.about;
     Ok(mint::TokenRequest {
@@ -210,6 +228,7 @@ pub(super) fn minting<'a>(
         subject,
         names: about.names,
         ca_url: about.ca.url()?,
+        hosts,
         root: order.roots.and_then(|roots| roots.certificates.first()).map(Certificate::fingerprint),
         now: about.env.now(),
         valid_for: mint::VALID_FOR,
@@ -246,6 +265,7 @@ pub(super) async fn sign(
         now,
         skew: ca.skew(),
         ca_url: ca.base(),
+        ca_names: ca.names(),
         provisioners,
         // It may never have arrived: the request is tried again, and explained if it is refused.
         presented_before: None,
@@ -266,7 +286,8 @@ pub(super) async fn sign(
         Err(failed) => failed,
     };
     let again = failed.error.kind() == ErrorKind::Unreachable;
-    let unsettled = failed.is_unsettled();
+    let refused = failed.refused;
+    let unsettled = failed.is_unsettled() && !refused;
     let error = if failed.status == Some(401) {
         // The token is spent in any case: the CA's further answers only explain.
         let asked = match provisioners {
@@ -280,8 +301,8 @@ pub(super) async fn sign(
         failed.error
     };
     match spending {
-        Spending::Once if failed.sent => Err(Failure { error, again: false, unsettled }),
-        Spending::Once | Spending::Minted(_) => Err(Failure { error, again, unsettled }),
+        Spending::Once if failed.sent => Err(Failure { error, again: false, unsettled, refused }),
+        Spending::Once | Spending::Minted(_) => Err(Failure { error, again, unsettled, refused }),
     }
 }
 

@@ -73,6 +73,10 @@ impl Method for ProvisionerMethod {
         "provisioner"
     }
 
+    fn identity(&self) -> String {
+        self.name.clone().unwrap_or_default()
+    }
+
     fn check(&self, about: &IssueFacts<'_>) -> Result<()> {
         about.ca.url()?;
         if self.key.is_some() && self.name.is_none() {
@@ -137,7 +141,7 @@ impl ProvisionerMethod {
             return Ok(Some(read));
         }
         let secret = Secret::read(source, "the provisioner's key")?;
-        let password = || Ok(Zeroizing::new(self.password()?.bytes().to_vec()));
+        let password = || Ok(Zeroizing::new(self.password()?.password()?.to_vec()));
         let key = mint::read_key(secret.bytes(), password).map_err(|error| match error.place() {
             None => error.at(source),
             Some(_) => error,
@@ -163,7 +167,7 @@ impl ProvisionerMethod {
                     None => super::only(&provisioners, "JWK")?,
                 };
                 let password = self.password()?;
-                key_of_ca = mint::decrypt_key(&provisioners, &name, password.bytes())?;
+                key_of_ca = mint::decrypt_key(&provisioners, &name, password.password()?)?;
                 (name, &key_of_ca, Some(provisioners))
             }
         };
@@ -172,7 +176,8 @@ impl ProvisionerMethod {
         }
         let subject = order.about.names[0].to_string();
         let signer = Signer::Jwk { key: &key.key, kid: &key.kid };
-        let token = mint::mint(&minting(order, &name, &subject)?, &signer)?;
+        let hosts = super::hosts(order).await?;
+        let token = mint::mint(&minting(order, &name, &subject, &hosts)?, &signer)?;
         let names = order.about.names;
         sign(order, Method::name(self), names, &token, Spending::Minted(provisioners.as_ref())).await
     }

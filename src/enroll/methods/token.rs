@@ -12,6 +12,7 @@ use super::{Issue, IssueFacts, IssueOrder, Method, Spending, sign};
 use crate::cert::SubjectAltName;
 use crate::enroll::trust::{self, FromToken};
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::jose::jws;
 use crate::rootfs::host;
 use crate::secret::{Secret, SecretSource};
@@ -155,6 +156,12 @@ impl Method for TokenMethod {
         "token"
     }
 
+    fn identity(&self) -> String {
+        // Another token may be of another provisioner.
+        let token = self.read().ok().and_then(|read| read.secret.text(WHAT).ok().map(str::to_owned));
+        token.map(|token| Fingerprint::of(token.as_bytes()).hex()).unwrap_or_default()
+    }
+
     fn token(&self) -> Result<Option<FromToken>> {
         let said = self.read()?.said;
         let audiences = said.audience().into_iter().filter_map(|audience| Url::parse(audience).ok());
@@ -197,6 +204,7 @@ impl Method for TokenMethod {
             now: about.env.now(),
             skew: None,
             ca_url: about.ca.url()?,
+            ca_names: &[],
             provisioners: None,
             presented_before: None,
             ca_started: None,

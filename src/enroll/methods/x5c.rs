@@ -76,6 +76,10 @@ impl Method for X5cMethod {
         "x5c"
     }
 
+    fn identity(&self) -> String {
+        self.name.clone().unwrap_or_default()
+    }
+
     fn check(&self, about: &IssueFacts<'_>) -> Result<()> {
         about.ca.url()?;
         let (chain, key, _) = self.read()?;
@@ -109,7 +113,9 @@ impl X5cMethod {
             None => super::only(&provisioners, "X5C")?,
         };
         let subject = order.about.names[0].to_string();
-        let token = mint::mint(&minting(order, &name, &subject)?, &Signer::X5c { key, chain: &chain })?;
+        let hosts = super::hosts(order).await?;
+        let token =
+            mint::mint(&minting(order, &name, &subject, &hosts)?, &Signer::X5c { key, chain: &chain })?;
         let names = order.about.names;
         sign(order, Method::name(self), names, &token, Spending::Minted(Some(&provisioners))).await
     }

@@ -21,10 +21,12 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &SYSROOT,
     &DISTRIBUTION,
     &PRIVATE_DIR,
+    &ALLOW_SHARED_DIRECTORY,
     &DRY_RUN,
     &TIMEOUT,
     &WAIT,
     &CONFIG,
+    &ALLOW_SHARED_CONFIG,
     &COMMAND,
     &CA_URL,
     &ROOT_URL,
@@ -70,7 +72,7 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &KEY_TYPE,
     &NOT_AFTER,
     &FORCE,
-    &ALLOW_SHARED_DIRECTORY,
+    &ALLOW_EXTRA_NAMES,
     &ISSUER_ROOT,
 ];
 

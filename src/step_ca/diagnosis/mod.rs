@@ -7,12 +7,12 @@ mod tests;
 
 use url::Url;
 
-use super::{LEEWAY, ProvisionerKind, Provisioners};
+use super::{LEEWAY, ProvisionerKind, Provisioners, spelling};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::jose::jws::{self, DecodedToken};
 use crate::key::PublicKey;
-use crate::net::url::{authority, masked};
+use crate::net::url::{authority, host, masked};
 use crate::text;
 
 /// What is known about a token and its recipient.
@@ -26,6 +26,8 @@ pub struct RefusalFacts<'a> {
     pub skew: Option<i64>,
     /// The CA to which it is presented.
     pub ca_url: &'a Url,
+    /// The CA's own names for that host, in the spelling of its certificate, if they are known.
+    pub ca_names: &'a [String],
     /// The CA's provisioners, if they are known.
     pub provisioners: Option<&'a Provisioners>,
     /// When we presented this same token before, seconds since 1970.
@@ -235,7 +237,7 @@ fn audience(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalRea
     let audiences = token.audience();
     let provisioner = token.claim("iss").unwrap_or_default();
     let is_x5c = token.header.contains_key("x5c");
-    let mut other_host = None;
+    let (mut other_host, mut other_spelling) = (None, None);
     for audience in &audiences {
         // step-ca's own name for itself, whatever its host name is.
         if *audience == "step-certificate-authority" && !is_x5c {
@@ -243,15 +245,33 @@ fn audience(facts: &RefusalFacts<'_>, token: &DecodedToken) -> Option<RefusalRea
         }
         let Ok(url) = Url::parse(audience) else { continue };
         let for_signing = url.scheme() == "https" && matches!(url.path(), "/1.0/sign" | "/sign");
-        let same_host = url.host() == facts.ca_url.host();
+        let same_host = host(&url) == host(facts.ca_url);
         let bare = audience.split_once('#').map(|(_, fragment)| fragment);
         let right_fragment = bare == is_x5c.then(|| format!("x5c/{provisioner}")).as_deref();
         if for_signing && same_host && right_fragment {
-            return None;
+            let written = spelling::as_written(audience, facts.ca_url).unwrap_or_default();
+            if facts.ca_names.is_empty() || facts.ca_names.contains(&written) {
+                return None;
+            }
+            other_spelling = Some(written);
+            continue;
         }
         if for_signing && right_fragment {
             other_host = Some(authority(&url));
         }
+    }
+    if let Some(written) = other_spelling {
+        let own = &facts.ca_names[0];
+        let port = facts.ca_url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        return Some(RefusalReason::new(
+            Cause::WrongAudience,
+            format!(
+                "it is for `{}`, and the CA spells its name `{}`: step-ca compares letter by letter",
+                text::escape(&written),
+                text::escape(own)
+            ),
+            format!("make it with `--ca-url https://{}{port}`", text::escape(own)),
+        ));
     }
     let shown = || {
         audiences

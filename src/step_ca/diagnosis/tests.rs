@@ -45,6 +45,7 @@ fn facts<'a>(token: &'a str, url: &'a Url, provisioners: &'a Provisioners) -> Re
         now: NOW,
         skew: Some(0),
         ca_url: url,
+        ca_names: &[],
         provisioners: Some(provisioners),
         presented_before: None,
         ca_started: Some(NOW - 10),
