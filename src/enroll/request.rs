@@ -177,6 +177,9 @@ pub(crate) fn with_ca(
         _ => own.to_vec(),
     };
     let url = all.get(&CA_URL).or_else(|| all.get(&PUBLISHED_CA_URL)).cloned();
+    if let Some(empty) = settings.empty.first().filter(|_| url.is_none()) {
+        notes.push(format!("`{empty}` is set, and empty, which counts as unset"));
+    }
     let given = trust::Given { url, pins, root: all.get(&CA_ROOT).cloned(), cache: all.get(&CACHE).cloned() };
     (all, given)
 }
