@@ -52,6 +52,7 @@ mod private;
 mod private_java;
 mod profile;
 mod programs;
+mod recommendations;
 mod repair;
 mod sequences;
 mod servers;
