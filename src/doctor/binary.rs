@@ -11,6 +11,9 @@ use crate::rootfs::{FileKind, Sysroot, split};
 
 /// Longer texts are not file names.
 const LONGEST: usize = 200;
+/// Other texts that show what a program is: OpenSSL's and BusyBox's versions, and the option with which BusyBox has
+/// `openssl` verify.
+const TRACES: [&str; 3] = ["OpenSSL ", "BusyBox v", "-verify_return_error"];
 /// Directories of libraries; and, on Debian, the directories below named after the machine.
 const LIBRARIES: [&str; 5] = ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib"];
 
@@ -28,7 +31,7 @@ impl Binary {
             let may_be_one = (4..=LONGEST).contains(&text.len())
                 && (text.contains(&b'/')
                     || text.windows(3).any(|three| three == b".so")
-                    || text.starts_with(b"OpenSSL "));
+                    || TRACES.iter().any(|trace| text.starts_with(trace.as_bytes())));
             may_be_one.then(|| String::from_utf8_lossy(text).into_owned())
         });
         Binary(texts.collect())

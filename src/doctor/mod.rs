@@ -26,7 +26,7 @@ use serde::Serialize;
 
 use self::binary::Binaries;
 use self::clients::{TABLE, TlsClient};
-pub(crate) use self::findings::{StoreFinding, count, findings, unrepaired};
+pub(crate) use self::findings::{StoreFinding, count, findings, unrepaired, unverified};
 use self::judgement::{FactsByFingerprint, Judge, Judgement};
 pub(crate) use self::judgement::{RootWarning, root_warnings};
 use self::library::TlsLibrary;
@@ -337,7 +337,7 @@ struct Doctor<'q, 'v, 's> {
 
 impl Doctor<'_, '_, '_> {
     fn examine(&mut self, client: &TlsClient, installation: Installation) -> ClientView {
-        let Installation { found, also, sources, library, note, unjudged } = installation;
+        let Installation { found, also, sources, library, note, unjudged, names } = installation;
         let mut roots = RootsByFingerprint::new();
         let mut reads = Vec::new();
         let mut stops = None;
@@ -362,7 +362,11 @@ impl Doctor<'_, '_, '_> {
                 let why = format!("it must load {named}, and cannot: {problem}");
                 (ClientVerdict::Stops, why, Some(self.instead_of(&source)))
             }
-            (None, None) => self.verdict(client, &library, &roots, &used),
+            (None, None) => {
+                let judge =
+                    Judge { client: client.id, library: &library, distribution: self.distribution, names };
+                self.verdict(client, &judge, &roots, &used)
+            }
         };
         ClientView {
             client: client.id,
@@ -394,14 +398,14 @@ impl Doctor<'_, '_, '_> {
     fn verdict(
         &mut self,
         client: &TlsClient,
-        library: &TlsLibrary,
+        judge: &Judge<'_>,
         roots: &RootsByFingerprint,
         used: &[ReadSource],
     ) -> (ClientVerdict, String, Option<String>) {
         let anchors = self.question.anchors;
         let missing: Vec<&Certificate> =
             anchors.iter().filter(|anchor| !roots.contains_key(&anchor.fingerprint())).collect();
-        if *library == TlsLibrary::Unverified {
+        if *judge.library == TlsLibrary::Unverified {
             let why = "it verifies no certificate: anyone on the way can read and change what it transfers";
             return (ClientVerdict::DoesNotVerify, why.to_owned(), Some(UNVERIFIED.to_owned()));
         }
@@ -415,7 +419,6 @@ impl Doctor<'_, '_, '_> {
                 }
             };
         };
-        let judge = Judge { client: client.id, library, distribution: self.distribution };
         match judge.judge(presented, roots, &mut self.known) {
             Judgement::Accepts => {
                 (ClientVerdict::Accepts, "the server's chain ends at a root that it reads".to_owned(), None)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::PlaceKind;
+use super::judgement::HostNames;
 use super::library::TlsLibrary;
 use crate::cert::Certificate;
 use crate::cert::readers::{self, Reader as PemReader};
@@ -116,12 +117,14 @@ pub(super) struct Installation {
     pub(super) note: Option<&'static str>,
     /// Why its roots cannot be known, in words that can be a sentence.
     pub(super) unjudged: Option<String>,
+    /// How it compares names, if its row and library do not tell.
+    pub(super) names: Option<HostNames>,
 }
 
 impl Installation {
     /// A program that reads these places.
     pub(super) fn new(found: Option<String>, library: TlsLibrary, sources: Vec<ReadSource>) -> Installation {
-        Installation { found, also: Vec::new(), sources, library, note: None, unjudged: None }
+        Installation { found, also: Vec::new(), sources, library, note: None, unjudged: None, names: None }
     }
 }
 

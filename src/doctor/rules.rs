@@ -1,10 +1,12 @@
 //! What each client reads: one function for a row of the table ([`super::clients`]), or for several similar ones.
 
+use super::binary::Binary;
+use super::judgement::HostNames;
 use super::library::{TlsLibrary, Version};
 use super::reading::{Installation, ReadSource, Reads};
 use super::scope::{Libcurl, RuleScope, directories};
 use crate::rootfs::FileKind;
-use crate::rootfs::path::child;
+use crate::rootfs::path::{child, split};
 use crate::trust::firefox_policy;
 use crate::well_known::{BUNDLES, DIRECTORIES, bundles_of_go};
 use crate::{keystore, native, nss};
@@ -84,31 +86,53 @@ pub(super) fn wget(scope: &RuleScope, found: Option<String>) -> Vec<Installation
         sources.push(ReadSource::new(Reads::Directory, "/etc/ssl/certs").fixed().last_resort());
         return one_installation(found, TlsLibrary::GnuTls, sources);
     }
-    let real = found.as_deref().and_then(|path| scope.sysroot().canonical(path).ok().flatten());
-    let is_busybox = real.is_some_and(|path| path.ends_with("/busybox"));
-    let helper = native::find(scope.sysroot(), "ssl_client").ok().flatten();
-    if is_busybox && helper.is_none() {
-        let note = Some("BusyBox checks no certificate here: it has no `ssl_client`");
+    if is_busybox(&binary) && !busybox_verifies(scope, &binary) {
+        let note =
+            Some("this BusyBox has TLS of its own, which verifies nothing: it prints so at each download");
         let library = TlsLibrary::Unverified;
-        return vec![Installation { note, ..Installation::new(None, library, Vec::new()) }];
+        return vec![Installation { note, ..Installation::new(found, library, Vec::new()) }];
     }
     one_installation(found, scope.openssl_library(), scope.openssl_sources())
 }
 
+/// By its banner: in some images all its names are hard links.
+fn is_busybox(binary: &Binary) -> bool {
+    binary.after("BusyBox v").is_some()
+}
+
+/// Whether another program does TLS for BusyBox, and verifies: Alpine's `ssl_client`, which loads OpenSSL (that of other
+/// builds is BusyBox itself), or `openssl`, where the build asks it to. Seen with Alpine and Debian's 1.35.
+fn busybox_verifies(scope: &RuleScope, busybox: &Binary) -> bool {
+    let program = |name| native::find(scope.sysroot(), name).ok().flatten();
+    let has_helper = program("ssl_client").is_some_and(|path| !is_busybox(&scope.binary(&path)));
+    has_helper || busybox.holds("-verify_return_error") && program("openssl").is_some()
+}
+
 pub(super) fn requests(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {
     const NAMED: &[&str] = &["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
-    of_requests(scope, "requests", NAMED, |directory| {
-        let packages = scope.site_packages();
-        let urllib3 = |directory: &String| scope.package_version(directory, "urllib3");
-        let own = urllib3(&directory.to_owned());
-        let urllib3 = own.or_else(|| packages.iter().find_map(urllib3));
-        let is_new = scope.python_of(directory) >= Some(STRICT_PYTHON) && urllib3 >= Some(STRICT_URLLIB3);
+    let urllib3_of = |directory: &str| {
+        let own = scope.package_version(directory, "urllib3");
+        own.or_else(|| scope.site_packages().iter().find_map(|other| scope.package_version(other, "urllib3")))
+    };
+    let installations = of_requests(scope, "requests", NAMED, |directory| {
+        let is_new = scope.python_of(directory) >= Some(STRICT_PYTHON)
+            && urllib3_of(directory) >= Some(STRICT_URLLIB3);
         let library = scope.openssl_library().with_flags(is_new, is_new);
         // Its certifi may be in another directory.
+        let packages = scope.site_packages();
         let own = scope.certifi(directory);
         let certifi = own.or_else(|| packages.iter().find_map(|other| scope.certifi(other)));
         (library, Vec::new(), certifi)
-    })
+    });
+    let named = installations.into_iter().map(|one| {
+        let directory = one.found.as_deref().map(split).map(|(directory, _)| directory);
+        let names = directory.and_then(urllib3_of).map(|version| match version {
+            (2.., _) => HostNames::Urllib3,
+            _ => HostNames::Urllib3Old,
+        });
+        Installation { names, ..one }
+    });
+    named.collect()
 }
 
 pub(super) fn pip(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {

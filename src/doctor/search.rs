@@ -227,6 +227,7 @@ fn installation(scope: &RuleScope, kind: &ProgramKind, path: &str) -> Option<(&'
         library,
         note: None,
         unjudged: None,
+        names: None,
     };
     let unjudged = |library: TlsLibrary, why: &str| Installation {
         unjudged: Some(why.to_owned()),

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -154,28 +154,39 @@ impl Witness {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the proof, or notes that it cannot be verified here.
+    /// Verifies the proof with the key alone: rustls reads no certificate of version 1, for one. If the key or the
+    /// signature is of a kind that is not verified here, that is noted.
     fn witnessed(
         &self,
+        message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
-        verified: Result<HandshakeSignatureValid, rustls::Error>,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let is_known =
-            provider().signature_verification_algorithms.supported_schemes().contains(&signed.scheme);
-        if verified.is_err() && !(is_known && has_known_key(certificate)) {
+        let algorithms = provider().signature_verification_algorithms.mapping;
+        let of_scheme = algorithms.iter().find(|(scheme, _)| *scheme == signed.scheme);
+        let leaf = Certificate::from_der(certificate).ok().filter(has_known_key);
+        let (Some((_, algorithms)), Some(leaf)) = (of_scheme, leaf) else {
             self.seen().is_unproven = true;
             return Ok(HandshakeSignatureValid::assertion());
+        };
+        let key = SubjectPublicKeyInfoDer::from(leaf.public_key());
+        let is_valid = webpki::RawPublicKeyEntity::try_from(&key).is_ok_and(|key| {
+            algorithms
+                .iter()
+                .any(|algorithm| key.verify_signature(*algorithm, message, signed.signature()).is_ok())
+        });
+        if is_valid {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature))
         }
-        verified
     }
 }
 
 /// Whether signatures of the certificate's key are verified here.
-fn has_known_key(certificate: &CertificateDer<'_>) -> bool {
+fn has_known_key(certificate: &Certificate) -> bool {
     const RSA: std::ops::RangeInclusive<usize> = 2048..=8192;
-    let facts = Certificate::from_der(certificate).ok().and_then(|certificate| certificate.facts().ok());
-    facts.is_some_and(|facts| match facts.key {
+    certificate.facts().is_ok_and(|facts| match facts.key {
         KeyKind::Rsa(bits) => RSA.contains(&bits),
         KeyKind::Common | KeyKind::P521 | KeyKind::Ed25519 => true,
         KeyKind::RsaPss(_) | KeyKind::OtherCurve(_) | KeyKind::ExplicitCurve | KeyKind::Other(_) => false,
@@ -218,9 +229,7 @@ impl ServerCertVerifier for Witness {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = provider().signature_verification_algorithms;
-        let verified = rustls::crypto::verify_tls12_signature(message, certificate, signed, &algorithms);
-        self.witnessed(certificate, signed, verified)
+        self.witnessed(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -229,9 +238,7 @@ impl ServerCertVerifier for Witness {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = provider().signature_verification_algorithms;
-        let verified = rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms);
-        self.witnessed(certificate, signed, verified)
+        self.witnessed(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

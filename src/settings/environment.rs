@@ -2,7 +2,8 @@
 //! published images' variables. The exceptions are threat T1's.
 
 use super::option::{invalid, switch};
-use super::{Group, Layer, OptionKind, Origin, Row, Taken};
+use super::spec::Spec;
+use super::{Group, Layer, OptionKind, Origin, Reason, Row, Taken, Variable, did_you_mean};
 use crate::env::Env;
 use crate::error::{Error, Result};
 
@@ -58,6 +59,43 @@ fn value(row: &dyn Row, variable: &str, text: &str) -> Result<Option<super::Valu
     let texts: Vec<&str> = if spec.is_delimited { text.split(',').collect() } else { vec![text] };
     let values = row.parsed(&texts);
     values.map(Some).map_err(|(at, error)| invalid(spec, variable, texts[at], &error))
+}
+
+/// A warning for each variable `TRUSTUP_…` that sets no option of `rows`, those of all commands: usually a mistyped one.
+/// Variables that Kubernetes makes for a service called `trustup` are none, nor are those for which `is_used` holds.
+pub(crate) fn unknown(env: &Env, rows: &[&dyn Row], is_used: impl Fn(&str) -> bool) -> Vec<String> {
+    let of_row = |spec: &Spec| match spec.variable {
+        Variable::Never(Reason::ReadByItsMethod) => Some(format!("TRUSTUP_{}", spec.name.to_uppercase())),
+        _ => spec.variable(),
+    };
+    let known: Vec<String> = rows.iter().filter_map(|row| of_row(row.spec())).collect();
+    let of_kubernetes =
+        |name: &str| name.contains("_SERVICE_") || name.ends_with("_PORT") || name.contains("_PORT_");
+    let is_test = |name: &str| cfg!(debug_assertions) && name.starts_with("TRUSTUP_TEST_");
+    let mut unknown: Vec<&str> = env
+        .all_names()
+        .filter(|name| name.starts_with("TRUSTUP_") && !known.iter().any(|known| known == name))
+        .filter(|name| !of_kubernetes(name) && !is_test(name) && !is_used(name))
+        .collect();
+    unknown.sort_unstable();
+    let warning = |name: &str| {
+        let option = name["TRUSTUP_".len()..].to_lowercase().replace('_', "-");
+        let without = rows
+            .iter()
+            .map(|row| row.spec())
+            .find(|spec| spec.flag == super::Flag::Long && spec.name == option);
+        let shown = crate::text::escape(name);
+        if let Some(spec) = without {
+            return format!(
+                "`{shown}` sets nothing: `{}` has no variable, only the command line sets it",
+                spec.shown()
+            );
+        }
+        let meant = did_you_mean(name, known.iter().map(String::as_str));
+        let meant = meant.map(|meant| format!(": {meant}")).unwrap_or_default();
+        format!("`{shown}` is no variable of trustup{meant}")
+    };
+    unknown.into_iter().map(warning).collect()
 }
 
 /// Whether this layer names a source or pin.

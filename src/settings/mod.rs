@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::secret::SecretSource;
 
 pub(crate) use self::command_line::{Taken, from_matches, join};
-pub(crate) use self::environment::{from_environment, is_on};
+pub(crate) use self::environment::{from_environment, is_on, unknown};
 pub(crate) use self::file::{
     CertificateTable, ConfigFile, DEFAULT, EntryTable, Scope, Variant, check, did_you_mean, load,
 };

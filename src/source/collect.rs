@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::cache::CacheEntry;
 use super::{Acquired, AcquiredAnchor, LeftOut, SourceReport, SourceRequest};
 use crate::cert::Certificate;
 use crate::cert::input::CertificateFile;
@@ -44,6 +45,8 @@ pub(super) struct Collected<'a> {
     misses: Vec<(Fingerprint, Error)>,
     /// What came instead: subject and fingerprint.
     received: Vec<(String, Fingerprint)>,
+    /// Bundles that a hash pins.
+    bundles: Vec<CacheEntry>,
 }
 
 impl<'a> Collected<'a> {
@@ -63,6 +66,7 @@ impl<'a> Collected<'a> {
             met: BTreeSet::new(),
             misses: Vec::new(),
             received: Vec::new(),
+            bundles: Vec::new(),
         }
     }
 
@@ -70,6 +74,11 @@ impl<'a> Collected<'a> {
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
+    }
+
+    /// A bundle that its hash pins, for the cache.
+    pub(super) fn keep(&mut self, bundle: CacheEntry) {
+        self.bundles.push(bundle);
     }
 
     /// Finishes a source; its accepted certificates are filled in at the end.
@@ -233,7 +242,11 @@ impl<'a> Collected<'a> {
         for (_, report) in &mut self.reports {
             report.fingerprints = self.brought.get(&report.id).cloned().unwrap_or_default();
         }
+        // Files are here at each start.
+        let roots = self.anchors.iter().filter(|anchor| anchor.pinned && anchor.file.is_none());
+        let roots = roots.map(|anchor| CacheEntry::Root(anchor.certificate.clone()));
         Acquired {
+            pinned: roots.chain(self.bundles).collect(),
             anchors: self.anchors,
             left_out: self.left_out,
             sources: self.reports.into_iter().map(|(_, report)| report).collect(),

@@ -48,6 +48,9 @@ pub(crate) struct ConnectedServer {
     pub(crate) server: String,
     /// The certificates that it sent, its own first.
     pub(crate) chain: Vec<SentCertificate>,
+    /// Whether it proved that it has the key of the first. If not, the key or the signature is of a kind that trustup
+    /// cannot verify: clients that can may refuse the server.
+    pub(crate) proved_key: bool,
 }
 
 /// A certificate that a server sent.

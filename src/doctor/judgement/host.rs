@@ -7,7 +7,7 @@ use crate::cert::facts::{CertificateFacts, OwnedName};
 
 /// How a client compares the names of a certificate with that of the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HostNames {
+pub(in crate::doctor) enum HostNames {
     /// `X509_check_host` of OpenSSL.
     OpenSsl,
     /// The same without stars inside a label: CPython's `ssl`.

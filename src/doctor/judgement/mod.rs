@@ -12,7 +12,7 @@ mod rules;
 mod warnings;
 mod words;
 
-use host::HostNames;
+pub(super) use host::HostNames;
 pub(super) use path::FactsByFingerprint;
 use path::{Builder, Chain, DeadEnd, Found, Member, Occasion, facts_of};
 use rules::{Effect, Rules};
@@ -40,11 +40,13 @@ pub(super) struct Judge<'a> {
     pub(super) client: &'a str,
     pub(super) library: &'a TlsLibrary,
     pub(super) distribution: &'a str,
+    /// How the client compares names, if that is known from more than its row and library.
+    pub(super) names: Option<HostNames>,
 }
 
 impl Judge<'_> {
-    /// How the client compares names; several if that is not known.
-    fn names(&self) -> &'static [HostNames] {
+    /// How such clients compare names; several if that is not known.
+    fn usual_names(&self) -> &'static [HostNames] {
         match (self.library, self.client) {
             (TlsLibrary::OpenSsl { .. }, "curl" | "git" | "cargo") => &[HostNames::Curl],
             (TlsLibrary::OpenSsl { .. }, "python") => &[HostNames::Python],
@@ -99,7 +101,7 @@ impl Judge<'_> {
         }
         let occasion = Occasion {
             host: presented.host(),
-            names: self.names(),
+            names: self.names.as_ref().map_or_else(|| self.usual_names(), std::slice::from_ref),
             now: presented.now(),
             is_stapled: presented.is_stapled,
         };

@@ -168,7 +168,7 @@ fn row(fault: &Fault) -> Row {
         Fault::PathLengthWithoutCa          => ["",       "SIR",   "",      "",     "",     "",     "sir",   "sir"],
         Fault::NamelessUncritical           => ["",       "S",     "",      "",     "S",    "",     "",      "s"],
         Fault::PathTooLong                  => ["IR",     "",      "IR",    "IR",   "I",    "I",    "Ir",    "Ir"],
-        Fault::OtherPurpose                 => ["SIRA",   "",      "SI",    "SIRA", "S",    "SIA",  "SIra",  "SIra"],
+        Fault::OtherPurpose                 => ["SIRA",   "",      "SIA",   "SIRA", "S",    "SIA",  "SIra",  "SIra"],
         Fault::AnyPurpose                   => ["SIRA",   "",      "I",     "",     "",     "SIA",  "",      "SIra"],
         Fault::UselessKeyUsage              => ["SA",     "",      "SA",    "",     "Sa",   "",     "Sa",    "Sa"],
         Fault::NoDigitalSignature           => ["",       "",      "SA",    "",     "Sa",   "",     "sa",    "sa"],

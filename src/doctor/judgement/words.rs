@@ -27,7 +27,7 @@ pub(super) fn predicate(fault: &Fault) -> String {
         Fault::Expired(end) => format!("expired on {}", text::date(*end)),
         Fault::NotYetValid(begin) => format!("is not valid before {}", text::date(*begin)),
         Fault::CriticalExtension(oid) => {
-            format!("has the extension {}, which is marked critical and unknown here", cert::dotted(oid))
+            format!("has an unhandled critical extension ({})", cert::dotted(oid))
         }
         Fault::NotACa => "is not a CA: its basicConstraints say CA:FALSE".to_owned(),
         Fault::NoBasicConstraints | Fault::NothingSaysCa => {

@@ -105,6 +105,12 @@ impl Method for AcmeMethod {
         NAME
     }
 
+    fn identity(&self) -> String {
+        let AcmeOptions { provisioner, profile, preferred_chain, .. } = &self.options;
+        let parts = [provisioner, profile, preferred_chain].map(|part| part.as_deref().unwrap_or_default());
+        parts.join("\n")
+    }
+
     fn chain_must_match_tls_roots(&self) -> bool {
         // A private CA is identified by its root; a server given by its directory may be any web server.
         self.options.directory.is_none()
@@ -172,7 +178,7 @@ impl AcmeMethod {
                 .await;
         obtained.map_err(|failed| {
             let acme::Failed { error, again, unsettled } = failed;
-            Failure { error, again, unsettled }
+            Failure { error, again, unsettled, refused: false }
         })
     }
 

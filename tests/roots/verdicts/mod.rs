@@ -1,5 +1,6 @@
 //! What doctor says of a server is what each real client does with it: every scene of [`scenes`], every client.
 
+mod advice;
 mod certificates;
 mod scenes;
 
@@ -54,6 +55,13 @@ impl Server {
     }
 }
 
+impl Server {
+    /// `HOST:PORT`
+    fn authority(&self, host: &str) -> String {
+        format!("{host}:{}", self.port)
+    }
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.child.kill());
@@ -63,7 +71,7 @@ impl Drop for Server {
 
 /// All scenes, with their servers.
 struct Stage {
-    directory: tempfile::TempDir,
+    _directory: tempfile::TempDir,
     scenes: Vec<Scene>,
     servers: BTreeMap<&'static str, Server>,
     /// The PEM of what is installed for each scene.
@@ -100,7 +108,7 @@ impl Stage {
             let chain: Vec<&Made> = scene.sends.iter().map(|name| named(name)).collect();
             servers.insert(scene.name, Server::start(directory.path(), scene.name, &leaf, &chain));
         }
-        Stage { directory, scenes, servers, anchors }
+        Stage { _directory: directory, scenes, servers, anchors }
     }
 
     /// A copy of `base` whose own tool installed the anchors.
@@ -242,6 +250,8 @@ const LEFT_OPEN: &[(&str, &str)] = &[
     // trustup has no verifier for these curves.
     ("", "secp256k1-root"),
     ("", "brainpool-root"),
+    // OpenSSL takes either of two roots of one name, if no identifier tells them apart.
+    ("", "same-name-both-no-key-ids"),
 ];
 
 impl Stage {
