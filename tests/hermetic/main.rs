@@ -55,6 +55,7 @@ mod private;
 mod private_java;
 mod profile;
 mod programs;
+mod recommendations;
 mod refused_roots;
 mod repair;
 mod sequences;
