@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "this module owns the environment and the clock")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -101,6 +102,16 @@ impl fmt::Debug for Env {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Env").field("clock", &self.clock).finish_non_exhaustive()
     }
+}
+
+/// The process's own variables, UTF-8 or not, for the program that replaces it.
+pub(crate) fn inherited() -> impl Iterator<Item = (OsString, OsString)> {
+    std::env::vars_os()
+}
+
+/// Where the process's own PATH says that programs are; an empty one is the current directory (execvp(3)).
+pub(crate) fn inherited_path() -> Option<OsString> {
+    std::env::var_os("PATH")
 }
 
 /// A variable that only tests set, and only debug builds know: no shipped binary has even its name.

@@ -41,36 +41,50 @@ impl Fingerprint {
 impl FromStr for Fingerprint {
     type Err = Error;
 
-    /// Accepts 64 hex digits in any case, with or without colons or spaces, with or without the prefix `sha256:`.
+    /// Accepts 64 hex digits in any case, with or without colons or spaces, and what other programs print in front of
+    /// them: `sha256:`, `SHA-256:`, `sha256 Fingerprint=`; quotes and white space around all of it are ignored.
     fn from_str(text: &str) -> Result<Self> {
-        let trimmed = text.trim();
-        let body = match trimmed.get(..7) {
-            Some(prefix) if prefix.eq_ignore_ascii_case("sha256:") => &trimmed[7..],
-            _ => trimmed,
+        const MAKE: &str =
+            "make it on the CA's host: `openssl x509 -in root_ca.crt -noout -fingerprint -sha256`";
+        let is_around = |c: char| {
+            c.is_whitespace() || matches!(c, '"' | '\'' | '`' | '\u{2018}'..='\u{201f}' | '\u{feff}')
         };
-        let digits: String = body.chars().filter(|c| !matches!(c, ':' | ' ')).collect();
+        let body = match split_label(text.trim_matches(is_around)) {
+            Ok(body) => body.trim_matches(is_around),
+            Err(other) => {
+                return Err(
+                    Error::usage(format!("that is {other} fingerprint: trustup compares SHA-256")).hint(MAKE)
+                );
+            }
+        };
+        let digits: String = body.chars().filter(|c| !(*c == ':' || c.is_whitespace())).collect();
         if digits.is_empty() {
             return Err(Error::usage("the fingerprint is empty")
                 .hint("give the 64 hex digits that `step certificate fingerprint root_ca.crt` prints on the CA's host"));
         }
         if let Some(bad) = digits.chars().find(|c| !c.is_ascii_hexdigit()) {
-            return Err(Error::usage(format!(
+            let is_base64 = digits.len() == 44 && digits.ends_with('=') || digits.len() == 43;
+            let error = Error::usage(format!(
                 "the fingerprint has a character that is no hex digit: `{}`",
                 crate::text::escape(&bad.to_string())
-            ))
-            .hint("a fingerprint is 64 hex digits, with or without colons"));
+            ));
+            return Err(if is_base64 {
+                error.hint("it may be base64: `step certificate fingerprint root_ca.crt` prints it as hex")
+            } else {
+                error.hint("a fingerprint is 64 hex digits, with or without colons")
+            });
         }
         let kind = match digits.len() {
             64 => None,
-            32 => Some("that is the length of an MD5 fingerprint"),
-            40 => Some("that is the length of a SHA-1 fingerprint"),
+            32 => Some("that is the length of an MD5 fingerprint; a SHA-256 fingerprint has 64"),
+            40 => Some("that is the length of a SHA-1 fingerprint; a SHA-256 fingerprint has 64"),
+            128 => Some("that is the length of a SHA-512 fingerprint; a SHA-256 fingerprint has 64"),
             _ => Some("a SHA-256 fingerprint has 64"),
         };
         if let Some(kind) = kind {
-            return Err(Error::usage(format!("the fingerprint has {} hex digits: {kind}", digits.len()))
-                .hint(
-                    "make it on the CA's host: `openssl x509 -in root_ca.crt -noout -fingerprint -sha256`",
-                ));
+            return Err(
+                Error::usage(format!("the fingerprint has {} hex digits: {kind}", digits.len())).hint(MAKE)
+            );
         }
         let mut bytes = [0; 32];
         match hex::decode_to_slice(&digits, &mut bytes) {
@@ -78,6 +92,50 @@ impl FromStr for Fingerprint {
             Err(error) => Err(Error::usage("the fingerprint is not hex").because(error)),
         }
     }
+}
+
+/// What follows the name of the hash, if there is one: `sha256:` (Docker), `sha256 Fingerprint=` (OpenSSL), `SHA-256:`
+/// (keytool, browsers), `Cert Hash(sha256): ` (Windows). The error: the name of another hash, with its article.
+fn split_label(text: &str) -> Result<&str, &'static str> {
+    const OTHERS: [(&str, &str); 5] = [
+        ("sha1", "a SHA-1"),
+        ("md5", "an MD5"),
+        ("sha224", "a SHA-224"),
+        ("sha384", "a SHA-384"),
+        ("sha512", "a SHA-512"),
+    ];
+    let at = match text.find('=').filter(|at| at + 1 < text.len()) {
+        Some(at) => at + 1,
+        None => {
+            let label = text.find([':', ' ', '\t']);
+            let has_name = |at: usize| normal(&text[..at]).starts_with("sha") || normal(&text[..at]) == "md5";
+            match label.filter(|at| has_name(*at)) {
+                Some(at) => at + 1,
+                None => match text.find("):") {
+                    Some(at) => at + 2,
+                    None => return Ok(text),
+                },
+            }
+        }
+    };
+    let (label, body) = text.split_at(at);
+    let label = normal(label);
+    match OTHERS.iter().find(|(name, _)| label.contains(name)) {
+        Some((_, other)) => Err(other),
+        None if label.contains("sha256") => {
+            // `SHA-256 Fingerprint: …`, with the colon behind the second word.
+            let word = "fingerprint";
+            let body = body.trim_start();
+            let is_word = body.get(..word.len()).is_some_and(|front| front.eq_ignore_ascii_case(word));
+            Ok(if is_word { body[word.len()..].trim_start_matches([' ', ':', '=']) } else { body })
+        }
+        None => Ok(text),
+    }
+}
+
+/// Lower-case letters and digits only.
+fn normal(label: &str) -> String {
+    label.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 impl fmt::Display for Fingerprint {
@@ -141,6 +199,19 @@ mod tests {
             format!("sha256:{HEX}"),
             format!("SHA256:{colons}"),
             colons.replace(':', " "),
+            // OpenSSL 3 and 1.1, keytool, Windows, browsers; with quotes and line ends around.
+            format!("sha256 Fingerprint={colons}"),
+            format!("SHA256 Fingerprint={colons}\n"),
+            format!("SHA-256 Fingerprint={}", colons.to_lowercase()),
+            format!("\t SHA256: {colons}"),
+            format!("SHA-256:{HEX}"),
+            format!("SHA-256: {HEX}"),
+            format!("SHA-256 Fingerprint: {colons}"),
+            format!("Cert Hash(sha256): {}", colons.replace(':', " ")),
+            format!("\"{HEX}\""),
+            format!("'sha256:{HEX}'\r\n"),
+            format!("\u{201c}{HEX}\u{201d}"),
+            format!("{}\n{}", &colons[..48], &colons[48..]),
         ] {
             assert_eq!(spelling.parse::<Fingerprint>().expect(&spelling), wanted, "{spelling}");
         }
@@ -155,6 +226,14 @@ mod tests {
             (&HEX[..63], "63 hex digits"),
             ("sha256:", "empty"),
             ("zz", "no hex digit"),
+            ("SHA1 Fingerprint=D5:A9:92:97", "that is a SHA-1 fingerprint: trustup compares SHA-256"),
+            ("SHA-1: D5:A9", "SHA-1"),
+            ("md5:00", "MD5"),
+            ("SHA512 Fingerprint=00", "SHA-512"),
+            ("sha256 Fingerprint=", "empty"),
+            ("x=", "no hex digit"),
+            ("=", "no hex digit"),
+            (&format!("{HEX}{HEX}"), "SHA-512"),
         ] {
             let error = text.parse::<Fingerprint>().expect_err(text);
             assert!(error.what().contains(wanted), "{text}: {error}");

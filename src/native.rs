@@ -3,6 +3,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "this module owns the starting of programs")]
 
+mod program_file;
+mod start;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{ErrorKind as ErrorKindOfIo, PipeReader, Read as _};
@@ -13,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+
+pub(crate) use self::start::{check_command, no_command, replace_us};
 
 use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
@@ -342,33 +347,6 @@ fn tail(said: &str) -> String {
         from += 1;
     }
     said[from..].lines().map(text::escape).collect::<Vec<_>>().join("\n    ")
-}
-
-/// Execs `command`, with `variables` added to the environment: never returns on success. It gets no secret of ours
-/// (threat T16). The exit code of the error is a shell's: 127 if there is no such program, else 126; the caller adds
-/// what was done before.
-pub(crate) fn replace_us(env: &Env, command: &[String], variables: &[(String, String)]) -> Error {
-    let Some((program, arguments)) = command.split_first() else {
-        return Error::usage("the command after `--` is empty");
-    };
-    let mut replacement = Command::new(program);
-    replacement.args(arguments).envs(variables.iter().map(|(name, value)| (name, value)));
-    withhold_secrets(&mut replacement, env);
-    close_fds::set_fds_cloexec(3, &passed_on(env));
-    let cause = replacement.exec();
-    let is_missing = cause.kind() == ErrorKindOfIo::NotFound;
-    let (kind, hint) = match is_missing {
-        true if program.contains('/') && std::path::Path::new(program).exists() => (
-            ErrorKind::NoCommand,
-            "the file is there: the interpreter that its first line names, or its dynamic loader, is not in this image",
-        ),
-        true => (ErrorKind::NoCommand, "give the absolute path of a program in this image, or set PATH"),
-        false => (
-            ErrorKind::NotExecutable,
-            "`ls -l` shows whether it is a file that this user may execute; also check its interpreter",
-        ),
-    };
-    Error::new(kind, "could not start the command").at(text::escape(program)).because(cause).hint(hint)
 }
 
 /// The descriptors that a service manager passes to the service: socket activation (sd_listen_fds(3)) names the

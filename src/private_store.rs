@@ -1,4 +1,4 @@
-//! Where the private store of the current user is, and whether it is safe to use (threat T12): a directory with a
+//! Where the private store of the current user is, and whether it is safe to use (threats T12 and T41): a directory with a
 //! bundle, a hashed directory and our state, for users who cannot write the system's stores. Its content is another
 //! module's responsibility.
 //!
@@ -13,6 +13,7 @@ use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::{After, Before, Change, FileSet, Rules};
 use crate::rootfs::path::child;
+use crate::rootfs::sharing::{Protection, Sharing};
 use crate::rootfs::tree::Node;
 use crate::rootfs::{FileKind, Sysroot, split};
 
@@ -22,6 +23,8 @@ const SYSTEM_STATE: &str = "system";
 const MADE: &str = "made";
 /// Any user may read the roots; services that drop their privileges do.
 const MODE: u32 = 0o755;
+/// In a directory that others can write: nobody else is to look for a way in (threat T41).
+const MODE_IN_SHARED: u32 = 0o700;
 /// The mode in the XDG Base Directory Specification for directories that a program has to make.
 const MODE_ON_THE_WAY: u32 = 0o700;
 /// A list of a few directories.
@@ -34,45 +37,74 @@ pub(crate) struct StoreLocation {
     exists: bool,
     /// Why none of the candidates is usable.
     reasons: Vec<String>,
+    /// `--allow-shared-directory` would make one usable.
+    would_be_accepted: bool,
+    /// Other users can write a directory above it, and the user accepts that: it is closed to all others.
+    is_shared: bool,
+    /// For `-v`: which part of the rule about shared places applied (threat T41).
+    note: Option<String>,
+    sharing: Sharing<'static>,
 }
 
 /// The status of a candidate.
 enum Fit {
     /// It exists and is ours.
-    Ours,
+    Ours(Protection),
     /// It does not exist, and can be made.
-    CanBeMade,
-    /// It does not exist, and cannot or should not be made.
-    Unusable(String),
-    /// Something is there that may be another user's.
-    Foreign(String),
+    CanBeMade(Protection),
+    /// It does not exist, and cannot or should not be made. Whether the option for shared directories helps.
+    Unusable(String, bool),
+    /// Something is there that may be another user's. Whether the option for shared directories helps.
+    Foreign(String, bool),
 }
 
+/// The option that accepts directories that other users can write.
+const ACCEPTED_BY: &str = "--allow-shared-directory";
+/// What that option is for.
+const SHARED: &str = "a volume that only containers of yours share, such as Kubernetes' emptyDir: add `--allow-shared-directory`, or `allow_shared_directory = true` to `[trust]` of trustup.toml";
+
 /// Finds the location: the existing one, else the first that can be made; [`StoreLocation::make`] reports why none can.
+/// `accept_shared` is `--allow-shared-directory`.
 ///
 /// # Errors
 /// Another user's file or directory is where it should be.
-pub(crate) fn find(env: &Env, given: Option<&Path>) -> Result<StoreLocation> {
+pub(crate) fn find(env: &Env, given: Option<&Path>, accept_shared: bool) -> Result<StoreLocation> {
     let host = Sysroot::open(Path::new("/"))?;
+    let sharing = Sharing { accepted_by: accept_shared.then_some(ACCEPTED_BY), ..Sharing::default() };
+    let location = |path: String, protection: &Protection, exists| StoreLocation {
+        exists,
+        reasons: Vec::new(),
+        would_be_accepted: false,
+        is_shared: protection.is_shared(),
+        note: protection.note(&path),
+        sharing,
+        path,
+    };
     let mut chosen: Option<StoreLocation> = None;
-    let mut reasons = Vec::new();
+    let (mut reasons, mut would_be_accepted) = (Vec::new(), false);
     for path in candidates(env, given)? {
-        match fit(&host, &path)? {
-            Fit::Ours => return Ok(StoreLocation { path, exists: true, reasons: Vec::new() }),
-            Fit::CanBeMade if chosen.is_none() => {
-                chosen = Some(StoreLocation { path, exists: false, reasons: Vec::new() })
+        match fit(&host, &path, sharing)? {
+            Fit::Ours(protection) => return Ok(location(path, &protection, true)),
+            Fit::CanBeMade(protection) if chosen.is_none() => {
+                chosen = Some(location(path, &protection, false));
             }
-            Fit::Unusable(why) if chosen.is_none() => reasons.push(format!("`{path}`: {why}")),
+            Fit::Unusable(why, helps) if chosen.is_none() => {
+                reasons.push(format!("`{path}`: {why}"));
+                would_be_accepted |= helps;
+            }
             // A planted directory is no reason to stop while there is a better candidate.
-            Fit::Foreign(why) if chosen.is_none() => {
-                return Err(Error::failed(format!("this directory cannot be the private store: {why}")).at(path).hint(
-                    "`--private-dir DIR` names another place, in a directory that no other user can write",
-                ));
+            Fit::Foreign(why, helps) if chosen.is_none() => {
+                let error = Error::failed(format!("this directory cannot be the private store: {why}"))
+                    .at(path)
+                    .hint("`--private-dir DIR` names another place, in a directory that no other user can write");
+                return Err(if helps { error.hint(SHARED) } else { error });
             }
-            Fit::CanBeMade | Fit::Unusable(_) | Fit::Foreign(_) => {}
+            Fit::CanBeMade(_) | Fit::Unusable(..) | Fit::Foreign(..) => {}
         }
     }
-    Ok(chosen.unwrap_or_else(|| StoreLocation { path: in_tmp(), exists: false, reasons }))
+    let none =
+        StoreLocation { reasons, would_be_accepted, ..location(in_tmp(), &Protection::default(), false) };
+    Ok(chosen.unwrap_or(StoreLocation { note: None, ..none }))
 }
 
 fn in_tmp() -> String {
@@ -100,34 +132,36 @@ fn candidates(env: &Env, given: Option<&Path>) -> Result<Vec<String>> {
     Ok(paths)
 }
 
-fn fit(host: &Sysroot, path: &str) -> Result<Fit> {
+fn fit(host: &Sysroot, path: &str, sharing: Sharing<'_>) -> Result<Fit> {
     let uid = crate::privilege::uid();
     // A home that we may not even inspect is unusable for us.
     let Ok(there) = host.lstat(path) else {
-        return Ok(Fit::Unusable("it cannot be inspected".to_owned()));
+        return Ok(Fit::Unusable("it cannot be inspected".to_owned(), false));
     };
-    let unsafe_way = host.unsafe_way(path, &[])?;
+    let protection = host.protection_of_way(path, sharing)?;
+    let helps = protection.acceptable;
     if let Some(meta) = there {
-        return Ok(match (&meta.kind, unsafe_way) {
-            (FileKind::Link, _) => Fit::Foreign("it is a link".to_owned()),
-            (FileKind::File | FileKind::Special, _) => Fit::Foreign("it is not a directory".to_owned()),
+        let foreign = |why: &str| Fit::Foreign(why.to_owned(), false);
+        return Ok(match (&meta.kind, protection.danger.clone()) {
+            (FileKind::Link, _) => foreign("it is a link"),
+            (FileKind::File | FileKind::Special, _) => foreign("it is not a directory"),
+            // Never taken over from another user, whatever is accepted (threat T41).
             (FileKind::Directory, _) if meta.uid != uid => {
-                Fit::Foreign(format!("it belongs to user {}, and trustup runs as user {uid}", meta.uid))
+                foreign(&format!("it belongs to user {}, and trustup runs as user {uid}", meta.uid))
             }
-            (FileKind::Directory, _) if meta.mode & 0o022 != 0 => {
-                Fit::Foreign(format!("other users can write it (mode {:04o})", meta.mode))
+            (FileKind::Directory, _) if meta.mode & 0o022 != 0 && sharing.accepted_by.is_none() => {
+                let why = format!("other users can write it (mode {:04o})", meta.mode);
+                Fit::Foreign(why, protection.danger.is_none() || helps)
             }
-            (FileKind::Directory, Some(why)) => Fit::Foreign(why),
-            (FileKind::Directory, None) => Fit::Ours,
+            (FileKind::Directory, Some(why)) => Fit::Foreign(why, helps),
+            (FileKind::Directory, None) => Fit::Ours(protection),
         });
     }
-    if let Some(why) = unsafe_way {
-        return Ok(Fit::Unusable(why));
-    }
-    Ok(if host.is_writable(split(path).0)? {
-        Fit::CanBeMade
-    } else {
-        Fit::Unusable("it does not exist and cannot be created".to_owned())
+    let is_writable = host.is_writable(split(path).0)?;
+    Ok(match protection.danger {
+        Some(why) => Fit::Unusable(why, helps && is_writable),
+        None if is_writable => Fit::CanBeMade(protection),
+        None => Fit::Unusable("it does not exist and cannot be created".to_owned(), false),
     })
 }
 
@@ -135,6 +169,16 @@ impl StoreLocation {
     /// The directory.
     pub(crate) fn path(&self) -> &str {
         &self.path
+    }
+
+    /// For `-v`: which part of the rule about shared places applied to it.
+    pub(crate) fn note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// Whether it is only accepted because of `--allow-shared-directory`.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// Whether it existed when we inspected it.
@@ -161,11 +205,12 @@ impl StoreLocation {
             return Ok(());
         }
         if !self.reasons.is_empty() {
-            return Err(Error::failed("there is no place for a private store")
+            let error = Error::failed("there is no place for a private store")
                 .because(anyhow::anyhow!("{}", self.reasons.join("; ")))
                 .hint(
                     "`--private-dir DIR` names one, in a directory that you can write and no other user can",
-                ));
+                );
+            return Err(if self.would_be_accepted { error.hint(SHARED) } else { error });
         }
         let host = Sysroot::open(Path::new("/"))?;
         let mut way = vec![self.path.clone()];
@@ -180,7 +225,11 @@ impl StoreLocation {
             if host.stat(path)?.is_some() {
                 continue;
             }
-            let mode = if *path == self.path { MODE } else { MODE_ON_THE_WAY };
+            let mode = match *path == self.path {
+                true if self.is_shared => MODE_IN_SHARED,
+                true => MODE,
+                false => MODE_ON_THE_WAY,
+            };
             let after = After::Directory(mode, None);
             match apply(&mut set, path, Before::Is(&Node::Absent), after) {
                 Ok(()) => made.push(path.clone()),
@@ -190,7 +239,7 @@ impl StoreLocation {
             }
         }
         host.look_again();
-        if !matches!(fit(&host, &self.path)?, Fit::Ours) {
+        if !matches!(fit(&host, &self.path, self.sharing)?, Fit::Ours(_)) {
             return Err(Error::failed(
                 "another program created the private store's directory at the same time",
             )

@@ -26,6 +26,11 @@ pub(crate) fn is_root() -> bool {
     geteuid().is_root()
 }
 
+/// Whether the calling thread has this capability: root in a container may lack some (`--cap-drop`).
+pub(crate) fn has(capability: CapabilitySet) -> bool {
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(capability))
+}
+
 /// Whether the binary is setuid or setgid, or has file capabilities. The kernel's own flag for it (`AT_SECURE`,
 /// getauxval(3)) cannot be read without unsafe code or `/proc`, so its conditions are checked one by one.
 pub(crate) fn is_raised() -> bool {

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::rootfs::host;
-use crate::text;
+use crate::text::{self, encoding};
 
 /// The largest secret, in bytes: a token with a chain of certificates, a key with its certificates.
 const LIMIT: u64 = 64 * 1024;
@@ -80,7 +80,10 @@ impl fmt::Display for SecretSource {
 /// A secret.
 pub(crate) struct Secret {
     value: Zeroizing<Vec<u8>>,
-    /// For people: who else can read it.
+    /// What it is, and where it came from: for errors about it.
+    what: String,
+    place: String,
+    /// For people: who else can read it; that a byte order mark is in front.
     pub(crate) warning: Option<String>,
 }
 
@@ -95,7 +98,7 @@ impl Secret {
     /// same). `what` names it in errors, such as "the password".
     ///
     /// # Errors
-    /// Nothing there, empty, larger than 64 KiB.
+    /// Nothing there, empty, larger than 64 KiB, in UTF-16.
     pub(crate) fn read(source: &SecretSource, what: &str) -> Result<Self> {
         let (bytes, warning) = match source {
             SecretSource::File(path) => {
@@ -112,6 +115,8 @@ impl Secret {
             }
         };
         let mut value = Zeroizing::new(bytes);
+        let place = source.to_string();
+        refuse_wide(&value, what).map_err(|error| error.at(&place))?;
         let length = value.trim_ascii_end().len();
         value.truncate(length);
         if value.is_empty() {
@@ -119,12 +124,26 @@ impl Secret {
                 .at(source)
                 .hint("is the right file mounted, and was it written to the end?"));
         }
-        Ok(Secret { value, warning })
+        let marked = value.starts_with(encoding::UTF_8_MARK).then(|| {
+            format!("`{place}` begins with a byte order mark of UTF-8, which is not part of {what}")
+        });
+        let warnings: Vec<String> = warning.into_iter().chain(marked).collect();
+        let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
+        Ok(Secret { value, what: what.to_owned(), place, warning })
     }
 
-    /// The bytes.
+    /// The bytes: a key, whose readers skip a byte order mark.
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.value
+    }
+
+    /// A password: all bytes count.
+    ///
+    /// # Errors
+    /// A byte order mark is in front: nobody can tell whether it belongs to the password.
+    pub(crate) fn password(&self) -> Result<&[u8]> {
+        refuse_mark(&self.value, &self.what).map_err(|error| error.at(&self.place))?;
+        Ok(&self.value)
     }
 
     /// As text without white space at its ends: a token. An editor's byte order mark at the beginning is not part of it
@@ -133,11 +152,53 @@ impl Secret {
     /// # Errors
     /// It is not such text.
     pub(crate) fn text(&self, what: &str) -> Result<&str> {
-        let text = str::from_utf8(&self.value).map_err(|_| Error::usage(format!("{what} is not text")))?;
+        let text = str::from_utf8(&self.value).map_err(|_| {
+            Error::usage(format!("{what} is not text"))
+                .at(&self.place)
+                .hint("is this the right file? A text secret is ASCII or UTF-8")
+        })?;
         let text = text.trim_start_matches('\u{feff}').trim_start();
-        if text.is_empty() { Err(Error::usage(format!("{what} is empty"))) } else { Ok(text) }
+        if text.is_empty() {
+            return Err(Error::usage(format!("{what} is empty"))
+                .at(&self.place)
+                .hint("is the right file mounted, and was it written to the end?"));
+        }
+        Ok(text)
     }
 }
+
+/// Refuses the encodings of a password file that its reader takes for a part of the password; the error has no place.
+///
+/// # Errors
+/// UTF-16, or a byte order mark.
+pub(crate) fn check_password(bytes: &[u8], what: &str) -> Result<()> {
+    refuse_wide(bytes, what)?;
+    refuse_mark(bytes, what)
+}
+
+/// PowerShell's `>` and `Out-File` write UTF-16 with a mark (version 5), `-Encoding utf8` a mark.
+fn refuse_wide(bytes: &[u8], what: &str) -> Result<()> {
+    let Some(encoding) = encoding::foreign(bytes) else { return Ok(()) };
+    let from = encoding.name();
+    Err(Error::usage(format!("{what} is text in {encoding}"))
+        .hint(format!(
+            "write the file as UTF-8 without a mark: `(umask 077; iconv -f {from} -t UTF-8 FILE >NEW)`"
+        ))
+        .hint(IN_POWERSHELL))
+}
+
+fn refuse_mark(bytes: &[u8], what: &str) -> Result<()> {
+    if !bytes.starts_with(encoding::UTF_8_MARK) {
+        return Ok(());
+    }
+    Err(Error::usage(format!(
+        "{what} begins with a byte order mark of UTF-8, which other programs take for a part of it"
+    ))
+    .hint("write the file without it: `(umask 077; tail -c +4 FILE >NEW)`")
+    .hint(IN_POWERSHELL))
+}
+
+const IN_POWERSHELL: &str = "in PowerShell: `[IO.File]::WriteAllText(\"NEW\", \"SECRET\")`, or `Set-Content -NoNewline -Encoding ascii`";
 
 /// A file that cannot be read, with the secret that it should hold and the next step.
 fn unreadable(error: &Error, what: &str) -> Error {
@@ -203,6 +264,10 @@ mod tests {
     #[test]
     fn what_stands_before_a_text_is_no_part_of_it() {
         let read = |text: &str| Secret::read(&value(text), "the token");
+        let marked = read("\u{feff}hunter2").expect("bytes");
+        let error = marked.password().expect_err("a mark");
+        assert!(error.what().contains("byte order mark") && error.place() == Some("P"), "{error}");
+        assert!(marked.warning.is_some_and(|warning| warning.contains("byte order mark")));
         assert_eq!(read("\u{feff} \r\n a.b \n").expect("a token").text("the token").expect("text"), "a.b");
         let empty = read("\u{feff}").expect("bytes");
         assert_eq!(empty.text("the token").expect_err("nothing").what(), "the token is empty");

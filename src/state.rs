@@ -18,7 +18,7 @@ use crate::cert::{Certificate, is_anchor_name};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
 use crate::rootfs::record::PathRecord;
-use crate::rootfs::{FileKind, Meta, STATE_DIRECTORY, Sysroot};
+use crate::rootfs::{FileKind, Meta, STATE_DIRECTORY, Sysroot, is_denied, remedy};
 use crate::trust::ours::Ours;
 use crate::trust::owners;
 use crate::trust::stores::{Additions, Kinds};
@@ -94,7 +94,8 @@ pub(crate) struct StoredAnchor {
     pub(crate) file: Option<String>,
     /// How it came to be trusted here.
     pub(crate) status: Status,
-    /// The sources that named it.
+    /// The sources that named it. Only a summary has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) sources: Vec<String>,
     /// Whether it came with a fingerprint, or over a connection that a root with a fingerprint vouched for: enrollment
     /// accepts only such roots (threat T34). Missing in what older versions wrote.
@@ -317,7 +318,8 @@ impl State {
         let place = sysroot.display(&format!("{}/{FILE}", sysroot.state_directory()));
         let damaged = |error: Error| {
             error.at(&place).hint(format!(
-                "find out which program wrote it, then remove `{place}` and run bootstrap again"
+                "find out which program wrote it, then {} and run bootstrap again",
+                remedy::remove(&place)
             ))
         };
         let mut state: State = FORMAT.read(bytes, &place).map_err(|unreadable| match unreadable {
@@ -386,7 +388,11 @@ pub(crate) fn refuse_newer(sysroot: &Sysroot) -> Result<()> {
 /// anchor, so an existing directory means that there is a record.
 pub(crate) fn is_closed(sysroot: &Sysroot) -> Result<bool> {
     let uid = crate::privilege::uid();
-    let meta = sysroot.lstat(STATE_DIRECTORY)?;
+    let meta = match sysroot.lstat(STATE_DIRECTORY) {
+        // Not even the directory above it is open to this user: root may keep a record there.
+        Err(error) if is_denied(&error) => return Ok(uid != 0),
+        meta => meta?,
+    };
     let of_root = |meta: Meta| meta.kind == FileKind::Directory && meta.uid == 0 && meta.mode & 0o077 == 0;
     Ok(uid != 0 && meta.is_some_and(of_root))
 }

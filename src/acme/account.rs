@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::jose::{jwk, jws};
 use crate::key::PrivateKey;
 use crate::net::url::{origin, same_origin};
+use crate::rootfs::remedy;
 use crate::text;
 
 /// An account of the server.
@@ -231,8 +232,8 @@ fn account_url(answer: &Success, what: &str, transport: &Transport) -> Result<St
         let word = if object.status == AccountStatus::Revoked { "revoked" } else { "deactivated" };
         let error = Error::not_trusted(format!("the account of the key is {word}"));
         return Err(transport.error(error).hint(format!(
-            "a new key creates a new account: remove `{}`, where the old one is kept, and try again",
-            transport.account_place()
+            "a new key creates a new account: {}, where the old one is kept, and try again",
+            remedy::remove(transport.account_place())
         )));
     }
     Ok(url)

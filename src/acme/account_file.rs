@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::key::PrivateKey;
+use crate::text::encoding;
 use crate::versioned::{self, Field, Format};
 
 const HEAD: &str =
@@ -35,6 +36,7 @@ impl Kept {
     /// # Errors
     /// A newer trustup wrote it; it contains no usable key. The error shows nothing of the content.
     pub(super) fn from_text(content: &[u8], place: &str) -> Result<Self> {
+        let content = content.strip_prefix(encoding::UTF_8_MARK).unwrap_or(content);
         // Only the lines above the key are ours.
         let text = String::from_utf8_lossy(content);
         let head: Vec<&str> = text.lines().take_while(|line| !line.starts_with("-----BEGIN")).collect();

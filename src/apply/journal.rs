@@ -12,7 +12,7 @@ use crate::rootfs::checkpoint::Checkpoints;
 use crate::rootfs::path::child;
 use crate::rootfs::record::{Mark, PathRecord, Saved};
 use crate::rootfs::tree::{self, Node};
-use crate::rootfs::{FileKind, Sysroot};
+use crate::rootfs::{FileKind, Sysroot, remedy};
 use crate::state::{self, State};
 use crate::trust::distro::{self, Distro};
 use crate::trust::updater::Ownership;
@@ -186,7 +186,7 @@ impl Journal {
             true => error.at(&place),
             false => error
                 .at(&place)
-                .hint(format!("find out which program wrote it, remove `{place}`, and run again")),
+                .hint(format!("find out which program wrote it, {}, and run again", remedy::remove(&place))),
         };
         let mut journal: Journal = FORMAT.read(&bytes, &place).map_err(|unreadable| match unreadable {
             Unreadable::Newer(error) => error,

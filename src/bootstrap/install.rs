@@ -113,11 +113,11 @@ fn cannot_write(unwritable: &[Skipped], request: &TrustRequest, is_host: bool) -
             error.because(anyhow::anyhow!("{}", several.iter().map(each).collect::<Vec<_>>().join("; ")))
         }
     };
-    let mut hints: Vec<&str> = Vec::new();
+    let mut hints: Vec<String> = Vec::new();
     for hint in unwritable.iter().map(|skipped| skipped.why.hint()) {
         if !hints.contains(&hint) {
+            error = error.hint(hint.clone());
             hints.push(hint);
-            error = error.hint(hint);
         }
     }
     let without = if is_host { "the private store is used" } else { "they are skipped with a warning" };
@@ -184,6 +184,7 @@ fn preview_private_store(trees: &Trees, acquired: &Acquired) -> Outcome {
         gained: Vec::new(),
         removed: Vec::new(),
         warnings: Vec::new(),
+        notes: Vec::new(),
     }
 }
 

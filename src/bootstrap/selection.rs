@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::keystore;
 use crate::nss;
 use crate::rootfs::host;
+use crate::secret;
 use crate::settings::rows::{
     CREATE_JAVA, CREATE_NSS, JAVA_STOREPASS_FILE, NSS_DB, NSS_PASSWORD_FILE, NSS_USER, stamp,
 };
@@ -22,18 +23,24 @@ const LIMIT: u64 = 64 * 1024;
 /// # Errors
 /// A password file that cannot be read.
 pub(crate) fn of_earlier_runs(settings: &Settings) -> Result<Selection> {
-    let read = |option: &Opt<PathBuf>| -> Result<Option<Vec<u8>>> {
-        settings.get(option).map(|path| host::read_file(path, LIMIT)).transpose()
+    let read = |option: &Opt<PathBuf>, what: &str| -> Result<Option<Vec<u8>>> {
+        let Some(path) = settings.get(option) else { return Ok(None) };
+        let bytes = host::read_file(path, LIMIT)?;
+        secret::check_password(&bytes, what).map_err(|error| error.at(path.display()))?;
+        Ok(Some(bytes))
     };
-    let java_password = match read(&JAVA_STOREPASS_FILE)? {
+    let java_password = match read(&JAVA_STOREPASS_FILE, "the keystores' password")? {
         None => None,
         Some(bytes) => {
-            let text = String::from_utf8(bytes)
-                .map_err(|_| Error::usage("the password of `--java-storepass-file` is not UTF-8"))?;
+            let text = String::from_utf8(bytes).map_err(|_| {
+                Error::usage("the keystores' password is not UTF-8")
+                    .hint("`--java-storepass-file` is a file with the password in its first line")
+            })?;
             Some(keystore::StorePassword::new(text.lines().next().unwrap_or_default().to_owned()))
         }
     };
-    let nss_password = read(&NSS_PASSWORD_FILE)?.map(|bytes| nss::NssPassword::from_file(&bytes));
+    let nss_password = read(&NSS_PASSWORD_FILE, "the NSS databases' password")?
+        .map(|bytes| nss::NssPassword::from_file(&bytes));
     Ok(Selection { java_password, nss_password, ..Selection::default() })
 }
 
@@ -57,6 +64,7 @@ pub(crate) fn selection(
         nss,
         java_homes: of_caller("JAVA_HOME").into_iter().collect(),
         homes: homes(users, env, trees)?,
+        homes_named: !users.is_empty(),
         xdg_data_home: of_caller("XDG_DATA_HOME").filter(|_| users.is_empty()),
         nss_directories: databases,
         create_java: settings.is(&CREATE_JAVA),

@@ -150,11 +150,18 @@ fn authority_key_id(value: &[u8]) -> Option<()> {
     end(&parts)
 }
 
+/// The names of a nameConstraints extension.
+#[derive(Debug, Default)]
+pub(super) struct Subtrees<'a> {
+    pub(super) permitted: Vec<GeneralName<'a>>,
+    pub(super) excluded: Vec<GeneralName<'a>>,
+}
+
 /// The names of a nameConstraints extension; at least one.
-pub(super) fn subtrees(value: &[u8]) -> Option<Vec<GeneralName<'_>>> {
+pub(super) fn subtrees(value: &[u8]) -> Option<Subtrees<'_>> {
     let mut lists = parts(&der::only(value, der::SEQUENCE)?)?;
-    let mut bases = Vec::new();
-    for tag in [der::CONTEXT_0, der::CONTEXT_1] {
+    let mut found = Subtrees::default();
+    for (tag, bases) in [(der::CONTEXT_0, &mut found.permitted), (der::CONTEXT_1, &mut found.excluded)] {
         let Some(list) = lists.take(tag) else { continue };
         let mut trees = DerReader::new(list.body);
         if trees.is_empty() {
@@ -178,7 +185,7 @@ pub(super) fn subtrees(value: &[u8]) -> Option<Vec<GeneralName<'_>>> {
         }
     }
     end(&lists)?;
-    Some(bases).filter(|bases| !bases.is_empty())
+    Some(found).filter(|found| !found.permitted.is_empty() || !found.excluded.is_empty())
 }
 
 /// The names of a distribution point; it must have some, its own or the issuer's.
@@ -274,7 +281,10 @@ pub(super) fn names_of<'a>(extension: &Extension<'a>) -> ExtensionNames<'a> {
         id::SUBJECT_ALT_NAME | id::ISSUER_ALT_NAME => {
             found.names.extend(general_name::read_all(list.rest()).unwrap_or_default());
         }
-        id::NAME_CONSTRAINTS => found.names.extend(subtrees(value).unwrap_or_default()),
+        id::NAME_CONSTRAINTS => {
+            let subtrees = subtrees(value).unwrap_or_default();
+            found.names.extend(subtrees.permitted.into_iter().chain(subtrees.excluded));
+        }
         id::CRL_POINTS | id::FRESHEST_CRL => {
             while let Some(point) = list.next() {
                 let (names, relative) = point_names(&point).unwrap_or_default();

@@ -15,7 +15,9 @@ pub(super) enum GeneralName<'a> {
     Uri(&'a [u8]),
     /// iPAddress: 4 or 16 bytes, in a constraint each with its mask.
     Ip(&'a [u8]),
-    /// directoryName, otherName and registeredID, which readers of roots only parse.
+    /// directoryName: the content of the Name.
+    Directory(&'a [u8]),
+    /// otherName and registeredID, which readers only parse.
     Other,
 }
 
@@ -29,7 +31,10 @@ impl<'a> GeneralName<'a> {
             0x87 => Some(GeneralName::Ip(name.body)),
             0x88 => is_oid(name).then_some(GeneralName::Other),
             // A Name is a choice, so its tag is explicit.
-            0xa4 => der::only(name.body, der::SEQUENCE).filter(is_name).map(|_| GeneralName::Other),
+            0xa4 => {
+                let name = der::only(name.body, der::SEQUENCE).filter(is_name)?;
+                Some(GeneralName::Directory(name.body))
+            }
             0xa0 => {
                 let mut parts = DerReader::new(name.body);
                 parts.take(der::OID).filter(is_oid)?;
@@ -45,7 +50,7 @@ impl<'a> GeneralName<'a> {
         match self {
             GeneralName::Email(text) | GeneralName::Dns(text) | GeneralName::Uri(text) => !text.is_empty(),
             GeneralName::Ip(address) => matches!(address.len(), 4 | 16),
-            GeneralName::Other => true,
+            GeneralName::Directory(_) | GeneralName::Other => true,
         }
     }
 }

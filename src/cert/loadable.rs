@@ -203,7 +203,7 @@ fn is_go_name(name: &GeneralName<'_>) -> bool {
     match name {
         GeneralName::Email(text) | GeneralName::Dns(text) => text.is_ascii(),
         GeneralName::Uri(text) => is_plain_uri(text),
-        GeneralName::Ip(_) | GeneralName::Other => true,
+        GeneralName::Ip(_) | GeneralName::Directory(_) | GeneralName::Other => true,
     }
 }
 
@@ -225,7 +225,7 @@ fn is_go_constraint(name: &GeneralName<'_>) -> bool {
             text.is_empty() || is_go_domain(text) && !address
         }
         GeneralName::Ip(range) => is_mask(&range[range.len() / 2..]),
-        GeneralName::Other => true,
+        GeneralName::Directory(_) | GeneralName::Other => true,
     }
 }
 
@@ -351,7 +351,7 @@ fn java_extension(extension: &Extension<'_>) -> Option<String> {
         }
         GeneralName::Uri(text) => !is_plain_uri(text),
         GeneralName::Email(text) => text.is_empty(),
-        GeneralName::Dns(_) | GeneralName::Ip(_) | GeneralName::Other => false,
+        GeneralName::Dns(_) | GeneralName::Ip(_) | GeneralName::Directory(_) | GeneralName::Other => false,
     };
     if !names_of(extension).names.iter().any(unread) {
         return None;

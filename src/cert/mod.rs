@@ -24,6 +24,7 @@ mod cert_aux;
 mod curve;
 pub(crate) mod der;
 mod extensions;
+pub(crate) mod facts;
 mod general_name;
 pub mod input;
 mod key_form;
@@ -39,6 +40,7 @@ mod primitives;
 mod private_key;
 mod purpose;
 pub mod readers;
+pub(crate) mod recognise;
 mod san;
 mod self_signature;
 pub mod signature;
@@ -47,9 +49,11 @@ mod subject_hash;
 #[cfg(test)]
 pub(crate) mod testing;
 mod validity;
+mod wrapped;
 
 pub use anchor_name::anchor_name;
 pub(crate) use anchor_name::is_anchor_name;
+pub(crate) use name::dotted;
 pub(crate) use only::holds_only_certificates;
 pub(crate) use purpose::Purpose;
 use purpose::Usages;

@@ -176,7 +176,7 @@ fn escape_value(value: &str) -> String {
 }
 
 /// An object identifier as `2.5.4.3`; only for showing and comparing, so an unreadable one is given in hex.
-pub(super) fn dotted(oid: &[u8]) -> String {
+pub(crate) fn dotted(oid: &[u8]) -> String {
     let mut arcs: Vec<u64> = Vec::new();
     let mut arc: u64 = 0;
     for byte in oid {

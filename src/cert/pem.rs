@@ -116,7 +116,8 @@ pub(super) fn decode_base64(body: &[u8]) -> Option<Vec<u8>> {
     LENIENT.decode(without_blanks(body)).ok()
 }
 
-fn without_blanks(body: &[u8]) -> Vec<u8> {
+/// Without any white space.
+pub(super) fn without_blanks(body: &[u8]) -> Vec<u8> {
     let mut dense = Vec::with_capacity(body.len());
     for line in body.split(u8::is_ascii_whitespace) {
         dense.extend_from_slice(line);

@@ -1,20 +1,24 @@
 //! Finds private keys in input that should be certificates: a key that gets into a trust store, or into an image layer,
 //! is compromised for good. Names the kind of key, never any of its bytes.
 
+use zeroize::Zeroizing;
+
 use super::der::{self, DerReader};
 use super::pem;
+use crate::text::encoding;
 
-/// The kind of private key that `bytes` contain anywhere, as far as it is recognisable.
+/// The kind of private key that `bytes` contain anywhere, as far as it is recognisable: in UTF-16 and encoded in base64
+/// once more, too.
 pub(super) fn find(bytes: &[u8]) -> Option<&'static str> {
-    let utf_16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let is_der = bytes.first() == Some(&der::SEQUENCE);
     let narrowed: Vec<u8>;
-    let text = if utf_16 {
-        narrowed = bytes.iter().copied().filter(|byte| *byte != 0).collect();
+    let text = if !is_der && bytes.contains(&0) {
+        narrowed = encoding::narrowed(bytes);
         &narrowed[..]
     } else {
         bytes
     };
-    in_text(text).or_else(|| in_der(text)).or_else(|| {
+    in_text(text).or_else(|| in_der(text)).or_else(|| in_base64(text)).or_else(|| {
         // Whatever the label says.
         let mut blocks = pem::iter(text).peekable();
         if blocks.peek().is_none() {
@@ -23,6 +27,27 @@ pub(super) fn find(bytes: &[u8]) -> Option<&'static str> {
         }
         blocks.find_map(|block| in_der(block.der.as_deref()?))
     })
+}
+
+/// PEM that is encoded in base64 once more, as in a Kubernetes Secret.
+fn in_base64(text: &[u8]) -> Option<&'static str> {
+    /// Base64 of `-----BEGIN `, whatever follows.
+    const BEGIN: &[u8] = b"LS0tLS1CRUdJTi";
+    let mut rest = text;
+    while let Some(at) = rest.windows(BEGIN.len()).position(|window| window == BEGIN) {
+        let run = &rest[at..];
+        let length = run.iter().take_while(|byte| !matches!(byte, b'=' | b'"' | b':' | b',')).count();
+        let dense = Zeroizing::new(pem::without_blanks(&run[..length]));
+        // What is behind the last group of four has less than three bytes.
+        let body =
+            dense.iter().take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/'));
+        let whole = &dense[..body.count() / 4 * 4];
+        if let Some(kind) = pem::decode_base64(whole).map(Zeroizing::new).and_then(|text| in_text(&text)) {
+            return Some(kind);
+        }
+        rest = &run[length.max(BEGIN.len())..];
+    }
+    None
 }
 
 /// By the words before keys: PEM, OpenSSH, SSH2, PGP; whole or truncated.

@@ -8,7 +8,7 @@ use crate::config_check;
 use crate::enroll::methods::table;
 use crate::error::{Error, ErrorKind, Result};
 use crate::settings::file::Checked;
-use crate::settings::rows::{CERT, CONFIG, KEY, NAMES};
+use crate::settings::rows::{ALLOW_SHARED_CONFIG, CERT, CONFIG, KEY, NAMES};
 use crate::settings::{self, CertificateTable, ConfigFile, DEFAULT, Scope};
 use crate::text;
 use crate::ui::json::{ErrorDetails, JsonReport as _};
@@ -20,7 +20,7 @@ pub(super) static ROW: CommandRow = CommandRow {
     after_help: "Examples:
   trustup config check
   trustup config check --config ./trustup.toml --json",
-    options: || vec![CONFIG.taken()],
+    options: || vec![CONFIG.taken(), ALLOW_SHARED_CONFIG.taken()],
     reads_variables: true,
     shape: |command, own| {
         let check = clap::Command::new("check").about(CHECK).args(args(own));
@@ -33,13 +33,13 @@ const CHECK: &str = "Read it, with its variables and files, and report what each
 
 fn run(context: &Context<'_>) -> Result<u8> {
     let (ui, env) = (context.ui, context.env);
-    let named = context.settings.get(&CONFIG).map(|path| path.as_path());
-    let Some(Checked { file, mut problems }) = settings::check(env, named, Scope::All, &table::variants())?
-    else {
+    let checked = settings::check(env, context.settings, Scope::All, &table::variants())?;
+    let Some(Checked { file, mut problems }) = checked else {
         ui.say(format!("`{DEFAULT}` does not exist, and no other file is named"));
         ui.result(&ConfigReport { path: None, ok: true, problems: Vec::new(), certificates: Vec::new() })?;
         return Ok(0);
     };
+    file.notes.iter().for_each(|note| ui.detail(note));
     let above = |row| super::settings_of(row, env);
     let (of_bootstrap, of_enroll) = (above(&super::bootstrap::ROW)?, above(&super::enroll::ROW)?);
     let found = config_check::inspect(&file, &of_bootstrap, &of_enroll, env)?;

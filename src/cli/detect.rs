@@ -54,6 +54,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let release = facts.release.clone().unwrap_or_default();
     let ui = context.ui;
     warnings.iter().for_each(|warning| ui.warn(warning));
+    beside.passed_over().iter().for_each(|note| ui.detail(note));
     if ui.json {
         let stores = beside.found.iter().map(|found| DetectedStore {
             path: found.path.clone(),

@@ -7,6 +7,7 @@ mod demo;
 mod detect;
 mod dev_ca;
 mod doctor;
+mod ends;
 mod enroll;
 mod env;
 mod options;
@@ -29,8 +30,10 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::bootstrap::trees::Trees;
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::native;
+use crate::net::progress::Note;
 use crate::rootfs::{budget, host};
-use crate::settings::rows::{CONFIG, DRY_RUN, stamp};
+use crate::settings::rows::{COMMAND, CONFIG, DRY_RUN, stamp};
 use crate::settings::{
     DEFAULT, Layer, Row, Settings, Taken, did_you_mean, from_environment, from_matches, is_on, join, unknown,
 };
@@ -111,8 +114,19 @@ impl Context<'_> {
         self.settings.is(&DRY_RUN)
     }
 
+    /// Where lines about a wait for a server go. Without `--wait` a server has seconds, and nothing is said.
+    fn note(&self) -> Note {
+        let ui = self.ui;
+        if self.settings.wait().is_none() {
+            return Note::default();
+        }
+        Note::to(move |line| ui.say(line))
+    }
+
     fn trees(&self) -> Result<Trees> {
-        Trees::open(self.settings, self.env)
+        let trees = Trees::open(self.settings, self.env)?;
+        trees.note().iter().for_each(|note| self.ui.detail(note));
+        Ok(trees)
     }
 
     fn stamp(&self) -> Result<Option<i64>> {
@@ -144,6 +158,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     }
     // Neither a core dump nor a process of the same user can read our memory (threat T16).
     let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    let ends_with_separator = args.iter().position(|arg| arg == "--").is_some_and(|at| at + 1 == args.len());
     let matches = match at_width(command(), env).try_get_matches_from(args) {
         Ok(matches) => matches,
         Err(error) => match unknown_word(&error) {
@@ -159,6 +174,11 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
         early.error("trustup", &error);
         return error.kind().exit_code();
     };
+    if ends_with_separator && takes_command(row) {
+        let error = native::no_command();
+        early.error(row.name, &error);
+        return error.kind().exit_code();
+    }
     let (settings, subcommand) = match settings(row, own, env) {
         Ok(settings) => settings,
         Err(error) => {
@@ -180,6 +200,11 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     }
 }
 
+/// Whether this command ends with `-- COMMAND`.
+fn takes_command(row: &CommandRow) -> bool {
+    (row.options)().iter().any(|taken| taken.row.spec().name == COMMAND.taken().row.spec().name)
+}
+
 fn row(name: &str) -> Option<&'static CommandRow> {
     COMMANDS.into_iter().find(|row| row.name == name)
 }
@@ -196,9 +221,10 @@ fn settings(row: &CommandRow, matches: &ArgMatches, env: &Env) -> Result<(Settin
     line.add(from_matches(GLOBAL, deepest)?);
     let readable: &[Taken] = if row.reads_variables { &own } else { &[] };
     let readable: Vec<Taken> = GLOBAL.iter().chain(readable).copied().collect();
-    let (environment, ignored) = from_environment(&readable, &line, env)?;
+    let (environment, unheeded) = from_environment(&readable, &line, env)?;
     let mut settings = Settings::new([line, environment]);
-    settings.ignored = ignored;
+    settings.ignored = unheeded.ignored;
+    settings.empty = unheeded.empty;
     Ok((settings, inner.map(|(name, _)| name.to_owned())))
 }
 

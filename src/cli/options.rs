@@ -2,7 +2,9 @@
 
 use clap::Arg;
 
-use crate::settings::rows::{DISTRIBUTION, DRY_RUN, PRIVATE_DIR, SYSROOT, TIMEOUT, WAIT};
+use crate::settings::rows::{
+    ALLOW_SHARED_DIRECTORY, DISTRIBUTION, DRY_RUN, PRIVATE_DIR, SYSROOT, TIMEOUT, WAIT,
+};
 use crate::settings::{Flag, Opt, Taken};
 use crate::ui::Color;
 
@@ -21,6 +23,7 @@ pub(super) static GLOBAL: &[Taken] = &[
     SYSROOT.taken().under(HEADING),
     DISTRIBUTION.taken().under(HEADING),
     PRIVATE_DIR.taken().under(HEADING),
+    ALLOW_SHARED_DIRECTORY.taken().under(HEADING),
     DRY_RUN.taken().under(HEADING),
     JSON.taken().under(HEADING),
     VERBOSE.taken().under(HEADING),

@@ -1,13 +1,15 @@
 //! `trustup status`: for every anchor and every store, whether the anchor is in it.
 
+use super::ends::{self, Ends, valid_until};
 use super::options::plain;
 use super::output::shown_path;
 use super::output::status::{StatusAnchor, StatusPrivate, StatusReport, StatusStore, StoreKind, StoreState};
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
 use super::{CommandRow, Context};
 use crate::bootstrap::selection::selection;
-use crate::cert::Purpose;
-use crate::error::{ErrorKind, Result};
+use crate::bootstrap::trees::{HIDDEN, HIDDEN_HINT, SystemRecord};
+use crate::cert::{Certificate, Purpose};
+use crate::error::{Error, ErrorKind, Result};
 use crate::reconcile::{describe_doubt, policy_holds};
 use crate::rootfs::Sysroot;
 use crate::rootfs::tree::Node;
@@ -18,15 +20,20 @@ use crate::trust::firefox_policy;
 use crate::trust::stores::{self, Selection, StorePolicy, Stores};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
+use crate::ui::json::UtcTime;
 use crate::versioned::is_newer;
 
 pub(super) static ROW: CommandRow = CommandRow {
     name: "status",
-    about: "Show, for every root that bootstrap installed and every trust store, whether it is there; exit 0 only if all are",
+    about: "Show, for every root that bootstrap installed and every trust store, whether it is there; exit 0 only if all are, and none has ended",
     after_help: "Examples:
   trustup status
-  trustup --sysroot ./rootfs status --json",
-    options: || vec![JAVA_PASSWORD, NSS_PASSWORD, USERS, DATABASES],
+  trustup status --within 30d
+  trustup --sysroot ./rootfs status --json
+
+The certificates of trustup.toml, of --cert and of published images' variables are shown with their end: the earliest in
+the chain. A root or certificate that has ended, or that is not valid yet, is exit 4.",
+    options: || ends::options().into_iter().chain([JAVA_PASSWORD, NSS_PASSWORD, USERS, DATABASES]).collect(),
     reads_variables: true,
     shape: plain,
     run,
@@ -35,6 +42,7 @@ pub(super) static ROW: CommandRow = CommandRow {
 /// An anchor, and its state in each store.
 struct StoreRow {
     anchor: StoredAnchor,
+    certificate: Certificate,
     subject: String,
     stores: Vec<StatusStore>,
 }
@@ -43,12 +51,26 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let trees = context.trees()?;
     let ui = context.ui;
     let private = match &trees.private {
-        Some(sysroot) => rows(context, sysroot, &[], None)?.1,
+        Some(sysroot) => {
+            let state = State::load(sysroot)?;
+            let record = SystemRecord { ours: state.ours(), state, stores: None, is_hidden: false };
+            rows(context, sysroot, &record, &[], None)?.1
+        }
         None => Vec::new(),
     };
+    let record = trees.system_record()?;
+    if record.is_hidden && record.state.anchors.is_empty() && private.is_empty() {
+        return Err(Error::failed(HIDDEN).at(shown_path(trees.system.path())).hint(HIDDEN_HINT));
+    }
+    if record.is_hidden {
+        ui.warn(format!("{HIDDEN}: {HIDDEN_HINT}"));
+    }
+    if record.stores.is_some() {
+        ui.detail("what root installed is known from its summary; every store was read");
+    }
     let wishes = (StorePolicy::IfThere, StorePolicy::IfThere);
     let selection = selection(context.settings, context.env, &trees, wishes)?;
-    let (row, system) = rows(context, &trees.system, &private, Some(&selection))?;
+    let (row, system) = rows(context, &trees.system, &record, &private, Some(&selection))?;
     let all = || system.iter().chain(&private);
     // A user who asks whether all is well must be told if nothing was ever installed.
     let mut all_there = all().next().is_some();
@@ -68,6 +90,16 @@ fn run(context: &Context<'_>) -> Result<u8> {
     if killed && !by_newer {
         ui.warn("a run was killed half-way; the next `trustup bootstrap` or `trustup untrust` undoes it");
     }
+    let in_use = all().filter(|row| row.anchor.status != Status::Recorded);
+    let mut roots: Vec<Certificate> = Vec::new();
+    for row in in_use {
+        if !roots.contains(&row.certificate) {
+            roots.push(row.certificate.clone());
+        }
+    }
+    let ends = Ends::of(context, &trees.system, &roots)?;
+    ends.warn(context);
+    all_there &= ends.are_good();
     if ui.json {
         let private = trees
             .private_path()
@@ -80,11 +112,14 @@ fn run(context: &Context<'_>) -> Result<u8> {
             interrupted: killed,
             anchors: system.iter().map(as_json).collect(),
             private,
+            pairs: ends.pairs,
+            ends_early: ends.early,
         })?;
     } else {
         for row in all() {
             show(context, row)?;
         }
+        ends.show(context)?;
         if all().next().is_none() {
             ui.say("trustup installed no root here");
         }
@@ -96,6 +131,8 @@ fn as_json(row: &StoreRow) -> StatusAnchor<'_> {
     StatusAnchor {
         fingerprint: row.anchor.fingerprint,
         subject: &row.subject,
+        not_before: UtcTime(row.certificate.not_before()),
+        not_after: UtcTime(row.certificate.not_after()),
         status: row.anchor.status,
         file: row.anchor.file.as_deref(),
         sources: &row.anchor.sources,
@@ -107,7 +144,10 @@ fn show(context: &Context, row: &StoreRow) -> Result<()> {
     let ui = context.ui;
     ui.data(format!("{} ({})", row.subject, row.anchor.fingerprint))?;
     let sources: Vec<String> = row.anchor.sources.iter().map(|source| text::escape(source)).collect();
-    ui.data(format!("  from {}", sources.join(", ")))?;
+    if !sources.is_empty() {
+        ui.data(format!("  from {}", sources.join(", ")))?;
+    }
+    ui.data(format!("  {}", valid_until(row.certificate.not_after())))?;
     if row.anchor.status == Status::Recorded {
         ui.data("  recorded only: in no store")?;
     }
@@ -122,11 +162,12 @@ fn show(context: &Context, row: &StoreRow) -> Result<()> {
 fn rows(
     context: &Context,
     sysroot: &Sysroot,
+    record: &SystemRecord,
     private: &[StoreRow],
     selection: Option<&Selection>,
 ) -> Result<(&'static str, Vec<StoreRow>)> {
-    let state = State::load(sysroot)?;
-    let view = View::new(sysroot, state.ours())?;
+    let state = &record.state;
+    let view = View::new(sysroot, record.ours.clone())?;
     for (path, why) in view.doubts()? {
         context.ui.warn(describe_doubt(&view, &path, &why));
     }
@@ -139,6 +180,7 @@ fn rows(
         Some(selection) => stores::discover_stores(&view, facts.row.updater, selection, &state.added)?,
         None => Stores::default(),
     };
+    beside.passed_over().iter().for_each(|note| context.ui.detail(note));
     let mut rows = Vec::new();
     for anchor in &state.anchors {
         let certificate = anchor.certificate()?;
@@ -157,6 +199,12 @@ fn rows(
                     Some(true) => StoreState::There,
                     // It was not requested there.
                     Some(false) if !state.kinds.has(found.kind) => continue,
+                    // Another user's, such as a database in the home of whoever asks: root never saw it.
+                    Some(false)
+                        if record.stores.as_ref().is_some_and(|stores| !stores.contains(&found.path)) =>
+                    {
+                        continue;
+                    }
                     Some(false) if found.kind.refusal(&certificate).is_some() => StoreState::LeftOut,
                     // The private store has a keystore, but no NSS database.
                     Some(false)
@@ -226,7 +274,8 @@ fn rows(
                 state: if holds { StoreState::There } else { StoreState::Missing },
             });
         }
-        rows.push(StoreRow { anchor: anchor.clone(), subject: certificate.subject(), stores });
+        let subject = certificate.subject();
+        rows.push(StoreRow { anchor: anchor.clone(), certificate, subject, stores });
     }
     Ok((facts.row.id, rows))
 }

@@ -11,7 +11,8 @@ use crate::enroll::request::with_ca;
 use crate::error::Result;
 use crate::net::url::masked;
 use crate::settings::rows::{
-    CA_ROOT, CA_URL, CONFIG, FINGERPRINT, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL,
+    ALLOW_SHARED_CONFIG, CA_ROOT, CA_URL, CACHE, CONFIG, FINGERPRINT, PUBLISHED_BUNDLE_URL,
+    PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL,
 };
 use crate::settings::{Scope, load};
 use crate::text;
@@ -30,6 +31,7 @@ pub(super) static ROW: CommandRow = CommandRow {
         CA_URL.taken(),
         FINGERPRINT.taken_as("SHA-256 fingerprint of the CA's root [default: the root that bootstrap got with a fingerprint]"),
         CA_ROOT.taken_as("A file with the CA's root, instead of a fingerprint"),
+        CACHE.taken(),
         PUBLISHED_CA_URL.taken(),
         PUBLISHED_CA_FINGERPRINT.taken(),
         PUBLISHED_BUNDLE_URL.taken(),
@@ -42,6 +44,7 @@ pub(super) static ROW: CommandRow = CommandRow {
         VALID_FOR.taken(),
         OUT.taken(),
         CONFIG.taken(),
+        ALLOW_SHARED_CONFIG.taken(),
     ]
     },
     reads_variables: true,
@@ -68,8 +71,8 @@ unless you name others.";
 fn run(context: &Context<'_>) -> Result<u8> {
     let (env, ui) = (context.env, context.ui);
     context.say_ignored();
-    let named = context.settings.get(&CONFIG).map(|path| path.as_path());
-    let file = load(env, named, Scope::Trust, &[])?;
+    let file = load(env, context.settings, Scope::Trust, &[])?;
+    file.iter().flat_map(|file| &file.notes).for_each(|note| ui.detail(note));
     let mut notes = Vec::new();
     let (settings, ca) = with_ca(context.settings, file.as_ref(), &mut notes);
     notes.iter().for_each(|note| ui.say(note));
@@ -97,7 +100,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
         return Ok(0);
     }
     let busy = input.asks_the_ca().then(|| ui.busy("asking the CA")).flatten();
-    let made = input.make(&settings, env, &warn);
+    let made = input.make(&settings, env, &context.note(), &warn);
     drop(busy);
     let made = made?;
     let until = text::moment(made.expires);

@@ -17,7 +17,7 @@ use crate::env::Env;
 use crate::error::{Error, ErrorKind, Result};
 use crate::key::PrivateKey;
 use crate::rootfs::own_directory::{DirectoryRequest, OwnDirectory, Unavailable};
-use crate::rootfs::{Meta, Sysroot, host};
+use crate::rootfs::{Meta, Sysroot, host, remedy};
 use crate::text;
 use crate::versioned::{Field, Format, Unreadable};
 
@@ -95,7 +95,10 @@ impl DevCa {
             Error::failed("the CA that is kept here cannot be used")
                 .at(shown(STATE).display())
                 .because(anyhow::anyhow!("{why}"))
-                .hint("remove the directory to start with a new CA; clients that trust the old root must bootstrap again")
+                .hint(format!(
+                    "{} to start with a new CA; clients that trust the old root must bootstrap again",
+                    remedy::remove_directory(&path)
+                ))
         };
         let (ca, is_new) = match place.read(STATE, LIMIT)? {
             Some((bytes, meta)) => {
@@ -189,7 +192,11 @@ fn refuse_shared(meta: &Meta, path: &str) -> Result<()> {
     }
     Err(Error::failed("other users can write to the directory that is to keep the CA's keys")
         .at(path)
-        .hint(format!("`chmod 700 {path}`, or name a directory of your own")))
+        .hint(if meta.uid == us || meta.uid == 0 {
+            format!("{}, or name a directory of your own with `--state DIR`", remedy::chmod(path, meta.uid, "700"))
+        } else {
+            format!("it belongs to user {}: name a directory of user {us} with `--state DIR`, or `chown {us} {path}` as root", meta.uid)
+        }))
 }
 
 fn write(place: &OwnDirectory, name: &str, content: &[u8], mode: u32) -> Result<()> {

@@ -5,11 +5,15 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::elf;
-use crate::rootfs::{FileKind, Sysroot};
+use super::elf::{self, Dynamic, Elf};
+use super::library::{TlsLibrary, Version, version};
+use crate::rootfs::{FileKind, Sysroot, split};
 
 /// Longer texts are not file names.
 const LONGEST: usize = 200;
+/// Other texts that show what a program is: OpenSSL's and BusyBox's versions, and the option with which BusyBox has
+/// `openssl` verify.
+const TRACES: [&str; 3] = ["OpenSSL ", "BusyBox v", "-verify_return_error"];
 /// Directories of libraries; and, on Debian, the directories below named after the machine.
 const LIBRARIES: [&str; 5] = ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib"];
 
@@ -25,7 +29,9 @@ impl Binary {
             let from = part.iter().rposition(|byte| !printable(byte)).map_or(0, |at| at + 1);
             let text = &part[from..];
             let may_be_one = (4..=LONGEST).contains(&text.len())
-                && (text.contains(&b'/') || text.windows(3).any(|three| three == b".so"));
+                && (text.contains(&b'/')
+                    || text.windows(3).any(|three| three == b".so")
+                    || TRACES.iter().any(|trace| text.starts_with(trace.as_bytes())));
             may_be_one.then(|| String::from_utf8_lossy(text).into_owned())
         });
         Binary(texts.collect())
@@ -41,6 +47,16 @@ impl Binary {
         self.0.iter().any(|text| text.starts_with(library) && text.contains(".so"))
     }
 
+    /// The library for TLS that it loads.
+    pub(super) fn tls_library(&self) -> Option<TlsLibrary> {
+        self.0.iter().find_map(|text| TlsLibrary::of_file_name(text).filter(|_| text.contains(".so")))
+    }
+
+    /// The version of the OpenSSL that it is, or contains: its constant is `OpenSSL 3.0.17 1 Jul 2025`.
+    pub(super) fn openssl_version(&self) -> Option<Version> {
+        self.0.iter().find_map(|text| version(text.strip_prefix("OpenSSL ")?))
+    }
+
     /// What follows `prefix` in a text that begins with it.
     pub(super) fn after(&self, prefix: &str) -> Option<&str> {
         self.0.iter().find_map(|text| text.strip_prefix(prefix))
@@ -52,6 +68,10 @@ impl Binary {
 pub(super) struct Binaries<'a> {
     sysroot: &'a Sysroot,
     read: RefCell<BTreeMap<String, Rc<Binary>>>,
+    /// The library for TLS that a library loads, by its path.
+    loaded: RefCell<BTreeMap<String, Option<TlsLibrary>>>,
+    /// Where the libraries are that were searched for in `directories`, by their name.
+    places: RefCell<BTreeMap<String, Option<String>>>,
     directories: Vec<String>,
 }
 
@@ -63,7 +83,44 @@ impl<'a> Binaries<'a> {
             let of_machine = names.iter().filter(|name| name.contains("-linux-"));
             directories.extend(of_machine.map(|name| format!("{directory}/{name}")));
         }
-        Binaries { sysroot, read: RefCell::default(), directories }
+        Binaries {
+            sysroot,
+            read: RefCell::default(),
+            loaded: RefCell::default(),
+            places: RefCell::default(),
+            directories,
+        }
+    }
+
+    /// The library for TLS that the program or library at `path` loads, itself or through another library.
+    pub(super) fn loaded_by(&self, path: &str, dynamic: &Dynamic) -> Option<TlsLibrary> {
+        if let Some(library) = dynamic.needed.iter().find_map(|name| TlsLibrary::of_file_name(name)) {
+            return Some(library);
+        }
+        let (origin, _) = split(path);
+        let real = |directory: &str, name: &str| {
+            self.sysroot.canonical(&format!("{directory}/{name}")).ok().flatten()
+        };
+        dynamic.needed.iter().find_map(|name| {
+            let mut own = dynamic
+                .run_path
+                .iter()
+                .map(|path| path.replace("$ORIGIN", origin).replace("${ORIGIN}", origin));
+            let place = own.find_map(|directory| real(&directory, name)).or_else(|| {
+                let mut places = self.places.borrow_mut();
+                let search = || self.directories.iter().find_map(|directory| real(directory, name));
+                places.entry(name.clone()).or_insert_with(search).clone()
+            })?;
+            if let Some(known) = self.loaded.borrow().get(&place) {
+                return known.clone();
+            }
+            // Libraries may load each other.
+            self.loaded.borrow_mut().insert(place.clone(), None);
+            let parts = self.sysroot.parts(&place).ok().flatten()?;
+            let found = Elf::read(&parts).and_then(|elf| self.loaded_by(&place, &elf.dynamic()));
+            self.loaded.borrow_mut().insert(place, found.clone());
+            found
+        })
     }
 
     /// The content of the file at `path`; nothing if it is not an ELF file, cannot be read or is too large.
@@ -116,6 +173,8 @@ mod tests {
         assert!(binary.loads("libssl.so") && !binary.loads("libgnutls.so"));
         assert!(binary.holds("/etc/ssl/certs") && !binary.holds("/etc/ssl"));
         assert_eq!(binary.after("curl/"), Some("7.88.1"));
+        let library = Binary::of(b"OpenSSL internal error\0OpenSSL 3.0.17 1 Jul 2025\0");
+        assert_eq!((library.openssl_version(), binary.openssl_version()), (Some((3, 0)), None));
         assert_eq!(binary.after("OPENSSLDIR: \""), Some("/usr/lib/ssl\""));
         assert_eq!(Binary::of(&[b'/'; 1000]), Binary::default());
     }

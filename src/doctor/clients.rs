@@ -8,17 +8,29 @@
 
 use super::reading::Installation;
 use super::rules::{
-    cargo, chromium, curl, deno, firefox, git, gnutls, go, java, node, of_openssl, openssl, pip, requests,
-    uv, wget,
+    cargo, chromium, curl, deno, firefox, git, gnutls, go, java, node, of_openssl, only_searched, openssl,
+    pip, python, requests, uv, wget,
 };
 use super::scope::RuleScope;
 use crate::error::Result;
+
+/// How the search finds the programs of a row that are not where a shell looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Find {
+    /// By their name, since they load their TLS in their own way.
+    Name,
+    /// By what they are.
+    Kind,
+    /// By other evidence: the rule does it.
+    Rule,
+}
 
 /// A row of the table.
 pub(super) struct TlsClient {
     pub(super) id: &'static str,
     pub(super) name: &'static str,
     programs: &'static [&'static str],
+    pub(super) find: Find,
     /// The variable of `trustup env` that leads it to the roots.
     pub(super) variable: Option<&'static str>,
     rule: fn(&RuleScope, Option<String>) -> Vec<Installation>,
@@ -33,7 +45,13 @@ const fn row(
     variable: Option<&'static str>,
     rule: Rule,
 ) -> TlsClient {
-    TlsClient { id, name, programs, variable, rule }
+    TlsClient { id, name, programs, find: Find::Name, variable, rule }
+}
+
+impl TlsClient {
+    const fn found(self, find: Find) -> TlsClient {
+        TlsClient { find, ..self }
+    }
 }
 
 /// Programs written in Go that images often have.
@@ -59,13 +77,14 @@ pub(super) const TABLE: &[TlsClient] = &[
     row("curl", "curl", &["curl"], Some("CURL_CA_BUNDLE"), curl),
     row("wget", "wget", &["wget"], Some("SSL_CERT_FILE"), wget),
     row("git", "git", &["git"], Some("GIT_SSL_CAINFO"), git),
-    row("python", "Python (ssl)", &["python3", "python"], Some("SSL_CERT_FILE"), of_openssl),
-    row("requests", "Python requests", &[], Some("REQUESTS_CA_BUNDLE"), requests),
-    row("pip", "pip", &[], Some("PIP_CERT"), pip),
+    row("python", "Python (ssl)", &["python3", "python"], Some("SSL_CERT_FILE"), python),
+    row("requests", "Python requests", &[], Some("REQUESTS_CA_BUNDLE"), requests).found(Find::Rule),
+    row("pip", "pip", &[], Some("PIP_CERT"), pip).found(Find::Rule),
     row("node", "Node", &["node", "nodejs"], Some("NODE_EXTRA_CA_CERTS"), node),
     row("deno", "Deno", &["deno"], Some("DENO_CERT"), deno),
-    row("java", "Java", &["java"], Some("JAVA_TOOL_OPTIONS"), java),
-    row("go", "Go programs", GO, Some("SSL_CERT_FILE"), go),
+    row("java", "Java", &["java"], Some("JAVA_TOOL_OPTIONS"), java).found(Find::Rule),
+    row("go", "Go programs", GO, Some("SSL_CERT_FILE"), go).found(Find::Kind),
+    row("rust", "Rust programs", &[], Some("SSL_CERT_FILE"), only_searched).found(Find::Kind),
     row("uv", "uv", &["uv"], Some("SSL_CERT_FILE"), uv),
     row("cargo", "Cargo", &["cargo"], Some("CARGO_HTTP_CAINFO"), cargo),
     row("ruby", "Ruby", &["ruby"], Some("SSL_CERT_FILE"), of_openssl),
@@ -79,6 +98,7 @@ pub(super) const TABLE: &[TlsClient] = &[
         chromium,
     ),
     row("firefox", "Firefox", &["firefox", "firefox-esr"], None, firefox),
+    row("other", "Other programs with TLS", &[], None, only_searched).found(Find::Kind),
 ];
 
 impl TlsClient {
@@ -88,5 +108,18 @@ impl TlsClient {
     /// A directory of programs cannot be read.
     pub(super) fn installations(&self, scope: &RuleScope) -> Result<Vec<Installation>> {
         Ok((self.rule)(scope, scope.program(self.programs)?))
+    }
+
+    /// What its program at `path` reads.
+    pub(super) fn at(&self, scope: &RuleScope, path: &str) -> Vec<Installation> {
+        (self.rule)(scope, Some(path.to_owned()))
+    }
+
+    /// Whether a file of this name is its program, in whatever version: `python3.13`, `php8.2`.
+    pub(super) fn is_named(&self, name: &str) -> bool {
+        let bare =
+            |name: &str| name.trim_end_matches(|char: char| char.is_ascii_digit() || char == '.').len();
+        self.find != Find::Kind
+            && self.programs.iter().any(|one| *one == name || one[..bare(one)] == name[..bare(name)])
     }
 }

@@ -6,12 +6,19 @@
 
 mod binary;
 mod clients;
+mod crates;
 mod elf;
 mod findings;
+mod go_build;
+mod judgement;
+mod library;
+mod program;
 mod reading;
+mod recommendation;
 mod repair;
 mod rules;
 mod scope;
+mod search;
 
 use std::collections::BTreeMap;
 
@@ -19,18 +26,21 @@ use serde::Serialize;
 
 use self::binary::Binaries;
 use self::clients::{TABLE, TlsClient};
-pub(crate) use self::findings::{StoreFinding, count, findings, unrepaired};
-use self::reading::{Installation, ReadSource, Reads, RootsByFingerprint, StoreReader};
+pub(crate) use self::findings::{StoreFinding, count, findings, unrepaired, unverified};
+use self::judgement::{FactsByFingerprint, Judge, Judgement};
+pub(crate) use self::judgement::{RootWarning, root_warnings};
+use self::library::TlsLibrary;
+use self::reading::{Installation, ReadSource, RootsByFingerprint, StoreReader};
 pub(crate) use self::repair::plan_repair;
 use self::scope::RuleScope;
+use self::search::Inventory;
 use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
-use crate::net::handshake::{HandshakeDoubt, Presented};
+use crate::net::handshake::Presented;
 use crate::text;
 use crate::trust::facts::Facts;
-use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 
@@ -55,6 +65,8 @@ pub enum ClientVerdict {
     Accepts,
     /// Refuse it.
     Refuses,
+    /// Accept any server: it verifies no certificate.
+    DoesNotVerify,
     /// Stop before any connection: what it has to load cannot be loaded.
     Stops,
     /// Accept servers of all the roots in question.
@@ -63,6 +75,8 @@ pub enum ClientVerdict {
     Lacks,
     /// Nothing is in question.
     Reads,
+    /// trustup does not know: its files do not show which roots it reads, or its rules are not known.
+    CannotJudge,
 }
 
 impl ClientVerdict {
@@ -76,10 +90,12 @@ impl ClientVerdict {
         match self {
             ClientVerdict::Accepts => "accepts the server",
             ClientVerdict::Refuses => "refuses the server",
+            ClientVerdict::DoesNotVerify => "does not verify servers",
             ClientVerdict::Stops => "fails before it connects",
             ClientVerdict::Holds => "holds the root",
             ClientVerdict::Lacks => "lacks the root",
             ClientVerdict::Reads => "reads",
+            ClientVerdict::CannotJudge => "cannot be judged",
         }
     }
 }
@@ -134,6 +150,10 @@ pub struct ClientView {
     pub installed: bool,
     /// Its program, or other evidence that it is installed.
     pub found: Option<String>,
+    /// Other programs for which the same holds.
+    pub also: Vec<String>,
+    /// The library that verifies servers for it.
+    pub(crate) library: String,
     /// What it would do.
     pub verdict: ClientVerdict,
     /// Why, for people.
@@ -148,35 +168,135 @@ pub struct ClientView {
     pub(crate) note: Option<&'static str>,
 }
 
-/// Inspects every client of the table.
+/// A client that must be there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// A row of the table.
+    Row(&'static str),
+    /// A program, by its path in the root file system.
+    Program(String),
+}
+
+/// A demanded client that is not there.
+#[derive(Clone, Debug, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct MissingClient {
+    /// The row, or the path, as demanded.
+    pub(crate) client: String,
+    /// Why it is none.
+    pub(crate) why: String,
+}
+
+/// How far the search for programs came.
+#[derive(Clone, Debug, Default, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct SearchView {
+    /// How many executable files it looked at.
+    pub(crate) files: usize,
+    /// The bound at which it ended early; null: it saw every executable file.
+    pub(crate) ended_after: Option<String>,
+    /// Programs that everyone may execute, and trustup could not read.
+    pub(crate) unreadable: Vec<String>,
+}
+
+impl SearchView {
+    /// Whether every program was looked at.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.ended_after.is_none() && self.unreadable.is_empty()
+    }
+}
+
+/// The clients of a root file system.
+#[derive(Debug)]
+pub(crate) struct Inspection {
+    /// The clients, or those that were demanded.
+    pub(crate) clients: Vec<ClientView>,
+    /// What was demanded and is not there.
+    pub(crate) missing: Vec<MissingClient>,
+    /// The search that found them.
+    pub(crate) search: SearchView,
+}
+
+/// The rows of the table.
+pub(crate) fn rows() -> impl Iterator<Item = &'static str> {
+    TABLE.iter().map(|client| client.id)
+}
+
+/// Inspects every client.
 ///
 /// # Errors
 /// The root file system cannot be read.
 pub fn clients(view: &View, facts: &Facts, question: &Question) -> Result<Vec<ClientView>> {
+    inspect(view, facts, question, &[]).map(|inspection| inspection.clients)
+}
+
+/// Inspects every client, or only those that are demanded.
+///
+/// # Errors
+/// The root file system cannot be read.
+pub(crate) fn inspect(
+    view: &View,
+    facts: &Facts,
+    question: &Question,
+    demanded: &[Demand],
+) -> Result<Inspection> {
     let servers = Some(Purpose::ServerAuth);
     let is_bundle = |kind| kind == OutputKind::Bundle;
     let bundle = facts.outputs.iter().find(|output| is_bundle(output.kind) && output.purpose == servers);
-    let scope = RuleScope {
+    let mut scope = RuleScope {
         view,
         env: question.env,
         row: facts.row.id,
         bundle: bundle.map(|output| output.path.clone()),
         binaries: Binaries::new(view.sysroot()),
+        java_homes: Vec::new(),
         homes: homes(view, question.env)?,
     };
     let mut doctor = Doctor {
         question,
         bundle: question.bundle.clone().or_else(|| scope.bundle.clone()),
         reader: StoreReader::new(view),
-        judged: BTreeMap::new(),
+        distribution: facts.row.id,
+        known: BTreeMap::new(),
     };
-    let mut views = Vec::new();
-    for client in TABLE {
-        for installation in client.installations(&scope)? {
-            views.push(doctor.examine(client, installation));
+    // Programs that are named need no search.
+    let only_named = !demanded.is_empty() && demanded.iter().all(|one| matches!(one, Demand::Program(_)));
+    let inventory = if only_named { Inventory::default() } else { Inventory::search(&scope)? };
+    scope.java_homes = inventory.java_homes();
+    let search = SearchView {
+        files: inventory.files,
+        ended_after: inventory.bound.clone(),
+        unreadable: inventory.closed.iter().map(|path| text::escape(path)).collect(),
+    };
+    let all = if only_named { Vec::new() } else { inventory.installations(&scope)? };
+    let (mut clients, mut missing) = (Vec::new(), Vec::new());
+    if demanded.is_empty() {
+        clients.extend(all.into_iter().map(|(client, one)| doctor.examine(client, one)));
+        return Ok(Inspection { clients, missing, search });
+    }
+    for (at, one) in demanded.iter().enumerate() {
+        if demanded[..at].contains(one) {
+            continue;
+        }
+        match one {
+            Demand::Row(id) => {
+                let of_row = all.iter().filter(|(client, one)| client.id == *id && one.found.is_some());
+                let before = clients.len();
+                clients.extend(of_row.map(|(client, one)| doctor.examine(client, one.clone())));
+                if clients.len() == before {
+                    missing.push(MissingClient {
+                        client: (*id).to_owned(),
+                        why: "it is not installed".to_owned(),
+                    });
+                }
+            }
+            Demand::Program(path) => match search::named(&scope, path)? {
+                Ok((client, one)) => clients.push(doctor.examine(client, one)),
+                Err(why) => missing.push(MissingClient { client: text::escape(path), why }),
+            },
         }
     }
-    Ok(views)
+    Ok(Inspection { clients, missing, search })
 }
 
 /// Whose browsers are inspected: the caller's, and in a foreign sysroot those of all users with a home.
@@ -193,13 +313,15 @@ struct Doctor<'q, 'v, 's> {
     /// The value for a variable that replaces a client's roots.
     bundle: Option<String>,
     reader: StoreReader<'v, 's>,
-    /// The verdict of a client with these roots on the server.
-    judged: BTreeMap<Vec<Fingerprint>, Option<HandshakeDoubt>>,
+    /// The row of the table of distributions.
+    distribution: &'static str,
+    /// The facts of certificates, each read once.
+    known: FactsByFingerprint,
 }
 
 impl Doctor<'_, '_, '_> {
     fn examine(&mut self, client: &TlsClient, installation: Installation) -> ClientView {
-        let Installation { found, sources, note } = installation;
+        let Installation { found, also, sources, library, note, unjudged, names } = installation;
         let mut roots = RootsByFingerprint::new();
         let mut reads = Vec::new();
         let mut stops = None;
@@ -217,19 +339,26 @@ impl Doctor<'_, '_, '_> {
             roots.extend(loaded.roots.iter().map(|(fingerprint, root)| (*fingerprint, root.clone())));
             used.push(source);
         }
-        let (verdict, why, first_to_change) = match stops {
-            Some((source, problem)) => {
+        let (verdict, why, first_to_change) = match (unjudged, stops) {
+            (Some(why), _) => (ClientVerdict::CannotJudge, why, None),
+            (None, Some((source, problem))) => {
                 let named = named(&source);
                 let why = format!("it must load {named}, and cannot: {problem}");
                 (ClientVerdict::Stops, why, Some(self.instead_of(&source)))
             }
-            None => self.verdict(client, &roots, &used),
+            (None, None) => {
+                let judge =
+                    Judge { client: client.id, library: &library, distribution: self.distribution, names };
+                self.verdict(client, &judge, &roots, &used)
+            }
         };
         ClientView {
             client: client.id,
             name: client.name,
             installed: found.is_some(),
             found: found.map(|found| text::escape(&found)),
+            also: also.iter().map(|path| text::escape(path)).collect(),
+            library: library.shown(),
             verdict,
             why,
             reads,
@@ -253,12 +382,17 @@ impl Doctor<'_, '_, '_> {
     fn verdict(
         &mut self,
         client: &TlsClient,
+        judge: &Judge<'_>,
         roots: &RootsByFingerprint,
         used: &[ReadSource],
     ) -> (ClientVerdict, String, Option<String>) {
         let anchors = self.question.anchors;
         let missing: Vec<&Certificate> =
             anchors.iter().filter(|anchor| !roots.contains_key(&anchor.fingerprint())).collect();
+        if *judge.library == TlsLibrary::Unverified {
+            let why = "it verifies no certificate: anyone on the way can read and change what it transfers";
+            return (ClientVerdict::DoesNotVerify, why.to_owned(), Some(UNVERIFIED.to_owned()));
+        }
         let Some(presented) = self.question.presented else {
             return match missing.first() {
                 None if anchors.is_empty() => (ClientVerdict::Reads, count(roots.len(), "root"), None),
@@ -269,33 +403,16 @@ impl Doctor<'_, '_, '_> {
                 }
             };
         };
-        let key: Vec<Fingerprint> = roots.keys().copied().collect();
-        let doubt = self
-            .judged
-            .entry(key)
-            .or_insert_with(|| presented.judge(roots.values().map(Certificate::der)).err())
-            .clone();
-        match doubt {
-            None => {
+        match judge.judge(presented, roots, &mut self.known) {
+            Judgement::Accepts => {
                 (ClientVerdict::Accepts, "the server's chain ends at a root that it reads".to_owned(), None)
             }
-            Some(HandshakeDoubt::Server(problem)) => {
-                let why = format!("the server's certificate is not valid: {problem}");
-                (
-                    ClientVerdict::Refuses,
-                    why,
-                    Some("give the server another certificate: installing a root does not help".to_owned()),
-                )
-            }
-            Some(HandshakeDoubt::UnknownIssuer) => {
-                let why = format!(
-                    "the chain ends at none of its {}{}",
-                    count(roots.len(), "root"),
-                    issuer(presented)
-                );
+            Judgement::CannotJudge(why) => (ClientVerdict::CannotJudge, why, None),
+            Judgement::Refuses { why, change: Some(change) } => (ClientVerdict::Refuses, why, Some(change)),
+            Judgement::Refuses { why, change: None } => {
                 // If the roots in question are all there, their absence is not the reason.
                 let change = if missing.is_empty() && !anchors.is_empty() {
-                    "the server has another root, or does not send an intermediate: install its root with `trustup bootstrap`, or fix the server's chain".to_owned()
+                    "have the server send the certificate of that issuer if it is an intermediate; if it is a root, install it with `trustup bootstrap`".to_owned()
                 } else {
                     self.change(client, used)
                 };
@@ -303,78 +420,6 @@ impl Doctor<'_, '_, '_> {
             }
         }
     }
-
-    /// What leads this client to the roots that it lacks.
-    fn change(&self, client: &TlsClient, used: &[ReadSource]) -> String {
-        // Of what a variable names first: it may be all that separates the client from its default.
-        let replaced = used.iter().find(|source| source.variable.is_some() && !is_extra(source));
-        if let Some(source) = replaced {
-            return self.instead_of(source);
-        }
-        let own = |source: &ReadSource| {
-            source.reads == Reads::CompiledIn
-                || source.path.ends_with("/certifi/cacert.pem")
-                || is_extra(source)
-        };
-        // Users with a private store reach it only through variables.
-        if self.question.bundle.is_some() {
-            match client.variable.filter(|_| !is_deaf(used)) {
-                Some(variable) => return format!("`eval \"$(trustup env)\"` sets {variable} for it"),
-                None => {
-                    return "no variable makes it read a private store: run `trustup bootstrap` as root"
-                        .to_owned();
-                }
-            }
-        }
-        let has_database = used.iter().any(|source| source.reads == Reads::NssDatabase);
-        match client.variable {
-            Some(variable) if used.iter().all(own) => {
-                format!("`eval \"$(trustup env)\"` sets {variable} for it")
-            }
-            _ if used.iter().all(own) && !has_database => {
-                "start it once and then run `trustup bootstrap`; before its first start `--create-nss` (Chromium) or `--firefox-policy` (Firefox)".to_owned()
-            }
-            _ if self.question.anchors.is_empty() => {
-                "`trustup bootstrap` with the CA's root puts it there".to_owned()
-            }
-            _ => "`trustup bootstrap` with the same options as before puts it there".to_owned(),
-        }
-    }
-
-    /// What to do about a place that a variable names, or that is damaged.
-    fn instead_of(&self, source: &ReadSource) -> String {
-        let is_no_keystore = self.reader.is_no_keystore(&source.path);
-        match (source.variable, &self.bundle) {
-            (Some(variable), _) if source.reads == Reads::Keystore => {
-                format!(
-                    "take `-Djavax.net.ssl.trustStore` out of {variable}, or set it to a keystore with the root"
-                )
-            }
-            (Some(variable), Some(bundle)) if source.reads != Reads::HashDirectory => {
-                format!("unset {variable}, or set it to `{bundle}`, which has all roots")
-            }
-            (Some(variable), _) => format!("unset {variable}"),
-            (None, _) if source.reads == Reads::Keystore => {
-                if is_no_keystore {
-                    "`trustup bootstrap --create-java` makes a keystore from the system's roots and yours"
-                        .to_owned()
-                } else {
-                    "restore the keystore from its package or image".to_owned()
-                }
-            }
-            (None, _) => "`trustup bootstrap` makes it".to_owned(),
-        }
-    }
-}
-
-/// Whether what the variable names is added to the client's own roots.
-fn is_extra(source: &ReadSource) -> bool {
-    VARIABLES.iter().any(|row| row.effect == Effect::Adds && Some(row.name) == source.variable)
-}
-
-/// Whether no variable leads the client elsewhere: GnuTLS has none.
-fn is_deaf(used: &[ReadSource]) -> bool {
-    used.iter().all(|source| source.fixed)
 }
 
 /// A place in a sentence.
@@ -386,8 +431,6 @@ fn named(source: &ReadSource) -> String {
     }
 }
 
-/// The issuer of the last certificate that the server sent.
-fn issuer(presented: &Presented) -> String {
-    let last = presented.chain.last().and_then(|der| Certificate::from_der(der).ok());
-    last.map(|last| format!("; its last certificate was issued by {}", last.issuer())).unwrap_or_default()
-}
+/// What helps a program that verifies nothing.
+const UNVERIFIED: &str =
+    "use another program: curl, GNU wget, or the wget of a BusyBox with `ssl_client` (Alpine)";

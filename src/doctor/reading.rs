@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::PlaceKind;
+use super::judgement::HostNames;
+use super::library::TlsLibrary;
 use crate::cert::Certificate;
 use crate::cert::readers::{self, Reader as PemReader};
 use crate::fingerprint::Fingerprint;
@@ -102,12 +104,28 @@ impl ReadSource {
 }
 
 /// An installed client, or one that could be: what it reads.
+#[derive(Clone, Debug)]
 pub(super) struct Installation {
     /// Its program, or other evidence that it is installed.
     pub(super) found: Option<String>,
+    /// Other programs for which the same holds.
+    pub(super) also: Vec<String>,
     pub(super) sources: Vec<ReadSource>,
+    /// What verifies servers for it.
+    pub(super) library: TlsLibrary,
     /// What else to know about it.
     pub(super) note: Option<&'static str>,
+    /// Why its roots cannot be known, in words that can be a sentence.
+    pub(super) unjudged: Option<String>,
+    /// How it compares names, if its row and library do not tell.
+    pub(super) names: Option<HostNames>,
+}
+
+impl Installation {
+    /// A program that reads these places.
+    pub(super) fn new(found: Option<String>, library: TlsLibrary, sources: Vec<ReadSource>) -> Installation {
+        Installation { found, also: Vec::new(), sources, library, note: None, unjudged: None, names: None }
+    }
 }
 
 /// Roots by fingerprint.

@@ -1,30 +1,49 @@
 //! What each client reads: one function for a row of the table ([`super::clients`]), or for several similar ones.
 
+use super::binary::Binary;
+use super::judgement::HostNames;
+use super::library::{TlsLibrary, Version};
 use super::reading::{Installation, ReadSource, Reads};
-use super::scope::{RuleScope, directories};
+use super::scope::{Libcurl, RuleScope, directories};
 use crate::rootfs::FileKind;
-use crate::rootfs::path::child;
+use crate::rootfs::path::{child, split};
 use crate::trust::firefox_policy;
 use crate::well_known::{BUNDLES, DIRECTORIES, bundles_of_go};
 use crate::{keystore, native, nss};
 
-fn one_installation(found: Option<String>, sources: Vec<ReadSource>) -> Vec<Installation> {
-    vec![Installation { found, sources, note: None }]
+fn one_installation(
+    found: Option<String>,
+    library: TlsLibrary,
+    sources: Vec<ReadSource>,
+) -> Vec<Installation> {
+    vec![Installation::new(found, library, sources)]
 }
 
 pub(super) fn openssl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let found = found.or_else(|| scope.binaries.library_path("libssl.so"));
-    one_installation(found, scope.openssl_sources())
+    one_installation(found, scope.openssl_library(), scope.openssl_sources())
 }
 
 /// A program that uses OpenSSL's defaults unchanged.
 pub(super) fn of_openssl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
-    one_installation(found, scope.openssl_sources())
+    one_installation(found, scope.openssl_library(), scope.openssl_sources())
 }
+
+/// Python's `ssl.create_default_context`.
+pub(super) fn python(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
+    let is_new = found.as_deref().and_then(|path| scope.python_version(path)) >= Some(STRICT_PYTHON);
+    let library = scope.openssl_library().with_flags(is_new, is_new);
+    one_installation(found, library, scope.openssl_sources())
+}
+
+/// Since this Python, `ssl.create_default_context` sets VERIFY_X509_STRICT and VERIFY_X509_PARTIAL_CHAIN.
+const STRICT_PYTHON: Version = (3, 13);
+/// Since this urllib3, its contexts have the same flags, with such a Python.
+const STRICT_URLLIB3: Version = (2, 4);
 
 pub(super) fn gnutls(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
     let found = found.or_else(|| scope.binaries.library_path("libgnutls.so"));
-    one_installation(found, scope.gnutls_sources())
+    one_installation(found, TlsLibrary::GnuTls, scope.gnutls_sources())
 }
 
 pub(super) fn curl(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -41,7 +60,8 @@ pub(super) fn curl(scope: &RuleScope, found: Option<String>) -> Vec<Installation
             file = scope.first_set(&["SSL_CERT_FILE"]);
         }
     }
-    one_installation(found, scope.libcurl(&binary).sources(scope, file, directory))
+    let libcurl = scope.libcurl(&binary);
+    one_installation(found, libcurl.library(scope), libcurl.sources(scope, file, directory))
 }
 
 pub(super) fn git(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -54,10 +74,9 @@ pub(super) fn git(scope: &RuleScope, found: Option<String>) -> Vec<Installation>
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     // Empty ones count.
     let set = |name: &'static str| Some((name, scope.env.raw(name)?.to_owned()));
-    one_installation(
-        found,
-        scope.libcurl(&binary).sources(scope, set("GIT_SSL_CAINFO"), set("GIT_SSL_CAPATH")),
-    )
+    let libcurl = scope.libcurl(&binary);
+    let sources = |libcurl: Libcurl| libcurl.sources(scope, set("GIT_SSL_CAINFO"), set("GIT_SSL_CAPATH"));
+    one_installation(found, libcurl.library(scope), sources(libcurl))
 }
 
 pub(super) fn wget(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -65,53 +84,76 @@ pub(super) fn wget(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     if binary.loads("libgnutls.so") {
         let mut sources = scope.gnutls_sources();
         sources.push(ReadSource::new(Reads::Directory, "/etc/ssl/certs").fixed().last_resort());
-        return one_installation(found, sources);
+        return one_installation(found, TlsLibrary::GnuTls, sources);
     }
-    let real = found.as_deref().and_then(|path| scope.sysroot().canonical(path).ok().flatten());
-    let is_busybox = real.is_some_and(|path| path.ends_with("/busybox"));
-    let helper = native::find(scope.sysroot(), "ssl_client").ok().flatten();
-    if is_busybox && helper.is_none() {
-        let note = Some("BusyBox checks no certificate here: it has no `ssl_client`");
-        return vec![Installation { found: None, sources: Vec::new(), note }];
+    if is_busybox(&binary) && !busybox_verifies(scope, &binary) {
+        let note =
+            Some("this BusyBox has TLS of its own, which verifies nothing: it prints so at each download");
+        let library = TlsLibrary::Unverified;
+        return vec![Installation { note, ..Installation::new(found, library, Vec::new()) }];
     }
-    one_installation(found, scope.openssl_sources())
+    one_installation(found, scope.openssl_library(), scope.openssl_sources())
+}
+
+/// By its banner: in some images all its names are hard links.
+fn is_busybox(binary: &Binary) -> bool {
+    binary.after("BusyBox v").is_some()
+}
+
+/// Whether another program does TLS for BusyBox, and verifies: Alpine's `ssl_client`, which loads OpenSSL (that of other
+/// builds is BusyBox itself), or `openssl`, where the build asks it to. Seen with Alpine and Debian's 1.35.
+fn busybox_verifies(scope: &RuleScope, busybox: &Binary) -> bool {
+    let program = |name| native::find(scope.sysroot(), name).ok().flatten();
+    let has_helper = program("ssl_client").is_some_and(|path| !is_busybox(&scope.binary(&path)));
+    has_helper || busybox.holds("-verify_return_error") && program("openssl").is_some()
 }
 
 pub(super) fn requests(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {
     const NAMED: &[&str] = &["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
-    of_requests(scope, "requests", NAMED, |directory| {
-        let packages = scope.site_packages();
+    let urllib3_of = |directory: &str| {
+        let own = scope.package_version(directory, "urllib3");
+        own.or_else(|| scope.site_packages().iter().find_map(|other| scope.package_version(other, "urllib3")))
+    };
+    let installations = of_requests(scope, "requests", NAMED, |directory| {
+        let is_new = scope.python_of(directory) >= Some(STRICT_PYTHON)
+            && urllib3_of(directory) >= Some(STRICT_URLLIB3);
+        let library = scope.openssl_library().with_flags(is_new, is_new);
         // Its certifi may be in another directory.
+        let packages = scope.site_packages();
         let own = scope.certifi(directory);
         let certifi = own.or_else(|| packages.iter().find_map(|other| scope.certifi(other)));
-        (Vec::new(), certifi)
-    })
+        (library, Vec::new(), certifi)
+    });
+    let named = installations.into_iter().map(|one| {
+        let directory = one.found.as_deref().map(split).map(|(directory, _)| directory);
+        let names = directory.and_then(urllib3_of).map(|version| match version {
+            (2.., _) => HostNames::Urllib3,
+            _ => HostNames::Urllib3Old,
+        });
+        Installation { names, ..one }
+    });
+    named.collect()
 }
 
 pub(super) fn pip(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {
     // Its own comes last: what requests reads overrides what pip gives it.
     const NAMED: &[&str] = &["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT"];
     of_requests(scope, "pip", NAMED, |directory| {
-        let names = scope.sysroot().list(directory).ok().flatten().unwrap_or_default();
-        let version = names
-            .iter()
-            .find_map(|name| name.strip_prefix("pip-")?.split_once(".dist-info")?.0.split_once('.'));
-        let number = |text: &str| text.split('.').next().and_then(|text| text.parse::<u32>().ok());
         // Since 24.2 also the system's roots, whatever is named.
-        let also_system =
-            version.is_some_and(|(major, minor)| (number(major), number(minor)) >= (Some(24), Some(2)));
+        let also_system = scope.package_version(directory, "pip") >= Some((24, 2));
         let system = if also_system { scope.openssl_sources() } else { Vec::new() };
-        (system, scope.certifi(&format!("{directory}/pip/_vendor")))
+        // It has a urllib3 of its own, of before the flags.
+        (scope.openssl_library(), system, scope.certifi(&format!("{directory}/pip/_vendor")))
     })
 }
 
-/// What reads roots through requests, in each directory of packages that has it. `own` gives for such a directory what
-/// it always reads, and its list if none of the variables `named` leads it elsewhere.
+/// What reads roots through requests, in each directory of packages that has it. `own` gives for such a directory the
+/// library, what it always reads, and its list if none of the variables `named` leads it elsewhere.
 fn of_requests(
     scope: &RuleScope,
     package: &str,
     named: &[&'static str],
-    own: impl Fn(&str) -> (Vec<ReadSource>, Option<ReadSource>),
+    own: impl Fn(&str) -> (TlsLibrary, Vec<ReadSource>, Option<ReadSource>),
 ) -> Vec<Installation> {
     let named = scope.first_set(named).map(|(variable, path)| {
         // A directory is searched by hash.
@@ -125,9 +167,9 @@ fn of_requests(
     for directory in scope.site_packages() {
         let path = child(&directory, package);
         if scope.is(&path, FileKind::Directory) {
-            let (mut sources, list) = own(&directory);
+            let (library, mut sources, list) = own(&directory);
             sources.extend(named.clone().or(list));
-            installations.push(Installation { found: Some(path), sources, note: None });
+            installations.push(Installation::new(Some(path), library, sources));
         }
     }
     installations
@@ -149,7 +191,10 @@ pub(super) fn node(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     let system = option("--use-system-ca") || scope.env.var("NODE_USE_SYSTEM_CA") == Some("1");
     let note =
         system.then_some("the setting to use the system's roots has no effect: versions before 22.19 cannot");
-    vec![Installation { found, sources, note }]
+    // That of nodejs.org has an OpenSSL inside.
+    let library =
+        if of_distribution { scope.openssl_library() } else { TlsLibrary::openssl(binary.openssl_version()) };
+    vec![Installation { note, ..Installation::new(found, library, sources) }]
 }
 
 pub(super) fn deno(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -165,11 +210,11 @@ pub(super) fn deno(scope: &RuleScope, found: Option<String>) -> Vec<Installation
     sources.extend(
         extra.map(|(variable, path)| ReadSource::new(Reads::PemBlocks, path).named_by(variable).needed()),
     );
-    one_installation(found, sources)
+    one_installation(found, TlsLibrary::Rustls, sources)
 }
 
 /// crypto/x509, root_linux.go and root_unix.go: the first file that can be read, and all files of the directories.
-pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
+pub(super) fn go_sources(scope: &RuleScope) -> Vec<ReadSource> {
     let mut sources = vec![match scope.env.var("SSL_CERT_FILE") {
         Some(file) => ReadSource::new(Reads::PemBlocks, file).named_by("SSL_CERT_FILE"),
         None => {
@@ -185,11 +230,21 @@ pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> 
             sources.extend(there.map(|path| ReadSource::new(Reads::Directory, path)));
         }
     }
-    one_installation(found, sources)
+    sources
+}
+
+/// Go programs by name: those that do not say what they are. The search finds the others.
+pub(super) fn go(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
+    one_installation(found, TlsLibrary::Go { version: None, debug: Vec::new() }, go_sources(scope))
+}
+
+/// Only the search finds such programs: nothing is read by a program that is not there.
+pub(super) fn only_searched(_: &RuleScope, _: Option<String>) -> Vec<Installation> {
+    Vec::new()
 }
 
 /// rustls-native-certs 0.8: as Go, except that either variable alone replaces everything.
-fn native_certs(scope: &RuleScope) -> Vec<ReadSource> {
+pub(super) fn native_certs(scope: &RuleScope) -> Vec<ReadSource> {
     let file = scope.first_set(&["SSL_CERT_FILE"]);
     let list = scope.first_set(&["SSL_CERT_DIR"]);
     if file.is_none() && list.is_none() {
@@ -214,10 +269,8 @@ pub(super) fn uv(scope: &RuleScope, found: Option<String>) -> Vec<Installation> 
     let on = |name| scope.env.var(name).is_some_and(|value| matches!(value, "1" | "true"));
     let system = on("UV_NATIVE_TLS") || on("UV_SYSTEM_CERTS");
     let named = scope.first_set(&["SSL_CERT_FILE", "SSL_CERT_DIR"]).is_some();
-    one_installation(
-        found,
-        if system || named { native_certs(scope) } else { vec![ReadSource::compiled_in()] },
-    )
+    let sources = if system || named { native_certs(scope) } else { vec![ReadSource::compiled_in()] };
+    one_installation(found, TlsLibrary::Rustls, sources)
 }
 
 /// Cargo contains libcurl and OpenSSL and finds the places itself (openssl-probe); a distribution's loads libcurl.
@@ -225,8 +278,22 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
     let binary = found.as_deref().map(|path| scope.binary(path)).unwrap_or_default();
     let named = scope.first_set(&["CARGO_HTTP_CAINFO"]);
     if binary.loads("libcurl") {
-        return one_installation(found, scope.libcurl(&binary).sources(scope, named, None));
+        let libcurl = scope.libcurl(&binary);
+        return one_installation(found, libcurl.library(scope), libcurl.sources(scope, named, None));
     }
+    let library = TlsLibrary::openssl(binary.openssl_version()).with_flags(false, true);
+    let mut sources = probed(scope);
+    if let Some((variable, path)) = named {
+        sources.retain(|source| source.reads != Reads::PemFile);
+        sources.insert(0, ReadSource::new(Reads::PemFile, path).named_by(variable));
+    }
+    // libcurl stops if it cannot load the file.
+    let needed = |source: ReadSource| if source.reads == Reads::PemFile { source.needed() } else { source };
+    one_installation(found, library, sources.into_iter().map(needed).collect())
+}
+
+/// What openssl-probe finds: the first file and the first directory that exist.
+pub(super) fn probed(scope: &RuleScope) -> Vec<ReadSource> {
     const PLACES: [&str; 4] = ["/usr/lib/ssl", "/etc/pki/ca-trust/extracted/pem", "/etc/pki/tls", "/etc/ssl"];
     const FILES: [&str; 6] = [
         "cert.pem",
@@ -238,18 +305,13 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
     ];
     let there = |name: &str, kind| scope.env.var(name).filter(|path| scope.is(path, kind));
     let paths = PLACES.iter().flat_map(|place| FILES.map(|file| format!("{place}/{file}")));
-    let probed = match there("SSL_CERT_FILE", FileKind::File) {
+    let file = match there("SSL_CERT_FILE", FileKind::File) {
         Some(path) => Some(ReadSource::new(Reads::PemFile, path).named_by("SSL_CERT_FILE")),
         None => paths
             .into_iter()
             .find(|path| scope.is(path, FileKind::File))
             .map(|path| ReadSource::new(Reads::PemFile, path)),
     };
-    let file = match named {
-        Some((variable, path)) => Some(ReadSource::new(Reads::PemFile, path).named_by(variable)),
-        None => probed,
-    };
-    let mut sources: Vec<ReadSource> = file.map(ReadSource::needed).into_iter().collect();
     let directory = match there("SSL_CERT_DIR", FileKind::Directory) {
         Some(path) => Some(ReadSource::new(Reads::HashDirectory, path).named_by("SSL_CERT_DIR")),
         None => PLACES
@@ -258,8 +320,7 @@ pub(super) fn cargo(scope: &RuleScope, found: Option<String>) -> Vec<Installatio
             .find(|path| scope.is(path, FileKind::Directory))
             .map(|path| ReadSource::new(Reads::HashDirectory, path)),
     };
-    sources.extend(directory);
-    one_installation(found, sources)
+    file.into_iter().chain(directory).collect()
 }
 
 pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
@@ -274,9 +335,12 @@ pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation
         named.next_back().map(|(variable, path)| ReadSource::new(Reads::Keystore, path).named_by(variable));
     // A missing one is skipped: seen with OpenJDK 17 and 25.
     if let Some(source) = named.clone().filter(|source| scope.is(&source.path, FileKind::File)) {
-        return one_installation(found, vec![source.needed()]);
+        let library =
+            TlsLibrary::Java { release: found.as_deref().and_then(|path| scope.java_release(path)) };
+        return one_installation(found, library, vec![source.needed()]);
     }
-    let homes: Vec<String> = scope.env.var("JAVA_HOME").map(ToOwned::to_owned).into_iter().collect();
+    let homes = scope.env.var("JAVA_HOME").map(ToOwned::to_owned);
+    let homes: Vec<String> = homes.into_iter().chain(scope.java_homes.iter().cloned()).collect();
     let search = keystore::find::find(scope.sysroot(), &homes);
     let names = search.found.iter().filter_map(|found| found.names.first()).chain(&search.missing);
     let mut installations = Vec::new();
@@ -286,7 +350,8 @@ pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation
         if let Some(home) = home {
             let default = ReadSource::new(Reads::Keystore, name).needed();
             let sources = named.iter().cloned().chain([default]).collect();
-            installations.push(Installation { found: Some(home), sources, note: None });
+            let library = TlsLibrary::Java { release: scope.java_release(&format!("{home}/bin/java")) };
+            installations.push(Installation::new(Some(home), library, sources));
         }
     }
     installations
@@ -297,7 +362,7 @@ fn browser(scope: &RuleScope, owner: nss::find::DatabaseOwner) -> Vec<ReadSource
     let mut sources = vec![ReadSource::compiled_in()];
     let data = scope.env.var("XDG_DATA_HOME");
     for home in &scope.homes {
-        let locations = nss::find::of_user(scope.sysroot(), home, data).unwrap_or_default();
+        let locations = nss::find::of_user(scope.sysroot(), home, data).unwrap_or_default().found;
         let of_browser = locations.into_iter().filter(|location| location.owner == owner);
         sources.extend(of_browser.map(|location| ReadSource::new(Reads::NssDatabase, location.directory)));
     }
@@ -305,7 +370,7 @@ fn browser(scope: &RuleScope, owner: nss::find::DatabaseOwner) -> Vec<ReadSource
 }
 
 pub(super) fn chromium(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
-    one_installation(found, browser(scope, nss::find::DatabaseOwner::Shared))
+    one_installation(found, TlsLibrary::Chromium, browser(scope, nss::find::DatabaseOwner::Shared))
 }
 
 /// Also what the policy of the system names; a name without a path is in Mozilla's own directories.
@@ -322,5 +387,5 @@ pub(super) fn firefox(scope: &RuleScope, found: Option<String>) -> Vec<Installat
         };
         sources.extend(path.map(|path| ReadSource::new(Reads::PemBlocks, path)));
     }
-    one_installation(found, sources)
+    one_installation(found, TlsLibrary::MozillaPkix, sources)
 }

@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use super::binary::{Binaries, Binary};
+use super::library::{TlsLibrary, Version, version};
 use super::reading::{ReadSource, Reads};
 use crate::env::Env;
 use crate::error::Result;
@@ -28,6 +29,8 @@ pub(super) struct RuleScope<'v, 's> {
     /// The row's bundle for TLS clients.
     pub(super) bundle: Option<String>,
     pub(super) binaries: Binaries<'s>,
+    /// Homes of Java that a search found.
+    pub(super) java_homes: Vec<String>,
     /// Home directories of the users whose programs are inspected.
     pub(super) homes: Vec<String>,
 }
@@ -89,9 +92,58 @@ impl<'v, 's> RuleScope<'v, 's> {
         (format!("{directory}/cert.pem"), hashed)
     }
 
+    /// The OpenSSL that programs load, with no flag.
+    pub(super) fn openssl_library(&self) -> TlsLibrary {
+        let library = self.binaries.library("libcrypto.so");
+        TlsLibrary::openssl(library.and_then(|library| library.openssl_version()))
+    }
+
+    /// The version of the Python at `path`, whose links end at `python3.13`.
+    pub(super) fn python_version(&self, path: &str) -> Option<Version> {
+        let real = self.sysroot().canonical(path).ok().flatten()?;
+        version(real.rsplit('/').next()?.strip_prefix("python")?)
+    }
+
+    /// The version of the Python to which a directory of packages belongs: `…/python3.13/site-packages`, and Debian's
+    /// for every Python 3.
+    pub(super) fn python_of(&self, packages: &str) -> Option<Version> {
+        let named = packages.split('/').find_map(|part| version(part.strip_prefix("python")?));
+        named.or_else(|| self.python_version(&self.program(&["python3"]).ok().flatten()?))
+    }
+
+    /// The version of a Python package in `directory`, by the directory of its metadata.
+    pub(super) fn package_version(&self, directory: &str, package: &str) -> Option<Version> {
+        let names = self.sysroot().list(directory).ok().flatten()?;
+        names.iter().find_map(|name| {
+            let rest = name.strip_prefix(package)?.strip_prefix('-')?;
+            version(rest.split_once(".dist-info").or_else(|| rest.split_once(".egg-info"))?.0)
+        })
+    }
+
+    /// The feature release of the Java at `path` (`…/bin/java`, links followed), as its own file `release` has it.
+    pub(super) fn java_release(&self, path: &str) -> Option<u32> {
+        let real = self.sysroot().canonical(path).ok().flatten()?;
+        let home = real.strip_suffix("/bin/java")?;
+        let (text, _) = self.sysroot().read(&format!("{home}/release"), 64 * 1024).ok().flatten()?;
+        let text = String::from_utf8_lossy(&text);
+        let number = text.lines().find_map(|line| line.strip_prefix("JAVA_VERSION=\""))?;
+        // Java 8 calls itself 1.8.
+        let number = number.strip_prefix("1.").unwrap_or(number);
+        number.split(|char: char| !char.is_ascii_digit()).next()?.parse().ok()
+    }
+
     /// What OpenSSL reads by default: either variable replaces only its own default, an empty one with nothing.
     pub(super) fn openssl_sources(&self) -> Vec<ReadSource> {
         let (file, directory) = self.openssl_paths();
+        self.openssl_sources_from(file, directory)
+    }
+
+    /// The same for a program with an OpenSSL of its own, whose defaults are in `directory`.
+    pub(super) fn openssl_sources_in(&self, directory: &str) -> Vec<ReadSource> {
+        self.openssl_sources_from(format!("{directory}/cert.pem"), format!("{directory}/certs"))
+    }
+
+    fn openssl_sources_from(&self, file: String, directory: String) -> Vec<ReadSource> {
         let mut sources = vec![match self.env.raw("SSL_CERT_FILE") {
             Some(file) => ReadSource::new(Reads::PemFile, file).named_by("SSL_CERT_FILE"),
             None => ReadSource::new(Reads::PemFile, file),
@@ -116,13 +168,15 @@ impl<'v, 's> RuleScope<'v, 's> {
     pub(super) fn libcurl(&self, program: &Binary) -> Libcurl {
         let name = if program.loads("libcurl-gnutls.so") { "libcurl-gnutls.so" } else { "libcurl.so" };
         let Some(library) = self.binaries.library(name) else {
-            return Libcurl { file: self.bundle.clone(), directory: None, gnutls: false };
+            let library = None;
+            return Libcurl { file: self.bundle.clone(), directory: None, gnutls: false, library };
         };
         let find = |known: &[&str]| known.iter().find(|path| library.holds(path)).map(ToString::to_string);
         Libcurl {
             file: find(compiled_in_bundles()),
             directory: find(&DIRECTORIES).map(|path| path.trim_end_matches('/').to_owned()),
             gnutls: library.loads("libgnutls.so"),
+            library: library.tls_library(),
         }
     }
 
@@ -171,9 +225,18 @@ pub(super) struct Libcurl {
     file: Option<String>,
     directory: Option<String>,
     gnutls: bool,
+    library: Option<TlsLibrary>,
 }
 
 impl Libcurl {
+    /// The library for TLS that it loads. With OpenSSL any root that it reads may end a chain (since curl 7.68).
+    pub(super) fn library(&self, scope: &RuleScope) -> TlsLibrary {
+        match &self.library {
+            Some(TlsLibrary::OpenSsl { .. }) | None => scope.openssl_library().with_flags(false, true),
+            Some(other) => other.clone(),
+        }
+    }
+
     /// What it reads if `file` and `directory` (each with its variable) override its own.
     pub(super) fn sources(
         self,

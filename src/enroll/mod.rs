@@ -20,6 +20,7 @@ use crate::cert::{Certificate, NotAfter, SubjectAltName, readers};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::key::{KeyType, PrivateKey};
+use crate::net::progress::Note;
 use crate::net::url::masked;
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::decide::{self, RenewalPolicy, Verdict};
@@ -82,6 +83,8 @@ pub(crate) struct IssueContext<'a> {
     pub(crate) note: &'a dyn Fn(&str),
     /// Reports a problem.
     pub(crate) warn: &'a dyn Fn(&str),
+    /// Is told now and then what is waited for.
+    pub(crate) progress: Note,
 }
 
 /// Ensures that a good pair is in place.
@@ -93,6 +96,10 @@ pub(crate) struct IssueContext<'a> {
 pub(crate) fn enroll(request: &IssueRequest, world: &IssueContext<'_>) -> Result<IssueOutcome> {
     request.outputs.validate()?;
     request.outputs.check(world.host)?;
+    for (_, path) in request.outputs.paths() {
+        let protection = request.outputs.protection(world.host, path)?;
+        protection.note(path).iter().for_each(|note| (world.say)(note));
+    }
     let began = Instant::now();
     let settled = resolve_inputs(request, world, began)?;
     if let Some(damage) = &settled.damage {
@@ -112,8 +119,9 @@ fn resume_or_start(
     if matches!(standing, PairState::Bad(_))
         && let Some(recorded) = obtain::with_fetched_roots(&settled, world)
     {
-        let &IssueContext { env, host, dry_run, say, note, warn, .. } = world;
-        let world = IssueContext { env, host, recorded, dry_run, say, note, warn };
+        let &IssueContext { env, host, dry_run, say, note, warn, ref progress, .. } = world;
+        let progress = progress.clone();
+        let world = IssueContext { env, host, recorded, dry_run, say, note, warn, progress };
         let settled = resolve_inputs(request, &world, settled.began)?;
         return resume_or_start(request, &world, settled);
     }

@@ -14,8 +14,9 @@ use crate::fingerprint::Fingerprint;
 use crate::key::PrivateKey;
 use crate::net::Net;
 use crate::net::dns::ResolverSettings;
+use crate::net::progress::Note;
 use crate::net::retry::{self, Backoff, Retry};
-use crate::net::url::{masked, same_origin};
+use crate::net::url::{masked, origin, same_origin};
 use crate::pair::check::{self, Roots, Vouched, Wanted};
 use crate::pair::pending::Pending;
 use crate::runtime;
@@ -133,9 +134,10 @@ impl Patience {
     }
 
     /// The tries within that time.
-    fn tries(&self) -> Tries {
+    fn tries(&self, note: &Note, awaited: String) -> Tries {
         let last_start = self.until.checked_sub(self.least).unwrap_or(self.until);
-        Tries { retry: Retry::until(last_start, Backoff::ISSUING), earlier: None }
+        let retry = Retry::until(last_start, Backoff::ISSUING);
+        Tries { retry: retry.saying(note, awaited, self.until), earlier: None }
     }
 }
 
@@ -157,6 +159,7 @@ impl Tries {
             return Err(with_earlier(error, self.earlier.take()));
         };
         (world.say)(&format!("{error}: trying again in {} ms", pause.as_millis()));
+        self.retry.failed(&error);
         self.earlier = Some(error.to_string());
         Ok(pause)
     }
@@ -222,18 +225,19 @@ fn try_method(
             warn: world.warn,
             step_ca: None,
         };
-        let mut tries = patience.tries();
+        let awaited = method.asks(&settled.ca).as_ref().map_or_else(|| "the CA".to_owned(), origin);
+        let mut tries = patience.tries(&world.progress, awaited);
         // What one try left open, no later one resolves.
         let mut unsettled = false;
         loop {
-            let failure = match method.issue(&mut order).await {
+            let failure = match tries.retry.watch(method.issue(&mut order)).await {
                 Ok(chain) => return Ok(chain),
                 Err(failure) => failure,
             };
             unsettled |= failure.unsettled;
             let Failure { again, refused, .. } = failure;
             match tries.again(world, failure.error, again) {
-                Ok(pause) => tokio::time::sleep(pause).await,
+                Ok(pause) => tries.retry.sleep(pause).await,
                 Err(error) => return Err(Failure { error, again, unsettled, refused }),
             }
         }
@@ -286,17 +290,29 @@ fn fetch_roots(
         Some(url) => url,
         None => settled.ca.url()?.clone(),
     };
-    let mut tries = patience.tries();
+    let mut tries = patience.tries(&world.progress, origin(&url));
     loop {
         let timeout = patience.left().max(Duration::from_millis(1));
-        let error = match trust::fetch(&url, &settled.ca.pins, world.env, timeout, None, world.warn) {
+        let how = fetching(settled, world, timeout, world.warn);
+        let error = match trust::fetch(&url, &settled.ca.pins, how) {
             Ok(roots) => return Ok(roots),
             Err(error) => error,
         };
         let may_pass = retry::may_pass(&error);
         let pause = tries.again(world, error, may_pass)?;
-        runtime::block_on(async { tokio::time::sleep(pause).await })?;
+        runtime::block_on(tries.retry.sleep(pause))?;
     }
+}
+
+/// How roots are fetched for this request, in one attempt.
+fn fetching<'a>(
+    settled: &'a ResolvedInputs<'_>,
+    world: &'a IssueContext<'_>,
+    timeout: Duration,
+    warn: &'a dyn Fn(&str),
+) -> trust::Fetching<'a> {
+    let cache = settled.request.ca.cache.as_deref();
+    trust::Fetching { env: world.env, timeout, wait: None, note: &world.progress, cache, warn }
 }
 
 /// The known facts with the CA's roots, if they are pinned, not known here, and available at once: an existing pair can
@@ -310,7 +326,8 @@ pub(super) fn with_fetched_roots(settled: &ResolvedInputs<'_>, world: &IssueCont
     let url = method.asks(&settled.ca)?;
     let left = settled.request.timeout.saturating_sub(settled.began.elapsed());
     // An error is reported when the roots are really needed.
-    let roots = trust::fetch(&url, &settled.ca.pins, world.env, left / 4, None, &|_| {}).ok()?;
+    let how = fetching(settled, world, left / 4, &|_| {});
+    let roots = trust::fetch(&url, &settled.ca.pins, how).ok()?;
     // Known are only roots that cover every pin.
     let is_there = |pin: &Fingerprint| roots.certificates.iter().any(|root| root.fingerprint() == *pin);
     if !settled.ca.pins.iter().all(is_there) {

@@ -1,6 +1,7 @@
 //! The requests, from settings: one certificate that the command line describes, or those of trustup.toml, or the one
 //! that the variables of published images describe. Names no method: those are rows of [`METHODS`].
 
+pub(crate) mod configured;
 mod published;
 mod step_variables;
 
@@ -20,9 +21,9 @@ use crate::rootfs::Sysroot;
 use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::secret::{Secret, SecretSource};
 use crate::settings::rows::{
-    ALLOW_EXTRA_NAMES, ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CERT, CERT_MODE as CERT_MODE_OPTION,
-    CHAIN, CONFIG, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE as KEY_MODE_OPTION, KEY_TYPE, LAYOUT,
-    NAMES, NOT_AFTER, OWNER, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, TIMEOUT,
+    ALLOW_EXTRA_NAMES, ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT,
+    CERT_MODE as CERT_MODE_OPTION, CHAIN, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE as KEY_MODE_OPTION,
+    KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, TIMEOUT,
 };
 use crate::settings::{
     self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Opt, OptionKind, Origin, Row, Scope, Settings,
@@ -49,6 +50,8 @@ pub(crate) struct IssueRequests {
     pub(crate) requests: Vec<IssueRequest>,
     /// What to report to the user.
     pub(crate) notes: Vec<String>,
+    /// What to report with `-v` only.
+    pub(crate) details: Vec<String>,
     /// Problems to report.
     pub(crate) warnings: Vec<String>,
 }
@@ -61,8 +64,7 @@ pub(crate) fn requests(input: IssueInput<'_>, method: Option<&'static MethodRow>
     let IssueInput { env, settings, .. } = input;
     // Incomplete certificates of the file are irrelevant for one that the command line names.
     let scope = if method.is_some() { Scope::Trust } else { Scope::All };
-    let config = settings.get(&CONFIG).map(|path| path.as_path());
-    let file = settings::load(env, config, scope, &table::variants())?;
+    let file = settings::load(env, settings, scope, &table::variants())?;
     let describes = file.as_ref().is_some_and(|file| !file.certificates.is_empty());
     let of_variables = match method {
         None if !describes => published::table(env)?,
@@ -70,6 +72,7 @@ pub(crate) fn requests(input: IssueInput<'_>, method: Option<&'static MethodRow>
     };
     refuse_unused(settings, method, of_variables.as_ref().map(|(by, _)| *by))?;
     let mut asked = IssueRequests::default();
+    asked.details.extend(file.iter().flat_map(|file| file.notes.iter().cloned()));
     if let Some(file) = file.as_ref().filter(|_| describes && env.var("TLS_DOMAINS").is_some()) {
         asked.notes.push(format!(
             "ignored, since `{}` lists the certificates to get: TLS_DOMAINS and its related variables",
@@ -162,7 +165,8 @@ pub(crate) fn with_ca(
                 "ignored, since the command line or the environment names a CA: `[ca]` of `{}`",
                 crate::text::escape(&file.path.to_string_lossy())
             ));
-            settings.clone()
+            // The cache names no CA.
+            settings.over(file.ca.without(|name| name != CACHE.taken().row.spec().name))
         }
         Some(file) => settings.over(file.ca.clone()),
         None => settings.clone(),
@@ -173,7 +177,10 @@ pub(crate) fn with_ca(
         _ => own.to_vec(),
     };
     let url = all.get(&CA_URL).or_else(|| all.get(&PUBLISHED_CA_URL)).cloned();
-    let given = trust::Given { url, pins, root: all.get(&CA_ROOT).cloned() };
+    if let Some(empty) = settings.empty.first().filter(|_| url.is_none()) {
+        notes.push(format!("`{empty}` is set, and empty, which counts as unset"));
+    }
+    let given = trust::Given { url, pins, root: all.get(&CA_ROOT).cloned(), cache: all.get(&CACHE).cloned() };
     (all, given)
 }
 

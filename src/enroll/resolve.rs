@@ -77,7 +77,7 @@ fn of_ours(world: &IssueContext<'_>, outputs: &Outputs, path: &str) -> Result<Op
     let uid = crate::privilege::uid();
     let ours = |meta: Meta| meta.uid == uid && (outputs.allow_shared || meta.mode & 0o077 == 0);
     let is_safe = world.host.lstat(split(path).0).ok().flatten().is_some_and(ours)
-        && outputs.unsafe_way(world.host, path)?.is_none();
+        && outputs.protection(world.host, path)?.danger.is_none();
     if !is_safe {
         return Ok(None);
     }

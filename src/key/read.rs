@@ -10,14 +10,16 @@ use super::public::{Curve, EC, ED25519_OID, RSA};
 use super::{PrivateKey, rsa};
 use crate::cert::der::{self, DerReader};
 use crate::cert::pem as armor;
+use crate::cert::recognise::{self, Asked};
 use crate::error::{Error, Result};
-use crate::text;
+use crate::text::{self, encoding};
 
 /// How to decrypt a key, for the hints.
 const DECRYPT: &str = "decrypt it first: `openssl pkey -in KEY -out PLAIN-KEY`";
 
 pub(super) fn pem(bytes: &[u8]) -> Result<PrivateKey> {
     let mut keys = Vec::new();
+    let bytes = bytes.strip_prefix(encoding::UTF_8_MARK).unwrap_or(bytes);
     for block in armor::blocks(bytes) {
         if !block.label.ends_with("PRIVATE KEY") {
             continue;
@@ -28,25 +30,57 @@ pub(super) fn pem(bytes: &[u8]) -> Result<PrivateKey> {
         }
         match block.label.as_str() {
             "PRIVATE KEY" | "EC PRIVATE KEY" | "RSA PRIVATE KEY" => {}
+            "OPENSSH PRIVATE KEY" => {
+                return Err(Error::unsupported("a private key in OpenSSH's own format is not supported")
+                    .hint(
+                        "convert an EC or RSA key, in the file itself: `ssh-keygen -p -N '' -m PKCS8 -f KEY`",
+                    ));
+            }
             other => {
                 return Err(unsupported(&format!("a private key with the label `{}`", text::escape(other))));
             }
         }
-        let der = block.der.ok_or_else(|| {
-            Error::usage("the private key is damaged: its PEM block is cut off or holds other characters")
-        })?;
+        let der = block.der.ok_or_else(|| damaged_block(bytes))?;
         keys.push(Zeroizing::new(der));
     }
     match keys.as_slice() {
         [key] => from_der(key),
-        [] if bytes.first() == Some(&0x30) => Err(Error::usage("the private key is not PEM").hint(
-            "write it as PEM: `openssl pkey -inform DER -in KEY -out key.pem`",
-        )),
-        [] => Err(Error::usage("it has no private key").hint(
-            "a private key is a PEM file with `-----BEGIN PRIVATE KEY-----`, `EC PRIVATE KEY` or `RSA PRIVATE KEY`",
-        )),
+        [] => Err(not_a_key(bytes)),
         several => Err(Error::usage(format!("it has {} private keys", several.len()))
             .hint("give a file with one of them")),
+    }
+}
+
+/// A key's block that is no PEM: in another form, or damaged.
+fn damaged_block(bytes: &[u8]) -> Error {
+    match recognise::recognise(bytes, Asked::PrivateKey) {
+        Some(found) => {
+            let sentence = found.sentence(Asked::PrivateKey);
+            Error::usage(format!("the private key cannot be read: {sentence}")).hint(found.hint)
+        }
+        None => {
+            Error::usage("the private key is damaged: its PEM block is cut off or holds other characters")
+                .hint("copy it again, whole; `openssl pkey -in KEY -check -noout` says whether it is")
+        }
+    }
+}
+
+/// Names what the file is instead.
+fn not_a_key(bytes: &[u8]) -> Error {
+    const SHOW: &str = "a private key is a PEM file with `-----BEGIN PRIVATE KEY-----`, `EC PRIVATE KEY` or `RSA PRIVATE KEY`";
+    if let Some(found) = recognise::recognise(bytes, Asked::PrivateKey) {
+        return Error::usage(found.sentence(Asked::PrivateKey)).hint(found.hint);
+    }
+    if bytes.first() == Some(&der::SEQUENCE) {
+        return Error::usage("the private key is not PEM")
+            .hint("write it as PEM: `openssl pkey -inform DER -in KEY -out key.pem`");
+    }
+    let first = armor::blocks(bytes).into_iter().find_map(|block| recognise::of_label(&block.label));
+    match first {
+        Some(what) => Error::usage(format!("it has no private key, but {what}"))
+            .hint(recognise::next_step(what, Asked::PrivateKey))
+            .hint(SHOW),
+        None => Error::usage("it has no private key").hint(SHOW),
     }
 }
 

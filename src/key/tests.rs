@@ -138,7 +138,7 @@ fn what_cannot_be_used_is_named_with_a_way_out() {
             "encrypted",
             "openssl pkey",
         ),
-        (pem::armor("OPENSSH PRIVATE KEY", b"x"), 5, "OPENSSH", "as PEM"),
+        (pem::armor("OPENSSH PRIVATE KEY", b"x"), 5, "OpenSSH", "ssh-keygen"),
         (pem::armor("DSA PRIVATE KEY", b"x"), 5, "DSA", "as PEM"),
         (curve("1.3.132.0.35"), 5, "another curve", "P-384"),
         (bare, 5, "public half is missing", "openssl ec"),

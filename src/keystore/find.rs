@@ -3,10 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use rustix::io::Errno;
-
 use crate::error::{Error, Result};
-use crate::rootfs::{FileKind, Sysroot};
+use crate::rootfs::{FileKind, Sysroot, is_denied};
 
 /// Directories with a Java in each subdirectory.
 const OF_HOMES: [&str; 5] =
@@ -37,6 +35,8 @@ pub struct FoundKeystore {
     pub path: String,
     /// The names that lead there; the first is the one to show.
     pub(crate) names: Vec<String>,
+    /// Whether JAVA_HOME names a Java that reads it.
+    pub(crate) is_named: bool,
 }
 
 /// The result of a search.
@@ -48,15 +48,19 @@ pub struct Search {
     pub missing: Vec<String>,
     /// Homes of Java on whose path another user could put something, and why: nothing is made there (threat T35).
     pub(crate) foreign: BTreeMap<String, String>,
-    /// What could not be inspected: loops of links, something other than a file.
+    /// What could not be inspected: loops of links, something other than a file, a JAVA_HOME that the caller may not
+    /// look into.
     pub problems: Vec<Error>,
+    /// What the caller may not look into and nobody named, such as root's home: a Java there is not one that the caller
+    /// runs. Worth a line of `-v`, no more.
+    pub(crate) closed: Vec<String>,
 }
 
 /// Looks for the keystores of every Java in `sysroot`; `homes` are those named by JAVA_HOME, which come first.
 pub fn find(sysroot: &Sysroot, homes: &[String]) -> Search {
     let mut search = Search::default();
     let mut seen = BTreeMap::new();
-    for home in all_homes(sysroot, homes, &mut search) {
+    for (home, is_named) in all_homes(sysroot, homes, &mut search) {
         for security in SECURITY {
             let directory = format!("{}/{security}", home.trim_end_matches('/'));
             let names = NAMES.map(|name| format!("{directory}/{name}"));
@@ -65,15 +69,17 @@ pub fn find(sysroot: &Sysroot, homes: &[String]) -> Search {
             let leads_somewhere = sysroot.stat(instead).is_ok_and(|meta| meta.is_some());
             let there = |name: &&String| sysroot.lstat(name).is_ok_and(|meta| meta.is_some());
             match Some(instead).filter(|_| leads_somewhere).or(Some(usual).filter(there)) {
-                Some(name) => search.take(sysroot, name, &mut seen),
+                Some(name) => search.take(sysroot, name, is_named, &mut seen),
                 None if is(sysroot, &directory, FileKind::Directory) => search.missing.push(usual.clone()),
                 None => {}
             }
         }
     }
     for name in SHARED {
-        if sysroot.stat(name).is_ok_and(|meta| meta.is_some()) {
-            search.take(sysroot, name, &mut seen);
+        match sysroot.stat(name) {
+            Ok(Some(_)) => search.take(sysroot, name, false, &mut seen),
+            Err(error) if is_denied(&error) => search.closed.push(name.to_owned()),
+            Ok(None) | Err(_) => {}
         }
     }
     search.found.sort_by(|one, other| one.path.cmp(&other.path));
@@ -88,8 +94,23 @@ impl Search {
         self.foreign.iter().find(|(home, _)| below(home)).map(|(_, why)| why.as_str())
     }
 
+    /// Notes an error at `path`; a refused permission is a problem only where the user named the place.
+    fn note(&mut self, path: &str, is_named: bool, error: Error) {
+        if is_denied(&error) && !is_named {
+            self.closed.push(path.to_owned());
+        } else {
+            self.problems.push(error);
+        }
+    }
+
     /// Notes the file to which `name` leads, under its identity: a hard link is another name of the same file.
-    fn take(&mut self, sysroot: &Sysroot, name: &str, seen: &mut BTreeMap<(u64, u64), usize>) {
+    fn take(
+        &mut self,
+        sysroot: &Sysroot,
+        name: &str,
+        is_named: bool,
+        seen: &mut BTreeMap<(u64, u64), usize>,
+    ) {
         let looked = sysroot.canonical(name).and_then(|path| match path {
             Some(path) => Ok(sysroot.stat(&path)?.map(|meta| (path, meta))),
             None => Ok(None),
@@ -98,21 +119,24 @@ impl Search {
             Ok(Some((path, meta))) if meta.kind == FileKind::File => {
                 let at = *seen.entry(meta.identity).or_insert(self.found.len());
                 match self.found.get_mut(at) {
-                    Some(found) => found.names.push(name.to_owned()),
-                    None => self.found.push(FoundKeystore { path, names: vec![name.to_owned()] }),
+                    Some(found) => {
+                        found.names.push(name.to_owned());
+                        found.is_named |= is_named;
+                    }
+                    None => self.found.push(FoundKeystore { path, names: vec![name.to_owned()], is_named }),
                 }
             }
             Ok(Some(_)) => self
                 .problems
                 .push(Error::failed("a Java keystore is not a regular file").at(sysroot.display(name))),
             Ok(None) => self.missing.push(name.to_owned()),
-            Err(error) => self.problems.push(error),
+            Err(error) => self.note(name, is_named, error),
         }
     }
 }
 
-/// The homes, links resolved, each once.
-fn all_homes(sysroot: &Sysroot, named: &[String], search: &mut Search) -> Vec<String> {
+/// The homes, links resolved, each once, and whether JAVA_HOME names it.
+fn all_homes(sysroot: &Sysroot, named: &[String], search: &mut Search) -> Vec<(String, bool)> {
     let mut candidates: Vec<String> = named.iter().filter(|home| home.starts_with('/')).cloned().collect();
     for directory in BIN {
         let java = sysroot.canonical(&format!("{directory}/java"));
@@ -125,39 +149,39 @@ fn all_homes(sysroot: &Sysroot, named: &[String], search: &mut Search) -> Vec<St
             let names = names.iter().filter(|name| name.starts_with(prefix));
             candidates.extend(names.map(|name| format!("{directory}/{name}")));
         }
-        // A Java that the caller may not even inspect is not one that it runs: root's, in root's home.
-        Err(error) if error.cause::<Errno>() == Some(&Errno::ACCESS) => {}
-        Err(error) => search.problems.push(error),
+        Err(error) => search.note(directory, false, error),
     };
     OF_HOMES.iter().for_each(|directory| below(directory, ""));
     BY_PREFIX.iter().for_each(|(directory, prefix)| below(directory, prefix));
     for user in sysroot.list(USERS).ok().flatten().unwrap_or_default() {
         below(&format!("{USERS}/{user}/{SDKMAN}"), "");
     }
-    let mut homes: Vec<String> = Vec::new();
+    let mut homes: Vec<(String, bool)> = Vec::new();
     for candidate in candidates {
-        let Some(home) = resolved(sysroot, &candidate, search) else { continue };
+        let is_named = named.contains(&candidate);
+        let Some(home) = resolved(sysroot, &candidate, is_named, search) else { continue };
+        let is_known = homes.iter().any(|(known, _)| *known == home);
         match sysroot.others_way(&candidate) {
             Ok(None) => drop(search.foreign.remove(&home)),
-            Ok(Some(_)) if homes.contains(&home) && !search.foreign.contains_key(&home) => {}
+            Ok(Some(_)) if is_known && !search.foreign.contains_key(&home) => {}
             Ok(Some(why)) => drop(search.foreign.insert(home.clone(), why)),
             Err(error) => drop(search.foreign.insert(home.clone(), error.to_string())),
         }
         // A `java` in /usr/bin that is not a link is a user's script: there is no Java in /usr.
-        if !homes.contains(&home) && home != "/usr" && home != "/" {
-            homes.push(home);
+        if !is_known && home != "/usr" && home != "/" {
+            homes.push((home, is_named));
         }
     }
     homes
 }
 
 /// The real directory at `path`.
-fn resolved(sysroot: &Sysroot, path: &str, search: &mut Search) -> Option<String> {
+fn resolved(sysroot: &Sysroot, path: &str, is_named: bool, search: &mut Search) -> Option<String> {
     let looked: Result<Option<String>> = sysroot.canonical(path);
     match looked {
         Ok(home) => home.filter(|home| is(sysroot, home, FileKind::Directory)),
         Err(error) => {
-            search.problems.push(error);
+            search.note(path, is_named, error);
             None
         }
     }

@@ -16,6 +16,7 @@ use crate::fingerprint::Fingerprint;
 
 mod alias;
 pub mod find;
+pub(crate) mod given;
 mod jks;
 mod kdf;
 mod mac;
@@ -210,6 +211,15 @@ impl KeystoreEntry {
     /// Its content.
     pub fn content(&self) -> &EntryContent {
         &self.content
+    }
+
+    /// The DER of its certificate, trusted by Java or not, if it has one and no private key.
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        match &self.content {
+            EntryContent::Trusted { der, .. } => Some(der),
+            EntryContent::Other if self.is_certificate => pkcs12::certificate_of_bag(&self.raw),
+            EntryContent::PrivateKey | EntryContent::Other => None,
+        }
     }
 
     /// The fingerprint of a trusted certificate.

@@ -368,6 +368,13 @@ fn read_bag(bag: der::Tlv<'_>, safe: usize) -> Option<KeystoreEntry> {
     })
 }
 
+/// The certificate of a whole SafeBag.
+pub(super) fn certificate_of_bag(bag: &[u8]) -> Option<&[u8]> {
+    let mut fields = DerReader::new(der::only(bag, der::SEQUENCE)?.body);
+    fields.take(der::OID).filter(|kind| kind.body == CERTIFICATE_BAG)?;
+    certificate_in(fields.take(der::CONTEXT_0)?.body)
+}
+
 /// The certificate of a CertBag's value.
 fn certificate_in(value: &[u8]) -> Option<&[u8]> {
     let mut fields = DerReader::new(der::only(value, der::SEQUENCE)?.body);

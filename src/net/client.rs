@@ -71,9 +71,9 @@ impl Net {
     /// A client for the server of `base`, trusting `trust`; proxies as for that address. Its connections are reused.
     ///
     /// # Errors
-    /// None of the roots can be used.
+    /// None of the roots can be used; the proxy for that address cannot.
     pub fn client(&self, base: &Url, trust: &Trust) -> Result<Client> {
-        let proxy = self.proxies.for_url(base).cloned();
+        let proxy = self.proxies.for_url(base)?.cloned();
         let failed = |error: reqwest::Error| {
             Error::failed("could not set up the HTTP client").because(error.without_url())
         };

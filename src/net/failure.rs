@@ -11,7 +11,7 @@ use super::dns::NameError;
 use super::proxy::Proxy;
 use super::tls::Trust;
 use super::tls_words;
-use super::url::{authority, masked};
+use super::url::{authority, is_loopback, masked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::text;
 
@@ -19,10 +19,17 @@ use crate::text;
 pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: Option<&Proxy>) -> Error {
     let place = masked(url);
     if let Some(error) = find::<NameError>(error) {
-        return Error::unreachable("could not resolve the host's name")
+        let failure = Error::unreachable("could not resolve the host's name")
             .at(place)
             .because(error.clone())
             .hint(error.hint());
+        return match proxy.filter(|proxy| proxy.resolves_here()) {
+            Some(proxy) => failure.hint(format!(
+                "the proxy in `{}` is asked for an address: with `socks5h://` it resolves the name itself",
+                proxy.variable()
+            )),
+            None => failure,
+        };
     }
     if let Some(error) = find::<rustls::Error>(error) {
         return explain_tls(error, url, trust);
@@ -30,6 +37,7 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
     let through = proxy.map(|proxy| format!(" through the proxy `{}`", proxy.shown())).unwrap_or_default();
     let server = format!("`{}`{through}", authority(url));
     let chain = causes(error);
+    let socks = chain.iter().find_map(|cause| cause.strip_prefix(SOCKS));
     let failure = match find::<hyper::Error>(error) {
         Some(error) if error.is_incomplete_message() => {
             Error::unreachable(format!("{server} closed the connection before the answer was complete"))
@@ -41,8 +49,9 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
         }
         _ => match find::<io::Error>(error).map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => {
-                Error::unreachable(format!("{server} refused the connection"))
-                    .hint("is the server up, and is the port right? `--wait 60s` gives it a minute more")
+                let refused = Error::unreachable(format!("{server} refused the connection"))
+                    .hint("is the server up, and is the port right? `--wait 60s` gives it a minute more");
+                if is_loopback(url) { refused.hint(ITSELF) } else { refused }
             }
             Some(io::ErrorKind::TimedOut) => slow(&server),
             Some(
@@ -53,11 +62,17 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
             ) => Error::unreachable(format!("{server} closed the connection early")).hint(OTHER),
             Some(_) => Error::unreachable(format!("could not connect to {server}")),
             None if error.is_timeout() => slow(&server),
-            None if chain.iter().any(|cause| cause.contains("proxy authorization required")) => {
+            None if chain.iter().any(|cause| cause.contains("proxy authorization required"))
+                || socks.is_some_and(|cause| SOCKS_LOGIN.contains(&cause)) =>
+            {
                 Error::failed(format!(
                     "the proxy requires a user and a password to reach `{}`",
                     authority(url)
                 ))
+            }
+            None if socks == Some(SOCKS_UNREACHED) => {
+                let proxy = proxy.map(Proxy::shown).unwrap_or_default();
+                Error::unreachable(format!("could not connect to the proxy `{proxy}`"))
             }
             None if error.is_connect() => Error::unreachable(format!("could not connect to {server}")),
             None => Error::unreachable(format!("the connection to {server} failed")),
@@ -75,6 +90,19 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
         None => failure.at(place),
     }
 }
+
+/// For a server on this machine that does not answer.
+const ITSELF: &str = "inside a container `localhost` and 127.0.0.1 are the container itself: name the CA's container on the same network, or the host (`docker run --add-host host.docker.internal:host-gateway`, and `host.docker.internal` in the URL)";
+/// How an error of hyper-util's SOCKS client begins.
+const SOCKS: &str = "SOCKS error: ";
+/// Its words if the proxy itself does not answer.
+const SOCKS_UNREACHED: &str = "failed to create underlying connection";
+/// Its words for a proxy that wants another user and password, or any.
+const SOCKS_LOGIN: [&str; 3] = [
+    "credentials not accepted",
+    "server does not support user/pass authentication",
+    "server implements authentication incorrectly",
+];
 
 /// For a handshake that a server of ours would have continued.
 const OTHER: &str =

@@ -61,7 +61,9 @@ impl Net {
     pub async fn get(&self, url: &Url, trust: &Trust) -> Result<FetchAnswer> {
         let client = self.client(url, trust)?;
         let last_start = self.wait_until.unwrap_or_else(Instant::now);
-        let mut retry = Retry::until(last_start.into_std(), Backoff::STARTING);
+        let until = self.wait_until.unwrap_or(self.deadline).into_std();
+        let retry = Retry::until(last_start.into_std(), Backoff::STARTING);
+        let mut retry = retry.saying(&self.note, origin(url), until);
         retry.run(async || try_once(&client, self, url).await).await
     }
 }

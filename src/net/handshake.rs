@@ -1,13 +1,12 @@
 //! One TLS handshake that shows which chain a server sends; which clients would accept it is judged afterwards, against
 //! any set of roots. Nothing is sent but the handshake.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -15,62 +14,47 @@ use super::dns::{Dns, ResolverSettings};
 use super::failure::find;
 use super::tls::{Clock, provider};
 use super::tls_words;
+use crate::cert::Certificate;
+use crate::cert::facts::KeyKind;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::runtime;
 use crate::text;
 
-/// What a server presented, having proven possession of the first certificate's key.
+/// What a server presented.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Presented {
     /// DER: the server's own first, then what it sent with it.
     pub chain: Vec<CertificateDer<'static>>,
-    name: ServerName<'static>,
-    now: UnixTime,
-}
-
-/// Why a chain is not accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum HandshakeDoubt {
-    /// It ends at none of the roots.
-    UnknownIssuer,
-    /// Any other fault, whatever the roots: in a form that can follow a colon.
-    Server(String),
+    /// It sent an answer of OCSP (stapling).
+    pub(crate) is_stapled: bool,
+    /// It proved that it has the first certificate's key. If not, the key or the signature is of a kind that trustup
+    /// cannot verify: the chain may be another server's.
+    pub(crate) is_proven: bool,
+    host: String,
+    now: i64,
 }
 
 impl Presented {
-    /// What a server called `name` presented at `now` (seconds since 1970).
+    /// What a server called `host` (a DNS name, or an address with or without brackets) presented at `now` (seconds
+    /// since 1970), having proven that it has the key.
     ///
     /// # Errors
     /// The name is neither a DNS name nor an address.
-    pub fn new(chain: Vec<CertificateDer<'static>>, name: &str, now: i64) -> Result<Presented> {
-        let now = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now).unwrap_or_default()));
-        Ok(Presented { chain, name: server_name(name)?, now })
+    pub fn new(chain: Vec<CertificateDer<'static>>, host: &str, now: i64) -> Result<Presented> {
+        server_name(host)?;
+        let host = bare(host).to_owned();
+        Ok(Presented { chain, is_stapled: false, is_proven: true, host, now })
     }
 
-    /// Whether a client with these roots (DER), and no others, accepts the server.
-    pub(crate) fn judge<'a>(&self, roots: impl IntoIterator<Item = &'a [u8]>) -> Result<(), HandshakeDoubt> {
-        let mut store = RootCertStore::empty();
-        let ders = roots.into_iter().map(|der| CertificateDer::from(der.to_vec()));
-        let (usable, _) = store.add_parsable_certificates(ders);
-        if usable == 0 {
-            return Err(HandshakeDoubt::UnknownIssuer);
-        }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(store), provider()).build();
-        let verifier = verifier.map_err(|error| HandshakeDoubt::Server(error.to_string()))?;
-        let Some((server, others)) = self.chain.split_first() else {
-            return Err(HandshakeDoubt::Server("it sent no certificate".to_owned()));
-        };
-        match verifier.verify_server_cert(server, others, &self.name, &[], self.now) {
-            Ok(_) => Ok(()),
-            Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-                Err(HandshakeDoubt::UnknownIssuer)
-            }
-            Err(rustls::Error::InvalidCertificate(reason)) => {
-                Err(HandshakeDoubt::Server(tls_words::certificate(&reason)))
-            }
-            Err(error) => Err(HandshakeDoubt::Server(tls_words::tls(&error))),
-        }
+    /// The server's name, or its address without brackets.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn now(&self) -> i64 {
+        self.now
     }
 }
 
@@ -99,8 +83,7 @@ pub(crate) fn shake_hands(
 
 async fn exchange(settings: &ResolverSettings, host: &str, port: u16, env: &Env) -> Result<Presented> {
     let name = server_name(host)?;
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let addresses = Dns::new(settings)?.lookup(bare).await.map_err(|error| {
+    let addresses = Dns::new(settings)?.lookup(bare(host)).await.map_err(|error| {
         let hint = error.hint();
         Error::unreachable("could not resolve the host's name").because(error).hint(hint)
     })?;
@@ -130,7 +113,7 @@ async fn exchange(settings: &ResolverSettings, host: &str, port: u16, env: &Env)
         .with_custom_certificate_verifier(Arc::clone(&witness) as Arc<dyn ServerCertVerifier>)
         .with_no_client_auth();
     let shaken = tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-    let chain = std::mem::take(&mut *witness.0.lock().unwrap_or_else(PoisonError::into_inner));
+    let seen = std::mem::take(&mut *witness.0.lock().unwrap_or_else(PoisonError::into_inner));
     if let Err(error) = shaken {
         let cause = match find::<rustls::Error>(&error) {
             Some(error) => tls_words::tls(error),
@@ -140,18 +123,89 @@ async fn exchange(settings: &ResolverSettings, host: &str, port: u16, env: &Env)
             .because(anyhow::anyhow!("{}", cause))
             .hint("does a TLS server listen there, one that speaks TLS as soon as it is connected?"));
     }
-    Presented::new(chain, host, env.now())
+    let presented = Presented::new(seen.chain, host, env.now())?;
+    Ok(Presented { is_stapled: seen.is_stapled, is_proven: !seen.is_unproven, ..presented })
+}
+
+/// A host without the brackets of an IPv6 address.
+fn bare(host: &str) -> &str {
+    host.trim_start_matches('[').trim_end_matches(']')
 }
 
 fn server_name(host: &str) -> Result<ServerName<'static>> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    ServerName::try_from(bare.to_owned())
+    ServerName::try_from(bare(host).to_owned())
         .map_err(|error| Error::usage("not a host name").at(text::escape(host)).because(error))
 }
 
-/// Accepts and stores whatever is presented; but the server must have the key.
+/// What was seen in a handshake.
 #[derive(Debug, Default)]
-struct Witness(Mutex<Vec<CertificateDer<'static>>>);
+struct Seen {
+    chain: Vec<CertificateDer<'static>>,
+    is_stapled: bool,
+    is_unproven: bool,
+}
+
+/// Accepts and stores whatever is presented; but the server must have the key, as far as that can be verified here.
+#[derive(Debug, Default)]
+struct Witness(Mutex<Seen>);
+
+impl Witness {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Verifies the proof with the key alone: rustls reads no certificate of version 1, for one. If the key or the
+    /// signature is of a kind that is not verified here, that is noted.
+    fn witnessed(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = provider().signature_verification_algorithms.mapping;
+        let of_scheme = algorithms.iter().find(|(scheme, _)| *scheme == signed.scheme);
+        let leaf = Certificate::from_der(certificate).ok().filter(has_known_key);
+        let (Some((_, algorithms)), Some(leaf)) = (of_scheme, leaf) else {
+            self.seen().is_unproven = true;
+            return Ok(HandshakeSignatureValid::assertion());
+        };
+        let key = SubjectPublicKeyInfoDer::from(leaf.public_key());
+        let is_valid = webpki::RawPublicKeyEntity::try_from(&key).is_ok_and(|key| {
+            algorithms
+                .iter()
+                .any(|algorithm| key.verify_signature(*algorithm, message, signed.signature()).is_ok())
+        });
+        if is_valid {
+            Ok(HandshakeSignatureValid::assertion())
+        } else {
+            Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature))
+        }
+    }
+}
+
+/// Whether signatures of the certificate's key are verified here.
+fn has_known_key(certificate: &Certificate) -> bool {
+    const RSA: std::ops::RangeInclusive<usize> = 2048..=8192;
+    certificate.facts().is_ok_and(|facts| match facts.key {
+        KeyKind::Rsa(bits) => RSA.contains(&bits),
+        KeyKind::Common | KeyKind::P521 | KeyKind::Ed25519 => true,
+        KeyKind::RsaPss(_) | KeyKind::OtherCurve(_) | KeyKind::ExplicitCurve | KeyKind::Other(_) => false,
+    })
+}
+
+/// What clients accept and trustup cannot verify: RSASSA-PSS with keys for that alone, Ed448, SHA-1, the curves of
+/// Brainpool (RFC 8734).
+const UNVERIFIED: [SignatureScheme; 9] = [
+    SignatureScheme::Unknown(0x0809),
+    SignatureScheme::Unknown(0x080a),
+    SignatureScheme::Unknown(0x080b),
+    SignatureScheme::Unknown(0x081a),
+    SignatureScheme::Unknown(0x081b),
+    SignatureScheme::Unknown(0x081c),
+    SignatureScheme::ED448,
+    SignatureScheme::ECDSA_SHA1_Legacy,
+    SignatureScheme::RSA_PKCS1_SHA1,
+];
 
 impl ServerCertVerifier for Witness {
     fn verify_server_cert(
@@ -159,11 +213,13 @@ impl ServerCertVerifier for Witness {
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
+        ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         let chain = std::iter::once(end_entity).chain(intermediates).map(|der| der.clone().into_owned());
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = chain.collect();
+        let mut seen = self.seen();
+        seen.chain = chain.collect();
+        seen.is_stapled = !ocsp_response.is_empty();
         Ok(ServerCertVerified::assertion())
     }
 
@@ -173,8 +229,7 @@ impl ServerCertVerifier for Witness {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &algorithms)
+        self.witnessed(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -183,11 +238,12 @@ impl ServerCertVerifier for Witness {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
+        self.witnessed(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
+        let mut schemes = provider().signature_verification_algorithms.supported_schemes();
+        schemes.extend(UNVERIFIED);
+        schemes
     }
 }

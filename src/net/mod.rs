@@ -9,6 +9,7 @@ pub mod dns;
 mod failure;
 mod fetch;
 pub mod handshake;
+pub(crate) mod progress;
 pub(crate) mod proxy;
 pub(crate) mod retry;
 pub mod tls;
@@ -26,6 +27,7 @@ pub use self::fetch::{FetchAnswer, MAX_BODY};
 pub use self::tls::Trust;
 
 use self::dns::Dns;
+use self::progress::Note;
 use self::proxy::Proxies;
 use crate::env::Env;
 use crate::error::Result;
@@ -42,11 +44,12 @@ pub struct Net {
     wait_until: Option<Instant>,
     /// The deadline for everything.
     deadline: Instant,
+    /// Who is told that [`Net::get`] waits.
+    note: Note,
 }
 
 impl Net {
     /// Starts the clock: from now on `timeout` is left (and `wait` more, if an unreachable server is to be retried).
-    /// Fails if a proxy variable is invalid.
     ///
     /// Must be called inside a tokio runtime.
     pub fn new(
@@ -58,16 +61,23 @@ impl Net {
         let start = Instant::now();
         Ok(Net {
             dns: Arc::new(Dns::new(settings)?),
-            proxies: Proxies::from_env(env)?,
+            proxies: Proxies::from_env(env),
             env: env.clone(),
             timeout,
             wait_until: wait.map(|wait| start + wait),
             deadline: start + timeout + wait.unwrap_or_default(),
+            note: Note::default(),
         })
+    }
+
+    /// The same, telling `note` now and then what it waits for.
+    pub(crate) fn telling(self, note: &Note) -> Self {
+        Net { note: note.clone(), ..self }
     }
 
     /// The proxy that requests to `url` go through, credentials masked (threat T17).
     pub(crate) fn proxy_shown(&self, url: &::url::Url) -> Option<String> {
-        self.proxies.for_url(url).map(proxy::Proxy::shown)
+        // The request itself reports an unusable one.
+        self.proxies.for_url(url).ok().flatten().map(proxy::Proxy::shown)
     }
 }

@@ -1,5 +1,10 @@
 //! Which proxy a URL goes through: `https_proxy`, `http_proxy`, `all_proxy`, `no_proxy` (lower case first, then upper
-//! case), as curl and Go read them. An unusable value is an error, never silently no proxy.
+//! case), as curl and Go read them. An unusable value is an error for each host that would go through it, never silently
+//! no proxy; hosts of `no_proxy` and this machine do not need it.
+//!
+//! Schemes are `http` and curl's four of SOCKS (`socks5` resolves the name here, `socks5h` lets the proxy do it). TLS to
+//! the proxy is not spoken: it would need roots before there are any, and reqwest has one set of roots for proxy and
+//! server. Where people write `https://`, the proxy almost always speaks plain http.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,10 +18,22 @@ use crate::error::{Error, Result};
 /// The proxies of an environment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Proxies {
-    http: Option<Proxy>,
-    https: Option<Proxy>,
+    http: Option<Setting>,
+    https: Option<Setting>,
     exceptions: Vec<Exception>,
 }
+
+/// What a variable says.
+#[derive(Clone, Debug)]
+enum Setting {
+    Usable(Proxy),
+    /// The variable, and why its value cannot be used.
+    Unusable(&'static str, String),
+}
+
+/// The schemes that are spoken to a proxy, each with its default port; those of SOCKS as curl names them.
+const SCHEMES: [(&str, u16); 5] =
+    [("http", 80), ("socks5", 1080), ("socks5h", 1080), ("socks4", 1080), ("socks4a", 1080)];
 
 /// One proxy, and the variable that set it.
 #[derive(Clone)]
@@ -36,6 +53,11 @@ impl Proxy {
         self.variable
     }
 
+    /// Whether it wants an address: the name is resolved here.
+    pub(super) fn resolves_here(&self) -> bool {
+        matches!(self.url.scheme(), "socks4" | "socks5")
+    }
+
     /// Without its credentials.
     pub(crate) fn shown(&self) -> String {
         masked(&self.url)
@@ -49,53 +71,79 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxies {
-    /// Reads the variables; all of them are checked, used or not.
-    pub(crate) fn from_env(env: &Env) -> Result<Self> {
-        let all = read(env, &["all_proxy", "ALL_PROXY"])?;
+    /// Reads the variables. Whether a value can be used is an error only for what would go through it.
+    pub(crate) fn from_env(env: &Env) -> Self {
+        let all = read(env, &["all_proxy", "ALL_PROXY"]);
         // A CGI program's HTTP_PROXY is the client's `Proxy:` header (CVE-2016-5385).
         let http_names: &[&'static str] =
             if env.raw("REQUEST_METHOD").is_some() { &["http_proxy"] } else { &["http_proxy", "HTTP_PROXY"] };
-        let http = read(env, http_names)?.or_else(|| all.clone());
-        let https = read(env, &["https_proxy", "HTTPS_PROXY"])?.or(all);
+        let http = read(env, http_names).or_else(|| all.clone());
+        let https = read(env, &["https_proxy", "HTTPS_PROXY"]).or(all);
         let exceptions = env.var("no_proxy").or_else(|| env.var("NO_PROXY")).unwrap_or_default();
-        Ok(Proxies {
-            http,
-            https,
-            exceptions: exceptions.split([',', ' ']).filter_map(Exception::parse).collect(),
-        })
+        let exceptions = exceptions.split(|char: char| char == ',' || char.is_whitespace());
+        Proxies { http, https, exceptions: exceptions.filter_map(Exception::parse).collect() }
     }
 
     /// The proxy for `url`: none for loopback (threat T17) and for what `no_proxy` lists.
-    pub(crate) fn for_url(&self, url: &Url) -> Option<&Proxy> {
-        let proxy = if url.scheme() == "https" { self.https.as_ref() } else { self.http.as_ref() }?;
-        let direct = is_loopback(url) || self.exceptions.iter().any(|exception| exception.matches(url));
-        (!direct).then_some(proxy)
+    ///
+    /// # Errors
+    /// The value of its variable cannot be used.
+    pub(crate) fn for_url(&self, url: &Url) -> Result<Option<&Proxy>> {
+        let setting = if url.scheme() == "https" { self.https.as_ref() } else { self.http.as_ref() };
+        if is_loopback(url) || self.exceptions.iter().any(|exception| exception.matches(url)) {
+            return Ok(None);
+        }
+        match setting {
+            None => Ok(None),
+            Some(Setting::Usable(proxy)) => Ok(Some(proxy)),
+            Some(Setting::Unusable(variable, why)) => {
+                let host = url.host_str().unwrap_or_default();
+                Err(Error::usage(format!(
+                    "the proxy in the variable `{variable}` cannot be used: {why}"
+                ))
+                .at(masked(url))
+                .hint(format!("set it to `{variable}=http://HOST:PORT` (most proxies speak plain http, for https:// addresses as well) or `{variable}=socks5h://HOST:PORT`"))
+                .hint(format!("if `{host}` needs no proxy, add it to the variable `no_proxy`")))
+            }
+        }
     }
 }
 
-fn read(env: &Env, names: &[&'static str]) -> Result<Option<Proxy>> {
-    for &variable in names {
-        let Some(value) = env.var(variable) else { continue };
-        let value = value.trim();
-        let whole = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-        let invalid = |why: String| {
-            Error::usage(format!("the proxy in the variable `{variable}` cannot be used: {why}"))
-                .hint(format!("set it to `{variable}=http://HOST:PORT`, or unset it; hosts that need no proxy go into `no_proxy`"))
-        };
-        let url = Url::parse(&whole).map_err(|error| invalid(format!("it is not a URL ({error})")))?;
-        // TLS to the proxy would need its own trust, before there is any; SOCKS is not supported.
-        if url.scheme() != "http" {
-            return Err(invalid(format!(
-                "its scheme is `{}`, only `http` is spoken to a proxy",
-                url.scheme()
-            )));
-        }
-        if url.host_str().is_none_or(str::is_empty) {
-            return Err(invalid("it names no host".to_owned()));
-        }
-        return Ok(Some(Proxy { url, variable }));
+fn read(env: &Env, names: &[&'static str]) -> Option<Setting> {
+    let (variable, value) = names.iter().find_map(|name| Some((*name, env.var(name)?)))?;
+    let value = value.trim();
+    let whole = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
+    Some(match usable(&whole) {
+        Ok(url) => Setting::Usable(Proxy { url, variable }),
+        Err(why) => Setting::Unusable(variable, why),
+    })
+}
+
+/// The address of a proxy with its port, or why it cannot be used: without any part of the value, which may be a
+/// password.
+fn usable(value: &str) -> Result<Url, String> {
+    if value.contains(['"', '\'', '`']) {
+        return Err("it contains quotation marks (`--env-file` and `ENV` in exec form keep them)".to_owned());
     }
-    Ok(None)
+    let mut url = Url::parse(value).map_err(|error| format!("it is not a URL ({error})"))?;
+    let scheme = url.scheme().to_owned();
+    let Some((_, port)) = SCHEMES.iter().find(|(known, _)| *known == scheme) else {
+        return Err(match scheme.as_str() {
+            "https" => "its scheme is `https`, and trustup does not speak TLS to a proxy".to_owned(),
+            _ => {
+                let known: Vec<String> = SCHEMES.iter().map(|(name, _)| format!("`{name}`")).collect();
+                format!("its scheme is `{}`, not one of {}", crate::text::escape(&scheme), known.join(", "))
+            }
+        });
+    };
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("it names no host".to_owned());
+    }
+    if url.port().is_none() && scheme != "http" {
+        // The client would take that of http.
+        url.set_port(Some(*port)).map_err(|()| "it names no host".to_owned())?;
+    }
+    Ok(url)
 }
 
 /// One entry of `no_proxy`.
@@ -193,8 +241,8 @@ mod tests {
 
     fn shown(variables: &[(&str, &str)], url: &str) -> Option<String> {
         let env = Env::fixed(variables.iter().copied(), 0);
-        let proxies = Proxies::from_env(&env).expect("valid proxies");
-        proxies.for_url(&Url::parse(url).expect("test URL")).map(Proxy::shown)
+        let proxies = Proxies::from_env(&env);
+        proxies.for_url(&Url::parse(url).expect("test URL")).expect("a valid proxy").map(Proxy::shown)
     }
 
     #[test]
@@ -250,6 +298,10 @@ mod tests {
             ("10.2.3.4:443", "https://10.2.3.4/", true),
             ("10.2.3.4:444", "https://10.2.3.4/", false),
             ("*", "https://anything.test/", true),
+            ("a.test\tca.test\n", "https://ca.test/", true),
+            ("[fd00::1]", "https://[fd00::1]/", true),
+            ("[fd00::1]:443", "https://[fd00::1]/", true),
+            ("[fd00::1]:444", "https://[fd00::1]/", false),
             ("10.0.0.0/99, :x, ,", "https://10.2.3.4/", false),
         ] {
             assert_eq!(direct(list, url), wanted, "no_proxy={list} {url}");
@@ -257,20 +309,44 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_proxy_is_an_error_that_names_the_variable_and_no_secret() {
+    fn a_bad_proxy_is_an_error_for_what_would_go_through_it() {
+        let hosts = [("https://ca.test/", true), ("https://ca.internal/", false), ("https://[::1]/", false)];
         for value in [
-            "socks5://u:secret@p.test:1080",
             "https://u:secret@p.test",
             "http://",
             "http://u:secret@:80",
             "://x",
             "http://p.test:99999",
+            "socks5://",
+            "socks6://u:secret@p.test",
+            "\"http://u:secret@p.test:3128\"",
+            "ftp://p.test",
         ] {
-            let env = Env::fixed([("HTTPS_PROXY", value)], 0);
-            let error = Proxies::from_env(&env).expect_err(value);
-            assert_eq!(error.kind().exit_code(), 2, "{value}");
-            assert!(error.what().contains("`HTTPS_PROXY`"), "{error}");
-            assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+            let env = Env::fixed([("HTTPS_PROXY", value), ("NO_PROXY", ".internal")], 0);
+            let proxies = Proxies::from_env(&env);
+            for (url, is_used) in hosts {
+                let found = proxies.for_url(&Url::parse(url).expect("test URL"));
+                assert_eq!(found.is_err(), is_used, "{value} {url}");
+                let Err(error) = found else { continue };
+                assert_eq!(error.kind().exit_code(), 2, "{value}");
+                assert!(error.what().contains("`HTTPS_PROXY`"), "{error}");
+                assert!(error.hints().iter().any(|hint| hint.contains("`no_proxy`")), "{error:?}");
+                assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn socks_has_a_port_of_its_own() {
+        for (value, wanted) in [
+            ("socks5://u:secret@p.test", "socks5://***@p.test:1080"),
+            ("socks5h://p.test:9050", "socks5h://p.test:9050"),
+            ("socks4://10.0.0.1", "socks4://10.0.0.1:1080"),
+            ("socks4a://[fd00::1]", "socks4a://[fd00::1]:1080"),
+            ("SOCKS5H://p.test/", "socks5h://p.test:1080/"),
+        ] {
+            let found = shown(&[("ALL_PROXY", value)], "https://ca.test/");
+            assert_eq!(found.as_deref(), Some(wanted), "{value}");
         }
     }
 }

@@ -4,11 +4,13 @@
 //!
 //! The pauses are awaited on the runtime, so that a signal ends them as it ends any other wait ([`crate::runtime`]).
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use super::date;
+use super::progress::{Note, Progress};
 use crate::error::{Error, ErrorKind};
 use crate::random;
 
@@ -80,17 +82,66 @@ impl Backoff {
 pub(crate) struct Retry<S = System> {
     backoff: Backoff,
     last_start: Instant,
+    progress: Option<Progress>,
     surroundings: S,
 }
 
 impl Retry {
     /// No attempt begins after `last_start`; the pause before the last one is cut to begin it then.
     pub(crate) fn until(last_start: Instant, backoff: Backoff) -> Self {
-        Retry { backoff, last_start, surroundings: System }
+        Retry { backoff, last_start, progress: None, surroundings: System }
     }
 }
 
 impl<S: Surroundings> Retry<S> {
+    /// The same, saying now and then that it waits for `awaited` (for people), and how long it has until `until`.
+    pub(crate) fn saying(self, note: &Note, awaited: impl Into<String>, until: Instant) -> Self {
+        let progress = Progress::new(note, awaited, self.surroundings.now(), until);
+        Retry { progress: Some(progress), ..self }
+    }
+
+    /// Awaits `future`, which is an attempt or a pause, and says so now and then.
+    pub(crate) async fn watch<T>(&mut self, future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        loop {
+            let now = self.surroundings.now();
+            let Some(due) = self.progress.as_ref().and_then(|progress| progress.due(now)) else {
+                return future.await;
+            };
+            tokio::select! {
+                biased;
+                done = &mut future => return done,
+                () = self.surroundings.sleep(due) => {}
+            }
+            let now = self.surroundings.now();
+            self.progress.iter_mut().for_each(|progress| progress.say(now));
+        }
+    }
+
+    /// Waits before the next attempt.
+    pub(crate) async fn sleep(&mut self, mut pause: Duration) {
+        // In parts, so that a clock that only advances by sleeping is enough.
+        while !pause.is_zero() {
+            let now = self.surroundings.now();
+            let due = self.progress.as_ref().and_then(|progress| progress.due(now));
+            let part = due.map_or(pause, |due| due.min(pause));
+            self.surroundings.sleep(part).await;
+            pause = pause.saturating_sub(part);
+            let now = self.surroundings.now();
+            self.progress.iter_mut().for_each(|progress| progress.say(now));
+        }
+    }
+
+    /// Remembers why the last attempt failed, for the next line.
+    pub(crate) fn failed(&mut self, error: &Error) {
+        let why = match error.place() {
+            _ if error.what().contains('`') => error.what().to_owned(),
+            Some(place) => format!("{}: `{place}`", error.what()),
+            None => error.what().to_owned(),
+        };
+        self.progress.iter_mut().for_each(|progress| progress.failed(why.clone()));
+    }
+
     /// How long to wait before the next attempt; `after` is the server's own word on that. `None`: there is no time for
     /// another attempt, or the server wants a longer pause than that.
     pub(crate) fn pause(&mut self, after: Option<Duration>) -> Option<Duration> {
@@ -113,12 +164,13 @@ impl<S: Surroundings> Retry<S> {
         mut attempt: impl AsyncFnMut() -> Result<T, Error>,
     ) -> Result<T, Error> {
         loop {
-            let error = match attempt().await {
+            let error = match self.watch(attempt()).await {
                 Err(error) if may_pass(&error) => error,
                 done => return done,
             };
             let Some(pause) = self.pause(error.retry_after()) else { return Err(error) };
-            self.surroundings.sleep(pause).await;
+            self.failed(&error);
+            self.sleep(pause).await;
         }
     }
 }
@@ -143,6 +195,7 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: i64) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
+    use std::sync::{Arc, Mutex};
 
     use reqwest::header::HeaderName;
 
@@ -180,7 +233,7 @@ mod tests {
     fn pauses(surroundings: &Simulated, time: Duration, error: &dyn Fn() -> Error) -> (Vec<u128>, usize) {
         let backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(350));
         let last_start = surroundings.now.get() + time;
-        let mut retry = Retry { backoff, last_start, surroundings };
+        let mut retry = Retry { backoff, last_start, progress: None, surroundings };
         let mut attempts = 0;
         let runtime = crate::runtime::build().expect("runtime");
         let done: Result<(), Error> = runtime.block_on(retry.run(async || {
@@ -200,6 +253,80 @@ mod tests {
         assert_eq!((slept, attempts), (vec![50, 100, 49], 4));
         let (slept, attempts) = pauses(&simulated(0), Duration::ZERO, &refused);
         assert_eq!((slept, attempts), (vec![], 1));
+    }
+
+    /// The lines of a wait of this many seconds, each with the second in which it came.
+    fn lines(wait: u64) -> Vec<(u64, String)> {
+        let surroundings = simulated(0);
+        let began = surroundings.now.get();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&said);
+        let note = Note::to(move |line| log.lock().expect("log").push(line.to_owned()));
+        let mut retry = Retry {
+            backoff: Backoff::STARTING,
+            last_start: began + Duration::from_secs(wait),
+            progress: None,
+            surroundings: &surroundings,
+        }
+        .saying(&note, "https://ca.test/", began + Duration::from_secs(wait));
+        let runtime = crate::runtime::build().expect("runtime");
+        let mut seen = 0;
+        let mut found: Vec<(u64, String)> = Vec::new();
+        let done: Result<(), Error> = runtime.block_on(retry.run(async || {
+            let all = said.lock().expect("log").clone();
+            found.extend(
+                all[seen..]
+                    .iter()
+                    .map(|line| (surroundings.now.get().duration_since(began).as_secs(), line.clone())),
+            );
+            seen = all.len();
+            Err(Error::unreachable("refused").at("https://ca.test/"))
+        }));
+        done.expect_err("every attempt fails");
+        found
+    }
+
+    #[test]
+    fn a_wait_says_what_it_waits_for_and_how_long_it_has() {
+        assert_eq!(lines(0), []);
+        assert_eq!(lines(1), []);
+        let all = lines(12);
+        assert!((3..=5).contains(&all.len()), "{all:?}");
+        assert!(all[0].1.starts_with("waiting for `https://ca.test/`, 10 s left: refused"), "{all:?}");
+        let minutes = lines(600);
+        assert!((20..=45).contains(&minutes.len()), "{} lines in ten minutes", minutes.len());
+        assert!(minutes.iter().any(|(_, line)| line.contains("min ")), "{minutes:?}");
+        let hours = lines(6 * 3600);
+        assert!(hours.len() < 420, "{} lines in six hours", hours.len());
+    }
+
+    #[test]
+    fn an_attempt_without_an_answer_is_a_wait_too() {
+        let surroundings = simulated(0);
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&said);
+        let note = Note::to(move |line| log.lock().expect("log").push(line.to_owned()));
+        let now = surroundings.now.get();
+        let mut retry = Retry {
+            backoff: Backoff::STARTING,
+            last_start: now + Duration::from_secs(60),
+            progress: None,
+            surroundings: &surroundings,
+        }
+        .saying(&note, "https://ca.test/", now + Duration::from_secs(60));
+        let runtime = crate::runtime::build().expect("runtime");
+        // A server that is silent for 20 seconds of the simulated clock.
+        let silent = std::future::poll_fn(|context| {
+            context.waker().wake_by_ref();
+            match surroundings.now.get().duration_since(now).as_secs() {
+                0..20 => std::task::Poll::Pending,
+                _ => std::task::Poll::Ready(()),
+            }
+        });
+        runtime.block_on(retry.watch(silent));
+        let said = said.lock().expect("log").clone();
+        assert!((5..=8).contains(&said.len()), "{said:?}");
+        assert!(said[0].contains("58 s left: no answer yet"), "{said:?}");
     }
 
     #[test]

@@ -10,8 +10,8 @@
 //! else: the files belong to a user, and they must not redirect root. Nothing here reads a database.
 
 use super::{CERT_DB, DBM_FILES, KEY_DB};
-use crate::error::Result;
-use crate::rootfs::{FileKind, Sysroot};
+use crate::error::{Error, Result};
+use crate::rootfs::{FileKind, Sysroot, is_denied};
 
 /// The database of the system (RHEL and similar: curl of RHEL 7, nss-sysinit).
 pub(crate) const SYSTEM: &str = "/etc/pki/nssdb";
@@ -53,18 +53,42 @@ const PROFILES: [(&str, DatabaseOwner); 9] = [
 const OLD: &str = ".pki/nssdb";
 const NEW: &str = ".local/share/pki/nssdb";
 
-/// The directories that contain databases of the user with this home, in a fixed order, each once. `xdg_data_home` is
-/// the variable if it is set; one that is not absolute is ignored (XDG Base Directory Specification).
+/// What a search in a home found.
+#[derive(Debug, Default)]
+pub(crate) struct Search {
+    /// The directories that contain databases, in a fixed order, each once.
+    pub(crate) found: Vec<Location>,
+    /// Directories that the caller may not look into, each with the error.
+    pub(crate) closed: Vec<Error>,
+}
+
+impl Search {
+    /// The value, or nothing where the caller may not look.
+    fn allowed<T: Default>(&mut self, looked: Result<T>) -> Result<T> {
+        match looked {
+            Err(error) if is_denied(&error) => {
+                self.closed.push(error);
+                Ok(T::default())
+            }
+            looked => looked,
+        }
+    }
+}
+
+/// Looks for the databases of the user with this home. `xdg_data_home` is the variable if it is set; one that is not
+/// absolute is ignored (XDG Base Directory Specification).
 ///
 /// # Errors
-/// A directory cannot be read.
-pub(crate) fn of_user(sysroot: &Sysroot, home: &str, xdg_data_home: Option<&str>) -> Result<Vec<Location>> {
-    let Some(home) = sysroot.canonical(home)? else { return Ok(Vec::new()) };
+/// A directory cannot be read, for another reason than a missing permission.
+pub(crate) fn of_user(sysroot: &Sysroot, home: &str, xdg_data_home: Option<&str>) -> Result<Search> {
+    let mut search = Search::default();
+    let home = search.allowed(sysroot.canonical(home))?;
+    let Some(home) = home else { return Ok(search) };
     let mut candidates = vec![(child(&home, OLD), DatabaseOwner::Shared)];
     candidates.extend(absolute(xdg_data_home).map(|data| (child(data, "pki/nssdb"), DatabaseOwner::Shared)));
     candidates.push((child(&home, NEW), DatabaseOwner::Shared));
-    for snap in directories(sysroot, &child(&home, "snap"))? {
-        if let Some(current) = sysroot.read_link(&child(&snap, "current"))?
+    for snap in search.allowed(directories(sysroot, &child(&home, "snap")))? {
+        if let Some(current) = search.allowed(sysroot.read_link(&child(&snap, "current")))?
             && !current.contains('/')
             && !matches!(&current[..], "." | "..")
         {
@@ -72,17 +96,18 @@ pub(crate) fn of_user(sysroot: &Sysroot, home: &str, xdg_data_home: Option<&str>
         }
     }
     for (parent, owner) in PROFILES {
-        let profiles = directories(sysroot, &child(&home, parent))?;
+        let profiles = search.allowed(directories(sysroot, &child(&home, parent)))?;
         candidates.extend(profiles.into_iter().map(|profile| (profile, owner)));
     }
-    let mut found: Vec<Location> = Vec::new();
     for (directory, owner) in candidates {
-        let known = found.iter().any(|location| location.directory == directory);
-        if !known && is_plain_directory(sysroot, &directory)? && has_databases(sysroot, &directory)? {
-            found.push(Location { directory, owner });
+        let known = search.found.iter().any(|location| location.directory == directory);
+        let looked = is_plain_directory(sysroot, &directory)
+            .and_then(|is_plain| Ok(is_plain && has_databases(sysroot, &directory)?));
+        if !known && search.allowed(looked)? {
+            search.found.push(Location { directory, owner });
         }
     }
-    Ok(found)
+    Ok(search)
 }
 
 /// The directory that the programs of the user with this home share, whether or not there are databases in it: the
@@ -177,7 +202,7 @@ mod tests {
         fs::create_dir_all(root.join("var/home/u/.mozilla/firefox/never.started")).expect("made");
 
         let sysroot = Sysroot::open(root).expect("opens");
-        let found = of_user(&sysroot, "/home/u", Some("/data")).expect("found");
+        let found = of_user(&sysroot, "/home/u", Some("/data")).expect("found").found;
         let mut expected: Vec<Location> = wanted
             .iter()
             .map(|(directory, owner)| Location {
@@ -188,10 +213,10 @@ mod tests {
         expected
             .insert(1, Location { directory: "/data/pki/nssdb".to_owned(), owner: DatabaseOwner::Shared });
         assert_eq!(found, expected);
-        let again = of_user(&sysroot, "/home/u", Some("/var/home/u/.local/share")).expect("found");
+        let again = of_user(&sysroot, "/home/u", Some("/var/home/u/.local/share")).expect("found").found;
         assert_eq!(again.len(), wanted.len(), "each once");
-        assert_eq!(of_user(&sysroot, "/home/u", Some("relative")).expect("found").len(), wanted.len());
-        assert_eq!(of_user(&sysroot, "/home/nobody", None).expect("found"), []);
+        assert_eq!(of_user(&sysroot, "/home/u", Some("relative")).expect("found").found.len(), wanted.len());
+        assert_eq!(of_user(&sysroot, "/home/nobody", None).expect("found").found, []);
     }
 
     #[test]

@@ -141,12 +141,21 @@ fn unsafe_key(host: &Sysroot, outputs: &Outputs, meta: &Meta) -> Result<Option<S
     }
     let wider = meta.mode & 0o077 & !outputs.key_mode;
     if wider != 0 {
-        return Ok(Some(format!("other users could read or change the key (mode {:04o})", meta.mode)));
+        // A volume with `fsGroup` has this mode after each start of a pod, whatever trustup gave the file.
+        let remedy = if meta.mode & 0o007 == 0 && outputs.key_mode & 0o060 != 0o060 {
+            "; if its group may, as with Kubernetes' `fsGroup`: `--key-mode 0660`"
+        } else {
+            ""
+        };
+        return Ok(Some(format!(
+            "other users could read or change the key (mode {:04o}){remedy}",
+            meta.mode
+        )));
     }
     for (_, path) in outputs.paths() {
         let real = host.canonical(path)?;
         for path in std::iter::once(path).chain(real.as_deref()) {
-            if let Some(why) = outputs.unsafe_way(host, path)? {
+            if let Some(why) = outputs.protection(host, path)?.danger {
                 return Ok(Some(format!("other users could have put it there: {why}")));
             }
         }

@@ -4,6 +4,7 @@
 
 pub(crate) mod check;
 pub(crate) mod decide;
+pub(crate) mod ends;
 pub(crate) mod facts;
 mod history;
 pub(crate) mod life;
@@ -21,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::key::PrivateKey;
 use crate::pair::check::Roots;
 use crate::rootfs::output::OutputOption;
+use crate::rootfs::sharing::{Protection, Sharing};
 use crate::rootfs::{Sysroot, split};
 
 /// The largest file of a pair: ten certificates of the largest kind are smaller.
@@ -138,16 +140,14 @@ impl Outputs {
         }
     }
 
-    /// Who but us could replace the file at `path`, if that matters here: a directory above it that others can write.
+    /// Who but us could replace the file at `path`: by the directories above it.
     ///
     /// # Errors
     /// A directory on the way cannot be inspected.
-    pub(crate) fn unsafe_way(&self, host: &Sysroot, path: &str) -> Result<Option<String>> {
-        if self.allow_shared {
-            return Ok(None);
-        }
+    pub(crate) fn protection(&self, host: &Sysroot, path: &str) -> Result<Protection> {
         let owner = self.owner.map(|(uid, _)| uid);
-        host.unsafe_way(path, owner.as_slice())
+        let accepted_by = self.allow_shared.then_some("--allow-shared-directory");
+        host.protection_of_way(path, Sharing { trusted: owner.as_slice(), accepted_by })
     }
 
     /// The files with the options that name them.

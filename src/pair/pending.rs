@@ -18,7 +18,7 @@ use crate::fingerprint::Fingerprint;
 use crate::key::{KeyType, PrivateKey};
 use crate::rootfs::own_directory::{DirectoryRequest, OwnDirectory, Unavailable};
 use crate::rootfs::path::child;
-use crate::rootfs::{Meta, Sysroot, split};
+use crate::rootfs::{Meta, Sysroot, remedy, split};
 use crate::versioned::{Field, Format, UnknownFields, Unreadable};
 
 pub(crate) use super::history::Attempt;
@@ -333,7 +333,7 @@ fn refuse_foreign(meta: &Meta, path: &str) -> Result<()> {
             .hint(
                 "run trustup as the same user each time: root gives the files to the service with `--owner`",
             )
-            .hint("if that user no longer works on the pair, remove the directory"));
+            .hint(format!("if that user no longer works on the pair, {}", remedy::remove_directory(path))));
     }
     Ok(())
 }
@@ -364,6 +364,6 @@ fn load_record(own: &OwnDirectory) -> Result<Record> {
         Unreadable::Damaged(cause) => Error::failed("the record of a key in progress is damaged")
             .at(&place)
             .because(cause)
-            .hint(format!("remove `{place}` and run again: trustup then makes a new key, and a one-time token that it sent for the old key needs to be replaced")),
+            .hint(format!("{} and run again: trustup then makes a new key, and a one-time token that it sent for the old key needs to be replaced", remedy::remove(&place))),
     })
 }

@@ -45,11 +45,26 @@ pub(crate) fn prepare<'a>(host: &'a Sysroot, outputs: &Outputs) -> Result<FileSe
 fn make_all_directories(host: &Sysroot, outputs: &Outputs, made: &mut FileSet) -> Result<()> {
     for (_, path) in outputs.paths() {
         make_directories(host, split(path).0, made)?;
-        if let Some(why) = outputs.unsafe_way(host, path)? {
-            return Err(Error::failed(format!("this directory is not safe for a key and its certificate: {why}"))
-                .at(host.display(path))
-                .hint("use a directory that no other user can write, such as `/run/tls`, or remove that right (`chmod go-w`)")
-                .hint("a volume that only containers of yours share, such as Kubernetes' emptyDir: `--allow-shared-directory`"));
+        let protection = outputs.protection(host, path)?;
+        if let Some(why) = &protection.danger {
+            let error =
+                Error::failed(format!("this directory is not safe for a key and its certificate: {why}"))
+                    .at(host.display(path));
+            let remedy = protection.remedy().unwrap_or_default();
+            let error = match protection.foreign_owner() {
+                // Usual: the service's own directory.
+                Some(owner) => error.hint(format!(
+                    "if this user is to have the files: `--owner {owner}`, with trustup as root; or run trustup as this user (`docker run --user {owner}`)"
+                )).hint(format!("else use a directory that no other user can write, such as `/run/tls`, or take it over: {remedy}")),
+                None => error.hint(format!(
+                    "use a directory that no other user can write, such as `/run/tls`, or remove that right: {remedy}"
+                )),
+            };
+            return Err(if protection.acceptable {
+                error.hint("a volume that only containers of yours share, such as Kubernetes' emptyDir: `--allow-shared-directory`")
+            } else {
+                error
+            });
         }
     }
     Ok(())

@@ -38,6 +38,8 @@ pub(crate) struct Outcome {
     pub(crate) removed: Vec<RemovedView>,
     /// What to report to the user.
     pub(crate) warnings: Vec<String>,
+    /// What to report with `-v` only.
+    pub(crate) notes: Vec<String>,
 }
 
 /// A root of an earlier run that was removed.
@@ -190,6 +192,7 @@ impl PlannedRun<'_> {
             gained,
             removed,
             warnings,
+            notes: self.notes,
         }
     }
 }

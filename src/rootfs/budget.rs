@@ -45,22 +45,30 @@ pub(crate) enum Category {
     Stores,
     /// Databases that a search found.
     Databases,
-    /// What `doctor` reads of programs and libraries.
+    /// What `doctor` reads of the programs of its table, and of libraries.
     Programs,
+    /// What its search for other programs reads of every executable file. It keeps nothing of that in memory.
+    Search,
     /// Everything else.
     Other,
 }
 
 impl Category {
-    const ALL: [Category; 5] =
-        [Category::Trust, Category::Stores, Category::Databases, Category::Programs, Category::Other];
+    const ALL: [Category; 6] = [
+        Category::Trust,
+        Category::Stores,
+        Category::Databases,
+        Category::Programs,
+        Category::Search,
+        Category::Other,
+    ];
 
     /// The bytes of all files together.
     pub(crate) fn limit(self) -> u64 {
         match self {
             Category::Trust | Category::Programs => 64 * MIB,
             Category::Stores | Category::Databases => 32 * MIB,
-            Category::Other => 256 * MIB,
+            Category::Search | Category::Other => 256 * MIB,
         }
     }
 
@@ -70,6 +78,7 @@ impl Category {
             Category::Stores => "the keystores that a search found",
             Category::Databases => "the NSS databases that a search found",
             Category::Programs => "the parts of programs that a run looks at",
+            Category::Search => "the parts of executable files that a search looks at",
             Category::Other => "the files that this run reads",
         }
     }
@@ -110,7 +119,7 @@ impl BudgetAccount {
 
 #[derive(Debug, Default)]
 struct CurrentBudgets {
-    bytes: [BudgetAccount; 5],
+    bytes: [BudgetAccount; 6],
     certificates: BudgetAccount,
     iterations: BudgetAccount,
     waited: Duration,

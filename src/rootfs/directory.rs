@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::credentials::as_user;
-use super::{FileKind, Meta, Sysroot, attributes, budget, list_of, meta_of, read_link_at, walk};
+use super::{FileKind, Meta, Sysroot, attributes, budget, list_of, meta_of, read_link_at, remedy, walk};
 use crate::error::{Error, Result};
 
 /// File systems on which no files may be written: writing there has other effects (magic numbers of `statfs(2)`).
@@ -128,10 +128,7 @@ impl Directory {
         match self.lstat(name)? {
             None => return Ok(None),
             Some(meta) if meta.kind != FileKind::File => {
-                return Err(not_a_file().at(self.shown(name)).hint(format!(
-                    "check what `{}` is, and replace it with a regular file or name another path",
-                    self.shown(name)
-                )));
+                return Err(not_a_file().at(self.shown(name)).hint(remedy::not_a_file(&self.shown(name))));
             }
             Some(_) => {}
         }
@@ -142,10 +139,7 @@ impl Directory {
         };
         let Some(meta) = meta_of(&file, "", AtFlags::EMPTY_PATH)? else { return Ok(None) };
         if meta.kind != FileKind::File {
-            return Err(not_a_file().at(self.shown(name)).hint(format!(
-                "check what `{}` is, and replace it with a regular file or name another path",
-                self.shown(name)
-            )));
+            return Err(not_a_file().at(self.shown(name)).hint(remedy::not_a_file(&self.shown(name))));
         }
         budget::read(&file, meta.size, limit, &self.shown(name))
             .map(|bytes| Some((bytes, meta)))
@@ -220,10 +214,7 @@ impl Directory {
             .map_err(|error| self.failed("could not open", name, error))?;
         match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
             Some(meta) if meta.kind == FileKind::File => Ok(file),
-            _ => Err(not_a_file().at(self.shown(name)).hint(format!(
-                "check what `{}` is, and replace it with a regular file or name another path",
-                self.shown(name)
-            ))),
+            _ => Err(not_a_file().at(self.shown(name)).hint(remedy::not_a_file(&self.shown(name)))),
         }
     }
 
@@ -345,12 +336,13 @@ impl Directory {
         let hint = match error {
             Errno::ROFS => {
                 "the file system is mounted read-only: mount it read-write, or put a volume or tmpfs at the directory that is written"
+                    .to_owned()
             }
             Errno::ACCESS | Errno::PERM => {
-                "run as the owner of this path (in a Dockerfile: `USER root` before, the service's user after)"
+                remedy::permission(self.meta().ok().flatten().map(|meta| meta.uid))
             }
-            Errno::NOSPC | Errno::DQUOT => "free some space",
-            _ => "",
+            Errno::NOSPC | Errno::DQUOT => "free some space".to_owned(),
+            _ => String::new(),
         };
         let error = Error::failed(what).at(self.shown(name)).because(error);
         if hint.is_empty() { error } else { error.hint(hint) }

@@ -5,10 +5,10 @@ use std::io::Read as _;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
-use super::{FileKind, MAX_HOPS, Meta, Sysroot, budget, meta_of, split};
+use super::{FileKind, Meta, Sysroot, budget, meta_of, remedy};
 use crate::env;
 use crate::error::{Error, Result};
 use crate::text;
@@ -29,12 +29,37 @@ pub(crate) fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>> {
     budget::read(&file, meta.size, limit, &place).map_err(|error| error.at(place))
 }
 
+/// The first bytes of the regular file at `path`, at most `length`.
+///
+/// # Errors
+/// As [`read_file`].
+pub(super) fn read_head(path: &Path, length: u64) -> Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = open(path, flags)?.ok_or_else(|| Error::usage("no such file").at(path.display()))?;
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    let read = rustix::io::read(&file, &mut bytes)
+        .map_err(|error| Error::failed("could not read").at(path.display()).because(error))?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
 /// What is at `path`, links followed; `None` if there is nothing.
 pub(crate) fn stat(path: &Path) -> Result<Option<Meta>> {
     match open(path, OFlags::PATH | OFlags::CLOEXEC)? {
         Some(file) => meta_of(&file, "", AtFlags::EMPTY_PATH),
         None => Ok(None),
     }
+}
+
+/// Whether what is at `path` (links followed) is on a file system that is mounted read-only here.
+pub(super) fn is_read_only(path: &Path) -> bool {
+    let opened = open(path, OFlags::PATH | OFlags::CLOEXEC);
+    opened.ok().flatten().is_some_and(|file| is_mounted_read_only(&file))
+}
+
+/// Whether this is on a file system that is mounted read-only here: the mount itself, or all of the file system.
+pub(super) fn is_mounted_read_only(file: &OwnedFd) -> bool {
+    rustix::fs::fstatvfs(file).is_ok_and(|fs| fs.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// Opens `path`; `None` if there is nothing. Links of other users lead only to what those users own (threat T35); the
@@ -159,39 +184,6 @@ fn shown(path: &Path) -> String {
     text::escape(&path.to_string_lossy())
 }
 
-/// Names who but root and us could change the file at `path`, an absolute path, or replace it: its owner and mode, and
-/// those of every directory on the way, including the links that lead there, each with its own directory (threats T12,
-/// T21 and T23). `None` if no user could.
-pub(crate) fn replaceable_by_others(path: &str) -> Result<Option<String>> {
-    if let Some(why) = writable_by_others(Path::new(path))? {
-        return Ok(Some(why));
-    }
-    let root = Sysroot::open(Path::new("/"))?;
-    let mut next = path.to_owned();
-    for _ in 0..MAX_HOPS {
-        if let Some(why) = root.unsafe_way(&next, &[])? {
-            return Ok(Some(why));
-        }
-        let Some(target) = root.read_link(&next)? else { return Ok(None) };
-        let parent = root.canonical(split(&next).0)?.unwrap_or_default();
-        next = if target.starts_with('/') { target } else { format!("{parent}/{target}") };
-    }
-    Ok(Some("its links loop".to_owned()))
-}
-
-/// Names who but root and us could change `path` (threat T6): by its owner or its mode. `None` if no user could.
-pub(crate) fn writable_by_others(path: &Path) -> Result<Option<String>> {
-    let Some(meta) = stat(path)? else { return Ok(None) };
-    let uid = crate::privilege::uid();
-    if meta.uid != 0 && meta.uid != uid {
-        return Ok(Some(format!("it belongs to user {}", meta.uid)));
-    }
-    if meta.mode & 0o022 != 0 && !(meta.kind == FileKind::Directory && meta.mode & 0o1000 != 0) {
-        return Ok(Some(format!("its mode is {:04o}", meta.mode)));
-    }
-    Ok(None)
-}
-
 /// Reads `file` to its end; `size` is the value of `statx`, for the error before any memory is used.
 pub(super) fn read_bounded(file: &OwnedFd, size: u64, limit: u64) -> Result<Vec<u8>> {
     if size > limit {
@@ -217,13 +209,12 @@ pub(super) fn read_bounded(file: &OwnedFd, size: u64, limit: u64) -> Result<Vec<
 }
 
 fn refuse_other_than_file(path: &Path, meta: &Meta) -> Result<()> {
-    match meta.kind {
-        FileKind::File => Ok(()),
-        FileKind::Directory => Err(Error::usage("expected a file, found a directory").at(path.display())),
-        FileKind::Link | FileKind::Special => {
-            Err(Error::usage("expected a file, found a device, socket or FIFO").at(path.display()))
-        }
-    }
+    let what = match meta.kind {
+        FileKind::File => return Ok(()),
+        FileKind::Directory => "expected a file, found a directory",
+        FileKind::Link | FileKind::Special => "expected a file, found a device, socket or FIFO",
+    };
+    Err(Error::usage(what).at(path.display()).hint(remedy::not_a_file(&path.to_string_lossy())))
 }
 
 fn too_large(limit: u64) -> Error {

@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::FileKind;
 use super::directory::Directory;
 use super::meta::meta_of;
+use super::{FileKind, remedy};
 use crate::error::{self, Error, Result};
 
 /// Names of file systems by their magic number (`statfs(2)`).
@@ -56,7 +56,10 @@ impl Directory {
         {
             return Err(Error::failed("expected the lock, a regular file, found something else")
                 .at(self.shown(name))
-                .hint("find out which program created it, move it away, and run again"));
+                .hint(format!(
+                    "find out which program created it, {}, and run again",
+                    remedy::move_away(&self.shown(name))
+                )));
         }
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let open = |flags| rustix::fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600));

@@ -10,8 +10,10 @@ pub(crate) mod budget;
 pub(crate) mod checkpoint;
 mod credentials;
 pub(crate) mod directory;
+pub(crate) mod executables;
 pub(crate) mod file_set;
 pub(crate) mod host;
+pub(crate) mod image;
 mod lock;
 mod meta;
 pub(crate) mod output;
@@ -19,7 +21,9 @@ pub(crate) mod own_directory;
 pub(crate) mod parts;
 pub(crate) mod path;
 pub(crate) mod record;
+pub(crate) mod remedy;
 mod safety;
+pub(crate) mod sharing;
 pub(crate) mod staged;
 pub(crate) mod tree;
 mod walk;
@@ -88,7 +92,13 @@ impl Sysroot {
             Some(errno) => cannot().because(*errno),
         })?;
         let root = root.ok_or_else(|| match host::stat(path) {
-            Ok(Some(_)) => cannot().because(Errno::NOTDIR),
+            Ok(Some(_)) => match image::archive_at(path) {
+                Ok(Some(what)) => Error::usage(format!("the sysroot is {what}, not a directory"))
+                    .at(path.display())
+                    .hint("unpack it into a directory, and name the directory; an archive of `docker save` holds layers: `docker load -i FILE`, then:")
+                    .hint(image::EXPORT),
+                _ => cannot().because(Errno::NOTDIR),
+            },
             _ => cannot().because(Errno::NOENT),
         })?;
         let host = rustix::fs::openat(CWD, "/", flags, Mode::empty())
@@ -122,6 +132,14 @@ impl Sysroot {
     /// It is missing, or not a directory.
     pub(crate) fn open_private(path: &Path) -> Result<Self> {
         let sysroot = Sysroot::open(path)?.with_state_directory(PRIVATE_STATE_DIRECTORY);
+        // In a shared directory another user may have put a directory there since the path was checked (threat T41).
+        if sysroot.owner != crate::privilege::uid() {
+            return Err(Error::failed("another user replaced the private store's directory")
+                .at(path.display())
+                .hint(
+                    "`--private-dir DIR` names another place, in a directory that no other user can write",
+                ));
+        }
         Ok(Sysroot { is_private: true, ..sysroot })
     }
 
@@ -230,6 +248,11 @@ impl Sysroot {
         self.open_path(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)
     }
 
+    /// Whether the caller may read the regular file at `path`, links followed; nothing is read. `true` if there is none.
+    pub(crate) fn may_read(&self, path: &str) -> bool {
+        !self.open_file(path).is_err_and(|error| is_denied(&error))
+    }
+
     /// The names in the directory at `path` (links followed), sorted by bytes, without `.` and `..`.
     /// `None` if no such directory.
     pub(crate) fn list(&self, path: &str) -> Result<Option<Vec<String>>> {
@@ -251,9 +274,7 @@ impl Sysroot {
         };
         // Never suggest removing it: `/dev/null` may have been named.
         let place = self.display(path);
-        Error::failed(what)
-            .at(&place)
-            .hint(format!("check what `{place}` is, and replace it with a regular file or name another path"))
+        Error::failed(what).at(&place).hint(remedy::not_a_file(&place))
     }
 
     /// Forgets the inspected directories, so that the next read sees the current ones.
@@ -339,11 +360,17 @@ impl Sysroot {
                 )),
             Errno::ACCESS | Errno::PERM => Error::failed("no permission to read")
                 .at(&place)
-                .hint("run as root, or as the owner of this path"),
+                .hint(remedy::permission(remedy::owner_on_the_way(&place))),
             _ => Error::failed("could not open").at(&place),
         }
         .because(error)
     }
+}
+
+/// Whether the caller has no permission to look there. A search that nobody pointed there passes it over: what the
+/// caller may not read is nothing that its programs use.
+pub(crate) fn is_denied(error: &Error) -> bool {
+    error.cause::<Errno>() == Some(&Errno::ACCESS)
 }
 
 fn relative(path: &str) -> &str {

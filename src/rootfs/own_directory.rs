@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::directory::{Attributes, Directory};
 use super::path::{child, split};
-use super::{FileKind, Meta, Sysroot, staged};
+use super::{FileKind, Meta, Sysroot, remedy, staged};
 use crate::error::{self, Error, Result};
 
 /// The lock's file.
@@ -113,7 +113,10 @@ impl OwnDirectory {
         if meta.kind != FileKind::Directory {
             return Err(Error::failed("expected a directory of trustup's own, found something else")
                 .at(sysroot.display(wanted.path))
-                .hint("find out which program created it, move it away, and run again"));
+                .hint(format!(
+                    "find out which program created it, {}, and run again",
+                    remedy::move_away(&sysroot.display(wanted.path))
+                )));
         }
         (wanted.accept)(&meta)?;
         let vanished = |parent: &Directory| {

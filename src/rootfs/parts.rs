@@ -17,6 +17,8 @@ pub(crate) struct PartialFile {
     size: u64,
     place: String,
     read: Cell<u64>,
+    /// The budget that is charged.
+    category: Category,
 }
 
 impl Sysroot {
@@ -26,19 +28,29 @@ impl Sysroot {
     /// It is not a regular file, or cannot be opened.
     pub(crate) fn parts(&self, path: &str) -> Result<Option<PartialFile>> {
         let Some(file) = self.open_file(path)? else { return Ok(None) };
-        match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
-            Some(meta) if meta.kind == FileKind::File => {
-                Ok(Some(PartialFile { file, size: meta.size, place: self.display(path), read: Cell::new(0) }))
-            }
-            _ => Err(Error::failed("this path changed while it was read").at(self.display(path))),
-        }
+        PartialFile::of(file, self.display(path), Category::Programs).map(Some)
     }
 }
 
 impl PartialFile {
+    /// This open file; `place` for messages, and for what it costs.
+    pub(super) fn of(file: OwnedFd, place: String, category: Category) -> Result<PartialFile> {
+        match meta_of(&file, "", AtFlags::EMPTY_PATH)? {
+            Some(meta) if meta.kind == FileKind::File => {
+                Ok(PartialFile { file, size: meta.size, place, read: Cell::new(0), category })
+            }
+            _ => Err(Error::failed("this path changed while it was read").at(place)),
+        }
+    }
+
     /// Bytes of the whole file.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn spent(&self) -> u64 {
+        self.read.get()
     }
 
     /// The `length` bytes from `offset` on. They are charged like files that are read whole (threat T36).
@@ -51,8 +63,7 @@ impl PartialFile {
             return Err(failed(Errno::NODATA));
         }
         self.read.set(self.read.get().saturating_add(length));
-        budget::pay(Category::Programs, &self.place, self.read.get())
-            .map_err(|error| error.at(&self.place))?;
+        budget::pay(self.category, &self.place, self.read.get()).map_err(|error| error.at(&self.place))?;
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
         let mut filled = 0;
         while filled < bytes.len() {

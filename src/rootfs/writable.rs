@@ -8,8 +8,9 @@ use rustix::io::Errno;
 
 use super::credentials::as_user;
 use super::directory::Directory;
-use super::{Meta, Sysroot, split};
+use super::{Meta, Sysroot, remedy, split};
 use crate::error::Result;
+use crate::privilege;
 
 /// Why a path cannot be made, replaced or removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,10 +89,13 @@ impl fmt::Display for Obstacle {
 
 impl Obstacle {
     /// What the administrator can do about it.
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
+    pub(crate) fn hint(&self) -> String {
+        let hint = match self {
             Obstacle::ReadOnly => {
                 "mount the file system read-write, or mount a writable volume (such as an emptyDir or a tmpfs) at that directory"
+            }
+            Obstacle::Permission { uid, .. } | Obstacle::Sticky { uid } if privilege::is_root() => {
+                return remedy::permission(Some(*uid));
             }
             Obstacle::Permission { .. } | Obstacle::Sticky { .. } => {
                 "run trustup as root (in a Dockerfile: `USER root` before, the service's user after), or give its user or group write permission to the directory"
@@ -105,7 +109,8 @@ impl Obstacle {
             }
             Obstacle::Reserved { hint, .. } => hint,
             Obstacle::Other(_) => "grant write access to that path, or omit that store with `--stores`",
-        }
+        };
+        hint.to_owned()
     }
 }
 

@@ -46,6 +46,9 @@ pub(crate) enum Variable {
 pub(crate) enum Reason {
     /// It loosens a check, so only the command line may set it (threat T1).
     LoosensACheck,
+    /// It accepts places that other users can write. Who may write trustup.toml may decide that, so there is a key; the
+    /// file itself has an option of its own (threat T41).
+    AcceptsSharedPlaces,
     /// It removes trust (threat T1).
     RemovesTrust,
     /// It names a program that is run (threat T1).

@@ -10,6 +10,7 @@ use crate::enroll::methods::table::{by_word, variants};
 use crate::env::Env;
 use crate::key::KeyType;
 use crate::pair::Layout;
+use crate::rootfs::sharing::Sharing;
 use crate::secret::Secret;
 use std::path::Path;
 
@@ -21,7 +22,7 @@ fn env() -> Env {
 }
 
 fn read(text: &str) -> Checked {
-    parse(&env(), Path::new("/etc/trustup/trustup.toml"), text, Scope::All, &variants())
+    parse(&env(), Path::new("/etc/trustup/trustup.toml"), text, (Scope::All, &variants()), Sharing::default())
 }
 
 #[track_caller]
@@ -382,8 +383,8 @@ fn what_is_not_wanted_may_be_incomplete() {
     let text =
         format!("[ca]\nprovisioner = \"x\"\n{}", method("method = \"token\"\ntoken = 3\nx = \"${NOPE}\""));
     let path = Path::new("/x");
-    assert_eq!(parse(&env, path, &text, Scope::Trust, &variants()).problems.len(), 0);
-    assert_eq!(parse(&env, path, &text, Scope::All, &variants()).problems.len(), 2);
+    assert_eq!(parse(&env, path, &text, (Scope::Trust, &variants()), Sharing::default()).problems.len(), 0);
+    assert_eq!(parse(&env, path, &text, (Scope::All, &variants()), Sharing::default()).problems.len(), 2);
 }
 
 #[test]
@@ -412,8 +413,8 @@ fn layers_count_in_their_order_and_know_where_a_value_is_from() {
         0,
     );
     let taken = [NAME.taken(), STRICT.taken(), STORES.taken()];
-    let (environment, ignored) = from_environment(&taken, &Layer::default(), &variables).unwrap();
-    assert!(ignored.is_empty());
+    let (environment, unheeded) = from_environment(&taken, &Layer::default(), &variables).unwrap();
+    assert!(unheeded.ignored.is_empty());
     let settings = Settings::new([environment, file.trust.clone()]);
     assert_eq!(settings.get(&NAME).map(String::as_str), Some("variable"));
     assert_eq!(settings.name(&NAME), "TRUSTUP_NAME");

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::collect::CertificateOrigin;
 use super::{Acquisition, SourceReport};
-use crate::cert::input;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::keystore::given;
 use crate::net::MAX_BODY;
 use crate::rootfs::budget::{self, Category};
+use crate::rootfs::sharing::{self, Sharing};
 use crate::rootfs::{FileKind, Meta, host};
 use crate::text;
 
@@ -19,7 +20,7 @@ pub(super) fn read(run: &mut Acquisition<'_>, index: usize, path: &Path) -> Resu
     let pins = run.request.pins_for(run.source(index));
     let accepted = if path.as_os_str() == "-" {
         let origin = CertificateOrigin { id: &id, file: None, many: false };
-        let file = input::read(&host::read_stdin(MAX_BODY)?, "standard input")?;
+        let file = given::read(&host::read_stdin(MAX_BODY)?, "standard input")?;
         run.collected.take_file(&origin, file, pins)?
     } else {
         let found = host::stat(path)?.ok_or_else(|| {
@@ -33,7 +34,7 @@ pub(super) fn read(run: &mut Acquisition<'_>, index: usize, path: &Path) -> Resu
         } else {
             let origin = CertificateOrigin { id: &id, file: Some(path), many: false };
             refuse_key_name(path)?;
-            let file = input::read(&read_paid(path, &found)?, &id)?;
+            let file = given::read(&read_paid(path, &found)?, &id)?;
             run.collected.take_file(&origin, file, pins)?
         }
     };
@@ -59,6 +60,7 @@ pub(super) fn read(run: &mut Acquisition<'_>, index: usize, path: &Path) -> Resu
             by_pin: false,
             vouched_by: None,
             proxy: None,
+            cached: false,
             fingerprints: Vec::new(),
         },
     );
@@ -97,13 +99,13 @@ fn read_directory(
         };
         refuse_key_name(&path)?;
         let bytes = read_paid(&path, &found)?;
-        match input::read(&bytes, &path.to_string_lossy()) {
+        match given::read(&bytes, &path.to_string_lossy()) {
             Ok(file) => {
                 budget::certificates(&path.to_string_lossy(), file.certificates.len() as u64)?;
                 warn_if_writable(run, &path)?;
                 accepted += run.collected.take_file(&origin, file, pins)?;
             }
-            Err(error) if input::holds_private_key(&bytes) => return Err(error),
+            Err(error) if given::may_hold_private_key(&bytes) => return Err(error),
             Err(error) => run.collected.leave_out(&origin, String::new(), None, error.what().to_owned()),
         }
     }
@@ -132,10 +134,11 @@ fn refuse_key_name(path: &Path) -> Result<()> {
 }
 
 fn warn_if_writable(run: &mut Acquisition<'_>, path: &Path) -> Result<()> {
-    if let Some(why) = host::writable_by_others(path)? {
+    let name = path.to_string_lossy();
+    if let Some(why) = sharing::protection_of_node(path, Sharing::default())?.danger {
         run.collected.warn(format!(
             "another user may have put certificates into `{}`: {why}; `--fingerprint` would rule that out",
-            text::escape(&path.to_string_lossy())
+            text::escape(&name)
         ));
     }
     Ok(())

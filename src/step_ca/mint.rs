@@ -18,7 +18,7 @@ use crate::fingerprint::Fingerprint;
 use crate::jose::{jwe, jwk, jws};
 use crate::key::PrivateKey;
 use crate::net::url::host;
-use crate::text;
+use crate::text::{self, encoding};
 
 use super::Provisioners;
 
@@ -208,7 +208,7 @@ pub fn read_key(
     password: impl FnOnce() -> Result<Zeroizing<Vec<u8>>>,
 ) -> Result<ProvisionerKey> {
     let decrypted;
-    let bytes = bytes.trim_ascii();
+    let bytes = bytes.strip_prefix(encoding::UTF_8_MARK).unwrap_or(bytes).trim_ascii();
     let json = match compact(bytes) {
         Some(compact) => {
             decrypted = jwe::decrypt(&compact, &password()?)?;

@@ -60,7 +60,7 @@ impl Means {
             }
             (None, None, Some(path), _) => {
                 let secret = read(path, "the provisioner's key")?;
-                let bytes = || Ok(Zeroizing::new(password()?.bytes().to_vec()));
+                let bytes = || Ok(Zeroizing::new(password()?.password()?.to_vec()));
                 let key = mint::read_key(secret.bytes(), bytes).map_err(|error| match error.place() {
                     None => error.at(path),
                     Some(_) => error,

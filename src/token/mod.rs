@@ -21,7 +21,9 @@ use crate::enroll::trust::{self, Ca, Given, Recorded};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
+use crate::net::progress::Note;
 use crate::net::retry::{Backoff, Retry};
+use crate::net::url::origin;
 use crate::net::{Net, dns};
 use crate::pair::check::Roots;
 use crate::rootfs::host;
@@ -29,6 +31,7 @@ use crate::rootfs::output::OutputTarget;
 use crate::runtime;
 use crate::secret::Secret;
 use crate::settings::Settings;
+use crate::settings::rows::CACHE;
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 use crate::step_ca::{StepCaClient, diagnosis, spelling};
 use url::Url;
@@ -134,13 +137,19 @@ impl TokenInput {
     ///
     /// # Errors
     /// The CA cannot be asked, or has no such provisioner; the password is wrong.
-    pub(crate) fn make(&self, settings: &Settings, env: &Env, warn: &dyn Fn(&str)) -> Result<MintedToken> {
+    pub(crate) fn make(
+        &self,
+        settings: &Settings,
+        env: &Env,
+        note: &Note,
+        warn: &dyn Fn(&str),
+    ) -> Result<MintedToken> {
         let fetched;
         let mut names = Vec::new();
         let (ca, provisioner, with) = match &self.means {
             Means::AtTheCa(password) => {
                 let named = self.provisioner.as_deref();
-                let (roots, name, key, own) = fetch(settings, env, &self.ca, named, password, warn)?;
+                let (roots, name, key, own) = fetch(settings, env, &self.ca, named, password, note, warn)?;
                 names = own;
                 fetched = (Ca { roots: Some(roots), ..self.ca.clone() }, With::Key(key));
                 (&fetched.0, name, &fetched.1)
@@ -184,19 +193,24 @@ fn fetch(
     ca: &Ca,
     named: Option<&str>,
     password: &Secret,
+    note: &Note,
     warn: &dyn Fn(&str),
 ) -> Result<(Roots, String, ProvisionerKey, Vec<String>)> {
     let url = ca.url()?;
     let roots = match &ca.roots {
         Some(roots) => roots.clone(),
-        None => trust::fetch(url, &ca.pins, env, settings.timeout(), settings.wait(), warn)?,
+        None => {
+            let (timeout, wait) = (settings.timeout(), settings.wait());
+            let cache = settings.get(&CACHE).map(|path| path.as_path());
+            trust::fetch(url, &ca.pins, trust::Fetching { env, timeout, wait, note, cache, warn })?
+        }
     };
     let names = dns::ResolverSettings::of_root(Path::new("/"), &mut |line| warn(&line));
     let (name, key, names) = runtime::block_on(async {
-        let net = Net::new(env, &names, settings.timeout(), settings.wait())?;
+        let net = Net::new(env, &names, settings.timeout(), settings.wait())?.telling(note);
         let client = StepCaClient::new(&net, env, url, &methods::trust(&roots))?;
         let last_start = Instant::now() + settings.wait().unwrap_or_default();
-        let mut retry = Retry::until(last_start, Backoff::STARTING);
+        let mut retry = Retry::until(last_start, Backoff::STARTING).saying(note, origin(url), last_start);
         let provisioners =
             retry.run(async || client.provisioners().await.map_err(|failed| failed.error)).await?;
         // The token's times are ours.
@@ -207,7 +221,7 @@ fn fetch(
             Some(name) => name.to_owned(),
             None => methods::only(&provisioners, "JWK")?,
         };
-        let key = mint::decrypt_key(&provisioners, &name, password.bytes())?;
+        let key = mint::decrypt_key(&provisioners, &name, password.password()?)?;
         Ok((name, key, client.names().to_vec()))
     })
     .flatten()?;

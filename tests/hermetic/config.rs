@@ -71,6 +71,40 @@ fn check_says_what_it_would_do_and_all_that_is_wrong() {
     assert_eq!(json["problems"][0]["exit_code"], 2);
 }
 
+#[test]
+fn a_variable_may_have_a_default() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("trustup.toml");
+    let with = |names: &str| {
+        let text = format!(
+            "[[certificate]]\nnames = [\"{names}\"]\ncert = \"/c\"\nkey = \"/k\"\ntimeout = \"${{PATIENCE:-2m}}\"\nenroll = {{method = \"acme\"}}\n"
+        );
+        fs::write(&file, text).unwrap();
+        mode(&file, 0o600);
+        check(&file)
+    };
+    for value in [None, Some(""), Some("b.test")] {
+        let set = |run: Trustup| value.into_iter().fold(run, |run, value| run.env("NAME", value));
+        // As it is in the file, whatever the variable says.
+        let run = set(with("${NAME:-a.test}")).ok();
+        assert!(run.stdout.contains("${NAME:-a.test}: /c") && !run.stdout.contains("b.test"), "{run}");
+        match value {
+            Some("b.test") => set(with("${NAME:-bad name}")).ok(),
+            _ => set(with("${NAME:-bad name}")).fails(2),
+        };
+    }
+    with("${NAME:-a.test}").env("PATIENCE", "soon").fails(2).says(["certificate.timeout", "a duration"]);
+    for (names, words) in [
+        ("${NAME-a.test}", "write `${NAME:-default}`"),
+        ("${NAME:?no name}", "write `${NAME}`"),
+        ("${NAME:-${OTHER}}", "without variables"),
+        ("${NAME:-a.test", "never closed"),
+        ("${NAME:-}", "certificate.names"),
+    ] {
+        with(names).fails(2).says([words, &format!("{}:2", file.display())]);
+    }
+}
+
 /// As enroll does: what one method lacks is no error where another one has all that it needs.
 #[test]
 fn a_secret_that_is_gone_is_a_warning_beside_a_complete_method() {

@@ -11,6 +11,7 @@ use trustup::net::dns::ResolverSettings;
 use trustup::net::{FetchAnswer, MAX_BODY, Net, Trust, url};
 
 use crate::servers::{ConnectProxy, Manner, NameServer, Stream, WebServer, listen, nobody, path_of, respond};
+use crate::support::socks::SocksProxy;
 
 /// One request, and how it is made.
 struct Get {
@@ -507,7 +508,83 @@ fn proxy_failures_name_the_proxy_and_its_variable() {
     check(&error, ErrorKind::Unreachable, &["through the proxy", &dead.to_string(), "`https_proxy`"]);
     assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
 
-    let error = Get::new("https://ca.test/").with("https_proxy", "socks5://x").fails();
-    assert_eq!(error.kind(), ErrorKind::Usage);
-    assert!(error.what().contains("`https_proxy`"), "{error}");
+    let error = Get::new("https://ca.test/").with("https_proxy", "https://bob:hunter2@p.test").fails();
+    check(&error, ErrorKind::Usage, &["`https_proxy`", "does not speak TLS to a proxy"]);
+    assert!(
+        error.hints().join(" ").contains("`no_proxy`") && !format!("{error:?}").contains("hunter2"),
+        "{error:?}"
+    );
+
+    let nobody = format!("socks5h://bob:hunter2@{}", self::nobody());
+    let error = Get::new("https://ca.test/").with("https_proxy", &nobody).fails();
+    check(&error, ErrorKind::Unreachable, &["could not connect to the proxy `socks5h://***@"]);
+    assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+    let closed = format!("socks5h://{}", SocksProxy::reaching_nobody().address());
+    let error = Get::new("https://ca.test/").with("https_proxy", &closed).fails();
+    check(&error, ErrorKind::Unreachable, &["`ca.test:443`", "through the proxy", "host unreachable"]);
+    let wanting = SocksProxy::with_login(self::nobody(), "bob", "p@ss");
+    for login in ["", "bob:wrong@"] {
+        let value = format!("socks5h://{login}{}", wanting.address());
+        let error = Get::new("https://ca.test/").with("ALL_PROXY", value).fails();
+        check(&error, ErrorKind::Failed, &["requires a user and a password", "`ALL_PROXY`"]);
+    }
+}
+
+#[test]
+fn a_socks_proxy_is_used_as_curl_uses_it() {
+    let ca = ca();
+    let server = WebServer::https(ca.issue(&["ca.test"]).expect("issued"), |_, stream| {
+        respond(stream, 200, &[], b"through")
+    });
+    let proxy = SocksProxy::with_login(server.address(), "bob", "p@ss");
+    let get = |scheme: &str, url: &str| {
+        let value = format!("{scheme}://bob:p%40ss@{}", proxy.address());
+        Get::new(url).believing(&ca).with("https_proxy", value)
+    };
+    // The proxy resolves the name.
+    let answer = get("socks5h", "https://ca.test:9000/x").run();
+    assert_eq!(answer.expect("through the proxy").body, b"through");
+    assert_eq!(proxy.asked(), ["domain ca.test:9000"]);
+    // Or we do, by our own resolver.
+    check(&get("socks5", "https://ca.test/").fails(), ErrorKind::Unreachable, &["resolve"]);
+    let hints = get("socks5", "https://ca.test/").fails().hints().join(" ");
+    assert!(hints.contains("socks5h://"), "{hints}");
+    let mut known = get("socks5", "https://ca.test/");
+    known.settings.hosts.insert("ca.test".to_owned(), vec!["192.0.2.7".parse().expect("address")]);
+    assert_eq!(known.run().expect("through the proxy").body, b"through");
+    assert_eq!(proxy.asked()[1..], ["address 192.0.2.7:443"]);
+    // Plain http is tunnelled, too; and what `no_proxy` covers is not.
+    let plain = WebServer::http(|head, stream| {
+        respond(stream, 200, &[], head.lines().next().unwrap_or_default().as_bytes())
+    });
+    let proxy = SocksProxy::to(plain.address());
+    let value = format!("socks5h://{}", proxy.address());
+    let answer = Get::new("http://pki.test/root.crt").with("all_proxy", &value).run();
+    assert_eq!(answer.expect("through the proxy").body, b"GET /root.crt HTTP/1.1");
+    let error =
+        Get::new("http://pki.test/root.crt").with("all_proxy", &value).with("NO_PROXY", ".test:80").fails();
+    check(&error, ErrorKind::Unreachable, &["resolve"]);
+    assert_eq!(proxy.asked(), ["domain pki.test:80"]);
+}
+
+#[test]
+fn a_proxy_that_is_not_needed_is_not_judged() {
+    let ca = ca();
+    let server = WebServer::https(ca.issue(&["ca.test", "127.0.0.1"]).expect("issued"), |_, stream| {
+        respond(stream, 200, &[], b"direct")
+    });
+    for value in ["https://p.test", "socks6://p.test", "://", "\"http://p.test\""] {
+        for exceptions in ["ca.test", ".test", "*", "other.example,TEST", "ca.test:443"] {
+            let mut get = Get::new("https://ca.test/").believing(&ca).with("https_proxy", value);
+            get = get.with("NO_PROXY", exceptions);
+            // Found, and refused there: port 443 of a loopback address has no server.
+            get.settings.hosts.insert("ca.test".to_owned(), vec!["127.20.7.1".parse().expect("address")]);
+            check(&get.fails(), ErrorKind::Unreachable, &["`ca.test:443`"]);
+        }
+        let local = Get::new(server.url("/")).believing(&ca).with("https_proxy", value).run();
+        assert_eq!(local.expect("loopback").body, b"direct");
+        let error =
+            Get::new("https://ca.test/").with("https_proxy", value).with("NO_PROXY", "a.test").fails();
+        check(&error, ErrorKind::Usage, &["`https_proxy`"]);
+    }
 }

@@ -140,7 +140,8 @@ fn run(case: &Case, place: &Path, surrounding: &Surrounding) -> Run {
     if surrounding.streams.is_empty() { run } else { run.redirected(surrounding.streams) }.run()
 }
 
-/// What was done before a command that cannot be started is said as it was.
+/// What was done before a command that cannot be started is said as it was: that of another machine is known only when
+/// the kernel refuses it.
 #[test]
 fn a_command_that_cannot_be_started_says_what_was_done() {
     let place = tempfile::tempdir().unwrap();
@@ -148,23 +149,32 @@ fn a_command_that_cannot_be_started_says_what_was_done() {
     let home = place.path().join("home");
     fs::create_dir(&home).unwrap();
     let private = home.join("private");
-    for (what, not) in [
-        ("the trust stores are changed as requested", "nothing was changed"),
-        ("the trust stores were already as requested, and nothing was changed", "are changed"),
-    ] {
+    let service = place.path().join("service");
+    write_program(&service, "MZ\0");
+    let bootstrap = |service: &Path| {
         let run = Trustup::new(["--private-dir"]).arg(&private).args(["bootstrap", "--stores", "private"]);
-        let run = run.arg("--ca-file").arg(&root).args(["--", "/no/such/program"]).env("HOME", &home).run();
-        assert_eq!(run.code, Some(127), "{run}");
+        run.arg("--ca-file").arg(&root).arg("--").arg(service).env("HOME", &home).run()
+    };
+    let missing = Path::new("/no/such/program");
+    for (service, code, what, not) in [
+        (missing, 127, "nothing was changed", "are changed"),
+        (&service, 126, "the trust stores are changed as requested", "nothing was changed"),
+        (&service, 126, "the trust stores were already as requested, and nothing was changed", "are changed"),
+        (missing, 127, "nothing was changed", "are changed"),
+    ] {
+        let run = bootstrap(service);
+        assert_eq!(run.code, Some(code), "{run}");
         run.says([what]);
         assert!(!run.stderr.contains(not), "{run}");
     }
     let scene = Scene::new();
-    for (what, not) in [
-        ("the certificates and keys are in place, and the next run", "nothing was changed"),
-        ("the key pairs were in place before, and nothing was changed", "the next run"),
+    for (service, code, what, not) in [
+        (missing, 127, "nothing was changed", "the next run"),
+        (&service, 126, "the certificates and keys are in place, and the next run", "nothing was changed"),
+        (&service, 126, "the key pairs were in place before, and nothing was changed", "the next run"),
     ] {
-        let run = scene.enroll().args(["--", "/no/such/program"]).run();
-        assert_eq!(run.code, Some(127), "{run}");
+        let run = scene.enroll().arg("--").arg(service).run();
+        assert_eq!(run.code, Some(code), "{run}");
         run.says([what]);
         assert!(!run.stderr.contains(not) && !run.stderr.contains("trust stores"), "{run}");
     }

@@ -42,3 +42,15 @@ fn the_root_of_clients_has_them_all() {
     assert!(exists(&root, "usr/lib/python3/dist-packages/requests"));
     assert!(exists(&root, "opt/pypi/certifi/cacert.pem"));
 }
+
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn the_newer_root_of_clients_has_them_all() {
+    let root = Base::Runtimes13.copy();
+    for program in
+        ["curl", "wget", "git", "openssl", "python3.13", "pip3", "node", "ruby", "php", "gnutls-cli"]
+    {
+        assert!(exists(&root, &format!("usr/bin/{program}")), "{program}");
+    }
+    assert!(exists(&root, "opt/pypi/urllib3"));
+}

@@ -50,6 +50,8 @@ pub enum Base {
     Clients,
     /// The same with Node, and an ordinary user (uid 1000).
     Runtimes,
+    /// Debian 13 with TLS clients: OpenSSL 3.5, Python 3.13, and requests from PyPI in /opt/pypi.
+    Runtimes13,
     /// Debian 13 with Java 25 and ca-certificates-java.
     Java,
     /// Alpine with ca-certificates.
@@ -75,6 +77,7 @@ impl Base {
             Base::Debian13 => "debian-13",
             Base::Clients => "clients",
             Base::Runtimes => "runtimes",
+            Base::Runtimes13 => "runtimes-13",
             Base::Java => "java",
             Base::Alpine => "alpine",
             Base::RedHat => "red-hat",
@@ -128,6 +131,19 @@ impl Base {
                  in_root apt-get clean\n\
                  forget_lists\n\
                  in_root useradd --create-home --uid 1000 user\n",
+            ),
+            Base::Runtimes13 => (
+                Some(Base::Debian13),
+                "cp -a \"$FROM/.\" \"$ROOT\"\n\
+                 in_root apt-get update\n\
+                 in_root apt-get install -y --no-install-recommends curl wget git python3 python3-requests python3-pip \
+                 nodejs ruby php-cli gnutls-bin\n\
+                 in_root apt-get clean\n\
+                 forget_lists\n\
+                 mkdir \"$ROOT/opt/pypi\"\n\
+                 python3 -m pip install --quiet --no-compile --only-binary :all: --platform any --python-version 3.13 \
+                 --target \"$ROOT/opt/pypi\" requests==2.32.5\n\
+                 printf '127.0.0.1 localhost\\n' > \"$ROOT/etc/hosts\"\n",
             ),
             Base::Java => (
                 Some(Base::Debian13),

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::native;
 use crate::net::Client;
 use crate::rootfs::host;
+use crate::rootfs::sharing::{Sharing, protection_of_file};
 use crate::runtime;
 use crate::text;
 
@@ -50,13 +51,15 @@ pub(super) fn check(command: &[String]) -> Result<()> {
             .at(path.display())
             .hint("`--dns-hook /path/to/program`: is it installed here, in this image?"));
     }
-    let Some(why) = host::replaceable_by_others(program)? else { return Ok(()) };
+    let protection = protection_of_file(program, Sharing::default())?;
+    let Some(why) = &protection.danger else { return Ok(()) };
+    let remedy = protection.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default();
     Err(Error::usage("other users could replace the DNS hook")
         .at(path.display())
         .because(anyhow::anyhow!("{why}"))
-        .hint(
-            "it and every directory above it must belong to root or to you, and no other user may write there",
-        ))
+        .hint(format!(
+            "it and every directory above it must belong to root or to you, and no other user may write there{remedy}"
+        )))
 }
 
 impl<'a> Hook<'a> {

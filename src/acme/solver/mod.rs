@@ -20,6 +20,7 @@ use super::{AcmeSettings, ChallengeType, DnsSolver, Report};
 use crate::error::{Error, Result};
 use crate::listener::Listener;
 use crate::net::Client;
+use crate::privilege;
 
 /// Whether the configuration can be used; no server is asked, and nothing is published.
 ///
@@ -128,8 +129,12 @@ fn bind(given: Option<SocketAddr>, port: u16, kind: ChallengeType) -> Result<Tcp
     bound.map_err(|error| {
         let place = given.map_or_else(|| format!("port {port}"), |address| address.to_string());
         let hint = match error.kind() {
+            // Docker gives a capability to root alone: for other users it is not in the ambient set.
+            io::ErrorKind::PermissionDenied if privilege::is_root() => format!(
+                "ports below 1024 need a capability that root lacks here: `--cap-add NET_BIND_SERVICE`; or listen on another port (`{option} :8{port:03}`) and publish it as port {port}"
+            ),
             io::ErrorKind::PermissionDenied => format!(
-                "ports below 1024 need root: listen on another port (`{option} :8{port:03}`) and publish it as port {port}, or give the container `--cap-add NET_BIND_SERVICE`"
+                "ports below 1024 are for root: listen on another port (`{option} :8{port:03}`) and publish it as port {port} (`docker run -p {port}:8{port:03}`), or lower the limit (`--sysctl net.ipv4.ip_unprivileged_port_start={port}`)"
             ),
             io::ErrorKind::AddrInUse if kind == ChallengeType::Http01 => format!(
                 "another program uses the port: let that program publish the answer (`--webroot DIR`), or listen elsewhere (`{option} ADDRESS:PORT`)"

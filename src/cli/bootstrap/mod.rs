@@ -8,6 +8,7 @@ use super::options::plain;
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
 use super::{CommandRow, Context};
 use crate::bootstrap::install::{install, known};
+use crate::bootstrap::refused_roots;
 use crate::bootstrap::request::{self, TrustRequest};
 use crate::bootstrap::selection::selection;
 use crate::bootstrap::trees::Trees;
@@ -18,11 +19,12 @@ use crate::plan::CA_OUT as CA_OUT_OPTION;
 use crate::reconcile::ReconcileOptions;
 use crate::runtime;
 use crate::settings::rows::{
-    ALL_ROOTS, ALLOW_EXPIRED, ALLOW_INTERMEDIATE, ALLOW_ROLLBACK, BUNDLE_SHA256, BUNDLE_URL, CA_FILE, CA_OUT,
-    CA_URL, COMMAND, CONFIG, CREATE_JAVA, CREATE_NSS, FINGERPRINT, FIREFOX_POLICY, NAME,
-    PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REPAIR, REQUIRE_FRESH, REQUIRE_PIN,
-    REQUIRE_SYSTEM, ROOT_URL, STORES, STRICT, UPDATER, WITH_WEB_PKI,
+    ALL_ROOTS, ALLOW_EXPIRED, ALLOW_INTERMEDIATE, ALLOW_ROLLBACK, ALLOW_SHARED_CONFIG, BUNDLE_SHA256,
+    BUNDLE_URL, CA_FILE, CA_OUT, CA_URL, CACHE, COMMAND, CONFIG, CREATE_JAVA, CREATE_NSS, FINGERPRINT,
+    FIREFOX_POLICY, NAME, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REPAIR,
+    REQUIRE_FRESH, REQUIRE_PIN, REQUIRE_SYSTEM, ROOT_URL, STORES, STRICT, UPDATER, WITH_WEB_PKI,
 };
+use crate::source::cache::{Cache, keep};
 use crate::source::{self, Acquired, Known};
 use crate::state::State;
 use crate::trust::facts::Facts;
@@ -58,9 +60,10 @@ are silent, [ca] and [trust] of trustup.toml say what to trust.",
         PUBLISHED_CA_URL.taken(),
         PUBLISHED_CA_FINGERPRINT.taken(),
         PUBLISHED_BUNDLE_URL.taken(),
+        CACHE.taken(),
         ALL_ROOTS.taken(),
         REQUIRE_PIN.taken_as("Make an unpinned certificate of --ca-file an error, and every root that would become trusted without being requested"),
-        REQUIRE_FRESH.taken(),
+        REQUIRE_FRESH.taken_as("Make a bundle that cannot be reached an error even if an earlier run installed it, and ignore the cache"),
         ALLOW_EXPIRED.taken(),
         ALLOW_INTERMEDIATE.taken(),
         ALLOW_ROLLBACK.taken(),
@@ -76,6 +79,7 @@ are silent, [ca] and [trust] of trustup.toml say what to trust.",
         CA_OUT.taken_as("Also write the accepted roots to FILE of the sysroot, as PEM (a copy for one service; untrust leaves it), or to standard output (`-`)"),
         FIREFOX_POLICY.taken(),
         CONFIG.taken(),
+        ALLOW_SHARED_CONFIG.taken(),
         JAVA_PASSWORD,
         NSS_PASSWORD,
         USERS,
@@ -99,7 +103,9 @@ fn run(context: &Context<'_>) -> Result<u8> {
             .at(trees.system.path().display())
             .hint("omit `-- COMMAND`, or run trustup inside that root file system"));
     }
+    native::check_command(command)?;
     context.say_ignored();
+    settings.notes.iter().for_each(|note| ui.detail(note));
     if let Some(path) = &settings.ignored_file {
         let path = crate::text::escape(&path.to_string_lossy());
         ui.say(format!(
@@ -111,6 +117,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     check_ca_out(context, &request, &trees)?;
     trees.refuse_newer()?;
 
+    let cache = settings.get(&CACHE).map(|path| Cache::open(path)).transpose()?;
     // Files are read anyway: existing roots matter only to sources that are fetched over the network.
     let only_files = request.is_of_files();
     let known = if only_files { Known::default() } else { known(&trees)? };
@@ -120,12 +127,15 @@ fn run(context: &Context<'_>) -> Result<u8> {
     } else {
         // Before a service it is process 1, and `--wait` may wait for minutes.
         runtime::heed_signals()?;
-        source::acquire(&request.sources, &known, env)
+        source::acquire(&request.sources, &known, env, &context.note(), cache.as_ref())
     };
     drop(busy);
     let acquired = acquired?;
     report_sources(context, &acquired);
     request.check_name_of(&acquired)?;
+    for warning in refused_roots::warnings(&acquired, &request.sources.sources, env.now()) {
+        ui.warn(&warning);
+    }
 
     let selection = selection(&settings, env, &trees, request.wishes())?;
     let options = ReconcileOptions {
@@ -145,6 +155,12 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let tidied = if options.dry_run { Ok(()) } else { trees.tidy(stamp) };
     let done = done?;
     tidied?;
+    // Not before the stores have them: what is refused there is not kept.
+    if let Some(cache) = cache.filter(|_| !options.dry_run)
+        && let Some(warning) = keep(&cache, &acquired)
+    {
+        ui.warn(warning);
+    }
     let before_service = !command.is_empty() && !options.dry_run;
     // Before the report, which contains all warnings.
     let variables = match &done.private {
@@ -154,13 +170,14 @@ fn run(context: &Context<'_>) -> Result<u8> {
         }),
         _ => Ok(Vec::new()),
     };
-    let reported = report(context, &request, before_service, &trees, &acquired, &done).and_then(|()| {
-        if !request.to_standard_output || options.dry_run {
-            return Ok(());
-        }
-        let roots = acquired.anchors.iter().map(|anchor| anchor.certificate.to_pem());
-        ui.data(roots.collect::<String>().trim_end())
-    });
+    let reported =
+        report(context, &settings, &request, before_service, &trees, &acquired, &done).and_then(|()| {
+            if !request.to_standard_output || options.dry_run {
+                return Ok(());
+            }
+            let roots = acquired.anchors.iter().map(|anchor| anchor.certificate.to_pem());
+            ui.data(roots.collect::<String>().trim_end())
+        });
     if request.repair && !options.dry_run {
         refuse_unrepaired(&trees).map_err(|error| done.blame(error))?;
     }

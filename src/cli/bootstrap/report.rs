@@ -10,6 +10,7 @@ use crate::bootstrap::request::TrustRequest;
 use crate::bootstrap::trees::Trees;
 use crate::fingerprint::Fingerprint;
 use crate::reconcile::{AnchorOutcome, RemovedView};
+use crate::settings::Settings;
 use crate::settings::rows::Store;
 use crate::source::Acquired;
 use crate::text;
@@ -22,14 +23,24 @@ pub(super) fn report_sources(context: &Context, acquired: &Acquired) {
     }
     for left in &acquired.left_out {
         let fingerprint = left.fingerprint.map(|one| format!(" ({one})")).unwrap_or_default();
-        ui.say(format!("omitted: {}{fingerprint} from {}: {}", left.subject, left.source, left.reason));
+        let subject = match left.subject.as_str() {
+            "" if fingerprint.is_empty() => "a part",
+            "" => "a certificate",
+            subject => subject,
+        };
+        ui.say(format!("omitted: {subject}{fingerprint} from {}: {}", left.source, left.reason));
     }
     for source in &acquired.sources {
         let vouched =
             source.vouched_by.as_ref().map(|who| format!(", vouched for by {who}")).unwrap_or_default();
         let proxy =
             source.proxy.as_ref().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
-        let how = if source.contacted { "read" } else { "not asked: everything that it gave is here" };
+        let how = match (source.contacted, source.cached) {
+            (true, true) => "read, and from the cache",
+            (true, false) => "read",
+            (false, true) => "not asked: from the cache",
+            (false, false) => "not asked: everything that it gave is here",
+        };
         ui.detail(format!("source {}: {how}{vouched}{proxy}", source.id));
     }
 }
@@ -47,6 +58,7 @@ fn removed(done: &Done) -> Vec<&RemovedView> {
 
 pub(super) fn report(
     context: &Context,
+    settings: &Settings,
     request: &TrustRequest,
     before_service: bool,
     trees: &Trees,
@@ -58,6 +70,7 @@ pub(super) fn report(
         for warning in &outcome.warnings {
             ui.warn(warning);
         }
+        outcome.notes.iter().for_each(|note| ui.detail(note));
         ui.detail(format!("{}: {} updater: {}", outcome.row, outcome.updater.0.word(), outcome.updater.1));
         if context.is_dry_run() || ui.verbose || request.repair {
             ui.plan(&outcome.steps);
@@ -99,6 +112,7 @@ pub(super) fn report(
             ui.say(format!("{what}: {} ({})", anchor.subject, anchor.fingerprint));
         }
     }
+    trees.note().iter().for_each(|note| ui.detail(note));
     let unwritable: Vec<&str> = done.unwritable().iter().map(|skipped| skipped.path.as_str()).collect();
     if !unwritable.is_empty() {
         let instead = match &done.private {
@@ -147,6 +161,7 @@ pub(super) fn report(
         fresh: source.fresh,
         vouched_by: source.vouched_by.as_deref(),
         proxy: source.proxy.as_deref(),
+        cache: source.cached,
     });
     let skipped = done
         .unwritable()
@@ -176,7 +191,10 @@ pub(super) fn report(
         }),
     })?;
     if done.private.is_some() && !before_service && !context.is_dry_run() {
-        ui.say("programs use the private store only with its variables set: eval \"$(trustup env)\"");
+        let options = trees.options_of_private(settings);
+        ui.say(format!(
+            "programs use the private store only with its variables set: eval \"$(trustup{options} env)\""
+        ));
     }
     Ok(())
 }

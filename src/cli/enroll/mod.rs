@@ -15,7 +15,7 @@ use crate::native;
 use crate::runtime;
 use crate::settings::Taken;
 use crate::settings::rows::{
-    ALLOW_EXTRA_NAMES, ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CERT, CERT_MODE, CHAIN, COMMAND,
+    ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, COMMAND,
     CONFIG, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER,
     PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REQUIRE_PIN, TIMEOUT,
 };
@@ -41,7 +41,6 @@ static COMMON: &[Taken] = &[
     KEY_TYPE.taken().under(FILES),
     NOT_AFTER.taken().under(FILES),
     FORCE.taken().under(FILES),
-    ALLOW_SHARED_DIRECTORY.taken().under(FILES),
     ALLOW_EXTRA_NAMES.taken().under(FILES),
     CA_URL.taken().under(CA),
     FINGERPRINT
@@ -49,11 +48,13 @@ static COMMON: &[Taken] = &[
         .under(CA),
     REQUIRE_PIN.taken().under(CA),
     CA_ROOT.taken().under(CA),
+    CACHE.taken().under(CA),
     ISSUER_ROOT.taken().under(CA),
     PUBLISHED_CA_URL.taken(),
     PUBLISHED_CA_FINGERPRINT.taken(),
     PUBLISHED_BUNDLE_URL.taken(),
     CONFIG.taken(),
+    ALLOW_SHARED_CONFIG.taken(),
     COMMAND.taken(),
 ];
 
@@ -163,11 +164,14 @@ fn run(context: &Context<'_>) -> Result<u8> {
             .at(host.path().display())
             .hint("omit `--sysroot`: a key has no place in an image"));
     }
+    let command = settings.all(&COMMAND);
+    native::check_command(command)?;
     context.say_ignored();
     runtime::heed_signals()?;
     let method = context.subcommand.and_then(table::by_word);
     let input = IssueInput { env, settings, host: Some(&host) };
-    let IssueRequests { requests, notes, warnings } = requests(input, method)?;
+    let IssueRequests { requests, notes, details, warnings } = requests(input, method)?;
+    details.iter().for_each(|note| ui.detail(note));
     notes.iter().for_each(|note| ui.say(note));
     warnings.iter().for_each(|warning| ui.warn(warning));
     let recorded = context.trees()?.recorded(settings.is(&REQUIRE_PIN))?;
@@ -191,13 +195,13 @@ fn run(context: &Context<'_>) -> Result<u8> {
             say: &say,
             note: &|line| ui.say(line),
             warn: &warn,
+            progress: context.note(),
         };
         let busy = ui.busy("getting a certificate");
         let done = runtime::check().and_then(|()| enroll::enroll(&request, &world));
         drop(busy);
         results.push((request, done));
     }
-    let command = settings.all(&COMMAND);
     let before_service = !command.is_empty() && !context.is_dry_run();
     let changed = results.iter().any(|(_, done)| done.as_ref().is_ok_and(IssueOutcome::is_changed));
     let code = report::report(context, results, before_service)?;

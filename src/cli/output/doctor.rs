@@ -2,9 +2,10 @@
 
 use serde::Serialize;
 
-use crate::doctor::{ClientView, StoreFinding};
+use super::ends::{EarlyEnd, PairEnd};
+use crate::doctor::{ClientView, MissingClient, SearchView, StoreFinding};
 use crate::fingerprint::Fingerprint;
-use crate::ui::json::JsonReport;
+use crate::ui::json::{JsonReport, UtcTime};
 
 /// What the TLS clients of a root file system would do, and why.
 #[derive(Debug, Serialize)]
@@ -18,10 +19,19 @@ pub(crate) struct DoctorReport {
     pub(crate) connect: Option<ConnectedServer>,
     /// The roots that trustup installed.
     pub(crate) anchors: Vec<DoctorAnchor>,
-    /// Whether all clients that are installed accept the server, or hold the roots; the exit code says the same.
+    /// Whether all clients that are installed accept the server, or hold the roots, and none is unknown; the exit code
+    /// says the same.
     pub(crate) all_good: bool,
-    /// The clients.
+    /// The clients; with `--client` only those.
     pub(crate) clients: Vec<ClientView>,
+    /// Clients of `--client` that are not there.
+    pub(crate) missing: Vec<MissingClient>,
+    /// The search for programs.
+    pub(crate) search: SearchView,
+    /// The certificates that `enroll` keeps here, as far as trustup.toml, variables and options name them.
+    pub(crate) pairs: Vec<PairEnd>,
+    /// Roots and certificates that have ended, have not begun, or end within the time of `--within`.
+    pub(crate) ends_early: Vec<EarlyEnd>,
     /// What others left damaged in the stores, and variables that mislead.
     pub(crate) findings: Vec<StoreFinding>,
 }
@@ -38,6 +48,9 @@ pub(crate) struct ConnectedServer {
     pub(crate) server: String,
     /// The certificates that it sent, its own first.
     pub(crate) chain: Vec<SentCertificate>,
+    /// Whether it proved that it has the key of the first. If not, the key or the signature is of a kind that trustup
+    /// cannot verify: clients that can may refuse the server.
+    pub(crate) proved_key: bool,
 }
 
 /// A certificate that a server sent.
@@ -60,4 +73,8 @@ pub(crate) struct DoctorAnchor {
     pub(crate) fingerprint: Fingerprint,
     /// The subject, for people.
     pub(crate) subject: String,
+    /// The beginning of its validity.
+    pub(crate) not_before: UtcTime,
+    /// The end of its validity.
+    pub(crate) not_after: UtcTime,
 }

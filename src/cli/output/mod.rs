@@ -7,6 +7,7 @@ pub(super) mod demo;
 pub(super) mod detect;
 pub(super) mod dev_ca;
 pub(super) mod doctor;
+pub(super) mod ends;
 pub(super) mod enroll;
 pub(super) mod env;
 pub(super) mod status;

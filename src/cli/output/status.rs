@@ -2,10 +2,11 @@
 
 use serde::Serialize;
 
+use super::ends::{EarlyEnd, PairEnd};
 use crate::fingerprint::Fingerprint;
 use crate::state::Status;
 use crate::trust::updater::OutputKind;
-use crate::ui::json::JsonReport;
+use crate::ui::json::{JsonReport, UtcTime};
 
 /// For every root that bootstrap installed and every trust store, whether it is there.
 #[derive(Debug, Serialize)]
@@ -15,7 +16,7 @@ pub(crate) struct StatusReport<'a> {
     pub(crate) sysroot: String,
     /// The row of the table of distributions.
     pub(crate) row: &'static str,
-    /// Whether all is as bootstrap left it; the exit code says the same.
+    /// Whether all is as bootstrap left it, and nothing ends too early; the exit code says the same.
     pub(crate) all_there: bool,
     /// Whether a run was interrupted, and its changes wait to be undone.
     pub(crate) interrupted: bool,
@@ -23,6 +24,10 @@ pub(crate) struct StatusReport<'a> {
     pub(crate) anchors: Vec<StatusAnchor<'a>>,
     /// The private store; null where there is none.
     pub(crate) private: Option<StatusPrivate<'a>>,
+    /// The certificates that `enroll` keeps here, as far as trustup.toml, variables and options name them.
+    pub(crate) pairs: Vec<PairEnd>,
+    /// Roots and certificates that have ended, have not begun, or end within the time of `--within`.
+    pub(crate) ends_early: Vec<EarlyEnd>,
 }
 
 impl JsonReport for StatusReport<'_> {
@@ -47,6 +52,10 @@ pub(crate) struct StatusAnchor<'a> {
     pub(crate) fingerprint: Fingerprint,
     /// The subject, for people.
     pub(crate) subject: &'a str,
+    /// The beginning of its validity.
+    pub(crate) not_before: UtcTime,
+    /// The end of its validity.
+    pub(crate) not_after: UtcTime,
     /// How it came to be trusted.
     pub(crate) status: Status,
     /// The anchor file.

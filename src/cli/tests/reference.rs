@@ -16,6 +16,7 @@ const HEAD: &str = "# Keys of trustup.toml
 
 Made from the table of options (`SNAPSHOTS=overwrite cargo test --lib cli`). What the file is for, with an example:
 [guide](guide/configuration.md). A key with the value *secret* or *text* may be `KEY_file` instead, which names a file that holds it.
+In every string `${NAME}` is replaced by an environment variable, and `${NAME:-default}` by that or the default.
 ";
 
 /// The value of a key, in a word or two.

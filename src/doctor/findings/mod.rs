@@ -15,6 +15,7 @@ use self::certificate_files::{
 pub(super) use self::certificate_files::{inspect_bundle, leftovers_of, out_of_step_anchors};
 pub(super) use self::hash_links::{MissingLink, look_at_hash_links, look_for_missing_hash_links};
 use self::hash_links::{hash_links, missing_hash_links};
+use super::{ClientVerdict, ClientView};
 use crate::cert::Purpose;
 use crate::dev_ca::ROOT_NAME;
 use crate::env::Env;
@@ -69,6 +70,8 @@ pub(crate) enum What {
     OutOfStep,
     /// A root of a development CA.
     DevelopmentRoot,
+    /// A program that verifies no server.
+    VerifiesNothing,
 }
 
 /// A finding.
@@ -124,6 +127,23 @@ pub(crate) fn findings(view: &View, facts: &Facts, env: &Env) -> Result<Vec<Stor
     out_of_step(view, facts, &mut found)?;
     development_roots(view, facts, &mut found)?;
     Ok(found)
+}
+
+/// The programs that verify no server, as findings.
+pub(crate) fn unverified(clients: &[ClientView]) -> Vec<StoreFinding> {
+    let installed = clients.iter().filter(|client| client.verdict == ClientVerdict::DoesNotVerify);
+    installed
+        .filter_map(|client| {
+            Some(StoreFinding {
+                kind: What::VerifiesNothing,
+                place: client.found.clone()?,
+                what: format!("{} verifies no TLS certificate here", client.name),
+                why: "anyone on the way can read and change what it transfers; no root in any store changes that",
+                first_to_change: client.first_to_change.clone()?,
+                mendable: false,
+            })
+        })
+        .collect()
 }
 
 fn variables(view: &View, facts: &Facts, env: &Env, found: &mut Vec<StoreFinding>) -> Result<()> {

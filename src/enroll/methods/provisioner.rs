@@ -141,7 +141,7 @@ impl ProvisionerMethod {
             return Ok(Some(read));
         }
         let secret = Secret::read(source, "the provisioner's key")?;
-        let password = || Ok(Zeroizing::new(self.password()?.bytes().to_vec()));
+        let password = || Ok(Zeroizing::new(self.password()?.password()?.to_vec()));
         let key = mint::read_key(secret.bytes(), password).map_err(|error| match error.place() {
             None => error.at(source),
             Some(_) => error,
@@ -167,7 +167,7 @@ impl ProvisionerMethod {
                     None => super::only(&provisioners, "JWK")?,
                 };
                 let password = self.password()?;
-                key_of_ca = mint::decrypt_key(&provisioners, &name, password.bytes())?;
+                key_of_ca = mint::decrypt_key(&provisioners, &name, password.password()?)?;
                 (name, &key_of_ca, Some(provisioners))
             }
         };

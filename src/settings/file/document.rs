@@ -15,6 +15,7 @@ use super::suggestion::did_you_mean;
 use crate::env::Env;
 use crate::error::Error;
 use crate::rootfs::host;
+use crate::rootfs::sharing::Sharing;
 use crate::secret::SecretSource;
 use crate::text;
 
@@ -28,6 +29,10 @@ pub(in crate::settings) struct Reader<'a> {
     /// Where each line begins.
     lines: Vec<usize>,
     problems: RefCell<Vec<(usize, Error)>>,
+    /// For the files that the file names instead of values.
+    sharing: Sharing<'static>,
+    /// For `-v`.
+    notes: RefCell<Vec<String>>,
 }
 
 /// A string of the file, filled in.
@@ -50,9 +55,21 @@ pub(in crate::settings) struct Section<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(in crate::settings) fn new(env: &'a Env, path: &'a Path, text: &'a str) -> Self {
+    pub(in crate::settings) fn new(
+        env: &'a Env,
+        path: &'a Path,
+        text: &'a str,
+        sharing: Sharing<'static>,
+    ) -> Self {
         let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
-        Reader { env, path, lines: std::iter::once(0).chain(ends).collect(), problems: RefCell::default() }
+        Reader {
+            env,
+            path,
+            lines: std::iter::once(0).chain(ends).collect(),
+            problems: RefCell::default(),
+            sharing,
+            notes: RefCell::default(),
+        }
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -75,6 +92,11 @@ impl<'a> Reader<'a> {
             .because(anyhow::anyhow!("{}", text::escape(error.message())))
             .hint("strings and modes need quotes (`key_mode = \"0640\"`); a list needs square brackets: `names = [\"web.internal\"]`");
         self.problem(line, what);
+    }
+
+    /// Which part of the rule about shared places applied to the files that the file names.
+    pub(in crate::settings) fn take_notes(&self) -> Vec<String> {
+        self.notes.take()
     }
 
     /// All problems, in the order of the file.
@@ -194,7 +216,8 @@ impl<'a> Section<'a> {
         let (path, line) = self.file_of(key)?;
         let read = || {
             if host::stat(&path)?.is_some() {
-                place::refuse_others(&path)?;
+                let note = place::refuse_others(&path, self.reader.sharing)?;
+                self.reader.notes.borrow_mut().extend(note);
             }
             let bytes = Zeroizing::new(host::read_file(&path, FILE_LIMIT)?);
             match std::str::from_utf8(&bytes) {

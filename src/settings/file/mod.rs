@@ -18,10 +18,11 @@ use std::rc::Rc;
 use toml::de::DeTable;
 
 use self::document::Reader;
-use super::rows::{self, CA_ROOT, CA_URL, FINGERPRINT};
-use super::{Layer, Row};
+use super::rows::{self, CA_ROOT, CA_URL, CONFIG, FINGERPRINT};
+use super::{Layer, Row, Settings};
 use crate::env::Env;
 use crate::error::{Error, Result};
+use crate::rootfs::sharing::Sharing;
 
 pub(crate) use self::place::DEFAULT;
 pub(crate) use self::suggestion::did_you_mean;
@@ -59,6 +60,8 @@ pub(crate) struct ConfigFile {
     pub(crate) is_whole: bool,
     /// `[[certificate]]`, in the file's order.
     pub(crate) certificates: Vec<CertificateTable>,
+    /// For `-v`: why no other user counts who could write the file, or those that it names instead of values.
+    pub(crate) notes: Vec<String>,
 }
 
 /// `[[certificate]]`: one certificate.
@@ -134,17 +137,17 @@ fn is_of_sources(row: &dyn Row) -> bool {
     row.spec().group != super::Group::None
 }
 
-/// The configuration: the file that `given` or TRUSTUP_CONFIG names, else the default one. `None` if there is none.
+/// The configuration: the file that `--config` or TRUSTUP_CONFIG names, else the default one. `None` if there is none.
 ///
 /// # Errors
 /// A named file that is missing; a file that another user could have written, or with any error in it.
 pub(crate) fn load(
     env: &Env,
-    given: Option<&Path>,
+    above: &Settings,
     scope: Scope,
     variants: &[Variant],
 ) -> Result<Option<ConfigFile>> {
-    let Some(Checked { file, problems }) = check(env, given, scope, variants)? else { return Ok(None) };
+    let Some(Checked { file, problems }) = check(env, above, scope, variants)? else { return Ok(None) };
     let more = problems.len().saturating_sub(1);
     match problems.into_iter().next() {
         None => Ok(Some(file)),
@@ -160,18 +163,27 @@ pub(crate) fn load(
 /// The file itself: missing, untrusted, unreadable.
 pub(crate) fn check(
     env: &Env,
-    given: Option<&Path>,
+    above: &Settings,
     scope: Scope,
     variants: &[Variant],
 ) -> Result<Option<Checked>> {
-    let (path, named) = place::choose(env, given)?;
-    let Some(text) = place::read(&path, named)? else { return Ok(None) };
-    Ok(Some(parse(env, &path, &text, scope, variants)))
+    let (path, named) = place::choose(env, above.get(&CONFIG).map(PathBuf::as_path))?;
+    let sharing = place::sharing(above);
+    let Some((text, note)) = place::read(&path, named, sharing)? else { return Ok(None) };
+    let mut checked = parse(env, &path, &text, (scope, variants), sharing);
+    checked.file.notes.splice(0..0, note);
+    Ok(Some(checked))
 }
 
 /// The text of the file at `path`.
-pub(super) fn parse(env: &Env, path: &Path, text: &str, scope: Scope, variants: &[Variant]) -> Checked {
-    let reader = Reader::new(env, path, text);
+pub(super) fn parse(
+    env: &Env,
+    path: &Path,
+    text: &str,
+    (scope, variants): (Scope, &[Variant]),
+    sharing: Sharing<'static>,
+) -> Checked {
+    let reader = Reader::new(env, path, text, sharing);
     let (document, errors) = DeTable::parse_recoverable(text);
     let mut file = ConfigFile { path: path.to_owned(), ..ConfigFile::default() };
     if !errors.is_empty() {
@@ -200,6 +212,7 @@ pub(super) fn parse(env: &Env, path: &Path, text: &str, scope: Scope, variants: 
         }
         root.finish(|_| None);
     }
+    file.notes = reader.take_notes();
     let mut problems = reader.into_problems();
     problems.extend(doubles);
     Checked { file, problems }

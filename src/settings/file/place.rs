@@ -1,4 +1,4 @@
-//! Where trustup.toml is, and who else could have written it (threat T23). Never the current directory: a file there
+//! Where trustup.toml is, and who else could have written it (threats T23 and T41). Never the current directory: a file there
 //! belongs to the user who made the directory.
 
 use std::path::{Path, PathBuf};
@@ -8,6 +8,9 @@ use zeroize::Zeroizing;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::rootfs::host;
+use crate::rootfs::sharing::{Sharing, protection_of_file};
+use crate::settings::Settings;
+use crate::settings::rows::ALLOW_SHARED_CONFIG;
 
 /// The default path of the file.
 pub(crate) const DEFAULT: &str = "/etc/trustup/trustup.toml";
@@ -21,8 +24,13 @@ pub(super) fn choose(env: &Env, given: Option<&Path>) -> Result<(PathBuf, bool)>
     Ok((host::absolute(named)?, true))
 }
 
-/// The file's text; `None` if it was not named and does not exist.
-pub(super) fn read(path: &Path, named: bool) -> Result<Option<Zeroizing<String>>> {
+/// The file's text, and for `-v` which part of the rule about shared places applied; `None` if it was not named and
+/// does not exist.
+pub(super) fn read(
+    path: &Path,
+    named: bool,
+    sharing: Sharing<'_>,
+) -> Result<Option<(Zeroizing<String>, Option<String>)>> {
     if host::stat(path)?.is_none() {
         if !named {
             return Ok(None);
@@ -31,29 +39,40 @@ pub(super) fn read(path: &Path, named: bool) -> Result<Option<Zeroizing<String>>
             .at(path.display())
             .hint("is it mounted? `--config` and TRUSTUP_CONFIG name it; without them it is /etc/trustup/trustup.toml, if that exists"));
     }
-    refuse_others(path)?;
+    let note = refuse_others(path, sharing)?;
     let bytes = Zeroizing::new(host::read_file(path, LIMIT)?);
     match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(Some(Zeroizing::new(text.to_owned()))),
+        Ok(text) => Ok(Some((Zeroizing::new(text.to_owned()), note))),
         Err(_) => Err(Error::usage("the configuration file is not UTF-8").at(path.display())),
     }
 }
 
-/// Refuses a file that a user other than root and us could have written or put there. It decides where secrets go and
-/// which programs are run.
-pub(super) fn refuse_others(path: &Path) -> Result<()> {
-    let refused = |why: String| {
-        Error::usage(format!("another user could have written this file: {why}"))
-            .at(path.display())
-            .hint("the file and its directories must belong to root or to the user who runs trustup, and no other user may be able to write to them: `chown root FILE`, `chmod go-w FILE`, the same for the directory")
-            // The directory of a ConfigMap has the mode 0777.
-            .hint("in Kubernetes mount it from a Secret, or by itself (`subPath`)")
-    };
+/// What the command line accepts: no variable, and no key of the file itself (threat T41).
+pub(super) fn sharing(above: &Settings) -> Sharing<'static> {
+    let accepted_by = above.is(&ALLOW_SHARED_CONFIG).then_some("--allow-shared-config");
+    Sharing { accepted_by, ..Sharing::default() }
+}
+
+/// Refuses a file that a user other than root and us could have written or put there: it decides where secrets go and
+/// which programs are run (threats T23 and T41). Returns for `-v` which part of the rule applied.
+pub(super) fn refuse_others(path: &Path, sharing: Sharing<'_>) -> Result<Option<String>> {
     let not_text = || Error::usage("the path of the configuration file is not UTF-8").at(path.display());
-    match host::replaceable_by_others(path.to_str().ok_or_else(not_text)?)? {
-        Some(why) => Err(refused(why)),
-        None => Ok(()),
-    }
+    let text = path.to_str().ok_or_else(not_text)?;
+    let protection = protection_of_file(text, sharing)?;
+    let note = protection.note(text);
+    let Some(why) = &protection.danger else { return Ok(note) };
+    let error = Error::usage(format!("another user could have written this file: {why}"))
+        .at(path.display())
+        .hint(format!(
+            "the file and its directories must belong to root or to the user who runs trustup, and no other user may be able to write to them{}",
+            protection.remedy().map(|remedy| format!(": {remedy}")).unwrap_or_default()
+        ))
+        .hint("or mount it read-only: `docker run -v …:ro`, a ConfigMap or a Secret of Kubernetes");
+    Err(if protection.acceptable {
+        error.hint("where only you and your containers can write, such as in a directory of your laptop: `--allow-shared-config` on the command line")
+    } else {
+        error
+    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use super::a_duration;
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::rootfs::Sysroot;
-use crate::settings::{Opt, Settings};
+use crate::rootfs::image::refuse_other_than_root;
+use crate::settings::{Opt, Reason, Settings};
 use crate::trust::distro::DISTROS;
 
 /// What a duration should be, for messages.
@@ -35,6 +36,10 @@ pub(crate) static DISTRIBUTION: Opt<String> = Opt::one_of(
 pub(crate) static PRIVATE_DIR: Opt<PathBuf> = Opt::path("private-dir", "DIR")
     .keys(&["trust.private_dir"])
     .help("Where the private store is, for users who cannot write the system's stores [default: below $XDG_STATE_HOME, ~/.local/state or /tmp]");
+pub(crate) static ALLOW_SHARED_DIRECTORY: Opt<bool> = Opt::switch("allow-shared-directory")
+    .never(Reason::AcceptsSharedPlaces)
+    .keys(&["trust.allow_shared_directory", "certificate.allow_shared_directory"])
+    .help("Accept directories that other users can write to, such as a volume that only your containers share (Kubernetes' emptyDir), for the private store and for key pairs");
 pub(crate) static DRY_RUN: Opt<bool> = Opt::switch("dry-run").help("Show what would change, and stop");
 pub(crate) static TIMEOUT: Opt<Duration> = Opt::new("timeout", "DURATION", DURATION, a_duration)
     .integers(10)
@@ -44,6 +49,9 @@ pub(crate) static WAIT: Opt<Duration> = Opt::new("wait", "DURATION", DURATION, a
     .help("How long to keep trying while a server cannot be reached yet");
 pub(crate) static CONFIG: Opt<PathBuf> = Opt::path("config", "FILE")
     .help("The configuration file [default: /etc/trustup/trustup.toml, if it is there]");
+pub(crate) static ALLOW_SHARED_CONFIG: Opt<bool> = Opt::switch("allow-shared-config")
+    .never(Reason::LoosensACheck)
+    .help("Accept a configuration file that other users could have written, such as one in a directory of your laptop; a read-only mount needs no flag");
 pub(crate) static COMMAND: Opt<String, true> =
     Opt::text("COMMAND", "COMMAND").repeatable().trailing().help("Exec COMMAND on success");
 
@@ -79,9 +87,14 @@ impl Settings {
     /// The root file system, treated as the named distribution.
     ///
     /// # Errors
-    /// It does not exist.
+    /// It does not exist, or holds no root file system.
     pub(crate) fn sysroot(&self) -> Result<Sysroot> {
-        Ok(Sysroot::open(self.root())?.with_distribution(self.get(&DISTRIBUTION).cloned()))
+        let sysroot = Sysroot::open(self.root())?;
+        // The root that we run in is one, whatever is in it: an image FROM scratch has nothing but trustup.
+        if !sysroot.is_host() {
+            refuse_other_than_root(&sysroot)?;
+        }
+        Ok(sysroot.with_distribution(self.get(&DISTRIBUTION).cloned()))
     }
 }
 

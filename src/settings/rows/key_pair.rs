@@ -55,10 +55,6 @@ pub(crate) static FORCE: Opt<bool> =
 pub(crate) static ALLOW_EXTRA_NAMES: Opt<bool> = Opt::switch("allow-extra-names")
     .never(Reason::LoosensACheck)
     .help("Accept names that the CA adds to those that were requested");
-pub(crate) static ALLOW_SHARED_DIRECTORY: Opt<bool> =
-    Opt::switch("allow-shared-directory").never(Reason::LoosensACheck).help(
-        "Accept directories that other users can write to, such as a volume that only your containers share",
-    );
 pub(crate) static ISSUER_ROOT: Opt<PathBuf> = Opt::path("issuer-root", "FILE")
     .keys(&["certificate.issuer_root"])
     .help("A file with the root that the issued chain ends at, where that is not the root of the CA's own connection");

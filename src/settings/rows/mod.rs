@@ -21,10 +21,12 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &SYSROOT,
     &DISTRIBUTION,
     &PRIVATE_DIR,
+    &ALLOW_SHARED_DIRECTORY,
     &DRY_RUN,
     &TIMEOUT,
     &WAIT,
     &CONFIG,
+    &ALLOW_SHARED_CONFIG,
     &COMMAND,
     &CA_URL,
     &ROOT_URL,
@@ -33,6 +35,7 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &FINGERPRINT,
     &BUNDLE_SHA256,
     &CA_ROOT,
+    &CACHE,
     &PUBLISHED_CA_URL,
     &PUBLISHED_CA_FINGERPRINT,
     &PUBLISHED_BUNDLE_URL,
@@ -70,7 +73,6 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &NOT_AFTER,
     &FORCE,
     &ALLOW_EXTRA_NAMES,
-    &ALLOW_SHARED_DIRECTORY,
     &ISSUER_ROOT,
 ];
 

@@ -11,8 +11,8 @@ use crate::keystore::{
     EntryContent, Keystore, KeystoreFormat, KeystoreProblem, StorePassword, alias_for, find, p11_kit,
 };
 use crate::random;
-use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
+use crate::rootfs::{is_denied, split};
 use crate::trust::ours::Ours;
 use crate::trust::owners::{Existing, Owner, Rest};
 use crate::trust::plausible;
@@ -77,6 +77,7 @@ pub(super) fn find(
         let mut search = find::find(sysroot, &selection.java_homes);
         let mut problems = std::mem::take(&mut search.problems);
         let mut missing = std::mem::take(&mut search.missing);
+        stores.closed.extend(search.closed.iter().map(|path| sysroot.display(path)));
         let mut in_turn = Vec::new();
         for found in &search.found {
             in_turn.push((sysroot.others_way(&found.path)?.is_some(), found));
@@ -89,7 +90,19 @@ pub(super) fn find(
                 stores.found.push(store);
                 continue;
             }
-            match held_by(view, found)? {
+            let held = match held_by(view, found) {
+                // Another user's: no Java of the caller reads it.
+                Err(error) if is_denied(&error) && !added.contains_key(&found.path) => {
+                    if found.is_named {
+                        problems.push(error);
+                    } else {
+                        stores.closed.push(sysroot.display(&found.path));
+                    }
+                    continue;
+                }
+                held => held?,
+            };
+            match held {
                 // The family's own update has to write it, and cannot.
                 Held::Keystore if updater.native_writes(&found.path) && !is_output(&found.path) => {
                     let error = Error::unsupported("the update of the distribution cannot change this keystore")

@@ -19,7 +19,7 @@ use crate::fingerprint::Fingerprint;
 use crate::keystore;
 use crate::nss as database;
 use crate::rootfs::tree::Node;
-use crate::rootfs::{FileKind, Sysroot};
+use crate::rootfs::{FileKind, Sysroot, is_denied};
 use crate::text;
 use crate::trust::updater::{Desired, OutputKind, Updater};
 use crate::trust::verify::{Offer, Offers};
@@ -53,6 +53,8 @@ pub(crate) struct Selection {
     pub(crate) nss_password: Option<database::NssPassword>,
     /// Homes in which NSS databases are looked for, as seen inside.
     pub(crate) homes: Vec<String>,
+    /// Whether the user named these homes (`--nss-user`): what cannot be looked at there is reported.
+    pub(crate) homes_named: bool,
     /// `XDG_DATA_HOME` of the current user.
     pub(crate) xdg_data_home: Option<String>,
     /// Directories of NSS databases that were named; made if they do not exist.
@@ -164,6 +166,8 @@ pub(crate) struct Stores {
     pub(crate) original: Offers,
     /// What to report to the user.
     pub(crate) warnings: Vec<String>,
+    /// Paths that the search passed over, because the caller may not look there and nobody named them; as seen outside.
+    pub(crate) closed: Vec<String>,
 }
 
 /// A root that the stores must hold: the certificate, and the name of its anchor.
@@ -260,6 +264,17 @@ pub(crate) fn discover_stores(
 }
 
 impl Stores {
+    /// What the search passed over, for `-v`; `None` if it was nothing.
+    pub(crate) fn passed_over(&self) -> Option<String> {
+        let mut closed: Vec<&str> = self.closed.iter().map(String::as_str).collect();
+        closed.sort_unstable();
+        closed.dedup();
+        (!closed.is_empty()).then(|| {
+            let shown = text::escape(&closed.join(", "));
+            format!("not searched for stores, since this user may not look there: {shown}")
+        })
+    }
+
     /// Restores what was there before us, if it has not been changed since: no store has to be opened for that.
     fn restore(&mut self, view: &View, added: &Additions) -> Result<()> {
         for found in std::mem::take(&mut self.found) {
@@ -441,7 +456,10 @@ pub(crate) fn homes(sysroot: &Sysroot) -> Result<BTreeMap<String, String>> {
         if is_person
             && home.starts_with('/')
             && home != "/"
-            && sysroot.stat(home)?.is_some_and(|meta| meta.kind == FileKind::Directory)
+            && sysroot
+                .stat(home)
+                .or_else(|error| if is_denied(&error) { Ok(None) } else { Err(error) })?
+                .is_some_and(|meta| meta.kind == FileKind::Directory)
         {
             homes.insert(name.to_owned(), home.trim_end_matches('/').to_owned());
         }

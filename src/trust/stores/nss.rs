@@ -14,7 +14,7 @@ use crate::rootfs::budget;
 use crate::rootfs::file_set::Rules;
 use crate::rootfs::path::child;
 use crate::rootfs::tree::{File, Node};
-use crate::rootfs::{FileKind, Sysroot, split};
+use crate::rootfs::{FileKind, Sysroot, is_denied, split};
 use crate::trust::owners::Owner;
 use crate::trust::updater::{Desired, OutputKind};
 use crate::trust::verify::Offer;
@@ -56,18 +56,20 @@ pub(super) fn find(
         }
     };
     if selection.nss != StorePolicy::No {
-        if let Some(system) = sysroot.canonical(find::SYSTEM)?
-            && sysroot.stat(&child(&system, CERT_DB))?.is_some()
-        {
-            push(system, None);
+        match system_database(sysroot) {
+            Ok(system) => system.into_iter().for_each(|system| push(system, None)),
+            Err(error) if is_denied(&error) => stores.closed.push(sysroot.display(find::SYSTEM)),
+            Err(error) => return Err(error),
         }
         for home in &selection.homes {
             let data = selection.xdg_data_home.as_deref();
             let looked =
                 owner_of(sysroot, home).and_then(|owner| Ok((owner, find::of_user(sysroot, home, data)?)));
-            let (owner, locations) = match looked {
+            let (owner, search) = match looked {
                 Ok(looked) => looked,
-                // A container's HOME may be another user's, which the current user cannot read.
+                Err(error) if is_denied(&error) => {
+                    (None, find::Search { closed: vec![error], ..Default::default() })
+                }
                 Err(error) if selection.nss != StorePolicy::Named => {
                     stores.warnings.push(format!(
                         "skipped the search for NSS databases in this home directory: {error}"
@@ -76,8 +78,26 @@ pub(super) fn find(
                 }
                 Err(error) => return Err(error),
             };
+            for error in search.closed {
+                if !selection.homes_named {
+                    // HOME, or a home of /etc/passwd: in a container it is often root's.
+                    stores.closed.extend(error.place().map(ToOwned::to_owned));
+                } else if selection.nss == StorePolicy::Named {
+                    return Err(error);
+                } else {
+                    stores.warnings.push(format!("skipped in the search for NSS databases: {error}"));
+                }
+            }
+            let locations = search.found;
             for location in locations {
-                push(location.directory, owner);
+                let mut files = [CERT_DB, KEY_DB].into_iter().map(|name| child(&location.directory, name));
+                // One that root made in the home of another user, for example.
+                match files.find(|path| !sysroot.may_read(path)) {
+                    Some(path) if !selection.homes_named && !added.contains_key(&location.directory) => {
+                        stores.closed.push(sysroot.display(&path));
+                    }
+                    _ => push(location.directory, owner),
+                }
             }
             if selection.create_nss
                 && let Some(shared) = find::shared(sysroot, home, data)?
@@ -110,6 +130,12 @@ pub(super) fn find(
     }
     stores.found.extend(all.into_iter().map(|(_, found)| found));
     Ok(())
+}
+
+/// The database of the system, if there is one.
+fn system_database(sysroot: &Sysroot) -> Result<Option<String>> {
+    let Some(system) = sysroot.canonical(find::SYSTEM)? else { return Ok(None) };
+    Ok(sysroot.stat(&child(&system, CERT_DB))?.map(|_| system))
 }
 
 /// The owner of the directory, or of the nearest one above it; `None` where that is root.

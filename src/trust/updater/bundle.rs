@@ -14,8 +14,8 @@ use crate::cert::readers::{self, Reader};
 use crate::cert::{Certificate, Purpose, pem};
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
-use crate::rootfs::split;
 use crate::rootfs::tree::{File, Node};
+use crate::rootfs::{is_denied, split};
 use crate::trust::nix_store;
 use crate::trust::owners::Owner;
 use crate::trust::view::View;
@@ -60,13 +60,21 @@ impl Bundles {
         std::iter::once(primary).chain(BUNDLES.into_iter().filter(move |path| *path != primary))
     }
 
+    /// Every known path but those, the primary one aside, that the caller may not even look at: its programs read none
+    /// of them.
+    fn open_to_us(&self, view: &View) -> Vec<&'static str> {
+        let is_closed = |path: &str| view.sysroot().stat(path).is_err_and(|error| is_denied(&error));
+        self.known().filter(|path| *path == self.primary || !is_closed(path)).collect()
+    }
+
     fn found(&self, view: &View) -> Result<Vec<DistinctBundle>> {
+        let known = self.open_to_us(view);
         let mut replaceable = BTreeMap::new();
-        for path in self.known() {
+        for &path in &known {
             replaceable.entry(view.location(path)?).or_insert(path);
         }
         let mut found: Vec<DistinctBundle> = Vec::new();
-        for path in self.known() {
+        for path in known {
             let Some((real, _)) = view.target(path)? else { continue };
             let location = view.location(path)?;
             let way = nix_links::way(view, path, &replaceable)?;
@@ -119,7 +127,7 @@ impl Bundles {
     pub(crate) fn watched(&self, view: &View) -> Result<Vec<String>> {
         let mut locations = BTreeSet::new();
         let mut paths = Vec::new();
-        for path in self.known() {
+        for path in self.open_to_us(view) {
             if *view.actual(path)? != Node::Absent && locations.insert(view.location(path)?) {
                 paths.push(path.to_owned());
             }

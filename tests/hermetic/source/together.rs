@@ -106,7 +106,7 @@ fn t17_the_proxy_is_used_and_shown_without_its_password() {
     let acquired = run().variable("HTTPS_PROXY", &value).succeeds();
     assert_eq!(acquired.sources[0].proxy, Some(format!("http://***@{}/", proxy.address())));
     assert_eq!(proxy.heads().len(), 1);
-    run().variable("HTTPS_PROXY", "socks5h://x").fails(ErrorKind::Usage, &["`HTTPS_PROXY`", "no_proxy"]);
+    run().variable("HTTPS_PROXY", "https://x").fails(ErrorKind::Usage, &["`HTTPS_PROXY`", "no_proxy"]);
     run().fails(ErrorKind::Unreachable, &["pki.test", "/etc/resolv.conf"]);
     let acquired =
         run().file("etc/hosts", "127.0.0.1 other.test\n").variable("https_proxy", &value).succeeds();
