@@ -20,7 +20,7 @@ mod rules;
 mod scope;
 mod search;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -31,6 +31,7 @@ use self::judgement::{FactsByFingerprint, Judge, Judgement};
 pub(crate) use self::judgement::{RootWarning, root_warnings};
 use self::library::TlsLibrary;
 use self::reading::{Installation, ReadSource, RootsByFingerprint, StoreReader};
+use self::recommendation::real;
 pub(crate) use self::repair::plan_repair;
 use self::scope::RuleScope;
 use self::search::Inventory;
@@ -38,6 +39,7 @@ use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
+use crate::keystore;
 use crate::net::handshake::Presented;
 use crate::text;
 use crate::trust::facts::Facts;
@@ -256,6 +258,8 @@ pub(crate) fn inspect(
         question,
         bundle: question.bundle.clone().or_else(|| scope.bundle.clone()),
         reader: StoreReader::new(view),
+        outputs: facts.outputs.iter().map(|output| real(view.sysroot(), &output.path)).collect(),
+        keystores: keystores(view, question.env),
         distribution: facts.row.id,
         known: BTreeMap::new(),
     };
@@ -299,6 +303,14 @@ pub(crate) fn inspect(
     Ok(Inspection { clients, missing, search })
 }
 
+/// The keystores that `bootstrap` finds, with the caller's JAVA_HOME.
+fn keystores(view: &View, env: &Env) -> BTreeSet<String> {
+    let homes: Vec<String> = env.var("JAVA_HOME").map(ToOwned::to_owned).into_iter().collect();
+    let search = keystore::find::find(view.sysroot(), &homes);
+    let found = search.found.into_iter().map(|found| found.path);
+    found.chain(search.missing.iter().map(|path| real(view.sysroot(), path))).collect()
+}
+
 /// Whose browsers are inspected: the caller's, and in a foreign sysroot those of all users with a home.
 fn homes(view: &View, env: &Env) -> Result<Vec<String>> {
     if view.sysroot().is_host() {
@@ -313,6 +325,10 @@ struct Doctor<'q, 'v, 's> {
     /// The value for a variable that replaces a client's roots.
     bundle: Option<String>,
     reader: StoreReader<'v, 's>,
+    /// The stores of the distribution, without links.
+    outputs: BTreeSet<String>,
+    /// The keystores that `bootstrap` finds, without links.
+    keystores: BTreeSet<String>,
     /// The row of the table of distributions.
     distribution: &'static str,
     /// The facts of certificates, each read once.

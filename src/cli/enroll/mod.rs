@@ -152,7 +152,7 @@ A second run finds a good pair and does nothing, without any network: it can sta
 and cannot be replaced stays while it works: exit 0, with a warning, and `kept-for-now` in the JSON. `any NAME…` takes those
 certificates of trustup.toml that have one of the names. `--dry-run` asks no server. Published
 images' variables CA_URL, CA_FINGERPRINT, {variable}, CA_PROVISIONER_NAME, TLS_DOMAINS, TLS_CERT_LOCATION,
-TLS_KEY_LOCATION and TLS_CA_CERT_LOCATION work alone, too; without {variable} by `{word}`, whose options may be added."
+TLS_KEY_LOCATION, TLS_CA_CERT_LOCATION and STEP_NOT_AFTER work alone, too; without {variable} by `{word}`, whose options may be added."
     )
 }
 

@@ -48,6 +48,7 @@ pub(crate) static NOT_AFTER: Opt<NotAfter> = Opt::new("not-after", "WHEN", LIFE,
     .moments()
     .integers(10)
     .keys(&["certificate.not_after"])
+    .published("STEP_NOT_AFTER")
     .help("How long it is valid: 24h, 30d, or a time (RFC 3339) [default: the CA decides]");
 pub(crate) static FORCE: Opt<bool> =
     Opt::switch("force").never(Reason::LoosensACheck).help("Replace a valid key pair, too");
