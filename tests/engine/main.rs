@@ -18,6 +18,7 @@ mod dockerd;
 mod doctor;
 mod enroll;
 mod guide;
+mod hints;
 mod images;
 mod programs;
 mod reproducible;
