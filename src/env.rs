@@ -76,6 +76,11 @@ impl Env {
         self.var(name).or_else(|| self.opaque.get(name).map(String::as_str))
     }
 
+    /// The names of all variables, those whose values are not UTF-8 too.
+    pub(crate) fn all_names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().chain(self.opaque.keys()).map(String::as_str)
+    }
+
     /// The names of all variables.
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
         self.variables.keys().map(String::as_str)

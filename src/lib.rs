@@ -44,6 +44,7 @@ mod settings;
 pub mod source;
 pub(crate) mod state;
 pub mod step_ca;
+pub(crate) mod summary;
 pub(crate) mod text;
 mod token;
 pub mod trust;

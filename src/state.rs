@@ -94,7 +94,8 @@ pub(crate) struct StoredAnchor {
     pub(crate) file: Option<String>,
     /// How it came to be trusted here.
     pub(crate) status: Status,
-    /// The sources that named it.
+    /// The sources that named it. Only a summary has none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) sources: Vec<String>,
     /// Whether it came with a fingerprint, or over a connection that a root with a fingerprint vouched for: enrollment
     /// accepts only such roots (threat T34). Missing in what older versions wrote.

@@ -23,6 +23,7 @@ use crate::rootfs::path::child;
 use crate::rootfs::tree::Node;
 use crate::rootfs::{STATE_DIRECTORY, Sysroot};
 use crate::state::{self, State};
+use crate::summary;
 use crate::trust::owners;
 
 use journal::Journal;
@@ -217,17 +218,26 @@ impl<'a> Session<'a> {
         error.with_changed(changed).hint("the journal is kept: the next run tries again to undo this")
     }
 
-    /// Records `state` and removes the journal: the run is complete. An empty state removes everything of ours.
+    /// Records `state` and removes the journal: the run is complete. An empty state removes everything of ours. `summary`
+    /// is what other users may read of it.
     ///
     /// # Errors
     /// It cannot be written, or trustup would not accept it afterwards (threat T38).
-    pub(crate) fn commit(&mut self, state: &State) -> Result<()> {
-        self.record(state).map_err(|error| self.refused_to_record(error))
+    pub(crate) fn commit(&mut self, state: &State, summary: Option<&[u8]>) -> Result<()> {
+        self.record(state, summary).map_err(|error| self.refused_to_record(error))
     }
 
-    fn record(&mut self, state: &State) -> Result<()> {
-        self.checkpoints.pass("record", state::FILE);
+    fn record(&mut self, state: &State, summary: Option<&[u8]>) -> Result<()> {
         state.check_before_writing(self.sysroot)?;
+        if summary::is_kept(self.sysroot) {
+            // Before the state: a run that is killed in between is undone as a whole, and writes both again.
+            let mut set = file_set(self.sysroot, self.stamp);
+            let bytes = summary.filter(|_| !state.is_empty());
+            let written = summary::write(self.sysroot, &mut set, &mut self.checkpoints, bytes, self.stamp);
+            self.done.push(CarriedOut::Set(set));
+            written?;
+        }
+        self.checkpoints.pass("record", state::FILE);
         self.state_replaced = true;
         if state.is_empty() {
             self.own.remove(state::FILE)?;

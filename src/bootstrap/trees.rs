@@ -14,9 +14,11 @@ use crate::rootfs::Sysroot;
 use crate::rootfs::tree::FILE_LIMIT;
 use crate::settings::Settings;
 use crate::settings::rows::{ALLOW_SHARED_DIRECTORY, PRIVATE_DIR};
-use crate::state::{self, State};
+use crate::state::{self, State, StoredAnchor};
+use crate::summary;
 use crate::text;
 use crate::trust::facts::Facts;
+use crate::trust::ours::Ours;
 use crate::trust::updater::OutputKind;
 use crate::trust::view::{BaseTrust, View};
 
@@ -33,6 +35,22 @@ pub(crate) struct Trees {
     /// The caller's JAVA_HOME.
     java_home: Option<String>,
 }
+
+/// What is recorded of the system, as far as the current user may read it.
+pub(crate) struct SystemRecord {
+    /// Roots and kinds of stores. Root's are of its summary if the user may not read root's state.
+    pub(crate) state: State,
+    /// What is this user's in the tree, for the view: a summary undoes nothing.
+    pub(crate) ours: Ours,
+    /// If root's summary was read: the stores beside the family's outputs that it names.
+    pub(crate) stores: Option<Vec<String>>,
+    /// Root keeps a record, and there is no summary of it.
+    pub(crate) is_hidden: bool,
+}
+
+/// What to say and do about an image that a trustup without summaries bootstrapped.
+pub(crate) const HIDDEN: &str = "only root can read its record of what trustup installed here";
+pub(crate) const HIDDEN_HINT: &str = "the trustup that installed them left no summary for other users: run `trustup bootstrap` of this version as root with the same options (in a Dockerfile: before `USER`); as root, `trustup status` works as it is";
 
 impl Trees {
     /// Opens the root file system and finds the private store. Users other than root record there what they did to the
@@ -187,6 +205,40 @@ impl Trees {
             }
         }
         Ok(recorded)
+    }
+
+    /// What is recorded of the system, as far as the current user may read it: by this user, and by root in its summary.
+    ///
+    /// # Errors
+    /// A state file or the summary is damaged, or of a newer trustup.
+    pub(crate) fn system_record(&self) -> Result<SystemRecord> {
+        let is_closed = state::is_closed(&self.system)?;
+        // Users other than root keep a record of their own of what they changed on `/`.
+        let own = match !is_closed || self.records_privately() {
+            true => State::load(&self.system)?,
+            false => State::default(),
+        };
+        let mut record = SystemRecord { ours: own.ours(), state: own, stores: None, is_hidden: false };
+        if !is_closed {
+            return Ok(record);
+        }
+        let Some(summary) = summary::load(&self.system)? else {
+            record.is_hidden = true;
+            return Ok(record);
+        };
+        let of_root = summary.state();
+        let known = |anchor: &StoredAnchor| {
+            record.state.anchors.iter().any(|known| known.fingerprint == anchor.fingerprint)
+        };
+        let others: Vec<StoredAnchor> =
+            of_root.anchors.iter().filter(|anchor| !known(anchor)).cloned().collect();
+        record.state.anchors.extend(others);
+        record.state.kinds.java |= of_root.kinds.java;
+        record.state.kinds.nss |= of_root.kinds.nss;
+        record.state.firefox_policy |= of_root.firefox_policy;
+        record.ours = summary.ours(record.ours);
+        record.stores = Some(summary.stores);
+        Ok(record)
     }
 
     /// Every tree that may contain something of ours.

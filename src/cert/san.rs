@@ -159,11 +159,23 @@ impl SubjectAltName {
 }
 
 impl Certificate {
+    /// The same, without kinds of names that are never requested (a Windows user's, for example).
+    ///
+    /// # Errors
+    /// As [`Certificate::subject_alt_names`].
+    pub(crate) fn known_alt_names(&self) -> Result<Vec<SubjectAltName>, String> {
+        self.alt_names(false)
+    }
+
     /// The names that it is for, in its order; the subject's CN is not one of them.
     ///
     /// # Errors
     /// The extension is damaged, or holds an unknown kind of name. In a form that can follow a colon.
     pub fn subject_alt_names(&self) -> Result<Vec<SubjectAltName>, String> {
+        self.alt_names(true)
+    }
+
+    fn alt_names(&self, all: bool) -> Result<Vec<SubjectAltName>, String> {
         let damaged = |why: String| format!("its names cannot be read: {why}");
         // It was parsed before.
         let (_, parsed) =
@@ -177,7 +189,8 @@ impl Certificate {
         if names.len() > MAX_NAMES {
             return Err(format!("it is for {} names, more than {MAX_NAMES}", names.len()));
         }
-        names.iter().map(general_name).collect()
+        let names = names.iter().map(general_name);
+        if all { names.collect() } else { Ok(names.filter_map(Result::ok).collect()) }
     }
 }
 
@@ -192,7 +205,10 @@ pub(crate) fn general_name(name: &GeneralName<'_>) -> Result<SubjectAltName, Str
             SubjectAltName::Ip(address.map_err(|_| format!("it has an address of {} bytes", bytes.len()))?)
         }
         other => {
-            return Err(format!("it has a name of a kind that was not requested: {}", kind_of(other)));
+            return Err(format!(
+                "it is also for a name of a kind that was not requested: {}",
+                kind_of(other)
+            ));
         }
     })
 }

@@ -6,7 +6,7 @@ use super::options::plain;
 use super::output::env::{EnvInstallReport, EnvReport, EnvVariable};
 use super::output::shown_path;
 use super::{CommandRow, Context};
-use crate::bootstrap::trees::Trees;
+use crate::bootstrap::trees::{HIDDEN, HIDDEN_HINT, Trees};
 use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -16,7 +16,6 @@ use crate::settings::Opt;
 use crate::state::{self, State, StoredAnchor};
 use crate::text;
 use crate::trust::facts::{Facts, UpdaterChoice};
-use crate::trust::ours::Ours;
 use crate::trust::runtimes::{JAVA_OPTIONS, RootLocations, TABLE, left_out, profile, render, variables};
 use crate::trust::verify::Offer;
 use crate::trust::view::View;
@@ -125,13 +124,13 @@ pub(super) fn locate(context: &Context, trees: &Trees) -> Result<Located> {
             return Err(nothing_trusted(&trees.system));
         }
     }
-    let view = View::new(&trees.system, Ours::default())?;
+    let record = trees.system_record()?;
+    let view = View::new(&trees.system, record.ours)?;
     let facts = Facts::gather(&view)?;
     let roots = system_stores(&view, &facts)?.ok_or_else(|| nothing_trusted(&trees.system))?;
-    whole(&trees.system, &facts, &roots, &[])?;
-    context
-        .ui
-        .say("only root can read which roots trustup installed here: the variables name the whole bundle");
+    whole(&trees.system, &facts, &roots, &record.state.anchors)?;
+    let hint = if record.is_hidden { format!("; {HIDDEN_HINT}") } else { String::new() };
+    context.ui.say(format!("{HIDDEN}: the variables name the whole bundle{hint}"));
     Ok(Located { roots, superseded: BTreeSet::new() })
 }
 

@@ -21,6 +21,7 @@ mod untrust;
 mod version;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 use clap::ArgMatches;
@@ -31,9 +32,11 @@ use crate::env::Env;
 use crate::error::{Error, Result};
 use crate::native;
 use crate::net::progress::Note;
-use crate::rootfs::budget;
-use crate::settings::rows::{COMMAND, DRY_RUN, stamp};
-use crate::settings::{Layer, Settings, Taken, did_you_mean, from_environment, from_matches, is_on, join};
+use crate::rootfs::{budget, host};
+use crate::settings::rows::{COMMAND, CONFIG, DRY_RUN, stamp};
+use crate::settings::{
+    DEFAULT, Layer, Row, Settings, Taken, did_you_mean, from_environment, from_matches, is_on, join, unknown,
+};
 use crate::text;
 use crate::ui::{Color, Ui};
 
@@ -111,9 +114,12 @@ impl Context<'_> {
         self.settings.is(&DRY_RUN)
     }
 
-    /// Where lines about a wait for a server go.
+    /// Where lines about a wait for a server go. Without `--wait` a server has seconds, and nothing is said.
     fn note(&self) -> Note {
         let ui = self.ui;
+        if self.settings.wait().is_none() {
+            return Note::default();
+        }
         Note::to(move |line| ui.say(line))
     }
 
@@ -183,6 +189,7 @@ pub fn main(args: Vec<OsString>, env: &Env) -> u8 {
     let is = |switch| settings.is(switch);
     let ui = Ui::new(is(&JSON), is(&QUIET), is(&VERBOSE), settings.or_default(&COLOR), plain);
     let context = Context { env, ui, settings: &settings, subcommand: subcommand.as_deref() };
+    unknown_variables(env, &settings).iter().for_each(|warning| ui.warn(warning));
     budget::begin();
     match (row.run)(&context) {
         Ok(code) => code,
@@ -214,10 +221,29 @@ fn settings(row: &CommandRow, matches: &ArgMatches, env: &Env) -> Result<(Settin
     line.add(from_matches(GLOBAL, deepest)?);
     let readable: &[Taken] = if row.reads_variables { &own } else { &[] };
     let readable: Vec<Taken> = GLOBAL.iter().chain(readable).copied().collect();
-    let (environment, ignored) = from_environment(&readable, &line, env)?;
+    let (environment, unheeded) = from_environment(&readable, &line, env)?;
     let mut settings = Settings::new([line, environment]);
-    settings.ignored = ignored;
+    settings.ignored = unheeded.ignored;
+    settings.empty = unheeded.empty;
     Ok((settings, inner.map(|(name, _)| name.to_owned())))
+}
+
+/// Warnings for variables `TRUSTUP_…` that are none of trustup's. A trustup.toml may fill in one of any name (`${NAME}`).
+fn unknown_variables(env: &Env, settings: &Settings) -> Vec<String> {
+    let of_commands = COMMANDS.iter().flat_map(|row| (row.options)());
+    let rows: Vec<&'static dyn Row> =
+        GLOBAL.iter().copied().chain(of_commands).map(|taken| taken.row).collect();
+    let file = settings.get(&CONFIG).map(|path| path.as_path()).unwrap_or(Path::new(DEFAULT));
+    let text = std::cell::OnceCell::new();
+    let is_used = |name: &str| {
+        let text = text.get_or_init(|| host::read_file(file, 1 << 20).unwrap_or_default());
+        let text = String::from_utf8_lossy(text);
+        text.split("${").skip(1).any(|rest| {
+            let end = rest.find(['}', ':']).unwrap_or(rest.len());
+            &rest[..end] == name
+        })
+    };
+    unknown(env, &rows, is_used)
 }
 
 /// The error for an unknown method of `enroll`: clap, which expects arguments after `--` there, lists no methods.

@@ -7,11 +7,12 @@ use super::output::status::{StatusAnchor, StatusPrivate, StatusReport, StatusSto
 use super::stores::{DATABASES, JAVA_PASSWORD, NSS_PASSWORD, USERS};
 use super::{CommandRow, Context};
 use crate::bootstrap::selection::selection;
+use crate::bootstrap::trees::{HIDDEN, HIDDEN_HINT, SystemRecord};
 use crate::cert::{Certificate, Purpose};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::reconcile::{describe_doubt, policy_holds};
-use crate::rootfs::Sysroot;
 use crate::rootfs::tree::Node;
+use crate::rootfs::{Sysroot, is_denied};
 use crate::state::{State, Status, StoredAnchor};
 use crate::text;
 use crate::trust::facts::{Facts, output_obstacle};
@@ -50,12 +51,26 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let trees = context.trees()?;
     let ui = context.ui;
     let private = match &trees.private {
-        Some(sysroot) => rows(context, sysroot, &[], None)?.1,
+        Some(sysroot) => {
+            let state = State::load(sysroot)?;
+            let record = SystemRecord { ours: state.ours(), state, stores: None, is_hidden: false };
+            rows(context, sysroot, &record, &[], None)?.1
+        }
         None => Vec::new(),
     };
+    let record = trees.system_record()?;
+    if record.is_hidden && record.state.anchors.is_empty() && private.is_empty() {
+        return Err(Error::failed(HIDDEN).at(shown_path(trees.system.path())).hint(HIDDEN_HINT));
+    }
+    if record.is_hidden {
+        ui.warn(format!("{HIDDEN}: {HIDDEN_HINT}"));
+    }
+    if record.stores.is_some() {
+        ui.detail("what root installed is known from its summary; every store was read");
+    }
     let wishes = (StorePolicy::IfThere, StorePolicy::IfThere);
     let selection = selection(context.settings, context.env, &trees, wishes)?;
-    let (row, system) = rows(context, &trees.system, &private, Some(&selection))?;
+    let (row, system) = rows(context, &trees.system, &record, &private, Some(&selection))?;
     let all = || system.iter().chain(&private);
     // A user who asks whether all is well must be told if nothing was ever installed.
     let mut all_there = all().next().is_some();
@@ -68,6 +83,8 @@ fn run(context: &Context<'_>) -> Result<u8> {
                 ui.warn(format!("{error}; {}", error.hints().join("; ")));
                 (killed, by_newer) = (true, true);
             }
+            // Root's own directory, of which there is a summary.
+            Err(error) if is_denied(&error) && record.stores.is_some() => {}
             was_killed => killed |= was_killed?,
         }
     }
@@ -129,7 +146,9 @@ fn show(context: &Context, row: &StoreRow) -> Result<()> {
     let ui = context.ui;
     ui.data(format!("{} ({})", row.subject, row.anchor.fingerprint))?;
     let sources: Vec<String> = row.anchor.sources.iter().map(|source| text::escape(source)).collect();
-    ui.data(format!("  from {}", sources.join(", ")))?;
+    if !sources.is_empty() {
+        ui.data(format!("  from {}", sources.join(", ")))?;
+    }
     ui.data(format!("  {}", valid_until(row.certificate.not_after())))?;
     if row.anchor.status == Status::Recorded {
         ui.data("  recorded only: in no store")?;
@@ -145,11 +164,12 @@ fn show(context: &Context, row: &StoreRow) -> Result<()> {
 fn rows(
     context: &Context,
     sysroot: &Sysroot,
+    record: &SystemRecord,
     private: &[StoreRow],
     selection: Option<&Selection>,
 ) -> Result<(&'static str, Vec<StoreRow>)> {
-    let state = State::load(sysroot)?;
-    let view = View::new(sysroot, state.ours())?;
+    let state = &record.state;
+    let view = View::new(sysroot, record.ours.clone())?;
     for (path, why) in view.doubts()? {
         context.ui.warn(describe_doubt(&view, &path, &why));
     }
@@ -181,6 +201,12 @@ fn rows(
                     Some(true) => StoreState::There,
                     // It was not requested there.
                     Some(false) if !state.kinds.has(found.kind) => continue,
+                    // Another user's, such as a database in the home of whoever asks: root never saw it.
+                    Some(false)
+                        if record.stores.as_ref().is_some_and(|stores| !stores.contains(&found.path)) =>
+                    {
+                        continue;
+                    }
                     Some(false) if found.kind.refusal(&certificate).is_some() => StoreState::LeftOut,
                     // The private store has a keystore, but no NSS database.
                     Some(false)

@@ -11,7 +11,7 @@ use crate::enroll::request::with_ca;
 use crate::error::Result;
 use crate::net::url::masked;
 use crate::settings::rows::{
-    ALLOW_SHARED_CONFIG, CA_ROOT, CA_URL, CONFIG, FINGERPRINT, PUBLISHED_BUNDLE_URL,
+    ALLOW_SHARED_CONFIG, CA_ROOT, CA_URL, CACHE, CONFIG, FINGERPRINT, PUBLISHED_BUNDLE_URL,
     PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL,
 };
 use crate::settings::{Scope, load};
@@ -31,6 +31,7 @@ pub(super) static ROW: CommandRow = CommandRow {
         CA_URL.taken(),
         FINGERPRINT.taken_as("SHA-256 fingerprint of the CA's root [default: the root that bootstrap got with a fingerprint]"),
         CA_ROOT.taken_as("A file with the CA's root, instead of a fingerprint"),
+        CACHE.taken(),
         PUBLISHED_CA_URL.taken(),
         PUBLISHED_CA_FINGERPRINT.taken(),
         PUBLISHED_BUNDLE_URL.taken(),

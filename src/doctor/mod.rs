@@ -14,12 +14,13 @@ mod judgement;
 mod library;
 mod program;
 mod reading;
+mod recommendation;
 mod repair;
 mod rules;
 mod scope;
 mod search;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -29,7 +30,8 @@ pub(crate) use self::findings::{StoreFinding, count, findings, unrepaired, unver
 use self::judgement::{FactsByFingerprint, Judge, Judgement};
 pub(crate) use self::judgement::{RootWarning, root_warnings};
 use self::library::TlsLibrary;
-use self::reading::{Installation, ReadSource, Reads, RootsByFingerprint, StoreReader};
+use self::reading::{Installation, ReadSource, RootsByFingerprint, StoreReader};
+use self::recommendation::real;
 pub(crate) use self::repair::plan_repair;
 use self::scope::RuleScope;
 use self::search::Inventory;
@@ -37,10 +39,10 @@ use crate::cert::{Certificate, Purpose};
 use crate::env::Env;
 use crate::error::Result;
 use crate::fingerprint::Fingerprint;
+use crate::keystore;
 use crate::net::handshake::Presented;
 use crate::text;
 use crate::trust::facts::Facts;
-use crate::trust::runtimes::{Effect, TABLE as VARIABLES};
 use crate::trust::updater::OutputKind;
 use crate::trust::view::View;
 
@@ -256,6 +258,8 @@ pub(crate) fn inspect(
         question,
         bundle: question.bundle.clone().or_else(|| scope.bundle.clone()),
         reader: StoreReader::new(view),
+        outputs: facts.outputs.iter().map(|output| real(view.sysroot(), &output.path)).collect(),
+        keystores: keystores(view, question.env),
         distribution: facts.row.id,
         known: BTreeMap::new(),
     };
@@ -299,6 +303,14 @@ pub(crate) fn inspect(
     Ok(Inspection { clients, missing, search })
 }
 
+/// The keystores that `bootstrap` finds, with the caller's JAVA_HOME.
+fn keystores(view: &View, env: &Env) -> BTreeSet<String> {
+    let homes: Vec<String> = env.var("JAVA_HOME").map(ToOwned::to_owned).into_iter().collect();
+    let search = keystore::find::find(view.sysroot(), &homes);
+    let found = search.found.into_iter().map(|found| found.path);
+    found.chain(search.missing.iter().map(|path| real(view.sysroot(), path))).collect()
+}
+
 /// Whose browsers are inspected: the caller's, and in a foreign sysroot those of all users with a home.
 fn homes(view: &View, env: &Env) -> Result<Vec<String>> {
     if view.sysroot().is_host() {
@@ -313,6 +325,10 @@ struct Doctor<'q, 'v, 's> {
     /// The value for a variable that replaces a client's roots.
     bundle: Option<String>,
     reader: StoreReader<'v, 's>,
+    /// The stores of the distribution, without links.
+    outputs: BTreeSet<String>,
+    /// The keystores that `bootstrap` finds, without links.
+    keystores: BTreeSet<String>,
     /// The row of the table of distributions.
     distribution: &'static str,
     /// The facts of certificates, each read once.
@@ -420,84 +436,6 @@ impl Doctor<'_, '_, '_> {
             }
         }
     }
-
-    /// What leads this client to the roots that it lacks.
-    fn change(&self, client: &TlsClient, used: &[ReadSource]) -> String {
-        // Of what a variable names first: it may be all that separates the client from its default.
-        let replaced = used.iter().find(|source| source.variable.is_some() && !is_extra(source));
-        if let Some(source) = replaced {
-            return self.instead_of(source);
-        }
-        if used.iter().all(|source| source.reads == Reads::CompiledIn && source.fixed) {
-            return "its roots are inside it, and neither a variable nor a trust store changes them: build it to read the system's roots (in Rust with rustls-native-certs or rustls-platform-verifier)".to_owned();
-        }
-        let own = |source: &ReadSource| {
-            source.reads == Reads::CompiledIn
-                || source.path.ends_with("/certifi/cacert.pem")
-                || is_extra(source)
-        };
-        // Users with a private store reach it only through variables.
-        if self.question.bundle.is_some() {
-            match client.variable.filter(|_| !is_deaf(used)) {
-                Some(variable) => return format!("`eval \"$(trustup env)\"` sets {variable} for it"),
-                None => {
-                    return "no variable makes it read a private store: run `trustup bootstrap` as root"
-                        .to_owned();
-                }
-            }
-        }
-        let has_database = used.iter().any(|source| source.reads == Reads::NssDatabase);
-        match client.variable {
-            Some(variable) if used.iter().all(own) => {
-                format!("`eval \"$(trustup env)\"` sets {variable} for it")
-            }
-            _ if used.iter().all(own) && !has_database => {
-                "start it once and then run `trustup bootstrap`; before its first start `--create-nss` (Chromium) or `--firefox-policy` (Firefox)".to_owned()
-            }
-            _ if self.question.anchors.is_empty() => {
-                "`trustup bootstrap` with the CA's root puts it there".to_owned()
-            }
-            _ => "`trustup bootstrap` with the same options as before puts it there".to_owned(),
-        }
-    }
-
-    /// What to do about a place that a variable names, or that is damaged.
-    fn instead_of(&self, source: &ReadSource) -> String {
-        let is_no_keystore = self.reader.is_no_keystore(&source.path);
-        match (source.variable, &self.bundle) {
-            (Some(variable), _) if source.reads == Reads::CompiledIn => {
-                format!("set {variable}=x509usefallbackroots=0: then it reads the system's roots")
-            }
-            (Some(variable), _) if source.reads == Reads::Keystore => {
-                format!(
-                    "take `-Djavax.net.ssl.trustStore` out of {variable}, or set it to a keystore with the root"
-                )
-            }
-            (Some(variable), Some(bundle)) if source.reads != Reads::HashDirectory => {
-                format!("unset {variable}, or set it to `{bundle}`, which has all roots")
-            }
-            (Some(variable), _) => format!("unset {variable}"),
-            (None, _) if source.reads == Reads::Keystore => {
-                if is_no_keystore {
-                    "`trustup bootstrap --create-java` makes a keystore from the system's roots and yours"
-                        .to_owned()
-                } else {
-                    "restore the keystore from its package or image".to_owned()
-                }
-            }
-            (None, _) => "`trustup bootstrap` makes it".to_owned(),
-        }
-    }
-}
-
-/// Whether what the variable names is added to the client's own roots.
-fn is_extra(source: &ReadSource) -> bool {
-    VARIABLES.iter().any(|row| row.effect == Effect::Adds && Some(row.name) == source.variable)
-}
-
-/// Whether no variable leads the client elsewhere: GnuTLS has none.
-fn is_deaf(used: &[ReadSource]) -> bool {
-    used.iter().all(|source| source.fixed)
 }
 
 /// A place in a sentence.

@@ -162,6 +162,11 @@ impl<'v, 's> StoreReader<'v, 's> {
         StoreReader { view, known: BTreeMap::new() }
     }
 
+    /// The root file system.
+    pub(super) fn sysroot(&self) -> &'s Sysroot {
+        self.view.sysroot()
+    }
+
     /// Whether Java finds no keystore at `path`: nothing, or a file of another kind.
     pub(super) fn is_no_keystore(&self, path: &str) -> bool {
         if pay(self.view.sysroot(), Category::Stores, path).is_err() {

@@ -331,6 +331,7 @@ pub(super) fn probed(scope: &RuleScope) -> Vec<ReadSource> {
 }
 
 pub(super) fn java(scope: &RuleScope, found: Option<String>) -> Vec<Installation> {
+    let found = found.or_else(|| scope.java_homes.first().map(|home| format!("{home}/bin/java")));
     const OPTION: &str = "-Djavax.net.ssl.trustStore=";
     // Later options override earlier ones: seen with OpenJDK 17.
     let mut named =

@@ -8,6 +8,7 @@ mod enrolled;
 pub(crate) mod methods;
 mod obtain;
 mod outcome;
+mod refused;
 pub(crate) mod request;
 mod resolve;
 pub(crate) mod trust;
@@ -54,6 +55,8 @@ pub(crate) struct IssueRequest {
     pub(crate) ca: trust::Given,
     /// The roots at which the issued chain must end, if they are not those of the CA's connection.
     pub(crate) issuer_root: Option<PathBuf>,
+    /// Whether the CA may add names that were not requested.
+    pub(crate) allow_extra_names: bool,
     /// The ways to try, in this order.
     pub(crate) methods: Vec<Box<dyn Method>>,
     /// For the whole enrollment.
@@ -365,7 +368,12 @@ fn interrupted<'a>(
     };
     for method in &settled.request.methods {
         let Some(roots) = roots_for(settled, method.as_ref())? else { continue };
-        let wanted = Wanted { public_key: key.public_key(), names: &settled.names, roots: &roots };
+        let wanted = Wanted {
+            allow_extra_names: settled.request.allow_extra_names,
+            public_key: key.public_key(),
+            names: &settled.names,
+            roots: &roots,
+        };
         if let Ok(vouched) = check::check(&chain, &wanted, now) {
             return Ok(Some(Issued { key, chain, vouched, roots, method: method.as_ref() }));
         }
@@ -472,8 +480,12 @@ fn finish(
     let placed = place::place(world.host, &request.outputs, &content, checkpoints)
         .map_err(|error| error.hint(&left))?;
     warn_of_what_was_placed(world, &placed);
-    let about =
-        facts::PairRequirements { names: &settled.names, key_type: request.key_type, roots: &issued.roots };
+    let about = facts::PairRequirements {
+        names: &settled.names,
+        allow_extra_names: request.allow_extra_names,
+        key_type: request.key_type,
+        roots: &issued.roots,
+    };
     let standing = facts::inspect_pair(world.host, &request.outputs, &about, now)
         .map_err(|error| error.with_changed(placed.changed.clone()))?;
     let elsewise = match standing {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::methods::{Failure, IssueFacts, IssueOrder, Method};
 use super::resolve::{ResolvedInputs, roots_for};
 use super::trust::{self, Recorded};
-use super::{IssueContext, IssueRequest};
+use super::{IssueContext, IssueRequest, refused};
 use crate::cert::Certificate;
 use crate::error::{Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -114,7 +114,7 @@ pub(super) fn obtain<'a>(
         }
     }
     let failure = last.unwrap_or_else(|| Error::failed("no enrollment method is given").into());
-    Err(Failure { error: with_others(failure.error, &skipped), again: failure.again, unsettled })
+    Err(Failure { error: with_others(failure.error, &skipped), unsettled, ..failure })
 }
 
 /// How long a method may take, all its tries together.
@@ -175,6 +175,10 @@ fn try_method(
     pending: &mut Pending,
     patience: Patience,
 ) -> Result<(Vec<Certificate>, Vouched, Roots), Failure> {
+    let request = refused::request_id(settled, method, about);
+    if let Some(failure) = refused::remembered(settled, method, &request, pending, world.env.now()) {
+        return Err(failure);
+    }
     let sent_before = pending.record().attempts.len();
     let connection = match &settled.ca.roots {
         _ if is_elsewhere(settled, method) => None,
@@ -191,7 +195,8 @@ fn try_method(
         (None, connection) => connection.clone(),
     };
     let check = |chain: &[Certificate], roots: &Roots| {
-        let wanted = Wanted { public_key: key.public_key(), names: about.names, roots };
+        let allow_extra_names = settled.request.allow_extra_names;
+        let wanted = Wanted { allow_extra_names, public_key: key.public_key(), names: about.names, roots };
         check::check(chain, &wanted, world.env.now())
     };
     let accept = |chain: &[Certificate]| match &roots {
@@ -230,25 +235,31 @@ fn try_method(
                 Err(failure) => failure,
             };
             unsettled |= failure.unsettled;
-            match tries.again(world, failure.error, failure.again) {
+            let Failure { again, refused, .. } = failure;
+            match tries.again(world, failure.error, again) {
                 Ok(pause) => tries.retry.sleep(pause).await,
-                Err(error) => return Err(Failure { error, again: failure.again, unsettled }),
+                Err(error) => return Err(Failure { error, again, unsettled, refused }),
             }
         }
     });
     // Ended by a signal at any point: what was recorded as about to be sent may have been sent.
     let unsettled = pending.record().attempts.len() > sent_before;
-    let issued: Result<_, Failure> = issued.map_err(|error| Failure { error, again: false, unsettled })?;
+    let issued: Result<_, Failure> =
+        issued.map_err(|error| Failure { error, again: false, unsettled, refused: false })?;
+    let now = world.env.now();
+    let issued = issued.map_err(|failure| match failure.refused {
+        true => {
+            let (kind, why) = (failure.error.kind(), failure.error.what().to_owned());
+            refused::remember(failure.error, request, kind, why, pending, now)
+        }
+        false => failure,
+    });
     let chain = check::without_roots(&issued?);
     let roots =
         roots.ok_or_else(|| Error::usage("the root that the certificate must end at is not known"))?;
     match check(&chain, &roots) {
         Ok(vouched) => Ok((chain, vouched, roots)),
-        Err(refusal) => Err(Error::new(refusal.kind(), "the CA issued a certificate that cannot be used; it was discarded")
-            .at(method.asks(&settled.ca).as_ref().map(masked).unwrap_or_default())
-            .because(anyhow::anyhow!("{refusal}"))
-            .hint("check the CA's provisioner and its templates; `--issuer-root FILE` names another root for the issued chain")
-            .into()),
+        Err(refusal) => Err(refused::report(settled, method, request, &refusal, pending, now)),
     }
 }
 
@@ -282,8 +293,8 @@ fn fetch_roots(
     let mut tries = patience.tries(&world.progress, origin(&url));
     loop {
         let timeout = patience.left().max(Duration::from_millis(1));
-        let (pins, note) = (&settled.ca.pins, &world.progress);
-        let error = match trust::fetch(&url, pins, world.env, timeout, None, note, world.warn) {
+        let how = fetching(settled, world, timeout, world.warn);
+        let error = match trust::fetch(&url, &settled.ca.pins, how) {
             Ok(roots) => return Ok(roots),
             Err(error) => error,
         };
@@ -291,6 +302,17 @@ fn fetch_roots(
         let pause = tries.again(world, error, may_pass)?;
         runtime::block_on(tries.retry.sleep(pause))?;
     }
+}
+
+/// How roots are fetched for this request, in one attempt.
+fn fetching<'a>(
+    settled: &'a ResolvedInputs<'_>,
+    world: &'a IssueContext<'_>,
+    timeout: Duration,
+    warn: &'a dyn Fn(&str),
+) -> trust::Fetching<'a> {
+    let cache = settled.request.ca.cache.as_deref();
+    trust::Fetching { env: world.env, timeout, wait: None, note: &world.progress, cache, warn }
 }
 
 /// The known facts with the CA's roots, if they are pinned, not known here, and available at once: an existing pair can
@@ -304,8 +326,8 @@ pub(super) fn with_fetched_roots(settled: &ResolvedInputs<'_>, world: &IssueCont
     let url = method.asks(&settled.ca)?;
     let left = settled.request.timeout.saturating_sub(settled.began.elapsed());
     // An error is reported when the roots are really needed.
-    let roots =
-        trust::fetch(&url, &settled.ca.pins, world.env, left / 4, None, &world.progress, &|_| {}).ok()?;
+    let how = fetching(settled, world, left / 4, &|_| {});
+    let roots = trust::fetch(&url, &settled.ca.pins, how).ok()?;
     // Known are only roots that cover every pin.
     let is_there = |pin: &Fingerprint| roots.certificates.iter().any(|root| root.fingerprint() == *pin);
     if !settled.ca.pins.iter().all(is_there) {

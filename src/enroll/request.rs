@@ -3,6 +3,7 @@
 
 pub(crate) mod configured;
 mod published;
+mod step_variables;
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,9 +21,9 @@ use crate::rootfs::Sysroot;
 use crate::rootfs::output::{OutputOption, OutputTarget};
 use crate::secret::{Secret, SecretSource};
 use crate::settings::rows::{
-    ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CERT, CERT_MODE as CERT_MODE_OPTION, CHAIN, FINGERPRINT,
-    FORCE, ISSUER_ROOT, KEY, KEY_MODE as KEY_MODE_OPTION, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER,
-    PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, TIMEOUT,
+    ALLOW_EXTRA_NAMES, ALLOW_SHARED_DIRECTORY, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT,
+    CERT_MODE as CERT_MODE_OPTION, CHAIN, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE as KEY_MODE_OPTION,
+    KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, TIMEOUT,
 };
 use crate::settings::{
     self, CertificateTable, ConfigFile, DEFAULT, EntryTable, Opt, OptionKind, Origin, Row, Scope, Settings,
@@ -164,7 +165,8 @@ pub(crate) fn with_ca(
                 "ignored, since the command line or the environment names a CA: `[ca]` of `{}`",
                 crate::text::escape(&file.path.to_string_lossy())
             ));
-            settings.clone()
+            // The cache names no CA.
+            settings.over(file.ca.without(|name| name != CACHE.taken().row.spec().name))
         }
         Some(file) => settings.over(file.ca.clone()),
         None => settings.clone(),
@@ -175,7 +177,10 @@ pub(crate) fn with_ca(
         _ => own.to_vec(),
     };
     let url = all.get(&CA_URL).or_else(|| all.get(&PUBLISHED_CA_URL)).cloned();
-    let given = trust::Given { url, pins, root: all.get(&CA_ROOT).cloned() };
+    if let Some(empty) = settings.empty.first().filter(|_| url.is_none()) {
+        notes.push(format!("`{empty}` is set, and empty, which counts as unset"));
+    }
+    let given = trust::Given { url, pins, root: all.get(&CA_ROOT).cloned(), cache: all.get(&CACHE).cloned() };
     (all, given)
 }
 
@@ -334,6 +339,7 @@ fn request(
         not_after: settings.get(&NOT_AFTER).copied(),
         ca: ca.clone(),
         issuer_root: settings.get(&ISSUER_ROOT).cloned(),
+        allow_extra_names: settings.is(&ALLOW_EXTRA_NAMES),
         methods,
         // For everything: `--timeout`, and `--wait` for a server that is not up yet.
         timeout: settings
@@ -365,16 +371,10 @@ fn owner_of(host: &Sysroot, text: &str) -> Result<(u32, u32)> {
             .at(crate::text::escape(text))
             .hint("run trustup as that user, or as root; or omit the owner"));
     }
-    if !is_root && !is_ours(owner.1) {
+    if !is_root && !privilege::is_in_group(owner.1) {
         return Err(Error::usage("only root can give files to a group that the user is not in")
             .at(crate::text::escape(text))
             .hint("run trustup with this group (`docker run --group-add`), or as root; or omit the owner"));
     }
     Ok(owner)
-}
-
-/// Whether the current user is in this group.
-fn is_ours(group: u32) -> bool {
-    let groups = rustix::process::getgroups().unwrap_or_default();
-    privilege::gid() == group || groups.iter().any(|gid| gid.as_raw() == group)
 }

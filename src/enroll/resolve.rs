@@ -100,7 +100,7 @@ fn names(request: &IssueRequest, world: &IssueContext<'_>) -> Result<Vec<Subject
     }
     let names_of = |bytes: Vec<u8>| {
         let chain = readers::read_chain(&bytes).ok();
-        chain.and_then(|chain| chain.first()?.subject_alt_names().ok()).unwrap_or_default()
+        chain.and_then(|chain| chain.first()?.known_alt_names().ok()).unwrap_or_default()
     };
     if names.is_empty() {
         names = saved_answer(world, &request.outputs)?.map(names_of).unwrap_or_default();
@@ -152,8 +152,12 @@ pub(super) fn inspect_pair(
     let mut seen: Option<(PairState, Roots)> = None;
     for method in &request.methods {
         let roots = roots_for(settled, method.as_ref())?.unwrap_or_else(|| unknown.clone());
-        let about =
-            facts::PairRequirements { names: &settled.names, key_type: request.key_type, roots: &roots };
+        let about = facts::PairRequirements {
+            names: &settled.names,
+            allow_extra_names: request.allow_extra_names,
+            key_type: request.key_type,
+            roots: &roots,
+        };
         let standing = facts::inspect_pair(world.host, &request.outputs, &about, now)?;
         let is_good = matches!(standing, PairState::Good(_));
         if seen.is_none() || is_good {

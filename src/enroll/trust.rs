@@ -1,7 +1,7 @@
 //! Which CA is asked, and which roots vouch for it: the user's settings, else what bootstrap recorded, else the token
 //! (threats T1 and T22). Never "insecure", and never a system store's trust for a private CA.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use url::Url;
@@ -15,6 +15,7 @@ use crate::net::progress::Note;
 use crate::net::url::{host as host_of, masked, same_origin};
 use crate::pair::check::{MAX_PINNED, Roots};
 use crate::rootfs::host;
+use crate::source::cache::{Cache, keep};
 use crate::source::{self, Known, Source, step_ca_base};
 use crate::state::State;
 use crate::step_ca::spelling;
@@ -31,6 +32,25 @@ pub(crate) struct Given {
     pub(crate) pins: Vec<Fingerprint>,
     /// A file with its roots.
     pub(crate) root: Option<PathBuf>,
+    /// The cache of pinned roots.
+    pub(crate) cache: Option<PathBuf>,
+}
+
+/// How roots are fetched.
+#[derive(Clone, Copy)]
+pub(crate) struct Fetching<'a> {
+    /// Variables and clock.
+    pub(crate) env: &'a Env,
+    /// For all requests together.
+    pub(crate) timeout: Duration,
+    /// How long an unreachable server is retried.
+    pub(crate) wait: Option<Duration>,
+    /// Is told now and then what is waited for.
+    pub(crate) note: &'a Note,
+    /// Where pinned roots are kept.
+    pub(crate) cache: Option<&'a Path>,
+    /// Reports a problem.
+    pub(crate) warn: &'a dyn Fn(&str),
 }
 
 /// What a one-time token says about it.
@@ -373,21 +393,16 @@ pub(crate) fn from_file(path: &std::path::Path, pins: &[Fingerprint]) -> Result<
     Ok(Roots { described: described(&certificates, &format!("`{place}`")), certificates, or_itself: false })
 }
 
-/// Fetches the roots with these fingerprints from the step-ca at `url`: no server is trusted, the fingerprints decide.
+/// Gets the roots with these fingerprints from the cache or from the step-ca at `url`: no server is trusted, the
+/// fingerprints decide.
 ///
-/// Blocks; must not be called inside an async runtime. `note` is told now and then what it waits for.
+/// Blocks; must not be called inside an async runtime.
 ///
 /// # Errors
 /// Unreachable, another root, not a step-ca.
-pub(crate) fn fetch(
-    url: &Url,
-    pins: &[Fingerprint],
-    env: &Env,
-    timeout: Duration,
-    wait: Option<Duration>,
-    note: &Note,
-    warn: &dyn Fn(&str),
-) -> Result<Roots> {
+pub(crate) fn fetch(url: &Url, pins: &[Fingerprint], how: Fetching<'_>) -> Result<Roots> {
+    let Fetching { env, timeout, wait, note, cache, warn } = how;
+    let cache = cache.map(Cache::open).transpose()?;
     let request = source::SourceRequest {
         sources: vec![Source::StepCa { url: url.to_string(), all_roots: false, from_ca_url: false }],
         pins: pins.to_vec(),
@@ -400,7 +415,10 @@ pub(crate) fn fetch(
         timeout,
         wait,
     };
-    let acquired = source::acquire(&request, &Known::default(), env, note)?;
+    let acquired = source::acquire(&request, &Known::default(), env, note, cache.as_ref())?;
+    if let Some(warning) = cache.and_then(|cache| keep(&cache, &acquired)) {
+        warn(&warning);
+    }
     acquired.warnings.iter().for_each(|warning| warn(warning));
     let certificates: Vec<Certificate> =
         acquired.anchors.into_iter().map(|anchor| anchor.certificate).collect();

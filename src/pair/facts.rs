@@ -15,6 +15,8 @@ use crate::rootfs::{FileKind, Meta, Sysroot};
 pub(crate) struct PairRequirements<'a> {
     /// Its names.
     pub(crate) names: &'a [SubjectAltName],
+    /// Whether the CA may have added other names.
+    pub(crate) allow_extra_names: bool,
     /// The kind of its key.
     pub(crate) key_type: KeyType,
     /// Where its chain ends.
@@ -89,7 +91,12 @@ pub(crate) fn inspect_pair(
     if key.key_type() != Some(request.key_type) {
         return bad(format!("the key is not of type {}", request.key_type));
     }
-    let wanted = Wanted { public_key: key.public_key(), names: request.names, roots: request.roots };
+    let wanted = Wanted {
+        allow_extra_names: request.allow_extra_names,
+        public_key: key.public_key(),
+        names: request.names,
+        roots: request.roots,
+    };
     let vouched = match check::check(&chain, &wanted, now) {
         Ok(vouched) => vouched,
         Err(why) => return bad(format!("the certificate: {why}")),

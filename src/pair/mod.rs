@@ -11,6 +11,7 @@ pub(crate) mod life;
 pub(crate) mod owner;
 pub(crate) mod pending;
 pub(crate) mod place;
+pub(crate) mod refusals;
 
 use std::path::Path;
 

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::history::{self, History};
+use super::refusals::{self, Refusals, RefusedIssue};
 use super::{FILE_LIMIT, Outputs};
 use crate::error::{self, Error, Result};
 use crate::fingerprint::Fingerprint;
@@ -64,6 +65,7 @@ pub(crate) struct Pending {
     history: History,
     /// The history as it is on disk.
     saved_history: History,
+    refusals: Refusals,
     /// What to report about the state found here.
     warnings: Vec<String>,
     /// Whether others who can read and write here count as us, too.
@@ -117,10 +119,14 @@ impl Pending {
                 history
             }
         };
+        let refusals = match own.read(refusals::FILE, FILE_LIMIT)? {
+            None => Refusals::default(),
+            Some((bytes, _)) => Refusals::read(&bytes, &child(own.path(), refusals::FILE))?,
+        };
         let mut history = saved_history.clone();
         history.add(record.spent.iter().chain(&record.attempts));
         record.attempts = record.attempts.iter().map(Attempt::without_token).collect();
-        Ok(Pending { own, record, history, saved_history, warnings, is_shared })
+        Ok(Pending { own, record, history, saved_history, refusals, warnings, is_shared })
     }
 
     /// Its path, for people.
@@ -223,6 +229,17 @@ impl Pending {
         }
     }
 
+    /// The refusal of what was issued for this request, if it still counts at `now` (seconds since 1970).
+    pub(crate) fn refusal(&self, request: &Fingerprint, now: i64) -> Option<&RefusedIssue> {
+        self.refusals.find(request, now)
+    }
+
+    /// Records, on disk, that a certificate was issued and refused.
+    pub(crate) fn save_refusal(&mut self, refused: RefusedIssue) -> Result<()> {
+        self.refusals.add(refused);
+        self.own.write(refusals::FILE, &self.refusals.to_bytes()?)
+    }
+
     /// Its path, for messages.
     pub(crate) fn order_path(&self) -> String {
         child(self.own.path(), ORDER)
@@ -231,6 +248,7 @@ impl Pending {
     /// The pair is placed: removes everything but the history and the other files that stay anyway.
     pub(crate) fn discard(mut self) -> Result<()> {
         self.own.remove(ORDER)?;
+        self.own.remove(refusals::FILE)?;
         self.discard_key()
     }
 
@@ -281,9 +299,14 @@ pub(super) fn directory_path(outputs: &Outputs) -> String {
 }
 
 /// The files whose version decides whether this trustup may work on the pair, with their formats.
-pub(crate) fn versioned(outputs: &Outputs) -> [(String, &'static Format); 3] {
-    [(RECORD, &FORMAT), (history::FILE, &history::FORMAT), (ORDER, &ORDER_FORMAT)]
-        .map(|(name, format): (&str, &'static Format)| (child(&directory_path(outputs), name), format))
+pub(crate) fn versioned(outputs: &Outputs) -> [(String, &'static Format); 4] {
+    let files: [(&str, &'static Format); 4] = [
+        (RECORD, &FORMAT),
+        (history::FILE, &history::FORMAT),
+        (ORDER, &ORDER_FORMAT),
+        (refusals::FILE, &refusals::FORMAT),
+    ];
+    files.map(|(name, format)| (child(&directory_path(outputs), name), format))
 }
 
 /// The file that records the pair's origin.
@@ -321,7 +344,9 @@ fn narrow(own: &OwnDirectory, is_shared: bool) -> Result<bool> {
     let mut removed = false;
     // Before, in case this run is killed; afterwards, in case another user is at work there right now.
     for _ in 0..2 {
-        for name in [KEY, ANSWER, RECORD, ORDER, history::FILE].into_iter().filter(|_| !is_shared) {
+        for name in
+            [KEY, ANSWER, RECORD, ORDER, history::FILE, refusals::FILE].into_iter().filter(|_| !is_shared)
+        {
             removed |= own.directory().lstat(name)?.is_some();
             own.remove(name)?;
         }

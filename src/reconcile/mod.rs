@@ -35,11 +35,12 @@ use crate::plan::{self, Plan, PlannedChange, Step};
 use crate::rootfs::budget;
 use crate::rootfs::tree::{self, Node};
 use crate::state::{State, Status, StoredAnchor};
+use crate::summary;
 use crate::trust::distro;
 use crate::trust::facts::{Chosen, Facts, UpdaterChoice, UpdaterUsed};
 use crate::trust::stores::{Kinds, Selection, Stores};
 use crate::trust::unknown;
-use crate::trust::updater::{BrokenInput, Desires, UpdaterInput};
+use crate::trust::updater::{BrokenInput, Desires, Output, UpdaterInput};
 use crate::trust::verify::{self, Offers, Side};
 use crate::trust::view::View;
 
@@ -368,7 +369,14 @@ impl<'a> PlannedRun<'a> {
         }
         let mut next = self.next_state(state, goal)?;
         next.records.clone_from(&state.records);
-        Ok(next.same_content(state))
+        if !next.same_content(state) {
+            return Ok(false);
+        }
+        // One that an older trustup did not write yet.
+        match self.summary_of(&next, &self.facts.outputs)? {
+            Some(summary) => summary::is_current(self.view.sysroot(), &summary),
+            None => Ok(true),
+        }
     }
 
     /// The state to record, except for the records.
@@ -403,6 +411,26 @@ impl<'a> PlannedRun<'a> {
             ..State::default()
         }
         .keeping_certificates_of(state))
+    }
+
+    /// What other users may read of the next state, as a run after this one would compute it.
+    fn summary(&self, next: &State) -> Result<Option<Vec<u8>>> {
+        let view = View::new(self.view.sysroot(), next.ours())?;
+        self.summary_of(next, &self.facts.row.updater.outputs(&view)?)
+    }
+
+    fn summary_of(&self, next: &State, outputs: &[Output]) -> Result<Option<Vec<u8>>> {
+        let sysroot = self.view.sysroot();
+        if next.anchors.is_empty() || !summary::is_kept(sysroot) {
+            return Ok(None);
+        }
+        let mut there = Vec::new();
+        for output in outputs {
+            if sysroot.stat(&output.path)?.is_some() {
+                there.push(output.path.clone());
+            }
+        }
+        summary::to_bytes(next, there).map(Some)
     }
 
     /// The native tool that the plan runs, and whether that needs `openssl`.
@@ -445,7 +473,8 @@ impl<'a> PlannedRun<'a> {
             records.entry(path.clone()).or_insert_with(|| record.clone());
         }
         let next = State { records, ..next };
-        session.commit(&next).map_err(|error| session.undo(error))?;
+        let summary = self.summary(&next).map_err(|error| session.undo(error))?;
+        session.commit(&next, summary.as_deref()).map_err(|error| session.undo(error))?;
         Ok(self.outcome(state, gained))
     }
 

@@ -1,6 +1,7 @@
 //! A bundle from the web: many roots at one address. Its host must be vouched for (threat T2), or the file by a hash;
 //! what left it may not silently come back (threat T5).
 
+use super::cache::CacheEntry;
 use super::collect::CertificateOrigin;
 use super::{Acquisition, SourceReport, system};
 use crate::error::{Error, ErrorKind, Result};
@@ -18,22 +19,28 @@ pub(super) async fn fetch(
     let id = run.source(index).id()?;
     let origin = CertificateOrigin { id: &id, file: None, many: true };
     let (trust, vouched_by) = whom_to_believe(run, sha256)?;
+    let cached = sha256.and_then(|hash| run.cached_bundle(&hash));
     let net = run.net()?;
-    if matches!(trust, Trust::Unverified) {
+    if cached.is_none() && matches!(trust, Trust::Unverified) {
         run.warn_of_password(&url);
     }
     let mut report = SourceReport {
         id: id.clone(),
         former_id: run.source(index).former_id(),
         replaces: true,
-        contacted: true,
+        contacted: cached.is_none(),
         fresh: true,
         by_pin: false,
         vouched_by: Some(vouched_by),
-        proxy: net.proxy_shown(&url),
+        proxy: net.proxy_shown(&url).filter(|_| cached.is_none()),
+        cached: cached.is_some(),
         fingerprints: Vec::new(),
     };
-    let body = match net.get(&url, &trust).await.and_then(crate::net::FetchAnswer::success) {
+    let answer = match cached {
+        Some(body) => Ok(body),
+        None => net.get(&url, &trust).await.and_then(crate::net::FetchAnswer::success),
+    };
+    let body = match answer {
         Ok(body) => body,
         Err(error)
             if error.kind() == ErrorKind::Unreachable
@@ -72,6 +79,9 @@ pub(super) async fn fetch(
     }
     if run.collected.take_file(&origin, file, &[])? == 0 {
         return Err(run.collected.nothing_left(&origin));
+    }
+    if let Some(hash) = sha256 {
+        run.collected.keep(CacheEntry::Bundle(hash, body));
     }
     run.collected.report(index, report);
     Ok(())

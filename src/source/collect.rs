@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::cache::CacheEntry;
 use super::{Acquired, AcquiredAnchor, LeftOut, SourceReport, SourceRequest};
 use crate::cert::Certificate;
 use crate::cert::input::CertificateFile;
@@ -44,6 +45,8 @@ pub(super) struct Collected<'a> {
     misses: Vec<(Fingerprint, Error)>,
     /// What came instead: subject and fingerprint.
     received: Vec<(String, Fingerprint)>,
+    /// Bundles that a hash pins.
+    bundles: Vec<CacheEntry>,
 }
 
 impl<'a> Collected<'a> {
@@ -63,6 +66,7 @@ impl<'a> Collected<'a> {
             met: BTreeSet::new(),
             misses: Vec::new(),
             received: Vec::new(),
+            bundles: Vec::new(),
         }
     }
 
@@ -70,6 +74,11 @@ impl<'a> Collected<'a> {
         if !self.warnings.contains(&warning) {
             self.warnings.push(warning);
         }
+    }
+
+    /// A bundle that its hash pins, for the cache.
+    pub(super) fn keep(&mut self, bundle: CacheEntry) {
+        self.bundles.push(bundle);
     }
 
     /// Finishes a source; its accepted certificates are filled in at the end.
@@ -149,6 +158,13 @@ impl<'a> Collected<'a> {
                 let error =
                     Error::usage(format!("unsuitable certificate `{}`: {reason}", certificate.subject()))
                         .at(place(origin));
+                // An option that ignores the clock is no remedy for a wrong clock.
+                if self.policy.now < certificate.not_before() && !self.policy.allow_expired {
+                    return Err(error.hint(format!(
+                        "this machine's clock says {}: if that is wrong, set the clock of the host, which containers share; if it is right, the CA's clock was wrong when it made the root, or the root is for later",
+                        crate::text::moment(self.policy.now)
+                    )));
+                }
                 return Err(match policy::remedy(&certificate, &self.policy) {
                     Some(option) => error.hint(format!("`{option}` accepts it anyway")),
                     None => error.hint(
@@ -233,7 +249,11 @@ impl<'a> Collected<'a> {
         for (_, report) in &mut self.reports {
             report.fingerprints = self.brought.get(&report.id).cloned().unwrap_or_default();
         }
+        // Files are here at each start.
+        let roots = self.anchors.iter().filter(|anchor| anchor.pinned && anchor.file.is_none());
+        let roots = roots.map(|anchor| CacheEntry::Root(anchor.certificate.clone()));
         Acquired {
+            pinned: roots.chain(self.bundles).collect(),
             anchors: self.anchors,
             left_out: self.left_out,
             sources: self.reports.into_iter().map(|(_, report)| report).collect(),

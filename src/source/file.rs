@@ -60,6 +60,7 @@ pub(super) fn read(run: &mut Acquisition<'_>, index: usize, path: &Path) -> Resu
             by_pin: false,
             vouched_by: None,
             proxy: None,
+            cached: false,
             fingerprints: Vec::new(),
         },
     );

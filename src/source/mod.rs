@@ -2,6 +2,7 @@
 //! is data: nothing here writes, and nothing is kept that was not checked (design rule 7).
 
 mod bundle;
+pub(crate) mod cache;
 mod collect;
 mod file;
 mod pinned;
@@ -23,6 +24,7 @@ use crate::runtime;
 pub(crate) use self::request::step_ca_base;
 pub use self::request::{Source, SourceRequest};
 
+use self::cache::{Cache, CacheEntry};
 use self::collect::Collected;
 
 /// What an earlier run left on this system, so that a second start needs no network.
@@ -54,6 +56,8 @@ pub struct Acquired {
     pub sources: Vec<SourceReport>,
     /// For people.
     pub warnings: Vec<String>,
+    /// What a hash pins, for the cache.
+    pub(crate) pinned: Vec<CacheEntry>,
 }
 
 /// A certificate that may be trusted.
@@ -101,23 +105,32 @@ pub struct SourceReport {
     pub vouched_by: Option<String>,
     /// The proxy through which it was requested, masked.
     pub proxy: Option<String>,
+    /// Whether any of it came from the cache.
+    pub(crate) cached: bool,
     /// Every certificate that was accepted from it, also those that another source named first.
     pub fingerprints: Vec<Fingerprint>,
 }
 
 /// Reads and fetches all sources of `request`.
 ///
-/// Blocks; must not be called inside an async runtime. `note` is told now and then what it waits for.
+/// Blocks; must not be called inside an async runtime. `note` is told now and then what it waits for. What is pinned is
+/// taken from the cache before any server is asked; the caller keeps what came ([`Acquired::pinned`]).
 ///
 /// # Errors
 /// Usage errors first (threat T1); then the first source that fails. Nothing is accepted in part.
-pub(crate) fn acquire(request: &SourceRequest, known: &Known, env: &Env, note: &Note) -> Result<Acquired> {
-    acquire_with(Path::new("/"), request, known, env, note)
+pub(crate) fn acquire(
+    request: &SourceRequest,
+    known: &Known,
+    env: &Env,
+    note: &Note,
+    cache: Option<&Cache>,
+) -> Result<Acquired> {
+    acquire_with(Path::new("/"), request, known, env, (note, cache))
 }
 
 /// [`acquire`], with the files that belong to this system (resolver configuration, trusted roots) below `root`.
 pub fn acquire_in(root: &Path, request: &SourceRequest, known: &Known, env: &Env) -> Result<Acquired> {
-    acquire_with(root, request, known, env, &Note::default())
+    acquire_with(root, request, known, env, (&Note::default(), None))
 }
 
 fn acquire_with(
@@ -125,40 +138,18 @@ fn acquire_with(
     request: &SourceRequest,
     known: &Known,
     env: &Env,
-    note: &Note,
+    (note, cache): (&Note, Option<&Cache>),
 ) -> Result<Acquired> {
     request.validate()?;
+    let cache = cache.filter(|_| !request.require_fresh);
     let collected = Collected::new(request, env);
-    let mut run = Acquisition { root, request, known, env, note, collected, net: None };
-    // Files first: a pin that a file satisfies needs no request. Bundles last: pinned roots vouch for them.
-    for (index, source) in request.sources.iter().enumerate() {
-        if let Source::File { path } = source {
-            file::read(&mut run, index, path)?;
-        }
+    let mut run =
+        Acquisition { root, request, known, env, note, cache, spoiled: Vec::new(), collected, net: None };
+    match run.acquire() {
+        Ok(()) => Ok(run.collected.finish()),
+        // Without it, no server would have been asked.
+        Err(error) => Err(run.spoiled.into_iter().fold(error, Error::hint)),
     }
-    let remote = |source: &Source| !matches!(source, Source::File { .. });
-    if request.sources.iter().any(remote) {
-        runtime::block_on(async {
-            for (index, source) in request.sources.iter().enumerate() {
-                match source {
-                    Source::StepCa { all_roots, .. } => pinned::step_ca(&mut run, index, *all_roots).await?,
-                    Source::RootUrl { .. } => pinned::root_url(&mut run, index).await?,
-                    Source::Bundle { .. } | Source::File { .. } => {}
-                }
-            }
-            // Before any bundle is requested: its host must not be contacted for a pin that was not met.
-            run.collected.check_pins()?;
-            for (index, source) in request.sources.iter().enumerate() {
-                if let Source::Bundle { sha256, .. } = source {
-                    bundle::fetch(&mut run, index, *sha256).await?;
-                }
-            }
-            Ok(())
-        })
-        .flatten()?;
-    }
-    run.collected.check_pins()?;
-    Ok(run.collected.finish())
 }
 
 /// One acquisition in progress.
@@ -168,11 +159,47 @@ struct Acquisition<'a> {
     known: &'a Known,
     env: &'a Env,
     note: &'a Note,
+    /// Not with `--require-fresh`.
+    cache: Option<&'a Cache>,
+    /// Entries of the cache that are not used, and why.
+    spoiled: Vec<String>,
     collected: Collected<'a>,
     net: Option<Net>,
 }
 
 impl<'a> Acquisition<'a> {
+    fn acquire(&mut self) -> Result<()> {
+        let request = self.request;
+        // Files first: a pin that a file satisfies needs no request. Bundles last: pinned roots vouch for them.
+        for (index, source) in request.sources.iter().enumerate() {
+            if let Source::File { path } = source {
+                file::read(self, index, path)?;
+            }
+        }
+        let remote = |source: &Source| !matches!(source, Source::File { .. });
+        if request.sources.iter().any(remote) {
+            runtime::block_on(async {
+                for (index, source) in request.sources.iter().enumerate() {
+                    match source {
+                        Source::StepCa { all_roots, .. } => pinned::step_ca(self, index, *all_roots).await?,
+                        Source::RootUrl { .. } => pinned::root_url(self, index).await?,
+                        Source::Bundle { .. } | Source::File { .. } => {}
+                    }
+                }
+                // Before any bundle is requested: its host must not be contacted for a pin that was not met.
+                self.collected.check_pins()?;
+                for (index, source) in request.sources.iter().enumerate() {
+                    if let Source::Bundle { sha256, .. } = source {
+                        bundle::fetch(self, index, *sha256).await?;
+                    }
+                }
+                Ok(())
+            })
+            .flatten()?;
+        }
+        self.collected.check_pins()
+    }
+
     fn source(&self, index: usize) -> &'a Source {
         &self.request.sources[index]
     }
@@ -190,6 +217,22 @@ impl<'a> Acquisition<'a> {
         let settings = ResolverSettings::of_root(self.root, &mut |warning| self.collected.warn(warning));
         let net = Net::new(self.env, &settings, self.request.timeout, self.request.wait)?;
         Ok(self.net.insert(net.telling(self.note)).clone())
+    }
+
+    /// The root with this fingerprint in the cache.
+    fn cached_root(&mut self, pin: &Fingerprint) -> Option<Certificate> {
+        self.cache?.root(pin, &mut |warning| {
+            self.collected.warn(warning.clone());
+            self.spoiled.push(warning);
+        })
+    }
+
+    /// The bundle with this hash in the cache.
+    fn cached_bundle(&mut self, hash: &Fingerprint) -> Option<Vec<u8>> {
+        self.cache?.bundle(hash, &mut |warning| {
+            self.collected.warn(warning.clone());
+            self.spoiled.push(warning);
+        })
     }
 
     /// Warns that a password in `url` goes to a server that nothing vouches for: a man in the middle can read it.

@@ -41,6 +41,7 @@ pub(super) async fn step_ca(run: &mut Acquisition<'_>, index: usize, all_roots: 
         by_pin: true,
         vouched_by: Some("the pinned fingerprint".to_owned()),
         proxy: None,
+        cached: false,
         fingerprints: Vec::new(),
     };
     for pin in pins {
@@ -51,6 +52,11 @@ pub(super) async fn step_ca(run: &mut Acquisition<'_>, index: usize, all_roots: 
             Local::Elsewhere => {}
             Local::Unknown if run.collected.has_met(pin) => {}
             Local::Unknown => {
+                if let Some(certificate) = run.cached_root(pin) {
+                    report.cached = true;
+                    run.collected.take(&origin, certificate, pins, false)?;
+                    continue;
+                }
                 let net = run.net()?;
                 run.warn_of_password(&base);
                 contacted(&mut report, &net, &base);
@@ -156,6 +162,7 @@ pub(super) async fn root_url(run: &mut Acquisition<'_>, index: usize) -> Result<
         by_pin: true,
         vouched_by: Some("the pinned fingerprint".to_owned()),
         proxy: None,
+        cached: false,
         fingerprints: Vec::new(),
     };
     let mut missing = false;
@@ -165,7 +172,14 @@ pub(super) async fn root_url(run: &mut Acquisition<'_>, index: usize) -> Result<
                 run.collected.take(&origin, certificate.clone(), pins, false)?;
             }
             Local::Elsewhere => {}
-            Local::Unknown => missing |= !run.collected.has_met(pin),
+            Local::Unknown if run.collected.has_met(pin) => {}
+            Local::Unknown => match run.cached_root(pin) {
+                Some(certificate) => {
+                    report.cached = true;
+                    run.collected.take(&origin, certificate, pins, false)?;
+                }
+                None => missing = true,
+            },
         }
     }
     if missing {

@@ -13,7 +13,7 @@ use super::{Provisioner, Provisioners, spelling};
 use crate::cert::NotAfter;
 use crate::cert::{Certificate, pem};
 use crate::env::Env;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::net::retry::retry_after;
 use crate::net::url::masked;
 use crate::net::{self, FetchAnswer, HttpRequest, Net, Trust};
@@ -41,6 +41,8 @@ pub struct RequestFailure {
     pub status: Option<u16>,
     /// Whether the request may have reached the CA: then a token in it may be used up.
     pub sent: bool,
+    /// Whether the CA issued a certificate in an answer that cannot be used: it would send the same again.
+    pub refused: bool,
 }
 
 impl RequestFailure {
@@ -181,8 +183,13 @@ impl StepCaClient {
             .map_err(|error| unsent(Error::failed("could not write the request").because(error)))?;
         let url = self.at("/1.0/sign")?;
         let answer = self.send(HttpRequest::post(url, body)).await?;
-        let chain = answers::parse::<SignAnswer>(&answer).and_then(|answer| answer.chain(&self.base));
-        Ok(SignedChain { chain: chain.map_err(|error| self.unusable(error))? })
+        let answer: SignAnswer = self.parsed(&answer)?;
+        let refused = |error: Error| {
+            // One that cannot be read may have been damaged on the way.
+            let refused = error.kind() == ErrorKind::NotTrusted;
+            RequestFailure { refused, ..self.unusable(error) }
+        };
+        Ok(SignedChain { chain: answer.chain(&self.base).map_err(refused)? })
     }
 
     async fn get<T: for<'de> Deserialize<'de>>(&self, path: &str) -> Result<T, RequestFailure> {
@@ -216,6 +223,7 @@ impl StepCaClient {
             error: broken.error,
             status: None,
             sent: broken.sent,
+            refused: false,
         })?;
         if let Some(server) = &answer.server {
             let names = |certificate: Certificate| spelling::of_certificate(&certificate, &self.base);
@@ -228,17 +236,17 @@ impl StepCaClient {
             Ok(()) => Ok(answer),
             Err(error) => {
                 let error = error.with_retry_after(retry_after(&answer.headers, self.env.now()));
-                Err(RequestFailure { error, status: Some(answer.status), sent: true })
+                Err(RequestFailure { error, status: Some(answer.status), sent: true, refused: false })
             }
         }
     }
 
     /// The CA answered, and the answer is unusable.
     fn unusable(&self, error: Error) -> RequestFailure {
-        RequestFailure { error, status: Some(200), sent: true }
+        RequestFailure { error, status: Some(200), sent: true, refused: false }
     }
 }
 
 fn unsent(error: Error) -> RequestFailure {
-    RequestFailure { error, status: None, sent: false }
+    RequestFailure { error, status: None, sent: false, refused: false }
 }

@@ -31,6 +31,7 @@ use crate::rootfs::output::OutputTarget;
 use crate::runtime;
 use crate::secret::Secret;
 use crate::settings::Settings;
+use crate::settings::rows::CACHE;
 use crate::step_ca::mint::{self, ProvisionerKey, Signer};
 use crate::step_ca::{StepCaClient, diagnosis, spelling};
 use url::Url;
@@ -198,7 +199,11 @@ fn fetch(
     let url = ca.url()?;
     let roots = match &ca.roots {
         Some(roots) => roots.clone(),
-        None => trust::fetch(url, &ca.pins, env, settings.timeout(), settings.wait(), note, warn)?,
+        None => {
+            let (timeout, wait) = (settings.timeout(), settings.wait());
+            let cache = settings.get(&CACHE).map(|path| path.as_path());
+            trust::fetch(url, &ca.pins, trust::Fetching { env, timeout, wait, note, cache, warn })?
+        }
     };
     let names = dns::ResolverSettings::of_root(Path::new("/"), &mut |line| warn(&line));
     let (name, key, names) = runtime::block_on(async {

@@ -24,5 +24,6 @@ mod reproducible;
 mod shared_volumes;
 mod start_up;
 mod static_binary;
+mod sysroots;
 mod unprivileged;
 mod variables;

@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["jose"],
     &["acme", "pair", "source", "trust", "fixture"],
     &["dev_ca", "step_ca", "state", "plan", "settings"],
+    &["summary"],
     &["apply", "enroll", "doctor", "demo", "ui"],
     &["reconcile", "token"],
     &["bootstrap"],

@@ -27,12 +27,15 @@ fn tar() -> Vec<u8> {
     archive
 }
 
+/// What it is, its files with their content, and what the message contains.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a [u8])], &'a [&'a str]);
+
 #[test]
 fn what_is_no_root_file_system_is_refused_by_name_and_left_as_it_is() {
     let tar = tar();
     let layer = ("0c5f/layer.tar", tar.as_slice());
     let list: &[u8] = b"[{\"Config\":\"x.json\",\"Layers\":[]}]";
-    let cases: [(&str, &[(&str, &[u8])], &[&str]); 12] = [
+    let cases: [Case; 12] = [
         ("empty", &[], &["empty", "docker export", "/etc`"]),
         ("a home directory", &[(".bashrc", b""), ("Documents/", b"")], &["something else", "docker export"]),
         (

@@ -46,3 +46,35 @@ fn what_an_option_needs_may_come_from_variables() {
     scene.refuses(run, 2, ["`TRUSTUP_BUNDLE_SHA256` pins a bundle", "--bundle-url"]);
     scene.with_file(&root).env("TRUSTUP_ALL_ROOTS", "1").ok();
 }
+
+/// A mistyped variable is not silently ignored; what Kubernetes sets for a service called `trustup` is no mistake.
+#[test]
+fn variables_that_set_nothing_are_named() {
+    let scene = Scene::new("debian-12");
+    let file = scene.file("root.pem");
+    let run = scene
+        .with_file(&file)
+        .env("TRUSTUP_REQUIRE_PINS", "1")
+        .env("TRUSTUP_FORCE", "1")
+        .env("TRUSTUP_XYZZY", "1")
+        .env("TRUSTUP_SERVICE_HOST", "10.0.0.1")
+        .env("TRUSTUP_CA_SERVICE_PORT_HTTPS", "443")
+        .env("TRUSTUP_PORT", "tcp://10.0.0.1:443")
+        .env("TRUSTUP_PORT_443_TCP_ADDR", "10.0.0.1")
+        .env("TRUSTUP_TOKEN", "x")
+        .env("TRUSTUP_NOT_AFTER", "24h")
+        .ok();
+    run.says([
+        "`TRUSTUP_REQUIRE_PINS` is no variable of trustup: did you mean `TRUSTUP_REQUIRE_PIN`?",
+        "`TRUSTUP_FORCE` sets nothing: `--force` has no variable, only the command line sets it",
+        "`TRUSTUP_XYZZY` is no variable of trustup",
+    ]);
+    for name in ["SERVICE", "PORT", "TOKEN", "NOT_AFTER"] {
+        assert!(!run.stderr.contains(&format!("TRUSTUP_{name}")), "{run}");
+    }
+    assert!(!run.stderr.contains("TRUSTUP_CA_SERVICE"), "{run}");
+    // A trustup.toml may fill in a variable of any name.
+    let file = scene.put("trustup.toml", "[ca]\nurl = \"${TRUSTUP_OUR_CA:-https://ca.test}\"\n");
+    let run = scene.trustup(["config", "check", "--config"]).arg(&file).env("TRUSTUP_OUR_CA", "x").run();
+    assert!(!run.stderr.contains("is no variable of trustup"), "{run}");
+}

@@ -27,6 +27,7 @@ mod p11_kit;
 mod photon;
 mod recovery;
 mod starts;
+mod summary;
 mod surroundings;
 mod twin;
 mod unprivileged;

@@ -139,3 +139,88 @@ fn a_root_that_was_renewed_under_its_old_name() {
     has_cross();
     assert_eq!(action(&by_new("--ca-root").ok()), "kept");
 }
+
+/// A CA whose template adds a name.
+fn adds_a_name() -> Scene {
+    let template = r#"{"subject": {{ toJson .Subject }},
+        "sans": [{"type": "dns", "value": "web.internal"}, {"type": "dns", "value": "added.internal"}],
+        "keyUsage": ["digitalSignature"], "extKeyUsage": ["serverAuth", "clientAuth"]}"#;
+    let template = Some(template.to_owned());
+    Scene::new(StepCaOptions { template, ..StepCaOptions::default() })
+}
+
+/// A container that restarts has no certificate signed each time.
+#[test]
+#[ignore = "needs step-ca and openssl"]
+fn a_refused_certificate_is_not_requested_again_for_a_day() {
+    let scene = adds_a_name();
+    let enroll = || scene.by_password().arg("web.internal");
+    let run = enroll().fails(4);
+    run.says(["it is also for `added.internal`", "--allow-extra-names", "`--force` asks again"]);
+    assert_eq!(scene.asked(), 1);
+    for _ in 0..2 {
+        let run = enroll().fails(4);
+        run.says(["the CA was not asked again", "it is also for `added.internal`", "--allow-extra-names"]);
+        assert_eq!(scene.asked(), 1, "{run}");
+    }
+    assert!(scene.pair().is_none());
+    // Other names and `--force` are another request; other than the CA it is the same one afterwards.
+    scene.by_password().args(["web.internal", "other.internal"]).fails(4).says(["it is not for"]);
+    assert_eq!(scene.asked(), 2);
+    enroll().arg("--force").fails(4).says(["it was discarded"]);
+    assert_eq!(scene.asked(), 3);
+    enroll().fails(4);
+    assert_eq!(scene.asked(), 3);
+    // A day later.
+    let file = scene.at("tls/.web.key.trustup/refusals.json");
+    let later = |seconds: i64| {
+        let mut record: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&file).expect("a record")).expect("JSON");
+        for refused in record["refused"].as_array_mut().expect("a list") {
+            refused["at"] = (now() - seconds).into();
+        }
+        std::fs::write(&file, record.to_string()).expect("written");
+    };
+    later(24 * 3600 - 60);
+    enroll().fails(4);
+    assert_eq!(scene.asked(), 3);
+    later(24 * 3600 + 1);
+    enroll().fails(4);
+    assert_eq!(scene.asked(), 4);
+    // The hint.
+    let allowed = || enroll().arg("--allow-extra-names");
+    let run = allowed().ok();
+    assert_eq!(action(&run), "issued", "{run}");
+    let names = run.json()["certificates"][0]["names"].clone();
+    assert_eq!(names, serde_json::json!(["web.internal", "added.internal"]), "{run}");
+    scene.verify();
+    assert_eq!((action(&allowed().ok()), scene.asked()), ("kept".to_owned(), 5));
+    assert!(!file.exists());
+    // Without the option the pair on disk is not what is asked for.
+    enroll().fails(4);
+    assert_eq!(scene.asked(), 6);
+}
+
+/// The certificates of a file, too.
+#[test]
+#[ignore = "needs step-ca and openssl"]
+fn extra_names_of_the_certificates_of_a_file() {
+    let scene = adds_a_name();
+    let text = format!(
+        "[ca]\nurl = {:?}\nfingerprint = {:?}\n[[certificate]]\nnames = [\"web.internal\"]\ncert = {:?}\nkey = {:?}\n[[certificate.enroll]]\nmethod = \"provisioner\"\nprovisioner = {:?}\npassword_file = {:?}\n",
+        scene.ca.url(),
+        scene.ca.fingerprint(),
+        scene.at("tls/web.crt"),
+        scene.at("tls/web.key"),
+        StepCa::PROVISIONER,
+        scene.ca.password_file()
+    );
+    std::fs::write(scene.at("trustup.toml"), text).expect("written");
+    let enroll = || {
+        let run = Trustup::new(["--json", "enroll", "--config"]).arg(scene.at("trustup.toml"));
+        run.env("HOME", scene.place.path())
+    };
+    enroll().fails(4).says(["--allow-extra-names"]);
+    assert_eq!(action(&enroll().arg("--allow-extra-names").ok()), "issued");
+    scene.verify();
+}

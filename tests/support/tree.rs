@@ -26,10 +26,13 @@ impl Tree {
         Tree { lines }
     }
 
-    /// The tree without `path` and what is below it.
+    /// The tree without `path` and what is below it; without trustup's state, its summary for other users is gone, too.
     pub fn without(mut self, path: &str) -> Tree {
-        let below = format!("{path}/");
-        self.lines.retain(|name, _| name != path && !name.starts_with(&below));
+        let summary = path.ends_with("var/lib/trustup").then(|| format!("{path}-summary"));
+        for path in std::iter::once(path).chain(summary.as_deref()) {
+            let below = format!("{path}/");
+            self.lines.retain(|name, _| name != path && !name.starts_with(&below));
+        }
         self
     }
 

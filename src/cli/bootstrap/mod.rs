@@ -20,10 +20,11 @@ use crate::reconcile::ReconcileOptions;
 use crate::runtime;
 use crate::settings::rows::{
     ALL_ROOTS, ALLOW_EXPIRED, ALLOW_INTERMEDIATE, ALLOW_ROLLBACK, ALLOW_SHARED_CONFIG, BUNDLE_SHA256,
-    BUNDLE_URL, CA_FILE, CA_OUT, CA_URL, COMMAND, CONFIG, CREATE_JAVA, CREATE_NSS, FINGERPRINT,
+    BUNDLE_URL, CA_FILE, CA_OUT, CA_URL, CACHE, COMMAND, CONFIG, CREATE_JAVA, CREATE_NSS, FINGERPRINT,
     FIREFOX_POLICY, NAME, PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REPAIR,
     REQUIRE_FRESH, REQUIRE_PIN, REQUIRE_SYSTEM, ROOT_URL, STORES, STRICT, UPDATER, WITH_WEB_PKI,
 };
+use crate::source::cache::{Cache, keep};
 use crate::source::{self, Acquired, Known};
 use crate::state::State;
 use crate::trust::facts::Facts;
@@ -59,9 +60,10 @@ are silent, [ca] and [trust] of trustup.toml say what to trust.",
         PUBLISHED_CA_URL.taken(),
         PUBLISHED_CA_FINGERPRINT.taken(),
         PUBLISHED_BUNDLE_URL.taken(),
+        CACHE.taken(),
         ALL_ROOTS.taken(),
         REQUIRE_PIN.taken_as("Make an unpinned certificate of --ca-file an error, and every root that would become trusted without being requested"),
-        REQUIRE_FRESH.taken(),
+        REQUIRE_FRESH.taken_as("Make a bundle that cannot be reached an error even if an earlier run installed it, and ignore the cache"),
         ALLOW_EXPIRED.taken(),
         ALLOW_INTERMEDIATE.taken(),
         ALLOW_ROLLBACK.taken(),
@@ -115,6 +117,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     check_ca_out(context, &request, &trees)?;
     trees.refuse_newer()?;
 
+    let cache = settings.get(&CACHE).map(|path| Cache::open(path)).transpose()?;
     // Files are read anyway: existing roots matter only to sources that are fetched over the network.
     let only_files = request.is_of_files();
     let known = if only_files { Known::default() } else { known(&trees)? };
@@ -124,9 +127,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     } else {
         // Before a service it is process 1, and `--wait` may wait for minutes.
         runtime::heed_signals()?;
-        // Without `--wait` a server has seconds.
-        let note = request.sources.wait.map(|_| context.note()).unwrap_or_default();
-        source::acquire(&request.sources, &known, env, &note)
+        source::acquire(&request.sources, &known, env, &context.note(), cache.as_ref())
     };
     drop(busy);
     let acquired = acquired?;
@@ -154,6 +155,12 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let tidied = if options.dry_run { Ok(()) } else { trees.tidy(stamp) };
     let done = done?;
     tidied?;
+    // Not before the stores have them: what is refused there is not kept.
+    if let Some(cache) = cache.filter(|_| !options.dry_run)
+        && let Some(warning) = keep(&cache, &acquired)
+    {
+        ui.warn(warning);
+    }
     let before_service = !command.is_empty() && !options.dry_run;
     // Before the report, which contains all warnings.
     let variables = match &done.private {

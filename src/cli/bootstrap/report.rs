@@ -35,7 +35,12 @@ pub(super) fn report_sources(context: &Context, acquired: &Acquired) {
             source.vouched_by.as_ref().map(|who| format!(", vouched for by {who}")).unwrap_or_default();
         let proxy =
             source.proxy.as_ref().map(|proxy| format!(", through the proxy {proxy}")).unwrap_or_default();
-        let how = if source.contacted { "read" } else { "not asked: everything that it gave is here" };
+        let how = match (source.contacted, source.cached) {
+            (true, true) => "read, and from the cache",
+            (true, false) => "read",
+            (false, true) => "not asked: from the cache",
+            (false, false) => "not asked: everything that it gave is here",
+        };
         ui.detail(format!("source {}: {how}{vouched}{proxy}", source.id));
     }
 }
@@ -156,6 +161,7 @@ pub(super) fn report(
         fresh: source.fresh,
         vouched_by: source.vouched_by.as_deref(),
         proxy: source.proxy.as_deref(),
+        cache: source.cached,
     });
     let skipped = done
         .unwritable()

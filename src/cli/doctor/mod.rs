@@ -8,7 +8,7 @@ use super::options::plain;
 use super::output::doctor::{ConnectedServer, DoctorAnchor, DoctorReport, SentCertificate};
 use super::output::shown_path;
 use super::{CommandRow, Context};
-use crate::bootstrap::trees::Trees;
+use crate::bootstrap::trees::{HIDDEN, HIDDEN_HINT, SystemRecord, Trees};
 use crate::cert::Certificate;
 use crate::doctor::{self, ClientVerdict, ClientView, Demand, Inspection, Question, StoreFinding, count};
 use crate::env::Env;
@@ -18,7 +18,7 @@ use crate::net::handshake::{self, Presented};
 use crate::reconcile::system_roots;
 use crate::rootfs::Sysroot;
 use crate::settings::{Opt, did_you_mean};
-use crate::state::{self, State, Status};
+use crate::state::{State, Status};
 use crate::text;
 use crate::trust::facts::Facts;
 use crate::trust::view::View;
@@ -71,8 +71,9 @@ fn run(context: &Context<'_>) -> Result<u8> {
         Some(target) => Some(ask(context, system, target)?),
         None => None,
     };
-    let anchors = anchors(context, &trees)?;
-    let view = View::new(system, state_of(system)?.ours())?;
+    let record = trees.system_record()?;
+    let anchors = anchors(context, &trees, &record)?;
+    let view = View::new(system, record.ours)?;
     let facts = Facts::gather(&view)?;
     let bundle = private_bundle(&trees)?;
     let question = Question { anchors: &anchors, presented: presented.as_ref(), env, bundle };
@@ -244,23 +245,18 @@ fn ask(context: &Context, system: &Sysroot, target: &Target) -> Result<Presented
     handshake::shake_hands(&settings, &target.host, target.port, context.env, context.timeout())
 }
 
-/// The state, as far as the current user may read it.
-fn state_of(sysroot: &Sysroot) -> Result<State> {
-    if state::is_closed(sysroot)? { Ok(State::default()) } else { State::load(sysroot) }
-}
-
 /// The roots that must be in the stores, those of the private store included.
-fn anchors(context: &Context, trees: &Trees) -> Result<Vec<Certificate>> {
+fn anchors(context: &Context, trees: &Trees, record: &SystemRecord) -> Result<Vec<Certificate>> {
+    if record.is_hidden {
+        context.ui.say(format!("{HIDDEN}: {HIDDEN_HINT}"));
+    }
+    let private = trees.private.as_ref().map(State::load).transpose()?;
+    let stored = record.state.anchors.iter().chain(private.iter().flat_map(|private| &private.anchors));
     let mut anchors: Vec<Certificate> = Vec::new();
-    for sysroot in trees.all() {
-        if state::is_closed(sysroot)? {
-            context.ui.say("only root can read which roots trustup installed here");
-        }
-        for anchor in state_of(sysroot)?.anchors.iter().filter(|anchor| anchor.status != Status::Recorded) {
-            let certificate = anchor.certificate()?;
-            if !anchors.iter().any(|known| known.fingerprint() == certificate.fingerprint()) {
-                anchors.push(certificate);
-            }
+    for anchor in stored.filter(|anchor| anchor.status != Status::Recorded) {
+        let certificate = anchor.certificate()?;
+        if !anchors.iter().any(|known| known.fingerprint() == certificate.fingerprint()) {
+            anchors.push(certificate);
         }
     }
     Ok(anchors)
@@ -269,7 +265,7 @@ fn anchors(context: &Context, trees: &Trees) -> Result<Vec<Certificate>> {
 /// The bundle of the private store: if it has the roots in question, variables should name it.
 fn private_bundle(trees: &Trees) -> Result<Option<String>> {
     let Some(private) = &trees.private else { return Ok(None) };
-    let state = state_of(private)?;
+    let state = State::load(private)?;
     let view = View::new(private, state.ours())?;
     let facts = Facts::gather(&view)?;
     let roots = system_roots(&view, &facts, &state.anchors)?;

@@ -15,9 +15,9 @@ use crate::native;
 use crate::runtime;
 use crate::settings::Taken;
 use crate::settings::rows::{
-    ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CERT, CERT_MODE, CHAIN, COMMAND, CONFIG, FINGERPRINT,
-    FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER, PUBLISHED_BUNDLE_URL,
-    PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REQUIRE_PIN, TIMEOUT,
+    ALLOW_EXTRA_NAMES, ALLOW_SHARED_CONFIG, CA_OUT, CA_ROOT, CA_URL, CACHE, CERT, CERT_MODE, CHAIN, COMMAND,
+    CONFIG, FINGERPRINT, FORCE, ISSUER_ROOT, KEY, KEY_MODE, KEY_TYPE, LAYOUT, NAMES, NOT_AFTER, OWNER,
+    PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REQUIRE_PIN, TIMEOUT,
 };
 
 const FILES: &str = "Files";
@@ -41,12 +41,14 @@ static COMMON: &[Taken] = &[
     KEY_TYPE.taken().under(FILES),
     NOT_AFTER.taken().under(FILES),
     FORCE.taken().under(FILES),
+    ALLOW_EXTRA_NAMES.taken().under(FILES),
     CA_URL.taken().under(CA),
     FINGERPRINT
         .taken_as("SHA-256 fingerprint of its root (repeatable) [default: the root that bootstrap got with a fingerprint]")
         .under(CA),
     REQUIRE_PIN.taken().under(CA),
     CA_ROOT.taken().under(CA),
+    CACHE.taken().under(CA),
     ISSUER_ROOT.taken().under(CA),
     PUBLISHED_CA_URL.taken(),
     PUBLISHED_CA_FINGERPRINT.taken(),
@@ -150,7 +152,7 @@ A second run finds a good pair and does nothing, without any network: it can sta
 and cannot be replaced stays while it works: exit 0, with a warning, and `kept-for-now` in the JSON. `any NAME…` takes those
 certificates of trustup.toml that have one of the names. `--dry-run` asks no server. Published
 images' variables CA_URL, CA_FINGERPRINT, {variable}, CA_PROVISIONER_NAME, TLS_DOMAINS, TLS_CERT_LOCATION,
-TLS_KEY_LOCATION and TLS_CA_CERT_LOCATION work alone, too; without {variable} by `{word}`, whose options may be added."
+TLS_KEY_LOCATION, TLS_CA_CERT_LOCATION and STEP_NOT_AFTER work alone, too; without {variable} by `{word}`, whose options may be added."
     )
 }
 

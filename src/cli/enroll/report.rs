@@ -75,7 +75,7 @@ pub(super) fn report(
 }
 
 fn names(request: &IssueRequest, outcome: &IssueOutcome) -> Vec<String> {
-    let of_chain = outcome.chain.first().and_then(|leaf| leaf.subject_alt_names().ok());
+    let of_chain = outcome.chain.first().and_then(|leaf| leaf.known_alt_names().ok());
     of_chain.unwrap_or_else(|| request.names.clone()).iter().map(ToString::to_string).collect()
 }
 

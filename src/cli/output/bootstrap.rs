@@ -78,6 +78,8 @@ pub(crate) struct SourceView<'a> {
     pub(crate) vouched_by: Option<&'a str>,
     /// The proxy that it was asked through, masked.
     pub(crate) proxy: Option<&'a str>,
+    /// Whether any of its roots came from the cache (`--cache`).
+    pub(crate) cache: bool,
 }
 
 /// A path that cannot be written.

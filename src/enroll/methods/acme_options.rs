@@ -269,11 +269,15 @@ fn all_or_none(settings: &Settings, rows: &[&dyn Row]) -> Result<()> {
         });
         names.collect::<Vec<_>>().join(", ")
     };
-    let hint = match in_file {
-        true => "give all of them, or none",
-        false => {
-            "each of them is an option, or a variable such as TRUSTUP_EAB_KID: give all of them, or none"
+    let missing = rows.iter().find(|row| !settings.has(**row)).map(|row| row.spec().shown());
+    let hint = match missing {
+        Some(option) if !in_file => {
+            let variable = option.trim_start_matches('-').to_uppercase().replace('-', "_");
+            format!(
+                "each of them is an option, or a variable such as TRUSTUP_{variable}: give all of them, or none"
+            )
         }
+        _ => "give all of them, or none".to_owned(),
     };
     let error = Error::usage(format!("{} needs {}", named(true), named(false))).hint(hint);
     Err(settings.blame(*first, error))

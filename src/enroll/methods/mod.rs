@@ -66,6 +66,11 @@ pub(crate) trait Method {
         true
     }
 
+    /// What else decides what it is given, such as the provisioner's name: another is another request.
+    fn identity(&self) -> String {
+        String::new()
+    }
+
     /// The origin that it asks; `ca` is the configured one.
     fn asks(&self, ca: &Ca) -> Option<Url> {
         ca.url.clone()
@@ -136,12 +141,14 @@ pub(crate) struct Failure {
     pub(crate) again: bool,
     /// Whether the CA may have issued one nevertheless.
     pub(crate) unsettled: bool,
+    /// Whether it issued one that cannot be used: it would issue the same again.
+    pub(crate) refused: bool,
 }
 
 impl From<Error> for Failure {
     /// A server that cannot be reached may be tried again; nothing was spent.
     fn from(error: Error) -> Self {
-        Failure { again: error.kind() == ErrorKind::Unreachable, error, unsettled: false }
+        Failure { again: error.kind() == ErrorKind::Unreachable, error, unsettled: false, refused: false }
     }
 }
 
@@ -279,7 +286,8 @@ pub(super) async fn sign(
         Err(failed) => failed,
     };
     let again = failed.error.kind() == ErrorKind::Unreachable;
-    let unsettled = failed.is_unsettled();
+    let refused = failed.refused;
+    let unsettled = failed.is_unsettled() && !refused;
     let error = if failed.status == Some(401) {
         // The token is spent in any case: the CA's further answers only explain.
         let asked = match provisioners {
@@ -293,8 +301,8 @@ pub(super) async fn sign(
         failed.error
     };
     match spending {
-        Spending::Once if failed.sent => Err(Failure { error, again: false, unsettled }),
-        Spending::Once | Spending::Minted(_) => Err(Failure { error, again, unsettled }),
+        Spending::Once if failed.sent => Err(Failure { error, again: false, unsettled, refused }),
+        Spending::Once | Spending::Minted(_) => Err(Failure { error, again, unsettled, refused }),
     }
 }
 

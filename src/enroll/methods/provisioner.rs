@@ -73,6 +73,10 @@ impl Method for ProvisionerMethod {
         "provisioner"
     }
 
+    fn identity(&self) -> String {
+        self.name.clone().unwrap_or_default()
+    }
+
     fn check(&self, about: &IssueFacts<'_>) -> Result<()> {
         about.ca.url()?;
         if self.key.is_some() && self.name.is_none() {

@@ -12,6 +12,7 @@ use super::{Issue, IssueFacts, IssueOrder, Method, Spending, sign};
 use crate::cert::SubjectAltName;
 use crate::enroll::trust::{self, FromToken};
 use crate::error::{Error, Result};
+use crate::fingerprint::Fingerprint;
 use crate::jose::jws;
 use crate::rootfs::host;
 use crate::secret::{Secret, SecretSource};
@@ -153,6 +154,12 @@ impl<'a> Read<'a> {
 impl Method for TokenMethod {
     fn name(&self) -> &'static str {
         "token"
+    }
+
+    fn identity(&self) -> String {
+        // Another token may be of another provisioner.
+        let token = self.read().ok().and_then(|read| read.secret.text(WHAT).ok().map(str::to_owned));
+        token.map(|token| Fingerprint::of(token.as_bytes()).hex()).unwrap_or_default()
     }
 
     fn token(&self) -> Result<Option<FromToken>> {

@@ -76,6 +76,10 @@ impl Method for X5cMethod {
         "x5c"
     }
 
+    fn identity(&self) -> String {
+        self.name.clone().unwrap_or_default()
+    }
+
     fn check(&self, about: &IssueFacts<'_>) -> Result<()> {
         about.ca.url()?;
         let (chain, key, _) = self.read()?;

@@ -1,15 +1,17 @@
 //! The variables of published images that get a certificate at start-up: `TLS_DOMAINS`, `TLS_CERT_LOCATION`,
 //! `TLS_KEY_LOCATION`, `TLS_CA_CERT_LOCATION`, and those that choose the method and its details. The variables for the
-//! CA (`CA_URL`, `CA_FINGERPRINT`) concern bootstrap as well, and are read with its options.
+//! CA (`CA_URL`, `CA_FINGERPRINT`) concern bootstrap as well, and are read with its options. Of step's own variables
+//! `STEP_NOT_AFTER` is read.
 
 use std::path::PathBuf;
 
+use super::step_variables;
 use crate::cert::SubjectAltName;
 use crate::enroll::methods::row::{MethodRow, Published};
 use crate::enroll::methods::table::METHODS;
 use crate::env::Env;
 use crate::error::{Error, Result};
-use crate::settings::rows::{CA_OUT, CERT, KEY, NAMES};
+use crate::settings::rows::{CA_OUT, CERT, KEY, NAMES, NOT_AFTER};
 use crate::settings::{CertificateTable, EntryTable, Layer, Opt, Origin, Row};
 
 /// The request in these variables, and its method; `None` without `TLS_DOMAINS`.
@@ -38,6 +40,11 @@ pub(super) fn table(env: &Env) -> Result<Option<(&'static MethodRow, Certificate
     if let Some(roots) = path(env, &CA_OUT)? {
         add(&mut layer, &CA_OUT, vec![roots]);
     }
+    if let Some(name) = published(&NOT_AFTER)
+        && let Some(end) = step_variables::not_after(env, name)?
+    {
+        add(&mut layer, &NOT_AFTER, vec![end]);
+    }
     let Some(method) = method(env) else { return Ok(None) };
     let mut of_method = Layer::default();
     for row in method.rows {
@@ -59,18 +66,17 @@ fn method(env: &Env) -> Option<&'static MethodRow> {
     METHODS.iter().find(is_set).or_else(|| METHODS.iter().find(otherwise)).copied()
 }
 
-/// The warning for a variable that is set but empty, and would have chosen another method.
+/// Warnings: a variable that is set but empty, and would have chosen another method; those that only step reads.
 pub(super) fn warnings(chosen: &MethodRow, env: &Env) -> Vec<String> {
     let empty = METHODS.iter().filter_map(|method| match method.published {
         Published::If(name) if env.raw(name) == Some("") => Some(name),
         _ => None,
     });
     let word = chosen.word;
-    empty
-        .map(|name| {
-            format!("`{name}` is set, and empty: the certificate is requested with `{word}`, as without it")
-        })
-        .collect()
+    let empty = empty.map(|name| {
+        format!("`{name}` is set, and empty: the certificate is requested with `{word}`, as without it")
+    });
+    empty.chain(step_variables::unread(env)).collect()
 }
 
 fn published(row: &dyn Row) -> Option<&'static str> {

@@ -48,6 +48,9 @@ pub(crate) static BUNDLE_SHA256: Opt<Fingerprint> = Opt::new("bundle-sha256", "H
     .help("SHA-256 of the bundle's file (`sha256sum`); without TLS it is needed");
 pub(crate) static CA_ROOT: Opt<PathBuf> =
     Opt::path("ca-root", "FILE").group(Group::Source).keys(&["ca.root"]).help("A file with its root");
+pub(crate) static CACHE: Opt<PathBuf> = Opt::path("cache", "DIR").keys(&["ca.cache"]).help(
+    "Keep what a fingerprint or --bundle-sha256 pins in DIR, and use it before any server is asked (on a volume, a re-created container starts while the CA is down)",
+);
 /// Its meaning depends on the command: a step-ca, or for bootstrap also a certificate.
 pub(crate) static PUBLISHED_CA_URL: Opt<String> =
     Opt::address("CA_URL", "", "the address of a step-ca or of a certificate", |text| Ok(text.to_owned()))

@@ -48,9 +48,13 @@ pub(crate) static NOT_AFTER: Opt<NotAfter> = Opt::new("not-after", "WHEN", LIFE,
     .moments()
     .integers(10)
     .keys(&["certificate.not_after"])
+    .published("STEP_NOT_AFTER")
     .help("How long it is valid: 24h, 30d, or a time (RFC 3339) [default: the CA decides]");
 pub(crate) static FORCE: Opt<bool> =
     Opt::switch("force").never(Reason::LoosensACheck).help("Replace a valid key pair, too");
+pub(crate) static ALLOW_EXTRA_NAMES: Opt<bool> = Opt::switch("allow-extra-names")
+    .never(Reason::LoosensACheck)
+    .help("Accept names that the CA adds to those that were requested");
 pub(crate) static ISSUER_ROOT: Opt<PathBuf> = Opt::path("issuer-root", "FILE")
     .keys(&["certificate.issuer_root"])
     .help("A file with the root that the issued chain ends at, where that is not the root of the CA's own connection");

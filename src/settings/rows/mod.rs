@@ -35,6 +35,7 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &FINGERPRINT,
     &BUNDLE_SHA256,
     &CA_ROOT,
+    &CACHE,
     &PUBLISHED_CA_URL,
     &PUBLISHED_CA_FINGERPRINT,
     &PUBLISHED_BUNDLE_URL,
@@ -71,6 +72,7 @@ pub(crate) static ALL: &[&dyn Row] = &[
     &KEY_TYPE,
     &NOT_AFTER,
     &FORCE,
+    &ALLOW_EXTRA_NAMES,
     &ISSUER_ROOT,
 ];
 

@@ -360,7 +360,11 @@ fn the_root_may_come_from_a_file() {
     with("root.pem", &["--issuer-root", scene.path("other.pem").to_str().unwrap()])
         .fails(4)
         .says(["its chain does not end at"]);
-    assert!(!scene.path("server.crt").exists() && !scene.path(".server.key.trustup").exists());
+    let left: Vec<_> = std::fs::read_dir(scene.path(".server.key.trustup")).unwrap().collect();
+    let left: Vec<_> = left.into_iter().map(|entry| entry.unwrap().file_name()).collect();
+    // The refusal alone, so that the next start does not have one signed again.
+    assert_eq!(left, ["refusals.json"]);
+    assert!(!scene.path("server.crt").exists());
     with("root.pem", &[]).ok();
     scene.pair();
 }
@@ -385,6 +389,59 @@ fn published_images_variables_work_alone() {
     scene.pair();
     assert_eq!(super::chain(&scene.path("ca.crt"))[0].fingerprint(), scene.ca.fingerprint());
     assert_eq!(done(&run().ok()).0, "kept");
+}
+
+/// The start-up scripts of published images call `step ca certificate`, which takes its flags from variables.
+#[test]
+fn step_not_after_of_published_images_is_the_lifetime() {
+    let scene = Scene::new();
+    let life = |variables: &[(&str, &str)], arguments: &[&str]| {
+        let file = token(&scene, &scene.server.url(), Some(scene.ca.fingerprint()));
+        let token = std::fs::read_to_string(file).unwrap();
+        let run = Trustup::new(["--json", "enroll", "--force"])
+            .args(arguments)
+            .env("HOME", scene.directory.path())
+            .env("CA_URL", scene.server.url())
+            .env("CA_FINGERPRINT", scene.ca.fingerprint().hex())
+            .env("CA_TOKEN", &token)
+            .env("TLS_DOMAINS", "web.test")
+            .env("TLS_CERT_LOCATION", scene.path("server.crt"))
+            .env("TLS_KEY_LOCATION", scene.path("server.key"));
+        variables.iter().fold(run, |run, (name, value)| run.env(name, value))
+    };
+    let seconds = || {
+        let leaf = &super::chain(&scene.path("server.crt"))[0];
+        leaf.not_after() - leaf.not_before()
+    };
+    // step and step-ca begin a certificate a minute early.
+    for (text, wanted) in [("5m", 300), ("0.25h", 900), ("1h0m30s", 3630)] {
+        life(&[("STEP_NOT_AFTER", text)], &[]).ok();
+        assert!((wanted..=wanted + 60).contains(&seconds()), "{text}: {}", seconds());
+    }
+    for text in ["30d", "soon", "-5m", "300"] {
+        let run = life(&[("STEP_NOT_AFTER", text)], &[]).fails(2);
+        run.says(["`STEP_NOT_AFTER` is neither a duration nor a time", text]);
+    }
+    // What is trustup's own goes before it.
+    life(&[("STEP_NOT_AFTER", "5m")], &["--not-after", "10m"]).ok();
+    assert!((600..=660).contains(&seconds()), "{}", seconds());
+    life(&[("STEP_NOT_AFTER", "5m"), ("TRUSTUP_NOT_AFTER", "10m")], &[]).ok();
+    assert!((600..=660).contains(&seconds()), "{}", seconds());
+    // What else step would read is named; what Kubernetes sets for a service is nothing.
+    let run = life(
+        &[
+            ("STEP_KTY", "RSA"),
+            ("STEP_NOT_BEFORE", "1m"),
+            ("STEP_CA_SERVICE_HOST", "10.0.0.1"),
+            ("STEP_CA_PORT", "tcp://10.0.0.1:443"),
+            ("STEP_CA_PORT_443_TCP", "tcp://10.0.0.1:443"),
+        ],
+        &[],
+    )
+    .ok();
+    run.says(["`STEP_KTY` is set, which `step ca certificate` reads and trustup does not: use `--key-type`"]);
+    run.says(["`STEP_NOT_BEFORE` is set"]);
+    assert!(!run.stderr.contains("STEP_CA_"), "{run}");
 }
 
 /// A server that hangs does not use up the time of the methods behind it, nor of the certificates.
