@@ -276,6 +276,7 @@ fn install(context: &Context) -> Result<u8> {
     let options = ReconcileOptions {
         stores: None,
         updater: UpdaterChoice::Auto,
+        before_service: false,
         leave_unwritable: false,
         strict: false,
         require_pin: false,
