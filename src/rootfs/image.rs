@@ -71,7 +71,7 @@ pub(crate) fn refuse_other_than_root(sysroot: &Sysroot) -> Result<()> {
     for name in ["rootfs", "root", "fs", "merged", "diff", "layer"] {
         let inside =
             |marker: &&str| sysroot.stat(&format!("/{name}{marker}")).is_ok_and(|meta| meta.is_some());
-        if MARKERS.iter().any(|marker| inside(&marker)) {
+        if MARKERS.iter().any(inside) {
             return Err(refused("something else")
                 .hint(format!("the root file system is in it: `--sysroot {shown}/{name}`")));
         }
