@@ -16,6 +16,11 @@ pub(crate) fn gid() -> u32 {
     getegid().as_raw()
 }
 
+/// Whether the user is in this group.
+pub(crate) fn is_in_group(group: u32) -> bool {
+    gid() == group || rustix::process::getgroups().unwrap_or_default().iter().any(|gid| gid.as_raw() == group)
+}
+
 /// Whether the calling thread acts as root.
 pub(crate) fn is_root() -> bool {
     geteuid().is_root()

@@ -221,7 +221,10 @@ pub(crate) fn load(sysroot: &Sysroot) -> Result<Option<Summary>> {
         }
     })?;
     for root in &summary.roots {
-        root.anchor.certificate().map_err(damaged)?;
+        let fits = root.anchor.certificate();
+        fits.map_err(|_| {
+            damaged(Error::failed("the summary is damaged: a certificate in it does not fit its fingerprint"))
+        })?;
     }
     Ok(Some(summary))
 }

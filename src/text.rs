@@ -4,6 +4,7 @@
 use url::Url;
 
 pub(crate) mod encoding;
+pub(crate) mod miswritten;
 
 /// The most that [`escape`] returns, in bytes.
 pub(crate) const TEXT_LIMIT: usize = 1024;

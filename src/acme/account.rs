@@ -52,7 +52,9 @@ impl AcmeAccount<'_> {
 /// The stored account.
 fn load(store: &mut dyn AccountStore) -> Result<Option<Kept>> {
     let Some(content) = store.load()? else { return Ok(None) };
-    Kept::from_text(&content, &store.place()).map(Some)
+    let mut kept = Kept::from_text(&content, &store.place())?;
+    kept.stays = kept.stays || kept.url.is_none() && store.stays()?;
+    Ok(Some(kept))
 }
 
 /// The stored account, or a new one; reports which.
@@ -113,7 +115,7 @@ pub(super) async fn renew<'a>(
     let kept = load(store)?;
     match kept.filter(|kept| is_lost && !is_elsewhere(kept, transport)) {
         Some(kept) => {
-            if !kept.is_jwk {
+            if !kept.stays {
                 store.prepare()?;
             }
             let account = with_key(transport, settings, kept.key).await?;
@@ -140,7 +142,7 @@ async fn adopt<'a>(
     report: &Report<'_>,
 ) -> Result<AcmeAccount<'a>> {
     const WHAT: &str = "find the account of the key";
-    if !kept.is_jwk {
+    if !kept.stays {
         store.prepare()?;
     }
     let find = NewAccount {
@@ -243,8 +245,8 @@ fn keep(account: &AcmeAccount<'_>, store: &mut dyn AccountStore, report: &Report
     let mut unknown = Vec::new();
     if let Some(before) = load(store)? {
         if before.key.public_key() == account.key.public_key() {
-            // The program that wrote it reads nothing else: the account is found by its key each time.
-            if before.is_jwk {
+            // The program that wrote it may read nothing else: the account is found by its key each time.
+            if before.stays {
                 return Ok(());
             }
             unknown = before.unknown;

@@ -19,8 +19,8 @@ const ACCOUNT: &str = "Account: ";
 /// The content of an account file.
 pub(super) struct Kept {
     pub(super) key: PrivateKey,
-    /// A JSON Web Key, as certbot stores it.
-    pub(super) is_jwk: bool,
+    /// The file stays as it is: a JSON Web Key, as certbot stores it, or another program's file.
+    pub(super) stays: bool,
     /// The account's URL; `None` in a key that other software made.
     pub(super) url: Option<String>,
     /// The URL of the directory that it was made under; `None` in a key that other software made.
@@ -70,7 +70,7 @@ impl Kept {
         };
         let unknown = head.iter().filter(|line| is_ours && !is_known(line));
         let unknown = unknown.map(|line| (*line).to_owned()).collect();
-        Ok(Kept { key, is_jwk, url, directory, unknown })
+        Ok(Kept { key, stays: is_jwk, url, directory, unknown })
     }
 
     /// The text to keep for an account: its key, its URL, and that of the directory. `unknown` are lines of a newer trustup.

@@ -45,6 +45,11 @@ pub trait AccountStore {
     fn place(&self) -> String;
     /// What was saved last; `None` if nothing was.
     fn load(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>>;
+    /// Whether a key of other software there must stay as it is: another program's file, which is not replaced. Its
+    /// account is found by the key each time.
+    fn stays(&self) -> Result<bool> {
+        Ok(false)
+    }
     /// Makes sure that [`AccountStore::save`] will work: asked before an account is made, which may be possible once
     /// only. Changes nothing.
     fn prepare(&mut self) -> Result<()>;

@@ -14,7 +14,7 @@ use crate::settings::rows::{
     PUBLISHED_BUNDLE_URL, PUBLISHED_CA_FINGERPRINT, PUBLISHED_CA_URL, REPAIR, REQUIRE_FRESH, REQUIRE_PIN,
     REQUIRE_SYSTEM, ROOT_URL, STORES, STRICT, Store, UPDATER, WITH_WEB_PKI,
 };
-use crate::settings::{ConfigFile, Origin, Row, Scope, Settings};
+use crate::settings::{ConfigFile, Origin, Row, Scope, Settings, empty_source};
 use crate::source::{Acquired, Source, SourceRequest};
 use crate::trust::facts::UpdaterChoice;
 use crate::trust::stores::StorePolicy;
@@ -87,10 +87,9 @@ impl TrustRequest {
     /// Usage errors, each naming the wrong option, variable or key.
     pub(crate) fn from_settings(settings: &Settings) -> Result<Self> {
         let mut request = TrustRequest::without_sources(settings)?;
-        let sources = sources(settings)?;
-        request.sources.sources = sources;
+        request.sources.sources = sources(settings)?;
         if !request.is_only_repair() {
-            request.sources.validate()?;
+            request.sources.validate().map_err(|error| with_empty_sources(settings, error))?;
         }
         Ok(request)
     }
@@ -259,12 +258,15 @@ fn sources(settings: &Settings) -> Result<Vec<Source>> {
         // The file is the root: only the CA's other roots are fetched.
         (Some(root), _) if !all_roots => sources.push(Source::File { path: root.clone() }),
         (_, Some(url)) => {
-            sources.push(Source::StepCa { url: url.clone(), all_roots, from_ca_url: false });
+            let from_ca_url = is_paired(settings, &CA_URL);
+            sources.push(Source::StepCa { url: url.clone(), all_roots, from_ca_url });
         }
         (_, None) => {}
     }
     if let Some(url) = settings.get(&ROOT_URL) {
-        sources.push(Source::RootUrl { url: url.clone(), from_ca_url: false });
+        // `CA_URL` may be the address of a certificate, too; of two sources the pin belongs to the CA.
+        let from_ca_url = !settings.has(&CA_URL) && is_paired(settings, &ROOT_URL);
+        sources.push(Source::RootUrl { url: url.clone(), from_ca_url });
     }
     let sha256 = settings.get(&BUNDLE_SHA256).copied();
     let bundle_url = settings.get(&BUNDLE_URL);
@@ -279,6 +281,35 @@ fn sources(settings: &Settings) -> Result<Vec<Source>> {
         sources.push(Source::Bundle { url: url.clone(), sha256: sha256.filter(|_| bundle_url.is_none()) });
     }
     Ok(sources)
+}
+
+/// The error that no source is given, for what really is wrong: the variable that should name it is empty.
+fn with_empty_sources(settings: &Settings, error: Error) -> Error {
+    let Some(empty) = settings.empty.first() else { return error };
+    if sources(settings).is_ok_and(|sources| !sources.is_empty()) && !settings.has(&PUBLISHED_CA_FINGERPRINT)
+    {
+        return error;
+    }
+    let pins: [&dyn Row; 2] = [&PUBLISHED_CA_FINGERPRINT, &FINGERPRINT];
+    match pins.into_iter().find(|pin| settings.has(*pin)) {
+        // Of its own pair, if that one is empty.
+        Some(pin) => {
+            let own = if pin.spec().published.is_some() { "CA_URL" } else { "TRUSTUP_CA_URL" };
+            let empty = settings.empty.iter().find(|name| *name == own).unwrap_or(empty);
+            empty_source(empty, &settings.name(pin))
+        }
+        None => error.hint(format!("`{empty}` is set, and empty, which counts as unset")),
+    }
+}
+
+/// Whether `CA_FINGERPRINT` pins what this option's variable brings: without a `CA_URL` of its own and without a pin of
+/// the option's own layer, the two variables belong together. Both come from the environment, so no pin of another layer
+/// is widened (threat T1).
+fn is_paired(settings: &Settings, row: &dyn Row) -> bool {
+    matches!(settings.origin(row), Some(Origin::Variable(_)))
+        && settings.has(&PUBLISHED_CA_FINGERPRINT)
+        && !settings.has(&PUBLISHED_CA_URL)
+        && settings.all(&FINGERPRINT).is_empty()
 }
 
 /// An option that needs a source must have one. A variable alone is set for every run of an image; a pin must never pin

@@ -49,7 +49,7 @@ pub(crate) struct SystemRecord {
 }
 
 /// What to say and do about an image that a trustup without summaries bootstrapped.
-pub(crate) const HIDDEN: &str = "only root can read which roots trustup installed here";
+pub(crate) const HIDDEN: &str = "only root can read its record of what trustup installed here";
 pub(crate) const HIDDEN_HINT: &str = "the trustup that installed them left no summary for other users: run `trustup bootstrap` of this version as root with the same options (in a Dockerfile: before `USER`); as root, `trustup status` works as it is";
 
 impl Trees {

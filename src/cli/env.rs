@@ -129,9 +129,8 @@ pub(super) fn locate(context: &Context, trees: &Trees) -> Result<Located> {
     let facts = Facts::gather(&view)?;
     let roots = system_stores(&view, &facts)?.ok_or_else(|| nothing_trusted(&trees.system))?;
     whole(&trees.system, &facts, &roots, &record.state.anchors)?;
-    if record.is_hidden {
-        context.ui.say(format!("{HIDDEN}: the variables name the whole bundle; {HIDDEN_HINT}"));
-    }
+    let hint = if record.is_hidden { format!("; {HIDDEN_HINT}") } else { String::new() };
+    context.ui.say(format!("{HIDDEN}: the variables name the whole bundle{hint}"));
     Ok(Located { roots, superseded: BTreeSet::new() })
 }
 
@@ -277,6 +276,7 @@ fn install(context: &Context) -> Result<u8> {
     let options = ReconcileOptions {
         stores: None,
         updater: UpdaterChoice::Auto,
+        before_service: false,
         leave_unwritable: false,
         strict: false,
         require_pin: false,

@@ -221,9 +221,10 @@ fn settings(row: &CommandRow, matches: &ArgMatches, env: &Env) -> Result<(Settin
     line.add(from_matches(GLOBAL, deepest)?);
     let readable: &[Taken] = if row.reads_variables { &own } else { &[] };
     let readable: Vec<Taken> = GLOBAL.iter().chain(readable).copied().collect();
-    let (environment, ignored) = from_environment(&readable, &line, env)?;
+    let (environment, unheeded) = from_environment(&readable, &line, env)?;
     let mut settings = Settings::new([line, environment]);
-    settings.ignored = ignored;
+    settings.ignored = unheeded.ignored;
+    settings.empty = unheeded.empty;
     Ok((settings, inner.map(|(name, _)| name.to_owned())))
 }
 

@@ -68,6 +68,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let options = ReconcileOptions {
         stores: Some(&selection),
         updater: settings.or_default(&UPDATER),
+        before_service: false,
         leave_unwritable: trees.system.is_host(),
         strict: false,
         require_pin: false,

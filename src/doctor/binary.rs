@@ -11,9 +11,10 @@ use crate::rootfs::{FileKind, Sysroot, split};
 
 /// Longer texts are not file names.
 const LONGEST: usize = 200;
-/// Other texts that show what a program is: OpenSSL's and BusyBox's versions, and the option with which BusyBox has
-/// `openssl` verify.
-const TRACES: [&str; 3] = ["OpenSSL ", "BusyBox v", "-verify_return_error"];
+/// Other texts that show what a program is: OpenSSL's and BusyBox's versions, the option with which BusyBox has `openssl`
+/// verify, and the message of its own TLS.
+const TRACES: [&str; 4] =
+    ["OpenSSL ", "BusyBox v", "-verify_return_error", "note: TLS certificate validation"];
 /// Directories of libraries; and, on Debian, the directories below named after the machine.
 const LIBRARIES: [&str; 5] = ["/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/local/lib"];
 

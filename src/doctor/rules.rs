@@ -86,26 +86,33 @@ pub(super) fn wget(scope: &RuleScope, found: Option<String>) -> Vec<Installation
         sources.push(ReadSource::new(Reads::Directory, "/etc/ssl/certs").fixed().last_resort());
         return one_installation(found, TlsLibrary::GnuTls, sources);
     }
-    if is_busybox(&binary) && !busybox_verifies(scope, &binary) {
-        let note =
-            Some("this BusyBox has TLS of its own, which verifies nothing: it prints so at each download");
-        let library = TlsLibrary::Unverified;
-        return vec![Installation { note, ..Installation::new(found, library, Vec::new()) }];
+    // By its banner: in some images all its names are hard links.
+    if binary.after("BusyBox v").is_some() {
+        return one_installation_of_busybox(scope, found, &binary);
     }
     one_installation(found, scope.openssl_library(), scope.openssl_sources())
 }
 
-/// By its banner: in some images all its names are hard links.
-fn is_busybox(binary: &Binary) -> bool {
-    binary.after("BusyBox v").is_some()
-}
-
-/// Whether another program does TLS for BusyBox, and verifies: Alpine's `ssl_client`, which loads OpenSSL (that of other
-/// builds is BusyBox itself), or `openssl`, where the build asks it to. Seen with Alpine and Debian's 1.35.
-fn busybox_verifies(scope: &RuleScope, busybox: &Binary) -> bool {
-    let program = |name| native::find(scope.sysroot(), name).ok().flatten();
-    let has_helper = program("ssl_client").is_some_and(|path| !is_busybox(&scope.binary(&path)));
-    has_helper || busybox.holds("-verify_return_error") && program("openssl").is_some()
+/// BusyBox's wget, which other programs may do TLS for: `openssl`, where the build asks that to verify (Debian's 1.35 and
+/// 1.37), or the `ssl_client` of Alpine, which loads OpenSSL. If it has TLS of its own, that verifies nothing.
+fn one_installation_of_busybox(
+    scope: &RuleScope,
+    found: Option<String>,
+    busybox: &Binary,
+) -> Vec<Installation> {
+    let has = |name| native::find(scope.sysroot(), name).ok().flatten().is_some();
+    let by_openssl =
+        busybox.holds("-verify_return_error") && scope.program(&["openssl"]).ok().flatten().is_some();
+    let has_own = busybox.after("note: TLS certificate validation").is_some();
+    if has_own && !by_openssl {
+        let note = Some(
+            "this BusyBox has TLS of its own, and prints at each download that it validates no certificate",
+        );
+        return vec![Installation { note, ..Installation::new(found, TlsLibrary::Unverified, Vec::new()) }];
+    }
+    // Without any of these it has no https.
+    let found = found.filter(|_| by_openssl || has("ssl_client"));
+    one_installation(found, scope.openssl_library(), scope.openssl_sources())
 }
 
 pub(super) fn requests(scope: &RuleScope, _: Option<String>) -> Vec<Installation> {

@@ -177,6 +177,9 @@ pub(crate) fn with_ca(
         _ => own.to_vec(),
     };
     let url = all.get(&CA_URL).or_else(|| all.get(&PUBLISHED_CA_URL)).cloned();
+    if let Some(empty) = settings.empty.first().filter(|_| url.is_none()) {
+        notes.push(format!("`{empty}` is set, and empty, which counts as unset"));
+    }
     let given = trust::Given { url, pins, root: all.get(&CA_ROOT).cloned(), cache: all.get(&CACHE).cloned() };
     (all, given)
 }
@@ -368,16 +371,10 @@ fn owner_of(host: &Sysroot, text: &str) -> Result<(u32, u32)> {
             .at(crate::text::escape(text))
             .hint("run trustup as that user, or as root; or omit the owner"));
     }
-    if !is_root && !is_ours(owner.1) {
+    if !is_root && !privilege::is_in_group(owner.1) {
         return Err(Error::usage("only root can give files to a group that the user is not in")
             .at(crate::text::escape(text))
             .hint("run trustup with this group (`docker run --group-add`), or as root; or omit the owner"));
     }
     Ok(owner)
-}
-
-/// Whether the current user is in this group.
-fn is_ours(group: u32) -> bool {
-    let groups = rustix::process::getgroups().unwrap_or_default();
-    privilege::gid() == group || groups.iter().any(|gid| gid.as_raw() == group)
 }

@@ -11,7 +11,7 @@ use super::dns::NameError;
 use super::proxy::Proxy;
 use super::tls::Trust;
 use super::tls_words;
-use super::url::{authority, masked};
+use super::url::{authority, is_loopback, masked};
 use crate::error::{Error, ErrorKind, Result};
 use crate::text;
 
@@ -49,8 +49,9 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
         }
         _ => match find::<io::Error>(error).map(io::Error::kind) {
             Some(io::ErrorKind::ConnectionRefused) => {
-                Error::unreachable(format!("{server} refused the connection"))
-                    .hint("is the server up, and is the port right? `--wait 60s` gives it a minute more")
+                let refused = Error::unreachable(format!("{server} refused the connection"))
+                    .hint("is the server up, and is the port right? `--wait 60s` gives it a minute more");
+                if is_loopback(url) { refused.hint(ITSELF) } else { refused }
             }
             Some(io::ErrorKind::TimedOut) => slow(&server),
             Some(
@@ -90,6 +91,8 @@ pub(super) fn explain(error: &reqwest::Error, url: &Url, trust: &Trust, proxy: O
     }
 }
 
+/// For a server on this machine that does not answer.
+const ITSELF: &str = "inside a container `localhost` and 127.0.0.1 are the container itself: name the CA's container on the same network, or the host (`docker run --add-host host.docker.internal:host-gateway`, and `host.docker.internal` in the URL)";
 /// How an error of hyper-util's SOCKS client begins.
 const SOCKS: &str = "SOCKS error: ";
 /// Its words if the proxy itself does not answer.

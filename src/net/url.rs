@@ -5,10 +5,15 @@ use std::net::IpAddr;
 use url::{Host, Url};
 
 use crate::error::{Error, Result};
-use crate::text;
+use crate::text::{self, miswritten::Miswritten};
 
 /// Parses an http or https URL; `option` is what the error names.
 pub fn parse(value: &str, option: &str) -> Result<Url> {
+    if let Some(mistake) = Miswritten::of(value) {
+        return Err(Error::usage(format!("`{option}` {}", mistake.what()))
+            .at(text::mask_url(value))
+            .hint(mistake.hint()));
+    }
     let url = Url::parse(value).map_err(|error| {
         Error::usage(format!("`{option}` is not a URL")).at(text::mask_url(value)).because(error).hint(
             format!("write the whole address, such as `{option} https://ca.example.internal/roots.pem`"),
@@ -92,6 +97,16 @@ mod tests {
         }
         let error = parse("https://u:secret@h .test/?t=secret", "--bundle-url").expect_err("space in host");
         assert!(!error.to_string().contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn what_nothing_replaced_is_no_url() {
+        for text in ["https://${CA_HOST}/", "\"https://h.test\"", "https://h.test/{{ path }}", "https://$(H)"]
+        {
+            let error = parse(text, "--root-url").expect_err(text);
+            assert_eq!(error.kind().exit_code(), 2, "{text}: {error}");
+            assert!(error.what().starts_with("`--root-url` "), "{text}: {error}");
+        }
     }
 
     #[test]

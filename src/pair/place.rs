@@ -53,8 +53,8 @@ fn make_all_directories(host: &Sysroot, outputs: &Outputs, made: &mut FileSet) -
             let remedy = protection.remedy().unwrap_or_default();
             let error = match protection.foreign_owner() {
                 // Usual: the service's own directory.
-                Some(owner) => error.hint(format!(
-                    "if this user is to have the files: `--owner {owner}`, with trustup as root; or run trustup as this user (`docker run --user {owner}`)"
+                Some((owner, group)) => error.hint(format!(
+                    "if this user is to have the files: `--owner {owner}:{group}`, with trustup as root; or run trustup as this user (`docker run --user {owner}`)"
                 )).hint(format!("else use a directory that no other user can write, such as `/run/tls`, or take it over: {remedy}")),
                 None => error.hint(format!(
                     "use a directory that no other user can write, such as `/run/tls`, or remove that right: {remedy}"

@@ -53,6 +53,8 @@ pub(crate) struct ReconcileOptions<'a> {
     pub(crate) stores: Option<&'a Selection>,
     /// Native or built-in.
     pub(crate) updater: UpdaterChoice,
+    /// A service starts afterwards, and waits for this.
+    pub(crate) before_service: bool,
     /// Skip what the current user cannot write, and report it, instead of failing.
     pub(crate) leave_unwritable: bool,
     /// An input or output that programs cannot read is an error, not a warning.

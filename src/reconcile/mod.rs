@@ -205,6 +205,9 @@ impl<'a> PlannedRun<'a> {
         let guard = Guard::new(&view, &options, refused)?;
         guard.mark_unplaced(&facts, &mut wanted)?;
         let mut updater = facts.updater(&view, choice)?;
+        if choice == UpdaterChoice::Auto && options.before_service {
+            updater = facts.at_start(&view, updater)?;
+        }
         if !wanted.anchors.is_empty() {
             updater = updater_for_broken_inputs(updater, &broken, choice, options.strict)?;
         }

@@ -94,9 +94,10 @@ impl Protection {
         })
     }
 
-    /// The other user, if the danger is the owner and not the mode: then no `chmod` helps.
-    pub(crate) fn foreign_owner(&self) -> Option<u32> {
-        self.culprit.as_ref().filter(|culprit| culprit.is_foreign).map(|culprit| culprit.owner)
+    /// The other user with the group, if the danger is the owner and not the mode: then no `chmod` helps.
+    pub(crate) fn foreign_owner(&self) -> Option<(u32, u32)> {
+        let culprit = self.culprit.as_ref().filter(|culprit| culprit.is_foreign);
+        culprit.map(|culprit| (culprit.owner, culprit.group))
     }
 
     /// Whether it is accepted only because of the option: then what we make there is closed to all others.
@@ -129,6 +130,7 @@ impl Protection {
 struct Culprit {
     path: String,
     owner: u32,
+    group: u32,
     is_foreign: bool,
 }
 
@@ -145,7 +147,7 @@ impl Found {
     /// `None` if it is ours, and nobody else can write it.
     fn of(path: &str, meta: &Meta, is_way: bool, sharing: &Sharing<'_>) -> Option<Found> {
         let us = crate::privilege::uid();
-        let (owner, mode) = (meta.uid, meta.mode);
+        let (owner, group, mode) = (meta.uid, meta.gid, meta.mode);
         let is_foreign = owner != 0 && owner != us && !sharing.trusted.contains(&owner);
         let is_directory = meta.kind == FileKind::Directory;
         // The mode of a link says nothing.
@@ -166,7 +168,7 @@ impl Found {
             ),
             (false, false) => (format!("its mode is {mode:04o}"), format!("mode {mode:04o}")),
         };
-        let culprit = Culprit { path: path.to_owned(), owner, is_foreign };
+        let culprit = Culprit { path: path.to_owned(), owner, group, is_foreign };
         Some(Found { path: path.to_owned(), why, meta, is_sticky, culprit })
     }
 }

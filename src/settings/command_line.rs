@@ -3,6 +3,7 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches};
 
+use super::option::refuse_miswritten;
 use super::{Flag, Layer, OptionKind, Origin, Row};
 use crate::error::{Error, Result};
 
@@ -72,6 +73,10 @@ pub(crate) fn from_matches(taken: &[Taken], matches: &ArgMatches) -> Result<Laye
             || matches.value_source(spec.name) != Some(ValueSource::CommandLine)
         {
             continue;
+        }
+        let texts = matches.try_get_raw(spec.name).ok().flatten().into_iter().flatten();
+        for text in texts.filter_map(|text| text.to_str()) {
+            refuse_miswritten(spec, &spec.shown(), text)?;
         }
         if let Some(values) = row.matched(matches)? {
             layer.insert(*row, values, Origin::CommandLine, Vec::new());

@@ -1,21 +1,29 @@
 //! Variables as layers: `TRUSTUP_` and the option's name, for every command the same, and the sources and pins of
 //! published images' variables. The exceptions are threat T1's.
 
-use super::option::{invalid, switch};
+use super::option::{invalid, known_mistake, refuse_miswritten, switch};
 use super::spec::Spec;
 use super::{Group, Layer, OptionKind, Origin, Reason, Row, Taken, Variable, did_you_mean};
 use crate::env::Env;
 use crate::error::{Error, Result};
 
-/// The environment's values of these options. If `line` names a source or pin, variables may name none: the ignored
-/// ones are in the second result.
+/// Variables that are set, and do not count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Unheeded {
+    /// The command line names a source (threat T1).
+    pub(crate) ignored: Vec<String>,
+    /// They would name a source, and are empty.
+    pub(crate) empty: Vec<String>,
+}
+
+/// The environment's values of these options. If `line` names a source or pin, variables may name none.
 ///
 /// # Errors
 /// An empty pin; an invalid value.
-pub(crate) fn from_environment(taken: &[Taken], line: &Layer, env: &Env) -> Result<(Layer, Vec<String>)> {
+pub(crate) fn from_environment(taken: &[Taken], line: &Layer, env: &Env) -> Result<(Layer, Unheeded)> {
     let names_source = names_sources(line, taken);
     let mut layer = Layer::default();
-    let mut ignored = Vec::new();
+    let mut unheeded = Unheeded::default();
     for Taken { row, .. } in taken {
         let spec = row.spec();
         let ours = spec.variable();
@@ -24,12 +32,15 @@ pub(crate) fn from_environment(taken: &[Taken], line: &Layer, env: &Env) -> Resu
         let Some(name) = ours.as_deref().or(published) else { continue };
         let Some(text) = env.raw(name).filter(|_| line.entry(*row).is_none()) else { continue };
         if names_source && spec.group.names_sources() {
-            ignored.push(name.to_owned());
+            unheeded.ignored.push(name.to_owned());
             continue;
         }
         if text.is_empty() {
             if spec.group == Group::Pin {
                 return Err(empty_pin(name));
+            }
+            if spec.group == Group::Source {
+                unheeded.empty.push(name.to_owned());
             }
             continue;
         }
@@ -41,7 +52,7 @@ pub(crate) fn from_environment(taken: &[Taken], line: &Layer, env: &Env) -> Resu
             layer.insert(*row, values, origin, Vec::new());
         }
     }
-    Ok((layer, ignored))
+    Ok((layer, unheeded))
 }
 
 fn value(row: &dyn Row, variable: &str, text: &str) -> Result<Option<super::Values>> {
@@ -56,9 +67,13 @@ fn value(row: &dyn Row, variable: &str, text: &str) -> Result<Option<super::Valu
         // Off is the same as unset: a variable disables no check that the file requires (threat T1).
         return Ok(if on { row.switched(true) } else { None });
     }
+    refuse_miswritten(spec, variable, text)?;
     let texts: Vec<&str> = if spec.is_delimited { text.split(',').collect() } else { vec![text] };
     let values = row.parsed(&texts);
-    values.map(Some).map_err(|(at, error)| invalid(spec, variable, texts[at], &error))
+    values.map(Some).map_err(|(at, error)| {
+        let error = known_mistake(texts[at]).unwrap_or(error);
+        invalid(spec, variable, texts[at], &error)
+    })
 }
 
 /// A warning for each variable `TRUSTUP_…` that sets no option of `rows`, those of all commands: usually a mistyped one.
@@ -108,6 +123,22 @@ pub(super) fn names_sources(layer: &Layer, taken: &[Taken]) -> bool {
 pub(crate) fn empty_pin(variable: &str) -> Error {
     Error::usage(format!("`{variable}` is set, and empty: that pins nothing"))
         .hint(format!("give the build argument (`--build-arg {variable}=…`), or unset the variable"))
+        .hint(arg_hint(variable))
+}
+
+/// The error for a pin whose source is set, but empty.
+pub(crate) fn empty_source(variable: &str, pin: &str) -> Error {
+    Error::usage(format!("`{variable}` is set, and empty, so `{pin}` has nothing to pin"))
+        .hint(format!(
+            "give the build argument (`--build-arg {variable}=…`), or the variable at run time (`docker run -e {variable}=…`)"
+        ))
+        .hint(arg_hint(variable))
+}
+
+fn arg_hint(variable: &str) -> String {
+    format!(
+        "in a Dockerfile an ARG before FROM is empty after FROM: repeat `ARG {variable}` there, before ENV and RUN"
+    )
 }
 
 /// Whether its variable turns the switch `name` on, for what is needed before the command line is read.

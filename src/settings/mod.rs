@@ -19,7 +19,7 @@ use crate::error::Error;
 use crate::secret::SecretSource;
 
 pub(crate) use self::command_line::{Taken, from_matches, join};
-pub(crate) use self::environment::{from_environment, is_on, unknown};
+pub(crate) use self::environment::{empty_source, from_environment, is_on, unknown};
 pub(crate) use self::file::{
     CertificateTable, ConfigFile, DEFAULT, EntryTable, Scope, Variant, check, did_you_mean, load,
 };
@@ -121,6 +121,8 @@ pub(crate) struct Settings {
     layers: Vec<Layer>,
     /// Variables that were set but are ignored, because the command line names a source (threat T1).
     pub(crate) ignored: Vec<String>,
+    /// Variables that would name a source, and are empty.
+    pub(crate) empty: Vec<String>,
     /// The configuration file whose sources are ignored, because the command line or environment names one (threat T1).
     pub(crate) ignored_file: Option<PathBuf>,
     /// For `-v`: [`ConfigFile::notes`].

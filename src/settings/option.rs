@@ -12,6 +12,7 @@ use super::Taken;
 use super::spec::{Flag, Group, OptionKind, Reason, SPEC, Spec, Variable};
 use crate::error::{Error, Result};
 use crate::secret::SecretSource;
+use crate::text::miswritten::Miswritten;
 
 /// The values of one option, a `Vec<T>`.
 pub(crate) type Values = Rc<dyn Any>;
@@ -281,7 +282,9 @@ impl<T: Clone + Send + Sync + 'static, const MANY: bool> Row for Opt<T, MANY> {
             (None, OptionKind::Address) => ValueParser::string(),
             (None, _) => {
                 let parse = self.parse;
-                ValueParser::new(move |text: &str| parse(text).map_err(|error| for_clap(&error)))
+                ValueParser::new(move |text: &str| {
+                    parse(text).map_err(|error| for_clap(&known_mistake(text).unwrap_or(error)))
+                })
             }
         }
     }
@@ -324,6 +327,30 @@ impl<T: Clone + Send + Sync + 'static, const MANY: bool> Row for Opt<T, MANY> {
     fn joined(&self, one: &Values, other: &Values) -> Values {
         let both = [one, other].into_iter().filter_map(|values| values.downcast_ref::<Vec<T>>());
         Rc::new(both.flatten().cloned().collect::<Vec<T>>())
+    }
+}
+
+/// The error about a value that a shell or a template should have changed; `None` for any other.
+pub(super) fn known_mistake(text: &str) -> Option<Error> {
+    Miswritten::of(text).map(|mistake| Error::usage(format!("it {}", mistake.what())).hint(mistake.hint()))
+}
+
+/// Refuses `text`, from `place` (a flag, a variable), if it holds the name of a value instead of the value, or is a path in
+/// quotation marks: no parser would. A command or hook may do something with such a name.
+///
+/// # Errors
+/// It does.
+pub(super) fn refuse_miswritten(spec: &Spec, place: &str, text: &str) -> Result<()> {
+    let may_mean_it = spec.flag == Flag::Trailing || spec.takes_hyphens;
+    let is_path = matches!(spec.kind, OptionKind::Path | OptionKind::Secret);
+    let is_wrong = match Miswritten::of(text) {
+        Some(Miswritten::Template(_)) => !may_mean_it,
+        Some(Miswritten::Quoted) => is_path,
+        None => false,
+    };
+    match known_mistake(text).filter(|_| is_wrong) {
+        Some(error) => Err(invalid(spec, place, text, &error)),
+        None => Ok(()),
     }
 }
 

@@ -413,8 +413,8 @@ fn layers_count_in_their_order_and_know_where_a_value_is_from() {
         0,
     );
     let taken = [NAME.taken(), STRICT.taken(), STORES.taken()];
-    let (environment, ignored) = from_environment(&taken, &Layer::default(), &variables).unwrap();
-    assert!(ignored.is_empty());
+    let (environment, unheeded) = from_environment(&taken, &Layer::default(), &variables).unwrap();
+    assert!(unheeded.ignored.is_empty());
     let settings = Settings::new([environment, file.trust.clone()]);
     assert_eq!(settings.get(&NAME).map(String::as_str), Some("variable"));
     assert_eq!(settings.name(&NAME), "TRUSTUP_NAME");

@@ -158,6 +158,13 @@ impl<'a> Collected<'a> {
                 let error =
                     Error::usage(format!("unsuitable certificate `{}`: {reason}", certificate.subject()))
                         .at(place(origin));
+                // An option that ignores the clock is no remedy for a wrong clock.
+                if self.policy.now < certificate.not_before() && !self.policy.allow_expired {
+                    return Err(error.hint(format!(
+                        "this machine's clock says {}: if that is wrong, set the clock of the host, which containers share; if it is right, the CA's clock was wrong when it made the root, or the root is for later",
+                        crate::text::moment(self.policy.now)
+                    )));
+                }
                 return Err(match policy::remedy(&certificate, &self.policy) {
                     Some(option) => error.hint(format!("`{option}` accepts it anyway")),
                     None => error.hint(

@@ -22,7 +22,7 @@ const IMAGE: &str = "trustup-test/bare";
 const SERVICE: &str = concat!("trustup ", env!("CARGO_PKG_VERSION"));
 
 /// An image with the binary and nothing else.
-fn bare() -> &'static str {
+pub(crate) fn bare() -> &'static str {
     static TAG: OnceLock<()> = OnceLock::new();
     TAG.get_or_init(|| {
         let tree = tempfile::tempdir().expect("directory");
@@ -33,7 +33,7 @@ fn bare() -> &'static str {
 }
 
 /// A directory of `user` in `place`.
-fn directory(place: &Path, name: &str, user: u32) -> PathBuf {
+pub(crate) fn directory(place: &Path, name: &str, user: u32) -> PathBuf {
     let path = place.join(name);
     fs::create_dir(&path).expect("directory");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("mode");

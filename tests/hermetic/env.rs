@@ -361,6 +361,13 @@ fn another_user_than_root_gets_the_systems_bundle() {
     let run = env().ok();
     assert_eq!(printed(&run, "export ", "'"), wanted(BUNDLE, BUNDLE, Some("/etc/ssl/certs")));
     run.says(["only root can read"]);
+    assert!(!run.stderr.contains("no summary"), "{run}");
+    let status = || Trustup::at(&moved, ["status"]).binary(&binary).uid(1000);
+    status().ok();
+    // As an older trustup left it.
+    fs::remove_dir_all(moved.join("var/lib/trustup-summary")).unwrap();
+    env().ok().says(["only root can read", "no summary"]);
+    status().fails(1).says(["only root can read", "no summary", "hint:"]);
     Trustup::at(&moved, ["untrust", "--all"]).ok();
     let refused = env().fails(4);
     assert_eq!(refused.stdout, "");

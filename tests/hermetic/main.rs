@@ -43,6 +43,7 @@ mod killed;
 mod layers;
 mod left_out;
 mod links;
+mod miswritten;
 mod net;
 mod nix_store;
 mod outputs;

@@ -178,6 +178,7 @@ fn t37_each_name_of_standard_output_is_written_to() {
         let run = scene.token().args(["--out", name]).ok();
         assert_eq!(run.stdout.trim_end().split('.').count(), 3, "{name}: {run}");
         let sysroot = tempfile::tempdir().unwrap();
+        fs::create_dir(sysroot.path().join("etc")).unwrap();
         let run = scene.bootstrap(sysroot.path(), name).ok();
         assert_eq!(ca::fingerprints(&run.stdout), [scene.ca.fingerprint], "{name}: {run}");
         assert!(!sysroot.path().join("dev").exists());
@@ -247,6 +248,7 @@ fn t37_a_copy_of_the_roots_replaces_only_certificates() {
     let sysroot = tempfile::tempdir().unwrap();
     let at = |name: &str| sysroot.path().join(name);
     fs::create_dir_all(at("srv")).unwrap();
+    fs::create_dir_all(at("etc")).unwrap();
     let cases = [
         ("key", scene.ca.key_pem.clone()),
         ("both", format!("{}{}", scene.ca.pem, scene.ca.key_pem)),

@@ -170,8 +170,7 @@ fn helps(id: &str, make: impl Fn() -> Patient, kinds: [&str; 2]) {
 fn the_stores_of_the_system() {
     let openssl = program(&["libssl.so.3"], &[]);
     for variables in [&[][..], &[("SSL_CERT_DIR", "/etc/ssl/certs")]] {
-        let kinds = if variables.is_empty() { ["bootstrap", ""] } else { ["bootstrap", ""] };
-        helps("openssl", || Patient::new(variables).with("usr/bin/openssl", &openssl), kinds);
+        helps("openssl", || Patient::new(variables).with("usr/bin/openssl", &openssl), ["bootstrap", ""]);
     }
     helps("go", || Patient::new(&[]).with("app/server", &go("")), ["bootstrap", ""]);
     let native = rust_program(&["rustls", "rustls-native-certs"]);

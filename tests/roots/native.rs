@@ -480,3 +480,40 @@ fn databases_are_made_beside_the_native_tool() {
         before.assert_same(&root.tree(), &format!("{base:?}"));
     }
 }
+
+/// Before a service, `auto` uses the built-in updater, unless a hook does what it does not.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_hook_that_is_not_known_runs_before_a_service() {
+    let start = |case: &Case| {
+        let run = case.root.trustup_inside(["--json", "bootstrap", "--ca-file", "/mnt/root.pem"]);
+        run.args(["--", "/bin/true"]).run()
+    };
+    let hook = "#!/bin/sh\n: > /mnt/hook-ran\n";
+    for base in [Base::Debian12, Base::Alpine] {
+        let ran = |case: &Case| case.root.exchange().join("hook-ran").exists();
+        let case = Case::new(base, |root| root.write_program(&format!("{HOOKS}/witness"), hook));
+        let run = start(&case);
+        case.worked(&run, "native");
+        assert!(ran(&case), "the hook did not run: {run}");
+        let why = run.json()["updater_why"].to_string();
+        assert!(why.contains("/etc/ca-certificates/update.d/witness"), "{run}");
+        case.undone_by_untrust();
+
+        // What is no program is no hook, and a plan says which updater a start would use.
+        let case = Case::new(base, |root| root.write(&format!("{HOOKS}/README"), "hooks go here"));
+        let dry = ["--json", "--dry-run", "bootstrap", "--ca-file", "/mnt/root.pem", "--", "/bin/true"];
+        assert_eq!(case.root.trustup_inside(dry).ok().json()["updater"], "builtin");
+        case.worked(&start(&case), "builtin");
+        case.undone_by_untrust();
+
+        // Asked for, the tool is used.
+        let case = Case::new(base, |_| {});
+        let run = case.root.trustup_inside(["--json", "bootstrap", "--ca-file", "/mnt/root.pem"]);
+        case.worked(&run.args(["--updater", "native", "--", "/bin/true"]).run(), "native");
+    }
+    // A known hook with another text is another hook.
+    let changed = "#!/bin/sh\n: > /mnt/hook-ran\nexec /usr/bin/c_rehash /etc/ssl/certs\n";
+    let case = Case::new(Base::Alpine, |root| root.write_program(&format!("{HOOKS}/certhash"), changed));
+    case.worked(&start(&case), "native");
+}

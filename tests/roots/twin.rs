@@ -43,6 +43,19 @@ fn native(root: &RootFs, roots: &[Root]) -> Run {
     run
 }
 
+/// `bootstrap --ca-file F… -- COMMAND` inside: the built-in updater, although the tool is there.
+#[track_caller]
+fn before_service(root: &RootFs, roots: &[Root]) -> Run {
+    let mut run = root.trustup_inside(["--json", "bootstrap"]);
+    for file in given(root, roots) {
+        run = run.arg("--ca-file").arg(PathBuf::from("/mnt").join(file.file_name().unwrap()));
+    }
+    let run = run.args(["--", "/bin/true"]).ok();
+    assert_eq!(run.json()["updater"], "builtin", "{run}");
+    assert!(run.json()["updater_why"].as_str().is_some_and(|why| why.contains("a command follows")), "{run}");
+    run
+}
+
 /// The file that a run says it wrote for `root_ca`, relative to the root.
 #[track_caller]
 fn anchor_file(run: &Run, root_ca: &Root) -> String {
@@ -121,6 +134,9 @@ macro_rules! twins {
 
 twins! {
     debian_12_builtin_with_one_anchor: Debian12, builtin, ["Twin Root"];
+    debian_12_before_a_service: Debian12, before_service, ["Twin Start One", "Twin Start Two"];
+    debian_13_before_a_service: Debian13, before_service, ["Twin Start One", "Twin Start Two"];
+    alpine_before_a_service: Alpine, before_service, ["Twin Start One"];
     debian_12_builtin_with_two_anchors: Debian12, builtin, ["Twin Root (a), x", "aaa first"];
     debian_12_native_with_one_anchor: Debian12, native, ["Twin Root"];
     debian_12_native_with_two_anchors: Debian12, native, ["Twin Root (a), x", "aaa first"];

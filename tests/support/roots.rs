@@ -137,7 +137,7 @@ impl Base {
                 "cp -a \"$FROM/.\" \"$ROOT\"\n\
                  in_root apt-get update\n\
                  in_root apt-get install -y --no-install-recommends curl wget git python3 python3-requests python3-pip \
-                 nodejs ruby php-cli gnutls-bin\n\
+                 nodejs ruby php-cli gnutls-bin busybox-static\n\
                  in_root apt-get clean\n\
                  forget_lists\n\
                  mkdir \"$ROOT/opt/pypi\"\n\

@@ -198,7 +198,7 @@ fn a_directory_of_the_service_takes_its_owner() {
     let scene = Scene::new();
     let place = directory(&scene, "tls", USER, 0o755);
     let refused = enroll(&scene, &place).fails(1);
-    refused.says(["belongs to user 1000", "`--owner 1000`"]);
+    refused.says(["belongs to user 1000", "`--owner 1000:1000`"]);
     assert!(!refused.stderr.contains("chmod"), "{refused}");
     let option = hints::command(&refused, "--owner");
     enroll(&scene, &place).args(option.split(' ')).ok();

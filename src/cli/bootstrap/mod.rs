@@ -141,6 +141,7 @@ fn run(context: &Context<'_>) -> Result<u8> {
     let options = ReconcileOptions {
         stores: Some(&selection),
         updater: request.updater,
+        before_service: !command.is_empty(),
         leave_unwritable: trees.system.is_host(),
         strict: request.strict,
         require_pin: request.sources.require_pin,

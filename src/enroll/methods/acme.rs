@@ -22,9 +22,10 @@ use crate::net::Trust;
 use crate::net::url::same_origin;
 use crate::pair::FILE_LIMIT;
 use crate::pair::pending::{Attempt, ORDER_FORMAT, Pending};
+use crate::privilege;
 use crate::rootfs::directory::Attributes;
 use crate::rootfs::file_set::{try_write_file, write_file};
-use crate::rootfs::{Sysroot, host, split};
+use crate::rootfs::{FileKind, Meta, Sysroot, host, split};
 use crate::secret::{Secret, SecretSource};
 use crate::source::system;
 use crate::versioned::Unreadable;
@@ -171,7 +172,8 @@ impl AcmeMethod {
             Some(path) => AccountLocation::At(path),
             None => AccountLocation::Beside(Fingerprint::of(directory.as_str().as_bytes()).short(16)),
         };
-        let mut account = Account { place, env: order.about.env, pending: order.pending, warn: order.warn };
+        let (env, warn) = (order.about.env, order.warn);
+        let mut account = Account { place, env, pending: order.pending, warn, warned: false };
         let report = acme::Report { say: order.say, warn: order.warn };
         let obtained =
             acme::obtain(&client, &settings, &mut account, order.about.names, &csr, order.accept, &report)
@@ -300,6 +302,8 @@ struct Account<'a> {
     env: &'a Env,
     pending: &'a mut Pending,
     warn: &'a dyn Fn(&str),
+    /// Whether it was reported who else can read the key.
+    warned: bool,
 }
 
 /// The location of the account's key.
@@ -330,17 +334,32 @@ impl AccountStore for Account<'_> {
                 let (host, path) = (Sysroot::open(Path::new("/"))?, host::absolute_text(path)?);
                 let Some((bytes, meta)) = host.read(&path, FILE_LIMIT)? else { return Ok(None) };
                 let bytes = Zeroizing::new(bytes);
-                if meta.mode & 0o077 != 0 {
+                if meta.mode & 0o022 != 0 {
                     return Err(Error::failed(format!(
-                        "other users can read the account's key (mode {:04o})",
+                        "other users can replace the account's key (mode {:04o})",
                         meta.mode
                     ))
                     .at(&path)
-                    .hint(format!("`chmod 600 {path}`, or a new account: remove the file")));
+                    .hint(format!("`chmod go-w {path}`, or `--account-key` with another file")));
+                }
+                if let Some(who) = readers(&meta).filter(|_| !std::mem::replace(&mut self.warned, true)) {
+                    (self.warn)(&format!(
+                        "{who} can read the account's key `{path}` (mode {:04o})",
+                        meta.mode
+                    ));
                 }
                 Ok(Some(bytes))
             }
         }
+    }
+
+    fn stays(&self) -> Result<bool> {
+        let AccountLocation::At(path) = &self.place else { return Ok(false) };
+        let (host, text) = (Sysroot::open(Path::new("/"))?, host::absolute_text(path)?);
+        let is_ours = |meta: &Meta| meta.uid == privilege::uid() && meta.mode == 0o600;
+        // A link belongs to who made it, such as the kubelet, which replaces what it leads to.
+        let is_plain = host.lstat(&text)?.is_some_and(|meta| meta.kind == FileKind::File && is_ours(&meta));
+        Ok(!is_plain || AccountFile::open(path).and_then(|file| file.prepare()).is_err())
     }
 
     fn prepare(&mut self) -> Result<()> {
@@ -402,6 +421,20 @@ impl AccountStore for Account<'_> {
 
     fn before_request(&mut self) -> Result<()> {
         self.pending.save_attempt(Attempt::new(NAME, None, self.env.now()))
+    }
+}
+
+/// Who else can read a file with this owner and mode, for people: a group that is ours counts as us, since a Kubernetes
+/// Secret is given to a container in that way.
+fn readers(meta: &Meta) -> Option<String> {
+    if meta.mode & 0o004 != 0 {
+        Some("every user".to_owned())
+    } else if meta.mode & 0o040 != 0 && !privilege::is_in_group(meta.gid) {
+        Some(format!("group {}", meta.gid))
+    } else if meta.uid != 0 && meta.uid != privilege::uid() {
+        Some(format!("user {}", meta.uid))
+    } else {
+        None
     }
 }
 

@@ -31,6 +31,9 @@ pub(super) static DEBIAN: CaCertificates = CaCertificates {
         needs: &["openssl"],
         leftovers: &["/etc/ssl/certs/ca-certificates.crt.new"],
         links: &[],
+        // A package adds one for Java's keystore or Mono's: what those do is theirs.
+        hooks: &["/etc/ca-certificates/update.d"],
+        known_hooks: &[],
     },
 };
 
@@ -56,6 +59,11 @@ pub(super) static ALPINE: CaCertificates = CaCertificates {
         needs: &[],
         leftovers: &[],
         links: &[],
+        hooks: &["/etc/ca-certificates/update.d"],
+        known_hooks: &[(
+            "/etc/ca-certificates/update.d/certhash",
+            Some("#!/bin/sh\nexec /usr/bin/c_rehash /etc/ssl/certs\n"),
+        )],
     },
 };
 
@@ -113,6 +121,8 @@ pub(super) static RED_HAT: P11Kit = P11Kit {
         needs: &["trust"],
         leftovers: &[],
         links: &[],
+        hooks: &[],
+        known_hooks: &[],
     },
 };
 
@@ -164,6 +174,8 @@ pub(super) static ARCH: P11Kit = P11Kit {
         needs: &["trust"],
         leftovers: &[],
         links: &[],
+        hooks: &[],
+        known_hooks: &[],
     },
 };
 
@@ -205,6 +217,13 @@ pub(super) static SUSE: P11Kit = P11Kit {
         needs: &["trust"],
         leftovers: &[],
         links: &[("/etc/ssl/certs", "../../var/lib/ca-certificates/pem")],
+        hooks: &["/usr/lib/ca-certificates/update.d", "/etc/ca-certificates/update.d"],
+        known_hooks: &[
+            ("/usr/lib/ca-certificates/update.d/50java.run", None),
+            ("/usr/lib/ca-certificates/update.d/70openssl.run", None),
+            ("/usr/lib/ca-certificates/update.d/80etc_ssl.run", None),
+            ("/usr/lib/ca-certificates/update.d/99certbundle.run", None),
+        ],
     },
 };
 
@@ -221,6 +240,8 @@ pub(super) static PHOTON: PemDirectory = PemDirectory {
         needs: &["bash", "openssl", "find"],
         leftovers: &[],
         links: &[],
+        hooks: &[],
+        known_hooks: &[],
     },
 };
 

@@ -201,6 +201,11 @@ pub(crate) struct NativeTool {
     pub(crate) leftovers: &'static [&'static str],
     /// Links with their targets that it makes, whatever else is there: it moves that aside, whole directories too.
     pub(crate) links: &'static [(&'static str, &'static str)],
+    /// Directories of programs that it runs at its end.
+    pub(crate) hooks: &'static [&'static str],
+    /// Those of them whose work the built-in updater does, by path; with its text where an administrator may have changed
+    /// it.
+    pub(crate) known_hooks: &'static [(&'static str, Option<&'static str>)],
 }
 
 /// Returns why a root is not trusted; `None` if it is.

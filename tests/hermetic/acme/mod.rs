@@ -6,6 +6,7 @@ pub(super) mod command;
 mod hostile;
 mod issuing;
 mod listeners;
+mod low_ports;
 mod name_server;
 mod patience;
 mod resumed;

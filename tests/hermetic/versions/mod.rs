@@ -6,6 +6,7 @@ mod account;
 mod journal;
 mod pair;
 mod scene;
+mod summary;
 mod trust_state;
 
 use std::fs;

@@ -184,3 +184,35 @@ fn each_recommendation_changes_the_verdict() {
         &["a certificate of a CA whose root is installed"],
     );
 }
+
+/// Debian's BusyBox has `openssl` verify, and verifies nothing where there is none.
+#[test]
+#[ignore = "needs root and real root file systems"]
+fn a_busybox_that_verifies_nothing_is_a_finding() {
+    let directory = tempfile::tempdir().unwrap();
+    let maker = Maker::new(directory.path());
+    let root = Base::Runtimes13.copy();
+    // In BusyBox's own image all names are hard links.
+    std::fs::create_dir(root.at("opt/busybox")).unwrap();
+    std::fs::hard_link(root.at("usr/bin/busybox"), root.at("opt/busybox/wget")).unwrap();
+    // Its TLS has few algorithms.
+    let own =
+        maker.make("busybox", "own", &Draft::leaf().without("authorityKeyIdentifier").key("rsa2048"), None);
+    let server = Server::start(directory.path(), "busybox", &own, &[]);
+    let url = format!("https://{}/", server.authority("localhost"));
+    for (path, verdict) in [("/opt/busybox", "does-not-verify"), ("/opt/busybox:/usr/bin", "refuses")] {
+        let path = format!("PATH={path}");
+        let authority = server.authority("localhost");
+        let arguments = ["doctor", "--json", "--client", "wget", "--connect", &authority];
+        let run = root.trustup_inside_after("", &[&path], arguments).run();
+        let said = run.json();
+        assert_eq!((run.code, said["clients"][0]["verdict"].as_str()), (Some(4), Some(verdict)), "{said:#}");
+        let found = said["findings"].as_array().unwrap().iter().any(|one| one["kind"] == "verifies-nothing");
+        assert_eq!(found, verdict == "does-not-verify", "{said:#}");
+        let does = root
+            .command(&["env", &path, "/opt/busybox/wget", "-T", "20", "-q", "-O", "/dev/null", &url])
+            .output()
+            .unwrap();
+        assert_eq!(does.status.success(), found, "{path}: {}", crate::support::roots::Said(&does));
+    }
+}

@@ -9,8 +9,10 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use trustup::key::KeyType;
+
 use super::pebble;
-use crate::support::acme::hook;
+use crate::support::acme::{hook, key_of_other_software};
 use crate::support::binary;
 use crate::support::program::copy_for_all;
 use crate::support::run::{Running, Trustup};
@@ -486,4 +488,65 @@ fn caddy_over_its_private_root() {
             .arg(caddy.root_file())
             .arg(place.path("server.crt")),
     );
+}
+
+/// A key in a directory as the kubelet mounts a Secret, with this mode; its path.
+fn as_a_secret(place: &Place, kind: KeyType, mode: u32) -> String {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    let secret = place.path(&format!("secret-{kind}-{mode:o}"));
+    let secret = Path::new(&secret);
+    let data = secret.join("..2026_12_01");
+    std::fs::create_dir_all(&data).expect("directories");
+    let file = data.join("account.pem");
+    std::fs::write(&file, key_of_other_software(kind)).expect("key");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("mode");
+    symlink("..2026_12_01", secret.join("..data")).expect("link");
+    symlink("..data/account.pem", secret.join("account.pem")).expect("link");
+    secret.join("account.pem").to_str().expect("UTF-8").to_owned()
+}
+
+/// A Kubernetes Secret is read-only, and readable by a group or by all: its key is used as it is.
+#[test]
+#[ignore = "needs pebble, step-ca and openssl"]
+fn an_account_key_of_a_kubernetes_secret_is_used_as_it_is() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (pebble, _dns) = pebble(PebbleOptions::default());
+    let ca = StepCa::start(StepCaOptions::default());
+    let place = Place::new();
+    for (kind, mode) in [
+        (KeyType::Rsa2048, 0o440),
+        (KeyType::EcP384, 0o440),
+        (KeyType::EcP384, 0o644),
+        (KeyType::EcP256, 0o400),
+        (KeyType::EcP256, 0o600),
+    ] {
+        let key = as_a_secret(&place, kind, mode);
+        let before = (std::fs::read(&key).expect("key"), std::fs::metadata(&key).expect("a file"));
+        for at_pebble in [true, true, false] {
+            let run = match at_pebble {
+                true => place.at(&pebble, &["a.test"]),
+                false => place
+                    .enroll(&["localhost"])
+                    .args(["--directory", &ca.acme_directory(), "--fingerprint", &ca.fingerprint()])
+                    .args(["--http-listen", &format!("127.0.0.1:{}", ca.http_port())]),
+            };
+            let run = run.args(["--force", "--account-key", &key]).ok();
+            let is_told = run.stderr.contains("every user can read the account's key");
+            assert_eq!(is_told, mode & 0o004 != 0, "{kind} {mode:o}: {run}");
+            let meta = std::fs::metadata(&key).expect("a file");
+            assert_eq!(std::fs::read(&key).expect("key"), before.0, "{kind} {mode:o}");
+            assert_eq!(
+                (meta.ino(), meta.mode(), meta.mtime()),
+                (before.1.ino(), before.1.mode(), before.1.mtime())
+            );
+            let entries = std::fs::read_dir(Path::new(&key).parent().expect("a directory")).expect("entries");
+            assert_eq!(entries.count(), 3, "nothing is beside it");
+        }
+    }
+    // What others can replace is not used.
+    let key = as_a_secret(&place, KeyType::EcP256, 0o660);
+    let run = place.at(&pebble, &["a.test"]).args(["--force", "--account-key", &key]).fails(1);
+    run.says(["other users can replace the account's key (mode 0660)", "chmod go-w"]);
+    passes(Command::new("chmod").args(["go-w", &key]));
+    place.at(&pebble, &["a.test"]).args(["--force", "--account-key", &key]).ok();
 }

@@ -1,0 +1,70 @@
+//! What `--sysroot` says about an image that was saved and not unpacked: its hints, followed to the letter.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::dockerd::{Ended, engine};
+use crate::images::debian_with_ca_certificates;
+use crate::support::ca;
+use crate::support::run::Trustup;
+
+/// Runs a command of a hint in `directory`, with the engine's client as `docker`.
+fn follow(directory: &Path, command: &str) {
+    let docker = engine().docker();
+    let mut shell = Command::new("/bin/bash");
+    shell.args(["-o", "pipefail", "-euc", command]).current_dir(directory).env_clear().stdin(Stdio::null());
+    for (name, value) in docker.get_envs() {
+        shell.env(name, value.unwrap_or_default());
+    }
+    Ended::from(shell.output().expect("bash")).passed();
+}
+
+/// The commands in the hints of this message: what is between backquotes and calls Docker.
+fn commands(said: &str, image: &str) -> Vec<String> {
+    let hints: Vec<&str> = said.lines().filter(|line| line.contains("hint:")).collect();
+    let quoted = hints.iter().flat_map(|line| line.split('`').skip(1).step_by(2));
+    quoted.filter(|text| text.contains("docker ")).map(|text| text.replace("IMAGE", image)).collect()
+}
+
+#[test]
+#[ignore = "needs root and Debian's docker.io"]
+fn the_hints_unpack_what_docker_save_wrote() {
+    let image = debian_with_ca_certificates();
+    let place = tempfile::tempdir().unwrap();
+    let root = ca::root("Root of a Saved Image").write(place.path(), "root.pem");
+    let saved = place.path().join("image.tar");
+    let mut save = engine().docker();
+    Ended::from(save.args(["save", "--output"]).arg(&saved).arg(image).output().expect("client")).passed();
+    let bootstrap = |sysroot: &Path| Trustup::at(sysroot, ["bootstrap", "--ca-file"]).arg(&root);
+    let run = bootstrap(&saved).fails(2);
+    run.says(["a tar archive", "docker load"]);
+
+    let unpacked = place.path().join("image");
+    std::fs::create_dir(&unpacked).unwrap();
+    follow(place.path(), "tar -x -f image.tar -C image");
+    let run = bootstrap(&unpacked).fails(2);
+    run.says(["docker save", "must be unpacked"]);
+    let steps = commands(&run.stderr, image);
+    assert_eq!(steps.len(), 2, "{steps:?}: {run}");
+    for step in &steps {
+        follow(place.path(), step);
+    }
+    let rootfs = place.path().join("rootfs");
+    bootstrap(&rootfs).ok();
+    Trustup::at(&rootfs, ["status"]).ok();
+
+    // And an empty directory.
+    let empty = place.path().join("empty");
+    std::fs::create_dir(&empty).unwrap();
+    let run = bootstrap(&empty).fails(2);
+    let [step] = &commands(&run.stderr, image)[..] else { panic!("{run}") };
+    std::fs::remove_dir_all(&rootfs).unwrap();
+    follow(place.path(), step);
+    bootstrap(&rootfs).ok();
+    // That of an image FROM scratch.
+    let mark =
+        run.stderr.split('`').find(|text| text.starts_with("mkdir ") && text.ends_with("/etc")).unwrap();
+    follow(place.path(), mark);
+    bootstrap(&empty).ok();
+    Trustup::at(&empty, ["status"]).ok();
+}
