@@ -93,6 +93,8 @@ struct Traces {
     loads_openssl: bool,
     is_busybox: bool,
     is_trustup: bool,
+    /// Rust's own library names its sources in messages.
+    is_rust: bool,
     openssl: Option<Version>,
     directory: Option<String>,
 }
@@ -113,6 +115,7 @@ impl Traces {
         self.handshake_traffic |= find(b"c hs traffic").is_some();
         self.loads_openssl |= find(b"libssl.so").is_some();
         self.is_busybox |= find(b"BusyBox v1").is_some();
+        self.is_rust |= find(b"/rustc/").is_some();
         // Itself, in whatever version: it is no client of the image.
         self.is_trustup |= find(STATE_DIRECTORY.as_bytes()).is_some();
         if self.openssl.is_none() {
@@ -139,6 +142,10 @@ fn constants(elf: &Elf) -> Option<ProgramKind> {
         None => Some(ProgramKind::Sealed("its constants are too large to be searched")),
         // The applets of BusyBox have rows of their own.
         Some(_) if traces.is_busybox || traces.is_trustup => None,
+        // Rust programs with an OpenSSL inside may also have rustls, or look for its places themselves.
+        Some(_) if traces.is_rust && (traces.directory.is_some() || traces.have_tls()) => {
+            Some(ProgramKind::TlsInside)
+        }
         Some(_) if traces.directory.is_some() => {
             Some(ProgramKind::OpenSslInside { version: traces.openssl, directory: traces.directory })
         }

@@ -287,7 +287,7 @@ fn installation(scope: &RuleScope, kind: &ProgramKind, path: &str) -> Option<(&'
             ("openssl", one)
         }
         ProgramKind::TlsInside => {
-            let why = "TLS is inside it, and the file shows neither which library nor which roots";
+            let why = "TLS is inside it, and the file shows neither which library nor which roots (a Rust program does if `cargo auditable` builds it)";
             ("other", unjudged(TlsLibrary::Unknown, why))
         }
         ProgramKind::Sealed(why) => ("other", unjudged(TlsLibrary::Unknown, why)),

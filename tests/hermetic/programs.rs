@@ -136,6 +136,7 @@ fn other_programs_are_judged_by_their_library_or_not_at_all() {
     for (name, content) in [
         ("inside", program(&[], &[(".rodata", LABELS)])),
         ("tls13", program(&[], &[(".rodata.str", b"c hs traffic\0")])),
+        ("rust", program(&[], &[(".rodata", &[b"/rustc/0123/library/core\0", &openssl[..]].concat())])),
         ("mbed", program(&["libmbedtls.so.14"], &[])),
         ("frozen", program(&["libc.so.6"], &[("pydata", b"archive")])),
         ("image", program(&["libc.so.6"], &[(".svm_heap", b"heap")])),
